@@ -1,0 +1,1 @@
+"""What a repo holds: metadata from Hugging Face and ModelScope sites over requests."""

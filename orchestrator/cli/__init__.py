@@ -1,0 +1,1 @@
+"""The command line: wiring, output, and the one place where errors become exit codes."""

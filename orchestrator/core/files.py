@@ -1,0 +1,204 @@
+"""Files as a catalog lists them: digests, paths, and a whole listing that is safe to write to any disk.
+
+A digest and a path that come from the network end up as names on disk. So both are checked when they are constructed,
+and a `RepoTree` refuses the whole listing when one entry is unsafe on any operating system: what cannot be written
+everywhere is not written anywhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from fnmatch import fnmatchcase
+
+from orchestrator.errors import ProtocolError, UnsafeError
+
+MAX_FILES = 100_000
+MAX_SIZE = 2**63 - 1
+_RESERVED = re.compile(r"(?:con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(?:\..*)?", re.IGNORECASE)
+_FORBIDDEN = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\]|[\u0080-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]')
+# Formats whose loading runs code: pickles and their containers. Named by `--safe-only`.
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".npy.pkl", ".mar", ".dill")
+
+
+class Algorithm(StrEnum):
+    """How a digest is computed; the value is the prefix used in text."""
+
+    SHA256 = "sha256"
+    GIT_SHA1 = "git-sha1"
+
+
+_HEX = {Algorithm.SHA256: re.compile(r"[0-9a-f]{64}"), Algorithm.GIT_SHA1: re.compile(r"[0-9a-f]{40}")}
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Digest:
+    """A content digest in lower-case hex. Always well formed once constructed, so it may become a file name."""
+
+    algorithm: Algorithm
+    hex: str
+
+    def __post_init__(self) -> None:
+        if not _HEX[self.algorithm].fullmatch(self.hex):
+            raise UnsafeError(f"{self.hex!r} is not a {self.algorithm} digest")
+
+    def __str__(self) -> str:
+        return f"{self.algorithm}:{self.hex}"
+
+    @classmethod
+    def parse(cls, text: str) -> Digest:
+        """Read the text form `sha256:…` or `git-sha1:…`. Raises UnsafeError."""
+        name, _, value = text.partition(":")
+        if name not in tuple(Algorithm):
+            raise UnsafeError(f"{text!r} is not a digest")
+        return cls(Algorithm(name), value)
+
+
+def git_blob_header(size: int) -> bytes:
+    """What git hashes before a blob's bytes (gitformat: `blob <decimal size>\\0`)."""
+    return b"blob %d\0" % size
+
+
+def lfs_pointer_oid(sha256: str, size: int) -> str:
+    """git blob sha1 of the LFS pointer for these bytes; the pointer text is fixed by the git-lfs v1 specification."""
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {size}\n".encode()
+    return hashlib.sha1(git_blob_header(len(pointer)) + pointer, usedforsecurity=False).hexdigest()
+
+
+def check_path(path: str) -> str:
+    """Return `path` when it is a plain relative path that every operating system can hold; else raise UnsafeError."""
+    reason = _unsafe_reason(path)
+    if reason:
+        raise UnsafeError(
+            f"the listing holds an unsafe path, {path!r}: {reason}; nothing was written",
+            hint="report it to the owner of the repo; --exclude does not help, the whole listing is refused",
+            file=path,
+        )
+    return path
+
+
+def _unsafe_reason(path: str) -> str | None:
+    try:
+        encoded = path.encode()
+    except UnicodeEncodeError:
+        return "not valid Unicode"
+    if not path or len(encoded) > 4096:
+        return "empty or longer than 4096 bytes"
+    if _FORBIDDEN.search(path):
+        return "a control, direction or reserved character"
+    for part in path.split("/"):
+        if part in ("", ".", ".."):
+            return "absolute, or with an empty, '.' or '..' part"
+        if part[-1] in " .":
+            return "a part that ends with a space or a dot"
+        if _RESERVED.fullmatch(part):
+            return "a name that Windows reserves"
+        if len(part.encode()) > 255:
+            return "a part longer than 255 bytes"
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class RepoFile:
+    """One file of a listing.
+
+    `size` is in bytes. `digest` proves the content. `git_oid` is the blob sha1 that git knows for the path (for an LFS
+    file that of its pointer), None where the catalog does not tell. `is_lfs` files are served by redirect to a CDN.
+    """
+
+    path: str
+    size: int
+    digest: Digest
+    is_lfs: bool
+    git_oid: str | None = None
+
+    def __post_init__(self) -> None:
+        check_path(self.path)
+        if not 0 <= self.size <= MAX_SIZE:
+            raise UnsafeError(f"{self.path!r} claims {self.size} bytes", file=self.path)
+
+    @property
+    def blob_name(self) -> str:
+        """Name in the cache's `blobs/`: the ETag that the Hub would send."""
+        return self.digest.hex
+
+    @property
+    def is_pickle(self) -> bool:
+        """True for formats whose loading may run code."""
+        return self.path.lower().endswith(_PICKLES)
+
+
+@dataclass(frozen=True, slots=True)
+class RepoTree:
+    """All files of one commit, safe as a whole. Use `RepoTree.checked` for anything from outside."""
+
+    commit: str
+    files: tuple[RepoFile, ...]
+
+    @classmethod
+    def checked(cls, commit: str, files: Iterable[RepoFile]) -> RepoTree:
+        """Build a tree, or raise UnsafeError or ProtocolError when the listing as a whole cannot be trusted to disk.
+
+        Refused: over `MAX_FILES` entries, one path twice, paths that collide where case or Unicode form is folded,
+        a file that is also a folder.
+        """
+        listed = tuple(sorted(files, key=lambda file: file.path))
+        if len(listed) > MAX_FILES:
+            raise ProtocolError(f"the listing holds {len(listed)} files; at most {MAX_FILES} are accepted")
+        seen: dict[str, str] = {}
+        for file in listed:
+            folded = fold(file.path)
+            if folded in seen:
+                raise _collision(seen[folded], file.path)
+            seen[folded] = file.path
+        folders: dict[str, str] = {}
+        for file in listed:
+            parts = file.path.split("/")[:-1]
+            for depth in range(1, len(parts) + 1):
+                folder = "/".join(parts[:depth])
+                folded = fold(folder)
+                if folded in seen:
+                    raise _collision(seen[folded], file.path)
+                if folders.setdefault(folded, folder) != folder:
+                    raise _collision(folders[folded], folder)
+        return cls(commit, listed)
+
+    @property
+    def total_size(self) -> int:
+        """Bytes of all files, each path counted."""
+        return sum(file.size for file in self.files)
+
+    def select(self, include: tuple[str, ...] = (), exclude: tuple[str, ...] = ()) -> RepoTree:
+        """The files that match any `include` (all, when empty) and no `exclude`.
+
+        Globs are those of huggingface_hub: `fnmatch` on the whole path, `*` also crosses `/`, and a pattern that ends
+        with `/` means everything below.
+        """
+        wanted = tuple(_folder_glob(pattern) for pattern in include) or ("*",)
+        unwanted = tuple(_folder_glob(pattern) for pattern in exclude)
+        chosen = tuple(
+            file
+            for file in self.files
+            if any(fnmatchcase(file.path, glob) for glob in wanted)
+            and not any(fnmatchcase(file.path, glob) for glob in unwanted)
+        )
+        return RepoTree(self.commit, chosen)
+
+
+def fold(path: str) -> str:
+    """The form in which two paths that a case-folding or normalising file system mixes up are equal."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", path).casefold())
+
+
+def _folder_glob(pattern: str) -> str:
+    return pattern + "*" if pattern.endswith("/") else pattern
+
+
+def _collision(first: str, second: str) -> UnsafeError:
+    return UnsafeError(
+        f"the listing holds {first!r} and {second!r}, which collide on some disks; nothing was written", file=second
+    )

@@ -1,0 +1,178 @@
+"""What has to happen for a set of resolved models: which files are there, which are linked, which are fetched.
+
+Flow: `ResolvedModel` (what a catalog said) + `Have` (what the disk said) -> `Plan` (per model files, and one `Job` for
+each distinct blob that must be fetched, whoever wants it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import PurePath
+
+from orchestrator.core.files import Digest, RepoFile, RepoTree
+from orchestrator.core.refs import Ref
+from orchestrator.core.sources import Origin
+from orchestrator.errors import UnsafeError
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """How far a listing is to be believed: `level` as in the JSON schema, `source` the address it came from."""
+
+    level: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedModel:
+    """A ref tied to one commit.
+
+    `tree` is the whole listing, `wanted` what the globs chose from it. `is_restricted` repos (gated or private) answer
+    only with a token.
+    """
+
+    ref: Ref
+    tree: RepoTree
+    wanted: RepoTree
+    trust: Trust
+    is_restricted: bool = False
+
+    @property
+    def commit(self) -> str:
+        """The 40-hex commit."""
+        return self.tree.commit
+
+
+class Have(StrEnum):
+    """What the disk holds of a blob."""
+
+    PLACED = "placed"  # in this repo's blobs, its digest proven before
+    UNPROVEN = "unproven"  # in this repo's blobs with the right size, digest never proven by us
+    ELSEWHERE = "elsewhere"  # proven, in another repo of the cache
+    NOTHING = "nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Answer of an inventory for one blob; `path` is where it lies, None for NOTHING."""
+
+    have: Have
+    path: PurePath | None = None
+
+
+class Action(StrEnum):
+    """What pull will do about a file."""
+
+    KEEP = "keep"
+    CHECK = "check"
+    LINK = "link"
+    FETCH = "fetch"
+
+
+_ACTIONS = {
+    Have.PLACED: Action.KEEP,
+    Have.UNPROVEN: Action.CHECK,
+    Have.ELSEWHERE: Action.LINK,
+    Have.NOTHING: Action.FETCH,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedFile:
+    """A file of the listing and what will be done about it. `found` is where LINK and CHECK find the bytes."""
+
+    file: RepoFile
+    action: Action
+    found: PurePath | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPlan:
+    """One model's files."""
+
+    model: ResolvedModel
+    files: tuple[PlannedFile, ...]
+
+    def bytes_of(self, *actions: Action) -> int:
+        """Bytes of the distinct blobs with one of `actions`."""
+        return sum({item.file.digest: item.file.size for item in self.files if item.action in actions}.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One blob to fetch. `origins` are all the places where the listings name it; `names` are for display."""
+
+    digest: Digest
+    size: int
+    is_lfs: bool
+    origins: tuple[Origin, ...]
+    is_restricted: bool = False
+
+    @property
+    def name(self) -> str:
+        """The path of its first origin."""
+        return self.origins[0].path
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All models of a run, and the blobs to fetch: the biggest first, so that their hashing overlaps the rest."""
+
+    models: tuple[ModelPlan, ...]
+    jobs: tuple[Job, ...] = field(default=())
+
+    @property
+    def bytes_to_fetch(self) -> int:
+        """Bytes of all jobs; a blob that several files share counts once."""
+        return sum(job.size for job in self.jobs)
+
+
+def plan_model(model: ResolvedModel, found: Mapping[Digest, Found]) -> ModelPlan:
+    """Decide per wanted file. A digest that `found` lacks counts as NOTHING."""
+    nothing = Found(Have.NOTHING)
+    return ModelPlan(
+        model,
+        tuple(
+            PlannedFile(file, _ACTIONS[(here := found.get(file.digest, nothing)).have], here.path)
+            for file in model.wanted.files
+        ),
+    )
+
+
+def merge(models: Iterable[ModelPlan]) -> Plan:
+    """One queue for all models: each distinct blob becomes one job with every origin that names it."""
+    plans = tuple(models)
+    origins: dict[Digest, dict[Origin, None]] = {}
+    files: dict[Digest, RepoFile] = {}
+    open_blobs: set[Digest] = set()
+    for plan in plans:
+        for item in plan.files:
+            if item.action is not Action.FETCH:
+                continue
+            digest = item.file.digest
+            known = files.setdefault(digest, item.file)
+            if known.size != item.file.size:
+                raise UnsafeError(f"two sizes are listed for {digest}: {known.path!r} and {item.file.path!r}")
+            model = plan.model
+            origin = Origin(model.ref.repo, model.commit, item.file.path, model.ref.catalog)
+            origins.setdefault(digest, {})[origin] = None
+            if not model.is_restricted:
+                open_blobs.add(digest)
+    jobs = (
+        Job(digest, files[digest].size, files[digest].is_lfs, tuple(origins[digest]), digest not in open_blobs)
+        for digest in origins
+    )
+    return Plan(plans, tuple(sorted(jobs, key=lambda job: (-job.size, job.digest))))
+
+
+def refuse_pickles(model: ResolvedModel) -> None:
+    """Raise UnsafeError when a wanted file is in a format whose loading may run code (`--safe-only`)."""
+    pickles = [file.path for file in model.wanted.files if file.is_pickle]
+    if pickles:
+        raise UnsafeError(
+            f"{model.ref} holds {len(pickles)} pickle file(s), such as {pickles[0]!r}, and --safe-only forbids them",
+            hint=f"leave them out: --exclude '{PurePath(pickles[0]).suffix and '*' + PurePath(pickles[0]).suffix}'",
+            file=pickles[0],
+        )

@@ -1,0 +1,138 @@
+"""What a user names: a model, dataset or space at a revision, in one of the catalogs.
+
+Grammar (the user's page is docs/reference.md):
+
+    [hf://|ms://][datasets/|spaces/]org/name[@revision]
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from orchestrator.errors import UsageError
+
+# The Hub's own rule for a repo id part: word characters, '-' and '.', at most 96 characters, no '--' or '..', no
+# '-' or '.' at either end (huggingface_hub `validate_repo_id`). It becomes a folder name, so it is held here too.
+_NAME_PART = re.compile(r"(?![-.])(?!.*(?:--|\.\.))[A-Za-z0-9_.-]{1,96}(?<![-.])")
+# git's own limits on ref names (git-check-ref-format), narrowed to what the Hub accepts.
+_REVISION = re.compile(r"(?![/.-])(?!.*(?:\.\.|//|@\{|/\.|\.lock(?:/|$)))[A-Za-z0-9_./+=#-]{1,255}(?<![/.])")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_SCHEMES = {"hf": "huggingface", "ms": "modelscope"}
+
+
+class CatalogKind(StrEnum):
+    """Which wire protocol a catalog or mirror speaks."""
+
+    HUGGINGFACE = "huggingface"
+    MODELSCOPE = "modelscope"
+
+
+class RepoType(StrEnum):
+    """The Hub's three repo types; the value is the API's singular form."""
+
+    MODEL = "model"
+    DATASET = "dataset"
+    SPACE = "space"
+
+    @property
+    def plural(self) -> str:
+        """Path segment of the API, and prefix of cache folders: `models`, `datasets`, `spaces`."""
+        return f"{self.value}s"
+
+
+@dataclass(frozen=True, slots=True)
+class RepoId:
+    """A repo's type and its name, `org/name` or (old models) just `name`. Always valid once constructed."""
+
+    type: RepoType
+    name: str
+
+    def __post_init__(self) -> None:
+        parts = self.name.split("/")
+        if len(parts) > 2 or not all(_NAME_PART.fullmatch(part) for part in parts) or self.name.endswith(".git"):
+            raise UsageError(
+                f"{self.name!r} is not a repo name",
+                hint="write it as org/name, for example zai-org/AutoGLM-Phone-9B",
+            )
+
+    @property
+    def folder(self) -> str:
+        """The cache folder name, `models--org--name`."""
+        return "--".join((self.type.plural, *self.name.split("/")))
+
+    @property
+    def url_path(self) -> str:
+        """The path of the repo on a Hub site: `org/name`, `datasets/org/name`, `spaces/org/name`."""
+        return self.name if self.type is RepoType.MODEL else f"{self.type.plural}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """A repo at a revision. `revision` is a branch, a tag, `refs/pr/N` or a 40-hex commit."""
+
+    repo: RepoId
+    revision: str = "main"
+    catalog: CatalogKind = CatalogKind.HUGGINGFACE
+
+    def __post_init__(self) -> None:
+        if not _REVISION.fullmatch(self.revision):
+            raise UsageError(
+                f"{self.revision!r} is not a revision", hint="a branch, a tag, refs/pr/N or a 40-hex commit"
+            )
+
+    @property
+    def is_commit(self) -> bool:
+        """True when the revision names a commit itself and can never move."""
+        return is_commit(self.revision)
+
+    def __str__(self) -> str:
+        scheme = "ms://" if self.catalog is CatalogKind.MODELSCOPE else ""
+        return f"{scheme}{self.repo.url_path}@{self.revision}"
+
+
+def is_commit(text: str) -> bool:
+    """True for a full 40-hex commit hash."""
+    return bool(_COMMIT.fullmatch(text))
+
+
+def parse_ref(text: str, *, revision: str | None = None) -> Ref:
+    """Parse a REF; `revision` (the `--revision` flag) applies where the text names none.
+
+    Raises UsageError, with a corrected form as the hint where one can be guessed.
+    """
+    rest = text.strip()
+    scheme, separator, tail = rest.partition("://")
+    catalog = CatalogKind.HUGGINGFACE
+    if separator:
+        if scheme in ("http", "https"):
+            raise _page_url(text, tail)
+        if scheme not in _SCHEMES:
+            raise UsageError(
+                f"{text!r}: unknown scheme {scheme}://", hint="hf:// and ms:// are known, or just org/name"
+            )
+        catalog, rest = CatalogKind(_SCHEMES[scheme]), tail
+    rest, at, named = rest.partition("@")
+    if at and revision is not None and named != revision:
+        raise UsageError(f"{text!r} names a revision, and --revision {revision} another", hint="give only one of them")
+    repo_type, name = RepoType.MODEL, rest.strip("/")
+    for candidate in RepoType:
+        if rest.startswith(f"{candidate.plural}/"):
+            repo_type, name = candidate, rest.removeprefix(f"{candidate.plural}/")
+    if catalog is CatalogKind.MODELSCOPE and (repo_type is not RepoType.MODEL or "/" not in name):
+        raise UsageError(f"{text!r}: only models, as ms://org/name, are read from ModelScope")
+    default = "master" if catalog is CatalogKind.MODELSCOPE else "main"
+    chosen = named if at else revision if revision is not None else default
+    return Ref(RepoId(repo_type, name), chosen, catalog)
+
+
+def _page_url(text: str, tail: str) -> UsageError:
+    """The error for a web address where a repo was meant; suggests the REF that it stands for."""
+    segments = tail.partition("?")[0].strip("/").split("/")[1:]
+    typed = segments[:1] if segments[:1] in (["datasets"], ["spaces"]) else []
+    parts = segments[len(typed) : len(typed) + 2]
+    hint = "a single file by its https:// address needs --sha256"
+    if len(parts) == 2 and all(_NAME_PART.fullmatch(part) for part in parts):
+        hint = f"for the repo itself: {'/'.join((*typed, *parts))}; {hint}"
+    return UsageError(f"{text!r} is a web address, not a repo name", hint=hint)

@@ -1,0 +1,51 @@
+"""Places that can send bytes, and where in them a blob can be found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from orchestrator.core.refs import CatalogKind, RepoId
+from orchestrator.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A site that serves repos: the root or a mirror. `url` is its base address without a trailing slash."""
+
+    name: str
+    url: str
+    kind: CatalogKind = CatalogKind.HUGGINGFACE
+    is_root: bool = False
+
+    @property
+    def host(self) -> str:
+        """Host name in lower case, without the port."""
+        return (urlsplit(self.url).hostname or "").lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a catalog keeps a blob: a path in a repo at a commit. The same blob may have many origins."""
+
+    repo: RepoId
+    commit: str
+    path: str
+    kind: CatalogKind = CatalogKind.HUGGINGFACE
+
+
+def parse_source(text: str, *, name: str | None = None, is_root: bool = False) -> Source:
+    """Parse `[KIND+]URL` as given to `--mirror` and `--root`. Raises UsageError."""
+    kind_text, plus, rest = text.partition("+")
+    kind, url = CatalogKind.HUGGINGFACE, text
+    if plus and "/" not in kind_text and ":" not in kind_text:
+        if kind_text not in tuple(CatalogKind):
+            raise UsageError(f"{text!r}: unknown kind of mirror {kind_text!r}", hint="huggingface or modelscope")
+        kind, url = CatalogKind(kind_text), rest
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise UsageError(f"{text!r} is not an address", hint="for example https://hf-mirror.com")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise UsageError(f"the address of {parts.hostname!r} must not hold a user name, a password or a query")
+    url = url.rstrip("/")
+    return Source(name or parts.netloc.lower(), url, kind, is_root)

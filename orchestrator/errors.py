@@ -1,0 +1,190 @@
+"""Every error that glm-aria raises on purpose, in one tree.
+
+A class fixes what a script can rely on (`code`, `exit_code`, `retryable`); an instance adds what a person needs
+(`message`, `hint`, the file and the source concerned). Foreign exceptions are translated where they enter; `cli.main`
+is the only place where an error becomes an exit code.
+
+    GlmAriaError                    70  a bug, when raised bare
+    +-- UsageError                   2  the command line is wrong
+    +-- IntegrityError              65  no source had the right bytes
+    +-- NotFoundError               66  repo, revision or file does not exist (or is hidden from us)
+    +-- SourcesDownError            69  every source is down or unreachable
+    +-- DaemonError                 71  aria2c is missing, dead, or out of our reach
+    +-- CannotCreateError           73  an output cannot be created: permission, read-only
+    +-- DiskIOError                 74  reading or writing the disk failed
+    +-- TemporaryError              75  worth running again later
+    +-- ProtocolError               76  a server answered something that the protocol does not allow
+    +-- NotAllowedError             77  gated, private, bad or missing token
+    +-- ConfigError                 78  a setting is wrong
+    +-- NoSpaceError                79  the disk is full, or would be
+    +-- UnsafeError                 80  a name, digest or policy that must not be followed
+    +-- TrustError                  81  the answer cannot be verified
+    +-- PartialError                 3  some models failed, others are done
+    +-- StrictError                100  done, with warnings that were asked to be errors
+    +-- Interrupted            130/143  stopped by a signal, resumable
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+
+class GlmAriaError(Exception):
+    """Base of all errors.
+
+    `message` says what failed, on which file or source, and what was done about it. `hint` is the next thing to type
+    or to do. Both may hold text from the network: whoever prints them escapes them.
+    """
+
+    code: ClassVar[str] = "internal"
+    exit_code: int = 70
+    retryable: ClassVar[bool] = False
+    resumable: ClassVar[bool] = False
+
+    def __init__(
+        self, message: str, *, hint: str | None = None, file: str | None = None, source: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.file = file
+        self.source = source
+
+
+class UsageError(GlmAriaError):
+    """The command line is wrong; nothing was done."""
+
+    code = "usage"
+    exit_code = 2
+
+
+class IntegrityError(GlmAriaError):
+    """No source had bytes with the expected digest; nothing wrong was placed."""
+
+    code = "integrity"
+    exit_code = 65
+
+
+class NotFoundError(GlmAriaError):
+    """The repo, revision or file does not exist, or is hidden from this user."""
+
+    code = "not-found"
+    exit_code = 66
+
+
+class SourcesDownError(GlmAriaError):
+    """Every source of a listing or of a file is unreachable."""
+
+    code = "sources-down"
+    exit_code = 69
+    retryable = True
+    resumable = True
+
+
+class DaemonError(GlmAriaError):
+    """aria2c is missing, dead, refuses our secret, or writes to a disk that we cannot see."""
+
+    code = "aria2"
+    exit_code = 71
+    resumable = True
+
+
+class CannotCreateError(GlmAriaError):
+    """A file or folder of ours cannot be created: permission, read-only file system, something in the way."""
+
+    code = "cannot-create"
+    exit_code = 73
+
+
+class DiskIOError(GlmAriaError):
+    """Reading or writing the disk failed."""
+
+    code = "io"
+    exit_code = 74
+    resumable = True
+
+
+class TemporaryError(GlmAriaError):
+    """A server is overloaded or the line broke; running the same command again is expected to help."""
+
+    code = "temporary"
+    exit_code = 75
+    retryable = True
+    resumable = True
+
+
+class ProtocolError(GlmAriaError):
+    """A server answered something that the protocol does not allow."""
+
+    code = "protocol"
+    exit_code = 76
+
+
+class NotAllowedError(GlmAriaError):
+    """The repo is gated or private, or the token is missing, wrong or without the right."""
+
+    code = "not-allowed"
+    exit_code = 77
+
+
+class ConfigError(GlmAriaError):
+    """A setting is wrong; the message names where it came from."""
+
+    code = "config"
+    exit_code = 78
+
+
+class NoSpaceError(GlmAriaError):
+    """The disk is full, or the plan does not fit on it."""
+
+    code = "no-space"
+    exit_code = 79
+    resumable = True
+
+
+class UnsafeError(GlmAriaError):
+    """A file name, digest or policy that must not be followed; nothing was written."""
+
+    code = "unsafe"
+    exit_code = 80
+
+
+class TrustError(GlmAriaError):
+    """The answer cannot be verified: https became http, a certificate is bad, no trust root."""
+
+    code = "trust"
+    exit_code = 81
+
+
+class PartialError(GlmAriaError):
+    """Some models or files failed while others are done."""
+
+    code = "partial"
+    exit_code = 3
+    resumable = True
+
+
+class StrictError(GlmAriaError):
+    """All is done, but `--strict` asked that warnings fail the run."""
+
+    code = "strict"
+    exit_code = 100
+
+
+class Interrupted(GlmAriaError):  # noqa: N818 - not a fault: the user's own wish
+    """Stopped by SIGINT (130) or SIGTERM (143); the next run goes on where this one stopped."""
+
+    code = "interrupted"
+    resumable = True
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__("stopped; what arrived is kept", hint="run the same command again to go on")
+        self.exit_code = 128 + signal_number
+
+
+def error_classes(root: type[GlmAriaError] = GlmAriaError) -> Iterator[type[GlmAriaError]]:
+    """All classes of the tree, the root first. The exit-code table of the docs is generated and tested from this."""
+    yield root
+    for child in root.__subclasses__():
+        yield from error_classes(child)

@@ -1,0 +1,71 @@
+"""What a run tells its observers while it works. Emitters know no observer; bar, lines and JSON are subscribers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from orchestrator.core.files import Digest
+
+
+class Phase(StrEnum):
+    """Where a model or a file stands."""
+
+    RESOLVING = "resolving"
+    CHECKING = "checking"
+    FETCHING = "fetching"
+    VERIFYING = "verifying"
+    PLACING = "placing"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPhase:
+    """A model entered a phase."""
+
+    model: str
+    phase: Phase
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """The plan is made: what will be fetched."""
+
+    files: int
+    bytes_total: int
+
+
+@dataclass(frozen=True, slots=True)
+class FileProgress:
+    """A blob entered `phase` or moved within it. `done` and `total` are bytes; `done` may go back after a bad part.
+
+    `speed` is bytes per second as aria2 sees it now, `connections` how many are open.
+    """
+
+    digest: Digest
+    name: str
+    phase: Phase
+    done: int
+    total: int
+    speed: int = 0
+    connections: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something the user should know that did not stop the run; becomes an entry of `warnings` in the JSON."""
+
+    code: str
+    message: str
+    mirror: str | None = None
+    file: str | None = None
+
+
+Event = ModelPhase | Queued | FileProgress | Notice
+Emit = Callable[[Event], None]
+
+
+def ignore(_event: Event) -> None:
+    """An `Emit` for callers that want no events."""

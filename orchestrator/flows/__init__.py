@@ -1,0 +1,1 @@
+"""One use case each, written on the ports of the rooms below."""

@@ -1,0 +1,32 @@
+"""What a user asks of `pull` and `plan`, free of where it was written (flags, list file)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.core.refs import Ref
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One model to pull. `local_dir` also makes a plain folder of its files, outside the cache."""
+
+    ref: Ref
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    local_dir: Path | None = None
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PullRequest:
+    """All models of a run, and what holds for each of them.
+
+    `force` fetches and places again what is present; `offline` asks no server; `safe_only` refuses pickle weights.
+    """
+
+    items: tuple[Item, ...]
+    force: bool = False
+    offline: bool = False
+    safe_only: bool = False

@@ -1,0 +1,1 @@
+"""Who can send bytes: links, redirects and credentials end here."""

@@ -1,0 +1,1 @@
+"""The disk: staging, proofs, the Hugging Face cache, local folders, space."""
