@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import PurePath
+from pathlib import Path
 
 from orchestrator.core.files import Digest, RepoFile, RepoTree
 from orchestrator.core.refs import Ref
@@ -59,7 +59,7 @@ class Found:
     """Answer of an inventory for one blob; `path` is where it lies, None for NOTHING."""
 
     have: Have
-    path: PurePath | None = None
+    path: Path | None = None
 
 
 class Action(StrEnum):
@@ -85,7 +85,7 @@ class PlannedFile:
 
     file: RepoFile
     action: Action
-    found: PurePath | None = None
+    found: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +173,6 @@ def refuse_pickles(model: ResolvedModel) -> None:
     if pickles:
         raise UnsafeError(
             f"{model.ref} holds {len(pickles)} pickle file(s), such as {pickles[0]!r}, and --safe-only forbids them",
-            hint=f"leave them out: --exclude '{PurePath(pickles[0]).suffix and '*' + PurePath(pickles[0]).suffix}'",
+            hint=f"leave them out: --exclude '{Path(pickles[0]).suffix and '*' + Path(pickles[0]).suffix}'",
             file=pickles[0],
         )

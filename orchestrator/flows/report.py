@@ -9,7 +9,6 @@ from pathlib import Path
 
 from orchestrator.core.files import RepoFile
 from orchestrator.core.plan import Trust
-from orchestrator.core.refs import Ref
 from orchestrator.errors import GlmAriaError
 from orchestrator.events import Notice
 
@@ -35,9 +34,12 @@ class FileReport:
 
 @dataclass(frozen=True, slots=True)
 class ModelReport:
-    """One model. `commit`, `trust` and `snapshot` are None as far as the run did not get there; `error` says why."""
+    """One model, or one file by its address: `ref` is what the user asked for.
 
-    ref: Ref
+    `commit`, `trust` and `snapshot` are None as far as the run did not get there; `error` says why.
+    """
+
+    ref: str
     commit: str | None = None
     trust: Trust | None = None
     snapshot: Path | None = None

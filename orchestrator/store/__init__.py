@@ -1,1 +1,4 @@
-"""The disk: staging, proofs, the Hugging Face cache, local folders, space."""
+"""The disk: parts in the stage, proven blobs in the Hugging Face cache, and what we remember of both.
+
+Imports `core`, `errors` and `events` only. Every OSError leaves translated, by `oserrors`.
+"""

@@ -1,0 +1,260 @@
+"""Our own aria2c: one bound to a run, or one that stays in the background for later runs.
+
+Both run with a rendered configuration (mode 0600) on a random port of loopback with a random secret, in a private
+runtime folder (0700). Neither ever sees a credential: the environment is emptied down to what aria2c needs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.aria2.rpc import Endpoint, Rpc
+from orchestrator.errors import CannotCreateError, DaemonError
+from orchestrator.templating import render
+
+_START_SECONDS = 10.0
+_STOP_SECONDS = 5.0
+_TRIES = 3
+_BACKGROUND_CONCURRENCY = 64
+_STATE = "daemon.json"
+# What aria2c may inherit: how to find libraries, certificates and proxies. Not HF_TOKEN, nor anything else.
+_ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR")
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+
+
+def find_aria2c() -> Path:
+    """The aria2c on PATH. Raises DaemonError with the command that installs it on this system."""
+    found = shutil.which("aria2c")
+    if found is None:
+        raise DaemonError("aria2c is not installed", hint=f"install it: {_install_command()}")
+    return Path(found)
+
+
+def private_folder(path: Path) -> Path:
+    """Make `path` a folder that is ours alone (0700). Raises CannotCreateError when someone else's is in the way."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        facts = path.lstat()
+        if path.is_symlink() or (hasattr(os, "geteuid") and facts.st_uid != os.geteuid()):
+            raise CannotCreateError(
+                f"{path} belongs to someone else", hint="set XDG_RUNTIME_DIR to a folder of your own"
+            )
+        path.chmod(0o700)
+    except OSError as error:
+        raise CannotCreateError(f"cannot create {path}: {error.strerror}", hint="set XDG_RUNTIME_DIR") from error
+    return path
+
+
+class PrivateDaemon:
+    """An aria2c that lives as long as this process at most. Use as a context manager.
+
+    `concurrency` downloads run at once, the rest wait; `max_speed` is bytes per second over all, 0 for no limit.
+    """
+
+    restartable = True
+
+    def __init__(self, runtime: Path, *, concurrency: int, max_speed: int = 0) -> None:
+        self._folder = private_folder(runtime) / f"run-{os.getpid()}-{secrets.token_hex(4)}"
+        self._concurrency = concurrency
+        self._max_speed = max_speed
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> PrivateDaemon:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.stop()
+
+    def start(self) -> Endpoint:
+        """Start it, or start it again. Returns where it listens once it answers. Raises DaemonError."""
+        self._end()
+        private_folder(self._folder)
+        self._process, endpoint = _launch(
+            self._folder, owner_pid=os.getpid(), concurrency=self._concurrency, max_speed=self._max_speed
+        )
+        return endpoint
+
+    def check(self, staging: Path) -> None:
+        """Nothing to check: it runs here, as us."""
+
+    @property
+    def pid(self) -> int | None:
+        """The process id while it runs."""
+        return self._process.pid if self._process and self._process.poll() is None else None
+
+    def stop(self) -> None:
+        """End it and remove what it needed; safe to call twice."""
+        self._end()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _end(self) -> None:
+        if self._process is not None:
+            _end_process(self._process)
+            self._process = None
+
+
+@dataclass(frozen=True, slots=True)
+class BackgroundDaemon:
+    """The one background aria2c of this user, known by a state file (0600) in the runtime folder."""
+
+    runtime: Path
+
+    def find(self) -> tuple[int, Endpoint] | None:
+        """Its (pid, endpoint) when it runs and takes our secret, else None."""
+        try:
+            state = json.loads((self.runtime / _STATE).read_bytes())
+            pid, endpoint = int(state["pid"]), Endpoint(state["url"], state["secret"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        rpc = Rpc(endpoint, timeout=5)
+        try:
+            rpc.version()
+        except DaemonError:
+            return None
+        finally:
+            rpc.close()
+        return pid, endpoint
+
+    def start(self) -> tuple[int, Endpoint]:
+        """The running one, or a new one. Raises DaemonError."""
+        running = self.find()
+        if running:
+            return running
+        private_folder(self.runtime)
+        process, endpoint = _launch(self.runtime, owner_pid=None, concurrency=_BACKGROUND_CONCURRENCY, max_speed=0)
+        state = json.dumps({"pid": process.pid, "url": endpoint.url, "secret": endpoint.secret})
+        _write_private(self.runtime / _STATE, state)
+        return process.pid, endpoint
+
+    def stop(self) -> int | None:
+        """End it, with whatever it is doing. Returns its pid, or None when none ran."""
+        running = self.find()
+        (self.runtime / _STATE).unlink(missing_ok=True)
+        (self.runtime / "aria2.conf").unlink(missing_ok=True)
+        if not running:
+            return None
+        pid, endpoint = running
+        rpc = Rpc(endpoint, timeout=5)
+        with contextlib.suppress(DaemonError):
+            rpc.shutdown()
+        rpc.close()
+        deadline = time.monotonic() + _STOP_SECONDS
+        while _is_alive(pid):
+            if time.monotonic() > deadline:
+                os.kill(pid, signal.SIGKILL)
+                break
+            time.sleep(0.02)
+        return pid
+
+
+def _launch(
+    folder: Path, *, owner_pid: int | None, concurrency: int, max_speed: int
+) -> tuple[subprocess.Popen[bytes], Endpoint]:
+    program = find_aria2c()
+    failure = ""
+    for _ in range(_TRIES):
+        # The port is free now but may be taken in the next instant: then aria2c ends at once and we try another.
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        endpoint = Endpoint(f"http://127.0.0.1:{port}/jsonrpc", secrets.token_urlsafe(32))
+        text = render(
+            "daemon.conf",
+            port=port,
+            secret=endpoint.secret,
+            owner_pid=owner_pid,
+            concurrency=concurrency,
+            max_speed=max_speed,
+        )
+        conf, log = folder / "aria2.conf", folder / "aria2.log"
+        _write_private(conf, text)
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [program, f"--conf-path={conf}"],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=folder,
+                env=_environment(),
+                start_new_session=True,  # Ctrl-C in the terminal is ours to handle
+            )
+        if _answers(process, endpoint):
+            return process, endpoint
+        _end_process(process)
+        failure = log.read_text(errors="replace").strip()[-400:]
+    raise DaemonError(f"aria2c does not start: {failure or 'it said nothing'}", hint="try: aria2c --version")
+
+
+def _answers(process: subprocess.Popen[bytes], endpoint: Endpoint) -> bool:
+    deadline = time.monotonic() + _START_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        # A bare connect costs a few microseconds; the RPC client is made only once someone listens.
+        with socket.socket() as probe:
+            port = int(endpoint.url.rsplit(":", 1)[1].split("/")[0])
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                break
+        time.sleep(0.01)
+    rpc = Rpc(endpoint, timeout=5)
+    try:
+        rpc.version()
+    except DaemonError:
+        return False
+    finally:
+        rpc.close()
+    return process.poll() is None
+
+
+def _end_process(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+    process.wait()
+
+
+def _environment() -> dict[str, str]:
+    wanted = {*_ENVIRONMENT, *_PROXIES, *(name.upper() for name in _PROXIES)}
+    return {name: value for name, value in os.environ.items() if name in wanted}
+
+
+def _write_private(path: Path, text: str) -> None:
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def _is_alive(pid: int) -> bool:
+    # A child of ours that has ended stays visible until it is reaped.
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _install_command() -> str:
+    if sys.platform == "darwin":
+        return "brew install aria2"
+    commands = {
+        "apt-get": "sudo apt-get install aria2",
+        "dnf": "sudo dnf install aria2",
+        "pacman": "sudo pacman -S aria2",
+        "apk": "sudo apk add aria2",
+        "conda": "conda install -c conda-forge aria2",
+    }
+    return next((text for program, text in commands.items() if shutil.which(program)), "see https://aria2.github.io")

@@ -1,0 +1,242 @@
+"""aria2's JSON-RPC, through aria2p's client on one kept-open connection.
+
+aria2p opens a connection for every call (2.7 ms instead of 0.2 ms); a subclass that posts through one session is all
+that is changed. This module is where aria2p's and requests' exceptions become ours.
+"""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import aria2p
+import requests
+
+from orchestrator.errors import DaemonError, UsageError
+
+STATUS_KEYS = (
+    "gid",
+    "status",
+    "totalLength",
+    "completedLength",
+    "downloadSpeed",
+    "connections",
+    "pieceLength",
+    "bitfield",
+    "errorCode",
+    "errorMessage",
+)
+# A paused metalink that points nowhere: aria2 saves what is uploaded into `dir`, which shows whose disk that is.
+_PROBE = (
+    b'<?xml version="1.0"?><metalink xmlns="urn:ietf:params:xml:ns:metalink"><file name="glm-aria-%s">'
+    b"<url>http://127.0.0.1:9/</url></file></metalink>"
+)
+_Call = tuple[str, list[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a daemon listens, `http://host:port/jsonrpc`, and the secret that it asks for."""
+
+    url: str
+    secret: str = field(repr=False, default="")
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise UsageError(f"{self.url!r} is not an RPC address", hint="for example http://127.0.0.1:6800/jsonrpc")
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """One download as `aria2.tellStatus` shows it. Lengths in bytes, speed in bytes per second.
+
+    `bitfield` is empty until aria2 knows the length; its highest bit is the first piece.
+    """
+
+    gid: str
+    status: str
+    total: int
+    done: int
+    speed: int
+    connections: int
+    piece_length: int
+    bitfield: bytes
+    error_code: int
+    error_message: str
+
+    @classmethod
+    def parse(cls, answer: Mapping[str, str]) -> Status:
+        """Read the answer; keys that aria2 leaves out count as 0 or empty."""
+        return cls(
+            gid=answer["gid"],
+            status=answer["status"],
+            total=int(answer.get("totalLength") or 0),
+            done=int(answer.get("completedLength") or 0),
+            speed=int(answer.get("downloadSpeed") or 0),
+            connections=int(answer.get("connections") or 0),
+            piece_length=int(answer.get("pieceLength") or 0),
+            bitfield=bytes.fromhex(answer.get("bitfield") or ""),
+            error_code=int(answer.get("errorCode") or 0),
+            error_message=answer.get("errorMessage") or "",
+        )
+
+
+class _KeepAliveClient(aria2p.Client):
+    """aria2p's client on one session; the address may have any path."""
+
+    def __init__(self, endpoint: Endpoint, timeout: float) -> None:
+        parts = urlsplit(endpoint.url)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        super().__init__(f"{parts.scheme}://{parts.hostname}", port, endpoint.secret, timeout)
+        self._url = endpoint.url
+        self._session = requests.Session()
+        self._session.trust_env = False  # a proxy is for the Hub, never for the daemon; and no netrc
+
+    def post(self, payload: str) -> Any:
+        return self._session.post(self._url, data=payload, timeout=self.timeout).json()
+
+    def close(self) -> None:
+        self._session.close()
+
+
+class Rpc:
+    """The calls that glm-aria needs. Every method raises DaemonError when the daemon does not answer as it should."""
+
+    def __init__(self, endpoint: Endpoint, *, timeout: float = 15.0) -> None:
+        self.endpoint = endpoint
+        self._client = _KeepAliveClient(endpoint, timeout)
+
+    def close(self) -> None:
+        """Close the connection; the daemon is not touched."""
+        self._client.close()
+
+    def version(self) -> str:
+        """aria2's version; the cheapest proof that daemon and secret are right."""
+        return str(self._call("aria2.getVersion")["version"])
+
+    def global_stat(self) -> Mapping[str, str]:
+        """`aria2.getGlobalStat`: speeds and counts of all downloads of the daemon, not only ours."""
+        answer: Mapping[str, str] = self._call("aria2.getGlobalStat")
+        return answer
+
+    def add_all(self, downloads: Sequence[tuple[Sequence[str], Mapping[str, str]]]) -> list[DaemonError | None]:
+        """Queue downloads in one request; the answer tells for each whether it was refused.
+
+        `options` hold a gid that we chose, so that a lost answer loses nothing.
+        """
+        calls: list[_Call] = [("aria2.addUri", [list(uris), dict(options)]) for uris, options in downloads]
+        return [
+            DaemonError(f"aria2 refused a download: {answer['message']}") if isinstance(answer, dict) else None
+            for answer in self._multicall(calls)
+        ]
+
+    def poll(self) -> tuple[list[Status], list[Status]]:
+        """All active and all stopped downloads of the daemon, ours and others', in one request."""
+        keys = list(STATUS_KEYS)
+        active, stopped = self._multicall([("aria2.tellActive", [keys]), ("aria2.tellStopped", [0, 4096, keys])])
+        return [Status.parse(one) for one in _first(active)], [Status.parse(one) for one in _first(stopped)]
+
+    def tell(self, gids: Sequence[str]) -> dict[str, Status]:
+        """The status of these downloads; a gid that the daemon does not know is left out."""
+        calls: list[_Call] = [("aria2.tellStatus", [gid, list(STATUS_KEYS)]) for gid in gids]
+        answers = zip(gids, self._multicall(calls), strict=True) if calls else ()
+        return {gid: Status.parse(answer[0]) for gid, answer in answers if isinstance(answer, list)}
+
+    def servers(self, gids: Sequence[str]) -> dict[str, list[tuple[str, int]]]:
+        """For each download the (address asked for, bytes per second) of every open connection."""
+        calls: list[_Call] = [("aria2.getServers", [gid]) for gid in gids]
+        answers = zip(gids, self._multicall(calls), strict=True) if calls else ()
+        return {
+            gid: [
+                (server["uri"], int(server["downloadSpeed"])) for item in _first(answer) for server in item["servers"]
+            ]
+            for gid, answer in answers
+            if isinstance(answer, list)
+        }
+
+    def change_options(self, changes: Iterable[tuple[str, Mapping[str, str]]]) -> None:
+        """Set options of single downloads; one that has ended meanwhile is passed over."""
+        calls: list[_Call] = [("aria2.changeOption", [gid, dict(options)]) for gid, options in changes]
+        if calls:
+            self._multicall(calls)
+
+    def remove(self, gids: Sequence[str]) -> None:
+        """Stop these downloads at once and forget them; what they wrote stays. Unknown gids are passed over."""
+        self._each(("aria2.forceRemove", "aria2.removeDownloadResult"), gids)
+
+    def forget(self, gids: Sequence[str]) -> None:
+        """Drop the results of downloads that have ended."""
+        self._each(("aria2.removeDownloadResult",), gids)
+
+    def pause(self, gids: Sequence[str]) -> None:
+        """Stop the connections of these downloads; their status can still be asked."""
+        self._each(("aria2.forcePause",), gids)
+
+    def shutdown(self) -> None:
+        """End the daemon now. Only for daemons of our own."""
+        self._call("aria2.forceShutdown")
+
+    def writes_into(self, folder: Path) -> bool:
+        """True when files that the daemon writes into `folder` appear in our `folder`: same disk, and permitted.
+
+        aria2 saves an uploaded metalink under `dir` (`rpc-save-upload-metadata`, a per-download option); nothing is
+        fetched and nothing stays.
+        """
+        before = set(folder.iterdir())
+        probe = base64.b64encode(_PROBE % secrets.token_hex(8).encode()).decode()
+        options = {"dir": str(folder), "pause": "true", "rpc-save-upload-metadata": "true"}
+        self.remove([str(gid) for gid in self._call("aria2.addMetalink", probe, options)])
+        arrived = [path for path in folder.iterdir() if path not in before and path.suffix == ".meta4"]
+        for path in arrived:
+            path.unlink(missing_ok=True)
+        return bool(arrived)
+
+    def _each(self, methods: Sequence[str], gids: Sequence[str]) -> None:
+        calls: list[_Call] = [(method, [gid]) for gid in gids for method in methods]
+        if calls:
+            self._multicall(calls)
+
+    def _call(self, method: str, *params: Any) -> Any:
+        try:
+            return self._client.call(method, list(params))
+        except (aria2p.ClientException, requests.RequestException, ValueError, KeyError) as error:
+            raise self._translated(error) from error
+
+    def _multicall(self, calls: list[_Call]) -> list[Any]:
+        try:
+            answer = self._client.multicall2(calls)
+        except (aria2p.ClientException, requests.RequestException, ValueError, KeyError) as error:
+            raise self._translated(error) from error
+        if not isinstance(answer, list) or len(answer) != len(calls):
+            raise DaemonError("the aria2 daemon answered a multicall with something else")
+        return answer
+
+    def _translated(self, error: Exception) -> DaemonError:
+        where = self.endpoint.url
+        if isinstance(error, aria2p.ClientException):
+            if "Unauthorized" in str(error):
+                return DaemonError(
+                    f"the aria2 daemon at {where} refused our secret",
+                    hint="give its rpc-secret in a file: --rpc-secret-file FILE",
+                )
+            return DaemonError(f"the aria2 daemon at {where} refused a call: {error}")
+        if isinstance(error, requests.RequestException) and not isinstance(error, ValueError):
+            return DaemonError(
+                f"the aria2 daemon at {where} does not answer ({type(error).__name__})",
+                hint="is it running with --enable-rpc? leave out --rpc to use a daemon of glm-aria's own",
+            )
+        return DaemonError(f"what answers at {where} is not aria2", hint="check the address given to --rpc")
+
+
+def _first(answer: Any) -> Any:
+    """The result inside one multicall answer, which is a list of one; a fault there means a broken daemon."""
+    if not isinstance(answer, list):
+        message = answer.get("message") if isinstance(answer, dict) else answer
+        raise DaemonError(f"the aria2 daemon refused a call: {message}")
+    return answer[0]

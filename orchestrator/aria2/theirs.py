@@ -1,0 +1,41 @@
+"""A daemon that runs already: the user's own, or our background one. It is used, never started, changed or ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.aria2.rpc import Endpoint, Rpc
+from orchestrator.errors import DaemonError
+
+
+@dataclass(frozen=True, slots=True)
+class RunningDaemon:
+    """Fits where a `PrivateDaemon` fits."""
+
+    endpoint: Endpoint
+    restartable: bool = False
+
+    def __enter__(self) -> RunningDaemon:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        """Nothing is ended: it is not ours."""
+
+    def start(self) -> Endpoint:
+        """Where it listens."""
+        return self.endpoint
+
+    def check(self, staging: Path) -> None:
+        """Raise DaemonError unless it answers, and what it writes into `staging` lands on the disk that we see."""
+        rpc = Rpc(self.endpoint)
+        try:
+            rpc.version()
+            if not rpc.writes_into(staging):
+                raise DaemonError(
+                    f"the aria2 daemon at {self.endpoint.url} does not write to our disk: nothing of it arrives in"
+                    f" {str(staging)!r}. It runs on another machine, in a container, or as another user",
+                    hint="leave out --rpc, or give both the same folder with --cache-dir",
+                )
+        finally:
+            rpc.close()

@@ -1,0 +1,369 @@
+"""The feeder: gives jobs to aria2 within a connection budget, watches them, and reports what became of each.
+
+One thread calls `poll` in a loop; only links are resolved in other threads. What it returns are plain outcomes: the
+caller verifies and places, this room only moves bytes. Nothing that it reports as fetched is believed by anybody.
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from orchestrator.aria2 import journal
+from orchestrator.aria2.budget import SMALL, Budget
+from orchestrator.aria2.codes import Then, meaning
+from orchestrator.aria2.interface import Admission, Already, Fetched, Limits, Locator, Lost, Moved, Outcome, Uri
+from orchestrator.aria2.options import allocation_for, download_options
+from orchestrator.aria2.rpc import Endpoint, Rpc, Status
+from orchestrator.core.files import Digest
+from orchestrator.core.jobs import TRANSITIONS, JobEvent, JobState
+from orchestrator.core.plan import Job
+from orchestrator.errors import DaemonError, GlmAriaError, IntegrityError
+
+_TRIES = 5
+_RESTARTS = 5
+_JOURNAL_SECONDS = 1.0
+_LOOK_SECONDS = 1.0
+_STOP_SECONDS = 3.0
+_POLL_SMALL, _POLL_BIG = 0.03, 0.1
+_RESTART_CODES = frozenset({8, 10, 13})  # the part cannot be continued: begin it anew
+
+
+@dataclass(slots=True)
+class _Slot:
+    """A job under way, and what we know of it."""
+
+    job: Job
+    part: Path
+    state: JobState = JobState.WAITING
+    tries: int = 0
+    not_before: float = 0.0
+    gid: str = ""
+    uris: tuple[Uri, ...] = ()
+    connections: int = 1
+    future: Future[tuple[Uri, ...]] | None = None
+    status: Status | None = None
+    seen: float = 0.0
+    best: int = 0  # most bytes ever seen: progress renews the right to try again
+    resumed: int = 0
+    saved: float = 0.0
+    saved_bits: bytes = b""
+    weights: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def is_small(self) -> bool:
+        return self.job.size < SMALL
+
+
+class Transfer:
+    """Moves jobs through one daemon.
+
+    `connect` gives the daemon's address, and starts it where it is ours; `restartable` says that it may be called again
+    when the daemon died. `part` maps a job to its file in the staging folder; `admit` is asked before a job starts.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], Endpoint],
+        locator: Locator,
+        *,
+        part: Callable[[Job], Path],
+        admit: Callable[[Job], Admission],
+        limits: Limits,
+        staging: Path,
+        restartable: bool,
+        proxy: str | None = None,
+    ) -> None:
+        self._connect = connect
+        self._locator = locator
+        self._part = part
+        self._admit = admit
+        self._limits = limits
+        self._restarts_left = _RESTARTS if restartable else 0
+        self._proxy = proxy
+        self._queues: dict[JobState, dict[Digest, _Slot]] = {state: {} for state in JobState}
+        self._allocation = allocation_for(staging)
+        self._rpc = Rpc(connect(), timeout=5 if restartable else 15)
+        self._resolvers = ThreadPoolExecutor(max_workers=8, thread_name_prefix="links")
+        self._looked = self._shared_at = self._polled = time.monotonic()
+
+    def enqueue(self, jobs: Iterable[Job]) -> None:
+        """Add jobs. They start in the order given, small ones beside big ones. A job that ended may be added again."""
+        for job in jobs:
+            self._queues[JobState.WAITING][job.digest] = _Slot(job, self._part(job))
+
+    @property
+    def is_idle(self) -> bool:
+        """True when every job has ended."""
+        return not any(self._queues.values())
+
+    def poll(self) -> list[Outcome]:
+        """Start what may start, wait a moment, and tell what happened. Raises DaemonError when the daemon is lost."""
+        outcomes: list[Outcome] = []
+        self._fill(outcomes)
+        self._submit(outcomes)
+        active = self._in(JobState.ACTIVE)
+        time.sleep(_POLL_SMALL if not active or any(slot.is_small for slot in active) else _POLL_BIG)
+        if not active:
+            return outcomes
+        try:
+            self._watch(outcomes)
+        except DaemonError:
+            self._reconnect()
+        return outcomes
+
+    def stop(self) -> None:
+        """End all downloads of this run, keeping what they have for the next one. Never touches anyone else's."""
+        self._resolvers.shutdown(wait=False, cancel_futures=True)
+        slots = {slot.gid: slot for slot in self._in(JobState.ACTIVE)}
+        try:
+            if slots:
+                self._rpc.pause(list(slots))
+                for gid, status in self._rpc.tell(list(slots)).items():
+                    self._journal(slots[gid], status, now=True)
+                self._rpc.remove(list(slots))
+                deadline = time.monotonic() + _STOP_SECONDS
+                while (left := self._rpc.tell(list(slots))) and time.monotonic() < deadline:
+                    self._rpc.forget(list(left))
+                    time.sleep(0.02)
+        except DaemonError:
+            pass  # a dead daemon holds nothing; the journals of the last poll stand
+        self._rpc.close()
+
+    def _in(self, state: JobState) -> list[_Slot]:
+        return list(self._queues[state].values())
+
+    def _on(self, slot: _Slot, event: JobEvent) -> None:
+        del self._queues[slot.state][slot.job.digest]
+        slot.state = TRANSITIONS[slot.state, event]
+        if slot.state not in (JobState.FETCHED, JobState.LOST):
+            self._queues[slot.state][slot.job.digest] = slot
+
+    # -- starting ------------------------------------------------------------------------------------------------------
+
+    def _fill(self, outcomes: list[Outcome]) -> None:
+        """Move jobs from WAITING to LOCATING as far as the budget allows."""
+        now = time.monotonic()
+        waiting = [slot for slot in self._in(JobState.WAITING) if slot.not_before <= now]
+        if not waiting:
+            return
+        running = self._in(JobState.LOCATING) + self._in(JobState.ACTIVE)
+        budget = Budget.of(
+            self._limits, [(slot.job.size, slot.connections) for slot in running], [slot.job.size for slot in waiting]
+        )
+        for slot in waiting:
+            if budget.is_spent:
+                break
+            connections = budget.offer(slot.job.size)
+            if connections and self._start(slot, outcomes):
+                slot.connections = connections
+                budget.take(slot.job.size, connections)
+
+    def _start(self, slot: _Slot, outcomes: list[Outcome]) -> bool:
+        admission = self._admit(slot.job)
+        if admission is Admission.BUSY:
+            slot.not_before = time.monotonic() + 0.2
+            return False
+        if admission is Admission.ALREADY:
+            self._on(slot, JobEvent.ALREADY)
+            outcomes.append(Already(slot.job))
+            return False
+        self._on(slot, JobEvent.START)
+        try:
+            direct = self._locator.direct(slot.job)
+        except GlmAriaError as error:
+            self._broken(slot, error, outcomes)
+            return False
+        if direct:
+            slot.uris = direct
+        else:
+            slot.future = self._resolvers.submit(self._locator.locate, slot.job)
+        return True
+
+    def _submit(self, outcomes: list[Outcome]) -> None:
+        """Move jobs whose links are known from LOCATING to ACTIVE, in one request to aria2."""
+        ready: list[_Slot] = []
+        for slot in self._in(JobState.LOCATING):
+            if slot.future is not None:
+                if not slot.future.done():
+                    continue
+                future, slot.future = slot.future, None
+                try:
+                    slot.uris = future.result()
+                except GlmAriaError as error:
+                    self._broken(slot, error, outcomes)
+                    continue
+            ready.append(slot)
+        if not ready:
+            return
+        downloads = []
+        for slot in ready:
+            known = None if slot.is_small else journal.prepare(slot.part, slot.job.digest, slot.job.size)
+            slot.resumed = slot.best = known.done if known else 0
+            slot.connections = min(slot.connections, self._limits.connections_per_mirror * len(slot.uris))
+            slot.gid, slot.status, slot.seen = secrets.token_hex(8), None, time.monotonic()
+            options = download_options(
+                slot.part,
+                slot.gid,
+                size=slot.job.size,
+                connections=slot.connections,
+                per_server=self._limits.connections_per_mirror,
+                allocation=self._allocation,
+                proxy=self._proxy,
+            )
+            downloads.append(([uri.url for uri in slot.uris], options))
+        try:
+            answers = self._rpc.add_all(downloads)
+        except DaemonError:
+            for slot in ready:
+                self._on(slot, JobEvent.BROKEN)
+            self._reconnect()
+            return
+        for slot, refused in zip(ready, answers, strict=True):
+            if refused:
+                self._broken(slot, refused, outcomes, then=Then.STOP)
+            else:
+                self._on(slot, JobEvent.LOCATED)
+
+    # -- watching ------------------------------------------------------------------------------------------------------
+
+    def _watch(self, outcomes: list[Outcome]) -> None:
+        now = time.monotonic()
+        active, stopped = self._rpc.poll()
+        slots = {slot.gid: slot for slot in self._in(JobState.ACTIVE)}
+        self._weigh(slots, now - self._polled)
+        self._polled = now
+        ended = [status for status in stopped if status.gid in slots]
+        for status in active:
+            if status.gid in slots:
+                self._moved(slots[status.gid], status, now, outcomes)
+        for status in ended:
+            self._ended(slots[status.gid], status, outcomes)
+        self._rpc.forget([status.gid for status in ended])
+        self._look_for_missing(slots, now, outcomes)
+        self._share_speed(active, slots, now)
+
+    def _moved(self, slot: _Slot, status: Status, now: float, outcomes: list[Outcome]) -> None:
+        slot.status, slot.seen = status, now
+        if status.done > slot.job.size or (status.total and status.total != slot.job.size):
+            self._rpc.remove([slot.gid])
+            what = f"claims {status.total} bytes" if status.total else "sends more bytes than listed"
+            self._broken(slot, IntegrityError(f"{slot.job.name!r}: the source {what}, {slot.job.size} are listed",
+                                              file=slot.job.name), outcomes, afresh=True)  # fmt: skip
+            return
+        if status.done > slot.best:
+            slot.best = status.done
+            if slot.best - slot.resumed > SMALL:
+                slot.tries = 0
+        gapless = journal.prefix(status.bitfield, status.piece_length, slot.job.size) if status.bitfield else 0
+        self._journal(slot, status)
+        outcomes.append(Moved(slot.job, status.done, gapless, status.speed, status.connections))
+
+    def _ended(self, slot: _Slot, status: Status, outcomes: list[Outcome]) -> None:
+        if status.status == "complete":
+            self._on(slot, JobEvent.COMPLETE)
+            journal.clear(slot.part)
+            outcomes.append(Fetched(slot.job, slot.part, self._sent(slot)))
+            return
+        row = meaning(status.error_code)
+        code = status.error_code
+        self._journal(slot, status, now=True)
+        detail = status.error_message.partition("URI=")[0].strip().rstrip(".")  # what follows may be a signed link
+        sources = ", ".join(dict.fromkeys(uri.source for uri in slot.uris))
+        error = row.error(
+            f"{slot.job.name!r} from {sources}: {row.words} (aria2 error {code}{': ' + detail if detail else ''})",
+            file=slot.job.name,
+            source=slot.uris[0].source if slot.uris else None,
+        )
+        then = Then.RETRY if status.status == "removed" else row.then
+        self._broken(slot, error, outcomes, then=then, afresh=code in _RESTART_CODES)
+
+    def _look_for_missing(self, slots: Mapping[str, _Slot], now: float, outcomes: list[Outcome]) -> None:
+        """A gid that is neither active nor stopped waits in aria2's queue, or someone took it away."""
+        if now - self._looked < _LOOK_SECONDS:
+            return
+        self._looked = now
+        unseen = [g for g, s in slots.items() if s.state is JobState.ACTIVE and now - s.seen > _LOOK_SECONDS]
+        known = self._rpc.tell(unseen)
+        for gid in unseen:
+            slots[gid].seen = now
+            if gid not in known:
+                gone = DaemonError(f"{slots[gid].job.name!r}: the download vanished from the aria2 daemon")
+                self._broken(slots[gid], gone, outcomes)
+
+    def _weigh(self, slots: Mapping[str, _Slot], seconds: float) -> None:
+        """Add up speed x time per source: aria2 does not tell which source sent which bytes."""
+        shared = [gid for gid, slot in slots.items() if slot.status and len(slot.uris) > 1]
+        for gid, connections in self._rpc.servers(shared).items() if shared else ():
+            slot = slots[gid]
+            names = {uri.url: uri.source for uri in slot.uris}
+            for url, speed in connections:
+                if url in names:
+                    slot.weights[names[url]] = slot.weights.get(names[url], 0.0) + speed * seconds
+
+    def _sent(self, slot: _Slot) -> dict[str, int]:
+        total = slot.job.size - slot.resumed
+        weight = sum(slot.weights.values())
+        if not weight:
+            return {slot.uris[0].source: total}
+        return {source: round(total * share / weight) for source, share in slot.weights.items() if share}
+
+    def _share_speed(self, active: Sequence[Status], slots: Mapping[str, _Slot], now: float) -> None:
+        """Hold `max_speed` on a daemon whose global limit belongs to someone else."""
+        if not self._limits.max_speed or now - self._shared_at < _LOOK_SECONDS:
+            return
+        self._shared_at = now
+        ours = [status.gid for status in active if status.gid in slots]
+        limit = {"max-download-limit": str(max(1024, self._limits.max_speed // max(1, len(ours))))}
+        self._rpc.change_options((gid, limit) for gid in ours)
+
+    # -- ending --------------------------------------------------------------------------------------------------------
+
+    def _broken(
+        self,
+        slot: _Slot,
+        error: GlmAriaError,
+        outcomes: list[Outcome],
+        *,
+        then: Then = Then.RETRY,
+        afresh: bool = False,
+    ) -> None:
+        if afresh:
+            for path in (slot.part, journal.control_path(slot.part), journal.journal_path(slot.part)):
+                path.unlink(missing_ok=True)
+        slot.tries += 1
+        is_final = not (error.retryable or isinstance(error, DaemonError | IntegrityError))
+        if then is Then.STOP or slot.tries >= _TRIES or (is_final and slot.tries > 1):
+            self._on(slot, JobEvent.GIVE_UP)
+            outcomes.append(Lost(slot.job, error))
+            return
+        self._on(slot, JobEvent.BROKEN)
+        # Full jitter: many files that broke together do not come back together.
+        slot.not_before = time.monotonic() + random.uniform(0, 0.5 * 2**slot.tries)  # noqa: S311
+
+    def _journal(self, slot: _Slot, status: Status, *, now: bool = False) -> None:
+        if slot.is_small or not status.bitfield or status.bitfield == slot.saved_bits:
+            return
+        clock = time.monotonic()
+        if now or clock - slot.saved >= _JOURNAL_SECONDS:
+            entry = journal.Journal(slot.job.digest, slot.job.size, status.piece_length, status.bitfield)
+            if entry.is_valid:
+                journal.save(slot.part, entry)
+                slot.saved, slot.saved_bits = clock, status.bitfield
+
+    def _reconnect(self) -> None:
+        """The daemon is lost: start it again and continue all from the journals, or say that it is gone."""
+        if self._restarts_left <= 0:
+            raise DaemonError(
+                "the aria2 daemon stopped answering during the transfer", hint="start it again and run the same command"
+            )
+        self._restarts_left -= 1
+        self._rpc.close()
+        self._rpc = Rpc(self._connect(), timeout=5)
+        for slot in self._in(JobState.ACTIVE):
+            self._on(slot, JobEvent.BROKEN)

@@ -1,0 +1,141 @@
+"""A Hub (huggingface.co, or a mirror of it) as a catalog.
+
+Endpoints as huggingface_hub 2.4 calls them (`hf_api.py`: `repo_info`, `list_repo_tree`, `list_repo_refs`):
+`GET /api/{type}s/{id}/revision/{rev}`, `…/tree/{commit}?recursive=true&expand=false` in pages, `…/refs`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote, urljoin, urlsplit, urlunsplit
+
+from requests.utils import parse_header_links
+
+from orchestrator.catalogs import shapes
+from orchestrator.catalogs.interface import Revision
+from orchestrator.catalogs.refusals import refusal
+from orchestrator.core.files import MAX_FILES, Algorithm, Digest, RepoFile, RepoTree, lfs_pointer_oid
+from orchestrator.core.refs import Ref, RepoId, is_commit
+from orchestrator.core.sources import Source
+from orchestrator.errors import GlmAriaError, NotFoundError, UsageError
+from orchestrator.net.addresses import place
+from orchestrator.net.failures import blaming
+from orchestrator.net.session import Answer, Net
+
+MAX_PAGES = 2_000  # a page holds 1000 entries, or 50 at a mirror that expands them
+
+
+class HuggingFaceCatalog:
+    """Implements `Catalog` for sites that speak the Hub's API."""
+
+    def __init__(self, source: Source, net: Net) -> None:
+        self.source = source
+        self._net = net
+
+    def revision(self, ref: Ref) -> Revision:
+        """See `Catalog.revision`."""
+        value, _ = self._get(self._api(ref.repo, "revision", quote(ref.revision, safe="")), ref.repo, ref.revision)
+        site = self.source.name
+        info = shapes.mapping(value, site, "the revision")
+        commit = shapes.text(info, "sha", site, "the revision")
+        if not is_commit(commit):
+            raise shapes.odd(site, f"{commit[:80]!r} is not a commit")
+        if ref.is_commit and commit != ref.revision:
+            raise shapes.odd(site, f"asked for commit {ref.revision}, it answered with {commit}")
+        name_now = info.get("id", ref.repo.name)
+        try:
+            RepoId(ref.repo.type, name_now)
+        except (UsageError, AttributeError, TypeError) as error:
+            raise shapes.odd(site, f"{str(name_now)[:80]!r} is not a repo name") from error
+        return Revision(commit, bool(info.get("gated")) or bool(info.get("private")), name_now)
+
+    def tree(self, repo: RepoId, commit: str) -> RepoTree:
+        """See `Catalog.tree`. One request a thousand files."""
+        site = self.source.name
+        url: str | None = self._api(repo, "tree", commit) + "?recursive=true&expand=false"
+        files: list[RepoFile] = []
+        entries = 0
+        seen: set[str] = set()
+        while url is not None:
+            seen.add(url)
+            value, answer = self._get(url, repo, commit)
+            page = shapes.sequence(value, site, "the listing")
+            entries += len(page)
+            if entries > 2 * MAX_FILES or len(seen) > MAX_PAGES:
+                raise shapes.odd(site, f"the listing of {repo.url_path} does not end")
+            files.extend(file for entry in page if (file := _file(entry, site)) is not None)
+            url = self._next_page(answer)
+            if url in seen:
+                raise shapes.odd(site, f"the pages of the listing of {repo.url_path} run in a circle")
+        return RepoTree.checked(commit, files)
+
+    def _api(self, repo: RepoId, *parts: str) -> str:
+        return "/".join((self.source.url, "api", repo.type.plural, repo.name, *parts))
+
+    def _get(self, url: str, repo: RepoId, revision: str) -> tuple[Any, Answer]:
+        """The JSON of an address, and the answer that held it; the Hub's refusals as errors."""
+        with blaming(self.source.name):
+            answer = self._net.get_json(url)
+            if answer.status == 200:
+                return answer.value, answer
+        had_token = self._net.credentials.may_send(url)
+        error = refusal(answer, self.source, repo, revision, had_token=had_token)
+        if isinstance(error, NotFoundError) and answer.headers.get("X-Error-Code") == "RevisionNotFound":
+            error.hint = self._near(repo, revision)
+        raise error
+
+    def _next_page(self, answer: Answer) -> str | None:
+        """The address in `Link: <…>; rel="next"`, always at the host that answered.
+
+        A mirror that passes the root's header on unchanged names the root there: its path and query count, not its
+        host. So neither the listing nor the token moves to another server.
+        """
+        links = parse_header_links(answer.headers.get("Link", ""))
+        found = next((link["url"] for link in links if link.get("rel") == "next" and link.get("url")), None)
+        if found is None:
+            return None
+        target = urljoin(answer.url, found)
+        prefix = "" if place(target) == place(answer.url) else urlsplit(self.source.url).path
+        came, goes = urlsplit(answer.url), urlsplit(target)
+        return urlunsplit((came.scheme, came.netloc, prefix + goes.path, goes.query, ""))
+
+    def _near(self, repo: RepoId, revision: str) -> str | None:
+        """Hint with branches and tags that resemble `revision`. Best effort: one request, no retries."""
+        from difflib import get_close_matches
+
+        try:
+            refs = shapes.mapping(self._net.get_json(self._api(repo, "refs"), attempts=1).value, "", "")
+            names = [str(item["name"]) for kind in ("branches", "tags") for item in refs.get(kind) or ()]
+        except (GlmAriaError, TypeError, KeyError):
+            return None
+        chosen = get_close_matches(revision, names, n=5, cutoff=0.4) or names[:5]
+        return f"it has {', '.join(chosen)}" if chosen else None
+
+
+def _file(entry: Any, site: str) -> RepoFile | None:
+    """A tree entry as a file; None for a folder.
+
+    The digest is that of the content: sha256 for LFS, else git's blob sha1. For LFS `oid` is the sha1 of the pointer,
+    which follows from sha256 and size, so a listing that contradicts itself is found out.
+    """
+    entry = shapes.mapping(entry, site, "an entry of the listing")
+    kind = entry.get("type")
+    if kind == "directory":
+        return None
+    path = shapes.text(entry, "path", site, "an entry of the listing")
+    if kind != "file":
+        raise shapes.odd(site, f"{path!r} is a {kind!r}", path)
+    what = repr(path)
+    oid = shapes.text(entry, "oid", site, what)
+    length = shapes.size(entry, "size", site, what)
+    git = Digest(Algorithm.GIT_SHA1, oid)
+    if entry.get("lfs") is None:
+        return RepoFile(path, length, git, is_lfs=False, git_oid=oid)
+    lfs = shapes.mapping(entry["lfs"], site, f"'lfs' of {what}")
+    sha256 = shapes.text(lfs, "oid", site, what)
+    digest = Digest(Algorithm.SHA256, sha256)
+    if shapes.size(lfs, "size", site, what) != length:
+        raise shapes.odd(site, f"two sizes for {what}", path)
+    if lfs_pointer_oid(sha256, length) != oid:
+        raise shapes.odd(site, f"git's hash of {what} does not belong to its sha256 and size", path)
+    return RepoFile(path, length, digest, is_lfs=True, git_oid=oid)

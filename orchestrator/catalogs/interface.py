@@ -1,0 +1,45 @@
+"""The port that every catalog implements: what a repo holds at one commit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from orchestrator.core.files import RepoTree
+from orchestrator.core.refs import Ref, RepoId
+from orchestrator.core.sources import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """What a ref stands for now.
+
+    `commit` is 40-hex. `is_restricted` (gated or private) repos answer only with a token. `name_now` is the repo's
+    name as the catalog writes it: it differs from the one asked for when the repo was renamed.
+    """
+
+    commit: str
+    is_restricted: bool
+    name_now: str
+
+
+class Catalog(Protocol):
+    """Metadata of repos at one site. Reads only, so every call may be repeated.
+
+    Both methods raise NotFoundError and NotAllowedError for what the site says about the repo, SourcesDownError and
+    TemporaryError when it cannot be asked (after retries), ProtocolError and TrustError when its answer must not be
+    used. Messages name the site; hints are the next thing to type.
+    """
+
+    @property
+    def source(self) -> Source:
+        """The site that is asked."""
+
+    def revision(self, ref: Ref) -> Revision:
+        """Tie a ref to a commit with one request. A ref that is a commit comes back as that commit or not at all."""
+
+    def tree(self, repo: RepoId, commit: str) -> RepoTree:
+        """The whole listing at a commit, sizes in bytes, each file with the digest that proves it.
+
+        Raises UnsafeError, too, when the listing holds a path or a digest that must not reach a disk.
+        """

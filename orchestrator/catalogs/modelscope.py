@@ -1,0 +1,145 @@
+"""ModelScope as a catalog.
+
+Endpoints as ModelScope's own clients call them. The commit of a revision: `GET /api/v1/models/{id}/commits?Ref=&
+PageNumber=1&PageSize=1`, whose `Data.Commit[0].Id` is the newest commit (modelscope 1.30, `HubApi.list_repo_commits`;
+pull request 1483 of modelscope/modelscope). The per-file `Revision` of a listing is the commit that last changed that
+file, so it cannot stand in for it. The listing: `GET …/repo/files?Revision=&Recursive=True[&Root=]`, silently cut at
+3000 entries, `Files: null` for an unknown revision, and errors told by `Code` inside an HTTP 200 (modelscope-hub
+0.5.1, `_legacy_api.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlencode
+
+from orchestrator.catalogs import shapes
+from orchestrator.catalogs.interface import Revision
+from orchestrator.core.files import MAX_FILES, Algorithm, Digest, RepoFile, RepoTree
+from orchestrator.core.refs import Ref, RepoId, is_commit
+from orchestrator.core.sources import Source
+from orchestrator.errors import NotAllowedError, NotFoundError
+from orchestrator.net.failures import blaming
+from orchestrator.net.session import Net
+
+LISTING_CAP = 3_000
+MAX_REQUESTS = 2_000
+# The family of codes for a repo, revision or folder that is not there: 10010205001 and its neighbours.
+_ABSENT = "10010205"
+
+
+class ModelScopeCatalog:
+    """Implements `Catalog` for modelscope.cn and modelscope.ai. Models only."""
+
+    def __init__(self, source: Source, net: Net, *, listing_cap: int = LISTING_CAP) -> None:
+        self.source = source
+        self._net = net
+        self._cap = listing_cap
+
+    def revision(self, ref: Ref) -> Revision:
+        """See `Catalog.revision`."""
+        site = self.source.name
+        query = {"Ref": ref.revision, "PageNumber": 1, "PageSize": 1}
+        data = shapes.mapping(self._get(ref.repo, ref.revision, "commits", query), site, "the history")
+        history = shapes.sequence(data.get("Commit") or [], site, "the history")
+        if not history:
+            raise self._absent(ref.repo, ref.revision)
+        commit = shapes.text(shapes.mapping(history[0], site, "the commit"), "Id", site, "the commit")
+        if not is_commit(commit):
+            raise shapes.odd(site, f"{commit[:80]!r} is not a commit")
+        if ref.is_commit and commit != ref.revision:
+            raise shapes.odd(site, f"asked for commit {ref.revision}, it answered with {commit}")
+        # What answers without a token is open to all; what needed one is taken for closed.
+        return Revision(commit, self._net.credentials.may_send(self.source.url), ref.repo.name)
+
+    def tree(self, repo: RepoId, commit: str) -> RepoTree:
+        """See `Catalog.tree`. One request, or one a folder where the listing is larger than the site tells at once."""
+        site = self.source.name
+        files: dict[str, RepoFile] = {}
+        for number, entry in enumerate(self._entries(repo, commit)):
+            if number > 2 * MAX_FILES:
+                raise shapes.odd(site, f"the listing of {repo.name} does not end")
+            if (file := _file(entry, site)) is not None and files.setdefault(file.path, file) != file:
+                raise shapes.odd(site, f"{file.path!r} is listed twice, with two contents", file.path)
+        return RepoTree.checked(commit, files.values())
+
+    def _entries(self, repo: RepoId, commit: str) -> Iterator[dict[str, Any]]:
+        """Every entry below the root. Folders whose listing is cut are listed flat, then each of theirs in turn."""
+        site = self.source.name
+        folders = [""]
+        requests = 0
+        while folders:
+            folder = folders.pop()
+            listing = self._list(repo, commit, folder, recursive=True)
+            requests += 1
+            if len(listing) >= self._cap:
+                listing = self._list(repo, commit, folder, recursive=False)
+                requests += 1
+                if len(listing) >= self._cap:
+                    what = f"the folder {folder!r}" if folder else "the top folder"
+                    raise shapes.odd(site, f"{what} of {repo.name} holds more than it lists at once ({self._cap})")
+                folders += [
+                    shapes.text(entry, "Path", site, "a folder") for entry in listing if entry.get("Type") == "tree"
+                ]
+            if requests > MAX_REQUESTS or len(folders) > MAX_FILES:
+                raise shapes.odd(site, f"the listing of {repo.name} does not end")
+            yield from listing
+
+    def _list(self, repo: RepoId, commit: str, folder: str, *, recursive: bool) -> list[dict[str, Any]]:
+        site = self.source.name
+        query = {"Revision": commit, "Recursive": str(recursive)} | ({"Root": folder} if folder else {})
+        data = shapes.mapping(self._get(repo, commit, "repo/files", query), site, "the listing")
+        if data.get("Files") is None:
+            raise self._absent(repo, commit)
+        entries = [
+            shapes.mapping(entry, site, "an entry of the listing")
+            for entry in shapes.sequence(data["Files"], site, "the listing")
+        ]
+        inside = f"{folder}/" if folder else ""
+        for entry in entries:
+            if not shapes.text(entry, "Path", site, "an entry of the listing").startswith(inside):
+                raise shapes.odd(site, f"{entry['Path'][:200]!r} in the listing of {folder!r}")
+        return entries
+
+    def _get(self, repo: RepoId, revision: str, endpoint: str, query: dict[str, Any]) -> Any:
+        """`Data` of an answer that says it is one."""
+        url = f"{self.source.url}/api/v1/models/{repo.name}/{endpoint}?{urlencode(query)}"
+        site = self.source.name
+        with blaming(site):
+            answer = self._net.get_json(url)
+        if answer.status in (401, 403):
+            raise NotAllowedError(
+                f"{site} does not let us read {repo.name}",
+                hint="glm-aria reads only what is public there; get private models from the Hub",
+                source=site,
+            )
+        if answer.status == 404:
+            raise self._absent(repo, revision)
+        with blaming(site):
+            body = shapes.mapping(answer.value, site, "the answer")
+        code = body.get("Code")
+        if str(code).startswith(_ABSENT):
+            raise self._absent(repo, revision)
+        if code not in (200, "200"):
+            raise shapes.odd(site, f"code {str(code)[:20]!r}, {str(body.get('Message'))[:200]!r}")
+        return body.get("Data")
+
+    def _absent(self, repo: RepoId, revision: str) -> NotFoundError:
+        return NotFoundError(
+            f"{repo.name}@{revision} was not found at {self.source.name}",
+            hint="organisations have other names there (zai-org is ZhipuAI), and the main branch is master",
+            source=self.source.name,
+        )
+
+
+def _file(entry: dict[str, Any], site: str) -> RepoFile | None:
+    """An entry as a file; None for a folder. Every file has its sha256, LFS or not; git's own hash is not told."""
+    path = shapes.text(entry, "Path", site, "an entry of the listing")
+    kind = entry.get("Type")
+    if kind == "tree":
+        return None
+    if kind != "blob":
+        raise shapes.odd(site, f"{path!r} is a {kind!r}", path)
+    digest = Digest(Algorithm.SHA256, shapes.text(entry, "Sha256", site, repr(path)).lower())
+    return RepoFile(path, shapes.size(entry, "Size", site, repr(path)), digest, is_lfs=entry.get("IsLFS") is True)

@@ -1,0 +1,43 @@
+"""What a Hub's refusal means: status, `X-Error-Code` and `X-Error-Message` to an error with the next thing to do.
+
+Codes and messages are those that huggingface_hub 2.4 reads (`utils/_http.py`, `hf_raise_for_status`).
+"""
+
+from __future__ import annotations
+
+from orchestrator.core.refs import RepoId
+from orchestrator.core.sources import Source
+from orchestrator.errors import GlmAriaError, NotAllowedError, NotFoundError, ProtocolError
+from orchestrator.net.session import Answer
+
+_DISABLED = "Access to this resource is disabled."
+_REFUSED_CREDENTIALS = "Invalid credentials in Authorization header"
+
+
+def refusal(answer: Answer, source: Source, repo: RepoId, revision: str, *, had_token: bool) -> GlmAriaError:
+    """The error for an answer that is not 200. `had_token` says whether the request carried the token."""
+    code = answer.headers.get("X-Error-Code", "")
+    message = answer.headers.get("X-Error-Message", "")
+    name, site = repo.url_path, source.name
+    login = f"make a token at {source.url}/settings/tokens, then: hf auth login, or export HF_TOKEN=…"
+    if message.strip() == _DISABLED:
+        return NotAllowedError(f"{name} was disabled by {site}", source=site)
+    if answer.status == 401 and message.startswith(_REFUSED_CREDENTIALS):
+        return NotAllowedError(f"{site} does not accept the token", hint=login, source=site)
+    if code == "GatedRepo":
+        accept = f"accept the licence at {source.url}/{name} with the account of your token"
+        hint = accept if had_token else f"{login}; and {accept}"
+        return NotAllowedError(f"{name} is gated: {site} wants its licence accepted first", hint=hint, source=site)
+    if code == "RevisionNotFound":
+        return NotFoundError(f"{name} has no revision {revision!r} at {site}", source=site)
+    if code == "EntryNotFound":
+        return NotFoundError(f"{name}@{revision} has no such file or folder at {site}", source=site)
+    if code == "RepoNotFound" or answer.status in (401, 404):
+        private = "the account of your token may not see it" if had_token else f"it may be private: {login}"
+        return NotFoundError(
+            f"{name} was not found at {site}", hint=f"check the spelling of org/name; {private}", source=site
+        )
+    if answer.status == 403:
+        hint = "the account of your token lacks the right to read it" if had_token else login
+        return NotAllowedError(f"{site} does not let us read {name}", hint=hint, source=site)
+    return ProtocolError(f"{answer.place} answered HTTP {answer.status}", source=site)

@@ -1,0 +1,43 @@
+"""Reading fields of foreign JSON: the value with the expected type, or a ProtocolError that says what was odd."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from orchestrator.core.files import MAX_SIZE
+from orchestrator.errors import ProtocolError
+
+
+def odd(site: str, what: str, file: str | None = None) -> ProtocolError:
+    """The error for an answer of `site` whose shape the protocol does not allow."""
+    return ProtocolError(f"{site} answered something odd: {what}; nothing was written", source=site, file=file)
+
+
+def mapping(value: Any, site: str, what: str) -> dict[str, Any]:
+    """`value` as a JSON object."""
+    if not isinstance(value, dict):
+        raise odd(site, f"{what} is not an object")
+    return value
+
+
+def sequence(value: Any, site: str, what: str) -> list[Any]:
+    """`value` as a JSON array."""
+    if not isinstance(value, list):
+        raise odd(site, f"{what} is not a list")
+    return value
+
+
+def text(entry: dict[str, Any], key: str, site: str, what: str) -> str:
+    """A string field."""
+    value = entry.get(key)
+    if not isinstance(value, str):
+        raise odd(site, f"{what} has no text {key!r}")
+    return value
+
+
+def size(entry: dict[str, Any], key: str, site: str, what: str) -> int:
+    """A byte count: a whole number from 0 to 2^63 - 1."""
+    value = entry.get(key)
+    if type(value) is not int or not 0 <= value <= MAX_SIZE:
+        raise odd(site, f"{what} has no sensible {key!r}")
+    return value

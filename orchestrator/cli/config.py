@@ -1,0 +1,96 @@
+"""`glm-aria config`: what the settings are, where each one came from, and which files are read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+
+import click
+
+from orchestrator.cli import output, terminal
+from orchestrator.core.sizes import format_speed
+from orchestrator.core.sources import Source
+from orchestrator.events import Notice
+from orchestrator.settings import FILE_NAME, Secret, Settings, load, user_file
+
+_NOT_SETTINGS = ("origins", "warnings", "token_withheld")
+
+
+@click.group()
+def config() -> None:
+    """Show settings and where each one came from.
+
+    A value is taken from the first that has one: flags, environment, ./glm-aria.toml, your own file, defaults.
+    """
+
+
+@config.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+def show(as_json: bool) -> None:
+    """Print each setting, its value and its origin. Secrets are printed as ***."""
+    settings = load()
+    notices = [Notice(code, message) for code, message in settings.warnings]
+    if as_json:
+        data = {
+            "settings": {
+                name: {"value": _plain(value), "origin": settings.origins[name]} for name, value in _values(settings)
+            }
+        }
+        terminal.document(output.envelope("config", output.judge((), 0), data, notices))
+        return
+    for notice in notices:
+        output.say_notice(notice)
+    for name, value in _values(settings):
+        for line in _lines(name, value):
+            terminal.result(terminal.printable(f"{name} = {line}  ({settings.origins[name]})"))
+    if settings.token_withheld:
+        terminal.say(f"note: {terminal.message(settings.token_withheld)}")
+
+
+@config.command()
+def path() -> None:
+    """Print the path of your own config file, whether or not it exists."""
+    terminal.result(str(user_file()))
+    for file in (Path.cwd() / FILE_NAME, user_file()):
+        terminal.say(terminal.printable(f"{'read' if file.is_file() else 'not there'}: {file}"))
+
+
+def _values(settings: Settings) -> Iterator[tuple[str, object]]:
+    for item in fields(settings):
+        if item.name not in _NOT_SETTINGS:
+            yield item.name, getattr(settings, item.name)
+
+
+def _plain(value: object) -> object:
+    """A setting as JSON can hold it."""
+    if isinstance(value, Secret):
+        return "***"
+    if isinstance(value, Source):
+        return {"name": value.name, "kind": value.kind.value, "url": value.url}
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, frozenset):
+        return sorted(value)
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _lines(name: str, value: object) -> Iterator[str]:
+    """A setting as a person reads it: one line, or one for each of several."""
+    plain = _plain(value)
+    if name == "max_speed" and isinstance(value, int):
+        yield format_speed(value)
+    elif isinstance(value, Source):
+        yield value.url
+    elif name == "mirrors" and isinstance(value, tuple) and value:
+        yield from (f"{mirror.name}: {mirror.kind}+{mirror.url}" for mirror in value)
+    elif isinstance(plain, dict):
+        yield from (f"{key} -> {other}" for key, other in plain.items())
+    elif isinstance(plain, list):
+        yield ", ".join(map(str, plain)) or "none"
+    elif isinstance(plain, bool):
+        yield "yes" if plain else "no"
+    else:
+        yield "none" if plain is None else f"{plain:g}" if isinstance(plain, float) else str(plain)

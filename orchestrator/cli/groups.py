@@ -1,0 +1,87 @@
+"""Click with two additions: commands that are imported when they are called, and options under headings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, NamedTuple
+
+import click
+
+_OTHER = "Other"
+
+
+class Lazy(NamedTuple):
+    """A command that is not imported yet; `summary` is its line in the list of commands."""
+
+    module: str
+    attribute: str
+    summary: str
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called: `--help` and `--version` pay for none of them."""
+
+    def __init__(self, *args: Any, lazy: Mapping[str, Lazy], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._lazy = lazy
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """The commands, in the order in which they were named."""
+        return list(self._lazy)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
+        """Import the command."""
+        entry = self._lazy.get(cmd_name)
+        if entry is None:
+            return None
+        command = getattr(import_module(entry.module), entry.attribute)
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{entry.module}.{entry.attribute} is not a command")
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, but an unknown command is answered with the one that was probably meant."""
+        name = args[0] if args else ""
+        if name not in self._lazy and not name.startswith("-"):
+            import difflib
+
+            close = difflib.get_close_matches(name, self._lazy, 1)
+            if close:
+                ctx.fail(f"No such command {name!r}. Did you mean {close[0]!r}?")
+            if "/" in name:
+                ctx.fail(f"No such command {name!r}. To fetch a model: glm-aria pull {name}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
+        """List the commands from their summaries, without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.summary) for name, entry in self._lazy.items()])
+
+
+class Headed(click.Option):
+    """An option that `--help` shows under a heading."""
+
+    def __init__(self, *args: Any, heading: str = "Options", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.heading = heading
+
+
+class HeadedCommand(click.Command):
+    """A command whose options are shown under their headings, in the order in which these first appear."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write one section for each heading; options without one come last."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx) if isinstance(parameter, click.Option) else None
+            if record is not None:
+                sections.setdefault(getattr(parameter, "heading", _OTHER), []).append(record)
+        sections[_OTHER] = sections.pop(_OTHER, [])
+        for heading, records in sections.items():
+            if not records:
+                continue
+            with formatter.section(heading):
+                formatter.write_dl(records)

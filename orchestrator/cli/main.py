@@ -1,0 +1,195 @@
+"""The command `glm-aria`: its subcommands, and the one place where an error becomes a message and an exit code."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import click
+
+from orchestrator import __version__
+from orchestrator.cli import terminal
+from orchestrator.cli.groups import Lazy, LazyGroup
+from orchestrator.errors import DiskIOError, GlmAriaError, Interrupted, UsageError
+
+PROGRAM = "glm-aria"
+COMMANDS = {
+    "pull": Lazy(
+        "orchestrator.cli.pull", "pull", "Fetch models, verify every file, and place them in the Hugging Face cache."
+    ),
+    "plan": Lazy("orchestrator.cli.pull", "plan", "Show what pull would do, and do nothing."),
+    "daemon": Lazy("orchestrator.cli.daemon", "daemon", "Start, stop or look at a background aria2c."),
+    "config": Lazy("orchestrator.cli.config", "config", "Show settings and where each one came from."),
+    "render": Lazy("orchestrator.cli.render", "render", "Write out one of the templates; without NAME, list them."),
+    "completion": Lazy("orchestrator.cli.completion", "completion", "Print the completion script of a shell."),
+}
+_VERBOSE = re.compile(r"--verbose|-[hqv]*v[hqv]*")
+
+EPILOG = """\b
+Examples:
+  glm-aria pull zai-org/AutoGLM-Phone-9B
+  glm-aria pull org/name@v1.0 --include '*.safetensors' --include '*.json'
+  glm-aria plan org/name --json
+  path=$(glm-aria pull -q org/name)
+
+\b
+Environment (flags win over it; it wins over files):
+  GLM_ARIA_CACHE_DIR, GLM_ARIA_ROOT, GLM_ARIA_MIRRORS, GLM_ARIA_MAX_SPEED, ...
+      every setting; `glm-aria config show` lists them with their origins
+  HF_HOME, HF_HUB_CACHE, HF_ENDPOINT, HF_TOKEN, HF_TOKEN_PATH, HF_HUB_OFFLINE,
+  HF_HUB_DISABLE_IMPLICIT_TOKEN, HF_HUB_ETAG_TIMEOUT, HF_HUB_DOWNLOAD_TIMEOUT
+      mean what they mean to huggingface_hub
+  HTTPS_PROXY, HTTP_PROXY, NO_PROXY
+      proxies, unless --proxy is given
+
+\b
+Files:
+  ./glm-aria.toml, then the one that `glm-aria config path` names
+
+\b
+Exit codes:
+    0  done                               75  temporary: run it again
+    2  wrong usage                        76  a server broke the protocol
+    3  partial: some models failed        77  not allowed: gated, bad token
+   65  no source had the right bytes      78  bad configuration
+   66  repo, revision or file not found   79  no space left
+   69  every source is down               80  unsafe name or policy
+   70  a bug in this program              81  cannot be verified
+   71  aria2 is missing or dead          100  warnings, with --strict
+   73  cannot create output              130  stopped by Ctrl-C, resumable
+   74  disk or pipe error                143  stopped by SIGTERM, resumable
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What must be known to report an error, even one of parsing: read from the bare arguments."""
+
+    command: str
+    wants_json: bool
+    is_verbose: bool
+
+    @classmethod
+    def of(cls, arguments: Sequence[str]) -> Asked:
+        """Look at what stands before a `--`."""
+        words = list(arguments)
+        words = words[: words.index("--")] if "--" in words else words
+        command = next((word for word in words if word in COMMANDS), PROGRAM)
+        if command == "pull" and "--dry-run" in words:
+            command = "plan"
+        return cls(command, "--json" in words, any(_VERBOSE.fullmatch(word) for word in words))
+
+
+@click.group(
+    PROGRAM,
+    cls=LazyGroup,
+    lazy=COMMANDS,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name=PROGRAM)
+def cli() -> None:
+    """Fetch large models with aria2, from several mirrors at once; prove every byte; place them where Hugging Face
+    software looks for them.
+
+    Commits and digests come from one root that you trust (huggingface.co). Mirrors only carry bytes, and what does
+    not match its digest is never placed. A download that was stopped goes on where it stopped.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    asked = Asked.of(words)
+    terminal.prepare_streams()
+    try:
+        code = _run(words, asked)
+    except terminal.ReaderLeftError:
+        code = DiskIOError.exit_code
+    _close_stdout()
+    return code
+
+
+def _run(words: list[str], asked: Asked) -> int:
+    try:
+        outcome = cli.main(words, prog_name=PROGRAM, standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return UsageError.exit_code
+    except click.ClickException as error:
+        return _usage(error, asked)
+    except (click.Abort, KeyboardInterrupt):
+        return _fail(Interrupted(2), asked)
+    except GlmAriaError as error:
+        return _fail(error, asked)
+    except terminal.ReaderLeftError:
+        raise
+    except SystemExit as error:
+        # What click makes of a reader that left while it wrote a help text.
+        return DiskIOError.exit_code if isinstance(error.__context__, OSError) else int(error.code or 0)
+    except Exception as error:  # noqa: BLE001 - the last place: a bug must end in a message and in 70
+        return _bug(error, asked)
+    return outcome if isinstance(outcome, int) else 0
+
+
+def _usage(error: click.ClickException, asked: Asked) -> int:
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    message = error.format_message()
+    hint = f"{context.command_path if context else PROGRAM} --help"
+    if not asked.wants_json and context:
+        terminal.say(context.get_usage())
+    return _fail(UsageError(message, hint=hint), asked)
+
+
+def _fail(error: GlmAriaError, asked: Asked) -> int:
+    from orchestrator.cli import output
+
+    if asked.wants_json:
+        try:
+            terminal.document(output.failure(asked.command, error))
+        except DiskIOError as unwritten:
+            output.say_error(unwritten)
+    else:
+        output.say_error(error)
+    if asked.is_verbose and error.__cause__ is not None:
+        _say_traceback(error)
+    return error.exit_code
+
+
+def _bug(error: Exception, asked: Asked) -> int:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+        return _fail(DiskIOError(f"{error.strerror}: {error.filename or 'while writing the result'}"), asked)
+    code = _fail(
+        GlmAriaError(
+            f"a bug in {PROGRAM}: {type(error).__name__}: {error}",
+            hint="the same command with --verbose shows where; please report it with that text",
+        ),
+        asked,
+    )
+    if asked.is_verbose:
+        _say_traceback(error)
+    return code
+
+
+def _say_traceback(error: BaseException) -> None:
+    import traceback
+
+    for block in traceback.format_exception(error):
+        for line in block.splitlines():
+            terminal.say(terminal.message(line))
+
+
+def _close_stdout() -> None:
+    """What could not be written was told; keep the interpreter from failing over it again when it ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,101 @@
+"""The options of `pull` and `plan`, under their headings, and how they become settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial, reduce
+from typing import Any
+
+import click
+
+from orchestrator.cli.groups import Headed
+
+Command = Callable[..., Any]
+
+_what = partial(click.option, cls=Headed, heading="What to fetch")
+_where = partial(click.option, cls=Headed, heading="Where from, where to")
+_how = partial(click.option, cls=Headed, heading="How fast, with which aria2")
+_rules = partial(click.option, cls=Headed, heading="Rules")
+_output = partial(click.option, cls=Headed, heading="Output")
+
+# Options that are settings: parameter name -> name of the setting. The rest belongs to the command.
+SETTINGS = {
+    "cache_dir": "cache_dir",
+    "root": "root",
+    "mirror": "mirrors",
+    "token_file": "token_file",
+    "proxy": "proxy",
+    "connections": "connections_per_mirror",
+    "jobs": "jobs",
+    "max_speed": "max_speed",
+    "rpc": "rpc",
+    "rpc_secret_file": "rpc_secret_file",
+    "offline": "offline",
+}
+
+_PULL = (
+    _what("-f", "--file", "lists", metavar="LIST", multiple=True, help="Also take models from a list; - is stdin."),
+    _what("--revision", metavar="REV", help="Branch, tag, refs/pr/N or commit, for each REF that names none."),
+    _what("--include", metavar="GLOB", multiple=True, help="Only files that match; may be given again. * crosses /."),
+    _what("--exclude", metavar="GLOB", multiple=True, help="Not the files that match; may be given again."),
+    _where("--cache-dir", metavar="DIR", help="The cache, as HF_HUB_CACHE means it."),
+    _where("--local-dir", metavar="DIR", help="Also make a plain folder with the files of the model."),
+    _where("--root", metavar="URL", help="Where commits and digests come from. May be sent your token."),
+    _where("--mirror", metavar="[KIND+]URL", multiple=True, help="Also fetch bytes from here, instead of from the "
+           "mirrors of the settings; may be given again. KIND: huggingface (default), modelscope."),
+    _where("--no-mirrors", is_flag=True, help="Fetch from the root only."),
+    _where("--token-file", metavar="FILE", help="A file that holds the token."),
+    _where("--proxy", metavar="URL", help="HTTP proxy, instead of what HTTPS_PROXY says."),
+    _how("--max-speed", metavar="SIZE", help="Bytes per second at most, all together: 20M, 1.5G, 500KB."),
+    _how("--connections", type=int, metavar="N", help="Connections to one mirror for one file, 1 to 16."),
+    _how("--jobs", type=int, metavar="N", help="Files fetched at once; by default as many as is useful."),
+    _how("--rpc", metavar="URL", help="Use an aria2 that runs already, such as http://127.0.0.1:6800/jsonrpc."),
+    _how("--rpc-secret-file", metavar="FILE", help="A file that holds the secret of that aria2."),
+    _rules("--offline", is_flag=True, help="Ask no server: succeed only if all is here."),
+    _rules("--force", is_flag=True, help="Fetch and place again what is here."),
+    _rules("--safe-only", is_flag=True, help="Refuse models with pickle files, whose loading can run code."),
+    _rules("--strict", is_flag=True, help="Exit with 100 when there were warnings."),
+)  # fmt: skip
+_PULL_ONLY = (
+    _what("--sha256", metavar="HEX", help="Digest of the file, when REF is the https:// address of a single one."),
+    _rules("--dry-run", is_flag=True, help="Show what would be done, and do nothing."),
+)
+_PLAN = (
+    _output(
+        "--aria2-input", metavar="FILE", help="With --dry-run: write an input file for aria2c -i, without secrets."
+    ),
+)
+_COMMON = (
+    _output("--json", "as_json", is_flag=True, help="One JSON document on stdout."),
+    _output("--progress", type=click.Choice(["auto", "bar", "lines", "json", "none"]), default="auto",
+            help="How to show progress on stderr. auto: a bar on a terminal, else a line every few seconds."),
+    _output("-q", "--quiet", is_flag=True, help="No progress and no summary; warnings and errors stay."),
+    _output("-v", "--verbose", is_flag=True, help="More: each file and its sources; tracebacks of errors."),
+)  # fmt: skip
+
+
+def pull_options(function: Command) -> Command:
+    """All options of `pull`."""
+    return _apply((*_PULL, *_PULL_ONLY, *_PLAN, *_COMMON), function)
+
+
+def plan_options(function: Command) -> Command:
+    """All options of `plan`: those of `pull`, without `--dry-run`, which it is, and single files."""
+    return _apply((*_PULL, *_PLAN, *_COMMON), function)
+
+
+def _apply(options: tuple[Callable[[Command], Command], ...], function: Command) -> Command:
+    # Decorators apply from the bottom up, and click shows the options in that order turned around.
+    return reduce(lambda inner, option: option(inner), reversed(options), function)
+
+
+def flags(parameters: dict[str, Any]) -> dict[str, object]:
+    """The settings among a command's parameters; what was not given is left out."""
+    found = {
+        SETTINGS[name]: value
+        for name, value in parameters.items()
+        if name in SETTINGS and value not in (None, (), False)
+    }
+    if parameters.get("no_mirrors"):
+        found.setdefault("mirrors", ())
+    return found

@@ -1,0 +1,221 @@
+"""`glm-aria pull` and `glm-aria plan`: options to one call of the wiring, its report to the output."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import click
+
+from orchestrator import settings as settings_
+from orchestrator.cli import options, output, progress, request, terminal
+from orchestrator.cli.groups import HeadedCommand
+from orchestrator.core.files import Algorithm, Digest
+from orchestrator.errors import GlmAriaError, NotAllowedError, UsageError
+from orchestrator.events import Event, Notice
+from orchestrator.flows.report import PullReport
+from orchestrator.flows.request import PullRequest
+from orchestrator.settings import Settings
+
+_URL = re.compile(r"https?://", re.IGNORECASE)
+
+
+@click.command("pull", cls=HeadedCommand)
+@click.argument("refs", metavar="REF...", nargs=-1)
+@options.pull_options
+def pull(dry_run: bool, **parameters: Any) -> int:
+    """Fetch models, verify every file, and place them in the Hugging Face cache.
+
+    \b
+    REF is one of
+      [hf://]org/name[@revision]        a model; ms:// is ModelScope
+      datasets/org/name, spaces/org/name
+      https://host/file                 a single file, with --sha256
+
+    The folder of each model is printed on stdout when it is complete; everything else goes to stderr. Commits and
+    digests come from the root, bytes from the root and the mirrors. A stopped pull goes on when it is run again.
+
+    \b
+    A list (-f) has a REF on each line, with options after it, or is TOML:
+      org/name@v1.0  include=*.json  exclude=original/*  local-dir=plain
+      # in list.toml: [[model]] ref=, include=[], exclude=[], local_dir=, priority=
+
+    \b
+    Examples:
+      glm-aria pull zai-org/AutoGLM-Phone-9B
+      glm-aria pull org/name --include '*.safetensors' --include '*.json' --max-speed 20M
+      glm-aria pull org/name --mirror http://10.0.0.5:8000
+      glm-aria pull -f models.txt --json >report.json
+      glm-aria pull https://example.com/model.gguf --sha256 HEX --local-dir .
+
+    Exit codes and the environment: glm-aria --help.
+    """
+    if dry_run:
+        return _plan(parameters)
+    if parameters["aria2_input"]:
+        raise UsageError("--aria2-input goes with --dry-run", hint="glm-aria plan REF --aria2-input FILE")
+    return _pull(parameters)
+
+
+@click.command("plan", cls=HeadedCommand)
+@click.argument("refs", metavar="REF...", nargs=-1)
+@options.plan_options
+def plan(**parameters: Any) -> int:
+    """Show what pull would do, and do nothing. The same as pull --dry-run; REF as for pull.
+
+    \b
+    For each file the plan says
+      keep   it is in the cache and was verified
+      check  it is there, and will be hashed before it is believed
+      link   another repo of the cache has the same bytes
+      fetch  it will be downloaded
+
+    \b
+    Examples:
+      glm-aria plan zai-org/AutoGLM-Phone-9B
+      glm-aria plan org/name --json
+      glm-aria plan org/name --aria2-input jobs.txt
+    """
+    return _plan(parameters)
+
+
+def _pull(parameters: dict[str, Any]) -> int:
+    settings = settings_.load(options.flags(parameters))
+    run = _Run.of(parameters, settings)
+    is_url = any(_URL.match(ref) for ref in parameters["refs"]) and parameters["sha256"]
+    if is_url:
+        report = _fetch_url(parameters, run)
+    else:
+        wanted = _request(parameters, settings)
+        from orchestrator.cli import wiring
+
+        with run.watched():
+            report = wiring.run_pull(settings, wanted, run.emit)
+    notices = run.all_notices(report.notices)
+    errors = run.explained(output.errors_of(report.models))
+    verdict = output.judge(
+        errors, len(report.models), notices, interrupted=report.interrupted, strict=parameters["strict"]
+    )
+    run.say_missed(notices)
+    if parameters["as_json"]:
+        terminal.document(output.pull_document(report, verdict, notices))
+    else:
+        output.print_pull(report, verdict, quiet=run.is_quiet, verbose=parameters["verbose"])
+    return verdict.exit_code
+
+
+def _fetch_url(parameters: dict[str, Any], run: _Run) -> PullReport:
+    refs = parameters["refs"]
+    if len(refs) != 1 or parameters["lists"]:
+        raise UsageError("--sha256 is for one address, alone", hint="run the others by themselves")
+    for name in ("revision", "include", "exclude"):
+        if parameters[name]:
+            raise UsageError(f"--{name} is for repos, not for a single file")
+    digest = _sha256(parameters["sha256"])
+    if run.settings.offline:
+        raise UsageError("--offline and a web address exclude each other")
+    _warn_of_plain_http(refs[0], run)
+    folder = Path(parameters["local_dir"] or ".").expanduser().absolute()
+    from orchestrator.cli import wiring
+
+    with run.watched():
+        return wiring.fetch_url(run.settings, refs[0], digest, folder, run.emit)
+
+
+def _warn_of_plain_http(url: str, run: _Run) -> None:
+    from orchestrator.net.addresses import is_loopback
+
+    parts = urlsplit(url)
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+        run.emit(Notice("plain-http", f"{parts.hostname} is asked over plain http; the digest proves the bytes anyway"))
+
+
+def _sha256(text: str) -> Digest:
+    folded = text.strip().lower().removeprefix("sha256:")
+    if not re.fullmatch(r"[0-9a-f]{64}", folded):
+        raise UsageError("--sha256 takes 64 hexadecimal digits")
+    return Digest(Algorithm.SHA256, folded)
+
+
+def _plan(parameters: dict[str, Any]) -> int:
+    settings = settings_.load(options.flags(parameters))
+    run = _Run.of(parameters, settings)
+    wanted = _request(parameters, settings)
+    from orchestrator.cli import plans, wiring
+
+    with run.watched():
+        made, failed = wiring.run_plan(settings, wanted, run.emit)
+    if parameters["aria2_input"]:
+        wiring.write_aria2_input(settings, made, Path(parameters["aria2_input"]).expanduser().absolute())
+    notices = run.all_notices(())
+    errors = run.explained(output.errors_of(failed))
+    verdict = output.judge(errors, len(wanted.items), notices, strict=parameters["strict"])
+    disk = plans.disk_of(settings.cache_dir)
+    run.say_missed(notices)
+    if parameters["as_json"]:
+        terminal.document(plans.document(made, failed, verdict, notices, disk))
+    else:
+        plans.print_plan(made, verdict, disk)
+    return verdict.exit_code
+
+
+def _request(parameters: dict[str, Any], settings: Settings) -> PullRequest:
+    if parameters.get("sha256"):
+        raise UsageError("--sha256 goes with the https:// address of a single file, and only with pull")
+    chosen = request.Selection(
+        parameters["revision"], parameters["include"], parameters["exclude"], parameters["local_dir"]
+    )
+    return PullRequest(
+        request.items(parameters["refs"], parameters["lists"], chosen),
+        force=parameters["force"],
+        offline=settings.offline,
+        safe_only=parameters["safe_only"],
+    )
+
+
+@dataclass(slots=True)
+class _Run:
+    """What a run said so far: its notices, for the report, and its progress, for whoever watches."""
+
+    settings: Settings
+    watcher: progress.Watcher
+    is_quiet: bool
+    seen: list[Notice] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, parameters: dict[str, Any], settings: Settings) -> _Run:
+        mode = progress.choose(parameters["progress"], as_json=parameters["as_json"], quiet=parameters["quiet"])
+        # Who reads events from stderr wants no prose between them.
+        is_quiet = parameters["quiet"] or mode == "json"
+        return cls(settings, progress.watcher(mode), is_quiet)
+
+    def watched(self) -> progress.Watcher:
+        """The context in which progress is shown. What the settings warn of is said first."""
+        for code, message in self.settings.warnings:
+            self.emit(Notice(code, message))
+        return self.watcher
+
+    def emit(self, event: Event) -> None:
+        if isinstance(event, Notice):
+            self.seen.append(event)
+        self.watcher.emit(event)
+
+    def all_notices(self, reported: tuple[Notice, ...]) -> tuple[Notice, ...]:
+        """Those of the settings, of the events and of the report, each once."""
+        return tuple(dict.fromkeys((*self.seen, *reported)))
+
+    def say_missed(self, notices: tuple[Notice, ...]) -> None:
+        """Tell the warnings that the watcher did not show as they came."""
+        for notice in notices:
+            if notice not in self.watcher.shown:
+                output.say_notice(notice)
+
+    def explained(self, errors: tuple[GlmAriaError, ...]) -> tuple[GlmAriaError, ...]:
+        """Where access was denied for want of a token that there is: say why it was not sent."""
+        for error in errors:
+            if isinstance(error, NotAllowedError) and self.settings.token_withheld:
+                error.hint = self.settings.token_withheld
+        return errors

@@ -1,0 +1,93 @@
+"""From REFs, lists and options to the models of a run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.core.listfile import ListEntry, parse_list
+from orchestrator.core.refs import parse_ref
+from orchestrator.errors import UsageError
+from orchestrator.flows.request import Item
+
+_LARGEST_LIST = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What the command line says about the files of a model; an entry of a list may say otherwise for its own."""
+
+    revision: str | None = None
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    local_dir: str | None = None
+
+
+def items(refs: Sequence[str], lists: Sequence[str], chosen: Selection) -> tuple[Item, ...]:
+    """All models that are asked for, in order, each once. Raises UsageError."""
+    found = [
+        Item(
+            parse_ref(ref, revision=chosen.revision), chosen.include, chosen.exclude, _folder(chosen.local_dir, Path())
+        )
+        for ref in refs
+    ]
+    for name in lists:
+        base = Path(name).parent if name != "-" else Path()
+        entries = parse_list(_read(name), "<stdin>" if name == "-" else name, revision=chosen.revision)
+        found += [_item(entry, chosen, base) for entry in entries]
+    found = list(dict.fromkeys(found))
+    if not found:
+        raise UsageError(
+            f"nothing to fetch: {', '.join(lists)} names no model"
+            if lists
+            else "which model? Give a REF, or a list of them with -f",
+            hint="for example: glm-aria pull zai-org/AutoGLM-Phone-9B",
+        )
+    _refuse_shared_folder(found)
+    return tuple(found)
+
+
+def _item(entry: ListEntry, chosen: Selection, base: Path) -> Item:
+    return Item(
+        entry.ref,
+        entry.include or chosen.include,
+        entry.exclude or chosen.exclude,
+        _folder(entry.local_dir, base) if entry.local_dir else _folder(chosen.local_dir, Path()),
+        entry.priority,
+    )
+
+
+def _folder(text: str | None, base: Path) -> Path | None:
+    # Absolute now: the rest of the program does not depend on the working directory.
+    return (base / Path(text).expanduser()).absolute() if text else None
+
+
+def _refuse_shared_folder(found: Sequence[Item]) -> None:
+    owners: dict[Path, Item] = {}
+    for item in found:
+        if item.local_dir is None:
+            continue
+        other = owners.setdefault(item.local_dir, item)
+        if other.ref != item.ref:
+            raise UsageError(
+                f"{other.ref} and {item.ref} would share the folder {item.local_dir}",
+                hint="give each its own, with local-dir= in a list, or run them one by one",
+            )
+
+
+def _read(name: str) -> str:
+    try:
+        if name == "-":
+            content = sys.stdin.buffer.read(_LARGEST_LIST + 1)
+        else:
+            with Path(name).open("rb") as stream:
+                content = stream.read(_LARGEST_LIST + 1)
+        if len(content) > _LARGEST_LIST:
+            raise UsageError(f"{name} is too large for a list of models")
+        return content.decode()
+    except OSError as error:
+        raise UsageError(f"the list {name} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"the list {name} is not UTF-8 text") from error

@@ -1,0 +1,96 @@
+"""The state of a transfer, summed up from its events. No I/O; the caller holds a lock."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from orchestrator.core.files import Digest
+from orchestrator.events import Event, FileProgress, Phase, Queued
+
+_OVER = (Phase.DONE, Phase.FAILED)
+# Phases in which all bytes of a blob have arrived, whatever `done` counts then.
+_ARRIVED = (Phase.VERIFYING, Phase.PLACING)
+# The shown speed follows the measured one with this time constant, so that the time left does not jump about.
+_SMOOTHING_SECONDS = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A transfer at one moment. Bytes, bytes per second, seconds; `seconds_left` is None while nobody can tell."""
+
+    files: int
+    files_done: int
+    done: int
+    total: int
+    speed: int
+    seconds_left: float | None
+    active: tuple[FileProgress, ...]
+
+    @property
+    def percent(self) -> float:
+        """0 to 100, and 100 only when all is there."""
+        return min(100.0 * self.done / self.total, 99.0 if self.done < self.total else 100.0) if self.total else 100.0
+
+
+class Tally:
+    """Adds up events. A blob counts as fetched from its first FETCHING or VERIFYING event on; one that is only checked
+    (it was here before the run) is shown while that goes on, and not counted.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._queued = Queued(0, 0)
+        self._active: dict[Digest, FileProgress] = {}
+        self._fetched: set[Digest] = set()
+        self._finished: dict[Digest, int] = {}
+        self._finished_bytes = 0
+        self._speed = 0.0
+        self._measured = clock()
+
+    def take(self, event: Event) -> None:
+        """Count an event."""
+        if isinstance(event, Queued):
+            self._queued = event
+        elif isinstance(event, FileProgress):
+            self._file(event)
+
+    def _file(self, event: FileProgress) -> None:
+        if event.phase in (Phase.FETCHING, Phase.VERIFYING):
+            self._fetched.add(event.digest)
+        # A blob may come back: a bad part, or bytes that a mirror made up.
+        self._finished_bytes -= self._finished.pop(event.digest, 0)
+        if event.phase in _OVER:
+            self._active.pop(event.digest, None)
+            if event.phase is Phase.DONE and event.digest in self._fetched:
+                self._finished[event.digest] = event.total
+                self._finished_bytes += event.total
+        else:
+            self._active[event.digest] = event
+        self._measure()
+
+    def _measure(self) -> None:
+        now = self._clock()
+        current = sum(item.speed for item in self._active.values() if item.phase is Phase.FETCHING)
+        self._speed += (1 - math.exp((self._measured - now) / _SMOOTHING_SECONDS)) * (current - self._speed)
+        self._measured = now
+
+    def snapshot(self) -> Snapshot:
+        """The sums now; active files the biggest first."""
+        here = self._finished_bytes
+        for item in self._active.values():
+            if item.digest in self._fetched:
+                here += item.total if item.phase in _ARRIVED else item.done
+        total = max(self._queued.bytes_total, here)
+        speed = round(self._speed)
+        return Snapshot(
+            files=max(self._queued.files, len(self._finished)),
+            files_done=len(self._finished),
+            done=here,
+            total=total,
+            speed=speed,
+            seconds_left=(total - here) / speed if speed and total > here else None,
+            active=tuple(sorted(self._active.values(), key=lambda item: (-item.total, item.name))),
+        )

@@ -1,0 +1,181 @@
+"""Settings become the rooms of a run, and the rooms a call of a flow. The only module that knows all of them."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+from orchestrator import __version__
+from orchestrator.aria2.interface import Limits
+from orchestrator.catalogs.huggingface import HuggingFaceCatalog
+from orchestrator.catalogs.interface import Catalog
+from orchestrator.catalogs.modelscope import ModelScopeCatalog
+from orchestrator.core.files import Algorithm, Digest
+from orchestrator.core.plan import Plan
+from orchestrator.core.refs import CatalogKind
+from orchestrator.core.sources import Source
+from orchestrator.errors import ConfigError
+from orchestrator.events import Emit
+from orchestrator.flows import pull as flow
+from orchestrator.flows.report import ModelReport, PullReport
+from orchestrator.flows.request import PullRequest
+from orchestrator.flows.tools import Daemon, Stop, Tools
+from orchestrator.mirrors.links import file_url
+from orchestrator.net.credentials import Credentials
+from orchestrator.net.session import Limits as NetLimits
+from orchestrator.net.session import Net
+from orchestrator.settings import DEFAULT_MIRRORS, Settings
+from orchestrator.store.hf_cache import HfCache
+from orchestrator.store.layout import CacheLayout
+from orchestrator.store.proofs import Proofs
+from orchestrator.store.records import Records
+from orchestrator.store.staging import Staging
+from orchestrator.store.state_dir import open_state_dir
+
+
+def run_pull(settings: Settings, request: PullRequest, emit: Emit) -> PullReport:
+    """Pull; SIGINT and SIGTERM stop it in good order, a second one at once."""
+    with _stoppable() as stop, _tools(settings, stop) as tools:
+        report = flow.pull(request, tools, emit)
+        tools.staging.sweep()
+        return report
+
+
+def run_plan(settings: Settings, request: PullRequest, emit: Emit) -> tuple[Plan, tuple[ModelReport, ...]]:
+    """Plan; writes nothing, not even folders."""
+    with _stoppable() as stop, _tools(settings, stop, create=False) as tools:
+        return flow.plan(request, tools, emit)
+
+
+def fetch_url(settings: Settings, url: str, digest: Digest, folder: Path, emit: Emit) -> PullReport:
+    """Fetch a single file by its address."""
+    from orchestrator.flows.single import fetch_single
+
+    with _stoppable() as stop, _tools(settings, stop) as tools:
+        return fetch_single(url, digest, folder, tools, emit)
+
+
+def write_aria2_input(settings: Settings, plan: Plan, path: Path) -> None:
+    """Write an input file for plain `aria2c -i` that fetches the plan's jobs into folders beside it."""
+    from orchestrator.store.writing import write_file
+    from orchestrator.templating import render
+
+    entries = [
+        {
+            "uris": [file_url(source, job.origins[0]) for source in _sources(settings, job.origins[0].kind)],
+            "dir": f"{path.stem}.d/{job.origins[0].repo.folder}",
+            "out": job.name,
+            "sha256": job.digest.hex if job.digest.algorithm is Algorithm.SHA256 else None,
+        }
+        for job in plan.jobs
+    ]
+    models = [f"{model.model.ref} = {model.model.commit}" for model in plan.models]
+    write_file(path, render("aria2.input", version=__version__, models=models, entries=entries), path.parent)
+
+
+@contextlib.contextmanager
+def _tools(settings: Settings, stop: Stop, *, create: bool = True) -> Iterator[Tools]:
+    layout = CacheLayout.at(settings.cache_dir)
+    state = open_state_dir(layout, create=create)
+    credentials = Credentials(settings.token, settings.token_hosts)
+    patience = NetLimits(connect=settings.etag_timeout, read=settings.download_timeout)
+    # A mirror is a help, never a need: one that does not answer at once is done without.
+    haste = NetLimits(connect=3, read=4, deadline=5, attempts=1)
+    staging = Staging(state)
+    with (
+        Net(credentials, limits=patience, proxy=settings.proxy, sleep=stop.wait) as net,
+        Net(credentials, limits=haste, proxy=settings.proxy) as mirror_net,
+        contextlib.closing(staging),
+    ):
+        roots = {kind: _sources(settings, kind)[:1] for kind in CatalogKind}
+        makers = {CatalogKind.HUGGINGFACE: HuggingFaceCatalog, CatalogKind.MODELSCOPE: ModelScopeCatalog}
+        catalogs: dict[CatalogKind, Catalog] = {
+            kind: makers[kind](source, net) for kind, found in roots.items() for source in found
+        }
+        sources = tuple(source for kind in CatalogKind for source in _sources(settings, kind))
+        yield Tools(
+            catalogs=catalogs,
+            sources=sources,
+            net=net,
+            mirror_net=mirror_net,
+            cache=HfCache(layout, Proofs(state, layout.cache_dir)),
+            records=Records(state),
+            staging=staging,
+            daemon=lambda: _daemon(settings),
+            limits=Limits(
+                connections_per_mirror=settings.connections_per_mirror,
+                mirrors=max(1, sum(source.kind is CatalogKind.HUGGINGFACE for source in sources)),
+                budget=settings.connection_budget,
+                jobs=settings.jobs,
+                max_speed=settings.max_speed if settings.rpc else None,
+            ),
+            stop=stop,
+            proxy=settings.proxy,
+        )
+
+
+def _sources(settings: Settings, kind: CatalogKind) -> tuple[Source, ...]:
+    """All sources of a kind, the one that is asked for listings first."""
+    known = (settings.root, *settings.mirrors)
+    of_kind = tuple(source for source in known if source.kind is kind)
+    return of_kind or tuple(source for source in DEFAULT_MIRRORS if source.kind is kind)
+
+
+def _daemon(settings: Settings) -> Daemon:
+    from orchestrator.aria2.daemon import BackgroundDaemon, PrivateDaemon
+    from orchestrator.aria2.rpc import Endpoint
+    from orchestrator.aria2.theirs import RunningDaemon
+
+    if settings.rpc:
+        return RunningDaemon(Endpoint(settings.rpc, _secret(settings.rpc_secret_file)))
+    # The background daemon serves several runs, so a limit on one of them is kept by a daemon of its own.
+    running = None if settings.max_speed else BackgroundDaemon(runtime_folder()).find()
+    if running:
+        return RunningDaemon(running[1])
+    return PrivateDaemon(runtime_folder(), concurrency=settings.connection_budget, max_speed=settings.max_speed or 0)
+
+
+def runtime_folder() -> Path:
+    """Where daemons keep their configuration and state: private to the user, gone after a reboot."""
+    from platformdirs import user_runtime_path
+
+    return user_runtime_path("glm-aria")
+
+
+def _secret(path: Path | None) -> str:
+    if path is None:
+        return ""
+    try:
+        return path.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"the RPC secret cannot be read from {path}: {error}", hint="--rpc-secret-file FILE"
+        ) from error
+
+
+@contextlib.contextmanager
+def _stoppable() -> Iterator[Stop]:
+    """A Stop that SIGINT and SIGTERM set. The second signal finds the old handler and ends the process."""
+    stop = Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        stop.signal_number = number
+        stop.set()
+        for known, handler in before.items():
+            signal.signal(known, handler)
+
+    for number in before:
+        signal.signal(number, handle)
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,49 @@
+"""The life of a job in the transfer, as one table that can be checked by eye.
+
+    WAITING  --start-->    LOCATING   links are being resolved
+    LOCATING --located-->  ACTIVE     aria2 has it
+    ACTIVE   --complete--> FETCHED    all bytes are in the part, unproven
+    LOCATING, ACTIVE --broken-->   WAITING    tried again after a while
+    WAITING, LOCATING, ACTIVE --give up--> LOST
+    WAITING  --already-->  FETCHED    another run fetched it meanwhile
+
+FETCHED and LOST are the ends: no event leads out of them.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class JobState(StrEnum):
+    """Where a job stands."""
+
+    WAITING = "waiting"
+    LOCATING = "locating"
+    ACTIVE = "active"
+    FETCHED = "fetched"
+    LOST = "lost"
+
+
+class JobEvent(StrEnum):
+    """What can happen to a job."""
+
+    START = "start"
+    LOCATED = "located"
+    COMPLETE = "complete"
+    BROKEN = "broken"
+    GIVE_UP = "give up"
+    ALREADY = "already"
+
+
+TRANSITIONS: dict[tuple[JobState, JobEvent], JobState] = {
+    (JobState.WAITING, JobEvent.START): JobState.LOCATING,
+    (JobState.WAITING, JobEvent.ALREADY): JobState.FETCHED,
+    (JobState.WAITING, JobEvent.GIVE_UP): JobState.LOST,
+    (JobState.LOCATING, JobEvent.LOCATED): JobState.ACTIVE,
+    (JobState.LOCATING, JobEvent.BROKEN): JobState.WAITING,
+    (JobState.LOCATING, JobEvent.GIVE_UP): JobState.LOST,
+    (JobState.ACTIVE, JobEvent.COMPLETE): JobState.FETCHED,
+    (JobState.ACTIVE, JobEvent.BROKEN): JobState.WAITING,
+    (JobState.ACTIVE, JobEvent.GIVE_UP): JobState.LOST,
+}

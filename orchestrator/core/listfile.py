@@ -1,0 +1,150 @@
+"""A list of models to pull: plain lines, or TOML.
+
+Plain lines (`#` starts a comment; quotes work as in a shell):
+
+    zai-org/AutoGLM-Phone-9B
+    org/name@v1.0  include=*.json include=*.safetensors exclude=original/*  local-dir="plain copy"
+
+TOML:
+
+    [[model]]
+    ref = "org/name@v1.0"
+    include = ["*.json"]
+    exclude = []
+    local_dir = "plain copy"
+    priority = 10                 # higher is fetched earlier
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+
+from orchestrator.core.refs import Ref, parse_ref
+from orchestrator.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class ListEntry:
+    """One model of a list. `local_dir` is as written; a relative one is relative to the list's folder."""
+
+    ref: Ref
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    local_dir: str | None = None
+    priority: int = 0
+
+
+_KEYS = tuple(item.name for item in fields(ListEntry))
+
+
+def parse_list(text: str, name: str, *, revision: str | None = None) -> tuple[ListEntry, ...]:
+    """Parse a list. `name` is the file's name: it is put in errors, and one that ends with `.toml` is read as TOML.
+
+    `revision` applies where an entry names none. Raises UsageError that starts with `name:line`, or for TOML with the
+    number of the `[[model]]`.
+    """
+    text = text.removeprefix("\ufeff")
+    return _toml(text, name, revision) if name.endswith(".toml") else _lines(text, name, revision)
+
+
+def _lines(text: str, name: str, revision: str | None) -> tuple[ListEntry, ...]:
+    entries = []
+    for number, line in enumerate(text.split("\n"), 1):
+        where = f"{name}:{number}"
+        if number == 1 and line.lstrip().startswith("[["):
+            raise UsageError(f"{where}: this looks like TOML", hint="name the file with .toml at its end")
+        try:
+            words = shlex.split(line, comments=True)
+        except ValueError as error:
+            raise UsageError(f"{where}: {str(error).lower()}", hint="quotes work as in a shell") from error
+        if words:
+            entries.append(_line(words, where, revision))
+    return tuple(entries)
+
+
+def _line(words: list[str], where: str, revision: str | None) -> ListEntry:
+    options: dict[str, list[str]] = {"include": [], "exclude": [], "local-dir": []}
+    for word in words[1:]:
+        key, equals, value = word.partition("=")
+        if not equals or key not in options:
+            raise UsageError(
+                f"{where}: {word!r} is not an option of a list",
+                hint=f"did you mean {close}=…?"
+                if (close := _closest(key, options))
+                else "include=GLOB, exclude=GLOB and local-dir=DIR are",
+            )
+        if not value:
+            raise UsageError(f"{where}: {key}= is empty")
+        options[key].append(value)
+    if len(options["local-dir"]) > 1:
+        raise UsageError(f"{where}: local-dir is given twice")
+    return ListEntry(
+        _ref(words[0], where, revision),
+        tuple(options["include"]),
+        tuple(options["exclude"]),
+        options["local-dir"][0] if options["local-dir"] else None,
+    )
+
+
+def _toml(text: str, name: str, revision: str | None) -> tuple[ListEntry, ...]:
+    import tomllib
+
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{name}: not valid TOML: {error}") from error
+    _refuse_unknown(document, ("model",), name)
+    models = document.get("model", [])
+    if not isinstance(models, list) or not all(isinstance(model, dict) for model in models):
+        raise UsageError(f"{name}: model must be a list of tables", hint="start each one with [[model]]")
+    return tuple(_table(model, f"{name}: model {number}", revision) for number, model in enumerate(models, 1))
+
+
+def _table(model: Mapping[str, object], where: str, revision: str | None) -> ListEntry:
+    _refuse_unknown(model, _KEYS, where)
+    ref, local_dir, priority = model.get("ref"), model.get("local_dir"), model.get("priority", 0)
+    if not isinstance(ref, str):
+        raise UsageError(f"{where}: ref is missing or not a text", hint='ref = "org/name"')
+    # A TOML boolean is an int to Python.
+    if not isinstance(priority, int) or isinstance(priority, bool):
+        raise UsageError(f"{where}: priority must be a whole number")
+    if local_dir is not None and (not isinstance(local_dir, str) or not local_dir):
+        raise UsageError(f"{where}: local_dir must be a text")
+    return ListEntry(
+        _ref(ref, where, revision),
+        _globs(model, "include", where),
+        _globs(model, "exclude", where),
+        local_dir,
+        priority,
+    )
+
+
+def _globs(model: Mapping[str, object], key: str, where: str) -> tuple[str, ...]:
+    value = model.get(key, [])
+    if not isinstance(value, list) or not all(isinstance(glob, str) and glob for glob in value):
+        raise UsageError(f"{where}: {key} must be a list of globs", hint=f'{key} = ["*.json"]')
+    return tuple(value)
+
+
+def _refuse_unknown(table: Mapping[str, object], known: tuple[str, ...], where: str) -> None:
+    for key in table:
+        if key not in known:
+            close = _closest(key, known)
+            hint = f"did you mean {close}?" if close else f"known here: {', '.join(known)}"
+            raise UsageError(f"{where}: unknown key {key!r}", hint=hint)
+
+
+def _closest(word: str, known: Iterable[str]) -> str | None:
+    import difflib
+
+    return next(iter(difflib.get_close_matches(word, tuple(known), 1)), None)
+
+
+def _ref(text: str, where: str, revision: str | None) -> Ref:
+    try:
+        # A repo that names its own revision is left alone: `--revision` is for those of the list that do not.
+        return parse_ref(text, revision=None if "@" in text else revision)
+    except UsageError as error:
+        raise UsageError(f"{where}: {error.message}", hint=error.hint) from error

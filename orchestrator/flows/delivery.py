@@ -1,0 +1,153 @@
+"""From planned models to finished ones: fetch what is missing, place it, and publish each model as it gets whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from orchestrator.core.plan import Action, Have, Job, merge
+from orchestrator.events import Emit, FileProgress, Phase, Queued
+from orchestrator.flows.fetch import FATAL, Elsewhere, Failed, Fetcher, Proven
+from orchestrator.flows.locate import SourceLocator
+from orchestrator.flows.placing import Batch, Shelver
+from orchestrator.flows.resolve import remember
+from orchestrator.flows.tools import Tools
+from orchestrator.flows.work import Work
+from orchestrator.store import space
+from orchestrator.store.local_dir import place_local
+
+_PUBLISHERS = 2
+
+
+def deliver(works: Sequence[Work], tools: Tools, emit: Emit) -> None:
+    """Bring surveyed works to their end, as one queue; a blob that several want is fetched once.
+
+    Raises NoSpaceError before the first byte when the plan does not fit, DaemonError when aria2 is lost, and the
+    disk's errors; a source's failure only fails the works that needed it.
+    """
+    plan = merge(work.plan for work in works if work.plan)
+    # A local folder gets copies; where the file system shares them (reflinks) this asks for too much, never too little.
+    copies = sum(work.resolved.wanted.total_size for work in works if work.item.local_dir)
+    space.check(plan.bytes_to_fetch, tools.cache.layout.cache_dir, files=len(plan.jobs))
+    for folder in {work.item.local_dir for work in works if work.item.local_dir}:
+        space.check(copies, folder)
+    _Delivery(works, tools, emit).run(plan.jobs, plan.bytes_to_fetch)
+
+
+class _Delivery:
+    def __init__(self, works: Sequence[Work], tools: Tools, emit: Emit) -> None:
+        self._works = works
+        self._tools = tools
+        self._emit = emit
+        self._shelver = Shelver([work.plan for work in works if work.plan], tools.cache)
+        self._publishers = ThreadPoolExecutor(_PUBLISHERS, thread_name_prefix="publish")
+        self._publishing: dict[Future[None], Work] = {}
+
+    def run(self, jobs: Sequence[Job], size: int) -> None:
+        try:
+            self._emit(Queued(len(jobs), size))
+            for work in self._works:
+                with work.guard():
+                    self._take_what_is_here(work)
+            self._publish_whole()
+            if jobs:
+                self._fetch(jobs)
+            while self._publishing:
+                next(iter(self._publishing)).exception()
+                self._collect()
+        finally:
+            self._shelver.close()
+            self._publishers.shutdown(wait=True)
+
+    def _take_what_is_here(self, work: Work) -> None:
+        model, items = work.resolved, work.plan.files if work.plan else ()
+        here = [item.file for item in items if item.action in (Action.KEEP, Action.CHECK)]
+        linked = [(item.file, path) for item in items if item.action is Action.LINK and (path := item.found)]
+        repo = model.ref.repo
+        if here:
+            self._tools.cache.expose(repo, model.commit, here)
+        self._tools.cache.link(repo, model.commit, linked)
+
+    def _fetch(self, jobs: Sequence[Job]) -> None:
+        for work in self._works:
+            if work.missing:
+                work.enter(Phase.FETCHING)
+        with self._tools.daemon() as daemon:
+            daemon.check(self._tools.staging.folder)
+            locator = SourceLocator(self._tools, self._emit)
+            fetcher = Fetcher(jobs, locator, self._tools, daemon, is_placed=self._is_placed, emit=self._emit)
+            with fetcher:
+                self._drain(fetcher)
+
+    def _drain(self, fetcher: Fetcher) -> None:
+        for result in fetcher.results():
+            if isinstance(result, Failed):
+                self._failed(result)
+            elif isinstance(result, Proven | Elsewhere):
+                self._arrived(result)
+            self._placed(self._shelver.step(), fetcher)
+            self._collect()
+        # What is verified gets placed even when the run is being stopped: it is a matter of moments.
+        while batch := self._shelver.step(wait=True):
+            self._placed(batch, fetcher)
+
+    def _is_placed(self, job: Job) -> bool:
+        for index in self._shelver.wanting(job.digest):
+            repo = self._works[index].resolved.ref.repo
+            if self._tools.cache.layout.blob(repo, job.digest).exists():
+                file = next(f for f in self._works[index].resolved.wanted.files if f.digest == job.digest)
+                if self._tools.cache.find(repo, [file])[job.digest].have is Have.PLACED:
+                    return True
+        return False
+
+    def _failed(self, result: Failed) -> None:
+        if isinstance(result.error, FATAL):
+            raise result.error
+        for index in self._shelver.wanting(result.job.digest):
+            work = self._works[index]
+            work.lost.add(result.job.digest)
+            work.fail(result.error)
+
+    def _arrived(self, result: Proven | Elsewhere) -> None:
+        sources = result.sources if isinstance(result, Proven) else {}
+        for index in self._shelver.wanting(result.job.digest):
+            self._works[index].sources[result.job.digest] = sources
+        self._emit(FileProgress(result.job.digest, result.job.name, Phase.PLACING, result.job.size, result.job.size))
+        self._shelver.add(result)
+
+    def _placed(self, batch: Batch | None, fetcher: Fetcher) -> None:
+        if batch is None:
+            return
+        for index, error in batch.errors.items():
+            if isinstance(error, FATAL):
+                raise error
+            self._works[index].fail(error)
+        for job in batch.jobs:
+            fetcher.release(job)
+            self._emit(FileProgress(job.digest, job.name, Phase.DONE, job.size, job.size))
+            for index in self._shelver.wanting(job.digest):
+                if index not in batch.errors:
+                    self._works[index].missing.discard(job.digest)
+        self._publish_whole()
+
+    def _publish_whole(self) -> None:
+        busy = [id(work) for work in self._publishing.values()]
+        for work in self._works:
+            if work.is_open and not work.missing and id(work) not in busy:
+                work.enter(Phase.PLACING)
+                self._publishing[self._publishers.submit(self._publish, work)] = work
+
+    def _publish(self, work: Work) -> None:
+        model, cache = work.resolved, self._tools.cache
+        remember(model, self._tools)
+        cache.publish(model)
+        if work.item.local_dir:
+            blobs = {file.digest: cache.layout.blob(model.ref.repo, file.digest) for file in model.wanted.files}
+            place_local(work.item.local_dir, model, blobs, stop=self._tools.stop)
+
+    def _collect(self) -> None:
+        for future in [future for future in self._publishing if future.done()]:
+            work = self._publishing.pop(future)
+            with work.guard():
+                future.result()
+                work.finish()

@@ -1,0 +1,232 @@
+"""Jobs in, verified files out: transfer and verification beside each other, and a second chance for bad bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from orchestrator.aria2.interface import Admission, Already, Fetched, Lost, Moved, Outcome
+from orchestrator.aria2.transfer import Transfer
+from orchestrator.core.files import Digest
+from orchestrator.core.plan import Job
+from orchestrator.errors import CannotCreateError, DiskIOError, GlmAriaError, IntegrityError, NoSpaceError
+from orchestrator.events import Emit, FileProgress, Notice, Phase
+from orchestrator.flows.locate import Sources, TokenOnlyError
+from orchestrator.flows.tools import Daemon, Tools
+from orchestrator.flows.verifying import Verifier
+from orchestrator.mirrors.fetch import fetch
+from orchestrator.store.oserrors import on_disk
+from orchestrator.store.staging import Claim
+from orchestrator.store.verify import VerifiedFile
+
+_COURIERS = 16
+# No other file will fare better on this disk: end the run instead of trying each.
+FATAL = (NoSpaceError, CannotCreateError, DiskIOError)
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """A job's blob is verified and still staged; `sources` are the bytes that each source sent in this run."""
+
+    job: Job
+    file: VerifiedFile
+    sources: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """Another run has placed the job's blob meanwhile."""
+
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The job is given up."""
+
+    job: Job
+    error: GlmAriaError
+
+
+Result = Proven | Elsewhere | Failed
+
+
+class Fetcher:
+    """Fetches a run's jobs. Use as a context manager; iterate `results` once.
+
+    `is_placed` says whether another run placed a blob since the plan was made. A job's claim is held from its start
+    until `release`, so that nobody else writes the part before it is placed.
+    """
+
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        locator: Sources,
+        tools: Tools,
+        daemon: Daemon,
+        *,
+        is_placed: Callable[[Job], bool],
+        emit: Emit,
+    ) -> None:
+        self._tools = tools
+        self._emit = emit
+        self._is_placed = is_placed
+        self._claims: dict[Digest, Claim] = {}
+        self._retried: dict[Digest, dict[str, int]] = {}
+        self._couriers = ThreadPoolExecutor(max_workers=_COURIERS, thread_name_prefix="courier")
+        self._carried: dict[Future[Outcome], Job] = {}
+        self._verifier = Verifier(tools.stop, emit)
+        self._locator = locator
+        self._transfer = Transfer(
+            daemon.start,
+            self._locator,
+            part=lambda job: tools.staging.part(job.digest),
+            admit=self._admit,
+            limits=tools.limits,
+            staging=tools.staging.folder,
+            restartable=daemon.restartable,
+            proxy=tools.proxy,
+        )
+        # aria2 never gets a credential: what needs one for a small file goes through Python.
+        self._waiting = [job for job in jobs if job.is_restricted and not job.is_lfs]
+        self._transfer.enqueue(job for job in jobs if not (job.is_restricted and not job.is_lfs))
+
+    def __enter__(self) -> Fetcher:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._locator.close()
+        self._transfer.stop()
+        self._couriers.shutdown(wait=True, cancel_futures=True)
+        self._verifier.close()
+        for claim in self._claims.values():
+            claim.release()
+
+    def results(self) -> Iterator[Result | None]:
+        """What became of each job, as it happens; None now and then, so that the caller can do its own work.
+
+        Ends when all jobs have ended or the run's stop is set. Raises DaemonError when the daemon is lost for good.
+        """
+        while not self._tools.stop.is_set() and not self._is_done:
+            self._send_couriers()
+            outcomes = self._transfer.poll()
+            for future in [future for future in self._carried if future.done()]:
+                self._carried.pop(future)
+                outcomes.append(future.result())
+            for outcome in outcomes:
+                yield from self._take(outcome)
+            for fetched, verdict in self._verifier.finished():
+                yield from self._judge(fetched, verdict)
+            yield None
+
+    def release(self, job: Job) -> None:
+        """The job's blob is placed, or given up: others may have its part."""
+        claim = self._claims.pop(job.digest, None)
+        if claim:
+            claim.release()
+
+    @property
+    def _is_done(self) -> bool:
+        return self._transfer.is_idle and self._verifier.is_idle and not self._carried and not self._waiting
+
+    def _admit(self, job: Job) -> Admission:
+        if job.digest in self._claims:
+            return Admission.GO
+        claim = self._tools.staging.claim(job.digest)
+        if claim is None:
+            return Admission.BUSY
+        if self._is_placed(job):
+            claim.release()
+            return Admission.ALREADY
+        self._claims[job.digest] = claim
+        return Admission.GO
+
+    def _take(self, outcome: Outcome) -> Iterator[Result]:
+        job = outcome.job
+        if isinstance(outcome, Moved):
+            self._verifier.moved(outcome, self._tools.staging.part(job.digest))
+            self._emit(
+                FileProgress(
+                    job.digest, job.name, Phase.FETCHING, outcome.done, job.size, outcome.speed, outcome.connections
+                )
+            )
+        elif isinstance(outcome, Fetched):
+            self._verifier.fetched(outcome)
+        elif isinstance(outcome, Already):
+            yield Elsewhere(job)
+        elif isinstance(outcome.error, TokenOnlyError):
+            self._waiting.append(job)
+        else:
+            yield self._failed(outcome)
+
+    def _failed(self, lost: Lost) -> Failed:
+        self.release(lost.job)
+        self._emit(FileProgress(lost.job.digest, lost.job.name, Phase.FAILED, 0, lost.job.size))
+        return Failed(lost.job, lost.error)
+
+    def _judge(self, fetched: Fetched, verdict: Future[VerifiedFile]) -> Iterator[Result]:
+        job = fetched.job
+        try:
+            verified = verdict.result()
+        except IntegrityError as error:
+            self._tools.staging.discard(job.digest)
+            if job.digest in self._retried or set(fetched.sources) <= self._root_names:
+                yield self._failed(Lost(job, self._no_right_bytes(job, error)))
+                return
+            # aria2 cannot say which source lied: fetch again from the root alone.
+            self._retried[job.digest] = dict(fetched.sources)
+            self._locator.distrust(job)
+            self._transfer.enqueue([job])
+        except GlmAriaError as error:
+            yield self._failed(Lost(job, error))
+        else:
+            suspects = [name for name in self._retried.get(job.digest, ()) if name not in self._root_names]
+            if suspects:
+                self._emit(
+                    Notice(
+                        "mirror-lied",
+                        f"{job.name!r} was wrong with bytes of {', '.join(suspects)}, and right from the root alone",
+                        mirror=suspects[0] if len(suspects) == 1 else None,
+                        file=job.name,
+                    )
+                )
+            yield Proven(job, verified, dict(fetched.sources))
+
+    @property
+    def _root_names(self) -> set[str]:
+        return {catalog.source.name for catalog in self._tools.catalogs.values()}
+
+    def _no_right_bytes(self, job: Job, error: IntegrityError) -> IntegrityError:
+        return IntegrityError(
+            f"{job.name!r}: no source sent the bytes of {job.digest}; they were dropped ({error.message})",
+            hint="run it again later, or with another --mirror",
+            file=job.name,
+        )
+
+    # -- couriers: Python fetches what aria2 must not ------------------------------------------------------------------
+
+    def _send_couriers(self) -> None:
+        room = _COURIERS * 2 - len(self._carried)
+        for job in self._waiting[:room] if room > 0 else ():
+            admission = self._admit(job)
+            if admission is Admission.BUSY:
+                continue
+            self._waiting.remove(job)
+            if admission is Admission.ALREADY:
+                self._carried[self._couriers.submit(Already, job)] = job
+            else:
+                self._carried[self._couriers.submit(self._carry, job)] = job
+
+    def _carry(self, job: Job) -> Outcome:
+        origin = job.origins[0]
+        source = self._tools.catalogs[origin.kind].source
+        part = self._tools.staging.part(job.digest)
+        self._emit(FileProgress(job.digest, job.name, Phase.FETCHING, 0, job.size))
+        try:
+            with on_disk("write", part), part.open("wb") as out:
+                done = fetch(self._tools.net, source, origin, job.size, out, self._tools.stop.is_set)
+        except GlmAriaError as error:
+            self._tools.staging.discard(job.digest)
+            return Lost(job, error)
+        return Fetched(job, part, {source.name: done})

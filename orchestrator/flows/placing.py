@@ -1,0 +1,103 @@
+"""Placing beside the transfer: verified blobs go to every model that wants them, in batches, in a thread of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from orchestrator.core.files import Digest, RepoFile
+from orchestrator.core.plan import Action, Have, Job, ModelPlan
+from orchestrator.errors import GlmAriaError, IntegrityError
+from orchestrator.flows.fetch import Elsewhere, Proven
+from orchestrator.store.hf_cache import HfCache
+
+Arrived = Proven | Elsewhere
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What became of a batch: the jobs that are in place, and the models whose placing failed (by their index)."""
+
+    jobs: tuple[Job, ...]
+    errors: dict[int, GlmAriaError]
+
+
+class Shelver:
+    """Hands blobs to the cache. Methods are called by one thread."""
+
+    def __init__(self, plans: Sequence[ModelPlan], cache: HfCache) -> None:
+        self._plans = plans
+        self._cache = cache
+        self._wanting: dict[Digest, list[int]] = {}
+        self._files: list[dict[Digest, list[RepoFile]]] = []
+        for index, plan in enumerate(plans):
+            files: dict[Digest, list[RepoFile]] = {}
+            for item in plan.files:
+                if item.action is Action.FETCH:
+                    files.setdefault(item.file.digest, []).append(item.file)
+            self._files.append(files)
+            for digest in files:
+                self._wanting.setdefault(digest, []).append(index)
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="place")
+        self._arrived: list[Arrived] = []
+        self._running: Future[Batch] | None = None
+
+    def close(self) -> None:
+        """Wait for the batch that is being placed."""
+        self._pool.shutdown(wait=True)
+
+    def add(self, arrived: Arrived) -> None:
+        """Queue a blob."""
+        self._arrived.append(arrived)
+
+    def step(self, *, wait: bool = False) -> Batch | None:
+        """The batch that was placed since the last call, if any; what queued up meanwhile becomes the next one.
+
+        With `wait`, and something queued or under way, it blocks until a batch is done.
+        """
+        if self._running is None and self._arrived:
+            batch, self._arrived = self._arrived, []
+            self._running = self._pool.submit(self._place, batch)
+        if self._running is None or not (wait or self._running.done()):
+            return None
+        done, self._running = self._running.result(), None
+        return done
+
+    def wanting(self, digest: Digest) -> tuple[int, ...]:
+        """The models, by index, that want a blob."""
+        return tuple(self._wanting.get(digest, ()))
+
+    def _place(self, batch: Sequence[Arrived]) -> Batch:
+        errors: dict[int, GlmAriaError] = {}
+        staged = {item.job.digest: item.file for item in batch if isinstance(item, Proven)}
+        for index, plan in enumerate(self._plans):
+            entries = [
+                (item.job.digest, file) for item in batch for file in self._files[index].get(item.job.digest, ())
+            ]
+            if not entries:
+                continue
+            repo, commit = plan.model.ref.repo, plan.model.commit
+            try:
+                # The first model to want a blob gets the staged file; the others find it in the cache by then.
+                self._cache.place(
+                    repo, commit, [(staged[digest], file) for digest, file in entries if digest in staged]
+                )
+                found = self._cache.find(repo, (file for digest, file in entries if digest not in staged))
+                here = [file for digest, file in entries if digest not in staged]
+                for file in here:
+                    if found[file.digest].have in (Have.NOTHING, Have.UNPROVEN):
+                        raise IntegrityError(
+                            f"{file.path!r} vanished from the cache", hint="run it again", file=file.path
+                        )
+                self._cache.link(
+                    repo,
+                    commit,
+                    [(f, p) for f in here if found[f.digest].have is Have.ELSEWHERE and (p := found[f.digest].path)],
+                )
+                self._cache.expose(repo, commit, [f for f in here if found[f.digest].have is Have.PLACED])
+                for digest, _ in entries:
+                    staged.pop(digest, None)
+            except GlmAriaError as error:
+                errors[index] = error
+        return Batch(tuple(item.job for item in batch), errors)

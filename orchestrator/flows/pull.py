@@ -1,0 +1,133 @@
+"""`pull`: resolve -> plan -> fetch -> verify -> place -> report, for any number of models as one queue."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from orchestrator.core.files import Digest, RepoFile
+from orchestrator.core.plan import Action, Found, Have, Plan, merge, plan_model
+from orchestrator.errors import GlmAriaError, Interrupted, NotFoundError
+from orchestrator.events import Emit, Event, FileProgress, Notice, Phase
+from orchestrator.flows.delivery import deliver
+from orchestrator.flows.report import ModelReport, PullReport
+from orchestrator.flows.request import PullRequest
+from orchestrator.flows.resolve import resolve
+from orchestrator.flows.tools import Tools
+from orchestrator.flows.work import Work
+
+_RESOLVERS = 8
+
+
+def pull(request: PullRequest, tools: Tools, emit: Emit) -> PullReport:
+    """Fetch, verify and place all models of the request. What befalls a model is in the report, not raised."""
+    notices: list[Notice] = []
+
+    def tell(event: Event) -> None:
+        if isinstance(event, Notice):
+            notices.append(event)
+        emit(event)
+
+    works = [Work(item, tell) for item in request.items]
+    try:
+        _resolve_all(works, request, tools)
+        for work in _open(works):
+            with work.guard():
+                _survey(work, request, tools)
+        deliver(_open(works), tools, tell)
+    except Interrupted:
+        tools.stop.set()
+    except GlmAriaError as error:
+        _fail_all(works, error)
+    if tools.stop.is_set():
+        _fail_all(works, Interrupted(tools.stop.signal_number))
+    return PullReport(
+        tuple(work.report(tools.cache) for work in works),
+        tuple(notices),
+        tools.stop.signal_number if tools.stop.is_set() else None,
+    )
+
+
+def plan(request: PullRequest, tools: Tools, emit: Emit) -> tuple[Plan, tuple[ModelReport, ...]]:
+    """What `pull` would do, and the models that cannot be pulled. Changes nothing."""
+    works = [Work(item, emit) for item in request.items]
+    _resolve_all(works, request, tools)
+    for work in _open(works):
+        with work.guard():
+            model = work.resolved
+            found = {} if request.force else tools.cache.find(model.ref.repo, model.wanted.files)
+            work.plan = plan_model(model, found)
+    if tools.stop.is_set():
+        raise Interrupted(tools.stop.signal_number)
+    failed = tuple(work.report(tools.cache) for work in works if work.error)
+    return merge(work.plan for work in _open(works) if work.plan), failed
+
+
+def _open(works: Sequence[Work]) -> list[Work]:
+    return [work for work in works if work.is_open]
+
+
+def _fail_all(works: Sequence[Work], error: GlmAriaError) -> None:
+    for work in _open(works):
+        work.fail(error)
+
+
+def _resolve_all(works: Sequence[Work], request: PullRequest, tools: Tools) -> None:
+    def one(work: Work) -> None:
+        if tools.stop.is_set():
+            return
+        with work.guard():
+            work.model = resolve(work.item, tools, work.emit, offline=request.offline, safe_only=request.safe_only)
+
+    if len(works) == 1:
+        one(works[0])
+    else:
+        with ThreadPoolExecutor(_RESOLVERS, thread_name_prefix="resolve") as pool:
+            list(pool.map(one, works))
+    if tools.stop.is_set():
+        raise Interrupted(tools.stop.signal_number)
+
+
+def _survey(work: Work, request: PullRequest, tools: Tools) -> None:
+    """Find out what is there. A model that is complete ends here, with nothing written."""
+    model = work.resolved
+    repo, files = model.ref.repo, model.wanted.files
+    if request.force:
+        tools.cache.proofs.forget(repo.folder, [file.digest for file in files])
+        found: dict[Digest, Found] = {}
+    elif tools.cache.is_complete(model) and work.item.local_dir is None:
+        work.plan = plan_model(model, {file.digest: Found(Have.PLACED) for file in files})
+        work.finish()
+        return
+    else:
+        found = tools.cache.find(repo, files)
+        _prove(work, found, tools)
+    work.plan = plan_model(model, found)
+    work.missing = {item.file.digest for item in work.plan.files if item.action is Action.FETCH}
+    if request.offline and work.missing:
+        raise NotFoundError(
+            f"{len(work.missing)} file(s) of {model.ref} are not in the cache, and --offline fetches nothing",
+            hint=f"once, with a network: glm-aria pull {model.ref}",
+        )
+
+
+def _prove(work: Work, found: dict[Digest, Found], tools: Tools) -> None:
+    """Hash blobs that some other program put there: a name and a size prove nothing. Wrong ones are fetched again."""
+    model = work.resolved
+    unproven = {file.digest: file for file in model.wanted.files if found[file.digest].have is Have.UNPROVEN}
+    if unproven:
+        work.enter(Phase.CHECKING)
+    for digest, file in unproven.items():
+        done = 0
+
+        def on_bytes(count: int, file: RepoFile = file) -> None:
+            nonlocal done
+            done += count
+            work.emit(FileProgress(file.digest, file.path, Phase.CHECKING, done, file.size))
+
+        is_right = tools.cache.prove(model.ref.repo, file, stop=tools.stop, on_bytes=on_bytes)
+        work.emit(FileProgress(digest, file.path, Phase.DONE, file.size, file.size))
+        if not is_right:
+            found[digest] = Found(Have.NOTHING)
+            message = f"{file.path!r} in the cache had wrong bytes (another program put it there); it is fetched again"
+            work.emit(Notice("cache-was-wrong", message, file=file.path))

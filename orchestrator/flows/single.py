@@ -1,0 +1,97 @@
+"""A single file by its address and sha256: the same transfer and proof as a model's, into a plain folder."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from orchestrator.aria2.interface import Uri
+from orchestrator.core.files import Digest, RepoFile, check_path
+from orchestrator.core.plan import Job, Trust
+from orchestrator.core.refs import RepoId, RepoType
+from orchestrator.core.sources import Origin
+from orchestrator.errors import GlmAriaError, IntegrityError, Interrupted, ProtocolError, UsageError
+from orchestrator.events import Emit, FileProgress, ModelPhase, Phase, Queued
+from orchestrator.flows.fetch import Elsewhere, Failed, Fetcher, Proven
+from orchestrator.flows.report import FileReport, FileState, ModelReport, PullReport
+from orchestrator.flows.tools import Tools
+from orchestrator.store import space
+from orchestrator.store.single import is_there, place_single
+
+
+@dataclass(frozen=True, slots=True)
+class _OneAddress:
+    """The `Sources` of a file that has one address."""
+
+    uri: Uri
+
+    def direct(self, job: Job) -> tuple[Uri, ...]:  # noqa: ARG002 - the port's signature
+        return (self.uri,)
+
+    def locate(self, job: Job) -> tuple[Uri, ...]:  # noqa: ARG002 - the port's signature
+        return (self.uri,)
+
+    def distrust(self, job: Job) -> None:
+        """There is no other source."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def fetch_single(url: str, digest: Digest, folder: Path, tools: Tools, emit: Emit) -> PullReport:
+    """Fetch `url` into `folder` under its own last path part. Raises GlmAriaError before anything is written."""
+    started = time.monotonic()
+    shown = urlsplit(url)._replace(query="", fragment="").geturl()
+    name = unquote(urlsplit(url).path.rpartition("/")[2])
+    if not name:
+        raise UsageError(f"{shown} names no file", hint="the address must end with a file name")
+    target = folder / check_path(name)
+    trust = Trust("single", shown)
+    size = _size(url, shown, tools)
+    file = RepoFile(name, size, digest, is_lfs=True)
+    state, error = FileState.PRESENT, None
+    sources: dict[str, int] = {}
+    if not is_there(target, file, stop=tools.stop):
+        emit(ModelPhase(shown, Phase.FETCHING))
+        space.check(size, tools.staging.folder)
+        space.check(size, folder)
+        state, error, sources = _fetch(url, file, target, tools, emit)
+    emit(ModelPhase(shown, Phase.FAILED if error else Phase.DONE))
+    report = ModelReport(
+        shown, None, trust, None, folder, (FileReport(file, state, sources),), time.monotonic() - started, error
+    )
+    return PullReport((report,), (), tools.stop.signal_number if tools.stop.is_set() else None)
+
+
+def _size(url: str, shown: str, tools: Tools) -> int:
+    with tools.net.stream(url) as stream:
+        if stream.status != 200:
+            raise ProtocolError(f"{shown} answered HTTP {stream.status}")
+        announced = stream.headers.get("Content-Length", "")
+    if not announced.isdecimal():
+        raise ProtocolError(f"{shown} does not tell its size", hint="fetch it with curl, then check it with sha256sum")
+    return int(announced)
+
+
+def _fetch(
+    url: str, file: RepoFile, target: Path, tools: Tools, emit: Emit
+) -> tuple[FileState, GlmAriaError | None, dict[str, int]]:
+    origin = Origin(RepoId(RepoType.MODEL, "single/file"), "0" * 40, file.path)
+    job = Job(file.digest, file.size, True, (origin,))
+    locator = _OneAddress(Uri(urlsplit(url).netloc, url))
+    emit(Queued(1, file.size))
+    with tools.daemon() as daemon:
+        daemon.check(tools.staging.folder)
+        with Fetcher([job], locator, tools, daemon, is_placed=lambda _job: False, emit=emit) as fetcher:
+            for result in fetcher.results():
+                if isinstance(result, Failed):
+                    return FileState.FAILED, result.error, {}
+                if isinstance(result, Elsewhere):
+                    raise IntegrityError(f"{file.path!r} was taken by another run", hint="run it again")
+                if isinstance(result, Proven):
+                    place_single(result.file, target)
+                    emit(FileProgress(file.digest, file.path, Phase.DONE, file.size, file.size))
+                    return FileState.FETCHED, None, result.sources
+    return FileState.SKIPPED, Interrupted(tools.stop.signal_number), {}

@@ -1,0 +1,64 @@
+"""What the flows work with: the rooms below, joined by whoever wires a run."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, Self
+
+from orchestrator.aria2.interface import Limits
+from orchestrator.aria2.rpc import Endpoint
+from orchestrator.catalogs.interface import Catalog
+from orchestrator.core.refs import CatalogKind
+from orchestrator.core.sources import Source
+from orchestrator.net.session import Net
+from orchestrator.store.hf_cache import HfCache
+from orchestrator.store.records import Records
+from orchestrator.store.staging import Staging
+
+
+class Stop(threading.Event):
+    """Set when the user wants the run to end; knows which signal said so."""
+
+    signal_number: int = 2
+
+
+class Daemon(Protocol):
+    """The aria2c of a run, as the flow uses it: a context manager that ends what is ours to end."""
+
+    @property
+    def restartable(self) -> bool:
+        """True when `start` may be called again after the daemon died."""
+
+    def start(self) -> Endpoint:
+        """Where the daemon listens; started first when it is ours. Raises DaemonError."""
+
+    def check(self, staging: Path) -> None:
+        """Raise DaemonError unless what the daemon writes into `staging` lands on the disk that we see."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *exc: object) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """One run's rooms.
+
+    `net` asks the roots, patiently; `mirror_net` asks mirrors, which are given up soon. `sources` are in the order of
+    preference, roots first. `daemon` makes the daemon only when something is to be fetched.
+    """
+
+    catalogs: Mapping[CatalogKind, Catalog]
+    sources: tuple[Source, ...]
+    net: Net
+    mirror_net: Net
+    cache: HfCache
+    records: Records
+    staging: Staging
+    daemon: Callable[[], Daemon]
+    limits: Limits
+    stop: Stop
+    proxy: str | None = None

@@ -1,0 +1,99 @@
+"""One model on its way through a run: how far it got, and the report of it."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from orchestrator.core.files import Digest
+from orchestrator.core.plan import Action, ModelPlan, PlannedFile, ResolvedModel
+from orchestrator.errors import GlmAriaError, Interrupted
+from orchestrator.events import Emit, ModelPhase, Phase
+from orchestrator.flows.report import FileReport, FileState, ModelReport
+from orchestrator.flows.request import Item
+from orchestrator.store.hf_cache import HfCache
+
+_ENDED_AS = {Action.KEEP: FileState.PRESENT, Action.CHECK: FileState.PRESENT, Action.LINK: FileState.LINKED}
+
+
+@dataclass(slots=True)
+class Work:
+    """A failure ends one work and leaves the others alone. `missing` are the blobs that still have to be placed."""
+
+    item: Item
+    emit: Emit
+    model: ResolvedModel | None = None
+    plan: ModelPlan | None = None
+    missing: set[Digest] = field(default_factory=set)
+    lost: set[Digest] = field(default_factory=set)
+    sources: dict[Digest, dict[str, int]] = field(default_factory=dict)
+    error: GlmAriaError | None = None
+    is_done: bool = False
+    started: float = field(default_factory=time.monotonic)
+    seconds: float = 0.0
+
+    @property
+    def is_open(self) -> bool:
+        """True while something can still become of it."""
+        return self.error is None and not self.is_done
+
+    @property
+    def resolved(self) -> ResolvedModel:
+        """The model; only to be asked once it is resolved."""
+        if self.model is None:
+            raise AssertionError(f"{self.item.ref} is not resolved")
+        return self.model
+
+    def enter(self, phase: Phase) -> None:
+        """Tell that the model is in this phase now."""
+        self.emit(ModelPhase(str(self.item.ref), phase))
+
+    def finish(self) -> None:
+        """All is in place."""
+        self.is_done = True
+        self.seconds = time.monotonic() - self.started
+        self.enter(Phase.DONE)
+
+    def fail(self, error: GlmAriaError) -> None:
+        """Give it up; the first error is the one that counts."""
+        if self.is_open:
+            self.error = error
+            self.seconds = time.monotonic() - self.started
+            self.enter(Phase.FAILED)
+
+    @contextlib.contextmanager
+    def guard(self) -> Iterator[None]:
+        """What fails inside fails this work. An interruption is everybody's and passes."""
+        try:
+            yield
+        except Interrupted:
+            raise
+        except GlmAriaError as error:
+            self.fail(error)
+
+    def report(self, cache: HfCache) -> ModelReport:
+        """What became of it."""
+        model = self.model
+        files = tuple(self._file(item) for item in self.plan.files) if self.plan else ()
+        return ModelReport(
+            ref=str(self.item.ref),
+            commit=model.commit if model else None,
+            trust=model.trust if model else None,
+            snapshot=cache.snapshot(model) if model and self.is_done else None,
+            local_dir=self.item.local_dir,
+            files=files,
+            seconds=self.seconds,
+            error=self.error,
+        )
+
+    def _file(self, item: PlannedFile) -> FileReport:
+        file = item.file
+        if item.action is Action.FETCH:
+            if file.digest in self.lost:
+                state = FileState.FAILED
+            else:
+                state = FileState.SKIPPED if file.digest in self.missing else FileState.FETCHED
+            return FileReport(file, state, self.sources.get(file.digest, {}))
+        return FileReport(file, _ENDED_AS[item.action])

@@ -1,0 +1,143 @@
+"""The only place that reads exceptions of requests and urllib3, and the table of what they mean here.
+
+A test holds the table against both libraries: a class that a new version adds must be given a row.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import requests.exceptions as rq
+import urllib3.exceptions as u3
+
+from orchestrator.errors import GlmAriaError, ProtocolError, SourcesDownError, TemporaryError, TrustError
+from orchestrator.net.addresses import redact
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What a foreign exception becomes: our class, what happened in words, and what to do next."""
+
+    error: type[GlmAriaError]
+    words: str
+    hint: str | None = None
+
+
+_AGAIN = "run the same command again; what arrived is kept"
+_REACH = "check the network, the name and the proxy settings; `glm-aria doctor` shows more"
+_DOWN = Meaning(SourcesDownError, "cannot be reached", _REACH)
+_BROKEN = Meaning(TemporaryError, "broke the connection", _AGAIN)
+_SLOW = Meaning(TemporaryError, "did not answer in time", _AGAIN)
+# A plain OSError says less than what wraps it, so it decides only when it stands alone.
+_BARE = Meaning(TemporaryError, "broke the connection", _AGAIN)
+_ODD = Meaning(ProtocolError, "answered what HTTP does not allow")
+_ADDRESS = Meaning(ProtocolError, "was named by an address that cannot be requested")
+_TLS = Meaning(
+    TrustError,
+    "could not prove who it is (TLS)",
+    "check the clock; behind a company proxy set REQUESTS_CA_BUNDLE to its certificate",
+)
+
+MEANINGS: dict[type[BaseException], Meaning] = {
+    # requests
+    rq.SSLError: _TLS,
+    rq.ProxyError: Meaning(SourcesDownError, "cannot be reached through the proxy", _REACH),
+    rq.ConnectTimeout: Meaning(SourcesDownError, "did not accept a connection in time", _REACH),
+    rq.ReadTimeout: _SLOW,
+    rq.Timeout: _SLOW,
+    rq.ConnectionError: _BROKEN,
+    rq.ChunkedEncodingError: _BROKEN,
+    rq.RetryError: _BROKEN,
+    rq.ContentDecodingError: Meaning(ProtocolError, "sent a body whose compression is broken"),
+    rq.JSONDecodeError: Meaning(ProtocolError, "sent something that is not JSON"),
+    rq.InvalidJSONError: Meaning(ProtocolError, "sent something that is not JSON"),
+    rq.TooManyRedirects: Meaning(ProtocolError, "redirects in a circle"),
+    rq.HTTPError: _ODD,
+    rq.InvalidHeader: _ODD,
+    rq.StreamConsumedError: _ODD,
+    rq.UnrewindableBodyError: _ODD,
+    rq.URLRequired: _ADDRESS,
+    rq.MissingSchema: _ADDRESS,
+    rq.InvalidSchema: _ADDRESS,
+    rq.InvalidURL: _ADDRESS,
+    rq.InvalidProxyURL: Meaning(SourcesDownError, "cannot be reached: the proxy's address is wrong", _REACH),
+    rq.RequestException: _ODD,
+    # urllib3, inside the above or from reading a body
+    u3.SSLError: _TLS,
+    u3.ProxyError: Meaning(SourcesDownError, "cannot be reached through the proxy", _REACH),
+    u3.ProxySchemeUnknown: Meaning(SourcesDownError, "cannot be reached: the proxy's address is wrong", _REACH),
+    u3.NameResolutionError: Meaning(SourcesDownError, "is not a name that can be looked up", _REACH),
+    u3.NewConnectionError: _DOWN,
+    u3.ConnectTimeoutError: Meaning(SourcesDownError, "did not accept a connection in time", _REACH),
+    u3.ReadTimeoutError: _SLOW,
+    u3.TimeoutError: _SLOW,
+    u3.ProtocolError: _BROKEN,
+    u3.IncompleteRead: Meaning(TemporaryError, "sent less than it announced", _AGAIN),
+    u3.InvalidChunkLength: _BROKEN,
+    u3.ResponseNotChunked: _ODD,
+    u3.BodyNotHttplibCompatible: _ODD,
+    u3.DecodeError: Meaning(ProtocolError, "sent a body whose compression is broken"),
+    u3.ResponseError: _ODD,
+    u3.InvalidHeader: _ODD,
+    u3.HeaderParsingError: _ODD,
+    u3.UnrewindableBodyError: _ODD,
+    u3.LocationValueError: _ADDRESS,
+    u3.LocationParseError: _ADDRESS,
+    u3.URLSchemeUnknown: _ADDRESS,
+    u3.MaxRetryError: _BROKEN,
+    u3.HostChangedError: _ODD,
+    u3.TimeoutStateError: _ODD,
+    u3.RequestError: _BROKEN,
+    u3.PoolError: _BROKEN,
+    u3.EmptyPoolError: _BROKEN,
+    u3.FullPoolError: _BROKEN,
+    u3.ClosedPoolError: _BROKEN,
+    u3.HTTPError: _ODD,
+    # Python's own: a server that hangs up during the handshake says nothing about its certificate
+    ssl.SSLEOFError: _BROKEN,
+    ssl.SSLZeroReturnError: _BROKEN,
+    OSError: _BARE,
+}
+
+FOREIGN = (rq.RequestException, u3.HTTPError, OSError)
+
+
+def translate(error: BaseException, url: str) -> GlmAriaError:
+    """Our error for a foreign one that came up while talking to `url`: the row of the innermost cause that has one."""
+    rows = [row for cause in _causes(error) if (row := _row(cause)) is not None]
+    telling = [row for row in rows if row is not _BARE] or rows or [_ODD]
+    meaning = telling[-1]
+    host = urlsplit(url).netloc.rpartition("@")[2]
+    return meaning.error(f"{host} {meaning.words} ({redact(url)})", hint=meaning.hint, source=host)
+
+
+@contextmanager
+def blaming(source: str, file: str | None = None) -> Iterator[None]:
+    """Errors that leave the block name `source` (as the user knows it) and `file`, so that the caller can drop it."""
+    try:
+        yield
+    except GlmAriaError as error:
+        error.source = source
+        error.file = error.file or file
+        raise
+
+
+def _row(error: BaseException) -> Meaning | None:
+    return next((MEANINGS[kind] for kind in type(error).__mro__ if kind in MEANINGS), None)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The exception and what it wraps, outermost first: both libraries keep it in `reason` or in their arguments."""
+    seen: BaseException | None = error
+    for _ in range(8):
+        if seen is None:
+            return
+        yield seen
+        if isinstance(seen, u3.ProxyError):
+            return  # what it wraps would blame the site behind the proxy
+        wrapped = (getattr(seen, "reason", None), *seen.args)
+        seen = next((item for item in wrapped if isinstance(item, BaseException) and item is not seen), None)

@@ -1,0 +1,336 @@
+"""Requests to Hub-like sites: bounded in time and size, retried, redirects by hand, the token only where it may go.
+
+`Net` is shared by all threads of a run. It keeps connections open, but no cookies, and reads no `~/.netrc`. Statuses
+below 500 other than 429 are answers, not errors: what a 404 means is for the caller to say.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from http.cookiejar import DefaultCookiePolicy
+from pathlib import Path
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.utils import get_environ_proxies, should_bypass_proxies
+
+from orchestrator import __version__
+from orchestrator.errors import ConfigError, GlmAriaError, ProtocolError, SourcesDownError, TemporaryError
+from orchestrator.net.addresses import MAX_REDIRECTS, is_loopback, next_hop, redact, split
+from orchestrator.net.credentials import Credentials
+from orchestrator.net.failures import FOREIGN, translate
+from orchestrator.net.waits import asked_wait, backoff
+
+USER_AGENT = f"glm-aria/{__version__}"
+_REDIRECTS = (301, 302, 303, 307, 308)
+_BUSY = (429, 500, 502, 503, 504)
+_CHUNK = 64 * 1024
+_ERROR_BODY = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one call. Times are seconds, sizes bytes.
+
+    `connect` and `read` bound one socket operation, `deadline` the whole call with its redirects, retries and waits
+    (of `Net.stream` the time until the headers are there; a body that took longer must have come at `slowest` bytes/s).
+    `body` is counted after decompression, `depth` is how deep JSON may nest.
+    """
+
+    connect: float = 10.0
+    read: float = 10.0
+    deadline: float = 90.0
+    attempts: int = 5
+    slowest: int = 1024
+    body: int = 32 * 1024 * 1024
+    depth: int = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A complete answer. `url` is where it came from at last, `headers` ignore case, `body` is decompressed."""
+
+    url: str = field(repr=False)
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(default=b"", repr=False)
+    depth: int = 32
+
+    @property
+    def value(self) -> Any:
+        """The JSON of a 200. Raises ProtocolError for any other status, and for what is not (sane) JSON."""
+        if self.status != 200:
+            raise ProtocolError(f"{self.place} answered HTTP {self.status}", source=self.host)
+        try:
+            value = json.loads(self.body, parse_constant=_no_constant)
+        except (ValueError, RecursionError) as error:
+            raise ProtocolError(
+                f"{self.place} did not answer with JSON",
+                hint="a login page of the network, or a proxy, may have answered in its place",
+                source=self.host,
+            ) from error
+        if not _is_shallow(value, self.depth):
+            raise ProtocolError(f"{self.place} answered JSON that is nested over {self.depth} deep", source=self.host)
+        return value
+
+    @property
+    def place(self) -> str:
+        """The address as it may be shown."""
+        return redact(self.url)
+
+    @property
+    def host(self) -> str:
+        """The host with its port, as it may be shown."""
+        return split(self.url).netloc
+
+
+class Stream:
+    """A body that is still on its way; made by `Net.stream`. Iterate over `chunks` once."""
+
+    def __init__(self, url: str, response: requests.Response, limits: Limits, clock: Callable[[], float]) -> None:
+        self._limits, self._clock = limits, clock
+        self.url = url
+        self.status = response.status_code
+        self.headers: Mapping[str, str] = response.headers
+        self._response = response
+
+    def chunks(self) -> Iterator[bytes]:
+        """The body as it arrives, undecoded. Raises TemporaryError when the line breaks, falls silent or only drips."""
+        begun, done = self._clock(), 0
+        for chunk in _chunks(self._response, self.url, decode=False):
+            done += len(chunk)
+            yield chunk
+            seconds = self._clock() - begun
+            if seconds > self._limits.deadline and done < self._limits.slowest * seconds:
+                raise _late(self.url)
+
+
+class Net:
+    """One user's way to the sites. Thread-safe.
+
+    `proxy` is used for every host but loopback and those in NO_PROXY; without it the environment decides. `sleep` may
+    be a wait that a signal ends early; `clock` is monotonic seconds, `now` unix seconds.
+    """
+
+    def __init__(
+        self,
+        credentials: Credentials | None = None,
+        *,
+        limits: Limits | None = None,
+        proxy: str | None = None,
+        sleep: Callable[[float], object] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
+        uniform: Callable[[float, float], float] = random.uniform,
+    ) -> None:
+        self.credentials = credentials or Credentials()
+        self.limits = limits or Limits()
+        self.now = now
+        self._sleep, self._clock, self._uniform = sleep, clock, uniform
+        self._proxy = proxy
+        self._verify = _certificates()
+        self._session = requests.Session()
+        self._session.trust_env = False
+        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, HTTPAdapter(pool_connections=16, pool_maxsize=64))
+
+    def __enter__(self) -> Net:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the kept connections."""
+        self._session.close()
+
+    def get_json(self, url: str, *, attempts: int | None = None) -> Answer:
+        """GET an API address, following redirects; `answer.value` is its JSON. Idempotent, retried.
+
+        Raises SourcesDownError, TemporaryError, TrustError or ProtocolError, as the table in `net.failures` says.
+        """
+
+        def read(deadline: float) -> Answer:
+            final, response = self._open("GET", url, deadline, {"Accept-Encoding": "gzip, deflate"})
+            with response:
+                return self._read(final, response, deadline)
+
+        return self._retried(read, attempts)
+
+    def head(self, url: str) -> Answer:
+        """HEAD one address without following a redirect. Retried; errors as in `get_json`."""
+
+        def read(deadline: float) -> Answer:
+            response = self._send("HEAD", url, deadline, {"Accept-Encoding": "identity"})
+            _hang_up(response)
+            return Answer(url, response.status_code, response.headers)
+
+        return self._retried(read, None)
+
+    @contextmanager
+    def stream(self, url: str) -> Iterator[Stream]:
+        """GET a file's bytes as they are, following redirects. Retried until the headers are there, not later.
+
+        Any status is handed out; the caller looks at it. Errors as in `get_json`.
+        """
+        opened: list[requests.Response] = []
+
+        def read(deadline: float) -> Answer:
+            final, response = self._open("GET", url, deadline, {"Accept-Encoding": "identity"})
+            answer = Answer(final, response.status_code, response.headers)
+            if answer.status in _BUSY:
+                _hang_up(response)
+            else:
+                opened.append(response)
+            return answer
+
+        answer = self._retried(read, None)
+        try:
+            yield Stream(answer.url, opened[0], self.limits, self._clock)
+        finally:
+            opened[0].close()
+
+    def _retried(self, read: Callable[[float], Answer], attempts: int | None) -> Answer:
+        """Call `read` until it gives an answer that is not busy, within the limits."""
+        deadline = self._clock() + self.limits.deadline
+        most = attempts or self.limits.attempts
+        for attempt in range(1, most + 1):
+            wait = None
+            try:
+                answer = read(deadline)
+            except (SourcesDownError, TemporaryError) as error:
+                failure: GlmAriaError = error
+            else:
+                if answer.status not in _BUSY:
+                    return answer
+                wait = asked_wait(answer.headers, self.now())
+                failure = _busy(answer, wait)
+            wait = backoff(attempt, self._uniform) if wait is None else wait
+            if attempt == most or self._clock() + wait >= deadline:
+                break
+            self._sleep(wait)
+        raise failure
+
+    def _open(
+        self, method: str, url: str, deadline: float, headers: Mapping[str, str]
+    ) -> tuple[str, requests.Response]:
+        """Send, and follow redirects: the rules of `next_hop` and the token's are applied anew at each."""
+        for _ in range(MAX_REDIRECTS + 1):
+            response = self._send(method, url, deadline, headers)
+            location = response.headers.get("Location")
+            if response.status_code not in _REDIRECTS or not location:
+                return url, response
+            _hang_up(response)
+            url = next_hop(url, location)
+        raise ProtocolError(f"{split(url).netloc} redirects in a circle ({redact(url)})", source=split(url).netloc)
+
+    def _send(self, method: str, url: str, deadline: float, headers: Mapping[str, str]) -> requests.Response:
+        split(url)
+        left = deadline - self._clock()
+        if left <= 0:
+            raise _late(url)
+        sent = {"User-Agent": USER_AGENT, "Accept": "*/*", **headers, **self.credentials.headers_for(url)}
+        try:
+            return self._session.send(
+                self._session.prepare_request(requests.Request(method, url, headers=sent)),
+                stream=True,
+                allow_redirects=False,
+                timeout=(min(self.limits.connect, left), min(self.limits.read, left)),
+                verify=self._verify,
+                proxies=self._proxies(url),
+            )
+        except FOREIGN as error:
+            raise translate(error, url) from error
+
+    def _read(self, url: str, response: requests.Response, deadline: float) -> Answer:
+        most = self.limits.body if response.status_code < 400 else _ERROR_BODY
+        body = bytearray()
+        for chunk in _chunks(response, url, decode=True):
+            body += chunk
+            if len(body) > most and response.status_code < 400:
+                raise ProtocolError(f"{redact(url)} answered with more than {most} bytes", source=split(url).netloc)
+            if len(body) > most:
+                break
+            if self._clock() > deadline:
+                raise _late(url)
+        return Answer(url, response.status_code, response.headers, bytes(body), self.limits.depth)
+
+    def _proxies(self, url: str) -> dict[str, str]:
+        """No proxy for this machine: it would be shown what plain http carries there."""
+        if is_loopback(split(url).hostname or ""):
+            return {}
+        if self._proxy is None:
+            return dict(get_environ_proxies(url))
+        return {} if should_bypass_proxies(url, no_proxy=None) else {"http": self._proxy, "https": self._proxy}
+
+
+def _chunks(response: requests.Response, url: str, *, decode: bool) -> Iterator[bytes]:
+    """What each read of the socket brought; so a slow drip gives the caller a chance to look at the clock."""
+    while True:
+        try:
+            chunk = response.raw.read1(_CHUNK, decode_content=decode)
+        except FOREIGN as error:
+            raise translate(error, url) from error
+        if not chunk:
+            return
+        yield chunk
+
+
+def _hang_up(response: requests.Response) -> None:
+    """Be done with an answer whose body nobody wants: read a short one, so that the connection can be used again."""
+    with suppress(*FOREIGN):
+        for _ in range(3):
+            if not response.raw.read1(_CHUNK, decode_content=False):
+                break
+    response.close()
+
+
+def _busy(answer: Answer, wait: float | None) -> TemporaryError:
+    if answer.status == 429:
+        seconds = f" for {wait:.0f} s" if wait else ""
+        words = f"{answer.host} asks us to slow down{seconds} (HTTP 429)"
+        hint = "run the same command again later; with a token (hf auth login) the quota is larger"
+    else:
+        words = f"{answer.place} answered HTTP {answer.status}"
+        hint = "run the same command again later; what arrived is kept"
+    return TemporaryError(words, hint=hint, source=answer.host)
+
+
+def _late(url: str) -> TemporaryError:
+    return TemporaryError(
+        f"{split(url).netloc} is too slow ({redact(url)}); gave up",
+        hint="run the same command again; what arrived is kept",
+        source=split(url).netloc,
+    )
+
+
+def _certificates() -> str | bool:
+    """The bundle that the environment names (the variables of requests), else the built-in one."""
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        if path := os.environ.get(name):
+            if not Path(path).exists():
+                raise ConfigError(f"{name} names {path!r}, which does not exist")
+            return path
+    return True
+
+
+def _no_constant(name: str) -> object:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _is_shallow(value: object, depth: int) -> bool:
+    level = [value]
+    for _ in range(depth):
+        nested = [item for item in level if isinstance(item, dict | list)]
+        if not nested:
+            return True
+        level = [inner for item in nested for inner in (item.values() if isinstance(item, dict) else item)]
+    return not any(isinstance(item, dict | list) for item in level)

@@ -1,0 +1,195 @@
+"""Flags, environment and files become one frozen `Settings`; each value knows where it came from.
+
+The highest layer that says something about a setting wins whole: flags, environment (`GLM_ARIA_*` before the Hugging
+Face names), `glm-aria.toml` in the working directory, the user's config file, defaults. Only `aliases` are merged.
+
+Secrets stay at home. The token goes to the root and to `trust.token_hosts`, but a root that HF_ENDPOINT names is no
+token host by that. Nor is one that the working directory's file names, since the file may have come with somebody's
+repository; the keys that say where a secret goes or comes from are refused there.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from orchestrator.core.sources import Source
+from orchestrator.errors import ConfigError
+from orchestrator.settings import sites, values
+from orchestrator.settings.layers import KEYS, Layers, misspelled, read_file
+from orchestrator.settings.sites import DEFAULT_MIRRORS, HUB, is_loopback
+from orchestrator.settings.token import token as _find_token
+from orchestrator.settings.values import Secret
+
+__all__ = ["DEFAULT_MIRRORS", "FILE_NAME", "HUB", "Caution", "Secret", "Settings", "load", "user_file"]
+
+FILE_NAME = "glm-aria.toml"
+
+
+class Caution(NamedTuple):
+    """A setting that works but that the user should know about; becomes an entry of `warnings`."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings of a run.
+
+    `token` is for the `token_hosts` and nobody else: `host` (the scheme's own port) or `host:port`, in lower case.
+    `mirrors` are in the order of preference and never hold the root. Speeds are bytes per second, timeouts seconds;
+    None means no limit, or for `jobs` that the program decides, for `rpc` a daemon of our own, for `proxy` what
+    HTTP(S)_PROXY say.
+    `token_withheld` says, in a sentence, why a root is not sent the token that there is.
+    """
+
+    hf_home: Path
+    cache_dir: Path
+    root: Source
+    mirrors: tuple[Source, ...]
+    token: Secret | None
+    token_hosts: frozenset[str]
+    aliases: Mapping[str, str]
+    connections_per_mirror: int = 16
+    connection_budget: int = 64
+    jobs: int | None = None
+    max_speed: int | None = None
+    rpc: str | None = None
+    rpc_secret_file: Path | None = None
+    proxy: Secret | None = None
+    offline: bool = False
+    etag_timeout: float = 10.0
+    download_timeout: float = 10.0
+    token_withheld: str | None = None
+    origins: Mapping[str, str] = field(default_factory=dict, repr=False)
+    warnings: tuple[Caution, ...] = ()
+
+
+# What needs no more than its own key.
+_PLAIN = (
+    "connections_per_mirror",
+    "connection_budget",
+    "jobs",
+    "max_speed",
+    "rpc",
+    "rpc_secret_file",
+    "proxy",
+    "offline",
+    "etag_timeout",
+    "download_timeout",
+)
+
+
+def user_file() -> Path:
+    """The user's config file, whether or not it exists."""
+    from platformdirs import user_config_path
+
+    return user_config_path("glm-aria") / "config.toml"
+
+
+def load(
+    flags: Mapping[str, object] | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+    personal: Path | None = None,
+) -> Settings:
+    """Read all layers.
+
+    `flags` maps names of `Settings` fields (and `token_file`) to what the command line gave; None is not given. The
+    rest defaults to the process: its environment, its working directory, `user_file()`.
+    Raises UsageError for a flag, ConfigError for a variable, a file or a key of it.
+    """
+    environ = os.environ if environ is None else environ
+    folder = _working_directory() if folder is None else folder
+    files = (
+        read_file(folder / FILE_NAME, is_personal=False),
+        read_file(user_file() if personal is None else personal, is_personal=True),
+    )
+    layers = Layers(flags or {}, environ, tuple(file for file in files if file is not None), folder)
+    return _settings(layers)
+
+
+def _working_directory() -> Path:
+    try:
+        return Path.cwd()
+    except OSError as error:
+        raise ConfigError(f"the working directory cannot be used: {error.strerror}") from error
+
+
+def _settings(layers: Layers) -> Settings:
+    origins: dict[str, str] = {}
+    plain: dict[str, Any] = {}
+    for name in _PLAIN:
+        value, origin = _first(layers, name)
+        origins[name] = origin
+        if origin != "default":
+            plain[name] = value
+    hf_home, origins["hf_home"] = _hf_home(layers)
+    cache_dir, origins["cache_dir"] = _first(layers, "cache_dir")
+    root = sites.root(layers)
+    origins["root"] = root.origin
+    mirrors, origins["mirrors"] = sites.mirrors(layers, root.source)
+    aliases, origins["aliases"] = sites.aliases(layers)
+    token, origins["token"] = _find_token(layers, hf_home)
+    token_hosts, origins["token_hosts"] = _first(layers, "token_hosts")
+    token_hosts = frozenset(token_hosts or ())
+    if root.may_see_token:
+        token_hosts |= {sites.place(root.source)}
+    return Settings(
+        hf_home=hf_home,
+        cache_dir=cache_dir if cache_dir is not None else hf_home / "hub",
+        root=root.source,
+        mirrors=mirrors,
+        token=token,
+        token_hosts=token_hosts,
+        aliases=aliases,
+        token_withheld=_withheld(root, token_hosts) if token else None,
+        origins=origins,
+        warnings=(*_plain_http((root.source, *mirrors)), *_misspelled(layers.environ)),
+        **plain,
+    )
+
+
+def _first(layers: Layers, name: str) -> tuple[Any, str]:
+    for given in layers.find(name):
+        return given.read(KEYS[name].read), given.origin
+    return None, "default"
+
+
+def _hf_home(layers: Layers) -> tuple[Path, str]:
+    for variable, below in (("HF_HOME", ""), ("XDG_CACHE_HOME", "huggingface")):
+        if layers.environ.get(variable, "").strip():
+            return values.path(layers.environ[variable], layers.folder) / below, f"environment {variable}"
+    return values.path("~/.cache/huggingface", layers.folder), "default"
+
+
+def _withheld(root: sites.Root, token_hosts: frozenset[str]) -> str | None:
+    host = sites.place(root.source)
+    if root.source.url.startswith("http:") and not is_loopback(root.source.host):
+        return f"your token is not sent to {host} over plain http"
+    if host in token_hosts:
+        return None
+    return (
+        f"your token is not sent to {host}, which only {root.origin} names: use --root {root.source.url}, "
+        f'or token_hosts = ["{host}"] below [trust] in your own file (glm-aria config path)'
+    )
+
+
+def _plain_http(sources: tuple[Source, ...]) -> list[Caution]:
+    return [
+        Caution("plain-http", f"{source.url} is plain http: what is asked and sent can be read and changed on the way")
+        for source in sources
+        if source.url.startswith("http:") and not is_loopback(source.host)
+    ]
+
+
+def _misspelled(environ: Mapping[str, str]) -> list[Caution]:
+    return [
+        Caution("unknown-variable", f"{name} is not a setting" + (f"; did you mean {close}?" if close else ""))
+        for name, close in misspelled(environ)
+    ]

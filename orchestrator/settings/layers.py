@@ -1,0 +1,172 @@
+"""The layers that a setting may come from, the highest first, and what each says about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from orchestrator.errors import ConfigError, GlmAriaError, UsageError
+from orchestrator.settings import values
+
+Value = TypeVar("Value")
+
+
+class Key(NamedTuple):
+    """How a setting is spelled in each layer. An empty `toml` means that files cannot set it."""
+
+    flag: str
+    variables: tuple[str, ...]
+    toml: str
+    read: values.Reader
+
+
+KEYS: dict[str, Key] = {
+    "cache_dir": Key(
+        "--cache-dir", ("GLM_ARIA_CACHE_DIR", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"), "cache.dir", values.path
+    ),
+    "root": Key("--root", ("GLM_ARIA_ROOT", "HF_ENDPOINT"), "trust.root", values.text),
+    "mirrors": Key("--mirror", ("GLM_ARIA_MIRRORS",), "mirror", values.addresses),
+    "token": Key("", ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"), "", values.text),
+    "token_file": Key("--token-file", ("GLM_ARIA_TOKEN_FILE",), "trust.token_file", values.path),
+    "token_hosts": Key("", ("GLM_ARIA_TOKEN_HOSTS",), "trust.token_hosts", values.hosts),
+    "aliases": Key("", (), "aliases", values.text),
+    "connections_per_mirror": Key(
+        "--connections", ("GLM_ARIA_CONNECTIONS",), "transfer.connections_per_mirror", values.whole(1, 16)
+    ),
+    "connection_budget": Key("", ("GLM_ARIA_CONNECTION_BUDGET",), "transfer.connection_budget", values.whole(1, 1024)),
+    "jobs": Key("--jobs", ("GLM_ARIA_JOBS",), "transfer.jobs", values.whole(1, 1024)),
+    "max_speed": Key("--max-speed", ("GLM_ARIA_MAX_SPEED",), "transfer.max_speed", values.speed),
+    "rpc": Key("--rpc", ("GLM_ARIA_RPC",), "aria2.rpc", values.rpc),
+    "rpc_secret_file": Key("--rpc-secret-file", ("GLM_ARIA_RPC_SECRET_FILE",), "aria2.rpc_secret_file", values.path),
+    "proxy": Key("--proxy", ("GLM_ARIA_PROXY",), "transfer.proxy", values.proxy),
+    "offline": Key(
+        "--offline", ("GLM_ARIA_OFFLINE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"), "transfer.offline", values.switch
+    ),
+    "etag_timeout": Key("", ("GLM_ARIA_ETAG_TIMEOUT", "HF_HUB_ETAG_TIMEOUT"), "transfer.etag_timeout", values.seconds),
+    "download_timeout": Key(
+        "", ("GLM_ARIA_DOWNLOAD_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT"), "transfer.download_timeout", values.seconds
+    ),
+}
+
+# Keys that decide where a secret goes or comes from: only a file of the user's own may set them.
+_PERSONAL = frozenset({"trust.token_file", "trust.token_hosts", "aria2.rpc", "aria2.rpc_secret_file"})
+_TABLES = {"mirror": ("name", "kind", "url"), "aliases": ()}
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigFile:
+    """A settings file, read and flattened: `trust.root` -> value. Keys with an empty value are left out."""
+
+    path: Path
+    keys: Mapping[str, object]
+    is_personal: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a layer says: the raw value, where it stands, and the folder that relative paths start from."""
+
+    raw: object
+    origin: str
+    base: Path
+    is_flag: bool = False
+    variable: str = ""
+    file: ConfigFile | None = None
+
+    def read(self, reader: Callable[[object, Path], Value]) -> Value:
+        """The value. Raises UsageError for a flag, ConfigError for the rest, both naming the origin."""
+        try:
+            return reader(self.raw, self.base)
+        except ValueError as error:
+            raise self.error(str(error)) from error
+
+    def error(self, message: str, hint: str | None = None) -> GlmAriaError:
+        """The error for a value that is wrong."""
+        kind = UsageError if self.is_flag else ConfigError
+        return kind(f"{self.origin}: {message}", hint=hint or "glm-aria config show tells where each value comes from")
+
+
+@dataclass(frozen=True, slots=True)
+class Layers:
+    """All layers. `files` the highest first."""
+
+    flags: Mapping[str, object]
+    environ: Mapping[str, str]
+    files: tuple[ConfigFile, ...]
+    folder: Path
+
+    def find(self, name: str) -> Iterator[Given]:
+        """What the layers say about a setting, the highest first. An empty variable counts as not set."""
+        key = KEYS[name]
+        if self.flags.get(name) is not None:
+            yield Given(self.flags[name], f"flag {key.flag}", self.folder, is_flag=True)
+        for variable in key.variables:
+            if self.environ.get(variable, "").strip():
+                yield Given(self.environ[variable], f"environment {variable}", self.folder, variable=variable)
+        for file in self.files:
+            if key.toml in file.keys:
+                yield Given(file.keys[key.toml], f"file {file.path}:{key.toml}", file.path.parent, file=file)
+
+
+def read_file(path: Path, *, is_personal: bool) -> ConfigFile | None:
+    """Read a settings file; None when there is none. Raises ConfigError naming the file and the key."""
+    try:
+        content = path.read_text("utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(f"file {path} cannot be read: {reason}") from error
+    import tomllib
+
+    try:
+        document = tomllib.loads(content)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"file {path} is not valid TOML: {error}") from error
+    keys = dict(_flatten(document, path))
+    if not is_personal and (refused := sorted(_PERSONAL & keys.keys())):
+        raise ConfigError(
+            f"file {path}:{refused[0]}: a working directory's file must not decide where a secret goes or comes from",
+            hint="put it into your own file, see: glm-aria config path",
+        )
+    return ConfigFile(path, keys, is_personal)
+
+
+def _flatten(document: Mapping[str, object], path: Path) -> Iterator[tuple[str, object]]:
+    known = [key.toml for key in KEYS.values() if key.toml]
+    for section, value in document.items():
+        if section in _TABLES:
+            yield section, value
+            continue
+        if not isinstance(value, dict):
+            raise _unknown(path, section, known)
+        for name, item in value.items():
+            if f"{section}.{name}" not in known:
+                raise _unknown(path, f"{section}.{name}", known)
+            # The documented file spells "not set" as an empty text or list.
+            if item not in ("", []):
+                yield f"{section}.{name}", item
+
+
+def _unknown(path: Path, key: str, known: list[str]) -> ConfigError:
+    import difflib
+
+    by_name = {name.rpartition(".")[2]: name for name in known}
+    close = difflib.get_close_matches(key, known, 1) or [
+        by_name[name] for name in difflib.get_close_matches(key.rpartition(".")[2], by_name, 1)
+    ]
+    return ConfigError(
+        f"file {path}:{key}: unknown key", hint=f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
+    )
+
+
+def misspelled(environ: Mapping[str, str]) -> Iterator[tuple[str, str | None]]:
+    """Variables that start like ours and are not, each with the name that was probably meant."""
+    known = [name for key in KEYS.values() for name in key.variables if name.startswith("GLM_ARIA_")]
+    for name in sorted(environ):
+        if name.startswith("GLM_ARIA_") and name not in known:
+            import difflib
+
+            yield name, next(iter(difflib.get_close_matches(name, known, 1)), None)

@@ -1,0 +1,146 @@
+"""Which sites are asked: the root, the mirrors, the names that differ between them, and who may see the token."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import NoReturn
+from urllib.parse import urlsplit
+
+from orchestrator.core.refs import CatalogKind, RepoId, RepoType
+from orchestrator.core.sources import Source, parse_source
+from orchestrator.errors import UsageError
+from orchestrator.settings import values
+from orchestrator.settings.layers import Given, Layers
+
+HUB = "https://huggingface.co"
+DEFAULT_MIRRORS = (
+    Source("hf-mirror", "https://hf-mirror.com"),
+    Source("modelscope", "https://modelscope.cn", CatalogKind.MODELSCOPE),
+)
+# The organisation has another name on ModelScope.
+DEFAULT_ALIASES = {
+    f"zai-org/AutoGLM-Phone-9B{suffix}": f"ZhipuAI/AutoGLM-Phone-9B{suffix}" for suffix in ("", "-Multilingual")
+}
+_MIRROR_KEYS = ("name", "kind", "url")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """The trust root. `may_see_token` is whether being the root alone makes its host one that is sent the token."""
+
+    source: Source
+    origin: str
+    may_see_token: bool
+
+
+def root(layers: Layers) -> Root:
+    """The root. HF_ENDPOINT and the working directory's file name a root, but no token host."""
+    for given in layers.find("root"):
+        source = _parse(given, given.read(values.text), is_root=True)
+        if source.kind is not CatalogKind.HUGGINGFACE:
+            raise given.error("the root must be a Hugging Face site", hint="other kinds can be mirrors: --mirror")
+        is_users_word = given.is_flag or (given.file.is_personal if given.file else given.variable != "HF_ENDPOINT")
+        return Root(source, given.origin, is_users_word or _is_hub(source))
+    return Root(Source("huggingface.co", HUB, is_root=True), "default", may_see_token=True)
+
+
+def mirrors(layers: Layers, root_source: Source) -> tuple[tuple[Source, ...], str]:
+    """The mirrors and their origin; the root, a source anyway, is left out.
+
+    The default ones know public repos only. They are used when the root is the public Hub or one of themselves: what
+    a root of one's own holds is nobody else's business, not even the names.
+    """
+    for given in layers.find("mirrors"):
+        found = _tables(given) if given.file else _addresses(given)
+        return _distinct(found, root_source), given.origin
+    if not _is_hub(root_source) and root_source.url not in {mirror.url for mirror in DEFAULT_MIRRORS}:
+        return (), "default (none, as the root is not huggingface.co)"
+    return _distinct(DEFAULT_MIRRORS, root_source), "default"
+
+
+def aliases(layers: Layers) -> tuple[dict[str, str], str]:
+    """Names on Hugging Face -> names elsewhere, of all layers together, and the origin of the highest."""
+    merged, origin = dict(DEFAULT_ALIASES), "default"
+    for given in reversed(tuple(layers.find("aliases"))):
+        if not isinstance(given.raw, dict):
+            raise given.error("must be a table of names")
+        for name, other in given.raw.items():
+            if not isinstance(other, str):
+                raise given.error(f"{name!r}: the other name must be a text")
+            try:
+                merged[RepoId(RepoType.MODEL, name).name] = RepoId(RepoType.MODEL, other).name
+            except UsageError as error:
+                raise given.error(error.message, hint=error.hint) from error
+        origin = given.origin
+    return merged, origin
+
+
+def place(source: Source) -> str:
+    """The server of a source as `token_hosts` names it: `host`, or `host:port` where the port is not the scheme's."""
+    parts = urlsplit(source.url)
+    host = f"[{source.host}]" if ":" in source.host else source.host
+    return host if parts.port in (None, {"http": 80, "https": 443}[parts.scheme]) else f"{host}:{parts.port}"
+
+
+def is_loopback(host: str) -> bool:
+    """True for addresses that never leave this machine."""
+    return host in ("localhost", "::1") or bool(re.fullmatch(r"127(\.\d{1,3}){3}", host))
+
+
+def _is_hub(source: Source) -> bool:
+    return source.url.lower() == HUB
+
+
+def _addresses(given: Given) -> tuple[Source, ...]:
+    return tuple(_parse(given, address) for address in given.read(values.addresses))
+
+
+def _tables(given: Given) -> tuple[Source, ...]:
+    if not isinstance(given.raw, list) or not all(isinstance(table, dict) for table in given.raw):
+        raise given.error("must be a list of tables", hint="start each one with [[mirror]]")
+    return tuple(_table(given, number, table) for number, table in enumerate(given.raw, 1))
+
+
+def _table(given: Given, number: int, table: Mapping[str, object]) -> Source:
+    def refuse(message: str) -> NoReturn:
+        raise given.error(f"mirror {number}: {message}")
+
+    for key, value in table.items():
+        if key not in _MIRROR_KEYS:
+            refuse(f"unknown key {key!r}; known are {', '.join(_MIRROR_KEYS)}")
+        if not isinstance(value, str):
+            refuse(f"{key} must be a text")
+    name, kind, url = (str(table.get(key, "")) for key in _MIRROR_KEYS)
+    if not url:
+        refuse("url is missing")
+    if name and not _NAME.fullmatch(name):
+        refuse(f"the name {name!r} must be letters, digits and . _ : - only")
+    return _parse(given, f"{kind}+{url}" if kind else url, name=name or None)
+
+
+def _parse(given: Given, text: str, *, name: str | None = None, is_root: bool = False) -> Source:
+    try:
+        source = parse_source(text, name=name, is_root=is_root)
+    except (UsageError, ValueError) as error:
+        message, hint = (error.message, error.hint) if isinstance(error, UsageError) else (str(error), None)
+        raise given.error(message, hint=hint) from error
+    return source
+
+
+def _distinct(sources: tuple[Source, ...], root_source: Source) -> tuple[Source, ...]:
+    """Drop what is named twice, and tell apart different mirrors of one name: reports are keyed by it."""
+    kept: list[Source] = []
+    names = {root_source.name}
+    for source in sources:
+        if any((source.url, source.kind) == (other.url, other.kind) for other in (root_source, *kept)):
+            continue
+        name, number = source.name, 1
+        while name in names:
+            number += 1
+            name = f"{source.name}-{number}"
+        names.add(name)
+        kept.append(replace(source, name=name))
+    return tuple(kept)

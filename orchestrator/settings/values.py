@@ -1,0 +1,135 @@
+"""How one setting is read: from a flag, a variable or a key of a file, each as text or as a TOML value.
+
+A reader takes the raw value and the folder that a relative path is relative to, and raises ValueError with a message
+for people; `layers` adds where the value stands.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from orchestrator.core.sizes import parse_size
+
+Reader = Callable[[object, Path], object]
+
+_TRUE, _FALSE = {"1", "on", "yes", "true"}, {"0", "off", "no", "false"}
+_HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?|\[[0-9a-f:.]{2,45}\])(?::\d{1,5})?")
+
+
+class Secret(str):
+    """A text that shows as `***` in a repr, and so in tracebacks and logs of whole objects."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "***"
+
+
+def text(raw: object, _base: Path) -> str:
+    """A text that is not empty."""
+    if not isinstance(raw, str):
+        raise ValueError(f"must be a text, not {raw!r}")  # noqa: TRY004 - ValueError is the readers' one way to say no
+    if not raw.strip():
+        raise ValueError("must not be empty")
+    return raw.strip()
+
+
+def path(raw: object, base: Path) -> Path:
+    """A path; `~` and `$NAME` are expanded as huggingface_hub does, since its variables mean the same here."""
+    if isinstance(raw, Path):
+        raw = str(raw)
+    return base / os.path.expandvars(os.path.expanduser(text(raw, base)))  # noqa: PTH111 - also for users without home
+
+
+def whole(lowest: int, highest: int) -> Reader:
+    """A whole number within bounds."""
+
+    def read(raw: object, _base: Path) -> int:
+        number = int(raw) if isinstance(raw, str) and raw.strip().isdecimal() else raw
+        if not isinstance(number, int) or isinstance(number, bool) or not lowest <= number <= highest:
+            raise ValueError(f"must be a whole number from {lowest} to {highest}, not {raw!r}")
+        return number
+
+    return read
+
+
+def seconds(raw: object, _base: Path) -> float:
+    """A time in seconds, more than zero, at most a day."""
+    try:
+        number = float(raw) if isinstance(raw, str | int | float) and not isinstance(raw, bool) else -1.0
+    except ValueError:
+        number = -1.0
+    if not 0 < number <= 86400:
+        raise ValueError(f"must be a number of seconds, not {raw!r}")
+    return number
+
+
+def speed(raw: object, _base: Path) -> int | None:
+    """Bytes per second; 0 and `none` mean no limit."""
+    if isinstance(raw, str) and raw.strip().lower() in ("0", "none"):
+        return None
+    count = raw if isinstance(raw, int) and not isinstance(raw, bool) else parse_size(text(raw, _base))
+    if count < 0:
+        raise ValueError("must not be negative")
+    return count or None
+
+
+def switch(raw: object, _base: Path) -> bool:
+    """A yes or no. What is neither is refused: a setting like `offline` must not be guessed."""
+    if isinstance(raw, bool):
+        return raw
+    word = str(raw).strip().lower()
+    if word not in _TRUE | _FALSE:
+        raise ValueError(f"must be 1 or 0, not {raw!r}")
+    return word in _TRUE
+
+
+def hosts(raw: object, _base: Path) -> frozenset[str]:
+    """`host` or `host:port`s: a list, or a text with spaces or commas between them."""
+    names = raw.replace(",", " ").split() if isinstance(raw, str) else raw
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError("must be a list of host names")
+    folded = frozenset(name.lower() for name in names)
+    for name in folded:
+        if not _HOST.fullmatch(name):
+            raise ValueError(f"{name!r} is not a host name; write host or host:port, without https://")
+    return folded
+
+
+def addresses(raw: object, _base: Path) -> tuple[str, ...]:
+    """`[KIND+]URL`s: a list, or a text with spaces between them; `none` for an empty list."""
+    if isinstance(raw, str):
+        return () if raw.strip().lower() == "none" else tuple(raw.split())
+    if isinstance(raw, tuple | list) and all(isinstance(item, str) for item in raw):
+        return tuple(raw)
+    raise ValueError("must be a list of addresses")
+
+
+def rpc(raw: object, _base: Path) -> str | None:
+    """Address of an aria2 RPC endpoint, `http://host:port/jsonrpc`; empty or `none` means a daemon of our own."""
+    address = text(raw, _base)
+    if address.lower() == "none":
+        return None
+    parts = urlsplit(address)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"{parts.scheme or address!r}: must be an address such as http://127.0.0.1:6800/jsonrpc")
+    if parts.username or parts.password or parts.query:
+        raise ValueError("must not hold a password; the secret belongs in a file, see --rpc-secret-file")
+    return address
+
+
+def proxy(raw: object, _base: Path) -> Secret:
+    """Address of an HTTP proxy, which may hold a password."""
+    address = text(raw, _base)
+    try:
+        parts = urlsplit(address)
+        is_good = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        is_good = False
+    if not is_good:
+        raise ValueError("must be an address such as http://proxy.example:3128")
+    return Secret(address)

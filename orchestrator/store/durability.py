@@ -1,0 +1,68 @@
+"""Making writes survive a power loss, at a price that fits the number of files.
+
+One fsync costs a journal commit, so thousands of them cost seconds; one `syncfs` writes everything that the file
+system holds dirty, which is dear for one file while a big one still arrives beside it.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from orchestrator.store.oserrors import on_disk
+
+MANY = 32
+"""From this many files on, one syncfs instead of an fsync each."""
+
+
+def sync_files(paths: Sequence[Path]) -> None:
+    """Return once the content of all `paths`, which share one file system, is on the disk. Raises DiskIOError."""
+    if len(paths) >= MANY and _sync_file_system(paths[0].parent):
+        return
+    for path in paths:
+        _fsync(path, os.O_RDONLY)
+
+
+def sync_folders(folders: Iterable[Path]) -> None:
+    """Return once the names in all `folders`, which share one file system, are on the disk. Raises DiskIOError."""
+    once = sorted(set(folders))
+    if len(once) >= MANY and _sync_file_system(once[0]):
+        return
+    for folder in once:
+        _fsync(folder, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def _fsync(path: Path, flags: int) -> None:
+    with on_disk("sync", path):
+        fd = os.open(path, flags | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+def _sync_file_system(folder: Path) -> bool:
+    """True when all that the file system of `folder` held dirty is on the disk; False when there is no way to tell."""
+    syncfs = _syncfs()
+    if syncfs is None:
+        return False
+    with on_disk("sync", folder):
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            return syncfs(fd) == 0
+        finally:
+            os.close(fd)
+
+
+@functools.cache
+def _syncfs() -> Callable[[int], int] | None:
+    import ctypes
+
+    try:
+        function = ctypes.CDLL(None, use_errno=True).syncfs
+    except (OSError, AttributeError):
+        return None
+    function.argtypes = [ctypes.c_int]
+    return lambda fd: int(function(fd))

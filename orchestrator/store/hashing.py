@@ -1,0 +1,177 @@
+"""Digests of files: in one go, or chasing a file while aria2 still writes it.
+
+hashlib releases the GIL for big buffers, so these run in threads beside everything else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+
+from orchestrator.core.files import Algorithm, Digest, git_blob_header
+from orchestrator.errors import Interrupted
+from orchestrator.store.oserrors import on_disk
+
+BUFFER = 1 << 20
+
+OnBytes = Callable[[int], None]
+"""Told how many more bytes were read."""
+
+
+class Hasher:
+    """Computes one digest from bytes in order. `size` is the whole length, which git hashes before the content."""
+
+    __slots__ = ("_algorithm", "_hash")
+
+    def __init__(self, algorithm: Algorithm, size: int) -> None:
+        self._algorithm = algorithm
+        if algorithm is Algorithm.SHA256:
+            self._hash = hashlib.sha256()
+        else:
+            self._hash = hashlib.sha1(git_blob_header(size), usedforsecurity=False)
+
+    def update(self, data: bytes | bytearray | memoryview) -> None:
+        """Add the next bytes."""
+        self._hash.update(data)
+
+    def digest(self) -> Digest:
+        """The digest of all bytes so far."""
+        return Digest(self._algorithm, self._hash.hexdigest())
+
+
+class ChasingHasher:
+    """Hashes a file that grows, along its finished prefix.
+
+    Open it once the file exists. Any worker thread may call `advance`, one at a time; the caller says how far the
+    bytes are final. Bytes below `position` must never change: when a range is fetched again, drop this hasher. Holds
+    one file descriptor until `close` (or `finish`).
+    """
+
+    def __init__(self, path: Path, algorithm: Algorithm, size: int) -> None:
+        self.path = path
+        self.size = size
+        self._hasher = Hasher(algorithm, size)
+        self._position = 0
+        self._fd: int | None = _open(path)
+        self._buffer = bytearray(min(BUFFER, max(size, 1)))
+
+    @property
+    def position(self) -> int:
+        """How many bytes are hashed."""
+        return self._position
+
+    @property
+    def done(self) -> bool:
+        """True when all `size` bytes are hashed."""
+        return self._position >= self.size
+
+    def advance(self, limit: int, *, stop: threading.Event | None = None) -> int:
+        """Hash on, up to byte `limit` at most; returns how many bytes that were. Fewer when the file is shorter.
+
+        Raises Interrupted when `stop` is set, DiskIOError when reading fails.
+        """
+        start = self._position
+        limit = min(limit, self.size)
+        view = memoryview(self._buffer)
+        with on_disk("read", self.path):
+            while self._position < limit and self._fd is not None:
+                halt(stop)
+                count = os.preadv(self._fd, [view[: limit - self._position]], self._position)
+                if not count:
+                    break
+                self._hasher.update(view[:count])
+                self._position += count
+        return self._position - start
+
+    def finish(self, *, stop: threading.Event | None = None, on_bytes: OnBytes | None = None) -> Digest:
+        """Hash what is left, close, and return the digest of the bytes up to `size`, or to the file's end."""
+        while not self.done:
+            count = self.advance(self._position + BUFFER, stop=stop)
+            if not count:
+                break
+            if on_bytes:
+                on_bytes(count)
+        self.close()
+        return self._hasher.digest()
+
+    def close(self) -> None:
+        """Give the file descriptor back. Idempotent."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+    def __enter__(self) -> ChasingHasher:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def hash_file(
+    path: Path,
+    algorithm: Algorithm,
+    *,
+    size: int | None = None,
+    stop: threading.Event | None = None,
+    on_bytes: OnBytes | None = None,
+) -> Digest:
+    """The digest of a regular file, which may be changed by nobody meanwhile.
+
+    `size` is only git's header; None takes the file's own. Raises Interrupted when `stop` is set, DiskIOError when
+    the file cannot be read; a symlink is not followed.
+    """
+    return hash_opened(path, algorithm, size=size, stop=stop, on_bytes=on_bytes)[0]
+
+
+def hash_opened(
+    path: Path,
+    algorithm: Algorithm,
+    *,
+    size: int | None = None,
+    stop: threading.Event | None = None,
+    on_bytes: OnBytes | None = None,
+    durable: bool = False,
+) -> tuple[Digest, os.stat_result]:
+    """`hash_file`, with the stat of the very file that was read; with `durable` the file is also fsynced."""
+    fd = _open(path)
+    try:
+        with on_disk("read", path):
+            length = os.fstat(fd).st_size
+            hasher = Hasher(algorithm, length if size is None else size)
+            buffer = bytearray(max(1, min(BUFFER, length)))
+            view = memoryview(buffer)
+            while True:
+                halt(stop)
+                count = os.readv(fd, [view])
+                if not count:
+                    break
+                hasher.update(view[:count])
+                if on_bytes:
+                    on_bytes(count)
+            if durable:
+                os.fsync(fd)
+            return hasher.digest(), os.fstat(fd)
+    finally:
+        os.close(fd)
+
+
+def halt(stop: threading.Event | None) -> None:
+    """Raise Interrupted when `stop` is set. Which signal it was, only the main thread knows; SIGINT stands for it."""
+    if stop is not None and stop.is_set():
+        raise Interrupted(signal.SIGINT)
+
+
+def _open(path: Path) -> int:
+    with on_disk("read", path):
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    # Twice the read-ahead; worth it on spinning and network disks, harmless elsewhere.
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+    return fd

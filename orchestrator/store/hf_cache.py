@@ -1,0 +1,128 @@
+"""The Hugging Face cache as flows see it: what it holds, and how proven files get into it.
+
+Everything that is written here is read by huggingface_hub, transformers and vLLM as if their own code had put it
+there; tests hold that against the real huggingface_hub.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePath
+
+from orchestrator.core.files import Digest, RepoFile
+from orchestrator.core.plan import Found, ResolvedModel
+from orchestrator.core.refs import RepoId
+from orchestrator.store import inventory, publishing
+from orchestrator.store.hashing import OnBytes, hash_opened
+from orchestrator.store.layout import CacheLayout
+from orchestrator.store.locks import blob_lock
+from orchestrator.store.oserrors import on_disk
+from orchestrator.store.placing import Placer
+from orchestrator.store.proofs import Proofs, stamp
+from orchestrator.store.verify import VerifiedFile
+
+
+class HfCache:
+    """One cache. `use_symlinks=False` is HF_HUB_DISABLE_SYMLINKS; file systems without symlinks are found out."""
+
+    def __init__(self, layout: CacheLayout, proofs: Proofs, *, use_symlinks: bool = True) -> None:
+        self.layout = layout
+        self.proofs = proofs
+        self._use_symlinks = use_symlinks
+
+    def find(self, repo: RepoId, files: Iterable[RepoFile]) -> dict[Digest, Found]:
+        """What the cache holds of each distinct blob; every digest asked for is in the answer.
+
+        PLACED and UNPROVEN name the blob in this repo, ELSEWHERE a proven one in another repo. A blob of another size
+        and a symlink that leads out of the cache are NOTHING. Raises UnsafeError when a folder of the repo is a
+        symlink, DiskIOError when it cannot be read.
+        """
+        return inventory.find(self.layout, self.proofs, repo, files)
+
+    def is_complete(self, model: ResolvedModel) -> bool:
+        """True when `pull` has nothing to do: each wanted file is exposed and proven, listing and ref are right."""
+        return inventory.is_complete(self.layout, self.proofs, model)
+
+    def snapshot(self, model: ResolvedModel) -> Path:
+        """The folder that readers open."""
+        return self.layout.snapshot(model.ref.repo, model.commit)
+
+    def prove(
+        self,
+        repo: RepoId,
+        file: RepoFile,
+        *,
+        stop: threading.Event | None = None,
+        on_bytes: OnBytes | None = None,
+    ) -> bool:
+        """Read an UNPROVEN blob. Right: it is made durable and its proof remembered. Wrong: it is removed; False.
+
+        A wrong blob goes together with the snapshot links to it, links first, so that readers miss a file (and say
+        so) instead of loading wrong bytes or meeting a dangling link. Raises Interrupted, DiskIOError.
+        """
+        blob = self.layout.blob(repo, file.digest)
+        if inventory.look(blob, self.layout.cache_dir) is None:
+            return False
+        real = Path(os.path.realpath(blob))
+        actual, read = hash_opened(
+            real, file.digest.algorithm, size=file.size, stop=stop, on_bytes=on_bytes, durable=True
+        )
+        if actual == file.digest and read.st_size == file.size:
+            self.proofs.add(repo.folder, [(file.digest, read)])
+            return True
+        self.remove_blob(repo, file.digest, read)
+        return False
+
+    def remove_blob(self, repo: RepoId, digest: Digest, seen: os.stat_result) -> None:
+        """Remove a blob that was found wrong as the file with the stat `seen`, and the snapshot links to it.
+
+        When another file lies there by now, nothing is done. A symlink to the shared store goes, the store stays.
+        """
+        blob = self.layout.blob(repo, digest)
+        with on_disk("remove", blob), blob_lock(self.layout.lock_file(repo, digest)):
+            now = inventory.look(blob, self.layout.cache_dir)
+            if now is None or stamp(now) != stamp(seen):
+                return
+            snapshots = self.layout.repo_dir(repo) / "snapshots"
+            for folder, _, names in os.walk(snapshots):
+                for name in names:
+                    link = Path(folder, name)
+                    if link.is_symlink() and link.readlink().name == digest.hex:
+                        link.unlink()
+            blob.unlink()
+        self.proofs.forget(repo.folder, [digest])
+
+    def place(self, repo: RepoId, commit: str, entries: Sequence[tuple[VerifiedFile, RepoFile]]) -> None:
+        """Move verified files into the snapshot, as one batch; several paths may share one verified file.
+
+        After it returns all of them are durable, exposed and proven, and none is left in the stage. After an error
+        each file is either still staged or in place. Doing it again is harmless. Raises IntegrityError when a file
+        changed since it was verified, UnsafeError for planted symlinks, NoSpaceError, CannotCreateError, DiskIOError.
+        """
+        if entries:
+            self._placer(repo, commit).place(entries)
+
+    def link(self, repo: RepoId, commit: str, entries: Sequence[tuple[RepoFile, PurePath]]) -> None:
+        """Take blobs from other repos of the cache: hard-linked, else copied and verified. The path is `Found.path`.
+
+        Permanent after it returns, as `place`. Raises IntegrityError when a source no longer is what was proven.
+        """
+        if entries:
+            self._placer(repo, commit).link(entries)
+
+    def expose(self, repo: RepoId, commit: str, files: Iterable[RepoFile]) -> None:
+        """Make the snapshot's links to blobs that this repo already has (KEEP, and CHECK that came out right)."""
+        self._placer(repo, commit).expose(files)
+
+    def publish(self, model: ResolvedModel) -> None:
+        """Write CACHEDIR.TAG, the listing, and last the ref, each when not already right; durable when it returns.
+
+        To be called once all wanted files are placed. No ref is written for a revision that is a commit, no listing
+        when a git id is unknown (some catalogs do not tell).
+        """
+        publishing.publish(self.layout, self.proofs, model)
+
+    def _placer(self, repo: RepoId, commit: str) -> Placer:
+        return Placer(self.layout, self.proofs, repo, commit, use_symlinks=self._use_symlinks)

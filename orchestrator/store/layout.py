@@ -1,0 +1,74 @@
+"""Where everything lies in a Hugging Face cache, and where our own state lies beside it. Paths only, no I/O.
+
+Follows huggingface_hub 2.4 (hub-docs `local-cache.md`):
+
+    <cache_dir>/.locks/<folder>/<etag>.lock      <folder>/blobs/<etag>
+    <folder>/snapshots/<commit>/<path>           <folder>/refs/<revision>      <folder>/trees/<commit>.json
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.core.files import Digest
+from orchestrator.core.refs import RepoId
+
+STATE_NAME = "glm-aria"
+
+
+@dataclass(frozen=True, slots=True)
+class CacheLayout:
+    """The layout below one `cache_dir`, which is absolute and, as huggingface_hub does it, free of symlinks."""
+
+    cache_dir: Path
+
+    @classmethod
+    def at(cls, cache_dir: Path) -> CacheLayout:
+        """The layout of the cache that a user names: `~` expanded, symlinks on the way resolved."""
+        return cls(Path(os.path.realpath(cache_dir.expanduser())))
+
+    def repo_dir(self, repo: RepoId) -> Path:
+        """The repo's folder."""
+        return self.cache_dir / repo.folder
+
+    def blob(self, repo: RepoId, digest: Digest) -> Path:
+        """Where the bytes lie."""
+        return self.cache_dir / repo.folder / "blobs" / digest.hex
+
+    def snapshot(self, repo: RepoId, commit: str) -> Path:
+        """The folder that readers open: the repo's files at `commit`, as links to blobs."""
+        return self.cache_dir / repo.folder / "snapshots" / commit
+
+    def ref_file(self, repo: RepoId, revision: str) -> Path:
+        """The file that holds the commit of a branch or tag; `refs/pr/1` lies at `refs/refs/pr/1`."""
+        return self.cache_dir / repo.folder / "refs" / revision
+
+    def tree_file(self, repo: RepoId, commit: str) -> Path:
+        """The full listing of a commit."""
+        return self.cache_dir / repo.folder / "trees" / f"{commit}.json"
+
+    def lock_file(self, repo: RepoId, digest: Digest) -> Path:
+        """The lock that huggingface_hub holds while it writes the blob."""
+        return self.cache_dir / ".locks" / repo.folder / f"{digest.hex}.lock"
+
+    @property
+    def locks_dir(self) -> Path:
+        """Holds all locks; the only folder of the cache that its scanner ignores."""
+        return self.cache_dir / ".locks"
+
+    @property
+    def state_candidates(self) -> tuple[Path, ...]:
+        """Where our state may lie, the best first; `state_dir.open_state_dir` takes the first that works.
+
+        Beside the cache, so that a scan of the cache never meets it; below `.locks` where the place beside is on
+        another volume or not ours; with the user's id where another user of a shared cache has that one too.
+        """
+        beside = STATE_NAME if self.cache_dir.name == "hub" else f"{self.cache_dir.name}.{STATE_NAME}"
+        user = os.getuid() if hasattr(os, "getuid") else 0
+        return (
+            self.cache_dir.parent / beside,
+            self.locks_dir / STATE_NAME,
+            self.locks_dir / f"{STATE_NAME}-{user}",
+        )

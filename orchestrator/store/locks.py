@@ -1,0 +1,48 @@
+"""The blob locks that huggingface_hub uses, so that we wait for it where it is at work on the same blob.
+
+huggingface_hub 2.4 holds `filelock.FileLock(.locks/<folder>/<etag>.lock, mode=0o664)`, which is flock(2) on a file
+that is never removed. So where there is no such file nobody holds the lock, and none is made: that would cost a third
+of placing 2,000 small files. Nothing here is needed for correctness: blobs appear by rename, whoever renames.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+_PAUSE = 0.01
+
+
+@contextlib.contextmanager
+def blob_lock(path: Path, *, patience: float = 1.0) -> Iterator[bool]:
+    """Hold the lock file `path` if it exists; yields whether it is held.
+
+    It is not when another process keeps it for longer than `patience` seconds (one that downloads the blob holds it
+    for hours, and our blob is already verified), nor where the file system knows no locks, or forbids us the file.
+    """
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        yield False
+        return
+    try:
+        yield _lock(fd, time.monotonic() + patience)
+    finally:
+        os.close(fd)
+
+
+def _lock(fd: int, deadline: float) -> bool:
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.EACCES) or time.monotonic() >= deadline:
+                return False
+            time.sleep(_PAUSE)
+        else:
+            return True

@@ -1,0 +1,120 @@
+"""What we remember of blobs in the cache: that their digest was proven, for a file with this size, mtime and inode.
+
+One JSON file per repo folder, `proofs/<folder>.json`: `{"version": 1, "blobs": {hex: [size, mtime_ns, inode]}}`. A
+blob that was copied, restored or written to no longer matches and counts as unproven; so does every blob when the
+file is unreadable. Losing a proof costs one re-read of the blob, never correctness.
+"""
+
+# Over thousands of files, strings and os calls cost a third of what Path objects do.
+# ruff: noqa: PTH116, PTH208
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from orchestrator.core.files import Digest
+from orchestrator.store.oserrors import on_disk
+from orchestrator.store.writing import write_file
+
+_VERSION = 1
+Stamp = tuple[int, int, int]
+"""Size in bytes, mtime in nanoseconds, inode."""
+
+
+def stamp(found: os.stat_result) -> Stamp:
+    """What a proof is tied to."""
+    return (found.st_size, found.st_mtime_ns, found.st_ino)
+
+
+class Proofs:
+    """The proofs of one cache. Reads are kept in memory and read again when the file changed."""
+
+    def __init__(self, state_dir: Path, cache_dir: Path) -> None:
+        self.state_dir = state_dir
+        self.cache_dir = cache_dir
+        self._folder = state_dir / "proofs"
+        self._known: dict[str, tuple[Stamp, Mapping[str, Stamp]]] = {}
+
+    def of(self, repo_folder: str) -> Mapping[str, Stamp]:
+        """All proofs of a repo folder, by hex digest. Empty when none are known; never raises for a bad file."""
+        path = self._folder / f"{repo_folder}.json"
+        try:
+            found = stamp(os.stat(path))
+        except OSError:
+            return {}
+        known = self._known.get(repo_folder)
+        if known is None or known[0] != found:
+            known = self._known[repo_folder] = (found, _read(path))
+        return known[1]
+
+    def is_proven(self, repo_folder: str, digest: Digest, found: os.stat_result) -> bool:
+        """True when the file with the stat `found` was proven to have `digest`."""
+        return self.of(repo_folder).get(digest.hex) == stamp(found)
+
+    def add(self, repo_folder: str, proven: Iterable[tuple[Digest, os.stat_result]]) -> None:
+        """Remember these blobs, beside what others remembered meanwhile.
+
+        A blob that is no longer the file that was proven, since another process put its own there, is left out.
+        Raises NoSpaceError and its like; callers may ignore that.
+        """
+        self._change(repo_folder, {digest.hex: stamp(found) for digest, found in proven})
+
+    def forget(self, repo_folder: str, digests: Iterable[Digest]) -> None:
+        """Drop the proofs of these blobs."""
+        self._change(repo_folder, {digest.hex: None for digest in digests})
+
+    def folders(self) -> tuple[str, ...]:
+        """The repo folders that have proofs, sorted."""
+        try:
+            names = os.listdir(self._folder)
+        except OSError:
+            return ()
+        return tuple(sorted(name.removesuffix(".json") for name in names if name.endswith(".json")))
+
+    def _change(self, repo_folder: str, changes: Mapping[str, Stamp | None]) -> None:
+        if not changes:
+            return
+        path = self._folder / f"{repo_folder}.json"
+        with on_disk("remember proofs in", path), self._locked(repo_folder):
+            blobs = dict(_read(path))
+            before = dict(blobs)
+            for name, proof in changes.items():
+                if proof is None:
+                    blobs.pop(name, None)
+                elif self._still(repo_folder, name, proof):
+                    blobs[name] = proof
+            if blobs != before:
+                text = json.dumps({"version": _VERSION, "blobs": blobs}, separators=(",", ":"), sort_keys=True)
+                write_file(path, text, self.state_dir / "stage", mode=0o600, durable=False)
+
+    def _still(self, repo_folder: str, name: str, proof: Stamp) -> bool:
+        """False only when another file now lies at the blob's place; a blob kept in a snapshot has none there."""
+        try:
+            return stamp(os.stat(f"{self.cache_dir}/{repo_folder}/blobs/{name}")) == proof
+        except OSError:
+            return True
+
+    @contextlib.contextmanager
+    def _locked(self, repo_folder: str) -> Iterator[None]:
+        """One writer at a time. Without working locks the last writer wins, which costs proofs, not correctness."""
+        fd = os.open(self._folder / f"{repo_folder}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            with contextlib.suppress(OSError):
+                fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(fd)
+
+
+def _read(path: Path) -> Mapping[str, Stamp]:
+    try:
+        data = json.loads(path.read_bytes())
+        if data["version"] != _VERSION:
+            return {}
+        return {name: (int(size), int(mtime), int(inode)) for name, (size, mtime, inode) in data["blobs"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return {}

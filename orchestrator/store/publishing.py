@@ -1,0 +1,46 @@
+"""What makes a placed snapshot known: the listing, then the ref, last. Same files as huggingface_hub 2.4 writes.
+
+A partial pull publishes the same two: huggingface_hub, too, writes the full listing and the ref when it was given
+`allow_patterns`. Offline, the same patterns then find all they ask for, and a reader that wants more is told so.
+"""
+
+from __future__ import annotations
+
+from orchestrator.core.plan import ResolvedModel
+from orchestrator.store.durability import sync_folders
+from orchestrator.store.inventory import read_ref, refuse_planted
+from orchestrator.store.layout import CacheLayout
+from orchestrator.store.proofs import Proofs
+from orchestrator.store.trees import holds, render, tree_entries
+from orchestrator.store.writing import make_folder, write_file
+
+CACHEDIR_TAG = (
+    "Signature: 8a477f597d28d172789f06886806bc55\n"
+    "# This file is a cache directory tag created by huggingface_hub.\n"
+    "# For information about cache directory tags, see:\n"
+    "#\thttps://bford.info/cachedir/\n"
+)
+
+
+def publish(layout: CacheLayout, proofs: Proofs, model: ResolvedModel) -> None:
+    """See `HfCache.publish`."""
+    repo, stage = model.ref.repo, proofs.state_dir / "stage"
+    refuse_planted(layout, repo)
+    tag = layout.cache_dir / "CACHEDIR.TAG"
+    if not tag.exists():
+        write_file(tag, CACHEDIR_TAG, stage, durable=False)
+    # A ref to a commit without a snapshot makes the whole repo vanish from `hf cache ls`.
+    touched = make_folder(layout.cache_dir, layout.snapshot(repo, model.commit))
+    entries = tree_entries(model.tree)
+    tree = layout.tree_file(repo, model.commit)
+    if entries is not None and not holds(tree, entries):
+        touched += make_folder(layout.cache_dir, tree.parent)
+        write_file(tree, render(entries), stage)
+        touched.append(tree.parent)
+    sync_folders(touched)
+    if model.ref.is_commit or read_ref(layout, repo, model.ref.revision) == model.commit:
+        return
+    ref = layout.ref_file(repo, model.ref.revision)
+    touched = make_folder(layout.cache_dir, ref.parent)
+    write_file(ref, model.commit, stage)
+    sync_folders([*touched, ref.parent])

@@ -1,0 +1,48 @@
+"""A single verified file in a folder of the user's choice, outside any cache."""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+from pathlib import Path
+
+from orchestrator.core.files import RepoFile
+from orchestrator.store.copying import clone_or_copy
+from orchestrator.store.durability import sync_files, sync_folders
+from orchestrator.store.hashing import hash_file
+from orchestrator.store.oserrors import on_disk
+from orchestrator.store.verify import VerifiedFile
+from orchestrator.store.writing import scratch
+
+
+def is_there(target: Path, file: RepoFile, *, stop: threading.Event | None = None) -> bool:
+    """True when `target` is a regular file with the right bytes; all of them are read. Raises DiskIOError."""
+    try:
+        found = os.lstat(target)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    if not stat.S_ISREG(found.st_mode) or found.st_size != file.size:
+        return False
+    return hash_file(target, file.digest.algorithm, size=file.size, stop=stop) == file.digest
+
+
+def place_single(verified: VerifiedFile, target: Path) -> None:
+    """Put the file at `target` in one step, replacing what is there; the staged file is gone then.
+
+    Durable when it returns. Raises IntegrityError when the file changed since it was verified, CannotCreateError,
+    NoSpaceError, DiskIOError.
+    """
+    verified.recheck()
+    with on_disk("create", target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+    copy = scratch(target.parent)
+    try:
+        clone_or_copy(verified.path, copy)
+        sync_files([copy])
+        with on_disk("place", target):
+            copy.replace(target)
+    finally:
+        copy.unlink(missing_ok=True)
+    sync_folders([target.parent])
+    verified.path.unlink(missing_ok=True)

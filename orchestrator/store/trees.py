@@ -1,0 +1,58 @@
+"""`trees/<commit>.json`: the full listing, as huggingface_hub 2.4 writes it (`_tree_cache.py`).
+
+With it, an offline `snapshot_download` knows whether a snapshot is complete. It lists the whole repo also where only
+some files were wanted: the reader filters it by its own patterns.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from orchestrator.core.files import Algorithm, RepoFile, RepoTree, lfs_pointer_oid
+
+_VERSION = 1
+Entry = dict[str, str | int]
+
+
+def tree_entries(tree: RepoTree) -> dict[str, Entry] | None:
+    """What the file holds per path; None when a git id is missing that only the Hub could tell."""
+    entries: dict[str, Entry] = {}
+    for file in tree.files:
+        entry = _entry(file)
+        if entry is None:
+            return None
+        entries[file.path] = entry
+    return entries
+
+
+def render(entries: dict[str, Entry]) -> str:
+    """The file's text."""
+    ordered = {path: entries[path] for path in sorted(entries)}
+    return json.dumps({"format_version": _VERSION, "files": ordered}, indent=1)
+
+
+def holds(path: Path, entries: dict[str, Entry]) -> bool:
+    """True when the file lists just these entries; an `xet_hash` that huggingface_hub added is fine."""
+    try:
+        data = json.loads(path.read_bytes())
+        if data["format_version"] != _VERSION:
+            return False
+        files = data["files"]
+        if files == entries:
+            return True
+        for info in files.values():
+            info.pop("xet_hash", None)
+        return bool(files == entries)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return False
+
+
+def _entry(file: RepoFile) -> Entry | None:
+    if file.is_lfs:
+        if file.digest.algorithm is not Algorithm.SHA256:
+            return None
+        blob_id = file.git_oid or lfs_pointer_oid(file.digest.hex, file.size)
+        return {"size": file.size, "blob_id": blob_id, "lfs_sha256": file.digest.hex, "lfs_size": file.size}
+    blob_id = file.git_oid or (file.digest.hex if file.digest.algorithm is Algorithm.GIT_SHA1 else "")
+    return {"size": file.size, "blob_id": blob_id} if blob_id else None

@@ -1,0 +1,47 @@
+"""The Jinja2 templates that ship with glm-aria: everything it writes for other programs comes from one of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orchestrator.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+_PACKAGE = Path(__file__).parent
+# An installed wheel carries the templates inside the package; a checkout has them beside it.
+_FOLDERS = tuple(
+    folder
+    for folder in (_PACKAGE / "templates", _PACKAGE.parent / "templates", _PACKAGE.parent)
+    if (folder / "aria2.conf").is_file() or folder.name == "templates"
+)
+
+
+def names() -> tuple[str, ...]:
+    """All template names, sorted."""
+    found = {path.name for folder in _FOLDERS if folder.name == "templates" for path in folder.glob("*")}
+    return tuple(sorted(found | {"aria2.conf"}))
+
+
+def render(name: str, **values: object) -> str:
+    """Render a template; a value that the template needs and did not get is an error.
+
+    Raises NotFoundError for an unknown name, jinja2.UndefinedError for a missing value.
+    """
+    if name not in names():
+        raise NotFoundError(f"there is no template {name!r}", hint="one of: " + ", ".join(names()))
+    return _environment().get_template(name).render(**values)
+
+
+def _environment() -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    return Environment(
+        loader=FileSystemLoader(_FOLDERS),
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=False,
+        autoescape=False,  # noqa: S701 - configuration files, not HTML
+    )

@@ -1,0 +1,166 @@
+# Sourced by quickstart, test and check: finds what they need and installs what is missing.
+# POSIX sh; every command's noise goes to a log, shown only when it fails.
+
+: "${repo:?the root of the clone, set by the script that sources this}"
+
+say() { printf '==> %s\n' "$*" >&2; }
+die() { printf 'error: %s\n' "$*" >&2; exit 1; }
+
+log=
+
+# quietly COMMAND...: run it out of sight; if it fails, show the end of its log, keep the log and return 1.
+quietly() {
+    [ -n "$log" ] || log=$(mktemp "${TMPDIR:-/tmp}/glm-aria.XXXXXX")
+    "$@" >"$log" 2>&1 </dev/null && return
+    printf 'error: this failed: %s\n' "$*" >&2
+    tail -n 25 "$log" | sed 's/^/    /' >&2
+    printf 'the whole log: %s\n' "$log" >&2
+    log=
+    return 1
+}
+
+forget_log() { [ -z "$log" ] || rm -f "$log"; }
+
+# All of it at once, so that nobody has to come back three times.
+by_hand='Install what is needed, then run this again:
+    Debian 12, Ubuntu 24.04 or newer   sudo apt-get install aria2 python3 python3-venv
+    Fedora                             sudo dnf install aria2 python3
+    Arch                               sudo pacman -S aria2 python
+    Alpine                             sudo apk add aria2 python3
+    macOS                              brew install aria2 python@3.13
+    without root                       conda create -n aria -c conda-forge aria2 python=3.13; conda activate aria'
+
+# --- system packages ------------------------------------------------------------------------------------------------
+
+has() { command -v "$1" >/dev/null 2>&1; }
+
+can_be_root() {
+    [ "$(id -u)" = 0 ] && return
+    has sudo || return
+    # Off a terminal nobody can type a password, so only a sudo that asks for none will do.
+    sudo -n true 2>/dev/null || { [ -t 0 ] && [ -t 2 ] && say "sudo may ask for your password" && sudo -v; }
+}
+
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
+
+# Prints the package manager that can be used here as this user; fails if there is none.
+package_manager() {
+    for manager in apt-get dnf pacman apk; do
+        if has $manager && can_be_root; then echo $manager && return; fi
+    done
+    # These need no root. Homebrew refuses to run as root.
+    if has brew && [ "$(id -u)" != 0 ]; then echo brew && return; fi
+    for manager in mamba conda; do
+        if has $manager; then echo $manager && return; fi
+    done
+    return 1
+}
+
+apt_install() {
+    # The lock is often held by unattended upgrades on a machine that has just started.
+    set -- as_root env DEBIAN_FRONTEND=noninteractive apt-get -y -o DPkg::Lock::Timeout=120 "$@"
+    "$@" 2>/dev/null || { as_root apt-get update && "$@"; }
+}
+
+# install_package MANAGER NAME...
+install_package() {
+    manager=$1
+    shift
+    say "installing $* with $manager"
+    case $manager in
+        apt-get) quietly apt_install install --no-install-recommends "$@" ;;
+        dnf) quietly as_root dnf install -y "$@" ;;
+        pacman) quietly as_root pacman -Sy --noconfirm --needed "$@" ;;
+        apk) quietly as_root apk add "$@" ;;
+        brew) quietly brew install "$@" ;;
+        # Into a folder of the clone: the user's own environments stay as they are.
+        mamba | conda)
+            verb=install
+            [ -d "$repo/.conda" ] || verb=create
+            quietly "$manager" $verb -y -p "$repo/.conda" -c conda-forge "$@"
+            PATH=$repo/.conda/bin:$PATH
+            ;;
+    esac
+}
+
+need_aria2() {
+    if [ -d "$repo/.conda/bin" ]; then PATH=$PATH:$repo/.conda/bin; fi
+    has aria2c && return
+    manager=$(package_manager) && install_package "$manager" aria2 && has aria2c && return
+    die "aria2c is missing and could not be installed from here. $by_hand"
+}
+
+# --- Python ---------------------------------------------------------------------------------------------------------
+
+is_recent() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
+
+# Prints the first Python that is new enough. A name on the PATH may be a shim that does not run: try each.
+recent_python() {
+    for name in python3.13 python3.12 python3.11 python3 python3.14 "$repo/.conda/bin/python"; do
+        if has "$name" && is_recent "$name"; then command -v "$name" && return; fi
+    done
+    return 1
+}
+
+# Sets $python.
+need_python() {
+    python=$(recent_python) && return
+    if manager=$(package_manager); then
+        case $manager in
+            # The default first; an older release keeps a newer Python under a versioned name.
+            apt-get) candidates="python3,python3-venv python3.12,python3.12-venv python3.11,python3.11-venv" ;;
+            dnf) candidates="python3 python3.12 python3.11" ;;
+            pacman) candidates=python ;;
+            apk) candidates=python3 ;;
+            brew) candidates=python@3.13 ;;
+            mamba | conda) candidates=python=3.13 ;;
+        esac
+        for candidate in $candidates; do
+            # shellcheck disable=SC2046  # the comma-separated names are meant to be split
+            install_package "$manager" $(echo "$candidate" | tr , ' ') || continue
+            python=$(recent_python) && return
+        done
+    fi
+    die "Python 3.11 or newer is missing and could not be installed from here. $by_hand"
+}
+
+venv_works() { is_recent "$1/bin/python" && "$1/bin/python" -m pip --version >/dev/null 2>&1; }
+
+# make_venv DIR: a virtual environment with pip, kept when it already works.
+make_venv() {
+    if venv_works "$1"; then return; fi
+    [ -w "$repo" ] || die "$repo is not writable for $(id -un): use a clone of your own"
+    need_python
+    new_venv "$1" && return
+    # Debian and Ubuntu leave ensurepip, without which venv fails, to a package of its own.
+    if has apt-get && can_be_root; then
+        version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+        install_package apt-get "python$version-venv" && new_venv "$1" && return
+    fi
+    "$python" -m virtualenv -q --clear "$1" >/dev/null 2>&1 && venv_works "$1" && return
+    # A pip outside (22.3 and newer) can fill an environment that was made without one.
+    "$python" -m venv --clear --without-pip "$1" >/dev/null 2>&1 &&
+        "$python" -m pip -q --python "$1/bin/python" install pip >/dev/null 2>&1 && venv_works "$1" && return
+    rm -rf "$1"
+    die "$python cannot make a virtual environment in $1. $by_hand"
+}
+
+new_venv() { "$python" -m venv --clear "$1" >/dev/null 2>&1 && venv_works "$1"; }
+
+# stamp_of FILE-OR-FOLDER...: a line that changes with their content and names, and with the place of the clone, which
+# stands in the first line of every installed command.
+stamp_of() { (cd "$repo" && pwd && find "$@" -type f ! -name '*.pyc' -exec cksum {} + | LC_ALL=C sort -k 3) | cksum; }
+
+# Sets $bin: the environment of scripts/test and scripts/check, with the project installed so that edits count at once.
+need_test_venv() {
+    make_venv "$repo/.venv-test"
+    bin=$repo/.venv-test/bin
+    stamp=$(stamp_of pyproject.toml orchestrator/__init__.py)
+    if [ "$(cat "$bin/../stamp" 2>/dev/null)" = "$stamp" ]; then return; fi
+    say "installing the project and its test and check groups into .venv-test"
+    # --group came with pip 25.1; distributions ship older ones.
+    quietly "$bin/python" -m pip install --upgrade 'pip>=25.1' || exit 1
+    groups=$repo/pyproject.toml
+    quietly "$bin/python" -m pip install --group "$groups:test" --group "$groups:check" -e "$repo" || exit 1
+    echo "$stamp" >"$bin/../stamp"
+}

@@ -1,0 +1,106 @@
+"""One hub for a module, with both kinds of catalog over the same repos; and fresh hubs for tests that spoil answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from orchestrator.catalogs.huggingface import HuggingFaceCatalog
+from orchestrator.catalogs.modelscope import ModelScopeCatalog
+from orchestrator.core.refs import CatalogKind, RepoId, RepoType
+from orchestrator.core.sources import Source
+from orchestrator.net.credentials import Credentials
+from orchestrator.net.session import Limits, Net
+from tests.support import modelscope
+from tests.support.hub import LoopbackHub, Site
+from tests.support.repos import Repo
+from tests.support.wire import Reply, Request, json_reply
+
+FILES = {
+    "config.json": b"{}\n",
+    "weights/model.safetensors": b"w" * 70_000,
+    "weights/deep/er.bin": b"deep",
+    "README.md": "Grüße\n".encode(),
+    "empty.txt": b"",
+    "name with spaces & 100%#.txt": b"odd",
+}
+TOKENS = {"hf_in": {"org/gated", "org/private"}, "hf_out": set[str]()}
+
+
+def repos() -> list[Repo]:
+    tiny = Repo("model", "org/tiny", FILES, renamed_from=("old/tiny",))
+    tiny.tag("v1.0")
+    tiny.commit({"README.md": b"second\n"})
+    tiny.branch("dev", "v1.0")
+    tiny.pull_request(1, {"README.md": b"from the pull request\n"})
+    return [
+        tiny,
+        Repo("model", "org/gated", {"config.json": b"{}", "w.safetensors": b"w" * 100}, gated="manual"),
+        Repo("model", "org/private", {"config.json": b"{}"}, private=True),
+        Repo("model", "gpt", {"config.json": b"{}"}),
+        Repo("dataset", "org/data", {"train.parquet": b"p" * 500}),
+        Repo("model", "org/wide", {f"d{n % 7}/f{n:04d}.txt": b"%d" % n for n in range(120)}),
+    ]
+
+
+def model(name: str) -> RepoId:
+    return RepoId(RepoType.MODEL, name)
+
+
+def net(hub: LoopbackHub, token: str | None = None) -> Net:
+    """A Net that does not wait and reads at most 100 kB. `token` goes to the hub's own face."""
+    credentials = Credentials.for_urls(token, [hub.url])
+    return Net(credentials, sleep=lambda _: None, limits=Limits(attempts=2, body=100_000))
+
+
+def source(url: str, kind: CatalogKind = CatalogKind.HUGGINGFACE) -> Source:
+    return Source("the-site", url, kind)
+
+
+def huggingface(hub: LoopbackHub, token: str | None = None) -> HuggingFaceCatalog:
+    return HuggingFaceCatalog(source(hub.url), net(hub, token))
+
+
+def modelscope_site(hub: LoopbackHub, *, listing_cap: int = 3000) -> Site:
+    """The ModelScope face, with the history endpoint that ModelScope's SDK reads commits from."""
+    site = hub.modelscope(listing_cap=listing_cap)
+    plain = site.face.handler
+
+    def handler(request: Request) -> Reply:
+        parts = request.segments
+        if parts[-1] != "commits":
+            return plain(request)
+        repo = site.shelf.repos.get(("model", "/".join(parts[3:5])))
+        if repo is None or repo.private:
+            return json_reply({"Code": 10010205001, "Success": False, "Message": "Repo not exists or private"})
+        asked = request.query["Ref"]
+        known = {modelscope.foreign_id(oid): oid for oid in repo.commits}
+        commit = repo.resolve("main" if asked == "master" else known.get(asked, asked))
+        history = [{"Id": modelscope.foreign_id(commit.oid), "Title": commit.title}] if commit else None
+        data = {"Commit": history, "TotalCount": len(history or ())}
+        return json_reply({"Code": 200, "Success": True, "Message": "", "Data": data})
+
+    site.face.handler = handler
+    return site
+
+
+def modelscope_catalog(hub: LoopbackHub, site: Site, *, listing_cap: int = 3000) -> ModelScopeCatalog:
+    return ModelScopeCatalog(source(site.url, CatalogKind.MODELSCOPE), net(hub), listing_cap=listing_cap)
+
+
+@pytest.fixture(scope="module")
+def shared_hub() -> Iterator[LoopbackHub]:
+    with LoopbackHub(repos(), tokens=TOKENS, page_size=50) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def shared_site(shared_hub: LoopbackHub) -> Site:
+    return modelscope_site(shared_hub)
+
+
+@pytest.fixture
+def hub() -> Iterator[LoopbackHub]:
+    with LoopbackHub(repos(), tokens=TOKENS, page_size=50) as running:
+        yield running

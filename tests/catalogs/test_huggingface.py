@@ -1,0 +1,227 @@
+"""What is the Hub's own: pages, LFS pointers, refusals with codes, renamed and gated repos."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from orchestrator.catalogs.huggingface import HuggingFaceCatalog
+from orchestrator.core.refs import Ref, RepoId, RepoType
+from orchestrator.errors import GlmAriaError, NotAllowedError, NotFoundError, ProtocolError, UnsafeError
+from tests.catalogs.conftest import TOKENS, huggingface, model, net, source
+from tests.support.faults import Fault
+from tests.support.hub import LoopbackHub
+from tests.support.repos import Repo
+from tests.support.wire import Request
+
+
+def commit_of(catalog: HuggingFaceCatalog, name: str) -> str:
+    return catalog.revision(Ref(model(name))).commit
+
+
+def test_pages_are_followed(hub: LoopbackHub) -> None:
+    catalog = huggingface(hub)
+    tree = catalog.tree(model("org/wide"), commit_of(catalog, "org/wide"))
+    assert len(tree.files) == 120
+    assert len(hub.log.requests(path="*/tree/*")) == 3  # 127 entries with the folders
+
+
+def test_a_mirror_whose_pages_name_the_root(hub: LoopbackHub) -> None:
+    """The root's host in `Link` is not followed: pages, and a token, stay at the mirror."""
+    site = hub.mirror("near", links_to_origin=True)
+    catalog = HuggingFaceCatalog(source(site.url), net(hub, "hf_in"))
+    assert len(catalog.tree(model("org/wide"), hub.repo("org/wide").head).files) == 120
+    assert hub.log.requests(face="hub") == []
+    assert hub.log.tokens(face="near") == set()
+
+
+def test_a_mirror_below_a_path(hub: LoopbackHub) -> None:
+    """`https://mirror/hf`: the prefix is kept where the page's address names the root without it."""
+    site = hub.mirror("near", links_to_origin=True)
+    plain = site.face.handler
+    site.face.handler = lambda request: plain(
+        Request(request.method, request.target.removeprefix("/hf"), request.headers, request.body)
+    )
+    catalog = HuggingFaceCatalog(source(site.url + "/hf"), net(hub))
+    assert len(catalog.tree(model("org/wide"), hub.repo("org/wide").head).files) == 120
+    assert all(seen.path.startswith("/hf/") for seen in hub.log.requests(face="near"))
+
+
+def test_pages_in_a_circle(hub: LoopbackHub) -> None:
+    plain = hub.faces["hub"].handler
+
+    def handler(request: Request) -> Any:
+        reply = plain(request)
+        reply.headers["Link"] = f'<{hub.url}{request.target}>; rel="next"'
+        return reply
+
+    hub.faces["hub"].handler = handler
+    with pytest.raises(ProtocolError, match="circle"):
+        huggingface(hub).tree(model("org/tiny"), hub.repo("org/tiny").head)
+
+
+def test_pages_without_end(hub: LoopbackHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestrator.catalogs.huggingface.MAX_PAGES", 2)
+    with pytest.raises(ProtocolError, match="does not end"):
+        huggingface(hub).tree(model("org/wide"), hub.repo("org/wide").head)
+
+
+def test_other_types_and_old_names(hub: LoopbackHub) -> None:
+    catalog = huggingface(hub)
+    data = RepoId(RepoType.DATASET, "org/data")
+    commit = catalog.revision(Ref(data)).commit
+    assert [file.path for file in catalog.tree(data, commit).files] == ["train.parquet"]
+    assert catalog.tree(model("gpt"), commit_of(catalog, "gpt")).files
+
+
+def test_a_renamed_repo(hub: LoopbackHub) -> None:
+    catalog = huggingface(hub)
+    revision = catalog.revision(Ref(model("old/tiny")))
+    assert (revision.commit, revision.name_now) == (hub.repo("org/tiny").head, "org/tiny")
+    assert catalog.tree(model("old/tiny"), revision.commit).files
+
+
+@pytest.mark.parametrize("name", ["../../x", 7, "a/b/c", ""])
+def test_a_new_name_that_is_none(hub: LoopbackHub, name: object) -> None:
+    hub.fault(Fault("lying_listing", edit=lambda answer: answer | {"id": name}))
+    with pytest.raises(ProtocolError):
+        huggingface(hub).revision(Ref(model("org/tiny")))
+
+
+@pytest.mark.parametrize("name", ["org/gated", "org/private"])
+def test_restricted(hub: LoopbackHub, name: str) -> None:
+    catalog = huggingface(hub, "hf_in")
+    revision = catalog.revision(Ref(model(name)))
+    assert revision.is_restricted
+    assert catalog.tree(model(name), revision.commit).files
+    assert hub.log.tokens() == {"hf_in"}
+
+
+# -- refusals
+
+
+@pytest.mark.parametrize(
+    ("token", "name", "error", "words", "hint"),
+    [
+        (None, "org/private", NotFoundError, "not found", "may be private.*/settings/tokens.*HF_TOKEN"),
+        ("hf_out", "org/private", NotFoundError, "not found", "account of your token"),
+        (None, "org/none", NotFoundError, "not found", "spelling"),
+        ("hf_bad", "org/tiny", NotAllowedError, "does not accept the token", "hf auth login"),
+    ],
+)
+def test_refusals(
+    hub: LoopbackHub, token: str | None, name: str, error: type[GlmAriaError], words: str, hint: str
+) -> None:
+    with pytest.raises(error, match=words) as caught:
+        huggingface(hub, token).revision(Ref(model(name)))
+    assert re.search(hint, caught.value.hint or "")
+    assert token is None or token not in f"{caught.value.message}{caught.value.hint}"
+
+
+def test_a_401_without_a_code_is_not_found() -> None:
+    with (
+        LoopbackHub([], tokens=TOKENS, explicit_codes=False) as hub,
+        pytest.raises(NotFoundError, match="org/none was not found"),
+    ):
+        huggingface(hub).revision(Ref(model("org/none")))
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "token", "error", "hint"),
+    [
+        (403, {"X-Error-Code": "GatedRepo"}, "hf_out", NotAllowedError, "^accept the licence at http.*/org/tiny with"),
+        (401, {"X-Error-Code": "GatedRepo"}, None, NotAllowedError, "hf auth login.*accept the licence"),
+        (403, {"X-Error-Message": "Access to this resource is disabled."}, None, NotAllowedError, ""),
+        (403, {}, "hf_out", NotAllowedError, "lacks the right"),
+        (403, {}, None, NotAllowedError, "hf auth login"),
+        (404, {"X-Error-Code": "EntryNotFound"}, None, NotFoundError, ""),
+        (400, {}, None, ProtocolError, ""),
+        (418, {}, None, ProtocolError, ""),
+    ],
+)
+def test_refusals_by_code(
+    hub: LoopbackHub, status: int, headers: dict[str, str], token: str | None, error: type[GlmAriaError], hint: str
+) -> None:
+    plain = hub.faces["hub"].handler
+
+    def handler(request: Request) -> Any:
+        reply = plain(request)
+        reply.status, reply.headers = status, headers
+        return reply
+
+    hub.faces["hub"].handler = handler
+    with pytest.raises(error) as caught:
+        huggingface(hub, token).revision(Ref(model("org/tiny")))
+    assert re.search(hint, caught.value.hint or "")
+
+
+def test_an_unknown_revision_names_its_neighbours(hub: LoopbackHub) -> None:
+    with pytest.raises(NotFoundError, match="no revision 'v1'") as caught:
+        huggingface(hub).revision(Ref(model("org/tiny"), "v1"))
+    assert caught.value.hint == "it has v1.0, dev"
+    assert len(hub.log.requests()) == 2
+
+
+def test_an_unknown_revision_when_the_refs_cannot_be_had(hub: LoopbackHub) -> None:
+    hub.fault(Fault("status", "*/refs", status=503))
+    with pytest.raises(NotFoundError) as caught:
+        huggingface(hub).revision(Ref(model("org/tiny"), "v1"))
+    assert caught.value.hint is None
+    assert len(hub.log.requests()) == 2
+
+
+# -- listings that lie
+
+
+def _entry(**changes: object) -> Callable[[list[dict[str, Any]]], list[dict[str, Any]]]:
+    return lambda page: [entry | changes if entry["path"] == "config.json" else entry for entry in page]
+
+
+def _lfs(**changes: object) -> Callable[[list[dict[str, Any]]], list[dict[str, Any]]]:
+    return lambda page: [entry | {"lfs": entry["lfs"] | changes} if "lfs" in entry else entry for entry in page]
+
+
+@pytest.mark.parametrize(
+    ("edit", "error"),
+    [
+        (_entry(path="../x"), UnsafeError),
+        (_entry(path="/etc/passwd"), UnsafeError),
+        (_entry(path="C:\\x"), UnsafeError),
+        (_entry(path="a\x1b[31m"), UnsafeError),
+        (_entry(path="readme.MD"), UnsafeError),
+        (_entry(path="README.md"), UnsafeError),
+        (_entry(path="weights"), UnsafeError),
+        (_entry(oid="../../x"), UnsafeError),
+        (_entry(oid="0" * 39), UnsafeError),
+        (_lfs(oid="0" * 63), UnsafeError),
+        (_entry(path=7), ProtocolError),
+        (_entry(oid=None), ProtocolError),
+        (_entry(size=-1), ProtocolError),
+        (_entry(size=2**63), ProtocolError),
+        (_entry(size="3"), ProtocolError),
+        (_entry(size=True), ProtocolError),
+        (_entry(size=3.0), ProtocolError),
+        (_entry(type="link"), ProtocolError),
+        (_entry(lfs=[]), ProtocolError),
+        (_lfs(oid="0" * 64), ProtocolError),
+        (_lfs(size=1), ProtocolError),
+        (lambda page: {"files": page}, ProtocolError),
+        (lambda page: [*page, 7], ProtocolError),
+    ],
+)
+def test_lying_listings(hub: LoopbackHub, edit: Callable[[Any], Any], error: type[GlmAriaError]) -> None:
+    hub.fault(Fault("lying_listing", edit=edit))
+    with pytest.raises(error) as caught:
+        huggingface(hub).tree(model("org/tiny"), hub.repo("org/tiny").head)
+    assert "nothing was written" in caught.value.message or error is UnsafeError
+
+
+def test_a_pointer_hash_that_does_not_fit_names_the_file(hub: LoopbackHub) -> None:
+    hub.add(Repo("model", "org/one", {"w.bin": b"w"}))
+    hub.fault(Fault("lying_listing", edit=lambda page: [page[0] | {"oid": "1" * 40}]))
+    with pytest.raises(ProtocolError, match="does not belong to its sha256") as caught:
+        huggingface(hub).tree(model("org/one"), hub.repo("org/one").head)
+    assert (caught.value.file, caught.value.source) == ("w.bin", "the-site")

@@ -1,0 +1,49 @@
+"""Reports and plans as the wiring returns them."""
+
+from pathlib import Path, PurePosixPath
+
+from orchestrator.core.files import Algorithm, Digest, RepoFile, RepoTree
+from orchestrator.core.plan import Found, Have, Plan, ResolvedModel, Trust, merge, plan_model
+from orchestrator.core.refs import parse_ref
+from orchestrator.errors import GlmAriaError
+from orchestrator.events import Notice
+from orchestrator.flows.report import FileReport, FileState, ModelReport, PullReport
+
+COMMIT = "c" * 40
+TRUST = Trust("root", "https://huggingface.co")
+WEIGHTS = RepoFile("model.safetensors", 5_000_000, Digest(Algorithm.SHA256, "a" * 64), is_lfs=True)
+CONFIG = RepoFile("config.json", 100, Digest(Algorithm.GIT_SHA1, "b" * 40), is_lfs=False)
+README = RepoFile("README.md", 200, Digest(Algorithm.GIT_SHA1, "d" * 40), is_lfs=False)
+
+
+def done(ref: str = "org/name", **changes: object) -> ModelReport:
+    values: dict[str, object] = {
+        "ref": parse_ref(ref),
+        "commit": COMMIT,
+        "trust": TRUST,
+        "snapshot": Path("/cache/models--org--name/snapshots") / COMMIT,
+        "files": (
+            FileReport(WEIGHTS, FileState.FETCHED, {"hf-mirror": 4_000_000, "huggingface.co": 1_000_000}),
+            FileReport(CONFIG, FileState.PRESENT),
+            FileReport(README, FileState.LINKED),
+        ),
+        "seconds": 2.0,
+    }
+    return ModelReport(**(values | changes))  # type: ignore[arg-type]
+
+
+def failed(error: GlmAriaError, ref: str = "org/broken") -> ModelReport:
+    return ModelReport(parse_ref(ref), error=error)
+
+
+def report(*models: ModelReport, notices: tuple[Notice, ...] = (), interrupted: int | None = None) -> PullReport:
+    return PullReport(models or (done(),), notices, interrupted)
+
+
+def plan_of(ref: str = "org/name") -> Plan:
+    tree = RepoTree.checked(COMMIT, (WEIGHTS, CONFIG, README))
+    found = {
+        CONFIG.digest: Found(Have.PLACED),
+        README.digest: Found(Have.ELSEWHERE, PurePosixPath("/cache/other")),
+    }
+    return merge([plan_model(ResolvedModel(parse_ref(ref), tree, tree, TRUST), found)])

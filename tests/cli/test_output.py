@@ -1,0 +1,217 @@
+"""The result as text and as the JSON document of the contract."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from orchestrator.cli.main import main
+from orchestrator.errors import NotFoundError
+from orchestrator.events import ModelPhase, Notice, Phase
+from orchestrator.flows.report import FileReport, FileState
+from tests.cli.builders import COMMIT, CONFIG, WEIGHTS, done, failed, plan_of, report
+
+SNAPSHOT = f"/cache/models--org--name/snapshots/{COMMIT}"
+NOTICE = Notice("mirror-lied", "hf-mirror sent wrong bytes", "hf-mirror", "model.safetensors")
+
+
+def run_json(*arguments: str, capsys: pytest.CaptureFixture[str]) -> Any:
+    main([*arguments, "--json"])
+    out, err = capsys.readouterr()
+    assert "\x1b" not in err
+    assert out.isascii()
+    return json.loads(out)
+
+
+def test_the_document_of_pull(wiring: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
+    wiring.run_pull_answer = report(done(), notices=(NOTICE,))
+    assert run_json("pull", "org/name", capsys=capsys) == {
+        "schema": "glm-aria/1",
+        "command": "pull",
+        "status": "success",
+        "exit_code": 0,
+        "data": {
+            "models": [
+                {
+                    "ref": "org/name@main",
+                    "commit": COMMIT,
+                    "trust": {"level": "root", "source": "https://huggingface.co"},
+                    "snapshot": SNAPSHOT,
+                    "local_dir": None,
+                    "files": [
+                        {
+                            "path": "model.safetensors",
+                            "size": 5_000_000,
+                            "digest": "sha256:" + "a" * 64,
+                            "state": "fetched",
+                            "sources": {"hf-mirror": 4_000_000, "huggingface.co": 1_000_000},
+                        },
+                        {
+                            "path": "config.json",
+                            "size": 100,
+                            "digest": "git-sha1:" + "b" * 40,
+                            "state": "present",
+                            "sources": {},
+                        },
+                        {
+                            "path": "README.md",
+                            "size": 200,
+                            "digest": "git-sha1:" + "d" * 40,
+                            "state": "linked",
+                            "sources": {},
+                        },
+                    ],
+                    "bytes_total": 5_000_300,
+                    "bytes_fetched": 5_000_000,
+                    "bytes_reused": 300,
+                    "seconds": 2.0,
+                }
+            ]
+        },
+        "warnings": [
+            {
+                "code": "mirror-lied",
+                "message": "hf-mirror sent wrong bytes",
+                "mirror": "hf-mirror",
+                "file": "model.safetensors",
+            }
+        ],
+        "errors": [],
+    }
+
+
+def test_a_model_that_got_nowhere_has_the_same_keys(
+    wiring: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wiring.run_pull_answer = report(done(), failed(NotFoundError("no such repo")))
+    whole, broken = run_json("pull", "org/name", "org/broken", capsys=capsys)["data"]["models"]
+    assert whole.keys() == broken.keys()
+    assert (broken["commit"], broken["trust"], broken["snapshot"], broken["files"]) == (None, None, None, [])
+
+
+def test_an_early_error_has_the_envelope_too(wiring: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
+    wiring.run_pull_answer = NotFoundError("gone \x1b[2J", hint="look \x07 again")
+    document = run_json("pull", "org/name", capsys=capsys)
+    assert list(document) == ["schema", "command", "status", "exit_code", "data", "warnings", "errors"]
+    assert document["data"] == {"models": []}
+    assert document["errors"][0]["message"] == "gone \\x1b[2J"
+    assert document["errors"][0]["hint"] == "look \\x07 again"
+
+
+def test_text_puts_folders_on_stdout_and_the_rest_on_stderr(
+    wiring: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wiring.run_pull_answer = report(
+        done(), failed(NotFoundError("org/broken does not exist", hint="check the name")), notices=(NOTICE,)
+    )
+    assert main(["pull", "org/name", "org/broken", "--progress", "none"]) == 3
+    out, err = capsys.readouterr()
+    assert out == SNAPSHOT + "\n"
+    assert err.splitlines() == [
+        "warning: hf-mirror sent wrong bytes",
+        "org/name@main: 3 files, 5.00 MB fetched, 300 B already here, 2.0 s, 2.50 MB/s",
+        f"  commit {COMMIT}, every digest from the root: https://huggingface.co",
+        "error: org/broken does not exist",
+        "hint: check the name",
+    ]
+
+
+def test_quiet_keeps_the_result_warnings_and_errors(
+    wiring: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wiring.run_pull_answer = report(done(local_dir=Path("/plain")), notices=(NOTICE,))
+    assert main(["pull", "-q", "org/name"]) == 0
+    assert capsys.readouterr() == ("/plain\n", "warning: hf-mirror sent wrong bytes\n")
+
+
+def test_verbose_names_files_and_their_sources(wiring: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["pull", "-v", "org/name"]) == 0
+    err = capsys.readouterr().err
+    assert "  fetched   5.00 MB  model.safetensors  (hf-mirror 4.00 MB, huggingface.co 1.00 MB)" in err
+
+
+def test_a_model_with_a_failed_file_is_not_a_result(
+    wiring: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wiring.run_pull_answer = report(
+        done(files=(FileReport(WEIGHTS, FileState.FAILED), FileReport(CONFIG, FileState.FETCHED)))
+    )
+    assert main(["pull", "-q", "org/name"]) == 3
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "1 file(s) failed" in err
+
+
+def test_each_warning_is_told_once(wiring: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
+    def run(_settings: object, _request: object, emit: Any) -> object:
+        emit(ModelPhase("org/name@main", Phase.RESOLVING))
+        emit(NOTICE)
+        emit(NOTICE)
+        return report(done(), notices=(NOTICE,))
+
+    wiring.run_pull_answer = run
+    for mode in ("lines", "none"):
+        assert main(["pull", "org/name", "--progress", mode, "--mirror", "http://10.0.0.5"]) == 0
+        err = capsys.readouterr().err
+        assert err.count("wrong bytes") == 1
+        assert err.count("plain http") == 1
+    document = run_json("pull", "org/name", "--mirror", "http://10.0.0.5", capsys=capsys)
+    assert [warning["code"] for warning in document["warnings"]] == ["plain-http", "mirror-lied"]
+
+
+def test_who_reads_events_from_stderr_gets_nothing_else(
+    wiring: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(_settings: object, _request: object, emit: Any) -> object:
+        emit(NOTICE)
+        return report(done(), notices=(NOTICE,))
+
+    wiring.run_pull_answer = run
+    assert main(["pull", "org/name", "--progress", "json"]) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert json.loads(line)["event"] == "warning"
+
+
+# --- plan -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("arguments", [("plan", "org/name"), ("pull", "--dry-run", "org/name")])
+def test_the_document_of_plan(
+    arguments: tuple[str, ...], wiring: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = run_json(*arguments, capsys=capsys)
+    assert (document["schema"], document["command"], document["status"]) == ("glm-aria/1", "plan", "success")
+    data = document["data"]
+    assert (data["files_to_fetch"], data["bytes_to_fetch"]) == (1, 5_000_000)
+    assert data["disk"].keys() == {"path", "bytes_free", "fits"}
+    (model,) = data["models"]
+    assert {file["path"]: file["action"] for file in model["files"]} == {
+        "README.md": "link",
+        "config.json": "keep",
+        "model.safetensors": "fetch",
+    }
+    assert (model["bytes_total"], model["bytes_present"], model["bytes_linked"]) == (5_000_300, 100, 200)
+
+
+def test_the_text_of_plan(wiring: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "org/name"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:5] == [
+        f"org/name@main  commit {COMMIT}",
+        "  link      200 B  README.md",
+        "  keep      100 B  config.json",
+        "  fetch   5.00 MB  model.safetensors",
+        "total: 5.00 MB to fetch in 1 file(s), 100 B present, 200 B linked",
+    ]
+    assert lines[5].startswith("disk: ")
+
+
+def test_a_plan_with_a_failure_is_partial(wiring: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
+    wiring.run_plan_answer = (plan_of(), (failed(NotFoundError("gone")),))
+    assert main(["plan", "org/name", "org/broken"]) == 3
+    assert "error: gone" in capsys.readouterr().err
+    document = run_json("plan", "org/name", "org/broken", capsys=capsys)
+    assert document["status"] == "partial"
+    assert document["data"]["models"][0].keys() == document["data"]["models"][1].keys()

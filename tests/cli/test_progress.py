@@ -1,0 +1,210 @@
+"""Watchers of a run: what they count, and what they show."""
+
+import io
+import json
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from orchestrator.cli import progress
+from orchestrator.cli.progress import JsonLines, Lines, Watcher, choose
+from orchestrator.cli.tally import Tally
+from orchestrator.core.files import Algorithm, Digest
+from orchestrator.events import Event, FileProgress, ModelPhase, Notice, Phase, Queued
+
+
+def digest(number: int) -> Digest:
+    return Digest(Algorithm.SHA256, f"{number:064x}")
+
+
+def at(phase: Phase, done: int = 0, *, number: int = 1, total: int = 100, speed: int = 0) -> FileProgress:
+    return FileProgress(digest(number), f"file-{number}", phase, done, total, speed, 4)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "as_json", "quiet", "is_terminal", "mode"),
+    [
+        ("auto", False, False, True, "bar"),
+        ("auto", False, False, False, "lines"),
+        ("auto", True, False, True, "lines"),
+        ("auto", False, True, True, "none"),
+        ("bar", False, False, False, "lines"),
+        ("bar", True, False, True, "lines"),
+        ("bar", False, True, True, "bar"),
+        ("json", False, True, True, "json"),
+        ("none", False, False, True, "none"),
+        ("lines", False, False, True, "lines"),
+    ],
+)
+def test_the_mode(wanted: str, as_json: bool, quiet: bool, is_terminal: bool, mode: str) -> None:
+    assert choose(wanted, as_json=as_json, quiet=quiet, terminal_like=is_terminal) == mode
+
+
+# --- the sums -------------------------------------------------------------------------------------------------------
+
+
+def test_a_blob_from_its_first_byte_to_its_place(clock: Clock) -> None:
+    tally = Tally(clock)
+    tally.take(Queued(2, 200))
+    shown = []
+    for event in (
+        at(Phase.FETCHING, 0),
+        at(Phase.FETCHING, 60),
+        at(Phase.FETCHING, 30),  # a bad part was thrown away
+        at(Phase.VERIFYING, 10),  # hashing counts anew, but the bytes are here
+        at(Phase.PLACING, 100),
+        at(Phase.DONE, 100),
+    ):
+        tally.take(event)
+        now = tally.snapshot()
+        shown.append((now.done, now.files_done, len(now.active)))
+    assert shown == [(0, 0, 1), (60, 0, 1), (30, 0, 1), (100, 0, 1), (100, 0, 1), (100, 1, 0)]
+    assert (tally.snapshot().total, tally.snapshot().files, tally.snapshot().percent) == (200, 2, 50.0)
+
+
+def test_a_blob_that_comes_back_is_not_counted_twice(clock: Clock) -> None:
+    tally = Tally(clock)
+    tally.take(Queued(1, 100))
+    for event in (at(Phase.VERIFYING, 100), at(Phase.DONE, 100), at(Phase.FETCHING, 5)):
+        tally.take(event)
+    assert (tally.snapshot().done, tally.snapshot().files_done) == (5, 0)
+    tally.take(at(Phase.FAILED, 5))
+    assert (tally.snapshot().done, tally.snapshot().files_done) == (0, 0)
+
+
+def test_what_was_here_and_is_only_checked_is_shown_and_not_counted(clock: Clock) -> None:
+    tally = Tally(clock)
+    tally.take(Queued(1, 100))
+    tally.take(at(Phase.CHECKING, 50, number=2))
+    assert (tally.snapshot().done, len(tally.snapshot().active)) == (0, 1)
+    tally.take(at(Phase.DONE, 100, number=2))
+    assert (tally.snapshot().done, tally.snapshot().files_done) == (0, 0)
+
+
+def test_speed_follows_and_gives_the_time_left(clock: Clock) -> None:
+    tally = Tally(clock)
+    tally.take(Queued(2, 2000))
+    assert tally.snapshot().seconds_left is None
+    for number in (1, 2):
+        for _ in range(40):
+            clock.now += 1
+            tally.take(at(Phase.FETCHING, 500, number=number, total=1000, speed=50))
+    now = tally.snapshot()
+    assert now.speed == 100
+    assert now.seconds_left == pytest.approx(10, rel=0.02)
+
+
+def test_the_last_percent_is_kept_for_the_last_byte(clock: Clock) -> None:
+    tally = Tally(clock)
+    tally.take(Queued(1, 10**9))
+    tally.take(at(Phase.FETCHING, 10**9 - 1, total=10**9))
+    assert tally.snapshot().percent == 99.0
+    assert Tally(clock).snapshot().percent == 100.0
+
+
+# --- lines ----------------------------------------------------------------------------------------------------------
+
+
+def test_lines_at_phases_and_every_few_seconds(clock: Clock) -> None:
+    stream = io.StringIO()
+    lines = Lines(clock=clock, stream=stream)
+    with lines:
+        lines.emit(ModelPhase("org/name@main", Phase.RESOLVING))
+        lines.emit(Queued(2, 2_000_000))
+        for _ in range(12):
+            clock.now += 1
+            lines.emit(at(Phase.FETCHING, 500_000, total=1_000_000, speed=100_000))
+        lines.emit(Notice("x", "bad \x1b[2J mirror"))
+        lines.emit(ModelPhase("org/\x1bname", Phase.DONE))
+    written = stream.getvalue().splitlines()
+    assert written[:2] == ["org/name@main: resolving", "to fetch: 2.00 MB in 2 file(s)"]
+    assert [line.split("  ")[:2] for line in written[2:4]] == [[" 25%", "500 kB of 2.00 MB"]] * 2
+    assert written[2].endswith("left  (0 of 2 files)")
+    assert written[4:] == ["warning: bad \\x1b[2J mirror", "org/\\x1bname: done"]
+
+
+def test_nothing_to_fetch_is_not_announced(clock: Clock) -> None:
+    stream = io.StringIO()
+    Lines(clock=clock, stream=stream).emit(Queued(0, 0))
+    assert stream.getvalue() == ""
+
+
+# --- JSON lines -----------------------------------------------------------------------------------------------------
+
+
+def test_json_lines() -> None:
+    stream = io.StringIO()
+    with JsonLines(stream=stream) as watcher:
+        watcher.emit(ModelPhase("org/name@main", Phase.FETCHING))
+        watcher.emit(Queued(1, 100))
+        watcher.emit(at(Phase.FETCHING, 60, speed=7))
+        watcher.emit(Notice("slow", "a slow\nmirror", "m", "f"))
+    phase, queued, moved, notice = map(json.loads, stream.getvalue().splitlines())
+    assert phase == {"event": "phase", "model": "org/name@main", "phase": "fetching"}
+    assert queued == {"event": "queued", "files": 1, "bytes_total": 100}
+    assert moved == {
+        "event": "progress",
+        "file": "file-1",
+        "digest": str(digest(1)),
+        "phase": "fetching",
+        "done": 60,
+        "total": 100,
+        "speed": 7,
+        "connections": 4,
+    }
+    assert notice == {"event": "warning", "code": "slow", "message": "a slow\\nmirror", "mirror": "m", "file": "f"}
+
+
+# --- all ------------------------------------------------------------------------------------------------------------
+
+
+class Closed(io.StringIO):
+    def write(self, _text: str) -> int:
+        raise BrokenPipeError
+
+
+@pytest.mark.parametrize("make", [Lines, JsonLines])
+def test_a_stderr_that_nobody_reads_stops_nothing(make: Callable[..., Watcher]) -> None:
+    with make(stream=Closed()) as watcher:
+        watcher.emit(ModelPhase("org/name@main", Phase.FETCHING))
+
+
+def test_events_of_many_threads_do_not_mix() -> None:
+    stream = io.StringIO()
+    watcher = JsonLines(stream=stream)
+
+    def work(number: int) -> None:
+        for done in range(100):
+            watcher.emit(at(Phase.FETCHING, done, number=number))
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert len(lines) == 800
+
+
+def test_modes_make_their_watchers(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = {mode: type(progress.watcher(mode)).__name__ for mode in ("bar", "lines", "json", "none")}
+    assert made == {"bar": "Bar", "lines": "Lines", "json": "JsonLines", "none": "Watcher"}
+
+
+def test_events_are_all_known() -> None:
+    events: list[Event] = [ModelPhase("m", Phase.DONE), Queued(1, 1), at(Phase.DONE), Notice("c", "m")]
+    assert len({progress.as_json(event)["event"] for event in events}) == 4

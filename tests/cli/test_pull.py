@@ -1,0 +1,124 @@
+"""Options, lists and stdin become settings and a request."""
+
+import io
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from orchestrator.cli.main import main
+from orchestrator.core.files import Algorithm, Digest
+from orchestrator.core.refs import parse_ref
+from orchestrator.flows.request import Item, PullRequest
+from orchestrator.settings import Settings
+from tests.cli.builders import done, report
+
+
+def asked(wiring: SimpleNamespace, *arguments: str, command: str = "pull") -> tuple[Settings, Any]:
+    assert main([command, *arguments]) == 0
+    _, (settings, request, *_) = wiring.calls[-1]
+    return settings, request
+
+
+def test_every_option_reaches_its_place(wiring: SimpleNamespace, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("hf_x")
+    words = (
+        "org/name --revision v1 --include *.json --include *.txt --exclude a/* --local-dir plain --cache-dir cache "
+        "--root https://hub.example --mirror https://m.example --mirror modelscope+https://ms.example "
+        "--token-file token --proxy http://proxy:1 --max-speed 20M --connections 4 --jobs 2 "
+        "--rpc http://127.0.0.1:6800/jsonrpc --rpc-secret-file secret --offline --force --safe-only"
+    )
+    settings, request = asked(wiring, *words.split())
+    item = Item(parse_ref("org/name@v1"), ("*.json", "*.txt"), ("a/*",), tmp_path / "plain")
+    assert request == PullRequest((item,), force=True, offline=True, safe_only=True)
+    assert settings.root.url == "https://hub.example"
+    assert [f"{mirror.kind}+{mirror.url}" for mirror in settings.mirrors] == [
+        "huggingface+https://m.example",
+        "modelscope+https://ms.example",
+    ]
+    assert (settings.cache_dir, settings.token, settings.proxy) == (tmp_path / "cache", "hf_x", "http://proxy:1")
+    assert (settings.max_speed, settings.connections_per_mirror, settings.jobs) == (20 * 1024**2, 4, 2)
+    assert (settings.rpc, settings.rpc_secret_file) == ("http://127.0.0.1:6800/jsonrpc", tmp_path / "secret")
+    assert settings.offline
+    assert settings.token_hosts == {"hub.example"}
+
+
+def test_nothing_given_is_the_defaults(wiring: SimpleNamespace) -> None:
+    settings, request = asked(wiring, "org/name")
+    assert request == PullRequest((Item(parse_ref("org/name")),))
+    assert set(settings.origins.values()) == {"default"}
+
+
+def test_offline_may_come_from_the_environment(wiring: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert asked(wiring, "org/name")[1].offline
+
+
+def test_no_mirrors(wiring: SimpleNamespace) -> None:
+    assert asked(wiring, "org/name", "--no-mirrors")[0].mirrors == ()
+
+
+def test_refs_lists_and_stdin_together(
+    wiring: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists/a.txt").write_text("a/one include=*.bin local-dir=plain\na/two@v2\n")
+    (tmp_path / "b.toml").write_text("[[model]]\nref = 'b/one'\npriority = 5\n")
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(b"c/one\nzero/name@v1\n")))
+    words = "zero/name -f lists/a.txt -f b.toml -f - --revision v1 --include *.json"
+    _, request = asked(wiring, *words.split())
+    assert request.items == (
+        Item(parse_ref("zero/name@v1"), ("*.json",)),
+        Item(parse_ref("a/one@v1"), ("*.bin",), (), tmp_path / "lists/plain"),
+        Item(parse_ref("a/two@v2"), ("*.json",)),
+        Item(parse_ref("b/one@v1"), ("*.json",), priority=5),
+        Item(parse_ref("c/one@v1"), ("*.json",)),
+    )
+
+
+@pytest.mark.parametrize("content", [b"# nothing", b"\xff", b"a/b c\n"])
+def test_a_useless_list_is_named(
+    content: bytes, wiring: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "l.txt").write_bytes(content)
+    assert main(["pull", "-f", "l.txt"]) == 2
+    assert "l.txt" in capsys.readouterr().err
+    assert wiring.calls == []
+
+
+def test_a_single_file_by_its_address(wiring: SimpleNamespace, tmp_path: Path) -> None:
+    url = "https://example.com/dir/model.gguf"
+    assert main(["pull", url, "--sha256", "AB" * 32, "--local-dir", "out"]) == 0
+    name, (settings, *rest, _emit) = wiring.calls[-1]
+    assert (name, isinstance(settings, Settings)) == ("fetch_url", True)
+    assert rest == [url, Digest(Algorithm.SHA256, "ab" * 32), tmp_path / "out"]
+    assert main(["pull", url, "--sha256", "ab" * 32]) == 0
+    assert wiring.calls[-1][1][3] == tmp_path
+
+
+def test_an_input_file_for_aria2_is_written_from_the_plan(wiring: SimpleNamespace, tmp_path: Path) -> None:
+    for arguments in (["plan"], ["pull", "--dry-run"]):
+        assert main([*arguments, "org/name", "--aria2-input", "jobs.txt"]) == 0
+        assert [name for name, _ in wiring.calls[-2:]] == ["run_plan", "write_aria2_input"]
+        assert wiring.calls[-1][1][2] == tmp_path / "jobs.txt"
+
+
+@pytest.mark.parametrize(("host", "warned"), [("127.0.0.1:8000", False), ("files.example", True)])
+def test_plain_http_of_a_single_file(
+    host: str, warned: bool, wiring: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["pull", f"http://{host}/f?sig=canary", "--sha256", "ab" * 32]) == 0
+    err = capsys.readouterr().err
+    assert ("plain http" in err) is warned
+    assert "canary" not in err
+
+
+def test_a_name_that_the_terminal_cannot_write_is_spelled_out(
+    wiring: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written, encoding="latin-1"))
+    wiring.run_pull_answer = report(done(snapshot=Path("/cache/模型")))
+    assert main(["pull", "-q", "org/name"]) == 0
+    assert written.getvalue() == b"/cache/\\u6a21\\u578b\n"

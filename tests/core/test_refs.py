@@ -1,0 +1,147 @@
+"""The grammar of a REF, and the names that it lets through."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.core.files import check_path
+from orchestrator.core.refs import CatalogKind, Ref, RepoId, RepoType, is_commit, parse_ref
+from orchestrator.errors import UsageError
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+MODELSCOPE = CatalogKind.MODELSCOPE
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("org/name", "org/name@main"),
+        ("  org/name\n", "org/name@main"),
+        ("org/name/", "org/name@main"),
+        ("gpt2", "gpt2@main"),
+        ("hf://org/name", "org/name@main"),
+        ("org/name@v1.0", "org/name@v1.0"),
+        ("org/name@refs/pr/1", "org/name@refs/pr/1"),
+        ("org/name@feature/x", "org/name@feature/x"),
+        (f"org/name@{COMMIT}", f"org/name@{COMMIT}"),
+        ("datasets/org/name", "datasets/org/name@main"),
+        ("spaces/org/name@dev", "spaces/org/name@dev"),
+        ("datasets/squad", "datasets/squad@main"),
+        ("models/org/name", "org/name@main"),
+        ("ms://org/name", "ms://org/name@master"),
+        ("ms://org/name@v1", "ms://org/name@v1"),
+    ],
+)
+def test_parse(text: str, shown: str) -> None:
+    ref = parse_ref(text)
+    assert str(ref) == shown
+    assert parse_ref(str(ref)) == ref
+
+
+def test_parts() -> None:
+    ref = parse_ref("datasets/org/name@v2")
+    assert (ref.repo.type, ref.repo.name, ref.revision) == (RepoType.DATASET, "org/name", "v2")
+    assert (ref.repo.folder, ref.repo.url_path) == ("datasets--org--name", "datasets/org/name")
+    assert RepoId(RepoType.MODEL, "gpt2").folder == "models--gpt2"
+    assert parse_ref("ms://o/n").catalog is MODELSCOPE
+
+
+def test_revision_flag() -> None:
+    assert parse_ref("o/n", revision="v1").revision == "v1"
+    assert parse_ref("ms://o/n", revision="v1").revision == "v1"
+    assert parse_ref("o/n@v1", revision="v1").revision == "v1"
+    with pytest.raises(UsageError, match="another"):
+        parse_ref("o/n@v2", revision="v1")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "/",
+        "a/b/c",
+        "../x",
+        "org/..",
+        "org/a--b",
+        "org/.hidden",
+        "-org/name",
+        "org/name.git",
+        "org/na me",
+        "org/näme",
+        "org/" + "x" * 97,
+        "s3://org/name",
+        "ms://name",
+        "ms://datasets/org/name",
+        "org/name@",
+        "org/name@../x",
+        "org/name@a..b",
+        "org/name@a//b",
+        "org/name@-x",
+        "org/name@x.lock",
+        "org/name@a b",
+        "org\\name",
+    ],
+)
+def test_refused(text: str) -> None:
+    with pytest.raises(UsageError):
+        parse_ref(text)
+
+
+@pytest.mark.parametrize(
+    ("url", "repo"),
+    [
+        ("https://huggingface.co/org/name", "org/name"),
+        ("https://huggingface.co/org/name/tree/main?x=1", "org/name"),
+        ("https://huggingface.co/datasets/org/name/blob/main/a.txt", "datasets/org/name"),
+    ],
+)
+def test_a_web_address_is_answered_with_the_ref(url: str, repo: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_ref(url)
+    assert caught.value.hint is not None
+    assert f"for the repo itself: {repo};" in caught.value.hint
+
+
+def test_commit() -> None:
+    assert parse_ref(f"o/n@{COMMIT}").is_commit
+    assert not parse_ref("o/n@main").is_commit
+    for text in (COMMIT.upper(), COMMIT[:-1], COMMIT + "0", COMMIT + "\n", "main", ""):
+        assert not is_commit(text)
+
+
+PARTS = st.from_regex(re.compile(r"[A-Za-z0-9_.-]{1,12}"), fullmatch=True)
+
+
+@given(st.lists(PARTS, min_size=1, max_size=2).map("/".join), st.sampled_from(RepoType))
+def test_a_name_that_is_accepted_is_one_safe_folder(name: str, repo_type: RepoType) -> None:
+    try:
+        repo = RepoId(repo_type, name)
+    except UsageError:
+        return
+    assert "/" not in repo.folder
+    assert check_path(repo.folder) == repo.folder
+    assert repo.folder.split("--")[1:] == name.split("/"), "two repos never share a folder"
+
+
+@given(st.text(max_size=30))
+def test_any_text_is_a_ref_or_a_usage_error(text: str) -> None:
+    try:
+        ref = parse_ref(text)
+    except UsageError:
+        return
+    assert parse_ref(str(ref)) == ref
+
+
+@given(st.text(alphabet="ab./-_@{}~^:\\ \n*?[", max_size=12))
+def test_a_revision_that_is_accepted_stays_inside_refs(revision: str) -> None:
+    try:
+        Ref(RepoId(RepoType.MODEL, "o/n"), revision)
+    except UsageError:
+        return
+    assert ".." not in revision
+    assert not set(revision) & set("@{}~^:\\ \n*?[")
+    assert all(part not in ("", ".", "..") and not part.startswith(".") for part in revision.split("/"))

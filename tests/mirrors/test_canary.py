@@ -1,0 +1,60 @@
+"""A token that is known to be ours: after all that these rooms do, only the hub has seen it, and no text shows it."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from orchestrator.catalogs.huggingface import HuggingFaceCatalog
+from orchestrator.catalogs.modelscope import ModelScopeCatalog
+from orchestrator.core.refs import CatalogKind, Ref, RepoId, RepoType
+from orchestrator.core.sources import Source
+from orchestrator.errors import GlmAriaError
+from orchestrator.mirrors.fetch import fetch
+from orchestrator.mirrors.links import Links
+from orchestrator.net.session import Net
+from tests.mirrors.conftest import CANARY, FILES, listed, origin, source
+from tests.support.faults import Fault
+from tests.support.hub import LoopbackHub
+
+
+def everything(net: Net, hub: LoopbackHub, there: Source) -> list[str]:
+    """List and read all files of both repos at one source; return every text that came of it."""
+    texts: list[str] = []
+    kind = ModelScopeCatalog if there.kind is CatalogKind.MODELSCOPE else HuggingFaceCatalog
+    catalog = kind(there, net)
+    for name in ("org/open", "org/gated"):
+        repo = RepoId(RepoType.MODEL, name)
+        steps = [lambda repo=repo: catalog.revision(Ref(repo, catalog=there.kind))]
+        steps.append(lambda repo=repo, name=name: catalog.tree(repo, hub.repo(name).head))
+        for path, data in FILES.items():
+            where = origin(hub, path, name)
+            steps.append(lambda where=where, path=path: Links(net).resolve(there, where, *listed(hub, path)))
+            steps.append(
+                lambda where=where, data=data: fetch(net, there, where, len(data), io.BytesIO(), lambda: False)
+            )
+        for step in steps:
+            try:
+                texts.append(repr(step()))
+            except GlmAriaError as error:
+                texts.append(f"{error!r} {error.message} {error.hint} {error.source}")
+    return texts
+
+
+@pytest.mark.parametrize("fault", [None, "status", "redirect", "gzip", "html_portal"])
+def test_only_the_hub_sees_the_token(hub: LoopbackHub, net: Net, fault: str | None) -> None:
+    near, far = hub.mirror("near"), hub.mirror("far", own_cdn=True, links_to_origin=True)
+    other = hub.modelscope()
+    if fault is not None:
+        for face in hub.faces:
+            hub.fault(
+                Fault(fault, skip=3, times=3, location=near.url + "/org/open/resolve/main/config.json"), face=face
+            )
+    sources = [source(hub.url), source(near.url), source(far.url), source(other.url, CatalogKind.MODELSCOPE)]
+    texts = [text for there in sources for text in everything(net, hub, there)]
+    assert len(texts) == len(sources) * 2 * (2 + 2 * len(FILES))
+    assert {seen.face for seen in hub.log.requests() if CANARY in str(seen.headers)} == {"hub"}
+    assert hub.log.tokens(face="hub") == {CANARY}
+    assert not any(CANARY in seen.path + seen.query for seen in hub.log.requests())
+    assert not any(CANARY in text or "Signature=" in text for text in texts)

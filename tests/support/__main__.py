@@ -1,0 +1,141 @@
+"""Run the loopback Hub as a process: `python -m tests.support --model tiny --mirrors 2 --state state.json`.
+
+It writes the state file (URLs, ports, repositories with their commits) by rename once every face listens, and runs
+until SIGTERM or SIGINT; the request log is then written to `--log`, if given. While it runs, the control port
+answers `GET /__log`, `GET /__reset` (forget the log), `GET /__state` and `GET /__stop`; what it serves is never
+logged.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import signal
+import tempfile
+import threading
+from pathlib import Path
+from typing import Any
+
+from tests.support.faces import Face
+from tests.support.hub import LoopbackHub, Site
+from tests.support.log import RequestLog
+from tests.support.models import many_files, one_big, tiny_model
+from tests.support.repos import Repo, Source
+from tests.support.shaping import Shape
+from tests.support.wire import Reply, Request, json_reply
+
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+
+
+def byte_count(text: str) -> int:
+    """`4G`, `512M`, `10K` or plain bytes."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMG]?)(?:i?B)?", text.strip(), re.IGNORECASE)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"not a size: {text}")
+    return int(float(match[1]) * _UNITS[match[2].upper()])
+
+
+def repo_for(model: str, data: Path) -> Repo:
+    """The demo repository that `--model` names: tiny, many[:N] or big:SIZE."""
+    kind, _, argument = model.partition(":")
+    files: dict[str, Source]
+    match kind:
+        case "tiny":
+            files = tiny_model(shard_size=byte_count(argument or "3M"))
+        case "many":
+            files = many_files(int(argument or 2000))
+        case "big":
+            files = one_big(byte_count(argument or "1G"), data)
+        case _:
+            raise SystemExit(f"unknown model {model!r}: tiny[:SHARD_SIZE], many[:N] or big:SIZE")
+    return Repo("model", f"glm-aria/{kind}-demo", files)
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.support", description="A loopback Hugging Face Hub.")
+    parser.add_argument("--model", action="append", metavar="MODEL", help="tiny[:SHARD_SIZE], many[:N] or big:SIZE")
+    parser.add_argument(
+        "--mirrors", type=int, default=0, metavar="N", help="also N mirrors that serve LFS bytes themselves"
+    )
+    parser.add_argument("--modelscope", action="store_true", help="also a ModelScope face")
+    parser.add_argument("--latency", type=float, default=0, metavar="MS", help="per request and per new connection")
+    parser.add_argument("--rate-per-connection", type=byte_count, metavar="R", help="bytes/s, e.g. 10M")
+    parser.add_argument("--total-rate", type=byte_count, metavar="R", help="bytes/s over all connections of one face")
+    parser.add_argument("--data", type=Path, help="where big files are made and kept (default: the temporary folder)")
+    parser.add_argument("--state", type=Path, required=True, metavar="FILE.json")
+    parser.add_argument("--log", type=Path, metavar="FILE.json", help="write the request log here on exit")
+    return parser.parse_args(arguments)
+
+
+def state_of(hub: LoopbackHub, sites: dict[str, Site], control: str) -> dict[str, Any]:
+    repos = [
+        {
+            "type": repo.repo_type,
+            "name": repo.name,
+            "commit": repo.head,
+            "refs": repo.refs,
+            "files": {
+                path: {"size": file.size, "oid": file.oid, "sha256": file.sha256}
+                for path, file in repo.commits[repo.head].files.items()
+            },
+        }
+        for repo in hub.shelf.repos.values()
+    ]
+    return {
+        "url": hub.url,
+        "cdn_url": hub.cdn_url,
+        "mirrors": [site.url for name, site in sites.items() if name.startswith("mirror")],
+        "modelscope_url": sites["modelscope"].url if "modelscope" in sites else None,
+        "control_url": control,
+        "ports": {name: face.port for name, face in hub.faces.items()},
+        "repos": repos,
+        "pid": os.getpid(),
+    }
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write by rename, so that a reader sees all of it or nothing."""
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part.write_text(json.dumps(value, indent=1) + "\n")
+    part.replace(path)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    options = parse(arguments)
+    done = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: done.set())
+    data = options.data or Path(tempfile.gettempdir()) / "glm-aria-loopback"
+    repos = [repo_for(model, data) for model in options.model or ["tiny"]]
+    shape = Shape(options.latency / 1000, options.rate_per_connection, options.total_rate)
+    with LoopbackHub(repos, shape=shape, cdn_shape=shape) as hub:
+        sites = {f"mirror-{n}": hub.mirror(f"mirror-{n}", shape=shape) for n in range(1, options.mirrors + 1)}
+        if options.modelscope:
+            sites["modelscope"] = hub.modelscope(shape=shape)
+        state: dict[str, Any] = {}
+
+        def control(request: Request) -> Reply:
+            match request.path:
+                case "/__log":
+                    return json_reply(hub.log.as_json())
+                case "/__reset":
+                    hub.log.reset()
+                    return json_reply({})
+                case "/__state":
+                    return json_reply(state)
+                case "/__stop":
+                    done.set()
+                    return json_reply({})
+            return json_reply({"error": "not found"}, 404)
+
+        state |= state_of(hub, sites, hub.serve(Face("control", control, RequestLog())))
+        write_json(options.state, state)
+        done.wait()
+        if options.log is not None:
+            write_json(options.log, hub.log.as_json())
+
+
+if __name__ == "__main__":
+    main()

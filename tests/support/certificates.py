@@ -1,0 +1,24 @@
+"""A self-signed certificate for 127.0.0.1 and localhost, made by the `openssl` command."""
+
+from __future__ import annotations
+
+import ssl
+import subprocess
+from pathlib import Path
+
+
+def make_certificate(folder: Path, *, days: int = 1) -> tuple[Path, Path]:
+    """Make `cert.pem` (also what a client trusts) and `key.pem` under `folder`."""
+    certificate, key = folder / "cert.pem", folder / "key.pem"
+    names = "subjectAltName=DNS:localhost,IP:127.0.0.1"
+    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=loopback"]
+    files = ["-keyout", str(key), "-out", str(certificate), "-days", str(days), "-addext", names]
+    subprocess.run(["openssl", "req", "-x509", *curve, *files], check=True, capture_output=True)
+    return certificate, key
+
+
+def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
+    """For `LoopbackHub(tls=…)` and `hub.mirror(…, tls=…)`."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    return context

@@ -1,0 +1,351 @@
+"""Where settings come from: the order of the layers, what each may say, and where secrets may go."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from orchestrator.core.refs import CatalogKind
+from orchestrator.core.sources import Source
+from orchestrator.errors import ConfigError, UsageError
+from orchestrator.settings import DEFAULT_MIRRORS, Settings, load
+
+TOKEN = "hf_canary0123456789"
+Load = Callable[..., Settings]
+
+
+@pytest.fixture
+def given(tmp_path: Path) -> Load:
+    """Loads from layers as text: flags, environment, the folder's file, the user's file."""
+    folder, home = tmp_path / "folder", tmp_path / "home"
+    folder.mkdir()
+    home.mkdir()
+
+    def read(
+        flags: dict[str, object] | None = None, env: dict[str, str] | None = None, here: str = "", mine: str = ""
+    ) -> Settings:
+        (folder / "glm-aria.toml").write_text(here)
+        (home / "config.toml").write_text(mine)
+        environ = {"HF_HOME": str(home / "hf")} | (env or {})
+        return load(flags, environ=environ, folder=folder, personal=home / "config.toml")
+
+    return read
+
+
+# Each row: setting, flag, variables from the strongest to the weakest, key, and two spellings with their values.
+LAYERS = [
+    ("cache_dir", ["GLM_ARIA_CACHE_DIR", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"], "cache.dir",
+     "/a", Path("/a"), "/b", Path("/b")),
+    ("connections_per_mirror", ["GLM_ARIA_CONNECTIONS"], "transfer.connections_per_mirror", 3, 3, 4, 4),
+    ("connection_budget", ["GLM_ARIA_CONNECTION_BUDGET"], "transfer.connection_budget", 3, 3, 4, 4),
+    ("jobs", ["GLM_ARIA_JOBS"], "transfer.jobs", 3, 3, 4, 4),
+    ("max_speed", ["GLM_ARIA_MAX_SPEED"], "transfer.max_speed", "1K", 1024, "1KB", 1000),
+    ("rpc", ["GLM_ARIA_RPC"], "aria2.rpc", "http://127.0.0.1:1/x", "http://127.0.0.1:1/x", "http://h:2/x", "http://h:2/x"),
+    ("rpc_secret_file", ["GLM_ARIA_RPC_SECRET_FILE"], "aria2.rpc_secret_file", "/a", Path("/a"), "/b", Path("/b")),
+    ("proxy", ["GLM_ARIA_PROXY"], "transfer.proxy", "http://p:1", "http://p:1", "http://u:pw@p:2", "http://u:pw@p:2"),
+    ("offline", ["GLM_ARIA_OFFLINE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"], "transfer.offline",
+     "1", True, "0", False),
+    ("etag_timeout", ["GLM_ARIA_ETAG_TIMEOUT", "HF_HUB_ETAG_TIMEOUT"], "transfer.etag_timeout", 3, 3.0, 4.5, 4.5),
+    ("download_timeout", ["GLM_ARIA_DOWNLOAD_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT"], "transfer.download_timeout",
+     3, 3.0, 4, 4.0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "variables", "key", "one", "one_value", "two", "two_value"), LAYERS, ids=[row[0] for row in LAYERS]
+)
+def test_each_layer_wins_over_those_below(
+    given: Load,
+    name: str,
+    variables: list[str],
+    key: str,
+    one: object,
+    one_value: object,
+    two: object,
+    two_value: object,
+) -> None:
+    section, _, short = key.partition(".")
+
+    def file(value: object) -> str:
+        return f"[{section}]\n{short} = {value!r}\n".replace("'", '"')
+
+    assert given().origins[name] == "default"
+    mine = given(mine=file(one))
+    assert getattr(mine, name) == one_value
+    assert mine.origins[name].endswith(f"home/config.toml:{key}")
+    if key not in ("aria2.rpc", "aria2.rpc_secret_file"):
+        here = given(here=file(two), mine=file(one))
+        assert getattr(here, name) == two_value
+        assert here.origins[name].endswith(f"folder/glm-aria.toml:{key}")
+    lower: dict[str, str] = {}
+    for variable in reversed(variables):
+        found = given(env=lower | {variable: str(one)}, mine=file(two))
+        assert getattr(found, name) == one_value
+        assert found.origins[name] == f"environment {variable}"
+        lower[variable] = str(two)
+    flagged = given({name: one}, env=lower, mine=file(two))
+    assert getattr(flagged, name) == one_value
+    assert flagged.origins[name].startswith("flag ")
+
+
+def test_the_cache_is_where_hugging_face_software_looks(given: Load, tmp_path: Path) -> None:
+    assert given().cache_dir == tmp_path / "home/hf/hub"
+    assert given(env={"HF_HOME": "", "XDG_CACHE_HOME": "/x"}).cache_dir == Path("/x/huggingface/hub")
+    assert given(env={"HF_HOME": "", "HF_HUB_CACHE": "rel"}).cache_dir == tmp_path / "folder/rel"
+    assert given(env={"HF_HOME": ""}).cache_dir == Path.home() / ".cache/huggingface/hub"
+    assert given(here="[cache]\ndir = 'x'").cache_dir == tmp_path / "folder/x"
+
+
+def test_an_empty_value_is_no_value(given: Load) -> None:
+    here = "[trust]\ntoken_hosts = []\n[transfer]\nmax_speed = ''\n[aria2]\nrpc = ''\n"
+    settings = given(env={"GLM_ARIA_JOBS": " ", "HF_ENDPOINT": ""}, here=here)
+    assert (settings.jobs, settings.max_speed, settings.rpc, settings.root.name) == (None, None, None, "huggingface.co")
+
+
+# --- root and mirrors ---------------------------------------------------------------------------------------------
+
+
+def test_the_defaults(given: Load) -> None:
+    settings = given()
+    assert settings.root == Source("huggingface.co", "https://huggingface.co", is_root=True)
+    assert settings.mirrors == DEFAULT_MIRRORS
+    assert settings.aliases["zai-org/AutoGLM-Phone-9B"] == "ZhipuAI/AutoGLM-Phone-9B"
+    assert settings.token_hosts == {"huggingface.co"}
+    assert (settings.token, settings.warnings, settings.token_withheld) == (None, (), None)
+
+
+@pytest.mark.parametrize(
+    ("flags", "env", "here", "root"),
+    [
+        ({"root": "https://f"}, {"GLM_ARIA_ROOT": "https://g"}, "[trust]\nroot='https://c'", "https://f"),
+        ({}, {"GLM_ARIA_ROOT": "https://g", "HF_ENDPOINT": "https://h"}, "[trust]\nroot='https://c'", "https://g"),
+        ({}, {"HF_ENDPOINT": "https://h/"}, "[trust]\nroot='https://c'", "https://h"),
+        ({}, {}, "[trust]\nroot='https://c'", "https://c"),
+    ],
+)
+def test_the_root(given: Load, flags: dict[str, object], env: dict[str, str], here: str, root: str) -> None:
+    found = given(flags, env, here, "[trust]\nroot='https://u'")
+    assert found.root.url == root
+    assert found.root.is_root
+
+
+def test_a_root_of_ones_own_is_kept_from_the_default_mirrors(given: Load) -> None:
+    assert given({"root": "https://hub.example"}).mirrors == ()
+    assert given({"root": "https://HuggingFace.co/"}).mirrors == DEFAULT_MIRRORS
+    named = given({"root": "https://hub.example", "mirrors": ("https://m.example",)})
+    assert [mirror.url for mirror in named.mirrors] == ["https://m.example"]
+
+
+def test_a_public_mirror_as_the_endpoint_keeps_the_others(given: Load) -> None:
+    settings = given(env={"HF_ENDPOINT": "https://hf-mirror.com"})
+    assert settings.root.url == "https://hf-mirror.com"
+    assert [mirror.name for mirror in settings.mirrors] == ["modelscope"]
+
+
+def test_mirrors_of_the_highest_layer_replace_the_others(given: Load) -> None:
+    here = '[[mirror]]\nname = "lan"\nkind = "modelscope"\nurl = "https://lan.example/ms"\n'
+    assert given(here=here).mirrors == (Source("lan", "https://lan.example/ms", CatalogKind.MODELSCOPE),)
+    env = {"GLM_ARIA_MIRRORS": "https://a  modelscope+https://b"}
+    assert [(m.url, m.kind) for m in given(env=env, here=here).mirrors] == [
+        ("https://a", "huggingface"),
+        ("https://b", "modelscope"),
+    ]
+    assert given({"mirrors": ()}, env=env, here=here).mirrors == ()
+    assert given(env={"GLM_ARIA_MIRRORS": "none"}).mirrors == ()
+
+
+def test_mirrors_are_told_apart_and_named_once(given: Load) -> None:
+    urls = ("http://127.0.0.1:1/a", "http://127.0.0.1:1/b", "http://127.0.0.1:1/a/", "https://root.example")
+    found = given({"root": "https://root.example", "mirrors": urls}).mirrors
+    assert [mirror.name for mirror in found] == ["127.0.0.1:1", "127.0.0.1:1-2"]
+
+
+def test_plain_http_is_quiet_on_loopback_only(given: Load) -> None:
+    loopback = given({"root": "http://127.0.0.1:8000", "mirrors": ("http://localhost:1", "http://[::1]:2")})
+    assert loopback.warnings == ()
+    lan = given({"root": "http://127.0.0.1:8000", "mirrors": ("http://10.0.0.5", "http://127.0.0.1.evil.example")})
+    assert [code for code, _ in lan.warnings] == ["plain-http", "plain-http"]
+
+
+def test_aliases_are_merged(given: Load) -> None:
+    settings = given(here="[aliases]\n'a/b' = 'c/d'\n", mine="[aliases]\n'a/b' = 'x/y'\n'e/f' = 'g/h'\n")
+    assert settings.aliases["a/b"] == "c/d"
+    assert settings.aliases["e/f"] == "g/h"
+    assert settings.aliases["zai-org/AutoGLM-Phone-9B"] == "ZhipuAI/AutoGLM-Phone-9B"
+
+
+# --- the token ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("flags", "env", "here", "mine", "goes"),
+    [
+        ({}, {}, "", "", True),
+        ({"root": "https://own.example"}, {}, "", "", True),
+        ({}, {"GLM_ARIA_ROOT": "https://own.example"}, "", "", True),
+        ({}, {}, "", "[trust]\nroot='https://own.example'", True),
+        ({}, {"HF_ENDPOINT": "https://huggingface.co"}, "", "", True),
+        ({}, {"HF_ENDPOINT": "https://hf-mirror.com"}, "", "", False),
+        ({}, {"HF_ENDPOINT": "http://127.0.0.1:9000"}, "", "", False),
+        ({}, {"HF_ENDPOINT": "http://127.0.0.1:9000"}, "", "[trust]\ntoken_hosts=['127.0.0.1:9000']", True),
+        ({}, {"HF_ENDPOINT": "http://127.0.0.1:9000"}, "", "[trust]\ntoken_hosts=['127.0.0.1']", False),
+        ({}, {"HF_ENDPOINT": "https://own.example", "GLM_ARIA_TOKEN_HOSTS": "a, Own.Example"}, "", "", True),
+        ({}, {}, "[trust]\nroot='https://own.example'", "", False),
+        ({}, {}, "[trust]\nroot='https://own.example'", "[trust]\ntoken_hosts=['own.example']", True),
+        ({"root": "http://10.0.0.5"}, {}, "", "", False),
+    ],
+)
+def test_which_root_may_see_the_token(
+    given: Load, flags: dict[str, object], env: dict[str, str], here: str, mine: str, goes: bool
+) -> None:
+    settings = given(flags, env | {"HF_TOKEN": TOKEN}, here, mine)
+    assert (settings.token_withheld is None) is goes
+    if settings.root.url.startswith("https:"):
+        assert (settings.root.host in settings.token_hosts) is goes
+    assert TOKEN not in (settings.token_withheld or "")
+
+
+def test_a_mirror_is_no_token_host(given: Load) -> None:
+    settings = given({"mirrors": ("https://m.example",)}, {"HF_TOKEN": TOKEN})
+    assert settings.token_hosts == {"huggingface.co"}
+
+
+def test_the_order_of_tokens(given: Load, tmp_path: Path) -> None:
+    def write(name: str, text: str) -> str:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return str(path)
+
+    write("home/hf/token", "from-home\n")
+    assert given().token == "from-home"
+    env = {"HF_TOKEN_PATH": write("path", "from-path")}
+    assert given(env=env).token == "from-path"
+    env["HUGGING_FACE_HUB_TOKEN"] = "from-old"
+    assert given(env=env).token == "from-old"
+    env["HF_TOKEN"] = " from-env\n"
+    found = given(env=env)
+    assert (found.token, found.origins["token"]) == ("from-env", "environment HF_TOKEN")
+    named = {"token_file": write("flag", "from-flag\r\n")}
+    assert given(named, env).token == "from-flag"
+    env["HF_HUB_DISABLE_IMPLICIT_TOKEN"] = "1"
+    assert given(env=env).token is None
+    assert given(named, env).token == "from-flag"
+
+
+@pytest.mark.parametrize("text", ["two words", "a\nb", "käse", "a\x1b[2Jb", "x" * 5000])
+def test_a_malformed_token_is_refused_and_not_quoted(given: Load, text: str, tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text(text)
+    for flags, env in (({"token_file": str(file)}, {}), ({}, {"HF_TOKEN": text})):
+        with pytest.raises(ConfigError) as caught:
+            given(flags, env)
+        assert text not in caught.value.message
+        assert "malformed" in caught.value.message
+
+
+def test_a_named_token_file_must_be_there(given: Load, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--token-file"):
+        given({"token_file": str(tmp_path / "none")})
+    assert given(env={"HF_TOKEN_PATH": str(tmp_path / "none")}).token is None
+
+
+def test_secrets_do_not_show(given: Load) -> None:
+    settings = given(env={"HF_TOKEN": TOKEN, "GLM_ARIA_PROXY": "http://me:pass-canary@proxy:1"})
+    assert settings.token == TOKEN
+    assert TOKEN not in repr(settings)
+    assert "pass-canary" not in repr(settings)
+    assert "***" in repr(settings)
+
+
+# --- what is wrong ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ("[trust]\nrot = 'x'", "glm-aria.toml:trust.rot: unknown key", "trust.root"),
+        ("[transfer]\nmaxspeed = '1M'", "glm-aria.toml:transfer.maxspeed: unknown key", "transfer.max_speed"),
+        ("max_speed = '1M'", "glm-aria.toml:max_speed: unknown key", "transfer.max_speed"),
+        ("[transfer]\njobs = 0", "glm-aria.toml:transfer.jobs: must be a whole number from 1", ""),
+        ("[transfer]\njobs = true", "glm-aria.toml:transfer.jobs: must be a whole number", ""),
+        ("[transfer]\nconnections_per_mirror = 17", "from 1 to 16", ""),
+        ("[transfer]\nmax_speed = 'fast'", "'fast' is not a size", ""),
+        ("[transfer]\netag_timeout = 'nan'", "must be a number of seconds", ""),
+        ("[transfer]\noffline = 'maybe'", "must be 1 or 0", ""),
+        ("[transfer]\nproxy = 'socks5://x'", "http://proxy.example", ""),
+        ("[trust]\nroot = 'huggingface.co'", "glm-aria.toml:trust.root: 'huggingface.co' is not an address", ""),
+        ("[trust]\nroot = 'modelscope+https://x'", "must be a Hugging Face site", "--mirror"),
+        ("[trust]\nroot = 'https://[x'", "glm-aria.toml:trust.root: ", ""),
+        ("[[mirror]]\nname = 'x'", "glm-aria.toml:mirror: mirror 1: url is missing", ""),
+        ("[[mirror]]\nurl = 'https://x'\ntyp = 'y'", "mirror 1: unknown key 'typ'", ""),
+        ("[[mirror]]\nurl = 'https://x'\nkind = 'y'", "unknown kind of mirror", "modelscope"),
+        ("[[mirror]]\nurl = 'https://x'\nname = 'a b'", "the name 'a b'", ""),
+        ("mirror = 'https://x'", "must be a list of tables", "[[mirror]]"),
+        ("[aliases]\n'a//b' = 'c/d'", "not a repo name", ""),
+        ("[aliases]\n'a/b' = 3", "must be a text", ""),
+        ("[trust", "is not valid TOML", ""),
+    ],
+)
+def test_a_wrong_file_is_named_with_its_key(given: Load, text: str, message: str, hint: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        given(here=text)
+    assert message in caught.value.message
+    assert "glm-aria.toml" in caught.value.message
+    assert hint in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[trust]\ntoken_hosts = ['evil.example']",
+        "[trust]\ntoken_file = '/etc/passwd'",
+        "[aria2]\nrpc = 'http://evil.example/jsonrpc'",
+        "[aria2]\nrpc_secret_file = '/etc/passwd'",
+    ],
+)
+def test_a_folders_file_cannot_direct_secrets(given: Load, text: str) -> None:
+    with pytest.raises(ConfigError, match="must not decide where a secret goes"):
+        given(here=text)
+    if "passwd" not in text:
+        given(mine=text)
+
+
+@pytest.mark.parametrize(
+    ("env", "message"),
+    [
+        ({"HF_ENDPOINT": "nonsense"}, "environment HF_ENDPOINT: 'nonsense' is not an address"),
+        ({"GLM_ARIA_JOBS": "many"}, "environment GLM_ARIA_JOBS: must be a whole number"),
+        ({"HF_HUB_OFFLINE": "perhaps"}, "environment HF_HUB_OFFLINE: must be 1 or 0"),
+        ({"HF_HUB_ETAG_TIMEOUT": "-1"}, "environment HF_HUB_ETAG_TIMEOUT: must be"),
+        ({"HF_HUB_DISABLE_IMPLICIT_TOKEN": "x"}, "environment HF_HUB_DISABLE_IMPLICIT_TOKEN: must be"),
+        ({"GLM_ARIA_TOKEN_HOSTS": "https://x"}, "without https://"),
+        ({"GLM_ARIA_RPC": "http://u:p@h/jsonrpc"}, "must not hold a password"),
+    ],
+)
+def test_a_wrong_variable_is_named(given: Load, env: dict[str, str], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        given(env=env)
+    assert message in caught.value.message
+
+
+def test_a_wrong_flag_is_a_wrong_command_line(given: Load) -> None:
+    for flags in ({"max_speed": "fast"}, {"root": "x"}, {"mirrors": ("ftp://x",)}, {"connections_per_mirror": 99}):
+        with pytest.raises(UsageError, match="flag --"):
+            given(flags)
+
+
+def test_a_misspelled_variable_is_warned_of(given: Load) -> None:
+    ((code, message),) = given(env={"GLM_ARIA_MAXSPEED": "1M"}).warnings
+    assert code == "unknown-variable"
+    assert "GLM_ARIA_MAX_SPEED" in message
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "glm-aria.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match="not UTF-8"):
+        load(environ={}, folder=tmp_path, personal=tmp_path / "none")
+    (tmp_path / "glm-aria.toml").unlink()
+    (tmp_path / "glm-aria.toml").mkdir()
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load(environ={}, folder=tmp_path, personal=tmp_path / "none")
