@@ -19,7 +19,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.aria2.rpc import Endpoint, Rpc
+from orchestrator.aria2.interface import Endpoint
+from orchestrator.aria2.rpc import Rpc
 from orchestrator.errors import CannotCreateError, DaemonError
 from orchestrator.templating import render
 
@@ -97,6 +98,8 @@ class PrivateDaemon:
         """End it and remove what it needed; safe to call twice."""
         self._end()
         shutil.rmtree(self._folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            self._folder.parent.rmdir()  # unless another run, or the background daemon, has something there
 
     def _end(self) -> None:
         if self._process is not None:
@@ -141,7 +144,8 @@ class BackgroundDaemon:
         """End it, with whatever it is doing. Returns its pid, or None when none ran."""
         running = self.find()
         (self.runtime / _STATE).unlink(missing_ok=True)
-        (self.runtime / "aria2.conf").unlink(missing_ok=True)
+        for name in ("aria2.conf", "aria2.log"):
+            (self.runtime / name).unlink(missing_ok=True)
         if not running:
             return None
         pid, endpoint = running

@@ -1,4 +1,4 @@
-"""What goes into a transfer and what comes out of it: limits, addresses, and the outcomes of a poll."""
+"""What goes into a transfer and what comes out. Values only, so that a run that fetches nothing loads no aria2."""
 
 from __future__ import annotations
 
@@ -7,9 +7,23 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import urlsplit
 
 from orchestrator.core.plan import Job
-from orchestrator.errors import GlmAriaError
+from orchestrator.errors import GlmAriaError, UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a daemon listens, `http://host:port/jsonrpc`, and the secret that it asks for."""
+
+    url: str
+    secret: str = field(repr=False, default="")
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise UsageError(f"{self.url!r} is not an RPC address", hint="for example http://127.0.0.1:6800/jsonrpc")
 
 
 class Admission(StrEnum):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 import aria2p
 import requests
 
-from orchestrator.errors import DaemonError, UsageError
+from orchestrator.aria2.interface import Endpoint
+from orchestrator.errors import DaemonError
 
 STATUS_KEYS = (
     "gid",
@@ -37,19 +38,6 @@ _PROBE = (
     b"<url>http://127.0.0.1:9/</url></file></metalink>"
 )
 _Call = tuple[str, list[Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where a daemon listens, `http://host:port/jsonrpc`, and the secret that it asks for."""
-
-    url: str
-    secret: str = field(repr=False, default="")
-
-    def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise UsageError(f"{self.url!r} is not an RPC address", hint="for example http://127.0.0.1:6800/jsonrpc")
 
 
 @dataclass(frozen=True, slots=True)

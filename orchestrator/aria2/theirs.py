@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.aria2.rpc import Endpoint, Rpc
+from orchestrator.aria2.interface import Endpoint
+from orchestrator.aria2.rpc import Rpc
 from orchestrator.errors import DaemonError
 
 

@@ -17,9 +17,20 @@ from pathlib import Path
 from orchestrator.aria2 import journal
 from orchestrator.aria2.budget import SMALL, Budget
 from orchestrator.aria2.codes import Then, meaning
-from orchestrator.aria2.interface import Admission, Already, Fetched, Limits, Locator, Lost, Moved, Outcome, Uri
+from orchestrator.aria2.interface import (
+    Admission,
+    Already,
+    Endpoint,
+    Fetched,
+    Limits,
+    Locator,
+    Lost,
+    Moved,
+    Outcome,
+    Uri,
+)
 from orchestrator.aria2.options import allocation_for, download_options
-from orchestrator.aria2.rpc import Endpoint, Rpc, Status
+from orchestrator.aria2.rpc import Rpc, Status
 from orchestrator.core.files import Digest
 from orchestrator.core.jobs import TRANSITIONS, JobEvent, JobState
 from orchestrator.core.plan import Job

@@ -19,8 +19,9 @@ from orchestrator.core.refs import Ref, RepoId, is_commit
 from orchestrator.core.sources import Source
 from orchestrator.errors import GlmAriaError, NotFoundError, UsageError
 from orchestrator.net.addresses import place
+from orchestrator.net.answers import Answer
 from orchestrator.net.failures import blaming
-from orchestrator.net.session import Answer, Net
+from orchestrator.net.session import Net
 
 MAX_PAGES = 2_000  # a page holds 1000 entries, or 50 at a mirror that expands them
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from orchestrator.core.refs import RepoId
 from orchestrator.core.sources import Source
 from orchestrator.errors import GlmAriaError, NotAllowedError, NotFoundError, ProtocolError
-from orchestrator.net.session import Answer
+from orchestrator.net.answers import Answer
 
 _DISABLED = "Access to this resource is disabled."
 _REFUSED_CREDENTIALS = "Invalid credentials in Authorization header"

@@ -37,7 +37,7 @@ def show(as_json: bool) -> None:
                 name: {"value": _plain(value), "origin": settings.origins[name]} for name, value in _values(settings)
             }
         }
-        terminal.document(output.envelope("config", output.judge((), 0), data, notices))
+        terminal.document(output.envelope("config show", output.judge((), 0), data, notices))
         return
     for notice in notices:
         output.say_notice(notice)

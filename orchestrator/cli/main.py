@@ -27,6 +27,7 @@ COMMANDS = {
     "render": Lazy("orchestrator.cli.render", "render", "Write out one of the templates; without NAME, list them."),
     "completion": Lazy("orchestrator.cli.completion", "completion", "Print the completion script of a shell."),
 }
+GROUPS = ("daemon", "config")
 _VERBOSE = re.compile(r"--verbose|-[hqv]*v[hqv]*")
 
 EPILOG = """\b
@@ -78,9 +79,12 @@ class Asked:
         """Look at what stands before a `--`."""
         words = list(arguments)
         words = words[: words.index("--")] if "--" in words else words
-        command = next((word for word in words if word in COMMANDS), PROGRAM)
+        at = next((index for index, word in enumerate(words) if word in COMMANDS), None)
+        command = PROGRAM if at is None else words[at]
         if command == "pull" and "--dry-run" in words:
             command = "plan"
+        elif command in GROUPS and at is not None and not (words[at + 1 :] or ["-"])[0].startswith("-"):
+            command = f"{command} {words[at + 1]}"
         return cls(command, "--json" in words, any(_VERBOSE.fullmatch(word) for word in words))
 
 

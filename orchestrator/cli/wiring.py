@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,8 +27,8 @@ from orchestrator.flows.report import ModelReport, PullReport
 from orchestrator.flows.request import PullRequest
 from orchestrator.flows.tools import Daemon, Stop, Tools
 from orchestrator.mirrors.links import file_url
+from orchestrator.net.answers import Limits as NetLimits
 from orchestrator.net.credentials import Credentials
-from orchestrator.net.session import Limits as NetLimits
 from orchestrator.net.session import Net
 from orchestrator.settings import DEFAULT_MIRRORS, Settings
 from orchestrator.store.hf_cache import HfCache
@@ -127,7 +129,7 @@ def _sources(settings: Settings, kind: CatalogKind) -> tuple[Source, ...]:
 
 def _daemon(settings: Settings) -> Daemon:
     from orchestrator.aria2.daemon import BackgroundDaemon, PrivateDaemon
-    from orchestrator.aria2.rpc import Endpoint
+    from orchestrator.aria2.interface import Endpoint
     from orchestrator.aria2.theirs import RunningDaemon
 
     if settings.rpc:
@@ -140,10 +142,15 @@ def _daemon(settings: Settings) -> Daemon:
 
 
 def runtime_folder() -> Path:
-    """Where daemons keep their configuration and state: private to the user, gone after a reboot."""
-    from platformdirs import user_runtime_path
+    """Where daemons keep their configuration and state: private to the user, gone after a reboot.
 
-    return user_runtime_path("glm-aria")
+    $XDG_RUNTIME_DIR where the system gives one. Elsewhere a folder of the user's own name directly below the
+    temporary folder, whose sticky bit keeps others from exchanging it.
+    """
+    given = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
+    if Path(given).is_dir() and os.access(given, os.W_OK):
+        return Path(given) / "glm-aria"
+    return Path(tempfile.gettempdir()) / f"glm-aria-{os.getuid()}"
 
 
 def _secret(path: Path | None) -> str:

@@ -9,7 +9,6 @@ from orchestrator.core.files import Digest, RepoFile
 from orchestrator.core.plan import Action, Found, Have, Plan, merge, plan_model
 from orchestrator.errors import GlmAriaError, Interrupted, NotFoundError
 from orchestrator.events import Emit, Event, FileProgress, Notice, Phase
-from orchestrator.flows.delivery import deliver
 from orchestrator.flows.report import ModelReport, PullReport
 from orchestrator.flows.request import PullRequest
 from orchestrator.flows.resolve import resolve
@@ -34,7 +33,10 @@ def pull(request: PullRequest, tools: Tools, emit: Emit) -> PullReport:
         for work in _open(works):
             with work.guard():
                 _survey(work, request, tools)
-        deliver(_open(works), tools, tell)
+        if _open(works):
+            from orchestrator.flows.delivery import deliver  # loads aria2p, which a complete model does not need
+
+            deliver(_open(works), tools, tell)
     except Interrupted:
         tools.stop.set()
     except GlmAriaError as error:

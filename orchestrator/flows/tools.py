@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, Self
 
-from orchestrator.aria2.interface import Limits
-from orchestrator.aria2.rpc import Endpoint
+from orchestrator.aria2.interface import Endpoint, Limits
 from orchestrator.catalogs.interface import Catalog
 from orchestrator.core.refs import CatalogKind
 from orchestrator.core.sources import Source

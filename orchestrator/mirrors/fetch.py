@@ -8,8 +8,9 @@ from typing import BinaryIO
 from orchestrator.core.sources import Origin, Source
 from orchestrator.errors import GlmAriaError, IntegrityError, NotAllowedError, NotFoundError, ProtocolError
 from orchestrator.mirrors.links import file_url
+from orchestrator.net.answers import Stream
 from orchestrator.net.failures import blaming
-from orchestrator.net.session import Net, Stream
+from orchestrator.net.session import Net
 
 
 def fetch(  # noqa: PLR0917 - from where, what, to where, until when

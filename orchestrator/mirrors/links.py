@@ -20,8 +20,9 @@ from orchestrator.core.refs import CatalogKind
 from orchestrator.core.sources import Origin, Source
 from orchestrator.errors import IntegrityError, NotAllowedError, NotFoundError, ProtocolError
 from orchestrator.net.addresses import MAX_REDIRECTS, next_hop, place, redact
+from orchestrator.net.answers import Answer
 from orchestrator.net.failures import blaming
-from orchestrator.net.session import Answer, Net
+from orchestrator.net.session import Net
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _LENGTH = {Algorithm.SHA256: 64, Algorithm.GIT_SHA1: 40}

@@ -6,16 +6,13 @@ below 500 other than 429 are answers, not errors: what a 404 means is for the ca
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
-from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -24,92 +21,17 @@ from requests.utils import get_environ_proxies, should_bypass_proxies
 from orchestrator import __version__
 from orchestrator.errors import ConfigError, GlmAriaError, ProtocolError, SourcesDownError, TemporaryError
 from orchestrator.net.addresses import MAX_REDIRECTS, is_loopback, next_hop, redact, split
+from orchestrator.net.answers import CHUNK, Answer, Limits, Stream, chunks_of, too_slow
 from orchestrator.net.credentials import Credentials
 from orchestrator.net.failures import FOREIGN, translate
 from orchestrator.net.waits import asked_wait, backoff
 
+__all__ = ["USER_AGENT", "Limits", "Net"]
+
 USER_AGENT = f"glm-aria/{__version__}"
 _REDIRECTS = (301, 302, 303, 307, 308)
 _BUSY = (429, 500, 502, 503, 504)
-_CHUNK = 64 * 1024
 _ERROR_BODY = 64 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Bounds of one call. Times are seconds, sizes bytes.
-
-    `connect` and `read` bound one socket operation, `deadline` the whole call with its redirects, retries and waits
-    (of `Net.stream` the time until the headers are there; a body that took longer must have come at `slowest` bytes/s).
-    `body` is counted after decompression, `depth` is how deep JSON may nest.
-    """
-
-    connect: float = 10.0
-    read: float = 10.0
-    deadline: float = 90.0
-    attempts: int = 5
-    slowest: int = 1024
-    body: int = 32 * 1024 * 1024
-    depth: int = 32
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A complete answer. `url` is where it came from at last, `headers` ignore case, `body` is decompressed."""
-
-    url: str = field(repr=False)
-    status: int
-    headers: Mapping[str, str] = field(repr=False)
-    body: bytes = field(default=b"", repr=False)
-    depth: int = 32
-
-    @property
-    def value(self) -> Any:
-        """The JSON of a 200. Raises ProtocolError for any other status, and for what is not (sane) JSON."""
-        if self.status != 200:
-            raise ProtocolError(f"{self.place} answered HTTP {self.status}", source=self.host)
-        try:
-            value = json.loads(self.body, parse_constant=_no_constant)
-        except (ValueError, RecursionError) as error:
-            raise ProtocolError(
-                f"{self.place} did not answer with JSON",
-                hint="a login page of the network, or a proxy, may have answered in its place",
-                source=self.host,
-            ) from error
-        if not _is_shallow(value, self.depth):
-            raise ProtocolError(f"{self.place} answered JSON that is nested over {self.depth} deep", source=self.host)
-        return value
-
-    @property
-    def place(self) -> str:
-        """The address as it may be shown."""
-        return redact(self.url)
-
-    @property
-    def host(self) -> str:
-        """The host with its port, as it may be shown."""
-        return split(self.url).netloc
-
-
-class Stream:
-    """A body that is still on its way; made by `Net.stream`. Iterate over `chunks` once."""
-
-    def __init__(self, url: str, response: requests.Response, limits: Limits, clock: Callable[[], float]) -> None:
-        self._limits, self._clock = limits, clock
-        self.url = url
-        self.status = response.status_code
-        self.headers: Mapping[str, str] = response.headers
-        self._response = response
-
-    def chunks(self) -> Iterator[bytes]:
-        """The body as it arrives, undecoded. Raises TemporaryError when the line breaks, falls silent or only drips."""
-        begun, done = self._clock(), 0
-        for chunk in _chunks(self._response, self.url, decode=False):
-            done += len(chunk)
-            yield chunk
-            seconds = self._clock() - begun
-            if seconds > self._limits.deadline and done < self._limits.slowest * seconds:
-                raise _late(self.url)
 
 
 class Net:
@@ -236,7 +158,7 @@ class Net:
         split(url)
         left = deadline - self._clock()
         if left <= 0:
-            raise _late(url)
+            raise too_slow(url)
         sent = {"User-Agent": USER_AGENT, "Accept": "*/*", **headers, **self.credentials.headers_for(url)}
         try:
             return self._session.send(
@@ -253,14 +175,14 @@ class Net:
     def _read(self, url: str, response: requests.Response, deadline: float) -> Answer:
         most = self.limits.body if response.status_code < 400 else _ERROR_BODY
         body = bytearray()
-        for chunk in _chunks(response, url, decode=True):
+        for chunk in chunks_of(response, url, decode=True):
             body += chunk
             if len(body) > most and response.status_code < 400:
                 raise ProtocolError(f"{redact(url)} answered with more than {most} bytes", source=split(url).netloc)
             if len(body) > most:
                 break
             if self._clock() > deadline:
-                raise _late(url)
+                raise too_slow(url)
         return Answer(url, response.status_code, response.headers, bytes(body), self.limits.depth)
 
     def _proxies(self, url: str) -> dict[str, str]:
@@ -272,23 +194,11 @@ class Net:
         return {} if should_bypass_proxies(url, no_proxy=None) else {"http": self._proxy, "https": self._proxy}
 
 
-def _chunks(response: requests.Response, url: str, *, decode: bool) -> Iterator[bytes]:
-    """What each read of the socket brought; so a slow drip gives the caller a chance to look at the clock."""
-    while True:
-        try:
-            chunk = response.raw.read1(_CHUNK, decode_content=decode)
-        except FOREIGN as error:
-            raise translate(error, url) from error
-        if not chunk:
-            return
-        yield chunk
-
-
 def _hang_up(response: requests.Response) -> None:
     """Be done with an answer whose body nobody wants: read a short one, so that the connection can be used again."""
     with suppress(*FOREIGN):
         for _ in range(3):
-            if not response.raw.read1(_CHUNK, decode_content=False):
+            if not response.raw.read1(CHUNK, decode_content=False):
                 break
     response.close()
 
@@ -304,14 +214,6 @@ def _busy(answer: Answer, wait: float | None) -> TemporaryError:
     return TemporaryError(words, hint=hint, source=answer.host)
 
 
-def _late(url: str) -> TemporaryError:
-    return TemporaryError(
-        f"{split(url).netloc} is too slow ({redact(url)}); gave up",
-        hint="run the same command again; what arrived is kept",
-        source=split(url).netloc,
-    )
-
-
 def _certificates() -> str | bool:
     """The bundle that the environment names (the variables of requests), else the built-in one."""
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
@@ -320,17 +222,3 @@ def _certificates() -> str | bool:
                 raise ConfigError(f"{name} names {path!r}, which does not exist")
             return path
     return True
-
-
-def _no_constant(name: str) -> object:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _is_shallow(value: object, depth: int) -> bool:
-    level = [value]
-    for _ in range(depth):
-        nested = [item for item in level if isinstance(item, dict | list)]
-        if not nested:
-            return True
-        level = [inner for item in nested for inner in (item.values() if isinstance(item, dict) else item)]
-    return not any(isinstance(item, dict | list) for item in level)

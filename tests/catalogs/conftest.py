@@ -10,8 +10,9 @@ from orchestrator.catalogs.huggingface import HuggingFaceCatalog
 from orchestrator.catalogs.modelscope import ModelScopeCatalog
 from orchestrator.core.refs import CatalogKind, RepoId, RepoType
 from orchestrator.core.sources import Source
+from orchestrator.net.answers import Limits
 from orchestrator.net.credentials import Credentials
-from orchestrator.net.session import Limits, Net
+from orchestrator.net.session import Net
 from tests.support import modelscope
 from tests.support.hub import LoopbackHub, Site
 from tests.support.repos import Repo

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from orchestrator import __version__, templating
-from orchestrator.cli.main import COMMANDS, cli, main
+from orchestrator.cli.main import COMMANDS, Asked, cli, main
 from orchestrator.settings import Settings
 
 REPO = Path(__file__).parents[2]
@@ -43,7 +43,7 @@ def test_config_show_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["config", "show", "--json"]) == 0
     out = capsys.readouterr().out
     document = json.loads(out)
-    assert (document["schema"], document["command"], document["exit_code"]) == ("glm-aria/1", "config", 0)
+    assert (document["schema"], document["command"], document["exit_code"]) == ("glm-aria/1", "config show", 0)
     settings = document["data"]["settings"]
     assert settings["token"] == {"value": "***", "origin": "environment HF_TOKEN"}
     assert settings["proxy"]["value"] == "***"
@@ -106,7 +106,7 @@ def test_a_shell_gets_completions() -> None:
     assert run.stdout == "plain,--max-speed\n"
 
 
-@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "daemon"])
+@pytest.mark.parametrize("name", list(COMMANDS))
 def test_a_summary_is_that_of_its_command(name: str) -> None:
     command = cli.get_command(click.Context(cli), name)
     assert command is not None
@@ -160,3 +160,21 @@ print([name for name in {HEAVY} if name in sys.modules])
         check=True,
     )
     assert run.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "command"),
+    [
+        ("pull a/b", "pull"),
+        ("pull --dry-run a/b", "plan"),
+        ("pull a/b -- --dry-run", "pull"),
+        ("config show --json", "config show"),
+        ("config --json", "config"),
+        ("daemon status", "daemon status"),
+        ("daemon", "daemon"),
+        ("nonsense", "glm-aria"),
+        ("", "glm-aria"),
+    ],
+)
+def test_the_name_of_the_command_in_an_error(arguments: str, command: str) -> None:
+    assert Asked.of(arguments.split()).command == command

@@ -9,8 +9,9 @@ import pytest
 from orchestrator.core.files import Algorithm, Digest
 from orchestrator.core.refs import CatalogKind, RepoId, RepoType
 from orchestrator.core.sources import Origin, Source
+from orchestrator.net.answers import Limits
 from orchestrator.net.credentials import Credentials
-from orchestrator.net.session import Limits, Net
+from orchestrator.net.session import Net
 from tests.support.hub import LoopbackHub
 from tests.support.repos import Repo, RepoFile
 

@@ -21,8 +21,9 @@ from orchestrator.errors import (
     TemporaryError,
     TrustError,
 )
+from orchestrator.net.answers import Limits
 from orchestrator.net.credentials import Credentials
-from orchestrator.net.session import Limits, Net
+from orchestrator.net.session import Net
 from tests.net.conftest import FILES
 from tests.support.content import Bytes
 from tests.support.faults import Fault

@@ -16,7 +16,7 @@ from orchestrator.core.files import Algorithm, Digest, RepoFile, RepoTree
 from orchestrator.core.plan import Have, ResolvedModel
 from orchestrator.core.refs import RepoType
 from orchestrator.errors import CannotCreateError, DiskIOError, IntegrityError, UnsafeError
-from orchestrator.store import durability
+from orchestrator.store import durability, placing
 from orchestrator.store.locks import blob_lock
 from tests.store.world import COMMIT, CONTENT, World, hf_offline, hf_scan, model_of, repo_file
 
@@ -342,6 +342,41 @@ def test_a_folder_in_the_way_is_an_error_that_names_it(world: World) -> None:
     with pytest.raises(CannotCreateError, match=r"config\.json"):
         world.pull(model)
     assert not world.layout.ref_file(model.ref.repo, "main").exists()
+
+
+def test_a_file_changed_while_it_is_placed_is_not_placed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = model_of({"config.json": b"right"})
+    entries = world.entries(model.wanted.files, {"config.json": b"right"})
+    monkeypatch.setattr(placing, "sync_files", lambda paths: [path.write_bytes(b"wrong") for path in paths])
+    with pytest.raises(IntegrityError, match="changed"):
+        world.cache.place(model.ref.repo, COMMIT, entries)
+    assert not world.blob(model, "config.json").exists()
+
+
+def test_a_proven_blob_is_kept_and_a_forgotten_one_replaced(world: World) -> None:
+    model = model_of()
+    world.pull(model)
+    blob = world.blob(model, WEIGHTS)
+    first = blob.stat().st_ino
+    world.cache.place(model.ref.repo, COMMIT, world.entries(model.wanted.files, CONTENT))
+    assert blob.stat().st_ino == first
+    assert list(world.staging.folder.iterdir()) == []
+    world.cache.proofs.forget(model.ref.repo.folder, [file.digest for file in model.wanted.files])
+    world.cache.place(model.ref.repo, COMMIT, world.entries(model.wanted.files, CONTENT))
+    assert blob.stat().st_ino != first
+    assert world.cache.is_complete(model)
+
+
+def test_a_shared_cache_hands_its_group_down(world: World) -> None:
+    group = 4321 if os.getuid() == 0 else next((gid for gid in os.getgroups() if gid != os.getgid()), None)
+    if group is None:
+        pytest.skip("needs a second group")
+    world.layout.cache_dir.mkdir(exist_ok=True)
+    os.chown(world.layout.cache_dir, -1, group)
+    world.layout.cache_dir.chmod(0o2775)
+    model = model_of()
+    world.pull(model)
+    assert {path.stat().st_gid for path in world.blob(model, WEIGHTS).parent.iterdir()} == {group}
 
 
 def test_no_link_is_made_to_a_blob_that_is_gone(world: World) -> None:

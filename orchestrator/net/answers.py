@@ -1,0 +1,127 @@
+"""What a site answered: whole (`Answer`) or still on its way (`Stream`), and the bounds that both keep."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import requests
+
+from orchestrator.errors import ProtocolError, TemporaryError
+from orchestrator.net.addresses import redact, split
+from orchestrator.net.failures import FOREIGN, translate
+
+CHUNK = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one call. Times are seconds, sizes bytes.
+
+    `connect` and `read` bound one socket operation, `deadline` the whole call with its redirects, retries and waits
+    (of `Net.stream` the time until the headers are there; a body that took longer must have come at `slowest` bytes/s).
+    `body` is counted after decompression, `depth` is how deep JSON may nest.
+    """
+
+    connect: float = 10.0
+    read: float = 10.0
+    deadline: float = 90.0
+    attempts: int = 5
+    slowest: int = 1024
+    body: int = 32 * 1024 * 1024
+    depth: int = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A complete answer. `url` is where it came from at last, `headers` ignore case, `body` is decompressed."""
+
+    url: str = field(repr=False)
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(default=b"", repr=False)
+    depth: int = 32
+
+    @property
+    def value(self) -> Any:
+        """The JSON of a 200. Raises ProtocolError for any other status, and for what is not (sane) JSON."""
+        if self.status != 200:
+            raise ProtocolError(f"{self.place} answered HTTP {self.status}", source=self.host)
+        try:
+            value = json.loads(self.body, parse_constant=_no_constant)
+        except (ValueError, RecursionError) as error:
+            raise ProtocolError(
+                f"{self.place} did not answer with JSON",
+                hint="a login page of the network, or a proxy, may have answered in its place",
+                source=self.host,
+            ) from error
+        if not _is_shallow(value, self.depth):
+            raise ProtocolError(f"{self.place} answered JSON that is nested over {self.depth} deep", source=self.host)
+        return value
+
+    @property
+    def place(self) -> str:
+        """The address as it may be shown."""
+        return redact(self.url)
+
+    @property
+    def host(self) -> str:
+        """The host with its port, as it may be shown."""
+        return split(self.url).netloc
+
+
+class Stream:
+    """A body that is still on its way; made by `Net.stream`. Iterate over `chunks` once."""
+
+    def __init__(self, url: str, response: requests.Response, limits: Limits, clock: Callable[[], float]) -> None:
+        self._limits, self._clock = limits, clock
+        self.url = url
+        self.status = response.status_code
+        self.headers: Mapping[str, str] = response.headers
+        self._response = response
+
+    def chunks(self) -> Iterator[bytes]:
+        """The body as it arrives, undecoded. Raises TemporaryError when the line breaks, falls silent or only drips."""
+        begun, done = self._clock(), 0
+        for chunk in chunks_of(self._response, self.url, decode=False):
+            done += len(chunk)
+            yield chunk
+            seconds = self._clock() - begun
+            if seconds > self._limits.deadline and done < self._limits.slowest * seconds:
+                raise too_slow(self.url)
+
+
+def chunks_of(response: requests.Response, url: str, *, decode: bool) -> Iterator[bytes]:
+    """What each read of the socket brought; so a slow drip gives the caller a chance to look at the clock."""
+    while True:
+        try:
+            chunk = response.raw.read1(CHUNK, decode_content=decode)
+        except FOREIGN as error:
+            raise translate(error, url) from error
+        if not chunk:
+            return
+        yield chunk
+
+
+def too_slow(url: str) -> TemporaryError:
+    return TemporaryError(
+        f"{split(url).netloc} is too slow ({redact(url)}); gave up",
+        hint="run the same command again; what arrived is kept",
+        source=split(url).netloc,
+    )
+
+
+def _no_constant(name: str) -> object:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _is_shallow(value: object, depth: int) -> bool:
+    level = [value]
+    for _ in range(depth):
+        nested = [item for item in level if isinstance(item, dict | list)]
+        if not nested:
+            return True
+        level = [inner for item in nested for inner in (item.values() if isinstance(item, dict) else item)]
+    return not any(isinstance(item, dict | list) for item in level)
