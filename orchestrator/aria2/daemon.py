@@ -80,10 +80,12 @@ class PrivateDaemon:
     def start(self) -> Endpoint:
         """Start it, or start it again. Returns where it listens once it answers. Raises DaemonError."""
         self._end()
+        _end_orphans(self._folder.parent)
         private_folder(self._folder)
         self._process, endpoint = _launch(
             self._folder, owner_pid=os.getpid(), concurrency=self._concurrency, max_speed=self._max_speed
         )
+        _write_state(self._folder, self._process.pid, endpoint)
         return endpoint
 
     def check(self, staging: Path) -> None:
@@ -103,7 +105,9 @@ class PrivateDaemon:
 
     def _end(self) -> None:
         if self._process is not None:
-            _end_process(self._process)
+            # Its downloads are removed by now, and aria2c takes a second to end by SIGTERM.
+            self._process.kill()
+            self._process.wait()
             self._process = None
 
 
@@ -136,8 +140,7 @@ class BackgroundDaemon:
             return running
         private_folder(self.runtime)
         process, endpoint = _launch(self.runtime, owner_pid=None, concurrency=_BACKGROUND_CONCURRENCY, max_speed=0)
-        state = json.dumps({"pid": process.pid, "url": endpoint.url, "secret": endpoint.secret})
-        _write_private(self.runtime / _STATE, state)
+        _write_state(self.runtime, process.pid, endpoint)
         return process.pid, endpoint
 
     def stop(self) -> int | None:
@@ -148,17 +151,10 @@ class BackgroundDaemon:
             (self.runtime / name).unlink(missing_ok=True)
         if not running:
             return None
-        pid, endpoint = running
-        rpc = Rpc(endpoint, timeout=5)
-        with contextlib.suppress(DaemonError):
-            rpc.shutdown()
-        rpc.close()
-        deadline = time.monotonic() + _STOP_SECONDS
-        while _is_alive(pid):
-            if time.monotonic() > deadline:
-                os.kill(pid, signal.SIGKILL)
-                break
-            time.sleep(0.02)
+        # It has just answered with our secret, so the pid is its own. By RPC it would take three seconds longer.
+        pid, _ = running
+        os.kill(pid, signal.SIGTERM)
+        _await_end(pid)
         return pid
 
 
@@ -229,9 +225,38 @@ def _end_process(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
+def _end_orphans(runtime: Path) -> None:
+    """End what runs that were killed left behind.
+
+    An aria2c looks for its owner once in a while, and until then goes on writing to parts that are ours by now.
+    """
+    for folder in runtime.glob("run-*-*"):
+        owner = folder.name.split("-")[1]
+        if not owner.isdecimal() or _is_alive(int(owner)):
+            continue
+        orphan = BackgroundDaemon(folder).find()
+        if orphan:
+            os.kill(orphan[0], signal.SIGKILL)
+            _await_end(orphan[0])
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _await_end(pid: int) -> None:
+    deadline = time.monotonic() + _STOP_SECONDS
+    while _is_alive(pid):
+        if time.monotonic() > deadline:
+            os.kill(pid, signal.SIGKILL)
+            break
+        time.sleep(0.02)
+
+
 def _environment() -> dict[str, str]:
     wanted = {*_ENVIRONMENT, *_PROXIES, *(name.upper() for name in _PROXIES)}
     return {name: value for name, value in os.environ.items() if name in wanted}
+
+
+def _write_state(folder: Path, pid: int, endpoint: Endpoint) -> None:
+    _write_private(folder / _STATE, json.dumps({"pid": pid, "url": endpoint.url, "secret": endpoint.secret}))
 
 
 def _write_private(path: Path, text: str) -> None:
@@ -241,14 +266,19 @@ def _write_private(path: Path, text: str) -> None:
 
 
 def _is_alive(pid: int) -> bool:
-    # A child of ours that has ended stays visible until it is reaped.
+    """True while a process runs; one that ended but was not reaped, by us or by a lazy init, does not."""
     with contextlib.suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    return True
+    except PermissionError:
+        return True
+    try:
+        return Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()[0] not in "ZX"
+    except (OSError, IndexError):
+        return True
 
 
 def _install_command() -> str:

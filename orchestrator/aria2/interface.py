@@ -36,10 +36,14 @@ class Admission(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Uri:
-    """An address of a job's bytes and the name of the source behind it. The address may be signed: never shown."""
+    """An address of a job's bytes and the name of the source behind it. The address may be signed: never shown.
+
+    `latency` is how long the source took to answer a small request, in seconds; None when it was not asked.
+    """
 
     source: str
     url: str = field(repr=False)
+    latency: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

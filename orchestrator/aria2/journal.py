@@ -43,8 +43,10 @@ class Journal:
 
     @property
     def is_valid(self) -> bool:
-        """True when the bitfield has the right length and no bit beyond the last piece."""
-        if self.piece_length <= 0 or self.size <= 0 or len(self.bitfield) != -(-self.pieces // 8):
+        """True when the bitfield has the right length and no bit beyond the last piece, and aria2 can hold the lengths."""
+        if not 0 < self.piece_length < 1 << 32 or not 0 < self.size < 1 << 63:
+            return False
+        if len(self.bitfield) != -(-self.pieces // 8):
             return False
         spare = len(self.bitfield) * 8 - self.pieces
         return int.from_bytes(self.bitfield[-1:], "big") & ((1 << spare) - 1) == 0
@@ -112,7 +114,7 @@ def load(part: Path, digest: Digest, size: int) -> Journal | None:
         stored = json.loads(journal_path(part).read_bytes())
         journal = Journal(digest, size, int(stored["piece_length"]), bytes.fromhex(stored["bitfield"]))
         same = (stored["format"], stored["digest"], stored["size"]) == (_FORMAT, str(digest), size)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
     return journal if same and journal.is_valid else None
 

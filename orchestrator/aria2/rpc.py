@@ -37,6 +37,8 @@ _PROBE = (
     b'<?xml version="1.0"?><metalink xmlns="urn:ietf:params:xml:ns:metalink"><file name="glm-aria-%s">'
     b"<url>http://127.0.0.1:9/</url></file></metalink>"
 )
+# The last three are what becomes of an answer that is not JSON-RPC.
+_FOREIGN = (aria2p.ClientException, requests.RequestException, ValueError, KeyError, TypeError)
 _Call = tuple[str, list[Any]]
 
 
@@ -106,12 +108,11 @@ class Rpc:
 
     def version(self) -> str:
         """aria2's version; the cheapest proof that daemon and secret are right."""
-        return str(self._call("aria2.getVersion")["version"])
+        return str(self._mapping("aria2.getVersion").get("version", "?"))
 
     def global_stat(self) -> Mapping[str, str]:
         """`aria2.getGlobalStat`: speeds and counts of all downloads of the daemon, not only ours."""
-        answer: Mapping[str, str] = self._call("aria2.getGlobalStat")
-        return answer
+        return self._mapping("aria2.getGlobalStat")
 
     def add_all(self, downloads: Sequence[tuple[Sequence[str], Mapping[str, str]]]) -> list[DaemonError | None]:
         """Queue downloads in one request; the answer tells for each whether it was refused.
@@ -148,6 +149,17 @@ class Rpc:
             if isinstance(answer, list)
         }
 
+    def writers(self, path: Path) -> list[str]:
+        """The gids of all unfinished downloads that write to `path`, whoever added them."""
+        keys = ["gid", "files"]
+        answers = self._multicall([("aria2.tellActive", [keys]), ("aria2.tellWaiting", [0, 4096, keys])])
+        return [
+            str(one["gid"])
+            for answer in answers
+            for one in _first(answer)
+            if any(file["path"] == str(path) for file in one["files"])
+        ]
+
     def change_options(self, changes: Iterable[tuple[str, Mapping[str, str]]]) -> None:
         """Set options of single downloads; one that has ended meanwhile is passed over."""
         calls: list[_Call] = [("aria2.changeOption", [gid, dict(options)]) for gid, options in changes]
@@ -179,7 +191,10 @@ class Rpc:
         before = set(folder.iterdir())
         probe = base64.b64encode(_PROBE % secrets.token_hex(8).encode()).decode()
         options = {"dir": str(folder), "pause": "true", "rpc-save-upload-metadata": "true"}
-        self.remove([str(gid) for gid in self._call("aria2.addMetalink", probe, options)])
+        gids = self._call("aria2.addMetalink", probe, options)
+        if not isinstance(gids, list):
+            raise self._translated(TypeError())
+        self.remove([str(gid) for gid in gids])
         arrived = [path for path in folder.iterdir() if path not in before and path.suffix == ".meta4"]
         for path in arrived:
             path.unlink(missing_ok=True)
@@ -190,16 +205,22 @@ class Rpc:
         if calls:
             self._multicall(calls)
 
+    def _mapping(self, method: str) -> Mapping[str, str]:
+        answer = self._call(method)
+        if not isinstance(answer, dict):
+            raise self._translated(TypeError())
+        return answer
+
     def _call(self, method: str, *params: Any) -> Any:
         try:
             return self._client.call(method, list(params))
-        except (aria2p.ClientException, requests.RequestException, ValueError, KeyError) as error:
+        except _FOREIGN as error:
             raise self._translated(error) from error
 
     def _multicall(self, calls: list[_Call]) -> list[Any]:
         try:
             answer = self._client.multicall2(calls)
-        except (aria2p.ClientException, requests.RequestException, ValueError, KeyError) as error:
+        except _FOREIGN as error:
             raise self._translated(error) from error
         if not isinstance(answer, list) or len(answer) != len(calls):
             raise DaemonError("the aria2 daemon answered a multicall with something else")

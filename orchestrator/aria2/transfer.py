@@ -38,11 +38,13 @@ from orchestrator.errors import DaemonError, GlmAriaError, IntegrityError
 
 _TRIES = 5
 _RESTARTS = 5
+_NEAR_SECONDS = 0.01  # a round trip that costs little beside the time of a 1 MiB piece on one connection
 _JOURNAL_SECONDS = 1.0
 _LOOK_SECONDS = 1.0
 _STOP_SECONDS = 3.0
 _POLL_SMALL, _POLL_BIG = 0.03, 0.1
-_RESTART_CODES = frozenset({8, 10, 13})  # the part cannot be continued: begin it anew
+_RESTART_CODES = frozenset({8, 10})  # the part cannot be continued: begin it anew
+_TWICE = 13  # another download in the daemon writes to the same part
 
 
 @dataclass(slots=True)
@@ -99,7 +101,8 @@ class Transfer:
         self._proxy = proxy
         self._queues: dict[JobState, dict[Digest, _Slot]] = {state: {} for state in JobState}
         self._allocation = allocation_for(staging)
-        self._rpc = Rpc(connect(), timeout=5 if restartable else 15)
+        self._timeout = 5 if restartable else 15
+        self._open_rpc: Rpc | None = None
         self._resolvers = ThreadPoolExecutor(max_workers=8, thread_name_prefix="links")
         self._looked = self._shared_at = self._polled = time.monotonic()
 
@@ -117,6 +120,9 @@ class Transfer:
         """Start what may start, wait a moment, and tell what happened. Raises DaemonError when the daemon is lost."""
         outcomes: list[Outcome] = []
         self._fill(outcomes)
+        if self._open_rpc is None:
+            # Only now: a daemon of our own starts while the first links are being resolved.
+            self._open_rpc = Rpc(self._connect(), timeout=self._timeout)
         self._submit(outcomes)
         active = self._in(JobState.ACTIVE)
         time.sleep(_POLL_SMALL if not active or any(slot.is_small for slot in active) else _POLL_BIG)
@@ -131,6 +137,8 @@ class Transfer:
     def stop(self) -> None:
         """End all downloads of this run, keeping what they have for the next one. Never touches anyone else's."""
         self._resolvers.shutdown(wait=False, cancel_futures=True)
+        if self._open_rpc is None:
+            return
         slots = {slot.gid: slot for slot in self._in(JobState.ACTIVE)}
         try:
             if slots:
@@ -145,6 +153,12 @@ class Transfer:
         except DaemonError:
             pass  # a dead daemon holds nothing; the journals of the last poll stand
         self._rpc.close()
+
+    @property
+    def _rpc(self) -> Rpc:
+        if self._open_rpc is None:
+            raise AssertionError("nothing was given to the daemon yet")
+        return self._open_rpc
 
     def _in(self, state: JobState) -> list[_Slot]:
         return list(self._queues[state].values())
@@ -225,6 +239,7 @@ class Transfer:
                 connections=slot.connections,
                 per_server=self._limits.connections_per_mirror,
                 allocation=self._allocation,
+                is_near=all(uri.latency is not None and uri.latency < _NEAR_SECONDS for uri in slot.uris),
                 proxy=self._proxy,
             )
             downloads.append(([uri.url for uri in slot.uris], options))
@@ -283,6 +298,9 @@ class Transfer:
             return
         row = meaning(status.error_code)
         code = status.error_code
+        if code == _TWICE:
+            # The claim on the part is ours, so this is what a run that was killed left in a daemon that lives on.
+            self._rpc.remove(self._rpc.writers(slot.part))
         self._journal(slot, status, now=True)
         detail = status.error_message.partition("URI=")[0].strip().rstrip(".")  # what follows may be a signed link
         sources = ", ".join(dict.fromkeys(uri.source for uri in slot.uris))
@@ -375,6 +393,6 @@ class Transfer:
             )
         self._restarts_left -= 1
         self._rpc.close()
-        self._rpc = Rpc(self._connect(), timeout=5)
+        self._open_rpc = Rpc(self._connect(), timeout=self._timeout)
         for slot in self._in(JobState.ACTIVE):
             self._on(slot, JobEvent.BROKEN)

@@ -122,7 +122,7 @@ def _fetch_url(parameters: dict[str, Any], run: _Run) -> PullReport:
     from orchestrator.cli import wiring
 
     with run.watched():
-        return wiring.fetch_url(run.settings, refs[0], digest, folder, run.emit)
+        return wiring.fetch_url(run.settings, refs[0], digest, folder, run.emit, force=parameters["force"])
 
 
 def _warn_of_plain_http(url: str, run: _Run) -> None:

@@ -20,7 +20,7 @@ from orchestrator.core.files import Algorithm, Digest
 from orchestrator.core.plan import Plan
 from orchestrator.core.refs import CatalogKind
 from orchestrator.core.sources import Source
-from orchestrator.errors import ConfigError
+from orchestrator.errors import ConfigError, Interrupted
 from orchestrator.events import Emit
 from orchestrator.flows import pull as flow
 from orchestrator.flows.report import ModelReport, PullReport
@@ -53,12 +53,14 @@ def run_plan(settings: Settings, request: PullRequest, emit: Emit) -> tuple[Plan
         return flow.plan(request, tools, emit)
 
 
-def fetch_url(settings: Settings, url: str, digest: Digest, folder: Path, emit: Emit) -> PullReport:
+def fetch_url(
+    settings: Settings, url: str, digest: Digest, folder: Path, emit: Emit, *, force: bool = False
+) -> PullReport:
     """Fetch a single file by its address."""
     from orchestrator.flows.single import fetch_single
 
     with _stoppable() as stop, _tools(settings, stop) as tools:
-        return fetch_single(url, digest, folder, tools, emit)
+        return fetch_single(url, digest, folder, tools, emit, force=force)
 
 
 def write_aria2_input(settings: Settings, plan: Plan, path: Path) -> None:
@@ -178,6 +180,8 @@ def _stoppable() -> Iterator[Stop]:
         stop.set()
         for known, handler in before.items():
             signal.signal(known, handler)
+        if stop.is_abrupt:
+            raise Interrupted(number)
 
     for number in before:
         signal.signal(number, handle)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
@@ -67,8 +68,8 @@ class SourceLocator:
         candidates = self._candidates(job)
         asked = [self._pool.submit(self._ask, source, origin, job) for source, origin in candidates]
         answers = [future.result() for future in asked]
-        links = [answer for answer in answers if isinstance(answer, Link)]
-        usable = tuple(Uri(link.source.name, link.url) for link in links if not link.needs_token)
+        links = [answer for answer in answers if isinstance(answer, tuple)]
+        usable = tuple(Uri(link.source.name, link.url, latency) for link, latency in links if not link.needs_token)
         if usable:
             return usable
         if links:
@@ -82,10 +83,13 @@ class SourceLocator:
             only_root, down = job.digest in self._distrusted, frozenset(self._down)
         return list(_pairs(job, (s for s in self._sources if s not in down and (s in self._roots or not only_root))))
 
-    def _ask(self, source: Source, origin: Origin, job: Job) -> Link | GlmAriaError:
+    def _ask(self, source: Source, origin: Origin, job: Job) -> tuple[Link, float] | GlmAriaError:
+        """The link and the seconds that it took to get it, or why there is none."""
         links = self._patient if source in self._roots else self._brief
+        started = time.monotonic()
         try:
-            return links.resolve(source, origin, job.size, job.digest, is_restricted=job.is_restricted)
+            link = links.resolve(source, origin, job.size, job.digest, is_restricted=job.is_restricted)
+            return link, time.monotonic() - started
         except GlmAriaError as error:
             if source not in self._roots:
                 self._leave_out(source, error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from orchestrator.flows.fetch import Elsewhere, Proven
 from orchestrator.store.hf_cache import HfCache
 
 Arrived = Proven | Elsewhere
+# A batch costs a sync of each folder that it touches, so thousands of small files must not come one by one.
+_BATCH_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,7 @@ class Shelver:
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="place")
         self._arrived: list[Arrived] = []
         self._running: Future[Batch] | None = None
+        self._began = -_BATCH_SECONDS
 
     def close(self) -> None:
         """Wait for the batch that is being placed."""
@@ -52,11 +56,13 @@ class Shelver:
         self._arrived.append(arrived)
 
     def step(self, *, wait: bool = False) -> Batch | None:
-        """The batch that was placed since the last call, if any; what queued up meanwhile becomes the next one.
+        """The batch that was placed since the last call, if any; what queued up becomes the next one, in its time.
 
         With `wait`, and something queued or under way, it blocks until a batch is done.
         """
-        if self._running is None and self._arrived:
+        is_due = wait or time.monotonic() - self._began >= _BATCH_SECONDS
+        if self._running is None and self._arrived and is_due:
+            self._began = time.monotonic()
             batch, self._arrived = self._arrived, []
             self._running = self._pool.submit(self._place, batch)
         if self._running is None or not (wait or self._running.done()):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from importlib import import_module
 
 from orchestrator.core.files import Digest, RepoFile
 from orchestrator.core.plan import Action, Found, Have, Plan, merge, plan_model
@@ -29,13 +32,14 @@ def pull(request: PullRequest, tools: Tools, emit: Emit) -> PullReport:
 
     works = [Work(item, tell) for item in request.items]
     try:
-        _resolve_all(works, request, tools)
+        _resolve_all(works, request, tools, _load_delivery)
         for work in _open(works):
             with work.guard():
                 _survey(work, request, tools)
         if _open(works):
             from orchestrator.flows.delivery import deliver  # loads aria2p, which a complete model does not need
 
+            tools.stop.is_abrupt = False
             deliver(_open(works), tools, tell)
     except Interrupted:
         tools.stop.set()
@@ -74,18 +78,36 @@ def _fail_all(works: Sequence[Work], error: GlmAriaError) -> None:
         work.fail(error)
 
 
-def _resolve_all(works: Sequence[Work], request: PullRequest, tools: Tools) -> None:
+@cache
+def _load_delivery() -> None:
+    """Something will be fetched: load what that takes (aria2p above all) while the listing is on its way."""
+    threading.Thread(target=import_module, args=("orchestrator.flows.delivery",), daemon=True).start()
+
+
+def _resolve_all(
+    works: Sequence[Work], request: PullRequest, tools: Tools, on_unknown: Callable[[], None] = lambda: None
+) -> None:
     def one(work: Work) -> None:
         if tools.stop.is_set():
             return
         with work.guard():
-            work.model = resolve(work.item, tools, work.emit, offline=request.offline, safe_only=request.safe_only)
+            work.model = resolve(
+                work.item,
+                tools,
+                work.emit,
+                offline=request.offline,
+                safe_only=request.safe_only,
+                on_unknown=on_unknown,
+            )
 
     if len(works) == 1:
         one(works[0])
     else:
-        with ThreadPoolExecutor(_RESOLVERS, thread_name_prefix="resolve") as pool:
+        pool = ThreadPoolExecutor(_RESOLVERS, thread_name_prefix="resolve")
+        try:
             list(pool.map(one, works))
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
     if tools.stop.is_set():
         raise Interrupted(tools.stop.signal_number)
 

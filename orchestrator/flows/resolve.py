@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from orchestrator.core.files import RepoTree
 from orchestrator.core.plan import ResolvedModel, Trust, refuse_pickles
 from orchestrator.errors import NotFoundError
@@ -11,15 +13,23 @@ from orchestrator.flows.tools import Tools
 from orchestrator.store.records import Record
 
 
-def resolve(item: Item, tools: Tools, emit: Emit, *, offline: bool, safe_only: bool) -> ResolvedModel:
+def resolve(
+    item: Item,
+    tools: Tools,
+    emit: Emit,
+    *,
+    offline: bool,
+    safe_only: bool,
+    on_unknown: Callable[[], None],
+) -> ResolvedModel:
     """Tie the item's ref to a commit and list it.
 
-    One request when the commit was listed before, else one more for each page of the listing. Offline: what the root
-    said when it was last asked. Raises NotFoundError (also when the globs choose nothing), UnsafeError for a listing
-    or a policy that forbids it, and what the catalog raises.
+    One request when the commit was listed before, else one more for each page of the listing; `on_unknown` is called
+    in between. Offline: what the root said when it was last asked. Raises NotFoundError (also when the globs choose
+    nothing), UnsafeError for a listing or a policy that forbids it, and what the catalog raises.
     """
     emit(ModelPhase(str(item.ref), Phase.RESOLVING))
-    commit, record = _from_records(item, tools) if offline else _from_catalog(item, tools, emit)
+    commit, record = _from_records(item, tools) if offline else _from_catalog(item, tools, emit, on_unknown)
     wanted = record.tree.select(item.include, item.exclude)
     if not wanted.files and record.tree.files:
         raise NotFoundError(
@@ -32,7 +42,7 @@ def resolve(item: Item, tools: Tools, emit: Emit, *, offline: bool, safe_only: b
     return model
 
 
-def _from_catalog(item: Item, tools: Tools, emit: Emit) -> tuple[str, Record]:
+def _from_catalog(item: Item, tools: Tools, emit: Emit, on_unknown: Callable[[], None]) -> tuple[str, Record]:
     ref, catalog = item.ref, tools.catalogs[item.ref.catalog]
     revision = catalog.revision(ref)
     if revision.name_now != ref.repo.name:
@@ -41,6 +51,7 @@ def _from_catalog(item: Item, tools: Tools, emit: Emit) -> tuple[str, Record]:
     known = tools.records.load(ref.repo, revision.commit)
     # A listing from somewhere else is not taken for what this catalog says.
     if known is None or known.trust != trust:
+        on_unknown()
         known = Record(catalog.tree(ref.repo, revision.commit), trust, revision.is_restricted)
     return revision.commit, Record(known.tree, trust, revision.is_restricted)
 

@@ -40,8 +40,11 @@ class _OneAddress:
         """Nothing is open."""
 
 
-def fetch_single(url: str, digest: Digest, folder: Path, tools: Tools, emit: Emit) -> PullReport:
-    """Fetch `url` into `folder` under its own last path part. Raises GlmAriaError before anything is written."""
+def fetch_single(url: str, digest: Digest, folder: Path, tools: Tools, emit: Emit, *, force: bool) -> PullReport:
+    """Fetch `url` into `folder` under its own last path part; `force` does so even when it is there.
+
+    Raises GlmAriaError before anything is written.
+    """
     started = time.monotonic()
     shown = urlsplit(url)._replace(query="", fragment="").geturl()
     name = unquote(urlsplit(url).path.rpartition("/")[2])
@@ -53,7 +56,8 @@ def fetch_single(url: str, digest: Digest, folder: Path, tools: Tools, emit: Emi
     file = RepoFile(name, size, digest, is_lfs=True)
     state, error = FileState.PRESENT, None
     sources: dict[str, int] = {}
-    if not is_there(target, file, stop=tools.stop):
+    if force or not is_there(target, file, stop=tools.stop):
+        tools.stop.is_abrupt = False
         emit(ModelPhase(shown, Phase.FETCHING))
         space.check(size, tools.staging.folder)
         space.check(size, folder)

@@ -19,9 +19,13 @@ from orchestrator.store.staging import Staging
 
 
 class Stop(threading.Event):
-    """Set when the user wants the run to end; knows which signal said so."""
+    """Set when the user wants the run to end; knows which signal said so.
+
+    While `is_abrupt`, nothing is under way that needs to be ended in order, and the signal may interrupt at once.
+    """
 
     signal_number: int = 2
+    is_abrupt: bool = True
 
 
 class Daemon(Protocol):

@@ -34,6 +34,13 @@ _BUSY = (429, 500, 502, 503, 504)
 _ERROR_BODY = 64 * 1024
 
 
+class _Session(requests.Session):
+    """Sees no redirects: requests reads the whole body of one, however long, even when it is told not to follow."""
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002 - the signature of requests
+        return None
+
+
 class Net:
     """One user's way to the sites. Thread-safe.
 
@@ -58,7 +65,7 @@ class Net:
         self._sleep, self._clock, self._uniform = sleep, clock, uniform
         self._proxy = proxy
         self._verify = _certificates()
-        self._session = requests.Session()
+        self._session = _Session()
         self._session.trust_env = False
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         for scheme in ("http://", "https://"):

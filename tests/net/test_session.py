@@ -123,7 +123,9 @@ def test_endless_body_is_cut(serve: Serve, make_net: MakeNet) -> None:
 
 def test_long_error_body_does_no_harm(serve: Serve, make_net: MakeNet) -> None:
     url = serve(lambda _: Reply(404, {}, Bytes(b"x" * 1_000_000)))
-    assert make_net().get_json(url).status == 404
+    answer = make_net().get_json(url)
+    assert answer.status == 404
+    assert len(answer.body) < 200_000
 
 
 def test_a_drip_ends_at_the_deadline(hub: LoopbackHub, make_net: MakeNet) -> None:
@@ -281,6 +283,12 @@ def test_redirect_loop(hub: LoopbackHub, make_net: MakeNet) -> None:
     with pytest.raises(ProtocolError, match="circle"):
         make_net().get_json(hub.url + INFO)
     assert len(hub.log.requests()) == 11
+
+
+def test_an_endless_redirect(serve: Serve, make_net: MakeNet, hub: LoopbackHub) -> None:
+    target = {"Location": hub.url + INFO}
+    url = serve(lambda _: Reply(302, target, Bytes(b"x" * 50_000), declared=None, ending="repeat"))
+    assert make_net().get_json(url).status == 200
 
 
 @pytest.mark.parametrize("location", ["ftp://127.0.0.1/x", "file:///etc/passwd", "http://u:p@127.0.0.1/x"])

@@ -1,0 +1,1 @@
+"""The benchmark: `python -m scripts.benchlib`, which scripts/bench runs in an environment of its own."""

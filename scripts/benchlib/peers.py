@@ -1,0 +1,103 @@
+"""Who is compared: the command that a user would type, and where its files end up."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+NAMES = ("glm-aria", "aria2c", "hf", "curl")
+
+
+@dataclass(frozen=True, slots=True)
+class Repo:
+    """The repository that is pulled, from the Hub's state file."""
+
+    url: str
+    name: str
+    commit: str
+    files: Mapping[str, Mapping[str, Any]]
+
+    @classmethod
+    def of(cls, state: Mapping[str, Any]) -> Repo:
+        found = state["repos"][0]
+        return cls(state["url"], found["name"], found["commit"], found["files"])
+
+    def address(self, path: str) -> str:
+        """What a user would copy from the site."""
+        return f"{self.url}/{self.name}/resolve/main/{quote(path)}"
+
+
+def is_there(peer: str) -> bool:
+    return shutil.which(peer, path=_path()) is not None
+
+
+def command(peer: str, repo: Repo, home: Path) -> list[str]:
+    """Argv that fetches the whole repository into `home`; writes the list file that it needs there."""
+    many = len(repo.files) > 16
+    match peer:
+        case "glm-aria":
+            return ["glm-aria", "pull", repo.name]
+        case "hf":
+            return ["hf", "download", repo.name]
+        case "aria2c":
+            listed = home / "input.txt"
+            listed.write_text("".join(f"{repo.address(path)}\n  out={path}\n" for path in repo.files))
+            jobs = ["-j16"] if many else []
+            return ["aria2c", "-x16", "-s16", "-k1M", *jobs, f"--dir={home / 'out'}", f"--input-file={listed}"]
+        case "curl":
+            listed = home / "curl.txt"
+            lines = (f'url = "{repo.address(path)}"\noutput = "{home / "out" / path}"\n' for path in repo.files)
+            listed.write_text("".join(lines))
+            flags = ["--parallel", "--parallel-max", "16", "--location", "--fail", "--silent", "--show-error"]
+            return ["curl", *flags, "--create-dirs", "--config", str(listed)]
+    raise ValueError(peer)
+
+
+def environment(repo: Repo, home: Path) -> dict[str, str]:
+    """Nothing of the user's: no tokens, proxies or configuration, and no look at a registry for a newer version."""
+    return {
+        "PATH": _path(),
+        "LANG": "C.UTF-8",
+        "HOME": str(home),
+        "TMPDIR": str(home),
+        "XDG_RUNTIME_DIR": str(home),
+        "HF_HOME": str(home / "hf"),
+        "HF_ENDPOINT": repo.url,
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_DISABLE_UPDATE_CHECK": "1",
+    }
+
+
+def check(peer: str, repo: Repo, home: Path) -> None:
+    """Raise RuntimeError unless every file is where the peer puts it, with the right bytes."""
+    folder = home / "out"
+    if peer in {"glm-aria", "hf"}:
+        folder = home / "hf" / "hub" / f"models--{repo.name.replace('/', '--')}" / "snapshots" / repo.commit
+    for path, known in repo.files.items():
+        file = folder / path
+        if not file.is_file() or file.stat().st_size != known["size"] or _digest(file, known) != _wanted(known):
+            raise RuntimeError(f"{peer}: {path} is missing or wrong")
+
+
+def _wanted(known: Mapping[str, Any]) -> str:
+    return str(known["sha256"] or known["oid"])
+
+
+def _digest(file: Path, known: Mapping[str, Any]) -> str:
+    """sha256 for LFS; for the rest git's blob hash."""
+    with file.open("rb") as handle:
+        if known["sha256"]:
+            return hashlib.file_digest(handle, "sha256").hexdigest()
+        return hashlib.sha1(b"blob %d\0" % known["size"] + handle.read(), usedforsecurity=False).hexdigest()
+
+
+def _path() -> str:
+    """This environment's commands first: glm-aria and hf are installed beside the running Python."""
+    return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])

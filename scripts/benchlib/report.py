@@ -1,0 +1,105 @@
+"""Measured runs as markdown: the table, the promises, and their place in docs/benchmarks.md."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from scripts.benchlib.cases import MEMORY_MB, Case
+from scripts.benchlib.measure import Run
+
+BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One checked run, and what the Hub and its CDN saw of it."""
+
+    run: Run
+    requests: int
+    connections: int
+
+
+Samples = Mapping[str, Sequence[Sample]]
+"""Per peer, one sample a round, in order."""
+
+
+def ratios(samples: Samples, peer: str) -> list[float]:
+    """glm-aria's time over the peer's, round by round, so that a busy moment weighs on both."""
+    return [
+        ours.run.wall_s / theirs.run.wall_s
+        for ours, theirs in zip(samples.get("glm-aria", ()), samples.get(peer, ()), strict=False)
+    ]
+
+
+def table(results: Sequence[tuple[Case, Samples]]) -> str:
+    lines = [
+        "| case | peer | seconds | glm-aria / peer | CPU s | peak MB | requests | connections |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for case, samples in results:
+        for peer, taken in samples.items():
+            ratio = "" if peer == "glm-aria" else _spread(ratios(samples, peer))
+            cells = [
+                case.name,
+                peer,
+                _spread([sample.run.wall_s for sample in taken]),
+                ratio,
+                f"{median(sample.run.cpu_s for sample in taken):.2f}",
+                f"{max(sample.run.peak_mb for sample in taken):.0f}",
+                f"{median(sample.requests for sample in taken):.0f}",
+                f"{median(sample.connections for sample in taken):.0f}",
+            ]
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def promises(results: Sequence[tuple[Case, Samples]]) -> str:
+    """Each promise that these results can decide, and whether it is kept."""
+    lines = ["| case | promise | measured | kept |", "|---|---|---|---|"]
+    for case, samples in results:
+        for target in case.targets:
+            if measured := ratios(samples, target.peer):
+                kept = "yes" if median(measured) <= target.ratio else "**no**"
+                promise = f"at most {target.ratio} of {target.peer}"
+                lines.append(f"| {case.name} | {promise} | {median(measured):.2f} | {kept} |")
+        if ours := samples.get("glm-aria"):
+            peak = max(sample.run.peak_mb for sample in ours)
+            kept = "yes" if peak < MEMORY_MB else "**no**"
+            lines.append(f"| {case.name} | under {MEMORY_MB} MB at its peak | {peak:.0f} MB | {kept} |")
+            if case.again:
+                asked = max(sample.requests for sample in ours)
+                lines.append(f"| {case.name} | at most 2 requests | {asked} | {'yes' if asked <= 2 else '**no**'} |")
+    return "\n".join(lines)
+
+
+def machine() -> str:
+    """Cores, memory and kernel; nothing that names the machine."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    release = platform.release().split("-")[0]
+    return f"{os.cpu_count()} cores, {memory:.0f} GiB of memory, {platform.system()} {release}"
+
+
+def section(results: Sequence[tuple[Case, Samples]], command: str, versions: str) -> str:
+    """What stands between the markers."""
+    cases = "\n".join(f"- `{case.name}`: {case.what}" for case, _ in results)
+    rounds = max((len(taken) for _, samples in results for taken in samples.values()), default=0)
+    made = f"Made by `{command}` on {machine()}, with {versions}; {rounds} rounds."
+    return "\n\n".join([made, cases, table(results), promises(results)])
+
+
+def write(path: Path, text: str) -> None:
+    """Put `text` between the markers of the document. Raises ValueError when they are not there."""
+    before, begin, rest = path.read_text("utf-8").partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"{path.name} has no {BEGIN} ... {END}")
+    path.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", "utf-8")
+
+
+def _spread(values: Sequence[float]) -> str:
+    return f"{median(values):.2f} ({min(values):.2f}-{max(values):.2f})" if values else "-"

@@ -1,0 +1,173 @@
+"""`--rpc` with an aria2 of the user's, and our own background daemon."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.conftest import MakeHub, wanted
+from tests.e2e.machine import Machine, content, until
+from tests.support.content import generate
+from tests.support.hub import LoopbackHub
+from tests.support.repos import Repo
+from tests.support.shaping import Shape
+
+
+class Foreign:
+    """An aria2c that a user runs for purposes of their own."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        self.folder = folder
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}/jsonrpc"
+        self.secret = folder / "secret"
+        self.secret.write_text("theirs\n")
+        own = ["--no-conf", "--enable-rpc", f"--rpc-listen-port={port}", "--rpc-secret=theirs", f"--dir={folder}"]
+        own += ["--max-concurrent-downloads=3", "--split=2", "--user-agent=theirs", "--quiet"]
+        self.process = subprocess.Popen(["aria2c", *own], stdin=subprocess.DEVNULL, cwd=folder)
+        assert until(self._listens)
+
+    def call(self, method: str, *params: Any) -> Any:
+        body = json.dumps({"jsonrpc": "2.0", "id": "t", "method": method, "params": ["token:theirs", *params]})
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(self.url, body.encode(), timeout=10) as answer:
+            return json.load(answer)["result"]
+
+    def state(self) -> dict[str, Any]:
+        """All that it does and how it is set up, without what changes by itself."""
+        keys = ["gid", "status", "dir", "files"]
+        return {
+            "options": self.call("aria2.getGlobalOption"),
+            "active": self.call("aria2.tellActive", keys),
+            "waiting": self.call("aria2.tellWaiting", 0, 1000, keys),
+            "stopped": self.call("aria2.tellStopped", 0, 1000, keys),
+        }
+
+    def _listens(self) -> bool:
+        try:
+            return bool(self.call("aria2.getVersion"))
+        except OSError:
+            return False
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait(10)
+
+
+@pytest.fixture
+def foreign(tmp_path: Path) -> Iterator[Foreign]:
+    made = Foreign(tmp_path / "theirs")
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def hub(make_hub: MakeHub, tiny: Repo) -> LoopbackHub:
+    return make_hub(tiny)
+
+
+def test_an_aria2_of_the_users_is_left_as_it_was(
+    machine: Machine, hub: LoopbackHub, tiny: Repo, foreign: Foreign
+) -> None:
+    foreign.call("aria2.addUri", ["http://127.0.0.1:9/x"], {"pause": "true", "out": "theirs.bin"})
+    before = foreign.state()
+    machine.pull("org/tiny", "--rpc", foreign.url, "--rpc-secret-file", str(foreign.secret)).ended(0)
+    assert foreign.state() == before
+    assert content(machine.snapshot("model/org/tiny", tiny.head)) == wanted(tiny)
+    assert {path.name for path in foreign.folder.iterdir()} == {"secret"}
+    assert not list(machine.runtime.iterdir())
+
+
+def test_it_is_left_as_it_was_after_a_ctrl_c(machine: Machine, make_hub: MakeHub, foreign: Foreign) -> None:
+    repo = Repo("model", "org/m", {"m.safetensors": generate(16 << 20, 1)})
+    hub = make_hub(repo, cdn_shape=Shape(total_rate=4e6))
+    before = foreign.state()
+    rpc = ("--rpc", foreign.url, "--rpc-secret-file", str(foreign.secret))
+    running = machine.start_pull("org/m", *rpc)
+    assert hub.log.wait_for(lambda log: log.bytes_sent(face="cdn") > 2_000_000)
+    running.signal(signal.SIGINT)
+    running.end(15).ended(130)
+    assert foreign.state() == before
+    hub.faces["cdn"].shape = Shape()
+    machine.pull("org/m", *rpc).ended(0)
+    assert foreign.state() == before
+    assert content(machine.snapshot("model/org/m", repo.head)) == wanted(repo)
+
+
+def test_a_wrong_secret(machine: Machine, hub: LoopbackHub, foreign: Foreign) -> None:
+    wrong = machine.folder / "wrong"
+    wrong.write_text("not theirs")
+    done = machine.pull("org/tiny", "--rpc", foreign.url, "--rpc-secret-file", str(wrong)).ended(71)
+    assert "secret" in done.error["message"]
+    assert "--rpc-secret-file" in done.error["hint"]
+    assert hub.log.bytes_sent(face="cdn") == 0
+
+
+def test_nobody_at_the_address(machine: Machine, hub: LoopbackHub) -> None:
+    done = machine.pull("org/tiny", "--rpc", "http://127.0.0.1:9/jsonrpc").ended(71)
+    assert "127.0.0.1:9" in done.error["message"]
+
+
+def test_no_aria2c(machine: Machine, hub: LoopbackHub) -> None:
+    done = machine.pull("org/tiny", env={"PATH": str(machine.work)}).ended(71)
+    assert "install" in done.error["hint"]
+
+
+def test_a_max_speed_on_it_holds_for_our_downloads_only(
+    machine: Machine, hub: LoopbackHub, tiny: Repo, foreign: Foreign
+) -> None:
+    before = foreign.state()
+    rpc = ("--rpc", foreign.url, "--rpc-secret-file", str(foreign.secret))
+    machine.pull("org/tiny", "--max-speed", "500M", *rpc).ended(0)
+    assert foreign.state() == before
+
+
+def test_the_background_daemon_serves_pulls(machine: Machine, hub: LoopbackHub, tiny: Repo) -> None:
+    started = machine.run("daemon", "start", "--json").ended(0).document["data"]
+    try:
+        assert started["running"]
+        assert machine.aria2() == [started["pid"]]
+        assert machine.run("daemon", "start", "--json").ended(0).document["data"]["pid"] == started["pid"]
+        running = machine.start_pull("org/tiny")
+        assert hub.log.wait_for(lambda log: log.bytes_sent(face="cdn") > 0)
+        assert machine.aria2() == [started["pid"]], "the pull started an aria2c of its own"
+        running.end().ended(0)
+        status = machine.run("daemon", "status", "--json").ended(0).document["data"]
+        assert (status["pid"], status["active"], status["waiting"]) == (started["pid"], 0, 0)
+        assert {path.stat().st_mode & 0o777 for path in (machine.runtime / "glm-aria").glob("*.json")} == {0o600}
+    finally:
+        stopped = machine.run("daemon", "stop", "--json").ended(0).document["data"]
+    assert stopped["pid"] == started["pid"]
+    assert machine.aria2() == []
+    assert not machine.run("daemon", "status", "--json").ended(0).document["data"]["running"]
+    assert content(machine.snapshot("model/org/tiny", tiny.head)) == wanted(tiny)
+    assert "not running" in machine.run("daemon", "stop").ended(0).out
+
+
+def test_what_a_killed_pull_left_in_it_is_taken_over(machine: Machine, make_hub: MakeHub) -> None:
+    repo = Repo("model", "org/m", {"m.safetensors": generate(24 << 20, 1)})
+    hub = make_hub(repo, cdn_shape=Shape(total_rate=4e6))
+    machine.run("daemon", "start").ended(0)
+    try:
+        running = machine.start_pull("org/m")
+        assert hub.log.wait_for(lambda log: log.bytes_sent(face="cdn") > 2_000_000)
+        running.signal(signal.SIGKILL)
+        running.end()
+        hub.faces["cdn"].shape = Shape()
+        machine.pull("org/m").ended(0)
+        status = machine.run("daemon", "status", "--json").ended(0).document["data"]
+        assert (status["active"], status["waiting"]) == (0, 0)
+    finally:
+        machine.run("daemon", "stop").ended(0)
+    assert content(machine.snapshot("model/org/m", repo.head)) == wanted(repo)

@@ -1,0 +1,250 @@
+"""A model is pulled by the command and judged by the software that will read it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from huggingface_hub import snapshot_download
+
+from tests.e2e.conftest import MakeHub, sent, wanted
+from tests.e2e.machine import Machine, content
+from tests.support.content import make_file
+from tests.support.models import many_files, tiny_model
+from tests.support.repos import Repo
+from tests.support.shaping import Shape
+
+
+def test_a_pull_is_what_hf_would_have_made(machine: Machine, make_hub: MakeHub, tiny: Repo) -> None:
+    hub = make_hub(tiny)
+    done = machine.pull("org/tiny").ended(0)
+    assert done.model["commit"] == tiny.head
+    assert done.model["trust"] == {"level": "root", "source": hub.url}
+    assert {file["state"] for file in done.model["files"]} == {"fetched"}
+    assert done.model["bytes_fetched"] == done.model["bytes_total"]
+    assert done.document["warnings"] == []
+    assert machine.token in hub.log.tokens(face="hub")
+
+    found = snapshot_download("org/tiny", cache_dir=machine.cache, local_files_only=True)
+    assert found == done.model["snapshot"]
+    assert content(machine.snapshot("model/org/tiny", tiny.head)) == wanted(tiny)
+
+    listed = machine.hf("cache", "ls")
+    assert listed.returncode == 0, listed.stderr
+    assert "model/org/tiny" in listed.stdout
+    assert "warning" not in (listed.stdout + listed.stderr).lower()
+    verified = machine.hf("cache", "verify", "org/tiny", HF_ENDPOINT=hub.url)
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+
+    hub.log.reset()
+    again = machine.hf("download", "org/tiny", HF_ENDPOINT=hub.url)
+    assert again.returncode == 0, again.stderr
+    assert sent(hub) == []
+    assert hub.log.bytes_sent(face="cdn") == 0
+
+
+def test_transformers_loads_it_offline(machine: Machine, make_hub: MakeHub, tiny: Repo) -> None:
+    make_hub(tiny)
+    machine.pull("org/tiny").ended(0)
+    script = (
+        "from transformers import AutoConfig, AutoTokenizer\n"
+        "config = AutoConfig.from_pretrained('org/tiny')\n"
+        "ids = AutoTokenizer.from_pretrained('org/tiny')('the model is proved')['input_ids']\n"
+        "print(config.model_type, config.hidden_size, len(ids))\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**machine.env, "HF_HUB_OFFLINE": "1", "HF_TOKEN": ""},
+        cwd=machine.work,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.split() == ["llama", "256", "4"]
+
+
+def test_a_second_pull_asks_little_and_moves_nothing(machine: Machine, make_hub: MakeHub, tiny: Repo) -> None:
+    hub = make_hub(tiny)
+    first = machine.pull("org/tiny").ended(0)
+    hub.log.reset()
+    second = machine.pull("org/tiny").ended(0)
+    assert len(hub.log.requests()) <= 2
+    assert sent(hub) == []
+    assert {file["state"] for file in second.model["files"]} == {"present"}
+    assert second.model["bytes_fetched"] == 0
+    assert second.model["bytes_reused"] == first.model["bytes_total"]
+    assert second.model["snapshot"] == first.model["snapshot"]
+
+
+def test_a_new_commit_fetches_only_what_changed(machine: Machine, make_hub: MakeHub, tiny: Repo) -> None:
+    hub = make_hub(tiny)
+    machine.pull("org/tiny").ended(0)
+    before = tiny.head
+    tiny.commit({"README.md": b"# second\n"})
+    hub.log.reset()
+    machine.pull("org/tiny").ended(0)
+    assert sent(hub) == ["README.md"]
+    assert content(machine.snapshot("model/org/tiny", tiny.head)) == wanted(tiny)
+    assert content(machine.snapshot("model/org/tiny", before))["README.md"] != b"# second\n"
+
+
+def test_what_is_printed_for_people(machine: Machine, make_hub: MakeHub, tiny: Repo) -> None:
+    hub = make_hub(tiny)
+    done = machine.run("pull", "--root", hub.url, "org/tiny").ended(0)
+    assert done.out == f"{machine.snapshot('model/org/tiny', tiny.head)}\n"
+    assert tiny.head in done.err
+    assert "\x1b" not in done.out + done.err
+
+
+def test_many_small_files(machine: Machine, make_hub: MakeHub) -> None:
+    repo = Repo("model", "org/many", many_files(2000, smallest=100, largest=2000))
+    hub = make_hub(repo)
+    done = machine.pull("org/many").ended(0)
+    assert len(done.model["files"]) == 2000
+    assert content(machine.snapshot("model/org/many", repo.head)) == wanted(repo)
+    assert len(hub.log.requests(path="/api/models/*")) <= 4
+    assert os.listdir(machine.stage) == []
+
+
+def test_three_shards_come_from_the_cdn_over_many_connections(machine: Machine, make_hub: MakeHub) -> None:
+    repo = Repo("model", "org/m", tiny_model(2, shards=3, shard_size=12 << 20))
+    hub = make_hub(repo)
+    done = machine.pull("org/m").ended(0)
+    assert len(repo.commits[repo.head].files) == len(done.model["files"])
+    shards = [file for file in done.model["files"] if file["path"].endswith(".safetensors")]
+    assert len(shards) == 3
+    for shard in shards:
+        blob = machine.cache / "models--org--m" / "blobs" / shard["digest"].removeprefix("sha256:")
+        assert hashlib.sha256(blob.read_bytes()).hexdigest() == blob.name
+        assert hub.log.connections(face="cdn", file=shard["path"]) > 4
+    assert content(machine.snapshot("model/org/m", repo.head)) == wanted(repo)
+
+
+def test_hardly_more_is_sent_than_the_file(machine: Machine, make_hub: MakeHub, tmp_path: Path) -> None:
+    size = 48 << 20
+    repo = Repo("model", "org/big", {"big.safetensors": make_file(tmp_path / "big", size, 5)})
+    hub = make_hub(repo, cdn_shape=Shape(total_rate=48 << 20))
+    machine.pull("org/big").ended(0)
+    hub.log.settle()
+    assert hub.log.bytes_sent(face="cdn") <= 1.25 * size
+
+
+@pytest.mark.parametrize("kind", ["dataset", "space"])
+def test_datasets_and_spaces(machine: Machine, make_hub: MakeHub, kind: str) -> None:
+    repo = Repo(kind, "org/other", {"a/train.parquet": b"p" * 5000, "README.md": b"data\n"})  # type: ignore[arg-type]
+    make_hub(repo)
+    done = machine.pull(f"{kind}s/org/other").ended(0)
+    found = snapshot_download("org/other", repo_type=kind, cache_dir=machine.cache, local_files_only=True)
+    assert found == done.model["snapshot"]
+    assert content(machine.snapshot(f"{kind}/org/other", repo.head)) == wanted(repo)
+
+
+@pytest.mark.parametrize("revision", ["refs/pr/1", "v1", "dev/branch"])
+def test_revisions(machine: Machine, make_hub: MakeHub, tiny: Repo, revision: str) -> None:
+    tiny.tag("v1")
+    tiny.branch("dev/branch")
+    tiny.commit({"README.md": b"# later\n"})
+    tiny.pull_request(1, {"README.md": b"# proposed\n"})
+    make_hub(tiny)
+    commit = tiny.resolve(revision)
+    assert commit is not None
+    done = machine.pull(f"org/tiny@{revision}").ended(0)
+    assert done.model["commit"] == commit.oid
+    found = snapshot_download("org/tiny", revision=revision, cache_dir=machine.cache, local_files_only=True)
+    assert found == done.model["snapshot"]
+    assert content(machine.snapshot("model/org/tiny", commit.oid)) == wanted(tiny, revision)
+
+
+def test_a_commit_needs_no_ref(machine: Machine, make_hub: MakeHub, tiny: Repo) -> None:
+    first = tiny.head
+    tiny.commit({"README.md": b"# later\n"})
+    make_hub(tiny)
+    done = machine.pull("org/tiny", "--revision", first).ended(0)
+    assert done.model["commit"] == first
+    assert snapshot_download("org/tiny", revision=first, cache_dir=machine.cache, local_files_only=True)
+    assert not (machine.cache / "models--org--tiny" / "refs").exists()
+
+
+def test_a_renamed_repo_is_found_and_told(machine: Machine, make_hub: MakeHub) -> None:
+    repo = Repo("model", "org/new", {"config.json": b"{}"}, renamed_from=("org/old",))
+    make_hub(repo)
+    done = machine.pull("org/old").ended(0)
+    assert done.warnings == ["renamed"]
+    assert snapshot_download("org/old", cache_dir=machine.cache, local_files_only=True) == done.model["snapshot"]
+
+
+def test_include_and_exclude_leave_what_hf_would_fetch_later(machine: Machine, make_hub: MakeHub, tiny: Repo) -> None:
+    hub = make_hub(tiny)
+    done = machine.pull("org/tiny", "--include", "*.json", "--exclude", "tokenizer*").ended(0)
+    names = {file["path"] for file in done.model["files"]}
+    assert names == {n for n in tiny.commits[tiny.head].files if n.endswith(".json") and not n.startswith("tokenizer")}
+    assert set(sent(hub)) == names
+    chosen = {"allow_patterns": ["*.json"], "ignore_patterns": ["tokenizer*"]}
+    assert snapshot_download("org/tiny", cache_dir=machine.cache, local_files_only=True, **chosen)
+    # hf knows from the listing that the rest is missing, and says so instead of passing off a part as the whole.
+    missing = machine.hf("download", "org/tiny")
+    assert missing.returncode != 0
+    hub.log.reset()
+    rest = machine.hf("download", "org/tiny", HF_ENDPOINT=hub.url)
+    assert rest.returncode == 0, rest.stderr
+    assert content(machine.snapshot("model/org/tiny", tiny.head)) == wanted(tiny)
+    assert not names & set(sent(hub)), "hf fetched a file again that was there"
+
+
+def test_a_local_dir_is_what_hf_would_have_made(machine: Machine, make_hub: MakeHub, tiny: Repo) -> None:
+    hub = make_hub(tiny)
+    plain = machine.work / "plain"
+    done = machine.pull("org/tiny", "--local-dir", "plain").ended(0)
+    assert done.model["local_dir"] == str(plain)
+    assert content(plain) == wanted(tiny)
+    assert not [path for path in plain.rglob("*") if path.is_symlink()]
+    hub.log.reset()
+    again = machine.hf("download", "org/tiny", "--local-dir", "plain", HF_ENDPOINT=hub.url)
+    assert again.returncode == 0, again.stderr
+    assert sent(hub) == []
+    assert content(plain) == wanted(tiny)
+
+
+def test_offline_after_a_pull(machine: Machine, make_hub: MakeHub, tiny: Repo) -> None:
+    hub = make_hub(tiny)
+    machine.pull("--offline", "org/tiny").ended(66)
+    assert not machine.cache.exists() or not any(machine.cache.iterdir())
+    machine.pull("org/tiny").ended(0)
+    hub.log.reset()
+    done = machine.pull("--offline", "org/tiny").ended(0)
+    assert done.model["snapshot"] == str(machine.snapshot("model/org/tiny", tiny.head))
+    done = machine.pull("org/tiny", env={"HF_HUB_OFFLINE": "1"}).ended(0)
+    assert hub.log.requests() == []
+
+
+def test_force_fetches_again(machine: Machine, make_hub: MakeHub, tiny: Repo) -> None:
+    hub = make_hub(tiny)
+    machine.pull("org/tiny").ended(0)
+    hub.log.reset()
+    done = machine.pull("org/tiny", "--force").ended(0)
+    assert {file["state"] for file in done.model["files"]} == {"fetched"}
+    assert set(sent(hub)) == set(tiny.commits[tiny.head].files)
+    assert content(machine.snapshot("model/org/tiny", tiny.head)) == wanted(tiny)
+
+
+def test_hf_endpoint_becomes_the_root_but_is_not_sent_the_token(
+    machine: Machine, make_hub: MakeHub, tiny: Repo
+) -> None:
+    hub = make_hub(tiny)
+    done = machine.run("pull", "--json", "org/tiny", env={"HF_ENDPOINT": hub.url}).ended(0)
+    assert done.model["trust"]["source"] == hub.url
+    assert hub.log.tokens() == set()
+
+
+def test_cache_dir_means_what_hf_hub_cache_means(machine: Machine, make_hub: MakeHub, tiny: Repo) -> None:
+    make_hub(tiny)
+    elsewhere = machine.folder / "elsewhere"
+    done = machine.pull("org/tiny", "--cache-dir", str(elsewhere)).ended(0)
+    assert snapshot_download("org/tiny", cache_dir=elsewhere, local_files_only=True) == done.model["snapshot"]
+    assert not machine.hf_home.exists()

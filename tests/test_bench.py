@@ -1,0 +1,97 @@
+"""scripts/bench: it produces its tables from checked results. No times are judged here."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scripts.benchlib import peers, report
+from scripts.benchlib.cases import CASES, Case, Target, choose
+from scripts.benchlib.measure import Run, run
+from scripts.benchlib.report import Sample
+from tests.support.content import git_blob_oid
+
+ROOT = Path(__file__).parents[1]
+needs_peers = pytest.mark.skipif(not all(map(peers.is_there, peers.NAMES)), reason="a peer is not installed")
+
+
+def sample(seconds: float, *, peak_mb: float = 50, requests: int = 1) -> Sample:
+    return Sample(Run(seconds, seconds, peak_mb), requests, 1)
+
+
+@needs_peers
+def test_quick_run_writes_its_tables(tmp_path: Path) -> None:
+    document = tmp_path / "benchmarks.md"
+    document.write_text(f"above\n{report.BEGIN}\nold\n{report.END}\nbelow\n")
+    arguments = ["fast", "small", "noop", "--quick", "--rounds", "1", "--write", "--docs", document]
+    subprocess.run(
+        [sys.executable, "-m", "scripts.benchlib", *arguments],
+        cwd=ROOT,
+        check=True,
+        timeout=300,
+        capture_output=True,
+    )
+    text = document.read_text()
+    assert text.startswith("above\n")
+    assert text.endswith("\nbelow\n")
+    assert "old" not in text
+    for case in CASES:
+        if not case.name.startswith("line"):
+            assert set(re.findall(rf"^\| {case.name} \| (\S+) \| \d", text, re.MULTILINE)) == set(case.peers)
+    assert str(tmp_path) not in text
+    if Path("/proc/self/status").exists():
+        assert not re.search(r"\| 0 \| \d+ \| \d+ \|$", text, re.MULTILINE), "a run without memory"
+
+
+def test_a_wrong_byte_is_noticed(tmp_path: Path) -> None:
+    data = b"twelve bytes"
+    known = {"size": len(data), "oid": git_blob_oid(data), "sha256": None}
+    repo = peers.Repo("http://127.0.0.1:1", "org/name", "c" * 40, {"a.json": known})
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a.json").write_bytes(data)
+    peers.check("curl", repo, tmp_path)
+    (tmp_path / "out" / "a.json").write_bytes(b"Twelve bytes")
+    with pytest.raises(RuntimeError, match=r"a\.json is missing or wrong"):
+        peers.check("curl", repo, tmp_path)
+    shutil.rmtree(tmp_path / "out")
+    with pytest.raises(RuntimeError, match=r"a\.json is missing or wrong"):
+        peers.check("curl", repo, tmp_path)
+
+
+def test_ratios_are_of_the_same_round() -> None:
+    assert report.ratios({"glm-aria": [sample(1), sample(20)], "hf": [sample(2), sample(40)]}, "hf") == [0.5, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("ours", "kept"),
+    [
+        (sample(1.0, peak_mb=199), ["yes", "yes"]),
+        (sample(1.3, peak_mb=199), ["**no**", "yes"]),
+        (sample(1.0, peak_mb=200), ["yes", "**no**"]),
+    ],
+)
+def test_a_broken_promise_is_told(ours: Sample, kept: list[str]) -> None:
+    case = Case("line", "", "tiny", targets=(Target("aria2c", 1.15),))
+    text = report.promises([(case, {"glm-aria": [ours], "aria2c": [sample(1)]})])
+    assert [line.split("|")[4].strip() for line in text.splitlines()[2:]] == kept
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc")
+def test_memory_is_that_of_the_whole_tree(tmp_path: Path) -> None:
+    hold = "import time; held = bytearray(b'x') * 80_000_000; time.sleep(0.4)"
+    both = f"import subprocess, sys; child = subprocess.Popen([sys.executable, '-c', {hold!r}]); {hold}; child.wait()"
+    measured = run([sys.executable, "-c", both], {}, tmp_path / "log")
+    assert 160 < measured.peak_mb < 230
+
+
+def test_a_failing_command_is_no_result(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="ended with 3: because"):
+        run([sys.executable, "-c", "print('because', flush=True); raise SystemExit(3)"], {}, tmp_path / "log")
+
+
+def test_unknown_case() -> None:
+    with pytest.raises(ValueError, match="unknown case 'slow'"):
+        choose(["slow"], quick=False)

@@ -1,0 +1,187 @@
+"""The documents do what they say: their commands run as they stand, and scripts/check-docs finds no fault in them.
+
+A block ```console is run: each line after `$ ` is a command (`> ` continues it), one shell for the whole document.
+All commands of a block must end with 0, or with the N of ```console exit=N. A block with a file name in its info
+string, such as ```text models.txt, is written to that file first; settings files are left to scripts/check-docs. What
+the commands name is served on loopback: a settings file makes that the root, and the addresses below are exchanged.
+"""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.aria2.interface import Endpoint
+from orchestrator.aria2.rpc import Rpc
+from orchestrator.errors import DaemonError
+from tests.catalogs.conftest import modelscope_site
+from tests.support.hub import LoopbackHub
+from tests.support.models import tiny_model
+from tests.support.repos import Repo
+
+REPO = Path(__file__).parents[1]
+FENCE = re.compile(r"^```(?P<info>[^\n]*)\n(?P<body>.*?)^```$", re.DOTALL | re.MULTILINE)
+DOCUMENTS = [REPO / "README.md", *sorted(REPO.glob("docs/guides/*[!N].md"))]
+SHARD = "model-00001-of-00003.safetensors"
+
+
+@pytest.fixture(scope="module")
+def hub() -> Iterator[LoopbackHub]:
+    phone = Repo("model", "zai-org/AutoGLM-Phone-9B", tiny_model(seed=1, shard_size=300_000))
+    phone.tag("v1.0")
+    other = Repo("model", "zai-org/AutoGLM-Phone-9B-Multilingual", tiny_model(seed=2, shard_size=300_000))
+    gated = Repo("model", "org/gated-model", tiny_model(seed=3, shard_size=300_000), gated="auto")
+    there = Repo("model", "ZhipuAI/AutoGLM-Phone-9B", tiny_model(seed=1, shard_size=300_000))
+    with LoopbackHub([phone, other, gated, there], tokens={"hf_your_token": {"org/gated-model"}}) as hub:
+        hub.mirror("mirror")
+        modelscope_site(hub)
+        yield hub
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def script_of(text: str) -> str:
+    """One shell script: each block in turn, and after each command a look at its exit code."""
+    lines = []
+    for block in FENCE.finditer(text):
+        language, _, rest = block["info"].partition(" ")
+        if language == "console":
+            wanted = rest.removeprefix("exit=") or "0"
+            joined = re.sub(r"\\\n> *", " ", block["body"])
+            for command in re.findall(r"^\$ (.*)$", joined, re.MULTILINE):
+                lines += [f"echo {quoted('$ ' + command)} >&2", command]
+                lines += [f'code=$?; [ $code = {wanted} ] || {{ echo "exit code $code" >&2; exit 99; }}']
+    return "\n".join(lines) + "\n"
+
+
+def quoted(text: str) -> str:
+    return "'" + text.replace("'", "'\\''") + "'"
+
+
+def files_of(text: str) -> Iterator[tuple[str, str]]:
+    for block in FENCE.finditer(text):
+        _, _, name = block["info"].partition(" ")
+        if re.fullmatch(r"[\w-]+\.(?:txt|toml)", name) and name not in ("config.toml", "glm-aria.toml"):
+            yield name, block["body"]
+
+
+@pytest.mark.skipif(shutil.which("aria2c") is None, reason="needs aria2c")
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
+def test_commands_run(document: Path, hub: LoopbackHub, tmp_path: Path) -> None:
+    text = document.read_text("utf-8")
+    port = free_port()
+    phone = hub.repo("zai-org/AutoGLM-Phone-9B")
+    shard = phone.commits[phone.head].files[SHARD]
+    exchanged = {
+        "https://huggingface.co": hub.url,
+        "https://hf-mirror.com": hub.faces["mirror"].url,
+        ":6800/": f":{port}/",
+        "port=6800": f"port={port}",
+        "SHA256": str(shard.sha256),
+    }
+    script = script_of(text)
+    for old, new in exchanged.items():
+        script = script.replace(old, new)
+    home, folder = tmp_path / "home", tmp_path / "folder"
+    (home / ".config" / "glm-aria").mkdir(parents=True)
+    folder.mkdir()
+    (home / ".config" / "glm-aria" / "config.toml").write_text(
+        f'[trust]\nroot = "{hub.url}"\n[[mirror]]\nurl = "{hub.faces["mirror"].url}"\n'
+        f'[[mirror]]\nkind = "modelscope"\nurl = "{hub.faces["modelscope"].url}"\n'
+    )
+    for name, body in files_of(text):
+        (folder / name).write_text(body, "utf-8")
+    runtime = tmp_path / "run"
+    runtime.mkdir(mode=0o700)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    env = {"PATH": path, "HOME": str(home), "XDG_RUNTIME_DIR": str(runtime), "LANG": "C.UTF-8", "NO_PROXY": "*"}
+    try:
+        run = subprocess.run(
+            ["bash", "-c", script], cwd=folder, env=env, capture_output=True, text=True, timeout=120, check=False
+        )
+    finally:
+        secret = folder / "rpc.secret"
+        if secret.exists():
+            rpc = Rpc(Endpoint(f"http://127.0.0.1:{port}/jsonrpc", secret.read_text().strip()), timeout=3)
+            with suppress(DaemonError):
+                rpc.shutdown()
+            rpc.close()
+    assert run.returncode == 0, f"{run.stdout}\n{run.stderr}"
+    assert "hf_your_token" not in run.stdout
+
+
+def test_a_failing_command_is_seen() -> None:
+    for text in (
+        "```console\n$ false\n```\n",
+        "```console exit=3\n$ true\n```\n",
+        "```console\n$ true\n$ (exit 5)\n```\n",
+    ):
+        assert subprocess.run(["bash", "-c", script_of(text)], capture_output=True, check=False).returncode == 99
+
+
+def test_every_document_shows_commands() -> None:
+    assert len(DOCUMENTS) == 8
+    for document in DOCUMENTS:
+        assert "\n$ glm-aria " in document.read_text("utf-8"), document
+
+
+def check_docs() -> Any:
+    """The script as a module: it has no suffix, so it is loaded by hand."""
+    spec = spec_from_loader("check_docs", SourceFileLoader("check_docs", str(REPO / "scripts" / "check-docs")))
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("check", "text"),
+    [
+        ("check_calls", "Run `glm-aria fly`."),
+        ("check_calls", "Run `glm-aria daemon pause`."),
+        ("check_calls", "```console\n$ HF_TOKEN=x glm-aria plan org/name --dry-run\n```"),
+        ("check_calls", "```console\n$ path=$(glm-aria pull --no-such org/name)\n```"),
+        ("check_calls", "The option `--no-such`."),
+        ("check_calls", "Set `GLM_ARIA_COLOUR`."),
+        ("check_exit_codes", "| Exit code | `code` |\n|---|---|\n| 0 | |\n| 65 | `usage` |\n"),
+        ("check_settings_files", '```toml glm-aria.toml\n[aria2]\nrpc = "http://127.0.0.1:1/jsonrpc"\n```\n'),
+        ("check_modules", "There is `core/nothing.py`."),
+        ("check_warnings", "## Warnings\n\n| `no-such-warning` | x |\n"),
+    ],
+)
+def test_check_docs_sees(check: str, text: str) -> None:
+    assert list(getattr(check_docs(), check)(text))
+
+
+def test_check_docs_sees_a_broken_link_and_a_lost_section(tmp_path: Path) -> None:
+    module = check_docs()
+    one, other = tmp_path / "a.md", tmp_path / "a.zh-CN.md"
+    one.write_text("# A\n\n## B\n\n[here](#b) [there](a.zh-CN.md)\n")
+    other.write_text("# A\n")
+    assert not list(module.check_links(one, one.read_text()))
+    assert list(module.check_links(one, "[x](no.md)"))
+    assert list(module.check_links(one, "[x](a.md#c)"))
+    assert list(module.check_translation(one, other))
+    assert list(module.check_translation(one, tmp_path / "missing.md"))
+
+
+def test_check_docs_is_content() -> None:
+    run = subprocess.run(
+        [sys.executable, REPO / "scripts" / "check-docs"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert run.returncode == 0, run.stderr
