@@ -84,11 +84,17 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """All bytes are in `part`, unproven. `sources` estimates the bytes that each source sent in this run."""
+    """All bytes are in `part`, unproven.
+
+    `sources` estimates the bytes that each source sent in this run: one that was quick may be missing from it. `asked`
+    are all sources that may have sent some, and `is_resumed` says that others, in an earlier run, may have, too.
+    """
 
     job: Job
     part: Path
     sources: Mapping[str, int]
+    asked: tuple[str, ...] = ()
+    is_resumed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -294,7 +294,8 @@ class Transfer:
         if status.status == "complete":
             self._on(slot, JobEvent.COMPLETE)
             journal.clear(slot.part)
-            outcomes.append(Fetched(slot.job, slot.part, self._sent(slot)))
+            asked = tuple(dict.fromkeys(uri.source for uri in slot.uris))
+            outcomes.append(Fetched(slot.job, slot.part, self._sent(slot), asked, slot.resumed > 0))
             return
         row = meaning(status.error_code)
         code = status.error_code

@@ -73,7 +73,7 @@ class Fetcher:
         self._emit = emit
         self._is_placed = is_placed
         self._claims: dict[Digest, Claim] = {}
-        self._retried: dict[Digest, dict[str, int]] = {}
+        self._retried: dict[Digest, tuple[str, ...]] = {}
         self._couriers = ThreadPoolExecutor(max_workers=_COURIERS, thread_name_prefix="courier")
         self._carried: dict[Future[Outcome], Job] = {}
         self._verifier = Verifier(tools.stop, emit)
@@ -171,23 +171,25 @@ class Fetcher:
             verified = verdict.result()
         except IntegrityError as error:
             self._tools.staging.discard(job.digest)
-            if job.digest in self._retried or set(fetched.sources) <= self._root_names:
+            suspects = [
+                name for name in {**fetched.sources, **dict.fromkeys(fetched.asked)} if name not in self._root_names
+            ]
+            if job.digest in self._retried or not (suspects or fetched.is_resumed):
                 yield self._failed(Lost(job, self._no_right_bytes(job, error)))
                 return
             # aria2 cannot say which source lied: fetch again from the root alone.
-            self._retried[job.digest] = dict(fetched.sources)
+            self._retried[job.digest] = tuple(suspects)
             self._locator.distrust(job)
             self._transfer.enqueue([job])
         except GlmAriaError as error:
             yield self._failed(Lost(job, error))
         else:
-            suspects = [name for name in self._retried.get(job.digest, ()) if name not in self._root_names]
-            if suspects:
+            if liars := self._retried.get(job.digest):
                 self._emit(
                     Notice(
                         "mirror-lied",
-                        f"{job.name!r} was wrong with bytes of {', '.join(suspects)}, and right from the root alone",
-                        mirror=suspects[0] if len(suspects) == 1 else None,
+                        f"{job.name!r} was wrong with bytes of {', '.join(liars)}, and right from the root alone",
+                        mirror=liars[0] if len(liars) == 1 else None,
                         file=job.name,
                     )
                 )

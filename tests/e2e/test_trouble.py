@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import signal
 import socket
 import time
 from pathlib import Path
@@ -244,3 +245,17 @@ def test_a_planted_symlink_is_not_followed(machine: Machine, hub: LoopbackHub, t
     (machine.cache / "models--org--m").symlink_to(outside)
     machine.pull("org/m").ended(80)
     assert list(outside.iterdir()) == []
+
+
+def test_what_a_liar_sent_in_an_earlier_run_is_found_out(machine: Machine, make_hub: MakeHub) -> None:
+    repo = Repo("model", "org/m", {"model.safetensors": generate(16 * MIB, 9)})
+    hub = make_hub(repo, cdn_shape=Shape(total_rate=1e5))
+    liar = hub.mirror("liar", shape=Shape(total_rate=6 * MIB), faults=[Fault("substitute", "model.safetensors")])
+    running = machine.start_pull("org/m", "--mirror", liar.url)
+    assert hub.log.wait_for(lambda log: log.bytes_sent(face="liar") > 8 * MIB)
+    running.signal(signal.SIGINT)
+    running.end().ended(130)
+    assert list(machine.stage.glob("*.journal"))
+    hub.faces["cdn"].shape = Shape()
+    machine.pull("org/m", "--no-mirrors").ended(0)
+    assert content(machine.snapshot("model/org/m", repo.head)) == wanted(repo)
