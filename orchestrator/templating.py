@@ -19,10 +19,14 @@ _FOLDERS = tuple(
 )
 
 
+# Filled in by the program alone: one holds a secret, the other a plan.
+_INTERNAL = frozenset({"daemon.conf", "aria2.input"})
+
+
 def names() -> tuple[str, ...]:
-    """All template names, sorted."""
+    """The templates that a user can render, sorted."""
     found = {path.name for folder in _FOLDERS if folder.name == "templates" for path in folder.glob("*")}
-    return tuple(sorted(found | {"aria2.conf"}))
+    return tuple(sorted((found | {"aria2.conf"}) - _INTERNAL))
 
 
 def render(name: str, **values: object) -> str:
@@ -30,7 +34,7 @@ def render(name: str, **values: object) -> str:
 
     Raises NotFoundError for an unknown name, jinja2.UndefinedError for a missing value.
     """
-    if name not in names():
+    if name not in {*names(), *_INTERNAL}:
         raise NotFoundError(f"there is no template {name!r}", hint="one of: " + ", ".join(names()))
     return _environment().get_template(name).render(**values)
 

@@ -24,7 +24,6 @@ import pytest
 from orchestrator.aria2.interface import Endpoint
 from orchestrator.aria2.rpc import Rpc
 from orchestrator.errors import DaemonError
-from tests.catalogs.conftest import modelscope_site
 from tests.support.hub import LoopbackHub
 from tests.support.models import tiny_model
 from tests.support.repos import Repo
@@ -44,7 +43,7 @@ def hub() -> Iterator[LoopbackHub]:
     there = Repo("model", "ZhipuAI/AutoGLM-Phone-9B", tiny_model(seed=1, shard_size=300_000))
     with LoopbackHub([phone, other, gated, there], tokens={"hf_your_token": {"org/gated-model"}}) as hub:
         hub.mirror("mirror")
-        modelscope_site(hub)
+        hub.modelscope()
         yield hub
 
 

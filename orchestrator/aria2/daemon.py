@@ -21,7 +21,7 @@ from pathlib import Path
 
 from orchestrator.aria2.interface import Endpoint
 from orchestrator.aria2.rpc import Rpc
-from orchestrator.errors import CannotCreateError, DaemonError
+from orchestrator.errors import CannotCreateError, DaemonError, UsageError
 from orchestrator.templating import render
 
 _START_SECONDS = 10.0
@@ -121,8 +121,8 @@ class BackgroundDaemon:
         """Its (pid, endpoint) when it runs and takes our secret, else None."""
         try:
             state = json.loads((self.runtime / _STATE).read_bytes())
-            pid, endpoint = int(state["pid"]), Endpoint(state["url"], state["secret"])
-        except (OSError, ValueError, KeyError, TypeError):
+            pid, endpoint = int(state["pid"]), Endpoint(str(state["url"]), str(state["secret"]))
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, UsageError):
             return None
         rpc = Rpc(endpoint, timeout=5)
         try:

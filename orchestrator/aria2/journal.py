@@ -43,7 +43,7 @@ class Journal:
 
     @property
     def is_valid(self) -> bool:
-        """True when the bitfield has the right length and no bit beyond the last piece, and aria2 can hold the lengths."""
+        """True when the bitfield has the right length, no bit beyond the last piece, and aria2 can hold it."""
         if not 0 < self.piece_length < 1 << 32 or not 0 < self.size < 1 << 63:
             return False
         if len(self.bitfield) != -(-self.pieces // 8):

@@ -46,7 +46,8 @@ _Call = tuple[str, list[Any]]
 class Status:
     """One download as `aria2.tellStatus` shows it. Lengths in bytes, speed in bytes per second.
 
-    `bitfield` is empty until aria2 knows the length; its highest bit is the first piece.
+    `bitfield` is empty until aria2 knows the length; its highest bit is the first piece. `used` are the addresses that
+    were tried, told only of stopped downloads.
     """
 
     gid: str
@@ -59,9 +60,10 @@ class Status:
     bitfield: bytes
     error_code: int
     error_message: str
+    used: tuple[str, ...] = ()
 
     @classmethod
-    def parse(cls, answer: Mapping[str, str]) -> Status:
+    def parse(cls, answer: Mapping[str, Any]) -> Status:
         """Read the answer; keys that aria2 leaves out count as 0 or empty."""
         return cls(
             gid=answer["gid"],
@@ -74,6 +76,9 @@ class Status:
             bitfield=bytes.fromhex(answer.get("bitfield") or ""),
             error_code=int(answer.get("errorCode") or 0),
             error_message=answer.get("errorMessage") or "",
+            used=tuple(
+                uri["uri"] for file in answer.get("files", ()) for uri in file["uris"] if uri["status"] == "used"
+            ),
         )
 
 
@@ -128,7 +133,9 @@ class Rpc:
     def poll(self) -> tuple[list[Status], list[Status]]:
         """All active and all stopped downloads of the daemon, ours and others', in one request."""
         keys = list(STATUS_KEYS)
-        active, stopped = self._multicall([("aria2.tellActive", [keys]), ("aria2.tellStopped", [0, 4096, keys])])
+        active, stopped = self._multicall(
+            [("aria2.tellActive", [keys]), ("aria2.tellStopped", [0, 4096, [*keys, "files"]])]
+        )
         return [Status.parse(one) for one in _first(active)], [Status.parse(one) for one in _first(stopped)]
 
     def tell(self, gids: Sequence[str]) -> dict[str, Status]:

@@ -295,7 +295,7 @@ class Transfer:
             self._on(slot, JobEvent.COMPLETE)
             journal.clear(slot.part)
             asked = tuple(dict.fromkeys(uri.source for uri in slot.uris))
-            outcomes.append(Fetched(slot.job, slot.part, self._sent(slot), asked, slot.resumed > 0))
+            outcomes.append(Fetched(slot.job, slot.part, self._sent(slot, status), asked, slot.resumed > 0))
             return
         row = meaning(status.error_code)
         code = status.error_code
@@ -336,11 +336,13 @@ class Transfer:
                 if url in names:
                     slot.weights[names[url]] = slot.weights.get(names[url], 0.0) + speed * seconds
 
-    def _sent(self, slot: _Slot) -> dict[str, int]:
+    def _sent(self, slot: _Slot, status: Status) -> dict[str, int]:
         total = slot.job.size - slot.resumed
         weight = sum(slot.weights.values())
         if not weight:
-            return {slot.uris[0].source: total}
+            # Over before its speed was looked at: equal shares for those that were asked.
+            used = dict.fromkeys(uri.source for uri in slot.uris if uri.url in status.used) or [slot.uris[0].source]
+            return {source: total // len(used) for source in used}
         return {source: round(total * share / weight) for source, share in slot.weights.items() if share}
 
     def _share_speed(self, active: Sequence[Status], slots: Mapping[str, _Slot], now: float) -> None:

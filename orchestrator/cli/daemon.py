@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 def daemon() -> None:
     """Start, stop or look at a background aria2c.
 
-    A pull uses it when it runs, and otherwise starts an aria2c of its own that ends with the pull. It listens on
+    A pull uses it when it runs (unless --max-speed is given, a limit that is the pull's own), and otherwise starts an
+    aria2c that ends with the pull. It listens on
     loopback only, on a random port with a random secret; both are in a file that only you can read.
 
     \b

@@ -40,10 +40,12 @@ Examples:
 \b
 Environment (flags win over it; it wins over files):
   GLM_ARIA_CACHE_DIR, GLM_ARIA_ROOT, GLM_ARIA_MIRRORS, GLM_ARIA_MAX_SPEED, ...
-      every setting; `glm-aria config show` lists them with their origins
+      the settings that `glm-aria config show` lists with their origins
   HF_HOME, HF_HUB_CACHE, HF_ENDPOINT, HF_TOKEN, HF_TOKEN_PATH, HF_HUB_OFFLINE,
-  HF_HUB_DISABLE_IMPLICIT_TOKEN, HF_HUB_ETAG_TIMEOUT, HF_HUB_DOWNLOAD_TIMEOUT
-      mean what they mean to huggingface_hub
+  HF_HUB_DISABLE_IMPLICIT_TOKEN, HF_HUB_DISABLE_SYMLINKS, XDG_CACHE_HOME
+      mean what they mean to huggingface_hub; so do their older names
+  HF_HUB_ETAG_TIMEOUT, HF_HUB_DOWNLOAD_TIMEOUT
+      seconds to connect to the root, and to wait for its next bytes
   HTTPS_PROXY, HTTP_PROXY, NO_PROXY
       proxies, unless --proxy is given
 

@@ -43,7 +43,7 @@ _PULL = (
     _where("--root", metavar="URL", help="Where commits and digests come from. May be sent your token."),
     _where("--mirror", metavar="[KIND+]URL", multiple=True, help="Also fetch bytes from here, instead of from the "
            "mirrors of the settings; may be given again. KIND: huggingface (default), modelscope."),
-    _where("--no-mirrors", is_flag=True, help="Fetch from the root only."),
+    _where("--no-mirrors", is_flag=True, help="No mirrors of the settings: the root only, and what --mirror names."),
     _where("--token-file", metavar="FILE", help="A file that holds the token."),
     _where("--proxy", metavar="URL", help="HTTP proxy, instead of what HTTPS_PROXY says."),
     _how("--max-speed", metavar="SIZE", help="Bytes per second at most, all together: 20M, 1.5G, 500KB."),
@@ -62,7 +62,7 @@ _PULL_ONLY = (
 )
 _PLAN = (
     _output(
-        "--aria2-input", metavar="FILE", help="With --dry-run: write an input file for aria2c -i, without secrets."
+        "--aria2-input", metavar="FILE", help="With a dry run: write an input file for aria2c -i, without secrets."
     ),
 )
 _COMMON = (

@@ -106,6 +106,7 @@ def _model(model: ModelReport) -> dict[str, Any]:
         "bytes_fetched": model.bytes_of(FileState.FETCHED),
         "bytes_reused": model.bytes_of(*_REUSED),
         "seconds": round(model.seconds, 3),
+        "error": error.code if (error := _error_of(model)) else None,
     }
 
 
@@ -178,7 +179,9 @@ def _say_model(model: ModelReport, *, verbose: bool) -> None:
     if model.commit is None:
         return
     fetched, reused = model.bytes_of(FileState.FETCHED), model.bytes_of(*_REUSED)
-    parts = [f"{len(model.files)} file{'' if len(model.files) == 1 else 's'}"]
+    done = sum(item.state in (FileState.FETCHED, *_REUSED) for item in model.files)
+    share = "" if done == len(model.files) else f"{done} of "
+    parts = [f"{share}{len(model.files)} file{'' if len(model.files) == 1 else 's'}"]
     parts += [f"{format_size(fetched)} fetched"] if fetched else []
     parts += [f"{format_size(reused)} already here"] if reused else []
     parts += [format_duration(model.seconds)]

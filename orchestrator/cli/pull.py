@@ -35,8 +35,8 @@ def pull(dry_run: bool, **parameters: Any) -> int:
       datasets/org/name, spaces/org/name
       https://host/file                 a single file, with --sha256
 
-    The folder of each model is printed on stdout when it is complete; everything else goes to stderr. Commits and
-    digests come from the root, bytes from the root and the mirrors. A stopped pull goes on when it is run again.
+    At the end the folder of each model is printed on stdout; everything else goes to stderr. Commits and digests come
+    from the root, bytes from the root and the mirrors. A stopped pull goes on when it is run again.
 
     \b
     A list (-f) has a REF on each line, with options after it, or is TOML:

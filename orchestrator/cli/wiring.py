@@ -106,7 +106,7 @@ def _tools(settings: Settings, stop: Stop, *, create: bool = True) -> Iterator[T
             sources=sources,
             net=net,
             mirror_net=mirror_net,
-            cache=HfCache(layout, Proofs(state, layout.cache_dir)),
+            cache=HfCache(layout, Proofs(state, layout.cache_dir), use_symlinks=not settings.disable_symlinks),
             records=Records(state),
             staging=staging,
             daemon=lambda: _daemon(settings),

@@ -90,10 +90,11 @@ class PlannedFile:
 
 @dataclass(frozen=True, slots=True)
 class ModelPlan:
-    """One model's files."""
+    """One model's files. Jobs of a higher `priority` are fetched earlier."""
 
     model: ResolvedModel
     files: tuple[PlannedFile, ...]
+    priority: int = 0
 
     def bytes_of(self, *actions: Action) -> int:
         """Bytes of the distinct blobs with one of `actions`."""
@@ -109,6 +110,7 @@ class Job:
     is_lfs: bool
     origins: tuple[Origin, ...]
     is_restricted: bool = False
+    priority: int = 0
 
     @property
     def name(self) -> str:
@@ -118,7 +120,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All models of a run, and the blobs to fetch: the biggest first, so that their hashing overlaps the rest."""
+    """All models of a run, and the blobs to fetch: by priority, then the biggest, whose hashing overlaps the rest."""
 
     models: tuple[ModelPlan, ...]
     jobs: tuple[Job, ...] = field(default=())
@@ -129,7 +131,7 @@ class Plan:
         return sum(job.size for job in self.jobs)
 
 
-def plan_model(model: ResolvedModel, found: Mapping[Digest, Found]) -> ModelPlan:
+def plan_model(model: ResolvedModel, found: Mapping[Digest, Found], priority: int = 0) -> ModelPlan:
     """Decide per wanted file. A digest that `found` lacks counts as NOTHING."""
     nothing = Found(Have.NOTHING)
     return ModelPlan(
@@ -138,6 +140,7 @@ def plan_model(model: ResolvedModel, found: Mapping[Digest, Found]) -> ModelPlan
             PlannedFile(file, _ACTIONS[(here := found.get(file.digest, nothing)).have], here.path)
             for file in model.wanted.files
         ),
+        priority,
     )
 
 
@@ -147,6 +150,7 @@ def merge(models: Iterable[ModelPlan]) -> Plan:
     origins: dict[Digest, dict[Origin, None]] = {}
     files: dict[Digest, RepoFile] = {}
     open_blobs: set[Digest] = set()
+    priorities: dict[Digest, int] = {}
     for plan in plans:
         for item in plan.files:
             if item.action is not Action.FETCH:
@@ -158,13 +162,21 @@ def merge(models: Iterable[ModelPlan]) -> Plan:
             model = plan.model
             origin = Origin(model.ref.repo, model.commit, item.file.path, model.ref.catalog)
             origins.setdefault(digest, {})[origin] = None
+            priorities[digest] = max(priorities.get(digest, plan.priority), plan.priority)
             if not model.is_restricted:
                 open_blobs.add(digest)
     jobs = (
-        Job(digest, files[digest].size, files[digest].is_lfs, tuple(origins[digest]), digest not in open_blobs)
+        Job(
+            digest,
+            files[digest].size,
+            files[digest].is_lfs,
+            tuple(origins[digest]),
+            digest not in open_blobs,
+            priorities[digest],
+        )
         for digest in origins
     )
-    return Plan(plans, tuple(sorted(jobs, key=lambda job: (-job.size, job.digest))))
+    return Plan(plans, tuple(sorted(jobs, key=lambda job: (-job.priority, -job.size, job.digest))))
 
 
 def refuse_pickles(model: ResolvedModel) -> None:

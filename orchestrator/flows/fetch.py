@@ -171,9 +171,7 @@ class Fetcher:
             verified = verdict.result()
         except IntegrityError as error:
             self._tools.staging.discard(job.digest)
-            suspects = [
-                name for name in {**fetched.sources, **dict.fromkeys(fetched.asked)} if name not in self._root_names
-            ]
+            suspects = [name for name in fetched.asked if name not in self._root_names]
             if job.digest in self._retried or not (suspects or fetched.is_resumed):
                 yield self._failed(Lost(job, self._no_right_bytes(job, error)))
                 return
@@ -231,4 +229,4 @@ class Fetcher:
         except GlmAriaError as error:
             self._tools.staging.discard(job.digest)
             return Lost(job, error)
-        return Fetched(job, part, {source.name: done})
+        return Fetched(job, part, {source.name: done}, (source.name,))

@@ -62,7 +62,7 @@ def plan(request: PullRequest, tools: Tools, emit: Emit) -> tuple[Plan, tuple[Mo
         with work.guard():
             model = work.resolved
             found = {} if request.force else tools.cache.find(model.ref.repo, model.wanted.files)
-            work.plan = plan_model(model, found)
+            work.plan = plan_model(model, found, work.item.priority)
     if tools.stop.is_set():
         raise Interrupted(tools.stop.signal_number)
     failed = tuple(work.report(tools.cache) for work in works if work.error)
@@ -126,7 +126,7 @@ def _survey(work: Work, request: PullRequest, tools: Tools) -> None:
     else:
         found = tools.cache.find(repo, files)
         _prove(work, found, tools)
-    work.plan = plan_model(model, found)
+    work.plan = plan_model(model, found, work.item.priority)
     work.missing = {item.file.digest for item in work.plan.files if item.action is Action.FETCH}
     if request.offline and work.missing:
         raise NotFoundError(

@@ -87,7 +87,8 @@ class Verifier:
                 reported = done
                 self._emit(FileProgress(job.digest, job.name, Phase.VERIFYING, min(done, job.size), job.size))
 
-        self._emit(FileProgress(job.digest, job.name, Phase.VERIFYING, done, job.size))
+        if job.size >= _CHASE_FROM:
+            self._emit(FileProgress(job.digest, job.name, Phase.VERIFYING, done, job.size))
         return verify(outcome.part, job.digest, job.size, hasher=hasher, stop=self._stop, on_bytes=on_bytes)
 
     def _drop(self, job: Job) -> None:

@@ -28,7 +28,7 @@ class Meaning:
 
 
 _AGAIN = "run the same command again; what arrived is kept"
-_REACH = "check the network, the name and the proxy settings; `glm-aria doctor` shows more"
+_REACH = "check the network, the name and the proxy settings (glm-aria config show)"
 _DOWN = Meaning(SourcesDownError, "cannot be reached", _REACH)
 _BROKEN = Meaning(TemporaryError, "broke the connection", _AGAIN)
 _SLOW = Meaning(TemporaryError, "did not answer in time", _AGAIN)

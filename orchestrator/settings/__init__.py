@@ -62,6 +62,7 @@ class Settings:
     rpc_secret_file: Path | None = None
     proxy: Secret | None = None
     offline: bool = False
+    disable_symlinks: bool = False
     etag_timeout: float = 10.0
     download_timeout: float = 10.0
     token_withheld: str | None = None
@@ -79,6 +80,7 @@ _PLAIN = (
     "rpc_secret_file",
     "proxy",
     "offline",
+    "disable_symlinks",
     "etag_timeout",
     "download_timeout",
 )

@@ -1,4 +1,4 @@
-"""What the trust root said, kept for offline runs and to notice a roll-back.
+"""What the trust root said, kept for offline runs and to list a commit only once.
 
 `repos/<folder>/<commit>.json` is a commit's whole listing; `repos/<folder>/refs.json` the last commit seen of each
 revision. A file that cannot be read, or holds what a listing may not hold, counts as absent.

@@ -124,7 +124,9 @@ def test_garbage_is_never_a_journal_of_something_else(tmp_path_factory: pytest.T
         assert found.control_file()
 
 
-@pytest.mark.parametrize("data", [b"[" * 200_000, stored(piece_length=1e999), stored(piece_length=1 << 40), b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "data", [b"[" * 200_000, stored(piece_length=1e999), stored(piece_length=1 << 40), b"\xff\xfe"]
+)
 def test_nasty_garbage(tmp_path: Path, data: bytes) -> None:
     part = tmp_path / DIGEST.hex
     journal.journal_path(part).write_bytes(data)

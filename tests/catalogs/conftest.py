@@ -13,10 +13,8 @@ from orchestrator.core.sources import Source
 from orchestrator.net.answers import Limits
 from orchestrator.net.credentials import Credentials
 from orchestrator.net.session import Net
-from tests.support import modelscope
 from tests.support.hub import LoopbackHub, Site
 from tests.support.repos import Repo
-from tests.support.wire import Reply, Request, json_reply
 
 FILES = {
     "config.json": b"{}\n",
@@ -63,29 +61,6 @@ def huggingface(hub: LoopbackHub, token: str | None = None) -> HuggingFaceCatalo
     return HuggingFaceCatalog(source(hub.url), net(hub, token))
 
 
-def modelscope_site(hub: LoopbackHub, *, listing_cap: int = 3000) -> Site:
-    """The ModelScope face, with the history endpoint that ModelScope's SDK reads commits from."""
-    site = hub.modelscope(listing_cap=listing_cap)
-    plain = site.face.handler
-
-    def handler(request: Request) -> Reply:
-        parts = request.segments
-        if parts[-1] != "commits":
-            return plain(request)
-        repo = site.shelf.repos.get(("model", "/".join(parts[3:5])))
-        if repo is None or repo.private:
-            return json_reply({"Code": 10010205001, "Success": False, "Message": "Repo not exists or private"})
-        asked = request.query["Ref"]
-        known = {modelscope.foreign_id(oid): oid for oid in repo.commits}
-        commit = repo.resolve("main" if asked == "master" else known.get(asked, asked))
-        history = [{"Id": modelscope.foreign_id(commit.oid), "Title": commit.title}] if commit else None
-        data = {"Commit": history, "TotalCount": len(history or ())}
-        return json_reply({"Code": 200, "Success": True, "Message": "", "Data": data})
-
-    site.face.handler = handler
-    return site
-
-
 def modelscope_catalog(hub: LoopbackHub, site: Site, *, listing_cap: int = 3000) -> ModelScopeCatalog:
     return ModelScopeCatalog(source(site.url, CatalogKind.MODELSCOPE), net(hub), listing_cap=listing_cap)
 
@@ -98,7 +73,7 @@ def shared_hub() -> Iterator[LoopbackHub]:
 
 @pytest.fixture(scope="module")
 def shared_site(shared_hub: LoopbackHub) -> Site:
-    return modelscope_site(shared_hub)
+    return shared_hub.modelscope()
 
 
 @pytest.fixture

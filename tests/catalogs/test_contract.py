@@ -11,7 +11,7 @@ from orchestrator.catalogs.interface import Catalog
 from orchestrator.core.files import Algorithm
 from orchestrator.core.refs import CatalogKind, Ref
 from orchestrator.errors import NotFoundError, ProtocolError, SourcesDownError, TemporaryError
-from tests.catalogs.conftest import FILES, huggingface, model, modelscope_catalog, modelscope_site
+from tests.catalogs.conftest import FILES, huggingface, model, modelscope_catalog
 from tests.support.faults import Fault
 from tests.support.hub import LoopbackHub, Site
 from tests.support.repos import Repo
@@ -47,7 +47,7 @@ def own(kind: CatalogKind, hub: LoopbackHub) -> Subject:
     """Like `subject`, at a hub that the test may spoil."""
     if kind is CatalogKind.HUGGINGFACE:
         return Subject(huggingface(hub), kind, "main", "hub")
-    return Subject(modelscope_catalog(hub, modelscope_site(hub)), kind, "master", "modelscope")
+    return Subject(modelscope_catalog(hub, hub.modelscope()), kind, "master", "modelscope")
 
 
 def test_revision_takes_one_request(subject: Subject, shared_hub: LoopbackHub) -> None:

@@ -9,7 +9,7 @@ import pytest
 from orchestrator.core.files import Algorithm
 from orchestrator.core.refs import CatalogKind, Ref
 from orchestrator.errors import GlmAriaError, NotAllowedError, NotFoundError, ProtocolError, UnsafeError
-from tests.catalogs.conftest import huggingface, model, modelscope_catalog, modelscope_site
+from tests.catalogs.conftest import huggingface, model, modelscope_catalog
 from tests.support.faults import Fault
 from tests.support.hub import LoopbackHub
 
@@ -19,7 +19,7 @@ def ref(name: str) -> Ref:
 
 
 def test_a_listing_beyond_the_cap_is_read_folder_by_folder(hub: LoopbackHub) -> None:
-    catalog = modelscope_catalog(hub, modelscope_site(hub, listing_cap=30), listing_cap=30)
+    catalog = modelscope_catalog(hub, hub.modelscope(listing_cap=30), listing_cap=30)
     commit = catalog.revision(ref("org/wide")).commit
     hub.log.reset()
     tree = catalog.tree(model("org/wide"), commit)
@@ -28,7 +28,7 @@ def test_a_listing_beyond_the_cap_is_read_folder_by_folder(hub: LoopbackHub) -> 
 
 
 def test_one_request_below_the_cap(hub: LoopbackHub) -> None:
-    catalog = modelscope_catalog(hub, modelscope_site(hub))
+    catalog = modelscope_catalog(hub, hub.modelscope())
     commit = catalog.revision(ref("org/wide")).commit
     hub.log.reset()
     assert len(catalog.tree(model("org/wide"), commit).files) == 120
@@ -37,14 +37,14 @@ def test_one_request_below_the_cap(hub: LoopbackHub) -> None:
 
 
 def test_a_folder_beyond_the_cap_cannot_be_read(hub: LoopbackHub) -> None:
-    catalog = modelscope_catalog(hub, modelscope_site(hub, listing_cap=10), listing_cap=10)
+    catalog = modelscope_catalog(hub, hub.modelscope(listing_cap=10), listing_cap=10)
     commit = catalog.revision(ref("org/wide")).commit
     with pytest.raises(ProtocolError, match="holds more than it lists at once"):
         catalog.tree(model("org/wide"), commit)
 
 
 def test_lfs_files_have_the_digest_that_the_hub_lists(hub: LoopbackHub) -> None:
-    catalog = modelscope_catalog(hub, modelscope_site(hub))
+    catalog = modelscope_catalog(hub, hub.modelscope())
     here = catalog.tree(model("org/tiny"), catalog.revision(ref("org/tiny")).commit)
     there = huggingface(hub).tree(model("org/tiny"), hub.repo("org/tiny").head)
     assert here.commit != there.commit
@@ -55,7 +55,7 @@ def test_lfs_files_have_the_digest_that_the_hub_lists(hub: LoopbackHub) -> None:
 
 
 def test_an_unknown_revision_may_be_a_listing_of_null(hub: LoopbackHub) -> None:
-    catalog = modelscope_catalog(hub, modelscope_site(hub))
+    catalog = modelscope_catalog(hub, hub.modelscope())
     hub.fault(Fault("lying_listing", edit=lambda a: a | {"Data": {"Files": None}}), face="modelscope")
     with pytest.raises(NotFoundError):
         catalog.tree(model("org/tiny"), "0" * 40)
@@ -88,7 +88,7 @@ def _file(**changes: object) -> Any:
     ],
 )
 def test_lying_listings(hub: LoopbackHub, edit: Any, error: type[GlmAriaError]) -> None:
-    catalog = modelscope_catalog(hub, modelscope_site(hub))
+    catalog = modelscope_catalog(hub, hub.modelscope())
     commit = catalog.revision(ref("org/tiny")).commit
     hub.fault(Fault("lying_listing", edit=edit), face="modelscope")
     with pytest.raises(error):
@@ -96,7 +96,7 @@ def test_lying_listings(hub: LoopbackHub, edit: Any, error: type[GlmAriaError]) 
 
 
 def test_an_entry_outside_the_folder_that_was_asked_for(hub: LoopbackHub) -> None:
-    catalog = modelscope_catalog(hub, modelscope_site(hub, listing_cap=30), listing_cap=30)
+    catalog = modelscope_catalog(hub, hub.modelscope(listing_cap=30), listing_cap=30)
     commit = catalog.revision(ref("org/wide")).commit
 
     def edit(answer: Any) -> Any:
@@ -113,13 +113,13 @@ def test_an_entry_outside_the_folder_that_was_asked_for(hub: LoopbackHub) -> Non
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_closed(hub: LoopbackHub, status: int) -> None:
-    catalog = modelscope_catalog(hub, modelscope_site(hub))
+    catalog = modelscope_catalog(hub, hub.modelscope())
     hub.fault(Fault("status", status=status), face="modelscope")
     with pytest.raises(NotAllowedError):
         catalog.revision(ref("org/tiny"))
 
 
 def test_the_hubs_token_stays_at_the_hub(hub: LoopbackHub) -> None:
-    catalog = modelscope_catalog(hub, modelscope_site(hub))
+    catalog = modelscope_catalog(hub, hub.modelscope())
     catalog.tree(model("org/tiny"), catalog.revision(ref("org/tiny")).commit)
     assert hub.log.tokens(face="modelscope") == set()

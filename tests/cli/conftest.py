@@ -27,7 +27,7 @@ def wiring(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     calls: list[tuple[str, tuple[object, ...]]] = []
 
     def answer(name: str, value: object) -> Callable[..., object]:
-        def call(*args: object) -> object:
+        def call(*args: object, **_named: object) -> object:
             calls.append((name, args))
             found = getattr(fake, f"{name}_answer", value)
             if isinstance(found, BaseException):

@@ -67,6 +67,7 @@ def test_the_document_of_pull(wiring: SimpleNamespace, capsys: pytest.CaptureFix
                     "bytes_fetched": 5_000_000,
                     "bytes_reused": 300,
                     "seconds": 2.0,
+                    "error": None,
                 }
             ]
         },

@@ -33,6 +33,7 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
     made = Machine(tmp_path / "machine", "hf_canary" + secrets.token_hex(12))
     try:
         yield made
+        made.kill_running()
         left = [] if made.aria2_ended() else made.aria2()
     finally:
         made.stop()

@@ -223,12 +223,16 @@ class Machine:
                 found += [int(process.name)] if "aria2c" in line else []
         return found
 
-    def stop(self) -> None:
-        """Kill what was left running."""
+    def kill_running(self) -> None:
+        """Kill the commands that a failed test did not wait for."""
         for running in self.running:
             if running.process.poll() is None:
                 running.process.kill()
                 running.process.communicate(timeout=10)
+
+    def stop(self) -> None:
+        """Kill all that was left running."""
+        self.kill_running()
         for pid in self.aria2():
             os.kill(pid, signal.SIGKILL)
 

@@ -248,11 +248,11 @@ def test_a_planted_symlink_is_not_followed(machine: Machine, hub: LoopbackHub, t
 
 
 def test_what_a_liar_sent_in_an_earlier_run_is_found_out(machine: Machine, make_hub: MakeHub) -> None:
-    repo = Repo("model", "org/m", {"model.safetensors": generate(16 * MIB, 9)})
-    hub = make_hub(repo, cdn_shape=Shape(total_rate=1e5))
+    repo = Repo("model", "org/m", {"model.safetensors": generate(32 * MIB, 9)})
+    hub = make_hub(repo, cdn_shape=Shape(total_rate=1e6))
     liar = hub.mirror("liar", shape=Shape(total_rate=6 * MIB), faults=[Fault("substitute", "model.safetensors")])
     running = machine.start_pull("org/m", "--mirror", liar.url)
-    assert hub.log.wait_for(lambda log: log.bytes_sent(face="liar") > 8 * MIB)
+    assert hub.log.wait_for(lambda log: log.bytes_sent(face="liar") > 10 * MIB)
     running.signal(signal.SIGINT)
     running.end().ended(130)
     assert list(machine.stage.glob("*.journal"))

@@ -42,6 +42,8 @@ class ModelScope:
                     return self._info(request, plural, f"{owner}/{name}")
                 case ["api", "v1", ("models" | "datasets") as plural, owner, name, "revisions"]:
                     return self._revisions(request, plural, f"{owner}/{name}")
+                case ["api", "v1", ("models" | "datasets") as plural, owner, name, "commits"]:
+                    return self._commits(request, plural, f"{owner}/{name}")
                 case ["api", "v1", ("models" | "datasets") as plural, owner, name, "repo", "files" | "tree"]:
                     return self._files(request, plural, f"{owner}/{name}", paged=parts[-1] == "tree")
                 case ["api", "v1", ("models" | "datasets") as plural, owner, name, "repo"]:
@@ -85,6 +87,11 @@ class ModelScope:
                 entry = {"Revision": "master" if short == "main" else short, "CreatedAt": 1_700_000_000}
                 found["Branches" if kind == "heads" else "Tags"].append(entry | {"CommitId": foreign_id(oid)})
         return _success({"RevisionMap": found})
+
+    def _commits(self, request: Request, plural: str, name: str) -> Reply:
+        """The history of a ref, of which the newest entry is told (HubApi.list_repo_commits of the modelscope SDK)."""
+        _, commit = self._open(request, plural, name, request.query.get("Ref", "master"))
+        return _success({"Commit": [{"Id": foreign_id(commit.oid), "Title": commit.title}], "TotalCount": 1})
 
     def _files(self, request: Request, plural: str, name: str, *, paged: bool) -> Reply:
         query = request.query
