@@ -19,7 +19,7 @@ needs_peers = pytest.mark.skipif(not all(map(peers.is_there, peers.NAMES)), reas
 
 
 def sample(seconds: float, *, peak_mb: float = 50, requests: int = 1) -> Sample:
-    return Sample(Run(seconds, seconds, peak_mb), requests, 1)
+    return Sample(Run(seconds, seconds, peak_mb), requests, 1, 0.0)
 
 
 @needs_peers
@@ -43,7 +43,7 @@ def test_quick_run_writes_its_tables(tmp_path: Path) -> None:
             assert set(re.findall(rf"^\| {case.name} \| (\S+) \| \d", text, re.MULTILINE)) == set(case.peers)
     assert str(tmp_path) not in text
     if Path("/proc/self/status").exists():
-        assert not re.search(r"\| 0 \| \d+ \| \d+ \|$", text, re.MULTILINE), "a run without memory"
+        assert not re.search(r"\| 0 \| \d+ \| \d+ \| \d+ \|$", text, re.MULTILINE), "a run without memory"
 
 
 def test_a_wrong_byte_is_noticed(tmp_path: Path) -> None:

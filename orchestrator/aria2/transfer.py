@@ -6,6 +6,9 @@ caller verifies and places, this room only moves bytes. Nothing that it reports 
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
 import random
 import secrets
 import time
@@ -34,7 +37,7 @@ from orchestrator.aria2.rpc import Rpc, Status
 from orchestrator.core.files import Digest
 from orchestrator.core.jobs import TRANSITIONS, JobEvent, JobState
 from orchestrator.core.plan import Job
-from orchestrator.errors import DaemonError, GlmAriaError, IntegrityError
+from orchestrator.errors import DaemonError, DiskIOError, GlmAriaError, IntegrityError, NoSpaceError
 
 _TRIES = 5
 _RESTARTS = 5
@@ -58,11 +61,12 @@ class _Slot:
     not_before: float = 0.0
     gid: str = ""
     uris: tuple[Uri, ...] = ()
+    must_ask: bool = False  # the source said "too many requests": let the locator wait as long as it was told to
     connections: int = 1
     future: Future[tuple[Uri, ...]] | None = None
     status: Status | None = None
     seen: float = 0.0
-    best: int = 0  # most bytes ever seen: progress renews the right to try again
+    best: int = 0  # bytes that renewed the right to try again; never less, or bad bytes would renew it for ever
     resumed: int = 0
     saved: float = 0.0
     saved_bits: bytes = b""
@@ -200,7 +204,7 @@ class Transfer:
             return False
         self._on(slot, JobEvent.START)
         try:
-            direct = self._locator.direct(slot.job)
+            direct = None if slot.must_ask else self._locator.direct(slot.job)
         except GlmAriaError as error:
             self._broken(slot, error, outcomes)
             return False
@@ -226,10 +230,16 @@ class Transfer:
             ready.append(slot)
         if not ready:
             return
+        prepared: list[_Slot] = []
         downloads = []
         for slot in ready:
-            known = None if slot.is_small else journal.prepare(slot.part, slot.job.digest, slot.job.size)
-            slot.resumed = slot.best = known.done if known else 0
+            try:
+                known = None if slot.is_small else journal.prepare(slot.part, slot.job.digest, slot.job.size)
+            except OSError as error:
+                self._broken(slot, _disk_error(slot, error), outcomes, then=Then.STOP)
+                continue
+            slot.resumed = known.done if known else 0
+            slot.best = max(slot.best, slot.resumed)
             slot.connections = min(slot.connections, self._limits.connections_per_mirror * len(slot.uris))
             slot.gid, slot.status, slot.seen = secrets.token_hex(8), None, time.monotonic()
             options = download_options(
@@ -242,15 +252,18 @@ class Transfer:
                 is_near=all(uri.latency is not None and uri.latency < _NEAR_SECONDS for uri in slot.uris),
                 proxy=self._proxy,
             )
+            prepared.append(slot)
             downloads.append(([uri.url for uri in slot.uris], options))
+        if not prepared:
+            return
         try:
             answers = self._rpc.add_all(downloads)
         except DaemonError:
-            for slot in ready:
+            for slot in prepared:
                 self._on(slot, JobEvent.BROKEN)
             self._reconnect()
             return
-        for slot, refused in zip(ready, answers, strict=True):
+        for slot, refused in zip(prepared, answers, strict=True):
             if refused:
                 self._broken(slot, refused, outcomes, then=Then.STOP)
             else:
@@ -282,10 +295,8 @@ class Transfer:
             self._broken(slot, IntegrityError(f"{slot.job.name!r}: the source {what}, {slot.job.size} are listed",
                                               file=slot.job.name), outcomes, afresh=True)  # fmt: skip
             return
-        if status.done > slot.best:
-            slot.best = status.done
-            if slot.best - slot.resumed > SMALL:
-                slot.tries = 0
+        if status.done - slot.best > SMALL:
+            slot.best, slot.tries = status.done, 0
         gapless = journal.prefix(status.bitfield, status.piece_length, slot.job.size) if status.bitfield else 0
         self._journal(slot, status)
         outcomes.append(Moved(slot.job, status.done, gapless, status.speed, status.connections))
@@ -303,6 +314,7 @@ class Transfer:
             # The claim on the part is ours, so this is what a run that was killed left in a daemon that lives on.
             self._rpc.remove(self._rpc.writers(slot.part))
         self._journal(slot, status, now=True)
+        slot.must_ask = "status=429" in status.error_message
         detail = status.error_message.partition("URI=")[0].strip().rstrip(".")  # what follows may be a signed link
         sources = ", ".join(dict.fromkeys(uri.source for uri in slot.uris))
         error = row.error(
@@ -385,7 +397,8 @@ class Transfer:
         if now or clock - slot.saved >= _JOURNAL_SECONDS:
             entry = journal.Journal(slot.job.digest, slot.job.size, status.piece_length, status.bitfield)
             if entry.is_valid:
-                journal.save(slot.part, entry)
+                with contextlib.suppress(OSError):  # a full disk: the journal before this one stands, and is true
+                    journal.save(slot.part, entry)
                 slot.saved, slot.saved_bits = clock, status.bitfield
 
     def _reconnect(self) -> None:
@@ -399,3 +412,10 @@ class Transfer:
         self._open_rpc = Rpc(self._connect(), timeout=self._timeout)
         for slot in self._in(JobState.ACTIVE):
             self._on(slot, JobEvent.BROKEN)
+
+
+def _disk_error(slot: _Slot, error: OSError) -> GlmAriaError:
+    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return (NoSpaceError if is_full else DiskIOError)(
+        f"{slot.job.name!r}: the part {os.fspath(slot.part)!r} cannot be prepared: {error.strerror}", file=slot.job.name
+    )

@@ -56,10 +56,18 @@ def main() -> None:
             with loopback(case, folder, options.data or folder / "data") as state:
                 results.append((case, measure(case, taking_part, options.rounds, state, folder)))
             print(report.table(results[-1:]), file=sys.stderr)
-    text = report.section(results, shlex.join(["scripts/bench", *sys.argv[1:]]), versions())
+    text = report.section(results, typed(options), versions(), options.rounds)
     print(text)
     if options.write:
         report.write(options.docs, text)
+
+
+def typed(options: argparse.Namespace) -> str:
+    """The command to repeat this; without folders, which are this machine's own business."""
+    words = ["scripts/bench", *options.case, "--rounds", str(options.rounds)]
+    for peer in options.only or ():
+        words += ["--only", peer]
+    return shlex.join(words + ["--quick"] * options.quick + ["--write"] * options.write)
 
 
 @contextlib.contextmanager
@@ -113,7 +121,8 @@ def once(name: str, repo: peers.Repo, home: Path, state: dict[str, Any]) -> Samp
     taken = run(argv, peers.environment(repo, home), home / "output.log")
     log = ask(state, "__log")
     peers.check(name, repo, home)
-    return Sample(taken, len(log), len({exchange["connection"] for exchange in log}))
+    sent = sum(exchange["bytes_sent"] for exchange in log)
+    return Sample(taken, len(log), len({exchange["connection"] for exchange in log}), sent / 1e6)
 
 
 def ask(state: dict[str, Any], path: str) -> Any:

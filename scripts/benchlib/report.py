@@ -22,6 +22,8 @@ class Sample:
     run: Run
     requests: int
     connections: int
+    sent_mb: float
+    """What the servers handed to their kernel: more than the content when ranges are asked for and then cut off."""
 
 
 Samples = Mapping[str, Sequence[Sample]]
@@ -38,8 +40,8 @@ def ratios(samples: Samples, peer: str) -> list[float]:
 
 def table(results: Sequence[tuple[Case, Samples]]) -> str:
     lines = [
-        "| case | peer | seconds | glm-aria / peer | CPU s | peak MB | requests | connections |",
-        "|---|---|---|---|---|---|---|---|",
+        "| case | peer | seconds | glm-aria / peer | CPU s | peak MB | requests | connections | sent MB |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for case, samples in results:
         for peer, taken in samples.items():
@@ -53,6 +55,7 @@ def table(results: Sequence[tuple[Case, Samples]]) -> str:
                 f"{max(sample.run.peak_mb for sample in taken):.0f}",
                 f"{median(sample.requests for sample in taken):.0f}",
                 f"{median(sample.connections for sample in taken):.0f}",
+                f"{median(sample.sent_mb for sample in taken):.0f}",
             ]
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -84,11 +87,10 @@ def machine() -> str:
     return f"{os.cpu_count()} cores, {memory:.0f} GiB of memory, {platform.system()} {release}"
 
 
-def section(results: Sequence[tuple[Case, Samples]], command: str, versions: str) -> str:
+def section(results: Sequence[tuple[Case, Samples]], command: str, versions: str, rounds: int) -> str:
     """What stands between the markers."""
     cases = "\n".join(f"- `{case.name}`: {case.what}" for case, _ in results)
-    rounds = max((len(taken) for _, samples in results for taken in samples.values()), default=0)
-    made = f"Made by `{command}` on {machine()}, with {versions}; {rounds} rounds."
+    made = f"Made by `{command}` on {machine()}, with {versions}; {rounds} rounds, {3 * rounds} of the second pulls."
     return "\n\n".join([made, cases, table(results), promises(results)])
 
 

@@ -231,7 +231,8 @@ def test_private_ones_leave_it_alone(background: BackgroundDaemon, runtime: Path
 
 @pytest.mark.parametrize(
     "state",
-    [b"", b"[]", b"[" * 100_000, b"{", b'{"pid": 1}', b'{"pid": "x", "url": "http://127.0.0.1:9/jsonrpc", "secret": ""}',
+    [b"", b"[]", b"[" * 100_000, b"{", b'{"pid": 1}',
+     b'{"pid": "x", "url": "http://127.0.0.1:9/jsonrpc", "secret": ""}',
      b'{"pid": 1, "url": "nonsense", "secret": ""}', b'{"pid": 1, "url": 5, "secret": ""}',
      b'{"pid": %d, "url": "http://127.0.0.1:9/jsonrpc", "secret": "x"}'],
     ids=range(9),

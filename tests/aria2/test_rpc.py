@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
 import http.server
 import os
 import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -103,41 +103,40 @@ def test_it_writes_into_our_folder(rpc: Rpc, tmp_path: Path) -> None:
     assert rpc.global_stat()["numWaiting"] == "0"
 
 
-def start_elsewhere(folder: Path, runtime: Path) -> tuple[subprocess.Popen[bytes], Endpoint]:
-    """An aria2c that sees another folder at the place of `folder`.
+def elsewhere(how: str, folder: Path) -> list[str]:
+    """How to run a command that cannot write to the `folder` that we see.
 
-    In a mount namespace of its own, where a tmpfs covers `folder`: as root, or in a user namespace where the system
-    lets users have one. Elsewhere it cannot make files at all (RLIMIT_NOFILE leaves none to open for writing).
+    `covered`: in a mount namespace, where a tmpfs lies over it: as root, or where the system lets users have one.
+    `stranger`: as another user, which only root can arrange.
     """
+    if how == "stranger":
+        if os.geteuid():
+            pytest.skip("only root can become somebody else")
+        return ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"]
+    unshare = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--mount", "--user", "--map-root-user"]
+    if subprocess.run([*unshare, "true"], check=False, capture_output=True, timeout=10).returncode:
+        pytest.skip("this system has no mount namespaces for us")
+    return [*unshare, "sh", "-c", 'mount -t tmpfs none "$0" && exec "$@"', str(folder)]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's namespaces")
+@pytest.mark.parametrize("how", ["covered", "stranger"])
+def test_a_daemon_that_does_not_write_to_our_folder(tmp_path: Path, make_rpc: MakeRpc, how: str) -> None:
+    folder = tmp_path / "stage"
+    folder.mkdir(mode=0o700)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    runtime.mkdir()
-    command = [str(find_aria2c()), "--no-conf", "--enable-rpc", f"--rpc-listen-port={port}", "--quiet"]
-    unshare = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--mount", "--user", "--map-root-user"]
-    script = 'mount -t tmpfs none "$0" && exec "$@"'
-    if subprocess.run([*unshare, "true"], check=False, capture_output=True, timeout=10).returncode == 0:
-        command = [*unshare, "sh", "-c", script, str(folder), *command]
-        limit = None
-    else:
-        limit = _no_bytes_to_files
-    process = subprocess.Popen(command, cwd=runtime, preexec_fn=limit, stdin=subprocess.DEVNULL)
-    return process, Endpoint(f"http://127.0.0.1:{port}/jsonrpc")
-
-
-def _no_bytes_to_files() -> None:
-    import resource
-    import signal
-
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's namespaces and limits")
-def test_a_daemon_that_does_not_see_our_folder(tmp_path: Path, make_rpc: MakeRpc) -> None:
-    folder = tmp_path / "stage"
-    folder.mkdir()
-    process, endpoint = start_elsewhere(folder, tmp_path / "theirs")
+    aria2c = [
+        str(find_aria2c()),
+        "--no-conf",
+        "--enable-rpc",
+        f"--rpc-listen-port={port}",
+        "--quiet",
+        "--enable-dht=false",
+    ]
+    process = subprocess.Popen([*elsewhere(how, folder), *aria2c], cwd="/", stdin=subprocess.DEVNULL)
+    endpoint = Endpoint(f"http://127.0.0.1:{port}/jsonrpc")
     try:
         rpc = make_rpc(endpoint)
         _until_it_answers(rpc)
@@ -156,7 +155,7 @@ def _until_it_answers(rpc: Rpc) -> None:
         try:
             rpc.version()
         except DaemonError:
-            ctypes.CDLL(None).usleep(10_000)
+            time.sleep(0.01)
         else:
             return
     raise AssertionError("aria2c did not start")

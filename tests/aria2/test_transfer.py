@@ -267,7 +267,7 @@ def test_stop_keeps_the_part_and_leaves_nothing_in_aria2(make_world: MakeWorld) 
     world = make_world({"big.safetensors": generate(size, 1)})
     (job,) = world.jobs.values()
     world.hub.faces["cdn"].shape = Shape(total_rate=8 * MIB)
-    transfer = world.transfer()
+    transfer = world.transfer(limits=Limits(connections_per_mirror=2))
     transfer.enqueue([job])
     done = 0
     while done < 4 * MIB:
@@ -278,7 +278,7 @@ def test_stop_keeps_the_part_and_leaves_nothing_in_aria2(make_world: MakeWorld) 
     assert rpc.global_stat()["numWaiting"] == "0"
     known = journal.load(world.part(job), job.digest, size)
     assert known is not None
-    assert known.done >= done // (2 * MIB) * MIB
+    assert known.done >= 2 * MIB
 
 
 def test_admission(make_world: MakeWorld) -> None:
@@ -300,11 +300,8 @@ def test_more_than_was_listed_is_cut_and_told(make_world: MakeWorld, fault: str)
     transfer = world.transfer()
     transfer.enqueue(world.jobs.values())
     (outcome,) = world.end(transfer).values()
-    if isinstance(outcome, Lost):
-        assert outcome.error.exit_code == 65
-        assert outcome.error.file == "big.safetensors"
-    else:
-        assert isinstance(outcome, Fetched)  # unproven: whoever verifies it finds out
-        assert outcome.part.stat().st_size != 3 * MIB
+    assert isinstance(outcome, Lost)
+    assert outcome.error.exit_code == 65
+    assert outcome.error.file == "big.safetensors"
     world.hub.log.settle()
     assert world.hub.log.bytes_sent(face="cdn") < 60 * MIB

@@ -1,4 +1,4 @@
-"""A user's machine in a folder: a home, a cache, a runtime folder, a token, and the real command run as a subprocess."""
+"""A user's machine in a folder: a home, a cache, a runtime folder, a token, and the command run as a subprocess."""
 
 from __future__ import annotations
 
@@ -140,10 +140,8 @@ class Machine:
             "HF_TOKEN": self.token,
         }
 
-    def start(
-        self, *words: str, env: Mapping[str, str | None] | None = None, before: Callable[[], None] | None = None
-    ) -> Running:
-        """Start `glm-aria WORDS`. In `env`, None takes a variable away; `before` runs in the child."""
+    def start(self, *words: str, env: Mapping[str, str | None] | None = None) -> Running:
+        """Start `glm-aria WORDS`. In `env`, None takes a variable away."""
         merged: dict[str, str | None] = {**self.env, **(env or {})}
         process = subprocess.Popen(
             [sys.executable, "-m", "orchestrator.cli.main", *words],
@@ -155,7 +153,6 @@ class Machine:
             text=True,
             encoding="utf-8",
             start_new_session=True,
-            preexec_fn=before,
         )
         running = Running(self, words, process)
         self.running.append(running)
@@ -166,11 +163,10 @@ class Machine:
         *words: str,
         stdin: str = "",
         env: Mapping[str, str | None] | None = None,
-        before: Callable[[], None] | None = None,
         timeout_s: float = 60,
     ) -> Result:
         """Run `glm-aria WORDS` to its end."""
-        running = self.start(*words, env=env, before=before)
+        running = self.start(*words, env=env)
         if stdin:
             assert running.process.stdin
             running.process.stdin.write(stdin)

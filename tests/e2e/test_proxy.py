@@ -1,4 +1,4 @@
-"""`--proxy`: everything but loopback goes through it, from Python and from aria2c. The names below exist nowhere else."""
+"""`--proxy`: all goes through it, from Python and from aria2c. The host names below mean something to it alone."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class _Forward(http.server.BaseHTTPRequestHandler):
             self.wfile.write(answer.read())
         upstream.close()
 
-    do_HEAD = do_GET
+    do_HEAD = do_GET  # noqa: N815
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""

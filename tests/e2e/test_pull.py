@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -109,7 +108,7 @@ def test_many_small_files(machine: Machine, make_hub: MakeHub) -> None:
     assert len(done.model["files"]) == 2000
     assert content(machine.snapshot("model/org/many", repo.head)) == wanted(repo)
     assert len(hub.log.requests(path="/api/models/*")) <= 4
-    assert os.listdir(machine.stage) == []
+    assert list(machine.stage.iterdir()) == []
 
 
 def test_three_shards_come_from_the_cdn_over_many_connections(machine: Machine, make_hub: MakeHub) -> None:

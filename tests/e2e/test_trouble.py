@@ -106,7 +106,7 @@ def test_no_mirrors_asks_none(machine: Machine, hub: LoopbackHub) -> None:
 # -- the root
 
 
-@pytest.mark.parametrize("fault", ["substitute", "bit_flip", "html_portal", "truncated_unframed"])
+@pytest.mark.parametrize("fault", ["substitute", "bit_flip", "html_portal", "truncated_unframed", "extra_byte"])
 def test_a_root_that_sends_wrong_bytes(machine: Machine, hub: LoopbackHub, repo: Repo, fault: str) -> None:
     hub.fault(Fault(fault, "model.safetensors"), face="cdn")
     done = machine.pull("org/m").ended(65)
@@ -155,12 +155,12 @@ def test_an_unsafe_name_refuses_the_whole_listing(machine: Machine, hub: Loopbac
             entry["path"] = name
 
     hub.fault(listing(edit))
-    before = {path for path in machine.folder.rglob("*")}
+    before = set(machine.folder.rglob("*"))
     done = machine.pull("org/m").ended(80)
     assert "\x1b" not in done.error["message"]
     assert "\n" not in done.error["message"]
     assert sent(hub) == []
-    new = {path for path in machine.folder.rglob("*")} - before
+    new = set(machine.folder.rglob("*")) - before
     assert not [path for path in new if path.is_file() and "claims" not in path.name], "something was written"
     assert not (machine.cache / "models--org--m").exists()
 
