@@ -38,15 +38,11 @@ def download_options(
     connections: int,
     per_server: int,
     allocation: str,
-    is_near: bool = False,
     proxy: str | None = None,
 ) -> dict[str, str]:
     """Options that write a blob of `size` bytes to `part` with `connections` in all and `per_server` to one host.
 
-    The name is ours (a digest in the staging folder), never one that came from the network. From a near server the
-    pieces are asked for in order, one request each: the finished part is then a prefix, and hashing keeps up with it.
-    From a far one that would cost a round trip for each piece (measured: 36 instead of 57 MiB/s at 80 ms), so each
-    connection runs through a range of its own.
+    The name is ours (a digest in the staging folder), never one that came from the network.
     """
     options = {
         **tuning(),
@@ -57,7 +53,6 @@ def download_options(
         "max-connection-per-server": str(min(per_server, 16)),
         "min-split-size": str(PIECE_LENGTH),
         "piece-length": str(PIECE_LENGTH),
-        "stream-piece-selector": "inorder" if is_near else "default",
         "file-allocation": allocation if size > PIECE_LENGTH else "none",
     }
     if proxy:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from orchestrator.core.refs import RepoId
 from orchestrator.core.sources import Source
 from orchestrator.errors import GlmAriaError, NotAllowedError, NotFoundError, ProtocolError
+from orchestrator.net import hints
 from orchestrator.net.answers import Answer
 
 _DISABLED = "Access to this resource is disabled."
@@ -19,14 +20,13 @@ def refusal(answer: Answer, source: Source, repo: RepoId, revision: str, *, had_
     code = answer.headers.get("X-Error-Code", "")
     message = answer.headers.get("X-Error-Message", "")
     name, site = repo.url_path, source.name
-    login = f"make a token at {source.url}/settings/tokens, then: hf auth login, or export HF_TOKEN=…"
+    login = hints.login(source.url)
     if message.strip() == _DISABLED:
         return NotAllowedError(f"{name} was disabled by {site}", source=site)
     if answer.status == 401 and message.startswith(_REFUSED_CREDENTIALS):
         return NotAllowedError(f"{site} does not accept the token", hint=login, source=site)
     if code == "GatedRepo":
-        accept = f"accept the licence at {source.url}/{name} with the account of your token"
-        hint = accept if had_token else f"{login}; and {accept}"
+        hint = hints.licence(source.url, name, had_token=had_token)
         return NotAllowedError(f"{name} is gated: {site} wants its licence accepted first", hint=hint, source=site)
     if code == "RevisionNotFound":
         return NotFoundError(f"{name} has no revision {revision!r} at {site}", source=site)

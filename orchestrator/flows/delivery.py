@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from orchestrator.core.plan import Action, Have, Job, merge
+from orchestrator.errors import NotAllowedError
 from orchestrator.events import Emit, FileProgress, Phase, Queued
 from orchestrator.flows.fetch import FATAL, Elsewhere, Failed, Fetcher, Proven
 from orchestrator.flows.locate import SourceLocator
@@ -82,7 +83,7 @@ class _Delivery:
     def _drain(self, fetcher: Fetcher) -> None:
         for result in fetcher.results():
             if isinstance(result, Failed):
-                self._failed(result)
+                self._failed(result, fetcher)
             elif isinstance(result, Proven | Elsewhere):
                 self._arrived(result)
             self._placed(self._shelver.step(), fetcher)
@@ -100,13 +101,16 @@ class _Delivery:
                     return True
         return False
 
-    def _failed(self, result: Failed) -> None:
+    def _failed(self, result: Failed, fetcher: Fetcher) -> None:
         if isinstance(result.error, FATAL):
             raise result.error
         for index in self._shelver.wanting(result.job.digest):
             work = self._works[index]
             work.lost.add(result.job.digest)
             work.fail(result.error)
+        if isinstance(result.error, NotAllowedError):
+            wanted = {digest for work in self._works if work.is_open for digest in work.missing}
+            fetcher.abandon({digest for work in self._works for digest in work.missing} - wanted)
 
     def _arrived(self, result: Proven | Elsewhere) -> None:
         sources = result.sources if isinstance(result, Proven) else {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -125,6 +125,10 @@ class Fetcher:
         claim = self._claims.pop(job.digest, None)
         if claim:
             claim.release()
+
+    def abandon(self, digests: Collection[Digest]) -> None:
+        """Do not start these jobs: whoever wants them was refused already, and would be for each of them."""
+        self._waiting = [job for job in self._waiting if job.digest not in digests]
 
     @property
     def _is_done(self) -> bool:

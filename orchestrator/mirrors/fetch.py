@@ -8,6 +8,7 @@ from typing import BinaryIO
 from orchestrator.core.sources import Origin, Source
 from orchestrator.errors import GlmAriaError, IntegrityError, NotAllowedError, NotFoundError, ProtocolError
 from orchestrator.mirrors.links import file_url
+from orchestrator.net import hints
 from orchestrator.net.answers import Stream
 from orchestrator.net.failures import blaming
 from orchestrator.net.session import Net
@@ -24,7 +25,7 @@ def fetch(  # noqa: PLR0917 - from where, what, to where, until when
     ProtocolError, TrustError, SourcesDownError; errors of `out` pass unchanged.
     """
     with blaming(source.name, origin.path), net.stream(file_url(source, origin)) as stream:
-        _check(stream, source, origin, size)
+        _check(stream, source, origin, size, had_token=net.credentials.may_send(file_url(source, origin)))
         done = 0
         for chunk in stream.chunks():
             if stop():
@@ -38,9 +39,9 @@ def fetch(  # noqa: PLR0917 - from where, what, to where, until when
         return done
 
 
-def _check(stream: Stream, source: Source, origin: Origin, size: int) -> None:
+def _check(stream: Stream, source: Source, origin: Origin, size: int, *, had_token: bool) -> None:
     if stream.status != 200:
-        raise _refused(stream.status, source, origin)
+        raise _refused(stream.status, source, origin, had_token=had_token)
     coding = stream.headers.get("Content-Encoding", "identity")
     if coding != "identity":
         raise ProtocolError(f"{source.name} sent {origin.path!r} compressed ({coding[:20]!r}), which nobody asked for")
@@ -49,7 +50,7 @@ def _check(stream: Stream, source: Source, origin: Origin, size: int) -> None:
         raise _wrong_size(source, origin, f"{announced[:20]} instead of {size} bytes")
 
 
-def _refused(status: int, source: Source, origin: Origin) -> GlmAriaError:
+def _refused(status: int, source: Source, origin: Origin, *, had_token: bool) -> GlmAriaError:
     kind = {401: NotAllowedError, 403: NotAllowedError, 404: NotFoundError, 410: NotFoundError}.get(
         status, ProtocolError
     )

@@ -19,6 +19,7 @@ from orchestrator.core.files import Algorithm, Digest
 from orchestrator.core.refs import CatalogKind
 from orchestrator.core.sources import Origin, Source
 from orchestrator.errors import IntegrityError, NotAllowedError, NotFoundError, ProtocolError
+from orchestrator.net import hints
 from orchestrator.net.addresses import MAX_REDIRECTS, next_hop, place, redact
 from orchestrator.net.answers import Answer
 from orchestrator.net.failures import blaming
@@ -82,7 +83,7 @@ class Links:
             _check(answer, source, origin, size, digest)
             location = answer.headers.get("Location")
             if answer.status not in _REDIRECTS or not location:
-                _check_status(answer, source, origin)
+                _check_status(answer, source, origin, had_token=self._net.credentials.may_send(url))
                 return Link(source, url, None, is_restricted and self._net.credentials.may_send(url))
             url = next_hop(url, location)
             if place(url) != home and not (is_restricted and self._net.credentials.may_send(url)):
@@ -115,7 +116,7 @@ def _other(source: Source, origin: Origin, what: str) -> IntegrityError:
     return IntegrityError(f"{source.name} announces {what} for {origin.path!r}; it is left out for this file")
 
 
-def _check_status(answer: Answer, source: Source, origin: Origin) -> None:
+def _check_status(answer: Answer, source: Source, origin: Origin, *, had_token: bool) -> None:
     if answer.status == 200:
         return
     if answer.status in (404, 410):
@@ -123,7 +124,7 @@ def _check_status(answer: Answer, source: Source, origin: Origin) -> None:
     if answer.status in (401, 403):
         raise NotAllowedError(
             f"{source.name} does not let us read {origin.path!r} of {origin.repo.url_path}",
-            hint=f"accept the licence at {source.url}/{origin.repo.url_path} with the account of your token",
+            hint=hints.licence(source.url, origin.repo.url_path, had_token=had_token),
         )
     raise ProtocolError(f"{source.name} answered HTTP {answer.status} for {origin.path!r}")
 

@@ -113,7 +113,7 @@ def test_many_small_files(machine: Machine, make_hub: MakeHub) -> None:
 
 def test_three_shards_come_from_the_cdn_over_many_connections(machine: Machine, make_hub: MakeHub) -> None:
     repo = Repo("model", "org/m", tiny_model(2, shards=3, shard_size=12 << 20))
-    hub = make_hub(repo)
+    hub = make_hub(repo, cdn_shape=Shape(latency_s=0.01, total_rate=32 << 20))
     done = machine.pull("org/m").ended(0)
     assert len(repo.commits[repo.head].files) == len(done.model["files"])
     shards = [file for file in done.model["files"] if file["path"].endswith(".safetensors")]

@@ -59,7 +59,9 @@ def test_two_honest_mirrors_carry_bytes(machine: Machine, make_hub: MakeHub, rep
 @pytest.mark.parametrize("fault", ["substitute", "bit_flip"])
 def test_a_lying_mirror_is_named_and_done_without(machine: Machine, make_hub: MakeHub, repo: Repo, fault: str) -> None:
     hub = make_hub(repo, cdn_shape=Shape(total_rate=6 * MIB))
-    liar = hub.mirror("liar", faults=[Fault(fault, "model.safetensors")])
+    # Wrong within each MiB: which ranges a mirror is asked for is chance.
+    lies = [Fault(fault, "model.safetensors", after_bytes=at * MIB + 5) for at in range(12)]
+    liar = hub.mirror("liar", shape=Shape(total_rate=24 * MIB), faults=lies)
     done = machine.pull("org/m", "--mirror", liar.url).ended(0)
     assert done.warnings == ["mirror-lied"]
     assert done.document["warnings"][0]["mirror"] == liar.url.removeprefix("http://")
