@@ -54,7 +54,8 @@ def _refused(status: int, source: Source, origin: Origin, *, had_token: bool) ->
     kind = {401: NotAllowedError, 403: NotAllowedError, 404: NotFoundError, 410: NotFoundError}.get(
         status, ProtocolError
     )
-    return kind(f"{source.name} answered HTTP {status} for {origin.path!r} of {origin.repo.url_path}")
+    hint = hints.licence(source.url, origin.repo.url_path, had_token=had_token) if kind is NotAllowedError else None
+    return kind(f"{source.name} answered HTTP {status} for {origin.path!r} of {origin.repo.url_path}", hint=hint)
 
 
 def _wrong_size(source: Source, origin: Origin, what: str) -> IntegrityError:
