@@ -135,19 +135,22 @@ class BackgroundDaemon:
 
     def start(self) -> tuple[int, Endpoint]:
         """The running one, or a new one. Raises DaemonError."""
-        running = self.find()
-        if running:
-            return running
-        private_folder(self.runtime)
-        process, endpoint = _launch(self.runtime, owner_pid=None, concurrency=_BACKGROUND_CONCURRENCY, max_speed=0)
-        _write_state(self.runtime, process.pid, endpoint)
-        return process.pid, endpoint
+        from filelock import FileLock
+
+        # Two starts at once would leave one daemon that nobody knows.
+        with FileLock(private_folder(self.runtime) / "daemon.lock"):
+            running = self.find()
+            if running:
+                return running
+            process, endpoint = _launch(self.runtime, owner_pid=None, concurrency=_BACKGROUND_CONCURRENCY, max_speed=0)
+            _write_state(self.runtime, process.pid, endpoint)
+            return process.pid, endpoint
 
     def stop(self) -> int | None:
         """End it, with whatever it is doing. Returns its pid, or None when none ran."""
         running = self.find()
         (self.runtime / _STATE).unlink(missing_ok=True)
-        for name in ("aria2.conf", "aria2.log"):
+        for name in ("aria2.conf", "aria2.log", "daemon.lock"):
             (self.runtime / name).unlink(missing_ok=True)
         if not running:
             return None

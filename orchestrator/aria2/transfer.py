@@ -6,15 +6,11 @@ caller verifies and places, this room only moves bytes. Nothing that it reports 
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import os
 import random
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from orchestrator.aria2 import journal
@@ -30,58 +26,26 @@ from orchestrator.aria2.interface import (
     Lost,
     Moved,
     Outcome,
-    Uri,
 )
 from orchestrator.aria2.options import allocation_for, download_options
 from orchestrator.aria2.rpc import Rpc, Status
-from orchestrator.core.files import Digest
-from orchestrator.core.jobs import TRANSITIONS, JobEvent, JobState
+from orchestrator.aria2.slots import Slot, Slots
+from orchestrator.core.jobs import JobEvent, JobState
 from orchestrator.core.plan import Job
-from orchestrator.errors import DaemonError, DiskIOError, GlmAriaError, IntegrityError, NoSpaceError
+from orchestrator.errors import DaemonError, GlmAriaError, IntegrityError
 
 _TRIES = 5
 _RESTARTS = 5
 # One connection to a near server brings the file in order, so that hashing keeps up and is done with the last byte;
 # several leave the hash for the end (4 GiB on loopback: 7.3 s instead of 10.7 s). Where one is not fast, they are worth
 # more than that.
-_NEAR_SECONDS = 0.01
 _FAST = 150 << 20  # bytes/s
 _TRIAL_SECONDS = 0.7
-_JOURNAL_SECONDS = 1.0
 _LOOK_SECONDS = 1.0
 _STOP_SECONDS = 3.0
 _POLL_SMALL, _POLL_BIG = 0.03, 0.1
 _RESTART_CODES = frozenset({8, 10})  # the part cannot be continued: begin it anew
 _TWICE = 13  # another download in the daemon writes to the same part
-
-
-@dataclass(slots=True)
-class _Slot:
-    """A job under way, and what we know of it."""
-
-    job: Job
-    part: Path
-    state: JobState = JobState.WAITING
-    tries: int = 0
-    not_before: float = 0.0
-    gid: str = ""
-    uris: tuple[Uri, ...] = ()
-    must_ask: bool = False  # the source said "too many requests": let the locator wait as long as it was told to
-    connections: int = 1
-    future: Future[tuple[Uri, ...]] | None = None
-    status: Status | None = None
-    seen: float = 0.0
-    started: float = 0.0
-    is_trial: bool | None = None  # one connection to a near server, to see whether it is fast; None: not tried yet
-    best: int = 0  # bytes that renewed the right to try again; never less, or bad bytes would renew it for ever
-    resumed: int = 0
-    saved: float = 0.0
-    saved_bits: bytes = b""
-    weights: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def is_small(self) -> bool:
-        return self.job.size < SMALL
 
 
 class Transfer:
@@ -110,7 +74,7 @@ class Transfer:
         self._limits = limits
         self._restarts_left = _RESTARTS if restartable else 0
         self._proxy = proxy
-        self._queues: dict[JobState, dict[Digest, _Slot]] = {state: {} for state in JobState}
+        self._slots = Slots()
         self._allocation = allocation_for(staging)
         self._timeout = 5 if restartable else 15
         self._open_rpc: Rpc | None = None
@@ -120,12 +84,12 @@ class Transfer:
     def enqueue(self, jobs: Iterable[Job]) -> None:
         """Add jobs. They start in the order given, small ones beside big ones. A job that ended may be added again."""
         for job in jobs:
-            self._queues[JobState.WAITING][job.digest] = _Slot(job, self._part(job))
+            self._slots.add(Slot(job, self._part(job)))
 
     @property
     def is_idle(self) -> bool:
         """True when every job has ended."""
-        return not any(self._queues.values())
+        return not self._slots
 
     def poll(self) -> list[Outcome]:
         """Start what may start, wait a moment, and tell what happened. Raises DaemonError when the daemon is lost."""
@@ -135,7 +99,7 @@ class Transfer:
             # Only now: a daemon of our own starts while the first links are being resolved.
             self._open_rpc = Rpc(self._connect(), timeout=self._timeout)
         self._submit(outcomes)
-        active = self._in(JobState.ACTIVE)
+        active = self._slots.of(JobState.ACTIVE)
         time.sleep(_POLL_SMALL if not active or any(slot.is_small for slot in active) else _POLL_BIG)
         if not active:
             return outcomes
@@ -150,12 +114,12 @@ class Transfer:
         self._resolvers.shutdown(wait=False, cancel_futures=True)
         if self._open_rpc is None:
             return
-        slots = {slot.gid: slot for slot in self._in(JobState.ACTIVE)}
+        slots = {slot.gid: slot for slot in self._slots.of(JobState.ACTIVE)}
         try:
             if slots:
                 self._rpc.pause(list(slots))
                 for gid, status in self._rpc.tell(list(slots)).items():
-                    self._journal(slots[gid], status, now=True)
+                    slots[gid].record(status, now=True)
                 self._rpc.remove(list(slots))
                 deadline = time.monotonic() + _STOP_SECONDS
                 while (left := self._rpc.tell(list(slots))) and time.monotonic() < deadline:
@@ -171,24 +135,15 @@ class Transfer:
             raise AssertionError("nothing was given to the daemon yet")
         return self._open_rpc
 
-    def _in(self, state: JobState) -> list[_Slot]:
-        return list(self._queues[state].values())
-
-    def _on(self, slot: _Slot, event: JobEvent) -> None:
-        del self._queues[slot.state][slot.job.digest]
-        slot.state = TRANSITIONS[slot.state, event]
-        if slot.state not in (JobState.FETCHED, JobState.LOST):
-            self._queues[slot.state][slot.job.digest] = slot
-
     # -- starting ------------------------------------------------------------------------------------------------------
 
     def _fill(self, outcomes: list[Outcome]) -> None:
         """Move jobs from WAITING to LOCATING as far as the budget allows."""
         now = time.monotonic()
-        waiting = [slot for slot in self._in(JobState.WAITING) if slot.not_before <= now]
+        waiting = [slot for slot in self._slots.of(JobState.WAITING) if slot.not_before <= now]
         if not waiting:
             return
-        running = self._in(JobState.LOCATING) + self._in(JobState.ACTIVE)
+        running = self._slots.of(JobState.LOCATING) + self._slots.of(JobState.ACTIVE)
         budget = Budget.of(
             self._limits, [(slot.job.size, slot.connections) for slot in running], [slot.job.size for slot in waiting]
         )
@@ -200,16 +155,16 @@ class Transfer:
                 slot.connections = connections
                 budget.take(slot.job.size, connections)
 
-    def _start(self, slot: _Slot, outcomes: list[Outcome]) -> bool:
+    def _start(self, slot: Slot, outcomes: list[Outcome]) -> bool:
         admission = self._admit(slot.job)
         if admission is Admission.BUSY:
             slot.not_before = time.monotonic() + 0.2
             return False
         if admission is Admission.ALREADY:
-            self._on(slot, JobEvent.ALREADY)
+            self._slots.on(slot, JobEvent.ALREADY)
             outcomes.append(Already(slot.job))
             return False
-        self._on(slot, JobEvent.START)
+        self._slots.on(slot, JobEvent.START)
         try:
             direct = None if slot.must_ask else self._locator.direct(slot.job)
         except GlmAriaError as error:
@@ -223,8 +178,8 @@ class Transfer:
 
     def _submit(self, outcomes: list[Outcome]) -> None:
         """Move jobs whose links are known from LOCATING to ACTIVE, in one request to aria2."""
-        ready: list[_Slot] = []
-        for slot in self._in(JobState.LOCATING):
+        ready: list[Slot] = []
+        for slot in self._slots.of(JobState.LOCATING):
             if slot.future is not None:
                 if not slot.future.done():
                     continue
@@ -237,18 +192,16 @@ class Transfer:
             ready.append(slot)
         if not ready:
             return
-        prepared: list[_Slot] = []
+        prepared: list[Slot] = []
         downloads = []
         for slot in ready:
             try:
-                known = None if slot.is_small else journal.prepare(slot.part, slot.job.digest, slot.job.size)
-            except OSError as error:
-                self._broken(slot, _disk_error(slot, error), outcomes, then=Then.STOP)
+                slot.prepare()
+            except GlmAriaError as error:
+                self._broken(slot, error, outcomes, then=Then.STOP)
                 continue
-            slot.resumed = known.done if known else 0
-            slot.best = max(slot.best, slot.resumed)
             slot.connections = min(slot.connections, self._limits.connections_per_mirror * len(slot.uris))
-            slot.is_trial = slot.is_trial is None and _is_near(slot)
+            slot.is_trial = slot.is_trial is None and slot.is_near
             slot.gid, slot.status, slot.seen = secrets.token_hex(8), None, time.monotonic()
             slot.started = slot.seen
             options = download_options(
@@ -268,22 +221,24 @@ class Transfer:
             answers = self._rpc.add_all(downloads)
         except DaemonError:
             for slot in prepared:
-                self._on(slot, JobEvent.BROKEN)
+                self._slots.on(slot, JobEvent.BROKEN)
             self._reconnect()
             return
         for slot, refused in zip(prepared, answers, strict=True):
             if refused:
                 self._broken(slot, refused, outcomes, then=Then.STOP)
             else:
-                self._on(slot, JobEvent.LOCATED)
+                self._slots.on(slot, JobEvent.LOCATED)
 
     # -- watching ------------------------------------------------------------------------------------------------------
 
     def _watch(self, outcomes: list[Outcome]) -> None:
         now = time.monotonic()
         active, stopped = self._rpc.poll()
-        slots = {slot.gid: slot for slot in self._in(JobState.ACTIVE)}
-        self._weigh(slots, now - self._polled)
+        slots = {slot.gid: slot for slot in self._slots.of(JobState.ACTIVE)}
+        shared = [gid for gid, slot in slots.items() if slot.status and len(slot.uris) > 1]
+        for gid, speeds in self._rpc.servers(shared).items():
+            slots[gid].weigh(speeds, now - self._polled)
         self._polled = now
         ended = [status for status in stopped if status.gid in slots]
         for status in active:
@@ -295,7 +250,7 @@ class Transfer:
         self._look_for_missing(slots, now, outcomes)
         self._share_speed(active, slots, now)
 
-    def _moved(self, slot: _Slot, status: Status, now: float, outcomes: list[Outcome]) -> None:
+    def _moved(self, slot: Slot, status: Status, now: float, outcomes: list[Outcome]) -> None:
         slot.status, slot.seen = status, now
         if status.done > slot.job.size or (status.total and status.total != slot.job.size):
             self._rpc.remove([slot.gid])
@@ -306,40 +261,39 @@ class Transfer:
         if status.done - slot.best > SMALL:
             slot.best, slot.tries = status.done, 0
         if slot.is_trial and now - slot.started > _TRIAL_SECONDS and status.speed < _FAST:
-            self._journal(slot, status, now=True)
+            slot.record(status, now=True)
             self._rpc.remove([slot.gid])
             slot.not_before = now + _POLL_BIG  # aria2 closes the part at its next turn
-            self._on(slot, JobEvent.BROKEN)
+            self._slots.on(slot, JobEvent.BROKEN)
             return
         gapless = journal.prefix(status.bitfield, status.piece_length, slot.job.size) if status.bitfield else 0
-        self._journal(slot, status)
+        slot.record(status)
         outcomes.append(Moved(slot.job, status.done, gapless, status.speed, status.connections))
 
-    def _ended(self, slot: _Slot, status: Status, outcomes: list[Outcome]) -> None:
+    def _ended(self, slot: Slot, status: Status, outcomes: list[Outcome]) -> None:
         if status.status == "complete":
-            self._on(slot, JobEvent.COMPLETE)
+            self._slots.on(slot, JobEvent.COMPLETE)
             journal.clear(slot.part)
-            asked = tuple(dict.fromkeys(uri.source for uri in slot.uris))
-            outcomes.append(Fetched(slot.job, slot.part, self._sent(slot, status), asked, slot.resumed > 0))
+            outcomes.append(Fetched(slot.job, slot.part, slot.sent(status), slot.sources, slot.resumed > 0))
             return
         row = meaning(status.error_code)
         code = status.error_code
         if code == _TWICE:
             # The claim on the part is ours, so this is what a run that was killed left in a daemon that lives on.
             self._rpc.remove(self._rpc.writers(slot.part))
-        self._journal(slot, status, now=True)
+        slot.record(status, now=True)
         slot.must_ask = "status=429" in status.error_message
         detail = status.error_message.partition("URI=")[0].strip().rstrip(".")  # what follows may be a signed link
-        sources = ", ".join(dict.fromkeys(uri.source for uri in slot.uris))
+        named = f"aria2 error {code}: {detail}" if detail else f"aria2 error {code}"
         error = row.error(
-            f"{slot.job.name!r} from {sources}: {row.words} (aria2 error {code}{': ' + detail if detail else ''})",
+            f"{slot.job.name!r} from {', '.join(slot.sources)}: {row.words} ({named})",
             file=slot.job.name,
-            source=slot.uris[0].source if slot.uris else None,
+            source=slot.sources[0] if slot.sources else None,
         )
         then = Then.RETRY if status.status == "removed" else row.then
         self._broken(slot, error, outcomes, then=then, afresh=code in _RESTART_CODES)
 
-    def _look_for_missing(self, slots: Mapping[str, _Slot], now: float, outcomes: list[Outcome]) -> None:
+    def _look_for_missing(self, slots: Mapping[str, Slot], now: float, outcomes: list[Outcome]) -> None:
         """A gid that is neither active nor stopped waits in aria2's queue, or someone took it away."""
         if now - self._looked < _LOOK_SECONDS:
             return
@@ -352,26 +306,7 @@ class Transfer:
                 gone = DaemonError(f"{slots[gid].job.name!r}: the download vanished from the aria2 daemon")
                 self._broken(slots[gid], gone, outcomes)
 
-    def _weigh(self, slots: Mapping[str, _Slot], seconds: float) -> None:
-        """Add up speed x time per source: aria2 does not tell which source sent which bytes."""
-        shared = [gid for gid, slot in slots.items() if slot.status and len(slot.uris) > 1]
-        for gid, connections in self._rpc.servers(shared).items() if shared else ():
-            slot = slots[gid]
-            names = {uri.url: uri.source for uri in slot.uris}
-            for url, speed in connections:
-                if url in names:
-                    slot.weights[names[url]] = slot.weights.get(names[url], 0.0) + speed * seconds
-
-    def _sent(self, slot: _Slot, status: Status) -> dict[str, int]:
-        total = slot.job.size - slot.resumed
-        weight = sum(slot.weights.values())
-        if not weight:
-            # Over before its speed was looked at: equal shares for those that were asked.
-            used = dict.fromkeys(uri.source for uri in slot.uris if uri.url in status.used) or [slot.uris[0].source]
-            return {source: total // len(used) for source in used}
-        return {source: round(total * share / weight) for source, share in slot.weights.items() if share}
-
-    def _share_speed(self, active: Sequence[Status], slots: Mapping[str, _Slot], now: float) -> None:
+    def _share_speed(self, active: Sequence[Status], slots: Mapping[str, Slot], now: float) -> None:
         """Hold `max_speed` on a daemon whose global limit belongs to someone else."""
         if not self._limits.max_speed or now - self._shared_at < _LOOK_SECONDS:
             return
@@ -384,7 +319,7 @@ class Transfer:
 
     def _broken(
         self,
-        slot: _Slot,
+        slot: Slot,
         error: GlmAriaError,
         outcomes: list[Outcome],
         *,
@@ -392,28 +327,16 @@ class Transfer:
         afresh: bool = False,
     ) -> None:
         if afresh:
-            for path in (slot.part, journal.control_path(slot.part), journal.journal_path(slot.part)):
-                path.unlink(missing_ok=True)
+            slot.wipe()
         slot.tries += 1
         is_final = not (error.retryable or isinstance(error, DaemonError | IntegrityError))
         if then is Then.STOP or slot.tries >= _TRIES or (is_final and slot.tries > 1):
-            self._on(slot, JobEvent.GIVE_UP)
+            self._slots.on(slot, JobEvent.GIVE_UP)
             outcomes.append(Lost(slot.job, error))
             return
-        self._on(slot, JobEvent.BROKEN)
+        self._slots.on(slot, JobEvent.BROKEN)
         # Full jitter: many files that broke together do not come back together.
         slot.not_before = time.monotonic() + random.uniform(0, 0.5 * 2**slot.tries)  # noqa: S311
-
-    def _journal(self, slot: _Slot, status: Status, *, now: bool = False) -> None:
-        if slot.is_small or not status.bitfield or status.bitfield == slot.saved_bits:
-            return
-        clock = time.monotonic()
-        if now or clock - slot.saved >= _JOURNAL_SECONDS:
-            entry = journal.Journal(slot.job.digest, slot.job.size, status.piece_length, status.bitfield)
-            if entry.is_valid:
-                with contextlib.suppress(OSError):  # a full disk: the journal before this one stands, and is true
-                    journal.save(slot.part, entry)
-                slot.saved, slot.saved_bits = clock, status.bitfield
 
     def _reconnect(self) -> None:
         """The daemon is lost: start it again and continue all from the journals, or say that it is gone."""
@@ -424,19 +347,5 @@ class Transfer:
         self._restarts_left -= 1
         self._rpc.close()
         self._open_rpc = Rpc(self._connect(), timeout=self._timeout)
-        for slot in self._in(JobState.ACTIVE):
-            self._on(slot, JobEvent.BROKEN)
-
-
-def _is_near(slot: _Slot) -> bool:
-    if len(slot.uris) != 1 or slot.connections == 1:
-        return False
-    latency = slot.uris[0].latency
-    return latency is not None and latency < _NEAR_SECONDS
-
-
-def _disk_error(slot: _Slot, error: OSError) -> GlmAriaError:
-    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return (NoSpaceError if is_full else DiskIOError)(
-        f"{slot.job.name!r}: the part {os.fspath(slot.part)!r} cannot be prepared: {error.strerror}", file=slot.job.name
-    )
+        for slot in self._slots.of(JobState.ACTIVE):
+            self._slots.on(slot, JobEvent.BROKEN)

@@ -58,6 +58,7 @@ class ChasingHasher:
         self._hasher = Hasher(algorithm, size)
         self._position = 0
         self._fd: int | None = _open(path)
+        self.inode = os.fstat(self._fd).st_ino
         self._buffer = bytearray(min(BUFFER, max(size, 1)))
 
     @property

@@ -82,7 +82,9 @@ def verify(
             raise IntegrityError(f"{os.fspath(path)!r} is not a regular file", file=str(path))
         if found.st_size != size:
             raise IntegrityError(f"{os.fspath(path)!r} has {found.st_size} bytes, {size} were expected", file=str(path))
-        if hasher is not None and hasher.finish(stop=stop, on_bytes=on_bytes) == digest:
+        # A hasher of an older file under this name has proven nothing about this one.
+        is_same = hasher is not None and hasher.inode == found.st_ino
+        if hasher is not None and is_same and hasher.finish(stop=stop, on_bytes=on_bytes) == digest:
             return _verified(path, digest, size, found)
     finally:
         if hasher is not None:
