@@ -14,6 +14,7 @@ class Phase(StrEnum):
 
     RESOLVING = "resolving"
     CHECKING = "checking"
+    WAITING = "waiting"  # for another run on this cache, which is fetching the same file
     FETCHING = "fetching"
     VERIFYING = "verifying"
     PLACING = "placing"

@@ -113,9 +113,11 @@ class _Delivery:
             fetcher.abandon({digest for work in self._works for digest in work.missing} - wanted)
 
     def _arrived(self, result: Proven | Elsewhere) -> None:
-        sources = result.sources if isinstance(result, Proven) else {}
         for index in self._shelver.wanting(result.job.digest):
-            self._works[index].sources[result.job.digest] = sources
+            if isinstance(result, Proven):
+                self._works[index].sources[result.job.digest] = result.sources
+            else:
+                self._works[index].elsewhere.add(result.job.digest)
         self._emit(FileProgress(result.job.digest, result.job.name, Phase.PLACING, result.job.size, result.job.size))
         self._shelver.add(result)
 

@@ -73,6 +73,7 @@ class Fetcher:
         self._emit = emit
         self._is_placed = is_placed
         self._claims: dict[Digest, Claim] = {}
+        self._awaited: set[Digest] = set()
         self._retried: dict[Digest, tuple[str, ...]] = {}
         self._couriers = ThreadPoolExecutor(max_workers=_COURIERS, thread_name_prefix="courier")
         self._carried: dict[Future[Outcome], Job] = {}
@@ -139,6 +140,9 @@ class Fetcher:
             return Admission.GO
         claim = self._tools.staging.claim(job.digest)
         if claim is None:
+            if job.digest not in self._awaited:
+                self._awaited.add(job.digest)
+                self._emit(FileProgress(job.digest, job.name, Phase.WAITING, 0, job.size))
             return Admission.BUSY
         if self._is_placed(job):
             claim.release()

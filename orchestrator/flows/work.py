@@ -20,7 +20,10 @@ _ENDED_AS = {Action.KEEP: FileState.PRESENT, Action.CHECK: FileState.PRESENT, Ac
 
 @dataclass(slots=True)
 class Work:
-    """A failure ends one work and leaves the others alone. `missing` are the blobs that still have to be placed."""
+    """A failure ends one work and leaves the others alone.
+
+    Of the blobs to fetch, `missing` still have to be placed, `lost` were given up, `elsewhere` came by another run.
+    """
 
     item: Item
     emit: Emit
@@ -28,6 +31,7 @@ class Work:
     plan: ModelPlan | None = None
     missing: set[Digest] = field(default_factory=set)
     lost: set[Digest] = field(default_factory=set)
+    elsewhere: set[Digest] = field(default_factory=set)
     sources: dict[Digest, dict[str, int]] = field(default_factory=dict)
     error: GlmAriaError | None = None
     is_done: bool = False
@@ -94,6 +98,7 @@ class Work:
             if file.digest in self.lost:
                 state = FileState.FAILED
             else:
-                state = FileState.SKIPPED if file.digest in self.missing else FileState.FETCHED
+                came = FileState.PRESENT if file.digest in self.elsewhere else FileState.FETCHED
+                state = FileState.SKIPPED if file.digest in self.missing else came
             return FileReport(file, state, self.sources.get(file.digest, {}))
         return FileReport(file, _ENDED_AS[item.action])
