@@ -20,7 +20,7 @@ from orchestrator.core.jobs import TRANSITIONS, JobEvent, JobState
 from orchestrator.core.plan import Job
 from orchestrator.errors import DiskIOError, NoSpaceError
 
-_JOURNAL_SECONDS = 1.0
+_JOURNAL_SECONDS = 0.1
 _NEAR_SECONDS = 0.01
 
 
@@ -100,7 +100,7 @@ class Slot:
             path.unlink(missing_ok=True)
 
     def record(self, status: Status, *, now: bool = False) -> None:
-        """Journal what has arrived: at most once a second, unless `now`."""
+        """Journal what has arrived; not at every poll of a fast one, unless `now`."""
         if self.is_small or not status.bitfield or status.bitfield == self.saved_bits:
             return
         clock = time.monotonic()
