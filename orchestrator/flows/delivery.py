@@ -27,11 +27,13 @@ def deliver(works: Sequence[Work], tools: Tools, emit: Emit) -> None:
     disk's errors; a source's failure only fails the works that needed it.
     """
     plan = merge(work.plan for work in works if work.plan)
-    # A local folder gets copies; where the file system shares them (reflinks) this asks for too much, never too little.
-    copies = sum(work.resolved.wanted.total_size for work in works if work.item.local_dir)
-    space.check(plan.bytes_to_fetch, tools.cache.layout.cache_dir, files=len(plan.jobs))
-    for folder in {work.item.local_dir for work in works if work.item.local_dir}:
-        space.check(copies, folder)
+    # What a stopped run left has its room on the disk already: aria2 reserves the whole file.
+    need = sum(max(0, job.size - tools.staging.held(job.digest)) for job in plan.jobs)
+    space.check(need, tools.cache.layout.cache_dir, files=len(plan.jobs))
+    for work in works:
+        if work.item.local_dir:
+            # Where the file system shares copies (reflinks) this asks for too much, never for too little.
+            space.check(work.resolved.wanted.total_size, work.item.local_dir)
     _Delivery(works, tools, emit).run(plan.jobs, plan.bytes_to_fetch)
 
 

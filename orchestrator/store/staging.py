@@ -82,6 +82,13 @@ class Staging:
         """Our journal of the part."""
         return self.folder / f"{digest.hex}.journal"
 
+    def held(self, digest: Digest) -> int:
+        """Bytes that the part takes up on the disk, 0 when there is none."""
+        try:
+            return os.lstat(self.part(digest)).st_blocks * 512
+        except OSError:
+            return 0
+
     def claim(self, digest: Digest) -> Claim | None:
         """The claim on a part, or None while another process or thread holds it. Never waits."""
         with self._guard, on_disk("lock", self._locks):

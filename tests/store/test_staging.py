@@ -166,3 +166,18 @@ def test_a_full_disk_while_claiming_is_said_and_leaves_the_part_free(
         with pytest.raises(NoSpaceError):
             staging.claim(ONE)
     assert staging.claim(ONE) is not None
+
+
+def test_held_is_what_a_part_takes_up(tmp_path: Path) -> None:
+    staging = Staging(tmp_path)
+    staging.folder.mkdir(exist_ok=True)
+    digest = Digest(Algorithm.SHA256, "ab" * 32)
+    assert staging.held(digest) == 0
+    part = staging.part(digest)
+    with part.open("wb") as file:
+        file.truncate(64 << 20)
+    assert staging.held(digest) < 1 << 20, "a hole takes up nothing"
+    with part.open("r+b") as file:
+        file.write(b"x" * (8 << 20))
+        os.fsync(file.fileno())
+    assert 8 << 20 <= staging.held(digest) < 10 << 20
