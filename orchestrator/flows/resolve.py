@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from orchestrator.core.files import RepoTree
 from orchestrator.core.plan import ResolvedModel, Trust, refuse_pickles
-from orchestrator.errors import NotFoundError
+from orchestrator.errors import NotFoundError, SourcesDownError
 from orchestrator.events import Emit, ModelPhase, Notice, Phase
 from orchestrator.flows.request import Item
 from orchestrator.flows.tools import Tools
@@ -44,7 +44,13 @@ def resolve(
 
 def _from_catalog(item: Item, tools: Tools, emit: Emit, on_unknown: Callable[[], None]) -> tuple[str, Record]:
     ref, catalog = item.ref, tools.catalogs[item.ref.catalog]
-    revision = catalog.revision(ref)
+    try:
+        revision = catalog.revision(ref)
+    except SourcesDownError as error:
+        other = next((s for s in tools.sources if s.kind is catalog.source.kind and s != catalog.source), None)
+        if other:
+            error.hint = f"{error.hint}; or take the listing from a mirror, if you trust it: --root {other.url}"
+        raise
     if revision.name_now != ref.repo.name:
         emit(Notice("renamed", f"{ref.repo.name} is now called {revision.name_now}; it is kept under the old name"))
     trust = Trust("root" if catalog.source.is_root else "single", catalog.source.url)

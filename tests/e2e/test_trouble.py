@@ -261,3 +261,10 @@ def test_what_a_liar_sent_in_an_earlier_run_is_found_out(machine: Machine, make_
     hub.faces["cdn"].shape = Shape()
     machine.pull("org/m", "--no-mirrors").ended(0)
     assert content(machine.snapshot("model/org/m", repo.head)) == wanted(repo)
+
+
+def test_a_root_that_is_down_says_how_to_trust_a_mirror(machine: Machine, make_hub: MakeHub) -> None:
+    hub = make_hub(Repo("model", "org/m", FILES))
+    near = hub.mirror("near")
+    done = machine.run("pull", "org/m", "--root", "http://127.0.0.1:9", "--mirror", near.url, "--json").ended(69)
+    assert f"--root {near.url}" in done.error["hint"]
