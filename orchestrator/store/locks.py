@@ -1,8 +1,9 @@
-"""The blob locks that huggingface_hub uses, so that we wait for it where it is at work on the same blob.
+"""Locks between processes: huggingface_hub's on blobs, and our own on files of the state folder.
 
-huggingface_hub 2.4 holds `filelock.FileLock(.locks/<folder>/<etag>.lock, mode=0o664)`, which is flock(2) on a file
-that is never removed. So where there is no such file nobody holds the lock, and none is made: that would cost a third
-of placing 2,000 small files. Nothing here is needed for correctness: blobs appear by rename, whoever renames.
+For blobs we wait where huggingface_hub is at work on the same one. huggingface_hub 2.4 holds
+`filelock.FileLock(.locks/<folder>/<etag>.lock, mode=0o664)`, which is flock(2) on a file that is never removed. So where
+there is no such file nobody holds the lock, and none is made: that would cost a third of placing 2,000 small files.
+Nothing here is needed for correctness: files appear by rename, whoever renames.
 """
 
 from __future__ import annotations
@@ -32,6 +33,22 @@ def blob_lock(path: Path, *, patience: float = 1.0) -> Iterator[bool]:
         return
     try:
         yield _lock(fd, time.monotonic() + patience)
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def state_lock(path: Path) -> Iterator[None]:
+    """One writer of a state file at a time; waits. Without working locks the last writer wins.
+
+    What is lost then costs time (a blob is proven again, a listing asked again), never correctness. Raises OSError when
+    the lock file cannot be made.
+    """
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
     finally:
         os.close(fd)
 

@@ -9,14 +9,13 @@ file is unreadable. Losing a proof costs one re-read of the blob, never correctn
 # ruff: noqa: PTH116, PTH208
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from orchestrator.core.files import Digest
+from orchestrator.store.locks import state_lock
 from orchestrator.store.oserrors import on_disk
 from orchestrator.store.writing import write_file
 
@@ -79,7 +78,7 @@ class Proofs:
         if not changes:
             return
         path = self._folder / f"{repo_folder}.json"
-        with on_disk("remember proofs in", path), self._locked(repo_folder):
+        with on_disk("remember proofs in", path), state_lock(self._folder / f"{repo_folder}.lock"):
             blobs = dict(_read(path))
             before = dict(blobs)
             for name, proof in changes.items():
@@ -97,17 +96,6 @@ class Proofs:
             return stamp(os.stat(f"{self.cache_dir}/{repo_folder}/blobs/{name}")) == proof
         except OSError:
             return True
-
-    @contextlib.contextmanager
-    def _locked(self, repo_folder: str) -> Iterator[None]:
-        """One writer at a time. Without working locks the last writer wins, which costs proofs, not correctness."""
-        fd = os.open(self._folder / f"{repo_folder}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            with contextlib.suppress(OSError):
-                fcntl.flock(fd, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(fd)
 
 
 def _read(path: Path) -> Mapping[str, Stamp]:

@@ -6,11 +6,7 @@ revision. A file that cannot be read, or holds what a listing may not hold, coun
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
-import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +14,7 @@ from orchestrator.core.files import Digest, RepoFile, RepoTree
 from orchestrator.core.plan import Trust
 from orchestrator.core.refs import RepoId, is_commit
 from orchestrator.errors import GlmAriaError
+from orchestrator.store.locks import state_lock
 from orchestrator.store.oserrors import on_disk
 from orchestrator.store.writing import write_file
 
@@ -82,7 +79,7 @@ class Records:
         if self._seen(repo).get(revision) == commit:
             return
         folder = self._folder(repo)
-        with self._locked(folder):
+        with on_disk("lock", folder), state_lock(folder / "refs.lock"):
             text = json.dumps(self._seen(repo) | {revision: commit}, sort_keys=True)
             write_file(folder / "refs.json", text, self._stage, mode=0o600)
 
@@ -98,14 +95,3 @@ class Records:
         with on_disk("create", folder):
             folder.mkdir(mode=0o700, exist_ok=True)
         return folder
-
-    @contextlib.contextmanager
-    def _locked(self, folder: Path) -> Iterator[None]:
-        with on_disk("lock", folder):
-            fd = os.open(folder / "refs.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            with contextlib.suppress(OSError):
-                fcntl.flock(fd, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(fd)

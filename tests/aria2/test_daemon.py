@@ -7,7 +7,6 @@ import secrets
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import pytest
 from orchestrator.aria2.daemon import BackgroundDaemon, PrivateDaemon, find_aria2c, private_folder
 from orchestrator.aria2.rpc import Rpc
 from orchestrator.errors import CannotCreateError, DaemonError
+from tests.e2e.machine import until
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -26,15 +26,6 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
         return False
-
-
-def until(condition: Callable[[], bool], timeout_s: float = 10) -> bool:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True
 
 
 def proc(pid: int, name: str) -> str:
