@@ -1,9 +1,9 @@
 """Locks between processes: huggingface_hub's on blobs, and our own on files of the state folder.
 
 For blobs we wait where huggingface_hub is at work on the same one. huggingface_hub 2.4 holds
-`filelock.FileLock(.locks/<folder>/<etag>.lock, mode=0o664)`, which is flock(2) on a file that is never removed. So where
-there is no such file nobody holds the lock, and none is made: that would cost a third of placing 2,000 small files.
-Nothing here is needed for correctness: files appear by rename, whoever renames.
+`filelock.FileLock(.locks/<folder>/<etag>.lock, mode=0o664)`, which is flock(2) on a file that is never removed. So
+where there is no such file nobody holds the lock, and none is made: that would cost a third of placing 2,000 small
+files. Nothing here is needed for correctness: files appear by rename, whoever renames.
 """
 
 from __future__ import annotations
