@@ -55,6 +55,13 @@ class FileProgress:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceRates:
+    """How fast each source sends now: its name, bytes per second, open connections."""
+
+    sources: tuple[tuple[str, float, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Notice:
     """Something the user should know that did not stop the run; becomes an entry of `warnings` in the JSON."""
 
@@ -64,7 +71,7 @@ class Notice:
     file: str | None = None
 
 
-Event = ModelPhase | Queued | FileProgress | Notice
+Event = ModelPhase | Queued | FileProgress | SourceRates | Notice
 Emit = Callable[[Event], None]
 
 

@@ -1,69 +1,34 @@
-"""How many connections a job gets: arithmetic on sizes, so that a test can check it without a daemon."""
+"""How many connections and downloads may be open: arithmetic on limits, without a daemon."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from orchestrator.aria2.interface import Limits
-from orchestrator.aria2.options import PIECE_LENGTH
 
-SMALL = 2 * PIECE_LENGTH  # below this a second connection gains nothing
 # Small files given to aria2 for each connection of the budget: it starts the next one without waiting for our poll.
 _QUEUE_DEPTH = 4
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Budget:
-    """What is left to start: connections for big files, places for small ones, and files in all."""
+    """`big_most` connections for large files, in `spans_most` downloads of `width` each; `small_most` small files."""
 
-    limits: Limits
-    big_room: int
-    small_room: int
-    job_room: int
-    has_big: bool
+    big_most: int
+    spans_most: int
+    width: int
+    small_most: int
 
     @classmethod
-    def of(cls, limits: Limits, running: Iterable[tuple[int, int]], waiting: Sequence[int]) -> Budget:
-        """Room beside the `running` (size, connections), for `waiting` jobs of these sizes in bytes."""
-        running = list(running)
-        big_used = sum(connections for size, connections in running if size >= SMALL)
-        small_used = sum(1 for size, _ in running if size < SMALL)
-        has_big = big_used > 0 or any(size >= SMALL for size in waiting)
-        has_small = small_used > 0 or any(size < SMALL for size in waiting)
+    def of(cls, limits: Limits, *, has_big: bool, has_small: bool, big_used: int = 0) -> Budget:
+        """The shares of large and small files, when there are some, and large ones use `big_used` connections now."""
         # A quarter is kept for small files, so that they arrive beside the big ones and not after them.
-        reserve = limits.budget // 4 if has_small else 0
-        return cls(
-            limits,
-            big_room=limits.budget - reserve - big_used,
-            small_room=(limits.budget - big_used if has_big else limits.budget * _QUEUE_DEPTH) - small_used,
-            job_room=limits.jobs - len(running) if limits.jobs else len(waiting),
-            has_big=big_used > 0,
-        )
-
-    @property
-    def is_spent(self) -> bool:
-        """True when nothing at all can start."""
-        return self.job_room <= 0 or (self.big_room <= 0 and self.small_room <= 0)
-
-    def offer(self, size: int) -> int:
-        """Connections for a file of `size` bytes, 0 when it must wait."""
-        if size < SMALL:
-            return 1 if self.small_room > 0 else 0
-        wanted = min(
-            self.limits.connections_per_mirror * self.limits.mirrors, self.limits.budget, max(1, size // PIECE_LENGTH)
-        )
-        # A big file keeps the connections it starts with. So it rather waits than starts with few, unless it is alone.
-        if self.has_big and wanted > self.big_room:
-            return 0
-        return max(0, min(wanted, self.big_room))
-
-    def take(self, size: int, connections: int) -> None:
-        """Count a job that started with `connections`."""
-        self.job_room -= 1
-        if size < SMALL:
-            self.small_room -= 1
-        else:
-            self.has_big = True
-            self.big_room -= connections
-            self.small_room -= connections
+        reserve = limits.budget // 4 if has_small and has_big else 0
+        big_most = max(1, limits.budget - reserve)
+        if limits.downloads is None or limits.downloads >= limits.budget:
+            small_most = limits.budget - big_used if has_big else limits.budget * _QUEUE_DEPTH
+            return cls(big_most, big_most, 1, max(1, small_most))
+        # A daemon that runs few downloads at once gets few, each with several connections.
+        spans = max(1, limits.downloads - (1 if has_small else 0))
+        width = min(16, -(-limits.connections_per_mirror // spans))
+        return cls(big_most, spans, width, 1 if has_big else limits.downloads * _QUEUE_DEPTH)

@@ -1,10 +1,17 @@
-"""What aria2's error codes mean to us: one table, from the manual's "EXIT STATUS", the only reader of those numbers."""
+"""What went wrong with a download, and what to do about it: one table, from aria2's codes and HTTP's statuses.
+
+The codes are those of the manual's "EXIT STATUS". Two of them say too little: 22 (an HTTP status) and 8 (a range that
+was not the one asked for); there aria2's message tells more, and 1 is what it calls all that it has no code for. This
+module is the only reader of those numbers and messages.
+"""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
+from orchestrator.core.sources import RangeAnswer
 from orchestrator.errors import (
     CannotCreateError,
     DaemonError,
@@ -17,13 +24,23 @@ from orchestrator.errors import (
     ProtocolError,
     SourcesDownError,
     TemporaryError,
+    TrustError,
 )
 
 
 class Then(StrEnum):
-    """What to do after an error: ask again (with fresh links), or give the job up."""
+    """What to do after an error.
 
-    RETRY = "retry"
+    AGAIN: the same source once more, after a while. RENEW: ask the source for another address first. WAIT: the source
+    wants fewer requests; ask it through Python, which reads how long. WHOLE: it sends no ranges, so take the whole file
+    at once. OTHER: this source is of no use for this file. STOP: no source can help, the fault is on this side.
+    """
+
+    AGAIN = "again"
+    RENEW = "renew"
+    WAIT = "wait"
+    WHOLE = "whole"
+    OTHER = "other"
     STOP = "stop"
 
 
@@ -36,44 +53,105 @@ class Meaning:
     words: str
 
 
-_R, _S = Then.RETRY, Then.STOP
 TABLE: dict[int, Meaning] = {
-    1: Meaning(TemporaryError, _R, "an unknown error in aria2"),
-    2: Meaning(TemporaryError, _R, "the server was silent for too long"),
-    3: Meaning(NotFoundError, _R, "the server does not have the file"),
-    4: Meaning(NotFoundError, _R, "the server does not have the file"),
-    5: Meaning(TemporaryError, _R, "the server was too slow"),
-    6: Meaning(TemporaryError, _R, "the connection broke"),
-    7: Meaning(TemporaryError, _R, "aria2 was stopped before it was done"),
-    8: Meaning(ProtocolError, _R, "the server does not resume"),
-    9: Meaning(NoSpaceError, _S, "the disk is full"),
-    10: Meaning(DiskIOError, _R, "the part does not fit its control file"),
-    11: Meaning(DaemonError, _R, "aria2 is fetching the same file already"),
-    12: Meaning(DaemonError, _R, "aria2 is fetching the same torrent already"),
-    13: Meaning(DiskIOError, _R, "the part exists already"),
-    14: Meaning(DiskIOError, _R, "the part could not be renamed"),
-    15: Meaning(CannotCreateError, _S, "the part could not be opened"),
-    16: Meaning(CannotCreateError, _S, "the part could not be created"),
-    17: Meaning(DiskIOError, _S, "reading or writing the part failed"),
-    18: Meaning(CannotCreateError, _S, "the staging folder could not be created"),
-    19: Meaning(SourcesDownError, _R, "the server's name could not be resolved"),
-    20: Meaning(ProtocolError, _S, "aria2 took the file for a metalink"),
-    21: Meaning(ProtocolError, _R, "an FTP command failed"),
-    22: Meaning(TemporaryError, _R, "the server answered with an error"),
-    23: Meaning(ProtocolError, _R, "too many redirects"),
-    24: Meaning(NotAllowedError, _R, "the server asked for a login"),
-    25: Meaning(ProtocolError, _S, "aria2 took the file for a torrent"),
-    26: Meaning(ProtocolError, _S, "aria2 took the file for a torrent"),
-    27: Meaning(ProtocolError, _S, "aria2 took the file for a magnet link"),
-    28: Meaning(DaemonError, _S, "aria2 refused an option"),
-    29: Meaning(TemporaryError, _R, "the server is overloaded"),
-    30: Meaning(DaemonError, _S, "aria2 did not understand the request"),
-    31: Meaning(DaemonError, _S, "aria2 was stopped"),
-    32: Meaning(IntegrityError, _R, "the checksum did not match"),
+    1: Meaning(TemporaryError, Then.AGAIN, "the connection failed in a way that aria2 has no name for"),
+    2: Meaning(TemporaryError, Then.AGAIN, "the server was silent for too long"),
+    3: Meaning(NotFoundError, Then.OTHER, "the server does not have the file"),
+    4: Meaning(NotFoundError, Then.OTHER, "the server does not have the file"),
+    5: Meaning(TemporaryError, Then.AGAIN, "the server was too slow"),
+    6: Meaning(TemporaryError, Then.AGAIN, "the connection broke"),
+    7: Meaning(TemporaryError, Then.AGAIN, "aria2 was stopped before it was done"),
+    8: Meaning(ProtocolError, Then.OTHER, "the server sent another range than it was asked for"),
+    9: Meaning(NoSpaceError, Then.STOP, "the disk is full"),
+    10: Meaning(DiskIOError, Then.STOP, "the part does not fit its control file"),
+    11: Meaning(DaemonError, Then.AGAIN, "aria2 is fetching the same file already"),
+    12: Meaning(DaemonError, Then.AGAIN, "aria2 is fetching the same torrent already"),
+    13: Meaning(DiskIOError, Then.AGAIN, "the part exists already"),
+    14: Meaning(DiskIOError, Then.STOP, "the part could not be renamed"),
+    15: Meaning(CannotCreateError, Then.STOP, "the part could not be opened"),
+    16: Meaning(CannotCreateError, Then.STOP, "the part could not be created"),
+    17: Meaning(DiskIOError, Then.STOP, "reading or writing the part failed"),
+    18: Meaning(CannotCreateError, Then.STOP, "the staging folder could not be created"),
+    19: Meaning(SourcesDownError, Then.AGAIN, "the server's name could not be resolved"),
+    20: Meaning(ProtocolError, Then.OTHER, "aria2 took the file for a metalink"),
+    21: Meaning(ProtocolError, Then.OTHER, "an FTP command failed"),
+    22: Meaning(TemporaryError, Then.AGAIN, "the server answered with an error"),
+    23: Meaning(ProtocolError, Then.OTHER, "too many redirects"),
+    24: Meaning(NotAllowedError, Then.RENEW, "the server asked for a login"),
+    25: Meaning(ProtocolError, Then.OTHER, "aria2 took the file for a torrent"),
+    26: Meaning(ProtocolError, Then.OTHER, "aria2 took the file for a torrent"),
+    27: Meaning(ProtocolError, Then.OTHER, "aria2 took the file for a magnet link"),
+    28: Meaning(DaemonError, Then.STOP, "aria2 refused an option"),
+    29: Meaning(TemporaryError, Then.WAIT, "the server is overloaded"),
+    30: Meaning(DaemonError, Then.STOP, "aria2 did not understand the request"),
+    31: Meaning(DaemonError, Then.STOP, "aria2 was stopped"),
+    32: Meaning(IntegrityError, Then.OTHER, "the checksum did not match"),
 }
-UNKNOWN = Meaning(TemporaryError, _R, "an error that this version of glm-aria does not know")
+UNKNOWN = Meaning(TemporaryError, Then.AGAIN, "an error that this version of glm-aria does not know")
+
+_GONE = Meaning(NotFoundError, Then.OTHER, "the server does not have the file")
+_REFUSED = Meaning(NotAllowedError, Then.RENEW, "the server refused the address, which may have expired")
+_BUSY = Meaning(TemporaryError, Then.WAIT, "the server asks us to slow down")
+STATUSES: dict[int, Meaning] = {
+    401: _REFUSED,
+    403: _REFUSED,
+    404: _GONE,
+    408: TABLE[2],
+    410: _GONE,
+    416: Meaning(IntegrityError, Then.OTHER, "the server's file is shorter than listed"),
+    425: _BUSY,
+    429: _BUSY,
+    503: _BUSY,
+}
+_CLIENT_FAULT = Meaning(ProtocolError, Then.OTHER, "the server did not like the request")
+_SERVER_FAULT = Meaning(TemporaryError, Then.AGAIN, "the server has a fault of its own")
+_OTHER_SIZE = Meaning(IntegrityError, Then.OTHER, "the server's file has another size than listed")
+_NO_RANGES = Meaning(ProtocolError, Then.WHOLE, "the server does not send ranges")
+_BAD_TLS = Meaning(TrustError, Then.OTHER, "the server could not prove who it is (TLS)")
+
+_ENCODED = Meaning(ProtocolError, Then.OTHER, "the server compresses what it sends, which nobody asked for")
+_UNFRAMED = Meaning(IntegrityError, Then.OTHER, "the server does not tell how much it sends, and sends too little")
+
+INSPECT = frozenset({1, 8, 22, 29})
+"""Codes of which the reason is known only to who asks the server: for a download of known size, aria2's message is
+"No URI available", whatever happened."""
+
+_STATUS = re.compile(r"status[= ](\d{3})")
+_RANGE = re.compile(r"Request: \d+-\d+/\d+, Response: (\d+)-(\d+)/(\d+)")
 
 
-def meaning(code: int) -> Meaning:
-    """The row for an `errorCode` of `aria2.tellStatus`."""
+def meaning(code: int, message: str = "", *, size: int = 0) -> Meaning:
+    """The row for the `errorCode` and `errorMessage` of a download of a file of `size` bytes."""
+    status = _STATUS.search(message)
+    if status and code in (1, 22, 29):
+        return of_status(int(status[1]))
+    if code == 8 and (told := _RANGE.search(message)):
+        start, end, total = map(int, told.groups())
+        if size and total != size:
+            return _OTHER_SIZE
+        return _NO_RANGES if (start, end + 1) == (0, total) else TABLE[8]
+    if code == 1 and "Size mismatch" in message:
+        return _OTHER_SIZE
+    if code == 1 and "ertificate" in message:
+        return _BAD_TLS
     return TABLE.get(code, UNKNOWN)
+
+
+def of_answer(answer: RangeAnswer, size: int, failed: Meaning) -> Meaning:
+    """The row for how a server answers to a question like the one that failed as `failed`."""
+    if answer.status >= 400:
+        return of_status(answer.status)
+    if answer.is_encoded:
+        return _ENCODED
+    if answer.total not in (None, size):
+        return _OTHER_SIZE
+    if not answer.is_range:
+        return _NO_RANGES if answer.status == 200 else TABLE[8]
+    if not answer.is_framed:
+        return _UNFRAMED
+    return failed if failed.then is Then.AGAIN else TABLE[1]
+
+
+def of_status(status: int) -> Meaning:
+    """The row for an HTTP status of 400 or more."""
+    return STATUSES.get(status, _CLIENT_FAULT if status < 500 else _SERVER_FAULT)

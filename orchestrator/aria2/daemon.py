@@ -89,7 +89,7 @@ class PrivateDaemon:
         return endpoint
 
     def check(self, staging: Path) -> None:
-        """Nothing to check: it runs here, as us."""
+        """Nothing to check: it runs here, as us, and takes all that it is given."""
 
     @property
     def pid(self) -> int | None:

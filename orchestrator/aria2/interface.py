@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
+from orchestrator.core.extents import Extents
 from orchestrator.core.plan import Job
+from orchestrator.core.sources import RangeAnswer
 from orchestrator.errors import GlmAriaError, UsageError
 
 
@@ -36,39 +38,51 @@ class Admission(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Uri:
-    """An address of a job's bytes and the name of the source behind it. The address may be signed: never shown.
+    """An address of a job's bytes at one source. The address may be signed: never shown.
 
     `latency` is how long the source took to answer a small request, in seconds; None when it was not asked.
+    `expires_at` is unix seconds by this machine's clock; None when the address says nothing.
     """
 
     source: str
     url: str = field(repr=False)
     latency: float | None = None
+    expires_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """`mirrors` is how many sources may serve one file, `budget` bounds all open connections together, `jobs` the files
-    under way; `max_speed` is bytes per second.
+    """`connections_per_mirror` for one file, `budget` for all open connections together, `jobs` the files under way;
+    `max_speed` is bytes per second.
 
-    `max_speed` is applied here only where the daemon's own global limit is not ours to set.
+    `max_speed` is applied here only where the daemon's own global limit is not ours to set. `downloads` is how many
+    downloads the daemon runs at once, None for no fewer than the budget.
     """
 
     connections_per_mirror: int = 16
-    mirrors: int = 1
     budget: int = 64
     jobs: int | None = None
     max_speed: int | None = None
+    downloads: int | None = None
 
 
 class Locator(Protocol):
-    """Where a job's bytes are. Both methods raise GlmAriaError and may be called again for fresh addresses."""
+    """Where a job's bytes are. A source is known by its name."""
 
-    def direct(self, job: Job) -> tuple[Uri, ...] | None:
-        """Addresses that can be given without asking anybody, or None. Must not block."""
+    def inspect(self, job: Job, uri: Uri, start: int, end: int) -> RangeAnswer:
+        """How the source answers to a question for a range, since aria2 tells little of why it failed. Blocks, and is
+        called from several threads. Raises GlmAriaError as `locate` does."""
 
-    def locate(self, job: Job) -> tuple[Uri, ...]:
-        """Addresses, found by asking the sources; blocks, and is called from several threads. Never empty."""
+    def candidates(self, job: Job) -> tuple[str, ...]:
+        """The sources that may have the bytes, the most useful first. Must not block; may change from call to call."""
+
+    def direct(self, job: Job, source: str) -> Uri | None:
+        """An address that can be given without asking the source, or None. Must not block."""
+
+    def locate(self, job: Job, source: str) -> Uri:
+        """An address, found by asking the source; blocks, and is called from several threads. May be called again for
+        a fresh one. Raises GlmAriaError: with TemporaryError and SourcesDownError asking again may help, with others
+        the source is of no use for this job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,18 +97,27 @@ class Moved:
 
 
 @dataclass(frozen=True, slots=True)
-class Fetched:
-    """All bytes are in `part`, unproven.
+class Pace:
+    """How fast each source is now: its name, bytes per second, connections."""
 
-    `sources` estimates the bytes that each source sent in this run: one that was quick may be missing from it. `asked`
-    are all sources that may have sent some, and `is_resumed` says that others, in an earlier run, may have, too.
-    """
+    sources: tuple[tuple[str, float, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """All bytes are in `part`, unproven. `extents` tell who sent which; `kept` of them are from an earlier run."""
 
     job: Job
     part: Path
-    sources: Mapping[str, int]
-    asked: tuple[str, ...] = ()
-    is_resumed: bool = False
+    extents: Extents
+    kept: Extents = field(default_factory=Extents)
+
+    @property
+    def sources(self) -> Mapping[str, int]:
+        """The bytes that each source sent in this run."""
+        before = self.kept.by_source
+        sent = {name: count - before.get(name, 0) for name, count in self.extents.by_source.items()}
+        return {name: count for name, count in sent.items() if count > 0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,4 +135,4 @@ class Lost:
     error: GlmAriaError
 
 
-Outcome = Moved | Fetched | Already | Lost
+Outcome = Moved | Pace | Fetched | Already | Lost

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,20 +18,11 @@ import aria2p
 import requests
 
 from orchestrator.aria2.interface import Endpoint
+from orchestrator.aria2.spans import Span, metalink
 from orchestrator.errors import DaemonError
 
-STATUS_KEYS = (
-    "gid",
-    "status",
-    "totalLength",
-    "completedLength",
-    "downloadSpeed",
-    "connections",
-    "pieceLength",
-    "bitfield",
-    "errorCode",
-    "errorMessage",
-)
+_KEYS = ("gid", "status", "completedLength", "connections", "errorCode", "errorMessage")
+_STOPPED = ("complete", "error", "removed")
 # A paused metalink that points nowhere: aria2 saves what is uploaded into `dir`, which shows whose disk that is.
 _PROBE = (
     b'<?xml version="1.0"?><metalink xmlns="urn:ietf:params:xml:ns:metalink"><file name="glm-aria-%s">'
@@ -44,23 +35,18 @@ _Call = tuple[str, list[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """One download as `aria2.tellStatus` shows it. Lengths in bytes, speed in bytes per second.
+    """One download as `aria2.tellStatus` shows it. `done` is in bytes.
 
-    `bitfield` is empty until aria2 knows the length; its highest bit is the first piece. `used` are the addresses that
-    were tried, told only of stopped downloads.
+    `bitfield` is empty unless it was asked for; its highest bit is the first piece.
     """
 
     gid: str
     status: str
-    total: int
     done: int
-    speed: int
     connections: int
-    piece_length: int
-    bitfield: bytes
     error_code: int
     error_message: str
-    used: tuple[str, ...] = ()
+    bitfield: bytes = b""
 
     @classmethod
     def parse(cls, answer: Mapping[str, Any]) -> Status:
@@ -68,18 +54,22 @@ class Status:
         return cls(
             gid=answer["gid"],
             status=answer["status"],
-            total=int(answer.get("totalLength") or 0),
             done=int(answer.get("completedLength") or 0),
-            speed=int(answer.get("downloadSpeed") or 0),
             connections=int(answer.get("connections") or 0),
-            piece_length=int(answer.get("pieceLength") or 0),
-            bitfield=bytes.fromhex(answer.get("bitfield") or ""),
             error_code=int(answer.get("errorCode") or 0),
             error_message=answer.get("errorMessage") or "",
-            used=tuple(
-                uri["uri"] for file in answer.get("files", ()) for uri in file["uris"] if uri["status"] == "used"
-            ),
+            bitfield=bytes.fromhex(answer.get("bitfield") or ""),
         )
+
+    @property
+    def is_complete(self) -> bool:
+        """True when aria2 has all that it was asked for."""
+        return self.status == "complete"
+
+    @property
+    def is_stopped(self) -> bool:
+        """True when aria2 is done with it, one way or another, and has closed its file."""
+        return self.status in _STOPPED
 
 
 class _KeepAliveClient(aria2p.Client):
@@ -119,53 +109,40 @@ class Rpc:
         """`aria2.getGlobalStat`: speeds and counts of all downloads of the daemon, not only ours."""
         return self._mapping("aria2.getGlobalStat")
 
-    def add_all(self, downloads: Sequence[tuple[Sequence[str], Mapping[str, str]]]) -> list[DaemonError | None]:
-        """Queue downloads in one request; the answer tells for each whether it was refused.
-
-        `options` hold a gid that we chose, so that a lost answer loses nothing.
-        """
-        calls: list[_Call] = [("aria2.addUri", [list(uris), dict(options)]) for uris, options in downloads]
+    def add(self, downloads: Sequence[tuple[Span, str, Mapping[str, str]]]) -> list[str | DaemonError]:
+        """Queue spans with their addresses and options, in one request; their gids, or why one was refused."""
+        answers = self._multicall([_add(span, url, options) for span, url, options in downloads])
         return [
-            DaemonError(f"aria2 refused a download: {answer['message']}") if isinstance(answer, dict) else None
-            for answer in self._multicall(calls)
+            DaemonError(f"aria2 refused a download: {answer['message']}") if isinstance(answer, dict) else _gid(answer)
+            for answer in answers
         ]
 
-    def poll(self) -> tuple[list[Status], list[Status]]:
+    def poll(self, *, with_bitfield: bool = False) -> tuple[list[Status], list[Status]]:
         """All active and all stopped downloads of the daemon, ours and others', in one request."""
-        keys = list(STATUS_KEYS)
-        active, stopped = self._multicall(
-            [("aria2.tellActive", [keys]), ("aria2.tellStopped", [0, 4096, [*keys, "files"]])]
-        )
+        keys = [*_KEYS, "bitfield"] if with_bitfield else list(_KEYS)
+        active, stopped = self._multicall([("aria2.tellActive", [keys]), ("aria2.tellStopped", [0, 4096, keys])])
         return [Status.parse(one) for one in _first(active)], [Status.parse(one) for one in _first(stopped)]
 
     def tell(self, gids: Sequence[str]) -> dict[str, Status]:
         """The status of these downloads; a gid that the daemon does not know is left out."""
-        calls: list[_Call] = [("aria2.tellStatus", [gid, list(STATUS_KEYS)]) for gid in gids]
+        calls: list[_Call] = [("aria2.tellStatus", [gid, list(_KEYS)]) for gid in gids]
         answers = zip(gids, self._multicall(calls), strict=True) if calls else ()
         return {gid: Status.parse(answer[0]) for gid, answer in answers if isinstance(answer, list)}
 
-    def servers(self, gids: Sequence[str]) -> dict[str, list[tuple[str, int]]]:
-        """For each download the (address asked for, bytes per second) of every open connection."""
-        calls: list[_Call] = [("aria2.getServers", [gid]) for gid in gids]
-        answers = zip(gids, self._multicall(calls), strict=True) if calls else ()
-        return {
-            gid: [
-                (server["uri"], int(server["downloadSpeed"])) for item in _first(answer) for server in item["servers"]
-            ]
-            for gid, answer in answers
-            if isinstance(answer, list)
-        }
-
-    def writers(self, path: Path) -> list[str]:
-        """The gids of all unfinished downloads that write to `path`, whoever added them."""
+    def writers(self, writes_there: Callable[[Path], bool]) -> list[str]:
+        """The gids of all unfinished downloads that write to such a path, whoever added them."""
         keys = ["gid", "files"]
         answers = self._multicall([("aria2.tellActive", [keys]), ("aria2.tellWaiting", [0, 4096, keys])])
         return [
             str(one["gid"])
             for answer in answers
             for one in _first(answer)
-            if any(file["path"] == str(path) for file in one["files"])
+            if any(writes_there(Path(file["path"])) for file in one["files"])
         ]
+
+    def most_downloads(self) -> int:
+        """How many downloads the daemon runs at once."""
+        return int(self._mapping("aria2.getGlobalOption").get("max-concurrent-downloads", "5"))
 
     def change_options(self, changes: Iterable[tuple[str, Mapping[str, str]]]) -> None:
         """Set options of single downloads; one that has ended meanwhile is passed over."""
@@ -181,9 +158,9 @@ class Rpc:
         """Drop the results of downloads that have ended."""
         self._each(("aria2.removeDownloadResult",), gids)
 
-    def pause(self, gids: Sequence[str]) -> None:
-        """Stop the connections of these downloads; their status can still be asked."""
-        self._each(("aria2.forcePause",), gids)
+    def stop(self, gids: Sequence[str]) -> None:
+        """Stop these downloads; their status can still be asked. Unknown gids are passed over."""
+        self._each(("aria2.forceRemove",), gids)
 
     def shutdown(self) -> None:
         """End the daemon now. Only for daemons of our own."""
@@ -248,6 +225,18 @@ class Rpc:
                 hint="is it running with --enable-rpc? leave out --rpc to use a daemon of glm-aria's own",
             )
         return DaemonError(f"what answers at {where} is not aria2", hint="check the address given to --rpc")
+
+
+def _add(span: Span, url: str, options: Mapping[str, str]) -> _Call:
+    if span.is_whole:
+        return "aria2.addUri", [[url], dict(options)]
+    return "aria2.addMetalink", [metalink(span.path.name, span.size, url), dict(options)]
+
+
+def _gid(answer: Any) -> str:
+    """The gid in the answer to an addition; that of a metalink is a list of one."""
+    found = _first(answer)
+    return str(found[0] if isinstance(found, list) and found else found)
 
 
 def _first(answer: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The jobs of a transfer while they are under way: their state, their part and journal, and who sent what."""
+"""The jobs of a transfer while they are under way: their state, their part, what arrived, and who sends the rest."""
 
 from __future__ import annotations
 
@@ -6,111 +6,147 @@ import contextlib
 import errno
 import os
 import time
-from collections.abc import Iterable
-from concurrent.futures import Future
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator.aria2 import journal
-from orchestrator.aria2.budget import SMALL
-from orchestrator.aria2.interface import Uri
-from orchestrator.aria2.rpc import Status
+from orchestrator.aria2.spans import PIECE, Span
+from orchestrator.aria2.supply import Supplies
+from orchestrator.core.extents import Extents, Range, subtract
 from orchestrator.core.files import Digest
 from orchestrator.core.jobs import TRANSITIONS, JobEvent, JobState
 from orchestrator.core.plan import Job
 from orchestrator.errors import DiskIOError, NoSpaceError
 
+SMALL = 2 * PIECE
+"""Bytes: a smaller file is one request, without journal."""
+
 _JOURNAL_SECONDS = 0.1
-_NEAR_SECONDS = 0.01
 
 
 @dataclass(slots=True)
 class Slot:
-    """A job under way, and what is known of it. Only the transfer's own thread touches it."""
+    """A job under way, and what is known of it. Only the transfer's own thread touches it.
+
+    `extents` are what ended spans brought; `spans` are those that run, `opened` counts them all.
+    """
 
     job: Job
     part: Path
     state: JobState = JobState.WAITING
-    tries: int = 0
     not_before: float = 0.0
-    gid: str = ""
-    uris: tuple[Uri, ...] = ()
-    must_ask: bool = False  # the source said "too many requests": let the locator wait as long as it was told to
-    connections: int = 1
-    future: Future[tuple[Uri, ...]] | None = None
-    status: Status | None = None
-    seen: float = 0.0
-    started: float = 0.0
-    is_trial: bool | None = None  # one connection to a near server, to see whether it is fast; None: not tried yet
-    best: int = 0  # bytes that renewed the right to try again; never less, or bad bytes would renew it for ever
-    resumed: int = 0
-    saved: float = 0.0
-    saved_bits: bytes = b""
-    weights: dict[str, float] = field(default_factory=dict)
+    supplies: Supplies = field(default_factory=dict)
+    spans: list[Span] = field(default_factory=list)
+    extents: Extents = field(default_factory=Extents)
+    kept: Extents = field(default_factory=Extents)
+    is_prepared: bool = False
+    opened: int = 0
+    _saved: float = 0.0
+    _saved_extents: Extents = field(default_factory=Extents)
 
     @property
     def is_small(self) -> bool:
-        """True for a file that gets one connection and no journal."""
+        """True for a file that is one request and has no journal."""
         return self.job.size < SMALL
 
     @property
-    def is_near(self) -> bool:
-        """True when its only source answers fast enough that a round trip costs next to nothing."""
-        latency = self.uris[0].latency if len(self.uris) == 1 else None
-        return latency is not None and latency < _NEAR_SECONDS
+    def has_whole(self) -> bool:
+        """True while the file is fetched in one go."""
+        return any(span.is_whole for span in self.spans)
 
     @property
-    def sources(self) -> tuple[str, ...]:
-        """The sources whose addresses aria2 was given, each once."""
-        return tuple(dict.fromkeys(uri.source for uri in self.uris))
+    def is_complete(self) -> bool:
+        """True when all bytes are here and aria2 has closed the part."""
+        return not self.spans and self.is_prepared and self.extents.total == self.job.size
 
-    def weigh(self, speeds: Iterable[tuple[str, int]], seconds: float) -> None:
-        """Add speed x time for each (address, bytes/s): aria2 does not tell which source sent which bytes."""
-        names = {uri.url: uri.source for uri in self.uris}
-        for url, speed in speeds:
-            if url in names:
-                self.weights[names[url]] = self.weights.get(names[url], 0.0) + speed * seconds
+    def arrived(self) -> Extents:
+        """All that is in the part by now."""
+        return self.extents.put(extent for span in self.spans for extent in span.extents())
 
-    def sent(self, status: Status) -> dict[str, int]:
-        """An estimate of the bytes that each source sent in this run."""
-        total = self.job.size - self.resumed
-        weight = sum(self.weights.values())
-        if not weight:
-            # Over before its speed was looked at: equal shares for those that were asked.
-            used = dict.fromkeys(uri.source for uri in self.uris if uri.url in status.used) or self.sources[:1]
-            return {source: total // len(used) for source in used}
-        return {source: round(total * share / weight) for source, share in self.weights.items() if share}
+    def unassigned(self) -> tuple[Range, ...]:
+        """What nobody has and nobody fetches."""
+        busy = [(span.start, span.end) for span in self.spans]
+        return tuple(subtract(self.extents.missing(self.job.size), busy))
 
     def prepare(self) -> None:
         """Make the part ready to be continued from its journal, or begun. Raises NoSpaceError, DiskIOError."""
-        try:
-            known = None if self.is_small else journal.prepare(self.part, self.job.digest, self.job.size)
-        except OSError as error:
-            is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-            raise (NoSpaceError if is_full else DiskIOError)(
-                f"{self.job.name!r}: the part {os.fspath(self.part)!r} cannot be prepared: {error.strerror}",
-                file=self.job.name,
-            ) from error
-        self.resumed = known.done if known else 0
-        self.best = max(self.best, self.resumed)
+        if self.is_prepared:
+            return
+        with self._on_disk("prepared"):
+            if self.is_small:
+                self.part.unlink(missing_ok=True)
+            else:
+                self.extents = self.kept = journal.prepare(self.part, self.job.digest, self.job.size)
+        self.is_prepared = True
+
+    def open_span(self, source: str, start: int, end: int, now: float, *, width: int = 1) -> Span:
+        """A span that fetches these bytes, with the name that it writes to. Raises NoSpaceError, DiskIOError."""
+        path = journal.span_path(self.part, self.opened)
+        self.opened += 1
+        span = Span(source, path, start, end, self.job.size, now, width=width)
+        with self._on_disk("opened"):
+            span.open(self.part)
+        self.spans.append(span)
+        return span
+
+    def open_whole(self, source: str, now: float) -> Span:
+        """A span that fetches the whole file anew. Raises NoSpaceError, DiskIOError."""
+        self.wipe()
+        span = Span(source, self.part, 0, self.job.size, self.job.size, now, is_whole=True)
+        self.is_prepared = True
+        self.spans.append(span)
+        return span
+
+    def close_span(self, span: Span) -> None:
+        """aria2 is done with it: keep what it brought, and remove its name."""
+        self.spans.remove(span)
+        with self._on_disk("closed"):
+            span.close()
+        if span.is_whole and span.position != span.end:
+            self.wipe()  # what a plain download leaves cannot be continued
+        else:
+            self.extents = self.extents.put(span.extents())
+
+    def finish(self) -> Extents:
+        """All is here: remove the journal, and tell who sent what."""
+        with self._on_disk("finished"):
+            journal.clear(self.part)
+        return self.extents
 
     def wipe(self) -> None:
         """Forget what arrived: the next try begins anew."""
-        for path in (self.part, journal.control_path(self.part), journal.journal_path(self.part)):
-            path.unlink(missing_ok=True)
+        with self._on_disk("removed"):
+            journal.clear(self.part)
+            self.part.unlink(missing_ok=True)
+        self.extents = self.kept = Extents()
+        self.is_prepared = False
 
-    def record(self, status: Status, *, now: bool = False) -> None:
+    def record(self, *, now: bool = False) -> None:
         """Journal what has arrived; not at every poll of a fast one, unless `now`."""
-        if self.is_small or not status.bitfield or status.bitfield == self.saved_bits:
+        if self.is_small or not self.is_prepared or self.has_whole:
             return
         clock = time.monotonic()
-        if not now and clock - self.saved < _JOURNAL_SECONDS:
+        if not now and clock - self._saved < _JOURNAL_SECONDS:
             return
-        entry = journal.Journal(self.job.digest, self.job.size, status.piece_length, status.bitfield)
-        if entry.is_valid:
-            with contextlib.suppress(OSError):  # a full disk: the journal before this one stands, and is true
-                journal.save(self.part, entry)
-            self.saved, self.saved_bits = clock, status.bitfield
+        arrived = self.arrived()
+        if arrived == self._saved_extents:
+            return
+        with contextlib.suppress(OSError):  # a full disk: the journal before this one stands, and is true
+            journal.save(self.part, self.job.digest, self.job.size, arrived)
+        self._saved, self._saved_extents = clock, arrived
+
+    @contextlib.contextmanager
+    def _on_disk(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+            raise (NoSpaceError if is_full else DiskIOError)(
+                f"{self.job.name!r}: the part {os.fspath(self.part)!r} cannot be {what}: {error.strerror}",
+                hint="free space on that disk, then run it again" if is_full else "check the disk, then run it again",
+                file=self.job.name,
+            ) from error
 
 
 class Slots:
@@ -126,9 +162,9 @@ class Slots:
         """A new job, which is WAITING."""
         self._by_state[JobState.WAITING][slot.job.digest] = slot
 
-    def of(self, state: JobState) -> list[Slot]:
-        """The jobs in a state, in the order in which they got there."""
-        return list(self._by_state[state].values())
+    def of(self, *states: JobState) -> list[Slot]:
+        """The jobs in these states, each in the order in which they got there."""
+        return [slot for state in states for slot in self._by_state[state].values()]
 
     def on(self, slot: Slot, event: JobEvent) -> None:
         """Something happened to a job. One that has ended is dropped."""

@@ -27,8 +27,11 @@ class RunningDaemon:
         """Where it listens."""
         return self.endpoint
 
-    def check(self, staging: Path) -> None:
-        """Raise DaemonError unless it answers, and what it writes into `staging` lands on the disk that we see."""
+    def check(self, staging: Path) -> int:
+        """How many downloads it runs at once.
+
+        Raises DaemonError unless it answers, and what it writes into `staging` lands on the disk that we see.
+        """
         rpc = Rpc(self.endpoint)
         try:
             rpc.version()
@@ -38,5 +41,6 @@ class RunningDaemon:
                     f" {str(staging)!r}. It runs on another machine, in a container, or as another user",
                     hint="leave out --rpc, or give both the same folder with --cache-dir",
                 )
+            return rpc.most_downloads()
         finally:
             rpc.close()

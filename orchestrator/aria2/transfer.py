@@ -1,21 +1,20 @@
-"""The feeder: gives jobs to aria2 within a connection budget, watches them, and reports what became of each.
+"""The feeder: cuts jobs into spans, gives these to aria2 within a connection budget, and reports what became of each.
 
-One thread calls `poll` in a loop; only links are resolved in other threads. What it returns are plain outcomes: the
-caller verifies and places, this room only moves bytes. Nothing that it reports as fetched is believed by anybody.
+One thread calls `poll` in a loop; only addresses are asked for in other threads. What it returns are plain outcomes:
+the caller verifies and places, this room only moves bytes. Nothing that it reports as fetched is believed by anybody.
+
+Each round: admit jobs, take in addresses, give idle connections ranges, wait a moment, look at the spans.
 """
 
 from __future__ import annotations
 
-import random
-import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from orchestrator.aria2 import journal
-from orchestrator.aria2.budget import SMALL, Budget
-from orchestrator.aria2.codes import Then, meaning
+from orchestrator.aria2.assign import Assigner, Opened
+from orchestrator.aria2.budget import Budget
+from orchestrator.aria2.codes import INSPECT, Then, meaning
 from orchestrator.aria2.interface import (
     Admission,
     Already,
@@ -26,26 +25,26 @@ from orchestrator.aria2.interface import (
     Lost,
     Moved,
     Outcome,
+    Pace,
 )
-from orchestrator.aria2.options import allocation_for, download_options
+from orchestrator.aria2.options import span_options
 from orchestrator.aria2.rpc import Rpc, Status
+from orchestrator.aria2.servers import Server
 from orchestrator.aria2.slots import Slot, Slots
+from orchestrator.aria2.spans import Span
+from orchestrator.aria2.supply import Failure, Supplier, Supply
 from orchestrator.core.jobs import JobEvent, JobState
 from orchestrator.core.plan import Job
-from orchestrator.errors import DaemonError, GlmAriaError, IntegrityError
+from orchestrator.errors import DaemonError, GlmAriaError, IntegrityError, TemporaryError
 
-_TRIES = 5
 _RESTARTS = 5
-# One connection to a near server brings the file in order, so that hashing keeps up and is done with the last byte;
-# several leave the hash for the end (4 GiB on loopback: 7.3 s instead of 10.7 s). Where one is not fast, they are worth
-# more than that.
-_FAST = 150 << 20  # bytes/s
-_TRIAL_SECONDS = 0.7
+_AHEAD = 2  # large files that have ranges to give out: the next begins before the one before it ends
+_IMPATIENCE_SECONDS = 2.0  # with a silent connection, when another source can take its range
+_PATIENCE_SECONDS = 10.0  # when there is none
+_SLOW_BLOCKS = 4  # a connection that is slow anyway may be silent for as long as this many blocks take
 _LOOK_SECONDS = 1.0
 _STOP_SECONDS = 3.0
-_POLL_SMALL, _POLL_BIG = 0.03, 0.1
-_RESTART_CODES = frozenset({8, 10})  # the part cannot be continued: begin it anew
-_TWICE = 13  # another download in the daemon writes to the same part
+_SHORTEST_POLL, _LONGEST_POLL = 0.02, 0.1
 
 
 class Transfer:
@@ -63,23 +62,22 @@ class Transfer:
         part: Callable[[Job], Path],
         admit: Callable[[Job], Admission],
         limits: Limits,
-        staging: Path,
         restartable: bool,
         proxy: str | None = None,
     ) -> None:
         self._connect = connect
-        self._locator = locator
         self._part = part
         self._admit = admit
         self._limits = limits
+        self._is_ours = restartable
         self._restarts_left = _RESTARTS if restartable else 0
         self._proxy = proxy
         self._slots = Slots()
-        self._allocation = allocation_for(staging)
+        self._supplier = Supplier(locator, limits)
         self._timeout = 5 if restartable else 15
         self._open_rpc: Rpc | None = None
-        self._resolvers = ThreadPoolExecutor(max_workers=8, thread_name_prefix="links")
-        self._looked = self._shared_at = self._polled = time.monotonic()
+        self._spans: dict[str, tuple[Slot, Span]] = {}
+        self._looked = self._shared_at = self._told = time.monotonic()
 
     def enqueue(self, jobs: Iterable[Job]) -> None:
         """Add jobs. They start in the order given, small ones beside big ones. A job that ended may be added again."""
@@ -91,42 +89,51 @@ class Transfer:
         """True when every job has ended."""
         return not self._slots
 
+    @property
+    def servers(self) -> tuple[Server, ...]:
+        """What was learned about the sources."""
+        return tuple(self._supplier.servers.values())
+
     def poll(self) -> list[Outcome]:
         """Start what may start, wait a moment, and tell what happened. Raises DaemonError when the daemon is lost."""
         outcomes: list[Outcome] = []
-        self._fill(outcomes)
+        self._admit_jobs(outcomes)
+        self._supply(outcomes)
         if self._open_rpc is None:
-            # Only now: a daemon of our own starts while the first links are being resolved.
+            # Only now: a daemon of our own starts while the first addresses are being asked for.
             self._open_rpc = Rpc(self._connect(), timeout=self._timeout)
-        self._submit(outcomes)
-        active = self._slots.of(JobState.ACTIVE)
-        time.sleep(_POLL_SMALL if not active or any(slot.is_small for slot in active) else _POLL_BIG)
-        if not active:
-            return outcomes
+            self._evict(self._slots.of(JobState.LOCATING, JobState.ACTIVE))
         try:
-            self._watch(outcomes)
+            self._assign(outcomes)
+            time.sleep(self._pause())
+            if self._spans:
+                self._watch(outcomes)
         except DaemonError:
             self._reconnect()
+        self._tell(outcomes)
         return outcomes
 
     def stop(self) -> None:
         """End all downloads of this run, keeping what they have for the next one. Never touches anyone else's."""
-        self._resolvers.shutdown(wait=False, cancel_futures=True)
+        self._supplier.close()
         if self._open_rpc is None:
             return
-        slots = {slot.gid: slot for slot in self._slots.of(JobState.ACTIVE)}
+        active = self._slots.of(JobState.ACTIVE)
+        deadline = time.monotonic() + _STOP_SECONDS
         try:
-            if slots:
-                self._rpc.pause(list(slots))
-                for gid, status in self._rpc.tell(list(slots)).items():
-                    slots[gid].record(status, now=True)
-                self._rpc.remove(list(slots))
-                deadline = time.monotonic() + _STOP_SECONDS
-                while (left := self._rpc.tell(list(slots))) and time.monotonic() < deadline:
-                    self._rpc.forget(list(left))
-                    time.sleep(0.02)
-        except DaemonError:
-            pass  # a dead daemon holds nothing; the journals of the last poll stand
+            self._leave(span for _, span in self._spans.values())
+            while self._spans and time.monotonic() < deadline:
+                now, known = time.monotonic(), self._rpc.tell(list(self._spans))
+                for gid in [gid for gid in self._spans if gid not in known or known[gid].is_stopped]:
+                    slot, span = self._spans.pop(gid)
+                    if gid in known:
+                        span.see(known[gid], now)
+                    slot.close_span(span)
+                self._rpc.forget([gid for gid, status in known.items() if status.is_stopped])
+        except GlmAriaError:
+            pass  # a dead daemon, or disk, holds nothing; the journals of the last poll stand
+        for slot in active:
+            slot.record(now=True)
         self._rpc.close()
 
     @property
@@ -137,209 +144,245 @@ class Transfer:
 
     # -- starting ------------------------------------------------------------------------------------------------------
 
-    def _fill(self, outcomes: list[Outcome]) -> None:
-        """Move jobs from WAITING to LOCATING as far as the budget allows."""
+    def _admit_jobs(self, outcomes: list[Outcome]) -> None:
+        """Move jobs from WAITING to LOCATING as far as there is use for them."""
         now = time.monotonic()
         waiting = [slot for slot in self._slots.of(JobState.WAITING) if slot.not_before <= now]
         if not waiting:
             return
-        running = self._slots.of(JobState.LOCATING) + self._slots.of(JobState.ACTIVE)
-        budget = Budget.of(
-            self._limits, [(slot.job.size, slot.connections) for slot in running], [slot.job.size for slot in waiting]
-        )
+        running = self._slots.of(JobState.LOCATING, JobState.ACTIVE)
+        small_room = self._budget.small_most - sum(slot.is_small for slot in running)
+        big_room = _AHEAD - sum(not slot.is_small and self._is_hungry(slot) for slot in running)
+        room = self._limits.jobs - len(running) if self._limits.jobs else len(waiting)
         for slot in waiting:
-            if budget.is_spent:
-                break
-            connections = budget.offer(slot.job.size)
-            if connections and self._start(slot, outcomes):
-                slot.connections = connections
-                budget.take(slot.job.size, connections)
+            if room <= 0 or (small_room <= 0 and big_room <= 0):
+                return
+            if (small_room if slot.is_small else big_room) > 0 and self._admit_one(slot, outcomes):
+                room -= 1
+                small_room -= slot.is_small
+                big_room -= not slot.is_small
 
-    def _start(self, slot: Slot, outcomes: list[Outcome]) -> bool:
+    def _is_hungry(self, slot: Slot) -> bool:
+        """True when it has ranges that more connections could fetch."""
+        if not slot.is_prepared:
+            return True
+        sources = sum(supply.error is None for supply in slot.supplies.values())
+        most = self._limits.connections_per_mirror * max(1, sources)
+        return not slot.has_whole and bool(slot.unassigned()) and sum(span.width for span in slot.spans) < most
+
+    def _admit_one(self, slot: Slot, outcomes: list[Outcome]) -> bool:
         admission = self._admit(slot.job)
         if admission is Admission.BUSY:
             slot.not_before = time.monotonic() + 0.2
-            return False
-        if admission is Admission.ALREADY:
+        elif admission is Admission.ALREADY:
             self._slots.on(slot, JobEvent.ALREADY)
             outcomes.append(Already(slot.job))
-            return False
-        self._slots.on(slot, JobEvent.START)
-        try:
-            direct = None if slot.must_ask else self._locator.direct(slot.job)
-        except GlmAriaError as error:
-            self._broken(slot, error, outcomes)
-            return False
-        if direct:
-            slot.uris = direct
         else:
-            slot.future = self._resolvers.submit(self._locator.locate, slot.job)
-        return True
+            self._slots.on(slot, JobEvent.START)
+            if self._open_rpc is not None:
+                self._evict([slot])
+        return admission is Admission.GO
 
-    def _submit(self, outcomes: list[Outcome]) -> None:
-        """Move jobs whose links are known from LOCATING to ACTIVE, in one request to aria2."""
-        ready: list[Slot] = []
-        for slot in self._slots.of(JobState.LOCATING):
-            if slot.future is not None:
-                if not slot.future.done():
-                    continue
-                future, slot.future = slot.future, None
-                try:
-                    slot.uris = future.result()
-                except GlmAriaError as error:
-                    self._broken(slot, error, outcomes)
-                    continue
-            ready.append(slot)
-        if not ready:
+    def _evict(self, slots: Sequence[Slot]) -> None:
+        """The claims on these parts are ours, so who writes to them is what a killed run left in a daemon that lives
+        on."""
+        if self._is_ours or not slots:
             return
-        prepared: list[Slot] = []
-        downloads = []
-        for slot in ready:
-            try:
-                slot.prepare()
-            except GlmAriaError as error:
-                self._broken(slot, error, outcomes, then=Then.STOP)
+        parts = {slot.part for slot in slots}
+        self._rpc.remove(self._rpc.writers(lambda path: path.with_name(path.name.partition(".")[0]) in parts))
+
+    def _supply(self, outcomes: list[Outcome]) -> None:
+        """See to the addresses; a job that has one becomes ACTIVE."""
+        for slot in self._slots.of(JobState.LOCATING, JobState.ACTIVE):
+            if slot.is_small and slot.spans:
                 continue
-            slot.connections = min(slot.connections, self._limits.connections_per_mirror * len(slot.uris))
-            slot.is_trial = slot.is_trial is None and slot.is_near
-            slot.gid, slot.status, slot.seen = secrets.token_hex(8), None, time.monotonic()
-            slot.started = slot.seen
-            options = download_options(
-                slot.part,
-                slot.gid,
-                size=slot.job.size,
-                connections=1 if slot.is_trial else slot.connections,
-                per_server=self._limits.connections_per_mirror,
-                allocation=self._allocation,
-                proxy=self._proxy,
-            )
-            prepared.append(slot)
-            downloads.append(([uri.url for uri in slot.uris], options))
-        if not prepared:
-            return
-        try:
-            answers = self._rpc.add_all(downloads)
-        except DaemonError:
-            for slot in prepared:
-                self._slots.on(slot, JobEvent.BROKEN)
-            self._reconnect()
-            return
-        for slot, refused in zip(prepared, answers, strict=True):
-            if refused:
-                self._broken(slot, refused, outcomes, then=Then.STOP)
-            else:
+            self._supplier.refresh(slot.job, slot.supplies)
+            if slot.state is JobState.LOCATING and any(supply.uri for supply in slot.supplies.values()):
                 self._slots.on(slot, JobEvent.LOCATED)
+            elif not slot.spans and (error := self._supplier.reason(slot.job, slot.supplies)):
+                self._give_up(slot, error, outcomes)
+
+    @property
+    def _budget(self) -> Budget:
+        slots = self._slots.of(JobState.WAITING, JobState.LOCATING, JobState.ACTIVE)
+        big = [slot for slot in slots if not slot.is_small]
+        used = sum(span.width for slot in big for span in slot.spans)
+        return Budget.of(self._limits, has_big=bool(big), has_small=len(big) < len(slots), big_used=used)
+
+    def _assign(self, outcomes: list[Outcome]) -> None:
+        """Give idle connections ranges, in one request to aria2."""
+        active = self._slots.of(JobState.ACTIVE)
+        assigner = Assigner(active, self._budget, self._limits)
+        opened: list[Opened] = []
+        for slot in active:
+            try:
+                opened += assigner.assign(slot)
+            except GlmAriaError as error:
+                self._give_up(slot, error, outcomes)
+        if not opened:
+            return
+        gids = self._rpc.add([(span, uri.url, span_options(span, proxy=self._proxy)) for _, span, uri in opened])
+        for (slot, span, _), answer in zip(opened, gids, strict=True):
+            if isinstance(answer, DaemonError):
+                slot.close_span(span)
+                self._give_up(slot, answer, outcomes)
+            else:
+                span.gid = answer
+                self._spans[answer] = (slot, span)
+
+    def _pause(self) -> float:
+        """Seconds until something is likely to happen: a connection that ends should not be idle for long."""
+        spans = [span for _, span in self._spans.values()]
+        if not spans or any(span.is_whole for span in spans):
+            return _SHORTEST_POLL
+        return min(max(_SHORTEST_POLL, min(span.seconds_left for span in spans) / 2), _LONGEST_POLL)
 
     # -- watching ------------------------------------------------------------------------------------------------------
 
     def _watch(self, outcomes: list[Outcome]) -> None:
         now = time.monotonic()
-        active, stopped = self._rpc.poll()
-        slots = {slot.gid: slot for slot in self._slots.of(JobState.ACTIVE)}
-        shared = [gid for gid, slot in slots.items() if slot.status and len(slot.uris) > 1]
-        for gid, speeds in self._rpc.servers(shared).items():
-            slots[gid].weigh(speeds, now - self._polled)
-        self._polled = now
-        ended = [status for status in stopped if status.gid in slots]
-        for status in active:
-            if status.gid in slots:
-                self._moved(slots[status.gid], status, now, outcomes)
+        active, stopped = self._rpc.poll(with_bitfield=self._budget.width > 1)
+        fresh: dict[str, int] = dict.fromkeys(self._supplier.servers, 0)
+        for status in (*active, *stopped):
+            if status.gid in self._spans:
+                span = self._spans[status.gid][1]
+                fresh[span.source] += span.see(status, now)
+        for name, server in self._supplier.servers.items():
+            count = sum(span.width for _, span in self._spans.values() if span.source == name)
+            server.observe(now, fresh[name], count)
+        ended = [status for status in stopped if status.gid in self._spans]
         for status in ended:
-            self._ended(slots[status.gid], status, outcomes)
+            self._ended(*self._spans.pop(status.gid), status, outcomes)
         self._rpc.forget([status.gid for status in ended])
-        self._look_for_missing(slots, now, outcomes)
-        self._share_speed(active, slots, now)
+        seen = {status.gid for status in active}
+        self._look_for_missing(now, seen)
+        self._leave(span for gid, (slot, span) in self._spans.items() if gid in seen and self._is_over(slot, span, now))
+        self._report(outcomes)
+        self._share_speed(now)
 
-    def _moved(self, slot: Slot, status: Status, now: float, outcomes: list[Outcome]) -> None:
-        slot.status, slot.seen = status, now
-        if status.done > slot.job.size or (status.total and status.total != slot.job.size):
-            self._rpc.remove([slot.gid])
-            what = f"claims {status.total} bytes" if status.total else "sends more bytes than listed"
-            self._broken(slot, IntegrityError(f"{slot.job.name!r}: the source {what}, {slot.job.size} are listed",
-                                              file=slot.job.name), outcomes, afresh=True)  # fmt: skip
-            return
-        if status.done - slot.best > SMALL:
-            slot.best, slot.tries = status.done, 0
-        if slot.is_trial and now - slot.started > _TRIAL_SECONDS and status.speed < _FAST:
-            slot.record(status, now=True)
-            self._rpc.remove([slot.gid])
-            slot.not_before = now + _POLL_BIG  # aria2 closes the part at its next turn
-            self._slots.on(slot, JobEvent.BROKEN)
-            return
-        gapless = journal.prefix(status.bitfield, status.piece_length, slot.job.size) if status.bitfield else 0
-        slot.record(status)
-        outcomes.append(Moved(slot.job, status.done, gapless, status.speed, status.connections))
+    def _is_over(self, slot: Slot, span: Span, now: float) -> bool:
+        """True when the span shall end here: its tail was taken over, or its source sends nothing, or too little."""
+        if span.is_leaving:
+            return False
+        supply = slot.supplies[span.source]
+        has_others = self._supplier.has_others(slot.supplies, supply)
+        is_done = span.position > span.size if span.is_whole else span.position >= span.end
+        patience = _IMPATIENCE_SECONDS if has_others else _PATIENCE_SECONDS
+        if span.rate:
+            patience = max(patience, _SLOW_BLOCKS * span.block / span.rate)
+        if not is_done and now - max(span.moved, span.begun) > patience + supply.server.setup:
+            name = f"{slot.job.name!r} from {span.source}"
+            silent = TemporaryError(f"{name}: nothing came for {now - span.moved:.0f} s", file=slot.job.name,
+                                    source=span.source, hint="run it again later; what arrived is kept")  # fmt: skip
+            supply.server.fail(silent, now, has_others=has_others)
+            return True
+        return is_done or (has_others and supply.server.is_hopeless(sum(s.rate for s in self.servers)))
 
-    def _ended(self, slot: Slot, status: Status, outcomes: list[Outcome]) -> None:
-        if status.status == "complete":
+    def _leave(self, spans: Iterable[Span]) -> None:
+        """Tell aria2 to stop these; they count as active until it says that they are."""
+        leaving = list(spans)
+        for span in leaving:
+            span.is_leaving = True
+        self._rpc.stop([span.gid for span in leaving])
+
+    def _ended(self, slot: Slot, span: Span, status: Status, outcomes: list[Outcome]) -> None:
+        supply = slot.supplies[span.source]
+        try:
+            slot.close_span(span)
+        except GlmAriaError as error:
+            self._give_up(slot, error, outcomes)
+            return
+        if slot.state is not JobState.ACTIVE:
+            return
+        if span.is_whole and span.position != span.size and (status.is_complete or span.position > span.size):
+            what = f"{span.position} bytes" if status.is_complete else "more"
+            supply.out = IntegrityError(
+                f"{slot.job.name!r}: {span.source} sent {what}, {span.size} are listed", file=slot.job.name,
+                source=span.source, hint="run it again later, or with another --mirror")  # fmt: skip
+        elif status.is_complete:
+            supply.succeed()
+        elif not span.is_leaving:
+            self._failed(slot, span, supply, status, outcomes)
+        elif span.position > span.start:
+            supply.succeed()
+        if slot.is_complete:
             self._slots.on(slot, JobEvent.COMPLETE)
-            journal.clear(slot.part)
-            outcomes.append(Fetched(slot.job, slot.part, slot.sent(status), slot.sources, slot.resumed > 0))
-            return
-        row = meaning(status.error_code)
-        code = status.error_code
-        if code == _TWICE:
-            # The claim on the part is ours, so this is what a run that was killed left in a daemon that lives on.
-            self._rpc.remove(self._rpc.writers(slot.part))
-        slot.record(status, now=True)
-        slot.must_ask = "status=429" in status.error_message
-        detail = status.error_message.partition("URI=")[0].strip().rstrip(".")  # what follows may be a signed link
-        named = f"aria2 error {code}: {detail}" if detail else f"aria2 error {code}"
-        error = row.error(
-            f"{slot.job.name!r} from {', '.join(slot.sources)}: {row.words} ({named})",
-            file=slot.job.name,
-            source=slot.sources[0] if slot.sources else None,
-        )
-        then = Then.RETRY if status.status == "removed" else row.then
-        self._broken(slot, error, outcomes, then=then, afresh=code in _RESTART_CODES)
+            outcomes.append(Fetched(slot.job, slot.part, slot.finish(), slot.kept))
 
-    def _look_for_missing(self, slots: Mapping[str, Slot], now: float, outcomes: list[Outcome]) -> None:
+    def _failed(self, slot: Slot, span: Span, supply: Supply, status: Status, outcomes: list[Outcome]) -> None:
+        code, message = status.error_code, status.error_message
+        row = meaning(code, message, size=slot.job.size)
+        detail = message.partition("URI=")[0].strip().rstrip(".")  # what follows may be a signed address
+        failure = Failure(slot.job, span.source, row, f"aria2 error {code}: {detail}" if detail else f"error {code}")
+        if span.position > span.start:
+            supply.succeed()
+        if row.then is Then.STOP:
+            self._give_up(slot, failure.error(), outcomes)
+        elif code in INSPECT and not span.is_whole and span.position < span.end:
+            self._supplier.inspect(supply, failure, span.position, span.end)
+        else:
+            self._supplier.failed(slot.supplies, supply, failure, row)
+
+    def _look_for_missing(self, now: float, seen: set[str]) -> None:
         """A gid that is neither active nor stopped waits in aria2's queue, or someone took it away."""
         if now - self._looked < _LOOK_SECONDS:
             return
         self._looked = now
-        unseen = [g for g, s in slots.items() if s.state is JobState.ACTIVE and now - s.seen > _LOOK_SECONDS]
+        unseen = [gid for gid in self._spans if gid not in seen]
         known = self._rpc.tell(unseen)
         for gid in unseen:
-            slots[gid].seen = now
+            slot, span = self._spans[gid]
             if gid not in known:
-                gone = DaemonError(f"{slots[gid].job.name!r}: the download vanished from the aria2 daemon")
-                self._broken(slots[gid], gone, outcomes)
+                del self._spans[gid]
+                slot.close_span(span)
+            elif known[gid].status == "waiting":
+                span.begun = now  # in the queue of a daemon that runs few downloads at once
 
-    def _share_speed(self, active: Sequence[Status], slots: Mapping[str, Slot], now: float) -> None:
+    def _report(self, outcomes: list[Outcome]) -> None:
+        for slot in self._slots.of(JobState.ACTIVE):
+            if slot.spans:
+                slot.record()
+                arrived = slot.arrived()
+                speed = sum(span.rate for span in slot.spans)
+                connections = sum(span.connections for span in slot.spans)
+                outcomes.append(Moved(slot.job, arrived.total, arrived.prefix, round(speed), connections))
+
+    def _share_speed(self, now: float) -> None:
         """Hold `max_speed` on a daemon whose global limit belongs to someone else."""
-        if not self._limits.max_speed or now - self._shared_at < _LOOK_SECONDS:
+        if not self._limits.max_speed or now - self._shared_at < _LOOK_SECONDS or not self._spans:
             return
         self._shared_at = now
-        ours = [status.gid for status in active if status.gid in slots]
-        limit = {"max-download-limit": str(max(1024, self._limits.max_speed // max(1, len(ours))))}
-        self._rpc.change_options((gid, limit) for gid in ours)
+        limit = {"max-download-limit": str(max(1024, self._limits.max_speed // len(self._spans)))}
+        self._rpc.change_options((gid, limit) for gid in self._spans)
+
+    def _tell(self, outcomes: list[Outcome]) -> None:
+        now = time.monotonic()
+        if now - self._told < _LOOK_SECONDS:
+            return
+        self._told = now
+        open_now = [span for _, span in self._spans.values()]
+        outcomes.append(
+            Pace(
+                tuple(
+                    (server.name, server.rate, sum(span.width for span in open_now if span.source == server.name))
+                    for server in self.servers
+                )
+            )
+        )
 
     # -- ending --------------------------------------------------------------------------------------------------------
 
-    def _broken(
-        self,
-        slot: Slot,
-        error: GlmAriaError,
-        outcomes: list[Outcome],
-        *,
-        then: Then = Then.RETRY,
-        afresh: bool = False,
-    ) -> None:
-        if afresh:
-            slot.wipe()
-        slot.tries += 1
-        is_final = not (error.retryable or isinstance(error, DaemonError | IntegrityError))
-        if then is Then.STOP or slot.tries >= _TRIES or (is_final and slot.tries > 1):
-            self._slots.on(slot, JobEvent.GIVE_UP)
-            outcomes.append(Lost(slot.job, error))
-            return
-        self._slots.on(slot, JobEvent.BROKEN)
-        # Full jitter: many files that broke together do not come back together.
-        slot.not_before = time.monotonic() + random.uniform(0, 0.5 * 2**slot.tries)  # noqa: S311
+    def _give_up(self, slot: Slot, error: GlmAriaError, outcomes: list[Outcome]) -> None:
+        """No source can help, or the disk does not: what arrived stays for the next run."""
+        mine = [span for other, span in self._spans.values() if other is slot and not span.is_leaving]
+        if mine:
+            self._leave(mine)
+        slot.record(now=True)
+        self._slots.on(slot, JobEvent.GIVE_UP)
+        outcomes.append(Lost(slot.job, error))
 
     def _reconnect(self) -> None:
-        """The daemon is lost: start it again and continue all from the journals, or say that it is gone."""
+        """The daemon is lost: start it again and continue all from what arrived, or say that it is gone."""
         if self._restarts_left <= 0:
             raise DaemonError(
                 "the aria2 daemon stopped answering during the transfer", hint="start it again and run the same command"
@@ -348,4 +391,6 @@ class Transfer:
         self._rpc.close()
         self._open_rpc = Rpc(self._connect(), timeout=self._timeout)
         for slot in self._slots.of(JobState.ACTIVE):
-            self._slots.on(slot, JobEvent.BROKEN)
+            for span in list(slot.spans):
+                slot.close_span(span)
+        self._spans.clear()

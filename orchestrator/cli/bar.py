@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from orchestrator.cli import terminal
-from orchestrator.cli.progress import Watcher, summary
+from orchestrator.cli.progress import Watcher, by_source, summary
 from orchestrator.cli.tally import Snapshot, Tally
 from orchestrator.core.sizes import format_duration, format_size, format_speed
 from orchestrator.events import Event, FileProgress, ModelPhase, Notice, Phase, Queued
@@ -79,7 +79,7 @@ class Bar(Watcher):
             now = self._tally.snapshot()
         size = self._live.console.size if self._live else shutil.get_terminal_size()
         columns, lines = tuple(size)
-        return picture(now, columns, min(MOST_ROWS, max(0, lines - 3)))
+        return picture(now, columns, min(MOST_ROWS, max(0, lines - 4)))
 
     def _warn(self, notice: Notice) -> None:
         if notice in self.shown:
@@ -108,7 +108,7 @@ class Bar(Watcher):
 
 
 def picture(now: Snapshot, columns: int, rows: int) -> Table:
-    """One frame, at most `rows` files and two lines more high. Files that do not fit are summed up in one row."""
+    """One frame, at most `rows` files and three lines more high. Files that do not fit are summed up in one row."""
     from rich.progress_bar import ProgressBar
     from rich.table import Table
     from rich.text import Text
@@ -117,6 +117,8 @@ def picture(now: Snapshot, columns: int, rows: int) -> Table:
     frame.add_column(no_wrap=True, overflow="ellipsis")
     frame.add_row(Text(summary(now), style="bold"))
     frame.add_row(ProgressBar(total=max(now.total, 1), completed=now.done))
+    if who := by_source(now):
+        frame.add_row(Text(terminal.printable(who), style="dim"))
     shown = now.active if len(now.active) <= rows else now.active[: max(0, rows - 1)]
     width = max(8, columns - 44)
     for item in shown:

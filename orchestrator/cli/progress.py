@@ -14,7 +14,7 @@ from typing import Self, TextIO
 from orchestrator.cli import terminal
 from orchestrator.cli.tally import Snapshot, Tally
 from orchestrator.core.sizes import format_duration, format_size, format_speed
-from orchestrator.events import Event, FileProgress, ModelPhase, Notice, Queued
+from orchestrator.events import Event, FileProgress, ModelPhase, Notice, Queued, SourceRates
 
 LINE_SECONDS = 5.0
 
@@ -97,7 +97,9 @@ class Lines(Watcher):
             self._write(f"to fetch: {format_size(event.bytes_total)} in {event.files} file(s)")
         elif isinstance(event, FileProgress) and self._clock() - self._last >= LINE_SECONDS:
             self._last = self._clock()
-            self._write(summary(self._tally.snapshot()))
+            now = self._tally.snapshot()
+            who = terminal.printable(by_source(now))
+            self._write(summary(now) + (f"  [{who}]" if who else ""))
 
     def _write(self, line: str) -> None:
         _write(self._stream, line)
@@ -126,6 +128,12 @@ def summary(now: Snapshot) -> str:
     return "  ".join((*parts, f"({now.files_done} of {now.files} files)"))
 
 
+def by_source(now: Snapshot) -> str:
+    """Who sends how fast, when more than one does: `huggingface.co 3.1 MB/s, hf-mirror 20.2 MB/s`; else nothing."""
+    sending = [(name, speed) for name, speed, _ in now.sources if speed >= 1]
+    return ", ".join(f"{name} {format_speed(speed)}" for name, speed in sending) if len(sending) > 1 else ""
+
+
 def as_json(event: Event) -> dict[str, object]:
     """An event as `--progress json` writes it."""
     if isinstance(event, FileProgress):
@@ -143,6 +151,13 @@ def as_json(event: Event) -> dict[str, object]:
         return {"event": "phase", "model": event.model, "phase": event.phase.value}
     if isinstance(event, Queued):
         return {"event": "queued", "files": event.files, "bytes_total": event.bytes_total}
+    if isinstance(event, SourceRates):
+        return {
+            "event": "sources",
+            "sources": [
+                {"name": name, "speed": round(speed), "connections": count} for name, speed, count in event.sources
+            ],
+        }
     return {
         "event": "warning",
         "code": event.code,

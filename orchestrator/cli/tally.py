@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from orchestrator.core.files import Digest
-from orchestrator.events import Event, FileProgress, Phase, Queued
+from orchestrator.events import Event, FileProgress, Phase, Queued, SourceRates
 
 _OVER = (Phase.DONE, Phase.FAILED)
 # Phases in which all bytes of a blob have arrived, whatever `done` counts then.
@@ -19,7 +19,10 @@ _SMOOTHING_SECONDS = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A transfer at one moment. Bytes, bytes per second, seconds; `seconds_left` is None while nobody can tell."""
+    """A transfer at one moment. Bytes, bytes per second, seconds; `seconds_left` is None while nobody can tell.
+
+    `sources` are names with their speed and open connections.
+    """
 
     files: int
     files_done: int
@@ -28,6 +31,7 @@ class Snapshot:
     speed: int
     seconds_left: float | None
     active: tuple[FileProgress, ...]
+    sources: tuple[tuple[str, float, int], ...] = ()
 
     @property
     def percent(self) -> float:
@@ -48,6 +52,7 @@ class Tally:
         self._finished: dict[Digest, int] = {}
         self._finished_bytes = 0
         self._speed = 0.0
+        self._sources: tuple[tuple[str, float, int], ...] = ()
         self._measured = clock()
 
     def take(self, event: Event) -> None:
@@ -56,6 +61,8 @@ class Tally:
             self._queued = event
         elif isinstance(event, FileProgress):
             self._file(event)
+        elif isinstance(event, SourceRates):
+            self._sources = event.sources
 
     def _file(self, event: FileProgress) -> None:
         if event.phase in (Phase.FETCHING, Phase.VERIFYING):
@@ -93,4 +100,5 @@ class Tally:
             speed=speed,
             seconds_left=(total - here) / speed if speed and total > here else None,
             active=tuple(sorted(self._active.values(), key=lambda item: (-item.total, item.name))),
+            sources=self._sources,
         )

@@ -112,7 +112,6 @@ def _tools(settings: Settings, stop: Stop, *, create: bool = True) -> Iterator[T
             daemon=lambda: _daemon(settings),
             limits=Limits(
                 connections_per_mirror=settings.connections_per_mirror,
-                mirrors=max(1, sum(source.kind is CatalogKind.HUGGINGFACE for source in sources)),
                 budget=settings.connection_budget,
                 jobs=settings.jobs,
                 max_speed=settings.max_speed if settings.rpc else None,

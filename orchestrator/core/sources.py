@@ -34,6 +34,21 @@ class Origin:
     kind: CatalogKind = CatalogKind.HUGGINGFACE
 
 
+@dataclass(frozen=True, slots=True)
+class RangeAnswer:
+    """How a source answered to a question for a single range.
+
+    `total` is the size that it claims for the whole file, None when it tells none. `is_range`: it sent just what was
+    asked for. `is_encoded`: compressed, which nobody asked for. `is_framed`: it tells how much it sends.
+    """
+
+    status: int
+    total: int | None = None
+    is_range: bool = False
+    is_encoded: bool = False
+    is_framed: bool = True
+
+
 def parse_source(text: str, *, name: str | None = None, is_root: bool = False) -> Source:
     """Parse `[KIND+]URL` as given to `--mirror` and `--root`. Raises UsageError."""
     kind_text, plus, rest = text.partition("+")

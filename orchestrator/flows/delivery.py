@@ -76,7 +76,6 @@ class _Delivery:
             if work.missing:
                 work.enter(Phase.FETCHING)
         with self._tools.daemon() as daemon:
-            daemon.check(self._tools.staging.folder)
             locator = SourceLocator(self._tools, self._emit)
             fetcher = Fetcher(jobs, locator, self._tools, daemon, is_placed=self._is_placed, emit=self._emit)
             with fetcher:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from orchestrator.aria2.interface import Admission, Already, Fetched, Lost, Moved, Outcome
+from orchestrator.aria2.interface import Admission, Already, Fetched, Lost, Moved, Outcome, Pace
 from orchestrator.aria2.transfer import Transfer
+from orchestrator.core.extents import Extent, Extents
 from orchestrator.core.files import Digest
 from orchestrator.core.plan import Job
 from orchestrator.errors import CannotCreateError, DiskIOError, GlmAriaError, IntegrityError, NoSpaceError
-from orchestrator.events import Emit, FileProgress, Notice, Phase
+from orchestrator.events import Emit, FileProgress, Phase, SourceRates
+from orchestrator.flows.disputes import Disputes
 from orchestrator.flows.locate import Sources, TokenOnlyError
 from orchestrator.flows.tools import Daemon, Tools
 from orchestrator.flows.verifying import Verifier
@@ -74,7 +76,8 @@ class Fetcher:
         self._is_placed = is_placed
         self._claims: dict[Digest, Claim] = {}
         self._awaited: set[Digest] = set()
-        self._retried: dict[Digest, tuple[str, ...]] = {}
+        self._sent: dict[Digest, dict[str, int]] = {}
+        self._disputes = Disputes(locator, tools, emit)
         self._couriers = ThreadPoolExecutor(max_workers=_COURIERS, thread_name_prefix="courier")
         self._carried: dict[Future[Outcome], Job] = {}
         self._verifier = Verifier(tools.stop, emit)
@@ -84,8 +87,7 @@ class Fetcher:
             self._locator,
             part=lambda job: tools.staging.part(job.digest),
             admit=self._admit,
-            limits=tools.limits,
-            staging=tools.staging.folder,
+            limits=replace(tools.limits, downloads=daemon.check(tools.staging.folder)),
             restartable=daemon.restartable,
             proxy=tools.proxy,
         )
@@ -97,8 +99,8 @@ class Fetcher:
         return self
 
     def __exit__(self, *_exc: object) -> None:
-        self._locator.close()
         self._transfer.stop()
+        self._disputes.close()
         self._couriers.shutdown(wait=True, cancel_futures=True)
         self._verifier.close()
         for claim in self._claims.values():
@@ -119,6 +121,8 @@ class Fetcher:
                 yield from self._take(outcome)
             for fetched, verdict in self._verifier.finished():
                 yield from self._judge(fetched, verdict)
+            for job, ruling in self._disputes.settled():
+                yield from self._obey(job, ruling)
             yield None
 
     def release(self, job: Job) -> None:
@@ -133,7 +137,8 @@ class Fetcher:
 
     @property
     def _is_done(self) -> bool:
-        return self._transfer.is_idle and self._verifier.is_idle and not self._carried and not self._waiting
+        idle = self._transfer.is_idle and self._verifier.is_idle and self._disputes.is_idle
+        return idle and not self._carried and not self._waiting
 
     def _admit(self, job: Job) -> Admission:
         if job.digest in self._claims:
@@ -151,6 +156,9 @@ class Fetcher:
         return Admission.GO
 
     def _take(self, outcome: Outcome) -> Iterator[Result]:
+        if isinstance(outcome, Pace):
+            self._emit(SourceRates(outcome.sources))
+            return
         job = outcome.job
         if isinstance(outcome, Moved):
             self._verifier.moved(outcome, self._tools.staging.part(job.digest))
@@ -160,6 +168,9 @@ class Fetcher:
                 )
             )
         elif isinstance(outcome, Fetched):
+            sent = self._sent.setdefault(job.digest, {})
+            for name, count in outcome.sources.items():
+                sent[name] = sent.get(name, 0) + count
             self._verifier.fetched(outcome)
         elif isinstance(outcome, Already):
             yield Elsewhere(job)
@@ -178,39 +189,25 @@ class Fetcher:
         try:
             verified = verdict.result()
         except IntegrityError as error:
-            self._tools.staging.discard(job.digest)
-            suspects = [name for name in fetched.asked if name not in self._root_names]
-            if job.digest in self._retried or not (suspects or fetched.is_resumed):
-                yield self._failed(Lost(job, self._no_right_bytes(job, error)))
-                return
-            # aria2 cannot say which source lied: fetch again from the root alone.
-            self._retried[job.digest] = tuple(suspects)
-            self._locator.distrust(job)
-            self._transfer.enqueue([job])
+            self._disputes.open(fetched, error)
         except GlmAriaError as error:
             yield self._failed(Lost(job, error))
         else:
-            if liars := self._retried.get(job.digest):
-                self._emit(
-                    Notice(
-                        "mirror-lied",
-                        f"{job.name!r} was wrong with bytes of {', '.join(liars)}, and right from the root alone",
-                        mirror=liars[0] if len(liars) == 1 else None,
-                        file=job.name,
-                    )
-                )
-            yield Proven(job, verified, dict(fetched.sources))
+            self._disputes.name_liars(job, verified)
+            yield Proven(job, verified, self._sent.pop(job.digest, {}))
 
-    @property
-    def _root_names(self) -> set[str]:
-        return {catalog.source.name for catalog in self._tools.catalogs.values()}
-
-    def _no_right_bytes(self, job: Job, error: IntegrityError) -> IntegrityError:
-        return IntegrityError(
-            f"{job.name!r}: no source sent the bytes of {job.digest}; they were dropped ({error.message})",
-            hint="run it again later, or with another --mirror",
-            file=job.name,
-        )
+    def _obey(self, job: Job, ruling: Future[GlmAriaError | None]) -> Iterator[Result]:
+        """Fetch again what was ruled out, or give up."""
+        try:
+            error = ruling.result()
+        except GlmAriaError as unexpected:
+            error = unexpected
+        if error is not None:
+            yield self._failed(Lost(job, error))
+        elif job.is_restricted and not job.is_lfs:
+            self._waiting.append(job)
+        else:
+            self._transfer.enqueue([job])
 
     # -- couriers: Python fetches what aria2 must not ------------------------------------------------------------------
 
@@ -237,4 +234,4 @@ class Fetcher:
         except GlmAriaError as error:
             self._tools.staging.discard(job.digest)
             return Lost(job, error)
-        return Fetched(job, part, {source.name: done}, (source.name,))
+        return Fetched(job, part, Extents((Extent(0, done, source.name),) if done else ()))

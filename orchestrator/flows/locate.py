@@ -1,24 +1,23 @@
-"""Addresses for aria2: which sources have a job's bytes, asked just before it starts."""
+"""Addresses for aria2: which sources may have a job's bytes, and where each has them, asked just before it starts."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection
 from typing import Protocol
 
 from orchestrator.aria2.interface import Locator, Uri
+from orchestrator.aria2.slots import SMALL
 from orchestrator.core.files import Digest
 from orchestrator.core.plan import Job
-from orchestrator.core.sources import Origin, Source
+from orchestrator.core.sources import Origin, RangeAnswer, Source
 from orchestrator.errors import GlmAriaError, NotAllowedError, SourcesDownError, TemporaryError, TrustError
 from orchestrator.events import Emit, Notice
 from orchestrator.flows.tools import Tools
-from orchestrator.mirrors.links import Link, Links, file_url
-
-# Up to this size aria2 follows the redirect by itself: a file that needs one connection asks for one link anyway.
-_DIRECT_BYTES = 8 << 20
+from orchestrator.mirrors.fetch import ask_for_range
+from orchestrator.mirrors.links import Links, file_url
+from orchestrator.net.failures import blaming
 
 
 class TokenOnlyError(NotAllowedError):
@@ -26,89 +25,111 @@ class TokenOnlyError(NotAllowedError):
 
 
 class Sources(Locator, Protocol):
-    """A locator that can be told which answers to do without."""
+    """A locator that can be told whom to do without."""
 
-    def distrust(self, job: Job) -> None:
-        """From now on only the most trusted source is named for this job: some other one sent wrong bytes."""
+    def order(self, job: Job) -> tuple[str, ...]:
+        """All sources that list the job's blob, the most trusted first, whatever was said against them."""
 
-    def close(self) -> None:
-        """Give up what is still being asked."""
+    def restrict(self, job: Job, names: Collection[str]) -> None:
+        """From now on only these sources are candidates for this job."""
+
+    def ban(self, name: str) -> None:
+        """From now on this source is no candidate for any job that was not restricted to it."""
+
+    def sample(self, job: Job, name: str) -> tuple[Source, Origin] | None:
+        """Where the source keeps the blob; None when it is no source of it."""
 
 
 class SourceLocator:
-    """The `Locator` of a run. It leaves out sources that are down, and for distrusted jobs all but the root."""
+    """The `Sources` of a run. It leaves out sources that are down."""
 
     def __init__(self, tools: Tools, emit: Emit) -> None:
-        self._roots = {catalog.source for catalog in tools.catalogs.values()}
-        self._sources = tools.sources
+        self._roots = {catalog.source.name for catalog in tools.catalogs.values()}
+        self._sources = {source.name: source for source in tools.sources}
+        self._net, self._mirror_net = tools.net, tools.mirror_net
         self._patient, self._brief = Links(tools.net), Links(tools.mirror_net)
         self._emit = emit
         self._lock = threading.Lock()
-        self._down: set[Source] = set()
-        self._distrusted: set[Digest] = set()
-        self._pool = ThreadPoolExecutor(max_workers=16, thread_name_prefix="sources")
+        self._out: set[str] = set()
+        self._only: dict[Digest, frozenset[str]] = {}
+        self._first_question = {name: threading.Lock() for name in self._sources}
+        self._was_asked: set[str] = set()
 
-    def close(self) -> None:
+    def order(self, job: Job) -> tuple[str, ...]:
         """See `Sources`."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        return tuple(name for name in self._sources if self.sample(job, name))
 
-    def distrust(self, job: Job) -> None:
+    def candidates(self, job: Job) -> tuple[str, ...]:
+        """See `aria2.interface.Locator`."""
+        with self._lock:
+            only = self._only.get(job.digest)
+            return tuple(name for name in self.order(job) if (name in only if only else name not in self._out))
+
+    def restrict(self, job: Job, names: Collection[str]) -> None:
         """See `Sources`."""
         with self._lock:
-            self._distrusted.add(job.digest)
+            self._only[job.digest] = frozenset(names)
 
-    def direct(self, job: Job) -> tuple[Uri, ...] | None:
-        """See `aria2.interface.Locator`. Small public files need no question."""
-        if job.is_restricted or (job.is_lfs and job.size > _DIRECT_BYTES):
+    def ban(self, name: str) -> None:
+        """See `Sources`."""
+        with self._lock:
+            self._out.add(name)
+
+    def sample(self, job: Job, name: str) -> tuple[Source, Origin] | None:
+        """See `Sources`. The first of the job's origins that the source's catalog can name."""
+        source = self._sources[name]
+        origin = next((origin for origin in job.origins if origin.kind is source.kind), None)
+        return (source, origin) if origin else None
+
+    def direct(self, job: Job, source: str) -> Uri | None:
+        """See `aria2.interface.Locator`. Small public files need no question once the source has answered one: aria2
+        then follows redirects by itself, so the first is looked at here."""
+        if job.is_restricted or job.size >= SMALL or source not in self._was_asked:
             return None
-        return tuple(Uri(source.name, file_url(source, origin)) for source, origin in self._candidates(job)) or None
+        known = self.sample(job, source)
+        return Uri(source, file_url(*known)) if known else None
 
-    def locate(self, job: Job) -> tuple[Uri, ...]:
-        """See `aria2.interface.Locator`. All sources are asked at once; those that cannot help are left out."""
-        candidates = self._candidates(job)
-        asked = [self._pool.submit(self._ask, source, origin, job) for source, origin in candidates]
-        answers = [future.result() for future in asked]
-        links = [answer for answer in answers if isinstance(answer, tuple)]
-        usable = tuple(Uri(link.source.name, link.url, latency) for link, latency in links if not link.needs_token)
-        if usable:
-            return usable
-        if links:
-            raise TokenOnlyError(f"{job.name!r} is sent only to requests with the token", file=job.name)
-        errors = [answer for answer in answers if isinstance(answer, GlmAriaError)]
-        # The first candidate is the most trusted one: what it says is the reason.
-        raise errors[0] if errors else SourcesDownError(f"no source serves {job.name!r}", file=job.name)
+    def locate(self, job: Job, source: str) -> Uri:
+        """See `aria2.interface.Locator`."""
+        # Many small files start at once: one question is enough for all of them.
+        with self._first_question[source]:
+            if (direct := self.direct(job, source)) is not None:
+                return direct
+            if source not in self._was_asked:
+                uri = self._ask(job, source)
+                self._was_asked.add(source)
+                return uri
+        return self._ask(job, source)
 
-    def _candidates(self, job: Job) -> list[tuple[Source, Origin]]:
-        with self._lock:
-            only_root, down = job.digest in self._distrusted, frozenset(self._down)
-        return list(_pairs(job, (s for s in self._sources if s not in down and (s in self._roots or not only_root))))
+    def inspect(self, job: Job, uri: Uri, start: int, end: int) -> RangeAnswer:
+        """See `aria2.interface.Locator`."""
+        net = self._net if uri.source in self._roots else self._mirror_net
+        with blaming(uri.source, job.name):
+            return ask_for_range(net, self._sources[uri.source], uri.url, start, end)
 
-    def _ask(self, source: Source, origin: Origin, job: Job) -> tuple[Link, float] | GlmAriaError:
-        """The link and the seconds that it took to get it, or why there is none."""
-        links = self._patient if source in self._roots else self._brief
+    def _ask(self, job: Job, name: str) -> Uri:
+        known = self.sample(job, name)
+        if known is None:
+            raise SourcesDownError(f"{name} is no source of {job.name!r}", file=job.name, source=name)
+        is_root = name in self._roots
+        links = self._patient if is_root else self._brief
         started = time.monotonic()
         try:
-            link = links.resolve(source, origin, job.size, job.digest, is_restricted=job.is_restricted)
-            return link, time.monotonic() - started
+            link = links.resolve(*known, job.size, job.digest, is_restricted=job.is_restricted)
         except GlmAriaError as error:
-            if source not in self._roots:
-                self._leave_out(source, error)
-            return error
+            if not is_root:
+                self._leave_out(name, error)
+            raise
+        if link.needs_token:
+            raise TokenOnlyError(f"{job.name!r} is sent only to requests with the token", file=job.name, source=name)
+        return Uri(name, link.url, time.monotonic() - started, link.expires_at)
 
-    def _leave_out(self, source: Source, error: GlmAriaError) -> None:
+    def _leave_out(self, name: str, error: GlmAriaError) -> None:
         if not isinstance(error, SourcesDownError | TemporaryError | TrustError):
-            self._emit(Notice("mirror-differs", error.message, mirror=source.name, file=error.file))
+            self._emit(Notice("mirror-differs", error.message, mirror=name, file=error.file))
             return
         with self._lock:
-            if source in self._down:
+            if name in self._out:
                 return
-            self._down.add(source)
-        self._emit(Notice("mirror-down", f"{source.name} is left out: {error.message}", mirror=source.name))
-
-
-def _pairs(job: Job, sources: Iterable[Source]) -> Iterable[tuple[Source, Origin]]:
-    """Each source with the first origin of its kind."""
-    for source in sources:
-        origin = next((origin for origin in job.origins if origin.kind is source.kind), None)
-        if origin:
-            yield source, origin
+            self._out.add(name)
+        self._emit(Notice("mirror-down", f"{name} is left out: {error.message}", mirror=name))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -11,7 +12,7 @@ from orchestrator.aria2.interface import Uri
 from orchestrator.core.files import Digest, RepoFile, check_path
 from orchestrator.core.plan import Job, Trust
 from orchestrator.core.refs import RepoId, RepoType
-from orchestrator.core.sources import Origin
+from orchestrator.core.sources import Origin, RangeAnswer, Source
 from orchestrator.errors import (
     GlmAriaError,
     IntegrityError,
@@ -25,6 +26,8 @@ from orchestrator.events import Emit, FileProgress, ModelPhase, Phase, Queued
 from orchestrator.flows.fetch import Elsewhere, Failed, Fetcher, Proven
 from orchestrator.flows.report import FileReport, FileState, ModelReport, PullReport
 from orchestrator.flows.tools import Tools
+from orchestrator.mirrors.fetch import ask_for_range
+from orchestrator.net.session import Net
 from orchestrator.store import space
 from orchestrator.store.single import is_there, place_single
 
@@ -41,18 +44,31 @@ class _OneAddress:
     """The `Sources` of a file that has one address."""
 
     uri: Uri
+    net: Net
 
-    def direct(self, job: Job) -> tuple[Uri, ...]:  # noqa: ARG002 - the port's signature
-        return (self.uri,)
+    def order(self, job: Job) -> tuple[str, ...]:  # noqa: ARG002 - the port's signature, as below
+        return (self.uri.source,)
 
-    def locate(self, job: Job) -> tuple[Uri, ...]:  # noqa: ARG002 - the port's signature
-        return (self.uri,)
+    def candidates(self, job: Job) -> tuple[str, ...]:  # noqa: ARG002
+        return (self.uri.source,)
 
-    def distrust(self, job: Job) -> None:
+    def direct(self, job: Job, source: str) -> Uri:  # noqa: ARG002
+        return self.uri
+
+    def locate(self, job: Job, source: str) -> Uri:  # noqa: ARG002
+        return self.uri
+
+    def inspect(self, job: Job, uri: Uri, start: int, end: int) -> RangeAnswer:  # noqa: ARG002
+        return ask_for_range(self.net, Source(uri.source, ""), uri.url, start, end)
+
+    def restrict(self, job: Job, names: Collection[str]) -> None:
         """There is no other source."""
 
-    def close(self) -> None:
-        """Nothing is open."""
+    def ban(self, name: str) -> None:
+        """There is no other source."""
+
+    def sample(self, job: Job, name: str) -> None:
+        """Nothing to compare with."""
 
 
 def fetch_single(url: str, digest: Digest, folder: Path, tools: Tools, emit: Emit, *, force: bool) -> PullReport:
@@ -99,18 +115,19 @@ def _fetch(
 ) -> tuple[FileState, GlmAriaError | None, dict[str, int]]:
     origin = Origin(RepoId(RepoType.MODEL, "single/file"), "0" * 40, file.path)
     job = Job(file.digest, file.size, True, (origin,))
-    locator = _OneAddress(Uri(urlsplit(url).netloc, url))
+    locator = _OneAddress(Uri(urlsplit(url).netloc, url), tools.net)
     emit(Queued(1, file.size))
-    with tools.daemon() as daemon:
-        daemon.check(tools.staging.folder)
-        with Fetcher([job], locator, tools, daemon, is_placed=lambda _job: False, emit=emit) as fetcher:
-            for result in fetcher.results():
-                if isinstance(result, Failed):
-                    return FileState.FAILED, result.error, {}
-                if isinstance(result, Elsewhere):
-                    raise IntegrityError(f"{file.path!r} was taken by another run", hint="run it again")
-                if isinstance(result, Proven):
-                    place_single(result.file, target)
-                    emit(FileProgress(file.digest, file.path, Phase.DONE, file.size, file.size))
-                    return FileState.FETCHED, None, result.sources
+    with (
+        tools.daemon() as daemon,
+        Fetcher([job], locator, tools, daemon, is_placed=lambda _job: False, emit=emit) as fetcher,
+    ):
+        for result in fetcher.results():
+            if isinstance(result, Failed):
+                return FileState.FAILED, result.error, {}
+            if isinstance(result, Elsewhere):
+                raise IntegrityError(f"{file.path!r} was taken by another run", hint="run it again")
+            if isinstance(result, Proven):
+                place_single(result.file, target)
+                emit(FileProgress(file.digest, file.path, Phase.DONE, file.size, file.size))
+                return FileState.FETCHED, None, result.sources
     return FileState.SKIPPED, Interrupted(tools.stop.signal_number), {}

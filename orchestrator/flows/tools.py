@@ -38,8 +38,11 @@ class Daemon(Protocol):
     def start(self) -> Endpoint:
         """Where the daemon listens; started first when it is ours. Raises DaemonError."""
 
-    def check(self, staging: Path) -> None:
-        """Raise DaemonError unless what the daemon writes into `staging` lands on the disk that we see."""
+    def check(self, staging: Path) -> int | None:
+        """How many downloads it runs at once; None for as many as it is given.
+
+        Raises DaemonError unless what the daemon writes into `staging` lands on the disk that we see.
+        """
 
     def __enter__(self) -> Self: ...
 

@@ -105,15 +105,19 @@ class Net:
         return self._retried(read, None)
 
     @contextmanager
-    def stream(self, url: str) -> Iterator[Stream]:
+    def stream(self, url: str, *, byte_range: tuple[int, int] | None = None) -> Iterator[Stream]:
         """GET a file's bytes as they are, following redirects. Retried until the headers are there, not later.
 
-        Any status is handed out; the caller looks at it. Errors as in `get_json`.
+        `byte_range` asks for the bytes from the first number up to, not including, the second. Any status is handed
+        out; the caller looks at it. Errors as in `get_json`.
         """
+        headers = {"Accept-Encoding": "identity"}
+        if byte_range:
+            headers["Range"] = f"bytes={byte_range[0]}-{byte_range[1] - 1}"
         opened: list[requests.Response] = []
 
         def read(deadline: float) -> Answer:
-            final, response = self._open("GET", url, deadline, {"Accept-Encoding": "identity"})
+            final, response = self._open("GET", url, deadline, headers)
             answer = Answer(final, response.status_code, response.headers)
             if answer.status in _BUSY:
                 _hang_up(response)

@@ -32,7 +32,7 @@ from orchestrator.store.oserrors import on_disk
 FOREIGN_PATIENCE = 30.0
 _STALE_SCRATCH = 3600.0
 # What may lie beside a part: aria2's control file and its temporary, our journal, piece hashes, the owner.
-_SIDECARS = (".aria2", ".aria2__temp", ".journal", ".pieces", ".owner")
+_SIDECARS = (".aria2", ".aria2__temp", ".journal", ".journal.new", ".pieces", ".owner")
 _LOCAL = {"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "zfs", "tmpfs", "bcachefs"}
 _KINDS = {True: fcntl.F_WRLCK, False: fcntl.F_UNLCK}
 _NO_LOCKS = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK}

@@ -16,7 +16,9 @@ import pytest
 
 from orchestrator.aria2.daemon import find_aria2c
 from orchestrator.aria2.interface import Endpoint
+from orchestrator.aria2.options import span_options
 from orchestrator.aria2.rpc import Rpc
+from orchestrator.aria2.spans import Span
 from orchestrator.aria2.theirs import RunningDaemon
 from orchestrator.errors import DaemonError, UsageError
 
@@ -27,7 +29,8 @@ def test_it_answers(rpc: Rpc) -> None:
     assert rpc.version().startswith("1.")
     assert rpc.global_stat()["numActive"] == "0"
     assert rpc.poll() == ([], [])
-    assert rpc.tell([]) == rpc.servers([]) == {}
+    assert rpc.tell([]) == {}
+    assert rpc.most_downloads() == 64
     assert rpc.tell(["0" * 15 + "1"]) == {}
     rpc.remove(["0" * 15 + "1"])
     rpc.forget([])
@@ -85,12 +88,17 @@ def test_an_address_that_is_none(url: str) -> None:
 
 
 def test_writers_are_found_by_path(rpc: Rpc, tmp_path: Path) -> None:
-    for gid, name in (("a" * 16, "one"), ("b" * 16, "two")):
-        told = {"gid": gid, "dir": str(tmp_path), "out": name, "pause": "true"}
-        assert rpc.add_all([(["http://127.0.0.1:9/x"], told)]) == [None]
-    assert rpc.writers(tmp_path / "two") == ["b" * 16]
-    assert rpc.writers(tmp_path / "three") == []
-    rpc.remove(["a" * 16, "b" * 16])
+    spans = [Span("hub", tmp_path / name, 0, 9, 9, 0.0, is_whole=name == "one") for name in ("one", "two")]
+    gids = rpc.add([(span, "http://127.0.0.1:9/x", span_options(span) | {"pause": "true"}) for span in spans])
+    assert rpc.writers(lambda path: path == tmp_path / "two") == [gids[1]]
+    assert rpc.writers(lambda path: path.parent != tmp_path) == []
+    rpc.remove([str(gid) for gid in gids])
+
+
+def test_what_aria2_refuses_is_told(rpc: Rpc, tmp_path: Path) -> None:
+    span = Span("hub", tmp_path / "one", 0, 9, 9, 0.0)
+    (answer,) = rpc.add([(span, "http://127.0.0.1:9/x", {"split": "many"})])
+    assert isinstance(answer, DaemonError)
 
 
 def test_it_writes_into_our_folder(rpc: Rpc, tmp_path: Path) -> None:

@@ -15,13 +15,16 @@ import pytest
 
 from orchestrator.aria2 import journal
 from orchestrator.aria2.daemon import PrivateDaemon
-from orchestrator.aria2.interface import Admission, Already, Fetched, Limits, Lost, Moved, Outcome, Uri
+from orchestrator.aria2.interface import Admission, Already, Fetched, Limits, Lost, Moved, Outcome, Pace, Uri
 from orchestrator.aria2.transfer import Transfer
 from orchestrator.core.files import Algorithm, Digest
 from orchestrator.core.plan import Job
 from orchestrator.core.refs import RepoId, RepoType
-from orchestrator.core.sources import Origin
+from orchestrator.core.sources import Origin, RangeAnswer, Source
 from orchestrator.errors import DaemonError, NotFoundError, SourcesDownError
+from orchestrator.mirrors.fetch import ask_for_range
+from orchestrator.net.answers import Limits as NetLimits
+from orchestrator.net.session import Net
 from tests.support.content import MIB, generate
 from tests.support.faults import Fault
 from tests.support.hub import LoopbackHub
@@ -37,23 +40,30 @@ class Addresses:
     commit: str
     errors: dict[str, Exception] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    inspected: list[str] = field(default_factory=list)
     threads: set[str] = field(default_factory=set)
 
-    def direct(self, job: Job) -> tuple[Uri, ...] | None:
-        return None if job.is_lfs else self._uris(job)
+    def candidates(self, job: Job) -> tuple[str, ...]:
+        return tuple(self.sites)
 
-    def locate(self, job: Job) -> tuple[Uri, ...]:
+    def direct(self, job: Job, source: str) -> Uri | None:
+        return None if job.is_lfs else self._uri(job, source)
+
+    def locate(self, job: Job, source: str) -> Uri:
         self.threads.add(threading.current_thread().name)
         self.asked.append(job.name)
         if job.name in self.errors:
             raise self.errors[job.name]
-        return self._uris(job)
+        return self._uri(job, source)
 
-    def _uris(self, job: Job) -> tuple[Uri, ...]:
-        # Half a second away, as far as the transfer knows: each connection gets a range of its own.
-        return tuple(
-            Uri(name, f"{url}/org/m/resolve/{self.commit}/{job.name}", 0.5) for name, url in self.sites.items()
-        )
+    def inspect(self, job: Job, uri: Uri, start: int, end: int) -> RangeAnswer:
+        self.inspected.append(job.name)
+        with Net(limits=NetLimits(attempts=1)) as net:
+            return ask_for_range(net, Source(uri.source, ""), uri.url, start, end)
+
+    def _uri(self, job: Job, source: str) -> Uri:
+        # Half a second away, as far as the transfer knows: it begins with all connections.
+        return Uri(source, f"{self.sites[source]}/org/m/resolve/{self.commit}/{job.name}", 0.5)
 
 
 class World:
@@ -82,7 +92,6 @@ class World:
             part=self.part,
             admit=admit or (lambda _job: Admission.GO),
             limits=limits or Limits(),
-            staging=self.stage,
             restartable=True,
         )
         self.stack.callback(made.stop)
@@ -94,7 +103,7 @@ class World:
         while not transfer.is_idle:
             for outcome in transfer.poll():
                 each(outcome)
-                if not isinstance(outcome, Moved):
+                if not isinstance(outcome, Moved | Pace):
                     assert outcome.job.name not in found, "a job ended twice"
                     found[outcome.job.name] = outcome
         return found
@@ -146,25 +155,27 @@ def test_two_sources_share_a_file(make_world: MakeWorld) -> None:
     near = world.hub.mirror("near", shape=Shape(latency_s=0.01, total_rate=16 * MIB))
     world.hub.faces["cdn"].shape = Shape(latency_s=0.01, total_rate=16 * MIB)
     world.locator.sites = {"hub": world.hub.url, "near": near.url}
-    transfer = world.transfer(limits=Limits(mirrors=2))
+    transfer = world.transfer(limits=Limits())
     transfer.enqueue(world.jobs.values())
     ended = world.end(transfer)
     world.check(ended)
     (one,) = ended.values()
     assert isinstance(one, Fetched)
-    assert set(one.asked) == set(one.sources) == {"hub", "near"}
-    assert sum(one.sources.values()) == pytest.approx(24 * MIB, abs=2)
+    assert set(one.sources) == {"hub", "near"}
+    assert sum(one.sources.values()) == 24 * MIB
+    world.hub.log.settle()
     for face, name in (("cdn", "hub"), ("near", "near")):
         sent = world.hub.log.bytes_sent(face=face)
         assert sent > 4 * MIB
-        assert one.sources[name] == pytest.approx(sent, rel=0.6)
+        # What was on its way when a tail was taken over was sent, and is another source's in the file.
+        assert sent - 2 * MIB <= one.sources[name] <= sent
 
 
 def test_a_broken_source_is_done_without(make_world: MakeWorld) -> None:
     world = make_world({"big.safetensors": generate(12 * MIB, 1), "a.json": b"small" * 100})
     bad = world.hub.mirror("bad", faults=[Fault("status", status=500, method="GET")])
     world.locator.sites = {"bad": bad.url, "hub": world.hub.url}
-    transfer = world.transfer(limits=Limits(mirrors=2))
+    transfer = world.transfer(limits=Limits())
     transfer.enqueue(world.jobs.values())
     world.check(world.end(transfer))
     assert world.hub.log.requests(face="bad")
@@ -182,7 +193,7 @@ def test_what_nobody_has_is_given_up_and_the_rest_arrives(make_world: MakeWorld)
         outcome = ended[name]
         assert isinstance(outcome, Lost)
         assert isinstance(outcome.error, NotFoundError)
-    assert len(world.locator.asked) == 2, "an answer that will not change is asked twice at most"
+    assert world.locator.asked == ["dark.safetensors"], "an answer that will not change is asked once"
 
 
 def test_a_locator_that_recovers(make_world: MakeWorld) -> None:
@@ -213,8 +224,8 @@ def test_a_killed_aria2c_is_started_again(make_world: MakeWorld, daemon: Private
     assert killed
     assert daemon.pid not in (None, killed[0])
     world.hub.log.settle()
-    # Lost: what came since the last journal, a second old at most, and an unfinished piece of each connection.
-    assert world.hub.log.bytes_sent(face="cdn") <= size + 12 * MIB + 2 * 4 * MIB
+    # Lost: what came since the last look, and what was on its way.
+    assert world.hub.log.bytes_sent(face="cdn") <= size + 8 * MIB
 
 
 def test_one_that_dies_again_and_again_is_given_up(make_world: MakeWorld, daemon: PrivateDaemon) -> None:
@@ -243,11 +254,10 @@ def test_the_next_transfer_continues_from_the_journal(make_world: MakeWorld, dae
     while True:
         transfer.poll()
         known = journal.load(world.part(job), job.digest, size)
-        if known and known.done >= size // 2:
+        if known and known.total >= size // 2:
             break
     assert daemon.pid
     os.kill(daemon.pid, signal.SIGKILL)
-    journal.control_path(world.part(job)).unlink(missing_ok=True)
     world.hub.log.settle()
     world.hub.log.reset()
     second = world.transfer(limits=Limits(connections_per_mirror=4))
@@ -256,10 +266,10 @@ def test_the_next_transfer_continues_from_the_journal(make_world: MakeWorld, dae
     world.check(ended)
     (one,) = ended.values()
     assert isinstance(one, Fetched)
-    assert one.is_resumed
-    assert sum(one.sources.values()) == size - known.done
+    assert one.kept.total == known.total
+    assert sum(one.sources.values()) == size - known.total
     world.hub.log.settle()
-    assert world.hub.log.bytes_sent(face="cdn") <= size - known.done + 5 * MIB
+    assert world.hub.log.bytes_sent(face="cdn") == size - known.total
 
 
 def test_stop_keeps_the_part_and_leaves_nothing_in_aria2(make_world: MakeWorld) -> None:
@@ -278,7 +288,7 @@ def test_stop_keeps_the_part_and_leaves_nothing_in_aria2(make_world: MakeWorld) 
     assert rpc.global_stat()["numWaiting"] == "0"
     known = journal.load(world.part(job), job.digest, size)
     assert known is not None
-    assert known.done >= 2 * MIB
+    assert known.total >= 2 * MIB
 
 
 def test_admission(make_world: MakeWorld) -> None:
@@ -292,9 +302,20 @@ def test_admission(make_world: MakeWorld) -> None:
     assert world.hub.log.requests(file="theirs.json") == []
 
 
+def test_an_endless_answer_to_a_range_is_cut_at_its_end(make_world: MakeWorld) -> None:
+    world = make_world({"big.safetensors": generate(12 * MIB, 1)})
+    world.hub.faces["cdn"].shape = Shape(total_rate=16 * MIB)
+    world.hub.fault(Fault("endless"), face="cdn")
+    transfer = world.transfer()
+    transfer.enqueue(world.jobs.values())
+    world.check(world.end(transfer))
+    world.hub.log.settle()
+    assert world.hub.log.bytes_sent(face="cdn") < 60 * MIB
+
+
 @pytest.mark.parametrize("fault", ["extra_byte", "endless"])
-def test_more_than_was_listed_is_cut_and_told(make_world: MakeWorld, fault: str) -> None:
-    world = make_world({"big.safetensors": generate(3 * MIB, 1)})
+def test_a_file_that_is_longer_than_listed_is_cut_and_told(make_world: MakeWorld, fault: str) -> None:
+    world = make_world({"big.safetensors": generate(MIB + 100_000, 1)})
     world.hub.faces["cdn"].shape = Shape(total_rate=8 * MIB)
     world.hub.fault(Fault(fault), face="cdn")
     transfer = world.transfer()

@@ -1,0 +1,53 @@
+"""Who fetches which range next: arithmetic on ranges and rates, so that a test can check it without a daemon.
+
+Ranges are given out from the front, so that the file grows nearly in order and hashing keeps up. Each is what its
+connection can fetch in about two thirds of the time that is left for the whole file; the last ones, in all of it: so
+all end at about the same time, after few requests. When nothing is left to give out, an idle connection takes over the
+tail of whoever would be the last to finish.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from orchestrator.aria2.spans import BLOCK, PIECE, Span
+from orchestrator.core.extents import Range
+
+_LEAST_SHARE, _MORE_SHARE = 0.45, 0.4
+_GOLDEN = 0.618034
+_LAST_SECONDS = 3.0
+_LONGEST = 256 << 20  # of a span: how far behind the file's end its gapless prefix may be
+_TAKE_OVER_SECONDS = 0.3
+
+
+def length(left: int, each: float, all_rates: float, number: int) -> int:
+    """Bytes for a connection that brings `each` bytes per second, where `left` bytes are to come at `all_rates`.
+
+    It differs from span to span (`number` counts them): aria2 syncs the file whenever one ends, and if all ended
+    together, all connections would wait for all syncs.
+    """
+    seconds = left / max(all_rates, each, 1.0)
+    share = _LEAST_SHARE + _MORE_SHARE * (number * _GOLDEN % 1) if seconds > _LAST_SECONDS else 1.0
+    return int(each * seconds * share)
+
+
+def carve(missing: Sequence[Range], wanted: int) -> Range:
+    """The next range, of about `wanted` bytes. `missing` is not empty."""
+    start, end = missing[0]
+    stop = -(-(start + max(PIECE, min(_LONGEST, wanted))) // PIECE) * PIECE
+    return (start, end) if end - stop < PIECE else (start, stop)
+
+
+def take_over(spans: Iterable[Span], each: float, setup: float) -> tuple[Span, int] | None:
+    """The span whose tail an idle connection should fetch, and where that tail begins; None when nobody needs help.
+
+    The connection brings `each` bytes per second, after `setup` seconds. The cut is where both end together.
+    """
+    # One that has sent nothing yet is about to; if it does not, it is ended for its silence.
+    able = [span for span in spans if span.rate and not span.is_leaving and span.width == 1]
+    slowest = max(able, key=lambda span: span.seconds_left, default=None)
+    if slowest is None or slowest.seconds_left < 2 * setup + _TAKE_OVER_SECONDS:
+        return None
+    kept = slowest.rate * (setup * each + slowest.left) / (each + slowest.rate)
+    cut = -(-int(slowest.position + kept) // BLOCK) * BLOCK
+    return (slowest, cut) if cut < slowest.end else None

@@ -1,0 +1,128 @@
+"""Which bytes of a blob have arrived, and which source sent each of them: disjoint byte ranges in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+Range = tuple[int, int]
+"""Bytes from the first number up to, not including, the second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """The bytes `start` up to `end` came from `source`."""
+
+    start: int
+    end: int
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Extents:
+    """Extents in order that do not overlap; neighbours of one source are one extent. Made by `of` and `put`."""
+
+    items: tuple[Extent, ...] = ()
+
+    @classmethod
+    def of(cls, extents: Iterable[Extent]) -> Extents:
+        """Put together; where two overlap, the one that begins first counts."""
+        kept: list[Extent] = []
+        for item in sorted(extents, key=lambda extent: (extent.start, extent.end)):
+            last = kept[-1] if kept else None
+            start = max(item.start, last.end) if last else max(item.start, 0)
+            if start >= item.end:
+                continue
+            if last and last.end == start and last.source == item.source:
+                kept[-1] = Extent(last.start, item.end, last.source)
+            else:
+                kept.append(Extent(start, item.end, item.source))
+        return cls(tuple(kept))
+
+    def put(self, fresh: Iterable[Extent]) -> Extents:
+        """These, and of `fresh` what was not here yet: what arrived first counts."""
+        gaps = [
+            Extent(start, end, item.source)
+            for item in fresh
+            for start, end in clip(_gaps(self.items, item.start, item.end), item.start, item.end)
+        ]
+        return Extents.of((*self.items, *gaps)) if gaps else self
+
+    def without(self, sources: Iterable[str]) -> Extents:
+        """What others than these sources sent."""
+        dropped = frozenset(sources)
+        return Extents(tuple(item for item in self.items if item.source not in dropped))
+
+    def missing(self, size: int) -> tuple[Range, ...]:
+        """The ranges of a blob of `size` bytes that are not here, in order."""
+        return tuple(_gaps(self.items, 0, size))
+
+    def overlapping(self, start: int, end: int) -> tuple[Extent, ...]:
+        """The extents that hold bytes of this range."""
+        return tuple(item for item in self.items if item.start < end and start < item.end)
+
+    def aligned(self, size: int, block: int) -> Extents:
+        """What lies in whole blocks of `block` bytes, of a blob of `size` bytes."""
+        runs: list[Range] = []
+        for item in self.items:
+            if runs and runs[-1][1] == item.start:
+                runs[-1] = (runs[-1][0], item.end)
+            else:
+                runs.append((item.start, item.end))
+        whole = [(-(-start // block) * block, end if end == size else end // block * block) for start, end in runs]
+        return Extents(
+            tuple(
+                Extent(start, end, item.source)
+                for item in self.items
+                for start, end in clip(whole, item.start, item.end)
+            )
+        )
+
+    @property
+    def total(self) -> int:
+        """How many bytes are here."""
+        return sum(item.end - item.start for item in self.items)
+
+    @property
+    def prefix(self) -> int:
+        """How many bytes are here from the start without a gap."""
+        end = 0
+        for item in self.items:
+            if item.start != end:
+                break
+            end = item.end
+        return end
+
+    @property
+    def by_source(self) -> dict[str, int]:
+        """Bytes that each source sent."""
+        sums: dict[str, int] = {}
+        for item in self.items:
+            sums[item.source] = sums.get(item.source, 0) + item.end - item.start
+        return sums
+
+
+def clip(ranges: Iterable[Range], start: int, end: int) -> Iterator[Range]:
+    """What of `ranges` lies between `start` and `end`."""
+    for first, last in ranges:
+        if max(first, start) < min(last, end):
+            yield max(first, start), min(last, end)
+
+
+def subtract(ranges: Iterable[Range], taken: Iterable[Range]) -> Iterator[Range]:
+    """What of `ranges` is not in `taken`; both in order."""
+    taken = sorted(taken)
+    for start, end in ranges:
+        at = start
+        for first, last in taken:
+            if last <= at or first >= end:
+                continue
+            if first > at:
+                yield at, first
+            at = max(at, last)
+        if at < end:
+            yield at, end
+
+
+def _gaps(items: tuple[Extent, ...], start: int, end: int) -> Iterator[Range]:
+    return subtract([(start, end)], [(item.start, item.end) for item in items])

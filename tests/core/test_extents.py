@@ -1,0 +1,82 @@
+"""Extents: whatever is put in, they stay in order, never overlap, and tell who sent each byte."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.core.extents import Extent, Extents, clip, subtract
+
+SIZE = 200
+BLOCK = 16
+RANGES = st.tuples(st.integers(0, SIZE), st.integers(0, SIZE)).map(sorted).filter(lambda pair: pair[0] < pair[1])
+PUTS = st.lists(st.builds(lambda pair, name: Extent(*pair, name), RANGES, st.sampled_from("abc")), max_size=12)
+
+
+def painted(puts: list[Extent]) -> list[str | None]:
+    """The model: one name a byte, and the first who sent a byte keeps it."""
+    bytes_: list[str | None] = [None] * SIZE
+    for item in puts:
+        for at in range(item.start, item.end):
+            bytes_[at] = bytes_[at] or item.source
+    return bytes_
+
+
+def made(puts: list[Extent]) -> Extents:
+    extents = Extents()
+    for item in puts:
+        extents = extents.put([item])
+    return extents
+
+
+@given(PUTS)
+def test_each_byte_is_its_first_senders(puts: list[Extent]) -> None:
+    bytes_ = painted(puts)
+    extents = made(puts)
+    assert extents.total == sum(name is not None for name in bytes_)
+    assert extents.by_source == {name: bytes_.count(name) for name in set(bytes_) - {None}}
+    assert extents.prefix == next((at for at, name in enumerate(bytes_) if name is None), SIZE)
+    for start, end in extents.missing(SIZE):
+        assert set(bytes_[start:end]) == {None}
+    assert sum(end - start for start, end in extents.missing(SIZE)) == bytes_.count(None)
+    for item in extents.items:
+        assert set(bytes_[item.start : item.end]) == {item.source}
+        assert item in extents.overlapping(item.start, item.start + 1)
+    ends = [(item.end, item.source) for item in extents.items]
+    starts = [(item.start, item.source) for item in extents.items]
+    assert not set(ends) & set(starts), "neighbours of one source are one"
+    assert Extents.of(extents.items) == extents
+
+
+@given(PUTS, st.sets(st.sampled_from("abc")))
+def test_without_some(puts: list[Extent], dropped: set[str]) -> None:
+    kept = made(puts).without(dropped)
+    assert set(kept.by_source) == {name for name in painted(puts) if name} - dropped
+
+
+@given(PUTS)
+def test_aligned_is_whole_blocks_of_what_is_there(puts: list[Extent]) -> None:
+    before, aligned = painted(puts), made(puts).aligned(SIZE, BLOCK)
+    for item in aligned.items:
+        assert set(before[item.start : item.end]) == {item.source}
+    gaps = aligned.missing(SIZE)
+    assert all(start % BLOCK == 0 for start, _ in gaps)
+    assert all(end % BLOCK == 0 or end == SIZE for _, end in gaps)
+    whole = sum(None not in before[at : at + BLOCK] for at in range(0, SIZE, BLOCK))
+    assert aligned.total >= whole * BLOCK - (SIZE % BLOCK and BLOCK - SIZE % BLOCK)
+
+
+@given(st.lists(RANGES), st.lists(RANGES))
+def test_subtract(ranges: list[list[int]], taken: list[list[int]]) -> None:
+    base = made([Extent(start, end, "a") for start, end in ranges])
+    mine = [(item.start, item.end) for item in base.items]
+    left = set()
+    for start, end in subtract(mine, [(start, end) for start, end in taken]):
+        left |= set(range(start, end))
+    expected = {at for start, end in mine for at in range(start, end)}
+    expected -= {at for start, end in taken for at in range(start, end)}
+    assert left == expected
+
+
+def test_clip() -> None:
+    assert list(clip([(0, 10), (20, 30), (40, 50)], 5, 25)) == [(5, 10), (20, 25)]
