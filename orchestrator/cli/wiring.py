@@ -13,6 +13,7 @@ from types import FrameType
 
 from orchestrator import __version__
 from orchestrator.aria2.interface import Limits
+from orchestrator.catalogs.git_objects import GitReader
 from orchestrator.catalogs.huggingface import HuggingFaceCatalog
 from orchestrator.catalogs.interface import Catalog
 from orchestrator.catalogs.modelscope import ModelScopeCatalog
@@ -103,6 +104,9 @@ def _tools(settings: Settings, stop: Stop, *, create: bool = True) -> Iterator[T
         sources = tuple(source for kind in CatalogKind for source in _sources(settings, kind))
         yield Tools(
             catalogs=catalogs,
+            mirror_catalogs=tuple(makers[mirror.kind](mirror, mirror_net) for mirror in settings.mirrors),
+            git=GitReader(mirror_net, is_stopped=stop.is_set),
+            aliases=settings.aliases,
             sources=sources,
             net=net,
             mirror_net=mirror_net,

@@ -37,7 +37,7 @@ def test_the_document_of_pull(wiring: SimpleNamespace, capsys: pytest.CaptureFix
                 {
                     "ref": "org/name@main",
                     "commit": COMMIT,
-                    "trust": {"level": "root", "source": "https://huggingface.co"},
+                    "trust": {"level": "root", "source": "https://huggingface.co", "confirmed_by": []},
                     "snapshot": SNAPSHOT,
                     "local_dir": None,
                     "files": [
