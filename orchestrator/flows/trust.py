@@ -6,9 +6,10 @@ The rules of agreement and of commits that go back are in `core/trust.py`, the p
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from orchestrator.catalogs.interface import Catalog, Revision
 from orchestrator.core.commit_chain import Chain, follow, misfit
@@ -136,24 +137,17 @@ class Question:
         if known and known.trust.level == Level.COMMIT:
             return Listing(ref.revision, known)
         self.on_unknown()
-        answers: list[tuple[Catalog, Revision]] = []
         refused: list[GlmAriaError] = []
-        for catalog in (*self._mirrors(CatalogKind.HUGGINGFACE), self._first):
-            try:
-                answers.append((catalog, self._ask(catalog)))
-            except GlmAriaError as error:
-                refused.append(error)
-        if not answers:
-            raise refused[-1]
-        chain, prover = self._chain(answers)
+        answers = self._answers(refused)
+        proof, prover, heard = self._chain(answers, refused)
         liars: list[str] = []
-        for catalog, revision in answers:
+        for catalog, revision in chain(heard, answers):
             try:
                 tree = catalog.tree(ref.repo, ref.revision)
             except GlmAriaError as error:
                 refused.append(error)
                 continue
-            wrong = misfit(chain, tree)
+            wrong = misfit(proof, tree)
             if wrong is None:
                 trust = Trust(Level.COMMIT, catalog.source.url, (prover,))
                 return Listing(ref.revision, Record(tree, trust, revision.is_restricted), revision.modified)
@@ -167,20 +161,34 @@ class Question:
             hint="name another mirror with --mirror, or take the root's word: --trust root",
         )
 
-    def _chain(self, answers: list[tuple[Catalog, Revision]]) -> tuple[Chain, str]:
-        """The proof of the commit, and the address of who sent it: the first whose git objects make one."""
+    def _answers(self, refused: list[GlmAriaError]) -> Iterator[tuple[Catalog, Revision]]:
+        """Mirrors, then the root, as far as they know the commit; each is asked when its turn comes."""
+        for catalog in (*self._mirrors(CatalogKind.HUGGINGFACE), self._first):
+            try:
+                yield catalog, self._ask(catalog)
+            except GlmAriaError as error:
+                refused.append(error)
+
+    def _chain(
+        self, answers: Iterator[tuple[Catalog, Revision]], refused: list[GlmAriaError]
+    ) -> tuple[Chain, str, list[tuple[Catalog, Revision]]]:
+        """The proof of the commit, the address of who sent it, and all who answered on the way to it."""
         commit = self.ref.revision
+        heard: list[tuple[Catalog, Revision]] = []
         reasons: list[str] = []
         for catalog, revision in answers:
+            heard.append((catalog, revision))
             site = catalog.source.url
             # git is not let to follow redirects, so a renamed repo is asked for by its new name.
             repo = RepoId(self.ref.repo.type, revision.name_now)
             try:
-                return follow(commit, self.tools.git.objects(f"{site}/{repo.url_path}", commit)), site
+                return follow(commit, self.tools.git.objects(f"{site}/{repo.url_path}", commit)), site, heard
             except TrustError:
                 raise
             except GlmAriaError as error:
                 reasons.append(f"{catalog.source.name}: {error.message}")
+        if not heard:
+            raise refused[-1]
         raise TrustError(
             f"the commit {commit} cannot be proven, since nobody sent its git objects ({'; '.join(reasons)})",
             hint="name a mirror that serves git with --mirror, or take the root's word: --trust root",

@@ -144,6 +144,8 @@ class Net:
                 answer = read(deadline)
             except (SourcesDownError, TemporaryError) as error:
                 failure: GlmAriaError = error
+                if isinstance(error, SourcesDownError):
+                    most = min(most, max(attempt, self.limits.unreachable))
             else:
                 if answer.status not in _BUSY:
                     return answer
