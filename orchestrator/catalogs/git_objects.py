@@ -37,6 +37,7 @@ _SETTINGS = {
     "http.lowSpeedLimit": "1",
     "http.lowSpeedTime": "10",
     "maintenance.auto": "false",
+    "pack.threads": "1",
     "protocol.version": "2",
     "transfer.bundleURI": "false",
 }
