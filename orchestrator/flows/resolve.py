@@ -10,9 +10,10 @@ from orchestrator.core.plan import ResolvedModel, refuse_pickles
 from orchestrator.core.trust import Level, Seen, Trust
 from orchestrator.errors import NotFoundError, TrustError
 from orchestrator.events import Emit, ModelPhase, Phase
+from orchestrator.flows.asking import Listing, Question, root_of
 from orchestrator.flows.request import Item, PullRequest
 from orchestrator.flows.tools import Tools
-from orchestrator.flows.trust import Listing, Question, root_of
+from orchestrator.flows.trust import answer
 from orchestrator.store.records import Record
 
 
@@ -30,7 +31,7 @@ def resolve(
     if request.offline:
         listing = _from_records(item, request, tools)
     else:
-        listing = Question(item, request, tools, emit, on_unknown).answer()
+        listing = answer(Question(item, request, tools, emit, on_unknown))
     record = listing.record
     wanted = record.tree.select(item.include, item.exclude)
     if not wanted.files and record.tree.files:

@@ -412,6 +412,21 @@ def test_a_tag_that_moves_is_told(machine: Machine, hub: LoopbackHub, repo: Repo
     assert pull(machine, "org/m@v1", root=hub.url).ended(0).warnings == []
 
 
+def test_a_mirror_cannot_take_a_branch_back_by_calling_it_a_tag(machine: Machine, hub: LoopbackHub, repo: Repo) -> None:
+    old = repo.branch("dev")
+    pull(machine, "org/m@dev", root=hub.url).ended(0)
+    repo.commit({"config.json": b"2"}, ref="refs/heads/dev")
+    pull(machine, "org/m@dev", root=hub.url).ended(0)
+    repo.branch("dev", old)
+    hub.fault(Fault("status", "/api/models/*"))
+    tags = {"branches": [], "tags": [{"name": "dev", "ref": "refs/tags/dev", "targetCommit": old}]}
+    liar = hub.mirror("liar", faults=[Fault("lying_listing", "*/refs", edit=lambda _: tags)])
+    env = {"HF_HUB_ETAG_TIMEOUT": "1"}
+    done = pull(machine, "org/m@dev", "--trust", "any", mirrors=(liar,), root=hub.url, env=env).ended(81)
+    assert "was seen before" in done.error["message"]
+    assert hub.faces["liar"].faults.fired()
+
+
 # -- settings
 
 
