@@ -18,7 +18,7 @@ is the only place where an error becomes an exit code.
     +-- ConfigError                 78  a setting is wrong
     +-- NoSpaceError                79  the disk is full, or would be
     +-- UnsafeError                 80  a name, digest or policy that must not be followed
-    +-- TrustError                  81  the answer cannot be verified
+    +-- TrustError                  81  the answer cannot be verified, or went back
     +-- PartialError                 3  some models failed, others are done
     +-- StrictError                100  done, with warnings that were asked to be errors
     +-- Interrupted            130/143  stopped by a signal, resumable
@@ -151,7 +151,7 @@ class UnsafeError(GlmAriaError):
 
 
 class TrustError(GlmAriaError):
-    """The answer cannot be verified: https became http, a certificate is bad, no trust root."""
+    """The answer cannot be verified (https became http, a bad certificate, nobody to vouch for it), or went back."""
 
     code = "trust"
     exit_code = 81

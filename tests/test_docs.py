@@ -91,6 +91,7 @@ def test_commands_run(document: Path, hub: LoopbackHub, tmp_path: Path) -> None:
         ":6800/": f":{port}/",
         "port=6800": f"port={port}",
         "SHA256": str(shard.sha256),
+        "@COMMIT": f"@{phone.head}",
     }
     script = script_of(text)
     for old, new in exchanged.items():
@@ -133,7 +134,7 @@ def test_a_failing_command_is_seen() -> None:
 
 
 def test_every_document_shows_commands() -> None:
-    assert len(DOCUMENTS) == 8
+    assert len(DOCUMENTS) == 9
     for document in DOCUMENTS:
         assert "\n$ glm-aria " in document.read_text("utf-8"), document
 

@@ -7,6 +7,7 @@ import pytest
 
 from orchestrator.core.refs import CatalogKind
 from orchestrator.core.sources import Source
+from orchestrator.core.trust import Policy
 from orchestrator.errors import ConfigError, UsageError
 from orchestrator.settings import DEFAULT_MIRRORS, Settings, load
 
@@ -36,6 +37,7 @@ def given(tmp_path: Path) -> Load:
 LAYERS = [
     ("cache_dir", ["GLM_ARIA_CACHE_DIR", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"], "cache.dir",
      "/a", Path("/a"), "/b", Path("/b")),
+    ("policy", ["GLM_ARIA_TRUST"], "trust.policy", "root", Policy.ROOT, "commit", Policy.COMMIT),
     ("connections_per_mirror", ["GLM_ARIA_CONNECTIONS"], "transfer.connections_per_mirror", 3, 3, 4, 4),
     ("connection_budget", ["GLM_ARIA_CONNECTION_BUDGET"], "transfer.connection_budget", 3, 3, 4, 4),
     ("jobs", ["GLM_ARIA_JOBS"], "transfer.jobs", 3, 3, 4, 4),
@@ -349,3 +351,70 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "glm-aria.toml").mkdir()
     with pytest.raises(ConfigError, match="cannot be read"):
         load(environ={}, folder=tmp_path, personal=tmp_path / "none")
+
+
+# --- trust --------------------------------------------------------------------------------------------------------
+
+CONTRACT = """
+[trust]
+root = "https://huggingface.co"
+policy = "agree"
+token_hosts = []
+[[mirror]]
+name = "hf-mirror"
+kind = "huggingface"
+url = "https://hf-mirror.com"
+[[mirror]]
+name = "modelscope"
+kind = "modelscope"
+url = "https://modelscope.cn"
+[aliases]
+"zai-org/AutoGLM-Phone-9B" = "ZhipuAI/AutoGLM-Phone-9B"
+[transfer]
+connections_per_mirror = 16
+connection_budget = 64
+max_speed = ""
+[aria2]
+rpc = ""
+"""
+
+
+def test_the_file_of_the_contract_loads_in_both_places(given: Load) -> None:
+    for here, mine in ((CONTRACT, ""), ("", CONTRACT)):
+        settings = given(here=here, mine=mine)
+        assert (settings.policy, settings.root.url) == (Policy.AGREE, "https://huggingface.co")
+        assert settings.mirrors == DEFAULT_MIRRORS
+
+
+@pytest.mark.parametrize(
+    ("mine", "here", "policy"),
+    [
+        ("", "", "agree"),
+        ("", "agree", "agree"),
+        ("", "root", "root"),
+        ("", "commit", "commit"),
+        ("any", "agree", "agree"),
+        ("any", "any", "any"),
+        ("root", "commit", "commit"),
+        ("", "any", None),
+        ("root", "agree", None),
+        ("commit", "root", None),
+    ],
+)
+def test_a_working_directory_may_raise_the_policy_but_not_lower_it(
+    given: Load, mine: str, here: str, policy: str | None
+) -> None:
+    files = [f"[trust]\npolicy = '{word}'" if word else "" for word in (here, mine)]
+    if policy:
+        assert given({}, {}, *files).policy == policy
+        return
+    with pytest.raises(ConfigError, match=r"glm-aria\.toml:trust\.policy: .*must not lower the trust") as caught:
+        given({}, {}, *files)
+    assert "--trust" in str(caught.value.hint)
+    assert given({"policy": "any"}, {}, *files).policy == "any", "the user's own word is not asked about"
+    assert given({}, {"GLM_ARIA_TRUST": "any"}, *files).policy == "any"
+
+
+def test_a_policy_that_is_none(given: Load) -> None:
+    with pytest.raises(ConfigError, match="environment GLM_ARIA_TRUST: must be one of agree, any, commit, root"):
+        given(env={"GLM_ARIA_TRUST": "nobody"})

@@ -48,7 +48,8 @@ class HuggingFaceCatalog:
             RepoId(ref.repo.type, name_now)
         except (UsageError, AttributeError, TypeError) as error:
             raise shapes.odd(site, f"{str(name_now)[:80]!r} is not a repo name") from error
-        return Revision(commit, bool(info.get("gated")) or bool(info.get("private")), name_now)
+        is_restricted = bool(info.get("gated")) or bool(info.get("private"))
+        return Revision(commit, is_restricted, name_now, shapes.moment(info.get("lastModified")))
 
     def tree(self, repo: RepoId, commit: str) -> RepoTree:
         """See `Catalog.tree`. One request a thousand files."""
@@ -69,6 +70,18 @@ class HuggingFaceCatalog:
             if url in seen:
                 raise shapes.odd(site, f"the pages of the listing of {repo.url_path} run in a circle")
         return RepoTree.checked(commit, files)
+
+    def is_tag(self, ref: Ref) -> bool:
+        """See `Catalog.is_tag`."""
+        return ref.revision in self._names(ref.repo, "tags")
+
+    def _names(self, repo: RepoId, *kinds: str) -> list[str]:
+        """Names of `branches` or `tags`. Best effort: one request, no retries, empty when it fails."""
+        try:
+            refs = shapes.mapping(self._net.get_json(self._api(repo, "refs"), attempts=1).value, "", "")
+            return [str(item["name"]) for kind in kinds for item in refs.get(kind) or ()]
+        except (GlmAriaError, TypeError, KeyError):
+            return []
 
     def _api(self, repo: RepoId, *parts: str) -> str:
         return "/".join((self.source.url, "api", repo.type.plural, repo.name, *parts))
@@ -101,14 +114,10 @@ class HuggingFaceCatalog:
         return urlunsplit((came.scheme, came.netloc, prefix + goes.path, goes.query, ""))
 
     def _near(self, repo: RepoId, revision: str) -> str | None:
-        """Hint with branches and tags that resemble `revision`. Best effort: one request, no retries."""
+        """Hint with branches and tags that resemble `revision`."""
         from difflib import get_close_matches
 
-        try:
-            refs = shapes.mapping(self._net.get_json(self._api(repo, "refs"), attempts=1).value, "", "")
-            names = [str(item["name"]) for kind in ("branches", "tags") for item in refs.get(kind) or ()]
-        except (GlmAriaError, TypeError, KeyError):
-            return None
+        names = self._names(repo, "branches", "tags")
         chosen = get_close_matches(revision, names, n=5, cutoff=0.4) or names[:5]
         return f"it has {', '.join(chosen)}" if chosen else None
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from orchestrator.core.commit_chain import GitObject
 from orchestrator.core.files import RepoTree
 from orchestrator.core.refs import Ref, RepoId
 from orchestrator.core.sources import Source
@@ -15,12 +17,14 @@ class Revision:
     """What a ref stands for now.
 
     `commit` is 40-hex. `is_restricted` (gated or private) repos answer only with a token. `name_now` is the repo's
-    name as the catalog writes it: it differs from the one asked for when the repo was renamed.
+    name as the catalog writes it: it differs from the one asked for when the repo was renamed. `modified` is the date
+    of the commit in unix seconds, None where it is not told.
     """
 
     commit: str
     is_restricted: bool
     name_now: str
+    modified: float | None = None
 
 
 class Catalog(Protocol):
@@ -42,4 +46,19 @@ class Catalog(Protocol):
         """The whole listing at a commit, sizes in bytes, each file with the digest that proves it.
 
         Raises UnsafeError, too, when the listing holds a path or a digest that must not reach a disk.
+        """
+
+    def is_tag(self, ref: Ref) -> bool:
+        """True when the site says that the ref's revision is a tag. One request; False where it does not answer."""
+
+
+class CommitObjects(Protocol):
+    """Git objects by a commit's name, from whoever serves them. Reads only."""
+
+    def objects(self, url: str, commit: str) -> Mapping[str, GitObject]:
+        """The commit, its trees, and its blobs below `core.commit_chain.SMALL` bytes, by their ids.
+
+        `url` is the repo's git address. No credential is sent. What comes back is unproven, and may lack some. Raises
+        ProtocolError when the site does not serve it, TemporaryError when that took too long, and TrustError when
+        commits cannot be read on this machine at all.
         """

@@ -19,7 +19,7 @@ from orchestrator.catalogs.interface import Revision
 from orchestrator.core.files import MAX_FILES, Algorithm, Digest, RepoFile, RepoTree
 from orchestrator.core.refs import Ref, RepoId, is_commit
 from orchestrator.core.sources import Source
-from orchestrator.errors import NotAllowedError, NotFoundError
+from orchestrator.errors import GlmAriaError, NotAllowedError, NotFoundError
 from orchestrator.net.failures import blaming
 from orchestrator.net.session import Net
 
@@ -63,6 +63,14 @@ class ModelScopeCatalog:
             if (file := _file(entry, site)) is not None and files.setdefault(file.path, file) != file:
                 raise shapes.odd(site, f"{file.path!r} is listed twice, with two contents", file.path)
         return RepoTree.checked(commit, files.values())
+
+    def is_tag(self, ref: Ref) -> bool:
+        """See `Catalog.is_tag`. `GET …/revisions` tells them below `RevisionMap` (modelscope-hub 0.5.1)."""
+        try:
+            tags = self._get(ref.repo, ref.revision, "revisions", {})["RevisionMap"]["Tags"] or ()
+            return ref.revision in [tag["Revision"] for tag in tags]
+        except (GlmAriaError, TypeError, KeyError):
+            return False
 
     def _entries(self, repo: RepoId, commit: str) -> Iterator[dict[str, Any]]:
         """Every entry below the root. Folders whose listing is cut are listed flat, then each of theirs in turn."""

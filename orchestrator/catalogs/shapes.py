@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from orchestrator.core.files import MAX_SIZE
@@ -41,3 +42,12 @@ def size(entry: dict[str, Any], key: str, site: str, what: str) -> int:
     if type(value) is not int or not 0 <= value <= MAX_SIZE:
         raise odd(site, f"{what} has no sensible {key!r}")
     return value
+
+
+def moment(value: Any) -> float | None:
+    """A date of ISO 8601 as unix seconds; None for anything else. It is only ever a help."""
+    try:
+        found = datetime.fromisoformat(value)
+        return found.timestamp() if found.tzinfo else found.replace(tzinfo=UTC).timestamp()
+    except (TypeError, ValueError, OverflowError):
+        return None

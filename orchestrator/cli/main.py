@@ -39,7 +39,7 @@ Examples:
 
 \b
 Environment (flags win over it; it wins over files):
-  GLM_ARIA_CACHE_DIR, GLM_ARIA_ROOT, GLM_ARIA_MIRRORS, GLM_ARIA_MAX_SPEED, ...
+  GLM_ARIA_CACHE_DIR, GLM_ARIA_ROOT, GLM_ARIA_TRUST, GLM_ARIA_MIRRORS, ...
       the settings that `glm-aria config show` lists with their origins
   HF_HOME, HF_HUB_CACHE, HF_ENDPOINT, HF_TOKEN, HF_TOKEN_PATH, HF_HUB_OFFLINE,
   HF_HUB_DISABLE_IMPLICIT_TOKEN, HF_HUB_DISABLE_SYMLINKS, XDG_CACHE_HOME
@@ -61,7 +61,7 @@ Exit codes:
    65  no source had the right bytes      78  bad configuration
    66  repo, revision or file not found   79  no space left
    69  every source is down               80  unsafe name or policy
-   70  a bug in this program              81  cannot be verified
+   70  a bug in this program              81  cannot be verified, or went back
    71  aria2 is missing or dead          100  warnings, with --strict
    73  cannot create output              130  stopped by Ctrl-C, resumable
    74  disk or pipe error                143  stopped by SIGTERM, resumable
@@ -102,8 +102,9 @@ def cli() -> None:
     """Fetch large models with aria2, from several mirrors at once; prove every byte; place them where Hugging Face
     software looks for them.
 
-    Commits and digests come from one root that you trust (huggingface.co). Mirrors only carry bytes, and what does
-    not match its digest is never placed. A download that was stopped goes on where it stopped.
+    Commits and digests come from one root that you trust (huggingface.co), or, without it, from as many others as
+    --trust asks for. Mirrors only carry bytes, and what does not match its digest is never placed. A download that was
+    stopped goes on where it stopped.
     """
 
 

@@ -22,6 +22,7 @@ _output = partial(click.option, cls=Headed, heading="Output")
 SETTINGS = {
     "cache_dir": "cache_dir",
     "root": "root",
+    "trust": "policy",
     "mirror": "mirrors",
     "token_file": "token_file",
     "proxy": "proxy",
@@ -51,6 +52,9 @@ _PULL = (
     _how("--jobs", type=int, metavar="N", help="Files fetched at once; by default as many as is useful."),
     _how("--rpc", metavar="URL", help="Use an aria2 that runs already, such as http://127.0.0.1:6800/jsonrpc."),
     _how("--rpc-secret-file", metavar="FILE", help="A file that holds the secret of that aria2."),
+    _rules("--trust", type=click.Choice(["root", "agree", "any", "commit"]),
+           help="How far commits and digests must be proven; by default agree."),
+    _rules("--allow-rollback", is_flag=True, help="Accept a commit that is older than the last one seen."),
     _rules("--offline", is_flag=True, help="Ask no server: succeed only if all is here."),
     _rules("--force", is_flag=True, help="Fetch and place again what is here."),
     _rules("--safe-only", is_flag=True, help="Refuse models with pickle files, whose loading can run code."),

@@ -8,6 +8,7 @@ from typing import Any
 
 from orchestrator.cli import terminal
 from orchestrator.core.sizes import format_duration, format_size, format_speed
+from orchestrator.core.trust import Level, Trust
 from orchestrator.errors import GlmAriaError, Interrupted, PartialError, StrictError
 from orchestrator.events import Notice
 from orchestrator.flows.report import FileReport, FileState, ModelReport, PullReport
@@ -98,7 +99,7 @@ def _model(model: ModelReport) -> dict[str, Any]:
     return {
         "ref": str(model.ref),
         "commit": model.commit,
-        "trust": {"level": model.trust.level, "source": model.trust.source} if model.trust else None,
+        "trust": trust_of(model.trust) if model.trust else None,
         "snapshot": str(model.snapshot) if model.snapshot else None,
         "local_dir": str(model.local_dir) if model.local_dir else None,
         "files": [_file(item) for item in model.files],
@@ -108,6 +109,11 @@ def _model(model: ModelReport) -> dict[str, Any]:
         "seconds": round(model.seconds, 3),
         "error": error.code if (error := _error_of(model)) else None,
     }
+
+
+def trust_of(trust: Trust) -> dict[str, Any]:
+    """How far a listing was to be believed, for the JSON of any command."""
+    return {"level": trust.level, "source": trust.source, "confirmed_by": list(trust.confirmed_by)}
 
 
 def _file(item: FileReport) -> dict[str, Any]:
@@ -188,5 +194,20 @@ def _say_model(model: ModelReport, *, verbose: bool) -> None:
     parts += [format_speed(fetched / model.seconds)] if fetched and model.seconds > 0 else []
     terminal.say(terminal.printable(f"{model.ref}: {', '.join(parts)}"))
     if model.trust:
-        by = f"{model.trust.level}: {model.trust.source}"
-        terminal.say(terminal.message(f"  commit {model.commit}, every digest from the {by}"))
+        terminal.say(terminal.message(f"  commit {model.commit}, {_words(model.trust)}"))
+
+
+def _words(trust: Trust) -> str:
+    """The level reached, in one line."""
+    others = " and ".join(trust.confirmed_by)
+    match Level(trust.level):
+        case Level.ROOT:
+            return f"every digest from the root: {trust.source}"
+        case Level.LOCK:
+            return f"every digest from the lock file: {trust.source}"
+        case Level.AGREE:
+            return f"every digest agreed by {trust.source} and {others}, without the root"
+        case Level.COMMIT:
+            return f"every digest proven by the commit itself: listed by {trust.source}, git objects from {others}"
+        case Level.SINGLE:
+            return f"every digest from a single source, which nobody confirmed: {trust.source}"

@@ -54,7 +54,7 @@ def _model(plan: ModelPlan) -> dict[str, Any]:
     return {
         "ref": str(model.ref),
         "commit": model.commit,
-        "trust": {"level": model.trust.level, "source": model.trust.source},
+        "trust": output.trust_of(model.trust),
         "files": [
             {
                 "path": item.file.path,

@@ -39,6 +39,13 @@ def pull(dry_run: bool, **parameters: Any) -> int:
     from the root, bytes from the root and the mirrors. A stopped pull goes on when it is run again.
 
     \b
+    --trust says whose word counts for commits and digests
+      root    the root's, or nobody's: the pull fails without the root
+      agree   without the root, two independent sites that say the same (default)
+      any     without the root, one mirror's, with a warning
+      commit  anybody's, proven from the commit itself; REF must end with @COMMIT
+
+    \b
     A list (-f) has a REF on each line, with options after it, or is TOML:
       org/name@v1.0  include=*.json  exclude=original/*  local-dir=plain
       # in list.toml: [[model]] ref=, include=[], exclude=[], local_dir=, priority=
@@ -48,6 +55,7 @@ def pull(dry_run: bool, **parameters: Any) -> int:
       glm-aria pull zai-org/AutoGLM-Phone-9B
       glm-aria pull org/name --include '*.safetensors' --include '*.json' --max-speed 20M
       glm-aria pull org/name --mirror http://10.0.0.5:8000
+      glm-aria pull org/name@COMMIT --trust commit
       glm-aria pull -f models.txt --json >report.json
       glm-aria pull https://example.com/model.gguf --sha256 HEX --local-dir .
 
@@ -173,6 +181,8 @@ def _request(parameters: dict[str, Any], settings: Settings) -> PullRequest:
         force=parameters["force"],
         offline=settings.offline,
         safe_only=parameters["safe_only"],
+        policy=settings.policy,
+        allow_rollback=parameters["allow_rollback"],
     )
 
 

@@ -13,6 +13,7 @@ from types import FrameType
 
 from orchestrator import __version__
 from orchestrator.aria2.interface import Limits
+from orchestrator.catalogs.git_objects import GitReader
 from orchestrator.catalogs.huggingface import HuggingFaceCatalog
 from orchestrator.catalogs.interface import Catalog
 from orchestrator.catalogs.modelscope import ModelScopeCatalog
@@ -20,6 +21,7 @@ from orchestrator.core.files import Algorithm, Digest
 from orchestrator.core.plan import Plan
 from orchestrator.core.refs import CatalogKind
 from orchestrator.core.sources import Source
+from orchestrator.core.trust import Policy
 from orchestrator.errors import ConfigError, Interrupted
 from orchestrator.events import Emit
 from orchestrator.flows import pull as flow
@@ -86,7 +88,11 @@ def _tools(settings: Settings, stop: Stop, *, create: bool = True) -> Iterator[T
     layout = CacheLayout.at(settings.cache_dir)
     state = open_state_dir(layout, create=create)
     credentials = Credentials(settings.token, settings.token_hosts)
-    patience = NetLimits(connect=settings.etag_timeout, read=settings.download_timeout)
+    # Where mirrors may speak for a root that is not there, it is not knocked at for long.
+    has_stand_in = settings.policy in (Policy.ANY, Policy.AGREE) and bool(settings.mirrors)
+    patience = NetLimits(
+        connect=settings.etag_timeout, read=settings.download_timeout, unreachable=2 if has_stand_in else 5
+    )
     # A mirror is a help, never a need: one that does not answer at once is done without.
     haste = NetLimits(connect=3, read=4, deadline=5, attempts=1)
     staging = Staging(state)
@@ -103,6 +109,9 @@ def _tools(settings: Settings, stop: Stop, *, create: bool = True) -> Iterator[T
         sources = tuple(source for kind in CatalogKind for source in _sources(settings, kind))
         yield Tools(
             catalogs=catalogs,
+            mirror_catalogs=tuple(makers[mirror.kind](mirror, mirror_net) for mirror in settings.mirrors),
+            git=GitReader(mirror_net, is_stopped=stop.is_set),
+            aliases=settings.aliases,
             sources=sources,
             net=net,
             mirror_net=mirror_net,

@@ -14,15 +14,8 @@ from pathlib import Path
 from orchestrator.core.files import Digest, RepoFile, RepoTree
 from orchestrator.core.refs import Ref
 from orchestrator.core.sources import Origin
+from orchestrator.core.trust import Trust
 from orchestrator.errors import UnsafeError
-
-
-@dataclass(frozen=True, slots=True)
-class Trust:
-    """How far a listing is to be believed: `level` as in the JSON schema, `source` the address it came from."""
-
-    level: str
-    source: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +23,7 @@ class ResolvedModel:
     """A ref tied to one commit.
 
     `tree` is the whole listing, `wanted` what the globs chose from it. `is_restricted` repos (gated or private) answer
-    only with a token.
+    only with a token. `modified` is the date of the commit in unix seconds, where the catalog told one.
     """
 
     ref: Ref
@@ -38,6 +31,7 @@ class ResolvedModel:
     wanted: RepoTree
     trust: Trust
     is_restricted: bool = False
+    modified: float | None = None
 
     @property
     def commit(self) -> str:

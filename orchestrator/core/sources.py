@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from orchestrator.core.refs import CatalogKind, RepoId
 from orchestrator.errors import UsageError
+
+_LOOPBACK = re.compile(r"127(?:\.\d{1,3}){3}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,11 @@ class Source:
     def host(self) -> str:
         """Host name in lower case, without the port."""
         return (urlsplit(self.url).hostname or "").lower()
+
+    @property
+    def netloc(self) -> str:
+        """Host name with the port as the address has it, in lower case."""
+        return urlsplit(self.url).netloc.lower()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +55,11 @@ class RangeAnswer:
     is_range: bool = False
     is_encoded: bool = False
     is_framed: bool = True
+
+
+def is_this_machine(host: str) -> bool:
+    """True for addresses that never leave this machine."""
+    return host in ("localhost", "::1") or bool(_LOOPBACK.fullmatch(host))
 
 
 def parse_source(text: str, *, name: str | None = None, is_root: bool = False) -> Source:

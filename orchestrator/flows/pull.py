@@ -91,14 +91,7 @@ def _resolve_all(
         if tools.stop.is_set():
             return
         with work.guard():
-            work.model = resolve(
-                work.item,
-                tools,
-                work.emit,
-                offline=request.offline,
-                safe_only=request.safe_only,
-                on_unknown=on_unknown,
-            )
+            work.model = resolve(work.item, request, tools, work.emit, on_unknown)
 
     if len(works) == 1:
         one(works[0])

@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from orchestrator.core.files import RepoFile
-from orchestrator.core.plan import Trust
+from orchestrator.core.trust import Trust
 from orchestrator.errors import GlmAriaError
 from orchestrator.events import Notice
 

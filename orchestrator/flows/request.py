@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.core.refs import Ref
+from orchestrator.core.trust import Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +25,12 @@ class PullRequest:
     """All models of a run, and what holds for each of them.
 
     `force` fetches and places again what is present; `offline` asks no server; `safe_only` refuses pickle weights.
+    `policy` says how far a listing must be proven; `allow_rollback` accepts a commit older than the last one seen.
     """
 
     items: tuple[Item, ...]
     force: bool = False
     offline: bool = False
     safe_only: bool = False
+    policy: Policy = Policy.AGREE
+    allow_rollback: bool = False

@@ -1,68 +1,52 @@
-"""From a ref to one commit and its listing: asked once, before the first byte, of the root alone."""
+"""From a ref to one commit and its listing: asked once, before the first byte, of those whom the policy believes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from orchestrator.core.files import RepoTree
-from orchestrator.core.plan import ResolvedModel, Trust, refuse_pickles
-from orchestrator.errors import NotFoundError, SourcesDownError
-from orchestrator.events import Emit, ModelPhase, Notice, Phase
-from orchestrator.flows.request import Item
+from orchestrator.core.plan import ResolvedModel, refuse_pickles
+from orchestrator.core.trust import Level, Seen, Trust
+from orchestrator.errors import NotFoundError, TrustError
+from orchestrator.events import Emit, ModelPhase, Phase
+from orchestrator.flows.asking import Listing, Question, root_of
+from orchestrator.flows.request import Item, PullRequest
 from orchestrator.flows.tools import Tools
+from orchestrator.flows.trust import answer
 from orchestrator.store.records import Record
 
 
 def resolve(
-    item: Item,
-    tools: Tools,
-    emit: Emit,
-    *,
-    offline: bool,
-    safe_only: bool,
-    on_unknown: Callable[[], None],
+    item: Item, request: PullRequest, tools: Tools, emit: Emit, on_unknown: Callable[[], None]
 ) -> ResolvedModel:
-    """Tie the item's ref to a commit and list it.
+    """Tie the item's ref to a commit and list it, as far as `request.policy` demands a proof.
 
     One request when the commit was listed before, else one more for each page of the listing; `on_unknown` is called
-    in between. Offline: what the root said when it was last asked. Raises NotFoundError (also when the globs choose
-    nothing), UnsafeError for a listing or a policy that forbids it, and what the catalog raises.
+    in between. Offline: what was recorded when somebody was last asked. Raises NotFoundError (also when the globs
+    choose nothing), UnsafeError for a listing or a policy that forbids it, TrustError when nobody can be believed or
+    the commit went back, and what the catalog raises.
     """
     emit(ModelPhase(str(item.ref), Phase.RESOLVING))
-    commit, record = _from_records(item, tools) if offline else _from_catalog(item, tools, emit, on_unknown)
+    if request.offline:
+        listing = _from_records(item, request, tools)
+    else:
+        listing = answer(Question(item, request, tools, emit, on_unknown))
+    record = listing.record
     wanted = record.tree.select(item.include, item.exclude)
     if not wanted.files and record.tree.files:
         raise NotFoundError(
             f"no file of {item.ref} is wanted: --include and --exclude leave nothing of {len(record.tree.files)} files",
             hint=f"see its files with: glm-aria plan {item.ref}",
         )
-    model = ResolvedModel(item.ref, RepoTree(commit, record.tree.files), wanted, record.trust, record.is_restricted)
-    if safe_only:
+    tree = RepoTree(listing.commit, record.tree.files)
+    model = ResolvedModel(item.ref, tree, wanted, record.trust, record.is_restricted, listing.modified)
+    if request.safe_only:
         refuse_pickles(model)
     return model
 
 
-def _from_catalog(item: Item, tools: Tools, emit: Emit, on_unknown: Callable[[], None]) -> tuple[str, Record]:
-    ref, catalog = item.ref, tools.catalogs[item.ref.catalog]
-    try:
-        revision = catalog.revision(ref)
-    except SourcesDownError as error:
-        other = next((s for s in tools.sources if s.kind is catalog.source.kind and s != catalog.source), None)
-        if other:
-            error.hint = f"{error.hint}; or take the listing from a mirror, if you trust it: --root {other.url}"
-        raise
-    if revision.name_now != ref.repo.name:
-        emit(Notice("renamed", f"{ref.repo.name} is now called {revision.name_now}; it is kept under the old name"))
-    trust = Trust("root" if catalog.source.is_root else "single", catalog.source.url)
-    known = tools.records.load(ref.repo, revision.commit)
-    # A listing from somewhere else is not taken for what this catalog says.
-    if known is None or known.trust != trust:
-        on_unknown()
-        known = Record(catalog.tree(ref.repo, revision.commit), trust, revision.is_restricted)
-    return revision.commit, Record(known.tree, trust, revision.is_restricted)
-
-
-def _from_records(item: Item, tools: Tools) -> tuple[str, Record]:
+def _from_records(item: Item, request: PullRequest, tools: Tools) -> Listing:
     ref = item.ref
     commit = ref.revision if ref.is_commit else tools.records.last_seen(ref.repo, ref.revision)
     record = tools.records.load(ref.repo, commit) if commit else None
@@ -71,11 +55,26 @@ def _from_records(item: Item, tools: Tools) -> tuple[str, Record]:
             f"{ref} was never pulled into this cache, and --offline asks nobody",
             hint=f"once, with a network: glm-aria pull {ref}",
         )
-    return commit, record
+    if not record.trust.satisfies(request.policy, ref.catalog):
+        raise TrustError(
+            f"{ref} was listed with the trust level {record.trust.level!r} (by {record.trust.source}), which is not "
+            f"enough for --trust {request.policy.value}, and --offline asks nobody",
+            hint="without --offline, or accept it with --trust any",
+        )
+    return Listing(commit, record)
 
 
 def remember(model: ResolvedModel, tools: Tools) -> None:
-    """Keep what the catalog said, for the next run and for `--offline`."""
-    tools.records.save(model.ref.repo, Record(model.tree, model.trust, model.is_restricted))
-    if not model.ref.is_commit:
-        tools.records.saw(model.ref.repo, model.ref.revision, model.commit)
+    """Keep what was said, for the next run and for `--offline`; a stronger word about the same commit is kept."""
+    repo, trust = model.ref.repo, model.trust
+    if trust.level == Level.AGREE and len(model.wanted.files) < len(model.tree.files):
+        # The catalogs agreed about the wanted files. What is recorded is about all of them.
+        trust = Trust(Level.SINGLE, trust.source)
+    known = tools.records.load(repo, model.commit)
+    if known and known.tree == model.tree and known.trust.outranks(trust):
+        tools.records.save(repo, replace(known, is_restricted=model.is_restricted))
+    else:
+        tools.records.save(repo, Record(model.tree, trust, model.is_restricted))
+    # A commit that is the last one seen already may come from the records themselves, offline.
+    if not model.ref.is_commit and tools.records.last_seen(repo, model.ref.revision) != model.commit:
+        tools.records.saw(repo, model.ref.revision, Seen(model.commit, model.modified), root_of(tools, model.ref))

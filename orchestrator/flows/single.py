@@ -10,9 +10,10 @@ from urllib.parse import unquote, urlsplit
 
 from orchestrator.aria2.interface import Uri
 from orchestrator.core.files import Digest, RepoFile, check_path
-from orchestrator.core.plan import Job, Trust
+from orchestrator.core.plan import Job
 from orchestrator.core.refs import RepoId, RepoType
 from orchestrator.core.sources import Origin, RangeAnswer, Source
+from orchestrator.core.trust import Trust
 from orchestrator.errors import (
     GlmAriaError,
     IntegrityError,

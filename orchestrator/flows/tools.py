@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from orchestrator.aria2.interface import Endpoint, Limits
-from orchestrator.catalogs.interface import Catalog
+from orchestrator.catalogs.interface import Catalog, CommitObjects
 from orchestrator.core.refs import CatalogKind
 from orchestrator.core.sources import Source
 from orchestrator.net.session import Net
@@ -53,11 +53,16 @@ class Daemon(Protocol):
 class Tools:
     """One run's rooms.
 
+    `catalogs` are the ones that are asked first, of each kind; `mirror_catalogs` those of the mirrors, in order of
+    preference; `git` reads commits at any of them. `aliases` are names at a Hub -> names at ModelScope.
     `net` asks the roots, patiently; `mirror_net` asks mirrors, which are given up soon. `sources` are in the order of
     preference, roots first. `daemon` makes the daemon only when something is to be fetched.
     """
 
     catalogs: Mapping[CatalogKind, Catalog]
+    mirror_catalogs: tuple[Catalog, ...]
+    git: CommitObjects
+    aliases: Mapping[str, str]
     sources: tuple[Source, ...]
     net: Net
     mirror_net: Net

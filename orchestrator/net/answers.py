@@ -22,13 +22,15 @@ class Limits:
 
     `connect` and `read` bound one socket operation, `deadline` the whole call with its redirects, retries and waits
     (of `Net.stream` the time until the headers are there; a body that took longer must have come at `slowest` bytes/s).
-    `body` is counted after decompression, `depth` is how deep JSON may nest.
+    `attempts` bounds all tries, `unreachable` those that ended before there was a connection. `body` is counted after
+    decompression, `depth` is how deep JSON may nest.
     """
 
     connect: float = 10.0
     read: float = 10.0
     deadline: float = 90.0
     attempts: int = 5
+    unreachable: int = 5
     slowest: int = 1024
     body: int = 32 * 1024 * 1024
     depth: int = 32

@@ -131,6 +131,13 @@ class Net:
         finally:
             opened[0].close()
 
+    def way_to(self, url: str) -> dict[str, str]:
+        """The variables by which a program on libcurl takes the same way to `url`: proxy and certificates."""
+        proxies = self._proxies(url)
+        proxy = proxies.get(split(url).scheme) or proxies.get("all")
+        way = {"http_proxy": proxy, "https_proxy": proxy} if proxy else {"no_proxy": "*"}
+        return way | ({"GIT_SSL_CAINFO": self._verify} if isinstance(self._verify, str) else {})
+
     def _retried(self, read: Callable[[float], Answer], attempts: int | None) -> Answer:
         """Call `read` until it gives an answer that is not busy, within the limits."""
         deadline = self._clock() + self.limits.deadline
@@ -141,6 +148,8 @@ class Net:
                 answer = read(deadline)
             except (SourcesDownError, TemporaryError) as error:
                 failure: GlmAriaError = error
+                if isinstance(error, SourcesDownError):
+                    most = min(most, max(attempt, self.limits.unreachable))
             else:
                 if answer.status not in _BUSY:
                     return answer

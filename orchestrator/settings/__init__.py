@@ -5,7 +5,7 @@ Face names), `glm-aria.toml` in the working directory, the user's config file, d
 
 Secrets stay at home. The token goes to the root and to `trust.token_hosts`, but a root that HF_ENDPOINT names is no
 token host by that. Nor is one that the working directory's file names, since the file may have come with somebody's
-repository; the keys that say where a secret goes or comes from are refused there.
+repository; the keys that say where a secret goes or comes from are refused there, and so is a weaker `policy`.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from orchestrator.core.sources import Source
+from orchestrator.core.sources import Source, is_this_machine
+from orchestrator.core.trust import Policy
 from orchestrator.errors import ConfigError
 from orchestrator.settings import sites, values
 from orchestrator.settings.layers import KEYS, Layers, misspelled, read_file
-from orchestrator.settings.sites import DEFAULT_MIRRORS, HUB, is_loopback
+from orchestrator.settings.sites import DEFAULT_MIRRORS, HUB
 from orchestrator.settings.token import token as _find_token
 from orchestrator.settings.values import Secret
 
@@ -50,6 +51,7 @@ class Settings:
     hf_home: Path
     cache_dir: Path
     root: Source
+    policy: Policy
     mirrors: tuple[Source, ...]
     token: Secret | None
     token_hosts: frozenset[str]
@@ -135,6 +137,7 @@ def _settings(layers: Layers) -> Settings:
     cache_dir, origins["cache_dir"] = _first(layers, "cache_dir")
     root = sites.root(layers)
     origins["root"] = root.origin
+    policy, origins["policy"] = sites.policy(layers)
     mirrors, origins["mirrors"] = sites.mirrors(layers, root.source)
     aliases, origins["aliases"] = sites.aliases(layers)
     token, origins["token"] = _find_token(layers, hf_home)
@@ -146,6 +149,7 @@ def _settings(layers: Layers) -> Settings:
         hf_home=hf_home,
         cache_dir=cache_dir if cache_dir is not None else hf_home / "hub",
         root=root.source,
+        policy=policy,
         mirrors=mirrors,
         token=token,
         token_hosts=token_hosts,
@@ -172,7 +176,7 @@ def _hf_home(layers: Layers) -> tuple[Path, str]:
 
 def _withheld(root: sites.Root, token_hosts: frozenset[str]) -> str | None:
     host = sites.place(root.source)
-    if root.source.url.startswith("http:") and not is_loopback(root.source.host):
+    if root.source.url.startswith("http:") and not is_this_machine(root.source.host):
         return f"your token is not sent to {host} over plain http"
     if host in token_hosts:
         return None
@@ -186,7 +190,7 @@ def _plain_http(sources: tuple[Source, ...]) -> list[Caution]:
     return [
         Caution("plain-http", f"{source.url} is plain http: what is asked and sent can be read and changed on the way")
         for source in sources
-        if source.url.startswith("http:") and not is_loopback(source.host)
+        if source.url.startswith("http:") and not is_this_machine(source.host)
     ]
 
 

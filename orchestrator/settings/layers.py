@@ -27,6 +27,7 @@ KEYS: dict[str, Key] = {
         "--cache-dir", ("GLM_ARIA_CACHE_DIR", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"), "cache.dir", values.path
     ),
     "root": Key("--root", ("GLM_ARIA_ROOT", "HF_ENDPOINT"), "trust.root", values.text),
+    "policy": Key("--trust", ("GLM_ARIA_TRUST",), "trust.policy", values.policy),
     "mirrors": Key("--mirror", ("GLM_ARIA_MIRRORS",), "mirror", values.addresses),
     "token": Key("", ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"), "", values.text),
     "token_file": Key("--token-file", ("GLM_ARIA_TOKEN_FILE",), "trust.token_file", values.path),

@@ -1,4 +1,4 @@
-"""Which sites are asked: the root, the mirrors, the names that differ between them, and who may see the token."""
+"""Which sites are asked, how far they are trusted, the names that differ between them, and who may see the token."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from orchestrator.core.refs import CatalogKind, RepoId, RepoType
 from orchestrator.core.sources import Source, parse_source
+from orchestrator.core.trust import Policy
 from orchestrator.errors import UsageError
 from orchestrator.settings import values
 from orchestrator.settings.layers import Given, Layers
@@ -61,6 +62,28 @@ def mirrors(layers: Layers, root_source: Source) -> tuple[tuple[Source, ...], st
     return _distinct(DEFAULT_MIRRORS, root_source), "default"
 
 
+def policy(layers: Layers) -> tuple[Policy, str]:
+    """How much trust is asked for. The working directory's file may ask for more than would hold without it, not less.
+
+    It may have come with somebody's repository, and a lower policy would let a mirror of its choice name the digests.
+    """
+    layers_with_one = layers.find("policy")
+    given = next(layers_with_one, None)
+    if given is None:
+        return Policy.AGREE, "default"
+    chosen = given.read(values.policy)
+    if given.file and not given.file.is_personal:
+        below = next(layers_with_one, None)
+        otherwise = below.read(values.policy) if below else Policy.AGREE
+        if chosen.is_weaker_than(otherwise):
+            raise given.error(
+                f"{chosen.value!r} is weaker than {otherwise.value!r}, which holds without it; a working directory's "
+                "file must not lower the trust",
+                hint="put it into your own file (glm-aria config path), or give --trust",
+            )
+    return chosen, given.origin
+
+
 def aliases(layers: Layers) -> tuple[dict[str, str], str]:
     """Names on Hugging Face -> names elsewhere, of all layers together, and the origin of the highest."""
     merged, origin = dict(DEFAULT_ALIASES), "default"
@@ -83,11 +106,6 @@ def place(source: Source) -> str:
     parts = urlsplit(source.url)
     host = f"[{source.host}]" if ":" in source.host else source.host
     return host if parts.port in (None, {"http": 80, "https": 443}[parts.scheme]) else f"{host}:{parts.port}"
-
-
-def is_loopback(host: str) -> bool:
-    """True for addresses that never leave this machine."""
-    return host in ("localhost", "::1") or bool(re.fullmatch(r"127(\.\d{1,3}){3}", host))
 
 
 def _is_hub(source: Source) -> bool:

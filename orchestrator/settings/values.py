@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from orchestrator.core.sizes import parse_size
+from orchestrator.core.trust import Policy
 
 Reader = Callable[[object, Path], object]
 
@@ -76,6 +77,14 @@ def speed(raw: object, _base: Path) -> int | None:
     if count < 0:
         raise ValueError("must not be negative")
     return count or None
+
+
+def policy(raw: object, base: Path) -> Policy:
+    """How much trust is asked for."""
+    word = text(raw, base).lower()
+    if word not in tuple(Policy):
+        raise ValueError(f"must be one of {', '.join(sorted(Policy))}, not {raw!r}")
+    return Policy(word)
 
 
 def switch(raw: object, _base: Path) -> bool:

@@ -1,7 +1,9 @@
-"""What the trust root said, kept for offline runs and to list a commit only once.
+"""What catalogs said, kept for offline runs, to list a commit only once, and to notice commits that go back.
 
-`repos/<folder>/<commit>.json` is a commit's whole listing; `repos/<folder>/refs.json` the last commit seen of each
-revision. A file that cannot be read, or holds what a listing may not hold, counts as absent.
+`repos/<folder>/<commit>.json` is a commit's whole listing, and how far it was to be believed.
+`repos/<folder>/refs.json` holds the commits that each revision stood for, in the order in which they were seen, each
+with the root of that time and its date: `{"main": [["<40 hex>", "https://root", 1700000000.0], ...]}`. A file that
+cannot be read, or holds what it may not hold, counts as absent.
 """
 
 from __future__ import annotations
@@ -9,16 +11,18 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from orchestrator.core.files import Digest, RepoFile, RepoTree
-from orchestrator.core.plan import Trust
 from orchestrator.core.refs import RepoId, is_commit
+from orchestrator.core.trust import Level, Seen, Trust, remembered
 from orchestrator.errors import GlmAriaError
 from orchestrator.store.locks import state_lock
 from orchestrator.store.oserrors import on_disk
 from orchestrator.store.writing import write_file
 
 _VERSION = 1
+_MOST_SEEN = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,7 @@ class Records:
                 RepoFile(path, int(size), Digest.parse(digest), bool(is_lfs), git_oid)
                 for path, size, digest, is_lfs, git_oid in data["files"]
             )
-            trust = Trust(str(data["trust"]["level"]), str(data["trust"]["source"]))
+            trust = _trust(data["trust"])
             return Record(RepoTree.checked(commit, files), trust, bool(data["is_restricted"]))
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, GlmAriaError):
             return None
@@ -60,7 +64,11 @@ class Records:
             return
         data = {
             "version": _VERSION,
-            "trust": {"level": record.trust.level, "source": record.trust.source},
+            "trust": {
+                "level": record.trust.level,
+                "source": record.trust.source,
+                "confirmed_by": list(record.trust.confirmed_by),
+            },
             "is_restricted": record.is_restricted,
             "files": [
                 [file.path, file.size, str(file.digest), file.is_lfs, file.git_oid] for file in record.tree.files
@@ -70,24 +78,36 @@ class Records:
         write_file(target, json.dumps(data, separators=(",", ":")), self._stage, mode=0o600)
 
     def last_seen(self, repo: RepoId, revision: str) -> str | None:
-        """The commit that `revision` stood for when it was last asked for; None when never."""
-        commit = self._seen(repo).get(revision)
-        return commit if commit is not None and is_commit(commit) else None
+        """The commit that `revision` stood for when it was last asked for, whatever the root; None when never."""
+        seen = self._seen(repo).get(revision)
+        return seen[-1][0].commit if seen else None
 
-    def saw(self, repo: RepoId, revision: str, commit: str) -> None:
-        """Remember that `revision` stands for `commit`."""
-        if self._seen(repo).get(revision) == commit:
+    def history(self, repo: RepoId, revision: str, root: str) -> tuple[Seen, ...]:
+        """The commits that `revision` stood for under the root at this address, the oldest first."""
+        return tuple(seen for seen, by in self._seen(repo).get(revision, ()) if by == root)
+
+    def saw(self, repo: RepoId, revision: str, now: Seen, root: str) -> None:
+        """Remember that `revision` stands for `now`, which was accepted, even if it goes back."""
+        known = self._seen(repo).get(revision)
+        if known and (known[-1][0].commit, known[-1][1]) == (now.commit, root):
             return
         folder = self._folder(repo)
         with on_disk("lock", folder), state_lock(folder / "refs.lock"):
-            text = json.dumps(self._seen(repo) | {revision: commit}, sort_keys=True)
-            write_file(folder / "refs.json", text, self._stage, mode=0o600)
+            everything = self._seen(repo)
+            entries = everything.get(revision, [])
+            history = remembered([seen for seen, by in entries if by == root], now)[-_MOST_SEEN:]
+            everything[revision] = [entry for entry in entries if entry[1] != root] + [(seen, root) for seen in history]
+            data = {
+                name: [[seen.commit, by, seen.modified] for seen, by in entries] for name, entries in everything.items()
+            }
+            write_file(folder / "refs.json", json.dumps(data, sort_keys=True), self._stage, mode=0o600)
 
-    def _seen(self, repo: RepoId) -> dict[str, str]:
+    def _seen(self, repo: RepoId) -> dict[str, list[tuple[Seen, str]]]:
+        """Each revision's commits with the root of their time; those of the root that was asked last come last."""
         try:
             data = json.loads((self._repos / repo.folder / "refs.json").read_bytes())
-            return {str(revision): str(commit) for revision, commit in data.items()}
-        except (OSError, ValueError, AttributeError, RecursionError):
+            return {str(revision): _entries(entries) for revision, entries in data.items()}
+        except (OSError, ValueError, AttributeError, TypeError, RecursionError):
             return {}
 
     def _folder(self, repo: RepoId) -> Path:
@@ -95,3 +115,20 @@ class Records:
         with on_disk("create", folder):
             folder.mkdir(mode=0o700, exist_ok=True)
         return folder
+
+
+def _trust(data: dict[str, Any]) -> Trust:
+    return Trust(Level(data["level"]).value, str(data["source"]), tuple(map(str, data.get("confirmed_by", ()))))
+
+
+def _entries(data: object) -> list[tuple[Seen, str]]:
+    """The history of one revision. Version 0.1 kept the last commit alone, as a text."""
+    entries = [[data, "", None]] if isinstance(data, str) else data
+    if not isinstance(entries, list):
+        raise TypeError("a history is a list")
+    found = []
+    for commit, root, modified in entries:
+        if not is_commit(commit) or not isinstance(modified, float | int | None):
+            raise ValueError(f"{commit!r} is not a commit with its date")
+        found.append((Seen(commit, modified), str(root)))
+    return found

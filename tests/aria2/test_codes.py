@@ -46,7 +46,8 @@ def test_a_full_or_broken_disk_is_not_asked_twice() -> None:
     [
         (400, 76, Then.OTHER), (401, 77, Then.RENEW), (403, 77, Then.RENEW), (404, 66, Then.OTHER),
         (408, 75, Then.AGAIN), (410, 66, Then.OTHER), (416, 65, Then.OTHER), (418, 76, Then.OTHER),
-        (429, 75, Then.WAIT), (500, 75, Then.AGAIN), (502, 75, Then.AGAIN), (503, 75, Then.WAIT), (504, 75, Then.AGAIN), (599, 75, Then.AGAIN),
+        (429, 75, Then.WAIT), (500, 75, Then.AGAIN), (502, 75, Then.AGAIN), (503, 75, Then.WAIT),
+        (504, 75, Then.AGAIN), (599, 75, Then.AGAIN),
     ],
 )  # fmt: skip
 def test_a_status_has_its_row(status: int, exit_code: int, then: Then) -> None:

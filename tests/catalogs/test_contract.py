@@ -65,6 +65,16 @@ def test_revisions_of_every_form(subject: Subject) -> None:
     assert ask(subject.ref("org/tiny", tag)).commit == tag
 
 
+def test_tags_are_told_from_branches(own: Subject, hub: LoopbackHub) -> None:
+    is_tag = own.catalog.is_tag
+    assert is_tag(own.ref("org/tiny", "v1.0"))
+    assert not is_tag(own.ref("org/tiny", "dev"))
+    assert not is_tag(own.ref("org/tiny", "no-such"))
+    assert not is_tag(own.ref("org/none", "v1.0"))
+    hub.fault(Fault("html_portal", body=b"[7]"), face=own.face)
+    assert not is_tag(own.ref("org/tiny", "v1.0"))
+
+
 def test_tree_holds_every_file_and_its_digest(subject: Subject) -> None:
     commit = subject.catalog.revision(subject.ref("org/tiny", "v1.0")).commit
     tree = subject.catalog.tree(model("org/tiny"), commit)

@@ -225,3 +225,19 @@ def test_a_pointer_hash_that_does_not_fit_names_the_file(hub: LoopbackHub) -> No
     with pytest.raises(ProtocolError, match="does not belong to its sha256") as caught:
         huggingface(hub).tree(model("org/one"), hub.repo("org/one").head)
     assert (caught.value.file, caught.value.source) == ("w.bin", "the-site")
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ("2023-11-14T22:13:20.000Z", 1_700_000_000.0),
+        ("2023-11-14T22:13:20", 1_700_000_000.0),
+        ("2023-11-14T23:13:20+01:00", 1_700_000_000.0),
+        ("yesterday", None),
+        (7, None),
+        (None, None),
+    ],
+)
+def test_the_date_of_a_revision(hub: LoopbackHub, told: object, expected: float | None) -> None:
+    hub.fault(Fault("lying_listing", edit=lambda answer: answer | {"lastModified": told}))
+    assert huggingface(hub).revision(Ref(model("org/tiny"))).modified == expected

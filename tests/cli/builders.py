@@ -3,8 +3,9 @@
 from pathlib import Path, PurePosixPath
 
 from orchestrator.core.files import Algorithm, Digest, RepoFile, RepoTree
-from orchestrator.core.plan import Found, Have, Plan, ResolvedModel, Trust, merge, plan_model
+from orchestrator.core.plan import Found, Have, Plan, ResolvedModel, merge, plan_model
 from orchestrator.core.refs import parse_ref
+from orchestrator.core.trust import Trust
 from orchestrator.errors import GlmAriaError
 from orchestrator.events import Notice
 from orchestrator.flows.report import FileReport, FileState, ModelReport, PullReport

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from orchestrator.cli import output
 from orchestrator.cli.main import main
+from orchestrator.core.trust import Trust
 from orchestrator.errors import NotFoundError
 from orchestrator.events import ModelPhase, Notice, Phase
 from orchestrator.flows.report import FileReport, FileState
@@ -37,7 +39,7 @@ def test_the_document_of_pull(wiring: SimpleNamespace, capsys: pytest.CaptureFix
                 {
                     "ref": "org/name@main",
                     "commit": COMMIT,
-                    "trust": {"level": "root", "source": "https://huggingface.co"},
+                    "trust": {"level": "root", "source": "https://huggingface.co", "confirmed_by": []},
                     "snapshot": SNAPSHOT,
                     "local_dir": None,
                     "files": [
@@ -216,3 +218,25 @@ def test_a_plan_with_a_failure_is_partial(wiring: SimpleNamespace, capsys: pytes
     document = run_json("plan", "org/name", "org/broken", capsys=capsys)
     assert document["status"] == "partial"
     assert document["data"]["models"][0].keys() == document["data"]["models"][1].keys()
+
+
+@pytest.mark.parametrize(
+    ("trust", "words"),
+    [
+        (Trust("root", "https://r"), "every digest from the root: https://r"),
+        (Trust("lock", "models.lock"), "every digest from the lock file: models.lock"),
+        (
+            Trust("agree", "https://a", ("https://b",)),
+            "every digest agreed by https://a and https://b, without the root",
+        ),
+        (
+            Trust("commit", "https://a", ("https://b",)),
+            "every digest proven by the commit itself: listed by https://a, git objects from https://b",
+        ),
+        (Trust("single", "https://a"), "every digest from a single source, which nobody confirmed: https://a"),
+    ],
+)
+def test_each_level_of_trust_has_its_words(trust: Trust, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    made = report(done(trust=trust))
+    output.print_pull(made, output.judge((), 1))
+    assert capsys.readouterr().err.splitlines()[-1] == f"  commit {COMMIT}, {words}"

@@ -131,7 +131,6 @@ def test_help_fits_eighty_columns() -> None:
 
 def test_options_that_do_not_work_yet_are_not_there() -> None:
     shown = CliRunner().invoke(cli, ["pull", "--help"]).output
-    assert "--trust" not in shown
     assert "--lock" not in shown
 
 

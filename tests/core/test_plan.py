@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.core.files import Algorithm, Digest, RepoFile, RepoTree
-from orchestrator.core.plan import Action, Found, Have, ResolvedModel, Trust, merge, plan_model, refuse_pickles
+from orchestrator.core.plan import Action, Found, Have, ResolvedModel, merge, plan_model, refuse_pickles
 from orchestrator.core.refs import Ref, RepoId, RepoType
+from orchestrator.core.trust import Trust
 from orchestrator.errors import UnsafeError
 
 HERE = PurePath("blobs/x")

@@ -74,8 +74,10 @@ def _check_pulled(model: Any) -> None:
     _has(model, _PULLED)
     assert model["commit"] is None or _COMMIT.fullmatch(model["commit"])
     if model["trust"] is not None:
-        _has(model["trust"], {"level": str, "source": str})
-        assert model["trust"]["level"] in ("lock", "root", "agree", "single")
+        _has(model["trust"], {"level": str, "source": str, "confirmed_by": list})
+        assert model["trust"]["level"] in ("lock", "root", "agree", "single", "commit")
+        confirmed = model["trust"]["level"] in ("agree", "commit")
+        assert bool(model["trust"]["confirmed_by"]) == confirmed
     blobs = {}
     for file in model["files"]:
         _has(file, _FILE)

@@ -22,7 +22,7 @@ def test_a_pull_is_what_hf_would_have_made(machine: Machine, make_hub: MakeHub, 
     hub = make_hub(tiny)
     done = machine.pull("org/tiny").ended(0)
     assert done.model["commit"] == tiny.head
-    assert done.model["trust"] == {"level": "root", "source": hub.url}
+    assert done.model["trust"] == {"level": "root", "source": hub.url, "confirmed_by": []}
     assert {file["state"] for file in done.model["files"]} == {"fetched"}
     assert done.model["bytes_fetched"] == done.model["bytes_total"]
     assert done.document["warnings"] == []

@@ -266,5 +266,5 @@ def test_what_a_liar_sent_in_an_earlier_run_is_found_out(machine: Machine, make_
 def test_a_root_that_is_down_says_how_to_trust_a_mirror(machine: Machine, make_hub: MakeHub) -> None:
     hub = make_hub(Repo("model", "org/m", FILES))
     near = hub.mirror("near")
-    done = machine.run("pull", "org/m", "--root", "http://127.0.0.1:9", "--mirror", near.url, "--json").ended(69)
+    done = machine.run("pull", "org/m", "--root", "http://127.0.0.1:9", "--mirror", near.url, "--json").ended(81)
     assert f"--root {near.url}" in done.error["hint"]

@@ -243,6 +243,27 @@ def test_other_refusals_are_not(hub: LoopbackHub, make_net: MakeNet, status: int
     assert len(hub.log.requests()) == 1
 
 
+@pytest.mark.parametrize(("unreachable", "tries"), [(1, 1), (2, 2), (9, 4)])
+def test_knocking_at_a_site_that_is_not_there_is_bounded_apart(
+    make_net: MakeNet, waits: list[float], unreachable: int, tries: int
+) -> None:
+    with pytest.raises(SourcesDownError):
+        make_net(limits=Limits(attempts=4, unreachable=unreachable)).get_json("http://127.0.0.1:9/x")
+    assert len(waits) == tries - 1
+
+
+def test_the_way_of_another_program_is_ours(make_net: MakeNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = tmp_path / "ca.pem"
+    bundle.write_text("")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
+    monkeypatch.setenv("NO_PROXY", "direct.example")
+    net = make_net(proxy="http://user:pw@proxy.example:3128")
+    proxied = dict.fromkeys(("http_proxy", "https_proxy"), "http://user:pw@proxy.example:3128")
+    assert net.way_to("https://hub.example/x") == proxied | {"GIT_SSL_CAINFO": str(bundle)}
+    assert net.way_to("https://direct.example/x")["no_proxy"] == "*"
+    assert net.way_to("http://127.0.0.1:1/x")["no_proxy"] == "*"
+
+
 def test_attempts_are_bounded(hub: LoopbackHub, make_net: MakeNet, waits: list[float]) -> None:
     hub.fault(Fault("status", status=503))
     with pytest.raises(TemporaryError, match="HTTP 503"):

@@ -10,8 +10,9 @@ import pytest
 from huggingface_hub import HfApi, snapshot_download
 
 from orchestrator.core.files import Algorithm, Digest, RepoFile, RepoTree
-from orchestrator.core.plan import Have, ResolvedModel, Trust
+from orchestrator.core.plan import Have, ResolvedModel
 from orchestrator.core.refs import Ref, RepoId, RepoType
+from orchestrator.core.trust import Trust
 from orchestrator.errors import Interrupted, UnsafeError
 from orchestrator.store.local_dir import Placed, place_local
 from tests.store.world import CONTENT, World, hf_offline

@@ -9,8 +9,9 @@ from pathlib import Path
 from huggingface_hub import _tree_cache, scan_cache_dir, snapshot_download
 
 from orchestrator.core.files import Algorithm, Digest, RepoFile, RepoTree, git_blob_header, lfs_pointer_oid
-from orchestrator.core.plan import Found, Have, ResolvedModel, Trust
+from orchestrator.core.plan import Found, Have, ResolvedModel
 from orchestrator.core.refs import Ref, RepoId, RepoType
+from orchestrator.core.trust import Trust
 from orchestrator.store.hf_cache import HfCache
 from orchestrator.store.layout import CacheLayout
 from orchestrator.store.proofs import Proofs

@@ -1,4 +1,4 @@
-"""The Hugging Face face: the API, /resolve and /api/resolve-cache, answered from a shelf of repositories.
+"""The Hugging Face face: the API, /resolve, /api/resolve-cache and git itself, answered from a shelf of repositories.
 
 Left out on purpose: `xetHash`, `X-Xet-Hash` and the xet-auth Link. With them a client calls the xet token endpoint
 instead of plain HTTP; without them it uses what is here.
@@ -16,6 +16,7 @@ from urllib.parse import parse_qs, quote, urlencode
 
 from tests.support.access import Refused, Shelf, refusal
 from tests.support.cdn import Cdn
+from tests.support.git import GitRepositories
 from tests.support.quota import Quota
 from tests.support.repos import Commit, Repo, RepoFile
 from tests.support.wire import Reply, Request, file_reply, json_reply, redirect
@@ -39,6 +40,7 @@ class HuggingFace:
     page_size: int = 1000
     quota: Quota | None = None
     _listings: dict[tuple[str, str, bool], list[dict[str, Any]]] = field(default_factory=dict)
+    _repositories: GitRepositories = field(default_factory=GitRepositories)
 
     def __call__(self, request: Request) -> Reply:
         extra: dict[str, str] = {}
@@ -63,6 +65,8 @@ class HuggingFace:
             return self._api(request, parts)
         if "resolve" in parts[1:4]:
             return self._resolve(request, parts)
+        if parts[-1] == "git-upload-pack" or parts[-2:] == ["info", "refs"]:
+            return self._git(request, parts)
         raise refusal(404, "Sorry, we can't find the page you are looking for.")
 
     def _whoami(self, request: Request) -> Reply:
@@ -149,6 +153,17 @@ class HuggingFace:
             elif path.strip("/") in commit.trees and path.strip("/"):
                 found.append(_folder(commit, path.strip("/")))
         return json_reply([entry | (_expansion(commit, entry["type"]) if expand else {}) for entry in found])
+
+    # -- /[datasets/|spaces/]{id}[.git]/(info/refs|git-upload-pack)
+
+    def _git(self, request: Request, parts: list[str]) -> Reply:
+        repo_type, first = (_TYPES[parts[0]], 1) if parts[0] in _TYPES else ("model", 0)
+        is_refs = parts[-1] == "refs"
+        name = "/".join(parts[first : -2 if is_refs else -1]).removesuffix(".git")
+        if (present := self.shelf.renamed(repo_type, name)) is not None:
+            return _moved(request, f"/{name}", f"/{present}")
+        repo = self.shelf.open(request, repo_type, name, for_files=True)
+        return self._repositories.refs(repo, request) if is_refs else self._repositories.pack(repo, request)
 
     # -- /[datasets/|spaces/]{id}/resolve/{rev}/{path}
 

@@ -8,7 +8,7 @@ under their full names (`refs/heads/main`, `refs/tags/v1`, `refs/pr/1`); a reque
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -71,8 +71,8 @@ class Commit:
     salt: str
 
     @cached_property
-    def trees(self) -> dict[str, str]:
-        """Folder path -> git tree id; the root is the empty string."""
+    def _folders(self) -> dict[str, tuple[str, bytes]]:
+        """Folder path -> (git tree id, the tree object's body); the root is the empty string."""
         children: dict[str, dict[str, tuple[bytes, str]]] = {"": {}}
         for path, file in self.files.items():
             folder, _, name = path.rpartition("/")
@@ -80,23 +80,42 @@ class Commit:
             while folder:
                 folder, _, _ = folder.rpartition("/")
                 children.setdefault(folder, {})
-        oids: dict[str, str] = {}
+        made: dict[str, tuple[str, bytes]] = {}
         for folder in sorted(children, key=lambda path: (-path.count("/") - bool(path), path)):
             # Git sorts a folder as though its name ended in a slash.
             entries = sorted(children[folder].items(), key=lambda item: item[0] + "/" * (item[1][0] == b"40000"))
             body = b"".join(mode + b" " + name.encode() + b"\0" + bytes.fromhex(oid) for name, (mode, oid) in entries)
-            oids[folder] = _object_id(b"tree", body)
+            made[folder] = (_object_id(b"tree", body), body)
             if folder:
                 above, _, name = folder.rpartition("/")
-                children[above][name] = (b"40000", oids[folder])
-        return dict(sorted(oids.items()))
+                children[above][name] = (b"40000", made[folder][0])
+        return dict(sorted(made.items()))
+
+    @cached_property
+    def trees(self) -> dict[str, str]:
+        """Folder path -> git tree id; the root is the empty string."""
+        return {folder: oid for folder, (oid, _) in self._folders.items()}
+
+    @property
+    def text(self) -> bytes:
+        """The body of the commit object."""
+        who = f"Loopback <hub@example.invalid> {_EPOCH + self.number} +0000"
+        parent = f"parent {self.parent}\n" if self.parent else ""
+        return (
+            f"tree {self.trees['']}\n{parent}author {who}\ncommitter {who}\n\n{self.title}\n\n{self.salt}\n"
+        ).encode()
 
     @cached_property
     def oid(self) -> str:
-        who = f"Loopback <hub@example.invalid> {_EPOCH + self.number} +0000"
-        parent = f"parent {self.parent}\n" if self.parent else ""
-        text = f"tree {self.trees['']}\n{parent}author {who}\ncommitter {who}\n\n{self.title}\n\n{self.salt}\n"
-        return _object_id(b"commit", text.encode())
+        return _object_id(b"commit", self.text)
+
+    def objects(self) -> Iterator[tuple[str, bytes, bytes]]:
+        """(id, kind, body) of every git object: the commit, its trees, and its blobs, of LFS files the pointers."""
+        yield self.oid, b"commit", self.text
+        for oid, body in self._folders.values():
+            yield oid, b"tree", body
+        for file in self.files.values():
+            yield file.oid, b"blob", file.pointer if file.sha256 else file.content.read(0, file.size)
 
     @property
     def size(self) -> int:
