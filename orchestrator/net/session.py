@@ -24,6 +24,7 @@ from orchestrator.net.addresses import MAX_REDIRECTS, is_loopback, next_hop, red
 from orchestrator.net.answers import CHUNK, Answer, Limits, Stream, chunks_of, too_slow
 from orchestrator.net.credentials import Credentials
 from orchestrator.net.failures import FOREIGN, translate
+from orchestrator.net.handshake import Handshake, shake_hands
 from orchestrator.net.waits import asked_wait, backoff
 
 __all__ = ["USER_AGENT", "Limits", "Net"]
@@ -105,15 +106,17 @@ class Net:
         return self._retried(read, None)
 
     @contextmanager
-    def stream(self, url: str) -> Iterator[Stream]:
+    def stream(self, url: str, *, span: tuple[int, int] | None = None) -> Iterator[Stream]:
         """GET a file's bytes as they are, following redirects. Retried until the headers are there, not later.
 
+        `span` asks for the bytes from the first to the last of them, inclusive; a server may send all of them instead.
         Any status is handed out; the caller looks at it. Errors as in `get_json`.
         """
         opened: list[requests.Response] = []
+        wanted = {"Range": f"bytes={span[0]}-{span[1]}"} if span else {}
 
         def read(deadline: float) -> Answer:
-            final, response = self._open("GET", url, deadline, {"Accept-Encoding": "identity"})
+            final, response = self._open("GET", url, deadline, {"Accept-Encoding": "identity", **wanted})
             answer = Answer(final, response.status_code, response.headers)
             if answer.status in _BUSY:
                 _hang_up(response)
@@ -126,6 +129,12 @@ class Net:
             yield Stream(answer.url, opened[0], self.limits, self._clock)
         finally:
             opened[0].close()
+
+    def shake_hands(self, url: str) -> Handshake | None:
+        """Time the connection to a server. None where a proxy stands between: it is the proxy that connects."""
+        if self._proxies(url).get(split(url).scheme):
+            return None
+        return shake_hands(url, self.limits.connect, self._verify)
 
     def _retried(self, read: Callable[[float], Answer], attempts: int | None) -> Answer:
         """Call `read` until it gives an answer that is not busy, within the limits."""
