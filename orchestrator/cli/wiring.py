@@ -7,7 +7,7 @@ import os
 import signal
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
@@ -35,6 +35,7 @@ from orchestrator.store.hf_cache import HfCache
 from orchestrator.store.layout import CacheLayout
 from orchestrator.store.proofs import Proofs
 from orchestrator.store.records import Records
+from orchestrator.store.sources import SourceMemory
 from orchestrator.store.staging import Staging
 from orchestrator.store.state_dir import open_state_dir
 
@@ -96,18 +97,24 @@ def _tools(settings: Settings, stop: Stop, *, create: bool = True) -> Iterator[T
         contextlib.closing(staging),
     ):
         roots = {kind: _sources(settings, kind)[:1] for kind in CatalogKind}
-        makers = {CatalogKind.HUGGINGFACE: HuggingFaceCatalog, CatalogKind.MODELSCOPE: ModelScopeCatalog}
+        makers: dict[CatalogKind, Callable[[Source, Net], Catalog]] = {
+            CatalogKind.HUGGINGFACE: HuggingFaceCatalog,
+            CatalogKind.MODELSCOPE: ModelScopeCatalog,
+        }
         catalogs: dict[CatalogKind, Catalog] = {
             kind: makers[kind](source, net) for kind, found in roots.items() for source in found
         }
+        mirror_catalogs = tuple(makers[mirror.kind](mirror, mirror_net) for mirror in settings.mirrors)
         sources = tuple(source for kind in CatalogKind for source in _sources(settings, kind))
         yield Tools(
             catalogs=catalogs,
+            mirror_catalogs=mirror_catalogs,
             sources=sources,
             net=net,
             mirror_net=mirror_net,
             cache=HfCache(layout, Proofs(state, layout.cache_dir), use_symlinks=not settings.disable_symlinks),
             records=Records(state),
+            memory=SourceMemory(state),
             staging=staging,
             daemon=lambda: _daemon(settings),
             limits=Limits(
@@ -119,6 +126,7 @@ def _tools(settings: Settings, stop: Stop, *, create: bool = True) -> Iterator[T
             ),
             stop=stop,
             proxy=settings.proxy,
+            aliases=settings.aliases,
         )
 
 
