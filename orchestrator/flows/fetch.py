@@ -179,7 +179,8 @@ class Fetcher:
             verified = verdict.result()
         except IntegrityError as error:
             self._tools.staging.discard(job.digest)
-            suspects = [name for name in fetched.asked if name not in self._root_names]
+            root = self._tools.catalogs[job.origins[0].kind].source.name
+            suspects = [name for name in fetched.asked if name != root]
             if job.digest in self._retried or not (suspects or fetched.is_resumed):
                 yield self._failed(Lost(job, self._no_right_bytes(job, error)))
                 return
@@ -200,10 +201,6 @@ class Fetcher:
                     )
                 )
             yield Proven(job, verified, dict(fetched.sources))
-
-    @property
-    def _root_names(self) -> set[str]:
-        return {catalog.source.name for catalog in self._tools.catalogs.values()}
 
     def _no_right_bytes(self, job: Job, error: IntegrityError) -> IntegrityError:
         return IntegrityError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
@@ -14,11 +13,15 @@ from orchestrator.core.plan import Job
 from orchestrator.core.sources import Origin, Source
 from orchestrator.errors import GlmAriaError, NotAllowedError, SourcesDownError, TemporaryError, TrustError
 from orchestrator.events import Emit, Notice
+from orchestrator.flows.holdings import Holdings
+from orchestrator.flows.quarantine import usable
 from orchestrator.flows.tools import Tools
 from orchestrator.mirrors.links import Link, Links, file_url
 
 # Up to this size aria2 follows the redirect by itself: a file that needs one connection asks for one link anyway.
 _DIRECT_BYTES = 8 << 20
+# A file's addresses are fixed at its start: a listing that comes later than this is of no use to it.
+_HOLDINGS_SECONDS = 1.0
 
 
 class TokenOnlyError(NotAllowedError):
@@ -38,9 +41,10 @@ class Sources(Locator, Protocol):
 class SourceLocator:
     """The `Locator` of a run. It leaves out sources that are down, and for distrusted jobs all but the root."""
 
-    def __init__(self, tools: Tools, emit: Emit) -> None:
-        self._roots = {catalog.source for catalog in tools.catalogs.values()}
-        self._sources = tools.sources
+    def __init__(self, tools: Tools, emit: Emit, holdings: Holdings) -> None:
+        self._catalogs = tools.catalogs
+        self._holdings = holdings
+        self._sources = usable(tools.sources, tools.memory.read(), emit)
         self._patient, self._brief = Links(tools.net), Links(tools.mirror_net)
         self._emit = emit
         self._lock = threading.Lock()
@@ -50,6 +54,7 @@ class SourceLocator:
 
     def close(self) -> None:
         """See `Sources`."""
+        self._holdings.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def distrust(self, job: Job) -> None:
@@ -65,6 +70,7 @@ class SourceLocator:
 
     def locate(self, job: Job) -> tuple[Uri, ...]:
         """See `aria2.interface.Locator`. All sources are asked at once; those that cannot help are left out."""
+        self._holdings.wait(_HOLDINGS_SECONDS)
         candidates = self._candidates(job)
         asked = [self._pool.submit(self._ask, source, origin, job) for source, origin in candidates]
         answers = [future.result() for future in asked]
@@ -81,17 +87,24 @@ class SourceLocator:
     def _candidates(self, job: Job) -> list[tuple[Source, Origin]]:
         with self._lock:
             only_root, down = job.digest in self._distrusted, frozenset(self._down)
-        return list(_pairs(job, (s for s in self._sources if s not in down and (s in self._roots or not only_root))))
+        root = self._root(job)
+        sources = (s for s in self._sources if s not in down and (s == root or not only_root))
+        pairs = [(source, origin) for source in sources if (origin := self._holdings.origin(job, source))]
+        # The root first: what it says of a failure is the reason.
+        return sorted(pairs, key=lambda pair: pair[0] != root)
+
+    def _root(self, job: Job) -> Source:
+        return self._catalogs[job.origins[0].kind].source
 
     def _ask(self, source: Source, origin: Origin, job: Job) -> tuple[Link, float] | GlmAriaError:
         """The link and the seconds that it took to get it, or why there is none."""
-        links = self._patient if source in self._roots else self._brief
+        links = self._patient if source == self._root(job) else self._brief
         started = time.monotonic()
         try:
             link = links.resolve(source, origin, job.size, job.digest, is_restricted=job.is_restricted)
             return link, time.monotonic() - started
         except GlmAriaError as error:
-            if source not in self._roots:
+            if source != self._root(job):
                 self._leave_out(source, error)
             return error
 
@@ -104,11 +117,3 @@ class SourceLocator:
                 return
             self._down.add(source)
         self._emit(Notice("mirror-down", f"{source.name} is left out: {error.message}", mirror=source.name))
-
-
-def _pairs(job: Job, sources: Iterable[Source]) -> Iterable[tuple[Source, Origin]]:
-    """Each source with the first origin of its kind."""
-    for source in sources:
-        origin = next((origin for origin in job.origins if origin.kind is source.kind), None)
-        if origin:
-            yield source, origin
