@@ -72,6 +72,8 @@ def probe(ref: str | None, connections: int, as_json: bool, **parameters: Any) -
     Columns:
       latency  of a small request over an open connection; ± is how much it varies
       lost     of those requests, how many had no answer
+      MB/s 1   over one connection; beside it over several. All sources are measured
+               at the same time, so they share your line
       commit   fresh: as the root has it; stale: another version; absent: does not have it
       ranges   whether a part of a file can be asked for
       HTTP     versions that are offered; aria2 speaks 1.1

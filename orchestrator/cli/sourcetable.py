@@ -11,7 +11,7 @@ from typing import Any
 from orchestrator.cli import terminal
 from orchestrator.core.measurements import Memory, Quarantine, Remembered
 from orchestrator.core.refs import CatalogKind
-from orchestrator.core.sizes import format_duration, format_speed
+from orchestrator.core.sizes import format_duration
 from orchestrator.core.sources import Source
 from orchestrator.flows.probing import Row, Survey
 from orchestrator.mirrors.rank import rank
@@ -46,7 +46,10 @@ def _show_rich(cells: Sequence[Sequence[str]]) -> None:
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    table = RichTable(*cells[0], box=SIMPLE_HEAD, pad_edge=False)
+    table = RichTable(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for column in cells[0]:
+        # A name is typed again after `forgive`: it stays whole on its line.
+        table.add_column(column, no_wrap=column == "source", overflow="fold")
     for row in cells[1:]:
         table.add_row(*(Text(cell) for cell in row))
     Console(highlight=False).print(table)
@@ -57,11 +60,10 @@ def _show_rich(cells: Sequence[Sequence[str]]) -> None:
 
 def remembered_table(sources: Sequence[Source], memory: Memory) -> Table:
     """Each source in the order in which it would be asked, then those that are not."""
-    head = ("source", "kind", "latency", "one conn.", "several", "failures", "last seen", "quarantine")
+    head = ("source", "latency", "MB/s 1", "MB/s n", "failed", "seen", "quarantine")
     rows = [
         (
             source.name + (" (root)" if source.is_root else ""),
-            source.kind.value,
             _milliseconds(known.latency),
             _speed(known.rate_one),
             _speed(known.rate_many),
@@ -117,7 +119,7 @@ def _remembered(known: Remembered, now: float) -> dict[str, object]:
 def probed_table(found: Survey) -> Table:
     """Each source with what the probe measured."""
     several = max((row.probe.connections for row in found.rows), default=1)
-    head = ("source", "latency", "lost", "one conn.", f"{several} conn.", "commit", "ranges", "HTTP", "quarantine")
+    head = ("source", "latency", "lost", "MB/s 1", f"MB/s {several}", "commit", "ranges", "HTTP", "quarantine")
     rows = [_probed_row(row, found.memory) for row in found.rows]
     notes = [f"{row.source.name}: {row.probe.error.message}" for row in found.rows if row.probe.error]
     return Table((head, *rows), (*notes, *_notes([row.source for row in found.rows], found.memory)))
@@ -202,12 +204,14 @@ def _milliseconds(seconds: float | None, more: str = "") -> str:
 
 
 def _speed(rate: float | None) -> str:
-    return _NOTHING if rate is None else format_speed(rate)
+    """In MB/s, as the heads of the columns say."""
+    return _NOTHING if rate is None else f"{rate / 1e6:.1f}" if rate < 99.95e6 else f"{rate / 1e6:.0f}"
 
 
 def _ago(then: float, now: float) -> str:
-    return f"{format_duration(max(0.0, now - then))} ago" if then else "never"
+    """In the largest unit alone."""
+    return f"{' '.join(format_duration(max(0.0, now - then)).split()[:2])} ago" if then else "never"
 
 
 def _since(found: Quarantine | None) -> str:
-    return _NOTHING if found is None else f"since {time.strftime('%Y-%m-%d', time.localtime(found.since))}"
+    return _NOTHING if found is None else time.strftime("%Y-%m-%d", time.localtime(found.since))
