@@ -10,7 +10,6 @@ from typing import Any
 
 from orchestrator.cli import terminal
 from orchestrator.core.measurements import Memory, Quarantine, Remembered
-from orchestrator.core.refs import CatalogKind
 from orchestrator.core.sizes import format_duration
 from orchestrator.core.sources import Source
 from orchestrator.flows.probing import Row, Survey
@@ -61,19 +60,20 @@ def _show_rich(cells: Sequence[Sequence[str]]) -> None:
 def remembered_table(sources: Sequence[Source], memory: Memory) -> Table:
     """Each source in the order in which it would be asked, then those that are not."""
     head = ("source", "latency", "MB/s 1", "MB/s n", "failed", "seen", "quarantine")
+    entries = _entries(sources, memory)
     rows = [
         (
-            source.name + (" (root)" if source.is_root else ""),
-            _milliseconds(known.latency),
-            _speed(known.rate_one),
-            _speed(known.rate_many),
-            f"{known.failures_at(memory.at):.0f}",
-            _ago(known.seen, memory.at),
-            _since(known.quarantine),
+            entry.name + (" (root)" if entry.is_root else ""),
+            _milliseconds(entry.known.latency),
+            _speed(entry.known.rate_one),
+            _speed(entry.known.rate_many),
+            f"{entry.known.failures_at(memory.at):.0f}",
+            _ago(entry.known.seen, memory.at),
+            _since(entry.known.quarantine),
         )
-        for source, known in _ordered(sources, memory)
+        for entry in entries
     ]
-    return Table((head, *rows), tuple(_notes(sources, memory)))
+    return Table((head, *rows), tuple(_notes(entries)))
 
 
 def remembered_data(sources: Sequence[Source], memory: Memory) -> dict[str, object]:
@@ -81,25 +81,42 @@ def remembered_data(sources: Sequence[Source], memory: Memory) -> dict[str, obje
     order = rank(sources, memory)
     return {
         "sources": [
-            _source(source)
-            | {"rank": order.index(source) + 1 if source in order else None}
-            | _remembered(known, memory.at)
-            for source, known in _ordered(sources, memory)
+            (_source(entry.source) if entry.source else _unknown(entry))
+            | {"rank": order.index(entry.source) + 1 if entry.source in order else None}
+            | _remembered(entry.known, memory.at)
+            for entry in _entries(sources, memory)
         ]
     }
 
 
-def _ordered(sources: Sequence[Source], memory: Memory) -> list[tuple[Source, Remembered]]:
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A source and what is known of it; `source` is None where only the memory knows of it."""
+
+    address: str
+    source: Source | None
+    known: Remembered
+
+    @property
+    def name(self) -> str:
+        return self.source.name if self.source else self.known.name
+
+    @property
+    def is_root(self) -> bool:
+        return self.source is not None and self.source.is_root
+
+
+def _entries(sources: Sequence[Source], memory: Memory) -> list[_Entry]:
     """The ranked sources, those left out, and those in quarantine that are in no setting any more."""
     order = rank(sources, memory)
-    left_out = [source for source in sources if source not in order]
-    known = {source.address for source in sources}
+    named = (*order, *(source for source in sources if source not in order))
+    addresses = {source.address for source in sources}
     gone = [
-        Source(entry.name, f"https://{address}", CatalogKind.HUGGINGFACE)
-        for address, entry in sorted(memory.entries.items())
-        if entry.quarantine is not None and address not in known
+        _Entry(address, None, known)
+        for address, known in sorted(memory.entries.items())
+        if known.quarantine is not None and address not in addresses
     ]
-    return [(source, memory.of(source)) for source in (*order, *left_out, *gone)]
+    return [*(_Entry(source.address, source, memory.of(source)) for source in named), *gone]
 
 
 def _remembered(known: Remembered, now: float) -> dict[str, object]:
@@ -122,7 +139,7 @@ def probed_table(found: Survey) -> Table:
     head = ("source", "latency", "lost", "MB/s 1", f"MB/s {several}", "commit", "ranges", "HTTP", "quarantine")
     rows = [_probed_row(row, found.memory) for row in found.rows]
     notes = [f"{row.source.name}: {row.probe.error.message}" for row in found.rows if row.probe.error]
-    return Table((head, *rows), (*notes, *_notes([row.source for row in found.rows], found.memory)))
+    return Table((head, *rows), (*notes, *_notes(_entries([row.source for row in found.rows], found.memory))))
 
 
 def _probed_row(row: Row, memory: Memory) -> tuple[str, ...]:
@@ -179,16 +196,26 @@ def _probed(row: Row, memory: Memory) -> dict[str, Any]:
 
 
 def _source(source: Source) -> dict[str, object]:
-    return {"name": source.name, "kind": source.kind.value, "url": source.url, "is_root": source.is_root}
+    return {
+        "name": source.name,
+        "address": source.address,
+        "kind": source.kind.value,
+        "url": source.url,
+        "is_root": source.is_root,
+    }
 
 
-def _notes(sources: Sequence[Source], memory: Memory) -> list[str]:
+def _unknown(entry: _Entry) -> dict[str, object]:
+    return {"name": entry.name, "address": entry.address, "kind": None, "url": None, "is_root": False}
+
+
+def _notes(entries: Sequence[_Entry]) -> list[str]:
     """Why each one is in quarantine, and how it gets out."""
-    notes = []
-    for source, known in _ordered(sources, memory):
-        if (found := known.quarantine) is not None:
-            notes.append(f"{source.name}: {_reason(found)}; to use it again: glm-aria mirrors forgive {source.name}")
-    return notes
+    return [
+        f"{entry.name}: {_reason(found)}; to use it again: glm-aria mirrors forgive {entry.name}"
+        for entry in entries
+        if (found := entry.known.quarantine) is not None
+    ]
 
 
 def _reason(found: Quarantine) -> str:

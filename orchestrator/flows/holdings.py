@@ -95,14 +95,16 @@ class Holdings:
             except queue.Empty:
                 return
             found, notice = self._ask(question)
-            with self._answered:
+            with self._lock:
                 if self._closed:
                     return
                 self._found.update(found)
+            # A model of the other kind does not need the root: what that lacks is no news.
+            if notice is not None and not question.catalog.source.is_root:
+                self._emit(notice)
+            with self._answered:
                 self._open -= 1
                 self._answered.notify_all()
-            if notice is not None:
-                self._emit(notice)
 
     def _ask(self, question: _Question) -> tuple[dict[tuple[Digest, str], Origin], Notice | None]:
         source, name = question.catalog.source, question.repo.name
@@ -132,8 +134,6 @@ class Holdings:
                 return None
             if is_down:
                 self._down.add(source)
-        if source.is_root:
-            return None  # a model of the other kind does not need it
         if is_down:
             return Notice("mirror-down", f"{source.name} is left out: {error.message}", mirror=source.name)
         return _differs(source, f"{source.name} is not used for {name!r}: {error.message}")
