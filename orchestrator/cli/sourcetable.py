@@ -139,7 +139,8 @@ def probed_table(found: Survey) -> Table:
     head = ("source", "latency", "lost", "MB/s 1", f"MB/s {several}", "commit", "ranges", "HTTP", "quarantine")
     rows = [_probed_row(row, found.memory) for row in found.rows]
     notes = [f"{row.source.name}: {row.probe.error.message}" for row in found.rows if row.probe.error]
-    return Table((head, *rows), (*notes, *_notes(_entries([row.source for row in found.rows], found.memory))))
+    probed = [_Entry(row.source.address, row.source, found.memory.of(row.source)) for row in found.rows]
+    return Table((head, *rows), (*notes, *_notes(probed)))
 
 
 def _probed_row(row: Row, memory: Memory) -> tuple[str, ...]:
