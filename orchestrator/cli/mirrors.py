@@ -89,6 +89,11 @@ def probe(ref: str | None, connections: int, as_json: bool, **parameters: Any) -
     from orchestrator.mirrors.probe import Bounds
 
     settings = settings_.load(options.flags(parameters))
+    if settings.offline:
+        raise UsageError(
+            f"a probe asks servers, and {settings.origins['offline']} says offline",
+            hint="what is remembered: glm-aria mirrors ls",
+        )
     wanted = parse_ref(ref) if ref else None
     found = wiring.probe_mirrors(settings, wanted, Bounds(connections=connections))
     notices = (*_cautions(settings), *warnings((row.source for row in found.rows), found.memory))

@@ -159,6 +159,13 @@ def test_probe_refuses(machine: Machine, hub: LoopbackHub, words: tuple[str, ...
     mirrors(machine, "probe", *words, "--json").ended(code)
 
 
+def test_offline_asks_nobody(machine: Machine, hub: LoopbackHub) -> None:
+    words = ("mirrors", "probe", "--root", hub.url, "--json")
+    done = machine.run(*words, env={"HF_HUB_OFFLINE": "1"}).ended(2)
+    assert "HF_HUB_OFFLINE" in done.error["message"]
+    assert hub.log.requests() == []
+
+
 def test_a_closed_model_is_probed_at_the_root_alone(machine: Machine, make_hub: MakeHub) -> None:
     hub = make_hub(Repo("model", "org/gated", FILES, gated="manual"), opens=["org/gated"])
     near, ms = hub.mirror("near"), hub.modelscope()
