@@ -37,6 +37,7 @@ class Server:
     rate: float = 0.0
     each: float | None = None
     bytes: int = 0
+    best_rate: float = 0.0
     strikes: int = 0
     not_before: float = 0.0
     down: GlmAriaError | None = None
@@ -73,6 +74,7 @@ class Server:
         mean = sum(self._window_connections) / len(self._window_connections)
         rate = self._window_bytes / seconds
         self.rate = rate if not self.rate else 0.5 * rate + 0.5 * self.rate
+        self.best_rate = max(self.best_rate, self.rate)
         if mean >= 0.5 and rate:
             each = rate / mean
             self.each = each if self.each is None else 0.5 * each + 0.5 * self.each

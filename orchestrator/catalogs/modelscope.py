@@ -19,7 +19,7 @@ from orchestrator.catalogs.interface import Revision
 from orchestrator.core.files import MAX_FILES, Algorithm, Digest, RepoFile, RepoTree
 from orchestrator.core.refs import Ref, RepoId, is_commit
 from orchestrator.core.sources import Source
-from orchestrator.errors import GlmAriaError, NotAllowedError, NotFoundError
+from orchestrator.errors import GlmAriaError, NotAllowedError, NotFoundError, ProtocolError
 from orchestrator.net.failures import blaming
 from orchestrator.net.session import Net
 
@@ -86,7 +86,7 @@ class ModelScopeCatalog:
                 requests += 1
                 if len(listing) >= self._cap:
                     what = f"the folder {folder!r}" if folder else "the top folder"
-                    raise shapes.odd(site, f"{what} of {repo.name} holds more than it lists at once ({self._cap})")
+                    raise self._cut(f"{what} of {repo.name}")
                 folders += [
                     shapes.text(entry, "Path", site, "a folder") for entry in listing if entry.get("Type") == "tree"
                 ]
@@ -132,6 +132,15 @@ class ModelScopeCatalog:
         if code not in (200, "200"):
             raise shapes.odd(site, f"code {str(code)[:20]!r}, {str(body.get('Message'))[:200]!r}")
         return body.get("Data")
+
+    def _cut(self, what: str) -> ProtocolError:
+        """The site's own client cannot list such a folder either: `repo/files` of a model knows no pages."""
+        return ProtocolError(
+            f"{self.source.name} lists at most {self._cap} entries of a folder, and {what} holds as many or more: "
+            "the rest cannot be known, so nothing of it is used",
+            hint="take the model from the Hub, if it is there: glm-aria pull org/name",
+            source=self.source.name,
+        )
 
     def _absent(self, repo: RepoId, revision: str) -> NotFoundError:
         return NotFoundError(

@@ -34,19 +34,25 @@ SETTINGS = {
     "offline": "offline",
 }
 
-_PULL = (
-    _what("-f", "--file", "lists", metavar="LIST", multiple=True, help="Also take models from a list; - is stdin."),
-    _what("--revision", metavar="REV", help="Branch, tag, refs/pr/N or commit, for each REF that names none."),
-    _what("--include", metavar="GLOB", multiple=True, help="Only files that match; may be given again. * crosses /."),
-    _what("--exclude", metavar="GLOB", multiple=True, help="Not the files that match; may be given again."),
-    _where("--cache-dir", metavar="DIR", help="The cache, as HF_HUB_CACHE means it."),
-    _where("--local-dir", metavar="DIR", help="Also make a plain folder with the files of the model."),
+_CACHE_DIR = _where("--cache-dir", metavar="DIR", help="The cache, as HF_HUB_CACHE means it.")
+_SITES = (
     _where("--root", metavar="URL", help="Where commits and digests come from. May be sent your token."),
     _where("--mirror", metavar="[KIND+]URL", multiple=True, help="Also fetch bytes from here, instead of from the "
            "mirrors of the settings; may be given again. KIND: huggingface (default), modelscope."),
     _where("--no-mirrors", is_flag=True, help="No mirrors of the settings: the root only, and what --mirror names."),
     _where("--token-file", metavar="FILE", help="A file that holds the token."),
     _where("--proxy", metavar="URL", help="HTTP proxy, instead of what HTTPS_PROXY says."),
+)  # fmt: skip
+_JSON = _output("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+
+_PULL = (
+    _what("-f", "--file", "lists", metavar="LIST", multiple=True, help="Also take models from a list; - is stdin."),
+    _what("--revision", metavar="REV", help="Branch, tag, refs/pr/N or commit, for each REF that names none."),
+    _what("--include", metavar="GLOB", multiple=True, help="Only files that match; may be given again. * crosses /."),
+    _what("--exclude", metavar="GLOB", multiple=True, help="Not the files that match; may be given again."),
+    _CACHE_DIR,
+    _where("--local-dir", metavar="DIR", help="Also make a plain folder with the files of the model."),
+    *_SITES,
     _how("--max-speed", metavar="SIZE", help="Bytes per second at most, all together: 20M, 1.5G, 500KB."),
     _how("--connections", type=int, metavar="N", help="Connections to one mirror for one file, 1 to 16."),
     _how("--jobs", type=int, metavar="N", help="Files fetched at once; by default as many as is useful."),
@@ -70,7 +76,7 @@ _PLAN = (
     ),
 )
 _COMMON = (
-    _output("--json", "as_json", is_flag=True, help="One JSON document on stdout."),
+    _JSON,
     _output("--progress", type=click.Choice(["auto", "bar", "lines", "json", "none"]), default="auto",
             help="How to show progress on stderr. auto: a bar on a terminal, else a line every few seconds."),
     _output("-q", "--quiet", is_flag=True, help="No progress and no summary; warnings and errors stay."),
@@ -86,6 +92,11 @@ def pull_options(function: Command) -> Command:
 def plan_options(function: Command) -> Command:
     """All options of `plan`: those of `pull`, without `--dry-run`, which it is, and single files."""
     return _apply((*_PULL, *_PLAN, *_COMMON), function)
+
+
+def mirror_options(function: Command) -> Command:
+    """The options of `mirrors`: which sites, and where what is known of them lies."""
+    return _apply((*_SITES, _CACHE_DIR, _JSON), function)
 
 
 def _apply(options: tuple[Callable[[Command], Command], ...], function: Command) -> Command:

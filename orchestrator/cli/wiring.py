@@ -7,9 +7,10 @@ import os
 import signal
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from orchestrator import __version__
 from orchestrator.aria2.interface import Limits
@@ -18,8 +19,9 @@ from orchestrator.catalogs.huggingface import HuggingFaceCatalog
 from orchestrator.catalogs.interface import Catalog
 from orchestrator.catalogs.modelscope import ModelScopeCatalog
 from orchestrator.core.files import Algorithm, Digest
+from orchestrator.core.measurements import Memory
 from orchestrator.core.plan import Plan
-from orchestrator.core.refs import CatalogKind
+from orchestrator.core.refs import CatalogKind, Ref
 from orchestrator.core.sources import Source
 from orchestrator.core.trust import Policy
 from orchestrator.errors import ConfigError, Interrupted
@@ -37,8 +39,13 @@ from orchestrator.store.hf_cache import HfCache
 from orchestrator.store.layout import CacheLayout
 from orchestrator.store.proofs import Proofs
 from orchestrator.store.records import Records
+from orchestrator.store.sources import SourceMemory
 from orchestrator.store.staging import Staging
 from orchestrator.store.state_dir import open_state_dir
+
+if TYPE_CHECKING:
+    from orchestrator.flows.probing import Survey
+    from orchestrator.mirrors.probe import Bounds
 
 
 def run_pull(settings: Settings, request: PullRequest, emit: Emit) -> PullReport:
@@ -65,6 +72,28 @@ def fetch_url(
         return fetch_single(url, digest, folder, tools, emit, force=force)
 
 
+def probe_mirrors(settings: Settings, ref: Ref | None, bounds: Bounds) -> Survey:
+    """Probe the root and the mirrors, with a file of `ref` where there is one; what was measured is remembered."""
+    from orchestrator.flows.probing import survey
+
+    with _stoppable() as stop, _tools(settings, stop, hasty=True) as tools:
+        return survey(ref, tools, bounds)
+
+
+def known_mirrors(settings: Settings) -> tuple[tuple[Source, ...], Memory]:
+    """The root and the mirrors, and what is remembered. Asks nobody, writes nothing."""
+    return (settings.root, *settings.mirrors), _memory(settings).read()
+
+
+def forgive_mirror(settings: Settings, name: str) -> tuple[str, ...]:
+    """Release a source from quarantine; the addresses that had this name or were this one."""
+    return _memory(settings).forgive(name)
+
+
+def _memory(settings: Settings) -> SourceMemory:
+    return SourceMemory(open_state_dir(CacheLayout.at(settings.cache_dir), create=False))
+
+
 def write_aria2_input(settings: Settings, plan: Plan, path: Path) -> None:
     """Write an input file for plain `aria2c -i` that fetches the plan's jobs into folders beside it."""
     from orchestrator.store.writing import write_file
@@ -84,7 +113,8 @@ def write_aria2_input(settings: Settings, plan: Plan, path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _tools(settings: Settings, stop: Stop, *, create: bool = True) -> Iterator[Tools]:
+def _tools(settings: Settings, stop: Stop, *, create: bool = True, hasty: bool = False) -> Iterator[Tools]:
+    """The rooms of a run. With `hasty` the roots are not waited for either."""
     layout = CacheLayout.at(settings.cache_dir)
     state = open_state_dir(layout, create=create)
     credentials = Credentials(settings.token, settings.token_hosts)
@@ -97,26 +127,30 @@ def _tools(settings: Settings, stop: Stop, *, create: bool = True) -> Iterator[T
     haste = NetLimits(connect=3, read=4, deadline=5, attempts=1)
     staging = Staging(state)
     with (
-        Net(credentials, limits=patience, proxy=settings.proxy, sleep=stop.wait) as net,
+        Net(credentials, limits=haste if hasty else patience, proxy=settings.proxy, sleep=stop.wait) as net,
         Net(credentials, limits=haste, proxy=settings.proxy) as mirror_net,
         contextlib.closing(staging),
     ):
         roots = {kind: _sources(settings, kind)[:1] for kind in CatalogKind}
-        makers = {CatalogKind.HUGGINGFACE: HuggingFaceCatalog, CatalogKind.MODELSCOPE: ModelScopeCatalog}
+        makers: dict[CatalogKind, Callable[[Source, Net], Catalog]] = {
+            CatalogKind.HUGGINGFACE: HuggingFaceCatalog,
+            CatalogKind.MODELSCOPE: ModelScopeCatalog,
+        }
         catalogs: dict[CatalogKind, Catalog] = {
             kind: makers[kind](source, net) for kind, found in roots.items() for source in found
         }
+        mirror_catalogs = tuple(makers[mirror.kind](mirror, mirror_net) for mirror in settings.mirrors)
         sources = tuple(source for kind in CatalogKind for source in _sources(settings, kind))
         yield Tools(
             catalogs=catalogs,
-            mirror_catalogs=tuple(makers[mirror.kind](mirror, mirror_net) for mirror in settings.mirrors),
+            mirror_catalogs=mirror_catalogs,
             git=GitReader(mirror_net, is_stopped=stop.is_set),
-            aliases=settings.aliases,
             sources=sources,
             net=net,
             mirror_net=mirror_net,
             cache=HfCache(layout, Proofs(state, layout.cache_dir), use_symlinks=not settings.disable_symlinks),
             records=Records(state),
+            memory=SourceMemory(state),
             staging=staging,
             daemon=lambda: _daemon(settings),
             limits=Limits(
@@ -127,6 +161,7 @@ def _tools(settings: Settings, stop: Stop, *, create: bool = True) -> Iterator[T
             ),
             stop=stop,
             proxy=settings.proxy,
+            aliases=settings.aliases,
         )
 
 

@@ -31,15 +31,30 @@ class Source:
         """Host name with the port as the address has it, in lower case."""
         return urlsplit(self.url).netloc.lower()
 
+    @property
+    def address(self) -> str:
+        """`host[:port][/path]`: stays when the name in the settings changes. Measurements are kept by it."""
+        parts = urlsplit(self.url)
+        return parts.netloc.lower() + parts.path
+
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a catalog keeps a blob: a path in a repo at a commit. The same blob may have many origins."""
+    """Where a catalog keeps a blob: a path in a repo at a commit. The same blob may have many origins.
+
+    `source` is the name of the only source that this holds for, such as one ModelScope site with commits of its own.
+    None: every source of the kind, since a Hub and its mirrors know the same commits.
+    """
 
     repo: RepoId
     commit: str
     path: str
     kind: CatalogKind = CatalogKind.HUGGINGFACE
+    source: str | None = None
+
+    def holds_for(self, source: Source) -> bool:
+        """True when `source` can be asked for the blob by this repo, commit and path."""
+        return self.kind is source.kind and self.source in (None, source.name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from orchestrator.core.plan import Action, Have, Job, merge
 from orchestrator.errors import NotAllowedError
 from orchestrator.events import Emit, FileProgress, Phase, Queued
 from orchestrator.flows.fetch import FATAL, Elsewhere, Failed, Fetcher, Proven
+from orchestrator.flows.holdings import Holdings
 from orchestrator.flows.locate import SourceLocator
 from orchestrator.flows.placing import Batch, Shelver
 from orchestrator.flows.resolve import remember
@@ -75,8 +76,10 @@ class _Delivery:
         for work in self._works:
             if work.missing:
                 work.enter(Phase.FETCHING)
+        plans = [work.plan for work in self._works if work.plan]
+        holdings = Holdings(plans, self._tools, self._emit)
         with self._tools.daemon() as daemon:
-            locator = SourceLocator(self._tools, self._emit)
+            locator = SourceLocator(self._tools, self._emit, holdings)
             fetcher = Fetcher(jobs, locator, self._tools, daemon, is_placed=self._is_placed, emit=self._emit)
             with fetcher:
                 self._drain(fetcher)

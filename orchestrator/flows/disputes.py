@@ -11,12 +11,14 @@ from __future__ import annotations
 import random
 from collections.abc import Collection, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from orchestrator.aria2 import journal
 from orchestrator.aria2.interface import Fetched
 from orchestrator.core.extents import Extent
 from orchestrator.core.files import Digest
+from orchestrator.core.measurements import Evidence
 from orchestrator.core.plan import Job
 from orchestrator.errors import GlmAriaError, IntegrityError
 from orchestrator.events import Emit, Notice
@@ -83,15 +85,25 @@ class Disputes:
         for name, wrong in lies.items():
             first = wrong[0]
             self._locator.ban(name)
+            self._accuse(job, first)
             self._emit(
                 Notice(
                     "mirror-lied",
                     f"{name} sent wrong bytes for {job.name!r} (first in {first.start}-{first.end - 1}, in {len(wrong)}"
-                    " places); they were replaced, and it is left out",
+                    " places); they were replaced, and it is not used again before: glm-aria mirrors forgive {name}",
                     mirror=name,
                     file=job.name,
                 )
             )
+
+    def _accuse(self, job: Job, lie: Testimony) -> None:
+        """Keep the evidence: the source is not used again before somebody says so. Never fails the run."""
+        where = self._locator.sample(job, lie.source)
+        if where is None:
+            return
+        evidence = Evidence(job.name, str(job.digest), f"sha256:{lie.hash.hex()}", lie.start, lie.end - 1)
+        with suppress(GlmAriaError):
+            self._tools.memory.quarantine(where[0], f"it sent wrong bytes for {job.name!r}", evidence)
 
     def _rule(self, fetched: Fetched, error: IntegrityError) -> GlmAriaError | None:
         job, extents = fetched.job, fetched.extents

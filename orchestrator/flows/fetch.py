@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from orchestrator.aria2.interface import Admission, Already, Fetched, Lost, Moved, Outcome, Pace
 from orchestrator.aria2.transfer import Transfer
 from orchestrator.core.extents import Extent, Extents
 from orchestrator.core.files import Digest
+from orchestrator.core.measurements import LEAST_BYTES, Sample
 from orchestrator.core.plan import Job
 from orchestrator.errors import CannotCreateError, DiskIOError, GlmAriaError, IntegrityError, NoSpaceError
 from orchestrator.events import Emit, FileProgress, Phase, SourceRates
@@ -100,11 +102,23 @@ class Fetcher:
 
     def __exit__(self, *_exc: object) -> None:
         self._transfer.stop()
+        self._remember()
         self._disputes.close()
         self._couriers.shutdown(wait=True, cancel_futures=True)
         self._verifier.close()
         for claim in self._claims.values():
             claim.release()
+
+    def _remember(self) -> None:
+        """What was seen of the sources, for the next run. Never fails this one."""
+        samples = {}
+        by_name = {source.name: source for source in self._tools.sources}
+        for server in self._transfer.servers:
+            if source := by_name.get(server.name):
+                rate = server.best_rate if server.bytes >= LEAST_BYTES else None
+                samples[source] = (Sample(server.latency, rate, server.allowed, failed=server.down is not None),)
+        with suppress(GlmAriaError):
+            self._tools.memory.observe(samples)
 
     def results(self) -> Iterator[Result | None]:
         """What became of each job, as it happens; None now and then, so that the caller can do its own work.

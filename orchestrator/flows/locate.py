@@ -14,6 +14,8 @@ from orchestrator.core.plan import Job
 from orchestrator.core.sources import Origin, RangeAnswer, Source
 from orchestrator.errors import GlmAriaError, NotAllowedError, SourcesDownError, TemporaryError, TrustError
 from orchestrator.events import Emit, Notice
+from orchestrator.flows.holdings import Holdings
+from orchestrator.flows.quarantine import usable
 from orchestrator.flows.tools import Tools
 from orchestrator.mirrors.fetch import ask_for_range
 from orchestrator.mirrors.links import Links, file_url
@@ -43,9 +45,10 @@ class Sources(Locator, Protocol):
 class SourceLocator:
     """The `Sources` of a run. It leaves out sources that are down."""
 
-    def __init__(self, tools: Tools, emit: Emit) -> None:
-        self._roots = {catalog.source.name for catalog in tools.catalogs.values()}
-        self._sources = {source.name: source for source in tools.sources}
+    def __init__(self, tools: Tools, emit: Emit, holdings: Holdings) -> None:
+        self._catalogs = tools.catalogs
+        self._holdings = holdings
+        self._sources = {source.name: source for source in usable(tools.sources, tools.memory.read(), emit)}
         self._net, self._mirror_net = tools.net, tools.mirror_net
         self._patient, self._brief = Links(tools.net), Links(tools.mirror_net)
         self._emit = emit
@@ -57,7 +60,8 @@ class SourceLocator:
 
     def order(self, job: Job) -> tuple[str, ...]:
         """See `Sources`."""
-        return tuple(name for name in self._sources if self.sample(job, name))
+        root = self._root(job)
+        return tuple(sorted((name for name in self._sources if self.sample(job, name)), key=lambda name: name != root))
 
     def candidates(self, job: Job) -> tuple[str, ...]:
         """See `aria2.interface.Locator`."""
@@ -76,9 +80,9 @@ class SourceLocator:
             self._out.add(name)
 
     def sample(self, job: Job, name: str) -> tuple[Source, Origin] | None:
-        """See `Sources`. The first of the job's origins that the source's catalog can name."""
+        """See `Sources`. Known of other kinds of catalogs once they have answered."""
         source = self._sources[name]
-        origin = next((origin for origin in job.origins if origin.kind is source.kind), None)
+        origin = self._holdings.origin(job, source)
         return (source, origin) if origin else None
 
     def direct(self, job: Job, source: str) -> Uri | None:
@@ -101,9 +105,13 @@ class SourceLocator:
                 return uri
         return self._ask(job, source)
 
+    def _root(self, job: Job) -> str:
+        """Who is most trusted to have the job's bytes: the site that listed it."""
+        return self._catalogs[job.origins[0].kind].source.name
+
     def inspect(self, job: Job, uri: Uri, start: int, end: int) -> RangeAnswer:
         """See `aria2.interface.Locator`."""
-        net = self._net if uri.source in self._roots else self._mirror_net
+        net = self._net if uri.source == self._root(job) else self._mirror_net
         with blaming(uri.source, job.name):
             return ask_for_range(net, self._sources[uri.source], uri.url, start, end)
 
@@ -111,7 +119,7 @@ class SourceLocator:
         known = self.sample(job, name)
         if known is None:
             raise SourcesDownError(f"{name} is no source of {job.name!r}", file=job.name, source=name)
-        is_root = name in self._roots
+        is_root = name == self._root(job)
         links = self._patient if is_root else self._brief
         started = time.monotonic()
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -15,6 +15,7 @@ from orchestrator.core.sources import Source
 from orchestrator.net.session import Net
 from orchestrator.store.hf_cache import HfCache
 from orchestrator.store.records import Records
+from orchestrator.store.sources import SourceMemory
 from orchestrator.store.staging import Staging
 
 
@@ -54,22 +55,24 @@ class Tools:
     """One run's rooms.
 
     `catalogs` are the ones that are asked first, of each kind; `mirror_catalogs` those of the mirrors, in order of
-    preference; `git` reads commits at any of them. `aliases` are names at a Hub -> names at ModelScope.
-    `net` asks the roots, patiently; `mirror_net` asks mirrors, which are given up soon. `sources` are in the order of
-    preference, roots first. `daemon` makes the daemon only when something is to be fetched.
+    preference; `git` reads commits at any of them. `aliases` are names at a Hub -> names at ModelScope. `net` asks the
+    roots, patiently; `mirror_net` asks mirrors, which are given up soon. `sources` are in the order of preference,
+    roots first; `memory` is what earlier runs learned about them. `daemon` makes the daemon only when something is to
+    be fetched.
     """
 
     catalogs: Mapping[CatalogKind, Catalog]
     mirror_catalogs: tuple[Catalog, ...]
     git: CommitObjects
-    aliases: Mapping[str, str]
     sources: tuple[Source, ...]
     net: Net
     mirror_net: Net
     cache: HfCache
     records: Records
+    memory: SourceMemory
     staging: Staging
     daemon: Callable[[], Daemon]
     limits: Limits
     stop: Stop
     proxy: str | None = None
+    aliases: Mapping[str, str] = field(default_factory=dict)

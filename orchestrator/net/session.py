@@ -24,6 +24,7 @@ from orchestrator.net.addresses import MAX_REDIRECTS, is_loopback, next_hop, red
 from orchestrator.net.answers import CHUNK, Answer, Limits, Stream, chunks_of, too_slow
 from orchestrator.net.credentials import Credentials
 from orchestrator.net.failures import FOREIGN, translate
+from orchestrator.net.handshake import Handshake, shake_hands
 from orchestrator.net.waits import asked_wait, backoff
 
 __all__ = ["USER_AGENT", "Limits", "Net"]
@@ -137,6 +138,12 @@ class Net:
         proxy = proxies.get(split(url).scheme) or proxies.get("all")
         way = {"http_proxy": proxy, "https_proxy": proxy} if proxy else {"no_proxy": "*"}
         return way | ({"GIT_SSL_CAINFO": self._verify} if isinstance(self._verify, str) else {})
+
+    def shake_hands(self, url: str) -> Handshake | None:
+        """Time the connection to a server. None where a proxy stands between: it is the proxy that connects."""
+        if self._proxies(url).get(split(url).scheme):
+            return None
+        return shake_hands(url, self.limits.connect, self._verify)
 
     def _retried(self, read: Callable[[float], Answer], attempts: int | None) -> Answer:
         """Call `read` until it gives an answer that is not busy, within the limits."""

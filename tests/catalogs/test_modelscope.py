@@ -6,12 +6,16 @@ from typing import Any
 
 import pytest
 
+from orchestrator.catalogs.modelscope import ModelScopeCatalog
 from orchestrator.core.files import Algorithm
 from orchestrator.core.refs import CatalogKind, Ref
 from orchestrator.errors import GlmAriaError, NotAllowedError, NotFoundError, ProtocolError, UnsafeError
-from tests.catalogs.conftest import huggingface, model, modelscope_catalog
+from orchestrator.net.answers import Limits
+from orchestrator.net.session import Net
+from tests.catalogs.conftest import huggingface, model, modelscope_catalog, source
 from tests.support.faults import Fault
 from tests.support.hub import LoopbackHub
+from tests.support.repos import Repo
 
 
 def ref(name: str) -> Ref:
@@ -39,8 +43,33 @@ def test_one_request_below_the_cap(hub: LoopbackHub) -> None:
 def test_a_folder_beyond_the_cap_cannot_be_read(hub: LoopbackHub) -> None:
     catalog = modelscope_catalog(hub, hub.modelscope(listing_cap=10), listing_cap=10)
     commit = catalog.revision(ref("org/wide")).commit
-    with pytest.raises(ProtocolError, match="holds more than it lists at once"):
+    with pytest.raises(ProtocolError, match="holds as many or more"):
         catalog.tree(model("org/wide"), commit)
+
+
+def test_the_real_cap_with_nested_and_flat_folders(hub: LoopbackHub) -> None:
+    """3000 entries at once is what the site tells; here 2,900 files lie flat and 1,200 in folders of folders."""
+    paths = [f"flat{n:05d}.txt" for n in range(2900)] + [f"a/b{n % 4}/c{n % 3}/{n:05d}.txt" for n in range(1200)]
+    hub.add(Repo("model", "org/huge", dict.fromkeys(paths, b"x")))
+    limits = Limits(attempts=1)
+    with Net(limits=limits) as wide_open:
+        catalog = ModelScopeCatalog(source(hub.modelscope().url, CatalogKind.MODELSCOPE), wide_open)
+        commit = catalog.revision(ref("org/huge")).commit
+        hub.log.reset()
+        tree = catalog.tree(model("org/huge"), commit)
+    assert [file.path for file in tree.files] == sorted(paths)
+    assert len(hub.log.requests()) == 3  # whole, flat, and the only folder
+
+
+def test_a_flat_folder_of_the_real_cap_is_refused_clearly(hub: LoopbackHub) -> None:
+    hub.add(Repo("model", "org/flat", {f"d/{n:05d}.txt": b"x" for n in range(3001)}))
+    with Net(limits=Limits(attempts=1)) as wide_open:
+        catalog = ModelScopeCatalog(source(hub.modelscope().url, CatalogKind.MODELSCOPE), wide_open)
+        commit = catalog.revision(ref("org/flat")).commit
+        with pytest.raises(ProtocolError, match=r"at most 3000 entries .* 'd' of org/flat") as caught:
+            catalog.tree(model("org/flat"), commit)
+    assert caught.value.hint is not None
+    assert "Hub" in caught.value.hint
 
 
 def test_lfs_files_have_the_digest_that_the_hub_lists(hub: LoopbackHub) -> None:

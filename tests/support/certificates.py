@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -17,8 +18,14 @@ def make_certificate(folder: Path, *, days: int = 1) -> tuple[Path, Path]:
     return certificate, key
 
 
-def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
-    """For `LoopbackHub(tls=…)` and `hub.mirror(…, tls=…)`."""
+def server_context(certificate: Path, key: Path, *, alpn: Sequence[str] = ()) -> ssl.SSLContext:
+    """For `LoopbackHub(tls=…)` and `hub.mirror(…, tls=…)`.
+
+    `alpn` is what the server offers, its favourite first. The faces speak HTTP/1.1 only, so `h2` is for clients that
+    look at the handshake and hang up.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
+    if alpn:
+        context.set_alpn_protocols(list(alpn))
     return context

@@ -1,0 +1,35 @@
+"""The order in which sources are asked, from what is remembered of them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from orchestrator.core.measurements import Memory, Remembered
+from orchestrator.core.sources import Source
+
+# Expected of a source that nobody has measured, in bytes/s: it comes after those that are known to be fast, and before
+# those that are known to be slow, so that a new one gets its chance.
+UNKNOWN = 4e6
+
+
+def rank(sources: Sequence[Source], memory: Memory) -> tuple[Source, ...]:
+    """`sources` in the order of what may be expected of them, without those in quarantine.
+
+    Equal ones keep the order in which they were given. The root is never left out, since it alone is trusted to be
+    right: when it stands in quarantine, it comes last.
+    """
+    free = [source for source in sources if memory.quarantine_of(source) is None]
+    last = [source for source in sources if source.is_root and source not in free]
+    return (*sorted(free, key=lambda source: _key(memory.of(source), memory.at)), *last)
+
+
+def expected_rate(known: Remembered, now: float) -> float:
+    """Bytes/s to expect: the remembered rate, the nearer to `UNKNOWN` the older it is, halved for each late failure."""
+    sure = known.confidence(now) if known.rate is not None else 0.0
+    rate = sure * (known.rate or 0.0) + (1 - sure) * UNKNOWN
+    return float(rate * 0.5 ** known.failures_at(now))
+
+
+def _key(known: Remembered, now: float) -> tuple[float, float]:
+    """Faster first; of equally fast ones the nearer."""
+    return -expected_rate(known, now), known.latency if known.latency is not None else float("inf")
