@@ -25,7 +25,7 @@ from orchestrator.store.hashing import halt, hash_file
 from orchestrator.store.oserrors import on_disk
 from orchestrator.store.publishing import CACHEDIR_TAG
 from orchestrator.store.trees import holds, render, tree_entries
-from orchestrator.store.writing import make_folder, scratch, write_file
+from orchestrator.store.writing import make_folder, scratch, sweep_scratch, write_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +94,7 @@ class _Books:
 
     def open(self) -> list[Path]:
         touched = make_folder(self._root, self.folder / "download")
+        sweep_scratch(self.folder)
         for name, text in (("CACHEDIR.TAG", CACHEDIR_TAG), (".gitignore", "*")):
             if not (self.folder / name).exists():
                 write_file(self.folder / name, text, self.folder, durable=False)

@@ -13,7 +13,7 @@ from orchestrator.store.durability import sync_files, sync_folders
 from orchestrator.store.hashing import hash_file
 from orchestrator.store.oserrors import on_disk
 from orchestrator.store.verify import VerifiedFile
-from orchestrator.store.writing import scratch
+from orchestrator.store.writing import scratch, sweep_scratch
 
 
 def is_there(target: Path, file: RepoFile, *, stop: threading.Event | None = None) -> bool:
@@ -36,6 +36,7 @@ def place_single(verified: VerifiedFile, target: Path) -> None:
     verified.recheck()
     with on_disk("create", target):
         target.parent.mkdir(parents=True, exist_ok=True)
+    sweep_scratch(target.parent)
     copy = scratch(target.parent)
     try:
         clone_or_copy(verified.path, copy)

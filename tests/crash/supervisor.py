@@ -32,8 +32,25 @@ _RANDOM = re.compile(
     r"(?P<kept>run-|scratch-|no-such-file-|/#)[\w.-]*\d[\w.-]*|(?<![0-9a-f])[0-9a-f]{8,32}(?![0-9a-f])"
 )
 TAKES_ROOM = frozenset(
-    "open openat creat write pwrite64 writev pwritev mkdir mkdirat link linkat symlink symlinkat fallocate "
-    "copy_file_range sendfile ftruncate".split()
+    [
+        "open",
+        "openat",
+        "creat",
+        "write",
+        "pwrite64",
+        "writev",
+        "pwritev",
+        "mkdir",
+        "mkdirat",
+        "link",
+        "linkat",
+        "symlink",
+        "symlinkat",
+        "fallocate",
+        "copy_file_range",
+        "sendfile",
+        "ftruncate",
+    ]
 )
 """The calls that fail on a full disk."""
 
@@ -208,7 +225,7 @@ def _path(tid: int, where: tuple[int | None, int], arguments: list[int]) -> str:
 
 def _text(tid: int, address: int) -> str:
     """The string at an address of the caller, which waits for us meanwhile."""
-    with open(f"/proc/{tid}/mem", "rb", buffering=0) as memory:
+    with Path(f"/proc/{tid}/mem").open("rb", buffering=0) as memory:
         data = b""
         while b"\0" not in data:
             memory.seek(address + len(data))
@@ -221,5 +238,5 @@ def _text(tid: int, address: int) -> str:
 
 
 def _process(tid: int) -> int:
-    with open(f"/proc/{tid}/status", encoding="utf-8") as status:
-        return next((int(line.split()[1]) for line in status if line.startswith("Tgid:")), tid)
+    lines = Path(f"/proc/{tid}/status").read_text("utf-8").splitlines()
+    return next((int(line.split()[1]) for line in lines if line.startswith("Tgid:")), tid)

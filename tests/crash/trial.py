@@ -48,7 +48,8 @@ class Outcome:
     @property
     def faults(self) -> list[str]:
         lists = {"wrong": self.wrong, "silent": self.silent, "unrecovered": self.unrecovered, "litter": self.litter}
-        return [f"{self.injection}: exit {self.code}: {name}: {text}" for name, found in lists.items() for text in found]
+        head = f"{self.injection}: exit {self.code}"
+        return [f"{head}: {name}: {text}" for name, found in lists.items() for text in found]
 
 
 def record(stage: Stage, folder: Path) -> list[Call]:
@@ -89,9 +90,11 @@ def _spread(calls: Iterable[Call]) -> list[Call]:
     kept = []
     for call in sorted(known):
         count = counts[call.role, call.name, call.path]
-        if call.role == "aria2c" and count > _SPREAD and call.nth not in {
-            1 + index * (count - 1) // (_SPREAD - 1) for index in range(_SPREAD)
-        }:
+        if (
+            call.role == "aria2c"
+            and count > _SPREAD
+            and call.nth not in {1 + index * (count - 1) // (_SPREAD - 1) for index in range(_SPREAD)}
+        ):
             continue
         kept.append(call)
     return kept
