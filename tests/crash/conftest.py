@@ -1,4 +1,4 @@
-"""What the tests here share: the machine and the hub of tests/e2e, and calls that were recorded once for all workers."""
+"""The machine and the hub of tests/e2e, and the calls of a pull, recorded once for all workers."""
 
 from __future__ import annotations
 

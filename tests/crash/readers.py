@@ -32,7 +32,7 @@ def litter(machine: Machine) -> list[str]:
     """What nobody needs any more after a run that ended well."""
     left = [*machine.stage.glob("*"), *machine.runtime.glob("*"), *(machine.folder / "tmp").glob("*")]
     left += [path for path in machine.folder.rglob("*") if path.name.startswith(("scratch-", ".no-such"))]
-    left += [path for path in machine.cache.rglob("*.incomplete")]
+    left += machine.cache.rglob("*.incomplete")
     return sorted({str(path.relative_to(machine.folder)) for path in left})
 
 

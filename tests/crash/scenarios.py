@@ -1,4 +1,4 @@
-"""Pulls to break: a first one, one that moves a branch, one into a plain folder, one that goes on, one of a gated repo."""
+"""Pulls to break: a first one, of a moved branch, into a plain folder, of a part that is there, of a gated repo."""
 
 from __future__ import annotations
 

@@ -5,6 +5,8 @@ call has a name that stays the same from run to run: who makes it, which call, o
 See docs/decisions/0020-crash-points-by-name.md.
 """
 
+# The links of /proc are no paths: what stands behind them is text.
+# ruff: noqa: PTH115
 from __future__ import annotations
 
 import errno

@@ -22,7 +22,6 @@ from tests.support.hub import LoopbackHub
 from tests.support.repos import Repo
 from tests.support.shaping import Shape
 
-pytestmark = pytest.mark.torture
 Record = Callable[[str, object], None]
 
 

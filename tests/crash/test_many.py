@@ -17,7 +17,6 @@ from tests.support.hub import LoopbackHub
 from tests.support.repos import Repo
 from tests.support.shaping import Shape
 
-pytestmark = pytest.mark.torture
 NO_LOCKS = (sys.executable, "-I", "-S", str(Path(__file__).with_name("seccomp.py")), "nolocks", "--")
 Record = Callable[[str, object], None]
 

@@ -18,7 +18,6 @@ from tests.crash.conftest import Recorded
 from tests.crash.scenarios import SCENARIOS, set_up
 from tests.crash.trial import points, sample, trial
 
-pytestmark = pytest.mark.torture
 SLICES = 8
 SHORT = 2
 """Points of each kind and scenario in the short form."""
