@@ -51,6 +51,20 @@ def test_a_frozen_aria2c_is_noticed(machine: Machine, hub: LoopbackHub, repo: Re
     assert litter(machine) == []
 
 
+def test_a_frozen_orphan_is_ended_by_the_next_run(machine: Machine, hub: LoopbackHub, repo: Repo) -> None:
+    """It answers nothing, and once it goes on it would write to a part that is another run's, or placed, by then."""
+    running = machine.start_pull("org/m")
+    at_half(hub)
+    (pid,) = machine.aria2()
+    os.kill(pid, signal.SIGSTOP)
+    running.signal(signal.SIGKILL)
+    running.end(10)
+    machine.pull("org/m").ended(0)
+    assert pid not in machine.aria2()
+    assert content(machine.snapshot("model/org/m", repo.head)) == wanted(repo)
+    assert litter(machine) == []
+
+
 def control_file(size: int) -> bytes:
     """Version 1 of aria2's control file, which says that every piece of 1 MiB is there."""
     pieces = size // MIB
