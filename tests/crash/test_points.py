@@ -45,7 +45,7 @@ def test_every_call(
     chance = random.Random(f"{seed} {name} {kind}")
     with set_up(name, tmp_path, "hf_canary" + secrets.token_hex(12)) as stage:
         count = pytestconfig.getoption("points") if is_long else SHORT
-        every = points(recorded(name, stage, tmp_path), kind, chance)
+        every = points(recorded(name, stage, tmp_path), kind, chance, rare=is_long)
         chosen = sample(every, count, chance)[part::parts]
         outcomes = [trial(stage, tmp_path / str(number), injection) for number, injection in enumerate(chosen)]
     happened = [outcome for outcome in outcomes if outcome.injection.happened]

@@ -66,20 +66,26 @@ def record(stage: Stage, folder: Path) -> list[Call]:
     return supervisor.seen()
 
 
-def points(calls: Iterable[Call], kind: str, chance: random.Random) -> list[Injection]:
-    """All that is worth trying with these calls: every call of Python, a spread of those of aria2c."""
+def points(calls: Iterable[Call], kind: str, chance: random.Random, *, rare: bool) -> list[Injection]:
+    """All that is worth trying with these calls: every call of Python, a spread of those of aria2c.
+
+    `rare`: also with errors other than a full disk (ENOSPC) and a broken one (EIO).
+    """
     made = []
     for call in _spread(calls):
         if kind == "kill":
             made.append(Injection(call, everyone=chance.random() < 0.5))
             continue
-        numbers = [errno.EIO, chance.choice([errno.EROFS, errno.EACCES])]
-        if call.name in TAKES_ROOM or call.name.startswith(("rename", "fsync")):
-            numbers[1:] = [errno.ENOSPC, chance.choice([errno.EDQUOT, *numbers[1:]])]
-        if call.name in _OPENS:
-            numbers[-1] = errno.EMFILE
+        takes_room = call.name in TAKES_ROOM
+        numbers = [errno.EIO]
+        if takes_room or call.name.startswith(("rename", "fsync")):
+            numbers.append(errno.ENOSPC)
+        if rare:
+            numbers.append(chance.choice([errno.EROFS, errno.EACCES, *([errno.EDQUOT] if takes_room else [])]))
+        if rare and call.name in _OPENS:
+            numbers.append(errno.EMFILE)
         made += [Injection(call, number) for number in numbers]
-        if call.name in TAKES_ROOM:
+        if takes_room:
             made.append(Injection(call, errno.ENOSPC, lasting=True))
     return made
 
