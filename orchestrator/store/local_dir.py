@@ -9,6 +9,7 @@ reach into the cache. Bookkeeping is huggingface_hub's (`_local_folder.py`), so 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import threading
@@ -74,7 +75,8 @@ def place_local(
             touched.add(target.parent)
     finally:
         for _, copy in fresh:
-            copy.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # the next run sweeps
+                copy.unlink()
     for file in model.wanted.files:
         books.enter(file)
     entries = tree_entries(model.tree)

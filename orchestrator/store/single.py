@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import threading
@@ -44,6 +45,8 @@ def place_single(verified: VerifiedFile, target: Path) -> None:
         with on_disk("place", target):
             copy.replace(target)
     finally:
-        copy.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the next run sweeps
+            copy.unlink()
     sync_folders([target.parent])
-    verified.path.unlink(missing_ok=True)
+    with on_disk("remove", verified.path):
+        verified.path.unlink(missing_ok=True)

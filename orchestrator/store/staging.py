@@ -139,7 +139,7 @@ class Staging:
     def close(self) -> None:
         """Drop every claim and the descriptor."""
         for held in tuple(self._held):
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):  # a dead owner's file is in nobody's way
                 os.unlink(f"{self.folder}/{held}.owner")
         with self._guard:
             self._held.clear()
@@ -196,12 +196,9 @@ class Staging:
     def _own(self, digest: Digest) -> bool:
         """Become the owner on record; False while another one lives."""
         record = f"{self.folder}/{digest.hex}.owner"
-        try:
-            fd = os.open(record, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        except FileExistsError:
-            if self._is_owned(digest, Path(record)):
-                return False
-            fd = os.open(record, os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = self._create(digest, record)
+        if fd is None:
+            return False
         try:
             os.write(fd, "".join(f"{part}\n" for part in makers.me()).encode())
         except BaseException:
@@ -210,6 +207,17 @@ class Staging:
         finally:
             os.close(fd)
         return True
+
+    def _create(self, digest: Digest, record: str) -> int | None:
+        """The owner file, ours to write; None while another owner lives, or came first."""
+        with contextlib.suppress(FileExistsError):
+            return os.open(record, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        if self._is_owned(digest, Path(record)):
+            return None
+        # Where everyone gets the lock, its owner may release it just now: the next try will tell.
+        with contextlib.suppress(FileNotFoundError):
+            return os.open(record, os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW)
+        return None
 
     def _is_owned(self, digest: Digest, record: Path) -> bool:
         try:

@@ -24,11 +24,15 @@ def scratch(stage: Path) -> Path:
 
 
 def sweep_scratch(folder: Path) -> None:
-    """Remove the scratch files of runs that were killed. For folders other than the stage, which has its own sweep."""
-    with on_disk("clean", folder):
+    """Remove the scratch files of runs that were killed. For folders other than the stage, which has its own sweep.
+
+    What cannot be removed, such as another user's, stays.
+    """
+    with contextlib.suppress(OSError):
         for path in folder.glob("scratch-*"):
             if makers.is_left_behind(path):
-                path.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    path.unlink()
 
 
 def write_file(target: Path, text: str, stage: Path, *, mode: int = 0o666, durable: bool = True) -> None:

@@ -31,8 +31,8 @@ O_CREATES = os.O_CREAT | os.O_TRUNC
 class Shape:
     """Where a call's arguments say which file it changes: the file is `fd`, or `path` below the folder `dir`.
 
-    `source` is the other name of a rename or link, as (dir, path). `only` lets an argument decide: (index, mask) where
-    any bit of the mask counts, or (index, values) where one of them does.
+    `source` is the other name of a rename or link, as (dir, path). Where only some arguments make it such a call:
+    `bits` is (index, mask), and any bit of the mask will do; `values` is (index, values), and one of them must be it.
     """
 
     fd: int | None = None

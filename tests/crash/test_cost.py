@@ -47,9 +47,11 @@ def repo(tmp_path: Path, size: int) -> Repo:
 
 
 @pytest.fixture
-def hub(repo: Repo, make_hub: MakeHub, size: int) -> LoopbackHub:
+def hub(repo: Repo, make_hub: MakeHub, is_long: bool) -> LoopbackHub:
     # Paced, since what a hub writes faster than aria2 reads lies in buffers of the kernel: sent, but never fetched.
-    return make_hub(repo, shape=Shape(latency_s=0.02), cdn_shape=Shape(latency_s=0.02, total_rate=size / 3))
+    return make_hub(
+        repo, shape=Shape(latency_s=0.02), cdn_shape=Shape(latency_s=0.02, total_rate=(48 if is_long else 32) * MIB)
+    )
 
 
 def fetched(hub: LoopbackHub) -> int:
@@ -109,7 +111,7 @@ def test_killed_ten_times(
     is_long: bool,
     record_property: Record,
 ) -> None:
-    times = 10 if is_long else 3
+    times = 10 if is_long else 2
     for _ in range(times):
         assert kill_all_at(machine, hub, size // (times + 1), connections)
     finish(machine, repo, connections)

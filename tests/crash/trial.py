@@ -155,8 +155,10 @@ def _tells(result: Result, injection: Injection, machine: Machine, stage: Stage)
     """The exit code is of the right class, and an error says which file was concerned and why."""
     assert injection.number is not None
     right = {EXIT_CODES[injection.number]}
+    if injection.at.role == "aria2c" and injection.number != errno.ENOSPC:
+        right.add(74)  # aria2 tells a full disk from other errors, and no more
     if injection.at.role == "aria2c" and injection.at.name in _OPENS:
-        right.add(73)  # aria2 tells no more than that it could not create the file
+        right.add(73)  # nor why it could not create a file
     if result.code not in right:
         return [f"exit {result.code} instead of {right}: {result.out[-600:]} {result.err[-600:]}"]
     errors = result.document["errors"]
