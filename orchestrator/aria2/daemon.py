@@ -36,6 +36,8 @@ _FAILURES: dict[int, type[GlmAriaError]] = {
 _START_SECONDS = 10.0
 _STOP_SECONDS = 5.0
 _TRIES = 3
+# Whoever ends and finds the runtime folder empty removes it, perhaps just after we made it.
+_FOLDER_TRIES = 20
 _BACKGROUND_CONCURRENCY = 64
 _STATE = "daemon.json"
 _CONF = "aria2.conf"
@@ -58,17 +60,22 @@ def private_folder(path: Path) -> Path:
     Raises CannotCreateError when someone else's is in the way, and what a full or failing disk is worth.
     """
     with _written(path):
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        facts = path.lstat()
-        if path.is_symlink() or (hasattr(os, "geteuid") and facts.st_uid != os.geteuid()):
-            raise CannotCreateError(
-                f"{path} belongs to someone else", hint="set XDG_RUNTIME_DIR to a folder of your own"
-            )
-        path.chmod(0o700)
-    return path
+        for _ in range(_FOLDER_TRIES):
+            with contextlib.suppress(FileNotFoundError):
+                path.mkdir(mode=0o700, parents=True, exist_ok=True)
+                _own(path)
+                return path
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
 
 
-def end_orphans(runtime: Path) -> None:
+def _own(path: Path) -> None:
+    facts = path.lstat()
+    if path.is_symlink() or (hasattr(os, "geteuid") and facts.st_uid != os.geteuid()):
+        raise CannotCreateError(f"{path} belongs to someone else", hint="set XDG_RUNTIME_DIR to a folder of your own")
+    path.chmod(0o700)
+
+
+def _end_orphans(runtime: Path) -> None:
     """End what runs that were killed left behind, and remove their folders.
 
     An aria2c looks for its owner once in a while, and until then goes on writing to parts that are ours by now.
@@ -82,6 +89,11 @@ def end_orphans(runtime: Path) -> None:
             os.kill(orphan, signal.SIGKILL)
             _await_end(orphan)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep(runtime: Path) -> None:
+    """End orphans, and remove the runtime folder when nothing is left in it."""
+    _end_orphans(runtime)
     with contextlib.suppress(OSError):
         runtime.rmdir()  # unless another run, or the background daemon, has something there
 
@@ -109,7 +121,7 @@ class PrivateDaemon:
     def start(self) -> Endpoint:
         """Start it, or start it again. Returns where it listens once it answers. Raises DaemonError."""
         self._end()
-        end_orphans(self._folder.parent)
+        _end_orphans(self._folder.parent)
         self._make_folder()
         self._process, endpoint = _launch(
             self._folder, owner_pid=os.getpid(), concurrency=self._concurrency, max_speed=self._max_speed
@@ -121,8 +133,8 @@ class PrivateDaemon:
         """Nothing to check: it runs here, as us."""
 
     def _make_folder(self) -> None:
-        """Again, should a run that ends have removed the folder above, which it found empty, in between."""
-        for _ in range(_TRIES):
+        """With the mode 0700 for both folders, whoever removes the upper one in between."""
+        for _ in range(_FOLDER_TRIES):
             private_folder(self._folder.parent)
             with _written(self._folder), contextlib.suppress(FileNotFoundError):
                 self._folder.mkdir(mode=0o700, exist_ok=True)

@@ -72,9 +72,9 @@ def _sweep(tools: Tools) -> None:
     runtime = runtime_folder()
     names = [path.name for path in runtime.iterdir()] if runtime.is_dir() else ["none"]
     if not names or any(name.startswith("run-") for name in names):
-        from orchestrator.aria2.daemon import end_orphans  # loads aria2p, which a complete model does not need
+        from orchestrator.aria2.daemon import sweep  # loads aria2p, which a complete model does not need
 
-        end_orphans(runtime)
+        sweep(runtime)
 
 
 def write_aria2_input(settings: Settings, plan: Plan, path: Path) -> None:
