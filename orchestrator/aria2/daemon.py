@@ -7,6 +7,7 @@ runtime folder (0700). Neither ever sees a credential: the environment is emptie
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import secrets
@@ -16,19 +17,30 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.aria2.interface import Endpoint
 from orchestrator.aria2.rpc import Rpc
-from orchestrator.errors import CannotCreateError, DaemonError, UsageError
+from orchestrator.errors import CannotCreateError, DaemonError, DiskIOError, GlmAriaError, NoSpaceError, UsageError
 from orchestrator.templating import render
 
+_FAILURES: dict[int, type[GlmAriaError]] = {
+    errno.ENOSPC: NoSpaceError,
+    errno.EDQUOT: NoSpaceError,
+    errno.EIO: DiskIOError,
+    errno.EMFILE: DiskIOError,
+    errno.ENFILE: DiskIOError,
+}
 _START_SECONDS = 10.0
 _STOP_SECONDS = 5.0
 _TRIES = 3
+# Whoever ends and finds the runtime folder empty removes it, perhaps just after we made it.
+_FOLDER_TRIES = 20
 _BACKGROUND_CONCURRENCY = 64
 _STATE = "daemon.json"
+_CONF = "aria2.conf"
 # What aria2c may inherit: how to find libraries, certificates and proxies. Not HF_TOKEN, nor anything else.
 _ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
@@ -43,18 +55,47 @@ def find_aria2c() -> Path:
 
 
 def private_folder(path: Path) -> Path:
-    """Make `path` a folder that is ours alone (0700). Raises CannotCreateError when someone else's is in the way."""
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        facts = path.lstat()
-        if path.is_symlink() or (hasattr(os, "geteuid") and facts.st_uid != os.geteuid()):
-            raise CannotCreateError(
-                f"{path} belongs to someone else", hint="set XDG_RUNTIME_DIR to a folder of your own"
-            )
-        path.chmod(0o700)
-    except OSError as error:
-        raise CannotCreateError(f"cannot create {path}: {error.strerror}", hint="set XDG_RUNTIME_DIR") from error
-    return path
+    """Make `path` a folder that is ours alone (0700).
+
+    Raises CannotCreateError when someone else's is in the way, and what a full or failing disk is worth.
+    """
+    with _written(path):
+        for _ in range(_FOLDER_TRIES):
+            with contextlib.suppress(FileNotFoundError):
+                path.mkdir(mode=0o700, parents=True, exist_ok=True)
+                _own(path)
+                return path
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+
+def _own(path: Path) -> None:
+    facts = path.lstat()
+    if path.is_symlink() or (hasattr(os, "geteuid") and facts.st_uid != os.geteuid()):
+        raise CannotCreateError(f"{path} belongs to someone else", hint="set XDG_RUNTIME_DIR to a folder of your own")
+    path.chmod(0o700)
+
+
+def _end_orphans(runtime: Path) -> None:
+    """End what runs that were killed left behind, and remove their folders.
+
+    An aria2c looks for its owner once in a while, and until then goes on writing to parts that are ours by now.
+    """
+    for folder in runtime.glob("run-*-*"):
+        owner = folder.name.split("-")[1]
+        if not owner.isdecimal() or _is_alive(int(owner)):
+            continue
+        orphan = _orphan(folder)
+        if orphan:
+            os.kill(orphan, signal.SIGKILL)
+            _await_end(orphan)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep(runtime: Path) -> None:
+    """End orphans, and remove the runtime folder when nothing is left in it."""
+    _end_orphans(runtime)
+    with contextlib.suppress(OSError):
+        runtime.rmdir()  # unless another run, or the background daemon, has something there
 
 
 class PrivateDaemon:
@@ -81,7 +122,7 @@ class PrivateDaemon:
         """Start it, or start it again. Returns where it listens once it answers. Raises DaemonError."""
         self._end()
         _end_orphans(self._folder.parent)
-        private_folder(self._folder)
+        self._make_folder()
         self._process, endpoint = _launch(
             self._folder, owner_pid=os.getpid(), concurrency=self._concurrency, max_speed=self._max_speed
         )
@@ -90,6 +131,14 @@ class PrivateDaemon:
 
     def check(self, staging: Path) -> None:
         """Nothing to check: it runs here, as us, and takes all that it is given."""
+
+    def _make_folder(self) -> None:
+        """With the mode 0700 for both folders, whoever removes the upper one in between."""
+        for _ in range(_FOLDER_TRIES):
+            private_folder(self._folder.parent)
+            with _written(self._folder), contextlib.suppress(FileNotFoundError):
+                self._folder.mkdir(mode=0o700, exist_ok=True)
+                return
 
     @property
     def pid(self) -> int | None:
@@ -150,7 +199,7 @@ class BackgroundDaemon:
         """End it, with whatever it is doing. Returns its pid, or None when none ran."""
         running = self.find()
         (self.runtime / _STATE).unlink(missing_ok=True)
-        for name in ("aria2.conf", "aria2.log", "daemon.lock"):
+        for name in (_CONF, "aria2.log", "daemon.lock"):
             (self.runtime / name).unlink(missing_ok=True)
         if not running:
             return None
@@ -180,9 +229,11 @@ def _launch(
             concurrency=concurrency,
             max_speed=max_speed,
         )
-        conf, log = folder / "aria2.conf", folder / "aria2.log"
+        conf, log = folder / _CONF, folder / "aria2.log"
         _write_private(conf, text)
-        with log.open("wb") as output:
+        with _written(log):
+            output = log.open("wb")
+        with output:
             process = subprocess.Popen(
                 [program, f"--conf-path={conf}"],
                 stdin=subprocess.DEVNULL,
@@ -228,20 +279,17 @@ def _end_process(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _end_orphans(runtime: Path) -> None:
-    """End what runs that were killed left behind.
-
-    An aria2c looks for its owner once in a while, and until then goes on writing to parts that are ours by now.
-    """
-    for folder in runtime.glob("run-*-*"):
-        owner = folder.name.split("-")[1]
-        if not owner.isdecimal() or _is_alive(int(owner)):
-            continue
-        orphan = BackgroundDaemon(folder).find()
-        if orphan:
-            os.kill(orphan[0], signal.SIGKILL)
-            _await_end(orphan[0])
-        shutil.rmtree(folder, ignore_errors=True)
+def _orphan(folder: Path) -> int | None:
+    """The pid of the aria2c that was started with this folder's configuration and still runs."""
+    try:
+        pid = int(json.loads((folder / _STATE).read_bytes())["pid"])
+        # One that is frozen does not answer, so its command line is asked first.
+        if str(folder / _CONF) in Path(f"/proc/{pid}/cmdline").read_text("utf-8", "replace"):
+            return pid
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        pass
+    found = BackgroundDaemon(folder).find()
+    return found[0] if found else None
 
 
 def _await_end(pid: int) -> None:
@@ -263,9 +311,24 @@ def _write_state(folder: Path, pid: int, endpoint: Endpoint) -> None:
 
 
 def _write_private(path: Path, text: str) -> None:
-    path.unlink(missing_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-        file.write(text)
+    with _written(path):
+        path.unlink(missing_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+            file.write(text)
+
+
+@contextlib.contextmanager
+def _written(path: Path) -> Iterator[None]:
+    """Translate the errors of writing `path`, which lies in the runtime folder."""
+    try:
+        yield
+    except OSError as error:
+        kind = _FAILURES.get(error.errno or 0, CannotCreateError)
+        raise kind(
+            f"cannot write {str(path)!r}: {error.strerror or error}",
+            hint="set XDG_RUNTIME_DIR to a folder of your own, on a disk with room",
+            file=str(path),
+        ) from error
 
 
 def _is_alive(pid: int) -> bool:

@@ -24,7 +24,7 @@ from orchestrator.core.plan import Plan
 from orchestrator.core.refs import CatalogKind, Ref
 from orchestrator.core.sources import Source
 from orchestrator.core.trust import Policy
-from orchestrator.errors import ConfigError, Interrupted
+from orchestrator.errors import ConfigError, GlmAriaError, Interrupted
 from orchestrator.events import Emit
 from orchestrator.flows import pull as flow
 from orchestrator.flows.report import ModelReport, PullReport
@@ -52,7 +52,7 @@ def run_pull(settings: Settings, request: PullRequest, emit: Emit) -> PullReport
     """Pull; SIGINT and SIGTERM stop it in good order, a second one at once."""
     with _stoppable() as stop, _tools(settings, stop) as tools:
         report = flow.pull(request, tools, emit)
-        tools.staging.sweep()
+        _sweep(tools)
         return report
 
 
@@ -69,7 +69,21 @@ def fetch_url(
     from orchestrator.flows.single import fetch_single
 
     with _stoppable() as stop, _tools(settings, stop) as tools:
-        return fetch_single(url, digest, folder, tools, emit, force=force)
+        report = fetch_single(url, digest, folder, tools, emit, force=force)
+        _sweep(tools)
+        return report
+
+
+def _sweep(tools: Tools) -> None:
+    """Remove what killed runs left. A run that is done is not failed by litter that cannot be removed."""
+    with contextlib.suppress(GlmAriaError):
+        tools.staging.sweep()
+    runtime = runtime_folder()
+    names = [path.name for path in runtime.iterdir()] if runtime.is_dir() else ["none"]
+    if not names or any(name.startswith("run-") for name in names):
+        from orchestrator.aria2.daemon import sweep  # loads aria2p, which a complete model does not need
+
+        sweep(runtime)
 
 
 def probe_mirrors(settings: Settings, ref: Ref | None, bounds: Bounds) -> Survey:

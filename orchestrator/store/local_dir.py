@@ -9,6 +9,7 @@ reach into the cache. Bookkeeping is huggingface_hub's (`_local_folder.py`), so 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import threading
@@ -25,7 +26,7 @@ from orchestrator.store.hashing import halt, hash_file
 from orchestrator.store.oserrors import on_disk
 from orchestrator.store.publishing import CACHEDIR_TAG
 from orchestrator.store.trees import holds, render, tree_entries
-from orchestrator.store.writing import make_folder, scratch, write_file
+from orchestrator.store.writing import make_folder, scratch, sweep_scratch, write_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,8 @@ def place_local(
             touched.add(target.parent)
     finally:
         for _, copy in fresh:
-            copy.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # the next run sweeps
+                copy.unlink()
     for file in model.wanted.files:
         books.enter(file)
     entries = tree_entries(model.tree)
@@ -94,6 +96,7 @@ class _Books:
 
     def open(self) -> list[Path]:
         touched = make_folder(self._root, self.folder / "download")
+        sweep_scratch(self.folder)
         for name, text in (("CACHEDIR.TAG", CACHEDIR_TAG), (".gitignore", "*")):
             if not (self.folder / name).exists():
                 write_file(self.folder / name, text, self.folder, durable=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import threading
@@ -13,7 +14,7 @@ from orchestrator.store.durability import sync_files, sync_folders
 from orchestrator.store.hashing import hash_file
 from orchestrator.store.oserrors import on_disk
 from orchestrator.store.verify import VerifiedFile
-from orchestrator.store.writing import scratch
+from orchestrator.store.writing import scratch, sweep_scratch
 
 
 def is_there(target: Path, file: RepoFile, *, stop: threading.Event | None = None) -> bool:
@@ -36,6 +37,7 @@ def place_single(verified: VerifiedFile, target: Path) -> None:
     verified.recheck()
     with on_disk("create", target):
         target.parent.mkdir(parents=True, exist_ok=True)
+    sweep_scratch(target.parent)
     copy = scratch(target.parent)
     try:
         clone_or_copy(verified.path, copy)
@@ -43,6 +45,8 @@ def place_single(verified: VerifiedFile, target: Path) -> None:
         with on_disk("place", target):
             copy.replace(target)
     finally:
-        copy.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the next run sweeps
+            copy.unlink()
     sync_folders([target.parent])
-    verified.path.unlink(missing_ok=True)
+    with on_disk("remove", verified.path):
+        verified.path.unlink(missing_ok=True)

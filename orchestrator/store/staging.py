@@ -21,16 +21,17 @@ import fcntl
 import os
 import struct
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator.core.files import Digest
+from orchestrator.store import makers
 from orchestrator.store.oserrors import on_disk
 
 FOREIGN_PATIENCE = 30.0
-_STALE_SCRATCH = 3600.0
+# An owner file without a readable owner is just being written, until it is so many seconds old.
+_TORN_AGE = 1.0
 # What may lie beside a part: aria2's control file and its temporary, our journal, piece hashes, the owner.
 _SIDECARS = (".aria2", ".aria2__temp", ".journal", ".journal.new", ".pieces", ".owner")
 _LOCAL = {"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "zfs", "tmpfs", "bcachefs"}
@@ -138,7 +139,7 @@ class Staging:
     def close(self) -> None:
         """Drop every claim and the descriptor."""
         for held in tuple(self._held):
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):  # a dead owner's file is in nobody's way
                 os.unlink(f"{self.folder}/{held}.owner")
         with self._guard:
             self._held.clear()
@@ -195,20 +196,28 @@ class Staging:
     def _own(self, digest: Digest) -> bool:
         """Become the owner on record; False while another one lives."""
         record = f"{self.folder}/{digest.hex}.owner"
+        fd = self._create(digest, record)
+        if fd is None:
+            return False
         try:
-            fd = os.open(record, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        except FileExistsError:
-            if self._is_owned(digest, Path(record)):
-                return False
-            fd = os.open(record, os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW)
-        try:
-            os.write(fd, _me().encode())
+            os.write(fd, "".join(f"{part}\n" for part in makers.me()).encode())
         except BaseException:
             os.unlink(record)
             raise
         finally:
             os.close(fd)
         return True
+
+    def _create(self, digest: Digest, record: str) -> int | None:
+        """The owner file, ours to write; None while another owner lives, or came first."""
+        with contextlib.suppress(FileExistsError):
+            return os.open(record, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        if self._is_owned(digest, Path(record)):
+            return None
+        # Where everyone gets the lock, its owner may release it just now: the next try will tell.
+        with contextlib.suppress(FileNotFoundError):
+            return os.open(record, os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW)
+        return None
 
     def _is_owned(self, digest: Digest, record: Path) -> bool:
         try:
@@ -218,23 +227,32 @@ class Staging:
             return False
         except (ValueError, OSError):
             # Just being written, or torn by a crash: the lock, which we hold, decides unless it is brand new.
-            return _age(record) < 1.0
+            return makers.age(record) < _TORN_AGE
         if host == os.uname().nodename:
-            return _lives(number, started)
-        return min(_age(self.part(digest)), _age(self.control(digest)), _age(record)) < FOREIGN_PATIENCE
+            return makers.lives(number, started)
+        return (
+            min(makers.age(self.part(digest)), makers.age(self.control(digest)), makers.age(record)) < FOREIGN_PATIENCE
+        )
+
+    def _is_orphaned(self, record: Path) -> bool:
+        """True when the owner has ended, or was killed before it could say who it is."""
+        try:
+            host, pid, started = record.read_text("utf-8").split("\n")[:3]
+            return host == os.uname().nodename and not makers.lives(int(pid), started)
+        except FileNotFoundError:
+            return False
+        except ValueError:
+            return makers.age(record) >= _TORN_AGE
 
     def _litter(self, names: dict[str, os.DirEntry[str]]) -> Iterator[Path]:
         for name in names:
             path = self.folder / name
             stem, _, suffix = name.partition(".")
-            if name.startswith("scratch-"):
-                if _age(path) > _STALE_SCRATCH:
-                    yield path
+            if makers.is_left_behind(path):
+                yield path
             elif suffix == "owner":
-                with contextlib.suppress(ValueError, FileNotFoundError):
-                    host, pid, started = path.read_text("utf-8").split("\n")[:3]
-                    if host == os.uname().nodename and not _lives(int(pid), started):
-                        yield path
+                if self._is_orphaned(path):
+                    yield path
             elif suffix and stem not in names and f"{stem}.owner" not in names:
                 yield path
 
@@ -251,34 +269,3 @@ def _is_local(folder: Path) -> bool:
     except (OSError, IndexError):
         pass
     return False
-
-
-def _me() -> str:
-    return f"{os.uname().nodename}\n{os.getpid()}\n{_started(os.getpid())}\n"
-
-
-def _started(pid: int) -> str:
-    """When the process started, in the kernel's ticks; empty where there is no /proc, "zombie" for one that ended."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()
-        return "zombie" if fields[0] in "ZX" else fields[19]
-    except (OSError, IndexError):
-        return ""
-
-
-def _lives(pid: int, started: str) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return _started(pid) == started
-
-
-def _age(path: Path) -> float:
-    """Seconds since the last write; infinite when there is no file. A clock that is ahead counts as no age."""
-    try:
-        return max(0.0, time.time() - path.stat().st_mtime)
-    except FileNotFoundError:
-        return float("inf")

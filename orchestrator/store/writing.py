@@ -14,12 +14,25 @@ import stat
 from pathlib import Path
 
 from orchestrator.errors import UnsafeError
+from orchestrator.store import makers
 from orchestrator.store.oserrors import on_disk
 
 
 def scratch(stage: Path) -> Path:
     """A fresh name in the stage; `Staging.litter` knows what a crash leaves there."""
-    return stage / f"scratch-{os.urandom(8).hex()}"
+    return stage / makers.scratch_name()
+
+
+def sweep_scratch(folder: Path) -> None:
+    """Remove the scratch files of runs that were killed. For folders other than the stage, which has its own sweep.
+
+    What cannot be removed, such as another user's, stays.
+    """
+    with contextlib.suppress(OSError):
+        for path in folder.glob("scratch-*"):
+            if makers.is_left_behind(path):
+                with contextlib.suppress(OSError):
+                    path.unlink()
 
 
 def write_file(target: Path, text: str, stage: Path, *, mode: int = 0o666, durable: bool = True) -> None:

@@ -7,7 +7,9 @@ import secrets
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -185,6 +187,25 @@ def test_a_runtime_folder_of_somebody_else(tmp_path: Path) -> None:
         os.chown(mine, 12345, 12345)
         with pytest.raises(CannotCreateError, match="someone else"):
             private_folder(mine)
+
+
+def test_a_runtime_folder_that_another_run_removes_just_now(tmp_path: Path) -> None:
+    """A run that ends removes it when it finds it empty."""
+    ended = threading.Event()
+
+    def remove() -> None:
+        while not ended.is_set():
+            with suppress(OSError):
+                (tmp_path / "runtime").rmdir()
+
+    remover = threading.Thread(target=remove)
+    remover.start()
+    try:
+        for _ in range(500):
+            assert private_folder(tmp_path / "runtime") == tmp_path / "runtime"
+    finally:
+        ended.set()
+        remover.join()
 
 
 # -- in the background

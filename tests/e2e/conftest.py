@@ -38,7 +38,7 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
     finally:
         made.stop()
     assert left == [], "an aria2c outlived its run"
-    _assert_unseen(made)
+    assert_unseen(made)
 
 
 @pytest.fixture
@@ -80,7 +80,8 @@ def sent(hub: LoopbackHub) -> list[str]:
     return list(dict.fromkeys(seen.file for seen in answers if seen.file is not None))
 
 
-def _assert_unseen(machine: Machine) -> None:
+def assert_unseen(machine: Machine) -> None:
+    """The machine's token is in no output and in no file, and no signed URL was printed."""
     token = machine.token
     for result in machine.results:
         assert token not in result.out + result.err, f"the token was printed by {result.words}"

@@ -140,11 +140,21 @@ class Machine:
             "HF_TOKEN": self.token,
         }
 
-    def start(self, *words: str, env: Mapping[str, str | None] | None = None) -> Running:
-        """Start `glm-aria WORDS`. In `env`, None takes a variable away."""
+    def start(
+        self,
+        *words: str,
+        env: Mapping[str, str | None] | None = None,
+        under: Sequence[str] = (),
+        fds: Sequence[int] = (),
+    ) -> Running:
+        """Start `glm-aria WORDS`. In `env`, None takes a variable away.
+
+        `under` are the words of a program that starts the command; it inherits the descriptors `fds`.
+        """
         merged: dict[str, str | None] = {**self.env, **(env or {})}
         process = subprocess.Popen(
-            [sys.executable, "-m", "orchestrator.cli.main", *words],
+            [*under, sys.executable, "-m", "orchestrator.cli.main", *words],
+            pass_fds=tuple(fds),
             env={name: value for name, value in merged.items() if value is not None},
             cwd=self.work,
             stdin=subprocess.PIPE,

@@ -12,8 +12,10 @@ import pytest
 
 from orchestrator.core.files import Algorithm, Digest
 from orchestrator.errors import NoSpaceError
+from orchestrator.store import makers
 from orchestrator.store import staging as staging_module
 from orchestrator.store.staging import Staging
+from orchestrator.store.writing import sweep_scratch
 
 ONE = Digest(Algorithm.SHA256, "1" * 64)
 TWO = Digest(Algorithm.GIT_SHA1, "2" * 40)
@@ -146,15 +148,31 @@ def test_discard_removes_all_that_lies_beside_a_part(staging: Staging) -> None:
 
 def test_litter_is_what_serves_nobody(staging: Staging) -> None:
     three = "3" * 40
-    for name in (ONE.hex, f"{ONE.hex}.aria2", f"{TWO.hex}.aria2", f"{TWO.hex}.journal", "scratch-new", "scratch-old"):
+    mine = makers.scratch_name()
+    dead = mine.replace(f"-{os.getpid()}-", "-4194305-")
+    new, old = (f"scratch-{number:08x}-1-1-{number:016x}" for number in range(2))  # of another host
+    for name in (ONE.hex, f"{ONE.hex}.aria2", f"{TWO.hex}.aria2", f"{TWO.hex}.journal", mine, dead, new, old):
         (staging.folder / name).write_bytes(b"x")
     (staging.folder / f"{three}.owner").write_text(f"{os.uname().nodename}\n4194305\n1\n")
-    os.utime(staging.folder / "scratch-old", (1, 1))
-    litter = {f"{TWO.hex}.aria2", f"{TWO.hex}.journal", "scratch-old", f"{three}.owner"}
+    (staging.folder / f"{TWO.hex}.owner").write_text("")
+    for name in (old, f"{TWO.hex}.owner"):
+        os.utime(staging.folder / name, (1, 1))
+    litter = {f"{TWO.hex}.owner", dead, old, f"{three}.owner"}
     assert {path.name for path in staging.litter()} == litter
     assert staging.sweep() == 4
-    assert {path.name for path in staging.folder.iterdir()} == {ONE.hex, f"{ONE.hex}.aria2", "scratch-new"}
+    # Without its owner, what lay beside a part that is not there is litter, too.
+    assert staging.sweep() == 2
+    assert {path.name for path in staging.folder.iterdir()} == {ONE.hex, f"{ONE.hex}.aria2", mine, new}
     assert staging.sweep() == 0
+
+
+def test_a_users_own_file_is_no_litter(tmp_path: Path) -> None:
+    for name in ("scratch-notes.txt", "scratch-", "scratch-00000000-1-1-0.txt"):
+        (tmp_path / name).write_text("mine")
+        os.utime(tmp_path / name, (1, 1))
+    (tmp_path / makers.scratch_name().replace(f"-{os.getpid()}-", "-4194305-")).write_text("left")
+    sweep_scratch(tmp_path)
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 @pytest.mark.parametrize("staging", ["owners"], indirect=True)

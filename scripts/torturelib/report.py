@@ -1,0 +1,116 @@
+"""From pytest's results to a table in markdown.
+
+Tests say what they found by `record_property`: `crash:KEY` are the counts of tests/crash, `figure:NAME` a measured
+figure. A test of tests/faults counts under the first part of its parameters, `1 bit flip` of `1 bit flip - root 2`, or
+under its own name.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+import xml.etree.ElementTree as ET
+from collections import Counter
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+BEGIN, END = "<!-- torture: begin -->", "<!-- torture: end -->"
+_KINDS = {"kill": "SIGKILL", "error": "error"}
+_SCENARIOS = {
+    "first": "a first pull",
+    "moved": "a branch that has moved",
+    "local": "with `--local-dir`",
+    "resumed": "a part to go on with",
+    "gated": "a gated model",
+}
+_COLUMNS = ("points", "recovered", "wrong", "silent", "unrecovered", "litter")
+
+
+@dataclass
+class Results:
+    """What the tests found, added up."""
+
+    crash: dict[tuple[str, str], Counter[str]] = field(default_factory=dict)
+    """By scenario and kind."""
+    faults: dict[str, Counter[str]] = field(default_factory=dict)
+    """Passed, failed and skipped tests, by fault."""
+    figures: dict[str, str] = field(default_factory=dict)
+    """What was measured, with `**failed**` where the test held it to be too much."""
+    others: Counter[str] = field(default_factory=Counter)
+
+
+def read(path: Path) -> Results:
+    """Add up a results file of pytest (`--junitxml`)."""
+    results = Results()
+    for case in ET.parse(path).getroot().iter("testcase"):
+        said = {prop.get("name", ""): prop.get("value", "") for prop in case.iter("property")}
+        failed = case.find("failure") is not None or case.find("error") is not None
+        outcome = "failed" if failed else "skipped" if case.find("skipped") is not None else "passed"
+        crash = {key.partition(":")[2]: value for key, value in said.items() if key.startswith("crash:")}
+        if crash:
+            row = results.crash.setdefault((crash["scenario"], crash["kind"]), Counter())
+            row.update({key: int(value) for key, value in crash.items() if value.isdecimal()})
+        for name, value in said.items():
+            if name.startswith("figure:"):
+                results.figures[name.partition(":")[2]] = f"{value} **failed**" if failed else value
+        if ".faults." in f".{case.get('classname', '')}.":
+            function, _, parameters = case.get("name", "").removesuffix("]").partition("[")
+            name = parameters.partition(" - ")[0] or function.removeprefix("test_").replace("_", " ")
+            results.faults.setdefault(name, Counter())[outcome] += 1
+        else:
+            results.others[outcome] += 1
+    return results
+
+
+def render(results: Results, command: str) -> str:
+    """The tables, with what made them."""
+    lines = [f"Made by `{command.strip()}` on {_machine()}.", ""]
+    if results.crash:
+        lines += [
+            "| pull | broken by | points | recovered | wrong visible | silent | not recovered | litter |",
+            "|---|---|---|---|---|---|---|---|",
+        ]
+        rows = sorted(results.crash.items(), key=lambda item: (list(_KINDS).index(item[0][1]), item[0][0]))
+        for (scenario, kind), counts in rows:
+            lines.append(_row(_SCENARIOS.get(scenario, scenario), _KINDS[kind], counts))
+        for kind, text in _KINDS.items():
+            total: Counter[str] = sum((counts for (_, k), counts in rows if k == kind), Counter())
+            lines.append(_row("**all**", text, total))
+        lines.append("")
+    if results.faults:
+        lines += ["| fault | runs | as it must be | not |", "|---|---|---|---|"]
+        for name, counts in sorted(results.faults.items()):
+            lines.append(f"| {name} | {sum(counts.values())} | {counts['passed']} | {counts['failed']} |")
+        total = sum(results.faults.values(), Counter())
+        lines += [f"| **all** | {sum(total.values())} | {total['passed']} | {total['failed']} |", ""]
+    if results.figures:
+        lines += ["| figure | measured |", "|---|---|"]
+        lines += [f"| {name} | {value} |" for name, value in sorted(results.figures.items())]
+        lines.append("")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def write(document: Path, table: str) -> None:
+    """Put the table between the markers of the document."""
+    text = document.read_text("utf-8")
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise ValueError(f"{document} has no {BEGIN} and {END}")
+    document.write_text(f"{before}{begin}\n{table}{end}{after}", "utf-8")
+
+
+def _row(name: str, kind: str, counts: Counter[str]) -> str:
+    return f"| {name} | {kind} | " + " | ".join(str(counts[column]) for column in _COLUMNS) + " |"
+
+
+def _machine() -> str:
+    aria2 = subprocess.run(["aria2c", "--version"], capture_output=True, text=True, check=False).stdout.split("\n")[0]
+    found = re.search(r"[\d.]+$", aria2)
+    return (
+        f"{os.cpu_count()} cores, {platform.system()} {platform.release().partition('-')[0]}, "
+        f"aria2 {found[0] if found else 'of an unknown version'}, huggingface_hub {version('huggingface_hub')}"
+    )

@@ -1,0 +1,121 @@
+"""What a kill -9 of everything costs: the share of a large file that is fetched twice.
+
+Kill points are bytes that the hub has sent, not moments. The promises are for 512 MiB; the short form shows the figure
+for 64 MiB over fewer connections, and only holds it against what a piece under way on each of them can cost.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.crash.conftest import MakeHub
+from tests.e2e.conftest import wanted
+from tests.e2e.machine import Machine, content
+from tests.support.content import MIB, make_file
+from tests.support.hub import LoopbackHub
+from tests.support.repos import Repo
+from tests.support.shaping import Shape
+
+Record = Callable[[str, object], None]
+
+
+@pytest.fixture
+def size(is_long: bool) -> int:
+    return (512 if is_long else 64) * MIB
+
+
+@pytest.fixture
+def connections(is_long: bool) -> int:
+    return 16 if is_long else 4
+
+
+@pytest.fixture
+def margin(size: int, connections: int) -> float:
+    """The share that one kill may cost in the short form: two pieces of 1 MiB for each connection, and two more."""
+    return (2 * connections + 2) * MIB / size
+
+
+@pytest.fixture
+def repo(tmp_path: Path, size: int) -> Repo:
+    return Repo("model", "org/big", {"big.safetensors": make_file(tmp_path / "big", size, 5)})
+
+
+@pytest.fixture
+def hub(repo: Repo, make_hub: MakeHub, is_long: bool) -> LoopbackHub:
+    # Paced, since what a hub writes faster than aria2 reads lies in buffers of the kernel: sent, but never fetched.
+    return make_hub(
+        repo, shape=Shape(latency_s=0.02), cdn_shape=Shape(latency_s=0.02, total_rate=(48 if is_long else 32) * MIB)
+    )
+
+
+def fetched(hub: LoopbackHub) -> int:
+    hub.log.settle()
+    return hub.log.bytes_sent(face="cdn")
+
+
+def kill_all_at(machine: Machine, hub: LoopbackHub, count: int, connections: int) -> bool:
+    """Run, and kill everything once the hub has sent so much more; False when the run ended before."""
+    target = hub.log.bytes_sent(face="cdn") + count
+    running = machine.start_pull("org/big", "--connections", str(connections))
+    reached = hub.log.wait_for(
+        lambda log: log.bytes_sent(face="cdn") >= target or running.process.poll() is not None, 60
+    )
+    assert reached
+    ended = running.process.poll() is not None
+    for pid in (running.pid, *machine.aria2()):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    running.end(10)
+    assert machine.aria2_ended()
+    hub.log.settle()
+    return not ended
+
+
+def finish(machine: Machine, repo: Repo, connections: int) -> None:
+    machine.pull("org/big", "--connections", str(connections)).ended(0)
+    assert content(machine.snapshot("model/org/big", repo.head)) == wanted(repo)
+    assert list(machine.stage.iterdir()) == []
+
+
+def test_killed_at_half(
+    machine: Machine,
+    hub: LoopbackHub,
+    repo: Repo,
+    size: int,
+    connections: int,
+    margin: float,
+    is_long: bool,
+    record_property: Record,
+) -> None:
+    assert kill_all_at(machine, hub, size // 2, connections)
+    finish(machine, repo, connections)
+    twice = (fetched(hub) - size) / size
+    print(f"killed at half of {size // MIB} MiB: {twice:.1%} fetched twice")
+    record_property(f"figure:kill -9 of everything at half of {size // MIB} MiB, fetched twice", f"{twice:.1%}")
+    assert twice <= (0.03 if is_long else margin)
+
+
+def test_killed_ten_times(
+    machine: Machine,
+    hub: LoopbackHub,
+    repo: Repo,
+    size: int,
+    connections: int,
+    margin: float,
+    is_long: bool,
+    record_property: Record,
+) -> None:
+    times = 10 if is_long else 2
+    for _ in range(times):
+        assert kill_all_at(machine, hub, size // (times + 1), connections)
+    finish(machine, repo, connections)
+    twice = (fetched(hub) - size) / size
+    print(f"killed {times} times on the way through {size // MIB} MiB: {twice:.1%} fetched twice")
+    record_property(f"figure:{times} kills in a row on {size // MIB} MiB, fetched twice", f"{twice:.1%}")
+    assert twice <= (0.15 if is_long else times * margin)

@@ -1,0 +1,68 @@
+"""Killed, and failed with an error, at every system call of a whole pull that changes a file.
+
+Readers find nothing wrong at that moment; the exit code and the message say what happened; the next run of the same
+command ends with 0 and right bytes, and nothing is left of either. The short form tries a sample, `--torture` all.
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.crash.conftest import Recorded
+from tests.crash.scenarios import SCENARIOS, set_up
+from tests.crash.trial import points, sample, trial
+
+SLICES = 8
+SHORT = 2
+"""Points of each kind and scenario in the short form."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    slices = SLICES if metafunc.config.getoption("torture") else 1
+    metafunc.parametrize(("part", "parts"), [(part, slices) for part in range(slices)])
+
+
+@pytest.mark.parametrize("kind", ["kill", "error"])
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_every_call(
+    name: str,
+    kind: str,
+    part: int,
+    parts: int,
+    seed: int,
+    is_long: bool,
+    recorded: Recorded,
+    tmp_path: Path,
+    pytestconfig: pytest.Config,
+    record_property: Callable[[str, object], None],
+) -> None:
+    chance = random.Random(f"{seed} {name} {kind}")
+    with set_up(name, tmp_path, "hf_canary" + secrets.token_hex(12)) as stage:
+        count = pytestconfig.getoption("points") if is_long else SHORT
+        every = points(recorded(name, stage, tmp_path), kind, chance, rare=is_long)
+        chosen = sample(every, count, chance)[part::parts]
+        outcomes = [trial(stage, tmp_path / str(number), injection) for number, injection in enumerate(chosen)]
+    happened = [outcome for outcome in outcomes if outcome.injection.happened]
+    tally = Counter(
+        points=len(happened),
+        recovered=sum(not outcome.faults for outcome in happened),
+        wrong=sum(bool(outcome.wrong) for outcome in happened),
+        silent=sum(bool(outcome.silent) for outcome in happened),
+        litter=sum(bool(outcome.litter) for outcome in happened),
+        unrecovered=sum(bool(outcome.unrecovered) for outcome in happened),
+        # A run differs from the recorded one in how often it writes a journal, say.
+        missed=len(outcomes) - len(happened),
+    )
+    for key, value in {"scenario": name, "kind": kind, **tally}.items():
+        record_property(f"crash:{key}", value)
+    faults = [fault for outcome in outcomes for fault in outcome.faults]
+    if faults:
+        pytest.fail(f"{len(faults)} faults, seed {seed}:\n" + "\n".join(faults), pytrace=False)
+    assert len(every) > 60, "so few calls were recorded that the recording must be broken"
+    assert len(happened) * 2 >= len(outcomes), f"{tally['missed']} of {len(outcomes)} points were never reached"

@@ -1,0 +1,38 @@
+"""The table of scripts/torture adds up what the tests said, and gets into its document."""
+
+from pathlib import Path
+
+from scripts.torturelib.report import BEGIN, END, read, render, write
+
+RESULTS = """<testsuites><testsuite>
+<testcase classname="tests.crash.test_points" name="test_every_call[0]"><properties>
+ <property name="crash:scenario" value="first"/><property name="crash:kind" value="kill"/>
+ <property name="crash:points" value="3"/><property name="crash:recovered" value="3"/></properties></testcase>
+<testcase classname="tests.crash.test_points" name="test_every_call[1]"><properties>
+ <property name="crash:scenario" value="first"/><property name="crash:kind" value="kill"/>
+ <property name="crash:points" value="4"/><property name="crash:recovered" value="3"/>
+ <property name="crash:litter" value="1"/></properties><failure>x</failure></testcase>
+<testcase classname="tests.crash.test_cost" name="test_killed"><properties>
+ <property name="figure:killed" value="20.0%"/></properties><failure>too much</failure></testcase>
+<testcase classname="tests.faults.test_table" name="test_fault[1 bit flip - root 0]"/>
+<testcase classname="tests.faults.test_table" name="test_fault[1 bit flip - root 1]"/>
+<testcase classname="tests.faults.test_table" name="test_other_fault"><failure>x</failure></testcase>
+</testsuite></testsuites>"""
+
+
+def test_the_table(tmp_path: Path) -> None:
+    results, document = tmp_path / "results.xml", tmp_path / "reliability.md"
+    results.write_text(RESULTS)
+    table = render(read(results), "scripts/torture --seed 7 ")
+    lines = table.splitlines()
+    assert lines[0].startswith("Made by `scripts/torture --seed 7` on ")
+    assert "| a first pull | SIGKILL | 7 | 6 | 0 | 0 | 0 | 1 |" in lines
+    assert "| **all** | SIGKILL | 7 | 6 | 0 | 0 | 0 | 1 |" in lines
+    assert "| **all** | error | 0 | 0 | 0 | 0 | 0 | 0 |" in lines
+    assert "| 1 bit flip | 2 | 2 | 0 |" in lines
+    assert "| other fault | 1 | 0 | 1 |" in lines
+    assert "| killed | 20.0% **failed** |" in lines
+    for _ in range(2):
+        document.write_text(f"# Title\n{BEGIN}\nold\n{END}\nrest\n") if not document.exists() else None
+        write(document, table)
+        assert document.read_text() == f"# Title\n{BEGIN}\n{table}{END}\nrest\n"
