@@ -23,16 +23,10 @@ from pathlib import Path
 
 from orchestrator.aria2.interface import Endpoint
 from orchestrator.aria2.rpc import Rpc
-from orchestrator.errors import CannotCreateError, DaemonError, DiskIOError, GlmAriaError, NoSpaceError, UsageError
+from orchestrator.errors import CannotCreateError, DaemonError, UsageError
+from orchestrator.oserrors import translate
 from orchestrator.templating import render
 
-_FAILURES: dict[int, type[GlmAriaError]] = {
-    errno.ENOSPC: NoSpaceError,
-    errno.EDQUOT: NoSpaceError,
-    errno.EIO: DiskIOError,
-    errno.EMFILE: DiskIOError,
-    errno.ENFILE: DiskIOError,
-}
 _START_SECONDS = 10.0
 _STOP_SECONDS = 5.0
 _TRIES = 3
@@ -323,12 +317,9 @@ def _written(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        kind = _FAILURES.get(error.errno or 0, CannotCreateError)
-        raise kind(
-            f"cannot write {str(path)!r}: {error.strerror or error}",
-            hint="set XDG_RUNTIME_DIR to a folder of your own, on a disk with room",
-            file=str(path),
-        ) from error
+        translated = translate(error, "write", path)
+        translated.hint = "set XDG_RUNTIME_DIR to a folder of your own, on a disk with room"
+        raise translated from error
 
 
 def _is_alive(pid: int) -> bool:

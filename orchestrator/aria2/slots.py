@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,7 +15,7 @@ from orchestrator.core.extents import Extents, Range, subtract
 from orchestrator.core.files import Digest
 from orchestrator.core.jobs import TRANSITIONS, JobEvent, JobState
 from orchestrator.core.plan import Job
-from orchestrator.errors import DiskIOError, NoSpaceError
+from orchestrator.oserrors import translate
 
 SMALL = 2 * PIECE
 """Bytes: a smaller file is one request, without journal."""
@@ -70,10 +68,10 @@ class Slot:
         return tuple(subtract(self.extents.missing(self.job.size), busy))
 
     def prepare(self) -> None:
-        """Make the part ready to be continued from its journal, or begun. Raises NoSpaceError, DiskIOError."""
+        """Make the part ready to be continued from its journal, or begun. Raises what `oserrors` says."""
         if self.is_prepared:
             return
-        with self._on_disk("prepared"):
+        with self._on_disk("prepare"):
             if self.is_small:
                 self.part.unlink(missing_ok=True)
             else:
@@ -81,17 +79,17 @@ class Slot:
         self.is_prepared = True
 
     def open_span(self, source: str, start: int, end: int, now: float, *, width: int = 1) -> Span:
-        """A span that fetches these bytes, with the name that it writes to. Raises NoSpaceError, DiskIOError."""
+        """A span that fetches these bytes, with the name that it writes to. Raises what `oserrors` says."""
         path = journal.span_path(self.part, self.opened)
         self.opened += 1
         span = Span(source, path, start, end, self.job.size, now, width=width)
-        with self._on_disk("opened"):
+        with self._on_disk("open"):
             span.open(self.part)
         self.spans.append(span)
         return span
 
     def open_whole(self, source: str, now: float) -> Span:
-        """A span that fetches the whole file anew. Raises NoSpaceError, DiskIOError."""
+        """A span that fetches the whole file anew. Raises what `oserrors` says."""
         self.wipe()
         span = Span(source, self.part, 0, self.job.size, self.job.size, now, is_whole=True)
         self.is_prepared = True
@@ -101,7 +99,7 @@ class Slot:
     def close_span(self, span: Span) -> None:
         """aria2 is done with it: keep what it brought, and remove its name."""
         self.spans.remove(span)
-        with self._on_disk("closed"):
+        with self._on_disk("close"):
             span.close()
         if span.is_whole and span.position != span.end:
             self.wipe()  # what a plain download leaves cannot be continued
@@ -110,13 +108,13 @@ class Slot:
 
     def finish(self) -> Extents:
         """All is here: remove the journal, and tell who sent what."""
-        with self._on_disk("finished"):
+        with self._on_disk("finish"):
             journal.clear(self.part)
         return self.extents
 
     def wipe(self) -> None:
         """Forget what arrived: the next try begins anew."""
-        with self._on_disk("removed"):
+        with self._on_disk("remove"):
             journal.clear(self.part)
             self.part.unlink(missing_ok=True)
         self.extents = self.kept = Extents()
@@ -141,12 +139,9 @@ class Slot:
         try:
             yield
         except OSError as error:
-            is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-            raise (NoSpaceError if is_full else DiskIOError)(
-                f"{self.job.name!r}: the part {os.fspath(self.part)!r} cannot be {what}: {error.strerror}",
-                hint="free space on that disk, then run it again" if is_full else "check the disk, then run it again",
-                file=self.job.name,
-            ) from error
+            translated = translate(error, f"{what} the part of {self.job.name!r}:", self.part)
+            translated.file = self.job.name
+            raise translated from error
 
 
 class Slots:

@@ -20,7 +20,7 @@ from orchestrator.flows.locate import Sources, TokenOnlyError
 from orchestrator.flows.tools import Daemon, Tools
 from orchestrator.flows.verifying import Verifier
 from orchestrator.mirrors.fetch import fetch
-from orchestrator.store.oserrors import on_disk
+from orchestrator.oserrors import on_disk
 from orchestrator.store.staging import Claim
 from orchestrator.store.verify import VerifiedFile
 

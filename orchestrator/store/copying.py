@@ -8,7 +8,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from orchestrator.store.oserrors import on_disk
+from orchestrator.oserrors import on_disk
 
 _FICLONE = 0x40049409  # linux/fs.h; Btrfs, XFS, bcachefs and others share the blocks until one side is written
 _CHUNK = 1 << 26

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from orchestrator.store.oserrors import on_disk
+from orchestrator.oserrors import on_disk
 
 MANY = 32
 """From this many files on, one syncfs instead of an fsync each."""

@@ -15,7 +15,7 @@ from types import TracebackType
 
 from orchestrator.core.files import Algorithm, Digest, git_blob_header
 from orchestrator.errors import Interrupted
-from orchestrator.store.oserrors import on_disk
+from orchestrator.oserrors import on_disk
 
 BUFFER = 1 << 20
 

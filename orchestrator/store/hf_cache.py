@@ -14,11 +14,11 @@ from pathlib import Path, PurePath
 from orchestrator.core.files import Digest, RepoFile
 from orchestrator.core.plan import Found, ResolvedModel
 from orchestrator.core.refs import RepoId
+from orchestrator.oserrors import on_disk
 from orchestrator.store import inventory, publishing
 from orchestrator.store.hashing import OnBytes, hash_opened
 from orchestrator.store.layout import CacheLayout
 from orchestrator.store.locks import blob_lock
-from orchestrator.store.oserrors import on_disk
 from orchestrator.store.placing import Placer
 from orchestrator.store.proofs import Proofs, stamp
 from orchestrator.store.verify import VerifiedFile

@@ -13,8 +13,8 @@ from pathlib import Path
 from orchestrator.core.files import Digest, RepoFile
 from orchestrator.core.plan import Found, Have, ResolvedModel
 from orchestrator.core.refs import RepoId
+from orchestrator.oserrors import on_disk
 from orchestrator.store.layout import CacheLayout
-from orchestrator.store.oserrors import on_disk
 from orchestrator.store.proofs import Proofs, Stamp, stamp
 from orchestrator.store.trees import holds, tree_entries
 from orchestrator.store.writing import refuse_link

@@ -20,10 +20,10 @@ from pathlib import Path
 
 from orchestrator.core.files import Digest, RepoFile
 from orchestrator.core.plan import ResolvedModel
+from orchestrator.oserrors import on_disk
 from orchestrator.store.copying import clone_or_copy
 from orchestrator.store.durability import sync_files, sync_folders
 from orchestrator.store.hashing import halt, hash_file
-from orchestrator.store.oserrors import on_disk
 from orchestrator.store.publishing import CACHEDIR_TAG
 from orchestrator.store.trees import holds, render, tree_entries
 from orchestrator.store.writing import make_folder, scratch, sweep_scratch, write_file

@@ -24,12 +24,12 @@ from pathlib import Path, PurePath
 from orchestrator.core.files import Digest, RepoFile
 from orchestrator.core.refs import RepoId
 from orchestrator.errors import IntegrityError
+from orchestrator.oserrors import on_disk
 from orchestrator.store.copying import clone_or_copy
 from orchestrator.store.durability import sync_files, sync_folders
 from orchestrator.store.inventory import link_text, look, refuse_planted
 from orchestrator.store.layout import CacheLayout
 from orchestrator.store.locks import blob_lock
-from orchestrator.store.oserrors import on_disk
 from orchestrator.store.proofs import Proofs, stamp
 from orchestrator.store.verify import VerifiedFile, verify
 from orchestrator.store.writing import make_folder, scratch, write_link

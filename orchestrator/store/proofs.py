@@ -15,8 +15,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from orchestrator.core.files import Digest
+from orchestrator.oserrors import on_disk
 from orchestrator.store.locks import state_lock
-from orchestrator.store.oserrors import on_disk
 from orchestrator.store.writing import write_file
 
 _VERSION = 1

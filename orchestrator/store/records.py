@@ -17,8 +17,8 @@ from orchestrator.core.files import Digest, RepoFile, RepoTree
 from orchestrator.core.refs import RepoId, is_commit
 from orchestrator.core.trust import Level, Seen, Trust, remembered
 from orchestrator.errors import GlmAriaError
+from orchestrator.oserrors import on_disk
 from orchestrator.store.locks import state_lock
-from orchestrator.store.oserrors import on_disk
 from orchestrator.store.writing import write_file
 
 _VERSION = 1

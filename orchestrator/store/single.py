@@ -9,10 +9,10 @@ import threading
 from pathlib import Path
 
 from orchestrator.core.files import RepoFile
+from orchestrator.oserrors import on_disk
 from orchestrator.store.copying import clone_or_copy
 from orchestrator.store.durability import sync_files, sync_folders
 from orchestrator.store.hashing import hash_file
-from orchestrator.store.oserrors import on_disk
 from orchestrator.store.verify import VerifiedFile
 from orchestrator.store.writing import scratch, sweep_scratch
 

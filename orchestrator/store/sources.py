@@ -17,8 +17,8 @@ from typing import Any
 
 from orchestrator.core.measurements import Evidence, Memory, Quarantine, Remembered, Sample
 from orchestrator.core.sources import Source
+from orchestrator.oserrors import on_disk
 from orchestrator.store.locks import state_lock
-from orchestrator.store.oserrors import on_disk
 from orchestrator.store.writing import write_file
 
 _VERSION = 1

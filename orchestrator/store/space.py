@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.errors import NoSpaceError
-from orchestrator.store.oserrors import on_disk
+from orchestrator.oserrors import on_disk
 
 RESERVE = 256 << 20
 """Bytes left free for everybody else on the disk."""

@@ -26,8 +26,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator.core.files import Digest
+from orchestrator.oserrors import on_disk
 from orchestrator.store import makers
-from orchestrator.store.oserrors import on_disk
 
 FOREIGN_PATIENCE = 30.0
 # An owner file without a readable owner is just being written, until it is so many seconds old.

@@ -8,8 +8,8 @@ import stat
 from pathlib import Path
 
 from orchestrator.errors import GlmAriaError
+from orchestrator.oserrors import translate
 from orchestrator.store.layout import CacheLayout
-from orchestrator.store.oserrors import translate
 
 _PARTS = ("stage", "repos", "proofs")
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.core.extents import Extent
-from orchestrator.store.oserrors import on_disk
+from orchestrator.oserrors import on_disk
 
 _CHUNK = 1 << 20
 

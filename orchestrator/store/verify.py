@@ -10,8 +10,8 @@ from pathlib import Path
 
 from orchestrator.core.files import Digest
 from orchestrator.errors import IntegrityError
+from orchestrator.oserrors import on_disk
 from orchestrator.store.hashing import ChasingHasher, OnBytes, hash_opened
-from orchestrator.store.oserrors import on_disk
 
 _TOKEN = object()
 

@@ -14,8 +14,8 @@ import stat
 from pathlib import Path
 
 from orchestrator.errors import UnsafeError
+from orchestrator.oserrors import on_disk
 from orchestrator.store import makers
-from orchestrator.store.oserrors import on_disk
 
 
 def scratch(stage: Path) -> Path:

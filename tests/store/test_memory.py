@@ -14,9 +14,9 @@ from orchestrator.core.files import Algorithm, Digest
 from orchestrator.core.refs import RepoId, RepoType
 from orchestrator.core.trust import Seen, Trust
 from orchestrator.errors import CannotCreateError, DiskIOError, GlmAriaError, NoSpaceError
+from orchestrator.oserrors import on_disk, translate
 from orchestrator.store import state_dir
 from orchestrator.store.layout import CacheLayout
-from orchestrator.store.oserrors import on_disk, translate
 from orchestrator.store.proofs import Proofs
 from orchestrator.store.records import Record, Records
 from orchestrator.store.space import check, human, space
