@@ -1,11 +1,11 @@
-"""Reading fields of foreign JSON: the value with the expected type, or a ProtocolError that says what was odd."""
+"""Reading fields of foreign JSON: the value with the expected type, or an error that says what was odd."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from orchestrator.core.files import MAX_SIZE
-from orchestrator.errors import ProtocolError
+from orchestrator.core.files import MAX_SIZE, REFUSED_WHOLE, Algorithm, Digest
+from orchestrator.errors import ProtocolError, UnsafeError
 
 
 def odd(site: str, what: str, file: str | None = None) -> ProtocolError:
@@ -41,3 +41,17 @@ def size(entry: dict[str, Any], key: str, site: str, what: str) -> int:
     if type(value) is not int or not 0 <= value <= MAX_SIZE:
         raise odd(site, f"{what} has no sensible {key!r}")
     return value
+
+
+def digest(algorithm: Algorithm, value: str, site: str, path: str) -> Digest:
+    """The digest of the file `path`. Raises UnsafeError: it becomes a name on disk."""
+    try:
+        return Digest(algorithm, value)
+    except UnsafeError as error:
+        raise UnsafeError(
+            f"the listing of {site} gives {path!r} the {algorithm} digest {value[:80]!r}, which is none; "
+            "nothing was written",
+            hint=REFUSED_WHOLE,
+            file=path,
+            source=site,
+        ) from error

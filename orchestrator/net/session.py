@@ -190,7 +190,7 @@ class Net:
                 break
             if self._clock() > deadline:
                 raise too_slow(url)
-        return Answer(url, response.status_code, response.headers, bytes(body), self.limits.depth)
+        return Answer(url, response.status_code, response.headers, bytes(body), self.limits)
 
     def _proxies(self, url: str) -> dict[str, str]:
         """No proxy for this machine: it would be shown what plain http carries there."""

@@ -140,11 +140,13 @@ class Machine:
             "HF_TOKEN": self.token,
         }
 
-    def start(self, *words: str, env: Mapping[str, str | None] | None = None) -> Running:
-        """Start `glm-aria WORDS`. In `env`, None takes a variable away."""
+    def start(
+        self, *words: str, env: Mapping[str, str | None] | None = None, prefix: Sequence[str] = ()
+    ) -> Running:
+        """Start `glm-aria WORDS`. In `env`, None takes a variable away. `prefix` is a command that runs it."""
         merged: dict[str, str | None] = {**self.env, **(env or {})}
         process = subprocess.Popen(
-            [sys.executable, "-m", "orchestrator.cli.main", *words],
+            [*prefix, sys.executable, "-m", "orchestrator.cli.main", *words],
             env={name: value for name, value in merged.items() if value is not None},
             cwd=self.work,
             stdin=subprocess.PIPE,
@@ -163,10 +165,11 @@ class Machine:
         *words: str,
         stdin: str = "",
         env: Mapping[str, str | None] | None = None,
+        prefix: Sequence[str] = (),
         timeout_s: float = 60,
     ) -> Result:
         """Run `glm-aria WORDS` to its end."""
-        running = self.start(*words, env=env)
+        running = self.start(*words, env=env, prefix=prefix)
         if stdin:
             assert running.process.stdin
             running.process.stdin.write(stdin)
