@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import ssl
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -52,6 +53,10 @@ class World:
     """Of the last command."""
     repo: Repo = field(default_factory=lambda: Repo("model", NAME, files()))
     mirrors: dict[str, Site] = field(default_factory=dict)
+    tls: ssl.SSLContext | None = None
+    """Of the hub and its CDN."""
+    env: dict[str, str | None] = field(default_factory=dict)
+    """Beside the machine's, for every command."""
     _before: dict[str, object] = field(default_factory=dict)
     _hub: LoopbackHub | None = None
 
@@ -65,8 +70,13 @@ class World:
     def hub(self) -> LoopbackHub:
         """The hub of the model; made at its first use."""
         if self._hub is None:
-            self._hub = self.make_hub(self.repo)
+            self._hub = self.make_hub(self.repo, tls=self.tls)
         return self._hub
+
+    @property
+    def host(self) -> str:
+        """The root's host and port, as messages name it."""
+        return self.hub.url.partition("://")[2]
 
     def victim(self, *, lfs_only: bool = False) -> Victim:
         """A file that the seed chooses."""
@@ -110,9 +120,10 @@ class World:
         prefix: Sequence[str] = (),
     ) -> Result:
         """Pull the model, watched. It must end before the deadline."""
+        assert self.hub.url, "there is a hub"
         self.begin()
         command = ("pull", "--root", self.machine.root, "--json", name, *words)
-        return self.watch(self.machine.start(*command, env=env, prefix=prefix))
+        return self.watch(self.machine.start(*command, env={**self.env, **(env or {})}, prefix=prefix))
 
     def begin(self) -> None:
         """Look at what lies outside of the machine's own folders, before the first command of a run."""
