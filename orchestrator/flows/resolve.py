@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from orchestrator.core.files import RepoTree
 from orchestrator.core.plan import ResolvedModel, Trust, refuse_pickles
-from orchestrator.errors import NotFoundError, SourcesDownError
+from orchestrator.errors import NotFoundError, SourcesDownError, TemporaryError
 from orchestrator.events import Emit, ModelPhase, Notice, Phase
 from orchestrator.flows.request import Item
 from orchestrator.flows.tools import Tools
@@ -46,7 +46,7 @@ def _from_catalog(item: Item, tools: Tools, emit: Emit, on_unknown: Callable[[],
     ref, catalog = item.ref, tools.catalogs[item.ref.catalog]
     try:
         revision = catalog.revision(ref)
-    except SourcesDownError as error:
+    except (SourcesDownError, TemporaryError) as error:
         other = next((s for s in tools.sources if s.kind is catalog.source.kind and s != catalog.source), None)
         if other:
             error.hint = f"{error.hint}; or take the listing from a mirror, if you trust it: --root {other.url}"

@@ -140,9 +140,7 @@ class Machine:
             "HF_TOKEN": self.token,
         }
 
-    def start(
-        self, *words: str, env: Mapping[str, str | None] | None = None, prefix: Sequence[str] = ()
-    ) -> Running:
+    def start(self, *words: str, env: Mapping[str, str | None] | None = None, prefix: Sequence[str] = ()) -> Running:
         """Start `glm-aria WORDS`. In `env`, None takes a variable away. `prefix` is a command that runs it."""
         merged: dict[str, str | None] = {**self.env, **(env or {})}
         process = subprocess.Popen(

@@ -146,15 +146,21 @@ def deep(random: Random, _dialect: Dialect, _files: list[Entry]) -> bytes:
     return opening * depth + b"1" + closing * depth
 
 
+DEVICES = ("CON", "nul.txt", "a/Com1", "x.", "x ", "a./b", "LPT¹", "aux.json")
+FOLDED = (("A", "a"), ("Sub/x", "sub/y"), ("straße", "STRASSE"), ("config.JSON", "CONFIG.json"))
+COMPOSED = ("é", "각", "Å/x")
+BOTH_FORMS = tuple((unicodedata.normalize("NFC", name), unicodedata.normalize("NFD", name)) for name in COMPOSED)
+CONTROLS = ("a\0b", "a\nb", "a\rb", "\x1b[31mred", "\x1b]0;title\x07", "\x9b2J", "a\u202eb", "\x7f")
+
 TABLE = (
     Lie(21, "dot dot", named("../x", "../../{}", "a/../../x", "..", "a/..", "./x"), 80),
     Lie(22, "absolute path", named("/{}", "/etc/cron.d/x", "//{}"), 80),
     Lie(23, "drive letter", named("C:\\{}", "D:x", "c:/x", "a/C:\\x"), 80),
     Lie(24, "UNC", named("\\\\server\\share\\{}", "\\\\?\\C:\\x", "\\\\.\\pipe\\x"), 80),
-    Lie(25, "Windows device or ending", named("CON", "nul.txt", "a/Com1", "x.", "x ", "a./b", "LPT¹", "aux.json"), 80),
-    Lie(26, "letter case", twins(("A", "a"), ("Sub/x", "sub/y"), ("straße", "STRASSE"), ("config.JSON", "CONFIG.json")), 80),
-    Lie(27, "NFC and NFD", twins(*[(unicodedata.normalize("NFC", n), unicodedata.normalize("NFD", n)) for n in ("é", "각", "Å/x")]), 80),
-    Lie(28, "NUL, newline, ESC", named("a\0b", "a\nb", "a\rb", "\x1b[31mred", "\x1b]0;title\x07", "\x9b2J", "a\u202eb", "\x7f"), 80),
+    Lie(25, "Windows device or ending", named(*DEVICES), 80),
+    Lie(26, "letter case", twins(*FOLDED), 80),
+    Lie(27, "NFC and NFD", twins(*BOTH_FORMS), 80),
+    Lie(28, "NUL, newline, ESC", named(*CONTROLS), 80),
     Lie(29, "component over 255 bytes", named("x" * 256, "a/" + "é" * 128 + "/b", "/".join(["x" * 200] * 30)), 80),
     Lie(30, "file that is a folder", twins(("x", "x/y"), ("a/b", "a/b/c/d"), ("X", "x/y")), 80),
     Lie(31, "digest", digest, 80),

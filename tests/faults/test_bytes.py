@@ -1,4 +1,4 @@
-"""Rows 1 to 20: sources whose bytes are wrong, late or missing. One good source is enough; without one, nothing wrong."""
+"""Rows 1 to 20: bytes that are wrong, late or missing. One good source is enough; without one nothing is placed."""
 
 from __future__ import annotations
 

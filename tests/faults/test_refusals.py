@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-
 from tests.faults.listings import HUGGINGFACE, MODELSCOPE, TABLE, Dialect, Lie, fault
 from tests.faults.world import NAME, World, files
 from tests.support.certificates import LOOPBACK, make_certificate, server_context
@@ -71,7 +70,9 @@ def secure(world: World, tmp_path: Path) -> World:
 def test_37_a_root_that_redirects_from_https_to_http(secure: World, again: int, where: str) -> None:
     big, small = "model-1.safetensors", secure.random.choice(["tokenizer.json", "sub/small.bin"])
     path = {"listing": f"/api/models/{NAME}/*", "big": big, "small": small}[where]
-    secure.repo = Repo("model", NAME, {name: data for name, data in files().items() if name == path or where == "listing"})
+    secure.repo = Repo(
+        "model", NAME, {name: data for name, data in files().items() if name == path or where == "listing"}
+    )
     plain = secure.hub.mirror("plain")
     secure.hub.fault(Fault("redirect", path, location=f"{plain.url}/elsewhere"))
     secure.ended(secure.pull(), 81, secure.host)

@@ -237,7 +237,7 @@ def _rate_limited(fault: Fault, _request: Request, _reply: Reply) -> Reply:
 
 
 def _status(fault: Fault, _request: Request, _reply: Reply) -> Reply:
-    return json_reply({"error": f"status {fault.status}"}, fault.status)
+    return json_reply({"error": f"status {fault.status}"}, fault.status, _set(fault.headers))
 
 
 def _redirect_loop(_fault: Fault, request: Request, _reply: Reply) -> Reply:
