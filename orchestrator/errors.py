@@ -99,6 +99,7 @@ class CannotCreateError(GlmAriaError):
 
     code = "cannot-create"
     exit_code = 73
+    usual_hint = "check the owner and the mode of that folder, or choose another with --cache-dir"
 
 
 class DiskIOError(GlmAriaError):
@@ -106,6 +107,7 @@ class DiskIOError(GlmAriaError):
 
     code = "io"
     exit_code = 74
+    usual_hint = "check the disk (dmesg tells), then run it again"
     resumable = True
 
 
@@ -146,6 +148,7 @@ class NoSpaceError(GlmAriaError):
 
     code = "no-space"
     exit_code = 79
+    usual_hint = "free space on that disk (or raise the quota), then run it again"
     resumable = True
 
 

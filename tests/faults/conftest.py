@@ -12,6 +12,23 @@ from tests.e2e.machine import Machine
 from tests.faults.world import World
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """`@pytest.mark.variants("name", values)`: in the long form each of them three times, in the short one by the seed."""
+    mark = metafunc.definition.get_closest_marker("variants")
+    if mark is None:
+        return
+    name, values = mark.args
+    if metafunc.config.option.torture:
+        drawn = [value for value in values for _ in range(3)]
+    else:
+        drawn = [Random(f"{metafunc.config.option.seed}/{metafunc.definition.name}").choice(list(values))]
+    metafunc.parametrize(name, drawn)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "variants(name, values): what a test of tests/faults is run with")
+
+
 @pytest.fixture
 def world(request: pytest.FixtureRequest, machine: Machine, make_hub: MakeHub, tmp_path: Path) -> World:  # noqa: F811
     """Its seed is made of the run's and the test's name, so a test draws the same alone and among others."""

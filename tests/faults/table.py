@@ -67,6 +67,14 @@ class Turn:
         return "" if self.place is None else f" - {self.place.name.lower()} {self.index}"
 
 
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A row at the root's listing, which no other source can stand in for."""
+
+    fault: Callable[[Random], Fault]
+    code: int
+
+
 def turns(case: Case, *, torture: bool) -> list[Turn]:
     """Three seeds at every place in the long form; in the short one a single turn."""
     if not torture:

@@ -30,9 +30,9 @@ from tests.support.shaping import Shape
 
 
 def slow(world: World) -> World:
-    """Give the world a model of 24 MiB that takes a while to arrive."""
-    world.repo = Repo("model", NAME, {"big.safetensors": generate(24 * MIB, 8), "config.json": b"{}"})
-    world.hub.faces["cdn"].shape = Shape(total_rate=6 * MIB)
+    """Give the world a model of 16 MiB that takes a while to arrive."""
+    world.repo = Repo("model", NAME, {"big.safetensors": generate(16 * MIB, 8), "config.json": b"{}"})
+    world.hub.faces["cdn"].shape = Shape(total_rate=8 * MIB)
     return world
 
 
@@ -45,7 +45,7 @@ def arrived(world: World, size: int) -> None:
 
 def test_huggingface_hub_prunes_during_a_pull(world: World) -> None:
     running = slow(world).machine.start_pull(NAME)
-    arrived(world, 6 * MIB)
+    arrived(world, 4 * MIB)
     pruned = world.machine.hf("cache", "prune", "-y")
     assert pruned.returncode == 0, pruned.stderr
     world.begin()
@@ -70,7 +70,7 @@ PLANTED = {
 }
 
 
-@pytest.mark.parametrize("what", PLANTED)
+@pytest.mark.variants("what", PLANTED)
 def test_a_planted_symlink_is_not_followed(world: World, what: str) -> None:
     name, target, code = PLANTED[what]
     commit = world.repo.resolve("main")
@@ -149,14 +149,14 @@ def test_a_terminal_that_is_resized(world: World) -> None:
 # -- redirects that lead away
 
 
-@pytest.mark.parametrize("size", ["big", "small"])
+@pytest.mark.variants("size", ["big", "small"])
 def test_a_redirect_to_ftp(world: World, size: str) -> None:
     victim = Victim({"big": "model-1.safetensors", "small": "sub/small.bin"}[size], 0, is_lfs=True)
     world.hub.fault(Fault("redirect", victim.path, location="ftp://127.0.0.1:9/file"))
     world.ended(world.pull(), 76, victim.path)
 
 
-@pytest.mark.parametrize("where", ["listing", "big", "small"])
+@pytest.mark.variants("where", ["listing", "big", "small"])
 def test_a_redirect_to_an_internal_address(world: World, where: str) -> None:
     path = {"listing": f"/api/models/{NAME}/*", "big": "model-1.safetensors", "small": "sub/small.bin"}[where]
     inside = world.hub.mirror("inside")
@@ -193,8 +193,8 @@ def test_the_rpc_secret_cannot_be_guessed(world: World) -> None:
             opener.open(f"http://127.0.0.1:{port}/jsonrpc", body, timeout=10)
         assert b"Unauthorized" in refused.value.read()
     assert listens_on_loopback_only(int(port))
-    world.hub.faces["cdn"].shape = Shape()
-    world.ended(world.watch(running), 0)
+    running.signal(signal.SIGINT)
+    world.ended(world.watch(running), 130)
 
 
 def listens_on_loopback_only(port: int) -> bool:

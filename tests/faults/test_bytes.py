@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 from random import Random
 from typing import Any
 
 import pytest
 
-from tests.faults.table import Arm, Case, Place, Turn, Victim, turns
-from tests.faults.world import World
+from tests.faults.table import Arm, Case, Listing, Place, Turn, Victim, turns
+from tests.faults.world import NAME, World, files
 from tests.support.content import MIB
 from tests.support.faults import Fault
+from tests.support.repos import Repo
+from tests.support.shaping import Shape
 
 
 def each_mib(kind: str) -> Arm:
@@ -62,15 +65,29 @@ TABLE = (
     Case(15, "500, 502, 503", some_status, 75, at_resolve=True),
     Case(16, "RST in the body", beyond("reset"), 75),
     Case(17, "DNS failure", no_such_host, 75, at_resolve=True),
-    Case(18, "drip of 10 B/s", always("drip"), 75, deadline_s=150),
+    Case(18, "drip of 10 B/s", always("drip"), 75, deadline_s=90),
     Case(19, "endless stream", always("endless"), 65),
     Case(20, "redirect loop", always("redirect_loop"), 76, at_resolve=True),
 )
 
 
+LISTING = "/api/models/*"
+LISTINGS = {
+    "3 truncated": Listing(lambda random: Fault("truncated", LISTING, until=random.randrange(200), listings=True), 75),
+    "6 captive portal": Listing(lambda _: Fault("html_portal", LISTING), 76),
+    "14 429": Listing(lambda random: Fault("rate_limited", LISTING, retry_after_s=random.choice([100, 3600])), 75),
+    "15 5xx": Listing(lambda random: Fault("status", LISTING, status=random.choice([500, 502, 503, 504])), 75),
+    "16 RST": Listing(lambda random: Fault("reset", LISTING, until=random.randrange(200), listings=True), 75),
+    "17 DNS failure": Listing(lambda _: Fault("redirect", LISTING, location="http://no-such-host.invalid/x"), 75),
+    "18 drip of 10 B/s": Listing(lambda _: Fault("drip", LISTING, listings=True), 75),
+    "19 endless stream": Listing(lambda _: Fault("endless", LISTING, listings=True), 76),
+    "20 redirect loop": Listing(lambda _: Fault("redirect_loop", LISTING), 76),
+}
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    torture = metafunc.config.option.torture
     if "turn" in metafunc.fixturenames:
-        torture = metafunc.config.option.torture
         drawn = [(case, turn) for case in TABLE for turn in turns(case, torture=torture)]
         names = [f"{case.row} {case.name}{turn.suffix}" for case, turn in drawn]
         metafunc.parametrize(("case", "turn"), drawn, ids=names)
@@ -94,3 +111,79 @@ def test_everything_is_found_after_the_fault(world: World) -> None:
     world.hub.clear_faults()
     world.ended(world.pull(*words), 0)
     assert list(world.machine.stage.iterdir()) == []
+
+
+@pytest.mark.variants("name", LISTINGS)
+def test_a_root_whose_listing_does_not_arrive(world: World, name: str) -> None:
+    listing = LISTINGS[name]
+    words = world.add_mirrors("near")
+    world.hub.fault(listing.fault(world.random))
+    world.deadline_s = 110
+    world.ended(world.pull(*words), listing.code, world.host, "no-such-host.invalid")
+    world.check_nothing_placed()
+
+
+# -- rows that need more than a fault
+
+
+@pytest.mark.variants("place", [Place.ALONE, Place.ROOT])
+def test_10_content_that_changes_during_resume(world: World, place: Place) -> None:
+    victim = Victim("model-1.safetensors", 9 * MIB, is_lfs=True)
+    world.hub.faces["cdn"].shape = Shape(total_rate=4 * MIB)
+    running = world.machine.start_pull(NAME)
+    assert world.hub.log.wait_for(lambda log: log.bytes_sent(face="cdn", file=victim.path) > 4 * MIB)
+    running.signal(world.random.choice([signal.SIGINT, signal.SIGKILL]))
+    running.end(10)
+    assert world.machine.aria2_ended()
+    world.hub.faces["cdn"].shape = Shape()
+    world.hub.fault(Fault("substitute", victim.path), face="cdn")
+    words = world.add_mirrors("near") if place is Place.ROOT else []
+    world.ended(world.pull(*words), 65 if place is Place.ALONE else 0, victim.path)
+    world.hub.clear_faults()
+    world.ended(world.pull(), 0)
+
+
+def test_11_one_lying_mirror_of_three(world: World) -> None:
+    # Big enough that every source is asked for some of it.
+    victim = Victim("model-1.safetensors", 9 * MIB, is_lfs=True)
+    words = world.add_mirrors("one", "two", "three")
+    liar = world.random.choice(list(world.mirrors))
+    # The liar is the quickest, so that it is used.
+    for face in {"cdn", *world.mirrors} - {liar}:
+        world.hub.faces[face].shape = Shape(total_rate=2 * MIB)
+    world.hub.fault(*each_mib("bit_flip")(world.random, victim), face=liar)
+    done = world.ended(world.pull(*words), 0)
+    (warning,) = done.document["warnings"]
+    assert (warning["code"], warning["file"]) == ("mirror-lied", victim.path)
+    assert warning["mirror"] == world.mirrors[liar].url.removeprefix("http://")
+
+
+def test_12_a_mirror_whose_size_is_off_by_5(world: World) -> None:
+    victim = world.victim(lfs_only=True)
+    data = files()[victim.path]
+    other = Repo("model", NAME, {**files(), victim.path: world.random.choice([data[:-5], data + b"12345"])})
+    other.commits[world.repo.head] = other.commits[other.head]
+    mirror = world.hub.mirror("off", repos=[other])
+    done = world.ended(world.pull("--mirror", mirror.url), 0)
+    assert done.warnings == ["mirror-differs"]
+    assert done.document["warnings"][0]["mirror"] == mirror.url.removeprefix("http://")
+    assert world.hub.log.bytes_sent(face="off", file=victim.path) == 0
+
+
+ASKED_TO_WAIT = {
+    "listing": ("hub", "/api/models/*"),
+    "resolve": ("hub", "model-1.safetensors"),
+    "small file": ("hub", "tokenizer.json"),
+    "cdn": ("cdn", "sub/small.bin"),
+}
+
+
+@pytest.mark.variants("where", ASKED_TO_WAIT)
+def test_14_a_wait_that_is_asked_for_is_kept(world: World, where: str) -> None:
+    face, path = ASKED_TO_WAIT[where]
+    world.hub.fault(Fault("rate_limited", path, times=1, retry_after_s=2), face=face)
+    world.ended(world.pull(), 0)
+    named = {"path": path} if path.startswith("/") else {"file": path}
+    refused, again = world.hub.log.requests(face=face, **named)[:2]
+    assert (refused.status, again.status == 429) == (429, False)
+    assert again.start - refused.start >= 2

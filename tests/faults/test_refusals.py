@@ -23,8 +23,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         drawn = [(lie, dialect, n) for lie in TABLE for dialect in dialects for n in range(3 if torture else 1)]
         names = [f"{lie.row} {lie.name}" + (f" - {d.path}{n}" if d else "") for lie, d, n in drawn]
         metafunc.parametrize(("lie", "dialect"), [pair[:2] for pair in drawn], ids=names)
-    elif "again" in metafunc.fixturenames:
-        metafunc.parametrize("again", range(3 if torture else 1))
 
 
 def test_a_listing_that_must_not_be_followed(world: World, lie: Lie, dialect: Dialect | None) -> None:
@@ -45,8 +43,8 @@ def test_a_listing_that_must_not_be_followed(world: World, lie: Lie, dialect: Di
 # -- 36: policy
 
 
-def test_36_pickles_under_safe_only(world: World, again: int) -> None:
-    name = world.random.choice(["pytorch_model.bin", "sub/x.pkl", "a.PT", "x.ckpt", "deep/er/y.joblib", "z.pth"])
+@pytest.mark.variants("name", ["pytorch_model.bin", "sub/x.pkl", "a.PT", "x.ckpt", "deep/er/y.joblib", "z.pth"])
+def test_36_pickles_under_safe_only(world: World, name: str) -> None:
     world.repo = Repo("model", NAME, {"config.json": b"{}", name: b"\x80\x04."})
     world.ended(world.pull("--safe-only"), 80, name)
     world.check_nothing_placed()
@@ -66,8 +64,8 @@ def secure(world: World, tmp_path: Path) -> World:
     return world
 
 
-@pytest.mark.parametrize("where", ["listing", "big", "small"])
-def test_37_a_root_that_redirects_from_https_to_http(secure: World, again: int, where: str) -> None:
+@pytest.mark.variants("where", ["listing", "big", "small"])
+def test_37_a_root_that_redirects_from_https_to_http(secure: World, where: str) -> None:
     big, small = "model-1.safetensors", secure.random.choice(["tokenizer.json", "sub/small.bin"])
     path = {"listing": f"/api/models/{NAME}/*", "big": big, "small": small}[where]
     secure.repo = Repo(
@@ -80,7 +78,7 @@ def test_37_a_root_that_redirects_from_https_to_http(secure: World, again: int, 
     assert secure.hub.log.requests(face="plain") == [], "the redirect was followed"
 
 
-def test_37_a_mirror_that_redirects_from_https_to_http(world: World, again: int, tmp_path: Path) -> None:
+def test_37_a_mirror_that_redirects_from_https_to_http(world: World, tmp_path: Path) -> None:
     certificate, key = make_certificate(tmp_path)
     mirror = world.hub.mirror("safe", tls=server_context(certificate, key))
     plain = world.hub.mirror("plain")
@@ -91,8 +89,9 @@ def test_37_a_mirror_that_redirects_from_https_to_http(world: World, again: int,
     assert world.hub.log.requests(face="plain") == [], "the redirect was followed"
 
 
-def test_38_a_root_with_a_bad_certificate(world: World, again: int, tmp_path: Path) -> None:
-    names, is_known = world.random.choice([(LOOPBACK, False), (WRONG_NAME, True), (WRONG_NAME, False)])
+@pytest.mark.variants("what", ["unknown", "of another name", "unknown and of another name"])
+def test_38_a_root_with_a_bad_certificate(world: World, tmp_path: Path, what: str) -> None:
+    names, is_known = WRONG_NAME if "name" in what else LOOPBACK, "unknown" not in what
     certificate, key = make_certificate(tmp_path, names=names)
     world.tls = server_context(certificate, key)
     world.env = {"REQUESTS_CA_BUNDLE": str(certificate)} if is_known else {}
@@ -101,7 +100,7 @@ def test_38_a_root_with_a_bad_certificate(world: World, again: int, tmp_path: Pa
     assert world.hub.log.requests() == [], "a request was sent to a server that could not prove who it is"
 
 
-def test_38_a_mirror_with_a_bad_certificate(world: World, again: int, tmp_path: Path) -> None:
+def test_38_a_mirror_with_a_bad_certificate(world: World, tmp_path: Path) -> None:
     names = world.random.choice([LOOPBACK, WRONG_NAME])
     mirror = world.hub.mirror("bad", tls=server_context(*make_certificate(tmp_path, names=names)))
     done = world.ended(world.pull("--mirror", mirror.url), 0)
@@ -109,8 +108,8 @@ def test_38_a_mirror_with_a_bad_certificate(world: World, again: int, tmp_path: 
     assert world.hub.log.requests(face="bad") == []
 
 
-@pytest.mark.parametrize("size", ["big", "small"])
-def test_38_a_cdn_with_a_bad_certificate(world: World, again: int, tmp_path: Path, size: str) -> None:
+@pytest.mark.variants("size", ["big", "small"])
+def test_38_a_cdn_with_a_bad_certificate(world: World, tmp_path: Path, size: str) -> None:
     path = {"big": "model-1.safetensors", "small": "sub/small.bin"}[size]
     bad = world.hub.mirror("bad", tls=server_context(*make_certificate(tmp_path)))
     location = f"{bad.url}/{NAME}/resolve/{world.repo.head}/{path}"
@@ -122,8 +121,8 @@ def test_38_a_cdn_with_a_bad_certificate(world: World, again: int, tmp_path: Pat
 # -- 42: who may read
 
 
-@pytest.mark.parametrize("where", ["listing", "bytes"])
-def test_42_a_gated_repo(world: World, again: int, where: str) -> None:
+@pytest.mark.variants("where", ["listing", "bytes"])
+def test_42_a_gated_repo(world: World, where: str) -> None:
     # The fixture asserts at its end that no face but the hub's saw the token.
     words = world.add_mirrors("near", "far")
     world.repo.gated = "manual"

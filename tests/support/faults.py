@@ -28,6 +28,7 @@ class Fault:
     `after_bytes`: for bit_flip an offset in the file (default: the middle; a range that does not hold it is left
     alone and not counted), otherwise how many body bytes are sent before it happens (default: half the body).
     `until`: instead, the offset in the file beyond which nothing is ever sent, whatever ranges are asked for.
+    `listings`: a kind of `CONTENT_KINDS` spoils answers in JSON, and no files.
     `remaining`: what a 429 says is left of the quota; above 0, the quota is not its reason.
     """
 
@@ -37,6 +38,7 @@ class Fault:
     skip: int = 0
     after_bytes: int | None = None
     until: int | None = None
+    listings: bool = False
     method: str | None = None
     retry_after_s: int = 1
     remaining: int = 0
@@ -108,9 +110,14 @@ class FaultSet:
 def _admits(fault: Fault, request: Request, reply: Reply) -> bool:
     if fault.method not in (None, request.method):
         return False
-    if fault.kind in CONTENT_KINDS and not (reply.carries_file and request.method == "GET"):
+    spoilable = _is_json(reply) if fault.listings else reply.carries_file
+    if fault.kind in CONTENT_KINDS and not (spoilable and request.method == "GET"):
         return False
     return any(name is not None and fnmatchcase(name, fault.path_glob) for name in (reply.file, request.path))
+
+
+def _is_json(reply: Reply) -> bool:
+    return reply.status == 200 and reply.headers.get("Content-Type", "").startswith("application/json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +264,7 @@ def _headers(fault: Fault, _request: Request, reply: Reply) -> Reply:
 
 def _lying_listing(fault: Fault, _request: Request, reply: Reply) -> Reply | None:
     """A JSON answer after `edit` has been over it (given as bytes it is sent as it is), under `headers` as well."""
-    if reply.status != 200 or not reply.headers.get("Content-Type", "").startswith("application/json"):
+    if not _is_json(reply):
         return None
     if fault.edit is None:
         raise ValueError("lying_listing needs edit=")

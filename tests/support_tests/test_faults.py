@@ -260,6 +260,14 @@ def test_a_listing_as_raw_bytes_under_other_headers(fresh: LoopbackHub) -> None:
     assert (answer.headers["content-encoding"], answer.body) == ("gzip", packed)
 
 
+def test_a_content_kind_on_listings(fresh: LoopbackHub, payload: bytes, name: str) -> None:
+    for face in ("hub", "cdn"):
+        fresh.fault(Fault("reset", after_bytes=10, listings=True), face=face)
+    answer = fetch(f"{fresh.url}/api/models/org/m/tree/main?recursive=true")
+    assert (len(answer.body), answer.end) == (10, "reset")
+    assert fetch(lfs_url(fresh, name)).body == payload
+
+
 def test_glob_method_and_clear(fresh: LoopbackHub) -> None:
     fresh.fault(Fault("status", "*.bin", method="GET"))
     url = f"{fresh.url}/org/m/resolve/main/big.bin"
