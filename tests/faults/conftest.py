@@ -13,7 +13,7 @@ from tests.faults.world import World
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """`@pytest.mark.variants("name", values)`: in the long form each of them three times, in the short one by the seed."""
+    """`@pytest.mark.variants("name", values)`: each three times in the long form, one by the seed in the short."""
     mark = metafunc.definition.get_closest_marker("variants")
     if mark is None:
         return
