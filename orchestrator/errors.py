@@ -34,20 +34,22 @@ class GlmAriaError(Exception):
     """Base of all errors.
 
     `message` says what failed, on which file or source, and what was done about it. `hint` is the next thing to type
-    or to do. Both may hold text from the network: whoever prints them escapes them.
+    or to do; a class whose errors mostly ask for the same thing has it as `usual_hint`. Both may hold text from the
+    network: whoever prints them escapes them.
     """
 
     code: ClassVar[str] = "internal"
     exit_code: int = 70
     retryable: ClassVar[bool] = False
     resumable: ClassVar[bool] = False
+    usual_hint: ClassVar[str | None] = None
 
     def __init__(
         self, message: str, *, hint: str | None = None, file: str | None = None, source: str | None = None
     ) -> None:
         super().__init__(message)
         self.message = message
-        self.hint = hint
+        self.hint = hint or self.usual_hint
         self.file = file
         self.source = source
 
@@ -64,6 +66,7 @@ class IntegrityError(GlmAriaError):
 
     code = "integrity"
     exit_code = 65
+    usual_hint = "run it again later, or with another --mirror"
 
 
 class NotFoundError(GlmAriaError):
@@ -80,6 +83,7 @@ class SourcesDownError(GlmAriaError):
     exit_code = 69
     retryable = True
     resumable = True
+    usual_hint = "check the network and the proxy settings (glm-aria config show), then run it again"
 
 
 class DaemonError(GlmAriaError):
@@ -95,6 +99,7 @@ class CannotCreateError(GlmAriaError):
 
     code = "cannot-create"
     exit_code = 73
+    usual_hint = "check the owner and the mode of that folder, or choose another with --cache-dir"
 
 
 class DiskIOError(GlmAriaError):
@@ -102,6 +107,7 @@ class DiskIOError(GlmAriaError):
 
     code = "io"
     exit_code = 74
+    usual_hint = "check the disk (dmesg tells), then run it again"
     resumable = True
 
 
@@ -112,6 +118,7 @@ class TemporaryError(GlmAriaError):
     exit_code = 75
     retryable = True
     resumable = True
+    usual_hint = "run the same command again; what arrived is kept"
 
 
 class ProtocolError(GlmAriaError):
@@ -119,6 +126,7 @@ class ProtocolError(GlmAriaError):
 
     code = "protocol"
     exit_code = 76
+    usual_hint = "run it again later; if it stays so, use another source: --mirror for bytes, --root for listings"
 
 
 class NotAllowedError(GlmAriaError):
@@ -140,6 +148,7 @@ class NoSpaceError(GlmAriaError):
 
     code = "no-space"
     exit_code = 79
+    usual_hint = "free space on that disk (or raise the quota), then run it again"
     resumable = True
 
 

@@ -1,4 +1,4 @@
-"""What went wrong with a download, and what to do about it: one table, from aria2's codes and HTTP's statuses.
+"""What went wrong with a download, and what to do about it: one table of aria2's codes, beside that of HTTP statuses.
 
 The codes are those of the manual's "EXIT STATUS". Two of them say too little: 22 (an HTTP status) and 8 (a range that
 was not the one asked for); there aria2's message tells more, and 1 is what it calls all that it has no code for. This
@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
+from orchestrator.core import statuses
 from orchestrator.core.sources import RangeAnswer
 from orchestrator.errors import (
     CannotCreateError,
@@ -22,7 +23,6 @@ from orchestrator.errors import (
     NotAllowedError,
     NotFoundError,
     ProtocolError,
-    SourcesDownError,
     TemporaryError,
     TrustError,
 )
@@ -72,7 +72,7 @@ TABLE: dict[int, Meaning] = {
     16: Meaning(CannotCreateError, Then.STOP, "the part could not be created"),
     17: Meaning(DiskIOError, Then.STOP, "reading or writing the part failed"),
     18: Meaning(CannotCreateError, Then.STOP, "the staging folder could not be created"),
-    19: Meaning(SourcesDownError, Then.AGAIN, "the server's name could not be resolved"),
+    19: Meaning(TemporaryError, Then.AGAIN, "the server's name could not be resolved"),
     20: Meaning(ProtocolError, Then.OTHER, "aria2 took the file for a metalink"),
     21: Meaning(ProtocolError, Then.OTHER, "an FTP command failed"),
     22: Meaning(TemporaryError, Then.AGAIN, "the server answered with an error"),
@@ -92,19 +92,10 @@ UNKNOWN = Meaning(TemporaryError, Then.AGAIN, "an error that this version of glm
 _GONE = Meaning(NotFoundError, Then.OTHER, "the server does not have the file")
 _REFUSED = Meaning(NotAllowedError, Then.RENEW, "the server refused the address, which may have expired")
 _BUSY = Meaning(TemporaryError, Then.WAIT, "the server asks us to slow down")
-STATUSES: dict[int, Meaning] = {
-    401: _REFUSED,
-    403: _REFUSED,
-    404: _GONE,
-    408: TABLE[2],
-    410: _GONE,
-    416: Meaning(IntegrityError, Then.OTHER, "the server's file is shorter than listed"),
-    425: _BUSY,
-    429: _BUSY,
-    503: _BUSY,
-}
+_SHORTER = Meaning(IntegrityError, Then.OTHER, "the server's file is shorter than listed")
 _CLIENT_FAULT = Meaning(ProtocolError, Then.OTHER, "the server did not like the request")
 _SERVER_FAULT = Meaning(TemporaryError, Then.AGAIN, "the server has a fault of its own")
+_ASK_HOW_LONG = frozenset({425, 429, 503, 529})
 _OTHER_SIZE = Meaning(IntegrityError, Then.OTHER, "the server's file has another size than listed")
 _NO_RANGES = Meaning(ProtocolError, Then.WHOLE, "the server does not send ranges")
 _BAD_TLS = Meaning(TrustError, Then.OTHER, "the server could not prove who it is (TLS)")
@@ -153,5 +144,10 @@ def of_answer(answer: RangeAnswer, size: int, failed: Meaning) -> Meaning:
 
 
 def of_status(status: int) -> Meaning:
-    """The row for an HTTP status of 400 or more."""
-    return STATUSES.get(status, _CLIENT_FAULT if status < 500 else _SERVER_FAULT)
+    """The row for an HTTP status of 400 or more, as `core.statuses` judges it."""
+    row = statuses.meaning(status)
+    if status == 416:
+        return _SHORTER
+    if row.then is statuses.Then.RETRY:
+        return _BUSY if status in _ASK_HOW_LONG else _SERVER_FAULT
+    return {NotFoundError: _GONE, NotAllowedError: _REFUSED}.get(row.error, _CLIENT_FAULT)

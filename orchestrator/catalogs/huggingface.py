@@ -14,7 +14,7 @@ from requests.utils import parse_header_links
 from orchestrator.catalogs import shapes
 from orchestrator.catalogs.interface import Revision
 from orchestrator.catalogs.refusals import refusal
-from orchestrator.core.files import MAX_FILES, Algorithm, Digest, RepoFile, RepoTree, lfs_pointer_oid
+from orchestrator.core.files import MAX_FILES, Algorithm, RepoFile, RepoTree, lfs_pointer_oid
 from orchestrator.core.refs import Ref, RepoId, is_commit
 from orchestrator.core.sources import Source
 from orchestrator.errors import GlmAriaError, NotFoundError, UsageError
@@ -65,11 +65,13 @@ class HuggingFaceCatalog:
             entries += len(page)
             if entries > 2 * MAX_FILES or len(seen) > MAX_PAGES:
                 raise shapes.odd(site, f"the listing of {repo.url_path} does not end")
-            files.extend(file for entry in page if (file := _file(entry, site)) is not None)
+            with blaming(site):
+                files.extend(file for entry in page if (file := _file(entry, site)) is not None)
             url = self._next_page(answer)
             if url in seen:
                 raise shapes.odd(site, f"the pages of the listing of {repo.url_path} run in a circle")
-        return RepoTree.checked(commit, files)
+        with blaming(site):
+            return RepoTree.checked(commit, files)
 
     def is_tag(self, ref: Ref) -> bool:
         """See `Catalog.is_tag`."""
@@ -138,12 +140,12 @@ def _file(entry: Any, site: str) -> RepoFile | None:
     what = repr(path)
     oid = shapes.text(entry, "oid", site, what)
     length = shapes.size(entry, "size", site, what)
-    git = Digest(Algorithm.GIT_SHA1, oid)
+    git = shapes.digest(Algorithm.GIT_SHA1, oid, site, path)
     if entry.get("lfs") is None:
         return RepoFile(path, length, git, is_lfs=False, git_oid=oid)
     lfs = shapes.mapping(entry["lfs"], site, f"'lfs' of {what}")
     sha256 = shapes.text(lfs, "oid", site, what)
-    digest = Digest(Algorithm.SHA256, sha256)
+    digest = shapes.digest(Algorithm.SHA256, sha256, site, path)
     if shapes.size(lfs, "size", site, what) != length:
         raise shapes.odd(site, f"two sizes for {what}", path)
     if lfs_pointer_oid(sha256, length) != oid:

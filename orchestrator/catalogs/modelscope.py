@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 
 from orchestrator.catalogs import shapes
 from orchestrator.catalogs.interface import Revision
-from orchestrator.core.files import MAX_FILES, Algorithm, Digest, RepoFile, RepoTree
+from orchestrator.core.files import MAX_FILES, Algorithm, RepoFile, RepoTree
 from orchestrator.core.refs import Ref, RepoId, is_commit
 from orchestrator.core.sources import Source
 from orchestrator.errors import GlmAriaError, NotAllowedError, NotFoundError, ProtocolError
@@ -56,13 +56,15 @@ class ModelScopeCatalog:
     def tree(self, repo: RepoId, commit: str) -> RepoTree:
         """See `Catalog.tree`. One request, or one a folder where the listing is larger than the site tells at once."""
         site = self.source.name
-        files: dict[str, RepoFile] = {}
-        for number, entry in enumerate(self._entries(repo, commit)):
-            if number > 2 * MAX_FILES:
-                raise shapes.odd(site, f"the listing of {repo.name} does not end")
-            if (file := _file(entry, site)) is not None and files.setdefault(file.path, file) != file:
-                raise shapes.odd(site, f"{file.path!r} is listed twice, with two contents", file.path)
-        return RepoTree.checked(commit, files.values())
+        # A folder that is asked for by itself is listed again: what is the same twice counts once.
+        files: set[RepoFile] = set()
+        with blaming(site):
+            for number, entry in enumerate(self._entries(repo, commit)):
+                if number > 2 * MAX_FILES:
+                    raise shapes.odd(site, f"the listing of {repo.name} does not end")
+                if (file := _file(entry, site)) is not None:
+                    files.add(file)
+            return RepoTree.checked(commit, files)
 
     def is_tag(self, ref: Ref) -> bool:
         """See `Catalog.is_tag`. `GET …/revisions` tells them below `RevisionMap` (modelscope-hub 0.5.1)."""
@@ -158,5 +160,5 @@ def _file(entry: dict[str, Any], site: str) -> RepoFile | None:
         return None
     if kind != "blob":
         raise shapes.odd(site, f"{path!r} is a {kind!r}", path)
-    digest = Digest(Algorithm.SHA256, shapes.text(entry, "Sha256", site, repr(path)).lower())
+    digest = shapes.digest(Algorithm.SHA256, shapes.text(entry, "Sha256", site, repr(path)).lower(), site, path)
     return RepoFile(path, shapes.size(entry, "Size", site, repr(path)), digest, is_lfs=entry.get("IsLFS") is True)

@@ -1,12 +1,12 @@
-"""Reading fields of foreign JSON: the value with the expected type, or a ProtocolError that says what was odd."""
+"""Reading fields of foreign JSON: the value with the expected type, or an error that says what was odd."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Any
 
-from orchestrator.core.files import MAX_SIZE
-from orchestrator.errors import ProtocolError
+from orchestrator.core.files import MAX_SIZE, REFUSED_WHOLE, Algorithm, Digest
+from orchestrator.errors import ProtocolError, UnsafeError
 
 
 def odd(site: str, what: str, file: str | None = None) -> ProtocolError:
@@ -51,3 +51,17 @@ def moment(value: Any) -> float | None:
         return found.timestamp() if found.tzinfo else found.replace(tzinfo=UTC).timestamp()
     except (TypeError, ValueError, OverflowError):
         return None
+
+
+def digest(algorithm: Algorithm, value: str, site: str, path: str) -> Digest:
+    """The digest of the file `path`. Raises UnsafeError: it becomes a name on disk."""
+    try:
+        return Digest(algorithm, value)
+    except UnsafeError as error:
+        raise UnsafeError(
+            f"the listing of {site} gives {path!r} the {algorithm} digest {value[:80]!r}, which is none; "
+            "nothing was written",
+            hint=REFUSED_WHOLE,
+            file=path,
+            source=site,
+        ) from error

@@ -19,6 +19,8 @@ from orchestrator.errors import ProtocolError, UnsafeError
 
 MAX_FILES = 100_000
 MAX_SIZE = 2**63 - 1
+REFUSED_WHOLE = "report it to the owner of the repo; --exclude does not help, the whole listing is refused"
+"""The hint where a listing holds something unsafe."""
 _RESERVED = re.compile(r"(?:con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(?:\..*)?", re.IGNORECASE)
 _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\]|[\u0080-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]')
 # Formats whose loading runs code: pickles and their containers. Named by `--safe-only`.
@@ -75,7 +77,7 @@ def check_path(path: str) -> str:
     if reason:
         raise UnsafeError(
             f"the listing holds an unsafe path, {path!r}: {reason}; nothing was written",
-            hint="report it to the owner of the repo; --exclude does not help, the whole listing is refused",
+            hint=REFUSED_WHOLE,
             file=path,
         )
     return path
@@ -199,6 +201,5 @@ def _folder_glob(pattern: str) -> str:
 
 
 def _collision(first: str, second: str) -> UnsafeError:
-    return UnsafeError(
-        f"the listing holds {first!r} and {second!r}, which collide on some disks; nothing was written", file=second
-    )
+    what = f"{first!r} twice" if first == second else f"{first!r} and {second!r}, which collide on some disks"
+    return UnsafeError(f"the listing holds {what}; nothing was written", hint=REFUSED_WHOLE, file=second)

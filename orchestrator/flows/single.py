@@ -13,16 +13,9 @@ from orchestrator.core.files import Digest, RepoFile, check_path
 from orchestrator.core.plan import Job
 from orchestrator.core.refs import RepoId, RepoType
 from orchestrator.core.sources import Origin, RangeAnswer, Source
+from orchestrator.core.statuses import Then, meaning
 from orchestrator.core.trust import Trust
-from orchestrator.errors import (
-    GlmAriaError,
-    IntegrityError,
-    Interrupted,
-    NotAllowedError,
-    NotFoundError,
-    ProtocolError,
-    UsageError,
-)
+from orchestrator.errors import GlmAriaError, IntegrityError, Interrupted, ProtocolError, UsageError
 from orchestrator.events import Emit, FileProgress, ModelPhase, Phase, Queued
 from orchestrator.flows.fetch import Elsewhere, Failed, Fetcher, Proven
 from orchestrator.flows.report import FileReport, FileState, ModelReport, PullReport
@@ -31,13 +24,6 @@ from orchestrator.mirrors.fetch import ask_for_range
 from orchestrator.net.session import Net
 from orchestrator.store import space
 from orchestrator.store.single import is_there, place_single
-
-_REFUSALS: dict[int, type[GlmAriaError]] = {
-    401: NotAllowedError,
-    403: NotAllowedError,
-    404: NotFoundError,
-    410: NotFoundError,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +89,9 @@ def fetch_single(url: str, digest: Digest, folder: Path, tools: Tools, emit: Emi
 
 def _size(url: str, shown: str, tools: Tools) -> int:
     with tools.net.stream(url) as stream:
-        if stream.status != 200:
-            raise _REFUSALS.get(stream.status, ProtocolError)(f"{shown} answered HTTP {stream.status}")
+        row = meaning(stream.status)
+        if row.then is not Then.TAKE:
+            raise row.error(f"{shown} answered HTTP {stream.status}")
         announced = stream.headers.get("Content-Length", "")
     if not announced.isdecimal():
         raise ProtocolError(f"{shown} does not tell its size", hint="fetch it with curl, then check it with sha256sum")

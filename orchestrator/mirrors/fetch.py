@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import BinaryIO
 
 from orchestrator.core.sources import Origin, RangeAnswer, Source
-from orchestrator.errors import GlmAriaError, IntegrityError, NotAllowedError, NotFoundError, ProtocolError
+from orchestrator.core.statuses import meaning
+from orchestrator.errors import GlmAriaError, IntegrityError, NotAllowedError, ProtocolError
 from orchestrator.mirrors.links import file_url
 from orchestrator.net import hints
 from orchestrator.net.answers import Stream
@@ -94,9 +95,7 @@ def _check(stream: Stream, source: Source, origin: Origin, size: int, *, had_tok
 
 
 def _refused(status: int, source: Source, origin: Origin, *, had_token: bool) -> GlmAriaError:
-    kind = {401: NotAllowedError, 403: NotAllowedError, 404: NotFoundError, 410: NotFoundError}.get(
-        status, ProtocolError
-    )
+    kind = meaning(status).error
     hint = hints.licence(source.url, origin.repo.url_path, had_token=had_token) if kind is NotAllowedError else None
     return kind(f"{source.name} answered HTTP {status} for {origin.path!r} of {origin.repo.url_path}", hint=hint)
 

@@ -18,6 +18,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 from orchestrator.core.files import Algorithm, Digest
 from orchestrator.core.refs import CatalogKind
 from orchestrator.core.sources import Origin, Source
+from orchestrator.core.statuses import Then, meaning
 from orchestrator.errors import IntegrityError, NotAllowedError, NotFoundError, ProtocolError
 from orchestrator.net import hints
 from orchestrator.net.addresses import MAX_REDIRECTS, next_hop, place, redact
@@ -25,7 +26,6 @@ from orchestrator.net.answers import Answer
 from orchestrator.net.failures import blaming
 from orchestrator.net.session import Net
 
-_REDIRECTS = (301, 302, 303, 307, 308)
 _LENGTH = {Algorithm.SHA256: 64, Algorithm.GIT_SHA1: 40}
 
 
@@ -82,7 +82,7 @@ class Links:
             answer = self._net.head(url)
             _check(answer, source, origin, size, digest)
             location = answer.headers.get("Location")
-            if answer.status not in _REDIRECTS or not location:
+            if meaning(answer.status).then is not Then.FOLLOW or not location:
                 _check_status(answer, source, origin, had_token=self._net.credentials.may_send(url))
                 return Link(source, url, None, is_restricted and self._net.credentials.may_send(url))
             url = next_hop(url, location)
@@ -117,16 +117,18 @@ def _other(source: Source, origin: Origin, what: str) -> IntegrityError:
 
 
 def _check_status(answer: Answer, source: Source, origin: Origin, *, had_token: bool) -> None:
-    if answer.status == 200:
+    row = meaning(answer.status)
+    if row.then is Then.TAKE:
         return
-    if answer.status in (404, 410):
-        raise NotFoundError(f"{source.name} does not have {origin.path!r} of {origin.repo.url_path}")
-    if answer.status in (401, 403):
+    repo = origin.repo.url_path
+    if row.error is NotFoundError:
+        raise NotFoundError(f"{source.name} does not have {origin.path!r} of {repo}")
+    if row.error is NotAllowedError:
         raise NotAllowedError(
-            f"{source.name} does not let us read {origin.path!r} of {origin.repo.url_path}",
-            hint=hints.licence(source.url, origin.repo.url_path, had_token=had_token),
+            f"{source.name} does not let us read {origin.path!r} of {repo}",
+            hint=hints.licence(source.url, repo, had_token=had_token),
         )
-    raise ProtocolError(f"{source.name} answered HTTP {answer.status} for {origin.path!r}")
+    raise row.error(f"{source.name} answered HTTP {answer.status} for {origin.path!r}")
 
 
 def _expiry(url: str, headers: Mapping[str, str], now: float) -> float | None:

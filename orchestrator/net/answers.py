@@ -23,7 +23,8 @@ class Limits:
     `connect` and `read` bound one socket operation, `deadline` the whole call with its redirects, retries and waits
     (of `Net.stream` the time until the headers are there; a body that took longer must have come at `slowest` bytes/s).
     `attempts` bounds all tries, `unreachable` those that ended before there was a connection. `body` is counted after
-    decompression, `depth` is how deep JSON may nest.
+    decompression, `depth` is how deep JSON may nest, `values` how many values it may hold: as Python objects they take
+    up to 30 times the room of their text.
     """
 
     connect: float = 10.0
@@ -34,6 +35,7 @@ class Limits:
     slowest: int = 1024
     body: int = 32 * 1024 * 1024
     depth: int = 32
+    values: int = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +46,16 @@ class Answer:
     status: int
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(default=b"", repr=False)
-    depth: int = 32
+    limits: Limits = field(default_factory=Limits, repr=False)
 
     @property
     def value(self) -> Any:
         """The JSON of a 200. Raises ProtocolError for any other status, and for what is not (sane) JSON."""
         if self.status != 200:
             raise ProtocolError(f"{self.place} answered HTTP {self.status}", source=self.host)
+        # Each value follows one of these; those inside strings only make the estimate higher.
+        if sum(map(self.body.count, (b",", b"[", b"{"))) > self.limits.values:
+            raise ProtocolError(f"{self.place} answered with over {self.limits.values} values", source=self.host)
         try:
             value = json.loads(self.body, parse_constant=_no_constant)
         except (ValueError, RecursionError) as error:
@@ -59,8 +64,10 @@ class Answer:
                 hint="a login page of the network, or a proxy, may have answered in its place",
                 source=self.host,
             ) from error
-        if not _is_shallow(value, self.depth):
-            raise ProtocolError(f"{self.place} answered JSON that is nested over {self.depth} deep", source=self.host)
+        if not _is_shallow(value, self.limits.depth):
+            raise ProtocolError(
+                f"{self.place} answered JSON that is nested over {self.limits.depth} deep", source=self.host
+            )
         return value
 
     @property

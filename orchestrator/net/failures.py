@@ -70,7 +70,8 @@ MEANINGS: dict[type[BaseException], Meaning] = {
     u3.SSLError: _TLS,
     u3.ProxyError: Meaning(SourcesDownError, "cannot be reached through the proxy", _REACH),
     u3.ProxySchemeUnknown: Meaning(SourcesDownError, "cannot be reached: the proxy's address is wrong", _REACH),
-    u3.NameResolutionError: Meaning(SourcesDownError, "is not a name that can be looked up", _REACH),
+    # Temporary: a name server that fails for a moment says the same as one that does not know the name.
+    u3.NameResolutionError: Meaning(TemporaryError, "is not a name that can be looked up", _REACH),
     u3.NewConnectionError: _DOWN,
     u3.ConnectTimeoutError: Meaning(SourcesDownError, "did not accept a connection in time", _REACH),
     u3.ReadTimeoutError: _SLOW,

@@ -1,7 +1,7 @@
 """Requests to Hub-like sites: bounded in time and size, retried, redirects by hand, the token only where it may go.
 
 `Net` is shared by all threads of a run. It keeps connections open, but no cookies, and reads no `~/.netrc`. Statuses
-below 500 other than 429 are answers, not errors: what a 404 means is for the caller to say.
+that `net.statuses` does not retry are answers, not errors: what a 404 means is for the caller to say.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from requests.adapters import HTTPAdapter
 from requests.utils import get_environ_proxies, should_bypass_proxies
 
 from orchestrator import __version__
+from orchestrator.core.statuses import Then, meaning
 from orchestrator.errors import ConfigError, GlmAriaError, ProtocolError, SourcesDownError, TemporaryError
 from orchestrator.net.addresses import MAX_REDIRECTS, is_loopback, next_hop, redact, split
 from orchestrator.net.answers import CHUNK, Answer, Limits, Stream, chunks_of, too_slow
@@ -30,8 +31,6 @@ from orchestrator.net.waits import asked_wait, backoff
 __all__ = ["USER_AGENT", "Limits", "Net"]
 
 USER_AGENT = f"glm-aria/{__version__}"
-_REDIRECTS = (301, 302, 303, 307, 308)
-_BUSY = (429, 500, 502, 503, 504)
 _ERROR_BODY = 64 * 1024
 
 
@@ -120,7 +119,7 @@ class Net:
         def read(deadline: float) -> Answer:
             final, response = self._open("GET", url, deadline, headers)
             answer = Answer(final, response.status_code, response.headers)
-            if answer.status in _BUSY:
+            if meaning(answer.status).then is Then.RETRY:
                 _hang_up(response)
             else:
                 opened.append(response)
@@ -158,7 +157,7 @@ class Net:
                 if isinstance(error, SourcesDownError):
                     most = min(most, max(attempt, self.limits.unreachable))
             else:
-                if answer.status not in _BUSY:
+                if meaning(answer.status).then is not Then.RETRY:
                     return answer
                 wait = asked_wait(answer.headers, self.now())
                 failure = _busy(answer, wait)
@@ -175,7 +174,7 @@ class Net:
         for _ in range(MAX_REDIRECTS + 1):
             response = self._send(method, url, deadline, headers)
             location = response.headers.get("Location")
-            if response.status_code not in _REDIRECTS or not location:
+            if meaning(response.status_code).then is not Then.FOLLOW or not location:
                 return url, response
             _hang_up(response)
             url = next_hop(url, location)
@@ -210,7 +209,7 @@ class Net:
                 break
             if self._clock() > deadline:
                 raise too_slow(url)
-        return Answer(url, response.status_code, response.headers, bytes(body), self.limits.depth)
+        return Answer(url, response.status_code, response.headers, bytes(body), self.limits)
 
     def _proxies(self, url: str) -> dict[str, str]:
         """No proxy for this machine: it would be shown what plain http carries there."""

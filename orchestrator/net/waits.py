@@ -8,7 +8,10 @@ from email.utils import parsedate_to_datetime
 
 FIRST_WAIT = 0.5
 LONGEST_WAIT = 8.0
-_QUOTA = re.compile(r";\s*r=(\d{1,9})\s*;\s*t=(\d{1,9})")
+# What is left of a quota, and the seconds until it is renewed, by their names in the forms of `_quota_wait`.
+_LEFT = re.compile(r"(?:^|[;,\s])(?:r|remaining)\s*=\s*(\d{1,9})\b", re.ASCII)
+_RESET = re.compile(r"(?:^|[;,\s])(?:t|reset)\s*=\s*(\d{1,9})\b", re.ASCII)
+_SECONDS = re.compile(r"\d{1,9}", re.ASCII)
 
 
 def backoff(attempt: int, uniform: Callable[[float, float], float]) -> float:
@@ -20,19 +23,46 @@ def backoff(attempt: int, uniform: Callable[[float, float], float]) -> float:
 
 
 def asked_wait(headers: Mapping[str, str], now: float) -> float | None:
-    """Seconds that a 429 or 503 asks us to wait, or None. `now` is unix time, for a Retry-After that is a date.
+    """Seconds that an answer asks us to wait, or None. `headers` ignore case.
 
-    `RateLimit: "api";r=0;t=55` is the Hub's form: the quota is used up for t more seconds. With r above 0 the quota is
-    not the reason, and nothing is asked.
+    `now` is unix time, for a Retry-After that is a date; the server's own Date stands in for it where there is one, so
+    a wrong clock here does no harm.
     """
-    if quota := _QUOTA.search(headers.get("RateLimit", "")):
-        left, seconds = int(quota[1]), int(quota[2])
-        if left == 0:
-            return seconds + 1.0
+    quota = _quota_wait(headers)
+    if quota is not None:
+        return quota
     after = headers.get("Retry-After", "").strip()
-    if re.fullmatch(r"\d{1,9}", after):
+    if _SECONDS.fullmatch(after):
         return float(after)
+    until = _moment(after)
+    if until is None:
+        return None
+    sent = _moment(headers.get("Date", ""))
+    return max(0.0, until - (now if sent is None else sent))
+
+
+def _quota_wait(headers: Mapping[str, str]) -> float | None:
+    """Seconds until a quota that is used up is renewed; with several, until the last of them is.
+
+    `RateLimit: "api";r=0;t=55` is the Hub's form (draft-ietf-httpapi-ratelimit-headers, from its eighth version on),
+    where several are separated by commas; before it was `RateLimit: limit=500, remaining=0, reset=55`, or a header for
+    each of them. With something left the quota is not the reason, and nothing is asked. A second is added, since the
+    server rounds.
+    """
+    field = headers.get("RateLimit", "")
+    items = field.split(",") if '"' in field else [field]
+    left, reset = headers.get("RateLimit-Remaining", "").strip(), headers.get("RateLimit-Reset", "").strip()
+    items.append(f"remaining={left},reset={reset}")
+    spent = [
+        int(after[1]) + 1.0
+        for item in items
+        if (rest := _LEFT.search(item)) and (after := _RESET.search(item)) and int(rest[1]) == 0
+    ]
+    return max(spent, default=None)
+
+
+def _moment(date: str) -> float | None:
     try:
-        return max(0.0, parsedate_to_datetime(after).timestamp() - now)
-    except (ValueError, OverflowError):
+        return parsedate_to_datetime(date).timestamp()
+    except (ValueError, OverflowError, TypeError):
         return None

@@ -120,7 +120,7 @@ class HfCache:
         """Write CACHEDIR.TAG, the listing, and last the ref, each when not already right; durable when it returns.
 
         To be called once all wanted files are placed. No ref is written for a revision that is a commit, no listing
-        when a git id is unknown (some catalogs do not tell).
+        when a git id is unknown (some catalogs do not tell). Raises TemporaryError when one of the files is gone again.
         """
         publishing.publish(self.layout, self.proofs, model)
 

@@ -104,5 +104,5 @@ def _read(path: Path) -> Mapping[str, Stamp]:
         if data["version"] != _VERSION:
             return {}
         return {name: (int(size), int(mtime), int(inode)) for name, (size, mtime, inode) in data["blobs"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, OverflowError, KeyError, TypeError, AttributeError, RecursionError):
         return {}

@@ -6,7 +6,10 @@ A partial pull publishes the same two: huggingface_hub, too, writes the full lis
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from orchestrator.core.plan import ResolvedModel
+from orchestrator.errors import TemporaryError
 from orchestrator.store.durability import sync_folders
 from orchestrator.store.inventory import read_ref, refuse_planted
 from orchestrator.store.layout import CacheLayout
@@ -26,6 +29,7 @@ def publish(layout: CacheLayout, proofs: Proofs, model: ResolvedModel) -> None:
     """See `HfCache.publish`."""
     repo, stage = model.ref.repo, proofs.state_dir / "stage"
     refuse_planted(layout, repo)
+    _refuse_gaps(layout.snapshot(repo, model.commit), model)
     tag = layout.cache_dir / "CACHEDIR.TAG"
     if not tag.exists():
         write_file(tag, CACHEDIR_TAG, stage, durable=False)
@@ -44,3 +48,21 @@ def publish(layout: CacheLayout, proofs: Proofs, model: ResolvedModel) -> None:
     touched = make_folder(layout.cache_dir, ref.parent)
     write_file(ref, model.commit, stage)
     sync_folders([*touched, ref.parent])
+
+
+def _refuse_gaps(snapshot: Path, model: ResolvedModel) -> None:
+    """Raise TemporaryError when a wanted file is gone again: somebody cleaned the cache up while it was filled.
+
+    `hf cache prune` takes a snapshot that no ref names yet for one that nobody needs.
+    """
+    for file in model.wanted.files:
+        try:
+            size = (snapshot / file.path).stat().st_size
+        except OSError:
+            size = -1
+        if size != file.size:
+            raise TemporaryError(
+                f"{file.path!r} vanished from the cache while the rest arrived; another program cleans it up",
+                hint="run the same command again; what is still there is kept",
+                file=file.path,
+            )

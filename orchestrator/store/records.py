@@ -49,10 +49,7 @@ class Records:
             data = json.loads((self._repos / repo.folder / f"{commit}.json").read_bytes())
             if data["version"] != _VERSION:
                 return None
-            files = (
-                RepoFile(path, int(size), Digest.parse(digest), bool(is_lfs), git_oid)
-                for path, size, digest, is_lfs, git_oid in data["files"]
-            )
+            files = (_file(*entry) for entry in data["files"])
             trust = _trust(data["trust"])
             return Record(RepoTree.checked(commit, files), trust, bool(data["is_restricted"]))
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, GlmAriaError):
@@ -132,3 +129,12 @@ def _entries(data: object) -> list[tuple[Seen, str]]:
             raise ValueError(f"{commit!r} is not a commit with its date")
         found.append((Seen(commit, modified), str(root)))
     return found
+
+
+def _file(path: object, size: object, digest: object, is_lfs: object, git_oid: object) -> RepoFile:
+    """An entry of a record. Raises TypeError where a part is not of its type."""
+    if not (isinstance(path, str) and type(size) is int and isinstance(digest, str) and isinstance(is_lfs, bool)):
+        raise TypeError(path)
+    if not (git_oid is None or (isinstance(git_oid, str) and is_commit(git_oid))):
+        raise TypeError(git_oid)
+    return RepoFile(path, size, Digest.parse(digest), is_lfs, git_oid)

@@ -11,7 +11,7 @@ from orchestrator.errors import GlmAriaError
 # From the manual's EXIT STATUS: what each number must become for the user.
 EXIT_CODES = {
     1: 75, 2: 75, 3: 66, 4: 66, 5: 75, 6: 75, 7: 75, 8: 76, 9: 79, 10: 74, 11: 71, 12: 71, 13: 74, 14: 74, 15: 73,
-    16: 73, 17: 74, 18: 73, 19: 69, 20: 76, 21: 76, 22: 75, 23: 76, 24: 77, 25: 76, 26: 76, 27: 76, 28: 71, 29: 75,
+    16: 73, 17: 74, 18: 73, 19: 75, 20: 76, 21: 76, 22: 75, 23: 76, 24: 77, 25: 76, 26: 76, 27: 76, 28: 71, 29: 75,
     30: 71, 31: 71, 32: 65,
 }  # fmt: skip
 
@@ -47,7 +47,7 @@ def test_a_full_or_broken_disk_is_not_asked_twice() -> None:
         (400, 76, Then.OTHER), (401, 77, Then.RENEW), (403, 77, Then.RENEW), (404, 66, Then.OTHER),
         (408, 75, Then.AGAIN), (410, 66, Then.OTHER), (416, 65, Then.OTHER), (418, 76, Then.OTHER),
         (429, 75, Then.WAIT), (500, 75, Then.AGAIN), (502, 75, Then.AGAIN), (503, 75, Then.WAIT),
-        (504, 75, Then.AGAIN), (599, 75, Then.AGAIN),
+        (504, 75, Then.AGAIN), (599, 76, Then.OTHER),
     ],
 )  # fmt: skip
 def test_a_status_has_its_row(status: int, exit_code: int, then: Then) -> None:

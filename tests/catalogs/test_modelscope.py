@@ -102,7 +102,7 @@ def _file(**changes: object) -> Any:
     ("edit", "error"),
     [
         (_file(Path="../x"), UnsafeError),
-        (_file(Path="README.md"), ProtocolError),
+        (_file(Path="README.md"), UnsafeError),
         (_file(Path="readme.md"), UnsafeError),
         (_file(Path=None), ProtocolError),
         (_file(Sha256="../x"), UnsafeError),

@@ -9,7 +9,7 @@ import unicodedata
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import pytest
-from hypothesis import assume, example, given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from orchestrator.core.files import (
@@ -226,7 +226,7 @@ def test_check_path_depends_on_each_part_alone(parts: list[str]) -> None:
 )
 def test_colliding_listings(paths: tuple[str, str]) -> None:
     for order in (paths, paths[::-1]):
-        with pytest.raises(UnsafeError, match="collide"):
+        with pytest.raises(UnsafeError, match=r"collide|twice"):
             tree(*order)
 
 
@@ -285,9 +285,8 @@ def test_the_order_of_a_listing_does_not_matter(paths: list[str], random: object
     assert tree(*shuffled) == made
 
 
-@given(st.text(max_size=10))
+@given(st.text(st.characters(exclude_categories=["C", "Z"], include_characters=" "), max_size=10))
 def test_fold_is_stable(text: str) -> None:
-    assume(text.isprintable())
     assert fold(text) == fold(unicodedata.normalize("NFD", text)) == fold(unicodedata.normalize("NFC", text))
 
 

@@ -45,6 +45,7 @@ REFUSED = u3.NewConnectionError(POOL, "refused")  # type: ignore[arg-type]
     [
         (_wrapped(REFUSED), SourcesDownError),
         (_wrapped(u3.ConnectTimeoutError(POOL, "slow")), SourcesDownError),
+        (_wrapped(u3.NameResolutionError("hub.example", POOL, OSError("no"))), TemporaryError),  # type: ignore[arg-type]
         (_wrapped(u3.ProtocolError("aborted", ConnectionResetError(104, "reset"))), TemporaryError),
         (requests.exceptions.ReadTimeout(u3.ReadTimeoutError(POOL, "/", "slow")), TemporaryError),
         (

@@ -83,8 +83,10 @@ def test_threads_share_it(hub: LoopbackHub, make_net: MakeNet) -> None:
         b"[" * 100_000,
         b"[" * 40 + b"]" * 40,
         b'{"a":' * 33 + b"1" + b"}" * 33,
+        b"[" + b"1," * 1_000_000 + b"1]",
+        b"[" + b"[]," * 600_000 + b"[]]",
     ],
-    ids=["html", "empty", "nan", "open", "deep list", "deep object"],
+    ids=["html", "empty", "nan", "open", "deep list", "deep object", "many numbers", "many lists"],
 )
 def test_not_sane_json(serve: Serve, make_net: MakeNet, body: bytes) -> None:
     url = serve(lambda _: Reply(200, {}, Bytes(body)))
@@ -157,7 +159,7 @@ def test_refused(make_net: MakeNet, waits: list[float]) -> None:
 
 
 def test_unknown_name(make_net: MakeNet) -> None:
-    with pytest.raises(SourcesDownError):
+    with pytest.raises(TemporaryError, match="looked up"):
         make_net(limits=Limits(attempts=1)).get_json("http://no-such-host.invalid/x")
 
 
@@ -227,20 +229,6 @@ def test_a_certificate_file_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 # -- busy servers
-
-
-@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
-def test_busy_is_retried(hub: LoopbackHub, make_net: MakeNet, waits: list[float], status: int) -> None:
-    hub.fault(Fault("status", status=status, times=2))
-    assert make_net().get_json(hub.url + INFO).status == 200
-    assert waits == [0.5, 1]
-
-
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 501])
-def test_other_refusals_are_not(hub: LoopbackHub, make_net: MakeNet, status: int) -> None:
-    hub.fault(Fault("status", status=status))
-    assert make_net().get_json(hub.url + INFO).status == status
-    assert len(hub.log.requests()) == 1
 
 
 @pytest.mark.parametrize(("unreachable", "tries"), [(1, 1), (2, 2), (9, 4)])

@@ -1,4 +1,4 @@
-"""A self-signed certificate for 127.0.0.1 and localhost, made by the `openssl` command."""
+"""A self-signed certificate, for 127.0.0.1 and localhost if no other name is given, made by the `openssl` command."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+LOOPBACK = "DNS:localhost,IP:127.0.0.1"
 
-def make_certificate(folder: Path, *, days: int = 1) -> tuple[Path, Path]:
-    """Make `cert.pem` (also what a client trusts) and `key.pem` under `folder`."""
+
+def make_certificate(folder: Path, *, days: int = 1, names: str = LOOPBACK) -> tuple[Path, Path]:
+    """Make `cert.pem` (also what a client trusts) and `key.pem` under `folder`; `names` as in subjectAltName."""
     certificate, key = folder / "cert.pem", folder / "key.pem"
-    names = "subjectAltName=DNS:localhost,IP:127.0.0.1"
     curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=loopback"]
-    files = ["-keyout", str(key), "-out", str(certificate), "-days", str(days), "-addext", names]
+    files = ["-keyout", str(key), "-out", str(certificate), "-days", str(days), "-addext", f"subjectAltName={names}"]
     subprocess.run(["openssl", "req", "-x509", *curve, *files], check=True, capture_output=True)
     return certificate, key
 

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, Literal
 
 from tests.support.content import Bytes, Content
 from tests.support.wire import Reply, Request, file_reply, json_reply
@@ -27,6 +27,8 @@ class Fault:
     `times`: how many replies it spoils (None: all); `skip`: how many that it could have spoiled it lets pass first.
     `after_bytes`: for bit_flip an offset in the file (default: the middle; a range that does not hold it is left
     alone and not counted), otherwise how many body bytes are sent before it happens (default: half the body).
+    `until`: instead, the offset in the file beyond which nothing is ever sent, whatever ranges are asked for.
+    `listings`: a kind of `CONTENT_KINDS` spoils answers in JSON, and no files.
     `remaining`: what a 429 says is left of the quota; above 0, the quota is not its reason.
     """
 
@@ -35,6 +37,8 @@ class Fault:
     times: int | None = None
     skip: int = 0
     after_bytes: int | None = None
+    until: int | None = None
+    listings: bool = False
     method: str | None = None
     retry_after_s: int = 1
     remaining: int = 0
@@ -49,7 +53,11 @@ class Fault:
         if self.kind not in KINDS:
             raise ValueError(f"unknown fault {self.kind!r}; known: {', '.join(KINDS)}")
 
-    def stop(self, reply: Reply) -> int:
+    def stop(self, reply: Reply) -> int | None:
+        """Body bytes of this reply that are sent; None when it lies wholly before `until`."""
+        if self.until is not None:
+            count = max(self.until - reply.start, 0)
+            return count if count < reply.length else None
         return reply.length // 2 if self.after_bytes is None else min(self.after_bytes, reply.length)
 
 
@@ -102,9 +110,14 @@ class FaultSet:
 def _admits(fault: Fault, request: Request, reply: Reply) -> bool:
     if fault.method not in (None, request.method):
         return False
-    if fault.kind in CONTENT_KINDS and not (reply.carries_file and request.method == "GET"):
+    spoilable = _is_json(reply) if fault.listings else reply.carries_file
+    if fault.kind in CONTENT_KINDS and not (spoilable and request.method == "GET"):
         return False
     return any(name is not None and fnmatchcase(name, fault.path_glob) for name in (reply.file, request.path))
+
+
+def _is_json(reply: Reply) -> bool:
+    return reply.status == 200 and reply.headers.get("Content-Type", "").startswith("application/json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +154,13 @@ def _substitute(_fault: Fault, _request: Request, reply: Reply) -> Reply:
     return replace(reply, content=_Changed(reply.content, reply.content.size, lambda _, data: data.translate(_XOR)))
 
 
-def _truncated(fault: Fault, _request: Request, reply: Reply) -> Reply:
+def _broken_off(reply: Reply, stop: int | None, ending: Literal["close", "reset", "stall"]) -> Reply | None:
+    return None if stop is None else replace(reply, stop_after=stop, ending=ending)
+
+
+def _truncated(fault: Fault, _request: Request, reply: Reply) -> Reply | None:
     """The right Content-Length, then a clean close (FIN) too early."""
-    return replace(reply, stop_after=fault.stop(reply), ending="close")
+    return _broken_off(reply, fault.stop(reply), "close")
 
 
 def _truncated_unframed(fault: Fault, _request: Request, reply: Reply) -> Reply:
@@ -198,14 +215,14 @@ def _gzip(_fault: Fault, _request: Request, reply: Reply) -> Reply:
     )
 
 
-def _reset(fault: Fault, _request: Request, reply: Reply) -> Reply:
+def _reset(fault: Fault, _request: Request, reply: Reply) -> Reply | None:
     """A TCP RST in the body (SO_LINGER 0)."""
-    return replace(reply, stop_after=fault.stop(reply), ending="reset")
+    return _broken_off(reply, fault.stop(reply), "reset")
 
 
-def _stall(fault: Fault, _request: Request, reply: Reply) -> Reply:
+def _stall(fault: Fault, _request: Request, reply: Reply) -> Reply | None:
     """Nothing more, and the connection stays open."""
-    return replace(reply, stop_after=fault.stop(reply), ending="stall")
+    return _broken_off(reply, fault.stop(reply), "stall")
 
 
 def _drip(fault: Fault, _request: Request, reply: Reply) -> Reply:
@@ -227,7 +244,7 @@ def _rate_limited(fault: Fault, _request: Request, _reply: Reply) -> Reply:
 
 
 def _status(fault: Fault, _request: Request, _reply: Reply) -> Reply:
-    return json_reply({"error": f"status {fault.status}"}, fault.status)
+    return json_reply({"error": f"status {fault.status}"}, fault.status, _set(fault.headers))
 
 
 def _redirect_loop(_fault: Fault, request: Request, _reply: Reply) -> Reply:
@@ -242,18 +259,22 @@ def _headers(fault: Fault, _request: Request, reply: Reply) -> Reply:
     """The right body under other headers: `headers` sets, or with None removes, by name without regard to case."""
     touched = {name.lower() for name in fault.headers}
     kept = {name: value for name, value in reply.headers.items() if name.lower() not in touched}
-    return replace(reply, headers=kept | {name: value for name, value in fault.headers.items() if value is not None})
+    return replace(reply, headers=kept | _set(fault.headers))
 
 
 def _lying_listing(fault: Fault, _request: Request, reply: Reply) -> Reply | None:
-    """A JSON answer after `edit` has been over it."""
-    if reply.status != 200 or not reply.headers.get("Content-Type", "").startswith("application/json"):
+    """A JSON answer after `edit` has been over it (given as bytes it is sent as it is), under `headers` as well."""
+    if not _is_json(reply):
         return None
     if fault.edit is None:
         raise ValueError("lying_listing needs edit=")
     changed = fault.edit(json.loads(reply.content.read(0, reply.content.size)))
     body = changed if isinstance(changed, bytes) else json.dumps(changed).encode()
-    return replace(reply, content=Bytes(body), length=len(body))
+    return replace(reply, content=Bytes(body), length=len(body), headers=reply.headers | _set(fault.headers))
+
+
+def _set(headers: Mapping[str, str | None]) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if value is not None}
 
 
 KINDS: dict[str, Callable[[Fault, Request, Reply], Reply | None]] = {

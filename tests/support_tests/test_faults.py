@@ -180,6 +180,17 @@ def test_stall(fresh: LoopbackHub, payload: bytes, name: str) -> None:
     assert fresh.log.settle()
 
 
+@pytest.mark.parametrize(("kind", "end"), [("truncated", "closed"), ("reset", "reset"), ("stall", "silent")])
+def test_nothing_is_sent_beyond_an_offset(fresh: LoopbackHub, payload: bytes, name: str, kind: str, end: str) -> None:
+    fresh.fault(Fault(kind, until=1000), face="cdn")
+    url = lfs_url(fresh, name)
+    answer = fetch(url, {"Range": "bytes=400-4999"}, silence_s=0.2)
+    assert (answer.status, answer.body, answer.end) == (206, payload[400:1000], end)
+    assert fetch(url, {"Range": "bytes=2000-2999"}, silence_s=0.2).body == b""
+    assert fetch(url, {"Range": "bytes=0-999"}).body == payload[:1000]
+    assert fresh.faces["cdn"].faults.fired(kind) == 2
+
+
 def test_drip(fresh: LoopbackHub, name: str) -> None:
     fresh.fault(Fault("drip", rate=100), face="cdn")
     answer = fetch(lfs_url(fresh, name), limit=0, silence_s=0.005)
@@ -240,6 +251,21 @@ def test_lying_listing(fresh: LoopbackHub) -> None:
     answer = fetch(f"{fresh.url}/api/models/org/m/tree/main?recursive=true")
     assert [entry["path"] for entry in json.loads(answer.body)] == ["../big.bin", "../mem.bin"]
     assert 'rel="next"' in answer.headers["link"]
+
+
+def test_a_listing_as_raw_bytes_under_other_headers(fresh: LoopbackHub) -> None:
+    packed = gzip.compress(b"[]")
+    fresh.fault(Fault("lying_listing", "*/tree/*", edit=lambda _: packed, headers={"Content-Encoding": "gzip"}))
+    answer = fetch(f"{fresh.url}/api/models/org/m/tree/main?recursive=true")
+    assert (answer.headers["content-encoding"], answer.body) == ("gzip", packed)
+
+
+def test_a_content_kind_on_listings(fresh: LoopbackHub, payload: bytes, name: str) -> None:
+    for face in ("hub", "cdn"):
+        fresh.fault(Fault("reset", after_bytes=10, listings=True), face=face)
+    answer = fetch(f"{fresh.url}/api/models/org/m/tree/main?recursive=true")
+    assert (len(answer.body), answer.end) == (10, "reset")
+    assert fetch(lfs_url(fresh, name)).body == payload
 
 
 def test_glob_method_and_clear(fresh: LoopbackHub) -> None:
