@@ -13,6 +13,8 @@ from orchestrator.cli.groups import Headed
 Command = Callable[..., Any]
 
 _what = partial(click.option, cls=Headed, heading="What to fetch")
+_which = partial(click.option, cls=Headed, heading="What to verify")
+_read = partial(click.option, cls=Headed, heading="How")
 _where = partial(click.option, cls=Headed, heading="Where from, where to")
 _how = partial(click.option, cls=Headed, heading="How fast, with which aria2")
 _rules = partial(click.option, cls=Headed, heading="Rules")
@@ -33,19 +35,24 @@ SETTINGS = {
     "offline": "offline",
 }
 
-_PULL = (
-    _what("-f", "--file", "lists", metavar="LIST", multiple=True, help="Also take models from a list; - is stdin."),
-    _what("--revision", metavar="REV", help="Branch, tag, refs/pr/N or commit, for each REF that names none."),
-    _what("--include", metavar="GLOB", multiple=True, help="Only files that match; may be given again. * crosses /."),
-    _what("--exclude", metavar="GLOB", multiple=True, help="Not the files that match; may be given again."),
-    _where("--cache-dir", metavar="DIR", help="The cache, as HF_HUB_CACHE means it."),
-    _where("--local-dir", metavar="DIR", help="Also make a plain folder with the files of the model."),
+CACHE_DIR = _where("--cache-dir", metavar="DIR", help="The cache, as HF_HUB_CACHE means it.")
+STRICT = _rules("--strict", is_flag=True, help="Exit with 100 when there were warnings.")
+_SOURCES = (
     _where("--root", metavar="URL", help="Where commits and digests come from. May be sent your token."),
     _where("--mirror", metavar="[KIND+]URL", multiple=True, help="Also fetch bytes from here, instead of from the "
            "mirrors of the settings; may be given again. KIND: huggingface (default), modelscope."),
     _where("--no-mirrors", is_flag=True, help="No mirrors of the settings: the root only, and what --mirror names."),
     _where("--token-file", metavar="FILE", help="A file that holds the token."),
     _where("--proxy", metavar="URL", help="HTTP proxy, instead of what HTTPS_PROXY says."),
+)  # fmt: skip
+_PULL = (
+    _what("-f", "--file", "lists", metavar="LIST", multiple=True, help="Also take models from a list; - is stdin."),
+    _what("--revision", metavar="REV", help="Branch, tag, refs/pr/N or commit, for each REF that names none."),
+    _what("--include", metavar="GLOB", multiple=True, help="Only files that match; may be given again. * crosses /."),
+    _what("--exclude", metavar="GLOB", multiple=True, help="Not the files that match; may be given again."),
+    CACHE_DIR,
+    _where("--local-dir", metavar="DIR", help="Also make a plain folder with the files of the model."),
+    *_SOURCES,
     _how("--max-speed", metavar="SIZE", help="Bytes per second at most, all together: 20M, 1.5G, 500KB."),
     _how("--connections", type=int, metavar="N", help="Connections to one mirror for one file, 1 to 16."),
     _how("--jobs", type=int, metavar="N", help="Files fetched at once; by default as many as is useful."),
@@ -54,7 +61,13 @@ _PULL = (
     _rules("--offline", is_flag=True, help="Ask no server: succeed only if all is here."),
     _rules("--force", is_flag=True, help="Fetch and place again what is here."),
     _rules("--safe-only", is_flag=True, help="Refuse models with pickle files, whose loading can run code."),
-    _rules("--strict", is_flag=True, help="Exit with 100 when there were warnings."),
+    STRICT,
+)  # fmt: skip
+_VERIFY = (
+    _which("--file", "globs", metavar="GLOB", multiple=True,
+           help="Only files that match; may be given again. * crosses /."),
+    _read("--fast", is_flag=True, help="Compare piece hashes where there are some: finds rot at the disk's speed."),
+    _read("--repair", is_flag=True, help="Fetch the bytes that are rotten again, and prove the whole file."),
 )  # fmt: skip
 _PULL_ONLY = (
     _what("--sha256", metavar="HEX", help="Digest of the file, when REF is the https:// address of a single one."),
@@ -82,6 +95,11 @@ def pull_options(function: Command) -> Command:
 def plan_options(function: Command) -> Command:
     """All options of `plan`: those of `pull`, without `--dry-run`, which it is, and single files."""
     return _apply((*_PULL, *_PLAN, *_COMMON), function)
+
+
+def verify_options(function: Command) -> Command:
+    """All options of `verify`."""
+    return _apply((*_VERIFY, CACHE_DIR, *_SOURCES, STRICT, *_COMMON), function)
 
 
 def _apply(options: tuple[Callable[[Command], Command], ...], function: Command) -> Command:

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from orchestrator import __version__
 from orchestrator.aria2.interface import Limits
@@ -38,6 +39,9 @@ from orchestrator.store.records import Records
 from orchestrator.store.staging import Staging
 from orchestrator.store.state_dir import open_state_dir
 
+if TYPE_CHECKING:
+    from orchestrator.flows.verify import VerifyReport, VerifyRequest
+
 
 def run_pull(settings: Settings, request: PullRequest, emit: Emit) -> PullReport:
     """Pull; SIGINT and SIGTERM stop it in good order, a second one at once."""
@@ -51,6 +55,14 @@ def run_plan(settings: Settings, request: PullRequest, emit: Emit) -> tuple[Plan
     """Plan; writes nothing, not even folders."""
     with _stoppable() as stop, _tools(settings, stop, create=False) as tools:
         return flow.plan(request, tools, emit)
+
+
+def run_verify(settings: Settings, request: VerifyRequest, emit: Emit) -> VerifyReport:
+    """Read the cache again, and on demand repair it; stops as a pull does."""
+    from orchestrator.flows.verify import verify
+
+    with _stoppable() as stop, _tools(settings, stop) as tools:
+        return verify(request, tools, emit)
 
 
 def fetch_url(

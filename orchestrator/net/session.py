@@ -105,15 +105,17 @@ class Net:
         return self._retried(read, None)
 
     @contextmanager
-    def stream(self, url: str) -> Iterator[Stream]:
+    def stream(self, url: str, *, start: int | None = None, end: int = 0) -> Iterator[Stream]:
         """GET a file's bytes as they are, following redirects. Retried until the headers are there, not later.
 
-        Any status is handed out; the caller looks at it. Errors as in `get_json`.
+        With `start`, only the bytes from there up to, not including, `end` are asked for (RFC 9110, Range). Any
+        status is handed out; the caller looks at it. Errors as in `get_json`.
         """
         opened: list[requests.Response] = []
+        wanted = {"Accept-Encoding": "identity"} | ({} if start is None else {"Range": f"bytes={start}-{end - 1}"})
 
         def read(deadline: float) -> Answer:
-            final, response = self._open("GET", url, deadline, {"Accept-Encoding": "identity"})
+            final, response = self._open("GET", url, deadline, wanted)
             answer = Answer(final, response.status_code, response.headers)
             if answer.status in _BUSY:
                 _hang_up(response)

@@ -169,21 +169,41 @@ def read_whole(
         with on_disk("read", path):
             length = os.fstat(fd).st_size
             hasher = Hasher(algorithm, length if size is None else size)
-            buffer = bytearray(max(1, min(BUFFER, length)))
-            view = memoryview(buffer)
-            while True:
-                halt(stop)
-                count = os.readv(fd, [view])
-                if not count:
-                    break
-                hasher.update(view[:count])
-                if on_bytes:
-                    on_bytes(count)
+            _feed(fd, hasher, length, stop, on_bytes)
             if durable:
                 os.fsync(fd)
             return Reading(hasher.digest(), os.fstat(fd), hasher.pieces())
     finally:
         os.close(fd)
+
+
+def read_pieces(
+    path: Path, *, stop: threading.Event | None = None, on_bytes: OnBytes | None = None
+) -> tuple[Pieces, os.stat_result]:
+    """The pieces of a regular file and its stat: eight times as fast as its digest. Raises as `hash_file` does."""
+    fd = open_to_read(path)
+    try:
+        with on_disk("read", path):
+            hasher = PieceHasher()
+            _feed(fd, hasher, os.fstat(fd).st_size, stop, on_bytes)
+            return hasher.pieces(), os.fstat(fd)
+    finally:
+        os.close(fd)
+
+
+def _feed(
+    fd: int, hasher: Hasher | PieceHasher, length: int, stop: threading.Event | None, on_bytes: OnBytes | None
+) -> None:
+    buffer = bytearray(max(1, min(BUFFER, length)))
+    view = memoryview(buffer)
+    while True:
+        halt(stop)
+        count = os.readv(fd, [view])
+        if not count:
+            return
+        hasher.update(view[:count])
+        if on_bytes:
+            on_bytes(count)
 
 
 def halt(stop: threading.Event | None) -> None:

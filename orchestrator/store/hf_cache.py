@@ -22,6 +22,7 @@ from orchestrator.store.oserrors import on_disk
 from orchestrator.store.pieces import PieceStore
 from orchestrator.store.placing import Placer
 from orchestrator.store.proofs import Proofs, stamp
+from orchestrator.store.use import Use
 from orchestrator.store.verify import VerifiedFile
 
 
@@ -42,6 +43,10 @@ class HfCache:
         symlink, DiskIOError when it cannot be read.
         """
         return inventory.find(self.layout, self.proofs, repo, files)
+
+    def use(self) -> Use:
+        """Holds repos while a run works with them, so that `cache gc` keeps out."""
+        return Use(self.proofs.state_dir)
 
     def is_complete(self, model: ResolvedModel) -> bool:
         """True when `pull` has nothing to do: each wanted file is exposed and proven, listing and ref are right."""

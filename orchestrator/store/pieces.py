@@ -132,6 +132,11 @@ class PieceStore:
             return ()
 
 
+def piece_hash(data: bytes) -> bytes:
+    """The hash of one piece."""
+    return xxhash.xxh3_128_digest(data)
+
+
 def joined(ranges: Iterator[Range]) -> tuple[Range, ...]:
     """Ranges in order, with those that touch made one."""
     found: list[Range] = []

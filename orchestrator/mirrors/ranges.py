@@ -1,0 +1,51 @@
+"""A few bytes of a file from one source: what a repair needs, with the token where it may go."""
+
+from __future__ import annotations
+
+import re
+
+from orchestrator.core.sources import Origin, Source
+from orchestrator.errors import IntegrityError, NotAllowedError, NotFoundError, ProtocolError
+from orchestrator.mirrors.links import file_url
+from orchestrator.net import hints
+from orchestrator.net.answers import Stream
+from orchestrator.net.failures import blaming
+from orchestrator.net.session import Net
+
+_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+
+
+def fetch_range(net: Net, source: Source, origin: Origin, start: int, end: int) -> bytes:
+    """The bytes from `start` up to, not including, `end`, as `source` sends them. Nothing is proven here.
+
+    Redirects are followed, and the token is dropped where it may not go. Raises ProtocolError when the source ignores
+    the range, IntegrityError when it sends too few or too many bytes, NotFoundError, NotAllowedError, TemporaryError,
+    TrustError, SourcesDownError. Each names the source: ask another one.
+    """
+    url = file_url(source, origin)
+    with blaming(source.name, origin.path), net.stream(url, start=start, end=end) as stream:
+        _check(stream, source, origin, start, end, had_token=net.credentials.may_send(url))
+        body = bytearray()
+        for chunk in stream.chunks():
+            body += chunk
+            if len(body) > end - start:
+                break
+    if len(body) != end - start:
+        raise IntegrityError(f"{source.name} sent {len(body)} instead of {end - start} bytes of {origin.path!r}")
+    return bytes(body)
+
+
+def _check(stream: Stream, source: Source, origin: Origin, start: int, end: int, *, had_token: bool) -> None:
+    where = f"{origin.path!r} of {origin.repo.url_path}"
+    if stream.status in (401, 403):
+        hint = hints.licence(source.url, origin.repo.url_path, had_token=had_token)
+        raise NotAllowedError(f"{source.name} does not let us read {where}", hint=hint)
+    if stream.status in (404, 410):
+        raise NotFoundError(f"{source.name} does not have {where}")
+    if stream.status != 206:
+        raise ProtocolError(f"{source.name} answered HTTP {stream.status} when asked for a part of {where}")
+    if stream.headers.get("Content-Encoding", "identity") != "identity":
+        raise ProtocolError(f"{source.name} sent a part of {where} compressed, which nobody asked for")
+    sent = _RANGE.fullmatch(stream.headers.get("Content-Range", "").strip())
+    if not sent or (int(sent[1]), int(sent[2])) != (start, end - 1):
+        raise ProtocolError(f"{source.name} sent another part of {where} than was asked for")
