@@ -7,7 +7,7 @@ import os
 import signal
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ from orchestrator.catalogs.interface import Catalog
 from orchestrator.catalogs.modelscope import ModelScopeCatalog
 from orchestrator.core.files import Algorithm, Digest
 from orchestrator.core.plan import Plan
-from orchestrator.core.refs import CatalogKind
+from orchestrator.core.refs import CatalogKind, Target
 from orchestrator.core.sources import Source
 from orchestrator.errors import ConfigError, Interrupted
 from orchestrator.events import Emit
@@ -40,7 +40,10 @@ from orchestrator.store.staging import Staging
 from orchestrator.store.state_dir import open_state_dir
 
 if TYPE_CHECKING:
+    from orchestrator.flows.collect import Collected
+    from orchestrator.flows.holdings import Holdings
     from orchestrator.flows.verify import VerifyReport, VerifyRequest
+    from orchestrator.store.garbage import Rules
 
 
 def run_pull(settings: Settings, request: PullRequest, emit: Emit) -> PullReport:
@@ -63,6 +66,34 @@ def run_verify(settings: Settings, request: VerifyRequest, emit: Emit) -> Verify
 
     with _stoppable() as stop, _tools(settings, stop) as tools:
         return verify(request, tools, emit)
+
+
+def run_collect(settings: Settings, rules: Rules, *, act: bool) -> Collected:
+    """Choose what goes from the cache, and with `act` remove it."""
+    from orchestrator.flows.collect import collect
+
+    with _stoppable() as stop, _tools(settings, stop, create=act) as tools:
+        return collect(rules, tools, act=act)
+
+
+def look(settings: Settings) -> Holdings:
+    """What the cache holds; writes nothing."""
+    from orchestrator.flows.holdings import holdings
+
+    with _stoppable() as stop, _tools(settings, stop, create=False) as tools:
+        return holdings(tools)
+
+
+def pin(settings: Settings, targets: Sequence[Target], *, keep: bool) -> frozenset[Target]:
+    """Pin, or let go of, models; returns all that are pinned then."""
+    from orchestrator.store.pins import Pins
+
+    pins = Pins(open_state_dir(CacheLayout.at(settings.cache_dir)))
+    if keep:
+        pins.add(targets)
+    else:
+        pins.remove(targets)
+    return pins.load()
 
 
 def fetch_url(

@@ -34,11 +34,15 @@ def digest_of(name: str) -> Digest | None:
 
 @dataclass(frozen=True, slots=True)
 class CachedBlob:
-    """An entry of `blobs/`. `real` is where the bytes lie, elsewhere for a symlink into the shared store."""
+    """An entry of `blobs/`. `real` is where the bytes lie, elsewhere for a symlink into the shared store.
+
+    `changed` is unix seconds of the last change of the entry itself: when it got its name.
+    """
 
     path: Path
     real: Path
     found: os.stat_result
+    changed: float = 0.0
 
     @property
     def name(self) -> str:
@@ -147,7 +151,8 @@ def read_repo(layout: CacheLayout, folder: str) -> CachedRepo | None:
         found = look(blob, layout.cache_dir)
         if found is not None:
             real = Path(os.path.realpath(entry.path)) if entry.is_symlink() else blob
-            blobs[entry.name] = CachedBlob(blob, real, found)
+            changed = found.st_ctime if real == blob else entry.stat(follow_symlinks=False).st_ctime
+            blobs[entry.name] = CachedBlob(blob, real, found, changed)
         elif entry.is_symlink():
             broken.append(blob)
     snapshots = tuple(_snapshot(entry) for entry in _entries(path / "snapshots") if entry.is_dir(follow_symlinks=False))

@@ -7,6 +7,7 @@ revision. A file that cannot be read, or holds what a listing may not hold, coun
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,6 +69,22 @@ class Records:
         }
         target = self._folder(repo) / f"{record.tree.commit}.json"
         write_file(target, json.dumps(data, separators=(",", ":")), self._stage, mode=0o600)
+
+    def forget(self, repo: RepoId, commit: str) -> None:
+        """Drop the record of a commit, and of the revisions that stood for it. Fine when there is none."""
+        folder = self._repos / repo.folder
+        if not folder.is_dir():
+            return
+        with on_disk("remove", folder), state_lock(folder / "refs.lock"):
+            (folder / f"{commit}.json").unlink(missing_ok=True)
+            seen = self._seen(repo)
+            left = {revision: named for revision, named in seen.items() if named != commit}
+            if left != seen:
+                write_file(folder / "refs.json", json.dumps(left, sort_keys=True), self._stage, mode=0o600)
+
+    def forget_all(self, repo: RepoId) -> None:
+        """Drop all records of a repo."""
+        shutil.rmtree(self._repos / repo.folder, ignore_errors=True)
 
     def last_seen(self, repo: RepoId, revision: str) -> str | None:
         """The commit that `revision` stood for when it was last asked for; None when never."""

@@ -19,6 +19,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import shutil
 import struct
 import threading
 import time
@@ -26,7 +27,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from orchestrator.core.files import Digest
+from orchestrator.core.files import Algorithm, Digest
 from orchestrator.store.oserrors import on_disk
 
 FOREIGN_PATIENCE = 30.0
@@ -112,6 +113,17 @@ class Staging:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(f"{self.folder}/{digest.hex}{suffix}")
 
+    def parts(self) -> tuple[tuple[Digest, float], ...]:
+        """All parts, each with the seconds since it was last written to."""
+        with on_disk("read", self.folder):
+            try:
+                names = sorted(os.listdir(self.folder))  # noqa: PTH208 - names are all that is wanted
+            except FileNotFoundError:
+                return ()
+            lengths = {64: Algorithm.SHA256, 40: Algorithm.GIT_SHA1}
+            digests = [Digest(lengths[len(n)], n) for n in names if len(n) in lengths and "." not in n and "-" not in n]
+            return tuple((d, min(_age(self.part(d)), _age(self.control(d)), _age(self.journal(d)))) for d in digests)
+
     def litter(self) -> tuple[Path, ...]:
         """Files that serve nobody: sidecars without a part, owners that died, scratch files of crashed runs.
 
@@ -131,7 +143,8 @@ class Staging:
         with on_disk("clean", self.folder):
             for path in self.litter():
                 with contextlib.suppress(FileNotFoundError):
-                    path.unlink()
+                    # A folder: a snapshot that a killed `cache gc` had taken out of the cache.
+                    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
                     count += 1
         return count
 
