@@ -142,9 +142,7 @@ def test_a_small_file_that_rotted(machine: Machine, make_hub: MakeHub, tiny: Rep
     assert_right(machine, tiny, hub)
 
 
-def test_what_hf_put_there_gets_piece_hashes_at_its_first_check(
-    machine: Machine, make_hub: MakeHub, big: Repo
-) -> None:
+def test_what_hf_put_there_gets_piece_hashes_at_its_first_check(machine: Machine, make_hub: MakeHub, big: Repo) -> None:
     hub = make_hub(big)
     assert machine.hf("download", "org/big", HF_ENDPOINT=hub.url).returncode == 0
     assert states(verify(machine, "--fast").ended(0))["big.safetensors"] == "ok"
