@@ -158,7 +158,7 @@ def test_a_walk_of_real_commands(
     print(f"the seed of this walk: WALK_SEED={seed}")
     chance = random.Random(seed)
     pinned: set[str] = set()
-    for _ in range(300 if request.config.getoption("--torture") else 10):
+    for _ in range(300 if request.config.getoption("--torture") else 8):
         repo = chance.choice(repos)
         step = chance.choice(["pull", "kill", "hf", "rm", "gc", "verify", "pin", "unpin", "move"])
         print(step, repo.name)
