@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,7 +17,9 @@ from orchestrator.core.refs import parse_target
 from orchestrator.core.sizes import format_duration, format_size, format_speed
 from orchestrator.errors import GlmAriaError, IntegrityError, UsageError
 from orchestrator.events import Notice
-from orchestrator.flows.verify import State, Verified, VerifyReport, VerifyRequest
+
+if TYPE_CHECKING:
+    from orchestrator.flows.verify import Verified, VerifyReport
 
 
 @click.command("verify", cls=HeadedCommand)
@@ -44,14 +47,15 @@ def verify(**parameters: Any) -> int:
     if parameters["repair"] and settings.offline:
         raise UsageError("--repair fetches what is rotten, and the settings say offline", hint="unset HF_HUB_OFFLINE")
     run = Run.of(parameters, settings)
+    from orchestrator.cli import wiring
+    from orchestrator.flows.verify import VerifyRequest
+
     request = VerifyRequest(
         tuple(parse_target(ref) for ref in parameters["refs"]),
         parameters["globs"],
         fast=parameters["fast"],
         repair=parameters["repair"],
     )
-    from orchestrator.cli import wiring
-
     with run.watched():
         report = wiring.run_verify(settings, request, run.emit)
     notices = run.all_notices(report.notices)
@@ -73,7 +77,7 @@ def _judge(
 ) -> Verdict:
     """As of a pull, but rot outranks what else is wrong: a script asks whether the bytes are right."""
     verdict = output.judge(errors, len(report.files), notices, interrupted=report.interrupted, strict=strict)
-    is_rotten = any(item.state is State.ROTTEN for item in report.files)
+    is_rotten = any(item.state == "rotten" for item in report.files)
     if is_rotten and report.interrupted is None:
         return Verdict("error", IntegrityError.exit_code, verdict.errors)
     return verdict
@@ -107,13 +111,13 @@ def _file(item: Verified) -> dict[str, Any]:
 
 
 def _bytes_read(report: VerifyReport) -> int:
-    read = (item.stock.found for item in report.files if item.state not in (State.MISSING, State.UNPROVEN))
+    read = (item.stock.found for item in report.files if item.state not in ("missing", "unproven"))
     return sum(found.st_size for found in read if found is not None)
 
 
 def _print(report: VerifyReport, verdict: Verdict, *, quiet: bool, verbose: bool) -> None:
     for item in report.files:
-        if verbose or item.state is not State.OK:
+        if verbose or item.state != "ok":
             terminal.result(terminal.printable(_line(item)))
     if not quiet:
         terminal.say(_summary(report))
@@ -129,9 +133,9 @@ def _line(item: Verified) -> str:
 
 
 def _summary(report: VerifyReport) -> str:
-    counts = {state: sum(item.state is state for item in report.files) for state in State}
+    counts = Counter(item.state.value for item in report.files)
     read = _bytes_read(report)
-    parts = [f"{count} {state}" for state, count in counts.items() if count] or ["nothing to verify"]
+    parts = [f"{count} {state}" for state, count in sorted(counts.items())] or ["nothing to verify"]
     parts += [
         f"{format_size(read)} in {format_duration(report.seconds)}",
         format_speed(read / max(report.seconds, 1e-3)),

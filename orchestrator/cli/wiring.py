@@ -64,7 +64,7 @@ def run_verify(settings: Settings, request: VerifyRequest, emit: Emit) -> Verify
     """Read the cache again, and on demand repair it; stops as a pull does."""
     from orchestrator.flows.verify import verify
 
-    with _stoppable() as stop, _tools(settings, stop) as tools:
+    with _stoppable() as stop, _tools(settings, stop, create=settings.cache_dir.exists()) as tools:
         return verify(request, tools, emit)
 
 
@@ -72,7 +72,7 @@ def run_collect(settings: Settings, rules: Rules, *, act: bool) -> Collected:
     """Choose what goes from the cache, and with `act` remove it."""
     from orchestrator.flows.collect import collect
 
-    with _stoppable() as stop, _tools(settings, stop, create=act) as tools:
+    with _stoppable() as stop, _tools(settings, stop, create=act and settings.cache_dir.exists()) as tools:
         return collect(rules, tools, act=act)
 
 

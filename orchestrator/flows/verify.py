@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from enum import StrEnum
+from os import stat_result
 
+from orchestrator.core.files import Digest
 from orchestrator.core.refs import Target
 from orchestrator.errors import DiskIOError, GlmAriaError, IntegrityError, Interrupted, NotFoundError
 from orchestrator.events import Emit, FileProgress, Notice, Phase, Queued
@@ -110,6 +112,7 @@ def _unread(stock: Stock) -> Verified:
 
 def _read_all(todo: Sequence[Stock], request: VerifyRequest, tools: Tools, emit: Emit) -> list[Verified]:
     results: list[Verified] = []
+    proven: dict[str, list[tuple[Digest, stat_result]]] = {}
     pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="verify")
     running: dict[Future[Checkup], Stock] = {}
     try:
@@ -117,12 +120,15 @@ def _read_all(todo: Sequence[Stock], request: VerifyRequest, tools: Tools, emit:
             running[pool.submit(_read, stock, request, tools, emit)] = stock
         for future in as_completed(running):
             try:
-                results.append(_judge(running[future], future, tools))
+                results.append(_judge(running[future], future, tools, proven))
             except Interrupted:
                 tools.stop.set()
                 break
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+        # All of a repo at once: each change writes its list of proofs anew.
+        for folder, found in proven.items():
+            tools.cache.proofs.add(folder, found)
     return results
 
 
@@ -156,9 +162,13 @@ def _read(stock: Stock, request: VerifyRequest, tools: Tools, emit: Emit) -> Che
     return checkup
 
 
-def _judge(stock: Stock, future: Future[Checkup], tools: Tools) -> Verified:
+def _judge(
+    stock: Stock,
+    future: Future[Checkup],
+    tools: Tools,
+    proven: dict[str, list[tuple[Digest, stat_result]]],
+) -> Verified:
     assert stock.digest is not None  # noqa: S101
-    proofs = tools.cache.proofs
     try:
         checkup = future.result()
     except DiskIOError as error:
@@ -173,7 +183,7 @@ def _judge(stock: Stock, future: Future[Checkup], tools: Tools) -> Verified:
     if not checkup.is_fast:
         for folder, place in stock.places:
             if place.parent.name == "blobs":
-                proofs.add(folder, [(stock.digest, checkup.found)])
+                proven.setdefault(folder, []).append((stock.digest, checkup.found))
     return Verified(stock, State.OK, is_fast=checkup.is_fast)
 
 

@@ -26,7 +26,6 @@ class Kind(StrEnum):
     REVISION = "revision"
     BLOB = "blob"
     PART = "part"
-    LITTER = "litter"
 
 
 @dataclass(frozen=True, slots=True)

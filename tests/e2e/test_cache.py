@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import MakeHub, wanted
-from tests.e2e.machine import Machine, Result, content
+from tests.e2e.machine import Machine, Result, content, until
+from tests.support.faults import Fault
 from tests.support.hub import LoopbackHub
 from tests.support.repos import Repo
 from tests.support.shaping import Shape
@@ -61,6 +62,8 @@ def test_an_empty_cache(machine: Machine) -> None:
     for command in ("ls", "du", "gc"):
         cache(machine, command).ended(0)
         machine.run("cache", command).ended(0)
+    cache(machine, "gc", "--yes").ended(0)
+    assert machine.run("verify", "--json").ended(0).document["data"]["files"] == []
     assert not machine.hf_home.exists()
     cache(machine, "rm", "org/nowhere").ended(66)
 
@@ -130,16 +133,26 @@ def test_old_parts_go_and_fresh_ones_stay(machine: Machine, make_hub: MakeHub, r
     assert theirs.exists()
 
 
-def test_gc_beside_a_running_pull(machine: Machine, make_hub: MakeHub) -> None:
+def test_a_model_at_which_a_pull_works_is_left_alone(machine: Machine, make_hub: MakeHub) -> None:
     big = Repo("model", "org/big", {"a.safetensors": b"a" * (6 << 20), "config.json": b"{}"})
-    hub = make_hub(big, cdn_shape=Shape(total_rate=3 << 20))
+    hub = make_hub(big)
+    hub.fault(Fault("stall"), face="cdn")
     running = machine.start_pull("org/big")
-    assert hub.log.wait_for(lambda log: log.bytes_sent(face="cdn") > 1 << 20)
-    for words in (["gc", "--keep-size", "0", "--yes"], ["rm", "org/big", "--yes"]):
-        assert cache(machine, *words).code in (0, 66)
-    running.end().ended(0)
+    config = machine.snapshot("model/org/big", big.head) / "config.json"
+    assert until(config.exists, 30)
+    for words in (["gc", "--keep-size", "0", "--model", "org/big", "--yes"], ["rm", "org/big", "--yes"]):
+        done = data(cache(machine, *words).ended(0))
+        assert done["items"] == []
+        assert {kept["reason"] for kept in done["kept"]} == {"a pull is at work with it"}
+    assert config.read_bytes() == b"{}"
+    running.signal(signal.SIGTERM)
+    running.end().ended(143)
+    hub.clear_faults()
+    machine.pull("org/big").ended(0)
     assert content(machine.snapshot("model/org/big", big.head)) == wanted(big)
     assert machine.hf("cache", "verify", "org/big", HF_ENDPOINT=hub.url).returncode == 0
+    cache(machine, "rm", "org/big", "--yes").ended(0)
+    assert not config.exists()
 
 
 @pytest.mark.parametrize(
