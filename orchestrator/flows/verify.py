@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
@@ -11,7 +12,15 @@ from os import stat_result
 
 from orchestrator.core.files import Digest
 from orchestrator.core.refs import Target
-from orchestrator.errors import DiskIOError, GlmAriaError, IntegrityError, Interrupted, NotFoundError
+from orchestrator.errors import (
+    CannotCreateError,
+    DiskIOError,
+    GlmAriaError,
+    IntegrityError,
+    Interrupted,
+    NoSpaceError,
+    NotFoundError,
+)
 from orchestrator.events import Emit, FileProgress, Notice, Phase, Queued
 from orchestrator.flows.mend import mend
 from orchestrator.flows.stock import Stock, take_stock
@@ -128,7 +137,8 @@ def _read_all(todo: Sequence[Stock], request: VerifyRequest, tools: Tools, emit:
         pool.shutdown(wait=True, cancel_futures=True)
         # All of a repo at once: each change writes its list of proofs anew.
         for folder, found in proven.items():
-            tools.cache.proofs.add(folder, found)
+            with contextlib.suppress(CannotCreateError, NoSpaceError):
+                tools.cache.proofs.add(folder, found)
     return results
 
 
@@ -191,7 +201,8 @@ def _forget(stock: Stock, tools: Tools) -> None:
     """What is rotten is proven no more: the next pull reads it again, and fetches it."""
     if stock.digest is not None:
         for folder, _ in stock.places:
-            tools.cache.proofs.forget(folder, [stock.digest])
+            with contextlib.suppress(CannotCreateError):
+                tools.cache.proofs.forget(folder, [stock.digest])
 
 
 def _rotten(stock: Stock, ranges: Sequence[Range]) -> IntegrityError:

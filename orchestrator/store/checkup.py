@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.core.files import Digest
+from orchestrator.errors import CannotCreateError, NoSpaceError
 from orchestrator.store.hashing import OnBytes, read_pieces, read_whole
 from orchestrator.store.pieces import Pieces, PieceStore, Range, joined
 
@@ -54,7 +56,9 @@ def check(
     actual = read.found.st_size
     if read.digest == digest and (length is None or actual == length):
         if read.pieces:
-            known.save(digest, read.pieces)
+            # A cache that is read-only can be verified, too.
+            with contextlib.suppress(CannotCreateError, NoSpaceError):
+                known.save(digest, read.pieces)
         return Checkup((), read.found, False, read.pieces)
     ranges = _wrong(pieces, read.pieces) if pieces and read.pieces else ()
     # Pieces that know of no difference were not those of this digest: all of it is suspect.

@@ -11,7 +11,7 @@ from orchestrator.errors import GlmAriaError
 from orchestrator.store.layout import CacheLayout
 from orchestrator.store.oserrors import translate
 
-_PARTS = ("stage", "repos", "proofs", "pieces", "use")
+_PARTS = ("stage", "repos", "proofs")
 
 
 def open_state_dir(layout: CacheLayout, *, create: bool = True) -> Path:

@@ -21,27 +21,29 @@ class Use:
 
     def __init__(self, state_dir: Path) -> None:
         self._folder = state_dir / "use"
-        self._held: dict[str, int] = {}
+        self._held: dict[str, int | None] = {}
 
     def __enter__(self) -> Use:
         return self
 
     def __exit__(self, *_: object) -> None:
         for fd in self._held.values():
-            os.close(fd)
+            if fd is not None:
+                os.close(fd)
         self._held.clear()
 
     def hold(self, folders: Iterable[str]) -> bool:
         """Hold these repo folders, too; True when one was not held before: what was seen of it may be gone by now.
 
-        Waits while somebody removes from one, which takes moments. Raises NoSpaceError and its like.
+        Waits while somebody removes from one, which takes moments. Where no lock can be made, as on a read-only file
+        system, there is none: a model that is complete needs nothing written.
         """
         fresh = sorted(set(folders) - self._held.keys())
         for folder in fresh:
-            with on_disk("lock", self._folder):
+            self._held[folder] = None
+            with contextlib.suppress(OSError):
                 self._held[folder] = fd = _open(self._folder, folder)
-                with contextlib.suppress(OSError):
-                    fcntl.flock(fd, fcntl.LOCK_SH)
+                fcntl.flock(fd, fcntl.LOCK_SH)
         return bool(fresh)
 
 

@@ -299,3 +299,11 @@ def test_a_snapshot_in_the_stage_is_swept_by_and_by(world: World) -> None:
     os.utime(trash, (1, 1))
     assert world.staging.sweep() == 1
     assert not trash.exists()
+
+
+def test_a_run_that_can_make_no_lock_goes_on_without(world: World) -> None:
+    """As on a read-only file system, where a complete model needs nothing written."""
+    (world.state / "use").write_bytes(b"in the way")
+    with world.cache.use() as use:
+        assert use.hold(["models--org--model"])
+        assert not use.hold(["models--org--model"])
