@@ -140,7 +140,8 @@ class _Sweeper:
                 # The stage is on another volume: file by file, in place.
                 shutil.rmtree(snapshot.path)
             (repo.path / "trees" / f"{commit}.json").unlink(missing_ok=True)
-            shutil.rmtree(repo.path / ".no_exist" / commit, ignore_errors=True)
+            if not (repo.path / ".no_exist").is_symlink():
+                shutil.rmtree(repo.path / ".no_exist" / commit, ignore_errors=True)
         self._records.forget(repo.repo, commit)
         return trash
 

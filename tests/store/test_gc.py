@@ -12,7 +12,7 @@ from huggingface_hub.utils._shared_blobs import publish_blob_to_shared_store
 
 from orchestrator.core.plan import ResolvedModel
 from orchestrator.core.refs import Target, parse_target
-from orchestrator.errors import DiskIOError
+from orchestrator.errors import DiskIOError, UnsafeError
 from orchestrator.store import census
 from orchestrator.store.garbage import Choice, Kind, Rules, choose, freed_by
 from orchestrator.store.pins import Pins
@@ -290,6 +290,25 @@ def test_planted_symlinks_are_not_followed(world: World, tmp_path: Path) -> None
     world.layout.repo_dir(before.ref.repo).symlink_to(elsewhere)
     assert census.take(world.layout).repos == ()
     assert sum(1 for path in elsewhere.rglob("*") if path.is_file()) > 3
+
+
+@pytest.mark.parametrize("name", ["blobs", "snapshots", "refs", "trees", ".no_exist"])
+def test_nothing_is_removed_through_a_planted_symlink(world: World, tmp_path: Path, name: str) -> None:
+    before, _ = two_revisions(world)
+    repo_dir, elsewhere = world.layout.repo_dir(before.ref.repo), tmp_path / "elsewhere"
+    choice = select(world, targets=(parse_target("org/model"),))
+    assert len(choice.garbage) == 2
+    (repo_dir / ".no_exist" / OLD).mkdir(parents=True)
+    (repo_dir / ".no_exist" / OLD / "file").write_bytes(b"")
+    (repo_dir / name).rename(elsewhere)
+    (repo_dir / name).symlink_to(elsewhere)
+    kept = sorted(elsewhere.rglob("*"))
+    if name == ".no_exist":
+        act(world, choice)
+    else:
+        with pytest.raises(UnsafeError, match="symlink"):
+            act(world, choice)
+    assert sorted(elsewhere.rglob("*")) == kept
 
 
 def test_a_snapshot_in_the_stage_is_swept_by_and_by(world: World) -> None:
