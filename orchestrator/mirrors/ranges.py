@@ -30,8 +30,9 @@ def fetch_range(net: Net, source: Source, origin: Origin, start: int, end: int) 
             body += chunk
             if len(body) > end - start:
                 break
-    if len(body) != end - start:
-        raise IntegrityError(f"{source.name} sent {len(body)} instead of {end - start} bytes of {origin.path!r}")
+        if len(body) != end - start:
+            count = "more than" if len(body) > end - start else f"{len(body)} of"
+            raise IntegrityError(f"{source.name} sent {count} the {end - start} bytes of {origin.path!r} asked for")
     return bytes(body)
 
 
