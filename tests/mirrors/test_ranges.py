@@ -44,7 +44,6 @@ def test_modelscope(hub: LoopbackHub, net: Net) -> None:
     [
         (Fault("truncated"), TemporaryError),
         (Fault("truncated_unframed"), IntegrityError),
-        (Fault("extra_byte"), (IntegrityError, ProtocolError)),
         (Fault("endless"), (IntegrityError, ProtocolError)),
         (Fault("html_portal"), ProtocolError),
         (Fault("gzip"), ProtocolError),
