@@ -16,6 +16,7 @@ class Phase(StrEnum):
     CHECKING = "checking"
     WAITING = "waiting"  # for another run on this cache, which is fetching the same file
     FETCHING = "fetching"
+    HASHING = "hashing"  # what lies in the cache, for `verify`
     VERIFYING = "verifying"
     PLACING = "placing"
     DONE = "done"
@@ -32,17 +33,18 @@ class ModelPhase:
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """The plan is made: what will be fetched."""
+    """The plan is made: what will be fetched, or whatever else is to be done with it (a verb)."""
 
     files: int
     bytes_total: int
+    to: str = "fetch"
 
 
 @dataclass(frozen=True, slots=True)
 class FileProgress:
     """A blob entered `phase` or moved within it. `done` and `total` are bytes; `done` may go back after a bad part.
 
-    `speed` is bytes per second as aria2 sees it now, `connections` how many are open.
+    `speed` is bytes per second, of a transfer as aria2 sees it now, `connections` how many are open.
     """
 
     digest: Digest

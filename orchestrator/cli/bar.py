@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.cli import terminal
 from orchestrator.cli.progress import Watcher, by_source, summary
-from orchestrator.cli.tally import Snapshot, Tally
+from orchestrator.cli.tally import MOVING, Snapshot, Tally
 from orchestrator.core.sizes import format_duration, format_size, format_speed
 from orchestrator.events import Event, FileProgress, ModelPhase, Notice, Phase, Queued
 
@@ -133,7 +133,7 @@ def _row(item: FileProgress, width: int) -> str:
     # The end of a path tells more than its beginning.
     name = name if len(name) <= width else f"…{name[1 - width :]}"
     percent = 100 * item.done // item.total if item.total else 100
-    if item.phase is Phase.FETCHING:
+    if item.phase in MOVING:
         left = (item.total - item.done) / item.speed if item.speed else None
         state = f"{format_speed(item.speed):>10}  {format_duration(left) if left is not None else '':<12}"
     else:
@@ -143,5 +143,5 @@ def _row(item: FileProgress, width: int) -> str:
 
 def _rest(items: tuple[FileProgress, ...]) -> str:
     done, total = sum(item.done for item in items), sum(item.total for item in items)
-    speed = sum(item.speed for item in items if item.phase is Phase.FETCHING)
+    speed = sum(item.speed for item in items if item.phase in MOVING)
     return f"… and {len(items)} more: {format_size(done)} of {format_size(total)}  {format_speed(speed)}"

@@ -13,6 +13,8 @@ from orchestrator.cli.groups import Headed
 Command = Callable[..., Any]
 
 _what = partial(click.option, cls=Headed, heading="What to fetch")
+_which = partial(click.option, cls=Headed, heading="What to verify")
+_read = partial(click.option, cls=Headed, heading="How")
 _where = partial(click.option, cls=Headed, heading="Where from, where to")
 _how = partial(click.option, cls=Headed, heading="How fast, with which aria2")
 _rules = partial(click.option, cls=Headed, heading="Rules")
@@ -34,7 +36,8 @@ SETTINGS = {
     "offline": "offline",
 }
 
-_CACHE_DIR = _where("--cache-dir", metavar="DIR", help="The cache, as HF_HUB_CACHE means it.")
+CACHE_DIR = _where("--cache-dir", metavar="DIR", help="The cache, as HF_HUB_CACHE means it.")
+STRICT = _rules("--strict", is_flag=True, help="Exit with 100 when there were warnings.")
 _SITES = (
     _where("--root", metavar="URL", help="Where commits and digests come from. May be sent your token."),
     _where("--mirror", metavar="[KIND+]URL", multiple=True, help="Also fetch bytes from here, instead of from the "
@@ -50,7 +53,7 @@ _PULL = (
     _what("--revision", metavar="REV", help="Branch, tag, refs/pr/N or commit, for each REF that names none."),
     _what("--include", metavar="GLOB", multiple=True, help="Only files that match; may be given again. * crosses /."),
     _what("--exclude", metavar="GLOB", multiple=True, help="Not the files that match; may be given again."),
-    _CACHE_DIR,
+    CACHE_DIR,
     _where("--local-dir", metavar="DIR", help="Also make a plain folder with the files of the model."),
     *_SITES,
     _how("--max-speed", metavar="SIZE", help="Bytes per second at most, all together: 20M, 1.5G, 500KB."),
@@ -64,7 +67,13 @@ _PULL = (
     _rules("--offline", is_flag=True, help="Ask no server: succeed only if all is here."),
     _rules("--force", is_flag=True, help="Fetch and place again what is here."),
     _rules("--safe-only", is_flag=True, help="Refuse models with pickle files, whose loading can run code."),
-    _rules("--strict", is_flag=True, help="Exit with 100 when there were warnings."),
+    STRICT,
+)  # fmt: skip
+_VERIFY = (
+    _which("--file", "globs", metavar="GLOB", multiple=True,
+           help="Only files that match; may be given again. * crosses /."),
+    _read("--fast", is_flag=True, help="Compare piece hashes where there are some: finds rot at the disk's speed."),
+    _read("--repair", is_flag=True, help="Fetch the bytes that are rotten again, and prove the whole file."),
 )  # fmt: skip
 _PULL_ONLY = (
     _what("--sha256", metavar="HEX", help="Digest of the file, when REF is the https:// address of a single one."),
@@ -96,7 +105,12 @@ def plan_options(function: Command) -> Command:
 
 def mirror_options(function: Command) -> Command:
     """The options of `mirrors`: which sites, and where what is known of them lies."""
-    return _apply((*_SITES, _CACHE_DIR, _JSON), function)
+    return _apply((*_SITES, CACHE_DIR, _JSON), function)
+
+
+def verify_options(function: Command) -> Command:
+    """All options of `verify`."""
+    return _apply((*_VERIFY, CACHE_DIR, *_SITES, STRICT, *_COMMON), function)
 
 
 def _apply(options: tuple[Callable[[Command], Command], ...], function: Command) -> Command:

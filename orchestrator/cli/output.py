@@ -86,7 +86,8 @@ def envelope(
 def failure(command: str, error: GlmAriaError) -> dict[str, object]:
     """The document for an error that ended the command before it had a result."""
     status = "interrupted" if isinstance(error, Interrupted) else "error"
-    data: dict[str, object] = {"models": []} if command in ("pull", "plan") else {}
+    empty = {"pull": "models", "plan": "models", "verify": "files"}
+    data: dict[str, object] = {empty[command]: []} if command in empty else {}
     return envelope(command, Verdict(status, error.exit_code, (error,)), data)
 
 

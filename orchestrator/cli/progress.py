@@ -94,7 +94,7 @@ class Lines(Watcher):
         elif isinstance(event, ModelPhase):
             self._write(f"{terminal.printable(event.model)}: {event.phase}")
         elif isinstance(event, Queued) and event.files:
-            self._write(f"to fetch: {format_size(event.bytes_total)} in {event.files} file(s)")
+            self._write(f"to {event.to}: {format_size(event.bytes_total)} in {event.files} file(s)")
         elif isinstance(event, FileProgress) and self._clock() - self._last >= LINE_SECONDS:
             self._last = self._clock()
             now = self._tally.snapshot()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,11 +10,12 @@ from urllib.parse import urlsplit
 import click
 
 from orchestrator import settings as settings_
-from orchestrator.cli import options, output, progress, request, terminal
+from orchestrator.cli import options, output, request, terminal
 from orchestrator.cli.groups import HeadedCommand
+from orchestrator.cli.run import Run
 from orchestrator.core.files import Algorithm, Digest
-from orchestrator.errors import GlmAriaError, NotAllowedError, UsageError
-from orchestrator.events import Event, Notice
+from orchestrator.errors import UsageError
+from orchestrator.events import Notice
 from orchestrator.flows.report import PullReport
 from orchestrator.flows.request import PullRequest
 from orchestrator.settings import Settings
@@ -92,7 +92,7 @@ def plan(**parameters: Any) -> int:
 
 def _pull(parameters: dict[str, Any]) -> int:
     settings = settings_.load(options.flags(parameters))
-    run = _Run.of(parameters, settings)
+    run = Run.of(parameters, settings)
     is_url = any(_URL.match(ref) for ref in parameters["refs"]) and parameters["sha256"]
     if is_url:
         report = _fetch_url(parameters, run)
@@ -115,7 +115,7 @@ def _pull(parameters: dict[str, Any]) -> int:
     return verdict.exit_code
 
 
-def _fetch_url(parameters: dict[str, Any], run: _Run) -> PullReport:
+def _fetch_url(parameters: dict[str, Any], run: Run) -> PullReport:
     refs = parameters["refs"]
     if len(refs) != 1 or parameters["lists"]:
         raise UsageError("--sha256 is for one address, alone", hint="run the others by themselves")
@@ -133,7 +133,7 @@ def _fetch_url(parameters: dict[str, Any], run: _Run) -> PullReport:
         return wiring.fetch_url(run.settings, refs[0], digest, folder, run.emit, force=parameters["force"])
 
 
-def _warn_of_plain_http(url: str, run: _Run) -> None:
+def _warn_of_plain_http(url: str, run: Run) -> None:
     from orchestrator.net.addresses import is_loopback
 
     parts = urlsplit(url)
@@ -150,7 +150,7 @@ def _sha256(text: str) -> Digest:
 
 def _plan(parameters: dict[str, Any]) -> int:
     settings = settings_.load(options.flags(parameters))
-    run = _Run.of(parameters, settings)
+    run = Run.of(parameters, settings)
     wanted = _request(parameters, settings)
     from orchestrator.cli import plans, wiring
 
@@ -184,48 +184,3 @@ def _request(parameters: dict[str, Any], settings: Settings) -> PullRequest:
         policy=settings.policy,
         allow_rollback=parameters["allow_rollback"],
     )
-
-
-@dataclass(slots=True)
-class _Run:
-    """What a run said so far: its notices, for the report, and its progress, for whoever watches."""
-
-    settings: Settings
-    watcher: progress.Watcher
-    is_quiet: bool
-    seen: list[Notice] = field(default_factory=list)
-
-    @classmethod
-    def of(cls, parameters: dict[str, Any], settings: Settings) -> _Run:
-        mode = progress.choose(parameters["progress"], as_json=parameters["as_json"], quiet=parameters["quiet"])
-        # Who reads events from stderr wants no prose between them.
-        is_quiet = parameters["quiet"] or mode == "json"
-        return cls(settings, progress.watcher(mode), is_quiet)
-
-    def watched(self) -> progress.Watcher:
-        """The context in which progress is shown. What the settings warn of is said first."""
-        for code, message in self.settings.warnings:
-            self.emit(Notice(code, message))
-        return self.watcher
-
-    def emit(self, event: Event) -> None:
-        if isinstance(event, Notice):
-            self.seen.append(event)
-        self.watcher.emit(event)
-
-    def all_notices(self, reported: tuple[Notice, ...]) -> tuple[Notice, ...]:
-        """Those of the settings, of the events and of the report, each once."""
-        return tuple(dict.fromkeys((*self.seen, *reported)))
-
-    def say_missed(self, notices: tuple[Notice, ...]) -> None:
-        """Tell the warnings that the watcher did not show as they came."""
-        for notice in notices:
-            if notice not in self.watcher.shown:
-                output.say_notice(notice)
-
-    def explained(self, errors: tuple[GlmAriaError, ...]) -> tuple[GlmAriaError, ...]:
-        """Where access was denied for want of a token that there is: say why it was not sent."""
-        for error in errors:
-            if isinstance(error, NotAllowedError) and self.settings.token_withheld:
-                error.hint = self.settings.token_withheld
-        return errors

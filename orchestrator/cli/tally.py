@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from orchestrator.core.files import Digest
 from orchestrator.events import Event, FileProgress, Phase, Queued, SourceRates
 
+# Phases whose `done` counts and whose speed is that of the run.
+MOVING = (Phase.FETCHING, Phase.HASHING)
 _OVER = (Phase.DONE, Phase.FAILED)
 # Phases in which all bytes of a blob have arrived, whatever `done` counts then.
 _ARRIVED = (Phase.VERIFYING, Phase.PLACING)
@@ -65,7 +67,7 @@ class Tally:
             self._sources = event.sources
 
     def _file(self, event: FileProgress) -> None:
-        if event.phase in (Phase.FETCHING, Phase.VERIFYING):
+        if event.phase in (*MOVING, Phase.VERIFYING):
             self._fetched.add(event.digest)
         # A blob may come back: a bad part, or bytes that a mirror made up.
         self._finished_bytes -= self._finished.pop(event.digest, 0)
@@ -80,7 +82,7 @@ class Tally:
 
     def _measure(self) -> None:
         now = self._clock()
-        current = sum(item.speed for item in self._active.values() if item.phase is Phase.FETCHING)
+        current = sum(item.speed for item in self._active.values() if item.phase in MOVING)
         self._speed += (1 - math.exp((self._measured - now) / _SMOOTHING_SECONDS)) * (current - self._speed)
         self._measured = now
 

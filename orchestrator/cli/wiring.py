@@ -7,7 +7,7 @@ import os
 import signal
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ from orchestrator.catalogs.modelscope import ModelScopeCatalog
 from orchestrator.core.files import Algorithm, Digest
 from orchestrator.core.measurements import Memory
 from orchestrator.core.plan import Plan
-from orchestrator.core.refs import CatalogKind, Ref
+from orchestrator.core.refs import CatalogKind, Ref, Target
 from orchestrator.core.sources import Source
 from orchestrator.core.trust import Policy
 from orchestrator.errors import ConfigError, GlmAriaError, Interrupted
@@ -44,8 +44,12 @@ from orchestrator.store.staging import Staging
 from orchestrator.store.state_dir import open_state_dir
 
 if TYPE_CHECKING:
+    from orchestrator.flows.collect import Collected
+    from orchestrator.flows.contents import Contents
     from orchestrator.flows.probing import Survey
+    from orchestrator.flows.verify import VerifyReport, VerifyRequest
     from orchestrator.mirrors.probe import Bounds
+    from orchestrator.store.garbage import Rules
 
 
 def run_pull(settings: Settings, request: PullRequest, emit: Emit) -> PullReport:
@@ -60,6 +64,42 @@ def run_plan(settings: Settings, request: PullRequest, emit: Emit) -> tuple[Plan
     """Plan; writes nothing, not even folders."""
     with _stoppable() as stop, _tools(settings, stop, create=False) as tools:
         return flow.plan(request, tools, emit)
+
+
+def run_verify(settings: Settings, request: VerifyRequest, emit: Emit) -> VerifyReport:
+    """Read the cache again, and on demand repair it; stops as a pull does."""
+    from orchestrator.flows.verify import verify
+
+    with _stoppable() as stop, _tools(settings, stop, create=settings.cache_dir.exists()) as tools:
+        return verify(request, tools, emit)
+
+
+def run_collect(settings: Settings, rules: Rules, *, act: bool) -> Collected:
+    """Choose what goes from the cache, and with `act` remove it."""
+    from orchestrator.flows.collect import collect
+
+    with _stoppable() as stop, _tools(settings, stop, create=act and settings.cache_dir.exists()) as tools:
+        return collect(rules, tools, act=act)
+
+
+def look(settings: Settings) -> Contents:
+    """What the cache holds; writes nothing."""
+    from orchestrator.flows.contents import contents
+
+    with _stoppable() as stop, _tools(settings, stop, create=False) as tools:
+        return contents(tools)
+
+
+def pin(settings: Settings, targets: Sequence[Target], *, keep: bool) -> frozenset[Target]:
+    """Pin, or let go of, models; returns all that are pinned then."""
+    from orchestrator.store.pins import Pins
+
+    pins = Pins(open_state_dir(CacheLayout.at(settings.cache_dir)))
+    if keep:
+        pins.add(targets)
+    else:
+        pins.remove(targets)
+    return pins.load()
 
 
 def fetch_url(

@@ -92,6 +92,33 @@ class Ref:
         return f"{scheme}{self.repo.url_path}@{self.revision}"
 
 
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a user names of a cache: a repo, or with `revision` what is there of that one."""
+
+    repo: RepoId
+    revision: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.repo.url_path}@{self.revision}" if self.revision else self.repo.url_path
+
+
+def parse_target(text: str) -> Target:
+    """Parse a REF that names something in the cache: without `@revision` all of the repo. Raises UsageError."""
+    ref = parse_ref(text)
+    return Target(ref.repo, ref.revision if "@" in text else None)
+
+
+def parse_folder(folder: str) -> RepoId | None:
+    """The repo whose cache folder is named so; None for any other name."""
+    prefix, _, rest = folder.partition("--")
+    kind = next((kind for kind in RepoType if kind.plural == prefix), None)
+    try:
+        return RepoId(kind, rest.replace("--", "/")) if kind and rest else None
+    except UsageError:
+        return None
+
+
 def is_commit(text: str) -> bool:
     """True for a full 40-hex commit hash."""
     return bool(_COMMIT.fullmatch(text))

@@ -10,6 +10,7 @@ import re
 
 _SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)\s*(?:([KMGT])(I?B)?|B)?(?:/S)?", re.IGNORECASE)
 _POWER = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
@@ -21,6 +22,14 @@ def parse_size(text: str) -> int:
     number, letter, suffix = match[1], (match[2] or "").upper(), (match[3] or "").upper()
     unit: int = (1000 if suffix == "B" else 1024) ** _POWER[letter]
     return round(float(number) * unit) if "." in number else int(number) * unit
+
+
+def parse_duration(text: str) -> float:
+    """Seconds meant by `30d`, `12h`, `90m`, `2w` or `45s`. Raises ValueError with a message for people."""
+    match = re.fullmatch(r"([0-9]{1,6})\s*([smhdw])", text.strip(), re.IGNORECASE)
+    if not match:
+        raise ValueError(f"{text!r} is not a time; write for example 30d, 12h or 2w")
+    return float(int(match[1]) * _SECONDS[match[2].lower()])
 
 
 def format_size(count: int) -> str:

@@ -24,8 +24,8 @@ from orchestrator.errors import GlmAriaError, IntegrityError
 from orchestrator.events import Emit, Notice
 from orchestrator.flows.locate import Sources
 from orchestrator.flows.tools import Tools
-from orchestrator.mirrors.fetch import fetch_range
 from orchestrator.mirrors.links import Links
+from orchestrator.mirrors.ranges import fetch_range
 from orchestrator.store import testimony
 from orchestrator.store.testimony import Testimony
 from orchestrator.store.verify import VerifiedFile
@@ -155,7 +155,8 @@ class Disputes:
                     if source in found:
                         continue
                     part.seek(start)
-                    if fetch_range(self._tools.mirror_net, where[0], url, start, end) != part.read(end - start):
+                    true = fetch_range(self._tools.mirror_net, *where, start, end, known_url=url)
+                    if true != part.read(end - start):
                         found.add(source)
         except (GlmAriaError, OSError):
             return found

@@ -17,8 +17,8 @@ from orchestrator.events import Emit, Notice
 from orchestrator.flows.holdings import Holdings
 from orchestrator.flows.quarantine import usable
 from orchestrator.flows.tools import Tools
-from orchestrator.mirrors.fetch import ask_for_range
 from orchestrator.mirrors.links import Links, file_url
+from orchestrator.mirrors.ranges import ask_for_range
 from orchestrator.net.failures import blaming
 
 

@@ -17,6 +17,7 @@ from orchestrator.flows.request import PullRequest
 from orchestrator.flows.resolve import resolve
 from orchestrator.flows.tools import Tools
 from orchestrator.flows.work import Work
+from orchestrator.store.use import Use
 
 _RESOLVERS = 8
 
@@ -32,15 +33,16 @@ def pull(request: PullRequest, tools: Tools, emit: Emit) -> PullReport:
 
     works = [Work(item, tell) for item in request.items]
     try:
-        _resolve_all(works, request, tools, _load_delivery)
-        for work in _open(works):
-            with work.guard():
-                _survey(work, request, tools)
-        if _open(works):
-            from orchestrator.flows.delivery import deliver  # loads aria2p, which a complete model does not need
+        with tools.cache.use() as use:
+            _resolve_all(works, request, tools, _load_delivery)
+            for work in _open(works):
+                with work.guard():
+                    _survey(work, request, tools, use)
+            if _open(works):
+                from orchestrator.flows.delivery import deliver  # loads aria2p, which a complete model does not need
 
-            tools.stop.is_abrupt = False
-            deliver(_open(works), tools, tell)
+                tools.stop.is_abrupt = False
+                deliver(_open(works), tools, tell)
     except Interrupted:
         tools.stop.set()
     except GlmAriaError as error:
@@ -105,10 +107,12 @@ def _resolve_all(
         raise Interrupted(tools.stop.signal_number)
 
 
-def _survey(work: Work, request: PullRequest, tools: Tools) -> None:
+def _survey(work: Work, request: PullRequest, tools: Tools, use: Use) -> None:
     """Find out what is there. A model that is complete ends here, with nothing written."""
     model = work.resolved
     repo, files = model.ref.repo, model.wanted.files
+    # From here on nobody removes what this run counts on, in this repo or in those that it takes blobs from.
+    use.hold([repo.folder])
     if request.force:
         tools.cache.proofs.forget(repo.folder, [file.digest for file in files])
         found: dict[Digest, Found] = {}
@@ -118,6 +122,8 @@ def _survey(work: Work, request: PullRequest, tools: Tools) -> None:
         return
     else:
         found = tools.cache.find(repo, files)
+        while use.hold(item.path.parent.parent.name for item in found.values() if item.path is not None):
+            found = tools.cache.find(repo, files)
         _prove(work, found, tools)
     work.plan = plan_model(model, found, work.item.priority)
     work.missing = {item.file.digest for item in work.plan.files if item.action is Action.FETCH}

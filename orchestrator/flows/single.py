@@ -20,7 +20,7 @@ from orchestrator.events import Emit, FileProgress, ModelPhase, Phase, Queued
 from orchestrator.flows.fetch import Elsewhere, Failed, Fetcher, Proven
 from orchestrator.flows.report import FileReport, FileState, ModelReport, PullReport
 from orchestrator.flows.tools import Tools
-from orchestrator.mirrors.fetch import ask_for_range
+from orchestrator.mirrors.ranges import ask_for_range
 from orchestrator.net.session import Net
 from orchestrator.store import space
 from orchestrator.store.single import is_there, place_single

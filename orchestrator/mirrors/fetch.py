@@ -1,12 +1,11 @@
-"""Bytes over Python: small files that need the token, which aria2 must never have, and ranges to look at."""
+"""One small file over Python, with the token: for restricted repos, whose git files aria2 must never fetch."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import BinaryIO
 
-from orchestrator.core.sources import Origin, RangeAnswer, Source
+from orchestrator.core.sources import Origin, Source
 from orchestrator.core.statuses import meaning
 from orchestrator.errors import GlmAriaError, IntegrityError, NotAllowedError, ProtocolError
 from orchestrator.mirrors.links import file_url
@@ -39,48 +38,6 @@ def fetch(  # noqa: PLR0917 - from where, what, to where, until when
         if done < size:
             raise _wrong_size(source, origin, f"{done} of {size} bytes")
         return done
-
-
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
-
-
-def ask_for_range(net: Net, source: Source, url: str, start: int, end: int) -> RangeAnswer:
-    """How `source` answers to a question for the bytes `start` up to `end` of `url`; the bytes are not read.
-
-    Raises the errors of `Net` (after its retries and waits, where a server asks for them); each names the source.
-    """
-    with blaming(source.name), net.stream(url, byte_range=(start, end)) as stream:
-        told = _CONTENT_RANGE.fullmatch(stream.headers.get("Content-Range", "").strip())
-        length = stream.headers.get("Content-Length", "")
-        total = int(told[3]) if told else int(length) if stream.status == 200 and length.isdecimal() else None
-        return RangeAnswer(
-            stream.status,
-            total,
-            is_range=stream.status == 206 and told is not None and (int(told[1]), int(told[2]) + 1) == (start, end),
-            is_encoded=stream.headers.get("Content-Encoding", "identity") != "identity",
-            is_framed=bool(length) or "Transfer-Encoding" in stream.headers,
-        )
-
-
-def fetch_range(net: Net, source: Source, url: str, start: int, end: int) -> bytes:
-    """The bytes `start` up to `end` of what `url` serves; for samples, so a few hundred KiB at most.
-
-    Raises ProtocolError when the answer is not just that range, and the errors of `Net`; each names the source.
-    """
-    with blaming(source.name), net.stream(url, byte_range=(start, end)) as stream:
-        told = stream.headers.get("Content-Range", "")
-        if stream.status != 206 or not told.startswith(f"bytes {start}-{end - 1}/"):
-            raise ProtocolError(
-                f"{source.name} answered HTTP {stream.status} ({told[:60]!r}) to a question for a range"
-            )
-        data = b""
-        for chunk in stream.chunks():
-            data += chunk
-            if len(data) > end - start:
-                break
-    if len(data) != end - start:
-        raise ProtocolError(f"{source.name} sent {len(data)} bytes for a range of {end - start}")
-    return data
 
 
 def _check(stream: Stream, source: Source, origin: Origin, size: int, *, had_token: bool) -> None:

@@ -10,12 +10,14 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 from orchestrator.core.files import Algorithm, Digest, git_blob_header
 from orchestrator.errors import Interrupted
 from orchestrator.oserrors import on_disk
+from orchestrator.store.pieces import PIECE, PieceHasher, Pieces
 
 BUFFER = 1 << 20
 
@@ -23,25 +25,41 @@ OnBytes = Callable[[int], None]
 """Told how many more bytes were read."""
 
 
-class Hasher:
-    """Computes one digest from bytes in order. `size` is the whole length, which git hashes before the content."""
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a whole read of a file gave: its digest, its stat, and its pieces when it has more than one."""
 
-    __slots__ = ("_algorithm", "_hash")
+    digest: Digest
+    found: os.stat_result
+    pieces: Pieces | None
+
+
+class Hasher:
+    """Computes the digest and the pieces of bytes in order. `size` is the whole length, which git hashes first."""
+
+    __slots__ = ("_algorithm", "_hash", "_pieces")
 
     def __init__(self, algorithm: Algorithm, size: int) -> None:
         self._algorithm = algorithm
+        self._pieces = PieceHasher() if size > PIECE else None
         if algorithm is Algorithm.SHA256:
             self._hash = hashlib.sha256()
         else:
             self._hash = hashlib.sha1(git_blob_header(size), usedforsecurity=False)
 
-    def update(self, data: bytes | bytearray | memoryview) -> None:
+    def update(self, data: memoryview) -> None:
         """Add the next bytes."""
         self._hash.update(data)
+        if self._pieces:
+            self._pieces.update(data)
 
     def digest(self) -> Digest:
         """The digest of all bytes so far."""
         return Digest(self._algorithm, self._hash.hexdigest())
+
+    def pieces(self) -> Pieces | None:
+        """The pieces of all bytes so far; None for a file of one piece."""
+        return self._pieces.pieces() if self._pieces else None
 
 
 class ChasingHasher:
@@ -57,7 +75,7 @@ class ChasingHasher:
         self.size = size
         self._hasher = Hasher(algorithm, size)
         self._position = 0
-        self._fd: int | None = _open(path)
+        self._fd: int | None = open_to_read(path)
         self.inode = os.fstat(self._fd).st_ino
         self._buffer = bytearray(min(BUFFER, max(size, 1)))
 
@@ -70,6 +88,11 @@ class ChasingHasher:
     def done(self) -> bool:
         """True when all `size` bytes are hashed."""
         return self._position >= self.size
+
+    @property
+    def pieces(self) -> Pieces | None:
+        """The pieces of what is hashed; None for a file of one piece."""
+        return self._hasher.pieces()
 
     def advance(self, limit: int, *, stop: threading.Event | None = None) -> int:
         """Hash on, up to byte `limit` at most; returns how many bytes that were. Fewer when the file is shorter.
@@ -128,10 +151,10 @@ def hash_file(
     `size` is only git's header; None takes the file's own. Raises Interrupted when `stop` is set, DiskIOError when
     the file cannot be read; a symlink is not followed.
     """
-    return hash_opened(path, algorithm, size=size, stop=stop, on_bytes=on_bytes)[0]
+    return read_whole(path, algorithm, size=size, stop=stop, on_bytes=on_bytes).digest
 
 
-def hash_opened(
+def read_whole(
     path: Path,
     algorithm: Algorithm,
     *,
@@ -139,28 +162,48 @@ def hash_opened(
     stop: threading.Event | None = None,
     on_bytes: OnBytes | None = None,
     durable: bool = False,
-) -> tuple[Digest, os.stat_result]:
+) -> Reading:
     """`hash_file`, with the stat of the very file that was read; with `durable` the file is also fsynced."""
-    fd = _open(path)
+    fd = open_to_read(path)
     try:
         with on_disk("read", path):
             length = os.fstat(fd).st_size
             hasher = Hasher(algorithm, length if size is None else size)
-            buffer = bytearray(max(1, min(BUFFER, length)))
-            view = memoryview(buffer)
-            while True:
-                halt(stop)
-                count = os.readv(fd, [view])
-                if not count:
-                    break
-                hasher.update(view[:count])
-                if on_bytes:
-                    on_bytes(count)
+            _feed(fd, hasher, length, stop, on_bytes)
             if durable:
                 os.fsync(fd)
-            return hasher.digest(), os.fstat(fd)
+            return Reading(hasher.digest(), os.fstat(fd), hasher.pieces())
     finally:
         os.close(fd)
+
+
+def read_pieces(
+    path: Path, *, stop: threading.Event | None = None, on_bytes: OnBytes | None = None
+) -> tuple[Pieces, os.stat_result]:
+    """The pieces of a regular file and its stat: eight times as fast as its digest. Raises as `hash_file` does."""
+    fd = open_to_read(path)
+    try:
+        with on_disk("read", path):
+            hasher = PieceHasher()
+            _feed(fd, hasher, os.fstat(fd).st_size, stop, on_bytes)
+            return hasher.pieces(), os.fstat(fd)
+    finally:
+        os.close(fd)
+
+
+def _feed(
+    fd: int, hasher: Hasher | PieceHasher, length: int, stop: threading.Event | None, on_bytes: OnBytes | None
+) -> None:
+    buffer = bytearray(max(1, min(BUFFER, length)))
+    view = memoryview(buffer)
+    while True:
+        halt(stop)
+        count = os.readv(fd, [view])
+        if not count:
+            return
+        hasher.update(view[:count])
+        if on_bytes:
+            on_bytes(count)
 
 
 def halt(stop: threading.Event | None) -> None:
@@ -169,9 +212,16 @@ def halt(stop: threading.Event | None) -> None:
         raise Interrupted(signal.SIGINT)
 
 
-def _open(path: Path) -> int:
+def open_to_read(path: Path) -> int:
+    """A descriptor of a file that is read from its beginning to its end; a symlink is not followed."""
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
     with on_disk("read", path):
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            # A check is no use: the time of last use, by which a cache is cleaned up, must not change. Only the owner
+            # of a file may ask for that.
+            fd = os.open(path, flags | getattr(os, "O_NOATIME", 0))
+        except PermissionError:
+            fd = os.open(path, flags)
     # Twice the read-ahead; worth it on spinning and network disks, harmless elsewhere.
     if hasattr(os, "posix_fadvise"):
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)

@@ -16,11 +16,13 @@ from orchestrator.core.plan import Found, ResolvedModel
 from orchestrator.core.refs import RepoId
 from orchestrator.oserrors import on_disk
 from orchestrator.store import inventory, publishing
-from orchestrator.store.hashing import OnBytes, hash_opened
+from orchestrator.store.hashing import OnBytes, read_whole
 from orchestrator.store.layout import CacheLayout
 from orchestrator.store.locks import blob_lock
+from orchestrator.store.pieces import PieceStore
 from orchestrator.store.placing import Placer
 from orchestrator.store.proofs import Proofs, stamp
+from orchestrator.store.use import Use
 from orchestrator.store.verify import VerifiedFile
 
 
@@ -30,6 +32,7 @@ class HfCache:
     def __init__(self, layout: CacheLayout, proofs: Proofs, *, use_symlinks: bool = True) -> None:
         self.layout = layout
         self.proofs = proofs
+        self.pieces = PieceStore(proofs.state_dir)
         self._use_symlinks = use_symlinks
 
     def find(self, repo: RepoId, files: Iterable[RepoFile]) -> dict[Digest, Found]:
@@ -40,6 +43,10 @@ class HfCache:
         symlink, DiskIOError when it cannot be read.
         """
         return inventory.find(self.layout, self.proofs, repo, files)
+
+    def use(self) -> Use:
+        """Holds repos while a run works with them, so that `cache gc` keeps out."""
+        return Use(self.proofs.state_dir)
 
     def is_complete(self, model: ResolvedModel) -> bool:
         """True when `pull` has nothing to do: each wanted file is exposed and proven, listing and ref are right."""
@@ -66,13 +73,13 @@ class HfCache:
         if inventory.look(blob, self.layout.cache_dir) is None:
             return False
         real = Path(os.path.realpath(blob))
-        actual, read = hash_opened(
-            real, file.digest.algorithm, size=file.size, stop=stop, on_bytes=on_bytes, durable=True
-        )
-        if actual == file.digest and read.st_size == file.size:
-            self.proofs.add(repo.folder, [(file.digest, read)])
+        read = read_whole(real, file.digest.algorithm, size=file.size, stop=stop, on_bytes=on_bytes, durable=True)
+        if read.digest == file.digest and read.found.st_size == file.size:
+            self.proofs.add(repo.folder, [(file.digest, read.found)])
+            if read.pieces:
+                self.pieces.save(file.digest, read.pieces)
             return True
-        self.remove_blob(repo, file.digest, read)
+        self.remove_blob(repo, file.digest, read.found)
         return False
 
     def remove_blob(self, repo: RepoId, digest: Digest, seen: os.stat_result) -> None:
@@ -125,4 +132,4 @@ class HfCache:
         publishing.publish(self.layout, self.proofs, model)
 
     def _placer(self, repo: RepoId, commit: str) -> Placer:
-        return Placer(self.layout, self.proofs, repo, commit, use_symlinks=self._use_symlinks)
+        return Placer(self.layout, self.proofs, self.pieces, repo, commit, use_symlinks=self._use_symlinks)

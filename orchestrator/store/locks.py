@@ -20,14 +20,19 @@ _PAUSE = 0.01
 
 
 @contextlib.contextmanager
-def blob_lock(path: Path, *, patience: float = 1.0) -> Iterator[bool]:
-    """Hold the lock file `path` if it exists; yields whether it is held.
+def blob_lock(path: Path, *, patience: float = 1.0, create: bool = False) -> Iterator[bool]:
+    """Hold the lock file `path` if it exists, or with `create` in any case; yields whether it is held.
 
     It is not when another process keeps it for longer than `patience` seconds (one that downloads the blob holds it
     for hours, and our blob is already verified), nor where the file system knows no locks, or forbids us the file.
     """
+    flags = os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
-        fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+        if create:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            flags |= os.O_CREAT
+        # The mode that huggingface_hub gives it.
+        fd = os.open(path, flags, 0o664)
     except OSError:
         yield False
         return

@@ -5,7 +5,7 @@ The order, for a batch of files of one snapshot:
 1. the content of all of them reaches the disk, while they still are in the stage;
 2. each is renamed to `blobs/<etag>`, under huggingface_hub's lock; then the folder's names reach the disk;
 3. each snapshot link appears, over a blob that is there; then those folders' names reach the disk;
-4. their proofs are remembered.
+4. their proofs and piece hashes are remembered.
 
 So a link never leads to nothing or to bytes that a power loss could take back. `publishing` does the rest.
 """
@@ -30,6 +30,7 @@ from orchestrator.store.durability import sync_files, sync_folders
 from orchestrator.store.inventory import link_text, look, refuse_planted
 from orchestrator.store.layout import CacheLayout
 from orchestrator.store.locks import blob_lock
+from orchestrator.store.pieces import PieceStore
 from orchestrator.store.proofs import Proofs, stamp
 from orchestrator.store.verify import VerifiedFile, verify
 from orchestrator.store.writing import make_folder, scratch, write_link
@@ -42,10 +43,18 @@ class Placer:
     """Places into one snapshot. `entries` given to its methods may name a digest more than once."""
 
     def __init__(
-        self, layout: CacheLayout, proofs: Proofs, repo: RepoId, commit: str, *, use_symlinks: bool = True
+        self,
+        layout: CacheLayout,
+        proofs: Proofs,
+        pieces: PieceStore,
+        repo: RepoId,
+        commit: str,
+        *,
+        use_symlinks: bool = True,
     ) -> None:
         self._layout = layout
         self._proofs = proofs
+        self._pieces = pieces
         self._stage = proofs.state_dir / "stage"
         self._repo = repo
         self._commit = commit
@@ -73,6 +82,9 @@ class Placer:
             self.expose(file for _, file in entries)
         finally:
             self._proofs.add(self._repo.folder, moved)
+        for verified in fresh.values():
+            if verified.pieces:
+                self._pieces.save(verified.digest, verified.pieces)
 
     def link(self, entries: Sequence[tuple[RepoFile, PurePath]]) -> None:
         """See `HfCache.link`."""

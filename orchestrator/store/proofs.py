@@ -66,6 +66,12 @@ class Proofs:
         """Drop the proofs of these blobs."""
         self._change(repo_folder, {digest.hex: None for digest in digests})
 
+    def forget_all(self, repo_folder: str) -> None:
+        """Drop all proofs of a repo folder that is gone."""
+        path = self._folder / f"{repo_folder}.json"
+        with on_disk("remove", path):
+            path.unlink(missing_ok=True)
+
     def folders(self) -> tuple[str, ...]:
         """The repo folders that have proofs, sorted."""
         try:

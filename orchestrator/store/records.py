@@ -74,6 +74,18 @@ class Records:
         target = self._folder(repo) / f"{record.tree.commit}.json"
         write_file(target, json.dumps(data, separators=(",", ":")), self._stage, mode=0o600)
 
+    def forget(self, repo: RepoId, commit: str) -> None:
+        """Drop the record of a commit. Which commits were seen stays known, so that none can be passed off as new."""
+        with on_disk("remove", self._repos):
+            (self._repos / repo.folder / f"{commit}.json").unlink(missing_ok=True)
+
+    def forget_all(self, repo: RepoId) -> None:
+        """Drop the records of all commits of a repo."""
+        with on_disk("remove", self._repos):
+            for path in (self._repos / repo.folder).glob("*.json"):
+                if is_commit(path.stem):
+                    path.unlink(missing_ok=True)
+
     def last_seen(self, repo: RepoId, revision: str) -> str | None:
         """The commit that `revision` stood for when it was last asked for, whatever the root; None when never."""
         seen = self._seen(repo).get(revision)

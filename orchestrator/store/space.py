@@ -41,7 +41,7 @@ def check(need: int, path: Path, *, files: int = 0, reserve: int = RESERVE) -> S
         raise NoSpaceError(
             f"{human(need)} are needed at {os.fspath(path)!r}, of which {human(need + reserve - room.free)} are missing"
             f" ({human(room.free)} free, {human(reserve)} kept back)",
-            hint="free space (hf cache prune; hf cache rm), or choose another disk with --cache-dir",
+            hint="free space (glm-aria cache gc; glm-aria cache rm), or choose another disk with --cache-dir",
         )
     inodes = files * INODES_PER_FILE
     if room.inodes is not None and room.inodes < inodes:

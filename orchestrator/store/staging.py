@@ -19,13 +19,14 @@ import contextlib
 import errno
 import fcntl
 import os
+import shutil
 import struct
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from orchestrator.core.files import Digest
+from orchestrator.core.files import Algorithm, Digest
 from orchestrator.oserrors import on_disk
 from orchestrator.store import makers
 
@@ -113,6 +114,17 @@ class Staging:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(f"{self.folder}/{digest.hex}{suffix}")
 
+    def parts(self) -> tuple[tuple[Digest, float], ...]:
+        """All parts, each with the seconds since it was last written to."""
+        with on_disk("read", self.folder):
+            try:
+                names = sorted(os.listdir(self.folder))  # noqa: PTH208 - names are all that is wanted
+            except FileNotFoundError:
+                return ()
+            lengths = {64: Algorithm.SHA256, 40: Algorithm.GIT_SHA1}
+            digests = [Digest(lengths[len(n)], n) for n in names if len(n) in lengths and "." not in n and "-" not in n]
+            return tuple((d, min(makers.age(self.part(d)), makers.age(self.journal(d)))) for d in digests)
+
     def litter(self) -> tuple[Path, ...]:
         """Files that serve nobody: sidecars without a part, owners that died, scratch files of crashed runs.
 
@@ -132,7 +144,8 @@ class Staging:
         with on_disk("clean", self.folder):
             for path in self.litter():
                 with contextlib.suppress(FileNotFoundError):
-                    path.unlink()
+                    # A folder: a snapshot that a killed `cache gc` had taken out of the cache.
+                    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
                     count += 1
         return count
 

@@ -48,6 +48,20 @@ def holds(path: Path, entries: dict[str, Entry]) -> bool:
         return False
 
 
+def listed(path: Path) -> dict[str, tuple[str, int]]:
+    """What the file says of each path: the name of its blob and its size. Empty when it cannot be read."""
+    try:
+        data = json.loads(path.read_bytes())
+        if data["format_version"] != _VERSION:
+            return {}
+        return {
+            str(name): (str(info.get("lfs_sha256") or info["blob_id"]), int(info["size"]))
+            for name, info in data["files"].items()
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return {}
+
+
 def _entry(file: RepoFile) -> Entry | None:
     if file.is_lfs:
         if file.digest.algorithm is not Algorithm.SHA256:

@@ -11,7 +11,8 @@ from pathlib import Path
 from orchestrator.core.files import Digest
 from orchestrator.errors import IntegrityError
 from orchestrator.oserrors import on_disk
-from orchestrator.store.hashing import ChasingHasher, OnBytes, hash_opened
+from orchestrator.store.hashing import ChasingHasher, OnBytes, read_whole
+from orchestrator.store.pieces import Pieces
 
 _TOKEN = object()
 
@@ -33,13 +34,17 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class VerifiedFile:
-    """A file whose bytes had `digest` when it was read, and still has while its stat equals `identity`."""
+    """A file whose bytes had `digest` when it was read, and still has while its stat equals `identity`.
+
+    `pieces` came from the same read; a file of one piece has none.
+    """
 
     path: Path
     digest: Digest
     size: int
     identity: Identity
     token: InitVar[object]
+    pieces: Pieces | None = None
 
     def __post_init__(self, token: object) -> None:
         if token is not _TOKEN:
@@ -85,20 +90,21 @@ def verify(
         # A hasher of an older file under this name has proven nothing about this one.
         is_same = hasher is not None and hasher.inode == found.st_ino
         if hasher is not None and is_same and hasher.finish(stop=stop, on_bytes=on_bytes) == digest:
-            return _verified(path, digest, size, found)
+            return _verified(path, digest, size, found, hasher.pieces)
     finally:
         if hasher is not None:
             hasher.close()
-    actual, found = hash_opened(path, digest.algorithm, size=size, stop=stop, on_bytes=on_bytes)
-    if actual != digest:
+    read = read_whole(path, digest.algorithm, size=size, stop=stop, on_bytes=on_bytes)
+    if read.digest != digest:
         raise IntegrityError(
-            f"{os.fspath(path)!r} has the right size but wrong bytes: expected {digest}, got {actual}", file=str(path)
+            f"{os.fspath(path)!r} has the right size but wrong bytes: expected {digest}, got {read.digest}",
+            file=str(path),
         )
-    return _verified(path, digest, size, found)
+    return _verified(path, digest, size, read.found, read.pieces)
 
 
-def _verified(path: Path, digest: Digest, size: int, read: os.stat_result) -> VerifiedFile:
+def _verified(path: Path, digest: Digest, size: int, read: os.stat_result, pieces: Pieces | None) -> VerifiedFile:
     """`read` is the stat of what was hashed; what lies at `path` now must still be that."""
-    verified = VerifiedFile(path, digest, size, Identity.of(read), _TOKEN)
+    verified = VerifiedFile(path, digest, size, Identity.of(read), _TOKEN, pieces)
     verified.recheck()
     return verified

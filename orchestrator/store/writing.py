@@ -35,8 +35,8 @@ def sweep_scratch(folder: Path) -> None:
                     path.unlink()
 
 
-def write_file(target: Path, text: str, stage: Path, *, mode: int = 0o666, durable: bool = True) -> None:
-    """Make `target` hold `text`, in one step; `mode` is narrowed by the umask. Its folder must exist.
+def write_file(target: Path, content: str | bytes, stage: Path, *, mode: int = 0o666, durable: bool = True) -> None:
+    """Make `target` hold `content`, in one step; `mode` is narrowed by the umask. Its folder must exist.
 
     With `durable` the content is on the disk before the name is there. Raises what `oserrors` says.
     """
@@ -44,8 +44,8 @@ def write_file(target: Path, text: str, stage: Path, *, mode: int = 0o666, durab
     with on_disk("write", target):
         try:
             fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-            with os.fdopen(fd, "w", encoding="utf-8") as file:
-                file.write(text)
+            with os.fdopen(fd, "wb") as file:
+                file.write(content.encode() if isinstance(content, str) else content)
                 file.flush()
                 if durable:
                     os.fsync(file.fileno())

@@ -22,7 +22,7 @@ from orchestrator.core.plan import Job
 from orchestrator.core.refs import RepoId, RepoType
 from orchestrator.core.sources import Origin, RangeAnswer, Source
 from orchestrator.errors import DaemonError, NotFoundError, SourcesDownError
-from orchestrator.mirrors.fetch import ask_for_range
+from orchestrator.mirrors.ranges import ask_for_range
 from orchestrator.net.answers import Limits as NetLimits
 from orchestrator.net.session import Net
 from tests.support.content import MIB, generate

@@ -9,7 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.core.files import check_path
-from orchestrator.core.refs import CatalogKind, Ref, RepoId, RepoType, is_commit, parse_ref
+from orchestrator.core.refs import (
+    CatalogKind,
+    Ref,
+    RepoId,
+    RepoType,
+    Target,
+    is_commit,
+    parse_folder,
+    parse_ref,
+    parse_target,
+)
 from orchestrator.errors import UsageError
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -145,3 +155,26 @@ def test_a_revision_that_is_accepted_stays_inside_refs(revision: str) -> None:
     assert ".." not in revision
     assert not set(revision) & set("@{}~^:\\ \n*?[")
     assert all(part not in ("", ".", "..") and not part.startswith(".") for part in revision.split("/"))
+
+
+@pytest.mark.parametrize("name", ["gpt2", "org/name", "org/na-me.v1", "a_b/c_d"])
+@pytest.mark.parametrize("kind", RepoType)
+def test_a_cache_folder_names_its_repo(name: str, kind: RepoType) -> None:
+    repo = RepoId(kind, name)
+    assert parse_folder(repo.folder) == repo
+
+
+@pytest.mark.parametrize(
+    "folder", ["", "models", "models--", "blobs", ".locks", "models--a--b--c", "models--..", "x--a--b"]
+)
+def test_other_folders_name_none(folder: str) -> None:
+    assert parse_folder(folder) is None
+
+
+def test_a_target_is_a_repo_or_one_of_its_revisions() -> None:
+    assert parse_target("org/name") == Target(RepoId(RepoType.MODEL, "org/name"))
+    assert parse_target("datasets/org/name@v1") == Target(RepoId(RepoType.DATASET, "org/name"), "v1")
+    for text in ("org/name", "datasets/org/name@refs/pr/1"):
+        assert str(parse_target(text)) == text
+    with pytest.raises(UsageError):
+        parse_target("a/b/c")

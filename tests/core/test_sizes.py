@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.core.sizes import format_duration, format_size, format_speed, parse_size
+from orchestrator.core.sizes import format_duration, format_size, format_speed, parse_duration, parse_size
 
 
 @pytest.mark.parametrize(
@@ -77,3 +77,16 @@ def test_format_speed() -> None:
 )
 def test_format_duration(seconds: float, text: str) -> None:
     assert format_duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("45s", 45), ("90m", 5400), ("12h", 43200), ("30d", 2592000), (" 2 W ", 1209600), ("0s", 0)]
+)
+def test_times_are_read(text: str, seconds: float) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "30", "d", "-1d", "1.5d", "1y", "1d2h"])
+def test_what_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="30d"):
+        parse_duration(text)

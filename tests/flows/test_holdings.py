@@ -11,9 +11,10 @@ import pytest
 from orchestrator.catalogs.huggingface import HuggingFaceCatalog
 from orchestrator.catalogs.interface import Catalog
 from orchestrator.catalogs.modelscope import ModelScopeCatalog
-from orchestrator.core.plan import Found, Have, Job, ModelPlan, ResolvedModel, Trust, merge, plan_model
+from orchestrator.core.plan import Found, Have, Job, ModelPlan, ResolvedModel, merge, plan_model
 from orchestrator.core.refs import CatalogKind, Ref, RepoId, RepoType
 from orchestrator.core.sources import Source
+from orchestrator.core.trust import Trust
 from orchestrator.events import Event, Notice
 from orchestrator.flows.holdings import Holdings
 from orchestrator.flows.tools import Tools
@@ -61,6 +62,7 @@ class World:
         tools = Tools(
             catalogs=self.catalogs,
             mirror_catalogs=self.mirrors,
+            git=nothing,
             sources=(),
             net=self.net,
             mirror_net=self.net,

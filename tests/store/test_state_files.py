@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.core.files import Algorithm, Digest, RepoFile, RepoTree
-from orchestrator.core.plan import Trust
 from orchestrator.core.refs import RepoId, RepoType
+from orchestrator.core.trust import Trust
 from orchestrator.errors import GlmAriaError
 from orchestrator.store.proofs import Proofs, stamp
 from orchestrator.store.records import Record, Records

@@ -1,0 +1,117 @@
+"""`cache gc` and `cache rm`: take a census, choose what goes, and on demand remove it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from orchestrator.errors import NotFoundError, UnsafeError
+from orchestrator.flows.tools import Tools
+from orchestrator.oserrors import on_disk
+from orchestrator.store import census as census_
+from orchestrator.store.census import Census
+from orchestrator.store.garbage import Choice, Garbage, Kept, Kind, Rules, choose
+from orchestrator.store.locks import blob_lock
+from orchestrator.store.pins import Pins, names
+from orchestrator.store.sweep import sweep
+
+PART_AGE = 7 * 86400.0
+"""Seconds without a write after which a part counts as given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What goes, or went when `is_done`, with the bytes that this frees, and what stays although the rules name it."""
+
+    garbage: tuple[Garbage, ...]
+    kept: tuple[Kept, ...]
+    is_done: bool
+
+    @property
+    def bytes_freed(self) -> int:
+        """Bytes that the disk gets back, or got."""
+        return sum(item.frees for item in self.garbage)
+
+
+def collect(rules: Rules, tools: Tools, *, act: bool) -> Collected:
+    """Choose by the rules, and with `act` remove it.
+
+    Raises NotFoundError for a target of which nothing is in the cache, UnsafeError for one that is pinned as a whole,
+    DiskIOError when the pins cannot be read, and the disk's errors.
+    """
+    layout = tools.cache.layout
+    pins = Pins(tools.cache.proofs.state_dir)
+    census = census_.take(layout)
+    choice = choose(census, pins.load(), rules)
+    _refuse(rules, census, choice)
+    rest = _parts(tools) + _foreign_parts(census, rules) if rules.litter else ()
+    if not act:
+        return Collected((*choice.garbage, *rest), choice.kept, False)
+    gone: list[Garbage] = []
+    kept = list(choice.kept)
+    for folder in dict.fromkeys(item.folder for item in choice.garbage):
+        mine = [item for item in choice.garbage if item.folder == folder]
+        swept = sweep(tools.cache, tools.records, pins, folder, mine)
+        gone += swept.gone
+        kept += swept.kept
+    gone += [item for item in rest if _remove_part(item, tools)]
+    if rules.litter:
+        tools.staging.sweep()
+    return Collected(tuple(gone), tuple(kept), True)
+
+
+def _refuse(rules: Rules, census: Census, choice: Choice) -> None:
+    for target in rules.targets:
+        found = [
+            (repo.folder, snapshot.commit)
+            for repo in census.repos
+            for snapshot in repo.snapshots
+            if names(target, repo, snapshot.commit)
+        ]
+        is_there = found or any(repo.repo == target.repo and target.revision is None for repo in census.repos)
+        if not is_there:
+            raise NotFoundError(f"{target} is not in the cache", hint="glm-aria cache ls shows what is")
+        pinned = {(item.folder, item.commit) for item in choice.kept if item.reason == "pinned"}
+        if found and all(item in pinned for item in found):
+            raise UnsafeError(f"{target} is pinned, and stays", hint=f"glm-aria cache unpin {target}")
+
+
+def _parts(tools: Tools) -> tuple[Garbage, ...]:
+    """Parts of our own that nobody went on with for long."""
+    staging = tools.staging
+    return tuple(
+        Garbage(Kind.PART, "", staging.part(digest), _age_of(age), held := staging.held(digest), held)
+        for digest, age in staging.parts()
+        if age > PART_AGE
+    )
+
+
+def _age_of(seconds: float) -> str:
+    return f"a part of a download, untouched for {int(seconds // 86400)} days"
+
+
+def _foreign_parts(census: Census, rules: Rules) -> tuple[Garbage, ...]:
+    """What huggingface_hub left of downloads that it cannot go on with."""
+    found = []
+    for repo in census.repos:
+        for blob in repo.blobs.values():
+            age = rules.now - max(blob.found.st_mtime, blob.changed)
+            if blob.name.endswith(".incomplete") and age > PART_AGE:
+                size = blob.found.st_size
+                found.append(Garbage(Kind.PART, repo.folder, blob.path, _age_of(age), size, size))
+    return tuple(found)
+
+
+def _remove_part(item: Garbage, tools: Tools) -> bool:
+    if item.folder:
+        lock = tools.cache.layout.locks_dir / item.folder / f"{item.path.name.partition('.')[0]}.lock"
+        with on_disk("remove", item.path), blob_lock(lock, patience=0, create=True) as is_held:
+            if is_held:
+                item.path.unlink(missing_ok=True)
+            return is_held
+    digest = census_.digest_of(item.path.name)
+    claim = tools.staging.claim(digest) if digest else None
+    if digest is None or claim is None:
+        return False
+    with claim:
+        tools.staging.discard(digest)
+    return True

@@ -1,0 +1,74 @@
+"""Single ranges of a file from one source: what a repair and a comparison need, and how a source answers to one."""
+
+from __future__ import annotations
+
+import re
+
+from orchestrator.core.sources import Origin, RangeAnswer, Source
+from orchestrator.errors import IntegrityError, NotAllowedError, NotFoundError, ProtocolError
+from orchestrator.mirrors.links import file_url
+from orchestrator.net import hints
+from orchestrator.net.answers import Stream
+from orchestrator.net.failures import blaming
+from orchestrator.net.session import Net
+
+_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+
+
+def ask_for_range(net: Net, source: Source, url: str, start: int, end: int) -> RangeAnswer:
+    """How `source` answers to a question for the bytes `start` up to `end` of `url`; the bytes are not read.
+
+    Raises the errors of `Net` (after its retries and waits, where a server asks for them); each names the source.
+    """
+    with blaming(source.name), net.stream(url, byte_range=(start, end)) as stream:
+        told = _RANGE.fullmatch(stream.headers.get("Content-Range", "").strip())
+        length = stream.headers.get("Content-Length", "")
+        size = told[3] if told else length if stream.status == 200 else ""
+        return RangeAnswer(
+            stream.status,
+            int(size) if size.isdecimal() else None,
+            is_range=stream.status == 206 and told is not None and (int(told[1]), int(told[2]) + 1) == (start, end),
+            is_encoded=stream.headers.get("Content-Encoding", "identity") != "identity",
+            is_framed=bool(length) or "Transfer-Encoding" in stream.headers,
+        )
+
+
+def fetch_range(
+    net: Net, source: Source, origin: Origin, start: int, end: int, *, known_url: str | None = None
+) -> bytes:
+    """The bytes from `start` up to, not including, `end`, as `source` sends them. Nothing is proven here.
+
+    `known_url` is where the source was seen to redirect to, if that is known.
+
+    Redirects are followed, and the token is dropped where it may not go. Raises ProtocolError when the source ignores
+    the range, IntegrityError when it sends too few or too many bytes, NotFoundError, NotAllowedError, TemporaryError,
+    TrustError, SourcesDownError. Each names the source: ask another one.
+    """
+    url = known_url or file_url(source, origin)
+    with blaming(source.name, origin.path), net.stream(url, byte_range=(start, end)) as stream:
+        _check(stream, source, origin, start, end, had_token=net.credentials.may_send(url))
+        body = bytearray()
+        for chunk in stream.chunks():
+            body += chunk
+            if len(body) > end - start:
+                break
+        if len(body) != end - start:
+            count = "more than" if len(body) > end - start else f"{len(body)} of"
+            raise IntegrityError(f"{source.name} sent {count} the {end - start} bytes of {origin.path!r} asked for")
+    return bytes(body)
+
+
+def _check(stream: Stream, source: Source, origin: Origin, start: int, end: int, *, had_token: bool) -> None:
+    where = f"{origin.path!r} of {origin.repo.url_path}"
+    if stream.status in (401, 403):
+        hint = hints.licence(source.url, origin.repo.url_path, had_token=had_token)
+        raise NotAllowedError(f"{source.name} does not let us read {where}", hint=hint)
+    if stream.status in (404, 410):
+        raise NotFoundError(f"{source.name} does not have {where}")
+    if stream.status != 206:
+        raise ProtocolError(f"{source.name} answered HTTP {stream.status} when asked for a part of {where}")
+    if stream.headers.get("Content-Encoding", "identity") != "identity":
+        raise ProtocolError(f"{source.name} sent a part of {where} compressed, which nobody asked for")
+    sent = _RANGE.fullmatch(stream.headers.get("Content-Range", "").strip())
+    if not sent or (int(sent[1]), int(sent[2])) != (start, end - 1):
+        raise ProtocolError(f"{source.name} sent another part of {where} than was asked for")
