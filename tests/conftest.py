@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 
 import pytest
@@ -14,9 +15,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # xdist hands the options of the first process to its workers, so all draw from one seed.
+    # The workers of xdist inherit the environment of the first process, so all draw from one seed.
     if config.option.seed is None:
-        config.option.seed = secrets.randbelow(1 << 32)
+        config.option.seed = int(os.environ.setdefault("TEST_SEED", str(secrets.randbelow(1 << 32))))
 
 
 def pytest_report_header(config: pytest.Config) -> str:

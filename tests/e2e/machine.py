@@ -173,11 +173,11 @@ class Machine:
         *words: str,
         stdin: str = "",
         env: Mapping[str, str | None] | None = None,
-        prefix: Sequence[str] = (),
+        under: Sequence[str] = (),
         timeout_s: float = 60,
     ) -> Result:
         """Run `glm-aria WORDS` to its end."""
-        running = self.start(*words, env=env, prefix=prefix)
+        running = self.start(*words, env=env, under=under)
         if stdin:
             assert running.process.stdin
             running.process.stdin.write(stdin)
