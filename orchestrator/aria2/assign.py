@@ -17,7 +17,10 @@ Opened = tuple[Slot, Span, Uri]
 
 
 class Assigner:
-    """One round of assignments. `active` are the jobs with a part, in order; their spans count against the budget."""
+    """One round of assignments. `active` are the jobs with a part, in order; their spans count against the budget.
+
+    `leaving` are spans that shall be stopped, so that a faster source gets what is left of them.
+    """
 
     def __init__(self, active: Sequence[Slot], budget: Budget, limits: Limits) -> None:
         self._now, self._clock = time.time(), time.monotonic()
@@ -25,6 +28,7 @@ class Assigner:
         self._budget = budget
         spans = [span for slot in active if not slot.is_small for span in slot.spans]
         self._room = min(budget.big_most - sum(span.width for span in spans), budget.spans_most - len(spans))
+        self.leaving: list[Span] = []
         self._used: dict[str, int] = {}
         for span in spans:
             self._used[span.source] = self._used.get(span.source, 0) + span.width
@@ -37,41 +41,64 @@ class Assigner:
         ranged = [] if slot.is_small else [supply for supply in ready if not supply.is_whole]
         if ranged:
             slot.prepare()
-            each = rates(ranged)
-            for supply in sorted(ranged, key=lambda one: -each[one.source]):
+            each = rates([supply for supply in slot.supplies.values() if supply in ranged or supply.is_pending])
+            # One that nobody knows yet first: what it can do shows only when it is tried.
+            for supply in sorted(ranged, key=lambda one: (one.server.each is not None, -each[one.source])):
                 yield from self._fill(slot, supply, each)
         elif not slot.spans and slot.extents.total < max(slot.job.size, 1):
-            supply = min(ready, key=lambda one: one.server.strikes)
+            # One request, whose time is mostly latency.
+            supply = min(ready, key=lambda one: (one.server.strikes, one.server.setup))
             yield from self._opened(slot, slot.open_whole(supply.source, self._clock), supply)
 
     def _fill(self, slot: Slot, supply: Supply, each: dict[str, float]) -> Iterator[Opened]:
-        """Use the source's idle connections for this job."""
+        """Use the source's idle connections for this job. `each` is what a connection to each source brings."""
         most = self._limits.connections_per_mirror
         mine = sum(span.width for span in slot.spans if span.source == supply.source)
         free = min(supply.server.allowed - self._used.get(supply.source, 0), most - mine)
-        planned = sum(
-            each[one.source] * min(one.server.allowed, most) for one in slot.supplies.values() if one.source in each
-        )
+        planned = {name: rate * min(slot.supplies[name].server.allowed or most, most) for name, rate in each.items()}
         while free > 0 and self._room > 0:
             width = min(free, self._budget.width)
-            found = self._range(slot, supply, each[supply.source] * width, planned)
+            if unassigned := slot.unassigned():
+                found = self._share(slot, supply, unassigned, each[supply.source] * width, planned)
+            elif last := schedule.slowest(slot.spans, supply.server.setup):
+                found = self._tail(supply, last, each[supply.source])
+            else:
+                return
             if found is None:
                 return
             free -= width
-            span = slot.open_span(supply.source, *found, self._clock, width=width)
-            yield from self._opened(slot, span, supply)
+            if found[0] < found[1]:
+                span = slot.open_span(supply.source, *found, self._clock, width=width)
+                yield from self._opened(slot, span, supply)
 
-    def _range(self, slot: Slot, supply: Supply, each: float, planned: float) -> Range | None:
-        if unassigned := slot.unassigned():
-            left = sum(end - start for start, end in unassigned) + sum(span.left for span in slot.spans)
-            return schedule.carve(unassigned, schedule.length(left, each, planned, slot.opened))
-        found = schedule.take_over(slot.spans, each, supply.server.setup)
-        if found is None:
+    def _share(
+        self, slot: Slot, supply: Supply, unassigned: tuple[Range, ...], each: float, planned: dict[str, float]
+    ) -> Range | None:
+        """A range that fits the connection; None when the source has its share of what is left already."""
+        left = sum(end - start for start, end in unassigned) + sum(span.left for span in slot.spans)
+        all_rates = sum(planned.values())
+        if len(planned) > 1:
+            share = left * planned[supply.source] / all_rates
+            has = sum(span.left for span in slot.spans if span.source == supply.source)
+            if has >= share or share < schedule.LEAST:
+                return None
+        return schedule.carve(unassigned, schedule.length(left, each, all_rates, slot.opened))
+
+    def _tail(self, supply: Supply, last: Span, each: float) -> Range | None:
+        """What the connection takes over now; an empty range when it has to wait for it."""
+        server = supply.server
+        if last.source == supply.source:
+            found = schedule.tail(last, each, server.setup)
+            if found:
+                last.end = found[0]
+            return found
+        if server.each is not None and not schedule.is_better_done_by(last, each, server.setup):
             return None
-        slowest, cut = found
-        start, end = cut, slowest.end
-        slowest.end = cut
-        return start, end
+        # Both would write beyond the cut for a moment, and nobody could tell whose bytes those are. So the slow one is
+        # stopped first; what it leaves is given out in the next round, each source its share.
+        self.leaving.append(last)
+        last.is_leaving = True
+        return 0, 0
 
     def _opened(self, slot: Slot, span: Span, supply: Supply) -> Iterator[Opened]:
         self._room -= 0 if slot.is_small else 1 if self._budget.width > 1 else span.width

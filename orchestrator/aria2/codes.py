@@ -24,7 +24,6 @@ from orchestrator.errors import (
     NotFoundError,
     ProtocolError,
     TemporaryError,
-    TrustError,
 )
 
 
@@ -96,9 +95,8 @@ _SHORTER = Meaning(IntegrityError, Then.OTHER, "the server's file is shorter tha
 _CLIENT_FAULT = Meaning(ProtocolError, Then.OTHER, "the server did not like the request")
 _SERVER_FAULT = Meaning(TemporaryError, Then.AGAIN, "the server has a fault of its own")
 _ASK_HOW_LONG = frozenset({425, 429, 503, 529})
-_OTHER_SIZE = Meaning(IntegrityError, Then.OTHER, "the server's file has another size than listed")
+OTHER_SIZE = Meaning(IntegrityError, Then.OTHER, "the server's file has another size than listed")
 _NO_RANGES = Meaning(ProtocolError, Then.WHOLE, "the server does not send ranges")
-_BAD_TLS = Meaning(TrustError, Then.OTHER, "the server could not prove who it is (TLS)")
 
 _ENCODED = Meaning(ProtocolError, Then.OTHER, "the server compresses what it sends, which nobody asked for")
 _UNFRAMED = Meaning(IntegrityError, Then.OTHER, "the server does not tell how much it sends, and sends too little")
@@ -119,12 +117,10 @@ def meaning(code: int, message: str = "", *, size: int = 0) -> Meaning:
     if code == 8 and (told := _RANGE.search(message)):
         start, end, total = map(int, told.groups())
         if size and total != size:
-            return _OTHER_SIZE
+            return OTHER_SIZE
         return _NO_RANGES if (start, end + 1) == (0, total) else TABLE[8]
     if code == 1 and "Size mismatch" in message:
-        return _OTHER_SIZE
-    if code == 1 and "ertificate" in message:
-        return _BAD_TLS
+        return OTHER_SIZE
     return TABLE.get(code, UNKNOWN)
 
 
@@ -135,12 +131,12 @@ def of_answer(answer: RangeAnswer, size: int, failed: Meaning) -> Meaning:
     if answer.is_encoded:
         return _ENCODED
     if answer.total not in (None, size):
-        return _OTHER_SIZE
+        return OTHER_SIZE
     if not answer.is_range:
         return _NO_RANGES if answer.status == 200 else TABLE[8]
     if not answer.is_framed:
         return _UNFRAMED
-    return failed if failed.then is Then.AGAIN else TABLE[1]
+    return TABLE[1] if failed is TABLE[8] else failed
 
 
 def of_status(status: int) -> Meaning:

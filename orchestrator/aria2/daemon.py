@@ -10,6 +10,7 @@ import contextlib
 import errno
 import json
 import os
+import resource
 import secrets
 import shutil
 import signal
@@ -23,15 +24,16 @@ from pathlib import Path
 
 from orchestrator.aria2.interface import Endpoint
 from orchestrator.aria2.rpc import Rpc
-from orchestrator.errors import CannotCreateError, DaemonError, UsageError
+from orchestrator.errors import CannotCreateError, DaemonError, DiskIOError, UsageError
 from orchestrator.oserrors import translate
 from orchestrator.templating import render
 
 _START_SECONDS = 10.0
 _STOP_SECONDS = 5.0
 _TRIES = 3
+_OPEN_FILES, _FEWEST_OPEN_FILES = 1024, 160
 # Whoever ends and finds the runtime folder empty removes it, perhaps just after we made it.
-_FOLDER_TRIES = 20
+_FOLDER_TRIES = 1000
 _BACKGROUND_CONCURRENCY = 64
 _STATE = "daemon.json"
 _CONF = "aria2.conf"
@@ -208,6 +210,7 @@ def _launch(
     folder: Path, *, owner_pid: int | None, concurrency: int, max_speed: int
 ) -> tuple[subprocess.Popen[bytes], Endpoint]:
     program = find_aria2c()
+    _allow_open_files()
     failure = ""
     for _ in range(_TRIES):
         # The port is free now but may be taken in the next instant: then aria2c ends at once and we try another.
@@ -242,6 +245,19 @@ def _launch(
         _end_process(process)
         failure = log.read_text(errors="replace").strip()[-400:]
     raise DaemonError(f"aria2c does not start: {failure or 'it said nothing'}", hint="try: aria2c --version")
+
+
+def _allow_open_files() -> None:
+    """A connection and a file for each span: raise the limit that aria2c inherits, or say that it is too low."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < _OPEN_FILES:
+        most = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        if most < _FEWEST_OPEN_FILES:
+            raise DiskIOError(
+                f"only {most} files may be open at once, and aria2 needs {_FEWEST_OPEN_FILES}",
+                hint="raise the limit of open files: ulimit -n 4096",
+            )
 
 
 def _answers(process: subprocess.Popen[bytes], endpoint: Endpoint) -> bool:

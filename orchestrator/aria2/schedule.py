@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from orchestrator.aria2.spans import BLOCK, PIECE, Span
+from orchestrator.aria2.spans import PIECE, Span
 from orchestrator.core.extents import Range
 
 _LEAST_SHARE, _MORE_SHARE = 0.45, 0.4
@@ -18,6 +18,9 @@ _GOLDEN = 0.618034
 _LAST_SECONDS = 3.0
 _LONGEST = 256 << 20  # of a span: how far behind the file's end its gapless prefix may be
 _TAKE_OVER_SECONDS = 0.3
+_MUCH_SOONER = 0.6
+LEAST = 256 << 10
+"""Bytes: a smaller share than this is not worth a request."""
 
 
 def length(left: int, each: float, all_rates: float, number: int) -> int:
@@ -38,16 +41,24 @@ def carve(missing: Sequence[Range], wanted: int) -> Range:
     return (start, end) if end - stop < PIECE else (start, stop)
 
 
-def take_over(spans: Iterable[Span], each: float, setup: float) -> tuple[Span, int] | None:
-    """The span whose tail an idle connection should fetch, and where that tail begins; None when nobody needs help.
-
-    The connection brings `each` bytes per second, after `setup` seconds. The cut is where both end together.
-    """
+def slowest(spans: Iterable[Span], setup: float) -> Span | None:
+    """The span that would be the last to finish, if it takes long enough for help that needs `setup` seconds."""
     # One that has sent nothing yet is about to; if it does not, it is ended for its silence.
     able = [span for span in spans if span.rate and not span.is_leaving and span.width == 1]
-    slowest = max(able, key=lambda span: span.seconds_left, default=None)
-    if slowest is None or slowest.seconds_left < 2 * setup + _TAKE_OVER_SECONDS:
-        return None
-    kept = slowest.rate * (setup * each + slowest.left) / (each + slowest.rate)
-    cut = -(-int(slowest.position + kept) // BLOCK) * BLOCK
-    return (slowest, cut) if cut < slowest.end else None
+    last = max(able, key=lambda span: span.seconds_left, default=None)
+    return last if last and last.seconds_left >= 2 * setup + _TAKE_OVER_SECONDS else None
+
+
+def tail(span: Span, each: float, setup: float) -> Range | None:
+    """The tail of a span for another connection of the same source, which brings `each` bytes per second.
+
+    It begins at the boundary of a piece near which both end together. None when it is too short.
+    """
+    kept = span.rate * (setup * each + span.left) / (each + span.rate)
+    cut = -(-int(span.position + kept) // PIECE) * PIECE
+    return (cut, span.end) if cut < span.end else None
+
+
+def is_better_done_by(span: Span, each: float, setup: float) -> bool:
+    """True when another source that brings `each` bytes per second should fetch what is left of a span."""
+    return setup + span.left / each < _MUCH_SOONER * span.seconds_left

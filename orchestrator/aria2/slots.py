@@ -9,16 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator.aria2 import journal
-from orchestrator.aria2.spans import PIECE, Span
+from orchestrator.aria2.spans import SMALL, Span
 from orchestrator.aria2.supply import Supplies
 from orchestrator.core.extents import Extents, Range, subtract
 from orchestrator.core.files import Digest
 from orchestrator.core.jobs import TRANSITIONS, JobEvent, JobState
 from orchestrator.core.plan import Job
 from orchestrator.oserrors import translate
-
-SMALL = 2 * PIECE
-"""Bytes: a smaller file is one request, without journal."""
 
 _JOURNAL_SECONDS = 0.1
 

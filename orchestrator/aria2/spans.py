@@ -34,6 +34,9 @@ PIECE = 1 << 20
 BLOCK = 16 << 10
 """Bytes: aria2 counts what arrived in blocks of this size."""
 
+SMALL = 2 * PIECE
+"""Bytes: a smaller file is one request, without journal."""
+
 _RATE_SECONDS = 1.0
 _NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK}
 _HEADER = struct.Struct(">HIIIQQI")
@@ -72,8 +75,8 @@ class Span:
     def __post_init__(self) -> None:
         self.position = self.start
         self.moved = self._seen = self.begun
-        # aria2 counts as done what is not the span's, and goes on to the end of the last piece.
-        self._preset = self.size - (_piece_end(self.end, self.size) - self.start)
+        # aria2 counts as done what is not the span's.
+        self._preset = self.size - (self.end - self.start)
 
     @property
     def block(self) -> int:
@@ -119,6 +122,8 @@ class Span:
     def see(self, status: Status, now: float) -> int:
         """Take in what aria2 tells; returns how many bytes arrived since the last time."""
         position = self.start + max(0, status.done - self._preset)
+        if not self.is_whole and position < self.end:
+            position -= position % BLOCK
         fresh = max(0, position - self.position)
         if fresh:
             self.position, self.moved = position, now
@@ -137,7 +142,7 @@ class Span:
 def control_file(size: int, start: int, end: int) -> bytes:
     """The control file under which aria2 fetches only the bytes `start` to `end` of a file of `size` bytes.
 
-    `start` is at a block's boundary; aria2 goes on to the end of the piece that holds the byte before `end`.
+    `start` is at a block's boundary, `end` at a piece's or the file's end.
     """
     pieces = -(-size // PIECE)
     bits = bytearray(b"\xff" * -(-pieces // 8))
@@ -153,10 +158,6 @@ def control_file(size: int, start: int, end: int) -> bytes:
     for index in range(inside // BLOCK):
         blocks[index // 8] |= 0x80 >> index % 8
     return head + (1).to_bytes(4, "big") + _IN_FLIGHT.pack(first, length, len(blocks)) + blocks
-
-
-def _piece_end(position: int, size: int) -> int:
-    return min(size, -(-position // PIECE) * PIECE)
 
 
 def metalink(name: str, size: int, url: str) -> str:

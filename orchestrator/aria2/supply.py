@@ -5,17 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orchestrator.aria2.codes import Meaning, Then, of_answer
 from orchestrator.aria2.interface import Limits, Locator, Uri
 from orchestrator.aria2.servers import Server
+from orchestrator.aria2.spans import SMALL
 from orchestrator.core.plan import Job
 from orchestrator.core.sources import RangeAnswer
 from orchestrator.errors import GlmAriaError, SourcesDownError, TemporaryError
 
 _USABLE_LIFE = 0.8  # of a signed address: later than that, ask for another before the next request
 _RENEWALS = 3
+_UNTOLD_WAIT = 5.0
 _ASKERS = 4  # threads that ask one source for addresses
 
 
@@ -67,6 +69,11 @@ class Supply:
     def error(self) -> GlmAriaError | None:
         """Why it is of no use; None while it may be."""
         return self.out or self.server.down
+
+    @property
+    def is_pending(self) -> bool:
+        """True while it is being asked, and may soon be of use."""
+        return self.error is None and self.future is not None
 
     def usable(self, now: float, clock: float) -> Uri | None:
         """An address that will hold for a moment, when the source may be asked for bytes now."""
@@ -128,12 +135,13 @@ class Supplier:
         for name in self._locator.candidates(job):
             if name not in supplies:
                 supplies[name] = Supply(self._server(name))
+        is_served = job.size < SMALL and any(supply.usable(now, clock) for supply in supplies.values())
         for supply in supplies.values():
             if supply.future is not None and supply.future.done():
                 self._take(supply, supply.future, clock, has_others=self.has_others(supplies, supply))
             if supply.inspection is not None and supply.inspection.done():
                 self._conclude(job, supplies, supply, supply.inspection)
-            if supply.needs_address(now, clock):
+            if not is_served and supply.needs_address(now, clock):
                 self._ask(job, supply, now)
 
     def failed(self, supplies: Supplies, supply: Supply, failure: Failure, meaning: Meaning) -> None:
@@ -151,6 +159,8 @@ class Supplier:
                 supply.uri, supply.must_ask = None, True
                 supply.server.slow_down(clock)
                 supply.server.fail(error, clock, has_others=has_others)
+                # How long was told to aria2 alone. Asked then, the server tells it to us, if that was too early.
+                supply.server.not_before = max(supply.server.not_before, clock + _UNTOLD_WAIT)
             case Then.AGAIN:
                 supply.server.fail(error, clock, has_others=has_others)
 
@@ -204,7 +214,10 @@ class Supplier:
     def _take(self, supply: Supply, future: Future[Uri], clock: float, *, has_others: bool) -> None:
         supply.future = None
         try:
-            supply.uri = future.result()
+            uri = future.result()
+            # One that is over when it comes: the clocks do not agree, so it may hold.
+            is_odd = uri.expires_at is not None and uri.expires_at <= time.time()
+            supply.uri = replace(uri, expires_at=None) if is_odd else uri
         except (TemporaryError, SourcesDownError) as error:
             # `locate` has asked more than once by itself.
             supply.server.fail(error, clock, has_others=has_others)

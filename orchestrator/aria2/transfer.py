@@ -14,7 +14,7 @@ from pathlib import Path
 
 from orchestrator.aria2.assign import Assigner, Opened
 from orchestrator.aria2.budget import Budget
-from orchestrator.aria2.codes import INSPECT, Then, meaning
+from orchestrator.aria2.codes import INSPECT, OTHER_SIZE, Then, meaning
 from orchestrator.aria2.interface import (
     Admission,
     Already,
@@ -35,7 +35,7 @@ from orchestrator.aria2.spans import Span
 from orchestrator.aria2.supply import Failure, Supplier, Supply
 from orchestrator.core.jobs import JobEvent, JobState
 from orchestrator.core.plan import Job
-from orchestrator.errors import DaemonError, GlmAriaError, IntegrityError, TemporaryError
+from orchestrator.errors import DaemonError, GlmAriaError, TemporaryError
 
 _RESTARTS = 5
 _AHEAD = 2  # large files that have ranges to give out: the next begins before the one before it ends
@@ -219,6 +219,7 @@ class Transfer:
                 opened += assigner.assign(slot)
             except GlmAriaError as error:
                 self._give_up(slot, error, outcomes)
+        self._leave(assigner.leaving)
         if not opened:
             return
         gids = self._rpc.add([(span, uri.url, span_options(span, proxy=self._proxy)) for _, span, uri in opened])
@@ -233,7 +234,7 @@ class Transfer:
     def _pause(self) -> float:
         """Seconds until something is likely to happen: a connection that ends should not be idle for long."""
         spans = [span for _, span in self._spans.values()]
-        if not spans or any(span.is_whole for span in spans):
+        if not spans or any(span.is_whole or span.is_leaving for span in spans):
             return _SHORTEST_POLL
         return min(max(_SHORTEST_POLL, min(span.seconds_left for span in spans) / 2), _LONGEST_POLL)
 
@@ -295,10 +296,8 @@ class Transfer:
         if slot.state is not JobState.ACTIVE:
             return
         if span.is_whole and span.position != span.size and (status.is_complete or span.position > span.size):
-            what = f"{span.position} bytes" if status.is_complete else "more"
-            supply.out = IntegrityError(
-                f"{slot.job.name!r}: {span.source} sent {what}, {span.size} are listed", file=slot.job.name,
-                source=span.source, hint="run it again later, or with another --mirror")  # fmt: skip
+            detail = f"{span.position} bytes came, {span.size} are listed"
+            self._supplier.inspect(supply, Failure(slot.job, span.source, OTHER_SIZE, detail), 0, span.size)
         elif status.is_complete:
             supply.succeed()
         elif not span.is_leaving:
@@ -314,11 +313,11 @@ class Transfer:
         row = meaning(code, message, size=slot.job.size)
         detail = message.partition("URI=")[0].strip().rstrip(".")  # what follows may be a signed address
         failure = Failure(slot.job, span.source, row, f"aria2 error {code}: {detail}" if detail else f"error {code}")
-        if span.position > span.start:
+        if span.position > span.start and not span.is_whole:
             supply.succeed()
         if row.then is Then.STOP:
             self._give_up(slot, failure.error(), outcomes)
-        elif code in INSPECT and not span.is_whole and span.position < span.end:
+        elif code in INSPECT and row.then is not Then.WAIT and span.position < span.end:
             self._supplier.inspect(supply, failure, span.position, span.end)
         else:
             self._supplier.failed(slot.supplies, supply, failure, row)

@@ -61,15 +61,18 @@ class Extents:
         """The extents that hold bytes of this range."""
         return tuple(item for item in self.items if item.start < end and start < item.end)
 
-    def aligned(self, size: int, block: int) -> Extents:
-        """What lies in whole blocks of `block` bytes, of a blob of `size` bytes."""
+    def aligned(self, size: int, *, block: int, piece: int) -> Extents:
+        """What is left when each run begins at a piece's boundary and ends at a block's, or at the end of the blob.
+
+        aria2 continues at a block's boundary, and goes on to a piece's: it must not run into what is here already.
+        """
         runs: list[Range] = []
         for item in self.items:
             if runs and runs[-1][1] == item.start:
                 runs[-1] = (runs[-1][0], item.end)
             else:
                 runs.append((item.start, item.end))
-        whole = [(-(-start // block) * block, end if end == size else end // block * block) for start, end in runs]
+        whole = [(-(-start // piece) * piece, end if end == size else end // block * block) for start, end in runs]
         return Extents(
             tuple(
                 Extent(start, end, item.source)

@@ -20,7 +20,7 @@ from orchestrator.core.extents import Extent
 from orchestrator.core.files import Digest
 from orchestrator.core.measurements import Evidence
 from orchestrator.core.plan import Job
-from orchestrator.errors import GlmAriaError, IntegrityError
+from orchestrator.errors import GlmAriaError, IntegrityError, ProtocolError
 from orchestrator.events import Emit, Notice
 from orchestrator.flows.locate import Sources
 from orchestrator.flows.tools import Tools
@@ -125,7 +125,7 @@ class Disputes:
         alone = next((name for name in self._locator.order(job) if name not in case.tried), None)
         self._drop(fetched, case, names - {alone} if alone else names)
         if alone is None:
-            return IntegrityError(
+            return self._why(job, names) or IntegrityError(
                 f"{job.name!r}: no source sent the bytes of {job.digest}; they were dropped ({error.message})",
                 hint="run it again later, or with another --mirror",
                 file=job.name,
@@ -140,6 +140,23 @@ class Disputes:
         case.noted += testimony.take(part, (item for item in fetched.extents.items if item.source in names))
         kept = fetched.extents.without(names)
         self._tools.staging.discard(job.digest) if not kept.items else journal.save(part, job.digest, job.size, kept)
+
+    def _why(self, job: Job, names: Collection[str]) -> GlmAriaError | None:
+        """What was wrong with the answers, where it shows in more than the bytes."""
+        for name in sorted(names):
+            with suppress(GlmAriaError):
+                if (where := self._locator.sample(job, name)) is None:
+                    continue
+                uri = self._locator.locate(job, name)
+                answer = self._locator.inspect(job, uri, 0, min(job.size, _SAMPLE_BYTES))
+                if answer.is_encoded:
+                    return ProtocolError(
+                        f"{where[0].name} compresses {job.name!r}, which nobody asked for; what it sent was dropped",
+                        hint="run it again with another --mirror",
+                        file=job.name,
+                        source=name,
+                    )
+        return None
 
     def _differ_from_trusted(self, job: Job, extents: Iterable[Extent]) -> set[str]:
         """The sources that sent something else than the most trusted one sends; empty when it cannot be asked."""

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from typing import Protocol
 
 from orchestrator.aria2.interface import Locator, Uri
-from orchestrator.aria2.slots import SMALL
+from orchestrator.aria2.spans import SMALL
 from orchestrator.core.files import Digest
 from orchestrator.core.plan import Job
 from orchestrator.core.sources import Origin, RangeAnswer, Source
@@ -81,15 +81,17 @@ class SourceLocator:
 
     def sample(self, job: Job, name: str) -> tuple[Source, Origin] | None:
         """See `Sources`. Known of other kinds of catalogs once they have answered."""
-        source = self._sources[name]
-        origin = self._holdings.origin(job, source)
-        return (source, origin) if origin else None
+        source = self._sources.get(name)
+        origin = self._holdings.origin(job, source) if source else None
+        return (source, origin) if source and origin else None
 
     def direct(self, job: Job, source: str) -> Uri | None:
         """See `aria2.interface.Locator`. Small public files need no question once the source has answered one: aria2
         then follows redirects by itself, so the first is looked at here."""
         if job.is_restricted or job.size >= SMALL or source not in self._was_asked:
             return None
+        if job.is_lfs and source != self._root(job):
+            return None  # a question tells whether the mirror's file is the same one, and costs no more than a redirect
         known = self.sample(job, source)
         return Uri(source, file_url(*known)) if known else None
 

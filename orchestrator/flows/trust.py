@@ -64,7 +64,12 @@ def _agreed(question: Question, error: GlmAriaError) -> Listing:
     voices = [voice for _, _, voice in heard]
     found = agreement(voices, question.first.source, question.item.include, question.item.exclude)
     if found.voice is None or found.other is None:
-        raise _refused(question, error, f"no two others confirm each other: {'; '.join(found.reasons)}") from error
+        refused = _refused(question, error, f"no two others confirm each other: {'; '.join(found.reasons)}")
+        if isinstance(error, TemporaryError):
+            # A root that is only busy is worth another try, before anybody is believed with less reason.
+            error.hint = f"run it again later; {refused.hint}"
+            raise error
+        raise refused from error
     for voice in voices:
         if voice is not found.other and voice.tree.commit == found.voice.tree.commit:
             _name_liar(question, voice, found.voice)

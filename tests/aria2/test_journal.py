@@ -12,14 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.aria2 import journal
-from orchestrator.aria2.spans import BLOCK
+from orchestrator.aria2.spans import BLOCK, PIECE
 from orchestrator.core.extents import Extent, Extents
 from orchestrator.core.files import Algorithm, Digest
 
 DIGEST = Digest(Algorithm.SHA256, "ab" * 32)
-SIZE = 50 * BLOCK + 77
+SIZE = 3 * PIECE + 77
 EXTENTS = Extents.of(
-    [Extent(0, 10 * BLOCK, "hub"), Extent(10 * BLOCK, 12 * BLOCK, "near"), Extent(40 * BLOCK, SIZE, "hub")]
+    [Extent(0, 10 * BLOCK, "hub"), Extent(10 * BLOCK, 12 * BLOCK, "near"), Extent(2 * PIECE, SIZE, "hub")]
 )
 
 

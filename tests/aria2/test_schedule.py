@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.aria2.schedule import carve, length, take_over
-from orchestrator.aria2.spans import BLOCK, PIECE, Span
+from orchestrator.aria2.schedule import carve, is_better_done_by, length, slowest, tail
+from orchestrator.aria2.spans import PIECE, Span
 from orchestrator.core.extents import subtract
 
 
@@ -38,22 +39,27 @@ def span(start: int, end: int, *, position: int, rate: float) -> Span:
 
 
 def test_the_slowest_gives_its_tail_away() -> None:
-    slow = span(0, 64 * PIECE, position=0, rate=100_000)
+    slow = span(0, 64 * PIECE, position=0, rate=4e6)
     fast = span(64 * PIECE, 128 * PIECE, position=64 * PIECE, rate=20e6)
-    found = take_over([fast, slow], 20e6, 0.1)
+    assert slowest([fast, slow], 0.1) is slow
+    found = tail(slow, 20e6, 0.1)
     assert found is not None
-    victim, cut = found
-    assert victim is slow
-    assert cut % BLOCK == 0
-    assert 0 < cut < PIECE, "nearly all of it goes to the fast one"
-    kept, taken = cut / 100_000, 0.1 + (64 * PIECE - cut) / 20e6
-    assert abs(kept - taken) < 0.5, "both end together"
+    cut, end = found
+    assert end == 64 * PIECE
+    assert cut % PIECE == 0
+    assert abs(cut / 4e6 - (0.1 + (end - cut) / 20e6)) < PIECE / 4e6, "both end together"
 
 
 def test_nobody_is_helped_who_is_done_in_a_moment() -> None:
-    assert take_over([span(0, 4 * PIECE, position=3 * PIECE, rate=20e6)], 20e6, 0.1) is None
-    assert take_over([], 1e6, 0.1) is None
+    assert slowest([span(0, 4 * PIECE, position=3 * PIECE, rate=20e6)], 0.1) is None
+    assert slowest([], 0.1) is None
+    assert tail(span(0, PIECE, position=0, rate=100_000), 20e6, 0.1) is None, "a piece has one sender"
 
 
 def test_one_that_has_not_begun_keeps_its_range() -> None:
-    assert take_over([span(0, 64 * PIECE, position=0, rate=0.0)], 20e6, 0.1) is None
+    assert slowest([span(0, 64 * PIECE, position=0, rate=0.0)], 0.1) is None
+
+
+@pytest.mark.parametrize(("rate", "better"), [(20e3, True), (5e6, True), (15e6, False), (40e6, False)])
+def test_a_much_faster_source_gets_what_is_left(rate: float, better: bool) -> None:
+    assert is_better_done_by(span(0, 20 * PIECE, position=0, rate=rate), 20e6, 0.1) is better

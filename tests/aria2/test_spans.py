@@ -74,14 +74,6 @@ def test_a_span_is_one_request_for_its_range(rpc: Rpc, hub: LoopbackHub, tmp_pat
     assert not list(tmp_path.glob("part.*"))
 
 
-def test_an_end_inside_a_piece_is_cut_by_us(rpc: Rpc, hub: LoopbackHub, tmp_path: Path) -> None:
-    part = tmp_path / "part"
-    part.write_bytes(b"\xaa" * SIZE)
-    span = run(rpc, hub, part, PIECE, PIECE + 4 * BLOCK)
-    assert [(item.start, item.end) for item in span.extents()] == [(PIECE, PIECE + 4 * BLOCK)]
-    assert part.read_bytes()[PIECE : PIECE + 4 * BLOCK] == CONTENT[PIECE : PIECE + 4 * BLOCK]
-
-
 def test_a_wide_span_tells_its_runs(rpc: Rpc, hub: LoopbackHub, tmp_path: Path) -> None:
     part = tmp_path / "part"
     part.write_bytes(b"\xaa" * SIZE)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from orchestrator.core.extents import Extent, Extents, clip, subtract
 
 SIZE = 200
-BLOCK = 16
+BLOCK, PIECE = 4, 16
 RANGES = st.tuples(st.integers(0, SIZE), st.integers(0, SIZE)).map(sorted).filter(lambda pair: pair[0] < pair[1])
 PUTS = st.lists(st.builds(lambda pair, name: Extent(*pair, name), RANGES, st.sampled_from("abc")), max_size=12)
 
@@ -55,15 +55,16 @@ def test_without_some(puts: list[Extent], dropped: set[str]) -> None:
 
 
 @given(PUTS)
-def test_aligned_is_whole_blocks_of_what_is_there(puts: list[Extent]) -> None:
-    before, aligned = painted(puts), made(puts).aligned(SIZE, BLOCK)
+def test_aligned_can_be_continued_and_loses_little(puts: list[Extent]) -> None:
+    before, aligned = painted(puts), made(puts).aligned(SIZE, block=BLOCK, piece=PIECE)
     for item in aligned.items:
         assert set(before[item.start : item.end]) == {item.source}
     gaps = aligned.missing(SIZE)
     assert all(start % BLOCK == 0 for start, _ in gaps)
-    assert all(end % BLOCK == 0 or end == SIZE for _, end in gaps)
-    whole = sum(None not in before[at : at + BLOCK] for at in range(0, SIZE, BLOCK))
-    assert aligned.total >= whole * BLOCK - (SIZE % BLOCK and BLOCK - SIZE % BLOCK)
+    assert all(end % PIECE == 0 or end == SIZE for _, end in gaps)
+    whole = [at for at in range(0, SIZE - PIECE, PIECE) if None not in before[at : at + PIECE]]
+    for at in whole:
+        assert not list(clip(gaps, at, at + PIECE)), "a whole piece is kept"
 
 
 @given(st.lists(RANGES), st.lists(RANGES))

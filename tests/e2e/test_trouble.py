@@ -46,7 +46,10 @@ def nothing_is_placed(machine: Machine) -> None:
 
 def test_two_honest_mirrors_carry_bytes(machine: Machine, make_hub: MakeHub, repo: Repo) -> None:
     hub = make_hub(repo, cdn_shape=Shape(total_rate=4 * MIB))
-    near, far = hub.mirror("near", shape=Shape(total_rate=16 * MIB)), hub.mirror("far", own_cdn=True)
+    near, far = (
+        hub.mirror("near", shape=Shape(total_rate=16 * MIB)),
+        hub.mirror("far", own_cdn=True, shape=Shape(total_rate=8 * MIB)),
+    )
     done = machine.pull("org/m", "--mirror", near.url, "--mirror", far.url).ended(0)
     assert done.warnings == []
     sources = next(file["sources"] for file in done.model["files"] if file["path"] == "model.safetensors")
@@ -59,8 +62,8 @@ def test_two_honest_mirrors_carry_bytes(machine: Machine, make_hub: MakeHub, rep
 @pytest.mark.parametrize("fault", ["substitute", "bit_flip"])
 def test_a_lying_mirror_is_named_and_done_without(machine: Machine, make_hub: MakeHub, repo: Repo, fault: str) -> None:
     hub = make_hub(repo, cdn_shape=Shape(total_rate=6 * MIB))
-    # Wrong within each MiB: which ranges a mirror is asked for is chance.
-    lies = [Fault(fault, "model.safetensors", after_bytes=at * MIB + 5) for at in range(12)]
+    # Wrong all over: which ranges a mirror is asked for is chance.
+    lies = [Fault(fault, "model.safetensors", after_bytes=at * MIB // 16 + 5) for at in range(12 * 16)]
     liar = hub.mirror("liar", shape=Shape(total_rate=24 * MIB), faults=lies)
     done = machine.pull("org/m", "--mirror", liar.url).ended(0)
     assert done.warnings == ["mirror-lied"]

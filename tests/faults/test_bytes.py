@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.aria2.spans import SMALL
 from tests.faults.table import Arm, Case, Listing, Place, Turn, Victim, turns
 from tests.faults.world import NAME, World, files
 from tests.support.content import MIB
@@ -16,13 +17,15 @@ from tests.support.faults import Fault
 from tests.support.repos import Repo
 from tests.support.shaping import Shape
 
+STEP = 64 << 10
 
-def each_mib(kind: str) -> Arm:
-    """The fault at a random place of every MiB: which ranges a source is asked for is chance."""
+
+def all_over(kind: str) -> Arm:
+    """The fault at a random place of every 64 KiB: which ranges a source is asked for is chance."""
 
     def arm(random: Random, victim: Victim) -> Sequence[Fault]:
-        starts = range(0, victim.size, MIB)
-        places = [start + random.randrange(min(MIB, victim.size - start)) for start in starts]
+        starts = range(0, victim.size, STEP)
+        places = [start + random.randrange(min(STEP, victim.size - start)) for start in starts]
         return [Fault(kind, victim.path, after_bytes=at) for at in places]
 
     return arm
@@ -51,7 +54,7 @@ def no_such_host(_: Random, victim: Victim) -> Sequence[Fault]:
 
 
 TABLE = (
-    Case(1, "bit flip", each_mib("bit_flip"), 65),
+    Case(1, "bit flip", all_over("bit_flip"), 65),
     Case(2, "same-size substitution", always("substitute"), 65),
     Case(3, "truncated, right Content-Length", beyond("truncated"), 75),
     Case(4, "truncated, no Content-Length", always("truncated_unframed"), 65),
@@ -59,7 +62,7 @@ TABLE = (
     Case(6, "captive portal", always("html_portal"), 65, at_resolve=True),
     Case(7, "LFS pointer instead of the blob", always("lfs_pointer"), 65, lfs_only=True),
     Case(8, "Range ignored", always("range_ignored"), 0),
-    Case(9, "wrong Content-Range", always("wrong_content_range"), 76, lfs_only=True),
+    Case(9, "wrong Content-Range", always("wrong_content_range"), 76, lfs_only=True, least=SMALL),
     Case(13, "unexpected gzip", always("gzip"), 76),
     Case(14, "429", some_limit, 75, at_resolve=True),
     Case(15, "500, 502, 503", some_status, 75, at_resolve=True),
@@ -95,7 +98,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def test_a_source_that_sends_wrong_bytes(world: World, case: Case, turn: Turn) -> None:
     place = turn.place or world.random.choice(case.places)
-    victim = world.victim(lfs_only=case.lfs_only)
+    victim = world.victim(lfs_only=case.lfs_only, least=case.least)
     print(f"{victim.path} from {place.value}")
     words = world.arm(case, place, victim)
     world.deadline_s = case.deadline_s
@@ -151,7 +154,7 @@ def test_11_one_lying_mirror_of_three(world: World) -> None:
     # The liar is the quickest, so that it is used.
     for face in {"cdn", *world.mirrors} - {liar}:
         world.hub.faces[face].shape = Shape(total_rate=2 * MIB)
-    world.hub.fault(*each_mib("bit_flip")(world.random, victim), face=liar)
+    world.hub.fault(*all_over("bit_flip")(world.random, victim), face=liar)
     done = world.ended(world.pull(*words), 0)
     (warning,) = done.document["warnings"]
     assert (warning["code"], warning["file"]) == ("mirror-lied", victim.path)
@@ -159,7 +162,8 @@ def test_11_one_lying_mirror_of_three(world: World) -> None:
 
 
 def test_12_a_mirror_whose_size_is_off_by_5(world: World) -> None:
-    victim = world.victim(lfs_only=True)
+    # A small one is asked of the root alone as long as that has it.
+    victim = world.victim(lfs_only=True, least=SMALL)
     data = files()[victim.path]
     other = Repo("model", NAME, {**files(), victim.path: world.random.choice([data[:-5], data + b"12345"])})
     other.commits[world.repo.head] = other.commits[other.head]

@@ -151,7 +151,7 @@ def injecting(what: str) -> tuple[str, ...]:
 
 def test_47_a_flock_that_always_succeeds(big: World) -> None:
     big.begin()
-    both = [big.machine.start_pull(NAME, prefix=injecting("flock:retval=0")) for _ in range(2)]
+    both = [big.machine.start_pull(NAME, under=injecting("flock:retval=0")) for _ in range(2)]
     quick(big)
     for running in both:
         big.ended(big.watch(running), 0)

@@ -12,8 +12,9 @@ from huggingface_hub.utils._shared_blobs import publish_blob_to_shared_store
 
 from orchestrator.core.plan import ResolvedModel
 from orchestrator.core.refs import Target, parse_target
+from orchestrator.core.trust import Seen
 from orchestrator.errors import DiskIOError, UnsafeError
-from orchestrator.store import census
+from orchestrator.store import census, makers
 from orchestrator.store.garbage import Choice, Kind, Rules, choose, freed_by
 from orchestrator.store.pins import Pins
 from orchestrator.store.records import Record, Records
@@ -171,12 +172,12 @@ def test_a_whole_repo_goes_with_what_we_know_of_it(world: World) -> None:
     before, after = two_revisions(world)
     records = Records(world.state)
     records.save(after.ref.repo, Record(after.tree, after.trust))
-    records.saw(after.ref.repo, "main", NEW)
+    records.saw(after.ref.repo, "main", Seen(NEW, None), "https://hub.example")
     act(world, select(world, targets=(parse_target("org/model"),)))
     assert not world.layout.repo_dir(before.ref.repo).exists()
     assert hf_scan(world) == []
     assert records.load(after.ref.repo, NEW) is None
-    assert records.last_seen(after.ref.repo, "main") is None
+    assert records.last_seen(after.ref.repo, "main") == NEW, "an older commit cannot be passed off as new by a clean-up"
     assert world.cache.proofs.of(before.ref.repo.folder) == {}
     assert list((world.state / "stage").iterdir()) == []
     world.pull(after, BASE | {"README.md": b"second"})
@@ -313,7 +314,7 @@ def test_nothing_is_removed_through_a_planted_symlink(world: World, tmp_path: Pa
 
 def test_a_snapshot_in_the_stage_is_swept_by_and_by(world: World) -> None:
     """What a killed gc leaves there is a folder."""
-    trash = world.state / "stage" / "scratch-0123456789abcdef"
+    trash = world.state / "stage" / makers.scratch_name().replace(f"-{os.getpid()}-", "-999999999-")
     (trash / "sub").mkdir(parents=True)
     os.utime(trash, (1, 1))
     assert world.staging.sweep() == 1

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from orchestrator.core.files import Algorithm, Digest, RepoFile, RepoTree
 from orchestrator.core.refs import RepoId, RepoType
-from orchestrator.core.trust import Trust
+from orchestrator.core.trust import Seen, Trust
 from orchestrator.errors import GlmAriaError
 from orchestrator.store.proofs import Proofs, stamp
 from orchestrator.store.records import Record, Records
@@ -108,7 +108,7 @@ def test_garbage_in_the_place_of_every_file(state: Path, garbage: bytes) -> None
     assert records.last_seen(REPO, "main") is None
     assert proofs.of(REPO.folder) == {}
     assert not holds(files[3], tree_entries(TREE) or {})
-    records.saw(REPO, "main", COMMIT)
+    records.saw(REPO, "main", Seen(COMMIT, None), "https://hub.example")
     assert records.last_seen(REPO, "main") == COMMIT
     proofs.add(REPO.folder, [(SHA, state.stat())])
     assert proofs.is_proven(REPO.folder, SHA, state.stat())
