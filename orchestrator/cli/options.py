@@ -57,7 +57,7 @@ _PULL = (
     _where("--local-dir", metavar="DIR", help="Also make a plain folder with the files of the model."),
     *_SITES,
     _how("--max-speed", metavar="SIZE", help="Bytes per second at most, all together: 20M, 1.5G, 500KB."),
-    _how("--connections", type=int, metavar="N", help="Connections to one mirror for one file, 1 to 16."),
+    _how("--connections", type=int, metavar="N", help="Connections to one mirror for one file, 1 to 64 (16)."),
     _how("--jobs", type=int, metavar="N", help="Files fetched at once; by default as many as is useful."),
     _how("--rpc", metavar="URL", help="Use an aria2 that runs already, such as http://127.0.0.1:6800/jsonrpc."),
     _how("--rpc-secret-file", metavar="FILE", help="A file that holds the secret of that aria2."),

@@ -34,7 +34,7 @@ KEYS: dict[str, Key] = {
     "token_hosts": Key("", ("GLM_ARIA_TOKEN_HOSTS",), "trust.token_hosts", values.hosts),
     "aliases": Key("", (), "aliases", values.text),
     "connections_per_mirror": Key(
-        "--connections", ("GLM_ARIA_CONNECTIONS",), "transfer.connections_per_mirror", values.whole(1, 16)
+        "--connections", ("GLM_ARIA_CONNECTIONS",), "transfer.connections_per_mirror", values.whole(1, 64)
     ),
     "connection_budget": Key("", ("GLM_ARIA_CONNECTION_BUDGET",), "transfer.connection_budget", values.whole(1, 1024)),
     "jobs": Key("--jobs", ("GLM_ARIA_JOBS",), "transfer.jobs", values.whole(1, 1024)),

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 
 MEMORY_MB = 200
 """What Python and aria2c together may use at their peak, in every case."""
+
+
+IDEAL_SHARE = 0.95
+"""Of what all sources of a case send together, start-up and proof included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +23,10 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """`model` and `shape` are arguments of `python -m tests.support`. With `again`, the second pull is measured."""
+    """`model` and `shape` are arguments of `python -m tests.support`. With `again`, the second pull is measured.
+
+    `options` go to `glm-aria pull`. `ideal` is what all sources together send, in bytes per second.
+    """
 
     name: str
     what: str
@@ -27,10 +35,29 @@ class Case:
     peers: tuple[str, ...] = ("glm-aria", "aria2c", "hf", "curl")
     targets: tuple[Target, ...] = ()
     again: bool = False
+    options: tuple[str, ...] = ()
+    ideal: int = 0
+
+    @property
+    def bytes(self) -> int:
+        """The size of the one big file of the case."""
+        number, unit = re.fullmatch(r"big:(\d+)([MG])", self.model).groups()
+        return int(number) << {"M": 20, "G": 30}[unit]
 
 
+_SHARED = ("glm-aria", "root alone", "aria2c")
+_ONE_IS_GOOD = ("--total-rate", "20M")
 _COMPLETE = ("glm-aria", "hf")
 _NOOP = (Target("hf", 0.7),)
+
+
+def _beside_a_good_one(name: str, what: str, mirror: str) -> Case:
+    """The root sends 20 MiB/s, and one mirror is of no use: it must not cost much."""
+    shape = (*_ONE_IS_GOOD, "--mirror", mirror)
+    return Case(
+        name, f"600 MiB; a good source and one {what}", "big:600M", shape, _SHARED, (Target("root alone", 1.1),)
+    )
+
 
 CASES = (
     Case("fast-4g", "one file of 4 GiB, no throttle", "big:4G", targets=(Target("aria2c", 1.15),)),
@@ -48,10 +75,38 @@ CASES = (
         ("--latency", "30"),
         targets=(Target("hf", 0.25),),
     ),
+    Case(
+        "three",
+        "600 MiB from three sources of 10, 20 and 30 MiB/s",
+        "big:600M",
+        ("--total-rate", "10M", "--mirror", "rate=20M", "--mirror", "rate=30M"),
+        ("glm-aria", "aria2c"),
+        ideal=60 << 20,
+    ),
+    _beside_a_good_one("slow", "of 20 KB/s", "rate=20K"),
+    _beside_a_good_one("stalls", "that falls silent after 1 MiB", "rate=20M,stalls=1M"),
+    _beside_a_good_one("dies", "that dies at half of the file", "rate=20M,dies=300M"),
+    Case(
+        "poisoned",
+        "600 MiB from three sources of 20 MiB/s, of which one sends wrong bytes",
+        "big:600M",
+        (*_ONE_IS_GOOD, "--mirror", "rate=20M", "--mirror", "rate=20M,lies=1"),
+        _SHARED,
+        (Target("root alone", 1.0),),
+    ),
+    Case(
+        "wide-64",
+        "1 GiB; 4 MB/s a connection, 80 ms, 64 connections allowed",
+        "big:1G",
+        ("--rate-per-connection", "4000000", "--latency", "80"),
+        ("glm-aria", "aria2c"),
+        (Target("aria2c", 0.5),),
+        options=("--connections", "64"),
+    ),
     Case("noop", "second pull of a small model with 3 LFS shards", "tiny", (), _COMPLETE, _NOOP, again=True),
     Case("noop-2000", "second pull of the 2,000 files", "many:2000", (), _COMPLETE, _NOOP, again=True),
 )
-_QUICK = {"big:4G": "big:24M", "big:1G": "big:8M", "many:2000": "many:40", "tiny": "tiny:256K"}
+_QUICK = {"big:4G": "big:24M", "big:1G": "big:8M", "big:600M": "big:8M", "many:2000": "many:40", "tiny": "tiny:256K"}
 
 
 def choose(names: list[str], *, quick: bool) -> tuple[Case, ...]:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-NAMES = ("glm-aria", "aria2c", "hf", "curl")
+NAMES = ("glm-aria", "root alone", "aria2c", "hf", "curl")
+"""`root alone` is glm-aria without mirrors: what one good source does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,34 +24,43 @@ class Repo:
     name: str
     commit: str
     files: Mapping[str, Mapping[str, Any]]
+    mirrors: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, state: Mapping[str, Any]) -> Repo:
         found = state["repos"][0]
-        return cls(state["url"], found["name"], found["commit"], found["files"])
+        return cls(state["url"], found["name"], found["commit"], found["files"], tuple(state["mirrors"]))
 
     def address(self, path: str) -> str:
         """What a user would copy from the site."""
         return f"{self.url}/{self.name}/resolve/main/{quote(path)}"
 
+    def addresses(self, path: str) -> str:
+        """The file at the site and at each mirror, as aria2's input file takes them."""
+        return "\t".join(f"{url}/{self.name}/resolve/main/{quote(path)}" for url in (self.url, *self.mirrors))
+
 
 def is_there(peer: str) -> bool:
-    return shutil.which(peer, path=_path()) is not None
+    return shutil.which("glm-aria" if peer == "root alone" else peer, path=_path()) is not None
 
 
-def command(peer: str, repo: Repo, home: Path) -> list[str]:
+def command(peer: str, repo: Repo, home: Path, options: tuple[str, ...] = ()) -> list[str]:
     """Argv that fetches the whole repository into `home`; writes the list file that it needs there."""
     many = len(repo.files) > 16
     match peer:
         case "glm-aria":
-            return ["glm-aria", "pull", repo.name]
+            named = [word for url in repo.mirrors for word in ("--mirror", url)]
+            return ["glm-aria", "pull", repo.name, *named, *options]
+        case "root alone":
+            return ["glm-aria", "pull", repo.name, "--no-mirrors", *options]
         case "hf":
             return ["hf", "download", repo.name]
         case "aria2c":
             listed = home / "input.txt"
-            listed.write_text("".join(f"{repo.address(path)}\n  out={path}\n" for path in repo.files))
+            listed.write_text("".join(f"{repo.addresses(path)}\n  out={path}\n" for path in repo.files))
             jobs = ["-j16"] if many else []
-            return ["aria2c", "-x16", "-s16", "-k1M", *jobs, f"--dir={home / 'out'}", f"--input-file={listed}"]
+            split = f"-s{16 * (1 + len(repo.mirrors))}"
+            return ["aria2c", "-x16", split, "-k1M", *jobs, f"--dir={home / 'out'}", f"--input-file={listed}"]
         case "curl":
             listed = home / "curl.txt"
             lines = (f'url = "{repo.address(path)}"\noutput = "{home / "out" / path}"\n' for path in repo.files)
@@ -78,7 +88,7 @@ def environment(repo: Repo, home: Path) -> dict[str, str]:
 def check(peer: str, repo: Repo, home: Path) -> None:
     """Raise RuntimeError unless every file is where the peer puts it, with the right bytes."""
     folder = home / "out"
-    if peer in {"glm-aria", "hf"}:
+    if peer in {"glm-aria", "root alone", "hf"}:
         folder = home / "hf" / "hub" / f"models--{repo.name.replace('/', '--')}" / "snapshots" / repo.commit
     for path, known in repo.files.items():
         file = folder / path

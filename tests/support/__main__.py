@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.faces import Face
+from tests.support.faults import Fault
 from tests.support.hub import LoopbackHub, Site
 from tests.support.log import RequestLog
 from tests.support.models import many_files, one_big, tiny_model
@@ -53,11 +54,43 @@ def repo_for(model: str, data: Path) -> Repo:
     return Repo("model", f"glm-aria/{kind}-demo", files)
 
 
+def mirror_spec(text: str) -> tuple[Shape, tuple[Fault, ...]]:
+    """A mirror's shape and faults.
+
+    `stalls`: silent after so many bytes of each answer; `dies`: nothing that lies beyond this offset in a file is ever
+    sent; `lies`: other bytes of the same size.
+    """
+    given = dict(part.split("=", 1) for part in text.split(",") if part)
+    shape = Shape(
+        float(given.pop("latency", 0)) / 1000,
+        byte_count(given.pop("each")) if "each" in given else None,
+        byte_count(given.pop("rate")) if "rate" in given else None,
+    )
+    faults = []
+    if "stalls" in given:
+        faults.append(Fault("stall", after_bytes=byte_count(given.pop("stalls"))))
+    if "dies" in given:
+        faults.append(Fault("reset", until=byte_count(given.pop("dies"))))
+    if given.pop("lies", "") == "1":
+        faults.append(Fault("substitute"))
+    if given:
+        raise argparse.ArgumentTypeError(f"unknown: {', '.join(given)}")
+    return shape, tuple(faults)
+
+
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.support", description="A loopback Hugging Face Hub.")
     parser.add_argument("--model", action="append", metavar="MODEL", help="tiny[:SHARD_SIZE], many[:N] or big:SIZE")
     parser.add_argument(
         "--mirrors", type=int, default=0, metavar="N", help="also N mirrors that serve LFS bytes themselves"
+    )
+    parser.add_argument(
+        "--mirror",
+        action="append",
+        default=[],
+        metavar="SPEC",
+        type=mirror_spec,
+        help="also a mirror of its own shape: rate=20M,each=4M,latency=80,stalls=1M,dies=300M,lies=1",
     )
     parser.add_argument("--modelscope", action="store_true", help="also a ModelScope face")
     parser.add_argument("--latency", type=float, default=0, metavar="MS", help="per request and per new connection")
@@ -112,6 +145,8 @@ def main(arguments: list[str] | None = None) -> None:
     shape = Shape(options.latency / 1000, options.rate_per_connection, options.total_rate)
     with LoopbackHub(repos, shape=shape, cdn_shape=shape) as hub:
         sites = {f"mirror-{n}": hub.mirror(f"mirror-{n}", shape=shape) for n in range(1, options.mirrors + 1)}
+        for number, (own, faults) in enumerate(options.mirror, options.mirrors + 1):
+            sites[f"mirror-{number}"] = hub.mirror(f"mirror-{number}", shape=own, faults=faults)
         if options.modelscope:
             sites["modelscope"] = hub.modelscope(shape=shape)
         state: dict[str, Any] = {}
