@@ -82,7 +82,10 @@ class Assigner:
             has = sum(span.left for span in slot.spans if span.source == supply.source)
             if has >= share or share < schedule.LEAST:
                 return None
-        return schedule.carve(unassigned, schedule.length(left, each, all_rates, slot.opened))
+        setup = supply.server.setup
+        wanted = schedule.length(left, each, all_rates, number=slot.opened, setup=setup)
+        # Of a source that nobody knows yet a little: a long span at the front would hold up the file's order.
+        return schedule.carve(unassigned, wanted if supply.server.each else min(wanted, schedule.FIRST))
 
     def _tail(self, supply: Supply, last: Span, each: float) -> Range | None:
         """What the connection takes over now; an empty range when it has to wait for it."""

@@ -1,36 +1,52 @@
 """Who fetches which range next: arithmetic on ranges and rates, so that a test can check it without a daemon.
 
 Ranges are given out from the front, so that the file grows nearly in order and hashing keeps up. Each is what its
-connection can fetch in about two thirds of the time that is left for the whole file; the last ones, in all of it: so
-all end at about the same time, after few requests. When nothing is left to give out, an idle connection takes over the
-tail of whoever would be the last to finish.
+connection can fetch in a part of the time that is left for the whole file (two thirds where a request is dear, a fifth
+where the source is near); the last ones, in all of it: so all end at about the same time. When nothing is left to give
+out, an idle connection takes over the tail of whoever would be the last to finish.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from orchestrator.aria2.spans import PIECE, Span
 from orchestrator.core.extents import Range
 
-_LEAST_SHARE, _MORE_SHARE = 0.45, 0.4
 _GOLDEN = 0.618034
-_LAST_SECONDS = 3.0
 _LONGEST = 256 << 20  # of a span: how far behind the file's end its gapless prefix may be
 _TAKE_OVER_SECONDS = 0.3
 _MUCH_SOONER = 0.6
 LEAST = 256 << 10
 """Bytes: a smaller share than this is not worth a request."""
+FIRST = 2 << 20
+"""Bytes: what a connection is given until its speed is known."""
 
 
-def length(left: int, each: float, all_rates: float, number: int) -> int:
+@dataclass(frozen=True, slots=True)
+class Rhythm:
+    """Which part of the time that is left a span takes, from `least` to `least + more`, and from when on all of it."""
+
+    least: float
+    more: float
+    last_seconds: float
+
+
+_FAR = Rhythm(0.45, 0.4, 3.0)
+_NEAR = Rhythm(0.15, 0.1, 0.7)
+_NEAR_SETUP = 0.1  # seconds
+
+
+def length(left: int, each: float, all_rates: float, *, number: int, setup: float) -> int:
     """Bytes for a connection that brings `each` bytes per second, where `left` bytes are to come at `all_rates`.
 
     It differs from span to span (`number` counts them): aria2 syncs the file whenever one ends, and if all ended
-    together, all connections would wait for all syncs.
+    together, all connections would wait for all syncs. `setup` is what a new connection costs, in seconds.
     """
+    rhythm = _NEAR if setup < _NEAR_SETUP else _FAR
     seconds = left / max(all_rates, each, 1.0)
-    share = _LEAST_SHARE + _MORE_SHARE * (number * _GOLDEN % 1) if seconds > _LAST_SECONDS else 1.0
+    share = rhythm.least + rhythm.more * (number * _GOLDEN % 1) if seconds > rhythm.last_seconds else 1.0
     return int(each * seconds * share)
 
 

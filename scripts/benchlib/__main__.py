@@ -122,7 +122,9 @@ def once(name: str, repo: peers.Repo, home: Path, state: dict[str, Any], options
     log = ask(state, "__log")
     peers.check(name, repo, home)
     sent = sum(exchange["bytes_sent"] for exchange in log)
-    return Sample(taken, len(log), len({exchange["connection"] for exchange in log}), sent / 1e6)
+    first = min((exchange["start"] for exchange in log if exchange["method"] == "GET" and exchange["file"]), default=0)
+    connections = len({exchange["connection"] for exchange in log})
+    return Sample(taken, len(log), connections, sent / 1e6, taken.end - first)
 
 
 def ask(state: dict[str, Any], path: str) -> Any:

@@ -15,11 +15,15 @@ _LIMIT_S = 1800.0
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Seconds of wall and CPU time, and peak memory in MB (10**6 bytes); 0 where there is no /proc."""
+    """Seconds of wall and CPU time, and peak memory in MB (10**6 bytes); 0 where there is no /proc.
+
+    `end` is when it ended, by the monotonic clock that all processes of a machine share.
+    """
 
     wall_s: float
     cpu_s: float
     peak_mb: float
+    end: float = 0.0
 
 
 def run(argv: list[str], env: dict[str, str], log: Path) -> Run:
@@ -41,7 +45,7 @@ def run(argv: list[str], env: dict[str, str], log: Path) -> Run:
     if process.returncode:
         raise RuntimeError(f"{argv[0]} ended with {process.returncode}: {log.read_text(errors='replace')[-600:]}")
     cpu = after.children_user - before.children_user + after.children_system - before.children_system
-    return Run(wall, cpu, tree.peak_bytes / 1e6)
+    return Run(wall, cpu, tree.peak_bytes / 1e6, begin + wall)
 
 
 def _has_ended(process: subprocess.Popen[bytes]) -> bool:

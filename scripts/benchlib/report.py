@@ -24,6 +24,8 @@ class Sample:
     connections: int
     sent_mb: float
     """What the servers handed to their kernel: more than the content when ranges are asked for and then cut off."""
+    moving_s: float = 0.0
+    """From the first request for a file to the end of the process."""
 
 
 Samples = Mapping[str, Sequence[Sample]]
@@ -72,9 +74,9 @@ def promises(results: Sequence[tuple[Case, Samples]]) -> str:
                 lines.append(f"| {case.name} | {promise} | {median(measured):.2f} | {kept} |")
         if case.ideal and (ours := samples.get("glm-aria")):
             size = case.bytes
-            reached = [size / case.ideal / sample.run.wall_s for sample in ours]
+            reached = [size / case.ideal / sample.moving_s for sample in ours]
             kept = "yes" if median(reached) >= IDEAL_SHARE else "**no**"
-            promise = f"at least {IDEAL_SHARE} of what all sources send"
+            promise = f"from the first byte on, proof included: at least {IDEAL_SHARE} of what all sources send"
             lines.append(f"| {case.name} | {promise} | {median(reached):.2f} | {kept} |")
         if ours := samples.get("glm-aria"):
             peak = max(sample.run.peak_mb for sample in ours)

@@ -27,9 +27,9 @@ def test_all_is_given_out_once_and_in_order(size: int, wanted: list[int]) -> Non
     assert given_out == size or turn == 5000
 
 
-@given(st.integers(1, 1 << 40), st.floats(1, 1e9), st.floats(1, 1e10), st.integers(0, 1000))
-def test_a_length_is_a_part_of_what_is_left(left: int, each: float, others: float, number: int) -> None:
-    assert 0 <= length(left, each, each + others, number) <= left
+@given(st.integers(1, 1 << 40), st.floats(1, 1e9), st.floats(1, 1e10), st.integers(0, 1000), st.floats(0, 2))
+def test_a_length_is_a_part_of_what_is_left(left: int, each: float, others: float, number: int, setup: float) -> None:
+    assert 0 <= length(left, each, each + others, number=number, setup=setup) <= left
 
 
 def span(start: int, end: int, *, position: int, rate: float) -> Span:
