@@ -39,7 +39,7 @@ def test_quick_run_writes_its_tables(tmp_path: Path) -> None:
     assert text.endswith("\nbelow\n")
     assert "old" not in text
     for case in CASES:
-        if not case.name.startswith("line"):
+        if case.name.startswith(("fast", "small", "noop")):
             assert set(re.findall(rf"^\| {case.name} \| (\S+) \| \d", text, re.MULTILINE)) == set(case.peers)
     assert str(tmp_path) not in text
     if Path("/proc/self/status").exists():
@@ -93,5 +93,5 @@ def test_a_failing_command_is_no_result(tmp_path: Path) -> None:
 
 
 def test_unknown_case() -> None:
-    with pytest.raises(ValueError, match="unknown case 'slow'"):
-        choose(["slow"], quick=False)
+    with pytest.raises(ValueError, match="unknown case 'unheard-of'"):
+        choose(["unheard-of"], quick=False)

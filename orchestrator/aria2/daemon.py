@@ -33,7 +33,7 @@ _STOP_SECONDS = 5.0
 _TRIES = 3
 _OPEN_FILES, _FEWEST_OPEN_FILES = 1024, 160
 # Whoever ends and finds the runtime folder empty removes it, perhaps just after we made it.
-_FOLDER_TRIES = 1000
+_FOLDER_TRIES = 100
 _BACKGROUND_CONCURRENCY = 64
 _STATE = "daemon.json"
 _CONF = "aria2.conf"
@@ -57,9 +57,15 @@ def private_folder(path: Path) -> Path:
     """
     with _written(path):
         for _ in range(_FOLDER_TRIES):
-            with contextlib.suppress(FileNotFoundError):
+            try:
                 path.mkdir(mode=0o700, parents=True, exist_ok=True)
                 _own(path)
+            except FileNotFoundError:
+                continue
+            except FileExistsError:
+                if os.path.lexists(path) and not path.is_dir():
+                    raise
+            else:
                 return path
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
 
