@@ -37,8 +37,8 @@ def connections(is_long: bool) -> int:
 
 @pytest.fixture
 def margin(size: int, connections: int) -> float:
-    """The share that one kill may cost in the short form: two pieces of 1 MiB for each connection, and two more."""
-    return (2 * connections + 2) * MIB / size
+    """The share that one kill may cost in the short form: a MiB for each connection, and two more."""
+    return (connections + 2) * MIB / size
 
 
 @pytest.fixture
@@ -48,10 +48,10 @@ def repo(tmp_path: Path, size: int) -> Repo:
 
 @pytest.fixture
 def hub(repo: Repo, make_hub: MakeHub, is_long: bool) -> LoopbackHub:
-    # Paced, since what a hub writes faster than aria2 reads lies in buffers of the kernel: sent, but never fetched.
-    return make_hub(
-        repo, shape=Shape(latency_s=0.02), cdn_shape=Shape(latency_s=0.02, total_rate=(48 if is_long else 32) * MIB)
-    )
+    # Each connection is paced, as a far line does it: what a hub writes faster than that lies in buffers of the kernel,
+    # sent, but never fetched. With a rate for all together, the hub writes half a MiB at once to each.
+    rate = (3 if is_long else 8) * MIB
+    return make_hub(repo, shape=Shape(latency_s=0.02), cdn_shape=Shape(latency_s=0.02, rate_per_connection=rate))
 
 
 def fetched(hub: LoopbackHub) -> int:
