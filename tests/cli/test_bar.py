@@ -112,15 +112,15 @@ def test_a_run_on_a_terminal() -> None:
     terminal = Terminal(FETCH)
     terminal.read_until("org/name@main: resolving")
     terminal.step()
-    shown = terminal.read_until("and 19 more")
+    shown = terminal.read_until("and 20 more")
     assert "150 MB of 300 MB" in shown
     assert "folder/[red]part-" in shown
     assert "\\x1b[2J" in shown
     assert "\x1b[2J" not in shown
     terminal.resize(50, 8)
     terminal.step()
-    narrow = terminal.read_until(r"warning: \[bold\]slow\\x1b\[2J mirror[\s\S]*and 26 more")
-    frame = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", narrow[narrow.rindex("and 26 more") - 400 :])
+    narrow = terminal.read_until(r"warning: \[bold\]slow\\x1b\[2J mirror[\s\S]*and 27 more")
+    frame = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", narrow[narrow.rindex("and 27 more") - 400 :])
     assert all(len(line.rstrip()) <= 50 for line in frame.replace("\r", "").split("\n")[1:])
     terminal.step()
     seen, out = terminal.finish()
