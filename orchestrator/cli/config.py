@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from orchestrator.cli import output, terminal
+from orchestrator.core.resolvers import NameServer
 from orchestrator.core.sizes import format_speed
 from orchestrator.core.sources import Source
 from orchestrator.events import Notice
@@ -68,7 +69,7 @@ def _plain(value: object) -> object:
         return "***"
     if isinstance(value, Source):
         return {"name": value.name, "kind": value.kind.value, "url": value.url}
-    if isinstance(value, Path):
+    if isinstance(value, Path | NameServer):
         return str(value)
     if isinstance(value, frozenset):
         return sorted(value)

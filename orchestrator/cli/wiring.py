@@ -7,6 +7,7 @@ import os
 import signal
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
@@ -22,6 +23,7 @@ from orchestrator.core.files import Algorithm, Digest
 from orchestrator.core.measurements import Memory
 from orchestrator.core.plan import Plan
 from orchestrator.core.refs import CatalogKind, Ref, Target
+from orchestrator.core.resolvers import PORT, ordered
 from orchestrator.core.sources import Source
 from orchestrator.core.trust import Policy
 from orchestrator.errors import ConfigError, GlmAriaError, Interrupted
@@ -33,6 +35,7 @@ from orchestrator.flows.tools import Daemon, Stop, Tools
 from orchestrator.mirrors.links import file_url
 from orchestrator.net.answers import Limits as NetLimits
 from orchestrator.net.credentials import Credentials
+from orchestrator.net.resolving import Lookup, Resolver
 from orchestrator.net.session import Net
 from orchestrator.settings import DEFAULT_MIRRORS, Settings
 from orchestrator.store.hf_cache import HfCache
@@ -181,8 +184,11 @@ def _tools(settings: Settings, stop: Stop, *, create: bool = True, hasty: bool =
     haste = NetLimits(connect=3, read=4, deadline=5, attempts=1)
     staging = Staging(state)
     with (
-        Net(credentials, limits=haste if hasty else patience, proxy=settings.proxy, sleep=stop.wait) as net,
-        Net(credentials, limits=haste, proxy=settings.proxy) as mirror_net,
+        _lookup(settings, state, keep=create) as lookup,
+        Net(
+            credentials, limits=haste if hasty else patience, proxy=settings.proxy, lookup=lookup, sleep=stop.wait
+        ) as net,
+        Net(credentials, limits=haste, proxy=settings.proxy, lookup=lookup) as mirror_net,
         contextlib.closing(staging),
     ):
         roots = {kind: _sources(settings, kind)[:1] for kind in CatalogKind}
@@ -219,6 +225,32 @@ def _tools(settings: Settings, stop: Stop, *, create: bool = True, hasty: bool =
         )
 
 
+@contextlib.contextmanager
+def _lookup(settings: Settings, state: Path, *, keep: bool) -> Iterator[Lookup | None]:
+    """How names are looked up; None for the system's way. With `keep`, what was learned of resolvers is remembered."""
+    if not settings.dns_resolvers:
+        yield None
+        return
+    from orchestrator.store.resolvers import keep_standings, read_standings
+
+    resolver = Resolver(settings.dns_resolvers, read_standings(state))
+    try:
+        yield resolver.lookup
+    finally:
+        if keep:
+            with contextlib.suppress(GlmAriaError):
+                keep_standings(state, resolver.learned)
+
+
+def _resolvers_for_aria2(settings: Settings) -> tuple[str, ...]:
+    """The best one first. aria2 cannot ask another port than 53."""
+    from orchestrator.store.resolvers import read_standings
+
+    state = open_state_dir(CacheLayout.at(settings.cache_dir), create=False)
+    order = ordered(settings.dns_resolvers, read_standings(state), time.time())
+    return tuple(server.address for server in order if server.port == PORT)
+
+
 def _sources(settings: Settings, kind: CatalogKind) -> tuple[Source, ...]:
     """All sources of a kind, the one that is asked for listings first."""
     known = (settings.root, *settings.mirrors)
@@ -234,10 +266,17 @@ def _daemon(settings: Settings) -> Daemon:
     if settings.rpc:
         return RunningDaemon(Endpoint(settings.rpc, _secret(settings.rpc_secret_file)))
     # The background daemon serves several runs, so a limit on one of them is kept by a daemon of its own.
-    running = None if settings.max_speed else BackgroundDaemon(runtime_folder()).find()
+    # So are resolvers, which aria2 knows for a whole daemon only.
+    is_private = settings.max_speed or settings.dns_resolvers
+    running = None if is_private else BackgroundDaemon(runtime_folder()).find()
     if running:
         return RunningDaemon(running[1])
-    return PrivateDaemon(runtime_folder(), concurrency=settings.connection_budget, max_speed=settings.max_speed or 0)
+    return PrivateDaemon(
+        runtime_folder(),
+        concurrency=settings.connection_budget,
+        max_speed=settings.max_speed or 0,
+        resolvers=_resolvers_for_aria2(settings) if settings.dns_resolvers else (),
+    )
 
 
 def runtime_folder() -> Path:

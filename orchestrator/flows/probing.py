@@ -75,18 +75,18 @@ class _Model:
         return tuple(f for f in self.tree.files if f.is_lfs and f.digest.algorithm is Algorithm.SHA256 and f.size)
 
 
-def survey(ref: Ref | None, tools: Tools, bounds: Bounds, *, patience: float = 8.0) -> Survey:
+def survey(ref: Ref | None, tools: Tools, bounds: Bounds, *, patience: float = 8.0, must_answer: bool = True) -> Survey:
     """Probe the root and every mirror, with a file of `ref` where one is given, and remember what was measured.
 
     A source that has not answered `patience` seconds after the others began is reported as too slow. Raises what the
-    catalogs say of `ref` when none can list it, and SourcesDownError when no source answers at all.
+    catalogs say of `ref` when none can list it, and with `must_answer` SourcesDownError when no source answers at all.
     """
     catalogs = probed_catalogs(ref, tools)
     model = _model(ref, catalogs, tools) if ref else None
     rows = _all_at_once(catalogs, model, tools, bounds, patience)
     samples = {row.source: row.probe.samples for row in rows}
     tools.memory.observe(samples)
-    if all(samples[row.source] == (Sample(failed=True),) for row in rows):
+    if must_answer and all(samples[row.source] == (Sample(failed=True),) for row in rows):
         raise SourcesDownError(
             f"no source answers: {rows[0].probe.error.message if rows[0].probe.error else rows[0].source.name}",
             hint="check the network, the name and the proxy settings (glm-aria config show)",
