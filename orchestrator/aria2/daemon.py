@@ -44,7 +44,7 @@ def find_aria2c() -> Path:
     """The aria2c on PATH. Raises DaemonError with the command that installs it on this system."""
     found = shutil.which("aria2c")
     if found is None:
-        raise DaemonError("aria2c is not installed", hint=f"install it: {_install_command()}")
+        raise DaemonError("aria2c is not installed", hint=f"install it: {install_command()}")
     return Path(found)
 
 
@@ -345,7 +345,8 @@ def _is_alive(pid: int) -> bool:
         return True
 
 
-def _install_command() -> str:
+def install_command() -> str:
+    """What to type to install aria2 on this system."""
     if sys.platform == "darwin":
         return "brew install aria2"
     commands = {

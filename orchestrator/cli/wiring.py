@@ -23,7 +23,7 @@ from orchestrator.core.files import Algorithm, Digest
 from orchestrator.core.measurements import Memory
 from orchestrator.core.plan import Plan
 from orchestrator.core.refs import CatalogKind, Ref, Target
-from orchestrator.core.resolvers import PORT, ordered
+from orchestrator.core.resolvers import PORT, NameServer, ordered
 from orchestrator.core.sources import Source
 from orchestrator.core.trust import Policy
 from orchestrator.errors import ConfigError, GlmAriaError, Interrupted
@@ -47,8 +47,11 @@ from orchestrator.store.staging import Staging
 from orchestrator.store.state_dir import open_state_dir
 
 if TYPE_CHECKING:
+    from orchestrator.core.history import Past
+    from orchestrator.core.tuning import Change
     from orchestrator.flows.collect import Collected
     from orchestrator.flows.contents import Contents
+    from orchestrator.flows.doctor import Diagnosis
     from orchestrator.flows.probing import Survey
     from orchestrator.flows.verify import VerifyReport, VerifyRequest
     from orchestrator.mirrors.probe import Bounds
@@ -135,6 +138,77 @@ def probe_mirrors(settings: Settings, ref: Ref | None, bounds: Bounds) -> Survey
 
     with _stoppable() as stop, _tools(settings, stop, hasty=True) as tools:
         return survey(ref, tools, bounds)
+
+
+def examine(settings: Settings, ref: Ref | None, compared: Sequence[NameServer]) -> Diagnosis:
+    """Measure everything that may make a download slow; what was measured of sources is remembered."""
+    from orchestrator.flows.doctor import DoctorRequest
+    from orchestrator.flows.doctor import examine as flow_examine
+    from orchestrator.store.figures import keep_figures
+
+    credentials = Credentials(settings.token, settings.token_hosts)
+    state = open_state_dir(CacheLayout.at(settings.cache_dir), create=False)
+    with (
+        _stoppable() as stop,
+        _tools(settings, stop, create=state.is_dir(), hasty=True) as tools,
+        _lookup(settings, state, keep=False) as lookup,
+        Net(
+            credentials, limits=NetLimits(connect=2, read=2, deadline=3, attempts=1), proxy="", lookup=lookup
+        ) as direct,
+    ):
+        request = DoctorRequest(
+            ref=ref,
+            connections=settings.connections_per_mirror,
+            budget=settings.connection_budget,
+            max_speed=settings.max_speed,
+            is_offline=settings.offline,
+            resolvers=settings.dns_resolvers,
+            compared=tuple(compared),
+            lookup=lookup,
+            known_mirrors=DEFAULT_MIRRORS,
+            roomy=tuple(Path(name) for name in (Path.home(), "/data", "/mnt", "/srv", "/var/tmp")),  # noqa: S108
+        )
+        found = flow_examine(request, tools, direct)
+        if state.is_dir():
+            with contextlib.suppress(GlmAriaError):
+                keep_figures(state, found.facts.sources)
+        return found
+
+
+def note_history(settings: Settings, report: PullReport) -> None:
+    """Add the pull to the history. A pull that is done is not failed by a history that cannot be written."""
+    from orchestrator.flows.past import entries_of
+    from orchestrator.store.history import History
+
+    entries = entries_of(report, time.time())
+    if entries:
+        with contextlib.suppress(GlmAriaError):
+            History(open_state_dir(CacheLayout.at(settings.cache_dir))).add(entries)
+
+
+def past_pulls(settings: Settings) -> tuple[Past, ...]:
+    """The pulls that are remembered, the oldest first. Writes nothing."""
+    from orchestrator.store.history import History
+
+    return History(open_state_dir(CacheLayout.at(settings.cache_dir), create=False)).read()
+
+
+def tuning(settings: Settings) -> tuple[Change, ...]:
+    """What the figures of the last doctor, of probes and pulls say about the settings. Asks nobody."""
+    from orchestrator.core.tuning import Current, suggest
+    from orchestrator.store.figures import read_figures
+
+    state = open_state_dir(CacheLayout.at(settings.cache_dir), create=False)
+    current = Current(
+        settings.connections_per_mirror,
+        settings.connection_budget,
+        settings.jobs,
+        settings.etag_timeout,
+        settings.download_timeout,
+        settings.mirrors,
+        settings.root,
+    )
+    return suggest(current, _memory(settings).read(), read_figures(state), past_pulls(settings))
 
 
 def known_mirrors(settings: Settings) -> tuple[tuple[Source, ...], Memory]:

@@ -45,7 +45,7 @@ class Row:
 @dataclass(frozen=True, slots=True)
 class Survey:
     """What was found out. `reference` is whose listing the others were compared with: the root, unless it is down.
-    `memory` is what is remembered after it."""
+    `memory` is what is remembered after it, `total` the bytes of the model."""
 
     rows: tuple[Row, ...]
     memory: Memory
@@ -53,6 +53,7 @@ class Survey:
     commit: str | None = None
     file: RepoFile | None = None
     reference: Source | None = None
+    total: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +92,10 @@ def survey(ref: Ref | None, tools: Tools, bounds: Bounds, *, patience: float = 8
             f"no source answers: {rows[0].probe.error.message if rows[0].probe.error else rows[0].source.name}",
             hint="check the network, the name and the proxy settings (glm-aria config show)",
         )
-    found = (model.ref, model.tree.commit, model.file, model.reference) if model else (None, None, None, None)
-    return Survey(rows, tools.memory.read(), *found)
+    if model is None:
+        return Survey(rows, tools.memory.read())
+    total = sum({file.digest: file.size for file in model.tree.files}.values())
+    return Survey(rows, tools.memory.read(), model.ref, model.tree.commit, model.file, model.reference, total)
 
 
 def probed_catalogs(ref: Ref | None, tools: Tools) -> tuple[Catalog, ...]:

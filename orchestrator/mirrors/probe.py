@@ -54,10 +54,12 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What was found out; None is what could not be. `latencies` are seconds from request to answer over an open
-    connection, `lost` how many such requests had none. `rates` are all bytes/s by number of connections. `headers` tell a
-    cache from an origin (`TELLING`), `clock_offset` by how many seconds the server's clock is ahead of ours. `announces_digest` is whether the source names the digest by
-    itself. `error` ended the probe: what stands beside it was measured before.
+    """What was found out; None is what could not be.
+
+    `latencies` are seconds from request to answer over an open connection, `lost` how many such requests had none.
+    `rates` are all bytes/s by number of connections. `headers` tell a cache from an origin (`TELLING`), `clock_offset`
+    by how many seconds the server's clock is ahead of ours. `announces_digest` is whether the source names the digest
+    by itself. `error` ended the probe: what stands beside it was measured before.
     """
 
     source: Source
@@ -74,6 +76,7 @@ class Probe:
     rates: tuple[tuple[int, float], ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
     clock_offset: float | None = None
+    target: Target | None = field(default=None, compare=False)
     error: GlmAriaError | None = field(default=None, compare=False)
 
     @property
@@ -115,7 +118,7 @@ class _Prober:
         self._is_restricted = is_restricted
         self._url = file_url(source, target.origin) if target else f"{source.url}/"
         self._handshake: Handshake | None = None
-        self._found = Probe(source)
+        self._found = Probe(source, target=target)
 
     def run(self) -> Probe:
         shaking = threading.Thread(target=self._shake, daemon=True)
