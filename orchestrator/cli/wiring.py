@@ -147,10 +147,13 @@ def examine(settings: Settings, ref: Ref | None, compared: Sequence[NameServer])
     from orchestrator.store.figures import keep_figures
 
     credentials = Credentials(settings.token, settings.token_hosts)
-    state = open_state_dir(CacheLayout.at(settings.cache_dir), create=False)
+    layout = CacheLayout.at(settings.cache_dir)
+    with contextlib.suppress(GlmAriaError):  # a disk that takes nothing is among what is looked for
+        open_state_dir(layout)
+    state = open_state_dir(layout, create=False)
     with (
         _stoppable() as stop,
-        _tools(settings, stop, create=state.is_dir(), hasty=True) as tools,
+        _tools(settings, stop, create=False, hasty=True) as tools,
         _lookup(settings, state, keep=False) as lookup,
         Net(
             credentials, limits=NetLimits(connect=2, read=2, deadline=3, attempts=1), proxy="", lookup=lookup

@@ -6,6 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -86,7 +87,9 @@ def survey(ref: Ref | None, tools: Tools, bounds: Bounds, *, patience: float = 8
     model = _model(ref, catalogs, tools) if ref else None
     rows = _all_at_once(catalogs, model, tools, bounds, patience)
     samples = {row.source: row.probe.samples for row in rows}
-    tools.memory.observe(samples)
+    # On a full disk, or one that is not ours to write, what was measured is told all the same.
+    with suppress(GlmAriaError):
+        tools.memory.observe(samples)
     if must_answer and all(samples[row.source] == (Sample(failed=True),) for row in rows):
         raise SourcesDownError(
             f"no source answers: {rows[0].probe.error.message if rows[0].probe.error else rows[0].source.name}",
