@@ -153,7 +153,7 @@ def examine(settings: Settings, ref: Ref | None, compared: Sequence[NameServer])
     state = open_state_dir(layout, create=False)
     with (
         _stoppable() as stop,
-        _tools(settings, stop, create=False, hasty=True) as tools,
+        _tools(settings, stop, create=state.is_dir(), hasty=True) as tools,
         _lookup(settings, state, keep=False) as lookup,
         Net(
             credentials, limits=NetLimits(connect=2, read=2, deadline=3, attempts=1), proxy="", lookup=lookup

@@ -124,7 +124,7 @@ def odd_ones(replies: Iterable[Reply]) -> tuple[tuple[NameServer | None, str], .
         for reply in said:
             if is_private_answer(name, reply.addresses):
                 found.append((reply.server, f"answers {', '.join(reply.addresses)} for {name}, a public name"))
-            elif not reply.addresses and any(other.addresses for other in said):
+            elif is_public_name(name) and not reply.addresses and any(other.addresses for other in said):
                 found.append((reply.server, f"says that {name} does not exist, which another resolver knows"))
     return tuple(found)
 
