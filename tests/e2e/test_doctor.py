@@ -68,7 +68,9 @@ def exported(command: str, env: Mapping[str, str]) -> dict[str, str | None]:
     ).stdout.decode()
     pairs = dict(line.split("=", 1) for line in shown.split("\0") if line)
     return {
-        name: value for name, value in pairs.items() if env.get(name) != value and name not in ("PATH", "PWD", "_", "SHLVL")
+        name: value
+        for name, value in pairs.items()
+        if env.get(name) != value and name not in ("PATH", "PWD", "_", "SHLVL")
     }
 
 
