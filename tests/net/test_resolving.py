@@ -112,8 +112,10 @@ with nameserver({"hub.test": ("127.0.0.1",)}, port=53, address="127.0.0.2") as n
     with PrivateDaemon(folder / "run", concurrency=1, resolvers=("127.0.0.3", "127.0.0.2")) as daemon:
         endpoint = daemon.start()
         import requests, time
-        call = lambda method, *p: requests.post(endpoint.url, json={"jsonrpc": "2.0", "id": 1, "method": "aria2." + method,
-            "params": ["token:" + endpoint.secret, *p]}, timeout=5).json()["result"]
+        def call(method, *params):
+            params = ["token:" + endpoint.secret, *params]
+            asked = {"jsonrpc": "2.0", "id": 1, "method": "aria2." + method, "params": params}
+            return requests.post(endpoint.url, json=asked, timeout=5).json()["result"]
         gid = call("addUri", [f"http://hub.test:{web.server_port}/file"], {"dir": str(folder), "out": "got"})
         deadline = time.monotonic() + 20
         while (state := call("tellStatus", gid))["status"] in ("active", "waiting") and time.monotonic() < deadline:
