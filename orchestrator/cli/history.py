@@ -21,9 +21,9 @@ _BARS = "▁▂▃▄▅▆▇█"
 @options.CACHE_DIR
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def history(last: int, as_json: bool, **parameters: Any) -> int:
-    """Print past pulls, the newest last, and draw the speed of each source over time.
+    """Past pulls, and how fast each source was.
 
-    A pull that fetched nothing leaves no entry. The thousand newest are kept, in the state folder beside the cache.
+    The newest comes last, and the speed of each source is drawn over time. A pull that fetched nothing leaves no entry. The thousand newest are kept, in the state folder beside the cache.
 
     \b
     Examples:

@@ -102,7 +102,6 @@ def _pull(parameters: dict[str, Any]) -> int:
 
         with run.watched():
             report = wiring.run_pull(settings, wanted, run.emit)
-        wiring.note_history(settings, report)
     notices = run.all_notices(report.notices)
     errors = run.explained(output.errors_of(report.models))
     verdict = output.judge(

@@ -63,6 +63,7 @@ def run_pull(settings: Settings, request: PullRequest, emit: Emit) -> PullReport
     with _stoppable() as stop, _tools(settings, stop) as tools:
         report = flow.pull(request, tools, emit)
         _sweep(tools)
+        _note_history(settings, report)
         return report
 
 
@@ -178,7 +179,7 @@ def examine(settings: Settings, ref: Ref | None, compared: Sequence[NameServer])
         return found
 
 
-def note_history(settings: Settings, report: PullReport) -> None:
+def _note_history(settings: Settings, report: PullReport) -> None:
     """Add the pull to the history. A pull that is done is not failed by a history that cannot be written."""
     from orchestrator.flows.past import entries_of
     from orchestrator.store.history import History
