@@ -23,7 +23,8 @@ _BARS = "▁▂▃▄▅▆▇█"
 def history(last: int, as_json: bool, **parameters: Any) -> int:
     """Past pulls, and how fast each source was.
 
-    The newest comes last, and the speed of each source is drawn over time. A pull that fetched nothing leaves no entry. The thousand newest are kept, in the state folder beside the cache.
+    The newest comes last, and the speed of each source is drawn over time. A pull that fetched nothing leaves no entry.
+    The thousand newest are kept, in the state folder beside the cache.
 
     \b
     Examples:
