@@ -19,8 +19,8 @@ _FOLDERS = tuple(
 )
 
 
-# Filled in by the program alone: one holds a secret, the other a plan.
-_INTERNAL = frozenset({"daemon.conf", "aria2.input"})
+# Filled in by the program alone: a secret, a plan, a diagnosis.
+_INTERNAL = frozenset({"daemon.conf", "aria2.input", "report.html"})
 
 
 def names() -> tuple[str, ...]:
@@ -40,12 +40,13 @@ def render(name: str, **values: object) -> str:
 
 
 def _environment() -> Environment:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
     return Environment(
         loader=FileSystemLoader(_FOLDERS),
         undefined=StrictUndefined,
         keep_trailing_newline=True,
         trim_blocks=False,
-        autoescape=False,  # noqa: S701 - configuration files, not HTML
+        # The rest are configuration files.
+        autoescape=select_autoescape(["html"], default=False),
     )

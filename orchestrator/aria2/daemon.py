@@ -18,7 +18,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,7 +46,7 @@ def find_aria2c() -> Path:
     """The aria2c on PATH. Raises DaemonError with the command that installs it on this system."""
     found = shutil.which("aria2c")
     if found is None:
-        raise DaemonError("aria2c is not installed", hint=f"install it: {_install_command()}")
+        raise DaemonError("aria2c is not installed", hint=f"install it: {install_command()}")
     return Path(found)
 
 
@@ -104,14 +104,16 @@ class PrivateDaemon:
     """An aria2c that lives as long as this process at most. Use as a context manager.
 
     `concurrency` downloads run at once, the rest wait; `max_speed` is bytes per second over all, 0 for no limit.
+    `resolvers` are IP addresses of DNS servers that it asks instead of the system's, on port 53.
     """
 
     restartable = True
 
-    def __init__(self, runtime: Path, *, concurrency: int, max_speed: int = 0) -> None:
+    def __init__(self, runtime: Path, *, concurrency: int, max_speed: int = 0, resolvers: Sequence[str] = ()) -> None:
         self._folder = private_folder(runtime) / f"run-{os.getpid()}-{secrets.token_hex(4)}"
         self._concurrency = concurrency
         self._max_speed = max_speed
+        self._resolvers = tuple(resolvers)
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> PrivateDaemon:
@@ -126,7 +128,11 @@ class PrivateDaemon:
         _end_orphans(self._folder.parent)
         self._make_folder()
         self._process, endpoint = _launch(
-            self._folder, owner_pid=os.getpid(), concurrency=self._concurrency, max_speed=self._max_speed
+            self._folder,
+            owner_pid=os.getpid(),
+            concurrency=self._concurrency,
+            max_speed=self._max_speed,
+            resolvers=self._resolvers,
         )
         _write_state(self._folder, self._process.pid, endpoint)
         return endpoint
@@ -213,7 +219,7 @@ class BackgroundDaemon:
 
 
 def _launch(
-    folder: Path, *, owner_pid: int | None, concurrency: int, max_speed: int
+    folder: Path, *, owner_pid: int | None, concurrency: int, max_speed: int, resolvers: Sequence[str] = ()
 ) -> tuple[subprocess.Popen[bytes], Endpoint]:
     program = find_aria2c()
     _allow_open_files()
@@ -231,6 +237,7 @@ def _launch(
             owner_pid=owner_pid,
             concurrency=concurrency,
             max_speed=max_speed,
+            resolvers=resolvers,
         )
         conf, log = folder / _CONF, folder / "aria2.log"
         _write_private(conf, text)
@@ -360,7 +367,8 @@ def _is_alive(pid: int) -> bool:
         return True
 
 
-def _install_command() -> str:
+def install_command() -> str:
+    """What to type to install aria2 on this system."""
     if sys.platform == "darwin":
         return "brew install aria2"
     commands = {

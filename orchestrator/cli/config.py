@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from orchestrator.cli import output, terminal
+from orchestrator.core.resolvers import NameServer
 from orchestrator.core.sizes import format_speed
 from orchestrator.core.sources import Source
 from orchestrator.events import Notice
@@ -56,6 +57,36 @@ def path() -> None:
         terminal.say(terminal.printable(f"{'read' if file.is_file() else 'not there'}: {file}"))
 
 
+@config.command()
+@click.option("--yes", is_flag=True, help="Write it. Without this nothing is written.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+def tune(yes: bool, as_json: bool) -> None:
+    """Fit the settings to what was measured: show the change of your own file, with reasons, and with --yes write it.
+
+    Takes what the last `glm-aria doctor REF`, probes and pulls measured, and asks nobody. Comments in the file stay.
+    What a variable or ./glm-aria.toml sets wins over your file, and is told.
+
+    \b
+    Examples:
+      glm-aria config tune
+      glm-aria config tune --yes
+    """
+    from orchestrator.cli import tuned, wiring
+
+    settings = load()
+    changes = wiring.tuning(settings)
+    path = user_file()
+    old, new = tuned.texts(path, changes)
+    is_written = bool(yes and changes and old != new)
+    if is_written:
+        tuned.write(path, new)
+    if as_json:
+        data = tuned.data(path, changes, old, new, is_written=is_written)
+        terminal.document(output.envelope("config tune", output.judge((), 0), data))
+        return
+    tuned.say(path, changes, old, new, settings.origins, is_written=is_written)
+
+
 def _values(settings: Settings) -> Iterator[tuple[str, object]]:
     for item in fields(settings):
         if item.name not in _NOT_SETTINGS:
@@ -68,7 +99,7 @@ def _plain(value: object) -> object:
         return "***"
     if isinstance(value, Source):
         return {"name": value.name, "kind": value.kind.value, "url": value.url}
-    if isinstance(value, Path):
+    if isinstance(value, Path | NameServer):
         return str(value)
     if isinstance(value, frozenset):
         return sorted(value)

@@ -23,6 +23,8 @@ COMMANDS = {
     ),
     "plan": Lazy("orchestrator.cli.pull", "plan", "Show what pull would do, and do nothing."),
     "mirrors": Lazy("orchestrator.cli.mirrors", "mirrors", "Who can send bytes, how fast, how fresh, and who lied."),
+    "doctor": Lazy("orchestrator.cli.doctor", "doctor", "Why is it slow? Measure everything, and say what to change."),
+    "history": Lazy("orchestrator.cli.history", "history", "Past pulls, and how fast each source was."),
     "verify": Lazy("orchestrator.cli.verify", "verify", "Read what is in the cache again; find rot, and repair it."),
     "cache": Lazy("orchestrator.cli.cache", "cache", "Look at the cache, pin models in it, and clean it up."),
     "daemon": Lazy("orchestrator.cli.daemon", "daemon", "Start, stop or look at a background aria2c."),

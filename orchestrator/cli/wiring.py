@@ -7,6 +7,7 @@ import os
 import signal
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
@@ -22,6 +23,7 @@ from orchestrator.core.files import Algorithm, Digest
 from orchestrator.core.measurements import Memory
 from orchestrator.core.plan import Plan
 from orchestrator.core.refs import CatalogKind, Ref, Target
+from orchestrator.core.resolvers import PORT, NameServer, ordered
 from orchestrator.core.sources import Source
 from orchestrator.core.trust import Policy
 from orchestrator.errors import ConfigError, GlmAriaError, Interrupted
@@ -33,6 +35,7 @@ from orchestrator.flows.tools import Daemon, Stop, Tools
 from orchestrator.mirrors.links import file_url
 from orchestrator.net.answers import Limits as NetLimits
 from orchestrator.net.credentials import Credentials
+from orchestrator.net.resolving import Lookup, Resolver
 from orchestrator.net.session import Net
 from orchestrator.settings import DEFAULT_MIRRORS, Settings
 from orchestrator.store.hf_cache import HfCache
@@ -44,8 +47,11 @@ from orchestrator.store.staging import Staging
 from orchestrator.store.state_dir import open_state_dir
 
 if TYPE_CHECKING:
+    from orchestrator.core.history import Past
+    from orchestrator.core.tuning import Change
     from orchestrator.flows.collect import Collected
     from orchestrator.flows.contents import Contents
+    from orchestrator.flows.doctor import Diagnosis
     from orchestrator.flows.probing import Survey
     from orchestrator.flows.verify import VerifyReport, VerifyRequest
     from orchestrator.mirrors.probe import Bounds
@@ -57,6 +63,7 @@ def run_pull(settings: Settings, request: PullRequest, emit: Emit) -> PullReport
     with _stoppable() as stop, _tools(settings, stop) as tools:
         report = flow.pull(request, tools, emit)
         _sweep(tools)
+        _note_history(settings, report)
         return report
 
 
@@ -134,6 +141,80 @@ def probe_mirrors(settings: Settings, ref: Ref | None, bounds: Bounds) -> Survey
         return survey(ref, tools, bounds)
 
 
+def examine(settings: Settings, ref: Ref | None, compared: Sequence[NameServer]) -> Diagnosis:
+    """Measure everything that may make a download slow; what was measured of sources is remembered."""
+    from orchestrator.flows.doctor import DoctorRequest
+    from orchestrator.flows.doctor import examine as flow_examine
+    from orchestrator.store.figures import keep_figures
+
+    credentials = Credentials(settings.token, settings.token_hosts)
+    layout = CacheLayout.at(settings.cache_dir)
+    with contextlib.suppress(GlmAriaError):  # a disk that takes nothing is among what is looked for
+        open_state_dir(layout)
+    state = open_state_dir(layout, create=False)
+    with (
+        _stoppable() as stop,
+        _tools(settings, stop, create=state.is_dir(), hasty=True) as tools,
+        _lookup(settings, state, keep=False) as lookup,
+        Net(
+            credentials, limits=NetLimits(connect=2, read=2, deadline=3, attempts=1), proxy="", lookup=lookup
+        ) as direct,
+    ):
+        request = DoctorRequest(
+            ref=ref,
+            connections=settings.connections_per_mirror,
+            budget=settings.connection_budget,
+            max_speed=settings.max_speed,
+            is_offline=settings.offline,
+            resolvers=settings.dns_resolvers,
+            compared=tuple(compared),
+            lookup=lookup,
+            known_mirrors=DEFAULT_MIRRORS,
+            roomy=tuple(Path(name) for name in (Path.home(), "/data", "/mnt", "/srv", "/var/tmp")),  # noqa: S108
+        )
+        found = flow_examine(request, tools, direct)
+        if state.is_dir():
+            with contextlib.suppress(GlmAriaError):
+                keep_figures(state, found.facts.sources)
+        return found
+
+
+def _note_history(settings: Settings, report: PullReport) -> None:
+    """Add the pull to the history. A pull that is done is not failed by a history that cannot be written."""
+    from orchestrator.flows.past import entries_of
+    from orchestrator.store.history import History
+
+    entries = entries_of(report, time.time())
+    if entries:
+        with contextlib.suppress(GlmAriaError):
+            History(open_state_dir(CacheLayout.at(settings.cache_dir))).add(entries)
+
+
+def past_pulls(settings: Settings) -> tuple[Past, ...]:
+    """The pulls that are remembered, the oldest first. Writes nothing."""
+    from orchestrator.store.history import History
+
+    return History(open_state_dir(CacheLayout.at(settings.cache_dir), create=False)).read()
+
+
+def tuning(settings: Settings) -> tuple[Change, ...]:
+    """What the figures of the last doctor, of probes and pulls say about the settings. Asks nobody."""
+    from orchestrator.core.tuning import Current, suggest
+    from orchestrator.store.figures import read_figures
+
+    state = open_state_dir(CacheLayout.at(settings.cache_dir), create=False)
+    current = Current(
+        settings.connections_per_mirror,
+        settings.connection_budget,
+        settings.jobs,
+        settings.etag_timeout,
+        settings.download_timeout,
+        settings.mirrors,
+        settings.root,
+    )
+    return suggest(current, _memory(settings).read(), read_figures(state), past_pulls(settings))
+
+
 def known_mirrors(settings: Settings) -> tuple[tuple[Source, ...], Memory]:
     """The root and the mirrors, and what is remembered. Asks nobody, writes nothing."""
     return (settings.root, *settings.mirrors), _memory(settings).read()
@@ -181,8 +262,11 @@ def _tools(settings: Settings, stop: Stop, *, create: bool = True, hasty: bool =
     haste = NetLimits(connect=3, read=4, deadline=5, attempts=1)
     staging = Staging(state)
     with (
-        Net(credentials, limits=haste if hasty else patience, proxy=settings.proxy, sleep=stop.wait) as net,
-        Net(credentials, limits=haste, proxy=settings.proxy) as mirror_net,
+        _lookup(settings, state, keep=create) as lookup,
+        Net(
+            credentials, limits=haste if hasty else patience, proxy=settings.proxy, lookup=lookup, sleep=stop.wait
+        ) as net,
+        Net(credentials, limits=haste, proxy=settings.proxy, lookup=lookup) as mirror_net,
         contextlib.closing(staging),
     ):
         roots = {kind: _sources(settings, kind)[:1] for kind in CatalogKind}
@@ -219,6 +303,32 @@ def _tools(settings: Settings, stop: Stop, *, create: bool = True, hasty: bool =
         )
 
 
+@contextlib.contextmanager
+def _lookup(settings: Settings, state: Path, *, keep: bool) -> Iterator[Lookup | None]:
+    """How names are looked up; None for the system's way. With `keep`, what was learned of resolvers is remembered."""
+    if not settings.dns_resolvers:
+        yield None
+        return
+    from orchestrator.store.resolvers import keep_standings, read_standings
+
+    resolver = Resolver(settings.dns_resolvers, read_standings(state))
+    try:
+        yield resolver.lookup
+    finally:
+        if keep:
+            with contextlib.suppress(GlmAriaError):
+                keep_standings(state, resolver.learned)
+
+
+def _resolvers_for_aria2(settings: Settings) -> tuple[str, ...]:
+    """The best one first. aria2 cannot ask another port than 53."""
+    from orchestrator.store.resolvers import read_standings
+
+    state = open_state_dir(CacheLayout.at(settings.cache_dir), create=False)
+    order = ordered(settings.dns_resolvers, read_standings(state), time.time())
+    return tuple(server.address for server in order if server.port == PORT)
+
+
 def _sources(settings: Settings, kind: CatalogKind) -> tuple[Source, ...]:
     """All sources of a kind, the one that is asked for listings first."""
     known = (settings.root, *settings.mirrors)
@@ -234,10 +344,17 @@ def _daemon(settings: Settings) -> Daemon:
     if settings.rpc:
         return RunningDaemon(Endpoint(settings.rpc, _secret(settings.rpc_secret_file)))
     # The background daemon serves several runs, so a limit on one of them is kept by a daemon of its own.
-    running = None if settings.max_speed else BackgroundDaemon(runtime_folder()).find()
+    # So are resolvers, which aria2 knows for a whole daemon only.
+    is_private = settings.max_speed or settings.dns_resolvers
+    running = None if is_private else BackgroundDaemon(runtime_folder()).find()
     if running:
         return RunningDaemon(running[1])
-    return PrivateDaemon(runtime_folder(), concurrency=settings.connection_budget, max_speed=settings.max_speed or 0)
+    return PrivateDaemon(
+        runtime_folder(),
+        concurrency=settings.connection_budget,
+        max_speed=settings.max_speed or 0,
+        resolvers=_resolvers_for_aria2(settings) if settings.dns_resolvers else (),
+    )
 
 
 def runtime_folder() -> Path:

@@ -6,6 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -45,7 +46,7 @@ class Row:
 @dataclass(frozen=True, slots=True)
 class Survey:
     """What was found out. `reference` is whose listing the others were compared with: the root, unless it is down.
-    `memory` is what is remembered after it."""
+    `memory` is what is remembered after it, `total` the bytes of the model."""
 
     rows: tuple[Row, ...]
     memory: Memory
@@ -53,6 +54,7 @@ class Survey:
     commit: str | None = None
     file: RepoFile | None = None
     reference: Source | None = None
+    total: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,24 +77,28 @@ class _Model:
         return tuple(f for f in self.tree.files if f.is_lfs and f.digest.algorithm is Algorithm.SHA256 and f.size)
 
 
-def survey(ref: Ref | None, tools: Tools, bounds: Bounds, *, patience: float = 8.0) -> Survey:
+def survey(ref: Ref | None, tools: Tools, bounds: Bounds, *, patience: float = 8.0, must_answer: bool = True) -> Survey:
     """Probe the root and every mirror, with a file of `ref` where one is given, and remember what was measured.
 
     A source that has not answered `patience` seconds after the others began is reported as too slow. Raises what the
-    catalogs say of `ref` when none can list it, and SourcesDownError when no source answers at all.
+    catalogs say of `ref` when none can list it, and with `must_answer` SourcesDownError when no source answers at all.
     """
     catalogs = probed_catalogs(ref, tools)
     model = _model(ref, catalogs, tools) if ref else None
     rows = _all_at_once(catalogs, model, tools, bounds, patience)
     samples = {row.source: row.probe.samples for row in rows}
-    tools.memory.observe(samples)
-    if all(samples[row.source] == (Sample(failed=True),) for row in rows):
+    # On a full disk, or one that is not ours to write, what was measured is told all the same.
+    with suppress(GlmAriaError):
+        tools.memory.observe(samples)
+    if must_answer and all(samples[row.source] == (Sample(failed=True),) for row in rows):
         raise SourcesDownError(
             f"no source answers: {rows[0].probe.error.message if rows[0].probe.error else rows[0].source.name}",
             hint="check the network, the name and the proxy settings (glm-aria config show)",
         )
-    found = (model.ref, model.tree.commit, model.file, model.reference) if model else (None, None, None, None)
-    return Survey(rows, tools.memory.read(), *found)
+    if model is None:
+        return Survey(rows, tools.memory.read())
+    total = sum({file.digest: file.size for file in model.tree.files}.values())
+    return Survey(rows, tools.memory.read(), model.ref, model.tree.commit, model.file, model.reference, total)
 
 
 def probed_catalogs(ref: Ref | None, tools: Tools) -> tuple[Catalog, ...]:

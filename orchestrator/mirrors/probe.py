@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from orchestrator.core.files import Digest
@@ -24,17 +25,22 @@ from orchestrator.net.session import Net
 
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 _LEAST_SECONDS = 1e-4
+# Headers by which caches and CDNs name themselves, of the file's bytes where they were had, else of the site.
+TELLING = ("Server", "Via", "X-Cache", "X-Cache-Hits", "CF-Cache-Status", "X-Amz-Cf-Id", "X-Amz-Cf-Pop", "X-Served-By",
+           "Age", "Alt-Svc")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How much a probe may ask for. `seconds` bounds each sample of bytes, `one` and `many` its bytes."""
+    """How much a probe may ask for. `seconds` bounds each sample of bytes, `one` and `many` its bytes. `more` are
+    further numbers of connections to measure, with `many` bytes for each."""
 
     seconds: float = 0.5
     one: int = 2 << 20
     many: int = 8 << 20
     connections: int = 1
     pings: int = 3
+    more: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +54,12 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What was found out; None is what could not be. `latencies` are seconds from request to answer over an open
-    connection, `lost` how many such requests had none. `announces_digest` is whether the source names the digest by
-    itself. `error` ended the probe: what stands beside it was measured before.
+    """What was found out; None is what could not be.
+
+    `latencies` are seconds from request to answer over an open connection, `lost` how many such requests had none.
+    `rates` are all bytes/s by number of connections. `headers` tell a cache from an origin (`TELLING`), `clock_offset`
+    by how many seconds the server's clock is ahead of ours. `announces_digest` is whether the source names the digest
+    by itself. `error` ended the probe: what stands beside it was measured before.
     """
 
     source: Source
@@ -64,6 +73,10 @@ class Probe:
     ranges: bool | None = None
     announces_digest: bool | None = None
     http: tuple[str, ...] = ()
+    rates: tuple[tuple[int, float], ...] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+    clock_offset: float | None = None
+    target: Target | None = field(default=None, compare=False)
     error: GlmAriaError | None = field(default=None, compare=False)
 
     @property
@@ -105,7 +118,7 @@ class _Prober:
         self._is_restricted = is_restricted
         self._url = file_url(source, target.origin) if target else f"{source.url}/"
         self._handshake: Handshake | None = None
-        self._found = Probe(source)
+        self._found = Probe(source, target=target)
 
     def run(self) -> Probe:
         shaking = threading.Thread(target=self._shake, daemon=True)
@@ -137,7 +150,8 @@ class _Prober:
         begun = time.monotonic()
         answer = self._net.head(self._url)
         newest = ("h3",) if "h3" in answer.headers.get("Alt-Svc", "") else ()
-        self._note(first_byte=time.monotonic() - begun, http=("http/1.1", *newest))
+        self._note(first_byte=time.monotonic() - begun, http=("http/1.1", *newest), headers=_telling(answer.headers))
+        self._note(clock_offset=self._clock_offset(answer.headers))
         if self._target is not None and answer.status < 400:
             self._note(announces_digest=_announces(answer, self._target.digest))
         deadline = begun + 2 * self._bounds.seconds
@@ -159,10 +173,14 @@ class _Prober:
         if not target.size:
             return
         sent, seconds, ranges = self._read(link.url, 0, min(self._bounds.one, target.size), target.size)
-        self._note(rate_one=sent / max(seconds, _LEAST_SECONDS), ranges=ranges)
+        rate = sent / max(seconds, _LEAST_SECONDS)
+        self._note(rate_one=rate, rates=((1, rate),), ranges=ranges)
         if self._bounds.connections > 1 and ranges:
-            rate = self._read_many(link.url, target.size)
+            rate = self._read_many(link.url, target.size, self._bounds.connections)
             self._note(rate_many=rate, connections=self._bounds.connections)
+            self._note(rates=(*self._found.rates, (self._bounds.connections, rate)))
+            for count in self._bounds.more:
+                self._note(rates=(*self._found.rates, (count, self._read_many(link.url, target.size, count))))
 
     def _read(self, url: str, first: int, end: int, size: int) -> tuple[int, float, bool]:
         """Read bytes from `first` to before `end`, until the time is over: how many came, in how many seconds, and
@@ -174,6 +192,7 @@ class _Prober:
             ranges = stream.status == 206
             if ranges and (found is None or int(found[1]) != first or found[3] not in ("*", str(size))):
                 raise ProtocolError(f"{self._source.name} sent another range than was asked for")
+            self._note(headers={**self._found.headers, **_telling(stream.headers)})
             begun, sent = time.monotonic(), 0
             for chunk in stream.chunks():
                 sent += len(chunk)
@@ -181,9 +200,8 @@ class _Prober:
                     break
             return sent, time.monotonic() - begun, ranges
 
-    def _read_many(self, url: str, size: int) -> float:
+    def _read_many(self, url: str, size: int, count: int) -> float:
         """Bytes/s over several connections, each with a range of its own."""
-        count = self._bounds.connections
         each = max(1, min(self._bounds.many, size) // count)
         sent: list[int] = []
 
@@ -200,6 +218,16 @@ class _Prober:
         for thread in threads:
             thread.join()
         return sum(sent) / max(time.monotonic() - begun, _LEAST_SECONDS)
+
+    def _clock_offset(self, headers: Mapping[str, str]) -> float | None:
+        try:
+            return parsedate_to_datetime(headers.get("Date", "")).timestamp() - self._net.now()
+        except (ValueError, TypeError, OverflowError):
+            return None
+
+
+def _telling(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name: headers[name][:200] for name in TELLING if name in headers}
 
 
 def _announces(answer: Answer, digest: Digest) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 import ssl
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import urllib3.exceptions as u3
@@ -17,6 +18,7 @@ from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from orchestrator.errors import SourcesDownError
 from orchestrator.net.addresses import split
 from orchestrator.net.failures import translate
+from orchestrator.net.resolving import system_lookup
 
 _PORTS = {"http": 80, "https": 443}
 
@@ -31,8 +33,11 @@ class Handshake:
     alpn: str | None = None
 
 
-def shake_hands(url: str, timeout: float, certificates: str | bool) -> Handshake:
-    """Connect to the server of `url` and hang up. `certificates` is a bundle, True for the built-in one.
+def shake_hands(
+    url: str, timeout: float, certificates: str | bool, lookup: Callable[[str], tuple[str, ...]] | None = None
+) -> Handshake:
+    """Connect to the server of `url` and hang up. `certificates` is a bundle, True for the built-in one; `lookup` finds
+    the addresses of a host, instead of the system.
 
     Looking up the name is not bounded by `timeout` (the system's resolver has its own). Raises SourcesDownError,
     TemporaryError, TrustError.
@@ -41,13 +46,13 @@ def shake_hands(url: str, timeout: float, certificates: str | bool) -> Handshake
     host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
     begun = time.monotonic()
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        found = (lookup or system_lookup)(host)
     except OSError as error:
         raise SourcesDownError(f"{host} is not a name that can be looked up", source=parts.netloc) from error
     named = time.monotonic()
     try:
         # The first address only: what a client would meet.
-        with socket.create_connection((str(found[0][4][0]), port), timeout) as line:
+        with socket.create_connection((found[0], port), timeout) as line:
             connected = time.monotonic()
             if parts.scheme == "http":
                 return Handshake(named - begun, connected - named)

@@ -26,6 +26,7 @@ from orchestrator.net.answers import CHUNK, Answer, Limits, Stream, chunks_of, t
 from orchestrator.net.credentials import Credentials
 from orchestrator.net.failures import FOREIGN, translate
 from orchestrator.net.handshake import Handshake, shake_hands
+from orchestrator.net.resolving import Lookup, adapter
 from orchestrator.net.waits import asked_wait, backoff
 
 __all__ = ["USER_AGENT", "Limits", "Net"]
@@ -44,8 +45,9 @@ class _Session(requests.Session):
 class Net:
     """One user's way to the sites. Thread-safe.
 
-    `proxy` is used for every host but loopback and those in NO_PROXY; without it the environment decides. `sleep` may
-    be a wait that a signal ends early; `clock` is monotonic seconds, `now` unix seconds.
+    `proxy` is used for every host but loopback and those in NO_PROXY; without it the environment decides, and an empty
+    one is none at all. `lookup` finds the addresses of a host, instead of the system. `sleep` may be a wait that a
+    signal ends early; `clock` is monotonic seconds, `now` unix seconds.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Net:
         *,
         limits: Limits | None = None,
         proxy: str | None = None,
+        lookup: Lookup | None = None,
         sleep: Callable[[float], object] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
@@ -63,13 +66,13 @@ class Net:
         self.limits = limits or Limits()
         self.now = now
         self._sleep, self._clock, self._uniform = sleep, clock, uniform
-        self._proxy = proxy
+        self._proxy, self._lookup = proxy, lookup
         self._verify = _certificates()
         self._session = _Session()
         self._session.trust_env = False
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         for scheme in ("http://", "https://"):
-            self._session.mount(scheme, HTTPAdapter(pool_connections=16, pool_maxsize=64))
+            self._session.mount(scheme, _adapter(lookup))
 
     def __enter__(self) -> Net:
         return self
@@ -138,11 +141,17 @@ class Net:
         way = {"http_proxy": proxy, "https_proxy": proxy} if proxy else {"no_proxy": "*"}
         return way | ({"GIT_SSL_CAINFO": self._verify} if isinstance(self._verify, str) else {})
 
+    def proxy_for(self, url: str) -> str | None:
+        """The proxy that stands between, as it may be shown; None for a direct way."""
+        proxies = self._proxies(url)
+        proxy = proxies.get(split(url).scheme) or proxies.get("all")
+        return redact(proxy) if proxy else None
+
     def shake_hands(self, url: str) -> Handshake | None:
         """Time the connection to a server. None where a proxy stands between: it is the proxy that connects."""
         if self._proxies(url).get(split(url).scheme):
             return None
-        return shake_hands(url, self.limits.connect, self._verify)
+        return shake_hands(url, self.limits.connect, self._verify, self._lookup)
 
     def _retried(self, read: Callable[[float], Answer], attempts: int | None) -> Answer:
         """Call `read` until it gives an answer that is not busy, within the limits."""
@@ -215,9 +224,17 @@ class Net:
         """No proxy for this machine: it would be shown what plain http carries there."""
         if is_loopback(split(url).hostname or ""):
             return {}
+        if self._proxy == "":
+            return {}
         if self._proxy is None:
             return dict(get_environ_proxies(url))
         return {} if should_bypass_proxies(url, no_proxy=None) else {"http": self._proxy, "https": self._proxy}
+
+
+def _adapter(lookup: Lookup | None) -> HTTPAdapter:
+    if lookup is None:
+        return HTTPAdapter(pool_connections=16, pool_maxsize=64)
+    return adapter(lookup, pool_connections=16, pool_maxsize=64)
 
 
 def _hang_up(response: requests.Response) -> None:

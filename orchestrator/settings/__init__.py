@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from orchestrator.core.resolvers import NameServer
 from orchestrator.core.sources import Source, is_this_machine
 from orchestrator.core.trust import Policy
 from orchestrator.errors import ConfigError
@@ -44,7 +45,7 @@ class Settings:
     `token` is for the `token_hosts` and nobody else: `host` (the scheme's own port) or `host:port`, in lower case.
     `mirrors` are in the order of preference and never hold the root. Speeds are bytes per second, timeouts seconds;
     None means no limit, or for `jobs` that the program decides, for `rpc` a daemon of our own, for `proxy` what
-    HTTP(S)_PROXY say.
+    HTTP(S)_PROXY say. Without `dns_resolvers` the system looks names up.
     `token_withheld` says, in a sentence, why a root is not sent the token that there is.
     """
 
@@ -63,6 +64,7 @@ class Settings:
     rpc: str | None = None
     rpc_secret_file: Path | None = None
     proxy: Secret | None = None
+    dns_resolvers: tuple[NameServer, ...] = ()
     offline: bool = False
     disable_symlinks: bool = False
     etag_timeout: float = 10.0
@@ -81,6 +83,7 @@ _PLAIN = (
     "rpc",
     "rpc_secret_file",
     "proxy",
+    "dns_resolvers",
     "offline",
     "disable_symlinks",
     "etag_timeout",

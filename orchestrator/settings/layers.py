@@ -42,6 +42,7 @@ KEYS: dict[str, Key] = {
     "rpc": Key("--rpc", ("GLM_ARIA_RPC",), "aria2.rpc", values.rpc),
     "rpc_secret_file": Key("--rpc-secret-file", ("GLM_ARIA_RPC_SECRET_FILE",), "aria2.rpc_secret_file", values.path),
     "proxy": Key("--proxy", ("GLM_ARIA_PROXY",), "transfer.proxy", values.proxy),
+    "dns_resolvers": Key("", ("GLM_ARIA_DNS_RESOLVERS",), "dns.resolvers", values.resolvers),
     "offline": Key(
         "--offline", ("GLM_ARIA_OFFLINE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"), "transfer.offline", values.switch
     ),

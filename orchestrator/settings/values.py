@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from orchestrator.core.resolvers import NameServer, parse_server
 from orchestrator.core.sizes import parse_size
 from orchestrator.core.trust import Policy
 
@@ -107,6 +108,14 @@ def hosts(raw: object, _base: Path) -> frozenset[str]:
         if not _HOST.fullmatch(name):
             raise ValueError(f"{name!r} is not a host name; write host or host:port, without https://")
     return folded
+
+
+def resolvers(raw: object, _base: Path) -> tuple[NameServer, ...]:
+    """IP addresses of resolvers, each with a port or without: a list, or a text with spaces or commas between them."""
+    names = raw.replace(",", " ").split() if isinstance(raw, str) else raw
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError("must be a list of IP addresses")
+    return () if names == ["none"] else tuple(dict.fromkeys(parse_server(name) for name in names))
 
 
 def addresses(raw: object, _base: Path) -> tuple[str, ...]:

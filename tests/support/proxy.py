@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import http.server
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.client import HTTPConnection
 from urllib.parse import urlsplit
 
 
 class ForwardProxy(http.server.ThreadingHTTPServer):
-    """`asked` holds (method, host, user agent) of each request."""
+    """`asked` holds (method, host, user agent) of each request. `rate` bounds each answer, in bytes/s."""
 
     daemon_threads = True
 
-    def __init__(self) -> None:
+    def __init__(self, rate: float | None = None) -> None:
         super().__init__(("127.0.0.1", 0), _Forward)
+        self.rate = rate
         self.asked: list[tuple[str, str | None, str]] = []
 
     @property
@@ -40,8 +42,17 @@ class _Forward(http.server.BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(answer.read())
+            self._send_body(answer.read())
         upstream.close()
+
+    def _send_body(self, body: bytes) -> None:
+        """At the rate of the proxy, as one that is overloaded."""
+        rate = self.server.rate
+        step = len(body) if rate is None else max(1, int(rate / 40))
+        with suppress(OSError):
+            for at in range(0, len(body), step or 1):
+                self.wfile.write(body[at : at + step])
+                time.sleep(step / rate if rate else 0)
 
     do_HEAD = do_GET  # noqa: N815
 
@@ -50,9 +61,9 @@ class _Forward(http.server.BaseHTTPRequestHandler):
 
 
 @contextmanager
-def forward_proxy() -> Iterator[ForwardProxy]:
+def forward_proxy(rate: float | None = None) -> Iterator[ForwardProxy]:
     """A proxy that serves until the block ends."""
-    server = ForwardProxy()
+    server = ForwardProxy(rate)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

@@ -1,0 +1,51 @@
+"""What earlier runs learned about resolvers: `resolvers.json` in the state folder, mode 0600.
+
+    {"version": 1, "resolvers": {"1.1.1.1:53": {"seconds": 0.01, "failures": 0.0, "at": 1.0}}}
+
+A file that cannot be read counts as empty.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from orchestrator.core.resolvers import NameServer, Standing, merged, parse_server
+from orchestrator.oserrors import on_disk
+from orchestrator.store.locks import state_lock
+from orchestrator.store.writing import write_file
+
+_FILE = "resolvers.json"
+
+
+def read_standings(state_dir: Path) -> dict[NameServer, Standing]:
+    """All that is remembered."""
+    try:
+        data = json.loads((state_dir / _FILE).read_bytes())
+        if data["version"] != 1:
+            return {}
+        return {parse_server(name): _standing(value) for name, value in data["resolvers"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
+        return {}
+
+
+def keep_standings(state_dir: Path, learned: Mapping[NameServer, Standing]) -> None:
+    """Add what a run learned. Errors as in `oserrors`."""
+    with on_disk("lock", state_dir), state_lock(state_dir / "resolvers.lock"):
+        known = merged(read_standings(state_dir), learned)
+        kept = {f"[{s.address}]:{s.port}" if ":" in s.address else f"{s.address}:{s.port}": asdict(v)
+                for s, v in sorted(known.items())}  # fmt: skip
+        text = json.dumps({"version": 1, "resolvers": kept}, indent=1)
+        write_file(state_dir / _FILE, text + "\n", state_dir / "stage", mode=0o600)
+
+
+def _standing(value: Mapping[str, Any]) -> Standing:
+    seconds = None if value["seconds"] is None else float(value["seconds"])
+    numbers = (seconds or 0.0, float(value["failures"]), float(value["at"]))
+    if not all(math.isfinite(number) and number >= 0 for number in numbers):
+        raise ValueError("not a measurement")
+    return Standing(seconds, numbers[1], numbers[2])

@@ -1,0 +1,307 @@
+"""`glm-aria doctor`: each planted cause is the first finding, and its command changes the measured figure."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from email.utils import formatdate
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.core.sources import Source
+from orchestrator.store.sources import SourceMemory
+from tests.e2e.conftest import MakeHub
+from tests.e2e.machine import Machine, Result
+from tests.support.content import MIB, generate
+from tests.support.faults import Fault
+from tests.support.hub import LoopbackHub
+from tests.support.nameserver import nameserver
+from tests.support.proxy import forward_proxy
+from tests.support.repos import Repo
+from tests.support.shaping import Shape
+
+FILES = {"config.json": b"{}\n", "model.safetensors": generate(12 * MIB, 5)}
+DEFAULTS = "https://hf-mirror.com modelscope+https://modelscope.cn"
+
+
+@pytest.fixture
+def hub(make_hub: MakeHub) -> LoopbackHub:
+    return make_hub(Repo("model", "org/m", FILES))
+
+
+def doctor(
+    machine: Machine,
+    *words: str,
+    env: Mapping[str, str | None] | None = None,
+    under: Sequence[str] = (),
+    root: str | None = None,
+) -> Result:
+    begun = time.monotonic()
+    done = machine.run("doctor", "org/m", "--root", root or machine.root, "--json", *words, env=env, under=under).ended(
+        0
+    )
+    assert time.monotonic() - begun < 20, "the doctor promises 20 s"
+    return done
+
+
+def first(done: Result) -> Any:
+    found = done.document["data"]["findings"]
+    assert found, done.out
+    return found[0]
+
+
+def codes(done: Result) -> list[str]:
+    return [finding["code"] for finding in done.document["data"]["findings"]]
+
+
+def exported(command: str, env: Mapping[str, str]) -> dict[str, str | None]:
+    """What a shell has in its environment after the command that a finding names."""
+    shown = subprocess.run(
+        ["sh", "-c", f"{command}; env -0"], env={"PATH": os.environ["PATH"], **env}, capture_output=True, check=True
+    ).stdout.decode()
+    pairs = dict(line.split("=", 1) for line in shown.split("\0") if line)
+    return {
+        name: value
+        for name, value in pairs.items()
+        if env.get(name) != value and name not in ("PATH", "PWD", "_", "SHLVL")
+    }
+
+
+def test_a_slow_resolver(machine: Machine, hub: LoopbackHub) -> None:
+    near = hub.mirror("near")
+    root = near.url.replace("127.0.0.1", "hub.test")
+    names = {"hub.test": ("127.0.0.1",)}
+    with nameserver(names, delay_s=0.6) as slow, nameserver(names) as fast:
+        env = {"GLM_ARIA_DNS_RESOLVERS": str(slow)}
+        done = doctor(machine, "--no-mirrors", "--resolver", str(fast), env=env, root=root)
+        assert first(done)["code"] == "slow-resolver"
+        assert int(first(done)["measured"].split()[0]) >= 600
+        after = exported(first(done)["command"], {})
+        assert after == {"GLM_ARIA_DNS_RESOLVERS": str(fast)}
+        done = doctor(machine, "--no-mirrors", env=after, root=root)
+        assert "slow-resolver" not in codes(done)
+        (source,) = done.document["data"]["sources"]
+        assert source["dns"] < 0.3
+
+
+def test_a_far_source(machine: Machine, hub: LoopbackHub) -> None:
+    far = Shape(latency_s=0.3)
+    hub.faces["hub"].shape = hub.faces["cdn"].shape = far
+    near = hub.mirror("near")
+    done = doctor(machine, "--no-mirrors")
+    assert first(done)["code"] == "far-sources"
+    assert int(first(done)["measured"].split()[0]) >= 300
+    after = exported(first(done)["command"], {})
+    assert after == {"GLM_ARIA_MIRRORS": DEFAULTS}
+    done = doctor(machine, env={"GLM_ARIA_MIRRORS": near.url})
+    assert "far-sources" not in codes(done)
+
+
+def test_little_over_each_connection(machine: Machine, hub: LoopbackHub) -> None:
+    hub.faces["cdn"].shape = Shape(rate_per_connection=0.5e6)
+    done = doctor(machine, env={"GLM_ARIA_CONNECTIONS": "1"})
+    finding = first(done)
+    assert finding["code"] == "few-connections"
+    assert finding["measured"].startswith(("5", "4"))
+    after = exported(finding["command"], {})
+    assert after == {"GLM_ARIA_CONNECTIONS": "16"}
+    assert "few-connections" not in codes(doctor(machine, env=after))
+    rates = {rate["connections"]: rate["rate"] for rate in done.document["data"]["sources"][0]["rates"]}
+    assert set(rates) == {1, 4, 16}
+    assert rates[16] > 4 * rates[1]
+
+
+def test_connections_that_are_all_used(machine: Machine, hub: LoopbackHub) -> None:
+    hub.faces["cdn"].shape = Shape(rate_per_connection=0.25e6)
+    near = hub.mirror("near")
+    done = doctor(machine)
+    assert first(done)["code"] == "slow-connections"
+    assert first(done)["command"] == f"export GLM_ARIA_MIRRORS='{DEFAULTS}'"
+    assert "slow-connections" not in codes(doctor(machine, env={"GLM_ARIA_MIRRORS": near.url}))
+
+
+def test_no_ranges(machine: Machine, hub: LoopbackHub) -> None:
+    hub.fault(Fault("range_ignored"), face="cdn")
+    hub.faces["cdn"].shape = Shape(total_rate=1e6)
+    done = doctor(machine)
+    assert first(done)["code"] == "no-range"
+    assert done.document["data"]["sources"][0]["ranges"] is False
+    hub.clear_faults("cdn")
+    assert "no-range" not in codes(doctor(machine))
+
+
+def test_a_mirror_without_ranges_is_left_out(machine: Machine, hub: LoopbackHub) -> None:
+    whole = hub.mirror("whole", shape=Shape(total_rate=1e6), faults=[Fault("range_ignored")])
+    done = doctor(machine, env={"GLM_ARIA_MIRRORS": whole.url})
+    assert first(done)["code"] == "no-range"
+    after = exported(first(done)["command"], {})
+    assert "no-range" not in codes(doctor(machine, env=after))
+
+
+def test_a_proxy_that_throttles(machine: Machine, hub: LoopbackHub) -> None:
+    near = hub.mirror("near")
+    root = near.url.replace("127.0.0.1", "hub.test")
+    with nameserver({"hub.test": ("127.0.0.1",)}) as names, forward_proxy(rate=0.3e6) as proxy:
+        env = {"GLM_ARIA_DNS_RESOLVERS": str(names), "HTTP_PROXY": proxy.url, "http_proxy": proxy.url}
+        done = doctor(machine, "--no-mirrors", env=env, root=root)
+        assert first(done)["code"] == "slow-proxy", done.out
+        assert done.document["data"]["sources"][0]["proxy"] == proxy.url
+        after = exported(first(done)["command"], {})
+        assert after == {"NO_PROXY": "hub.test"}
+        done = doctor(machine, "--no-mirrors", env={**env, **after}, root=root)
+        assert "slow-proxy" not in codes(done)
+        assert done.document["data"]["sources"][0]["proxy"] is None
+
+
+def test_a_full_disk(machine: Machine, hub: LoopbackHub) -> None:
+    machine.cache.mkdir(parents=True)
+    mount = ("unshare", "-rm", "sh", "-c", f'mount -t tmpfs -o size=6m none {machine.cache} && exec "$@"', "sh")
+    done = doctor(machine, under=mount)
+    finding = first(done)
+    assert finding["code"] == "disk-full"
+    assert finding["cost"] is None
+    after = exported(finding["command"], {})
+    assert "disk-full" not in codes(doctor(machine, env=after, under=mount))
+
+
+def test_a_stale_mirror(machine: Machine, hub: LoopbackHub) -> None:
+    old = Repo("model", "org/m", FILES)
+    old.commit({"config.json": b"old"})
+    stale, good = hub.mirror("stale", repos=[old]), hub.mirror("good")
+    done = doctor(machine, env={"GLM_ARIA_MIRRORS": f"{stale.url} {good.url}"})
+    assert first(done)["code"] == "stale-mirror"
+    after = exported(first(done)["command"], {})
+    assert after == {"GLM_ARIA_MIRRORS": good.url}
+    assert "stale-mirror" not in codes(doctor(machine, env=after))
+
+
+def test_no_aria2c(machine: Machine, hub: LoopbackHub, tmp_path: Path) -> None:
+    done = doctor(machine, env={"PATH": str(tmp_path)})
+    assert first(done)["code"] == "no-aria2"
+    assert first(done)["cost"] is None
+    (tmp_path / "aria2c").symlink_to(shutil.which("aria2c") or "")
+    assert "no-aria2" not in codes(doctor(machine, env={"PATH": str(tmp_path)}))
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(7200, "behind"), (-600, "ahead")])
+def test_a_clock_that_is_off(machine: Machine, hub: LoopbackHub, seconds: int, words: str) -> None:
+    hub.fault(Fault("headers", headers={"Date": formatdate(time.time() + seconds, usegmt=True)}))
+    done = doctor(machine)
+    assert first(done)["code"] == "clock-off"
+    assert words in first(done)["measured"]
+    hub.clear_faults()
+    assert "clock-off" not in codes(doctor(machine))
+
+
+def test_few_open_files(machine: Machine, hub: LoopbackHub) -> None:
+    done = doctor(machine, under=("sh", "-c", 'ulimit -Sn 100; exec "$@"', "sh"))
+    finding = first(done)
+    assert finding["code"] == "few-open-files"
+    assert finding["measured"] == "100 open files"
+    script = f'ulimit -Sn 100; {finding["command"]}; exec "$@"'
+    done = doctor(machine, under=("sh", "-c", script, "sh"))
+    assert done.document["data"]["machine"]["open_files"] > 100
+    assert "few-open-files" not in codes(done)
+
+
+def test_a_mirror_in_quarantine(machine: Machine, hub: LoopbackHub) -> None:
+    liar = hub.mirror("liar")
+    machine.pull("org/m", "--no-mirrors").ended(0)
+    name = liar.url.partition("://")[2]
+    SourceMemory(machine.hf_home / "glm-aria").quarantine(Source(name, liar.url), "wrong bytes")
+    env = {"GLM_ARIA_MIRRORS": liar.url}
+    done = doctor(machine, env=env)
+    assert first(done)["code"] == "quarantined"
+    assert first(done)["measured"] == "1 of 2 sources usable"
+    words = first(done)["command"].split()
+    assert words[0] == "glm-aria"
+    machine.run(*words[1:]).ended(0)
+    assert "quarantined" not in codes(doctor(machine, env=env))
+
+
+def test_no_network(machine: Machine) -> None:
+    done = doctor(machine, root="http://127.0.0.1:9")
+    assert first(done)["code"] == "no-network"
+    assert first(done)["cost"] is None
+    assert done.document["data"]["machine"]["aria2"]
+
+
+def test_a_limit_of_ones_own(machine: Machine, hub: LoopbackHub) -> None:
+    done = doctor(machine, env={"GLM_ARIA_MAX_SPEED": "100K"})
+    assert first(done)["code"] == "max-speed"
+    after = exported(first(done)["command"], {"GLM_ARIA_MAX_SPEED": "100K"})
+    assert "max-speed" not in codes(doctor(machine, env=after))
+
+
+def test_old_http_is_no_cause(machine: Machine, hub: LoopbackHub) -> None:
+    findings = doctor(machine).document["data"]["findings"]
+    assert [(f["code"], f["cost"]) for f in findings][-1] == ("http1-only", 0)
+
+
+def test_the_report(machine: Machine, hub: LoopbackHub) -> None:
+    hub.mirror("near")
+    page = machine.work / "report.html"
+    odd = "http://user:hunter2@127.0.0.1:9"
+    env = {"GLM_ARIA_MIRRORS": hub.faces["near"].url, "HTTPS_PROXY": odd}
+    done = machine.run("doctor", "org/m", "--root", machine.root, "--report", str(page), env=env).ended(0)
+    text = page.read_text("utf-8")
+    assert stat.S_IMODE(page.stat().st_mode) == 0o600
+    assert text.count("<polyline") == 2
+    assert "hunter2" not in text + done.out + done.err
+    assert "http://www" not in text
+    assert "src=" not in text
+
+
+def test_the_history_and_what_is_tuned_by_it(machine: Machine, hub: LoopbackHub) -> None:
+    assert machine.run("history", "--json").ended(0).document["data"] == {"pulls": []}
+    machine.pull("org/m").ended(0)
+    machine.pull("org/m").ended(0)  # fetches nothing, leaves no entry
+    (entry,) = machine.run("history", "--json").ended(0).document["data"]["pulls"]
+    assert entry["model"] == "org/m@main"
+    assert entry["bytes"] == sum(map(len, FILES.values()))
+    assert sum(source["bytes"] for source in entry["sources"].values()) == entry["bytes"]
+    assert "▁" <= max(machine.run("history").ended(0).out) <= "█"
+    file = machine.hf_home / "glm-aria" / "history.jsonl"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+    hub.faces["cdn"].shape = Shape(rate_per_connection=0.5e6)
+    own = machine.folder / "config" / "glm-aria" / "config.toml"
+    own.parent.mkdir()
+    own.write_text(f'# mine\n[trust]\nroot = "{hub.url}"\n\n[transfer]\nconnections_per_mirror = 2  # few\n')
+    doctor(machine)
+    shown = machine.run("config", "tune").ended(0)
+    assert "+connections_per_mirror = 16" in shown.out
+    assert own.read_text().count("= 2  # few") == 1
+    machine.run("config", "tune", "--yes").ended(0)
+    text = own.read_text()
+    assert "# mine" in text
+    assert "connections_per_mirror = 16 # few" in text.replace("  #", " #")
+    after = machine.run("config", "show", "--json").ended(0).document["data"]["settings"]
+    assert after["connections_per_mirror"]["value"] == 16
+    assert machine.run("config", "tune", "--json").ended(0).document["data"]["changes"] == []
+
+
+def test_a_pull_through_resolvers(machine: Machine, hub: LoopbackHub) -> None:
+    """The first one is dead: names are found all the same, and it is asked last by the next run."""
+    near = hub.mirror("near")
+    root = near.url.replace("127.0.0.1", "hub.test")
+    names = {"hub.test": ("127.0.0.1",)}
+    with nameserver(names) as dead, nameserver(names) as alive, forward_proxy() as proxy:
+        dead.silent = True
+        # aria2 asks port 53 only; it gets the name from the proxy.
+        env = {"GLM_ARIA_DNS_RESOLVERS": f"{dead},{alive}"}
+        plan = ("plan", "org/m", "--root", root, "--no-mirrors", "--json")
+        machine.run(*plan, env=env).ended(0)
+        assert alive.asked
+        done = machine.run("pull", *plan[1:], env={**env, "GLM_ARIA_PROXY": proxy.url}).ended(0)
+        assert done.document["status"] == "success"
+        doctor(machine, "--no-mirrors", env=env, root=root)
+        kept = json.loads((machine.hf_home / "glm-aria" / "resolvers.json").read_bytes())["resolvers"]
+        assert kept[str(dead)]["failures"] > kept[str(alive)]["failures"]
