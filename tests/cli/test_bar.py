@@ -112,7 +112,7 @@ def test_a_run_on_a_terminal() -> None:
     terminal = Terminal(FETCH)
     terminal.read_until("org/name@main: resolving")
     terminal.step()
-    shown = terminal.read_until("and 20 more")
+    shown = terminal.read_until("and 19 more")
     assert "150 MB of 300 MB" in shown
     assert "folder/[red]part-" in shown
     assert "\\x1b[2J" in shown
