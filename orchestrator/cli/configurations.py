@@ -265,6 +265,7 @@ _VALUES: dict[str, dict[str, Value]] = {
         "cdn_hosts": Value(_hosts, _always(["hf.co", "huggingface.co"])),
         "listen": Value(_listen, _always("127.0.0.1")),
         "port": Value(_port, _always(8090)),
+        "cdn_port": Value(_port, _always(8092)),
         "folder": Value(_path, _folder("relay")),
         "size": Value(_size, _always("200g")),
         "slice": Value(_size, _always("8m")),
