@@ -152,9 +152,7 @@ _servers = _several(r"(?:[\w.-]+|\[[0-9a-fA-F:]+\]):\d{1,5}(?:=[1-9]\d{0,3})?", 
 
 
 def _read_servers(text: str) -> list[Server]:
-    return [
-        Server(place, int(weight or 1)) for place, _, weight in (item.partition("=") for item in _servers(text))
-    ]
+    return [Server(place, int(weight or 1)) for place, _, weight in (item.partition("=") for item in _servers(text))]
 
 
 # -- what holds without -----------------------------------------------------------------------------------------------

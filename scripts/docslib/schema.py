@@ -12,7 +12,7 @@ from typing import Any
 
 from orchestrator.core.plan import Action
 from orchestrator.core.trust import Level
-from orchestrator.errors import Interrupted, error_classes
+from orchestrator.errors import error_classes
 from orchestrator.flows.report import FileState
 from orchestrator.flows.verify import State
 from orchestrator.store.garbage import Kind

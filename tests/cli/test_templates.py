@@ -115,7 +115,8 @@ def test_the_unit_of_aria2_starts_it_only_with_a_secret(tmp_path: Path, printed)
     text = printed("render", "aria2.service", "--set", f"port={port}")
     lines = dict(re.findall(r"^(ExecStart(?:Pre)?)=(.*)$", text, re.MULTILINE))
     before, start = (
-        line.replace("%h", str(tmp_path)).replace("%t", str(tmp_path)) for line in (lines["ExecStartPre"], lines["ExecStart"])
+        line.replace("%h", str(tmp_path)).replace("%t", str(tmp_path))
+        for line in (lines["ExecStartPre"], lines["ExecStart"])
     )
     (tmp_path / ".config/aria2/aria2.conf").write_text(printed("render", "aria2.conf"))
     assert subprocess.run(before, shell=True, capture_output=True, check=False).returncode != 0
@@ -149,7 +150,13 @@ def test_resolved_conf(printed) -> None:  # type: ignore[no-untyped-def]
     assert "DNS=223.5.5.5 2400:3200::1" in lines
     # resolved.conf(5), systemd 252
     known = {"DNS", "FallbackDNS", "Domains", "LLMNR", "MulticastDNS", "DNSSEC", "DNSOverTLS", "Cache"}
-    known |= {"CacheFromLocalhost", "DNSStubListener", "DNSStubListenerExtra", "ReadEtcHosts", "ResolveUnicastSingleLabel"}
+    known |= {
+        "CacheFromLocalhost",
+        "DNSStubListener",
+        "DNSStubListenerExtra",
+        "ReadEtcHosts",
+        "ResolveUnicastSingleLabel",
+    }
     assert {line.partition("=")[0] for line in lines[1:]} <= known
 
 

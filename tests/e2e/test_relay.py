@@ -53,7 +53,9 @@ def test_hf_and_a_pull_and_nothing_comes_from_the_origin_twice(
         assert content(first) == wanted(tiny)
         hub.log.settle()
         total = sum(file.size for file in tiny.commits[tiny.head].files.values())
-        sent = sum(seen.bytes_sent for seen in hub.log.requests(method="GET") if seen.file and seen.status in (200, 206))
+        sent = sum(
+            seen.bytes_sent for seen in hub.log.requests(method="GET") if seen.file and seen.status in (200, 206)
+        )
         assert sent == total, "each byte came from the origin once"
 
         hub.log.reset()
@@ -178,7 +180,7 @@ def test_names_and_certificates_are_checked(
     path = next(path for path, file in tiny.commits[tiny.head].files.items() if file.sha256)
     with name_server() as names:
         # nginx's own user reads the certificates from a place of theirs.
-        shared = Path("/tmp") / f"{tmp_path.name}-{names.server_address[1]}.pem"  # noqa: S108
+        shared = Path("/tmp") / f"{tmp_path.name}-{names.server_address[1]}.pem"
         shared.write_bytes(trusted.read_bytes())
         values = (f"upstream={hub.url}", f"resolvers={names.address}", f"ca_file={shared}", "cdn_hosts=example.test")
         try:
