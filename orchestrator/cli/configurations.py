@@ -68,12 +68,14 @@ class Value:
 def values_of(name: str, given: Mapping[str, str], world: Callable[[], World]) -> dict[str, object]:
     """All values of a template. Raises UsageError for one that is unknown or wrong, or that nothing can be made of."""
     known = _VALUES.get(name, {})
+    found: dict[str, object] = {"version": __version__}
     for key in given:
         if key not in known:
             values = ", ".join(known) or "none"
             raise UsageError(f"the template {name} has no value {key!r}", hint=f"its values: {values}")
-    around = world() if known else None
-    found: dict[str, object] = {"version": __version__}
+    if not known:
+        return found
+    around = world()
     for key, value in known.items():
         if key in given:
             try:
@@ -81,7 +83,6 @@ def values_of(name: str, given: Mapping[str, str], world: Callable[[], World]) -
             except ValueError as error:
                 raise UsageError(f"--set {key}={given[key]}: {error}") from error
         else:
-            assert around is not None
             found[key] = value.default(around)
     if name == "nginx-relay.conf":
         _relay_hosts(found, cdns_given="cdn_hosts" in given)
