@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,12 +22,14 @@ _FOLDERS = tuple(
 
 # Filled in by the program alone: a secret, a plan, a diagnosis.
 _INTERNAL = frozenset({"daemon.conf", "aria2.input", "report.html"})
+# Printed by `glm-aria env`, which knows what they undo.
+SHELLS = {"sh": "env.sh", "fish": "env.fish", "powershell": "env.ps1"}
 
 
 def names() -> tuple[str, ...]:
     """The templates that a user can render, sorted."""
     found = {path.name for folder in _FOLDERS if folder.name == "templates" for path in folder.glob("*")}
-    return tuple(sorted((found | {"aria2.conf"}) - _INTERNAL))
+    return tuple(sorted((found | {"aria2.conf"}) - _INTERNAL - {*SHELLS.values()}))
 
 
 def render(name: str, **values: object) -> str:
@@ -34,7 +37,7 @@ def render(name: str, **values: object) -> str:
 
     Raises NotFoundError for an unknown name, jinja2.UndefinedError for a missing value.
     """
-    if name not in {*names(), *_INTERNAL}:
+    if name not in {*names(), *_INTERNAL, *SHELLS.values()}:
         raise NotFoundError(f"there is no template {name!r}", hint="one of: " + ", ".join(names()))
     return _environment().get_template(name).render(**values)
 
@@ -42,7 +45,7 @@ def render(name: str, **values: object) -> str:
 def _environment() -> Environment:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-    return Environment(
+    made = Environment(
         loader=FileSystemLoader(_FOLDERS),
         undefined=StrictUndefined,
         keep_trailing_newline=True,
@@ -50,3 +53,20 @@ def _environment() -> Environment:
         # The rest are configuration files.
         autoescape=select_autoescape(["html"], default=False),
     )
+    made.filters |= {"sh": _sh, "fish": _fish, "powershell": _powershell}
+    return made
+
+
+def _sh(text: str) -> str:
+    """One word of a POSIX shell, whatever `text` holds."""
+    return "'" + text.replace("'", "'\\''") + "'"
+
+
+def _fish(text: str) -> str:
+    """One word of fish: in its single quotes a backslash protects a quote and itself."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _powershell(text: str) -> str:
+    """One string of PowerShell, which takes the typographic single quotes for quotes as well: each is doubled."""
+    return "'" + re.sub("(['\u2018\u2019\u201a\u201b])", r"\1\1", text) + "'"

@@ -90,6 +90,30 @@ need_aria2() {
     die "aria2c is missing and could not be installed from here. $by_hand"
 }
 
+# The configurations for nginx are tried with the real one, which also needs its stream module. It is not started.
+need_nginx() {
+    # Where root's programs lie is not on everybody's path.
+    PATH=$PATH:/usr/sbin:/usr/local/sbin
+    if ! has nginx || { has apt-get && [ ! -e /usr/lib/nginx/modules/ngx_stream_module.so ]; }; then
+        manager=$(package_manager) || die "nginx with its stream module is missing and could not be installed from here"
+        case $manager in
+            apt-get) install_unstarted nginx libnginx-mod-stream ;;
+            dnf | apk) install_package "$manager" nginx nginx-mod-stream ;;
+            *) install_package "$manager" nginx ;;
+        esac || die "nginx with its stream module could not be installed"
+    fi
+}
+
+# install_unstarted NAME...: with apt, and without the service that Debian would start.
+install_unstarted() {
+    policy=/usr/sbin/policy-rc.d
+    if [ -e $policy ]; then install_package apt-get "$@"; return; fi
+    printf '#!/bin/sh\nexit 101\n' | as_root tee $policy >/dev/null && as_root chmod 755 $policy
+    install_package apt-get "$@" && installed=0 || installed=1
+    as_root rm -f $policy
+    return $installed
+}
+
 # --- Python ---------------------------------------------------------------------------------------------------------
 
 is_recent() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }

@@ -100,7 +100,7 @@ def test_commands_run(document: Path, hub: LoopbackHub, tmp_path: Path) -> None:
     (home / ".config" / "glm-aria").mkdir(parents=True)
     folder.mkdir()
     (home / ".config" / "glm-aria" / "config.toml").write_text(
-        f'[trust]\nroot = "{hub.url}"\n[[mirror]]\nurl = "{hub.faces["mirror"].url}"\n'
+        f'[trust]\nroot = "{hub.url}"\n[[mirror]]\nname = "hf-mirror"\nurl = "{hub.faces["mirror"].url}"\n'
         f'[[mirror]]\nkind = "modelscope"\nurl = "{hub.faces["modelscope"].url}"\n'
     )
     for name, body in files_of(text):
@@ -178,6 +178,25 @@ def test_check_docs_sees_a_broken_link_and_a_lost_section(tmp_path: Path) -> Non
     assert list(module.check_links(one, "[x](a.md#c)"))
     assert list(module.check_translation(one, other))
     assert list(module.check_translation(one, tmp_path / "missing.md"))
+
+
+def test_the_schema_refuses_what_the_reference_does_not_show() -> None:
+    import json
+
+    from jsonschema import Draft202012Validator
+
+    schema = Draft202012Validator(json.loads((REPO / "docs" / "schema.json").read_text("utf-8")))
+    samples = check_docs().samples()
+    assert all(schema.is_valid(document) for document in samples.values())
+    for command, change in {
+        "pull": lambda data: data["models"][0].pop("commit"),
+        "plan": lambda data: data["models"][0]["files"][0].update(action="guess"),
+        "verify": lambda data: data["files"][0].update(digest="sha256:short"),
+        "cache gc": lambda data: data.update(bytes_freed="many"),
+    }.items():
+        change(samples[command]["data"])
+        assert not schema.is_valid(samples[command]), command
+    assert not schema.is_valid(samples["pull"] | {"exit_code": 1})
 
 
 def test_check_docs_is_content() -> None:

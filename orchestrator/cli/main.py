@@ -30,6 +30,7 @@ COMMANDS = {
     "daemon": Lazy("orchestrator.cli.daemon", "daemon", "Start, stop or look at a background aria2c."),
     "config": Lazy("orchestrator.cli.config", "config", "Show settings and where each one came from."),
     "render": Lazy("orchestrator.cli.render", "render", "Write out one of the templates; without NAME, list them."),
+    "env": Lazy("orchestrator.cli.env", "env", "Print what makes hf, transformers and others use a mirror."),
     "completion": Lazy("orchestrator.cli.completion", "completion", "Print the completion script of a shell."),
 }
 GROUPS = ("mirrors", "cache", "daemon", "config")

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import click
 
-from orchestrator import __version__, templating
-from orchestrator.cli import terminal
-from orchestrator.errors import CannotCreateError, UsageError
+from orchestrator import settings as settings_
+from orchestrator import templating
+from orchestrator.cli import configurations, terminal
+from orchestrator.errors import CannotCreateError, NotFoundError, UsageError
 
 
 @click.command()
@@ -16,19 +17,46 @@ from orchestrator.errors import CannotCreateError, UsageError
 @click.option("-o", "--output", "target", metavar="FILE", help="Write to this file instead of stdout.")
 @click.option("--set", "given", metavar="NAME=VALUE", multiple=True, help="A value of the template; repeatable.")
 def render(name: str | None, target: str | None, given: tuple[str, ...]) -> None:
-    """Write out one of the templates; without NAME, list them."""
+    """Write out one of the templates; without NAME, list them.
+
+    Each is a configuration for another program, made from the settings and from what was measured of the mirrors. Its
+    first lines say what it does, how to use it and how to undo it. A --set that it does not know is answered with those
+    that it does.
+
+    \b
+    Examples:
+      glm-aria render
+      glm-aria render nginx-relay.conf --set listen=0.0.0.0 -o relay.conf
+      glm-aria render nginx-stream.conf --set servers=10.0.0.5:8000=3,10.0.0.6:8000=1
+      glm-aria render gitconfig -o ~/.config/glm-aria/gitconfig
+    """
     if name is None:
         for known in templating.names():
             terminal.result(known)
         return
-    text = _rendered(name, dict(map(_pair, given)))
+    if name not in templating.names():
+        raise NotFoundError(f"there is no template {name!r}", hint="one of: " + ", ".join(templating.names()))
+    values = configurations.values_of(name, dict(map(_pair, given)), world)
+    text = templating.render(name, **values)
     if target is None:
         terminal.result(text.removesuffix("\n"))
         return
     try:
-        Path(target).expanduser().write_text(text, "utf-8")
-    except OSError as error:
-        raise CannotCreateError(f"{target} cannot be written: {error.strerror}", file=target) from error
+        path = Path(target).expanduser()
+        path.write_text(text, "utf-8")
+    except (OSError, RuntimeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise CannotCreateError(f"{target} cannot be written: {reason}", file=target) from error
+
+
+def world() -> configurations.World:
+    """The settings of this place, and what is remembered of their sources. Asks nobody."""
+    from orchestrator.cli import wiring
+    from orchestrator.mirrors.rank import rank
+
+    settings = settings_.load()
+    known, memory = wiring.known_mirrors(settings)
+    return configurations.World(settings, tuple(rank(known, memory)), memory)
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -36,12 +64,3 @@ def _pair(text: str) -> tuple[str, str]:
     if not equals or not name.isidentifier():
         raise UsageError(f"--set {text!r} is not NAME=VALUE")
     return name, value
-
-
-def _rendered(name: str, values: dict[str, str]) -> str:
-    from jinja2 import UndefinedError
-
-    try:
-        return templating.render(name, **({"version": __version__} | values))
-    except UndefinedError as error:
-        raise UsageError(f"the template {name} needs a value: {error.message}", hint="give it with --set") from error

@@ -74,8 +74,9 @@ def test_render(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     ("arguments", "code", "says"),
     [
         (["nonsense"], 66, "one of: "),
-        (["daemon.conf"], 2, "--set"),
-        (["daemon.conf", "--set", "port"], 2, "NAME=VALUE"),
+        (["daemon.conf"], 66, "one of: "),
+        (["env.sh"], 66, "one of: "),
+        (["nginx-relay.conf", "--set", "port"], 2, "NAME=VALUE"),
         (["aria2.conf", "-o", "no/such/folder"], 73, "cannot be written"),
     ],
 )

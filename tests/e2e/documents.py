@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
+from functools import cache
+from pathlib import Path
 from typing import Any
+
+from jsonschema import Draft202012Validator
 
 _STATUS = {
     0: "success",
@@ -52,7 +57,8 @@ _FILE: _Shape = {"path": str, "size": int, "digest": str, "state": str, "sources
 
 
 def check_document(document: Any, code: int) -> None:
-    """Assert that the document of a command that ended with `code` has the shape of the contract."""
+    """Assert that the document of a command that ended with `code` has the shape of the contract, and of the schema."""
+    _schema().validate(document)
     _has(document, _ENVELOPE)
     assert document["schema"] == "glm-aria/1"
     assert document["exit_code"] == code
@@ -68,6 +74,14 @@ def check_document(document: Any, code: int) -> None:
     if document["command"] == "pull":
         for model in document["data"]["models"]:
             _check_pulled(model)
+
+
+@cache
+def _schema() -> Draft202012Validator:
+    """The published one, so that every document of the end-to-end tests is held against it."""
+    found = json.loads(Path(__file__).parents[2].joinpath("docs", "schema.json").read_text("utf-8"))
+    Draft202012Validator.check_schema(found)
+    return Draft202012Validator(found)
 
 
 def _check_pulled(model: Any) -> None:

@@ -207,6 +207,10 @@ class LoopbackHub:
 
     # -- switches
 
+    def stop_face(self, name: str) -> None:
+        """Take a face off the net for good, in the middle of whatever it is sending."""
+        self._run(self.faces[name].stop())
+
     def fault(self, *faults: Fault, face: str = "hub") -> None:
         self.faces[face].faults.add(*faults)
 

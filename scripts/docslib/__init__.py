@@ -1,0 +1,1 @@
+"""What scripts/check-docs generates beside the documents."""
