@@ -9,6 +9,7 @@ is the only place where an error becomes an exit code.
     +-- IntegrityError              65  no source had the right bytes
     +-- NotFoundError               66  repo, revision or file does not exist (or is hidden from us)
     +-- SourcesDownError            69  every source is down or unreachable
+    |   +-- ProxyError              69  the proxy on the way refuses: a login, or the site
     +-- DaemonError                 71  aria2c is missing, dead, or out of our reach
     +-- CannotCreateError           73  an output cannot be created: permission, read-only
     +-- DiskIOError                 74  reading or writing the disk failed
@@ -84,6 +85,14 @@ class SourcesDownError(GlmAriaError):
     retryable = True
     resumable = True
     usual_hint = "check the network and the proxy settings (glm-aria config show), then run it again"
+
+
+class ProxyError(SourcesDownError):
+    """The proxy on the way refuses: it wants another login, or forbids the site. Asking again does not help."""
+
+    code = "proxy"
+    retryable = False
+    usual_hint = "check the proxy settings: glm-aria config show"
 
 
 class DaemonError(GlmAriaError):

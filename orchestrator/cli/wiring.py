@@ -8,12 +8,14 @@ import signal
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
+from urllib.request import getproxies
 
 from orchestrator import __version__
-from orchestrator.aria2.interface import Limits
+from orchestrator.aria2.interface import Endpoint, Limits
 from orchestrator.catalogs.git_objects import GitReader
 from orchestrator.catalogs.huggingface import HuggingFaceCatalog
 from orchestrator.catalogs.interface import Catalog
@@ -21,6 +23,7 @@ from orchestrator.catalogs.modelscope import ModelScopeCatalog
 from orchestrator.core.files import Algorithm, Digest
 from orchestrator.core.measurements import Memory
 from orchestrator.core.plan import Plan
+from orchestrator.core.proxies import Proxies, parse_proxy
 from orchestrator.core.refs import CatalogKind, Ref, Target
 from orchestrator.core.sources import Source
 from orchestrator.core.trust import Policy
@@ -180,9 +183,16 @@ def _tools(settings: Settings, stop: Stop, *, create: bool = True, hasty: bool =
     # A mirror is a help, never a need: one that does not answer at once is done without.
     haste = NetLimits(connect=3, read=4, deadline=5, attempts=1)
     staging = Staging(state)
+    proxies = proxies_of(settings)
     with (
-        Net(credentials, limits=haste if hasty else patience, proxy=settings.proxy, sleep=stop.wait) as net,
-        Net(credentials, limits=haste, proxy=settings.proxy) as mirror_net,
+        Net(
+            credentials,
+            limits=haste if hasty else patience,
+            proxies=proxies,
+            ca_bundle=settings.ca_bundle,
+            sleep=stop.wait,
+        ) as net,
+        Net(credentials, limits=haste, proxies=proxies, ca_bundle=settings.ca_bundle) as mirror_net,
         contextlib.closing(staging),
     ):
         roots = {kind: _sources(settings, kind)[:1] for kind in CatalogKind}
@@ -214,7 +224,9 @@ def _tools(settings: Settings, stop: Stop, *, create: bool = True, hasty: bool =
                 max_speed=settings.max_speed if settings.rpc else None,
             ),
             stop=stop,
-            proxy=settings.proxy,
+            # An aria2 of the user's has proxies of its own, which only settings overrule.
+            proxies=replace(proxies, environment=None) if settings.rpc else proxies,
+            ca_bundle=settings.ca_bundle,
             aliases=settings.aliases,
         )
 
@@ -226,18 +238,49 @@ def _sources(settings: Settings, kind: CatalogKind) -> tuple[Source, ...]:
     return of_kind or tuple(source for source in DEFAULT_MIRRORS if source.kind is kind)
 
 
+def proxies_of(settings: Settings) -> Proxies:
+    """The proxies of the settings, and those that the environment (or the system, on macOS) has beside them."""
+    origins = settings.origins
+    given = {url: (text, origins["mirror_proxies"]) for url, text in settings.mirror_proxies.items()}
+    for site, text, name in ((settings.root.url, settings.root_proxy, "root_proxy"), ("", settings.proxy, "proxy")):
+        if text is not None:
+            given[site] = (text, origins[name])
+    sites = {site: parse_proxy(text, origin) for site, (text, origin) in given.items()}
+    return Proxies(sites, getproxies(), settings.no_proxy)
+
+
 def _daemon(settings: Settings) -> Daemon:
     from orchestrator.aria2.daemon import BackgroundDaemon, PrivateDaemon
-    from orchestrator.aria2.interface import Endpoint
     from orchestrator.aria2.theirs import RunningDaemon
 
     if settings.rpc:
         return RunningDaemon(Endpoint(settings.rpc, _secret(settings.rpc_secret_file)))
     # The background daemon serves several runs, so a limit on one of them is kept by a daemon of its own.
     running = None if settings.max_speed else BackgroundDaemon(runtime_folder()).find()
-    if running:
+    if running and _believes(running[1], bundle_for_aria2(settings)):
         return RunningDaemon(running[1])
-    return PrivateDaemon(runtime_folder(), concurrency=settings.connection_budget, max_speed=settings.max_speed or 0)
+    return PrivateDaemon(
+        runtime_folder(),
+        concurrency=settings.connection_budget,
+        max_speed=settings.max_speed or 0,
+        ca_bundle=bundle_for_aria2(settings),
+    )
+
+
+def _believes(endpoint: Endpoint, ca_bundle: Path | None) -> bool:
+    """True when a daemon was started with the certificates that this run shall believe."""
+    from orchestrator.aria2.rpc import Rpc
+
+    rpc = Rpc(endpoint)
+    try:
+        return rpc.ca_certificate() == str(ca_bundle or "")
+    finally:
+        rpc.close()
+
+
+def bundle_for_aria2(settings: Settings) -> Path | None:
+    """The certificates for an aria2c of ours. It reads no folder of them, and then believes the system's."""
+    return settings.ca_bundle if settings.ca_bundle and settings.ca_bundle.is_file() else None
 
 
 def runtime_folder() -> Path:
