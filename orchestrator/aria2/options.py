@@ -67,4 +67,4 @@ def span_options(span: Span, way: Mapping[str, str] | None = None) -> dict[str, 
     }
     if span.is_whole:
         options["out"] = span.path.name
-    return options | (way or {})
+    return {**options, **(way or {})}

@@ -51,8 +51,8 @@ class Transfer:
     """Moves jobs through one daemon.
 
     `connect` gives the daemon's address, and starts it where it is ours; `restartable` says that it may be called again
-    when the daemon died. `part` maps a job to its file in the staging folder; `admit` is asked before a job starts. `way` gives the
-    `way_options` of a source by its name.
+    when the daemon died. `part` maps a job to its file in the staging folder; `admit` is asked before a job starts.
+    `way` gives the `way_options` of a source by its name.
     """
 
     def __init__(

@@ -268,12 +268,14 @@ def _daemon(settings: Settings) -> Daemon:
 
 
 def _believes(endpoint: Endpoint, ca_bundle: Path | None) -> bool:
-    """True when a daemon was started with the certificates that this run shall believe."""
+    """True when a daemon was started with the certificates that this run shall believe, if it names any."""
+    if ca_bundle is None:
+        return True
     from orchestrator.aria2.rpc import Rpc
 
     rpc = Rpc(endpoint)
     try:
-        return rpc.ca_certificate() == str(ca_bundle or "")
+        return rpc.ca_certificate() == str(ca_bundle)
     finally:
         rpc.close()
 

@@ -17,6 +17,7 @@ from orchestrator.errors import ConfigError
 
 NONE = "none"
 _FORM = "must be an address such as http://proxy.example:3128, or none"
+_CODED = f"{_FORM}; @ : / ? # % in a password are written %40 %3A %2F %3F %23 %25"
 _SOCKS = "SOCKS is not supported, since aria2 does not know it"
 
 
@@ -63,10 +64,10 @@ def parse_proxy(text: str, origin: str = "") -> Proxy | None:
         user, password = unquote(parts.username or "", errors="strict"), unquote(parts.password or "", errors="strict")
         port = 80 if parts.port is None else parts.port
     except ValueError as error:
-        raise ValueError(_FORM) from error
+        raise ValueError(_CODED) from error
     is_plain = parts.scheme == "http" and parts.hostname and port and parts.path in ("", "/") and not parts.query
     if not is_plain or parts.fragment:
-        raise ValueError(f"{_FORM}; @ : / ? # % in a password are written %40 %3A %2F %3F %23 %25")
+        raise ValueError(_CODED)
     if ":" in user or not (user + password + str(parts.hostname)).isprintable():
         raise ValueError("the login holds a character that it must not hold")
     return Proxy(str(parts.hostname), port, user, password, origin)

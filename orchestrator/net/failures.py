@@ -142,8 +142,8 @@ def at_the_proxy(proxy: Proxy, url: str, status: int) -> GlmAriaError:
     if status == 407:
         said = "does not take the login that it is given" if proxy.authorization else "asks for a login"
         hint = (
-            "give it as http://USER:PASSWORD@HOST:PORT, with @ : / % in the password written %40 %3A %2F %25, in your own "
-            f"settings file or GLM_ARIA_PROXY{_set_by(proxy)}"
+            "give it as http://USER:PASSWORD@HOST:PORT, with @ : / % in the password written %40 %3A %2F %25, "
+            f"in your own settings file or GLM_ARIA_PROXY{_set_by(proxy)}"
         )
         return ProxyError(f"{name} {said} (HTTP 407); {_site(url)} was not reached", hint=hint, source=_site(url))
     if status < 500 and status not in (408, 429):
