@@ -20,6 +20,7 @@ from orchestrator.errors import (
     GlmAriaError,
     ProtocolError,
     ProxyError,
+    ProxyRefusedError,
     SourcesDownError,
     TemporaryError,
     TrustError,
@@ -145,14 +146,16 @@ def at_the_proxy(proxy: Proxy, url: str, status: int) -> GlmAriaError:
             "give it as http://USER:PASSWORD@HOST:PORT, with @ : / % in the password written %40 %3A %2F %25, "
             f"in your own settings file or GLM_ARIA_PROXY{_set_by(proxy)}"
         )
-        return ProxyError(f"{name} {said} (HTTP 407); {_site(url)} was not reached", hint=hint, source=_site(url))
+        return ProxyRefusedError(
+            f"{name} {said} (HTTP 407); {_site(url)} was not reached", hint=hint, source=_site(url)
+        )
     if status < 500 and status not in (408, 429):
-        return ProxyError(
+        return ProxyRefusedError(
             f"{name} refuses to lead to {_site(url)} (HTTP {status})",
             hint=f"ask who runs it, or take another way: --proxy, no_proxy{_set_by(proxy)}",
             source=_site(url),
         )
-    return SourcesDownError(
+    return ProxyError(
         f"{name} could not lead to {_site(url)} (HTTP {status})",
         hint=f"run it again later, or take another proxy{_set_by(proxy)}",
         source=_site(url),
@@ -160,7 +163,7 @@ def at_the_proxy(proxy: Proxy, url: str, status: int) -> GlmAriaError:
 
 
 def _not_there(proxy: Proxy, url: str) -> GlmAriaError:
-    return SourcesDownError(
+    return ProxyError(
         f"the proxy {proxy.place} cannot be reached; {_site(url)} was not asked",
         hint=f"check that it runs, and its address{_set_by(proxy)}; --proxy none goes without",
         source=_site(url),

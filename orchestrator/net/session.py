@@ -19,7 +19,7 @@ from requests.adapters import HTTPAdapter
 from orchestrator import __version__
 from orchestrator.core.proxies import Proxies, Proxy, parse_proxy
 from orchestrator.core.statuses import Then, meaning
-from orchestrator.errors import GlmAriaError, ProtocolError, ProxyError, SourcesDownError, TemporaryError
+from orchestrator.errors import GlmAriaError, ProtocolError, ProxyRefusedError, SourcesDownError, TemporaryError
 from orchestrator.net.addresses import MAX_REDIRECTS, is_loopback, next_hop, redact, split
 from orchestrator.net.answers import CHUNK, Answer, Limits, Stream, chunks_of, too_slow
 from orchestrator.net.credentials import Credentials
@@ -167,7 +167,7 @@ class Net:
             wait = None
             try:
                 answer = read(deadline)
-            except ProxyError:
+            except ProxyRefusedError:
                 raise
             except (SourcesDownError, TemporaryError) as error:
                 failure: GlmAriaError = error
