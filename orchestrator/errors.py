@@ -9,6 +9,8 @@ is the only place where an error becomes an exit code.
     +-- IntegrityError              65  no source had the right bytes
     +-- NotFoundError               66  repo, revision or file does not exist (or is hidden from us)
     +-- SourcesDownError            69  every source is down or unreachable
+    |   +-- ProxyError              69  the proxy on the way is down, or reaches nobody
+    |       +-- ProxyRefusedError   69  it refuses: a login, or the site
     +-- DaemonError                 71  aria2c is missing, dead, or out of our reach
     +-- CannotCreateError           73  an output cannot be created: permission, read-only
     +-- DiskIOError                 74  reading or writing the disk failed
@@ -84,6 +86,20 @@ class SourcesDownError(GlmAriaError):
     retryable = True
     resumable = True
     usual_hint = "check the network and the proxy settings (glm-aria config show), then run it again"
+
+
+class ProxyError(SourcesDownError):
+    """The proxy on the way is down, or reaches nobody; the site itself was not asked."""
+
+    code = "proxy"
+    usual_hint = "check the proxy settings: glm-aria config show"
+
+
+class ProxyRefusedError(ProxyError):
+    """The proxy wants another login, or forbids the site. Asking again does not help."""
+
+    code = "proxy-refused"
+    retryable = False
 
 
 class DaemonError(GlmAriaError):

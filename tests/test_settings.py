@@ -44,7 +44,12 @@ LAYERS = [
     ("max_speed", ["GLM_ARIA_MAX_SPEED"], "transfer.max_speed", "1K", 1024, "1KB", 1000),
     ("rpc", ["GLM_ARIA_RPC"], "aria2.rpc", "http://127.0.0.1:1/x", "http://127.0.0.1:1/x", "http://h:2/x", "http://h:2/x"),
     ("rpc_secret_file", ["GLM_ARIA_RPC_SECRET_FILE"], "aria2.rpc_secret_file", "/a", Path("/a"), "/b", Path("/b")),
-    ("proxy", ["GLM_ARIA_PROXY"], "transfer.proxy", "http://p:1", "http://p:1", "http://u:pw@p:2", "http://u:pw@p:2"),
+    ("proxy", ["GLM_ARIA_PROXY"], "transfer.proxy", "http://p:1", "http://p:1", "none", "none"),
+    ("root_proxy", ["GLM_ARIA_ROOT_PROXY"], "trust.root_proxy", "http://p:1", "http://p:1", "none", "none"),
+    ("no_proxy", ["GLM_ARIA_NO_PROXY", "no_proxy", "NO_PROXY"], "transfer.no_proxy",
+     "a, .b", ("a", ".b"), "10.0.0.0/8", ("10.0.0.0/8",)),
+    ("ca_bundle", ["GLM_ARIA_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"], "tls.ca_bundle",
+     "/", Path("/"), "/usr", Path("/usr")),
     ("offline", ["GLM_ARIA_OFFLINE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"], "transfer.offline",
      "1", True, "0", False),
     ("etag_timeout", ["GLM_ARIA_ETAG_TIMEOUT", "HF_HUB_ETAG_TIMEOUT"], "transfer.etag_timeout", 3, 3.0, 4.5, 4.5),
@@ -75,7 +80,7 @@ def test_each_layer_wins_over_those_below(
     mine = given(mine=file(one))
     assert getattr(mine, name) == one_value
     assert mine.origins[name].endswith(f"home/config.toml:{key}")
-    if key not in ("aria2.rpc", "aria2.rpc_secret_file"):
+    if key not in ("aria2.rpc", "aria2.rpc_secret_file", "tls.ca_bundle"):
         here = given(here=file(two), mine=file(one))
         assert getattr(here, name) == two_value
         assert here.origins[name].endswith(f"folder/glm-aria.toml:{key}")
@@ -260,6 +265,38 @@ def test_secrets_do_not_show(given: Load) -> None:
     assert "***" in repr(settings)
 
 
+# --- proxies and certificates -------------------------------------------------------------------------------------
+
+
+def test_a_mirror_has_a_proxy_of_its_own_by_whatever_it_is_named(given: Load) -> None:
+    mine = "[[mirror]]\nurl = 'https://m/'\nproxy = 'http://me:pass-canary@p:1'\n[[mirror]]\nurl = 'https://n'\n"
+    for settings in (given(mine=mine), given({"mirrors": ("https://m",)}, mine=mine)):
+        assert settings.mirror_proxies == {"https://m": "http://me:pass-canary@p:1"}
+        assert settings.origins["mirror_proxies"].endswith("config.toml:mirror 1")
+        assert "pass-canary" not in repr(settings)
+    here = given(mine=mine, here="[[mirror]]\nurl = 'https://m'\nproxy = 'none'\n")
+    assert here.mirror_proxies == {"https://m": "none"}
+
+
+def test_a_login_on_the_command_line_is_refused(given: Load) -> None:
+    with pytest.raises(UsageError, match="flag --proxy: a password on the command line") as caught:
+        given({"proxy": "http://me:canary@p:1"})
+    assert "canary" not in f"{caught.value} {caught.value.hint}"
+    assert given({"proxy": "http://p:1"}).proxy == "http://p:1"
+    assert given(env={"GLM_ARIA_PROXY": "http://me:canary@p:1"}).proxy == "http://me:canary@p:1"
+
+
+def test_certificates_are_looked_at(given: Load, tmp_path: Path) -> None:
+    bundle = tmp_path / "ca.pem"
+    bundle.write_text("-----BEGIN CERTIFICATE-----\n")
+    assert given(env={"REQUESTS_CA_BUNDLE": str(bundle)}).ca_bundle == bundle
+    bundle.write_bytes(b"\x30\x82")
+    with pytest.raises(ConfigError, match=r"REQUESTS_CA_BUNDLE: .*no certificate in PEM form"):
+        given(env={"REQUESTS_CA_BUNDLE": str(bundle)})
+    with pytest.raises(ConfigError, match=r"config\.toml:tls\.ca_bundle: .* cannot be read"):
+        given(mine="[tls]\nca_bundle = 'none.pem'")
+
+
 # --- what is wrong ------------------------------------------------------------------------------------------------
 
 
@@ -276,6 +313,16 @@ def test_secrets_do_not_show(given: Load) -> None:
         ("[transfer]\netag_timeout = 'nan'", "must be a number of seconds", ""),
         ("[transfer]\noffline = 'maybe'", "must be 1 or 0", ""),
         ("[transfer]\nproxy = 'socks5://x'", "http://proxy.example", ""),
+        ("[transfer]\nproxy = 'https://me:canary@x'", "plain http", ""),
+        (
+            "[trust]\nroot_proxy = 'http://me:canary@x'",
+            "trust.root_proxy: a working directory's file",
+            "GLM_ARIA_PROXY",
+        ),
+        ("[transfer]\nproxy = 'http://me:canary@x'", "transfer.proxy: a working directory's file", "GLM_ARIA_PROXY"),
+        ("[[mirror]]\nurl = 'https://x'\nproxy = 'http://me:canary@x'", "mirror 1: a working directory's file", ""),
+        ("[[mirror]]\nurl = 'https://x'\nproxy = 'socks5://me:canary@x'", "mirror 1: SOCKS is not supported", ""),
+        ("[transfer]\nno_proxy = [3]", "list of host names", ""),
         ("[trust]\nroot = 'huggingface.co'", "glm-aria.toml:trust.root: 'huggingface.co' is not an address", ""),
         ("[trust]\nroot = 'modelscope+https://x'", "must be a Hugging Face site", "--mirror"),
         ("[trust]\nroot = 'https://[x'", "glm-aria.toml:trust.root: ", ""),
@@ -295,6 +342,7 @@ def test_a_wrong_file_is_named_with_its_key(given: Load, text: str, message: str
     assert message in caught.value.message
     assert "glm-aria.toml" in caught.value.message
     assert hint in (caught.value.hint or "")
+    assert "canary" not in f"{caught.value.message}{caught.value.hint}"
 
 
 @pytest.mark.parametrize(
@@ -304,6 +352,7 @@ def test_a_wrong_file_is_named_with_its_key(given: Load, text: str, message: str
         "[trust]\ntoken_file = '/etc/passwd'",
         "[aria2]\nrpc = 'http://evil.example/jsonrpc'",
         "[aria2]\nrpc_secret_file = '/etc/passwd'",
+        "[tls]\nca_bundle = '/'",
     ],
 )
 def test_a_folders_file_cannot_direct_secrets(given: Load, text: str) -> None:

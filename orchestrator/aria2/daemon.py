@@ -37,9 +37,8 @@ _FOLDER_TRIES = 100
 _BACKGROUND_CONCURRENCY = 64
 _STATE = "daemon.json"
 _CONF = "aria2.conf"
-# What aria2c may inherit: how to find libraries, certificates and proxies. Not HF_TOKEN, nor anything else.
+# What aria2c may inherit: how to find libraries. Not HF_TOKEN, nor anything else; each download has its proxy by RPC.
 _ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR")
-_PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
 
 def find_aria2c() -> Path:
@@ -104,16 +103,26 @@ class PrivateDaemon:
     """An aria2c that lives as long as this process at most. Use as a context manager.
 
     `concurrency` downloads run at once, the rest wait; `max_speed` is bytes per second over all, 0 for no limit.
-    `resolvers` are IP addresses of DNS servers that it asks instead of the system's, on port 53.
+    `resolvers` are IP addresses of DNS servers that it asks instead of the system's, on port 53; `ca_bundle` is a file
+    of certificates instead of the system's.
     """
 
     restartable = True
 
-    def __init__(self, runtime: Path, *, concurrency: int, max_speed: int = 0, resolvers: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        runtime: Path,
+        *,
+        concurrency: int,
+        max_speed: int = 0,
+        resolvers: Sequence[str] = (),
+        ca_bundle: Path | None = None,
+    ) -> None:
         self._folder = private_folder(runtime) / f"run-{os.getpid()}-{secrets.token_hex(4)}"
         self._concurrency = concurrency
         self._max_speed = max_speed
         self._resolvers = tuple(resolvers)
+        self._ca_bundle = ca_bundle
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> PrivateDaemon:
@@ -133,6 +142,7 @@ class PrivateDaemon:
             concurrency=self._concurrency,
             max_speed=self._max_speed,
             resolvers=self._resolvers,
+            ca_bundle=self._ca_bundle,
         )
         _write_state(self._folder, self._process.pid, endpoint)
         return endpoint
@@ -190,8 +200,8 @@ class BackgroundDaemon:
             rpc.close()
         return pid, endpoint
 
-    def start(self) -> tuple[int, Endpoint]:
-        """The running one, or a new one. Raises DaemonError."""
+    def start(self, ca_bundle: Path | None = None) -> tuple[int, Endpoint]:
+        """The running one, or a new one that believes `ca_bundle`. Raises DaemonError."""
         from filelock import FileLock
 
         # Two starts at once would leave one daemon that nobody knows.
@@ -199,7 +209,9 @@ class BackgroundDaemon:
             running = self.find()
             if running:
                 return running
-            process, endpoint = _launch(self.runtime, owner_pid=None, concurrency=_BACKGROUND_CONCURRENCY, max_speed=0)
+            process, endpoint = _launch(
+                self.runtime, owner_pid=None, concurrency=_BACKGROUND_CONCURRENCY, max_speed=0, ca_bundle=ca_bundle
+            )
             _write_state(self.runtime, process.pid, endpoint)
             return process.pid, endpoint
 
@@ -219,7 +231,13 @@ class BackgroundDaemon:
 
 
 def _launch(
-    folder: Path, *, owner_pid: int | None, concurrency: int, max_speed: int, resolvers: Sequence[str] = ()
+    folder: Path,
+    *,
+    owner_pid: int | None,
+    concurrency: int,
+    max_speed: int,
+    resolvers: Sequence[str] = (),
+    ca_bundle: Path | None = None,
 ) -> tuple[subprocess.Popen[bytes], Endpoint]:
     program = find_aria2c()
     _allow_open_files()
@@ -238,6 +256,7 @@ def _launch(
             concurrency=concurrency,
             max_speed=max_speed,
             resolvers=resolvers,
+            ca_bundle=ca_bundle,
         )
         conf, log = folder / _CONF, folder / "aria2.log"
         _write_private(conf, text)
@@ -325,8 +344,7 @@ def _await_end(pid: int) -> None:
 
 
 def _environment() -> dict[str, str]:
-    wanted = {*_ENVIRONMENT, *_PROXIES, *(name.upper() for name in _PROXIES)}
-    return {name: value for name, value in os.environ.items() if name in wanted}
+    return {name: value for name, value in os.environ.items() if name in _ENVIRONMENT}
 
 
 def _write_state(folder: Path, pid: int, endpoint: Endpoint) -> None:

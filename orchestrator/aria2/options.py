@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from functools import cache
 
 from orchestrator.aria2.spans import PIECE, Span
+from orchestrator.core.proxies import Proxy, Way
 from orchestrator.templating import render
 
 # Options of aria2.conf that concern the whole daemon; aria2 refuses them for a single download.
@@ -24,8 +25,30 @@ def tuning() -> Mapping[str, str]:
     return {key: value for key, _, value in pairs if key not in _GLOBAL}
 
 
-def span_options(span: Span, *, proxy: str | None = None) -> dict[str, str]:
-    """Options under which aria2 writes the span to its name.
+def way_options(way: Way | None) -> dict[str, str]:
+    """Options by which aria2 takes this way and no other, whatever its environment and its global options say.
+
+    `all-proxy` would give way to both. The login is given apart, as it is: aria2 would put that of a global option
+    into an address without one (aria2 1.36, `makeProxyUri` in AbstractCommand.cc).
+    """
+    if way is None:
+        return {}
+    return {
+        **_proxy_options("http-proxy", way.http),
+        **_proxy_options("https-proxy", way.https),
+        **_proxy_options("all-proxy", None),
+        "no-proxy": ",".join(way.exempt),
+    }
+
+
+def _proxy_options(name: str, proxy: Proxy | None) -> dict[str, str]:
+    if proxy is None:
+        return {name: "", f"{name}-user": "", f"{name}-passwd": ""}
+    return {name: f"http://{proxy.place}", f"{name}-user": proxy.user, f"{name}-passwd": proxy.password}
+
+
+def span_options(span: Span, way: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Options under which aria2 writes the span to its name; `way` are those of `way_options`.
 
     The name is ours (a digest in the staging folder), never one that came from the network. aria2 tries once: whether,
     when and where to try again is decided here.
@@ -44,6 +67,4 @@ def span_options(span: Span, *, proxy: str | None = None) -> dict[str, str]:
     }
     if span.is_whole:
         options["out"] = span.path.name
-    if proxy:
-        options["all-proxy"] = proxy
-    return options
+    return {**options, **(way or {})}

@@ -144,6 +144,10 @@ class Rpc:
         """How many downloads the daemon runs at once."""
         return int(self._mapping("aria2.getGlobalOption").get("max-concurrent-downloads", "5"))
 
+    def ca_certificate(self) -> str:
+        """The file of certificates that the daemon was started with; empty for the system's."""
+        return self._mapping("aria2.getGlobalOption").get("ca-certificate", "")
+
     def change_options(self, changes: Iterable[tuple[str, Mapping[str, str]]]) -> None:
         """Set options of single downloads; one that has ended meanwhile is passed over."""
         calls: list[_Call] = [("aria2.changeOption", [gid, dict(options)]) for gid, options in changes]

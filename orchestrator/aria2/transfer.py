@@ -9,7 +9,7 @@ Each round: admit jobs, take in addresses, give idle connections ranges, wait a 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from orchestrator.aria2.assign import Assigner, Opened
@@ -52,6 +52,7 @@ class Transfer:
 
     `connect` gives the daemon's address, and starts it where it is ours; `restartable` says that it may be called again
     when the daemon died. `part` maps a job to its file in the staging folder; `admit` is asked before a job starts.
+    `way` gives the `way_options` of a source by its name.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class Transfer:
         admit: Callable[[Job], Admission],
         limits: Limits,
         restartable: bool,
-        proxy: str | None = None,
+        way: Callable[[str], Mapping[str, str]] = lambda _source: {},
     ) -> None:
         self._connect = connect
         self._part = part
@@ -71,7 +72,7 @@ class Transfer:
         self._limits = limits
         self._is_ours = restartable
         self._restarts_left = _RESTARTS if restartable else 0
-        self._proxy = proxy
+        self._way = way
         self._slots = Slots()
         self._supplier = Supplier(locator, limits)
         self._timeout = 5 if restartable else 15
@@ -222,7 +223,7 @@ class Transfer:
         self._leave(assigner.leaving)
         if not opened:
             return
-        gids = self._rpc.add([(span, uri.url, span_options(span, proxy=self._proxy)) for _, span, uri in opened])
+        gids = self._rpc.add([(span, uri.url, span_options(span, self._way(span.source))) for _, span, uri in opened])
         for (slot, span, _), answer in zip(opened, gids, strict=True):
             if isinstance(answer, DaemonError):
                 slot.close_span(span)

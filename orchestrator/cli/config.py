@@ -105,6 +105,8 @@ def _plain(value: object) -> object:
         return sorted(value)
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
     return value
 
 
@@ -118,7 +120,7 @@ def _lines(name: str, value: object) -> Iterator[str]:
     elif name == "mirrors" and isinstance(value, tuple) and value:
         yield from (f"{mirror.name}: {mirror.kind}+{mirror.url}" for mirror in value)
     elif isinstance(plain, dict):
-        yield from (f"{key} -> {other}" for key, other in plain.items())
+        yield from [f"{key} -> {other}" for key, other in plain.items()] or ["none"]
     elif isinstance(plain, list):
         yield ", ".join(map(str, plain)) or "none"
     elif isinstance(plain, bool):

@@ -36,7 +36,10 @@ _as_json = click.option("--json", "as_json", is_flag=True, help="One JSON docume
 @_as_json
 def start(as_json: bool) -> None:
     """Start it, unless it runs already."""
-    found = _background().start()
+    from orchestrator.cli.wiring import bundle_for_aria2
+    from orchestrator.settings import load
+
+    found = _background().start(bundle_for_aria2(load()))
     _tell("daemon start", {"running": True, "pid": found[0], "url": found[1].url}, as_json=as_json)
 
 

@@ -53,7 +53,7 @@ Environment (flags win over it; it wins over files):
   HF_HUB_ETAG_TIMEOUT, HF_HUB_DOWNLOAD_TIMEOUT
       seconds to connect to the root, and to wait for its next bytes
   HTTPS_PROXY, HTTP_PROXY, NO_PROXY
-      proxies, unless --proxy is given
+      proxies, unless --proxy or a setting names one
 
 \b
 Files:

@@ -44,7 +44,7 @@ _SITES = (
            "mirrors of the settings; may be given again. KIND: huggingface (default), modelscope."),
     _where("--no-mirrors", is_flag=True, help="No mirrors of the settings: the root only, and what --mirror names."),
     _where("--token-file", metavar="FILE", help="A file that holds the token."),
-    _where("--proxy", metavar="URL", help="HTTP proxy, instead of what HTTPS_PROXY says."),
+    _where("--proxy", metavar="URL", help="HTTP proxy, or none, instead of what HTTPS_PROXY says."),
 )  # fmt: skip
 _JSON = _output("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 

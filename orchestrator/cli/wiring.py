@@ -9,12 +9,14 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
+from urllib.request import getproxies
 
 from orchestrator import __version__
-from orchestrator.aria2.interface import Limits
+from orchestrator.aria2.interface import Endpoint, Limits
 from orchestrator.catalogs.git_objects import GitReader
 from orchestrator.catalogs.huggingface import HuggingFaceCatalog
 from orchestrator.catalogs.interface import Catalog
@@ -22,6 +24,7 @@ from orchestrator.catalogs.modelscope import ModelScopeCatalog
 from orchestrator.core.files import Algorithm, Digest
 from orchestrator.core.measurements import Memory
 from orchestrator.core.plan import Plan
+from orchestrator.core.proxies import Proxies, parse_proxy
 from orchestrator.core.refs import CatalogKind, Ref, Target
 from orchestrator.core.resolvers import PORT, NameServer, ordered
 from orchestrator.core.sources import Source
@@ -157,7 +160,10 @@ def examine(settings: Settings, ref: Ref | None, compared: Sequence[NameServer])
         _tools(settings, stop, create=state.is_dir(), hasty=True) as tools,
         _lookup(settings, state, keep=False) as lookup,
         Net(
-            credentials, limits=NetLimits(connect=2, read=2, deadline=3, attempts=1), proxy="", lookup=lookup
+            credentials,
+            limits=NetLimits(connect=2, read=2, deadline=3, attempts=1),
+            ca_bundle=settings.ca_bundle,
+            lookup=lookup,
         ) as direct,
     ):
         request = DoctorRequest(
@@ -261,12 +267,18 @@ def _tools(settings: Settings, stop: Stop, *, create: bool = True, hasty: bool =
     # A mirror is a help, never a need: one that does not answer at once is done without.
     haste = NetLimits(connect=3, read=4, deadline=5, attempts=1)
     staging = Staging(state)
+    proxies = proxies_of(settings)
     with (
         _lookup(settings, state, keep=create) as lookup,
         Net(
-            credentials, limits=haste if hasty else patience, proxy=settings.proxy, lookup=lookup, sleep=stop.wait
+            credentials,
+            limits=haste if hasty else patience,
+            proxies=proxies,
+            ca_bundle=settings.ca_bundle,
+            lookup=lookup,
+            sleep=stop.wait,
         ) as net,
-        Net(credentials, limits=haste, proxy=settings.proxy, lookup=lookup) as mirror_net,
+        Net(credentials, limits=haste, proxies=proxies, ca_bundle=settings.ca_bundle, lookup=lookup) as mirror_net,
         contextlib.closing(staging),
     ):
         roots = {kind: _sources(settings, kind)[:1] for kind in CatalogKind}
@@ -298,7 +310,9 @@ def _tools(settings: Settings, stop: Stop, *, create: bool = True, hasty: bool =
                 max_speed=settings.max_speed if settings.rpc else None,
             ),
             stop=stop,
-            proxy=settings.proxy,
+            # An aria2 of the user's has proxies of its own, which only settings overrule.
+            proxies=replace(proxies, environment=None) if settings.rpc else proxies,
+            ca_bundle=settings.ca_bundle,
             aliases=settings.aliases,
         )
 
@@ -336,9 +350,19 @@ def _sources(settings: Settings, kind: CatalogKind) -> tuple[Source, ...]:
     return of_kind or tuple(source for source in DEFAULT_MIRRORS if source.kind is kind)
 
 
+def proxies_of(settings: Settings) -> Proxies:
+    """The proxies of the settings, and those that the environment (or the system, on macOS) has beside them."""
+    origins = settings.origins
+    given = {url: (text, origins["mirror_proxies"]) for url, text in settings.mirror_proxies.items()}
+    for site, text, name in ((settings.root.url, settings.root_proxy, "root_proxy"), ("", settings.proxy, "proxy")):
+        if text is not None:
+            given[site] = (text, origins[name])
+    sites = {site: parse_proxy(text, origin) for site, (text, origin) in given.items()}
+    return Proxies(sites, getproxies(), settings.no_proxy)
+
+
 def _daemon(settings: Settings) -> Daemon:
     from orchestrator.aria2.daemon import BackgroundDaemon, PrivateDaemon
-    from orchestrator.aria2.interface import Endpoint
     from orchestrator.aria2.theirs import RunningDaemon
 
     if settings.rpc:
@@ -347,14 +371,33 @@ def _daemon(settings: Settings) -> Daemon:
     # So are resolvers, which aria2 knows for a whole daemon only.
     is_private = settings.max_speed or settings.dns_resolvers
     running = None if is_private else BackgroundDaemon(runtime_folder()).find()
-    if running:
+    if running and _believes(running[1], bundle_for_aria2(settings)):
         return RunningDaemon(running[1])
     return PrivateDaemon(
         runtime_folder(),
         concurrency=settings.connection_budget,
         max_speed=settings.max_speed or 0,
         resolvers=_resolvers_for_aria2(settings) if settings.dns_resolvers else (),
+        ca_bundle=bundle_for_aria2(settings),
     )
+
+
+def _believes(endpoint: Endpoint, ca_bundle: Path | None) -> bool:
+    """True when a daemon was started with the certificates that this run shall believe, if it names any."""
+    if ca_bundle is None:
+        return True
+    from orchestrator.aria2.rpc import Rpc
+
+    rpc = Rpc(endpoint)
+    try:
+        return rpc.ca_certificate() == str(ca_bundle)
+    finally:
+        rpc.close()
+
+
+def bundle_for_aria2(settings: Settings) -> Path | None:
+    """The certificates for an aria2c of ours. It reads no folder of them, and then believes the system's."""
+    return settings.ca_bundle if settings.ca_bundle and settings.ca_bundle.is_file() else None
 
 
 def runtime_folder() -> Path:

@@ -8,12 +8,21 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from orchestrator.aria2.interface import Admission, Already, Fetched, Lost, Moved, Outcome, Pace
+from orchestrator.aria2.options import way_options
 from orchestrator.aria2.transfer import Transfer
 from orchestrator.core.extents import Extent, Extents
 from orchestrator.core.files import Digest
 from orchestrator.core.measurements import LEAST_BYTES, Sample
 from orchestrator.core.plan import Job
-from orchestrator.errors import CannotCreateError, DiskIOError, GlmAriaError, IntegrityError, NoSpaceError
+from orchestrator.errors import (
+    CannotCreateError,
+    DiskIOError,
+    GlmAriaError,
+    IntegrityError,
+    NoSpaceError,
+    TemporaryError,
+    TrustError,
+)
 from orchestrator.events import Emit, FileProgress, Phase, SourceRates
 from orchestrator.flows.disputes import Disputes
 from orchestrator.flows.locate import Sources, TokenOnlyError
@@ -82,6 +91,8 @@ class Fetcher:
         self._disputes = Disputes(locator, tools, emit)
         self._couriers = ThreadPoolExecutor(max_workers=_COURIERS, thread_name_prefix="courier")
         self._carried: dict[Future[Outcome], Job] = {}
+        self._ways: dict[str, dict[str, str]] = {}
+        self._is_ours = daemon.restartable
         self._verifier = Verifier(tools.stop, emit)
         self._locator = locator
         self._transfer = Transfer(
@@ -91,7 +102,7 @@ class Fetcher:
             admit=self._admit,
             limits=replace(tools.limits, downloads=daemon.check(tools.staging.folder)),
             restartable=daemon.restartable,
-            proxy=tools.proxy,
+            way=self._way,
         )
         # aria2 never gets a credential: what needs one for a small file goes through Python.
         self._waiting = [job for job in jobs if job.is_restricted and not job.is_lfs]
@@ -154,6 +165,12 @@ class Fetcher:
         idle = self._transfer.is_idle and self._verifier.is_idle and self._disputes.is_idle
         return idle and not self._carried and not self._waiting
 
+    def _way(self, source: str) -> dict[str, str]:
+        if source not in self._ways:
+            home = next((known.url for known in self._tools.sources if known.name == source), "")
+            self._ways[source] = way_options(self._tools.proxies.way(home))
+        return self._ways[source]
+
     def _admit(self, job: Job) -> Admission:
         if job.digest in self._claims:
             return Admission.GO
@@ -195,6 +212,12 @@ class Fetcher:
 
     def _failed(self, lost: Lost) -> Failed:
         self.release(lost.job)
+        if self._tools.ca_bundle and not self._is_ours and isinstance(lost.error, TemporaryError | TrustError):
+            # aria2 cannot be told certificates for one download, and does not say that they were the reason.
+            lost.error.hint = (
+                f"this aria2 is not glm-aria's own: if it does not know the certificates, put ca-certificate="
+                f"{self._tools.ca_bundle} into its configuration, or run without --rpc"
+            )
         self._emit(FileProgress(lost.job.digest, lost.job.name, Phase.FAILED, 0, lost.job.size))
         return Failed(lost.job, lost.error)
 

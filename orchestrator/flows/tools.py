@@ -10,6 +10,7 @@ from typing import Protocol, Self
 
 from orchestrator.aria2.interface import Endpoint, Limits
 from orchestrator.catalogs.interface import Catalog, CommitObjects
+from orchestrator.core.proxies import Proxies
 from orchestrator.core.refs import CatalogKind
 from orchestrator.core.sources import Source
 from orchestrator.net.session import Net
@@ -58,7 +59,8 @@ class Tools:
     preference; `git` reads commits at any of them. `aliases` are names at a Hub -> names at ModelScope. `net` asks the
     roots, patiently; `mirror_net` asks mirrors, which are given up soon. `sources` are in the order of preference,
     roots first; `memory` is what earlier runs learned about them. `daemon` makes the daemon only when something is to
-    be fetched.
+    be fetched; `proxies` are for it, and where they say nothing, it has its own. `ca_bundle` are the certificates that
+    are believed, None for the usual ones.
     """
 
     catalogs: Mapping[CatalogKind, Catalog]
@@ -74,5 +76,6 @@ class Tools:
     daemon: Callable[[], Daemon]
     limits: Limits
     stop: Stop
-    proxy: str | None = None
+    proxies: Proxies = field(default_factory=Proxies)
+    ca_bundle: Path | None = None
     aliases: Mapping[str, str] = field(default_factory=dict)

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from orchestrator.catalogs.interface import Catalog
 from orchestrator.core.refs import CatalogKind
 from orchestrator.core.trust import Level, Policy, Trust, Voice, agreement
-from orchestrator.errors import GlmAriaError, SourcesDownError, TemporaryError, TrustError
+from orchestrator.errors import GlmAriaError, ProxyError, SourcesDownError, TemporaryError, TrustError
 from orchestrator.events import Notice
 from orchestrator.flows.asking import REFUSALS, Listing, Question
 from orchestrator.flows.commit_proof import proven
@@ -36,7 +36,7 @@ def answer(question: Question) -> Listing:
         return _from_first(question)
     except _ABSENT as error:
         mirrors = question.mirrors(CatalogKind.HUGGINGFACE)
-        if policy is Policy.ROOT and isinstance(error, SourcesDownError):
+        if policy is Policy.ROOT and isinstance(error, SourcesDownError) and not isinstance(error, ProxyError):
             raise _refused(question, error, "--trust root believes nobody else") from error
         # Nobody stands in for a catalog that the ref names, and what is only busy is worth waiting for.
         if not question.first.source.is_root or not mirrors or policy is Policy.ROOT:
@@ -61,6 +61,8 @@ def _agreed(question: Question, error: GlmAriaError) -> Listing:
         heard = [found for found in pool.map(question.hear, catalogs) if found is not None]
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+    if not heard and isinstance(error, ProxyError):
+        raise error  # nobody is out of reach but the proxy: that is what there is to mend
     voices = [voice for _, _, voice in heard]
     found = agreement(voices, question.first.source, question.item.include, question.item.exclude)
     if found.voice is None or found.other is None:

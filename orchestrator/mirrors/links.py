@@ -79,7 +79,7 @@ class Links:
         url = file_url(source, origin)
         home = place(url)
         for _ in range(MAX_REDIRECTS + 1):
-            answer = self._net.head(url)
+            answer = self._net.head(url, home=source.url)
             _check(answer, source, origin, size, digest)
             location = answer.headers.get("Location")
             if meaning(answer.status).then is not Then.FOLLOW or not location:

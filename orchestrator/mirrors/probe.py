@@ -185,7 +185,7 @@ class _Prober:
     def _read(self, url: str, first: int, end: int, size: int) -> tuple[int, float, bool]:
         """Read bytes from `first` to before `end`, until the time is over: how many came, in how many seconds, and
         whether the range was honoured."""
-        with self._net.stream(url, byte_range=(first, end)) as stream:
+        with self._net.stream(url, byte_range=(first, end), home=self._source.url) as stream:
             if stream.status not in (200, 206):
                 raise ProtocolError(f"{self._source.name} answered HTTP {stream.status} for a range")
             found = _CONTENT_RANGE.fullmatch(stream.headers.get("Content-Range", ""))

@@ -20,7 +20,7 @@ def ask_for_range(net: Net, source: Source, url: str, start: int, end: int) -> R
 
     Raises the errors of `Net` (after its retries and waits, where a server asks for them); each names the source.
     """
-    with blaming(source.name), net.stream(url, byte_range=(start, end)) as stream:
+    with blaming(source.name), net.stream(url, byte_range=(start, end), home=source.url) as stream:
         told = _RANGE.fullmatch(stream.headers.get("Content-Range", "").strip())
         length = stream.headers.get("Content-Length", "")
         size = told[3] if told else length if stream.status == 200 else ""
@@ -45,7 +45,7 @@ def fetch_range(
     TrustError, SourcesDownError. Each names the source: ask another one.
     """
     url = known_url or file_url(source, origin)
-    with blaming(source.name, origin.path), net.stream(url, byte_range=(start, end)) as stream:
+    with blaming(source.name, origin.path), net.stream(url, byte_range=(start, end), home=source.url) as stream:
         _check(stream, source, origin, start, end, had_token=net.credentials.may_send(url))
         body = bytearray()
         for chunk in stream.chunks():

@@ -5,6 +5,7 @@ A test holds the table against both libraries: a class that a new version adds m
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,16 @@ from urllib.parse import urlsplit
 import requests.exceptions as rq
 import urllib3.exceptions as u3
 
-from orchestrator.errors import GlmAriaError, ProtocolError, SourcesDownError, TemporaryError, TrustError
+from orchestrator.core.proxies import Proxy
+from orchestrator.errors import (
+    GlmAriaError,
+    ProtocolError,
+    ProxyError,
+    ProxyRefusedError,
+    SourcesDownError,
+    TemporaryError,
+    TrustError,
+)
 from orchestrator.net.addresses import redact
 
 
@@ -39,7 +49,7 @@ _ADDRESS = Meaning(ProtocolError, "was named by an address that cannot be reques
 _TLS = Meaning(
     TrustError,
     "could not prove who it is (TLS)",
-    "check the clock; behind a company proxy set REQUESTS_CA_BUNDLE to its certificate",
+    "check the clock; behind a company proxy set tls.ca_bundle or REQUESTS_CA_BUNDLE to its certificates",
 )
 
 MEANINGS: dict[type[BaseException], Meaning] = {
@@ -104,16 +114,68 @@ MEANINGS: dict[type[BaseException], Meaning] = {
     OSError: _BARE,
 }
 
+# As http.client and urllib3 word it when CONNECT is not answered with 200.
+_TUNNEL = re.compile(r"Tunnel connection failed: (\d{3})")
+
 FOREIGN = (rq.RequestException, u3.HTTPError, OSError)
 
 
-def translate(error: BaseException, url: str) -> GlmAriaError:
-    """Our error for a foreign one that came up while talking to `url`: the row of the innermost cause that has one."""
+def translate(error: BaseException, url: str, proxy: Proxy | None = None) -> GlmAriaError:
+    """Our error for a foreign one that came up while talking to `url`: the row of the innermost cause that has one.
+
+    `proxy` is what was asked to lead there; what fails at it is not blamed on the site.
+    """
     rows = [row for cause in _causes(error) if (row := _row(cause)) is not None]
     telling = [row for row in rows if row is not _BARE] or rows or [_ODD]
     meaning = telling[-1]
-    host = urlsplit(url).netloc.rpartition("@")[2]
-    return meaning.error(f"{host} {meaning.words} ({redact(url)})", hint=meaning.hint, source=host)
+    host = _site(url)
+    if proxy is not None and meaning in (MEANINGS[rq.ProxyError], MEANINGS[u3.ProxyError]):
+        status = _TUNNEL.search(str(error))
+        return at_the_proxy(proxy, url, int(status[1])) if status else _not_there(proxy, url)
+    if proxy is not None:
+        host += f", through the proxy {proxy.place},"
+    return meaning.error(f"{host} {meaning.words} ({redact(url)})", hint=meaning.hint, source=_site(url))
+
+
+def at_the_proxy(proxy: Proxy, url: str, status: int) -> GlmAriaError:
+    """The error for a proxy that answers `status` to the wish to be led to `url`."""
+    name = f"the proxy {proxy.place}"
+    if status == 407:
+        said = "does not take the login that it is given" if proxy.authorization else "asks for a login"
+        hint = (
+            "give it as http://USER:PASSWORD@HOST:PORT, with @ : / % in the password written %40 %3A %2F %25, "
+            f"in your own settings file or GLM_ARIA_PROXY{_set_by(proxy)}"
+        )
+        return ProxyRefusedError(
+            f"{name} {said} (HTTP 407); {_site(url)} was not reached", hint=hint, source=_site(url)
+        )
+    if status < 500 and status not in (408, 429):
+        return ProxyRefusedError(
+            f"{name} refuses to lead to {_site(url)} (HTTP {status})",
+            hint=f"ask who runs it, or take another way: --proxy, no_proxy{_set_by(proxy)}",
+            source=_site(url),
+        )
+    return ProxyError(
+        f"{name} could not lead to {_site(url)} (HTTP {status})",
+        hint=f"run it again later, or take another proxy{_set_by(proxy)}",
+        source=_site(url),
+    )
+
+
+def _not_there(proxy: Proxy, url: str) -> GlmAriaError:
+    return ProxyError(
+        f"the proxy {proxy.place} cannot be reached; {_site(url)} was not asked",
+        hint=f"check that it runs, and its address{_set_by(proxy)}; --proxy none goes without",
+        source=_site(url),
+    )
+
+
+def _set_by(proxy: Proxy) -> str:
+    return f" (it is set by {proxy.origin})" if proxy.origin else ""
+
+
+def _site(url: str) -> str:
+    return urlsplit(url).netloc.rpartition("@")[2]
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import urllib3.exceptions as u3
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
@@ -69,6 +70,7 @@ def shake_hands(
 
 def _context(certificates: str | bool) -> ssl.SSLContext:
     bundle = certificates if isinstance(certificates, str) else DEFAULT_CA_BUNDLE_PATH
-    context = ssl.create_default_context(cafile=bundle)
+    is_folder = Path(bundle).is_dir()
+    context = ssl.create_default_context(capath=bundle) if is_folder else ssl.create_default_context(cafile=bundle)
     context.set_alpn_protocols(["h2", "http/1.1"])
     return context

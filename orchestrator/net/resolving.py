@@ -13,7 +13,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -171,8 +170,8 @@ def _query(server: NameServer, host: str, kind: str, patience: float) -> tuple[t
 # -- connections -------------------------------------------------------------------------------------------------------
 
 
-def adapter(lookup: Lookup, **options: Any) -> HTTPAdapter:
-    """An adapter of requests whose direct connections look names up with `lookup`.
+def looking_up(made: HTTPAdapter, lookup: Lookup) -> HTTPAdapter:
+    """The adapter of requests, whose direct connections look names up with `lookup` from now on.
 
     SNI and the certificate's name stay those of the host; connections through a proxy are the proxy's affair.
     """
@@ -191,7 +190,6 @@ def adapter(lookup: Lookup, **options: Any) -> HTTPAdapter:
     class SecurePool(HTTPSConnectionPool):
         ConnectionCls = Secure
 
-    made = HTTPAdapter(**options)
     made.poolmanager.pool_classes_by_scheme = {"http": PlainPool, "https": SecurePool}
     return made
 

@@ -6,7 +6,6 @@ that `net.statuses` does not retry are answers, not errors: what a 404 means is 
 
 from __future__ import annotations
 
-import os
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -16,23 +15,25 @@ from pathlib import Path
 
 import requests
 from requests.adapters import HTTPAdapter
-from requests.utils import get_environ_proxies, should_bypass_proxies
 
 from orchestrator import __version__
+from orchestrator.core.proxies import Proxies, Proxy, parse_proxy
 from orchestrator.core.statuses import Then, meaning
-from orchestrator.errors import ConfigError, GlmAriaError, ProtocolError, SourcesDownError, TemporaryError
+from orchestrator.errors import GlmAriaError, ProtocolError, ProxyRefusedError, SourcesDownError, TemporaryError
 from orchestrator.net.addresses import MAX_REDIRECTS, is_loopback, next_hop, redact, split
 from orchestrator.net.answers import CHUNK, Answer, Limits, Stream, chunks_of, too_slow
 from orchestrator.net.credentials import Credentials
-from orchestrator.net.failures import FOREIGN, translate
+from orchestrator.net.failures import FOREIGN, at_the_proxy, translate
 from orchestrator.net.handshake import Handshake, shake_hands
-from orchestrator.net.resolving import Lookup, adapter
+from orchestrator.net.resolving import Lookup, looking_up
 from orchestrator.net.waits import asked_wait, backoff
 
 __all__ = ["USER_AGENT", "Limits", "Net"]
 
 USER_AGENT = f"glm-aria/{__version__}"
 _ERROR_BODY = 64 * 1024
+# What a proxy says, too, when it cannot reach the site.
+_GATEWAY = frozenset({502, 503, 504})
 
 
 class _Session(requests.Session):
@@ -42,12 +43,22 @@ class _Session(requests.Session):
         return None
 
 
-class Net:
-    """One user's way to the sites. Thread-safe.
+class _Adapter(HTTPAdapter):
+    """Logs in at a proxy with UTF-8, as aria2 does; requests knows latin-1 only."""
 
-    `proxy` is used for every host but loopback and those in NO_PROXY; without it the environment decides, and an empty
-    one is none at all. `lookup` finds the addresses of a host, instead of the system. `sleep` may be a wait that a
-    signal ends early; `clock` is monotonic seconds, `now` unix seconds.
+    def proxy_headers(self, proxy: str) -> dict[str, str]:
+        known = parse_proxy(proxy)
+        login = known and known.authorization
+        return {"Proxy-Authorization": login} if login else {}
+
+
+class Net:
+    """One user's way to the sites. Thread-safe; reads no environment.
+
+    `proxies` says through which proxy each site is asked; a request for an address that another site led to names that
+    site as `home`. `ca_bundle` is a file (or folder, as OpenSSL has them) of certificates instead of the built-in ones.
+    `lookup` finds the addresses of a host, instead of the system. `sleep` may be a wait that a signal ends early;
+    `clock` is monotonic seconds, `now` unix seconds.
     """
 
     def __init__(
@@ -55,7 +66,8 @@ class Net:
         credentials: Credentials | None = None,
         *,
         limits: Limits | None = None,
-        proxy: str | None = None,
+        proxies: Proxies | None = None,
+        ca_bundle: Path | None = None,
         lookup: Lookup | None = None,
         sleep: Callable[[float], object] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
@@ -66,8 +78,8 @@ class Net:
         self.limits = limits or Limits()
         self.now = now
         self._sleep, self._clock, self._uniform = sleep, clock, uniform
-        self._proxy, self._lookup = proxy, lookup
-        self._verify = _certificates()
+        self._proxies, self._lookup = proxies or Proxies(), lookup
+        self._verify: str | bool = str(ca_bundle) if ca_bundle else True
         self._session = _Session()
         self._session.trust_env = False
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
@@ -91,24 +103,26 @@ class Net:
         """
 
         def read(deadline: float) -> Answer:
-            final, response = self._open("GET", url, deadline, {"Accept-Encoding": "gzip, deflate"})
+            final, response = self._open("GET", url, deadline, {"Accept-Encoding": "gzip, deflate"}, url)
             with response:
                 return self._read(final, response, deadline)
 
-        return self._retried(read, attempts)
+        return self._retried(read, attempts, url)
 
-    def head(self, url: str) -> Answer:
+    def head(self, url: str, *, home: str | None = None) -> Answer:
         """HEAD one address without following a redirect. Retried; errors as in `get_json`."""
 
         def read(deadline: float) -> Answer:
-            response = self._send("HEAD", url, deadline, {"Accept-Encoding": "identity"})
+            response = self._send("HEAD", url, deadline, {"Accept-Encoding": "identity"}, home or url)
             _hang_up(response)
             return Answer(url, response.status_code, response.headers)
 
-        return self._retried(read, None)
+        return self._retried(read, None, home or url)
 
     @contextmanager
-    def stream(self, url: str, *, byte_range: tuple[int, int] | None = None) -> Iterator[Stream]:
+    def stream(
+        self, url: str, *, byte_range: tuple[int, int] | None = None, home: str | None = None
+    ) -> Iterator[Stream]:
         """GET a file's bytes as they are, following redirects. Retried until the headers are there, not later.
 
         `byte_range` asks for the bytes from the first number up to, not including, the second. Any status is handed
@@ -120,7 +134,7 @@ class Net:
         opened: list[requests.Response] = []
 
         def read(deadline: float) -> Answer:
-            final, response = self._open("GET", url, deadline, headers)
+            final, response = self._open("GET", url, deadline, headers, home or url)
             answer = Answer(final, response.status_code, response.headers)
             if meaning(answer.status).then is Then.RETRY:
                 _hang_up(response)
@@ -128,7 +142,7 @@ class Net:
                 opened.append(response)
             return answer
 
-        answer = self._retried(read, None)
+        answer = self._retried(read, None, home or url)
         try:
             yield Stream(answer.url, opened[0], self.limits, self._clock)
         finally:
@@ -136,24 +150,24 @@ class Net:
 
     def way_to(self, url: str) -> dict[str, str]:
         """The variables by which a program on libcurl takes the same way to `url`: proxy and certificates."""
-        proxies = self._proxies(url)
-        proxy = proxies.get(split(url).scheme) or proxies.get("all")
-        way = {"http_proxy": proxy, "https_proxy": proxy} if proxy else {"no_proxy": "*"}
-        return way | ({"GIT_SSL_CAINFO": self._verify} if isinstance(self._verify, str) else {})
+        proxy = self._route(url, url)
+        way = {"http_proxy": proxy.url, "https_proxy": proxy.url} if proxy else {"no_proxy": "*"}
+        if isinstance(self._verify, bool):
+            return way
+        return way | {"GIT_SSL_CAPATH" if Path(self._verify).is_dir() else "GIT_SSL_CAINFO": self._verify}
 
     def proxy_for(self, url: str) -> str | None:
         """The proxy that stands between, as it may be shown; None for a direct way."""
-        proxies = self._proxies(url)
-        proxy = proxies.get(split(url).scheme) or proxies.get("all")
-        return redact(proxy) if proxy else None
+        proxy = self._route(url, url)
+        return redact(proxy.url) if proxy else None
 
     def shake_hands(self, url: str) -> Handshake | None:
         """Time the connection to a server. None where a proxy stands between: it is the proxy that connects."""
-        if self._proxies(url).get(split(url).scheme):
+        if self._route(url, url):
             return None
         return shake_hands(url, self.limits.connect, self._verify, self._lookup)
 
-    def _retried(self, read: Callable[[float], Answer], attempts: int | None) -> Answer:
+    def _retried(self, read: Callable[[float], Answer], attempts: int | None, home: str) -> Answer:
         """Call `read` until it gives an answer that is not busy, within the limits."""
         deadline = self._clock() + self.limits.deadline
         most = attempts or self.limits.attempts
@@ -161,6 +175,8 @@ class Net:
             wait = None
             try:
                 answer = read(deadline)
+            except ProxyRefusedError:
+                raise
             except (SourcesDownError, TemporaryError) as error:
                 failure: GlmAriaError = error
                 if isinstance(error, SourcesDownError):
@@ -169,7 +185,7 @@ class Net:
                 if meaning(answer.status).then is not Then.RETRY:
                     return answer
                 wait = asked_wait(answer.headers, self.now())
-                failure = _busy(answer, wait)
+                failure = _busy(answer, wait, self._route(answer.url, home))
             wait = backoff(attempt, self._uniform) if wait is None else wait
             if attempt == most or self._clock() + wait >= deadline:
                 break
@@ -177,11 +193,11 @@ class Net:
         raise failure
 
     def _open(
-        self, method: str, url: str, deadline: float, headers: Mapping[str, str]
+        self, method: str, url: str, deadline: float, headers: Mapping[str, str], home: str
     ) -> tuple[str, requests.Response]:
         """Send, and follow redirects: the rules of `next_hop` and the token's are applied anew at each."""
         for _ in range(MAX_REDIRECTS + 1):
-            response = self._send(method, url, deadline, headers)
+            response = self._send(method, url, deadline, headers, home)
             location = response.headers.get("Location")
             if meaning(response.status_code).then is not Then.FOLLOW or not location:
                 return url, response
@@ -189,23 +205,27 @@ class Net:
             url = next_hop(url, location)
         raise ProtocolError(f"{split(url).netloc} redirects in a circle ({redact(url)})", source=split(url).netloc)
 
-    def _send(self, method: str, url: str, deadline: float, headers: Mapping[str, str]) -> requests.Response:
-        split(url)
+    def _send(self, method: str, url: str, deadline: float, headers: Mapping[str, str], home: str) -> requests.Response:
+        proxy = self._route(url, home)
         left = deadline - self._clock()
         if left <= 0:
             raise too_slow(url)
         sent = {"User-Agent": USER_AGENT, "Accept": "*/*", **headers, **self.credentials.headers_for(url)}
         try:
-            return self._session.send(
+            response = self._session.send(
                 self._session.prepare_request(requests.Request(method, url, headers=sent)),
                 stream=True,
                 allow_redirects=False,
                 timeout=(min(self.limits.connect, left), min(self.limits.read, left)),
                 verify=self._verify,
-                proxies=self._proxies(url),
+                proxies={"http": proxy.url, "https": proxy.url} if proxy else {},
             )
         except FOREIGN as error:
-            raise translate(error, url) from error
+            raise translate(error, url, proxy) from error
+        if proxy and response.status_code == 407:
+            _hang_up(response)
+            raise at_the_proxy(proxy, url, 407)
+        return response
 
     def _read(self, url: str, response: requests.Response, deadline: float) -> Answer:
         most = self.limits.body if response.status_code < 400 else _ERROR_BODY
@@ -220,21 +240,14 @@ class Net:
                 raise too_slow(url)
         return Answer(url, response.status_code, response.headers, bytes(body), self.limits)
 
-    def _proxies(self, url: str) -> dict[str, str]:
+    def _route(self, url: str, home: str) -> Proxy | None:
         """No proxy for this machine: it would be shown what plain http carries there."""
-        if is_loopback(split(url).hostname or ""):
-            return {}
-        if self._proxy == "":
-            return {}
-        if self._proxy is None:
-            return dict(get_environ_proxies(url))
-        return {} if should_bypass_proxies(url, no_proxy=None) else {"http": self._proxy, "https": self._proxy}
+        return None if is_loopback(split(url).hostname or "") else self._proxies.route(url, home)
 
 
 def _adapter(lookup: Lookup | None) -> HTTPAdapter:
-    if lookup is None:
-        return HTTPAdapter(pool_connections=16, pool_maxsize=64)
-    return adapter(lookup, pool_connections=16, pool_maxsize=64)
+    made = _Adapter(pool_connections=16, pool_maxsize=64)
+    return made if lookup is None else looking_up(made, lookup)
 
 
 def _hang_up(response: requests.Response) -> None:
@@ -246,22 +259,16 @@ def _hang_up(response: requests.Response) -> None:
     response.close()
 
 
-def _busy(answer: Answer, wait: float | None) -> TemporaryError:
+def _busy(answer: Answer, wait: float | None, proxy: Proxy | None) -> TemporaryError:
     if answer.status == 429:
         seconds = f" for {wait:.0f} s" if wait else ""
         words = f"{answer.host} asks us to slow down{seconds} (HTTP 429)"
         hint = "run the same command again later; with a token (hf auth login) the quota is larger"
+    elif proxy and answer.status in _GATEWAY and answer.url.startswith("http:"):
+        # Through a tunnel it would be the site's own. Here nobody can tell whose word it is.
+        words = f"HTTP {answer.status} came through the proxy {proxy.place}, from it or from {answer.place}"
+        hint = "run the same command again later; if it stays so, take another proxy (glm-aria config show)"
     else:
         words = f"{answer.place} answered HTTP {answer.status}"
         hint = "run the same command again later; what arrived is kept"
     return TemporaryError(words, hint=hint, source=answer.host)
-
-
-def _certificates() -> str | bool:
-    """The bundle that the environment names (the variables of requests), else the built-in one."""
-    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
-        if path := os.environ.get(name):
-            if not Path(path).exists():
-                raise ConfigError(f"{name} names {path!r}, which does not exist")
-            return path
-    return True

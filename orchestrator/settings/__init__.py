@@ -45,7 +45,8 @@ class Settings:
     `token` is for the `token_hosts` and nobody else: `host` (the scheme's own port) or `host:port`, in lower case.
     `mirrors` are in the order of preference and never hold the root. Speeds are bytes per second, timeouts seconds;
     None means no limit, or for `jobs` that the program decides, for `rpc` a daemon of our own, for `proxy` what
-    HTTP(S)_PROXY say. Without `dns_resolvers` the system looks names up.
+    HTTP(S)_PROXY say, for `root_proxy` that `proxy` holds. `mirror_proxies` is by address. Proxies may be `none`, and
+    are Secrets where they hold a login. Without `dns_resolvers` the system looks names up.
     `token_withheld` says, in a sentence, why a root is not sent the token that there is.
     """
 
@@ -63,7 +64,11 @@ class Settings:
     max_speed: int | None = None
     rpc: str | None = None
     rpc_secret_file: Path | None = None
-    proxy: Secret | None = None
+    proxy: str | None = None
+    root_proxy: str | None = None
+    mirror_proxies: Mapping[str, str] = field(default_factory=dict)
+    no_proxy: tuple[str, ...] = ()
+    ca_bundle: Path | None = None
     dns_resolvers: tuple[NameServer, ...] = ()
     offline: bool = False
     disable_symlinks: bool = False
@@ -82,7 +87,8 @@ _PLAIN = (
     "max_speed",
     "rpc",
     "rpc_secret_file",
-    "proxy",
+    "no_proxy",
+    "ca_bundle",
     "dns_resolvers",
     "offline",
     "disable_symlinks",
@@ -136,6 +142,10 @@ def _settings(layers: Layers) -> Settings:
         origins[name] = origin
         if origin != "default":
             plain[name] = value
+    for name in ("proxy", "root_proxy"):
+        plain[name], origins[name] = _proxy(layers, name)
+    mirror_proxies = sites.proxies(layers)
+    origins["mirror_proxies"] = next((origin for _, origin in mirror_proxies.values()), "default")
     hf_home, origins["hf_home"] = _hf_home(layers)
     cache_dir, origins["cache_dir"] = _first(layers, "cache_dir")
     root = sites.root(layers)
@@ -157,6 +167,7 @@ def _settings(layers: Layers) -> Settings:
         token=token,
         token_hosts=token_hosts,
         aliases=aliases,
+        mirror_proxies={url: proxy for url, (proxy, _) in mirror_proxies.items()},
         token_withheld=_withheld(root, token_hosts) if token else None,
         origins=origins,
         warnings=(*_plain_http((root.source, *mirrors)), *_misspelled(layers.environ)),
@@ -167,6 +178,12 @@ def _settings(layers: Layers) -> Settings:
 def _first(layers: Layers, name: str) -> tuple[Any, str]:
     for given in layers.find(name):
         return given.read(KEYS[name].read), given.origin
+    return None, "default"
+
+
+def _proxy(layers: Layers, name: str) -> tuple[str | None, str]:
+    for given in layers.find(name):
+        return sites.own_login(given, given.read(values.proxy)), given.origin
     return None, "default"
 
 

@@ -43,6 +43,14 @@ KEYS: dict[str, Key] = {
     "rpc_secret_file": Key("--rpc-secret-file", ("GLM_ARIA_RPC_SECRET_FILE",), "aria2.rpc_secret_file", values.path),
     "proxy": Key("--proxy", ("GLM_ARIA_PROXY",), "transfer.proxy", values.proxy),
     "dns_resolvers": Key("", ("GLM_ARIA_DNS_RESOLVERS",), "dns.resolvers", values.resolvers),
+    "root_proxy": Key("", ("GLM_ARIA_ROOT_PROXY",), "trust.root_proxy", values.proxy),
+    "no_proxy": Key("", ("GLM_ARIA_NO_PROXY", "no_proxy", "NO_PROXY"), "transfer.no_proxy", values.places),
+    "ca_bundle": Key(
+        "",
+        ("GLM_ARIA_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"),
+        "tls.ca_bundle",
+        values.certificates,
+    ),
     "offline": Key(
         "--offline", ("GLM_ARIA_OFFLINE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"), "transfer.offline", values.switch
     ),
@@ -55,9 +63,10 @@ KEYS: dict[str, Key] = {
     ),
 }
 
-# Keys that decide where a secret goes or comes from: only a file of the user's own may set them.
-_PERSONAL = frozenset({"trust.token_file", "trust.token_hosts", "aria2.rpc", "aria2.rpc_secret_file"})
-_TABLES = {"mirror": ("name", "kind", "url"), "aliases": ()}
+# Keys that decide where a secret goes or comes from, or who is believed to be a server: only a file of the user's own
+# may set them.
+_PERSONAL = frozenset({"trust.token_file", "trust.token_hosts", "aria2.rpc", "aria2.rpc_secret_file", "tls.ca_bundle"})
+_TABLES = {"mirror": ("name", "kind", "url", "proxy"), "aliases": ()}
 
 
 @dataclass(frozen=True, slots=True)

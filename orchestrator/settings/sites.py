@@ -24,7 +24,7 @@ DEFAULT_MIRRORS = (
 DEFAULT_ALIASES = {
     f"zai-org/AutoGLM-Phone-9B{suffix}": f"ZhipuAI/AutoGLM-Phone-9B{suffix}" for suffix in ("", "-Multilingual")
 }
-_MIRROR_KEYS = ("name", "kind", "url")
+_MIRROR_KEYS = ("name", "kind", "url", "proxy")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
 
 
@@ -60,6 +60,33 @@ def mirrors(layers: Layers, root_source: Source) -> tuple[tuple[Source, ...], st
     if not _is_hub(root_source) and root_source.url not in {mirror.url for mirror in DEFAULT_MIRRORS}:
         return (), "default (none, as the root is not huggingface.co)"
     return _distinct(DEFAULT_MIRRORS, root_source), "default"
+
+
+def proxies(layers: Layers) -> dict[str, tuple[str, str]]:
+    """Addresses of mirrors -> the proxy of each, and its origin.
+
+    The proxy belongs to the site: it holds for a mirror of this address that a flag or a variable names, too.
+    """
+    found: dict[str, tuple[str, str]] = {}
+    for given in reversed(tuple(given for given in layers.find("mirrors") if given.file)):
+        for number, table in enumerate(given.raw if isinstance(given.raw, list) else (), 1):
+            if not isinstance(table, dict) or not table.get("proxy"):
+                continue
+            origin = f"{given.origin} {number}"
+            one = replace(given, raw=table["proxy"], origin=origin)
+            found[_table(given, number, table).url] = (own_login(one, one.read(values.proxy)), origin)
+    return found
+
+
+def own_login(given: Given, proxy: str) -> str:
+    """Refuse the login of a proxy where others read it: on a command line, or in a folder's file."""
+    if isinstance(proxy, values.Secret):
+        instead = "put it into your own file (glm-aria config path), or into GLM_ARIA_PROXY"
+        if given.is_flag:
+            raise given.error("a password on the command line can be read by everybody on this machine", hint=instead)
+        if given.file and not given.file.is_personal:
+            raise given.error("a working directory's file must not hold a password", hint=instead)
+    return proxy
 
 
 def policy(layers: Layers) -> tuple[Policy, str]:
@@ -131,7 +158,7 @@ def _table(given: Given, number: int, table: Mapping[str, object]) -> Source:
             refuse(f"unknown key {key!r}; known are {', '.join(_MIRROR_KEYS)}")
         if not isinstance(value, str):
             refuse(f"{key} must be a text")
-    name, kind, url = (str(table.get(key, "")) for key in _MIRROR_KEYS)
+    name, kind, url, _ = (str(table.get(key, "")) for key in _MIRROR_KEYS)
     if not url:
         refuse("url is missing")
     if name and not _NAME.fullmatch(name):

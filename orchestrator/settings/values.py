@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from orchestrator.core.proxies import parse_proxy
 from orchestrator.core.resolvers import NameServer, parse_server
 from orchestrator.core.sizes import parse_size
 from orchestrator.core.trust import Policy
@@ -140,14 +141,30 @@ def rpc(raw: object, _base: Path) -> str | None:
     return address
 
 
-def proxy(raw: object, _base: Path) -> Secret:
-    """Address of an HTTP proxy, which may hold a password."""
-    address = text(raw, _base)
+def proxy(raw: object, base: Path) -> str:
+    """Address of an HTTP proxy, or `none`; a Secret where it holds a login."""
+    address = text(raw, base)
+    found = parse_proxy(address)
+    return Secret(address) if found and found.authorization else address
+
+
+def places(raw: object, _base: Path) -> tuple[str, ...]:
+    """Hosts, networks and `*` as NO_PROXY has them: a list, or a text with spaces or commas between them."""
+    names = raw.replace(",", " ").split() if isinstance(raw, str) else raw
+    if not isinstance(names, list) or not all(isinstance(name, str) and name.strip() for name in names):
+        raise ValueError("must be a list of host names and networks")
+    return tuple(name.strip() for name in names)
+
+
+def certificates(raw: object, base: Path) -> Path:
+    """A file of PEM certificates, or a folder of them as OpenSSL has it."""
+    found = path(raw, base)
+    if found.is_dir():
+        return found
     try:
-        parts = urlsplit(address)
-        is_good = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:
-        is_good = False
-    if not is_good:
-        raise ValueError("must be an address such as http://proxy.example:3128")
-    return Secret(address)
+        content = found.read_bytes()
+    except OSError as error:
+        raise ValueError(f"{found} cannot be read: {error.strerror}") from error
+    if b"-----BEGIN " not in content:
+        raise ValueError(f"{found} holds no certificate in PEM form (-----BEGIN CERTIFICATE-----)")
+    return found

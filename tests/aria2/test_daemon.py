@@ -41,11 +41,18 @@ def mode(path: Path) -> int:
 # -- bound to a run
 
 
-def test_it_is_private_and_secret(runtime: Path, monkeypatch: pytest.MonkeyPatch, make_rpc: Callable[..., Rpc]) -> None:
+def test_it_is_private_and_secret(
+    runtime: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    make_rpc: Callable[..., Rpc],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_canary" + secrets.token_hex(8))
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "aws-canary")
-    monkeypatch.setenv("https_proxy", "http://proxy.invalid:1")
-    with PrivateDaemon(runtime, concurrency=7, max_speed=123_456) as daemon:
+    monkeypatch.setenv("https_proxy", "http://me:canary@proxy.invalid:1")
+    bundle = tmp_path_factory.mktemp("ca") / "ca.pem"
+    bundle.write_text("")
+    with PrivateDaemon(runtime, concurrency=7, max_speed=123_456, ca_bundle=bundle) as daemon:
         endpoint = daemon.start()
         pid = daemon.pid
         assert pid is not None
@@ -64,10 +71,11 @@ def test_it_is_private_and_secret(runtime: Path, monkeypatch: pytest.MonkeyPatch
                 assert endpoint.secret not in seen, f"process {process.name} shows the secret"
         inherited = proc(pid, "environ")
         assert "canary" not in inherited
-        assert "https_proxy=http://proxy.invalid:1" in inherited
+        assert "proxy" not in inherited
         told = rpc._call("aria2.getGlobalOption")
         assert (told["max-concurrent-downloads"], told["max-overall-download-limit"]) == ("7", "123456")
         assert told["no-netrc"] == "true"
+        assert rpc.ca_certificate() == str(bundle)
         assert not {"save-session", "input-file", "on-download-complete", "log"} & {k for k, v in told.items() if v}
     assert not alive(pid)
     assert list(runtime.parent.iterdir()) == []

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.aria2.options import span_options, tuning
+from orchestrator.aria2.options import span_options, tuning, way_options
 from orchestrator.aria2.rpc import Rpc
 from orchestrator.aria2.spans import Span
+from orchestrator.core.proxies import Proxy, Way
 
 CONF = Path(__file__).parents[2] / "aria2.conf"
 
@@ -43,8 +44,16 @@ def test_what_a_download_is_told(tmp_path: Path) -> None:
     assert "out" not in told, "a metalink names its file"
     assert span_options(span(tmp_path / "abc", whole=True))["out"] == "abc"
     assert span_options(span(tmp_path / "abc", width=4))["max-connection-per-server"] == "4"
-    assert "all-proxy" not in told
-    assert span_options(span(tmp_path / "abc"), proxy="http://p:1")["all-proxy"] == "http://p:1"
+    assert not [name for name in told if "proxy" in name]
+    assert span_options(span(tmp_path / "abc"), {"no-proxy": "x"})["no-proxy"] == "x"
+
+
+def test_the_login_is_given_apart_from_the_address() -> None:
+    told = way_options(Way(Proxy("p", 1, "me", "a@:/%"), None, ("localhost", ".lan")))
+    assert (told["http-proxy"], told["http-proxy-user"], told["http-proxy-passwd"]) == ("http://p:1", "me", "a@:/%")
+    assert (told["https-proxy"], told["https-proxy-user"], told["all-proxy"]) == ("", "", "")
+    assert told["no-proxy"] == "localhost,.lan"
+    assert way_options(None) == {}
     assert not {"header", "referer", "load-cookies", "http-user", "continue"} & set(told)
 
 

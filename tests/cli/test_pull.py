@@ -44,7 +44,9 @@ def test_every_option_reaches_its_place(wiring: SimpleNamespace, tmp_path: Path)
     assert settings.token_hosts == {"hub.example"}
 
 
-def test_nothing_given_is_the_defaults(wiring: SimpleNamespace) -> None:
+def test_nothing_given_is_the_defaults(wiring: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("no_proxy", "NO_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+        monkeypatch.delenv(name, raising=False)
     settings, request = asked(wiring, "org/name")
     assert request == PullRequest((Item(parse_ref("org/name")),))
     assert set(settings.origins.values()) == {"default"}

@@ -23,7 +23,7 @@ from tests.support.content import MIB, generate
 from tests.support.faults import Fault
 from tests.support.hub import LoopbackHub
 from tests.support.nameserver import nameserver
-from tests.support.proxy import forward_proxy
+from tests.support.proxy import Manners, forward_proxy
 from tests.support.repos import Repo
 from tests.support.shaping import Shape
 
@@ -148,7 +148,7 @@ def test_a_mirror_without_ranges_is_left_out(machine: Machine, hub: LoopbackHub)
 def test_a_proxy_that_throttles(machine: Machine, hub: LoopbackHub) -> None:
     near = hub.mirror("near")
     root = near.url.replace("127.0.0.1", "hub.test")
-    with nameserver({"hub.test": ("127.0.0.1",)}) as names, forward_proxy(rate=0.3e6) as proxy:
+    with nameserver({"hub.test": ("127.0.0.1",)}) as names, forward_proxy(Manners(rate=0.3e6)) as proxy:
         env = {"GLM_ARIA_DNS_RESOLVERS": str(names), "HTTP_PROXY": proxy.url, "http_proxy": proxy.url}
         done = doctor(machine, "--no-mirrors", env=env, root=root)
         assert first(done)["code"] == "slow-proxy", done.out

@@ -256,7 +256,7 @@ def test_a_public_source_may_not_send_us_inside(location: str) -> None:
     """Only the answer is made up here: a public address cannot be served by a test."""
 
     class Public(Net):
-        def head(self, url: str) -> Any:
+        def head(self, url: str, *, home: str | None = None) -> Any:
             from orchestrator.net.session import Answer
 
             return Answer(url, 302, {"Location": location})

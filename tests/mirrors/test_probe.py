@@ -161,11 +161,10 @@ def test_modelscope(net: Net, hub: LoopbackHub, repo: Repo) -> None:
     assert hub.log.tokens(face="modelscope") == hub.log.tokens(face="modelscope-cdn") == set()
 
 
-def test_versions_of_http(tmp_path: Path, repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_versions_of_http(tmp_path: Path, repo: Repo) -> None:
     certificate, key = make_certificate(tmp_path)
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
     context = server_context(certificate, key, alpn=("h2", "http/1.1"))
-    with LoopbackHub([repo], tls=context) as hub, Net() as net:
+    with LoopbackHub([repo], tls=context) as hub, Net(ca_bundle=certificate) as net:
         hub.fault(Fault("headers", headers={"Alt-Svc": 'h3=":443"; ma=86400'}))
         found = probe(net, Source("hub", hub.url), target(repo), BOUNDS)
     assert found.error is None

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.core.proxies import Proxies, parse_proxy
 from orchestrator.errors import SourcesDownError, TrustError
 from orchestrator.net.handshake import shake_hands
 from orchestrator.net.session import Net
@@ -57,13 +58,11 @@ def test_a_server_that_accepts_and_says_nothing() -> None:
         shake_hands(f"https://127.0.0.1:{silent.getsockname()[1]}", 0.2, True)
 
 
-def test_behind_a_proxy_nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("NO_PROXY", raising=False)
-    monkeypatch.delenv("no_proxy", raising=False)
-    with Net(proxy="http://127.0.0.1:9") as net:
+def test_behind_a_proxy_nothing_is_measured() -> None:
+    down = {"": parse_proxy("http://127.0.0.1:9")}
+    with Net(proxies=Proxies(down)) as net:
         assert net.shake_hands("http://example.invalid") is None
-    monkeypatch.setenv("NO_PROXY", "*")
-    with Net(proxy="http://127.0.0.1:9") as net, pytest.raises(SourcesDownError):
+    with Net(proxies=Proxies(down, no_proxy=("*",))) as net, pytest.raises(SourcesDownError):
         net.shake_hands("http://example.invalid")
 
 

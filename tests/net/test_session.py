@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator import __version__
+from orchestrator.core.proxies import Proxies, parse_proxy
 from orchestrator.errors import (
-    ConfigError,
     GlmAriaError,
     ProtocolError,
     SourcesDownError,
@@ -214,18 +214,9 @@ def test_bad_certificate(make_net: MakeNet, server_tls: ssl.SSLContext, waits: l
     assert waits == []
 
 
-def test_a_certificate_that_the_user_named(
-    make_net: MakeNet, certificate: Path, server_tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+def test_a_certificate_that_the_user_named(make_net: MakeNet, certificate: Path, server_tls: ssl.SSLContext) -> None:
     with LoopbackHub([Repo("model", "org/m", FILES)], tls=server_tls) as hub:
-        assert make_net().get_json(hub.url + INFO).value["id"] == "org/m"
-
-
-def test_a_certificate_file_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/no/such/file.pem")
-    with pytest.raises(ConfigError, match="REQUESTS_CA_BUNDLE"):
-        Net()
+        assert make_net(ca_bundle=certificate).get_json(hub.url + INFO).value["id"] == "org/m"
 
 
 # -- busy servers
@@ -240,16 +231,16 @@ def test_knocking_at_a_site_that_is_not_there_is_bounded_apart(
     assert len(waits) == tries - 1
 
 
-def test_the_way_of_another_program_is_ours(make_net: MakeNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_way_of_another_program_is_ours(make_net: MakeNet, tmp_path: Path) -> None:
     bundle = tmp_path / "ca.pem"
     bundle.write_text("")
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
-    monkeypatch.setenv("NO_PROXY", "direct.example")
-    net = make_net(proxy="http://user:pw@proxy.example:3128")
-    proxied = dict.fromkeys(("http_proxy", "https_proxy"), "http://user:pw@proxy.example:3128")
+    proxies = Proxies({"": parse_proxy("http://user:p%40w@proxy.example:3128")}, None, ("direct.example",))
+    net = make_net(proxies=proxies, ca_bundle=bundle)
+    proxied = dict.fromkeys(("http_proxy", "https_proxy"), "http://user:p%40w@proxy.example:3128")
     assert net.way_to("https://hub.example/x") == proxied | {"GIT_SSL_CAINFO": str(bundle)}
     assert net.way_to("https://direct.example/x")["no_proxy"] == "*"
     assert net.way_to("http://127.0.0.1:1/x")["no_proxy"] == "*"
+    assert make_net(ca_bundle=tmp_path).way_to("https://x")["GIT_SSL_CAPATH"] == str(tmp_path)
 
 
 def test_attempts_are_bounded(hub: LoopbackHub, make_net: MakeNet, waits: list[float]) -> None:
@@ -308,13 +299,12 @@ def test_redirect_elsewhere(hub: LoopbackHub, make_net: MakeNet, location: str) 
 
 
 def test_https_is_not_left_on_the_wire(
-    hub: LoopbackHub, make_net: MakeNet, certificate: Path, server_tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+    hub: LoopbackHub, make_net: MakeNet, certificate: Path, server_tls: ssl.SSLContext
 ) -> None:
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
     with LoopbackHub(tls=server_tls) as safe:
         safe.fault(Fault("redirect", location=hub.url + INFO))
         with pytest.raises(TrustError):
-            make_net().get_json(safe.url + INFO)
+            make_net(ca_bundle=certificate).get_json(safe.url + INFO)
     assert hub.log.requests() == []
 
 
@@ -355,16 +345,12 @@ def test_cookies_are_not_kept(serve: Serve, make_net: MakeNet, hub: LoopbackHub)
 
 
 @pytest.mark.parametrize("explicit", [False, True])
-def test_proxy_for_other_hosts_only(
-    hub: LoopbackHub, serve: Serve, make_net: MakeNet, monkeypatch: pytest.MonkeyPatch, explicit: bool
-) -> None:
+def test_proxy_for_other_hosts_only(hub: LoopbackHub, serve: Serve, make_net: MakeNet, explicit: bool) -> None:
     proxy = serve(lambda _: json_reply({"from": "proxy"}), "proxy")
-    if not explicit:
-        monkeypatch.setenv("HTTP_PROXY", proxy)
-        monkeypatch.setenv("http_proxy", proxy)
-    monkeypatch.setenv("NO_PROXY", "skipped.example")
+    sites = {"": parse_proxy(proxy)} if explicit else {}
+    proxies = Proxies(sites, None if explicit else {"http": proxy}, ("skipped.example",))
     credentials = Credentials("hf_canary", frozenset({"hub.example", hub.url.removeprefix("http://")}))
-    net = make_net(credentials, proxy=proxy if explicit else None, limits=Limits(attempts=1, connect=0.2))
+    net = make_net(credentials, proxies=proxies, limits=Limits(attempts=1, connect=0.2))
     assert net.get_json("http://hub.example/x").value == {"from": "proxy"}
     assert net.get_json(hub.url + INFO).value["id"] == "org/m"
     with pytest.raises(GlmAriaError):
