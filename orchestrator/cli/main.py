@@ -25,12 +25,13 @@ COMMANDS = {
     "mirrors": Lazy("orchestrator.cli.mirrors", "mirrors", "Who can send bytes, how fast, how fresh, and who lied."),
     "verify": Lazy("orchestrator.cli.verify", "verify", "Read what is in the cache again; find rot, and repair it."),
     "cache": Lazy("orchestrator.cli.cache", "cache", "Look at the cache, pin models in it, and clean it up."),
+    "lock": Lazy("orchestrator.cli.lock", "lock", "Compare lock files, which pin the bytes of models."),
     "daemon": Lazy("orchestrator.cli.daemon", "daemon", "Start, stop or look at a background aria2c."),
     "config": Lazy("orchestrator.cli.config", "config", "Show settings and where each one came from."),
     "render": Lazy("orchestrator.cli.render", "render", "Write out one of the templates; without NAME, list them."),
     "completion": Lazy("orchestrator.cli.completion", "completion", "Print the completion script of a shell."),
 }
-GROUPS = ("mirrors", "cache", "daemon", "config")
+GROUPS = ("mirrors", "cache", "lock", "daemon", "config")
 _VERBOSE = re.compile(r"--verbose|-[hqv]*v[hqv]*")
 
 EPILOG = """\b

@@ -63,6 +63,7 @@ _PULL = (
     _how("--rpc-secret-file", metavar="FILE", help="A file that holds the secret of that aria2."),
     _rules("--trust", type=click.Choice(["root", "agree", "any", "commit"]),
            help="How far commits and digests must be proven; by default agree."),
+    _rules("--locked", metavar="FILE", help="Fetch exactly what this lock file says: all of it, or each REF."),
     _rules("--allow-rollback", is_flag=True, help="Accept a commit that is older than the last one seen."),
     _rules("--offline", is_flag=True, help="Ask no server: succeed only if all is here."),
     _rules("--force", is_flag=True, help="Fetch and place again what is here."),
@@ -76,6 +77,7 @@ _VERIFY = (
     _read("--repair", is_flag=True, help="Fetch the bytes that are rotten again, and prove the whole file."),
 )  # fmt: skip
 _PULL_ONLY = (
+    _rules("--lock", metavar="FILE", help="Write down in FILE which bytes these models are; other models in it stay."),
     _what("--sha256", metavar="HEX", help="Digest of the file, when REF is the https:// address of a single one."),
     _rules("--dry-run", is_flag=True, help="Show what would be done, and do nothing."),
 )

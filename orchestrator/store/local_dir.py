@@ -25,7 +25,7 @@ from orchestrator.store.copying import clone_or_copy
 from orchestrator.store.durability import sync_files, sync_folders
 from orchestrator.store.hashing import halt, hash_file
 from orchestrator.store.publishing import CACHEDIR_TAG
-from orchestrator.store.trees import holds, render, tree_entries
+from orchestrator.store.trees import holds, model_entries, render
 from orchestrator.store.writing import make_folder, scratch, sweep_scratch, write_file
 
 
@@ -79,7 +79,7 @@ def place_local(
                 copy.unlink()
     for file in model.wanted.files:
         books.enter(file)
-    entries = tree_entries(model.tree)
+    entries = model_entries(model)
     if entries is not None:
         books.list_tree(entries)
     sync_folders(touched)
