@@ -19,8 +19,8 @@ _FOLDERS = tuple(
 )
 
 
-# Filled in by the program alone: one holds a secret, the other a plan.
-_INTERNAL = frozenset({"daemon.conf", "aria2.input"})
+# For the program alone: a secret, a plan, and a table that is read as it is.
+_INTERNAL = frozenset({"daemon.conf", "aria2.input", "layouts.toml"})
 
 
 def names() -> tuple[str, ...]:
@@ -37,6 +37,14 @@ def render(name: str, **values: object) -> str:
     if name not in {*names(), *_INTERNAL}:
         raise NotFoundError(f"there is no template {name!r}", hint="one of: " + ", ".join(names()))
     return _environment().get_template(name).render(**values)
+
+
+def read(name: str) -> str:
+    """The text of a table that ships with the templates. Raises NotFoundError."""
+    for folder in _FOLDERS:
+        if folder.name == "templates" and (folder / name).is_file():
+            return (folder / name).read_text("utf-8")
+    raise NotFoundError(f"{name} is missing from the installation", hint="install glm-aria again")
 
 
 def _environment() -> Environment:

@@ -23,7 +23,7 @@ from orchestrator.errors import (
     UnsafeError,
 )
 from orchestrator.events import Emit, Notice
-from orchestrator.flows.request import Item
+from orchestrator.flows.request import Item, PullRequest
 from orchestrator.flows.tools import Stop, Tools
 from orchestrator.store.hashing import read_both
 from orchestrator.store.hf_cache import HfCache
@@ -44,7 +44,7 @@ def _mismatch(message: str, changes: tuple[FileChange, ...], *, source: str | No
     )
 
 
-def from_lock(item: Item, locked: LockedModel, tools: Tools, emit: Emit) -> ResolvedModel:
+def from_lock(item: Item, locked: LockedModel, request: PullRequest, tools: Tools, emit: Emit) -> ResolvedModel:
     """The model of a lock. Asks for the listing of the locked commit unless offline.
 
     Raises TrustError when the root contradicts the lock, or, without it, all mirrors that answer.
