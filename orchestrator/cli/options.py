@@ -78,6 +78,7 @@ _VERIFY = (
 )  # fmt: skip
 _IMPORT = (
     _what("--model", metavar="REF", help="Take only what this model wants, and ask the root what that is."),
+    _what("--locked", metavar="FILE", help="Take only what the models of this lock file want; nobody is asked."),
     _rules("--trust", type=click.Choice(["root", "agree", "any", "commit"]),
            help="How far the listing of REF must be proven; by default agree."),
     _rules("--offline", is_flag=True, help="Ask no server: the listing of REF is known from a pull."),

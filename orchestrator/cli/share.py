@@ -1,4 +1,4 @@
-"""`glm-aria cache link` and `cache import`: models out of the cache into a folder, and out of a folder into the cache."""
+"""`glm-aria cache link` and `cache import`: models out of the cache into a folder, and the other way round."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator import settings as settings_
-from orchestrator.cli import options, output, terminal
+from orchestrator.cli import options, output, request, terminal
 from orchestrator.cli.groups import HeadedCommand
 from orchestrator.cli.run import Run
 from orchestrator.core.refs import parse_ref, parse_target
@@ -98,8 +98,9 @@ def import_(folder: str, dry_run: bool, **parameters: Any) -> int:
 
     DIR is any folder: a USB stick, a cache of hf or ModelScope, a ComfyUI folder. Names do not matter: a file is taken
     when its size and digest are those of a listing. Without --model these are the listings of all models that were ever
-    pulled into this cache; with it, that of REF, asked from the root as pull does (or known, with --offline). What is
-    taken is proven as a download is. DIR is left as it is. Afterwards pull fetches only the rest.
+    pulled into this cache; with it, that of REF, asked from the root as pull does (or known, with --offline); with
+    --locked, those of a lock file, and nobody is asked. What is taken is proven as a download is. DIR is left as it is.
+    Afterwards pull fetches only the rest.
 
     \b
     Examples:
@@ -108,15 +109,28 @@ def import_(folder: str, dry_run: bool, **parameters: Any) -> int:
     """
     settings = settings_.load(options.flags(parameters))
     run = Run.of(parameters, settings)
-    item = Item(parse_ref(parameters["model"])) if parameters["model"] else None
-    items = (item,) if item else ()
-    pull = PullRequest(items, offline=settings.offline, policy=settings.policy)
+    if parameters["model"] and parameters["locked"]:
+        raise UsageError("--model and --locked exclude each other")
+    items: tuple[Item, ...] = ()
+    if parameters["locked"]:
+        items = request.locked_items((), parameters["locked"], None)
+    elif parameters["model"]:
+        items = (Item(parse_ref(parameters["model"])),)
+    pull = PullRequest(
+        items,
+        # A lock file says all that there is to know.
+        offline=settings.offline or bool(parameters["locked"]),
+        policy=settings.policy,
+        lock_name=parameters["locked"] or "",
+    )
     from orchestrator.cli import wiring
     from orchestrator.flows.importing import ImportRequest
 
-    request = ImportRequest(Path(folder).expanduser().absolute(), item, pull, hard=parameters["hard"], dry_run=dry_run)
+    where = Path(folder).expanduser().absolute()
     with run.watched():
-        report = wiring.run_import(settings, request, run.emit)
+        report = wiring.run_import(
+            settings, ImportRequest(where, pull, hard=parameters["hard"], dry_run=dry_run), run.emit
+        )
     notices = run.all_notices(())
     errors = tuple(file.error for file in report.files if file.error is not None)
     verdict = output.judge(errors, len(report.files), notices, interrupted=report.interrupted)

@@ -17,12 +17,19 @@ from pathlib import Path
 from orchestrator.core.files import Algorithm, Digest, RepoFile
 from orchestrator.core.plan import Have, ResolvedModel
 from orchestrator.core.refs import CatalogKind, Ref, RepoId
-from orchestrator.errors import DiskIOError, GlmAriaError, IntegrityError, Interrupted, NotFoundError, TemporaryError
+from orchestrator.errors import (
+    CannotCreateError,
+    DiskIOError,
+    GlmAriaError,
+    IntegrityError,
+    Interrupted,
+    NotFoundError,
+    TemporaryError,
+)
 from orchestrator.events import Emit, FileProgress, Phase, Queued
-from orchestrator.flows.request import Item, PullRequest
+from orchestrator.flows.request import PullRequest
 from orchestrator.flows.resolve import remember, resolve
 from orchestrator.flows.tools import Tools
-from orchestrator.oserrors import on_disk
 from orchestrator.store import space
 from orchestrator.store.hashing import read_both, read_whole
 from orchestrator.store.linking import Mode, make
@@ -43,13 +50,12 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ImportRequest:
-    """What to take and for whom: `item` is a model to ask about, None for all that were ever listed here.
+    """What to take and for whom: the models of `pull`; without one, all that were ever listed here.
 
     With `hard` a file on the cache's volume becomes part of the cache instead of being copied.
     """
 
     folder: Path
-    item: Item | None
     pull: PullRequest
     hard: bool = False
     dry_run: bool = False
@@ -116,24 +122,23 @@ def take(request: ImportRequest, tools: Tools, emit: Emit) -> ImportReport:
         todo = [(path, found) for path, found in paths if found.st_size in wanted.sizes]
         emit(Queued(len(todo), sum(found.st_size for _, found in todo), to="look at"))
         tools.stop.is_abrupt = False
-        touched: dict[int, ResolvedModel] = {}
+        taker = _Taker(wanted, request, tools, emit)
         try:
             for path, found in paths:
-                result = _one(path, found, wanted, request, tools, emit, touched)
-                done.append(result)
+                done.append(taker.take(path, found))
             if not request.dry_run:
-                for model in touched.values():
-                    _publish_if_whole(model, tools)
+                for model in taker.touched.values():
+                    _publish_if_whole(model, tools, is_new=bool(request.pull.items))
         except Interrupted:
             tools.stop.set()
-        shown = models if request.item is not None else list(touched.values())
+        shown = models if request.pull.items else list(taker.touched.values())
         left = tuple(_left(model, tools) for model in shown)
     return ImportReport(tuple(done), left, request.dry_run, tools.stop.signal_number if tools.stop.is_set() else None)
 
 
 def _models(request: ImportRequest, tools: Tools, emit: Emit) -> list[ResolvedModel]:
-    if request.item is not None:
-        return [resolve(request.item, request.pull, tools, emit, lambda: None)]
+    if request.pull.items:
+        return [resolve(item, request.pull, tools, emit, lambda: None) for item in request.pull.items]
     models = []
     for repo, commit in tools.records.commits():
         record = tools.records.load(repo, commit)
@@ -179,103 +184,94 @@ def _files(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
                 yield path, found
 
 
-def _one(
-    path: Path,
-    found: os.stat_result,
-    wanted: _Wanted,
-    request: ImportRequest,
-    tools: Tools,
-    emit: Emit,
-    touched: dict[int, ResolvedModel],
-) -> Imported:
-    size = found.st_size
-    if size not in wanted.sizes:
-        return Imported(path, size, State.UNMATCHED, reason="no listing has a file of this size")
-    try:
-        digests = _digests(path, found, wanted.sizes[size], tools, emit)
-        digest = next((digest for digest in digests if digest in wanted.files), None)
-        if digest is None:
-            return Imported(path, size, State.UNMATCHED, reason="a listing has a file of this size, with other bytes")
-        uses = wanted.files[digest]
-        refs = tuple(dict.fromkeys((model.ref, file.path) for model, file in uses))
-        for model, _ in uses:
-            touched[id(model)] = model
-        if digest in wanted.have:
-            return Imported(path, size, State.PRESENT, digest, refs)
-        if request.dry_run:
-            return Imported(path, size, State.WOULD, digest, refs)
-        mode = _place(path, digest, uses, request, tools)
-        wanted.have.add(digest)
-        return Imported(path, size, State.IMPORTED, digest, refs, mode)
-    except (DiskIOError, IntegrityError, TemporaryError) as error:
-        return Imported(path, size, State.FAILED, reason=error.message, error=error)
+@dataclass(slots=True)
+class _Taker:
+    """Takes file by file; `touched` are the models that one of them belonged to."""
 
+    wanted: _Wanted
+    request: ImportRequest
+    tools: Tools
+    emit: Emit
+    touched: dict[int, ResolvedModel] = field(default_factory=dict)
 
-def _digests(
-    path: Path, found: os.stat_result, algorithms: set[Algorithm], tools: Tools, emit: Emit
-) -> tuple[Digest, ...]:
-    real, done, told = path.resolve(), 0, 0
-    # What it is will be known at the end; until then it goes by a name that is as good as any.
-    key = Digest(Algorithm.SHA256, f"{found.st_dev:x}{found.st_ino:x}".rjust(64, "0")[-64:])
-
-    def on_bytes(count: int) -> None:
-        nonlocal done, told
-        done += count
-        if done - told >= _REPORT_STEP:
-            told = done
-            emit(FileProgress(key, path.name, Phase.HASHING, min(done, found.st_size), found.st_size))
-
-    emit(FileProgress(key, path.name, Phase.HASHING, 0, found.st_size))
-    if len(algorithms) > 1:
-        digests = read_both(real, stop=tools.stop, on_bytes=on_bytes)
-    else:
-        (algorithm,) = algorithms
-        digests = (read_whole(real, algorithm, stop=tools.stop, on_bytes=on_bytes).digest,)
-    emit(FileProgress(key, path.name, Phase.DONE, found.st_size, found.st_size))
-    return digests
-
-
-def _place(
-    path: Path,
-    digest: Digest,
-    uses: list[tuple[ResolvedModel, RepoFile]],
-    request: ImportRequest,
-    tools: Tools,
-) -> Mode:
-    """Into the stage, proven there, and to each model that wants it; returns how it came there."""
-    size = uses[0][1].size
-    claim = tools.staging.claim(digest)
-    if claim is None:
-        raise TemporaryError(f"{path.name!r} is being fetched by another run just now", file=str(path))
-    with claim:
-        tools.staging.discard(digest)
-        space.check(size, tools.cache.layout.cache_dir, files=1)
-        part = tools.staging.part(digest)
+    def take(self, path: Path, found: os.stat_result) -> Imported:
+        """What became of a file."""
+        size = found.st_size
+        if size not in self.wanted.sizes:
+            return Imported(path, size, State.UNMATCHED, reason="no listing has a file of this size")
         try:
-            mode = _stage(path.resolve(), part, request.hard)
-            verified = verify(part, digest, size, stop=tools.stop)
-            placed: Path | None = None
-            for (repo, commit), entries in _by_revision(uses).items():
-                if placed is None:
-                    tools.cache.place(repo, commit, [(verified, file) for file in entries])
-                    placed = tools.cache.layout.blob(repo, digest)
-                elif placed.parent.parent.name == repo.folder:
-                    tools.cache.expose(repo, commit, entries)
-                else:
-                    tools.cache.link(repo, commit, [(file, placed) for file in entries])
-        finally:
+            digests = self._digests(path, found)
+            digest = next((digest for digest in digests if digest in self.wanted.files), None)
+            if digest is None:
+                return Imported(path, size, State.UNMATCHED, reason="listings have other bytes for a file of this size")
+            uses = self.wanted.files[digest]
+            refs = tuple(dict.fromkeys((model.ref, file.path) for model, file in uses))
+            self.touched |= {id(model): model for model, _ in uses}
+            if digest in self.wanted.have:
+                return Imported(path, size, State.PRESENT, digest, refs)
+            if self.request.dry_run:
+                return Imported(path, size, State.WOULD, digest, refs)
+            mode = self._place(path, digest, uses)
+            self.wanted.have.add(digest)
+            return Imported(path, size, State.IMPORTED, digest, refs, mode)
+        except (DiskIOError, IntegrityError, TemporaryError) as error:
+            return Imported(path, size, State.FAILED, reason=error.message, error=error)
+
+    def _digests(self, path: Path, found: os.stat_result) -> tuple[Digest, ...]:
+        real, done, told, total = path.resolve(), 0, 0, found.st_size
+        # What it is will be known at the end; until then it goes by a name that is as good as any.
+        key = Digest(Algorithm.SHA256, f"{found.st_dev:x}{found.st_ino:x}".rjust(64, "0")[-64:])
+
+        def on_bytes(count: int) -> None:
+            nonlocal done, told
+            done += count
+            if done - told >= _REPORT_STEP:
+                told = done
+                self.emit(FileProgress(key, path.name, Phase.HASHING, min(done, total), total))
+
+        self.emit(FileProgress(key, path.name, Phase.HASHING, 0, total))
+        algorithms, stop = self.wanted.sizes[total], self.tools.stop
+        digests: tuple[Digest, ...]
+        if len(algorithms) > 1:
+            digests = read_both(real, stop=stop, on_bytes=on_bytes)
+        else:
+            (algorithm,) = algorithms
+            digests = (read_whole(real, algorithm, stop=stop, on_bytes=on_bytes).digest,)
+        self.emit(FileProgress(key, path.name, Phase.DONE, total, total))
+        return digests
+
+    def _place(self, path: Path, digest: Digest, uses: list[tuple[ResolvedModel, RepoFile]]) -> Mode:
+        """Into the stage, proven there, and to each model that wants it; returns how it came there."""
+        tools, size = self.tools, uses[0][1].size
+        claim = tools.staging.claim(digest)
+        if claim is None:
+            raise TemporaryError(f"{path.name!r} is being fetched by another run just now", file=str(path))
+        with claim:
             tools.staging.discard(digest)
-    return mode
+            space.check(size, tools.cache.layout.cache_dir, files=1)
+            part = tools.staging.part(digest)
+            try:
+                mode = _stage(path.resolve(), part, hard=self.request.hard)
+                verified = verify(part, digest, size, stop=tools.stop)
+                placed: Path | None = None
+                for (repo, commit), entries in _by_revision(uses).items():
+                    if placed is None:
+                        tools.cache.place(repo, commit, [(verified, file) for file in entries])
+                        placed = tools.cache.layout.blob(repo, digest)
+                    else:
+                        tools.cache.link(repo, commit, [(file, placed) for file in entries])
+            finally:
+                tools.staging.discard(digest)
+        return mode
 
 
-def _stage(source: Path, part: Path, hard: bool) -> Mode:
+def _stage(source: Path, part: Path, *, hard: bool) -> Mode:
     if hard:
         try:
             return make(Mode.HARD, source, part)
-        except GlmAriaError:
+        except CannotCreateError:
             part.unlink(missing_ok=True)
-    with on_disk("copy to", part):
-        return make(Mode.AUTO, source, part)
+    return make(Mode.AUTO, source, part)
 
 
 def _by_revision(uses: list[tuple[ResolvedModel, RepoFile]]) -> Mapping[tuple[RepoId, str], list[RepoFile]]:
@@ -295,11 +291,12 @@ def _left(model: ResolvedModel, tools: Tools) -> Left:
     return Left(model.ref, model.commit, len(missing), sum(missing.values()))
 
 
-def _publish_if_whole(model: ResolvedModel, tools: Tools) -> None:
+def _publish_if_whole(model: ResolvedModel, tools: Tools, *, is_new: bool) -> None:
     """A model that is complete by now becomes known to readers; of any other the next pull goes on from here."""
     found = tools.cache.find(model.ref.repo, model.wanted.files)
     if any(item.have is not Have.PLACED for item in found.values()):
         return
     tools.cache.expose(model.ref.repo, model.commit, model.wanted.files)
-    remember(model, tools)
+    if is_new:
+        remember(model, tools)
     tools.cache.publish(model)

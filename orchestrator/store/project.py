@@ -30,6 +30,7 @@ from orchestrator.store.writing import make_folder, scratch, sweep_scratch, writ
 
 SCHEMA = "glm-aria-folder/1"
 _OWN = ".glm-aria"
+_MODES = frozenset(mode.value for mode in Mode)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ def make_project(
     if strange and not force:
         more = f" and {len(strange) - 1} more" if strange[1:] else ""
         raise CannotCreateError(
-            f"{strange[0]!r}{more} in {os.fspath(root)!r} is not as glm-aria left it, or not its own; nothing was changed",
+            f"{strange[0]!r}{more} in {os.fspath(root)!r} is not glm-aria's, or was edited; nothing was changed",
             hint="move it away, choose another folder, or replace it with --force",
             file=str(root / strange[0]),
         )
@@ -95,7 +96,7 @@ def make_project(
     done: list[Linked] = []
     for sample, place in _pairs(project.samples, places):
         halt(stop)
-        if known[place] in Mode:
+        if known[place] in _MODES:
             done.append(Linked(sample, place, Mode(known[place]), False))
             continue
         touched.update(make_folder(root, (root / place).parent))
@@ -157,7 +158,7 @@ class _Book:
             used = Mode(self._entries[place]["mode"]) if with_mode else Mode.COPY
             if stat.S_ISLNK(found.st_mode):
                 used = Mode.SYM
-            elif os.path.samestat(found, os.stat(sample.real)):
+            elif os.path.samestat(found, sample.real.stat()):
                 used = Mode.HARD
             if mode in (used, Mode.AUTO) and (mode is not Mode.AUTO or used in (Mode.COPY, Mode.REFLINK)):
                 return used
