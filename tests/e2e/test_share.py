@@ -118,7 +118,7 @@ def test_what_is_the_users_stays(machine: Machine, hub: LoopbackHub, repo: Repo)
     assert content(folder)["config/config.json"] == FILES["config.json"]
     assert content(folder)["notes.txt"] == b"note"
     (folder / "config" / "code" / "model.py").write_bytes(b"edited")
-    repo.commit({"code/model.py": b"new\n", "config.json": b'{"a": 2}\n', "README.md": None})
+    repo.commit({"code/model.py": b"new\n", "config.json": b'{"a": 2}\n'})
     machine.pull("org/m").ended(0)
     link(machine).ended(73)
     assert content(folder)["config/code/model.py"] == b"edited"
@@ -134,7 +134,7 @@ def test_an_update_removes_only_what_it_made(machine: Machine, make_hub: MakeHub
     machine.pull("org/m").ended(0)
     link(machine).ended(0)
     (machine.work / "p" / "config" / "edited.json").write_bytes(b"mine")
-    repo.commit({"old.json": None, "edited.json": None, "a.json": b"4\n"})
+    repo.commit({"a.json": b"4\n"}, remove=("old.json", "edited.json"))
     machine.pull("org/m").ended(0)
     link(machine).ended(0)
     assert content(machine.work / "p" / "config") == {"a.json": b"4\n", "edited.json": b"mine"} | (
