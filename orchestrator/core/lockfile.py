@@ -21,7 +21,6 @@ with time, and so a version control shows just what changed.
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -124,6 +123,8 @@ class Lock:
 
 def parse_lock(text: str, name: str) -> Lock:
     """Read a lock file; `name` is put in errors. Raises UsageError, with the line, or the model and the file in it."""
+    import tomllib
+
     try:
         data = tomllib.loads(text.removeprefix("\ufeff"))
     except tomllib.TOMLDecodeError as error:
