@@ -27,7 +27,7 @@ _yes = click.option("--yes", is_flag=True, help="Do it. Without this nothing is 
 
 @click.group()
 def cache() -> None:
-    """Look at the cache, pin models in it, share it with folders, and clean it up.
+    """Look at the cache, share it with folders, and clean it up.
 
     It is the cache of huggingface_hub: all commands respect what other programs put there and are doing in it. REF is
     org/name for all revisions of a model, or org/name@revision for one.

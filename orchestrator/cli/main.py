@@ -24,7 +24,7 @@ COMMANDS = {
     "plan": Lazy("orchestrator.cli.pull", "plan", "Show what pull would do, and do nothing."),
     "mirrors": Lazy("orchestrator.cli.mirrors", "mirrors", "Who can send bytes, how fast, how fresh, and who lied."),
     "verify": Lazy("orchestrator.cli.verify", "verify", "Read what is in the cache again; find rot, and repair it."),
-    "cache": Lazy("orchestrator.cli.cache", "cache", "Look at the cache, pin, link, import, and clean it up."),
+    "cache": Lazy("orchestrator.cli.cache", "cache", "Look at the cache, share it with folders, and clean it up."),
     "lock": Lazy("orchestrator.cli.lock", "lock", "Compare lock files, which pin the bytes of models."),
     "daemon": Lazy("orchestrator.cli.daemon", "daemon", "Start, stop or look at a background aria2c."),
     "config": Lazy("orchestrator.cli.config", "config", "Show settings and where each one came from."),

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from orchestrator.core.files import fold
 from orchestrator.errors import UnsafeError
-
-PROJECT = "project"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +38,8 @@ class Layout:
 
 def parse_layouts(text: str) -> dict[str, Layout]:
     """The layouts of the table, by name."""
+    import tomllib
+
     return {
         name: Layout(name, entry["metadata"], tuple((glob, folder) for glob, folder in entry["rules"]))
         for name, entry in tomllib.loads(text).items()
