@@ -37,7 +37,7 @@ class GlmAriaError(Exception):
 
     `message` says what failed, on which file or source, and what was done about it. `hint` is the next thing to type
     or to do; a class whose errors mostly ask for the same thing has it as `usual_hint`. Both may hold text from the
-    network: whoever prints them escapes them.
+    network: whoever prints them escapes them. `details` are further lines, such as a diff.
     """
 
     code: ClassVar[str] = "internal"
@@ -47,13 +47,20 @@ class GlmAriaError(Exception):
     usual_hint: ClassVar[str | None] = None
 
     def __init__(
-        self, message: str, *, hint: str | None = None, file: str | None = None, source: str | None = None
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        file: str | None = None,
+        source: str | None = None,
+        details: tuple[str, ...] = (),
     ) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint or self.usual_hint
         self.file = file
         self.source = source
+        self.details = details
 
 
 class UsageError(GlmAriaError):

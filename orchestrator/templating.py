@@ -20,8 +20,8 @@ _FOLDERS = tuple(
 )
 
 
-# Filled in by the program alone: a secret, a plan, a diagnosis.
-_INTERNAL = frozenset({"daemon.conf", "aria2.input", "report.html"})
+# For the program alone: a secret, a plan, a diagnosis, and a table that is read as it is.
+_INTERNAL = frozenset({"daemon.conf", "aria2.input", "report.html", "layouts.toml"})
 # Printed by `glm-aria env`, which knows what they undo.
 SHELLS = {"sh": "env.sh", "fish": "env.fish", "powershell": "env.ps1"}
 
@@ -40,6 +40,14 @@ def render(name: str, **values: object) -> str:
     if name not in {*names(), *_INTERNAL, *SHELLS.values()}:
         raise NotFoundError(f"there is no template {name!r}", hint="one of: " + ", ".join(names()))
     return _environment().get_template(name).render(**values)
+
+
+def read(name: str) -> str:
+    """The text of a table that ships with the templates. Raises NotFoundError."""
+    for folder in _FOLDERS:
+        if folder.name == "templates" and (folder / name).is_file():
+            return (folder / name).read_text("utf-8")
+    raise NotFoundError(f"{name} is missing from the installation", hint="install glm-aria again")
 
 
 def _environment() -> Environment:

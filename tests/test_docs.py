@@ -92,6 +92,7 @@ def test_commands_run(document: Path, hub: LoopbackHub, tmp_path: Path) -> None:
         "port=6800": f"port={port}",
         "SHA256": str(shard.sha256),
         "@COMMIT": f"@{phone.head}",
+        "/media/usb": str(tmp_path / "stick"),
     }
     script = script_of(text)
     for old, new in exchanged.items():
@@ -99,6 +100,8 @@ def test_commands_run(document: Path, hub: LoopbackHub, tmp_path: Path) -> None:
     home, folder = tmp_path / "home", tmp_path / "folder"
     (home / ".config" / "glm-aria").mkdir(parents=True)
     folder.mkdir()
+    (tmp_path / "stick").mkdir()
+    (home / "ComfyUI" / "models").mkdir(parents=True)
     (home / ".config" / "glm-aria" / "config.toml").write_text(
         f'[trust]\nroot = "{hub.url}"\n[[mirror]]\nname = "hf-mirror"\nurl = "{hub.faces["mirror"].url}"\n'
         f'[[mirror]]\nkind = "modelscope"\nurl = "{hub.faces["modelscope"].url}"\n'

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from orchestrator import settings as settings_
-from orchestrator.cli import options, output, terminal
+from orchestrator.cli import options, output, share, terminal
 from orchestrator.core.refs import parse_folder, parse_target
 from orchestrator.core.sizes import format_size, parse_duration, parse_size
 from orchestrator.errors import UsageError
@@ -27,7 +27,7 @@ _yes = click.option("--yes", is_flag=True, help="Do it. Without this nothing is 
 
 @click.group()
 def cache() -> None:
-    """Look at the cache, pin models in it, and clean it up.
+    """Look at the cache, share it with folders, and clean it up.
 
     It is the cache of huggingface_hub: all commands respect what other programs put there and are doing in it. REF is
     org/name for all revisions of a model, or org/name@revision for one.
@@ -39,6 +39,8 @@ def cache() -> None:
       glm-aria cache gc --keep-size 200G --yes
       glm-aria cache rm org/name@v1 --yes
       glm-aria cache pin org/name
+      glm-aria cache link org/name my-project
+      glm-aria cache import /media/usb --model org/name
     """
 
 
@@ -167,6 +169,9 @@ def gc(
     )
     _collect("cache gc", rules, parameters, act=yes, as_json=as_json)
 
+
+cache.add_command(share.link)
+cache.add_command(share.import_)
 
 _Value = TypeVar("_Value")
 

@@ -26,14 +26,15 @@ COMMANDS = {
     "doctor": Lazy("orchestrator.cli.doctor", "doctor", "Why is it slow? Measure everything, and say what to change."),
     "history": Lazy("orchestrator.cli.history", "history", "Past pulls, and how fast each source was."),
     "verify": Lazy("orchestrator.cli.verify", "verify", "Read what is in the cache again; find rot, and repair it."),
-    "cache": Lazy("orchestrator.cli.cache", "cache", "Look at the cache, pin models in it, and clean it up."),
+    "cache": Lazy("orchestrator.cli.cache", "cache", "Look at the cache, share it with folders, and clean it up."),
+    "lock": Lazy("orchestrator.cli.lock", "lock", "Compare lock files, which pin the bytes of models."),
     "daemon": Lazy("orchestrator.cli.daemon", "daemon", "Start, stop or look at a background aria2c."),
     "config": Lazy("orchestrator.cli.config", "config", "Show settings and where each one came from."),
     "render": Lazy("orchestrator.cli.render", "render", "Write out one of the templates; without NAME, list them."),
     "env": Lazy("orchestrator.cli.env", "env", "Print what makes hf, transformers and others use a mirror."),
     "completion": Lazy("orchestrator.cli.completion", "completion", "Print the completion script of a shell."),
 }
-GROUPS = ("mirrors", "cache", "daemon", "config")
+GROUPS = ("mirrors", "cache", "lock", "daemon", "config")
 _VERBOSE = re.compile(r"--verbose|-[hqv]*v[hqv]*")
 
 EPILOG = """\b

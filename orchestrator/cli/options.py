@@ -63,6 +63,7 @@ _PULL = (
     _how("--rpc-secret-file", metavar="FILE", help="A file that holds the secret of that aria2."),
     _rules("--trust", type=click.Choice(["root", "agree", "any", "commit"]),
            help="How far commits and digests must be proven; by default agree."),
+    _rules("--locked", metavar="FILE", help="Fetch exactly what this lock file says: all of it, or each REF."),
     _rules("--allow-rollback", is_flag=True, help="Accept a commit that is older than the last one seen."),
     _rules("--offline", is_flag=True, help="Ask no server: succeed only if all is here."),
     _rules("--force", is_flag=True, help="Fetch and place again what is here."),
@@ -75,7 +76,18 @@ _VERIFY = (
     _read("--fast", is_flag=True, help="Compare piece hashes where there are some: finds rot at the disk's speed."),
     _read("--repair", is_flag=True, help="Fetch the bytes that are rotten again, and prove the whole file."),
 )  # fmt: skip
+_IMPORT = (
+    _what("--model", metavar="REF", help="Take only what this model wants, and ask the root what that is."),
+    _what("--locked", metavar="FILE", help="Take only what the models of this lock file want; nobody is asked."),
+    _rules("--trust", type=click.Choice(["root", "agree", "any", "commit"]),
+           help="How far the listing of REF must be proven; by default agree."),
+    _rules("--offline", is_flag=True, help="Ask no server: the listing of REF is known from a pull."),
+    _rules("--hard", is_flag=True, help="Hard-link instead of copying where that is possible: DIR's files are then the "
+           "cache's, and must not be edited any more."),
+    _rules("--dry-run", is_flag=True, help="Show what would be taken, and do nothing."),
+)  # fmt: skip
 _PULL_ONLY = (
+    _rules("--lock", metavar="FILE", help="Write down in FILE which bytes these models are; other models in it stay."),
     _what("--sha256", metavar="HEX", help="Digest of the file, when REF is the https:// address of a single one."),
     _rules("--dry-run", is_flag=True, help="Show what would be done, and do nothing."),
 )
@@ -106,6 +118,11 @@ def plan_options(function: Command) -> Command:
 def mirror_options(function: Command) -> Command:
     """The options of `mirrors`: which sites, and where what is known of them lies."""
     return _apply((*_SITES, CACHE_DIR, _JSON), function)
+
+
+def import_options(function: Command) -> Command:
+    """All options of `cache import`."""
+    return _apply((*_IMPORT, CACHE_DIR, *_SITES, *_COMMON), function)
 
 
 def verify_options(function: Command) -> Command:

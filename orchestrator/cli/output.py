@@ -144,6 +144,7 @@ def _error(error: GlmAriaError) -> dict[str, Any]:
         "file": error.file,
         "mirror": error.source,
         "hint": terminal.message(error.hint) if error.hint else None,
+        "details": [terminal.message(line) for line in error.details],
         "retryable": error.retryable,
         "resumable": error.resumable,
     }
@@ -152,6 +153,8 @@ def _error(error: GlmAriaError) -> dict[str, Any]:
 def say_error(error: GlmAriaError) -> None:
     """An error for people: what failed, then what to do about it."""
     terminal.say(f"error: {terminal.message(error.message)}")
+    for line in error.details:
+        terminal.say(f"  {terminal.message(line)}")
     if error.hint:
         terminal.say(f"hint: {terminal.message(error.hint)}")
 

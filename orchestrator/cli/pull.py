@@ -10,16 +10,18 @@ from urllib.parse import urlsplit
 import click
 
 from orchestrator import settings as settings_
-from orchestrator.cli import options, output, request, terminal
+from orchestrator.cli import lock, options, output, request, terminal
 from orchestrator.cli.groups import HeadedCommand
 from orchestrator.cli.run import Run
 from orchestrator.core.files import Algorithm, Digest
+from orchestrator.core.lockfile import Lock
 from orchestrator.errors import UsageError
 from orchestrator.events import Notice
 from orchestrator.flows.report import PullReport
-from orchestrator.flows.request import PullRequest
+from orchestrator.flows.request import Item, PullRequest
 from orchestrator.settings import Settings
 
+_NOT_WITH_LOCKED = ("lists", "revision", "include", "exclude", "trust", "allow_rollback", "lock")
 _URL = re.compile(r"https?://", re.IGNORECASE)
 
 
@@ -56,12 +58,16 @@ def pull(dry_run: bool, **parameters: Any) -> int:
       glm-aria pull org/name --include '*.safetensors' --include '*.json' --max-speed 20M
       glm-aria pull org/name --mirror http://10.0.0.5:8000
       glm-aria pull org/name@COMMIT --trust commit
+      glm-aria pull org/name --lock glm-aria.lock
+      glm-aria pull --locked glm-aria.lock
       glm-aria pull -f models.txt --json >report.json
       glm-aria pull https://example.com/model.gguf --sha256 HEX --local-dir .
 
     Exit codes and the environment: glm-aria --help.
     """
     if dry_run:
+        if parameters["lock"]:
+            raise UsageError("--lock writes down what was pulled, and --dry-run pulls nothing")
         return _plan(parameters)
     if parameters["aria2_input"]:
         raise UsageError("--aria2-input goes with --dry-run", hint="glm-aria plan REF --aria2-input FILE")
@@ -98,10 +104,14 @@ def _pull(parameters: dict[str, Any]) -> int:
         report = _fetch_url(parameters, run)
     else:
         wanted = _request(parameters, settings)
+        before = lock.read_or_new(parameters["lock"]) if parameters["lock"] else Lock()
         from orchestrator.cli import wiring
 
         with run.watched():
             report = wiring.run_pull(settings, wanted, run.emit)
+        locked = [model.lock for model in report.models if model.lock and model.error is None]
+        if parameters["lock"] and locked:
+            lock.update(parameters["lock"], before, locked)
     notices = run.all_notices(report.notices)
     errors = run.explained(output.errors_of(report.models))
     verdict = output.judge(
@@ -119,7 +129,7 @@ def _fetch_url(parameters: dict[str, Any], run: Run) -> PullReport:
     refs = parameters["refs"]
     if len(refs) != 1 or parameters["lists"]:
         raise UsageError("--sha256 is for one address, alone", hint="run the others by themselves")
-    for name in ("revision", "include", "exclude"):
+    for name in ("revision", "include", "exclude", "lock", "locked"):
         if parameters[name]:
             raise UsageError(f"--{name} is for repos, not for a single file")
     digest = _sha256(parameters["sha256"])
@@ -173,14 +183,30 @@ def _plan(parameters: dict[str, Any]) -> int:
 def _request(parameters: dict[str, Any], settings: Settings) -> PullRequest:
     if parameters.get("sha256"):
         raise UsageError("--sha256 goes with the https:// address of a single file, and only with pull")
-    chosen = request.Selection(
-        parameters["revision"], parameters["include"], parameters["exclude"], parameters["local_dir"]
-    )
     return PullRequest(
-        request.items(parameters["refs"], parameters["lists"], chosen),
+        _items(parameters),
         force=parameters["force"],
         offline=settings.offline,
         safe_only=parameters["safe_only"],
         policy=settings.policy,
         allow_rollback=parameters["allow_rollback"],
+        lock_name=parameters["locked"] or "",
+        make_lock=bool(parameters.get("lock")),
     )
+
+
+def _items(parameters: dict[str, Any]) -> tuple[Item, ...]:
+    if parameters["locked"]:
+        for name in _NOT_WITH_LOCKED:
+            if parameters.get(name):
+                flag = "-f" if name == "lists" else f"--{name.replace('_', '-')}"
+                raise UsageError(f"--locked fetches what the lock file says, and {flag} says otherwise")
+        return request.locked_items(parameters["refs"], parameters["locked"], parameters["local_dir"])
+    chosen = request.Selection(
+        parameters["revision"], parameters["include"], parameters["exclude"], parameters["local_dir"]
+    )
+    items = request.items(parameters["refs"], parameters["lists"], chosen)
+    refs = [item.ref for item in items]
+    if parameters.get("lock") and len(set(refs)) < len(refs):
+        raise UsageError("a lock file holds each model once, and one of these is named twice")
+    return items

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator.cli import lock
 from orchestrator.core.listfile import ListEntry, parse_list
 from orchestrator.core.refs import parse_ref
 from orchestrator.errors import UsageError
@@ -45,6 +46,17 @@ def items(refs: Sequence[str], lists: Sequence[str], chosen: Selection) -> tuple
             else "which model? Give a REF, or a list of them with -f",
             hint="for example: glm-aria pull zai-org/AutoGLM-Phone-9B",
         )
+    _refuse_shared_folder(found)
+    return tuple(found)
+
+
+def locked_items(refs: Sequence[str], name: str, local_dir: str | None) -> tuple[Item, ...]:
+    """The models of a lock file that are asked for: all without a REF. Raises UsageError."""
+    models = lock.read(name).choose(refs, name)
+    if not models:
+        raise UsageError(f"nothing to fetch: {name} holds no model", hint=f"glm-aria pull REF --lock {name} adds one")
+    folder = _folder(local_dir, Path())
+    found = [Item(model.ref, model.include, model.exclude, folder, locked=model) for model in models]
     _refuse_shared_folder(found)
     return tuple(found)
 

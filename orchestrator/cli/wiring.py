@@ -55,7 +55,9 @@ if TYPE_CHECKING:
     from orchestrator.flows.collect import Collected
     from orchestrator.flows.contents import Contents
     from orchestrator.flows.doctor import Diagnosis
+    from orchestrator.flows.importing import ImportReport, ImportRequest
     from orchestrator.flows.probing import Survey
+    from orchestrator.flows.share import LinkReport
     from orchestrator.flows.verify import VerifyReport, VerifyRequest
     from orchestrator.mirrors.probe import Bounds
     from orchestrator.store.garbage import Rules
@@ -90,6 +92,27 @@ def run_collect(settings: Settings, rules: Rules, *, act: bool) -> Collected:
 
     with _stoppable() as stop, _tools(settings, stop, create=act and settings.cache_dir.exists()) as tools:
         return collect(rules, tools, act=act)
+
+
+def link(settings: Settings, target: Target, folder: Path, layout: str, mode: str, *, force: bool) -> LinkReport:
+    """Make a project folder of a model in the cache."""
+    from orchestrator import templating
+    from orchestrator.core.layouts import parse_layouts
+    from orchestrator.flows import share
+    from orchestrator.store.linking import Mode
+
+    layouts = parse_layouts(templating.read("layouts.toml"))
+    request = share.LinkRequest(target, folder, layouts[layout], Mode(mode), force)
+    with _stoppable() as stop, _tools(settings, stop, create=settings.cache_dir.exists()) as tools:
+        return share.link(request, tools)
+
+
+def run_import(settings: Settings, request: ImportRequest, emit: Emit) -> ImportReport:
+    """Take files of a folder into the cache; a dry run writes nothing."""
+    from orchestrator.flows.importing import take
+
+    with _stoppable() as stop, _tools(settings, stop, create=not request.dry_run) as tools:
+        return take(request, tools, emit)
 
 
 def look(settings: Settings) -> Contents:

@@ -23,7 +23,8 @@ class ResolvedModel:
     """A ref tied to one commit.
 
     `tree` is the whole listing, `wanted` what the globs chose from it. `is_restricted` repos (gated or private) answer
-    only with a token. `modified` is the date of the commit in unix seconds, where the catalog told one.
+    only with a token. `modified` is the date of the commit in unix seconds, where the catalog told one. `is_whole` is
+    False when `tree` holds only what a lock file names of the commit.
     """
 
     ref: Ref
@@ -32,6 +33,7 @@ class ResolvedModel:
     trust: Trust
     is_restricted: bool = False
     modified: float | None = None
+    is_whole: bool = True
 
     @property
     def commit(self) -> str:

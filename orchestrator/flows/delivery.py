@@ -149,6 +149,7 @@ class _Delivery:
 
     def _publish(self, work: Work) -> None:
         model, cache = work.resolved, self._tools.cache
+        work.seal(cache, self._tools.stop)
         remember(model, self._tools)
         cache.publish(model)
         if work.item.local_dir:

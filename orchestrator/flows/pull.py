@@ -31,7 +31,7 @@ def pull(request: PullRequest, tools: Tools, emit: Emit) -> PullReport:
             notices.append(event)
         emit(event)
 
-    works = [Work(item, tell) for item in request.items]
+    works = [Work(item, tell, wants_lock=request.make_lock) for item in request.items]
     try:
         with tools.cache.use() as use:
             _resolve_all(works, request, tools, _load_delivery)
@@ -118,6 +118,7 @@ def _survey(work: Work, request: PullRequest, tools: Tools, use: Use) -> None:
         found: dict[Digest, Found] = {}
     elif tools.cache.is_complete(model) and work.item.local_dir is None:
         work.plan = plan_model(model, {file.digest: Found(Have.PLACED) for file in files})
+        work.seal(tools.cache, tools.stop)
         work.finish()
         return
     else:

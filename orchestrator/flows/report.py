@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from orchestrator.core.files import RepoFile
+from orchestrator.core.lockfile import LockedModel
 from orchestrator.core.trust import Trust
 from orchestrator.errors import GlmAriaError
 from orchestrator.events import Notice
@@ -36,7 +37,8 @@ class FileReport:
 class ModelReport:
     """One model, or one file by its address: `ref` is what the user asked for.
 
-    `commit`, `trust` and `snapshot` are None as far as the run did not get there; `error` says why.
+    `commit`, `trust` and `snapshot` are None as far as the run did not get there; `error` says why. `lock` is what a
+    lock file says of it from now on, where that was asked for.
     """
 
     ref: str
@@ -47,6 +49,7 @@ class ModelReport:
     files: tuple[FileReport, ...] = ()
     seconds: float = 0.0
     error: GlmAriaError | None = None
+    lock: LockedModel | None = None
 
     def bytes_of(self, *states: FileState) -> int:
         """Bytes of the distinct blobs that ended in one of `states`."""

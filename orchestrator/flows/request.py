@@ -5,19 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator.core.lockfile import LockedModel
 from orchestrator.core.refs import Ref
 from orchestrator.core.trust import Policy
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One model to pull. `local_dir` also makes a plain folder of its files, outside the cache."""
+    """One model to pull. `local_dir` also makes a plain folder of its files, outside the cache.
+
+    With `locked` it is pulled as a lock file says.
+    """
 
     ref: Ref
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     local_dir: Path | None = None
     priority: int = 0
+    locked: LockedModel | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +31,8 @@ class PullRequest:
 
     `force` fetches and places again what is present; `offline` asks no server; `safe_only` refuses pickle weights.
     `policy` says how far a listing must be proven; `allow_rollback` accepts a commit older than the last one seen.
+    `lock_name` is the lock file, as the user calls it, that `locked` items come from; with `make_lock` the report holds
+    what a lock file says of each model.
     """
 
     items: tuple[Item, ...]
@@ -34,3 +41,5 @@ class PullRequest:
     safe_only: bool = False
     policy: Policy = Policy.AGREE
     allow_rollback: bool = False
+    lock_name: str = ""
+    make_lock: bool = False

@@ -11,6 +11,7 @@ from orchestrator.core.trust import Level, Seen, Trust
 from orchestrator.errors import NotFoundError, TrustError
 from orchestrator.events import Emit, ModelPhase, Phase
 from orchestrator.flows.asking import Listing, Question, root_of
+from orchestrator.flows.locked import from_lock
 from orchestrator.flows.request import Item, PullRequest
 from orchestrator.flows.tools import Tools
 from orchestrator.flows.trust import answer
@@ -28,6 +29,11 @@ def resolve(
     the commit went back, and what the catalog raises.
     """
     emit(ModelPhase(str(item.ref), Phase.RESOLVING))
+    if item.locked is not None:
+        model = from_lock(item, item.locked, request, tools, emit)
+        if request.safe_only:
+            refuse_pickles(model)
+        return model
     if request.offline:
         listing = _from_records(item, request, tools)
     else:
@@ -67,6 +73,9 @@ def _from_records(item: Item, request: PullRequest, tools: Tools) -> Listing:
 def remember(model: ResolvedModel, tools: Tools) -> None:
     """Keep what was said, for the next run and for `--offline`; a stronger word about the same commit is kept."""
     repo, trust = model.ref.repo, model.trust
+    if trust.level == Level.LOCK:
+        # A lock file says what a commit is, not what a branch stands for; and only whoever asked for it believes it.
+        return
     if trust.level == Level.AGREE and len(model.wanted.files) < len(model.tree.files):
         # The catalogs agreed about the wanted files. What is recorded is about all of them.
         trust = Trust(Level.SINGLE, trust.source)

@@ -8,11 +8,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from orchestrator.core.files import Digest
+from orchestrator.core.lockfile import LockedModel
 from orchestrator.core.plan import Action, ModelPlan, PlannedFile, ResolvedModel
 from orchestrator.errors import GlmAriaError, Interrupted
 from orchestrator.events import Emit, ModelPhase, Phase
+from orchestrator.flows.locked import lock, refuse_other_bytes
 from orchestrator.flows.report import FileReport, FileState, ModelReport
 from orchestrator.flows.request import Item
+from orchestrator.flows.tools import Stop
 from orchestrator.store.hf_cache import HfCache
 
 _ENDED_AS = {Action.KEEP: FileState.PRESENT, Action.CHECK: FileState.PRESENT, Action.LINK: FileState.LINKED}
@@ -34,6 +37,8 @@ class Work:
     elsewhere: set[Digest] = field(default_factory=set)
     sources: dict[Digest, dict[str, int]] = field(default_factory=dict)
     error: GlmAriaError | None = None
+    lock: LockedModel | None = None
+    wants_lock: bool = False
     is_done: bool = False
     started: float = field(default_factory=time.monotonic)
     seconds: float = 0.0
@@ -53,6 +58,19 @@ class Work:
     def enter(self, phase: Phase) -> None:
         """Tell that the model is in this phase now."""
         self.emit(ModelPhase(str(self.item.ref), phase))
+
+    def seal(self, cache: HfCache, stop: Stop) -> None:
+        """Its files are placed and not published yet: hold them against the lock file, or make its entry for one.
+
+        Raises TrustError when they are not the locked ones, and what reading them raises.
+        """
+        if self.item.locked is None and not self.wants_lock:
+            return
+        made = lock(self.resolved, self.item, cache, stop)
+        if self.item.locked is not None:
+            refuse_other_bytes(self.item.locked, made)
+        if self.wants_lock:
+            self.lock = made
 
     def finish(self) -> None:
         """All is in place."""
@@ -90,6 +108,7 @@ class Work:
             files=files,
             seconds=self.seconds,
             error=self.error,
+            lock=self.lock,
         )
 
     def _file(self, item: PlannedFile) -> FileReport:

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import fcntl
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from orchestrator.oserrors import on_disk
@@ -19,14 +20,36 @@ def clone_or_copy(source: Path, target: Path) -> bool:
 
     `target` must not exist and is removed again on failure. Raises NoSpaceError and its like.
     """
+    if clone(source, target):
+        return True
+    copy(source, target)
+    return False
+
+
+def clone(source: Path, target: Path) -> bool:
+    """As `clone_or_copy`, but False, with nothing made, where the file system cannot share the blocks."""
+    with _both(source, target) as (reading, writing):
+        if _clone(reading, writing):
+            return True
+        target.unlink()
+        return False
+
+
+def copy(source: Path, target: Path) -> None:
+    """As `clone_or_copy`, without a try to share blocks."""
+    with _both(source, target) as (reading, writing):
+        _copy(reading, writing)
+
+
+@contextlib.contextmanager
+def _both(source: Path, target: Path) -> Iterator[tuple[int, int]]:
+    """Descriptors of the two; what fails inside removes the target."""
     with on_disk("copy to", target):
         reading = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
         try:
             writing = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
             try:
-                if _clone(reading, writing):
-                    return True
-                _copy(reading, writing)
+                yield reading, writing
             except BaseException:
                 with contextlib.suppress(OSError):
                     target.unlink()
@@ -35,7 +58,6 @@ def clone_or_copy(source: Path, target: Path) -> bool:
                 os.close(writing)
         finally:
             os.close(reading)
-    return False
 
 
 def _clone(reading: int, writing: int) -> bool:

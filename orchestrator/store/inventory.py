@@ -16,7 +16,7 @@ from orchestrator.core.refs import RepoId
 from orchestrator.oserrors import on_disk
 from orchestrator.store.layout import CacheLayout
 from orchestrator.store.proofs import Proofs, Stamp, stamp
-from orchestrator.store.trees import holds, tree_entries
+from orchestrator.store.trees import holds, model_entries
 from orchestrator.store.writing import refuse_link
 
 _NOTHING = Found(Have.NOTHING)
@@ -71,7 +71,7 @@ def is_complete(layout: CacheLayout, proofs: Proofs, model: ResolvedModel) -> bo
         return False
     if not model.wanted.files and not Path(snapshot).is_dir():
         return False
-    entries = tree_entries(model.tree)
+    entries = model_entries(model)
     return entries is None or holds(layout.tree_file(repo, model.commit), entries)
 
 

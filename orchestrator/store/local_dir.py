@@ -21,11 +21,11 @@ from pathlib import Path
 from orchestrator.core.files import Digest, RepoFile
 from orchestrator.core.plan import ResolvedModel
 from orchestrator.oserrors import on_disk
-from orchestrator.store.copying import clone_or_copy
 from orchestrator.store.durability import sync_files, sync_folders
 from orchestrator.store.hashing import halt, hash_file
+from orchestrator.store.linking import Mode, make
 from orchestrator.store.publishing import CACHEDIR_TAG
-from orchestrator.store.trees import holds, render, tree_entries
+from orchestrator.store.trees import holds, model_entries, render
 from orchestrator.store.writing import make_folder, scratch, sweep_scratch, write_file
 
 
@@ -66,7 +66,7 @@ def place_local(
                 continue
             copy = scratch(books.folder)
             fresh.append((file, copy))
-            clone_or_copy(Path(os.path.realpath(blobs[file.digest])), copy)
+            make(Mode.AUTO, Path(os.path.realpath(blobs[file.digest])), copy)
         sync_files([copy for _, copy in fresh])
         for file, copy in fresh:
             target = root / file.path
@@ -79,7 +79,7 @@ def place_local(
                 copy.unlink()
     for file in model.wanted.files:
         books.enter(file)
-    entries = tree_entries(model.tree)
+    entries = model_entries(model)
     if entries is not None:
         books.list_tree(entries)
     sync_folders(touched)

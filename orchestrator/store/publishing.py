@@ -14,7 +14,7 @@ from orchestrator.store.durability import sync_folders
 from orchestrator.store.inventory import read_ref, refuse_planted
 from orchestrator.store.layout import CacheLayout
 from orchestrator.store.proofs import Proofs
-from orchestrator.store.trees import holds, render, tree_entries
+from orchestrator.store.trees import holds, model_entries, render
 from orchestrator.store.writing import make_folder, write_file
 
 CACHEDIR_TAG = (
@@ -35,7 +35,7 @@ def publish(layout: CacheLayout, proofs: Proofs, model: ResolvedModel) -> None:
         write_file(tag, CACHEDIR_TAG, stage, durable=False)
     # A ref to a commit without a snapshot makes the whole repo vanish from `hf cache ls`.
     touched = make_folder(layout.cache_dir, layout.snapshot(repo, model.commit))
-    entries = tree_entries(model.tree)
+    entries = model_entries(model)
     tree = layout.tree_file(repo, model.commit)
     if entries is not None and not holds(tree, entries):
         touched += make_folder(layout.cache_dir, tree.parent)

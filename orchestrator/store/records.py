@@ -8,13 +8,14 @@ cannot be read, or holds what it may not hold, counts as absent.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from orchestrator.core.files import Digest, RepoFile, RepoTree
-from orchestrator.core.refs import RepoId, is_commit
+from orchestrator.core.refs import RepoId, is_commit, parse_folder
 from orchestrator.core.trust import Level, Seen, Trust, remembered
 from orchestrator.errors import GlmAriaError
 from orchestrator.oserrors import on_disk
@@ -54,6 +55,21 @@ class Records:
             return Record(RepoTree.checked(commit, files), trust, bool(data["is_restricted"]))
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, GlmAriaError):
             return None
+
+    def commits(self) -> tuple[tuple[RepoId, str], ...]:
+        """The repos and commits that have a record, the latest written first."""
+        found = []
+        for path in self._repos.glob("*/*.json"):
+            repo = parse_folder(path.parent.name)
+            if repo is not None and is_commit(path.stem):
+                with contextlib.suppress(OSError):
+                    found.append((-path.stat().st_mtime_ns, repo, path.stem))
+        found.sort(key=lambda item: (item[0], item[1].folder, item[2]))
+        return tuple((repo, commit) for _, repo, commit in found)
+
+    def revisions(self, repo: RepoId, commit: str) -> tuple[str, ...]:
+        """The revisions that stood for a commit when they were last asked for."""
+        return tuple(sorted(name for name, seen in self._seen(repo).items() if seen and seen[-1][0].commit == commit))
 
     def save(self, repo: RepoId, record: Record) -> None:
         """Keep a record, in one step. Nothing is written when it is there already."""

@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 
 from orchestrator.core.files import Algorithm, RepoFile, RepoTree, lfs_pointer_oid
+from orchestrator.core.plan import ResolvedModel
 
 _VERSION = 1
 Entry = dict[str, str | int]
@@ -24,6 +25,11 @@ def tree_entries(tree: RepoTree) -> dict[str, Entry] | None:
             return None
         entries[file.path] = entry
     return entries
+
+
+def model_entries(model: ResolvedModel) -> dict[str, Entry] | None:
+    """`tree_entries` of a model; None also when no more is known than a lock file names of it."""
+    return tree_entries(model.tree) if model.is_whole else None
 
 
 def render(entries: dict[str, Entry]) -> str:

@@ -44,6 +44,7 @@ def test_an_error_becomes_its_exit_code(
             "file": "a.bin",
             "mirror": "hf-mirror",
             "hint": "mend it",
+            "details": [],
             "retryable": kind.retryable,
             "resumable": kind.resumable,
         }

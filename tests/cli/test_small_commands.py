@@ -130,11 +130,6 @@ def test_help_fits_eighty_columns() -> None:
         assert not long
 
 
-def test_options_that_do_not_work_yet_are_not_there() -> None:
-    shown = CliRunner().invoke(cli, ["pull", "--help"]).output
-    assert "--lock" not in shown
-
-
 HEAVY = ("rich", "jinja2", "aria2p", "filelock", "requests", "tomllib", "huggingface_hub")
 
 

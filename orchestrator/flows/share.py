@@ -1,0 +1,126 @@
+"""`cache link`: a project folder of a model that is in the cache. Asks nobody."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator import __version__
+from orchestrator.core.files import Algorithm, RepoFile
+from orchestrator.core.layouts import Layout
+from orchestrator.core.refs import RepoId, Target
+from orchestrator.core.trust import Trust
+from orchestrator.errors import IntegrityError, NotFoundError, UsageError
+from orchestrator.flows.stock import Stock, take_stock
+from orchestrator.flows.tools import Tools
+from orchestrator.store import census
+from orchestrator.store import space as space_
+from orchestrator.store.hashing import read_whole
+from orchestrator.store.linking import Mode
+from orchestrator.store.project import Linked, Project, Sample, make_project
+
+
+@dataclass(frozen=True, slots=True)
+class LinkRequest:
+    """What to make, and where: see `store/project.py`."""
+
+    target: Target
+    folder: Path
+    layout: Layout
+    mode: Mode = Mode.AUTO
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LinkReport:
+    """What was made. `trust` is None for a model that another program fetched."""
+
+    repo: RepoId
+    commit: str
+    trust: Trust | None
+    folder: Path
+    files: tuple[Linked, ...]
+
+
+def link(request: LinkRequest, tools: Tools) -> LinkReport:
+    """Make or update the folder.
+
+    Raises NotFoundError when the model, or a file to which its snapshot links, is not in the cache, IntegrityError
+    when a file that was never proven has wrong bytes, UsageError where it is not clear which revision is meant, and
+    what `make_project` raises.
+    """
+    with tools.cache.use() as use:
+        commit = _commit(request.target, tools)
+        use.hold([request.target.repo.folder])
+        stocks = take_stock(tools.cache, tools.records, [Target(request.target.repo, commit)], ())
+        samples = tuple(sorted(_samples(stocks, commit, tools), key=lambda sample: sample.file.path))
+        if request.mode in (Mode.AUTO, Mode.COPY) and not request.folder.exists():
+            # Where the file system shares copies this asks for too much, never for too little.
+            space_.check(sum(sample.file.size for sample in samples), request.folder)
+        record = tools.records.load(request.target.repo, commit)
+        trust = record.trust if record else None
+        ref = request.target.revision or commit
+        named = f"{request.target.repo.url_path}@{ref}"
+        project = Project(named, request.target.repo, commit, trust, samples, __version__)
+        tools.stop.is_abrupt = False
+        files = make_project(
+            request.folder, project, request.layout, request.mode, force=request.force, stop=tools.stop
+        )
+    return LinkReport(request.target.repo, commit, trust, request.folder, files)
+
+
+def _commit(target: Target, tools: Tools) -> str:
+    repo = next((repo for repo in census.take(tools.cache.layout).repos if repo.repo == target.repo), None)
+    commits = [snapshot.commit for snapshot in repo.snapshots] if repo else []
+    if repo is None or not commits:
+        raise NotFoundError(f"{target} is not in the cache", hint=f"glm-aria pull {target}")
+    if target.revision is not None:
+        commit = repo.refs.get(target.revision, target.revision)
+    else:
+        commit = repo.refs.get("main") or repo.refs.get("master") or (commits[0] if len(commits) == 1 else "")
+        if not commit:
+            raise UsageError(
+                f"{target} is in the cache with {len(commits)} revisions, none of which is main",
+                hint=f"name one of them: {target}@{commits[0]}",
+            )
+    if commit not in commits:
+        raise NotFoundError(f"{target} is not in the cache", hint="glm-aria cache ls shows what is")
+    return commit
+
+
+def _samples(stocks: list[Stock], commit: str, tools: Tools) -> list[Sample]:
+    samples = []
+    for stock in stocks:
+        for name in stock.names:
+            if name.commit != commit:
+                continue
+            if stock.real is None or stock.found is None or stock.digest is None:
+                state = "is not in the cache" if stock.found is None else "has a digest that nobody told"
+                raise NotFoundError(
+                    f"{name.path!r} of {name.repo.url_path} {state}",
+                    hint=f"glm-aria pull {name.repo.url_path}@{commit}",
+                    file=name.path,
+                )
+            _prove(stock, tools)
+            is_lfs = stock.digest.algorithm is Algorithm.SHA256
+            samples.append(Sample(RepoFile(name.path, stock.found.st_size, stock.digest, is_lfs), stock.real))
+    return samples
+
+
+def _prove(stock: Stock, tools: Tools) -> None:
+    """A file that was never proven is read once, so that no wrong bytes go any further."""
+    assert stock.real is not None and stock.found is not None and stock.digest is not None  # noqa: S101, PT018
+    if any(tools.cache.proofs.is_proven(folder, stock.digest, stock.found) for folder, _ in stock.places):
+        return
+    size = stock.found.st_size
+    read = read_whole(stock.real, stock.digest.algorithm, size=size, stop=tools.stop, durable=True)
+    if read.digest != stock.digest:
+        repo = stock.names[0].repo.url_path
+        raise IntegrityError(
+            f"{stock.label!r} in the cache has wrong bytes; nothing was made of it",
+            hint=f"glm-aria verify {repo} --repair",
+            file=stock.label,
+        )
+    for folder, place in stock.places:
+        if place.parent.name == "blobs":
+            tools.cache.proofs.add(folder, [(stock.digest, read.found)])

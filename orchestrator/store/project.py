@@ -1,0 +1,252 @@
+"""A project folder made from the cache: the files of one revision in a layout, and a file that says what they are.
+
+What lies in the folder already is never replaced, unless our metadata say that we put it there and it was not changed
+since. Files go in one by one, each in one step, and the metadata last; what a stopped run left is put right by the
+next, which finds the same bytes and keeps them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orchestrator.core.files import Digest, RepoFile, check_path
+from orchestrator.core.layouts import Layout
+from orchestrator.core.refs import RepoId
+from orchestrator.core.trust import Trust
+from orchestrator.errors import CannotCreateError, UnsafeError
+from orchestrator.oserrors import on_disk
+from orchestrator.store.durability import sync_files, sync_folders
+from orchestrator.store.hashing import halt, hash_file
+from orchestrator.store.linking import Mode, make
+from orchestrator.store.writing import make_folder, scratch, sweep_scratch, write_file
+
+SCHEMA = "glm-aria-folder/1"
+_OWN = ".glm-aria"
+_MODES = frozenset(mode.value for mode in Mode)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A file of the cache, proven: what it is, and where its bytes are."""
+
+    file: RepoFile
+    real: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """What a folder is made of. `version` is that of this program."""
+
+    ref: str
+    repo: RepoId
+    commit: str
+    trust: Trust | None
+    samples: tuple[Sample, ...]
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Linked:
+    """A file of the folder: its place in it, and how it came there; `is_new` is False when it was there already."""
+
+    sample: Sample
+    place: str
+    mode: Mode
+    is_new: bool
+
+
+def make_project(
+    folder: Path,
+    project: Project,
+    layout: Layout,
+    mode: Mode,
+    *,
+    force: bool = False,
+    stop: threading.Event | None = None,
+) -> tuple[Linked, ...]:
+    """Make or update the folder. Durable when it returns. Files of an older revision that we put there go.
+
+    Raises CannotCreateError before anything is written when something else lies at a place (unless `force`), or when
+    the file system cannot do what `mode` asks for; UnsafeError for symlinked folders; NoSpaceError, Interrupted.
+    """
+    root = Path(os.path.realpath(folder.expanduser()))
+    places = layout.places(sample.file.path for sample in project.samples)
+    book = _Book(root, layout)
+    known = {place: book.state(sample, place, mode, stop) for sample, place in _pairs(project.samples, places)}
+    strange = [place for place, state in known.items() if state == "strange"]
+    if strange and not force:
+        more = f" and {len(strange) - 1} more" if strange[1:] else ""
+        raise CannotCreateError(
+            f"{strange[0]!r}{more} in {os.fspath(root)!r} is not glm-aria's, or was edited; nothing was changed",
+            hint="move it away, choose another folder, or replace it with --force",
+            file=str(root / strange[0]),
+        )
+    with on_disk("create", root):
+        root.mkdir(parents=True, exist_ok=True)
+    touched = set(make_folder(root, root / _OWN))
+    sweep_scratch(root / _OWN)
+    done: list[Linked] = []
+    for sample, place in _pairs(project.samples, places):
+        halt(stop)
+        if known[place] in _MODES:
+            done.append(Linked(sample, place, Mode(known[place]), False))
+            continue
+        touched.update(make_folder(root, (root / place).parent))
+        done.append(Linked(sample, place, _put(root, sample, place, mode), True))
+        touched.add((root / place).parent)
+    for place in book.leftovers(set(places.values())):
+        with on_disk("remove", root / place):
+            (root / place).unlink(missing_ok=True)
+        touched.add((root / place).parent)
+    text = json.dumps(book.metadata(project, done), indent=1, ensure_ascii=False) + "\n"
+    if book.changes(text):
+        touched.update(make_folder(root, (root / layout.metadata).parent))
+        write_file(root / layout.metadata, text, root / _OWN)
+        touched.add((root / layout.metadata).parent)
+    sync_folders(path for path in touched if path.exists())
+    return tuple(done)
+
+
+def _pairs(samples: Sequence[Sample], places: Mapping[str, str]) -> list[tuple[Sample, str]]:
+    return [(sample, places[sample.file.path]) for sample in samples]
+
+
+def _put(root: Path, sample: Sample, place: str, mode: Mode) -> Mode:
+    target, temporary = root / place, scratch(root / _OWN)
+    used = make(mode, sample.real, temporary)
+    try:
+        if used in (Mode.COPY, Mode.REFLINK):
+            sync_files([temporary])
+        with on_disk("place", target):
+            temporary.replace(target)
+    finally:
+        # Also after success: renaming one name of a file over another of the same file leaves both.
+        temporary.unlink(missing_ok=True)
+    return used
+
+
+class _Book:
+    """Our metadata of a folder, as they were and as they will be."""
+
+    def __init__(self, root: Path, layout: Layout) -> None:
+        self._root = root
+        self._layout = layout
+        self._path = root / layout.metadata
+        self._old = self._read()
+        self._entries = {str(entry["place"]): entry for entry in self._old.get("files", ())}
+
+    def state(self, sample: Sample, place: str, mode: Mode, stop: threading.Event | None) -> str:
+        """How it is with a place: `absent`, `ours` to be replaced, `strange`, or the mode by which it is right."""
+        path = self._root / place
+        self._refuse_links(place)
+        try:
+            found = os.lstat(path)
+        except FileNotFoundError:
+            return "absent"
+        except NotADirectoryError:
+            return "strange"
+        with_mode = self._as_we_left_it(place, found)
+        if self._is_right(sample, path, found, with_mode, stop):
+            used = Mode(self._entries[place]["mode"]) if with_mode else Mode.COPY
+            if stat.S_ISLNK(found.st_mode):
+                used = Mode.SYM
+            elif os.path.samestat(found, sample.real.stat()):
+                used = Mode.HARD
+            if mode in (used, Mode.AUTO) and (mode is not Mode.AUTO or used in (Mode.COPY, Mode.REFLINK)):
+                return used
+            # Right, but made in another way than is asked for now; the bytes are the same, so nothing is lost.
+            return "ours" if stat.S_ISREG(found.st_mode) or with_mode else "strange"
+        return "ours" if with_mode else "strange"
+
+    def leftovers(self, wanted: set[str]) -> list[str]:
+        """Places that we filled for another revision and that are as we left them."""
+        found = []
+        for place in self._entries.keys() - wanted:
+            try:
+                self._refuse_links(place)
+                if self._as_we_left_it(place, os.lstat(self._root / place)):
+                    found.append(place)
+            except (OSError, UnsafeError):
+                continue
+        return sorted(found)
+
+    def metadata(self, project: Project, done: Sequence[Linked]) -> dict[str, Any]:
+        """What the file says now."""
+        return {
+            "schema": SCHEMA,
+            "ref": project.ref,
+            "repo": project.repo.url_path,
+            "commit": project.commit,
+            "source": project.trust.source if project.trust else None,
+            "trust": project.trust.level if project.trust else None,
+            "layout": self._layout.name,
+            "made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "versions": {"glm-aria": project.version},
+            "files": [self._entry(item) for item in done],
+        }
+
+    def changes(self, text: str) -> bool:
+        """False when the file says the same but for the time."""
+        return {**json.loads(text), "made": None} != {**self._old, "made": None}
+
+    def _entry(self, item: Linked) -> dict[str, Any]:
+        found = os.lstat(self._root / item.place)
+        file = item.sample.file
+        return {
+            "path": file.path,
+            "place": item.place,
+            "size": file.size,
+            "digest": str(file.digest),
+            "mode": item.mode.value,
+            "mtime_ns": found.st_mtime_ns,
+        }
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            data = json.loads(self._path.read_bytes())
+            if data["schema"] != SCHEMA:
+                return {}
+            for entry in data["files"]:
+                check_path(entry["place"])
+                if not isinstance(entry["mtime_ns"], int):
+                    return {}
+                Mode(entry["mode"])
+            return dict(data)
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, UnsafeError):
+            return {}
+
+    def _as_we_left_it(self, place: str, found: os.stat_result) -> bool:
+        entry = self._entries.get(place)
+        if entry is None or entry["mtime_ns"] != found.st_mtime_ns:
+            return False
+        return stat.S_ISLNK(found.st_mode) or entry["size"] == found.st_size
+
+    def _is_right(
+        self, sample: Sample, path: Path, found: os.stat_result, as_left: bool, stop: threading.Event | None
+    ) -> bool:
+        digest: Digest = sample.file.digest
+        if stat.S_ISLNK(found.st_mode):
+            return path.readlink() == sample.real
+        if not stat.S_ISREG(found.st_mode) or found.st_size != sample.file.size:
+            return False
+        if as_left:
+            return bool(self._entries[path.relative_to(self._root).as_posix()]["digest"] == str(digest))
+        return hash_file(path, digest.algorithm, size=sample.file.size, stop=stop) == digest
+
+    def _refuse_links(self, place: str) -> None:
+        """Raise UnsafeError when a folder on the way to a place is a symlink."""
+        at = self._root
+        for part in Path(place).parts[:-1]:
+            at = at / part
+            if at.is_symlink():
+                raise UnsafeError(
+                    f"{os.fspath(at)!r} is a symlink; nothing is written through it", hint="remove it", file=str(at)
+                )
