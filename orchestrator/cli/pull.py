@@ -12,6 +12,7 @@ import click
 from orchestrator import settings as settings_
 from orchestrator.cli import options, output, request, terminal
 from orchestrator.cli.groups import HeadedCommand
+from orchestrator.cli.hook import Hook
 from orchestrator.cli.run import Run
 from orchestrator.core.files import Algorithm, Digest
 from orchestrator.errors import UsageError
@@ -48,7 +49,9 @@ def pull(dry_run: bool, **parameters: Any) -> int:
     \b
     A list (-f) has a REF on each line, with options after it, or is TOML:
       org/name@v1.0  include=*.json  exclude=original/*  local-dir=plain
+      @include other.txt
       # in list.toml: [[model]] ref=, include=[], exclude=[], local_dir=, priority=
+      # include = ["other.txt"] at its top
 
     \b
     Examples:
@@ -98,10 +101,11 @@ def _pull(parameters: dict[str, Any]) -> int:
         report = _fetch_url(parameters, run)
     else:
         wanted = _request(parameters, settings)
+        hook = Hook.of(parameters["on_change"], settings, is_quiet=run.is_events)
         from orchestrator.cli import wiring
 
         with run.watched():
-            report = wiring.run_pull(settings, wanted, run.emit)
+            report = wiring.run_pull(settings, wanted, run.emit, hook)
     notices = run.all_notices(report.notices)
     errors = run.explained(output.errors_of(report.models))
     verdict = output.judge(
@@ -119,9 +123,9 @@ def _fetch_url(parameters: dict[str, Any], run: Run) -> PullReport:
     refs = parameters["refs"]
     if len(refs) != 1 or parameters["lists"]:
         raise UsageError("--sha256 is for one address, alone", hint="run the others by themselves")
-    for name in ("revision", "include", "exclude"):
+    for name in ("revision", "include", "exclude", "on_change"):
         if parameters[name]:
-            raise UsageError(f"--{name} is for repos, not for a single file")
+            raise UsageError(f"--{name.replace('_', '-')} is for repos, not for a single file")
     digest = _sha256(parameters["sha256"])
     if run.settings.offline:
         raise UsageError("--offline and a web address exclude each other")

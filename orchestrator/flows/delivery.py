@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from orchestrator.core.plan import Action, Have, Job, merge
 from orchestrator.errors import NotAllowedError
-from orchestrator.events import Emit, FileProgress, Phase, Queued
+from orchestrator.events import Emit, FileProgress, Flipped, Phase, Queued
 from orchestrator.flows.fetch import FATAL, Elsewhere, Failed, Fetcher, Proven
 from orchestrator.flows.holdings import Holdings
 from orchestrator.flows.locate import SourceLocator
@@ -150,10 +150,15 @@ class _Delivery:
     def _publish(self, work: Work) -> None:
         model, cache = work.resolved, self._tools.cache
         remember(model, self._tools)
-        cache.publish(model)
-        if work.item.local_dir:
-            blobs = {file.digest: cache.layout.blob(model.ref.repo, file.digest) for file in model.wanted.files}
-            place_local(work.item.local_dir, model, blobs, stop=self._tools.stop)
+        flip = cache.publish(model)
+        try:
+            if work.item.local_dir:
+                blobs = {file.digest: cache.layout.blob(model.ref.repo, file.digest) for file in model.wanted.files}
+                place_local(work.item.local_dir, model, blobs, stop=self._tools.stop)
+        finally:
+            # Also when the plain folder failed: the ref is written, and would not be told of a second time.
+            if flip:
+                self._emit(Flipped(str(model.ref), cache.snapshot(model), flip.old, flip.new))
 
     def _collect(self) -> None:
         for future in [future for future in self._publishing if future.done()]:

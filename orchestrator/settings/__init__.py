@@ -44,7 +44,7 @@ class Settings:
     `token` is for the `token_hosts` and nobody else: `host` (the scheme's own port) or `host:port`, in lower case.
     `mirrors` are in the order of preference and never hold the root. Speeds are bytes per second, timeouts seconds;
     None means no limit, or for `jobs` that the program decides, for `rpc` a daemon of our own, for `proxy` what
-    HTTP(S)_PROXY say.
+    HTTP(S)_PROXY say. `shared_redis` is the Redis through which several nodes share one cache.
     `token_withheld` says, in a sentence, why a root is not sent the token that there is.
     """
 
@@ -67,6 +67,7 @@ class Settings:
     disable_symlinks: bool = False
     etag_timeout: float = 10.0
     download_timeout: float = 10.0
+    shared_redis: Secret | None = None
     token_withheld: str | None = None
     origins: Mapping[str, str] = field(default_factory=dict, repr=False)
     warnings: tuple[Caution, ...] = ()
@@ -85,6 +86,7 @@ _PLAIN = (
     "disable_symlinks",
     "etag_timeout",
     "download_timeout",
+    "shared_redis",
 )
 
 

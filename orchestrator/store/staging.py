@@ -29,6 +29,7 @@ from pathlib import Path
 from orchestrator.core.files import Algorithm, Digest
 from orchestrator.oserrors import on_disk
 from orchestrator.store import makers
+from orchestrator.store.leases import Grant, Leases
 
 FOREIGN_PATIENCE = 30.0
 # An owner file without a readable owner is just being written, until it is so many seconds old.
@@ -62,9 +63,13 @@ class Claim:
 
 
 class Staging:
-    """The parts in `<state_dir>/stage`. One instance may be used by many threads."""
+    """The parts in `<state_dir>/stage`. One instance may be used by many threads.
 
-    def __init__(self, state_dir: Path) -> None:
+    With `leases`, the nodes of a shared cache are asked as well, after the locks of this one.
+    """
+
+    def __init__(self, state_dir: Path, leases: Leases | None = None) -> None:
+        self._leases = leases
         self.folder = state_dir / "stage"
         self._locks = state_dir / "claims.lock"
         self._fd: int | None = None
@@ -99,6 +104,9 @@ class Staging:
             owned = False
             try:
                 owned = self._are_locks_enough(digest) or self._own(digest)
+                if owned and not self._is_leased(digest):
+                    owned = False
+                    self._disown(digest)
             finally:
                 if not owned:
                     self._lock(digest, False)
@@ -108,7 +116,14 @@ class Staging:
         return Claim(digest, self)
 
     def discard(self, digest: Digest) -> None:
-        """Remove the part, its control file and all else beside it, but keep the claim. Fine when nothing is there."""
+        """Remove the part, its control file and all else beside it, but keep the claim. Fine when nothing is there.
+
+        Nothing is done when another node has taken the claim over: it is that one's part now.
+        """
+        if self._leases is None or not self._leases.has_lost(digest):
+            self._discard(digest)
+
+    def _discard(self, digest: Digest) -> None:
         with on_disk("remove", self.part(digest)):
             for suffix in ("", *_SIDECARS[:-1]):
                 with contextlib.suppress(FileNotFoundError):
@@ -151,6 +166,8 @@ class Staging:
 
     def close(self) -> None:
         """Drop every claim and the descriptor."""
+        if self._leases is not None:
+            self._leases.close()
         for held in tuple(self._held):
             with contextlib.suppress(OSError):  # a dead owner's file is in nobody's way
                 os.unlink(f"{self.folder}/{held}.owner")
@@ -164,11 +181,23 @@ class Staging:
         with self._guard, on_disk("unlock", self._locks):
             if digest.hex not in self._held:
                 return
-            if not self._trusts_locks:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(f"{self.folder}/{digest.hex}.owner")
+            if self._leases is not None:
+                self._leases.give_back(digest)
+            self._disown(digest)
             self._held.discard(digest.hex)
             self._lock(digest, False)
+
+    def _disown(self, digest: Digest) -> None:
+        if not self._trusts_locks:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(f"{self.folder}/{digest.hex}.owner")
+
+    def _is_leased(self, digest: Digest) -> bool:
+        grant = self._leases.take(digest) if self._leases is not None else Grant.YES
+        if grant is Grant.ANEW:
+            # The holder before may wake up and write on: into a file that has no name any more.
+            self._discard(digest)
+        return grant is not Grant.NO
 
     def _lock(self, digest: Digest, lock: bool) -> bool:
         if self._fd is None:
