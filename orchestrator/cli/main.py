@@ -22,7 +22,7 @@ COMMANDS = {
         "orchestrator.cli.pull", "pull", "Fetch models, verify every file, and place them in the Hugging Face cache."
     ),
     "plan": Lazy("orchestrator.cli.pull", "plan", "Show what pull would do, and do nothing."),
-    "watch": Lazy("orchestrator.cli.watch", "watch", "Keep the cache equal to a list of models, on every change."),
+    "watch": Lazy("orchestrator.cli.watch", "watch", "Keep the cache equal to a list of models."),
     "mirrors": Lazy("orchestrator.cli.mirrors", "mirrors", "Who can send bytes, how fast, how fresh, and who lied."),
     "verify": Lazy("orchestrator.cli.verify", "verify", "Read what is in the cache again; find rot, and repair it."),
     "cache": Lazy("orchestrator.cli.cache", "cache", "Look at the cache, pin models in it, and clean it up."),

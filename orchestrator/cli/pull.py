@@ -105,7 +105,7 @@ def _pull(parameters: dict[str, Any]) -> int:
         from orchestrator.cli import wiring
 
         with run.watched():
-            report = wiring.run_pull(settings, wanted, run.emit, hook)
+            report = wiring.run_pull(settings, wanted, run.emit, hook=hook)
     notices = run.all_notices(report.notices)
     errors = run.explained(output.errors_of(report.models))
     verdict = output.judge(

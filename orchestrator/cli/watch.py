@@ -30,12 +30,12 @@ _MOST_SEEN = 1000
 @click.argument("path", metavar="LIST", required=False)
 @options.watch_options
 def watch(path: str | None, status: bool, **parameters: Any) -> int:
-    """Keep the cache equal to a list of models: pull what is new, and follow branches that move.
+    """Keep the cache equal to a list of models.
 
-    The list, and the lists that it includes, are read again whenever they change. One that cannot be read, is wrong or
-    empty is told of, and the list as it was before still counts. A model that fails is tried again after a random time
-    that grows to an hour; the others go on. A model that left the list is fetched no further; its files stay until
-    cache gc removes them.
+    What is new is pulled, and branches that move are followed. The list, and the lists that it includes, are read again
+    whenever they change. One that cannot be read, is wrong or empty is told of, and the list as it was before still
+    counts. A model that fails is tried again after a random time that grows to an hour; the others go on. A model that
+    left the list is fetched no further; its files stay until cache gc removes them.
 
     Ctrl-C and SIGTERM stop it; what arrived is kept. LIST is as for pull -f, but never stdin.
 

@@ -85,6 +85,8 @@ def run_watch(settings: Settings, wanted: Watched, request: WatchRequest, emit: 
     from orchestrator.store.pins import Pins
     from orchestrator.store.watchstate import WatchFile
 
+    # A list that is wrong is told of before anything is written.
+    wanted.read()
     state = open_state_dir(CacheLayout.at(settings.cache_dir))
     with _stoppable() as stop:
 

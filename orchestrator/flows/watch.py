@@ -81,7 +81,6 @@ def watch(request: WatchRequest, ports: Ports, stop: Stop, emit: Emit) -> WatchR
     Raises UsageError when the list is wrong at the start, TemporaryError when it is watched already, and the disk's
     errors.
     """
-    ports.read()
     with ports.file.alone(), Follower() as follower:
         return _Watch(request, ports, stop, emit, follower).run()
 

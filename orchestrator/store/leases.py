@@ -106,7 +106,10 @@ class Leases:
         return Grant.ANEW if last and last != self.owner and _may_live(last) else Grant.YES
 
     def may_place(self, digest: Digest) -> bool:
-        """True unless somebody else has had the lease since we took it. Asked right before the blob is placed."""
+        """True unless somebody else has had the lease since we took it; for a digest without a lease, too.
+
+        Asked right before the blob is placed, or its part is removed.
+        """
         with self._guard:
             value = self._held.get(digest.hex)
             if digest.hex in self._lost:
@@ -122,10 +125,6 @@ class Leases:
             self._lost.discard(digest.hex)
         if value is not None:
             self._line.ask(lambda redis: self._eval(redis, _GIVE_BACK, digest, value, _MEMORY))
-
-    def has_lost(self, digest: Digest) -> bool:
-        """True when it is known that somebody else took the lease over. Asks nobody."""
-        return digest.hex in self._lost
 
     def close(self) -> None:
         """Give all of them back."""

@@ -120,7 +120,7 @@ class Staging:
 
         Nothing is done when another node has taken the claim over: it is that one's part now.
         """
-        if self._leases is None or not self._leases.has_lost(digest):
+        if self._leases is None or self._leases.may_place(digest):
             self._discard(digest)
 
     def _discard(self, digest: Digest) -> None:

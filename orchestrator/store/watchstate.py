@@ -1,7 +1,7 @@
 """What a `watch` knows and shows: one small file for each list, and the lock that leaves one watcher for each.
 
 `watch/<id>.json` (0600, replaced by rename) holds where each model stands and which pins are the watcher's own;
-`watch/<id>.lock` is held while it runs. The id is made from the real path of the list. A file that cannot be read
+`watch/<id>.lock` is held while it runs. The id is made from the path of the list. A file that cannot be read
 counts as absent: the worst that follows is that a pin outlives its list.
 """
 
@@ -63,12 +63,13 @@ class WatchFile:
     """The state file of one list."""
 
     def __init__(self, state_dir: Path, path: Path) -> None:
+        # A symbolic link stays what the user called it: where it leads may change, and is what is followed.
+        self._path = os.path.abspath(path)  # noqa: PTH100
+        name = hashlib.sha256(os.fsencode(self._path)).hexdigest()[:16]
         self._folder = state_dir / "watch"
         self._stage = state_dir / "stage"
-        name = hashlib.sha256(os.fsencode(os.path.realpath(path))).hexdigest()[:16]
         self._file = self._folder / f"{name}.json"
         self._lock = self._folder / f"{name}.lock"
-        self._path = os.path.abspath(path)  # noqa: PTH100 - a symbolic link stays what the user called it
 
     def load(self) -> WatchState:
         """What was saved last; an empty state when there is none."""
