@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from orchestrator.core import reconcile
 from orchestrator.core.reconcile import Standing
@@ -121,7 +122,6 @@ class _Watch:
         self._states: dict[Item, ModelState] = {}
         self._errors: dict[Item, GlmAriaError] = {}
         self._leaving: dict[str, float] = {}
-        self._told: set[tuple[str, str]] = set()
         self._cuts = 0
         self._retry = float("inf")
 
@@ -228,18 +228,22 @@ class _Watch:
         return _Turn(due, self._pull, self._tell)
 
     def _tell(self, event: Event) -> None:
-        if isinstance(event, Flipped):
-            with self._lock:
-                self._told.add((event.model, event.new))
         self._emit(event)
-        if isinstance(event, ModelPhase) and event.phase is Phase.DONE:
-            with self._lock:
-                for item, state in self._states.items():
-                    if state.ref == event.model and state.state == "pulling":
-                        self._states[item] = replace(state, state="done", last_success=time.time(), error=None)
-            # The model is done, whether or not that can be written down just now.
-            with contextlib.suppress(GlmAriaError):
-                self._save()
+        if isinstance(event, Flipped):
+            # Only now, when whoever listens has been told: killed before, the next run tells it again.
+            self._note(event.model, commit=event.new, snapshot=str(event.snapshot))
+        elif isinstance(event, ModelPhase) and event.phase is Phase.DONE:
+            self._note(event.model, state="done", last_success=time.time(), error=None)
+
+    def _note(self, ref: str, **changes: Any) -> None:
+        """Write down what befell a model while others of its pull go on."""
+        with self._lock:
+            for item, state in self._states.items():
+                if state.ref == ref and state.state in ("pulling", "done"):
+                    self._states[item] = replace(state, **changes)
+        # It is so, whether or not that can be written down just now.
+        with contextlib.suppress(GlmAriaError):
+            self._save()
 
     def _look_after(self, turn: _Turn, now: float) -> _Turn | None:
         if turn.is_done:
@@ -312,10 +316,7 @@ class _Watch:
         """Tell of a flip that another program made, or a run of ours that was killed before it could tell."""
         if report.commit is None or report.snapshot is None:
             return
-        with self._lock:
-            is_told = (report.ref, report.commit) in self._told
-            self._told.discard((report.ref, report.commit))
-        if not is_told and before.commit not in (None, report.commit):
+        if before.commit not in (None, report.commit):
             self._emit(Flipped(report.ref, report.snapshot, before.commit, report.commit))
 
     def _snapshot(self) -> WatchState:
