@@ -16,6 +16,7 @@ from orchestrator.flows.resolve import remember
 from orchestrator.flows.tools import Tools
 from orchestrator.flows.work import Work
 from orchestrator.store import space
+from orchestrator.store.leases import taken_over
 from orchestrator.store.local_dir import place_local
 
 _PUBLISHERS = 2
@@ -106,13 +107,17 @@ class _Delivery:
         return False
 
     def _failed(self, result: Failed, fetcher: Fetcher) -> None:
-        if isinstance(result.error, FATAL):
-            raise result.error
+        error = result.error
+        if not self._tools.staging.is_ours(result.job.digest):
+            # What failed is another node's part by now, and tells nothing of this disk or of a source.
+            error = taken_over(repr(result.job.name))
+        if isinstance(error, FATAL):
+            raise error
         for index in self._shelver.wanting(result.job.digest):
             work = self._works[index]
             work.lost.add(result.job.digest)
-            work.fail(result.error)
-        if isinstance(result.error, NotAllowedError):
+            work.fail(error)
+        if isinstance(error, NotAllowedError):
             wanted = {digest for work in self._works if work.is_open for digest in work.missing}
             fetcher.abandon({digest for work in self._works for digest in work.missing} - wanted)
 

@@ -82,7 +82,7 @@ class Fetcher:
         self._disputes = Disputes(locator, tools, emit)
         self._couriers = ThreadPoolExecutor(max_workers=_COURIERS, thread_name_prefix="courier")
         self._carried: dict[Future[Outcome], Job] = {}
-        self._verifier = Verifier(tools.stop, emit)
+        self._verifier = Verifier(tools.stop, emit, tools.staging.is_ours)
         self._locator = locator
         self._transfer = Transfer(
             daemon.start,

@@ -23,6 +23,7 @@ from enum import Enum
 from typing import Any
 
 from orchestrator.core.files import Digest
+from orchestrator.errors import TemporaryError
 from orchestrator.store import makers
 from orchestrator.store.shared_redis import SharedRedis
 
@@ -54,9 +55,9 @@ return 1
 """
 _GIVE_BACK = """
 if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
-if redis.call('GET', KEYS[2]) == ARGV[1] then
-  redis.call('SET', KEYS[2], string.match(ARGV[1], '^(.-)|') .. '|', 'EX', ARGV[2])
-end
+local last = redis.call('GET', KEYS[2])
+if last and last ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[2], string.match(ARGV[1], '^(.-)|') .. '|', 'EX', ARGV[2])
 return 1
 """
 
@@ -119,12 +120,17 @@ class Leases:
         return self._keep(digest, value)
 
     def give_back(self, digest: Digest) -> None:
-        """The blob is placed, or given up. Fine for one that we do not have."""
+        """The blob is placed, or given up. Fine for one that we do not have.
+
+        That it was lost meanwhile is still known afterwards, until it is taken again: it explains what failed.
+        """
         with self._guard:
             value = self._held.pop(digest.hex, None)
-            self._lost.discard(digest.hex)
         if value is not None:
-            self._line.ask(lambda redis: self._eval(redis, _GIVE_BACK, digest, value, _MEMORY))
+            was_ours = self._line.ask(lambda redis: self._eval(redis, _GIVE_BACK, digest, value, _MEMORY))
+            if was_ours == 0:
+                with self._guard:
+                    self._lost.add(digest.hex)
 
     def close(self) -> None:
         """Give all of them back."""
@@ -155,6 +161,14 @@ class Leases:
         prefix = self._line.prefix
         keys = (f"{prefix}:lease:{digest.hex}", f"{prefix}:last:{digest.hex}", f"{prefix}:fence")
         return redis.eval(script, len(keys), *keys, *arguments)
+
+
+def taken_over(name: str) -> TemporaryError:
+    """The error of who stood still for so long that another node fetches in its place."""
+    return TemporaryError(
+        f"another node took over the fetching of {name} while this one stood still",
+        hint="run the same command again: it waits for the other",
+    )
 
 
 def _may_live(owner: str) -> bool:

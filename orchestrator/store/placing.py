@@ -23,12 +23,13 @@ from pathlib import Path, PurePath
 
 from orchestrator.core.files import Digest, RepoFile
 from orchestrator.core.refs import RepoId
-from orchestrator.errors import IntegrityError, TemporaryError
+from orchestrator.errors import IntegrityError
 from orchestrator.oserrors import on_disk
 from orchestrator.store.copying import clone_or_copy
 from orchestrator.store.durability import sync_files, sync_folders
 from orchestrator.store.inventory import link_text, look, refuse_planted
 from orchestrator.store.layout import CacheLayout
+from orchestrator.store.leases import taken_over
 from orchestrator.store.locks import blob_lock
 from orchestrator.store.pieces import PieceStore
 from orchestrator.store.proofs import Proofs, stamp
@@ -183,10 +184,7 @@ class Placer:
         target = self._blobs / digest.hex
         there = look(target, self._layout.cache_dir)
         if there is None or not self._proofs.is_proven(self._repo.folder, digest, there):
-            raise TemporaryError(
-                f"another node took over the fetching of {digest.hex[:12]}… while this one stood still",
-                hint="run the same command again: it waits for the other",
-            )
+            raise taken_over(f"{digest.hex[:12]}…")
         return there
 
     def _move_across(self, verified: VerifiedFile, target: Path) -> os.stat_result:

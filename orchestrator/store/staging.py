@@ -19,6 +19,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
 import shutil
 import struct
 import threading
@@ -36,6 +37,7 @@ FOREIGN_PATIENCE = 30.0
 _TORN_AGE = 1.0
 # What may lie beside a part: aria2's control file and its temporary, our journal, piece hashes, the owner.
 _SIDECARS = (".aria2", ".aria2__temp", ".journal", ".journal.new", ".pieces", ".owner")
+_TAKEN_OVER = re.compile(r"(?:[0-9a-f]{64}|[0-9a-f]{40})-[0-9a-f]{8}")
 _LOCAL = {"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "zfs", "tmpfs", "bcachefs"}
 _KINDS = {True: fcntl.F_WRLCK, False: fcntl.F_UNLCK}
 _NO_LOCKS = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK}
@@ -75,19 +77,20 @@ class Staging:
         self._fd: int | None = None
         self._trusts_locks: bool | None = None
         self._held: set[str] = set()
+        self._names: dict[str, str] = {}
         self._guard = threading.Lock()
 
     def part(self, digest: Digest) -> Path:
-        """The part's path, the only name that aria2 is given."""
-        return self.folder / digest.hex
+        """The part's path, the only name that aria2 is given. Another one once the part was taken over from a node."""
+        return self.folder / self._name(digest)
 
     def control(self, digest: Digest) -> Path:
         """aria2's control file of the part."""
-        return self.folder / f"{digest.hex}.aria2"
+        return self.folder / f"{self._name(digest)}.aria2"
 
     def journal(self, digest: Digest) -> Path:
         """Our journal of the part."""
-        return self.folder / f"{digest.hex}.journal"
+        return self.folder / f"{self._name(digest)}.journal"
 
     def held(self, digest: Digest) -> int:
         """Bytes that the part takes up on the disk, 0 when there is none."""
@@ -120,14 +123,21 @@ class Staging:
 
         Nothing is done when another node has taken the claim over: it is that one's part now.
         """
-        if self._leases is None or self._leases.may_place(digest):
+        if self.is_ours(digest):
             self._discard(digest)
+
+    def is_ours(self, digest: Digest) -> bool:
+        """False once another node has taken over what we claimed. Asks the shared Redis, if there is one."""
+        return self._leases is None or self._leases.may_place(digest)
 
     def _discard(self, digest: Digest) -> None:
         with on_disk("remove", self.part(digest)):
             for suffix in ("", *_SIDECARS[:-1]):
                 with contextlib.suppress(FileNotFoundError):
-                    os.unlink(f"{self.folder}/{digest.hex}{suffix}")
+                    os.unlink(f"{self.folder}/{self._name(digest)}{suffix}")
+
+    def _name(self, digest: Digest) -> str:
+        return self._names.get(digest.hex, digest.hex)
 
     def parts(self) -> tuple[tuple[Digest, float], ...]:
         """All parts, each with the seconds since it was last written to."""
@@ -183,6 +193,9 @@ class Staging:
                 return
             if self._leases is not None:
                 self._leases.give_back(digest)
+            if digest.hex in self._names:
+                self._discard(digest)
+                del self._names[digest.hex]
             self._disown(digest)
             self._held.discard(digest.hex)
             self._lock(digest, False)
@@ -195,8 +208,11 @@ class Staging:
     def _is_leased(self, digest: Digest) -> bool:
         grant = self._leases.take(digest) if self._leases is not None else Grant.YES
         if grant is Grant.ANEW:
-            # The holder before may wake up and write on: into a file that has no name any more.
+            # The holder before may wake up and write on: into a file that has no name any more. And it may still make
+            # and remove names that begin with the digest, so from here on ours is another one.
+            self._names.pop(digest.hex, None)
             self._discard(digest)
+            self._names[digest.hex] = f"{digest.hex}-{os.urandom(4).hex()}"
         return grant is not Grant.NO
 
     def _lock(self, digest: Digest, lock: bool) -> bool:
@@ -290,7 +306,7 @@ class Staging:
         for name in names:
             path = self.folder / name
             stem, _, suffix = name.partition(".")
-            if makers.is_left_behind(path):
+            if makers.is_left_behind(path) or (_TAKEN_OVER.fullmatch(name) and makers.age(path) > makers.FOREIGN_AGE):
                 yield path
             elif suffix == "owner":
                 if self._is_orphaned(path):

@@ -141,7 +141,8 @@ def test_staging_asks_and_begins_anew_after_a_takeover(server: RedisServer, scop
     claim = old.claim(ONE)
     assert claim is not None
     assert new.claim(ONE) is None
-    with old.part(ONE).open("wb") as stream:
+    first_part = old.part(ONE)
+    with first_part.open("wb") as stream:
         stream.write(b"half")
         stream.flush()
         one.stand_still()
@@ -149,13 +150,15 @@ def test_staging_asks_and_begins_anew_after_a_takeover(server: RedisServer, scop
         while (taken := new.claim(ONE)) is None:
             assert time.monotonic() < deadline
             time.sleep(0.02)
-        assert not new.part(ONE).exists(), "the part of who may still write was continued"
+        assert not first_part.exists(), "the part of who may still write was continued"
+        assert new.part(ONE) != first_part, "it can still make names like this one"
         new.part(ONE).write_bytes(b"new")
         stream.write(b" and more")
     old.discard(ONE)
     assert new.part(ONE).read_bytes() == b"new", "who lost the claim removed the part of the one who has it"
     taken.release()
     claim.release()
+    assert [path.name for path in new.folder.iterdir()] == []
 
 
 def test_who_lost_its_lease_does_not_place(server: RedisServer, scope: str, tmp_path: Path) -> None:
