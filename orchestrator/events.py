@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 from orchestrator.core.files import Digest
 
@@ -73,7 +74,20 @@ class Notice:
     file: str | None = None
 
 
-Event = ModelPhase | Queued | FileProgress | SourceRates | Notice
+@dataclass(frozen=True, slots=True)
+class Flipped:
+    """A model's snapshot is whole, and its ref is written: readers find `new` from now on.
+
+    `old` is the commit that the ref stood for before; None when there was none, or the revision is a commit itself.
+    """
+
+    model: str
+    snapshot: Path
+    old: str | None
+    new: str
+
+
+Event = ModelPhase | Queued | FileProgress | SourceRates | Notice | Flipped
 Emit = Callable[[Event], None]
 
 

@@ -179,6 +179,8 @@ class Transfer:
             self._slots.on(slot, JobEvent.ALREADY)
             outcomes.append(Already(slot.job))
         else:
+            # Only who has the claim knows the part's name.
+            slot.part = self._part(slot.job)
             self._slots.on(slot, JobEvent.START)
             if self._open_rpc is not None:
                 self._evict([slot])

@@ -45,15 +45,19 @@ def cache() -> None:
 
 
 @cache.command()
+@click.option("--nodes", "by_node", is_flag=True, help="Which node of a shared cache uses what; asks the shared Redis.")
 @_cache_dir
 @_as_json
-def ls(as_json: bool, **parameters: Any) -> None:
+def ls(by_node: bool, as_json: bool, **parameters: Any) -> None:
     """List the revisions: their refs, size, last use, trust and pins.
 
     SIZE are the bytes of a revision's files, ALONE those that would be free without it: other revisions, other models
     and hard links elsewhere share the rest. TRUST is where its digests came from; a dash means that another program
     fetched it, and that verify can tell whether it is right.
     """
+    if by_node:
+        _nodes(parameters, as_json=as_json)
+        return
     found = _look(parameters)
     if as_json:
         _tell("cache ls", _held(found))
@@ -191,6 +195,24 @@ def _look(parameters: dict[str, Any]) -> Contents:
     from orchestrator.cli import wiring
 
     return wiring.look(_settings(parameters))
+
+
+def _nodes(parameters: dict[str, Any], *, as_json: bool) -> None:
+    from orchestrator.cli import wiring
+
+    uses = wiring.node_uses(_settings(parameters))
+    if as_json:
+        nodes = [
+            {"node": use.node, "model": use.model, "last_use": use.last_use, "fetching": use.is_fetching}
+            for use in uses
+        ]
+        _tell("cache ls", {"nodes": nodes})
+        return
+    rows = [("NODE", "MODEL", "LAST USE", "")]
+    for use in uses:
+        moment = "-" if use.last_use is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(use.last_use))
+        rows.append((use.node, use.model, moment, "fetching" if use.is_fetching else ""))
+    _table(rows)
 
 
 def _pin(command: str, refs: Sequence[str], parameters: dict[str, Any], *, keep: bool, as_json: bool) -> None:

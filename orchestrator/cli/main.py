@@ -22,6 +22,7 @@ COMMANDS = {
         "orchestrator.cli.pull", "pull", "Fetch models, verify every file, and place them in the Hugging Face cache."
     ),
     "plan": Lazy("orchestrator.cli.pull", "plan", "Show what pull would do, and do nothing."),
+    "watch": Lazy("orchestrator.cli.watch", "watch", "Keep the cache equal to a list of models."),
     "mirrors": Lazy("orchestrator.cli.mirrors", "mirrors", "Who can send bytes, how fast, how fresh, and who lied."),
     "doctor": Lazy("orchestrator.cli.doctor", "doctor", "Why is it slow? Measure everything, and say what to change."),
     "history": Lazy("orchestrator.cli.history", "history", "Past pulls, and how fast each source was."),

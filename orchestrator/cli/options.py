@@ -13,6 +13,7 @@ from orchestrator.cli.groups import Headed
 Command = Callable[..., Any]
 
 _what = partial(click.option, cls=Headed, heading="What to fetch")
+_follow = partial(click.option, cls=Headed, heading="How to follow")
 _which = partial(click.option, cls=Headed, heading="What to verify")
 _read = partial(click.option, cls=Headed, heading="How")
 _where = partial(click.option, cls=Headed, heading="Where from, where to")
@@ -48,13 +49,20 @@ _SITES = (
 )  # fmt: skip
 _JSON = _output("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 
-_PULL = (
+_ON_CHANGE = _rules(
+    "--on-change", metavar="CMD", help="Run this with sh -c once a model's ref has moved to a whole snapshot."
+)
+_LISTS = (
     _what("-f", "--file", "lists", metavar="LIST", multiple=True, help="Also take models from a list; - is stdin."),
+)  # fmt: skip
+_SELECT = (
     _what("--revision", metavar="REV", help="Branch, tag, refs/pr/N or commit, for each REF that names none."),
     _what("--include", metavar="GLOB", multiple=True, help="Only files that match; may be given again. * crosses /."),
     _what("--exclude", metavar="GLOB", multiple=True, help="Not the files that match; may be given again."),
     CACHE_DIR,
-    _where("--local-dir", metavar="DIR", help="Also make a plain folder with the files of the model."),
+)  # fmt: skip
+_LOCAL_DIR = _where("--local-dir", metavar="DIR", help="Also make a plain folder with the files of the model.")
+_TRANSFER = (
     *_SITES,
     _how("--max-speed", metavar="SIZE", help="Bytes per second at most, all together: 20M, 1.5G, 500KB."),
     _how("--connections", type=int, metavar="N", help="Connections to one mirror for one file, 1 to 64 (16)."),
@@ -65,10 +73,21 @@ _PULL = (
            help="How far commits and digests must be proven; by default agree."),
     _rules("--locked", metavar="FILE", help="Fetch exactly what this lock file says: all of it, or each REF."),
     _rules("--allow-rollback", is_flag=True, help="Accept a commit that is older than the last one seen."),
+    _rules("--safe-only", is_flag=True, help="Refuse models with pickle files, whose loading can run code."),
+)  # fmt: skip
+_PULL_RULES = (
     _rules("--offline", is_flag=True, help="Ask no server: succeed only if all is here."),
     _rules("--force", is_flag=True, help="Fetch and place again what is here."),
-    _rules("--safe-only", is_flag=True, help="Refuse models with pickle files, whose loading can run code."),
     STRICT,
+)  # fmt: skip
+_PULL = (*_LISTS, *_SELECT, _LOCAL_DIR, *_TRANSFER, *_PULL_RULES)
+_WATCH = (
+    _follow("--interval", metavar="TIME", default="5m", show_default=True,
+            help="How often branches are asked whether they moved: 30s, 5m, 1h."),
+    _follow("--once", is_flag=True, help="Make the cache equal to the list once, then end."),
+    _follow("--pin", is_flag=True, help="Pin the models of the list, so that no cache gc removes them."),
+    _follow("--unpin-removed", is_flag=True, help="With --pin: take these pins back when a model leaves the list."),
+    _follow("--status", is_flag=True, help="Only tell how it goes: of this list, or of all lists of the cache."),
 )  # fmt: skip
 _VERIFY = (
     _which("--file", "globs", metavar="GLOB", multiple=True,
@@ -89,6 +108,7 @@ _IMPORT = (
 _PULL_ONLY = (
     _rules("--lock", metavar="FILE", help="Write down in FILE which bytes these models are; other models in it stay."),
     _what("--sha256", metavar="HEX", help="Digest of the file, when REF is the https:// address of a single one."),
+    _ON_CHANGE,
     _rules("--dry-run", is_flag=True, help="Show what would be done, and do nothing."),
 )
 _PLAN = (
@@ -113,6 +133,11 @@ def pull_options(function: Command) -> Command:
 def plan_options(function: Command) -> Command:
     """All options of `plan`: those of `pull`, without `--dry-run`, which it is, and single files."""
     return _apply((*_PULL, *_PLAN, *_COMMON), function)
+
+
+def watch_options(function: Command) -> Command:
+    """All options of `watch`."""
+    return _apply((*_WATCH, *_SELECT, *_TRANSFER, _ON_CHANGE, STRICT, *_COMMON), function)
 
 
 def mirror_options(function: Command) -> Command:

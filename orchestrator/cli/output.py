@@ -86,7 +86,7 @@ def envelope(
 def failure(command: str, error: GlmAriaError) -> dict[str, object]:
     """The document for an error that ended the command before it had a result."""
     status = "interrupted" if isinstance(error, Interrupted) else "error"
-    empty = {"pull": "models", "plan": "models", "verify": "files"}
+    empty = {"pull": "models", "plan": "models", "verify": "files", "watch": "watches"}
     data: dict[str, object] = {empty[command]: []} if command in empty else {}
     return envelope(command, Verdict(status, error.exit_code, (error,)), data)
 

@@ -14,7 +14,7 @@ from typing import Self, TextIO
 from orchestrator.cli import terminal
 from orchestrator.cli.tally import Snapshot, Tally
 from orchestrator.core.sizes import format_duration, format_size, format_speed
-from orchestrator.events import Event, FileProgress, ModelPhase, Notice, Queued, SourceRates
+from orchestrator.events import Event, FileProgress, Flipped, ModelPhase, Notice, Queued, SourceRates
 
 LINE_SECONDS = 5.0
 
@@ -157,6 +157,14 @@ def as_json(event: Event) -> dict[str, object]:
             "sources": [
                 {"name": name, "speed": round(speed), "connections": count} for name, speed, count in event.sources
             ],
+        }
+    if isinstance(event, Flipped):
+        return {
+            "event": "flipped",
+            "model": event.model,
+            "snapshot": str(event.snapshot),
+            "old_commit": event.old,
+            "new_commit": event.new,
         }
     return {
         "event": "warning",

@@ -12,6 +12,7 @@ import click
 from orchestrator import settings as settings_
 from orchestrator.cli import lock, options, output, request, terminal
 from orchestrator.cli.groups import HeadedCommand
+from orchestrator.cli.hook import Hook
 from orchestrator.cli.run import Run
 from orchestrator.core.files import Algorithm, Digest
 from orchestrator.core.lockfile import Lock
@@ -50,7 +51,9 @@ def pull(dry_run: bool, **parameters: Any) -> int:
     \b
     A list (-f) has a REF on each line, with options after it, or is TOML:
       org/name@v1.0  include=*.json  exclude=original/*  local-dir=plain
+      @include other.txt
       # in list.toml: [[model]] ref=, include=[], exclude=[], local_dir=, priority=
+      # include = ["other.txt"] at its top
 
     \b
     Examples:
@@ -105,10 +108,11 @@ def _pull(parameters: dict[str, Any]) -> int:
     else:
         wanted = _request(parameters, settings)
         before = lock.read_or_new(parameters["lock"]) if parameters["lock"] else Lock()
+        hook = Hook.of(parameters["on_change"], settings, is_quiet=run.is_events)
         from orchestrator.cli import wiring
 
         with run.watched():
-            report = wiring.run_pull(settings, wanted, run.emit)
+            report = wiring.run_pull(settings, wanted, run.emit, hook=hook)
         locked = [model.lock for model in report.models if model.lock and model.error is None]
         if parameters["lock"] and locked:
             lock.update(parameters["lock"], before, locked)
@@ -129,9 +133,9 @@ def _fetch_url(parameters: dict[str, Any], run: Run) -> PullReport:
     refs = parameters["refs"]
     if len(refs) != 1 or parameters["lists"]:
         raise UsageError("--sha256 is for one address, alone", hint="run the others by themselves")
-    for name in ("revision", "include", "exclude", "lock", "locked"):
+    for name in ("revision", "include", "exclude", "lock", "locked", "on_change"):
         if parameters[name]:
-            raise UsageError(f"--{name} is for repos, not for a single file")
+            raise UsageError(f"--{name.replace('_', '-')} is for repos, not for a single file")
     digest = _sha256(parameters["sha256"])
     if run.settings.offline:
         raise UsageError("--offline and a web address exclude each other")

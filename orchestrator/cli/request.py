@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.cli import lock
-from orchestrator.core.listfile import ListEntry, parse_list
+from orchestrator.core.listfile import ListEntry
+from orchestrator.core.lists import gather
 from orchestrator.core.refs import parse_ref
 from orchestrator.errors import UsageError
 from orchestrator.flows.request import Item
 
+_STDIN = "-"
 _LARGEST_LIST = 16 * 1024 * 1024
 
 
@@ -35,9 +37,7 @@ def items(refs: Sequence[str], lists: Sequence[str], chosen: Selection) -> tuple
         for ref in refs
     ]
     for name in lists:
-        base = Path(name).parent if name != "-" else Path()
-        entries = parse_list(_read(name), "<stdin>" if name == "-" else name, revision=chosen.revision)
-        found += [_item(entry, chosen, base) for entry in entries]
+        found += _listed(name, chosen)[0]
     found = list(dict.fromkeys(found))
     if not found:
         raise UsageError(
@@ -59,6 +59,23 @@ def locked_items(refs: Sequence[str], name: str, local_dir: str | None) -> tuple
     found = [Item(model.ref, model.include, model.exclude, folder, locked=model) for model in models]
     _refuse_shared_folder(found)
     return tuple(found)
+
+
+def follow(name: str, chosen: Selection) -> tuple[tuple[Item, ...], tuple[Path, ...]]:
+    """The models of one list, each once, and all files that it is made of. Raises UsageError."""
+    found, files = _listed(name, chosen)
+    found = list(dict.fromkeys(found))
+    if not found:
+        raise UsageError(f"{name} names no model", hint="write one REF on each line")
+    _refuse_shared_folder(found)
+    return tuple(found), files
+
+
+def _listed(name: str, chosen: Selection) -> tuple[list[Item], tuple[Path, ...]]:
+    shown = "<stdin>" if name == _STDIN else name
+    made = gather(name, lambda path: _read(path, is_top=path == name), shown=shown, revision=chosen.revision)
+    items = [_item(entry, chosen, Path(file).parent) for entry, file in made.entries]
+    return items, tuple(Path(file) for file in made.files)
 
 
 def _item(entry: ListEntry, chosen: Selection, base: Path) -> Item:
@@ -89,9 +106,9 @@ def _refuse_shared_folder(found: Sequence[Item]) -> None:
             )
 
 
-def _read(name: str) -> str:
+def _read(name: str, *, is_top: bool) -> str:
     try:
-        if name == "-":
+        if is_top and name == _STDIN:
             content = sys.stdin.buffer.read(_LARGEST_LIST + 1)
         else:
             with Path(name).open("rb") as stream:

@@ -18,6 +18,7 @@ class Run:
     settings: Settings
     watcher: progress.Watcher
     is_quiet: bool
+    is_events: bool = False
     seen: list[Notice] = field(default_factory=list)
 
     @classmethod
@@ -25,7 +26,7 @@ class Run:
         mode = progress.choose(parameters["progress"], as_json=parameters["as_json"], quiet=parameters["quiet"])
         # Who reads events from stderr wants no prose between them.
         is_quiet = parameters["quiet"] or mode == "json"
-        return cls(settings, progress.watcher(mode), is_quiet)
+        return cls(settings, progress.watcher(mode), is_quiet, mode == "json")
 
     def watched(self) -> progress.Watcher:
         """The context in which progress is shown. What the settings warn of is said first."""

@@ -9,7 +9,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -29,8 +29,8 @@ from orchestrator.core.refs import CatalogKind, Ref, Target
 from orchestrator.core.resolvers import PORT, NameServer, ordered
 from orchestrator.core.sources import Source
 from orchestrator.core.trust import Policy
-from orchestrator.errors import ConfigError, GlmAriaError, Interrupted
-from orchestrator.events import Emit
+from orchestrator.errors import ConfigError, GlmAriaError, Interrupted, UsageError
+from orchestrator.events import Emit, Event, ignore
 from orchestrator.flows import pull as flow
 from orchestrator.flows.report import ModelReport, PullReport
 from orchestrator.flows.request import PullRequest
@@ -43,6 +43,7 @@ from orchestrator.net.session import Net
 from orchestrator.settings import DEFAULT_MIRRORS, Settings
 from orchestrator.store.hf_cache import HfCache
 from orchestrator.store.layout import CacheLayout
+from orchestrator.store.leases import Leases
 from orchestrator.store.proofs import Proofs
 from orchestrator.store.records import Records
 from orchestrator.store.sources import SourceMemory
@@ -50,6 +51,7 @@ from orchestrator.store.staging import Staging
 from orchestrator.store.state_dir import open_state_dir
 
 if TYPE_CHECKING:
+    from orchestrator.cli.hook import Hook
     from orchestrator.core.history import Past
     from orchestrator.core.tuning import Change
     from orchestrator.flows.collect import Collected
@@ -57,19 +59,110 @@ if TYPE_CHECKING:
     from orchestrator.flows.doctor import Diagnosis
     from orchestrator.flows.importing import ImportReport, ImportRequest
     from orchestrator.flows.probing import Survey
+    from orchestrator.flows.request import Item
     from orchestrator.flows.share import LinkReport
     from orchestrator.flows.verify import VerifyReport, VerifyRequest
+    from orchestrator.flows.watch import Read, WatchReport, WatchRequest
     from orchestrator.mirrors.probe import Bounds
     from orchestrator.store.garbage import Rules
+    from orchestrator.store.nodes import Nodes, NodeUse
+    from orchestrator.store.shared_redis import SharedRedis
+    from orchestrator.store.watchstate import WatchState
 
 
-def run_pull(settings: Settings, request: PullRequest, emit: Emit) -> PullReport:
+def run_pull(settings: Settings, request: PullRequest, emit: Emit, hook: Hook | None = None) -> PullReport:
     """Pull; SIGINT and SIGTERM stop it in good order, a second one at once."""
-    with _stoppable() as stop, _tools(settings, stop) as tools:
-        report = flow.pull(request, tools, emit)
+    with _stoppable() as stop, _shared(settings, emit) as shared, _tools(settings, stop, shared=shared) as tools:
+        told = shared.telling(emit) if shared else emit
+        report = flow.pull(request, tools, hook.watching(told, stop) if hook else told)
         _sweep(tools)
         _note_history(settings, report)
         return report
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What to watch: the list's path, how to read it, how to pull some of its models, what to run at a flip."""
+
+    path: Path
+    read: Read
+    to_request: Callable[[tuple[Item, ...]], PullRequest]
+    hook: Hook | None = None
+
+
+def run_watch(settings: Settings, wanted: Watched, request: WatchRequest, emit: Emit) -> WatchReport:
+    """Keep the cache equal to the list; stops as a pull does. Each pull has rooms of its own, which end with it."""
+    from orchestrator.flows.watch import Ports, watch
+    from orchestrator.store.pins import Pins
+    from orchestrator.store.watchstate import WatchFile
+
+    # A list that is wrong is told of before anything is written.
+    wanted.read()
+    state = open_state_dir(CacheLayout.at(settings.cache_dir))
+    with _stoppable() as stop:
+
+        def pull(items: tuple[Item, ...], turn: Stop, tell: Emit) -> PullReport:
+            with _shared(settings, emit) as shared, _tools(settings, turn, shared=shared) as tools:
+                report = flow.pull(wanted.to_request(items), tools, shared.telling(tell) if shared else tell)
+                _sweep(tools)
+                _note_history(settings, report)
+                return report
+
+        ports = Ports(wanted.read, pull, Pins(state), WatchFile(state, wanted.path))
+        return watch(request, ports, stop, wanted.hook.watching(emit, stop) if wanted.hook else emit)
+
+
+def watched(settings: Settings, path: Path | None) -> tuple[WatchState, ...]:
+    """How the watch of a list goes, or without a path of all of this cache; writes nothing."""
+    from orchestrator.store import watchstate
+
+    state = open_state_dir(CacheLayout.at(settings.cache_dir), create=False)
+    return watchstate.watched(state) if path is None else (watchstate.WatchFile(state, path).load(),)
+
+
+def node_uses(settings: Settings) -> tuple[NodeUse, ...]:
+    """What the nodes of a shared cache use. Raises UsageError without a Redis, TemporaryError when it is down."""
+    from orchestrator.store.nodes import uses
+
+    with _shared(settings, ignore) as shared:
+        if shared is None:
+            raise UsageError(
+                "--nodes asks the shared Redis, and there is none", hint="GLM_ARIA_SHARED_REDIS, or [shared] redis"
+            )
+        return uses(shared.line)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """What a run has of a Redis that it shares with other nodes."""
+
+    line: SharedRedis
+    leases: Leases
+    nodes: Nodes
+
+    def telling(self, emit: Emit) -> Emit:
+        """An `Emit` that tells the other nodes, too."""
+
+        def take(event: Event) -> None:
+            emit(event)
+            self.nodes.observe(event)
+
+        return take
+
+
+@contextlib.contextmanager
+def _shared(settings: Settings, emit: Emit) -> Iterator[_Shared | None]:
+    if settings.shared_redis is None:
+        yield None
+        return
+    from orchestrator.store.nodes import Nodes
+    from orchestrator.store.shared_redis import SharedRedis, scope_of
+
+    # Before anything is written: a client that is not installed is a mistake to be told of first.
+    line = SharedRedis(settings.shared_redis, emit)
+    line.scope = scope_of(open_state_dir(CacheLayout.at(settings.cache_dir)))
+    with contextlib.closing(line), contextlib.closing(Nodes(line)) as nodes:
+        yield _Shared(line, Leases(line), nodes)
 
 
 def run_plan(settings: Settings, request: PullRequest, emit: Emit) -> tuple[Plan, tuple[ModelReport, ...]]:
@@ -82,7 +175,9 @@ def run_verify(settings: Settings, request: VerifyRequest, emit: Emit) -> Verify
     """Read the cache again, and on demand repair it; stops as a pull does."""
     from orchestrator.flows.verify import verify
 
-    with _stoppable() as stop, _tools(settings, stop, create=settings.cache_dir.exists()) as tools:
+    is_there = settings.cache_dir.exists()
+    shared_by = _shared(settings, emit) if request.repair and is_there else contextlib.nullcontext()
+    with _stoppable() as stop, shared_by as shared, _tools(settings, stop, create=is_there, shared=shared) as tools:
         return verify(request, tools, emit)
 
 
@@ -141,7 +236,7 @@ def fetch_url(
     """Fetch a single file by its address."""
     from orchestrator.flows.single import fetch_single
 
-    with _stoppable() as stop, _tools(settings, stop) as tools:
+    with _stoppable() as stop, _shared(settings, emit) as shared, _tools(settings, stop, shared=shared) as tools:
         report = fetch_single(url, digest, folder, tools, emit, force=force)
         _sweep(tools)
         return report
@@ -277,7 +372,9 @@ def write_aria2_input(settings: Settings, plan: Plan, path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _tools(settings: Settings, stop: Stop, *, create: bool = True, hasty: bool = False) -> Iterator[Tools]:
+def _tools(
+    settings: Settings, stop: Stop, *, create: bool = True, hasty: bool = False, shared: _Shared | None = None
+) -> Iterator[Tools]:
     """The rooms of a run. With `hasty` the roots are not waited for either."""
     layout = CacheLayout.at(settings.cache_dir)
     state = open_state_dir(layout, create=create)
@@ -289,7 +386,8 @@ def _tools(settings: Settings, stop: Stop, *, create: bool = True, hasty: bool =
     )
     # A mirror is a help, never a need: one that does not answer at once is done without.
     haste = NetLimits(connect=3, read=4, deadline=5, attempts=1)
-    staging = Staging(state)
+    leases = shared.leases if shared else None
+    staging = Staging(state, leases)
     proxies = proxies_of(settings)
     with (
         _lookup(settings, state, keep=create) as lookup,
@@ -321,7 +419,12 @@ def _tools(settings: Settings, stop: Stop, *, create: bool = True, hasty: bool =
             sources=sources,
             net=net,
             mirror_net=mirror_net,
-            cache=HfCache(layout, Proofs(state, layout.cache_dir), use_symlinks=not settings.disable_symlinks),
+            cache=HfCache(
+                layout,
+                Proofs(state, layout.cache_dir),
+                use_symlinks=not settings.disable_symlinks,
+                may_place=leases.may_place if leases else lambda _digest: True,
+            ),
             records=Records(state),
             memory=SourceMemory(state),
             staging=staging,

@@ -4,8 +4,11 @@ Plain lines (`#` starts a comment; quotes work as in a shell):
 
     zai-org/AutoGLM-Phone-9B
     org/name@v1.0  include=*.json include=*.safetensors exclude=original/*  local-dir="plain copy"
+    @include other.txt
 
 TOML:
+
+    include = ["other.txt", "more.toml"]
 
     [[model]]
     ref = "org/name@v1.0"
@@ -24,6 +27,8 @@ from dataclasses import dataclass, fields
 from orchestrator.core.refs import Ref, parse_ref
 from orchestrator.errors import UsageError
 
+_INCLUDE = "@include"
+
 
 @dataclass(frozen=True, slots=True)
 class ListEntry:
@@ -36,21 +41,30 @@ class ListEntry:
     priority: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Include:
+    """Another list whose models belong here. `path` is as written, `where` says in which line that is."""
+
+    path: str
+    where: str
+
+
 _KEYS = tuple(item.name for item in fields(ListEntry))
 
 
-def parse_list(text: str, name: str, *, revision: str | None = None) -> tuple[ListEntry, ...]:
-    """Parse a list. `name` is the file's name: it is put in errors, and one that ends with `.toml` is read as TOML.
+def parse_list(text: str, name: str, *, revision: str | None = None) -> tuple[ListEntry | Include, ...]:
+    """Parse one list; `core.lists` follows what it includes.
 
-    `revision` applies where an entry names none. Raises UsageError that starts with `name:line`, or for TOML with the
-    number of the `[[model]]`.
+    `name` is the file's name: it is put in errors, and one that ends with `.toml` is read as TOML. `revision` applies
+    where an entry names none. Raises UsageError that starts with `name:line`, or for TOML with the number of the
+    `[[model]]`.
     """
     text = text.removeprefix("\ufeff")
     return _toml(text, name, revision) if name.endswith(".toml") else _lines(text, name, revision)
 
 
-def _lines(text: str, name: str, revision: str | None) -> tuple[ListEntry, ...]:
-    entries = []
+def _lines(text: str, name: str, revision: str | None) -> tuple[ListEntry | Include, ...]:
+    entries: list[ListEntry | Include] = []
     for number, line in enumerate(text.split("\n"), 1):
         where = f"{name}:{number}"
         if number == 1 and line.lstrip().startswith("[["):
@@ -59,7 +73,11 @@ def _lines(text: str, name: str, revision: str | None) -> tuple[ListEntry, ...]:
             words = shlex.split(line, comments=True)
         except ValueError as error:
             raise UsageError(f"{where}: {str(error).lower()}", hint="quotes work as in a shell") from error
-        if words:
+        if words and words[0] == _INCLUDE:
+            if len(words) != 2 or not words[1]:
+                raise UsageError(f"{where}: {_INCLUDE} takes one file", hint=f"{_INCLUDE} other.txt")
+            entries.append(Include(words[1], where))
+        elif words:
             entries.append(_line(words, where, revision))
     return tuple(entries)
 
@@ -88,18 +106,24 @@ def _line(words: list[str], where: str, revision: str | None) -> ListEntry:
     )
 
 
-def _toml(text: str, name: str, revision: str | None) -> tuple[ListEntry, ...]:
+def _toml(text: str, name: str, revision: str | None) -> tuple[ListEntry | Include, ...]:
     import tomllib
 
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{name}: not valid TOML: {error}") from error
-    _refuse_unknown(document, ("model",), name)
+    _refuse_unknown(document, ("include", "model"), name)
     models = document.get("model", [])
     if not isinstance(models, list) or not all(isinstance(model, dict) for model in models):
         raise UsageError(f"{name}: model must be a list of tables", hint="start each one with [[model]]")
-    return tuple(_table(model, f"{name}: model {number}", revision) for number, model in enumerate(models, 1))
+    included = document.get("include", [])
+    if not isinstance(included, list) or not all(isinstance(path, str) and path for path in included):
+        raise UsageError(f"{name}: include must be a list of files", hint='include = ["more.toml"]')
+    return (
+        *(Include(path, f"{name}: include") for path in included),
+        *(_table(model, f"{name}: model {number}", revision) for number, model in enumerate(models, 1)),
+    )
 
 
 def _table(model: Mapping[str, object], where: str, revision: str | None) -> ListEntry:

@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from orchestrator.core.plan import Action, Have, Job, merge
 from orchestrator.errors import NotAllowedError
-from orchestrator.events import Emit, FileProgress, Phase, Queued
+from orchestrator.events import Emit, FileProgress, Flipped, Phase, Queued
 from orchestrator.flows.fetch import FATAL, Elsewhere, Failed, Fetcher, Proven
 from orchestrator.flows.holdings import Holdings
 from orchestrator.flows.locate import SourceLocator
@@ -16,6 +16,7 @@ from orchestrator.flows.resolve import remember
 from orchestrator.flows.tools import Tools
 from orchestrator.flows.work import Work
 from orchestrator.store import space
+from orchestrator.store.leases import taken_over
 from orchestrator.store.local_dir import place_local
 
 _PUBLISHERS = 2
@@ -106,13 +107,17 @@ class _Delivery:
         return False
 
     def _failed(self, result: Failed, fetcher: Fetcher) -> None:
-        if isinstance(result.error, FATAL):
-            raise result.error
+        error = result.error
+        if not self._tools.staging.is_ours(result.job.digest):
+            # What failed is another node's part by now, and tells nothing of this disk or of a source.
+            error = taken_over(repr(result.job.name))
+        if isinstance(error, FATAL):
+            raise error
         for index in self._shelver.wanting(result.job.digest):
             work = self._works[index]
             work.lost.add(result.job.digest)
-            work.fail(result.error)
-        if isinstance(result.error, NotAllowedError):
+            work.fail(error)
+        if isinstance(error, NotAllowedError):
             wanted = {digest for work in self._works if work.is_open for digest in work.missing}
             fetcher.abandon({digest for work in self._works for digest in work.missing} - wanted)
 
@@ -151,10 +156,15 @@ class _Delivery:
         model, cache = work.resolved, self._tools.cache
         work.seal(cache, self._tools.stop)
         remember(model, self._tools)
-        cache.publish(model)
-        if work.item.local_dir:
-            blobs = {file.digest: cache.layout.blob(model.ref.repo, file.digest) for file in model.wanted.files}
-            place_local(work.item.local_dir, model, blobs, stop=self._tools.stop)
+        flip = cache.publish(model)
+        try:
+            if work.item.local_dir:
+                blobs = {file.digest: cache.layout.blob(model.ref.repo, file.digest) for file in model.wanted.files}
+                place_local(work.item.local_dir, model, blobs, stop=self._tools.stop)
+        finally:
+            # Also when the plain folder failed: the ref is written, and would not be told of a second time.
+            if flip:
+                self._emit(Flipped(str(model.ref), cache.snapshot(model), flip.old, flip.new))
 
     def _collect(self) -> None:
         for future in [future for future in self._publishing if future.done()]:

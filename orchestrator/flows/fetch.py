@@ -93,7 +93,7 @@ class Fetcher:
         self._carried: dict[Future[Outcome], Job] = {}
         self._ways: dict[str, dict[str, str]] = {}
         self._is_ours = daemon.restartable
-        self._verifier = Verifier(tools.stop, emit)
+        self._verifier = Verifier(tools.stop, emit, tools.staging.is_ours)
         self._locator = locator
         self._transfer = Transfer(
             daemon.start,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,9 +10,11 @@ from pathlib import Path
 from orchestrator.aria2.interface import Fetched, Moved
 from orchestrator.core.files import Digest
 from orchestrator.core.plan import Job
+from orchestrator.errors import DiskIOError, IntegrityError
 from orchestrator.events import Emit, FileProgress, Phase
 from orchestrator.flows.tools import Stop
 from orchestrator.store.hashing import ChasingHasher
+from orchestrator.store.leases import taken_over
 from orchestrator.store.verify import VerifiedFile, verify
 
 _WORKERS = 2
@@ -27,10 +30,14 @@ class _Chase:
 
 
 class Verifier:
-    """Proves parts in worker threads. All methods are called by one thread."""
+    """Proves parts in worker threads. All methods are called by one thread.
 
-    def __init__(self, stop: Stop, emit: Emit) -> None:
+    `is_ours` says whether a part still is what this run wrote: what another node writes there is no source's lie.
+    """
+
+    def __init__(self, stop: Stop, emit: Emit, is_ours: Callable[[Digest], bool] = lambda _digest: True) -> None:
         self._stop = stop
+        self._is_ours = is_ours
         self._emit = emit
         self._pool = ThreadPoolExecutor(max_workers=_WORKERS, thread_name_prefix="verify")
         self._chases: dict[Digest, _Chase] = {}
@@ -89,7 +96,12 @@ class Verifier:
 
         if job.size >= _CHASE_FROM:
             self._emit(FileProgress(job.digest, job.name, Phase.VERIFYING, done, job.size))
-        return verify(outcome.part, job.digest, job.size, hasher=hasher, stop=self._stop, on_bytes=on_bytes)
+        try:
+            return verify(outcome.part, job.digest, job.size, hasher=hasher, stop=self._stop, on_bytes=on_bytes)
+        except (IntegrityError, DiskIOError) as error:
+            if self._is_ours(job.digest):
+                raise
+            raise taken_over(repr(job.name)) from error
 
     def _drop(self, job: Job) -> None:
         chase = self._chases.pop(job.digest)

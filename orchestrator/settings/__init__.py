@@ -46,7 +46,8 @@ class Settings:
     `mirrors` are in the order of preference and never hold the root. Speeds are bytes per second, timeouts seconds;
     None means no limit, or for `jobs` that the program decides, for `rpc` a daemon of our own, for `proxy` what
     HTTP(S)_PROXY say, for `root_proxy` that `proxy` holds. `mirror_proxies` is by address. Proxies may be `none`, and
-    are Secrets where they hold a login. Without `dns_resolvers` the system looks names up.
+    are Secrets where they hold a login. Without `dns_resolvers` the system looks names up. `shared_redis` is the Redis
+    through which several nodes share one cache.
     `token_withheld` says, in a sentence, why a root is not sent the token that there is.
     """
 
@@ -74,6 +75,7 @@ class Settings:
     disable_symlinks: bool = False
     etag_timeout: float = 10.0
     download_timeout: float = 10.0
+    shared_redis: Secret | None = None
     token_withheld: str | None = None
     origins: Mapping[str, str] = field(default_factory=dict, repr=False)
     warnings: tuple[Caution, ...] = ()
@@ -94,6 +96,7 @@ _PLAIN = (
     "disable_symlinks",
     "etag_timeout",
     "download_timeout",
+    "shared_redis",
 )
 
 

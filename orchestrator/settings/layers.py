@@ -61,11 +61,24 @@ KEYS: dict[str, Key] = {
     "download_timeout": Key(
         "", ("GLM_ARIA_DOWNLOAD_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT"), "transfer.download_timeout", values.seconds
     ),
+    "shared_redis": Key("", ("GLM_ARIA_SHARED_REDIS",), "shared.redis", values.redis),
 }
+
+# What `--on-change` tells its command. No settings; a glm-aria that the command calls must not take them for mistakes.
+TOLD = ("GLM_ARIA_REF", "GLM_ARIA_SNAPSHOT", "GLM_ARIA_OLD_COMMIT", "GLM_ARIA_NEW_COMMIT")
 
 # Keys that decide where a secret goes or comes from, or who is believed to be a server: only a file of the user's own
 # may set them.
-_PERSONAL = frozenset({"trust.token_file", "trust.token_hosts", "aria2.rpc", "aria2.rpc_secret_file", "tls.ca_bundle"})
+_PERSONAL = frozenset(
+    {
+        "trust.token_file",
+        "trust.token_hosts",
+        "aria2.rpc",
+        "aria2.rpc_secret_file",
+        "tls.ca_bundle",
+        "shared.redis",
+    }
+)
 _TABLES = {"mirror": ("name", "kind", "url", "proxy"), "aliases": ()}
 
 
@@ -180,7 +193,7 @@ def misspelled(environ: Mapping[str, str]) -> Iterator[tuple[str, str | None]]:
     """Variables that start like ours and are not, each with the name that was probably meant."""
     known = [name for key in KEYS.values() for name in key.variables if name.startswith("GLM_ARIA_")]
     for name in sorted(environ):
-        if name.startswith("GLM_ARIA_") and name not in known:
+        if name.startswith("GLM_ARIA_") and name not in known and name not in TOLD:
             import difflib
 
             yield name, next(iter(difflib.get_close_matches(name, known, 1)), None)

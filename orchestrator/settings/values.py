@@ -168,3 +168,19 @@ def certificates(raw: object, base: Path) -> Path:
     if b"-----BEGIN " not in content:
         raise ValueError(f"{found} holds no certificate in PEM form (-----BEGIN CERTIFICATE-----)")
     return found
+
+
+def redis(raw: object, base: Path) -> Secret | None:
+    """Address of a Redis server, which may hold a password and is never quoted; empty or `none` means none."""
+    address = text(raw, base)
+    if address.lower() == "none":
+        return None
+    try:
+        parts = urlsplit(address)
+        has_place = bool(parts.path) if parts.scheme == "unix" else bool(parts.hostname)
+        is_good = parts.scheme in ("redis", "rediss", "unix") and has_place and (parts.port is None or parts.port > 0)
+    except ValueError:
+        is_good = False
+    if not is_good:
+        raise ValueError("must be an address such as redis://host:6379/0, rediss://… or unix:///path")
+    return Secret(address)

@@ -20,16 +20,27 @@ from orchestrator.store.hashing import OnBytes, read_whole
 from orchestrator.store.layout import CacheLayout
 from orchestrator.store.locks import blob_lock
 from orchestrator.store.pieces import PieceStore
-from orchestrator.store.placing import Placer
+from orchestrator.store.placing import MayPlace, Placer
 from orchestrator.store.proofs import Proofs, stamp
 from orchestrator.store.use import Use
 from orchestrator.store.verify import VerifiedFile
 
 
 class HfCache:
-    """One cache. `use_symlinks=False` is HF_HUB_DISABLE_SYMLINKS; file systems without symlinks are found out."""
+    """One cache. `use_symlinks=False` is HF_HUB_DISABLE_SYMLINKS; file systems without symlinks are found out.
 
-    def __init__(self, layout: CacheLayout, proofs: Proofs, *, use_symlinks: bool = True) -> None:
+    `may_place` is asked right before a blob gets its name; see `leases`.
+    """
+
+    def __init__(
+        self,
+        layout: CacheLayout,
+        proofs: Proofs,
+        *,
+        use_symlinks: bool = True,
+        may_place: MayPlace = lambda _digest: True,
+    ) -> None:
+        self._may_place = may_place
         self.layout = layout
         self.proofs = proofs
         self.pieces = PieceStore(proofs.state_dir)
@@ -123,13 +134,23 @@ class HfCache:
         """Make the snapshot's links to blobs that this repo already has (KEEP, and CHECK that came out right)."""
         self._placer(repo, commit).expose(files)
 
-    def publish(self, model: ResolvedModel) -> None:
+    def publish(self, model: ResolvedModel) -> publishing.Flip | None:
         """Write CACHEDIR.TAG, the listing, and last the ref, each when not already right; durable when it returns.
+
+        Returns what that changed for readers: the ref moved, or a commit that was asked for is here for the first time.
 
         To be called once all wanted files are placed. No ref is written for a revision that is a commit, no listing
         when a git id is unknown (some catalogs do not tell). Raises TemporaryError when one of the files is gone again.
         """
-        publishing.publish(self.layout, self.proofs, model)
+        return publishing.publish(self.layout, self.proofs, model)
 
     def _placer(self, repo: RepoId, commit: str) -> Placer:
-        return Placer(self.layout, self.proofs, self.pieces, repo, commit, use_symlinks=self._use_symlinks)
+        return Placer(
+            self.layout,
+            self.proofs,
+            self.pieces,
+            repo,
+            commit,
+            use_symlinks=self._use_symlinks,
+            may_place=self._may_place,
+        )

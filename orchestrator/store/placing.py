@@ -18,7 +18,7 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePath
 
 from orchestrator.core.files import Digest, RepoFile
@@ -29,12 +29,15 @@ from orchestrator.store.copying import clone_or_copy
 from orchestrator.store.durability import sync_files, sync_folders
 from orchestrator.store.inventory import link_text, look, refuse_planted
 from orchestrator.store.layout import CacheLayout
+from orchestrator.store.leases import taken_over
 from orchestrator.store.locks import blob_lock
 from orchestrator.store.pieces import PieceStore
 from orchestrator.store.proofs import Proofs, stamp
 from orchestrator.store.verify import VerifiedFile, verify
 from orchestrator.store.writing import make_folder, scratch, write_link
 
+MayPlace = Callable[[Digest], bool]
+"""False when another node has become the writer of a blob (see `leases`)."""
 # What a file system without symlinks says.
 _NO_SYMLINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
 
@@ -51,7 +54,9 @@ class Placer:
         commit: str,
         *,
         use_symlinks: bool = True,
+        may_place: MayPlace = lambda _digest: True,
     ) -> None:
+        self._may_place = may_place
         self._layout = layout
         self._proofs = proofs
         self._pieces = pieces
@@ -70,6 +75,10 @@ class Placer:
                 raise ValueError(f"{file.path!r} wants {file.digest}, {verified.digest} was verified")
             fresh[verified.digest] = verified
         self._open_up()
+        # Of these another node has become the writer, so their parts are its own; here they only count as fetched.
+        for digest in [digest for digest in fresh if not self._may_place(digest)]:
+            self._placed_by_another(digest)
+            del fresh[digest]
         for verified in fresh.values():
             verified.recheck()
             self._grant(verified.path)
@@ -155,6 +164,8 @@ class Placer:
         """Rename into place; returns the stat of what lies there then. Another run's proven blob is kept instead."""
         target = self._blobs / verified.digest.hex
         with on_disk("place", target), self._lock(verified.digest):
+            if not self._may_place(verified.digest):
+                return self._placed_by_another(verified.digest)
             mine = verified.recheck()
             there = look(target, self._layout.cache_dir)
             if there is not None and self._proofs.is_proven(self._repo.folder, verified.digest, there):
@@ -167,6 +178,14 @@ class Placer:
                     raise
                 return self._move_across(verified, target)
             return mine
+
+    def _placed_by_another(self, digest: Digest) -> os.stat_result:
+        """The stat of a blob that another node had to place. Raises TemporaryError while it has not."""
+        target = self._blobs / digest.hex
+        there = look(target, self._layout.cache_dir)
+        if there is None or not self._proofs.is_proven(self._repo.folder, digest, there):
+            raise taken_over(f"{digest.hex[:12]}…")
+        return there
 
     def _move_across(self, verified: VerifiedFile, target: Path) -> os.stat_result:
         """The stage turned out to be on another volume: copy, prove the copy, rename that."""

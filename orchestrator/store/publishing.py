@@ -7,6 +7,7 @@ A partial pull publishes the same two: huggingface_hub, too, writes the full lis
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 from orchestrator.core.plan import ResolvedModel
 from orchestrator.errors import TemporaryError
@@ -25,7 +26,14 @@ CACHEDIR_TAG = (
 )
 
 
-def publish(layout: CacheLayout, proofs: Proofs, model: ResolvedModel) -> None:
+class Flip(NamedTuple):
+    """What readers find has changed: the commit before, or None when there was none, and the commit now."""
+
+    old: str | None
+    new: str
+
+
+def publish(layout: CacheLayout, proofs: Proofs, model: ResolvedModel) -> Flip | None:
     """See `HfCache.publish`."""
     repo, stage = model.ref.repo, proofs.state_dir / "stage"
     refuse_planted(layout, repo)
@@ -37,17 +45,22 @@ def publish(layout: CacheLayout, proofs: Proofs, model: ResolvedModel) -> None:
     touched = make_folder(layout.cache_dir, layout.snapshot(repo, model.commit))
     entries = model_entries(model)
     tree = layout.tree_file(repo, model.commit)
+    was_known = entries is not None and tree.exists()
     if entries is not None and not holds(tree, entries):
         touched += make_folder(layout.cache_dir, tree.parent)
         write_file(tree, render(entries), stage)
         touched.append(tree.parent)
     sync_folders(touched)
-    if model.ref.is_commit or read_ref(layout, repo, model.ref.revision) == model.commit:
-        return
+    if model.ref.is_commit:
+        return None if was_known else Flip(None, model.commit)
+    before = read_ref(layout, repo, model.ref.revision)
+    if before == model.commit:
+        return None
     ref = layout.ref_file(repo, model.ref.revision)
     touched = make_folder(layout.cache_dir, ref.parent)
     write_file(ref, model.commit, stage)
     sync_folders([*touched, ref.parent])
+    return Flip(before, model.commit)
 
 
 def _refuse_gaps(snapshot: Path, model: ResolvedModel) -> None:

@@ -19,6 +19,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
 import shutil
 import struct
 import threading
@@ -29,12 +30,14 @@ from pathlib import Path
 from orchestrator.core.files import Algorithm, Digest
 from orchestrator.oserrors import on_disk
 from orchestrator.store import makers
+from orchestrator.store.leases import Grant, Leases
 
 FOREIGN_PATIENCE = 30.0
 # An owner file without a readable owner is just being written, until it is so many seconds old.
 _TORN_AGE = 1.0
 # What may lie beside a part: aria2's control file and its temporary, our journal, piece hashes, the owner.
 _SIDECARS = (".aria2", ".aria2__temp", ".journal", ".journal.new", ".pieces", ".owner")
+_TAKEN_OVER = re.compile(r"(?:[0-9a-f]{64}|[0-9a-f]{40})-[0-9a-f]{8}")
 _LOCAL = {"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "zfs", "tmpfs", "bcachefs"}
 _KINDS = {True: fcntl.F_WRLCK, False: fcntl.F_UNLCK}
 _NO_LOCKS = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK}
@@ -62,27 +65,32 @@ class Claim:
 
 
 class Staging:
-    """The parts in `<state_dir>/stage`. One instance may be used by many threads."""
+    """The parts in `<state_dir>/stage`. One instance may be used by many threads.
 
-    def __init__(self, state_dir: Path) -> None:
+    With `leases`, the nodes of a shared cache are asked as well, after the locks of this one.
+    """
+
+    def __init__(self, state_dir: Path, leases: Leases | None = None) -> None:
+        self._leases = leases
         self.folder = state_dir / "stage"
         self._locks = state_dir / "claims.lock"
         self._fd: int | None = None
         self._trusts_locks: bool | None = None
         self._held: set[str] = set()
+        self._names: dict[str, str] = {}
         self._guard = threading.Lock()
 
     def part(self, digest: Digest) -> Path:
-        """The part's path, the only name that aria2 is given."""
-        return self.folder / digest.hex
+        """The part's path, the only name that aria2 is given. Another one once the part was taken over from a node."""
+        return self.folder / self._name(digest)
 
     def control(self, digest: Digest) -> Path:
         """aria2's control file of the part."""
-        return self.folder / f"{digest.hex}.aria2"
+        return self.folder / f"{self._name(digest)}.aria2"
 
     def journal(self, digest: Digest) -> Path:
         """Our journal of the part."""
-        return self.folder / f"{digest.hex}.journal"
+        return self.folder / f"{self._name(digest)}.journal"
 
     def held(self, digest: Digest) -> int:
         """Bytes that the part takes up on the disk, 0 when there is none."""
@@ -99,6 +107,9 @@ class Staging:
             owned = False
             try:
                 owned = self._are_locks_enough(digest) or self._own(digest)
+                if owned and not self._is_leased(digest):
+                    owned = False
+                    self._disown(digest)
             finally:
                 if not owned:
                     self._lock(digest, False)
@@ -108,11 +119,25 @@ class Staging:
         return Claim(digest, self)
 
     def discard(self, digest: Digest) -> None:
-        """Remove the part, its control file and all else beside it, but keep the claim. Fine when nothing is there."""
+        """Remove the part, its control file and all else beside it, but keep the claim. Fine when nothing is there.
+
+        Nothing is done when another node has taken the claim over: it is that one's part now.
+        """
+        if self.is_ours(digest):
+            self._discard(digest)
+
+    def is_ours(self, digest: Digest) -> bool:
+        """False once another node has taken over what we claimed. Asks the shared Redis, if there is one."""
+        return self._leases is None or self._leases.may_place(digest)
+
+    def _discard(self, digest: Digest) -> None:
         with on_disk("remove", self.part(digest)):
             for suffix in ("", *_SIDECARS[:-1]):
                 with contextlib.suppress(FileNotFoundError):
-                    os.unlink(f"{self.folder}/{digest.hex}{suffix}")
+                    os.unlink(f"{self.folder}/{self._name(digest)}{suffix}")
+
+    def _name(self, digest: Digest) -> str:
+        return self._names.get(digest.hex, digest.hex)
 
     def parts(self) -> tuple[tuple[Digest, float], ...]:
         """All parts, each with the seconds since it was last written to."""
@@ -151,6 +176,8 @@ class Staging:
 
     def close(self) -> None:
         """Drop every claim and the descriptor."""
+        if self._leases is not None:
+            self._leases.close()
         for held in tuple(self._held):
             with contextlib.suppress(OSError):  # a dead owner's file is in nobody's way
                 os.unlink(f"{self.folder}/{held}.owner")
@@ -164,11 +191,29 @@ class Staging:
         with self._guard, on_disk("unlock", self._locks):
             if digest.hex not in self._held:
                 return
-            if not self._trusts_locks:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(f"{self.folder}/{digest.hex}.owner")
+            if self._leases is not None:
+                self._leases.give_back(digest)
+            if digest.hex in self._names:
+                self._discard(digest)
+                del self._names[digest.hex]
+            self._disown(digest)
             self._held.discard(digest.hex)
             self._lock(digest, False)
+
+    def _disown(self, digest: Digest) -> None:
+        if not self._trusts_locks:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(f"{self.folder}/{digest.hex}.owner")
+
+    def _is_leased(self, digest: Digest) -> bool:
+        grant = self._leases.take(digest) if self._leases is not None else Grant.YES
+        if grant is Grant.ANEW:
+            # The holder before may wake up and write on: into a file that has no name any more. And it may still make
+            # and remove names that begin with the digest, so from here on ours is another one.
+            self._names.pop(digest.hex, None)
+            self._discard(digest)
+            self._names[digest.hex] = f"{digest.hex}-{os.urandom(4).hex()}"
+        return grant is not Grant.NO
 
     def _lock(self, digest: Digest, lock: bool) -> bool:
         if self._fd is None:
@@ -261,7 +306,7 @@ class Staging:
         for name in names:
             path = self.folder / name
             stem, _, suffix = name.partition(".")
-            if makers.is_left_behind(path):
+            if makers.is_left_behind(path) or (_TAKEN_OVER.fullmatch(name) and makers.age(path) > makers.FOREIGN_AGE):
                 yield path
             elif suffix == "owner":
                 if self._is_orphaned(path):

@@ -189,7 +189,7 @@ from orchestrator.errors import *
 from orchestrator.events import *
 from tests.cli.builders import *
 fake = types.ModuleType("wiring")
-def run_pull(settings, request, emit):
+def run_pull(settings, request, emit, hook):
     {body}
     return report(*(done() for _ in range(3)))
 fake.run_pull = run_pull

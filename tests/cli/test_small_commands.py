@@ -140,7 +140,7 @@ import sys, types
 import orchestrator.cli
 from orchestrator.flows.report import PullReport
 fake = types.ModuleType("wiring")
-fake.run_pull = lambda settings, request, emit: PullReport(())
+fake.run_pull = lambda settings, request, emit, hook: PullReport(())
 sys.modules["orchestrator.cli.wiring"] = orchestrator.cli.wiring = fake
 from orchestrator.cli.main import main
 assert main(["pull", "org/name"]) == 0
