@@ -308,7 +308,7 @@ def test_certificates_are_looked_at(given: Load, tmp_path: Path) -> None:
         ("max_speed = '1M'", "glm-aria.toml:max_speed: unknown key", "transfer.max_speed"),
         ("[transfer]\njobs = 0", "glm-aria.toml:transfer.jobs: must be a whole number from 1", ""),
         ("[transfer]\njobs = true", "glm-aria.toml:transfer.jobs: must be a whole number", ""),
-        ("[transfer]\nconnections_per_mirror = 17", "from 1 to 16", ""),
+        ("[transfer]\nconnections_per_mirror = 65", "from 1 to 64", ""),
         ("[transfer]\nmax_speed = 'fast'", "'fast' is not a size", ""),
         ("[transfer]\netag_timeout = 'nan'", "must be a number of seconds", ""),
         ("[transfer]\noffline = 'maybe'", "must be 1 or 0", ""),

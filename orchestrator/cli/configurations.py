@@ -129,6 +129,15 @@ _count = _matching(r"[1-9]\d{0,3}", "a number from 1 to 9999")
 _listen = _matching(r"[\w.:-]+|\[[0-9a-fA-F:]+\]|\*", "an address to listen at")
 
 
+def _systemd_word(text: str) -> str:
+    """An absolute path as one quoted word of a unit: systemd.syntax(7) names what has a meaning in there."""
+    if not text.startswith("/") or not text.isprintable():
+        raise ValueError("is not an absolute path of printable characters")
+    for character, written in (("\\", "\\\\"), ('"', '\\"'), ("%", "%%"), ("$", "$$")):
+        text = text.replace(character, written)
+    return f'"{text}"'
+
+
 def _port(text: str) -> int:
     if not re.fullmatch(r"\d{1,5}", text) or not 0 < int(text) < 65536:
         raise ValueError("is not a port")
@@ -188,6 +197,11 @@ def _always(value: object) -> Default:
 
 def _first_file(candidates: tuple[str, ...], otherwise: str) -> Default:
     return lambda _world: next((name for name in candidates if Path(name).is_file()), otherwise)
+
+
+def _own_program(_world: World) -> str:
+    found = shutil.which("glm-aria")
+    return _systemd_word(str(Path(found).absolute())) if found else "%h/.local/bin/glm-aria"
 
 
 def _program(name: str, otherwise: str) -> Default:
@@ -291,6 +305,11 @@ _VALUES: dict[str, dict[str, Value]] = {
         "secret_conf": Value(_path, _config("aria2/secret.conf")),
         "port": Value(_port, _always(6800)),
         "aria2c": Value(_path, _program("aria2c", "/usr/bin/aria2c")),
+    },
+    "glm-aria-watch.service": {
+        "list": Value(_systemd_word, _config("glm-aria/models.txt")),
+        "interval": Value(_time, _always("5m")),
+        "program": Value(_systemd_word, _own_program),
     },
     "gitconfig": {
         "root": Value(address, lambda world: address(world.settings.root.url)),

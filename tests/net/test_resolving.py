@@ -73,13 +73,12 @@ def test_requests_go_where_the_resolver_says(hub: LoopbackHub) -> None:
     assert (NAME, "A") in names.asked
 
 
-def test_tls_is_checked_against_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tls_is_checked_against_the_name(tmp_path: Path) -> None:
     certificate, key = make_certificate(tmp_path, names=f"DNS:{NAME}")
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
     with (
         LoopbackHub([Repo("model", "org/m", {"a": b"b"})], tls=server_context(certificate, key)) as hub,
         nameserver({NAME: ("127.0.0.1",), "other.test": ("127.0.0.1",)}) as names,
-        Net(lookup=Resolver([server(names)]).lookup) as net,
+        Net(lookup=Resolver([server(names)]).lookup, ca_bundle=certificate) as net,
     ):
         assert net.get_json(hub.url.replace("127.0.0.1", NAME) + "/api/models/org/m").status == 200
         with pytest.raises(TrustError):
@@ -87,7 +86,7 @@ def test_tls_is_checked_against_the_name(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_aria2_is_told_in_its_configuration() -> None:
-    values = {"port": 1, "secret": "s", "owner_pid": None, "concurrency": 1, "max_speed": 0}
+    values = {"port": 1, "secret": "s", "owner_pid": None, "concurrency": 1, "max_speed": 0, "ca_bundle": None}
     text = render("daemon.conf", **values, resolvers=("1.1.1.1", "8.8.8.8"))
     assert "\nasync-dns=true\nasync-dns-server=1.1.1.1,8.8.8.8\n" in text
     assert "async-dns" not in render("daemon.conf", **values, resolvers=())
