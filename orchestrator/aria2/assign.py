@@ -80,7 +80,8 @@ class Assigner:
         if len(planned) > 1:
             share = left * planned[supply.source] / all_rates
             has = sum(span.left for span in slot.spans if span.source == supply.source)
-            if has >= share or share < schedule.LEAST:
+            # What is left may be too little to be shared: then it is the fastest one's, or nobody would fetch it.
+            if has >= share or (share < schedule.LEAST and supply.source != max(planned, key=planned.__getitem__)):
                 return None
         setup = supply.server.setup
         wanted = schedule.length(left, each, all_rates, number=slot.opened, setup=setup)

@@ -41,8 +41,8 @@ class Case:
     """A row about bytes: `arm` makes a source wrong, `alone` is the exit code when no good source is left.
 
     With `at_resolve` the root may be wrong where it tells where the bytes are, too, not only where they come from.
-    `lfs_only` faults mean nothing for other files, nor for those of `least` bytes or fewer. `deadline_s` bounds a run
-    that ends badly.
+    `lfs_only` faults mean nothing for other files, nor for those of `least` bytes or fewer, or more than
+    `most`. `deadline_s` bounds a run that ends badly.
     """
 
     row: int
@@ -53,6 +53,7 @@ class Case:
     at_resolve: bool = False
     lfs_only: bool = False
     least: int = 1000
+    most: int = 1 << 40
     deadline_s: float = 60
 
 

@@ -78,11 +78,11 @@ class World:
         """The root's host and port, as messages name it."""
         return self.hub.url.partition("://")[2]
 
-    def victim(self, *, lfs_only: bool = False, least: int = 1000) -> Victim:
-        """A file of more than `least` bytes that the seed chooses."""
+    def victim(self, *, lfs_only: bool = False, least: int = 1000, most: int = 1 << 40) -> Victim:
+        """A file of more than `least` and up to `most` bytes that the seed chooses."""
         commit = self.repo.resolve("main")
         assert commit is not None
-        able = [file for file in commit.files.values() if file.size > least and (file.sha256 or not lfs_only)]
+        able = [file for file in commit.files.values() if least < file.size <= most and (file.sha256 or not lfs_only)]
         chosen = self.random.choice(able)
         return Victim(chosen.path, chosen.size, chosen.sha256 is not None)
 

@@ -1,0 +1,42 @@
+"""Which connection fetches what: whatever is left of a file, somebody fetches it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from orchestrator.aria2.assign import Assigner
+from orchestrator.aria2.budget import Budget
+from orchestrator.aria2.interface import Limits, Uri
+from orchestrator.aria2.servers import Server
+from orchestrator.aria2.slots import Slot
+from orchestrator.aria2.supply import Supply
+from orchestrator.core.extents import Extent, Extents
+from orchestrator.core.files import Algorithm, Digest
+from orchestrator.core.plan import Job
+
+SIZE = 8 << 20
+
+
+def supply(name: str, rate: float | None) -> Supply:
+    server = Server(name, start=16, most=64)
+    server.met(0.05)
+    server.each = rate
+    return Supply(server, Uri(name, f"http://{name}/file"))
+
+
+@pytest.mark.parametrize("left", [1, 16 << 10, 300 << 10, 700 << 10, 2 << 20])
+@pytest.mark.parametrize(
+    "rates", [(1e6,), (1e6, 1e6), (1e6, 1e6, 1e6), (1e4, 5e6, 4e6), (None, 1e6), (None, None, None)]
+)
+def test_the_rest_of_a_file_is_never_left_lying(tmp_path: Path, rates: tuple[float | None, ...], left: int) -> None:
+    part = tmp_path / "part"
+    part.write_bytes(bytes(SIZE))
+    slot = Slot(Job(Digest(Algorithm.SHA256, "ab" * 32), SIZE, True, ()), part, is_prepared=True)
+    slot.extents = Extents().put([Extent(0, SIZE - left, "before")])
+    slot.supplies = {f"s{number}": supply(f"s{number}", rate) for number, rate in enumerate(rates)}
+    limits = Limits()
+    opened = list(Assigner([slot], Budget.of(limits, has_big=True, has_small=False), limits).assign(slot))
+    assert opened
+    assert all(SIZE - left <= span.start < span.end <= SIZE for _, span, _ in opened)
