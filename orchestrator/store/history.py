@@ -17,6 +17,7 @@ from pathlib import Path
 from orchestrator.core.history import Past
 from orchestrator.oserrors import on_disk
 from orchestrator.store.locks import state_lock
+from orchestrator.store.state_file import UNREADABLE
 from orchestrator.store.writing import write_file
 
 MOST = 1000
@@ -66,7 +67,7 @@ def _past(line: bytes) -> Past | None:
             float(value["seconds"]),
             {str(name): int(count) for name, count in value["sources"].items()},
         )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
+    except UNREADABLE:
         return None
     is_sane = math.isfinite(found.at) and math.isfinite(found.seconds) and found.size >= 0 and found.seconds >= 0
     return found if is_sane else None

@@ -58,6 +58,20 @@ def state_lock(path: Path) -> Iterator[None]:
         os.close(fd)
 
 
+def lock_alone(fd: int) -> bool:
+    """Lock the open file for this process alone, at once. False when another one holds it.
+
+    True also where the file system knows no locks: the caller has another way to tell.
+    """
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
 def _lock(fd: int, deadline: float) -> bool:
     while True:
         try:

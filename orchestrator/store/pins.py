@@ -5,18 +5,15 @@ A file that cannot be read is an error, never an empty list: nothing may be remo
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
 from orchestrator.core.refs import Target, parse_target
-from orchestrator.errors import DiskIOError, UsageError
+from orchestrator.errors import DiskIOError
 from orchestrator.oserrors import on_disk
 from orchestrator.store.census import CachedRepo
 from orchestrator.store.locks import state_lock
-from orchestrator.store.writing import write_file
-
-_VERSION = 1
+from orchestrator.store.state_file import UNREADABLE, load_state, write_state
 
 
 class Pins:
@@ -30,13 +27,10 @@ class Pins:
     def load(self) -> frozenset[Target]:
         """All pins. Raises DiskIOError for a file that cannot be read."""
         try:
-            data = json.loads(self._path.read_bytes())
-            if data["version"] != _VERSION:
-                raise ValueError("of another version")
-            return frozenset(parse_target(text) for text in data["pins"])
+            return frozenset(parse_target(text) for text in load_state(self._path)["pins"])
         except FileNotFoundError:
             return frozenset()
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, UsageError) as error:
+        except UNREADABLE as error:
             raise DiskIOError(
                 f"the list of pinned models cannot be read ({error}); nothing is removed before it can",
                 hint=f"mend or remove {self._path}",
@@ -54,7 +48,7 @@ class Pins:
     def _change(self, add: frozenset[Target] = frozenset(), remove: frozenset[Target] = frozenset()) -> None:
         with on_disk("write", self._path), state_lock(self._lock):
             texts = sorted(str(target) for target in (self.load() | add) - remove)
-            write_file(self._path, json.dumps({"version": _VERSION, "pins": texts}), self._stage, mode=0o600)
+            write_state(self._path, self._stage, {"pins": texts})
 
 
 def is_pinned(pins: Iterable[Target], repo: CachedRepo, commit: str) -> bool:

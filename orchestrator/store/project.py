@@ -26,6 +26,7 @@ from orchestrator.oserrors import on_disk
 from orchestrator.store.durability import sync_files, sync_folders
 from orchestrator.store.hashing import halt, hash_file
 from orchestrator.store.linking import Mode, make
+from orchestrator.store.state_file import UNREADABLE
 from orchestrator.store.writing import make_folder, scratch, sweep_scratch, write_file
 
 SCHEMA = "glm-aria-folder/1"
@@ -220,7 +221,7 @@ class _Book:
                     return {}
                 Mode(entry["mode"])
             return dict(data)
-        except (OSError, ValueError, KeyError, TypeError, RecursionError, UnsafeError):
+        except UNREADABLE:
             return {}
 
     def _as_we_left_it(self, place: str, found: os.stat_result) -> bool:

@@ -9,17 +9,16 @@ file is unreadable. Losing a proof costs one re-read of the blob, never correctn
 # ruff: noqa: PTH116, PTH208
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from orchestrator.core.files import Digest
 from orchestrator.oserrors import on_disk
 from orchestrator.store.locks import state_lock
-from orchestrator.store.writing import write_file
+from orchestrator.store.state_file import read_state, write_state
 
-_VERSION = 1
 Stamp = tuple[int, int, int]
 """Size in bytes, mtime in nanoseconds, inode."""
 
@@ -93,8 +92,7 @@ class Proofs:
                 elif self._still(repo_folder, name, proof):
                     blobs[name] = proof
             if blobs != before:
-                text = json.dumps({"version": _VERSION, "blobs": blobs}, separators=(",", ":"), sort_keys=True)
-                write_file(path, text, self.state_dir / "stage", mode=0o600, durable=False)
+                write_state(path, self.state_dir / "stage", {"blobs": blobs}, durable=False)
 
     def _still(self, repo_folder: str, name: str, proof: Stamp) -> bool:
         """False only when another file now lies at the blob's place; a blob kept in a snapshot has none there."""
@@ -105,10 +103,8 @@ class Proofs:
 
 
 def _read(path: Path) -> Mapping[str, Stamp]:
-    try:
-        data = json.loads(path.read_bytes())
-        if data["version"] != _VERSION:
-            return {}
-        return {name: (int(size), int(mtime), int(inode)) for name, (size, mtime, inode) in data["blobs"].items()}
-    except (OSError, ValueError, OverflowError, KeyError, TypeError, AttributeError, RecursionError):
-        return {}
+    return read_state(path, _stamps) or {}
+
+
+def _stamps(data: dict[str, Any]) -> Mapping[str, Stamp]:
+    return {name: (int(size), int(mtime), int(inode)) for name, (size, mtime, inode) in data["blobs"].items()}

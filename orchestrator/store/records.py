@@ -17,12 +17,11 @@ from typing import Any
 from orchestrator.core.files import Digest, RepoFile, RepoTree
 from orchestrator.core.refs import RepoId, is_commit, parse_folder
 from orchestrator.core.trust import Level, Seen, Trust, remembered
-from orchestrator.errors import GlmAriaError
 from orchestrator.oserrors import on_disk
 from orchestrator.store.locks import state_lock
+from orchestrator.store.state_file import UNREADABLE, read_state, write_state
 from orchestrator.store.writing import write_file
 
-_VERSION = 1
 _MOST_SEEN = 200
 
 
@@ -46,15 +45,7 @@ class Records:
         """The record of a commit, checked as a listing from the network is; None when there is none, or a bad one."""
         if not is_commit(commit):
             return None
-        try:
-            data = json.loads((self._repos / repo.folder / f"{commit}.json").read_bytes())
-            if data["version"] != _VERSION:
-                return None
-            files = (_file(*entry) for entry in data["files"])
-            trust = _trust(data["trust"])
-            return Record(RepoTree.checked(commit, files), trust, bool(data["is_restricted"]))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, GlmAriaError):
-            return None
+        return read_state(self._repos / repo.folder / f"{commit}.json", lambda data: _record(commit, data))
 
     def commits(self) -> tuple[tuple[RepoId, str], ...]:
         """The repos and commits that have a record, the latest written first."""
@@ -76,7 +67,6 @@ class Records:
         if self.load(repo, record.tree.commit) == record:
             return
         data = {
-            "version": _VERSION,
             "trust": {
                 "level": record.trust.level,
                 "source": record.trust.source,
@@ -88,7 +78,7 @@ class Records:
             ],
         }
         target = self._folder(repo) / f"{record.tree.commit}.json"
-        write_file(target, json.dumps(data, separators=(",", ":")), self._stage, mode=0o600)
+        write_state(target, self._stage, data)
 
     def forget(self, repo: RepoId, commit: str) -> None:
         """Drop the record of a commit. Which commits were seen stays known, so that none can be passed off as new."""
@@ -132,7 +122,7 @@ class Records:
         try:
             data = json.loads((self._repos / repo.folder / "refs.json").read_bytes())
             return {str(revision): _entries(entries) for revision, entries in data.items()}
-        except (OSError, ValueError, AttributeError, TypeError, RecursionError):
+        except UNREADABLE:
             return {}
 
     def _folder(self, repo: RepoId) -> Path:
@@ -140,6 +130,11 @@ class Records:
         with on_disk("create", folder):
             folder.mkdir(mode=0o700, exist_ok=True)
         return folder
+
+
+def _record(commit: str, data: dict[str, Any]) -> Record:
+    files = (_file(*entry) for entry in data["files"])
+    return Record(RepoTree.checked(commit, files), _trust(data["trust"]), bool(data["is_restricted"]))
 
 
 def _trust(data: dict[str, Any]) -> Trust:

@@ -7,7 +7,6 @@ A file that cannot be read counts as empty.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -17,20 +16,14 @@ from typing import Any
 from orchestrator.core.resolvers import NameServer, Standing, merged, parse_server
 from orchestrator.oserrors import on_disk
 from orchestrator.store.locks import state_lock
-from orchestrator.store.writing import write_file
+from orchestrator.store.state_file import read_state, write_state
 
 _FILE = "resolvers.json"
 
 
 def read_standings(state_dir: Path) -> dict[NameServer, Standing]:
     """All that is remembered."""
-    try:
-        data = json.loads((state_dir / _FILE).read_bytes())
-        if data["version"] != 1:
-            return {}
-        return {parse_server(name): _standing(value) for name, value in data["resolvers"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
-        return {}
+    return read_state(state_dir / _FILE, _standings) or {}
 
 
 def keep_standings(state_dir: Path, learned: Mapping[NameServer, Standing]) -> None:
@@ -39,8 +32,11 @@ def keep_standings(state_dir: Path, learned: Mapping[NameServer, Standing]) -> N
         known = merged(read_standings(state_dir), learned)
         kept = {f"[{s.address}]:{s.port}" if ":" in s.address else f"{s.address}:{s.port}": asdict(v)
                 for s, v in sorted(known.items())}  # fmt: skip
-        text = json.dumps({"version": 1, "resolvers": kept}, indent=1)
-        write_file(state_dir / _FILE, text + "\n", state_dir / "stage", mode=0o600)
+        write_state(state_dir / _FILE, state_dir / "stage", {"resolvers": kept}, indent=1)
+
+
+def _standings(data: Mapping[str, Any]) -> dict[NameServer, Standing]:
+    return {parse_server(name): _standing(value) for name, value in data["resolvers"].items()}
 
 
 def _standing(value: Mapping[str, Any]) -> Standing:

@@ -7,7 +7,6 @@ A file that cannot be read counts as empty: then sources are measured again, and
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -19,9 +18,8 @@ from orchestrator.core.measurements import Evidence, Memory, Quarantine, Remembe
 from orchestrator.core.sources import Source
 from orchestrator.oserrors import on_disk
 from orchestrator.store.locks import state_lock
-from orchestrator.store.writing import write_file
+from orchestrator.store.state_file import read_state, write_state
 
-_VERSION = 1
 _FILE = "sources.json"
 # What was neither seen nor judged for so long is forgotten: addresses of a lab come and go.
 _FORGOTTEN = 180 * 86_400.0
@@ -40,10 +38,6 @@ class SourceMemory:
     def read(self) -> Memory:
         """All that is known, as of now."""
         return Memory(self._now(), self._read())
-
-    def is_quarantined(self, source: Source) -> bool:
-        """True when `source` must not be used."""
-        return self.read().quarantine_of(source) is not None
 
     def remember(
         self, source: Source, size: int, seconds: float, connections: int = 1, latency: float | None = None
@@ -111,17 +105,14 @@ class SourceMemory:
                 for address, known in sorted(entries.items())
                 if known.quarantine is not None or now - max(known.seen, known.tried) < _FORGOTTEN
             }
-            text = json.dumps({"version": _VERSION, "sources": kept}, indent=1, sort_keys=True)
-            write_file(self._folder / _FILE, text + "\n", self._folder / "stage", mode=0o600)
+            write_state(self._folder / _FILE, self._folder / "stage", {"sources": kept}, indent=1)
 
     def _read(self) -> dict[str, Remembered]:
-        try:
-            data = json.loads((self._folder / _FILE).read_bytes())
-            if data["version"] != _VERSION:
-                return {}
-            return {str(address): _remembered(value) for address, value in data["sources"].items()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
-            return {}
+        return read_state(self._folder / _FILE, _entries) or {}
+
+
+def _entries(data: dict[str, Any]) -> dict[str, Remembered]:
+    return {str(address): _remembered(value) for address, value in data["sources"].items()}
 
 
 def _remembered(value: dict[str, Any]) -> Remembered:

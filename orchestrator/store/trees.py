@@ -11,6 +11,7 @@ from pathlib import Path
 
 from orchestrator.core.files import Algorithm, RepoFile, RepoTree, lfs_pointer_oid
 from orchestrator.core.plan import ResolvedModel
+from orchestrator.store.state_file import UNREADABLE
 
 _VERSION = 1
 Entry = dict[str, str | int]
@@ -50,7 +51,7 @@ def holds(path: Path, entries: dict[str, Entry]) -> bool:
         for info in files.values():
             info.pop("xet_hash", None)
         return bool(files == entries)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except UNREADABLE:
         return False
 
 
@@ -64,7 +65,7 @@ def listed(path: Path) -> dict[str, tuple[str, int]]:
             str(name): (str(info.get("lfs_sha256") or info["blob_id"]), int(info["size"]))
             for name, info in data["files"].items()
         }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except UNREADABLE:
         return {}
 
 

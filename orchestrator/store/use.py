@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from orchestrator.oserrors import on_disk
+from orchestrator.store.locks import lock_alone
 
 
 class Use:
@@ -53,20 +54,10 @@ def alone(state_dir: Path, folder: str) -> Iterator[bool]:
     with on_disk("lock", state_dir / "use"):
         fd = _open(state_dir / "use", folder)
     try:
-        yield _lock_alone(fd)
+        # Where the file system knows no locks, the age of things decides.
+        yield lock_alone(fd)
     finally:
         os.close(fd)
-
-
-def _lock_alone(fd: int) -> bool:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        # No locks on this file system: the age of things decides.
-        return True
-    return True
 
 
 def _open(state: Path, folder: str) -> int:

@@ -8,9 +8,7 @@ counts as absent: the worst that follows is that a pin outlives its list.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -20,9 +18,8 @@ from typing import Any
 from orchestrator.errors import TemporaryError
 from orchestrator.oserrors import on_disk
 from orchestrator.store import makers
-from orchestrator.store.writing import write_file
-
-_VERSION = 1
+from orchestrator.store.locks import lock_alone
+from orchestrator.store.state_file import read_state, write_state
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +75,7 @@ class WatchFile:
     def save(self, state: WatchState) -> None:
         """Replace it, in one step. Raises what `oserrors` says."""
         host, pid, started = makers.me()
-        data = asdict(replace(state, path=self._path, host=host, pid=pid, started=started))
-        del data["is_running"]
-        write_file(self._file, json.dumps({"version": _VERSION, **data}), self._stage, mode=0o600, durable=False)
+        self._write(replace(state, path=self._path, host=host, pid=pid, started=started))
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
@@ -90,8 +85,8 @@ class WatchFile:
             fd = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             other = self.load()
-            # Where every lock is granted, the owner on record tells of another watcher on this host.
-            if not _lock(fd) or (_lives(other) and other.pid != os.getpid()):
+            # Where locks are not known, or always granted, the owner on record tells of another watcher on this host.
+            if not lock_alone(fd) or (_lives(other) and other.pid != os.getpid()):
                 who = f" (process {other.pid} on {other.host})" if other.pid else ""
                 raise TemporaryError(
                     f"{self._path} is watched for this cache already{who}",
@@ -102,13 +97,13 @@ class WatchFile:
             with contextlib.suppress(OSError):
                 ended = self.load()
                 if ended.pid == os.getpid():
-                    self._forget_owner(ended)
+                    self._write(replace(ended, host="", pid=0, started=""))
             os.close(fd)
 
-    def _forget_owner(self, state: WatchState) -> None:
-        data = asdict(replace(state, host="", pid=0, started=""))
+    def _write(self, state: WatchState) -> None:
+        data = asdict(state)
         del data["is_running"]
-        write_file(self._file, json.dumps({"version": _VERSION, **data}), self._stage, mode=0o600, durable=False)
+        write_state(self._file, self._stage, data, durable=False)
 
 
 def watched(state_dir: Path) -> tuple[WatchState, ...]:
@@ -117,16 +112,15 @@ def watched(state_dir: Path) -> tuple[WatchState, ...]:
 
 
 def _load(file: Path) -> WatchState | None:
-    try:
-        data = json.loads(file.read_bytes())
-        if data.pop("version") != _VERSION:
-            return None
-        models = tuple(_model(model) for model in data.pop("models"))
-        state = WatchState(**data, models=models)
-        state = replace(state, files=tuple(map(str, state.files)), pins=tuple(map(str, state.pins)))
-        return replace(state, is_running=_lives(state))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return None
+    return read_state(file, _state)
+
+
+def _state(data: dict[str, Any]) -> WatchState:
+    del data["version"]
+    models = tuple(_model(model) for model in data.pop("models"))
+    state = WatchState(**data, models=models)
+    state = replace(state, files=tuple(map(str, state.files)), pins=tuple(map(str, state.pins)))
+    return replace(state, is_running=_lives(state))
 
 
 def _model(data: dict[str, Any]) -> ModelState:
@@ -141,14 +135,3 @@ def _lives(state: WatchState) -> bool:
     if not state.pid:
         return False
     return state.host != os.uname().nodename or makers.lives(state.pid, state.started)
-
-
-def _lock(fd: int) -> bool:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        # No locks here: the owner on record alone decides.
-        return True
-    return True
