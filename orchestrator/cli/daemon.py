@@ -36,7 +36,7 @@ _as_json = click.option("--json", "as_json", is_flag=True, help="One JSON docume
 @_as_json
 def start(as_json: bool) -> None:
     """Start it, unless it runs already."""
-    from orchestrator.cli.wiring import bundle_for_aria2
+    from orchestrator.cli.rooms import bundle_for_aria2
     from orchestrator.settings import load
 
     found = _background().start(bundle_for_aria2(load()))
@@ -81,7 +81,7 @@ def status(as_json: bool) -> None:
 
 def _background() -> BackgroundDaemon:
     from orchestrator.aria2.daemon import BackgroundDaemon
-    from orchestrator.cli.wiring import runtime_folder
+    from orchestrator.cli.rooms import runtime_folder
 
     return BackgroundDaemon(runtime_folder())
 

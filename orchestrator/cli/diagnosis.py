@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict
 
 from orchestrator.cli import terminal
-from orchestrator.cli.sourcetable import Table, show
+from orchestrator.cli.sourcetable import Table, show, times_data
 from orchestrator.core.findings import Finding, SourceFacts, cost_text
 from orchestrator.core.resolvers import Reply
 from orchestrator.core.sizes import format_size, format_speed
@@ -105,18 +105,12 @@ def _facts_of(found: Diagnosis, row: Row) -> SourceFacts:
 
 
 def _source_data(row: Row, facts: SourceFacts) -> dict[str, object]:
-    probe, hands = row.probe, row.probe.handshake
+    probe = row.probe
     return {
         "name": row.source.name,
         "url": row.source.url,
         "is_root": row.source.is_root,
-        "dns": hands.dns if hands else None,
-        "connect": hands.connect if hands else None,
-        "tls": hands.tls if hands else None,
-        "first_byte": probe.first_byte,
-        "latency": probe.latency,
-        "jitter": probe.jitter,
-        "loss": probe.loss,
+        **times_data(probe),
         "rates": [{"connections": count, "rate": rate} for count, rate in probe.rates],
         "ranges": probe.ranges,
         "http": list(probe.http),

@@ -13,6 +13,7 @@ from orchestrator.core.measurements import Memory, Quarantine, Remembered
 from orchestrator.core.sizes import format_duration
 from orchestrator.core.sources import Source
 from orchestrator.flows.probing import Row, Survey
+from orchestrator.mirrors.probe import Probe
 from orchestrator.mirrors.rank import rank
 
 _NOTHING = "-"
@@ -172,16 +173,11 @@ def probed_data(found: Survey) -> dict[str, object]:
 
 
 def _probed(row: Row, memory: Memory) -> dict[str, Any]:
-    probe, hands = row.probe, row.probe.handshake
+    probe = row.probe
     quarantine = memory.of(row.source).quarantine
-    return _source(row.source) | {
-        "dns": hands.dns if hands else None,
-        "connect": hands.connect if hands else None,
-        "tls": hands.tls if hands else None,
-        "first_byte": probe.first_byte,
-        "latency": probe.latency,
-        "jitter": probe.jitter,
-        "loss": probe.loss,
+    return {
+        **_source(row.source),
+        **times_data(probe),
         "rate_one": probe.rate_one,
         "rate_many": probe.rate_many,
         "connections": probe.connections,
@@ -193,6 +189,20 @@ def _probed(row: Row, memory: Memory) -> dict[str, Any]:
         "files_wanted": row.wanted,
         "quarantine": asdict(quarantine) if quarantine else None,
         "error": terminal.message(probe.error.message) if probe.error else None,
+    }
+
+
+def times_data(probe: Probe) -> dict[str, object]:
+    """What a probe timed, in seconds, and the share of its questions that had no answer."""
+    hands = probe.handshake
+    return {
+        "dns": hands.dns if hands else None,
+        "connect": hands.connect if hands else None,
+        "tls": hands.tls if hands else None,
+        "first_byte": probe.first_byte,
+        "latency": probe.latency,
+        "jitter": probe.jitter,
+        "loss": probe.loss,
     }
 
 
