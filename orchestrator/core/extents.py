@@ -57,10 +57,6 @@ class Extents:
         """The ranges of a blob of `size` bytes that are not here, in order."""
         return tuple(_gaps(self.items, 0, size))
 
-    def overlapping(self, start: int, end: int) -> tuple[Extent, ...]:
-        """The extents that hold bytes of this range."""
-        return tuple(item for item in self.items if item.start < end and start < item.end)
-
     def aligned(self, size: int, *, block: int, piece: int) -> Extents:
         """What is left when each run begins at a piece's boundary and ends at a block's, or at the end of the blob.
 

@@ -22,16 +22,10 @@ from orchestrator.flows.request import Item, PullRequest
 from orchestrator.flows.tools import Tools
 from orchestrator.store.records import Record
 
-# How a site shows that it is of no help, so that the next one is asked. A signal or a full disk is not among them.
-REFUSALS = (
-    NotAllowedError,
-    NotFoundError,
-    ProtocolError,
-    SourcesDownError,
-    TemporaryError,
-    TrustError,
-    UnsafeError,
-)
+SILENT = (SourcesDownError, TemporaryError, NotFoundError, NotAllowedError, ProtocolError)
+"""How a site shows that it cannot say what it was asked. A signal or a full disk is not among them."""
+REFUSALS = (*SILENT, TrustError, UnsafeError)
+"""How a site shows that it is of no help, so that the next one is asked: it is silent, or not to be believed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,8 @@ from orchestrator.errors import (
     NotFoundError,
     TemporaryError,
 )
-from orchestrator.events import Emit, FileProgress, Phase, Queued
+from orchestrator.events import Emit, Phase, Queued
+from orchestrator.flows.reading import Reading
 from orchestrator.flows.request import PullRequest
 from orchestrator.flows.resolve import remember, resolve
 from orchestrator.flows.tools import Tools
@@ -34,8 +35,6 @@ from orchestrator.store import space
 from orchestrator.store.hashing import read_both, read_whole
 from orchestrator.store.linking import Mode, make
 from orchestrator.store.verify import verify
-
-_REPORT_STEP = 16 << 20
 
 
 class State(StrEnum):
@@ -218,26 +217,19 @@ class _Taker:
             return Imported(path, size, State.FAILED, reason=error.message, error=error)
 
     def _digests(self, path: Path, found: os.stat_result) -> tuple[Digest, ...]:
-        real, done, told, total = path.resolve(), 0, 0, found.st_size
+        real = path.resolve()
         # What it is will be known at the end; until then it goes by a name that is as good as any.
         key = Digest(Algorithm.SHA256, f"{found.st_dev:x}{found.st_ino:x}".rjust(64, "0")[-64:])
-
-        def on_bytes(count: int) -> None:
-            nonlocal done, told
-            done += count
-            if done - told >= _REPORT_STEP:
-                told = done
-                self.emit(FileProgress(key, path.name, Phase.HASHING, min(done, total), total))
-
-        self.emit(FileProgress(key, path.name, Phase.HASHING, 0, total))
-        algorithms, stop = self.wanted.sizes[total], self.tools.stop
+        reading = Reading(self.emit, key, path.name, Phase.HASHING, found.st_size)
+        reading.begin()
+        algorithms, stop = self.wanted.sizes[found.st_size], self.tools.stop
         digests: tuple[Digest, ...]
         if len(algorithms) > 1:
-            digests = read_both(real, stop=stop, on_bytes=on_bytes)
+            digests = read_both(real, stop=stop, on_bytes=reading)
         else:
             (algorithm,) = algorithms
-            digests = (read_whole(real, algorithm, stop=stop, on_bytes=on_bytes).digest,)
-        self.emit(FileProgress(key, path.name, Phase.DONE, total, total))
+            digests = (read_whole(real, algorithm, stop=stop, on_bytes=reading).digest,)
+        reading.end()
         return digests
 
     def _place(self, path: Path, digest: Digest, uses: list[tuple[ResolvedModel, RepoFile]]) -> Mode:

@@ -14,22 +14,16 @@ from orchestrator.core.refs import Ref
 from orchestrator.core.trust import Level, Trust
 from orchestrator.errors import (
     IntegrityError,
-    NotAllowedError,
-    NotFoundError,
-    ProtocolError,
     SourcesDownError,
     TemporaryError,
     TrustError,
-    UnsafeError,
 )
 from orchestrator.events import Emit, Notice
+from orchestrator.flows.asking import REFUSALS, SILENT
 from orchestrator.flows.request import Item, PullRequest
 from orchestrator.flows.tools import Stop, Tools
 from orchestrator.store.hashing import read_both
 from orchestrator.store.hf_cache import HfCache
-
-# A root that answers so cannot say what the lock says, which is no contradiction: mirrors may still have the bytes.
-_SILENT = (SourcesDownError, TemporaryError, NotFoundError, NotAllowedError, ProtocolError)
 
 
 def _mismatch(message: str, changes: tuple[FileChange, ...], *, source: str | None = None) -> TrustError:
@@ -66,7 +60,8 @@ def _confirm(locked: LockedModel, tools: Tools, emit: Emit) -> bool:
     first = tools.catalogs[locked.ref.catalog]
     try:
         is_restricted, changes = _ask(first, locked)
-    except _SILENT as error:
+    except SILENT as error:
+        # It cannot say what the lock says, which is no contradiction: mirrors may still have the bytes.
         # Of these two nobody was surprised: the lock is there for a root that is down.
         if not isinstance(error, SourcesDownError | TemporaryError):
             message = f"{first.source.name} cannot confirm {locked.ref} ({error.message}); the lock file is believed"
@@ -86,7 +81,7 @@ def _ask_mirrors(locked: LockedModel, tools: Tools, emit: Emit) -> None:
             continue
         try:
             _, changes = _ask(catalog, locked)
-        except (*_SILENT, TrustError, UnsafeError):
+        except REFUSALS:
             continue
         if not changes:
             for error in refused:

@@ -9,9 +9,9 @@ from orchestrator.flows.report import FileState, ModelReport, PullReport
 def entries_of(report: PullReport, now: float) -> tuple[Past, ...]:
     """One for each model that fetched bytes."""
     return tuple(
-        Past(now, model.ref, fetched, model.seconds, sent)
+        Past(now, model.ref, fetched, model.seconds, _sent(model))
         for model in report.models
-        if (fetched := model.bytes_of(FileState.FETCHED)) and (sent := _sent(model)) is not None
+        if (fetched := model.bytes_of(FileState.FETCHED))
     )
 
 

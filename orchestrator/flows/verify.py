@@ -21,15 +21,15 @@ from orchestrator.errors import (
     NoSpaceError,
     NotFoundError,
 )
-from orchestrator.events import Emit, FileProgress, Notice, Phase, Queued
+from orchestrator.events import Emit, Notice, Phase, Queued
 from orchestrator.flows.mend import mend
+from orchestrator.flows.reading import Reading
 from orchestrator.flows.stock import Stock, take_stock
 from orchestrator.flows.tools import Tools
 from orchestrator.store.checkup import Checkup, check
 from orchestrator.store.pieces import Range
 
 _WORKERS = 2
-_REPORT_STEP = 16 << 20
 
 
 class State(StrEnum):
@@ -145,18 +145,9 @@ def _read_all(todo: Sequence[Stock], request: VerifyRequest, tools: Tools, emit:
 def _read(stock: Stock, request: VerifyRequest, tools: Tools, emit: Emit) -> Checkup:
     assert stock.digest is not None  # noqa: S101 - `todo` holds no other
     assert stock.real is not None and stock.found is not None  # noqa: S101, PT018
-    digest, total, name = stock.digest, stock.found.st_size, stock.label
-    started, done, told = time.monotonic(), 0, 0
-
-    def on_bytes(count: int) -> None:
-        nonlocal done, told
-        done += count
-        if done - told >= _REPORT_STEP:
-            told = done
-            speed = round(done / max(1e-3, time.monotonic() - started))
-            emit(FileProgress(digest, name, Phase.HASHING, min(done, total), total, speed))
-
-    emit(FileProgress(digest, name, Phase.HASHING, 0, total))
+    digest = stock.digest
+    reading = Reading(emit, digest, stock.label, Phase.HASHING, stock.found.st_size, timed=True)
+    reading.begin()
     is_known = all(tools.cache.proofs.is_proven(folder, digest, stock.found) for folder, _ in stock.places)
     checkup = check(
         stock.real,
@@ -166,9 +157,9 @@ def _read(stock: Stock, request: VerifyRequest, tools: Tools, emit: Emit) -> Che
         fast=request.fast,
         durable=not is_known,
         stop=tools.stop,
-        on_bytes=on_bytes,
+        on_bytes=reading,
     )
-    emit(FileProgress(digest, name, Phase.FAILED if checkup.ranges else Phase.DONE, total, total))
+    reading.end(Phase.FAILED if checkup.ranges else Phase.DONE)
     return checkup
 
 

@@ -11,7 +11,8 @@ from orchestrator.aria2.interface import Fetched, Moved
 from orchestrator.core.files import Digest
 from orchestrator.core.plan import Job
 from orchestrator.errors import DiskIOError, IntegrityError
-from orchestrator.events import Emit, FileProgress, Phase
+from orchestrator.events import Emit, Phase
+from orchestrator.flows.reading import Reading
 from orchestrator.flows.tools import Stop
 from orchestrator.store.hashing import ChasingHasher
 from orchestrator.store.leases import taken_over
@@ -85,19 +86,11 @@ class Verifier:
         if chase and chase.running:
             chase.running.exception()  # let it end; a failed read shows again below
         done = hasher.position if hasher else 0
-        reported = done
-
-        def on_bytes(count: int) -> None:
-            nonlocal done, reported
-            done += count
-            if done - reported >= _REPORT_STEP:
-                reported = done
-                self._emit(FileProgress(job.digest, job.name, Phase.VERIFYING, min(done, job.size), job.size))
-
+        reading = Reading(self._emit, job.digest, job.name, Phase.VERIFYING, job.size, done=done, step=_REPORT_STEP)
         if job.size >= _CHASE_FROM:
-            self._emit(FileProgress(job.digest, job.name, Phase.VERIFYING, done, job.size))
+            reading.begin()
         try:
-            return verify(outcome.part, job.digest, job.size, hasher=hasher, stop=self._stop, on_bytes=on_bytes)
+            return verify(outcome.part, job.digest, job.size, hasher=hasher, stop=self._stop, on_bytes=reading)
         except (IntegrityError, DiskIOError) as error:
             if self._is_ours(job.digest):
                 raise
