@@ -9,7 +9,6 @@ the commands name is served on loopback: a settings file makes that the root, an
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -26,6 +25,7 @@ from orchestrator.aria2.rpc import Rpc
 from orchestrator.errors import DaemonError
 from tests.support.hub import LoopbackHub
 from tests.support.models import tiny_model
+from tests.support.ports import free_port
 from tests.support.repos import Repo
 
 REPO = Path(__file__).parents[1]
@@ -45,12 +45,6 @@ def hub() -> Iterator[LoopbackHub]:
         hub.mirror("mirror")
         hub.modelscope()
         yield hub
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def script_of(text: str) -> str:

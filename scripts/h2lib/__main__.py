@@ -24,6 +24,7 @@ import httpx
 
 from scripts.h2lib.line import long_line
 from tests.support.certificates import make_certificate
+from tests.support.ports import free_port
 
 NGINX = """
 worker_processes 1;
@@ -91,9 +92,7 @@ def server(folder: Path, files: int, size: int) -> Iterator[int]:
         (folder / "files" / str(number)).write_bytes(os.urandom(size))
     make_certificate(folder)
     folder.chmod(0o755)  # started by root, nginx serves as somebody else
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     (folder / "nginx.conf").write_text(NGINX.format(folder=folder, port=port))
     nginx = ["nginx", "-e", "stderr", "-c", str(folder / "nginx.conf"), "-g", "daemon off;"]
     process = subprocess.Popen(nginx, stderr=subprocess.DEVNULL)

@@ -21,6 +21,7 @@ from orchestrator.aria2.rpc import Rpc
 from orchestrator.aria2.spans import Span
 from orchestrator.aria2.theirs import RunningDaemon
 from orchestrator.errors import DaemonError, UsageError
+from tests.support.ports import free_port
 
 MakeRpc = Callable[..., Rpc]
 
@@ -132,9 +133,7 @@ def elsewhere(how: str, folder: Path) -> list[str]:
 def test_a_daemon_that_does_not_write_to_our_folder(tmp_path: Path, make_rpc: MakeRpc, how: str) -> None:
     folder = tmp_path / "stage"
     folder.mkdir(mode=0o700)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     aria2c = [
         str(find_aria2c()),
         "--no-conf",

@@ -27,7 +27,7 @@ from orchestrator.store.sources import SourceMemory
 from orchestrator.store.state_dir import open_state_dir
 from tests.e2e.machine import until
 from tests.support.hub import LoopbackHub
-from tests.support.nginx import _free_port as free_port
+from tests.support.ports import free_port
 from tests.support.repos import Repo
 
 MIRROR = "https://hf-mirror.com"

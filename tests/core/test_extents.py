@@ -41,7 +41,7 @@ def test_each_byte_is_its_first_senders(puts: list[Extent]) -> None:
     assert sum(end - start for start, end in extents.missing(SIZE)) == bytes_.count(None)
     for item in extents.items:
         assert set(bytes_[item.start : item.end]) == {item.source}
-        assert item in extents.overlapping(item.start, item.start + 1)
+        assert [one for one in extents.items if one.start <= item.start < one.end] == [item]
     ends = [(item.end, item.source) for item in extents.items]
     starts = [(item.start, item.source) for item in extents.items]
     assert not set(ends) & set(starts), "neighbours of one source are one"

@@ -61,6 +61,18 @@ def make_hub(machine: Machine) -> Iterator[MakeHub]:
 
 
 @pytest.fixture
+def repo(request: pytest.FixtureRequest) -> Repo:
+    """The model `org/m` that holds the FILES of the test's module."""
+    return Repo("model", "org/m", request.module.FILES)
+
+
+@pytest.fixture
+def hub(make_hub: MakeHub, repo: Repo) -> LoopbackHub:
+    """A hub that has `repo`."""
+    return make_hub(repo)
+
+
+@pytest.fixture
 def tiny() -> Repo:
     """A model that transformers can load, with three shards of 256 KiB or so."""
     return Repo("model", "org/tiny", tiny_model(1, shard_size=1 << 20))

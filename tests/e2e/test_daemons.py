@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import socket
 import subprocess
 import urllib.request
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from tests.e2e.conftest import MakeHub, wanted
 from tests.e2e.machine import Machine, content, until
 from tests.support.content import generate
 from tests.support.hub import LoopbackHub
+from tests.support.ports import free_port
 from tests.support.repos import Repo
 from tests.support.shaping import Shape
 
@@ -27,9 +27,7 @@ class Foreign:
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
         self.folder = folder
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         self.url = f"http://127.0.0.1:{port}/jsonrpc"
         self.secret = folder / "secret"
         self.secret.write_text("theirs\n")

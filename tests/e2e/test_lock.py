@@ -22,16 +22,6 @@ FILES = {"config.json": b'{"a": 1}\n', "model.safetensors": generate(1 << 20, 9)
 
 
 @pytest.fixture
-def repo() -> Repo:
-    return Repo("model", "org/m", FILES)
-
-
-@pytest.fixture
-def hub(make_hub: MakeHub, repo: Repo) -> LoopbackHub:
-    return make_hub(repo)
-
-
-@pytest.fixture
 def locked(machine: Machine, hub: LoopbackHub) -> Path:
     """A lock file of org/m; the machine is as new again."""
     machine.pull("org/m", "--lock", "my.lock").ended(0)

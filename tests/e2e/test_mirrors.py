@@ -26,16 +26,6 @@ from tests.support.shaping import Shape
 FILES = {"config.json": b"{}\n", "model.safetensors": generate(12 * MIB, 4)}
 
 
-@pytest.fixture
-def repo() -> Repo:
-    return Repo("model", "org/m", FILES)
-
-
-@pytest.fixture
-def hub(make_hub: MakeHub, repo: Repo) -> LoopbackHub:
-    return make_hub(repo)
-
-
 def mirrors(machine: Machine, *words: str) -> Result:
     return machine.run("mirrors", *words, "--root", machine.root)
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import subprocess
 
-import pytest
-
 from tests.e2e.conftest import MakeHub, sent
 from tests.e2e.machine import REPOSITORY, Machine
 from tests.support.content import generate
@@ -14,11 +12,6 @@ from tests.support.faults import Fault
 from tests.support.repos import Repo
 
 FILES = {"config.json": b"{}\n", "model.safetensors": generate(3 << 20, 1), "sub/deep/a.txt": b"a" * 300}
-
-
-@pytest.fixture
-def repo() -> Repo:
-    return Repo("model", "org/m", FILES)
 
 
 def test_plan_touches_nothing(machine: Machine, make_hub: MakeHub, repo: Repo) -> None:

@@ -17,7 +17,7 @@ from tests.support.faces import Face
 from tests.support.hub import LoopbackHub
 from tests.support.log import RequestLog
 from tests.support.models import tiny_model
-from tests.support.names import name_server
+from tests.support.nameserver import nameserver
 from tests.support.nginx import Nginx, nginx
 from tests.support.repos import Repo
 from tests.support.wire import Reply, Request
@@ -178,11 +178,11 @@ def test_names_and_certificates_are_checked(
     hub = make_hub(tiny, tls=server_context(*pair))
     hub.faces["hub"].host, hub.faces["cdn"].host = "hub.example.test", "cdn.example.test"
     path = next(path for path, file in tiny.commits[tiny.head].files.items() if file.sha256)
-    with name_server() as names:
+    with nameserver(dict.fromkeys(("hub.example.test", "cdn.example.test"), ("127.0.0.1",))) as names:
         # nginx's own user reads the certificates from a place of theirs.
-        shared = Path("/tmp") / f"{tmp_path.name}-{names.server_address[1]}.pem"
+        shared = Path("/tmp") / f"{tmp_path.name}-{names.port}.pem"
         shared.write_bytes(trusted.read_bytes())
-        values = (f"upstream={hub.url}", f"resolvers={names.address}", f"ca_file={shared}", "cdn_hosts=example.test")
+        values = (f"upstream={hub.url}", f"resolvers={names}", f"ca_file={shared}", "cdn_hosts=example.test")
         try:
             with nginx("nginx-relay.conf", *values) as running:
                 answer = requests.get(f"{running.url}/org/tiny/resolve/main/{path}", timeout=10)
@@ -190,6 +190,6 @@ def test_names_and_certificates_are_checked(
             shared.unlink()
     if is_trusted:
         assert answer.content == wanted(tiny)[path]
-        assert {"hub.example.test", "cdn.example.test"} <= set(names.asked)
+        assert {"hub.example.test", "cdn.example.test"} <= {name for name, _ in names.asked}
     else:
         assert answer.status_code == 502

@@ -19,16 +19,6 @@ from tests.support.repos import Repo
 FILES = {"config.json": b'{"a": 1}\n', "model.safetensors": generate(1 << 20, 9), "code/model.py": b"import os\n" * 50}
 
 
-@pytest.fixture
-def repo() -> Repo:
-    return Repo("model", "org/m", FILES)
-
-
-@pytest.fixture
-def hub(make_hub: MakeHub, repo: Repo) -> LoopbackHub:
-    return make_hub(repo)
-
-
 def link(machine: Machine, *words: str, model: str = "org/m", folder: str = "p") -> Result:
     return machine.run("cache", "link", "--json", model, folder, *words)
 

@@ -22,11 +22,6 @@ SLOW = Shape(total_rate=8 * MIB)
 
 
 @pytest.fixture
-def repo() -> Repo:
-    return Repo("model", "org/m", FILES)
-
-
-@pytest.fixture
 def hub(make_hub: MakeHub, repo: Repo) -> LoopbackHub:
     return make_hub(repo, cdn_shape=SLOW)
 

@@ -23,16 +23,6 @@ WEIGHTS = generate(12 * MIB, 9)
 FILES = {"config.json": b'{"a": 1}\n', "model.safetensors": WEIGHTS, "small.bin": generate(40_000, 2)}
 
 
-@pytest.fixture
-def repo() -> Repo:
-    return Repo("model", "org/m", FILES)
-
-
-@pytest.fixture
-def hub(make_hub: MakeHub, repo: Repo) -> LoopbackHub:
-    return make_hub(repo)
-
-
 def nothing_is_placed(machine: Machine) -> None:
     folder = machine.cache / "models--org--m"
     assert not (folder / "refs").exists()

@@ -23,16 +23,6 @@ DOWN = "http://127.0.0.1:9"
 """Nothing listens on the discard port, and nobody may without being the superuser."""
 
 
-@pytest.fixture
-def repo() -> Repo:
-    return Repo("model", "org/m", FILES)
-
-
-@pytest.fixture
-def hub(make_hub: MakeHub, repo: Repo) -> LoopbackHub:
-    return make_hub(repo)
-
-
 def pull(machine: Machine, *words: str, mirrors: tuple[Site, ...] = (), root: str = DOWN, **options: Any) -> Result:
     """Pull org/m (unless the words name another ref) from these mirrors; by default the root is down."""
     named = [word for site in mirrors for word in ("--mirror", site.url)]

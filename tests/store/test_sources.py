@@ -47,8 +47,8 @@ def test_the_file_is_private_and_nothing_is_left_beside_it(memory: SourceMemory,
 
 def test_a_renamed_source_is_the_same_source(memory: SourceMemory) -> None:
     memory.quarantine(NEAR, "lied", EVIDENCE)
-    assert memory.is_quarantined(Source("another name", NEAR.url))
-    assert not memory.is_quarantined(FAR)
+    assert memory.read().quarantine_of(Source("another name", NEAR.url)) is not None
+    assert memory.read().quarantine_of(FAR) is None
 
 
 def test_quarantine_stays_with_its_first_evidence_until_forgiven(memory: SourceMemory) -> None:
@@ -59,7 +59,7 @@ def test_quarantine_stays_with_its_first_evidence_until_forgiven(memory: SourceM
     assert found is not None
     assert (found.since, found.reason, found.evidence) == (NOW, "lied", EVIDENCE)
     assert memory.forgive("near") == ("near.example/hf",)
-    assert not memory.is_quarantined(NEAR)
+    assert memory.read().quarantine_of(NEAR) is None
     assert memory.read().of(NEAR).rate_one == 10e6
     assert memory.forgive("near") == ()
 

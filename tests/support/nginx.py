@@ -15,6 +15,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.ports import free_port
+
 _REPOSITORY = Path(__file__).parents[2]
 _NOBODY = 65534
 
@@ -65,12 +67,12 @@ def nginx(template: str, *values: str) -> Iterator[Nginx]:
     assert program, "nginx is missing: scripts/test installs it"
     user = {"user": _NOBODY, "group": _NOBODY, "extra_groups": []} if os.getuid() == 0 else {}
     base = Path(tempfile.mkdtemp(prefix="glm-aria-nginx-"))
-    folder, conf, port = base / "own", base / "nginx.conf", _free_port()
+    folder, conf, port = base / "own", base / "nginx.conf", free_port()
     folder.mkdir(mode=0o700)
     if user:
         base.chmod(0o755)
         os.chown(folder, _NOBODY, _NOBODY)
-    cdn_port = _free_port() if "relay" in template else 0
+    cdn_port = free_port() if "relay" in template else 0
     ports = [f"port={port}"] + ([f"cdn_port={cdn_port}"] if cdn_port else [])
     conf.write_text(rendered(template, f"folder={folder}", *ports, *values))
     command = [program, "-e", "stderr", "-c", str(conf)]
@@ -99,9 +101,3 @@ def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
             return
         time.sleep(0.02)
     raise AssertionError("nginx does not listen")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import secrets
 import signal
-import socket
 import subprocess
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import redis
+
+from tests.support.ports import free_port
 
 
 class RedisServer:
@@ -21,9 +22,7 @@ class RedisServer:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self.password = "canary" + secrets.token_hex(12)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
