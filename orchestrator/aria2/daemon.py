@@ -16,13 +16,13 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.aria2.interface import Endpoint
+from orchestrator.aria2.program import find_aria2c
 from orchestrator.aria2.rpc import Rpc
 from orchestrator.errors import CannotCreateError, DaemonError, DiskIOError, UsageError
 from orchestrator.oserrors import translate
@@ -39,14 +39,6 @@ _STATE = "daemon.json"
 _CONF = "aria2.conf"
 # What aria2c may inherit: how to find libraries. Not HF_TOKEN, nor anything else; each download has its proxy by RPC.
 _ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR")
-
-
-def find_aria2c() -> Path:
-    """The aria2c on PATH. Raises DaemonError with the command that installs it on this system."""
-    found = shutil.which("aria2c")
-    if found is None:
-        raise DaemonError("aria2c is not installed", hint=f"install it: {install_command()}")
-    return Path(found)
 
 
 def private_folder(path: Path) -> Path:
@@ -383,17 +375,3 @@ def _is_alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()[0] not in "ZX"
     except (OSError, IndexError):
         return True
-
-
-def install_command() -> str:
-    """What to type to install aria2 on this system."""
-    if sys.platform == "darwin":
-        return "brew install aria2"
-    commands = {
-        "apt-get": "sudo apt-get install aria2",
-        "dnf": "sudo dnf install aria2",
-        "pacman": "sudo pacman -S aria2",
-        "apk": "sudo apk add aria2",
-        "conda": "conda install -c conda-forge aria2",
-    }
-    return next((text for program, text in commands.items() if shutil.which(program)), "see https://aria2.github.io")

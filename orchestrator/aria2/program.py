@@ -1,15 +1,15 @@
-"""The aria2c that is installed: its version and what it was built with."""
+"""The aria2c that is installed: where it is, its version, and what it was built with."""
 
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
-from orchestrator.aria2.daemon import find_aria2c, install_command
 from orchestrator.errors import DaemonError
-
-__all__ = ["Program", "install_command", "program"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,3 +30,25 @@ def program() -> Program | None:
     version = re.search(r"aria2 version (\S+)", text)
     features = re.search(r"Enabled Features: (.*)", text)
     return Program(version[1], tuple(features[1].split(", ")) if features else ()) if version else None
+
+
+def find_aria2c() -> Path:
+    """The aria2c on PATH. Raises DaemonError with the command that installs it on this system."""
+    found = shutil.which("aria2c")
+    if found is None:
+        raise DaemonError("aria2c is not installed", hint=f"install it: {install_command()}")
+    return Path(found)
+
+
+def install_command() -> str:
+    """What to type to install aria2 on this system."""
+    if sys.platform == "darwin":
+        return "brew install aria2"
+    commands = {
+        "apt-get": "sudo apt-get install aria2",
+        "dnf": "sudo dnf install aria2",
+        "pacman": "sudo pacman -S aria2",
+        "apk": "sudo apk add aria2",
+        "conda": "conda install -c conda-forge aria2",
+    }
+    return next((text for program, text in commands.items() if shutil.which(program)), "see https://aria2.github.io")

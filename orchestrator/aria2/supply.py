@@ -42,7 +42,7 @@ class Failure:
 
 @dataclass(slots=True)
 class Supply:
-    """One source of one job. `asked_at` is unix time, `not_before` monotonic.
+    """One source of one job. `asked_at` is unix time.
 
     `out` is why the source is of no use for the job. `is_whole`: it sends no ranges. `must_ask`: an address that was
     made up without asking did not do. `inspection` finds out why a download `failed`.
@@ -51,7 +51,6 @@ class Supply:
     server: Server
     uri: Uri | None = None
     asked_at: float = 0.0
-    not_before: float = 0.0
     future: Future[Uri] | None = None
     out: GlmAriaError | None = None
     is_whole: bool = False
@@ -102,10 +101,7 @@ class Supply:
     def needs_address(self, now: float, clock: float) -> bool:
         """True when it is time to get one."""
         is_good = self.uri is not None and not self._is_stale(self.uri, now)
-        return (
-            not (self.error or self.future or self.inspection or is_good)
-            and max(self.not_before, self.server.not_before) <= clock
-        )
+        return not (self.error or self.future or self.inspection or is_good) and self.server.not_before <= clock
 
     def _is_stale(self, uri: Uri, now: float) -> bool:
         return uri.expires_at is not None and now > self.asked_at + _USABLE_LIFE * (uri.expires_at - self.asked_at)

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.aria2.daemon import find_aria2c
 from orchestrator.aria2.interface import Endpoint
 from orchestrator.aria2.options import span_options
+from orchestrator.aria2.program import find_aria2c
 from orchestrator.aria2.rpc import Rpc
 from orchestrator.aria2.spans import Span
 from orchestrator.aria2.theirs import RunningDaemon
