@@ -7,7 +7,9 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import NoReturn
 
 import click
 
@@ -129,6 +131,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
+def program() -> NoReturn:
+    """What `glm-aria` runs: `main`, then the end of the process.
+
+    It waits for no thread: all work is joined by then, and what is left still asks a server, perhaps one that is down,
+    for what nobody needs any more.
+    """
+    code = main()
+    with suppress(OSError):
+        sys.stderr.flush()
+    os._exit(code)
+
+
 def _run(words: list[str], asked: Asked) -> int:
     try:
         outcome = cli.main(words, prog_name=PROGRAM, standalone_mode=False)
@@ -207,4 +221,4 @@ def _close_stdout() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program()

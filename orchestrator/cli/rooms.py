@@ -87,7 +87,7 @@ def open_tools(
     state = state_of(settings, create=create)
     credentials = Credentials(settings.token, settings.token_hosts)
     # Where mirrors may speak for a root that is not there, it is not knocked at for long.
-    has_stand_in = settings.policy in (Policy.ANY, Policy.AGREE) and bool(settings.mirrors)
+    has_stand_in = settings.policy is not Policy.ROOT and bool(settings.mirrors)
     patience = NetLimits(
         connect=settings.etag_timeout, read=settings.download_timeout, unreachable=2 if has_stand_in else 5
     )

@@ -14,6 +14,7 @@ from orchestrator.cli.run import Run
 from orchestrator.core.refs import parse_ref, parse_target
 from orchestrator.core.sizes import format_size
 from orchestrator.errors import UsageError
+from orchestrator.events import Notice
 from orchestrator.flows.request import Item, PullRequest
 
 if TYPE_CHECKING:
@@ -59,14 +60,29 @@ def link(model: str, folder: str, layout: str, force: bool, as_json: bool, **par
     settings = settings_.load(options.flags(parameters))
     where = Path(folder).expanduser().absolute()
     report = wiring.link(settings, target, where, layout, chosen[0] if chosen else "auto", force=force)
+    notices = _incomplete(report)
     if as_json:
-        terminal.document(output.envelope("cache link", output.judge((), 0), linked(report)))
+        terminal.document(output.envelope("cache link", output.judge((), 0), linked(report), notices))
         return
+    for notice in notices:
+        output.say_notice(notice)
     new = [item for item in report.files if item.is_new]
     size = format_size(sum(item.sample.file.size for item in new))
     how = ", ".join(sorted({item.mode.value for item in new})) or "nothing to do"
     terminal.say(terminal.printable(f"{report.repo.url_path}: {len(new)} of {len(report.files)} files, {size} ({how})"))
     terminal.result(str(report.folder))
+
+
+def _incomplete(report: LinkReport) -> tuple[Notice, ...]:
+    """A warning when the folder is not the whole model: nobody should find that out when loading it fails."""
+    if not report.missing:
+        return ()
+    name, count = report.repo.url_path, len(report.files) + len(report.missing)
+    message = (
+        f"{len(report.missing)} of the {count} files of {name} are not in the cache, {report.missing[0]!r} among them; "
+        f"glm-aria pull {name}@{report.commit} fetches them"
+    )
+    return (Notice("incomplete", message, file=report.missing[0]),)
 
 
 def linked(report: LinkReport) -> dict[str, object]:

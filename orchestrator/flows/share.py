@@ -33,13 +33,17 @@ class LinkRequest:
 
 @dataclass(frozen=True, slots=True)
 class LinkReport:
-    """What was made. `trust` is None for a model that another program fetched."""
+    """What was made. `trust` is None for a model that another program fetched.
+
+    `missing` are paths that the model's listing names and its snapshot lacks: not all of it was pulled so far.
+    """
 
     repo: RepoId
     commit: str
     trust: Trust | None
     folder: Path
     files: tuple[Linked, ...]
+    missing: tuple[str, ...] = ()
 
 
 def link(request: LinkRequest, tools: Tools) -> LinkReport:
@@ -66,7 +70,9 @@ def link(request: LinkRequest, tools: Tools) -> LinkReport:
         files = make_project(
             request.folder, project, request.layout, request.mode, force=request.force, stop=tools.stop
         )
-    return LinkReport(request.target.repo, commit, trust, request.folder, files)
+    here = {sample.file.path for sample in samples}
+    missing = tuple(file.path for file in record.tree.files if file.path not in here) if record else ()
+    return LinkReport(request.target.repo, commit, trust, request.folder, files, missing)
 
 
 def _commit(target: Target, tools: Tools) -> str:

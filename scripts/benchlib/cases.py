@@ -12,6 +12,9 @@ MEMORY_MB = 200
 IDEAL_SHARE = 0.95
 """Of what all sources of a case send together, start-up and proof included."""
 
+CAP_SHARE = 0.05
+"""How far the rate of a case with a limit may be from it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -25,7 +28,8 @@ class Target:
 class Case:
     """`model` and `shape` are arguments of `python -m tests.support`. With `again`, the second pull is measured.
 
-    `options` go to `glm-aria pull`. `ideal` is what all sources together send, in bytes per second.
+    `options` go to `glm-aria pull`. `ideal` is what all sources together send, and `cap` the limit that was asked for,
+    in bytes per second.
     """
 
     name: str
@@ -37,6 +41,7 @@ class Case:
     again: bool = False
     options: tuple[str, ...] = ()
     ideal: int = 0
+    cap: int = 0
 
     @property
     def bytes(self) -> int:
@@ -72,8 +77,9 @@ CASES = (
         "small-2000",
         "2,000 files of 10-50 KiB, 30 ms",
         "many:2000",
-        ("--latency", "30"),
-        targets=(Target("hf", 0.25),),
+        ("--latency", "30", "--modelscope"),
+        ("glm-aria", "aria2c", "hf", "hf-16", "modelscope-16", "curl"),
+        (Target("hf", 0.25), Target("hf-16", 0.5), Target("modelscope-16", 0.5), Target("aria2c", 0.5)),
     ),
     Case(
         "three",
@@ -102,6 +108,15 @@ CASES = (
         ("glm-aria", "aria2c"),
         (Target("aria2c", 0.5),),
         options=("--connections", "64"),
+    ),
+    Case(
+        "capped",
+        "600 MiB from two sources, with a limit of 20 MiB/s over all",
+        "big:600M",
+        ("--mirror", "rate=30M"),
+        ("glm-aria",),
+        options=("--max-speed", "20M"),
+        cap=20 << 20,
     ),
     Case("noop", "second pull of a small model with 3 LFS shards", "tiny", (), _COMPLETE, _NOOP, again=True),
     Case("noop-2000", "second pull of the 2,000 files", "many:2000", (), _COMPLETE, _NOOP, again=True),

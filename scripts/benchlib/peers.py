@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-NAMES = ("glm-aria", "root alone", "aria2c", "hf", "curl")
-"""`root alone` is glm-aria without mirrors: what one good source does."""
+NAMES = ("glm-aria", "root alone", "aria2c", "hf", "hf-16", "modelscope-16", "curl")
+"""`root alone` is glm-aria without mirrors: what one good source does. `-16`: with 16 workers, not the default of 8."""
+
+_PROGRAMS = {"root alone": "glm-aria", "hf-16": "hf", "modelscope-16": "modelscope"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +27,13 @@ class Repo:
     commit: str
     files: Mapping[str, Mapping[str, Any]]
     mirrors: tuple[str, ...] = ()
+    modelscope_url: str = ""
 
     @classmethod
     def of(cls, state: Mapping[str, Any]) -> Repo:
         found = state["repos"][0]
-        return cls(state["url"], found["name"], found["commit"], found["files"], tuple(state["mirrors"]))
+        mirrors, modelscope = tuple(state["mirrors"]), state["modelscope_url"] or ""
+        return cls(state["url"], found["name"], found["commit"], found["files"], mirrors, modelscope)
 
     def address(self, path: str) -> str:
         """What a user would copy from the site."""
@@ -41,7 +45,7 @@ class Repo:
 
 
 def is_there(peer: str) -> bool:
-    return shutil.which("glm-aria" if peer == "root alone" else peer, path=_path()) is not None
+    return shutil.which(_PROGRAMS.get(peer, peer), path=_path()) is not None
 
 
 def command(peer: str, repo: Repo, home: Path, options: tuple[str, ...] = ()) -> list[str]:
@@ -55,6 +59,10 @@ def command(peer: str, repo: Repo, home: Path, options: tuple[str, ...] = ()) ->
             return ["glm-aria", "pull", repo.name, "--no-mirrors", *options]
         case "hf":
             return ["hf", "download", repo.name]
+        case "hf-16":
+            return ["hf", "download", repo.name, "--max-workers", "16"]
+        case "modelscope-16":
+            return ["modelscope", "download", repo.name, "--local-dir", str(home / "out"), "--max-workers", "16"]
         case "aria2c":
             listed = home / "input.txt"
             listed.write_text("".join(f"{repo.addresses(path)}\n  out={path}\n" for path in repo.files))
@@ -82,13 +90,14 @@ def environment(repo: Repo, home: Path) -> dict[str, str]:
         "HF_ENDPOINT": repo.url,
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "HF_HUB_DISABLE_UPDATE_CHECK": "1",
+        "MODELSCOPE_ENDPOINT": repo.modelscope_url,
     }
 
 
 def check(peer: str, repo: Repo, home: Path) -> None:
     """Raise RuntimeError unless every file is where the peer puts it, with the right bytes."""
     folder = home / "out"
-    if peer in {"glm-aria", "root alone", "hf"}:
+    if peer in {"glm-aria", "root alone", "hf", "hf-16"}:
         folder = home / "hf" / "hub" / f"models--{repo.name.replace('/', '--')}" / "snapshots" / repo.commit
     for path, known in repo.files.items():
         file = folder / path

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from scripts.benchlib.cases import IDEAL_SHARE, MEMORY_MB, Case
+from scripts.benchlib.cases import CAP_SHARE, IDEAL_SHARE, MEMORY_MB, Case
 from scripts.benchlib.measure import Run
 
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
@@ -78,6 +78,10 @@ def promises(results: Sequence[tuple[Case, Samples]]) -> str:
             kept = "yes" if median(reached) >= IDEAL_SHARE else "**no**"
             promise = f"from the first byte on, proof included: at least {IDEAL_SHARE} of what all sources send"
             lines.append(f"| {case.name} | {promise} | {median(reached):.2f} | {kept} |")
+        if case.cap and (ours := samples.get("glm-aria")):
+            rates = [case.bytes / sample.moving_s / case.cap for sample in ours]
+            kept = "yes" if all(abs(rate - 1) <= CAP_SHARE for rate in rates) else "**no**"
+            lines.append(f"| {case.name} | the limit is met within {CAP_SHARE:.0%} | {_spread(rates)} | {kept} |")
         if ours := samples.get("glm-aria"):
             peak = max(sample.run.peak_mb for sample in ours)
             kept = "yes" if peak < MEMORY_MB else "**no**"

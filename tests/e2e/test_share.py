@@ -84,6 +84,18 @@ def test_the_flat_layout_in_each_way(machine: Machine, hub: LoopbackHub, repo: R
     assert not made.samefile(blob)
 
 
+def test_a_part_of_a_model_says_so(machine: Machine, hub: LoopbackHub, repo: Repo) -> None:
+    machine.pull("org/m", "--include", "*.json").ended(0)
+    done = link(machine, "--layout", "flat").ended(0)
+    missing = {path for path in wanted(repo) if not path.endswith(".json")}
+    (warning,) = done.document["warnings"]
+    assert (warning["code"], warning["file"] in missing) == ("incomplete", True)
+    assert f"{len(missing)} of the {len(wanted(repo))} files" in warning["message"]
+    assert f"glm-aria pull org/m@{repo.head}" in warning["message"]
+    machine.pull(f"org/m@{repo.head}").ended(0)
+    assert link(machine, "--layout", "flat").ended(0).warnings == []
+
+
 def test_reflink_or_an_error(machine: Machine, hub: LoopbackHub) -> None:
     machine.pull("org/m").ended(0)
     done = link(machine, "--reflink")

@@ -132,6 +132,16 @@ def test_a_catalog_that_hangs_delays_nothing(machine: Machine, make_hub: MakeHub
     assert content(machine.snapshot("model/org/m", repo.head)) == wanted(repo)
 
 
+def test_the_end_waits_for_no_answer_that_nobody_needs(machine: Machine, hub: LoopbackHub, repo: Repo) -> None:
+    """The root asks for patience, and the mirror has everything meanwhile: the root is not asked once more."""
+    hub.fault(Fault("rate_limited", "*/resolve/*", retry_after_s=15))
+    machine.pull("org/m", "--mirror", hub.mirror("near").url).ended(0)
+    assert content(machine.snapshot("model/org/m", repo.head)) == wanted(repo)
+    asked = [seen.path for seen in hub.log.requests(face="hub", path="*/resolve/*")]
+    assert asked
+    assert len(asked) == len(set(asked))
+
+
 def test_a_catalog_that_is_down_is_told_once(machine: Machine, hub: LoopbackHub) -> None:
     there = hub.modelscope(faults=[Fault("status", status=503)])
     (machine.work / "two.txt").write_text("org/m\norg/other\n")
