@@ -46,6 +46,18 @@ def test_quick_run_writes_its_tables(tmp_path: Path) -> None:
         assert not re.search(r"\| 0 \| \d+ \| \d+ \| \d+ \|$", text, re.MULTILINE), "a run without memory"
 
 
+def test_the_other_cases_keep_what_was_written(tmp_path: Path) -> None:
+    document = tmp_path / "benchmarks.md"
+    document.write_text(f"above\n{report.BEGIN}\n{report.END}\nbelow\n")
+    for name, text in (("noop", "first"), ("fast-4g", "fast"), ("noop", "second")):
+        report.write(document, {name: f"### {name}\n\n{text}"})
+    inside = "### fast-4g\n\nfast\n\n### noop\n\nsecond"
+    assert document.read_text() == f"above\n{report.BEGIN}\n{inside}\n{report.END}\nbelow\n"
+    document.write_text("no place for them")
+    with pytest.raises(ValueError, match=r"benchmarks\.md has no"):
+        report.write(document, {})
+
+
 def test_a_wrong_byte_is_noticed(tmp_path: Path) -> None:
     data = b"twelve bytes"
     known = {"size": len(data), "oid": git_blob_oid(data), "sha256": None}
@@ -77,6 +89,14 @@ def test_a_broken_promise_is_told(ours: Sample, kept: list[str]) -> None:
     case = Case("line", "", "tiny", targets=(Target("aria2c", 1.15),))
     text = report.promises([(case, {"glm-aria": [ours], "aria2c": [sample(1)]})])
     assert [line.split("|")[4].strip() for line in text.splitlines()[2:]] == kept
+
+
+@pytest.mark.parametrize(("rates", "kept"), [((0.96, 1.04), "yes"), ((0.96, 1.06), "**no**"), ((0.94, 1.0), "**no**")])
+def test_a_limit_is_met_in_every_run(rates: tuple[float, float], kept: str) -> None:
+    case = Case("capped", "", "big:20M", cap=1 << 20)
+    taken = [Sample(Run(30, 1, 50), 1, 1, 0.0, moving_s=20 / rate) for rate in rates]
+    limit = report.promises([(case, {"glm-aria": taken})]).splitlines()[2]
+    assert limit.split("|")[4].strip() == kept
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc")

@@ -154,7 +154,10 @@ def run_import(settings: Settings, request: ImportRequest, emit: Emit) -> Import
     from orchestrator.flows.importing import take
 
     with stoppable() as stop, open_tools(settings, stop, create=not request.dry_run) as tools:
-        return take(request, tools, emit)
+        report = take(request, tools, emit)
+        if not request.dry_run:
+            _sweep(tools)
+        return report
 
 
 def look(settings: Settings) -> Contents:

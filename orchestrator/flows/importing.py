@@ -7,6 +7,7 @@ would be, and placed. The folder itself is left as it is.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from collections.abc import Iterator, Mapping
@@ -259,10 +260,8 @@ class _Taker:
 
 def _stage(source: Path, part: Path, *, hard: bool) -> Mode:
     if hard:
-        try:
+        with contextlib.suppress(CannotCreateError):
             return make(Mode.HARD, source, part)
-        except CannotCreateError:
-            part.unlink(missing_ok=True)
     return make(Mode.AUTO, source, part)
 
 

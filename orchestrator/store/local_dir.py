@@ -9,7 +9,6 @@ reach into the cache. Bookkeeping is huggingface_hub's (`_local_folder.py`), so 
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
 import threading
@@ -26,7 +25,7 @@ from orchestrator.store.hashing import halt, hash_file
 from orchestrator.store.linking import Mode, make
 from orchestrator.store.publishing import CACHEDIR_TAG
 from orchestrator.store.trees import holds, model_entries, render
-from orchestrator.store.writing import make_folder, scratch, sweep_scratch, write_file
+from orchestrator.store.writing import drop, make_folder, scratch, sweep_scratch, write_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +74,7 @@ def place_local(
             touched.add(target.parent)
     finally:
         for _, copy in fresh:
-            with contextlib.suppress(OSError):  # the next run sweeps
-                copy.unlink()
+            drop(copy)
     for file in model.wanted.files:
         books.enter(file)
     entries = model_entries(model)

@@ -20,7 +20,7 @@ from orchestrator.store.hashing import OnBytes
 from orchestrator.store.locks import blob_lock
 from orchestrator.store.pieces import Pieces, Range
 from orchestrator.store.verify import VerifiedFile, verify
-from orchestrator.store.writing import scratch
+from orchestrator.store.writing import drop, scratch
 
 FetchPiece = Callable[[int, int, bytes], bytes]
 """Given the first byte, the end and the xxh3_128 of a piece: its bytes, which have that hash. Raises GlmAriaError."""
@@ -55,8 +55,7 @@ def mended_copy(  # noqa: PLR0917 - what, of what, to what
                     file.write(data)
         return verify(copy, digest, pieces.size, stop=stop, on_bytes=on_bytes)
     except BaseException:
-        with contextlib.suppress(OSError):
-            copy.unlink()
+        drop(copy)
         raise
 
 
@@ -86,8 +85,7 @@ def put_back(
                 taken.append((path, path.lstat()))
         sync_folders(path.parent for path, _ in taken)
     finally:
-        with contextlib.suppress(OSError):
-            verified.path.unlink()
+        drop(verified.path)
     return taken
 
 

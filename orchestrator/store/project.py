@@ -27,7 +27,7 @@ from orchestrator.store.durability import sync_files, sync_folders
 from orchestrator.store.hashing import halt, hash_file
 from orchestrator.store.linking import Mode, make
 from orchestrator.store.state_file import UNREADABLE
-from orchestrator.store.writing import make_folder, scratch, sweep_scratch, write_file
+from orchestrator.store.writing import drop, make_folder, scratch, sweep_scratch, write_file
 
 SCHEMA = "glm-aria-folder/1"
 _OWN = ".glm-aria"
@@ -130,7 +130,7 @@ def _put(root: Path, sample: Sample, place: str, mode: Mode) -> Mode:
             temporary.replace(target)
     finally:
         # Also after success: renaming one name of a file over another of the same file leaves both.
-        temporary.unlink(missing_ok=True)
+        drop(temporary)
     return used
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
 import threading
@@ -14,7 +13,7 @@ from orchestrator.store.copying import clone_or_copy
 from orchestrator.store.durability import sync_files, sync_folders
 from orchestrator.store.hashing import hash_file
 from orchestrator.store.verify import VerifiedFile
-from orchestrator.store.writing import scratch, sweep_scratch
+from orchestrator.store.writing import drop, scratch, sweep_scratch
 
 
 def is_there(target: Path, file: RepoFile, *, stop: threading.Event | None = None) -> bool:
@@ -45,8 +44,7 @@ def place_single(verified: VerifiedFile, target: Path) -> None:
         with on_disk("place", target):
             copy.replace(target)
     finally:
-        with contextlib.suppress(OSError):  # the next run sweeps
-            copy.unlink()
+        drop(copy)
     sync_folders([target.parent])
     with on_disk("remove", verified.path):
         verified.path.unlink(missing_ok=True)

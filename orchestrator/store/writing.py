@@ -5,7 +5,7 @@ ref, and one that is empty after a crash makes the repo vanish from its list.
 """
 
 # Over thousands of files, strings and os calls cost a third of what Path objects do.
-# ruff: noqa: PTH102, PTH105, PTH108, PTH115, PTH211
+# ruff: noqa: PTH102, PTH105, PTH115, PTH211
 from __future__ import annotations
 
 import contextlib
@@ -23,6 +23,12 @@ def scratch(stage: Path) -> Path:
     return stage / makers.scratch_name()
 
 
+def drop(path: Path) -> None:
+    """Remove a scratch file, if there is one and that is possible: the next run sweeps."""
+    with contextlib.suppress(OSError):
+        path.unlink()
+
+
 def sweep_scratch(folder: Path) -> None:
     """Remove the scratch files of runs that were killed. For folders other than the stage, which has its own sweep.
 
@@ -31,8 +37,7 @@ def sweep_scratch(folder: Path) -> None:
     with contextlib.suppress(OSError):
         for path in folder.glob("scratch-*"):
             if makers.is_left_behind(path):
-                with contextlib.suppress(OSError):
-                    path.unlink()
+                drop(path)
 
 
 def write_file(target: Path, content: str | bytes, stage: Path, *, mode: int = 0o666, durable: bool = True) -> None:
@@ -51,8 +56,7 @@ def write_file(target: Path, content: str | bytes, stage: Path, *, mode: int = 0
                     os.fsync(file.fileno())
             os.replace(temporary, target)
         except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
+            drop(temporary)
             raise
 
 
@@ -72,8 +76,7 @@ def write_link(link: Path, to: str, stage: Path) -> bool:
         try:
             os.replace(temporary, link)
         except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
+            drop(temporary)
             raise
     return True
 

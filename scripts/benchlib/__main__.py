@@ -48,26 +48,24 @@ def parse() -> argparse.Namespace:
 
 def main() -> None:
     options = parse()
-    results: list[tuple[Case, Samples]] = []
     with tempfile.TemporaryDirectory(prefix="glm-aria-bench-") as made:
         folder = Path(made)
         for case in options.cases:
             taking_part = [p for p in case.peers if peers.is_there(p) and (not options.only or p in options.only)]
             with loopback(case, folder, options.data or folder / "data") as state:
-                results.append((case, measure(case, taking_part, options.rounds, state, folder)))
-            print(report.table(results[-1:]), file=sys.stderr)
-    text = report.section(results, typed(options), versions(), options.rounds)
-    print(text)
-    if options.write:
-        report.write(options.docs, text)
+                samples = measure(case, taking_part, options.rounds, state, folder)
+            text = report.block(case, samples, f"Made by `{typed(case, options)}` on {report.machine()}, {versions()}")
+            print(text, flush=True)
+            if options.write:
+                report.write(options.docs, {case.name: text})
 
 
-def typed(options: argparse.Namespace) -> str:
-    """The command to repeat this; without folders, which are this machine's own business."""
-    words = ["scripts/bench", *options.case, "--rounds", str(options.rounds)]
+def typed(case: Case, options: argparse.Namespace) -> str:
+    """The command to repeat a case; without folders, which are this machine's own business."""
+    words = ["scripts/bench", case.name, "--rounds", str(options.rounds)]
     for peer in options.only or ():
         words += ["--only", peer]
-    return shlex.join(words + ["--quick"] * options.quick + ["--write"] * options.write)
+    return shlex.join(words + ["--quick"] * options.quick)
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from scripts.benchlib.cases import CAP_SHARE, IDEAL_SHARE, MEMORY_MB, Case
+from scripts.benchlib.cases import CAP_SHARE, CASES, IDEAL_SHARE, MEMORY_MB, Case
 from scripts.benchlib.measure import Run
 
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
@@ -99,19 +99,26 @@ def machine() -> str:
     return f"{os.cpu_count()} cores, {memory:.0f} GiB of memory, {platform.system()} {release}"
 
 
-def section(results: Sequence[tuple[Case, Samples]], command: str, versions: str, rounds: int) -> str:
-    """What stands between the markers."""
-    cases = "\n".join(f"- `{case.name}`: {case.what}" for case, _ in results)
-    made = f"Made by `{command}` on {machine()}, with {versions}; {rounds} rounds, {3 * rounds} of the second pulls."
-    return "\n\n".join([made, cases, table(results), promises(results)])
+def block(case: Case, samples: Samples, made: str) -> str:
+    """What the document says about a case. `made` tells by which command, with which programs."""
+    ours = [(case, samples)]
+    rounds = max((len(taken) for taken in samples.values()), default=0)
+    head = f"{case.what[0].upper()}{case.what[1:]}. {made}; {rounds} rounds."
+    return "\n\n".join([f"### {case.name}", head, table(ours), promises(ours)])
 
 
-def write(path: Path, text: str) -> None:
-    """Put `text` between the markers of the document. Raises ValueError when they are not there."""
+def write(path: Path, blocks: Mapping[str, str]) -> None:
+    """Put the blocks, by the names of their cases, between the markers of the document; other cases keep theirs.
+
+    Raises ValueError when the markers are not there.
+    """
     before, begin, rest = path.read_text("utf-8").partition(BEGIN)
-    _, end, after = rest.partition(END)
+    known, end, after = rest.partition(END)
     if not begin or not end:
         raise ValueError(f"{path.name} has no {BEGIN} ... {END}")
+    kept = {text.partition("\n")[0].strip(): f"### {text.strip()}" for text in known.split("### ")[1:]}
+    merged = {**kept, **blocks}
+    text = "\n\n".join(merged[case.name] for case in CASES if case.name in merged)
     path.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", "utf-8")
 
 

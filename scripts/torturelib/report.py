@@ -25,6 +25,9 @@ _SCENARIOS = {
     "local": "with `--local-dir`",
     "resumed": "a part to go on with",
     "gated": "a gated model",
+    "single": "a file by its address",
+    "imported": "`cache import`",
+    "linked": "`cache link`",
 }
 _COLUMNS = ("points", "recovered", "wrong", "silent", "unrecovered", "litter")
 

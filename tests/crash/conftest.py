@@ -1,4 +1,4 @@
-"""The machine and the hub of tests/e2e, and the calls of a pull, recorded once for all workers."""
+"""The machine and the hub of tests/e2e, and the calls of a command, recorded once for all workers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Recorded = Callable[[str, Stage, Path], list[Call]]
 
 @pytest.fixture(scope="session")
 def recorded(tmp_path_factory: pytest.TempPathFactory, is_long: bool, worker_id: str) -> Recorded:
-    """All calls of a scenario's pull, by its name: of one run, or in the long form of three, whichever had more."""
+    """All calls of a scenario's command, by its name: of one run, or in the long form of three, whichever had more."""
     base = tmp_path_factory.getbasetemp()
     shared = base if worker_id == "master" else base.parent
 

@@ -22,8 +22,8 @@ def wrong_things(machine: Machine, stage: Stage, *, done: bool) -> list[str]:
         *_wrong_blobs(machine.cache),
         *_wrong_links(machine.cache),
         *_wrong_refs(machine.cache),
-        *_scan(machine.cache, done=done),
-        *_offline(machine.cache, stage, done=done),
+        *_scan(machine.cache, done=done and stage.fills_cache),
+        *(_offline(machine.cache, stage, done=done) if stage.fills_cache else ()),
         *_wrong_local(machine, stage, done=done),
     ]
 
@@ -84,7 +84,8 @@ def _offline(cache: Path, stage: Stage, *, done: bool) -> list[str]:
 def _wrong_local(machine: Machine, stage: Stage, *, done: bool) -> list[str]:
     if stage.local_dir is None:
         return []
-    found = content(machine.work / stage.local_dir)
+    everything = content(machine.work / stage.local_dir)
+    found = {path: data for path, data in everything.items() if not path.startswith((".glm-aria/", "scratch-"))}
     if done:
         return [] if found == stage.after else [f"the plain folder holds {sorted(found)}, or wrong bytes"]
     return [f"{path} is wrong in the plain folder" for path, data in found.items() if stage.after.get(path) != data]

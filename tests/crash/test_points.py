@@ -1,4 +1,4 @@
-"""Killed, and failed with an error, at every system call of a whole pull that changes a file.
+"""Killed, and failed with an error, at every system call of a whole command that changes a file.
 
 Readers find nothing wrong at that moment; the exit code and the message say what happened; the next run of the same
 command ends with 0 and right bytes, and nothing is left of either. The short form tries a sample, `--torture` all.
@@ -64,5 +64,5 @@ def test_every_call(
     faults = [fault for outcome in outcomes for fault in outcome.faults]
     if faults:
         pytest.fail(f"{len(faults)} faults, seed {seed}:\n" + "\n".join(faults), pytrace=False)
-    assert len(every) > 60, "so few calls were recorded that the recording must be broken"
+    assert len(every) > 25, "so few calls were recorded that the recording must be broken"
     assert len(happened) * 2 >= len(outcomes), f"{tally['missed']} of {len(outcomes)} points were never reached"

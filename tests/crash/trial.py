@@ -159,13 +159,13 @@ def _tells(result: Result, injection: Injection, machine: Machine, stage: Stage)
         right.add(74)  # aria2 tells a full disk from other errors, and no more
     if injection.at.role == "aria2c" and injection.at.name in _OPENS:
         right.add(73)  # nor why it could not create a file
-    if result.code not in right:
+    if result.code not in right | ({3} if stage.goes_on else set()):
         return [f"exit {result.code} instead of {right}: {result.out[-600:]} {result.err[-600:]}"]
     errors = result.document["errors"]
     names = [*stage.after, *(name for path in injection.paths for name in (path, Path(path).name))]
     for error in errors:
         text = error["message"] + str(error["file"])
-        if error["exit_code"] == result.code and (str(machine.folder) in text or any(name in text for name in names)):
+        if error["exit_code"] in right and (str(machine.folder) in text or any(name in text for name in names)):
             return []
     return [f"no error names a file: {errors}"]
 
