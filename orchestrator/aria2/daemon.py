@@ -73,13 +73,18 @@ def _end_orphans(runtime: Path) -> None:
 
     An aria2c looks for its owner once in a while, and until then goes on writing to parts that are ours by now.
     """
-    for folder in runtime.glob("run-*-*"):
-        owner = folder.name.split("-")[1]
-        if not owner.isdecimal() or _is_alive(int(owner)):
+    try:
+        names = [path.name for path in runtime.iterdir()]
+    except FileNotFoundError:  # another run, which ended, removes it when it is empty
+        return
+    for name in names:
+        kind, _, owner = name.rpartition("-")[0].partition("-")
+        if kind != "run" or not owner.isdecimal() or _is_alive(int(owner)):
             continue
+        folder = runtime / name
         orphan = _orphan(folder)
         if orphan:
-            os.kill(orphan, signal.SIGKILL)
+            _kill(orphan)
             _await_end(orphan)
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -330,9 +335,14 @@ def _await_end(pid: int) -> None:
     deadline = time.monotonic() + _STOP_SECONDS
     while _is_alive(pid):
         if time.monotonic() > deadline:
-            os.kill(pid, signal.SIGKILL)
+            _kill(pid)
             break
         time.sleep(0.02)
+
+
+def _kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):  # it has ended, or another run was quicker
+        os.kill(pid, signal.SIGKILL)
 
 
 def _environment() -> dict[str, str]:

@@ -197,7 +197,10 @@ def _sweep(tools: Tools) -> None:
     with contextlib.suppress(GlmAriaError):
         tools.staging.sweep()
     runtime = runtime_folder()
-    names = [path.name for path in runtime.iterdir()] if runtime.is_dir() else ["none"]
+    try:
+        names = [path.name for path in runtime.iterdir()]
+    except OSError:  # there is none, or another run removes it at this moment
+        return
     if not names or any(name.startswith("run-") for name in names):
         from orchestrator.aria2.daemon import sweep  # loads aria2p, which a complete model does not need
 

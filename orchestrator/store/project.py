@@ -163,8 +163,9 @@ class _Book:
                 used = Mode.HARD
             if mode in (used, Mode.AUTO) and (mode is not Mode.AUTO or used in (Mode.COPY, Mode.REFLINK)):
                 return used
-            # Right, but made in another way than is asked for now; the bytes are the same, so nothing is lost.
-            return "ours" if stat.S_ISREG(found.st_mode) or with_mode else "strange"
+            # Right, but made in another way than is asked for now, or by a run that was killed before it could say so;
+            # the bytes are the same, so nothing is lost.
+            return "ours"
         return "ours" if with_mode else "strange"
 
     def leftovers(self, wanted: set[str]) -> list[str]:

@@ -84,6 +84,19 @@ def test_the_flat_layout_in_each_way(machine: Machine, hub: LoopbackHub, repo: R
     assert not made.samefile(blob)
 
 
+@pytest.mark.parametrize("left", ["sym", "hard", "copy"])
+def test_a_folder_that_a_killed_link_left(machine: Machine, hub: LoopbackHub, repo: Repo, left: str) -> None:
+    """Its files are there, and nothing says that they are glm-aria's."""
+    machine.pull("org/m").ended(0)
+    link(machine, f"--{left}", "--layout", "flat").ended(0)
+    (machine.work / "p" / ".glm-aria" / "metadata.json").unlink()
+    data = link(machine, "--copy", "--layout", "flat").ended(0).document["data"]
+    assert {file["mode"] for file in data["files"]} == {"copy"}
+    assert wanted(repo).items() <= content(machine.work / "p").items()
+    made = [path for path in (machine.work / "p").rglob("*") if not path.is_dir()]
+    assert not any(path.is_symlink() or path.stat().st_nlink > 1 for path in made)
+
+
 def test_a_part_of_a_model_says_so(machine: Machine, hub: LoopbackHub, repo: Repo) -> None:
     machine.pull("org/m", "--include", "*.json").ended(0)
     done = link(machine, "--layout", "flat").ended(0)
