@@ -111,6 +111,7 @@ class Transfer:
                 self._watch(outcomes)
         except DaemonError:
             self._reconnect()
+        self._complete(outcomes)
         self._tell(outcomes)
         return outcomes
 
@@ -307,9 +308,6 @@ class Transfer:
             self._failed(slot, span, supply, status, outcomes)
         elif span.position > span.start:
             supply.succeed()
-        if slot.is_complete:
-            self._slots.on(slot, JobEvent.COMPLETE)
-            outcomes.append(Fetched(slot.job, slot.part, slot.finish(), slot.kept))
 
     def _failed(self, slot: Slot, span: Span, supply: Supply, status: Status, outcomes: list[Outcome]) -> None:
         code, message = status.error_code, status.error_message
@@ -373,6 +371,19 @@ class Transfer:
         )
 
     # -- ending --------------------------------------------------------------------------------------------------------
+
+    def _complete(self, outcomes: list[Outcome]) -> None:
+        """End the jobs that have all their bytes. The last span need not be of this daemon, nor of this run: a run that
+        was stopped just before this leaves a part that needs nothing more."""
+        for slot in self._slots.of(JobState.ACTIVE):
+            if slot.is_complete:
+                try:
+                    sent = slot.finish()
+                except GlmAriaError as error:
+                    self._give_up(slot, error, outcomes)
+                    continue
+                self._slots.on(slot, JobEvent.COMPLETE)
+                outcomes.append(Fetched(slot.job, slot.part, sent, slot.kept))
 
     def _give_up(self, slot: Slot, error: GlmAriaError, outcomes: list[Outcome]) -> None:
         """No source can help, or the disk does not: what arrived stays for the next run."""

@@ -21,7 +21,8 @@ class Limits:
     """Bounds of one call. Times are seconds, sizes bytes.
 
     `connect` and `read` bound one socket operation, `deadline` the whole call with its redirects, retries and waits
-    (of `Net.stream` the time until the headers are there; a body that took longer must have come at `slowest` bytes/s).
+    (of `Net.stream` the time until the headers are there). A body that takes longer than `read` (of `Net.stream`:
+    `deadline`) must come at `slowest` bytes/s at least.
     `attempts` bounds all tries, `unreachable` those that ended before there was a connection. `body` is counted after
     decompression, `depth` is how deep JSON may nest, `values` how many values it may hold: as Python objects they take
     up to 30 times the room of their text.

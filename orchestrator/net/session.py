@@ -229,14 +229,15 @@ class Net:
 
     def _read(self, url: str, response: requests.Response, deadline: float) -> Answer:
         most = self.limits.body if response.status_code < 400 else _ERROR_BODY
-        body = bytearray()
+        body, begun = bytearray(), self._clock()
         for chunk in chunks_of(response, url, decode=True):
             body += chunk
             if len(body) > most and response.status_code < 400:
                 raise ProtocolError(f"{redact(url)} answered with more than {most} bytes", source=split(url).netloc)
             if len(body) > most:
                 break
-            if self._clock() > deadline:
+            seconds = (now := self._clock()) - begun
+            if now > deadline or (seconds > self.limits.read and len(body) < self.limits.slowest * seconds):
                 raise too_slow(url)
         return Answer(url, response.status_code, response.headers, bytes(body), self.limits)
 

@@ -17,6 +17,7 @@ from orchestrator.aria2 import journal
 from orchestrator.aria2.daemon import PrivateDaemon
 from orchestrator.aria2.interface import Admission, Already, Fetched, Limits, Lost, Moved, Outcome, Pace, Uri
 from orchestrator.aria2.transfer import Transfer
+from orchestrator.core.extents import Extent, Extents
 from orchestrator.core.files import Algorithm, Digest
 from orchestrator.core.plan import Job
 from orchestrator.core.refs import RepoId, RepoType
@@ -270,6 +271,22 @@ def test_the_next_transfer_continues_from_the_journal(make_world: MakeWorld, dae
     assert sum(one.sources.values()) == size - known.total
     world.hub.log.settle()
     assert world.hub.log.bytes_sent(face="cdn") == size - known.total
+
+
+def test_a_part_that_lacks_nothing_is_done_at_once(make_world: MakeWorld) -> None:
+    """A run that was stopped after its last byte, before it could tell, leaves one."""
+    world = make_world({"big.safetensors": generate(3 * MIB, 1)})
+    (job,) = world.jobs.values()
+    world.part(job).write_bytes(world.files[job.name])
+    journal.save(world.part(job), job.digest, job.size, Extents().put([Extent(0, job.size, "hub")]))
+    transfer = world.transfer()
+    transfer.enqueue([job])
+    ended = world.end(transfer)
+    world.check(ended)
+    (one,) = ended.values()
+    assert isinstance(one, Fetched)
+    assert one.kept.total == job.size
+    assert world.hub.log.bytes_sent(face="cdn") == 0
 
 
 def test_stop_keeps_the_part_and_leaves_nothing_in_aria2(make_world: MakeWorld) -> None:
