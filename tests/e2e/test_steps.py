@@ -129,8 +129,8 @@ class Worker:
             if self._command(*words, also=(66,)) == 0:
                 found = content(folder)
                 said = json.loads(found.pop(".glm-aria/metadata.json"))
-                # Not all of it, after a pull that was killed or an import of a part.
-                assert sorted(found) == sorted(file["path"] for file in said["files"])
+                # Not all of it, after a pull that was killed or an import of a part; what a killed link made, too.
+                assert {file["path"] for file in said["files"]} <= found.keys()
                 assert found.items() <= self.table.content[commit].items()
         if self.random.random() < 0.5:
             shutil.rmtree(folder, ignore_errors=True)
