@@ -61,7 +61,7 @@ def test_the_other_cases_keep_what_was_written(tmp_path: Path) -> None:
 def test_a_wrong_byte_is_noticed(tmp_path: Path) -> None:
     data = b"twelve bytes"
     known = {"size": len(data), "oid": git_blob_oid(data), "sha256": None}
-    repo = peers.Repo("http://127.0.0.1:1", "org/name", "c" * 40, {"a.json": known})
+    repo = peers.Repo("http://127.0.0.1:1", "org/name", {"a.json": known})
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "a.json").write_bytes(data)
     peers.check("curl", repo, tmp_path)

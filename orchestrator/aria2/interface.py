@@ -53,10 +53,8 @@ class Uri:
 @dataclass(frozen=True, slots=True)
 class Limits:
     """`connections_per_mirror` for one file, `budget` for all open connections together, `jobs` the files under way;
-    `max_speed` is bytes per second.
-
-    `max_speed` is applied here only where the daemon's own global limit is not ours to set. `downloads` is how many
-    downloads the daemon runs at once, None for no fewer than the budget.
+    `max_speed` is bytes per second over all. `downloads` is how many downloads the daemon runs at once, None for no
+    fewer than the budget.
     """
 
     connections_per_mirror: int = 16

@@ -154,6 +154,10 @@ class Rpc:
         if calls:
             self._multicall(calls)
 
+    def limit_all(self, rate: int) -> None:
+        """Bytes per second over all downloads of the daemon, which has to be ours alone."""
+        self._multicall([("aria2.changeGlobalOption", [{"max-overall-download-limit": str(rate)}])])
+
     def remove(self, gids: Sequence[str]) -> None:
         """Stop these downloads at once and forget them; what they wrote stays. Unknown gids are passed over."""
         self._each(("aria2.forceRemove", "aria2.removeDownloadResult"), gids)

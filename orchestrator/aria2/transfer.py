@@ -33,6 +33,7 @@ from orchestrator.aria2.servers import Server
 from orchestrator.aria2.slots import Slot, Slots
 from orchestrator.aria2.spans import Span
 from orchestrator.aria2.supply import Failure, Supplier, Supply
+from orchestrator.aria2.throttle import Throttle
 from orchestrator.core.jobs import JobEvent, JobState
 from orchestrator.core.plan import Job
 from orchestrator.errors import DaemonError, GlmAriaError, TemporaryError
@@ -78,7 +79,8 @@ class Transfer:
         self._timeout = 5 if restartable else 15
         self._open_rpc: Rpc | None = None
         self._spans: dict[str, tuple[Slot, Span]] = {}
-        self._looked = self._shared_at = self._told = time.monotonic()
+        self._throttle = Throttle(limits.max_speed) if limits.max_speed else None
+        self._looked = self._told = time.monotonic()
 
     def enqueue(self, jobs: Iterable[Job]) -> None:
         """Add jobs. They start in the order given, small ones beside big ones. A job that ended may be added again."""
@@ -263,7 +265,7 @@ class Transfer:
         self._look_for_missing(now, seen)
         self._leave(span for gid, (slot, span) in self._spans.items() if gid in seen and self._is_over(slot, span, now))
         self._report(outcomes)
-        self._share_speed(now)
+        self._hold_speed(now)
 
     def _is_over(self, slot: Slot, span: Span, now: float) -> bool:
         """True when the span shall end here: its tail was taken over, or its source sends nothing, or too little."""
@@ -347,13 +349,16 @@ class Transfer:
                 connections = sum(span.connections for span in slot.spans)
                 outcomes.append(Moved(slot.job, arrived.total, arrived.prefix, round(speed), connections))
 
-    def _share_speed(self, now: float) -> None:
-        """Hold `max_speed` on a daemon whose global limit belongs to someone else."""
-        if not self._limits.max_speed or now - self._shared_at < _LOOK_SECONDS or not self._spans:
+    def _hold_speed(self, now: float) -> None:
+        """Hold `max_speed`: with the daemon's own limit where it is ours, else download by download."""
+        told = self._throttle.next(now, sum(server.bytes for server in self.servers)) if self._throttle else None
+        if told is None:
             return
-        self._shared_at = now
-        limit = {"max-download-limit": str(max(1024, self._limits.max_speed // len(self._spans)))}
-        self._rpc.change_options((gid, limit) for gid in self._spans)
+        if self._is_ours:
+            self._rpc.limit_all(told)
+        else:
+            limit = {"max-download-limit": str(max(1024, told // max(1, len(self._spans))))}
+            self._rpc.change_options((gid, limit) for gid in self._spans)
 
     def _tell(self, outcomes: list[Outcome]) -> None:
         now = time.monotonic()

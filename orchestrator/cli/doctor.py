@@ -27,8 +27,9 @@ def doctor(ref: str | None, resolvers: tuple[str, ...], report: str | None, as_j
     """Why is it slow? Measure everything, and say what to change.
 
     Measures this machine, the network and every source. Takes 20 seconds at most, needs no privilege, and works without
-    a network. With REF a few MiB of its largest file are fetched from each source, over 1, 4 and 16 connections, and
-    thrown away; what costs how much is told for REF. Without REF, it is told for 10 GB, and speeds are not measured.
+    a network. A few MiB of the largest file of REF are fetched from each source, over 1, 4 and 16 connections, and
+    thrown away; what costs how much is told for REF. Without REF it is the model that was pulled last. Where there is
+    none, speeds are not measured, and costs are told for 10 GB.
 
     The findings come last, the dearest first, each with the figure that was measured and one command that changes it.
 

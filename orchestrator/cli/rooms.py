@@ -140,7 +140,7 @@ def open_tools(
                 connections_per_mirror=settings.connections_per_mirror,
                 budget=settings.connection_budget,
                 jobs=settings.jobs,
-                max_speed=settings.max_speed if settings.rpc else None,
+                max_speed=settings.max_speed,
             ),
             stop=stop,
             # An aria2 of the user's has proxies of its own, which only settings overrule.

@@ -12,7 +12,7 @@ import shlex
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,9 @@ _RESERVE = 256 << 20
 
 @dataclass(frozen=True, slots=True)
 class DoctorRequest:
-    """What the doctor is to know of the settings. `resolvers` are those in use, `compared` further ones to measure."""
+    """What the doctor is to know. Without a `ref` it is the model that was listed last. `resolvers` are those in use,
+    `compared` further ones to measure.
+    """
 
     ref: Ref | None = None
     connections: int = 16
@@ -79,6 +81,9 @@ def examine(request: DoctorRequest, tools: Tools, direct: Net) -> Diagnosis:
     """Measure and judge. `direct` is a net that takes no proxy. Never raises for what the network does."""
     begun = time.monotonic()
     notes: list[str] = []
+    is_named = request.ref is not None
+    if not is_named:
+        request = replace(request, ref=_last_listed(tools))
     here = _Round(_here(request, tools)).results(_HERE, notes)
     found: Survey | None = None
     routes: dict[str, Route] = {}
@@ -86,8 +91,12 @@ def examine(request: DoctorRequest, tools: Tools, direct: Net) -> Diagnosis:
         there = _Round(_there(request, tools)).results(_THERE, notes)
         found = there.pop("the sources", None)
         routes = {name.partition(" ")[2]: route for name, route in there.items() if isinstance(route, Route)}
-        if isinstance(found, Survey) and request.ref and found.ref is None:
+        if request.ref is None:
+            notes.append("no model is known here, so no speed was measured: glm-aria doctor org/name")
+        elif isinstance(found, Survey) and found.ref is None:
             notes.append(f"{request.ref} could not be listed, so no speed was measured")
+        elif not is_named:
+            notes.append(f"no model was named: measured with {request.ref}, the last one that was pulled")
     past = _past_proxy(found, tools, direct) if found else {}
     facts = _facts(request, tools, found, here, past)
     rows = found.rows if found else ()
@@ -95,6 +104,15 @@ def examine(request: DoctorRequest, tools: Tools, direct: Net) -> Diagnosis:
         facts, findings(facts), rows, routes, found.memory if found else tools.memory.read(), request.ref,
         found.file.path if found and found.file else None, time.monotonic() - begun, tuple(notes),
     )  # fmt: skip
+
+
+def _last_listed(tools: Tools) -> Ref | None:
+    """The model that stands in where none was named; not a closed one, whose name is nobody else's business."""
+    for repo, commit in tools.records.commits():
+        record = tools.records.load(repo, commit)
+        if record is not None and not record.is_restricted:
+            return Ref(repo, next(iter(tools.records.revisions(repo, commit)), commit))
+    return None
 
 
 def where(probe: Probe) -> str:

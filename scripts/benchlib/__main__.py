@@ -95,11 +95,11 @@ def measure(case: Case, names: list[str], rounds: int, state: dict[str, Any], fo
     homes = {name: folder / f"home-{name}" for name in names}
     if case.again:
         for name in names:
-            once(name, repo, homes[name], state, case.options)
+            once(name, repo, homes[name], state, case)
     # A no-op is short, so that more rounds cost little and say more.
     for number in range(rounds * 3 if case.again else rounds):
         for name in names:
-            samples[name].append(sample := once(name, repo, homes[name], state, case.options))
+            samples[name].append(sample := once(name, repo, homes[name], state, case))
             said = f"{sample.run.wall_s:.2f} s, {sample.run.peak_mb:.0f} MB"
             print(f"{case.name} {number + 1} {name}: {said}", file=sys.stderr, flush=True)
             if not case.again:
@@ -109,10 +109,10 @@ def measure(case: Case, names: list[str], rounds: int, state: dict[str, Any], fo
     return samples
 
 
-def once(name: str, repo: peers.Repo, home: Path, state: dict[str, Any], options: tuple[str, ...]) -> Sample:
+def once(name: str, repo: peers.Repo, home: Path, state: dict[str, Any], case: Case) -> Sample:
     """One run, then the proof that it did its work."""
     home.mkdir(parents=True, exist_ok=True)
-    argv = peers.command(name, repo, home, options)
+    argv = peers.command(name, repo, home, case.options, from_modelscope=case.from_modelscope)
     argv[0] = shutil.which(argv[0], path=peers.environment(repo, home)["PATH"]) or argv[0]
     ask(state, "__reset")
     os.sync()  # what the run before left dirty must not weigh on this one

@@ -28,8 +28,8 @@ class Target:
 class Case:
     """`model` and `shape` are arguments of `python -m tests.support`. With `again`, the second pull is measured.
 
-    `options` go to `glm-aria pull`. `ideal` is what all sources together send, and `cap` the limit that was asked for,
-    in bytes per second.
+    `options` go to `glm-aria pull`, which takes the model from ModelScope with `from_modelscope`. `ideal` is what all
+    sources together send, and `cap` the limit that was asked for, in bytes per second.
     """
 
     name: str
@@ -40,6 +40,7 @@ class Case:
     targets: tuple[Target, ...] = ()
     again: bool = False
     options: tuple[str, ...] = ()
+    from_modelscope: bool = False
     ideal: int = 0
     cap: int = 0
 
@@ -82,6 +83,15 @@ CASES = (
         (Target("hf", 0.25), Target("hf-16", 0.5), Target("modelscope-16", 0.5), Target("aria2c", 0.5)),
     ),
     Case(
+        "modelscope-2000",
+        "the same files from a ModelScope, where each is one request",
+        "many:2000",
+        ("--latency", "30", "--modelscope"),
+        ("glm-aria", "modelscope-16"),
+        (Target("modelscope-16", 0.5),),
+        from_modelscope=True,
+    ),
+    Case(
         "three",
         "600 MiB from three sources of 10, 20 and 30 MiB/s",
         "big:600M",
@@ -94,10 +104,10 @@ CASES = (
     _beside_a_good_one("dies", "that dies at half of the file", "rate=20M,dies=300M"),
     Case(
         "poisoned",
-        "600 MiB from three sources of 20 MiB/s, of which one sends wrong bytes",
+        "600 MiB from three sources of 20 MiB/s, of which one sends wrong bytes (aria2c ends with a wrong file)",
         "big:600M",
         (*_ONE_IS_GOOD, "--mirror", "rate=20M", "--mirror", "rate=20M,lies=1"),
-        _SHARED,
+        ("glm-aria", "root alone"),
         (Target("root alone", 1.0),),
     ),
     Case(

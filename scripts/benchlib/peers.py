@@ -24,7 +24,6 @@ class Repo:
 
     url: str
     name: str
-    commit: str
     files: Mapping[str, Mapping[str, Any]]
     mirrors: tuple[str, ...] = ()
     modelscope_url: str = ""
@@ -33,7 +32,7 @@ class Repo:
     def of(cls, state: Mapping[str, Any]) -> Repo:
         found = state["repos"][0]
         mirrors, modelscope = tuple(state["mirrors"]), state["modelscope_url"] or ""
-        return cls(state["url"], found["name"], found["commit"], found["files"], mirrors, modelscope)
+        return cls(state["url"], found["name"], found["files"], mirrors, modelscope)
 
     def address(self, path: str) -> str:
         """What a user would copy from the site."""
@@ -48,10 +47,14 @@ def is_there(peer: str) -> bool:
     return shutil.which(_PROGRAMS.get(peer, peer), path=_path()) is not None
 
 
-def command(peer: str, repo: Repo, home: Path, options: tuple[str, ...] = ()) -> list[str]:
+def command(
+    peer: str, repo: Repo, home: Path, options: tuple[str, ...] = (), *, from_modelscope: bool = False
+) -> list[str]:
     """Argv that fetches the whole repository into `home`; writes the list file that it needs there."""
     many = len(repo.files) > 16
     match peer:
+        case "glm-aria" if from_modelscope:
+            return ["glm-aria", "pull", f"ms://{repo.name}", "--mirror", f"modelscope+{repo.modelscope_url}", *options]
         case "glm-aria":
             named = [word for url in repo.mirrors for word in ("--mirror", url)]
             return ["glm-aria", "pull", repo.name, *named, *options]
@@ -98,7 +101,7 @@ def check(peer: str, repo: Repo, home: Path) -> None:
     """Raise RuntimeError unless every file is where the peer puts it, with the right bytes."""
     folder = home / "out"
     if peer in {"glm-aria", "root alone", "hf", "hf-16"}:
-        folder = home / "hf" / "hub" / f"models--{repo.name.replace('/', '--')}" / "snapshots" / repo.commit
+        (folder,) = (home / "hf" / "hub" / f"models--{repo.name.replace('/', '--')}" / "snapshots").iterdir()
     for path, known in repo.files.items():
         file = folder / path
         if not file.is_file() or file.stat().st_size != known["size"] or _digest(file, known) != _wanted(known):

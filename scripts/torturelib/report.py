@@ -61,7 +61,9 @@ def read(path: Path) -> Results:
                 results.figures[name.partition(":")[2]] = f"{value} **failed**" if failed else value
         if ".faults." in f".{case.get('classname', '')}.":
             function, _, parameters = case.get("name", "").removesuffix("]").partition("[")
-            name = parameters.partition(" - ")[0] or function.removeprefix("test_").replace("_", " ")
+            # A row of the table has its own name, any other fault that of its test.
+            row, is_row, _ = parameters.partition(" - ")
+            name = row if is_row else function.removeprefix("test_").replace("_", " ")
             results.faults.setdefault(name, Counter())[outcome] += 1
         else:
             results.others[outcome] += 1
@@ -73,7 +75,7 @@ def render(results: Results, command: str) -> str:
     lines = [f"Made by `{command.strip()}` on {_machine()}.", ""]
     if results.crash:
         lines += [
-            "| pull | broken by | points | recovered | wrong visible | silent | not recovered | litter |",
+            "| command | broken by | points | recovered | wrong visible | silent | not recovered | litter |",
             "|---|---|---|---|---|---|---|---|",
         ]
         rows = sorted(results.crash.items(), key=lambda item: (list(_KINDS).index(item[0][1]), item[0][0]))

@@ -74,6 +74,21 @@ def exported(command: str, env: Mapping[str, str]) -> dict[str, str | None]:
     }
 
 
+def test_without_a_name_the_last_model_is_measured(machine: Machine, make_hub: MakeHub) -> None:
+    closed = Repo("model", "org/closed", {"a.safetensors": generate(MIB, 3)}, gated="auto")
+    make_hub(Repo("model", "org/m", {"a.safetensors": generate(MIB, 2)}), closed, opens=["org/closed"])
+    words = ("doctor", "--root", machine.root, "--no-mirrors", "--json")
+    data = machine.run(*words).ended(0).document["data"]
+    assert data["ref"] is data["file"] is None
+    assert any("glm-aria doctor org/name" in note for note in data["notes"])
+    for name in ("org/m", "org/closed"):
+        machine.pull(name).ended(0)
+    data = machine.run(*words).ended(0).document["data"]
+    assert (data["ref"], data["file"]) == ("org/m@main", "a.safetensors")
+    assert data["sources"][0]["rates"]
+    assert any("org/m@main, the last one that was pulled" in note for note in data["notes"])
+
+
 def test_a_slow_resolver(machine: Machine, hub: LoopbackHub) -> None:
     near = hub.mirror("near")
     root = near.url.replace("127.0.0.1", "hub.test")
