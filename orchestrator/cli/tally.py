@@ -53,6 +53,7 @@ class Tally:
         self._fetched: set[Digest] = set()
         self._finished: dict[Digest, int] = {}
         self._finished_bytes = 0
+        self._moving = 0  # bytes per second that the active ones tell; kept as a sum, for there are thousands
         self._speed = 0.0
         self._sources: tuple[tuple[str, float, int], ...] = ()
         self._measured = clock()
@@ -71,19 +72,19 @@ class Tally:
             self._fetched.add(event.digest)
         # A blob may come back: a bad part, or bytes that a mirror made up.
         self._finished_bytes -= self._finished.pop(event.digest, 0)
+        self._moving -= _speed_of(self._active.pop(event.digest, None))
         if event.phase in _OVER:
-            self._active.pop(event.digest, None)
             if event.phase is Phase.DONE and event.digest in self._fetched:
                 self._finished[event.digest] = event.total
                 self._finished_bytes += event.total
         else:
             self._active[event.digest] = event
+            self._moving += _speed_of(event)
         self._measure()
 
     def _measure(self) -> None:
         now = self._clock()
-        current = sum(item.speed for item in self._active.values() if item.phase in MOVING)
-        self._speed += (1 - math.exp((self._measured - now) / _SMOOTHING_SECONDS)) * (current - self._speed)
+        self._speed += (1 - math.exp((self._measured - now) / _SMOOTHING_SECONDS)) * (self._moving - self._speed)
         self._measured = now
 
     def snapshot(self) -> Snapshot:
@@ -104,3 +105,7 @@ class Tally:
             active=tuple(sorted(self._active.values(), key=lambda item: (-item.total, item.name))),
             sources=self._sources,
         )
+
+
+def _speed_of(item: FileProgress | None) -> int:
+    return item.speed if item is not None and item.phase in MOVING else 0
