@@ -175,9 +175,9 @@ def test_no_mirrors_and_nothing_to_fetch_ask_nobody(machine: Machine, hub: Loopb
 
 
 def test_a_modelscope_model_from_the_hub(machine: Machine, make_hub: MakeHub, repo: Repo) -> None:
-    hub = make_hub(repo)
+    hub = make_hub(repo, cdn_shape=SLOW)
     there = hub.modelscope(repos=[elsewhere()], shape=SLOW)
-    near = hub.mirror("near")
+    near = hub.mirror("near", shape=SLOW)
     alias(machine)
     done = machine.pull("ms://OrgMS/m", "--mirror", f"modelscope+{there.url}", "--mirror", near.url).ended(0)
     assert done.warnings == []
