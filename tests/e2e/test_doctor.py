@@ -28,6 +28,7 @@ from tests.support.repos import Repo
 from tests.support.shaping import Shape
 
 FILES = {"config.json": b"{}\n", "model.safetensors": generate(12 * MIB, 5)}
+SLOW = Shape(total_rate=8 * MIB)
 DEFAULTS = "https://hf-mirror.com modelscope+https://modelscope.cn"
 
 
@@ -320,3 +321,24 @@ def test_a_pull_through_resolvers(machine: Machine, hub: LoopbackHub) -> None:
         doctor(machine, "--no-mirrors", env=env, root=root)
         kept = json.loads((machine.hf_home / "glm-aria" / "resolvers.json").read_bytes())["resolvers"]
         assert kept[str(dead)]["failures"] > kept[str(alive)]["failures"]
+
+
+def test_a_resolver_that_dies_during_a_pull(machine: Machine, make_hub: MakeHub) -> None:
+    """It answered for the root, and says nothing any more when the mirror is looked for: the next one is asked."""
+    hub = make_hub(Repo("model", "org/m", {"model.safetensors": generate(16 * MIB, 5)}), cdn_shape=SLOW)
+    near = hub.mirror("near", shape=SLOW)
+    hub.faces["cdn"].host, addresses = "127.0.0.1", []
+    for name, site in (("hub.internal", hub), ("near.internal", near)):
+        addresses.append(site.url.replace("127.0.0.1", name))
+    names = {"hub.internal": ("127.0.0.1",), "near.internal": ("127.0.0.1",)}
+    with nameserver(names) as first, nameserver(names) as second:
+        first.dies_at = "near.internal"
+        env = {"GLM_ARIA_DNS_RESOLVERS": f"{first},{second}"}
+        words = ("--root", addresses[0], "--mirror", addresses[1], "--include", "*.safetensors")
+        done = machine.run("pull", "org/m", *words, "--json", env=env).ended(0)
+        assert ("hub.internal", "A") not in second.asked
+        assert ("near.internal", "A") in first.asked
+        assert ("near.internal", "A") in second.asked
+        kept = json.loads((machine.hf_home / "glm-aria" / "resolvers.json").read_bytes())["resolvers"]
+        assert kept[str(first)]["failures"] > kept[str(second)]["failures"], "the next run asks the second one first"
+    assert done.model["files"][0]["state"] == "fetched"
