@@ -182,7 +182,8 @@ class Supervisor:
         try:
             paths = _paths(tid, shape, arguments)
             role = "aria2c" if os.readlink(f"/proc/{tid}/exe").endswith("aria2c") else "python"
-        except OSError:
+            pid = _process(tid)
+        except OSError:  # the caller was killed
             return 0
         inside = [path for path in paths if path.startswith(f"{self.folder}/")]
         if not inside:
@@ -190,7 +191,6 @@ class Supervisor:
         path = _RANDOM.sub(lambda found: f"{found['kept'] or ''}*", inside[0])
         key = (role, name, path.removeprefix(f"{self.folder}/"))
         self.calls[key] += 1
-        pid = _process(tid)
         self._pids.add(pid)
         plan = self.injection
         if plan is None:
