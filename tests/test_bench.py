@@ -87,7 +87,7 @@ def test_ratios_are_of_the_same_round() -> None:
 )
 def test_a_broken_promise_is_told(ours: Sample, kept: list[str]) -> None:
     case = Case("line", "", "tiny", targets=(Target("aria2c", 1.15),))
-    text = report.promises([(case, {"glm-aria": [ours], "aria2c": [sample(1)]})])
+    text = report.promises(case, {"glm-aria": [ours], "aria2c": [sample(1)]})
     assert [line.split("|")[4].strip() for line in text.splitlines()[2:]] == kept
 
 
@@ -95,7 +95,7 @@ def test_a_broken_promise_is_told(ours: Sample, kept: list[str]) -> None:
 def test_a_limit_is_met_in_every_run(rates: tuple[float, float], kept: str) -> None:
     case = Case("capped", "", "big:20M", cap=1 << 20)
     taken = [Sample(Run(30, 1, 50), 1, 1, 0.0, moving_s=20 / rate) for rate in rates]
-    limit = report.promises([(case, {"glm-aria": taken})]).splitlines()[2]
+    limit = report.promises(case, {"glm-aria": taken}).splitlines()[2]
     assert limit.split("|")[4].strip() == kept
 
 

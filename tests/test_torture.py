@@ -16,6 +16,7 @@ RESULTS = """<testsuites><testsuite>
  <property name="figure:killed" value="20.0%"/></properties><failure>too much</failure></testcase>
 <testcase classname="tests.faults.test_table" name="test_fault[1 bit flip - root 0]"/>
 <testcase classname="tests.faults.test_table" name="test_fault[1 bit flip - root 1]"/>
+<testcase classname="tests.faults.test_table" name="test_other_fault"><failure>x</failure></testcase>
 <testcase classname="tests.faults.test_table" name="test_14_a_wait[big0]"/>
 <testcase classname="tests.faults.test_table" name="test_14_a_wait[small1]"><failure>x</failure></testcase>
 </testsuite></testsuites>"""
@@ -31,6 +32,7 @@ def test_the_table(tmp_path: Path) -> None:
     assert "| **all** | SIGKILL | 7 | 6 | 0 | 0 | 0 | 1 |" in lines
     assert "| **all** | error | 0 | 0 | 0 | 0 | 0 | 0 |" in lines
     assert "| 1 bit flip | 2 | 2 | 0 |" in lines
+    assert "| other fault | 1 | 0 | 1 |" in lines
     assert "| 14 a wait | 2 | 1 | 1 |" in lines
     assert "| killed | 20.0% **failed** |" in lines
     for _ in range(2):

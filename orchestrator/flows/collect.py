@@ -109,9 +109,4 @@ def _remove_part(item: Garbage, tools: Tools) -> bool:
                 item.path.unlink(missing_ok=True)
             return is_held
     digest = census_.digest_of(item.path.name)
-    claim = tools.staging.claim(digest) if digest else None
-    if digest is None or claim is None:
-        return False
-    with claim:
-        tools.staging.discard(digest)
-    return True
+    return digest is not None and tools.staging.remove(digest)

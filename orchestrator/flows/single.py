@@ -81,20 +81,12 @@ def fetch_single(url: str, digest: Digest, folder: Path, tools: Tools, emit: Emi
         space.check(size, folder)
         state, error, sources = _fetch(url, file, target, tools, emit)
     else:
-        _forget_part(digest, tools)
+        tools.staging.remove(digest)  # of a run that was killed after it had placed the file
     emit(ModelPhase(shown, Phase.FAILED if error else Phase.DONE))
     report = ModelReport(
         shown, None, trust, None, folder, (FileReport(file, state, sources),), time.monotonic() - started, error
     )
     return PullReport((report,), (), tools.stop.signal_number if tools.stop.is_set() else None)
-
-
-def _forget_part(digest: Digest, tools: Tools) -> None:
-    """A run that was killed after it had placed the file leaves the part, which nobody needs any more."""
-    claim = tools.staging.claim(digest)
-    if claim is not None:
-        with claim:
-            tools.staging.discard(digest)
 
 
 def _size(url: str, shown: str, tools: Tools) -> int:

@@ -126,6 +126,15 @@ class Staging:
         if self.is_ours(digest):
             self._discard(digest)
 
+    def remove(self, digest: Digest) -> bool:
+        """Claim the part and discard it; False while another run holds the claim. Fine when nothing is there."""
+        claim = self.claim(digest)
+        if claim is None:
+            return False
+        with claim:
+            self.discard(digest)
+        return True
+
     def is_ours(self, digest: Digest) -> bool:
         """False once another node has taken over what we claimed. Asks the shared Redis, if there is one."""
         return self._leases is None or self._leases.may_place(digest)

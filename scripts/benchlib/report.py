@@ -40,55 +40,55 @@ def ratios(samples: Samples, peer: str) -> list[float]:
     ]
 
 
-def table(results: Sequence[tuple[Case, Samples]]) -> str:
+def table(case: Case, samples: Samples) -> str:
     lines = [
         "| case | peer | seconds | glm-aria / peer | CPU s | peak MB | requests | connections | sent MB |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    for case, samples in results:
-        for peer, taken in samples.items():
-            ratio = "" if peer == "glm-aria" else _spread(ratios(samples, peer))
-            cells = [
-                case.name,
-                peer,
-                _spread([sample.run.wall_s for sample in taken]),
-                ratio,
-                f"{median(sample.run.cpu_s for sample in taken):.2f}",
-                f"{max(sample.run.peak_mb for sample in taken):.0f}",
-                f"{median(sample.requests for sample in taken):.0f}",
-                f"{median(sample.connections for sample in taken):.0f}",
-                f"{median(sample.sent_mb for sample in taken):.0f}",
-            ]
-            lines.append(f"| {' | '.join(cells)} |")
+    for peer, taken in samples.items():
+        ratio = "" if peer == "glm-aria" else spread(ratios(samples, peer))
+        cells = [
+            case.name,
+            peer,
+            spread([sample.run.wall_s for sample in taken]),
+            ratio,
+            f"{median(sample.run.cpu_s for sample in taken):.2f}",
+            f"{max(sample.run.peak_mb for sample in taken):.0f}",
+            f"{median(sample.requests for sample in taken):.0f}",
+            f"{median(sample.connections for sample in taken):.0f}",
+            f"{median(sample.sent_mb for sample in taken):.0f}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def promises(results: Sequence[tuple[Case, Samples]]) -> str:
-    """Each promise that these results can decide, and whether it is kept."""
+def promises(case: Case, samples: Samples) -> str:
+    """Each promise that these samples can decide, and whether it is kept."""
     lines = ["| case | promise | measured | kept |", "|---|---|---|---|"]
-    for case, samples in results:
-        for target in case.targets:
-            if measured := ratios(samples, target.peer):
-                kept = "yes" if median(measured) <= target.ratio else "**no**"
-                promise = f"at most {target.ratio} of {target.peer}"
-                lines.append(f"| {case.name} | {promise} | {median(measured):.2f} | {kept} |")
-        if case.ideal and (ours := samples.get("glm-aria")):
-            size = case.bytes
-            reached = [size / case.ideal / sample.moving_s for sample in ours]
-            kept = "yes" if median(reached) >= IDEAL_SHARE else "**no**"
-            promise = f"from the first byte on, proof included: at least {IDEAL_SHARE} of what all sources send"
-            lines.append(f"| {case.name} | {promise} | {median(reached):.2f} | {kept} |")
-        if case.cap and (ours := samples.get("glm-aria")):
-            rates = [case.bytes / sample.moving_s / case.cap for sample in ours]
-            kept = "yes" if all(abs(rate - 1) <= CAP_SHARE for rate in rates) else "**no**"
-            lines.append(f"| {case.name} | the limit is met within {CAP_SHARE:.0%} | {_spread(rates)} | {kept} |")
-        if ours := samples.get("glm-aria"):
-            peak = max(sample.run.peak_mb for sample in ours)
-            kept = "yes" if peak < MEMORY_MB else "**no**"
-            lines.append(f"| {case.name} | under {MEMORY_MB} MB at its peak | {peak:.0f} MB | {kept} |")
-            if case.again:
-                asked = max(sample.requests for sample in ours)
-                lines.append(f"| {case.name} | at most 2 requests | {asked} | {'yes' if asked <= 2 else '**no**'} |")
+
+    def row(promise: str, measured: str, *, kept: bool) -> None:
+        lines.append(f"| {case.name} | {promise} | {measured} | {'yes' if kept else '**no**'} |")
+
+    for target in case.targets:
+        if measured := ratios(samples, target.peer):
+            found = median(measured)
+            row(f"at most {target.ratio} of {target.peer}", f"{found:.2f}", kept=found <= target.ratio)
+    ours = samples.get("glm-aria", ())
+    if not ours:
+        return "\n".join(lines)
+    if case.ideal:
+        reached = median(case.bytes / case.ideal / sample.moving_s for sample in ours)
+        promise = f"from the first byte on, proof included: at least {IDEAL_SHARE} of what all sources send"
+        row(promise, f"{reached:.2f}", kept=reached >= IDEAL_SHARE)
+    if case.cap:
+        rates = [case.bytes / sample.moving_s / case.cap for sample in ours]
+        is_met = all(abs(rate - 1) <= CAP_SHARE for rate in rates)
+        row(f"the limit is met within {CAP_SHARE:.0%}", spread(rates), kept=is_met)
+    peak = max(sample.run.peak_mb for sample in ours)
+    row(f"under {MEMORY_MB} MB at its peak", f"{peak:.0f} MB", kept=peak < MEMORY_MB)
+    if case.again:
+        asked = max(sample.requests for sample in ours)
+        row("at most 2 requests", f"{asked}", kept=asked <= 2)
     return "\n".join(lines)
 
 
@@ -101,10 +101,9 @@ def machine() -> str:
 
 def block(case: Case, samples: Samples, made: str) -> str:
     """What the document says about a case. `made` tells by which command, with which programs."""
-    ours = [(case, samples)]
     rounds = max((len(taken) for taken in samples.values()), default=0)
     head = f"{case.what[0].upper()}{case.what[1:]}. {made}; {rounds} rounds."
-    return "\n\n".join([f"### {case.name}", head, table(ours), promises(ours)])
+    return "\n\n".join([f"### {case.name}", head, table(case, samples), promises(case, samples)])
 
 
 def write(path: Path, blocks: Mapping[str, str]) -> None:
@@ -122,5 +121,6 @@ def write(path: Path, blocks: Mapping[str, str]) -> None:
     path.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", "utf-8")
 
 
-def _spread(values: Sequence[float]) -> str:
+def spread(values: Sequence[float]) -> str:
+    """The median, with the smallest and the largest."""
     return f"{median(values):.2f} ({min(values):.2f}-{max(values):.2f})" if values else "-"

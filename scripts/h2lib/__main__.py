@@ -18,10 +18,10 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from statistics import median
 
 import httpx
 
+from scripts.benchlib.report import spread
 from scripts.h2lib.line import long_line
 from tests.support.certificates import make_certificate
 from tests.support.ports import free_port
@@ -76,10 +76,6 @@ def main() -> None:
     print("| client | seconds | seconds / those of h2 |\n|---|---|---|")
     for name, seconds in taken.items():
         print(f"| {name} | {spread(seconds)} | {spread([a / b for a, b in zip(seconds, h2, strict=True)])} |")
-
-
-def spread(values: list[float]) -> str:
-    return f"{median(values):.2f} ({min(values):.2f}-{max(values):.2f})"
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
-from scripts.benchlib import report
+from scripts.benchlib import peers, report
 from scripts.benchlib.measure import run
 from tests.support.__main__ import byte_count
 from tests.support.hub import LoopbackHub
@@ -41,8 +41,8 @@ def main() -> None:
     print("| way | seconds | seconds / direct | MB from the Hub |\n|---|---|---|---|")
     for way, runs in taken.items():
         ratios = [seconds / direct for (seconds, _), (direct, _) in zip(runs, taken["direct"], strict=True)]
-        times, sent = spread([seconds for seconds, _ in runs]), median(count for _, count in runs)
-        print(f"| {way} | {times} | {spread(ratios)} | {sent / 1e6:.0f} |")
+        times, sent = report.spread([seconds for seconds, _ in runs]), median(count for _, count in runs)
+        print(f"| {way} | {times} | {report.spread(ratios)} | {sent / 1e6:.0f} |")
 
 
 def measure(folder: Path, size: int, rate: int, rounds: int) -> dict[str, list[tuple[float, int]]]:
@@ -58,8 +58,10 @@ def measure(folder: Path, size: int, rate: int, rounds: int) -> dict[str, list[t
             hub.log.reset()
             home = folder / "home"
             home.mkdir()
-            command = [str(Path(sys.executable).with_name("glm-aria")), "pull", NAME, "--root", root, "--no-mirrors"]
-            seconds = run(command, environment(home), home / "log").wall_s
+            asked = peers.Repo(root, NAME, {})
+            command, env = peers.command("root alone", asked, home), peers.environment(asked, home)
+            command[0] = shutil.which(command[0], path=env["PATH"]) or command[0]
+            seconds = run(command, env, home / "log").wall_s
             hub.log.settle()
             taken.setdefault(way, []).append((seconds, hub.log.bytes_sent(face="cdn")))
             shutil.rmtree(home)
@@ -78,16 +80,6 @@ def one_round(pull: Callable[[str, str], None], hub: str, servers: str) -> None:
         pull("relay, filled", relay.url)
     with nginx("nginx-stream.conf", servers) as stream:
         pull("stream proxy to two mirrors", stream.url)
-
-
-def environment(home: Path) -> dict[str, str]:
-    """Nothing of the user's."""
-    path = os.environ.get("PATH", os.defpath)
-    return {"PATH": path, "HOME": str(home), "TMPDIR": str(home), "XDG_RUNTIME_DIR": str(home), "LANG": "C.UTF-8"}
-
-
-def spread(values: list[float]) -> str:
-    return f"{median(values):.2f} ({min(values):.2f}-{max(values):.2f})"
 
 
 if __name__ == "__main__":

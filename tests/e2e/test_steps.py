@@ -25,7 +25,6 @@ from typing import Any
 
 import pytest
 
-from orchestrator.core.files import git_blob_header
 from orchestrator.store import census
 from orchestrator.store.hf_cache import HfCache
 from orchestrator.store.layout import CacheLayout
@@ -33,7 +32,9 @@ from orchestrator.store.proofs import Proofs
 from orchestrator.store.state_dir import open_state_dir
 from tests.e2e.conftest import MakeHub, wanted
 from tests.e2e.machine import Machine, content
+from tests.support.content import git_blob_oid
 from tests.support.hub import LoopbackHub
+from tests.support.kills import kill_at
 from tests.support.repos import Repo
 
 SHARED = b"base weights " * 9000
@@ -44,7 +45,6 @@ OURS = (0, 1)
 """gc names these. hf takes the others: a download of it does not expect that somebody takes away what it has."""
 VERSIONS = 3
 WORKERS = 3
-CALLS = ("replace", "rename", "link", "symlink", "unlink", "mkdir", "rmdir", "write", "fsync", "open")
 STEP_S = 120
 """A step that takes longer hangs."""
 
@@ -178,7 +178,7 @@ class Worker:
                 output = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
                 os.dup2(output, 1), os.dup2(output, 2)
                 if blow is not None:
-                    _kill_at(blow)
+                    kill_at(blow)
                 try:
                     action()
                     code = 0
@@ -190,24 +190,6 @@ class Worker:
         assert code == 0 or (blow is not None and code == -signal.SIGKILL), (
             f"{action.__name__} ended with {code}: {said.read_text(errors='replace')[-6000:]}"
         )
-
-
-def _kill_at(step: int) -> None:
-    """SIGKILL for this process at its `step`-th call that could change the disk."""
-    left = step
-
-    def counted(real: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*args: Any, **named: Any) -> Any:
-            nonlocal left
-            left -= 1
-            if left <= 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return real(*args, **named)
-
-        return call
-
-    for name in CALLS:
-        setattr(os, name, counted(getattr(os, name)))
 
 
 def _work(table: Table, name: str, seed: str, rounds: int, steps: int, meeting: Barrier, failures: Any) -> None:
@@ -231,9 +213,9 @@ def _work(table: Table, name: str, seed: str, rounds: int, steps: int, meeting: 
         meeting.abort()
 
 
-def look_at(cache: Path, table: Table) -> None:
+def look_at(table: Table) -> None:
     """What must hold whenever nobody works."""
-    layout = CacheLayout.at(cache)
+    layout = CacheLayout.at(table.cache)
     for repo in census.take(layout).repos:
         commits = {snapshot.commit for snapshot in repo.snapshots}
         assert not repo.has_bad_refs
@@ -246,11 +228,10 @@ def look_at(cache: Path, table: Table) -> None:
         for blob in repo.blobs.values():
             if not blob.name.endswith(".incomplete"):
                 data = blob.path.read_bytes()
-                hasher = hashlib.sha256() if len(blob.name) == 64 else hashlib.sha1(git_blob_header(len(data)))
-                hasher.update(data)
-                assert hasher.hexdigest() == blob.name, f"{blob.path} has wrong bytes"
+                names = (hashlib.sha256(data).hexdigest(), git_blob_oid(data))
+                assert blob.name in names, f"{blob.path} has wrong bytes"
     pinned = table.commits[PINNED][-1]
-    assert content(cache / f"models--org--m{PINNED}" / "snapshots" / pinned) == table.content[pinned]
+    assert content(table.cache / f"models--org--m{PINNED}" / "snapshots" / pinned) == table.content[pinned]
 
 
 def test_steps_of_several_processes(
@@ -274,7 +255,7 @@ def test_steps_of_several_processes(
         for _ in range(rounds):
             try:
                 meeting.wait(STEP_S * steps)
-                look_at(machine.cache, table)
+                look_at(table)
                 meeting.wait()
             except BrokenBarrierError:
                 raise AssertionError(failures.get(timeout=10)) from None
@@ -296,7 +277,7 @@ def test_steps_of_several_processes(
                 HF_ENDPOINT=hub.url,
             )
             assert verified.returncode == 0, verified.stdout + verified.stderr
-    look_at(machine.cache, table)
+    look_at(table)
     assert json.loads(machine.run("verify", "--json").ended(0).out)["data"]["files"], "there was something to verify"
 
 

@@ -11,7 +11,6 @@ import contextlib
 import hashlib
 import os
 import shutil
-import signal
 import tempfile
 import threading
 import time
@@ -37,6 +36,7 @@ from orchestrator.store.records import Record, Records
 from orchestrator.store.sweep import sweep
 from tests.store.world import World, hf_offline, hf_scan, model_of
 from tests.support.hub import LoopbackHub
+from tests.support.kills import kill_at
 from tests.support.repos import Repo
 
 SHARED = b"base weights " * 700
@@ -48,7 +48,6 @@ CONTENTS = [
     ]
     for number in range(3)
 ]
-_STEPS = ("replace", "rename", "link", "symlink", "unlink", "mkdir", "rmdir", "write", "fsync", "open")
 
 
 class Hub:
@@ -75,20 +74,7 @@ def killed_at(step: int, action: Callable[[], None]) -> None:
     """Run `action` in a child that gets SIGKILL at its `step`-th call that could change the disk."""
     child = os.fork()
     if child == 0:
-        left = step
-
-        def counted(real: Callable[..., Any]) -> Callable[..., Any]:
-            def call(*args: Any, **named: Any) -> Any:
-                nonlocal left
-                left -= 1
-                if left <= 0:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return real(*args, **named)
-
-            return call
-
-        for name in _STEPS:
-            setattr(os, name, counted(getattr(os, name)))
+        kill_at(step)
         with contextlib.suppress(BaseException):
             action()
         os._exit(0)
