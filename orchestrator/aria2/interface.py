@@ -41,13 +41,15 @@ class Uri:
     """An address of a job's bytes at one source. The address may be signed: never shown.
 
     `latency` is how long the source took to answer a small request, in seconds; None when it was not asked.
-    `expires_at` is unix seconds by this machine's clock; None when the address says nothing.
+    `expires_at` is unix seconds by this machine's clock; None when the address says nothing. `is_foretold`: nobody told
+    us this address, so when it does not do, the source may have the bytes at another one.
     """
 
     source: str
     url: str = field(repr=False)
     latency: float | None = None
     expires_at: float | None = None
+    is_foretold: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +79,10 @@ class Locator(Protocol):
     def direct(self, job: Job, source: str) -> Uri | None:
         """An address that can be given without asking the source, or None. Must not block."""
 
-    def locate(self, job: Job, source: str) -> Uri:
+    def locate(self, job: Job, source: str, *, must_ask: bool = False) -> Uri:
         """An address, found by asking the source; blocks, and is called from several threads. May be called again for
-        a fresh one. Raises GlmAriaError: with TemporaryError and SourcesDownError asking again may help, with others
-        the source is of no use for this job."""
+        a fresh one, with `must_ask` when that of `direct` did not do. Raises GlmAriaError: with TemporaryError and
+        SourcesDownError asking again may help, with others the source is of no use for this job."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -145,6 +145,8 @@ class Supplier:
         error, clock = failure.error(meaning), time.monotonic()
         has_others = self.has_others(supplies, supply)
         match meaning.then:
+            case Then.OTHER | Then.RENEW | Then.WHOLE if supply.uri and supply.uri.is_foretold:
+                supply.uri, supply.must_ask = None, True
             case Then.OTHER | Then.STOP:
                 supply.out = error
             case Then.WHOLE:
@@ -200,7 +202,9 @@ class Supplier:
             supply.server.met(direct.latency)
             return
         supply.asked_at = now
-        supply.future = self._asker(supply.source).submit(self._locator.locate, job, supply.source)
+        supply.future = self._asker(supply.source).submit(
+            self._locator.locate, job, supply.source, must_ask=supply.must_ask
+        )
 
     def _asker(self, source: str) -> ThreadPoolExecutor:
         if source not in self._askers:

@@ -19,6 +19,7 @@ from orchestrator.flows.quarantine import usable
 from orchestrator.flows.tools import Tools
 from orchestrator.mirrors.links import Links, file_url
 from orchestrator.mirrors.ranges import ask_for_range
+from orchestrator.mirrors.shortcuts import Kind, Shortcuts
 from orchestrator.net.failures import blaming
 
 
@@ -55,7 +56,8 @@ class SourceLocator:
         self._lock = threading.Lock()
         self._out: set[str] = set()
         self._only: dict[Digest, frozenset[str]] = {}
-        self._first_question = {name: threading.Lock() for name in self._sources}
+        self._shortcuts = Shortcuts(self._brief)
+        self._questions: dict[Kind, threading.Lock] = {}
         self._was_asked: set[str] = set()
 
     def order(self, job: Job) -> tuple[str, ...]:
@@ -86,26 +88,41 @@ class SourceLocator:
         return (source, origin) if source and origin else None
 
     def direct(self, job: Job, source: str) -> Uri | None:
-        """See `aria2.interface.Locator`. Small public files need no question once the source has answered one: aria2
-        then follows redirects by itself, so the first is looked at here."""
-        if job.is_restricted or job.size >= SMALL or source not in self._was_asked:
-            return None
-        if job.is_lfs and source != self._root(job):
-            return None  # a question tells whether the mirror's file is the same one, and costs no more than a redirect
+        """See `aria2.interface.Locator`. Small public files need no question once the source has answered one or two:
+        aria2 then follows redirects by itself, so the first are looked at here."""
         known = self.sample(job, source)
-        return Uri(source, file_url(*known)) if known else None
+        if known is None or source not in self._was_asked or not self._may_be_direct(job, source):
+            return None
+        # A blob whose bytes were wrong has its second try at the plain address.
+        plain = file_url(*known)
+        url = plain if job.digest in self._only else self._shortcuts.address(*known, job.digest)
+        return Uri(source, url, is_foretold=url != plain) if url else None
 
-    def locate(self, job: Job, source: str) -> Uri:
+    def _may_be_direct(self, job: Job, source: str) -> bool:
+        # A question tells whether a mirror's LFS file is the same one, and costs no more than its redirect.
+        return not job.is_restricted and job.size < SMALL and (not job.is_lfs or source == self._root(job))
+
+    def locate(self, job: Job, source: str, *, must_ask: bool = False) -> Uri:
         """See `aria2.interface.Locator`."""
-        # Many small files start at once: one question is enough for all of them.
-        with self._first_question[source]:
-            if (direct := self.direct(job, source)) is not None:
-                return direct
-            if source not in self._was_asked:
-                uri = self._ask(job, source)
-                self._was_asked.add(source)
-                return uri
-        return self._ask(job, source)
+        known = self.sample(job, source)
+        if known is None or not self._may_be_direct(job, source):
+            return self._ask(job, source)
+        if must_ask:
+            self._shortcuts.distrust(*known)
+            return self._ask(job, source)
+        # Many small files start at once: what is learned from the first of a kind holds for all of them.
+        with self._question(Shortcuts.kind(*known)):
+            found = self.direct(job, source)
+            if found is None and self._shortcuts.prove(*known, job.digest, job.size):
+                found = self.direct(job, source)
+            if found is None:
+                found = self._ask(job, source)
+                self._shortcuts.learn(*known, job.digest, found.url)
+            return found
+
+    def _question(self, kind: Kind) -> threading.Lock:
+        with self._lock:
+            return self._questions.setdefault(kind, threading.Lock())
 
     def _root(self, job: Job) -> str:
         """Who is most trusted to have the job's bytes: the site that listed it."""
@@ -132,6 +149,7 @@ class SourceLocator:
             raise
         if link.needs_token:
             raise TokenOnlyError(f"{job.name!r} is sent only to requests with the token", file=job.name, source=name)
+        self._was_asked.add(name)
         return Uri(name, link.url, time.monotonic() - started, link.expires_at)
 
     def _leave_out(self, name: str, error: GlmAriaError) -> None:

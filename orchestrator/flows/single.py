@@ -42,7 +42,7 @@ class _OneAddress:
     def direct(self, job: Job, source: str) -> Uri:  # noqa: ARG002
         return self.uri
 
-    def locate(self, job: Job, source: str) -> Uri:  # noqa: ARG002
+    def locate(self, job: Job, source: str, *, must_ask: bool = False) -> Uri:  # noqa: ARG002
         return self.uri
 
     def inspect(self, job: Job, uri: Uri, start: int, end: int) -> RangeAnswer:  # noqa: ARG002

@@ -35,7 +35,7 @@ from tests.support.shaping import Shape
 
 @dataclass
 class Addresses:
-    """A locator with known addresses. A path in `errors` raises instead."""
+    """A locator with known addresses. A path in `errors` raises instead. `foretold` is where it guesses small files."""
 
     sites: Mapping[str, str]
     commit: str
@@ -43,14 +43,18 @@ class Addresses:
     asked: list[str] = field(default_factory=list)
     inspected: list[str] = field(default_factory=list)
     threads: set[str] = field(default_factory=set)
+    foretold: str = ""
 
     def candidates(self, job: Job) -> tuple[str, ...]:
         return tuple(self.sites)
 
     def direct(self, job: Job, source: str) -> Uri | None:
+        if self.foretold and not job.is_lfs:
+            return Uri(source, f"{self.foretold}/{job.name}", 0.5, is_foretold=True)
         return None if job.is_lfs else self._uri(job, source)
 
-    def locate(self, job: Job, source: str) -> Uri:
+    def locate(self, job: Job, source: str, *, must_ask: bool = False) -> Uri:
+        assert must_ask == bool(self.foretold)
         self.threads.add(threading.current_thread().name)
         self.asked.append(job.name)
         if job.name in self.errors:
@@ -133,6 +137,21 @@ def test_many_small_files(make_world: MakeWorld) -> None:
     world.check(world.end(transfer))
     assert world.hub.log.connections(face="hub") <= 100
     assert world.locator.asked == []
+
+
+@pytest.mark.parametrize("status", [200, 403, 404, 405])
+def test_a_foretold_address_that_does_not_do(make_world: MakeWorld, status: int) -> None:
+    """What it answers says nothing of the source: at the address that it tells, the file may be there."""
+    world = make_world({f"f{n}.json": generate(1000 + n, n) for n in range(8)})
+    wrong = world.hub.mirror(
+        "wrong", faults=[Fault("html_portal") if status == 200 else Fault("status", status=status)]
+    )
+    world.locator.foretold = wrong.url
+    transfer = world.transfer()
+    transfer.enqueue(world.jobs.values())
+    world.check(world.end(transfer))
+    assert sorted(world.locator.asked) == sorted(world.files)
+    assert world.hub.log.requests(face="wrong")
 
 
 def test_a_big_file_over_sixteen_connections(make_world: MakeWorld) -> None:

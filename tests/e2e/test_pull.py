@@ -16,6 +16,7 @@ from tests.support.content import make_file
 from tests.support.models import many_files, tiny_model
 from tests.support.repos import Repo
 from tests.support.shaping import Shape
+from tests.support.wire import Reply, Request
 
 
 def test_a_pull_is_what_hf_would_have_made(machine: Machine, make_hub: MakeHub, tiny: Repo) -> None:
@@ -109,6 +110,33 @@ def test_many_small_files(machine: Machine, make_hub: MakeHub) -> None:
     assert content(machine.snapshot("model/org/many", repo.head)) == wanted(repo)
     assert len(hub.log.requests(path="/api/models/*")) <= 4
     assert list(machine.stage.iterdir()) == []
+    asked = hub.log.requests(face="hub", path="/org/many/resolve/*")
+    assert len(asked) <= 8, "each small file is one request; the redirects of a few foretell those of the rest"
+    assert len(hub.log.requests(method="GET", path="/api/resolve-cache/*", status=200)) >= 1992
+
+
+def test_small_files_from_a_hub_that_serves_them_only_after_its_redirect(machine: Machine, make_hub: MakeHub) -> None:
+    """Two files get through the trial; then the addresses that it foretells are refused."""
+    files = {f"{folder}{number:03}.json": b"%d" % number for folder in ("part-", "sub/part-") for number in range(150)}
+    repo = Repo("model", "org/many", files | {"config.json": b"{}"})
+    hub = make_hub(repo)
+    plain, redirected = hub.faces["hub"].handler, set[str]()
+
+    def handler(request: Request) -> Reply:
+        reply = plain(request)
+        path = reply.file or ""
+        if "/resolve-cache/" not in request.path:
+            redirected.add(path)
+        elif request.method == "GET" and path not in redirected:
+            return Reply(404, file=path)
+        return reply
+
+    hub.faces["hub"].handler = handler
+    done = machine.pull("org/many").ended(0)
+    assert done.warnings == []
+    assert content(machine.snapshot("model/org/many", repo.head)) == wanted(repo)
+    assert hub.log.requests(status=404), "something was foretold"
+    assert hub.log.requests(method="GET", path="/org/many/resolve/*/config.json"), "what the Hub counts downloads by"
 
 
 def test_three_shards_come_from_the_cdn_over_many_connections(machine: Machine, make_hub: MakeHub) -> None:

@@ -1,0 +1,114 @@
+"""Where a site's redirects for small files lead, foretold: one request for a file instead of two.
+
+The Hub answers `resolve` for a file that git keeps with 307 to another address on itself (`/api/resolve-cache/...`,
+which huggingface_hub 2.4 follows, too). That address is made of the repo, the commit, the path and git's hash, all of
+which a listing tells. So the redirect of one file is taken as a pattern, the address that it foretells for a second
+file is asked for, and once the site announces that file's hash there, no more is asked. A site whose redirects cannot
+be foretold, or that has none, is asked for its plain addresses as ever.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from orchestrator.core.files import Algorithm, Digest
+from orchestrator.core.sources import Origin, Source
+from orchestrator.mirrors.links import Links, file_url
+
+_SLASHES = ("/", "%2F", "%252F")
+# All else is spelled alike, however often it is quoted. A shorter path may be found in an address by chance.
+_REGULAR = re.compile(r"[A-Za-z0-9._~/-]{6,}")
+# A request for one of these at its plain address is what the Hub counts as a download of a model (its documentation,
+# "Models Download Stats"). Who made the model shall not lose it.
+_COUNTED = frozenset({"config.json", "config.yaml", "hyperparams.yaml", "meta.yaml"})
+
+Kind = tuple[str, str, int, bool]
+_Gap = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """An address with gaps: text, and for each gap the name of what belongs there and how it spells a slash."""
+
+    parts: tuple[str | _Gap, ...]
+
+    @classmethod
+    def of(cls, url: str, origin: Origin, digest: Digest) -> Pattern | None:
+        """The pattern of the address of this file; None when it does not tell which file it is."""
+        gaps = {text: gap for gap, text in _spelled(origin, digest).items()}
+        host = url.index("/", url.index("//") + 2)
+        finder = re.compile("|".join(re.escape(text) for text in sorted(gaps, key=len, reverse=True)))
+        parts: list[str | _Gap] = []
+        done = 0
+        for found in finder.finditer(url, host):
+            parts += [url[done : found.start()], gaps[found[0]]]
+            done = found.end()
+        parts.append(url[done:])
+        return (
+            cls(tuple(parts)) if {"path", "digest"} & {part[0] for part in parts if isinstance(part, tuple)} else None
+        )
+
+    def fill(self, origin: Origin, digest: Digest) -> str:
+        """The address of another file."""
+        spelled = _spelled(origin, digest)
+        return "".join(part if isinstance(part, str) else spelled[part] for part in self.parts)
+
+
+class Shortcuts:
+    """What a run has learned of its sources' redirects. Of each `kind` of address one thread at a time may `prove` and
+    `learn`; `address` may be called by any."""
+
+    def __init__(self, links: Links) -> None:
+        self._links = links
+        self._learned: dict[Kind, Pattern] = {}
+        self._decided: dict[Kind, Pattern | None] = {}
+
+    @staticmethod
+    def kind(source: Source, origin: Origin) -> Kind:
+        """Addresses of one kind have one pattern."""
+        return source.name, origin.repo.type, origin.repo.name.count("/"), "/" in origin.path
+
+    def address(self, source: Source, origin: Origin, digest: Digest) -> str | None:
+        """Where the file is; None as long as a question may find a shorter way."""
+        if not _is_regular(origin, digest):
+            return file_url(source, origin)
+        kind = self.kind(source, origin)
+        if kind not in self._decided:
+            return None
+        pattern = self._decided[kind]
+        return pattern.fill(origin, digest) if pattern else file_url(source, origin)
+
+    def learn(self, source: Source, origin: Origin, digest: Digest, url: str) -> None:
+        """Where the redirects for this file ended."""
+        kind = self.kind(source, origin)
+        if not _is_regular(origin, digest) or kind in self._decided:
+            return
+        pattern = Pattern.of(url, origin, digest) if url != file_url(source, origin) else None
+        if pattern is None:
+            self._decided[kind] = None
+        else:
+            self._learned[kind] = pattern
+
+    def prove(self, source: Source, origin: Origin, digest: Digest, size: int) -> bool:
+        """Ask for this file where the pattern that was learned foretells it, and decide. False when there is none."""
+        pattern = self._learned.pop(kind := self.kind(source, origin), None)
+        if pattern is None or not _is_regular(origin, digest):
+            return False
+        is_right = self._links.confirm(source, pattern.fill(origin, digest), size, digest)
+        self._decided[kind] = pattern if is_right else None
+        return True
+
+    def distrust(self, source: Source, origin: Origin) -> None:
+        """A foretold address did not do: go by plain ones from now on."""
+        self._decided[self.kind(source, origin)] = None
+
+
+def _is_regular(origin: Origin, digest: Digest) -> bool:
+    is_gits = digest.algorithm is Algorithm.GIT_SHA1
+    return is_gits and bool(_REGULAR.fullmatch(origin.path)) and origin.path not in _COUNTED
+
+
+def _spelled(origin: Origin, digest: Digest) -> dict[_Gap, str]:
+    fields = {"repo": origin.repo.name, "commit": origin.commit, "digest": digest.hex, "path": origin.path}
+    return {(name, slash): text.replace("/", slash) for name, text in fields.items() for slash in _SLASHES}

@@ -1,0 +1,191 @@
+"""Shortcuts: a redirect foretells others, which are believed once one of them was right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from orchestrator.core.files import Algorithm, Digest
+from orchestrator.core.refs import RepoId, RepoType
+from orchestrator.core.sources import Origin, Source
+from orchestrator.mirrors.links import Links, file_url
+from orchestrator.mirrors.shortcuts import Pattern, Shortcuts
+from orchestrator.net.session import Net
+from tests.mirrors.test_links import plain_get
+from tests.support.hub import LoopbackHub
+from tests.support.repos import Repo
+from tests.support.wire import Reply, Request, redirect
+
+COMMIT = "9216db5781bf21249d130ec9da846c4624c16137"
+HUB = "https://huggingface.co"
+FILES = {f"{folder}file-{number}.json": b"%d" % number for folder in ("", "sub/", "a/b/") for number in range(3)}
+ODD = {"a b.json": b"1", "ü.json": b"2", "100%.json": b"3", "x.py": b"4", "config.json": b"5"}
+
+
+def where(path: str, name: str = "Qwen/Qwen3-32B", commit: str = COMMIT) -> Origin:
+    return Origin(RepoId(RepoType.MODEL, name), commit, path)
+
+
+def oid(letter: str) -> Digest:
+    return Digest(Algorithm.GIT_SHA1, letter * 40)
+
+
+def as_the_hub_writes_it(origin: Origin, digest: Digest) -> str:
+    """Where huggingface.co redirects to, as clients have shown it in 2026."""
+    query = f"/{origin.repo.name}/resolve/{origin.commit}/{origin.path}".replace("/", "%2F")
+    path = origin.path.replace("/", "%2F")
+    return f"{HUB}/api/resolve-cache/models/{origin.repo.name}/{origin.commit}/{path}?{query}=&etag=%22{digest.hex}%22"
+
+
+@pytest.mark.parametrize(
+    ("seen", "other"),
+    [
+        (where("tokenizer_config.json"), where("README.md", "o/n", "c" * 40)),
+        (where("1_Pooling/config.json"), where("onnx/deep/quantize_config.json", "zai-org/AutoGLM-Phone-9B", "d" * 40)),
+    ],
+)
+def test_one_redirect_of_the_hub_foretells_the_others(seen: Origin, other: Origin) -> None:
+    pattern = Pattern.of(as_the_hub_writes_it(seen, oid("a")), seen, oid("a"))
+    assert pattern is not None
+    assert pattern.fill(other, oid("b")) == as_the_hub_writes_it(other, oid("b"))
+    assert pattern.fill(seen, oid("a")) == as_the_hub_writes_it(seen, oid("a"))
+
+
+def test_the_host_is_no_part_of_a_pattern() -> None:
+    seen = where("mirror.example")
+    pattern = Pattern.of("https://mirror.example/files/mirror.example", seen, oid("a"))
+    assert pattern is not None
+    assert pattern.fill(where("README.md"), oid("b")) == "https://mirror.example/files/README.md"
+
+
+def test_an_address_that_names_no_file_is_no_pattern() -> None:
+    seen = where("README.md")
+    assert Pattern.of(f"{HUB}/blob/12345?commit={COMMIT}", seen, oid("a")) is None
+    assert Pattern.of(f"{HUB}/blob/{'a' * 40}", seen, oid("a")) is not None
+
+
+@pytest.fixture
+def hub() -> Iterator[LoopbackHub]:
+    with LoopbackHub([Repo("model", "org/many", FILES | ODD), Repo("model", "org/other", FILES)]) as running:
+        yield running
+
+
+class Site:
+    """A hub as a source, and what a run learns of it."""
+
+    def __init__(self, hub: LoopbackHub, net: Net) -> None:
+        self.hub, self.source, self.links = hub, Source("hub", hub.url), Links(net)
+        self.shortcuts = Shortcuts(self.links)
+
+    def known(self, path: str, name: str) -> tuple[Origin, Digest, int]:
+        repo = self.hub.repo(name)
+        file = repo.commits[repo.head].files[path]
+        return where(path, name, repo.head), Digest(Algorithm.GIT_SHA1, file.oid), file.size
+
+    def address(self, path: str, name: str = "org/many") -> str | None:
+        origin, digest, _ = self.known(path, name)
+        return self.shortcuts.address(self.source, origin, digest)
+
+    def plain(self, path: str, name: str = "org/many") -> str:
+        return file_url(self.source, self.known(path, name)[0])
+
+    def learn(self, path: str) -> None:
+        origin, digest, size = self.known(path, "org/many")
+        link = self.links.resolve(self.source, origin, size, digest)
+        self.shortcuts.learn(self.source, origin, digest, link.url)
+
+    def prove(self, path: str) -> bool:
+        origin, digest, size = self.known(path, "org/many")
+        return self.shortcuts.prove(self.source, origin, digest, size)
+
+
+@pytest.fixture
+def site(hub: LoopbackHub) -> Iterator[Site]:
+    with Net() as net:
+        yield Site(hub, net)
+
+
+def rewrite(hub: LoopbackHub, change: Callable[[Request, Reply], Reply]) -> None:
+    """Every answer of the hub goes through `change`."""
+    plain = hub.faces["hub"].handler
+    hub.faces["hub"].handler = lambda request: change(request, plain(request))
+
+
+def test_after_two_questions_no_more_are_asked(site: Site) -> None:
+    assert site.address("file-0.json") is None
+    site.learn("file-0.json")
+    assert site.address("file-1.json") is None, "a pattern that nobody has tried is not used"
+    assert site.prove("file-1.json")
+    site.hub.log.reset()
+    for name in ("org/many", "org/other"):
+        address = site.address("file-2.json", name)
+        assert address is not None
+        assert "/api/resolve-cache/" in address
+        assert plain_get(address) == FILES["file-2.json"]
+    assert {seen.path.split("/")[1] for seen in site.hub.log.requests()} == {"api"}
+    assert len(site.hub.log.requests()) == 2
+
+
+def test_files_in_folders_are_another_kind(site: Site) -> None:
+    site.learn("file-0.json")
+    assert site.prove("file-1.json")
+    assert site.address("sub/file-0.json") is None
+    site.learn("sub/file-0.json")
+    assert site.prove("a/b/file-1.json")
+    address = site.address("a/b/file-2.json")
+    assert address is not None
+    assert plain_get(address) == FILES["a/b/file-2.json"]
+
+
+@pytest.mark.parametrize("path", list(ODD))
+def test_these_go_by_their_plain_address(site: Site, path: str) -> None:
+    """Names that may be spelled in other ways, or be found by chance, and what the Hub counts downloads by."""
+    assert site.address(path) == site.plain(path)
+    site.learn(path)
+    assert site.address("file-1.json") is None, "nothing is learned from them"
+    site.learn("file-0.json")
+    assert not site.prove(path)
+
+
+def test_a_site_without_redirects(site: Site) -> None:
+    origin, digest, _ = site.known("file-0.json", "org/many")
+    site.shortcuts.learn(site.source, origin, digest, site.plain("file-0.json"))
+    assert site.address("file-1.json") == site.plain("file-1.json")
+
+
+def _needs_the_redirect(request: Request, reply: Reply) -> Reply:
+    return Reply(404) if "resolve-cache" in request.path and "file-1" in request.path else reply
+
+
+def _other_bytes(request: Request, reply: Reply) -> Reply:
+    return Reply(200, {"ETag": '"' + "0" * 40 + '"'}) if "resolve-cache" in request.path else reply
+
+
+def _no_hash(request: Request, reply: Reply) -> Reply:
+    if "resolve-cache" in request.path:
+        reply.headers.pop("ETag")
+    return reply
+
+
+def _on_and_on(request: Request, reply: Reply) -> Reply:
+    return redirect(307, "/elsewhere") if "resolve-cache" in request.path and "file-1" in request.path else reply
+
+
+@pytest.mark.parametrize("change", [_needs_the_redirect, _other_bytes, _no_hash, _on_and_on])
+def test_what_does_not_prove_right_is_not_used(site: Site, change: Callable[[Request, Reply], Reply]) -> None:
+    site.learn("file-0.json")
+    rewrite(site.hub, change)
+    assert site.prove("file-1.json"), "it is decided now"
+    for path in ("file-0.json", "file-1.json", "file-2.json"):
+        assert site.address(path) == site.plain(path)
+
+
+def test_one_that_fails_later_is_dropped(site: Site) -> None:
+    site.learn("file-0.json")
+    site.prove("file-1.json")
+    origin, _, _ = site.known("file-2.json", "org/many")
+    site.shortcuts.distrust(site.source, origin)
+    assert site.address("file-2.json") == site.plain("file-2.json")
+    site.learn("file-0.json")
+    assert site.address("file-2.json") == site.plain("file-2.json"), "for the rest of the run"
