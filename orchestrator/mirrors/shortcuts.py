@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from orchestrator.core.files import Algorithm, Digest
 from orchestrator.core.sources import Origin, Source
 from orchestrator.mirrors.links import Links, file_url
+from orchestrator.net.addresses import place
 
 _SLASHES = ("/", "%2F", "%252F")
 # All else is spelled alike, however often it is quoted. A shorter path may be found in an address by chance.
@@ -37,17 +39,16 @@ class Pattern:
     def of(cls, url: str, origin: Origin, digest: Digest) -> Pattern | None:
         """The pattern of the address of this file; None when it does not tell which file it is."""
         gaps = {text: gap for gap, text in _spelled(origin, digest).items()}
-        host = url.index("/", url.index("//") + 2)
+        start = url.index("//") + 2 + len(urlsplit(url).netloc)
         finder = re.compile("|".join(re.escape(text) for text in sorted(gaps, key=len, reverse=True)))
         parts: list[str | _Gap] = []
         done = 0
-        for found in finder.finditer(url, host):
+        for found in finder.finditer(url, start):
             parts += [url[done : found.start()], gaps[found[0]]]
             done = found.end()
         parts.append(url[done:])
-        return (
-            cls(tuple(parts)) if {"path", "digest"} & {part[0] for part in parts if isinstance(part, tuple)} else None
-        )
+        named = {part[0] for part in parts if isinstance(part, tuple)}
+        return cls(tuple(parts)) if named & {"path", "digest"} else None
 
     def fill(self, origin: Origin, digest: Digest) -> str:
         """The address of another file."""
@@ -84,7 +85,9 @@ class Shortcuts:
         kind = self.kind(source, origin)
         if not _is_regular(origin, digest) or kind in self._decided:
             return
-        pattern = Pattern.of(url, origin, digest) if url != file_url(source, origin) else None
+        plain = file_url(source, origin)
+        is_elsewhere = url == plain or place(url) != place(plain)  # nothing to gain, or another site's and signed
+        pattern = None if is_elsewhere else Pattern.of(url, origin, digest)
         if pattern is None:
             self._decided[kind] = None
         else:
@@ -92,9 +95,10 @@ class Shortcuts:
 
     def prove(self, source: Source, origin: Origin, digest: Digest, size: int) -> bool:
         """Ask for this file where the pattern that was learned foretells it, and decide. False when there is none."""
-        pattern = self._learned.pop(kind := self.kind(source, origin), None)
-        if pattern is None or not _is_regular(origin, digest):
+        kind = self.kind(source, origin)
+        if kind not in self._learned or not _is_regular(origin, digest):
             return False
+        pattern = self._learned.pop(kind)
         is_right = self._links.confirm(source, pattern.fill(origin, digest), size, digest)
         self._decided[kind] = pattern if is_right else None
         return True
@@ -105,8 +109,8 @@ class Shortcuts:
 
 
 def _is_regular(origin: Origin, digest: Digest) -> bool:
-    is_gits = digest.algorithm is Algorithm.GIT_SHA1
-    return is_gits and bool(_REGULAR.fullmatch(origin.path)) and origin.path not in _COUNTED
+    is_known_by_git = digest.algorithm is Algorithm.GIT_SHA1
+    return is_known_by_git and origin.path not in _COUNTED and _REGULAR.fullmatch(origin.path) is not None
 
 
 def _spelled(origin: Origin, digest: Digest) -> dict[_Gap, str]:

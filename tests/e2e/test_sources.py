@@ -54,7 +54,7 @@ def test_bytes_of_a_hub_model_from_modelscope(machine: Machine, hub: LoopbackHub
     hub.log.settle()
     shares = [hub.log.bytes_sent(face=face, method="GET") for face in ("cdn", "modelscope-cdn")]
     assert min(shares) > 2 * MIB
-    assert sum(shares) < 24 * MIB
+    assert sum(shares) < 30 * MIB  # what was on its way when a range changed hands came for nothing
     first = {face: hub.log.requests(face=face, method="GET")[0] for face in ("cdn", "modelscope-cdn")}
     ends = [max(seen.end or 0 for seen in hub.log.requests(face=face, method="GET")) for face in first]
     assert max(seen.start for seen in first.values()) < min(ends)

@@ -146,11 +146,15 @@ def test_these_go_by_their_plain_address(site: Site, path: str) -> None:
     assert site.address("file-1.json") is None, "nothing is learned from them"
     site.learn("file-0.json")
     assert not site.prove(path)
+    assert site.prove("file-1.json")
 
 
-def test_a_site_without_redirects(site: Site) -> None:
+@pytest.mark.parametrize("where_to", ["", "https://cdn.example/org/many/file-0.json?Signature=s", "?name"])
+def test_a_site_whose_redirects_foretell_nothing(site: Site, where_to: str) -> None:
+    """It has none, they lead to another site, or do not say to which file."""
     origin, digest, _ = site.known("file-0.json", "org/many")
-    site.shortcuts.learn(site.source, origin, digest, site.plain("file-0.json"))
+    url = where_to if "//" in where_to else site.hub.url + where_to if where_to else site.plain("file-0.json")
+    site.shortcuts.learn(site.source, origin, digest, url)
     assert site.address("file-1.json") == site.plain("file-1.json")
 
 
