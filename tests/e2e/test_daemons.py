@@ -14,6 +14,7 @@ import pytest
 
 from tests.e2e.conftest import MakeHub, wanted
 from tests.e2e.machine import Machine, content, until
+from tests.support.certificates import make_certificate, server_context
 from tests.support.content import generate
 from tests.support.hub import LoopbackHub
 from tests.support.ports import free_port
@@ -24,7 +25,7 @@ from tests.support.shaping import Shape
 class Foreign:
     """An aria2c that a user runs for purposes of their own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *more: str) -> None:
         folder.mkdir()
         self.folder = folder
         port = free_port()
@@ -32,7 +33,7 @@ class Foreign:
         self.secret = folder / "secret"
         self.secret.write_text("theirs\n")
         own = ["--no-conf", "--enable-rpc", f"--rpc-listen-port={port}", "--rpc-secret=theirs", f"--dir={folder}"]
-        own += ["--max-concurrent-downloads=3", "--split=2", "--user-agent=theirs", "--quiet"]
+        own += ["--max-concurrent-downloads=3", "--split=2", "--user-agent=theirs", "--quiet", *more]
         self.process = subprocess.Popen(["aria2c", *own], stdin=subprocess.DEVNULL, cwd=folder)
         assert until(self._listens)
 
@@ -110,6 +111,24 @@ def test_a_wrong_secret(machine: Machine, hub: LoopbackHub, foreign: Foreign) ->
     assert "secret" in done.error["message"]
     assert "--rpc-secret-file" in done.error["hint"]
     assert hub.log.bytes_sent(face="cdn") == 0
+
+
+def test_one_that_does_not_know_the_certificates(
+    machine: Machine, make_hub: MakeHub, tiny: Repo, foreign: Foreign, tmp_path: Path
+) -> None:
+    """aria2 cannot be told certificates for a download, nor does it say that these are the trouble."""
+    certificate, key = make_certificate(tmp_path)
+    make_hub(tiny, tls=server_context(certificate, key))
+    env = {"GLM_ARIA_CA_BUNDLE": str(certificate)}
+    done = machine.pull("org/tiny", "--rpc", foreign.url, "--rpc-secret-file", str(foreign.secret), env=env)
+    done.ended(75)
+    assert f"ca-certificate={certificate}" in done.error["hint"]
+    knows = Foreign(tmp_path / "knows", f"--ca-certificate={certificate}")
+    try:
+        machine.pull("org/tiny", "--rpc", knows.url, "--rpc-secret-file", str(knows.secret), env=env).ended(0)
+    finally:
+        knows.end()
+    assert content(machine.snapshot("model/org/tiny", tiny.head)) == wanted(tiny)
 
 
 def test_nobody_at_the_address(machine: Machine, hub: LoopbackHub) -> None:
