@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from huggingface_hub import _tree_cache, scan_cache_dir, snapshot_download
 from huggingface_hub.errors import CacheNotFound, LocalEntryNotFoundError
 
-from orchestrator.core.files import git_blob_header
 from tests.crash.scenarios import Content, Stage
 from tests.e2e.machine import Machine, content
+from tests.support.content import blob_names
 
 # A repo folder in which nothing was published yet; huggingface_hub leaves it out of its list.
 _HARMLESS = "Snapshots dir doesn't exist"
@@ -41,8 +40,7 @@ def _wrong_blobs(cache: Path) -> list[str]:
     wrong = []
     for blob in cache.glob("*/blobs/*"):
         data = blob.read_bytes()
-        sha1 = hashlib.sha1(git_blob_header(len(data)) + data).hexdigest()
-        if blob.name not in (hashlib.sha256(data).hexdigest(), sha1):
+        if blob.name not in blob_names(data):
             wrong.append(f"wrong bytes in {blob.name}")
     return wrong
 

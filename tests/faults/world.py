@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import ssl
@@ -18,7 +17,7 @@ from typing import Any
 from tests.e2e.conftest import MakeHub, wanted
 from tests.e2e.machine import Machine, Result, Running, cmdline, content
 from tests.faults.table import Case, Place, Victim
-from tests.support.content import MIB, generate, git_blob_oid
+from tests.support.content import MIB, blob_names, generate
 from tests.support.hub import LoopbackHub, Site
 from tests.support.repos import Repo
 from tests.support.shaping import Shape
@@ -182,7 +181,7 @@ class World:
         expected = wanted(self.repo)
         for blob in folder.glob("blobs/*"):
             data = blob.read_bytes()
-            assert blob.name in (hashlib.sha256(data).hexdigest(), git_blob_oid(data)), f"{blob.name} is wrong"
+            assert blob.name in blob_names(data), f"{blob.name} is wrong"
         for snapshot in folder.glob("snapshots/*"):
             for path, data in content(snapshot).items():
                 assert expected[path] == data, f"{path} is wrong"

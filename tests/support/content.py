@@ -101,6 +101,11 @@ def git_blob_oid(data: bytes) -> str:
     return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
 
 
+def blob_names(data: bytes) -> tuple[str, str]:
+    """What a blob of `data` may be called in a cache: its sha256, and git's hash."""
+    return hashlib.sha256(data).hexdigest(), git_blob_oid(data)
+
+
 def lfs_pointer(sha256: str, size: int) -> bytes:
     """The pointer text that git stores in place of an LFS file."""
     return f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {size}\n".encode()
