@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from orchestrator.aria2 import schedule
 from orchestrator.aria2.budget import Budget
 from orchestrator.aria2.interface import Limits, Uri
+from orchestrator.aria2.memory import MemoryFiles
 from orchestrator.aria2.slots import Slot
 from orchestrator.aria2.spans import Span
 from orchestrator.aria2.supply import Supply, rates
@@ -22,10 +23,11 @@ class Assigner:
     `leaving` are spans that shall be stopped, so that a faster source gets what is left of them.
     """
 
-    def __init__(self, active: Sequence[Slot], budget: Budget, limits: Limits) -> None:
+    def __init__(self, active: Sequence[Slot], budget: Budget, limits: Limits, memory: MemoryFiles) -> None:
         self._now, self._clock = time.time(), time.monotonic()
         self._limits = limits
         self._budget = budget
+        self._memory = memory
         spans = [span for slot in active if not slot.is_small for span in slot.spans]
         self._room = min(budget.big_most - sum(span.width for span in spans), budget.spans_most - len(spans))
         self.leaving: list[Span] = []
@@ -48,7 +50,7 @@ class Assigner:
         elif not slot.spans and slot.extents.total < max(slot.job.size, 1):
             # One request, whose time is mostly latency.
             supply = min(ready, key=lambda one: (one.server.strikes, one.server.setup))
-            yield from self._opened(slot, slot.open_whole(supply.source, self._clock), supply)
+            yield from self._opened(slot, slot.open_whole(supply.source, self._clock, self._memory), supply)
 
     def _fill(self, slot: Slot, supply: Supply, each: dict[str, float]) -> Iterator[Opened]:
         """Use the source's idle connections for this job. `each` is what a connection to each source brings."""

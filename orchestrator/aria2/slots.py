@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator.aria2 import journal
+from orchestrator.aria2.memory import MemoryFiles
 from orchestrator.aria2.spans import SMALL, Span
 from orchestrator.aria2.supply import Supplies
 from orchestrator.core.extents import Extents, Range, subtract
@@ -85,10 +86,12 @@ class Slot:
         self.spans.append(span)
         return span
 
-    def open_whole(self, source: str, now: float) -> Span:
-        """A span that fetches the whole file anew. Raises what `oserrors` says."""
+    def open_whole(self, source: str, now: float, files: MemoryFiles) -> Span:
+        """A span that fetches the whole file anew, into one of `files` if possible. Raises what `oserrors` says."""
         self.wipe()
-        span = Span(source, self.part, 0, self.job.size, self.job.size, now, is_whole=True)
+        memory = files.open(self.job.size)
+        path = memory.path if memory else self.part
+        span = Span(source, path, 0, self.job.size, self.job.size, now, is_whole=True, memory=memory)
         self.is_prepared = True
         self.spans.append(span)
         return span
@@ -96,9 +99,12 @@ class Slot:
     def close_span(self, span: Span) -> None:
         """aria2 is done with it: keep what it brought, and remove its name."""
         self.spans.remove(span)
-        with self._on_disk("close"):
-            span.close()
-        if span.is_whole and span.position != span.end:
+        is_all_here = span.position == span.end
+        with self._on_disk("close"), contextlib.closing(span):
+            # The part of a job that was given up may be another run's by now.
+            if span.memory is not None and is_all_here and self.state is JobState.ACTIVE:
+                span.memory.move_to(self.part, span.size)
+        if span.is_whole and not is_all_here:
             self.wipe()  # what a plain download leaves cannot be continued
         else:
             self.extents = self.extents.put(span.extents())

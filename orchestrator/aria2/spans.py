@@ -27,6 +27,7 @@ from xml.sax.saxutils import escape
 from orchestrator.core.extents import Extent, Range
 
 if TYPE_CHECKING:
+    from orchestrator.aria2.memory import MemoryFile
     from orchestrator.aria2.rpc import Status
 
 PIECE = 1 << 20
@@ -49,8 +50,8 @@ class Span:
 
     `end` may move down while it runs, when another span takes over its tail: the download is then stopped once it got
     there. `path` is the name that aria2 writes to. With `is_whole` it is a whole file by its plain address, from the
-    start. `width` is the number of connections: one, so that `position` tells exactly what arrived, unless the daemon
-    grants few downloads at once; then `runs` tells it.
+    start, to the part or to `memory`. `width` is the number of connections: one, so that `position` tells exactly what
+    arrived, unless the daemon grants few downloads at once; then `runs` tells it.
     """
 
     source: str
@@ -60,6 +61,7 @@ class Span:
     size: int
     begun: float
     is_whole: bool = False
+    memory: MemoryFile | None = None
     width: int = 1
     gid: str = ""
     position: int = 0
@@ -110,6 +112,9 @@ class Span:
 
     def close(self) -> None:
         """Remove what `open` made. The bytes stay: they are the part's. Raises OSError."""
+        if self.memory is not None:
+            self.memory.close()
+            return
         if not self.is_whole:
             self.path.unlink(missing_ok=True)
         self.control.unlink(missing_ok=True)

@@ -27,6 +27,7 @@ from orchestrator.aria2.interface import (
     Outcome,
     Pace,
 )
+from orchestrator.aria2.memory import MemoryFiles
 from orchestrator.aria2.options import span_options
 from orchestrator.aria2.rpc import Rpc, Status
 from orchestrator.aria2.servers import Server
@@ -79,6 +80,7 @@ class Transfer:
         self._timeout = 5 if restartable else 15
         self._open_rpc: Rpc | None = None
         self._spans: dict[str, tuple[Slot, Span]] = {}
+        self._memory = MemoryFiles(is_usable=restartable)
         self._throttle = Throttle(limits.max_speed) if limits.max_speed else None
         self._looked = self._told = time.monotonic()
 
@@ -218,7 +220,7 @@ class Transfer:
     def _assign(self, outcomes: list[Outcome]) -> None:
         """Give idle connections ranges, in one request to aria2."""
         active = self._slots.of(JobState.ACTIVE)
-        assigner = Assigner(active, self._budget, self._limits)
+        assigner = Assigner(active, self._budget, self._limits, self._memory)
         opened: list[Opened] = []
         for slot in active:
             try:
@@ -318,7 +320,9 @@ class Transfer:
         failure = Failure(slot.job, span.source, row, f"aria2 error {code}: {detail}" if detail else f"error {code}")
         if span.position > span.start and not span.is_whole:
             supply.succeed()
-        if row.then is Then.STOP:
+        if row.then is Then.STOP and span.memory is not None:
+            self._memory.is_usable = False  # aria2 may be kept from writing there; if not, the disk will tell
+        elif row.then is Then.STOP:
             self._give_up(slot, failure.error(), outcomes)
         elif code in INSPECT and row.then is not Then.WAIT and span.position < span.end:
             self._supplier.inspect(supply, failure, span.position, span.end)

@@ -16,6 +16,7 @@ import pytest
 from orchestrator.aria2 import journal
 from orchestrator.aria2.daemon import PrivateDaemon
 from orchestrator.aria2.interface import Admission, Already, Fetched, Limits, Lost, Moved, Outcome, Pace, Uri
+from orchestrator.aria2.memory import LARGEST, MemoryFile, MemoryFiles
 from orchestrator.aria2.transfer import Transfer
 from orchestrator.core.extents import Extent, Extents
 from orchestrator.core.files import Algorithm, Digest
@@ -121,6 +122,11 @@ class World:
         assert {path.name for path in self.stage.iterdir()} == {job.digest.hex for job in self.jobs.values()}
 
 
+def open_files() -> list[Path]:
+    """What this process has open."""
+    return [entry.readlink() for entry in Path("/proc/self/fd").iterdir() if os.path.lexists(entry)]
+
+
 MakeWorld = Callable[[Mapping[str, bytes]], World]
 
 
@@ -137,6 +143,35 @@ def test_many_small_files(make_world: MakeWorld) -> None:
     world.check(world.end(transfer))
     assert world.hub.log.connections(face="hub") <= 100
     assert world.locator.asked == []
+
+
+def test_small_files_are_on_the_disk_only_when_they_are_whole(make_world: MakeWorld) -> None:
+    world = make_world({"small.json": generate(LARGEST, 1), "larger.json": generate(LARGEST + 1, 2)})
+    world.hub.faces["hub"].shape = Shape(rate_per_connection=64 << 10)
+    transfer = world.transfer()
+    transfer.enqueue(world.jobs.values())
+    small, larger = (world.part(world.jobs[name]) for name in ("small.json", "larger.json"))
+    seen: set[tuple[bool, bool]] = set()
+    ended = world.end(transfer, lambda one: seen.add((small.exists(), larger.exists())))
+    world.check(ended)
+    assert (False, True) in seen
+    assert not any(path.name.startswith("memfd:glm-aria") for path in open_files())
+
+
+def test_an_aria2_that_cannot_write_to_our_memory(make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one that a security module keeps away from it."""
+    plain = MemoryFile.__init__
+
+    def elsewhere(self: MemoryFile, pool: MemoryFiles) -> None:
+        plain(self, pool)
+        self.path = Path("/proc/self/no-such-folder/7")
+
+    monkeypatch.setattr(MemoryFile, "__init__", elsewhere)
+    world = make_world({f"f{n}.json": generate(1000 + n, n) for n in range(100)})
+    transfer = world.transfer()
+    transfer.enqueue(world.jobs.values())
+    world.check(world.end(transfer))
+    assert not any(path.name.startswith("memfd:glm-aria") for path in open_files())
 
 
 @pytest.mark.parametrize("status", [200, 403, 404, 405])
