@@ -28,6 +28,7 @@ from orchestrator.flows.disputes import Disputes
 from orchestrator.flows.locate import Sources, TokenOnlyError
 from orchestrator.flows.tools import Daemon, Tools
 from orchestrator.flows.verifying import Verifier
+from orchestrator.flows.writeback import Writeback
 from orchestrator.mirrors.fetch import fetch
 from orchestrator.oserrors import on_disk
 from orchestrator.store.staging import Claim
@@ -94,6 +95,7 @@ class Fetcher:
         self._ways: dict[str, dict[str, str]] = {}
         self._is_ours = daemon.restartable
         self._verifier = Verifier(tools.stop, emit, tools.staging.is_ours)
+        self._writeback = Writeback()
         self._locator = locator
         self._transfer = Transfer(
             daemon.start,
@@ -117,6 +119,7 @@ class Fetcher:
         self._disputes.close()
         self._couriers.shutdown(wait=True, cancel_futures=True)
         self._verifier.close()
+        self._writeback.close()
         for claim in self._claims.values():
             claim.release()
 
@@ -192,7 +195,9 @@ class Fetcher:
             return
         job = outcome.job
         if isinstance(outcome, Moved):
-            self._verifier.moved(outcome, self._tools.staging.part(job.digest))
+            part = self._tools.staging.part(job.digest)
+            self._verifier.moved(outcome, part)
+            self._writeback.moved(outcome, part)
             self._emit(
                 FileProgress(
                     job.digest, job.name, Phase.FETCHING, outcome.done, job.size, outcome.speed, outcome.connections
