@@ -13,26 +13,26 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-LARGEST = 64 << 10
-"""Bytes: a larger file is worth its fsync."""
-MOST = 256
-"""Files in memory at once, so 16 MiB if all senders keep to the size that is listed."""
+MOST_FILES = 256
+MOST_BYTES = 32 << 20
+"""What may be in memory at once, if all senders keep to the sizes that are listed."""
 
 
 class MemoryFile:
     """Where one download goes. Raises OSError."""
 
-    def __init__(self, pool: MemoryFiles) -> None:
+    def __init__(self, pool: MemoryFiles, size: int) -> None:
         self._pool = pool
+        self._size = size
         self._fd = os.memfd_create("glm-aria", os.MFD_CLOEXEC)
         self.path = Path(f"/proc/{os.getpid()}/fd/{self._fd}")
 
-    def move_to(self, part: Path, size: int) -> None:
-        """Write the first `size` bytes to `part`, which is not left half written."""
+    def move_to(self, part: Path) -> None:
+        """Write what is here, up to the listed size, to `part`, which is not left half written."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
         with open(os.open(part, flags, 0o666), "wb") as out:  # noqa: PTH123 - a descriptor
             try:
-                out.write(os.pread(self._fd, size, 0))
+                out.write(os.pread(self._fd, self._size, 0))
                 out.flush()
             except BaseException:
                 part.unlink()
@@ -41,23 +41,26 @@ class MemoryFile:
     def close(self) -> None:
         """Give the memory back."""
         os.close(self._fd)
-        self._pool.count -= 1
+        self._pool.files -= 1
+        self._pool.bytes -= self._size
 
 
 class MemoryFiles:
-    """Opens memory files, as many as there may be; none where `is_usable` is, or becomes, false."""
+    """Opens memory files, as many as there may be; none where `is_usable` is, or becomes, false. `files` and `bytes`
+    count what is open."""
 
     def __init__(self, *, is_usable: bool) -> None:
         self.is_usable = is_usable and hasattr(os, "memfd_create")
-        self.count = 0
+        self.files = self.bytes = 0
 
     def open(self, size: int) -> MemoryFile | None:
         """A memory file for `size` bytes; None when they have to go to the disk."""
-        if not self.is_usable or size > LARGEST or self.count >= MOST:
+        if not self.is_usable or self.files >= MOST_FILES or self.bytes + size > MOST_BYTES:
             return None
         try:
-            made = MemoryFile(self)
+            made = MemoryFile(self, size)
         except OSError:  # no more open files for this process
             return None
-        self.count += 1
+        self.files += 1
+        self.bytes += size
         return made

@@ -103,7 +103,7 @@ class Slot:
         with self._on_disk("close"), contextlib.closing(span):
             # The part of a job that was given up may be another run's by now.
             if span.memory is not None and is_all_here and self.state is JobState.ACTIVE:
-                span.memory.move_to(self.part, span.size)
+                span.memory.move_to(self.part)
         if span.is_whole and not is_all_here:
             self.wipe()  # what a plain download leaves cannot be continued
         else:

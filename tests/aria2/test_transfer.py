@@ -16,7 +16,7 @@ import pytest
 from orchestrator.aria2 import journal
 from orchestrator.aria2.daemon import PrivateDaemon
 from orchestrator.aria2.interface import Admission, Already, Fetched, Limits, Lost, Moved, Outcome, Pace, Uri
-from orchestrator.aria2.memory import LARGEST, MemoryFile, MemoryFiles
+from orchestrator.aria2.memory import MemoryFile, MemoryFiles
 from orchestrator.aria2.transfer import Transfer
 from orchestrator.core.extents import Extent, Extents
 from orchestrator.core.files import Algorithm, Digest
@@ -145,8 +145,12 @@ def test_many_small_files(make_world: MakeWorld) -> None:
     assert world.locator.asked == []
 
 
-def test_small_files_are_on_the_disk_only_when_they_are_whole(make_world: MakeWorld) -> None:
-    world = make_world({"small.json": generate(LARGEST, 1), "larger.json": generate(LARGEST + 1, 2)})
+def test_small_files_are_on_the_disk_only_when_they_are_whole(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long as there is room for them in memory."""
+    monkeypatch.setattr("orchestrator.aria2.memory.MOST_BYTES", 100_000)
+    world = make_world({"small.json": generate(70_000, 1), "larger.json": generate(70_001, 2)})
     world.hub.faces["hub"].shape = Shape(rate_per_connection=64 << 10)
     transfer = world.transfer()
     transfer.enqueue(world.jobs.values())
@@ -162,8 +166,8 @@ def test_an_aria2_that_cannot_write_to_our_memory(make_world: MakeWorld, monkeyp
     """As one that a security module keeps away from it."""
     plain = MemoryFile.__init__
 
-    def elsewhere(self: MemoryFile, pool: MemoryFiles) -> None:
-        plain(self, pool)
+    def elsewhere(self: MemoryFile, pool: MemoryFiles, size: int) -> None:
+        plain(self, pool, size)
         self.path = Path("/proc/self/no-such-folder/7")
 
     monkeypatch.setattr(MemoryFile, "__init__", elsewhere)
