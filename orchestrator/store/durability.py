@@ -49,7 +49,7 @@ def _fsync(path: Path, flags: int) -> None:
 
 def _sync_file_system(folder: Path) -> bool:
     """True when all that the file system of `folder` held dirty is on the disk; False when there is no way to tell."""
-    syncfs = _libc("syncfs", "i")
+    syncfs = _syncfs()
     if syncfs is None:
         return False
     with on_disk("sync", folder):
@@ -66,8 +66,8 @@ def start_writing(path: Path, stop: Callable[[], bool]) -> None:
     A slow disk may hold this up for as long as writing `_WINDOW` takes it; then it looks at `stop`. Where it cannot be
     done nothing happens: the sync will write it.
     """
-    function = _libc("sync_file_range", "iLLI")
-    if function is None:
+    sync_file_range = _libc("sync_file_range", "iLLI")
+    if sync_file_range is None:
         return
     with contextlib.suppress(OSError):
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -75,9 +75,13 @@ def start_writing(path: Path, stop: Callable[[], bool]) -> None:
             for start in range(0, os.fstat(fd).st_size, _WINDOW):
                 if stop():
                     break
-                function(fd, start, _WINDOW, _SYNC_FILE_RANGE_WRITE)
+                sync_file_range(fd, start, _WINDOW, _SYNC_FILE_RANGE_WRITE)
         finally:
             os.close(fd)
+
+
+def _syncfs() -> Callable[[int], int] | None:
+    return _libc("syncfs", "i")
 
 
 @functools.cache
