@@ -86,9 +86,13 @@ class Supply:
             return None
         return self.uri
 
+    def ask_anew(self) -> None:
+        """The address does not do: only the source itself can tell another one."""
+        self.uri, self.must_ask = None, True
+
     def refuse(self, error: GlmAriaError) -> None:
         """The address was refused: ask for a new one, unless new ones were refused, too."""
-        self.uri, self.must_ask = None, True
+        self.ask_anew()
         self.refusals += 1
         if self.refusals >= _RENEWALS:
             self.out = error
@@ -146,7 +150,7 @@ class Supplier:
         has_others = self.has_others(supplies, supply)
         match meaning.then:
             case Then.OTHER | Then.RENEW | Then.WHOLE if supply.uri and supply.uri.is_foretold:
-                supply.uri, supply.must_ask = None, True
+                supply.ask_anew()
             case Then.OTHER | Then.STOP:
                 supply.out = error
             case Then.WHOLE:
@@ -154,7 +158,7 @@ class Supplier:
             case Then.RENEW:
                 supply.refuse(error)
             case Then.WAIT:
-                supply.uri, supply.must_ask = None, True
+                supply.ask_anew()
                 supply.server.slow_down(clock)
                 supply.server.fail(error, clock, has_others=has_others)
                 # How long was told to aria2 alone. Asked then, the server tells it to us, if that was too early.

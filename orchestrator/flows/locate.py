@@ -113,7 +113,7 @@ class SourceLocator:
         # Many small files start at once: what is learned from the first of a kind holds for all of them.
         with self._question(Shortcuts.kind(*known)):
             found = self.direct(job, source)
-            if found is None and self._shortcuts.prove(*known, job.digest, job.size):
+            if found is None and self._shortcuts.prove(*known, job.size, job.digest):
                 found = self.direct(job, source)
             if found is None:
                 found = self._ask(job, source)

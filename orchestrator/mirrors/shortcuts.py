@@ -93,7 +93,7 @@ class Shortcuts:
         else:
             self._learned[kind] = pattern
 
-    def prove(self, source: Source, origin: Origin, digest: Digest, size: int) -> bool:
+    def prove(self, source: Source, origin: Origin, size: int, digest: Digest) -> bool:
         """Ask for this file where the pattern that was learned foretells it, and decide. False when there is none."""
         kind = self.kind(source, origin)
         if kind not in self._learned or not _is_regular(origin, digest):

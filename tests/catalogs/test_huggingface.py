@@ -15,7 +15,7 @@ from tests.catalogs.conftest import TOKENS, huggingface, model, net, source
 from tests.support.faults import Fault
 from tests.support.hub import LoopbackHub
 from tests.support.repos import Repo
-from tests.support.wire import Request
+from tests.support.wire import Reply, Request
 
 
 def commit_of(catalog: HuggingFaceCatalog, name: str) -> str:
@@ -51,14 +51,11 @@ def test_a_mirror_below_a_path(hub: LoopbackHub) -> None:
 
 
 def test_pages_in_a_circle(hub: LoopbackHub) -> None:
-    plain = hub.faces["hub"].handler
-
-    def handler(request: Request) -> Any:
-        reply = plain(request)
+    def change(request: Request, reply: Reply) -> Reply:
         reply.headers["Link"] = f'<{hub.url}{request.target}>; rel="next"'
         return reply
 
-    hub.faces["hub"].handler = handler
+    hub.rewrite(change)
     with pytest.raises(ProtocolError, match="circle"):
         huggingface(hub).tree(model("org/tiny"), hub.repo("org/tiny").head)
 
@@ -145,14 +142,11 @@ def test_a_401_without_a_code_is_not_found() -> None:
 def test_refusals_by_code(
     hub: LoopbackHub, status: int, headers: dict[str, str], token: str | None, error: type[GlmAriaError], hint: str
 ) -> None:
-    plain = hub.faces["hub"].handler
-
-    def handler(request: Request) -> Any:
-        reply = plain(request)
+    def change(request: Request, reply: Reply) -> Reply:
         reply.status, reply.headers = status, headers
         return reply
 
-    hub.faces["hub"].handler = handler
+    hub.rewrite(change)
     with pytest.raises(error) as caught:
         huggingface(hub, token).revision(Ref(model("org/tiny")))
     assert re.search(hint, caught.value.hint or "")

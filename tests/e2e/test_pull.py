@@ -120,10 +120,9 @@ def test_small_files_from_a_hub_that_serves_them_only_after_its_redirect(machine
     files = {f"{folder}{number:03}.json": b"%d" % number for folder in ("part-", "sub/part-") for number in range(150)}
     repo = Repo("model", "org/many", files | {"config.json": b"{}"})
     hub = make_hub(repo)
-    plain, redirected = hub.faces["hub"].handler, set[str]()
+    redirected = set[str]()
 
-    def handler(request: Request) -> Reply:
-        reply = plain(request)
+    def change(request: Request, reply: Reply) -> Reply:
         path = reply.file or ""
         if "/resolve-cache/" not in request.path:
             redirected.add(path)
@@ -131,7 +130,7 @@ def test_small_files_from_a_hub_that_serves_them_only_after_its_redirect(machine
             return Reply(404, file=path)
         return reply
 
-    hub.faces["hub"].handler = handler
+    hub.rewrite(change)
     done = machine.pull("org/many").ended(0)
     assert done.warnings == []
     assert content(machine.snapshot("model/org/many", repo.head)) == wanted(repo)

@@ -24,7 +24,7 @@ from orchestrator.net.session import Net
 from tests.mirrors.conftest import CANARY, FILES, listed, origin, source
 from tests.support.faults import Fault
 from tests.support.hub import LoopbackHub
-from tests.support.wire import Request
+from tests.support.wire import Reply, Request
 
 LFS = "w.safetensors"
 
@@ -37,16 +37,14 @@ def plain_get(url: str) -> bytes:
 
 def change_headers(hub: LoopbackHub, **headers: str | None) -> None:
     """Every answer of the hub gets these headers; None takes one away."""
-    plain = hub.faces["hub"].handler
 
-    def handler(request: Request) -> Any:
-        reply = plain(request)
+    def change(request: Request, reply: Reply) -> Reply:
         names = {name.replace("_", "-").lower(): value for name, value in headers.items()}
         kept = {name: value for name, value in reply.headers.items() if name.lower() not in names}
         reply.headers = kept | {name: value for name, value in names.items() if value is not None}
         return reply
 
-    hub.faces["hub"].handler = handler
+    hub.rewrite(change)
 
 
 def test_file_url() -> None:

@@ -16,6 +16,7 @@
 
         hub.fault(Fault("bit_flip", "*.safetensors", times=1), face="cdn")   # see faults.KINDS
         hub.clear_faults()
+        hub.rewrite(lambda request, reply: ..., face="hub")   # what no fault can do
         hub.faces["cdn"].shape = Shape(latency_s=0.05, rate_per_connection=10e6, total_rate=50e6)
         hub.advance(7200)                         # the server's clock: signed URLs expire, quota windows pass
         hub.rate_limit(api=3, resolvers=100)      # RateLimit headers, then 429; rate_limit(None) ends it
@@ -45,7 +46,7 @@ import asyncio
 import ssl
 import threading
 import time
-from collections.abc import Collection, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,7 @@ from tests.support.modelscope import LISTING_CAP, ModelScope
 from tests.support.quota import Quota
 from tests.support.repos import Repo
 from tests.support.shaping import Shape
+from tests.support.wire import Reply, Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +220,11 @@ class LoopbackHub:
         for name, served in self.faces.items():
             if face in (None, name):
                 served.faults.clear()
+
+    def rewrite(self, change: Callable[[Request, Reply], Reply], face: str = "hub") -> None:
+        """From now on a face answers what `change` makes of its answers."""
+        plain = self.faces[face].handler
+        self.faces[face].handler = lambda request: change(request, plain(request))
 
     def rate_limit(
         self, api: int | None = 500, resolvers: int = 3000, window_s: float = 300, face: str = "hub"
