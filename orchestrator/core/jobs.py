@@ -3,8 +3,7 @@
     WAITING  --start-->    LOCATING   links are being resolved
     LOCATING --located-->  ACTIVE     aria2 has it
     ACTIVE   --complete--> FETCHED    all bytes are in the part, unproven
-    LOCATING, ACTIVE --broken-->   WAITING    tried again after a while
-    WAITING, LOCATING, ACTIVE --give up--> LOST
+    LOCATING, ACTIVE --give up--> LOST    no source is left, or the disk fails
     WAITING  --already-->  FETCHED    another run fetched it meanwhile
 
 FETCHED and LOST are the ends: no event leads out of them.
@@ -31,7 +30,6 @@ class JobEvent(StrEnum):
     START = "start"
     LOCATED = "located"
     COMPLETE = "complete"
-    BROKEN = "broken"
     GIVE_UP = "give up"
     ALREADY = "already"
 
@@ -39,11 +37,8 @@ class JobEvent(StrEnum):
 TRANSITIONS: dict[tuple[JobState, JobEvent], JobState] = {
     (JobState.WAITING, JobEvent.START): JobState.LOCATING,
     (JobState.WAITING, JobEvent.ALREADY): JobState.FETCHED,
-    (JobState.WAITING, JobEvent.GIVE_UP): JobState.LOST,
     (JobState.LOCATING, JobEvent.LOCATED): JobState.ACTIVE,
-    (JobState.LOCATING, JobEvent.BROKEN): JobState.WAITING,
     (JobState.LOCATING, JobEvent.GIVE_UP): JobState.LOST,
     (JobState.ACTIVE, JobEvent.COMPLETE): JobState.FETCHED,
-    (JobState.ACTIVE, JobEvent.BROKEN): JobState.WAITING,
     (JobState.ACTIVE, JobEvent.GIVE_UP): JobState.LOST,
 }

@@ -99,7 +99,7 @@ class ModelPlan:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One blob to fetch. `origins` are all the places where the listings name it; `names` are for display."""
+    """One blob to fetch. `origins` are all the places where the listings name it."""
 
     digest: Digest
     size: int

@@ -44,7 +44,7 @@ class _Delivery:
         self._works = works
         self._tools = tools
         self._emit = emit
-        self._shelver = Shelver([work.plan for work in works if work.plan], tools.cache)
+        self._shelver = Shelver(works, tools.cache)
         self._publishers = ThreadPoolExecutor(_PUBLISHERS, thread_name_prefix="publish")
         self._publishing: dict[Future[None], Work] = {}
 
@@ -98,10 +98,10 @@ class _Delivery:
             self._placed(batch, fetcher)
 
     def _is_placed(self, job: Job) -> bool:
-        for index in self._shelver.wanting(job.digest):
-            repo = self._works[index].resolved.ref.repo
+        for work in self._shelver.wanting(job.digest):
+            repo = work.resolved.ref.repo
             if self._tools.cache.layout.blob(repo, job.digest).exists():
-                file = next(f for f in self._works[index].resolved.wanted.files if f.digest == job.digest)
+                file = next(f for f in work.resolved.wanted.files if f.digest == job.digest)
                 if self._tools.cache.find(repo, [file])[job.digest].have is Have.PLACED:
                     return True
         return False
@@ -113,8 +113,7 @@ class _Delivery:
             error = taken_over(repr(result.job.name))
         if isinstance(error, FATAL):
             raise error
-        for index in self._shelver.wanting(result.job.digest):
-            work = self._works[index]
+        for work in self._shelver.wanting(result.job.digest):
             work.lost.add(result.job.digest)
             work.fail(error)
         if isinstance(error, NotAllowedError):
@@ -122,33 +121,33 @@ class _Delivery:
             fetcher.abandon({digest for work in self._works for digest in work.missing} - wanted)
 
     def _arrived(self, result: Proven | Elsewhere) -> None:
-        for index in self._shelver.wanting(result.job.digest):
+        for work in self._shelver.wanting(result.job.digest):
             if isinstance(result, Proven):
-                self._works[index].sources[result.job.digest] = result.sources
+                work.sources[result.job.digest] = result.sources
             else:
-                self._works[index].elsewhere.add(result.job.digest)
+                work.elsewhere.add(result.job.digest)
         self._emit(FileProgress(result.job.digest, result.job.name, Phase.PLACING, result.job.size, result.job.size))
         self._shelver.add(result)
 
     def _placed(self, batch: Batch | None, fetcher: Fetcher) -> None:
         if batch is None:
             return
-        for index, error in batch.errors.items():
+        for failed, error in batch.errors.items():
             if isinstance(error, FATAL):
                 raise error
-            self._works[index].fail(error)
+            failed.fail(error)
         for job in batch.jobs:
             fetcher.release(job)
             self._emit(FileProgress(job.digest, job.name, Phase.DONE, job.size, job.size))
-            for index in self._shelver.wanting(job.digest):
-                if index not in batch.errors:
-                    self._works[index].missing.discard(job.digest)
+            for work in self._shelver.wanting(job.digest):
+                if work not in batch.errors:
+                    work.missing.discard(job.digest)
         self._publish_whole()
 
     def _publish_whole(self) -> None:
-        busy = [id(work) for work in self._publishing.values()]
+        busy = set(self._publishing.values())
         for work in self._works:
-            if work.is_open and not work.missing and id(work) not in busy:
+            if work.is_open and not work.missing and work not in busy:
                 work.enter(Phase.PLACING)
                 self._publishing[self._publishers.submit(self._publish, work)] = work
 

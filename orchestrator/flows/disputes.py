@@ -90,7 +90,7 @@ class Disputes:
                 Notice(
                     "mirror-lied",
                     f"{name} sent wrong bytes for {job.name!r} (first in {first.start}-{first.end - 1}, in {len(wrong)}"
-                    " places); they were replaced, and it is not used again before: glm-aria mirrors forgive {name}",
+                    f" places); they were replaced, and it is not used again before: glm-aria mirrors forgive {name}",
                     mirror=name,
                     file=job.name,
                 )

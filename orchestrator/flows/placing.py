@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from orchestrator.core.files import Digest, RepoFile
-from orchestrator.core.plan import Action, Have, Job, ModelPlan
+from orchestrator.core.plan import Action, Have, Job
 from orchestrator.errors import GlmAriaError, IntegrityError
 from orchestrator.flows.fetch import Elsewhere, Proven
+from orchestrator.flows.work import Work
 from orchestrator.store.hf_cache import HfCache
 
 Arrived = Proven | Elsewhere
@@ -20,28 +21,27 @@ _BATCH_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What became of a batch: the jobs that are in place, and the models whose placing failed (by their index)."""
+    """What became of a batch: the jobs that are in place, and why placing failed for some of the models."""
 
     jobs: tuple[Job, ...]
-    errors: dict[int, GlmAriaError]
+    errors: dict[Work, GlmAriaError]
 
 
 class Shelver:
     """Hands blobs to the cache. Methods are called by one thread."""
 
-    def __init__(self, plans: Sequence[ModelPlan], cache: HfCache) -> None:
-        self._plans = plans
+    def __init__(self, works: Iterable[Work], cache: HfCache) -> None:
         self._cache = cache
-        self._wanting: dict[Digest, list[int]] = {}
-        self._files: list[dict[Digest, list[RepoFile]]] = []
-        for index, plan in enumerate(plans):
+        self._wanting: dict[Digest, list[Work]] = {}
+        self._files: dict[Work, dict[Digest, list[RepoFile]]] = {}
+        for work in works:
             files: dict[Digest, list[RepoFile]] = {}
-            for item in plan.files:
+            for item in work.plan.files if work.plan else ():
                 if item.action is Action.FETCH:
                     files.setdefault(item.file.digest, []).append(item.file)
-            self._files.append(files)
+            self._files[work] = files
             for digest in files:
-                self._wanting.setdefault(digest, []).append(index)
+                self._wanting.setdefault(digest, []).append(work)
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="place")
         self._arrived: list[Arrived] = []
         self._running: Future[Batch] | None = None
@@ -70,20 +70,18 @@ class Shelver:
         done, self._running = self._running.result(), None
         return done
 
-    def wanting(self, digest: Digest) -> tuple[int, ...]:
-        """The models, by index, that want a blob."""
+    def wanting(self, digest: Digest) -> tuple[Work, ...]:
+        """The models that want a blob."""
         return tuple(self._wanting.get(digest, ()))
 
     def _place(self, batch: Sequence[Arrived]) -> Batch:
-        errors: dict[int, GlmAriaError] = {}
+        errors: dict[Work, GlmAriaError] = {}
         staged = {item.job.digest: item.file for item in batch if isinstance(item, Proven)}
-        for index, plan in enumerate(self._plans):
-            entries = [
-                (item.job.digest, file) for item in batch for file in self._files[index].get(item.job.digest, ())
-            ]
+        for work, files in self._files.items():
+            entries = [(item.job.digest, file) for item in batch for file in files.get(item.job.digest, ())]
             if not entries:
                 continue
-            repo, commit = plan.model.ref.repo, plan.model.commit
+            repo, commit = work.resolved.ref.repo, work.resolved.commit
             try:
                 # The first model to want a blob gets the staged file; the others find it in the cache by then.
                 self._cache.place(
@@ -105,5 +103,5 @@ class Shelver:
                 for digest, _ in entries:
                     staged.pop(digest, None)
             except GlmAriaError as error:
-                errors[index] = error
+                errors[work] = error
         return Batch(tuple(item.job for item in batch), errors)

@@ -21,9 +21,9 @@ from orchestrator.store.hf_cache import HfCache
 _ENDED_AS = {Action.KEEP: FileState.PRESENT, Action.CHECK: FileState.PRESENT, Action.LINK: FileState.LINKED}
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Work:
-    """A failure ends one work and leaves the others alone.
+    """A failure ends one work and leaves the others alone. Two works are never equal: each is a key of its own.
 
     Of the blobs to fetch, `missing` still have to be placed, `lost` were given up, `elsewhere` came by another run.
     """

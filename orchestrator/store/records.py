@@ -142,12 +142,11 @@ def _trust(data: dict[str, Any]) -> Trust:
 
 
 def _entries(data: object) -> list[tuple[Seen, str]]:
-    """The history of one revision. Version 0.1 kept the last commit alone, as a text."""
-    entries = [[data, "", None]] if isinstance(data, str) else data
-    if not isinstance(entries, list):
+    """The history of one revision."""
+    if not isinstance(data, list):
         raise TypeError("a history is a list")
     found = []
-    for commit, root, modified in entries:
+    for commit, root, modified in data:
         if not is_commit(commit) or not isinstance(modified, float | int | None):
             raise ValueError(f"{commit!r} is not a commit with its date")
         found.append((Seen(commit, modified), str(root)))
