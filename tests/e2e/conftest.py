@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.machine import Machine
+from tests.machine.fixtures import foreign, make_foreign, other_user  # noqa: F401 - fixtures
 from tests.support.hub import LoopbackHub
 from tests.support.models import tiny_model
 from tests.support.repos import Repo

@@ -2,73 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import signal
-import subprocess
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.e2e.conftest import MakeHub, wanted
-from tests.e2e.machine import Machine, content, until
+from tests.e2e.machine import Machine, content
+from tests.machine.foreign import Foreign
 from tests.support.certificates import make_certificate, server_context
 from tests.support.content import generate
 from tests.support.hub import LoopbackHub
-from tests.support.ports import free_port
 from tests.support.repos import Repo
 from tests.support.shaping import Shape
-
-
-class Foreign:
-    """An aria2c that a user runs for purposes of their own."""
-
-    def __init__(self, folder: Path, *more: str) -> None:
-        folder.mkdir()
-        self.folder = folder
-        port = free_port()
-        self.url = f"http://127.0.0.1:{port}/jsonrpc"
-        self.secret = folder / "secret"
-        self.secret.write_text("theirs\n")
-        own = ["--no-conf", "--enable-rpc", f"--rpc-listen-port={port}", "--rpc-secret=theirs", f"--dir={folder}"]
-        own += ["--max-concurrent-downloads=3", "--split=2", "--user-agent=theirs", "--quiet", *more]
-        self.process = subprocess.Popen(["aria2c", *own], stdin=subprocess.DEVNULL, cwd=folder)
-        assert until(self._listens)
-
-    def call(self, method: str, *params: Any) -> Any:
-        body = json.dumps({"jsonrpc": "2.0", "id": "t", "method": method, "params": ["token:theirs", *params]})
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(self.url, body.encode(), timeout=10) as answer:
-            return json.load(answer)["result"]
-
-    def state(self) -> dict[str, Any]:
-        """All that it does and how it is set up, without what changes by itself."""
-        keys = ["gid", "status", "dir", "files"]
-        return {
-            "options": self.call("aria2.getGlobalOption"),
-            "active": self.call("aria2.tellActive", keys),
-            "waiting": self.call("aria2.tellWaiting", 0, 1000, keys),
-            "stopped": self.call("aria2.tellStopped", 0, 1000, keys),
-        }
-
-    def _listens(self) -> bool:
-        try:
-            return bool(self.call("aria2.getVersion"))
-        except OSError:
-            return False
-
-    def end(self) -> None:
-        self.process.kill()
-        self.process.wait(10)
-
-
-@pytest.fixture
-def foreign(tmp_path: Path) -> Iterator[Foreign]:
-    made = Foreign(tmp_path / "theirs")
-    yield made
-    made.end()
 
 
 @pytest.fixture
@@ -84,7 +30,7 @@ def test_an_aria2_of_the_users_is_left_as_it_was(
     machine.pull("org/tiny", "--rpc", foreign.url, "--rpc-secret-file", str(foreign.secret)).ended(0)
     assert foreign.state() == before
     assert content(machine.snapshot("model/org/tiny", tiny.head)) == wanted(tiny)
-    assert {path.name for path in foreign.folder.iterdir()} == {"secret"}
+    assert {path.name for path in foreign.folder.iterdir()} == {"secret", "aria2.conf"}
     assert not list(machine.runtime.iterdir())
 
 
