@@ -16,9 +16,9 @@ from pathlib import Path
 
 from orchestrator.core.history import Past
 from orchestrator.oserrors import on_disk
-from orchestrator.store.locks import state_lock
 from orchestrator.store.state_file import UNREADABLE
 from orchestrator.store.writing import write_file
+from orchestrator.system.locks import state_lock
 
 MOST = 1000
 _FILE = "history.jsonl"

@@ -24,8 +24,8 @@ from typing import Any
 
 from orchestrator.core.files import Digest
 from orchestrator.errors import TemporaryError
-from orchestrator.store import makers
 from orchestrator.store.shared_redis import SharedRedis
+from orchestrator.system import processes
 
 LIFE = 15.0
 """Seconds that a lease lives without being renewed."""
@@ -76,7 +76,7 @@ class Leases:
     def __init__(self, line: SharedRedis, *, life: float = LIFE) -> None:
         self._line = line
         self._life = round(life * 1000)
-        host, pid, started = makers.me()
+        host, pid, started = processes.me()
         self.owner = f"{host} {pid} {started or '-'} {os.urandom(8).hex()}"
         self._held: dict[str, str] = {}
         self._lost: set[str] = set()
@@ -175,6 +175,6 @@ def _may_live(owner: str) -> bool:
     """Could this holder, which never gave its lease back, still write? Known only of this host's processes."""
     try:
         host, pid, started, _ = owner.split(" ")
-        return host != os.uname().nodename or makers.lives(int(pid), "" if started == "-" else started)
+        return host != os.uname().nodename or processes.lives(pid, "" if started == "-" else started)
     except ValueError:
         return True

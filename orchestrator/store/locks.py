@@ -1,6 +1,6 @@
-"""Locks between processes: huggingface_hub's on blobs, and our own on files of the state folder.
+"""huggingface_hub's locks on blobs.
 
-For blobs we wait where huggingface_hub is at work on the same one. huggingface_hub 2.4 holds
+We wait where huggingface_hub is at work on the same one. huggingface_hub 2.4 holds
 `filelock.FileLock(.locks/<folder>/<etag>.lock, mode=0o664)`, which is flock(2) on a file that is never removed. So
 where there is no such file nobody holds the lock, and none is made: that would cost a third of placing 2,000 small
 files. Nothing here is needed for correctness: files appear by rename, whoever renames.
@@ -40,36 +40,6 @@ def blob_lock(path: Path, *, patience: float = 1.0, create: bool = False) -> Ite
         yield _lock(fd, time.monotonic() + patience)
     finally:
         os.close(fd)
-
-
-@contextlib.contextmanager
-def state_lock(path: Path) -> Iterator[None]:
-    """One writer of a state file at a time; waits. Without working locks the last writer wins.
-
-    What is lost then costs time (a blob is proven again, a listing asked again), never correctness. Raises OSError when
-    the lock file cannot be made.
-    """
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        with contextlib.suppress(OSError):
-            fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)
-
-
-def lock_alone(fd: int) -> bool:
-    """Lock the open file for this process alone, at once. False when another one holds it.
-
-    True also where the file system knows no locks: the caller has another way to tell.
-    """
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 def _lock(fd: int, deadline: float) -> bool:

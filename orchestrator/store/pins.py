@@ -12,8 +12,8 @@ from orchestrator.core.refs import Target, parse_target
 from orchestrator.errors import DiskIOError
 from orchestrator.oserrors import on_disk
 from orchestrator.store.census import CachedRepo
-from orchestrator.store.locks import state_lock
 from orchestrator.store.state_file import UNREADABLE, load_state, write_state
+from orchestrator.system.locks import state_lock
 
 
 class Pins:

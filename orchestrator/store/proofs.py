@@ -16,8 +16,8 @@ from typing import Any
 
 from orchestrator.core.files import Digest
 from orchestrator.oserrors import on_disk
-from orchestrator.store.locks import state_lock
 from orchestrator.store.state_file import read_state, write_state
+from orchestrator.system.locks import state_lock
 
 Stamp = tuple[int, int, int]
 """Size in bytes, mtime in nanoseconds, inode."""

@@ -18,9 +18,9 @@ from orchestrator.core.files import Digest, RepoFile, RepoTree
 from orchestrator.core.refs import RepoId, is_commit, parse_folder
 from orchestrator.core.trust import Level, Seen, Trust, remembered
 from orchestrator.oserrors import on_disk
-from orchestrator.store.locks import state_lock
 from orchestrator.store.state_file import UNREADABLE, read_state, write_state
 from orchestrator.store.writing import write_file
+from orchestrator.system.locks import state_lock
 
 _MOST_SEEN = 200
 

@@ -15,8 +15,8 @@ from typing import Any
 
 from orchestrator.core.resolvers import NameServer, Standing, merged, parse_server
 from orchestrator.oserrors import on_disk
-from orchestrator.store.locks import state_lock
 from orchestrator.store.state_file import read_state, write_state
+from orchestrator.system.locks import state_lock
 
 _FILE = "resolvers.json"
 

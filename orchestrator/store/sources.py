@@ -17,8 +17,8 @@ from typing import Any
 from orchestrator.core.measurements import Evidence, Memory, Quarantine, Remembered, Sample
 from orchestrator.core.sources import Source
 from orchestrator.oserrors import on_disk
-from orchestrator.store.locks import state_lock
 from orchestrator.store.state_file import read_state, write_state
+from orchestrator.system.locks import state_lock
 
 _FILE = "sources.json"
 # What was neither seen nor judged for so long is forgotten: addresses of a lab come and go.

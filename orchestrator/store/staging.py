@@ -29,8 +29,8 @@ from pathlib import Path
 
 from orchestrator.core.files import Algorithm, Digest
 from orchestrator.oserrors import on_disk
-from orchestrator.store import makers
 from orchestrator.store.leases import Grant, Leases
+from orchestrator.system import processes
 
 FOREIGN_PATIENCE = 30.0
 # An owner file without a readable owner is just being written, until it is so many seconds old.
@@ -157,7 +157,7 @@ class Staging:
                 return ()
             lengths = {64: Algorithm.SHA256, 40: Algorithm.GIT_SHA1}
             digests = [Digest(lengths[len(n)], n) for n in names if len(n) in lengths and "." not in n and "-" not in n]
-            return tuple((d, min(makers.age(self.part(d)), makers.age(self.journal(d)))) for d in digests)
+            return tuple((d, min(processes.age(self.part(d)), processes.age(self.journal(d)))) for d in digests)
 
     def litter(self) -> tuple[Path, ...]:
         """Files that serve nobody: sidecars without a part, owners that died, scratch files of crashed runs.
@@ -267,7 +267,7 @@ class Staging:
         if fd is None:
             return False
         try:
-            os.write(fd, "".join(f"{part}\n" for part in makers.me()).encode())
+            os.write(fd, "".join(f"{part}\n" for part in processes.me()).encode())
         except BaseException:
             os.unlink(record)
             raise
@@ -289,33 +289,35 @@ class Staging:
     def _is_owned(self, digest: Digest, record: Path) -> bool:
         try:
             host, pid, started = record.read_text("utf-8").split("\n")[:3]
-            number = int(pid)
         except FileNotFoundError:
             return False
         except (ValueError, OSError):
             # Just being written, or torn by a crash: the lock, which we hold, decides unless it is brand new.
-            return makers.age(record) < _TORN_AGE
+            return processes.age(record) < _TORN_AGE
         if host == os.uname().nodename:
-            return makers.lives(number, started)
+            return processes.lives(pid, started)
         return (
-            min(makers.age(self.part(digest)), makers.age(self.control(digest)), makers.age(record)) < FOREIGN_PATIENCE
+            min(processes.age(self.part(digest)), processes.age(self.control(digest)), processes.age(record))
+            < FOREIGN_PATIENCE
         )
 
     def _is_orphaned(self, record: Path) -> bool:
         """True when the owner has ended, or was killed before it could say who it is."""
         try:
             host, pid, started = record.read_text("utf-8").split("\n")[:3]
-            return host == os.uname().nodename and not makers.lives(int(pid), started)
+            return host == os.uname().nodename and not processes.lives(pid, started)
         except FileNotFoundError:
             return False
         except ValueError:
-            return makers.age(record) >= _TORN_AGE
+            return processes.age(record) >= _TORN_AGE
 
     def _litter(self, names: dict[str, os.DirEntry[str]]) -> Iterator[Path]:
         for name in names:
             path = self.folder / name
             stem, _, suffix = name.partition(".")
-            if makers.is_left_behind(path) or (_TAKEN_OVER.fullmatch(name) and makers.age(path) > makers.FOREIGN_AGE):
+            if processes.is_left_behind(path) or (
+                _TAKEN_OVER.fullmatch(name) and processes.age(path) > processes.FOREIGN_AGE
+            ):
                 yield path
             elif suffix == "owner":
                 if self._is_orphaned(path):

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from orchestrator.oserrors import on_disk
-from orchestrator.store.locks import lock_alone
+from orchestrator.system.locks import lock_alone
 
 
 class Use:

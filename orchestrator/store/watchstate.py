@@ -17,9 +17,9 @@ from typing import Any
 
 from orchestrator.errors import TemporaryError
 from orchestrator.oserrors import on_disk
-from orchestrator.store import makers
-from orchestrator.store.locks import lock_alone
 from orchestrator.store.state_file import read_state, write_state
+from orchestrator.system import processes
+from orchestrator.system.locks import lock_alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class WatchFile:
 
     def save(self, state: WatchState) -> None:
         """Replace it, in one step. Raises what `oserrors` says."""
-        host, pid, started = makers.me()
+        host, pid, started = processes.me()
         self._write(replace(state, path=self._path, host=host, pid=pid, started=started))
 
     @contextlib.contextmanager
@@ -134,4 +134,4 @@ def _lives(state: WatchState) -> bool:
     """True while the watcher on record runs. Of another host nothing is known, and it is believed."""
     if not state.pid:
         return False
-    return state.host != os.uname().nodename or makers.lives(state.pid, state.started)
+    return state.host != os.uname().nodename or processes.lives(state.pid, state.started)

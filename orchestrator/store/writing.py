@@ -15,12 +15,12 @@ from pathlib import Path
 
 from orchestrator.errors import UnsafeError
 from orchestrator.oserrors import on_disk
-from orchestrator.store import makers
+from orchestrator.system import processes
 
 
 def scratch(stage: Path) -> Path:
     """A fresh name in the stage; `Staging.litter` knows what a crash leaves there."""
-    return stage / makers.scratch_name()
+    return stage / processes.scratch_name()
 
 
 def drop(path: Path) -> None:
@@ -36,7 +36,7 @@ def sweep_scratch(folder: Path) -> None:
     """
     with contextlib.suppress(OSError):
         for path in folder.glob("scratch-*"):
-            if makers.is_left_behind(path):
+            if processes.is_left_behind(path):
                 drop(path)
 
 

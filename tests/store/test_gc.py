@@ -14,11 +14,12 @@ from orchestrator.core.plan import ResolvedModel
 from orchestrator.core.refs import Target, parse_target
 from orchestrator.core.trust import Seen
 from orchestrator.errors import DiskIOError, UnsafeError
-from orchestrator.store import census, makers
+from orchestrator.store import census
 from orchestrator.store.garbage import Choice, Kind, Rules, choose, freed_by
 from orchestrator.store.pins import Pins
 from orchestrator.store.records import Record, Records
 from orchestrator.store.sweep import Swept, sweep
+from orchestrator.system import processes
 from tests.store.world import World, hf_offline, hf_scan, model_of
 
 LATER = time.time() + 3600
@@ -314,7 +315,7 @@ def test_nothing_is_removed_through_a_planted_symlink(world: World, tmp_path: Pa
 
 def test_a_snapshot_in_the_stage_is_swept_by_and_by(world: World) -> None:
     """What a killed gc leaves there is a folder."""
-    trash = world.state / "stage" / makers.scratch_name().replace(f"-{os.getpid()}-", "-999999999-")
+    trash = world.state / "stage" / processes.scratch_name().replace(f"-{os.getpid()}-", "-999999999-")
     (trash / "sub").mkdir(parents=True)
     os.utime(trash, (1, 1))
     assert world.staging.sweep() == 1

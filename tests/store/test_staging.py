@@ -12,10 +12,10 @@ import pytest
 
 from orchestrator.core.files import Algorithm, Digest
 from orchestrator.errors import NoSpaceError
-from orchestrator.store import makers
 from orchestrator.store import staging as staging_module
 from orchestrator.store.staging import Staging
 from orchestrator.store.writing import sweep_scratch
+from orchestrator.system import processes
 
 ONE = Digest(Algorithm.SHA256, "1" * 64)
 TWO = Digest(Algorithm.GIT_SHA1, "2" * 40)
@@ -148,7 +148,7 @@ def test_discard_removes_all_that_lies_beside_a_part(staging: Staging) -> None:
 
 def test_litter_is_what_serves_nobody(staging: Staging) -> None:
     three = "3" * 40
-    mine = makers.scratch_name()
+    mine = processes.scratch_name()
     dead = mine.replace(f"-{os.getpid()}-", "-4194305-")
     new, old = (f"scratch-{number:08x}-1-1-{number:016x}" for number in range(2))  # of another host
     for name in (ONE.hex, f"{ONE.hex}.aria2", f"{TWO.hex}.aria2", f"{TWO.hex}.journal", mine, dead, new, old):
@@ -170,7 +170,7 @@ def test_a_users_own_file_is_no_litter(tmp_path: Path) -> None:
     for name in ("scratch-notes.txt", "scratch-", "scratch-00000000-1-1-0.txt"):
         (tmp_path / name).write_text("mine")
         os.utime(tmp_path / name, (1, 1))
-    (tmp_path / makers.scratch_name().replace(f"-{os.getpid()}-", "-4194305-")).write_text("left")
+    (tmp_path / processes.scratch_name().replace(f"-{os.getpid()}-", "-4194305-")).write_text("left")
     sweep_scratch(tmp_path)
     assert len(list(tmp_path.iterdir())) == 3
 
