@@ -175,16 +175,21 @@ new_venv() { "$python" -m venv --clear "$1" >/dev/null 2>&1 && venv_works "$1"; 
 # stands in the first line of every installed command.
 stamp_of() { (cd "$repo" && pwd && find "$@" -type f ! -name '*.pyc' -exec cksum {} + | LC_ALL=C sort -k 3) | cksum; }
 
+# install_locked WHICH PROJECT...: the packages of scripts/requirements/WHICH.txt, each of the digest that stands there,
+# then the project itself by pip's words PROJECT, with nothing fetched for its build.
+install_locked() {
+    quietly "$bin/python" -m pip install --require-hashes -r "$repo/scripts/requirements/$1.txt" || exit 1
+    shift
+    quietly "$bin/python" -m pip install --no-deps --no-build-isolation "$@" || exit 1
+}
+
 # Sets $bin: the environment of scripts/test and scripts/check, with the project installed so that edits count at once.
 need_test_venv() {
     make_venv "$repo/.venv-test"
     bin=$repo/.venv-test/bin
-    stamp=$(stamp_of pyproject.toml orchestrator/__init__.py)
+    stamp=$(stamp_of pyproject.toml orchestrator/__init__.py scripts/requirements)
     if [ "$(cat "$bin/../stamp" 2>/dev/null)" = "$stamp" ]; then return; fi
-    say "installing the project and its test and check groups into .venv-test"
-    # --group came with pip 25.1; distributions ship older ones.
-    quietly "$bin/python" -m pip install --upgrade 'pip>=25.1' || exit 1
-    groups=$repo/pyproject.toml
-    quietly "$bin/python" -m pip install --group "$groups:test" --group "$groups:check" -e "$repo" || exit 1
+    say "installing the project and what its tests and checks need into .venv-test"
+    install_locked test -e "$repo"
     echo "$stamp" >"$bin/../stamp"
 }
