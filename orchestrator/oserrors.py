@@ -3,10 +3,14 @@
 `with on_disk("place", path):` around system calls; the message names the file that the system named, else `path`.
 """
 
+# Strings: what the system named may be no valid text, and the folders above it are walked.
+# ruff: noqa: PTH100, PTH112, PTH120
 from __future__ import annotations
 
 import errno
 import os
+import shlex
+import stat
 from types import TracebackType
 
 from orchestrator.errors import CannotCreateError, DiskIOError, GlmAriaError, NoSpaceError
@@ -29,13 +33,64 @@ def translate(error: OSError, action: str, path: str | os.PathLike[str]) -> GlmA
     if error.errno in _FULL:
         return NoSpaceError(what, hint="free space on that disk (or raise the quota), then run it again", file=name)
     if error.errno in _DENIED:
-        hint = "check the owner and the mode of that folder, or choose another with --cache-dir"
-        return CannotCreateError(what, hint=hint, file=name)
+        return CannotCreateError(what, hint=mending(name), file=name)
     if error.errno in _IN_THE_WAY:
         return CannotCreateError(what, hint="something else lies there: move it away, then run it again", file=name)
     if error.errno in (errno.EMFILE, errno.ENFILE):
         return DiskIOError(what, hint="raise the limit of open files: ulimit -n 4096", file=name)
     return DiskIOError(what, hint="check the disk (dmesg tells), then run it again", file=name)
+
+
+def denied(path: str | os.PathLike[str]) -> str:
+    """What forbids us to make, change or remove `path`: mostly a folder above it, which may be high above.
+
+    A name is made and removed by right of the folder that it lies in, so a file that we may write to is not to blame.
+    """
+    at = os.path.abspath(path)
+    while not os.path.lexists(at) and os.path.dirname(at) != at:
+        at = os.path.dirname(at)
+    if not os.path.isdir(at) and os.access(at, os.R_OK | os.W_OK, follow_symlinks=False):
+        return os.path.dirname(at)
+    return at
+
+
+def is_closed(path: str | os.PathLike[str]) -> bool:
+    """True when this user may not make or change `path`, whatever a single system call said."""
+    return not os.access(denied(path), os.W_OK)
+
+
+def mending(path: str | os.PathLike[str], otherwise: str = "choose another with --cache-dir") -> str:
+    """What to type when `path` is denied to us: says which folder it is, whose, and how that changes."""
+    at = denied(path)
+    if is_read_only(at):
+        return f"{at} is on a read-only file system: mount it to be written to, or {otherwise}"
+    try:
+        found = os.lstat(at)
+    except OSError:
+        return f"check the owner and the mode of that folder, or {otherwise}"
+    whose = f"{at} belongs to {user_name(found.st_uid)} (mode {stat.S_IMODE(found.st_mode):o})"
+    me = os.geteuid()
+    if found.st_uid == me:
+        return f"{whose}: chmod u+rwx {shlex.quote(at)}, or {otherwise}"
+    return f"{whose}: sudo chown -R {user_name(me)} {shlex.quote(at)}, or {otherwise}"
+
+
+def is_read_only(path: str | os.PathLike[str]) -> bool:
+    """Is `path` on a file system that takes no writes?"""
+    try:
+        return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False
+
+
+def user_name(uid: int) -> str:
+    """What people call a user; the number where the system knows no name."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except (KeyError, OSError):
+        return str(uid)
 
 
 class on_disk:  # noqa: N801 - reads as a statement: `with on_disk("read", path):`

@@ -40,7 +40,7 @@ from orchestrator.store.proofs import Proofs
 from orchestrator.store.records import Records
 from orchestrator.store.sources import SourceMemory
 from orchestrator.store.staging import Staging
-from orchestrator.store.state_dir import open_state_dir
+from orchestrator.store.state_dir import find_state_dir, open_state_dir
 
 if TYPE_CHECKING:
     from orchestrator.store.nodes import Nodes
@@ -73,18 +73,26 @@ def stoppable() -> Iterator[Stop]:
             signal.signal(number, handler)
 
 
-def state_of(settings: Settings, *, create: bool = True) -> Path:
-    """The state folder of the cache, as `open_state_dir` gives it."""
-    return open_state_dir(CacheLayout.at(settings.cache_dir), create=create)
+def state_of(settings: Settings) -> Path:
+    """The state folder of a cache that will be written to, as `open_state_dir` gives it."""
+    return open_state_dir(CacheLayout.at(settings.cache_dir))
+
+
+def known_state(settings: Settings, *, create: bool = False) -> Path:
+    """The state folder for who reads the cache, as `find_state_dir` gives it."""
+    return find_state_dir(CacheLayout.at(settings.cache_dir), create=create)
 
 
 @contextlib.contextmanager
 def open_tools(
     settings: Settings, stop: Stop, *, create: bool = True, hasty: bool = False, shared: Shared | None = None
 ) -> Iterator[Tools]:
-    """The rooms of a run. With `hasty` the roots are not waited for either."""
+    """The rooms of a run, for which a cache need not be writable. With `hasty` the roots are not waited for either.
+
+    With `create` the state folder is made; else nothing is written.
+    """
     layout = CacheLayout.at(settings.cache_dir)
-    state = state_of(settings, create=create)
+    state = find_state_dir(layout, create=create)
     credentials = Credentials(settings.token, settings.token_hosts)
     # Where mirrors may speak for a root that is not there, it is not knocked at for long.
     has_stand_in = settings.policy is not Policy.ROOT and bool(settings.mirrors)
@@ -178,7 +186,7 @@ def open_shared(settings: Settings, emit: Emit) -> Iterator[Shared | None]:
 
     # Before anything is written: a client that is not installed is a mistake to be told of first.
     line = SharedRedis(settings.shared_redis, emit)
-    line.scope = scope_of(state_of(settings))
+    line.scope = scope_of(known_state(settings, create=True))
     with contextlib.closing(line), contextlib.closing(Nodes(line)) as nodes:
         yield Shared(line, Leases(line), nodes)
 
@@ -261,7 +269,7 @@ def _resolvers_for_aria2(settings: Settings) -> tuple[str, ...]:
     """The best one first. aria2 cannot ask another port than 53."""
     from orchestrator.store.resolvers import read_standings
 
-    state = state_of(settings, create=False)
+    state = known_state(settings)
     order = ordered(settings.dns_resolvers, read_standings(state), time.time())
     return tuple(server.address for server in order if server.port == PORT)
 

@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator import __version__
-from orchestrator.cli.rooms import open_lookup, open_shared, open_tools, runtime_folder, sources_of, state_of, stoppable
+from orchestrator.cli.rooms import (
+    known_state,
+    open_lookup,
+    open_shared,
+    open_tools,
+    runtime_folder,
+    sources_of,
+    state_of,
+    stoppable,
+)
 from orchestrator.core.files import Algorithm, Digest
 from orchestrator.core.measurements import Memory
 from orchestrator.core.plan import Plan
@@ -96,7 +105,7 @@ def watched(settings: Settings, path: Path | None) -> tuple[WatchState, ...]:
     """How the watch of a list goes, or without a path of all of this cache; writes nothing."""
     from orchestrator.store import watchstate
 
-    state = state_of(settings, create=False)
+    state = known_state(settings)
     return watchstate.watched(state) if path is None else (watchstate.WatchFile(state, path).load(),)
 
 
@@ -186,6 +195,8 @@ def fetch_url(
     """Fetch a single file by its address."""
     from orchestrator.flows.single import fetch_single
 
+    # What arrives lies there until it is proven.
+    state_of(settings)
     with stoppable() as stop, open_shared(settings, emit) as shared, open_tools(settings, stop, shared=shared) as tools:
         report = fetch_single(url, digest, folder, tools, emit, force=force)
         _sweep(tools)
@@ -224,7 +235,7 @@ def examine(settings: Settings, ref: Ref | None, compared: Sequence[NameServer])
     credentials = Credentials(settings.token, settings.token_hosts)
     with contextlib.suppress(GlmAriaError):  # a disk that takes nothing is among what is looked for
         state_of(settings)
-    state = state_of(settings, create=False)
+    state = known_state(settings)
     with (
         stoppable() as stop,
         open_tools(settings, stop, create=state.is_dir(), hasty=True) as tools,
@@ -270,7 +281,7 @@ def past_pulls(settings: Settings) -> tuple[Past, ...]:
     """The pulls that are remembered, the oldest first. Writes nothing."""
     from orchestrator.store.history import History
 
-    return History(state_of(settings, create=False)).read()
+    return History(known_state(settings)).read()
 
 
 def tuning(settings: Settings) -> tuple[Change, ...]:
@@ -278,7 +289,7 @@ def tuning(settings: Settings) -> tuple[Change, ...]:
     from orchestrator.core.tuning import Current, suggest
     from orchestrator.store.figures import read_figures
 
-    state = state_of(settings, create=False)
+    state = known_state(settings)
     current = Current(
         settings.connections_per_mirror,
         settings.connection_budget,
@@ -302,7 +313,7 @@ def forgive_mirror(settings: Settings, name: str) -> tuple[str, ...]:
 
 
 def _memory(settings: Settings) -> SourceMemory:
-    return SourceMemory(state_of(settings, create=False))
+    return SourceMemory(known_state(settings))
 
 
 def write_aria2_input(settings: Settings, plan: Plan, path: Path) -> None:

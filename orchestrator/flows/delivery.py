@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from orchestrator.core.plan import Action, Have, Job, merge
-from orchestrator.errors import NotAllowedError
+from orchestrator.errors import CannotCreateError, NotAllowedError
 from orchestrator.events import Emit, FileProgress, Flipped, Phase, Queued
 from orchestrator.flows.fetch import FATAL, Elsewhere, Failed, Fetcher, Proven
 from orchestrator.flows.holdings import Holdings
@@ -154,7 +154,12 @@ class _Delivery:
     def _publish(self, work: Work) -> None:
         model, cache = work.resolved, self._tools.cache
         work.seal(cache, self._tools.stop)
-        remember(model, self._tools)
+        try:
+            remember(model, self._tools)
+        except CannotCreateError:
+            # Of a cache that may only be read, a volume for instance, nothing new can be remembered.
+            if work.sources or work.elsewhere:
+                raise
         flip = cache.publish(model)
         try:
             if work.item.local_dir:

@@ -133,6 +133,8 @@ def _survey(work: Work, request: PullRequest, tools: Tools, use: Use) -> None:
             f"{len(work.missing)} file(s) of {model.ref} are not in the cache, and --offline fetches nothing",
             hint=f"once, with a network: glm-aria pull {model.ref}",
         )
+    if any(item.action in (Action.FETCH, Action.LINK) for item in work.plan.files):
+        tools.cache.refuse_closed(model.ref)
 
 
 def _prove(work: Work, found: dict[Digest, Found], tools: Tools) -> None:

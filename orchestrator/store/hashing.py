@@ -5,6 +5,7 @@ hashlib releases the GIL for big buffers, so these run in threads beside everyth
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import signal
@@ -171,7 +172,12 @@ def read_whole(
             hasher = Hasher(algorithm, length if size is None else size)
             _feed(fd, hasher, length, stop, on_bytes)
             if durable:
-                os.fsync(fd)
+                try:
+                    os.fsync(fd)
+                except OSError as error:
+                    # Some read-only file systems have nothing to write, and say so.
+                    if error.errno not in (errno.EINVAL, errno.EROFS):
+                        raise
             return Reading(hasher.digest(), os.fstat(fd), hasher.pieces())
     finally:
         os.close(fd)

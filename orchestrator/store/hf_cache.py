@@ -6,6 +6,7 @@ there; tests hold that against the real huggingface_hub.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Iterable, Sequence
@@ -13,7 +14,8 @@ from pathlib import Path, PurePath
 
 from orchestrator.core.files import Digest, RepoFile
 from orchestrator.core.plan import Found, ResolvedModel
-from orchestrator.core.refs import RepoId
+from orchestrator.core.refs import Ref, RepoId
+from orchestrator.errors import CannotCreateError
 from orchestrator.oserrors import on_disk
 from orchestrator.store import inventory, publishing
 from orchestrator.store.hashing import OnBytes, read_whole
@@ -22,6 +24,7 @@ from orchestrator.store.locks import blob_lock
 from orchestrator.store.pieces import PieceStore
 from orchestrator.store.placing import MayPlace, Placer
 from orchestrator.store.proofs import Proofs, stamp
+from orchestrator.store.state_dir import refuse_closed
 from orchestrator.store.use import Use
 from orchestrator.store.verify import VerifiedFile
 
@@ -63,6 +66,13 @@ class HfCache:
         """True when `pull` has nothing to do: each wanted file is exposed and proven, listing and ref are right."""
         return inventory.is_complete(self.layout, self.proofs, model)
 
+    def refuse_closed(self, ref: Ref) -> None:
+        """Raise CannotCreateError, naming the folder, when a repo cannot get new blobs from us; to be asked early.
+
+        NoSpaceError and DiskIOError when there is no room for parts of it.
+        """
+        refuse_closed(self.layout, ref)
+
     def snapshot(self, model: ResolvedModel) -> Path:
         """The folder that readers open."""
         return self.layout.snapshot(model.ref.repo, model.commit)
@@ -88,7 +98,9 @@ class HfCache:
         if read.digest == file.digest and read.found.st_size == file.size:
             self.proofs.add(repo.folder, [(file.digest, read.found)])
             if read.pieces:
-                self.pieces.save(file.digest, read.pieces)
+                # A cache that is read-only can be proven, too.
+                with contextlib.suppress(CannotCreateError):
+                    self.pieces.save(file.digest, read.pieces)
             return True
         self.remove_blob(repo, file.digest, read.found)
         return False

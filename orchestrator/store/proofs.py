@@ -2,7 +2,8 @@
 
 One JSON file per repo folder, `proofs/<folder>.json`: `{"version": 1, "blobs": {hex: [size, mtime_ns, inode]}}`. A
 blob that was copied, restored or written to no longer matches and counts as unproven; so does every blob when the
-file is unreadable. Losing a proof costs one re-read of the blob, never correctness.
+file is unreadable. Losing a proof costs one re-read of the blob, never correctness. Where none can be written, as on a
+read-only volume, they hold as long as the run.
 """
 
 # Over thousands of files, strings and os calls cost a third of what Path objects do.
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.core.files import Digest
+from orchestrator.errors import CannotCreateError
 from orchestrator.oserrors import on_disk
 from orchestrator.store.state_file import read_state, write_state
 from orchestrator.system.locks import state_lock
@@ -35,29 +37,28 @@ class Proofs:
         self.state_dir = state_dir
         self.cache_dir = cache_dir
         self._folder = state_dir / "proofs"
-        self._known: dict[str, tuple[Stamp, Mapping[str, Stamp]]] = {}
+        self._known: dict[str, tuple[Stamp, dict[str, Stamp]]] = {}
+        self._unwritten: dict[str, dict[str, Stamp | None]] = {}
 
     def of(self, repo_folder: str) -> Mapping[str, Stamp]:
         """All proofs of a repo folder, by hex digest. Empty when none are known; never raises for a bad file."""
-        path = self._folder / f"{repo_folder}.json"
-        try:
-            found = stamp(os.stat(path))
-        except OSError:
-            return {}
-        known = self._known.get(repo_folder)
-        if known is None or known[0] != found:
-            known = self._known[repo_folder] = (found, _read(path))
-        return known[1]
+        unwritten = self._unwritten.get(repo_folder)
+        if not unwritten:
+            return self._written(repo_folder)
+        return {name: proof for name, proof in (self._written(repo_folder) | unwritten).items() if proof is not None}
 
     def is_proven(self, repo_folder: str, digest: Digest, found: os.stat_result) -> bool:
         """True when the file with the stat `found` was proven to have `digest`."""
-        return self.of(repo_folder).get(digest.hex) == stamp(found)
+        unwritten = self._unwritten.get(repo_folder)
+        if unwritten and digest.hex in unwritten:
+            return unwritten[digest.hex] == stamp(found)
+        return self._written(repo_folder).get(digest.hex) == stamp(found)
 
     def add(self, repo_folder: str, proven: Iterable[tuple[Digest, os.stat_result]]) -> None:
         """Remember these blobs, beside what others remembered meanwhile.
 
         A blob that is no longer the file that was proven, since another process put its own there, is left out.
-        Raises NoSpaceError and its like; callers may ignore that.
+        Raises NoSpaceError and its like; callers may ignore that. Where nothing may be written, that is no error.
         """
         self._change(repo_folder, {digest.hex: stamp(found) for digest, found in proven})
 
@@ -79,9 +80,26 @@ class Proofs:
             return ()
         return tuple(sorted(name.removesuffix(".json") for name in names if name.endswith(".json")))
 
+    def _written(self, repo_folder: str) -> dict[str, Stamp]:
+        path = self._folder / f"{repo_folder}.json"
+        try:
+            found = stamp(os.stat(path))
+        except OSError:
+            return {}
+        known = self._known.get(repo_folder)
+        if known is None or known[0] != found:
+            known = self._known[repo_folder] = (found, _read(path))
+        return known[1]
+
     def _change(self, repo_folder: str, changes: Mapping[str, Stamp | None]) -> None:
         if not changes:
             return
+        try:
+            self._write(repo_folder, changes)
+        except CannotCreateError:
+            self._unwritten.setdefault(repo_folder, {}).update(changes)
+
+    def _write(self, repo_folder: str, changes: Mapping[str, Stamp | None]) -> None:
         path = self._folder / f"{repo_folder}.json"
         with on_disk("remember proofs in", path), state_lock(self._folder / f"{repo_folder}.lock"):
             blobs = dict(_read(path))
@@ -102,9 +120,9 @@ class Proofs:
             return True
 
 
-def _read(path: Path) -> Mapping[str, Stamp]:
+def _read(path: Path) -> dict[str, Stamp]:
     return read_state(path, _stamps) or {}
 
 
-def _stamps(data: dict[str, Any]) -> Mapping[str, Stamp]:
+def _stamps(data: dict[str, Any]) -> dict[str, Stamp]:
     return {name: (int(size), int(mtime), int(inode)) for name, (size, mtime, inode) in data["blobs"].items()}

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from orchestrator.core.plan import ResolvedModel
-from orchestrator.errors import TemporaryError
+from orchestrator.errors import CannotCreateError, TemporaryError
+from orchestrator.oserrors import is_closed
 from orchestrator.store.durability import sync_folders
 from orchestrator.store.inventory import read_ref, refuse_planted
 from orchestrator.store.layout import CacheLayout
@@ -40,16 +41,26 @@ def publish(layout: CacheLayout, proofs: Proofs, model: ResolvedModel) -> Flip |
     _refuse_gaps(layout.snapshot(repo, model.commit), model)
     tag = layout.cache_dir / "CACHEDIR.TAG"
     if not tag.exists():
-        write_file(tag, CACHEDIR_TAG, stage, durable=False)
+        try:
+            write_file(tag, CACHEDIR_TAG, stage, durable=False)
+        except CannotCreateError:
+            # Backups look at it, readers do not.
+            if not is_closed(tag):
+                raise
     # A ref to a commit without a snapshot makes the whole repo vanish from `hf cache ls`.
     touched = make_folder(layout.cache_dir, layout.snapshot(repo, model.commit))
     entries = model_entries(model)
     tree = layout.tree_file(repo, model.commit)
     was_known = entries is not None and tree.exists()
     if entries is not None and not holds(tree, entries):
-        touched += make_folder(layout.cache_dir, tree.parent)
-        write_file(tree, render(entries), stage)
-        touched.append(tree.parent)
+        try:
+            touched += make_folder(layout.cache_dir, tree.parent)
+            write_file(tree, render(entries), stage)
+            touched.append(tree.parent)
+        except CannotCreateError:
+            # In a cache of somebody else's that lacks nothing but this, readers have all that they ask for.
+            if not is_closed(tree):
+                raise
     sync_folders(touched)
     if model.ref.is_commit:
         return None if was_known else Flip(None, model.commit)

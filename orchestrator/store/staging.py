@@ -153,7 +153,7 @@ class Staging:
         with on_disk("read", self.folder):
             try:
                 names = sorted(os.listdir(self.folder))  # noqa: PTH208 - names are all that is wanted
-            except FileNotFoundError:
+            except (FileNotFoundError, NotADirectoryError):
                 return ()
             lengths = {64: Algorithm.SHA256, 40: Algorithm.GIT_SHA1}
             digests = [Digest(lengths[len(n)], n) for n in names if len(n) in lengths and "." not in n and "-" not in n]
@@ -168,7 +168,7 @@ class Staging:
         with on_disk("read", self.folder):
             try:
                 names = {entry.name: entry for entry in os.scandir(self.folder)}
-            except FileNotFoundError:
+            except (FileNotFoundError, NotADirectoryError):
                 return ()
             return tuple(sorted(self._litter(names)))
 

@@ -1,40 +1,114 @@
-"""Our own folder: parts, records, proofs. On the cache's volume, since a blob gets into place by rename; mode 0700."""
+"""Our own folder: parts, records, proofs. On the cache's volume, since a blob gets into place by rename; mode 0700.
+
+A cache that may be read but not written has no place for it. Then what is only read with it, and what is remembered of
+the cache for the next run, lies in a place of the user's own, or nowhere.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import hashlib
 import os
 import stat
 from pathlib import Path
 
-from orchestrator.errors import GlmAriaError
-from orchestrator.oserrors import translate
-from orchestrator.store.layout import CacheLayout
+from orchestrator.core.refs import Ref
+from orchestrator.errors import CannotCreateError, GlmAriaError
+from orchestrator.oserrors import denied, is_closed, is_read_only, mending, translate, user_name
+from orchestrator.store.layout import STATE_NAME, CacheLayout
 
 _PARTS = ("stage", "repos", "proofs")
+NOWHERE = Path(os.devnull, STATE_NAME)
+"""Stands for a folder where there can be none: nothing is in it, and nobody can put anything there."""
 
 
-def open_state_dir(layout: CacheLayout, *, create: bool = True) -> Path:
-    """The state folder of this cache, made with its sub-folders when `create`.
+def open_state_dir(layout: CacheLayout) -> Path:
+    """The state folder through which files get into this cache, made with its sub-folders.
 
-    The first of `layout.state_candidates` that is ours and on the cache's volume. With `create=False` nothing is
-    written, and where no state exists yet a path that does not exist is returned. Raises CannotCreateError (or what
-    `oserrors` says) when none can be made; the error is that of the first candidate.
+    The first of the candidates that is ours and on the cache's volume. Raises CannotCreateError (or what `oserrors`
+    says) when none can be made, for the one that is easiest to mend.
     """
-    first: GlmAriaError | None = None
-    for candidate in layout.state_candidates:
+    failed: list[tuple[Path, OSError]] = []
+    for candidate in _candidates(layout):
         try:
-            if create:
-                _make(layout, candidate)
+            _make(layout, candidate)
             if _is_usable(layout, candidate):
                 return candidate
             reason = OSError(errno.EACCES, "not a folder of ours on the volume of the cache", os.fspath(candidate))
-            first = first or translate(reason, "use", candidate)
+            failed.append((candidate, reason))
         except OSError as error:
-            first = first or translate(error, "create", candidate)
-    if not create:
-        return layout.state_candidates[0]
-    raise first or AssertionError("no candidates")
+            failed.append((candidate, error))
+    raise _refusal(layout, failed)
+
+
+def find_state_dir(layout: CacheLayout, *, create: bool = False) -> Path:
+    """The state folder for whoever reads the cache and remembers what was seen; never raises.
+
+    With `create` it is made, in the user's own place where it cannot lie beside the cache; else nothing is written,
+    and the path need not exist. What belongs to somebody else is never returned; NOWHERE, when there is no place.
+    """
+    if create:
+        with contextlib.suppress(GlmAriaError):
+            return open_state_dir(layout)
+    candidates = _candidates(layout)
+    for fits in (lambda candidate: _is_usable(layout, candidate), _is_ours):
+        for candidate in candidates:
+            with contextlib.suppress(OSError):
+                if fits(candidate):
+                    return candidate
+    own = _own_place(layout)
+    if create and own is not None:
+        with contextlib.suppress(OSError):
+            _make_parts(own)
+            if _is_ours(own):
+                return own
+    beside = layout.state_candidates[0]
+    return NOWHERE if create or os.path.lexists(beside) else beside
+
+
+def refuse_closed(layout: CacheLayout, ref: Ref) -> None:
+    """See `HfCache.refuse_closed`."""
+    folder = layout.repo_dir(ref.repo)
+    for place in (folder / "blobs", folder / "snapshots"):
+        if not is_closed(place / "new"):
+            continue
+        at = denied(place / "new")
+        whose = "on a read-only file system"
+        if not is_read_only(at):
+            whose = f"a folder of {user_name(Path(at).stat().st_uid)} that {user_name(os.geteuid())} may not write to"
+        raise CannotCreateError(
+            f"{ref} has to be fetched, and {at!r} is {whose}; nothing was fetched",
+            hint=mending(at, f"take a cache of your own: glm-aria pull {ref} --cache-dir DIR"),
+            file=at,
+        )
+    open_state_dir(layout)
+
+
+def _candidates(layout: CacheLayout) -> tuple[Path, ...]:
+    own = _own_place(layout)
+    return (*layout.state_candidates, own) if own is not None else layout.state_candidates
+
+
+def _own_place(layout: CacheLayout) -> Path | None:
+    """Where the user keeps what concerns a cache that he may only read; None for a user without a home."""
+    from platformdirs import user_cache_path
+
+    name = hashlib.sha256(os.fsencode(layout.cache_dir)).hexdigest()[:16]
+    place = user_cache_path(STATE_NAME) / "caches" / name
+    return place if place.is_absolute() else None
+
+
+def _refusal(layout: CacheLayout, failed: list[tuple[Path, OSError]]) -> GlmAriaError:
+    """Where a folder of the cache is closed to us, that one is to be mended, not what lies above the cache."""
+    errors = [translate(error, "create", candidate) for candidate, error in failed]
+    if all(isinstance(error, CannotCreateError) for error in errors):
+        culprits = [(Path(denied(candidate)), error) for candidate, error in failed]
+        inside = [found for found in culprits if found[0].is_relative_to(layout.cache_dir)]
+        if inside:
+            culprit, error = min(inside, key=lambda found: len(found[0].parts))
+            return translate(OSError(errno.EACCES, error.strerror, os.fspath(culprit)), "write to", culprit)
+    return errors[0]
 
 
 def _make(layout: CacheLayout, candidate: Path) -> None:
@@ -42,27 +116,41 @@ def _make(layout: CacheLayout, candidate: Path) -> None:
         return
     layout.cache_dir.mkdir(parents=True, exist_ok=True)
     existed = os.path.lexists(candidate)
-    candidate.parent.mkdir(exist_ok=True)
+    # The user's own place lies deeper than the others, in folders that may not be there.
+    candidate.parent.mkdir(parents=True, exist_ok=True)
     candidate.mkdir(mode=0o700, exist_ok=True)
     if not _is_usable(layout, candidate):
         if not existed:
             candidate.rmdir()
         return
+    _make_parts(candidate)
+
+
+def _make_parts(folder: Path) -> None:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for part in _PARTS:
-        (candidate / part).mkdir(mode=0o700, exist_ok=True)
+        (folder / part).mkdir(mode=0o700, exist_ok=True)
 
 
 def _is_usable(layout: CacheLayout, candidate: Path) -> bool:
+    """Is it ours, and can a file get from there into the cache by a rename?"""
+    return _is_ours(candidate) and layout.cache_dir.exists() and _on_one_volume(candidate, layout.cache_dir)
+
+
+def _is_ours(candidate: Path) -> bool:
+    """Is it a folder of this user, which no other one can write to?"""
     try:
         found = candidate.lstat()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     if not stat.S_ISDIR(found.st_mode) or (hasattr(os, "getuid") and found.st_uid != os.getuid()):
         return False
-    if not layout.cache_dir.exists() or not _on_one_volume(candidate, layout.cache_dir):
-        return False
     if found.st_mode & 0o077:
-        candidate.chmod(0o700)
+        try:
+            candidate.chmod(0o700)
+        except OSError:
+            # On a read-only file system nobody else can have written to it.
+            return not found.st_mode & 0o022
     return True
 
 

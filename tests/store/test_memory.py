@@ -20,7 +20,7 @@ from orchestrator.store.layout import CacheLayout
 from orchestrator.store.proofs import Proofs
 from orchestrator.store.records import Record, Records
 from orchestrator.store.space import check, human, space
-from orchestrator.store.state_dir import open_state_dir
+from orchestrator.store.state_dir import find_state_dir, open_state_dir
 from tests.store.world import COMMIT, World, hf_scan, model_of
 
 REPO = RepoId(RepoType.MODEL, "org/model")
@@ -35,7 +35,7 @@ def digest(number: int) -> Digest:
 
 def test_the_state_lies_beside_the_cache(tmp_path: Path) -> None:
     layout = CacheLayout.at(tmp_path / "hub")
-    assert open_state_dir(layout, create=False) == tmp_path / "glm-aria"
+    assert find_state_dir(layout) == tmp_path / "glm-aria"
     assert list(tmp_path.iterdir()) == []
     state = open_state_dir(layout)
     assert state == tmp_path / "glm-aria"
