@@ -28,7 +28,7 @@ class Pins:
         """All pins. Raises DiskIOError for a file that cannot be read."""
         try:
             return frozenset(parse_target(text) for text in load_state(self._path)["pins"])
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return frozenset()
         except UNREADABLE as error:
             raise DiskIOError(
