@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator.errors import NotFoundError
+from orchestrator.errors import ConfigError, NotFoundError
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -61,8 +61,23 @@ def _environment() -> Environment:
         # The rest are configuration files.
         autoescape=select_autoescape(["html"], default=False),
     )
-    made.filters |= {"sh": _sh, "fish": _fish, "powershell": _powershell}
+    made.filters |= {"sh": _sh, "fish": _fish, "powershell": _powershell, "word": _word, "line": _line}
     return made
+
+
+def _word(text: str) -> str:
+    """A word of a file in which white space ends one. Raises ConfigError for a text that is not one word."""
+    if not text or not text.isprintable() or " " in text:
+        raise ConfigError(f"{text!r} cannot be written into this file: it holds white space or control characters")
+    return text
+
+
+def _line(value: object) -> str:
+    """The rest of a line. Raises ConfigError for a text that would begin another."""
+    text = str(value)
+    if not text.isprintable():
+        raise ConfigError(f"{text!r} cannot be written into this file: it holds control characters")
+    return text
 
 
 def _sh(text: str) -> str:

@@ -152,11 +152,12 @@ def test_a_public_mirror_as_the_endpoint_keeps_the_others(given: Load) -> None:
 def test_mirrors_of_the_highest_layer_replace_the_others(given: Load) -> None:
     here = '[[mirror]]\nname = "lan"\nkind = "modelscope"\nurl = "https://lan.example/ms"\n'
     assert given(here=here).mirrors == (Source("lan", "https://lan.example/ms", CatalogKind.MODELSCOPE),)
-    env = {"GLM_ARIA_MIRRORS": "https://a  modelscope+https://b"}
-    assert [(m.url, m.kind) for m in given(env=env, here=here).mirrors] == [
-        ("https://a", "huggingface"),
-        ("https://b", "modelscope"),
-    ]
+    for between in ("  ", ",", " , "):
+        env = {"GLM_ARIA_MIRRORS": f"https://a{between}modelscope+https://b"}
+        assert [(m.url, m.kind) for m in given(env=env, here=here).mirrors] == [
+            ("https://a", "huggingface"),
+            ("https://b", "modelscope"),
+        ]
     assert given({"mirrors": ()}, env=env, here=here).mirrors == ()
     assert given(env={"GLM_ARIA_MIRRORS": "none"}).mirrors == ()
 

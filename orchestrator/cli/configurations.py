@@ -17,7 +17,9 @@ from statistics import median
 from urllib.parse import urlsplit
 
 from orchestrator import __version__
+from orchestrator.core.addresses import Place, is_address_of_a_machine, parse_place
 from orchestrator.core.measurements import Memory
+from orchestrator.core.resolvers import PORT, parse_server
 from orchestrator.core.sources import Source, parse_source
 from orchestrator.errors import UsageError
 from orchestrator.settings import Settings
@@ -32,7 +34,7 @@ _CA_FILES = (
 _STREAM_MODULES = ("/usr/lib/nginx/modules/ngx_stream_module.so", "/usr/lib64/nginx/modules/ngx_stream_module.so")
 _RESOLV_CONF = ("/run/systemd/resolve/resolv.conf", "/etc/resolv.conf")
 # A line of a configuration, and a pattern of nginx, can hold these as they are.
-_ADDRESS = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+(?:/[A-Za-z0-9._~/-]*)?")
+_PLAIN_ADDRESS = re.compile(r"[A-Za-z0-9.:\[\]_~/-]+")
 _HIGHEST_WEIGHT = 100
 
 
@@ -54,12 +56,12 @@ class Server:
 
 
 Read = Callable[[str], object]
-Default = Callable[[World], object]
+Default = Callable[[World], str]
 
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """How the text of `--set` is read (ValueError: it is refused), and what holds without one."""
+    """How the text of `--set` is read (ValueError: it is refused), and the text that holds without one."""
 
     read: Read
     default: Default
@@ -77,13 +79,12 @@ def values_of(name: str, given: Mapping[str, str], world: Callable[[], World]) -
         return found
     around = world()
     for key, value in known.items():
-        if key in given:
-            try:
-                found[key] = value.read(given[key])
-            except ValueError as error:
-                raise UsageError(f"--set {key}={given[key]}: {error}") from error
-        else:
-            found[key] = value.default(around)
+        text = given[key] if key in given else value.default(around)
+        try:
+            found[key] = value.read(text)
+        except ValueError as error:
+            what = f"--set {key}={text}" if key in given else f"what {key} is without a --set, {text!r},"
+            raise UsageError(f"{what}: {error}", hint=None if key in given else f"--set {key}=VALUE") from error
     if name == "nginx-relay.conf":
         _relay_hosts(found, cdns_given="cdn_hosts" in given)
     return found
@@ -106,9 +107,9 @@ def chosen_mirror(world: World, name: str | None) -> str:
 
 
 def address(text: str) -> str:
-    """An address without anything that means something to a shell, git or nginx. Raises UsageError."""
+    """An address without anything that means something to a shell, git, systemd or nginx. Raises UsageError."""
     url = parse_source(text).url
-    if not _ADDRESS.fullmatch(url):
+    if not _PLAIN_ADDRESS.fullmatch(url):
         raise UsageError(f"the address {text!r} holds characters that a configuration cannot")
     return url
 
@@ -122,15 +123,29 @@ def _matching(pattern: str, what: str) -> Read:
     return read
 
 
-_path = _matching(r"(?:/|~/|%h/)[\w.@+/-]*", "an absolute path of letters, digits and ._@+-")
+_PATH = r"(?:/|~/|%h/)[\w.@+/-]*"
+_path = _matching(_PATH, "an absolute path of letters, digits and ._@+-")
+_path_or_none = _matching(f"(?:{_PATH})?", "empty, or an absolute path of letters, digits and ._@+-")
 _size = _matching(r"[1-9]\d{0,6}[kmg]?", "a size such as 8m or 200g")
 _time = _matching(r"[1-9]\d{0,6}[smhd]", "a time such as 30s or 1m")
 _count = _matching(r"[1-9]\d{0,3}", "a number from 1 to 9999")
-_listen = _matching(r"[\w.:-]+|\[[0-9a-fA-F:]+\]|\*", "an address to listen at")
+
+
+def _listen(text: str) -> str:
+    if text != "*":
+        bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+        if not is_address_of_a_machine(bare) and parse_place(text).port is not None:
+            raise ValueError("is not an address to listen at; the port has its own value")
+    return f"[{text}]" if ":" in text and not text.startswith("[") else text
+
+
+_IN_HOME = r"%h/[A-Za-z0-9.@+/_-]+"
 
 
 def _systemd_word(text: str) -> str:
     """An absolute path as one quoted word of a unit: systemd.syntax(7) names what has a meaning in there."""
+    if re.fullmatch(_IN_HOME, text):
+        return text
     if not text.startswith("/") or not text.isprintable():
         raise ValueError("is not an absolute path of printable characters")
     for character, written in (("\\", "\\\\"), ('"', '\\"'), ("%", "%%"), ("$", "$$")):
@@ -139,30 +154,57 @@ def _systemd_word(text: str) -> str:
 
 
 def _port(text: str) -> int:
-    if not re.fullmatch(r"\d{1,5}", text) or not 0 < int(text) < 65536:
+    if not re.fullmatch(r"[0-9]{1,5}", text) or not 0 < int(text) < 65536:
         raise ValueError("is not a port")
     return int(text)
 
 
-def _several(pattern: str, what: str) -> Callable[[str], list[str]]:
+def _several(read_one: Callable[[str], str]) -> Callable[[str], list[str]]:
     def read(text: str) -> list[str]:
-        found = re.split(r"[\s,]+", text.strip())
-        for item in found:
-            if not re.fullmatch(pattern, item):
-                raise ValueError(f"{item!r} is not {what}")
-        return found
+        return [read_one(item) for item in re.split(r"[\s,]+", text.strip())]
 
     return read
 
 
-_resolvers = _several(r"[0-9.]+(?::\d+)?|\[[0-9a-fA-F:]+\](?::\d+)?", "an IP address")
-_plain_resolvers = _several(r"[0-9.]+|[0-9a-fA-F:]+", "an IP address")
-_hosts = _several(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", "a host name")
-_servers = _several(r"(?:[\w.-]+|\[[0-9a-fA-F:]+\]):\d{1,5}(?:=[1-9]\d{0,3})?", "host:port or host:port=weight")
+def _resolver(text: str) -> str:
+    """As nginx has it: an IPv6 address in brackets, with a port or without."""
+    try:
+        server = parse_server(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not an IP address") from error
+    return str(Place(server.address, None if server.port == PORT else server.port))
+
+
+def _plain_resolver(text: str) -> str:
+    if not is_address_of_a_machine(text):
+        raise ValueError(f"{text!r} is not an IP address")
+    return text
+
+
+def _host_name(text: str) -> str:
+    try:
+        place = parse_place(text.lower())
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not a host name") from error
+    if place.port is not None or ":" in place.host:
+        raise ValueError(f"{text!r} is not a host name")
+    return place.host
+
+
+_resolvers = _several(_resolver)
+_plain_resolvers = _several(_plain_resolver)
+_hosts = _several(_host_name)
 
 
 def _read_servers(text: str) -> list[Server]:
-    return [Server(place, int(weight or 1)) for place, _, weight in (item.partition("=") for item in _servers(text))]
+    found = []
+    for item in re.split(r"[\s,]+", text.strip()):
+        where, equals, weight = item.partition("=")
+        place = parse_place(where)
+        if place.port is None or (equals and not re.fullmatch(r"[1-9][0-9]{0,3}", weight)):
+            raise ValueError(f"{item!r} is not host:port or host:port=weight")
+        found.append(Server(str(place), int(weight or 1)))
+    return found
 
 
 # -- what holds without -----------------------------------------------------------------------------------------------
@@ -172,7 +214,7 @@ def _folder(name: str) -> Default:
     def default(_world: World) -> str:
         from platformdirs import user_cache_path
 
-        return _own_path(user_cache_path("glm-aria") / name)
+        return str(user_cache_path("glm-aria") / name)
 
     return default
 
@@ -184,14 +226,7 @@ def _config(name: str) -> Default:
     return default
 
 
-def _own_path(path: Path) -> str:
-    try:
-        return str(_path(str(path)))
-    except ValueError as error:
-        raise UsageError(f"{path} {error}", hint="give another place with --set folder=DIR") from error
-
-
-def _always(value: object) -> Default:
+def _always(value: str) -> Default:
     return lambda _world: value
 
 
@@ -201,7 +236,7 @@ def _first_file(candidates: tuple[str, ...], otherwise: str) -> Default:
 
 def _own_program(_world: World) -> str:
     found = shutil.which("glm-aria")
-    return _systemd_word(str(Path(found).absolute())) if found else "%h/.local/bin/glm-aria"
+    return str(Path(found).absolute()) if found else "%h/.local/bin/glm-aria"
 
 
 def _program(name: str, otherwise: str) -> Default:
@@ -220,12 +255,11 @@ def _nameservers() -> list[str]:
     return []
 
 
-def _nginx_resolvers(_world: World) -> list[str]:
-    found = [f"[{item}]" if ":" in item else item for item in _nameservers()]
-    return found or ["127.0.0.53"]
+def _nginx_resolvers(_world: World) -> str:
+    return ",".join(_nameservers()) or "127.0.0.53"
 
 
-def _far_resolvers(_world: World) -> list[str]:
+def _far_resolvers(_world: World) -> str:
     """Without addresses of this machine, which may be systemd-resolved itself: it would ask in a circle."""
     found = [item for item in _nameservers() if not item.startswith("127.") and item != "::1"]
     if not found:
@@ -233,10 +267,10 @@ def _far_resolvers(_world: World) -> list[str]:
             "this machine names no DNS server outside of itself",
             hint="name some: --set resolvers=223.5.5.5,119.29.29.29",
         )
-    return found
+    return ",".join(found)
 
 
-def _measured_servers(world: World) -> list[Server]:
+def _measured_servers(world: World) -> str:
     """The plain-http mirrors with weights from their rates; without a measurement, as the median of the others."""
     usable = [source for source in world.sources if world.memory.quarantine_of(source) is None]
     plain = [source for source in usable if source.url.startswith("http:") and not urlsplit(source.url).path]
@@ -248,7 +282,8 @@ def _measured_servers(world: World) -> list[Server]:
     rates = [world.memory.of(source).rate for source in plain]
     known = [rate for rate in rates if rate]
     usual = median(known) if known else 1.0
-    return weighted([source.netloc for source in plain], [rate or usual for rate in rates])
+    servers = weighted([source.netloc for source in plain], [rate or usual for rate in rates])
+    return ",".join(f"{server.address}={server.weight}" for server in servers)
 
 
 def weighted(places: list[str], rates: list[float]) -> list[Server]:
@@ -275,10 +310,10 @@ def _relay_hosts(found: dict[str, object], *, cdns_given: bool) -> None:
 _VALUES: dict[str, dict[str, Value]] = {
     "nginx-relay.conf": {
         "upstream": Value(address, lambda world: address(world.settings.root.url)),
-        "cdn_hosts": Value(_hosts, _always(["hf.co", "huggingface.co"])),
+        "cdn_hosts": Value(_hosts, _always("hf.co,huggingface.co")),
         "listen": Value(_listen, _always("127.0.0.1")),
-        "port": Value(_port, _always(8090)),
-        "cdn_port": Value(_port, _always(8092)),
+        "port": Value(_port, _always("8090")),
+        "cdn_port": Value(_port, _always("8092")),
         "folder": Value(_path, _folder("relay")),
         "size": Value(_size, _always("200g")),
         "slice": Value(_size, _always("8m")),
@@ -289,11 +324,11 @@ _VALUES: dict[str, dict[str, Value]] = {
     "nginx-stream.conf": {
         "servers": Value(_read_servers, _measured_servers),
         "listen": Value(_listen, _always("127.0.0.1")),
-        "port": Value(_port, _always(8091)),
+        "port": Value(_port, _always("8091")),
         "folder": Value(_path, _folder("stream")),
         "max_fails": Value(_count, _always("3")),
         "fail_timeout": Value(_time, _always("30s")),
-        "module": Value(_path, _first_file(_STREAM_MODULES, "")),
+        "module": Value(_path_or_none, _first_file(_STREAM_MODULES, "")),
     },
     "nginx.service": {
         "conf": Value(_path, _config("glm-aria/nginx-relay.conf")),
@@ -303,7 +338,7 @@ _VALUES: dict[str, dict[str, Value]] = {
     "aria2.service": {
         "conf": Value(_path, _config("aria2/aria2.conf")),
         "secret_conf": Value(_path, _config("aria2/secret.conf")),
-        "port": Value(_port, _always(6800)),
+        "port": Value(_port, _always("6800")),
         "aria2c": Value(_path, _program("aria2c", "/usr/bin/aria2c")),
     },
     "glm-aria-watch.service": {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -25,7 +26,8 @@ def read(name: str) -> Lock:
         return parse_lock(content.decode(), name)
     except OSError as error:
         raise UsageError(
-            f"the lock file {name} cannot be read: {error.strerror}", hint=f"glm-aria pull REF --lock {name} makes one"
+            f"the lock file {name} cannot be read: {error.strerror}",
+            hint=f"glm-aria pull REF --lock {shlex.quote(name)} makes one",
         ) from error
     except UnicodeDecodeError as error:
         raise UsageError(f"the lock file {name} is not UTF-8 text") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -54,7 +55,9 @@ def locked_items(refs: Sequence[str], name: str, local_dir: str | None) -> tuple
     """The models of a lock file that are asked for: all without a REF. Raises UsageError."""
     models = lock.read(name).choose(refs, name)
     if not models:
-        raise UsageError(f"nothing to fetch: {name} holds no model", hint=f"glm-aria pull REF --lock {name} adds one")
+        raise UsageError(
+            f"nothing to fetch: {name} holds no model", hint=f"glm-aria pull REF --lock {shlex.quote(name)} adds one"
+        )
     folder = _folder(local_dir, Path())
     found = [Item(model.ref, model.include, model.exclude, folder, locked=model) for model in models]
     _refuse_shared_folder(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -223,7 +224,7 @@ def _unknown(entry: _Entry) -> dict[str, object]:
 def _notes(entries: Sequence[_Entry]) -> list[str]:
     """Why each one is in quarantine, and how it gets out."""
     return [
-        f"{entry.name}: {_reason(found)}; to use it again: glm-aria mirrors forgive {entry.name}"
+        f"{entry.name}: {_reason(found)}; to use it again: glm-aria mirrors forgive {shlex.quote(entry.name)}"
         for entry in entries
         if (found := entry.known.quarantine) is not None
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -59,7 +60,7 @@ def _watch(path: str, settings: Settings, parameters: dict[str, Any]) -> int:
     if parameters["unpin_removed"] and not parameters["pin"]:
         raise UsageError("--unpin-removed goes with --pin", hint="only pins that watch made itself are taken back")
     if settings.offline:
-        raise UsageError("there is nothing to follow offline", hint=f"glm-aria pull -f {path} --offline")
+        raise UsageError("there is nothing to follow offline", hint=f"glm-aria pull -f {shlex.quote(path)} --offline")
     run = Run.of(parameters, settings)
     chosen = request.Selection(parameters["revision"], parameters["include"], parameters["exclude"])
     hook = Hook.of(parameters["on_change"], settings, is_quiet=run.is_events)

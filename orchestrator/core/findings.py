@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from orchestrator.core.resolvers import NameServer, Reply, odd_ones
 from orchestrator.core.sizes import format_duration, format_size, format_speed
+from orchestrator.core.sources import parse_source
 
 REFERENCE = 10 * 10**9
 """Bytes of the download that costs are told for, where no model was named."""
@@ -212,11 +213,11 @@ def _proxy(facts: Facts) -> Iterator[Finding]:
     for source in alive(facts):
         rate = source.rate_with(1)
         if source.proxy and source.direct and rate and source.direct > 1.5 * rate:
-            host = source.spec.rpartition("://")[2].partition("/")[0].partition(":")[0]
+            host = shlex.quote(parse_source(source.spec).host)
             yield Finding("slow-proxy", f"the proxy {source.proxy} slows {source.name} down; past it is faster",
                           f"{format_speed(rate)} through it, {format_speed(source.direct)} past it",
                           facts.size / rate - facts.size / source.direct,
-                          f'export NO_PROXY="${{NO_PROXY:+$NO_PROXY,}}{host}"', source.name)  # fmt: skip
+                          f'export NO_PROXY="${{NO_PROXY:+$NO_PROXY,}}"{host}', source.name)  # fmt: skip
 
 
 def _limit(facts: Facts) -> Iterator[Finding]:

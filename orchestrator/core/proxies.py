@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import quote, unquote, urlsplit
 
+from orchestrator.core.addresses import parse_place
 from orchestrator.core.sources import is_this_machine
 from orchestrator.errors import ConfigError
 
@@ -59,18 +60,21 @@ def parse_proxy(text: str, origin: str = "") -> Proxy | None:
         raise ValueError(f"{_SOCKS}; programs that offer SOCKS mostly have an HTTP port, too: {_FORM}")
     if scheme == "https":
         raise ValueError(f"aria2 speaks plain http to a proxy, and would show it the password; {_FORM}")
+    if scheme not in ("", "http"):
+        raise ValueError(_CODED)
+    # What does not belong to an address stands in the login only, which goes on percent-encoded.
+    login, at, rest = text.partition("://")[2 if scheme else 0].rpartition("@")
     try:
-        parts = urlsplit(text if scheme else f"http://{text}")
-        user, password = unquote(parts.username or "", errors="strict"), unquote(parts.password or "", errors="strict")
-        port = 80 if parts.port is None else parts.port
+        user, _, password = login.partition(":")
+        user, password = unquote(user, errors="strict"), unquote(password, errors="strict")
+        place = parse_place(rest.removesuffix("/"))
     except ValueError as error:
         raise ValueError(_CODED) from error
-    is_plain = parts.scheme == "http" and parts.hostname and port and parts.path in ("", "/") and not parts.query
-    if not is_plain or parts.fragment:
+    if any(mark in login for mark in "/?#") or (at and not user):
         raise ValueError(_CODED)
-    if ":" in user or not (user + password + str(parts.hostname)).isprintable():
+    if ":" in user or not (user + password).isprintable() or not login.isprintable() or " " in login:
         raise ValueError("the login holds a character that it must not hold")
-    return Proxy(str(parts.hostname), port, user, password, origin)
+    return Proxy(place.host.lower(), 80 if place.port is None else place.port, user, password, origin)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,8 @@ import ipaddress
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from orchestrator.core.addresses import Place, is_address_of_a_machine, parse_place
+
 PORT = 53
 # After this time a measurement counts half. Shorter than for sources: a resolver is on the way of this very line.
 HALF_LIFE = 6 * 3_600.0
@@ -73,20 +75,15 @@ class Reply:
 
 def parse_server(text: str) -> NameServer:
     """`1.1.1.1`, `1.1.1.1:5353`, `2606:4700::1111` or `[2606:4700::1111]:53`. Raises ValueError."""
-    host, port = text.strip(), ""
-    if host.startswith("["):
-        host, _, rest = host[1:].partition("]")
-        port = rest.removeprefix(":")
-    elif host.count(":") == 1:
-        host, _, port = host.partition(":")
+    text = text.strip()
     try:
-        address = ipaddress.ip_address(host)
-        number = int(port) if port else PORT
+        is_bare = is_address_of_a_machine(text)
+        place = Place(text) if is_bare else parse_place(text)
+        if not is_address_of_a_machine(place.host):
+            raise ValueError("names a host")
     except ValueError as error:
         raise ValueError(f"{text!r} is not a resolver; write its IP address, such as 1.1.1.1") from error
-    if not 0 < number < 65536:
-        raise ValueError(f"{text!r} names a port that does not exist")
-    return NameServer(str(address), number)
+    return NameServer(str(ipaddress.ip_address(place.host)), PORT if place.port is None else place.port)
 
 
 def ordered(
@@ -101,7 +98,7 @@ def is_public_name(name: str) -> bool:
     """True when the name should lead to an address that the public Internet routes."""
     folded = name.lower().rstrip(".")
     ends = any(folded == end or folded.endswith("." + end) for end in _PRIVATE_NAMES)
-    return "." in folded and not ends and not _is_address(folded)
+    return "." in folded and not ends and not is_address_of_a_machine(folded)
 
 
 def is_private_answer(name: str, addresses: Iterable[str]) -> bool:
@@ -136,14 +133,6 @@ def merged(old: Mapping[NameServer, Standing], new: Mapping[NameServer, Standing
         if server not in found or standing.at >= found[server].at:
             found[server] = replace(standing)
     return found
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _decay(age: float) -> float:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
+from orchestrator.core.addresses import parse_address
 from orchestrator.core.refs import CatalogKind, RepoId
 from orchestrator.errors import UsageError
 
@@ -83,12 +84,12 @@ def parse_source(text: str, *, name: str | None = None, is_root: bool = False) -
     kind, url = CatalogKind.HUGGINGFACE, text
     if plus and "/" not in kind_text and ":" not in kind_text:
         if kind_text not in tuple(CatalogKind):
-            raise UsageError(f"{text!r}: unknown kind of mirror {kind_text!r}", hint="huggingface or modelscope")
+            raise UsageError(f"unknown kind of mirror {kind_text!r}", hint="huggingface or modelscope")
         kind, url = CatalogKind(kind_text), rest
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UsageError(f"{text!r} is not an address", hint="for example https://hf-mirror.com")
-    if parts.username or parts.password or parts.query or parts.fragment:
-        raise UsageError(f"the address of {parts.hostname!r} must not hold a user name, a password or a query")
-    url = url.rstrip("/")
-    return Source(name or parts.netloc.lower(), url, kind, is_root)
+    try:
+        address = parse_address(url)
+    except ValueError as error:
+        shown = "the address" if {"@", "?"} & set(text) else repr(text)
+        raise UsageError(f"{shown} {error}", hint="for example https://hf-mirror.com") from error
+    address = replace(address, path=address.path.rstrip("/"))
+    return Source(name or str(address.place).lower(), str(address), kind, is_root)

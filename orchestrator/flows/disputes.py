@@ -9,6 +9,7 @@ Nobody is accused before the file is proven; then what each had sent is compared
 from __future__ import annotations
 
 import random
+import shlex
 from collections.abc import Collection, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -90,7 +91,8 @@ class Disputes:
                 Notice(
                     "mirror-lied",
                     f"{name} sent wrong bytes for {job.name!r} (first in {first.start}-{first.end - 1}, in {len(wrong)}"
-                    f" places); they were replaced, and it is not used again before: glm-aria mirrors forgive {name}",
+                    f" places); they were replaced, and it is not used again before:"
+                    f" glm-aria mirrors forgive {shlex.quote(name)}",
                     mirror=name,
                     file=job.name,
                 )

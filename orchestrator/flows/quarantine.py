@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 
 from orchestrator.core.measurements import Memory
@@ -28,5 +29,6 @@ def _warning(source: Source, memory: Memory) -> Notice | None:
     if found is None:
         return None
     what = "is the last that is asked" if source.is_root else "is left out"
-    message = f"{source.name} {what}: {found.reason}; to use it again: glm-aria mirrors forgive {source.name}"
+    command = f"glm-aria mirrors forgive {shlex.quote(source.name)}"
+    message = f"{source.name} {what}: {found.reason}; to use it again: {command}"
     return Notice("mirror-quarantined", message, source.name, found.evidence.file if found.evidence else None)

@@ -7,11 +7,10 @@ for people; `layers` adds where the value stands.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import urlsplit
 
+from orchestrator.core.addresses import parse_address, parse_place
 from orchestrator.core.proxies import parse_proxy
 from orchestrator.core.resolvers import NameServer, parse_server
 from orchestrator.core.sizes import parse_size
@@ -20,7 +19,7 @@ from orchestrator.core.trust import Policy
 Reader = Callable[[object, Path], object]
 
 _TRUE, _FALSE = {"1", "on", "yes", "true"}, {"0", "off", "no", "false"}
-_HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?|\[[0-9a-f:.]{2,45}\])(?::\d{1,5})?")
+_REDIS = ("redis", "rediss", "unix")
 
 
 class Secret(str):
@@ -106,8 +105,10 @@ def hosts(raw: object, _base: Path) -> frozenset[str]:
         raise ValueError("must be a list of host names")
     folded = frozenset(name.lower() for name in names)
     for name in folded:
-        if not _HOST.fullmatch(name):
-            raise ValueError(f"{name!r} is not a host name; write host or host:port, without https://")
+        try:
+            parse_place(name)
+        except ValueError as error:
+            raise ValueError(f"{name!r} is not a host name; write host or host:port, without https://") from error
     return folded
 
 
@@ -120,9 +121,9 @@ def resolvers(raw: object, _base: Path) -> tuple[NameServer, ...]:
 
 
 def addresses(raw: object, _base: Path) -> tuple[str, ...]:
-    """`[KIND+]URL`s: a list, or a text with spaces between them; `none` for an empty list."""
+    """`[KIND+]URL`s: a list, or a text with spaces or commas between them; `none` for an empty list."""
     if isinstance(raw, str):
-        return () if raw.strip().lower() == "none" else tuple(raw.split())
+        return () if raw.strip().lower() == "none" else tuple(raw.replace(",", " ").split())
     if isinstance(raw, tuple | list) and all(isinstance(item, str) for item in raw):
         return tuple(raw)
     raise ValueError("must be a list of addresses")
@@ -133,12 +134,11 @@ def rpc(raw: object, _base: Path) -> str | None:
     address = text(raw, _base)
     if address.lower() == "none":
         return None
-    parts = urlsplit(address)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"{parts.scheme or address!r}: must be an address such as http://127.0.0.1:6800/jsonrpc")
-    if parts.username or parts.password or parts.query:
-        raise ValueError("must not hold a password; the secret belongs in a file, see --rpc-secret-file")
-    return address
+    try:
+        return str(parse_address(address))
+    except ValueError as error:
+        hint = "; an address such as http://127.0.0.1:6800/jsonrpc. The secret belongs in a file, see --rpc-secret-file"
+        raise ValueError(f"{error}{hint}") from error
 
 
 def proxy(raw: object, base: Path) -> str:
@@ -175,12 +175,17 @@ def redis(raw: object, base: Path) -> Secret | None:
     address = text(raw, base)
     if address.lower() == "none":
         return None
-    try:
-        parts = urlsplit(address)
-        has_place = bool(parts.path) if parts.scheme == "unix" else bool(parts.hostname)
-        is_good = parts.scheme in ("redis", "rediss", "unix") and has_place and (parts.port is None or parts.port > 0)
-    except ValueError:
-        is_good = False
+    scheme, _, rest = address.partition("://")
+    place, _, path = rest.rpartition("@")[2].partition("?")[0].partition("/")
+    is_good = scheme in _REDIS and address.isprintable() and " " not in address
+    if scheme == "unix":
+        is_good = is_good and bool(path) and not place
+    elif is_good:
+        try:
+            parse_place(place)
+        except ValueError:
+            is_good = False
+        is_good = is_good and (not path or path.isdecimal())
     if not is_good:
         raise ValueError("must be an address such as redis://host:6379/0, rediss://… or unix:///path")
     return Secret(address)

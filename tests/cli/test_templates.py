@@ -22,6 +22,7 @@ from orchestrator.cli.env import NAMES
 from orchestrator.cli.main import main
 from orchestrator.core.measurements import Sample
 from orchestrator.core.sources import parse_source
+from orchestrator.errors import ConfigError
 from orchestrator.store.layout import CacheLayout
 from orchestrator.store.sources import SourceMemory
 from orchestrator.store.state_dir import open_state_dir
@@ -259,3 +260,87 @@ def test_weights_come_from_what_was_measured(printed, monkeypatch: pytest.Monkey
     lines = re.findall(r"server (\S+) weight=(\d+)", printed("render", "nginx-stream.conf"))
     assert [place for place, _ in lines] == ["10.0.0.5:8000", "10.0.0.6:8000"]
     assert int(lines[0][1]) / int(lines[1][1]) == pytest.approx(3, rel=0.05)
+
+
+# -- values of the settings that would be directives
+
+_NGINX = "http://10.0.0.5; } server { listen 0.0.0.0:22222; proxy_pass 127.0.0.1:22; } upstream z { server 10.0.0.6:80"
+_ARIA2 = "http://127.0.0.1:1/x\\n  dir=/tmp\\n  out=.bash_login\\nhttp://127.0.0.1:1"
+
+
+@pytest.mark.parametrize("template", ["nginx-stream.conf", "nginx-relay.conf", "gitconfig"])
+@pytest.mark.parametrize("where", ["[[mirror]]\nurl", "[trust]\nroot"])
+@pytest.mark.parametrize("url", [_NGINX, _ARIA2, 'https://a.b/"]', "https://a.b/$(id)"])
+def test_an_address_of_the_settings_writes_no_directive(
+    template: str,
+    where: str,
+    url: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file = tmp_path / "config" / "glm-aria" / "config.toml"
+    file.parent.mkdir(parents=True)
+    quote = "'" if '"' in url else '"'
+    file.write_text(f"{where} = {quote}{url}{quote}\n")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    assert main(["render", template]) == 78
+    assert capsys.readouterr().out == ""
+
+
+def test_a_mirror_of_a_variable_writes_no_directive(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GLM_ARIA_MIRRORS", "http://10.0.0.5;include=/etc/passwd;#")
+    assert main(["render", "nginx-stream.conf"]) == 78
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("entry", [{"uris": ["http://a/x\n  out=y"]}, {"dir": "a\n  out=y"}, {"out": "a\rb"}])
+def test_the_input_file_of_aria2_takes_words_only(entry: dict[str, object]) -> None:
+    whole = {"uris": ["http://a/x"], "dir": "d", "out": "o", "sha256": None}
+    assert "  out=o" in templating.render("aria2.input", version="1", models=[], entries=[whole])
+    with pytest.raises(ConfigError):
+        templating.render("aria2.input", version="1", models=[], entries=[whole | entry])
+
+
+def test_a_path_of_certificates_writes_no_option_of_aria2() -> None:
+    values = {"port": 1, "secret": "x", "concurrency": 1, "owner_pid": None, "max_speed": 0, "resolvers": []}
+    with pytest.raises(ConfigError):
+        templating.render("daemon.conf", ca_bundle="/a\non-download-complete=/bin/sh", **values)
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("nginx-relay.conf", "listen=0.0.0.0:80"),
+        ("nginx-relay.conf", "listen=1.2.3.4;"),
+        ("nginx-relay.conf", "resolvers=1.1.1.1:99999"),
+        ("nginx-relay.conf", "resolvers=9.9.9.9.9"),
+        ("nginx-relay.conf", "resolvers=[::1%a;b]"),
+        ("nginx-stream.conf", "servers=10.0.0.5:99999"),
+        ("nginx-stream.conf", "servers=10.0.0.5:80=0"),
+        ("nginx-stream.conf", "servers=a;b:80"),
+        ("resolved.conf", "resolvers=9.9.9"),
+    ],
+)
+def test_values_that_no_such_program_takes(name: str, given: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["render", name, "--set", given]) == 2
+    assert capsys.readouterr().out == ""
+
+
+def test_what_holds_without_a_set_passes_the_same_rule(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The folder of a cache with a quote in its name, and a program in a folder with a semicolon."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / 'a";b'))
+    assert main(["render", "nginx-relay.conf"]) == 2
+    assert "--set folder=" in capsys.readouterr().err
+    odd = tmp_path / "b;in"
+    odd.mkdir()
+    (odd / "nginx").write_text("#!/bin/sh\n")
+    (odd / "nginx").chmod(0o755)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", f"{odd}:{os.environ['PATH']}")
+    assert main(["render", "nginx.service"]) == 2
+    assert "--set nginx=" in capsys.readouterr().err

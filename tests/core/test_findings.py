@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import subprocess
 from dataclasses import replace
 
 import pytest
@@ -88,3 +89,12 @@ def test_a_command_is_safe_to_type() -> None:
 )
 def test_cdn_or_origin(headers: dict[str, str], words: str) -> None:
     assert edge(headers) == words
+
+
+@pytest.mark.parametrize(
+    ("spec", "host"), [("https://root.example.com", "root.example.com"), ("huggingface+http://[::1]:80/x", "::1")]
+)
+def test_the_command_past_a_proxy_names_the_host_as_one_word_of_a_shell(spec: str, host: str) -> None:
+    (finding,) = findings(replace(WELL, sources=(replace(GOOD, spec=spec, proxy="http://p", direct=90e6),)))
+    shell = ["sh", "-c", f'NO_PROXY=; {finding.command}; printf %s "$NO_PROXY"']
+    assert subprocess.run(shell, capture_output=True, text=True, check=True).stdout == host
