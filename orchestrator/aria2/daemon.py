@@ -26,6 +26,7 @@ from orchestrator.aria2.program import find_aria2c
 from orchestrator.aria2.rpc import Rpc
 from orchestrator.errors import CannotCreateError, DaemonError, DiskIOError, UsageError
 from orchestrator.oserrors import translate
+from orchestrator.system.children import TiedChild, UntiedChild
 from orchestrator.templating import render
 
 _START_SECONDS = 10.0
@@ -260,9 +261,10 @@ def _launch(
         with _written(log):
             output = log.open("wb")
         with output:
-            process = subprocess.Popen(
-                [program, f"--conf-path={conf}"],
-                stdin=subprocess.DEVNULL,
+            # One that outlives its run for a second writes what nobody has journalled, which is then fetched twice.
+            start = TiedChild if owner_pid else UntiedChild
+            process = start(
+                [str(program), f"--conf-path={conf}"],
                 stdout=output,
                 stderr=output,
                 cwd=folder,
