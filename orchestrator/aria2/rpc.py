@@ -148,6 +148,10 @@ class Rpc:
         """The file of certificates that the daemon was started with; empty for the system's."""
         return self._mapping("aria2.getGlobalOption").get("ca-certificate", "")
 
+    def conf_path(self) -> str | None:
+        """The configuration file that the daemon was started with; None where it tells none."""
+        return self._mapping("aria2.getGlobalOption").get("conf-path") or None
+
     def change_options(self, changes: Iterable[tuple[str, Mapping[str, str]]]) -> None:
         """Set options of single downloads; one that has ended meanwhile is passed over."""
         calls: list[_Call] = [("aria2.changeOption", [gid, dict(options)]) for gid, options in changes]

@@ -7,7 +7,10 @@ from pathlib import Path
 
 from orchestrator.aria2.interface import Endpoint
 from orchestrator.aria2.rpc import Rpc
+from orchestrator.core.findings import OpenRpc
 from orchestrator.errors import DaemonError
+
+_GLANCE_SECONDS = 2.5  # aria2 answers a wrong secret after nearly two
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,3 +47,15 @@ class RunningDaemon:
             return rpc.most_downloads()
         finally:
             rpc.close()
+
+
+def open_rpc(url: str) -> OpenRpc | None:
+    """The daemon that listens at `url`, if it is an aria2 that obeys without a secret. Takes seconds at most."""
+    rpc = Rpc(Endpoint(url), timeout=_GLANCE_SECONDS)
+    try:
+        rpc.version()
+        return OpenRpc(url, rpc.conf_path())
+    except DaemonError:
+        return None
+    finally:
+        rpc.close()

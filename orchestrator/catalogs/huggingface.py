@@ -13,8 +13,9 @@ from requests.utils import parse_header_links
 
 from orchestrator.catalogs import shapes
 from orchestrator.catalogs.interface import Revision
+from orchestrator.catalogs.paging import Paging
 from orchestrator.catalogs.refusals import refusal
-from orchestrator.core.files import MAX_FILES, Algorithm, RepoFile, RepoTree, lfs_pointer_oid
+from orchestrator.core.files import Algorithm, RepoFile, RepoTree, lfs_pointer_oid
 from orchestrator.core.refs import Ref, RepoId, is_commit
 from orchestrator.core.sources import Source
 from orchestrator.errors import GlmAriaError, NotFoundError, UsageError
@@ -22,8 +23,6 @@ from orchestrator.net.addresses import place
 from orchestrator.net.answers import Answer
 from orchestrator.net.failures import blaming
 from orchestrator.net.session import Net
-
-MAX_PAGES = 2_000  # a page holds 1000 entries, or 50 at a mirror that expands them
 
 
 class HuggingFaceCatalog:
@@ -56,15 +55,13 @@ class HuggingFaceCatalog:
         site = self.source.name
         url: str | None = self._api(repo, "tree", commit) + "?recursive=true&expand=false"
         files: list[RepoFile] = []
-        entries = 0
+        paging = Paging(site, repo.url_path)
         seen: set[str] = set()
         while url is not None:
             seen.add(url)
             value, answer = self._get(url, repo, commit)
             page = shapes.sequence(value, site, "the listing")
-            entries += len(page)
-            if entries > 2 * MAX_FILES or len(seen) > MAX_PAGES:
-                raise shapes.odd(site, f"the listing of {repo.url_path} does not end")
+            paging.took(len(page))
             with blaming(site):
                 files.extend(file for entry in page if (file := _file(entry, site)) is not None)
             url = self._next_page(answer)

@@ -16,6 +16,7 @@ from urllib.parse import urlencode
 
 from orchestrator.catalogs import shapes
 from orchestrator.catalogs.interface import Revision
+from orchestrator.catalogs.paging import Paging
 from orchestrator.core.files import MAX_FILES, Algorithm, RepoFile, RepoTree
 from orchestrator.core.refs import Ref, RepoId, is_commit
 from orchestrator.core.sources import Source
@@ -24,7 +25,6 @@ from orchestrator.net.failures import blaming
 from orchestrator.net.session import Net
 
 LISTING_CAP = 3_000
-MAX_REQUESTS = 2_000
 # The family of codes for a repo, revision or folder that is not there: 10010205001 and its neighbours.
 _ABSENT = "10010205"
 
@@ -59,9 +59,7 @@ class ModelScopeCatalog:
         # A folder that is asked for by itself is listed again: what is the same twice counts once.
         files: set[RepoFile] = set()
         with blaming(site):
-            for number, entry in enumerate(self._entries(repo, commit)):
-                if number > 2 * MAX_FILES:
-                    raise shapes.odd(site, f"the listing of {repo.name} does not end")
+            for entry in self._entries(repo, commit):
                 if (file := _file(entry, site)) is not None:
                     files.add(file)
             return RepoTree.checked(commit, files)
@@ -78,21 +76,21 @@ class ModelScopeCatalog:
         """Every entry below the root. Folders whose listing is cut are listed flat, then each of theirs in turn."""
         site = self.source.name
         folders = [""]
-        requests = 0
+        paging = Paging(site, repo.name)
         while folders:
             folder = folders.pop()
             listing = self._list(repo, commit, folder, recursive=True)
-            requests += 1
+            paging.took(len(listing))
             if len(listing) >= self._cap:
                 listing = self._list(repo, commit, folder, recursive=False)
-                requests += 1
+                paging.took(len(listing))
                 if len(listing) >= self._cap:
                     what = f"the folder {folder!r}" if folder else "the top folder"
                     raise self._cut(f"{what} of {repo.name}")
                 folders += [
                     shapes.text(entry, "Path", site, "a folder") for entry in listing if entry.get("Type") == "tree"
                 ]
-            if requests > MAX_REQUESTS or len(folders) > MAX_FILES:
+            if len(folders) > MAX_FILES:
                 raise shapes.odd(site, f"the listing of {repo.name} does not end")
             yield from listing
 

@@ -258,6 +258,7 @@ def examine(settings: Settings, ref: Ref | None, compared: Sequence[NameServer])
             lookup=lookup,
             known_mirrors=DEFAULT_MIRRORS,
             roomy=tuple(Path(name) for name in (Path.home(), "/data", "/mnt", "/srv", "/var/tmp")),  # noqa: S108
+            rpc=settings.rpc,
         )
         found = flow_examine(request, tools, direct)
         if state.is_dir():

@@ -65,6 +65,14 @@ class SourceFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenRpc:
+    """An aria2 on this machine whose RPC at `url` asks for no secret; `conf` is its configuration file, if it told."""
+
+    url: str
+    conf: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """What the doctor found out of this machine and its sources; None is what could not be.
 
@@ -92,6 +100,7 @@ class Facts:
     open_files: tuple[int, int] | None = None
     litter: int = 0
     unreadable: tuple[str, ...] = ()
+    open_rpcs: tuple[OpenRpc, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,6 +363,16 @@ def _cache(facts: Facts) -> Iterator[Finding]:
                       format_size(facts.litter), 0.0, "glm-aria cache gc --yes")  # fmt: skip
 
 
+def _open_rpc(facts: Facts) -> Iterator[Finding]:
+    """Costs no time. A GET to it writes files as whoever runs it, and a page or a mirror's redirect can make one."""
+    for rpc in facts.open_rpcs:
+        conf = shlex.quote(rpc.conf) if rpc.conf else "~/.config/aria2/aria2.conf"
+        made = "$(od -An -N16 -tx1 /dev/urandom | tr -d ' \\n')"
+        yield Finding("open-rpc", f"the aria2 at {rpc.url} obeys everybody, also web pages: it asks for no secret. "
+                      "Write one into its configuration and start it again", "no rpc-secret", 0.0,
+                      f"(umask 077; echo rpc-secret={made} >> {conf})")  # fmt: skip
+
+
 def _old_http(facts: Facts) -> Iterator[Finding]:
     for source in alive(facts):
         if source.http == ("http/1.1",):
@@ -384,5 +403,6 @@ _RULES: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     _stale,
     _down,
     _cache,
+    _open_rpc,
     _old_http,
 )

@@ -19,6 +19,7 @@ from orchestrator.errors import (
 )
 from orchestrator.events import Emit, Notice
 from orchestrator.flows.request import Item, PullRequest
+from orchestrator.flows.restricted import is_known_restricted, may_hear
 from orchestrator.flows.tools import Tools
 from orchestrator.store.records import Record
 
@@ -63,8 +64,10 @@ class Question:
         return self.tools.catalogs[self.ref.catalog]
 
     def mirrors(self, kind: CatalogKind) -> tuple[Catalog, ...]:
-        """The mirrors of a kind, in the order of preference."""
-        return tuple(catalog for catalog in self.tools.mirror_catalogs if catalog.source.kind is kind)
+        """The mirrors of a kind that may hear of the ref, in the order of preference."""
+        is_closed = is_known_restricted(self.ref, self.tools)
+        asked = (catalog for catalog in self.tools.mirror_catalogs if catalog.source.kind is kind)
+        return tuple(c for c in asked if may_hear(c.source, self.ref.catalog, self.tools, is_restricted=is_closed))
 
     def ask(self, catalog: Catalog) -> Revision:
         """What the ref stands for at a site; tells when the repo was renamed."""

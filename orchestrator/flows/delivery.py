@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 
 from orchestrator.core.plan import Action, Have, Job, merge
 from orchestrator.errors import CannotCreateError, NotAllowedError
@@ -79,7 +80,7 @@ class _Delivery:
                 work.enter(Phase.FETCHING)
         plans = [work.plan for work in self._works if work.plan]
         holdings = Holdings(plans, self._tools, self._emit)
-        with self._tools.daemon() as daemon:
+        with closing(holdings), self._tools.daemon() as daemon:
             locator = SourceLocator(self._tools, self._emit, holdings)
             fetcher = Fetcher(jobs, locator, self._tools, daemon, is_placed=self._is_placed, emit=self._emit)
             with fetcher:

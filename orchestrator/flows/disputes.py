@@ -31,6 +31,9 @@ from orchestrator.store import testimony
 from orchestrator.store.testimony import Testimony
 from orchestrator.store.verify import VerifiedFile
 
+Closed = tuple[Job, VerifiedFile]
+"""A job whose dispute is over, and its proven part."""
+
 _SAMPLES = 8
 _SAMPLE_BYTES = 64 << 10
 
@@ -46,7 +49,7 @@ class _Case:
 
 
 class Disputes:
-    """All disputes of a run. Methods are called by one thread; rulings are found in another."""
+    """All disputes of a run. Methods are called by one thread; what reads a file runs in another."""
 
     def __init__(self, locator: Sources, tools: Tools, emit: Emit) -> None:
         self._locator = locator
@@ -56,11 +59,12 @@ class Disputes:
         self._cases: dict[Digest, _Case] = {}
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="dispute")
         self._open: dict[Future[GlmAriaError | None], Job] = {}
+        self._closing: dict[Future[None], Closed] = {}
 
     @property
     def is_idle(self) -> bool:
-        """True when nothing waits for a ruling."""
-        return not self._open
+        """True when nothing waits for a ruling, nor for the names of liars."""
+        return not self._open and not self._closing
 
     def close(self) -> None:
         """Wait for what is being looked at."""
@@ -75,11 +79,22 @@ class Disputes:
         done = [future for future in self._open if future.done()]
         return [(self._open.pop(future), future) for future in done]
 
-    def name_liars(self, job: Job, proven: VerifiedFile) -> None:
-        """The file is right now: tell who had sent something else, and do without them from here on."""
+    def name_liars(self, job: Job, proven: VerifiedFile) -> bool:
+        """The file is right now. True when somebody had sent something else: `named` gives it back once they are told,
+        and the part must stay where it is until then."""
         case = self._cases.pop(job.digest, None)
         if case is None:
-            return
+            return False
+        self._closing[self._pool.submit(self._name, job, proven, case)] = (job, proven)
+        return True
+
+    def named(self) -> list[tuple[Closed, Future[None]]]:
+        """The proven files whose liars were told since the last call; the future raises what reading them raised."""
+        done = [future for future in self._closing if future.done()]
+        return [(self._closing.pop(future), future) for future in done]
+
+    def _name(self, job: Job, proven: VerifiedFile, case: _Case) -> None:
+        """Tell who had sent something else, and do without them from here on. Reads all that they had sent."""
         lies: dict[str, list[Testimony]] = {}
         for one in testimony.contradicted(proven.path, case.noted):
             lies.setdefault(one.source, []).append(one)

@@ -12,19 +12,21 @@ import shlex
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from orchestrator.aria2.program import Program, install_command, program
 from orchestrator.core.edges import edge
-from orchestrator.core.findings import REFERENCE, Facts, Finding, SourceFacts, findings
+from orchestrator.core.findings import REFERENCE, Facts, Finding, OpenRpc, SourceFacts, findings
 from orchestrator.core.measurements import Memory
 from orchestrator.core.refs import CatalogKind, Ref
 from orchestrator.core.resolvers import NameServer, Reply
-from orchestrator.core.sources import Source
-from orchestrator.errors import GlmAriaError
+from orchestrator.core.sources import Source, is_this_machine
+from orchestrator.errors import GlmAriaError, ProtocolError
 from orchestrator.flows.collect import collect
 from orchestrator.flows.probing import Row, Survey, survey
 from orchestrator.flows.tools import Tools
@@ -42,12 +44,13 @@ BOUNDS = Bounds(seconds=0.5, connections=4, more=(16,), pings=5)
 _HERE, _THERE, _PAST = 3.5, 10.5, 3.5
 _DNS_PATIENCE = 2.5
 _RESERVE = 256 << 20
+_USUAL_RPC = "http://127.0.0.1:6800/jsonrpc"
 
 
 @dataclass(frozen=True, slots=True)
 class DoctorRequest:
     """What the doctor is to know. Without a `ref` it is the model that was listed last. `resolvers` are those in use,
-    `compared` further ones to measure.
+    `compared` further ones to measure. `rpc` is the aria2 of the settings, where they name one.
     """
 
     ref: Ref | None = None
@@ -60,6 +63,7 @@ class DoctorRequest:
     lookup: Lookup | None = None
     known_mirrors: tuple[Source, ...] = ()
     roomy: tuple[Path, ...] = ()
+    rpc: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +162,7 @@ def _here(request: DoctorRequest, tools: Tools) -> dict[str, Callable[[], Any]]:
         "free space": lambda: space(cache).free,
         "aria2": program,
         "cache": lambda: _cache_health(tools),
+        "aria2's RPC": lambda: _open_rpcs(request),
         "roomier disk": lambda: _roomier(cache, request.roomy),
     }
     names = [] if request.is_offline else _names(tools)
@@ -168,6 +173,14 @@ def _here(request: DoctorRequest, tools: Tools) -> dict[str, Callable[[], Any]]:
             for server in servers:
                 steps[f"resolver {server} {name}"] = partial(_asked, server, name)
     return steps
+
+
+def _open_rpcs(request: DoctorRequest) -> tuple[OpenRpc, ...]:
+    """The aria2 daemons of this machine that obey everybody: the usual one, and that of the settings."""
+    from orchestrator.aria2.theirs import open_rpc
+
+    named = [request.rpc] if request.rpc and is_this_machine(urlsplit(request.rpc).hostname or "") else []
+    return tuple(found for url in dict.fromkeys((*named, _USUAL_RPC)) if (found := open_rpc(url)))
 
 
 def _asked(server: NameServer, name: str) -> Reply:
@@ -196,8 +209,11 @@ def _there(request: DoctorRequest, tools: Tools) -> dict[str, Callable[[], Any]]
     steps: dict[str, Callable[[], Any]] = {"the sources": sources}
     for catalog in _catalogs(tools):
         source = catalog.source
-        if tools.mirror_net.proxy_for(source.url) is None:
+        # What cannot be asked is told among the sources.
+        with suppress(ProtocolError):
             parts = split(source.url)
+            if tools.mirror_net.proxy_for(source.url) is not None:
+                continue
             port = parts.port or (443 if parts.scheme == "https" else 80)
             steps[f"route {source.address}"] = partial(trace, source.host, port, 6.0, request.lookup or system_lookup)
     return steps
@@ -274,6 +290,7 @@ def _facts(
         open_files=_open_files(),
         litter=litter,
         unreadable=unreadable,
+        open_rpcs=here.get("aria2's RPC", ()),
     )
 
 
@@ -292,10 +309,17 @@ def _source(row: Row, memory: Memory, tools: Tools, past: Mapping[str, float]) -
         clock_offset=seen.clock_offset,
         state=row.state.value,
         quarantine=bad.reason if bad else None,
-        proxy=tools.mirror_net.proxy_for(source.url),
+        proxy=_proxy_of(source, tools),
         direct=past.get(source.address),
         error=seen.error.message if seen.error else None,
     )
+
+
+def _proxy_of(source: Source, tools: Tools) -> str | None:
+    try:
+        return tools.mirror_net.proxy_for(source.url)
+    except ProtocolError:  # an address that cannot be asked has none
+        return None
 
 
 def _spec(source: Source) -> str:

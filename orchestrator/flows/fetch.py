@@ -149,6 +149,8 @@ class Fetcher:
                 yield from self._take(outcome)
             for fetched, verdict in self._verifier.finished():
                 yield from self._judge(fetched, verdict)
+            for (job, verified), naming in self._disputes.named():
+                yield self._named(job, verified, naming)
             for job, ruling in self._disputes.settled():
                 yield from self._obey(job, ruling)
             yield None
@@ -235,8 +237,18 @@ class Fetcher:
         except GlmAriaError as error:
             yield self._failed(Lost(job, error))
         else:
-            self._disputes.name_liars(job, verified)
-            yield Proven(job, verified, self._sent.pop(job.digest, {}))
+            if not self._disputes.name_liars(job, verified):
+                yield self._proven(job, verified)
+
+    def _named(self, job: Job, verified: VerifiedFile, naming: Future[None]) -> Result:
+        try:
+            naming.result()
+        except GlmAriaError as error:
+            return self._failed(Lost(job, error))
+        return self._proven(job, verified)
+
+    def _proven(self, job: Job, verified: VerifiedFile) -> Proven:
+        return Proven(job, verified, self._sent.pop(job.digest, {}))
 
     def _obey(self, job: Job, ruling: Future[GlmAriaError | None]) -> Iterator[Result]:
         """Fetch again what was ruled out, or give up."""

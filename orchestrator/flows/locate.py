@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Collection
+from functools import partial
 from typing import Protocol
 
 from orchestrator.aria2.interface import Locator, Uri
@@ -16,6 +17,7 @@ from orchestrator.errors import GlmAriaError, NotAllowedError, SourcesDownError,
 from orchestrator.events import Emit, Notice
 from orchestrator.flows.holdings import Holdings
 from orchestrator.flows.quarantine import usable
+from orchestrator.flows.restricted import may_hear
 from orchestrator.flows.tools import Tools
 from orchestrator.mirrors.links import Links, file_url
 from orchestrator.mirrors.ranges import ask_for_range
@@ -49,6 +51,7 @@ class SourceLocator:
     def __init__(self, tools: Tools, emit: Emit, holdings: Holdings) -> None:
         self._catalogs = tools.catalogs
         self._holdings = holdings
+        self._may_hear = partial(may_hear, tools=tools)
         self._sources = {source.name: source for source in usable(tools.sources, tools.memory.read(), emit)}
         self._net, self._mirror_net = tools.net, tools.mirror_net
         self._patient, self._brief = Links(tools.net), Links(tools.mirror_net)
@@ -84,8 +87,10 @@ class SourceLocator:
     def sample(self, job: Job, name: str) -> tuple[Source, Origin] | None:
         """See `Sources`. Known of other kinds of catalogs once they have answered."""
         source = self._sources.get(name)
-        origin = self._holdings.origin(job, source) if source else None
-        return (source, origin) if source and origin else None
+        if source is None or not self._may_hear(source, job.origins[0].kind, is_restricted=job.is_restricted):
+            return None
+        origin = self._holdings.origin(job, source)
+        return (source, origin) if origin else None
 
     def direct(self, job: Job, source: str) -> Uri | None:
         """See `aria2.interface.Locator`. Small public files need no question once the source has answered one or two:

@@ -21,6 +21,7 @@ from orchestrator.errors import (
 from orchestrator.events import Emit, Notice
 from orchestrator.flows.asking import REFUSALS, SILENT
 from orchestrator.flows.request import Item, PullRequest
+from orchestrator.flows.restricted import is_known_restricted, may_hear
 from orchestrator.flows.tools import Stop, Tools
 from orchestrator.store.hashing import read_both
 from orchestrator.store.hf_cache import HfCache
@@ -44,7 +45,7 @@ def from_lock(item: Item, locked: LockedModel, request: PullRequest, tools: Tool
     Raises TrustError when the root contradicts the lock, or, without it, all mirrors that answer.
     """
     tree = locked.tree()
-    is_restricted = False if request.offline else _confirm(locked, tools, emit)
+    is_restricted = _is_closed(locked, tools) if request.offline else _confirm(locked, tools, emit)
     return ResolvedModel(
         item.ref,
         tree,
@@ -67,17 +68,24 @@ def _confirm(locked: LockedModel, tools: Tools, emit: Emit) -> bool:
             message = f"{first.source.name} cannot confirm {locked.ref} ({error.message}); the lock file is believed"
             emit(Notice("lock-unconfirmed", message, mirror=first.source.name))
         _ask_mirrors(locked, tools, emit)
-        return False
+        return _is_closed(locked, tools)
     if changes:
         raise _contradicts(first, locked, changes)
     return is_restricted
 
 
+def _is_closed(locked: LockedModel, tools: Tools) -> bool:
+    """As far as is known here: a lock file does not tell."""
+    return is_known_restricted(Ref(locked.ref.repo, locked.commit, locked.ref.catalog), tools)
+
+
 def _ask_mirrors(locked: LockedModel, tools: Tools, emit: Emit) -> None:
     """One that agrees is enough. Who contradicts is named, and is an error only when nobody agrees."""
     refused: list[TrustError] = []
+    is_closed = _is_closed(locked, tools)
+    kind = locked.ref.catalog
     for catalog in tools.mirror_catalogs:
-        if catalog.source.kind is not locked.ref.catalog:
+        if catalog.source.kind is not kind or not may_hear(catalog.source, kind, tools, is_restricted=is_closed):
             continue
         try:
             _, changes = _ask(catalog, locked)

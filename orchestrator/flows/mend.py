@@ -12,6 +12,7 @@ from orchestrator.errors import GlmAriaError, IntegrityError, TemporaryError
 from orchestrator.events import Emit, FileProgress, Notice, Phase
 from orchestrator.flows.pull import pull
 from orchestrator.flows.request import Item, PullRequest
+from orchestrator.flows.restricted import may_hear
 from orchestrator.flows.stock import Name, Stock, commits_of
 from orchestrator.flows.tools import Tools
 from orchestrator.mirrors.ranges import fetch_range
@@ -64,8 +65,13 @@ class _Pieces:
         self._tools, self._emit, self._sent = tools, emit, sent
         self._roots = {catalog.source for catalog in tools.catalogs.values()}
         self._errors: list[GlmAriaError] = []
+        is_closed = any(name.record is not None and name.record.is_restricted for name in stock.names)
         origins = {origin.kind: origin for origin in (_origin(name, tools) for name in reversed(stock.names))}
-        self._left = [(source, origins[source.kind]) for source in tools.sources if source.kind in origins]
+        self._left = [
+            (source, origins[source.kind])
+            for source in tools.sources
+            if source.kind in origins and may_hear(source, source.kind, tools, is_restricted=is_closed)
+        ]
 
     def __call__(self, start: int, end: int, wanted: bytes) -> bytes:
         for source, origin in tuple(self._left):

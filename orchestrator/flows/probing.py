@@ -18,6 +18,7 @@ from orchestrator.core.refs import Ref, RepoId, RepoType
 from orchestrator.core.sources import Origin, Source
 from orchestrator.errors import GlmAriaError, NotFoundError, SourcesDownError, TemporaryError
 from orchestrator.flows.holdings import look
+from orchestrator.flows.restricted import is_known_restricted, may_hear
 from orchestrator.flows.tools import Tools
 from orchestrator.mirrors.probe import Bounds, Probe, Target, probe
 
@@ -110,7 +111,10 @@ def probed_catalogs(ref: Ref | None, tools: Tools) -> tuple[Catalog, ...]:
 
 def _model(ref: Ref, catalogs: Sequence[Catalog], tools: Tools) -> _Model:
     """The listing of the first catalog of the ref's kind that answers."""
-    of_kind = [tools.catalogs[ref.catalog], *(c for c in catalogs if c.source.kind is ref.catalog)]
+    is_closed = is_known_restricted(ref, tools)
+    of_same = (catalog for catalog in catalogs if catalog.source.kind is ref.catalog)
+    others = (c for c in of_same if may_hear(c.source, ref.catalog, tools, is_restricted=is_closed))
+    of_kind = [tools.catalogs[ref.catalog], *others]
     first: GlmAriaError | None = None
     for catalog in of_kind:
         try:
@@ -172,7 +176,7 @@ def _compare(catalog: Catalog, model: _Model, tools: Tools) -> tuple[State, Matc
     source, ref, file = catalog.source, model.ref, model.file
     if source == model.reference:
         return State.FRESH if source == tools.catalogs[ref.catalog].source else State.UNKNOWN, None, _same(model)
-    if model.is_restricted:
+    if not may_hear(source, ref.catalog, tools, is_restricted=model.is_restricted):
         return State.UNKNOWN, None, None  # its name is nobody else's business
     if source.kind is ref.catalog:
         is_same = catalog.revision(ref).commit == model.tree.commit

@@ -37,12 +37,20 @@ class Credentials:
         if not self.token:
             return False
         try:
+            parts = split(url)
+        except ProtocolError:
+            return False
+        if parts.scheme != "https" and not is_loopback(parts.hostname or ""):
+            return False
+        return self.names(url)
+
+    def names(self, url: str) -> bool:
+        """True when the server of `url` is one that was named, whether there is a token or not."""
+        try:
             parts, where = split(url), place(url)
         except ProtocolError:
             return False
         host = (parts.hostname or "").lower()
-        if parts.scheme != "https" and not is_loopback(host):
-            return False
         bare = f"[{host}]" if ":" in host else host
         default = 443 if parts.scheme == "https" else 80
         named = {f"{bare}:{where.rpartition(':')[2]}"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable
 from typing import Any
@@ -10,12 +11,12 @@ import pytest
 
 from orchestrator.catalogs.huggingface import HuggingFaceCatalog
 from orchestrator.core.refs import Ref, RepoId, RepoType
-from orchestrator.errors import GlmAriaError, NotAllowedError, NotFoundError, ProtocolError, UnsafeError
+from orchestrator.errors import GlmAriaError, NotAllowedError, NotFoundError, ProtocolError, TemporaryError, UnsafeError
 from tests.catalogs.conftest import TOKENS, huggingface, model, net, source
 from tests.support.faults import Fault
 from tests.support.hub import LoopbackHub
 from tests.support.repos import Repo
-from tests.support.wire import Reply, Request
+from tests.support.wire import Reply, Request, json_reply
 
 
 def commit_of(catalog: HuggingFaceCatalog, name: str) -> str:
@@ -61,7 +62,7 @@ def test_pages_in_a_circle(hub: LoopbackHub) -> None:
 
 
 def test_pages_without_end(hub: LoopbackHub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator.catalogs.huggingface.MAX_PAGES", 2)
+    monkeypatch.setattr("orchestrator.catalogs.paging.MOST_ANSWERS", 2)
     with pytest.raises(ProtocolError, match="does not end"):
         huggingface(hub).tree(model("org/wide"), hub.repo("org/wide").head)
 
@@ -235,3 +236,26 @@ def test_a_pointer_hash_that_does_not_fit_names_the_file(hub: LoopbackHub) -> No
 def test_the_date_of_a_revision(hub: LoopbackHub, told: object, expected: float | None) -> None:
     hub.fault(Fault("lying_listing", edit=lambda answer: answer | {"lastModified": told}))
     assert huggingface(hub).revision(Ref(model("org/tiny"))).modified == expected
+
+
+def test_pages_without_a_file_end(hub: LoopbackHub) -> None:
+    """Each within its own bounds, and never the same address twice."""
+    count = itertools.count()
+
+    def change(request: Request, reply: Reply) -> Reply:
+        if "/tree/" not in request.target:
+            return reply
+        page = json_reply([])
+        page.headers["Link"] = f'<{hub.url}{request.path}?cursor={next(count)}>; rel="next"'
+        return page
+
+    hub.rewrite(change)
+    with pytest.raises(ProtocolError, match="without a file"):
+        huggingface(hub).tree(model("org/tiny"), hub.repo("org/tiny").head)
+    assert next(count) < 20
+
+
+def test_a_listing_that_takes_too_long(hub: LoopbackHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestrator.catalogs.paging.MOST_SECONDS", -1.0)
+    with pytest.raises(TemporaryError, match="too slow"):
+        huggingface(hub).tree(model("org/wide"), hub.repo("org/wide").head)

@@ -8,6 +8,7 @@ from tests.e2e.conftest import MakeHub, sent, wanted
 from tests.e2e.machine import Machine, cmdline, content, environ
 from tests.support.content import generate
 from tests.support.faults import Fault
+from tests.support.hub import LoopbackHub
 from tests.support.repos import Repo
 from tests.support.shaping import Shape
 
@@ -123,3 +124,53 @@ def test_a_429_for_bytes_is_tried_again(machine: Machine, make_hub: MakeHub) -> 
     machine.pull("org/open").ended(0)
     assert hub.faces["hub"].faults.fired("rate_limited") == 2
     assert content(machine.snapshot("model/org/open", repo.head)) == wanted(repo)
+
+
+# -- mirrors are told nothing of closed repos
+
+
+def _heard(hub: LoopbackHub, *faces: str) -> list[str]:
+    """What mirrors were asked that names the closed repo."""
+    hub.log.settle()
+    return [seen.path for face in faces for seen in hub.log.requests(face=face) if "closed" in seen.path]
+
+
+@pytest.mark.parametrize("kind", ["private", "gated"])
+def test_mirrors_do_not_hear_of_closed_repos(machine: Machine, make_hub: MakeHub, kind: str) -> None:
+    """Not when it is pulled, probed, measured, repaired, nor once the root is down."""
+    closed = Repo("model", "org/closed", FILES)
+    closed.private, closed.gated = kind == "private", "auto" if kind == "gated" else False
+    hub = make_hub(closed, opens=["org/closed"])
+    hub.mirror("near"), hub.mirror("far", own_cdn=True), hub.modelscope("scope")
+    faces = ("near", "far", "far-cdn", "scope")
+    mirrors = [word for face in faces[:2] for word in ("--mirror", hub.faces[face].url)]
+    mirrors += ["--mirror", f"modelscope+{hub.faces['scope'].url}"]
+    machine.pull("org/closed", *mirrors).ended(0)
+    assert _heard(hub, *faces) == []
+    for command in ("probe", "doctor"):
+        words = ("mirrors", "probe", "org/closed") if command == "probe" else ("doctor", "org/closed")
+        machine.run(*words, "--root", hub.url, *mirrors).ended(0)
+        assert _heard(hub, *faces) == [], command
+    blob = next(path for path in (machine.cache / "models--org--closed/blobs").iterdir() if path.stat().st_size > 9999)
+    blob.chmod(0o644)
+    with blob.open("r+b") as file:
+        file.seek(5)
+        file.write(b"rotten")
+    machine.run("verify", "org/closed", "--repair", "--root", hub.url, *mirrors).ended(0)
+    assert _heard(hub, *faces) == []
+    hub.stop_face("hub")
+    for words in (("pull", "org/closed", "--force"), ("mirrors", "probe", "org/closed"), ("plan", "org/closed")):
+        done = machine.run(*words, "--root", hub.url, *mirrors)
+        assert done.code != 70
+        assert _heard(hub, *faces) == [], words
+
+
+def test_a_token_host_is_asked_on_purpose(machine: Machine, make_hub: MakeHub) -> None:
+    hub = make_hub(Repo("model", "org/closed", FILES, gated="auto"), opens=["org/closed"])
+    near = hub.mirror("near")
+    host = near.url.partition("://")[2]
+    env = {"GLM_ARIA_TOKEN_HOSTS": host}
+    machine.pull("org/closed", "--mirror", near.url, env=env).ended(0)
+    assert _heard(hub, "near")
+    assert hub.log.tokens(face="near") == {machine.token}
+    hub.log.reset()  # where the token may be seen this once

@@ -18,11 +18,12 @@ import pytest
 from orchestrator.core.sources import Source
 from orchestrator.store.sources import SourceMemory
 from tests.e2e.conftest import MakeHub
-from tests.e2e.machine import Machine, Result
+from tests.e2e.machine import Machine, Result, until
 from tests.support.content import MIB, generate
 from tests.support.faults import Fault
 from tests.support.hub import LoopbackHub
 from tests.support.nameserver import nameserver
+from tests.support.ports import free_port, listens
 from tests.support.proxy import Manners, forward_proxy
 from tests.support.repos import Repo
 from tests.support.shaping import Shape
@@ -342,3 +343,27 @@ def test_a_resolver_that_dies_during_a_pull(machine: Machine, make_hub: MakeHub)
         kept = json.loads((machine.hf_home / "glm-aria" / "resolvers.json").read_bytes())["resolvers"]
         assert kept[str(first)]["failures"] > kept[str(second)]["failures"], "the next run asks the second one first"
     assert done.model["files"][0]["state"] == "fetched"
+
+
+def test_an_aria2_without_a_secret(machine: Machine, hub: LoopbackHub, tmp_path: Path) -> None:
+    """It is found, and the command of the finding ends it."""
+    conf = tmp_path / "their aria2.conf"
+    conf.write_text("enable-rpc=true\n")
+    for is_open in (True, False):
+        port = free_port()
+        url = f"http://127.0.0.1:{port}/jsonrpc"
+        theirs = subprocess.Popen(["aria2c", f"--conf-path={conf}", f"--rpc-listen-port={port}", "-q"])
+        try:
+            assert until(lambda port=port: listens(port))
+            found = [
+                one
+                for one in doctor(machine, env={"GLM_ARIA_RPC": url}).document["data"]["findings"]
+                if one["code"] == "open-rpc"
+            ]
+        finally:
+            theirs.kill()
+            theirs.wait()
+        found = [one for one in found if url in one["message"]]
+        assert bool(found) is is_open
+        if found:
+            subprocess.run(["sh", "-c", found[0]["command"]], check=True)

@@ -15,7 +15,9 @@ from orchestrator.core.plan import Found, Have, Job, ModelPlan, ResolvedModel, m
 from orchestrator.core.refs import CatalogKind, Ref, RepoId, RepoType
 from orchestrator.core.sources import Source
 from orchestrator.core.trust import Trust
+from orchestrator.errors import DaemonError
 from orchestrator.events import Event, Notice
+from orchestrator.flows.delivery import _Delivery
 from orchestrator.flows.holdings import Holdings
 from orchestrator.flows.tools import Tools
 from orchestrator.net.answers import Limits
@@ -58,8 +60,11 @@ class World:
         return found | ({MS: self.modelscope} if self.modelscope else {})
 
     def ask(self, *plans: ModelPlan) -> Holdings:
+        return Holdings(plans, self.tools(), self.hear)
+
+    def tools(self, daemon: Any = None) -> Tools:
         nothing = cast(Any, None)
-        tools = Tools(
+        return Tools(
             catalogs=self.catalogs,
             mirror_catalogs=self.mirrors,
             git=nothing,
@@ -70,14 +75,13 @@ class World:
             records=nothing,
             memory=nothing,
             staging=nothing,
-            daemon=nothing,
+            daemon=daemon,
             limits=nothing,
             stop=nothing,
             aliases=self.aliases,
         )
-        return Holdings(plans, tools, self._hear)
 
-    def _hear(self, event: Event) -> None:
+    def hear(self, event: Event) -> None:
         assert isinstance(event, Notice)
         self.notices.append(event)
 
@@ -213,4 +217,24 @@ def test_after_the_end_nothing_is_told(world: World) -> None:
             thread.join(10)
             assert not thread.is_alive()
     assert holdings.origin(job(plan, "a.safetensors"), source) is None
+    assert world.notices == []
+
+
+def test_nothing_is_told_once_the_fetch_is_over(world: World) -> None:
+    """A listing that comes late is nobody's news any more, and under `watch` it would be the next run's."""
+    stale = Repo("model", "org/m", {"a.safetensors": FILES["a.safetensors"]})
+    world.add(world.hub.modelscope(repos=[stale]))
+    plan = world.plan(ref())
+    world.hub.faces["modelscope"].shape = Shape(latency_s=0.3)
+
+    def lost() -> Any:
+        raise DaemonError("it is lost")
+
+    work = cast(Any, type("Work", (), {"plan": plan, "missing": set()})())
+    delivery = _Delivery([work], world.tools(lost), world.hear)
+    with pytest.raises(DaemonError):
+        delivery._fetch(())
+    for thread in threading.enumerate():
+        if thread.name.startswith("holdings"):
+            thread.join(10)
     assert world.notices == []
