@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -14,6 +15,7 @@ from orchestrator.core.sizes import format_speed
 from orchestrator.core.sources import Source
 from orchestrator.events import Notice
 from orchestrator.settings import FILE_NAME, Secret, Settings, load, user_file
+from orchestrator.system import places
 
 _NOT_SETTINGS = ("origins", "warnings", "token_withheld")
 
@@ -53,8 +55,9 @@ def show(as_json: bool) -> None:
 def path() -> None:
     """Print the path of your own config file, whether or not it exists."""
     terminal.result(str(user_file()))
-    for file in (Path.cwd() / FILE_NAME, user_file()):
-        terminal.say(terminal.printable(f"{'read' if file.is_file() else 'not there'}: {file}"))
+    for file in ((places.working_directory() or Path()) / FILE_NAME, user_file()):
+        # Not Path.is_file, which raises where a folder above is closed.
+        terminal.say(terminal.printable(f"{'read' if os.path.isfile(file) else 'not there'}: {file}"))  # noqa: PTH113
 
 
 @config.command()

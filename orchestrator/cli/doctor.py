@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -14,6 +13,7 @@ from orchestrator.core.refs import parse_ref
 from orchestrator.core.resolvers import parse_server
 from orchestrator.errors import UsageError
 from orchestrator.events import Notice
+from orchestrator.system import places
 
 
 @click.command("doctor", cls=HeadedCommand)
@@ -48,7 +48,7 @@ def doctor(ref: str | None, resolvers: tuple[str, ...], report: str | None, as_j
         compared = [parse_server(text) for text in resolvers]
     except ValueError as error:
         raise UsageError(str(error), hint="glm-aria doctor --resolver 1.1.1.1") from error
-    page = Path(report).expanduser().absolute() if report else None
+    page = places.absolute(report) if report else None
     if page is not None and not page.parent.is_dir():
         raise UsageError(f"there is no folder {page.parent}", hint="make it, or write the report elsewhere")
     found = wiring.examine(settings, wanted, compared)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import click
 
@@ -12,6 +11,7 @@ from orchestrator.cli import output, terminal
 from orchestrator.core.lockfile import NAME, FileChange, Lock, LockedModel, ModelChange, diff_locks, parse_lock
 from orchestrator.core.lockfile import render_lock as render
 from orchestrator.errors import UsageError
+from orchestrator.system import places
 
 _LARGEST = 64 << 20
 
@@ -19,7 +19,7 @@ _LARGEST = 64 << 20
 def read(name: str) -> Lock:
     """Read a lock file. Raises UsageError when it is not there, or no lock file."""
     try:
-        with Path(name).expanduser().open("rb") as stream:
+        with places.expanded(name).open("rb") as stream:
             content = stream.read(_LARGEST + 1)
         if len(content) > _LARGEST:
             raise UsageError(f"{name} is too large for a lock file")
@@ -35,14 +35,20 @@ def read(name: str) -> Lock:
 
 def read_or_new(name: str) -> Lock:
     """The lock file, or an empty one where there is none. Raises UsageError for one that cannot be read."""
-    return read(name) if Path(name).expanduser().exists() else Lock()
+    try:
+        places.expanded(name).lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return Lock()
+    except OSError:
+        pass  # reading it tells the reason
+    return read(name)
 
 
 def update(name: str, before: Lock, models: Iterable[LockedModel]) -> None:
     """Write the lock with these models locked anew, in one step; not at all when it says so already."""
     from orchestrator.store.writing import write_file
 
-    path = Path(name).expanduser().absolute()
+    path = places.absolute(name)
     text = render(before.with_models(models))
     if not path.exists() or path.read_bytes() != text.encode():
         write_file(path, text, path.parent)

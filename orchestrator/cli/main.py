@@ -16,7 +16,8 @@ import click
 from orchestrator import __version__
 from orchestrator.cli import terminal
 from orchestrator.cli.groups import Lazy, LazyGroup
-from orchestrator.errors import DiskIOError, GlmAriaError, Interrupted, UsageError
+from orchestrator.errors import ConfigError, DiskIOError, GlmAriaError, Interrupted, UsageError
+from orchestrator.system import streams
 
 PROGRAM = "glm-aria"
 COMMANDS = {
@@ -122,7 +123,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     asked = Asked.of(words)
-    terminal.prepare_streams()
+    streams.fill_missing()
+    streams.let_names_through()
     try:
         code = _run(words, asked)
     except terminal.ReaderLeftError:
@@ -132,11 +134,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def program() -> NoReturn:
-    """What `glm-aria` runs: `main`, then the end of the process.
+    """What `glm-aria` runs, in a process of its own: `main`, in Python's UTF-8 mode, then the end of the process.
 
     It waits for no thread: all work is joined by then, and what is left still asks a server, perhaps one that is down,
     for what nobody needs any more.
     """
+    streams.spell_all_names()
     code = main()
     with suppress(OSError):
         sys.stderr.flush()
@@ -158,8 +161,8 @@ def _run(words: list[str], asked: Asked) -> int:
     except terminal.ReaderLeftError:
         raise
     except SystemExit as error:
-        # What click makes of a reader that left while it wrote a help text.
-        return DiskIOError.exit_code if isinstance(error.__context__, OSError) else int(error.code or 0)
+        # What click makes of a reader that left while it wrote a help text, and rich of one that left a table.
+        return DiskIOError.exit_code if error.code == 1 else int(error.code or 0)
     except Exception as error:  # noqa: BLE001 - the last place: a bug must end in a message and in 70
         return _bug(error, asked)
     return outcome if isinstance(outcome, int) else 0
@@ -192,6 +195,10 @@ def _fail(error: GlmAriaError, asked: Asked) -> int:
 def _bug(error: Exception, asked: Asked) -> int:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
         return _fail(DiskIOError(f"{error.strerror}: {error.filename or 'while writing the result'}"), asked)
+    if isinstance(error, UnicodeEncodeError) and not streams.is_universal():
+        encoding = sys.getfilesystemencoding()
+        hint = "run glm-aria as a program of its own, or start Python with PYTHONUTF8=1"
+        return _fail(ConfigError(f"this Python writes file names in {encoding}, which lacks some", hint=hint), asked)
     code = _fail(
         GlmAriaError(
             f"a bug in {PROGRAM}: {type(error).__name__}: {error}",

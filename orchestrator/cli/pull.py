@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,6 +20,7 @@ from orchestrator.events import Notice
 from orchestrator.flows.report import PullReport
 from orchestrator.flows.request import Item, PullRequest
 from orchestrator.settings import Settings
+from orchestrator.system import places
 
 _NOT_WITH_LOCKED = ("lists", "revision", "include", "exclude", "trust", "allow_rollback", "lock")
 _URL = re.compile(r"https?://", re.IGNORECASE)
@@ -140,7 +140,7 @@ def _fetch_url(parameters: dict[str, Any], run: Run) -> PullReport:
     if run.settings.offline:
         raise UsageError("--offline and a web address exclude each other")
     _warn_of_plain_http(refs[0], run)
-    folder = Path(parameters["local_dir"] or ".").expanduser().absolute()
+    folder = places.absolute(parameters["local_dir"] or ".")
     from orchestrator.cli import wiring
 
     with run.watched():
@@ -171,7 +171,7 @@ def _plan(parameters: dict[str, Any]) -> int:
     with run.watched():
         made, failed = wiring.run_plan(settings, wanted, run.emit)
     if parameters["aria2_input"]:
-        wiring.write_aria2_input(settings, made, Path(parameters["aria2_input"]).expanduser().absolute())
+        wiring.write_aria2_input(settings, made, places.absolute(parameters["aria2_input"]))
     notices = run.all_notices(())
     errors = run.explained(output.errors_of(failed))
     verdict = output.judge(errors, len(wanted.items), notices, strict=parameters["strict"])

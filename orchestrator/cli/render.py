@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from orchestrator import settings as settings_
 from orchestrator import templating
 from orchestrator.cli import configurations, terminal
 from orchestrator.errors import CannotCreateError, NotFoundError, UsageError
+from orchestrator.system import places
 
 
 @click.command()
@@ -42,11 +41,10 @@ def render(name: str | None, target: str | None, given: tuple[str, ...]) -> None
         terminal.result(text.removesuffix("\n"))
         return
     try:
-        path = Path(target).expanduser()
+        path = places.expanded(target)
         path.write_text(text, "utf-8")
-    except (OSError, RuntimeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise CannotCreateError(f"{target} cannot be written: {reason}", file=target) from error
+    except OSError as error:
+        raise CannotCreateError(f"{target} cannot be written: {error.strerror}", file=target) from error
 
 
 def world() -> configurations.World:

@@ -14,6 +14,7 @@ from orchestrator.core.lists import gather
 from orchestrator.core.refs import parse_ref
 from orchestrator.errors import UsageError
 from orchestrator.flows.request import Item
+from orchestrator.system import places, streams
 
 _STDIN = "-"
 _LARGEST_LIST = 16 * 1024 * 1024
@@ -93,7 +94,7 @@ def _item(entry: ListEntry, chosen: Selection, base: Path) -> Item:
 
 def _folder(text: str | None, base: Path) -> Path | None:
     # Absolute now: the rest of the program does not depend on the working directory.
-    return (base / Path(text).expanduser()).absolute() if text else None
+    return places.absolute(text, base) if text else None
 
 
 def _refuse_shared_folder(found: Sequence[Item]) -> None:
@@ -112,6 +113,8 @@ def _refuse_shared_folder(found: Sequence[Item]) -> None:
 def _read(name: str, *, is_top: bool) -> str:
     try:
         if is_top and name == _STDIN:
+            if streams.is_missing(sys.stdin):
+                raise UsageError("the list cannot be read: standard input is closed")
             content = sys.stdin.buffer.read(_LARGEST_LIST + 1)
         else:
             with Path(name).open("rb") as stream:

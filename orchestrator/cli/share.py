@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,6 +15,7 @@ from orchestrator.core.sizes import format_size
 from orchestrator.errors import UsageError
 from orchestrator.events import Notice
 from orchestrator.flows.request import Item, PullRequest
+from orchestrator.system import places
 
 if TYPE_CHECKING:
     from orchestrator.flows.importing import Imported, ImportReport
@@ -58,7 +58,7 @@ def link(model: str, folder: str, layout: str, force: bool, as_json: bool, **par
     from orchestrator.cli import wiring
 
     settings = settings_.load(options.flags(parameters))
-    where = Path(folder).expanduser().absolute()
+    where = places.absolute(folder)
     report = wiring.link(settings, target, where, layout, chosen[0] if chosen else "auto", force=force)
     notices = _incomplete(report)
     if as_json:
@@ -142,7 +142,7 @@ def import_(folder: str, dry_run: bool, **parameters: Any) -> int:
     from orchestrator.cli import wiring
     from orchestrator.flows.importing import ImportRequest
 
-    where = Path(folder).expanduser().absolute()
+    where = places.absolute(folder)
     with run.watched():
         report = wiring.run_import(
             settings, ImportRequest(where, pull, hard=parameters["hard"], dry_run=dry_run), run.emit

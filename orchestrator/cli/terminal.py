@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 
 from orchestrator.errors import DiskIOError
+from orchestrator.system import streams
 
 # The query of an address (a signed URL's is a credential), the user name and password in one, tokens, aria2's secret.
 _SECRETS = (
@@ -69,13 +70,10 @@ def result(line: str) -> None:
 
 
 def document(value: Mapping[str, object]) -> None:
-    """One JSON document, on stdout. All ASCII, so that names can neither hold escape codes nor fail to be encoded."""
+    """One JSON document, on stdout. All ASCII, so that names can neither hold escape codes nor fail to be encoded.
+
+    Raises DiskIOError where stdout is closed: who asked for the document does not get it.
+    """
+    if streams.is_missing(sys.stdout):
+        raise DiskIOError("cannot write the result: standard output is closed", hint="open it, as with > FILE")
     result(json.dumps(value, ensure_ascii=True, indent=1))
-
-
-def prepare_streams() -> None:
-    """Let names that are not valid in the locale's encoding through: stdout as the same bytes, stderr spelled out."""
-    for stream, errors in ((sys.stdout, "surrogateescape"), (sys.stderr, "backslashreplace")):
-        reconfigure = getattr(stream, "reconfigure", None)
-        if reconfigure is not None:
-            reconfigure(errors=errors)

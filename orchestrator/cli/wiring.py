@@ -38,6 +38,7 @@ from orchestrator.net.credentials import Credentials
 from orchestrator.net.session import Net
 from orchestrator.settings import DEFAULT_MIRRORS, Settings
 from orchestrator.store.sources import SourceMemory
+from orchestrator.system import places
 
 if TYPE_CHECKING:
     from orchestrator.cli.hook import Hook
@@ -257,7 +258,7 @@ def examine(settings: Settings, ref: Ref | None, compared: Sequence[NameServer])
             compared=tuple(compared),
             lookup=lookup,
             known_mirrors=DEFAULT_MIRRORS,
-            roomy=tuple(Path(name) for name in (Path.home(), "/data", "/mnt", "/srv", "/var/tmp")),  # noqa: S108
+            roomy=tuple(Path(name) for name in (places.home(), "/data", "/mnt", "/srv", "/var/tmp") if name),  # noqa: S108
             rpc=settings.rpc,
         )
         found = flow_examine(request, tools, direct)

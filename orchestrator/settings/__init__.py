@@ -10,8 +10,9 @@ repository; the keys that say where a secret goes or comes from are refused ther
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +26,7 @@ from orchestrator.settings.layers import KEYS, Layers, misspelled, read_file
 from orchestrator.settings.sites import DEFAULT_MIRRORS, HUB
 from orchestrator.settings.token import token as _find_token
 from orchestrator.settings.values import Secret
+from orchestrator.system import places
 
 __all__ = ["DEFAULT_MIRRORS", "FILE_NAME", "HUB", "Caution", "Secret", "Settings", "load", "user_file"]
 
@@ -101,10 +103,14 @@ _PLAIN = (
 
 
 def user_file() -> Path:
-    """The user's config file, whether or not it exists."""
+    """The user's config file, whether or not it exists. Raises ConfigError where there is no place for one."""
     from platformdirs import user_config_path
 
-    return user_config_path("glm-aria") / "config.toml"
+    with contextlib.suppress(RuntimeError):
+        folder = user_config_path("glm-aria")
+        if folder.is_absolute():  # an older platformdirs leaves the ~ of a user without a home
+            return folder / "config.toml"
+    raise ConfigError("this user has no home folder to keep settings in", hint="set HOME or XDG_CONFIG_HOME")
 
 
 def load(
@@ -121,23 +127,24 @@ def load(
     Raises UsageError for a flag, ConfigError for a variable, a file or a key of it.
     """
     environ = os.environ if environ is None else environ
-    folder = _working_directory() if folder is None else folder
-    files = (
-        read_file(folder / FILE_NAME, is_personal=False),
-        read_file(user_file() if personal is None else personal, is_personal=True),
-    )
+    cautions: list[Caution] = []
+    files = []
+    if folder is None and (folder := places.working_directory()) is None:
+        folder = Path()
+        cautions.append(Caution("no-working-directory", "the working directory is gone; its settings, too"))
+    if personal is None:
+        with contextlib.suppress(ConfigError):  # without a home there is none
+            personal = user_file()
+    for path, is_personal in ((folder / FILE_NAME, False), (personal, True)):
+        if path is not None and places.is_closed(path.parent):
+            cautions.append(Caution("settings-unreadable", f"{path} is not read: its folder is closed to this user"))
+        elif path is not None:
+            files.append(read_file(path, is_personal=is_personal))
     layers = Layers(flags or {}, environ, tuple(file for file in files if file is not None), folder)
-    return _settings(layers)
+    return _settings(layers, cautions)
 
 
-def _working_directory() -> Path:
-    try:
-        return Path.cwd()
-    except OSError as error:
-        raise ConfigError(f"the working directory cannot be used: {error.strerror}") from error
-
-
-def _settings(layers: Layers) -> Settings:
+def _settings(layers: Layers, cautions: Sequence[Caution]) -> Settings:
     origins: dict[str, str] = {}
     plain: dict[str, Any] = {}
     for name in _PLAIN:
@@ -173,7 +180,7 @@ def _settings(layers: Layers) -> Settings:
         mirror_proxies={url: proxy for url, (proxy, _) in mirror_proxies.items()},
         token_withheld=_withheld(root, token_hosts) if token else None,
         origins=origins,
-        warnings=(*_plain_http((root.source, *mirrors)), *_misspelled(layers.environ)),
+        warnings=(*cautions, *_plain_http((root.source, *mirrors)), *_misspelled(layers.environ)),
         **plain,
     )
 

@@ -44,7 +44,10 @@ def path(raw: object, base: Path) -> Path:
     """A path; `~` and `$NAME` are expanded as huggingface_hub does, since its variables mean the same here."""
     if isinstance(raw, Path):
         raw = str(raw)
-    return base / os.path.expandvars(os.path.expanduser(text(raw, base)))  # noqa: PTH111 - also for users without home
+    found = base / os.path.expandvars(os.path.expanduser(text(raw, base)))  # noqa: PTH111 - also for users without home
+    if not found.is_absolute():
+        raise ValueError(f"{str(found)!r} is relative, and the working directory is gone; give the whole path")
+    return found
 
 
 def whole(lowest: int, highest: int) -> Reader:

@@ -162,6 +162,7 @@ class Machine:
             stderr=subprocess.PIPE,
             text=True,
             encoding="utf-8",
+            errors="surrogateescape",
             start_new_session=True,
         )
         running = Running(self, words, process)

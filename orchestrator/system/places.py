@@ -1,0 +1,60 @@
+"""Where this user is at home and where the program was started: either may not exist, or be closed to this user."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from orchestrator.errors import UsageError
+
+
+def absolute(name: str | os.PathLike[str], base: Path = Path()) -> Path:
+    """The whole path of what a user named, `~` expanded, `base` before a relative one.
+
+    Raises UsageError where there is no such place: `~` of a user without a home, a relative path in a working
+    directory that is no more.
+    """
+    try:
+        return (base / expanded(name)).absolute()
+    except OSError as error:
+        raise UsageError(
+            f"{os.fspath(name)!r} is relative, and the working directory cannot be used: {error.strerror}",
+            hint="cd to a folder that exists, or give the whole path",
+        ) from error
+
+
+def expanded(name: str | os.PathLike[str]) -> Path:
+    """A path that a user named, with `~` expanded. Raises UsageError where there is no home."""
+    try:
+        return Path(name).expanduser()
+    except RuntimeError as error:
+        raise UsageError(
+            f"{os.fspath(name)!r}: there is no such home folder", hint="set HOME, or give the whole path"
+        ) from error
+
+
+def home() -> Path | None:
+    """The home folder of this user; None where neither HOME nor the user database names one."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return None
+
+
+def working_directory() -> Path | None:
+    """Where the program was started; None for a folder that is no more."""
+    try:
+        return Path.cwd()
+    except OSError:
+        return None
+
+
+def is_closed(folder: Path) -> bool:
+    """True when this user may not look into a folder, or into one above it: nobody can say what is in it."""
+    try:
+        os.stat(f"{folder}/.")  # noqa: PTH116 - Path takes the dot away, which asks for the right to enter
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return False

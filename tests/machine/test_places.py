@@ -1,0 +1,86 @@
+"""Homes and working directories that do not exist, or are closed to this user."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from orchestrator.errors import UsageError
+from orchestrator.system import places
+from tests.e2e.conftest import MakeHub
+from tests.e2e.machine import Machine
+from tests.machine import conditions as on
+from tests.machine.conditions import NOBODY_KNOWS, needs_root
+from tests.support.repos import Repo
+
+FILES = {"config.json": b"{}"}
+HOMELESS = on.as_user(NOBODY_KNOWS, HOME=None, XDG_CONFIG_HOME=None)
+
+
+@needs_root
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("pull", "org/m", "--local-dir", "~/m"),
+        ("pull", "org/m", "--lock", "~/m.lock"),
+        ("pull", "--locked", "~/m.lock"),
+        ("lock", "diff", "~/a", "~/b"),
+        ("render", "gitconfig", "-o", "~/gitconfig"),
+        ("plan", "org/m", "--aria2-input", "~/in"),
+        ("cache", "link", "org/m", "~/m"),
+        ("cache", "import", "~/m"),
+        ("doctor", "--report", "~/page.html"),
+    ],
+)
+def test_a_tilde_without_a_home(machine: Machine, words: tuple[str, ...]) -> None:
+    on.give(machine.folder, NOBODY_KNOWS)
+    done = machine.run(*words, **HOMELESS.options).ended(2)
+    assert "HOME" in done.err
+    assert not list(machine.folder.rglob("~*"))
+
+
+@needs_root
+def test_config_path_without_a_home(machine: Machine) -> None:
+    on.give(machine.folder, NOBODY_KNOWS)
+    assert "XDG_CONFIG_HOME" in machine.run("config", "path", **HOMELESS.options).ended(78).err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("pull", "org/m", "--local-dir", "m"),
+        ("pull", "org/m", "--lock", "m.lock"),
+        ("plan", "org/m", "--aria2-input", "in"),
+        ("plan", "org/m", "--cache-dir", "cache"),
+        ("cache", "link", "org/m", "m"),
+        ("cache", "import", "m"),
+        ("doctor", "--report", "page.html"),
+    ],
+)
+def test_a_relative_path_in_a_folder_that_is_gone(
+    machine: Machine, make_hub: MakeHub, repo: Repo, words: tuple[str, ...]
+) -> None:
+    make_hub(repo)
+    root = ("--root", machine.root) if words[0] in ("pull", "plan") else ()
+    done = machine.run(*words, *root, **on.in_removed_folder(machine.folder).options).ended(2)
+    assert "working directory" in done.err
+
+
+@needs_root
+def test_a_lock_file_in_a_closed_folder(machine: Machine, open_place: Path) -> None:
+    (open_place / "shut").mkdir(mode=0o700)
+    on.give(machine.folder, NOBODY_KNOWS)
+    name = str(open_place / "shut" / "m.lock")
+    done = machine.run("pull", "org/m", "--lock", name, **on.as_user(NOBODY_KNOWS).options).ended(2)
+    assert name in done.err
+
+
+def test_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.chdir(tmp_path)
+    assert places.absolute("a") == tmp_path / "a"
+    assert places.absolute("a", Path("b")) == tmp_path / "b" / "a"
+    assert places.absolute("~/a", Path("b")) == Path("/home/me/a")
+    with pytest.raises(UsageError, match="no such home"):
+        places.absolute("~nobody-has-this-name/a")
