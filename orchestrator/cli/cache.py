@@ -219,7 +219,11 @@ def _pin(command: str, refs: Sequence[str], parameters: dict[str, Any], *, keep:
     targets = [parse_target(ref) for ref in refs]
     from orchestrator.cli import wiring
 
-    pins = sorted(map(str, wiring.pin(_settings(parameters), targets, keep=keep)))
+    by_user = wiring.pin(_settings(parameters), targets, keep=keep)
+    pins = sorted(map(str, frozenset().union(*by_user.values())))
+    for target in () if keep else targets:
+        if others := [user for user, theirs in by_user.items() if target in theirs]:
+            terminal.say(terminal.printable(f"{target} stays: {', '.join(others)} pinned it, too"))
     if as_json:
         _tell(command, {"pins": pins})
         return

@@ -37,6 +37,7 @@ from orchestrator.net.answers import Limits as NetLimits
 from orchestrator.net.credentials import Credentials
 from orchestrator.net.session import Net
 from orchestrator.settings import DEFAULT_MIRRORS, Settings
+from orchestrator.store.layout import CacheLayout
 from orchestrator.store.sources import SourceMemory
 from orchestrator.system import places
 
@@ -98,7 +99,7 @@ def run_watch(settings: Settings, wanted: Watched, request: WatchRequest, emit: 
         def pull(items: tuple[Item, ...], turn: Stop, tell: Emit) -> PullReport:
             return _pull(settings, wanted.to_request(items), turn, tell)
 
-        ports = Ports(wanted.read, pull, Pins(state), WatchFile(state, wanted.path))
+        ports = Ports(wanted.read, pull, Pins(CacheLayout.at(settings.cache_dir), state), WatchFile(state, wanted.path))
         return watch(request, ports, stop, wanted.hook.watching(emit, stop) if wanted.hook else emit)
 
 
@@ -178,16 +179,16 @@ def look(settings: Settings) -> Contents:
         return contents(tools)
 
 
-def pin(settings: Settings, targets: Sequence[Target], *, keep: bool) -> frozenset[Target]:
-    """Pin, or let go of, models; returns all that are pinned then."""
+def pin(settings: Settings, targets: Sequence[Target], *, keep: bool) -> dict[str, frozenset[Target]]:
+    """Pin, or let go of, models; returns all that are pinned then, by user: "" is this one."""
     from orchestrator.store.pins import Pins
 
-    pins = Pins(state_of(settings))
+    pins = Pins(CacheLayout.at(settings.cache_dir), known_state(settings, create=True))
     if keep:
         pins.add(targets)
     else:
         pins.remove(targets)
-    return pins.load()
+    return {"": pins.own(), **pins.of_others()}
 
 
 def fetch_url(

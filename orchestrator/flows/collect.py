@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from orchestrator.core.refs import Target
 from orchestrator.errors import NotFoundError, UnsafeError
 from orchestrator.flows.tools import Tools
 from orchestrator.oserrors import on_disk
 from orchestrator.store import census as census_
-from orchestrator.store.census import Census
+from orchestrator.store.census import CachedRepo, Census
 from orchestrator.store.garbage import Choice, Garbage, Kept, Kind, Rules, choose
 from orchestrator.store.locks import blob_lock
-from orchestrator.store.pins import Pins, names
+from orchestrator.store.pins import Pins, is_pinned, names
 from orchestrator.store.sweep import sweep
 
 PART_AGE = 7 * 86400.0
@@ -39,10 +41,10 @@ def collect(rules: Rules, tools: Tools, *, act: bool) -> Collected:
     DiskIOError when the pins cannot be read, and the disk's errors.
     """
     layout = tools.cache.layout
-    pins = Pins(tools.cache.proofs.state_dir)
+    pins = Pins(tools.cache.layout, tools.cache.proofs.state_dir)
     census = census_.take(layout)
     choice = choose(census, pins.load(), rules)
-    _refuse(rules, census, choice)
+    _refuse(rules, census, choice, pins)
     rest = _parts(tools) + _foreign_parts(census, rules) if rules.litter else ()
     if not act:
         return Collected((*choice.garbage, *rest), choice.kept, False)
@@ -59,10 +61,10 @@ def collect(rules: Rules, tools: Tools, *, act: bool) -> Collected:
     return Collected(tuple(gone), tuple(kept), True)
 
 
-def _refuse(rules: Rules, census: Census, choice: Choice) -> None:
+def _refuse(rules: Rules, census: Census, choice: Choice, pins: Pins) -> None:
     for target in rules.targets:
         found = [
-            (repo.folder, snapshot.commit)
+            (repo, snapshot.commit)
             for repo in census.repos
             for snapshot in repo.snapshots
             if names(target, repo, snapshot.commit)
@@ -71,8 +73,21 @@ def _refuse(rules: Rules, census: Census, choice: Choice) -> None:
         if not is_there:
             raise NotFoundError(f"{target} is not in the cache", hint="glm-aria cache ls shows what is")
         pinned = {(item.folder, item.commit) for item in choice.kept if item.reason == "pinned"}
-        if found and all(item in pinned for item in found):
-            raise UnsafeError(f"{target} is pinned, and stays", hint=f"glm-aria cache unpin {target}")
+        if found and all((repo.folder, commit) in pinned for repo, commit in found):
+            raise _pinned(target, found, pins)
+
+
+def _pinned(target: Target, found: Sequence[tuple[CachedRepo, str]], pins: Pins) -> UnsafeError:
+    others = [
+        user
+        for user, theirs in pins.of_others().items()
+        if any(is_pinned(theirs, repo, commit) for repo, commit in found)
+    ]
+    by, hint = "", f"glm-aria cache unpin {target}"
+    if others:
+        by = f" by {', '.join(others)}"
+        hint = "only who pinned it can unpin it: glm-aria cache unpin"
+    return UnsafeError(f"{target} is pinned{by}, and stays", hint=hint)
 
 
 def _parts(tools: Tools) -> tuple[Garbage, ...]:

@@ -51,10 +51,10 @@ class Contents:
 
 
 def contents(tools: Tools) -> Contents:
-    """Read the cache; changes nothing. Raises DiskIOError when it, or the pins, cannot be read."""
+    """Read the cache; changes nothing. Raises DiskIOError when it cannot be read."""
     layout = tools.cache.layout
     census = census_.take(layout)
-    pins = Pins(tools.cache.proofs.state_dir).load()
+    pins = Pins(tools.cache.layout, tools.cache.proofs.state_dir).known()
     owners: dict[tuple[int, int], set[str]] = {}
     sizes: dict[str, dict[tuple[int, int], int]] = {}
     for repo in census.repos:

@@ -199,7 +199,7 @@ class _Watch:
         listed = {str(_target(item)) for item in self._standings}
         mine = set(self._state.pins)
         if self._request.pin:
-            missing = [target for item in self._standings if (target := _target(item)) not in self._pins.load()]
+            missing = [target for item in self._standings if (target := _target(item)) not in self._pins.own()]
             self._pins.add(missing)
             # One that the user had pinned before is the user's, and stays when the list lets go of the model.
             mine |= {str(target) for target in missing}
@@ -213,7 +213,7 @@ class _Watch:
         now = time.monotonic()
         gone = {text for text, since in self._leaving.items() if at_once or now - since >= GONE}
         if gone:
-            self._pins.remove([pin for pin in self._pins.load() if str(pin) in gone])
+            self._pins.remove([pin for pin in self._pins.own() if str(pin) in gone])
             self._leaving = {text: since for text, since in self._leaving.items() if text not in gone}
             self._state = replace(self._state, pins=tuple(text for text in self._state.pins if text not in gone))
             self._save()

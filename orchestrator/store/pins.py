@@ -1,54 +1,202 @@
-"""Models that must stay in the cache: `pins.json`, `{"version": 1, "pins": ["org/name", "org/name@revision"]}`.
+"""Models that must stay in the cache, whoever of those who share it said so.
+
+`.locks/glm-aria-pins/<uid>.json` holds the pins of one user, `{"version": 1, "pins": ["org/name", "org/name@main"]}`.
+It lies there because all who may write to the cache can write there, and scans of the cache pass over it. Each user
+writes one file and reads all. In a folder that others may write to nobody can be kept from making or removing such a
+file: the worst that comes of it is that a model stays, or that it may go.
 
 A file that cannot be read is an error, never an empty list: nothing may be removed while nobody knows what is pinned.
 """
 
+# Names relative to an open folder, which Path objects do not know.
+# ruff: noqa: PTH208
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+import errno
+import json
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from orchestrator.core.refs import Target, parse_target
-from orchestrator.errors import DiskIOError
-from orchestrator.oserrors import on_disk
+from orchestrator.errors import DiskIOError, GlmAriaError
+from orchestrator.oserrors import on_disk, user_name
 from orchestrator.store.census import CachedRepo
-from orchestrator.store.state_file import UNREADABLE, load_state, write_state
+from orchestrator.store.layout import CacheLayout
+from orchestrator.store.state_file import UNREADABLE
 from orchestrator.system.locks import state_lock
+from orchestrator.system.processes import is_left_behind, scratch_name
+from orchestrator.system.small_files import SETTINGS_BYTES, read_small
+
+_FOLDER = "glm-aria-pins"
+_NAME = re.compile(r"(\d{1,10})\.json")
+_MOST_USERS = 1000
+_VERSION = 1
 
 
 class Pins:
-    """The pins of one cache."""
+    """The pins of one cache: of this user, who may change them, and of the others."""
 
-    def __init__(self, state_dir: Path) -> None:
-        self._path = state_dir / "pins.json"
+    def __init__(self, layout: CacheLayout, state_dir: Path) -> None:
+        self._cache_dir = layout.cache_dir
+        self._folder = layout.locks_dir / _FOLDER
         self._lock = state_dir / "pins.lock"
-        self._stage = state_dir / "stage"
+        # Where a cache of one user had them, and where no other user saw them.
+        self._old = state_dir / "pins.json"
+        self._me = os.getuid() if hasattr(os, "getuid") else 0
 
     def load(self) -> frozenset[Target]:
-        """All pins. Raises DiskIOError for a file that cannot be read."""
-        try:
-            return frozenset(parse_target(text) for text in load_state(self._path)["pins"])
-        except (FileNotFoundError, NotADirectoryError):
-            return frozenset()
-        except UNREADABLE as error:
-            raise DiskIOError(
-                f"the list of pinned models cannot be read ({error}); nothing is removed before it can",
-                hint=f"mend or remove {self._path}",
-                file=str(self._path),
-            ) from error
+        """All pins. Raises DiskIOError when those of some user cannot be read."""
+        return frozenset().union(self.own(), *(self._read(path) for _, path in self._others()))
+
+    def own(self) -> frozenset[Target]:
+        """The pins of this user. Raises DiskIOError when they cannot be read."""
+        return self._read(self._folder / f"{self._me}.json") | self._read(self._old)
+
+    def of_others(self) -> dict[str, frozenset[Target]]:
+        """What other users pinned, by their names; who cannot be read is left out."""
+        found: dict[str, frozenset[Target]] = {}
+        with contextlib.suppress(GlmAriaError):
+            for uid, path in self._others():
+                with contextlib.suppress(GlmAriaError):
+                    found[user_name(uid)] = self._read(path)
+        return found
+
+    def known(self) -> frozenset[Target]:
+        """All pins that can be read: for showing them, not for removing by them."""
+        own: frozenset[Target] = frozenset()
+        with contextlib.suppress(GlmAriaError):
+            own = self.own()
+        return own.union(*self.of_others().values())
 
     def add(self, targets: Iterable[Target]) -> None:
-        """Pin these, too."""
+        """Pin these, too. Raises CannotCreateError where this user may not write to the cache."""
         self._change(add=frozenset(targets))
 
     def remove(self, targets: Iterable[Target]) -> None:
-        """Let go of these. Fine when they are not pinned."""
+        """Let go of these pins of this user. Fine when they are not pinned."""
         self._change(remove=frozenset(targets))
 
+    def _others(self) -> list[tuple[int, Path]]:
+        with self._open() as fd:
+            names = [] if fd is None else sorted(os.listdir(fd))
+        found = [(int(name.partition(".")[0]), self._folder / name) for name in names if _NAME.fullmatch(name)]
+        if len(found) > _MOST_USERS:
+            raise self._unreadable(self._folder, f"{len(found)} users have some, which is more than believable")
+        return [(uid, path) for uid, path in found if uid != self._me]
+
+    def _read(self, path: Path) -> frozenset[Target]:
+        try:
+            if path == self._old:
+                data = read_small(path, SETTINGS_BYTES)
+            else:
+                with self._open() as fd:
+                    if fd is None:
+                        return frozenset()
+                    data = read_small(path.name, SETTINGS_BYTES, dir_fd=fd)
+            return _targets(data)
+        except (FileNotFoundError, NotADirectoryError):
+            return frozenset()
+        except UNREADABLE as error:
+            culprit = error.file if isinstance(error, GlmAriaError) and error.file else path
+            raise self._unreadable(culprit, error) from error
+
+    def _unreadable(self, path: Path | str, why: object) -> DiskIOError:
+        return DiskIOError(
+            f"the list of pinned models cannot be read ({why}); nothing is removed before it can",
+            hint=f"mend or remove {path}",
+            file=str(path),
+        )
+
     def _change(self, add: frozenset[Target] = frozenset(), remove: frozenset[Target] = frozenset()) -> None:
-        with on_disk("write", self._path), state_lock(self._lock):
-            texts = sorted(str(target) for target in (self.load() | add) - remove)
-            write_state(self._path, self._stage, {"pins": texts})
+        path = self._folder / f"{self._me}.json"
+        with on_disk("write", path), self._alone(), self._open(create=True) as fd:
+            assert fd is not None  # noqa: S101 - it was made
+            wanted = (self.own() | add) - remove
+            if wanted != self._read(path):
+                data = {"version": _VERSION, "pins": sorted(map(str, wanted))}
+                self._write(path.name, json.dumps(data) + "\n", fd)
+            self._old.unlink(missing_ok=True)
+
+    def _alone(self) -> contextlib.AbstractContextManager[None]:
+        # Without a state folder of one's own, the last of two writers wins.
+        return state_lock(self._lock) if self._lock.parent.is_dir() else contextlib.nullcontext()
+
+    def _write(self, name: str, text: str, fd: int) -> None:
+        """Replace an entry of the open folder in one step; nothing that lies there is followed."""
+        for left in os.listdir(fd):
+            if is_left_behind(self._folder / left):
+                with contextlib.suppress(OSError):
+                    os.unlink(left, dir_fd=fd)
+        temporary = scratch_name()
+        fresh = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=fd)
+        try:
+            with os.fdopen(fresh, "w") as file:
+                file.write(text)
+                file.flush()
+                # The others read it, whatever this user's umask.
+                os.fchmod(file.fileno(), 0o644)
+                os.fsync(file.fileno())
+            os.replace(temporary, name, src_dir_fd=fd, dst_dir_fd=fd)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary, dir_fd=fd)
+            raise
+
+    @contextlib.contextmanager
+    def _open(self, *, create: bool = False) -> Iterator[int | None]:
+        """A descriptor of the folder, which is reached over no symlink below the cache; None when there is none."""
+        with contextlib.ExitStack() as opened:
+            with on_disk("open", self._folder):
+                fd = self._descend(opened, create=create)
+            yield fd
+
+    def _descend(self, opened: contextlib.ExitStack, *, create: bool) -> int | None:
+        try:
+            if create:
+                self._cache_dir.mkdir(parents=True, exist_ok=True)
+            at = os.open(self._cache_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            opened.callback(os.close, at)
+            open_to = stat.S_IMODE(os.fstat(at).st_mode)
+            for path in (self._folder.parent, self._folder):
+                at, made = _enter(path, at, create=create)
+                opened.callback(os.close, at)
+                if made and path == self._folder:
+                    # As open as the cache. Each user makes a file there, and has no business with those of the others.
+                    os.fchmod(at, stat.S_IMODE(os.fstat(at).st_mode) & stat.S_ISGID | open_to & 0o777 | stat.S_ISVTX)
+        except FileNotFoundError:
+            if create:
+                raise
+            return None
+        return at
+
+
+def _enter(path: Path, parent: int, *, create: bool) -> tuple[int, bool]:
+    """Open a folder in the open folder `parent`, made when it is missing and that is asked for; was it made?"""
+    made = False
+    try:
+        if create:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(path.name, dir_fd=parent)
+                made = True
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        return os.open(path.name, flags, dir_fd=parent), made
+    except OSError as error:
+        error.filename = os.fspath(path)
+        if error.errno in (errno.ENOTDIR, errno.ELOOP):
+            error.strerror = "a symlink, or no folder"
+        raise
+
+
+def _targets(data: bytes) -> frozenset[Target]:
+    """What a file says. Raises any of UNREADABLE."""
+    found = json.loads(data)
+    if found["version"] != _VERSION:
+        raise ValueError("of another version")
+    return frozenset(parse_target(text) for text in found["pins"])
 
 
 def is_pinned(pins: Iterable[Target], repo: CachedRepo, commit: str) -> bool:

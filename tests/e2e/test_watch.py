@@ -227,7 +227,8 @@ def test_pins(machine: Machine, hub: LoopbackHub) -> None:
 
 
 def pins(machine: Machine) -> set[str]:
-    return set(json.loads((machine.hf_home / "glm-aria" / "pins.json").read_text())["pins"])
+    (path,) = (machine.cache / ".locks" / "glm-aria-pins").glob("*.json")
+    return set(json.loads(path.read_text())["pins"])
 
 
 def test_the_state_is_ours_alone(machine: Machine, hub: LoopbackHub) -> None:

@@ -205,7 +205,8 @@ class World:
 
     def _outside(self) -> dict[str, object]:
         """All that lies beside the folders where glm-aria may write: the machine's and the decoy."""
-        own = (self.machine.cache, self.machine.hf_home / "glm-aria", self.machine.runtime)
+        machine = self.machine
+        own = (machine.cache, machine.hf_home / "glm-aria", machine.home / ".cache", machine.runtime)
         found: dict[str, object] = {}
         for at, folders, names in os.walk(self.machine.folder.parent):
             folders[:] = [name for name in folders if Path(at, name) not in own]

@@ -34,7 +34,7 @@ def world(tmp_path: Path) -> World:
 
 
 def pins_of(world: World) -> Pins:
-    return Pins(world.state)
+    return Pins(world.layout, world.state)
 
 
 def select(world: World, **rules: object) -> Choice:

@@ -87,7 +87,7 @@ class Cache(RuleBasedStateMachine):
     def begin(self) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="torture-"))
         self.world = World(self.home)
-        self.records, self.pins = Records(self.world.state), Pins(self.world.state)
+        self.records, self.pins = Records(self.world.state), Pins(self.world.layout, self.world.state)
         self.rotten: set[str] = set()
         self.whole: dict[Target, ResolvedModel] = {}
 
@@ -285,7 +285,7 @@ def test_gc_beside_pulls_and_hf(
     monkeypatch.setenv("NO_PROXY", "*")
     disable_progress_bars()
     seconds = 60.0 if request.config.getoption("--torture") else 3.0
-    world, pins = World(tmp_path), Pins(World(tmp_path).state)
+    world, pins = World(tmp_path), Pins(World(tmp_path).layout, World(tmp_path).state)
     ended, failures = threading.Event(), []
     counts = {"pull": 0, "hf": 0, "gone": 0}
     stage = threading.Lock()  # instead of claims, which `World.pull` does without
