@@ -7,92 +7,54 @@ runtime folder (0700). Neither ever sees a credential: the environment is emptie
 from __future__ import annotations
 
 import contextlib
-import errno
-import json
 import os
-import resource
-import secrets
-import shutil
-import signal
-import socket
 import subprocess
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.aria2.interface import Endpoint
-from orchestrator.aria2.program import find_aria2c
+from orchestrator.aria2.launch import CONF, LOG, STATE, Setup, launch, recorded
 from orchestrator.aria2.rpc import Rpc
-from orchestrator.errors import CannotCreateError, DaemonError, DiskIOError, UsageError
-from orchestrator.oserrors import translate
-from orchestrator.system.children import TiedChild, UntiedChild
-from orchestrator.templating import render
+from orchestrator.errors import DaemonError
+from orchestrator.system.locks import state_lock
+from orchestrator.system.private import PrivateFolder, in_private_folder
+from orchestrator.system.processes import is_left_behind, made_name
 
-_START_SECONDS = 10.0
+RUN = "run"
+"""What the folder of a run is called, before the name of the process."""
 _STOP_SECONDS = 5.0
-_TRIES = 3
-_OPEN_FILES, _FEWEST_OPEN_FILES = 1024, 160
-# Whoever ends and finds the runtime folder empty removes it, perhaps just after we made it.
-_FOLDER_TRIES = 100
 _BACKGROUND_CONCURRENCY = 64
-_STATE = "daemon.json"
-_CONF = "aria2.conf"
-# What aria2c may inherit: how to find libraries. Not HF_TOKEN, nor anything else; each download has its proxy by RPC.
-_ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR")
+_LOCK = "daemon.lock"
 
 
-def private_folder(path: Path) -> Path:
-    """Make `path` a folder that is ours alone (0700).
-
-    Raises CannotCreateError when someone else's is in the way, and what a full or failing disk is worth.
-    """
-    with _written(path):
-        for _ in range(_FOLDER_TRIES):
-            try:
-                path.mkdir(mode=0o700, parents=True, exist_ok=True)
-                _own(path)
-            except FileNotFoundError:
-                continue
-            except FileExistsError:
-                if os.path.lexists(path) and not path.is_dir():
-                    raise
-            else:
-                return path
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+def sweep(runtime: Path) -> None:
+    """End what runs that were killed left behind, and remove the runtime folder when nothing is left in it."""
+    with contextlib.ExitStack() as held:
+        folder = PrivateFolder.find(runtime)
+        if folder is not None:
+            _end_orphans(held.enter_context(folder))
+            _remove_if_empty(runtime)
 
 
-def _own(path: Path) -> None:
-    facts = path.lstat()
-    if path.is_symlink() or (hasattr(os, "geteuid") and facts.st_uid != os.geteuid()):
-        raise CannotCreateError(f"{path} belongs to someone else", hint="set XDG_RUNTIME_DIR to a folder of your own")
-    path.chmod(0o700)
-
-
-def _end_orphans(runtime: Path) -> None:
+def _end_orphans(runtime: PrivateFolder) -> None:
     """End what runs that were killed left behind, and remove their folders.
 
     An aria2c looks for its owner once in a while, and until then goes on writing to parts that are ours by now.
     """
-    try:
-        names = [path.name for path in runtime.iterdir()]
-    except FileNotFoundError:  # another run, which ended, removes it when it is empty
-        return
-    for name in names:
-        kind, _, owner = name.rpartition("-")[0].partition("-")
-        if kind != "run" or not owner.isdecimal() or _is_alive(int(owner)):
+    for name in runtime.names():
+        if not is_left_behind(runtime.path / name, RUN):
             continue
-        folder = runtime / name
-        orphan = _orphan(folder)
-        if orphan:
-            _kill(orphan)
-            _await_end(orphan)
-        shutil.rmtree(folder, ignore_errors=True)
+        folder = runtime.child(name)
+        if folder is not None:
+            with folder:
+                found = recorded(folder)
+            if found:
+                found[0].end(patience=_STOP_SECONDS)
+        runtime.remove_tree(name)
 
 
-def sweep(runtime: Path) -> None:
-    """End orphans, and remove the runtime folder when nothing is left in it."""
-    _end_orphans(runtime)
+def _remove_if_empty(runtime: Path) -> None:
     with contextlib.suppress(OSError):
         runtime.rmdir()  # unless another run, or the background daemon, has something there
 
@@ -116,11 +78,10 @@ class PrivateDaemon:
         resolvers: Sequence[str] = (),
         ca_bundle: Path | None = None,
     ) -> None:
-        self._folder = private_folder(runtime) / f"run-{os.getpid()}-{secrets.token_hex(4)}"
-        self._concurrency = concurrency
-        self._max_speed = max_speed
-        self._resolvers = tuple(resolvers)
-        self._ca_bundle = ca_bundle
+        PrivateFolder.make(runtime).close()
+        self._runtime = runtime
+        self._name = made_name(RUN)
+        self._setup = Setup(concurrency, os.getpid(), max_speed, tuple(resolvers), ca_bundle)
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> PrivateDaemon:
@@ -132,29 +93,20 @@ class PrivateDaemon:
     def start(self) -> Endpoint:
         """Start it, or start it again. Returns where it listens once it answers. Raises DaemonError."""
         self._end()
-        _end_orphans(self._folder.parent)
-        self._make_folder()
-        self._process, endpoint = _launch(
-            self._folder,
-            owner_pid=os.getpid(),
-            concurrency=self._concurrency,
-            max_speed=self._max_speed,
-            resolvers=self._resolvers,
-            ca_bundle=self._ca_bundle,
-        )
-        _write_state(self._folder, self._process.pid, endpoint)
-        return endpoint
+        with in_private_folder(self._runtime, self._open) as folder:
+            self._process, endpoint = launch(folder, self._setup)
+            return endpoint
 
     def check(self, staging: Path) -> None:
         """Nothing to check: it runs here, as us, and takes all that it is given."""
 
-    def _make_folder(self) -> None:
-        """With the mode 0700 for both folders, whoever removes the upper one in between."""
-        for _ in range(_FOLDER_TRIES):
-            private_folder(self._folder.parent)
-            with _written(self._folder), contextlib.suppress(FileNotFoundError):
-                self._folder.mkdir(mode=0o700, exist_ok=True)
-                return
+    def _open(self, runtime: PrivateFolder) -> PrivateFolder:
+        _end_orphans(runtime)
+        runtime.make_child(self._name)
+        folder = runtime.child(self._name)
+        if folder is None:
+            raise DaemonError(f"the folder {runtime.path / self._name} was taken away", hint="run it again")
+        return folder
 
     @property
     def pid(self) -> int | None:
@@ -164,9 +116,11 @@ class PrivateDaemon:
     def stop(self) -> None:
         """End it and remove what it needed; safe to call twice."""
         self._end()
-        shutil.rmtree(self._folder, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            self._folder.parent.rmdir()  # unless another run, or the background daemon, has something there
+        runtime = PrivateFolder.find(self._runtime)
+        if runtime is not None:
+            with runtime:
+                runtime.remove_tree(self._name)
+            _remove_if_empty(self._runtime)
 
     def _end(self) -> None:
         if self._process is not None:
@@ -183,207 +137,62 @@ class BackgroundDaemon:
     runtime: Path
 
     def find(self) -> tuple[int, Endpoint] | None:
-        """Its (pid, endpoint) when it runs and takes our secret, else None."""
-        try:
-            state = json.loads((self.runtime / _STATE).read_bytes())
-            pid, endpoint = int(state["pid"]), Endpoint(str(state["url"]), str(state["secret"]))
-        except (OSError, ValueError, KeyError, TypeError, RecursionError, UsageError):
+        """Its (pid, endpoint) when it runs and takes our secret, else None.
+
+        A runtime folder of somebody else has none. The pid is proven to be our aria2c, and its port to be listened on
+        by it, before the secret is shown.
+        """
+        folder = PrivateFolder.find(self.runtime)
+        if folder is None:
             return None
-        rpc = Rpc(endpoint, timeout=5)
-        try:
-            rpc.version()
-        except DaemonError:
-            return None
-        finally:
-            rpc.close()
-        return pid, endpoint
+        with folder:
+            return _running(folder)
 
     def start(self, ca_bundle: Path | None = None) -> tuple[int, Endpoint]:
         """The running one, or a new one that believes `ca_bundle`. Raises DaemonError."""
-        from filelock import FileLock
+        with contextlib.ExitStack() as held:
 
-        # Two starts at once would leave one daemon that nobody knows.
-        with FileLock(private_folder(self.runtime) / "daemon.lock"):
-            running = self.find()
+            def open_and_lock(folder: PrivateFolder) -> PrivateFolder:
+                # Two starts at once would leave one daemon that nobody knows.
+                held.enter_context(state_lock(_LOCK, dir_fd=folder.fd))
+                return folder.copy()
+
+            folder = held.enter_context(in_private_folder(self.runtime, open_and_lock))
+            running = _running(folder)
             if running:
                 return running
-            process, endpoint = _launch(
-                self.runtime, owner_pid=None, concurrency=_BACKGROUND_CONCURRENCY, max_speed=0, ca_bundle=ca_bundle
-            )
-            _write_state(self.runtime, process.pid, endpoint)
+            process, endpoint = launch(folder, Setup(_BACKGROUND_CONCURRENCY, ca_bundle=ca_bundle))
             return process.pid, endpoint
 
     def stop(self) -> int | None:
-        """End it, with whatever it is doing. Returns its pid, or None when none ran."""
-        running = self.find()
-        (self.runtime / _STATE).unlink(missing_ok=True)
-        for name in (_CONF, "aria2.log", "daemon.lock"):
-            (self.runtime / name).unlink(missing_ok=True)
-        if not running:
+        """End it, with whatever it is doing. Returns its pid, or None when none ran.
+
+        Only a process that is proven to be our aria2c is ended, whether it answers or not.
+        """
+        folder = PrivateFolder.find(self.runtime)
+        if folder is None:
             return None
-        # It has just answered with our secret, so the pid is its own. By RPC it would take three seconds longer.
-        pid, _ = running
-        os.kill(pid, signal.SIGTERM)
-        _await_end(pid)
-        return pid
+        with folder, state_lock(_LOCK, dir_fd=folder.fd):
+            found = recorded(folder)
+            # By RPC it would take three seconds longer.
+            ended = found[0].end(patience=_STOP_SECONDS, gently=True) if found else False
+            for name in (STATE, CONF, LOG, _LOCK):
+                folder.remove(name)
+            return found[0].pid if found and ended else None
 
 
-def _launch(
-    folder: Path,
-    *,
-    owner_pid: int | None,
-    concurrency: int,
-    max_speed: int,
-    resolvers: Sequence[str] = (),
-    ca_bundle: Path | None = None,
-) -> tuple[subprocess.Popen[bytes], Endpoint]:
-    program = find_aria2c()
-    _allow_open_files()
-    failure = ""
-    for _ in range(_TRIES):
-        # The port is free now but may be taken in the next instant: then aria2c ends at once and we try another.
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        endpoint = Endpoint(f"http://127.0.0.1:{port}/jsonrpc", secrets.token_urlsafe(32))
-        text = render(
-            "daemon.conf",
-            port=port,
-            secret=endpoint.secret,
-            owner_pid=owner_pid,
-            concurrency=concurrency,
-            max_speed=max_speed,
-            resolvers=resolvers,
-            ca_bundle=ca_bundle,
-        )
-        conf, log = folder / _CONF, folder / "aria2.log"
-        _write_private(conf, text)
-        with _written(log):
-            output = log.open("wb")
-        with output:
-            # One that outlives its run for a second writes what nobody has journalled, which is then fetched twice.
-            start = TiedChild if owner_pid else UntiedChild
-            process = start(
-                [str(program), f"--conf-path={conf}"],
-                stdout=output,
-                stderr=output,
-                cwd=folder,
-                env=_environment(),
-                start_new_session=True,  # Ctrl-C in the terminal is ours to handle
-            )
-        if _answers(process, endpoint):
-            return process, endpoint
-        _end_process(process)
-        failure = log.read_text(errors="replace").strip()[-400:]
-    raise DaemonError(f"aria2c does not start: {failure or 'it said nothing'}", hint="try: aria2c --version")
-
-
-def _allow_open_files() -> None:
-    """A connection and a file for each span: raise the limit that aria2c inherits, or say that it is too low."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < _OPEN_FILES:
-        most = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-        if most < _FEWEST_OPEN_FILES:
-            raise DiskIOError(
-                f"only {most} files may be open at once, and aria2 needs {_FEWEST_OPEN_FILES}",
-                hint="raise the limit of open files: ulimit -n 4096",
-            )
-
-
-def _answers(process: subprocess.Popen[bytes], endpoint: Endpoint) -> bool:
-    deadline = time.monotonic() + _START_SECONDS
-    while process.poll() is None and time.monotonic() < deadline:
-        # A bare connect costs a few microseconds; the RPC client is made only once someone listens.
-        with socket.socket() as probe:
-            port = int(endpoint.url.rsplit(":", 1)[1].split("/")[0])
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                break
-        time.sleep(0.01)
+def _running(folder: PrivateFolder) -> tuple[int, Endpoint] | None:
+    found = recorded(folder)
+    if found is None:
+        return None
+    process, endpoint = found
+    if not process.is_running:
+        return None
     rpc = Rpc(endpoint, timeout=5)
     try:
         rpc.version()
     except DaemonError:
-        return False
+        return None
     finally:
         rpc.close()
-    return process.poll() is None
-
-
-def _end_process(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        process.terminate()
-        try:
-            process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-    process.wait()
-
-
-def _orphan(folder: Path) -> int | None:
-    """The pid of the aria2c that was started with this folder's configuration and still runs."""
-    try:
-        pid = int(json.loads((folder / _STATE).read_bytes())["pid"])
-        # One that is frozen does not answer, so its command line is asked first.
-        if str(folder / _CONF) in Path(f"/proc/{pid}/cmdline").read_text("utf-8", "replace"):
-            return pid
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        pass
-    found = BackgroundDaemon(folder).find()
-    return found[0] if found else None
-
-
-def _await_end(pid: int) -> None:
-    deadline = time.monotonic() + _STOP_SECONDS
-    while _is_alive(pid):
-        if time.monotonic() > deadline:
-            _kill(pid)
-            break
-        time.sleep(0.02)
-
-
-def _kill(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError):  # it has ended, or another run was quicker
-        os.kill(pid, signal.SIGKILL)
-
-
-def _environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name in _ENVIRONMENT}
-
-
-def _write_state(folder: Path, pid: int, endpoint: Endpoint) -> None:
-    _write_private(folder / _STATE, json.dumps({"pid": pid, "url": endpoint.url, "secret": endpoint.secret}))
-
-
-def _write_private(path: Path, text: str) -> None:
-    with _written(path):
-        path.unlink(missing_ok=True)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-            file.write(text)
-
-
-@contextlib.contextmanager
-def _written(path: Path) -> Iterator[None]:
-    """Translate the errors of writing `path`, which lies in the runtime folder."""
-    try:
-        yield
-    except OSError as error:
-        translated = translate(error, "write", path)
-        translated.hint = "set XDG_RUNTIME_DIR to a folder of your own, on a disk with room"
-        raise translated from error
-
-
-def _is_alive(pid: int) -> bool:
-    """True while a process runs; one that ended but was not reaped, by us or by a lazy init, does not."""
-    with contextlib.suppress(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    try:
-        return Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()[0] not in "ZX"
-    except (OSError, IndexError):
-        return True
+    return process.pid, endpoint

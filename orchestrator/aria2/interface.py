@@ -13,14 +13,19 @@ from orchestrator.core.extents import Extents
 from orchestrator.core.plan import Job
 from orchestrator.core.sources import RangeAnswer
 from orchestrator.errors import GlmAriaError, UsageError
+from orchestrator.system.listeners import Listener
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a daemon listens, `http://host:port/jsonrpc`, and the secret that it asks for."""
+    """Where a daemon listens, `http://host:port/jsonrpc`, and the secret that it asks for.
+
+    `listener` is the process behind it, where that is ours: it is proven again for each connection.
+    """
 
     url: str
     secret: str = field(repr=False, default="")
+    listener: Listener | None = field(repr=False, compare=False, default=None)
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)

@@ -16,10 +16,14 @@ from urllib.parse import urlsplit
 
 import aria2p
 import requests
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection
+from urllib3.connectionpool import HTTPConnectionPool
 
 from orchestrator.aria2.interface import Endpoint
 from orchestrator.aria2.spans import Span, metalink
 from orchestrator.errors import DaemonError
+from orchestrator.system.listeners import Listener
 
 _KEYS = ("gid", "status", "completedLength", "connections", "errorCode", "errorMessage")
 _STOPPED = ("complete", "error", "removed")
@@ -72,6 +76,42 @@ class Status:
         return self.status in _STOPPED
 
 
+class _ProvenAdapter(HTTPAdapter):
+    """Says nothing over a connection before its other end is proven to be that process.
+
+    A daemon of ours may end, and its port be taken, between any two connections. It binds its port once, so a
+    connection that was made while it was seen to listen, before and after, is one to it.
+    """
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        """Make connections that look first."""
+        super().init_poolmanager(*args, **options)
+        listener = self._listener
+
+        class Connection(HTTPConnection):
+            def connect(self) -> None:
+                _prove(listener)
+                super().connect()
+                _prove(listener)
+
+        class Pool(HTTPConnectionPool):
+            ConnectionCls = Connection
+
+        self.poolmanager.pool_classes_by_scheme = {"http": Pool}
+
+
+def _prove(listener: Listener) -> None:
+    if not listener.is_proven:
+        raise DaemonError(
+            f"our aria2c does not listen on port {listener.port} of 127.0.0.1 any more; nothing was sent there",
+            hint="run the same command again",
+        )
+
+
 class _KeepAliveClient(aria2p.Client):
     """aria2p's client on one session; the address may have any path."""
 
@@ -82,6 +122,8 @@ class _KeepAliveClient(aria2p.Client):
         self._url = endpoint.url
         self._session = requests.Session()
         self._session.trust_env = False  # a proxy is for the Hub, never for the daemon; and no netrc
+        if endpoint.listener is not None:
+            self._session.mount("http://", _ProvenAdapter(endpoint.listener))
 
     def post(self, payload: str) -> Any:
         return self._session.post(self._url, data=payload, timeout=self.timeout).json()

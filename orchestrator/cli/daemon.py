@@ -39,7 +39,7 @@ def start(as_json: bool) -> None:
     from orchestrator.cli.rooms import bundle_for_aria2
     from orchestrator.settings import load
 
-    found = _background().start(bundle_for_aria2(load()))
+    found = _background(create=True).start(bundle_for_aria2(load()))
     _tell("daemon start", {"running": True, "pid": found[0], "url": found[1].url}, as_json=as_json)
 
 
@@ -79,11 +79,14 @@ def status(as_json: bool) -> None:
     _tell("daemon status", data, as_json=as_json)
 
 
-def _background() -> BackgroundDaemon:
+def _background(*, create: bool = False) -> BackgroundDaemon:
     from orchestrator.aria2.daemon import BackgroundDaemon
-    from orchestrator.cli.rooms import runtime_folder
+    from orchestrator.cli.rooms import known_state
+    from orchestrator.settings import load
+    from orchestrator.system.private import runtime_folder
 
-    return BackgroundDaemon(runtime_folder())
+    # The settings are read only where the machine has no better place than the cache's.
+    return BackgroundDaemon(runtime_folder(lambda: known_state(load(), create=create)))
 
 
 def _tell(command: str, data: dict[str, object], *, as_json: bool) -> None:

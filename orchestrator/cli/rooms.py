@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -41,6 +39,7 @@ from orchestrator.store.records import Records
 from orchestrator.store.sources import SourceMemory
 from orchestrator.store.staging import Staging
 from orchestrator.store.state_dir import find_state_dir, open_state_dir
+from orchestrator.system.private import runtime_folder
 
 if TYPE_CHECKING:
     from orchestrator.store.nodes import Nodes
@@ -235,11 +234,12 @@ def _daemon(settings: Settings) -> Daemon:
     # The background daemon serves several runs, so a limit on one of them is kept by a daemon of its own.
     # So are resolvers, which aria2 knows for a whole daemon only.
     is_private = settings.max_speed or settings.dns_resolvers
-    running = None if is_private else BackgroundDaemon(runtime_folder()).find()
+    runtime = runtime_of(settings)
+    running = None if is_private else BackgroundDaemon(runtime).find()
     if running and _believes(running[1], bundle_for_aria2(settings)):
         return RunningDaemon(running[1])
     return PrivateDaemon(
-        runtime_folder(),
+        runtime,
         concurrency=settings.connection_budget,
         max_speed=settings.max_speed or 0,
         resolvers=_resolvers_for_aria2(settings) if settings.dns_resolvers else (),
@@ -274,16 +274,9 @@ def _resolvers_for_aria2(settings: Settings) -> tuple[str, ...]:
     return tuple(server.address for server in order if server.port == PORT)
 
 
-def runtime_folder() -> Path:
-    """Where daemons keep their configuration and state: private to the user, gone after a reboot.
-
-    $XDG_RUNTIME_DIR where the system gives one. Elsewhere a folder of the user's own name directly below the
-    temporary folder, whose sticky bit keeps others from exchanging it.
-    """
-    given = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
-    if Path(given).is_dir() and os.access(given, os.W_OK):
-        return Path(given) / "glm-aria"
-    return Path(tempfile.gettempdir()) / f"glm-aria-{os.getuid()}"
+def runtime_of(settings: Settings) -> Path:
+    """The runtime folder, as `system.private` chooses it."""
+    return runtime_folder(lambda: state_of(settings))
 
 
 def _secret(path: Path | None) -> str:

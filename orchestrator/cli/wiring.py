@@ -15,7 +15,6 @@ from orchestrator.cli.rooms import (
     open_lookup,
     open_shared,
     open_tools,
-    runtime_folder,
     sources_of,
     state_of,
     stoppable,
@@ -40,6 +39,7 @@ from orchestrator.settings import DEFAULT_MIRRORS, Settings
 from orchestrator.store.layout import CacheLayout
 from orchestrator.store.sources import SourceMemory
 from orchestrator.system import places
+from orchestrator.system.private import PrivateFolder, runtime_folder
 
 if TYPE_CHECKING:
     from orchestrator.cli.hook import Hook
@@ -209,11 +209,12 @@ def _sweep(tools: Tools) -> None:
     """Remove what killed runs left. A run that is done is not failed by litter that cannot be removed."""
     with contextlib.suppress(GlmAriaError):
         tools.staging.sweep()
-    runtime = runtime_folder()
-    try:
-        names = [path.name for path in runtime.iterdir()]
-    except OSError:  # there is none, or another run removes it at this moment
+    runtime = runtime_folder(lambda: tools.staging.folder.parent)
+    folder = PrivateFolder.find(runtime)
+    if folder is None:
         return
+    with folder:
+        names = folder.names()
     if not names or any(name.startswith("run-") for name in names):
         from orchestrator.aria2.daemon import sweep  # loads aria2p, which a complete model does not need
 

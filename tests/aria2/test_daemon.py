@@ -7,17 +7,15 @@ import secrets
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from orchestrator.aria2.daemon import BackgroundDaemon, PrivateDaemon, private_folder
+from orchestrator.aria2.daemon import BackgroundDaemon, PrivateDaemon
 from orchestrator.aria2.program import find_aria2c
 from orchestrator.aria2.rpc import Rpc
-from orchestrator.errors import CannotCreateError, DaemonError
+from orchestrator.errors import DaemonError
 from tests.e2e.machine import until
 
 REPOSITORY = Path(__file__).parents[2]
@@ -153,7 +151,7 @@ def test_it_ends_with_its_owner(orphan: int) -> None:
 def test_the_next_run_ends_an_orphan_and_clears_up(orphan: int, runtime: Path, daemon: PrivateDaemon) -> None:
     daemon.start()
     assert not alive(orphan)
-    assert [path.name.split("-")[1] for path in runtime.iterdir()] == [str(os.getpid())]
+    assert [path.name.split("-")[2] for path in runtime.iterdir()] == [str(os.getpid())]
 
 
 def test_a_living_neighbour_is_left_alone(runtime: Path, daemon: PrivateDaemon) -> None:
@@ -180,44 +178,6 @@ def test_an_aria2c_that_does_not_start(monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.setenv("PATH", f"{fake.parent}:{os.environ['PATH']}")
     with PrivateDaemon(runtime, concurrency=1) as daemon, pytest.raises(DaemonError, match="no such option"):
         daemon.start()
-
-
-def test_a_runtime_folder_of_somebody_else(tmp_path: Path) -> None:
-    mine = tmp_path / "mine"
-    mine.mkdir(mode=0o755)
-    assert mode(private_folder(mine)) == 0o700
-    (tmp_path / "link").symlink_to(mine)
-    with pytest.raises(CannotCreateError, match="someone else"):
-        private_folder(tmp_path / "link")
-    (tmp_path / "file").write_text("")
-    with pytest.raises(CannotCreateError):
-        private_folder(tmp_path / "file")
-    if os.geteuid() == 0:
-        os.chown(mine, 12345, 12345)
-        with pytest.raises(CannotCreateError, match="someone else"):
-            private_folder(mine)
-
-
-def test_a_runtime_folder_that_another_run_removes_just_now(tmp_path: Path) -> None:
-    """A run that ends removes it when it finds it empty."""
-    runtime, removals = tmp_path / "runtime", 50  # fewer than the tries of one call, so none may fail
-    ended = threading.Event()
-
-    def remove() -> None:
-        left = removals
-        while left and not ended.is_set():
-            with suppress(OSError):
-                runtime.rmdir()
-                left -= 1
-
-    remover = threading.Thread(target=remove)
-    remover.start()
-    try:
-        while remover.is_alive():
-            assert private_folder(runtime) == runtime
-    finally:
-        ended.set()
-        remover.join()
 
 
 # -- in the background

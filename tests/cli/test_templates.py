@@ -306,6 +306,7 @@ def test_the_input_file_of_aria2_takes_words_only(entry: dict[str, object]) -> N
 
 def test_a_path_of_certificates_writes_no_option_of_aria2() -> None:
     values = {"port": 1, "secret": "x", "concurrency": 1, "owner_pid": None, "max_speed": 0, "resolvers": []}
+    values |= {"log_level": "error", "open_files": 1024}
     with pytest.raises(ConfigError):
         templating.render("daemon.conf", ca_bundle="/a\non-download-complete=/bin/sh", **values)
 
