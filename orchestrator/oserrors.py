@@ -15,7 +15,7 @@ from types import TracebackType
 
 from orchestrator.errors import CannotCreateError, DiskIOError, GlmAriaError, NoSpaceError
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FULL = {errno.ENOSPC, errno.EDQUOT}
 _DENIED = {errno.EROFS, errno.EACCES, errno.EPERM}
 _IN_THE_WAY = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY, errno.ELOOP, errno.ENAMETOOLONG}
 
@@ -23,8 +23,8 @@ _IN_THE_WAY = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY, errno
 def translate(error: OSError, action: str, path: str | os.PathLike[str]) -> GlmAriaError:
     """The error of ours for `error`, which happened while we wanted to `action` (a verb) the file `path`.
 
-    Full disk or quota: NoSpaceError. Read-only, no permission, something in the way: CannotCreateError. All else,
-    such as EIO and EMFILE: DiskIOError.
+    Full disk or quota: NoSpaceError. Read-only, no permission, something in the way, a file larger than the file system
+    takes: CannotCreateError. All else, such as EIO and EMFILE: DiskIOError.
     """
     # Of a rename or link, the target tells more.
     named = next((name for name in (error.filename2, error.filename) if name is not None), path)
@@ -36,6 +36,9 @@ def translate(error: OSError, action: str, path: str | os.PathLike[str]) -> GlmA
         return CannotCreateError(what, hint=mending(name), file=name)
     if error.errno in _IN_THE_WAY:
         return CannotCreateError(what, hint="something else lies there: move it away, then run it again", file=name)
+    if error.errno == errno.EFBIG:
+        hint = "FAT32 holds files of up to 4 GiB, and ulimit -f may allow less: choose a folder on another file system"
+        return CannotCreateError(what, hint=hint, file=name)
     if error.errno in (errno.EMFILE, errno.ENFILE):
         return DiskIOError(what, hint="raise the limit of open files: ulimit -n 4096", file=name)
     return DiskIOError(what, hint="check the disk (dmesg tells), then run it again", file=name)

@@ -26,17 +26,19 @@ _PUBLISHERS = 2
 def deliver(works: Sequence[Work], tools: Tools, emit: Emit) -> None:
     """Bring surveyed works to their end, as one queue; a blob that several want is fetched once.
 
-    Raises NoSpaceError before the first byte when the plan does not fit, DaemonError when aria2 is lost, and the
-    disk's errors; a source's failure only fails the works that needed it.
+    Raises NoSpaceError or CannotCreateError before the first byte when the plan does not fit, DaemonError when aria2
+    is lost, and the disk's errors; a source's failure only fails the works that needed it.
     """
     plan = merge(work.plan for work in works if work.plan)
     # What a stopped run left has its room on the disk already: aria2 reserves the whole file.
     need = sum(max(0, job.size - tools.staging.held(job.digest)) for job in plan.jobs)
     space.check(need, tools.cache.layout.cache_dir, files=len(plan.jobs))
+    space.check_largest(max((job.size for job in plan.jobs), default=0), tools.cache.layout.cache_dir)
     for work in works:
         if work.item.local_dir:
             # Where the file system shares copies (reflinks) this asks for too much, never for too little.
             space.check(work.resolved.wanted.total_size, work.item.local_dir)
+            space.check_largest(max((file.size for file in work.resolved.wanted.files), default=0), work.item.local_dir)
     _Delivery(works, tools, emit).run(plan.jobs, plan.bytes_to_fetch)
 
 

@@ -242,6 +242,7 @@ class _Taker:
         with claim:
             tools.staging.discard(digest)
             space.check(size, tools.cache.layout.cache_dir, files=1)
+            space.check_largest(size, tools.cache.layout.cache_dir)
             part = tools.staging.part(digest)
             try:
                 mode = _stage(path.resolve(), part, hard=self.request.hard)

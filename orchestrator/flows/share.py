@@ -61,6 +61,7 @@ def link(request: LinkRequest, tools: Tools) -> LinkReport:
         if request.mode in (Mode.AUTO, Mode.COPY) and not request.folder.exists():
             # Where the file system shares copies this asks for too much, never for too little.
             space_.check(sum(sample.file.size for sample in samples), request.folder)
+            space_.check_largest(max((sample.file.size for sample in samples), default=0), request.folder)
         record = tools.records.load(request.target.repo, commit)
         trust = record.trust if record else None
         ref = request.target.revision or commit

@@ -79,6 +79,8 @@ def fetch_single(url: str, digest: Digest, folder: Path, tools: Tools, emit: Emi
         emit(ModelPhase(shown, Phase.FETCHING))
         space.check(size, tools.staging.folder)
         space.check(size, folder)
+        space.check_largest(size, tools.staging.folder)
+        space.check_largest(size, folder)
         state, error, sources = _fetch(url, file, target, tools, emit)
     else:
         tools.staging.remove(digest)  # of a run that was killed after it had placed the file

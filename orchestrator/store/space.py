@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import resource
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.errors import NoSpaceError
+from orchestrator.errors import CannotCreateError, NoSpaceError
 from orchestrator.oserrors import on_disk
 
 RESERVE = 256 << 20
@@ -14,6 +15,11 @@ RESERVE = 256 << 20
 
 INODES_PER_FILE = 4
 """A blob and its link, and while it arrives a control file and a journal."""
+
+
+FAT_LARGEST = (4 << 30) - 1
+"""Bytes: the size of a file is 32 bits there."""
+_FAT = ("vfat", "msdos")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +32,17 @@ class Space:
 
 def space(path: Path) -> Space:
     """The room where `path` lies, or will lie once its folders are made."""
-    at = path
-    while not at.exists() and at != at.parent:
-        at = at.parent
+    at = nearest(path)
     with on_disk("look at", at):
         found = os.statvfs(at)
     return Space(found.f_bavail * found.f_frsize, found.f_favail if found.f_files else None)
+
+
+def nearest(path: Path) -> Path:
+    """`path`, or the lowest folder above it that there is."""
+    while not os.path.lexists(path) and path != path.parent:
+        path = path.parent
+    return path
 
 
 def check(need: int, path: Path, *, files: int = 0, reserve: int = RESERVE) -> Space:
@@ -60,3 +71,34 @@ def human(size: int) -> str:
             return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
         value /= 1024
     return f"{value:.1f} TiB"
+
+
+def check_largest(size: int, path: Path) -> None:
+    """Raise CannotCreateError where no file of `size` bytes may be made at `path`: FAT32, or `ulimit -f`."""
+    allowed, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if allowed != resource.RLIM_INFINITY and size > allowed:
+        raise CannotCreateError(
+            f"{os.fspath(path)!r} takes no file of {human(size)}: this process may write files of {human(allowed)}",
+            hint="raise the limit of file sizes: ulimit -f unlimited",
+        )
+    if size > FAT_LARGEST and file_system(nearest(path)) in _FAT:
+        raise CannotCreateError(
+            f"{os.fspath(path)!r} takes no file of {human(size)}: it lies on FAT32, which holds files of up to 4 GiB",
+            hint="choose a folder on another file system, with --cache-dir or --local-dir",
+        )
+
+
+def file_system(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str | None:
+    """The type of the file system that `path` lies on, as mount(8) names it; None where the system does not tell."""
+    try:
+        device = path.stat().st_dev
+        lines = mounts.read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return None
+    number = f"{os.major(device)}:{os.minor(device)}"
+    for line in lines:
+        # id, parent, device, root, mount point, options, optional fields, "-", type, …
+        fields = line.split(" ")
+        if len(fields) > 6 and fields[2] == number and "-" in fields[6:-1]:
+            return fields[fields.index("-", 6) + 1]
+    return None

@@ -91,6 +91,7 @@ ROWS: Mapping[str, Row] = {
     # Limits
     "64 open files": Row(lambda machine, shut: on.limited(nofile=64), {"pull": 74}),
     "20 open files": Row(lambda machine, shut: on.limited(nofile=20), {"pull": 74}),
+    "files of 100 kB": Row(lambda machine, shut: on.limited(fsize=100_000), {"pull": 73}),
 }
 
 
