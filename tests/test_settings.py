@@ -1,6 +1,7 @@
 """Where settings come from: the order of the layers, what each may say, and where secrets may go."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from orchestrator.core.sources import Source
 from orchestrator.core.trust import Policy
 from orchestrator.errors import ConfigError, UsageError
 from orchestrator.settings import DEFAULT_MIRRORS, Settings, load
+from orchestrator.settings.files import PERSONAL
 
 TOKEN = "hf_canary0123456789"
 Load = Callable[..., Settings]
@@ -80,7 +82,7 @@ def test_each_layer_wins_over_those_below(
     mine = given(mine=file(one))
     assert getattr(mine, name) == one_value
     assert mine.origins[name].endswith(f"home/config.toml:{key}")
-    if key not in ("aria2.rpc", "aria2.rpc_secret_file", "tls.ca_bundle"):
+    if key not in PERSONAL:
         here = given(here=file(two), mine=file(one))
         assert getattr(here, name) == two_value
         assert here.origins[name].endswith(f"folder/glm-aria.toml:{key}")
@@ -100,7 +102,7 @@ def test_the_cache_is_where_hugging_face_software_looks(given: Load, tmp_path: P
     assert given(env={"HF_HOME": "", "XDG_CACHE_HOME": "/x"}).cache_dir == Path("/x/huggingface/hub")
     assert given(env={"HF_HOME": "", "HF_HUB_CACHE": "rel"}).cache_dir == tmp_path / "folder/rel"
     assert given(env={"HF_HOME": ""}).cache_dir == Path.home() / ".cache/huggingface/hub"
-    assert given(here="[cache]\ndir = 'x'").cache_dir == tmp_path / "folder/x"
+    assert given(mine="[cache]\ndir = 'x'").cache_dir == tmp_path / "home/x"
 
 
 def test_an_empty_value_is_no_value(given: Load) -> None:
@@ -122,16 +124,16 @@ def test_the_defaults(given: Load) -> None:
 
 
 @pytest.mark.parametrize(
-    ("flags", "env", "here", "root"),
+    ("flags", "env", "root"),
     [
-        ({"root": "https://f"}, {"GLM_ARIA_ROOT": "https://g"}, "[trust]\nroot='https://c'", "https://f"),
-        ({}, {"GLM_ARIA_ROOT": "https://g", "HF_ENDPOINT": "https://h"}, "[trust]\nroot='https://c'", "https://g"),
-        ({}, {"HF_ENDPOINT": "https://h/"}, "[trust]\nroot='https://c'", "https://h"),
-        ({}, {}, "[trust]\nroot='https://c'", "https://c"),
+        ({"root": "https://f"}, {"GLM_ARIA_ROOT": "https://g"}, "https://f"),
+        ({}, {"GLM_ARIA_ROOT": "https://g", "HF_ENDPOINT": "https://h"}, "https://g"),
+        ({}, {"HF_ENDPOINT": "https://h/"}, "https://h"),
+        ({}, {}, "https://u"),
     ],
 )
-def test_the_root(given: Load, flags: dict[str, object], env: dict[str, str], here: str, root: str) -> None:
-    found = given(flags, env, here, "[trust]\nroot='https://u'")
+def test_the_root(given: Load, flags: dict[str, object], env: dict[str, str], root: str) -> None:
+    found = given(flags, env, mine="[trust]\nroot='https://u'")
     assert found.root.url == root
     assert found.root.is_root
 
@@ -151,7 +153,9 @@ def test_a_public_mirror_as_the_endpoint_keeps_the_others(given: Load) -> None:
 
 def test_mirrors_of_the_highest_layer_replace_the_others(given: Load) -> None:
     here = '[[mirror]]\nname = "lan"\nkind = "modelscope"\nurl = "https://lan.example/ms"\n'
-    assert given(here=here).mirrors == (Source("lan", "https://lan.example/ms", CatalogKind.MODELSCOPE),)
+    lan = Source("lan", "https://lan.example/ms", CatalogKind.MODELSCOPE)
+    assert given(mine=here).mirrors == (lan,)
+    assert given(here=here).mirrors == (replace(lan, is_believed=False),)
     for between in ("  ", ",", " , "):
         env = {"GLM_ARIA_MIRRORS": f"https://a{between}modelscope+https://b"}
         assert [(m.url, m.kind) for m in given(env=env, here=here).mirrors] == [
@@ -176,8 +180,7 @@ def test_plain_http_is_quiet_on_loopback_only(given: Load) -> None:
 
 
 def test_aliases_are_merged(given: Load) -> None:
-    settings = given(here="[aliases]\n'a/b' = 'c/d'\n", mine="[aliases]\n'a/b' = 'x/y'\n'e/f' = 'g/h'\n")
-    assert settings.aliases["a/b"] == "c/d"
+    settings = given(mine="[aliases]\n'e/f' = 'g/h'\n")
     assert settings.aliases["e/f"] == "g/h"
     assert settings.aliases["zai-org/AutoGLM-Phone-9B"] == "ZhipuAI/AutoGLM-Phone-9B"
 
@@ -198,8 +201,7 @@ def test_aliases_are_merged(given: Load) -> None:
         ({}, {"HF_ENDPOINT": "http://127.0.0.1:9000"}, "", "[trust]\ntoken_hosts=['127.0.0.1:9000']", True),
         ({}, {"HF_ENDPOINT": "http://127.0.0.1:9000"}, "", "[trust]\ntoken_hosts=['127.0.0.1']", False),
         ({}, {"HF_ENDPOINT": "https://own.example", "GLM_ARIA_TOKEN_HOSTS": "a, Own.Example"}, "", "", True),
-        ({}, {}, "[trust]\nroot='https://own.example'", "", False),
-        ({}, {}, "[trust]\nroot='https://own.example'", "[trust]\ntoken_hosts=['own.example']", True),
+        ({}, {}, "", "[trust]\nroot='https://own.example'\ntoken_hosts=['a']", True),
         ({"root": "http://10.0.0.5"}, {}, "", "", False),
     ],
 )
@@ -315,25 +317,16 @@ def test_certificates_are_looked_at(given: Load, tmp_path: Path) -> None:
         ("[transfer]\noffline = 'maybe'", "must be 1 or 0", ""),
         ("[transfer]\nproxy = 'socks5://x'", "http://proxy.example", ""),
         ("[transfer]\nproxy = 'https://me:canary@x'", "plain http", ""),
-        (
-            "[trust]\nroot_proxy = 'http://me:canary@x'",
-            "trust.root_proxy: a working directory's file",
-            "GLM_ARIA_PROXY",
-        ),
+        ("[trust]\nroot_proxy = 'http://me:canary@x'", "trust.root_proxy: a working directory's file", "config path"),
         ("[transfer]\nproxy = 'http://me:canary@x'", "transfer.proxy: a working directory's file", "GLM_ARIA_PROXY"),
         ("[[mirror]]\nurl = 'https://x'\nproxy = 'http://me:canary@x'", "mirror 1: a working directory's file", ""),
         ("[[mirror]]\nurl = 'https://x'\nproxy = 'socks5://me:canary@x'", "mirror 1: SOCKS is not supported", ""),
         ("[transfer]\nno_proxy = [3]", "list of host names", ""),
-        ("[trust]\nroot = 'huggingface.co'", "glm-aria.toml:trust.root: 'huggingface.co' is not an address", ""),
-        ("[trust]\nroot = 'modelscope+https://x'", "must be a Hugging Face site", "--mirror"),
-        ("[trust]\nroot = 'https://[x'", "glm-aria.toml:trust.root: ", ""),
         ("[[mirror]]\nname = 'x'", "glm-aria.toml:mirror: mirror 1: url is missing", ""),
         ("[[mirror]]\nurl = 'https://x'\ntyp = 'y'", "mirror 1: unknown key 'typ'", ""),
         ("[[mirror]]\nurl = 'https://x'\nkind = 'y'", "unknown kind of mirror", "modelscope"),
         ("[[mirror]]\nurl = 'https://x'\nname = 'a b'", "the name 'a b'", ""),
         ("mirror = 'https://x'", "must be a list of tables", "[[mirror]]"),
-        ("[aliases]\n'a//b' = 'c/d'", "not a repo name", ""),
-        ("[aliases]\n'a/b' = 3", "must be a text", ""),
         ("[trust", "is not valid TOML", ""),
     ],
 )
@@ -344,6 +337,23 @@ def test_a_wrong_file_is_named_with_its_key(given: Load, text: str, message: str
     assert "glm-aria.toml" in caught.value.message
     assert hint in (caught.value.hint or "")
     assert "canary" not in f"{caught.value.message}{caught.value.hint}"
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ("[trust]\nroot = 'huggingface.co'", "config.toml:trust.root: 'huggingface.co' is not an address", ""),
+        ("[trust]\nroot = 'modelscope+https://x'", "must be a Hugging Face site", "--mirror"),
+        ("[trust]\nroot = 'https://[x'", "config.toml:trust.root: ", ""),
+        ("[aliases]\n'a//b' = 'c/d'", "not a repo name", ""),
+        ("[aliases]\n'a/b' = 3", "must be a text", ""),
+    ],
+)
+def test_what_only_ones_own_file_may_say_is_looked_at_there(given: Load, text: str, message: str, hint: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        given(mine=text)
+    assert message in caught.value.message
+    assert hint in (caught.value.hint or "")
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from orchestrator import settings as settings_
 from orchestrator.cli import options, output, share, terminal
+from orchestrator.cli.groups import CONFIG
 from orchestrator.core.refs import parse_folder, parse_target
 from orchestrator.core.sizes import format_size, parse_duration, parse_size
 from orchestrator.errors import UsageError
@@ -47,6 +47,7 @@ def cache() -> None:
 @cache.command()
 @click.option("--nodes", "by_node", is_flag=True, help="Which node of a shared cache uses what; asks the shared Redis.")
 @_cache_dir
+@CONFIG
 @_as_json
 def ls(by_node: bool, as_json: bool, **parameters: Any) -> None:
     """List the revisions: their refs, size, last use, trust and pins.
@@ -83,6 +84,7 @@ def ls(by_node: bool, as_json: bool, **parameters: Any) -> None:
 
 @cache.command()
 @_cache_dir
+@CONFIG
 @_as_json
 def du(as_json: bool, **parameters: Any) -> None:
     """Tell how many bytes each model takes up, the biggest first.
@@ -104,6 +106,7 @@ def du(as_json: bool, **parameters: Any) -> None:
 @cache.command()
 @click.argument("refs", metavar="REF...", nargs=-1, required=True)
 @_cache_dir
+@CONFIG
 @_as_json
 def pin(refs: Sequence[str], as_json: bool, **parameters: Any) -> None:
     """Keep models: nothing that glm-aria removes is ever theirs, until they are unpinned.
@@ -116,6 +119,7 @@ def pin(refs: Sequence[str], as_json: bool, **parameters: Any) -> None:
 @cache.command()
 @click.argument("refs", metavar="REF...", nargs=-1, required=True)
 @_cache_dir
+@CONFIG
 @_as_json
 def unpin(refs: Sequence[str], as_json: bool, **parameters: Any) -> None:
     """Take pins back; REF as it was pinned."""
@@ -125,6 +129,7 @@ def unpin(refs: Sequence[str], as_json: bool, **parameters: Any) -> None:
 @cache.command()
 @click.argument("refs", metavar="REF...", nargs=-1, required=True)
 @_cache_dir
+@CONFIG
 @_yes
 @_as_json
 def rm(refs: Sequence[str], yes: bool, as_json: bool, **parameters: Any) -> None:
@@ -143,6 +148,7 @@ def rm(refs: Sequence[str], yes: bool, as_json: bool, **parameters: Any) -> None
 @click.option("--keep-size", metavar="SIZE", help="The longest unused revisions, until the cache is this small: 200G.")
 @click.option("--model", "models", metavar="REF", multiple=True, help="This model or revision; may be given again.")
 @_cache_dir
+@CONFIG
 @_yes
 @_as_json
 def gc(
@@ -188,7 +194,7 @@ def _parsed(flag: str, parse: Callable[[str], _Value], text: str | None) -> _Val
 
 
 def _settings(parameters: dict[str, Any]) -> Settings:
-    return settings_.load(options.flags(parameters))
+    return options.settings(parameters)
 
 
 def _look(parameters: dict[str, Any]) -> Contents:

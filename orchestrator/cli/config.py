@@ -9,12 +9,13 @@ from pathlib import Path
 
 import click
 
-from orchestrator.cli import output, terminal
+from orchestrator.cli import options, output, terminal
+from orchestrator.cli.groups import CONFIG
 from orchestrator.core.resolvers import NameServer
 from orchestrator.core.sizes import format_speed
 from orchestrator.core.sources import Source
 from orchestrator.events import Notice
-from orchestrator.settings import FILE_NAME, Secret, Settings, load, user_file
+from orchestrator.settings import FILE_NAME, Secret, Settings, user_file
 from orchestrator.system import places
 
 _NOT_SETTINGS = ("origins", "warnings", "token_withheld")
@@ -29,10 +30,11 @@ def config() -> None:
 
 
 @config.command()
+@CONFIG
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def show(as_json: bool) -> None:
     """Print each setting, its value and its origin. Secrets are printed as ***."""
-    settings = load()
+    settings = options.settings()
     notices = [Notice(code, message) for code, message in settings.warnings]
     if as_json:
         data = {
@@ -61,6 +63,7 @@ def path() -> None:
 
 
 @config.command()
+@CONFIG
 @click.option("--yes", is_flag=True, help="Write it. Without this nothing is written.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def tune(yes: bool, as_json: bool) -> None:
@@ -76,7 +79,7 @@ def tune(yes: bool, as_json: bool) -> None:
     """
     from orchestrator.cli import tuned, wiring
 
-    settings = load()
+    settings = options.settings()
     changes = wiring.tuning(settings)
     path = user_file()
     old, new = tuned.texts(path, changes)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli import output, terminal
+from orchestrator.cli.groups import CONFIG
 from orchestrator.core.sizes import format_speed
 
 if TYPE_CHECKING:
@@ -33,13 +34,14 @@ _as_json = click.option("--json", "as_json", is_flag=True, help="One JSON docume
 
 
 @daemon.command()
+@CONFIG
 @_as_json
 def start(as_json: bool) -> None:
     """Start it, unless it runs already."""
+    from orchestrator.cli import options
     from orchestrator.cli.rooms import bundle_for_aria2
-    from orchestrator.settings import load
 
-    found = _background(create=True).start(bundle_for_aria2(load()))
+    found = _background(create=True).start(bundle_for_aria2(options.settings()))
     _tell("daemon start", {"running": True, "pid": found[0], "url": found[1].url}, as_json=as_json)
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import click
 
-from orchestrator import settings as settings_
 from orchestrator.cli import options, output, terminal
 from orchestrator.cli.groups import Headed, HeadedCommand
 from orchestrator.core.refs import parse_ref
@@ -42,7 +41,7 @@ def doctor(ref: str | None, resolvers: tuple[str, ...], report: str | None, as_j
     """
     from orchestrator.cli import diagnosis, wiring
 
-    settings = settings_.load(options.flags(parameters))
+    settings = options.settings(parameters)
     wanted = parse_ref(ref) if ref else None
     try:
         compared = [parse_server(text) for text in resolvers]

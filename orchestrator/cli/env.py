@@ -6,6 +6,7 @@ import click
 
 from orchestrator import __version__, templating
 from orchestrator.cli import configurations, terminal
+from orchestrator.cli.groups import CONFIG
 
 _PATIENCE_S = "30"
 NAMES = (
@@ -23,6 +24,7 @@ NAMES = (
               help="sh is for bash, zsh and dash as well.")  # fmt: skip
 @click.option("--undo", is_flag=True, help="Print what gives each variable its earlier value back.")
 @click.option("--mirror", "name", metavar="NAME", help="A mirror of the settings; by default the first to be asked.")
+@CONFIG
 def env(shell: str, name: str | None, *, undo: bool) -> None:
     """Print what makes hf, transformers and others use a mirror.
 

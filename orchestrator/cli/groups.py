@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
+
+from orchestrator.system import places
 
 _OTHER = "Other"
 
@@ -67,6 +70,31 @@ class Headed(click.Option):
     def __init__(self, *args: Any, heading: str = "Options", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.heading = heading
+
+
+_NAMED = "glm-aria.config"
+
+
+def _name_config(ctx: click.Context, _parameter: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        ctx.meta[_NAMED] = value
+
+
+CONFIG = click.option(
+    "--config",
+    cls=Headed,
+    heading="Rules",
+    metavar="FILE",
+    expose_value=False,
+    callback=_name_config,
+    help="Read settings from FILE, as from your own file, instead of from ./glm-aria.toml.",
+)
+
+
+def named_config() -> Path | None:
+    """The file of `--config`, which may stand before or behind the name of a command."""
+    named = click.get_current_context().meta.get(_NAMED)
+    return None if named is None else places.absolute(named)
 
 
 class HeadedCommand(click.Command):

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from orchestrator import settings as settings_
 from orchestrator.cli import options, output, terminal
+from orchestrator.cli.groups import CONFIG
 from orchestrator.core.history import Past, rates_over_time
 from orchestrator.core.sizes import format_duration, format_size, format_speed
 
@@ -19,6 +19,7 @@ _BARS = "▁▂▃▄▅▆▇█"
 @click.command("history")
 @click.option("-n", "--last", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="So many pulls.")
 @options.CACHE_DIR
+@CONFIG
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def history(last: int, as_json: bool, **parameters: Any) -> int:
     """Past pulls, and how fast each source was.
@@ -33,7 +34,7 @@ def history(last: int, as_json: bool, **parameters: Any) -> int:
     """
     from orchestrator.cli import wiring
 
-    settings = settings_.load(options.flags(parameters))
+    settings = options.settings(parameters)
     past = wiring.past_pulls(settings)[-last:]
     if as_json:
         terminal.document(output.envelope("history", output.judge((), 0), data(past)))

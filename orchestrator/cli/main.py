@@ -15,7 +15,7 @@ import click
 
 from orchestrator import __version__
 from orchestrator.cli import terminal
-from orchestrator.cli.groups import Lazy, LazyGroup
+from orchestrator.cli.groups import CONFIG, Lazy, LazyGroup
 from orchestrator.errors import ConfigError, DiskIOError, GlmAriaError, Interrupted, UsageError
 from orchestrator.system import streams
 
@@ -62,7 +62,8 @@ Environment (flags win over it; it wins over files):
 
 \b
 Files:
-  ./glm-aria.toml, then the one that `glm-aria config path` names
+  ./glm-aria.toml, then the one that `glm-aria config path` names;
+  --config FILE, as if it were your own, instead of ./glm-aria.toml
 
 \b
 Exit codes:
@@ -109,6 +110,7 @@ class Asked:
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, prog_name=PROGRAM)
+@CONFIG
 def cli() -> None:
     """Fetch large models with aria2, from several mirrors at once; prove every byte; place them where Hugging Face
     software looks for them.

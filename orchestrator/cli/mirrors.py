@@ -6,7 +6,6 @@ from typing import Any
 
 import click
 
-from orchestrator import settings as settings_
 from orchestrator.cli import options, output, terminal
 from orchestrator.cli.groups import Headed, HeadedCommand
 from orchestrator.core.refs import parse_ref
@@ -43,7 +42,7 @@ def list_sources(as_json: bool, **parameters: Any) -> int:
     """
     from orchestrator.cli import sourcetable, wiring
 
-    settings = settings_.load(options.flags(parameters))
+    settings = options.settings(parameters)
     known, memory = wiring.known_mirrors(settings)
     notices = _cautions(settings)
     if as_json:
@@ -88,7 +87,7 @@ def probe(ref: str | None, connections: int, as_json: bool, **parameters: Any) -
     from orchestrator.flows.quarantine import warnings
     from orchestrator.mirrors.probe import Bounds
 
-    settings = settings_.load(options.flags(parameters))
+    settings = options.settings(parameters)
     if settings.offline:
         raise UsageError(
             f"a probe asks servers, and {settings.origins['offline']} says offline",
@@ -121,7 +120,7 @@ def forgive(name: str, as_json: bool, **parameters: Any) -> int:
     """
     from orchestrator.cli import wiring
 
-    settings = settings_.load(options.flags(parameters))
+    settings = options.settings(parameters)
     freed = wiring.forgive_mirror(settings, name)
     if not freed:
         raise UsageError(f"no source called {name!r} is in quarantine", hint="see them with: glm-aria mirrors ls")

@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from orchestrator.cli.groups import Headed
+from orchestrator.cli.groups import CONFIG, Headed, named_config
+from orchestrator.settings import Settings, load
 
 Command = Callable[..., Any]
 
@@ -40,6 +41,7 @@ SETTINGS = {
 CACHE_DIR = _where("--cache-dir", metavar="DIR", help="The cache, as HF_HUB_CACHE means it.")
 STRICT = _rules("--strict", is_flag=True, help="Exit with 100 when there were warnings.")
 _SITES = (
+    CONFIG,
     _where("--root", metavar="URL", help="Where commits and digests come from. May be sent your token."),
     _where("--mirror", metavar="[KIND+]URL", multiple=True, help="Also fetch bytes from here, instead of from the "
            "mirrors of the settings; may be given again. KIND: huggingface (default), modelscope."),
@@ -158,6 +160,11 @@ def verify_options(function: Command) -> Command:
 def _apply(options: tuple[Callable[[Command], Command], ...], function: Command) -> Command:
     # Decorators apply from the bottom up, and click shows the options in that order turned around.
     return reduce(lambda inner, option: option(inner), reversed(options), function)
+
+
+def settings(parameters: dict[str, Any] | None = None) -> Settings:
+    """The settings of this call of a command, whose parameters may say some."""
+    return load(flags(parameters or {}), named=named_config())
 
 
 def flags(parameters: dict[str, Any]) -> dict[str, object]:

@@ -8,7 +8,6 @@ from urllib.parse import urlsplit
 
 import click
 
-from orchestrator import settings as settings_
 from orchestrator.cli import lock, options, output, request, terminal
 from orchestrator.cli.groups import HeadedCommand
 from orchestrator.cli.hook import Hook
@@ -100,7 +99,7 @@ def plan(**parameters: Any) -> int:
 
 
 def _pull(parameters: dict[str, Any]) -> int:
-    settings = settings_.load(options.flags(parameters))
+    settings = options.settings(parameters)
     run = Run.of(parameters, settings)
     is_url = any(_URL.match(ref) for ref in parameters["refs"]) and parameters["sha256"]
     if is_url:
@@ -163,7 +162,7 @@ def _sha256(text: str) -> Digest:
 
 
 def _plan(parameters: dict[str, Any]) -> int:
-    settings = settings_.load(options.flags(parameters))
+    settings = options.settings(parameters)
     run = Run.of(parameters, settings)
     wanted = _request(parameters, settings)
     from orchestrator.cli import plans, wiring

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import click
 
-from orchestrator import settings as settings_
 from orchestrator import templating
 from orchestrator.cli import configurations, terminal
+from orchestrator.cli.groups import CONFIG
 from orchestrator.errors import CannotCreateError, NotFoundError, UsageError
 from orchestrator.system import places
 
 
 @click.command()
 @click.argument("name", required=False)
+@CONFIG
 @click.option("-o", "--output", "target", metavar="FILE", help="Write to this file instead of stdout.")
 @click.option("--set", "given", metavar="NAME=VALUE", multiple=True, help="A value of the template; repeatable.")
 def render(name: str | None, target: str | None, given: tuple[str, ...]) -> None:
@@ -49,12 +50,14 @@ def render(name: str | None, target: str | None, given: tuple[str, ...]) -> None
 
 def world() -> configurations.World:
     """The settings of this place, and what is remembered of their sources. Asks nobody."""
-    from orchestrator.cli import wiring
+    from orchestrator.cli import options, wiring
     from orchestrator.mirrors.rank import rank
 
-    settings = settings_.load()
+    settings = options.settings()
     known, memory = wiring.known_mirrors(settings)
-    return configurations.World(settings, tuple(rank(known, memory)), memory)
+    # Who reads what is rendered, and hf by `glm-aria env`, believes the mirror: it must be the user's own choice.
+    believed = [source for source in known if source.is_believed]
+    return configurations.World(settings, tuple(rank(believed, memory)), memory)
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -208,10 +208,11 @@ def open_lookup(settings: Settings, state: Path, *, keep: bool) -> Iterator[Look
 
 
 def sources_of(settings: Settings, kind: CatalogKind) -> tuple[Source, ...]:
-    """All sources of a kind, the one that is asked for listings first."""
+    """All sources of a kind, the one that is asked for listings first; those that only carry bytes come last."""
     known = (settings.root, *settings.mirrors)
-    of_kind = tuple(source for source in known if source.kind is kind)
-    return of_kind or tuple(source for source in DEFAULT_MIRRORS if source.kind is kind)
+    believed = tuple(source for source in known if source.kind is kind and source.is_believed)
+    carriers = tuple(source for source in known if source.kind is kind and not source.is_believed)
+    return (believed or tuple(source for source in DEFAULT_MIRRORS if source.kind is kind)) + carriers
 
 
 def proxies_of(settings: Settings) -> Proxies:

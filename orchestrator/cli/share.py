@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator import settings as settings_
 from orchestrator.cli import options, output, request, terminal
-from orchestrator.cli.groups import HeadedCommand
+from orchestrator.cli.groups import CONFIG, HeadedCommand
 from orchestrator.cli.run import Run
 from orchestrator.core.refs import parse_ref, parse_target
 from orchestrator.core.sizes import format_size
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
 )
 @click.option("--force", is_flag=True, help="Replace files in DIR that are not glm-aria's, or were edited.")
 @click.option("--cache-dir", metavar="DIR", help="The cache, as HF_HUB_CACHE means it.")
+@CONFIG
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def link(model: str, folder: str, layout: str, force: bool, as_json: bool, **parameters: Any) -> None:
     """Make a project folder of a model in the cache, without a network.
@@ -57,7 +57,7 @@ def link(model: str, folder: str, layout: str, force: bool, as_json: bool, **par
     target = parse_target(model)
     from orchestrator.cli import wiring
 
-    settings = settings_.load(options.flags(parameters))
+    settings = options.settings(parameters)
     where = places.absolute(folder)
     report = wiring.link(settings, target, where, layout, chosen[0] if chosen else "auto", force=force)
     notices = _incomplete(report)
@@ -123,7 +123,7 @@ def import_(folder: str, dry_run: bool, **parameters: Any) -> int:
       glm-aria cache import /media/usb --model org/name
       glm-aria cache import ~/ComfyUI/models --dry-run
     """
-    settings = settings_.load(options.flags(parameters))
+    settings = options.settings(parameters)
     run = Run.of(parameters, settings)
     if parameters["model"] and parameters["locked"]:
         raise UsageError("--model and --locked exclude each other")

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator import settings as settings_
 from orchestrator.cli import options, output, terminal
 from orchestrator.cli.groups import HeadedCommand
 from orchestrator.cli.output import Verdict
@@ -43,7 +42,7 @@ def verify(**parameters: Any) -> int:
       glm-aria verify org/name --fast
       glm-aria verify org/name@main --file '*.safetensors' --repair
     """
-    settings = settings_.load(options.flags(parameters))
+    settings = options.settings(parameters)
     if parameters["repair"] and settings.offline:
         raise UsageError("--repair fetches what is rotten, and the settings say offline", hint="unset HF_HUB_OFFLINE")
     run = Run.of(parameters, settings)

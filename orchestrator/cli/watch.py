@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator import settings as settings_
 from orchestrator.cli import options, output, request, terminal
 from orchestrator.cli.groups import HeadedCommand
 from orchestrator.cli.hook import Hook
@@ -48,7 +47,7 @@ def watch(path: str | None, status: bool, **parameters: Any) -> int:
       glm-aria watch models.txt --on-change 'systemctl reload my-server'
       glm-aria watch --status
     """
-    settings = settings_.load(options.flags(parameters))
+    settings = options.settings(parameters)
     if status:
         return _status(settings, path, as_json=parameters["as_json"])
     if path is None or path == "-":

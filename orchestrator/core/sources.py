@@ -15,12 +15,17 @@ _LOOPBACK = re.compile(r"127(?:\.\d{1,3}){3}")
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A site that serves repos: the root or a mirror. `url` is its base address without a trailing slash."""
+    """A site that serves repos: the root or a mirror. `url` is its base address without a trailing slash.
+
+    One that is not `is_believed` carries bytes only: its word counts for no commit and no listing, since others than
+    the user may have named it.
+    """
 
     name: str
     url: str
     kind: CatalogKind = CatalogKind.HUGGINGFACE
     is_root: bool = False
+    is_believed: bool = True
 
     @property
     def host(self) -> str:

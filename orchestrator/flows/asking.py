@@ -64,9 +64,9 @@ class Question:
         return self.tools.catalogs[self.ref.catalog]
 
     def mirrors(self, kind: CatalogKind) -> tuple[Catalog, ...]:
-        """The mirrors of a kind that may hear of the ref, in the order of preference."""
+        """The mirrors of a kind that may hear of the ref, and whose word may count, in the order of preference."""
         is_closed = is_known_restricted(self.ref, self.tools)
-        asked = (catalog for catalog in self.tools.mirror_catalogs if catalog.source.kind is kind)
+        asked = (c for c in self.tools.mirror_catalogs if c.source.kind is kind and c.source.is_believed)
         return tuple(c for c in asked if may_hear(c.source, self.ref.catalog, self.tools, is_restricted=is_closed))
 
     def ask(self, catalog: Catalog) -> Revision:

@@ -2,27 +2,30 @@
 
 The highest layer that says something about a setting wins whole: flags, environment (`GLM_ARIA_*` before the Hugging
 Face names), `glm-aria.toml` in the working directory, the user's config file, defaults. Only `aliases` are merged.
+`--config FILE` names a file that takes the place of the working directory's.
 
 Secrets stay at home. The token goes to the root and to `trust.token_hosts`, but a root that HF_ENDPOINT names is no
-token host by that. Nor is one that the working directory's file names, since the file may have come with somebody's
-repository; the keys that say where a secret goes or comes from are refused there, and so is a weaker `policy`.
+token host by that. The working directory's file may have come with somebody's repository: `settings.files` says what it
+must not decide, and when it is not read at all.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+from orchestrator.core.addresses import parse_address
 from orchestrator.core.resolvers import NameServer
 from orchestrator.core.sources import Source, is_this_machine
 from orchestrator.core.trust import Policy
 from orchestrator.errors import ConfigError
 from orchestrator.settings import sites, values
-from orchestrator.settings.layers import KEYS, Layers, misspelled, read_file
+from orchestrator.settings.files import Caution, exposed_secret, read_folder_file, read_own_file
+from orchestrator.settings.layers import KEYS, Layers, misspelled
 from orchestrator.settings.sites import DEFAULT_MIRRORS, HUB
 from orchestrator.settings.token import token as _find_token
 from orchestrator.settings.values import Secret
@@ -31,13 +34,6 @@ from orchestrator.system import places
 __all__ = ["DEFAULT_MIRRORS", "FILE_NAME", "HUB", "Caution", "Secret", "Settings", "load", "user_file"]
 
 FILE_NAME = "glm-aria.toml"
-
-
-class Caution(NamedTuple):
-    """A setting that works but that the user should know about; becomes an entry of `warnings`."""
-
-    code: str
-    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,29 +115,38 @@ def load(
     environ: Mapping[str, str] | None = None,
     folder: Path | None = None,
     personal: Path | None = None,
+    named: Path | None = None,
 ) -> Settings:
     """Read all layers.
 
     `flags` maps names of `Settings` fields (and `token_file`) to what the command line gave; None is not given. The
-    rest defaults to the process: its environment, its working directory, `user_file()`.
+    rest defaults to the process: its environment, its working directory, `user_file()`. `named` is a file that the user
+    names on purpose: it takes the place of the working directory's and counts like the user's own.
     Raises UsageError for a flag, ConfigError for a variable, a file or a key of it.
     """
     environ = os.environ if environ is None else environ
     cautions: list[Caution] = []
-    files = []
     if folder is None and (folder := places.working_directory()) is None:
         folder = Path()
         cautions.append(Caution("no-working-directory", "the working directory is gone; its settings, too"))
     if personal is None:
         with contextlib.suppress(ConfigError):  # without a home there is none
             personal = user_file()
-    for path, is_personal in ((folder / FILE_NAME, False), (personal, True)):
-        if path is not None and places.is_closed(path.parent):
-            cautions.append(Caution("settings-unreadable", f"{path} is not read: its folder is closed to this user"))
-        elif path is not None:
-            files.append(read_file(path, is_personal=is_personal))
-    layers = Layers(flags or {}, environ, tuple(file for file in files if file is not None), folder)
+    own = read_own_file(personal, cautions) if personal and _is_open(personal, cautions) else None
+    upper = None
+    if named is not None:
+        upper = read_own_file(named, cautions, is_named=True)
+    elif _is_open(folder / FILE_NAME, cautions):
+        upper = read_folder_file(folder / FILE_NAME, cautions, own)
+    layers = Layers(flags or {}, environ, tuple(file for file in (upper, own) if file is not None), folder)
     return _settings(layers, cautions)
+
+
+def _is_open(path: Path, cautions: list[Caution]) -> bool:
+    if places.is_closed(path.parent):
+        cautions.append(Caution("settings-unreadable", f"{path} is not read: its folder is closed to this user"))
+        return False
+    return True
 
 
 def _settings(layers: Layers, cautions: Sequence[Caution]) -> Settings:
@@ -154,6 +159,7 @@ def _settings(layers: Layers, cautions: Sequence[Caution]) -> Settings:
             plain[name] = value
     for name in ("proxy", "root_proxy"):
         plain[name], origins[name] = _proxy(layers, name)
+    cautions = [*cautions, *_exposed(layers, plain.get("rpc_secret_file"))]
     mirror_proxies = sites.proxies(layers)
     origins["mirror_proxies"] = next((origin for _, origin in mirror_proxies.values()), "default")
     hf_home, origins["hf_home"] = _hf_home(layers)
@@ -162,6 +168,7 @@ def _settings(layers: Layers, cautions: Sequence[Caution]) -> Settings:
     origins["root"] = root.origin
     policy, origins["policy"] = sites.policy(layers)
     mirrors, origins["mirrors"] = sites.mirrors(layers, root.source)
+    _refuse_detours(layers, (root.source, *mirrors))
     aliases, origins["aliases"] = sites.aliases(layers)
     token, origins["token"] = _find_token(layers, hf_home)
     token_hosts, origins["token_hosts"] = _first(layers, "token_hosts")
@@ -180,7 +187,12 @@ def _settings(layers: Layers, cautions: Sequence[Caution]) -> Settings:
         mirror_proxies={url: proxy for url, (proxy, _) in mirror_proxies.items()},
         token_withheld=_withheld(root, token_hosts) if token else None,
         origins=origins,
-        warnings=(*cautions, *_plain_http((root.source, *mirrors)), *_misspelled(layers.environ)),
+        warnings=(
+            *cautions,
+            *_plain_http((root.source, *mirrors)),
+            *_rpc_in_the_clear(plain),
+            *_misspelled(layers.environ),
+        ),
         **plain,
     )
 
@@ -222,6 +234,39 @@ def _plain_http(sources: tuple[Source, ...]) -> list[Caution]:
         for source in sources
         if source.url.startswith("http:") and not is_this_machine(source.host)
     ]
+
+
+def _rpc_in_the_clear(plain: Mapping[str, Any]) -> Iterator[Caution]:
+    rpc, secret = plain.get("rpc"), plain.get("rpc_secret_file")
+    if rpc and secret and rpc.startswith("http:"):
+        place = parse_address(rpc).place
+        if not is_this_machine(place.host.lower()):
+            message = f"the secret of the aria2 at {place} goes there over plain http: it can be read on the way"
+            yield Caution("plain-http", message)
+
+
+def _exposed(layers: Layers, rpc_secret_file: Path | None) -> Iterator[Caution]:
+    """Secret files that others may read or write. A token that huggingface_hub keeps is told by its own file's name."""
+    for given in layers.find("token_file"):
+        yield from exposed_secret(given.read(values.path))
+        break
+    if rpc_secret_file is not None:
+        yield from exposed_secret(rpc_secret_file)
+
+
+def _refuse_detours(layers: Layers, sources: tuple[Source, ...]) -> None:
+    """Refuse a proxy or resolvers of the working directory's file where a site that is believed has no TLS.
+
+    Over plain http, who stands in the way decides what the site says.
+    """
+    plain = [s for s in sources if s.is_believed and s.url.startswith("http:") and not is_this_machine(s.host)]
+    for name in ("proxy", "dns_resolvers"):
+        given = next(layers.find(name), None)
+        if plain and given and given.file and not given.file.is_personal:
+            raise given.error(
+                f"{plain[0].url} is plain http, so a working directory's file must not choose the way there",
+                hint=f"put it into your own file (glm-aria config path); if this file is yours: --config {FILE_NAME}",
+            )
 
 
 def _misspelled(environ: Mapping[str, str]) -> list[Caution]:

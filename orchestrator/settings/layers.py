@@ -67,20 +67,6 @@ KEYS: dict[str, Key] = {
 # What `--on-change` tells its command. No settings; a glm-aria that the command calls must not take them for mistakes.
 TOLD = ("GLM_ARIA_REF", "GLM_ARIA_SNAPSHOT", "GLM_ARIA_OLD_COMMIT", "GLM_ARIA_NEW_COMMIT")
 
-# Keys that decide where a secret goes or comes from, or who is believed to be a server: only a file of the user's own
-# may set them.
-_PERSONAL = frozenset(
-    {
-        "trust.token_file",
-        "trust.token_hosts",
-        "aria2.rpc",
-        "aria2.rpc_secret_file",
-        "tls.ca_bundle",
-        "shared.redis",
-    }
-)
-_TABLES = {"mirror": ("name", "kind", "url", "proxy"), "aliases": ()}
-
 
 @dataclass(frozen=True, slots=True)
 class ConfigFile:
@@ -135,58 +121,6 @@ class Layers:
         for file in self.files:
             if key.toml in file.keys:
                 yield Given(file.keys[key.toml], f"file {file.path}:{key.toml}", file.path.parent, file=file)
-
-
-def read_file(path: Path, *, is_personal: bool) -> ConfigFile | None:
-    """Read a settings file; None when there is none. Raises ConfigError naming the file and the key."""
-    try:
-        content = path.read_text("utf-8")
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ConfigError(f"file {path} cannot be read: {reason}") from error
-    import tomllib
-
-    try:
-        document = tomllib.loads(content)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"file {path} is not valid TOML: {error}") from error
-    keys = dict(_flatten(document, path))
-    if not is_personal and (refused := sorted(_PERSONAL & keys.keys())):
-        raise ConfigError(
-            f"file {path}:{refused[0]}: a working directory's file must not decide where a secret goes or comes from",
-            hint="put it into your own file, see: glm-aria config path",
-        )
-    return ConfigFile(path, keys, is_personal)
-
-
-def _flatten(document: Mapping[str, object], path: Path) -> Iterator[tuple[str, object]]:
-    known = [key.toml for key in KEYS.values() if key.toml]
-    for section, value in document.items():
-        if section in _TABLES:
-            yield section, value
-            continue
-        if not isinstance(value, dict):
-            raise _unknown(path, section, known)
-        for name, item in value.items():
-            if f"{section}.{name}" not in known:
-                raise _unknown(path, f"{section}.{name}", known)
-            # The documented file spells "not set" as an empty text or list.
-            if item not in ("", []):
-                yield f"{section}.{name}", item
-
-
-def _unknown(path: Path, key: str, known: list[str]) -> ConfigError:
-    import difflib
-
-    by_name = {name.rpartition(".")[2]: name for name in known}
-    close = difflib.get_close_matches(key, known, 1) or [
-        by_name[name] for name in difflib.get_close_matches(key.rpartition(".")[2], by_name, 1)
-    ]
-    return ConfigError(
-        f"file {path}:{key}: unknown key", hint=f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
-    )
 
 
 def misspelled(environ: Mapping[str, str]) -> Iterator[tuple[str, str | None]]:

@@ -38,13 +38,12 @@ class Root:
 
 
 def root(layers: Layers) -> Root:
-    """The root. HF_ENDPOINT and the working directory's file name a root, but no token host."""
+    """The root. HF_ENDPOINT names a root, but no token host."""
     for given in layers.find("root"):
         source = _parse(given, given.read(values.text), is_root=True)
         if source.kind is not CatalogKind.HUGGINGFACE:
             raise given.error("the root must be a Hugging Face site", hint="other kinds can be mirrors: --mirror")
-        is_users_word = given.is_flag or (given.file.is_personal if given.file else given.variable != "HF_ENDPOINT")
-        return Root(source, given.origin, is_users_word or _is_hub(source))
+        return Root(source, given.origin, given.variable != "HF_ENDPOINT" or _is_hub(source))
     return Root(Source("huggingface.co", HUB, is_root=True), "default", may_see_token=True)
 
 
@@ -52,14 +51,26 @@ def mirrors(layers: Layers, root_source: Source) -> tuple[tuple[Source, ...], st
     """The mirrors and their origin; the root, a source anyway, is left out.
 
     The default ones know public repos only. They are used when the root is the public Hub or one of themselves: what
-    a root of one's own holds is nobody else's business, not even the names.
+    a root of one's own holds is nobody else's business, not even the names. Who names mirrors decides who is
+    independent of whom; so those of the working directory's file carry bytes only, unless they are mirrors without it,
+    too.
     """
-    for given in layers.find("mirrors"):
+    named = layers.find("mirrors")
+    for given in named:
         found = _tables(given) if given.file else _addresses(given)
+        if given.file and not given.file.is_personal:
+            below = next(named, None)
+            others = _usual(root_source) if below is None else _tables(below) if below.file else _addresses(below)
+            known = {(source.kind, source.url) for source in others}
+            found = tuple(replace(source, is_believed=(source.kind, source.url) in known) for source in found)
         return _distinct(found, root_source), given.origin
-    if not _is_hub(root_source) and root_source.url not in {mirror.url for mirror in DEFAULT_MIRRORS}:
-        return (), "default (none, as the root is not huggingface.co)"
-    return _distinct(DEFAULT_MIRRORS, root_source), "default"
+    usual = _usual(root_source)
+    return _distinct(usual, root_source), "default" if usual else "default (none, as the root is not huggingface.co)"
+
+
+def _usual(root_source: Source) -> tuple[Source, ...]:
+    is_public = _is_hub(root_source) or root_source.url in {mirror.url for mirror in DEFAULT_MIRRORS}
+    return DEFAULT_MIRRORS if is_public else ()
 
 
 def proxies(layers: Layers) -> dict[str, tuple[str, str]]:

@@ -4,39 +4,77 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 SETTINGS_BYTES = 1 << 20
 """At most so many bytes of settings, model lists and secrets."""
 RECORD_BYTES = 64 << 20
 """At most so many bytes of listings, records and lock files: a million files fit."""
+_GIVEN = re.compile(r"/dev/stdin|/dev/fd/\d+|/proc/self/fd/\d+")
 REF_BYTES = 256
 """At most so many bytes of a ref: a commit is 40."""
 
 
-def read_small(path: str | os.PathLike[str], most: int, *, dir_fd: int | None = None, follow: bool = False) -> bytes:
+def read_small(
+    path: str | os.PathLike[str],
+    most: int,
+    *,
+    dir_fd: int | None = None,
+    follow: bool = False,
+    judge: Callable[[os.stat_result], None] | None = None,
+) -> bytes:
     """Return the content of a regular file of at most `most` bytes.
 
     Never waits for a writer of a FIFO and never reads a device. A symlink is refused unless `follow`; `path` is
-    relative to the folder open at `dir_fd` when that is given. Raises OSError: EINVAL for what is no regular file,
-    EOVERFLOW for a larger one, ELOOP for a symlink.
+    relative to the folder open at `dir_fd` when that is given. `judge` gets the stat of what was opened before anything
+    of it is read, and may raise. Raises OSError: EINVAL for what is no regular file, EOVERFLOW for a larger one, ELOOP
+    for a symlink.
     """
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
     fd = os.open(path, flags, dir_fd=dir_fd)
     try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
+        found = os.fstat(fd)
+        if judge is not None:
+            judge(found)
+        if not stat.S_ISREG(found.st_mode):
             raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
-        # Read, not stat: the file may grow meanwhile.
-        chunks, left = [], most + 1
-        while left and (chunk := os.read(fd, left)):
-            chunks.append(chunk)
-            left -= len(chunk)
+        return read_stream(fd, most, path)
     finally:
         os.close(fd)
+
+
+def read_named(path: str | os.PathLike[str], most: int) -> bytes:
+    """Return the content of a small file that the user named for this very run, which may be a pipe of the shell's.
+
+    `<(command)` is named `/dev/fd/N`: a descriptor that this process was given, read to its end as standard input would
+    be. All else is read by `read_small`. Raises OSError as that does.
+    """
+    if _GIVEN.fullmatch(os.fspath(path)) and not _is_regular(path):
+        fd = os.open(path, os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC)
+        try:
+            return read_stream(fd, most, path)
+        finally:
+            os.close(fd)
+    return read_small(path, most, follow=True)
+
+
+def read_stream(fd: int, most: int, path: str | os.PathLike[str]) -> bytes:
+    """Return what is left in the open file. Raises OSError: EOVERFLOW for more than `most` bytes."""
+    # Read, not stat: the file may grow meanwhile.
+    chunks, left = [], most + 1
+    while left and (chunk := os.read(fd, left)):
+        chunks.append(chunk)
+        left -= len(chunk)
     if not left:
         raise OSError(errno.EOVERFLOW, f"larger than {most} bytes", os.fspath(path))
     return b"".join(chunks)
+
+
+def _is_regular(path: str | os.PathLike[str]) -> bool:
+    return stat.S_ISREG(Path(path).stat().st_mode)
 
 
 def read_small_text(path: Path, most: int, *, follow: bool = False) -> str:

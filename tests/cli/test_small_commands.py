@@ -22,7 +22,7 @@ def in_use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_canary0123456789")
     monkeypatch.setenv("GLM_ARIA_PROXY", "http://me:canary@proxy:1")
     monkeypatch.setenv("HF_ENDPOINT", "https://hf-mirror.com")
-    (tmp_path / "glm-aria.toml").write_text("[transfer]\nmax_speed = '20MB'\n[aliases]\n'a/b' = 'c/d'\n")
+    (tmp_path / "glm-aria.toml").write_text("[transfer]\nmax_speed = '20MB'\n")
 
 
 @pytest.mark.usefixtures("in_use")
@@ -47,7 +47,6 @@ def test_config_show_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     settings = document["data"]["settings"]
     assert settings["token"] == {"value": "***", "origin": "environment HF_TOKEN"}
     assert settings["proxy"]["value"] == "***"
-    assert settings["aliases"]["value"]["a/b"] == "c/d"
     assert set(settings) == set(Settings.__dataclass_fields__) - {"origins", "warnings", "token_withheld"}
     assert "canary" not in out
 

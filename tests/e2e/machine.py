@@ -140,6 +140,13 @@ class Machine:
             "HF_TOKEN": self.token,
         }
 
+    def own_settings(self, text: str) -> Path:
+        """Write the user's own settings file."""
+        file = self.folder / "config" / "glm-aria" / "config.toml"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text)
+        return file
+
     def start(
         self,
         *words: str,

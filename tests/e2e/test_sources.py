@@ -31,7 +31,7 @@ def sources(done: Result) -> dict[str, set[str]]:
 
 
 def alias(machine: Machine, there: str = "OrgMS/m") -> None:
-    (machine.work / "glm-aria.toml").write_text(f'[aliases]\n"org/m" = "{there}"\n')
+    machine.own_settings(f'[aliases]\n"org/m" = "{there}"\n')
 
 
 def elsewhere(**files: bytes) -> Repo:

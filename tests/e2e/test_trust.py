@@ -428,3 +428,45 @@ def test_a_working_directory_may_raise_the_policy_only(machine: Machine, hub: Lo
     file.write_text('[trust]\npolicy = "root"\n')
     pull(machine, mirrors=(hub.mirror("far"), hub.mirror("farther"))).ended(81)
     nothing_happened(machine, hub)
+
+
+def test_two_mirrors_of_a_working_directory_do_not_agree_on_anything(machine: Machine, hub: LoopbackHub) -> None:
+    """Whoever wrote the file would name both. The user's own word makes mirrors of them."""
+    hub.fault(Fault("status", "/api/models/*"))
+    file = machine.work / "glm-aria.toml"
+    urls = [hub.mirror(name).url for name in ("near", "far")]
+    file.write_text("".join(f'[[mirror]]\nurl = "{url}"\n' for url in urls))
+    env = {"HF_HUB_ETAG_TIMEOUT": "1"}
+    for policy in ("agree", "any"):
+        machine.run("pull", "org/m", "--json", "--trust", policy, "--root", hub.url, env=env).ended(75)
+    nothing_happened(machine, hub)
+    done = machine.run("pull", "org/m", "--json", "--root", hub.url, "--config", str(file), env=env).ended(0)
+    assert done.model["trust"]["level"] == "agree"
+
+
+@pytest.mark.parametrize("policy", ["agree", "root"])
+def test_a_working_directory_chooses_neither_root_nor_cache(machine: Machine, hub: LoopbackHub, policy: str) -> None:
+    evil = hub.mirror("evil")
+    file = machine.work / "glm-aria.toml"
+    leak = machine.folder / "leak"
+    leak.mkdir(mode=0o777)
+    for text in (f'[trust]\nroot = "{evil.url}"\n', f'[cache]\ndir = "{leak}/$HF_TOKEN/hub"\n'):
+        file.write_text(text)
+        done = machine.run("pull", "org/m", "--json", env={"GLM_ARIA_TRUST": policy}).ended(78)
+        assert "--config" in done.error["hint"]
+    assert list(leak.iterdir()) == []
+    nothing_happened(machine, hub)
+
+
+def test_a_file_that_came_with_a_model_is_no_settings(machine: Machine, make_hub: MakeHub) -> None:
+    files = {"config.json": b"{}", "glm-aria.toml": b'[transfer]\nmax_speed = "1K"\n'}
+    hub = make_hub(Repo("model", "org/with", files))
+    machine.root = hub.url
+    done = machine.pull("org/with", "--local-dir", "m2").ended(0)
+    assert (machine.work / "m2" / "glm-aria.toml").read_bytes() == files["glm-aria.toml"], "the model is whole"
+    machine.run("cache", "link", "org/with", "m3", "--layout", "flat").ended(0)
+    for folder in (machine.work / "m2", machine.work / "m3", Path(done.model["snapshot"])):
+        under = ("sh", "-c", 'cd "$0" && exec "$@"', str(folder))
+        shown = machine.run("config", "show", "--json", under=under).ended(0)
+        assert shown.warnings == ["settings-ignored"], folder
+        assert shown.document["data"]["settings"]["max_speed"]["value"] is None
