@@ -80,6 +80,9 @@ def ls(by_node: bool, as_json: bool, **parameters: Any) -> None:
             )
     _table(rows)
     terminal.say(terminal.printable(f"{format_size(found.size)} in {found.path}"))
+    output.say_left_out(found.left_out)
+    for path in found.closed:
+        terminal.say(f"left out, closed to you: {terminal.message(path)}")
 
 
 @cache.command()
@@ -257,6 +260,8 @@ def _held(found: Contents) -> dict[str, object]:
         "size": found.size,
         "size_of_parts": found.parts,
         "repos": [_repo(repo) for repo in found.repos],
+        "left_out": list(found.left_out),
+        "closed": list(found.closed),
     }
 
 

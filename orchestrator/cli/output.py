@@ -164,6 +164,13 @@ def say_notice(notice: Notice) -> None:
     terminal.say(f"warning: {terminal.message(notice.message)}")
 
 
+def say_left_out(paths: Sequence[str]) -> None:
+    """One line for all that lies in the cache and is no part of it."""
+    if paths:
+        more = f" and {len(paths) - 1} more" if paths[1:] else ""
+        terminal.say(f"left out, no part of a model: {terminal.message(paths[0])}{more}")
+
+
 def print_pull(report: PullReport, verdict: Verdict, *, quiet: bool = False, verbose: bool = False) -> None:
     """The result as text: where each model lies on stdout, the rest on stderr."""
     for model in report.models:

@@ -89,6 +89,7 @@ def document(report: VerifyReport, verdict: Verdict, notices: Iterable[Notice]) 
         "bytes_read": _bytes_read(report),
         "bytes_fetched": sum(sum(item.sources.values()) for item in report.files),
         "seconds": round(report.seconds, 3),
+        "left_out": [str(path) for path in report.left_out],
     }
     return output.envelope("verify", verdict, data, notices)
 
@@ -120,6 +121,7 @@ def _print(report: VerifyReport, verdict: Verdict, *, quiet: bool, verbose: bool
             terminal.result(terminal.printable(_line(item)))
     if not quiet:
         terminal.say(_summary(report))
+        output.say_left_out([str(path) for path in report.left_out])
     for error in verdict.errors:
         output.say_error(error)
 

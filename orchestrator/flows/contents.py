@@ -42,12 +42,17 @@ class HeldRepo:
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """A whole cache. `size` counts every distinct file once; `parts` are the bytes of unfinished downloads."""
+    """A whole cache. `size` counts every distinct file once; `parts` are the bytes of unfinished downloads.
+
+    `left_out` are paths of what lies in it and is no part of it, `closed` those of repos that we may not read.
+    """
 
     path: str
     repos: tuple[HeldRepo, ...]
     size: int
     parts: int
+    left_out: tuple[str, ...] = ()
+    closed: tuple[str, ...] = ()
 
 
 def contents(tools: Tools) -> Contents:
@@ -87,4 +92,6 @@ def contents(tools: Tools) -> Contents:
         revisions.sort(key=lambda revision: -revision.last_use)
         repos.append(HeldRepo(repo.repo, tuple(revisions), sum(mine.values()), alone, repo.has_bad_refs))
     parts = sum(tools.staging.held(digest) for digest, _ in tools.staging.parts())
-    return Contents(str(layout.cache_dir), tuple(repos), sum(census.sizes().values()), parts)
+    left_out, closed = (tuple(map(str, paths)) for paths in (census.strays, census.closed))
+    size = sum(census.sizes().values())
+    return Contents(str(layout.cache_dir), tuple(repos), size, parts, left_out, closed)

@@ -35,6 +35,7 @@ from orchestrator.flows.tools import Tools
 from orchestrator.store import space
 from orchestrator.store.hashing import read_both, read_whole
 from orchestrator.store.linking import Mode, make
+from orchestrator.store.strays import is_junk
 from orchestrator.store.verify import verify
 
 
@@ -118,7 +119,12 @@ def take(request: ImportRequest, tools: Tools, emit: Emit) -> ImportReport:
     with tools.cache.use() as use:
         use.hold({model.ref.repo.folder for model in models})
         wanted = _index(models, tools)
-        paths = list(_files(request.folder))
+        # Of what programs leave in any folder only that is told which some model has on purpose.
+        paths = [
+            item
+            for item in _files(request.folder)
+            if item[1].st_size in wanted.sizes or not is_junk(item[0].relative_to(request.folder).as_posix())
+        ]
         todo = [(path, found) for path, found in paths if found.st_size in wanted.sizes]
         emit(Queued(len(todo), sum(found.st_size for _, found in todo), to="look at"))
         tools.stop.is_abrupt = False

@@ -15,6 +15,7 @@ from orchestrator.flows.stock import Stock, take_stock
 from orchestrator.flows.tools import Tools
 from orchestrator.store import census
 from orchestrator.store import space as space_
+from orchestrator.store.census import Census
 from orchestrator.store.hashing import read_whole
 from orchestrator.store.linking import Mode
 from orchestrator.store.project import Linked, Project, Sample, make_project
@@ -54,9 +55,11 @@ def link(request: LinkRequest, tools: Tools) -> LinkReport:
     what `make_project` raises.
     """
     with tools.cache.use() as use:
-        commit = _commit(request.target, tools)
+        commit = _commit(request.target, census.take(tools.cache.layout))
         use.hold([request.target.repo.folder])
-        stocks = take_stock(tools.cache, tools.records, [Target(request.target.repo, commit)], ())
+        stocks = take_stock(
+            census.take(tools.cache.layout), tools.cache, tools.records, [Target(request.target.repo, commit)], ()
+        )
         samples = tuple(sorted(_samples(stocks, commit, tools), key=lambda sample: sample.file.path))
         if request.mode in (Mode.AUTO, Mode.COPY) and not request.folder.exists():
             # Where the file system shares copies this asks for too much, never for too little.
@@ -76,8 +79,8 @@ def link(request: LinkRequest, tools: Tools) -> LinkReport:
     return LinkReport(request.target.repo, commit, trust, request.folder, files, missing)
 
 
-def _commit(target: Target, tools: Tools) -> str:
-    repo = next((repo for repo in census.take(tools.cache.layout).repos if repo.repo == target.repo), None)
+def _commit(target: Target, found: Census) -> str:
+    repo = next((repo for repo in found.repos if repo.repo == target.repo), None)
     commits = [snapshot.commit for snapshot in repo.snapshots] if repo else []
     if repo is None or not commits:
         raise NotFoundError(f"{target} is not in the cache", hint=f"glm-aria pull {target}")

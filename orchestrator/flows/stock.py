@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from os import stat_result
 from pathlib import Path
+from stat import S_ISLNK
 
 from orchestrator.core.files import Digest
 from orchestrator.core.refs import RepoId, Target
-from orchestrator.errors import NotFoundError
+from orchestrator.errors import CannotCreateError, NotFoundError
+from orchestrator.oserrors import mending
 from orchestrator.store import census, trees
-from orchestrator.store.census import CachedRepo, CachedSnapshot
+from orchestrator.store.census import CachedRepo, CachedSnapshot, Census
 from orchestrator.store.hf_cache import HfCache
 from orchestrator.store.records import Record, Records
 
@@ -47,18 +49,19 @@ class Stock:
         return self.names[0].path if self.names else self.places[0][1].name
 
 
-def take_stock(cache: HfCache, records: Records, targets: Sequence[Target], globs: Sequence[str]) -> list[Stock]:
-    """All files of the cache, or those of `targets`, or of these the ones whose path matches a glob; the biggest first.
+def take_stock(
+    found: Census, cache: HfCache, records: Records, targets: Sequence[Target], globs: Sequence[str]
+) -> list[Stock]:
+    """All files of `found`, or those of `targets`, or of these the ones whose path matches a glob; the biggest first.
 
     Blobs without a name are among them only when nothing was chosen. Raises NotFoundError for a target, or globs, of
-    which nothing is there.
+    which nothing is there, CannotCreateError for a target whose folder is closed to us.
     """
-    repos = [
-        repo for repo in census.take(cache.layout).repos if not targets or any(repo.repo == t.repo for t in targets)
-    ]
+    repos = [repo for repo in found.repos if not targets or any(repo.repo == t.repo for t in targets)]
     stocks: dict[object, Stock] = {}
     for target in targets:
         if not any(repo.repo == target.repo for repo in repos):
+            _refuse_closed(found, target)
             raise NotFoundError(f"{target} is not in the cache", hint="glm-aria cache ls shows what is")
     for repo in repos:
         chosen = [target for target in targets if target.repo == repo.repo]
@@ -75,6 +78,12 @@ def take_stock(cache: HfCache, records: Records, targets: Sequence[Target], glob
     if globs and not stocks:
         raise NotFoundError(f"no file in the cache matches {' '.join(globs)}", hint="* also crosses /")
     return sorted(stocks.values(), key=lambda stock: (-(stock.found.st_size if stock.found else 0), stock.label))
+
+
+def _refuse_closed(found: Census, target: Target) -> None:
+    for path in found.closed:
+        if path.name == target.repo.folder:
+            raise CannotCreateError(f"{target} cannot be read: {str(path)!r} is closed to us", hint=mending(path))
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +124,14 @@ def _entries(
             yield name, _Entry(digest, size, None, None, None)
         else:
             yield name, _Entry(digest, size, blob.real, blob.found, blob.path)
-    for path, found in snapshot.files.items():
+    # What no listing in the cache names may be in the record of what the root said.
+    strays = {path: found for path, found in snapshot.strays.items() if path in listed}
+    for path, found in {**snapshot.files, **strays}.items():
         wanted, size = listed.get(path, ("", None))
-        place = snapshot.path / path
+        place = None if S_ISLNK(found.st_mode) else snapshot.path / path
         yield (
             Name(repo.repo, snapshot.commit, path, record),
-            _Entry(census.digest_of(wanted), size, place, found, place),
+            _Entry(census.digest_of(wanted), size, place, found if place else None, place),
         )
 
 

@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from enum import StrEnum
 from os import stat_result
+from pathlib import Path
 
 from orchestrator.core.files import Digest
 from orchestrator.core.refs import Target
@@ -26,6 +27,8 @@ from orchestrator.flows.mend import mend
 from orchestrator.flows.reading import Reading
 from orchestrator.flows.stock import Stock, take_stock
 from orchestrator.flows.tools import Tools
+from orchestrator.oserrors import mending
+from orchestrator.store import census
 from orchestrator.store.checkup import Checkup, check
 from orchestrator.store.pieces import Range
 
@@ -69,12 +72,16 @@ class Verified:
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
-    """A whole run. `interrupted` is the signal number when the user stopped it."""
+    """A whole run. `interrupted` is the signal number when the user stopped it.
+
+    `left_out` is what lies in the cache and is no part of it.
+    """
 
     files: tuple[Verified, ...]
     notices: tuple[Notice, ...]
     seconds: float
     interrupted: int | None = None
+    left_out: tuple[Path, ...] = ()
 
 
 def verify(request: VerifyRequest, tools: Tools, emit: Emit) -> VerifyReport:
@@ -83,7 +90,8 @@ def verify(request: VerifyRequest, tools: Tools, emit: Emit) -> VerifyReport:
     Raises NotFoundError when nothing of a target is in the cache, and the disk's errors.
     """
     started = time.monotonic()
-    stocks = take_stock(tools.cache, tools.records, request.targets, request.globs)
+    found = census.take(tools.cache.layout)
+    stocks = take_stock(found, tools.cache, tools.records, request.targets, request.globs)
     todo = [stock for stock in stocks if stock.digest is not None and stock.found is not None]
     results = [_unread(stock) for stock in stocks if stock.digest is None or stock.found is None]
     emit(Queued(len(todo), sum(stock.found.st_size for stock in todo if stock.found), to="verify"))
@@ -103,8 +111,12 @@ def verify(request: VerifyRequest, tools: Tools, emit: Emit) -> VerifyReport:
         )
         for item in unproven
     )
+    if not request.targets:
+        notices += tuple(Notice("closed", f"not checked: {mending(path, 'leave it')}") for path in found.closed)
     interrupted = tools.stop.signal_number if tools.stop.is_set() else None
-    return VerifyReport(tuple(results), notices, time.monotonic() - started, interrupted)
+    chosen = {target.repo for target in request.targets}
+    left_out = tuple(path for repo in found.repos if not chosen or repo.repo in chosen for path in repo.strays)
+    return VerifyReport(tuple(results), notices, time.monotonic() - started, interrupted, left_out)
 
 
 def _unread(stock: Stock) -> Verified:

@@ -1,23 +1,29 @@
 """What lies in the cache, whoever put it there: repos, revisions, blobs, refs, and who shares which bytes.
 
-Read with stat and readlink only. A folder that vanishes meanwhile is left out: others work in the cache, too.
+Read with stat and readlink only, but for the listing of a revision in which something lies that is no link. A folder
+that vanishes meanwhile is left out: others work in the cache, too. So are strays (see `strays`) and folders that are
+closed to us.
 """
 
 # Over thousands of files, strings and os calls cost a third of what Path objects do.
-# ruff: noqa: PTH115, PTH118, PTH119
+# ruff: noqa: PTH115, PTH118, PTH119, PTH120
 from __future__ import annotations
 
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator.core.files import Algorithm, Digest
 from orchestrator.core.refs import RepoId, is_commit, parse_folder
+from orchestrator.errors import CannotCreateError
+from orchestrator.oserrors import on_disk
 from orchestrator.store.inventory import look
 from orchestrator.store.layout import CacheLayout
+from orchestrator.store.strays import is_junk, is_no_ref
+from orchestrator.store.trees import listed
 
 _HEX = re.compile(r"[0-9a-f]+")
 _ALGORITHMS = {64: Algorithm.SHA256, 40: Algorithm.GIT_SHA1}
@@ -69,7 +75,7 @@ class CachedBlob:
 class CachedSnapshot:
     """A revision. `links` maps the repo path to the name of its blob; `files` lie there themselves (no symlinks).
 
-    `touched` is unix seconds of the last change of a name in it.
+    `touched` is unix seconds of the last change of a name in it. `strays` lie in its folder and are no part of it.
     """
 
     commit: str
@@ -77,6 +83,7 @@ class CachedSnapshot:
     links: Mapping[str, str]
     files: Mapping[str, os.stat_result]
     touched: float
+    strays: Mapping[str, os.stat_result] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +98,13 @@ class CachedRepo:
     has_bad_refs: bool
     broken: tuple[Path, ...] = ()
     """Entries of `blobs/` without bytes: symlinks to nothing, or out of the cache."""
+    loose: tuple[Path, ...] = ()
+    """Strays beside the revisions: in `blobs/`, `refs/` and `snapshots/`."""
+
+    @property
+    def strays(self) -> tuple[Path, ...]:
+        """All that lies in the folder and is no part of the repo."""
+        return (*self.loose, *(snapshot.path / name for snapshot in self.snapshots for name in snapshot.strays))
 
     @property
     def folder(self) -> str:
@@ -119,10 +133,16 @@ class CachedRepo:
 
 @dataclass(frozen=True, slots=True)
 class Census:
-    """A whole cache. `shared` are the files of the shared store by path."""
+    """A whole cache. `shared` are the files of the shared store by path, `closed` repo folders that we may not read."""
 
     repos: tuple[CachedRepo, ...]
     shared: Mapping[Path, os.stat_result]
+    closed: tuple[Path, ...] = ()
+
+    @property
+    def strays(self) -> tuple[Path, ...]:
+        """All that lies in a folder of a repo and is no part of it."""
+        return tuple(path for repo in self.repos for path in repo.strays)
 
     def sizes(self) -> dict[tuple[int, int], int]:
         """The bytes of each distinct file of the cache, by inode."""
@@ -132,18 +152,34 @@ class Census:
 
 
 def take(layout: CacheLayout) -> Census:
-    """Read the whole cache. A cache that does not exist is empty."""
-    return Census(
-        tuple(repo for folder in _folders(layout.cache_dir) if (repo := read_repo(layout, folder)) is not None),
-        dict(_shared(layout.cache_dir)),
-    )
+    """Read the whole cache. A cache that does not exist is empty. Raises what `oserrors` says of one that is closed."""
+    repos, closed = [], []
+    with on_disk("read", layout.cache_dir):
+        folders = _folders(layout.cache_dir)
+        shared = dict(_shared(layout.cache_dir))
+    for folder in folders:
+        try:
+            repo = read_repo(layout, folder)
+        except CannotCreateError:
+            closed.append(layout.cache_dir / folder)
+        else:
+            repos += [repo] if repo else []
+    return Census(tuple(repos), shared, tuple(closed))
 
 
 def read_repo(layout: CacheLayout, folder: str) -> CachedRepo | None:
-    """Read one repo folder; None when there is none, or it is none of a repo. Symlinked folders are not followed."""
+    """Read one repo folder; None when there is none, or it is none of a repo. Symlinked folders are not followed.
+
+    Raises CannotCreateError for one that is closed to us, DiskIOError.
+    """
     repo, path = parse_folder(folder), layout.cache_dir / folder
-    if repo is None or path.is_symlink() or not path.is_dir():
-        return None
+    with on_disk("read", path):
+        if repo is None or path.is_symlink() or not path.is_dir():
+            return None
+        return _read_repo(layout, repo, path)
+
+
+def _read_repo(layout: CacheLayout, repo: RepoId, path: Path) -> CachedRepo:
     blobs: dict[str, CachedBlob] = {}
     broken = []
     for entry in _entries(path / "blobs"):
@@ -155,9 +191,20 @@ def read_repo(layout: CacheLayout, folder: str) -> CachedRepo | None:
             blobs[entry.name] = CachedBlob(blob, real, found, changed)
         elif entry.is_symlink():
             broken.append(blob)
-    snapshots = tuple(_snapshot(entry) for entry in _entries(path / "snapshots") if entry.is_dir(follow_symlinks=False))
-    refs, has_bad_refs = _refs(path / "refs")
-    return CachedRepo(repo, path, blobs, snapshots, refs, has_bad_refs, tuple(broken))
+    stamps = {(blob.found.st_size, blob.found.st_mtime_ns) for blob in blobs.values()}
+    snapshots, loose = [], []
+    for entry in _entries(path / "snapshots"):
+        snapshot = _snapshot(entry, path, stamps) if entry.is_dir(follow_symlinks=False) else None
+        if snapshot is not None and (is_commit(snapshot.commit) or snapshot.links):
+            snapshots.append(snapshot)
+        else:
+            loose.append(Path(entry.path))
+    linked = {name for snapshot in snapshots for name in snapshot.links.values()}
+    # A mirror may name a blob as it likes, but a link to it shows that it is one.
+    odd = [name for name in blobs if is_junk(name) and name not in linked]
+    loose += [blobs.pop(name).path for name in odd]
+    refs, has_bad_refs, strays = _refs(path / "refs")
+    return CachedRepo(repo, path, blobs, tuple(snapshots), refs, has_bad_refs, tuple(broken), (*loose, *strays))
 
 
 def _folders(cache_dir: Path) -> list[str]:
@@ -174,9 +221,12 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
         return []
 
 
-def _snapshot(entry: os.DirEntry[str]) -> CachedSnapshot:
+def _snapshot(entry: os.DirEntry[str], repo: Path, stamps: Set[tuple[int, int]]) -> CachedSnapshot:
+    """Read a revision. `stamps` are size and mtime of the repo's blobs, which a file that is one of them has, too."""
     links: dict[str, str] = {}
+    others: dict[str, str] = {}
     files: dict[str, os.stat_result] = {}
+    odd: dict[str, os.stat_result] = {}
     touched = 0.0
     for folder, folders, names in os.walk(entry.path):
         for name in (*names, *folders):
@@ -188,25 +238,44 @@ def _snapshot(entry: os.DirEntry[str]) -> CachedSnapshot:
                 continue
             touched = max(touched, seen.st_ctime)
             inside = os.path.relpath(path, entry.path)
-            if target:
+            if os.path.basename(os.path.dirname(target)) == "blobs":
                 links[inside] = os.path.basename(target)
+            elif target:
+                others[inside] = os.path.basename(target)
+                odd[inside] = seen
             elif stat.S_ISREG(seen.st_mode):
                 files[inside] = seen
+                if (seen.st_size, seen.st_mtime_ns) not in stamps:
+                    odd[inside] = seen
+    listing = listed(repo / "trees" / f"{entry.name}.json") if odd else {}
+    strays = {path: seen for path, seen in odd.items() if (path not in listing if listing else is_junk(path))}
     return CachedSnapshot(
-        entry.name, Path(entry.path), links, files, max(touched, entry.stat(follow_symlinks=False).st_ctime)
+        entry.name,
+        Path(entry.path),
+        links | {path: target for path, target in others.items() if path not in strays},
+        {path: seen for path, seen in files.items() if path not in strays},
+        max(touched, entry.stat(follow_symlinks=False).st_ctime),
+        strays,
     )
 
 
-def _refs(folder: Path) -> tuple[dict[str, str], bool]:
+def _refs(folder: Path) -> tuple[dict[str, str], bool, list[Path]]:
+    """The refs, whether one of them is unreadable, and what is none."""
     refs: dict[str, str] = {}
+    strays: list[Path] = []
     is_bad = folder.is_symlink()
 
     def note(error: OSError) -> None:
         nonlocal is_bad
         is_bad = is_bad or not isinstance(error, FileNotFoundError)
 
-    for at, _, names in os.walk(folder, onerror=note):
+    for at, folders, names in os.walk(folder, onerror=note):
+        odd = {name for name in (*folders, *names) if is_no_ref(name)}
+        strays += [Path(at, name) for name in sorted(odd)]
+        folders[:] = [name for name in folders if name not in odd]
         for name in names:
+            if name in odd:
+                continue
             path = Path(at, name)
             try:
                 commit = path.read_text("utf-8").strip()
@@ -219,7 +288,7 @@ def _refs(folder: Path) -> tuple[dict[str, str], bool]:
                 refs[path.relative_to(folder).as_posix()] = commit
             else:
                 is_bad = True
-    return refs, is_bad
+    return refs, is_bad, strays
 
 
 def _shared(cache_dir: Path) -> Iterator[tuple[Path, os.stat_result]]:

@@ -28,6 +28,7 @@ from orchestrator.store.locks import blob_lock
 from orchestrator.store.pins import Pins, is_pinned
 from orchestrator.store.records import Records
 from orchestrator.store.shared import release
+from orchestrator.store.strays import is_junk
 from orchestrator.store.use import alone
 from orchestrator.store.writing import scratch
 
@@ -228,6 +229,12 @@ def _remove_empty(folder: Path, top: Path) -> None:
 
 
 def _remove_empty_below(folder: Path) -> None:
-    """Remove a folder of which only empty folders are left. Raises OSError when there is more."""
-    for at, _, _ in os.walk(folder, topdown=False):
+    """Remove a folder of which only empty folders, and what programs leave in any, are left.
+
+    Raises OSError when there is more.
+    """
+    for at, _, names in os.walk(folder, topdown=False):
+        for name in names:
+            if is_junk(name):
+                Path(at, name).unlink(missing_ok=True)
         Path(at).rmdir()
