@@ -9,7 +9,9 @@ import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--torture", action="store_true", help="run the long form of tests/faults and tests/crash")
+    parser.addoption(
+        "--torture", action="store_true", help="run the long forms of tests/faults, tests/crash and tests/machine"
+    )
     parser.addoption("--seed", type=int, help="what random choices are drawn from; printed when not given")
     parser.addoption("--points", type=int, help="with --torture: at most so many crash points of a kind and scenario")
 

@@ -36,6 +36,9 @@ _SILENT_TRIES = 3
 _TRIES = 20
 """Ports that are tried, each with another secret, before somebody else's on all of them is an error."""
 _PORTS = range(1024, 65536)
+_DRAWS = 10_000
+"""Draws of a free port: where 200 are left, one chance in 10^13 not to find any."""
+_WHO = "see who takes the ports of this machine (as root: ss -ltnp), then run the same command again"
 _OPEN_FILES, _FEWEST_OPEN_FILES, _MOST_OPEN_FILES = 1024, 160, 65536
 _STATE_BYTES = _LOG_BYTES = 1 << 16
 # What aria2c may inherit: how to find libraries. Not HF_TOKEN, nor anything else; each download has its proxy by RPC.
@@ -97,7 +100,7 @@ def launch(folder: PrivateFolder, setup: Setup) -> tuple[subprocess.Popen[bytes]
     raise DaemonError(
         f"aria2c does not start: somebody else listened first on each of {_TRIES} ports of 127.0.0.1, chosen by chance;"
         " nothing was sent there",
-        hint="see who takes the ports of this machine (as root: ss -ltnp), then run the same command again",
+        hint=_WHO,
     )
 
 
@@ -202,12 +205,12 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def _random_port() -> int:
     """A port of 127.0.0.1 that is free now. Not the kernel's choice, which is of fewer, and foreseen more easily."""
-    for _ in range(len(_PORTS)):
+    for _ in range(_DRAWS):
         port = secrets.choice(_PORTS)
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
-    raise DaemonError("no port of 127.0.0.1 is free", hint="see who takes them (as root): ss -ltnp")
+    raise DaemonError("aria2c does not start: no port of 127.0.0.1 is free", hint=_WHO)
 
 
 def _allow_open_files() -> int:

@@ -12,13 +12,13 @@ from pathlib import Path
 from scripts.torturelib.report import read, render, write
 
 REPO = Path(__file__).parents[2]
-SUITES = ("crash", "faults")
+SUITES = ("crash", "faults", "machine")
 
 
 def main() -> int:
     """Run the suites, print the table; the exit code is that of pytest."""
-    parser = argparse.ArgumentParser("scripts/torture", description="The long forms of tests/crash and tests/faults.")
-    parser.add_argument("what", nargs="*", metavar="WHAT", help="crash, faults, or a test file; both suites by default")
+    parser = argparse.ArgumentParser("scripts/torture", description=f"The long forms of tests/{{{','.join(SUITES)}}}.")
+    parser.add_argument("what", nargs="*", metavar="WHAT", help="a suite, or a test file; all suites by default")
     parser.add_argument("--seed", type=int, help="of all that is left to chance (default: a new one)")
     parser.add_argument("--points", type=int, help="at most so many crash points of each kind and scenario")
     parser.add_argument("--write", action="store_true", help="also write the table into docs/reliability.md")
