@@ -91,9 +91,11 @@ class Leases:
         if now - self._refused.get(digest.hex, -_PAUSE) < _PAUSE:
             return Grant.NO
         answer = self._line.ask(lambda redis: self._eval(redis, _TAKE, digest, self.owner, self._life, _MEMORY))
-        if answer is None:
-            return Grant.YES
-        token, last = answer
+        match answer:
+            case [int(token), str(last)]:
+                pass
+            case _:  # none, or one of no shape that our script gives: then file locks alone decide
+                return Grant.YES
         if not token:
             self._refused[digest.hex] = now
             return Grant.NO

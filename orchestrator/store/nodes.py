@@ -7,16 +7,19 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import threading
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from orchestrator.events import Event, ModelPhase, Phase
 from orchestrator.store.shared_redis import SharedRedis
 
 _LIFE = 30
 _MOST_NODES = 10_000
+_YEAR_10000 = 253_402_300_800.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,36 +89,49 @@ class Nodes:
 def uses(line: SharedRedis) -> tuple[NodeUse, ...]:
     """What all nodes told, sorted by node and model. Raises TemporaryError when Redis does not answer."""
     prefix = f"{line.prefix}:run:"
-    last: dict[str, str] = line.demand(lambda redis: redis.hgetall(f"{line.prefix}:use"))
+    last = line.demand(lambda redis: redis.hgetall(f"{line.prefix}:use"))
     fetching: set[tuple[str, str]] = set()
-    keys = line.demand(lambda redis: list(redis.scan_iter(match=f"{_escaped(prefix)}*", count=1000)))
-    for key in keys[:_MOST_NODES]:
+    for key in line.demand(lambda redis: _keys(redis, f"{_escaped(prefix)}*")):
         told = line.demand(lambda redis, key=key: redis.get(key))  # type: ignore[misc]
         node = str(key).removeprefix(prefix).rpartition(":")[0]
         fetching |= {(node, model) for model in _models(told)}
     seen: dict[tuple[str, str], float | None] = dict.fromkeys(fetching)
-    for field, moment in last.items():
-        node, _, model = field.partition(" ")
-        seen[node, model] = _seconds(moment)
+    for field, moment in last.items() if isinstance(last, dict) else ():
+        if isinstance(field, str):
+            node, _, model = field.partition(" ")
+            seen[node, model] = _seconds(moment)
     return tuple(
         NodeUse(node, model, moment, (node, model) in fetching)
         for (node, model), moment in sorted(seen.items(), key=lambda item: item[0])
     )
 
 
-def _models(told: str | None) -> list[str]:
+def _keys(redis: Any, pattern: str) -> list[str]:
+    """The keys like that. Not `scan_iter`: a server that never says that it is done would be asked for ever."""
+    cursor, found = 0, []
+    for _ in range(_MOST_NODES):
+        cursor, keys = redis.scan(cursor, match=pattern, count=1000)
+        found += keys
+        if not cursor or len(found) > _MOST_NODES:
+            break
+    return found[:_MOST_NODES]
+
+
+def _models(told: object) -> list[str]:
     try:
-        found = json.loads(told or "[]")
+        found = json.loads(told) if isinstance(told, str) else []
         return [model for model in found if isinstance(model, str)] if isinstance(found, list) else []
-    except ValueError:
+    except (ValueError, RecursionError):
         return []
 
 
-def _seconds(text: str) -> float | None:
+def _seconds(text: object) -> float | None:
+    """Unix seconds that a calendar has; None for anything else that a hash may hold."""
     try:
-        return float(text)
+        moment = float(str(text))
     except ValueError:
         return None
+    return moment if math.isfinite(moment) and 0 <= moment < _YEAR_10000 else None
 
 
 def _escaped(text: str) -> str:

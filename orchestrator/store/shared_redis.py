@@ -25,6 +25,9 @@ PATIENCE = 2.0
 REST = 10.0
 """Seconds for which a Redis that did not answer is not asked again."""
 
+# What the client raises over an answer that is no Redis's: not UTF-8, of another shape, a thousand levels deep.
+_ODD = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
+
 Answer = TypeVar("Answer")
 
 
@@ -45,7 +48,7 @@ class SharedRedis:
             ) from None
         self.place = _place(url)
         self._emit = emit
-        self._errors = (redis.RedisError, OSError)
+        self._errors = (redis.RedisError, OSError, *_ODD)
         self._answered = False
         self._down_until = 0.0
         self._is_told = False
