@@ -15,6 +15,7 @@ from pathlib import Path
 
 from orchestrator.aria2.interface import Endpoint
 from orchestrator.aria2.launch import CONF, LOG, STATE, Setup, launch, recorded
+from orchestrator.aria2.program import find_aria2c
 from orchestrator.aria2.rpc import Rpc
 from orchestrator.errors import DaemonError
 from orchestrator.system.locks import state_lock
@@ -83,6 +84,7 @@ class PrivateDaemon:
         self._name = made_name(RUN)
         self._setup = Setup(concurrency, os.getpid(), max_speed, tuple(resolvers), ca_bundle)
         self._process: subprocess.Popen[bytes] | None = None
+        self._staging: Path | None = None
 
     def __enter__(self) -> PrivateDaemon:
         return self
@@ -95,10 +97,13 @@ class PrivateDaemon:
         self._end()
         with in_private_folder(self._runtime, self._open) as folder:
             self._process, endpoint = launch(folder, self._setup)
-            return endpoint
+        if self._staging is not None:
+            _assert_writes_into(self._staging, endpoint)
+        return endpoint
 
     def check(self, staging: Path) -> None:
-        """Nothing to check: it runs here, as us, and takes all that it is given."""
+        """As many downloads as it is given. Once it runs, it has to show that it writes into `staging`."""
+        self._staging = staging
 
     def _open(self, runtime: PrivateFolder) -> PrivateFolder:
         _end_orphans(runtime)
@@ -179,6 +184,20 @@ class BackgroundDaemon:
             for name in (STATE, CONF, LOG, _LOCK):
                 folder.remove(name)
             return found[0].pid if found and ended else None
+
+
+def _assert_writes_into(staging: Path, endpoint: Endpoint) -> None:
+    """Raise DaemonError where the aria2c that is installed sees another disk, or a part of ours."""
+    rpc = Rpc(endpoint, timeout=5)
+    try:
+        if not rpc.writes_into(staging):
+            raise DaemonError(
+                f"{find_aria2c()} does not write to our disk: nothing of it arrives in {str(staging)!r}. It is confined"
+                " to folders of its own (a snap, a container), or renames what it writes",
+                hint="install aria2 from the packages of your system, or use a --cache-dir that it may write to",
+            )
+    finally:
+        rpc.close()
 
 
 def _running(folder: PrivateFolder) -> tuple[int, Endpoint] | None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from functools import cache
 
 from orchestrator.aria2.spans import PIECE, Span
+from orchestrator.aria2.spelling import spelled
 from orchestrator.core.proxies import Proxy, Way
 from orchestrator.templating import render
 
@@ -55,7 +56,7 @@ def span_options(span: Span, way: Mapping[str, str] | None = None) -> dict[str, 
     """
     options = {
         **tuning(),
-        "dir": str(span.path.parent),
+        "dir": spelled(span.path.parent),
         "split": str(span.width),
         "max-connection-per-server": str(span.width),
         "min-split-size": str(PIECE),

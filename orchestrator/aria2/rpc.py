@@ -22,6 +22,7 @@ from urllib3.connectionpool import HTTPConnectionPool
 
 from orchestrator.aria2.interface import Endpoint
 from orchestrator.aria2.spans import Span, metalink
+from orchestrator.aria2.spelling import spelled
 from orchestrator.errors import DaemonError
 from orchestrator.system.listeners import Listener
 
@@ -228,7 +229,7 @@ class Rpc:
         """
         before = set(folder.iterdir())
         probe = base64.b64encode(_PROBE % secrets.token_hex(8).encode()).decode()
-        options = {"dir": str(folder), "pause": "true", "rpc-save-upload-metadata": "true"}
+        options = {"dir": spelled(folder), "pause": "true", "rpc-save-upload-metadata": "true"}
         gids = self._call("aria2.addMetalink", probe, options)
         if not isinstance(gids, list):
             raise self._translated(TypeError())

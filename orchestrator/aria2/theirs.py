@@ -7,6 +7,7 @@ from pathlib import Path
 
 from orchestrator.aria2.interface import Endpoint
 from orchestrator.aria2.rpc import Rpc
+from orchestrator.aria2.spelling import is_told, untold
 from orchestrator.core.findings import OpenRpc
 from orchestrator.errors import DaemonError
 
@@ -33,8 +34,11 @@ class RunningDaemon:
     def check(self, staging: Path) -> int:
         """How many downloads it runs at once.
 
-        Raises DaemonError unless it answers, and what it writes into `staging` lands on the disk that we see.
+        Raises DaemonError unless it answers, and what it writes into `staging` lands on the disk that we see;
+        CannotCreateError where it cannot be told that path.
         """
+        if not is_told(staging):
+            raise untold(staging)
         rpc = Rpc(self.endpoint)
         try:
             rpc.version()

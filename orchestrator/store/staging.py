@@ -30,6 +30,7 @@ from pathlib import Path
 from orchestrator.core.files import Algorithm, Digest
 from orchestrator.oserrors import on_disk
 from orchestrator.store.leases import Grant, Leases
+from orchestrator.store.space import file_system
 from orchestrator.system import processes
 
 FOREIGN_PATIENCE = 30.0
@@ -328,13 +329,4 @@ class Staging:
 
 def _is_local(folder: Path) -> bool:
     """True when the folder's file system is one of those that a single kernel mounts. Linux; False elsewhere."""
-    try:
-        device = folder.stat().st_dev
-        number = f"{os.major(device)}:{os.minor(device)}"
-        for line in Path("/proc/self/mountinfo").read_text("utf-8", "replace").splitlines():
-            left, _, right = line.partition(" - ")
-            if left.split()[2] == number:
-                return right.split()[0] in _LOCAL
-    except (OSError, IndexError):
-        pass
-    return False
+    return file_system(folder) in _LOCAL
