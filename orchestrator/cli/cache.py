@@ -81,8 +81,8 @@ def ls(by_node: bool, as_json: bool, **parameters: Any) -> None:
     _table(rows)
     terminal.say(terminal.printable(f"{format_size(found.size)} in {found.path}"))
     output.say_left_out(found.left_out)
-    for path in found.closed:
-        terminal.say(f"left out, closed to you: {terminal.message(path)}")
+    for why in found.closed.values():
+        terminal.say(f"left out: {terminal.message(why)}")
 
 
 @cache.command()

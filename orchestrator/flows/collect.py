@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from orchestrator.core.refs import Target
 from orchestrator.errors import NotFoundError, UnsafeError
+from orchestrator.flows.stock import refuse_closed
 from orchestrator.flows.tools import Tools
 from orchestrator.oserrors import on_disk
 from orchestrator.store import census as census_
@@ -71,6 +72,7 @@ def _refuse(rules: Rules, census: Census, choice: Choice, pins: Pins) -> None:
         ]
         is_there = found or any(repo.repo == target.repo and target.revision is None for repo in census.repos)
         if not is_there:
+            refuse_closed(census, target)
             raise NotFoundError(f"{target} is not in the cache", hint="glm-aria cache ls shows what is")
         pinned = {(item.folder, item.commit) for item in choice.kept if item.reason == "pinned"}
         if found and all((repo.folder, commit) in pinned for repo, commit in found):

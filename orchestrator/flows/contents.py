@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from orchestrator.core.refs import RepoId
 from orchestrator.core.trust import Trust
@@ -44,7 +45,8 @@ class HeldRepo:
 class Contents:
     """A whole cache. `size` counts every distinct file once; `parts` are the bytes of unfinished downloads.
 
-    `left_out` are paths of what lies in it and is no part of it, `closed` those of repos that we may not read.
+    `left_out` are paths of what lies in it and is no part of it, `closed` those of repos that are not
+    read, with the reason.
     """
 
     path: str
@@ -52,7 +54,7 @@ class Contents:
     size: int
     parts: int
     left_out: tuple[str, ...] = ()
-    closed: tuple[str, ...] = ()
+    closed: Mapping[str, str] = field(default_factory=dict)
 
 
 def contents(tools: Tools) -> Contents:
@@ -92,6 +94,7 @@ def contents(tools: Tools) -> Contents:
         revisions.sort(key=lambda revision: -revision.last_use)
         repos.append(HeldRepo(repo.repo, tuple(revisions), sum(mine.values()), alone, repo.has_bad_refs))
     parts = sum(tools.staging.held(digest) for digest, _ in tools.staging.parts())
-    left_out, closed = (tuple(map(str, paths)) for paths in (census.strays, census.closed))
+    left_out = tuple(map(str, census.strays))
+    closed = {str(path): error.message for path, error in census.closed.items()}
     size = sum(census.sizes().values())
     return Contents(str(layout.cache_dir), tuple(repos), size, parts, left_out, closed)

@@ -11,7 +11,7 @@ from orchestrator.core.layouts import Layout
 from orchestrator.core.refs import RepoId, Target
 from orchestrator.core.trust import Trust
 from orchestrator.errors import IntegrityError, NotFoundError, UsageError
-from orchestrator.flows.stock import Stock, take_stock
+from orchestrator.flows.stock import Stock, refuse_closed, take_stock
 from orchestrator.flows.tools import Tools
 from orchestrator.store import census
 from orchestrator.store import space as space_
@@ -81,6 +81,8 @@ def link(request: LinkRequest, tools: Tools) -> LinkReport:
 
 def _commit(target: Target, found: Census) -> str:
     repo = next((repo for repo in found.repos if repo.repo == target.repo), None)
+    if repo is None:
+        refuse_closed(found, target)
     commits = [snapshot.commit for snapshot in repo.snapshots] if repo else []
     if repo is None or not commits:
         raise NotFoundError(f"{target} is not in the cache", hint=f"glm-aria pull {target}")

@@ -11,8 +11,7 @@ from stat import S_ISLNK
 
 from orchestrator.core.files import Digest
 from orchestrator.core.refs import RepoId, Target
-from orchestrator.errors import CannotCreateError, NotFoundError
-from orchestrator.oserrors import mending
+from orchestrator.errors import NotFoundError
 from orchestrator.store import census, trees
 from orchestrator.store.census import CachedRepo, CachedSnapshot, Census
 from orchestrator.store.hf_cache import HfCache
@@ -55,13 +54,13 @@ def take_stock(
     """All files of `found`, or those of `targets`, or of these the ones whose path matches a glob; the biggest first.
 
     Blobs without a name are among them only when nothing was chosen. Raises NotFoundError for a target, or globs, of
-    which nothing is there, CannotCreateError for a target whose folder is closed to us.
+    which nothing is there, and for a target that is closed to us the error that says why.
     """
     repos = [repo for repo in found.repos if not targets or any(repo.repo == t.repo for t in targets)]
     stocks: dict[object, Stock] = {}
     for target in targets:
         if not any(repo.repo == target.repo for repo in repos):
-            _refuse_closed(found, target)
+            refuse_closed(found, target)
             raise NotFoundError(f"{target} is not in the cache", hint="glm-aria cache ls shows what is")
     for repo in repos:
         chosen = [target for target in targets if target.repo == repo.repo]
@@ -80,10 +79,11 @@ def take_stock(
     return sorted(stocks.values(), key=lambda stock: (-(stock.found.st_size if stock.found else 0), stock.label))
 
 
-def _refuse_closed(found: Census, target: Target) -> None:
-    for path in found.closed:
+def refuse_closed(found: Census, target: Target) -> None:
+    """Raise the reason when the target's folder is there and is not read."""
+    for path, error in found.closed.items():
         if path.name == target.repo.folder:
-            raise CannotCreateError(f"{target} cannot be read: {str(path)!r} is closed to us", hint=mending(path))
+            raise error
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,6 @@ from orchestrator.flows.mend import mend
 from orchestrator.flows.reading import Reading
 from orchestrator.flows.stock import Stock, take_stock
 from orchestrator.flows.tools import Tools
-from orchestrator.oserrors import mending
 from orchestrator.store import census
 from orchestrator.store.checkup import Checkup, check
 from orchestrator.store.pieces import Range
@@ -112,7 +111,7 @@ def verify(request: VerifyRequest, tools: Tools, emit: Emit) -> VerifyReport:
         for item in unproven
     )
     if not request.targets:
-        notices += tuple(Notice("closed", f"not checked: {mending(path, 'leave it')}") for path in found.closed)
+        notices += tuple(Notice("closed", f"not checked: {error.message}") for error in found.closed.values())
     interrupted = tools.stop.signal_number if tools.stop.is_set() else None
     chosen = {target.repo for target in request.targets}
     left_out = tuple(path for repo in found.repos if not chosen or repo.repo in chosen for path in repo.strays)

@@ -18,10 +18,11 @@ from pathlib import Path
 
 from orchestrator.core.files import Algorithm, Digest
 from orchestrator.core.refs import RepoId, is_commit, parse_folder
-from orchestrator.errors import CannotCreateError
+from orchestrator.errors import CannotCreateError, GlmAriaError, UnsafeError
 from orchestrator.oserrors import on_disk
 from orchestrator.store.inventory import look
 from orchestrator.store.layout import CacheLayout
+from orchestrator.store.moved import refuse_foreign_link
 from orchestrator.store.strays import is_junk, is_no_ref
 from orchestrator.store.trees import listed
 
@@ -133,11 +134,14 @@ class CachedRepo:
 
 @dataclass(frozen=True, slots=True)
 class Census:
-    """A whole cache. `shared` are the files of the shared store by path, `closed` repo folders that we may not read."""
+    """A whole cache. `shared` are the files of the shared store by path.
+
+    `closed` are repo folders that are not read, with the reason: no right to it, or a symlink that is not followed.
+    """
 
     repos: tuple[CachedRepo, ...]
     shared: Mapping[Path, os.stat_result]
-    closed: tuple[Path, ...] = ()
+    closed: Mapping[Path, GlmAriaError] = field(default_factory=dict)
 
     @property
     def strays(self) -> tuple[Path, ...]:
@@ -153,28 +157,33 @@ class Census:
 
 def take(layout: CacheLayout) -> Census:
     """Read the whole cache. A cache that does not exist is empty. Raises what `oserrors` says of one that is closed."""
-    repos, closed = [], []
+    repos: list[CachedRepo] = []
+    closed: dict[Path, GlmAriaError] = {}
     with on_disk("read", layout.cache_dir):
         folders = _folders(layout.cache_dir)
         shared = dict(_shared(layout.cache_dir))
     for folder in folders:
         try:
             repo = read_repo(layout, folder)
-        except CannotCreateError:
-            closed.append(layout.cache_dir / folder)
+        except (CannotCreateError, UnsafeError) as error:
+            closed[layout.cache_dir / folder] = error
         else:
             repos += [repo] if repo else []
-    return Census(tuple(repos), shared, tuple(closed))
+    return Census(tuple(repos), shared, closed)
 
 
 def read_repo(layout: CacheLayout, folder: str) -> CachedRepo | None:
-    """Read one repo folder; None when there is none, or it is none of a repo. Symlinked folders are not followed.
+    """Read one repo folder; None when there is none, or it is none of a repo.
 
-    Raises CannotCreateError for one that is closed to us, DiskIOError.
+    Raises CannotCreateError for one that is closed to us, UnsafeError for a symlink that is not followed (see `moved`),
+    DiskIOError.
     """
     repo, path = parse_folder(folder), layout.cache_dir / folder
+    if repo is None:
+        return None
+    refuse_foreign_link(path, layout.cache_dir)
     with on_disk("read", path):
-        if repo is None or path.is_symlink() or not path.is_dir():
+        if not path.is_dir():
             return None
         return _read_repo(layout, repo, path)
 
@@ -208,7 +217,8 @@ def _read_repo(layout: CacheLayout, repo: RepoId, path: Path) -> CachedRepo:
 
 
 def _folders(cache_dir: Path) -> list[str]:
-    return [entry.name for entry in _entries(cache_dir) if entry.is_dir(follow_symlinks=False)]
+    # A link may be an administrator's, and is looked at.
+    return [entry.name for entry in _entries(cache_dir) if entry.is_symlink() or entry.is_dir(follow_symlinks=False)]
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

@@ -13,8 +13,10 @@ from pathlib import Path
 from orchestrator.core.files import Digest, RepoFile
 from orchestrator.core.plan import Found, Have, ResolvedModel
 from orchestrator.core.refs import RepoId
+from orchestrator.errors import UnsafeError
 from orchestrator.oserrors import on_disk
 from orchestrator.store.layout import CacheLayout
+from orchestrator.store.moved import refuse_foreign_link
 from orchestrator.store.proofs import Proofs, Stamp, stamp
 from orchestrator.store.trees import holds, model_entries
 from orchestrator.store.writing import refuse_link
@@ -89,12 +91,20 @@ def link_text(path: str, digest: Digest) -> str:
 
 
 def refuse_planted(layout: CacheLayout, repo: RepoId) -> None:
-    """Raise UnsafeError when one of the repo's own folders is a symlink."""
+    """Raise UnsafeError when one of the repo's own folders is a symlink; one to a repo that was moved away is fine."""
     repo_dir = layout.repo_dir(repo)
     refuse_link(layout.locks_dir)
-    refuse_link(repo_dir)
+    refuse_foreign_link(repo_dir, layout.cache_dir)
     for name in ("blobs", "snapshots", "refs", "trees"):
         refuse_link(repo_dir / name)
+
+
+def _is_sound(layout: CacheLayout, folder: str) -> bool:
+    try:
+        refuse_foreign_link(layout.cache_dir / folder, layout.cache_dir)
+    except UnsafeError:
+        return False
+    return True
 
 
 def _are_exposed(snapshot: str, files: Iterable[RepoFile], proven: Mapping[str, Stamp]) -> bool:
@@ -120,7 +130,7 @@ def _are_exposed(snapshot: str, files: Iterable[RepoFile], proven: Mapping[str, 
 def _elsewhere(layout: CacheLayout, proofs: Proofs, repo: RepoId, missing: Mapping[Digest, int]) -> dict[Digest, Found]:
     found = dict.fromkeys(missing, _NOTHING)
     for folder in proofs.folders():
-        if folder == repo.folder or (layout.cache_dir / folder).is_symlink():
+        if folder == repo.folder or not _is_sound(layout, folder):
             continue
         proven = proofs.of(folder)
         for digest, size in missing.items():

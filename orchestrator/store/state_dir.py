@@ -14,7 +14,7 @@ import stat
 from pathlib import Path
 
 from orchestrator.core.refs import Ref
-from orchestrator.errors import CannotCreateError, GlmAriaError
+from orchestrator.errors import CannotCreateError, GlmAriaError, UnsafeError
 from orchestrator.oserrors import denied, is_closed, is_read_only, mending, translate, user_name
 from orchestrator.store.layout import STATE_NAME, CacheLayout
 
@@ -70,6 +70,12 @@ def find_state_dir(layout: CacheLayout, *, create: bool = False) -> Path:
 def refuse_closed(layout: CacheLayout, ref: Ref) -> None:
     """See `HfCache.refuse_closed`."""
     folder = layout.repo_dir(ref.repo)
+    if folder.is_symlink():
+        raise UnsafeError(
+            f"{ref} has to be fetched, and {os.fspath(folder)!r} is a symlink; nothing is written through it",
+            hint="mount the other place there instead: mount --bind; to read what is there, the link will do",
+            file=os.fspath(folder),
+        )
     for place in (folder / "blobs", folder / "snapshots"):
         if not is_closed(place / "new"):
             continue

@@ -13,8 +13,10 @@ import os
 import stat
 from pathlib import Path
 
+from orchestrator.core.refs import parse_folder
 from orchestrator.errors import UnsafeError
 from orchestrator.oserrors import on_disk
+from orchestrator.store.moved import refuse_foreign_link
 from orchestrator.system import processes
 
 
@@ -84,7 +86,8 @@ def write_link(link: Path, to: str, stage: Path) -> bool:
 def make_folder(root: Path, folder: Path) -> list[Path]:
     """Make `folder`, which lies below the existing folder `root`; returns the folders in which a name was added.
 
-    Raises UnsafeError when a part between them is a symlink: it was planted, or leads where we must not write.
+    Raises UnsafeError when a part between them is a symlink: it was planted, or leads where we must not write. Only a
+    repo folder may be one (see `moved`).
     """
     changed = []
     at = root
@@ -98,7 +101,10 @@ def make_folder(root: Path, folder: Path) -> list[Path]:
                     os.mkdir(at)
                     changed.append(above)
                 found = os.lstat(at)
-        refuse_link(at, found)
+        if above == root and parse_folder(part):
+            refuse_foreign_link(at, root)
+        else:
+            refuse_link(at, found)
     return changed
 
 

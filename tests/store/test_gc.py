@@ -287,7 +287,10 @@ def test_without_symlinks(tmp_path: Path) -> None:
 
 def test_planted_symlinks_are_not_followed(world: World, tmp_path: Path) -> None:
     before, _ = two_revisions(world)
-    elsewhere = tmp_path / "elsewhere"
+    # A folder that others may write to, where any of them could have put it.
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    elsewhere = tmp_path / "open" / "elsewhere"
     world.layout.repo_dir(before.ref.repo).rename(elsewhere)
     world.layout.repo_dir(before.ref.repo).symlink_to(elsewhere)
     assert census.take(world.layout).repos == ()
