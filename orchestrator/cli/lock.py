@@ -12,18 +12,13 @@ from orchestrator.core.lockfile import NAME, FileChange, Lock, LockedModel, Mode
 from orchestrator.core.lockfile import render_lock as render
 from orchestrator.errors import UsageError
 from orchestrator.system import places
-
-_LARGEST = 64 << 20
+from orchestrator.system.small_files import RECORD_BYTES, read_named
 
 
 def read(name: str) -> Lock:
     """Read a lock file. Raises UsageError when it is not there, or no lock file."""
     try:
-        with places.expanded(name).open("rb") as stream:
-            content = stream.read(_LARGEST + 1)
-        if len(content) > _LARGEST:
-            raise UsageError(f"{name} is too large for a lock file")
-        return parse_lock(content.decode(), name)
+        return parse_lock(read_named(places.expanded(name), RECORD_BYTES).decode(), name)
     except OSError as error:
         raise UsageError(
             f"the lock file {name} cannot be read: {error.strerror}",

@@ -64,6 +64,9 @@ _SELECT = (
     CACHE_DIR,
 )  # fmt: skip
 _LOCAL_DIR = _where("--local-dir", metavar="DIR", help="Also make a plain folder with the files of the model.")
+_ALLOW_OUTSIDE = (
+    _rules("--allow-outside", is_flag=True, help="Let a list write to, and include from, folders outside of its own."),
+)
 _TRANSFER = (
     *_SITES,
     _how("--max-speed", metavar="SIZE", help="Bytes per second at most, all together: 20M, 1.5G, 500KB."),
@@ -82,7 +85,7 @@ _PULL_RULES = (
     _rules("--force", is_flag=True, help="Fetch and place again what is here."),
     STRICT,
 )  # fmt: skip
-_PULL = (*_LISTS, *_SELECT, _LOCAL_DIR, *_TRANSFER, *_PULL_RULES)
+_PULL = (*_LISTS, *_SELECT, _LOCAL_DIR, *_TRANSFER, *_PULL_RULES, *_ALLOW_OUTSIDE)
 _WATCH = (
     _follow("--interval", metavar="TIME", default="5m", show_default=True,
             help="How often branches are asked whether they moved: 30s, 5m, 1h."),
@@ -139,7 +142,7 @@ def plan_options(function: Command) -> Command:
 
 def watch_options(function: Command) -> Command:
     """All options of `watch`."""
-    return _apply((*_WATCH, *_SELECT, *_TRANSFER, _ON_CHANGE, STRICT, *_COMMON), function)
+    return _apply((*_WATCH, *_SELECT, *_TRANSFER, *_ALLOW_OUTSIDE, _ON_CHANGE, STRICT, *_COMMON), function)
 
 
 def mirror_options(function: Command) -> Command:

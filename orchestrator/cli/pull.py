@@ -206,7 +206,11 @@ def _items(parameters: dict[str, Any]) -> tuple[Item, ...]:
                 raise UsageError(f"--locked fetches what the lock file says, and {flag} says otherwise")
         return request.locked_items(parameters["refs"], parameters["locked"], parameters["local_dir"])
     chosen = request.Selection(
-        parameters["revision"], parameters["include"], parameters["exclude"], parameters["local_dir"]
+        parameters["revision"],
+        parameters["include"],
+        parameters["exclude"],
+        parameters["local_dir"],
+        parameters["allow_outside"],
     )
     items = request.items(parameters["refs"], parameters["lists"], chosen)
     refs = [item.ref for item in items]

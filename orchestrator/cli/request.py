@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shlex
+import stat
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +18,8 @@ from orchestrator.core.refs import parse_ref
 from orchestrator.errors import UsageError
 from orchestrator.flows.request import Item
 from orchestrator.system import places, streams
+from orchestrator.system.access import others_who_may_write
+from orchestrator.system.small_files import is_given, read_named, read_small
 
 _STDIN = "-"
 _LARGEST_LIST = 16 * 1024 * 1024
@@ -22,12 +27,16 @@ _LARGEST_LIST = 16 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What the command line says about the files of a model; an entry of a list may say otherwise for its own."""
+    """What the command line says about the files of a model; an entry of a list may say otherwise for its own.
+
+    `allow_outside` lets lists write to, and include from, other folders than their own.
+    """
 
     revision: str | None = None
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     local_dir: str | None = None
+    allow_outside: bool = False
 
 
 def items(refs: Sequence[str], lists: Sequence[str], chosen: Selection) -> tuple[Item, ...]:
@@ -75,9 +84,29 @@ def follow(name: str, chosen: Selection) -> tuple[tuple[Item, ...], tuple[Path, 
     return tuple(found), files
 
 
+def written_by_others(files: Sequence[Path]) -> str | None:
+    """Who else may write one of the files of a list, or exchange it in its folder; None for nobody."""
+    for file in files:
+        for path in (file, file.absolute().parent):
+            try:
+                found = path.stat()
+            except OSError:
+                continue
+            is_sticky = path != file and found.st_mode & stat.S_ISVTX and found.st_uid in (0, os.geteuid())
+            if not is_sticky and (reason := others_who_may_write(found, path)):
+                return f"{path}: {reason}"
+    return None
+
+
 def _listed(name: str, chosen: Selection) -> tuple[list[Item], tuple[Path, ...]]:
-    shown = "<stdin>" if name == _STDIN else name
-    made = gather(name, lambda path: _read(path, is_top=path == name), shown=shown, revision=chosen.revision)
+    # What has no folder of its own, as a pipe of the shell, starts from the working directory.
+    top = _STDIN if is_given(name) else name
+    limit = None if chosen.allow_outside else Path(top).parent
+
+    def read(path: str) -> str:
+        return _read_top(name) if path == top else _read_below(path, limit)
+
+    made = gather(top, read, shown="<stdin>" if name == _STDIN else name, revision=chosen.revision)
     items = [_item(entry, chosen, Path(file).parent) for entry, file in made.entries]
     return items, tuple(Path(file) for file in made.files)
 
@@ -87,9 +116,27 @@ def _item(entry: ListEntry, chosen: Selection, base: Path) -> Item:
         entry.ref,
         entry.include or chosen.include,
         entry.exclude or chosen.exclude,
-        _folder(entry.local_dir, base) if entry.local_dir else _folder(chosen.local_dir, Path()),
+        _listed_folder(entry, base, chosen) if entry.local_dir else _folder(chosen.local_dir, Path()),
         entry.priority,
     )
+
+
+def _listed_folder(entry: ListEntry, base: Path, chosen: Selection) -> Path | None:
+    """The folder that a list names. Whoever wrote the list chooses it, so it lies strictly below that of the list."""
+    try:
+        folder = _folder(entry.local_dir, base)
+    except UsageError as error:
+        raise UsageError(f"{entry.where}: local-dir: {error.message}", hint=error.hint) from error
+    if folder is None or chosen.allow_outside:
+        return folder
+    real, own = Path(os.path.realpath(folder)), Path(os.path.realpath(base))
+    inside = real.relative_to(own).parts if own in real.parents else ()
+    if not inside or any(part.startswith(".") for part in inside):
+        raise UsageError(
+            f"{entry.where}: local-dir must lie below the folder of the list, and in no hidden folder",
+            hint="--allow-outside, if you trust whoever wrote the list",
+        )
+    return folder
 
 
 def _folder(text: str | None, base: Path) -> Path | None:
@@ -110,18 +157,35 @@ def _refuse_shared_folder(found: Sequence[Item]) -> None:
             )
 
 
-def _read(name: str, *, is_top: bool) -> str:
+def _read_top(name: str) -> str:
+    if name != _STDIN:
+        return _decoded(name, lambda: read_named(name, _LARGEST_LIST))
+    if streams.is_missing(sys.stdin):
+        raise UsageError("the list cannot be read: standard input is closed")
+    return _decoded("<stdin>", _stdin)
+
+
+def _stdin() -> bytes:
+    content = sys.stdin.buffer.read(_LARGEST_LIST + 1)
+    if len(content) > _LARGEST_LIST:
+        raise OSError(errno.EOVERFLOW, f"larger than {_LARGEST_LIST} bytes", "<stdin>")
+    return content
+
+
+def _read_below(path: str, top: Path | None) -> str:
+    """A list that another includes; it must lie below the folder `top` where one is given."""
+    real = os.path.realpath(path)
+    if top is not None and Path(os.path.realpath(top)) not in Path(real).parents:
+        raise UsageError(
+            "a list includes what lies below its own folder only",
+            hint="--allow-outside, if you trust whoever wrote the list",
+        )
+    return _decoded(path, lambda: read_small(real, _LARGEST_LIST))
+
+
+def _decoded(name: str, read: Callable[[], bytes]) -> str:
     try:
-        if is_top and name == _STDIN:
-            if streams.is_missing(sys.stdin):
-                raise UsageError("the list cannot be read: standard input is closed")
-            content = sys.stdin.buffer.read(_LARGEST_LIST + 1)
-        else:
-            with Path(name).open("rb") as stream:
-                content = stream.read(_LARGEST_LIST + 1)
-        if len(content) > _LARGEST_LIST:
-            raise UsageError(f"{name} is too large for a list of models")
-        return content.decode()
+        return read().decode()
     except OSError as error:
         raise UsageError(f"the list {name} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:

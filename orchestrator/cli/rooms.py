@@ -40,6 +40,7 @@ from orchestrator.store.sources import SourceMemory
 from orchestrator.store.staging import Staging
 from orchestrator.store.state_dir import find_state_dir, open_state_dir
 from orchestrator.system.private import runtime_folder
+from orchestrator.system.small_files import SETTINGS_BYTES, read_named
 
 if TYPE_CHECKING:
     from orchestrator.store.nodes import Nodes
@@ -284,7 +285,7 @@ def _secret(path: Path | None) -> str:
     if path is None:
         return ""
     try:
-        return path.read_text("utf-8").strip()
+        return read_named(path, SETTINGS_BYTES).decode("utf-8-sig").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"the RPC secret cannot be read from {path}: {error}", hint="--rpc-secret-file FILE"

@@ -13,6 +13,7 @@ from orchestrator.core.tuning import Change
 from orchestrator.errors import ConfigError
 from orchestrator.oserrors import on_disk
 from orchestrator.store.writing import write_file
+from orchestrator.system.small_files import SETTINGS_BYTES, read_small
 
 
 def texts(path: Path, changes: Sequence[Change]) -> tuple[str, str]:
@@ -21,11 +22,12 @@ def texts(path: Path, changes: Sequence[Change]) -> tuple[str, str]:
     from tomlkit.exceptions import TOMLKitError
 
     with on_disk("read", path):
-        old = path.read_text("utf-8") if path.exists() else ""
+        old = read_small(path, SETTINGS_BYTES, follow=True).decode("utf-8-sig") if path.exists() else ""
     try:
         document = tomlkit.parse(old)
-    except TOMLKitError as error:
-        raise ConfigError(f"file {path} is not valid TOML: {error}") from error
+    except (TOMLKitError, RecursionError) as error:
+        reason = "it is nested too deep" if isinstance(error, RecursionError) else error
+        raise ConfigError(f"file {path} is not valid TOML: {reason}") from error
     for change in changes:
         if change.key == "mirror":
             _set_mirrors(document, change.new)

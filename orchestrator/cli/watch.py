@@ -61,7 +61,12 @@ def _watch(path: str, settings: Settings, parameters: dict[str, Any]) -> int:
     if settings.offline:
         raise UsageError("there is nothing to follow offline", hint=f"glm-aria pull -f {shlex.quote(path)} --offline")
     run = Run.of(parameters, settings)
-    chosen = request.Selection(parameters["revision"], parameters["include"], parameters["exclude"])
+    chosen = request.Selection(
+        parameters["revision"],
+        parameters["include"],
+        parameters["exclude"],
+        allow_outside=parameters["allow_outside"],
+    )
     hook = Hook.of(parameters["on_change"], settings, is_quiet=run.is_events)
 
     def to_request(items: tuple[Item, ...]) -> PullRequest:
@@ -88,7 +93,7 @@ def _watch(path: str, settings: Settings, parameters: dict[str, Any]) -> int:
         _interval(parameters["interval"]), parameters["once"], parameters["pin"], parameters["unpin_removed"]
     )
     with run.watched():
-        watched = wiring.Watched(Path(path), lambda: request.follow(path, chosen), to_request, hook)
+        watched = wiring.Watched(Path(path), lambda: _read(path, chosen, run), to_request, hook)
         report = wiring.run_watch(settings, watched, wanted, emit)
     notices = run.all_notices(())
     errors = run.explained(report.errors)
@@ -105,6 +110,21 @@ def _watch(path: str, settings: Settings, parameters: dict[str, Any]) -> int:
         for error in verdict.errors:
             output.say_error(error)
     return verdict.exit_code
+
+
+def _read(path: str, chosen: request.Selection, run: Run) -> tuple[tuple[Item, ...], tuple[Path, ...]]:
+    """The list as it is now. A watch follows it for weeks: whoever may write it decides what comes here."""
+    found = request.follow(path, chosen)
+    if others := request.written_by_others(found[1]):
+        if chosen.allow_outside:
+            raise UsageError(
+                f"others may write the list, and with --allow-outside put files anywhere: {others}",
+                hint="watch it without --allow-outside, or make it your own: chmod go-w",
+            )
+        notice = Notice("list-writable", f"others may write the list that is watched: {others}")
+        if notice not in run.seen:
+            run.emit(notice)
+    return found
 
 
 def _interval(text: str) -> float:

@@ -37,7 +37,7 @@ class _Reading:
     def take(self, path: str, shown: str, above: tuple[str, ...]) -> None:
         self.files.append(path)
         self.seen.add(above[-1])
-        for entry in parse_list(self.read(path), shown, revision=self.revision):
+        for entry in parse_list(self.read(path), shown, revision=self.revision, is_included=len(above) > 1):
             if isinstance(entry, ListEntry):
                 self.entries.append((entry, path))
             else:

@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from orchestrator.core.documents import parse_toml
 from orchestrator.core.files import Algorithm, Digest, RepoFile, RepoTree, lfs_pointer_oid
 from orchestrator.core.refs import CatalogKind, Ref, is_commit, parse_ref
 from orchestrator.core.trust import Level, Trust
@@ -123,11 +124,9 @@ class Lock:
 
 def parse_lock(text: str, name: str) -> Lock:
     """Read a lock file; `name` is put in errors. Raises UsageError, with the line, or the model and the file in it."""
-    import tomllib
-
     try:
-        data = tomllib.loads(text.removeprefix("\ufeff"))
-    except tomllib.TOMLDecodeError as error:
+        data = parse_toml(text)
+    except ValueError as error:
         raise UsageError(f"{name}: this is no TOML: {error}", hint="restore it from version control") from error
     version = data.pop("version", None)
     if type(version) is not int or version != _VERSION:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from orchestrator.errors import ConfigError, GlmAriaError
 from orchestrator.settings import values
 from orchestrator.settings.layers import Given, Layers
 from orchestrator.settings.values import Secret
+from orchestrator.system.small_files import SETTINGS_BYTES, read_named, read_small
 
 _LONGEST = 4096
 
@@ -21,7 +23,7 @@ def token(layers: Layers, hf_home: Path) -> tuple[Secret | None, str]:
     """
     for given in layers.find("token_file"):
         file = given.read(values.path)
-        found = _from_file(file)
+        found = _from_file(file, read_named)
         if found is None:
             raise given.error(f"{file} does not exist or is empty")
         return found, f"{given.origin} ({file})"
@@ -31,7 +33,7 @@ def token(layers: Layers, hf_home: Path) -> tuple[Secret | None, str]:
         return _checked(str(given.raw), given.origin), given.origin
     named = layers.environ.get("HF_TOKEN_PATH", "").strip()
     file = values.path(named, layers.folder) if named else hf_home / "token"
-    found = _from_file(file)
+    found = _from_file(file, partial(read_small, follow=True))
     return (found, f"file {file}") if found else (None, "default")
 
 
@@ -41,10 +43,9 @@ def _is_disabled(environ: Mapping[str, str]) -> bool:
     return bool(raw.strip()) and bool(Given(raw, f"environment {variable}", Path()).read(values.switch))
 
 
-def _from_file(file: Path) -> Secret | None:
+def _from_file(file: Path, read: Callable[[Path, int], bytes]) -> Secret | None:
     try:
-        with file.open(encoding="ascii", errors="replace") as stream:
-            content = stream.read(_LONGEST + 1)
+        content = read(file, SETTINGS_BYTES).decode("ascii", "replace")
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:

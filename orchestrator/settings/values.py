@@ -15,6 +15,8 @@ from orchestrator.core.proxies import parse_proxy
 from orchestrator.core.resolvers import NameServer, parse_server
 from orchestrator.core.sizes import parse_size
 from orchestrator.core.trust import Policy
+from orchestrator.system.places import is_foreign
+from orchestrator.system.small_files import RECORD_BYTES, read_small
 
 Reader = Callable[[object, Path], object]
 
@@ -44,6 +46,8 @@ def path(raw: object, base: Path) -> Path:
     """A path; `~` and `$NAME` are expanded as huggingface_hub does, since its variables mean the same here."""
     if isinstance(raw, Path):
         raw = str(raw)
+    if is_foreign(raw if isinstance(raw, str) else ""):
+        raise ValueError(f"{raw!r} is a path of Windows, and this system has no drives")
     found = base / os.path.expandvars(os.path.expanduser(text(raw, base)))  # noqa: PTH111 - also for users without home
     if not found.is_absolute():
         raise ValueError(f"{str(found)!r} is relative, and the working directory is gone; give the whole path")
@@ -165,7 +169,7 @@ def certificates(raw: object, base: Path) -> Path:
     if found.is_dir():
         return found
     try:
-        content = found.read_bytes()
+        content = read_small(found, RECORD_BYTES, follow=True)
     except OSError as error:
         raise ValueError(f"{found} cannot be read: {error.strerror}") from error
     if b"-----BEGIN " not in content:

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from orchestrator.errors import UsageError
+
+_OF_WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 
 
 def absolute(name: str | os.PathLike[str], base: Path = Path()) -> Path:
     """The whole path of what a user named, `~` expanded, `base` before a relative one.
 
     Raises UsageError where there is no such place: `~` of a user without a home, a relative path in a working
-    directory that is no more.
+    directory that is no more, a path of another system.
     """
+    if is_foreign(name):
+        raise UsageError(
+            f"{os.fspath(name)!r} is a path of Windows, and this system has no drives",
+            hint="give a path of this system, such as /mnt/c/models",
+        )
     try:
         return (base / expanded(name)).absolute()
     except OSError as error:
@@ -21,6 +29,11 @@ def absolute(name: str | os.PathLike[str], base: Path = Path()) -> Path:
             f"{os.fspath(name)!r} is relative, and the working directory cannot be used: {error.strerror}",
             hint="cd to a folder that exists, or give the whole path",
         ) from error
+
+
+def is_foreign(name: str | os.PathLike[str]) -> bool:
+    """True for a path with a drive or a server before it, which would become an odd name in the working directory."""
+    return _OF_WINDOWS.match(os.fspath(name)) is not None
 
 
 def expanded(name: str | os.PathLike[str]) -> Path:

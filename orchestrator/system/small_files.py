@@ -52,13 +52,18 @@ def read_named(path: str | os.PathLike[str], most: int) -> bytes:
     `<(command)` is named `/dev/fd/N`: a descriptor that this process was given, read to its end as standard input would
     be. All else is read by `read_small`. Raises OSError as that does.
     """
-    if _GIVEN.fullmatch(os.fspath(path)) and not _is_regular(path):
+    if is_given(path) and not _is_regular(path):
         fd = os.open(path, os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC)
         try:
             return read_stream(fd, most, path)
         finally:
             os.close(fd)
     return read_small(path, most, follow=True)
+
+
+def is_given(path: str | os.PathLike[str]) -> bool:
+    """True for the name of a descriptor of this process, which lies in no folder."""
+    return _GIVEN.fullmatch(os.fspath(path)) is not None
 
 
 def read_stream(fd: int, most: int, path: str | os.PathLike[str]) -> bytes:

@@ -49,7 +49,7 @@ def test_a_list_that_is_included_twice_counts_once() -> None:
         ({"l/all.txt": "@include all.txt"}, "l/all.txt:1: all.txt includes this list again: l/all.txt -> l/all.txt"),
         ({"l/all.txt": "\n@include b", "l/b": "@include ../l/all.txt"}, "l/b:1: ../l/all.txt includes this list again"),
         ({"l/all.txt": "\n@include gone"}, "l/all.txt:2: the list l/gone cannot be read"),
-        ({"l/all.txt": "@include b", "l/b": "o/x nonsense"}, "l/b:1: 'nonsense' is not an option"),
+        ({"l/all.txt": "@include b", "l/b": "o/x nonsense"}, "l/b:1: a word behind the REF is not an option of a list"),
         ({"l/all.txt": "@include"}, "l/all.txt:1: @include takes one file"),
         ({"l/all.txt": "@include a b"}, "l/all.txt:1: @include takes one file"),
         ({"l/all.txt": "@include b.toml", "l/b.toml": 'include = "c"'}, "l/b.toml: include must be a list of files"),

@@ -137,6 +137,41 @@ def test_a_list_that_is_wrong_for_a_while(machine: Machine, hub: LoopbackHub, re
     assert "list-wrong" in {warning["code"] for warning in document["warnings"]}
 
 
+@pytest.mark.parametrize("odd", ["deep", "digits", "fifo", "device"])
+def test_a_list_that_somebody_makes_odd_leaves_the_last_good_one(
+    machine: Machine, hub: LoopbackHub, repos: list[Repo], odd: str
+) -> None:
+    rest = machine.work / "rest.toml"
+    rest.write_text(f'[[model]]\nref = "{B}"\n')
+    watching = Watching(machine, f"@include rest.toml\n{A}\n")
+    watching.is_done(A, B)
+    rest.unlink()
+    if odd == "fifo":
+        os.mkfifo(rest)
+    elif odd == "device":
+        rest.symlink_to("/dev/zero")
+    else:
+        rest.write_text("x = " + ("[" if odd == "deep" else "1") * 5000)
+    watching.becomes(lambda status: status["error"] is not None)
+    assert {model["ref"] for model in watching.status["models"]} == {f"{A}@main", f"{B}@main"}
+    rest.unlink()
+    rest.write_text(f'[[model]]\nref = "{C}"\n')
+    watching.is_done(A, C)
+    assert "list-wrong" in {warning["code"] for warning in watching.stop()["warnings"]}
+
+
+def test_a_list_that_others_may_write(machine: Machine, hub: LoopbackHub, repos: list[Repo]) -> None:
+    watched = machine.work / "models.txt"
+    watched.write_text(f"{A}\n")
+    watched.chmod(0o666)
+    words = ("watch", "models.txt", "--once", "--root", machine.root, "--json")
+    done = machine.run(*words).ended(0)
+    assert done.warnings == ["list-writable"]
+    assert "chmod" in machine.run(*words, "--allow-outside").ended(2).error["hint"]
+    watched.chmod(0o644)
+    assert machine.run(*words, "--allow-outside").ended(0).warnings == []
+
+
 def test_a_list_that_is_wrong_from_the_start(machine: Machine, hub: LoopbackHub) -> None:
     (machine.work / "models.txt").write_text("@include models.txt\n")
     run = machine.run("watch", "models.txt", "--root", machine.root, "--json").ended(2)
