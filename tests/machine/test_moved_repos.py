@@ -51,6 +51,28 @@ def test_all_commands_follow_the_link_of_an_administrator(machine: Machine, hub:
     assert hf.returncode == 0
 
 
+def test_it_is_removed_where_it_lies(machine: Machine, hub: LoopbackHub) -> None:
+    link = move(machine, machine.folder / "disk")
+    target = link.resolve()
+    machine.run("cache", "pin", "org/m").ended(0)
+    machine.run("cache", "rm", "org/m", "--yes").ended(80)
+    machine.run("cache", "unpin", "org/m").ended(0)
+    machine.run("cache", "rm", "org/m", "--yes").ended(0)
+    assert [path for path in target.rglob("*") if path.is_file()] == []
+    assert machine.run("cache", "ls", "--json").ended(0).document["data"]["size"] == 0
+
+
+def test_what_must_be_fetched_is_refused_before_the_first_byte(machine: Machine, hub: LoopbackHub) -> None:
+    link = move(machine, machine.folder / "disk")
+    before = files(machine.folder / "disk")
+    asked = len(hub.log.requests(method="GET", status=206))
+    result = machine.pull("--force", "org/m").ended(80)
+    assert result.error["file"] == str(link)
+    assert "mount --bind" in result.error["hint"]
+    assert len(hub.log.requests(method="GET", status=206)) == asked
+    assert files(machine.folder / "disk") == before
+
+
 @needs_root
 def test_so_does_a_reader(machine: Machine, hub: LoopbackHub, other_user: OtherUser) -> None:
     move(machine, machine.folder / "disk")
