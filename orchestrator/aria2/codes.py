@@ -88,6 +88,8 @@ TABLE: dict[int, Meaning] = {
 }
 UNKNOWN = Meaning(TemporaryError, Then.AGAIN, "an error that this version of glm-aria does not know")
 
+UNTOLD = Meaning(DaemonError, Then.AGAIN, "aria2 does not tell why")
+
 _GONE = Meaning(NotFoundError, Then.OTHER, "the server does not have the file")
 _REFUSED = Meaning(NotAllowedError, Then.RENEW, "the server refused the address, which may have expired")
 _BUSY = Meaning(TemporaryError, Then.WAIT, "the server asks us to slow down")

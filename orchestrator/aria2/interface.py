@@ -21,11 +21,13 @@ class Endpoint:
     """Where a daemon listens, `http://host:port/jsonrpc`, and the secret that it asks for.
 
     `listener` is the process behind it, where that is ours: it is proven again for each connection.
+    `ca_bundle` is a file or folder of the certificates that are believed of it; None for the usual ones.
     """
 
     url: str
     secret: str = field(repr=False, default="")
     listener: Listener | None = field(repr=False, compare=False, default=None)
+    ca_bundle: Path | None = None
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)
@@ -140,4 +142,12 @@ class Lost:
     error: GlmAriaError
 
 
-Outcome = Moved | Pace | Fetched | Already | Lost
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """Something that the user should know of the daemon; `code` is that of a warning."""
+
+    code: str
+    message: str
+
+
+Outcome = Moved | Pace | Fetched | Already | Lost | Remark

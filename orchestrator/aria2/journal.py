@@ -16,7 +16,7 @@ import os
 import sys
 from pathlib import Path
 
-from orchestrator.aria2.spans import BLOCK, PIECE
+from orchestrator.aria2.control import BLOCK, PIECE
 from orchestrator.core.extents import Extent, Extents
 from orchestrator.core.files import Digest
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 
-from orchestrator.aria2.spans import PIECE, Span
+from orchestrator.aria2 import inherited
+from orchestrator.aria2.control import PIECE
+from orchestrator.aria2.spans import Span
 from orchestrator.aria2.spelling import spelled
 from orchestrator.core.proxies import Proxy, Way
 from orchestrator.templating import render
@@ -48,13 +50,16 @@ def _proxy_options(name: str, proxy: Proxy | None) -> dict[str, str]:
     return {name: f"http://{proxy.place}", f"{name}-user": proxy.user, f"{name}-passwd": proxy.password}
 
 
-def span_options(span: Span, way: Mapping[str, str] | None = None) -> dict[str, str]:
+def span_options(span: Span, way: Mapping[str, str] | None = None, *, is_ours: bool = True) -> dict[str, str]:
     """Options under which aria2 writes the span to its name; `way` are those of `way_options`.
+
+    A daemon that is not ours has global options, of which the download shall inherit nothing.
 
     The name is ours (a digest in the staging folder), never one that came from the network. aria2 tries once: whether,
     when and where to try again is decided here.
     """
     options = {
+        **({} if is_ours else inherited.SET),
         **tuning(),
         "dir": spelled(span.path.parent),
         "split": str(span.width),

@@ -7,8 +7,9 @@ that is changed. This module is where aria2p's and requests' exceptions become o
 from __future__ import annotations
 
 import base64
+import re
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,8 +34,10 @@ _PROBE = (
     b'<?xml version="1.0"?><metalink xmlns="urn:ietf:params:xml:ns:metalink"><file name="glm-aria-%s">'
     b"<url>http://127.0.0.1:9/</url></file></metalink>"
 )
-# The last three are what becomes of an answer that is not JSON-RPC.
-_FOREIGN = (aria2p.ClientException, requests.RequestException, ValueError, KeyError, TypeError)
+# OSError: those of requests, and certificates that are not there. The last three are what becomes of an answer that is
+# not JSON-RPC.
+_FOREIGN = (aria2p.ClientException, OSError, ValueError, KeyError, TypeError)
+_UNTRUSTED = re.compile(r"certificate verify failed: ([^(\]]+)")
 _Call = tuple[str, list[Any]]
 
 
@@ -67,9 +70,19 @@ class Status:
         )
 
     @property
+    def is_active(self) -> bool:
+        """True when it may send requests now; else it is queued, paused or stopped."""
+        return self.status == "active"
+
+    @property
     def is_complete(self) -> bool:
         """True when aria2 has all that it was asked for."""
         return self.status == "complete"
+
+    @property
+    def is_removed(self) -> bool:
+        """True when somebody took it out of the daemon: we, or a person at a front end."""
+        return self.status == "removed"
 
     @property
     def is_stopped(self) -> bool:
@@ -125,9 +138,12 @@ class _KeepAliveClient(aria2p.Client):
         self._session.trust_env = False  # a proxy is for the Hub, never for the daemon; and no netrc
         if endpoint.listener is not None:
             self._session.mount("http://", _ProvenAdapter(endpoint.listener))
+        if endpoint.ca_bundle is not None:
+            self._session.verify = str(endpoint.ca_bundle)
 
     def post(self, payload: str) -> Any:
-        return self._session.post(self._url, data=payload, timeout=self.timeout).json()
+        # The secret is in it, so a redirect is not followed.
+        return self._session.post(self._url, data=payload, timeout=self.timeout, allow_redirects=False).json()
 
     def close(self) -> None:
         self._session.close()
@@ -160,32 +176,35 @@ class Rpc:
             for answer in answers
         ]
 
-    def poll(self, *, with_bitfield: bool = False) -> tuple[list[Status], list[Status]]:
-        """All active and all stopped downloads of the daemon, ours and others', in one request."""
-        keys = [*_KEYS, "bitfield"] if with_bitfield else list(_KEYS)
-        active, stopped = self._multicall([("aria2.tellActive", [keys]), ("aria2.tellStopped", [0, 4096, keys])])
-        return [Status.parse(one) for one in _first(active)], [Status.parse(one) for one in _first(stopped)]
+    def tell(self, gids: Sequence[str], *, with_bitfield: bool = False) -> dict[str, Status]:
+        """The status of these downloads, in one request; a gid that the daemon does not know is left out.
 
-    def tell(self, gids: Sequence[str]) -> dict[str, Status]:
-        """The status of these downloads; a gid that the daemon does not know is left out."""
-        calls: list[_Call] = [("aria2.tellStatus", [gid, list(_KEYS)]) for gid in gids]
+        Others' downloads are none of our business: what is in them may be of any shape, and of any number.
+        """
+        keys = [*_KEYS, "bitfield"] if with_bitfield else list(_KEYS)
+        calls: list[_Call] = [("aria2.tellStatus", [gid, keys]) for gid in gids]
         answers = zip(gids, self._multicall(calls), strict=True) if calls else ()
         return {gid: Status.parse(answer[0]) for gid, answer in answers if isinstance(answer, list)}
 
-    def writers(self, writes_there: Callable[[Path], bool]) -> list[str]:
-        """The gids of all unfinished downloads that write to such a path, whoever added them."""
+    def writers(self, parts: Iterable[Path]) -> list[str]:
+        """The gids of all unfinished downloads that write to one of these parts or of its spans, whoever added them.
+
+        Others' downloads are not looked at beyond their names: one may have no file yet, as a magnet link has.
+        """
+        ours = {str(part) for part in parts}
         keys = ["gid", "files"]
         answers = self._multicall([("aria2.tellActive", [keys]), ("aria2.tellWaiting", [0, 4096, keys])])
         return [
             str(one["gid"])
             for answer in answers
             for one in _first(answer)
-            if any(writes_there(Path(file["path"])) for file in one["files"])
+            if any(_part_of(str(file.get("path", ""))) in ours for file in one.get("files", ()))
         ]
 
-    def most_downloads(self) -> int:
-        """How many downloads the daemon runs at once."""
-        return int(self._mapping("aria2.getGlobalOption").get("max-concurrent-downloads", "5"))
+    def circumstances(self) -> tuple[Mapping[str, str], int]:
+        """The daemon's global options, and how many downloads are active, ours and others'."""
+        options, stat = self._multicall([("aria2.getGlobalOption", []), ("aria2.getGlobalStat", [])])
+        return _first(options), int(_first(stat)["numActive"])
 
     def ca_certificate(self) -> str:
         """The file of certificates that the daemon was started with; empty for the system's."""
@@ -267,6 +286,14 @@ class Rpc:
 
     def _translated(self, error: Exception) -> DaemonError:
         where = self.endpoint.url
+        if isinstance(error, requests.exceptions.SSLError):
+            told = _UNTRUSTED.search(str(error))
+            if not told:
+                return DaemonError(f"what answers at {where} does not speak TLS", hint="is its address http://…?")
+            return DaemonError(
+                f"the certificate of the aria2 daemon at {where} is not believed: {told[1].strip()}",
+                hint="tell who signed it: export GLM_ARIA_CA_BUNDLE=FILE, or tls.ca_bundle in your settings file",
+            )
         if isinstance(error, aria2p.ClientException):
             if "Unauthorized" in str(error):
                 return DaemonError(
@@ -274,12 +301,21 @@ class Rpc:
                     hint="give its rpc-secret in a file: --rpc-secret-file FILE",
                 )
             return DaemonError(f"the aria2 daemon at {where} refused a call: {error}")
-        if isinstance(error, requests.RequestException) and not isinstance(error, ValueError):
+        if isinstance(error, OSError) and not isinstance(error, ValueError):
+            is_known = isinstance(error, requests.RequestException)
+            why = f" ({type(error).__name__})" if is_known else f": {error}"
             return DaemonError(
-                f"the aria2 daemon at {where} does not answer ({type(error).__name__})",
-                hint="is it running with --enable-rpc? leave out --rpc to use a daemon of glm-aria's own",
+                f"the aria2 daemon at {where} does not answer{why}",
+                hint="is it running with --enable-rpc, and with rpc-secure=true at https://…? leave out --rpc to use a"
+                " daemon of glm-aria's own",
             )
         return DaemonError(f"what answers at {where} is not aria2", hint="check the address given to --rpc")
+
+
+def _part_of(path: str) -> str:
+    """The part that a span's name belongs to."""
+    folder, slash, name = path.rpartition("/")
+    return folder + slash + name.partition(".")[0]
 
 
 def _add(span: Span, url: str, options: Mapping[str, str]) -> _Call:

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from orchestrator.aria2.spans import PIECE, Span
+from orchestrator.aria2.control import PIECE
+from orchestrator.aria2.spans import Span
 from orchestrator.core.extents import Range
 
 _GOLDEN = 0.618034

@@ -4,11 +4,6 @@ aria2 itself knows only whole files. So a span is another name (a hard link) of 
 that says that all bytes outside the range are there already, and a metalink document that tells the size. Then aria2
 asks for exactly `Range: bytes=start-end`, at once and only once, and keeps the connection for the next span (measured:
 1 GiB in 127 spans from a far server took 127 requests over 16 connections, and not a byte twice).
-
-The control file's layout is in aria2's technical notes ("Control file (*.aria2) format", version 1), big-endian:
-version u16, extension u32, info-hash length u32, piece length u32, total length u64, upload length u64, bitfield
-length u32, bitfield, number of pieces in flight u32, and for each of these: index u32, length u32, bitfield length u32,
-and a bitfield of its blocks of 16 KiB.
 """
 
 from __future__ import annotations
@@ -17,31 +12,24 @@ import base64
 import errno
 import math
 import os
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
+from orchestrator.aria2.control import BLOCK, PIECE, arrived, control_file, runs_of
 from orchestrator.core.extents import Extent, Range
 
 if TYPE_CHECKING:
     from orchestrator.aria2.memory import MemoryFile
     from orchestrator.aria2.rpc import Status
 
-PIECE = 1 << 20
-"""Bytes: aria2's least piece length."""
-BLOCK = 16 << 10
-"""Bytes: aria2 counts what arrived in blocks of this size."""
-
 SMALL = 2 * PIECE
 """Bytes: a smaller file is one request, without journal."""
 
 _RATE_SECONDS = 1.0
 _NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK}
-_HEADER = struct.Struct(">HIIIQQI")
-_IN_FLIGHT = struct.Struct(">III")
 
 
 @dataclass(slots=True)
@@ -91,6 +79,11 @@ class Span:
         return max(0, self.end - self.position)
 
     @property
+    def has_gain(self) -> bool:
+        """True when it brought something that the next span need not fetch; a whole file is whole or nothing."""
+        return self.position >= self.end if self.is_whole else self.position > self.start
+
+    @property
     def seconds_left(self) -> float:
         """How long it will take at its present rate; infinite before the first byte."""
         return self.left / self.rate if self.rate else float("inf") if self.left else 0.0
@@ -124,6 +117,26 @@ class Span:
         runs = self.runs if self.width > 1 else ((self.start, min(self.position, self.end)),)
         return (Extent(start, end, self.source) for start, end in runs if start < end)
 
+    def look_up(self) -> None:
+        """Take in what the disk tells, where aria2 has closed the file and nobody can ask it any more.
+
+        aria2 saves the control file when it stops a download, and removes it when that is complete.
+        """
+        try:
+            size = self.path.stat().st_size
+            text = self.control.read_bytes() if self.control.exists() else None
+        except OSError:
+            return
+        if text is None:
+            came = [(self.start, self.end)] if size == self.size else []
+        else:
+            came = [] if self.is_whole else list(arrived(text, self.size, self.start, self.end))
+        if self.width > 1:
+            self.runs = tuple(came) or self.runs
+            self.position = max(self.position, self.start + sum(end - start for start, end in self.runs))
+        elif came and came[0][0] == self.start:
+            self.position = max(self.position, came[0][1])
+
     def see(self, status: Status, now: float) -> int:
         """Take in what aria2 tells; returns how many bytes arrived since the last time."""
         position = self.start + max(0, status.done - self._preset)
@@ -138,31 +151,12 @@ class Span:
             self._weight = fade * self._weight + 1 - fade
             self.rate += (1 - fade) / self._weight * (fresh / (now - self._seen) - self.rate)
         self._seen = now
+        if not status.is_active:
+            self.rate = 0.0
         self.connections = status.connections
         if self.width > 1 and status.bitfield:
             self.runs = tuple(runs_of(status.bitfield, self.start, self.end))
         return fresh
-
-
-def control_file(size: int, start: int, end: int) -> bytes:
-    """The control file under which aria2 fetches only the bytes `start` to `end` of a file of `size` bytes.
-
-    `start` is at a block's boundary, `end` at a piece's or the file's end.
-    """
-    pieces = -(-size // PIECE)
-    bits = bytearray(b"\xff" * -(-pieces // 8))
-    bits[-1] &= 0xFF << (len(bits) * 8 - pieces) & 0xFF
-    for index in range(start // PIECE, -(-end // PIECE)):
-        bits[index // 8] &= ~(0x80 >> index % 8)
-    head = _HEADER.pack(1, 0, 0, PIECE, size, 0, len(bits)) + bits
-    first, inside = divmod(start, PIECE)
-    if not inside:
-        return head + bytes(4)
-    length = min(PIECE, size - first * PIECE)
-    blocks = bytearray(-(-length // (8 * BLOCK)))
-    for index in range(inside // BLOCK):
-        blocks[index // 8] |= 0x80 >> index % 8
-    return head + (1).to_bytes(4, "big") + _IN_FLIGHT.pack(first, length, len(blocks)) + blocks
 
 
 def metalink(name: str, size: int, url: str) -> str:
@@ -172,17 +166,3 @@ def metalink(name: str, size: int, url: str) -> str:
         f'<file name="{name}"><size>{size}</size><url>{escape(url)}</url></file></metalink>'
     )
     return base64.b64encode(text.encode()).decode()
-
-
-def runs_of(bitfield: bytes, start: int, end: int) -> Iterator[Range]:
-    """The ranges between `start` and `end` whose pieces are whole; the highest bit is the first piece."""
-    at = None
-    for index in range(start // PIECE, -(-end // PIECE)):
-        is_here = bitfield[index // 8] & 0x80 >> index % 8
-        if is_here and at is None:
-            at = max(index * PIECE, start)
-        if not is_here and at is not None:
-            yield at, index * PIECE
-            at = None
-    if at is not None:
-        yield at, end

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-from orchestrator.aria2.codes import Meaning, Then, of_answer
+from orchestrator.aria2.codes import UNTOLD, Meaning, Then, of_answer
 from orchestrator.aria2.interface import Limits, Locator, Uri
 from orchestrator.aria2.servers import Server
 from orchestrator.aria2.spans import SMALL
@@ -45,7 +45,8 @@ class Supply:
     """One source of one job. `asked_at` is unix time.
 
     `out` is why the source is of no use for the job. `is_whole`: it sends no ranges. `must_ask`: an address that was
-    made up without asking did not do. `inspection` finds out why a download `failed`.
+    made up without asking did not do. `inspection` finds out why a download of the range from `inspected` on `failed`.
+    `untold` are starts of ranges that brought nothing, without a word from aria2, while the source was well.
     """
 
     server: Server
@@ -56,7 +57,9 @@ class Supply:
     is_whole: bool = False
     must_ask: bool = False
     inspection: Future[RangeAnswer] | None = None
+    inspected: int = 0
     failed: Failure | None = None
+    untold: set[int] = field(default_factory=set)
     refusals: int = 0
 
     @property
@@ -169,7 +172,7 @@ class Supplier:
     def inspect(self, supply: Supply, failure: Failure, start: int, end: int) -> None:
         """Find out why a download of this range failed; until that is known, the source gets no other."""
         if supply.inspection is None and supply.uri is not None:
-            supply.failed = failure
+            supply.failed, supply.inspected = failure, start
             supply.inspection = self._asker(supply.source).submit(
                 self._locator.inspect, failure.job, supply.uri, start, end
             )
@@ -185,7 +188,10 @@ class Supplier:
         except GlmAriaError as error:
             supply.out = error
         else:
-            self.failed(supplies, supply, failure, of_answer(answer, job.size, failure.meaning))
+            found = of_answer(answer, job.size, failure.meaning)
+            if found is UNTOLD:
+                supply.untold.add(supply.inspected)
+            self.failed(supplies, supply, failure, found)
 
     def reason(self, job: Job, supplies: Supplies) -> GlmAriaError | None:
         """Why no source has the job's bytes, in the words of the most trusted one; None while one may have them."""

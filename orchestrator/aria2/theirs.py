@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.aria2.interface import Endpoint
+from orchestrator.aria2.others import refuse_unfit
 from orchestrator.aria2.rpc import Rpc
 from orchestrator.aria2.spelling import is_told, untold
 from orchestrator.core.findings import OpenRpc
@@ -34,21 +35,23 @@ class RunningDaemon:
     def check(self, staging: Path) -> int:
         """How many downloads it runs at once.
 
-        Raises DaemonError unless it answers, and what it writes into `staging` lands on the disk that we see;
-        CannotCreateError where it cannot be told that path.
+        Raises DaemonError unless it answers, has no option that does harm to our downloads, and what it writes into
+        `staging` lands on the disk that we see; CannotCreateError where it cannot be told that path.
         """
         if not is_told(staging):
             raise untold(staging)
         rpc = Rpc(self.endpoint)
         try:
             rpc.version()
+            options, _ = rpc.circumstances()
+            refuse_unfit(self.endpoint.url, options)
             if not rpc.writes_into(staging):
                 raise DaemonError(
                     f"the aria2 daemon at {self.endpoint.url} does not write to our disk: nothing of it arrives in"
                     f" {str(staging)!r}. It runs on another machine, in a container, or as another user",
                     hint="leave out --rpc, or give both the same folder with --cache-dir",
                 )
-            return rpc.most_downloads()
+            return int(options.get("max-concurrent-downloads", "5"))
         finally:
             rpc.close()
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from orchestrator.aria2.assign import Assigner, Opened
 from orchestrator.aria2.budget import Budget
-from orchestrator.aria2.codes import INSPECT, OTHER_SIZE, Then, meaning
+from orchestrator.aria2.codes import INSPECT, OTHER_SIZE, UNTOLD, Then, meaning
 from orchestrator.aria2.interface import (
     Admission,
     Already,
@@ -29,6 +29,7 @@ from orchestrator.aria2.interface import (
 )
 from orchestrator.aria2.memory import MemoryFiles
 from orchestrator.aria2.options import span_options
+from orchestrator.aria2.others import UnfitDaemonError, Watch
 from orchestrator.aria2.rpc import Rpc, Status
 from orchestrator.aria2.servers import Server
 from orchestrator.aria2.slots import Slot, Slots
@@ -79,10 +80,11 @@ class Transfer:
         self._supplier = Supplier(locator, limits)
         self._timeout = 5 if restartable else 15
         self._open_rpc: Rpc | None = None
+        self._theirs: Watch | None = None
         self._spans: dict[str, tuple[Slot, Span]] = {}
         self._memory = MemoryFiles(is_usable=restartable)
         self._throttle = Throttle(limits.max_speed) if limits.max_speed else None
-        self._looked = self._told = time.monotonic()
+        self._told = time.monotonic()
 
     def enqueue(self, jobs: Iterable[Job]) -> None:
         """Add jobs. They start in the order given, small ones beside big ones. A job that ended may be added again."""
@@ -107,12 +109,17 @@ class Transfer:
         if self._open_rpc is None:
             # Only now: a daemon of our own starts while the first addresses are being asked for.
             self._open_rpc = Rpc(self._connect(), timeout=self._timeout)
+            self._theirs = None if self._is_ours else Watch(self._open_rpc)
             self._evict(self._slots.of(JobState.LOCATING, JobState.ACTIVE))
         try:
+            if self._theirs:
+                outcomes += self._theirs.look(time.monotonic())
             self._assign(outcomes)
             time.sleep(self._pause())
             if self._spans:
                 self._watch(outcomes)
+        except UnfitDaemonError:
+            raise
         except DaemonError:
             self._reconnect()
         self._complete(outcomes)
@@ -134,6 +141,8 @@ class Transfer:
                     slot, span = self._spans.pop(gid)
                     if gid in known:
                         span.see(known[gid], now)
+                    else:
+                        span.look_up()
                     slot.close_span(span)
                 self._rpc.forget([gid for gid, status in known.items() if status.is_stopped])
         except GlmAriaError:
@@ -196,8 +205,7 @@ class Transfer:
         on."""
         if self._is_ours or not slots:
             return
-        parts = {slot.part for slot in slots}
-        self._rpc.remove(self._rpc.writers(lambda path: path.with_name(path.name.partition(".")[0]) in parts))
+        self._rpc.remove(self._rpc.writers(slot.part for slot in slots))
 
     def _supply(self, outcomes: list[Outcome]) -> None:
         """See to the addresses; a job that has one becomes ACTIVE."""
@@ -230,7 +238,12 @@ class Transfer:
         self._leave(assigner.leaving)
         if not opened:
             return
-        gids = self._rpc.add([(span, uri.url, span_options(span, self._way(span.source))) for _, span, uri in opened])
+        gids = self._rpc.add(
+            [
+                (span, uri.url, span_options(span, self._way(span.source), is_ours=self._is_ours))
+                for _, span, uri in opened
+            ]
+        )
         for (slot, span, _), answer in zip(opened, gids, strict=True):
             if isinstance(answer, DaemonError):
                 slot.close_span(span)
@@ -250,22 +263,28 @@ class Transfer:
 
     def _watch(self, outcomes: list[Outcome]) -> None:
         now = time.monotonic()
-        active, stopped = self._rpc.poll(with_bitfield=self._budget.width > 1)
+        known = self._rpc.tell(list(self._spans), with_bitfield=self._budget.width > 1)
         fresh: dict[str, int] = dict.fromkeys(self._supplier.servers, 0)
-        for status in (*active, *stopped):
-            if status.gid in self._spans:
-                span = self._spans[status.gid][1]
-                fresh[span.source] += span.see(status, now)
+        for gid, status in known.items():
+            span = self._spans[gid][1]
+            fresh[span.source] += span.see(status, now)
+            if not (status.is_active or status.is_stopped):
+                span.begun = now  # it is queued or paused, and its source cannot be blamed for that
         for name, server in self._supplier.servers.items():
             count = sum(span.width for _, span in self._spans.values() if span.source == name)
             server.observe(now, fresh[name], count)
-        ended = [status for status in stopped if status.gid in self._spans]
+        gone = [gid for gid in self._spans if gid not in known]
+        ended = [status for status in known.values() if status.is_stopped]
         for status in ended:
             self._ended(*self._spans.pop(status.gid), status, outcomes)
         self._rpc.forget([status.gid for status in ended])
-        seen = {status.gid for status in active}
-        self._look_for_missing(now, seen)
-        self._leave(span for gid, (slot, span) in self._spans.items() if gid in seen and self._is_over(slot, span, now))
+        for gid in gone:
+            self._vanished(*self._spans.pop(gid), outcomes)
+        self._leave(
+            span for gid, (slot, span) in self._spans.items() if known[gid].is_active and self._is_over(slot, span, now)
+        )
+        if self._theirs:
+            outcomes += self._theirs.holdup([known[gid] for gid in self._spans], sum(fresh.values()), now)
         self._report(outcomes)
         self._hold_speed(now)
 
@@ -277,8 +296,9 @@ class Transfer:
         has_others = self._supplier.has_others(slot.supplies, supply)
         is_done = span.position > span.size if span.is_whole else span.position >= span.end
         patience = _IMPATIENCE_SECONDS if has_others else _PATIENCE_SECONDS
-        if span.rate:
-            patience = max(patience, _SLOW_BLOCKS * span.block / span.rate)
+        slowest = (self._theirs.rate_each if self._theirs else None) or span.rate
+        if span.rate and slowest:
+            patience = max(patience, _SLOW_BLOCKS * span.block / min(span.rate, slowest))
         if not is_done and now - max(span.moved, span.begun) > patience + supply.server.setup:
             name = f"{slot.job.name!r} from {span.source}"
             silent = TemporaryError(f"{name}: nothing came for {now - span.moved:.0f} s", file=slot.job.name,
@@ -296,22 +316,27 @@ class Transfer:
 
     def _ended(self, slot: Slot, span: Span, status: Status, outcomes: list[Outcome]) -> None:
         supply = slot.supplies[span.source]
-        try:
-            slot.close_span(span)
-        except GlmAriaError as error:
-            self._give_up(slot, error, outcomes)
-            return
-        if slot.state is not JobState.ACTIVE:
+        if not self._close(slot, span, outcomes):
             return
         if span.is_whole and span.position != span.size and (status.is_complete or span.position > span.size):
             detail = f"{span.position} bytes came, {span.size} are listed"
             self._supplier.inspect(supply, Failure(slot.job, span.source, OTHER_SIZE, detail), 0, span.size)
-        elif status.is_complete:
+        elif span.has_gain and (span.is_leaving or status.is_complete or status.is_removed):
             supply.succeed()
-        elif not span.is_leaving:
+        elif span.is_leaving:
+            pass
+        elif status.is_complete or status.is_removed:
+            self._no_gain(slot, span, supply, outcomes)
+        else:
             self._failed(slot, span, supply, status, outcomes)
-        elif span.position > span.start:
-            supply.succeed()
+
+    def _close(self, slot: Slot, span: Span, outcomes: list[Outcome]) -> bool:
+        """Keep what the span brought; False when that does not matter any more."""
+        try:
+            slot.close_span(span)
+        except GlmAriaError as error:
+            self._give_up(slot, error, outcomes)
+        return slot.state is JobState.ACTIVE
 
     def _failed(self, slot: Slot, span: Span, supply: Supply, status: Status, outcomes: list[Outcome]) -> None:
         code, message = status.error_code, status.error_message
@@ -329,20 +354,30 @@ class Transfer:
         else:
             self._supplier.failed(slot.supplies, supply, failure, row)
 
-    def _look_for_missing(self, now: float, seen: set[str]) -> None:
-        """A gid that is neither active nor stopped waits in aria2's queue, or someone took it away."""
-        if now - self._looked < _LOOK_SECONDS:
+    def _vanished(self, slot: Slot, span: Span, outcomes: list[Outcome]) -> None:
+        """Somebody took a download of ours out of the daemon's lists: the disk tells how far it came."""
+        span.look_up()
+        supply = slot.supplies[span.source]
+        if not self._close(slot, span, outcomes):
             return
-        self._looked = now
-        unseen = [gid for gid in self._spans if gid not in seen]
-        known = self._rpc.tell(unseen)
-        for gid in unseen:
-            slot, span = self._spans[gid]
-            if gid not in known:
-                del self._spans[gid]
-                slot.close_span(span)
-            elif known[gid].status == "waiting":
-                span.begun = now  # in the queue of a daemon that runs few downloads at once
+        if span.has_gain:
+            supply.succeed()
+        elif not span.is_leaving:
+            self._no_gain(slot, span, supply, outcomes)
+
+    def _no_gain(self, slot: Slot, span: Span, supply: Supply, outcomes: list[Outcome]) -> None:
+        """Nothing came, and the daemon does not tell why: ask the source, and the second time blame the daemon."""
+        detail = "it was removed from aria2, or aria2 forgot it, before a byte came"
+        failure = Failure(slot.job, span.source, UNTOLD, detail)
+        if span.start in supply.untold:
+            error = failure.error()
+            error.hint = (
+                "something removes glm-aria's downloads from the aria2 that it was told to use: a front end, a script,"
+                " or max-download-result=0. Stop that, or leave out --rpc"
+            )
+            self._give_up(slot, error, outcomes)
+        else:
+            self._supplier.inspect(supply, failure, span.start, span.end)
 
     def _report(self, outcomes: list[Outcome]) -> None:
         for slot in self._slots.of(JobState.ACTIVE):

@@ -232,7 +232,7 @@ def _daemon(settings: Settings) -> Daemon:
     from orchestrator.aria2.theirs import RunningDaemon
 
     if settings.rpc:
-        return RunningDaemon(Endpoint(settings.rpc, _secret(settings.rpc_secret_file)))
+        return RunningDaemon(Endpoint(settings.rpc, _secret(settings.rpc_secret_file), ca_bundle=settings.ca_bundle))
     # The background daemon serves several runs, so a limit on one of them is kept by a daemon of its own.
     # So are resolvers, which aria2 knows for a whole daemon only.
     is_private = settings.max_speed or settings.dns_resolvers

@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from orchestrator.aria2.interface import Admission, Already, Fetched, Lost, Moved, Outcome, Pace
+from orchestrator.aria2.interface import Admission, Already, Fetched, Lost, Moved, Outcome, Pace, Remark
 from orchestrator.aria2.options import way_options
 from orchestrator.aria2.transfer import Transfer
 from orchestrator.core.extents import Extent, Extents
@@ -23,7 +23,7 @@ from orchestrator.errors import (
     TemporaryError,
     TrustError,
 )
-from orchestrator.events import Emit, FileProgress, Phase, SourceRates
+from orchestrator.events import Emit, FileProgress, Notice, Phase, SourceRates
 from orchestrator.flows.disputes import Disputes
 from orchestrator.flows.locate import Sources, TokenOnlyError
 from orchestrator.flows.tools import Daemon, Tools
@@ -194,6 +194,9 @@ class Fetcher:
     def _take(self, outcome: Outcome) -> Iterator[Result]:
         if isinstance(outcome, Pace):
             self._emit(SourceRates(outcome.sources))
+            return
+        if isinstance(outcome, Remark):
+            self._emit(Notice(outcome.code, outcome.message))
             return
         job = outcome.job
         if isinstance(outcome, Moved):

@@ -48,6 +48,12 @@ def make_rpc() -> Iterator[Callable[..., Rpc]]:
         yield make
 
 
+def holds_nothing(rpc: Rpc) -> bool:
+    """True when the daemon has no download in any of its lists."""
+    stat = rpc.global_stat()
+    return {stat[name] for name in ("numActive", "numWaiting", "numStopped")} == {"0"}
+
+
 @pytest.fixture
 def rpc(endpoint: Endpoint, make_rpc: Callable[..., Rpc]) -> Rpc:
     return make_rpc(endpoint)

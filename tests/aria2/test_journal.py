@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.aria2 import journal
-from orchestrator.aria2.spans import BLOCK, PIECE
+from orchestrator.aria2.control import BLOCK, PIECE
 from orchestrator.core.extents import Extent, Extents
 from orchestrator.core.files import Algorithm, Digest
 

@@ -21,6 +21,7 @@ from orchestrator.aria2.rpc import Rpc
 from orchestrator.aria2.spans import Span
 from orchestrator.aria2.theirs import RunningDaemon
 from orchestrator.errors import DaemonError, UsageError
+from tests.aria2.conftest import holds_nothing
 from tests.support.ports import free_port
 
 MakeRpc = Callable[..., Rpc]
@@ -29,9 +30,9 @@ MakeRpc = Callable[..., Rpc]
 def test_it_answers(rpc: Rpc) -> None:
     assert rpc.version().startswith("1.")
     assert rpc.global_stat()["numActive"] == "0"
-    assert rpc.poll() == ([], [])
     assert rpc.tell([]) == {}
-    assert rpc.most_downloads() == 64
+    options, active = rpc.circumstances()
+    assert (options["max-concurrent-downloads"], active) == ("64", 0)
     assert rpc.tell(["0" * 15 + "1"]) == {}
     rpc.remove(["0" * 15 + "1"])
     rpc.forget([])
@@ -48,7 +49,7 @@ def test_a_dead_port(make_rpc: MakeRpc) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{closed.getsockname()[1]}/jsonrpc"
-        for call in (Rpc.version, Rpc.global_stat, Rpc.poll):
+        for call in (Rpc.version, Rpc.global_stat, Rpc.circumstances):
             with pytest.raises(DaemonError, match="does not answer"):
                 call(make_rpc(Endpoint(address)))
 
@@ -77,7 +78,7 @@ def not_aria2(request: pytest.FixtureRequest) -> Iterator[str]:
 
 def test_something_that_is_not_aria2(not_aria2: str, make_rpc: MakeRpc, tmp_path: Path) -> None:
     rpc = make_rpc(Endpoint(not_aria2))
-    for call in (rpc.version, rpc.global_stat, rpc.poll, lambda: rpc.writes_into(tmp_path)):
+    for call in (rpc.version, rpc.global_stat, rpc.circumstances, lambda: rpc.writes_into(tmp_path)):
         with pytest.raises(DaemonError):
             call()
 
@@ -91,9 +92,28 @@ def test_an_address_that_is_none(url: str) -> None:
 def test_writers_are_found_by_path(rpc: Rpc, tmp_path: Path) -> None:
     spans = [Span("hub", tmp_path / name, 0, 9, 9, 0.0, is_whole=name == "one") for name in ("one", "two")]
     gids = rpc.add([(span, "http://127.0.0.1:9/x", span_options(span) | {"pause": "true"}) for span in spans])
-    assert rpc.writers(lambda path: path == tmp_path / "two") == [gids[1]]
-    assert rpc.writers(lambda path: path.parent != tmp_path) == []
+    assert rpc.writers([tmp_path / "two"]) == [gids[1]]
+    assert rpc.writers([tmp_path.parent / "two", tmp_path / "o"]) == []
     rpc.remove([str(gid) for gid in gids])
+
+
+ODD_URIS = [
+    ["magnet:?xt=urn:btih:" + "a" * 40],  # has no file yet, and a name of aria2's own later
+    ["http://127.0.0.1:9/"],  # has no name
+    ["http://127.0.0.1:9/.hidden"],
+    ["http://127.0.0.1:9/%2e%2e"],
+]
+
+
+@pytest.mark.parametrize("uris", ODD_URIS)
+@pytest.mark.parametrize("pause", ["true", "false"])
+def test_downloads_of_others_may_look_like_anything(rpc: Rpc, tmp_path: Path, uris: list[str], pause: str) -> None:
+    theirs = rpc._call("aria2.addUri", uris, {"dir": str(tmp_path), "pause": pause, "retry-wait": "60"})
+    span = Span("hub", tmp_path / ("a" * 64 + ".span-3"), 0, 9, 9, 0.0)
+    (ours,) = rpc.add([(span, "http://127.0.0.1:9/x", span_options(span) | {"pause": "true"})])
+    assert rpc.writers([tmp_path / ("a" * 64)]) == [ours]
+    assert set(rpc.tell([str(ours)])) == {ours}
+    rpc.remove([str(ours), theirs])
 
 
 def test_what_aria2_refuses_is_told(rpc: Rpc, tmp_path: Path) -> None:
@@ -108,8 +128,7 @@ def test_it_writes_into_our_folder(rpc: Rpc, tmp_path: Path) -> None:
     (folder / "other").write_text("kept")
     assert rpc.writes_into(folder)
     assert [path.name for path in folder.iterdir()] == ["other"]
-    assert rpc.poll() == ([], [])
-    assert rpc.global_stat()["numWaiting"] == "0"
+    assert holds_nothing(rpc)
 
 
 def elsewhere(how: str, folder: Path) -> list[str]:
@@ -149,7 +168,7 @@ def test_a_daemon_that_does_not_write_to_our_folder(tmp_path: Path, make_rpc: Ma
         _until_it_answers(rpc)
         assert not rpc.writes_into(folder)
         assert list(folder.iterdir()) == []
-        assert rpc.poll()[0] == []
+        assert holds_nothing(rpc)
         with pytest.raises(DaemonError, match="does not write to our disk"):
             RunningDaemon(endpoint).check(folder)
     finally:

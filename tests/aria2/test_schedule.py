@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.aria2.control import PIECE
 from orchestrator.aria2.schedule import carve, is_better_done_by, length, slowest, tail
-from orchestrator.aria2.spans import PIECE, Span
+from orchestrator.aria2.spans import Span
 from orchestrator.core.extents import subtract
 
 

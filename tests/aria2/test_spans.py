@@ -11,12 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.aria2.control import BLOCK, PIECE, arrived, control_file, runs_of
 from orchestrator.aria2.options import span_options
 from orchestrator.aria2.rpc import Rpc
-from orchestrator.aria2.spans import BLOCK, PIECE, Span, control_file, runs_of
+from orchestrator.aria2.spans import Span
 from tests.support.content import MIB, generate
 from tests.support.hub import LoopbackHub
 from tests.support.repos import Repo
+from tests.support.shaping import Shape
 
 SIZE = 5 * MIB + 12_345
 CONTENT = generate(SIZE, 3)
@@ -35,11 +37,11 @@ def run(rpc: Rpc, hub: LoopbackHub, part: Path, start: int, end: int, *, width: 
     (span.gid,) = rpc.add([(span, f"{near.url}/org/m/resolve/main/m.safetensors", span_options(span))])
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
-        _, stopped = rpc.poll(with_bitfield=True)
-        for status in stopped:
+        status = rpc.tell([span.gid], with_bitfield=True)[span.gid]
+        if status.is_stopped:
             span.see(status, time.monotonic())
             assert status.is_complete, status
-            rpc.forget([status.gid])
+            rpc.forget([span.gid])
             span.close()
             return span
     raise AssertionError("the span did not end")
@@ -110,3 +112,43 @@ def test_the_bitfield_leaves_out_what_is_missing(blocks: int, data: st.DataObjec
     missing = set(range(start // PIECE, -(-end // PIECE)))
     assert here == set(range(pieces)) - missing
     assert int.from_bytes(field, "big") & ((1 << (len(field) * 8 - pieces)) - 1) == 0
+
+
+@given(BLOCKS, st.data())
+def test_what_was_written_is_read(blocks: int, data: st.DataObject) -> None:
+    size = blocks * BLOCK + data.draw(st.integers(0, BLOCK - 1))
+    start = data.draw(st.integers(0, blocks - 1)) * BLOCK
+    end = min(size, data.draw(st.integers(start // PIECE + 1, -(-size // PIECE))) * PIECE)
+    before = [(0, start)] if start else []
+    after = [(end, size)] if end < size else []
+    text = control_file(size, start, end)
+    assert list(arrived(text, size, 0, size)) == before + after
+    assert list(arrived(text, size, start, end)) == []
+    assert list(arrived(text, size + PIECE, 0, size)) == [], "it is of another file"
+
+
+@given(st.binary(max_size=80), st.integers(0, 60), st.integers(1, 1 << 40))
+def test_a_damaged_control_file_says_nothing_wrong(junk: bytes, cut: int, size: int) -> None:
+    text = control_file(5 * PIECE, BLOCK, 3 * PIECE)
+    for damaged in (junk, text[:cut], text + junk[:1], text[:10] + junk):
+        if damaged != text:
+            assert all(0 <= at < to <= size for at, to in arrived(damaged, size, 0, min(size, 5 * PIECE)))
+
+
+def test_what_aria2_saves_is_read(rpc: Rpc, hub: LoopbackHub, tmp_path: Path) -> None:
+    """A download that is stopped in the middle, and forgotten before anybody asked how far it came."""
+    part = tmp_path / "part"
+    part.write_bytes(b"\xaa" * SIZE)
+    near = hub.mirror("near", shape=Shape(total_rate=2 * MIB))
+    span = Span("near", part.with_name("part.span-0"), BLOCK, SIZE, SIZE, time.monotonic())
+    span.open(part)
+    (span.gid,) = rpc.add([(span, f"{near.url}/org/m/resolve/main/m.safetensors", span_options(span))])
+    while rpc.tell([span.gid])[span.gid].done <= SIZE - (SIZE - BLOCK) + MIB:
+        time.sleep(0.01)
+    rpc.stop([span.gid])
+    while rpc.tell([span.gid]):
+        rpc.forget([span.gid])
+    span.look_up()
+    assert BLOCK + MIB <= span.position < SIZE
+    assert part.read_bytes()[BLOCK : span.position] == CONTENT[BLOCK : span.position]
+    span.close()

@@ -45,8 +45,8 @@ def make_foreign(tmp_path: Path) -> Iterator[MakeForeign]:
     """Makes an aria2 of the user's: `make_foreign("--header=X: y")`, `make_foreign(conf="max-download-result=0")`."""
     with ExitStack() as stack:
 
-        def make(*words: str, conf: str = "") -> Foreign:
-            made = Foreign(tmp_path / f"theirs-{secrets.token_hex(4)}", *words, conf=conf)
+        def make(*words: str, conf: str = "", tls: tuple[Path, Path] | None = None) -> Foreign:
+            made = Foreign(tmp_path / f"theirs-{secrets.token_hex(4)}", *words, conf=conf, tls=tls)
             stack.callback(made.end)
             return made
 

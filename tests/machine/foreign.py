@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import subprocess
 import urllib.request
 from pathlib import Path
@@ -15,14 +16,18 @@ from tests.support.ports import free_port
 class Foreign:
     """A real aria2c with RPC on loopback.
 
-    `words` are further arguments; `conf` are lines of a configuration file, as people have them.
+    `words` are further arguments; `conf` are lines of a configuration file, as people have them. With a certificate and
+    its key the RPC speaks TLS.
     """
 
-    def __init__(self, folder: Path, *words: str, conf: str = "") -> None:
+    def __init__(self, folder: Path, *words: str, conf: str = "", tls: tuple[Path, Path] | None = None) -> None:
         folder.mkdir()
         self.folder = folder
         port = free_port()
-        self.url = f"http://127.0.0.1:{port}/jsonrpc"
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{port}/jsonrpc"
+        self._context = ssl.create_default_context(cafile=tls[0]) if tls else None
+        if tls:
+            conf += f"rpc-secure=true\nrpc-certificate={tls[0]}\nrpc-private-key={tls[1]}\n"
         self.secret = folder / "secret"
         self.secret.write_text("theirs\n")
         file = folder / "aria2.conf"
@@ -40,7 +45,8 @@ class Foreign:
     def call(self, method: str, *params: Any) -> Any:
         """The result of an RPC call."""
         body = json.dumps({"jsonrpc": "2.0", "id": "t", "method": method, "params": ["token:theirs", *params]})
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        tls = [urllib.request.HTTPSHandler(context=self._context)] if self._context else []
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), *tls)
         with opener.open(self.url, body.encode(), timeout=10) as answer:
             return json.load(answer)["result"]
 
