@@ -40,7 +40,7 @@ class Watch:
     _moved: float = float("inf")
     _options: Mapping[str, str] = field(default_factory=dict)
     _active: int = 0
-    _told: set[str] = field(default_factory=set)
+    _told: set[Remark] = field(default_factory=set)
 
     def look(self, now: float) -> Iterator[Remark]:
         """Look, once a second, at what others may change at any time. Raises UnfitDaemonError, or what the RPC does."""
@@ -48,9 +48,10 @@ class Watch:
             return
         self._looked = now
         self._options, self._active = self.rpc.circumstances()
-        refuse_unfit(self.rpc.endpoint.url, self._options)
+        refuse_unfit(self.url, self._options)
         for harm in warned(self._options):
-            yield from self._tell("daemon-option", f"has the option {harm.option!r}, which {harm.what}")
+            text = f"the aria2 daemon at {self.url} has the option {harm.option!r}, which {harm.what}"
+            yield from self._once(Remark("daemon-option", text))
 
     def holdup(self, statuses: Sequence[Status], came: int, now: float) -> Iterator[Remark]:
         """What our downloads wait for, told once, when none of them gets on; `came` are bytes since the last time."""
@@ -69,7 +70,13 @@ class Watch:
             why = f"is slowed down by {', '.join(limits)}, and runs {self._active} downloads"
         else:
             return
-        yield from self._tell("daemon-waits", f"moves none of this run's downloads: it {why}")
+        text = f"the aria2 daemon at {self.url} moves none of this run's downloads: it {why}"
+        yield from self._once(Remark("daemon-waits", text))
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return self.rpc.endpoint.url
 
     @property
     def rate_each(self) -> float | None:
@@ -83,7 +90,7 @@ class Watch:
         limits = {name: int(self._options.get(name) or 0) for name in names}
         return {name: limit for name, limit in limits.items() if limit}
 
-    def _tell(self, code: str, what: str) -> Iterator[Remark]:
-        if what not in self._told:
-            self._told.add(what)
-            yield Remark(code, f"the aria2 daemon at {self.rpc.endpoint.url} {what}")
+    def _once(self, remark: Remark) -> Iterator[Remark]:
+        if remark not in self._told:
+            self._told.add(remark)
+            yield remark
