@@ -17,7 +17,7 @@ from orchestrator.errors import CannotCreateError, DiskIOError, GlmAriaError, No
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _DENIED = {errno.EROFS, errno.EACCES, errno.EPERM}
-_IN_THE_WAY = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY, errno.ELOOP, errno.ENAMETOOLONG}
+_IN_THE_WAY = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY, errno.ELOOP}
 
 
 def translate(error: OSError, action: str, path: str | os.PathLike[str]) -> GlmAriaError:
@@ -38,6 +38,9 @@ def translate(error: OSError, action: str, path: str | os.PathLike[str]) -> GlmA
         return CannotCreateError(what, hint="something else lies there: move it away, then run it again", file=name)
     if error.errno == errno.EFBIG:
         hint = "FAT32 holds files of up to 4 GiB, and ulimit -f may allow less: choose a folder on another file system"
+        return CannotCreateError(what, hint=hint, file=name)
+    if error.errno == errno.ENAMETOOLONG:
+        hint = "a file system takes 255 bytes a name, and few thousand a path: choose a folder nearer to the root"
         return CannotCreateError(what, hint=hint, file=name)
     if error.errno in (errno.EMFILE, errno.ENFILE):
         return DiskIOError(what, hint="raise the limit of open files: ulimit -n 4096", file=name)

@@ -15,14 +15,16 @@ from orchestrator.catalogs import shapes
 from orchestrator.catalogs.interface import Revision
 from orchestrator.catalogs.paging import Paging
 from orchestrator.catalogs.refusals import refusal
-from orchestrator.core.files import Algorithm, RepoFile, RepoTree, lfs_pointer_oid
-from orchestrator.core.refs import Ref, RepoId, is_commit
+from orchestrator.core.files import Algorithm, RepoFile, RepoTree
+from orchestrator.core.refs import Ref, RepoId, commit_hint, is_commit
 from orchestrator.core.sources import Source
 from orchestrator.errors import GlmAriaError, NotFoundError, UsageError
 from orchestrator.net.addresses import place
 from orchestrator.net.answers import Answer
 from orchestrator.net.failures import blaming
 from orchestrator.net.session import Net
+
+_KINDS = ("file", "directory")
 
 
 class HuggingFaceCatalog:
@@ -42,7 +44,7 @@ class HuggingFaceCatalog:
             raise shapes.odd(site, f"{commit[:80]!r} is not a commit")
         if ref.is_commit and commit != ref.revision:
             raise shapes.odd(site, f"asked for commit {ref.revision}, it answered with {commit}")
-        name_now = info.get("id", ref.repo.name)
+        name_now = ref.repo.name if info.get("id") is None else info["id"]
         try:
             RepoId(ref.repo.type, name_now)
         except (UsageError, AttributeError, TypeError) as error:
@@ -55,6 +57,7 @@ class HuggingFaceCatalog:
         site = self.source.name
         url: str | None = self._api(repo, "tree", commit) + "?recursive=true&expand=false"
         files: list[RepoFile] = []
+        left_out: list[str] = []
         paging = Paging(site, repo.url_path)
         seen: set[str] = set()
         while url is not None:
@@ -63,12 +66,15 @@ class HuggingFaceCatalog:
             page = shapes.sequence(value, site, "the listing")
             paging.took(len(page))
             with blaming(site):
-                files.extend(file for entry in page if (file := _file(entry, site)) is not None)
+                found, others = shapes.files_of(page, "type", _KINDS, site)
+                files.extend(_file(entry, site) for entry in found)
+                left_out += others
             url = self._next_page(answer)
             if url in seen:
                 raise shapes.odd(site, f"the pages of the listing of {repo.url_path} run in a circle")
         with blaming(site):
-            return RepoTree.checked(commit, files)
+            shapes.refuse_unknown(files, left_out, site)
+            return RepoTree.checked(commit, files, tuple(left_out))
 
     def is_tag(self, ref: Ref) -> bool:
         """See `Catalog.is_tag`."""
@@ -118,22 +124,16 @@ class HuggingFaceCatalog:
 
         names = self._names(repo, "branches", "tags")
         chosen = get_close_matches(revision, names, n=5, cutoff=0.4) or names[:5]
-        return f"it has {', '.join(chosen)}" if chosen else None
+        return commit_hint(revision) or (f"it has {', '.join(chosen)}" if chosen else None)
 
 
-def _file(entry: Any, site: str) -> RepoFile | None:
-    """A tree entry as a file; None for a folder.
+def _file(entry: dict[str, Any], site: str) -> RepoFile:
+    """A file of the tree.
 
-    The digest is that of the content: sha256 for LFS, else git's blob sha1. For LFS `oid` is the sha1 of the pointer,
-    which follows from sha256 and size, so a listing that contradicts itself is found out.
+    The digest is that of the content: sha256 for LFS, else git's blob sha1. For LFS `oid` is the sha1 of the pointer.
+    It follows from sha256 and size where git-lfs wrote the pointer, which is not always so.
     """
-    entry = shapes.mapping(entry, site, "an entry of the listing")
-    kind = entry.get("type")
-    if kind == "directory":
-        return None
     path = shapes.text(entry, "path", site, "an entry of the listing")
-    if kind != "file":
-        raise shapes.odd(site, f"{path!r} is a {kind!r}", path)
     what = repr(path)
     oid = shapes.text(entry, "oid", site, what)
     length = shapes.size(entry, "size", site, what)
@@ -143,8 +143,6 @@ def _file(entry: Any, site: str) -> RepoFile | None:
     lfs = shapes.mapping(entry["lfs"], site, f"'lfs' of {what}")
     sha256 = shapes.text(lfs, "oid", site, what)
     digest = shapes.digest(Algorithm.SHA256, sha256, site, path)
-    if shapes.size(lfs, "size", site, what) != length:
+    if lfs.get("size") is not None and shapes.size(lfs, "size", site, what) != length:
         raise shapes.odd(site, f"two sizes for {what}", path)
-    if lfs_pointer_oid(sha256, length) != oid:
-        raise shapes.odd(site, f"git's hash of {what} does not belong to its sha256 and size", path)
     return RepoFile(path, length, digest, is_lfs=True, git_oid=oid)

@@ -18,12 +18,13 @@ from orchestrator.catalogs import shapes
 from orchestrator.catalogs.interface import Revision
 from orchestrator.catalogs.paging import Paging
 from orchestrator.core.files import MAX_FILES, Algorithm, RepoFile, RepoTree
-from orchestrator.core.refs import Ref, RepoId, is_commit
+from orchestrator.core.refs import Ref, RepoId, commit_hint, is_commit
 from orchestrator.core.sources import Source
 from orchestrator.errors import GlmAriaError, NotAllowedError, NotFoundError, ProtocolError
 from orchestrator.net.failures import blaming
 from orchestrator.net.session import Net
 
+_KINDS = ("blob", "tree")
 LISTING_CAP = 3_000
 # The family of codes for a repo, revision or folder that is not there: 10010205001 and its neighbours.
 _ABSENT = "10010205"
@@ -59,10 +60,10 @@ class ModelScopeCatalog:
         # A folder that is asked for by itself is listed again: what is the same twice counts once.
         files: set[RepoFile] = set()
         with blaming(site):
-            for entry in self._entries(repo, commit):
-                if (file := _file(entry, site)) is not None:
-                    files.add(file)
-            return RepoTree.checked(commit, files)
+            found, others = shapes.files_of(self._entries(repo, commit), "Type", _KINDS, site)
+            files.update(_file(entry, site) for entry in found)
+            shapes.refuse_unknown(files, others, site)
+            return RepoTree.checked(commit, files, tuple(dict.fromkeys(others)))
 
     def is_tag(self, ref: Ref) -> bool:
         """See `Catalog.is_tag`. `GET …/revisions` tells them below `RevisionMap` (modelscope-hub 0.5.1)."""
@@ -145,18 +146,14 @@ class ModelScopeCatalog:
     def _absent(self, repo: RepoId, revision: str) -> NotFoundError:
         return NotFoundError(
             f"{repo.name}@{revision} was not found at {self.source.name}",
-            hint="organisations have other names there (zai-org is ZhipuAI), and the main branch is master",
+            hint=commit_hint(revision)
+            or "organisations have other names there (zai-org is ZhipuAI), and the main branch is master",
             source=self.source.name,
         )
 
 
-def _file(entry: dict[str, Any], site: str) -> RepoFile | None:
-    """An entry as a file; None for a folder. Every file has its sha256, LFS or not; git's own hash is not told."""
+def _file(entry: dict[str, Any], site: str) -> RepoFile:
+    """An entry as a file. Every file has its sha256, LFS or not; git's own hash is not told."""
     path = shapes.text(entry, "Path", site, "an entry of the listing")
-    kind = entry.get("Type")
-    if kind == "tree":
-        return None
-    if kind != "blob":
-        raise shapes.odd(site, f"{path!r} is a {kind!r}", path)
     digest = shapes.digest(Algorithm.SHA256, shapes.text(entry, "Sha256", site, repr(path)).lower(), site, path)
     return RepoFile(path, shapes.size(entry, "Size", site, repr(path)), digest, is_lfs=entry.get("IsLFS") is True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence, Sized
 from datetime import UTC, datetime
 from typing import Any
 
-from orchestrator.core.files import MAX_SIZE, REFUSED_WHOLE, Algorithm, Digest
+from orchestrator.core.files import MAX_SIZE, Algorithm, Digest
+from orchestrator.core.names import REFUSED_WHOLE
 from orchestrator.errors import ProtocolError, UnsafeError
 
 
@@ -34,6 +36,32 @@ def text(entry: dict[str, Any], key: str, site: str, what: str) -> str:
     if not isinstance(value, str):
         raise odd(site, f"{what} has no text {key!r}")
     return value
+
+
+def files_of(
+    entries: Iterable[Any], key: str, kinds: tuple[str, str], site: str
+) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
+    """The entries of a listing that are files, and a word on each that is neither a file nor a folder.
+
+    `kinds` are the values of `key` for a file and for a folder. What a site adds to git's kinds, and what git has
+    besides (submodules), is no reason to do without the files.
+    """
+    files: list[dict[str, Any]] = []
+    others: list[str] = []
+    for entry in entries:
+        found = mapping(entry, site, "an entry of the listing")
+        kind = text(found, key, site, "an entry of the listing")
+        if kind == kinds[0]:
+            files.append(found)
+        elif kind != kinds[1]:
+            others.append(f"{str(found.get('path', found.get('Path')))[:200]!r} ({kind[:40]!r})")
+    return files, tuple(others)
+
+
+def refuse_unknown(files: Sized, others: Sequence[str], site: str) -> None:
+    """Raise ProtocolError for a whole listing of things that are no files: its kinds are none that we know."""
+    if others and not files:
+        raise odd(site, f"it lists {others[0]} and nothing that is a file")
 
 
 def size(entry: dict[str, Any], key: str, site: str, what: str) -> int:

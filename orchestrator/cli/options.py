@@ -36,6 +36,7 @@ SETTINGS = {
     "rpc": "rpc",
     "rpc_secret_file": "rpc_secret_file",
     "offline": "offline",
+    "portable": "portable",
 }
 
 CACHE_DIR = _where("--cache-dir", metavar="DIR", help="The cache, as HF_HUB_CACHE means it.")
@@ -78,6 +79,7 @@ _TRANSFER = (
            help="How far commits and digests must be proven; by default agree."),
     _rules("--locked", metavar="FILE", help="Fetch exactly what this lock file says: all of it, or each REF."),
     _rules("--allow-rollback", is_flag=True, help="Accept a commit that is older than the last one seen."),
+    _rules("--portable", is_flag=True, help="Refuse names that some operating system cannot hold."),
     _rules("--safe-only", is_flag=True, help="Refuse models with pickle files, whose loading can run code."),
 )  # fmt: skip
 _PULL_RULES = (

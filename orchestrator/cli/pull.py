@@ -195,6 +195,7 @@ def _request(parameters: dict[str, Any], settings: Settings) -> PullRequest:
         allow_rollback=parameters["allow_rollback"],
         lock_name=parameters["locked"] or "",
         make_lock=bool(parameters.get("lock")),
+        portable=settings.portable,
     )
 
 

@@ -138,6 +138,7 @@ def import_(folder: str, dry_run: bool, **parameters: Any) -> int:
         offline=settings.offline or bool(parameters["locked"]),
         policy=settings.policy,
         lock_name=parameters["locked"] or "",
+        portable=settings.portable,
     )
     from orchestrator.cli import wiring
     from orchestrator.flows.importing import ImportRequest

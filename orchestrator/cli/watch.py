@@ -77,6 +77,7 @@ def _watch(path: str, settings: Settings, parameters: dict[str, Any]) -> int:
             safe_only=parameters["safe_only"],
             policy=settings.policy,
             allow_rollback=parameters["allow_rollback"],
+            portable=settings.portable,
         )
 
     def emit(event: Event) -> None:

@@ -155,7 +155,7 @@ def link(settings: Settings, target: Target, folder: Path, layout: str, mode: st
     from orchestrator.store.linking import Mode
 
     layouts = parse_layouts(templating.read("layouts.toml"))
-    request = share.LinkRequest(target, folder, layouts[layout], Mode(mode), force)
+    request = share.LinkRequest(target, folder, layouts[layout], Mode(mode), force, settings.portable)
     with stoppable() as stop, open_tools(settings, stop, create=settings.cache_dir.exists()) as tools:
         return share.link(request, tools)
 

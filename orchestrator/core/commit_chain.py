@@ -24,7 +24,12 @@ SMALL = 256
 _TREE = b"40000"
 _BLOBS = (b"100644", b"100755", b"100664", b"120000")
 _SUBMODULE = b"160000"
-_POINTER = re.compile(rb"version https://git-lfs\.github\.com/spec/v1\noid sha256:[0-9a-f]{64}\nsize \d+\n")
+# What git-lfs reads as a pointer (`DecodeFrom` of lfs/pointer.go): also with CRLF, with blank lines around it, of an
+# older version, with extensions.
+_POINTER = re.compile(
+    rb"\s*version (?:https://git-lfs\.github\.com/spec/v1|https://hawser\.github\.com/spec/v1|http://git-media\.io/v/2)"
+    rb"\r?\n(?:ext-\d[^\n]*\n)*oid sha256:([0-9a-f]{64})\r?\nsize (\d{1,19})\s*"
+)
 _COMMIT = re.compile(rb"tree ([0-9a-f]{40})\n")
 _MAX_DEPTH = 256
 
@@ -98,15 +103,28 @@ def misfit(chain: Chain, tree: RepoTree) -> Misfit | None:
 
 
 def _unlike(file: RepoFile, oid: str, content: bytes | None) -> str | None:
-    if (lfs_pointer_oid(file.digest.hex, file.size) if file.is_lfs else file.digest.hex) != oid:
+    if file.git_oid not in (None, oid):
         return "names other bytes for it than the commit does"
     if file.is_lfs:
-        return None
+        return _unlike_pointer(file, oid, content)
+    if file.digest.hex != oid:
+        return "names other bytes for it than the commit does"
     if content is None:
         return "claims a size for it that the commit does not prove" if file.size < SMALL else None
     if _POINTER.fullmatch(content):
         return "passes the LFS pointer off as the file"
     return "claims a wrong size for it" if len(content) != file.size else None
+
+
+def _unlike_pointer(file: RepoFile, oid: str, content: bytes | None) -> str | None:
+    if lfs_pointer_oid(file.digest.hex, file.size) == oid:
+        return None
+    if content is None:
+        return "names bytes for it that the commit does not prove, since its LFS pointer was not sent"
+    pointed = _POINTER.fullmatch(content)
+    if pointed is None or (pointed[1].decode(), int(pointed[2])) != (file.digest.hex, file.size):
+        return "names other bytes for it than the commit does"
+    return None
 
 
 def _checked(oid: str, kind: str, objects: Mapping[str, GitObject]) -> bytes:

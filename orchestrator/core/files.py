@@ -1,28 +1,25 @@
 """Files as a catalog lists them: digests, paths, and a whole listing that is safe to write to any disk.
 
 A digest and a path that come from the network end up as names on disk. So both are checked when they are constructed,
-and a `RepoTree` refuses the whole listing when one entry is unsafe on any operating system: what cannot be written
-everywhere is not written anywhere.
+and a `RepoTree` refuses the whole listing when one entry is unsafe anywhere. Names that only some systems can hold are
+no reason for that: see `core/names.py`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from itertools import pairwise
 
+from orchestrator.core.names import REFUSED_WHOLE, check_path
 from orchestrator.errors import ProtocolError, UnsafeError
 
 MAX_FILES = 100_000
 MAX_SIZE = 2**63 - 1
-REFUSED_WHOLE = "report it to the owner of the repo; --exclude does not help, the whole listing is refused"
-"""The hint where a listing holds something unsafe."""
-_RESERVED = re.compile(r"(?:con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(?:\..*)?", re.IGNORECASE)
-_FORBIDDEN = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\]|[\u0080-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]')
 # Formats whose loading runs code: pickles and their containers. Named by `--safe-only`.
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".npy.pkl", ".mar", ".dill")
 
@@ -71,39 +68,6 @@ def lfs_pointer_oid(sha256: str, size: int) -> str:
     return hashlib.sha1(git_blob_header(len(pointer)) + pointer, usedforsecurity=False).hexdigest()
 
 
-def check_path(path: str) -> str:
-    """Return `path` when it is a plain relative path that every operating system can hold; else raise UnsafeError."""
-    reason = _unsafe_reason(path)
-    if reason:
-        raise UnsafeError(
-            f"the listing holds an unsafe path, {path!r}: {reason}; nothing was written",
-            hint=REFUSED_WHOLE,
-            file=path,
-        )
-    return path
-
-
-def _unsafe_reason(path: str) -> str | None:
-    try:
-        encoded = path.encode()
-    except UnicodeEncodeError:
-        return "not valid Unicode"
-    if not path or len(encoded) > 4096:
-        return "empty or longer than 4096 bytes"
-    if _FORBIDDEN.search(path):
-        return "a control, direction or reserved character"
-    for part in path.split("/"):
-        if part in ("", ".", ".."):
-            return "absolute, or with an empty, '.' or '..' part"
-        if part[-1] in " .":
-            return "a part that ends with a space or a dot"
-        if _RESERVED.fullmatch(part):
-            return "a name that Windows reserves"
-        if len(part.encode()) > 255:
-            return "a part longer than 255 bytes"
-    return None
-
-
 @dataclass(frozen=True, slots=True)
 class RepoFile:
     """One file of a listing.
@@ -129,6 +93,11 @@ class RepoFile:
         return self.digest.hex
 
     @property
+    def has_usual_pointer(self) -> bool:
+        """False for an LFS file whose pointer in git is not the text that git-lfs writes (CRLF, an old version)."""
+        return not self.is_lfs or self.git_oid in (None, lfs_pointer_oid(self.digest.hex, self.size))
+
+    @property
     def is_pickle(self) -> bool:
         """True for formats whose loading may run code."""
         return self.path.lower().endswith(_PICKLES)
@@ -136,38 +105,36 @@ class RepoFile:
 
 @dataclass(frozen=True, slots=True)
 class RepoTree:
-    """All files of one commit, safe as a whole. Use `RepoTree.checked` for anything from outside."""
+    """All files of one commit, safe as a whole. Use `RepoTree.checked` for anything from outside.
+
+    `left_out` are entries that the catalog listed and that are no files to us, such as submodules. They are told once,
+    when the listing is asked for, and belong to no comparison.
+    """
 
     commit: str
     files: tuple[RepoFile, ...]
+    left_out: tuple[str, ...] = field(default=(), compare=False)
 
     @classmethod
-    def checked(cls, commit: str, files: Iterable[RepoFile]) -> RepoTree:
+    def checked(cls, commit: str, files: Iterable[RepoFile], left_out: tuple[str, ...] = ()) -> RepoTree:
         """Build a tree, or raise UnsafeError or ProtocolError when the listing as a whole cannot be trusted to disk.
 
-        Refused: over `MAX_FILES` entries, one path twice, paths that collide where case or Unicode form is folded,
-        a file that is also a folder.
+        Refused: over `MAX_FILES` entries, one path twice, a file that is also a folder.
         """
         listed = tuple(sorted(files, key=lambda file: file.path))
         if len(listed) > MAX_FILES:
             raise ProtocolError(f"the listing holds {len(listed)} files; at most {MAX_FILES} are accepted")
-        seen: dict[str, str] = {}
+        paths = {file.path for file in listed}
+        if len(paths) < len(listed):
+            twice = next(one.path for one, other in pairwise(listed) if one.path == other.path)
+            raise _contradiction(f"{twice!r} twice", twice)
         for file in listed:
-            folded = fold(file.path)
-            if folded in seen:
-                raise _collision(seen[folded], file.path)
-            seen[folded] = file.path
-        folders: dict[str, str] = {}
-        for file in listed:
-            parts = file.path.split("/")[:-1]
-            for depth in range(1, len(parts) + 1):
-                folder = "/".join(parts[:depth])
-                folded = fold(folder)
-                if folded in seen:
-                    raise _collision(seen[folded], file.path)
-                if folders.setdefault(folded, folder) != folder:
-                    raise _collision(folders[folded], folder)
-        return cls(commit, listed)
+            folder = file.path.rpartition("/")[0]
+            while folder:
+                if folder in paths:
+                    raise _contradiction(f"{folder!r} as a file and as a folder", file.path)
+                folder = folder.rpartition("/")[0]
+        return cls(commit, listed, left_out)
 
     @property
     def total_size(self) -> int:
@@ -188,18 +155,12 @@ class RepoTree:
             if any(fnmatchcase(file.path, glob) for glob in wanted)
             and not any(fnmatchcase(file.path, glob) for glob in unwanted)
         )
-        return RepoTree(self.commit, chosen)
-
-
-def fold(path: str) -> str:
-    """The form in which two paths that a case-folding or normalising file system mixes up are equal."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", path).casefold())
+        return RepoTree(self.commit, chosen, self.left_out)
 
 
 def _folder_glob(pattern: str) -> str:
     return pattern + "*" if pattern.endswith("/") else pattern
 
 
-def _collision(first: str, second: str) -> UnsafeError:
-    what = f"{first!r} twice" if first == second else f"{first!r} and {second!r}, which collide on some disks"
-    return UnsafeError(f"the listing holds {what}; nothing was written", hint=REFUSED_WHOLE, file=second)
+def _contradiction(what: str, path: str) -> UnsafeError:
+    return UnsafeError(f"the listing holds {what}; nothing was written", hint=REFUSED_WHOLE, file=path)

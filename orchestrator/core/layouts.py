@@ -6,8 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from orchestrator.core.files import fold
+from orchestrator.core.names import fold
 from orchestrator.errors import UnsafeError
+
+OWN = ".glm-aria"
+"""The folder of ours in a project folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,16 +27,28 @@ class Layout:
         return path if folder == "." else f"{folder}/{path}"
 
     def places(self, paths: Iterable[str]) -> dict[str, str]:
-        """The place of each path. Raises UnsafeError for a file that would lie where our metadata lie."""
+        """The place of each path. Raises UnsafeError for one that would lie where our metadata or another lie."""
         found = {path: self.place(path) for path in paths}
+        taken: dict[str, str] = {}
         for path, place in found.items():
-            if fold(place) == fold(self.metadata) or fold(place).startswith(f"{fold(self.metadata)}/"):
+            if _is_at_or_below(place, self.metadata) or _is_at_or_below(place, OWN):
                 raise UnsafeError(
                     f"{path!r} would lie where the metadata of the folder lie",
                     hint="choose another --layout",
                     file=path,
                 )
+            other = taken.setdefault(place, path)
+            if other != path:
+                raise UnsafeError(
+                    f"{path!r} and {other!r} would lie at the same place, {place!r}",
+                    hint="choose another --layout",
+                    file=path,
+                )
         return found
+
+
+def _is_at_or_below(place: str, other: str) -> bool:
+    return f"{fold(place)}/".startswith(f"{fold(other)}/")
 
 
 def parse_layouts(text: str) -> dict[str, Layout]:

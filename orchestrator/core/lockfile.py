@@ -50,9 +50,9 @@ class LockedFile:
     is_lfs: bool = False
 
     @classmethod
-    def of_lfs(cls, path: str, size: int, sha256: str) -> LockedFile:
-        """A file that git knows by its LFS pointer."""
-        return cls(path, size, lfs_pointer_oid(sha256, size), sha256, True)
+    def of_lfs(cls, path: str, size: int, sha256: str, git_oid: str | None = None) -> LockedFile:
+        """A file that git knows by its LFS pointer, which has the id `git_oid`: None for the one git-lfs writes."""
+        return cls(path, size, git_oid or lfs_pointer_oid(sha256, size), sha256, True)
 
     def as_listed(self, kind: CatalogKind) -> RepoFile:
         """The file as a catalog of `kind` lists it. Raises UnsafeError for a path that must not be written."""
@@ -191,8 +191,6 @@ def _file(entry: object, where: str) -> LockedFile:
             Digest(algorithm, digits)
         except GlmAriaError as error:
             raise UsageError(f"{where}: {error.message}") from error
-    if is_lfs and git != lfs_pointer_oid(sha256, size):
-        raise UsageError(f"{where}: git is not the blob id of the LFS pointer of this sha256 and size")
     return LockedFile(path, size, git, sha256, is_lfs)
 
 

@@ -8,6 +8,7 @@ Grammar (the user's page is docs/reference.md):
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -16,9 +17,15 @@ from orchestrator.errors import UsageError
 # The Hub's own rule for a repo id part: word characters, '-' and '.', at most 96 characters, no '--' or '..', no
 # '-' or '.' at either end (huggingface_hub `validate_repo_id`). It becomes a folder name, so it is held here too.
 _NAME_PART = re.compile(r"(?![-.])(?!.*(?:--|\.\.))[A-Za-z0-9_.-]{1,96}(?<![-.])")
-# git's own limits on ref names (git-check-ref-format), narrowed to what the Hub accepts.
-_REVISION = re.compile(r"(?![/.-])(?!.*(?:\.\.|//|@\{|/\.|\.lock(?:/|$)))[A-Za-z0-9_./+=#-]{1,255}(?<![/.])")
+# git's own rule for the name of a branch or a tag (git-check-ref-format): what it may not hold, at all or somewhere. A
+# blank is among it, and `-` at the beginning, which git refuses in every name that a user makes.
+_NO_REVISION = re.compile(
+    r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|(?:^|/)\.|\.lock(?:/|\Z)|^[/-]|[/.]\Z|^@\Z|[\ud800-\udfff]", re.ASCII
+)
+_LONGEST = 255
+"""Bytes of a part of a revision, which becomes a name below `refs/`; the whole may have 1024."""
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_NEARLY_COMMIT = re.compile(r"[0-9a-f]{7,64}", re.IGNORECASE | re.ASCII)
 _SCHEMES = {"hf": "huggingface", "ms": "modelscope"}
 
 
@@ -70,14 +77,17 @@ class RepoId:
 
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """A repo at a revision. `revision` is a branch, a tag, `refs/pr/N` or a 40-hex commit."""
+    """A repo at a revision. `revision` is a branch, a tag, `refs/pr/N` or a 40-hex commit.
+
+    A branch or tag may be whatever git allows, so it is quoted in an address, and on a command line.
+    """
 
     repo: RepoId
     revision: str = "main"
     catalog: CatalogKind = CatalogKind.HUGGINGFACE
 
     def __post_init__(self) -> None:
-        if not _REVISION.fullmatch(self.revision):
+        if not _is_revision(self.revision):
             raise UsageError(
                 f"{self.revision!r} is not a revision", hint="a branch, a tag, refs/pr/N or a 40-hex commit"
             )
@@ -124,6 +134,24 @@ def is_commit(text: str) -> bool:
     return bool(_COMMIT.fullmatch(text))
 
 
+def as_word(what: Ref | Target) -> str:
+    """A ref as one word of a command line: git allows quotes, brackets and `$` in a branch."""
+    return shlex.quote(str(what))
+
+
+def commit_hint(revision: str) -> str | None:
+    """A hint for a revision that is nowhere to be found and looks like a commit with digits missing or too many."""
+    if not _NEARLY_COMMIT.fullmatch(revision) or is_commit(revision):
+        return None
+    return f"if it is a commit: give all 40 digits of it ({revision!r} has {len(revision)})"
+
+
+def _is_revision(text: str) -> bool:
+    if not text or _NO_REVISION.search(text) or len(text.encode()) > 4 * _LONGEST:
+        return False
+    return all(len(part.encode()) <= _LONGEST for part in text.split("/"))
+
+
 def parse_ref(text: str, *, revision: str | None = None) -> Ref:
     """Parse a REF; `revision` (the `--revision` flag) applies where the text names none.
 
@@ -151,7 +179,7 @@ def parse_ref(text: str, *, revision: str | None = None) -> Ref:
         raise UsageError(f"{text!r}: only models, as ms://org/name, are read from ModelScope")
     default = "master" if catalog is CatalogKind.MODELSCOPE else "main"
     chosen = named if at else revision if revision is not None else default
-    return Ref(RepoId(repo_type, name), chosen, catalog)
+    return Ref(RepoId(repo_type, name), chosen.lower() if is_commit(chosen.lower()) else chosen, catalog)
 
 
 def _page_url(text: str, tail: str) -> UsageError:

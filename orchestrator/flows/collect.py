@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from orchestrator.core.refs import Target
+from orchestrator.core.refs import Target, as_word
 from orchestrator.errors import NotFoundError, UnsafeError
 from orchestrator.flows.stock import refuse_closed
 from orchestrator.flows.tools import Tools
@@ -85,7 +85,7 @@ def _pinned(target: Target, found: Sequence[tuple[CachedRepo, str]], pins: Pins)
         for user, theirs in pins.of_others().items()
         if any(is_pinned(theirs, repo, commit) for repo, commit in found)
     ]
-    by, hint = "", f"glm-aria cache unpin {target}"
+    by, hint = "", f"glm-aria cache unpin {as_word(target)}"
     if others:
         by = f" by {', '.join(others)}"
         hint = "only who pinned it can unpin it: glm-aria cache unpin"

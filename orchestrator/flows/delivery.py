@@ -167,7 +167,15 @@ class _Delivery:
         try:
             if work.item.local_dir:
                 blobs = {file.digest: cache.layout.blob(model.ref.repo, file.digest) for file in model.wanted.files}
-                place_local(work.item.local_dir, model, blobs, stop=self._tools.stop)
+                place_local(
+                    work.item.local_dir,
+                    model,
+                    blobs,
+                    is_held=work.is_held(cache),
+                    force=work.force,
+                    known=work.local,
+                    stop=self._tools.stop,
+                )
         finally:
             # Also when the plain folder failed: the ref is written, and would not be told of a second time.
             if flip:

@@ -124,7 +124,7 @@ def lock(model: ResolvedModel, item: Item, cache: HfCache, stop: Stop) -> Locked
     files = []
     for file in model.wanted.files:
         if file.is_lfs:
-            files.append(LockedFile.of_lfs(file.path, file.size, file.digest.hex))
+            files.append(LockedFile.of_lfs(file.path, file.size, file.digest.hex, file.git_oid))
             continue
         blob = cache.layout.blob(model.ref.repo, file.digest)
         sha256, git = read_both(blob.resolve(), stop=stop)

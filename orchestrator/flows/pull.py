@@ -10,13 +10,16 @@ from importlib import import_module
 
 from orchestrator.core.files import Digest, RepoFile
 from orchestrator.core.plan import Action, Found, Have, Plan, merge, plan_model
+from orchestrator.core.refs import as_word
 from orchestrator.errors import GlmAriaError, Interrupted, NotFoundError
 from orchestrator.events import Emit, Event, FileProgress, Notice, Phase
+from orchestrator.flows.naming import refuse_what_disk_cannot_hold
 from orchestrator.flows.report import ModelReport, PullReport
 from orchestrator.flows.request import PullRequest
 from orchestrator.flows.resolve import resolve
 from orchestrator.flows.tools import Tools
 from orchestrator.flows.work import Work
+from orchestrator.store.ref_names import RefNames
 from orchestrator.store.use import Use
 
 _RESOLVERS = 8
@@ -31,13 +34,14 @@ def pull(request: PullRequest, tools: Tools, emit: Emit) -> PullReport:
             notices.append(event)
         emit(event)
 
-    works = [Work(item, tell, wants_lock=request.make_lock) for item in request.items]
+    works = [Work(item, tell, wants_lock=request.make_lock, force=request.force) for item in request.items]
     try:
         with tools.cache.use() as use:
             _resolve_all(works, request, tools, _load_delivery)
+            refs = RefNames(tools.cache.layout)
             for work in _open(works):
                 with work.guard():
-                    _survey(work, request, tools, use)
+                    _survey(work, request, tools, use, refs)
             if _open(works):
                 from orchestrator.flows.delivery import deliver  # loads aria2p, which a complete model does not need
 
@@ -58,11 +62,14 @@ def pull(request: PullRequest, tools: Tools, emit: Emit) -> PullReport:
 
 def plan(request: PullRequest, tools: Tools, emit: Emit) -> tuple[Plan, tuple[ModelReport, ...]]:
     """What `pull` would do, and the models that cannot be pulled. Changes nothing."""
-    works = [Work(item, emit) for item in request.items]
+    works = [Work(item, emit, force=request.force) for item in request.items]
     _resolve_all(works, request, tools)
+    refs = RefNames(tools.cache.layout)
     for work in _open(works):
         with work.guard():
             model = work.resolved
+            refs.claim(model)
+            work.look_at_folder(tools.cache, tools.stop)
             found = {} if request.force else tools.cache.find(model.ref.repo, model.wanted.files)
             work.plan = plan_model(model, found, work.item.priority)
     if tools.stop.is_set():
@@ -107,16 +114,25 @@ def _resolve_all(
         raise Interrupted(tools.stop.signal_number)
 
 
-def _survey(work: Work, request: PullRequest, tools: Tools, use: Use) -> None:
-    """Find out what is there. A model that is complete ends here, with nothing written."""
+def _survey(work: Work, request: PullRequest, tools: Tools, use: Use, refs: RefNames) -> None:
+    """Find out what is there. A model that is complete ends here, with nothing written.
+
+    What would end it after all was fetched ends it here, too: a name that cannot be, a file of the user's in the way.
+    """
     model = work.resolved
     repo, files = model.ref.repo, model.wanted.files
     # From here on nobody removes what this run counts on, in this repo or in those that it takes blobs from.
     use.hold([repo.folder])
+    is_complete = not request.force and tools.cache.is_complete(model)
+    if not is_complete:
+        refs.claim(model)
+    if not is_complete or work.item.local_dir is not None:
+        refuse_what_disk_cannot_hold(model, tools.cache.layout, work.item.local_dir)
+        work.look_at_folder(tools.cache, tools.stop)
     if request.force:
         tools.cache.proofs.forget(repo.folder, [file.digest for file in files])
         found: dict[Digest, Found] = {}
-    elif tools.cache.is_complete(model) and work.item.local_dir is None:
+    elif is_complete and work.item.local_dir is None:
         work.plan = plan_model(model, {file.digest: Found(Have.PLACED) for file in files})
         work.seal(tools.cache, tools.stop)
         work.finish()
@@ -131,7 +147,7 @@ def _survey(work: Work, request: PullRequest, tools: Tools, use: Use) -> None:
     if request.offline and work.missing:
         raise NotFoundError(
             f"{len(work.missing)} file(s) of {model.ref} are not in the cache, and --offline fetches nothing",
-            hint=f"once, with a network: glm-aria pull {model.ref}",
+            hint=f"once, with a network: glm-aria pull {as_word(model.ref)}",
         )
     if any(item.action in (Action.FETCH, Action.LINK) for item in work.plan.files):
         tools.cache.refuse_closed(model.ref)

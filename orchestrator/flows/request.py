@@ -31,6 +31,7 @@ class PullRequest:
 
     `force` fetches and places again what is present; `offline` asks no server; `safe_only` refuses pickle weights.
     `policy` says how far a listing must be proven; `allow_rollback` accepts a commit older than the last one seen.
+    `portable` refuses listings with names that some system cannot hold.
     `lock_name` is the lock file, as the user calls it, that `locked` items come from; with `make_lock` the report holds
     what a lock file says of each model.
     """
@@ -43,3 +44,4 @@ class PullRequest:
     allow_rollback: bool = False
     lock_name: str = ""
     make_lock: bool = False
+    portable: bool = False

@@ -7,11 +7,13 @@ from dataclasses import replace
 
 from orchestrator.core.files import RepoTree
 from orchestrator.core.plan import ResolvedModel, refuse_pickles
+from orchestrator.core.refs import as_word, commit_hint
 from orchestrator.core.trust import Level, Seen, Trust
 from orchestrator.errors import NotFoundError, TrustError
 from orchestrator.events import Emit, ModelPhase, Phase
 from orchestrator.flows.asking import Listing, Question, root_of
 from orchestrator.flows.locked import from_lock
+from orchestrator.flows.naming import tell_oddities
 from orchestrator.flows.request import Item, PullRequest
 from orchestrator.flows.tools import Tools
 from orchestrator.flows.trust import answer
@@ -29,11 +31,17 @@ def resolve(
     the commit went back, and what the catalog raises.
     """
     emit(ModelPhase(str(item.ref), Phase.RESOLVING))
-    if item.locked is not None:
-        model = from_lock(item, item.locked, request, tools, emit)
-        if request.safe_only:
-            refuse_pickles(model)
-        return model
+    locked = item.locked
+    model = from_lock(item, locked, request, tools, emit) if locked else _listed(item, request, tools, emit, on_unknown)
+    if request.safe_only:
+        refuse_pickles(model)
+    tell_oddities(model, emit, portable=request.portable)
+    return model
+
+
+def _listed(
+    item: Item, request: PullRequest, tools: Tools, emit: Emit, on_unknown: Callable[[], None]
+) -> ResolvedModel:
     if request.offline:
         listing = _from_records(item, request, tools)
     else:
@@ -43,13 +51,10 @@ def resolve(
     if not wanted.files and record.tree.files:
         raise NotFoundError(
             f"no file of {item.ref} is wanted: --include and --exclude leave nothing of {len(record.tree.files)} files",
-            hint=f"see its files with: glm-aria plan {item.ref}",
+            hint=f"see its files with: glm-aria plan {as_word(item.ref)}",
         )
-    tree = RepoTree(listing.commit, record.tree.files)
-    model = ResolvedModel(item.ref, tree, wanted, record.trust, record.is_restricted, listing.modified)
-    if request.safe_only:
-        refuse_pickles(model)
-    return model
+    tree = RepoTree(listing.commit, record.tree.files, record.tree.left_out)
+    return ResolvedModel(item.ref, tree, wanted, record.trust, record.is_restricted, listing.modified)
 
 
 def _from_records(item: Item, request: PullRequest, tools: Tools) -> Listing:
@@ -59,7 +64,7 @@ def _from_records(item: Item, request: PullRequest, tools: Tools) -> Listing:
     if commit is None or record is None:
         raise NotFoundError(
             f"{ref} was never pulled into this cache, and --offline asks nobody",
-            hint=f"once, with a network: glm-aria pull {ref}",
+            hint=commit_hint(ref.revision) or f"once, with a network: glm-aria pull {as_word(ref)}",
         )
     if not record.trust.satisfies(request.policy, ref.catalog):
         raise TrustError(

@@ -8,9 +8,11 @@ from pathlib import Path
 from orchestrator import __version__
 from orchestrator.core.files import Algorithm, RepoFile
 from orchestrator.core.layouts import Layout
-from orchestrator.core.refs import RepoId, Target
+from orchestrator.core.names import refuse_unportable
+from orchestrator.core.refs import RepoId, Target, as_word, commit_hint
 from orchestrator.core.trust import Trust
 from orchestrator.errors import IntegrityError, NotFoundError, UsageError
+from orchestrator.flows.naming import refuse_odd_names
 from orchestrator.flows.stock import Stock, refuse_closed, take_stock
 from orchestrator.flows.tools import Tools
 from orchestrator.store import census
@@ -23,13 +25,14 @@ from orchestrator.store.project import Linked, Project, Sample, make_project
 
 @dataclass(frozen=True, slots=True)
 class LinkRequest:
-    """What to make, and where: see `store/project.py`."""
+    """What to make, and where: see `store/project.py`. `portable` refuses names that some system cannot hold."""
 
     target: Target
     folder: Path
     layout: Layout
     mode: Mode = Mode.AUTO
     force: bool = False
+    portable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,9 @@ def link(request: LinkRequest, tools: Tools) -> LinkReport:
             census.take(tools.cache.layout), tools.cache, tools.records, [Target(request.target.repo, commit)], ()
         )
         samples = tuple(sorted(_samples(stocks, commit, tools), key=lambda sample: sample.file.path))
+        if request.portable:
+            refuse_unportable(sample.file.path for sample in samples)
+        refuse_odd_names((sample.file for sample in samples), request.folder)
         if request.mode in (Mode.AUTO, Mode.COPY) and not request.folder.exists():
             # Where the file system shares copies this asks for too much, never for too little.
             space_.check(sum(sample.file.size for sample in samples), request.folder)
@@ -85,7 +91,7 @@ def _commit(target: Target, found: Census) -> str:
         refuse_closed(found, target)
     commits = [snapshot.commit for snapshot in repo.snapshots] if repo else []
     if repo is None or not commits:
-        raise NotFoundError(f"{target} is not in the cache", hint=f"glm-aria pull {target}")
+        raise NotFoundError(f"{target} is not in the cache", hint=f"glm-aria pull {as_word(target)}")
     if target.revision is not None:
         commit = repo.refs.get(target.revision, target.revision)
     else:
@@ -96,7 +102,9 @@ def _commit(target: Target, found: Census) -> str:
                 hint=f"name one of them: {target}@{commits[0]}",
             )
     if commit not in commits:
-        raise NotFoundError(f"{target} is not in the cache", hint="glm-aria cache ls shows what is")
+        raise NotFoundError(
+            f"{target} is not in the cache", hint=commit_hint(commit) or "glm-aria cache ls shows what is"
+        )
     return commit
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from orchestrator.aria2.interface import Uri
-from orchestrator.core.files import Digest, RepoFile, check_path
+from orchestrator.core.files import Digest, RepoFile
+from orchestrator.core.names import check_path
 from orchestrator.core.plan import Job
 from orchestrator.core.refs import RepoId, RepoType
 from orchestrator.core.sources import Origin, RangeAnswer, Source

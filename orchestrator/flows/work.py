@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from orchestrator.core.files import Digest
@@ -17,6 +17,7 @@ from orchestrator.flows.report import FileReport, FileState, ModelReport
 from orchestrator.flows.request import Item
 from orchestrator.flows.tools import Stop
 from orchestrator.store.hf_cache import HfCache
+from orchestrator.store.local_dir import LocalSurvey, survey_local
 
 _ENDED_AS = {Action.KEEP: FileState.PRESENT, Action.CHECK: FileState.PRESENT, Action.LINK: FileState.LINKED}
 
@@ -25,7 +26,9 @@ _ENDED_AS = {Action.KEEP: FileState.PRESENT, Action.CHECK: FileState.PRESENT, Ac
 class Work:
     """A failure ends one work and leaves the others alone. Two works are never equal: each is a key of its own.
 
-    Of the blobs to fetch, `missing` still have to be placed, `lost` were given up, `elsewhere` came by another run.
+    `local` is how it was with its plain folder before anything was fetched; with `force` what the user put there is
+    replaced. Of the blobs to fetch, `missing` still have to be placed, `lost` were given up, `elsewhere` came by
+    another run.
     """
 
     item: Item
@@ -39,6 +42,8 @@ class Work:
     error: GlmAriaError | None = None
     lock: LockedModel | None = None
     wants_lock: bool = False
+    force: bool = False
+    local: LocalSurvey | None = None
     is_done: bool = False
     started: float = field(default_factory=time.monotonic)
     seconds: float = 0.0
@@ -54,6 +59,16 @@ class Work:
         if self.model is None:
             raise AssertionError(f"{self.item.ref} is not resolved")
         return self.model
+
+    def look_at_folder(self, cache: HfCache, stop: Stop) -> None:
+        """Look at its plain folder, if it has one, before anything is fetched. Raises what `survey_local` does."""
+        folder, model = self.item.local_dir, self.resolved
+        if folder is not None:
+            self.local = survey_local(folder, model, self.is_held(cache), force=self.force, stop=stop)
+
+    def is_held(self, cache: HfCache) -> Callable[[Digest], bool]:
+        """Whether the cache has a blob of this repo."""
+        return lambda digest: cache.layout.blob(self.resolved.ref.repo, digest).is_file()
 
     def enter(self, phase: Phase) -> None:
         """Tell that the model is in this phase now."""

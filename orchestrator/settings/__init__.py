@@ -71,6 +71,7 @@ class Settings:
     dns_resolvers: tuple[NameServer, ...] = ()
     offline: bool = False
     disable_symlinks: bool = False
+    portable: bool = False
     etag_timeout: float = 10.0
     download_timeout: float = 10.0
     shared_redis: Secret | None = None
@@ -92,6 +93,7 @@ _PLAIN = (
     "dns_resolvers",
     "offline",
     "disable_symlinks",
+    "portable",
     "etag_timeout",
     "download_timeout",
     "shared_redis",

@@ -57,6 +57,7 @@ KEYS: dict[str, Key] = {
     "disable_symlinks": Key(
         "", ("GLM_ARIA_DISABLE_SYMLINKS", "HF_HUB_DISABLE_SYMLINKS"), "cache.disable_symlinks", values.switch
     ),
+    "portable": Key("--portable", ("GLM_ARIA_PORTABLE",), "cache.portable", values.switch),
     "etag_timeout": Key("", ("GLM_ARIA_ETAG_TIMEOUT", "HF_HUB_ETAG_TIMEOUT"), "transfer.etag_timeout", values.seconds),
     "download_timeout": Key(
         "", ("GLM_ARIA_DOWNLOAD_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT"), "transfer.download_timeout", values.seconds

@@ -1,10 +1,10 @@
 """`--local-dir`: a plain folder of the model's files, which the user may edit, kept as `hf download --local-dir` does.
 
 The files are reflinks of the cache's blobs where the file system can, else copies. Never hard links: an edit would
-reach into the cache. Bookkeeping is huggingface_hub's (`_local_folder.py`), so that its next run transfers nothing:
+reach into the cache. Bookkeeping is huggingface_hub's, so that its next run transfers nothing (`local_notes.py`).
 
-    .cache/huggingface/.gitignore (`*`), CACHEDIR.TAG, trees/<commit>.json
-    .cache/huggingface/download/<path>.metadata = commit, etag, time: a line each
+What lies in the folder is replaced only when nothing is lost by it: the notes say that it was put there and it is as it
+was left, or its content is that of the notes or of the cache. All else is the user's, and `force` is needed.
 """
 
 from __future__ import annotations
@@ -12,20 +12,28 @@ from __future__ import annotations
 import os
 import stat
 import threading
-import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator.core.files import Digest, RepoFile
+from orchestrator.core.names import fold
 from orchestrator.core.plan import ResolvedModel
+from orchestrator.errors import CannotCreateError, UnsafeError
 from orchestrator.oserrors import on_disk
 from orchestrator.store.durability import sync_files, sync_folders
-from orchestrator.store.hashing import halt, hash_file
+from orchestrator.store.hashing import halt, hash_file, read_both
 from orchestrator.store.linking import Mode, make
-from orchestrator.store.publishing import CACHEDIR_TAG
-from orchestrator.store.trees import holds, model_entries, render
-from orchestrator.store.writing import drop, make_folder, scratch, sweep_scratch, write_file
+from orchestrator.store.local_notes import PLACE, LocalNotes
+from orchestrator.store.proofs import Stamp, stamp
+from orchestrator.store.room import in_the_way, look_at, make_room, refuse_folders
+from orchestrator.store.trees import model_entries
+from orchestrator.store.writing import drop, make_folder, scratch
+
+_SMALL = 16 << 20
+"""Bytes of a file that is read before it is replaced, whatever its time says: people edit small ones."""
+IsHeld = Callable[[Digest], bool]
+"""True when the cache has these bytes, so that a copy of them may go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,109 +44,152 @@ class Placed:
     kept: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class LocalSurvey:
+    """How it is with a folder: `right` are paths that hold what is wanted, `in_the_way` files of ours that must go."""
+
+    right: Mapping[str, Stamp] = field(default_factory=dict)
+    in_the_way: tuple[str, ...] = ()
+
+
+def survey_local(
+    local_dir: Path,
+    model: ResolvedModel,
+    is_held: IsHeld,
+    *,
+    force: bool = False,
+    known: LocalSurvey | None = None,
+    stop: threading.Event | None = None,
+) -> LocalSurvey:
+    """Look at the folder before anything is fetched or written; files that `known` found right are not read again.
+
+    Raises CannotCreateError when something of the user's lies where a file has to be (with `force` only for a folder
+    that holds such files), UnsafeError when a folder in it is a symlink (`local_dir` itself may be one) or a file of
+    the model would lie among the notes, DiskIOError, Interrupted.
+    """
+    root = _real(local_dir)
+    _refuse_notes(model)
+    folder = _Folder(root, LocalNotes(root, model.commit), is_held, known or LocalSurvey(), stop)
+    places = [file.path for file in model.wanted.files]
+    ours = in_the_way(root, places)
+    strange = [path for path in ours if not folder.is_ours(path)]
+    refuse_folders(root, places, strange)
+    right: dict[str, Stamp] = {}
+    for file in model.wanted.files:
+        halt(stop)
+        found = look_at(root / file.path)
+        if found is None or stat.S_ISDIR(found.st_mode):
+            continue
+        if folder.is_right(file, found):
+            right[file.path] = stamp(found)
+        elif not force and not folder.is_ours(file.path):
+            strange.append(file.path)
+    if strange and not force:
+        more = f" and {len(strange) - 1} more" if strange[1:] else ""
+        raise CannotCreateError(
+            f"{strange[0]!r}{more} in {os.fspath(root)!r} is not glm-aria's, or was edited; nothing was changed",
+            hint="move it away, choose another --local-dir, or replace it with --force",
+            file=str(root / strange[0]),
+        )
+    return LocalSurvey(right, ours)
+
+
 def place_local(
     local_dir: Path,
     model: ResolvedModel,
     blobs: Mapping[Digest, Path],
     *,
+    is_held: IsHeld = lambda _digest: False,
+    force: bool = False,
+    known: LocalSurvey | None = None,
     stop: threading.Event | None = None,
 ) -> Placed:
     """Make `local_dir` hold the model's wanted files; `blobs` are the proven files to take them from.
 
-    A file whose metadata or content says that it is right already is kept; anything else under its name is replaced
-    in one step. Other files in the folder stay. Durable when it returns. Raises UnsafeError when a folder in it is a
-    symlink (`local_dir` itself may be one), NoSpaceError, CannotCreateError, DiskIOError, Interrupted.
+    Each file is replaced in one step, after `survey_local`, whose errors this raises, too. Other files in the folder
+    stay, but for those of another revision that lie in the way. Durable when it returns. Raises NoSpaceError,
+    CannotCreateError, DiskIOError, Interrupted.
     """
-    root = Path(os.path.realpath(local_dir.expanduser()))
+    root = _real(local_dir)
+    survey = survey_local(local_dir, model, is_held, force=force, known=known, stop=stop)
     with on_disk("create", root):
         root.mkdir(parents=True, exist_ok=True)
-    books = _Books(root, model.commit)
-    touched = set(books.open())
+    notes = LocalNotes(root, model.commit)
+    touched = set(notes.open())
     fresh: list[tuple[RepoFile, Path]] = []
-    kept: list[str] = []
     try:
         for file in model.wanted.files:
             halt(stop)
-            touched.update(make_folder(root, (root / file.path).parent))
-            if books.confirms(file) or _is_right(root / file.path, file, stop):
-                kept.append(file.path)
+            if file.path in survey.right:
                 continue
-            copy = scratch(books.folder)
+            copy = scratch(notes.folder)
             fresh.append((file, copy))
             make(Mode.AUTO, Path(os.path.realpath(blobs[file.digest])), copy)
         sync_files([copy for _, copy in fresh])
+        touched |= make_room(root, [file.path for file, _ in fresh], survey.in_the_way)
         for file, copy in fresh:
             target = root / file.path
+            touched.update(make_folder(root, target.parent))
             with on_disk("place", target):
                 copy.replace(target)
             touched.add(target.parent)
     finally:
         for _, copy in fresh:
             drop(copy)
+    for path in survey.in_the_way:
+        notes.forget(path)
     for file in model.wanted.files:
-        books.enter(file)
+        notes.enter(file)
     entries = model_entries(model)
     if entries is not None:
-        books.list_tree(entries)
+        notes.list_tree(entries)
     sync_folders(touched)
-    return Placed(tuple(file.path for file, _ in fresh), tuple(kept))
+    kept = tuple(file.path for file in model.wanted.files if file.path in survey.right)
+    return Placed(tuple(file.path for file, _ in fresh), kept)
 
 
-class _Books:
-    """huggingface_hub's notes about the folder."""
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """Whose the files of a folder are."""
 
-    def __init__(self, root: Path, commit: str) -> None:
-        self._root = root
-        self._commit = commit
-        self.folder = root / ".cache" / "huggingface"
+    root: Path
+    notes: LocalNotes
+    is_held: IsHeld
+    known: LocalSurvey
+    stop: threading.Event | None
 
-    def open(self) -> list[Path]:
-        touched = make_folder(self._root, self.folder / "download")
-        sweep_scratch(self.folder)
-        for name, text in (("CACHEDIR.TAG", CACHEDIR_TAG), (".gitignore", "*")):
-            if not (self.folder / name).exists():
-                write_file(self.folder / name, text, self.folder, durable=False)
-        return touched
-
-    def confirms(self, file: RepoFile) -> bool:
-        """True when the notes say that this content was put there, and the file was not written to since."""
-        try:
-            _, etag, written = self._note(file).read_text("utf-8").split("\n")[:3]
-            found = os.lstat(self._root / file.path)
-            # huggingface_hub allows the same second.
-            return (
-                stat.S_ISREG(found.st_mode)
-                and etag == file.blob_name
-                and found.st_size == file.size
-                and found.st_mtime - 1 <= float(written)
-            )
-        except (OSError, ValueError):
+    def is_right(self, file: RepoFile, found: os.stat_result) -> bool:
+        """True when the path holds the wanted content, by the notes or by its digest."""
+        if not stat.S_ISREG(found.st_mode) or found.st_size != file.size:
             return False
+        if self.notes.confirms(file, found) or self.known.right.get(file.path) == stamp(found):
+            return True
+        return hash_file(self.root / file.path, file.digest.algorithm, size=file.size, stop=self.stop) == file.digest
 
-    def enter(self, file: RepoFile) -> None:
-        note = self._note(file)
-        if self.confirms(file) and note.read_text("utf-8").split("\n")[0] == self._commit:
-            return
-        make_folder(self._root, note.parent)
-        # A file server's clock may be ahead of ours.
-        now = max(time.time(), os.lstat(self._root / file.path).st_mtime)
-        write_file(note, f"{self._commit}\n{file.blob_name}\n{now}\n", self.folder, durable=False)
-
-    def list_tree(self, entries: dict[str, dict[str, str | int]]) -> None:
-        target = self.folder / "trees" / f"{self._commit}.json"
-        if not holds(target, entries):
-            make_folder(self._root, target.parent)
-            write_file(target, render(entries), self.folder, durable=False)
-
-    def _note(self, file: RepoFile) -> Path:
-        return self.folder / "download" / f"{file.path}.metadata"
+    def is_ours(self, path: str) -> bool:
+        """True when nothing is lost by replacing what lies there, a file or a symlink to one."""
+        place = self.root / path
+        found = look_at(place)
+        if found is None or (found.st_size > _SMALL and self.notes.know(path, found)):
+            return True
+        real = Path(os.path.realpath(place))
+        if not real.is_file():
+            return False
+        digests, note = read_both(real, stop=self.stop), self.notes.read(path)
+        is_noted = stat.S_ISREG(found.st_mode) and note is not None and note.etag in [digest.hex for digest in digests]
+        return is_noted or any(map(self.is_held, digests))
 
 
-def _is_right(path: Path, file: RepoFile, stop: threading.Event | None) -> bool:
-    try:
-        found = os.lstat(path)
-    except FileNotFoundError:
-        return False
-    if not stat.S_ISREG(found.st_mode) or found.st_size != file.size:
-        return False
-    return hash_file(path, file.digest.algorithm, size=file.size, stop=stop) == file.digest
+def _real(local_dir: Path) -> Path:
+    return Path(os.path.realpath(local_dir.expanduser()))
+
+
+def _refuse_notes(model: ResolvedModel) -> None:
+    for file in model.wanted.files:
+        folded = fold(file.path)
+        if folded == ".cache" or f"{folded}/".startswith(f"{PLACE}/"):
+            raise UnsafeError(
+                f"{file.path!r} would lie among the notes that are kept of the folder; nothing was written",
+                hint=f"leave it out with --exclude '{PLACE}/*', or leave --local-dir out",
+                file=file.path,
+            )

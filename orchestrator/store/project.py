@@ -17,20 +17,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestrator.core.files import Digest, RepoFile, check_path
-from orchestrator.core.layouts import Layout
+from orchestrator.core.files import Digest, RepoFile
+from orchestrator.core.layouts import OWN, Layout
+from orchestrator.core.names import check_path
 from orchestrator.core.refs import RepoId
 from orchestrator.core.trust import Trust
-from orchestrator.errors import CannotCreateError, UnsafeError
+from orchestrator.errors import CannotCreateError, GlmAriaError
 from orchestrator.oserrors import on_disk
 from orchestrator.store.durability import sync_files, sync_folders
 from orchestrator.store.hashing import halt, hash_file
 from orchestrator.store.linking import Mode, make
+from orchestrator.store.room import in_the_way, look_at, make_room, refuse_folders
 from orchestrator.store.state_file import UNREADABLE
 from orchestrator.store.writing import drop, make_folder, scratch, sweep_scratch, write_file
 
 SCHEMA = "glm-aria-folder/1"
-_OWN = ".glm-aria"
 _MODES = frozenset(mode.value for mode in Mode)
 
 
@@ -81,8 +82,12 @@ def make_project(
     root = Path(os.path.realpath(folder.expanduser()))
     places = layout.places(sample.file.path for sample in project.samples)
     book = _Book(root, layout)
+    wanted = tuple(places.values())
+    obstacles = in_the_way(root, wanted)
     known = {place: book.state(sample, place, mode, stop) for sample, place in _pairs(project.samples, places)}
-    strange = [place for place, state in known.items() if state == "strange"]
+    foreign = [path for path in obstacles if not book.is_as_left(path)]
+    refuse_folders(root, wanted, foreign)
+    strange = [*foreign, *(place for place, state in known.items() if state == "strange")]
     if strange and not force:
         more = f" and {len(strange) - 1} more" if strange[1:] else ""
         raise CannotCreateError(
@@ -92,8 +97,9 @@ def make_project(
         )
     with on_disk("create", root):
         root.mkdir(parents=True, exist_ok=True)
-    touched = set(make_folder(root, root / _OWN))
-    sweep_scratch(root / _OWN)
+    touched = set(make_folder(root, root / OWN))
+    sweep_scratch(root / OWN)
+    touched |= make_room(root, wanted, obstacles)
     done: list[Linked] = []
     for sample, place in _pairs(project.samples, places):
         halt(stop)
@@ -110,7 +116,7 @@ def make_project(
     text = json.dumps(book.metadata(project, done), indent=1, ensure_ascii=False) + "\n"
     if book.changes(text):
         touched.update(make_folder(root, (root / layout.metadata).parent))
-        write_file(root / layout.metadata, text, root / _OWN)
+        write_file(root / layout.metadata, text, root / OWN)
         touched.add((root / layout.metadata).parent)
     sync_folders(path for path in touched if path.exists())
     return tuple(done)
@@ -121,7 +127,7 @@ def _pairs(samples: Sequence[Sample], places: Mapping[str, str]) -> list[tuple[S
 
 
 def _put(root: Path, sample: Sample, place: str, mode: Mode) -> Mode:
-    target, temporary = root / place, scratch(root / _OWN)
+    target, temporary = root / place, scratch(root / OWN)
     used = make(mode, sample.real, temporary)
     try:
         if used in (Mode.COPY, Mode.REFLINK):
@@ -147,13 +153,10 @@ class _Book:
     def state(self, sample: Sample, place: str, mode: Mode, stop: threading.Event | None) -> str:
         """How it is with a place: `absent`, `ours` to be replaced, `strange`, or the mode by which it is right."""
         path = self._root / place
-        self._refuse_links(place)
-        try:
-            found = os.lstat(path)
-        except FileNotFoundError:
+        found = look_at(path)
+        # Of a folder, what is in it decides.
+        if found is None or stat.S_ISDIR(found.st_mode):
             return "absent"
-        except NotADirectoryError:
-            return "strange"
         with_mode = self._as_we_left_it(place, found)
         if self._is_right(sample, path, found, with_mode, stop):
             used = Mode(self._entries[place]["mode"]) if with_mode else Mode.COPY
@@ -173,12 +176,17 @@ class _Book:
         found = []
         for place in self._entries.keys() - wanted:
             try:
-                self._refuse_links(place)
-                if self._as_we_left_it(place, os.lstat(self._root / place)):
+                in_the_way(self._root, [place])
+                if self.is_as_left(place):
                     found.append(place)
-            except (OSError, UnsafeError):
+            except GlmAriaError:
                 continue
         return sorted(found)
+
+    def is_as_left(self, place: str) -> bool:
+        """True when we put a file there, and it is as we left it."""
+        found = look_at(self._root / place)
+        return found is not None and self._as_we_left_it(place, found)
 
     def metadata(self, project: Project, done: Sequence[Linked]) -> dict[str, Any]:
         """What the file says now."""
@@ -242,13 +250,3 @@ class _Book:
         if as_left:
             return bool(self._entries[path.relative_to(self._root).as_posix()]["digest"] == str(digest))
         return hash_file(path, digest.algorithm, size=sample.file.size, stop=stop) == digest
-
-    def _refuse_links(self, place: str) -> None:
-        """Raise UnsafeError when a folder on the way to a place is a symlink."""
-        at = self._root
-        for part in Path(place).parts[:-1]:
-            at = at / part
-            if at.is_symlink():
-                raise UnsafeError(
-                    f"{os.fspath(at)!r} is a symlink; nothing is written through it", hint="remove it", file=str(at)
-                )

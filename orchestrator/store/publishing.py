@@ -16,6 +16,7 @@ from orchestrator.store.durability import sync_folders
 from orchestrator.store.inventory import read_ref, refuse_planted
 from orchestrator.store.layout import CacheLayout
 from orchestrator.store.proofs import Proofs
+from orchestrator.store.ref_names import drop_empty_folder
 from orchestrator.store.trees import holds, model_entries, render
 from orchestrator.store.writing import make_folder, write_file
 
@@ -69,6 +70,7 @@ def publish(layout: CacheLayout, proofs: Proofs, model: ResolvedModel) -> Flip |
         return None
     ref = layout.ref_file(repo, model.ref.revision)
     touched = make_folder(layout.cache_dir, ref.parent)
+    drop_empty_folder(ref)
     write_file(ref, model.commit, stage)
     sync_folders([*touched, ref.parent])
     return Flip(before, model.commit)

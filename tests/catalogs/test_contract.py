@@ -89,6 +89,36 @@ def test_tree_holds_every_file_and_its_digest(subject: Subject) -> None:
         assert file.is_lfs == file.path.endswith((".safetensors", ".bin"))
 
 
+@pytest.mark.parametrize("kind_of_entry", ["unknown", "commit", "symlink"])
+def test_an_entry_that_is_no_file_is_left_out_and_named(own: Subject, hub: LoopbackHub, kind_of_entry: str) -> None:
+    commit = own.catalog.revision(own.ref("org/tiny")).commit
+    whole = own.catalog.tree(model("org/tiny"), commit)
+    by_kind = {
+        CatalogKind.HUGGINGFACE: (lambda page: [{"type": kind_of_entry, "path": "sub/m", "oid": "e" * 40}, *page]),
+        CatalogKind.MODELSCOPE: (
+            lambda page: page | {"Data": {"Files": [{"Type": kind_of_entry, "Path": "sub/m"}, *page["Data"]["Files"]]}}
+        ),
+    }
+    hub.fault(Fault("lying_listing", edit=by_kind[own.kind]), face=own.face)
+    tree = own.catalog.tree(model("org/tiny"), commit)
+    assert tree == whole
+    assert tree.left_out == (f"'sub/m' ({kind_of_entry!r})",)
+    assert tree.select(("*.json",)).left_out == tree.left_out
+
+
+def test_a_listing_of_nothing_that_we_know_is_no_listing(own: Subject, hub: LoopbackHub) -> None:
+    commit = own.catalog.revision(own.ref("org/tiny")).commit
+    by_kind = {
+        CatalogKind.HUGGINGFACE: (lambda page: [entry | {"type": "x"} for entry in page]),
+        CatalogKind.MODELSCOPE: (
+            lambda page: page | {"Data": {"Files": [entry | {"Type": "x"} for entry in page["Data"]["Files"]]}}
+        ),
+    }
+    hub.fault(Fault("lying_listing", edit=by_kind[own.kind]), face=own.face)
+    with pytest.raises(ProtocolError, match="nothing that is a file"):
+        own.catalog.tree(model("org/tiny"), commit)
+
+
 def test_tree_of_an_older_commit_stays(subject: Subject) -> None:
     old, new = (subject.catalog.revision(subject.ref("org/tiny", name)).commit for name in ("v1.0", None))
     digests = [

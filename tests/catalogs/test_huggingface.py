@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import re
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from orchestrator.errors import GlmAriaError, NotAllowedError, NotFoundError, Pr
 from tests.catalogs.conftest import TOKENS, huggingface, model, net, source
 from tests.support.faults import Fault
 from tests.support.hub import LoopbackHub
-from tests.support.repos import Repo
+from tests.support.repos import Repo, RepoFile
 from tests.support.wire import Reply, Request, json_reply
 
 
@@ -186,7 +187,7 @@ def _lfs(**changes: object) -> Callable[[list[dict[str, Any]]], list[dict[str, A
         (_entry(path="/etc/passwd"), UnsafeError),
         (_entry(path="C:\\x"), UnsafeError),
         (_entry(path="a\x1b[31m"), UnsafeError),
-        (_entry(path="readme.MD"), UnsafeError),
+        (_entry(path=".git/config"), UnsafeError),
         (_entry(path="README.md"), UnsafeError),
         (_entry(path="weights"), UnsafeError),
         (_entry(oid="../../x"), UnsafeError),
@@ -199,9 +200,8 @@ def _lfs(**changes: object) -> Callable[[list[dict[str, Any]]], list[dict[str, A
         (_entry(size="3"), ProtocolError),
         (_entry(size=True), ProtocolError),
         (_entry(size=3.0), ProtocolError),
-        (_entry(type="link"), ProtocolError),
+        (_entry(type=None), ProtocolError),
         (_entry(lfs=[]), ProtocolError),
-        (_lfs(oid="0" * 64), ProtocolError),
         (_lfs(size=1), ProtocolError),
         (lambda page: {"files": page}, ProtocolError),
         (lambda page: [*page, 7], ProtocolError),
@@ -214,12 +214,34 @@ def test_lying_listings(hub: LoopbackHub, edit: Callable[[Any], Any], error: typ
     assert "nothing was written" in caught.value.message or error is UnsafeError
 
 
-def test_a_pointer_hash_that_does_not_fit_names_the_file(hub: LoopbackHub) -> None:
-    hub.add(Repo("model", "org/one", {"w.bin": b"w"}))
-    hub.fault(Fault("lying_listing", edit=lambda page: [page[0] | {"oid": "1" * 40}]))
-    with pytest.raises(ProtocolError, match="does not belong to its sha256") as caught:
-        huggingface(hub).tree(model("org/one"), hub.repo("org/one").head)
-    assert (caught.value.file, caught.value.source) == ("w.bin", "the-site")
+def test_a_pointer_that_git_lfs_did_not_write_is_no_reason_to_do_without_the_file(hub: LoopbackHub) -> None:
+    hub.add(Repo("model", "org/one", {"w.bin": RepoFile.of("w.bin", b"w", newline=b"\r\n"), "x.bin": b"x"}))
+    odd, usual = huggingface(hub).tree(model("org/one"), hub.repo("org/one").head).files
+    assert (odd.digest.hex, odd.has_usual_pointer) == (hashlib.sha256(b"w").hexdigest(), False)
+    assert odd.git_oid == hub.repo("org/one").commits[hub.repo("org/one").head].files["w.bin"].oid
+    assert usual.has_usual_pointer
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        _entry(xetHash=None, lastCommit=None, securityFileStatus={"status": "safe"}, news=[1]),
+        _lfs(size=None, pointerSize=None, more="x"),
+        lambda page: [*page, {"type": "directory", "path": None, "oid": None, "size": None}],
+    ],
+)
+def test_fields_that_are_new_or_null_do_not_matter(hub: LoopbackHub, edit: Callable[[Any], Any]) -> None:
+    head = hub.repo("org/tiny").head
+    plain = huggingface(hub).tree(model("org/tiny"), head)
+    hub.fault(Fault("lying_listing", "/api/*/tree/*", edit=edit))
+    assert huggingface(hub).tree(model("org/tiny"), head) == plain
+
+
+def test_optional_fields_of_a_revision_may_be_null(hub: LoopbackHub) -> None:
+    null = dict.fromkeys(("id", "gated", "private", "lastModified", "siblings"))
+    hub.fault(Fault("lying_listing", edit=lambda answer: answer | null | {"new": {}}))
+    found = huggingface(hub).revision(Ref(model("org/tiny")))
+    assert (found.name_now, found.is_restricted, found.modified) == ("org/tiny", False, None)
 
 
 @pytest.mark.parametrize(

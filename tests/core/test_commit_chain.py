@@ -9,9 +9,10 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.core import commit_chain
-from orchestrator.core.commit_chain import SMALL, Chain, GitObject, follow, misfit
-from orchestrator.core.files import Algorithm, Digest, RepoFile, RepoTree
+from orchestrator.core.commit_chain import SMALL, Chain, GitObject, Misfit, follow, misfit
+from orchestrator.core.files import Algorithm, Digest, RepoFile, RepoTree, lfs_pointer_oid
 from orchestrator.errors import ProtocolError
+from tests.support.content import git_blob_oid
 from tests.support.repos import Commit, Repo
 
 FILES = {
@@ -112,8 +113,9 @@ def test_every_lie_of_a_listing_is_named(commit: Commit) -> None:
         (weights.path, RepoFile(weights.path, 70_001, weights.digest, True), "other bytes"),
         (weights.path, RepoFile(weights.path, 135, pointer, False), "pointer"),
         (weights.path, RepoFile(weights.path, 70_000, pointer, False), "pointer"),
-        # The true hash beside other bytes: what is claimed about git's id is not looked at.
+        # The true hash beside other bytes, and the other way round.
         (weights.path, replace(weights, digest=Digest(Algorithm.SHA256, "e" * 64)), "other bytes"),
+        (weights.path, replace(weights, git_oid="e" * 40), "other bytes"),
     ]  # fmt: skip
     for path, lie, reason in lies:
         told = [file for file in true.values() if file.path != path] + ([lie] if lie else [])
@@ -134,6 +136,43 @@ def test_a_pointer_that_is_held_back_does_not_help(commit: Commit) -> None:
     wrong = misfit(chain, RepoTree.checked(commit.oid, told))
     assert wrong is not None
     assert wrong.path == weights.path
+
+
+SHA = "3c" * 32
+ODD_POINTERS = {
+    "CRLF": f"version https://git-lfs.github.com/spec/v1\r\noid sha256:{SHA}\r\nsize 9\r\n",
+    "no last newline": f"version https://git-lfs.github.com/spec/v1\noid sha256:{SHA}\nsize 9",
+    "blank lines around": f"\n\nversion https://git-lfs.github.com/spec/v1\noid sha256:{SHA}\nsize 9\n\n",
+    "hawser": f"version https://hawser.github.com/spec/v1\noid sha256:{SHA}\nsize 9\n",
+    "git-media": f"version http://git-media.io/v/2\noid sha256:{SHA}\nsize 9\n",
+    "extension": f"version https://git-lfs.github.com/spec/v1\next-0-f sha256:{SHA}\noid sha256:{SHA}\nsize 9\n",
+}
+
+
+@pytest.mark.parametrize("text", ODD_POINTERS.values(), ids=ODD_POINTERS)
+def test_a_pointer_that_git_lfs_did_not_write_proves_its_bytes_all_the_same(text: str) -> None:
+    oid = git_blob_oid(text.encode())
+    chain = Chain("a" * 40, {"w.bin": oid}, {oid: text.encode()})
+
+    def told(size: int = 9, sha256: str = SHA, git_oid: str | None = oid) -> Misfit | None:
+        file = RepoFile("w.bin", size, Digest(Algorithm.SHA256, sha256), True, git_oid)
+        return misfit(chain, RepoTree.checked("a" * 40, [file]))
+
+    assert told() is None
+    assert told(git_oid=None) is None
+    for lie in (told(size=8), told(sha256="4d" * 32), told(git_oid=lfs_pointer_oid(SHA, 9))):
+        assert lie is not None
+        assert "other bytes" in lie.reason
+    plain = RepoFile("w.bin", len(text), Digest(Algorithm.GIT_SHA1, oid), False, oid)
+    disguised = misfit(chain, RepoTree.checked("a" * 40, [plain]))
+    assert disguised is not None
+    assert "pointer" in disguised.reason
+    # Held back by whoever sent the objects, it proves nothing.
+    unseen = replace(chain, small={})
+    file = RepoFile("w.bin", 9, Digest(Algorithm.SHA256, SHA), True, oid)
+    unproven = misfit(unseen, RepoTree.checked("a" * 40, [file]))
+    assert unproven is not None
+    assert "does not prove" in unproven.reason
 
 
 def test_the_longest_pointer_is_small() -> None:

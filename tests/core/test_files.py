@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import subprocess
-import unicodedata
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.core.files import (
@@ -19,11 +17,10 @@ from orchestrator.core.files import (
     Digest,
     RepoFile,
     RepoTree,
-    check_path,
-    fold,
     git_blob_header,
     lfs_pointer_oid,
 )
+from orchestrator.core.names import check_path
 from orchestrator.errors import ProtocolError, UnsafeError
 
 COMMIT = "a" * 40
@@ -96,137 +93,13 @@ def test_git_hash_against_git_itself(tmp_path: Path) -> None:
     assert run.stdout.strip() == lfs_pointer_oid(sha256, 7)
 
 
-# -- paths
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        "a",
-        "a/b",
-        ".gitattributes",
-        "a..b",
-        "a b/c d",
-        "日本語.txt",
-        "é",
-        "com10",
-        "nul1.txt",
-        "x.con",
-        "-rf",
-        "~",
-        "#%&",
-        "a/.b/c",
-        "x" * 255,
-    ],
-)
-def test_safe_paths(path: str) -> None:
-    assert check_path(path) == path
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        "",
-        "/",
-        "/a",
-        "a/",
-        "a//b",
-        ".",
-        "..",
-        "./a",
-        "../a",
-        "a/../b",
-        "a/.",
-        "a\\b",
-        "C:\\x",
-        "D:x",
-        "\\\\host\\x",
-        "//host/x",
-        "CON",
-        "con.txt",
-        "nul",
-        "a/NUL.tar.gz",
-        "COM1",
-        "lpt9.x",
-        "com¹",
-        "x.",
-        "x ",
-        "a./b",
-        "a /b",
-        "a\x00b",
-        "a\nb",
-        "a\x1b[31m",
-        "a\x7f",
-        "a\x9b",
-        "a\u202eb",
-        "a\u2066b",
-        "a:b",
-        "a?",
-        "a*",
-        'a"',
-        "a<b",
-        "a|b",
-        "x" * 256,
-        "é" * 128,
-        "a/" * 2100 + "b",
-        chr(0xD800),
-    ],
-)
-def test_unsafe_paths(path: str) -> None:
-    with pytest.raises(UnsafeError):
-        check_path(path)
-
-
-@given(st.text(max_size=40) | st.text(alphabet="./\\:ab CONnul~", max_size=16))
-@example("a/b/../../../etc")
-@example("C:a")
-@example("a\u2028b")
-def test_an_accepted_path_stays_inside_on_every_system(path: str) -> None:
-    try:
-        check_path(path)
-    except UnsafeError:
-        return
-    posix, windows = PurePosixPath("/base") / path, PureWindowsPath("C:/base") / path
-    assert os.path.normpath(posix) == str(posix) == "/base/" + path
-    assert windows.parts == ("C:\\", "base", *path.split("/"))
-    assert not windows.is_reserved() if hasattr(windows, "is_reserved") else True
-    assert all(unicodedata.category(letter) != "Cc" for letter in path)
-    assert len(path.encode()) <= 4096
-
-
-@given(st.lists(st.text(alphabet="aàb .é", min_size=1, max_size=5), min_size=1, max_size=4))
-def test_check_path_depends_on_each_part_alone(parts: list[str]) -> None:
-    def is_safe(path: str) -> bool:
-        try:
-            return check_path(path) == path
-        except UnsafeError:
-            return False
-
-    assert is_safe("/".join(parts)) == all(is_safe(part) for part in parts)
-
-
 # -- listings
 
 
-@pytest.mark.parametrize(
-    "paths",
-    [
-        ("a", "a"),
-        ("a", "A"),
-        ("README.md", "readme.MD"),
-        ("é", "e\u0301"),
-        ("É", "e\u0301"),
-        ("straße", "STRASSE"),
-        ("d/a", "D/b"),
-        ("d/é/a", "d/e\u0301/b"),
-        ("a", "a/b"),
-        ("A", "a/b"),
-        ("a/b/c", "a/B"),
-    ],
-)
-def test_colliding_listings(paths: tuple[str, str]) -> None:
+@pytest.mark.parametrize("paths", [("a", "a"), ("a", "a/b"), ("a/b", "a/b/c/d"), ("é/x", "é/x/y")])
+def test_listings_that_contradict_themselves(paths: tuple[str, str]) -> None:
     for order in (paths, paths[::-1]):
-        with pytest.raises(UnsafeError, match=r"collide|twice"):
+        with pytest.raises(UnsafeError, match=r"twice|as a file and as a folder"):
             tree(*order)
 
 
@@ -257,7 +130,7 @@ NAMES = st.lists(st.text(alphabet="aAbéÉ/", min_size=1, max_size=6), max_size=
 
 
 @given(NAMES)
-def test_an_accepted_listing_fits_on_a_folding_disk(paths: list[str]) -> None:
+def test_an_accepted_listing_fits_on_a_disk(paths: list[str]) -> None:
     try:
         made = tree(*paths)
     except UnsafeError:
@@ -266,9 +139,8 @@ def test_an_accepted_listing_fits_on_a_folding_disk(paths: list[str]) -> None:
     for item in made.files:
         parts = item.path.split("/")
         for depth in range(1, len(parts) + 1):
-            name = "/".join(parts[:depth])
             kind = "file" if depth == len(parts) else "folder"
-            assert disk.setdefault(fold(name), f"{kind} {name}") == f"{kind} {name}"
+            assert disk.setdefault("/".join(parts[:depth]), kind) == kind
     assert len(made.files) == len(paths)
 
 
@@ -283,11 +155,6 @@ def test_the_order_of_a_listing_does_not_matter(paths: list[str], random: object
             tree(*shuffled)
         return
     assert tree(*shuffled) == made
-
-
-@given(st.text(st.characters(exclude_categories=["C", "Z"], include_characters=" "), max_size=10))
-def test_fold_is_stable(text: str) -> None:
-    assert fold(text) == fold(unicodedata.normalize("NFD", text)) == fold(unicodedata.normalize("NFC", text))
 
 
 # -- choosing

@@ -87,7 +87,7 @@ def test_a_wrong_line_is_named(text: str, message: str, hint: str) -> None:
         ("[[model]]\nref='a/b'\ninclude='*'", "l.toml: model 1: include must be a list"),
         ("[[model]]\nref='a/b'\nexclude=[1]", "l.toml: model 1: exclude must be a list"),
         ("[[model]]\nref='a/b'\nlocal_dir=''", "l.toml: model 1: local_dir must be"),
-        ("[[model]]\nref='a@b@c'", "l.toml: model 1: "),
+        ("[[model]]\nref='a@b@{c'", "l.toml: model 1: "),
     ],
 )
 def test_a_wrong_table_is_named(text: str, message: str) -> None:

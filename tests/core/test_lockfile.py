@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.core.files import Digest, RepoFile, RepoTree, lfs_pointer_oid
+from orchestrator.core.files import Digest, RepoFile, RepoTree
 from orchestrator.core.lockfile import (
     Kind,
     Lock,
@@ -83,7 +83,6 @@ def test_a_change_of_one_file_is_one_line() -> None:
         ("size = 17, ", "", "config.json): size"),
         ("1a1a", "../..", "not a git-sha1 digest"),
         (", lfs = true", ', lfs = "yes"', "lfs must be"),
-        (lfs_pointer_oid("3c" * 32, 9), "4d" * 20, "not the blob id of the LFS pointer"),
         ("files = [", "files = [ 5,", "file 1: this is not a table"),
         ("[[model]]", "[[model]", "line 4"),
         ('ref = "org/m@main"', "", "ref is missing"),
@@ -98,12 +97,25 @@ def test_what_is_wrong_is_named(old: str, new: str, told: str) -> None:
     assert told in caught.value.message
 
 
-def test_unsafe_paths_and_twins_are_refused() -> None:
+def test_an_lfs_pointer_that_git_lfs_did_not_write_stays_itself() -> None:
+    file = LockedFile.of_lfs("w.bin", 9, "3c" * 32, "4d" * 20)
+    lock = Lock((replace(MODEL, files=(file,)),))
+    assert parse_lock(render_lock(lock), "my.lock") == lock
+    (listed,) = lock.models[0].tree().files
+    assert (listed.git_oid, listed.has_usual_pointer) == ("4d" * 20, False)
+    usual = replace(lock.models[0], files=(LockedFile.of_lfs("w.bin", 9, "3c" * 32),))
+    assert not contradictions(lock.models[0], lock.models[0].tree())
+    (change,) = contradictions(lock.models[0], usual.tree())
+    assert change.path == "w.bin"
+
+
+def test_unsafe_paths_are_refused() -> None:
     text = render_lock(Lock((MODEL,)))
     with pytest.raises(UnsafeError, match="org/m"):
         parse_lock(text.replace('"config.json"', '"../config.json"'), "my.lock")
     with pytest.raises(UnsafeError):
-        parse_lock(text.replace('"config.json"', '"MODEL.safetensors"'), "my.lock")
+        parse_lock(text.replace('"config.json"', '"model.safetensors/x"'), "my.lock")
+    parse_lock(text.replace('"config.json"', '"MODEL.safetensors"'), "my.lock")
     block = text[text.index("[[model]]") :]
     with pytest.raises(UsageError, match="twice"):
         parse_lock(f"{text}\n{block}", "my.lock")

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import re
+import shlex
+import shutil
+import subprocess
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.core.files import check_path
+from orchestrator.core.names import check_path
 from orchestrator.core.refs import (
     CatalogKind,
     Ref,
     RepoId,
     RepoType,
     Target,
+    as_word,
+    commit_hint,
     is_commit,
     parse_folder,
     parse_ref,
@@ -153,8 +158,84 @@ def test_a_revision_that_is_accepted_stays_inside_refs(revision: str) -> None:
     except UsageError:
         return
     assert ".." not in revision
-    assert not set(revision) & set("@{}~^:\\ \n*?[")
+    assert "@{" not in revision
+    assert not set(revision) & set("~^:\\ \n*?[")
     assert all(part not in ("", ".", "..") and not part.startswith(".") for part in revision.split("/"))
+
+
+ODD_REVISIONS = (
+    "a,b",
+    "it's(ok)!",
+    "v1.0-中文",
+    "a@b",
+    'say"hi"',
+    "a&b;c|d<e>f$g`h",
+    "{x}",
+    "50%",
+    "a#b",
+    "=",
+    "ünï/cödé",
+    "x.lockx",
+)
+
+
+@pytest.mark.parametrize("revision", ODD_REVISIONS)
+def test_a_revision_may_be_what_git_allows(revision: str) -> None:
+    ref = parse_ref(f"org/name@{revision}")
+    assert ref.revision == revision
+    assert parse_ref(str(ref)) == ref
+    assert shlex.split(f"glm-aria pull {as_word(ref)}") == ["glm-aria", "pull", f"org/name@{revision}"]
+
+
+def is_allowed_by_git(name: str) -> bool:
+    done = subprocess.run(["git", "check-ref-format", "--allow-onelevel", name], capture_output=True, check=False)
+    return done.returncode == 0
+
+
+REVISIONS = st.text(alphabet="ab./-_@{}~^:\\ \t*?[]()'\",;%#lock中é\x7f\x85", min_size=1, max_size=10)
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+@given(
+    REVISIONS
+    | st.sampled_from(ODD_REVISIONS)
+    | st.sampled_from(["@", "x.lock", "a/b.lock/c", "a.lock", "a./b", "a.", ".a"])
+)
+@settings(max_examples=150, deadline=None)
+def test_git_says_what_a_revision_is(name: str) -> None:
+    try:
+        is_ours = parse_ref(f"org/name@{name}").revision == name
+    except UsageError:
+        is_ours = False
+    # git's plumbing takes a leading dash, and no command of it that makes a branch or a tag does.
+    expected = is_allowed_by_git(name) and not name.startswith("-")
+    # parse_ref takes what stands in a text, so blanks around it go.
+    assert is_ours == expected or name != name.strip()
+
+
+@pytest.mark.parametrize("revision", ["x" * 256, "a/" + "é" * 128, "/".join(["x" * 250] * 5), "a\ud800"])
+def test_a_revision_that_no_disk_can_hold(revision: str) -> None:
+    with pytest.raises(UsageError):
+        Ref(RepoId(RepoType.MODEL, "o/n"), revision)
+
+
+def test_a_commit_in_upper_case_is_that_commit() -> None:
+    assert parse_ref(f"o/n@{COMMIT.upper()}").revision == COMMIT
+    assert parse_ref("o/n", revision=COMMIT.upper()).is_commit
+    assert parse_target(f"o/n@{COMMIT.upper()}").revision == COMMIT
+
+
+@pytest.mark.parametrize("text", [COMMIT[:7], COMMIT[:39], COMMIT[:7].upper(), COMMIT + "0", "0" * 64])
+def test_a_commit_that_is_not_whole_gets_a_hint(text: str) -> None:
+    hint = commit_hint(text)
+    assert hint is not None
+    assert "all 40 digits" in hint
+    assert str(len(text)) in hint
+
+
+@pytest.mark.parametrize("text", ["main", "v1.0", COMMIT, COMMIT[:6], "0" * 65, "deadbeef-x"])
+def test_other_revisions_get_none(text: str) -> None:
+    assert commit_hint(text) is None
 
 
 @pytest.mark.parametrize("name", ["gpt2", "org/name", "org/na-me.v1", "a_b/c_d"])

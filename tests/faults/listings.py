@@ -59,6 +59,8 @@ class Lie:
     name: str
     edit: Edit
     code: int
+    words: tuple[str, ...] = ()
+    """Options without which it is no reason to refuse anything."""
 
 
 def fault(lie: Lie, dialect: Dialect, random: Random) -> Fault:
@@ -146,23 +148,35 @@ def deep(random: Random, _dialect: Dialect, _files: list[Entry]) -> bytes:
     return opening * depth + b"1" + closing * depth
 
 
-DEVICES = ("CON", "nul.txt", "a/Com1", "x.", "x ", "a./b", "LPT¹", "aux.json")
-FOLDED = (("A", "a"), ("Sub/x", "sub/y"), ("straße", "STRASSE"), ("config.JSON", "CONFIG.json"))
+GIT = (
+    ".git/config",
+    ".GIT/x",
+    "a/.git",
+    "a/git~1/HEAD",
+    ".git./x",
+    ".git::$INDEX_ALLOCATION/x",
+    ".g\u200cit/x",
+    ".git ",
+)
+DEVICES = ("CON", "nul.txt", "a/Com1", "x.", "x ", "a./b", "LPT¹", "aux.json", "D:x", "c:/x", "a?b", "a*", "a<b", "a|b")
+FOLDED = (("A", "a"), ("Sub/x", "sub/y"), ("straße", "STRASSE"), ("config.JSON", "CONFIG.json"), ("X", "x/y"))
 COMPOSED = ("é", "각", "Å/x")
 BOTH_FORMS = tuple((unicodedata.normalize("NFC", name), unicodedata.normalize("NFD", name)) for name in COMPOSED)
 CONTROLS = ("a\0b", "a\nb", "a\rb", "\x1b[31mred", "\x1b]0;title\x07", "\x9b2J", "a\u202eb", "\x7f")
 
+PORTABLE = ("--portable",)
+
 TABLE = (
     Lie(21, "dot dot", named("../x", "../../{}", "a/../../x", "..", "a/..", "./x"), 80),
     Lie(22, "absolute path", named("/{}", "/etc/cron.d/x", "//{}"), 80),
-    Lie(23, "drive letter", named("C:\\{}", "D:x", "c:/x", "a/C:\\x"), 80),
+    Lie(23, "drive letter", named("C:\\{}", "a/C:\\x"), 80),
     Lie(24, "UNC", named("\\\\server\\share\\{}", "\\\\?\\C:\\x", "\\\\.\\pipe\\x"), 80),
-    Lie(25, "Windows device or ending", named(*DEVICES), 80),
-    Lie(26, "letter case", twins(*FOLDED), 80),
-    Lie(27, "NFC and NFD", twins(*BOTH_FORMS), 80),
+    Lie(25, "Windows device or ending", named(*DEVICES), 80, PORTABLE),
+    Lie(26, "letter case", twins(*FOLDED), 80, PORTABLE),
+    Lie(27, "NFC and NFD", twins(*BOTH_FORMS), 80, PORTABLE),
     Lie(28, "NUL, newline, ESC", named(*CONTROLS), 80),
     Lie(29, "component over 255 bytes", named("x" * 256, "a/" + "é" * 128 + "/b", "/".join(["x" * 200] * 30)), 80),
-    Lie(30, "file that is a folder", twins(("x", "x/y"), ("a/b", "a/b/c/d"), ("X", "x/y")), 80),
+    Lie(30, "file that is a folder", twins(("x", "x/y"), ("a/b", "a/b/c/d"), ("sub", "sub/y")), 80),
     Lie(31, "digest", digest, 80),
     Lie(32, "one path, two digests", two_digests, 80),
     Lie(33, "100 MB", padding, 76),
@@ -170,4 +184,5 @@ TABLE = (
     Lie(33, "a million entries", million, 76),
     Lie(33, "deep JSON", deep, 76),
     Lie(34, "size", size, 76),
+    Lie(35, "the folder of git", named(*GIT), 80),
 )  # fmt: skip

@@ -27,10 +27,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def test_a_listing_that_must_not_be_followed(world: World, lie: Lie, dialect: Dialect | None) -> None:
     dialect = dialect or world.random.choice([HUGGINGFACE, MODELSCOPE])
-    name, words, face = NAME, [], "hub"
+    name, words, face = NAME, [*lie.words], "hub"
     if dialect is MODELSCOPE:
         face = "modelscope"
-        name, words = f"ms://{NAME}", ["--mirror", f"modelscope+{world.hub.modelscope(face).url}"]
+        name, words = f"ms://{NAME}", [*words, "--mirror", f"modelscope+{world.hub.modelscope(face).url}"]
     world.hub.fault(fault(lie, dialect, world.random), face=face)
     done = world.pull(*words, *world.random.choice([(), ("--local-dir", str(world.machine.work / "out"))]), name=name)
     world.ended(done, lie.code)

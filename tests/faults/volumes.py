@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +32,31 @@ class Volume:
         subprocess.run(
             [*self.prefix, "mount", "-o", f"remount,{options}", self.folder], check=True, capture_output=True
         )
+
+
+@contextmanager
+def ntfs_volume(folder: Path, image: Path) -> Iterator[None]:
+    """Mount an NTFS as Windows has it on `folder`: no letter case in names, none that Windows forbids. Needs root.
+
+    The driver of ntfs-3g; a kernel with file systems that fold letters is rare.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with image.open("wb") as file:
+        file.truncate(700 << 20)
+    subprocess.run(["mkntfs", "-F", "-q", "-Q", image], check=True, capture_output=True)
+    subprocess.run(["lowntfs-3g", "-o", "ignore_case,windows_names", image, folder], check=True, capture_output=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", folder], check=True, capture_output=True)
+
+
+NO_NTFS = "needs root, /dev/fuse and ntfs-3g"
+
+
+def has_ntfs() -> bool:
+    """True where `ntfs_volume` works."""
+    return os.geteuid() == 0 and Path("/dev/fuse").exists() and shutil.which("lowntfs-3g") is not None
 
 
 @contextmanager

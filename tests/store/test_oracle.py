@@ -13,7 +13,7 @@ from orchestrator.core.files import Algorithm, Digest, RepoFile, RepoTree
 from orchestrator.core.plan import Have, ResolvedModel
 from orchestrator.core.refs import Ref, RepoId, RepoType
 from orchestrator.core.trust import Trust
-from orchestrator.errors import Interrupted, UnsafeError
+from orchestrator.errors import CannotCreateError, Interrupted, UnsafeError
 from orchestrator.store.local_dir import Placed, place_local
 from tests.store.world import CONTENT, World, hf_offline
 from tests.support.hub import LoopbackHub
@@ -166,7 +166,11 @@ def test_an_edited_or_missing_file_is_put_right_and_others_stay(
     os.utime(target / "config.json", (2**31, 2**31))
     (target / "sub/same.md").unlink()
     (target / "mine.txt").write_bytes(b"mine")
-    assert place_local(target, model, blobs(placed, model)).written == ("config.json", "sub/same.md")
+    before = content(target)
+    with pytest.raises(CannotCreateError, match=r"config\.json"):
+        place_local(target, model, blobs(placed, model))
+    assert content(target) == before
+    assert place_local(target, model, blobs(placed, model), force=True).written == ("config.json", "sub/same.md")
     assert content(target) == CONTENT | {"mine.txt": b"mine"}
     assert hf_offline(placed, model) == CONTENT
 
@@ -193,7 +197,9 @@ def test_nothing_is_written_outside_a_local_dir(tmp_path: Path, model: ResolvedM
     with pytest.raises(UnsafeError, match="symlink"):
         place_local(target, model, blobs(placed, model))
     (target / "sub").unlink()
-    place_local(target, model, blobs(placed, model))
+    with pytest.raises(CannotCreateError, match=r"config\.json"):
+        place_local(target, model, blobs(placed, model))
+    place_local(target, model, blobs(placed, model), force=True)
     assert content(target) == CONTENT
     assert content(outside) == {"file": b"theirs"}
 

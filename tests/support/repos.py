@@ -34,17 +34,22 @@ class RepoFile:
     content: Content
     oid: str
     sha256: str | None = None
+    newline: bytes = b"\n"
 
     @classmethod
-    def of(cls, path: str, source: Source, *, lfs: bool | None = None) -> RepoFile:
-        """Make a file; without `lfs` the suffix and size decide, as .gitattributes and the Hub's threshold do."""
+    def of(cls, path: str, source: Source, *, lfs: bool | None = None, newline: bytes = b"\n") -> RepoFile:
+        """Make a file; without `lfs` the suffix and size decide, as .gitattributes and the Hub's threshold do.
+
+        `newline` ends the lines of its LFS pointer: git-lfs writes a plain one, and reads others.
+        """
         content = content_of(source)
         if lfs is None:
             lfs = path.endswith(LFS_SUFFIXES) or content.size > LFS_THRESHOLD
         if not lfs:
             return cls(path, content, git_blob_oid(content.read(0, content.size)))
         sha256 = sha256_of(content)
-        return cls(path, content, git_blob_oid(lfs_pointer(sha256, content.size)), sha256)
+        pointer = lfs_pointer(sha256, content.size).replace(b"\n", newline)
+        return cls(path, content, git_blob_oid(pointer), sha256, newline)
 
     @property
     def size(self) -> int:
@@ -57,7 +62,7 @@ class RepoFile:
 
     @property
     def pointer(self) -> bytes:
-        return lfs_pointer(self.sha256 or "", self.size)
+        return lfs_pointer(self.sha256 or "", self.size).replace(b"\n", self.newline)
 
 
 @dataclass(frozen=True)

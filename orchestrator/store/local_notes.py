@@ -1,0 +1,115 @@
+"""huggingface_hub's notes about a local folder (`_local_folder.py`), which we keep as it does.
+
+.cache/huggingface/.gitignore (`*`), CACHEDIR.TAG, trees/<commit>.json
+.cache/huggingface/download/<path>.metadata = commit, etag, time: a line each
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.core.files import RepoFile
+from orchestrator.errors import CannotCreateError
+from orchestrator.store.publishing import CACHEDIR_TAG
+from orchestrator.store.trees import holds, listed, render
+from orchestrator.store.writing import drop, make_folder, sweep_scratch, write_file
+from orchestrator.system.small_files import read_small
+
+PLACE = ".cache/huggingface"
+"""The folder of the notes, below that which they are about."""
+_LONGEST = 4096
+# What makes a note impossible beside a name of the model's: ours is longer by nine bytes, and may be taken.
+_NO_ROOM = {errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR}
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What was put at a path: the commit that it is from, its etag, and when that was noted, in unix seconds."""
+
+    commit: str
+    etag: str
+    written: float
+
+
+class LocalNotes:
+    """The notes of the folder `root`, as they are and as they are made for `commit`."""
+
+    def __init__(self, root: Path, commit: str) -> None:
+        self._root = root
+        self._commit = commit
+        self._listed: dict[str, dict[str, tuple[str, int]]] = {}
+        self.folder = root / PLACE
+
+    def open(self) -> list[Path]:
+        """Make their folder; returns the folders in which a name was added."""
+        touched = make_folder(self._root, self.folder / "download")
+        sweep_scratch(self.folder)
+        for name, text in (("CACHEDIR.TAG", CACHEDIR_TAG), (".gitignore", "*")):
+            if not (self.folder / name).exists():
+                write_file(self.folder / name, text, self.folder, durable=False)
+        return touched
+
+    def read(self, path: str) -> Note | None:
+        """The note about a path; None when there is none that can be read."""
+        try:
+            commit, etag, written = read_small(self._file(path), _LONGEST).decode().split("\n")[:3]
+            return Note(commit, etag, float(written))
+        except (OSError, ValueError):
+            return None
+
+    def confirms(self, file: RepoFile, found: os.stat_result) -> bool:
+        """True when they say that this content was put there, and the file was not written to since."""
+        note = self.read(file.path)
+        return note is not None and note.etag == file.blob_name and _is_as_noted(found, note, file.size)
+
+    def know(self, path: str, found: os.stat_result) -> bool:
+        """True when they say that this file, whatever it is, was put there and not written to since."""
+        note = self.read(path)
+        if note is None or "/" in note.commit:
+            return False
+        if note.commit not in self._listed:
+            self._listed[note.commit] = listed(self._tree(note.commit))
+        etag, size = self._listed[note.commit].get(path, ("", -1))
+        return etag == note.etag and _is_as_noted(found, note, size)
+
+    def enter(self, file: RepoFile) -> None:
+        """Note that the file lies there. Where its name leaves no room for a note, there is none."""
+        found, note = os.lstat(self._root / file.path), self.read(file.path)
+        if note is not None and note.commit == self._commit and self.confirms(file, found):
+            return
+        # A file server's clock may be ahead of ours.
+        now = max(time.time(), found.st_mtime)
+        target = self._file(file.path)
+        try:
+            make_folder(self._root, target.parent)
+            write_file(target, f"{self._commit}\n{file.blob_name}\n{now}\n", self.folder, durable=False)
+        except CannotCreateError as error:
+            if not isinstance(error.__cause__, OSError) or error.__cause__.errno not in _NO_ROOM:
+                raise
+
+    def forget(self, path: str) -> None:
+        """Take back the note about a path."""
+        drop(self._file(path))
+
+    def list_tree(self, entries: dict[str, dict[str, str | int]]) -> None:
+        """Keep the whole listing of the commit."""
+        target = self._tree(self._commit)
+        if not holds(target, entries):
+            make_folder(self._root, target.parent)
+            write_file(target, render(entries), self.folder, durable=False)
+
+    def _tree(self, commit: str) -> Path:
+        return self.folder / "trees" / f"{commit}.json"
+
+    def _file(self, path: str) -> Path:
+        return self.folder / "download" / f"{path}.metadata"
+
+
+def _is_as_noted(found: os.stat_result, note: Note, size: int) -> bool:
+    # huggingface_hub allows the same second.
+    return stat.S_ISREG(found.st_mode) and found.st_size == size and found.st_mtime - 1 <= note.written
