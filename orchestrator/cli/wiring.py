@@ -200,7 +200,7 @@ def fetch_url(
     # What arrives lies there until it is proven.
     state_of(settings)
     with stoppable() as stop, open_shared(settings, emit) as shared, open_tools(settings, stop, shared=shared) as tools:
-        report = fetch_single(url, digest, folder, tools, emit, force=force)
+        report = fetch_single(url, digest, folder, tools, emit, force=force, portable=settings.portable)
         _sweep(tools)
         return report
 

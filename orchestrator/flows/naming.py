@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 
 from orchestrator.core.files import RepoFile
 from orchestrator.core.names import Unportable, refuse_unportable, unportable
 from orchestrator.core.plan import ResolvedModel
-from orchestrator.errors import UnsafeError
+from orchestrator.errors import CannotCreateError, UnsafeError
 from orchestrator.events import Emit, Notice
 from orchestrator.oserrors import on_disk
 from orchestrator.store.layout import CacheLayout
@@ -47,11 +48,13 @@ def refuse_what_disk_cannot_hold(model: ResolvedModel, layout: CacheLayout, loca
     Raises UnsafeError for one that a disk cannot hold, or that it cannot hold beside another of the listing.
     """
     odd = unportable(file.path for file in model.wanted.files)
-    if odd and layout.cache_dir.is_dir():
-        # The only folder of the cache in which its scanner minds no stranger.
-        with on_disk("create", layout.locks_dir):
-            layout.locks_dir.mkdir(exist_ok=True)
-    _try(odd, layout.locks_dir)
+    # A cache that can only be read has what it has. Should something have to be written, that is told then.
+    with contextlib.suppress(CannotCreateError):
+        if odd and layout.cache_dir.is_dir():
+            # The only folder of the cache in which its scanner minds no stranger.
+            with on_disk("create", layout.locks_dir):
+                layout.locks_dir.mkdir(exist_ok=True)
+        _try(odd, layout.locks_dir)
     if local_dir is not None:
         _try(odd, local_dir)
 

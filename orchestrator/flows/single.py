@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -10,20 +11,29 @@ from urllib.parse import unquote, urlsplit
 
 from orchestrator.aria2.interface import Uri
 from orchestrator.core.files import Digest, RepoFile
-from orchestrator.core.names import check_path
+from orchestrator.core.names import check_path, refuse_unportable
 from orchestrator.core.plan import Job
 from orchestrator.core.refs import RepoId, RepoType
 from orchestrator.core.sources import Origin, RangeAnswer, Source
 from orchestrator.core.statuses import Then, meaning
 from orchestrator.core.trust import Trust
-from orchestrator.errors import GlmAriaError, IntegrityError, Interrupted, ProtocolError, UsageError
+from orchestrator.errors import (
+    CannotCreateError,
+    GlmAriaError,
+    IntegrityError,
+    Interrupted,
+    ProtocolError,
+    UsageError,
+)
 from orchestrator.events import Emit, FileProgress, ModelPhase, Phase, Queued
 from orchestrator.flows.fetch import Elsewhere, Failed, Fetcher, Proven
+from orchestrator.flows.naming import refuse_odd_names
 from orchestrator.flows.report import FileReport, FileState, ModelReport, PullReport
 from orchestrator.flows.tools import Tools
 from orchestrator.mirrors.ranges import ask_for_range
 from orchestrator.net.session import Net
 from orchestrator.store import space
+from orchestrator.store.room import look_at
 from orchestrator.store.single import is_there, place_single
 
 
@@ -59,10 +69,13 @@ class _OneAddress:
         """Nothing to compare with."""
 
 
-def fetch_single(url: str, digest: Digest, folder: Path, tools: Tools, emit: Emit, *, force: bool) -> PullReport:
-    """Fetch `url` into `folder` under its own last path part; `force` does so even when it is there.
+def fetch_single(
+    url: str, digest: Digest, folder: Path, tools: Tools, emit: Emit, *, force: bool, portable: bool = False
+) -> PullReport:
+    """Fetch `url` into `folder` under its own last path part; `force` does so even when something is there.
 
-    Raises GlmAriaError before anything is written.
+    Raises GlmAriaError before anything is written: CannotCreateError for another file of that name, UnsafeError for a
+    name that the disk cannot hold, or with `portable` that some system cannot.
     """
     started = time.monotonic()
     shown = urlsplit(url)._replace(query="", fragment="").geturl()
@@ -70,12 +83,21 @@ def fetch_single(url: str, digest: Digest, folder: Path, tools: Tools, emit: Emi
     if not name:
         raise UsageError(f"{shown} names no file", hint="the address must end with a file name")
     target = folder / check_path(name)
+    if portable:
+        refuse_unportable([name])
     trust = Trust("single", shown)
     size = _size(url, shown, tools)
     file = RepoFile(name, size, digest, is_lfs=True)
     state, error = FileState.PRESENT, None
     sources: dict[str, int] = {}
     if force or not is_there(target, file, stop=tools.stop):
+        if not force and look_at(target) is not None:
+            raise CannotCreateError(
+                f"{os.fspath(target)!r} is there, and is not the file that was asked for; nothing was changed",
+                hint="move it away, choose another --local-dir, or replace it with --force",
+                file=os.fspath(target),
+            )
+        refuse_odd_names([file], folder)
         tools.stop.is_abrupt = False
         emit(ModelPhase(shown, Phase.FETCHING))
         space.check(size, tools.staging.folder)

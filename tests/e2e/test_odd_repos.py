@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -390,6 +391,25 @@ def test_what_a_stopped_run_left_is_ours(machine: Machine, hub: LoopbackHub, rep
     repo.commit({"config.json": b'{"newer": 1}'})
     machine.pull("org/m", "--local-dir", "plain").ended(0)
     assert held(machine) == of(repo, "main")
+
+
+def test_a_single_file_replaces_none_of_the_user(machine: Machine, make_hub: MakeHub) -> None:
+    hub = make_hub(repo_of({"w.bin": b"weights", ".git": b"x", "a:b": b"colon"}))
+    sha256 = {data: hashlib.sha256(data).hexdigest() for data in (b"weights", b"x", b"colon")}
+    words = (f"{hub.url}/org/m/resolve/main/w.bin", "--sha256", sha256[b"weights"], "--local-dir", "out", "--json")
+    (machine.work / "out").mkdir()
+    (machine.work / "out" / "w.bin").write_bytes(b"mine")
+    done = machine.run("pull", *words).ended(73)
+    assert "w.bin" in done.error["message"]
+    assert (machine.work / "out" / "w.bin").read_bytes() == b"mine"
+    machine.run("pull", *words, "--force").ended(0)
+    assert (machine.work / "out" / "w.bin").read_bytes() == b"weights"
+    machine.run("pull", *words).ended(0)
+    machine.run("pull", f"{hub.url}/org/m/resolve/main/.git", "--sha256", sha256[b"x"]).ended(80)
+    colon = (f"{hub.url}/org/m/resolve/main/a%3Ab", "--sha256", sha256[b"colon"])
+    machine.run("pull", *colon, "--portable").ended(80)
+    machine.run("pull", *colon).ended(0)
+    assert (machine.work / "a:b").read_bytes() == b"colon"
 
 
 def test_a_model_cannot_write_the_notes_of_a_folder(machine: Machine, make_hub: MakeHub) -> None:
