@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 
 from orchestrator.aria2.codes import UNTOLD, Meaning, Then, of_answer
@@ -14,6 +14,7 @@ from orchestrator.aria2.spans import SMALL
 from orchestrator.core.plan import Job
 from orchestrator.core.sources import RangeAnswer
 from orchestrator.errors import GlmAriaError, SourcesDownError, TemporaryError
+from orchestrator.system.threads import Pool
 
 _USABLE_LIFE = 0.8  # of a signed address: later than that, ask for another before the next request
 _RENEWALS = 3
@@ -124,7 +125,7 @@ class Supplier:
     def __init__(self, locator: Locator, limits: Limits) -> None:
         self._locator = locator
         self._limits = limits
-        self._askers: dict[str, ThreadPoolExecutor] = {}
+        self._askers: dict[str, Pool] = {}
         self.servers: dict[str, Server] = {}
 
     def close(self) -> None:
@@ -216,9 +217,9 @@ class Supplier:
             self._locator.locate, job, supply.source, must_ask=supply.must_ask
         )
 
-    def _asker(self, source: str) -> ThreadPoolExecutor:
+    def _asker(self, source: str) -> Pool:
         if source not in self._askers:
-            self._askers[source] = ThreadPoolExecutor(_ASKERS, thread_name_prefix="links")
+            self._askers[source] = Pool(_ASKERS, thread_name_prefix="links")
         return self._askers[source]
 
     def _take(self, supply: Supply, future: Future[Uri], clock: float, *, has_others: bool) -> None:

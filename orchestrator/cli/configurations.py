@@ -21,8 +21,9 @@ from orchestrator.core.addresses import Place, is_address_of_a_machine, parse_pl
 from orchestrator.core.measurements import Memory
 from orchestrator.core.resolvers import PORT, parse_server
 from orchestrator.core.sources import Source, parse_source
-from orchestrator.errors import UsageError
+from orchestrator.errors import ConfigError, UsageError
 from orchestrator.settings import Settings
+from orchestrator.system import places
 
 # Where distributions keep the certificates that they trust; the first that is there.
 _CA_FILES = (
@@ -212,9 +213,10 @@ def _read_servers(text: str) -> list[Server]:
 
 def _folder(name: str) -> Default:
     def default(_world: World) -> str:
-        from platformdirs import user_cache_path
-
-        return str(user_cache_path("glm-aria") / name)
+        folder = places.cache_folder()
+        if folder is None:
+            raise ConfigError("this user has no home folder to keep caches in", hint="set HOME or XDG_CACHE_HOME")
+        return str(folder / "glm-aria" / name)
 
     return default
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import closing
 
 from orchestrator.core.plan import Action, Have, Job, merge
@@ -19,6 +19,7 @@ from orchestrator.flows.work import Work
 from orchestrator.store import space
 from orchestrator.store.leases import taken_over
 from orchestrator.store.local_dir import place_local
+from orchestrator.system.threads import Pool
 
 _PUBLISHERS = 2
 
@@ -48,7 +49,7 @@ class _Delivery:
         self._tools = tools
         self._emit = emit
         self._shelver = Shelver(works, tools.cache)
-        self._publishers = ThreadPoolExecutor(_PUBLISHERS, thread_name_prefix="publish")
+        self._publishers = Pool(_PUBLISHERS, thread_name_prefix="publish")
         self._publishing: dict[Future[None], Work] = {}
 
     def run(self, jobs: Sequence[Job], size: int) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 import shlex
 from collections.abc import Collection, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -30,6 +30,7 @@ from orchestrator.mirrors.ranges import fetch_range
 from orchestrator.store import testimony
 from orchestrator.store.testimony import Testimony
 from orchestrator.store.verify import VerifiedFile
+from orchestrator.system.threads import Pool
 
 Closed = tuple[Job, VerifiedFile]
 """A job whose dispute is over, and its proven part."""
@@ -57,7 +58,7 @@ class Disputes:
         self._emit = emit
         self._links = Links(tools.mirror_net)
         self._cases: dict[Digest, _Case] = {}
-        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="dispute")
+        self._pool = Pool(max_workers=1, thread_name_prefix="dispute")
         self._open: dict[Future[GlmAriaError | None], Job] = {}
         self._closing: dict[Future[None], Closed] = {}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -33,6 +33,7 @@ from orchestrator.mirrors.fetch import fetch
 from orchestrator.oserrors import on_disk
 from orchestrator.store.staging import Claim
 from orchestrator.store.verify import VerifiedFile
+from orchestrator.system.threads import Pool
 
 _COURIERS = 16
 # No other file will fare better on this disk: end the run instead of trying each.
@@ -90,7 +91,7 @@ class Fetcher:
         self._awaited: set[Digest] = set()
         self._sent: dict[Digest, dict[str, int]] = {}
         self._disputes = Disputes(locator, tools, emit)
-        self._couriers = ThreadPoolExecutor(max_workers=_COURIERS, thread_name_prefix="courier")
+        self._couriers = Pool(max_workers=_COURIERS, thread_name_prefix="courier")
         self._carried: dict[Future[Outcome], Job] = {}
         self._ways: dict[str, dict[str, str]] = {}
         self._is_ours = daemon.restartable

@@ -22,6 +22,7 @@ from orchestrator.core.sources import Origin, Source
 from orchestrator.errors import GlmAriaError, NotFoundError, SourcesDownError, TemporaryError
 from orchestrator.events import Emit, Notice
 from orchestrator.flows.tools import Tools
+from orchestrator.system.threads import start
 
 _ASKERS = 8
 _MAIN = {CatalogKind.HUGGINGFACE: "main", CatalogKind.MODELSCOPE: "master"}
@@ -59,7 +60,11 @@ class Holdings:
             self._questions.put(question)
         for number in range(min(_ASKERS, len(asked))):
             # Daemons: a mirror that is slow to answer must not keep the program from ending.
-            threading.Thread(target=self._work, name=f"holdings-{number}", daemon=True).start()
+            try:
+                start(threading.Thread(target=self._work, name=f"holdings-{number}", daemon=True))
+            except GlmAriaError:  # fewer ask; and where none can, nothing is known
+                self._open = self._open if number else 0
+                break
 
     def origin(self, job: Job, source: Source) -> Origin | None:
         """Where `source` has the job's blob, as far as is known by now. Never blocks."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 from orchestrator.core.files import Digest, RepoFile
@@ -13,6 +13,7 @@ from orchestrator.errors import GlmAriaError, IntegrityError
 from orchestrator.flows.fetch import Elsewhere, Proven
 from orchestrator.flows.work import Work
 from orchestrator.store.hf_cache import HfCache
+from orchestrator.system.threads import Pool
 
 Arrived = Proven | Elsewhere
 # A batch costs a sync of each folder that it touches, so thousands of small files must not come one by one.
@@ -42,7 +43,7 @@ class Shelver:
             self._files[work] = files
             for digest in files:
                 self._wanting.setdefault(digest, []).append(work)
-        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="place")
+        self._pool = Pool(max_workers=1, thread_name_prefix="place")
         self._arrived: list[Arrived] = []
         self._running: Future[Batch] | None = None
         self._began = -_BATCH_SECONDS

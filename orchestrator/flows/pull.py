@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib import import_module
 
@@ -21,6 +21,8 @@ from orchestrator.flows.tools import Tools
 from orchestrator.flows.work import Work
 from orchestrator.store.ref_names import RefNames
 from orchestrator.store.use import Use
+from orchestrator.system import threads
+from orchestrator.system.threads import Pool
 
 _RESOLVERS = 8
 
@@ -90,7 +92,9 @@ def _fail_all(works: Sequence[Work], error: GlmAriaError) -> None:
 @cache
 def _load_delivery() -> None:
     """Something will be fetched: load what that takes (aria2p above all) while the listing is on its way."""
-    threading.Thread(target=import_module, args=("orchestrator.flows.delivery",), daemon=True).start()
+    loading = threading.Thread(target=import_module, args=("orchestrator.flows.delivery",), daemon=True)
+    with contextlib.suppress(GlmAriaError):  # it is loaded when it is needed, then
+        threads.start(loading)
 
 
 def _resolve_all(
@@ -105,7 +109,7 @@ def _resolve_all(
     if len(works) == 1:
         one(works[0])
     else:
-        pool = ThreadPoolExecutor(_RESOLVERS, thread_name_prefix="resolve")
+        pool = Pool(_RESOLVERS, thread_name_prefix="resolve")
         try:
             list(pool.map(one, works))
         finally:

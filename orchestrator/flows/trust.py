@@ -5,8 +5,6 @@ The rules of agreement and of commits that go back are in `core/trust.py`; decis
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-
 from orchestrator.catalogs.interface import Catalog
 from orchestrator.core.refs import CatalogKind
 from orchestrator.core.trust import Level, Policy, Trust, Voice, agreement
@@ -15,6 +13,7 @@ from orchestrator.events import Notice
 from orchestrator.flows.asking import REFUSALS, Listing, Question
 from orchestrator.flows.commit_proof import proven
 from orchestrator.store.records import Record
+from orchestrator.system.threads import Pool
 
 _AT_ONCE = 8
 # How a root shows that it is not there. What else it may say (no such repo, not allowed, a bad certificate) is an
@@ -56,7 +55,7 @@ def _from_first(question: Question) -> Listing:
 def _agreed(question: Question, error: GlmAriaError) -> Listing:
     """Two independent catalogs that say the same."""
     catalogs = (*question.mirrors(CatalogKind.HUGGINGFACE), *question.mirrors(CatalogKind.MODELSCOPE))
-    pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="agree")
+    pool = Pool(_AT_ONCE, thread_name_prefix="agree")
     try:
         heard = [found for found in pool.map(question.hear, catalogs) if found is not None]
     finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, as_completed
 from dataclasses import dataclass, field
 from enum import StrEnum
 from os import stat_result
@@ -30,6 +30,7 @@ from orchestrator.flows.tools import Tools
 from orchestrator.store import census
 from orchestrator.store.checkup import Checkup, check
 from orchestrator.store.pieces import Range
+from orchestrator.system.threads import Pool
 
 _WORKERS = 2
 
@@ -133,7 +134,7 @@ def _unread(stock: Stock) -> Verified:
 def _read_all(todo: Sequence[Stock], request: VerifyRequest, tools: Tools, emit: Emit) -> list[Verified]:
     results: list[Verified] = []
     proven: dict[str, list[tuple[Digest, stat_result]]] = {}
-    pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="verify")
+    pool = Pool(_WORKERS, thread_name_prefix="verify")
     running: dict[Future[Checkup], Stock] = {}
     try:
         for stock in todo:

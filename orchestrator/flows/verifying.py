@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from orchestrator.flows.tools import Stop
 from orchestrator.store.hashing import ChasingHasher
 from orchestrator.store.leases import taken_over
 from orchestrator.store.verify import VerifiedFile, verify
+from orchestrator.system.threads import Pool
 
 _WORKERS = 2
 _CHASE_FROM = 32 << 20  # a smaller file is hashed in a moment at its end
@@ -40,7 +41,7 @@ class Verifier:
         self._stop = stop
         self._is_ours = is_ours
         self._emit = emit
-        self._pool = ThreadPoolExecutor(max_workers=_WORKERS, thread_name_prefix="verify")
+        self._pool = Pool(max_workers=_WORKERS, thread_name_prefix="verify")
         self._chases: dict[Digest, _Chase] = {}
         self._pending: dict[Future[VerifiedFile], Fetched] = {}
 

@@ -27,6 +27,7 @@ from orchestrator.flows.request import Item
 from orchestrator.flows.tools import Stop
 from orchestrator.store.pins import Pins
 from orchestrator.store.watchstate import ModelState, WatchFile, WatchState
+from orchestrator.system.threads import start
 
 GONE = 10.0
 """Seconds for which a model must be missing from the list before its pin goes: half a list is no reason to unpin."""
@@ -98,7 +99,7 @@ class _Turn:
         self._pull, self._emit = pull, emit
         # A daemon: a server that does not answer must not keep the program from ending.
         self._thread = threading.Thread(target=self._run, name="turn", daemon=True)
-        self._thread.start()
+        start(self._thread)
 
     @property
     def is_done(self) -> bool:

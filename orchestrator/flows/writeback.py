@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 
 from orchestrator.aria2.interface import Moved
 from orchestrator.core.files import Digest
+from orchestrator.errors import GlmAriaError
 from orchestrator.store.durability import start_writing
+from orchestrator.system.threads import Pool
 
 _FROM = 16 << 20  # a smaller file is soon written
 
@@ -24,7 +27,7 @@ class Writeback:
     def __init__(self, write: Callable[[Path, Callable[[], bool]], None] = start_writing) -> None:
         self._write = write
         self._is_closed = threading.Event()
-        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="write")
+        self._pool = Pool(max_workers=1, thread_name_prefix="write")
         self._running: dict[Digest, Future[None]] = {}
 
     def moved(self, outcome: Moved, part: Path) -> None:
@@ -32,7 +35,8 @@ class Writeback:
         job = outcome.job
         running = self._running.get(job.digest)
         if job.size >= _FROM and (running is None or running.done()):
-            self._running[job.digest] = self._pool.submit(self._write, part, self._is_closed.is_set)
+            with suppress(GlmAriaError):  # no thread for it: the kernel writes when it likes
+                self._running[job.digest] = self._pool.submit(self._write, part, self._is_closed.is_set)
 
     def close(self) -> None:
         """End soon; the rest is left to the kernel."""

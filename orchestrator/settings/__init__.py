@@ -102,13 +102,10 @@ _PLAIN = (
 
 def user_file() -> Path:
     """The user's config file, whether or not it exists. Raises ConfigError where there is no place for one."""
-    from platformdirs import user_config_path
-
-    with contextlib.suppress(RuntimeError):
-        folder = user_config_path("glm-aria")
-        if folder.is_absolute():  # an older platformdirs leaves the ~ of a user without a home
-            return folder / "config.toml"
-    raise ConfigError("this user has no home folder to keep settings in", hint="set HOME or XDG_CONFIG_HOME")
+    folder = places.config_folder()
+    if folder is None:
+        raise ConfigError("this user has no home folder to keep settings in", hint="set HOME or XDG_CONFIG_HOME")
+    return folder / "glm-aria" / "config.toml"
 
 
 def load(

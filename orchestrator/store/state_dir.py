@@ -17,6 +17,7 @@ from orchestrator.core.refs import Ref
 from orchestrator.errors import CannotCreateError, GlmAriaError, UnsafeError
 from orchestrator.oserrors import denied, is_closed, is_read_only, mending, translate, user_name
 from orchestrator.store.layout import STATE_NAME, CacheLayout
+from orchestrator.system import places
 
 _PARTS = ("stage", "repos", "proofs")
 NOWHERE = Path(os.devnull, STATE_NAME)
@@ -98,11 +99,9 @@ def _candidates(layout: CacheLayout) -> tuple[Path, ...]:
 
 def _own_place(layout: CacheLayout) -> Path | None:
     """Where the user keeps what concerns a cache that he may only read; None for a user without a home."""
-    from platformdirs import user_cache_path
-
     name = hashlib.sha256(os.fsencode(layout.cache_dir)).hexdigest()[:16]
-    place = user_cache_path(STATE_NAME) / "caches" / name
-    return place if place.is_absolute() else None
+    folder = places.cache_folder()
+    return folder / STATE_NAME / "caches" / name if folder else None
 
 
 def _refusal(layout: CacheLayout, failed: list[tuple[Path, OSError]]) -> GlmAriaError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from orchestrator.errors import UsageError
@@ -71,3 +72,25 @@ def is_closed(folder: Path) -> bool:
     except OSError:
         return False
     return False
+
+
+def config_folder() -> Path | None:
+    """Where this user keeps settings of programs; None without a home and XDG_CONFIG_HOME."""
+    import platformdirs
+
+    return _of_user(platformdirs.user_config_path)
+
+
+def cache_folder() -> Path | None:
+    """Where this user keeps what programs can make again; None without a home and XDG_CACHE_HOME."""
+    import platformdirs
+
+    return _of_user(platformdirs.user_cache_path)
+
+
+def _of_user(find: Callable[[], Path]) -> Path | None:
+    try:
+        found = find()
+    except RuntimeError:
+        return None
+    return found if found.is_absolute() else None  # an older platformdirs leaves the ~ as it is

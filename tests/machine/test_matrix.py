@@ -36,6 +36,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "config show": ("config", "show", "--json"),
     "history": ("history", "--json"),
 }
+ALONE = 424_303
 NO_XDG = {"XDG_CONFIG_HOME": None, "XDG_RUNTIME_DIR": None, "TMPDIR": None}
 
 
@@ -58,6 +59,16 @@ def every(code: int, but: str = "") -> dict[str, int]:
 
 def stranger(**env: str | None) -> Condition:
     return on.as_user(NOBODY_KNOWS, **{"HOME": None, **NO_XDG, **env})
+
+
+def few_processes(uid: int, count: int) -> Condition:
+    return on.as_user(uid, HOME=None, **NO_XDG) + on.limited(nproc=count)
+
+
+def in_read_only_root(machine: Machine) -> Condition:
+    """As by `docker run --read-only` with a volume for the cache: there is no temporary folder."""
+    script = 'mount --bind "$1" "$1" && mount -o remount,bind,ro / && shift && exec "$@"'
+    return Condition(("unshare", "--mount", "sh", "-c", script, "sh", str(machine.hf_home)), NO_XDG)
 
 
 ROWS: Mapping[str, Row] = {
@@ -91,8 +102,15 @@ ROWS: Mapping[str, Row] = {
     # Limits
     "64 open files": Row(lambda machine, shut: on.limited(nofile=64), {"pull": 74}),
     "20 open files": Row(lambda machine, shut: on.limited(nofile=20), {"pull": 74}),
+    # The limit counts all processes of a user, so nobody else may be this one, and one command runs at a time.
+    "4 processes": Row(lambda machine, shut: few_processes(ALONE, 4), {"pull": 75}, uid=ALONE),
+    "12 processes": Row(lambda machine, shut: few_processes(ALONE + 1, 12), uid=ALONE + 1),
     "files of 100 kB": Row(lambda machine, shut: on.limited(fsize=100_000), {"pull": 73}),
+    # Mounts
+    "a read-only root": Row(lambda machine, shut: in_read_only_root(machine)),
+    "a read-only cache": Row(lambda machine, shut: on.read_only(machine.hf_home), {"pull": 73}),
 }
+MOUNTS = ("a read-only root", "a read-only cache")
 
 
 @pytest.fixture
@@ -105,8 +123,8 @@ def shut(open_place: Path) -> Iterator[Path]:
 @pytest.mark.parametrize("name", ROWS)
 def test_every_command(name: str, machine: Machine, make_hub: MakeHub, shut: Path) -> None:
     row = ROWS[name]
-    if row.uid and os.geteuid() != 0:
-        pytest.skip("only root may become another user")
+    if (row.uid or name in MOUNTS) and os.geteuid() != 0:
+        pytest.skip("only root may become another user, or mount")
     make_hub(HERE, FURTHER)
     machine.pull("org/here").ended(0)
     if row.uid:
@@ -118,8 +136,13 @@ def test_every_command(name: str, machine: Machine, make_hub: MakeHub, shut: Pat
         return machine.start(*words, **condition.options)
 
     first = start("pull").end()
-    rest = {command: start(command) for command in COMMANDS if command != "pull"}
-    found = {"pull": first, **{command: running.end() for command, running in rest.items()}}
+    further = [command for command in COMMANDS if command != "pull"]
+    if row.uid >= ALONE:
+        found = {command: start(command).end() for command in further}
+    else:
+        rest = {command: start(command) for command in further}
+        found = {command: running.end() for command, running in rest.items()}
+    found["pull"] = first
     codes = {command: done.code for command, done in found.items()}
     wanted = {command: row.codes.get(command, 0) for command in COMMANDS}
     assert codes == wanted, "\n".join(

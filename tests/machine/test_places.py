@@ -84,3 +84,11 @@ def test_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert places.absolute("~/a", Path("b")) == Path("/home/me/a")
     with pytest.raises(UsageError, match="no such home"):
         places.absolute("~nobody-has-this-name/a")
+
+
+@needs_root
+def test_a_template_that_keeps_a_cache_without_a_home(machine: Machine) -> None:
+    on.give(machine.folder, NOBODY_KNOWS)
+    done = machine.run("render", "nginx-relay.conf", **HOMELESS.options)
+    assert done.code in (0, 78)
+    assert "~" not in done.out

@@ -1,0 +1,40 @@
+"""Threads, as many as the system grants: where it refuses one, those that there are do the work."""
+
+from __future__ import annotations
+
+import errno
+from concurrent.futures import ThreadPoolExecutor
+from threading import Thread
+
+from orchestrator.errors import GlmAriaError, TemporaryError
+from orchestrator.system.limits import PROCESSES_HINT, most_processes
+
+
+class Pool(ThreadPoolExecutor):
+    """An executor that makes do with fewer threads than it was made for; `submit` raises TemporaryError without any."""
+
+    def _adjust_thread_count(self) -> None:
+        try:
+            super()._adjust_thread_count()
+        except RuntimeError as error:
+            if not self._threads:
+                raise refused(error) or error from error
+
+
+def start(thread: Thread) -> None:
+    """Start a thread. Raises TemporaryError where the system refuses it."""
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise refused(error) or error from error
+
+
+def refused(error: BaseException) -> GlmAriaError | None:
+    """The error of ours for one that says that no thread or process can be started; None for any other."""
+    if isinstance(error, RuntimeError) and "start new thread" in str(error):
+        what = "no thread can be started"
+    elif isinstance(error, OSError) and error.errno == errno.EAGAIN:
+        what = "no process can be started"
+    else:
+        return None
+    return TemporaryError(f"{what}: {most_processes()}", hint=PROCESSES_HINT)

@@ -1,0 +1,29 @@
+"""Few processes and threads: a pull takes what it gets, or says which limit it was."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.e2e.conftest import MakeHub
+from tests.e2e.machine import Machine
+from tests.machine.conditions import as_user, give, limited, needs_root
+from tests.support.content import generate
+from tests.support.repos import Repo
+
+FILES = {"config.json": b"{}", **{f"{n}.bin": generate(3_000_000, n) for n in range(4)}}
+UID = 424_302
+
+
+@needs_root
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 6, 7, 8, 10])
+def test_any_number(machine: Machine, make_hub: MakeHub, repo: Repo, count: int) -> None:
+    make_hub(repo)
+    give(machine.folder, UID)
+    condition = as_user(UID) + limited(nproc=count)
+    done = machine.pull("org/m", **condition.options)
+    if done.code != 0:
+        assert done.code in (71, 75)
+        assert f"{count} processes and threads of this user (ulimit -u)" in done.error["message"]
+        assert "ulimit -u" in done.error["hint"]
+    else:
+        assert count > 4
