@@ -8,13 +8,13 @@ from collections.abc import Iterator, Sequence
 from orchestrator.aria2 import schedule
 from orchestrator.aria2.budget import Budget
 from orchestrator.aria2.interface import Limits, Uri
-from orchestrator.aria2.memory import MemoryFiles
 from orchestrator.aria2.slots import Slot
 from orchestrator.aria2.spans import Span
 from orchestrator.aria2.supply import Supply, rates
 from orchestrator.core.extents import Range
 
-Opened = tuple[Slot, Span, Uri]
+Opened = tuple[Slot, Span, Uri | None]
+"""A span without an address is for a courier."""
 
 
 class Assigner:
@@ -23,11 +23,10 @@ class Assigner:
     `leaving` are spans that shall be stopped, so that a faster source gets what is left of them.
     """
 
-    def __init__(self, active: Sequence[Slot], budget: Budget, limits: Limits, memory: MemoryFiles) -> None:
+    def __init__(self, active: Sequence[Slot], budget: Budget, limits: Limits) -> None:
         self._now, self._clock = time.time(), time.monotonic()
         self._limits = limits
         self._budget = budget
-        self._memory = memory
         spans = [span for slot in active if not slot.is_small for span in slot.spans]
         self._room = min(budget.big_most - sum(span.width for span in spans), budget.spans_most - len(spans))
         self.leaving: list[Span] = []
@@ -37,20 +36,23 @@ class Assigner:
 
     def assign(self, slot: Slot) -> Iterator[Opened]:
         """Open the spans that the job gets now. Raises NoSpaceError, DiskIOError."""
-        ready = [supply for supply in slot.supplies.values() if supply.usable(self._now, self._clock)]
-        if not ready or slot.has_whole:
-            return
-        ranged = [] if slot.is_small else [supply for supply in ready if not supply.is_whole]
+        ready = [supply for supply in slot.supplies.values() if supply.is_usable(self._now, self._clock)]
+        ranged = [supply for supply in ready if not supply.is_carried]
         if ranged:
             slot.prepare()
             each = rates([supply for supply in slot.supplies.values() if supply in ranged or supply.is_pending])
             # One that nobody knows yet first: what it can do shows only when it is tried.
             for supply in sorted(ranged, key=lambda one: (one.server.each is not None, -each[one.source])):
                 yield from self._fill(slot, supply, each)
-        elif not slot.spans and slot.extents.total < max(slot.job.size, 1):
+        elif ready and not slot.spans and not slot.is_complete and (slot.is_small or not self._has_ranged(slot)):
             # One request, whose time is mostly latency.
             supply = min(ready, key=lambda one: (one.server.strikes, one.server.setup))
-            yield from self._opened(slot, slot.open_whole(supply.source, self._clock, self._memory), supply)
+            yield from self._opened(slot, slot.open_errand(supply.source, self._clock), supply)
+
+    @staticmethod
+    def _has_ranged(slot: Slot) -> bool:
+        """True when a source that sends ranges is of use, if not just now: it loses nothing of what is here."""
+        return any(not supply.is_carried and supply.error is None for supply in slot.supplies.values())
 
     def _fill(self, slot: Slot, supply: Supply, each: dict[str, float]) -> Iterator[Opened]:
         """Use the source's idle connections for this job. `each` is what a connection to each source brings."""
@@ -109,5 +111,4 @@ class Assigner:
     def _opened(self, slot: Slot, span: Span, supply: Supply) -> Iterator[Opened]:
         self._room -= 0 if slot.is_small else 1 if self._budget.width > 1 else span.width
         self._used[span.source] = self._used.get(span.source, 0) + span.width
-        if supply.uri is not None:
-            yield slot, span, supply.uri
+        yield slot, span, None if supply.is_carried else supply.uri

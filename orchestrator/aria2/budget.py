@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from orchestrator.aria2.interface import Limits
 
-# Small files given to aria2 for each connection of the budget: it starts the next one without waiting for our poll.
+# Small files given to couriers for each connection of the budget: they start the next without waiting for our poll.
 _QUEUE_DEPTH = 4
 
 
@@ -25,10 +25,10 @@ class Budget:
         # A quarter is kept for small files, so that they arrive beside the big ones and not after them.
         reserve = limits.budget // 4 if has_small and has_big else 0
         big_most = max(1, limits.budget - reserve)
+        small_most = max(1, limits.budget - big_used if has_big else limits.budget * _QUEUE_DEPTH)
         if limits.downloads is None or limits.downloads >= limits.budget:
-            small_most = limits.budget - big_used if has_big else limits.budget * _QUEUE_DEPTH
-            return cls(big_most, big_most, 1, max(1, small_most))
+            return cls(big_most, big_most, 1, small_most)
         # A daemon that runs few downloads at once gets few, each with several connections.
-        spans = max(1, limits.downloads - (1 if has_small else 0))
+        spans = max(1, limits.downloads)
         width = min(16, -(-limits.connections_per_mirror // spans))
-        return cls(big_most, spans, width, 1 if has_big else limits.downloads * _QUEUE_DEPTH)
+        return cls(big_most, spans, width, small_most)

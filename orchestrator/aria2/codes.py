@@ -31,8 +31,9 @@ class Then(StrEnum):
     """What to do after an error.
 
     AGAIN: the same source once more, after a while. RENEW: ask the source for another address first. WAIT: the source
-    wants fewer requests; ask it through Python, which reads how long. WHOLE: it sends no ranges, so take the whole file
-    at once. OTHER: this source is of no use for this file. STOP: no source can help, the fault is on this side.
+    wants fewer requests; ask it through Python, which reads how long. WHOLE: aria2 cannot take its answers, so take the
+    whole file at once, through Python. OTHER: this source is of no use for this file. STOP: no source can help, the
+    fault is on this side.
     """
 
     AGAIN = "again"
@@ -101,7 +102,7 @@ OTHER_SIZE = Meaning(IntegrityError, Then.OTHER, "the server's file has another 
 _NO_RANGES = Meaning(ProtocolError, Then.WHOLE, "the server does not send ranges")
 
 _ENCODED = Meaning(ProtocolError, Then.OTHER, "the server compresses what it sends, which nobody asked for")
-_UNFRAMED = Meaning(IntegrityError, Then.OTHER, "the server does not tell how much it sends, and sends too little")
+_NO_LENGTH = Meaning(ProtocolError, Then.WHOLE, "the server does not tell how much it sends")
 
 INSPECT = frozenset({1, 8, 22, 29})
 """Codes of which the reason is known only to who asks the server: for a download of known size, aria2's message is
@@ -136,8 +137,8 @@ def of_answer(answer: RangeAnswer, size: int, failed: Meaning) -> Meaning:
         return OTHER_SIZE
     if not answer.is_range:
         return _NO_RANGES if answer.status == 200 else TABLE[8]
-    if not answer.is_framed:
-        return _UNFRAMED
+    if not answer.has_length:
+        return _NO_LENGTH
     return TABLE[1] if failed is TABLE[8] else failed
 
 

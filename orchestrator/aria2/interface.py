@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -11,7 +12,7 @@ from urllib.parse import urlsplit
 
 from orchestrator.core.extents import Extents
 from orchestrator.core.plan import Job
-from orchestrator.core.sources import RangeAnswer
+from orchestrator.core.sources import Body, RangeAnswer
 from orchestrator.errors import GlmAriaError, UsageError
 from orchestrator.system.listeners import Listener
 
@@ -48,15 +49,15 @@ class Uri:
     """An address of a job's bytes at one source. The address may be signed: never shown.
 
     `latency` is how long the source took to answer a small request, in seconds; None when it was not asked.
-    `expires_at` is unix seconds by this machine's clock; None when the address says nothing. `is_foretold`: nobody told
-    us this address, so when it does not do, the source may have the bytes at another one.
+    `expires_at` is unix seconds by this machine's clock; None when the address says nothing. `needs_token`: the bytes
+    come only to a request with the token, so aria2 cannot fetch them.
     """
 
     source: str
     url: str = field(repr=False)
     latency: float | None = None
     expires_at: float | None = None
-    is_foretold: bool = False
+    needs_token: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +84,14 @@ class Locator(Protocol):
     def candidates(self, job: Job) -> tuple[str, ...]:
         """The sources that may have the bytes, the most useful first. Must not block; may change from call to call."""
 
-    def direct(self, job: Job, source: str) -> Uri | None:
-        """An address that can be given without asking the source, or None. Must not block."""
-
-    def locate(self, job: Job, source: str, *, must_ask: bool = False) -> Uri:
+    def locate(self, job: Job, source: str) -> Uri:
         """An address, found by asking the source; blocks, and is called from several threads. May be called again for
-        a fresh one, with `must_ask` when that of `direct` did not do. Raises GlmAriaError: with TemporaryError and
-        SourcesDownError asking again may help, with others the source is of no use for this job."""
+        a fresh one. Raises GlmAriaError: with TemporaryError and SourcesDownError asking again may help, with others
+        the source is of no use for this job."""
+
+    def fetch(self, job: Job, source: str, start: int, end: int) -> AbstractContextManager[Body]:
+        """The bytes from `start` to before `end` themselves, with the token if it may go there. Blocks until they begin
+        to come, and is called from several threads. Raises as `locate` does, at the beginning and while they come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,15 @@ class Pace:
     """How fast each source is now: its name, bytes per second, connections."""
 
     sources: tuple[tuple[str, float, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rangeless:
+    """aria2 cannot take this source's answers, for the reason in `words`: from now on its files come whole, through
+    Python. Told once for each source."""
+
+    source: str
+    words: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,4 +161,4 @@ class Remark:
     message: str
 
 
-Outcome = Moved | Pace | Fetched | Already | Lost | Remark
+Outcome = Moved | Pace | Rangeless | Fetched | Already | Lost | Remark

@@ -58,7 +58,7 @@ def span_options(span: Span, way: Mapping[str, str] | None = None, *, is_ours: b
     The name is ours (a digest in the staging folder), never one that came from the network. aria2 tries once: whether,
     when and where to try again is decided here.
     """
-    options = {
+    return {
         **({} if is_ours else inherited.SET),
         **tuning(),
         "dir": spelled(span.path.parent),
@@ -66,11 +66,9 @@ def span_options(span: Span, way: Mapping[str, str] | None = None, *, is_ours: b
         "max-connection-per-server": str(span.width),
         "min-split-size": str(PIECE),
         "piece-length": str(PIECE),
-        # The part has its full size already; a small file is written in one go.
+        # The part has its full size already.
         "file-allocation": "none",
         "max-tries": "1",
         "rpc-save-upload-metadata": "false",
+        **(way or {}),
     }
-    if span.is_whole:
-        options["out"] = span.path.name
-    return {**options, **(way or {})}

@@ -319,8 +319,6 @@ def _part_of(path: str) -> str:
 
 
 def _add(span: Span, url: str, options: Mapping[str, str]) -> _Call:
-    if span.is_whole:
-        return "aria2.addUri", [[url], dict(options)]
     return "aria2.addMetalink", [metalink(span.path.name, span.size, url), dict(options)]
 
 

@@ -26,7 +26,7 @@ class Server:
     `allowed` is how many connections it may have now for large files, `most` the bound. A near one begins with two,
     which bring a file nearly in order, so that hashing keeps up (4 GiB on loopback: a third of the time is saved); a
     far one begins with all that one file may have. Then the number is raised while that raises the rate, and lowered
-    when the server complains.
+    when the server complains. `is_rangeless`: aria2 cannot take its answers.
     """
 
     name: str
@@ -41,6 +41,7 @@ class Server:
     strikes: int = 0
     not_before: float = 0.0
     down: GlmAriaError | None = None
+    is_rangeless: bool = False
     _window_began: float = 0.0
     _window_bytes: int = 0
     _window_connections: list[int] = field(default_factory=list)
@@ -107,6 +108,8 @@ class Server:
         return bool(self.rate) and self._steady >= _TRIAL_WINDOWS and self.rate < _HOPELESS * all_rates
 
     def _adapt(self, now: float, *, is_busy: bool) -> None:
+        if not self.allowed:
+            return  # it has answered nobody yet
         self._steady += 1
         if self._trial is not None:
             before, rate, left = self._trial

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator.aria2 import journal
-from orchestrator.aria2.memory import MemoryFiles
 from orchestrator.aria2.spans import SMALL, Span
 from orchestrator.aria2.supply import Supplies
 from orchestrator.core.extents import Extents, Range, subtract
@@ -47,11 +46,6 @@ class Slot:
         return self.job.size < SMALL
 
     @property
-    def has_whole(self) -> bool:
-        """True while the file is fetched in one go."""
-        return any(span.is_whole for span in self.spans)
-
-    @property
     def is_complete(self) -> bool:
         """True when all bytes are here and aria2 has closed the part."""
         return not self.spans and self.is_prepared and self.extents.total == self.job.size
@@ -86,28 +80,23 @@ class Slot:
         self.spans.append(span)
         return span
 
-    def open_whole(self, source: str, now: float, files: MemoryFiles) -> Span:
-        """A span that fetches the whole file anew, into one of `files` if possible. Raises what `oserrors` says."""
-        self.wipe()
-        memory = files.open(self.job.size)
-        path = memory.path if memory else self.part
-        span = Span(source, path, 0, self.job.size, self.job.size, now, is_whole=True, memory=memory)
-        self.is_prepared = True
+    def open_errand(self, source: str, now: float) -> Span:
+        """A span for a courier, over all from the first missing byte to the last. Raises what `oserrors` says."""
+        self.prepare()
+        missing = self.extents.missing(self.job.size) or ((0, 0),)
+        span = Span(source, self.part, missing[0][0], missing[-1][1], self.job.size, now)
         self.spans.append(span)
         return span
 
     def close_span(self, span: Span) -> None:
         """aria2 is done with it: keep what it brought, and remove its name."""
         self.spans.remove(span)
-        is_all_here = span.position == span.end
-        with self._on_disk("close"), contextlib.closing(span):
-            # The part of a job that was given up may be another run's by now.
-            if span.memory is not None and is_all_here and self.state is JobState.ACTIVE:
-                span.memory.move_to(self.part)
-        if span.is_whole and not is_all_here:
-            self.wipe()  # what a plain download leaves cannot be continued
-        else:
+        with self._on_disk("close"):
+            span.close()
+        if not self.is_small or span.position == span.end:
             self.extents = self.extents.put(span.extents())
+        elif self.state is JobState.ACTIVE:  # the part of a job that was given up may be another run's by now
+            self.wipe()
 
     def finish(self) -> Extents:
         """All is here: remove the journal, and tell who sent what."""
@@ -126,7 +115,7 @@ class Slot:
 
     def record(self, *, now: bool = False) -> None:
         """Journal what has arrived; not at every poll of a fast one, unless `now`."""
-        if self.is_small or not self.is_prepared or self.has_whole:
+        if self.is_small or not self.is_prepared:
             return
         clock = time.monotonic()
         if not now and clock - self._saved < _JOURNAL_SECONDS:
@@ -164,6 +153,12 @@ class Slots:
     def of(self, *states: JobState) -> list[Slot]:
         """The jobs in these states, each in the order in which they got there."""
         return [slot for state in states for slot in self._by_state[state].values()]
+
+    def drop(self, digests: Collection[Digest]) -> None:
+        """Forget these jobs, as far as they have not begun."""
+        waiting = self._by_state[JobState.WAITING]
+        for digest in digests:
+            waiting.pop(digest, None)
 
     def on(self, slot: Slot, event: JobEvent) -> None:
         """Something happened to a job. One that has ended is dropped."""

@@ -22,7 +22,7 @@ from orchestrator.aria2.control import BLOCK, PIECE, arrived, control_file, runs
 from orchestrator.core.extents import Extent, Range
 
 if TYPE_CHECKING:
-    from orchestrator.aria2.memory import MemoryFile
+    from orchestrator.aria2.couriers import Errand
     from orchestrator.aria2.rpc import Status
 
 SMALL = 2 * PIECE
@@ -37,8 +37,8 @@ class Span:
     """A download under way. Times are monotonic seconds, positions bytes, `rate` bytes per second.
 
     `end` may move down while it runs, when another span takes over its tail: the download is then stopped once it got
-    there. `path` is the name that aria2 writes to. With `is_whole` it is a whole file by its plain address, from the
-    start, to the part or to `memory`. `width` is the number of connections: one, so that `position` tells exactly what
+    there. `path` is the name that aria2 writes to, or with an `errand` the part itself, to which a courier writes in
+    its place. `width` is the number of connections: one, so that `position` tells exactly what
     arrived, unless the daemon grants few downloads at once; then `runs` tells it.
     """
 
@@ -48,8 +48,7 @@ class Span:
     end: int
     size: int
     begun: float
-    is_whole: bool = False
-    memory: MemoryFile | None = None
+    errand: Errand | None = None
     width: int = 1
     gid: str = ""
     position: int = 0
@@ -59,6 +58,7 @@ class Span:
     runs: tuple[Range, ...] = ()
     rate: float = 0.0
     _preset: int = 0
+    _came: int = 0
     _seen: float = 0.0
     _weight: float = 0.0
 
@@ -80,8 +80,8 @@ class Span:
 
     @property
     def has_gain(self) -> bool:
-        """True when it brought something that the next span need not fetch; a whole file is whole or nothing."""
-        return self.position >= self.end if self.is_whole else self.position > self.start
+        """True when it brought something that the next span need not fetch."""
+        return self.position > self.start
 
     @property
     def seconds_left(self) -> float:
@@ -105,11 +105,9 @@ class Span:
 
     def close(self) -> None:
         """Remove what `open` made. The bytes stay: they are the part's. Raises OSError."""
-        if self.memory is not None:
-            self.memory.close()
+        if self.errand is not None:
             return
-        if not self.is_whole:
-            self.path.unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
         self.control.unlink(missing_ok=True)
 
     def extents(self) -> Iterator[Extent]:
@@ -130,7 +128,7 @@ class Span:
         if text is None:
             came = [(self.start, self.end)] if size == self.size else []
         else:
-            came = [] if self.is_whole else list(arrived(text, self.size, self.start, self.end))
+            came = list(arrived(text, self.size, self.start, self.end))
         if self.width > 1:
             self.runs = tuple(came) or self.runs
             self.position = max(self.position, self.start + sum(end - start for start, end in self.runs))
@@ -139,8 +137,23 @@ class Span:
 
     def see(self, status: Status, now: float) -> int:
         """Take in what aria2 tells; returns how many bytes arrived since the last time."""
-        position = self.start + max(0, status.done - self._preset)
-        if not self.is_whole and position < self.end:
+        fresh = self._arrived(self.start + max(0, status.done - self._preset), now)
+        if not status.is_active:
+            self.rate = 0.0
+        self.connections = status.connections
+        if self.width > 1 and status.bitfield:
+            self.runs = tuple(runs_of(status.bitfield, self.start, self.end))
+        return fresh
+
+    def look(self, errand: Errand, now: float) -> int:
+        """The same of a courier."""
+        if errand.came > self._came or not errand.future.running():  # one that waits its turn is not silent
+            self._came, self.moved = errand.came, now
+        self.connections = int(not errand.future.done() and errand.latency is not None)
+        return self._arrived(errand.position, now)
+
+    def _arrived(self, position: int, now: float) -> int:
+        if position < self.end:
             position -= position % BLOCK
         fresh = max(0, position - self.position)
         if fresh:
@@ -151,11 +164,6 @@ class Span:
             self._weight = fade * self._weight + 1 - fade
             self.rate += (1 - fade) / self._weight * (fresh / (now - self._seen) - self.rate)
         self._seen = now
-        if not status.is_active:
-            self.rate = 0.0
-        self.connections = status.connections
-        if self.width > 1 and status.bitfield:
-            self.runs = tuple(runs_of(status.bitfield, self.start, self.end))
         return fresh
 
 

@@ -45,9 +45,9 @@ class Failure:
 class Supply:
     """One source of one job. `asked_at` is unix time.
 
-    `out` is why the source is of no use for the job. `is_whole`: it sends no ranges. `must_ask`: an address that was
-    made up without asking did not do. `inspection` finds out why a download of the range from `inspected` on `failed`.
-    `untold` are starts of ranges that brought nothing, without a word from aria2, while the source was well.
+    `out` is why the source is of no use for the job. `is_carried`: a courier fetches the file, who needs no address.
+    `inspection` finds out why a download of the range from `inspected` on `failed`. `untold` are starts of ranges that
+    brought nothing, without a word from aria2, while the source was well.
     """
 
     server: Server
@@ -55,8 +55,7 @@ class Supply:
     asked_at: float = 0.0
     future: Future[Uri] | None = None
     out: GlmAriaError | None = None
-    is_whole: bool = False
-    must_ask: bool = False
+    is_carried: bool = False
     inspection: Future[RangeAnswer] | None = None
     inspected: int = 0
     failed: Failure | None = None
@@ -78,25 +77,20 @@ class Supply:
         """True while it is being asked, and may soon be of use."""
         return self.error is None and self.future is not None
 
-    def usable(self, now: float, clock: float) -> Uri | None:
-        """An address that will hold for a moment, when the source may be asked for bytes now."""
-        if (
-            self.error
-            or self.inspection
-            or self.server.not_before > clock
-            or self.uri is None
-            or self._is_stale(self.uri, now)
-        ):
-            return None
-        return self.uri
+    @property
+    def is_located(self) -> bool:
+        """True when it is known where the bytes are."""
+        return self.is_carried or self.uri is not None
 
-    def ask_anew(self) -> None:
-        """The address does not do: only the source itself can tell another one."""
-        self.uri, self.must_ask = None, True
+    def is_usable(self, now: float, clock: float) -> bool:
+        """True when the source may be asked for bytes now, by an address that will hold for a moment."""
+        if self.error or self.inspection or self.server.not_before > clock:
+            return False
+        return self.is_carried or (self.uri is not None and not self._is_stale(self.uri, now))
 
     def refuse(self, error: GlmAriaError) -> None:
         """The address was refused: ask for a new one, unless new ones were refused, too."""
-        self.ask_anew()
+        self.uri = None
         self.refusals += 1
         if self.refusals >= _RENEWALS:
             self.out = error
@@ -108,7 +102,7 @@ class Supply:
 
     def needs_address(self, now: float, clock: float) -> bool:
         """True when it is time to get one."""
-        is_good = self.uri is not None and not self._is_stale(self.uri, now)
+        is_good = self.is_carried or (self.uri is not None and not self._is_stale(self.uri, now))
         return not (self.error or self.future or self.inspection or is_good) and self.server.not_before <= clock
 
     def _is_stale(self, uri: Uri, now: float) -> bool:
@@ -127,6 +121,7 @@ class Supplier:
         self._limits = limits
         self._askers: dict[str, Pool] = {}
         self.servers: dict[str, Server] = {}
+        self.rangeless: list[tuple[str, str]] = []  # sources that showed to be so, and how, since somebody looked
 
     def close(self) -> None:
         """Give up what is still being asked."""
@@ -138,14 +133,14 @@ class Supplier:
         now, clock = time.time(), time.monotonic()
         for name in self._locator.candidates(job):
             if name not in supplies:
-                supplies[name] = Supply(self._server(name))
-        is_served = job.size < SMALL and any(supply.usable(now, clock) for supply in supplies.values())
+                server = self._server(name)
+                supplies[name] = Supply(server, is_carried=job.size < SMALL or server.is_rangeless)
         for supply in supplies.values():
             if supply.future is not None and supply.future.done():
                 self._take(supply, supply.future, clock, has_others=self.has_others(supplies, supply))
             if supply.inspection is not None and supply.inspection.done():
                 self._conclude(job, supplies, supply, supply.inspection)
-            if not is_served and supply.needs_address(now, clock):
+            if supply.needs_address(now, clock):
                 self._ask(job, supply, now)
 
     def failed(self, supplies: Supplies, supply: Supply, failure: Failure, meaning: Meaning) -> None:
@@ -153,22 +148,32 @@ class Supplier:
         error, clock = failure.error(meaning), time.monotonic()
         has_others = self.has_others(supplies, supply)
         match meaning.then:
-            case Then.OTHER | Then.RENEW | Then.WHOLE if supply.uri and supply.uri.is_foretold:
-                supply.ask_anew()
             case Then.OTHER | Then.STOP:
                 supply.out = error
             case Then.WHOLE:
-                supply.is_whole = True
+                supply.is_carried = True
+                if not supply.server.is_rangeless:
+                    supply.server.is_rangeless = True
+                    self.rangeless.append((supply.source, meaning.words))
             case Then.RENEW:
                 supply.refuse(error)
             case Then.WAIT:
-                supply.ask_anew()
+                supply.uri = None
                 supply.server.slow_down(clock)
                 supply.server.fail(error, clock, has_others=has_others)
                 # How long was told to aria2 alone. Asked then, the server tells it to us, if that was too early.
                 supply.server.not_before = max(supply.server.not_before, clock + _UNTOLD_WAIT)
             case Then.AGAIN:
                 supply.server.fail(error, clock, has_others=has_others)
+
+    def returned(self, supplies: Supplies, supply: Supply, error: GlmAriaError | None) -> None:
+        """A courier is back from the source, with all or with an error that is the source's."""
+        if error is None:
+            supply.succeed()
+        elif isinstance(error, TemporaryError | SourcesDownError):
+            supply.server.fail(error, time.monotonic(), has_others=self.has_others(supplies, supply))
+        else:
+            supply.out = error
 
     def inspect(self, supply: Supply, failure: Failure, start: int, end: int) -> None:
         """Find out why a download of this range failed; until that is known, the source gets no other."""
@@ -204,18 +209,11 @@ class Supplier:
     @staticmethod
     def has_others(supplies: Supplies, but: Supply) -> bool:
         """True when another source could stand in."""
-        return any(supply is not but and not supply.error and supply.uri for supply in supplies.values())
+        return any(supply is not but and not supply.error and supply.is_located for supply in supplies.values())
 
     def _ask(self, job: Job, supply: Supply, now: float) -> None:
-        direct = None if supply.must_ask else self._locator.direct(job, supply.source)
-        if direct is not None:
-            supply.uri = direct
-            supply.server.met(direct.latency)
-            return
         supply.asked_at = now
-        supply.future = self._asker(supply.source).submit(
-            self._locator.locate, job, supply.source, must_ask=supply.must_ask
-        )
+        supply.future = self._asker(supply.source).submit(self._locator.locate, job, supply.source)
 
     def _asker(self, source: str) -> Pool:
         if source not in self._askers:
@@ -235,7 +233,8 @@ class Supplier:
         except GlmAriaError as error:
             supply.out = error
         else:
-            supply.server.met(supply.uri.latency)
+            supply.is_carried = supply.is_carried or uri.needs_token
+            supply.server.met(uri.latency)
 
     def _server(self, name: str) -> Server:
         if name not in self.servers:

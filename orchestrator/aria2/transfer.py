@@ -9,12 +9,13 @@ Each round: admit jobs, take in addresses, give idle connections ranges, wait a 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from orchestrator.aria2.assign import Assigner, Opened
 from orchestrator.aria2.budget import Budget
-from orchestrator.aria2.codes import INSPECT, OTHER_SIZE, UNTOLD, Then, meaning
+from orchestrator.aria2.codes import INSPECT, UNTOLD, Then, meaning
+from orchestrator.aria2.couriers import Couriers, Errand
 from orchestrator.aria2.interface import (
     Admission,
     Already,
@@ -26,8 +27,8 @@ from orchestrator.aria2.interface import (
     Moved,
     Outcome,
     Pace,
+    Rangeless,
 )
-from orchestrator.aria2.memory import MemoryFiles
 from orchestrator.aria2.options import span_options
 from orchestrator.aria2.others import UnfitDaemonError, Watch
 from orchestrator.aria2.rpc import Rpc, Status
@@ -36,10 +37,20 @@ from orchestrator.aria2.slots import Slot, Slots
 from orchestrator.aria2.spans import Span
 from orchestrator.aria2.supply import Failure, Supplier, Supply
 from orchestrator.aria2.throttle import Throttle
+from orchestrator.core.files import Digest
 from orchestrator.core.jobs import JobEvent, JobState
 from orchestrator.core.plan import Job
-from orchestrator.errors import DaemonError, GlmAriaError, TemporaryError
+from orchestrator.errors import (
+    CannotCreateError,
+    DaemonError,
+    DiskIOError,
+    GlmAriaError,
+    IntegrityError,
+    NoSpaceError,
+    TemporaryError,
+)
 
+_OURS = (NoSpaceError, CannotCreateError, DiskIOError)  # no source is to blame
 _RESTARTS = 5
 _AHEAD = 2  # large files that have ranges to give out: the next begins before the one before it ends
 _IMPATIENCE_SECONDS = 2.0  # with a silent connection, when another source can take its range
@@ -82,7 +93,9 @@ class Transfer:
         self._open_rpc: Rpc | None = None
         self._theirs: Watch | None = None
         self._spans: dict[str, tuple[Slot, Span]] = {}
-        self._memory = MemoryFiles(is_usable=restartable)
+        self._couriers = Couriers(locator, limits.budget)
+        self._couriers.pace.rate = limits.max_speed
+        self._carried: dict[Errand, tuple[Slot, Span]] = {}
         self._throttle = Throttle(limits.max_speed) if limits.max_speed else None
         self._told = time.monotonic()
 
@@ -90,6 +103,10 @@ class Transfer:
         """Add jobs. They start in the order given, small ones beside big ones. A job that ended may be added again."""
         for job in jobs:
             self._slots.add(Slot(job, self._part(job)))
+
+    def abandon(self, digests: Collection[Digest]) -> None:
+        """Do not start these jobs; nothing is told of them."""
+        self._slots.drop(digests)
 
     @property
     def is_idle(self) -> bool:
@@ -106,7 +123,7 @@ class Transfer:
         outcomes: list[Outcome] = []
         self._admit_jobs(outcomes)
         self._supply(outcomes)
-        if self._open_rpc is None:
+        if self._open_rpc is None and self._needs_daemon:
             # Only now: a daemon of our own starts while the first addresses are being asked for.
             self._open_rpc = Rpc(self._connect(), timeout=self._timeout)
             self._theirs = None if self._is_ours else Watch(self._open_rpc)
@@ -116,7 +133,7 @@ class Transfer:
                 outcomes += self._theirs.look(time.monotonic())
             self._assign(outcomes)
             time.sleep(self._pause())
-            if self._spans:
+            if self._spans or self._carried:
                 self._watch(outcomes)
         except UnfitDaemonError:
             raise
@@ -129,12 +146,17 @@ class Transfer:
     def stop(self) -> None:
         """End all downloads of this run, keeping what they have for the next one. Never touches anyone else's."""
         self._supplier.close()
-        if self._open_rpc is None:
-            return
+        self._couriers.close()
         active = self._slots.of(JobState.ACTIVE)
         deadline = time.monotonic() + _STOP_SECONDS
         try:
-            self._leave(span for _, span in self._spans.values())
+            self._leave(span for _, span in self._open_spans)
+            for errand, (slot, span) in self._carried.items():
+                span.look(errand, time.monotonic())
+                slot.close_span(span)
+            self._carried.clear()
+            if self._open_rpc is None:
+                return
             while self._spans and time.monotonic() < deadline:
                 now, known = time.monotonic(), self._rpc.tell(list(self._spans))
                 for gid in [gid for gid in self._spans if gid not in known or known[gid].is_stopped]:
@@ -147,9 +169,24 @@ class Transfer:
                 self._rpc.forget([gid for gid, status in known.items() if status.is_stopped])
         except GlmAriaError:
             pass  # a dead daemon, or disk, holds nothing; the journals of the last poll stand
-        for slot in active:
-            slot.record(now=True)
-        self._rpc.close()
+        finally:
+            for slot in active:
+                slot.record(now=True)
+            if self._open_rpc is not None:
+                self._open_rpc.close()
+
+    @property
+    def _open_spans(self) -> list[tuple[Slot, Span]]:
+        return [*self._spans.values(), *self._carried.values()]
+
+    @property
+    def _needs_daemon(self) -> bool:
+        """True when there is, or may soon be, something that aria2 fetches."""
+        return any(
+            not supply.is_carried
+            for slot in self._slots.of(JobState.LOCATING, JobState.ACTIVE)
+            for supply in slot.supplies.values()
+        )
 
     @property
     def _rpc(self) -> Rpc:
@@ -183,7 +220,7 @@ class Transfer:
             return True
         sources = sum(supply.error is None for supply in slot.supplies.values())
         most = self._limits.connections_per_mirror * max(1, sources)
-        return not slot.has_whole and bool(slot.unassigned()) and sum(span.width for span in slot.spans) < most
+        return bool(slot.unassigned()) and sum(span.width for span in slot.spans) < most
 
     def _admit_one(self, slot: Slot, outcomes: list[Outcome]) -> bool:
         admission = self._admit(slot.job)
@@ -196,7 +233,7 @@ class Transfer:
             # Only who has the claim knows the part's name.
             slot.part = self._part(slot.job)
             self._slots.on(slot, JobEvent.START)
-            if self._open_rpc is not None:
+            if self._open_rpc is not None and not slot.is_small:
                 self._evict([slot])
         return admission is Admission.GO
 
@@ -211,9 +248,9 @@ class Transfer:
         """See to the addresses; a job that has one becomes ACTIVE."""
         for slot in self._slots.of(JobState.LOCATING, JobState.ACTIVE):
             if slot.is_small and slot.spans:
-                continue
+                continue  # one request, which is under way
             self._supplier.refresh(slot.job, slot.supplies)
-            if slot.state is JobState.LOCATING and any(supply.uri for supply in slot.supplies.values()):
+            if slot.state is JobState.LOCATING and any(supply.is_located for supply in slot.supplies.values()):
                 self._slots.on(slot, JobEvent.LOCATED)
             elif not slot.spans and (error := self._supplier.reason(slot.job, slot.supplies)):
                 self._give_up(slot, error, outcomes)
@@ -228,7 +265,7 @@ class Transfer:
     def _assign(self, outcomes: list[Outcome]) -> None:
         """Give idle connections ranges, in one request to aria2."""
         active = self._slots.of(JobState.ACTIVE)
-        assigner = Assigner(active, self._budget, self._limits, self._memory)
+        assigner = Assigner(active, self._budget, self._limits)
         opened: list[Opened] = []
         for slot in active:
             try:
@@ -236,15 +273,20 @@ class Transfer:
             except GlmAriaError as error:
                 self._give_up(slot, error, outcomes)
         self._leave(assigner.leaving)
-        if not opened:
+        for slot, span, uri in opened:
+            if uri is None:
+                span.errand = self._couriers.send(slot.job, span.source, slot.part, span.start, span.end)
+                self._carried[span.errand] = slot, span
+        asked = [(slot, span, uri) for slot, span, uri in opened if uri is not None]
+        if not asked:
             return
         gids = self._rpc.add(
             [
                 (span, uri.url, span_options(span, self._way(span.source), is_ours=self._is_ours))
-                for _, span, uri in opened
+                for _, span, uri in asked
             ]
         )
-        for (slot, span, _), answer in zip(opened, gids, strict=True):
+        for (slot, span, _), answer in zip(asked, gids, strict=True):
             if isinstance(answer, DaemonError):
                 slot.close_span(span)
                 self._give_up(slot, answer, outcomes)
@@ -254,8 +296,8 @@ class Transfer:
 
     def _pause(self) -> float:
         """Seconds until something is likely to happen: a connection that ends should not be idle for long."""
-        spans = [span for _, span in self._spans.values()]
-        if not spans or any(span.is_whole or span.is_leaving for span in spans):
+        spans = [span for _, span in self._open_spans]
+        if not self._spans or any(span.is_leaving for span in spans):
             return _SHORTEST_POLL
         return min(max(_SHORTEST_POLL, min(span.seconds_left for span in spans) / 2), _LONGEST_POLL)
 
@@ -263,26 +305,31 @@ class Transfer:
 
     def _watch(self, outcomes: list[Outcome]) -> None:
         now = time.monotonic()
-        known = self._rpc.tell(list(self._spans), with_bitfield=self._budget.width > 1)
         fresh: dict[str, int] = dict.fromkeys(self._supplier.servers, 0)
+        for errand, (_, span) in self._carried.items():
+            fresh[span.source] += span.look(errand, now)
+        gids = list(self._spans)
+        known = self._rpc.tell(gids, with_bitfield=self._budget.width > 1) if gids else {}
         for gid, status in known.items():
             span = self._spans[gid][1]
             fresh[span.source] += span.see(status, now)
             if not (status.is_active or status.is_stopped):
                 span.begun = now  # it is queued or paused, and its source cannot be blamed for that
         for name, server in self._supplier.servers.items():
-            count = sum(span.width for _, span in self._spans.values() if span.source == name)
+            count = sum(span.width for _, span in self._open_spans if span.source == name)
             server.observe(now, fresh[name], count)
         gone = [gid for gid in self._spans if gid not in known]
         ended = [status for status in known.values() if status.is_stopped]
         for status in ended:
             self._ended(*self._spans.pop(status.gid), status, outcomes)
-        self._rpc.forget([status.gid for status in ended])
+        if ended:
+            self._rpc.forget([status.gid for status in ended])
         for gid in gone:
             self._vanished(*self._spans.pop(gid), outcomes)
-        self._leave(
-            span for gid, (slot, span) in self._spans.items() if known[gid].is_active and self._is_over(slot, span, now)
-        )
+        for errand in [errand for errand in self._carried if errand.future.done() or errand.is_stopped]:
+            self._returned(*self._carried.pop(errand), errand, outcomes)
+        moving = [found for gid, found in self._spans.items() if known[gid].is_active]
+        self._leave(span for slot, span in (*moving, *self._carried.values()) if self._is_over(slot, span, now))
         if self._theirs:
             outcomes += self._theirs.holdup([known[gid] for gid in self._spans], sum(fresh.values()), now)
         self._report(outcomes)
@@ -294,7 +341,9 @@ class Transfer:
             return False
         supply = slot.supplies[span.source]
         has_others = self._supplier.has_others(slot.supplies, supply)
-        is_done = span.position > span.size if span.is_whole else span.position >= span.end
+        is_done = span.position >= span.end and span.errand is None
+        if span.errand is not None and span.errand.latency is None and not has_others:
+            return False  # it may be waiting as long as the server asks it to
         patience = _IMPATIENCE_SECONDS if has_others else _PATIENCE_SECONDS
         slowest = (self._theirs.rate_each if self._theirs else None) or span.rate
         if span.rate and slowest:
@@ -309,19 +358,21 @@ class Transfer:
 
     def _leave(self, spans: Iterable[Span]) -> None:
         """Tell aria2 to stop these; they count as active until it says that they are."""
-        leaving = list(spans)
-        for span in leaving:
+        gids = []
+        for span in spans:
             span.is_leaving = True
-        self._rpc.stop([span.gid for span in leaving])
+            if span.errand is None:
+                gids.append(span.gid)
+            else:
+                span.errand.stop()
+        if gids:
+            self._rpc.stop(gids)
 
     def _ended(self, slot: Slot, span: Span, status: Status, outcomes: list[Outcome]) -> None:
         supply = slot.supplies[span.source]
         if not self._close(slot, span, outcomes):
             return
-        if span.is_whole and span.position != span.size and (status.is_complete or span.position > span.size):
-            detail = f"{span.position} bytes came, {span.size} are listed"
-            self._supplier.inspect(supply, Failure(slot.job, span.source, OTHER_SIZE, detail), 0, span.size)
-        elif span.has_gain and (span.is_leaving or status.is_complete or status.is_removed):
+        if span.has_gain and (span.is_leaving or status.is_complete or status.is_removed):
             supply.succeed()
         elif span.is_leaving:
             pass
@@ -338,16 +389,38 @@ class Transfer:
             self._give_up(slot, error, outcomes)
         return slot.state is JobState.ACTIVE
 
+    def _returned(self, slot: Slot, span: Span, errand: Errand, outcomes: list[Outcome]) -> None:
+        """A courier is back. A part that was not whole when it was stopped is asked for again, as any span."""
+        supply = slot.supplies[span.source]
+        is_back = not errand.future.cancel() and errand.future.done()
+        error = errand.future.exception() if is_back else None
+        if error is not None and not isinstance(error, GlmAriaError):
+            raise error
+        span.look(errand, time.monotonic())
+        if isinstance(error, IntegrityError):
+            span.position = span.start  # it sent more or less than is listed: none of it is kept
+        try:
+            slot.close_span(span)
+        except GlmAriaError as at_close:
+            error = at_close
+        if slot.state is not JobState.ACTIVE:
+            return
+        supply.server.met(errand.latency)
+        if span.position > span.start:
+            supply.succeed()
+        if isinstance(error, _OURS):
+            self._give_up(slot, error, outcomes)
+        elif not span.is_leaving:
+            self._supplier.returned(slot.supplies, supply, error)
+
     def _failed(self, slot: Slot, span: Span, supply: Supply, status: Status, outcomes: list[Outcome]) -> None:
         code, message = status.error_code, status.error_message
         row = meaning(code, message, size=slot.job.size)
         detail = message.partition("URI=")[0].strip().rstrip(".")  # what follows may be a signed address
         failure = Failure(slot.job, span.source, row, f"aria2 error {code}: {detail}" if detail else f"error {code}")
-        if span.position > span.start and not span.is_whole:
+        if span.position > span.start:
             supply.succeed()
-        if row.then is Then.STOP and span.memory is not None:
-            self._memory.is_usable = False  # aria2 may be kept from writing there; if not, the disk will tell
-        elif row.then is Then.STOP:
+        if row.then is Then.STOP:
             self._give_up(slot, failure.error(), outcomes)
         elif code in INSPECT and row.then is not Then.WAIT and span.position < span.end:
             self._supplier.inspect(supply, failure, span.position, span.end)
@@ -390,9 +463,15 @@ class Transfer:
 
     def _hold_speed(self, now: float) -> None:
         """Hold `max_speed`: with the daemon's own limit where it is ours, else download by download."""
-        told = self._throttle.next(now, sum(server.bytes for server in self.servers)) if self._throttle else None
-        if told is None:
+        if self._throttle is None:
             return
+        most = self._throttle.limit
+        self._couriers.pace.rate = most / 2 if self._spans else float(most)
+        told = self._throttle.next(now, sum(server.bytes for server in self.servers))
+        if told is None or not self._spans:
+            return
+        # What couriers take, aria2 has to leave.
+        told -= round(min(most / 2, sum(span.rate for _, span in self._carried.values())))
         if self._is_ours:
             self._rpc.limit_all(told)
         else:
@@ -400,11 +479,13 @@ class Transfer:
             self._rpc.change_options((gid, limit) for gid in self._spans)
 
     def _tell(self, outcomes: list[Outcome]) -> None:
+        outcomes += [Rangeless(*found) for found in self._supplier.rangeless]
+        self._supplier.rangeless.clear()
         now = time.monotonic()
         if now - self._told < _LOOK_SECONDS:
             return
         self._told = now
-        open_now = [span for _, span in self._spans.values()]
+        open_now = [span for _, span in self._open_spans]
         outcomes.append(
             Pace(
                 tuple(
@@ -431,7 +512,7 @@ class Transfer:
 
     def _give_up(self, slot: Slot, error: GlmAriaError, outcomes: list[Outcome]) -> None:
         """No source can help, or the disk does not: what arrived stays for the next run."""
-        mine = [span for other, span in self._spans.values() if other is slot and not span.is_leaving]
+        mine = [span for other, span in self._open_spans if other is slot and not span.is_leaving]
         if mine:
             self._leave(mine)
         slot.record(now=True)
@@ -448,6 +529,6 @@ class Transfer:
         self._rpc.close()
         self._open_rpc = Rpc(self._connect(), timeout=self._timeout)
         for slot in self._slots.of(JobState.ACTIVE):
-            for span in list(slot.spans):
+            for span in [span for span in slot.spans if span.errand is None]:
                 slot.close_span(span)
         self._spans.clear()

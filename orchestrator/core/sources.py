@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
@@ -68,14 +69,28 @@ class RangeAnswer:
     """How a source answered to a question for a single range.
 
     `total` is the size that it claims for the whole file, None when it tells none. `is_range`: it sent just what was
-    asked for. `is_encoded`: compressed, which nobody asked for. `is_framed`: it tells how much it sends.
+    asked for. `is_encoded`: compressed, which nobody asked for. `has_length`: it tells how much it sends, in the only
+    way that aria2 understands.
     """
 
     status: int
     total: int | None = None
     is_range: bool = False
     is_encoded: bool = False
-    is_framed: bool = True
+    has_length: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """The bytes of a file as they arrive, from `start` to the end of the file or of the range that was asked for.
+
+    `start` may be less than was asked for: then the source knows no ranges. `abort` ends the wait for more from another
+    thread. `chunks` raises GlmAriaError when the line breaks, and for more or fewer bytes than are listed.
+    """
+
+    start: int
+    chunks: Iterator[bytes]
+    abort: Callable[[], None]
 
 
 def is_this_machine(host: str) -> bool:

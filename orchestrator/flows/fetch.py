@@ -7,10 +7,9 @@ from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from orchestrator.aria2.interface import Admission, Already, Fetched, Lost, Moved, Outcome, Pace, Remark
+from orchestrator.aria2.interface import Admission, Already, Fetched, Lost, Moved, Outcome, Pace, Rangeless, Remark
 from orchestrator.aria2.options import way_options
 from orchestrator.aria2.transfer import Transfer
-from orchestrator.core.extents import Extent, Extents
 from orchestrator.core.files import Digest
 from orchestrator.core.measurements import LEAST_BYTES, Sample
 from orchestrator.core.plan import Job
@@ -25,17 +24,13 @@ from orchestrator.errors import (
 )
 from orchestrator.events import Emit, FileProgress, Notice, Phase, SourceRates
 from orchestrator.flows.disputes import Disputes
-from orchestrator.flows.locate import Sources, TokenOnlyError
+from orchestrator.flows.locate import Sources
 from orchestrator.flows.tools import Daemon, Tools
 from orchestrator.flows.verifying import Verifier
 from orchestrator.flows.writeback import Writeback
-from orchestrator.mirrors.fetch import fetch
-from orchestrator.oserrors import on_disk
 from orchestrator.store.staging import Claim
 from orchestrator.store.verify import VerifiedFile
-from orchestrator.system.threads import Pool
 
-_COURIERS = 16
 # No other file will fare better on this disk: end the run instead of trying each.
 FATAL = (NoSpaceError, CannotCreateError, DiskIOError)
 
@@ -91,8 +86,6 @@ class Fetcher:
         self._awaited: set[Digest] = set()
         self._sent: dict[Digest, dict[str, int]] = {}
         self._disputes = Disputes(locator, tools, emit)
-        self._couriers = Pool(max_workers=_COURIERS, thread_name_prefix="courier")
-        self._carried: dict[Future[Outcome], Job] = {}
         self._ways: dict[str, dict[str, str]] = {}
         self._is_ours = daemon.restartable
         self._verifier = Verifier(tools.stop, emit, tools.staging.is_ours)
@@ -107,9 +100,7 @@ class Fetcher:
             restartable=daemon.restartable,
             way=self._way,
         )
-        # aria2 never gets a credential: what needs one for a small file goes through Python.
-        self._waiting = [job for job in jobs if job.is_restricted and not job.is_lfs]
-        self._transfer.enqueue(job for job in jobs if not (job.is_restricted and not job.is_lfs))
+        self._transfer.enqueue(jobs)
 
     def __enter__(self) -> Fetcher:
         return self
@@ -118,7 +109,6 @@ class Fetcher:
         self._transfer.stop()
         self._remember()
         self._disputes.close()
-        self._couriers.shutdown(wait=True, cancel_futures=True)
         self._verifier.close()
         self._writeback.close()
         for claim in self._claims.values():
@@ -141,12 +131,7 @@ class Fetcher:
         Ends when all jobs have ended or the run's stop is set. Raises DaemonError when the daemon is lost for good.
         """
         while not self._tools.stop.is_set() and not self._is_done:
-            self._send_couriers()
-            outcomes = self._transfer.poll()
-            for future in [future for future in self._carried if future.done()]:
-                self._carried.pop(future)
-                outcomes.append(future.result())
-            for outcome in outcomes:
+            for outcome in self._transfer.poll():
                 yield from self._take(outcome)
             for fetched, verdict in self._verifier.finished():
                 yield from self._judge(fetched, verdict)
@@ -164,12 +149,11 @@ class Fetcher:
 
     def abandon(self, digests: Collection[Digest]) -> None:
         """Do not start these jobs: whoever wants them was refused already, and would be for each of them."""
-        self._waiting = [job for job in self._waiting if job.digest not in digests]
+        self._transfer.abandon(digests)
 
     @property
     def _is_done(self) -> bool:
-        idle = self._transfer.is_idle and self._verifier.is_idle and self._disputes.is_idle
-        return idle and not self._carried and not self._waiting
+        return self._transfer.is_idle and self._verifier.is_idle and self._disputes.is_idle
 
     def _way(self, source: str) -> dict[str, str]:
         if source not in self._ways:
@@ -199,6 +183,10 @@ class Fetcher:
         if isinstance(outcome, Remark):
             self._emit(Notice(outcome.code, outcome.message))
             return
+        if isinstance(outcome, Rangeless):
+            message = f"{outcome.source}: {outcome.words}; its files come whole, over one connection each"
+            self._emit(Notice("no-range", message, mirror=outcome.source))
+            return
         job = outcome.job
         if isinstance(outcome, Moved):
             part = self._tools.staging.part(job.digest)
@@ -216,8 +204,6 @@ class Fetcher:
             self._verifier.fetched(outcome)
         elif isinstance(outcome, Already):
             yield Elsewhere(job)
-        elif isinstance(outcome.error, TokenOnlyError):
-            self._waiting.append(job)
         else:
             yield self._failed(outcome)
 
@@ -262,34 +248,5 @@ class Fetcher:
             error = unexpected
         if error is not None:
             yield self._failed(Lost(job, error))
-        elif job.is_restricted and not job.is_lfs:
-            self._waiting.append(job)
         else:
             self._transfer.enqueue([job])
-
-    # -- couriers: Python fetches what aria2 must not ------------------------------------------------------------------
-
-    def _send_couriers(self) -> None:
-        room = _COURIERS * 2 - len(self._carried)
-        for job in self._waiting[:room] if room > 0 else ():
-            admission = self._admit(job)
-            if admission is Admission.BUSY:
-                continue
-            self._waiting.remove(job)
-            if admission is Admission.ALREADY:
-                self._carried[self._couriers.submit(Already, job)] = job
-            else:
-                self._carried[self._couriers.submit(self._carry, job)] = job
-
-    def _carry(self, job: Job) -> Outcome:
-        origin = job.origins[0]
-        source = self._tools.catalogs[origin.kind].source
-        part = self._tools.staging.part(job.digest)
-        self._emit(FileProgress(job.digest, job.name, Phase.FETCHING, 0, job.size))
-        try:
-            with on_disk("write", part), part.open("wb") as out:
-                done = fetch(self._tools.net, source, origin, job.size, out, self._tools.stop.is_set)
-        except GlmAriaError as error:
-            self._tools.staging.discard(job.digest)
-            return Lost(job, error)
-        return Fetched(job, part, Extents((Extent(0, done, source.name),) if done else ()))

@@ -4,29 +4,36 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import Protocol
 
 from orchestrator.aria2.interface import Locator, Uri
-from orchestrator.aria2.spans import SMALL
 from orchestrator.core.files import Digest
 from orchestrator.core.plan import Job
-from orchestrator.core.sources import Origin, RangeAnswer, Source
-from orchestrator.errors import GlmAriaError, NotAllowedError, SourcesDownError, TemporaryError, TrustError
+from orchestrator.core.sources import Body, Origin, RangeAnswer, Source
+from orchestrator.errors import (
+    GlmAriaError,
+    IntegrityError,
+    NotAllowedError,
+    NotFoundError,
+    ProtocolError,
+    SourcesDownError,
+    TemporaryError,
+    TrustError,
+)
 from orchestrator.events import Emit, Notice
 from orchestrator.flows.holdings import Holdings
 from orchestrator.flows.quarantine import usable
 from orchestrator.flows.restricted import may_hear
 from orchestrator.flows.tools import Tools
-from orchestrator.mirrors.links import Links, file_url
+from orchestrator.mirrors.fetch import Wanted, open_body
+from orchestrator.mirrors.links import Links, announced_digest, file_url
 from orchestrator.mirrors.ranges import ask_for_range
-from orchestrator.mirrors.shortcuts import Kind, Shortcuts
+from orchestrator.mirrors.shortcuts import Shortcuts
 from orchestrator.net.failures import blaming
-
-
-class TokenOnlyError(NotAllowedError):
-    """The bytes come only to a request with the token, so aria2 cannot fetch them."""
+from orchestrator.net.session import Net
 
 
 class Sources(Locator, Protocol):
@@ -59,9 +66,7 @@ class SourceLocator:
         self._lock = threading.Lock()
         self._out: set[str] = set()
         self._only: dict[Digest, frozenset[str]] = {}
-        self._shortcuts = Shortcuts(self._brief)
-        self._questions: dict[Kind, threading.Lock] = {}
-        self._was_asked: set[str] = set()
+        self._shortcuts = Shortcuts()
 
     def order(self, job: Job) -> tuple[str, ...]:
         """See `Sources`."""
@@ -92,42 +97,70 @@ class SourceLocator:
         origin = self._holdings.origin(job, source)
         return (source, origin) if origin else None
 
-    def direct(self, job: Job, source: str) -> Uri | None:
-        """See `aria2.interface.Locator`. Small public files need no question once the source has answered one or two:
-        aria2 then follows redirects by itself, so the first are looked at here."""
-        known = self.sample(job, source)
-        if known is None or source not in self._was_asked or not self._may_be_direct(job, source):
-            return None
-        # A blob whose bytes were wrong has its second try at the plain address.
-        plain = file_url(*known)
-        url = plain if job.digest in self._only else self._shortcuts.address(*known, job.digest)
-        return Uri(source, url, is_foretold=url != plain) if url else None
-
-    def _may_be_direct(self, job: Job, source: str) -> bool:
-        # A question tells whether a mirror's LFS file is the same one, and costs no more than its redirect.
-        return not job.is_restricted and job.size < SMALL and (not job.is_lfs or source == self._root(job))
-
-    def locate(self, job: Job, source: str, *, must_ask: bool = False) -> Uri:
+    def locate(self, job: Job, source: str) -> Uri:
         """See `aria2.interface.Locator`."""
         known = self.sample(job, source)
-        if known is None or not self._may_be_direct(job, source):
-            return self._ask(job, source)
-        if must_ask:
-            self._shortcuts.distrust(*known)
-            return self._ask(job, source)
-        # Many small files start at once: what is learned from the first of a kind holds for all of them.
-        with self._question(Shortcuts.kind(*known)):
-            found = self.direct(job, source)
-            if found is None and self._shortcuts.prove(*known, job.size, job.digest):
-                found = self.direct(job, source)
-            if found is None:
-                found = self._ask(job, source)
-                self._shortcuts.learn(*known, job.digest, found.url)
-            return found
+        if known is None:
+            raise self._no_source(job, source)
+        is_root = source == self._root(job)
+        links = self._patient if is_root else self._brief
+        started = time.monotonic()
+        try:
+            link = links.resolve(*known, job.size, job.digest, is_restricted=job.is_restricted)
+        except GlmAriaError as error:
+            if not is_root:
+                self._leave_out(source, error)
+            raise
+        return Uri(source, link.url, time.monotonic() - started, link.expires_at, link.needs_token)
 
-    def _question(self, kind: Kind) -> threading.Lock:
-        with self._lock:
-            return self._questions.setdefault(kind, threading.Lock())
+    @contextmanager
+    def fetch(self, job: Job, source: str, start: int, end: int) -> Iterator[Body]:
+        """See `aria2.interface.Locator`."""
+        known = self.sample(job, source)
+        if known is None:
+            raise self._no_source(job, source)
+        with ExitStack() as stack:
+            try:
+                body = stack.enter_context(self._body(job, *known, start, end))
+            except GlmAriaError as error:
+                if source != self._root(job):
+                    self._leave_out(source, error)
+                raise
+            yield body
+
+    @contextmanager
+    def _body(self, job: Job, source: Source, origin: Origin, start: int, end: int) -> Iterator[Body]:
+        net = self._net_for(job, source.name)
+        wanted = Wanted(origin.path, origin.repo.url_path, job.size, start, end)
+        with ExitStack() as stack:
+            body = self._foretold(stack, net, job, source, origin, wanted)
+            if body is None:
+                body, stream = stack.enter_context(open_body(net, source, file_url(source, origin), wanted))
+                self._shortcuts.learn(source, origin, job.digest, stream.url)
+            yield body
+
+    def _foretold(  # noqa: PLR0917 - as above, and where to keep it open
+        self, stack: ExitStack, net: Net, job: Job, source: Source, origin: Origin, wanted: Wanted
+    ) -> Body | None:
+        """What the source has where its redirect would lead; None when nobody knows, or it is not surely this file."""
+        url = self._shortcuts.address(source, origin, job.digest)
+        # A blob whose bytes were wrong has its second try at the plain address.
+        if url is None or job.digest in self._only:
+            return None
+        with ExitStack() as tried, suppress(NotFoundError, NotAllowedError, ProtocolError, IntegrityError):
+            body, stream = tried.enter_context(open_body(net, source, url, wanted))
+            if announced_digest(stream.headers, job.digest) == job.digest.hex:
+                stack.push(tried.pop_all())
+                return body
+        self._shortcuts.distrust(source, origin)
+        return None
+
+    def _net_for(self, job: Job, source: str) -> Net:
+        return self._net if source == self._root(job) else self._mirror_net
+
+    @staticmethod
+    def _no_source(job: Job, name: str) -> GlmAriaError:
+        return SourcesDownError(f"{name} is no source of {job.name!r}", file=job.name, source=name)
 
     def _root(self, job: Job) -> str:
         """Who is most trusted to have the job's bytes: the site that listed it."""
@@ -135,27 +168,8 @@ class SourceLocator:
 
     def inspect(self, job: Job, uri: Uri, start: int, end: int) -> RangeAnswer:
         """See `aria2.interface.Locator`."""
-        net = self._net if uri.source == self._root(job) else self._mirror_net
         with blaming(uri.source, job.name):
-            return ask_for_range(net, self._sources[uri.source], uri.url, start, end)
-
-    def _ask(self, job: Job, name: str) -> Uri:
-        known = self.sample(job, name)
-        if known is None:
-            raise SourcesDownError(f"{name} is no source of {job.name!r}", file=job.name, source=name)
-        is_root = name == self._root(job)
-        links = self._patient if is_root else self._brief
-        started = time.monotonic()
-        try:
-            link = links.resolve(*known, job.size, job.digest, is_restricted=job.is_restricted)
-        except GlmAriaError as error:
-            if not is_root:
-                self._leave_out(name, error)
-            raise
-        if link.needs_token:
-            raise TokenOnlyError(f"{job.name!r} is sent only to requests with the token", file=job.name, source=name)
-        self._was_asked.add(name)
-        return Uri(name, link.url, time.monotonic() - started, link.expires_at)
+            return ask_for_range(self._net_for(job, uri.source), self._sources[uri.source], uri.url, start, end)
 
     def _leave_out(self, name: str, error: GlmAriaError) -> None:
         if not isinstance(error, SourcesDownError | TemporaryError | TrustError):

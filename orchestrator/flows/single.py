@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -14,7 +15,7 @@ from orchestrator.core.files import Digest, RepoFile
 from orchestrator.core.names import check_path, refuse_unportable
 from orchestrator.core.plan import Job
 from orchestrator.core.refs import RepoId, RepoType
-from orchestrator.core.sources import Origin, RangeAnswer, Source
+from orchestrator.core.sources import Body, Origin, RangeAnswer, Source
 from orchestrator.core.statuses import Then, meaning
 from orchestrator.core.trust import Trust
 from orchestrator.errors import (
@@ -30,6 +31,7 @@ from orchestrator.flows.fetch import Elsewhere, Failed, Fetcher, Proven
 from orchestrator.flows.naming import refuse_odd_names
 from orchestrator.flows.report import FileReport, FileState, ModelReport, PullReport
 from orchestrator.flows.tools import Tools
+from orchestrator.mirrors.fetch import Wanted, open_body
 from orchestrator.mirrors.ranges import ask_for_range
 from orchestrator.net.session import Net
 from orchestrator.store import space
@@ -50,11 +52,14 @@ class _OneAddress:
     def candidates(self, job: Job) -> tuple[str, ...]:  # noqa: ARG002
         return (self.uri.source,)
 
-    def direct(self, job: Job, source: str) -> Uri:  # noqa: ARG002
+    def locate(self, job: Job, source: str) -> Uri:  # noqa: ARG002
         return self.uri
 
-    def locate(self, job: Job, source: str, *, must_ask: bool = False) -> Uri:  # noqa: ARG002
-        return self.uri
+    @contextmanager
+    def fetch(self, job: Job, source: str, start: int, end: int) -> Iterator[Body]:
+        wanted = Wanted(job.name, urlsplit(self.uri.url).path, job.size, start, end)
+        with open_body(self.net, Source(source, self.uri.url), self.uri.url, wanted) as (body, _):
+            yield body
 
     def inspect(self, job: Job, uri: Uri, start: int, end: int) -> RangeAnswer:  # noqa: ARG002
         return ask_for_range(self.net, Source(uri.source, ""), uri.url, start, end)

@@ -1,61 +1,90 @@
-"""One small file over Python, with the token: for restricted repos, whose git files aria2 must never fetch."""
+"""One file, or the rest of it, over Python: with the token where it may go, and with bounds from the listing."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import BinaryIO
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 
-from orchestrator.core.sources import Origin, Source
+from orchestrator.core.sources import Body, Source
 from orchestrator.core.statuses import meaning
 from orchestrator.errors import GlmAriaError, IntegrityError, NotAllowedError, ProtocolError
-from orchestrator.mirrors.links import file_url
 from orchestrator.net import hints
 from orchestrator.net.answers import Stream
 from orchestrator.net.failures import blaming
 from orchestrator.net.session import Net
 
+_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
-def fetch(  # noqa: PLR0917 - from where, what, to where, until when
-    net: Net, source: Source, origin: Origin, size: int, out: BinaryIO, stop: Callable[[], bool]
-) -> int:
-    """Write the file's bytes to `out` and return how many: `size`, or fewer only when `stop()` became true.
 
-    The token goes to the source's host if it may, and is dropped on redirects elsewhere. Nothing is proven here: the
-    caller hashes. Not resumed: on an error `out` holds a useless beginning. Raises IntegrityError for a body longer or
-    shorter than `size` (it is cut there), TemporaryError when the line breaks, NotFoundError, NotAllowedError,
-    ProtocolError, TrustError, SourcesDownError; errors of `out` pass unchanged.
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The bytes from `start` to before `end` of the file `path` of `repo`, which has `size` bytes."""
+
+    path: str
+    repo: str
+    size: int
+    start: int
+    end: int
+
+
+@contextmanager
+def open_body(net: Net, source: Source, url: str, wanted: Wanted) -> Iterator[tuple[Body, Stream]]:
+    """Ask `source` for bytes by `url`, of which it may be another one's.
+
+    Redirects are followed by the rules of `Net`, and the token is dropped where it may not go. Nothing is proven here:
+    the caller hashes. Raises IntegrityError where another size is announced, NotFoundError, NotAllowedError,
+    ProtocolError, TrustError, TemporaryError and SourcesDownError, each naming the source; so do the chunks, for a body
+    that is longer or shorter than it should be, and for a line that breaks. What the block itself raises passes.
     """
-    with blaming(source.name, origin.path), net.stream(file_url(source, origin)) as stream:
-        _check(stream, source, origin, size, had_token=net.credentials.may_send(file_url(source, origin)))
+    is_part = (wanted.start, wanted.end) != (0, wanted.size)
+    byte_range = (wanted.start, wanted.end) if is_part else None
+    with ExitStack() as stack:
+        with blaming(source.name, wanted.path):
+            stream = stack.enter_context(net.stream(url, byte_range=byte_range, home=source.url))
+            start, end = _span_of(stream, source, wanted, had_token=net.credentials.may_send(url))
+        yield Body(start, _bounded(stream, source, wanted, end - start), stream.abort), stream
+
+
+def _bounded(stream: Stream, source: Source, wanted: Wanted, count: int) -> Iterator[bytes]:
+    with blaming(source.name, wanted.path):
         done = 0
         for chunk in stream.chunks():
-            if stop():
-                return done
-            if done + len(chunk) > size:
-                raise _wrong_size(source, origin, f"more than the {size} bytes of the listing")
-            out.write(chunk)
             done += len(chunk)
-        if done < size:
-            raise _wrong_size(source, origin, f"{done} of {size} bytes")
-        return done
+            if done > count:
+                raise _wrong_size(source, wanted, f"more than the {count} bytes that were asked for")
+            yield chunk
+        if done < count:
+            raise _wrong_size(source, wanted, f"{done} of {count} bytes")
 
 
-def _check(stream: Stream, source: Source, origin: Origin, size: int, *, had_token: bool) -> None:
-    if stream.status != 200:
-        raise _refused(stream.status, source, origin, had_token=had_token)
+def _span_of(stream: Stream, source: Source, wanted: Wanted, *, had_token: bool) -> tuple[int, int]:
+    """Which bytes of the file the answer holds: those that were asked for, or all."""
+    if stream.status not in (200, 206):
+        raise _refused(stream.status, source, wanted, had_token=had_token)
     coding = stream.headers.get("Content-Encoding", "identity")
     if coding != "identity":
-        raise ProtocolError(f"{source.name} sent {origin.path!r} compressed ({coding[:20]!r}), which nobody asked for")
+        raise ProtocolError(f"{source.name} sent {wanted.path!r} compressed ({coding[:20]!r}), which nobody asked for")
+    start, end = 0, wanted.size
+    if stream.status == 206:
+        told = _RANGE.fullmatch(stream.headers.get("Content-Range", "").strip())
+        start, end = wanted.start, wanted.end
+        if told is None or (int(told[1]), int(told[2]) + 1) != (start, end):
+            raise ProtocolError(f"{source.name} sent another part of {wanted.path!r} than was asked for")
+        if told[3] not in ("*", str(wanted.size)):
+            raise _wrong_size(source, wanted, f"a file of {told[3][:20]} instead of {wanted.size} bytes")
     announced = stream.headers.get("Content-Length")
-    if announced is not None and announced != str(size):
-        raise _wrong_size(source, origin, f"{announced[:20]} instead of {size} bytes")
+    if announced is not None and announced != str(end - start):
+        raise _wrong_size(source, wanted, f"{announced[:20]} instead of {end - start} bytes")
+    return start, end
 
 
-def _refused(status: int, source: Source, origin: Origin, *, had_token: bool) -> GlmAriaError:
+def _refused(status: int, source: Source, wanted: Wanted, *, had_token: bool) -> GlmAriaError:
     kind = meaning(status).error
-    hint = hints.licence(source.url, origin.repo.url_path, had_token=had_token) if kind is NotAllowedError else None
-    return kind(f"{source.name} answered HTTP {status} for {origin.path!r} of {origin.repo.url_path}", hint=hint)
+    hint = hints.licence(source.url, wanted.repo, had_token=had_token) if kind is NotAllowedError else None
+    return kind(f"{source.name} answered HTTP {status} for {wanted.path!r} of {wanted.repo}", hint=hint)
 
 
-def _wrong_size(source: Source, origin: Origin, what: str) -> IntegrityError:
-    return IntegrityError(f"{source.name} sent {what} for {origin.path!r}; they were dropped")
+def _wrong_size(source: Source, wanted: Wanted, what: str) -> IntegrityError:
+    return IntegrityError(f"{source.name} sent {what} for {wanted.path!r}; they were dropped")

@@ -19,7 +19,7 @@ from orchestrator.core.files import Algorithm, Digest
 from orchestrator.core.refs import CatalogKind
 from orchestrator.core.sources import Origin, Source
 from orchestrator.core.statuses import Then, meaning
-from orchestrator.errors import GlmAriaError, IntegrityError, NotAllowedError, NotFoundError, ProtocolError
+from orchestrator.errors import IntegrityError, NotAllowedError, NotFoundError, ProtocolError
 from orchestrator.net import hints
 from orchestrator.net.addresses import MAX_REDIRECTS, next_hop, place, redact
 from orchestrator.net.answers import Answer
@@ -75,15 +75,6 @@ class Links:
         with blaming(source.name, origin.path):
             return self._resolve(source, origin, size, digest, is_restricted=is_restricted)
 
-    def confirm(self, source: Source, url: str, size: int, digest: Digest) -> bool:
-        """True when the source announces just these bytes at `url`, without a redirect."""
-        try:
-            answer = self._net.head(url, home=source.url)
-        except GlmAriaError:
-            return False
-        length = answer.headers.get("Content-Length", str(size))
-        return answer.status == 200 and length == str(size) and _announced(answer, digest) == digest.hex
-
     def _resolve(self, source: Source, origin: Origin, size: int, digest: Digest, *, is_restricted: bool) -> Link:
         url = file_url(source, origin)
         home = place(url)
@@ -108,7 +99,7 @@ def _check(answer: Answer, source: Source, origin: Origin, size: int, digest: Di
     """
     if answer.status >= 400:
         return
-    if _announced(answer, digest) not in (None, digest.hex):
+    if announced_digest(answer.headers, digest) not in (None, digest.hex):
         raise _other(source, origin, "another digest")
     announced = answer.headers.get("X-Linked-Size")
     if announced is None and answer.status == 200 and "Content-Encoding" not in answer.headers:
@@ -117,10 +108,10 @@ def _check(answer: Answer, source: Source, origin: Origin, size: int, digest: Di
         raise _other(source, origin, f"{announced[:20]!r} bytes instead of {size}")
 
 
-def _announced(answer: Answer, digest: Digest) -> str | None:
-    """The digest that the source announces, if it does so in the form of this one."""
+def announced_digest(headers: Mapping[str, str], digest: Digest) -> str | None:
+    """The digest that a source announces, if it does so in the form of this one."""
     for name in ("X-Linked-Etag", "ETag"):
-        etag = answer.headers.get(name, "").strip().removeprefix("W/").strip('"').lower()
+        etag = headers.get(name, "").strip().removeprefix("W/").strip('"').lower()
         if re.fullmatch(rf"[0-9a-f]{{{_LENGTH[digest.algorithm]}}}", etag):
             return etag
     return None

@@ -29,7 +29,7 @@ def ask_for_range(net: Net, source: Source, url: str, start: int, end: int) -> R
             int(size) if size.isdecimal() else None,
             is_range=stream.status == 206 and told is not None and (int(told[1]), int(told[2]) + 1) == (start, end),
             is_encoded=stream.headers.get("Content-Encoding", "identity") != "identity",
-            is_framed=bool(length) or "Transfer-Encoding" in stream.headers,
+            has_length=bool(length) and "Transfer-Encoding" not in stream.headers,
         )
 
 

@@ -2,9 +2,9 @@
 
 The Hub answers `resolve` for a file that git keeps with 307 to another address on itself (`/api/resolve-cache/...`,
 which huggingface_hub 2.4 follows, too). That address is made of the repo, the commit, the path and git's hash, all of
-which a listing tells. So the redirect of one file is taken as a pattern, the address that it foretells for a second
-file is asked for, and once the site announces that file's hash there, no more is asked. A site whose redirects cannot
-be foretold, or that has none, is asked for its plain addresses as ever.
+which a listing tells. So the redirect of one file is taken as a pattern, and the next ones are asked for where it says.
+An answer there counts only if it announces the file's own hash; the first that does not ends it, and a site whose
+redirects cannot be foretold, or that has none, is asked for its plain addresses as ever.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from orchestrator.core.files import Algorithm, Digest
 from orchestrator.core.sources import Origin, Source
-from orchestrator.mirrors.links import Links, file_url
+from orchestrator.mirrors.links import file_url
 from orchestrator.net.addresses import place
 
 _SLASHES = ("/", "%2F", "%252F")
@@ -25,7 +25,7 @@ _REGULAR = re.compile(r"[A-Za-z0-9._~/-]{6,}")
 # "Models Download Stats"). Who made the model shall not lose it.
 _COUNTED = frozenset({"config.json", "config.yaml", "hyperparams.yaml", "meta.yaml"})
 
-Kind = tuple[str, str, int, bool]
+_Kind = tuple[str, str, int, bool]
 _Gap = tuple[str, str]
 
 
@@ -57,55 +57,33 @@ class Pattern:
 
 
 class Shortcuts:
-    """What a run has learned of its sources' redirects. Of each `kind` of address one thread at a time may `prove` and
-    `learn`; `address` may be called by any."""
+    """What a run has learned of its sources' redirects. Thread-safe: whoever comes late learns the same again."""
 
-    def __init__(self, links: Links) -> None:
-        self._links = links
-        self._learned: dict[Kind, Pattern] = {}
-        self._decided: dict[Kind, Pattern | None] = {}
-
-    @staticmethod
-    def kind(source: Source, origin: Origin) -> Kind:
-        """Addresses of one kind have one pattern."""
-        return source.name, origin.repo.type, origin.repo.name.count("/"), "/" in origin.path
+    def __init__(self) -> None:
+        self._patterns: dict[_Kind, Pattern | None] = {}
 
     def address(self, source: Source, origin: Origin, digest: Digest) -> str | None:
-        """Where the file is; None as long as a question may find a shorter way."""
-        if not _is_regular(origin, digest):
-            return file_url(source, origin)
-        kind = self.kind(source, origin)
-        if kind not in self._decided:
-            return None
-        pattern = self._decided[kind]
-        return pattern.fill(origin, digest) if pattern else file_url(source, origin)
+        """Where the file is likely to be; None for its plain address. Believe it only where `announces` holds."""
+        pattern = self._patterns.get(_kind(source, origin)) if _is_regular(origin, digest) else None
+        return pattern.fill(origin, digest) if pattern else None
 
     def learn(self, source: Source, origin: Origin, digest: Digest, url: str) -> None:
-        """Where the redirects for this file ended."""
-        kind = self.kind(source, origin)
-        if not _is_regular(origin, digest) or kind in self._decided:
+        """The redirects for the file's plain address ended at `url`."""
+        kind, plain = _kind(source, origin), file_url(source, origin)
+        if kind in self._patterns or not _is_regular(origin, digest):
             return
-        plain = file_url(source, origin)
-        is_elsewhere = url == plain or place(url) != place(plain)  # nothing to gain, or another site's and signed
-        pattern = None if is_elsewhere else Pattern.of(url, origin, digest)
-        if pattern is None:
-            self._decided[kind] = None
-        else:
-            self._learned[kind] = pattern
-
-    def prove(self, source: Source, origin: Origin, size: int, digest: Digest) -> bool:
-        """Ask for this file where the pattern that was learned foretells it, and decide. False when there is none."""
-        kind = self.kind(source, origin)
-        if kind not in self._learned or not _is_regular(origin, digest):
-            return False
-        pattern = self._learned.pop(kind)
-        is_right = self._links.confirm(source, pattern.fill(origin, digest), size, digest)
-        self._decided[kind] = pattern if is_right else None
-        return True
+        # Elsewhere an address is another site's, and signed.
+        is_here = url != plain and place(url) == place(plain)
+        self._patterns[kind] = Pattern.of(url, origin, digest) if is_here else None
 
     def distrust(self, source: Source, origin: Origin) -> None:
         """A foretold address did not do: go by plain ones from now on."""
-        self._decided[self.kind(source, origin)] = None
+        self._patterns[_kind(source, origin)] = None
+
+
+def _kind(source: Source, origin: Origin) -> _Kind:
+    """Addresses of one kind have one pattern."""
+    return source.name, origin.repo.type, origin.repo.name.count("/"), "/" in origin.path
 
 
 def _is_regular(origin: Origin, digest: Digest) -> bool:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-import requests
+from urllib3.response import BaseHTTPResponse
 
 from orchestrator.errors import ProtocolError, TemporaryError
 from orchestrator.net.addresses import redact, split
@@ -85,12 +86,17 @@ class Answer:
 class Stream:
     """A body that is still on its way; made by `Net.stream`. Iterate over `chunks` once."""
 
-    def __init__(self, url: str, response: requests.Response, limits: Limits, clock: Callable[[], float]) -> None:
+    def __init__(self, url: str, response: BaseHTTPResponse, limits: Limits, clock: Callable[[], float]) -> None:
         self._limits, self._clock = limits, clock
         self.url = url
-        self.status = response.status_code
+        self.status = response.status
         self.headers: Mapping[str, str] = response.headers
         self._response = response
+
+    def abort(self) -> None:
+        """End the wait for more, from another thread: `chunks` then raises, or ends early."""
+        with suppress(OSError, RuntimeError, ValueError):  # it has ended by itself meanwhile
+            self._response.shutdown()
 
     def chunks(self) -> Iterator[bytes]:
         """The body as it arrives, undecoded. Raises TemporaryError when the line breaks, falls silent or only drips."""
@@ -103,11 +109,11 @@ class Stream:
                 raise too_slow(self.url)
 
 
-def chunks_of(response: requests.Response, url: str, *, decode: bool) -> Iterator[bytes]:
+def chunks_of(response: BaseHTTPResponse, url: str, *, decode: bool) -> Iterator[bytes]:
     """What each read of the socket brought; so a slow drip gives the caller a chance to look at the clock."""
     while True:
         try:
-            chunk = response.raw.read1(CHUNK, decode_content=decode)
+            chunk = response.read1(CHUNK, decode_content=decode)
         except FOREIGN as error:
             raise translate(error, url) from error
         if not chunk:

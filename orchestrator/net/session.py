@@ -10,11 +10,15 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from http.cookiejar import DefaultCookiePolicy
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
+from urllib.parse import urlunsplit
 
-import requests
 from requests.adapters import HTTPAdapter
+from urllib3.connectionpool import HTTPConnectionPool
+from urllib3.response import BaseHTTPResponse
+from urllib3.util import Retry, Timeout
 
 from orchestrator import __version__
 from orchestrator.core.proxies import Proxies, Proxy, parse_proxy
@@ -32,19 +36,21 @@ __all__ = ["USER_AGENT", "Limits", "Net"]
 
 USER_AGENT = f"glm-aria/{__version__}"
 _ERROR_BODY = 64 * 1024
+_NO_RETRIES = Retry(0, read=False)
 # What a proxy says, too, when it cannot reach the site.
 _GATEWAY = frozenset({502, 503, 504})
 
 
-class _Session(requests.Session):
-    """Sees no redirects: requests reads the whole body of one, however long, even when it is told not to follow."""
+@dataclass(frozen=True, slots=True)
+class _Url:
+    """All that the adapter of requests looks at in a request to find its pool."""
 
-    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002 - the signature of requests
-        return None
+    url: str
 
 
 class _Adapter(HTTPAdapter):
-    """Logs in at a proxy with UTF-8, as aria2 does; requests knows latin-1 only."""
+    """The pools of requests, with its certificates and proxies. Logs in at a proxy with UTF-8, as aria2 does; requests
+    knows latin-1 only."""
 
     def proxy_headers(self, proxy: str) -> dict[str, str]:
         known = parse_proxy(proxy)
@@ -80,11 +86,7 @@ class Net:
         self._sleep, self._clock, self._uniform = sleep, clock, uniform
         self._proxies, self._lookup = proxies or Proxies(), lookup
         self._verify: str | bool = str(ca_bundle) if ca_bundle else True
-        self._session = _Session()
-        self._session.trust_env = False
-        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        for scheme in ("http://", "https://"):
-            self._session.mount(scheme, _adapter(lookup))
+        self._adapter = _adapter(lookup)
 
     def __enter__(self) -> Net:
         return self
@@ -94,7 +96,7 @@ class Net:
 
     def close(self) -> None:
         """Close the kept connections."""
-        self._session.close()
+        self._adapter.close()
 
     def get_json(self, url: str, *, attempts: int | None = None) -> Answer:
         """GET an API address, following redirects; `answer.value` is its JSON. Idempotent, retried.
@@ -104,8 +106,10 @@ class Net:
 
         def read(deadline: float) -> Answer:
             final, response = self._open("GET", url, deadline, {"Accept-Encoding": "gzip, deflate"}, url)
-            with response:
+            try:
                 return self._read(final, response, deadline)
+            finally:
+                _put_back(response)
 
         return self._retried(read, attempts, url)
 
@@ -115,7 +119,7 @@ class Net:
         def read(deadline: float) -> Answer:
             response = self._send("HEAD", url, deadline, {"Accept-Encoding": "identity"}, home or url)
             _hang_up(response)
-            return Answer(url, response.status_code, response.headers)
+            return Answer(url, response.status, response.headers)
 
         return self._retried(read, None, home or url)
 
@@ -131,11 +135,11 @@ class Net:
         headers = {"Accept-Encoding": "identity"}
         if byte_range:
             headers["Range"] = f"bytes={byte_range[0]}-{byte_range[1] - 1}"
-        opened: list[requests.Response] = []
+        opened: list[BaseHTTPResponse] = []
 
         def read(deadline: float) -> Answer:
             final, response = self._open("GET", url, deadline, headers, home or url)
-            answer = Answer(final, response.status_code, response.headers)
+            answer = Answer(final, response.status, response.headers)
             if meaning(answer.status).then is Then.RETRY:
                 _hang_up(response)
             else:
@@ -146,7 +150,7 @@ class Net:
         try:
             yield Stream(answer.url, opened[0], self.limits, self._clock)
         finally:
-            opened[0].close()
+            _put_back(opened[0])
 
     def way_to(self, url: str) -> dict[str, str]:
         """The variables by which a program on libcurl takes the same way to `url`: proxy and certificates."""
@@ -194,52 +198,73 @@ class Net:
 
     def _open(
         self, method: str, url: str, deadline: float, headers: Mapping[str, str], home: str
-    ) -> tuple[str, requests.Response]:
+    ) -> tuple[str, BaseHTTPResponse]:
         """Send, and follow redirects: the rules of `next_hop` and the token's are applied anew at each."""
         for _ in range(MAX_REDIRECTS + 1):
             response = self._send(method, url, deadline, headers, home)
             location = response.headers.get("Location")
-            if meaning(response.status_code).then is not Then.FOLLOW or not location:
+            if meaning(response.status).then is not Then.FOLLOW or not location:
                 return url, response
             _hang_up(response)
             url = next_hop(url, location)
         raise ProtocolError(f"{split(url).netloc} redirects in a circle ({redact(url)})", source=split(url).netloc)
 
-    def _send(self, method: str, url: str, deadline: float, headers: Mapping[str, str], home: str) -> requests.Response:
+    def _send(self, method: str, url: str, deadline: float, headers: Mapping[str, str], home: str) -> BaseHTTPResponse:
         proxy = self._route(url, home)
         left = deadline - self._clock()
         if left <= 0:
             raise too_slow(url)
         sent = {"User-Agent": USER_AGENT, "Accept": "*/*", **headers, **self.credentials.headers_for(url)}
         try:
-            response = self._session.send(
-                self._session.prepare_request(requests.Request(method, url, headers=sent)),
-                stream=True,
-                allow_redirects=False,
-                timeout=(min(self.limits.connect, left), min(self.limits.read, left)),
-                verify=self._verify,
-                proxies={"http": proxy.url, "https": proxy.url} if proxy else {},
-            )
+            response = self._ask(method, url, sent, proxy, left)
         except FOREIGN as error:
             raise translate(error, url, proxy) from error
-        if proxy and response.status_code == 407:
+        if proxy and response.status == 407:
             _hang_up(response)
             raise at_the_proxy(proxy, url, 407)
         return response
 
-    def _read(self, url: str, response: requests.Response, deadline: float) -> Answer:
-        most = self.limits.body if response.status_code < 400 else _ERROR_BODY
+    def _ask(
+        self, method: str, url: str, headers: dict[str, str], proxy: Proxy | None, left: float
+    ) -> BaseHTTPResponse:
+        """One request and its answer, whose body is still to come.
+
+        Straight to the pools of urllib3: all that the session of requests adds is cookies, redirects and hooks, none of
+        which has a use here, for as much time again (0.6 instead of 0.3 ms a request).
+        """
+        named = {"http": proxy.url, "https": proxy.url} if proxy else {}
+        found = self._adapter.get_connection_with_tls_context(cast(Any, _Url(url)), self._verify, proxies=named)
+        pool = cast(HTTPConnectionPool, found)
+        parts = split(url)
+        target = urlunsplit(("", "", parts.path or "/", parts.query, ""))
+        if proxy and parts.scheme == "http":
+            target, headers = url, headers | self._adapter.proxy_headers(proxy.url)
+        timeout = Timeout(connect=min(self.limits.connect, left), read=min(self.limits.read, left))
+        return pool.urlopen(
+            method,
+            target,
+            headers=headers,
+            redirect=False,
+            retries=_NO_RETRIES,
+            assert_same_host=False,
+            timeout=timeout,
+            preload_content=False,
+            decode_content=False,
+        )
+
+    def _read(self, url: str, response: BaseHTTPResponse, deadline: float) -> Answer:
+        most = self.limits.body if response.status < 400 else _ERROR_BODY
         body, begun = bytearray(), self._clock()
         for chunk in chunks_of(response, url, decode=True):
             body += chunk
-            if len(body) > most and response.status_code < 400:
+            if len(body) > most and response.status < 400:
                 raise ProtocolError(f"{redact(url)} answered with more than {most} bytes", source=split(url).netloc)
             if len(body) > most:
                 break
             seconds = (now := self._clock()) - begun
             if now > deadline or (seconds > self.limits.read and len(body) < self.limits.slowest * seconds):
                 raise too_slow(url)
-        return Answer(url, response.status_code, response.headers, bytes(body), self.limits)
+        return Answer(url, response.status, response.headers, bytes(body), self.limits)
 
     def _route(self, url: str, home: str) -> Proxy | None:
         """No proxy for this machine: it would be shown what plain http carries there."""
@@ -247,17 +272,23 @@ class Net:
 
 
 def _adapter(lookup: Lookup | None) -> HTTPAdapter:
-    made = _Adapter(pool_connections=16, pool_maxsize=64)
+    made = _Adapter(pool_connections=16, pool_maxsize=256)
     return made if lookup is None else looking_up(made, lookup)
 
 
-def _hang_up(response: requests.Response) -> None:
+def _hang_up(response: BaseHTTPResponse) -> None:
     """Be done with an answer whose body nobody wants: read a short one, so that the connection can be used again."""
     with suppress(*FOREIGN):
         for _ in range(3):
-            if not response.raw.read1(CHUNK, decode_content=False):
+            if not response.read1(CHUNK, decode_content=False):
                 break
+    _put_back(response)
+
+
+def _put_back(response: BaseHTTPResponse) -> None:
+    """Give the connection back: to be used again if the body was read to its end, else it is closed."""
     response.close()
+    response.release_conn()
 
 
 def _busy(answer: Answer, wait: float | None, proxy: Proxy | None) -> TemporaryError:

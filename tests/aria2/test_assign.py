@@ -9,7 +9,6 @@ import pytest
 from orchestrator.aria2.assign import Assigner
 from orchestrator.aria2.budget import Budget
 from orchestrator.aria2.interface import Limits, Uri
-from orchestrator.aria2.memory import MemoryFiles
 from orchestrator.aria2.servers import Server
 from orchestrator.aria2.slots import Slot
 from orchestrator.aria2.supply import Supply
@@ -38,10 +37,6 @@ def test_the_rest_of_a_file_is_never_left_lying(tmp_path: Path, rates: tuple[flo
     slot.extents = Extents().put([Extent(0, SIZE - left, "before")])
     slot.supplies = {f"s{number}": supply(f"s{number}", rate) for number, rate in enumerate(rates)}
     limits = Limits()
-    opened = list(
-        Assigner([slot], Budget.of(limits, has_big=True, has_small=False), limits, MemoryFiles(is_usable=True)).assign(
-            slot
-        )
-    )
+    opened = list(Assigner([slot], Budget.of(limits, has_big=True, has_small=False), limits).assign(slot))
     assert opened
     assert all(SIZE - left <= span.start < span.end <= SIZE for _, span, _ in opened)

@@ -83,7 +83,8 @@ def test_a_wrong_range(response: str, exit_code: int, then: Then) -> None:
         (RangeAnswer(200, 1000), 76, Then.WHOLE),
         (RangeAnswer(200, 81), 65, Then.OTHER),
         (RangeAnswer(206, 1000, is_range=True, is_encoded=True), 76, Then.OTHER),
-        (RangeAnswer(206, 1000, is_range=True, is_framed=False), 65, Then.OTHER),
+        (RangeAnswer(206, 1000, is_range=True, has_length=False), 76, Then.WHOLE),
+        (RangeAnswer(200, None, has_length=False), 76, Then.WHOLE),
     ],
 )
 def test_how_a_source_answered_when_asked_why(answer: RangeAnswer, exit_code: int, then: Then) -> None:

@@ -41,7 +41,7 @@ def test_each_option_has_one_row() -> None:
 
 
 def test_what_is_given_elsewhere_is_not_given_twice(tmp_path: Path) -> None:
-    ours = span_options(Span("hub", tmp_path / "x", 0, 9, 9, 0.0, is_whole=True), way_options(Way(None, None, ())))
+    ours = span_options(Span("hub", tmp_path / "x", 0, 9, 9, 0.0), way_options(Way(None, None, ())))
     assert set(ours) <= inherited.HARMLESS | {"bt-enable-lpd"}
     assert not set(tuning()) & set(inherited.SET)
 
@@ -96,16 +96,14 @@ def test_the_worst_is_known_of_each() -> None:
     assert not WORST.items() & inherited.SET.items()
 
 
-@pytest.mark.parametrize("whole", [False, True])
 def test_aria2_takes_each_of_them_for_a_download(
     make_foreign: MakeForeign,  # noqa: F811
     make_rpc: Callable[..., Rpc],
     tmp_path: Path,
-    whole: bool,
 ) -> None:
     foreign = make_foreign(conf="".join(f"{name}={value}\n" for name, value in WORST.items()))
     rpc = make_rpc(Endpoint(foreign.url, "theirs"))
-    made = Span("hub", tmp_path / "abc", 0, 5000, 5000, 0.0, is_whole=whole)
+    made = Span("hub", tmp_path / "abc", 0, 5000, 5000, 0.0)
     (gid,) = rpc.add([(made, "http://127.0.0.1:9/x", span_options(made, is_ours=False) | {"pause": "true"})])
     kept = foreign.call("aria2.getOption", gid)
     # These are used up when a download is added, and not kept with it.

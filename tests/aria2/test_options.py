@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from orchestrator.aria2.options import span_options, tuning, way_options
 from orchestrator.aria2.rpc import Rpc
 from orchestrator.aria2.spans import Span
@@ -19,8 +17,8 @@ def conf() -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
 
 
-def span(part: Path, *, whole: bool = False, width: int = 1) -> Span:
-    return Span("hub", part, 0, 5000, 5000, 0.0, is_whole=whole, width=width)
+def span(part: Path, *, width: int = 1) -> Span:
+    return Span("hub", part, 0, 5000, 5000, 0.0, width=width)
 
 
 def test_the_tuning_is_that_of_the_file() -> None:
@@ -42,7 +40,6 @@ def test_what_a_download_is_told(tmp_path: Path) -> None:
     assert (told["min-split-size"], told["piece-length"]) == ("1048576", "1048576")
     assert told["file-allocation"] == "none"
     assert "out" not in told, "a metalink names its file"
-    assert span_options(span(tmp_path / "abc", whole=True))["out"] == "abc"
     assert span_options(span(tmp_path / "abc", width=4))["max-connection-per-server"] == "4"
     assert not [name for name in told if "proxy" in name]
     assert span_options(span(tmp_path / "abc"), {"no-proxy": "x"})["no-proxy"] == "x"
@@ -57,9 +54,8 @@ def test_the_login_is_given_apart_from_the_address() -> None:
     assert not {"header", "referer", "load-cookies", "http-user", "continue"} & set(told)
 
 
-@pytest.mark.parametrize("whole", [False, True])
-def test_aria2_takes_each_of_them_for_a_download(rpc: Rpc, tmp_path: Path, whole: bool) -> None:
-    made = span(tmp_path / "abc", whole=whole)
+def test_aria2_takes_each_of_them_for_a_download(rpc: Rpc, tmp_path: Path) -> None:
+    made = span(tmp_path / "abc")
     told = span_options(made) | {"pause": "true"}
     before = rpc._call("aria2.getGlobalOption")
     (gid,) = rpc.add([(made, "http://127.0.0.1:9/x?a=1&b=%20", told)])

@@ -90,7 +90,7 @@ def test_an_address_that_is_none(url: str) -> None:
 
 
 def test_writers_are_found_by_path(rpc: Rpc, tmp_path: Path) -> None:
-    spans = [Span("hub", tmp_path / name, 0, 9, 9, 0.0, is_whole=name == "one") for name in ("one", "two")]
+    spans = [Span("hub", tmp_path / name, 0, 9, 9, 0.0) for name in ("one", "two")]
     gids = rpc.add([(span, "http://127.0.0.1:9/x", span_options(span) | {"pause": "true"}) for span in spans])
     assert rpc.writers([tmp_path / "two"]) == [gids[1]]
     assert rpc.writers([tmp_path.parent / "two", tmp_path / "o"]) == []

@@ -79,3 +79,13 @@ def test_a_source_that_adds_next_to_nothing(rate: float, is_hopeless: bool) -> N
     server.met(0.1)
     busy(server, 2, lambda connections: rate)
     assert server.is_hopeless(20e6 + server.rate) is is_hopeless
+
+
+def test_one_that_has_not_answered_yet_is_not_tried_with_more() -> None:
+    """Its connections are couriers that wait."""
+    server = Server("slow", start=16, most=64)
+    for second in range(60):
+        server.observe(float(second), 0, 8)
+    assert server.allowed == 0
+    server.met(0.3)
+    assert server.allowed == 16

@@ -6,8 +6,9 @@ import hashlib
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,15 +16,15 @@ import pytest
 
 from orchestrator.aria2 import journal
 from orchestrator.aria2.daemon import PrivateDaemon
-from orchestrator.aria2.interface import Admission, Already, Fetched, Limits, Lost, Moved, Outcome, Pace, Uri
-from orchestrator.aria2.memory import MemoryFile, MemoryFiles
+from orchestrator.aria2.interface import Admission, Already, Fetched, Limits, Lost, Moved, Outcome, Pace, Rangeless, Uri
 from orchestrator.aria2.transfer import Transfer
 from orchestrator.core.extents import Extent, Extents
 from orchestrator.core.files import Algorithm, Digest
 from orchestrator.core.plan import Job
 from orchestrator.core.refs import RepoId, RepoType
-from orchestrator.core.sources import Origin, RangeAnswer, Source
+from orchestrator.core.sources import Body, Origin, RangeAnswer, Source
 from orchestrator.errors import DaemonError, NotFoundError, SourcesDownError
+from orchestrator.mirrors.fetch import Wanted, open_body
 from orchestrator.mirrors.ranges import ask_for_range
 from orchestrator.net.answers import Limits as NetLimits
 from orchestrator.net.session import Net
@@ -37,7 +38,7 @@ from tests.support.shaping import Shape
 
 @dataclass
 class Addresses:
-    """A locator with known addresses. A path in `errors` raises instead. `foretold` is where it guesses small files."""
+    """A locator with known addresses. A path in `errors` raises instead."""
 
     sites: Mapping[str, str]
     commit: str
@@ -45,23 +46,26 @@ class Addresses:
     asked: list[str] = field(default_factory=list)
     inspected: list[str] = field(default_factory=list)
     threads: set[str] = field(default_factory=set)
-    foretold: str = ""
+    fetched: list[tuple[str, int, int]] = field(default_factory=list)
 
     def candidates(self, job: Job) -> tuple[str, ...]:
         return tuple(self.sites)
 
-    def direct(self, job: Job, source: str) -> Uri | None:
-        if self.foretold and not job.is_lfs:
-            return Uri(source, f"{self.foretold}/{job.name}", 0.5, is_foretold=True)
-        return None if job.is_lfs else self._uri(job, source)
-
-    def locate(self, job: Job, source: str, *, must_ask: bool = False) -> Uri:
-        assert must_ask == bool(self.foretold)
+    def locate(self, job: Job, source: str) -> Uri:
         self.threads.add(threading.current_thread().name)
         self.asked.append(job.name)
         if job.name in self.errors:
             raise self.errors[job.name]
         return self._uri(job, source)
+
+    @contextmanager
+    def fetch(self, job: Job, source: str, start: int, end: int) -> Iterator[Body]:
+        url = self._uri(job, source).url
+        self.fetched.append((job.name, start, end))
+        wanted = Wanted(job.name, "org/m", job.size, start, end)
+        there = Source(source, self.sites[source])
+        with Net(limits=NetLimits(attempts=1)) as net, open_body(net, there, url, wanted) as (body, _):
+            yield body
 
     def inspect(self, job: Job, uri: Uri, start: int, end: int) -> RangeAnswer:
         self.inspected.append(job.name)
@@ -110,7 +114,7 @@ class World:
         while not transfer.is_idle:
             for outcome in transfer.poll():
                 each(outcome)
-                if not isinstance(outcome, Moved | Pace):
+                if not isinstance(outcome, Moved | Pace | Rangeless):
                     assert outcome.job.name not in found, "a job ended twice"
                     found[outcome.job.name] = outcome
         return found
@@ -121,11 +125,6 @@ class World:
             assert isinstance(outcome, Fetched), outcome
             assert outcome.part.read_bytes() == self.files[name]
         assert {path.name for path in self.stage.iterdir()} == {job.digest.hex for job in self.jobs.values()}
-
-
-def open_files() -> list[Path]:
-    """What this process has open."""
-    return [entry.readlink() for entry in Path("/proc/self/fd").iterdir() if os.path.lexists(entry)]
 
 
 MakeWorld = Callable[[Mapping[str, bytes]], World]
@@ -142,56 +141,106 @@ def test_many_small_files(make_world: MakeWorld) -> None:
     transfer = world.transfer()
     transfer.enqueue(world.jobs.values())
     world.check(world.end(transfer))
-    assert world.hub.log.connections(face="hub") <= 100
     assert world.locator.asked == []
 
 
-def test_small_files_are_on_the_disk_only_when_they_are_whole(
-    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As long as there is room for them in memory."""
-    monkeypatch.setattr("orchestrator.aria2.memory.MOST_BYTES", 100_000)
-    world = make_world({"small.json": generate(70_000, 1), "larger.json": generate(70_001, 2)})
-    world.hub.faces["hub"].shape = Shape(rate_per_connection=64 << 10)
+def test_small_files_need_no_daemon(make_world: MakeWorld, daemon: PrivateDaemon) -> None:
+    world = make_world({f"f{n}.json": generate(1000 + n, n) for n in range(20)} | {"empty.txt": b""})
     transfer = world.transfer()
     transfer.enqueue(world.jobs.values())
-    small, larger = (world.part(world.jobs[name]) for name in ("small.json", "larger.json"))
-    seen: set[tuple[bool, bool]] = set()
-    ended = world.end(transfer, lambda one: seen.add((small.exists(), larger.exists())))
+    world.check(world.end(transfer))
+    assert daemon.pid is None
+
+
+def test_those_behind_busy_ones_go_on(make_world: MakeWorld) -> None:
+    """However many another run has."""
+    world = make_world({f"f{n}.json": generate(100 + n, n) for n in range(600)})
+    transfer = world.transfer(admit=lambda job: Admission.GO if job.name == "f599.json" else Admission.BUSY)
+    transfer.enqueue(world.jobs.values())
+    for _ in range(200):
+        if found := [one for one in transfer.poll() if isinstance(one, Fetched)]:
+            assert [one.job.name for one in found] == ["f599.json"]
+            return
+    raise AssertionError("it was never tried")
+
+
+def test_abandoned_jobs_do_not_start(make_world: MakeWorld) -> None:
+    world = make_world({f"f{n}.json": b"%d" % n * 9 for n in range(9)})
+    transfer = world.transfer()
+    transfer.enqueue(world.jobs.values())
+    transfer.abandon({job.digest for name, job in world.jobs.items() if name != "f3.json"})
+    assert list(world.end(transfer)) == ["f3.json"]
+    assert [name for name, _, _ in world.locator.fetched] == ["f3.json"]
+
+
+@pytest.mark.parametrize("kind", ["range_ignored", "chunked", "chunked_whole"])
+def test_what_aria2_cannot_take_in_ranges_comes_whole(make_world: MakeWorld, kind: str) -> None:
+    """Each file once, by Python; told once, and remembered for the files that follow."""
+    world = make_world({f"{n}.safetensors": generate(3 * MIB + n, n) for n in range(3)})
+    world.hub.fault(Fault(kind), face="cdn")
+    transfer = world.transfer(limits=Limits(jobs=1))
+    transfer.enqueue(world.jobs.values())
+    told: list[Rangeless] = []
+    world.check(world.end(transfer, lambda one: told.append(one) if isinstance(one, Rangeless) else None))
+    assert [one.source for one in told] == ["hub"]
+    assert {name for name, _, _ in world.locator.fetched} >= set(world.jobs) - {"0.safetensors"}
+    assert len(world.locator.inspected) == 1
+
+
+def test_a_chunked_answer_is_continued(make_world: MakeWorld) -> None:
+    """As far as the server knows ranges; what came is not asked for again."""
+    size = 6 * MIB
+    world = make_world({"big.safetensors": generate(size, 1)})
+    world.hub.fault(Fault("chunked", after_bytes=2 * MIB + 77), face="cdn")
+    transfer = world.transfer()
+    transfer.enqueue(world.jobs.values())
+    world.check(world.end(transfer))
+    starts = [start for _, start, _ in world.locator.fetched]
+    assert len(starts) > 1
+    assert starts == sorted(starts)
+    assert starts[1] >= 1 * MIB
+
+
+def test_one_without_ranges_is_the_last_choice(make_world: MakeWorld) -> None:
+    size = 12 * MIB
+    world = make_world({"big.safetensors": generate(size, 1)})
+    odd = world.hub.mirror("odd", faults=[Fault("chunked_whole")])
+    world.hub.faces["cdn"].shape = Shape(total_rate=12 * MIB)
+    world.locator.sites = {"odd": odd.url, "hub": world.hub.url}
+    transfer = world.transfer()
+    transfer.enqueue(world.jobs.values())
+    ended = world.end(transfer)
     world.check(ended)
-    assert (False, True) in seen
-    assert not any(path.name.startswith("memfd:glm-aria") for path in open_files())
+    (one,) = ended.values()
+    assert isinstance(one, Fetched)
+    assert set(one.sources) == {"hub"}
+    assert world.locator.fetched == []
 
 
-def test_an_aria2_that_cannot_write_to_our_memory(make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As one that a security module keeps away from it."""
-    plain = MemoryFile.__init__
+def test_a_limit_holds_for_couriers(make_world: MakeWorld) -> None:
+    world = make_world({f"{n}.json": generate(MIB, n) for n in range(4)})
+    transfer = world.transfer(limits=Limits(max_speed=2 * MIB))
+    transfer.enqueue(world.jobs.values())
+    begun = time.monotonic()
+    world.check(world.end(transfer))
+    assert time.monotonic() - begun > 1.5
 
-    def elsewhere(self: MemoryFile, pool: MemoryFiles, size: int) -> None:
-        plain(self, pool, size)
-        self.path = Path(f"/proc/self/no-such-folder/{self._fd}")
 
-    monkeypatch.setattr(MemoryFile, "__init__", elsewhere)
-    world = make_world({f"f{n}.json": generate(1000 + n, n) for n in range(100)})
+def test_stop_ends_couriers(make_world: MakeWorld) -> None:
+    """Also those to whom nothing comes."""
+    world = make_world({"a.json": generate(MIB, 1)})
+    world.hub.fault(Fault("stall", after_bytes=1000))
     transfer = world.transfer()
     transfer.enqueue(world.jobs.values())
-    world.check(world.end(transfer))
-    assert not any(path.name.startswith("memfd:glm-aria") for path in open_files())
-
-
-@pytest.mark.parametrize("status", [200, 403, 404, 405])
-def test_a_foretold_address_that_does_not_do(make_world: MakeWorld, status: int) -> None:
-    """What it answers says nothing of the source: at the address that it tells, the file may be there."""
-    world = make_world({f"f{n}.json": generate(1000 + n, n) for n in range(8)})
-    wrong = world.hub.mirror(
-        "wrong", faults=[Fault("html_portal") if status == 200 else Fault("status", status=status)]
-    )
-    world.locator.foretold = wrong.url
-    transfer = world.transfer()
-    transfer.enqueue(world.jobs.values())
-    world.check(world.end(transfer))
-    assert sorted(world.locator.asked) == sorted(world.files)
-    assert world.hub.log.requests(face="wrong")
+    while not any(isinstance(one, Moved) and one.connections for one in transfer.poll()):
+        pass
+    begun = time.monotonic()
+    transfer.stop()
+    assert time.monotonic() - begun < 2
+    for thread in threading.enumerate():
+        if thread.name.startswith("courier"):
+            thread.join(5)
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("courier")]
 
 
 def test_a_big_file_over_sixteen_connections(make_world: MakeWorld) -> None:

@@ -18,6 +18,12 @@ from tests.support.shaping import Shape
 
 
 @pytest.fixture
+def tiny() -> Repo:
+    """A model with a file that aria2 fetches, beside one that Python fetches."""
+    return Repo("model", "org/tiny", {"config.json": b"{}\n", "model.safetensors": generate(3 << 20, 4)})
+
+
+@pytest.fixture
 def hub(make_hub: MakeHub, tiny: Repo) -> LoopbackHub:
     return make_hub(tiny)
 

@@ -67,6 +67,12 @@ def far(hub: LoopbackHub, machine: Machine, **names: str) -> LoopbackHub:
 
 
 @pytest.fixture
+def tiny() -> Repo:
+    """A model with a file that aria2 fetches, beside those that Python fetches."""
+    return Repo("model", "org/tiny", {"config.json": b"{}\n", "model.safetensors": generate(3 << 20, 4)})
+
+
+@pytest.fixture
 def secure(machine: Machine, make_hub: MakeHub, tmp_path: Path, tiny: Repo) -> tuple[LoopbackHub, Path]:
     """A hub behind TLS with a name, and the certificate to believe."""
     folder = tmp_path / "tls"

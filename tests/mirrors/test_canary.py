@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-
 import pytest
 
 from orchestrator.catalogs.huggingface import HuggingFaceCatalog
@@ -11,10 +9,10 @@ from orchestrator.catalogs.modelscope import ModelScopeCatalog
 from orchestrator.core.refs import CatalogKind, Ref, RepoId, RepoType
 from orchestrator.core.sources import Source
 from orchestrator.errors import GlmAriaError
-from orchestrator.mirrors.fetch import fetch
 from orchestrator.mirrors.links import Links
 from orchestrator.net.session import Net
 from tests.mirrors.conftest import CANARY, FILES, listed, origin, source
+from tests.mirrors.test_fetch import take
 from tests.support.faults import Fault
 from tests.support.hub import LoopbackHub
 
@@ -31,9 +29,7 @@ def everything(net: Net, hub: LoopbackHub, there: Source) -> list[str]:
         for path, data in FILES.items():
             where = origin(hub, path, name)
             steps.append(lambda where=where, path=path: Links(net).resolve(there, where, *listed(hub, path)))
-            steps.append(
-                lambda where=where, data=data: fetch(net, there, where, len(data), io.BytesIO(), lambda: False)
-            )
+            steps.append(lambda where=where, data=data: take(net, there, where, len(data))[1][:9])
         for step in steps:
             try:
                 texts.append(repr(step()))

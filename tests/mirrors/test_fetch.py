@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import io
+import threading
+import time
 
 import pytest
 
 from orchestrator.core.refs import CatalogKind
-from orchestrator.core.sources import Source
+from orchestrator.core.sources import Origin, Source
 from orchestrator.errors import (
+    DiskIOError,
     GlmAriaError,
     IntegrityError,
     NotAllowedError,
@@ -17,23 +19,28 @@ from orchestrator.errors import (
     SourcesDownError,
     TemporaryError,
 )
-from orchestrator.mirrors.fetch import fetch
+from orchestrator.mirrors.fetch import Wanted, open_body
+from orchestrator.mirrors.links import file_url
+from orchestrator.net.answers import Limits
 from orchestrator.net.session import Net
 from tests.mirrors.conftest import CANARY, FILES, origin, source
 from tests.support.faults import Fault
 from tests.support.hub import LoopbackHub
 
 
-def going() -> bool:
-    return False
+def take(
+    net: Net, there: Source, where: Origin, size: int, start: int = 0, end: int | None = None
+) -> tuple[int, bytes]:
+    """Where the body began, and what came."""
+    wanted = Wanted(where.path, where.repo.url_path, size, start, size if end is None else end)
+    with open_body(net, there, file_url(there, where), wanted) as (body, _):
+        return body.start, b"".join(body.chunks)
 
 
 @pytest.mark.parametrize("path", list(FILES))
 @pytest.mark.parametrize("name", ["org/open", "org/gated"])
 def test_every_byte(hub: LoopbackHub, net: Net, name: str, path: str) -> None:
-    out = io.BytesIO()
-    assert fetch(net, source(hub.url), origin(hub, path, name), len(FILES[path]), out, going) == len(FILES[path])
-    assert out.getvalue() == FILES[path]
+    assert take(net, source(hub.url), origin(hub, path, name), len(FILES[path])) == (0, FILES[path])
     assert all(seen.headers["accept-encoding"] == "identity" for seen in hub.log.requests())
     assert hub.log.tokens(face="hub") == {CANARY}
     assert hub.log.tokens(face="cdn") == set()
@@ -42,9 +49,17 @@ def test_every_byte(hub: LoopbackHub, net: Net, name: str, path: str) -> None:
 def test_modelscope(hub: LoopbackHub, net: Net) -> None:
     there = Source("the-mirror", hub.modelscope().url, CatalogKind.MODELSCOPE)
     for path, data in FILES.items():
-        out = io.BytesIO()
-        assert fetch(net, there, origin(hub, path), len(data), out, going) == len(data)
-        assert out.getvalue() == data
+        assert take(net, there, origin(hub, path), len(data)) == (0, data)
+
+
+@pytest.mark.parametrize("fault", [None, "range_ignored", "chunked", "chunked_whole"])
+def test_the_rest_of_a_file(hub: LoopbackHub, net: Net, fault: str | None) -> None:
+    data = FILES["big.txt"]
+    if fault:
+        hub.fault(Fault(fault))
+    start, came = take(net, source(hub.url), origin(hub, "big.txt"), len(data), 1000)
+    assert start == (0 if fault in ("range_ignored", "chunked_whole") else 1000)
+    assert came == data[start:]
 
 
 @pytest.mark.parametrize(
@@ -69,31 +84,39 @@ def test_modelscope(hub: LoopbackHub, net: Net) -> None:
 )
 def test_what_goes_wrong(hub: LoopbackHub, net: Net, fault: Fault, error: type[GlmAriaError]) -> None:
     hub.fault(fault)
-    out = io.BytesIO()
-    with pytest.raises(error):
-        fetch(net, source(hub.url), origin(hub, "big.txt"), len(FILES["big.txt"]), out, going)
-    assert len(out.getvalue()) <= len(FILES["big.txt"])
+    with pytest.raises(error) as caught:
+        take(net, source(hub.url), origin(hub, "big.txt"), len(FILES["big.txt"]))
+    assert caught.value.source == source(hub.url).name
+
+
+def test_another_range_than_was_asked_for(hub: LoopbackHub, net: Net) -> None:
+    hub.fault(Fault("wrong_content_range"))
+    with pytest.raises(ProtocolError):
+        take(net, source(hub.url), origin(hub, "big.txt"), len(FILES["big.txt"]), 100, 2000)
 
 
 def test_down(hub: LoopbackHub, net: Net) -> None:
     where, there = origin(hub, "big.txt"), source(hub.url)
     hub.__exit__()
     with pytest.raises(SourcesDownError):
-        fetch(net, there, where, 1, io.BytesIO(), going)
+        take(net, there, where, 1)
 
 
-def test_stop(hub: LoopbackHub, net: Net) -> None:
-    answers = iter([False, False, True])
-    out = io.BytesIO()
-    size = len(FILES["big.txt"])
-    done = fetch(net, source(hub.url), origin(hub, "big.txt"), size, out, lambda: next(answers))
-    assert 0 < done == len(out.getvalue()) < size
+def test_abort_wakes_who_waits(hub: LoopbackHub) -> None:
+    hub.fault(Fault("stall", after_bytes=10))
+    where, there = origin(hub, "big.txt"), source(hub.url)
+    wanted = Wanted(where.path, where.repo.url_path, len(FILES["big.txt"]), 0, len(FILES["big.txt"]))
+    with Net(limits=Limits(read=30)) as net, open_body(net, there, file_url(there, where), wanted) as (body, _):
+        begun = time.monotonic()
+        threading.Timer(0.2, body.abort).start()
+        with pytest.raises(GlmAriaError):
+            list(body.chunks)
+        assert time.monotonic() - begun < 5
 
 
-def test_errors_of_the_disk_pass_unchanged(hub: LoopbackHub, net: Net) -> None:
-    class Full(io.BytesIO):
-        def write(self, _data: object) -> int:
-            raise OSError(28, "No space left on device")
-
-    with pytest.raises(OSError, match="No space left"):
-        fetch(net, source(hub.url), origin(hub, "big.txt"), len(FILES["big.txt"]), Full(), going)
+def test_what_the_caller_raises_passes_unchanged(hub: LoopbackHub, net: Net) -> None:
+    where, there = origin(hub, "big.txt"), source(hub.url)
+    wanted = Wanted(where.path, where.repo.url_path, len(FILES["big.txt"]), 0, len(FILES["big.txt"]))
+    with pytest.raises(DiskIOError) as caught, open_body(net, there, file_url(there, where), wanted):
+        raise DiskIOError("the disk")
+    assert caught.value.source is None

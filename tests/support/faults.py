@@ -134,6 +134,7 @@ class _Changed:
         return self.change(offset, self.inner.read(offset, wanted))[:wanted]
 
 
+_PIECE = 64 << 10
 _XOR = bytes(value ^ 0x5A for value in range(256))
 
 
@@ -234,6 +235,21 @@ def _endless(_fault: Fault, _request: Request, reply: Reply) -> Reply:
     return replace(reply, declared=None, ending="repeat")
 
 
+def _chunked(fault: Fault, _request: Request, reply: Reply) -> Reply:
+    """`Transfer-Encoding: chunked`, also on a 206: how much comes is not told before."""
+    data = reply.content.read(reply.start, reply.length)
+    pieces = [data[at : at + _PIECE] for at in range(0, len(data), _PIECE)]
+    framed = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in (*pieces, b""))
+    headers = reply.headers | {"Transfer-Encoding": "chunked"}
+    made = replace(reply, content=Bytes(framed), start=0, length=len(framed), declared=None, headers=headers)
+    return made if fault.after_bytes is None else replace(made, stop_after=fault.after_bytes, ending="close")
+
+
+def _chunked_whole(fault: Fault, request: Request, reply: Reply) -> Reply:
+    """The same of a server that knows no ranges."""
+    return _chunked(fault, request, _range_ignored(fault, request, reply) or reply)
+
+
 def _rate_limited(fault: Fault, _request: Request, _reply: Reply) -> Reply:
     headers = {
         "Retry-After": str(fault.retry_after_s),
@@ -292,6 +308,8 @@ KINDS: dict[str, Callable[[Fault, Request, Reply], Reply | None]] = {
     "stall": _stall,
     "drip": _drip,
     "endless": _endless,
+    "chunked": _chunked,
+    "chunked_whole": _chunked_whole,
     "rate_limited": _rate_limited,
     "status": _status,
     "redirect_loop": _redirect_loop,
@@ -315,6 +333,8 @@ CONTENT_KINDS = frozenset(
         "stall",
         "drip",
         "endless",
+        "chunked",
+        "chunked_whole",
     }
 )
 
