@@ -283,7 +283,7 @@ def test_no_room_for_our_downloads(machine: Machine, make_hub: MakeHub, repo: Re
     theirs = foreign.call("aria2.addUri", ["magnet:?xt=urn:btih:" + "a1" * 20])
     running = machine.start_pull("org/m", *foreign.words)
     assert "max-concurrent-downloads" in told(running, "moves none of this run's downloads")
-    assert fetched(hub) == 0
+    assert fetched(hub) <= len(FILES["small.bin"]), "only small files need no aria2"
     foreign.call("aria2.forceRemove", theirs)
     running.end().ended(0)
     assert is_right(machine, repo)
