@@ -41,6 +41,7 @@ class LazyGroup(click.Group):
         command = getattr(import_module(entry.module), entry.attribute)
         if not isinstance(command, click.Command):
             raise TypeError(f"{entry.module}.{entry.attribute} is not a command")
+        _refuse_empty(command)
         return command
 
     def resolve_command(
@@ -64,6 +65,27 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, entry.summary) for name, entry in self._lazy.items()])
 
 
+class _Word(click.types.StringParamType):
+    """A text that is not empty: `--lock "$FILE"` with a variable that is not set means nothing."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        text = super().convert(value, param, ctx)
+        if isinstance(text, str) and not text.strip():
+            self.fail("must not be empty", param, ctx)
+        return text
+
+
+_WORD = _Word()
+
+
+def _refuse_empty(command: click.Command) -> None:
+    for parameter in command.params:
+        if isinstance(parameter, click.Option) and parameter.type is click.STRING:
+            parameter.type = _WORD
+    for below in command.commands.values() if isinstance(command, click.Group) else ():
+        _refuse_empty(below)
+
+
 class Headed(click.Option):
     """An option that `--help` shows under a heading."""
 
@@ -85,6 +107,7 @@ CONFIG = click.option(
     cls=Headed,
     heading="Rules",
     metavar="FILE",
+    type=_WORD,
     expose_value=False,
     callback=_name_config,
     help="Read settings from FILE, as from your own file, instead of from ./glm-aria.toml.",

@@ -177,7 +177,7 @@ def flags(parameters: dict[str, Any]) -> dict[str, object]:
     found = {
         SETTINGS[name]: value
         for name, value in parameters.items()
-        if name in SETTINGS and value not in (None, (), False)
+        if name in SETTINGS and value is not None and value is not False and value != ()
     }
     if parameters.get("no_mirrors"):
         found.setdefault("mirrors", ())

@@ -14,6 +14,7 @@ from orchestrator.cli.hook import Hook
 from orchestrator.cli.run import Run
 from orchestrator.core.files import Algorithm, Digest
 from orchestrator.core.lockfile import Lock
+from orchestrator.core.wanted import group
 from orchestrator.errors import UsageError
 from orchestrator.events import Notice
 from orchestrator.flows.report import PullReport
@@ -36,6 +37,9 @@ def pull(dry_run: bool, **parameters: Any) -> int:
       [hf://]org/name[@revision]        a model; ms:// is ModelScope
       datasets/org/name, spaces/org/name
       https://host/file                 a single file, with --sha256
+      REF FILE...                       only these files of it, as hf download has it
+
+    A word behind a REF is a file of it, unless it can only be another REF: org/other, hf://name, name@revision.
 
     At the end the folder of each model is printed on stdout; everything else goes to stderr. Commits and digests come
     from the root, bytes from the root and the mirrors. A stopped pull goes on when it is run again.
@@ -59,6 +63,7 @@ def pull(dry_run: bool, **parameters: Any) -> int:
       glm-aria pull zai-org/AutoGLM-Phone-9B
       glm-aria pull org/name --include '*.safetensors' --include '*.json' --max-speed 20M
       glm-aria pull org/name --mirror http://10.0.0.5:8000
+      glm-aria pull org/name config.json 'tokenizer*'
       glm-aria pull org/name@COMMIT --trust commit
       glm-aria pull org/name --lock glm-aria.lock
       glm-aria pull --locked glm-aria.lock
@@ -106,6 +111,7 @@ def _pull(parameters: dict[str, Any]) -> int:
         report = _fetch_url(parameters, run)
     else:
         wanted = _request(parameters, settings)
+        _say_understood(parameters, run)
         before = lock.read_or_new(parameters["lock"]) if parameters["lock"] else Lock()
         hook = Hook.of(parameters["on_change"], settings, is_quiet=run.is_events)
         from orchestrator.cli import wiring
@@ -165,6 +171,7 @@ def _plan(parameters: dict[str, Any]) -> int:
     settings = options.settings(parameters)
     run = Run.of(parameters, settings)
     wanted = _request(parameters, settings)
+    _say_understood(parameters, run)
     from orchestrator.cli import plans, wiring
 
     with run.watched():
@@ -181,6 +188,21 @@ def _plan(parameters: dict[str, Any]) -> int:
     else:
         plans.print_plan(made, verdict, disk)
     return verdict.exit_code
+
+
+def _say_understood(parameters: dict[str, Any], run: Run) -> None:
+    """Say what several words were taken for, since some may be a REF or a file."""
+    if parameters["locked"] or not parameters["refs"][1:]:
+        return
+    found = group(parameters["refs"])
+    if not run.is_quiet:
+        for wanted in found:
+            files = f", only {', '.join(map(repr, wanted.files))}" if wanted.files else ""
+            terminal.say(terminal.message(f"model {wanted.ref}{files}"))
+    for wanted in found:
+        for word in wanted.unsure:
+            message = f"{word!r} was taken for a file of {wanted.ref}; as a model it is written hf://{word}"
+            run.emit(Notice("file-or-model", message, file=word))
 
 
 def _request(parameters: dict[str, Any], settings: Settings) -> PullRequest:

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.cli import lock
+from orchestrator.core.files import literal
 from orchestrator.core.listfile import ListEntry
 from orchestrator.core.lists import gather
 from orchestrator.core.refs import parse_ref
+from orchestrator.core.wanted import group
 from orchestrator.errors import UsageError
 from orchestrator.flows.request import Item
 from orchestrator.system import places, streams
@@ -40,12 +42,16 @@ class Selection:
 
 
 def items(refs: Sequence[str], lists: Sequence[str], chosen: Selection) -> tuple[Item, ...]:
-    """All models that are asked for, in order, each once. Raises UsageError."""
+    """All models that are asked for, in order, each once; `refs` may name files behind a REF. Raises UsageError."""
     found = [
         Item(
-            parse_ref(ref, revision=chosen.revision), chosen.include, chosen.exclude, _folder(chosen.local_dir, Path())
+            parse_ref(wanted.ref, revision=chosen.revision),
+            (*chosen.include, *(literal(file) if file in wanted.paths else file for file in wanted.files)),
+            chosen.exclude,
+            _folder(chosen.local_dir, Path()),
+            files=wanted.paths,
         )
-        for ref in refs
+        for wanted in group(refs)
     ]
     for name in lists:
         found += _listed(name, chosen)[0]

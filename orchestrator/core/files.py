@@ -158,6 +158,11 @@ class RepoTree:
         return RepoTree(self.commit, chosen, self.left_out)
 
 
+def literal(path: str) -> str:
+    """The glob that matches this path only."""
+    return re.sub(r"[*?\[]", r"[\g<0>]", path)
+
+
 def _folder_glob(pattern: str) -> str:
     return pattern + "*" if pattern.endswith("/") else pattern
 

@@ -136,7 +136,7 @@ def _line(words: list[str], where: str, revision: str | None) -> ListEntry:
                 f"{word!r} is not an option of a list",
                 hint=f"did you mean {close}=…?"
                 if (close := _closest(key, options))
-                else "include=GLOB, exclude=GLOB and local-dir=DIR are",
+                else "include=GLOB, exclude=GLOB and local-dir=DIR are; one file of it: include=FILE",
                 plain="a word behind the REF is not an option of a list",
             )
         if not value:

@@ -77,6 +77,10 @@ def parse_proxy(text: str, origin: str = "") -> Proxy | None:
     return Proxy(place.host.lower(), 80 if place.port is None else place.port, user, password, origin)
 
 
+# Nobody but the superuser may listen there: who is sent that way fails, and does not go around it.
+_UNUSABLE = Proxy("127.0.0.1", 1)
+
+
 @dataclass(frozen=True, slots=True)
 class Way:
     """The proxies of one site for each scheme (None is direct), and what is asked directly all the same."""
@@ -104,11 +108,7 @@ class Proxies:
 
         Raises ConfigError when the environment names a proxy that cannot be used.
         """
-        parts = urlsplit(url)
-        host = (parts.hostname or "").lower()
-        if is_this_machine(host) or any(_covers(entry, host, _port(url)) for entry in self.no_proxy):
-            return None
-        return self._proxy(home or url, parts.scheme)
+        return None if self._is_direct(url) else self._proxy(home or url, urlsplit(url).scheme)
 
     def way(self, home: str) -> Way | None:
         """What a program is told that follows redirects by itself; None when nothing is known, so that it decides."""
@@ -117,7 +117,12 @@ class Proxies:
         if "*" in self.no_proxy:
             return Way()
         scheme = urlsplit(home).scheme or "https"
-        mine = self._proxy(home, scheme)
+        try:
+            mine = self._proxy(home, scheme)
+        except ConfigError:
+            if not self._is_direct(home):
+                raise
+            mine = _UNUSABLE  # only a redirect to what is not exempt would go that way, and must not go past it
         other = mine
         if self._site(home) is None:
             try:
@@ -126,6 +131,10 @@ class Proxies:
                 other = mine  # needed only after a redirect to the other scheme
         http, https = (mine, other) if scheme == "http" else (other, mine)
         return Way(http, https, ("localhost", "127.0.0.0/8", "::1", *_as_suffixes(self.no_proxy)))
+
+    def _is_direct(self, url: str) -> bool:
+        host = (urlsplit(url).hostname or "").lower()
+        return is_this_machine(host) or any(_covers(entry, host, _port(url)) for entry in self.no_proxy)
 
     def _site(self, home: str) -> str | None:
         named = [site for site in self.sites if not site or home == site or home.startswith(f"{site}/")]
@@ -168,6 +177,20 @@ def _covers(entry: str, host: str, port: int) -> bool:
         return address in ipaddress.ip_network(entry.strip("[]"), strict=False)
     except ValueError:
         return entry in (f"{host}:{port}", f"[{host}]:{port}")
+
+
+def is_exemption(entry: str) -> bool:
+    """True for what an entry of `no_proxy` can be: `*`, a host with a dot or `*.` before it or not, or a network."""
+    if entry == "*":
+        return True
+    try:
+        ipaddress.ip_network(entry.strip("[]"), strict=False)
+    except ValueError:
+        try:
+            parse_place(entry.removeprefix("*").removeprefix(".").rstrip("."))
+        except ValueError:
+            return False
+    return True
 
 
 def _as_suffixes(entries: tuple[str, ...]) -> list[str]:

@@ -14,6 +14,7 @@ from orchestrator.core.trust import Policy
 class Item:
     """One model to pull. `local_dir` also makes a plain folder of its files, outside the cache.
 
+    `files` are paths that were asked for by name: each must be in the listing. `include` has them, too, as globs.
     With `locked` it is pulled as a lock file says.
     """
 
@@ -23,6 +24,7 @@ class Item:
     local_dir: Path | None = None
     priority: int = 0
     locked: LockedModel | None = None
+    files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -47,6 +48,7 @@ def _listed(
     else:
         listing = answer(Question(item, request, tools, emit, on_unknown))
     record = listing.record
+    _refuse_missing(item, record.tree)
     wanted = record.tree.select(item.include, item.exclude)
     if not wanted.files and record.tree.files:
         raise NotFoundError(
@@ -55,6 +57,18 @@ def _listed(
         )
     tree = RepoTree(listing.commit, record.tree.files, record.tree.left_out)
     return ResolvedModel(item.ref, tree, wanted, record.trust, record.is_restricted, listing.modified)
+
+
+def _refuse_missing(item: Item, tree: RepoTree) -> None:
+    """Refuse a file that was asked for by name and is not there, as hf does."""
+    paths = {file.path for file in tree.files}
+    for path in item.files:
+        if path not in paths:
+            close = difflib.get_close_matches(path, paths, 1)
+            hint = f"did you mean {close[0]!r}?" if close else f"see its files with: glm-aria plan {item.ref}"
+            if "/" not in path:
+                hint += f"; a model of that name: hf://{path}"
+            raise NotFoundError(f"{item.ref} holds no file {path!r}; nothing was fetched", hint=hint, file=path)
 
 
 def _from_records(item: Item, request: PullRequest, tools: Tools) -> Listing:

@@ -25,7 +25,7 @@ from orchestrator.core.trust import Policy
 from orchestrator.errors import ConfigError
 from orchestrator.settings import sites, values
 from orchestrator.settings.files import Caution, exposed_secret, read_folder_file, read_own_file
-from orchestrator.settings.layers import KEYS, Layers, misspelled
+from orchestrator.settings.layers import KEYS, Given, Layers, misspelled
 from orchestrator.settings.sites import DEFAULT_MIRRORS, HUB
 from orchestrator.settings.token import token as _find_token
 from orchestrator.settings.values import Secret
@@ -190,6 +190,7 @@ def _settings(layers: Layers, cautions: Sequence[Caution]) -> Settings:
             *cautions,
             *_plain_http((root.source, *mirrors)),
             *_rpc_in_the_clear(plain),
+            *_meaningless(layers),
             *_misspelled(layers.environ),
         ),
         **plain,
@@ -198,6 +199,8 @@ def _settings(layers: Layers, cautions: Sequence[Caution]) -> Settings:
 
 def _first(layers: Layers, name: str) -> tuple[Any, str]:
     for given in layers.find(name):
+        if given.variable.lower() == "no_proxy":
+            return given.read(values.shared_places), given.origin
         return given.read(KEYS[name].read), given.origin
     return None, "default"
 
@@ -211,8 +214,9 @@ def _proxy(layers: Layers, name: str) -> tuple[str | None, str]:
 def _hf_home(layers: Layers) -> tuple[Path, str]:
     for variable, below in (("HF_HOME", ""), ("XDG_CACHE_HOME", "huggingface")):
         if layers.environ.get(variable, "").strip():
-            return values.path(layers.environ[variable], layers.folder) / below, f"environment {variable}"
-    return values.path("~/.cache/huggingface", layers.folder), "default"
+            origin = f"environment {variable}"
+            return Given(layers.environ[variable], origin, layers.folder).read(values.path) / below, origin
+    return Given("~/.cache/huggingface", "the usual place of the cache", layers.folder).read(values.path), "default"
 
 
 def _withheld(root: sites.Root, token_hosts: frozenset[str]) -> str | None:
@@ -242,6 +246,16 @@ def _rpc_in_the_clear(plain: Mapping[str, Any]) -> Iterator[Caution]:
         if not is_this_machine(place.host.lower()):
             message = f"the secret of the aria2 at {place} goes there over plain http: it can be read on the way"
             yield Caution("plain-http", message)
+
+
+def _meaningless(layers: Layers) -> Iterator[Caution]:
+    """Entries of NO_PROXY that are no host and no network. Other programs may read them in their own way."""
+    given = next(layers.find("no_proxy"), None)
+    if given and given.variable.lower() == "no_proxy":
+        taken = given.read(values.shared_places)
+        for entry in str(given.raw).replace(",", " ").split():
+            if entry not in taken:
+                yield Caution("no-proxy-entry", f"{given.origin}: {entry!r} is neither a host name nor a network")
 
 
 def _exposed(layers: Layers, rpc_secret_file: Path | None) -> Iterator[Caution]:

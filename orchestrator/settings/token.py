@@ -32,7 +32,9 @@ def token(layers: Layers, hf_home: Path) -> tuple[Secret | None, str]:
     for given in layers.find("token"):
         return _checked(str(given.raw), given.origin), given.origin
     named = layers.environ.get("HF_TOKEN_PATH", "").strip()
-    file = values.path(named, layers.folder) if named else hf_home / "token"
+    file = hf_home / "token"
+    if named:
+        file = Given(named, "environment HF_TOKEN_PATH", layers.folder).read(values.path)
     found = _from_file(file, partial(read_small, follow=True))
     return (found, f"file {file}") if found else (None, "default")
 

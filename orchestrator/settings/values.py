@@ -7,11 +7,12 @@ for people; `layers` adds where the value stands.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 from orchestrator.core.addresses import parse_address, parse_place
-from orchestrator.core.proxies import parse_proxy
+from orchestrator.core.proxies import is_exemption, parse_proxy
 from orchestrator.core.resolvers import NameServer, parse_server
 from orchestrator.core.sizes import parse_size
 from orchestrator.core.trust import Policy
@@ -20,6 +21,7 @@ from orchestrator.system.small_files import RECORD_BYTES, read_small
 
 Reader = Callable[[object, Path], object]
 
+_VARIABLE = re.compile(r"\$(\w+|\{\w+\})", re.ASCII)
 _TRUE, _FALSE = {"1", "on", "yes", "true"}, {"0", "off", "no", "false"}
 _REDIS = ("redis", "rediss", "unix")
 
@@ -48,7 +50,16 @@ def path(raw: object, base: Path) -> Path:
         raw = str(raw)
     if is_foreign(raw if isinstance(raw, str) else ""):
         raise ValueError(f"{raw!r} is a path of Windows, and this system has no drives")
-    found = base / os.path.expandvars(os.path.expanduser(text(raw, base)))  # noqa: PTH111 - also for users without home
+    written = text(raw, base)
+    if "\0" in written:
+        raise ValueError("holds a null character")
+    for name in _VARIABLE.findall(written):
+        if name.strip("{}") not in os.environ:
+            raise ValueError(f"${name} is not set")
+    home = os.path.expanduser(written)  # noqa: PTH111 - also for users without home
+    if written.startswith("~") and home == written:
+        raise ValueError(f"{written!r} there is no such home folder; set HOME, or give the whole path")
+    found = base / os.path.expandvars(home)
     if not found.is_absolute():
         raise ValueError(f"{str(found)!r} is relative, and the working directory is gone; give the whole path")
     return found
@@ -157,6 +168,19 @@ def proxy(raw: object, base: Path) -> str:
 
 def places(raw: object, _base: Path) -> tuple[str, ...]:
     """Hosts, networks and `*` as NO_PROXY has them: a list, or a text with spaces or commas between them."""
+    names = _entries(raw)
+    for name in names:
+        if not is_exemption(name):
+            raise ValueError(f"{name!r} is neither a host name nor a network")
+    return names
+
+
+def shared_places(raw: object, _base: Path) -> tuple[str, ...]:
+    """The same from a variable that other programs read, too, in ways of their own: what means nothing is left out."""
+    return tuple(name for name in _entries(raw) if is_exemption(name))
+
+
+def _entries(raw: object) -> tuple[str, ...]:
     names = raw.replace(",", " ").split() if isinstance(raw, str) else raw
     if not isinstance(names, list) or not all(isinstance(name, str) and name.strip() for name in names):
         raise ValueError("must be a list of host names and networks")

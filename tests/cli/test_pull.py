@@ -57,6 +57,35 @@ def test_offline_may_come_from_the_environment(wiring: SimpleNamespace, monkeypa
     assert asked(wiring, "org/name")[1].offline
 
 
+@pytest.mark.parametrize("command", ["pull", "plan"])
+def test_files_behind_a_ref_as_hf_has_them(
+    wiring: SimpleNamespace, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("org/name", "config.json", "sub/a b.json", "tok*", "org/other", "--include", "*.md")
+    items = asked(wiring, *words, command=command)[1].items
+    assert items == (
+        Item(
+            parse_ref("org/name"),
+            ("*.md", "config.json", "sub/a b.json", "tok*"),
+            files=("config.json", "sub/a b.json"),
+        ),
+        Item(parse_ref("org/other"), ("*.md",)),
+    )
+    err = capsys.readouterr().err
+    assert "model org/name, only 'config.json', 'sub/a b.json', 'tok*'" in err
+    assert "model org/other" in err
+    assert asked(wiring, "org/name", "org/other", "-q", command="pull")
+    assert "model" not in capsys.readouterr().err
+
+
+def test_what_may_be_both_is_told(wiring: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
+    (item,) = asked(wiring, "org/name", "onnx/model.onnx")[1].items
+    assert item.files == ("onnx/model.onnx",)
+    assert "hf://onnx/model.onnx" in capsys.readouterr().err
+    first, second = asked(wiring, "org/name", "hf://onnx/model.onnx")[1].items
+    assert (first.files, second.ref) == ((), parse_ref("onnx/model.onnx"))
+
+
 def test_no_mirrors(wiring: SimpleNamespace) -> None:
     assert asked(wiring, "org/name", "--no-mirrors")[0].mirrors == ()
 

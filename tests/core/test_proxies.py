@@ -136,3 +136,17 @@ def test_the_way_of_a_program_that_follows_redirects_by_itself() -> None:
     assert (other.http, other.https) == (Proxy("h", 1), None)
     assert Proxies({"": ALL}, no_proxy=("*",)).way("http://m") == Way()
     assert Proxies({"http://m": A}).way("http://else") is None, "nothing is known: it decides by itself"
+
+
+def test_a_proxy_that_cannot_be_used_is_no_error_for_what_goes_past_it() -> None:
+    proxies = Proxies(environment={"all": "socks5://proxy:1080"}, no_proxy=("hub.example",))
+    assert proxies.route("https://hub.example/x") is None
+    assert proxies.route("https://sub.hub.example/x") is None
+    way = proxies.way("https://hub.example")
+    assert way is not None
+    assert "hub.example" in way.exempt
+    assert (way.https, way.http) == (Proxy("127.0.0.1", 1), Proxy("127.0.0.1", 1)), "nothing goes around it unseen"
+    for ask in (proxies.route, proxies.way):
+        with pytest.raises(ConfigError, match="SOCKS"):
+            ask("https://elsewhere.example/x")
+    assert Proxies(environment={"all": "socks5://proxy:1080"}).way("http://127.0.0.1:1") is not None

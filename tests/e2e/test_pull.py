@@ -274,3 +274,25 @@ def test_cache_dir_means_what_hf_hub_cache_means(machine: Machine, make_hub: Mak
     done = machine.pull("org/tiny", "--cache-dir", str(elsewhere)).ended(0)
     assert snapshot_download("org/tiny", cache_dir=elsewhere, local_files_only=True) == done.model["snapshot"]
     assert not machine.hf_home.exists()
+
+
+def test_files_behind_a_ref_as_hf_download_has_them(machine: Machine, make_hub: MakeHub) -> None:
+    files = {"config.json": b"{}", "onnx/config.json": b"[]", "a[1].txt": b"1", "a1.txt": b"2", "w.bin": b"w" * 1000}
+    repo = Repo("model", "org/some", files)
+    hub = make_hub(repo)
+    machine.root = hub.url
+    done = machine.pull("org/some", "config.json").ended(0)
+    assert [file["path"] for file in done.model["files"]] == ["config.json"]
+    assert done.warnings == []
+    assert "only 'config.json'" in done.err
+    both = machine.pull("org/some", "onnx/config.json", "config.json").ended(0)
+    assert sorted(file["path"] for file in both.model["files"]) == ["config.json", "onnx/config.json"]
+    assert both.warnings == ["file-or-model"]
+    gone = machine.pull("org/some", "confg.json", "config.json").ended(66)
+    assert "did you mean 'config.json'" in gone.error["hint"]
+    assert gone.error["file"] == "confg.json"
+    planned = machine.plan("org/some", "w.bin").ended(0).document["data"]["models"][0]
+    assert [file["path"] for file in planned["files"]] == ["w.bin"]
+    machine.pull("org/some", "*.bin", "--progress", "json").ended(0)
+    with_bracket = machine.pull("org/some", "a[[]1].txt").ended(0)
+    assert [file["path"] for file in with_bracket.model["files"]] == ["a[1].txt"]

@@ -1,0 +1,80 @@
+"""What the words of `pull` and `plan` name: models, and behind each one the files of it that are wanted.
+
+`hf download org/name config.json` fetches one file, so the same words mean the same here. A word behind a REF is a file
+of it, unless it can only be another REF: `org/other`, `hf://name`, `name@revision`. What may be both, such as
+`onnx/model.onnx`, is a file when it ends like one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from orchestrator.core.refs import parse_ref
+from orchestrator.errors import UsageError
+
+_GLOB = re.compile(r"[*?\[]")
+# How files of repos end. Not .cpp, .js and the like, which names of repos end with, too.
+_ENDS_LIKE_A_FILE = re.compile(
+    r"\.(?:arrow|bin|cfg|ckpt|csv|data|gguf|gz|h5|ini|ipynb|jinja|jpe?g|jsonl?|md|mlmodel|model|mp3|mp4|msgpack|np[yz]"
+    r"|onnx|ot|parquet|pdf|pickle|pkl|png|proto|pth?|py|safetensors|sh|spm|tar|tflite|tiktoken|toml|tsv|txt|vocab|wav"
+    r"|webp|xml|ya?ml|zip|zst)",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A REF as it was written, and the files of it behind it: paths, and globs with `*`, `?` or `[`.
+
+    No file: all of it. `unsure` are the files that could be REFs as well.
+    """
+
+    ref: str
+    files: tuple[str, ...] = ()
+    unsure: tuple[str, ...] = ()
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The files that are named, not described; each must be there."""
+        return tuple(file for file in self.files if not _GLOB.search(file))
+
+
+def group(words: Sequence[str]) -> tuple[Wanted, ...]:
+    """What the words name, in order."""
+    found: list[Wanted] = []
+    for word in words:
+        if not found or not _is_file(word):
+            found.append(Wanted(word))
+            continue
+        last = found[-1]
+        unsure = (*last.unsure, word) if _may_be_a_ref(word) else last.unsure
+        found[-1] = replace(last, files=(*last.files, word), unsure=unsure)
+    return tuple(found)
+
+
+def _is_file(word: str) -> bool:
+    if "://" in word:
+        return False
+    if _GLOB.search(word):
+        return True
+    if "/" not in word:
+        return not ("@" in word and _is_ref(word))
+    ends_like_one = _ENDS_LIKE_A_FILE.fullmatch(word[word.rfind(".") :]) if "." in word else None
+    if _is_ref(word):
+        return ends_like_one is not None and "@" not in word
+    # Neither: told as the REF that it is not, unless it is the path of a file.
+    return all(part not in ("", ".", "..") for part in word.split("/")) and "@" not in word
+
+
+def _may_be_a_ref(word: str) -> bool:
+    return "/" in word and not _GLOB.search(word) and _is_ref(word)
+
+
+def _is_ref(word: str) -> bool:
+    try:
+        parse_ref(word)
+    except UsageError:
+        return False
+    return True
