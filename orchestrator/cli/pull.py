@@ -191,11 +191,9 @@ def _plan(parameters: dict[str, Any]) -> int:
 
 
 def _say_understood(parameters: dict[str, Any], run: Run) -> None:
-    """Say what several words were taken for, since some may be a REF or a file."""
-    if parameters["locked"] or not parameters["refs"][1:]:
-        return
-    found = group(parameters["refs"])
-    if not run.is_quiet:
+    """Say which words were taken for models and which for files of them."""
+    found = () if parameters["locked"] else group(parameters["refs"])
+    if not run.is_quiet and any(wanted.files for wanted in found):
         for wanted in found:
             files = f", only {', '.join(map(repr, wanted.files))}" if wanted.files else ""
             terminal.say(terminal.message(f"model {wanted.ref}{files}"))
