@@ -57,6 +57,8 @@ def test_nonsense_is_refused_in_every_layer(name: str, tmp_path: Path) -> None:
     for text in NONSENSE[name]:
         for variable in key.variables:
             found = _load(tmp_path, env={variable: text})
+            if "NOT_SET" in text and not variable.startswith("GLM_ARIA_"):
+                continue  # as huggingface_hub has it, which leaves such a name as it is
             if variable in SHARED:
                 assert not isinstance(found, Exception)
                 assert "no-proxy-entry" in [caution.code for caution in found.warnings], text
@@ -81,7 +83,7 @@ def test_other_types_are_refused_in_files(name: str, value: str, tmp_path: Path)
 
 @pytest.mark.parametrize("variable", ["HF_HOME", "XDG_CACHE_HOME", "HF_TOKEN_PATH", "HF_HUB_DISABLE_IMPLICIT_TOKEN"])
 def test_variables_that_are_no_settings(variable: str, tmp_path: Path) -> None:
-    env = {variable: "$GLM_ARIA_NOT_SET/x"} | ({"HF_HOME": ""} if variable == "XDG_CACHE_HOME" else {})
+    env = {variable: "~nobody-of-this-name/x"} | ({"HF_HOME": ""} if variable == "XDG_CACHE_HOME" else {})
     assert isinstance(_load(tmp_path, env=env), ConfigError)
 
 

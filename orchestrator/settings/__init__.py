@@ -215,7 +215,8 @@ def _hf_home(layers: Layers) -> tuple[Path, str]:
     for variable, below in (("HF_HOME", ""), ("XDG_CACHE_HOME", "huggingface")):
         if layers.environ.get(variable, "").strip():
             origin = f"environment {variable}"
-            return Given(layers.environ[variable], origin, layers.folder).read(values.path) / below, origin
+            given = Given(layers.environ[variable], origin, layers.folder, variable=variable)
+            return given.read(values.path) / below, origin
     return Given("~/.cache/huggingface", "the usual place of the cache", layers.folder).read(values.path), "default"
 
 

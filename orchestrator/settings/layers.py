@@ -91,7 +91,10 @@ class Given:
 
     def read(self, reader: Callable[[object, Path], Value]) -> Value:
         """The value. Raises UsageError for a flag, ConfigError for the rest, both naming the origin."""
+        is_shared = self.variable and not self.variable.startswith("GLM_ARIA_")
         try:
+            if reader in (values.path, values.certificates) and not is_shared:
+                values.refuse_unset(self.raw)
             return reader(self.raw, self.base)
         except ValueError as error:
             raise self.error(str(error)) from error

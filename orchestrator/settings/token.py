@@ -34,7 +34,7 @@ def token(layers: Layers, hf_home: Path) -> tuple[Secret | None, str]:
     named = layers.environ.get("HF_TOKEN_PATH", "").strip()
     file = hf_home / "token"
     if named:
-        file = Given(named, "environment HF_TOKEN_PATH", layers.folder).read(values.path)
+        file = Given(named, "environment HF_TOKEN_PATH", layers.folder, variable="HF_TOKEN_PATH").read(values.path)
     found = _from_file(file, partial(read_small, follow=True))
     return (found, f"file {file}") if found else (None, "default")
 

@@ -53,9 +53,6 @@ def path(raw: object, base: Path) -> Path:
     written = text(raw, base)
     if "\0" in written:
         raise ValueError("holds a null character")
-    for name in _VARIABLE.findall(written):
-        if name.strip("{}") not in os.environ:
-            raise ValueError(f"${name} is not set")
     home = os.path.expanduser(written)  # noqa: PTH111 - also for users without home
     if written.startswith("~") and home == written:
         raise ValueError(f"{written!r} there is no such home folder; set HOME, or give the whole path")
@@ -63,6 +60,13 @@ def path(raw: object, base: Path) -> Path:
     if not found.is_absolute():
         raise ValueError(f"{str(found)!r} is relative, and the working directory is gone; give the whole path")
     return found
+
+
+def refuse_unset(raw: object) -> None:
+    """Refuse a path with a variable that is not set. huggingface_hub leaves it as it is, in its own variables."""
+    for name in _VARIABLE.findall(raw) if isinstance(raw, str) else ():
+        if name.strip("{}") not in os.environ:
+            raise ValueError(f"${name} is not set")
 
 
 def whole(lowest: int, highest: int) -> Reader:
