@@ -38,6 +38,7 @@ NONSENSE = {
     "ca_bundle": ["/none/such", "/dev/null"],
     "offline": ["maybe", "2", "-"],
     "disable_symlinks": ["maybe"],
+    "portable": ["maybe", "2"],
     "etag_timeout": ["0", "-1", "nan", "inf", "1s", "1e9"],
     "download_timeout": ["0", "soon"],
     "no_proxy": ["<local>", "192.168.*", "a b/c", "http://a", "a:99999", "*.*"],
