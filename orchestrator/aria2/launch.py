@@ -24,7 +24,7 @@ from orchestrator.aria2.program import find_aria2c, install_command
 from orchestrator.aria2.rpc import Rpc
 from orchestrator.errors import DaemonError, DiskIOError, GlmAriaError, UsageError
 from orchestrator.system.children import TiedChild, UntiedChild
-from orchestrator.system.limits import FILES_HINT, PROCESSES_HINT, most_processes
+from orchestrator.system.limits import FILES_HINT, MEMORY_HINT, PROCESSES_HINT, most_processes
 from orchestrator.system.listeners import Holder, Listener, holder
 from orchestrator.system.private import PrivateFolder
 from orchestrator.system.processes import Process, parse_pid, started
@@ -155,7 +155,7 @@ def _not_started(program: Path, error: OSError) -> GlmAriaError:
     if error.errno in (errno.EMFILE, errno.ENFILE):
         return DiskIOError(what, hint=FILES_HINT)
     if error.errno == errno.ENOMEM:
-        return DaemonError(what, hint="end other programs, or give this one more memory")
+        return DaemonError(what, hint=MEMORY_HINT)
     return DaemonError(what, hint=f"is it a program for this machine? install it: {install_command()}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -35,9 +36,13 @@ def program() -> Program | None:
 def find_aria2c() -> Path:
     """The aria2c on PATH. Raises DaemonError with the command that installs it on this system."""
     found = shutil.which("aria2c")
-    if found is None:
-        raise DaemonError("aria2c is not installed", hint=f"install it: {install_command()}")
-    return Path(found)
+    if found is not None:
+        return Path(found)
+    closed = [place for place in os.get_exec_path() if os.path.isfile(f"{place}/aria2c")]  # noqa: PTH113 - never raises
+    if closed:
+        path = f"{closed[0]}/aria2c"
+        raise DaemonError(f"{path!r} is no program that we may run", hint=f"chmod +x it, or {install_command()}")
+    raise DaemonError("aria2c is not installed", hint=f"install it: {install_command()}")
 
 
 def install_command() -> str:

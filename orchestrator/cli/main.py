@@ -18,6 +18,7 @@ from orchestrator.cli import terminal
 from orchestrator.cli.groups import CONFIG, Lazy, LazyGroup
 from orchestrator.errors import ConfigError, DiskIOError, GlmAriaError, Interrupted, UsageError
 from orchestrator.system import streams
+from orchestrator.system.limits import scarce
 
 PROGRAM = "glm-aria"
 COMMANDS = {
@@ -195,6 +196,8 @@ def _fail(error: GlmAriaError, asked: Asked) -> int:
 
 
 def _bug(error: Exception, asked: Asked) -> int:
+    if lack := scarce(error):
+        return _fail(lack, asked)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
         return _fail(DiskIOError(f"{error.strerror}: {error.filename or 'while writing the result'}"), asked)
     if isinstance(error, RuntimeError | BlockingIOError):

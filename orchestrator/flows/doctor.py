@@ -39,6 +39,7 @@ from orchestrator.store import census as census_
 from orchestrator.store.garbage import Rules
 from orchestrator.store.space import space
 from orchestrator.store.trial import write_rate
+from orchestrator.system.threads import try_start
 
 BOUNDS = Bounds(seconds=0.5, connections=4, more=(16,), pings=5)
 _HERE, _THERE, _PAST = 3.5, 10.5, 3.5
@@ -137,9 +138,9 @@ class _Round:
     def results(self, seconds: float, notes: list[str]) -> dict[str, Any]:
         """What was there in time; a note for each step that was not."""
         deadline = time.monotonic() + seconds
-        for thread in self._threads.values():
-            thread.start()
-        for name, thread in self._threads.items():
+        started = {name: thread for name, thread in self._threads.items() if try_start(thread)}
+        notes += [f"{name}: no thread could be started for it" for name in self._threads if name not in started]
+        for name, thread in started.items():
             thread.join(max(0.0, deadline - time.monotonic()))
             if thread.is_alive():
                 notes.append(f"{name}: not done within {seconds:.0f} s, left out")

@@ -21,6 +21,7 @@ from orchestrator.flows.holdings import look
 from orchestrator.flows.restricted import is_known_restricted, may_hear
 from orchestrator.flows.tools import Tools
 from orchestrator.mirrors.probe import Bounds, Probe, Target, probe
+from orchestrator.system.threads import try_start
 
 
 class State(StrEnum):
@@ -135,7 +136,8 @@ def _all_at_once(
     for catalog in catalogs:
         # Daemons: a source that is given up must not keep the program from ending.
         work = threading.Thread(target=lambda c=catalog: done.put(_row(c, model, tools, bounds)), daemon=True)
-        work.start()
+        if not try_start(work):
+            done.put(_row(catalog, model, tools, bounds))
     deadline = time.monotonic() + patience
     rows: dict[Source, Row] = {}
     while len(rows) < len(catalogs):

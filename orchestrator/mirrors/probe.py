@@ -22,6 +22,7 @@ from orchestrator.mirrors.links import Links, file_url
 from orchestrator.net.answers import Answer
 from orchestrator.net.handshake import Handshake
 from orchestrator.net.session import Net
+from orchestrator.system.threads import try_start
 
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 _LEAST_SECONDS = 1e-4
@@ -122,7 +123,7 @@ class _Prober:
 
     def run(self) -> Probe:
         shaking = threading.Thread(target=self._shake, daemon=True)
-        shaking.start()
+        is_shaking = try_start(shaking)
         try:
             self._ping()
             if self._target is not None:
@@ -131,7 +132,8 @@ class _Prober:
             error.source = self._source.name
             self._note(error=error)
         # The handshake began first and takes less: it is done, or it fails as the requests did.
-        shaking.join(self._bounds.seconds)
+        if is_shaking:
+            shaking.join(self._bounds.seconds)
         if self._handshake is not None:
             offered = ("h2",) if self._handshake.alpn == "h2" else ()
             self._note(handshake=self._handshake, http=(*offered, *self._found.http))
@@ -213,9 +215,7 @@ class _Prober:
 
         threads = [threading.Thread(target=one, args=(number,), daemon=True) for number in range(count)]
         begun = time.monotonic()
-        for thread in threads:
-            thread.start()
-        for thread in threads:
+        for thread in [thread for thread in threads if try_start(thread)]:
             thread.join()
         return sum(sent) / max(time.monotonic() - begun, _LEAST_SECONDS)
 

@@ -21,6 +21,7 @@ from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConn
 from urllib3.util.connection import create_connection
 
 from orchestrator.core.resolvers import NameServer, Reply, Standing, is_private_answer, ordered
+from orchestrator.system.threads import try_start
 
 Lookup = Callable[[str], tuple[str, ...]]
 
@@ -111,10 +112,14 @@ def ask(server: NameServer, host: str, patience: float = _PATIENCE) -> tuple[Rep
         answers[kind] = _query(server, host, kind, patience)
 
     begun = time.monotonic()
-    threads = [threading.Thread(target=one, args=(kind,), daemon=True) for kind in ("A", "AAAA")]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
+    started = []
+    for kind in ("A", "AAAA"):
+        thread = threading.Thread(target=one, args=(kind,), daemon=True)
+        if try_start(thread):
+            started.append(thread)
+        else:
+            one(kind)
+    for thread in started:
         thread.join(patience + 0.5)
     seconds = time.monotonic() - begun
     good = [found for kind in ("A", "AAAA") if not isinstance(found := answers.get(kind, "no answer"), str)]

@@ -26,6 +26,7 @@ from orchestrator.core.files import Digest
 from orchestrator.errors import TemporaryError
 from orchestrator.store.shared_redis import SharedRedis
 from orchestrator.system import processes
+from orchestrator.system.threads import try_start
 
 LIFE = 15.0
 """Seconds that a lease lives without being renewed."""
@@ -104,8 +105,8 @@ class Leases:
             self._lost.discard(digest.hex)
             self._held[digest.hex] = f"{token}|{self.owner}"
             if self._thread is None:
-                self._thread = threading.Thread(target=self._renew, name="leases", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._renew, name="leases", daemon=True)
+                self._thread = thread if try_start(thread) else None
         return Grant.ANEW if last and last != self.owner and _may_live(last) else Grant.YES
 
     def may_place(self, digest: Digest) -> bool:

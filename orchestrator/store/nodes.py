@@ -16,6 +16,7 @@ from typing import Any
 
 from orchestrator.events import Event, ModelPhase, Phase
 from orchestrator.store.shared_redis import SharedRedis
+from orchestrator.system.threads import try_start
 
 _LIFE = 30
 _MOST_NODES = 10_000
@@ -63,8 +64,8 @@ class Nodes:
             )
         self._tell()
         if self._thread is None and self._fetching:
-            self._thread = threading.Thread(target=self._repeat, name="nodes", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._repeat, name="nodes", daemon=True)
+            self._thread = thread if try_start(thread) else None
 
     def close(self) -> None:
         """The run has ended."""

@@ -2,10 +2,36 @@
 
 from __future__ import annotations
 
+import errno
+import functools
+import os
 import resource
+from pathlib import Path
+
+from orchestrator.errors import DiskIOError, GlmAriaError, TemporaryError
+from orchestrator.system.small_files import read_small_text
 
 FILES_HINT = "raise the limit of open files: ulimit -n 4096 (docker run --ulimit nofile=4096)"
 PROCESSES_HINT = "end other programs, or raise the limit: ulimit -u 4096 (docker run --pids-limit 4096)"
+
+MEMORY_HINT = "end other programs, or give this one more memory (docker run --memory, ulimit -v)"
+
+_TIGHT = 64
+"""Below so many processes and threads a run cannot have all that it likes to have."""
+_CONTAINER = Path("/sys/fs/cgroup/pids.max")
+
+
+@functools.cache
+def is_tight() -> bool:
+    """True where so few processes may run that each group of threads should have one only."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NPROC)
+    if os.geteuid() != 0 and soft != resource.RLIM_INFINITY and soft < _TIGHT:
+        return True
+    try:
+        most = read_small_text(_CONTAINER, 64).strip()
+    except (OSError, ValueError):
+        return False
+    return most.isdecimal() and int(most) < _TIGHT
 
 
 def most_processes() -> str:
@@ -13,3 +39,13 @@ def most_processes() -> str:
     soft, _ = resource.getrlimit(resource.RLIMIT_NPROC)
     own = "" if soft == resource.RLIM_INFINITY else f"{soft} processes and threads of this user (ulimit -u), or "
     return f"the limit is {own}that of the container (pids.max)"
+
+
+def scarce(error: BaseException) -> GlmAriaError | None:
+    """The error of ours for one that says that memory or descriptors are used up; None for any other."""
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return TemporaryError("there is not enough memory", hint=MEMORY_HINT)
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        where = f": {error.filename!r}" if error.filename else ""
+        return DiskIOError(f"too many files are open{where}", hint=FILES_HINT)
+    return None

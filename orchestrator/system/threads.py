@@ -7,11 +7,17 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Thread
 
 from orchestrator.errors import GlmAriaError, TemporaryError
-from orchestrator.system.limits import PROCESSES_HINT, most_processes
+from orchestrator.system.limits import PROCESSES_HINT, is_tight, most_processes
 
 
 class Pool(ThreadPoolExecutor):
-    """An executor that makes do with fewer threads than it was made for; `submit` raises TemporaryError without any."""
+    """An executor that makes do with fewer threads than it was made for; `submit` raises TemporaryError without any.
+
+    Where few are allowed it has one, so that one is left for each of the others.
+    """
+
+    def __init__(self, max_workers: int, thread_name_prefix: str = "") -> None:
+        super().__init__(1 if is_tight() else max_workers, thread_name_prefix)
 
     def _adjust_thread_count(self) -> None:
         try:
@@ -27,6 +33,15 @@ def start(thread: Thread) -> None:
         thread.start()
     except RuntimeError as error:
         raise refused(error) or error from error
+
+
+def try_start(thread: Thread) -> bool:
+    """Start a thread that can be done without; False where the system refuses it."""
+    try:
+        start(thread)
+    except TemporaryError:
+        return False
+    return True
 
 
 def refused(error: BaseException) -> GlmAriaError | None:
