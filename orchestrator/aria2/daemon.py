@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.aria2.interface import Endpoint
-from orchestrator.aria2.launch import CONF, LOG, STATE, Setup, launch, recorded
+from orchestrator.aria2.launch import CONF, LOG, STATE, Setup, crowded, launch, recorded
 from orchestrator.aria2.program import find_aria2c
 from orchestrator.aria2.rpc import Rpc
 from orchestrator.errors import DaemonError
@@ -25,6 +25,7 @@ from orchestrator.system.processes import is_left_behind, made_name
 RUN = "run"
 """What the folder of a run is called, before the name of the process."""
 _STOP_SECONDS = 5.0
+_CROWDED_TRIES = 3
 _BACKGROUND_CONCURRENCY = 64
 _LOCK = "daemon.lock"
 
@@ -94,12 +95,19 @@ class PrivateDaemon:
 
     def start(self) -> Endpoint:
         """Start it, or start it again. Returns where it listens once it answers. Raises DaemonError."""
-        self._end()
-        with in_private_folder(self._runtime, self._open) as folder:
-            self._process, endpoint = launch(folder, self._setup)
-        if self._staging is not None:
-            _assert_writes_into(self._staging, endpoint)
-        return endpoint
+        for _ in range(_CROWDED_TRIES):
+            self._end()
+            with in_private_folder(self._runtime, self._open) as folder:
+                self._process, endpoint = launch(folder, self._setup)
+            try:
+                if self._staging is not None:
+                    _assert_writes_into(self._staging, endpoint)
+            except DaemonError:
+                if endpoint.listener is None or not endpoint.listener.is_crowded:
+                    raise
+            else:
+                return endpoint
+        raise crowded()
 
     def check(self, staging: Path) -> None:
         """As many downloads as it is given. Once it runs, it has to show that it writes into `staging`."""

@@ -104,6 +104,14 @@ def launch(folder: PrivateFolder, setup: Setup) -> tuple[subprocess.Popen[bytes]
     )
 
 
+def crowded() -> DaemonError:
+    """The error for a daemon whose descriptors others have used up, by connections to its port."""
+    return DaemonError(
+        "other programs hold so many connections to the port of our aria2c that it can open no file",
+        hint="see who does (as root: ss -tnp), or raise the limit of open files: ulimit -Hn 65536; then run it again",
+    )
+
+
 def recorded(folder: PrivateFolder) -> tuple[Process, Endpoint] | None:
     """The aria2c that the state file of the folder names, as far as the text goes: nothing of it is proven."""
     try:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from orchestrator.aria2.assign import Assigner, Opened
@@ -29,6 +30,7 @@ from orchestrator.aria2.interface import (
     Pace,
     Rangeless,
 )
+from orchestrator.aria2.launch import crowded
 from orchestrator.aria2.options import span_options
 from orchestrator.aria2.others import UnfitDaemonError, Watch
 from orchestrator.aria2.rpc import Rpc, Status
@@ -137,8 +139,8 @@ class Transfer:
                 self._watch(outcomes)
         except UnfitDaemonError:
             raise
-        except DaemonError:
-            self._reconnect()
+        except DaemonError as error:
+            self._reconnect(error)
         self._complete(outcomes)
         self._tell(outcomes)
         return outcomes
@@ -414,6 +416,8 @@ class Transfer:
             self._supplier.returned(slot.supplies, supply, error)
 
     def _failed(self, slot: Slot, span: Span, supply: Supply, status: Status, outcomes: list[Outcome]) -> None:
+        if self._is_crowded():
+            raise crowded()
         code, message = status.error_code, status.error_message
         row = meaning(code, message, size=slot.job.size)
         detail = message.partition("URI=")[0].strip().rstrip(".")  # what follows may be a signed address
@@ -514,17 +518,25 @@ class Transfer:
         """No source can help, or the disk does not: what arrived stays for the next run."""
         mine = [span for other, span in self._open_spans if other is slot and not span.is_leaving]
         if mine:
-            self._leave(mine)
+            with suppress(DaemonError):  # the next call notices that the daemon is lost
+                self._leave(mine)
         slot.record(now=True)
         self._slots.on(slot, JobEvent.GIVE_UP)
         outcomes.append(Lost(slot.job, error))
 
-    def _reconnect(self) -> None:
+    def _is_crowded(self) -> bool:
+        """Any user may hold connections to the port of our daemon; then it can open neither files nor connections."""
+        listener = self._rpc.endpoint.listener
+        return self._is_ours and listener is not None and listener.is_crowded
+
+    def _reconnect(self, error: DaemonError) -> None:
         """The daemon is lost: start it again and continue all from what arrived, or say that it is gone."""
+        if self._restarts_left <= 0 and (error.message == crowded().message or self._is_crowded()):
+            raise crowded() from error
         if self._restarts_left <= 0:
             raise DaemonError(
                 "the aria2 daemon stopped answering during the transfer", hint="start it again and run the same command"
-            )
+            ) from error
         self._restarts_left -= 1
         self._rpc.close()
         self._open_rpc = Rpc(self._connect(), timeout=self._timeout)

@@ -22,6 +22,7 @@ _TABLE = Path("/proc/net/tcp")
 _LOOPBACK = f"{int.from_bytes(bytes((127, 0, 0, 1)), sys.byteorder):08X}"
 _ANY, _LISTEN, _OPENING = "00000000", "0A", "03"
 _LOOKS = 3
+_CROWDED = 0.9
 
 
 class Holder(Enum):
@@ -45,6 +46,16 @@ class Listener:
         """True when a connection to the port reaches that process. Well below a millisecond on Linux."""
         found = holder(self.process.pid, self.port)
         return found is Holder.OURS or (found is Holder.UNKNOWN and self.process.is_running)
+
+    @property
+    def is_crowded(self) -> bool:
+        """True when the process has about all files open that it may: others hold connections to its port."""
+        try:
+            limits = Path(f"/proc/{self.process.pid}/limits").read_text("utf-8")
+            most = int(limits.partition("Max open files")[2].split()[0])
+            return len(os.listdir(f"/proc/{self.process.pid}/fd")) >= most * _CROWDED  # noqa: PTH208
+        except (OSError, ValueError, IndexError):
+            return False
 
 
 def holder(pid: int, port: int) -> Holder:

@@ -14,12 +14,14 @@ import pytest
 from orchestrator.aria2.daemon import BackgroundDaemon
 from orchestrator.system.processes import made_name, started
 from tests.e2e.conftest import MakeHub
-from tests.e2e.machine import Machine, until
-from tests.machine.conditions import needs_root
+from tests.e2e.machine import Machine, content, until
+from tests.machine.conditions import as_user, give, limited, needs_root
 from tests.machine.users import OtherUser
+from tests.support.content import generate
 from tests.support.hub import LoopbackHub
 from tests.support.ports import free_port
 from tests.support.repos import Repo
+from tests.support.shaping import Shape
 
 FILES = {"config.json": b"{}", "model.safetensors": bytes(range(256)) * 1_000}
 GONE = 4_194_305
@@ -217,3 +219,55 @@ def test_two_starts_at_once_make_one_daemon(machine: Machine) -> None:
     assert len(pids) == 1
     assert machine.aria2() == list(pids)
     assert BackgroundDaemon(machine.runtime / "glm-aria").stop() in pids
+
+
+FLOOD = """
+import os, socket, sys, time
+def ports():
+    found = []
+    for line in open("/proc/net/tcp").readlines()[1:]:
+        fields = line.split()
+        if fields[3] == "0A" and fields[7] == sys.argv[1]:
+            found.append(int(fields[1].split(":")[1], 16))
+    return found
+known, held = set(ports()), []
+print("ready", flush=True)
+while True:
+    for port in set(ports()) - known:
+        known.add(port)
+        try:
+            for _ in range(600):
+                one = socket.create_connection(("127.0.0.1", port), 1)
+                one.sendall(b"POST /jsonrpc HTTP/1.1\\r\\nContent-Length: 1000\\r\\n\\r\\n")
+                held.append(one)
+        except OSError:
+            pass
+        print("flooded", port, len(held), flush=True)
+        if sys.argv[2] == "once":
+            time.sleep(1000)
+"""
+"""Fills each port of a user that comes up with unfinished requests."""
+
+
+@needs_root
+@pytest.mark.parametrize("how", ["once", "always"])
+def test_a_port_that_is_filled_with_connections(
+    machine: Machine, make_hub: MakeHub, other_user: OtherUser, how: str
+) -> None:
+    """aria2c takes a descriptor for each before it asks for a secret."""
+    uid = 400_000 + os.getpid() % 100_000
+    repo = Repo("model", "org/big", {f"{n}.bin": generate(3 << 20, n) for n in range(12)})
+    make_hub(repo, cdn_shape=Shape(total_rate=8e6))
+    give(machine.folder, uid)
+    flood = other_user.start_python(FLOOD, str(uid), how)
+    assert flood.stdout
+    assert flood.stdout.readline() == "ready\n"
+    done = machine.pull("org/big", "--verbose", **(as_user(uid) + limited(nofile=300)).options)
+    flood.kill()
+    assert "flooded" in flood.communicate(timeout=10)[0]
+    if done.code:
+        assert how == "always"
+        assert done.code in (71, 75), done.err
+        assert "connections" in done.error["message"] or done.code == 75, done.err
+    else:
+        assert content(machine.snapshot("model/org/big", repo.head)) == dict(repo.files)
