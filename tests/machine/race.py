@@ -24,7 +24,7 @@ from tests.machine.users import OtherUser
 from tests.support.hub import LoopbackHub
 from tests.support.repos import Repo
 
-FILES = {"config.json": b"{}", "model.safetensors": bytes(range(256)) * 1_000}
+FILES = {"config.json": b"{}", "model.safetensors": bytes(range(256)) * 10_000}  # large enough for aria2
 SQUATTER = Path(__file__).with_name("squatter.py")
 _SPARE = (40_000, 40_200)
 _SHARES = ((1024, 16_000), (16_000, 32_000), (32_000, 40_000), (40_200, 50_000), (50_000, 65_536))

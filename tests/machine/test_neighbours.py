@@ -23,7 +23,7 @@ from tests.support.ports import free_port
 from tests.support.repos import Repo
 from tests.support.shaping import Shape
 
-FILES = {"config.json": b"{}", "model.safetensors": bytes(range(256)) * 1_000}
+FILES = {"config.json": b"{}", "model.safetensors": bytes(range(256)) * 10_000}
 GONE = 4_194_305
 """A pid that no process has: above the most that Linux gives out."""
 

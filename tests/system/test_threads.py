@@ -16,9 +16,9 @@ import threading
 from orchestrator.errors import TemporaryError
 from orchestrator.system.threads import Pool, start
 gate = threading.Event()
-pool = Pool(16)
+pool = Pool(100)
 try:
-    done = [pool.submit(gate.wait) for _ in range(40)]
+    done = [pool.submit(gate.wait) for _ in range(140)]
     more = threading.Thread(target=gate.wait, daemon=True)
     try:
         start(more)
@@ -40,9 +40,14 @@ def run(threads: int) -> str:
 
 @needs_root
 def test_fewer_threads_do_all_the_work() -> None:
-    hint, counts = run(4).splitlines()
+    hint, counts = run(70).splitlines()
     assert "ulimit -u" in hint
-    assert counts == "40 3"
+    assert counts == "140 69"
+
+
+@needs_root
+def test_where_few_are_allowed_a_pool_leaves_some_to_others() -> None:
+    assert run(4).splitlines() == ["one more", "140 1"]
 
 
 @needs_root
