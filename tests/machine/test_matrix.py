@@ -21,7 +21,7 @@ from tests.support.repos import Repo
 
 FILES = {"config.json": b"{}", "w.bin": generate(300_000, 1), "sub/名字 é.txt": b"x" * 100}
 HERE = Repo("model", "org/here", FILES)
-FURTHER = Repo("model", "org/further", {**FILES, "w.bin": generate(200_000, 2)})
+FURTHER = Repo("model", "org/further", {**FILES, "w.bin": generate(2_200_000, 2)})  # of a size that aria2 fetches
 
 COMMANDS: Mapping[str, tuple[str, ...]] = {
     "pull": ("pull", "--root", "ROOT", "--json", "org/further"),
