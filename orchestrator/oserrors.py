@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shlex
 import stat
+from pathlib import Path
 from types import TracebackType
 
 from orchestrator.errors import CannotCreateError, DiskIOError, GlmAriaError, NoSpaceError
 
+_HELD = re.compile(r"/proc/(?:\d+|self)/fd/\d+(?=/|$)")
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _DENIED = {errno.EROFS, errno.EACCES, errno.EPERM}
 _IN_THE_WAY = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY, errno.ELOOP}
@@ -29,6 +32,9 @@ def translate(error: OSError, action: str, path: str | os.PathLike[str]) -> GlmA
     # Of a rename or link, the target tells more.
     named = next((name for name in (error.filename2, error.filename) if name is not None), path)
     name = os.fsdecode(named) if isinstance(named, (str, bytes, os.PathLike)) else os.fspath(path)
+    if not name.startswith("/") and Path(path).is_absolute():
+        name = os.fspath(path)  # a call that was given an open folder knows the last part only
+    name = shown(name)
     what = f"cannot {action} {name!r}: {error.strerror or error}"
     if error.errno in _FULL:
         return NoSpaceError(what, hint="free space on that disk (or raise the quota), then run it again", file=name)
@@ -97,6 +103,17 @@ def user_name(uid: int) -> str:
         return pwd.getpwuid(uid).pw_name
     except (KeyError, OSError):
         return str(uid)
+
+
+def shown(name: str) -> str:
+    """The name that people know: for a folder that is held by descriptor (`system.folders`), where it lies."""
+    held = _HELD.match(name)
+    if held is None:
+        return name
+    try:
+        return os.readlink(held[0]) + name[held.end() :]  # noqa: PTH115 - a link of /proc is no path
+    except OSError:
+        return name
 
 
 class on_disk:  # noqa: N801 - reads as a statement: `with on_disk("read", path):`

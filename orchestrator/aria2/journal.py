@@ -19,6 +19,8 @@ from pathlib import Path
 from orchestrator.aria2.control import BLOCK, PIECE
 from orchestrator.core.extents import Extent, Extents
 from orchestrator.core.files import Digest
+from orchestrator.system.folders import open_fresh
+from orchestrator.system.small_files import RECORD_BYTES, read_small
 
 _FORMAT = "glm-aria-journal/2"
 _UNSUPPORTED = {errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
@@ -39,26 +41,25 @@ def save(part: Path, digest: Digest, size: int, extents: Extents) -> None:
     target = journal_path(part)
     temporary = target.with_name(target.name + ".new")
     names = list(dict.fromkeys(item.source for item in extents.items))
-    temporary.write_text(
-        json.dumps(
-            {
-                "format": _FORMAT,
-                "digest": str(digest),
-                "size": size,
-                "sources": names,
-                "extents": [[item.start, item.end, names.index(item.source)] for item in extents.items],
-            },
-            separators=(",", ":"),
-        ),
-        encoding="ascii",
+    text = json.dumps(
+        {
+            "format": _FORMAT,
+            "digest": str(digest),
+            "size": size,
+            "sources": names,
+            "extents": [[item.start, item.end, names.index(item.source)] for item in extents.items],
+        },
+        separators=(",", ":"),
     )
+    with os.fdopen(open_fresh(temporary), "w", encoding="ascii") as file:
+        file.write(text)
     temporary.replace(target)
 
 
 def load(part: Path, digest: Digest, size: int) -> Extents | None:
     """What the journal says has arrived, or None when it is absent, damaged, or speaks of another blob."""
     try:
-        stored = json.loads(journal_path(part).read_bytes())
+        stored = json.loads(read_small(journal_path(part), RECORD_BYTES))
         if (stored["format"], stored["digest"], stored["size"]) != (_FORMAT, str(digest), size):
             return None
         names = [str(name) for name in stored["sources"]]

@@ -25,6 +25,7 @@ from orchestrator.aria2.interface import Endpoint
 from orchestrator.aria2.spans import Span, metalink
 from orchestrator.aria2.spelling import spelled
 from orchestrator.errors import DaemonError
+from orchestrator.system.folders import is_same_place
 from orchestrator.system.listeners import Listener
 
 _KEYS = ("gid", "status", "completedLength", "connections", "errorCode", "errorMessage")
@@ -191,14 +192,20 @@ class Rpc:
 
         Others' downloads are not looked at beyond their names: one may have no file yet, as a magnet link has.
         """
-        ours = {str(part) for part in parts}
+        ours = {part.name: part.parent for part in parts}
+
+        def is_ours(path: str) -> bool:
+            folder, _, name = path.rpartition("/")
+            known = ours.get(name.partition(".")[0])
+            return known is not None and is_same_place(Path(folder), known)
+
         keys = ["gid", "files"]
         answers = self._multicall([("aria2.tellActive", [keys]), ("aria2.tellWaiting", [0, 4096, keys])])
         return [
             str(one["gid"])
             for answer in answers
             for one in _first(answer)
-            if any(_part_of(str(file.get("path", ""))) in ours for file in one.get("files", ()))
+            if any(is_ours(str(file.get("path", ""))) for file in one.get("files", ()))
         ]
 
     def circumstances(self) -> tuple[Mapping[str, str], int]:
@@ -310,12 +317,6 @@ class Rpc:
                 " daemon of glm-aria's own",
             )
         return DaemonError(f"what answers at {where} is not aria2", hint="check the address given to --rpc")
-
-
-def _part_of(path: str) -> str:
-    """The part that a span's name belongs to."""
-    folder, slash, name = path.rpartition("/")
-    return folder + slash + name.partition(".")[0]
 
 
 def _add(span: Span, url: str, options: Mapping[str, str]) -> _Call:

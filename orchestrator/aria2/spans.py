@@ -20,6 +20,7 @@ from xml.sax.saxutils import escape
 
 from orchestrator.aria2.control import BLOCK, PIECE, arrived, control_file, runs_of
 from orchestrator.core.extents import Extent, Range
+from orchestrator.system.folders import open_fresh
 
 if TYPE_CHECKING:
     from orchestrator.aria2.couriers import Errand
@@ -101,7 +102,8 @@ class Span:
             if error.errno not in _NO_LINKS:
                 raise
             self.path.symlink_to(part.name)
-        self.control.write_bytes(control_file(self.size, self.start, self.end))
+        with os.fdopen(open_fresh(self.control), "wb") as file:
+            file.write(control_file(self.size, self.start, self.end))
 
     def close(self) -> None:
         """Remove what `open` made. The bytes stay: they are the part's. Raises OSError."""

@@ -11,6 +11,7 @@ from orchestrator.aria2.rpc import Rpc
 from orchestrator.aria2.spelling import is_told, untold
 from orchestrator.core.findings import OpenRpc
 from orchestrator.errors import DaemonError
+from orchestrator.oserrors import shown
 
 _GLANCE_SECONDS = 2.5  # aria2 answers a wrong secret after nearly two
 
@@ -48,7 +49,7 @@ class RunningDaemon:
             if not rpc.writes_into(staging):
                 raise DaemonError(
                     f"the aria2 daemon at {self.endpoint.url} does not write to our disk: nothing of it arrives in"
-                    f" {str(staging)!r}. It runs on another machine, in a container, or as another user",
+                    f" {shown(str(staging))!r}. It runs on another machine, in a container, or as another user",
                     hint="leave out --rpc, or give both the same folder with --cache-dir",
                 )
             return int(options.get("max-concurrent-downloads", "5"))

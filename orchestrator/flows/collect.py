@@ -9,13 +9,11 @@ from orchestrator.core.refs import Target, as_word
 from orchestrator.errors import NotFoundError, UnsafeError
 from orchestrator.flows.stock import refuse_closed
 from orchestrator.flows.tools import Tools
-from orchestrator.oserrors import on_disk
 from orchestrator.store import census as census_
 from orchestrator.store.census import CachedRepo, Census
 from orchestrator.store.garbage import Choice, Garbage, Kept, Kind, Rules, choose
-from orchestrator.store.locks import blob_lock
 from orchestrator.store.pins import Pins, is_pinned, names
-from orchestrator.store.sweep import sweep
+from orchestrator.store.sweep import remove_part, sweep
 
 PART_AGE = 7 * 86400.0
 """Seconds without a write after which a part counts as given up."""
@@ -120,10 +118,6 @@ def _foreign_parts(census: Census, rules: Rules) -> tuple[Garbage, ...]:
 
 def _remove_part(item: Garbage, tools: Tools) -> bool:
     if item.folder:
-        lock = tools.cache.layout.locks_dir / item.folder / f"{item.path.name.partition('.')[0]}.lock"
-        with on_disk("remove", item.path), blob_lock(lock, patience=0, create=True) as is_held:
-            if is_held:
-                item.path.unlink(missing_ok=True)
-            return is_held
+        return remove_part(tools.cache, item)
     digest = census_.digest_of(item.path.name)
     return digest is not None and tools.staging.remove(digest)

@@ -35,6 +35,8 @@ def deliver(works: Sequence[Work], tools: Tools, emit: Emit) -> None:
     need = sum(max(0, job.size - tools.staging.held(job.digest)) for job in plan.jobs)
     space.check(need, tools.cache.layout.cache_dir, files=len(plan.jobs))
     space.check_largest(max((job.size for job in plan.jobs), default=0), tools.cache.layout.cache_dir)
+    if tools.staging.folder.is_dir():
+        space.check(need, tools.staging.folder)  # it may be on another volume
     for work in works:
         if work.item.local_dir:
             # Where the file system shares copies (reflinks) this asks for too much, never for too little.

@@ -47,7 +47,8 @@ def mend(stock: Stock, ranges: Sequence[Range], tools: Tools, emit: Emit) -> dic
         verified = mended_copy(stock.real, digest, pieces, ranges, fetch, stage, stop=tools.stop)
         files = dict.fromkeys(stock.real if place.is_symlink() else place for _, place in stock.places)
         cache_dir = tools.cache.layout.cache_dir
-        taken = put_back(verified, [(file, stock.found, _lock(file, cache_dir)) for file in files], stage)
+        places = [(file, stock.found, _lock(file, cache_dir)) for file in files]
+        taken = put_back(cache_dir, verified, places, stage, tools.cache.patience)
     if not taken:
         raise IntegrityError(f"{stock.label!r} was replaced meanwhile", hint="verify it again", file=stock.label)
     for folder, place in stock.places:

@@ -25,6 +25,7 @@ from orchestrator.store.layout import CacheLayout
 from orchestrator.store.moved import refuse_foreign_link
 from orchestrator.store.strays import is_junk, is_no_ref
 from orchestrator.store.trees import listed
+from orchestrator.system.small_files import REF_BYTES, read_small_text
 
 _HEX = re.compile(r"[0-9a-f]+")
 _ALGORITHMS = {64: Algorithm.SHA256, 40: Algorithm.GIT_SHA1}
@@ -288,7 +289,7 @@ def _refs(folder: Path) -> tuple[dict[str, str], bool, list[Path]]:
                 continue
             path = Path(at, name)
             try:
-                commit = path.read_text("utf-8").strip()
+                commit = read_small_text(path, REF_BYTES).strip()
             except FileNotFoundError:
                 continue
             except (OSError, UnicodeDecodeError):

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from orchestrator.oserrors import on_disk
+from orchestrator.system.small_files import open_regular
 
 _FICLONE = 0x40049409  # linux/fs.h; Btrfs, XFS, bcachefs and others share the blocks until one side is written
 _CHUNK = 1 << 26
@@ -18,7 +19,8 @@ _CHUNK = 1 << 26
 def clone_or_copy(source: Path, target: Path) -> bool:
     """Make the new file `target` hold the bytes of `source`; True when they share their blocks on disk.
 
-    `target` must not exist and is removed again on failure. Raises NoSpaceError and its like.
+    `target` must not exist and is removed again on failure. Raises NoSpaceError and its like; DiskIOError when the
+    source is no regular file.
     """
     if clone(source, target):
         return True
@@ -45,7 +47,7 @@ def copy(source: Path, target: Path) -> None:
 def _both(source: Path, target: Path) -> Iterator[tuple[int, int]]:
     """Descriptors of the two; what fails inside removes the target."""
     with on_disk("copy to", target):
-        reading = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+        reading = open_regular(source, follow=True)
         try:
             writing = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
             try:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from orchestrator.oserrors import on_disk
+from orchestrator.system.folders import Folder
 
 MANY = 32
 """From this many files on, one syncfs instead of an fsync each."""
@@ -29,13 +30,18 @@ def sync_files(paths: Sequence[Path]) -> None:
         _fsync(path, os.O_RDONLY)
 
 
-def sync_folders(folders: Iterable[Path]) -> None:
-    """Return once the names in all `folders`, which share one file system, are on the disk. Raises DiskIOError."""
+def sync_folders(root: Folder, folders: Iterable[Path]) -> None:
+    """Return once the names in all `folders`, which lie at or below `root`, are on the disk.
+
+    One that is gone again needs nothing. Raises DiskIOError, UnsafeError for a symlink on the way.
+    """
     once = sorted(set(folders))
-    if len(once) >= MANY and _sync_file_system(once[0]):
+    if len(once) >= MANY and _sync_file_system(root.held):
         return
     for folder in once:
-        _fsync(folder, os.O_RDONLY | os.O_DIRECTORY)
+        inside = folder.relative_to(root.path)
+        with on_disk("sync", folder), contextlib.suppress(FileNotFoundError), root.beneath(inside) as opened:
+            opened.sync()
 
 
 def _fsync(path: Path, flags: int) -> None:

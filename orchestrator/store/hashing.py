@@ -19,6 +19,7 @@ from orchestrator.core.files import Algorithm, Digest, git_blob_header
 from orchestrator.errors import Interrupted
 from orchestrator.oserrors import on_disk
 from orchestrator.store.pieces import PIECE, PieceHasher, Pieces
+from orchestrator.system.small_files import open_regular
 
 BUFFER = 1 << 20
 
@@ -246,15 +247,14 @@ def halt(stop: threading.Event | None) -> None:
 
 
 def open_to_read(path: Path) -> int:
-    """A descriptor of a file that is read from its beginning to its end; a symlink is not followed."""
-    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+    """A descriptor of a regular file that is read from its beginning to its end; a symlink is not followed."""
     with on_disk("read", path):
         try:
             # A check is no use: the time of last use, by which a cache is cleaned up, must not change. Only the owner
             # of a file may ask for that.
-            fd = os.open(path, flags | getattr(os, "O_NOATIME", 0))
+            fd = open_regular(path, flags=getattr(os, "O_NOATIME", 0))
         except PermissionError:
-            fd = os.open(path, flags)
+            fd = open_regular(path)
     # Twice the read-ahead; worth it on spinning and network disks, harmless elsewhere.
     if hasattr(os, "posix_fadvise"):
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)

@@ -20,7 +20,8 @@ from orchestrator.oserrors import on_disk
 from orchestrator.store import inventory, publishing
 from orchestrator.store.hashing import OnBytes, read_whole
 from orchestrator.store.layout import CacheLayout
-from orchestrator.store.locks import blob_lock
+from orchestrator.store.locks import Patience, blob_lock
+from orchestrator.store.moved import open_cache
 from orchestrator.store.pieces import PieceStore
 from orchestrator.store.placing import MayPlace, Placer
 from orchestrator.store.proofs import Proofs, stamp
@@ -47,6 +48,7 @@ class HfCache:
         self.layout = layout
         self.proofs = proofs
         self.pieces = PieceStore(proofs.state_dir)
+        self.patience = Patience()
         self._use_symlinks = use_symlinks
 
     def find(self, repo: RepoId, files: Iterable[RepoFile]) -> dict[Digest, Found]:
@@ -59,7 +61,8 @@ class HfCache:
         return inventory.find(self.layout, self.proofs, repo, files)
 
     def use(self) -> Use:
-        """Holds repos while a run works with them, so that `cache gc` keeps out."""
+        """Holds repos while a run works with them, so that `cache gc` keeps out. A run has its own patience."""
+        self.patience = Patience()
         return Use(self.proofs.state_dir)
 
     def is_complete(self, model: ResolvedModel) -> bool:
@@ -111,17 +114,16 @@ class HfCache:
         When another file lies there by now, nothing is done. A symlink to the shared store goes, the store stays.
         """
         blob = self.layout.blob(repo, digest)
-        with on_disk("remove", blob), blob_lock(self.layout.lock_file(repo, digest)):
+        lock = blob_lock(self.layout.lock_file(repo, digest), self.patience)
+        with on_disk("remove", blob), lock, contextlib.ExitStack() as stack:
             now = inventory.look(blob, self.layout.cache_dir)
             if now is None or stamp(now) != stamp(seen):
                 return
-            snapshots = self.layout.repo_dir(repo) / "snapshots"
-            for folder, _, names in os.walk(snapshots):
-                for name in names:
-                    link = Path(folder, name)
-                    if link.is_symlink() and link.readlink().name == digest.hex:
-                        link.unlink()
-            blob.unlink()
+            root = stack.enter_context(open_cache(self.layout.cache_dir))
+            blobs = stack.enter_context(root.beneath(f"{repo.folder}/blobs"))
+            with contextlib.suppress(FileNotFoundError), root.beneath(f"{repo.folder}/snapshots") as snapshots:
+                snapshots.unlink_links(digest.hex)
+            blobs.unlink(digest.hex)
         self.proofs.forget(repo.folder, [digest])
 
     def place(self, repo: RepoId, commit: str, entries: Sequence[tuple[VerifiedFile, RepoFile]]) -> None:
@@ -132,7 +134,8 @@ class HfCache:
         changed since it was verified, UnsafeError for planted symlinks, NoSpaceError, CannotCreateError, DiskIOError.
         """
         if entries:
-            self._placer(repo, commit).place(entries)
+            with self._placer(repo, commit) as placer:
+                placer.place(entries)
 
     def link(self, repo: RepoId, commit: str, entries: Sequence[tuple[RepoFile, PurePath]]) -> None:
         """Take blobs from other repos of the cache: hard-linked, else copied and verified. The path is `Found.path`.
@@ -140,11 +143,15 @@ class HfCache:
         Permanent after it returns, as `place`. Raises IntegrityError when a source no longer is what was proven.
         """
         if entries:
-            self._placer(repo, commit).link(entries)
+            with self._placer(repo, commit) as placer:
+                placer.link(entries)
 
     def expose(self, repo: RepoId, commit: str, files: Iterable[RepoFile]) -> None:
         """Make the snapshot's links to blobs that this repo already has (KEEP, and CHECK that came out right)."""
-        self._placer(repo, commit).expose(files)
+        wanted = tuple(files)
+        if wanted:
+            with self._placer(repo, commit) as placer:
+                placer.expose(wanted)
 
     def publish(self, model: ResolvedModel) -> publishing.Flip | None:
         """Write CACHEDIR.TAG, the listing, and last the ref, each when not already right; durable when it returns.
@@ -165,4 +172,5 @@ class HfCache:
             commit,
             use_symlinks=self._use_symlinks,
             may_place=self._may_place,
+            patience=self.patience,
         )

@@ -19,6 +19,7 @@ from orchestrator.oserrors import on_disk
 from orchestrator.store.state_file import UNREADABLE
 from orchestrator.store.writing import write_file
 from orchestrator.system.locks import state_lock
+from orchestrator.system.small_files import RECORD_BYTES, read_small
 
 MOST = 1000
 _FILE = "history.jsonl"
@@ -44,14 +45,14 @@ class History:
             fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             with os.fdopen(fd, "ab") as file:
                 file.write(lines.encode())
-            kept = self.path.read_bytes().splitlines(keepends=True)
+            kept = read_small(self.path, RECORD_BYTES).splitlines(keepends=True)
             if len(kept) > MOST + _SLACK:
                 write_file(self.path, b"".join(kept[-MOST:]), self._folder / "stage", mode=0o600)
 
     def read(self) -> tuple[Past, ...]:
         """All, the oldest first."""
         try:
-            lines = self.path.read_bytes().splitlines()
+            lines = read_small(self.path, RECORD_BYTES).splitlines()
         except OSError:
             return ()
         return tuple(found for line in lines[-MOST:] if (found := _past(line)) is not None)

@@ -20,6 +20,7 @@ from orchestrator.store.moved import refuse_foreign_link
 from orchestrator.store.proofs import Proofs, Stamp, stamp
 from orchestrator.store.trees import holds, model_entries
 from orchestrator.store.writing import refuse_link
+from orchestrator.system.small_files import REF_BYTES, read_small_text
 
 _NOTHING = Found(Have.NOTHING)
 
@@ -78,9 +79,9 @@ def is_complete(layout: CacheLayout, proofs: Proofs, model: ResolvedModel) -> bo
 
 
 def read_ref(layout: CacheLayout, repo: RepoId, revision: str) -> str | None:
-    """What the cache's ref file says, byte for byte; None when there is none."""
+    """What the cache's ref file says, byte for byte; None when there is none, or something else in its place."""
     try:
-        return layout.ref_file(repo, revision).read_text("utf-8")
+        return read_small_text(layout.ref_file(repo, revision), REF_BYTES)
     except (OSError, UnicodeDecodeError):
         return None
 

@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from orchestrator.errors import CannotCreateError
-from orchestrator.oserrors import on_disk
+from orchestrator.oserrors import on_disk, shown
 from orchestrator.store.copying import clone, copy
 
 
@@ -39,9 +39,9 @@ def make(mode: Mode, source: Path, target: Path) -> Mode:
                 if error.errno not in (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK):
                     raise
                 raise CannotCreateError(
-                    f"{os.fspath(source)!r} cannot be hard-linked to {os.fspath(target.parent)!r}: {error.strerror}",
+                    f"{os.fspath(source)!r} cannot be hard-linked to {_folder(target)!r}: {error.strerror}",
                     hint="hard links need one volume: leave --hard out for copies, or see --sym",
-                    file=str(target),
+                    file=shown(str(target)),
                 ) from error
         return mode
     if mode is Mode.COPY:
@@ -51,9 +51,13 @@ def make(mode: Mode, source: Path, target: Path) -> Mode:
         return Mode.REFLINK
     if mode is Mode.REFLINK:
         raise CannotCreateError(
-            f"the file system at {os.fspath(target.parent)!r} cannot share the blocks of {os.fspath(source)!r}",
+            f"the file system at {_folder(target)!r} cannot share the blocks of {os.fspath(source)!r}",
             hint="leave --reflink out for copies, or see --hard and --sym",
-            file=str(target),
+            file=shown(str(target)),
         )
     copy(source, target)
     return Mode.COPY
+
+
+def _folder(target: Path) -> str:
+    return shown(os.fspath(target.parent))

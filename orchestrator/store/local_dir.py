@@ -14,7 +14,7 @@ import stat
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from orchestrator.core.files import Digest, RepoFile
 from orchestrator.core.names import fold
@@ -28,7 +28,7 @@ from orchestrator.store.local_notes import PLACE, LocalNotes
 from orchestrator.store.proofs import Stamp, stamp
 from orchestrator.store.room import in_the_way, look_at, make_room, refuse_folders
 from orchestrator.store.trees import model_entries
-from orchestrator.store.writing import drop, make_folder, scratch
+from orchestrator.store.writing import drop, make_folder, open_root, scratch
 
 _SMALL = 16 << 20
 """Bytes of a file that is read before it is replaced, whatever its time says: people edit small ones."""
@@ -112,38 +112,36 @@ def place_local(
     """
     root = _real(local_dir)
     survey = survey_local(local_dir, model, is_held, force=force, known=known, stop=stop)
-    with on_disk("create", root):
-        root.mkdir(parents=True, exist_ok=True)
-    notes = LocalNotes(root, model.commit)
-    touched = set(notes.open())
+    notes, made = LocalNotes(root, model.commit), list[Path]()
     fresh: list[tuple[RepoFile, Path]] = []
-    try:
+    with open_root(root) as opened, notes.open(opened, made) as place:
+        touched = set(made)
+        try:
+            for file in model.wanted.files:
+                halt(stop)
+                if file.path in survey.right:
+                    continue
+                copy = scratch(place.held)
+                fresh.append((file, copy))
+                make(Mode.AUTO, Path(os.path.realpath(blobs[file.digest])), copy)
+            sync_files([copy for _, copy in fresh])
+            touched |= make_room(root, [file.path for file, _ in fresh], survey.in_the_way)
+            for file, copy in fresh:
+                folder, made = make_folder(opened, PurePath(file.path).parent)
+                with folder, on_disk("place", root / file.path):
+                    folder.replace(copy, PurePath(file.path).name)
+                touched.update([*made, folder.path])
+        finally:
+            for _, copy in fresh:
+                drop(copy)
+        for path in survey.in_the_way:
+            notes.forget(path)
         for file in model.wanted.files:
-            halt(stop)
-            if file.path in survey.right:
-                continue
-            copy = scratch(notes.folder)
-            fresh.append((file, copy))
-            make(Mode.AUTO, Path(os.path.realpath(blobs[file.digest])), copy)
-        sync_files([copy for _, copy in fresh])
-        touched |= make_room(root, [file.path for file, _ in fresh], survey.in_the_way)
-        for file, copy in fresh:
-            target = root / file.path
-            touched.update(make_folder(root, target.parent))
-            with on_disk("place", target):
-                copy.replace(target)
-            touched.add(target.parent)
-    finally:
-        for _, copy in fresh:
-            drop(copy)
-    for path in survey.in_the_way:
-        notes.forget(path)
-    for file in model.wanted.files:
-        notes.enter(file)
-    entries = model_entries(model)
-    if entries is not None:
-        notes.list_tree(entries)
-    sync_folders(touched)
+            notes.enter(file)
+        entries = model_entries(model)
+        if entries is not None:
+            notes.list_tree(entries)
+        sync_folders(opened, touched)
     kept = tuple(file.path for file in model.wanted.files if file.path in survey.right)
     return Placed(tuple(file.path for file, _ in fresh), kept)
 

@@ -11,13 +11,14 @@ import os
 import stat
 import time
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from orchestrator.core.files import RepoFile
 from orchestrator.errors import CannotCreateError
 from orchestrator.store.publishing import CACHEDIR_TAG
 from orchestrator.store.trees import holds, listed, render
 from orchestrator.store.writing import drop, make_folder, sweep_scratch, write_file
+from orchestrator.system.folders import Folder
 from orchestrator.system.small_files import read_small
 
 PLACE = ".cache/huggingface"
@@ -43,16 +44,21 @@ class LocalNotes:
         self._root = root
         self._commit = commit
         self._listed: dict[str, dict[str, tuple[str, int]]] = {}
+        self._opened: Folder | None = None
         self.folder = root / PLACE
 
-    def open(self) -> list[Path]:
-        """Make their folder; returns the folders in which a name was added."""
-        touched = make_folder(self._root, self.folder / "download")
-        sweep_scratch(self.folder)
+    def open(self, opened: Folder, made: list[Path]) -> Folder:
+        """Make and open their folder below the open folder that they are about; what they note goes there from now on.
+
+        The folders in which a name was added are appended to `made`.
+        """
+        self._opened, more = make_folder(opened, PLACE)
+        made += more
+        sweep_scratch(self._opened.held)
         for name, text in (("CACHEDIR.TAG", CACHEDIR_TAG), (".gitignore", "*")):
             if not (self.folder / name).exists():
-                write_file(self.folder / name, text, self.folder, durable=False)
-        return touched
+                self._write(name, text)
+        return self._opened
 
     def read(self, path: str) -> Note | None:
         """The note about a path; None when there is none that can be read."""
@@ -84,10 +90,8 @@ class LocalNotes:
             return
         # A file server's clock may be ahead of ours.
         now = max(time.time(), found.st_mtime)
-        target = self._file(file.path)
         try:
-            make_folder(self._root, target.parent)
-            write_file(target, f"{self._commit}\n{file.blob_name}\n{now}\n", self.folder, durable=False)
+            self._write(f"download/{file.path}.metadata", f"{self._commit}\n{file.blob_name}\n{now}\n")
         except CannotCreateError as error:
             if not isinstance(error.__cause__, OSError) or error.__cause__.errno not in _NO_ROOM:
                 raise
@@ -98,10 +102,16 @@ class LocalNotes:
 
     def list_tree(self, entries: dict[str, dict[str, str | int]]) -> None:
         """Keep the whole listing of the commit."""
-        target = self._tree(self._commit)
-        if not holds(target, entries):
-            make_folder(self._root, target.parent)
-            write_file(target, render(entries), self.folder, durable=False)
+        if not holds(self._tree(self._commit), entries):
+            self._write(f"trees/{self._commit}.json", render(entries))
+
+    def _write(self, inside: str, text: str) -> None:
+        if self._opened is None:
+            raise AssertionError("open() first")
+        folder, _ = make_folder(self._opened, PurePath(inside).parent)
+        with folder:
+            name = PurePath(inside).name
+            write_file(folder.path / name, text, self._opened.held, durable=False, folder=folder)
 
     def _tree(self, commit: str) -> Path:
         return self.folder / "trees" / f"{commit}.json"

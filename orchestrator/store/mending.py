@@ -17,10 +17,11 @@ from orchestrator.oserrors import on_disk
 from orchestrator.store.copying import clone_or_copy
 from orchestrator.store.durability import sync_files, sync_folders
 from orchestrator.store.hashing import OnBytes
-from orchestrator.store.locks import blob_lock
+from orchestrator.store.locks import Patience, blob_lock
+from orchestrator.store.moved import open_cache
 from orchestrator.store.pieces import Pieces, Range
 from orchestrator.store.verify import VerifiedFile, verify
-from orchestrator.store.writing import drop, scratch
+from orchestrator.store.writing import drop, scratch, scratch_folder
 
 FetchPiece = Callable[[int, int, bytes], bytes]
 """Given the first byte, the end and the xxh3_128 of a piece: its bytes, which have that hash. Raises GlmAriaError."""
@@ -60,31 +61,41 @@ def mended_copy(  # noqa: PLR0917 - what, of what, to what
 
 
 def put_back(
-    verified: VerifiedFile, places: Sequence[tuple[Path, os.stat_result, Path]], stage: Path
+    cache_dir: Path,
+    verified: VerifiedFile,
+    places: Sequence[tuple[Path, os.stat_result, Path]],
+    stage: Path,
+    patience: Patience,
 ) -> list[tuple[Path, os.stat_result]]:
     """Let the staged, proven file take the place of each rotten one; all of them then share its bytes.
 
-    A place is a path, the stat of what was found rotten there, and the lock of it. One where another file lies by now
-    is left alone. Returns the places that it took, with their new stat; all is durable. The staged file is gone.
+    A place is a path in the cache, the stat of what was found rotten there, and the lock of it. One where another file
+    lies by now is left alone. Returns the places that it took, with their new stat; all is durable. The staged file is
+    gone. Raises UnsafeError for a symlink on the way to a place.
     """
     taken: list[tuple[Path, os.stat_result]] = []
+    root = open_cache(cache_dir)
     try:
         with on_disk("sync", verified.path):
+            aside = scratch_folder(root, stage)
             verified.recheck()
             verified.path.chmod(stat.S_IMODE(places[0][1].st_mode))
         sync_files([verified.path])
         for index, (path, seen, lock) in enumerate(places):
-            with on_disk("place", path), blob_lock(lock):
-                now = path.lstat()
+            inside = path.parent.relative_to(cache_dir)
+            with on_disk("place", path), blob_lock(lock, patience), root.beneath(inside) as folder:
+                now = folder.lstat(path.name)
                 if (now.st_ino, now.st_mtime_ns, now.st_size) != (seen.st_ino, seen.st_mtime_ns, seen.st_size):
                     continue
                 with contextlib.suppress(PermissionError):
                     os.chown(verified.path, -1, now.st_gid, follow_symlinks=False)
-                another = verified.path if index == len(places) - 1 else _another(verified.path, scratch(stage))
-                another.replace(path)
-                taken.append((path, path.lstat()))
-        sync_folders(path.parent for path, _ in taken)
+                is_last = index == len(places) - 1 and aside == stage
+                another = verified.path if is_last else _another(verified.path, scratch(aside))
+                folder.replace(another, path.name)
+                taken.append((path, folder.lstat(path.name)))
+        sync_folders(root, (path.parent for path, _ in taken))
     finally:
+        root.close()
         drop(verified.path)
     return taken
 

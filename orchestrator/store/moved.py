@@ -10,37 +10,76 @@ from __future__ import annotations
 
 import os
 import stat
-from pathlib import Path
+from pathlib import Path, PurePath
 
+from orchestrator.core.refs import parse_folder
 from orchestrator.errors import UnsafeError
-from orchestrator.oserrors import user_name
+from orchestrator.oserrors import on_disk, user_name
+from orchestrator.system.folders import Folder
 
 _OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
+class CacheFolder(Folder):
+    """The cache's own folder, open. Below it a repo folder may be a symlink, by the rule of this module."""
+
+    __slots__ = ()
+
+    def beneath(self, inside: str | PurePath, made: list[Path] | None = None) -> Folder:
+        """See `Folder.beneath`."""
+        first, *rest = PurePath(inside).parts or (".",)
+        target = _moved_to(self.path / first, self.path) if parse_folder(first) else None
+        if target is None:
+            return super().beneath(inside, made)
+        # Nobody else can exchange a folder on the way there.
+        with Folder(Folder.open(target).fd, self.path / first) as repo:
+            return repo.beneath(PurePath(*rest), made)
+
+
+def open_cache(cache_dir: Path) -> CacheFolder:
+    """Open the cache's folder, made where it is missing. Raises what `oserrors` says."""
+    with on_disk("create", cache_dir):
+        cache_dir.mkdir(parents=True, exist_ok=True)
+        return CacheFolder(Folder.open(cache_dir).fd, cache_dir)
+
+
 def refuse_foreign_link(folder: Path, cache_dir: Path) -> None:
     """Raise UnsafeError when the repo folder is a symlink that is not followed; fine when it does not exist."""
+    _moved_to(folder, cache_dir)
+
+
+def _moved_to(folder: Path, cache_dir: Path) -> Path | None:
+    """Where the repo folder lies that is a symlink; None when it is none, or does not exist."""
     try:
         link = os.lstat(folder)
     except OSError:
-        return
+        return None
     if not stat.S_ISLNK(link.st_mode):
-        return
-    why = _why_not(folder, link, cache_dir)
+        return None
+    target, why = _judge(folder, link, cache_dir)
     if why:
         raise UnsafeError(
             f"{os.fspath(folder)!r} is a symlink, and {why}; nothing is read or written through it",
             hint="remove it, or let root or the owner of the cache make it; a bind mount does as well",
             file=os.fspath(folder),
         )
+    return target
 
 
-def _why_not(folder: Path, link: os.stat_result, cache_dir: Path) -> str | None:
+def _judge(folder: Path, link: os.stat_result, cache_dir: Path) -> tuple[Path, str | None]:
+    """Where the link leads, and why it is not followed."""
+    try:
+        target = Path(os.path.normpath(cache_dir / folder.readlink()))
+    except OSError as error:
+        return folder, f"where it leads cannot be looked at ({error.strerror})"
+    return target, _why_not(target, link, cache_dir)
+
+
+def _why_not(target: Path, link: os.stat_result, cache_dir: Path) -> str | None:
     try:
         believed = {0, os.geteuid(), cache_dir.stat().st_uid}
         if link.st_uid not in believed:
             return f"{user_name(link.st_uid)} made it"
-        target = Path(os.path.normpath(cache_dir / folder.readlink()))
         if os.path.realpath(target) != os.fspath(target):
             return f"{os.fspath(target)!r} is not the folder itself: there is a second link on the way"
         found = target.lstat()

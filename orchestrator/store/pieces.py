@@ -21,6 +21,7 @@ import xxhash
 from orchestrator.core.files import Digest
 from orchestrator.oserrors import on_disk
 from orchestrator.store.writing import write_file
+from orchestrator.system.small_files import RECORD_BYTES, read_small
 
 PIECE = 4 << 20
 """Bytes of a piece. 1 GiB takes 4 KiB of hashes, and a flipped bit costs at most these many bytes to fetch again."""
@@ -103,7 +104,7 @@ class PieceStore:
     def load(self, digest: Digest) -> Pieces | None:
         """What is known of the blob; None when there is nothing, or nothing sound."""
         try:
-            return _parse((self._folder / digest.hex).read_bytes())
+            return _parse(read_small(self._folder / digest.hex, RECORD_BYTES))
         except OSError:
             return None
 

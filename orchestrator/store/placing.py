@@ -11,7 +11,7 @@ So a link never leads to nothing or to bytes that a power loss could take back. 
 """
 
 # Over thousands of files, strings and os calls cost a third of what Path objects do.
-# ruff: noqa: PTH105, PTH116
+# ruff: noqa: PTH116
 from __future__ import annotations
 
 import contextlib
@@ -30,20 +30,27 @@ from orchestrator.store.durability import sync_files, sync_folders
 from orchestrator.store.inventory import link_text, look, refuse_planted
 from orchestrator.store.layout import CacheLayout
 from orchestrator.store.leases import taken_over
-from orchestrator.store.locks import blob_lock
+from orchestrator.store.locks import Patience, blob_lock
+from orchestrator.store.moved import open_cache
 from orchestrator.store.pieces import PieceStore
 from orchestrator.store.proofs import Proofs, stamp
 from orchestrator.store.verify import VerifiedFile, verify
-from orchestrator.store.writing import make_folder, scratch, write_link
+from orchestrator.store.writing import drop, make_folder, scratch, scratch_folder, write_link
+from orchestrator.system.folders import Folder
 
 MayPlace = Callable[[Digest], bool]
 """False when another node has become the writer of a blob (see `leases`)."""
 # What a file system without symlinks says.
 _NO_SYMLINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
+_OPEN_FOLDERS = 64  # of one snapshot, at once
 
 
 class Placer:
-    """Places into one snapshot. `entries` given to its methods may name a digest more than once."""
+    """Places into one snapshot. `entries` given to its methods may name a digest more than once.
+
+    A context manager, which holds the folders open that it writes to: in a cache that a group shares, somebody else may
+    exchange one for a link at any time.
+    """
 
     def __init__(
         self,
@@ -55,6 +62,7 @@ class Placer:
         *,
         use_symlinks: bool = True,
         may_place: MayPlace = lambda _digest: True,
+        patience: Patience | None = None,
     ) -> None:
         self._may_place = may_place
         self._layout = layout
@@ -64,8 +72,33 @@ class Placer:
         self._repo = repo
         self._commit = commit
         self._use_symlinks = use_symlinks
-        self._blobs = layout.repo_dir(repo) / "blobs"
-        self._snapshot = layout.snapshot(repo, commit)
+        self._patience = patience or Patience()
+        self._stack = contextlib.ExitStack()
+        self._open: dict[str, Folder] = {}
+
+    def __enter__(self) -> Placer:
+        """Open the folders, made where they are missing. Raises UnsafeError for planted symlinks, and its like."""
+        layout = self._layout
+        refuse_planted(layout, self._repo)
+        with contextlib.ExitStack() as stack:
+            self._root = stack.enter_context(open_cache(layout.cache_dir))
+            # The snapshot first: a repo folder without `snapshots/` makes `hf cache ls` warn.
+            self._snapshot, touched = make_folder(self._root, f"{self._repo.folder}/snapshots/{self._commit}")
+            stack.enter_context(self._snapshot)
+            self._blobs, more = make_folder(self._root, f"{self._repo.folder}/blobs")
+            stack.enter_context(self._blobs)
+            sync_folders(self._root, touched + more)
+            self._aside = scratch_folder(self._root, self._stage)
+            stack.callback(self._close_opened)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._stack.close()
+
+    def _close_opened(self) -> None:
+        while self._open:
+            self._open.popitem()[1].close()
 
     def place(self, entries: Sequence[tuple[VerifiedFile, RepoFile]]) -> None:
         """See `HfCache.place`."""
@@ -74,7 +107,7 @@ class Placer:
             if (verified.digest, verified.size) != (file.digest, file.size):
                 raise ValueError(f"{file.path!r} wants {file.digest}, {verified.digest} was verified")
             fresh[verified.digest] = verified
-        self._open_up()
+        self._learn_mode()
         # Of these another node has become the writer, so their parts are its own; here they only count as fetched.
         for digest in [digest for digest in fresh if not self._may_place(digest)]:
             self._placed_by_another(digest)
@@ -87,7 +120,7 @@ class Placer:
         try:
             for verified in fresh.values():
                 moved.append((verified.digest, self._move(verified)))
-            sync_folders([self._blobs])
+            sync_folders(self._root, [self._blobs.path])
             self.expose(file for _, file in entries)
         finally:
             self._proofs.add(self._repo.folder, moved)
@@ -97,7 +130,7 @@ class Placer:
 
     def link(self, entries: Sequence[tuple[RepoFile, PurePath]]) -> None:
         """See `HfCache.link`."""
-        self._open_up()
+        self._learn_mode()
         moved: list[tuple[Digest, os.stat_result]] = []
         copies: list[tuple[VerifiedFile, RepoFile]] = []
         try:
@@ -108,12 +141,12 @@ class Placer:
                     clone_or_copy(source, temporary)
                     copies.append((verify(temporary, file.digest, file.size), file))
                     continue
-                with on_disk("place", self._blobs / file.blob_name), self._lock(file.digest):
-                    os.replace(temporary, self._blobs / file.blob_name)
+                with on_disk("place", self._blobs.path / file.blob_name), self._lock(file.digest):
+                    self._blobs.replace(temporary, file.blob_name)
                     # Renaming one name of a file over another of the same file changes nothing and says so with 0.
                     temporary.unlink(missing_ok=True)
                 moved.append((file.digest, linked))
-            sync_folders([self._blobs])
+            sync_folders(self._root, [self._blobs.path])
             if copies:
                 self.place(copies)
             self.expose(file for file, _ in entries)
@@ -122,30 +155,32 @@ class Placer:
 
     def expose(self, files: Iterable[RepoFile]) -> None:
         """See `HfCache.expose`."""
-        refuse_planted(self._layout, self._repo)
-        made: set[Path] = set()
         touched: set[Path] = set()
         for file in files:
-            entry = self._snapshot / file.path
-            if entry.parent not in made:
-                touched.update(make_folder(self._layout.cache_dir, entry.parent))
-                made.add(entry.parent)
-            with on_disk("link", entry):
-                if self._expose(file, entry):
-                    touched.add(entry.parent)
-        sync_folders(touched)
+            above, _, name = file.path.rpartition("/")
+            folder = self._folder(above, touched)
+            with on_disk("link", folder.path / name):
+                if self._expose(file, folder, name):
+                    touched.add(folder.path)
+        sync_folders(self._root, touched)
 
-    def _open_up(self) -> None:
-        refuse_planted(self._layout, self._repo)
-        with on_disk("create", self._layout.cache_dir):
-            self._layout.cache_dir.mkdir(parents=True, exist_ok=True)
-        # The snapshot first: a repo folder without `snapshots/` makes `hf cache ls` warn.
-        touched = make_folder(self._layout.cache_dir, self._snapshot)
-        touched += make_folder(self._layout.cache_dir, self._blobs)
-        sync_folders(touched)
+    def _folder(self, inside: str, touched: set[Path]) -> Folder:
+        """A folder of the snapshot, open. The latest used stay so."""
+        if not inside:
+            return self._snapshot
+        known = self._open.pop(inside, None)
+        if known is None:
+            known, made = make_folder(self._snapshot, inside)
+            touched.update(made)
+        self._open[inside] = known
+        if len(self._open) > _OPEN_FOLDERS:
+            self._open.pop(next(iter(self._open))).close()
+        return known
+
+    def _learn_mode(self) -> None:
         with on_disk("create", self._stage):
             self._mode = _default_mode(self._stage)
-            blobs = os.lstat(self._blobs)
+            blobs = os.stat(self._blobs.fd)
         # In a shared cache a set-group-id folder hands its group down; a rename does not, so it is done here.
         self._group = blobs.st_gid if blobs.st_mode & stat.S_ISGID else None
 
@@ -158,11 +193,12 @@ class Placer:
             path.chmod(self._mode)
 
     def _lock(self, digest: Digest) -> contextlib.AbstractContextManager[bool]:
-        return blob_lock(self._layout.lock_file(self._repo, digest))
+        return blob_lock(self._layout.lock_file(self._repo, digest), self._patience)
 
     def _move(self, verified: VerifiedFile) -> os.stat_result:
         """Rename into place; returns the stat of what lies there then. Another run's proven blob is kept instead."""
-        target = self._blobs / verified.digest.hex
+        name = verified.digest.hex
+        target = self._blobs.path / name
         with on_disk("place", target), self._lock(verified.digest):
             if not self._may_place(verified.digest):
                 return self._placed_by_another(verified.digest)
@@ -172,36 +208,36 @@ class Placer:
                 verified.path.unlink()
                 return there
             try:
-                os.replace(verified.path, target)
+                self._blobs.replace(verified.path, name)
             except OSError as error:
                 if error.errno != errno.EXDEV:
                     raise
-                return self._move_across(verified, target)
+                return self._move_across(verified)
             return mine
 
     def _placed_by_another(self, digest: Digest) -> os.stat_result:
         """The stat of a blob that another node had to place. Raises TemporaryError while it has not."""
-        target = self._blobs / digest.hex
-        there = look(target, self._layout.cache_dir)
+        there = look(self._blobs.path / digest.hex, self._layout.cache_dir)
         if there is None or not self._proofs.is_proven(self._repo.folder, digest, there):
             raise taken_over(f"{digest.hex[:12]}…")
         return there
 
-    def _move_across(self, verified: VerifiedFile, target: Path) -> os.stat_result:
-        """The stage turned out to be on another volume: copy, prove the copy, rename that."""
+    def _move_across(self, verified: VerifiedFile) -> os.stat_result:
+        """The stage is on another volume: copy, prove the copy, rename that. A file that is made here has its mode."""
         # huggingface_hub prunes names of this form, should a crash leave it.
-        temporary = target.with_name(f"{target.name}.{os.urandom(4).hex()}.incomplete")
+        name = f"{verified.digest.hex}.{os.urandom(4).hex()}.incomplete"
+        temporary = self._blobs.held / name
         clone_or_copy(verified.path, temporary)
         try:
             verify(temporary, verified.digest, verified.size)
-            self._grant(temporary)
             sync_files([temporary])
-            os.replace(temporary, target)
+            found = self._blobs.lstat(name)
+            self._blobs.replace(name, verified.digest.hex, source_in=self._blobs)
         except BaseException:
-            temporary.unlink(missing_ok=True)
+            drop(temporary)
             raise
         verified.path.unlink()
-        return os.lstat(target)
+        return found
 
     def _hard_link(self, file: RepoFile, source: Path, temporary: Path) -> os.stat_result | None:
         """Make `temporary` another name of the proven `source`; None where hard links are not possible."""
@@ -223,25 +259,25 @@ class Placer:
                 raise
         return linked
 
-    def _expose(self, file: RepoFile, entry: Path) -> bool:
+    def _expose(self, file: RepoFile, folder: Folder, name: str) -> bool:
         # Never a link to nothing: this says so when the blob is gone.
-        os.stat(f"{self._blobs}/{file.blob_name}")
+        self._blobs.stat(file.blob_name)
         if self._use_symlinks:
             try:
-                return write_link(entry, link_text(file.path, file.digest), self._stage)
+                return write_link(folder, name, link_text(file.path, file.digest), self._aside)
             except OSError as error:
                 if error.errno not in _NO_SYMLINKS:
                     raise
-        return self._expose_as_file(file, entry)
+        return self._expose_as_file(file, folder, name)
 
-    def _expose_as_file(self, file: RepoFile, entry: Path) -> bool:
+    def _expose_as_file(self, file: RepoFile, folder: Folder, name: str) -> bool:
         """Where there are no symlinks: a hard link, else a copy. The blob stays, so that `find` still knows it."""
-        blob = self._blobs / file.blob_name
+        blob = self._blobs.path / file.blob_name
         with contextlib.suppress(FileNotFoundError):
             # A copy keeps size and mtime, a hard link the inode too.
-            if stamp(os.lstat(entry))[:2] == stamp(os.stat(blob))[:2]:
+            if stamp(folder.lstat(name))[:2] == stamp(os.stat(blob))[:2]:
                 return False
-        temporary = scratch(self._stage)
+        temporary = scratch(self._aside)
         try:
             try:
                 os.link(os.path.realpath(blob), temporary, follow_symlinks=False)
@@ -250,7 +286,7 @@ class Placer:
                 found = os.stat(blob)
                 os.utime(temporary, ns=(found.st_atime_ns, found.st_mtime_ns))
                 sync_files([temporary])
-            os.replace(temporary, entry)
+            folder.replace(temporary, name)
         finally:
             temporary.unlink(missing_ok=True)
         return True

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from orchestrator.core.files import Digest, RepoFile
@@ -29,7 +29,9 @@ from orchestrator.store.hashing import halt, hash_file
 from orchestrator.store.linking import Mode, make
 from orchestrator.store.room import in_the_way, look_at, make_room, refuse_folders
 from orchestrator.store.state_file import UNREADABLE
-from orchestrator.store.writing import drop, make_folder, scratch, sweep_scratch, write_file
+from orchestrator.store.writing import drop, make_folder, open_root, scratch, sweep_scratch, write_file
+from orchestrator.system.folders import Folder
+from orchestrator.system.small_files import RECORD_BYTES, read_small
 
 SCHEMA = "glm-aria-folder/1"
 _MODES = frozenset(mode.value for mode in Mode)
@@ -95,30 +97,33 @@ def make_project(
             hint="move it away, choose another folder, or replace it with --force",
             file=str(root / strange[0]),
         )
-    with on_disk("create", root):
-        root.mkdir(parents=True, exist_ok=True)
-    touched = set(make_folder(root, root / OWN))
-    sweep_scratch(root / OWN)
-    touched |= make_room(root, wanted, obstacles)
-    done: list[Linked] = []
-    for sample, place in _pairs(project.samples, places):
-        halt(stop)
-        if known[place] in _MODES:
-            done.append(Linked(sample, place, Mode(known[place]), False))
-            continue
-        touched.update(make_folder(root, (root / place).parent))
-        done.append(Linked(sample, place, _put(root, sample, place, mode), True))
-        touched.add((root / place).parent)
-    for place in book.leftovers(set(places.values())):
-        with on_disk("remove", root / place):
-            (root / place).unlink(missing_ok=True)
-        touched.add((root / place).parent)
-    text = json.dumps(book.metadata(project, done), indent=1, ensure_ascii=False) + "\n"
-    if book.changes(text):
-        touched.update(make_folder(root, (root / layout.metadata).parent))
-        write_file(root / layout.metadata, text, root / OWN)
-        touched.add((root / layout.metadata).parent)
-    sync_folders(path for path in touched if path.exists())
+    with open_root(root) as opened:
+        own, made = make_folder(opened, OWN)
+        with own:
+            touched = set(made)
+            sweep_scratch(own.held)
+            touched |= make_room(root, wanted, obstacles)
+            done: list[Linked] = []
+            for sample, place in _pairs(project.samples, places):
+                halt(stop)
+                if known[place] in _MODES:
+                    done.append(Linked(sample, place, Mode(known[place]), False))
+                    continue
+                at, made = make_folder(opened, PurePath(place).parent)
+                with at:
+                    done.append(Linked(sample, place, _put(at, own, sample, PurePath(place).name, mode), True))
+                touched.update([*made, at.path])
+            for place in book.leftovers(set(places.values())):
+                with on_disk("remove", root / place), opened.beneath(PurePath(place).parent) as at:
+                    at.unlink(PurePath(place).name, missing_ok=True)
+                touched.add(at.path)
+            text = json.dumps(book.metadata(project, done), indent=1, ensure_ascii=False) + "\n"
+            if book.changes(text):
+                at, made = make_folder(opened, PurePath(layout.metadata).parent)
+                with at:
+                    write_file(root / layout.metadata, text, own.held, folder=at)
+                touched.update([*made, at.path])
+        sync_folders(opened, touched)
     return tuple(done)
 
 
@@ -126,14 +131,14 @@ def _pairs(samples: Sequence[Sample], places: Mapping[str, str]) -> list[tuple[S
     return [(sample, places[sample.file.path]) for sample in samples]
 
 
-def _put(root: Path, sample: Sample, place: str, mode: Mode) -> Mode:
-    target, temporary = root / place, scratch(root / OWN)
+def _put(folder: Folder, own: Folder, sample: Sample, name: str, mode: Mode) -> Mode:
+    temporary = scratch(own.held)
     used = make(mode, sample.real, temporary)
     try:
         if used in (Mode.COPY, Mode.REFLINK):
             sync_files([temporary])
-        with on_disk("place", target):
-            temporary.replace(target)
+        with on_disk("place", folder.path / name):
+            folder.replace(temporary, name)
     finally:
         # Also after success: renaming one name of a file over another of the same file leaves both.
         drop(temporary)
@@ -221,7 +226,7 @@ class _Book:
 
     def _read(self) -> dict[str, Any]:
         try:
-            data = json.loads(self._path.read_bytes())
+            data = json.loads(read_small(self._path, RECORD_BYTES))
             if data["schema"] != SCHEMA:
                 return {}
             for entry in data["files"]:

@@ -6,6 +6,7 @@ A partial pull publishes the same two: huggingface_hub, too, writes the full lis
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,10 +16,11 @@ from orchestrator.oserrors import is_closed
 from orchestrator.store.durability import sync_folders
 from orchestrator.store.inventory import read_ref, refuse_planted
 from orchestrator.store.layout import CacheLayout
+from orchestrator.store.moved import open_cache
 from orchestrator.store.proofs import Proofs
-from orchestrator.store.ref_names import drop_empty_folder
 from orchestrator.store.trees import holds, model_entries, render
-from orchestrator.store.writing import make_folder, write_file
+from orchestrator.store.writing import make_folder, scratch_folder, write_file
+from orchestrator.system.folders import Folder
 
 CACHEDIR_TAG = (
     "Signature: 8a477f597d28d172789f06886806bc55\n"
@@ -37,43 +39,51 @@ class Flip(NamedTuple):
 
 def publish(layout: CacheLayout, proofs: Proofs, model: ResolvedModel) -> Flip | None:
     """See `HfCache.publish`."""
-    repo, stage = model.ref.repo, proofs.state_dir / "stage"
+    repo = model.ref.repo
     refuse_planted(layout, repo)
     _refuse_gaps(layout.snapshot(repo, model.commit), model)
-    tag = layout.cache_dir / "CACHEDIR.TAG"
-    if not tag.exists():
-        try:
-            write_file(tag, CACHEDIR_TAG, stage, durable=False)
-        except CannotCreateError:
-            # Backups look at it, readers do not.
-            if not is_closed(tag):
-                raise
-    # A ref to a commit without a snapshot makes the whole repo vanish from `hf cache ls`.
-    touched = make_folder(layout.cache_dir, layout.snapshot(repo, model.commit))
-    entries = model_entries(model)
-    tree = layout.tree_file(repo, model.commit)
-    was_known = entries is not None and tree.exists()
-    if entries is not None and not holds(tree, entries):
-        try:
-            touched += make_folder(layout.cache_dir, tree.parent)
-            write_file(tree, render(entries), stage)
-            touched.append(tree.parent)
-        except CannotCreateError:
-            # In a cache of somebody else's that lacks nothing but this, readers have all that they ask for.
-            if not is_closed(tree):
-                raise
-    sync_folders(touched)
-    if model.ref.is_commit:
-        return None if was_known else Flip(None, model.commit)
-    before = read_ref(layout, repo, model.ref.revision)
-    if before == model.commit:
-        return None
-    ref = layout.ref_file(repo, model.ref.revision)
-    touched = make_folder(layout.cache_dir, ref.parent)
-    drop_empty_folder(ref)
-    write_file(ref, model.commit, stage)
-    sync_folders([*touched, ref.parent])
-    return Flip(before, model.commit)
+    with open_cache(layout.cache_dir) as root:
+        stage = scratch_folder(root, proofs.state_dir / "stage")
+        tag = layout.cache_dir / "CACHEDIR.TAG"
+        if not tag.exists():
+            try:
+                write_file(tag, CACHEDIR_TAG, stage, durable=False, folder=root)
+            except CannotCreateError:
+                # Backups look at it, readers do not.
+                if not is_closed(tag):
+                    raise
+        # A ref to a commit without a snapshot makes the whole repo vanish from `hf cache ls`.
+        snapshot, touched = make_folder(root, f"{repo.folder}/snapshots/{model.commit}")
+        snapshot.close()
+        entries = model_entries(model)
+        tree = layout.tree_file(repo, model.commit)
+        was_known = entries is not None and tree.exists()
+        if entries is not None and not holds(tree, entries):
+            try:
+                touched += _write(root, tree, render(entries), stage)
+            except CannotCreateError:
+                # In a cache of somebody else's that lacks nothing but this, readers have all that they ask for.
+                if not is_closed(tree):
+                    raise
+        sync_folders(root, touched)
+        if model.ref.is_commit:
+            return None if was_known else Flip(None, model.commit)
+        before = read_ref(layout, repo, model.ref.revision)
+        if before == model.commit:
+            return None
+        sync_folders(root, _write(root, layout.ref_file(repo, model.ref.revision), model.commit, stage))
+        return Flip(before, model.commit)
+
+
+def _write(root: Folder, target: Path, content: str, stage: Path) -> list[Path]:
+    """Write a file below the cache's folder, which is open; returns the folders in which a name was added."""
+    folder, touched = make_folder(root, target.parent.relative_to(root.path))
+    with folder:
+        # Refs that are gone may have left a folder of this name.
+        with contextlib.suppress(OSError):
+            folder.remove_empty(target.name)
+        write_file(target, content, stage, folder=folder)
+    return [*touched, target.parent]
 
 
 def _refuse_gaps(snapshot: Path, model: ResolvedModel) -> None:

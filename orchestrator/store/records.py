@@ -21,6 +21,7 @@ from orchestrator.oserrors import on_disk
 from orchestrator.store.state_file import UNREADABLE, read_state, write_state
 from orchestrator.store.writing import write_file
 from orchestrator.system.locks import state_lock
+from orchestrator.system.small_files import RECORD_BYTES, read_small
 
 _MOST_SEEN = 200
 
@@ -120,7 +121,7 @@ class Records:
     def _seen(self, repo: RepoId) -> dict[str, list[tuple[Seen, str]]]:
         """Each revision's commits with the root of their time; those of the root that was asked last come last."""
         try:
-            data = json.loads((self._repos / repo.folder / "refs.json").read_bytes())
+            data = json.loads(read_small(self._repos / repo.folder / "refs.json", RECORD_BYTES))
             return {str(revision): _entries(entries) for revision, entries in data.items()}
         except UNREADABLE:
             return {}

@@ -60,14 +60,5 @@ class RefNames:
         return below.relative_to(refs).as_posix() if below else None
 
 
-def drop_empty_folder(ref: Path) -> None:
-    """Remove what refs that are gone left of a folder of this name; what is not empty stays."""
-    for folder, _, _ in os.walk(ref, topdown=False):
-        try:
-            Path(folder).rmdir()
-        except OSError:
-            return
-
-
 def _exclude(one: str, other: str) -> bool:
     return f"{one}/".startswith(f"{other}/") != f"{other}/".startswith(f"{one}/")

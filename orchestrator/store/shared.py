@@ -7,34 +7,41 @@ that there is none. A file without a manifest is kept, as huggingface_hub does.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import stat
 from pathlib import Path
 
 from orchestrator.oserrors import on_disk
-from orchestrator.store.locks import blob_lock
+from orchestrator.store.locks import Patience, blob_lock
+from orchestrator.system.folders import Folder
+from orchestrator.system.small_files import RECORD_BYTES
 
 
-def release(cache_dir: Path, real: Path) -> int:
-    """Remove the file `real` of the store unless some repo still points to it; returns the bytes that this freed."""
-    manifest = real.with_name(f"{real.name}.refs")
-    with on_disk("remove", real), blob_lock(real.with_name(f"{real.name}.lock"), create=True) as is_held:
-        if not is_held:
+def release(root: Folder, real: Path, patience: Patience) -> int:
+    """Remove the file `real` of the store unless some repo still points to it; returns the bytes that this freed.
+
+    `root` is the cache's folder, open.
+    """
+    manifest = f"{real.name}.refs"
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(on_disk("remove", real))
+        store = stack.enter_context(root.beneath(real.parent.relative_to(root.path)))
+        if not stack.enter_context(blob_lock(f"{real.name}.lock", patience, create_in=store)):
             return 0
-        users = _users(cache_dir, real, manifest)
-        if users is None or users or real.is_symlink() or not real.is_file():
+        users = _users(root.path, real, store, manifest)
+        found = store.lstat(real.name)
+        if users is None or users or not stat.S_ISREG(found.st_mode):
             return 0
-        size = real.stat().st_size
-        real.unlink()
-        manifest.unlink(missing_ok=True)
-        return size
+        store.unlink(real.name)
+        store.unlink(manifest, missing_ok=True)
+        return found.st_size
 
 
-def _users(cache_dir: Path, real: Path, manifest: Path) -> list[Path] | None:
+def _users(cache_dir: Path, real: Path, store: Folder, manifest: str) -> list[Path] | None:
     """The blobs that point to the file; None when nobody can tell."""
     try:
-        if manifest.is_symlink():
-            return None
-        lines = manifest.read_text("utf-8").splitlines()
+        lines = store.read_small(manifest, RECORD_BYTES).decode("utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
         return None
     named = [cache_dir / line for line in lines if line and ".." not in Path(line).parts and not line.startswith("/")]

@@ -19,6 +19,7 @@ from orchestrator.errors import ConfigError, TemporaryError
 from orchestrator.events import Emit, Notice
 from orchestrator.oserrors import on_disk
 from orchestrator.store.writing import scratch
+from orchestrator.system.small_files import REF_BYTES, read_small
 
 PATIENCE = 2.0
 """Seconds that one answer may take."""
@@ -136,5 +137,5 @@ def scope_of(state_dir: Path) -> str:
                     os.link(temporary, file)
             finally:
                 temporary.unlink(missing_ok=True)
-        name = file.read_text("ascii", "replace").strip()
+        name = read_small(file, REF_BYTES).decode("ascii", "replace").strip()
         return name if name.isalnum() else "none"

@@ -13,7 +13,7 @@ from orchestrator.store.copying import clone_or_copy
 from orchestrator.store.durability import sync_files, sync_folders
 from orchestrator.store.hashing import hash_file
 from orchestrator.store.verify import VerifiedFile
-from orchestrator.store.writing import drop, scratch, sweep_scratch
+from orchestrator.store.writing import drop, open_root, scratch, sweep_scratch
 
 
 def is_there(target: Path, file: RepoFile, *, stop: threading.Event | None = None) -> bool:
@@ -34,17 +34,16 @@ def place_single(verified: VerifiedFile, target: Path) -> None:
     NoSpaceError, DiskIOError.
     """
     verified.recheck()
-    with on_disk("create", target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-    sweep_scratch(target.parent)
-    copy = scratch(target.parent)
-    try:
-        clone_or_copy(verified.path, copy)
-        sync_files([copy])
-        with on_disk("place", target):
-            copy.replace(target)
-    finally:
-        drop(copy)
-    sync_folders([target.parent])
+    with open_root(target.parent) as folder:
+        sweep_scratch(folder.held)
+        copy = scratch(folder.held)
+        try:
+            clone_or_copy(verified.path, copy)
+            sync_files([copy])
+            with on_disk("place", target):
+                folder.replace(copy, target.name)
+        finally:
+            drop(copy)
+        sync_folders(folder, [folder.path])
     with on_disk("remove", verified.path):
         verified.path.unlink(missing_ok=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.errors import CannotCreateError, NoSpaceError
-from orchestrator.oserrors import on_disk
+from orchestrator.oserrors import on_disk, shown
 
 RESERVE = 256 << 20
 """Bytes left free for everybody else on the disk."""
@@ -47,17 +47,17 @@ def nearest(path: Path) -> Path:
 
 def check(need: int, path: Path, *, files: int = 0, reserve: int = RESERVE) -> Space:
     """Raise NoSpaceError unless `need` bytes (beside `reserve`) in `files` new files fit where `path` lies."""
-    room = space(path)
+    room, where = space(path), shown(os.fspath(path))
     if need and room.free < need + reserve:
         raise NoSpaceError(
-            f"{human(need)} are needed at {os.fspath(path)!r}, of which {human(need + reserve - room.free)} are missing"
+            f"{human(need)} are needed at {where!r}, of which {human(need + reserve - room.free)} are missing"
             f" ({human(room.free)} free, {human(reserve)} kept back)",
             hint="free space (glm-aria cache gc; glm-aria cache rm), or choose another disk with --cache-dir",
         )
     inodes = files * INODES_PER_FILE
     if room.inodes is not None and room.inodes < inodes:
         raise NoSpaceError(
-            f"{inodes} inodes are needed at {os.fspath(path)!r} and {room.inodes} are free",
+            f"{inodes} inodes are needed at {where!r} and {room.inodes} are free",
             hint="remove small files there, or choose another disk with --cache-dir",
         )
     return room

@@ -32,8 +32,10 @@ from orchestrator.oserrors import on_disk
 from orchestrator.store.leases import Grant, Leases
 from orchestrator.store.space import file_system
 from orchestrator.system import processes
+from orchestrator.system.small_files import read_small_text
 
 FOREIGN_PATIENCE = 30.0
+_OWNER_BYTES = 1024
 # An owner file without a readable owner is just being written, until it is so many seconds old.
 _TORN_AGE = 1.0
 # What may lie beside a part: aria2's control file and its temporary, our journal, piece hashes, the owner.
@@ -289,7 +291,7 @@ class Staging:
 
     def _is_owned(self, digest: Digest, record: Path) -> bool:
         try:
-            host, pid, started = record.read_text("utf-8").split("\n")[:3]
+            host, pid, started = read_small_text(record, _OWNER_BYTES).split("\n")[:3]
         except FileNotFoundError:
             return False
         except (ValueError, OSError):
@@ -305,7 +307,7 @@ class Staging:
     def _is_orphaned(self, record: Path) -> bool:
         """True when the owner has ended, or was killed before it could say who it is."""
         try:
-            host, pid, started = record.read_text("utf-8").split("\n")[:3]
+            host, pid, started = read_small_text(record, _OWNER_BYTES).split("\n")[:3]
             return host == os.uname().nodename and not processes.lives(pid, started)
         except FileNotFoundError:
             return False

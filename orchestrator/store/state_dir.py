@@ -18,6 +18,7 @@ from orchestrator.errors import CannotCreateError, GlmAriaError, UnsafeError
 from orchestrator.oserrors import denied, is_closed, is_read_only, mending, translate, user_name
 from orchestrator.store.layout import STATE_NAME, CacheLayout
 from orchestrator.system import places
+from orchestrator.system.folders import exposed_above, hold
 
 _PARTS = ("stage", "repos", "proofs")
 NOWHERE = Path(os.devnull, STATE_NAME)
@@ -27,19 +28,30 @@ NOWHERE = Path(os.devnull, STATE_NAME)
 def open_state_dir(layout: CacheLayout) -> Path:
     """The state folder through which files get into this cache, made with its sub-folders.
 
-    The first of the candidates that is ours and on the cache's volume. Raises CannotCreateError (or what `oserrors`
-    says) when none can be made, for the one that is easiest to mend.
+    The first of the candidates that is ours and on the cache's volume. Where others may exchange a folder above it, as
+    in a cache that a group shares on purpose, the path is one that stays with the folder (see `folders.hold`); where
+    the system has no such path, the candidate is passed over. When all were passed over, or are somebody else's, the
+    user's own place serves, and files are copied into the cache. Raises CannotCreateError (or what `oserrors` says)
+    when none can be made, for the one that is easiest to mend.
     """
     failed: list[tuple[Path, OSError]] = []
     for candidate in _candidates(layout):
         try:
             _make(layout, candidate)
-            if _is_usable(layout, candidate):
-                return candidate
+            place = _unexchanged(candidate) if _is_usable(layout, candidate) else None
+            if place is not None:
+                _make_parts(place)
+                return place
             reason = OSError(errno.EACCES, "not a folder of ours on the volume of the cache", os.fspath(candidate))
             failed.append((candidate, reason))
         except OSError as error:
             failed.append((candidate, error))
+    own = _own_place(layout)
+    if own is not None and all(os.path.lexists(candidate) for candidate in layout.state_candidates):
+        with contextlib.suppress(OSError):
+            _make_parts(own)
+            if _is_ours(own) and (place := _unexchanged(own)) is not None:
+                return place
     raise _refusal(layout, failed)
 
 
@@ -56,16 +68,24 @@ def find_state_dir(layout: CacheLayout, *, create: bool = False) -> Path:
     for fits in (lambda candidate: _is_usable(layout, candidate), _is_ours):
         for candidate in candidates:
             with contextlib.suppress(OSError):
-                if fits(candidate):
-                    return candidate
+                if fits(candidate) and (place := _unexchanged(candidate)) is not None:
+                    return place
     own = _own_place(layout)
     if create and own is not None:
         with contextlib.suppress(OSError):
             _make_parts(own)
-            if _is_ours(own):
-                return own
+            if _is_ours(own) and (place := _unexchanged(own)) is not None:
+                return place
     beside = layout.state_candidates[0]
     return NOWHERE if create or os.path.lexists(beside) else beside
+
+
+def _unexchanged(folder: Path) -> Path | None:
+    """A path that leads to our folder and no other one, whoever may write above it; None where there is none.
+
+    Raises OSError.
+    """
+    return folder if exposed_above(folder) is None else hold(folder)
 
 
 def refuse_closed(layout: CacheLayout, ref: Ref) -> None:
@@ -117,18 +137,15 @@ def _refusal(layout: CacheLayout, failed: list[tuple[Path, OSError]]) -> GlmAria
 
 
 def _make(layout: CacheLayout, candidate: Path) -> None:
-    if all((candidate / part).is_dir() for part in _PARTS):
+    if candidate.is_dir():
         return
     layout.cache_dir.mkdir(parents=True, exist_ok=True)
     existed = os.path.lexists(candidate)
     # The user's own place lies deeper than the others, in folders that may not be there.
     candidate.parent.mkdir(parents=True, exist_ok=True)
     candidate.mkdir(mode=0o700, exist_ok=True)
-    if not _is_usable(layout, candidate):
-        if not existed:
-            candidate.rmdir()
-        return
-    _make_parts(candidate)
+    if not existed and not _is_usable(layout, candidate):
+        candidate.rmdir()
 
 
 def _make_parts(folder: Path) -> None:

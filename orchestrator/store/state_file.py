@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from orchestrator.errors import GlmAriaError
 from orchestrator.store.writing import write_file
+from orchestrator.system.small_files import RECORD_BYTES, read_small
 
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError, GlmAriaError)
 """What reading a document of any content can raise."""
@@ -30,7 +31,7 @@ def read_state(path: Path, parse: Callable[[dict[str, Any]], T]) -> T | None:
 
 def load_state(path: Path) -> dict[str, Any]:
     """The document. Raises OSError, ValueError and their like (UNREADABLE), also for one of another version."""
-    data = json.loads(path.read_bytes())
+    data = json.loads(read_small(path, RECORD_BYTES))
     if data["version"] != _VERSION:
         raise ValueError("of another version")
     return dict(data)

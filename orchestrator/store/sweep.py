@@ -15,9 +15,10 @@ import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from orchestrator.core.refs import Target
+from orchestrator.errors import UnsafeError
 from orchestrator.oserrors import on_disk
 from orchestrator.store.census import CachedBlob, CachedRepo, CachedSnapshot, digest_of, read_repo
 from orchestrator.store.durability import sync_folders
@@ -25,12 +26,14 @@ from orchestrator.store.garbage import Garbage, Kept, Kind
 from orchestrator.store.hf_cache import HfCache
 from orchestrator.store.inventory import refuse_planted
 from orchestrator.store.locks import blob_lock
+from orchestrator.store.moved import open_cache
 from orchestrator.store.pins import Pins, is_pinned
 from orchestrator.store.records import Records
 from orchestrator.store.shared import release
 from orchestrator.store.strays import is_junk
 from orchestrator.store.use import alone
-from orchestrator.store.writing import scratch
+from orchestrator.store.writing import make_folder, scratch
+from orchestrator.system.folders import Folder
 
 _AT_ONCE = 128  # blobs whose locks are held together, since each look at the links costs a walk
 
@@ -41,6 +44,25 @@ class Swept:
 
     gone: tuple[Garbage, ...]
     kept: tuple[Kept, ...]
+
+
+def remove_part(cache: HfCache, item: Garbage) -> bool:
+    """Remove what huggingface_hub left of a download; False while it holds the lock of it. Raises as `sweep` does."""
+    name = item.path.name
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(on_disk("remove", item.path))
+        root = stack.enter_context(open_cache(cache.layout.cache_dir))
+        locks = stack.enter_context(_open_locks(root, item.folder))
+        if not stack.enter_context(blob_lock(f"{name.partition('.')[0]}.lock", create_in=locks)):
+            return False
+        with root.beneath(f"{item.folder}/blobs") as blobs:
+            blobs.unlink(name, missing_ok=True)
+        return True
+
+
+def _open_locks(root: Folder, folder: str) -> Folder:
+    """The folder of a repo's locks, made where it is missing."""
+    return root.beneath(f".locks/{folder}", [])
 
 
 def sweep(cache: HfCache, records: Records, pins: Pins, folder: str, garbage: Sequence[Garbage]) -> Swept:
@@ -57,21 +79,33 @@ def sweep(cache: HfCache, records: Records, pins: Pins, folder: str, garbage: Se
         busy = "a pull is at work with it" if not is_alone else _at_work(cache, folder)
         if busy:
             return Swept((), tuple(Kept(folder, item.commit or item.path.name, busy) for item in garbage))
-        return _Sweeper(cache, records, pins.load(), repo).run(garbage)
+        with open_cache(cache.layout.cache_dir) as root, make_folder(root, folder)[0] as opened:
+            return _Sweeper(cache, records, pins.load(), repo, root, opened).run(garbage)
 
 
 def _at_work(cache: HfCache, folder: str) -> str | None:
     """Is some blob of the repo locked by huggingface_hub?"""
     for lock in sorted((cache.layout.locks_dir / folder).glob("*.lock")):
-        with blob_lock(lock, patience=0) as is_held:
+        with blob_lock(lock) as is_held:
             if not is_held and lock.exists():
                 return "hf is at work with it"
     return None
 
 
 class _Sweeper:
-    def __init__(self, cache: HfCache, records: Records, pins: frozenset[Target], repo: CachedRepo) -> None:
+    """`root` is the cache's folder, `opened` that of the repo; others may exchange what their paths lead to."""
+
+    def __init__(  # noqa: PLR0917 - what it removes, and from where
+        self,
+        cache: HfCache,
+        records: Records,
+        pins: frozenset[Target],
+        repo: CachedRepo,
+        root: Folder,
+        opened: Folder,
+    ) -> None:
         self._cache, self._records, self._pins, self._repo = cache, records, pins, repo
+        self._root, self._opened = root, opened
         self._stage = cache.proofs.state_dir / "stage"
         self._kept: list[Kept] = []
         self._freed: dict[str, int] = {}
@@ -89,7 +123,7 @@ class _Sweeper:
                     trash.append(self._take_away(snapshot))
                     gone.append(item)
             if gone:
-                sync_folders(path for path in (self._repo.path, self._repo.path / "snapshots") if path.is_dir())
+                sync_folders(self._root, (self._repo.path, self._repo.path / "snapshots"))
         finally:
             for path in trash:
                 shutil.rmtree(path, ignore_errors=True)
@@ -128,30 +162,45 @@ class _Sweeper:
         repo, commit = self._repo, snapshot.commit
         for revision in repo.refs_of(commit):
             ref = repo.path / "refs" / revision
-            with on_disk("remove", ref):
-                ref.unlink(missing_ok=True)
-                _remove_empty(ref.parent, repo.path)
-        if (repo.path / "refs").is_dir():
-            sync_folders([repo.path / "refs"])
+            with on_disk("remove", ref), contextlib.suppress(FileNotFoundError):
+                self._remove_ref(PurePath(revision))
+        sync_folders(self._root, [repo.path / "refs"])
         trash = scratch(self._stage)
         with on_disk("remove", snapshot.path):
-            try:
-                snapshot.path.rename(trash)
-            except OSError:
-                # The stage is on another volume: file by file, in place.
-                shutil.rmtree(snapshot.path)
-            (repo.path / "trees" / f"{commit}.json").unlink(missing_ok=True)
-            if not (repo.path / ".no_exist").is_symlink():
-                shutil.rmtree(repo.path / ".no_exist" / commit, ignore_errors=True)
+            with self._opened.beneath("snapshots") as snapshots:
+                try:
+                    snapshots.move_out(commit, trash)
+                except OSError:
+                    # The stage is on another volume: file by file, in place.
+                    shutil.rmtree(commit, dir_fd=snapshots.fd)
+            with contextlib.suppress(FileNotFoundError), self._opened.beneath("trees") as trees:
+                trees.unlink(f"{commit}.json")
+            with contextlib.suppress(OSError, UnsafeError), self._opened.beneath(".no_exist") as absent:
+                shutil.rmtree(commit, ignore_errors=True, dir_fd=absent.fd)
         self._records.forget(repo.repo, commit)
         return trash
+
+    def _remove_ref(self, revision: PurePath) -> None:
+        """Remove a ref, and the folders below `refs/` that this leaves empty."""
+        with self._opened.beneath("refs" / revision.parent) as folder:
+            folder.unlink(revision.name)
+        for above in revision.parents:
+            if above.name:
+                with contextlib.suppress(OSError), self._opened.beneath("refs" / above.parent) as folder:
+                    folder.rmdir(above.name)
 
     def _drop(self, names: Sequence[str]) -> None:
         with contextlib.ExitStack() as locks:
             free = []
+            try:
+                blobs = locks.enter_context(self._opened.beneath("blobs"))
+            except FileNotFoundError:
+                return
+            with on_disk("lock", self._cache.layout.locks_dir):
+                place = locks.enter_context(_open_locks(self._root, self._repo.folder))
             for name in names:
-                lock = self._cache.layout.locks_dir / self._repo.folder / f"{name.partition('.')[0]}.lock"
-                if locks.enter_context(blob_lock(lock, patience=0, create=True)) or not lock.exists():
+                lock = f"{name.partition('.')[0]}.lock"
+                if locks.enter_context(blob_lock(lock, create_in=place)) or not os.path.lexists(place.held / lock):
                     free.append(name)
                 else:
                     self._kept.append(Kept(self._repo.folder, name, "hf is at work with it"))
@@ -160,25 +209,27 @@ class _Sweeper:
                 return
             linked = now.linked()
             moved = [
-                (now.blobs[name], self._move(now.blobs[name])) for name in free if name in now.blobs.keys() - linked
+                (now.blobs[name], self._move(blobs, now.blobs[name]))
+                for name in free
+                if name in now.blobs.keys() - linked
             ]
             again = read_repo(self._cache.layout, self._repo.folder)
             linked = _targets(again) if again else frozenset()
             for blob, trash in moved:
                 if blob.name in linked and not os.path.lexists(blob.path):
-                    trash.rename(blob.path)
+                    blobs.replace(trash, blob.name)
                     self._kept.append(Kept(self._repo.folder, blob.name, "it was linked meanwhile"))
                 else:
                     self._freed[blob.name] = self._give_up(blob, trash)
 
-    def _move(self, blob: CachedBlob) -> Path:
+    def _move(self, blobs: Folder, blob: CachedBlob) -> Path:
         trash = scratch(self._stage)
         with on_disk("remove", blob.path):
             try:
-                blob.path.rename(trash)
+                blobs.move_out(blob.name, trash)
             except OSError:
-                trash = blob.path.with_name(f"{blob.name}.{os.urandom(4).hex()}.incomplete")
-                blob.path.rename(trash)
+                trash = blobs.held / f"{blob.name}.{os.urandom(4).hex()}.incomplete"
+                blobs.replace(blob.name, trash.name, source_in=blobs)
         return trash
 
     def _give_up(self, blob: CachedBlob, trash: Path) -> int:
@@ -186,7 +237,7 @@ class _Sweeper:
             found = trash.lstat()
             trash.unlink()
         if blob.is_shared:
-            return release(self._cache.layout.cache_dir, blob.real)
+            return release(self._root, blob.real, self._cache.patience)
         return found.st_size if found.st_nlink == 1 else 0
 
     def _forget(self, gone: Sequence[Garbage]) -> None:
@@ -203,8 +254,9 @@ class _Sweeper:
         if left is None or left.snapshots or left.blobs or left.refs or left.has_bad_refs or left.broken:
             return
         with on_disk("remove", left.path), contextlib.suppress(OSError):
-            for name in ("trees", ".no_exist", "refs", "snapshots", "blobs", ""):
-                _remove_empty_below(left.path / name)
+            for name in ("trees", ".no_exist", "refs", "snapshots", "blobs"):
+                self._opened.remove_empty(name, is_junk)
+            self._root.remove_empty(folder, is_junk)
         if not left.path.exists():
             cache.proofs.forget_all(folder)
             self._records.forget_all(left.repo)
@@ -218,23 +270,3 @@ def _freed_by_files(snapshot: CachedSnapshot) -> int:
 def _targets(repo: CachedRepo) -> frozenset[str]:
     """What the links name, whether or not it is there."""
     return frozenset(name for snapshot in repo.snapshots for name in snapshot.links.values())
-
-
-def _remove_empty(folder: Path, top: Path) -> None:
-    """Remove folders that became empty, upwards, but neither `top` nor what lies directly in it."""
-    with contextlib.suppress(OSError):
-        while top not in (folder, folder.parent):
-            folder.rmdir()
-            folder = folder.parent
-
-
-def _remove_empty_below(folder: Path) -> None:
-    """Remove a folder of which only empty folders, and what programs leave in any, are left.
-
-    Raises OSError when there is more.
-    """
-    for at, _, names in os.walk(folder, topdown=False):
-        for name in names:
-            if is_junk(name):
-                Path(at, name).unlink(missing_ok=True)
-        Path(at).rmdir()

@@ -12,6 +12,7 @@ from pathlib import Path
 from orchestrator.core.files import Algorithm, RepoFile, RepoTree, lfs_pointer_oid
 from orchestrator.core.plan import ResolvedModel
 from orchestrator.store.state_file import UNREADABLE
+from orchestrator.system.small_files import RECORD_BYTES, read_small
 
 _VERSION = 1
 Entry = dict[str, str | int]
@@ -42,7 +43,7 @@ def render(entries: dict[str, Entry]) -> str:
 def holds(path: Path, entries: dict[str, Entry]) -> bool:
     """True when the file lists just these entries; an `xet_hash` that huggingface_hub added is fine."""
     try:
-        data = json.loads(path.read_bytes())
+        data = json.loads(read_small(path, RECORD_BYTES))
         if data["format_version"] != _VERSION:
             return False
         files = data["files"]
@@ -58,7 +59,7 @@ def holds(path: Path, entries: dict[str, Entry]) -> bool:
 def listed(path: Path) -> dict[str, tuple[str, int]]:
     """What the file says of each path: the name of its blob and its size. Empty when it cannot be read."""
     try:
-        data = json.loads(path.read_bytes())
+        data = json.loads(read_small(path, RECORD_BYTES))
         if data["format_version"] != _VERSION:
             return {}
         return {

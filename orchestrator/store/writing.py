@@ -5,19 +5,17 @@ ref, and one that is empty after a crash makes the repo vanish from its list.
 """
 
 # Over thousands of files, strings and os calls cost a third of what Path objects do.
-# ruff: noqa: PTH102, PTH105, PTH115, PTH211
+# ruff: noqa: PTH105, PTH211
 from __future__ import annotations
 
 import contextlib
 import os
 import stat
-from pathlib import Path
+from pathlib import Path, PurePath
 
-from orchestrator.core.refs import parse_folder
-from orchestrator.errors import UnsafeError
 from orchestrator.oserrors import on_disk
-from orchestrator.store.moved import refuse_foreign_link
 from orchestrator.system import processes
+from orchestrator.system.folders import Folder, planted
 
 
 def scratch(stage: Path) -> Path:
@@ -42,10 +40,19 @@ def sweep_scratch(folder: Path) -> None:
                 drop(path)
 
 
-def write_file(target: Path, content: str | bytes, stage: Path, *, mode: int = 0o666, durable: bool = True) -> None:
+def write_file(
+    target: Path,
+    content: str | bytes,
+    stage: Path,
+    *,
+    mode: int = 0o666,
+    durable: bool = True,
+    folder: Folder | None = None,
+) -> None:
     """Make `target` hold `content`, in one step; `mode` is narrowed by the umask. Its folder must exist.
 
-    With `durable` the content is on the disk before the name is there. Raises what `oserrors` says.
+    With `folder`, which is open, `target` is an entry of it: for a place where others may write. With `durable` the
+    content is on the disk before the name is there. Raises what `oserrors` says.
     """
     temporary = scratch(stage)
     with on_disk("write", target):
@@ -56,77 +63,74 @@ def write_file(target: Path, content: str | bytes, stage: Path, *, mode: int = 0
                 file.flush()
                 if durable:
                     os.fsync(file.fileno())
-            os.replace(temporary, target)
+            if folder is None:
+                os.replace(temporary, target)
+            else:
+                folder.replace(temporary, target.name)
         except BaseException:
             drop(temporary)
             raise
 
 
-def write_link(link: Path, to: str, stage: Path) -> bool:
-    """Make `link` a symlink to the text `to`; True when that changed something. Its folder must exist.
+def write_link(folder: Folder, name: str, to: str, stage: Path) -> bool:
+    """Make the entry `name` of `folder` a symlink to the text `to`; True when that changed something.
 
     What lies there is replaced in one step; a folder there is an error. Raises OSError, untranslated: the caller
     falls back when the file system knows no symlinks.
     """
     try:
-        os.symlink(to, link)
+        folder.symlink(to, name)
     except FileExistsError:
-        if _read_link(link) == to:
-            return False
+        with contextlib.suppress(OSError):
+            if folder.readlink(name) == to:
+                return False
         temporary = scratch(stage)
         os.symlink(to, temporary)
         try:
-            os.replace(temporary, link)
+            folder.replace(temporary, name)
         except BaseException:
             drop(temporary)
             raise
     return True
 
 
-def make_folder(root: Path, folder: Path) -> list[Path]:
-    """Make `folder`, which lies below the existing folder `root`; returns the folders in which a name was added.
+def open_root(path: Path) -> Folder:
+    """Open the folder that a user named, made where it is missing. Raises what `oserrors` says."""
+    with on_disk("create", path):
+        path.mkdir(parents=True, exist_ok=True)
+        return Folder.open(path)
+
+
+def scratch_folder(root: Folder, stage: Path) -> Path:
+    """Where names are made that are then renamed into the cache, whose folder `root` is.
+
+    The stage; when that is on another volume, the folder of the cache that its readers pass over. Raises what
+    `oserrors` says.
+    """
+    try:
+        if stage.stat().st_dev == os.fstat(root.fd).st_dev:
+            return stage
+    except OSError:  # for a cache that is only read there may be none
+        return stage
+    with on_disk("create", root.path / ".locks"):
+        with root.beneath(".locks", []) as locks:
+            sweep_scratch(locks.held)
+        return root.held / ".locks"
+
+
+def make_folder(root: Folder, inside: str | PurePath) -> tuple[Folder, list[Path]]:
+    """Open the folder `inside` an open one, made where it is missing; also tells the folders in which a name was added.
 
     Raises UnsafeError when a part between them is a symlink: it was planted, or leads where we must not write. Only a
-    repo folder may be one (see `moved`).
+    repo folder of the cache may be one (see `moved.CacheFolder`).
     """
-    changed = []
-    at = root
-    for part in folder.relative_to(root).parts:
-        above, at = at, at / part
-        with on_disk("create", at):
-            try:
-                found = os.lstat(at)
-            except FileNotFoundError:
-                with contextlib.suppress(FileExistsError):
-                    os.mkdir(at)
-                    changed.append(above)
-                found = os.lstat(at)
-        if above == root and parse_folder(part):
-            refuse_foreign_link(at, root)
-        else:
-            refuse_link(at, found)
-    return changed
+    changed: list[Path] = []
+    with on_disk("create", root.path / inside):
+        return root.beneath(inside, changed), changed
 
 
 def refuse_link(folder: Path, found: os.stat_result | None = None) -> None:
-    """Raise UnsafeError when `folder` is a symlink. A folder that does not exist is fine."""
-    if found is None:
-        try:
-            found = os.lstat(folder)
-        except FileNotFoundError:
-            return
-        except OSError:
-            found = None
-    if found is not None and stat.S_ISLNK(found.st_mode):
-        raise UnsafeError(
-            f"{os.fspath(folder)!r} is a symlink; nothing is read or written through it",
-            hint="remove it, or bind-mount the other place there; --cache-dir itself may be a symlink",
-            file=str(folder),
-        )
-
-
-def _read_link(link: Path) -> str | None:
-    try:
-        return os.readlink(link)
-    except OSError:
-        return None
+    """Raise UnsafeError when `folder`, with the stat `found`, is a symlink. A folder that does not exist is fine."""
+    with contextlib.suppress(OSError):
+        if stat.S_ISLNK((found or os.lstat(folder)).st_mode):
+            raise planted(folder)

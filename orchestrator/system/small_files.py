@@ -18,6 +18,9 @@ REF_BYTES = 256
 """At most so many bytes of a ref: a commit is 40."""
 
 
+_CHUNK = 1 << 20
+
+
 def read_small(
     path: str | os.PathLike[str],
     most: int,
@@ -33,14 +36,8 @@ def read_small(
     of it is read, and may raise. Raises OSError: EINVAL for what is no regular file, EOVERFLOW for a larger one, ELOOP
     for a symlink.
     """
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
-    fd = os.open(path, flags, dir_fd=dir_fd)
+    fd = open_regular(path, dir_fd=dir_fd, follow=follow, judge=judge)
     try:
-        found = os.fstat(fd)
-        if judge is not None:
-            judge(found)
-        if not stat.S_ISREG(found.st_mode):
-            raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
         return read_stream(fd, most, path)
     finally:
         os.close(fd)
@@ -70,7 +67,7 @@ def read_stream(fd: int, most: int, path: str | os.PathLike[str]) -> bytes:
     """Return what is left in the open file. Raises OSError: EOVERFLOW for more than `most` bytes."""
     # Read, not stat: the file may grow meanwhile.
     chunks, left = [], most + 1
-    while left and (chunk := os.read(fd, left)):
+    while left and (chunk := os.read(fd, min(left, _CHUNK))):
         chunks.append(chunk)
         left -= len(chunk)
     if not left:
@@ -80,6 +77,33 @@ def read_stream(fd: int, most: int, path: str | os.PathLike[str]) -> bytes:
 
 def _is_regular(path: str | os.PathLike[str]) -> bool:
     return stat.S_ISREG(Path(path).stat().st_mode)
+
+
+def open_regular(
+    path: str | os.PathLike[str],
+    *,
+    dir_fd: int | None = None,
+    follow: bool = False,
+    flags: int = 0,
+    judge: Callable[[os.stat_result], None] | None = None,
+) -> int:
+    """A descriptor of a regular file to read from. Never waits, whatever lies there.
+
+    A symlink is refused unless `follow`; `flags` are further ones of open(2); `judge` as in `read_small`. Raises
+    OSError: EINVAL for what is no regular file, ELOOP for a symlink.
+    """
+    flags |= os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
+    fd = os.open(path, flags, dir_fd=dir_fd)
+    try:
+        found = os.fstat(fd)
+        if judge is not None:
+            judge(found)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
 
 
 def read_small_text(path: Path, most: int, *, follow: bool = False) -> str:

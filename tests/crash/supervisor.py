@@ -33,6 +33,8 @@ _CONTINUE = 1
 _RANDOM = re.compile(
     r"(?P<kept>run-|scratch-|no-such-file-|/#)[\w.-]*\d[\w.-]*|(?<![0-9a-f])[0-9a-f]{8,32}(?![0-9a-f])"
 )
+# A path into a folder that is held open.
+_HELD = re.compile(r"/proc/(self|\d+)/fd/(\d+)(/.*)", re.DOTALL)
 TAKES_ROOM = frozenset(
     [
         "open",
@@ -218,6 +220,8 @@ def _paths(tid: int, shape: Shape, arguments: list[int]) -> list[str]:
 
 def _path(tid: int, where: tuple[int | None, int], arguments: list[int]) -> str:
     text = _text(tid, arguments[where[1]])
+    if held := _HELD.match(text):
+        return os.path.normpath(os.readlink(f"/proc/{tid if held[1] == 'self' else held[1]}/fd/{held[2]}") + held[3])
     if text.startswith("/"):
         return os.path.normpath(text)
     folder = AT_FDCWD if where[0] is None else struct.unpack("i", struct.pack("I", arguments[where[0]] & 0xFFFFFFFF))[0]

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import stat
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,8 @@ from orchestrator.core.plan import Have, ResolvedModel
 from orchestrator.core.refs import RepoType
 from orchestrator.errors import CannotCreateError, DiskIOError, IntegrityError, UnsafeError
 from orchestrator.store import durability, placing
-from orchestrator.store.locks import blob_lock
+from orchestrator.store.locks import Patience, blob_lock
+from orchestrator.system.folders import Folder
 from tests.store.world import COMMIT, CONTENT, World, hf_offline, hf_scan, model_of, repo_file
 
 WEIGHTS = "weights/model-00001.safetensors"
@@ -423,14 +425,14 @@ def test_a_file_system_without_symlinks_is_noticed(world: World, monkeypatch: py
 
 
 def test_a_stage_on_another_volume_still_gets_into_place(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    rename = os.replace
+    replace = Folder.replace
 
-    def across(source: Path, target: Path) -> None:
-        if Path(source).parent == world.staging.folder and Path(target).parent.name == "blobs":
+    def across(folder: Folder, source: str | Path, name: str, *, source_in: Folder | None = None) -> None:
+        if Path(source).parent == world.staging.folder and folder.path.name == "blobs":
             raise OSError(18, "Invalid cross-device link")
-        rename(source, target)
+        replace(folder, source, name, source_in=source_in)
 
-    monkeypatch.setattr(os, "replace", across)
+    monkeypatch.setattr(Folder, "replace", across)
     model = model_of()
     world.pull(model)
     assert world.cache.is_complete(model)
@@ -456,10 +458,20 @@ def test_what_is_visible_was_made_durable_before(world: World, monkeypatch: pyte
         steps.extend(f"sync {kind}" for kind in ("part", "blob", "link", "tree", "ref"))
         return 0
 
-    fsync, replace, symlink = os.fsync, os.replace, os.symlink
+    def noted(step: Callable[..., None]) -> Callable[..., None]:
+        """A rename or symlink into an open folder, noted."""
+
+        def call(source: object, target: str, *, dst_dir_fd: int | None = None, **options: int | None) -> None:
+            into = dst_dir_fd if dst_dir_fd is not None else options.get("dir_fd")
+            note("name", target if into is None else Path(f"/proc/self/fd/{into}").readlink() / target)
+            step(source, target, **({} if dst_dir_fd is None else {"dst_dir_fd": dst_dir_fd}), **options)
+
+        return call
+
+    fsync = os.fsync
     monkeypatch.setattr(os, "fsync", lambda fd: (note("sync", Path(f"/proc/self/fd/{fd}").readlink()), fsync(fd)))
-    monkeypatch.setattr(os, "replace", lambda s, t: (note("name", t), replace(s, t)))
-    monkeypatch.setattr(os, "symlink", lambda s, t: (note("name", t), symlink(s, t)))
+    monkeypatch.setattr(os, "replace", noted(os.replace))
+    monkeypatch.setattr(os, "symlink", noted(os.symlink))
     monkeypatch.setattr(durability, "_syncfs", lambda: everything)
     monkeypatch.setattr(durability, "MANY", many)
     world.pull(model_of())
@@ -487,7 +499,11 @@ def test_a_lock_that_huggingface_hub_holds_is_waited_for_but_not_for_ever(tmp_pa
         assert not held
     with FileLock(path, mode=0o664):
         start = time.monotonic()
-        with blob_lock(path, patience=0.05) as held:
+        patience = Patience(0.05)
+        with blob_lock(path, patience) as held:
+            assert not held
+        assert patience.seconds <= 0
+        with blob_lock(path, patience) as held:  # it waits no more
             assert not held
         assert time.monotonic() - start < 1
     with blob_lock(path) as held:
