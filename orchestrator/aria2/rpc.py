@@ -7,6 +7,7 @@ that is changed. This module is where aria2p's and requests' exceptions become o
 from __future__ import annotations
 
 import base64
+import hashlib
 import re
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
@@ -250,20 +251,22 @@ class Rpc:
     def writes_into(self, folder: Path) -> bool:
         """True when files that the daemon writes into `folder` appear in our `folder`: same disk, and permitted.
 
-        aria2 saves an uploaded metalink under `dir` (`rpc-save-upload-metadata`, a per-download option); nothing is
-        fetched and nothing stays.
+        aria2 saves an uploaded metalink under `dir` (`rpc-save-upload-metadata`, a per-download option), named by its
+        SHA-1; nothing is fetched and nothing stays. Others ask in the same folder at the same time.
         """
-        before = set(folder.iterdir())
-        probe = base64.b64encode(_PROBE % secrets.token_hex(8).encode()).decode()
+        content = _PROBE % secrets.token_hex(8).encode()
+        arrived = folder / f"{hashlib.sha1(content, usedforsecurity=False).hexdigest()}.meta4"
+        probe = base64.b64encode(content).decode()
         options = {"dir": spelled(folder), "pause": "true", "rpc-save-upload-metadata": "true"}
         gids = self._call("aria2.addMetalink", probe, options)
         if not isinstance(gids, list):
             raise self._translated(TypeError())
         self.remove([str(gid) for gid in gids])
-        arrived = [path for path in folder.iterdir() if path not in before and path.suffix == ".meta4"]
-        for path in arrived:
-            path.unlink(missing_ok=True)
-        return bool(arrived)
+        try:
+            arrived.unlink()
+        except FileNotFoundError:
+            return False
+        return True
 
     def _each(self, methods: Sequence[str], gids: Sequence[str]) -> None:
         calls: list[_Call] = [(method, [gid]) for gid in gids for method in methods]

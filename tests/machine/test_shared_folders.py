@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -12,12 +13,13 @@ import pytest
 
 from orchestrator.core.refs import RepoId, RepoType
 from orchestrator.errors import TemporaryError, UnsafeError
+from orchestrator.store import state_dir
 from tests.e2e.conftest import MakeHub
 from tests.e2e.machine import Machine, content
 from tests.machine import conditions
 from tests.machine.conditions import Condition, needs_root
 from tests.machine.users import OtherUser
-from tests.store.world import World, model_of
+from tests.store.world import CONTENT, World, hf_offline, model_of
 from tests.support.content import MIB, generate
 from tests.support.hub import LoopbackHub
 from tests.support.repos import Repo
@@ -140,6 +142,27 @@ def test_names_that_others_took_cost_the_place_only(
     assert (shared / "hub" / "models--org--big" / "refs" / "main").read_text() == snapshot.name
     assert [path for folder in taken for path in folder.iterdir()] == []
     assert [path.name for path in (shared / "hub" / ".locks").iterdir() if path.name.startswith("scratch")] == []
+
+
+def test_without_proc_the_state_lies_in_the_users_own_place(
+    tmp_path: Path, shared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On another volume, where there is one: what arrives is copied, and so are links and refs that are replaced."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else tmp_path) as own:
+        monkeypatch.setenv("XDG_CACHE_HOME", own)
+        monkeypatch.setattr(state_dir, "hold", lambda _folder: None)
+        world, model = World(shared), model_of()
+        assert world.state.is_relative_to(own)
+        world.pull(model)
+        again = model_of(CONTENT | {"config.json": b"{}"}, commit="d" * 40)
+        (world.layout.snapshot(model.ref.repo, again.commit)).mkdir()
+        (world.layout.snapshot(model.ref.repo, again.commit) / "config.json").symlink_to("nothing")
+        world.pull(again, CONTENT | {"config.json": b"{}"})
+        assert world.cache.is_complete(again)
+        assert hf_offline(world, again) == CONTENT | {"config.json": b"{}"}
+        assert list(world.layout.locks_dir.glob("scratch-*")) == []
+        assert list(world.staging.folder.iterdir()) == []
 
 
 _SWAP_SNAPSHOT = """
