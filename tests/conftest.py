@@ -13,7 +13,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--torture", action="store_true", help="run the long forms of tests/faults, tests/crash and tests/machine"
     )
     parser.addoption("--seed", type=int, help="what random choices are drawn from; printed when not given")
-    parser.addoption("--points", type=int, help="with --torture: at most so many crash points of a kind and scenario")
+    parser.addoption(
+        "--points",
+        type=int,
+        help="with --torture: at most so many crash points of a kind and scenario, or cases of a fuzz test",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

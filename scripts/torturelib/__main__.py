@@ -12,7 +12,7 @@ from pathlib import Path
 from scripts.torturelib.report import read, render, write
 
 REPO = Path(__file__).parents[2]
-SUITES = ("crash", "faults", "machine")
+SUITES = ("crash", "faults", "fuzz", "machine")
 
 
 def main() -> int:
@@ -20,7 +20,9 @@ def main() -> int:
     parser = argparse.ArgumentParser("scripts/torture", description=f"The long forms of tests/{{{','.join(SUITES)}}}.")
     parser.add_argument("what", nargs="*", metavar="WHAT", help="a suite, or a test file; all suites by default")
     parser.add_argument("--seed", type=int, help="of all that is left to chance (default: a new one)")
-    parser.add_argument("--points", type=int, help="at most so many crash points of each kind and scenario")
+    parser.add_argument(
+        "--points", type=int, help="at most so many crash points of each kind and scenario, and cases of each fuzz test"
+    )
     parser.add_argument("--write", action="store_true", help="also write the table into docs/reliability.md")
     given = parser.parse_args()
     seed = secrets.randbelow(10**6) if given.seed is None else given.seed
