@@ -17,6 +17,7 @@ from types import TracebackType
 
 from orchestrator.errors import CannotCreateError, DiskIOError, GlmAriaError, NoSpaceError
 
+FILES_HINT = "raise the limit of open files: ulimit -n 4096 (docker run --ulimit nofile=4096)"
 _HELD = re.compile(r"/proc/(?:\d+|self)/fd/\d+(?=/|$)")
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _DENIED = {errno.EROFS, errno.EACCES, errno.EPERM}
@@ -49,7 +50,7 @@ def translate(error: OSError, action: str, path: str | os.PathLike[str]) -> GlmA
         hint = "a file system takes 255 bytes a name, and few thousand a path: choose a folder nearer to the root"
         return CannotCreateError(what, hint=hint, file=name)
     if error.errno in (errno.EMFILE, errno.ENFILE):
-        return DiskIOError(what, hint="raise the limit of open files: ulimit -n 4096", file=name)
+        return DiskIOError(what, hint=FILES_HINT, file=name)
     return DiskIOError(what, hint="check the disk (dmesg tells), then run it again", file=name)
 
 

@@ -23,8 +23,9 @@ from orchestrator.aria2.interface import Endpoint
 from orchestrator.aria2.program import find_aria2c, install_command
 from orchestrator.aria2.rpc import Rpc
 from orchestrator.errors import DaemonError, DiskIOError, GlmAriaError, UsageError
+from orchestrator.oserrors import FILES_HINT
 from orchestrator.system.children import TiedChild, UntiedChild
-from orchestrator.system.limits import FILES_HINT, MEMORY_HINT, PROCESSES_HINT, most_processes
+from orchestrator.system.limits import MEMORY_HINT, PROCESSES_HINT, most_processes
 from orchestrator.system.listeners import Holder, Listener, holder
 from orchestrator.system.private import PrivateFolder
 from orchestrator.system.processes import Process, parse_pid, started

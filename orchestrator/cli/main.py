@@ -200,11 +200,6 @@ def _bug(error: Exception, asked: Asked) -> int:
         return _fail(lack, asked)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
         return _fail(DiskIOError(f"{error.strerror}: {error.filename or 'while writing the result'}"), asked)
-    if isinstance(error, RuntimeError | BlockingIOError):
-        from orchestrator.system.threads import refused
-
-        if limited := refused(error):
-            return _fail(limited, asked)
     if isinstance(error, UnicodeEncodeError) and not streams.is_universal():
         encoding = sys.getfilesystemencoding()
         hint = "run glm-aria as a program of its own, or start Python with PYTHONUTF8=1"

@@ -9,11 +9,10 @@ import resource
 from pathlib import Path
 
 from orchestrator.errors import DiskIOError, GlmAriaError, TemporaryError
+from orchestrator.oserrors import FILES_HINT
 from orchestrator.system.small_files import read_small_text
 
-FILES_HINT = "raise the limit of open files: ulimit -n 4096 (docker run --ulimit nofile=4096)"
 PROCESSES_HINT = "end other programs, or raise the limit: ulimit -u 4096 (docker run --pids-limit 4096)"
-
 MEMORY_HINT = "end other programs, or give this one more memory (docker run --memory, ulimit -v)"
 
 _TIGHT = 64
@@ -42,10 +41,16 @@ def most_processes() -> str:
 
 
 def scarce(error: BaseException) -> GlmAriaError | None:
-    """The error of ours for one that says that memory or descriptors are used up; None for any other."""
+    """The error of ours for one that says that memory, descriptors or processes are used up; None for any other."""
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return TemporaryError("there is not enough memory", hint=MEMORY_HINT)
     if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
         where = f": {error.filename!r}" if error.filename else ""
         return DiskIOError(f"too many files are open{where}", hint=FILES_HINT)
-    return None
+    if isinstance(error, RuntimeError) and "start new thread" in str(error):
+        what = "no thread can be started"
+    elif isinstance(error, OSError) and error.errno == errno.EAGAIN:
+        what = "no process can be started"
+    else:
+        return None
+    return TemporaryError(f"{what}: {most_processes()}", hint=PROCESSES_HINT)

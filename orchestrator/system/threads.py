@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 from concurrent.futures import ThreadPoolExecutor
 from threading import Thread
 
-from orchestrator.errors import GlmAriaError, TemporaryError
-from orchestrator.system.limits import PROCESSES_HINT, is_tight, most_processes
+from orchestrator.errors import TemporaryError
+from orchestrator.system.limits import is_tight, scarce
 
 
 class Pool(ThreadPoolExecutor):
@@ -24,7 +23,7 @@ class Pool(ThreadPoolExecutor):
             super()._adjust_thread_count()
         except RuntimeError as error:
             if not self._threads:
-                raise refused(error) or error from error
+                raise scarce(error) or error from error
 
 
 def start(thread: Thread) -> None:
@@ -32,7 +31,7 @@ def start(thread: Thread) -> None:
     try:
         thread.start()
     except RuntimeError as error:
-        raise refused(error) or error from error
+        raise scarce(error) or error from error
 
 
 def try_start(thread: Thread) -> bool:
@@ -42,14 +41,3 @@ def try_start(thread: Thread) -> bool:
     except TemporaryError:
         return False
     return True
-
-
-def refused(error: BaseException) -> GlmAriaError | None:
-    """The error of ours for one that says that no thread or process can be started; None for any other."""
-    if isinstance(error, RuntimeError) and "start new thread" in str(error):
-        what = "no thread can be started"
-    elif isinstance(error, OSError) and error.errno == errno.EAGAIN:
-        what = "no process can be started"
-    else:
-        return None
-    return TemporaryError(f"{what}: {most_processes()}", hint=PROCESSES_HINT)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from orchestrator.system.threads import refused
+from orchestrator.system.limits import scarce
 from tests.e2e.machine import REPOSITORY
 from tests.machine.conditions import as_user, limited, needs_root
 
@@ -57,6 +57,6 @@ def test_without_any_thread_the_limit_is_named() -> None:
 
 
 def test_other_errors_are_left_alone() -> None:
-    assert refused(RuntimeError("cannot schedule new futures after shutdown")) is None
-    assert refused(FileNotFoundError(2, "no")) is None
-    assert refused(BlockingIOError(11, "again"))
+    assert scarce(RuntimeError("cannot schedule new futures after shutdown")) is None
+    assert scarce(FileNotFoundError(2, "no")) is None
+    assert scarce(BlockingIOError(11, "again"))
