@@ -8,25 +8,23 @@ file: the worst that comes of it is that a model stays, or that it may go.
 A file that cannot be read is an error, never an empty list: nothing may be removed while nobody knows what is pinned.
 """
 
-# Names relative to an open folder, which Path objects do not know.
-# ruff: noqa: PTH208
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from orchestrator.core.refs import Target, parse_target
-from orchestrator.errors import DiskIOError, GlmAriaError
+from orchestrator.errors import CannotCreateError, DiskIOError, GlmAriaError, UnsafeError
 from orchestrator.oserrors import on_disk, user_name
 from orchestrator.store.census import CachedRepo
 from orchestrator.store.layout import CacheLayout
 from orchestrator.store.state_file import UNREADABLE
+from orchestrator.system.folders import Folder
 from orchestrator.system.locks import state_lock
 from orchestrator.system.processes import is_left_behind, scratch_name
 from orchestrator.system.small_files import SETTINGS_BYTES, read_small
@@ -81,8 +79,11 @@ class Pins:
         self._change(remove=frozenset(targets))
 
     def _others(self) -> list[tuple[int, Path]]:
-        with self._open() as fd:
-            names = [] if fd is None else sorted(os.listdir(fd))
+        folder = self._find()
+        if folder is None:
+            return []
+        with folder, on_disk("read", self._folder):
+            names = folder.names()
         found = [(int(name.partition(".")[0]), self._folder / name) for name in names if _NAME.fullmatch(name)]
         if len(found) > _MOST_USERS:
             raise self._unreadable(self._folder, f"{len(found)} users have some, which is more than believable")
@@ -93,10 +94,11 @@ class Pins:
             if path == self._old:
                 data = read_small(path, SETTINGS_BYTES)
             else:
-                with self._open() as fd:
-                    if fd is None:
-                        return frozenset()
-                    data = read_small(path.name, SETTINGS_BYTES, dir_fd=fd)
+                folder = self._find()
+                if folder is None:
+                    return frozenset()
+                with folder:
+                    data = folder.read_small(path.name, SETTINGS_BYTES)
             return _targets(data)
         except (FileNotFoundError, NotADirectoryError):
             return frozenset()
@@ -113,26 +115,25 @@ class Pins:
 
     def _change(self, add: frozenset[Target] = frozenset(), remove: frozenset[Target] = frozenset()) -> None:
         path = self._folder / f"{self._me}.json"
-        with on_disk("write", path), self._alone(), self._open(create=True) as fd:
-            assert fd is not None  # noqa: S101 - it was made
+        with on_disk("write", path), self._alone(), self._make() as folder:
             wanted = (self.own() | add) - remove
             if wanted != self._read(path):
                 data = {"version": _VERSION, "pins": sorted(map(str, wanted))}
-                self._write(path.name, json.dumps(data) + "\n", fd)
+                self._write(path.name, json.dumps(data) + "\n", folder)
             self._old.unlink(missing_ok=True)
 
     def _alone(self) -> contextlib.AbstractContextManager[None]:
         # Without a state folder of one's own, the last of two writers wins.
         return state_lock(self._lock) if self._lock.parent.is_dir() else contextlib.nullcontext()
 
-    def _write(self, name: str, text: str, fd: int) -> None:
+    def _write(self, name: str, text: str, folder: Folder) -> None:
         """Replace an entry of the open folder in one step; nothing that lies there is followed."""
-        for left in os.listdir(fd):
+        for left in folder.names():
             if is_left_behind(self._folder / left):
                 with contextlib.suppress(OSError):
-                    os.unlink(left, dir_fd=fd)
+                    folder.unlink(left)
         temporary = scratch_name()
-        fresh = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=fd)
+        fresh = folder.create(temporary, 0o644)
         try:
             with os.fdopen(fresh, "w") as file:
                 file.write(text)
@@ -140,55 +141,36 @@ class Pins:
                 # The others read it, whatever this user's umask.
                 os.fchmod(file.fileno(), 0o644)
                 os.fsync(file.fileno())
-            os.replace(temporary, name, src_dir_fd=fd, dst_dir_fd=fd)
+            folder.replace(temporary, name, source_in=folder)
         except BaseException:
             with contextlib.suppress(OSError):
-                os.unlink(temporary, dir_fd=fd)
+                folder.unlink(temporary)
             raise
 
-    @contextlib.contextmanager
-    def _open(self, *, create: bool = False) -> Iterator[int | None]:
-        """A descriptor of the folder, which is reached over no symlink below the cache; None when there is none."""
-        with contextlib.ExitStack() as opened:
-            with on_disk("open", self._folder):
-                fd = self._descend(opened, create=create)
-            yield fd
+    def _find(self) -> Folder | None:
+        """The folder, which is reached over no symlink below the cache; None when there is none."""
+        with on_disk("open", self._folder):
+            try:
+                with Folder.open(self._cache_dir) as cache:
+                    return cache.beneath(self._folder.relative_to(self._cache_dir))
+            except FileNotFoundError:
+                return None
 
-    def _descend(self, opened: contextlib.ExitStack, *, create: bool) -> int | None:
-        try:
-            if create:
-                self._cache_dir.mkdir(parents=True, exist_ok=True)
-            at = os.open(self._cache_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            opened.callback(os.close, at)
-            open_to = stat.S_IMODE(os.fstat(at).st_mode)
-            for path in (self._folder.parent, self._folder):
-                at, made = _enter(path, at, create=create)
-                opened.callback(os.close, at)
-                if made and path == self._folder:
-                    # As open as the cache. Each user makes a file there, and has no business with those of the others.
-                    os.fchmod(at, stat.S_IMODE(os.fstat(at).st_mode) & stat.S_ISGID | open_to & 0o777 | stat.S_ISVTX)
-        except FileNotFoundError:
-            if create:
-                raise
-            return None
-        return at
-
-
-def _enter(path: Path, parent: int, *, create: bool) -> tuple[int, bool]:
-    """Open a folder in the open folder `parent`, made when it is missing and that is asked for; was it made?"""
-    made = False
-    try:
-        if create:
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(path.name, dir_fd=parent)
-                made = True
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-        return os.open(path.name, flags, dir_fd=parent), made
-    except OSError as error:
-        error.filename = os.fspath(path)
-        if error.errno in (errno.ENOTDIR, errno.ELOOP):
-            error.strerror = "a symlink, or no folder"
-        raise
+    def _make(self) -> Folder:
+        """The same, made when it is missing. A symlink is something that lies in the way of it (CannotCreateError)."""
+        made: list[Path] = []
+        self._cache_dir.mkdir(parents=True, exist_ok=True)
+        with Folder.open(self._cache_dir) as cache:
+            try:
+                folder = cache.beneath(self._folder.relative_to(self._cache_dir), made)
+            except UnsafeError as error:
+                raise CannotCreateError(error.message, hint=error.hint, file=error.file) from error
+            if self._folder.parent in made:
+                # As open as the cache. Each user makes a file there, and has no business with those of the others.
+                open_to = os.fstat(cache.fd).st_mode & 0o777
+                keeps_group = os.fstat(folder.fd).st_mode & stat.S_ISGID
+                os.chmod(".", keeps_group | open_to | stat.S_ISVTX, dir_fd=folder.fd)
+        return folder
 
 
 def _targets(data: bytes) -> frozenset[Target]:
