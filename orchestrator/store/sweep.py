@@ -52,7 +52,10 @@ def remove_part(cache: HfCache, item: Garbage) -> bool:
     with contextlib.ExitStack() as stack:
         stack.enter_context(on_disk("remove", item.path))
         root = stack.enter_context(open_cache(cache.layout.cache_dir))
-        locks = stack.enter_context(_open_locks(root, item.folder))
+        locks = _open_locks(root, item.folder)
+        if locks is None:
+            return False
+        stack.enter_context(locks)
         if not stack.enter_context(blob_lock(f"{name.partition('.')[0]}.lock", create_in=locks)):
             return False
         with root.beneath(f"{item.folder}/blobs") as blobs:
@@ -60,9 +63,17 @@ def remove_part(cache: HfCache, item: Garbage) -> bool:
         return True
 
 
-def _open_locks(root: Folder, folder: str) -> Folder:
-    """The folder of a repo's locks, made where it is missing."""
-    return root.beneath(f".locks/{folder}", [])
+def _open_locks(root: Folder, folder: str) -> Folder | None:
+    """The folder of a repo's locks, made where it is missing; None where it is missing and this user may not make it.
+
+    Then nobody holds a lock in it.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        return root.beneath(f".locks/{folder}")
+    try:
+        return root.beneath(f".locks/{folder}", [])
+    except PermissionError:
+        return None
 
 
 def sweep(cache: HfCache, records: Records, pins: Pins, folder: str, garbage: Sequence[Garbage]) -> Swept:
@@ -197,10 +208,12 @@ class _Sweeper:
             except FileNotFoundError:
                 return
             with on_disk("lock", self._cache.layout.locks_dir):
-                place = locks.enter_context(_open_locks(self._root, self._repo.folder))
+                place = _open_locks(self._root, self._repo.folder)
+            if place is not None:
+                locks.enter_context(place)
             for name in names:
                 lock = f"{name.partition('.')[0]}.lock"
-                if locks.enter_context(blob_lock(lock, create_in=place)) or not os.path.lexists(place.held / lock):
+                if place is None or self._is_free(lock, place, locks):
                     free.append(name)
                 else:
                     self._kept.append(Kept(self._repo.folder, name, "hf is at work with it"))
@@ -221,6 +234,11 @@ class _Sweeper:
                     self._kept.append(Kept(self._repo.folder, blob.name, "it was linked meanwhile"))
                 else:
                     self._freed[blob.name] = self._give_up(blob, trash)
+
+    @staticmethod
+    def _is_free(lock: str, place: Folder, locks: contextlib.ExitStack) -> bool:
+        """True when nobody else holds a blob's lock; then we do, if it can be held."""
+        return locks.enter_context(blob_lock(lock, create_in=place)) or not os.path.lexists(place.held / lock)
 
     def _move(self, blobs: Folder, blob: CachedBlob) -> Path:
         trash = scratch(self._stage)
