@@ -16,7 +16,8 @@ from orchestrator.core.proxies import is_exemption, parse_proxy
 from orchestrator.core.resolvers import NameServer, parse_server
 from orchestrator.core.sizes import parse_size
 from orchestrator.core.trust import Policy
-from orchestrator.system.places import is_foreign
+from orchestrator.errors import UsageError
+from orchestrator.system.places import expanded
 from orchestrator.system.small_files import RECORD_BYTES, read_small
 
 Reader = Callable[[object, Path], object]
@@ -48,14 +49,13 @@ def path(raw: object, base: Path) -> Path:
     """A path; `~` and `$NAME` are expanded as huggingface_hub does, since its variables mean the same here."""
     if isinstance(raw, Path):
         raw = str(raw)
-    if is_foreign(raw if isinstance(raw, str) else ""):
-        raise ValueError(f"{raw!r} is a path of Windows, and this system has no drives")
     written = text(raw, base)
     if "\0" in written:
         raise ValueError("holds a null character")
-    home = os.path.expanduser(written)  # noqa: PTH111 - also for users without home
-    if written.startswith("~") and home == written:
-        raise ValueError(f"{written!r} there is no such home folder; set HOME, or give the whole path")
+    try:
+        home = expanded(written)
+    except UsageError as error:
+        raise ValueError(f"{error.message}; {error.hint}") from error
     found = base / os.path.expandvars(home)
     if not found.is_absolute():
         raise ValueError(f"{str(found)!r} is relative, and the working directory is gone; give the whole path")

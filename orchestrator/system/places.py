@@ -18,11 +18,6 @@ def absolute(name: str | os.PathLike[str], base: Path = Path()) -> Path:
     Raises UsageError where there is no such place: `~` of a user without a home, a relative path in a working
     directory that is no more, a path of another system.
     """
-    if is_foreign(name):
-        raise UsageError(
-            f"{os.fspath(name)!r} is a path of Windows, and this system has no drives",
-            hint="give a path of this system, such as /mnt/c/models",
-        )
     try:
         return (base / expanded(name)).absolute()
     except OSError as error:
@@ -32,13 +27,17 @@ def absolute(name: str | os.PathLike[str], base: Path = Path()) -> Path:
         ) from error
 
 
-def is_foreign(name: str | os.PathLike[str]) -> bool:
-    """True for a path with a drive or a server before it, which would become an odd name in the working directory."""
-    return _OF_WINDOWS.match(os.fspath(name)) is not None
-
-
 def expanded(name: str | os.PathLike[str]) -> Path:
-    """A path that a user named, with `~` expanded. Raises UsageError where there is no home."""
+    """A path that a user named, with `~` expanded.
+
+    Raises UsageError where there is no home, and for a path with a drive or a server before it, which would become an
+    odd name in the working directory.
+    """
+    if _OF_WINDOWS.match(os.fspath(name)):
+        raise UsageError(
+            f"{os.fspath(name)!r} is a path of Windows, and this system has no drives",
+            hint="give a path of this system, such as /mnt/c/models",
+        )
     try:
         return Path(name).expanduser()
     except RuntimeError as error:
