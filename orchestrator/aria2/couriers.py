@@ -64,7 +64,7 @@ class Errand:
             body.abort()
 
 
-class Pace:
+class Pacer:
     """Holds all couriers together to a rate. `rate` is bytes per second, None for no limit; may change at any time."""
 
     def __init__(self, rate: float | None = None) -> None:
@@ -92,7 +92,7 @@ class Couriers:
         self._locator = locator
         self._most = min(most, MOST_THREADS)
         self._pools: dict[str, Pool] = {}
-        self.pace = Pace()
+        self.pacer = Pacer()
 
     def send(self, job: Job, source: str, part: Path, start: int, end: int) -> Errand:
         """Fetch the bytes from `start` to before `end` of the job into its part, which is made if it is not there.
@@ -127,7 +127,7 @@ class Couriers:
                     at += len(chunk)
                     if not errand.keep(out, fresh, min(at, end)) or at >= end < job.size:
                         return
-                    self.pace.wait(len(chunk), lambda: errand.is_stopped)
+                    self.pacer.wait(len(chunk), lambda: errand.is_stopped)
 
 
 def _opened(part: Path) -> int:

@@ -96,7 +96,7 @@ class Transfer:
         self._theirs: Watch | None = None
         self._spans: dict[str, tuple[Slot, Span]] = {}
         self._couriers = Couriers(locator, limits.budget)
-        self._couriers.pace.rate = limits.max_speed
+        self._couriers.pacer.rate = limits.max_speed
         self._carried: dict[Errand, tuple[Slot, Span]] = {}
         self._throttle = Throttle(limits.max_speed) if limits.max_speed else None
         self._told = time.monotonic()
@@ -470,7 +470,7 @@ class Transfer:
         if self._throttle is None:
             return
         most = self._throttle.limit
-        self._couriers.pace.rate = most / 2 if self._spans else float(most)
+        self._couriers.pacer.rate = most / 2 if self._spans else float(most)
         told = self._throttle.next(now, sum(server.bytes for server in self.servers))
         if told is None or not self._spans:
             return
