@@ -30,3 +30,37 @@ def test_every_message_is_filled_in() -> None:
         for line in unfilled(path.read_text("utf-8"), str(path.relative_to(PACKAGE)))
     ]
     assert not found, "\n".join(found)
+
+
+# What may stand in a command as it is: words of names that hold no character that means something to a shell.
+HARMLESS = re.compile(r"quote\(|as_word\(|url_path$|commit$")
+COMMAND = re.compile(r"glm-aria(?: [\w@-]+)+ (?:[^ ]*@)?$")
+
+
+def unquoted(source: str, path: str) -> Iterator[str]:
+    """Each command to type that holds a value which a shell may take for something else."""
+    for node in ast.walk(ast.parse(source)):
+        before = ""
+        for part in node.values if isinstance(node, ast.JoinedStr) else ():
+            if isinstance(part, ast.Constant):
+                before += str(part.value)
+                continue
+            value = ast.unparse(part.value) if isinstance(part, ast.FormattedValue) else ""
+            if COMMAND.search(before) and not HARMLESS.search(value):
+                yield f"{path}:{part.lineno}: {before[-60:]}{{{value}}}"
+            before += "VALUE"
+
+
+def test_an_unquoted_value_is_seen() -> None:
+    assert list(unquoted('x = f"run: glm-aria pull {ref}"', "x.py"))
+    assert list(unquoted('x = f"glm-aria pull {quote(ref)} --lock {name} adds it"', "x.py"))
+    assert not list(unquoted('x = f"glm-aria pull {as_word(ref)}: {error}"', "x.py"))
+
+
+def test_every_command_to_type_is_quoted() -> None:
+    found = [
+        line
+        for path in sorted(PACKAGE.rglob("*.py"))
+        for line in unquoted(path.read_text("utf-8"), str(path.relative_to(PACKAGE)))
+    ]
+    assert not found, "\n".join(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
@@ -56,7 +57,7 @@ class LazyGroup(click.Group):
             if close:
                 ctx.fail(f"No such command {name!r}. Did you mean {close[0]!r}?")
             if "/" in name:
-                ctx.fail(f"No such command {name!r}. To fetch a model: glm-aria pull {name}")
+                ctx.fail(f"No such command {name!r}. To fetch a model: glm-aria pull {shlex.quote(name)}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature

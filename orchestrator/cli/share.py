@@ -80,7 +80,7 @@ def _incomplete(report: LinkReport) -> tuple[Notice, ...]:
     name, count = report.repo.url_path, len(report.files) + len(report.missing)
     message = (
         f"{len(report.missing)} of the {count} files of {name} are not in the cache, {report.missing[0]!r} among them; "
-        f"glm-aria pull {name}@{report.commit} fetches them"
+        f"glm-aria pull {report.repo.url_path}@{report.commit} fetches them"
     )
     return (Notice("incomplete", message, file=report.missing[0]),)
 

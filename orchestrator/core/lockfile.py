@@ -21,6 +21,7 @@ with time, and so a version control shows just what changed.
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -114,7 +115,8 @@ class Lock:
                 and ("@" not in text or ref.revision in (model.ref.revision, model.commit))
             ]
             if not found:
-                raise UsageError(f"{text} is not in {name}", hint=f"glm-aria pull {text} --lock {name} adds it")
+                hint = f"glm-aria pull {shlex.quote(text)} --lock {shlex.quote(name)} adds it"
+                raise UsageError(f"{text} is not in {name}", hint=hint)
             chosen |= {str(model.ref): model for model in found}
         return tuple(chosen.values())
 

@@ -135,10 +135,9 @@ def _prove(stock: Stock, tools: Tools) -> None:
     size = stock.found.st_size
     read = read_whole(stock.real, stock.digest.algorithm, size=size, stop=tools.stop, durable=True)
     if read.digest != stock.digest:
-        repo = stock.names[0].repo.url_path
         raise IntegrityError(
             f"{stock.label!r} in the cache has wrong bytes; nothing was made of it",
-            hint=f"glm-aria verify {repo} --repair",
+            hint=f"glm-aria verify {stock.names[0].repo.url_path} --repair",
             file=stock.label,
         )
     for folder, place in stock.places:

@@ -63,7 +63,7 @@ class Shortcuts:
         self._patterns: dict[_Kind, Pattern | None] = {}
 
     def address(self, source: Source, origin: Origin, digest: Digest) -> str | None:
-        """Where the file is likely to be; None for its plain address. Believe it only where `announces` holds."""
+        """Where the file is likely to be; None for its plain address. Believed only by what it announces."""
         pattern = self._patterns.get(_kind(source, origin)) if _is_regular(origin, digest) else None
         return pattern.fill(origin, digest) if pattern else None
 

@@ -30,12 +30,11 @@ class RefNames:
         claimed = self._claimed.setdefault(repo, [])
         other = next((name for name in claimed if _exclude(name, revision)), None) or self._taken_by(repo, revision)
         if other is not None:
-            name = repo.url_path
             raise CannotCreateError(
-                f"the cache has the ref {other!r} of {name}, and beside it none can be called {revision!r}; "
+                f"the cache has the ref {other!r} of {repo.url_path}, and beside it none can be called {revision!r}; "
                 "nothing was fetched",
-                hint=f"pull the commit: glm-aria pull {name}@{model.commit}; or if {other!r} is no more needed: "
-                f"glm-aria cache rm {as_word(Target(repo, other))}",
+                hint=f"pull the commit: glm-aria pull {repo.url_path}@{model.commit}; "
+                f"or if {other!r} is no more needed: glm-aria cache rm {as_word(Target(repo, other))}",
                 file=os.fspath(self._layout.ref_file(repo, revision)),
             )
         claimed.append(revision)

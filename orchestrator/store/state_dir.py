@@ -13,7 +13,7 @@ import os
 import stat
 from pathlib import Path
 
-from orchestrator.core.refs import Ref
+from orchestrator.core.refs import Ref, as_word
 from orchestrator.errors import CannotCreateError, GlmAriaError, UnsafeError
 from orchestrator.oserrors import denied, is_closed, is_read_only, mending, translate, user_name
 from orchestrator.store.layout import STATE_NAME, CacheLayout
@@ -106,7 +106,7 @@ def refuse_closed(layout: CacheLayout, ref: Ref) -> None:
             whose = f"a folder of {user_name(Path(at).stat().st_uid)} that {user_name(os.geteuid())} may not write to"
         raise CannotCreateError(
             f"{ref} has to be fetched, and {at!r} is {whose}; nothing was fetched",
-            hint=mending(at, f"take a cache of your own: glm-aria pull {ref} --cache-dir DIR"),
+            hint=mending(at, f"take a cache of your own: glm-aria pull {as_word(ref)} --cache-dir DIR"),
             file=at,
         )
     open_state_dir(layout)

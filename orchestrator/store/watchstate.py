@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shlex
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -90,7 +91,7 @@ class WatchFile:
                 who = f" (process {other.pid} on {other.host})" if other.pid else ""
                 raise TemporaryError(
                     f"{self._path} is watched for this cache already{who}",
-                    hint=f"glm-aria watch {self._path} --status",
+                    hint=f"glm-aria watch {shlex.quote(str(self._path))} --status",
                 )
             yield
         finally:

@@ -13,12 +13,10 @@ SETTINGS_BYTES = 1 << 20
 """At most so many bytes of settings, model lists and secrets."""
 RECORD_BYTES = 64 << 20
 """At most so many bytes of listings, records and lock files: a million files fit."""
-_GIVEN = re.compile(r"/dev/stdin|/dev/fd/\d+|/proc/self/fd/\d+")
 REF_BYTES = 256
 """At most so many bytes of a ref: a commit is 40."""
-
-
 _CHUNK = 1 << 20
+_GIVEN = re.compile(r"/dev/stdin|/dev/fd/\d+|/proc/self/fd/\d+")
 
 
 def read_small(
@@ -106,6 +104,6 @@ def open_regular(
     return fd
 
 
-def read_small_text(path: Path, most: int, *, follow: bool = False) -> str:
-    """The same as UTF-8 text. Raises OSError, and UnicodeDecodeError (a ValueError)."""
-    return read_small(path, most, follow=follow).decode("utf-8")
+def read_small_text(path: Path, most: int) -> str:
+    """What `read_small` returns, as UTF-8 text. Raises OSError, and UnicodeDecodeError (a ValueError)."""
+    return read_small(path, most).decode("utf-8")
