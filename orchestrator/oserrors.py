@@ -21,6 +21,7 @@ FILES_HINT = "raise the limit of open files: ulimit -n 4096 (docker run --ulimit
 _HELD = re.compile(r"/proc/(?:\d+|self)/fd/\d+(?=/|$)")
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _DENIED = {errno.EROFS, errno.EACCES, errno.EPERM}
+_ELSEWHERE = "choose another folder, as with --cache-dir or --local-dir"
 _IN_THE_WAY = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY, errno.ELOOP}
 
 
@@ -72,8 +73,11 @@ def is_closed(path: str | os.PathLike[str]) -> bool:
     return not os.access(denied(path), os.W_OK)
 
 
-def mending(path: str | os.PathLike[str], otherwise: str = "choose another with --cache-dir") -> str:
-    """What to type when `path` is denied to us: says which folder it is, whose, and how that changes."""
+def mending(path: str | os.PathLike[str], otherwise: str = _ELSEWHERE) -> str:
+    """What to type when `path` is denied to us: says which folder it is, whose, and how that changes.
+
+    Only what lies in a folder of ours is ours to take, as after one `sudo`; all else is somebody's.
+    """
     at = denied(path)
     if is_read_only(at):
         return f"{at} is on a read-only file system: mount it to be written to, or {otherwise}"
@@ -85,7 +89,16 @@ def mending(path: str | os.PathLike[str], otherwise: str = "choose another with 
     me = os.geteuid()
     if found.st_uid == me:
         return f"{whose}: chmod u+rwx {shlex.quote(at)}, or {otherwise}"
-    return f"{whose}: sudo chown -R {user_name(me)} {shlex.quote(at)}, or {otherwise}"
+    if _owner(os.path.dirname(at)) == me:
+        return f"{whose}: sudo chown -R {user_name(me)} {shlex.quote(at)}, or {otherwise}"
+    return f"{whose}: {otherwise}, or ask {user_name(found.st_uid)} for the right to write there"
+
+
+def _owner(path: str) -> int | None:
+    try:
+        return os.lstat(path).st_uid
+    except OSError:
+        return None
 
 
 def is_read_only(path: str | os.PathLike[str]) -> bool:

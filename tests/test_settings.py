@@ -389,6 +389,20 @@ def test_a_wrong_variable_is_named(given: Load, env: dict[str, str], message: st
     with pytest.raises(ConfigError) as caught:
         given(env=env)
     assert message in caught.value.message
+    ((variable, _),) = env.items()
+    assert caught.value.hint, "config show reads the same settings, so it cannot help"
+    assert "config show" not in caught.value.hint
+    assert f"unset {variable}" in caught.value.hint or "for example" in caught.value.hint
+
+
+def test_a_home_that_is_not_there_is_named_with_what_to_set(given: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match="there is no home folder for '~nobody-here/x'; set HOME") as caught:
+        given(env={"HF_HOME": "~nobody-here/x"})
+    assert caught.value.hint == "correct it, or take it away: unset HF_HOME"
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)
+    with pytest.raises(ConfigError, match="the usual place of the cache: there is no home folder") as caught:
+        given(env={"HF_HOME": ""})
+    assert caught.value.hint == "for example: export HF_HOME=/a/folder"
 
 
 def test_a_wrong_flag_is_a_wrong_command_line(given: Load) -> None:

@@ -17,7 +17,7 @@ from orchestrator.core.refs import CatalogKind
 from orchestrator.core.trust import Policy
 from orchestrator.errors import ConfigError, UsageError
 from orchestrator.settings import Settings, load, values
-from orchestrator.settings.files import PERSONAL
+from orchestrator.settings.files import PERSONAL, Caution, read_own_file
 from orchestrator.settings.layers import KEYS
 from orchestrator.system.access import others_who_may_read, others_who_may_write
 from tests.machine.fixtures import open_place, other_user  # noqa: F401 - fixtures
@@ -368,6 +368,21 @@ def test_ones_own_file_without_a_secret_may_be_read_but_not_written_by_others(op
     mine.chmod(0o666)
     assert [caution.code for caution in loaded(here, mine).warnings] == ["settings-exposed"]
     assert others_who_may_read(mine) is not None
+
+
+@needs_root
+def test_the_file_of_another_user_is_not_to_be_chmodded(open_place: Path, here: Path) -> None:  # noqa: F811
+    mine = write(open_place / "mine.toml", SLOW, 0o600)
+    os.chown(mine, OTHER, -1)
+    (caution,) = loaded(here, mine).warnings
+    assert caution.message.endswith(": name a copy of your own")
+
+
+def test_the_null_device_is_a_file_without_settings(here: Path) -> None:
+    cautions: list[Caution] = []
+    found = read_own_file(Path(os.devnull), cautions, is_named=True)
+    assert found is not None
+    assert (found.keys, cautions) == ({}, [])
 
 
 @pytest.mark.parametrize(

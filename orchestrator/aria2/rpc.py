@@ -319,7 +319,10 @@ class Rpc:
                 hint="is it running with --enable-rpc, and with rpc-secure=true at https://…? leave out --rpc to use a"
                 " daemon of glm-aria's own",
             )
-        return DaemonError(f"what answers at {where} is not aria2", hint="check the address given to --rpc")
+        hint = "check the address given to --rpc"
+        if not urlsplit(where).path.strip("/"):
+            hint = f"aria2 listens at a path: --rpc {where.rstrip('/')}/jsonrpc"
+        return DaemonError(f"what answers at {where} is not aria2", hint=hint)
 
 
 def _add(span: Span, url: str, options: Mapping[str, str]) -> _Call:

@@ -202,7 +202,7 @@ def _say_model(model: ModelReport, *, verbose: bool) -> None:
     parts += [f"{format_size(fetched)} fetched"] if fetched else []
     parts += [f"{format_size(reused)} already here"] if reused else []
     parts += [format_duration(model.seconds)]
-    parts += [format_speed(fetched / model.seconds)] if fetched and model.seconds > 0 else []
+    parts += [format_speed(fetched / model.seconds)] if fetched and not share and model.seconds > 0 else []
     terminal.say(terminal.printable(f"{model.ref}: {', '.join(parts)}"))
     if model.trust:
         terminal.say(terminal.message(f"  commit {model.commit}, {_words(model.trust)}"))

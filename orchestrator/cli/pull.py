@@ -196,6 +196,7 @@ def _say_understood(parameters: dict[str, Any], run: Run) -> None:
     if not run.is_quiet and any(wanted.files for wanted in found):
         for wanted in found:
             files = f", only {', '.join(map(repr, wanted.files))}" if wanted.files else ""
+            files += " and what --include takes" if files and parameters["include"] else ""
             terminal.say(terminal.message(f"model {wanted.ref}{files}"))
     for wanted in found:
         for word in wanted.unsure:

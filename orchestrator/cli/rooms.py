@@ -288,5 +288,6 @@ def _secret(path: Path | None) -> str:
         return read_named(path, SETTINGS_BYTES).decode("utf-8-sig").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
-            f"the RPC secret cannot be read from {path}: {error}", hint="--rpc-secret-file FILE"
+            f"the RPC secret cannot be read from {path}: {getattr(error, 'strerror', None) or 'not UTF-8 text'}",
+            hint="--rpc-secret-file names a file that holds the secret and nothing else",
         ) from error

@@ -31,6 +31,7 @@ from orchestrator.core.documents import parse_toml
 from orchestrator.core.files import Algorithm, Digest, RepoFile, RepoTree, lfs_pointer_oid
 from orchestrator.core.refs import CatalogKind, Ref, is_commit, parse_ref
 from orchestrator.core.trust import Level, Trust
+from orchestrator.core.wanted import group
 from orchestrator.errors import GlmAriaError, UsageError
 
 NAME = "glm-aria.lock"
@@ -116,6 +117,8 @@ class Lock:
             ]
             if not found:
                 hint = f"glm-aria pull {shlex.quote(text)} --lock {shlex.quote(name)} adds it"
+                if any(text in wanted.files for wanted in group(texts)):
+                    hint = f"--locked fetches all that is locked of a model: leave out {text!r}"
                 raise UsageError(f"{text} is not in {name}", hint=hint)
             chosen |= {str(model.ref): model for model in found}
         return tuple(chosen.values())

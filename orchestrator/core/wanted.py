@@ -45,6 +45,8 @@ def group(words: Sequence[str]) -> tuple[Wanted, ...]:
     """What the words name, in order."""
     found: list[Wanted] = []
     for word in words:
+        if found:
+            _refuse_neither(word, found[-1].ref)
         if not found or not _is_file(word):
             found.append(Wanted(word))
             continue
@@ -52,6 +54,18 @@ def group(words: Sequence[str]) -> tuple[Wanted, ...]:
         unsure = (*last.unsure, word) if _may_be_a_ref(word) else last.unsure
         found[-1] = replace(last, files=(*last.files, word), unsure=unsure)
     return tuple(found)
+
+
+def _refuse_neither(word: str, ref: str) -> None:
+    """Raise UsageError for a path that no repo holds, such as `./config.json`, which a shell completes to."""
+    parts = word.split("/")
+    plain = "/".join(part for part in parts if part not in ("", "."))
+    if parts[0] in ("", ".", ".."):
+        way = repr(plain) if plain and ".." not in parts else "as the repo lists it, config.json"
+        raise UsageError(
+            f"{word!r} is neither a model nor a path in {ref}",
+            hint=f"a file of it is written {way}; a folder to put it into is --local-dir DIR",
+        )
 
 
 def _is_file(word: str) -> bool:

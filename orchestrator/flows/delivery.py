@@ -40,7 +40,7 @@ def deliver(works: Sequence[Work], tools: Tools, emit: Emit) -> None:
     for work in works:
         if work.item.local_dir:
             # Where the file system shares copies (reflinks) this asks for too much, never for too little.
-            space.check(work.resolved.wanted.total_size, work.item.local_dir)
+            space.check(work.resolved.wanted.total_size, work.item.local_dir, flag="--local-dir")
             space.check_largest(max((file.size for file in work.resolved.wanted.files), default=0), work.item.local_dir)
     _Delivery(works, tools, emit).run(plan.jobs, plan.bytes_to_fetch)
 

@@ -65,9 +65,9 @@ def _refuse_missing(item: Item, tree: RepoTree) -> None:
     for path in item.files:
         if path not in paths:
             close = difflib.get_close_matches(path, paths, 1)
-            hint = f"did you mean {close[0]!r}?" if close else f"see its files with: glm-aria plan {as_word(item.ref)}"
+            hint = f"did you mean {close[0]!r}?" if close else f"its files: glm-aria plan {as_word(item.ref)}."
             if "/" not in path:
-                hint += f"; a model of that name: hf://{path}"
+                hint += f" For a model of that name: hf://{path}"
             raise NotFoundError(f"{item.ref} holds no file {path!r}; nothing was fetched", hint=hint, file=path)
 
 

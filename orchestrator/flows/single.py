@@ -35,7 +35,7 @@ from orchestrator.mirrors.fetch import Wanted, open_body
 from orchestrator.mirrors.ranges import ask_for_range
 from orchestrator.net.session import Net
 from orchestrator.store import space
-from orchestrator.store.room import look_at
+from orchestrator.store.room import look_at, refuse_closed, refuse_no_folder
 from orchestrator.store.single import is_there, place_single
 
 
@@ -102,11 +102,13 @@ def fetch_single(
                 hint="move it away, choose another --local-dir, or replace it with --force",
                 file=os.fspath(target),
             )
+        refuse_no_folder(folder)
+        refuse_closed(folder)
         refuse_odd_names([file], folder)
         tools.stop.is_abrupt = False
         emit(ModelPhase(shown, Phase.FETCHING))
         space.check(size, tools.staging.folder)
-        space.check(size, folder)
+        space.check(size, folder, flag="--local-dir")
         space.check_largest(size, tools.staging.folder)
         space.check_largest(size, folder)
         state, error, sources = _fetch(url, file, target, tools, emit)

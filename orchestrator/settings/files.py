@@ -70,7 +70,7 @@ def read_folder_file(path: Path, cautions: list[Caution], own: ConfigFile | None
         except _OfOthersError as error:
             reason = str(error)
         except OSError as error:
-            raise _unreadable(path, error) from error
+            raise _unreadable(path, error, "move it away, or name another file with --config FILE") from error
         else:
             _refuse_personal(path, keys, own.keys if own else {})
             return ConfigFile(path, keys, is_personal=False)
@@ -93,7 +93,8 @@ def read_own_file(path: Path, cautions: list[Caution], *, is_named: bool = False
     except OSError as error:
         raise _unreadable(path, error) from error
     keys = _keys(path, content)
-    cautions += _exposed(path, keys)
+    if path != Path(os.devnull):  # which everybody may write to, and which stays empty
+        cautions += _exposed(path, keys)
     return ConfigFile(path, keys, is_personal=True)
 
 
@@ -104,8 +105,15 @@ def exposed_secret(path: Path) -> Iterator[Caution]:
     except OSError:
         return
     if reason:
-        message = f"{path} holds a secret, and {reason}: chmod 600 {shlex.quote(str(path))}"
+        message = f"{path} holds a secret, and {reason}: {_closing(path)}"
         yield Caution("secret-exposed", message)
+
+
+def _closing(path: Path) -> str:
+    """What makes the file one that only this user may change; the mode of somebody else's file changes nothing."""
+    if path.stat().st_uid == os.geteuid():
+        return f"chmod 600 {shlex.quote(str(path))}"
+    return "name a copy of your own"
 
 
 def _exposed(path: Path, keys: Mapping[str, object]) -> Iterator[Caution]:
@@ -120,7 +128,7 @@ def _exposed(path: Path, keys: Mapping[str, object]) -> Iterator[Caution]:
     except OSError:
         return
     if reason:
-        message = f"{path} chooses whom you trust, and {reason}: chmod 600 {shlex.quote(str(path))}"
+        message = f"{path} chooses whom you trust, and {reason}: {_closing(path)}"
         yield Caution("settings-exposed", message)
 
 
@@ -151,7 +159,8 @@ def _refuse_personal(path: Path, keys: Mapping[str, object], own: Mapping[str, o
         command = f"--config {shlex.quote(str(path))}"
         raise ConfigError(
             f"file {path}:{refused[0]}: a working directory's file must not decide {PERSONAL[refused[0]]}",
-            hint=f"put it into your own file (glm-aria config path); if this file is yours: {command}",
+            hint=f"put it into your own file (glm-aria config path); if this file is yours: {command};"
+            " to do without it: --config /dev/null",
         )
 
 
@@ -163,8 +172,8 @@ def _repeats(key: str, value: object, own: object) -> bool:
     return key == "trust.root" and value == (HUB if own is None else own)
 
 
-def _unreadable(path: Path, error: OSError) -> ConfigError:
-    return ConfigError(f"file {path} cannot be read: {error.strerror}")
+def _unreadable(path: Path, error: OSError, hint: str | None = None) -> ConfigError:
+    return ConfigError(f"file {path} cannot be read: {error.strerror}", hint=hint)
 
 
 def _keys(path: Path, content: bytes) -> dict[str, object]:

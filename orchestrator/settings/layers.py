@@ -102,7 +102,15 @@ class Given:
     def error(self, message: str, hint: str | None = None) -> GlmAriaError:
         """The error for a value that is wrong."""
         kind = UsageError if self.is_flag else ConfigError
-        return kind(f"{self.origin}: {message}", hint=hint or "glm-aria config show tells where each value comes from")
+        return kind(f"{self.origin}: {message}", hint=hint or self._mending())
+
+    def _mending(self) -> str | None:
+        # Not `config show`: it reads the same settings, and ends the same way.
+        if self.variable:
+            return f"correct it, or take it away: unset {self.variable}"
+        if self.file:
+            return f"correct it in {self.file.path}"
+        return None if self.is_flag else "for example: export HF_HOME=/a/folder"
 
 
 @dataclass(frozen=True, slots=True)

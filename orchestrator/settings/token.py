@@ -42,7 +42,9 @@ def token(layers: Layers, hf_home: Path) -> tuple[Secret | None, str]:
 def _is_disabled(environ: Mapping[str, str]) -> bool:
     variable = "HF_HUB_DISABLE_IMPLICIT_TOKEN"
     raw = environ.get(variable, "")
-    return bool(raw.strip()) and bool(Given(raw, f"environment {variable}", Path()).read(values.switch))
+    return bool(raw.strip()) and bool(
+        Given(raw, f"environment {variable}", Path(), variable=variable).read(values.switch)
+    )
 
 
 def _from_file(file: Path, read: Callable[[Path, int], bytes]) -> Secret | None:

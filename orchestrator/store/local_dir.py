@@ -26,7 +26,7 @@ from orchestrator.store.hashing import halt, hash_file, read_both
 from orchestrator.store.linking import Mode, make
 from orchestrator.store.local_notes import PLACE, LocalNotes
 from orchestrator.store.proofs import Stamp, stamp
-from orchestrator.store.room import in_the_way, look_at, make_room, refuse_folders
+from orchestrator.store.room import in_the_way, look_at, make_room, refuse_closed, refuse_folders, refuse_no_folder
 from orchestrator.store.trees import model_entries
 from orchestrator.store.writing import drop, make_folder, open_root, scratch
 
@@ -68,6 +68,7 @@ def survey_local(
     the model would lie among the notes, DiskIOError, Interrupted.
     """
     root = _real(local_dir)
+    refuse_no_folder(root)
     _refuse_notes(model)
     folder = _Folder(root, LocalNotes(root, model.commit), is_held, known or LocalSurvey(), stop)
     places = [file.path for file in model.wanted.files]
@@ -91,6 +92,8 @@ def survey_local(
             hint="move it away, choose another --local-dir, or replace it with --force",
             file=str(root / strange[0]),
         )
+    if len(right) < len(model.wanted.files):
+        refuse_closed(root)
     return LocalSurvey(right, ours)
 
 

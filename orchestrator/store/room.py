@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from orchestrator.errors import CannotCreateError
-from orchestrator.oserrors import on_disk
+from orchestrator.oserrors import is_closed, mending, on_disk
+from orchestrator.store.space import nearest
 from orchestrator.store.writing import refuse_link
 
 
@@ -40,6 +41,27 @@ def in_the_way(root: Path, places: Iterable[str]) -> tuple[str, ...]:
         if here is not None and stat.S_ISDIR(here.st_mode):
             found.update(_files(root, place))
     return tuple(sorted(found))
+
+
+def refuse_no_folder(root: Path) -> None:
+    """Raise CannotCreateError when `root`, or what it is to lie in, is there and no folder."""
+    at = nearest(root)
+    if not at.is_dir():
+        raise CannotCreateError(
+            f"{os.fspath(at)!r} is no folder; nothing was changed",
+            hint="move it away, or choose another --local-dir",
+            file=str(at),
+        )
+
+
+def refuse_closed(root: Path) -> None:
+    """Raise CannotCreateError when this user may not make `root`, or anything in it."""
+    if is_closed(root):
+        raise CannotCreateError(
+            f"{os.fspath(root)!r} cannot be written to; nothing was changed",
+            hint=mending(root, "choose another --local-dir"),
+            file=str(root),
+        )
 
 
 def refuse_folders(root: Path, places: Iterable[str], strange: Iterable[str]) -> None:

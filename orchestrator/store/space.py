@@ -45,20 +45,23 @@ def nearest(path: Path) -> Path:
     return path
 
 
-def check(need: int, path: Path, *, files: int = 0, reserve: int = RESERVE) -> Space:
-    """Raise NoSpaceError unless `need` bytes (beside `reserve`) in `files` new files fit where `path` lies."""
+def check(need: int, path: Path, *, files: int = 0, reserve: int = RESERVE, flag: str = "--cache-dir") -> Space:
+    """Raise NoSpaceError unless `need` bytes (beside `reserve`) in `files` new files fit where `path` lies.
+
+    `flag` is the option that chooses the place.
+    """
     room, where = space(path), shown(os.fspath(path))
     if need and room.free < need + reserve:
         raise NoSpaceError(
-            f"{human(need)} are needed at {where!r}, of which {human(need + reserve - room.free)} are missing"
-            f" ({human(room.free)} free, {human(reserve)} kept back)",
-            hint="free space (glm-aria cache gc; glm-aria cache rm), or choose another disk with --cache-dir",
+            f"{human(need)} are needed at {where!r}, and {human(reserve)} that stay free:"
+            f" {human(need + reserve - room.free)} are missing ({human(room.free)} are free)",
+            hint=f"free space (glm-aria cache gc; glm-aria cache rm), or choose another disk with {flag}",
         )
     inodes = files * INODES_PER_FILE
     if room.inodes is not None and room.inodes < inodes:
         raise NoSpaceError(
             f"{inodes} inodes are needed at {where!r} and {room.inodes} are free",
-            hint="remove small files there, or choose another disk with --cache-dir",
+            hint=f"remove small files there, or choose another disk with {flag}",
         )
     return room
 

@@ -42,7 +42,7 @@ def expanded(name: str | os.PathLike[str]) -> Path:
         return Path(name).expanduser()
     except RuntimeError as error:
         raise UsageError(
-            f"{os.fspath(name)!r}: there is no such home folder", hint="set HOME, or give the whole path"
+            f"there is no home folder for {os.fspath(name)!r}", hint="set HOME, or give the whole path"
         ) from error
 
 

@@ -45,7 +45,7 @@ def read_named(path: str | os.PathLike[str], most: int) -> bytes:
     """Return the content of a small file that the user named for this very run, which may be a pipe of the shell's.
 
     `<(command)` is named `/dev/fd/N`: a descriptor that this process was given, read to its end as standard input would
-    be. All else is read by `read_small`. Raises OSError as that does.
+    be. /dev/null is an empty one. All else is read by `read_small`. Raises OSError as that does.
     """
     if is_given(path) and not _is_regular(path):
         fd = os.open(path, os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC)
@@ -53,7 +53,7 @@ def read_named(path: str | os.PathLike[str], most: int) -> bytes:
             return read_stream(fd, most, path)
         finally:
             os.close(fd)
-    return read_small(path, most, follow=True)
+    return b"" if os.fspath(path) == os.devnull else read_small(path, most, follow=True)
 
 
 def is_given(path: str | os.PathLike[str]) -> bool:

@@ -240,3 +240,10 @@ def test_each_level_of_trust_has_its_words(trust: Trust, words: str, capsys: pyt
     made = report(done(trust=trust))
     output.print_pull(made, output.judge((), 1))
     assert capsys.readouterr().err.splitlines()[-1] == f"  commit {COMMIT}, {words}"
+
+
+def test_a_pull_that_was_stopped_has_no_speed(capsys: pytest.CaptureFixture[str]) -> None:
+    """What arrived of the file that was under way is not counted, so a speed would be far too low."""
+    files = (FileReport(WEIGHTS, FileState.SKIPPED), FileReport(CONFIG, FileState.FETCHED, {"a": 100}))
+    output.print_pull(report(done(files=files)), output.judge((), 1))
+    assert "1 of 2 files, 100 B fetched, 2.0 s\n" in capsys.readouterr().err

@@ -131,6 +131,9 @@ def test_models_are_chosen_by_ref() -> None:
     with pytest.raises(UsageError) as caught:
         lock.choose(["org/m@v2"], "l")
     assert caught.value.hint == "glm-aria pull org/m@v2 --lock l adds it"
+    with pytest.raises(UsageError) as caught:
+        lock.choose(["org/m", "config.json"], "l")
+    assert "leave out 'config.json'" in (caught.value.hint or "")
 
 
 def listing(*files: RepoFile) -> RepoTree:

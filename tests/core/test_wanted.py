@@ -6,6 +6,7 @@ import pytest
 
 from orchestrator.core.files import Algorithm, Digest, RepoFile, RepoTree, literal
 from orchestrator.core.wanted import Wanted, group
+from orchestrator.errors import UsageError
 
 
 @pytest.mark.parametrize(
@@ -28,13 +29,29 @@ from orchestrator.core.wanted import Wanted, group
         ("org/a *.json sub/*", [Wanted("org/a", ("*.json", "sub/*"))]),
         ("org/a x.json org/b y.json", [Wanted("org/a", ("x.json",)), Wanted("org/b", ("y.json",))]),
         ("org/a org//b", [Wanted("org/a"), Wanted("org//b")]),
-        ("org/a ../x", [Wanted("org/a"), Wanted("../x")]),
         ("config.json", [Wanted("config.json")]),
         ("", []),
     ],
 )
 def test_words(words: str, found: list[Wanted]) -> None:
     assert list(group(words.split())) == found
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [
+        ("./config.json", "is written 'config.json'"),
+        ("./sub/*", "is written 'sub/*'"),
+        ("/config.json", "is written 'config.json'"),
+        ("../x", "as the repo lists it"),
+        (".", "--local-dir DIR"),
+        ("", "as the repo lists it"),
+    ],
+)
+def test_a_path_as_shells_write_it_is_told(word: str, hint: str) -> None:
+    with pytest.raises(UsageError, match="neither a model nor a path in org/a") as told:
+        group(["org/a", word])
+    assert hint in (told.value.hint or "")
 
 
 def test_a_path_is_no_glob() -> None:

@@ -332,6 +332,20 @@ def test_what_no_note_knows_is_not_replaced(machine: Machine, hub: LoopbackHub, 
     assert held(machine) == of(repo, "main")
 
 
+@pytest.mark.parametrize("place", ["taken", "taken/below"])
+def test_a_file_where_the_folder_has_to_be_is_told_before_the_first_byte(
+    machine: Machine, hub: LoopbackHub, repo: Repo, place: str
+) -> None:
+    (machine.work / "taken").write_bytes(b"mine")
+    done = machine.pull("org/m", "--local-dir", place).ended(73)
+    assert done.error["message"] == f"'{machine.work / 'taken'}' is no folder; nothing was changed"
+    assert "--local-dir" in done.error["hint"]
+    assert sent(hub) == []
+    url = f"{hub.url}/org/m/resolve/main/config.json"
+    machine.run("pull", url, "--sha256", "a" * 64, "--local-dir", place).ended(73)
+    assert (machine.work / "taken").read_bytes() == b"mine"
+
+
 @pytest.mark.parametrize("what", ["fifo", "link", "folder", "older than its note"])
 def test_other_things_in_the_place_of_a_file(machine: Machine, hub: LoopbackHub, repo: Repo, what: str) -> None:
     machine.pull("org/m@v1", "--local-dir", "plain").ended(0)

@@ -132,7 +132,7 @@ def test_what_must_be_fetched_is_refused_before_the_first_byte(
     hub = make_hub(repo, Repo("model", "org/new", FILES))
     machine.pull("org/m").ended(0)
     for condition, says in (
-        (reader(other_user, machine), "chown"),
+        (reader(other_user, machine), "or ask root for the right"),
         (conditions.read_only(machine.hf_home), "read-only file system"),
     ):
         before = len(hub.log.requests(method="GET", status=206))
@@ -146,6 +146,19 @@ def test_what_must_be_fetched_is_refused_before_the_first_byte(
         assert len(hub.log.requests(method="GET", status=206)) == before
         machine.run("pull", "--root", machine.root, "org/new", **condition.options).ended(73)
         machine.run("pull", "--root", machine.root, "--force", "org/m", **condition.options).ended(73)
+
+
+@needs_root
+def test_a_local_folder_that_is_closed_is_told_before_the_first_byte(
+    machine: Machine, hub: LoopbackHub, open_place: Path
+) -> None:
+    closed = conditions.read_only(open_place / "shelf")
+    (open_place / "shelf").mkdir()
+    words = ("pull", "--root", machine.root, "--json", "org/m", "--local-dir", str(open_place / "shelf" / "m"))
+    result = machine.run(*words, **closed.options).ended(73)
+    assert "choose another --local-dir" in result.error["hint"]
+    assert hub.log.bytes_sent(face="cdn") == 0
+    assert not (machine.cache / "models--org--m" / "snapshots").exists()
 
 
 @needs_root
