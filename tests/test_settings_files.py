@@ -370,6 +370,21 @@ def test_ones_own_file_without_a_secret_may_be_read_but_not_written_by_others(op
     assert others_who_may_read(mine) is not None
 
 
+@pytest.mark.parametrize("mode", [0o644, 0o666])
+def test_config_path_tells_what_is_read(
+    here: Path, mode: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(here)
+    found = write(here / "glm-aria.toml", SLOW, mode)
+    main(["config", "path"])
+    told = "not read, since every user may write to it" if mode == 0o666 else "read"
+    assert f"{told}: {found}\n" in capsys.readouterr().err
+    main(["--config", "/dev/null", "config", "path"])
+    lines = capsys.readouterr().err
+    assert "read: /dev/null\n" in lines
+    assert str(found) not in lines
+
+
 @needs_root
 def test_the_file_of_another_user_is_not_to_be_chmodded(open_place: Path, here: Path) -> None:  # noqa: F811
     mine = write(open_place / "mine.toml", SLOW, 0o600)

@@ -10,12 +10,13 @@ from pathlib import Path
 import click
 
 from orchestrator.cli import options, output, terminal
-from orchestrator.cli.groups import CONFIG
+from orchestrator.cli.groups import CONFIG, named_config
 from orchestrator.core.resolvers import NameServer
 from orchestrator.core.sizes import format_speed
 from orchestrator.core.sources import Source
 from orchestrator.events import Notice
 from orchestrator.settings import FILE_NAME, Secret, Settings, user_file
+from orchestrator.settings.files import why_ignored
 from orchestrator.system import places
 
 _NOT_SETTINGS = ("origins", "warnings", "token_withheld")
@@ -57,9 +58,13 @@ def show(as_json: bool) -> None:
 def path() -> None:
     """Print the path of your own config file, whether or not it exists."""
     terminal.result(str(user_file()))
-    for file in ((places.working_directory() or Path()) / FILE_NAME, user_file()):
+    here = (places.working_directory() or Path()) / FILE_NAME
+    for file in (named_config() or here, user_file()):
         # Not Path.is_file, which raises where a folder above is closed.
-        terminal.say(terminal.printable(f"{'read' if os.path.isfile(file) else 'not there'}: {file}"))  # noqa: PTH113
+        state = "read" if os.path.isfile(file) or os.fspath(file) == os.devnull else "not there"  # noqa: PTH113
+        if file == here and (reason := why_ignored(file)):
+            state = f"not read, since {reason}"
+        terminal.say(terminal.printable(f"{state}: {file}"))
 
 
 @config.command()

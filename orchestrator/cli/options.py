@@ -84,7 +84,7 @@ _TRANSFER = (
 )  # fmt: skip
 _PULL_RULES = (
     _rules("--offline", is_flag=True, help="Ask no server: succeed only if all is here."),
-    _rules("--force", is_flag=True, help="Fetch and place again what is here."),
+    _rules("--force", is_flag=True, help="Fetch and place again what is here, over your files in --local-dir, too."),
     STRICT,
 )  # fmt: skip
 _PULL = (*_LISTS, *_SELECT, _LOCAL_DIR, *_TRANSFER, *_PULL_RULES, *_ALLOW_OUTSIDE)

@@ -79,6 +79,14 @@ def read_folder_file(path: Path, cautions: list[Caution], own: ConfigFile | None
     return None
 
 
+def why_ignored(path: Path) -> str | None:
+    """Why a file of the working directory is there and not believed; None for one that is read, or not there."""
+    try:
+        return others_who_may_write(path.lstat(), path) or _of_a_model(path) or others_who_may_write(path.stat(), path)
+    except OSError:
+        return None
+
+
 def read_own_file(path: Path, cautions: list[Caution], *, is_named: bool = False) -> ConfigFile | None:
     """Read a file of the user's; None when there is none. One that the user named must be there (UsageError).
 
