@@ -20,6 +20,7 @@ from orchestrator.store.moved import refuse_foreign_link
 from orchestrator.store.proofs import Proofs, Stamp, stamp
 from orchestrator.store.trees import holds, model_entries
 from orchestrator.store.writing import refuse_link
+from orchestrator.system.access import belongs_to_others
 from orchestrator.system.small_files import REF_BYTES, read_small_text
 
 _NOTHING = Found(Have.NOTHING)
@@ -116,14 +117,18 @@ def _are_exposed(snapshot: str, files: Iterable[RepoFile], proven: Mapping[str, 
         path = f"{snapshot}/{file.path}"
         try:
             # Through the link: the size, mtime and inode of the very file that was proven.
-            seen = stamp(os.stat(path))
-            if seen[:2] != proof[:2]:
-                return False
+            found = os.stat(path)
+        except OSError:
+            return False
+        seen = stamp(found)
+        if seen[:2] != proof[:2]:
+            return False
+        try:
             if os.readlink(path) != link_text(file.path, file.digest) or seen != proof:
                 return False
         except OSError as error:
-            # EINVAL: not a link. Where there are no symlinks the file itself lies there, linked or copied.
-            if error.errno != errno.EINVAL:
+            # EINVAL: not a link. Where there are no symlinks the file itself lies there, linked, or copied by us.
+            if error.errno != errno.EINVAL or (seen != proof and belongs_to_others(found)):
                 return False
     return True
 

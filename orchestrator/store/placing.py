@@ -36,6 +36,7 @@ from orchestrator.store.pieces import PieceStore
 from orchestrator.store.proofs import Proofs, stamp
 from orchestrator.store.verify import VerifiedFile, verify
 from orchestrator.store.writing import drop, make_folder, scratch, scratch_folder, write_link
+from orchestrator.system.access import belongs_to_others
 from orchestrator.system.folders import Folder
 
 MayPlace = Callable[[Digest], bool]
@@ -275,7 +276,9 @@ class Placer:
         blob = self._blobs.path / file.blob_name
         with contextlib.suppress(FileNotFoundError):
             # A copy keeps size and mtime, a hard link the inode too.
-            if stamp(folder.lstat(name))[:2] == stamp(os.stat(blob))[:2]:
+            there, mine = folder.lstat(name), os.stat(blob)
+            is_sound = os.path.samestat(there, mine) or not belongs_to_others(there)
+            if is_sound and stamp(there)[:2] == stamp(mine)[:2]:
                 return False
         temporary = scratch(self._aside)
         try:

@@ -30,6 +30,7 @@ from orchestrator.store.linking import Mode, make
 from orchestrator.store.room import in_the_way, look_at, make_room, refuse_folders
 from orchestrator.store.state_file import UNREADABLE
 from orchestrator.store.writing import drop, make_folder, open_root, scratch, sweep_scratch, write_file
+from orchestrator.system.access import belongs_to_others
 from orchestrator.system.folders import Folder
 from orchestrator.system.small_files import RECORD_BYTES, read_small
 
@@ -252,6 +253,6 @@ class _Book:
             return path.readlink() == sample.real
         if not stat.S_ISREG(found.st_mode) or found.st_size != sample.file.size:
             return False
-        if as_left:
+        if as_left and not belongs_to_others(found):
             return bool(self._entries[path.relative_to(self._root).as_posix()]["digest"] == str(digest))
         return hash_file(path, digest.algorithm, size=sample.file.size, stop=stop) == digest

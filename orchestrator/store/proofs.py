@@ -1,9 +1,11 @@
 """What we remember of blobs in the cache: that their digest was proven, for a file with this size, mtime and inode.
 
-One JSON file per repo folder, `proofs/<folder>.json`: `{"version": 1, "blobs": {hex: [size, mtime_ns, inode]}}`. A
-blob that was copied, restored or written to no longer matches and counts as unproven; so does every blob when the
-file is unreadable. Losing a proof costs one re-read of the blob, never correctness. Where none can be written, as on a
-read-only volume, they hold as long as the run.
+Whoever owns a file can write to it and set its mtime back, so of one of another user the ctime counts as well.
+
+One JSON file per repo folder, `proofs/<folder>.json`: `{"version": 1, "blobs": {hex: [size, mtime_ns, inode, ctime]}}`,
+where 0 is a ctime that does not count. A blob that was copied, restored or written to no longer matches and counts as
+unproven; so does every blob when the file is unreadable. Losing a proof costs one re-read of the blob, never
+correctness. Where none can be written, as on a read-only volume, they hold as long as the run.
 """
 
 # Over thousands of files, strings and os calls cost a third of what Path objects do.
@@ -19,15 +21,17 @@ from orchestrator.core.files import Digest
 from orchestrator.errors import CannotCreateError
 from orchestrator.oserrors import on_disk
 from orchestrator.store.state_file import read_state, write_state
+from orchestrator.system.access import belongs_to_others
 from orchestrator.system.locks import state_lock
 
-Stamp = tuple[int, int, int]
-"""Size in bytes, mtime in nanoseconds, inode."""
+Stamp = tuple[int, int, int, int]
+"""Size in bytes, mtime in nanoseconds, inode; ctime in nanoseconds of a file of another user, else 0."""
 
 
 def stamp(found: os.stat_result) -> Stamp:
     """What a proof is tied to."""
-    return (found.st_size, found.st_mtime_ns, found.st_ino)
+    changed = found.st_ctime_ns if belongs_to_others(found) else 0
+    return (found.st_size, found.st_mtime_ns, found.st_ino, changed)
 
 
 class Proofs:
@@ -125,4 +129,8 @@ def _read(path: Path) -> dict[str, Stamp]:
 
 
 def _stamps(data: dict[str, Any]) -> dict[str, Stamp]:
-    return {name: (int(size), int(mtime), int(inode)) for name, (size, mtime, inode) in data["blobs"].items()}
+    # Earlier versions wrote no ctime.
+    return {
+        name: (int(size), int(mtime), int(inode), int(changed[0]) if changed else 0)
+        for name, (size, mtime, inode, *changed) in data["blobs"].items()
+    }

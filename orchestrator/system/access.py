@@ -16,12 +16,17 @@ _ROOT = 0
 _ACL = "system.posix_acl_access"
 
 
+def belongs_to_others(found: os.stat_result) -> bool:
+    """True for a file of neither this user nor root: its owner may change it and set its mtime back."""
+    return found.st_uid not in (os.geteuid(), _ROOT)
+
+
 def others_who_may_write(found: os.stat_result, path: Path) -> str | None:
     """Say who else may write a file or folder, None for nobody. `found` is its stat, `path` where its ACL is looked up.
 
     The mode of a symlink means nothing, so only its owner is judged.
     """
-    if found.st_uid not in (os.geteuid(), _ROOT):
+    if belongs_to_others(found):
         return f"it belongs to another user (uid {found.st_uid})"
     if stat.S_ISLNK(found.st_mode):
         return None

@@ -132,6 +132,69 @@ def test_a_killed_run_in_a_shared_folder_goes_on(
     assert content(snapshot) == FILES
 
 
+# The other user pulled first, so the blob is his; or it is ours, and he puts a copy of his own in place of the link.
+_FORGE = """
+import os, sys
+path = sys.argv[1]
+found = os.stat(path)
+data = open(path, "rb").read()
+if found.st_uid != os.getuid():
+    os.unlink(path)
+with open(path, "r+b" if os.path.exists(path) else "xb") as file:
+    file.write(b"EVIL" + data[4:])
+os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
+"""
+
+
+@pytest.mark.parametrize("what", ["a blob", "a file in place of a link", "a file where there are no links"])
+def test_what_its_owner_changed_and_dated_back_is_noticed(
+    machine: Machine, make_hub: MakeHub, shared: Path, lab: Condition, other_user: OtherUser, what: str
+) -> None:
+    if what == "a file where there are no links":
+        lab += Condition(env={"HF_HUB_DISABLE_SYMLINKS": "1"})
+    small = {"config.json": b"{}", "model.safetensors": generate(MIB, 1)}
+    make_hub(Repo("model", "org/small", small))
+    machine.pull("org/small", **lab.options).ended(0)
+    (snapshot,) = (shared / "hub").glob("models--org--small/snapshots/*")
+    place = snapshot / "model.safetensors"
+    if what == "a blob":
+        place = place.resolve()
+        os.chown(place, other_user.uid, other_user.uid)
+        machine.pull("org/small", **lab.options).ended(0)
+    again = machine.pull("org/small", **lab.options).ended(0)
+    assert again.model["bytes_fetched"] == 0
+    other_user.python(_FORGE, place)
+    assert content(snapshot) != small
+    offline = machine.pull("org/small", "--offline", **lab.options)
+    assert (offline.code == 0) == (content(snapshot) == small)
+    machine.pull("org/small", **lab.options).ended(0)
+    assert content(snapshot) == small
+
+
+@pytest.mark.parametrize("how", ["local", "linked"])
+def test_what_its_owner_dated_back_in_a_folder_is_noticed(
+    machine: Machine, make_hub: MakeHub, shared: Path, lab: Condition, other_user: OtherUser, how: str
+) -> None:
+    small = {"config.json": b"{}", "model.safetensors": generate(MIB, 1)}
+    make_hub(Repo("model", "org/small", small))
+    folder = shared / "plain"
+    machine.pull("org/small", **lab.options).ended(0)
+    put = (
+        ("pull", "org/small", "--local-dir", str(folder))
+        if how == "local"
+        else ("cache", "link", "org/small", str(folder))
+    )
+    root = ("--root", machine.root) if how == "local" else ()
+    machine.run(*put, *root, **lab.options).ended(0)
+    (place,) = folder.rglob("model.safetensors")
+    os.chown(place, other_user.uid, other_user.uid)
+    machine.run(*put, *root, **lab.options).ended(0)
+    other_user.python(_FORGE, place)
+    done = machine.run(*put, *root, **lab.options)
+    assert done.code in {0, 73}
+    assert (place.read_bytes() == small["model.safetensors"]) == (done.code == 0)
+
+
 def test_names_that_others_took_cost_the_place_only(
     machine: Machine, big: LoopbackHub, shared: Path, lab: Condition, other_user: OtherUser
 ) -> None:

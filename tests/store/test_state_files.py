@@ -132,7 +132,7 @@ def test_proofs_that_were_changed(state: Path, data: st.DataObject) -> None:
     path.write_text(json.dumps(mangled(json.loads(path.read_text()), data)))
     for name, proof in Proofs(state, state / "hub").of(REPO.folder).items():
         assert isinstance(name, str)
-        assert [type(part) for part in proof] == [int, int, int]
+        assert [type(part) for part in proof] == [int, int, int, int]
     Proofs(state, state / "hub").add(REPO.folder, [(SHA, state.stat())])
     assert Proofs(state, state / "hub").of(REPO.folder)[SHA.hex] == stamp(state.stat())
 
