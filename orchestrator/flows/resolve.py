@@ -52,7 +52,7 @@ def _listed(
     wanted = record.tree.select(item.include, item.exclude)
     if not wanted.files and record.tree.files:
         raise NotFoundError(
-            f"no file of {item.ref} is wanted: --include and --exclude leave nothing of {len(record.tree.files)} files",
+            f"no file of {item.ref} is wanted: what you chose leaves nothing of its {len(record.tree.files)} files",
             hint=f"see its files with: glm-aria plan {as_word(item.ref)}",
         )
     tree = RepoTree(listing.commit, record.tree.files, record.tree.left_out)
@@ -65,9 +65,10 @@ def _refuse_missing(item: Item, tree: RepoTree) -> None:
     for path in item.files:
         if path not in paths:
             close = difflib.get_close_matches(path, paths, 1)
-            hint = f"did you mean {close[0]!r}?" if close else f"its files: glm-aria plan {as_word(item.ref)}."
+            # Last what is to be pasted: nothing may stand behind it.
+            hint = f"did you mean {close[0]!r}?" if close else f"see its files with: glm-aria plan {as_word(item.ref)}"
             if "/" not in path:
-                hint += f" For a model of that name: hf://{path}"
+                hint = f"a model of that name is written hf://{path}; {hint}"
             raise NotFoundError(f"{item.ref} holds no file {path!r}; nothing was fetched", hint=hint, file=path)
 
 

@@ -290,6 +290,9 @@ def test_files_behind_a_ref_as_hf_download_has_them(machine: Machine, make_hub: 
     assert both.warnings == ["file-or-model"]
     gone = machine.pull("org/some", "confg.json", "config.json").ended(66)
     assert "did you mean 'config.json'" in gone.error["hint"]
+    far = machine.pull("org/some", "zzzzzzzz").ended(66)
+    assert far.error["hint"].endswith(": glm-aria plan org/some@main"), "it is to be pasted: nothing stands behind it"
+    assert "hf://zzzzzzzz" in far.error["hint"]
     assert gone.error["file"] == "confg.json"
     planned = machine.plan("org/some", "w.bin").ended(0).document["data"]["models"][0]
     assert [file["path"] for file in planned["files"]] == ["w.bin"]
