@@ -18,7 +18,11 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 _ODD = re.compile(r"[\x00-\x20\x7f\\]|[^\x00-\x7f]")
 # Headers are latin-1 to us; some servers put raw UTF-8 or spaces into Location.
 _UNQUOTED = re.compile(r"[ \x80-\xff]")
-_INTERNAL_NAMES = ("localhost", ".localhost", ".local", ".internal", ".lan", ".home.arpa")
+_INTERNAL_NAMES = ("localhost", ".localhost", ".localdomain", ".local", ".internal", ".lan", ".home.arpa")
+# IPv6 addresses whose last four bytes are an IPv4 address: compatible, translated, and those of NAT64 gateways.
+_HOLDS_IPV4 = tuple(map(ipaddress.IPv6Network, ("::/96", "::ffff:0:0:0/96", "64:ff9b::/96")))
+# Gateways of one's own (RFC 8215), and the site-local addresses of old, which Python takes for public ones.
+_INTERNAL_NETWORKS = tuple(map(ipaddress.IPv6Network, ("64:ff9b:1::/48", "fec0::/10")))
 
 
 def redact(url: str) -> str:
@@ -63,7 +67,24 @@ def is_internal(host: str) -> bool:
     if address is None:
         name = host.lower().rstrip(".")
         return "." not in name or name.endswith(_INTERNAL_NAMES)
-    return not address.is_global or address.is_multicast
+    return any(not item.is_global or item.is_multicast or _is_in(_INTERNAL_NETWORKS, item) for item in _meant(address))
+
+
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+def _meant(address: _Address) -> tuple[_Address, ...]:
+    """The address, or the IPv4 address in it, to which a gateway would lead on."""
+    if isinstance(address, ipaddress.IPv6Address):
+        if _is_in(_HOLDS_IPV4, address) and int(address) > 1:
+            return (ipaddress.IPv4Address(int(address) & 0xFFFFFFFF),)
+        if address.sixtofour:
+            return (address.sixtofour,)
+    return (address,)
+
+
+def _is_in(networks: tuple[ipaddress.IPv6Network, ...], address: _Address) -> bool:
+    return any(address in network for network in networks)
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -62,6 +62,14 @@ def test_place_names_the_port() -> None:
         *("::1", "fe80::1", "fc00::1", "::ffff:10.0.0.1"),
         *("127.1", "0x7f000001", "2130706433"),
         *("localhost", "LOCALHOST.", "x.localhost", "nas.local", "intranet", "metadata.google.internal"),
+        "64:ff9b::7f00:1",
+        "64:ff9b::169.254.169.254",
+        "64:ff9b:1::a00:1",
+        "2002:7f00:1::",
+        "::127.0.0.1",
+        "::ffff:0:127.0.0.1",
+        "fec0::1",
+        "localhost.localdomain",
     ],
 )
 def test_internal(host: str) -> None:
@@ -69,7 +77,16 @@ def test_internal(host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["huggingface.co", "8.8.8.8", "2606:4700::1111", "localhost.example.com", "10.example.com"]
+    "host",
+    [
+        "huggingface.co",
+        "8.8.8.8",
+        "2606:4700::1111",
+        "64:ff9b::8.8.8.8",
+        "2002:808:808::",
+        "localhost.example.com",
+        "10.example.com",
+    ],
 )
 def test_public(host: str) -> None:
     assert not is_internal(host)
@@ -77,7 +94,9 @@ def test_public(host: str) -> None:
 
 def test_loopback() -> None:
     assert all(is_loopback(host) for host in ("127.0.0.1", "127.8.8.8", "::1", "localhost", "LocalHost"))
-    assert not any(is_loopback(host) for host in ("10.0.0.1", "localhost.evil.com", "huggingface.co", "0.0.0.0"))
+    assert not any(
+        is_loopback(host) for host in ("64:ff9b::7f00:1", "10.0.0.1", "localhost.evil.com", "huggingface.co", "0.0.0.0")
+    )
 
 
 @pytest.mark.parametrize(
