@@ -105,12 +105,15 @@ def launch(folder: PrivateFolder, setup: Setup) -> tuple[subprocess.Popen[bytes]
     )
 
 
-def crowded() -> DaemonError:
-    """The error for a daemon whose descriptors others have used up, by connections to its port."""
-    return DaemonError(
-        "other programs hold so many connections to the port of our aria2c that it can open no file",
-        hint="see who does (as root: ss -tnp), or raise the limit of open files: ulimit -Hn 65536; then run it again",
-    )
+class CrowdedError(DaemonError):
+    """Others have used up the descriptors of a daemon of ours, by connections to its port."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "other programs hold so many connections to the port of our aria2c that it can open no file",
+            hint="see who does (as root: ss -tnp), or raise the limit of open files: ulimit -Hn 65536;"
+            " then run it again",
+        )
 
 
 def recorded(folder: PrivateFolder) -> tuple[Process, Endpoint] | None:

@@ -30,7 +30,7 @@ from orchestrator.aria2.interface import (
     Pace,
     Rangeless,
 )
-from orchestrator.aria2.launch import crowded
+from orchestrator.aria2.launch import CrowdedError
 from orchestrator.aria2.options import span_options
 from orchestrator.aria2.others import UnfitDaemonError, Watch
 from orchestrator.aria2.rpc import Rpc, Status
@@ -417,7 +417,7 @@ class Transfer:
 
     def _failed(self, slot: Slot, span: Span, supply: Supply, status: Status, outcomes: list[Outcome]) -> None:
         if self._is_crowded():
-            raise crowded()
+            raise CrowdedError
         code, message = status.error_code, status.error_message
         row = meaning(code, message, size=slot.job.size)
         detail = message.partition("URI=")[0].strip().rstrip(".")  # what follows may be a signed address
@@ -531,8 +531,8 @@ class Transfer:
 
     def _reconnect(self, error: DaemonError) -> None:
         """The daemon is lost: start it again and continue all from what arrived, or say that it is gone."""
-        if self._restarts_left <= 0 and (error.message == crowded().message or self._is_crowded()):
-            raise crowded() from error
+        if self._restarts_left <= 0 and (isinstance(error, CrowdedError) or self._is_crowded()):
+            raise CrowdedError from error
         if self._restarts_left <= 0:
             raise DaemonError(
                 "the aria2 daemon stopped answering during the transfer", hint="start it again and run the same command"
