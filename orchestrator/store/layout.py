@@ -26,8 +26,8 @@ class CacheLayout:
 
     @classmethod
     def at(cls, cache_dir: Path) -> CacheLayout:
-        """The layout of the cache that a user names: `~` expanded, symlinks on the way resolved."""
-        return cls(Path(os.path.realpath(cache_dir.expanduser())))
+        """The layout of the cache at an absolute path: symlinks on the way are resolved."""
+        return cls(Path(os.path.realpath(cache_dir)))
 
     def repo_dir(self, repo: RepoId) -> Path:
         """The repo's folder."""

@@ -185,7 +185,7 @@ class _Folder:
 
 
 def _real(local_dir: Path) -> Path:
-    return Path(os.path.realpath(local_dir.expanduser()))
+    return Path(os.path.realpath(local_dir))
 
 
 def _refuse_notes(model: ResolvedModel) -> None:

@@ -82,7 +82,7 @@ def make_project(
     Raises CannotCreateError before anything is written when something else lies at a place (unless `force`), or when
     the file system cannot do what `mode` asks for; UnsafeError for symlinked folders; NoSpaceError, Interrupted.
     """
-    root = Path(os.path.realpath(folder.expanduser()))
+    root = Path(os.path.realpath(folder))
     places = layout.places(sample.file.path for sample in project.samples)
     book = _Book(root, layout)
     wanted = tuple(places.values())
