@@ -17,6 +17,7 @@ from orchestrator import __version__
 from orchestrator.cli import terminal
 from orchestrator.cli.groups import CONFIG, Lazy, LazyGroup
 from orchestrator.errors import ConfigError, DiskIOError, GlmAriaError, Interrupted, UsageError
+from orchestrator.oserrors import translate
 from orchestrator.system import streams
 from orchestrator.system.limits import scarce
 
@@ -200,6 +201,9 @@ def _bug(error: Exception, asked: Asked) -> int:
         return _fail(lack, asked)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
         return _fail(DiskIOError(f"{error.strerror}: {error.filename or 'while writing the result'}"), asked)
+    if isinstance(error, PermissionError) and error.filename:
+        # Even a look at a path may be forbidden: that of a user's in a folder that is closed to this one.
+        return _fail(translate(error, "reach", error.filename), asked)
     if isinstance(error, UnicodeEncodeError) and not streams.is_universal():
         encoding = sys.getfilesystemencoding()
         hint = "run glm-aria as a program of its own, or start Python with PYTHONUTF8=1"

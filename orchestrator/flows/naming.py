@@ -13,7 +13,8 @@ from orchestrator.errors import CannotCreateError, UnsafeError
 from orchestrator.events import Emit, Notice
 from orchestrator.oserrors import on_disk
 from orchestrator.store.layout import CacheLayout
-from orchestrator.system.disk_names import can_hold, nearest_folder
+from orchestrator.system.disk_names import can_hold
+from orchestrator.system.places import nearest
 
 _MOST_TRIALS = 200
 
@@ -70,7 +71,7 @@ def _try(names: tuple[Unportable, ...], folder: Path) -> None:
         if odd.trial in tried or len(tried) >= _MOST_TRIALS:
             continue
         tried.add(odd.trial)
-        if not can_hold(nearest_folder(folder), odd.trial):
+        if not can_hold(nearest(folder), odd.trial):
             raise UnsafeError(
                 f"{odd.path!r} {odd.reason}, and the disk of {str(folder)!r} cannot hold that; nothing was fetched",
                 hint="leave it out with --exclude, or choose a folder on another file system",

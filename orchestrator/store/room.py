@@ -12,8 +12,8 @@ from pathlib import Path
 
 from orchestrator.errors import CannotCreateError
 from orchestrator.oserrors import is_closed, mending, on_disk
-from orchestrator.store.space import nearest
 from orchestrator.store.writing import refuse_link
+from orchestrator.system.places import nearest
 
 
 def in_the_way(root: Path, places: Iterable[str]) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from orchestrator.errors import CannotCreateError, NoSpaceError
 from orchestrator.oserrors import on_disk, shown
+from orchestrator.system.places import nearest
 
 RESERVE = 256 << 20
 """Bytes left free for everybody else on the disk."""
@@ -36,13 +37,6 @@ def space(path: Path) -> Space:
     with on_disk("look at", at):
         found = os.statvfs(at)
     return Space(found.f_bavail * found.f_frsize, found.f_favail if found.f_files else None)
-
-
-def nearest(path: Path) -> Path:
-    """`path`, or the lowest folder above it that there is."""
-    while not os.path.lexists(path) and path != path.parent:
-        path = path.parent
-    return path
 
 
 def check(need: int, path: Path, *, files: int = 0, reserve: int = RESERVE, flag: str = "--cache-dir") -> Space:

@@ -16,11 +16,6 @@ from orchestrator.oserrors import on_disk
 _NO_NAME = {errno.EINVAL, errno.EILSEQ, errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EPROTO, errno.EIO}
 
 
-def nearest_folder(path: Path) -> Path:
-    """The folder at `path`, or the nearest above it that exists."""
-    return next((folder for folder in (path, *path.parents) if folder.is_dir()), Path("/"))
-
-
 def can_hold(folder: Path, names: Iterable[str]) -> bool:
     """True when the existing `folder` can hold files of these names side by side.
 

@@ -62,6 +62,13 @@ def working_directory() -> Path | None:
         return None
 
 
+def nearest(path: Path) -> Path:
+    """`path`, or the nearest above it that is there and that this user can see."""
+    while not os.path.lexists(path) and path != path.parent:  # Path.exists raises where a folder above is closed
+        path = path.parent
+    return path
+
+
 def is_closed(folder: Path) -> bool:
     """True when this user may not look into a folder, or into one above it: nobody can say what is in it."""
     try:

@@ -76,13 +76,38 @@ def test_a_lock_file_in_a_closed_folder(machine: Machine, open_place: Path) -> N
     assert name in done.err
 
 
+@needs_root
+def test_what_lies_below_a_closed_folder(machine: Machine, make_hub: MakeHub, open_place: Path) -> None:
+    make_hub(Repo("model", "org/odd", {"a:b": b"x"}), Repo("model", "org/m", FILES))
+    place = open_place / "shut" / "in"
+    place.mkdir(parents=True)
+    place.parent.chmod(0o700)
+    on.give(machine.folder, NOBODY_KNOWS)
+    as_other = on.as_user(NOBODY_KNOWS).options
+    machine.run("pull", "org/odd", "org/m", "--root", machine.root, **as_other).ended(0)
+    for words in (
+        ("cache", "link", "org/odd", str(place)),
+        ("cache", "link", "org/m", str(place)),
+        ("cache", "import", str(place)),
+        ("verify", "--cache-dir", str(place)),
+        ("doctor", "--root", machine.root, "--report", str(place / "page.html")),
+    ):
+        assert "shut" in machine.run(*words, **as_other).ended(73).err
+
+
+def test_nearest(tmp_path: Path) -> None:
+    assert places.nearest(tmp_path / "a" / "b") == tmp_path
+    (tmp_path / "file").write_bytes(b"")
+    assert places.nearest(tmp_path / "file" / "b") == tmp_path / "file"
+
+
 def test_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/me")
     monkeypatch.chdir(tmp_path)
     assert places.absolute("a") == tmp_path / "a"
     assert places.absolute("a", Path("b")) == tmp_path / "b" / "a"
     assert places.absolute("~/a", Path("b")) == Path("/home/me/a")
-    with pytest.raises(UsageError, match="no such home"):
+    with pytest.raises(UsageError, match="no home folder"):
         places.absolute("~nobody-has-this-name/a")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import GlmAriaError
-from orchestrator.system.disk_names import can_hold, nearest_folder
+from orchestrator.system.disk_names import can_hold
 from tests.faults.volumes import NO_NTFS, has_ntfs, ntfs_volume
 
 
@@ -39,6 +39,3 @@ def test_a_disk_of_windows(windows: Path) -> None:
 def test_nothing_can_be_made_there(tmp_path: Path) -> None:
     with pytest.raises(GlmAriaError, match="cannot create"):
         can_hold(Path("/proc/self"), ("a",))
-    assert nearest_folder(tmp_path / "a" / "b") == tmp_path
-    (tmp_path / "file").write_bytes(b"")
-    assert nearest_folder(tmp_path / "file" / "b") == tmp_path
