@@ -26,7 +26,7 @@ from orchestrator.aria2.interface import Endpoint
 from orchestrator.aria2.spans import Span, metalink
 from orchestrator.aria2.spelling import spelled
 from orchestrator.errors import DaemonError
-from orchestrator.system.folders import is_same_place
+from orchestrator.system.folders import is_same_place, try_to_write
 from orchestrator.system.listeners import Listener
 
 _KEYS = ("gid", "status", "completedLength", "connections", "errorCode", "errorMessage")
@@ -252,7 +252,8 @@ class Rpc:
         """True when files that the daemon writes into `folder` appear in our `folder`: same disk, and permitted.
 
         aria2 saves an uploaded metalink under `dir` (`rpc-save-upload-metadata`, a per-download option), named by its
-        SHA-1; nothing is fetched and nothing stays. Others ask in the same folder at the same time.
+        SHA-1; nothing is fetched and nothing stays. Others ask in the same folder at the same time. Raises what
+        `oserrors` says when the disk is at fault.
         """
         content = _PROBE % secrets.token_hex(8).encode()
         arrived = folder / f"{hashlib.sha1(content, usedforsecurity=False).hexdigest()}.meta4"
@@ -265,6 +266,8 @@ class Rpc:
         try:
             arrived.unlink()
         except FileNotFoundError:
+            # A disk on which we fail as well is no sign of another one.
+            try_to_write(folder)
             return False
         return True
 

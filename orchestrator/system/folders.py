@@ -18,7 +18,9 @@ from collections.abc import Callable
 from pathlib import Path, PurePath
 
 from orchestrator.errors import UnsafeError
+from orchestrator.oserrors import on_disk
 from orchestrator.system.access import others_who_may_write
+from orchestrator.system.processes import scratch_name
 from orchestrator.system.small_files import read_small
 
 # For a folder that may be passed through but not listed; what needs more than that opens "." again.
@@ -218,6 +220,19 @@ def open_fresh(path: str | Path, mode: int = 0o666) -> int:
     except FileExistsError:
         os.unlink(path)
         return os.open(path, _FRESH, mode)
+
+
+def try_to_write(folder: Path) -> None:
+    """Make, rename and remove an empty file in `folder`. Raises what `oserrors` says."""
+    made = folder / scratch_name()
+    renamed = folder / scratch_name()
+    with on_disk("write", made):
+        try:
+            os.close(open_fresh(made))
+            made.rename(renamed)
+        finally:
+            made.unlink(missing_ok=True)
+            renamed.unlink(missing_ok=True)
 
 
 def planted(path: Path) -> UnsafeError:

@@ -142,8 +142,18 @@ def test_46_emfile(world: World, what: str) -> None:
 
 
 def injecting(what: str) -> tuple[str, ...]:
-    """Runs a command and its children with a fault in their system calls."""
-    return ("strace", "-f", "-qq", "-o", os.devnull, "-e", f"trace={what.partition(':')[0]}", "-e", f"inject={what}")
+    """Runs a command and its children with a fault in their system calls, in all forms of the call that there are."""
+    call, _, fault = what.partition(":")
+    calls = ",".join(_FORMS.get(call, (call,)))
+    return ("strace", "-f", "-qq", "-o", os.devnull, "-e", f"trace={calls}", "-e", f"inject={calls}:{fault}")
+
+
+# By path, and below an open folder. `?`: not every processor has the call.
+_FORMS = {
+    "mkdir": ("?mkdir", "mkdirat"),
+    "rename": ("?rename", "?renameat", "renameat2"),
+    "symlink": ("?symlink", "symlinkat"),
+}
 
 
 # -- 47, 48: locks
