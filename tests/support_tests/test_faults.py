@@ -76,7 +76,7 @@ def test_every_kind_is_shown_here() -> None:
     shown = {
         "bit_flip", "substitute", "truncated", "truncated_unframed", "extra_byte", "html_portal", "lfs_pointer",
         "range_ignored", "wrong_content_range", "gzip", "reset", "stall", "drip", "endless", "rate_limited", "status",
-        "redirect_loop", "redirect", "headers", "lying_listing",
+        "redirect_loop", "redirect", "headers", "lying_listing", "chunked", "chunked_whole",
     }  # fmt: skip
     assert KINDS.keys() == shown
     assert shown > CONTENT_KINDS
@@ -164,6 +164,26 @@ def test_gzip(fresh: LoopbackHub, payload: bytes, name: str) -> None:
     answer = fetch(lfs_url(fresh, name), {"Accept-Encoding": "identity"})
     assert answer.headers["content-encoding"] == "gzip"
     assert gzip.decompress(answer.body) == payload
+
+
+def unchunked(body: bytes) -> bytes:
+    """The content of a chunked body (RFC 9112, 7.1), which must be whole."""
+    content, left = b"", body
+    while True:
+        size, _, left = left.partition(b"\r\n")
+        if int(size, 16) == 0:
+            assert left == b"\r\n"
+            return content
+        content, left = content + left[: int(size, 16)], left[int(size, 16) + 2 :]
+
+
+@pytest.mark.parametrize(("kind", "status", "start"), [("chunked", 206, 100), ("chunked_whole", 200, 0)])
+def test_chunked(fresh: LoopbackHub, payload: bytes, name: str, kind: str, status: int, start: int) -> None:
+    fresh.fault(Fault(kind), face="cdn")
+    answer = fetch(lfs_url(fresh, name), {"Range": "bytes=100-"})
+    assert (answer.status, answer.headers["transfer-encoding"]) == (status, "chunked")
+    assert "content-length" not in answer.headers
+    assert unchunked(answer.body) == payload[start:]
 
 
 def test_reset(fresh: LoopbackHub, payload: bytes, name: str) -> None:
