@@ -129,7 +129,7 @@ def place_local(
                 fresh.append((file, copy))
                 make(Mode.AUTO, Path(os.path.realpath(blobs[file.digest])), copy)
             sync_files([copy for _, copy in fresh])
-            touched |= make_room(root, [file.path for file, _ in fresh], survey.in_the_way)
+            touched |= make_room(opened, [file.path for file, _ in fresh], survey.in_the_way)
             for file, copy in fresh:
                 folder, made = make_folder(opened, PurePath(file.path).parent)
                 with folder, on_disk("place", root / file.path):

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -17,7 +18,7 @@ from orchestrator.core.files import RepoFile
 from orchestrator.errors import CannotCreateError
 from orchestrator.store.publishing import CACHEDIR_TAG
 from orchestrator.store.trees import holds, listed, render
-from orchestrator.store.writing import drop, make_folder, sweep_scratch, write_file
+from orchestrator.store.writing import make_folder, sweep_scratch, write_file
 from orchestrator.system.folders import Folder
 from orchestrator.system.small_files import read_small
 
@@ -97,8 +98,10 @@ class LocalNotes:
                 raise
 
     def forget(self, path: str) -> None:
-        """Take back the note about a path."""
-        drop(self._file(path))
+        """Take back the note about a path, where that is possible. Raises UnsafeError for a symlink on the way."""
+        note = PurePath("download", f"{path}.metadata")
+        with contextlib.suppress(OSError), self._place().beneath(note.parent) as folder:
+            folder.unlink(note.name)
 
     def list_tree(self, entries: dict[str, dict[str, str | int]]) -> None:
         """Keep the whole listing of the commit."""
@@ -106,12 +109,16 @@ class LocalNotes:
             self._write(f"trees/{self._commit}.json", render(entries))
 
     def _write(self, inside: str, text: str) -> None:
-        if self._opened is None:
-            raise AssertionError("open() first")
-        folder, _ = make_folder(self._opened, PurePath(inside).parent)
+        place = self._place()
+        folder, _ = make_folder(place, PurePath(inside).parent)
         with folder:
             name = PurePath(inside).name
-            write_file(folder.path / name, text, self._opened.held, durable=False, folder=folder)
+            write_file(folder.path / name, text, place.held, durable=False, folder=folder)
+
+    def _place(self) -> Folder:
+        if self._opened is None:
+            raise AssertionError("open() first")
+        return self._opened
 
     def _tree(self, commit: str) -> Path:
         return self.folder / "trees" / f"{commit}.json"

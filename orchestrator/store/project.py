@@ -103,7 +103,7 @@ def make_project(
         with own:
             touched = set(made)
             sweep_scratch(own.held)
-            touched |= make_room(root, wanted, obstacles)
+            touched |= make_room(opened, wanted, obstacles)
             done: list[Linked] = []
             for sample, place in _pairs(project.samples, places):
                 halt(stop)

@@ -8,11 +8,13 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable
-from pathlib import Path
+from contextlib import suppress
+from pathlib import Path, PurePath
 
 from orchestrator.errors import CannotCreateError
 from orchestrator.oserrors import is_closed, mending, on_disk
 from orchestrator.store.writing import refuse_link
+from orchestrator.system.folders import Folder
 from orchestrator.system.places import nearest
 
 
@@ -78,22 +80,22 @@ def refuse_folders(root: Path, places: Iterable[str], strange: Iterable[str]) ->
             )
 
 
-def make_room(root: Path, places: Iterable[str], ours: Iterable[str]) -> set[Path]:
+def make_room(root: Folder, places: Iterable[str], ours: Iterable[str]) -> set[Path]:
     """Remove `ours`, which `in_the_way` found, and the folders that are empty then and stand where a place is.
 
-    Returns the folders in which names went. Raises CannotCreateError where something else is in a folder by now.
+    Returns the folders in which names went. Raises CannotCreateError where something else is in a folder by now, and
+    UnsafeError where one became a symlink.
     """
     touched: set[Path] = set()
-    for path in ours:
-        with on_disk("remove", root / path):
-            (root / path).unlink(missing_ok=True)
-        touched.add((root / path).parent)
-    for place in places:
-        if (here := look_at(root / place)) is not None and stat.S_ISDIR(here.st_mode):
-            for folder, _, _ in os.walk(root / place, topdown=False):
-                with on_disk("remove", folder):
-                    Path(folder).rmdir()
-            touched.add((root / place).parent)
+    for path in map(PurePath, ours):
+        with on_disk("remove", root.path / path), suppress(FileNotFoundError), root.beneath(path.parent) as at:
+            at.unlink(path.name, missing_ok=True)
+            touched.add(at.path)
+    for place in map(PurePath, places):
+        if (here := look_at(root.path / place)) is not None and stat.S_ISDIR(here.st_mode):
+            with on_disk("remove", root.path / place), root.beneath(place.parent) as at:
+                at.remove_empty(place.name)
+                touched.add(at.path)
     return {folder for folder in touched if folder.is_dir()}
 
 
@@ -106,8 +108,6 @@ def look_at(path: Path) -> os.stat_result | None:
             return None
 
 
-def _files(root: Path, folder: str) -> Iterable[str]:
-    for at, folders, names in os.walk(root / folder):
-        links = [name for name in folders if Path(at, name).is_symlink()]
-        for name in (*names, *links):
-            yield Path(at, name).relative_to(root).as_posix()
+def _files(root: Path, folder: str) -> tuple[str, ...]:
+    with on_disk("look at", root / folder), Folder.open(root) as opened, opened.beneath(folder) as at:
+        return tuple(f"{folder}/{path}" for path in at.files())

@@ -198,6 +198,14 @@ class Folder:
         finally:
             os.close(fd)
 
+    def files(self) -> list[str]:
+        """All in it, at any depth, that is no folder: paths relative to it. A folder that cannot be read is empty."""
+        found = []
+        for at, folders, names, fd in os.fwalk(".", dir_fd=self.fd):
+            links = [name for name in folders if stat.S_ISLNK(os.lstat(name, dir_fd=fd).st_mode)]
+            found += [os.path.normpath(f"{at}/{name}") for name in (*names, *links)]
+        return found
+
     def sync(self) -> None:
         """Return once its names are on the disk."""
         fd = self._reopen()
