@@ -15,7 +15,7 @@ import pytest
 from orchestrator.cli.main import COMMANDS, GROUPS, cli, main
 from orchestrator.core.refs import CatalogKind
 from orchestrator.core.trust import Policy
-from orchestrator.errors import ConfigError, UsageError
+from orchestrator.errors import ConfigError
 from orchestrator.settings import Settings, load, values
 from orchestrator.settings.files import PERSONAL, Caution, read_own_file
 from orchestrator.settings.layers import KEYS
@@ -315,7 +315,11 @@ def test_config_stands_before_or_behind_the_command(
         assert found["jobs"]["value"] is None
         assert found["token_hosts"]["value"] == ["own.example"], "as from the user's own file"
     for missing in ("none.toml", "none/x"):
-        assert main(["config", "show", "--config", missing]) == 2
+        for words in (["config", "show"], ["daemon", "status"], ["daemon", "stop"], ["render"], ["config", "path"]):
+            capsys.readouterr()
+            assert main(["--config", missing, *words]) == 78, words
+            assert f"--config {missing}" in capsys.readouterr().err
+        assert main(["config", "show", "--config", missing]) == 78
     assert main(["config", "show", "--config", "."]) == 78
 
 
@@ -324,7 +328,7 @@ def test_the_users_own_file_still_counts_below_it(here: Path, tmp_path: Path) ->
     named = write(tmp_path / "named.toml", "[trust]\nroot = 'https://n'\n", 0o600)
     found = loaded(here, mine, named)
     assert (found.root.url, found.policy) == ("https://n", Policy.ROOT)
-    with pytest.raises(UsageError, match="--config"):
+    with pytest.raises(ConfigError, match="--config"):
         loaded(here, mine, tmp_path / "none")
 
 

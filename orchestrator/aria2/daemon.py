@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -145,9 +145,13 @@ class PrivateDaemon:
 
 @dataclass(frozen=True, slots=True)
 class BackgroundDaemon:
-    """The one background aria2c of this user, known by a state file (0600) in the runtime folder."""
+    """The one background aria2c of this user, known by a state file (0600) in the runtime folder.
+
+    `others` are folders where it may be as well, started while `runtime` was somebody else's; asked for when needed.
+    """
 
     runtime: Path
+    others: Callable[[], Iterable[Path]] = tuple
 
     def find(self) -> tuple[int, Endpoint] | None:
         """Its (pid, endpoint) when it runs and takes our secret, else None.
@@ -155,14 +159,16 @@ class BackgroundDaemon:
         A runtime folder of somebody else has none. The pid is proven to be our aria2c, and its port to be listened on
         by it, before the secret is shown.
         """
-        folder = PrivateFolder.find(self.runtime)
-        if folder is None:
-            return None
-        with folder:
-            return _running(folder)
+        for folder in self._folders():
+            with folder:
+                if found := _running(folder):
+                    return found
+        return None
 
     def start(self, ca_bundle: Path | None = None) -> tuple[int, Endpoint]:
         """The running one, or a new one that believes `ca_bundle`. Raises DaemonError."""
+        if known := self.find():
+            return known
         with contextlib.ExitStack() as held:
 
             def open_and_lock(folder: PrivateFolder) -> PrivateFolder:
@@ -182,16 +188,22 @@ class BackgroundDaemon:
 
         Only a process that is proven to be our aria2c is ended, whether it answers or not.
         """
-        folder = PrivateFolder.find(self.runtime)
-        if folder is None:
-            return None
-        with folder, state_lock(_LOCK, dir_fd=folder.fd):
-            found = recorded(folder)
-            # By RPC it would take three seconds longer.
-            ended = found[0].end(patience=_STOP_SECONDS, gently=True) if found else False
-            for name in (STATE, CONF, LOG, _LOCK):
-                folder.remove(name)
-            return found[0].pid if found and ended else None
+        for folder in self._folders():
+            with folder, state_lock(_LOCK, dir_fd=folder.fd):
+                found = recorded(folder)
+                # By RPC it would take three seconds longer.
+                ended = found[0].end(patience=_STOP_SECONDS, gently=True) if found else False
+                for name in (STATE, CONF, LOG, _LOCK):
+                    folder.remove(name)
+                if found and ended:
+                    return found[0].pid
+        return None
+
+    def _folders(self) -> Iterator[PrivateFolder]:
+        yield from filter(None, [PrivateFolder.find(self.runtime)])
+        for path in self.others():
+            if path != self.runtime and (folder := PrivateFolder.find(path)) is not None:
+                yield folder
 
 
 def _assert_writes_into(staging: Path, endpoint: Endpoint) -> None:

@@ -137,7 +137,7 @@ def _row(item: FileProgress, width: int) -> str:
         left = (item.total - item.done) / item.speed if item.speed else None
         state = f"{format_speed(item.speed):>10}  {format_duration(left) if left is not None else '':<12}"
     else:
-        state = item.phase.value
+        state = "waits for another run" if item.phase is Phase.WAITING else item.phase.value
     return f"{name:<{width}}  {percent:>3}% of {format_size(item.total):>8}  {state}"
 
 

@@ -13,6 +13,7 @@ from orchestrator.cli.groups import CONFIG
 from orchestrator.core.refs import parse_folder, parse_target
 from orchestrator.core.sizes import format_size, parse_duration, parse_size
 from orchestrator.errors import UsageError
+from orchestrator.oserrors import is_closed, mending
 
 if TYPE_CHECKING:
     from orchestrator.flows.collect import Collected
@@ -328,10 +329,16 @@ def _print_collected(done: Collected) -> None:
     for kept in done.kept:
         terminal.say(terminal.printable(f"stays: {_name(kept.folder)} {kept.commit[:12]}: {kept.reason}"))
     freed = format_size(done.bytes_freed)
+    closed = next((item.path.parent for item in done.garbage if is_closed(item.path.parent)), None)
     if not done.garbage:
         terminal.say("nothing to remove")
+    elif done.is_done:
+        terminal.say(f"{freed} freed")
+    elif closed is not None:
+        way = mending(closed, "run it as who may write there")
+        terminal.say(terminal.printable(f"{freed} would be freed, but --yes would end with 73: {way}"))
     else:
-        terminal.say(f"{freed} freed" if done.is_done else f"{freed} would be freed; the same with --yes does it")
+        terminal.say(f"{freed} would be freed; the same with --yes does it")
 
 
 def _name(folder: str) -> str | None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -9,6 +12,7 @@ import click
 from orchestrator.cli import output, terminal
 from orchestrator.cli.groups import CONFIG
 from orchestrator.core.sizes import format_speed
+from orchestrator.errors import GlmAriaError
 
 if TYPE_CHECKING:
     from orchestrator.aria2.daemon import BackgroundDaemon
@@ -83,12 +87,16 @@ def status(as_json: bool) -> None:
 
 def _background(*, create: bool = False) -> BackgroundDaemon:
     from orchestrator.aria2.daemon import BackgroundDaemon
+    from orchestrator.cli import options
     from orchestrator.cli.rooms import known_state
-    from orchestrator.settings import load
-    from orchestrator.system.private import runtime_folder
+    from orchestrator.system.private import runtime_folder, runtime_folders
+
+    def others() -> Iterator[Path]:
+        with suppress(GlmAriaError):  # settings that are not needed for the other places
+            yield from runtime_folders(lambda: known_state(options.settings()))
 
     # The settings are read only where the machine has no better place than the cache's.
-    return BackgroundDaemon(runtime_folder(lambda: known_state(load(), create=create)))
+    return BackgroundDaemon(runtime_folder(lambda: known_state(options.settings(), create=create)), others)
 
 
 def _tell(command: str, data: dict[str, object], *, as_json: bool) -> None:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import click
 
+from orchestrator.errors import ConfigError
 from orchestrator.system import places
 
 _OTHER = "Other"
@@ -99,8 +100,16 @@ _NAMED = "glm-aria.config"
 
 
 def _name_config(ctx: click.Context, _parameter: click.Parameter, value: str | None) -> None:
-    if value is not None:
-        ctx.meta[_NAMED] = value
+    """Remember the file. Raises ConfigError when it is not there, also for a command that reads no settings."""
+    if value is None:
+        return
+    ctx.meta[_NAMED] = value
+    try:
+        places.absolute(value).stat()  # not opened: it may be a pipe
+    except OSError as error:
+        raise ConfigError(
+            f"--config {value} cannot be read: {error.strerror}", hint="name a settings file that is there"
+        ) from error
 
 
 CONFIG = click.option(

@@ -14,7 +14,7 @@ from typing import Self, TextIO
 from orchestrator.cli import terminal
 from orchestrator.cli.tally import Snapshot, Tally
 from orchestrator.core.sizes import format_duration, format_size, format_speed
-from orchestrator.events import Event, FileProgress, Flipped, ModelPhase, Notice, Queued, SourceRates
+from orchestrator.events import Event, FileProgress, Flipped, ModelPhase, Notice, Phase, Queued, SourceRates
 
 LINE_SECONDS = 5.0
 
@@ -76,7 +76,7 @@ class Watcher:
 
 
 class Lines(Watcher):
-    """A plain line at each phase of a model, and one about the transfer every few seconds."""
+    """A plain line at each phase of a model, for each file that another run fetches, and every few seconds."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic, stream: TextIO | None = None) -> None:
         super().__init__()
@@ -95,6 +95,8 @@ class Lines(Watcher):
             self._write(f"{terminal.printable(event.model)}: {event.phase}")
         elif isinstance(event, Queued) and event.files:
             self._write(f"to {event.to}: {format_size(event.bytes_total)} in {event.files} file(s)")
+        elif isinstance(event, FileProgress) and event.phase is Phase.WAITING:
+            self._write(f"{terminal.printable(event.name)}: waits for another run, which fetches it")
         elif isinstance(event, FileProgress) and self._clock() - self._last >= LINE_SECONDS:
             self._last = self._clock()
             now = self._tally.snapshot()

@@ -13,7 +13,6 @@ from orchestrator.cli.groups import HeadedCommand
 from orchestrator.cli.hook import Hook
 from orchestrator.cli.run import Run
 from orchestrator.core.files import Algorithm, Digest
-from orchestrator.core.lockfile import Lock
 from orchestrator.core.wanted import group
 from orchestrator.errors import UsageError
 from orchestrator.events import Notice
@@ -112,15 +111,16 @@ def _pull(parameters: dict[str, Any]) -> int:
     else:
         wanted = _request(parameters, settings)
         _say_understood(parameters, run)
-        before = lock.read_or_new(parameters["lock"]) if parameters["lock"] else Lock()
+        refs = [item.ref for item in wanted.items]
+        lock_file = lock.target(parameters["lock"], refs) if parameters["lock"] else None
         hook = Hook.of(parameters["on_change"], settings, is_quiet=run.is_events)
         from orchestrator.cli import wiring
 
         with run.watched():
             report = wiring.run_pull(settings, wanted, run.emit, hook=hook)
         locked = [model.lock for model in report.models if model.lock and model.error is None]
-        if parameters["lock"] and locked:
-            lock.update(parameters["lock"], before, locked)
+        if lock_file and locked:
+            lock.update(lock_file, locked)
     notices = run.all_notices(report.notices)
     errors = run.explained(output.errors_of(report.models))
     verdict = output.judge(

@@ -39,7 +39,7 @@ from orchestrator.store.records import Records
 from orchestrator.store.sources import SourceMemory
 from orchestrator.store.staging import Staging
 from orchestrator.store.state_dir import find_state_dir, open_state_dir
-from orchestrator.system.private import runtime_folder
+from orchestrator.system.private import runtime_folder, runtime_folders
 from orchestrator.system.small_files import SETTINGS_BYTES, read_named
 
 if TYPE_CHECKING:
@@ -237,7 +237,9 @@ def _daemon(settings: Settings) -> Daemon:
     # So are resolvers, which aria2 knows for a whole daemon only.
     is_private = settings.max_speed or settings.dns_resolvers
     runtime = runtime_of(settings)
-    running = None if is_private else BackgroundDaemon(runtime).find()
+    running = (
+        None if is_private else BackgroundDaemon(runtime, lambda: runtime_folders(lambda: state_of(settings))).find()
+    )
     if running and _believes(running[1], bundle_for_aria2(settings)):
         return RunningDaemon(running[1])
     return PrivateDaemon(

@@ -42,8 +42,9 @@ class Snapshot:
 
 
 class Tally:
-    """Adds up events. A blob counts as fetched from its first FETCHING or VERIFYING event on; one that is only checked
-    (it was here before the run) is shown while that goes on, and not counted.
+    """Adds up events. A blob counts as fetched from its first FETCHING, VERIFYING or WAITING event on: what another run
+    fetches for us is part of the plan. One that is only checked (it was here before the run) is shown while that goes
+    on, and not counted.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -68,7 +69,7 @@ class Tally:
             self._sources = event.sources
 
     def _file(self, event: FileProgress) -> None:
-        if event.phase in (*MOVING, Phase.VERIFYING):
+        if event.phase in (*MOVING, Phase.VERIFYING, Phase.WAITING):
             self._fetched.add(event.digest)
         # A blob may come back: a bad part, or bytes that a mirror made up.
         self._finished_bytes -= self._finished.pop(event.digest, 0)

@@ -42,11 +42,13 @@ class Wanted:
 
 
 def group(words: Sequence[str]) -> tuple[Wanted, ...]:
-    """What the words name, in order."""
+    """What the words name, in order. Raises UsageError for a path that no repo holds, and a file without a model."""
     found: list[Wanted] = []
     for word in words:
         if found:
             _refuse_neither(word, found[-1].ref)
+        else:
+            _refuse_file(word)
         if not found or not _is_file(word):
             found.append(Wanted(word))
             continue
@@ -54,6 +56,16 @@ def group(words: Sequence[str]) -> tuple[Wanted, ...]:
         unsure = (*last.unsure, word) if _may_be_a_ref(word) else last.unsure
         found[-1] = replace(last, files=(*last.files, word), unsure=unsure)
     return tuple(found)
+
+
+def _refuse_file(word: str) -> None:
+    """Raise UsageError for a file that stands where a model has to: `-f LIST config.json`."""
+    if "/" not in word and "@" not in word and _ends_like_a_file(word):
+        raise UsageError(
+            f"{word!r} is the name of a file, and no model stands before it",
+            hint=f"a file goes behind its model: ORG/NAME {word}; in a list it is a line ORG/NAME include={word}; "
+            f"a model of that name is written hf://{word}",
+        )
 
 
 def _refuse_neither(word: str, ref: str) -> None:
@@ -75,11 +87,14 @@ def _is_file(word: str) -> bool:
         return True
     if "/" not in word:
         return not ("@" in word and _is_ref(word))
-    ends_like_one = _ENDS_LIKE_A_FILE.fullmatch(word[word.rfind(".") :]) if "." in word else None
     if _is_ref(word):
-        return ends_like_one is not None and "@" not in word
+        return _ends_like_a_file(word) and "@" not in word
     # Neither: told as the REF that it is not, unless it is the path of a file.
     return all(part not in ("", ".", "..") for part in word.split("/")) and "@" not in word
+
+
+def _ends_like_a_file(word: str) -> bool:
+    return "." in word and _ENDS_LIKE_A_FILE.fullmatch(word[word.rfind(".") :]) is not None
 
 
 def _may_be_a_ref(word: str) -> bool:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from orchestrator.core.documents import parse_toml
-from orchestrator.errors import ConfigError, UsageError
+from orchestrator.errors import ConfigError
 from orchestrator.settings.layers import KEYS, ConfigFile
 from orchestrator.settings.sites import DEFAULT_ALIASES, HUB
 from orchestrator.system.access import others_who_may_read, others_who_may_write
@@ -88,7 +88,7 @@ def why_ignored(path: Path) -> str | None:
 
 
 def read_own_file(path: Path, cautions: list[Caution], *, is_named: bool = False) -> ConfigFile | None:
-    """Read a file of the user's; None when there is none. One that the user named must be there (UsageError).
+    """Read a file of the user's; None when there is none. One that the user named must be there.
 
     Raises ConfigError naming the file and the key.
     """
@@ -96,7 +96,7 @@ def read_own_file(path: Path, cautions: list[Caution], *, is_named: bool = False
         content = read_named(path, SETTINGS_BYTES) if is_named else read_small(path, SETTINGS_BYTES, follow=True)
     except (FileNotFoundError, NotADirectoryError) as error:
         if is_named:
-            raise UsageError(f"--config {path}: there is no such file") from error
+            raise ConfigError(f"--config {path}: there is no such file") from error
         return None
     except OSError as error:
         raise _unreadable(path, error) from error

@@ -15,7 +15,7 @@ from pathlib import Path, PurePath
 
 from orchestrator.oserrors import on_disk
 from orchestrator.system import processes
-from orchestrator.system.folders import Folder, planted
+from orchestrator.system.folders import Folder, named, planted
 
 
 def scratch(stage: Path) -> Path:
@@ -67,8 +67,10 @@ def write_file(
                 os.replace(temporary, target)
             else:
                 folder.replace(temporary, target.name)
-        except BaseException:
+        except BaseException as error:
             drop(temporary)
+            if isinstance(error, OSError) and temporary.parent == target.parent:
+                raise named(error, target) from error  # the scratch name tells nobody anything
             raise
 
 

@@ -91,17 +91,17 @@ class Folder:
                 return Folder(os.open(name, _REACH | os.O_NOFOLLOW, dir_fd=self.fd), path)
             except FileNotFoundError as error:
                 if made is None:
-                    raise _named(error, path) from error
+                    raise named(error, path) from error
             except OSError as error:
                 self._refuse_exchanged(name, error)
-                raise _named(error, path) from error
+                raise named(error, path) from error
             try:
                 os.mkdir(name, dir_fd=self.fd)
                 made.append(self.path)
             except FileExistsError:
                 pass  # by another process: opened now
             except OSError as error:
-                raise _named(error, path) from error
+                raise named(error, path) from error
         raise FileNotFoundError(errno.ENOENT, "made and removed again", os.fspath(path))
 
     def _refuse_exchanged(self, name: str, error: OSError) -> None:
@@ -123,7 +123,7 @@ class Folder:
         try:
             return os.stat(name, dir_fd=self.fd)
         except OSError as error:
-            raise _named(error, self.path / name) from error
+            raise named(error, self.path / name) from error
 
     def readlink(self, name: str) -> str:
         """Where the symlink points. Raises OSError (EINVAL) when it is none."""
@@ -230,17 +230,23 @@ def open_fresh(path: str | Path, mode: int = 0o666) -> int:
         return os.open(path, _FRESH, mode)
 
 
-def try_to_write(folder: Path) -> None:
-    """Make, rename and remove an empty file in `folder`. Raises what `oserrors` says."""
+def try_to_write(folder: Path, meant: Path | None = None) -> None:
+    """Make, rename and remove an empty file in `folder`. Raises what `oserrors` says, about `meant` if that is given.
+
+    That is the file which is to be written there later on.
+    """
     made = folder / scratch_name()
     renamed = folder / scratch_name()
     with on_disk("write", made):
         try:
-            os.close(open_fresh(made))
-            made.rename(renamed)
-        finally:
-            made.unlink(missing_ok=True)
-            renamed.unlink(missing_ok=True)
+            try:
+                os.close(open_fresh(made))
+                made.rename(renamed)
+            finally:
+                made.unlink(missing_ok=True)
+                renamed.unlink(missing_ok=True)
+        except OSError as error:
+            raise named(error, meant or made) from error
 
 
 def planted(path: Path) -> UnsafeError:
@@ -304,6 +310,6 @@ def is_same_place(one: Path, other: Path) -> bool:
         return _HELD.fullmatch(os.fspath(one)) is not None and not one.exists()
 
 
-def _named(error: OSError, path: Path) -> OSError:
-    """The error with the whole path: the system was given the last part of it."""
+def named(error: OSError, path: Path) -> OSError:
+    """The error about `path`: the system was given the last part of it, or a scratch name."""
     return type(error)(error.errno, error.strerror, os.fspath(path))

@@ -161,14 +161,25 @@ def runtime_folder(state: Callable[[], Path]) -> Path:
     sticky bit keeps others from exchanging it; else, on a machine that can be written nowhere, below `state`. A place
     that somebody else took is passed over.
     """
+    return next(runtime_folders(state))
+
+
+def runtime_folders(state: Callable[[], Path]) -> Iterator[Path]:
+    """The runtime folder, then those that were it while somebody else held the name of an earlier one.
+
+    They end with the first place where nobody else could have taken a name.
+    """
     user = os.geteuid()
     for given in (os.environ.get("XDG_RUNTIME_DIR"), f"{_USERS}/{user}"):
         if given and Path(given).is_absolute() and _is_ours_to_write(given):
-            return Path(given, "glm-aria")
-    for given in (*map(os.environ.get, ("TMPDIR", "TEMP", "TMP")), *_TEMPORARY):
+            yield Path(given, "glm-aria")
+            return
+    for given in dict.fromkeys((*map(os.environ.get, ("TMPDIR", "TEMP", "TMP")), *_TEMPORARY)):
         if given and _keeps_names(given) and not _is_taken(found := Path(given, f"glm-aria-{user}")):
-            return found.absolute()
-    return state() / "run"
+            yield found.absolute()
+            if not Path(given).stat().st_mode & 0o022:
+                return
+    yield state() / "run"
 
 
 def _owned(path: Path) -> int:

@@ -165,3 +165,12 @@ def test_a_frame_fits(columns: int, rows: int) -> None:
         assert f"and {64 - rows + 1} more" in lines[-1]
     if columns == 100:
         assert ".safetensors" in lines[2]
+
+
+def test_a_row_tells_for_what_it_waits() -> None:
+    tally = Tally()
+    tally.take(FileProgress(Digest(Algorithm.SHA256, "0" * 64), "a/model.bin", Phase.WAITING, 0, MEGABYTE, 0, 0))
+    console = Console(width=80, file=None, record=True)
+    with console.capture() as capture:
+        console.print(picture(tally.snapshot(), 80, 3))
+    assert capture.get().splitlines()[-1].rstrip().endswith("waits for another run")

@@ -137,6 +137,20 @@ def test_lines_at_phases_and_every_few_seconds(clock: Clock) -> None:
     assert written[4:] == ["warning: bad \\x1b[2J mirror", "org/\\x1bname: done"]
 
 
+def test_what_another_run_fetches_is_told_and_counted(clock: Clock) -> None:
+    stream = io.StringIO()
+    lines, tally = Lines(clock=clock, stream=stream), Tally(clock)
+    for event in (Queued(2, 200), at(Phase.WAITING), at(Phase.WAITING, number=2), at(Phase.DONE, 100)):
+        lines.emit(event)
+        tally.take(event)
+    assert stream.getvalue().splitlines()[1:] == [
+        "file-1: waits for another run, which fetches it",
+        "file-2: waits for another run, which fetches it",
+    ]
+    now = tally.snapshot()
+    assert (now.done, now.files_done, now.percent) == (100, 1, 50.0)
+
+
 def test_nothing_to_fetch_is_not_announced(clock: Clock) -> None:
     stream = io.StringIO()
     Lines(clock=clock, stream=stream).emit(Queued(0, 0))

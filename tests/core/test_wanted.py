@@ -29,7 +29,7 @@ from orchestrator.errors import UsageError
         ("org/a *.json sub/*", [Wanted("org/a", ("*.json", "sub/*"))]),
         ("org/a x.json org/b y.json", [Wanted("org/a", ("x.json",)), Wanted("org/b", ("y.json",))]),
         ("org/a org//b", [Wanted("org/a"), Wanted("org//b")]),
-        ("config.json", [Wanted("config.json")]),
+        ("hf://config.json", [Wanted("hf://config.json")]),
         ("", []),
     ],
 )
@@ -63,3 +63,12 @@ def test_a_path_is_no_glob() -> None:
     assert [file.path for file in tree.select((literal("a[1].json"),)).files] == ["a[1].json"]
     assert [file.path for file in tree.select((literal("a?.json"),)).files] == []
     assert Wanted("o/a", ("x[1].json", "y")).paths == ("y",)
+
+
+@pytest.mark.parametrize("word", ["config.json", "model.safetensors"])
+def test_a_file_without_a_model_is_told(word: str) -> None:
+    with pytest.raises(UsageError, match="name of a file") as caught:
+        group([word])
+    assert f"ORG/NAME {word}" in str(caught.value.hint)
+    assert f"include={word}" in str(caught.value.hint)
+    assert group([f"hf://{word}"]) == (Wanted(f"hf://{word}"),)

@@ -12,6 +12,7 @@ import pytest
 
 from tests.e2e.conftest import MakeHub, wanted
 from tests.e2e.machine import Machine, Result, content, until
+from tests.machine import conditions
 from tests.support.faults import Fault
 from tests.support.hub import LoopbackHub
 from tests.support.repos import Repo
@@ -223,3 +224,17 @@ def _step(machine: Machine, hub: LoopbackHub, repo: Repo, step: str, chance: ran
     elif step == "move":
         cache(machine, "unpin", repo.name).ended(0)
         repo.commit({"README.md": b"%d\n" % chance.randint(0, 1 << 30)})
+
+
+@pytest.mark.parametrize("command", [("rm", "org/m0"), ("gc", "--model", "org/m0")])
+def test_what_cannot_be_removed_is_told_beforehand(
+    machine: Machine, make_hub: MakeHub, repos: list[Repo], command: tuple[str, ...]
+) -> None:
+    make_hub(*repos)
+    machine.pull("org/m0").ended(0)
+    closed = conditions.read_only(machine.cache)
+    shown = machine.run("cache", *command, **closed.options).ended(0)
+    assert "would be freed, but --yes would end with 73" in shown.err
+    assert "read-only" in shown.err
+    machine.run("cache", *command, "--yes", **closed.options).ended(73)
+    assert "with --yes does it" in machine.run("cache", *command).ended(0).err

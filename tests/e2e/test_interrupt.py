@@ -152,3 +152,12 @@ def test_a_part_without_a_valid_journal_is_begun_anew(
     else:
         journal.write_bytes(garbage)
     assert finish(machine, hub, big) >= SIZE
+
+
+def test_a_second_run_says_for_what_it_waits(machine: Machine, hub: LoopbackHub) -> None:
+    first = start(machine)
+    assert hub.log.wait_for(lambda log: log.bytes_sent(face="cdn") > 0, 30)
+    second = start(machine, "--progress", "lines").end().ended(0)
+    first.end().ended(0)
+    assert second.err.count("big.safetensors: waits for another run, which fetches it") == 1
+    assert second.model["bytes_fetched"] == 0

@@ -13,6 +13,7 @@ import pytest
 from tests.e2e.conftest import MakeHub, sent, wanted
 from tests.e2e.machine import Machine, Result, content
 from tests.e2e.test_trust import DOWN, added, edited, forged, hidden
+from tests.machine import conditions
 from tests.support.content import generate, git_blob_oid
 from tests.support.faults import Fault
 from tests.support.hub import LoopbackHub, Site
@@ -198,3 +199,34 @@ def test_what_a_lock_excludes(machine: Machine, hub: LoopbackHub, locked: Path) 
     locked.write_text("version = 1\n[[model]]\nref = 5\n")
     assert "my.lock: [[model]] 1" in machine.pull("org/m", "--lock", "my.lock").ended(2).error["message"]
     assert not hub.log.requests()
+
+
+@pytest.mark.parametrize("where", ["closed", "missing", "gone"])
+def test_a_lock_that_cannot_be_written_is_told_before_the_first_byte(
+    machine: Machine, hub: LoopbackHub, where: str
+) -> None:
+    (machine.work / "closed").mkdir()
+    name = "my.lock" if where == "gone" else str(machine.work / where / "my.lock")
+    condition = {
+        "closed": conditions.read_only(machine.work / "closed"),
+        "missing": conditions.PLAIN,
+        "gone": conditions.in_removed_folder(machine.folder),
+    }[where]
+    done = machine.pull("org/m", "--lock", name, **condition.options).ended(2 if where == "gone" else 73)
+    assert sent(hub) == []
+    assert name in done.error["message"]
+    assert "scratch" not in done.err
+
+
+def test_a_lock_that_needs_no_write_may_lie_in_a_closed_folder(
+    machine: Machine, hub: LoopbackHub, repo: Repo, locked: Path
+) -> None:
+    closed = conditions.read_only(machine.work)
+    machine.pull("org/m", "--lock", str(locked), **closed.options).ended(0)
+    before = locked.read_bytes()
+    repo.commit({"config.json": b"{}"})
+    done = machine.pull("org/m", "--lock", str(locked), **closed.options).ended(73)
+    assert str(locked) in done.error["message"]
+    assert "scratch" not in done.err
+    assert locked.read_bytes() == before
+    assert sent(hub) != []

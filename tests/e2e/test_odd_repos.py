@@ -15,6 +15,7 @@ from huggingface_hub import snapshot_download
 from tests.e2e.conftest import MakeHub, sent, wanted
 from tests.e2e.machine import Machine, content
 from tests.faults.volumes import NO_NTFS, has_ntfs, ntfs_volume
+from tests.machine.conditions import open_folder
 from tests.support.content import generate
 from tests.support.faults import Fault
 from tests.support.hub import LoopbackHub
@@ -81,11 +82,11 @@ def test_portable_refuses_the_whole_listing(machine: Machine, make_hub: MakeHub,
 
 
 @pytest.fixture
-def windows(machine: Machine) -> Iterator[Path]:
+def windows() -> Iterator[Path]:
     if not has_ntfs():
         pytest.skip(NO_NTFS)
-    with ntfs_volume(machine.folder / "disk", machine.folder / "image"):
-        yield machine.folder / "disk"
+    with open_folder() as folder, ntfs_volume(folder / "disk", folder / "image"):
+        yield folder / "disk"
 
 
 @pytest.mark.parametrize("names", [("README.md", "readme.md"), ("A", "a/b"), ("a:b",), ("weird.",), ("CON",)])

@@ -44,11 +44,14 @@ def ntfs_volume(folder: Path, image: Path) -> Iterator[None]:
     with image.open("wb") as file:
         file.truncate(700 << 20)
     subprocess.run(["mkntfs", "-F", "-q", "-Q", image], check=True, capture_output=True)
-    subprocess.run(["lowntfs-3g", "-o", "ignore_case,windows_names", image, folder], check=True, capture_output=True)
     try:
+        command = ["lowntfs-3g", "-o", "ignore_case,windows_names", image, folder]
+        subprocess.run(command, check=True, capture_output=True)
         yield
     finally:
-        subprocess.run(["umount", folder], check=True, capture_output=True)
+        if folder.is_mount():
+            # Whoever is still in there keeps it until he leaves; nobody finds it any more.
+            subprocess.run(["umount", "--lazy", folder], check=True, capture_output=True)
 
 
 NO_NTFS = "needs root, /dev/fuse and ntfs-3g"

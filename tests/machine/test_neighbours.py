@@ -221,6 +221,25 @@ def test_two_starts_at_once_make_one_daemon(machine: Machine) -> None:
     assert BackgroundDaemon(machine.runtime / "glm-aria").stop() in pids
 
 
+@needs_root
+def test_a_daemon_of_ours_is_found_when_a_squatter_has_left(
+    machine: Machine, hub: LoopbackHub, other_user: OtherUser, shared: dict[str, str | None], planted: Path
+) -> None:
+    planted.mkdir(mode=0o700)
+    os.chown(planted, other_user.uid, other_user.uid)
+    private = machine.folder / "memory"
+    private.mkdir(mode=0o700)
+    env = {**shared, "TEMP": str(private)}
+    pid = machine.run("daemon", "start", "--json", env=env).ended(0).document["data"]["pid"]
+    assert list(private.iterdir()) != []
+    planted.rmdir()
+    assert machine.run("daemon", "status", "--json", env=env).ended(0).document["data"]["pid"] == pid
+    assert machine.run("daemon", "start", "--json", env=env).ended(0).document["data"]["pid"] == pid
+    machine.pull("org/m", env=env).ended(0)
+    assert machine.run("daemon", "stop", "--json", env=env).ended(0).document["data"]["pid"] == pid
+    assert machine.run("daemon", "status", "--json", env=env).ended(0).document["data"]["running"] is False
+
+
 FLOOD = """
 import os, socket, sys, time
 def ports():

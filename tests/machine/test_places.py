@@ -68,12 +68,14 @@ def test_a_relative_path_in_a_folder_that_is_gone(
 
 
 @needs_root
-def test_a_lock_file_in_a_closed_folder(machine: Machine, open_place: Path) -> None:
+@pytest.mark.parametrize("place", ["shut", "shut/in"])
+def test_a_lock_file_in_a_closed_folder(machine: Machine, open_place: Path, place: str) -> None:
     (open_place / "shut").mkdir(mode=0o700)
     on.give(machine.folder, NOBODY_KNOWS)
-    name = str(open_place / "shut" / "m.lock")
-    done = machine.run("pull", "org/m", "--lock", name, **on.as_user(NOBODY_KNOWS).options).ended(2)
+    name = str(open_place / place / "m.lock")
+    done = machine.run("pull", "org/m", "--lock", name, **on.as_user(NOBODY_KNOWS).options).ended(73)
     assert name in done.err
+    assert "belongs to root" in done.err
 
 
 @needs_root

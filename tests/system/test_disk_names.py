@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,14 +11,15 @@ import pytest
 from orchestrator.errors import GlmAriaError
 from orchestrator.system.disk_names import can_hold
 from tests.faults.volumes import NO_NTFS, has_ntfs, ntfs_volume
+from tests.machine.conditions import open_folder
 
 
 @pytest.fixture
-def windows(tmp_path: Path) -> Iterator[Path]:
+def windows() -> Iterator[Path]:
     if not has_ntfs():
         pytest.skip(NO_NTFS)
-    with ntfs_volume(tmp_path / "disk", tmp_path / "image"):
-        yield tmp_path / "disk"
+    with open_folder() as folder, ntfs_volume(folder / "disk", folder / "image"):
+        yield folder / "disk"
 
 
 NAMES = [("a:b",), ("weird.",), ("x ",), ("CON",), ("a|b",), ("README.md", "readme.md"), ("é", "É")]
@@ -39,3 +41,15 @@ def test_a_disk_of_windows(windows: Path) -> None:
 def test_nothing_can_be_made_there(tmp_path: Path) -> None:
     with pytest.raises(GlmAriaError, match="cannot create"):
         can_hold(Path("/proc/self"), ("a",))
+
+
+@pytest.mark.skipif(not has_ntfs(), reason=NO_NTFS)
+def test_a_volume_of_a_test_goes_though_somebody_is_in_it() -> None:
+    """A mount that stays would be emptied by whoever removes the folder."""
+    with open_folder() as folder:
+        with ntfs_volume(folder / "disk", folder / "image"):
+            held = os.open(folder / "disk", os.O_RDONLY)
+        try:
+            assert not (folder / "disk").is_mount()
+        finally:
+            os.close(held)

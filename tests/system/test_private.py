@@ -12,7 +12,7 @@ import pytest
 
 from orchestrator.errors import CannotCreateError
 from orchestrator.system import private
-from orchestrator.system.private import PrivateFolder, in_private_folder, runtime_folder
+from orchestrator.system.private import PrivateFolder, in_private_folder, runtime_folder, runtime_folders
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give a folder to another user")
 
@@ -183,3 +183,17 @@ def test_a_runtime_folder_of_another_user(places: Path, monkeypatch: pytest.Monk
     os.chown(places / "xdg", 12345, 12345)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(places / "xdg"))
     assert chosen(places) == f"tmp/glm-aria-{os.geteuid()}"
+
+
+def test_all_places_in_which_one_may_be(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They end where nobody else could have taken the name."""
+    name = f"glm-aria-{os.geteuid()}"
+
+    def found() -> list[str]:
+        return [str(path.relative_to(places)) for path in runtime_folders(lambda: places / "state")]
+
+    assert found() == [f"tmp/{name}", f"shm/{name}", "state/run"]
+    monkeypatch.setenv("TMPDIR", str(places / "xdg"))
+    assert found() == [f"xdg/{name}"]
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(places / "xdg"))
+    assert found() == ["xdg/glm-aria"]
