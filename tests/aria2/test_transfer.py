@@ -96,7 +96,13 @@ class World:
     def part(self, job: Job) -> Path:
         return self.stage / job.digest.hex
 
-    def transfer(self, *, limits: Limits | None = None, admit: Callable[[Job], Admission] | None = None) -> Transfer:
+    def transfer(
+        self,
+        *,
+        limits: Limits | None = None,
+        admit: Callable[[Job], Admission] | None = None,
+        way: Mapping[str, str] | None = None,
+    ) -> Transfer:
         made = Transfer(
             self.daemon.start,
             self.locator,
@@ -104,6 +110,7 @@ class World:
             admit=admit or (lambda _job: Admission.GO),
             limits=limits or Limits(),
             restartable=True,
+            way=lambda _source: way or {},
         )
         self.stack.callback(made.stop)
         return made
@@ -407,7 +414,7 @@ def test_stop_keeps_the_part_and_leaves_nothing_in_aria2(make_world: MakeWorld) 
     done = 0
     while done < 4 * MIB:
         done = max([done, *(one.done for one in transfer.poll() if isinstance(one, Moved))])
-    rpc = transfer._rpc
+    rpc = transfer._downloads.rpc
     transfer.stop()
     assert holds_nothing(rpc)
     known = journal.load(world.part(job), job.digest, size)
@@ -450,3 +457,54 @@ def test_a_file_that_is_longer_than_listed_is_cut_and_told(make_world: MakeWorld
     assert outcome.error.file == "big.safetensors"
     world.hub.log.settle()
     assert world.hub.log.bytes_sent(face="cdn") < 60 * MIB
+
+
+def test_spans_that_end_badly_after_their_job_are_no_bug(make_world: MakeWorld) -> None:
+    """Each of them fails to clean up: the first gives the job up, once, and those behind it have no job any more."""
+    world = make_world({"big.safetensors": generate(32 * MIB, 1)})
+    world.hub.faces["cdn"].shape = Shape(total_rate=8 * MIB)
+    transfer = world.transfer(limits=Limits(connections_per_mirror=4))
+    transfer.enqueue(world.jobs.values())
+    while max([0, *(one.connections for one in transfer.poll() if isinstance(one, Moved))]) < 4:
+        pass
+    (job,) = world.jobs.values()
+    names = [path for path in world.stage.iterdir() if path.stat().st_nlink > 1 and path != world.part(job)]
+    assert len(names) >= 4
+    for name in names:  # aria2 has them open, and goes on; nobody can unlink a folder
+        name.unlink()
+        name.mkdir()
+    (outcome,) = world.end(transfer).values()
+    assert isinstance(outcome, Lost)
+    assert outcome.error.file == job.name
+    rpc = transfer._downloads.rpc
+    while not holds_nothing(rpc):
+        transfer.poll()
+
+
+def test_a_job_that_is_given_up_while_spans_open_begins_none(make_world: MakeWorld, daemon: PrivateDaemon) -> None:
+    """Its part may be another run's by then."""
+    world = make_world({"big.safetensors": generate(32 * MIB, 1)})
+    world.hub.faces["cdn"].shape = Shape(total_rate=2 * MIB)
+    transfer = world.transfer(limits=Limits(connections_per_mirror=4))
+    (job,) = world.jobs.values()
+    transfer.enqueue([job])
+    while max([0, *(one.connections for one in transfer.poll() if isinstance(one, Moved))]) < 4:
+        pass
+    opened = sum(path.stat().st_nlink > 1 and path != world.part(job) for path in world.stage.iterdir())
+    journal.span_path(world.part(job), opened + 2).mkdir()
+    assert daemon.pid
+    os.kill(daemon.pid, signal.SIGKILL)  # its successor gets several spans at once, the third of which fails
+    (outcome,) = world.end(transfer).values()
+    assert isinstance(outcome, Lost)
+    assert holds_nothing(transfer._downloads.rpc)
+
+
+def test_a_job_whose_spans_aria2_refuses_is_given_up_once(make_world: MakeWorld) -> None:
+    world = make_world({"big.safetensors": generate(32 * MIB, 1)})
+    transfer = world.transfer(way={"max-tries": "several"})
+    transfer.enqueue(world.jobs.values())
+    (outcome,) = world.end(transfer).values()
+    assert isinstance(outcome, Lost)
+    assert isinstance(outcome.error, DaemonError)
+    assert holds_nothing(transfer._downloads.rpc)
+    assert not list(world.stage.glob("*.span-*"))
