@@ -115,7 +115,7 @@ def test_commands_run(document: Path, hub: LoopbackHub, tmp_path: Path) -> None:
         if secret.exists():
             rpc = Rpc(Endpoint(f"http://127.0.0.1:{port}/jsonrpc", secret.read_text().strip()), timeout=3)
             with suppress(DaemonError):
-                rpc.shutdown()
+                rpc._call("aria2.forceShutdown")
             rpc.close()
     assert run.returncode == 0, f"{run.stdout}\n{run.stderr}"
     assert "hf_your_token" not in run.stdout

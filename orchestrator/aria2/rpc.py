@@ -244,10 +244,6 @@ class Rpc:
         """Stop these downloads; their status can still be asked. Unknown gids are passed over."""
         self._each(("aria2.forceRemove",), gids)
 
-    def shutdown(self) -> None:
-        """End the daemon now. Only for daemons of our own."""
-        self._call("aria2.forceShutdown")
-
     def writes_into(self, folder: Path) -> bool:
         """True when files that the daemon writes into `folder` appear in our `folder`: same disk, and permitted.
 

@@ -14,8 +14,6 @@ from orchestrator.core.sources import Source
 HALF_LIFE = 86_400.0
 # Trouble is forgotten sooner: a site that was down is worth a try a few hours later.
 FAILURE_HALF_LIFE = 6 * 3_600.0
-# As young as this, a measurement stands for a probe.
-FRESH = 3_600.0
 # A transfer of fewer bytes tells the latency, not the rate.
 LEAST_BYTES = 256 * 1024
 
@@ -85,10 +83,6 @@ class Remembered:
     def confidence(self, now: float) -> float:
         """How much the averages still say, 1 to 0. A clock that was set back makes nothing look new."""
         return _decay(abs(now - self.seen), HALF_LIFE) if self.seen else 0.0
-
-    def is_fresh(self, now: float) -> bool:
-        """True when it need not be probed: its rate was measured lately, and it did not fail since."""
-        return self.rate is not None and abs(now - self.seen) <= FRESH and self.tried <= self.seen
 
     def after(self, sample: Sample, now: float) -> Remembered:
         """What is remembered once `sample` was taken at `now`."""

@@ -6,9 +6,7 @@ Nothing else in the package writes an Authorization header. The hosts are the ro
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 from orchestrator.errors import ConfigError, ProtocolError
 from orchestrator.net.addresses import is_loopback, place, split
@@ -26,11 +24,6 @@ class Credentials:
         if self.token is not None and not (self.token.isascii() and self.token.isprintable() and " " not in self.token):
             raise ConfigError("the token holds characters that no token has", hint="copy it again, without a newline")
         object.__setattr__(self, "hosts", frozenset(host.lower() for host in self.hosts))
-
-    @classmethod
-    def for_urls(cls, token: str | None, urls: Iterable[str]) -> Credentials:
-        """Credentials for the servers of these base addresses (the root, and each of `token_hosts`)."""
-        return cls(token, frozenset(urlsplit(url).netloc for url in urls))
 
     def may_send(self, url: str) -> bool:
         """True when the token goes to `url`: https (or http to this machine) and a host that was named."""

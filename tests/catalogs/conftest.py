@@ -49,7 +49,7 @@ def model(name: str) -> RepoId:
 
 def net(hub: LoopbackHub, token: str | None = None) -> Net:
     """A Net that does not wait and reads at most 100 kB. `token` goes to the hub's own face."""
-    credentials = Credentials.for_urls(token, [hub.url])
+    credentials = Credentials(token, frozenset({hub.host}))
     return Net(credentials, sleep=lambda _: None, limits=Limits(attempts=2, body=100_000))
 
 

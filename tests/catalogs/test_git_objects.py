@@ -37,7 +37,7 @@ def repo() -> Repo:
 
 def reader(hub: LoopbackHub, **limits: float) -> GitReader:
     """One whose Net would send a token to the hub."""
-    return GitReader(Net(Credentials.for_urls("hf_canary", [hub.url])), limits=GitLimits(**limits))  # type: ignore[arg-type]
+    return GitReader(Net(Credentials("hf_canary", frozenset({hub.host}))), limits=GitLimits(**limits))  # type: ignore[arg-type]
 
 
 def test_exactly_what_a_proof_needs(repo: Repo) -> None:

@@ -6,7 +6,6 @@ import pytest
 
 from orchestrator.core.measurements import (
     FAILURE_HALF_LIFE,
-    FRESH,
     HALF_LIFE,
     LEAST_BYTES,
     Remembered,
@@ -43,19 +42,9 @@ def test_failures_count_fade_and_are_forgiven_by_work() -> None:
     assert known.rate_one == 1e6
 
 
-def test_fresh_until_it_ages_or_fails() -> None:
-    assert not Remembered("m").is_fresh(NOW)
-    known = Remembered("m").after(Sample(0.1, 1e6), NOW)
-    assert known.is_fresh(NOW + FRESH)
-    assert not known.is_fresh(NOW + FRESH + 1)
-    assert not known.after(Sample(failed=True), NOW + 1).is_fresh(NOW + 2)
-    assert not Remembered("m").after(Sample(0.1), NOW).is_fresh(NOW), "a latency alone does not replace a probe"
-
-
 def test_a_clock_that_was_set_back_makes_nothing_new() -> None:
     known = Remembered("m").after(Sample(0.1, 1e6), NOW + 10 * HALF_LIFE)
     assert known.confidence(NOW) < 0.01
-    assert not known.is_fresh(NOW)
 
 
 @pytest.mark.parametrize(("size", "seconds", "rate"), [(LEAST_BYTES, 2.0, LEAST_BYTES / 2), (1000, 1.0, None)])

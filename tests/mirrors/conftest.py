@@ -35,7 +35,7 @@ def hub() -> Iterator[LoopbackHub]:
 @pytest.fixture
 def net(hub: LoopbackHub) -> Iterator[Net]:
     """Holds the canary token for the hub, and does not wait."""
-    credentials = Credentials.for_urls(CANARY, [hub.url])
+    credentials = Credentials(CANARY, frozenset({hub.host}))
     with Net(credentials, sleep=lambda _: None, limits=Limits(attempts=2, read=0.5)) as made:
         yield made
 

@@ -43,7 +43,7 @@ def hub(repo: Repo) -> Iterator[LoopbackHub]:
 @pytest.fixture
 def net(hub: LoopbackHub) -> Iterator[Net]:
     limits = Limits(connect=2, read=2, deadline=4, attempts=1)
-    with Net(Credentials.for_urls(CANARY, [hub.url]), limits=limits) as made:
+    with Net(Credentials(CANARY, frozenset({hub.host})), limits=limits) as made:
         yield made
 
 

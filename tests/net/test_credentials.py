@@ -57,12 +57,6 @@ def test_nothing_without_a_token_or_a_host() -> None:
     assert not Credentials("hf_secret").may_send("https://huggingface.co/x")
 
 
-def test_for_urls() -> None:
-    made = Credentials.for_urls("hf_secret", ["https://huggingface.co", "http://127.0.0.1:5/prefix"])
-    assert made.may_send("https://huggingface.co/x")
-    assert made.may_send("http://127.0.0.1:5/x")
-
-
 def test_the_token_is_not_shown() -> None:
     assert "hf_secret" not in f"{HOLDER!r} {HOLDER}"
 

@@ -207,7 +207,7 @@ def test_tls_that_is_not_tls(make_net: MakeNet, waits: list[float]) -> None:
 def test_bad_certificate(make_net: MakeNet, server_tls: ssl.SSLContext, waits: list[float]) -> None:
     with LoopbackHub([Repo("model", "org/m", FILES)], tls=server_tls) as hub:
         with pytest.raises(TrustError) as caught:
-            make_net(Credentials.for_urls("hf_canary", [hub.url])).get_json(hub.url + INFO)
+            make_net(Credentials("hf_canary", frozenset({hub.host}))).get_json(hub.url + INFO)
         assert hub.log.requests() == []
     assert caught.value.hint is not None
     assert "REQUESTS_CA_BUNDLE" in caught.value.hint
@@ -312,7 +312,7 @@ def test_the_token_is_decided_anew_at_each_hop(hub: LoopbackHub, serve: Serve, m
     """hub (named) -> elsewhere (not named) -> hub (named): only the hub sees the token, both times."""
     there = serve(lambda request: redirect(302, hub.url + request.target), "elsewhere")
     hub.fault(Fault("redirect", location=there + INFO, times=1))
-    net = make_net(Credentials.for_urls("hf_canary", [hub.url]))
+    net = make_net(Credentials("hf_canary", frozenset({hub.host})))
     assert net.get_json(hub.url + INFO).status == 200
     assert [seen.token for seen in hub.log.requests(face="hub")] == ["hf_canary", "hf_canary"]
     assert [seen.authorization for seen in hub.log.requests(face="elsewhere")] == [None]
@@ -349,7 +349,7 @@ def test_proxy_for_other_hosts_only(hub: LoopbackHub, serve: Serve, make_net: Ma
     proxy = serve(lambda _: json_reply({"from": "proxy"}), "proxy")
     sites = {"": parse_proxy(proxy)} if explicit else {}
     proxies = Proxies(sites, None if explicit else {"http": proxy}, ("skipped.example",))
-    credentials = Credentials("hf_canary", frozenset({"hub.example", hub.url.removeprefix("http://")}))
+    credentials = Credentials("hf_canary", frozenset({"hub.example", hub.host}))
     net = make_net(credentials, proxies=proxies, limits=Limits(attempts=1, connect=0.2))
     assert net.get_json("http://hub.example/x").value == {"from": "proxy"}
     assert net.get_json(hub.url + INFO).value["id"] == "org/m"

@@ -139,6 +139,11 @@ class LoopbackHub:
         return self.faces["hub"].url
 
     @property
+    def host(self) -> str:
+        """Host and port of the Hub itself, as `Credentials` names those that get the token."""
+        return self.url.partition("://")[2]
+
+    @property
     def cdn_url(self) -> str:
         return self.faces["cdn"].url
 
