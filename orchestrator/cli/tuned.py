@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ def write(path: Path, text: str) -> None:
     """Replace the file in one step; it keeps its mode, a new one is for its owner alone."""
     with on_disk("create", path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        target = path.resolve()
+        target = Path(os.path.realpath(path))
         mode = target.stat().st_mode & 0o777 if target.exists() else 0o600
     write_file(target, text, target.parent, mode=mode)
 

@@ -9,6 +9,7 @@ then anyway.
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 from collections.abc import Iterable
@@ -56,7 +57,7 @@ class Follower:
         self._seen = self.look(self._files) if seen is None or len(seen) != len(self._files) else seen
         self._moving = None
         folders = {path.absolute().parent for path in self._files}
-        folders |= {path.resolve().parent for path in self._files}
+        folders |= {Path(os.path.realpath(path)).parent for path in self._files}
         if folders != self._folders:
             self._folders = folders
             self._observe()

@@ -224,7 +224,7 @@ class _Taker:
             return Imported(path, size, State.FAILED, reason=error.message, error=error)
 
     def _digests(self, path: Path, found: os.stat_result) -> tuple[Digest, ...]:
-        real = path.resolve()
+        real = Path(os.path.realpath(path))
         # What it is will be known at the end; until then it goes by a name that is as good as any.
         key = Digest(Algorithm.SHA256, f"{found.st_dev:x}{found.st_ino:x}".rjust(64, "0")[-64:])
         reading = Reading(self.emit, key, path.name, Phase.HASHING, found.st_size)
@@ -251,7 +251,7 @@ class _Taker:
             space.check_largest(size, tools.cache.layout.cache_dir)
             part = tools.staging.part(digest)
             try:
-                mode = _stage(path.resolve(), part, hard=self.request.hard)
+                mode = _stage(Path(os.path.realpath(path)), part, hard=self.request.hard)
                 verified = verify(part, digest, size, stop=tools.stop)
                 placed: Path | None = None
                 for (repo, commit), entries in _by_revision(uses).items():

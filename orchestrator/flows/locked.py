@@ -7,6 +7,9 @@ and look. Decision record 29 has the reasons.
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 from orchestrator.catalogs.interface import Catalog
 from orchestrator.core.lockfile import FileChange, LockedFile, LockedModel, contradictions, differences
 from orchestrator.core.plan import ResolvedModel
@@ -127,7 +130,7 @@ def lock(model: ResolvedModel, item: Item, cache: HfCache, stop: Stop) -> Locked
             files.append(LockedFile.of_lfs(file.path, file.size, file.digest.hex, file.git_oid))
             continue
         blob = cache.layout.blob(model.ref.repo, file.digest)
-        sha256, git = read_both(blob.resolve(), stop=stop)
+        sha256, git = read_both(Path(os.path.realpath(blob)), stop=stop)
         if file.digest not in (sha256, git):
             raise IntegrityError(
                 f"{file.path!r} in the cache is not what was placed", hint="glm-aria verify --repair", file=file.path

@@ -132,7 +132,7 @@ def _prove(stock: Stock, tools: Tools) -> None:
     assert stock.real is not None and stock.found is not None and stock.digest is not None  # noqa: S101, PT018
     if any(tools.cache.proofs.is_proven(folder, stock.digest, stock.found) for folder, _ in stock.places):
         return
-    size = stock.found.st_size
+    size = stock.found.st_size if stock.size is None else stock.size
     read = read_whole(stock.real, stock.digest.algorithm, size=size, stop=tools.stop, durable=True)
     if read.digest != stock.digest:
         raise IntegrityError(

@@ -148,7 +148,7 @@ def _judge(found: os.stat_result, path: Path) -> None:
 def _of_a_model(path: Path) -> str | None:
     """Whether the file is one of a model: by the notes that whoever placed it left beside it, or by its place."""
     notes = path.parent / ".cache" / "huggingface" / "download" / f"{path.name}.metadata"
-    places = (path.resolve(), path.parent.resolve())
+    places = (Path(os.path.realpath(path)), Path(os.path.realpath(path.parent)))
     if os.path.lexists(notes) or any(_OF_A_CACHE.search(str(place)) for place in places):
         return "it is a file of a model"
     for note in (path.parent / ".glm-aria" / "metadata.json", path.parent / "metadata.json"):

@@ -49,8 +49,8 @@ def check(
     if pieces and size is not None and pieces.size != size:
         pieces = None
     if fast and pieces:
-        seen, found = read_pieces(path, stop=stop, on_bytes=on_bytes)
-        return Checkup(_wrong(pieces, seen), found, True, pieces)
+        seen, found = read_pieces(path, pieces.size, stop=stop, on_bytes=on_bytes)
+        return Checkup(_wrong(pieces, seen, found.st_size), found, True, pieces)
     length = size if size is not None else pieces.size if pieces else None
     read = read_whole(path, digest.algorithm, size=length, durable=durable, stop=stop, on_bytes=on_bytes)
     actual = read.found.st_size
@@ -60,14 +60,14 @@ def check(
             with contextlib.suppress(CannotCreateError, NoSpaceError):
                 known.save(digest, read.pieces)
         return Checkup((), read.found, False, read.pieces)
-    ranges = _wrong(pieces, read.pieces) if pieces and read.pieces else ()
+    ranges = _wrong(pieces, read.pieces, actual) if pieces and read.pieces else ()
     # Pieces that know of no difference were not those of this digest: all of it is suspect.
     whole = ((0, max(actual, length or 0)),)
     return Checkup(ranges or whole, read.found, False, pieces if ranges else None)
 
 
-def _wrong(right: Pieces, seen: Pieces) -> tuple[Range, ...]:
-    """Where a blob differs from its pieces; what it has too much of counts as a range, too."""
+def _wrong(right: Pieces, seen: Pieces, actual: int) -> tuple[Range, ...]:
+    """Where a blob of `actual` bytes differs from its pieces; what it has too much of counts as a range, too."""
     ranges = right.differing(seen)
-    surplus = ((right.size, seen.size),) if seen.size > right.size else ()
+    surplus = ((right.size, actual),) if actual > right.size else ()
     return joined(iter((*ranges, *surplus)))

@@ -150,7 +150,8 @@ def hash_file(
 ) -> Digest:
     """The digest of a regular file, which may be changed by nobody meanwhile.
 
-    `size` is only git's header; None takes the file's own. Raises Interrupted when `stop` is set, DiskIOError when
+    `size` is what it ought to have; None takes the file's own. Of a longer file, which may be endless, one byte more is
+    read: that is enough for another digest. Raises Interrupted when `stop` is set, DiskIOError when
     the file cannot be read; a symlink is not followed.
     """
     return read_whole(path, algorithm, size=size, stop=stop, on_bytes=on_bytes).digest
@@ -171,7 +172,7 @@ def read_whole(
         with on_disk("read", path):
             length = os.fstat(fd).st_size
             hasher = Hasher(algorithm, length if size is None else size)
-            _feed(fd, hasher, length, stop, on_bytes)
+            _feed(fd, hasher, length if size is None else min(length, size + 1), stop, on_bytes)
             if durable:
                 try:
                     os.fsync(fd)
@@ -212,14 +213,17 @@ class _Both:
 
 
 def read_pieces(
-    path: Path, *, stop: threading.Event | None = None, on_bytes: OnBytes | None = None
+    path: Path, size: int, *, stop: threading.Event | None = None, on_bytes: OnBytes | None = None
 ) -> tuple[Pieces, os.stat_result]:
-    """The pieces of a regular file and its stat: eight times as fast as its digest. Raises as `hash_file` does."""
+    """The pieces of the first `size` bytes of a regular file, and its stat: eight times as fast as its digest.
+
+    Raises as `hash_file` does.
+    """
     fd = open_to_read(path)
     try:
         with on_disk("read", path):
             hasher = PieceHasher()
-            _feed(fd, hasher, os.fstat(fd).st_size, stop, on_bytes)
+            _feed(fd, hasher, min(os.fstat(fd).st_size, size), stop, on_bytes)
             return hasher.pieces(), os.fstat(fd)
     finally:
         os.close(fd)
@@ -228,13 +232,15 @@ def read_pieces(
 def _feed(
     fd: int, hasher: Hasher | PieceHasher | _Both, length: int, stop: threading.Event | None, on_bytes: OnBytes | None
 ) -> None:
+    """Read at most `length` bytes."""
     buffer = bytearray(max(1, min(BUFFER, length)))
     view = memoryview(buffer)
-    while True:
+    while length:
         halt(stop)
-        count = os.readv(fd, [view])
+        count = os.readv(fd, [view[:length]])
         if not count:
             return
+        length -= count
         hasher.update(view[:count])
         if on_bytes:
             on_bytes(count)

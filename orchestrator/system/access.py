@@ -39,7 +39,7 @@ def others_who_may_write(found: os.stat_result, path: Path) -> str | None:
 
 def others_who_may_read(path: Path) -> str | None:
     """Say who else may read the file and can reach it, None for nobody. Raises OSError."""
-    path = path.resolve()
+    path = Path(os.path.realpath(path))
     found = path.stat()
     above = [folder.stat().st_mode for folder in path.parents]
     if found.st_mode & stat.S_IROTH and all(mode & stat.S_IXOTH for mode in above):

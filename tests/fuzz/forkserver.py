@@ -10,6 +10,7 @@ import importlib
 import json
 import os
 import pkgutil
+import resource
 import signal
 import subprocess
 import sys
@@ -20,6 +21,8 @@ from pathlib import Path
 
 import orchestrator
 
+_MEMORY = 2 << 30
+"""Bytes of address space: whoever reads an endless file into memory fails soon."""
 HUNG = -1000
 """The exit code of a run that had to be ended."""
 
@@ -65,6 +68,7 @@ def _child(words: Sequence[str], env: Mapping[str, str], cwd: str, out: str) -> 
     from orchestrator.cli.main import program
 
     os.setsid()
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     streams = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     silence = os.open(os.devnull, os.O_RDONLY)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 
-from tests.fuzz.ground import Ground
+from tests.fuzz.ground import LONG_SLOW, Ground
 from tests.support.wire import Reply, Request
 
 PATHS = (
@@ -102,7 +102,7 @@ def test_listings(ground: Ground) -> None:
             options += ["--cache-dir", str(ground.machine.work / "hub")]
         ground.holds(command, "org/m", *options)
 
-    ground.explore(cases, check)
+    ground.explore(cases, check, most=LONG_SLOW)
 
 
 class Answers(socketserver.ThreadingTCPServer):
@@ -182,4 +182,4 @@ def test_redis_answers(ground: Ground, answers: Answers) -> None:
         answers.pieces = (hello, b"+OK\r\n", b"+OK\r\n", *pieces) if is_greeted else tuple(pieces)
         ground.holds(*words, GLM_ARIA_SHARED_REDIS=answers.url)
 
-    ground.explore(cases, check)
+    ground.explore(cases, check, most=LONG_SLOW)
