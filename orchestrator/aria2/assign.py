@@ -84,8 +84,10 @@ class Assigner:
         if len(planned) > 1:
             share = left * planned[supply.source] / all_rates
             has = sum(span.left for span in slot.spans if span.source == supply.source)
-            # What is left may be too little to be shared: then it is the fastest one's, or nobody would fetch it.
-            if has >= share or (share < schedule.LEAST and supply.source != max(planned, key=planned.__getitem__)):
+            # What is left may be too little to be shared: then it is the fastest one's, or nobody would fetch it. One
+            # that has not answered yet may be waiting for long.
+            able = [name for name in planned if slot.supplies[name].is_usable(self._now, self._clock)]
+            if has >= share or (share < schedule.LEAST and supply.source != max(able, key=planned.__getitem__)):
                 return None
         setup = supply.server.setup
         wanted = schedule.length(left, each, all_rates, number=slot.opened, setup=setup)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
@@ -40,3 +41,19 @@ def test_the_rest_of_a_file_is_never_left_lying(tmp_path: Path, rates: tuple[flo
     opened = list(Assigner([slot], Budget.of(limits, has_big=True, has_small=False), limits).assign(slot))
     assert opened
     assert all(SIZE - left <= span.start < span.end <= SIZE for _, span, _ in opened)
+
+
+@pytest.mark.parametrize("left", [16 << 10, 700 << 10, 2 << 20])
+def test_a_source_that_has_not_answered_yet_keeps_nobody_from_the_rest(tmp_path: Path, left: int) -> None:
+    part = tmp_path / "part"
+    part.write_bytes(bytes(SIZE))
+    slot = Slot(Job(Digest(Algorithm.SHA256, "ab" * 32), SIZE, True, ()), part, is_prepared=True)
+    slot.extents = Extents().put([Extent(0, SIZE - left, "before")])
+    near = supply("near", 1e6)
+    near.server.met(0.001)
+    # A root that asks for patience: nobody knows how fast it is, and it may have more connections than the near one.
+    asked = Supply(Server("asked", start=16, most=64), future=Future())
+    slot.supplies = {"near": near, "asked": asked}
+    limits = Limits()
+    opened = list(Assigner([slot], Budget.of(limits, has_big=True, has_small=False), limits).assign(slot))
+    assert [span.source for _, span, _ in opened]
