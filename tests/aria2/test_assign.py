@@ -20,9 +20,9 @@ from orchestrator.core.plan import Job
 SIZE = 8 << 20
 
 
-def supply(name: str, rate: float | None) -> Supply:
+def supply(name: str, rate: float | None, latency: float = 0.05) -> Supply:
     server = Server(name, start=16, most=64)
-    server.met(0.05)
+    server.met(latency)
     server.each = rate
     return Supply(server, Uri(name, f"http://{name}/file"))
 
@@ -49,8 +49,7 @@ def test_a_source_that_has_not_answered_yet_keeps_nobody_from_the_rest(tmp_path:
     part.write_bytes(bytes(SIZE))
     slot = Slot(Job(Digest(Algorithm.SHA256, "ab" * 32), SIZE, True, ()), part, is_prepared=True)
     slot.extents = Extents().put([Extent(0, SIZE - left, "before")])
-    near = supply("near", 1e6)
-    near.server.met(0.001)
+    near = supply("near", 1e6, latency=0.001)
     # A root that asks for patience: nobody knows how fast it is, and it may have more connections than the near one.
     asked = Supply(Server("asked", start=16, most=64), future=Future())
     slot.supplies = {"near": near, "asked": asked}
