@@ -104,11 +104,11 @@ def test_nearest(tmp_path: Path) -> None:
 
 
 def test_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("HOME", "/homes/me")
     monkeypatch.chdir(tmp_path)
     assert places.absolute("a") == tmp_path / "a"
     assert places.absolute("a", Path("b")) == tmp_path / "b" / "a"
-    assert places.absolute("~/a", Path("b")) == Path("/home/me/a")
+    assert places.absolute("~/a", Path("b")) == Path("/homes/me/a")
     with pytest.raises(UsageError, match="no home folder"):
         places.absolute("~nobody-has-this-name/a")
 
