@@ -19,6 +19,7 @@ from orchestrator.flows.work import Work
 from orchestrator.store import space
 from orchestrator.store.leases import taken_over
 from orchestrator.store.local_dir import place_local
+from orchestrator.store.moved import is_on_another_volume
 from orchestrator.system.threads import Pool
 
 _PUBLISHERS = 2
@@ -38,6 +39,10 @@ def deliver(works: Sequence[Work], tools: Tools, emit: Emit) -> None:
     if tools.staging.folder.is_dir():
         space.check(need, tools.staging.folder)  # it may be on another volume
     for work in works:
+        folder = tools.cache.layout.repo_dir(work.resolved.ref.repo)
+        if work.plan and is_on_another_volume(folder, tools.cache.layout.cache_dir):
+            space.check(work.plan.bytes_of(Action.FETCH, Action.LINK), folder, files=len(work.plan.files))
+            space.check_largest(max((item.file.size for item in work.plan.files), default=0), folder)
         if work.item.local_dir:
             # Where the file system shares copies (reflinks) this asks for too much, never for too little.
             space.check(work.resolved.wanted.total_size, work.item.local_dir, flag="--local-dir")

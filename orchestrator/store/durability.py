@@ -36,7 +36,7 @@ def sync_folders(root: Folder, folders: Iterable[Path]) -> None:
     One that is gone again needs nothing. Raises DiskIOError, UnsafeError for a symlink on the way.
     """
     once = sorted(set(folders))
-    if len(once) >= MANY and _sync_file_system(root.held):
+    if len(once) >= MANY and all(map(_sync_file_system, root.volumes)):
         return
     for folder in once:
         inside = folder.relative_to(root.path)

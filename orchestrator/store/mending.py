@@ -89,8 +89,9 @@ def put_back(
                     continue
                 with contextlib.suppress(PermissionError):
                     os.chown(verified.path, -1, now.st_gid, follow_symlinks=False)
-                is_last = index == len(places) - 1 and aside == stage
-                another = verified.path if is_last else _another(verified.path, scratch(aside))
+                at = root.aside(inside.parts[0]) or aside
+                is_last = index == len(places) - 1 and at == stage
+                another = verified.path if is_last else _another(verified.path, scratch(at))
                 folder.replace(another, path.name)
                 taken.append((path, folder.lstat(path.name)))
         sync_folders(root, (path.parent for path, _ in taken))

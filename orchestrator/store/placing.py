@@ -89,7 +89,10 @@ class Placer:
             self._blobs, more = make_folder(self._root, f"{self._repo.folder}/blobs")
             stack.enter_context(self._blobs)
             sync_folders(self._root, touched + more)
-            self._aside = scratch_folder(self._root, self._stage)
+            moved_aside = self._root.aside(self._repo.folder)
+            self._aside = moved_aside or scratch_folder(self._root, self._stage)
+            # A link or copy is made on the volume of a moved repo at once.
+            self._beside_blobs = moved_aside or self._stage
             stack.callback(self._close_opened)
             self._stack = stack.pop_all()
         return self
@@ -136,7 +139,7 @@ class Placer:
         copies: list[tuple[VerifiedFile, RepoFile]] = []
         try:
             for file, source in {file.digest: (file, Path(source)) for file, source in entries}.values():
-                temporary = scratch(self._stage)
+                temporary = scratch(self._beside_blobs)
                 linked = self._hard_link(file, source, temporary)
                 if linked is None:
                     clone_or_copy(source, temporary)

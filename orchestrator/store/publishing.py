@@ -55,6 +55,7 @@ def publish(layout: CacheLayout, proofs: Proofs, model: ResolvedModel) -> Flip |
         # A ref to a commit without a snapshot makes the whole repo vanish from `hf cache ls`.
         snapshot, touched = make_folder(root, f"{repo.folder}/snapshots/{model.commit}")
         snapshot.close()
+        stage = root.aside(repo.folder) or stage
         entries = model_entries(model)
         tree = layout.tree_file(repo, model.commit)
         was_known = entries is not None and tree.exists()

@@ -14,9 +14,10 @@ import stat
 from pathlib import Path
 
 from orchestrator.core.refs import Ref, as_word
-from orchestrator.errors import CannotCreateError, GlmAriaError, UnsafeError
+from orchestrator.errors import CannotCreateError, GlmAriaError
 from orchestrator.oserrors import denied, is_closed, is_read_only, mending, translate, user_name
 from orchestrator.store.layout import STATE_NAME, CacheLayout
+from orchestrator.store.moved import refuse_foreign_link
 from orchestrator.system import places
 from orchestrator.system.folders import exposed_above, hold
 
@@ -91,12 +92,7 @@ def _unexchanged(folder: Path) -> Path | None:
 def refuse_closed(layout: CacheLayout, ref: Ref) -> None:
     """See `HfCache.refuse_closed`."""
     folder = layout.repo_dir(ref.repo)
-    if folder.is_symlink():
-        raise UnsafeError(
-            f"{ref} has to be fetched, and {os.fspath(folder)!r} is a symlink; nothing is written through it",
-            hint="mount the other place there instead: mount --bind; to read what is there, the link will do",
-            file=os.fspath(folder),
-        )
+    refuse_foreign_link(folder, layout.cache_dir)
     for place in (folder / "blobs", folder / "snapshots"):
         if not is_closed(place / "new"):
             continue

@@ -26,7 +26,7 @@ from orchestrator.store.garbage import Garbage, Kept, Kind
 from orchestrator.store.hf_cache import HfCache
 from orchestrator.store.inventory import refuse_planted
 from orchestrator.store.locks import blob_lock
-from orchestrator.store.moved import open_cache
+from orchestrator.store.moved import ASIDE, CacheFolder, open_cache
 from orchestrator.store.pins import Pins, is_pinned
 from orchestrator.store.records import Records
 from orchestrator.store.shared import release
@@ -112,7 +112,7 @@ class _Sweeper:
         records: Records,
         pins: frozenset[Target],
         repo: CachedRepo,
-        root: Folder,
+        root: CacheFolder,
         opened: Folder,
     ) -> None:
         self._cache, self._records, self._pins, self._repo = cache, records, pins, repo
@@ -272,10 +272,16 @@ class _Sweeper:
         if left is None or left.snapshots or left.blobs or left.refs or left.has_bad_refs or left.broken:
             return
         with on_disk("remove", left.path), contextlib.suppress(OSError):
-            for name in ("trees", ".no_exist", "refs", "snapshots", "blobs"):
+            if self._root.is_moved(folder):
+                # The link stays, and leads to a repo as long as it has these: what is pulled again goes there.
+                self._root.sweep_aside(folder)
+                names: tuple[str, ...] = (ASIDE, "trees", ".no_exist", "refs")
+            else:
+                names = ("trees", ".no_exist", "refs", "snapshots", "blobs")
+            for name in names:
                 self._opened.remove_empty(name, is_junk)
             self._root.remove_empty(folder, is_junk)
-        if not left.path.exists():
+        if self._root.is_moved(folder) or not left.path.exists():
             cache.proofs.forget_all(folder)
             self._records.forget_all(left.repo)
 

@@ -16,6 +16,7 @@ import re
 import stat
 from collections.abc import Callable
 from pathlib import Path, PurePath
+from typing import Self
 
 from orchestrator.errors import UnsafeError
 from orchestrator.oserrors import on_disk
@@ -48,7 +49,7 @@ class Folder:
         """The folder that the user named: `path` itself may lead over symlinks."""
         return cls(os.open(path, _REACH), path)
 
-    def __enter__(self) -> Folder:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_exc: object) -> None:
@@ -64,6 +65,11 @@ class Folder:
     def held(self) -> Path:
         """A path that leads to this very folder as long as it is open, for what takes a path; `path` without /proc."""
         return Path(f"/proc/self/fd/{self.fd}") if _HAS_PROC else self.path
+
+    @property
+    def volumes(self) -> tuple[Path, ...]:
+        """A path on each volume that what is used beneath it may lie on."""
+        return (self.held,)
 
     def beneath(self, inside: str | PurePath, made: list[Path] | None = None) -> Folder:
         """Open the folder at the relative path `inside`, part by part, through no symlink.

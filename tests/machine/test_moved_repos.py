@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from orchestrator.errors import NoSpaceError, UnsafeError
+from orchestrator.store.moved import open_cache
 from tests.e2e.conftest import MakeHub
-from tests.e2e.machine import Machine, Result
+from tests.e2e.machine import REPOSITORY, Machine, Result, content
+from tests.faults.volumes import small_volume
 from tests.machine.conditions import PLAIN, needs_root
 from tests.machine.test_caches import FILES, check, commands, files, reader
 from tests.machine.users import OtherUser
+from tests.store.world import World, model_of
 from tests.support.hub import LoopbackHub
 from tests.support.repos import Repo
 
@@ -62,15 +69,175 @@ def test_it_is_removed_where_it_lies(machine: Machine, hub: LoopbackHub) -> None
     assert machine.run("cache", "ls", "--json").ended(0).document["data"]["size"] == 0
 
 
-def test_what_must_be_fetched_is_refused_before_the_first_byte(machine: Machine, hub: LoopbackHub) -> None:
-    link = move(machine, machine.folder / "disk")
-    before = files(machine.folder / "disk")
+@pytest.fixture(params=["same volume", "another volume"])
+def disk(request: pytest.FixtureRequest, machine: Machine) -> Iterator[Path]:
+    """The folder on the other disk to which the model is moved."""
+    if request.param == "same volume":
+        yield machine.folder / "disk"
+        return
+    shm = Path("/dev/shm")
+    if not shm.is_dir() or not os.access(shm, os.W_OK) or shm.stat().st_dev == machine.folder.stat().st_dev:
+        pytest.skip("there is no second volume")
+    with tempfile.TemporaryDirectory(dir=shm) as folder:
+        yield Path(folder, "disk")
+
+
+def is_whole(machine: Machine, link: Path, wanted: dict[str, bytes], disk: Path) -> None:
+    """The revision that `main` names is right, lies on the other disk, and nothing else was left behind."""
+    commit = (link / "refs" / "main").read_text()
+    assert content(link / "snapshots" / commit) == wanted
+    assert link.readlink() == disk / link.name
+    assert (disk / link.name / "trees" / f"{commit}.json").is_file()
+    left = [path for place in (machine.folder, disk) for path in place.rglob("scratch-*")]
+    assert left + list(disk.rglob("*.incomplete")) == []
+    assert [path for path in machine.stage.iterdir() if len(path.name) > 30] == []
+    machine.run("verify", "org/m", "--fast").ended(0)
+    assert machine.hf("download", "org/m").returncode == 0
+
+
+def test_what_is_new_is_fetched_to_where_the_model_lies(
+    machine: Machine, hub: LoopbackHub, repo: Repo, disk: Path
+) -> None:
+    link = move(machine, disk)
+    # So many folders that one sync of the file system replaces one of each.
+    more = {f"part{number}/{name}": b"%d" % number + data for number in range(40) for name, data in FILES.items()}
+    second = FILES | {"config.json": b"[]"} | {name: data[:2000] for name, data in more.items()}
+    repo.commit(second)
+    machine.pull("org/m").ended(0)
+    is_whole(machine, link, second, disk)
+    machine.pull("--force", "org/m").ended(0)
+    is_whole(machine, link, second, disk)
+
+
+def test_what_is_rotten_is_repaired_where_it_lies(machine: Machine, hub: LoopbackHub, disk: Path) -> None:
+    link = move(machine, disk)
+    large = max((link / "blobs").iterdir(), key=lambda path: path.stat().st_size)
+    for rot in (b"rot", b"again"):
+        with large.open("r+b") as file:
+            file.write(rot)
+        machine.run("verify", "org/m", "--repair", "--root", machine.root).ended(0)
+        is_whole(machine, link, FILES, disk)
+    large.unlink()
+    machine.pull("org/m").ended(0)
+    is_whole(machine, link, FILES, disk)
+
+
+def test_what_was_removed_is_pulled_to_there_again(machine: Machine, hub: LoopbackHub, disk: Path) -> None:
+    link = move(machine, disk)
+    machine.pull("--force", "org/m").ended(0)
+    machine.run("cache", "rm", "org/m", "--yes").ended(0)
+    assert sorted(path.name for path in (disk / link.name).iterdir()) == ["blobs", "snapshots"]
+    machine.run("cache", "gc", "--yes").ended(0)
+    machine.pull("org/m").ended(0)
+    is_whole(machine, link, FILES, disk)
+
+
+def test_what_another_model_has_is_copied_to_there(machine: Machine, make_hub: MakeHub, repo: Repo, disk: Path) -> None:
+    hub = make_hub(repo, Repo("model", "org/n", FILES))
+    machine.root = hub.url
+    link = move(machine, disk)
+    machine.run("cache", "rm", "org/m", "--yes").ended(0)
+    machine.pull("org/n").ended(0)
     asked = len(hub.log.requests(method="GET", status=206))
-    result = machine.pull("--force", "org/m").ended(80)
-    assert result.error["file"] == str(link)
-    assert "mount --bind" in result.error["hint"]
+    machine.pull("org/m").ended(0)
     assert len(hub.log.requests(method="GET", status=206)) == asked
-    assert files(machine.folder / "disk") == before
+    is_whole(machine, link, FILES, disk)
+
+
+def test_what_a_killed_run_left_there_is_swept(machine: Machine, hub: LoopbackHub, repo: Repo, disk: Path) -> None:
+    link = move(machine, disk)
+    code = "from orchestrator.system.processes import scratch_name; print(scratch_name())"
+    name = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=REPOSITORY
+    ).stdout
+    aside = disk / link.name / ".glm-aria"
+    aside.mkdir()
+    (aside / name.strip()).write_text("half of a ref")
+    repo.commit(FILES | {"config.json": b"[]"})
+    machine.pull("org/m").ended(0)
+    is_whole(machine, link, FILES | {"config.json": b"[]"}, disk)
+
+
+@needs_root
+def test_room_is_looked_for_where_the_model_lies(machine: Machine, hub: LoopbackHub) -> None:
+    with small_volume(machine.folder / "disk", "size=64m") as volume:
+        machine.pull("org/m").ended(0)
+        link = machine.cache / "models--org--m"
+        shutil.move(link, volume.path / link.name)
+        link.symlink_to(volume.folder / link.name)
+        asked = len(hub.log.requests(method="GET", status=206))
+        result = machine.pull("--force", "org/m", under=volume.prefix).ended(NoSpaceError.exit_code)
+        assert str(link) in result.error["message"]
+        assert len(hub.log.requests(method="GET", status=206)) == asked
+
+
+_FLIP = """
+import os, sys
+link, planted = sys.argv[1:]
+aside = planted + ".aside"
+print("on", flush=True)
+while True:
+    os.rename(link, aside)
+    os.rename(planted, link)
+    os.rename(link, planted)
+    os.rename(aside, link)
+"""
+
+
+@needs_root
+def test_a_link_is_judged_and_read_as_one(
+    open_place: Path, machine: Machine, other_user: OtherUser, disk: Path
+) -> None:
+    """A member of the group puts a link of his own in the place of ours, again and again, while we look at it."""
+    cache, private = open_place / "cache", disk / "private"
+    link, planted = cache / "models--org--m", cache / "planted"
+    cache.mkdir()
+    for folder in (disk / "target", private):
+        (folder / "blobs").mkdir(parents=True)
+    link.symlink_to(disk / "target")
+    planted.symlink_to(private)
+    os.chown(planted, other_user.uid, other_user.uid, follow_symlinks=False)
+    cache.chmod(0o777)
+    process = other_user.start_python(_FLIP, link, planted)
+    assert process.stdout
+    assert process.stdout.readline() == "on\n"
+    seen, refused = set(), 0
+    for _ in range(5000):
+        try:
+            with open_cache(cache) as root, root.beneath(link.name) as found:
+                seen.add(os.fstat(found.fd).st_ino)
+        except (OSError, UnsafeError):
+            refused += 1
+    assert process.poll() is None
+    assert refused
+    assert seen == {(disk / "target").stat().st_ino}
+
+
+@needs_root
+def test_a_link_that_is_exchanged_under_a_run_leads_nothing_astray(
+    tmp_path: Path, other_user: OtherUser, disk: Path
+) -> None:
+    data = {"config.json": b"{}", "d/f.json": b"[]"}
+    world, model = World(tmp_path), model_of(data)
+    link, target = world.layout.repo_dir(model.ref.repo), disk / "target"
+    private = tmp_path / "private"
+    for folder in (target, private):
+        (folder / "blobs").mkdir(parents=True)
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(target)
+    entries = world.entries(model.wanted.files, data)
+    with world.cache._placer(model.ref.repo, model.commit) as placer:
+        link.unlink()
+        link.symlink_to(private)
+        os.chown(link, other_user.uid, other_user.uid, follow_symlinks=False)
+        placer.place(entries[:1])
+        placer.link([])
+    with pytest.raises(UnsafeError, match="made it"):
+        world.cache.place(model.ref.repo, model.commit, entries)
+    with pytest.raises(UnsafeError, match="made it"):
+        world.cache.publish(model)
+    assert [path for path in private.rglob("*") if path.is_file()] == []
+    assert len([path for path in (target / "blobs").iterdir() if path.is_file()]) == 1
 
 
 @needs_root
