@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.aria2.interface import Endpoint
-from orchestrator.aria2.launch import CONF, LOG, STATE, CrowdedError, Setup, launch, recorded
+from orchestrator.aria2.launch import CONF, LOG, STATE, Setup, crowded, launch, recorded
 from orchestrator.aria2.program import find_aria2c
 from orchestrator.aria2.rpc import Rpc
 from orchestrator.errors import DaemonError
@@ -107,7 +107,7 @@ class PrivateDaemon:
                     raise
             else:
                 return endpoint
-        raise CrowdedError
+        raise crowded()
 
     def check(self, staging: Path) -> None:
         """As many downloads as it is given. Once it runs, it has to show that it writes into `staging`."""

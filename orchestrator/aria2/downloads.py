@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from orchestrator.aria2.assign import Opened
 from orchestrator.aria2.couriers import Couriers, Errand
 from orchestrator.aria2.interface import Endpoint, Limits, Locator
-from orchestrator.aria2.launch import CrowdedError
+from orchestrator.aria2.launch import CrowdedError, crowded
 from orchestrator.aria2.options import span_options
 from orchestrator.aria2.rpc import Rpc, Status
 from orchestrator.aria2.slots import Slot
@@ -78,7 +78,7 @@ class Downloads:
     def reconnect(self, error: DaemonError) -> None:
         """The daemon is lost, and all its spans with it: start it again, or raise DaemonError when it is gone."""
         if self._restarts_left <= 0 and (isinstance(error, CrowdedError) or self.is_crowded):
-            raise CrowdedError from error
+            raise crowded() from error
         if self._restarts_left <= 0:
             raise DaemonError(
                 "the aria2 daemon stopped answering during the transfer", hint="start it again and run the same command"

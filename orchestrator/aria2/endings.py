@@ -9,7 +9,7 @@ from orchestrator.aria2.codes import INSPECT, UNTOLD, Then, meaning
 from orchestrator.aria2.couriers import Errand
 from orchestrator.aria2.downloads import Downloads
 from orchestrator.aria2.interface import Fetched, Lost, Outcome
-from orchestrator.aria2.launch import CrowdedError
+from orchestrator.aria2.launch import crowded
 from orchestrator.aria2.rpc import Status
 from orchestrator.aria2.slots import Slot, Slots
 from orchestrator.aria2.spans import Span
@@ -76,7 +76,8 @@ class Endings:
             return
         supply = slot.supplies[span.source]
         supply.server.met(errand.latency)
-        if span.has_gain:
+        # Of a small file nothing is kept until it is whole: a source that sends a part each time never gets further.
+        if span.has_gain and not slot.is_small:
             supply.succeed()
         if isinstance(error, _OURS):
             self.give_up(slot, error)
@@ -111,7 +112,7 @@ class Endings:
 
     def _failed(self, slot: Slot, span: Span, supply: Supply, status: Status) -> None:
         if self._downloads.is_crowded:
-            raise CrowdedError
+            raise crowded()
         code, message = status.error_code, status.error_message
         row = meaning(code, message, size=slot.job.size)
         detail = message.partition("URI=")[0].strip().rstrip(".")  # what follows may be a signed address

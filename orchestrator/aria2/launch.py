@@ -108,12 +108,13 @@ def launch(folder: PrivateFolder, setup: Setup) -> tuple[subprocess.Popen[bytes]
 class CrowdedError(DaemonError):
     """Others have used up the descriptors of a daemon of ours, by connections to its port."""
 
-    def __init__(self) -> None:
-        super().__init__(
-            "other programs hold so many connections to the port of our aria2c that it can open no file",
-            hint="see who does (as root: ss -tnp), or raise the limit of open files: ulimit -Hn 65536;"
-            " then run it again",
-        )
+
+def crowded() -> CrowdedError:
+    """The error, in words."""
+    return CrowdedError(
+        "other programs hold so many connections to the port of our aria2c that it can open no file",
+        hint="see who does (as root: ss -tnp), or raise the limit of open files: ulimit -Hn 65536; then run it again",
+    )
 
 
 def recorded(folder: PrivateFolder) -> tuple[Process, Endpoint] | None:

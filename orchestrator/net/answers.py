@@ -22,8 +22,8 @@ class Limits:
     """Bounds of one call. Times are seconds, sizes bytes.
 
     `connect` and `read` bound one socket operation, `deadline` the whole call with its redirects, retries and waits
-    (of `Net.stream` the time until the headers are there). A body that takes longer than `read` (of `Net.stream`:
-    `deadline`) must come at `slowest` bytes/s at least.
+    (of `Net.stream` the time until the headers are there). A body that takes longer than `read` must come at `slowest`
+    bytes/s at least.
     `attempts` bounds all tries, `unreachable` those that ended before there was a connection. `body` is counted after
     decompression, `depth` is how deep JSON may nest, `values` how many values it may hold: as Python objects they take
     up to 30 times the room of their text.
@@ -105,7 +105,7 @@ class Stream:
             done += len(chunk)
             yield chunk
             seconds = self._clock() - begun
-            if seconds > self._limits.deadline and done < self._limits.slowest * seconds:
+            if seconds > self._limits.read and done < self._limits.slowest * seconds:
                 raise too_slow(self.url)
 
 
