@@ -138,7 +138,7 @@ def test_a_drip_ends_at_the_deadline(hub: LoopbackHub, make_net: MakeNet) -> Non
 
 def test_a_stream_must_keep_a_pace_once_the_time_for_a_read_is_over(hub: LoopbackHub, make_net: MakeNet) -> None:
     url = hub.url + "/org/m/resolve/main/model.safetensors"
-    passing = itertools.count(0, 11).__next__
+    passing = itertools.count(0, 3).__next__
     hasty = Limits(slowest=1 << 20)
     with make_net(clock=passing, limits=hasty).stream(url) as stream, pytest.raises(TemporaryError, match="too slow"):
         for _ in stream.chunks():
