@@ -31,7 +31,12 @@ def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[Machine]:
-    made = Machine(tmp_path / "machine", "hf_canary" + secrets.token_hex(12))
+    yield from a_machine(tmp_path / "machine")
+
+
+def a_machine(folder: Path) -> Iterator[Machine]:
+    """A machine with a canary token of its own, held after the test to what must be true of every one."""
+    made = Machine(folder, "hf_canary" + secrets.token_hex(12))
     try:
         yield made
         made.kill_running()
