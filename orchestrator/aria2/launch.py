@@ -19,17 +19,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.aria2.interface import Endpoint
 from orchestrator.aria2.program import find_aria2c, install_command
 from orchestrator.aria2.rpc import Rpc
+from orchestrator.disk.private import PrivateFolder
 from orchestrator.errors import DaemonError, DiskIOError, GlmAriaError, UsageError
-from orchestrator.oserrors import FILES_HINT
 from orchestrator.system.children import TiedChild, UntiedChild
+from orchestrator.system.failures import FILES_HINT
 from orchestrator.system.limits import MEMORY_HINT, PROCESSES_HINT, most_processes
 from orchestrator.system.listeners import Holder, Listener, holder
-from orchestrator.system.private import PrivateFolder
 from orchestrator.system.processes import Process, parse_pid, started
 from orchestrator.templating import render
+from orchestrator.transfer.interface import Endpoint
 
 CONF, LOG, STATE = "aria2.conf", "aria2.log", "daemon.json"
 _START_SECONDS = 10.0
@@ -62,7 +62,7 @@ class Setup:
 
 
 def launch(folder: PrivateFolder, setup: Setup) -> tuple[subprocess.Popen[bytes], Endpoint]:
-    """Start one with its files in `folder`. Raises DaemonError, and what `oserrors` says of these files."""
+    """Start one with its files in `folder`. Raises DaemonError, and per `system.failures` of these files."""
     program = find_aria2c()
     open_files = _allow_open_files()
     silent = 0

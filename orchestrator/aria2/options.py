@@ -9,10 +9,10 @@ from functools import cache
 
 from orchestrator.aria2 import inherited
 from orchestrator.aria2.control import PIECE
-from orchestrator.aria2.spans import Span
 from orchestrator.aria2.spelling import spelled
 from orchestrator.core.proxies import Proxy, Way
 from orchestrator.templating import render
+from orchestrator.transfer.spans import Span
 
 # Options of aria2.conf that concern the whole daemon; aria2 refuses them for a single download.
 _GLOBAL = frozenset(

@@ -22,12 +22,12 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool
 
-from orchestrator.aria2.interface import Endpoint
-from orchestrator.aria2.spans import Span, metalink
 from orchestrator.aria2.spelling import spelled
+from orchestrator.disk.folders import is_same_place, try_to_write
 from orchestrator.errors import DaemonError
-from orchestrator.system.folders import is_same_place, try_to_write
 from orchestrator.system.listeners import Listener
+from orchestrator.transfer.interface import Endpoint
+from orchestrator.transfer.spans import Span, metalink
 
 _KEYS = ("gid", "status", "completedLength", "connections", "errorCode", "errorMessage")
 _STOPPED = ("complete", "error", "removed")
@@ -249,7 +249,7 @@ class Rpc:
 
         aria2 saves an uploaded metalink under `dir` (`rpc-save-upload-metadata`, a per-download option), named by its
         SHA-1; nothing is fetched and nothing stays. Others ask in the same folder at the same time. Raises what
-        `oserrors` says when the disk is at fault.
+        `system.failures` says when the disk is at fault.
         """
         content = _PROBE % secrets.token_hex(8).encode()
         arrived = folder / f"{hashlib.sha1(content, usedforsecurity=False).hexdigest()}.meta4"

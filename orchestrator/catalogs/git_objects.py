@@ -2,7 +2,7 @@
 
 `git fetch --depth=1 --filter=blob:limit=N` into a bare repository that lives for the call, then `git cat-file` (git's
 documentation: partial-clone, protocol-v2). git parses what a stranger sends; what it hands out is believed only as far
-as `core.commit_chain` proves it. Why git and not a library: docs/decisions/0022.
+as `catalogs.commit_chain` proves it. Why git and not a library: docs/decisions/0022.
 
 No setting, hook, helper, `.netrc`, token or password of the user reaches git: its environment is made from nothing,
 its home is the temporary folder, and it may speak http or https only. Proxy and certificates are those of `Net`.
@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from orchestrator.core.commit_chain import SMALL, GitObject
+from orchestrator.catalogs.commit_chain import SMALL, GitObject
 from orchestrator.core.refs import is_commit
 from orchestrator.errors import ProtocolError, TemporaryError, TrustError
 from orchestrator.net.addresses import redact, split

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from orchestrator.core.commit_chain import GitObject
+from orchestrator.catalogs.commit_chain import GitObject
 from orchestrator.core.files import RepoTree
 from orchestrator.core.refs import Ref, RepoId
 from orchestrator.core.sources import Source
@@ -56,7 +56,7 @@ class CommitObjects(Protocol):
     """Git objects by a commit's name, from whoever serves them. Reads only."""
 
     def objects(self, url: str, commit: str) -> Mapping[str, GitObject]:
-        """The commit, its trees, and its blobs below `core.commit_chain.SMALL` bytes, by their ids.
+        """The commit, its trees, and its blobs below `catalogs.commit_chain.SMALL` bytes, by their ids.
 
         `url` is the repo's git address. No credential is sent. What comes back is unproven, and may lack some. Raises
         ProtocolError when the site does not serve it, TemporaryError when that took too long, and TrustError when

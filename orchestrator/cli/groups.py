@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import click
 
+from orchestrator.disk import places
 from orchestrator.errors import ConfigError
-from orchestrator.system import places
 
 _OTHER = "Other"
 

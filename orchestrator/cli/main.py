@@ -17,28 +17,40 @@ from orchestrator import __version__
 from orchestrator.cli import terminal
 from orchestrator.cli.groups import CONFIG, Lazy, LazyGroup
 from orchestrator.errors import ConfigError, DiskIOError, GlmAriaError, Interrupted, UsageError
-from orchestrator.oserrors import translate
 from orchestrator.system import streams
+from orchestrator.system.failures import translate
 from orchestrator.system.limits import scarce
 
 PROGRAM = "glm-aria"
 COMMANDS = {
     "pull": Lazy(
-        "orchestrator.cli.pull", "pull", "Fetch models, verify every file, and place them in the Hugging Face cache."
+        "orchestrator.cli.commands.pull",
+        "pull",
+        "Fetch models, verify every file, and place them in the Hugging Face cache.",
     ),
-    "plan": Lazy("orchestrator.cli.pull", "plan", "Show what pull would do, and do nothing."),
-    "watch": Lazy("orchestrator.cli.watch", "watch", "Keep the cache equal to a list of models."),
-    "mirrors": Lazy("orchestrator.cli.mirrors", "mirrors", "Who can send bytes, how fast, how fresh, and who lied."),
-    "doctor": Lazy("orchestrator.cli.doctor", "doctor", "Why is it slow? Measure everything, and say what to change."),
-    "history": Lazy("orchestrator.cli.history", "history", "Past pulls, and how fast each source was."),
-    "verify": Lazy("orchestrator.cli.verify", "verify", "Read what is in the cache again; find rot, and repair it."),
-    "cache": Lazy("orchestrator.cli.cache", "cache", "Look at the cache, share it with folders, and clean it up."),
-    "lock": Lazy("orchestrator.cli.lock", "lock", "Compare lock files, which pin the bytes of models."),
-    "daemon": Lazy("orchestrator.cli.daemon", "daemon", "Start, stop or look at a background aria2c."),
-    "config": Lazy("orchestrator.cli.config", "config", "Show settings and where each one came from."),
-    "render": Lazy("orchestrator.cli.render", "render", "Write out one of the templates; without NAME, list them."),
-    "env": Lazy("orchestrator.cli.env", "env", "Print what makes hf, transformers and others use a mirror."),
-    "completion": Lazy("orchestrator.cli.completion", "completion", "Print the completion script of a shell."),
+    "plan": Lazy("orchestrator.cli.commands.pull", "plan", "Show what pull would do, and do nothing."),
+    "watch": Lazy("orchestrator.cli.commands.watch", "watch", "Keep the cache equal to a list of models."),
+    "mirrors": Lazy(
+        "orchestrator.cli.commands.mirrors", "mirrors", "Who can send bytes, how fast, how fresh, and who lied."
+    ),
+    "doctor": Lazy(
+        "orchestrator.cli.commands.doctor", "doctor", "Why is it slow? Measure everything, and say what to change."
+    ),
+    "history": Lazy("orchestrator.cli.commands.history", "history", "Past pulls, and how fast each source was."),
+    "verify": Lazy(
+        "orchestrator.cli.commands.verify", "verify", "Read what is in the cache again; find rot, and repair it."
+    ),
+    "cache": Lazy(
+        "orchestrator.cli.commands.cache", "cache", "Look at the cache, share it with folders, and clean it up."
+    ),
+    "lock": Lazy("orchestrator.cli.commands.lock", "lock", "Compare lock files, which pin the bytes of models."),
+    "daemon": Lazy("orchestrator.cli.commands.daemon", "daemon", "Start, stop or look at a background aria2c."),
+    "config": Lazy("orchestrator.cli.commands.config", "config", "Show settings and where each one came from."),
+    "render": Lazy(
+        "orchestrator.cli.commands.render", "render", "Write out one of the templates; without NAME, list them."
+    ),
+    "env": Lazy("orchestrator.cli.commands.env", "env", "Print what makes hf, transformers and others use a mirror."),
+    "completion": Lazy("orchestrator.cli.commands.completion", "completion", "Print the completion script of a shell."),
 }
 GROUPS = ("mirrors", "cache", "lock", "daemon", "config")
 _VERBOSE = re.compile(r"--verbose|-[hqv]*v[hqv]*")
@@ -182,15 +194,15 @@ def _usage(error: click.ClickException, asked: Asked) -> int:
 
 
 def _fail(error: GlmAriaError, asked: Asked) -> int:
-    from orchestrator.cli import output
+    from orchestrator.cli.views import results
 
     if asked.wants_json:
         try:
-            terminal.document(output.failure(asked.command, error))
+            terminal.document(results.failure(asked.command, error))
         except DiskIOError as unwritten:
-            output.say_error(unwritten)
+            results.say_error(unwritten)
     else:
-        output.say_error(error)
+        results.say_error(error)
     if asked.is_verbose and error.__cause__ is not None:
         _say_traceback(error)
     return error.exit_code

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestrator.cli import output, progress
+from orchestrator.cli.views import progress, results
 from orchestrator.errors import GlmAriaError, NotAllowedError
 from orchestrator.events import Event, Notice
 from orchestrator.settings import Settings
@@ -47,7 +47,7 @@ class Run:
         """Tell the warnings that the watcher did not show as they came."""
         for notice in notices:
             if notice not in self.watcher.shown:
-                output.say_notice(notice)
+                results.say_notice(notice)
 
     def explained(self, errors: tuple[GlmAriaError, ...]) -> tuple[GlmAriaError, ...]:
         """Where access was denied for want of a token that there is: say why it was not sent."""

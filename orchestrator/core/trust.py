@@ -1,6 +1,6 @@
 """How far a listing is to be believed: policies, levels, agreement of catalogs, and commits that went back.
 
-Rules only. Who is asked, and in which order, is in `flows/trust.py`; the reasons are in docs/decisions/0022 and 0023.
+Rules only. `resolve/policies.py` has who is asked, in which order; docs/decisions/0022 and 0023 have the reasons.
 """
 
 from __future__ import annotations

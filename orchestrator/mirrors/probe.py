@@ -15,10 +15,10 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from orchestrator.core.files import Digest
-from orchestrator.core.measurements import Sample
 from orchestrator.core.sources import Origin, Source
 from orchestrator.errors import GlmAriaError, ProtocolError
 from orchestrator.mirrors.links import Links, file_url
+from orchestrator.mirrors.measurements import Sample
 from orchestrator.net.answers import Answer
 from orchestrator.net.handshake import Handshake
 from orchestrator.net.session import Net

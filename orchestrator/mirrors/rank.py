@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from orchestrator.core.measurements import Memory, Remembered
 from orchestrator.core.sources import Source
+from orchestrator.mirrors.measurements import Memory, Remembered
 
 # Expected of a source that nobody has measured, in bytes/s: it comes after those that are known to be fast, and before
 # those that are known to be slow, so that a new one gets its chance.

@@ -18,8 +18,8 @@ from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from orchestrator.errors import SourcesDownError
 from orchestrator.net.addresses import split
+from orchestrator.net.dns import system_lookup
 from orchestrator.net.failures import translate
-from orchestrator.net.resolving import system_lookup
 
 _PORTS = {"http": 80, "https": 443}
 

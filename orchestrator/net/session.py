@@ -27,10 +27,10 @@ from orchestrator.errors import GlmAriaError, ProtocolError, ProxyRefusedError, 
 from orchestrator.net.addresses import MAX_REDIRECTS, is_loopback, next_hop, redact, split
 from orchestrator.net.answers import CHUNK, Answer, Limits, Stream, chunks_of, too_slow
 from orchestrator.net.credentials import Credentials
+from orchestrator.net.dns import Lookup, looking_up
 from orchestrator.net.failures import FOREIGN, at_the_proxy, translate
 from orchestrator.net.handshake import Handshake, shake_hands
-from orchestrator.net.resolving import Lookup, looking_up
-from orchestrator.net.waits import asked_wait, backoff
+from orchestrator.net.retry import asked_wait, backoff
 
 __all__ = ["USER_AGENT", "Limits", "Net"]
 

@@ -22,6 +22,7 @@ from orchestrator.core.addresses import parse_address
 from orchestrator.core.resolvers import NameServer
 from orchestrator.core.sources import Source, is_this_machine
 from orchestrator.core.trust import Policy
+from orchestrator.disk import places
 from orchestrator.errors import ConfigError
 from orchestrator.settings import sites, values
 from orchestrator.settings.files import Caution, exposed_secret, read_folder_file, read_own_file
@@ -29,7 +30,6 @@ from orchestrator.settings.layers import KEYS, Given, Layers, misspelled
 from orchestrator.settings.sites import DEFAULT_MIRRORS, HUB
 from orchestrator.settings.token import token as _find_token
 from orchestrator.settings.values import Secret
-from orchestrator.system import places
 
 __all__ = ["DEFAULT_MIRRORS", "FILE_NAME", "HUB", "Caution", "Secret", "Settings", "load", "user_file"]
 

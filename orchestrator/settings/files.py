@@ -14,11 +14,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from orchestrator.core.documents import parse_toml
+from orchestrator.disk.access import others_who_may_read, others_who_may_write
 from orchestrator.errors import ConfigError
+from orchestrator.lists.toml import parse_toml
 from orchestrator.settings.layers import KEYS, ConfigFile
 from orchestrator.settings.sites import DEFAULT_ALIASES, HUB
-from orchestrator.system.access import others_who_may_read, others_who_may_write
 from orchestrator.system.small_files import RECORD_BYTES, SETTINGS_BYTES, read_named, read_small
 
 # What only a file of the user's own may say. Every path is among it whatever it is for: `$NAME` in a path is expanded,

@@ -16,8 +16,8 @@ from orchestrator.core.proxies import is_exemption, parse_proxy
 from orchestrator.core.resolvers import NameServer, parse_server
 from orchestrator.core.sizes import parse_size
 from orchestrator.core.trust import Policy
+from orchestrator.disk.places import expanded
 from orchestrator.errors import UsageError
-from orchestrator.system.places import expanded
 from orchestrator.system.small_files import RECORD_BYTES, read_small
 
 Reader = Callable[[object, Path], object]

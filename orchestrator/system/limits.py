@@ -9,7 +9,7 @@ import resource
 from pathlib import Path
 
 from orchestrator.errors import DiskIOError, GlmAriaError, TemporaryError
-from orchestrator.oserrors import FILES_HINT
+from orchestrator.system.failures import FILES_HINT
 from orchestrator.system.small_files import read_small_text
 
 PROCESSES_HINT = "end other programs, or raise the limit: ulimit -u 4096 (docker run --pids-limit 4096)"

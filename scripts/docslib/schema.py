@@ -13,9 +13,9 @@ from typing import Any
 from orchestrator.core.plan import Action
 from orchestrator.core.trust import Level
 from orchestrator.errors import error_classes
-from orchestrator.flows.report import FileState
-from orchestrator.flows.verify import State
-from orchestrator.store.garbage import Kind
+from orchestrator.pull.report import FileState
+from orchestrator.upkeep.garbage import Kind
+from orchestrator.upkeep.verify import State
 
 Json = dict[str, Any]
 

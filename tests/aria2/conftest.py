@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.aria2.daemon import PrivateDaemon
-from orchestrator.aria2.interface import Endpoint
 from orchestrator.aria2.rpc import Rpc
+from orchestrator.transfer.interface import Endpoint
 
 
 @pytest.fixture(autouse=True)

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from orchestrator.aria2 import inherited
-from orchestrator.aria2.interface import Endpoint
 from orchestrator.aria2.options import span_options, tuning, way_options
 from orchestrator.aria2.program import find_aria2c
 from orchestrator.aria2.rpc import Rpc
-from orchestrator.aria2.spans import Span
 from orchestrator.core.proxies import Way
+from orchestrator.transfer.interface import Endpoint
+from orchestrator.transfer.spans import Span
 from tests.machine.fixtures import MakeForeign, make_foreign  # noqa: F401 - a fixture
 
 OPTION = re.compile(r"^ (?:-\w, )?--([a-z0-9-]+)", re.MULTILINE)

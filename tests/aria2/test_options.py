@@ -6,8 +6,8 @@ from pathlib import Path
 
 from orchestrator.aria2.options import span_options, tuning, way_options
 from orchestrator.aria2.rpc import Rpc
-from orchestrator.aria2.spans import Span
 from orchestrator.core.proxies import Proxy, Way
+from orchestrator.transfer.spans import Span
 
 CONF = Path(__file__).parents[2] / "aria2.conf"
 

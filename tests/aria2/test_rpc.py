@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.aria2.interface import Endpoint
 from orchestrator.aria2.options import span_options
 from orchestrator.aria2.program import find_aria2c
 from orchestrator.aria2.rpc import Rpc
-from orchestrator.aria2.spans import Span
-from orchestrator.aria2.theirs import RunningDaemon
+from orchestrator.aria2.running import RunningDaemon
 from orchestrator.errors import DaemonError, UsageError
+from orchestrator.transfer.interface import Endpoint
+from orchestrator.transfer.spans import Span
 from tests.aria2.conftest import holds_nothing
 from tests.support.ports import free_port
 

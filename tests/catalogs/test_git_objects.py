@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.catalogs.commit_chain import SMALL, follow
 from orchestrator.catalogs.git_objects import GitLimits, GitReader
-from orchestrator.core.commit_chain import SMALL, follow
 from orchestrator.errors import ProtocolError, TemporaryError, TrustError
 from orchestrator.net.credentials import Credentials
 from orchestrator.net.session import Net

@@ -8,7 +8,7 @@ from orchestrator.core.refs import parse_ref
 from orchestrator.core.trust import Trust
 from orchestrator.errors import GlmAriaError
 from orchestrator.events import Notice
-from orchestrator.flows.report import FileReport, FileState, ModelReport, PullReport
+from orchestrator.pull.report import FileReport, FileState, ModelReport, PullReport
 
 COMMIT = "c" * 40
 TRUST = Trust("root", "https://huggingface.co")

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-import orchestrator.cli
+import orchestrator.app
 from tests.cli.builders import plan_of, report
 
 
@@ -23,7 +23,7 @@ def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def wiring(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """Stands in for `cli.wiring`. `calls` is what was asked for; the answers may be replaced."""
+    """Stands in for `app.services`. `calls` is what was asked for; the answers may be replaced."""
     calls: list[tuple[str, tuple[object, ...]]] = []
 
     def answer(name: str, value: object) -> Callable[..., object]:
@@ -43,6 +43,6 @@ def wiring(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         fetch_url=answer("fetch_url", report()),
         write_aria2_input=answer("write_aria2_input", None),
     )
-    monkeypatch.setitem(sys.modules, "orchestrator.cli.wiring", fake)
-    monkeypatch.setattr(orchestrator.cli, "wiring", fake, raising=False)
+    monkeypatch.setitem(sys.modules, "orchestrator.app.services", fake)
+    monkeypatch.setattr(orchestrator.app, "services", fake, raising=False)
     return fake

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from orchestrator.cli.bar import picture
-from orchestrator.cli.tally import Tally
+from orchestrator.cli.views.bar import picture
+from orchestrator.cli.views.transfer_state import Tally
 from orchestrator.core.files import Algorithm, Digest
 from orchestrator.events import FileProgress, Phase, Queued
 
@@ -24,7 +24,7 @@ MEGABYTE = 1_000_000
 
 PROGRAM = """
 import os, sys, time
-from orchestrator.cli.progress import choose, watcher
+from orchestrator.cli.views.progress import choose, watcher
 from orchestrator.core.files import Algorithm, Digest
 from orchestrator.events import *
 mode = choose("auto", as_json=False, quiet=False)

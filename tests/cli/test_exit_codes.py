@@ -184,7 +184,7 @@ def test_a_wrong_file_is_bad_configuration(tmp_path: Path, capsys: pytest.Captur
 
 PROGRAM = """
 import sys, types
-import orchestrator.cli
+import orchestrator.app
 from orchestrator.errors import *
 from orchestrator.events import *
 from tests.cli.builders import *
@@ -193,7 +193,7 @@ def run_pull(settings, request, emit, hook):
     {body}
     return report(*(done() for _ in range(3)))
 fake.run_pull = run_pull
-sys.modules["orchestrator.cli.wiring"] = orchestrator.cli.wiring = fake
+sys.modules["orchestrator.app.services"] = orchestrator.app.services = fake
 from orchestrator.cli.main import main
 sys.exit(main())
 """

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from orchestrator.cli.main import main
-from orchestrator.cli.request import Selection, items, written_by_others
-from orchestrator.core.lists import gather
+from orchestrator.cli.requests import Selection, items, written_by_others
 from orchestrator.errors import UsageError
-from orchestrator.flows.request import Item
+from orchestrator.lists.lists import gather
+from orchestrator.lists.request import Item
 
 DEEP = "x = " + "[" * 5000
 REPOSITORY = Path(__file__).parents[2]

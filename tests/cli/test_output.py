@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from orchestrator.cli import output
 from orchestrator.cli.main import main
+from orchestrator.cli.views import results
 from orchestrator.core.trust import Trust
 from orchestrator.errors import NotFoundError
 from orchestrator.events import ModelPhase, Notice, Phase
-from orchestrator.flows.report import FileReport, FileState
+from orchestrator.pull.report import FileReport, FileState
 from tests.cli.builders import COMMIT, CONFIG, WEIGHTS, done, failed, plan_of, report
 
 SNAPSHOT = f"/cache/models--org--name/snapshots/{COMMIT}"
@@ -238,12 +238,12 @@ def test_a_plan_with_a_failure_is_partial(wiring: SimpleNamespace, capsys: pytes
 )
 def test_each_level_of_trust_has_its_words(trust: Trust, words: str, capsys: pytest.CaptureFixture[str]) -> None:
     made = report(done(trust=trust))
-    output.print_pull(made, output.judge((), 1))
+    results.print_pull(made, results.judge((), 1))
     assert capsys.readouterr().err.splitlines()[-1] == f"  commit {COMMIT}, {words}"
 
 
 def test_a_pull_that_was_stopped_has_no_speed(capsys: pytest.CaptureFixture[str]) -> None:
     """What arrived of the file that was under way is not counted, so a speed would be far too low."""
     files = (FileReport(WEIGHTS, FileState.SKIPPED), FileReport(CONFIG, FileState.FETCHED, {"a": 100}))
-    output.print_pull(report(done(files=files)), output.judge((), 1))
+    results.print_pull(report(done(files=files)), results.judge((), 1))
     assert "1 of 2 files, 100 B fetched, 2.0 s\n" in capsys.readouterr().err

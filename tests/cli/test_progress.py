@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from orchestrator.cli import progress
-from orchestrator.cli.progress import JsonLines, Lines, Watcher, choose
-from orchestrator.cli.tally import Tally
+from orchestrator.cli.views import progress
+from orchestrator.cli.views.progress import JsonLines, Lines, Watcher, choose
+from orchestrator.cli.views.transfer_state import Tally
 from orchestrator.core.files import Algorithm, Digest
 from orchestrator.events import Event, FileProgress, ModelPhase, Notice, Phase, Queued
 

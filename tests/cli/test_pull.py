@@ -10,7 +10,7 @@ import pytest
 from orchestrator.cli.main import main
 from orchestrator.core.files import Algorithm, Digest
 from orchestrator.core.refs import parse_ref
-from orchestrator.flows.request import Item, PullRequest
+from orchestrator.lists.request import Item, PullRequest
 from orchestrator.settings import Settings
 from tests.cli.builders import done, report
 

@@ -136,11 +136,11 @@ def test_a_pull_with_nothing_to_do_loads_little() -> None:
     """All that the command line itself loads; the wiring, which has its own needs, is replaced."""
     program = f"""
 import sys, types
-import orchestrator.cli
-from orchestrator.flows.report import PullReport
+import orchestrator.app
+from orchestrator.pull.report import PullReport
 fake = types.ModuleType("wiring")
 fake.run_pull = lambda settings, request, emit, hook: PullReport(())
-sys.modules["orchestrator.cli.wiring"] = orchestrator.cli.wiring = fake
+sys.modules["orchestrator.app.services"] = orchestrator.app.services = fake
 from orchestrator.cli.main import main
 assert main(["pull", "org/name"]) == 0
 print([name for name in {HEAVY} if name in sys.modules])

@@ -15,17 +15,17 @@ from pathlib import Path
 import pytest
 
 from orchestrator import templating
-from orchestrator.aria2.interface import Endpoint
 from orchestrator.aria2.rpc import Rpc
-from orchestrator.cli.configurations import Server, weighted
-from orchestrator.cli.env import NAMES
+from orchestrator.cache.layout import CacheLayout
+from orchestrator.cache.state_dir import open_state_dir
+from orchestrator.cli.commands.env import NAMES
 from orchestrator.cli.main import main
-from orchestrator.core.measurements import Sample
 from orchestrator.core.sources import parse_source
 from orchestrator.errors import ConfigError
-from orchestrator.store.layout import CacheLayout
-from orchestrator.store.sources import SourceMemory
-from orchestrator.store.state_dir import open_state_dir
+from orchestrator.mirrors.measurements import Sample
+from orchestrator.mirrors.stats import SourceMemory
+from orchestrator.recipes.values import Server, weighted
+from orchestrator.transfer.interface import Endpoint
 from tests.e2e.machine import until
 from tests.support.hub import LoopbackHub
 from tests.support.ports import free_port

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from orchestrator.core.sources import Source
-from orchestrator.store.sources import SourceMemory
+from orchestrator.mirrors.stats import SourceMemory
 from tests.e2e.conftest import MakeHub
 from tests.e2e.machine import Machine, Result, until
 from tests.support.content import MIB, generate

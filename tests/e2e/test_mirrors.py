@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from orchestrator.core.measurements import Evidence
 from orchestrator.core.sources import Source
-from orchestrator.store.sources import SourceMemory
+from orchestrator.mirrors.measurements import Evidence
+from orchestrator.mirrors.stats import SourceMemory
 from tests.e2e.conftest import MakeHub, wanted
 from tests.e2e.machine import Machine, Result, content
 from tests.support.content import MIB, generate

@@ -25,11 +25,11 @@ from typing import Any
 
 import pytest
 
-from orchestrator.store import census
-from orchestrator.store.hf_cache import HfCache
-from orchestrator.store.layout import CacheLayout
-from orchestrator.store.proofs import Proofs
-from orchestrator.store.state_dir import open_state_dir
+from orchestrator.cache import census
+from orchestrator.cache.cache import HfCache
+from orchestrator.cache.layout import CacheLayout
+from orchestrator.cache.proofs import Proofs
+from orchestrator.cache.state_dir import open_state_dir
 from tests.e2e.conftest import MakeHub, wanted
 from tests.e2e.machine import Machine, content
 from tests.support.content import git_blob_oid

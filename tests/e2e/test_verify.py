@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.store.pieces import PIECE
+from orchestrator.proof.pieces import PIECE
 from tests.e2e.conftest import MakeHub, sent, wanted
 from tests.e2e.machine import Machine, Result, content
 from tests.support.content import make_file

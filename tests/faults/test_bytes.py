@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.aria2.spans import SMALL
+from orchestrator.transfer.spans import SMALL
 from tests.faults.table import Arm, Case, Listing, Place, Turn, Victim, turns
 from tests.faults.world import NAME, World, files
 from tests.support.content import MIB

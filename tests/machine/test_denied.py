@@ -16,7 +16,7 @@ from tests.machine.users import OtherUser
 TRY = """
 import json, os, sys
 sys.path.insert(0, sys.argv[1])
-from orchestrator.oserrors import translate
+from orchestrator.system.failures import translate
 found = {}
 for path in sys.argv[2:]:
     try:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.disk import space
 from orchestrator.errors import CannotCreateError
-from orchestrator.store import space
 from tests.e2e.conftest import MakeHub
 from tests.e2e.machine import REPOSITORY, Machine
 from tests.machine import conditions as on
@@ -53,7 +53,7 @@ def test_efbig_of_a_system_call(tmp_path: Path) -> None:
     code = """
 import sys
 from pathlib import Path
-from orchestrator.oserrors import on_disk
+from orchestrator.system.failures import on_disk
 try:
     with on_disk("write", sys.argv[1]), open(sys.argv[1], "wb") as file:
         file.write(bytes(200_000))

@@ -13,15 +13,15 @@ from typing import Any
 
 import pytest
 
+from orchestrator.cache.moved import open_cache
 from orchestrator.errors import NoSpaceError, UnsafeError
-from orchestrator.store.moved import open_cache
+from tests.cache.world import World, model_of
 from tests.e2e.conftest import MakeHub
 from tests.e2e.machine import REPOSITORY, Machine, Result, content
 from tests.faults.volumes import small_volume
 from tests.machine.conditions import PLAIN, needs_root
 from tests.machine.test_caches import FILES, check, commands, files, reader
 from tests.machine.users import OtherUser
-from tests.store.world import World, model_of
 from tests.support.hub import LoopbackHub
 from tests.support.repos import Repo
 

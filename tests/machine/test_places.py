@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.disk import places
 from orchestrator.errors import UsageError
-from orchestrator.system import places
 from tests.e2e.conftest import MakeHub
 from tests.e2e.machine import Machine
 from tests.machine import conditions as on

@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.cache import state_dir
 from orchestrator.core.refs import RepoId, RepoType
 from orchestrator.errors import TemporaryError, UnsafeError
-from orchestrator.store import state_dir
+from tests.cache.world import CONTENT, World, hf_offline, model_of
 from tests.e2e.conftest import MakeHub
 from tests.e2e.machine import Machine, content
 from tests.machine import conditions
 from tests.machine.conditions import Condition, needs_root
 from tests.machine.users import OtherUser
-from tests.store.world import CONTENT, World, hf_offline, model_of
 from tests.support.content import MIB, generate
 from tests.support.hub import LoopbackHub
 from tests.support.repos import Repo

@@ -10,13 +10,13 @@ import pytest
 
 from orchestrator.core.files import Digest
 from orchestrator.core.plan import ResolvedModel
+from orchestrator.disk.folders import Folder
+from orchestrator.disk.room import in_the_way, make_room
 from orchestrator.errors import UnsafeError
-from orchestrator.store.local_dir import place_local
-from orchestrator.store.room import in_the_way, make_room
-from orchestrator.system.folders import Folder
+from orchestrator.folders.local_dir import place_local
+from tests.cache.world import model_of
 from tests.machine.conditions import needs_root
 from tests.machine.users import OtherUser
-from tests.store.world import model_of
 
 pytestmark = needs_root
 

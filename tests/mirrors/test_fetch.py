@@ -19,8 +19,8 @@ from orchestrator.errors import (
     SourcesDownError,
     TemporaryError,
 )
-from orchestrator.mirrors.fetch import Wanted, open_body
 from orchestrator.mirrors.links import file_url
+from orchestrator.mirrors.small_files import Wanted, open_body
 from orchestrator.net.answers import Limits
 from orchestrator.net.session import Net
 from tests.mirrors.conftest import CANARY, FILES, origin, source

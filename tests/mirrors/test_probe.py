@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from orchestrator.core.files import Algorithm, Digest
-from orchestrator.core.measurements import Sample
 from orchestrator.core.refs import CatalogKind, RepoId, RepoType
 from orchestrator.core.sources import Origin, Source
 from orchestrator.errors import IntegrityError, NotFoundError, ProtocolError, SourcesDownError
+from orchestrator.mirrors.measurements import Sample
 from orchestrator.mirrors.probe import Bounds, Probe, Target, probe
 from orchestrator.net.answers import Limits
 from orchestrator.net.credentials import Credentials

@@ -6,8 +6,8 @@ import random
 
 import pytest
 
-from orchestrator.core.measurements import HALF_LIFE, Memory, Quarantine, Remembered, Sample
 from orchestrator.core.sources import Source
+from orchestrator.mirrors.measurements import HALF_LIFE, Memory, Quarantine, Remembered, Sample
 from orchestrator.mirrors.rank import UNKNOWN, expected_rate, rank
 
 NOW = 1_800_000_000.0

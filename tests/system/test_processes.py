@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.disk.locks import state_lock
 from orchestrator.system import processes
-from orchestrator.system.locks import state_lock
 from orchestrator.system.processes import Process, is_left_behind, lives, made_name, parse_pid, started
 
 HUGE = "99999999999999999999"

@@ -1,0 +1,1 @@
+"""Composition without click: settings become rooms, and each capability is one call."""

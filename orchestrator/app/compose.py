@@ -1,0 +1,295 @@
+"""Settings become the rooms of a run: what a flow is given to work with."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+from urllib.request import getproxies
+
+from orchestrator.cache.cache import HfCache
+from orchestrator.cache.layout import CacheLayout
+from orchestrator.cache.proofs import Proofs
+from orchestrator.cache.records import Records
+from orchestrator.cache.staging import Staging
+from orchestrator.cache.state_dir import find_state_dir, open_state_dir
+from orchestrator.catalogs.git_objects import GitReader
+from orchestrator.catalogs.huggingface import HuggingFaceCatalog
+from orchestrator.catalogs.interface import Catalog
+from orchestrator.catalogs.modelscope import ModelScopeCatalog
+from orchestrator.core.proxies import Proxies, parse_proxy
+from orchestrator.core.refs import CatalogKind
+from orchestrator.core.resolvers import PORT, ordered
+from orchestrator.core.sources import Source
+from orchestrator.core.trust import Policy
+from orchestrator.disk.private import runtime_folder, runtime_folders
+from orchestrator.errors import ConfigError, GlmAriaError, Interrupted
+from orchestrator.events import Emit, Event
+from orchestrator.mirrors.stats import SourceMemory
+from orchestrator.net.answers import Limits as NetLimits
+from orchestrator.net.credentials import Credentials
+from orchestrator.net.dns import Lookup, Resolver
+from orchestrator.net.session import Net
+from orchestrator.pull.tools import Daemon, Stop, Tools
+from orchestrator.settings import DEFAULT_MIRRORS, Settings
+from orchestrator.swarm.leases import Leases
+from orchestrator.system.small_files import SETTINGS_BYTES, read_named
+from orchestrator.transfer.interface import Endpoint, Limits
+
+if TYPE_CHECKING:
+    from orchestrator.swarm.nodes import Nodes
+    from orchestrator.swarm.redis import SharedRedis
+
+
+@contextlib.contextmanager
+def stoppable() -> Iterator[Stop]:
+    """A Stop that SIGINT and SIGTERM set. The second signal finds the old handler and ends the process."""
+    stop = Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        stop.signal_number = number
+        stop.set()
+        for known, handler in before.items():
+            signal.signal(known, handler)
+        if stop.is_abrupt:
+            raise Interrupted(number)
+
+    for number in before:
+        signal.signal(number, handle)
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def state_of(settings: Settings) -> Path:
+    """The state folder of a cache that will be written to, as `open_state_dir` gives it."""
+    return open_state_dir(CacheLayout.at(settings.cache_dir))
+
+
+def known_state(settings: Settings, *, create: bool = False) -> Path:
+    """The state folder for who reads the cache, as `find_state_dir` gives it."""
+    return find_state_dir(CacheLayout.at(settings.cache_dir), create=create)
+
+
+@contextlib.contextmanager
+def open_tools(
+    settings: Settings, stop: Stop, *, create: bool = True, hasty: bool = False, shared: Shared | None = None
+) -> Iterator[Tools]:
+    """The rooms of a run, for which a cache need not be writable. With `hasty` the roots are not waited for either.
+
+    With `create` the state folder is made; else nothing is written.
+    """
+    layout = CacheLayout.at(settings.cache_dir)
+    state = find_state_dir(layout, create=create)
+    credentials = Credentials(settings.token, settings.token_hosts)
+    # Where mirrors may speak for a root that is not there, it is not knocked at for long.
+    has_stand_in = settings.policy is not Policy.ROOT and bool(settings.mirrors)
+    patience = NetLimits(
+        connect=settings.etag_timeout, read=settings.download_timeout, unreachable=2 if has_stand_in else 5
+    )
+    # A mirror is a help, never a need: one that does not answer at once is done without.
+    haste = NetLimits(connect=3, read=4, deadline=5, attempts=1)
+    leases = shared.leases if shared else None
+    staging = Staging(state, leases)
+    proxies = proxies_of(settings)
+    with (
+        open_lookup(settings, state, keep=create) as lookup,
+        Net(
+            credentials,
+            limits=haste if hasty else patience,
+            proxies=proxies,
+            ca_bundle=settings.ca_bundle,
+            lookup=lookup,
+            sleep=stop.wait,
+        ) as net,
+        Net(credentials, limits=haste, proxies=proxies, ca_bundle=settings.ca_bundle, lookup=lookup) as mirror_net,
+        contextlib.closing(staging),
+    ):
+        roots = {kind: sources_of(settings, kind)[:1] for kind in CatalogKind}
+        makers: dict[CatalogKind, Callable[[Source, Net], Catalog]] = {
+            CatalogKind.HUGGINGFACE: HuggingFaceCatalog,
+            CatalogKind.MODELSCOPE: ModelScopeCatalog,
+        }
+        catalogs: dict[CatalogKind, Catalog] = {
+            kind: makers[kind](source, net) for kind, found in roots.items() for source in found
+        }
+        mirror_catalogs = tuple(makers[mirror.kind](mirror, mirror_net) for mirror in settings.mirrors)
+        sources = tuple(source for kind in CatalogKind for source in sources_of(settings, kind))
+        yield Tools(
+            catalogs=catalogs,
+            mirror_catalogs=mirror_catalogs,
+            git=GitReader(mirror_net, is_stopped=stop.is_set),
+            sources=sources,
+            net=net,
+            mirror_net=mirror_net,
+            cache=HfCache(
+                layout,
+                Proofs(state, layout.cache_dir),
+                use_symlinks=not settings.disable_symlinks,
+                may_place=leases.may_place if leases else lambda _digest: True,
+            ),
+            records=Records(state),
+            memory=SourceMemory(state),
+            staging=staging,
+            daemon=lambda: _daemon(settings),
+            limits=Limits(
+                connections_per_mirror=settings.connections_per_mirror,
+                budget=settings.connection_budget,
+                jobs=settings.jobs,
+                max_speed=settings.max_speed,
+            ),
+            stop=stop,
+            # An aria2 of the user's has proxies of its own, which only settings overrule.
+            proxies=replace(proxies, environment=None) if settings.rpc else proxies,
+            ca_bundle=settings.ca_bundle,
+            aliases=settings.aliases,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What a run has of a Redis that it shares with other nodes."""
+
+    line: SharedRedis
+    leases: Leases
+    nodes: Nodes
+
+    def telling(self, emit: Emit) -> Emit:
+        """An `Emit` that tells the other nodes, too."""
+
+        def take(event: Event) -> None:
+            emit(event)
+            self.nodes.observe(event)
+
+        return take
+
+
+@contextlib.contextmanager
+def open_shared(settings: Settings, emit: Emit) -> Iterator[Shared | None]:
+    if settings.shared_redis is None:
+        yield None
+        return
+    from orchestrator.swarm.nodes import Nodes
+    from orchestrator.swarm.redis import SharedRedis, scope_of
+
+    # Before anything is written: a client that is not installed is a mistake to be told of first.
+    line = SharedRedis(settings.shared_redis, emit)
+    line.scope = scope_of(known_state(settings, create=True))
+    with contextlib.closing(line), contextlib.closing(Nodes(line)) as nodes:
+        yield Shared(line, Leases(line), nodes)
+
+
+@contextlib.contextmanager
+def open_lookup(settings: Settings, state: Path, *, keep: bool) -> Iterator[Lookup | None]:
+    """How names are looked up; None for the system's way. With `keep`, what was learned of resolvers is remembered."""
+    if not settings.dns_resolvers:
+        yield None
+        return
+    from orchestrator.net.resolver_health import keep_standings, read_standings
+
+    resolver = Resolver(settings.dns_resolvers, read_standings(state))
+    try:
+        yield resolver.lookup
+    finally:
+        if keep:
+            with contextlib.suppress(GlmAriaError):
+                keep_standings(state, resolver.learned)
+
+
+def sources_of(settings: Settings, kind: CatalogKind) -> tuple[Source, ...]:
+    """All sources of a kind, the one that is asked for listings first; those that only carry bytes come last."""
+    known = (settings.root, *settings.mirrors)
+    believed = tuple(source for source in known if source.kind is kind and source.is_believed)
+    carriers = tuple(source for source in known if source.kind is kind and not source.is_believed)
+    return (believed or tuple(source for source in DEFAULT_MIRRORS if source.kind is kind)) + carriers
+
+
+def proxies_of(settings: Settings) -> Proxies:
+    """The proxies of the settings, and those that the environment (or the system, on macOS) has beside them."""
+    origins = settings.origins
+    given = {url: (text, origins["mirror_proxies"]) for url, text in settings.mirror_proxies.items()}
+    for site, text, name in ((settings.root.url, settings.root_proxy, "root_proxy"), ("", settings.proxy, "proxy")):
+        if text is not None:
+            given[site] = (text, origins[name])
+    sites = {site: parse_proxy(text, origin) for site, (text, origin) in given.items()}
+    return Proxies(sites, getproxies(), settings.no_proxy)
+
+
+def _daemon(settings: Settings) -> Daemon:
+    from orchestrator.aria2.daemon import BackgroundDaemon, PrivateDaemon
+    from orchestrator.aria2.running import RunningDaemon
+
+    if settings.rpc:
+        return RunningDaemon(Endpoint(settings.rpc, _secret(settings.rpc_secret_file), ca_bundle=settings.ca_bundle))
+    # The background daemon serves several runs, so a limit on one of them is kept by a daemon of its own.
+    # So are resolvers, which aria2 knows for a whole daemon only.
+    is_private = settings.max_speed or settings.dns_resolvers
+    runtime = runtime_of(settings)
+    running = (
+        None if is_private else BackgroundDaemon(runtime, lambda: runtime_folders(lambda: state_of(settings))).find()
+    )
+    if running and _believes(running[1], bundle_for_aria2(settings)):
+        return RunningDaemon(running[1])
+    return PrivateDaemon(
+        runtime,
+        concurrency=settings.connection_budget,
+        max_speed=settings.max_speed or 0,
+        resolvers=_resolvers_for_aria2(settings) if settings.dns_resolvers else (),
+        ca_bundle=bundle_for_aria2(settings),
+    )
+
+
+def _believes(endpoint: Endpoint, ca_bundle: Path | None) -> bool:
+    """True when a daemon was started with the certificates that this run shall believe, if it names any."""
+    if ca_bundle is None:
+        return True
+    from orchestrator.aria2.rpc import Rpc
+
+    rpc = Rpc(endpoint)
+    try:
+        return rpc.ca_certificate() == str(ca_bundle)
+    finally:
+        rpc.close()
+
+
+def bundle_for_aria2(settings: Settings) -> Path | None:
+    """The certificates for an aria2c of ours. It reads no folder of them, and then believes the system's."""
+    return settings.ca_bundle if settings.ca_bundle and settings.ca_bundle.is_file() else None
+
+
+def _resolvers_for_aria2(settings: Settings) -> tuple[str, ...]:
+    """The best one first. aria2 cannot ask another port than 53."""
+    from orchestrator.net.resolver_health import read_standings
+
+    state = known_state(settings)
+    order = ordered(settings.dns_resolvers, read_standings(state), time.time())
+    return tuple(server.address for server in order if server.port == PORT)
+
+
+def runtime_of(settings: Settings) -> Path:
+    """The runtime folder, as `disk.private` chooses it."""
+    return runtime_folder(lambda: state_of(settings))
+
+
+def _secret(path: Path | None) -> str:
+    if path is None:
+        return ""
+    try:
+        return read_named(path, SETTINGS_BYTES).decode("utf-8-sig").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"the RPC secret cannot be read from {path}: {getattr(error, 'strerror', None) or 'not UTF-8 text'}",
+            hint="--rpc-secret-file names a file that holds the secret and nothing else",
+        ) from error

@@ -1,0 +1,176 @@
+"""The Hugging Face cache as flows see it: what it holds, and how proven files get into it.
+
+Everything that is written here is read by huggingface_hub, transformers and vLLM as if their own code had put it
+there; tests hold that against the real huggingface_hub.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePath
+
+from orchestrator.cache import inventory, publishing
+from orchestrator.cache.layout import CacheLayout
+from orchestrator.cache.moved import open_cache
+from orchestrator.cache.placing import MayPlace, Placer
+from orchestrator.cache.proofs import Proofs, stamp
+from orchestrator.cache.repo_locks import Use
+from orchestrator.cache.state_dir import refuse_closed
+from orchestrator.core.files import Digest, RepoFile
+from orchestrator.core.plan import Found, ResolvedModel
+from orchestrator.core.refs import Ref, RepoId
+from orchestrator.disk.file_locks import Patience, blob_lock
+from orchestrator.errors import CannotCreateError
+from orchestrator.proof.hashing import OnBytes, read_whole
+from orchestrator.proof.pieces import PieceStore
+from orchestrator.proof.verified import VerifiedFile
+from orchestrator.system.failures import on_disk
+
+
+class HfCache:
+    """One cache. `use_symlinks=False` is HF_HUB_DISABLE_SYMLINKS; file systems without symlinks are found out.
+
+    `may_place` is asked right before a blob gets its name; see `leases`.
+    """
+
+    def __init__(
+        self,
+        layout: CacheLayout,
+        proofs: Proofs,
+        *,
+        use_symlinks: bool = True,
+        may_place: MayPlace = lambda _digest: True,
+    ) -> None:
+        self._may_place = may_place
+        self.layout = layout
+        self.proofs = proofs
+        self.pieces = PieceStore(proofs.state_dir)
+        self.patience = Patience()
+        self._use_symlinks = use_symlinks
+
+    def find(self, repo: RepoId, files: Iterable[RepoFile]) -> dict[Digest, Found]:
+        """What the cache holds of each distinct blob; every digest asked for is in the answer.
+
+        PLACED and UNPROVEN name the blob in this repo, ELSEWHERE a proven one in another repo. A blob of another size
+        and a symlink that leads out of the cache are NOTHING. Raises UnsafeError when a folder of the repo is a
+        symlink, DiskIOError when it cannot be read.
+        """
+        return inventory.find(self.layout, self.proofs, repo, files)
+
+    def use(self) -> Use:
+        """Holds repos while a run works with them, so that `cache gc` keeps out. A run has its own patience."""
+        self.patience = Patience()
+        return Use(self.proofs.state_dir)
+
+    def is_complete(self, model: ResolvedModel) -> bool:
+        """True when `pull` has nothing to do: each wanted file is exposed and proven, listing and ref are right."""
+        return inventory.is_complete(self.layout, self.proofs, model)
+
+    def refuse_closed(self, ref: Ref) -> None:
+        """Raise CannotCreateError, naming the folder, when a repo cannot get new blobs from us; to be asked early.
+
+        NoSpaceError and DiskIOError when there is no room for parts of it.
+        """
+        refuse_closed(self.layout, ref)
+
+    def snapshot(self, model: ResolvedModel) -> Path:
+        """The folder that readers open."""
+        return self.layout.snapshot(model.ref.repo, model.commit)
+
+    def prove(
+        self,
+        repo: RepoId,
+        file: RepoFile,
+        *,
+        stop: threading.Event | None = None,
+        on_bytes: OnBytes | None = None,
+    ) -> bool:
+        """Read an UNPROVEN blob. Right: it is made durable and its proof remembered. Wrong: it is removed; False.
+
+        A wrong blob goes together with the snapshot links to it, links first, so that readers miss a file (and say
+        so) instead of loading wrong bytes or meeting a dangling link. Raises Interrupted, DiskIOError.
+        """
+        blob = self.layout.blob(repo, file.digest)
+        if inventory.look(blob, self.layout.cache_dir) is None:
+            return False
+        real = Path(os.path.realpath(blob))
+        read = read_whole(real, file.digest.algorithm, size=file.size, stop=stop, on_bytes=on_bytes, durable=True)
+        if read.digest == file.digest and read.found.st_size == file.size:
+            self.proofs.add(repo.folder, [(file.digest, read.found)])
+            if read.pieces:
+                # A cache that is read-only can be proven, too.
+                with contextlib.suppress(CannotCreateError):
+                    self.pieces.save(file.digest, read.pieces)
+            return True
+        self.remove_blob(repo, file.digest, read.found)
+        return False
+
+    def remove_blob(self, repo: RepoId, digest: Digest, seen: os.stat_result) -> None:
+        """Remove a blob that was found wrong as the file with the stat `seen`, and the snapshot links to it.
+
+        When another file lies there by now, nothing is done. A symlink to the shared store goes, the store stays.
+        """
+        blob = self.layout.blob(repo, digest)
+        lock = blob_lock(self.layout.lock_file(repo, digest), self.patience)
+        with on_disk("remove", blob), lock, contextlib.ExitStack() as stack:
+            now = inventory.look(blob, self.layout.cache_dir)
+            if now is None or stamp(now) != stamp(seen):
+                return
+            root = stack.enter_context(open_cache(self.layout.cache_dir))
+            blobs = stack.enter_context(root.beneath(f"{repo.folder}/blobs"))
+            with contextlib.suppress(FileNotFoundError), root.beneath(f"{repo.folder}/snapshots") as snapshots:
+                snapshots.unlink_links(digest.hex)
+            blobs.unlink(digest.hex)
+        self.proofs.forget(repo.folder, [digest])
+
+    def place(self, repo: RepoId, commit: str, entries: Sequence[tuple[VerifiedFile, RepoFile]]) -> None:
+        """Move verified files into the snapshot, as one batch; several paths may share one verified file.
+
+        After it returns all of them are durable, exposed and proven, and none is left in the stage. After an error
+        each file is either still staged or in place. Doing it again is harmless. Raises IntegrityError when a file
+        changed since it was verified, UnsafeError for planted symlinks, NoSpaceError, CannotCreateError, DiskIOError.
+        """
+        if entries:
+            with self._placer(repo, commit) as placer:
+                placer.place(entries)
+
+    def link(self, repo: RepoId, commit: str, entries: Sequence[tuple[RepoFile, PurePath]]) -> None:
+        """Take blobs from other repos of the cache: hard-linked, else copied and verified. The path is `Found.path`.
+
+        Permanent after it returns, as `place`. Raises IntegrityError when a source no longer is what was proven.
+        """
+        if entries:
+            with self._placer(repo, commit) as placer:
+                placer.link(entries)
+
+    def expose(self, repo: RepoId, commit: str, files: Iterable[RepoFile]) -> None:
+        """Make the snapshot's links to blobs that this repo already has (KEEP, and CHECK that came out right)."""
+        wanted = tuple(files)
+        if wanted:
+            with self._placer(repo, commit) as placer:
+                placer.expose(wanted)
+
+    def publish(self, model: ResolvedModel) -> publishing.Flip | None:
+        """Write CACHEDIR.TAG, the listing, and last the ref, each when not already right; durable when it returns.
+
+        Returns what that changed for readers: the ref moved, or a commit that was asked for is here for the first time.
+
+        To be called once all wanted files are placed. No ref is written for a revision that is a commit, no listing
+        when a git id is unknown (some catalogs do not tell). Raises TemporaryError when one of the files is gone again.
+        """
+        return publishing.publish(self.layout, self.proofs, model)
+
+    def _placer(self, repo: RepoId, commit: str) -> Placer:
+        return Placer(
+            self.layout,
+            self.proofs,
+            self.pieces,
+            repo,
+            commit,
+            use_symlinks=self._use_symlinks,
+            may_place=self._may_place,
+            patience=self.patience,
+        )

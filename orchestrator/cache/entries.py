@@ -1,0 +1,164 @@
+"""What the cache holds, as `verify` asks for it: each distinct file once, with all its names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from os import stat_result
+from pathlib import Path
+from stat import S_ISLNK
+
+from orchestrator.cache import census, trees
+from orchestrator.cache.cache import HfCache
+from orchestrator.cache.census import CachedRepo, CachedSnapshot, Census
+from orchestrator.cache.records import Record, Records
+from orchestrator.core.files import Digest
+from orchestrator.core.refs import RepoId, Target
+from orchestrator.errors import NotFoundError
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A path by which readers know a blob: `path` in `repo` at `commit`. `record` is what the root said of that."""
+
+    repo: RepoId
+    commit: str
+    path: str
+    record: Record | None = None
+
+
+@dataclass(slots=True)
+class Stock:
+    """One file of the cache. `places` are the paths where it lies, each with its repo folder; none when it is missing.
+
+    `digest` is what it ought to have, None where nobody said; `size` likewise. `real` and `found` are the file itself.
+    """
+
+    digest: Digest | None
+    size: int | None
+    real: Path | None
+    found: stat_result | None
+    names: list[Name] = field(default_factory=list)
+    places: list[tuple[str, Path]] = field(default_factory=list)
+
+    @property
+    def label(self) -> str:
+        """What people know it by."""
+        return self.names[0].path if self.names else self.places[0][1].name
+
+
+def take_stock(
+    found: Census, cache: HfCache, records: Records, targets: Sequence[Target], globs: Sequence[str]
+) -> list[Stock]:
+    """All files of `found`, or those of `targets`, or of these the ones whose path matches a glob; the biggest first.
+
+    Blobs without a name are among them only when nothing was chosen. Raises NotFoundError for a target, or globs, of
+    which nothing is there, and for a target that is closed to us the error that says why.
+    """
+    repos = [repo for repo in found.repos if not targets or any(repo.repo == t.repo for t in targets)]
+    stocks: dict[object, Stock] = {}
+    for target in targets:
+        if not any(repo.repo == target.repo for repo in repos):
+            refuse_closed(found, target)
+            raise NotFoundError(f"{target} is not in the cache", hint="glm-aria cache ls shows what is")
+    for repo in repos:
+        chosen = [target for target in targets if target.repo == repo.repo]
+        snapshots = _snapshots(repo, chosen)
+        for snapshot in snapshots:
+            for name, entry in _entries(cache, records, repo, snapshot):
+                if not globs or any(fnmatchcase(name.path, glob) for glob in globs):
+                    _add(stocks, name, entry, repo.folder)
+        if not globs and len(snapshots) == len(repo.snapshots):
+            for blob in repo.blobs.values():
+                digest = census.digest_of(blob.name)
+                entry = _Entry(digest, None, blob.real, blob.found, blob.path)
+                _add(stocks, None, entry, repo.folder)
+    if globs and not stocks:
+        raise NotFoundError(f"no file in the cache matches {' '.join(globs)}", hint="* also crosses /")
+    return sorted(stocks.values(), key=lambda stock: (-(stock.found.st_size if stock.found else 0), stock.label))
+
+
+def refuse_closed(found: Census, target: Target) -> None:
+    """Raise the reason when the target's folder is there and is not read."""
+    for path, error in found.closed.items():
+        if path.name == target.repo.folder:
+            raise error
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    digest: Digest | None
+    size: int | None
+    real: Path | None
+    found: stat_result | None
+    place: Path | None
+
+
+def _snapshots(repo: CachedRepo, chosen: Sequence[Target]) -> list[CachedSnapshot]:
+    revisions = [target.revision for target in chosen]
+    if not chosen or None in revisions:
+        return list(repo.snapshots)
+    commits = set()
+    for target in chosen:
+        commit = repo.refs.get(str(target.revision), target.revision)
+        if not any(snapshot.commit == commit for snapshot in repo.snapshots):
+            raise NotFoundError(f"{target} is not in the cache", hint="glm-aria cache ls shows what is")
+        commits.add(commit)
+    return [snapshot for snapshot in repo.snapshots if snapshot.commit in commits]
+
+
+def _entries(
+    cache: HfCache, records: Records, repo: CachedRepo, snapshot: CachedSnapshot
+) -> Iterator[tuple[Name, _Entry]]:
+    record = records.load(repo.repo, snapshot.commit)
+    listed = _listing(cache, repo, snapshot, record)
+    for path, blob_name in snapshot.links.items():
+        wanted, size = listed.get(path, (blob_name, None))
+        digest, blob = census.digest_of(blob_name), repo.blobs.get(blob_name)
+        name = Name(repo.repo, snapshot.commit, path, record)
+        if digest is not None and wanted != blob_name:
+            # A link to some other file: what the listing names is not there for readers, whatever lies in blobs.
+            yield name, _Entry(census.digest_of(wanted), size, None, None, None)
+        elif blob is None:
+            yield name, _Entry(digest, size, None, None, None)
+        else:
+            yield name, _Entry(digest, size, blob.real, blob.found, blob.path)
+    # What no listing in the cache names may be in the record of what the root said.
+    strays = {path: found for path, found in snapshot.strays.items() if path in listed}
+    for path, found in {**snapshot.files, **strays}.items():
+        wanted, size = listed.get(path, ("", None))
+        place = None if S_ISLNK(found.st_mode) else snapshot.path / path
+        yield (
+            Name(repo.repo, snapshot.commit, path, record),
+            _Entry(census.digest_of(wanted), size, place, found if place else None, place),
+        )
+
+
+def _listing(
+    cache: HfCache, repo: CachedRepo, snapshot: CachedSnapshot, record: Record | None
+) -> Mapping[str, tuple[str, int]]:
+    if record is not None:
+        return {file.path: (file.blob_name, file.size) for file in record.tree.files}
+    return trees.listed(cache.layout.tree_file(repo.repo, snapshot.commit))
+
+
+def _add(stocks: dict[object, Stock], name: Name | None, entry: _Entry, folder: str) -> None:
+    key: object = (entry.digest, name)
+    if entry.found is not None:
+        key = (entry.digest, entry.found.st_dev, entry.found.st_ino)
+    stock = stocks.setdefault(key, Stock(entry.digest, entry.size, entry.real, entry.found))
+    if stock.size is None:
+        stock.size = entry.size
+    if name is not None:
+        stock.names.append(name)
+    if entry.place is not None and (folder, entry.place) not in stock.places:
+        stock.places.append((folder, entry.place))
+
+
+def commits_of(names: Iterable[Name]) -> dict[tuple[RepoId, str], list[str]]:
+    """The paths of each revision."""
+    found: dict[tuple[RepoId, str], list[str]] = {}
+    for name in names:
+        found.setdefault((name.repo, name.commit), []).append(name.path)
+    return found

@@ -1,0 +1,105 @@
+"""What makes a placed snapshot known: the listing, then the ref, last. Same files as huggingface_hub 2.4 writes.
+
+A partial pull publishes the same two: huggingface_hub, too, writes the full listing and the ref when it was given
+`allow_patterns`. Offline, the same patterns then find all they ask for, and a reader that wants more is told so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import NamedTuple
+
+from orchestrator.cache.inventory import read_ref, refuse_planted
+from orchestrator.cache.layout import CacheLayout
+from orchestrator.cache.moved import open_cache
+from orchestrator.cache.proofs import Proofs
+from orchestrator.cache.trees import holds, model_entries, render
+from orchestrator.core.plan import ResolvedModel
+from orchestrator.disk.atomic import make_folder, scratch_folder, write_file
+from orchestrator.disk.durability import sync_folders
+from orchestrator.disk.folders import Folder
+from orchestrator.errors import CannotCreateError, TemporaryError
+from orchestrator.system.failures import is_closed
+
+CACHEDIR_TAG = (
+    "Signature: 8a477f597d28d172789f06886806bc55\n"
+    "# This file is a cache directory tag created by huggingface_hub.\n"
+    "# For information about cache directory tags, see:\n"
+    "#\thttps://bford.info/cachedir/\n"
+)
+
+
+class Flip(NamedTuple):
+    """What readers find has changed: the commit before, or None when there was none, and the commit now."""
+
+    old: str | None
+    new: str
+
+
+def publish(layout: CacheLayout, proofs: Proofs, model: ResolvedModel) -> Flip | None:
+    """See `HfCache.publish`."""
+    repo = model.ref.repo
+    refuse_planted(layout, repo)
+    _refuse_gaps(layout.snapshot(repo, model.commit), model)
+    with open_cache(layout.cache_dir) as root:
+        stage = scratch_folder(root, proofs.state_dir / "stage")
+        tag = layout.cache_dir / "CACHEDIR.TAG"
+        if not tag.exists():
+            try:
+                write_file(tag, CACHEDIR_TAG, stage, durable=False, folder=root)
+            except CannotCreateError:
+                # Backups look at it, readers do not.
+                if not is_closed(tag):
+                    raise
+        # A ref to a commit without a snapshot makes the whole repo vanish from `hf cache ls`.
+        snapshot, touched = make_folder(root, f"{repo.folder}/snapshots/{model.commit}")
+        snapshot.close()
+        stage = root.aside(repo.folder) or stage
+        entries = model_entries(model)
+        tree = layout.tree_file(repo, model.commit)
+        was_known = entries is not None and tree.exists()
+        if entries is not None and not holds(tree, entries):
+            try:
+                touched += _write(root, tree, render(entries), stage)
+            except CannotCreateError:
+                # In a cache of somebody else's that lacks nothing but this, readers have all that they ask for.
+                if not is_closed(tree):
+                    raise
+        sync_folders(root, touched)
+        if model.ref.is_commit:
+            return None if was_known else Flip(None, model.commit)
+        before = read_ref(layout, repo, model.ref.revision)
+        if before == model.commit:
+            return None
+        sync_folders(root, _write(root, layout.ref_file(repo, model.ref.revision), model.commit, stage))
+        return Flip(before, model.commit)
+
+
+def _write(root: Folder, target: Path, content: str, stage: Path) -> list[Path]:
+    """Write a file below the cache's folder, which is open; returns the folders in which a name was added."""
+    folder, touched = make_folder(root, target.parent.relative_to(root.path))
+    with folder:
+        # Refs that are gone may have left a folder of this name.
+        with contextlib.suppress(OSError):
+            folder.remove_empty(target.name)
+        write_file(target, content, stage, folder=folder)
+    return [*touched, target.parent]
+
+
+def _refuse_gaps(snapshot: Path, model: ResolvedModel) -> None:
+    """Raise TemporaryError when a wanted file is gone again: somebody cleaned the cache up while it was filled.
+
+    `hf cache prune` takes a snapshot that no ref names yet for one that nobody needs.
+    """
+    for file in model.wanted.files:
+        try:
+            size = (snapshot / file.path).stat().st_size
+        except OSError:
+            size = -1
+        if size != file.size:
+            raise TemporaryError(
+                f"{file.path!r} vanished from the cache while the rest arrived; another program cleans it up",
+                hint="run the same command again; what is still there is kept",
+                file=file.path,
+            )

@@ -1,0 +1,163 @@
+"""What catalogs said, kept for offline runs, to list a commit only once, and to notice commits that go back.
+
+`repos/<folder>/<commit>.json` is a commit's whole listing, and how far it was to be believed.
+`repos/<folder>/refs.json` holds the commits that each revision stood for, in the order in which they were seen, each
+with the root of that time and its date: `{"main": [["<40 hex>", "https://root", 1700000000.0], ...]}`. A file that
+cannot be read, or holds what it may not hold, counts as absent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orchestrator.core.files import Digest, RepoFile, RepoTree
+from orchestrator.core.refs import RepoId, is_commit, parse_folder
+from orchestrator.core.trust import Level, Seen, Trust, remembered
+from orchestrator.disk.atomic import write_file
+from orchestrator.disk.locks import state_lock
+from orchestrator.disk.state_file import UNREADABLE, read_state, write_state
+from orchestrator.system.failures import on_disk
+from orchestrator.system.small_files import RECORD_BYTES, read_small
+
+_MOST_SEEN = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A commit as it was listed: the whole tree, how far it was to be believed, whether it asked for a token."""
+
+    tree: RepoTree
+    trust: Trust
+    is_restricted: bool = False
+
+
+class Records:
+    """The records of one cache."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self._stage = state_dir / "stage"
+        self._repos = state_dir / "repos"
+
+    def load(self, repo: RepoId, commit: str) -> Record | None:
+        """The record of a commit, checked as a listing from the network is; None when there is none, or a bad one."""
+        if not is_commit(commit):
+            return None
+        return read_state(self._repos / repo.folder / f"{commit}.json", lambda data: _record(commit, data))
+
+    def commits(self) -> tuple[tuple[RepoId, str], ...]:
+        """The repos and commits that have a record, the latest written first."""
+        found = []
+        for path in self._repos.glob("*/*.json"):
+            repo = parse_folder(path.parent.name)
+            if repo is not None and is_commit(path.stem):
+                with contextlib.suppress(OSError):
+                    found.append((-path.stat().st_mtime_ns, repo, path.stem))
+        found.sort(key=lambda item: (item[0], item[1].folder, item[2]))
+        return tuple((repo, commit) for _, repo, commit in found)
+
+    def revisions(self, repo: RepoId, commit: str) -> tuple[str, ...]:
+        """The revisions that stood for a commit when they were last asked for."""
+        return tuple(sorted(name for name, seen in self._seen(repo).items() if seen and seen[-1][0].commit == commit))
+
+    def save(self, repo: RepoId, record: Record) -> None:
+        """Keep a record, in one step. Nothing is written when it is there already."""
+        if self.load(repo, record.tree.commit) == record:
+            return
+        data = {
+            "trust": {
+                "level": record.trust.level,
+                "source": record.trust.source,
+                "confirmed_by": list(record.trust.confirmed_by),
+            },
+            "is_restricted": record.is_restricted,
+            "files": [
+                [file.path, file.size, str(file.digest), file.is_lfs, file.git_oid] for file in record.tree.files
+            ],
+        }
+        target = self._folder(repo) / f"{record.tree.commit}.json"
+        write_state(target, self._stage, data)
+
+    def forget(self, repo: RepoId, commit: str) -> None:
+        """Drop the record of a commit. Which commits were seen stays known, so that none can be passed off as new."""
+        with on_disk("remove", self._repos):
+            (self._repos / repo.folder / f"{commit}.json").unlink(missing_ok=True)
+
+    def forget_all(self, repo: RepoId) -> None:
+        """Drop the records of all commits of a repo."""
+        with on_disk("remove", self._repos):
+            for path in (self._repos / repo.folder).glob("*.json"):
+                if is_commit(path.stem):
+                    path.unlink(missing_ok=True)
+
+    def last_seen(self, repo: RepoId, revision: str) -> str | None:
+        """The commit that `revision` stood for when it was last asked for, whatever the root; None when never."""
+        seen = self._seen(repo).get(revision)
+        return seen[-1][0].commit if seen else None
+
+    def history(self, repo: RepoId, revision: str, root: str) -> tuple[Seen, ...]:
+        """The commits that `revision` stood for under the root at this address, the oldest first."""
+        return tuple(seen for seen, by in self._seen(repo).get(revision, ()) if by == root)
+
+    def saw(self, repo: RepoId, revision: str, now: Seen, root: str) -> None:
+        """Remember that `revision` stands for `now`, which was accepted, even if it goes back."""
+        known = self._seen(repo).get(revision)
+        if known and (known[-1][0].commit, known[-1][1]) == (now.commit, root):
+            return
+        folder = self._folder(repo)
+        with on_disk("lock", folder), state_lock(folder / "refs.lock"):
+            everything = self._seen(repo)
+            entries = everything.get(revision, [])
+            history = remembered([seen for seen, by in entries if by == root], now)[-_MOST_SEEN:]
+            everything[revision] = [entry for entry in entries if entry[1] != root] + [(seen, root) for seen in history]
+            data = {
+                name: [[seen.commit, by, seen.modified] for seen, by in entries] for name, entries in everything.items()
+            }
+            write_file(folder / "refs.json", json.dumps(data, sort_keys=True), self._stage, mode=0o600)
+
+    def _seen(self, repo: RepoId) -> dict[str, list[tuple[Seen, str]]]:
+        """Each revision's commits with the root of their time; those of the root that was asked last come last."""
+        try:
+            data = json.loads(read_small(self._repos / repo.folder / "refs.json", RECORD_BYTES))
+            return {str(revision): _entries(entries) for revision, entries in data.items()}
+        except UNREADABLE:
+            return {}
+
+    def _folder(self, repo: RepoId) -> Path:
+        folder = self._repos / repo.folder
+        with on_disk("create", folder):
+            folder.mkdir(mode=0o700, exist_ok=True)
+        return folder
+
+
+def _record(commit: str, data: dict[str, Any]) -> Record:
+    files = (_file(*entry) for entry in data["files"])
+    return Record(RepoTree.checked(commit, files), _trust(data["trust"]), bool(data["is_restricted"]))
+
+
+def _trust(data: dict[str, Any]) -> Trust:
+    return Trust(Level(data["level"]).value, str(data["source"]), tuple(map(str, data.get("confirmed_by", ()))))
+
+
+def _entries(data: object) -> list[tuple[Seen, str]]:
+    """The history of one revision."""
+    if not isinstance(data, list):
+        raise TypeError("a history is a list")
+    found = []
+    for commit, root, modified in data:
+        if not is_commit(commit) or not isinstance(modified, float | int | None):
+            raise ValueError(f"{commit!r} is not a commit with its date")
+        found.append((Seen(commit, modified), str(root)))
+    return found
+
+
+def _file(path: object, size: object, digest: object, is_lfs: object, git_oid: object) -> RepoFile:
+    """An entry of a record. Raises TypeError where a part is not of its type."""
+    if not (isinstance(path, str) and type(size) is int and isinstance(digest, str) and isinstance(is_lfs, bool)):
+        raise TypeError(path)
+    if not (git_oid is None or (isinstance(git_oid, str) and is_commit(git_oid))):
+        raise TypeError(git_oid)
+    return RepoFile(path, size, Digest.parse(digest), is_lfs, git_oid)

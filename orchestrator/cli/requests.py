@@ -1,0 +1,199 @@
+"""From REFs, lists and options to the models of a run."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shlex
+import stat
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.cli.commands import lock
+from orchestrator.core.files import literal
+from orchestrator.core.refs import parse_ref
+from orchestrator.disk import places
+from orchestrator.disk.access import others_who_may_write
+from orchestrator.errors import UsageError
+from orchestrator.lists.listfile import ListEntry
+from orchestrator.lists.lists import gather
+from orchestrator.lists.request import Item
+from orchestrator.lists.wanted import group
+from orchestrator.system import streams
+from orchestrator.system.small_files import is_given, read_named, read_small
+
+_STDIN = "-"
+_LARGEST_LIST = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What the command line says about the files of a model; an entry of a list may say otherwise for its own.
+
+    `allow_outside` lets lists write to, and include from, other folders than their own.
+    """
+
+    revision: str | None = None
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    local_dir: str | None = None
+    allow_outside: bool = False
+
+
+def items(refs: Sequence[str], lists: Sequence[str], chosen: Selection) -> tuple[Item, ...]:
+    """All models that are asked for, in order, each once; `refs` may name files behind a REF. Raises UsageError."""
+    found = [
+        Item(
+            parse_ref(wanted.ref, revision=chosen.revision),
+            (*chosen.include, *(literal(file) if file in wanted.paths else file for file in wanted.files)),
+            chosen.exclude,
+            _folder(chosen.local_dir, Path()),
+            files=wanted.paths,
+        )
+        for wanted in group(refs)
+    ]
+    for name in lists:
+        found += _listed(name, chosen)[0]
+    found = list(dict.fromkeys(found))
+    if not found:
+        raise UsageError(
+            f"nothing to fetch: {', '.join(lists)} names no model"
+            if lists
+            else "which model? Give a REF, or a list of them with -f",
+            hint="for example: glm-aria pull zai-org/AutoGLM-Phone-9B",
+        )
+    _refuse_shared_folder(found)
+    return tuple(found)
+
+
+def locked_items(refs: Sequence[str], name: str, local_dir: str | None) -> tuple[Item, ...]:
+    """The models of a lock file that are asked for: all without a REF. Raises UsageError."""
+    models = lock.read(name).choose(refs, name)
+    if not models:
+        raise UsageError(
+            f"nothing to fetch: {name} holds no model", hint=f"glm-aria pull REF --lock {shlex.quote(name)} adds one"
+        )
+    folder = _folder(local_dir, Path())
+    found = [Item(model.ref, model.include, model.exclude, folder, locked=model) for model in models]
+    _refuse_shared_folder(found)
+    return tuple(found)
+
+
+def follow(name: str, chosen: Selection) -> tuple[tuple[Item, ...], tuple[Path, ...]]:
+    """The models of one list, each once, and all files that it is made of. Raises UsageError."""
+    found, files = _listed(name, chosen)
+    found = list(dict.fromkeys(found))
+    if not found:
+        raise UsageError(f"{name} names no model", hint="write one REF on each line")
+    _refuse_shared_folder(found)
+    return tuple(found), files
+
+
+def written_by_others(files: Sequence[Path]) -> str | None:
+    """Who else may write one of the files of a list, or exchange it in its folder; None for nobody."""
+    for file in files:
+        for path in (file, file.absolute().parent):
+            try:
+                found = path.stat()
+            except OSError:
+                continue
+            is_sticky = path != file and found.st_mode & stat.S_ISVTX and found.st_uid in (0, os.geteuid())
+            if not is_sticky and (reason := others_who_may_write(found, path)):
+                return f"{path}: {reason}"
+    return None
+
+
+def _listed(name: str, chosen: Selection) -> tuple[list[Item], tuple[Path, ...]]:
+    # What has no folder of its own, as a pipe of the shell, starts from the working directory.
+    top = _STDIN if is_given(name) else name
+    limit = None if chosen.allow_outside else Path(top).parent
+
+    def read(path: str) -> str:
+        return _read_top(name) if path == top else _read_below(path, limit)
+
+    made = gather(top, read, shown="<stdin>" if name == _STDIN else name, revision=chosen.revision)
+    items = [_item(entry, chosen, Path(file).parent) for entry, file in made.entries]
+    return items, tuple(Path(file) for file in made.files)
+
+
+def _item(entry: ListEntry, chosen: Selection, base: Path) -> Item:
+    return Item(
+        entry.ref,
+        entry.include or chosen.include,
+        entry.exclude or chosen.exclude,
+        _listed_folder(entry, base, chosen) if entry.local_dir else _folder(chosen.local_dir, Path()),
+        entry.priority,
+    )
+
+
+def _listed_folder(entry: ListEntry, base: Path, chosen: Selection) -> Path | None:
+    """The folder that a list names. Whoever wrote the list chooses it, so it lies strictly below that of the list."""
+    try:
+        folder = _folder(entry.local_dir, base)
+    except UsageError as error:
+        raise UsageError(f"{entry.where}: local-dir: {error.message}", hint=error.hint) from error
+    if folder is None or chosen.allow_outside:
+        return folder
+    real, own = Path(os.path.realpath(folder)), Path(os.path.realpath(base))
+    inside = real.relative_to(own).parts if own in real.parents else ()
+    if not inside or any(part.startswith(".") for part in inside):
+        raise UsageError(
+            f"{entry.where}: local-dir must lie below the folder of the list, and in no hidden folder",
+            hint="--allow-outside, if you trust whoever wrote the list",
+        )
+    return folder
+
+
+def _folder(text: str | None, base: Path) -> Path | None:
+    # Absolute now: the rest of the program does not depend on the working directory.
+    return places.absolute(text, base) if text else None
+
+
+def _refuse_shared_folder(found: Sequence[Item]) -> None:
+    owners: dict[Path, Item] = {}
+    for item in found:
+        if item.local_dir is None:
+            continue
+        other = owners.setdefault(item.local_dir, item)
+        if other.ref != item.ref:
+            raise UsageError(
+                f"{other.ref} and {item.ref} would share the folder {item.local_dir}",
+                hint="give each its own, with local-dir= in a list, or run them one by one",
+            )
+
+
+def _read_top(name: str) -> str:
+    if name != _STDIN:
+        return _decoded(name, lambda: read_named(name, _LARGEST_LIST))
+    if streams.is_missing(sys.stdin):
+        raise UsageError("the list cannot be read: standard input is closed")
+    return _decoded("<stdin>", _stdin)
+
+
+def _stdin() -> bytes:
+    content = sys.stdin.buffer.read(_LARGEST_LIST + 1)
+    if len(content) > _LARGEST_LIST:
+        raise OSError(errno.EOVERFLOW, f"larger than {_LARGEST_LIST} bytes", "<stdin>")
+    return content
+
+
+def _read_below(path: str, top: Path | None) -> str:
+    """A list that another includes; it must lie below the folder `top` where one is given."""
+    real = os.path.realpath(path)
+    if top is not None and Path(os.path.realpath(top)) not in Path(real).parents:
+        raise UsageError(
+            "a list includes what lies below its own folder only",
+            hint="--allow-outside, if you trust whoever wrote the list",
+        )
+    return _decoded(path, lambda: read_small(real, _LARGEST_LIST))
+
+
+def _decoded(name: str, read: Callable[[], bytes]) -> str:
+    try:
+        return read().decode()
+    except OSError as error:
+        raise UsageError(f"the list {name} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"the list {name} is not UTF-8 text") from error

@@ -1,0 +1,185 @@
+"""Who watches a run: nobody, plain lines, JSON lines or a bar. All are subscribers to `orchestrator.events`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self, TextIO
+
+from orchestrator.cli import terminal
+from orchestrator.cli.views.transfer_state import Snapshot, Tally
+from orchestrator.core.sizes import format_duration, format_size, format_speed
+from orchestrator.events import Event, FileProgress, Flipped, ModelPhase, Notice, Phase, Queued, SourceRates
+
+LINE_SECONDS = 5.0
+
+
+def choose(wanted: str, *, as_json: bool, quiet: bool, terminal_like: bool | None = None) -> str:
+    """The mode for `--progress`: `auto` becomes a bar on a terminal, else lines; with `--json` never a bar."""
+    is_terminal = _is_terminal() if terminal_like is None else terminal_like
+    if wanted == "auto":
+        return "none" if quiet else "bar" if is_terminal and not as_json else "lines"
+    if wanted == "bar" and (as_json or not is_terminal):
+        return "lines"
+    return wanted
+
+
+def _is_terminal() -> bool:
+    return sys.stderr.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
+
+
+def watcher(mode: str) -> Watcher:
+    """A watcher for a mode of `choose`."""
+    if mode == "bar":
+        from orchestrator.cli.views.bar import Bar
+
+        return Bar()
+    if mode == "lines":
+        return Lines()
+    return JsonLines() if mode == "json" else Watcher()
+
+
+class Watcher:
+    """Sees all events, from any thread, and shows nothing. A context manager: leaving it ends the display.
+
+    `shown` are the notices that the user has seen already.
+    """
+
+    def __init__(self) -> None:
+        self.shown: set[Notice] = set()
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._lock:
+            self._end()
+
+    def emit(self, event: Event) -> None:
+        """Take an event. Never raises because of the display."""
+        with self._lock:
+            self._take(event)
+
+    def _take(self, event: Event) -> None:
+        """Show the event. Called by one thread at a time."""
+
+    def _end(self) -> None:
+        """End the display."""
+
+
+class Lines(Watcher):
+    """A plain line at each phase of a model, for each file that another run fetches, and every few seconds."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic, stream: TextIO | None = None) -> None:
+        super().__init__()
+        self._clock = clock
+        self._stream = stream
+        self._tally = Tally(clock)
+        self._last = clock()
+
+    def _take(self, event: Event) -> None:
+        self._tally.take(event)
+        if isinstance(event, Notice):
+            if event not in self.shown:
+                self.shown.add(event)
+                self._write(f"warning: {terminal.message(event.message)}")
+        elif isinstance(event, ModelPhase):
+            self._write(f"{terminal.printable(event.model)}: {event.phase}")
+        elif isinstance(event, Queued) and event.files:
+            self._write(f"to {event.to}: {format_size(event.bytes_total)} in {event.files} file(s)")
+        elif isinstance(event, FileProgress) and event.phase is Phase.WAITING:
+            self._write(f"{terminal.printable(event.name)}: waits for another run, which fetches it")
+        elif isinstance(event, FileProgress) and self._clock() - self._last >= LINE_SECONDS:
+            self._last = self._clock()
+            now = self._tally.snapshot()
+            who = terminal.printable(by_source(now))
+            self._write(summary(now) + (f"  [{who}]" if who else ""))
+
+    def _write(self, line: str) -> None:
+        _write(self._stream, line)
+
+
+class JsonLines(Watcher):
+    """One JSON object a line, on stderr."""
+
+    def __init__(self, *, stream: TextIO | None = None) -> None:
+        super().__init__()
+        self._stream = stream
+
+    def _take(self, event: Event) -> None:
+        if isinstance(event, Notice):
+            if event in self.shown:
+                return
+            self.shown.add(event)
+        _write(self._stream, json.dumps(as_json(event), ensure_ascii=True))
+
+
+def summary(now: Snapshot) -> str:
+    """The transfer in one line: `34%  6.8 GB of 20.1 GB  112 MB/s  2 min 05 s left  (3 of 12 files)`."""
+    parts = [f"{now.percent:3.0f}%", f"{format_size(now.done)} of {format_size(now.total)}"]
+    parts += [format_speed(now.speed)] if now.speed else []
+    parts += [f"{format_duration(now.seconds_left)} left"] if now.seconds_left is not None else []
+    return "  ".join((*parts, f"({now.files_done} of {now.files} files)"))
+
+
+def by_source(now: Snapshot) -> str:
+    """Who sends how fast, when more than one does: `huggingface.co 3.1 MB/s, hf-mirror 20.2 MB/s`; else nothing."""
+    sending = [(name, speed) for name, speed, _ in now.sources if speed >= 1]
+    return ", ".join(f"{name} {format_speed(speed)}" for name, speed in sending) if len(sending) > 1 else ""
+
+
+def as_json(event: Event) -> dict[str, object]:
+    """An event as `--progress json` writes it."""
+    if isinstance(event, FileProgress):
+        return {
+            "event": "progress",
+            "file": event.name,
+            "digest": str(event.digest),
+            "phase": event.phase.value,
+            "done": event.done,
+            "total": event.total,
+            "speed": event.speed,
+            "connections": event.connections,
+        }
+    if isinstance(event, ModelPhase):
+        return {"event": "phase", "model": event.model, "phase": event.phase.value}
+    if isinstance(event, Queued):
+        return {"event": "queued", "files": event.files, "bytes_total": event.bytes_total}
+    if isinstance(event, SourceRates):
+        return {
+            "event": "sources",
+            "sources": [
+                {"name": name, "speed": round(speed), "connections": count} for name, speed, count in event.sources
+            ],
+        }
+    if isinstance(event, Flipped):
+        return {
+            "event": "flipped",
+            "model": event.model,
+            "snapshot": str(event.snapshot),
+            "old_commit": event.old,
+            "new_commit": event.new,
+        }
+    return {
+        "event": "warning",
+        "code": event.code,
+        "message": terminal.message(event.message),
+        "mirror": event.mirror,
+        "file": event.file,
+    }
+
+
+def _write(stream: TextIO | None, line: str) -> None:
+    # Looked up at each call: whoever captures stderr replaces it. That nobody reads is no reason to stop a download.
+    try:
+        print(line, file=stream or sys.stderr, flush=True)
+    except (OSError, ValueError):
+        return

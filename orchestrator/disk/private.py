@@ -1,0 +1,239 @@
+"""Folders and files that are ours alone, and where the runtime folder lies.
+
+The name of a runtime folder can be foretold, and in a temporary folder anybody may make it first. So a folder is opened
+once, looked at through its descriptor, and all that is done in it goes by that descriptor.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Self, TypeVar
+
+from orchestrator.errors import CannotCreateError
+from orchestrator.system.failures import translate
+from orchestrator.system.small_files import read_small
+
+_OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# Another run may remove the empty runtime folder right after we create it.
+_TRIES = 100
+_HINT = "set XDG_RUNTIME_DIR to a folder of your own (mode 0700), on a disk with room"
+_USERS = "/run/user"
+_TEMPORARY = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - only where nobody can exchange a name of ours
+
+Made = TypeVar("Made")
+
+
+class PrivateFolder:
+    """A folder that is ours alone (0700), held open. A context manager; whoever exchanges its name gains nothing."""
+
+    def __init__(self, path: Path, fd: int) -> None:
+        self.path = path
+        self.fd = fd
+
+    @classmethod
+    def find(cls, path: Path) -> PrivateFolder | None:
+        """The folder at `path`; None when there is none, or when it is a link, someone else's or open to others."""
+        return cls._find(path, None)
+
+    @classmethod
+    def make(cls, path: Path) -> PrivateFolder:
+        """The folder at `path`, made when there is none.
+
+        Raises CannotCreateError when someone else's is in the way, and what a full or failing disk is worth.
+        """
+        return in_private_folder(path, cls.copy)
+
+    def copy(self) -> PrivateFolder:
+        """The same folder, held on its own."""
+        return PrivateFolder(self.path, os.dup(self.fd))
+
+    def child(self, name: str) -> PrivateFolder | None:
+        """The folder `name` in this one, by the rules of `find`."""
+        return self._find(self.path / name, self.fd)
+
+    def make_child(self, name: str) -> None:
+        """Make a folder in this one, if there is none. Raises OSError."""
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(name, 0o700, dir_fd=self.fd)
+
+    def names(self) -> list[str]:
+        """What is in it."""
+        return os.listdir(self.fd)  # noqa: PTH208 - by descriptor
+
+    def read(self, name: str, most: int) -> bytes:
+        """The content of a small file. Raises OSError, also for a file that is not ours alone."""
+        if _is_others(os.stat(name, dir_fd=self.fd, follow_symlinks=False)):
+            raise OSError(errno.EACCES, "not a file of ours", name)
+        return read_small(name, most, dir_fd=self.fd)
+
+    def create(self, name: str) -> int:
+        """A descriptor of a new empty file (0600), in place of any that has the name. Raises per `system.failures`."""
+        with written(self.path / name):
+            self.remove(name)
+            return os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=self.fd)
+
+    def write(self, name: str, text: str) -> None:
+        """Put a text into a new file (0600). Raises per `system.failures`."""
+        with os.fdopen(self.create(name), "w", encoding="utf-8") as file, written(self.path / name):
+            file.write(text)
+            file.flush()
+
+    def remove(self, name: str) -> None:
+        """Remove a file, if there is one. Raises OSError."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=self.fd)
+
+    def remove_tree(self, name: str) -> None:
+        """Remove a folder, or whatever has the name, as far as that is possible; follows no link."""
+        with contextlib.suppress(OSError):
+            if stat.S_ISDIR(os.stat(name, dir_fd=self.fd, follow_symlinks=False).st_mode):
+                shutil.rmtree(name, dir_fd=self.fd, ignore_errors=True)
+            else:
+                self.remove(name)
+
+    def close(self) -> None:
+        """Let go of it."""
+        os.close(self.fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    @classmethod
+    def _find(cls, path: Path, dir_fd: int | None) -> PrivateFolder | None:
+        try:
+            fd = os.open(path if dir_fd is None else path.name, _OPEN, dir_fd=dir_fd)
+        except OSError:
+            return None
+        if _is_others(os.fstat(fd)):
+            os.close(fd)
+            return None
+        return cls(path, fd)
+
+
+def in_private_folder(path: Path, make: Callable[[PrivateFolder], Made]) -> Made:
+    """What `make` makes in the folder at `path`, which is made ours alone first.
+
+    Tried again when another run removes the folder, empty until then, in between. Raises CannotCreateError when someone
+    else's is in the way, and what a full or failing disk is worth.
+    """
+    with written(path):
+        for left in range(_TRIES, 0, -1):
+            try:
+                path.mkdir(mode=0o700, parents=True, exist_ok=True)
+                fd = _owned(path)
+                try:
+                    return make(PrivateFolder(path, fd))
+                finally:
+                    os.close(fd)
+            except FileNotFoundError:
+                if left == 1:
+                    raise
+            except FileExistsError:
+                if os.path.lexists(path) and not path.is_dir():
+                    raise
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+
+@contextlib.contextmanager
+def written(path: Path) -> Iterator[None]:
+    """Translate the errors of writing `path`, which lies in the runtime folder."""
+    try:
+        yield
+    except OSError as error:
+        translated = translate(error, "write", path)
+        translated.hint = _HINT
+        raise translated from error
+
+
+def runtime_folder(state: Callable[[], Path]) -> Path:
+    """Where daemons keep their configuration and state: private to the user, gone after a reboot where possible.
+
+    $XDG_RUNTIME_DIR or /run/user/UID; else a folder of the user's own name in the temporary folder, or in memory, whose
+    sticky bit keeps others from exchanging it; else, on a machine that can be written nowhere, below `state`. A place
+    that somebody else took is passed over.
+    """
+    return next(runtime_folders(state))
+
+
+def runtime_folders(state: Callable[[], Path]) -> Iterator[Path]:
+    """The runtime folder, then those that were it while somebody else held the name of an earlier one.
+
+    They end with the first place where nobody else could have taken a name.
+    """
+    user = os.geteuid()
+    for given in (os.environ.get("XDG_RUNTIME_DIR"), f"{_USERS}/{user}"):
+        if given and Path(given).is_absolute() and _is_ours_to_write(given):
+            yield Path(given, "glm-aria")
+            return
+    for given in dict.fromkeys((*map(os.environ.get, ("TMPDIR", "TEMP", "TMP")), *_TEMPORARY)):
+        if given and _keeps_names(given) and not _is_taken(found := Path(given, f"glm-aria-{user}")):
+            yield found.absolute()
+            if not Path(given).stat().st_mode & 0o022:
+                return
+    yield state() / "run"
+
+
+def _owned(path: Path) -> int:
+    """A descriptor of the folder, which is closed to others from here on."""
+    try:
+        fd = os.open(path, _OPEN)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENOTDIR) and path.is_symlink():
+            raise _not_ours(path) from error
+        raise
+    try:
+        facts = os.fstat(fd)
+        if facts.st_uid != os.geteuid():
+            raise _not_ours(path)
+        if facts.st_mode & 0o777 != 0o700:
+            os.fchmod(fd, 0o700)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _not_ours(path: Path) -> CannotCreateError:
+    return CannotCreateError(f"{str(path)!r} belongs to someone else, or is a link", hint=_HINT, file=str(path))
+
+
+def _is_others(facts: os.stat_result) -> bool:
+    return facts.st_uid != os.geteuid() or bool(facts.st_mode & 0o077)
+
+
+def _is_ours_to_write(folder: str) -> bool:
+    try:
+        facts = Path(folder).stat()
+    except OSError:
+        return False
+    is_ours = stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.geteuid() and not facts.st_mode & 0o022
+    return is_ours and os.access(folder, os.W_OK | os.X_OK)
+
+
+def _keeps_names(folder: str) -> bool:
+    """True for a folder that we may write to, and in which nobody but root can rename what is ours."""
+    try:
+        facts = Path(folder).stat()
+    except OSError:
+        return False
+    is_kept = bool(facts.st_mode & stat.S_ISVTX) or not facts.st_mode & 0o022
+    is_trusted = facts.st_uid in (0, os.geteuid())
+    return stat.S_ISDIR(facts.st_mode) and is_kept and is_trusted and os.access(folder, os.W_OK | os.X_OK)
+
+
+def _is_taken(path: Path) -> bool:
+    """True when something has the name that is no folder of ours."""
+    try:
+        facts = path.lstat()
+    except OSError:
+        return False
+    return not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.geteuid()

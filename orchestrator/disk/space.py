@@ -1,0 +1,101 @@
+"""Whether a plan fits on a disk, asked before the first byte, since aria2 cannot resume after a full disk."""
+
+from __future__ import annotations
+
+import os
+import resource
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.disk.places import nearest
+from orchestrator.errors import CannotCreateError, NoSpaceError
+from orchestrator.system.failures import on_disk, shown
+
+RESERVE = 256 << 20
+"""Bytes left free for everybody else on the disk."""
+
+INODES_PER_FILE = 4
+"""A blob and its link, and while it arrives a control file and a journal."""
+
+
+FAT_LARGEST = (4 << 30) - 1
+"""Bytes: the size of a file is 32 bits there."""
+_FAT = ("vfat", "msdos")
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """What is free for this user: bytes, and inodes (None where the file system does not count them)."""
+
+    free: int
+    inodes: int | None
+
+
+def space(path: Path) -> Space:
+    """The room where `path` lies, or will lie once its folders are made."""
+    at = nearest(path)
+    with on_disk("look at", at):
+        found = os.statvfs(at)
+    return Space(found.f_bavail * found.f_frsize, found.f_favail if found.f_files else None)
+
+
+def check(need: int, path: Path, *, files: int = 0, reserve: int = RESERVE, flag: str = "--cache-dir") -> Space:
+    """Raise NoSpaceError unless `need` bytes (beside `reserve`) in `files` new files fit where `path` lies.
+
+    `flag` is the option that chooses the place.
+    """
+    room, where = space(path), shown(os.fspath(path))
+    if need and room.free < need + reserve:
+        raise NoSpaceError(
+            f"{human(need)} are needed at {where!r}, and {human(reserve)} that stay free:"
+            f" {human(need + reserve - room.free)} are missing ({human(room.free)} are free)",
+            hint=f"free space (glm-aria cache gc; glm-aria cache rm), or choose another disk with {flag}",
+        )
+    inodes = files * INODES_PER_FILE
+    if room.inodes is not None and room.inodes < inodes:
+        raise NoSpaceError(
+            f"{inodes} inodes are needed at {where!r} and {room.inodes} are free",
+            hint=f"remove small files there, or choose another disk with {flag}",
+        )
+    return room
+
+
+def human(size: int) -> str:
+    """Bytes with a binary unit, `1.5 GiB`."""
+    value = float(size)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} TiB"
+
+
+def check_largest(size: int, path: Path) -> None:
+    """Raise CannotCreateError where no file of `size` bytes may be made at `path`: FAT32, or `ulimit -f`."""
+    allowed, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if allowed != resource.RLIM_INFINITY and size > allowed:
+        raise CannotCreateError(
+            f"{os.fspath(path)!r} takes no file of {human(size)}: this process may write files of {human(allowed)}",
+            hint="raise the limit of file sizes: ulimit -f unlimited",
+        )
+    if size > FAT_LARGEST and file_system(nearest(path)) in _FAT:
+        raise CannotCreateError(
+            f"{os.fspath(path)!r} takes no file of {human(size)}: it lies on FAT32, which holds files of up to 4 GiB",
+            hint="choose a folder on another file system, with --cache-dir or --local-dir",
+        )
+
+
+def file_system(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str | None:
+    """The type of the file system that `path` lies on, as mount(8) names it; None where the system does not tell."""
+    try:
+        device = path.stat().st_dev
+        lines = mounts.read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return None
+    number = f"{os.major(device)}:{os.minor(device)}"
+    for line in lines:
+        # id, parent, device, root, mount point, options, optional fields, "-", type, …
+        fields = line.split(" ")
+        if len(fields) > 6 and fields[2] == number and "-" in fields[6:-1]:
+            return fields[fields.index("-", 6) + 1]
+    return None

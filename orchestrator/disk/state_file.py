@@ -1,0 +1,46 @@
+"""JSON documents in the state folder: `{"version": 1, …}`, mode 0600, replaced in one step."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from orchestrator.disk.atomic import write_file
+from orchestrator.errors import GlmAriaError
+from orchestrator.system.small_files import RECORD_BYTES, read_small
+
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError, GlmAriaError)
+"""What reading a document of any content can raise."""
+_VERSION = 1
+
+T = TypeVar("T")
+
+
+def read_state(path: Path, parse: Callable[[dict[str, Any]], T]) -> T | None:
+    """What `parse` makes of the document; None when it is not there, cannot be read, or is refused by `parse`.
+
+    Nothing may rest on such a file: what was in it costs time to find out again. `parse` may raise any of UNREADABLE.
+    """
+    try:
+        return parse(load_state(path))
+    except UNREADABLE:
+        return None
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    """The document. Raises OSError, ValueError and their like (UNREADABLE), also for one of another version."""
+    data = json.loads(read_small(path, RECORD_BYTES))
+    if data["version"] != _VERSION:
+        raise ValueError("of another version")
+    return dict(data)
+
+
+def write_state(
+    path: Path, stage: Path, data: Mapping[str, object], *, indent: int | None = None, durable: bool = True
+) -> None:
+    """Replace the document. `indent` is for one that people may want to read. Raises per `system.failures`."""
+    separators = (",", ":") if indent is None else None
+    text = json.dumps({"version": _VERSION, **data}, indent=indent, separators=separators, sort_keys=True)
+    write_file(path, text + "\n", stage, mode=0o600, durable=durable)

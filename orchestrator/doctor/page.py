@@ -1,0 +1,103 @@
+"""A diagnosis as one HTML page: the geometry of its pictures is worked out here, the page is templates/report.html.
+
+Everything that the page shows came through `diagnosis.data`, which holds no secret, and is escaped by the template.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from orchestrator import __version__
+from orchestrator.cli.views import diagnosis
+from orchestrator.core.sizes import format_size, format_speed
+from orchestrator.doctor.examine import Diagnosis
+from orchestrator.doctor.findings import cost_text
+from orchestrator.templating import render
+
+_WIDTH = 560.0
+_HEIGHT = 160.0
+_STEPS = (("dns", "name"), ("connect", "connect"), ("tls", "TLS"), ("wait", "first byte"))
+_COLOURS = ("#2563eb", "#d97706", "#059669", "#9333ea", "#dc2626", "#0891b2", "#65a30d", "#be185d")
+
+
+def page(found: Diagnosis) -> str:
+    """The page as text."""
+    values = diagnosis.data(found)
+    sources: list[dict[str, Any]] = values["sources"]  # type: ignore[assignment]
+    return render(
+        "report.html",
+        version=__version__,
+        made=time.strftime("%Y-%m-%d %H:%M"),
+        ref=values["ref"],
+        size=format_size(found.facts.size),
+        findings=[
+            diagnosis.finding_data(finding) | {"cost": cost_text(finding.cost), "is_heavy": finding.cost >= 60}
+            for finding in found.findings
+        ],
+        sources=sources,
+        timelines=timelines(sources),
+        timeline_width=_WIDTH,
+        chart=chart(sources),
+        resolvers=values["resolvers"],
+        routes=values["routes"],
+        machine=values["machine"],
+        notes=values["notes"],
+        speed=format_speed,
+        bytes=format_size,
+    )
+
+
+def timelines(sources: list[dict[str, Any]]) -> dict[str, Any]:
+    """For each source the bars of name, connect, TLS and first byte, on one scale; with the scale's marks."""
+    rows = []
+    for source in sources:
+        if source["first_byte"] is None:
+            continue
+        known = [source[key] or 0.0 for key in ("dns", "connect", "tls")]
+        # The first request opens a connection of its own; what is left of it is the server's time.
+        waits = max(0.0, source["first_byte"] - known[1] - known[2])
+        rows.append((source["name"], [*known, waits]))
+    longest = max((sum(parts) for _, parts in rows), default=0.0) or 1.0
+    lines = []
+    for name, parts in rows:
+        at, bars = 0.0, []
+        for number, ((_, label), seconds) in enumerate(zip(_STEPS, parts, strict=True)):
+            width = seconds / longest * _WIDTH
+            bars.append(
+                {"x": at, "width": width, "colour": _COLOURS[number], "text": f"{label} {1000 * seconds:.0f} ms"}
+            )
+            at += width
+        lines.append({"name": name, "bars": bars, "total": f"{1000 * sum(parts):.0f} ms"})
+    legend = [(label, _COLOURS[number]) for number, (_, label) in enumerate(_STEPS)]
+    return {"lines": lines, "legend": legend, "longest": f"{1000 * longest:.0f} ms"}
+
+
+def chart(sources: list[dict[str, Any]]) -> dict[str, Any]:
+    """Speed against connections: a line for each source."""
+    measured = [source for source in sources if source["rates"]]
+    most = max((rate["rate"] for source in measured for rate in source["rates"]), default=0.0) or 1.0
+    # Evenly spread by powers: 1, 4 and 16 connections.
+    places = {1: 0.0, 4: _WIDTH / 2, 16: _WIDTH}
+    lines = []
+    for number, source in enumerate(measured):
+        points = [
+            {
+                "x": places.get(rate["connections"], 0.0),
+                "y": _HEIGHT * (1 - rate["rate"] / most),
+                "text": f"{source['name']}: {format_speed(rate['rate'])} over {rate['connections']}",
+            }
+            for rate in source["rates"]
+        ]
+        path = " ".join(f"{point['x']:.1f},{point['y']:.1f}" for point in points)
+        colour = _COLOURS[number % len(_COLOURS)]
+        best = format_speed(max(rate["rate"] for rate in source["rates"]))
+        lines.append({"name": source["name"], "points": points, "path": path, "colour": colour, "best": best})
+    marks = [{"y": _HEIGHT * (1 - share), "text": format_speed(most * share)} for share in (0, 0.5, 1)]
+    return {
+        "lines": lines,
+        "marks": marks,
+        "columns": [{"x": x, "text": str(count)} for count, x in places.items()],
+        "width": _WIDTH,
+        "height": _HEIGHT,
+    }

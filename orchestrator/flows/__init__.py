@@ -1,1 +1,0 @@
-"""One use case each, written on the ports of the rooms below."""

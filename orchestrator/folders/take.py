@@ -1,0 +1,300 @@
+"""`cache import`: files that someone already has on disk go into the cache by their digest, whatever their names.
+
+A file is looked at only if some listing wants one of its size. It is read once for its digests; if they are those of a
+listing, the file is copied into the stage (sharing blocks where the file system can), the copy is proven as a download
+would be, and placed. The folder itself is left as it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from orchestrator.cache.strays import is_junk
+from orchestrator.core.files import Algorithm, Digest, RepoFile
+from orchestrator.core.plan import Have, ResolvedModel
+from orchestrator.core.refs import CatalogKind, Ref, RepoId
+from orchestrator.disk import space
+from orchestrator.disk.linking import Mode, make
+from orchestrator.errors import (
+    CannotCreateError,
+    DiskIOError,
+    GlmAriaError,
+    IntegrityError,
+    Interrupted,
+    NotFoundError,
+    TemporaryError,
+)
+from orchestrator.events import Emit, Phase, Queued
+from orchestrator.lists.request import PullRequest
+from orchestrator.proof.hashing import read_both, read_whole
+from orchestrator.proof.progress import Reading
+from orchestrator.proof.verified import verify
+from orchestrator.pull.tools import Tools
+from orchestrator.resolve.resolve import remember, resolve
+
+
+class State(StrEnum):
+    """How it went with a file of the folder; the values are those of the JSON."""
+
+    IMPORTED = "imported"
+    WOULD = "would-import"
+    PRESENT = "present"
+    UNMATCHED = "unmatched"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class ImportRequest:
+    """What to take and for whom: the models of `pull`; without one, all that were ever listed here.
+
+    With `hard` a file on the cache's volume becomes part of the cache instead of being copied.
+    """
+
+    folder: Path
+    pull: PullRequest
+    hard: bool = False
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """A file of the folder. `wanted` are the files of models that it is; `reason` says why it was not taken."""
+
+    path: Path
+    size: int
+    state: State
+    digest: Digest | None = None
+    wanted: tuple[tuple[Ref, str], ...] = ()
+    mode: Mode | None = None
+    reason: str | None = None
+    error: GlmAriaError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What a model still lacks."""
+
+    ref: Ref
+    commit: str
+    files: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ImportReport:
+    """All files of the folder, and the models that got something, or that were named."""
+
+    files: tuple[Imported, ...]
+    models: tuple[Left, ...]
+    is_dry: bool
+    interrupted: int | None = None
+
+
+@dataclass(slots=True)
+class _Wanted:
+    """All that listings want, by size and by digest; `have` are the digests that need nothing any more."""
+
+    models: list[ResolvedModel]
+    sizes: dict[int, set[Algorithm]] = field(default_factory=dict)
+    files: dict[Digest, list[tuple[ResolvedModel, RepoFile]]] = field(default_factory=dict)
+    have: set[Digest] = field(default_factory=set)
+
+
+def take(request: ImportRequest, tools: Tools, emit: Emit) -> ImportReport:
+    """Import. What is wrong with a file is in the report, not raised.
+
+    Raises NotFoundError when the folder is no folder or no listing is known, what resolving raises, NoSpaceError and
+    the like of the cache's disk.
+    """
+    if not request.folder.is_dir():
+        raise NotFoundError(f"{os.fspath(request.folder)!r} is not a folder", hint="name the folder that has the files")
+    models = _models(request, tools, emit)
+    done: list[Imported] = []
+    with tools.cache.use() as use:
+        use.hold({model.ref.repo.folder for model in models})
+        wanted = _index(models, tools)
+        # Of what programs leave in any folder only that is told which some model has on purpose.
+        paths = [
+            item
+            for item in _files(request.folder)
+            if item[1].st_size in wanted.sizes or not is_junk(item[0].relative_to(request.folder).as_posix())
+        ]
+        todo = [(path, found) for path, found in paths if found.st_size in wanted.sizes]
+        emit(Queued(len(todo), sum(found.st_size for _, found in todo), to="look at"))
+        tools.stop.is_abrupt = False
+        taker = _Taker(wanted, request, tools, emit)
+        try:
+            for path, found in paths:
+                done.append(taker.take(path, found))
+            if not request.dry_run:
+                for model in taker.touched.values():
+                    _publish_if_whole(model, tools, is_new=bool(request.pull.items))
+        except Interrupted:
+            tools.stop.set()
+        shown = models if request.pull.items else list(taker.touched.values())
+        left = tuple(_left(model, tools) for model in shown)
+    return ImportReport(tuple(done), left, request.dry_run, tools.stop.signal_number if tools.stop.is_set() else None)
+
+
+def _models(request: ImportRequest, tools: Tools, emit: Emit) -> list[ResolvedModel]:
+    if request.pull.items:
+        return [resolve(item, request.pull, tools, emit, lambda: None) for item in request.pull.items]
+    models = []
+    for repo, commit in tools.records.commits():
+        record = tools.records.load(repo, commit)
+        if record is not None:
+            names = tools.records.revisions(repo, commit)
+            # The records do not tell the catalog; it only matters for what is asked, and here nobody is.
+            ref = Ref(repo, names[0] if names else commit, CatalogKind.HUGGINGFACE)
+            models.append(ResolvedModel(ref, record.tree, record.tree, record.trust, record.is_restricted))
+    if not models:
+        raise NotFoundError(
+            "no model was ever listed for this cache, so nobody knows what these files are",
+            hint="name the model: glm-aria cache import DIR --model org/name",
+        )
+    return models
+
+
+def _index(models: list[ResolvedModel], tools: Tools) -> _Wanted:
+    wanted = _Wanted(models)
+    for model in models:
+        found = tools.cache.find(model.ref.repo, model.wanted.files)
+        for file in model.wanted.files:
+            wanted.sizes.setdefault(file.size, set()).add(file.digest.algorithm)
+            wanted.files.setdefault(file.digest, []).append((model, file))
+            if found[file.digest].have is Have.PLACED:
+                wanted.have.add(file.digest)
+    return wanted
+
+
+def _files(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """Every regular file below, each content once; links to files are followed, links to folders are not."""
+    seen: set[tuple[int, int]] = set()
+    for at, folders, names in os.walk(folder):
+        folders.sort()
+        for name in sorted(names):
+            path = Path(at, name)
+            try:
+                found = path.stat()
+            except OSError:
+                continue
+            key = (found.st_dev, found.st_ino)
+            if stat.S_ISREG(found.st_mode) and key not in seen:
+                seen.add(key)
+                yield path, found
+
+
+@dataclass(slots=True)
+class _Taker:
+    """Takes file by file; `touched` are the models that one of them belonged to."""
+
+    wanted: _Wanted
+    request: ImportRequest
+    tools: Tools
+    emit: Emit
+    touched: dict[int, ResolvedModel] = field(default_factory=dict)
+
+    def take(self, path: Path, found: os.stat_result) -> Imported:
+        """What became of a file."""
+        size = found.st_size
+        if size not in self.wanted.sizes:
+            return Imported(path, size, State.UNMATCHED, reason="no listing has a file of this size")
+        try:
+            digests = self._digests(path, found)
+            digest = next((digest for digest in digests if digest in self.wanted.files), None)
+            if digest is None:
+                return Imported(path, size, State.UNMATCHED, reason="listings have other bytes for a file of this size")
+            uses = self.wanted.files[digest]
+            refs = tuple(dict.fromkeys((model.ref, file.path) for model, file in uses))
+            self.touched |= {id(model): model for model, _ in uses}
+            if digest in self.wanted.have:
+                return Imported(path, size, State.PRESENT, digest, refs)
+            if self.request.dry_run:
+                return Imported(path, size, State.WOULD, digest, refs)
+            mode = self._place(path, digest, uses)
+            self.wanted.have.add(digest)
+            return Imported(path, size, State.IMPORTED, digest, refs, mode)
+        except (DiskIOError, IntegrityError, TemporaryError) as error:
+            return Imported(path, size, State.FAILED, reason=error.message, error=error)
+
+    def _digests(self, path: Path, found: os.stat_result) -> tuple[Digest, ...]:
+        real = Path(os.path.realpath(path))
+        # What it is will be known at the end; until then it goes by a name that is as good as any.
+        key = Digest(Algorithm.SHA256, f"{found.st_dev:x}{found.st_ino:x}".rjust(64, "0")[-64:])
+        reading = Reading(self.emit, key, path.name, Phase.HASHING, found.st_size)
+        reading.begin()
+        algorithms, stop = self.wanted.sizes[found.st_size], self.tools.stop
+        digests: tuple[Digest, ...]
+        if len(algorithms) > 1:
+            digests = read_both(real, stop=stop, on_bytes=reading)
+        else:
+            (algorithm,) = algorithms
+            digests = (read_whole(real, algorithm, stop=stop, on_bytes=reading).digest,)
+        reading.end()
+        return digests
+
+    def _place(self, path: Path, digest: Digest, uses: list[tuple[ResolvedModel, RepoFile]]) -> Mode:
+        """Into the stage, proven there, and to each model that wants it; returns how it came there."""
+        tools, size = self.tools, uses[0][1].size
+        claim = tools.staging.claim(digest)
+        if claim is None:
+            raise TemporaryError(f"{path.name!r} is being fetched by another run just now", file=str(path))
+        with claim:
+            tools.staging.discard(digest)
+            space.check(size, tools.cache.layout.cache_dir, files=1)
+            space.check_largest(size, tools.cache.layout.cache_dir)
+            part = tools.staging.part(digest)
+            try:
+                mode = _stage(Path(os.path.realpath(path)), part, hard=self.request.hard)
+                verified = verify(part, digest, size, stop=tools.stop)
+                placed: Path | None = None
+                for (repo, commit), entries in _by_revision(uses).items():
+                    if placed is None:
+                        tools.cache.place(repo, commit, [(verified, file) for file in entries])
+                        placed = tools.cache.layout.blob(repo, digest)
+                    else:
+                        tools.cache.link(repo, commit, [(file, placed) for file in entries])
+            finally:
+                tools.staging.discard(digest)
+        return mode
+
+
+def _stage(source: Path, part: Path, *, hard: bool) -> Mode:
+    if hard:
+        with contextlib.suppress(CannotCreateError):
+            return make(Mode.HARD, source, part)
+    return make(Mode.AUTO, source, part)
+
+
+def _by_revision(uses: list[tuple[ResolvedModel, RepoFile]]) -> Mapping[tuple[RepoId, str], list[RepoFile]]:
+    """The revisions to place into: the latest that was listed of each repo, since nobody asked for the older ones."""
+    latest: dict[str, tuple[RepoId, str]] = {}
+    found: dict[tuple[RepoId, str], list[RepoFile]] = {}
+    for model, file in uses:
+        key = latest.setdefault(model.ref.repo.folder, (model.ref.repo, model.commit))
+        if key[1] == model.commit:
+            found.setdefault(key, []).append(file)
+    return found
+
+
+def _left(model: ResolvedModel, tools: Tools) -> Left:
+    found = tools.cache.find(model.ref.repo, model.wanted.files)
+    missing = {file.digest: file.size for file in model.wanted.files if found[file.digest].have is Have.NOTHING}
+    return Left(model.ref, model.commit, len(missing), sum(missing.values()))
+
+
+def _publish_if_whole(model: ResolvedModel, tools: Tools, *, is_new: bool) -> None:
+    """A model that is complete by now becomes known to readers; of any other the next pull goes on from here."""
+    found = tools.cache.find(model.ref.repo, model.wanted.files)
+    if any(item.have is not Have.PLACED for item in found.values()):
+        return
+    tools.cache.expose(model.ref.repo, model.commit, model.wanted.files)
+    if is_new:
+        remember(model, tools)
+    tools.cache.publish(model)

@@ -1,0 +1,222 @@
+"""A list of models to pull: plain lines, or TOML.
+
+Plain lines (`#` starts a comment; quotes work as in a shell):
+
+    zai-org/AutoGLM-Phone-9B
+    org/name@v1.0  include=*.json include=*.safetensors exclude=original/*  local-dir="plain copy"
+    @include other.txt
+
+TOML:
+
+    include = ["other.txt", "more.toml"]
+
+    [[model]]
+    ref = "org/name@v1.0"
+    include = ["*.json"]
+    exclude = []
+    local_dir = "plain copy"
+    priority = 10                 # higher is fetched earlier
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+
+from orchestrator.core.refs import Ref, parse_ref
+from orchestrator.errors import UsageError
+from orchestrator.lists.toml import parse_toml
+
+_INCLUDE = "@include"
+
+
+@dataclass(frozen=True, slots=True)
+class ListEntry:
+    """One model of a list. `local_dir` is as written; a relative one is relative to the list's folder.
+
+    `where` is the line, or the table, that names it.
+    """
+
+    ref: Ref
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    local_dir: str | None = None
+    priority: int = 0
+    where: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Include:
+    """Another list whose models belong here. `path` is as written, `where` says in which line that is."""
+
+    path: str
+    where: str
+
+
+_KEYS = tuple(item.name for item in fields(ListEntry) if item.name != "where")
+_AT_LINE = re.compile(r"at line (\d+)")
+# A backslash that a shell would take away before a character that needs none: a path of another system.
+_NEEDLESS = re.compile(r"\\[\w.*?-]")
+
+
+class _WrongError(Exception):
+    """What is wrong with a list, and `where`. Where the message quotes the list, `plain` says it without."""
+
+    def __init__(self, where: str, message: str, hint: str | None = None, plain: str | None = None) -> None:
+        super().__init__(message)
+        self.where, self.message, self.hint, self.plain = where, message, hint, plain
+
+
+def parse_list(
+    text: str, name: str, *, revision: str | None = None, is_included: bool = False
+) -> tuple[ListEntry | Include, ...]:
+    """Parse one list; `lists.lists` follows what it includes.
+
+    `name` is the file's name: it is put in errors, and one that ends with `.toml` is read as TOML. `revision` applies
+    where an entry names none. Raises UsageError that starts with `name:line`, or for TOML with the number of the
+    `[[model]]`. Whoever writes a list chooses what it includes, which may be a private file of the reader's; so with
+    `is_included` an error quotes nothing of the text.
+    """
+    text = text.removeprefix("\ufeff")
+    try:
+        return _toml(text, name, revision) if name.endswith(".toml") else _lines(text, name, revision)
+    except _WrongError as error:
+        if not is_included or error.plain is None:
+            raise UsageError(f"{error.where}: {error.message}", hint=error.hint) from error.__cause__
+        wrong = f"{error.where}: {error.plain}"
+    raise UsageError(wrong, hint=f"see what it is with: glm-aria plan -f {shlex.quote(name)}")
+
+
+def _lines(text: str, name: str, revision: str | None) -> tuple[ListEntry | Include, ...]:
+    entries: list[ListEntry | Include] = []
+    for number, line in enumerate(text.split("\n"), 1):
+        where = f"{name}:{number}"
+        if number == 1 and line.lstrip().startswith("[["):
+            raise _WrongError(where, "this looks like TOML", hint="name the file with .toml at its end")
+        try:
+            words = shlex.split(line, comments=True)
+        except ValueError as error:
+            raise _WrongError(where, f"{str(error).lower()}", hint="quotes work as in a shell") from error
+        if _loses_a_backslash(line, words):
+            raise _WrongError(
+                where,
+                "a backslash is read as in a shell, and would be lost here",
+                hint="between folders write /; a backslash that is meant is written twice, or in single quotes",
+            )
+        if words and words[0] == _INCLUDE:
+            if len(words) != 2 or not words[1]:
+                raise _WrongError(where, f"{_INCLUDE} takes one file", hint=f"{_INCLUDE} other.txt")
+            entries.append(Include(words[1], where))
+        elif words:
+            entries.append(_line(words, where, revision))
+    return tuple(entries)
+
+
+def _loses_a_backslash(line: str, words: list[str]) -> bool:
+    if "\\" not in line:
+        return False
+    lexer = shlex.shlex(line, posix=True)
+    lexer.whitespace_split, lexer.escape = True, ""
+    try:
+        as_written, read = " ".join(lexer), " ".join(words)
+    except ValueError:  # an escaped quote
+        return False
+    return any(found not in read for found in _NEEDLESS.findall(as_written))
+
+
+def _line(words: list[str], where: str, revision: str | None) -> ListEntry:
+    options: dict[str, list[str]] = {"include": [], "exclude": [], "local-dir": []}
+    for word in words[1:]:
+        key, equals, value = word.partition("=")
+        if not equals or key not in options:
+            raise _WrongError(
+                where,
+                f"{word!r} is not an option of a list",
+                hint=f"did you mean {close}=…?"
+                if (close := _closest(key, options))
+                else "include=GLOB, exclude=GLOB and local-dir=DIR are; one file of it: include=FILE",
+                plain="a word behind the REF is not an option of a list",
+            )
+        if not value:
+            raise _WrongError(where, f"{key}= is empty")
+        options[key].append(value)
+    if len(options["local-dir"]) > 1:
+        raise _WrongError(where, "local-dir is given twice")
+    return ListEntry(
+        _ref(words[0], where, revision),
+        tuple(options["include"]),
+        tuple(options["exclude"]),
+        options["local-dir"][0] if options["local-dir"] else None,
+        where=where,
+    )
+
+
+def _toml(text: str, name: str, revision: str | None) -> tuple[ListEntry | Include, ...]:
+    try:
+        document = parse_toml(text)
+    except ValueError as error:
+        line = _AT_LINE.search(str(error))
+        plain = f"not valid TOML{f' in line {line[1]}' if line else ''}"
+        raise _WrongError(name, f"not valid TOML: {error}", plain=plain) from error
+    _refuse_unknown(document, ("include", "model"), name)
+    models = document.get("model", [])
+    if not isinstance(models, list) or not all(isinstance(model, dict) for model in models):
+        raise _WrongError(name, "model must be a list of tables", hint="start each one with [[model]]")
+    included = document.get("include", [])
+    if not isinstance(included, list) or not all(isinstance(path, str) and path for path in included):
+        raise _WrongError(name, "include must be a list of files", hint='include = ["more.toml"]')
+    return (
+        *(Include(path, f"{name}: include") for path in included),
+        *(_table(model, f"{name}: model {number}", revision) for number, model in enumerate(models, 1)),
+    )
+
+
+def _table(model: Mapping[str, object], where: str, revision: str | None) -> ListEntry:
+    _refuse_unknown(model, _KEYS, where)
+    ref, local_dir, priority = model.get("ref"), model.get("local_dir"), model.get("priority", 0)
+    if not isinstance(ref, str):
+        raise _WrongError(where, "ref is missing or not a text", hint='ref = "org/name"')
+    # A TOML boolean is an int to Python.
+    if not isinstance(priority, int) or isinstance(priority, bool):
+        raise _WrongError(where, "priority must be a whole number")
+    if local_dir is not None and (not isinstance(local_dir, str) or not local_dir):
+        raise _WrongError(where, "local_dir must be a text")
+    return ListEntry(
+        _ref(ref, where, revision),
+        _globs(model, "include", where),
+        _globs(model, "exclude", where),
+        local_dir,
+        priority,
+        where,
+    )
+
+
+def _globs(model: Mapping[str, object], key: str, where: str) -> tuple[str, ...]:
+    value = model.get(key, [])
+    if not isinstance(value, list) or not all(isinstance(glob, str) and glob for glob in value):
+        raise _WrongError(where, f"{key} must be a list of globs", hint=f'{key} = ["*.json"]')
+    return tuple(value)
+
+
+def _refuse_unknown(table: Mapping[str, object], known: tuple[str, ...], where: str) -> None:
+    for key in table:
+        if key not in known:
+            close = _closest(key, known)
+            hint = f"did you mean {close}?" if close else f"known here: {', '.join(known)}"
+            raise _WrongError(where, f"unknown key {key!r}", hint, "it holds an unknown key")
+
+
+def _closest(word: str, known: Iterable[str]) -> str | None:
+    import difflib
+
+    return next(iter(difflib.get_close_matches(word, tuple(known), 1)), None)
+
+
+def _ref(text: str, where: str, revision: str | None) -> Ref:
+    try:
+        # A repo that names its own revision is left alone: `--revision` is for those of the list that do not.
+        return parse_ref(text, revision=None if "@" in text else revision)
+    except UsageError as error:
+        raise _WrongError(where, error.message, error.hint, "this is no REF") from error

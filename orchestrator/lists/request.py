@@ -1,0 +1,49 @@
+"""What a user asks of `pull` and `plan`, free of where it was written (flags, list file)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.core.refs import Ref
+from orchestrator.core.trust import Policy
+from orchestrator.lists.lockfile import LockedModel
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One model to pull. `local_dir` also makes a plain folder of its files, outside the cache.
+
+    `files` are paths that were asked for by name: each must be in the listing. `include` has them, too, as globs.
+    With `locked` it is pulled as a lock file says.
+    """
+
+    ref: Ref
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    local_dir: Path | None = None
+    priority: int = 0
+    locked: LockedModel | None = None
+    files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PullRequest:
+    """All models of a run, and what holds for each of them.
+
+    `force` fetches and places again what is present; `offline` asks no server; `safe_only` refuses pickle weights.
+    `policy` says how far a listing must be proven; `allow_rollback` accepts a commit older than the last one seen.
+    `portable` refuses listings with names that some system cannot hold.
+    `lock_name` is the lock file, as the user calls it, that `locked` items come from; with `make_lock` the report holds
+    what a lock file says of each model.
+    """
+
+    items: tuple[Item, ...]
+    force: bool = False
+    offline: bool = False
+    safe_only: bool = False
+    policy: Policy = Policy.AGREE
+    allow_rollback: bool = False
+    lock_name: str = ""
+    make_lock: bool = False
+    portable: bool = False

@@ -1,0 +1,1 @@
+"""The flow: resolve, plan, transfer, prove, place, report."""

@@ -1,0 +1,210 @@
+"""When a file's bytes do not have its digest: whose to drop, and, once the file is proven, who had sent wrong ones.
+
+Which source sent which range is known. So a few ranges of each are compared with the most trusted source's: who differs
+there is dropped, and only what it sent is fetched again. Where samples tell nothing (one flipped bit), all comes from
+one source alone, the most trusted first, then the others in turn: with one good source left, the pull ends right.
+Nobody is accused before the file is proven; then what each had sent is compared with it.
+"""
+
+from __future__ import annotations
+
+import random
+import shlex
+from collections.abc import Collection, Iterable
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from orchestrator.core.extents import Extent
+from orchestrator.core.files import Digest
+from orchestrator.core.plan import Job
+from orchestrator.errors import GlmAriaError, IntegrityError, ProtocolError
+from orchestrator.events import Emit, Notice
+from orchestrator.mirrors.links import Links
+from orchestrator.mirrors.measurements import Evidence
+from orchestrator.mirrors.ranges import fetch_range
+from orchestrator.proof import testimony
+from orchestrator.proof.testimony import Testimony
+from orchestrator.proof.verified import VerifiedFile
+from orchestrator.pull.locate import Sources
+from orchestrator.pull.tools import Tools
+from orchestrator.system.threads import Pool
+from orchestrator.transfer import journal
+from orchestrator.transfer.interface import Fetched
+
+Closed = tuple[Job, VerifiedFile]
+"""A job whose dispute is over, and its proven part."""
+
+_SAMPLES = 8
+_SAMPLE_BYTES = 64 << 10
+
+
+@dataclass(slots=True)
+class _Case:
+    """One blob. `tried` are the sources whose bytes alone did not do, `noted` is what was dropped."""
+
+    tried: set[str] = field(default_factory=set)
+    noted: list[Testimony] = field(default_factory=list)
+    was_begun_anew: bool = False
+    was_sampled: bool = False
+
+
+class Disputes:
+    """All disputes of a run. Methods are called by one thread; what reads a file runs in another."""
+
+    def __init__(self, locator: Sources, tools: Tools, emit: Emit) -> None:
+        self._locator = locator
+        self._tools = tools
+        self._emit = emit
+        self._links = Links(tools.mirror_net)
+        self._cases: dict[Digest, _Case] = {}
+        self._pool = Pool(max_workers=1, thread_name_prefix="dispute")
+        self._open: dict[Future[GlmAriaError | None], Job] = {}
+        self._closing: dict[Future[None], Closed] = {}
+
+    @property
+    def is_idle(self) -> bool:
+        """True when nothing waits for a ruling, nor for the names of liars."""
+        return not self._open and not self._closing
+
+    def close(self) -> None:
+        """Wait for what is being looked at."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def open(self, fetched: Fetched, error: IntegrityError) -> None:
+        """These bytes were found wrong."""
+        self._open[self._pool.submit(self._rule, fetched, error)] = fetched.job
+
+    def settled(self) -> list[tuple[Job, Future[GlmAriaError | None]]]:
+        """What was ruled since the last call: None to fetch what is missing now, or why the job is given up."""
+        done = [future for future in self._open if future.done()]
+        return [(self._open.pop(future), future) for future in done]
+
+    def name_liars(self, job: Job, proven: VerifiedFile) -> bool:
+        """The file is right now. True when somebody had sent something else: `named` gives it back once they are told,
+        and the part must stay where it is until then."""
+        case = self._cases.pop(job.digest, None)
+        if case is None:
+            return False
+        self._closing[self._pool.submit(self._name, job, proven, case)] = (job, proven)
+        return True
+
+    def named(self) -> list[tuple[Closed, Future[None]]]:
+        """The proven files whose liars were told since the last call; the future raises what reading them raised."""
+        done = [future for future in self._closing if future.done()]
+        return [(self._closing.pop(future), future) for future in done]
+
+    def _name(self, job: Job, proven: VerifiedFile, case: _Case) -> None:
+        """Tell who had sent something else, and do without them from here on. Reads all that they had sent."""
+        lies: dict[str, list[Testimony]] = {}
+        for one in testimony.contradicted(proven.path, case.noted):
+            lies.setdefault(one.source, []).append(one)
+        for name, wrong in lies.items():
+            first = wrong[0]
+            self._locator.ban(name)
+            self._accuse(job, first)
+            self._emit(
+                Notice(
+                    "mirror-lied",
+                    f"{name} sent wrong bytes for {job.name!r} (first in {first.start}-{first.end - 1}, in {len(wrong)}"
+                    f" places); they were replaced, and it is not used again before:"
+                    f" glm-aria mirrors forgive {shlex.quote(name)}",
+                    mirror=name,
+                    file=job.name,
+                )
+            )
+
+    def _accuse(self, job: Job, lie: Testimony) -> None:
+        """Keep the evidence: the source is not used again before somebody says so. Never fails the run."""
+        where = self._locator.sample(job, lie.source)
+        if where is None:
+            return
+        evidence = Evidence(job.name, str(job.digest), f"sha256:{lie.hash.hex()}", lie.start, lie.end - 1)
+        with suppress(GlmAriaError):
+            self._tools.memory.quarantine(where[0], f"it sent wrong bytes for {job.name!r}", evidence)
+
+    def _rule(self, fetched: Fetched, error: IntegrityError) -> GlmAriaError | None:
+        job, extents = fetched.job, fetched.extents
+        case = self._cases.setdefault(job.digest, _Case())
+        names = set(extents.by_source)
+        if len(names) > 1 and not case.was_sampled:
+            case.was_sampled = True
+            if culprits := self._differ_from_trusted(job, extents.items):
+                self._drop(fetched, case, culprits)
+                self._locator.restrict(job, set(self._locator.order(job)) - culprits)
+                return None
+        if fetched.kept.items and not case.was_begun_anew:
+            # A part of an earlier run may have been spoiled on the disk by a power loss: nobody's lie.
+            case.was_begun_anew = True
+            self._drop(fetched, case, names)
+            return None
+        if len(names) == 1:
+            case.tried |= names
+        alone = next((name for name in self._locator.order(job) if name not in case.tried), None)
+        self._drop(fetched, case, names - {alone} if alone else names)
+        if alone is None:
+            return self._why(job, names) or IntegrityError(
+                f"{job.name!r}: no source sent the bytes of {job.digest}; they were dropped ({error.message})",
+                hint="run it again later, or with another --mirror",
+                file=job.name,
+                source=", ".join(sorted(names)) or None,
+            )
+        self._locator.restrict(job, {alone})
+        return None
+
+    def _drop(self, fetched: Fetched, case: _Case, names: Collection[str]) -> None:
+        """Forget what these sources sent; what the others sent stays in the part, as its journal says."""
+        job, part = fetched.job, fetched.part
+        case.noted += testimony.take(part, (item for item in fetched.extents.items if item.source in names))
+        kept = fetched.extents.without(names)
+        self._tools.staging.discard(job.digest) if not kept.items else journal.save(part, job.digest, job.size, kept)
+
+    def _why(self, job: Job, names: Collection[str]) -> GlmAriaError | None:
+        """What was wrong with the answers, where it shows in more than the bytes."""
+        for name in sorted(names):
+            with suppress(GlmAriaError):
+                if (where := self._locator.sample(job, name)) is None:
+                    continue
+                uri = self._locator.locate(job, name)
+                answer = self._locator.inspect(job, uri, 0, min(job.size, _SAMPLE_BYTES))
+                if answer.is_encoded:
+                    return ProtocolError(
+                        f"{where[0].name} compresses {job.name!r}, which nobody asked for; what it sent was dropped",
+                        hint="run it again with another --mirror",
+                        file=job.name,
+                        source=name,
+                    )
+        return None
+
+    def _differ_from_trusted(self, job: Job, extents: Iterable[Extent]) -> set[str]:
+        """The sources that sent something else than the most trusted one sends; empty when it cannot be asked."""
+        trusted = self._locator.order(job)[0]
+        where = self._locator.sample(job, trusted)
+        if where is None:
+            return set()
+        found = set()
+        try:
+            url = self._links.resolve(*where, job.size, job.digest, is_restricted=job.is_restricted).url
+            with self._tools.staging.part(job.digest).open("rb") as part:
+                for source, start, end in _samples([item for item in extents if item.source != trusted]):
+                    if source in found:
+                        continue
+                    part.seek(start)
+                    true = fetch_range(self._tools.mirror_net, *where, start, end, known_url=url)
+                    if true != part.read(end - start):
+                        found.add(source)
+        except (GlmAriaError, OSError):
+            return found
+        return found
+
+
+def _samples(extents: list[Extent]) -> Iterable[tuple[str, int, int]]:
+    """A few ranges of what each source sent: the beginning, and places that it could not foresee."""
+    by_source: dict[str, list[Extent]] = {}
+    for item in extents:
+        by_source.setdefault(item.source, []).append(item)
+    for source, mine in by_source.items():
+        yield source, mine[0].start, min(mine[0].end, mine[0].start + _SAMPLE_BYTES)
+        for item in random.choices(mine, [item.end - item.start for item in mine], k=_SAMPLES):  # noqa: S311
+            start = random.randrange(item.start, item.end)  # noqa: S311
+            yield source, start, min(item.end, start + _SAMPLE_BYTES)

@@ -1,0 +1,138 @@
+"""One model on its way through a run: how far it got, and the report of it."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from orchestrator.cache.cache import HfCache
+from orchestrator.core.files import Digest
+from orchestrator.core.plan import Action, ModelPlan, PlannedFile, ResolvedModel
+from orchestrator.errors import GlmAriaError, Interrupted
+from orchestrator.events import Emit, ModelPhase, Phase
+from orchestrator.folders.local_dir import LocalSurvey, survey_local
+from orchestrator.lists.lockfile import LockedModel
+from orchestrator.lists.request import Item
+from orchestrator.pull.report import FileReport, FileState, ModelReport
+from orchestrator.pull.tools import Stop
+from orchestrator.resolve.locked import lock, refuse_other_bytes
+
+_ENDED_AS = {Action.KEEP: FileState.PRESENT, Action.CHECK: FileState.PRESENT, Action.LINK: FileState.LINKED}
+
+
+@dataclass(slots=True, eq=False)
+class Work:
+    """A failure ends one work and leaves the others alone. Two works are never equal: each is a key of its own.
+
+    `local` is how it was with its plain folder before anything was fetched; with `force` what the user put there is
+    replaced. Of the blobs to fetch, `missing` still have to be placed, `lost` were given up, `elsewhere` came by
+    another run.
+    """
+
+    item: Item
+    emit: Emit
+    model: ResolvedModel | None = None
+    plan: ModelPlan | None = None
+    missing: set[Digest] = field(default_factory=set)
+    lost: set[Digest] = field(default_factory=set)
+    elsewhere: set[Digest] = field(default_factory=set)
+    sources: dict[Digest, dict[str, int]] = field(default_factory=dict)
+    error: GlmAriaError | None = None
+    lock: LockedModel | None = None
+    wants_lock: bool = False
+    force: bool = False
+    local: LocalSurvey | None = None
+    is_done: bool = False
+    started: float = field(default_factory=time.monotonic)
+    seconds: float = 0.0
+
+    @property
+    def is_open(self) -> bool:
+        """True while something can still become of it."""
+        return self.error is None and not self.is_done
+
+    @property
+    def resolved(self) -> ResolvedModel:
+        """The model; only to be asked once it is resolved."""
+        if self.model is None:
+            raise AssertionError(f"{self.item.ref} is not resolved")
+        return self.model
+
+    def look_at_folder(self, cache: HfCache, stop: Stop) -> None:
+        """Look at its plain folder, if it has one, before anything is fetched. Raises what `survey_local` does."""
+        folder, model = self.item.local_dir, self.resolved
+        if folder is not None:
+            self.local = survey_local(folder, model, self.is_held(cache), force=self.force, stop=stop)
+
+    def is_held(self, cache: HfCache) -> Callable[[Digest], bool]:
+        """Whether the cache has a blob of this repo."""
+        return lambda digest: cache.layout.blob(self.resolved.ref.repo, digest).is_file()
+
+    def enter(self, phase: Phase) -> None:
+        """Tell that the model is in this phase now."""
+        self.emit(ModelPhase(str(self.item.ref), phase))
+
+    def seal(self, cache: HfCache, stop: Stop) -> None:
+        """Its files are placed and not published yet: hold them against the lock file, or make its entry for one.
+
+        Raises TrustError when they are not the locked ones, and what reading them raises.
+        """
+        if self.item.locked is None and not self.wants_lock:
+            return
+        made = lock(self.resolved, self.item, cache, stop)
+        if self.item.locked is not None:
+            refuse_other_bytes(self.item.locked, made)
+        if self.wants_lock:
+            self.lock = made
+
+    def finish(self) -> None:
+        """All is in place."""
+        self.is_done = True
+        self.seconds = time.monotonic() - self.started
+        self.enter(Phase.DONE)
+
+    def fail(self, error: GlmAriaError) -> None:
+        """Give it up; the first error is the one that counts."""
+        if self.is_open:
+            self.error = error
+            self.seconds = time.monotonic() - self.started
+            self.enter(Phase.FAILED)
+
+    @contextlib.contextmanager
+    def guard(self) -> Iterator[None]:
+        """What fails inside fails this work. An interruption is everybody's and passes."""
+        try:
+            yield
+        except Interrupted:
+            raise
+        except GlmAriaError as error:
+            self.fail(error)
+
+    def report(self, cache: HfCache) -> ModelReport:
+        """What became of it."""
+        model = self.model
+        files = tuple(self._file(item) for item in self.plan.files) if self.plan else ()
+        return ModelReport(
+            ref=str(self.item.ref),
+            commit=model.commit if model else None,
+            trust=model.trust if model else None,
+            snapshot=cache.snapshot(model) if model and self.is_done else None,
+            local_dir=self.item.local_dir,
+            files=files,
+            seconds=self.seconds,
+            error=self.error,
+            lock=self.lock,
+        )
+
+    def _file(self, item: PlannedFile) -> FileReport:
+        file = item.file
+        if item.action is Action.FETCH:
+            if file.digest in self.lost:
+                state = FileState.FAILED
+            else:
+                came = FileState.PRESENT if file.digest in self.elsewhere else FileState.FETCHED
+                state = FileState.SKIPPED if file.digest in self.missing else came
+            return FileReport(file, state, self.sources.get(file.digest, {}))
+        return FileReport(file, _ENDED_AS[item.action])

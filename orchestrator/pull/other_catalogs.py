@@ -1,0 +1,186 @@
+"""Who else holds a run's blobs: the catalogs of the other kind are asked, in the background, what they list.
+
+A Hub and its mirrors know the same commits, so they need no asking. ModelScope has names, commits and paths of its
+own; what it lists with the same digest and size is the same bytes (catalogs/matching.py). Nobody waits for the answers:
+`origin` says what is known by now, and a source whose listing comes late joins then.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from orchestrator.catalogs.interface import Catalog
+from orchestrator.catalogs.matching import Match, match, names_elsewhere
+from orchestrator.core.files import Algorithm, Digest, RepoFile
+from orchestrator.core.plan import Action, Job, ModelPlan
+from orchestrator.core.refs import CatalogKind, Ref, RepoId, RepoType
+from orchestrator.core.sources import Origin, Source
+from orchestrator.errors import GlmAriaError, NotFoundError, SourcesDownError, TemporaryError
+from orchestrator.events import Emit, Notice
+from orchestrator.pull.tools import Tools
+from orchestrator.system.threads import start
+
+_ASKERS = 8
+_MAIN = {CatalogKind.HUGGINGFACE: "main", CatalogKind.MODELSCOPE: "master"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What is asked: a catalog, about the files of one repo of the other kind."""
+
+    catalog: Catalog
+    repo: RepoId
+    kind: CatalogKind
+    files: tuple[RepoFile, ...]
+
+
+class Holdings:
+    """The origins of a run's blobs, those of the plan and those that other catalogs list. Thread-safe.
+
+    Restricted repos are nobody else's business: not even their names are told. What a mirror does not hold is told
+    once for each mirror and model.
+    """
+
+    def __init__(self, plans: Iterable[ModelPlan], tools: Tools, emit: Emit) -> None:
+        self._emit = emit
+        self._aliases = tools.aliases
+        self._lock = threading.Lock()
+        self._answered = threading.Condition(self._lock)
+        self._found: dict[tuple[Digest, str], Origin] = {}
+        self._down: set[Source] = set()
+        self._closed = False
+        self._questions: queue.SimpleQueue[_Question] = queue.SimpleQueue()
+        asked = [question for plan in plans for question in _questions(plan, tools)]
+        self._open = len(asked)
+        for question in asked:
+            self._questions.put(question)
+        for number in range(min(_ASKERS, len(asked))):
+            # Daemons: a mirror that is slow to answer must not keep the program from ending.
+            try:
+                start(threading.Thread(target=self._work, name=f"holdings-{number}", daemon=True))
+            except GlmAriaError:  # fewer ask; and where none can, nothing is known
+                self._open = self._open if number else 0
+                break
+
+    def origin(self, job: Job, source: Source) -> Origin | None:
+        """Where `source` has the job's blob, as far as is known by now. Never blocks."""
+        for origin in job.origins:
+            if origin.holds_for(source):
+                return origin
+        with self._lock:
+            return self._found.get((job.digest, source.name))
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until all catalogs have answered or failed; False when they have not within `seconds`."""
+        deadline = time.monotonic() + seconds
+        with self._answered:
+            while self._open and not self._closed:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return False
+                self._answered.wait(left)
+            return True
+
+    def close(self) -> None:
+        """From now on nothing is asked or told any more."""
+        with self._answered:
+            self._closed = True
+            self._answered.notify_all()
+
+    # -- the asking threads
+
+    def _work(self) -> None:
+        while not self._closed:
+            try:
+                question = self._questions.get_nowait()
+            except queue.Empty:
+                return
+            found, notice = self._ask(question)
+            with self._lock:
+                if self._closed:
+                    return
+                self._found.update(found)
+            # A model of the other kind does not need the root: what that lacks is no news.
+            if notice is not None and not question.catalog.source.is_root:
+                self._emit(notice)
+            with self._answered:
+                self._open -= 1
+                self._answered.notify_all()
+
+    def _ask(self, question: _Question) -> tuple[dict[tuple[Digest, str], Origin], Notice | None]:
+        source, name = question.catalog.source, question.repo.name
+        with self._lock:
+            if source in self._down:
+                return {}, None
+        names = names_elsewhere(name, question.kind, self._aliases)
+        is_guess = names == (name,)
+        for there in names:
+            try:
+                found = look(question.catalog, RepoId(RepoType.MODEL, there), question.files)
+            except NotFoundError:
+                continue
+            except GlmAriaError as error:
+                return {}, self._failed(source, name, error)
+            if found is None or (is_guess and found.is_unrelated):
+                return {}, None
+            return {(digest, source.name): origin for digest, origin in found.origins}, _told(source, name, found)
+        if is_guess or not names:
+            return {}, None
+        return {}, _differs(source, f"{source.name} has no {names[0]!r}, the alias of {name!r}; it is not used for it")
+
+    def _failed(self, source: Source, name: str, error: GlmAriaError) -> Notice | None:
+        is_down = isinstance(error, SourcesDownError | TemporaryError)
+        with self._lock:
+            if source in self._down:
+                return None
+            if is_down:
+                self._down.add(source)
+        if is_down:
+            return Notice("mirror-down", f"{source.name} is left out: {error.message}", mirror=source.name)
+        return _differs(source, f"{source.name} is not used for {name!r}: {error.message}")
+
+
+def look(catalog: Catalog, repo: RepoId, files: Iterable[RepoFile]) -> Match | None:
+    """Which of `files` the newest commit of `repo` at another kind of catalog holds; None where it takes a token.
+
+    Two requests or more. Raises what the catalog raises.
+    """
+    kind = catalog.source.kind
+    revision = catalog.revision(Ref(repo, _MAIN[kind], kind))
+    if revision.is_restricted:
+        return None
+    return match(files, catalog.tree(repo, revision.commit), repo, kind, catalog.source.name)
+
+
+def _questions(plan: ModelPlan, tools: Tools) -> Iterable[_Question]:
+    model = plan.model
+    files = tuple(
+        item.file
+        for item in plan.files
+        if item.action is Action.FETCH and item.file.digest.algorithm is Algorithm.SHA256 and item.file.size
+    )
+    if model.is_restricted or model.ref.repo.type is not RepoType.MODEL or not files:
+        return
+    for catalog in others(model.ref.catalog, tools):
+        yield _Question(catalog, model.ref.repo, model.ref.catalog, files)
+
+
+def others(kind: CatalogKind, tools: Tools) -> tuple[Catalog, ...]:
+    """The catalogs that may hold the files of a repo of `kind` under other names: the root, and the mirrors."""
+    roots = tuple(catalog for catalog in tools.catalogs.values() if catalog.source.is_root)
+    return tuple(catalog for catalog in (*roots, *tools.mirror_catalogs) if catalog.source.kind is not kind)
+
+
+def _told(source: Source, name: str, found: Match) -> Notice | None:
+    if not found.differences:
+        return None
+    rest = "the rest of it is used" if found.origins else "it is not used for it"
+    return _differs(source, f"{source.name} differs in {name!r}: {found.describe()}; {rest}")
+
+
+def _differs(source: Source, message: str) -> Notice:
+    return Notice("mirror-differs", message, mirror=source.name)

@@ -1,0 +1,65 @@
+"""What a run did, as plain values: `cli.views.results` renders them as text or JSON, nobody else interprets them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from orchestrator.core.files import RepoFile
+from orchestrator.core.trust import Trust
+from orchestrator.errors import GlmAriaError
+from orchestrator.events import Notice
+from orchestrator.lists.lockfile import LockedModel
+
+
+class FileState(StrEnum):
+    """How a file ended; the values are those of the JSON schema."""
+
+    FETCHED = "fetched"
+    PRESENT = "present"
+    LINKED = "linked"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class FileReport:
+    """One file of a model. `sources` maps a mirror's name to the bytes that it sent for this file's blob."""
+
+    file: RepoFile
+    state: FileState
+    sources: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReport:
+    """One model, or one file by its address: `ref` is what the user asked for.
+
+    `commit`, `trust` and `snapshot` are None as far as the run did not get there; `error` says why. `lock` is what a
+    lock file says of it from now on, where that was asked for.
+    """
+
+    ref: str
+    commit: str | None = None
+    trust: Trust | None = None
+    snapshot: Path | None = None
+    local_dir: Path | None = None
+    files: tuple[FileReport, ...] = ()
+    seconds: float = 0.0
+    error: GlmAriaError | None = None
+    lock: LockedModel | None = None
+
+    def bytes_of(self, *states: FileState) -> int:
+        """Bytes of the distinct blobs that ended in one of `states`."""
+        return sum({item.file.digest: item.file.size for item in self.files if item.state in states}.values())
+
+
+@dataclass(frozen=True, slots=True)
+class PullReport:
+    """A whole run. `interrupted` is the signal number when the user stopped it."""
+
+    models: tuple[ModelReport, ...]
+    notices: tuple[Notice, ...] = ()
+    interrupted: int | None = None

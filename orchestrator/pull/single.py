@@ -1,0 +1,155 @@
+"""A single file by its address and sha256: the same transfer and proof as a model's, into a plain folder."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from orchestrator.core.files import Digest, RepoFile
+from orchestrator.core.names import check_path, refuse_unportable
+from orchestrator.core.plan import Job
+from orchestrator.core.refs import RepoId, RepoType
+from orchestrator.core.sources import Body, Origin, RangeAnswer, Source
+from orchestrator.core.statuses import Then, meaning
+from orchestrator.core.trust import Trust
+from orchestrator.disk import space
+from orchestrator.disk.room import look_at, refuse_closed, refuse_no_folder
+from orchestrator.errors import (
+    CannotCreateError,
+    GlmAriaError,
+    IntegrityError,
+    Interrupted,
+    ProtocolError,
+    UsageError,
+)
+from orchestrator.events import Emit, FileProgress, ModelPhase, Phase, Queued
+from orchestrator.folders.single_file import is_there, place_single
+from orchestrator.mirrors.ranges import ask_for_range
+from orchestrator.mirrors.small_files import Wanted, open_body
+from orchestrator.net.session import Net
+from orchestrator.pull.fetch import Elsewhere, Failed, Fetcher, Proven
+from orchestrator.pull.report import FileReport, FileState, ModelReport, PullReport
+from orchestrator.pull.tools import Tools
+from orchestrator.resolve.naming import refuse_odd_names
+from orchestrator.transfer.interface import Uri
+
+
+@dataclass(frozen=True, slots=True)
+class _OneAddress:
+    """The `Sources` of a file that has one address."""
+
+    uri: Uri
+    net: Net
+
+    def order(self, job: Job) -> tuple[str, ...]:  # noqa: ARG002 - the port's signature, as below
+        return (self.uri.source,)
+
+    def candidates(self, job: Job) -> tuple[str, ...]:  # noqa: ARG002
+        return (self.uri.source,)
+
+    def locate(self, job: Job, source: str) -> Uri:  # noqa: ARG002
+        return self.uri
+
+    @contextmanager
+    def fetch(self, job: Job, source: str, start: int, end: int) -> Iterator[Body]:
+        wanted = Wanted(job.name, urlsplit(self.uri.url).path, job.size, start, end)
+        with open_body(self.net, Source(source, self.uri.url), self.uri.url, wanted) as (body, _):
+            yield body
+
+    def inspect(self, job: Job, uri: Uri, start: int, end: int) -> RangeAnswer:  # noqa: ARG002
+        return ask_for_range(self.net, Source(uri.source, ""), uri.url, start, end)
+
+    def restrict(self, job: Job, names: Collection[str]) -> None:
+        """There is no other source."""
+
+    def ban(self, name: str) -> None:
+        """There is no other source."""
+
+    def sample(self, job: Job, name: str) -> None:
+        """Nothing to compare with."""
+
+
+def fetch_single(
+    url: str, digest: Digest, folder: Path, tools: Tools, emit: Emit, *, force: bool, portable: bool = False
+) -> PullReport:
+    """Fetch `url` into `folder` under its own last path part; `force` does so even when something is there.
+
+    Raises GlmAriaError before anything is written: CannotCreateError for another file of that name, UnsafeError for a
+    name that the disk cannot hold, or with `portable` that some system cannot.
+    """
+    started = time.monotonic()
+    shown = urlsplit(url)._replace(query="", fragment="").geturl()
+    name = unquote(urlsplit(url).path.rpartition("/")[2])
+    if not name:
+        raise UsageError(f"{shown} names no file", hint="the address must end with a file name")
+    target = folder / check_path(name)
+    if portable:
+        refuse_unportable([name])
+    trust = Trust("single", shown)
+    size = _size(url, shown, tools)
+    file = RepoFile(name, size, digest, is_lfs=True)
+    state, error = FileState.PRESENT, None
+    sources: dict[str, int] = {}
+    if force or not is_there(target, file, stop=tools.stop):
+        if not force and look_at(target) is not None:
+            raise CannotCreateError(
+                f"{os.fspath(target)!r} is there, and is not the file that was asked for; nothing was changed",
+                hint="move it away, choose another --local-dir, or replace it with --force",
+                file=os.fspath(target),
+            )
+        refuse_no_folder(folder)
+        refuse_closed(folder)
+        refuse_odd_names([file], folder)
+        tools.stop.is_abrupt = False
+        emit(ModelPhase(shown, Phase.FETCHING))
+        space.check(size, tools.staging.folder)
+        space.check(size, folder, flag="--local-dir")
+        space.check_largest(size, tools.staging.folder)
+        space.check_largest(size, folder)
+        state, error, sources = _fetch(url, file, target, tools, emit)
+    else:
+        tools.staging.remove(digest)  # of a run that was killed after it had placed the file
+    emit(ModelPhase(shown, Phase.FAILED if error else Phase.DONE))
+    report = ModelReport(
+        shown, None, trust, None, folder, (FileReport(file, state, sources),), time.monotonic() - started, error
+    )
+    return PullReport((report,), (), tools.stop.signal_number if tools.stop.is_set() else None)
+
+
+def _size(url: str, shown: str, tools: Tools) -> int:
+    with tools.net.stream(url) as stream:
+        row = meaning(stream.status)
+        if row.then is not Then.TAKE:
+            raise row.error(f"{shown} answered HTTP {stream.status}")
+        announced = stream.headers.get("Content-Length", "")
+    if not announced.isdecimal():
+        raise ProtocolError(f"{shown} does not tell its size", hint="fetch it with curl, then check it with sha256sum")
+    return int(announced)
+
+
+def _fetch(
+    url: str, file: RepoFile, target: Path, tools: Tools, emit: Emit
+) -> tuple[FileState, GlmAriaError | None, dict[str, int]]:
+    origin = Origin(RepoId(RepoType.MODEL, "single/file"), "0" * 40, file.path)
+    job = Job(file.digest, file.size, True, (origin,))
+    locator = _OneAddress(Uri(urlsplit(url).netloc, url), tools.net)
+    emit(Queued(1, file.size))
+    with (
+        tools.daemon() as daemon,
+        Fetcher([job], locator, tools, daemon, is_placed=lambda _job: False, emit=emit) as fetcher,
+    ):
+        for result in fetcher.results():
+            if isinstance(result, Failed):
+                return FileState.FAILED, result.error, {}
+            if isinstance(result, Elsewhere):
+                raise IntegrityError(f"{file.path!r} was taken by another run", hint="run it again")
+            if isinstance(result, Proven):
+                place_single(result.file, target)
+                emit(FileProgress(file.digest, file.path, Phase.DONE, file.size, file.size))
+                return FileState.FETCHED, None, result.sources
+    return FileState.SKIPPED, Interrupted(tools.stop.signal_number), {}

@@ -1,0 +1,104 @@
+"""Verification beside the transfer: hashing runs along while a big file arrives, and never in the caller's thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from orchestrator.core.files import Digest
+from orchestrator.core.plan import Job
+from orchestrator.errors import DiskIOError, IntegrityError
+from orchestrator.events import Emit, Phase
+from orchestrator.proof.hashing import ChasingHasher
+from orchestrator.proof.progress import Reading
+from orchestrator.proof.verified import VerifiedFile, verify
+from orchestrator.pull.tools import Stop
+from orchestrator.swarm.leases import taken_over
+from orchestrator.system.threads import Pool
+from orchestrator.transfer.interface import Fetched, Moved
+
+_WORKERS = 2
+_CHASE_FROM = 32 << 20  # a smaller file is hashed in a moment at its end
+_CHASE_STEP = 8 << 20
+_REPORT_STEP = 64 << 20
+
+
+@dataclass(slots=True)
+class _Chase:
+    hasher: ChasingHasher
+    running: Future[int] | None = field(default=None)
+
+
+class Verifier:
+    """Proves parts in worker threads. All methods are called by one thread.
+
+    `is_ours` says whether a part still is what this run wrote: what another node writes there is no source's lie.
+    """
+
+    def __init__(self, stop: Stop, emit: Emit, is_ours: Callable[[Digest], bool] = lambda _digest: True) -> None:
+        self._stop = stop
+        self._is_ours = is_ours
+        self._emit = emit
+        self._pool = Pool(max_workers=_WORKERS, thread_name_prefix="verify")
+        self._chases: dict[Digest, _Chase] = {}
+        self._pending: dict[Future[VerifiedFile], Fetched] = {}
+
+    @property
+    def is_idle(self) -> bool:
+        """True when nothing waits for its proof."""
+        return not self._pending
+
+    def moved(self, outcome: Moved, part: Path) -> None:
+        """Hash on along the gapless prefix of a part that still arrives."""
+        job = outcome.job
+        if job.size < _CHASE_FROM or outcome.prefix < _CHASE_STEP:
+            return
+        chase = self._chases.get(job.digest)
+        if chase and outcome.prefix < chase.hasher.position:
+            self._drop(job)  # the part was begun anew
+            chase = None
+        if chase is None:
+            chase = self._chases[job.digest] = _Chase(ChasingHasher(part, job.digest.algorithm, job.size))
+        is_free = chase.running is None or chase.running.done()
+        if is_free and outcome.prefix - chase.hasher.position >= _CHASE_STEP:
+            chase.running = self._pool.submit(chase.hasher.advance, outcome.prefix, stop=self._stop)
+
+    def fetched(self, outcome: Fetched) -> None:
+        """Prove a part that is complete."""
+        chase = self._chases.pop(outcome.job.digest, None)
+        self._pending[self._pool.submit(self._verify, outcome, chase)] = outcome
+
+    def finished(self) -> list[tuple[Fetched, Future[VerifiedFile]]]:
+        """What was decided since the last call: futures that hold a VerifiedFile, or raise IntegrityError or others."""
+        done = [future for future in self._pending if future.done()]
+        return [(self._pending.pop(future), future) for future in done]
+
+    def close(self) -> None:
+        """End; hashing stops soon only when the run's stop is set."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        for chase in self._chases.values():
+            chase.hasher.close()
+
+    def _verify(self, outcome: Fetched, chase: _Chase | None) -> VerifiedFile:
+        job = outcome.job
+        hasher = chase.hasher if chase else None
+        if chase and chase.running:
+            chase.running.exception()  # let it end; a failed read shows again below
+        done = hasher.position if hasher else 0
+        reading = Reading(self._emit, job.digest, job.name, Phase.VERIFYING, job.size, done=done, step=_REPORT_STEP)
+        if job.size >= _CHASE_FROM:
+            reading.begin()
+        try:
+            return verify(outcome.part, job.digest, job.size, hasher=hasher, stop=self._stop, on_bytes=reading)
+        except (IntegrityError, DiskIOError) as error:
+            if self._is_ours(job.digest):
+                raise
+            raise taken_over(repr(job.name)) from error
+
+    def _drop(self, job: Job) -> None:
+        chase = self._chases.pop(job.digest)
+        if chase.running:
+            chase.running.exception()
+        chase.hasher.close()

@@ -1,0 +1,1 @@
+"""The values of the templates for other programs."""

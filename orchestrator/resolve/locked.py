@@ -1,0 +1,148 @@
+"""A model as a lock file says: nobody is asked what it is, and those who can be asked may not contradict.
+
+Digests and commit come from the lock, so any mirror will do for the bytes. The root is asked all the same what it lists
+at the locked commit, or, where it does not answer, the mirrors: a site that says otherwise today is a reason to stop
+and look. Decision record 29 has the reasons.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from orchestrator.cache.cache import HfCache
+from orchestrator.catalogs.interface import Catalog
+from orchestrator.core.plan import ResolvedModel
+from orchestrator.core.refs import Ref
+from orchestrator.core.trust import Level, Trust
+from orchestrator.errors import (
+    IntegrityError,
+    SourcesDownError,
+    TemporaryError,
+    TrustError,
+)
+from orchestrator.events import Emit, Notice
+from orchestrator.lists.lockfile import FileChange, LockedFile, LockedModel, contradictions, differences
+from orchestrator.lists.request import Item, PullRequest
+from orchestrator.proof.hashing import read_both
+from orchestrator.pull.tools import Stop, Tools
+from orchestrator.resolve.question import REFUSALS, SILENT
+from orchestrator.resolve.restricted import is_known_restricted, may_hear
+
+
+def _mismatch(message: str, changes: tuple[FileChange, ...], *, source: str | None = None) -> TrustError:
+    """The world, or the cache, is not what the lock file says; `changes` lead from the lock to what was found."""
+    more = f" and {len(changes) - 1} more" if changes[1:] else ""
+    return TrustError(
+        f"{message}: {changes[0]}{more}",
+        hint="find out who is right before you lock it anew: glm-aria pull REF --lock FILE",
+        file=changes[0].path,
+        source=source,
+        details=tuple(map(str, changes)),
+    )
+
+
+def from_lock(item: Item, locked: LockedModel, request: PullRequest, tools: Tools, emit: Emit) -> ResolvedModel:
+    """The model of a lock. Asks for the listing of the locked commit unless offline.
+
+    Raises TrustError when the root contradicts the lock, or, without it, all mirrors that answer.
+    """
+    tree = locked.tree()
+    is_restricted = _is_closed(locked, tools) if request.offline else _confirm(locked, tools, emit)
+    return ResolvedModel(
+        item.ref,
+        tree,
+        tree,
+        Trust(Level.LOCK, request.lock_name),
+        is_restricted,
+        is_whole=locked.is_whole,
+    )
+
+
+def _confirm(locked: LockedModel, tools: Tools, emit: Emit) -> bool:
+    """Ask who can be asked; True when the repo answers only with a token."""
+    first = tools.catalogs[locked.ref.catalog]
+    try:
+        is_restricted, changes = _ask(first, locked)
+    except SILENT as error:
+        # It cannot say what the lock says, which is no contradiction: mirrors may still have the bytes.
+        # Of these two nobody was surprised: the lock is there for a root that is down.
+        if not isinstance(error, SourcesDownError | TemporaryError):
+            message = f"{first.source.name} cannot confirm {locked.ref} ({error.message}); the lock file is believed"
+            emit(Notice("lock-unconfirmed", message, mirror=first.source.name))
+        _ask_mirrors(locked, tools, emit)
+        return _is_closed(locked, tools)
+    if changes:
+        raise _contradicts(first, locked, changes)
+    return is_restricted
+
+
+def _is_closed(locked: LockedModel, tools: Tools) -> bool:
+    """As far as is known here: a lock file does not tell."""
+    return is_known_restricted(Ref(locked.ref.repo, locked.commit, locked.ref.catalog), tools)
+
+
+def _ask_mirrors(locked: LockedModel, tools: Tools, emit: Emit) -> None:
+    """One that agrees is enough. Who contradicts is named, and is an error only when nobody agrees."""
+    refused: list[TrustError] = []
+    is_closed = _is_closed(locked, tools)
+    kind = locked.ref.catalog
+    for catalog in tools.mirror_catalogs:
+        if catalog.source.kind is not kind or not may_hear(catalog.source, kind, tools, is_restricted=is_closed):
+            continue
+        try:
+            _, changes = _ask(catalog, locked)
+        except REFUSALS:
+            continue
+        if not changes:
+            for error in refused:
+                emit(Notice("mirror-lied", error.message, mirror=error.source, file=error.file))
+            return
+        refused.append(_contradicts(catalog, locked, changes))
+    if refused:
+        raise refused[0]
+
+
+def _ask(catalog: Catalog, locked: LockedModel) -> tuple[bool, tuple[FileChange, ...]]:
+    """Whether a site wants a token for the repo, and how its listing of the locked commit differs from the lock."""
+    repo = locked.ref.repo
+    revision = catalog.revision(Ref(repo, locked.commit, locked.ref.catalog))
+    return revision.is_restricted, contradictions(locked, catalog.tree(repo, locked.commit))
+
+
+def _contradicts(catalog: Catalog, locked: LockedModel, changes: tuple[FileChange, ...]) -> TrustError:
+    name = catalog.source.name
+    return _mismatch(
+        f"{name} lists {locked.ref} at {locked.commit[:12]} otherwise than the lock file; nothing was fetched",
+        changes,
+        source=name,
+    )
+
+
+def lock(model: ResolvedModel, item: Item, cache: HfCache, stop: Stop) -> LockedModel:
+    """The lock of a model whose wanted files are placed: the digest that its listing lacks is computed from the bytes.
+
+    Raises IntegrityError when a file is not what was placed, DiskIOError, Interrupted.
+    """
+    files = []
+    for file in model.wanted.files:
+        if file.is_lfs:
+            files.append(LockedFile.of_lfs(file.path, file.size, file.digest.hex, file.git_oid))
+            continue
+        blob = cache.layout.blob(model.ref.repo, file.digest)
+        sha256, git = read_both(Path(os.path.realpath(blob)), stop=stop)
+        if file.digest not in (sha256, git):
+            raise IntegrityError(
+                f"{file.path!r} in the cache is not what was placed", hint="glm-aria verify --repair", file=file.path
+            )
+        files.append(LockedFile(file.path, file.size, git.hex, sha256.hex))
+    return LockedModel(model.ref, model.commit, model.trust, tuple(files), item.include, item.exclude)
+
+
+def refuse_other_bytes(locked: LockedModel, placed: LockedModel) -> None:
+    """Raise TrustError unless the placed files have both digests of the lock.
+
+    The listing's digest proved each of them. For a small file that is a SHA-1, of which collisions can be made.
+    """
+    if changes := differences(locked, placed):
+        raise _mismatch(f"{placed.ref} has other bytes than the lock file; it is not published", changes)

@@ -1,0 +1,121 @@
+"""Whose word counts for a commit and its listing: one function for each policy.
+
+The rules of agreement and of commits that go back are in `core/trust.py`; decision records 22 and 23 have the reasons.
+"""
+
+from __future__ import annotations
+
+from orchestrator.cache.records import Record
+from orchestrator.catalogs.interface import Catalog
+from orchestrator.core.refs import CatalogKind
+from orchestrator.core.trust import Level, Policy, Trust, Voice, agreement
+from orchestrator.errors import GlmAriaError, ProxyError, SourcesDownError, TemporaryError, TrustError
+from orchestrator.events import Notice
+from orchestrator.resolve.commit_proof import proven
+from orchestrator.resolve.question import REFUSALS, Listing, Question
+from orchestrator.system.threads import Pool
+
+_AT_ONCE = 8
+# How a root shows that it is not there. What else it may say (no such repo, not allowed, a bad certificate) is an
+# answer, and nobody else is asked.
+_ABSENT = (SourcesDownError, TemporaryError)
+
+
+def answer(question: Question) -> Listing:
+    """The commit and its listing. Raises TrustError when the policy cannot be kept, and what catalogs raise."""
+    policy = question.request.policy
+    if policy is Policy.COMMIT:
+        return proven(question)
+    if policy is Policy.ROOT and not question.first.source.is_root:
+        raise TrustError(
+            f"{question.ref} is listed by {question.first.source.name} alone, and --trust root believes the root only",
+            hint="choose another --trust for it",
+        )
+    try:
+        return _from_first(question)
+    except _ABSENT as error:
+        mirrors = question.mirrors(CatalogKind.HUGGINGFACE)
+        if policy is Policy.ROOT and isinstance(error, SourcesDownError) and not isinstance(error, ProxyError):
+            raise _refused(question, error, "--trust root believes nobody else") from error
+        # Nobody stands in for a catalog that the ref names, and what is only busy is worth waiting for.
+        if not question.first.source.is_root or not mirrors or policy is Policy.ROOT:
+            raise
+        return _agreed(question, error) if policy is Policy.AGREE else _any(question, mirrors, error)
+
+
+def _from_first(question: Question) -> Listing:
+    """The root's word, or for `ms://` that of the catalog which the ref names."""
+    catalog = question.first
+    revision = question.ask(catalog)
+    question.refuse_rollback(catalog, revision)
+    level = Level.ROOT if catalog.source.is_root else Level.SINGLE
+    return question.listed(catalog, revision, Trust(level, catalog.source.url))
+
+
+def _agreed(question: Question, error: GlmAriaError) -> Listing:
+    """Two independent catalogs that say the same."""
+    catalogs = (*question.mirrors(CatalogKind.HUGGINGFACE), *question.mirrors(CatalogKind.MODELSCOPE))
+    pool = Pool(_AT_ONCE, thread_name_prefix="agree")
+    try:
+        heard = [found for found in pool.map(question.hear, catalogs) if found is not None]
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+    if not heard and isinstance(error, ProxyError):
+        raise error  # nobody is out of reach but the proxy: that is what there is to mend
+    voices = [voice for _, _, voice in heard]
+    found = agreement(voices, question.first.source, question.item.include, question.item.exclude)
+    if found.voice is None or found.other is None:
+        refused = _refused(question, error, f"no two others confirm each other: {'; '.join(found.reasons)}")
+        if isinstance(error, TemporaryError):
+            # A root that is only busy is worth another try, before anybody is believed with less reason.
+            error.hint = f"run it again later; {refused.hint}"
+            raise error
+        raise refused from error
+    for voice in voices:
+        if voice is not found.other and voice.tree.commit == found.voice.tree.commit:
+            _name_liar(question, voice, found.voice)
+    catalog, revision, _ = next(one for one in heard if one[2] is found.voice)
+    question.refuse_rollback(catalog, revision)
+    trust = Trust(Level.AGREE, catalog.source.url, (found.other.source.url,))
+    return Listing(revision.commit, Record(found.voice.tree, trust, revision.is_restricted), revision.modified)
+
+
+def _any(question: Question, mirrors: tuple[Catalog, ...], error: GlmAriaError) -> Listing:
+    """The word of the first mirror that answers with a commit which is not older than what was seen."""
+    refused: list[GlmAriaError] = []
+    for catalog in mirrors:
+        try:
+            revision = question.ask(catalog)
+            question.refuse_rollback(catalog, revision)
+            listing = question.listed(catalog, revision, Trust(Level.SINGLE, catalog.source.url))
+        except REFUSALS as reason:
+            refused.append(reason)
+            continue
+        name = catalog.source.name
+        message = f"the root did not answer; commit and digests of {question.ref} are the word of {name} alone"
+        question.emit(Notice("single-source", message, mirror=name))
+        return listing
+    raise next((reason for reason in refused if isinstance(reason, TrustError)), error)
+
+
+def _name_liar(question: Question, voice: Voice, agreed: Voice) -> None:
+    """Warn of a mirror that lists a wanted file otherwise, at the same commit, than those who agree."""
+    item = question.item
+    told, true = (
+        {(file.path, file.digest, file.size) for file in tree.select(item.include, item.exclude).files}
+        for tree in (voice.tree, agreed.tree)
+    )
+    if told != true:
+        path, name = min(told ^ true)[0], voice.source.name
+        message = f"{name} lists {path!r} unlike two others that agree; its listing is not used"
+        question.emit(Notice("mirror-lied", message, name, path))
+
+
+def _refused(question: Question, error: GlmAriaError, why: str) -> TrustError:
+    mirror = next((c.source.url for c in question.mirrors(CatalogKind.HUGGINGFACE)), None)
+    instead = f"; or make a mirror the root: --root {mirror or 'URL'}"
+    return TrustError(
+        f"the root does not answer ({error.message}), and {why}; nothing was fetched",
+        hint=f"run it again later; take the word of a single mirror: --trust any{instead}",
+        source=question.first.source.name,
+    )

@@ -1,0 +1,168 @@
+"""The jobs of a transfer while they are under way: their state, their part, what arrived, and who sends the rest."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from orchestrator.core.extents import Extents, Range, subtract
+from orchestrator.core.files import Digest
+from orchestrator.core.plan import Job
+from orchestrator.system.failures import translate
+from orchestrator.transfer import journal
+from orchestrator.transfer.jobs import TRANSITIONS, JobEvent, JobState
+from orchestrator.transfer.spans import SMALL, Span
+from orchestrator.transfer.supply import Supplies
+
+_JOURNAL_SECONDS = 0.1
+
+
+@dataclass(slots=True)
+class Slot:
+    """A job under way, and what is known of it. Only the transfer's own thread touches it.
+
+    `extents` are what ended spans brought; `spans` are those that run, `opened` counts them all.
+    """
+
+    job: Job
+    part: Path
+    state: JobState = JobState.WAITING
+    not_before: float = 0.0
+    supplies: Supplies = field(default_factory=dict)
+    spans: list[Span] = field(default_factory=list)
+    extents: Extents = field(default_factory=Extents)
+    kept: Extents = field(default_factory=Extents)
+    is_prepared: bool = False
+    opened: int = 0
+    _saved: float = 0.0
+    _saved_extents: Extents = field(default_factory=Extents)
+
+    @property
+    def is_small(self) -> bool:
+        """True for a file that is one request and has no journal."""
+        return self.job.size < SMALL
+
+    @property
+    def is_complete(self) -> bool:
+        """True when all bytes are here and aria2 has closed the part."""
+        return not self.spans and self.is_prepared and self.extents.total == self.job.size
+
+    def arrived(self) -> Extents:
+        """All that is in the part by now."""
+        return self.extents.put(extent for span in self.spans for extent in span.extents())
+
+    def unassigned(self) -> tuple[Range, ...]:
+        """What nobody has and nobody fetches."""
+        busy = [(span.start, span.end) for span in self.spans]
+        return tuple(subtract(self.extents.missing(self.job.size), busy))
+
+    def prepare(self) -> None:
+        """Make the part ready to be continued from its journal, or begun. Raises per `system.failures`."""
+        if self.is_prepared:
+            return
+        with self._on_disk("prepare"):
+            if self.is_small:
+                self.part.unlink(missing_ok=True)
+            else:
+                self.extents = self.kept = journal.prepare(self.part, self.job.digest, self.job.size)
+        self.is_prepared = True
+
+    def open_span(self, source: str, start: int, end: int, now: float, *, width: int = 1) -> Span:
+        """A span that fetches these bytes, with the name that it writes to. Raises per `system.failures`."""
+        path = journal.span_path(self.part, self.opened)
+        self.opened += 1
+        span = Span(source, path, start, end, self.job.size, now, width=width)
+        with self._on_disk("open"):
+            span.open(self.part)
+        self.spans.append(span)
+        return span
+
+    def open_errand(self, source: str, now: float) -> Span:
+        """A span for a courier, over all from the first missing byte to the last. Raises per `system.failures`."""
+        self.prepare()
+        missing = self.extents.missing(self.job.size) or ((0, 0),)
+        span = Span(source, self.part, missing[0][0], missing[-1][1], self.job.size, now)
+        self.spans.append(span)
+        return span
+
+    def close_span(self, span: Span) -> None:
+        """aria2 is done with it: keep what it brought, and remove its name."""
+        self.spans.remove(span)
+        with self._on_disk("close"):
+            span.close()
+        if not self.is_small or span.position == span.end:
+            self.extents = self.extents.put(span.extents())
+        elif self.state is JobState.ACTIVE:  # the part of a job that was given up may be another run's by now
+            self.wipe()
+
+    def finish(self) -> Extents:
+        """All is here: remove the journal, and tell who sent what."""
+        if not self.is_small:
+            with self._on_disk("finish"):
+                journal.clear(self.part)
+        return self.extents
+
+    def wipe(self) -> None:
+        """Forget what arrived: the next try begins anew."""
+        with self._on_disk("remove"):
+            journal.clear(self.part)
+            self.part.unlink(missing_ok=True)
+        self.extents = self.kept = Extents()
+        self.is_prepared = False
+
+    def record(self, *, now: bool = False) -> None:
+        """Journal what has arrived; not at every poll of a fast one, unless `now`."""
+        if self.is_small or not self.is_prepared:
+            return
+        clock = time.monotonic()
+        if not now and clock - self._saved < _JOURNAL_SECONDS:
+            return
+        arrived = self.arrived()
+        if arrived == self._saved_extents:
+            return
+        with contextlib.suppress(OSError):  # a full disk: the journal before this one stands, and is true
+            journal.save(self.part, self.job.digest, self.job.size, arrived)
+        self._saved, self._saved_extents = clock, arrived
+
+    @contextlib.contextmanager
+    def _on_disk(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            translated = translate(error, f"{what} the part of {self.job.name!r}:", self.part)
+            translated.file = self.job.name
+            raise translated from error
+
+
+class Slots:
+    """All jobs that have not ended, by state; states change by the table in `transfer.jobs` only."""
+
+    def __init__(self) -> None:
+        self._by_state: dict[JobState, dict[Digest, Slot]] = {state: {} for state in JobState}
+
+    def __bool__(self) -> bool:
+        return any(self._by_state.values())
+
+    def add(self, slot: Slot) -> None:
+        """A new job, which is WAITING."""
+        self._by_state[JobState.WAITING][slot.job.digest] = slot
+
+    def of(self, *states: JobState) -> list[Slot]:
+        """The jobs in these states, each in the order in which they got there."""
+        return [slot for state in states for slot in self._by_state[state].values()]
+
+    def drop(self, digests: Collection[Digest]) -> None:
+        """Forget these jobs, as far as they have not begun."""
+        waiting = self._by_state[JobState.WAITING]
+        for digest in digests:
+            waiting.pop(digest, None)
+
+    def on(self, slot: Slot, event: JobEvent) -> None:
+        """Something happened to a job. One that has ended is dropped."""
+        del self._by_state[slot.state][slot.job.digest]
+        slot.state = TRANSITIONS[slot.state, event]
+        if slot.state not in (JobState.FETCHED, JobState.LOST):
+            self._by_state[slot.state][slot.job.digest] = slot

@@ -1,0 +1,116 @@
+"""Which idle connection fetches what: new spans for the jobs of a transfer, within its budget."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+
+from orchestrator.core.extents import Range
+from orchestrator.transfer import schedule
+from orchestrator.transfer.active import Slot
+from orchestrator.transfer.budget import Budget
+from orchestrator.transfer.interface import Limits, Uri
+from orchestrator.transfer.spans import Span
+from orchestrator.transfer.supply import Supply, rates
+
+Opened = tuple[Slot, Span, Uri | None]
+"""A span without an address is for a courier."""
+
+
+class Assigner:
+    """One round of assignments. `active` are the jobs with a part, in order; their spans count against the budget.
+
+    `leaving` are spans that shall be stopped, so that a faster source gets what is left of them.
+    """
+
+    def __init__(self, active: Sequence[Slot], budget: Budget, limits: Limits) -> None:
+        self._now, self._clock = time.time(), time.monotonic()
+        self._limits = limits
+        self._budget = budget
+        spans = [span for slot in active if not slot.is_small for span in slot.spans]
+        self._room = min(budget.big_most - sum(span.width for span in spans), budget.spans_most - len(spans))
+        self.leaving: list[Span] = []
+        self._used: dict[str, int] = {}
+        for span in spans:
+            self._used[span.source] = self._used.get(span.source, 0) + span.width
+
+    def assign(self, slot: Slot) -> Iterator[Opened]:
+        """Open the spans that the job gets now. Raises NoSpaceError, DiskIOError."""
+        ready = [supply for supply in slot.supplies.values() if supply.is_usable(self._now, self._clock)]
+        ranged = [supply for supply in ready if not supply.is_carried]
+        if ranged:
+            slot.prepare()
+            each = rates([supply for supply in slot.supplies.values() if supply in ranged or supply.is_pending])
+            # One that nobody knows yet first: what it can do shows only when it is tried.
+            for supply in sorted(ranged, key=lambda one: (one.server.each is not None, -each[one.source])):
+                yield from self._fill(slot, supply, each)
+        elif ready and not slot.spans and not slot.is_complete and (slot.is_small or not self._has_ranged(slot)):
+            # One request, whose time is mostly latency.
+            supply = min(ready, key=lambda one: (one.server.strikes, one.server.setup))
+            yield from self._opened(slot, slot.open_errand(supply.source, self._clock), supply)
+
+    @staticmethod
+    def _has_ranged(slot: Slot) -> bool:
+        """True when a source that sends ranges is of use, if not just now: it loses nothing of what is here."""
+        return any(not supply.is_carried and supply.error is None for supply in slot.supplies.values())
+
+    def _fill(self, slot: Slot, supply: Supply, each: dict[str, float]) -> Iterator[Opened]:
+        """Use the source's idle connections for this job. `each` is what a connection to each source brings."""
+        most = self._limits.connections_per_mirror
+        mine = sum(span.width for span in slot.spans if span.source == supply.source)
+        free = min(supply.server.allowed - self._used.get(supply.source, 0), most - mine)
+        planned = {name: rate * min(slot.supplies[name].server.allowed or most, most) for name, rate in each.items()}
+        while free > 0 and self._room > 0:
+            width = min(free, self._budget.width)
+            if unassigned := slot.unassigned():
+                found = self._share(slot, supply, unassigned, each[supply.source] * width, planned)
+            elif last := schedule.slowest(slot.spans, supply.server.setup):
+                found = self._tail(supply, last, each[supply.source])
+            else:
+                return
+            if found is None:
+                return
+            free -= width
+            if found[0] < found[1]:
+                span = slot.open_span(supply.source, *found, self._clock, width=width)
+                yield from self._opened(slot, span, supply)
+
+    def _share(
+        self, slot: Slot, supply: Supply, unassigned: tuple[Range, ...], each: float, planned: dict[str, float]
+    ) -> Range | None:
+        """A range that fits the connection; None when the source has its share of what is left already."""
+        left = sum(end - start for start, end in unassigned) + sum(span.left for span in slot.spans)
+        all_rates = sum(planned.values())
+        if len(planned) > 1:
+            share = left * planned[supply.source] / all_rates
+            has = sum(span.left for span in slot.spans if span.source == supply.source)
+            # What is left may be too little to be shared: then it is the fastest one's, or nobody would fetch it. One
+            # that has not answered yet may be waiting for long.
+            able = [name for name in planned if slot.supplies[name].is_usable(self._now, self._clock)]
+            if has >= share or (share < schedule.LEAST and supply.source != max(able, key=planned.__getitem__)):
+                return None
+        setup = supply.server.setup
+        wanted = schedule.length(left, each, all_rates, number=slot.opened, setup=setup)
+        # Of a source that nobody knows yet a little: a long span at the front would hold up the file's order.
+        return schedule.carve(unassigned, wanted if supply.server.each else min(wanted, schedule.FIRST))
+
+    def _tail(self, supply: Supply, last: Span, each: float) -> Range | None:
+        """What the connection takes over now; an empty range when it has to wait for it."""
+        server = supply.server
+        if last.source == supply.source:
+            found = schedule.tail(last, each, server.setup)
+            if found:
+                last.end = found[0]
+            return found
+        if server.each is not None and not schedule.is_better_done_by(last, each, server.setup):
+            return None
+        # Both would write beyond the cut for a moment, and nobody could tell whose bytes those are. So the slow one is
+        # stopped first; what it leaves is given out in the next round, each source its share.
+        self.leaving.append(last)
+        last.is_leaving = True
+        return 0, 0
+
+    def _opened(self, slot: Slot, span: Span, supply: Supply) -> Iterator[Opened]:
+        self._room -= 0 if slot.is_small else 1 if self._budget.width > 1 else span.width
+        self._used[span.source] = self._used.get(span.source, 0) + span.width
+        yield slot, span, None if supply.is_carried else supply.uri

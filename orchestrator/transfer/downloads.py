@@ -1,0 +1,185 @@
+"""The spans that are under way: those that aria2 fetches, and those that couriers carry in its place."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+
+from orchestrator.aria2.launch import CrowdedError, crowded
+from orchestrator.aria2.options import span_options
+from orchestrator.aria2.rpc import Rpc, Status
+from orchestrator.errors import DaemonError
+from orchestrator.transfer.active import Slot
+from orchestrator.transfer.assign import Opened
+from orchestrator.transfer.couriers import Couriers, Errand
+from orchestrator.transfer.interface import Endpoint, Limits, Locator
+from orchestrator.transfer.spans import Span
+from orchestrator.transfer.throttle import Throttle
+
+_RESTARTS = 5
+
+
+class Downloads:
+    """Begins, stops and looks at spans, in one daemon and with couriers. What their ends mean, others judge.
+
+    `connect`, `is_ours` and `way` are those of the transfer. Whatever talks to the daemon raises DaemonError when that
+    is lost. `spans` are known by gid; `carried` by errand.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], Endpoint],
+        locator: Locator,
+        limits: Limits,
+        *,
+        is_ours: bool,
+        way: Callable[[str], Mapping[str, str]],
+    ) -> None:
+        self._connect = connect
+        self._way = way
+        self.is_ours = is_ours
+        self._restarts_left = _RESTARTS if is_ours else 0
+        self._timeout = 5 if is_ours else 15
+        self._rpc: Rpc | None = None
+        self._couriers = Couriers(locator, limits.budget)
+        self._couriers.pacer.rate = limits.max_speed
+        self._throttle = Throttle(limits.max_speed) if limits.max_speed else None
+        self.spans: dict[str, tuple[Slot, Span]] = {}
+        self.carried: dict[Errand, tuple[Slot, Span]] = {}
+
+    @property
+    def is_connected(self) -> bool:
+        """True once the daemon was needed."""
+        return self._rpc is not None
+
+    @property
+    def rpc(self) -> Rpc:
+        """The daemon, once connected."""
+        if self._rpc is None:
+            raise AssertionError("nothing was given to the daemon yet")
+        return self._rpc
+
+    @property
+    def is_crowded(self) -> bool:
+        """Any user may hold connections to the port of our daemon; then it can open neither files nor connections."""
+        if self._rpc is None or not self.is_ours:
+            return False
+        listener = self._rpc.endpoint.listener
+        return listener is not None and listener.is_crowded
+
+    def all(self) -> list[tuple[Slot, Span]]:
+        """All spans under way, with their jobs."""
+        return [*self.spans.values(), *self.carried.values()]
+
+    def connect(self) -> None:
+        """Reach the daemon; one of ours is started."""
+        self._rpc = Rpc(self._connect(), timeout=self._timeout)
+
+    def reconnect(self, error: DaemonError) -> None:
+        """The daemon is lost, and all its spans with it: start it again, or raise DaemonError when it is gone."""
+        if self._restarts_left <= 0 and (isinstance(error, CrowdedError) or self.is_crowded):
+            raise crowded() from error
+        if self._restarts_left <= 0:
+            raise DaemonError(
+                "the aria2 daemon stopped answering during the transfer", hint="start it again and run the same command"
+            ) from error
+        self._restarts_left -= 1
+        self.rpc.close()
+        self.connect()
+        self.spans.clear()
+
+    def evict(self, slots: Sequence[Slot]) -> None:
+        """The claims on these parts are ours, so who writes to them is what a killed run left in a daemon that lives
+        on."""
+        if self.is_ours or not slots:
+            return
+        self.rpc.remove(self.rpc.writers(slot.part for slot in slots))
+
+    def begin(self, opened: Iterable[Opened]) -> list[tuple[Slot, Span, DaemonError]]:
+        """Begin these, in one request to aria2; returns what it refuses."""
+        asked = []
+        for slot, span, uri in opened:
+            if uri is None:
+                span.errand = self._couriers.send(slot.job, span.source, slot.part, span.start, span.end)
+                self.carried[span.errand] = slot, span
+            else:
+                options = span_options(span, self._way(span.source), is_ours=self.is_ours)
+                asked.append((slot, span, (span, uri.url, options)))
+        if not asked:
+            return []
+        refused = []
+        for (slot, span, _), answer in zip(asked, self.rpc.add([call for _, _, call in asked]), strict=True):
+            if isinstance(answer, DaemonError):
+                refused.append((slot, span, answer))
+            else:
+                span.gid = answer
+                self.spans[answer] = slot, span
+        return refused
+
+    def leave(self, spans: Iterable[Span]) -> None:
+        """Stop these; they count as active until aria2 says that they are not."""
+        gids = []
+        for span in spans:
+            span.is_leaving = True
+            if span.errand is None:
+                gids.append(span.gid)
+            else:
+                span.errand.stop()
+        if gids:
+            self.rpc.stop(gids)
+
+    def look(self, now: float, sources: Collection[str], *, width: int) -> tuple[dict[str, Status], dict[str, int]]:
+        """What aria2 tells of its spans, by gid, and the bytes that came since the last look, by source."""
+        fresh = dict.fromkeys(sources, 0)
+        for errand, (_, span) in self.carried.items():
+            fresh[span.source] += span.look(errand, now)
+        known = self.rpc.tell(list(self.spans), with_bitfield=width > 1) if self.spans else {}
+        for gid, status in known.items():
+            span = self.spans[gid][1]
+            fresh[span.source] += span.see(status, now)
+            if not (status.is_active or status.is_stopped):
+                span.begun = now  # it is queued or paused, and its source cannot be blamed for that
+        return known, fresh
+
+    def hold_speed(self, now: float, moved: int) -> None:
+        """Hold `max_speed`: with the daemon's own limit where it is ours, else download by download. `moved` are all
+        bytes that came so far."""
+        if self._throttle is None:
+            return
+        most = self._throttle.limit
+        self._couriers.pacer.rate = most / 2 if self.spans else float(most)
+        told = self._throttle.next(now, moved)
+        if told is None or not self.spans:
+            return
+        # What couriers take, aria2 has to leave.
+        told -= round(min(most / 2, sum(span.rate for _, span in self.carried.values())))
+        if self.is_ours:
+            self.rpc.limit_all(told)
+        else:
+            limit = {"max-download-limit": str(max(1024, told // max(1, len(self.spans))))}
+            self.rpc.change_options((gid, limit) for gid in self.spans)
+
+    def end(self, deadline: float) -> None:
+        """Stop all and keep what they have, as far as aria2 tells that until `deadline` (monotonic). Couriers are not
+        waited for."""
+        self._couriers.close()
+        self.leave(span for _, span in self.all())
+        for errand, (slot, span) in self.carried.items():
+            span.look(errand, time.monotonic())
+            slot.close_span(span)
+        self.carried.clear()
+        while self.spans and time.monotonic() < deadline:
+            now, known = time.monotonic(), self.rpc.tell(list(self.spans))
+            for gid in [gid for gid in self.spans if gid not in known or known[gid].is_stopped]:
+                slot, span = self.spans.pop(gid)
+                if gid in known:
+                    span.see(known[gid], now)
+                else:
+                    span.look_up()
+                slot.close_span(span)
+            self.rpc.forget([gid for gid, status in known.items() if status.is_stopped])
+
+    def close(self) -> None:
+        """Talk to the daemon no more."""
+        if self._rpc is not None:
+            self._rpc.close()

@@ -1,0 +1,141 @@
+"""What becomes of a span that ended, and of its job: bytes are kept, sources are blamed, jobs are fetched or lost."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+
+from orchestrator.aria2.launch import crowded
+from orchestrator.aria2.rpc import Status
+from orchestrator.errors import (
+    CannotCreateError,
+    DaemonError,
+    DiskIOError,
+    GlmAriaError,
+    IntegrityError,
+    NoSpaceError,
+)
+from orchestrator.transfer.active import Slot, Slots
+from orchestrator.transfer.codes import INSPECT, UNTOLD, Then, meaning
+from orchestrator.transfer.couriers import Errand
+from orchestrator.transfer.downloads import Downloads
+from orchestrator.transfer.interface import Fetched, Lost, Outcome
+from orchestrator.transfer.jobs import JobEvent, JobState
+from orchestrator.transfer.spans import Span
+from orchestrator.transfer.supply import Failure, Supplier, Supply
+
+_OURS = (NoSpaceError, CannotCreateError, DiskIOError)  # no source is to blame
+
+
+class Endings:
+    """Ends spans and jobs. A job ends once: spans of it that end later are only closed.
+
+    `out` takes the outcome of each job. The spans are not among `downloads` any more when they come here.
+    """
+
+    def __init__(self, slots: Slots, supplier: Supplier, downloads: Downloads, out: list[Outcome]) -> None:
+        self._slots = slots
+        self._supplier = supplier
+        self._downloads = downloads
+        self._out = out
+
+    def close(self, slot: Slot, span: Span) -> bool:
+        """Keep what the span brought; False when that does not matter any more."""
+        try:
+            slot.close_span(span)
+        except GlmAriaError as error:
+            self.give_up(slot, error)
+        return slot.state is JobState.ACTIVE
+
+    def ended(self, slot: Slot, span: Span, status: Status | None) -> None:
+        """aria2 is done with the span. Without a status somebody took it out of its lists: the disk tells how far it
+        came. Raises CrowdedError when the daemon is at fault."""
+        if status is None:
+            span.look_up()
+        if not self.close(slot, span):
+            return
+        supply = slot.supplies[span.source]
+        is_failed = status is not None and not (status.is_complete or status.is_removed)
+        if status is not None and is_failed and not span.is_leaving:
+            self._failed(slot, span, supply, status)
+        elif span.has_gain:
+            supply.succeed()
+        elif not span.is_leaving:
+            self._no_gain(slot, span, supply)
+
+    def returned(self, slot: Slot, span: Span, errand: Errand) -> None:
+        """A courier is back. A part that was not whole when it was stopped is asked for again, as any span."""
+        is_back = not errand.future.cancel() and errand.future.done()
+        error = errand.future.exception() if is_back else None
+        if error is not None and not isinstance(error, GlmAriaError):
+            raise error
+        span.look(errand, time.monotonic())
+        if isinstance(error, IntegrityError):
+            span.position = span.start  # it sent more or less than is listed: none of it is kept
+        if not self.close(slot, span):
+            return
+        supply = slot.supplies[span.source]
+        supply.server.met(errand.latency)
+        # Of a small file nothing is kept until it is whole: a source that sends a part each time never gets further.
+        if span.has_gain and not slot.is_small:
+            supply.succeed()
+        if isinstance(error, _OURS):
+            self.give_up(slot, error)
+        elif not span.is_leaving:
+            self._supplier.returned(slot.supplies, supply, error)
+
+    def complete(self) -> None:
+        """End the jobs that have all their bytes. The last span need not be of this daemon, nor of this run: a run that
+        was stopped just before this leaves a part that needs nothing more."""
+        for slot in self._slots.of(JobState.ACTIVE):
+            if slot.is_complete:
+                try:
+                    sent = slot.finish()
+                except GlmAriaError as error:
+                    self.give_up(slot, error)
+                    continue
+                self._slots.on(slot, JobEvent.COMPLETE)
+                self._out.append(Fetched(slot.job, slot.part, sent, slot.kept))
+
+    def give_up(self, slot: Slot, error: GlmAriaError) -> None:
+        """No source can help, or the disk does not: what arrived stays for the next run. A job that has ended stays as
+        it ended."""
+        if slot.state in (JobState.FETCHED, JobState.LOST):
+            return
+        mine = [span for other, span in self._downloads.all() if other is slot and not span.is_leaving]
+        if mine:
+            with suppress(DaemonError):  # the next call notices that the daemon is lost
+                self._downloads.leave(mine)
+        slot.record(now=True)
+        self._slots.on(slot, JobEvent.GIVE_UP)
+        self._out.append(Lost(slot.job, error))
+
+    def _failed(self, slot: Slot, span: Span, supply: Supply, status: Status) -> None:
+        if self._downloads.is_crowded:
+            raise crowded()
+        code, message = status.error_code, status.error_message
+        row = meaning(code, message, size=slot.job.size)
+        detail = message.partition("URI=")[0].strip().rstrip(".")  # what follows may be a signed address
+        failure = Failure(slot.job, span.source, row, f"aria2 error {code}: {detail}" if detail else f"error {code}")
+        if span.has_gain:
+            supply.succeed()
+        if row.then is Then.STOP:
+            self.give_up(slot, failure.error())
+        elif code in INSPECT and row.then is not Then.WAIT and span.position < span.end:
+            self._supplier.inspect(supply, failure, span.position, span.end)
+        else:
+            self._supplier.failed(slot.supplies, supply, failure, row)
+
+    def _no_gain(self, slot: Slot, span: Span, supply: Supply) -> None:
+        """Nothing came, and the daemon does not tell why: ask the source, and the second time blame the daemon."""
+        detail = "it was removed from aria2, or aria2 forgot it, before a byte came"
+        failure = Failure(slot.job, span.source, UNTOLD, detail)
+        if span.start in supply.untold:
+            error = failure.error()
+            error.hint = (
+                "something removes glm-aria's downloads from the aria2 that it was told to use: a front end, a script,"
+                " or max-download-result=0. Stop that, or leave out --rpc"
+            )
+            self.give_up(slot, error)
+        else:
+            self._supplier.inspect(supply, failure, span.start, span.end)

@@ -1,0 +1,310 @@
+"""The feeder: cuts jobs into spans, has them fetched within a connection budget, and reports what became of each job.
+
+One thread calls `poll` in a loop; only addresses are asked for in other threads. What it returns are plain outcomes:
+the caller verifies and places, this room only moves bytes. Nothing that it reports as fetched is believed by anybody.
+
+Each round: admit jobs, take in addresses, give idle connections ranges, wait a moment, look at the spans.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
+from pathlib import Path
+
+from orchestrator.aria2.others import UnfitDaemonError, Watch
+from orchestrator.core.files import Digest
+from orchestrator.core.plan import Job
+from orchestrator.errors import DaemonError, GlmAriaError, TemporaryError
+from orchestrator.transfer.active import Slot, Slots
+from orchestrator.transfer.assign import Assigner, Opened
+from orchestrator.transfer.budget import Budget
+from orchestrator.transfer.downloads import Downloads
+from orchestrator.transfer.endings import Endings
+from orchestrator.transfer.interface import (
+    Admission,
+    Already,
+    Endpoint,
+    Limits,
+    Locator,
+    Moved,
+    Outcome,
+    Pace,
+    Rangeless,
+)
+from orchestrator.transfer.jobs import JobEvent, JobState
+from orchestrator.transfer.servers import Server
+from orchestrator.transfer.spans import Span
+from orchestrator.transfer.supply import Supplier
+
+_AHEAD = 2  # large files that have ranges to give out: the next begins before the one before it ends
+_IMPATIENCE_SECONDS = 2.0  # with a silent connection, when another source can take its range
+_PATIENCE_SECONDS = 10.0  # when there is none
+_SLOW_BLOCKS = 4  # a connection that is slow anyway may be silent for as long as this many blocks take
+_LOOK_SECONDS = 1.0
+_STOP_SECONDS = 3.0
+_SHORTEST_POLL, _LONGEST_POLL = 0.02, 0.1
+
+
+class Transfer:
+    """Moves jobs through one daemon.
+
+    `connect` gives the daemon's address, and starts it where it is ours; `restartable` says that it may be called again
+    when the daemon died. `part` maps a job to its file in the staging folder; `admit` is asked before a job starts.
+    `way` gives the `way_options` of a source by its name.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], Endpoint],
+        locator: Locator,
+        *,
+        part: Callable[[Job], Path],
+        admit: Callable[[Job], Admission],
+        limits: Limits,
+        restartable: bool,
+        way: Callable[[str], Mapping[str, str]] = lambda _source: {},
+    ) -> None:
+        self._part = part
+        self._admit = admit
+        self._limits = limits
+        self._out: list[Outcome] = []
+        self._slots = Slots()
+        self._supplier = Supplier(locator, limits)
+        self._downloads = Downloads(connect, locator, limits, is_ours=restartable, way=way)
+        self._endings = Endings(self._slots, self._supplier, self._downloads, self._out)
+        self._theirs: Watch | None = None
+        self._told = time.monotonic()
+
+    def enqueue(self, jobs: Iterable[Job]) -> None:
+        """Add jobs. They start in the order given, small ones beside big ones. A job that ended may be added again."""
+        for job in jobs:
+            self._slots.add(Slot(job, self._part(job)))
+
+    def abandon(self, digests: Collection[Digest]) -> None:
+        """Do not start these jobs; nothing is told of them."""
+        self._slots.drop(digests)
+
+    @property
+    def is_idle(self) -> bool:
+        """True when every job has ended."""
+        return not self._slots
+
+    @property
+    def servers(self) -> tuple[Server, ...]:
+        """What was learned about the sources."""
+        return tuple(self._supplier.servers.values())
+
+    def poll(self) -> list[Outcome]:
+        """Start what may start, wait a moment, and tell what happened. Raises DaemonError when the daemon is lost."""
+        self._admit_jobs()
+        self._supply()
+        if not self._downloads.is_connected and self._needs_daemon:
+            # Only now: a daemon of our own starts while the first addresses are being asked for.
+            self._downloads.connect()
+            self._theirs = None if self._downloads.is_ours else Watch(self._downloads.rpc)
+            self._downloads.evict(self._slots.of(JobState.LOCATING, JobState.ACTIVE))
+        try:
+            if self._theirs:
+                self._out += self._theirs.look(time.monotonic())
+            self._assign()
+            time.sleep(self._pause())
+            if self._downloads.all():
+                self._watch()
+        except UnfitDaemonError:
+            raise
+        except DaemonError as error:
+            self._reconnect(error)
+        self._endings.complete()
+        self._tell()
+        outcomes = self._out[:]
+        self._out.clear()
+        return outcomes
+
+    def stop(self) -> None:
+        """End all downloads of this run, keeping what they have for the next one. Never touches anyone else's."""
+        self._supplier.close()
+        active = self._slots.of(JobState.ACTIVE)
+        try:
+            self._downloads.end(time.monotonic() + _STOP_SECONDS)
+        except GlmAriaError:
+            pass  # a dead daemon, or disk, holds nothing; the journals of the last poll stand
+        finally:
+            for slot in active:
+                slot.record(now=True)
+            self._downloads.close()
+
+    @property
+    def _needs_daemon(self) -> bool:
+        """True when there is, or may soon be, something that aria2 fetches."""
+        return any(
+            not supply.is_carried
+            for slot in self._slots.of(JobState.LOCATING, JobState.ACTIVE)
+            for supply in slot.supplies.values()
+        )
+
+    # -- starting ------------------------------------------------------------------------------------------------------
+
+    def _admit_jobs(self) -> None:
+        """Move jobs from WAITING to LOCATING as far as there is use for them."""
+        now = time.monotonic()
+        waiting = [slot for slot in self._slots.of(JobState.WAITING) if slot.not_before <= now]
+        if not waiting:
+            return
+        running = self._slots.of(JobState.LOCATING, JobState.ACTIVE)
+        small_room = self._budget.small_most - sum(slot.is_small for slot in running)
+        big_room = _AHEAD - sum(not slot.is_small and self._is_hungry(slot) for slot in running)
+        room = self._limits.jobs - len(running) if self._limits.jobs else len(waiting)
+        for slot in waiting:
+            if room <= 0 or (small_room <= 0 and big_room <= 0):
+                return
+            if (small_room if slot.is_small else big_room) > 0 and self._admit_one(slot):
+                room -= 1
+                small_room -= slot.is_small
+                big_room -= not slot.is_small
+
+    def _is_hungry(self, slot: Slot) -> bool:
+        """True when it has ranges that more connections could fetch."""
+        if not slot.is_prepared:
+            return True
+        sources = sum(supply.error is None for supply in slot.supplies.values())
+        most = self._limits.connections_per_mirror * max(1, sources)
+        return bool(slot.unassigned()) and sum(span.width for span in slot.spans) < most
+
+    def _admit_one(self, slot: Slot) -> bool:
+        admission = self._admit(slot.job)
+        if admission is Admission.BUSY:
+            slot.not_before = time.monotonic() + 0.2
+        elif admission is Admission.ALREADY:
+            self._slots.on(slot, JobEvent.ALREADY)
+            self._out.append(Already(slot.job))
+        else:
+            # Only who has the claim knows the part's name.
+            slot.part = self._part(slot.job)
+            self._slots.on(slot, JobEvent.START)
+            if self._downloads.is_connected and not slot.is_small:
+                self._downloads.evict([slot])
+        return admission is Admission.GO
+
+    def _supply(self) -> None:
+        """See to the addresses; a job that has one becomes ACTIVE."""
+        for slot in self._slots.of(JobState.LOCATING, JobState.ACTIVE):
+            if slot.is_small and slot.spans:
+                continue  # one request, which is under way
+            self._supplier.refresh(slot.job, slot.supplies)
+            if slot.state is JobState.LOCATING and any(supply.is_located for supply in slot.supplies.values()):
+                self._slots.on(slot, JobEvent.LOCATED)
+            elif not slot.spans and (error := self._supplier.reason(slot.job, slot.supplies)):
+                self._endings.give_up(slot, error)
+
+    @property
+    def _budget(self) -> Budget:
+        slots = self._slots.of(JobState.WAITING, JobState.LOCATING, JobState.ACTIVE)
+        big = [slot for slot in slots if not slot.is_small]
+        used = sum(span.width for slot in big for span in slot.spans)
+        return Budget.of(self._limits, has_big=bool(big), has_small=len(big) < len(slots), big_used=used)
+
+    def _assign(self) -> None:
+        """Give idle connections ranges, in one request to aria2."""
+        active = self._slots.of(JobState.ACTIVE)
+        assigner = Assigner(active, self._budget, self._limits)
+        opened: list[Opened] = []
+        for slot in active:
+            try:
+                opened += assigner.assign(slot)
+            except GlmAriaError as error:
+                self._endings.give_up(slot, error)
+        self._downloads.leave(assigner.leaving)
+        for slot, span, _ in opened:
+            if slot.state is not JobState.ACTIVE:  # it was given up over one span, and the others shall not begin
+                self._endings.close(slot, span)
+        begun = [one for one in opened if one[0].state is JobState.ACTIVE]
+        for slot, span, refusal in self._downloads.begin(begun):
+            if self._endings.close(slot, span):
+                self._endings.give_up(slot, refusal)
+
+    def _pause(self) -> float:
+        """Seconds until something is likely to happen: a connection that ends should not be idle for long."""
+        spans = [span for _, span in self._downloads.all()]
+        if not self._downloads.spans or any(span.is_leaving for span in spans):
+            return _SHORTEST_POLL
+        return min(max(_SHORTEST_POLL, min(span.seconds_left for span in spans) / 2), _LONGEST_POLL)
+
+    # -- watching ------------------------------------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        now, spans, carried = time.monotonic(), self._downloads.spans, self._downloads.carried
+        known, fresh = self._downloads.look(now, self._supplier.servers, width=self._budget.width)
+        for name, server in self._supplier.servers.items():
+            count = sum(span.width for _, span in self._downloads.all() if span.source == name)
+            server.observe(now, fresh[name], count)
+        gone = [gid for gid in spans if gid not in known]
+        ended = [gid for gid, status in known.items() if status.is_stopped]
+        for gid in ended:
+            self._endings.ended(*spans.pop(gid), known[gid])
+        if ended:
+            self._downloads.rpc.forget(ended)
+        for gid in gone:
+            self._endings.ended(*spans.pop(gid), None)
+        for errand in [errand for errand in carried if errand.future.done() or errand.is_stopped]:
+            self._endings.returned(*carried.pop(errand), errand)
+        moving = [found for gid, found in spans.items() if known[gid].is_active]
+        self._downloads.leave(span for slot, span in (*moving, *carried.values()) if self._is_over(slot, span, now))
+        if self._theirs:
+            self._out += self._theirs.holdup([known[gid] for gid in spans], sum(fresh.values()), now)
+        self._report()
+        self._downloads.hold_speed(now, sum(server.bytes for server in self.servers))
+
+    def _reconnect(self, error: DaemonError) -> None:
+        """The daemon is lost: start it again and continue all from what arrived, or say that it is gone."""
+        self._downloads.reconnect(error)
+        for slot in self._slots.of(JobState.ACTIVE):
+            for span in [span for span in slot.spans if span.errand is None]:
+                self._endings.close(slot, span)
+
+    def _is_over(self, slot: Slot, span: Span, now: float) -> bool:
+        """True when the span shall end here: its tail was taken over, or its source sends nothing, or too little."""
+        if span.is_leaving:
+            return False
+        supply = slot.supplies[span.source]
+        has_others = self._supplier.has_others(slot.supplies, supply)
+        is_done = span.position >= span.end and span.errand is None
+        if span.errand is not None and span.errand.latency is None and not has_others:
+            return False  # it may be waiting as long as the server asks it to
+        patience = _IMPATIENCE_SECONDS if has_others else _PATIENCE_SECONDS
+        slowest = (self._theirs.rate_each if self._theirs else None) or span.rate
+        if span.rate and slowest:
+            patience = max(patience, _SLOW_BLOCKS * span.block / min(span.rate, slowest))
+        if not is_done and now - max(span.moved, span.begun) > patience + supply.server.setup:
+            name = f"{slot.job.name!r} from {span.source}"
+            silent = TemporaryError(f"{name}: nothing came for {now - span.moved:.0f} s", file=slot.job.name,
+                                    source=span.source, hint="run it again later; what arrived is kept")  # fmt: skip
+            supply.server.fail(silent, now, has_others=has_others)
+            return True
+        return is_done or (has_others and supply.server.is_hopeless(sum(s.rate for s in self.servers)))
+
+    def _report(self) -> None:
+        for slot in self._slots.of(JobState.ACTIVE):
+            if slot.spans:
+                slot.record()
+                arrived = slot.arrived()
+                speed = sum(span.rate for span in slot.spans)
+                connections = sum(span.connections for span in slot.spans)
+                self._out.append(Moved(slot.job, arrived.total, arrived.prefix, round(speed), connections))
+
+    def _tell(self) -> None:
+        self._out += [Rangeless(*found) for found in self._supplier.rangeless]
+        self._supplier.rangeless.clear()
+        now = time.monotonic()
+        if now - self._told < _LOOK_SECONDS:
+            return
+        self._told = now
+        open_now = [span for _, span in self._downloads.all()]
+        self._out.append(
+            Pace(
+                tuple(
+                    (server.name, server.rate, sum(span.width for span in open_now if span.source == server.name))
+                    for server in self.servers
+                )
+            )
+        )

@@ -1,0 +1,131 @@
+"""What has arrived of a part, in a form that survives a killed aria2c.
+
+aria2 trusts any part that lies beside a control file, and continues a part without one into a corrupt file. So its
+control file is never believed: while spans run, what aria2 says has arrived is journalled here, and each span gets a
+control file that is made from it. A part without a valid journal starts over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import itertools
+import json
+import os
+import sys
+from pathlib import Path
+
+from orchestrator.aria2.control import BLOCK, PIECE
+from orchestrator.core.extents import Extent, Extents
+from orchestrator.core.files import Digest
+from orchestrator.disk.folders import open_fresh
+from orchestrator.system.small_files import RECORD_BYTES, read_small
+
+_FORMAT = "glm-aria-journal/2"
+_UNSUPPORTED = {errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
+
+
+def journal_path(part: Path) -> Path:
+    """Where the journal of a part lies."""
+    return part.with_name(part.name + ".journal")
+
+
+def span_path(part: Path, number: int) -> Path:
+    """The name of the part that a span writes to."""
+    return part.with_name(f"{part.name}.span-{number}")
+
+
+def save(part: Path, digest: Digest, size: int, extents: Extents) -> None:
+    """Replace the part's journal in one step. Raises OSError."""
+    target = journal_path(part)
+    temporary = target.with_name(target.name + ".new")
+    names = list(dict.fromkeys(item.source for item in extents.items))
+    text = json.dumps(
+        {
+            "format": _FORMAT,
+            "digest": str(digest),
+            "size": size,
+            "sources": names,
+            "extents": [[item.start, item.end, names.index(item.source)] for item in extents.items],
+        },
+        separators=(",", ":"),
+    )
+    with os.fdopen(open_fresh(temporary), "w", encoding="ascii") as file:
+        file.write(text)
+    temporary.replace(target)
+
+
+def load(part: Path, digest: Digest, size: int) -> Extents | None:
+    """What the journal says has arrived, or None when it is absent, damaged, or speaks of another blob."""
+    try:
+        stored = json.loads(read_small(journal_path(part), RECORD_BYTES))
+        if (stored["format"], stored["digest"], stored["size"]) != (_FORMAT, str(digest), size):
+            return None
+        names = [str(name) for name in stored["sources"]]
+        items = tuple(Extent(int(start), int(end), names[source]) for start, end, source in stored["extents"])
+        bounds = [0, *(number for item in items for number in (item.start, item.end)), size]
+    except (OSError, ValueError, KeyError, TypeError, IndexError, OverflowError, RecursionError):
+        return None
+    is_ordered = all(left <= right for left, right in itertools.pairwise(bounds))
+    return Extents.of(items) if is_ordered else None
+
+
+def prepare(part: Path, digest: Digest, size: int) -> Extents:
+    """Make a part ready for spans: continue what the journal proves, or start from nothing.
+
+    Returns what is there. The part has its full size then, reserved on the disk where the file system can do that.
+    Raises OSError; a full disk shows here, before the first byte.
+    """
+    discard_spans(part)
+    known = load(part, digest, size)
+    # The whole file is allocated before the first byte, so a shorter part is not the one that was journalled.
+    if known is not None and _has_size(part, size):
+        return known.aligned(size, block=BLOCK, piece=PIECE)
+    clear(part)
+    part.unlink(missing_ok=True)
+    _allocate(part, size)
+    return Extents()
+
+
+def clear(part: Path) -> None:
+    """Remove the journal of a part that is complete, or that begins anew."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(journal_path(part))  # noqa: PTH108 - thousands of small files
+
+
+def discard_spans(part: Path) -> None:
+    """Remove the names that a killed run's spans left."""
+    for path in part.parent.glob(f"{part.name}.span-*"):
+        path.unlink(missing_ok=True)
+
+
+def _has_size(part: Path, size: int) -> bool:
+    try:
+        return part.lstat().st_size == size
+    except OSError:
+        return False
+
+
+def _allocate(part: Path, size: int) -> None:
+    with part.open("xb") as file:
+        if not _reserve(file.fileno(), size):
+            file.truncate(size)
+
+
+def _reserve(fd: int, size: int) -> bool:
+    """Reserve the space; False where fallocate(2) is not supported (ZFS, FAT, NFS before 4.2). Raises OSError.
+
+    Not `os.posix_fallocate`: where it is not supported, the C library writes zeros instead.
+    """
+    if sys.platform != "linux":
+        return False
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+    while libc.fallocate(fd, 0, 0, size):
+        number = ctypes.get_errno()
+        if number in _UNSUPPORTED:
+            return False
+        if number != errno.EINTR:
+            raise OSError(number, os.strerror(number))
+    return True

@@ -1,0 +1,81 @@
+"""Who fetches which range next: arithmetic on ranges and rates, so that a test can check it without a daemon.
+
+Ranges are given out from the front, so that the file grows nearly in order and hashing keeps up. Each is what its
+connection can fetch in a part of the time that is left for the whole file (two thirds where a request is dear, a fifth
+where the source is near); the last ones, in all of it: so all end at about the same time. When nothing is left to give
+out, an idle connection takes over the tail of whoever would be the last to finish.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from orchestrator.aria2.control import PIECE
+from orchestrator.core.extents import Range
+from orchestrator.transfer.spans import Span
+
+_GOLDEN = 0.618034
+_LONGEST = 256 << 20  # of a span: how far behind the file's end its gapless prefix may be
+_TAKE_OVER_SECONDS = 0.3
+_MUCH_SOONER = 0.6
+LEAST = 256 << 10
+"""Bytes: a smaller share than this is not worth a request."""
+FIRST = 2 << 20
+"""Bytes: what a connection is given until its speed is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rhythm:
+    """Which part of the time that is left a span takes, from `least` to `least + more`, and from when on all of it."""
+
+    least: float
+    more: float
+    last_seconds: float
+
+
+_FAR = Rhythm(0.45, 0.4, 3.0)
+_NEAR = Rhythm(0.15, 0.1, 0.7)
+_NEAR_SETUP = 0.1  # seconds
+
+
+def length(left: int, each: float, all_rates: float, *, number: int, setup: float) -> int:
+    """Bytes for a connection that brings `each` bytes per second, where `left` bytes are to come at `all_rates`.
+
+    It differs from span to span (`number` counts them): aria2 syncs the file whenever one ends, and if all ended
+    together, all connections would wait for all syncs. `setup` is what a new connection costs, in seconds.
+    """
+    rhythm = _NEAR if setup < _NEAR_SETUP else _FAR
+    seconds = left / max(all_rates, each, 1.0)
+    share = rhythm.least + rhythm.more * (number * _GOLDEN % 1) if seconds > rhythm.last_seconds else 1.0
+    return int(each * seconds * share)
+
+
+def carve(missing: Sequence[Range], wanted: int) -> Range:
+    """The next range, of about `wanted` bytes. `missing` is not empty."""
+    start, end = missing[0]
+    stop = -(-(start + max(PIECE, min(_LONGEST, wanted))) // PIECE) * PIECE
+    return (start, end) if end - stop < PIECE else (start, stop)
+
+
+def slowest(spans: Iterable[Span], setup: float) -> Span | None:
+    """The span that would be the last to finish, if it takes long enough for help that needs `setup` seconds."""
+    # One that has sent nothing yet is about to; if it does not, it is ended for its silence.
+    able = [span for span in spans if span.rate and not span.is_leaving and span.width == 1]
+    last = max(able, key=lambda span: span.seconds_left, default=None)
+    return last if last and last.seconds_left >= 2 * setup + _TAKE_OVER_SECONDS else None
+
+
+def tail(span: Span, each: float, setup: float) -> Range | None:
+    """The tail of a span for another connection of the same source, which brings `each` bytes per second.
+
+    It begins at the boundary of a piece near which both end together. None when it is too short.
+    """
+    kept = span.rate * (setup * each + span.left) / (each + span.rate)
+    cut = -(-int(span.position + kept) // PIECE) * PIECE
+    return (cut, span.end) if cut < span.end else None
+
+
+def is_better_done_by(span: Span, each: float, setup: float) -> bool:
+    """True when another source that brings `each` bytes per second should fetch what is left of a span."""
+    return setup + span.left / each < _MUCH_SOONER * span.seconds_left

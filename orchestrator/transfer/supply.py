@@ -1,0 +1,249 @@
+"""Where jobs can be had: addresses that are asked for in time, and sources that are of no use any more."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+
+from orchestrator.core.plan import Job
+from orchestrator.core.sources import RangeAnswer
+from orchestrator.errors import GlmAriaError, SourcesDownError, TemporaryError
+from orchestrator.system.threads import Pool
+from orchestrator.transfer.codes import UNTOLD, Meaning, Then, of_answer
+from orchestrator.transfer.interface import Limits, Locator, Uri
+from orchestrator.transfer.servers import Server
+from orchestrator.transfer.spans import SMALL
+
+_USABLE_LIFE = 0.8  # of a signed address: later than that, ask for another before the next request
+_RENEWALS = 3
+_UNTOLD_WAIT = 5.0
+_ASKERS = 4  # threads that ask one source for addresses
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A download that failed: the file and source, what aria2 made of it, and its words."""
+
+    job: Job
+    source: str
+    meaning: Meaning
+    detail: str
+
+    def error(self, meaning: Meaning | None = None) -> GlmAriaError:
+        """The error for it, where something more is known as `meaning`."""
+        row = meaning or self.meaning
+        return row.error(
+            f"{self.job.name!r} from {self.source}: {row.words} ({self.detail})",
+            file=self.job.name,
+            source=self.source,
+        )
+
+
+@dataclass(slots=True)
+class Supply:
+    """One source of one job. `asked_at` is unix time.
+
+    `out` is why the source is of no use for the job. `is_carried`: a courier fetches the file, who needs no address.
+    `inspection` finds out why a download of the range from `inspected` on `failed`. `untold` are starts of ranges that
+    brought nothing, without a word from aria2, while the source was well.
+    """
+
+    server: Server
+    uri: Uri | None = None
+    asked_at: float = 0.0
+    future: Future[Uri] | None = None
+    out: GlmAriaError | None = None
+    is_carried: bool = False
+    inspection: Future[RangeAnswer] | None = None
+    inspected: int = 0
+    failed: Failure | None = None
+    untold: set[int] = field(default_factory=set)
+    refusals: int = 0
+
+    @property
+    def source(self) -> str:
+        """The name of the source."""
+        return self.server.name
+
+    @property
+    def error(self) -> GlmAriaError | None:
+        """Why it is of no use; None while it may be."""
+        return self.out or self.server.down
+
+    @property
+    def is_pending(self) -> bool:
+        """True while it is being asked, and may soon be of use."""
+        return self.error is None and self.future is not None
+
+    @property
+    def is_located(self) -> bool:
+        """True when it is known where the bytes are."""
+        return self.is_carried or self.uri is not None
+
+    def is_usable(self, now: float, clock: float) -> bool:
+        """True when the source may be asked for bytes now, by an address that will hold for a moment."""
+        if self.error or self.inspection or self.server.not_before > clock:
+            return False
+        return self.is_carried or (self.uri is not None and not self._is_stale(self.uri, now))
+
+    def refuse(self, error: GlmAriaError) -> None:
+        """The address was refused: ask for a new one, unless new ones were refused, too."""
+        self.uri = None
+        self.refusals += 1
+        if self.refusals >= _RENEWALS:
+            self.out = error
+
+    def succeed(self) -> None:
+        """The address worked."""
+        self.refusals = 0
+        self.server.succeed()
+
+    def needs_address(self, now: float, clock: float) -> bool:
+        """True when it is time to get one."""
+        is_good = self.is_carried or (self.uri is not None and not self._is_stale(self.uri, now))
+        return not (self.error or self.future or self.inspection or is_good) and self.server.not_before <= clock
+
+    def _is_stale(self, uri: Uri, now: float) -> bool:
+        return uri.expires_at is not None and now > self.asked_at + _USABLE_LIFE * (uri.expires_at - self.asked_at)
+
+
+Supplies = dict[str, Supply]
+"""By source, the most trusted first."""
+
+
+class Supplier:
+    """Keeps the supplies of jobs fresh. Each source is asked in threads of its own: a slow one holds up itself."""
+
+    def __init__(self, locator: Locator, limits: Limits) -> None:
+        self._locator = locator
+        self._limits = limits
+        self._askers: dict[str, Pool] = {}
+        self.servers: dict[str, Server] = {}
+        self.rangeless: list[tuple[str, str]] = []  # sources that showed to be so, and how, since somebody looked
+
+    def close(self) -> None:
+        """Give up what is still being asked."""
+        for asker in self._askers.values():
+            asker.shutdown(wait=False, cancel_futures=True)
+
+    def refresh(self, job: Job, supplies: Supplies) -> None:
+        """Take in the answers that came, and ask for what is missing or getting old."""
+        now, clock = time.time(), time.monotonic()
+        for name in self._locator.candidates(job):
+            if name not in supplies:
+                server = self._server(name)
+                supplies[name] = Supply(server, is_carried=job.size < SMALL or server.is_rangeless)
+        for supply in supplies.values():
+            if supply.future is not None and supply.future.done():
+                self._take(supply, supply.future, clock, has_others=self.has_others(supplies, supply))
+            if supply.inspection is not None and supply.inspection.done():
+                self._conclude(job, supplies, supply, supply.inspection)
+            if supply.needs_address(now, clock):
+                self._ask(job, supply, now)
+
+    def failed(self, supplies: Supplies, supply: Supply, failure: Failure, meaning: Meaning) -> None:
+        """Do what the table says about a download that failed as `meaning`."""
+        error, clock = failure.error(meaning), time.monotonic()
+        has_others = self.has_others(supplies, supply)
+        match meaning.then:
+            case Then.OTHER | Then.STOP:
+                supply.out = error
+            case Then.WHOLE:
+                supply.is_carried = True
+                if not supply.server.is_rangeless:
+                    supply.server.is_rangeless = True
+                    self.rangeless.append((supply.source, meaning.words))
+            case Then.RENEW:
+                supply.refuse(error)
+            case Then.WAIT:
+                supply.uri = None
+                supply.server.slow_down(clock)
+                supply.server.fail(error, clock, has_others=has_others)
+                # How long was told to aria2 alone. Asked then, the server tells it to us, if that was too early.
+                supply.server.not_before = max(supply.server.not_before, clock + _UNTOLD_WAIT)
+            case Then.AGAIN:
+                supply.server.fail(error, clock, has_others=has_others)
+
+    def returned(self, supplies: Supplies, supply: Supply, error: GlmAriaError | None) -> None:
+        """A courier is back from the source, with all or with an error that is the source's."""
+        if error is None:
+            supply.succeed()
+        elif isinstance(error, TemporaryError | SourcesDownError):
+            supply.server.fail(error, time.monotonic(), has_others=self.has_others(supplies, supply))
+        else:
+            supply.out = error
+
+    def inspect(self, supply: Supply, failure: Failure, start: int, end: int) -> None:
+        """Find out why a download of this range failed; until that is known, the source gets no other."""
+        if supply.inspection is None and supply.uri is not None:
+            supply.failed, supply.inspected = failure, start
+            supply.inspection = self._asker(supply.source).submit(
+                self._locator.inspect, failure.job, supply.uri, start, end
+            )
+
+    def _conclude(self, job: Job, supplies: Supplies, supply: Supply, inspection: Future[RangeAnswer]) -> None:
+        failure, supply.inspection = supply.failed, None
+        if failure is None:
+            return
+        try:
+            answer = inspection.result()
+        except (TemporaryError, SourcesDownError) as error:
+            supply.server.fail(error, time.monotonic(), has_others=self.has_others(supplies, supply))
+        except GlmAriaError as error:
+            supply.out = error
+        else:
+            found = of_answer(answer, job.size, failure.meaning)
+            if found is UNTOLD:
+                supply.untold.add(supply.inspected)
+            self.failed(supplies, supply, failure, found)
+
+    def reason(self, job: Job, supplies: Supplies) -> GlmAriaError | None:
+        """Why no source has the job's bytes, in the words of the most trusted one; None while one may have them."""
+        errors = [supply.error for supply in supplies.values()]
+        if not all(errors):
+            return None
+        return next(iter(filter(None, errors)), SourcesDownError(f"no source serves {job.name!r}", file=job.name))
+
+    @staticmethod
+    def has_others(supplies: Supplies, but: Supply) -> bool:
+        """True when another source could stand in."""
+        return any(supply is not but and not supply.error and supply.is_located for supply in supplies.values())
+
+    def _ask(self, job: Job, supply: Supply, now: float) -> None:
+        supply.asked_at = now
+        supply.future = self._asker(supply.source).submit(self._locator.locate, job, supply.source)
+
+    def _asker(self, source: str) -> Pool:
+        if source not in self._askers:
+            self._askers[source] = Pool(_ASKERS, thread_name_prefix="links")
+        return self._askers[source]
+
+    def _take(self, supply: Supply, future: Future[Uri], clock: float, *, has_others: bool) -> None:
+        supply.future = None
+        try:
+            uri = future.result()
+            # One that is over when it comes: the clocks do not agree, so it may hold.
+            is_odd = uri.expires_at is not None and uri.expires_at <= time.time()
+            supply.uri = replace(uri, expires_at=None) if is_odd else uri
+        except (TemporaryError, SourcesDownError) as error:
+            # `locate` has asked more than once by itself.
+            supply.server.fail(error, clock, has_others=has_others)
+        except GlmAriaError as error:
+            supply.out = error
+        else:
+            supply.is_carried = supply.is_carried or uri.needs_token
+            supply.server.met(uri.latency)
+
+    def _server(self, name: str) -> Server:
+        if name not in self.servers:
+            self.servers[name] = Server(name, self._limits.connections_per_mirror, self._limits.budget)
+        return self.servers[name]
+
+
+def rates(supplies: Iterable[Supply]) -> dict[str, float]:
+    """Bytes per second that one connection to each source brings; a source that nobody knows yet counts as usual."""
+    known = [supply.server.each for supply in supplies if supply.server.each]
+    usual = sum(known) / len(known) if known else 1e6
+    return {supply.source: supply.server.each or usual for supply in supplies}

@@ -1,0 +1,1 @@
+"""The cache at rest: verify, repair, collect, remove, list."""

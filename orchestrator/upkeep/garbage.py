@@ -1,0 +1,249 @@
+"""What may go from a cache, and why: a decision over plain values, which changes nothing. `sweep` carries it out.
+
+Rules: a pinned revision stays. What somebody named goes, unless it is pinned. Else a revision stays while it is young,
+and while a ref of its repo cannot be read. Only a repo that has refs can have detached revisions: where there is none,
+the revisions were pulled by their commits. Bytes are freed with their last name only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from pathlib import Path
+
+from orchestrator.cache.census import CachedBlob, CachedRepo, CachedSnapshot, Census
+from orchestrator.cache.pins import is_pinned, names
+from orchestrator.core.refs import Target
+
+GRACE = 900.0
+"""Seconds for which what was written stays: somebody may be about to link it, or to write its ref."""
+
+
+class Kind(StrEnum):
+    """What goes; the values are those of the JSON schema."""
+
+    REVISION = "revision"
+    BLOB = "blob"
+    PART = "part"
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What is asked for. `older_than` is seconds since the last use, `keep_size` bytes; None asks for neither.
+
+    `targets` go as a whole. With `litter`, blobs without a link, detached revisions and old parts go. `now` is unix
+    seconds.
+    """
+
+    now: float
+    older_than: float | None = None
+    keep_size: int | None = None
+    targets: tuple[Target, ...] = ()
+    litter: bool = False
+    grace: float = GRACE
+
+
+@dataclass(frozen=True, slots=True)
+class Garbage:
+    """One thing that goes. `size` are its bytes, `frees` those that the disk gets back, in the order of the list.
+
+    `blobs` are the names of the blobs that go with it; `touched` is that of the snapshot, so that a later change
+    is seen.
+    """
+
+    kind: Kind
+    folder: str
+    path: Path
+    reason: str
+    size: int
+    frees: int = 0
+    commit: str | None = None
+    refs: tuple[str, ...] = ()
+    blobs: frozenset[str] = frozenset()
+    touched: float = 0.0
+    is_named: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A revision that the rules name and that stays nevertheless."""
+
+    folder: str
+    commit: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What goes and what stays."""
+
+    garbage: tuple[Garbage, ...]
+    kept: tuple[Kept, ...] = ()
+
+
+def last_use(repo: CachedRepo, snapshot: CachedSnapshot) -> float:
+    """Unix seconds of the last read or write of any of its bytes; of an empty one, when it was made."""
+    uses = [repo.blobs[name].last_use for name in repo.blobs_of(snapshot)]
+    uses += [max(found.st_atime, found.st_mtime) for found in snapshot.files.values()]
+    return max(uses, default=snapshot.touched)
+
+
+def size_of(repo: CachedRepo, snapshot: CachedSnapshot) -> int:
+    """Bytes of the distinct files that the revision needs."""
+    sizes = {repo.blobs[name].inode: repo.blobs[name].found.st_size for name in repo.blobs_of(snapshot)}
+    return sum((sizes | {(f.st_dev, f.st_ino): f.st_size for f in snapshot.files.values()}).values())
+
+
+def choose(census: Census, pins: Iterable[Target], rules: Rules) -> Choice:
+    """Decide, without a look at the disk."""
+    return _Chooser(census, frozenset(pins), rules).choose()
+
+
+@dataclass(slots=True)
+class _Chooser:
+    census: Census
+    pins: frozenset[Target]
+    rules: Rules
+    picked: dict[tuple[str, str], Garbage] = field(default_factory=dict)
+    kept: list[Kept] = field(default_factory=list)
+
+    def choose(self) -> Choice:
+        for repo in self.census.repos:
+            for snapshot in repo.snapshots:
+                reason = self._reason(repo, snapshot)
+                if reason:
+                    self._pick(repo, snapshot, reason)
+        if self.rules.keep_size is not None:
+            self._shrink(self.rules.keep_size)
+        garbage = [*self.picked.values(), *self._loose()]
+        ledger = Ledger(self.census)
+        return Choice(tuple(self._priced(item, ledger) for item in garbage), tuple(self.kept))
+
+    def _reason(self, repo: CachedRepo, snapshot: CachedSnapshot) -> str | None:
+        rules = self.rules
+        if any(names(target, repo, snapshot.commit) for target in rules.targets):
+            return "named"
+        if rules.older_than is not None and rules.now - last_use(repo, snapshot) > rules.older_than:
+            return f"not used for {int(rules.now - last_use(repo, snapshot)) // 86400} days"
+        is_detached = repo.refs and not repo.has_bad_refs and not repo.refs_of(snapshot.commit)
+        return "no ref names it" if rules.litter and is_detached else None
+
+    def _pick(self, repo: CachedRepo, snapshot: CachedSnapshot, reason: str) -> bool:
+        why_not = self._why_not(repo, snapshot, reason)
+        if why_not:
+            self.kept.append(Kept(repo.folder, snapshot.commit, why_not))
+            return False
+        self.picked[repo.folder, snapshot.commit] = Garbage(
+            Kind.REVISION,
+            repo.folder,
+            snapshot.path,
+            reason,
+            size_of(repo, snapshot),
+            commit=snapshot.commit,
+            refs=repo.refs_of(snapshot.commit),
+            touched=snapshot.touched,
+            is_named=reason == "named",
+        )
+        return True
+
+    def _why_not(self, repo: CachedRepo, snapshot: CachedSnapshot, reason: str) -> str | None:
+        if is_pinned(self.pins, repo, snapshot.commit):
+            return "pinned"
+        is_whole = any(target.repo == repo.repo and target.revision is None for target in self.rules.targets)
+        if repo.has_bad_refs and not is_whole:
+            return "a ref of the repo cannot be read"
+        if reason != "named" and self.rules.now - snapshot.touched < self.rules.grace:
+            return "young"
+        return None
+
+    def _shrink(self, keep: int) -> None:
+        """Let go of revisions, the longest unused first, until what stays fits."""
+        ledger = Ledger(self.census)
+        total = sum(self.census.sizes().values())
+        for item in [*self.picked.values(), *self._loose()]:
+            total -= ledger.drop(self._files(item))
+        left = [
+            (last_use(repo, snapshot), repo, snapshot)
+            for repo in self.census.repos
+            for snapshot in repo.snapshots
+            if (repo.folder, snapshot.commit) not in self.picked
+        ]
+        for _, repo, snapshot in sorted(left, key=lambda item: (item[0], item[1].folder, item[2].commit)):
+            if total <= keep:
+                return
+            if self._pick(repo, snapshot, "the longest unused of what is over the size to keep"):
+                total -= ledger.drop(self._files(self.picked[repo.folder, snapshot.commit]))
+
+    def _loose(self) -> Iterable[Garbage]:
+        """Blobs that no snapshot links to."""
+        for repo in self.census.repos:
+            is_whole = any(target.repo == repo.repo and target.revision is None for target in self.rules.targets)
+            if not (self.rules.litter or is_whole):
+                continue
+            if is_whole and any((repo.folder, snapshot.commit) not in self.picked for snapshot in repo.snapshots):
+                continue
+            linked = repo.linked()
+            for name, blob in repo.blobs.items():
+                is_young = self.rules.now - blob.changed < self.rules.grace and not is_whole
+                # What huggingface_hub is fetching, or was.
+                is_part = name.endswith(".incomplete") and not is_whole
+                if name not in linked and not is_young and not is_part:
+                    yield Garbage(
+                        Kind.BLOB, repo.folder, blob.path, "no snapshot links to it", blob.found.st_size,
+                        blobs=frozenset([name]), is_named=is_whole,
+                    )  # fmt: skip
+
+    def _files(self, item: Garbage) -> list[CachedBlob]:
+        repo = next(repo for repo in self.census.repos if repo.folder == item.folder)
+        if item.commit is None:
+            return [repo.blobs[name] for name in item.blobs]
+        snapshot = next(snapshot for snapshot in repo.snapshots if snapshot.commit == item.commit)
+        files = [CachedBlob(snapshot.path / path, snapshot.path / path, f) for path, f in snapshot.files.items()]
+        return files + [repo.blobs[name] for name in self._only(repo, snapshot)]
+
+    def _only(self, repo: CachedRepo, snapshot: CachedSnapshot) -> frozenset[str]:
+        """The blobs that no revision needs which stays."""
+        stays = [other for other in repo.snapshots if (repo.folder, other.commit) not in self.picked]
+        return repo.blobs_of(snapshot) - frozenset().union(*(repo.blobs_of(other) for other in stays))
+
+    def _priced(self, item: Garbage, ledger: Ledger) -> Garbage:
+        files = self._files(item)
+        blobs = frozenset(file.name for file in files if file.path.parent.name == "blobs")
+        return replace(item, frees=ledger.drop(files), blobs=blobs)
+
+
+class Ledger:
+    """Which names of each file are still there, to tell when its bytes are freed.
+
+    Names outside the cache count, too: a project folder may hold hard links. A file of the shared store lives as long
+    as a blob of some repo points to it.
+    """
+
+    def __init__(self, census: Census) -> None:
+        self._left: dict[tuple[int, int], int] = {}
+        self._gone: set[Path] = set()
+        for repo in census.repos:
+            for blob in repo.blobs.values():
+                if blob.is_shared:
+                    self._left[blob.inode] = self._left.get(blob.inode, 0) + 1
+
+    def drop(self, files: Sequence[CachedBlob]) -> int:
+        """Take these names away, each once; returns the bytes that this frees."""
+        freed = 0
+        for file in files:
+            if file.path in self._gone:
+                continue
+            self._gone.add(file.path)
+            left = self._left.setdefault(file.inode, file.found.st_nlink) - 1
+            self._left[file.inode] = left
+            freed += file.found.st_size if left == 0 else 0
+        return freed
+
+
+def freed_by(census: Census, repo: CachedRepo, snapshot: CachedSnapshot) -> int:
+    """The bytes that only this revision holds."""
+    rules = Rules(0.0, targets=(Target(repo.repo, snapshot.commit),), grace=0)
+    only = replace(repo, has_bad_refs=False)
+    seen = replace(census, repos=tuple(only if other is repo else other for other in census.repos))
+    return sum(item.frees for item in choose(seen, (), rules).garbage)

@@ -1,0 +1,111 @@
+"""Repairing a rotten blob: a copy gets the right bytes, is proven as a whole, and takes the place of the old one.
+
+The blob is never edited where it lies: a hard link may share its bytes, and a reader may have them open.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from orchestrator.cache.moved import open_cache
+from orchestrator.core.files import Digest
+from orchestrator.disk.atomic import drop, scratch, scratch_folder
+from orchestrator.disk.copying import clone_or_copy
+from orchestrator.disk.durability import sync_files, sync_folders
+from orchestrator.disk.file_locks import Patience, blob_lock
+from orchestrator.proof.hashing import OnBytes
+from orchestrator.proof.pieces import Pieces, Range
+from orchestrator.proof.verified import VerifiedFile, verify
+from orchestrator.system.failures import on_disk
+
+FetchPiece = Callable[[int, int, bytes], bytes]
+"""Given the first byte, the end and the xxh3_128 of a piece: its bytes, which have that hash. Raises GlmAriaError."""
+
+
+def mended_copy(  # noqa: PLR0917 - what, of what, to what
+    blob: Path,
+    digest: Digest,
+    pieces: Pieces,
+    ranges: Sequence[Range],
+    fetch: FetchPiece,
+    stage: Path,
+    *,
+    stop: threading.Event | None = None,
+    on_bytes: OnBytes | None = None,
+) -> VerifiedFile:
+    """A proven copy of the rotten `blob` in the stage, with `ranges` of it fetched anew, piece by piece.
+
+    Nothing is left behind after an error. Raises IntegrityError when the whole is still wrong, Interrupted,
+    NoSpaceError and its like, and what `fetch` raises.
+    """
+    copy = scratch(stage)
+    try:
+        clone_or_copy(blob, copy)
+        with on_disk("write", copy), copy.open("r+b") as file:
+            file.truncate(pieces.size)
+            for index in range(pieces.count):
+                start, end = pieces.range(index)
+                if any(first < end and start < last for first, last in ranges):
+                    data = fetch(start, end, pieces.hash(index))
+                    file.seek(start)
+                    file.write(data)
+        return verify(copy, digest, pieces.size, stop=stop, on_bytes=on_bytes)
+    except BaseException:
+        drop(copy)
+        raise
+
+
+def put_back(
+    cache_dir: Path,
+    verified: VerifiedFile,
+    places: Sequence[tuple[Path, os.stat_result, Path]],
+    stage: Path,
+    patience: Patience,
+) -> list[tuple[Path, os.stat_result]]:
+    """Let the staged, proven file take the place of each rotten one; all of them then share its bytes.
+
+    A place is a path in the cache, the stat of what was found rotten there, and the lock of it. One where another file
+    lies by now is left alone. Returns the places that it took, with their new stat; all is durable. The staged file is
+    gone. Raises UnsafeError for a symlink on the way to a place.
+    """
+    taken: list[tuple[Path, os.stat_result]] = []
+    root = open_cache(cache_dir)
+    try:
+        with on_disk("sync", verified.path):
+            aside = scratch_folder(root, stage)
+            verified.recheck()
+            verified.path.chmod(stat.S_IMODE(places[0][1].st_mode))
+        sync_files([verified.path])
+        for index, (path, seen, lock) in enumerate(places):
+            inside = path.parent.relative_to(cache_dir)
+            with on_disk("place", path), blob_lock(lock, patience), root.beneath(inside) as folder:
+                now = folder.lstat(path.name)
+                if (now.st_ino, now.st_mtime_ns, now.st_size) != (seen.st_ino, seen.st_mtime_ns, seen.st_size):
+                    continue
+                with contextlib.suppress(PermissionError):
+                    os.chown(verified.path, -1, now.st_gid, follow_symlinks=False)
+                at = root.aside(inside.parts[0]) or aside
+                is_last = index == len(places) - 1 and at == stage
+                another = verified.path if is_last else _another(verified.path, scratch(at))
+                folder.replace(another, path.name)
+                taken.append((path, folder.lstat(path.name)))
+        sync_folders(root, (path.parent for path, _ in taken))
+    finally:
+        root.close()
+        drop(verified.path)
+    return taken
+
+
+def _another(file: Path, name: Path) -> Path:
+    """Another name for the file; where there are no hard links, a copy."""
+    try:
+        os.link(file, name, follow_symlinks=False)
+    except OSError:
+        clone_or_copy(file, name)
+        sync_files([name])
+    return name

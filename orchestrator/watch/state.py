@@ -1,0 +1,138 @@
+"""What a `watch` knows and shows: one small file for each list, and the lock that leaves one watcher for each.
+
+`watch/<id>.json` (0600, replaced by rename) holds where each model stands and which pins are the watcher's own;
+`watch/<id>.lock` is held while it runs. The id is made from the path of the list. A file that cannot be read
+counts as absent: the worst that follows is that a pin outlives its list.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shlex
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from orchestrator.disk.locks import lock_alone
+from orchestrator.disk.state_file import read_state, write_state
+from orchestrator.errors import TemporaryError
+from orchestrator.system import processes
+from orchestrator.system.failures import on_disk
+
+
+@dataclass(frozen=True, slots=True)
+class ModelState:
+    """One model. Times are unix seconds; `state` is waiting, pulling, done, failed or interrupted."""
+
+    ref: str
+    state: str = "waiting"
+    commit: str | None = None
+    snapshot: str | None = None
+    failures: int = 0
+    error: dict[str, str | None] | None = None
+    last_success: float | None = None
+    next: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WatchState:
+    """One watched list. `error` says what is wrong with the list, whose last good content then counts."""
+
+    path: str
+    interval: float = 0.0
+    error: str | None = None
+    files: tuple[str, ...] = ()
+    models: tuple[ModelState, ...] = ()
+    pins: tuple[str, ...] = ()
+    host: str = ""
+    pid: int = 0
+    started: str = ""
+    is_running: bool = False
+
+    def of(self, ref: str) -> ModelState | None:
+        """A model's state, the first with this ref."""
+        return next((model for model in self.models if model.ref == ref), None)
+
+
+class WatchFile:
+    """The state file of one list."""
+
+    def __init__(self, state_dir: Path, path: Path) -> None:
+        # A symbolic link stays what the user called it: where it leads may change, and is what is followed.
+        self._path = os.path.abspath(path)  # noqa: PTH100
+        name = hashlib.sha256(os.fsencode(self._path)).hexdigest()[:16]
+        self._folder = state_dir / "watch"
+        self._stage = state_dir / "stage"
+        self._file = self._folder / f"{name}.json"
+        self._lock = self._folder / f"{name}.lock"
+
+    def load(self) -> WatchState:
+        """What was saved last; an empty state when there is none."""
+        return _load(self._file) or WatchState(self._path)
+
+    def save(self, state: WatchState) -> None:
+        """Replace it, in one step. Raises per `system.failures`."""
+        host, pid, started = processes.me()
+        self._write(replace(state, path=self._path, host=host, pid=pid, started=started))
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Be the one watcher of this list and cache. Raises TemporaryError while another one lives."""
+        with on_disk("lock", self._lock):
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+            fd = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            other = self.load()
+            # Where locks are not known, or always granted, the owner on record tells of another watcher on this host.
+            if not lock_alone(fd) or (_lives(other) and other.pid != os.getpid()):
+                who = f" (process {other.pid} on {other.host})" if other.pid else ""
+                raise TemporaryError(
+                    f"{self._path} is watched for this cache already{who}",
+                    hint=f"glm-aria watch {shlex.quote(str(self._path))} --status",
+                )
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                ended = self.load()
+                if ended.pid == os.getpid():
+                    self._write(replace(ended, host="", pid=0, started=""))
+            os.close(fd)
+
+    def _write(self, state: WatchState) -> None:
+        data = asdict(state)
+        del data["is_running"]
+        write_state(self._file, self._stage, data, durable=False)
+
+
+def watched(state_dir: Path) -> tuple[WatchState, ...]:
+    """The states of all lists of a cache."""
+    return tuple(state for file in sorted((state_dir / "watch").glob("*.json")) if (state := _load(file)))
+
+
+def _load(file: Path) -> WatchState | None:
+    return read_state(file, _state)
+
+
+def _state(data: dict[str, Any]) -> WatchState:
+    del data["version"]
+    models = tuple(_model(model) for model in data.pop("models"))
+    state = WatchState(**data, models=models)
+    state = replace(state, files=tuple(map(str, state.files)), pins=tuple(map(str, state.pins)))
+    return replace(state, is_running=_lives(state))
+
+
+def _model(data: dict[str, Any]) -> ModelState:
+    model = ModelState(**data)
+    if not isinstance(model.ref, str) or not isinstance(model.state, str):
+        raise TypeError(model)
+    return model
+
+
+def _lives(state: WatchState) -> bool:
+    """True while the watcher on record runs. Of another host nothing is known, and it is believed."""
+    if not state.pid:
+        return False
+    return state.host != os.uname().nodename or processes.lives(state.pid, state.started)

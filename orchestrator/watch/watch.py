@@ -1,0 +1,336 @@
+"""`watch`: keep the cache equal to a list. Reads the list on every change, and pulls what is new or may have moved.
+
+All that is due is pulled as one queue. When the list changes meanwhile, that pull is stopped and begun anew with what
+the list says now; what arrived is kept. A model that fails waits alone, and longer each time; the others go on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from orchestrator.cache.pins import Pins
+from orchestrator.core.refs import Target
+from orchestrator.core.sizes import format_duration
+from orchestrator.errors import GlmAriaError, Interrupted, UsageError
+from orchestrator.events import Emit, Event, Flipped, ModelPhase, Notice, Phase
+from orchestrator.lists.request import Item
+from orchestrator.pull.report import ModelReport, PullReport
+from orchestrator.pull.tools import Stop
+from orchestrator.system.threads import start
+from orchestrator.watch import reconcile
+from orchestrator.watch.follow import Follower
+from orchestrator.watch.reconcile import Standing
+from orchestrator.watch.state import ModelState, WatchFile, WatchState
+
+GONE = 10.0
+"""Seconds for which a model must be missing from the list before its pin goes: half a list is no reason to unpin."""
+RETRY = 5.0
+"""Seconds between two looks at a list that is wrong: what it lacks may be a file that nobody follows yet."""
+LONG = 600.0
+"""Seconds of one pull, or the interval, after which others that are due are let in."""
+_STEP = 0.1
+
+Listing = tuple[tuple[Item, ...], tuple[Path, ...]]
+Read = Callable[[], Listing]
+"""The models of the list and all files that it is made of. Raises UsageError for a list that is wrong."""
+Pull = Callable[[tuple[Item, ...], Stop, Emit], PullReport]
+"""One pull; ends soon when its Stop is set."""
+
+
+@dataclass(frozen=True, slots=True)
+class WatchRequest:
+    """How to watch. `interval` are seconds between two looks at a branch; `once` ends when each model had its turn.
+
+    `pin` pins the models of the list; `unpin` takes the pins that this watch made back when a model leaves it.
+    """
+
+    interval: float
+    once: bool = False
+    pin: bool = False
+    unpin: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WatchReport:
+    """How it ended: the state, what still failed then, and the signal that stopped it."""
+
+    state: WatchState
+    errors: tuple[GlmAriaError, ...]
+    interrupted: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """What a watch works with: the list, the pulls, the pins of the cache, and the file of its own state."""
+
+    read: Read
+    pull: Pull
+    pins: Pins
+    file: WatchFile
+
+
+def watch(request: WatchRequest, ports: Ports, stop: Stop, emit: Emit) -> WatchReport:
+    """Watch until `stop` is set, or with `once` until all is done.
+
+    `emit` sees, besides the events of the pulls, a `Flipped` for a model whose commit another program has moved.
+    Raises UsageError when the list is wrong at the start, TemporaryError when it is watched already, and the disk's
+    errors.
+    """
+    with ports.file.alone(), Follower() as follower:
+        return _Watch(request, ports, stop, emit, follower).run()
+
+
+class _Turn:
+    """One pull in a thread of its own."""
+
+    def __init__(self, items: tuple[Item, ...], pull: Pull, emit: Emit) -> None:
+        self.items = items
+        self.stop = Stop()
+        self.report: PullReport | None = None
+        self.error: BaseException | None = None
+        self.began = time.monotonic()
+        self._pull, self._emit = pull, emit
+        # A daemon: a server that does not answer must not keep the program from ending.
+        self._thread = threading.Thread(target=self._run, name="turn", daemon=True)
+        start(self._thread)
+
+    @property
+    def is_done(self) -> bool:
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        try:
+            self.report = self._pull(self.items, self.stop, self._emit)
+        except BaseException as error:  # noqa: BLE001 - raised again by whoever waits
+            self.error = error
+
+
+class _Watch:
+    def __init__(self, request: WatchRequest, ports: Ports, stop: Stop, emit: Emit, follower: Follower) -> None:
+        self._request, self._stop, self._emit = request, stop, emit
+        self._read, self._pull, self._pins, self._file = ports.read, ports.pull, ports.pins, ports.file
+        self._follower = follower
+        self._state = ports.file.load()
+        self._lock = threading.Lock()
+        self._standings: dict[Item, Standing] = {}
+        self._states: dict[Item, ModelState] = {}
+        self._errors: dict[Item, GlmAriaError] = {}
+        self._leaving: dict[str, float] = {}
+        self._cuts = 0
+        self._retry = float("inf")
+
+    def run(self) -> WatchReport:
+        # From here on a signal ends things in order.
+        self._stop.is_abrupt = False
+        self._state = replace(self._state, interval=self._request.interval)
+        self._take()
+        turn: _Turn | None = None
+        while not self._stop.is_set():
+            now = time.monotonic()
+            if self._follower.changed() or now >= self._retry:
+                self._reread()
+            self._unpin()
+            if turn is not None:
+                turn = self._look_after(turn, now)
+                self._stop.wait(_STEP)
+                continue
+            due = reconcile.due(self._standings, now)
+            if self._request.once:
+                due = tuple(item for item in due if not self._standings[item].failures)
+            if due:
+                turn = self._begin(due)
+            elif self._request.once and all(
+                standing.failures or standing.due > now for standing in self._standings.values()
+            ):
+                break
+            else:
+                self._stop.wait(_STEP)
+        if turn is not None:
+            self._end(turn)
+        self._unpin(at_once=self._request.once)
+        self._save()
+        interrupted = self._stop.signal_number if self._stop.is_set() else None
+        return WatchReport(self._snapshot(), tuple(self._errors.values()), interrupted)
+
+    # -- the list
+
+    def _take(self) -> None:
+        files = self._read()[1]
+        # Read a second time: a change between the first and the look at the files would be missed.
+        look = self._follower.look(files)
+        items, now_files = self._read()
+        self._follower.follow(now_files, look if now_files == files else None)
+        self._retry = float("inf") if now_files == files else 0.0
+        files = now_files
+        now = time.monotonic()
+        self._standings = reconcile.reconcile(self._standings, items, now)
+        self._errors = {item: error for item, error in self._errors.items() if item in self._standings}
+        with self._lock:
+            known = self._states
+            self._states = {item: known.get(item) or self._earlier(item) for item in items}
+        self._state = replace(self._state, error=None, files=tuple(str(file.absolute()) for file in files))
+        self._pin()
+        self._save()
+
+    def _earlier(self, item: Item) -> ModelState:
+        """What an earlier run left of it: the commit that was told of last, above all."""
+        ref = str(item.ref)
+        return replace(self._state.of(ref) or ModelState(ref), state="waiting", error=None, failures=0, next=None)
+
+    def _reread(self) -> None:
+        try:
+            self._take()
+        except UsageError as error:
+            self._retry = time.monotonic() + RETRY
+            if self._state.error != error.message:
+                self._state = replace(self._state, error=error.message)
+                self._emit(Notice("list-wrong", f"{error.message}; the list as it was before still counts"))
+                self._save()
+
+    def _pin(self) -> None:
+        if not self._request.pin and not self._request.unpin:
+            return
+        listed = {str(_target(item)) for item in self._standings}
+        mine = set(self._state.pins)
+        if self._request.pin:
+            missing = [target for item in self._standings if (target := _target(item)) not in self._pins.own()]
+            self._pins.add(missing)
+            # One that the user had pinned before is the user's, and stays when the list lets go of the model.
+            mine |= {str(target) for target in missing}
+        now = time.monotonic()
+        self._leaving = {text: self._leaving.get(text, now) for text in mine - listed}
+        self._state = replace(self._state, pins=tuple(sorted(mine)))
+
+    def _unpin(self, *, at_once: bool = False) -> None:
+        if not self._request.unpin:
+            return
+        now = time.monotonic()
+        gone = {text for text, since in self._leaving.items() if at_once or now - since >= GONE}
+        if gone:
+            self._pins.remove([pin for pin in self._pins.own() if str(pin) in gone])
+            self._leaving = {text: since for text, since in self._leaving.items() if text not in gone}
+            self._state = replace(self._state, pins=tuple(text for text in self._state.pins if text not in gone))
+            self._save()
+
+    # -- the pulls
+
+    def _begin(self, due: tuple[Item, ...]) -> _Turn:
+        self._pin()
+        for item in due:
+            self._states[item] = replace(self._states[item], state="pulling", next=None)
+        self._save()
+        return _Turn(due, self._pull, self._tell)
+
+    def _tell(self, event: Event) -> None:
+        self._emit(event)
+        if isinstance(event, Flipped):
+            # Only now, when whoever listens has been told: killed before, the next run tells it again.
+            self._note(event.model, commit=event.new, snapshot=str(event.snapshot))
+        elif isinstance(event, ModelPhase) and event.phase is Phase.DONE:
+            self._note(event.model, state="done", last_success=time.time(), error=None)
+
+    def _note(self, ref: str, **changes: Any) -> None:
+        """Write down what befell a model while others of its pull go on."""
+        with self._lock:
+            for item, state in self._states.items():
+                if state.ref == ref and state.state in ("pulling", "done"):
+                    self._states[item] = replace(state, **changes)
+        # It is so, whether or not that can be written down just now.
+        with contextlib.suppress(GlmAriaError):
+            self._save()
+
+    def _look_after(self, turn: _Turn, now: float) -> _Turn | None:
+        if turn.is_done:
+            self._settle(turn)
+            return None
+        # Twice as long each time, so that a pull that needs longer than this gets it.
+        is_long = now - turn.began > max(LONG, self._request.interval) * 2.0**self._cuts
+        if not turn.stop.is_set() and reconcile.is_outdated(set(turn.items), self._standings, now, is_long=is_long):
+            self._cuts += is_long
+            turn.stop.set()
+        return turn
+
+    def _end(self, turn: _Turn) -> None:
+        """The run is being stopped: so is the pull. Where it only waits for an answer, it is not waited for."""
+        turn.stop.signal_number = self._stop.signal_number
+        turn.stop.set()
+        while not turn.is_done:
+            if turn.stop.is_abrupt:
+                time.sleep(_STEP)
+                if turn.stop.is_abrupt:
+                    break
+            time.sleep(_STEP)
+        if turn.is_done:
+            self._settle(turn)
+        for item, state in self._states.items():
+            if state.state == "pulling":
+                self._states[item] = replace(state, state="interrupted")
+
+    def _settle(self, turn: _Turn) -> None:
+        if turn.error is not None:
+            if not isinstance(turn.error, GlmAriaError):
+                raise turn.error
+            # The disk, or aria2: it concerned all of them alike.
+            reports = [ModelReport(str(item.ref), error=turn.error) for item in turn.items]
+        else:
+            reports = list(turn.report.models) if turn.report else []
+        if not turn.stop.is_set():
+            self._cuts = 0
+        for item, report in zip(turn.items, reports, strict=False):
+            if item in self._standings:
+                self._judge(item, report)
+        self._save()
+
+    def _judge(self, item: Item, report: ModelReport) -> None:
+        now, standing, state = time.monotonic(), self._standings[item], self._states[item]
+        if isinstance(report.error, Interrupted):
+            # It goes on in the next turn.
+            self._states[item] = replace(state, state="interrupted" if self._stop.is_set() else "waiting")
+            return
+        if report.error is not None:
+            standing = reconcile.failed(standing, now, self._request.interval, random.random())  # noqa: S311 - no secret
+            self._errors[item] = report.error
+            state = replace(state, state="failed", error=_told_of(report.error))
+            if not self._request.once:
+                wait = format_duration(standing.due - now)
+                self._emit(Notice("model-failed", f"{report.ref}: {report.error.message}; tried again in {wait}"))
+        else:
+            standing = reconcile.succeeded(standing, now, self._request.interval)
+            self._errors.pop(item, None)
+            self._announce(state, report)
+            snapshot = str(report.snapshot) if report.snapshot else None
+            state = replace(
+                state, state="done", commit=report.commit, snapshot=snapshot, error=None, last_success=time.time()
+            )
+        due = time.time() + standing.due - now
+        self._standings[item] = standing
+        self._states[item] = replace(state, failures=standing.failures, next=None if self._request.once else due)
+
+    def _announce(self, before: ModelState, report: ModelReport) -> None:
+        """Tell of a flip that another program made, or a run of ours that was killed before it could tell."""
+        if report.commit is None or report.snapshot is None:
+            return
+        if before.commit not in (None, report.commit):
+            self._emit(Flipped(report.ref, report.snapshot, before.commit, report.commit))
+
+    def _snapshot(self) -> WatchState:
+        return replace(self._state, models=tuple(self._states.values()))
+
+    def _save(self) -> None:
+        with self._lock:
+            self._file.save(self._snapshot())
+
+
+def _target(item: Item) -> Target:
+    return Target(item.ref.repo, item.ref.revision)
+
+
+def _told_of(error: GlmAriaError) -> dict[str, str | None]:
+    return {"code": error.code, "message": error.message, "hint": error.hint}

@@ -1,0 +1,127 @@
+"""`sources.json`: what stays between runs, and what a bad file or another writer does to it."""
+
+from __future__ import annotations
+
+import json
+import stat
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from orchestrator.core.sources import Source
+from orchestrator.mirrors.measurements import Evidence, Sample
+from orchestrator.mirrors.stats import SourceMemory
+
+NOW = 1_800_000_000.0
+NEAR, FAR = Source("near", "https://near.example/hf"), Source("far", "http://far.example:8000")
+EVIDENCE = Evidence("model.safetensors", "sha256:aa", "sha256:bb", 0, 1023)
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    (tmp_path / "stage").mkdir()
+    return tmp_path
+
+
+@pytest.fixture
+def memory(state: Path) -> SourceMemory:
+    return SourceMemory(state, now=lambda: NOW)
+
+
+def test_a_transfer_is_remembered(memory: SourceMemory, state: Path) -> None:
+    memory.remember(NEAR, 30_000_000, 2.0, connections=1, latency=0.05)
+    memory.remember(NEAR, 80_000_000, 2.0, connections=8)
+    known = SourceMemory(state, now=lambda: NOW).read().of(NEAR)
+    assert (known.rate_one, known.rate_many, known.latency, known.seen) == (15e6, 40e6, 0.05, NOW)
+    assert memory.read().of(FAR).rate is None
+
+
+def test_the_file_is_private_and_nothing_is_left_beside_it(memory: SourceMemory, state: Path) -> None:
+    memory.failed(FAR)
+    assert stat.S_IMODE((state / "sources.json").stat().st_mode) == 0o600
+    assert list((state / "stage").iterdir()) == []
+    assert {path.name for path in state.iterdir()} == {"sources.json", "sources.lock", "stage"}
+
+
+def test_a_renamed_source_is_the_same_source(memory: SourceMemory) -> None:
+    memory.quarantine(NEAR, "lied", EVIDENCE)
+    assert memory.read().quarantine_of(Source("another name", NEAR.url)) is not None
+    assert memory.read().quarantine_of(FAR) is None
+
+
+def test_quarantine_stays_with_its_first_evidence_until_forgiven(memory: SourceMemory) -> None:
+    memory.quarantine(NEAR, "lied", EVIDENCE)
+    memory.quarantine(NEAR, "lied again")
+    memory.remember(NEAR, 10_000_000, 1.0)
+    found = memory.read().quarantine_of(NEAR)
+    assert found is not None
+    assert (found.since, found.reason, found.evidence) == (NOW, "lied", EVIDENCE)
+    assert memory.forgive("near") == ("near.example/hf",)
+    assert memory.read().quarantine_of(NEAR) is None
+    assert memory.read().of(NEAR).rate_one == 10e6
+    assert memory.forgive("near") == ()
+
+
+@pytest.mark.parametrize("name", ["far", "far.example:8000", "http://far.example:8000/", "FAR.example:8000"])
+def test_forgiven_by_name_or_address(memory: SourceMemory, name: str) -> None:
+    memory.quarantine(FAR, "lied")
+    assert memory.forgive(name) == ("far.example:8000",)
+
+
+def test_forgiving_writes_nothing_where_there_is_nothing(tmp_path: Path) -> None:
+    assert SourceMemory(tmp_path / "none").forgive("near") == ()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        '{"version": 2, "sources": {}}',
+        '{"version": 1, "sources": {"a": {}}}',
+        '{"version": 1, "sources": {"a": {"name": "a", "latency": NaN}}}',
+        "[" * 100_000,
+    ],
+)
+def test_a_bad_file_counts_as_empty_and_is_replaced(memory: SourceMemory, state: Path, text: str) -> None:
+    (state / "sources.json").write_text(text)
+    assert memory.read().entries == {}
+    memory.failed(FAR)
+    assert list(memory.read().entries) == [FAR.address]
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-1", '"x"', "[]", "1e999"])
+def test_numbers_that_are_no_measurements(memory: SourceMemory, state: Path, number: str) -> None:
+    memory.observe({NEAR: (Sample(0.1, 123456.0),)})
+    text = (state / "sources.json").read_text()
+    assert "123456.0" in text
+    (state / "sources.json").write_text(text.replace("123456.0", number))
+    assert memory.read().entries == {}
+
+
+def test_what_was_not_seen_for_half_a_year_is_forgotten_but_no_liar(state: Path) -> None:
+    SourceMemory(state, now=lambda: NOW).failed(FAR)
+    SourceMemory(state, now=lambda: NOW).quarantine(NEAR, "lied")
+    later = SourceMemory(state, now=lambda: NOW + 200 * 86_400)
+    later.failed(Source("new", "https://new"))
+    assert set(later.read().entries) == {NEAR.address, "new"}
+
+
+def test_no_sample_writes_nothing(memory: SourceMemory, state: Path) -> None:
+    memory.observe({NEAR: ()})
+    assert not (state / "sources.json").exists()
+
+
+def _write(state: Path, number: int) -> None:
+    SourceMemory(state).observe({Source(f"s{number}", f"https://s{number}"): (Sample(0.1, 1e6),)})
+
+
+def test_writers_at_once_lose_nothing(state: Path) -> None:
+    with ProcessPoolExecutor(4) as pool:
+        list(pool.map(_write, [state] * 24, range(24)))
+    found = json.loads((state / "sources.json").read_text())
+    assert set(found["sources"]) == {f"s{number}" for number in range(24)}

@@ -1,0 +1,521 @@
+"""The feeder with a real aria2c and a real server: what arrives, what resumes, what is given up."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from orchestrator.aria2.daemon import PrivateDaemon
+from orchestrator.core.extents import Extent, Extents
+from orchestrator.core.files import Algorithm, Digest
+from orchestrator.core.plan import Job
+from orchestrator.core.refs import RepoId, RepoType
+from orchestrator.core.sources import Body, Origin, RangeAnswer, Source
+from orchestrator.errors import DaemonError, NotFoundError, SourcesDownError
+from orchestrator.mirrors.ranges import ask_for_range
+from orchestrator.mirrors.small_files import Wanted, open_body
+from orchestrator.net.answers import Limits as NetLimits
+from orchestrator.net.session import Net
+from orchestrator.transfer import journal
+from orchestrator.transfer.feeder import Transfer
+from orchestrator.transfer.interface import (
+    Admission,
+    Already,
+    Fetched,
+    Limits,
+    Lost,
+    Moved,
+    Outcome,
+    Pace,
+    Rangeless,
+    Uri,
+)
+from tests.aria2.conftest import holds_nothing
+from tests.support.content import MIB, generate
+from tests.support.faults import Fault
+from tests.support.hub import LoopbackHub
+from tests.support.repos import Repo
+from tests.support.shaping import Shape
+
+
+@dataclass
+class Addresses:
+    """A locator with known addresses. A path in `errors` raises instead."""
+
+    sites: Mapping[str, str]
+    commit: str
+    errors: dict[str, Exception] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+    inspected: list[str] = field(default_factory=list)
+    threads: set[str] = field(default_factory=set)
+    fetched: list[tuple[str, int, int]] = field(default_factory=list)
+
+    def candidates(self, job: Job) -> tuple[str, ...]:
+        return tuple(self.sites)
+
+    def locate(self, job: Job, source: str) -> Uri:
+        self.threads.add(threading.current_thread().name)
+        self.asked.append(job.name)
+        if job.name in self.errors:
+            raise self.errors[job.name]
+        return self._uri(job, source)
+
+    @contextmanager
+    def fetch(self, job: Job, source: str, start: int, end: int) -> Iterator[Body]:
+        url = self._uri(job, source).url
+        self.fetched.append((job.name, start, end))
+        wanted = Wanted(job.name, "org/m", job.size, start, end)
+        there = Source(source, self.sites[source])
+        with Net(limits=NetLimits(attempts=1)) as net, open_body(net, there, url, wanted) as (body, _):
+            yield body
+
+    def inspect(self, job: Job, uri: Uri, start: int, end: int) -> RangeAnswer:
+        self.inspected.append(job.name)
+        with Net(limits=NetLimits(attempts=1)) as net:
+            return ask_for_range(net, Source(uri.source, ""), uri.url, start, end)
+
+    def _uri(self, job: Job, source: str) -> Uri:
+        # Half a second away, as far as the transfer knows: it begins with all connections.
+        return Uri(source, f"{self.sites[source]}/org/m/resolve/{self.commit}/{job.name}", 0.5)
+
+
+class World:
+    """A hub with one repo, jobs for its files, and transfers into one staging folder."""
+
+    def __init__(self, stack: ExitStack, folder: Path, daemon: PrivateDaemon, files: Mapping[str, bytes]) -> None:
+        self.stack, self.stage, self.daemon, self.files = stack, folder / "stage", daemon, dict(files)
+        self.stage.mkdir()
+        self.repo = Repo("model", "org/m", self.files)
+        self.hub = stack.enter_context(LoopbackHub([self.repo]))
+        self.locator = Addresses({"hub": self.hub.url}, self.repo.head)
+        self.jobs = {path: self._job(path, data) for path, data in files.items()}
+
+    def _job(self, path: str, data: bytes) -> Job:
+        digest = Digest(Algorithm.SHA256, hashlib.sha256(data).hexdigest())
+        origin = Origin(RepoId(RepoType.MODEL, "org/m"), self.repo.head, path)
+        return Job(digest, len(data), len(data) > MIB, (origin,))
+
+    def part(self, job: Job) -> Path:
+        return self.stage / job.digest.hex
+
+    def transfer(
+        self,
+        *,
+        limits: Limits | None = None,
+        admit: Callable[[Job], Admission] | None = None,
+        way: Mapping[str, str] | None = None,
+    ) -> Transfer:
+        made = Transfer(
+            self.daemon.start,
+            self.locator,
+            part=self.part,
+            admit=admit or (lambda _job: Admission.GO),
+            limits=limits or Limits(),
+            restartable=True,
+            way=lambda _source: way or {},
+        )
+        self.stack.callback(made.stop)
+        return made
+
+    def end(self, transfer: Transfer, each: Callable[[Outcome], object] = lambda _: None) -> dict[str, Outcome]:
+        """Poll until all have ended; how each job ended, by name."""
+        found: dict[str, Outcome] = {}
+        while not transfer.is_idle:
+            for outcome in transfer.poll():
+                each(outcome)
+                if not isinstance(outcome, Moved | Pace | Rangeless):
+                    assert outcome.job.name not in found, "a job ended twice"
+                    found[outcome.job.name] = outcome
+        return found
+
+    def check(self, ended: Mapping[str, Outcome]) -> None:
+        assert set(ended) == set(self.files)
+        for name, outcome in ended.items():
+            assert isinstance(outcome, Fetched), outcome
+            assert outcome.part.read_bytes() == self.files[name]
+        assert {path.name for path in self.stage.iterdir()} == {job.digest.hex for job in self.jobs.values()}
+
+
+MakeWorld = Callable[[Mapping[str, bytes]], World]
+
+
+@pytest.fixture
+def make_world(tmp_path: Path, daemon: PrivateDaemon) -> Iterator[MakeWorld]:
+    with ExitStack() as stack:
+        yield lambda files: World(stack, tmp_path, daemon, files)
+
+
+def test_many_small_files(make_world: MakeWorld) -> None:
+    world = make_world({f"f{n}.json": generate(10 + 37 * n, n) for n in range(400)})
+    transfer = world.transfer()
+    transfer.enqueue(world.jobs.values())
+    world.check(world.end(transfer))
+    assert world.locator.asked == []
+
+
+def test_small_files_need_no_daemon(make_world: MakeWorld, daemon: PrivateDaemon) -> None:
+    world = make_world({f"f{n}.json": generate(1000 + n, n) for n in range(20)} | {"empty.txt": b""})
+    transfer = world.transfer()
+    transfer.enqueue(world.jobs.values())
+    world.check(world.end(transfer))
+    assert daemon.pid is None
+
+
+def test_those_behind_busy_ones_go_on(make_world: MakeWorld) -> None:
+    """However many another run has."""
+    world = make_world({f"f{n}.json": generate(100 + n, n) for n in range(600)})
+    transfer = world.transfer(admit=lambda job: Admission.GO if job.name == "f599.json" else Admission.BUSY)
+    transfer.enqueue(world.jobs.values())
+    for _ in range(200):
+        if found := [one for one in transfer.poll() if isinstance(one, Fetched)]:
+            assert [one.job.name for one in found] == ["f599.json"]
+            return
+    raise AssertionError("it was never tried")
+
+
+def test_abandoned_jobs_do_not_start(make_world: MakeWorld) -> None:
+    world = make_world({f"f{n}.json": b"%d" % n * 9 for n in range(9)})
+    transfer = world.transfer()
+    transfer.enqueue(world.jobs.values())
+    transfer.abandon({job.digest for name, job in world.jobs.items() if name != "f3.json"})
+    assert list(world.end(transfer)) == ["f3.json"]
+    assert [name for name, _, _ in world.locator.fetched] == ["f3.json"]
+
+
+@pytest.mark.parametrize("kind", ["range_ignored", "chunked", "chunked_whole"])
+def test_what_aria2_cannot_take_in_ranges_comes_whole(make_world: MakeWorld, kind: str) -> None:
+    """Each file once, by Python; told once, and remembered for the files that follow."""
+    world = make_world({f"{n}.safetensors": generate(3 * MIB + n, n) for n in range(3)})
+    world.hub.fault(Fault(kind), face="cdn")
+    transfer = world.transfer(limits=Limits(jobs=1))
+    transfer.enqueue(world.jobs.values())
+    told: list[Rangeless] = []
+    world.check(world.end(transfer, lambda one: told.append(one) if isinstance(one, Rangeless) else None))
+    assert [one.source for one in told] == ["hub"]
+    assert {name for name, _, _ in world.locator.fetched} >= set(world.jobs) - {"0.safetensors"}
+    assert len(world.locator.inspected) == 1
+
+
+def test_a_chunked_answer_is_continued(make_world: MakeWorld) -> None:
+    """As far as the server knows ranges; what came is not asked for again."""
+    size = 6 * MIB
+    world = make_world({"big.safetensors": generate(size, 1)})
+    world.hub.fault(Fault("chunked", after_bytes=2 * MIB + 77), face="cdn")
+    transfer = world.transfer()
+    transfer.enqueue(world.jobs.values())
+    world.check(world.end(transfer))
+    starts = [start for _, start, _ in world.locator.fetched]
+    assert len(starts) > 1
+    assert starts == sorted(starts)
+    assert starts[1] >= 1 * MIB
+
+
+def test_one_without_ranges_is_the_last_choice(make_world: MakeWorld) -> None:
+    size = 12 * MIB
+    world = make_world({"big.safetensors": generate(size, 1)})
+    odd = world.hub.mirror("odd", faults=[Fault("chunked_whole")])
+    world.hub.faces["cdn"].shape = Shape(total_rate=12 * MIB)
+    world.locator.sites = {"odd": odd.url, "hub": world.hub.url}
+    transfer = world.transfer()
+    transfer.enqueue(world.jobs.values())
+    ended = world.end(transfer)
+    world.check(ended)
+    (one,) = ended.values()
+    assert isinstance(one, Fetched)
+    assert set(one.sources) == {"hub"}
+    assert world.locator.fetched == []
+
+
+def test_a_limit_holds_for_couriers(make_world: MakeWorld) -> None:
+    world = make_world({f"{n}.json": generate(MIB, n) for n in range(4)})
+    transfer = world.transfer(limits=Limits(max_speed=2 * MIB))
+    transfer.enqueue(world.jobs.values())
+    begun = time.monotonic()
+    world.check(world.end(transfer))
+    assert time.monotonic() - begun > 1.5
+
+
+def test_stop_ends_couriers(make_world: MakeWorld) -> None:
+    """Also those to whom nothing comes."""
+    world = make_world({"a.json": generate(MIB, 1)})
+    world.hub.fault(Fault("stall", after_bytes=1000))
+    transfer = world.transfer()
+    transfer.enqueue(world.jobs.values())
+    while not any(isinstance(one, Moved) and one.connections for one in transfer.poll()):
+        pass
+    begun = time.monotonic()
+    transfer.stop()
+    assert time.monotonic() - begun < 2
+    for thread in threading.enumerate():
+        if thread.name.startswith("courier"):
+            thread.join(5)
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("courier")]
+
+
+def test_a_big_file_over_sixteen_connections(make_world: MakeWorld) -> None:
+    world = make_world({"big.safetensors": generate(32 * MIB, 1)})
+    world.hub.faces["cdn"].shape = Shape(latency_s=0.02, total_rate=48 * MIB)
+    transfer = world.transfer()
+    transfer.enqueue(world.jobs.values())
+    seen: list[Moved] = []
+    ended = world.end(transfer, lambda one: seen.append(one) if isinstance(one, Moved) else None)
+    world.check(ended)
+    assert {entry.connection for entry in world.hub.log.requests(face="cdn")}
+    assert max(one.connections for one in seen) == 16
+    assert [one.done for one in seen] == sorted(one.done for one in seen)
+    assert all(one.prefix <= one.done <= 32 * MIB for one in seen)
+    assert world.locator.threads
+    assert threading.current_thread().name not in world.locator.threads
+
+
+def test_two_sources_share_a_file(make_world: MakeWorld) -> None:
+    world = make_world({"big.safetensors": generate(24 * MIB, 1)})
+    near = world.hub.mirror("near", shape=Shape(latency_s=0.01, total_rate=16 * MIB))
+    world.hub.faces["cdn"].shape = Shape(latency_s=0.01, total_rate=16 * MIB)
+    world.locator.sites = {"hub": world.hub.url, "near": near.url}
+    transfer = world.transfer(limits=Limits())
+    transfer.enqueue(world.jobs.values())
+    ended = world.end(transfer)
+    world.check(ended)
+    (one,) = ended.values()
+    assert isinstance(one, Fetched)
+    assert set(one.sources) == {"hub", "near"}
+    assert sum(one.sources.values()) == 24 * MIB
+    world.hub.log.settle()
+    for face, name in (("cdn", "hub"), ("near", "near")):
+        sent = world.hub.log.bytes_sent(face=face)
+        assert sent > 4 * MIB
+        # What was on its way when a tail was taken over was sent, and is another source's in the file.
+        assert sent - 2 * MIB <= one.sources[name] <= sent
+
+
+def test_a_broken_source_is_done_without(make_world: MakeWorld) -> None:
+    world = make_world({"big.safetensors": generate(12 * MIB, 1), "a.json": b"small" * 100})
+    bad = world.hub.mirror("bad", faults=[Fault("status", status=500, method="GET")])
+    world.locator.sites = {"bad": bad.url, "hub": world.hub.url}
+    transfer = world.transfer(limits=Limits())
+    transfer.enqueue(world.jobs.values())
+    world.check(world.end(transfer))
+    assert world.hub.log.requests(face="bad")
+
+
+def test_what_nobody_has_is_given_up_and_the_rest_arrives(make_world: MakeWorld) -> None:
+    world = make_world({"a.json": b"here" * 10, "gone.json": b"gone" * 10, "dark.safetensors": generate(2 * MIB, 1)})
+    world.hub.fault(Fault("status", "gone.json", status=404))
+    world.locator.errors["dark.safetensors"] = NotFoundError("nobody has it")
+    transfer = world.transfer()
+    transfer.enqueue(world.jobs.values())
+    ended = world.end(transfer)
+    assert isinstance(ended["a.json"], Fetched)
+    for name in ("gone.json", "dark.safetensors"):
+        outcome = ended[name]
+        assert isinstance(outcome, Lost)
+        assert isinstance(outcome.error, NotFoundError)
+    assert world.locator.asked == ["dark.safetensors"], "an answer that will not change is asked once"
+
+
+def test_a_locator_that_recovers(make_world: MakeWorld) -> None:
+    world = make_world({"m.safetensors": generate(2 * MIB, 1)})
+    world.locator.errors["m.safetensors"] = SourcesDownError("down")
+    transfer = world.transfer()
+    transfer.enqueue(world.jobs.values())
+    while len(world.locator.asked) < 2:
+        transfer.poll()
+    world.locator.errors.clear()
+    world.check(world.end(transfer))
+
+
+def test_a_killed_aria2c_is_started_again(make_world: MakeWorld, daemon: PrivateDaemon) -> None:
+    size = 32 * MIB
+    world = make_world({"big.safetensors": generate(size, 1)} | {f"{n}.json": b"%d" % n * 50 for n in range(30)})
+    world.hub.faces["cdn"].shape = Shape(latency_s=0.02, total_rate=12 * MIB)
+    transfer = world.transfer(limits=Limits(connections_per_mirror=4))
+    transfer.enqueue(world.jobs.values())
+    killed: list[int] = []
+
+    def kill_at_half(outcome: Outcome) -> None:
+        if isinstance(outcome, Moved) and outcome.done > size // 2 and not killed and daemon.pid:
+            killed.append(daemon.pid)
+            os.kill(daemon.pid, signal.SIGKILL)
+
+    world.check(world.end(transfer, kill_at_half))
+    assert killed
+    assert daemon.pid not in (None, killed[0])
+    world.hub.log.settle()
+    # Lost: what came since the last look, and what was on its way.
+    assert world.hub.log.bytes_sent(face="cdn") <= size + 8 * MIB
+
+
+def test_one_that_dies_again_and_again_is_given_up(make_world: MakeWorld, daemon: PrivateDaemon) -> None:
+    world = make_world({"big.safetensors": generate(8 * MIB, 1)})
+    world.hub.faces["cdn"].shape = Shape(total_rate=MIB)
+    transfer = world.transfer()
+    transfer.enqueue(world.jobs.values())
+
+    def poll_and_kill() -> None:
+        for _ in range(5000):
+            transfer.poll()
+            if daemon.pid:
+                os.kill(daemon.pid, signal.SIGKILL)
+
+    with pytest.raises(DaemonError):
+        poll_and_kill()
+
+
+def test_the_next_transfer_continues_from_the_journal(make_world: MakeWorld, daemon: PrivateDaemon) -> None:
+    size = 32 * MIB
+    world = make_world({"big.safetensors": generate(size, 1)})
+    (job,) = world.jobs.values()
+    world.hub.faces["cdn"].shape = Shape(latency_s=0.02, total_rate=12 * MIB)
+    transfer = world.transfer(limits=Limits(connections_per_mirror=4))
+    transfer.enqueue([job])
+    while True:
+        transfer.poll()
+        known = journal.load(world.part(job), job.digest, size)
+        if known and known.total >= size // 2:
+            break
+    assert daemon.pid
+    os.kill(daemon.pid, signal.SIGKILL)
+    world.hub.log.settle()
+    world.hub.log.reset()
+    second = world.transfer(limits=Limits(connections_per_mirror=4))
+    second.enqueue([job])
+    ended = world.end(second)
+    world.check(ended)
+    (one,) = ended.values()
+    assert isinstance(one, Fetched)
+    assert one.kept.total == known.total
+    assert sum(one.sources.values()) == size - known.total
+    world.hub.log.settle()
+    assert world.hub.log.bytes_sent(face="cdn") == size - known.total
+
+
+def test_a_part_that_lacks_nothing_is_done_at_once(make_world: MakeWorld) -> None:
+    """A run that was stopped after its last byte, before it could tell, leaves one."""
+    world = make_world({"big.safetensors": generate(3 * MIB, 1)})
+    (job,) = world.jobs.values()
+    world.part(job).write_bytes(world.files[job.name])
+    journal.save(world.part(job), job.digest, job.size, Extents().put([Extent(0, job.size, "hub")]))
+    transfer = world.transfer()
+    transfer.enqueue([job])
+    ended = world.end(transfer)
+    world.check(ended)
+    (one,) = ended.values()
+    assert isinstance(one, Fetched)
+    assert one.kept.total == job.size
+    assert world.hub.log.bytes_sent(face="cdn") == 0
+
+
+def test_stop_keeps_the_part_and_leaves_nothing_in_aria2(make_world: MakeWorld) -> None:
+    size = 16 * MIB
+    world = make_world({"big.safetensors": generate(size, 1)})
+    (job,) = world.jobs.values()
+    world.hub.faces["cdn"].shape = Shape(total_rate=8 * MIB)
+    transfer = world.transfer(limits=Limits(connections_per_mirror=2))
+    transfer.enqueue([job])
+    done = 0
+    while done < 4 * MIB:
+        done = max([done, *(one.done for one in transfer.poll() if isinstance(one, Moved))])
+    rpc = transfer._downloads.rpc
+    transfer.stop()
+    assert holds_nothing(rpc)
+    known = journal.load(world.part(job), job.digest, size)
+    assert known is not None
+    assert known.total >= 2 * MIB
+
+
+def test_admission(make_world: MakeWorld) -> None:
+    world = make_world({"mine.json": b"m" * 99, "theirs.json": b"t" * 99})
+    answers = iter([Admission.BUSY, Admission.BUSY, Admission.ALREADY])
+    transfer = world.transfer(admit=lambda job: next(answers) if job.name == "theirs.json" else Admission.GO)
+    transfer.enqueue(world.jobs.values())
+    ended = world.end(transfer)
+    assert isinstance(ended["mine.json"], Fetched)
+    assert isinstance(ended["theirs.json"], Already)
+    assert world.hub.log.requests(file="theirs.json") == []
+
+
+def test_an_endless_answer_to_a_range_is_cut_at_its_end(make_world: MakeWorld) -> None:
+    world = make_world({"big.safetensors": generate(12 * MIB, 1)})
+    world.hub.faces["cdn"].shape = Shape(total_rate=16 * MIB)
+    world.hub.fault(Fault("endless"), face="cdn")
+    transfer = world.transfer()
+    transfer.enqueue(world.jobs.values())
+    world.check(world.end(transfer))
+    world.hub.log.settle()
+    assert world.hub.log.bytes_sent(face="cdn") < 60 * MIB
+
+
+@pytest.mark.parametrize("fault", ["extra_byte", "endless"])
+def test_a_file_that_is_longer_than_listed_is_cut_and_told(make_world: MakeWorld, fault: str) -> None:
+    world = make_world({"big.safetensors": generate(MIB + 100_000, 1)})
+    world.hub.faces["cdn"].shape = Shape(total_rate=8 * MIB)
+    world.hub.fault(Fault(fault), face="cdn")
+    transfer = world.transfer()
+    transfer.enqueue(world.jobs.values())
+    (outcome,) = world.end(transfer).values()
+    assert isinstance(outcome, Lost)
+    assert outcome.error.exit_code == 65
+    assert outcome.error.file == "big.safetensors"
+    world.hub.log.settle()
+    assert world.hub.log.bytes_sent(face="cdn") < 60 * MIB
+
+
+def test_spans_that_end_badly_after_their_job_are_no_bug(make_world: MakeWorld) -> None:
+    """Each of them fails to clean up: the first gives the job up, once, and those behind it have no job any more."""
+    world = make_world({"big.safetensors": generate(32 * MIB, 1)})
+    world.hub.faces["cdn"].shape = Shape(total_rate=8 * MIB)
+    transfer = world.transfer(limits=Limits(connections_per_mirror=4))
+    transfer.enqueue(world.jobs.values())
+    while max([0, *(one.connections for one in transfer.poll() if isinstance(one, Moved))]) < 4:
+        pass
+    (job,) = world.jobs.values()
+    names = [path for path in world.stage.iterdir() if path.stat().st_nlink > 1 and path != world.part(job)]
+    assert len(names) >= 4
+    for name in names:  # aria2 has them open, and goes on; nobody can unlink a folder
+        name.unlink()
+        name.mkdir()
+    (outcome,) = world.end(transfer).values()
+    assert isinstance(outcome, Lost)
+    assert outcome.error.file == job.name
+    rpc = transfer._downloads.rpc
+    while not holds_nothing(rpc):
+        transfer.poll()
+
+
+def test_a_job_that_is_given_up_while_spans_open_begins_none(make_world: MakeWorld, daemon: PrivateDaemon) -> None:
+    """Its part may be another run's by then."""
+    world = make_world({"big.safetensors": generate(32 * MIB, 1)})
+    world.hub.faces["cdn"].shape = Shape(total_rate=2 * MIB)
+    transfer = world.transfer(limits=Limits(connections_per_mirror=4))
+    (job,) = world.jobs.values()
+    transfer.enqueue([job])
+    while max([0, *(one.connections for one in transfer.poll() if isinstance(one, Moved))]) < 4:
+        pass
+    opened = sum(path.stat().st_nlink > 1 and path != world.part(job) for path in world.stage.iterdir())
+    journal.span_path(world.part(job), opened + 2).mkdir()
+    assert daemon.pid
+    os.kill(daemon.pid, signal.SIGKILL)  # its successor gets several spans at once, the third of which fails
+    (outcome,) = world.end(transfer).values()
+    assert isinstance(outcome, Lost)
+    assert holds_nothing(transfer._downloads.rpc)
+
+
+def test_a_job_whose_spans_aria2_refuses_is_given_up_once(make_world: MakeWorld) -> None:
+    world = make_world({"big.safetensors": generate(32 * MIB, 1)})
+    transfer = world.transfer(way={"max-tries": "several"})
+    transfer.enqueue(world.jobs.values())
+    (outcome,) = world.end(transfer).values()
+    assert isinstance(outcome, Lost)
+    assert isinstance(outcome.error, DaemonError)
+    assert holds_nothing(transfer._downloads.rpc)
+    assert not list(world.stage.glob("*.span-*"))

@@ -1,0 +1,91 @@
+"""What is made of a source: more connections while they help, fewer when it complains, and an end to patience."""
+
+from __future__ import annotations
+
+import pytest
+
+from orchestrator.errors import TemporaryError
+from orchestrator.transfer.servers import Server
+
+POLL = 0.05
+
+
+def busy(server: Server, seconds: float, rate_of: object, now: float = 100.0) -> float:
+    """Let it send for a while with all the connections that it may have."""
+    for _ in range(round(seconds / POLL)):
+        now += POLL
+        server.observe(now, int(rate_of(server.allowed) * POLL), server.allowed)  # type: ignore[operator]
+    return now
+
+
+def test_a_near_source_begins_with_two_and_gets_more_while_that_helps() -> None:
+    server = Server("near", start=16, most=64)
+    server.met(0.001)
+    assert server.allowed == 2
+    busy(server, 30, lambda connections: 1e6 * connections)
+    assert server.allowed == 64
+
+
+def test_a_far_source_begins_with_all_that_a_file_may_have() -> None:
+    server = Server("far", start=16, most=64)
+    server.met(0.2)
+    assert server.allowed == 16
+
+
+def test_connections_that_bring_nothing_are_given_back() -> None:
+    server = Server("capped", start=16, most=64)
+    server.met(0.1)
+    busy(server, 15, lambda connections: 10e6)
+    assert server.allowed == 16
+
+
+def test_a_source_that_complains_gets_fewer_for_a_while() -> None:
+    server = Server("strict", start=16, most=64)
+    server.met(0.1)
+    server.slow_down(100.0)
+    assert server.allowed == 8
+    busy(server, 10, lambda connections: 1e6 * connections)
+    assert server.allowed == 8
+    for _ in range(10):
+        server.slow_down(120.0)
+    assert server.allowed == 1
+
+
+def test_five_failures_in_a_row_end_it_and_those_of_one_moment_count_once() -> None:
+    server = Server("broken", start=16, most=64)
+    now, failures = 100.0, 0
+    while not server.down and failures < 100:
+        for _ in range(16):
+            server.fail(TemporaryError("broken"), now, has_others=False)
+        failures += 1
+        assert server.not_before - now <= 8.0
+        now = max(now, server.not_before) + 0.001
+    assert failures == 5
+
+
+def test_progress_renews_patience() -> None:
+    server = Server("shaky", start=16, most=64)
+    now = 100.0
+    for _ in range(50):
+        server.fail(TemporaryError("broken"), now, has_others=False)
+        server.succeed()
+        now = server.not_before + 0.001
+    assert server.down is None
+
+
+@pytest.mark.parametrize(("rate", "is_hopeless"), [(20e3, True), (2e6, False)])
+def test_a_source_that_adds_next_to_nothing(rate: float, is_hopeless: bool) -> None:
+    server = Server("slow", start=4, most=64)
+    server.met(0.1)
+    busy(server, 2, lambda connections: rate)
+    assert server.is_hopeless(20e6 + server.rate) is is_hopeless
+
+
+def test_one_that_has_not_answered_yet_is_not_tried_with_more() -> None:
+    """Its connections are couriers that wait."""
+    server = Server("slow", start=16, most=64)
+    for second in range(60):
+        server.observe(float(second), 0, 8)
+    assert server.allowed == 0
+    server.met(0.3)
+    assert server.allowed == 16
