@@ -26,13 +26,12 @@ from orchestrator.core.resolvers import NameServer, Reply
 from orchestrator.core.sources import Source, is_this_machine
 from orchestrator.disk.space import space
 from orchestrator.disk.write_rate import write_rate
-from orchestrator.doctor.edges import edge
 from orchestrator.doctor.findings import REFERENCE, Facts, Finding, OpenRpc, SourceFacts, findings
 from orchestrator.doctor.route import Route, trace
 from orchestrator.doctor.survey import Row, Survey, survey
 from orchestrator.errors import GlmAriaError, ProtocolError
 from orchestrator.mirrors.measurements import Memory
-from orchestrator.mirrors.probe import Bounds, Probe, Target, probe
+from orchestrator.mirrors.probe import Bounds, Target, probe
 from orchestrator.net.addresses import split
 from orchestrator.net.dns import Lookup, ask, ask_system, is_local, system_lookup, system_servers
 from orchestrator.net.session import Net
@@ -118,11 +117,6 @@ def _last_listed(tools: Tools) -> Ref | None:
         if record is not None and not record.is_restricted:
             return Ref(repo, next(iter(tools.records.revisions(repo, commit)), commit))
     return None
-
-
-def where(probe: Probe) -> str:
-    """CDN or origin, in words."""
-    return edge(probe.headers)
 
 
 class _Round:

@@ -38,14 +38,6 @@ IsHeld = Callable[[Digest], bool]
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
-    """What became of the wanted files: paths that were written, and paths that were right already."""
-
-    written: tuple[str, ...]
-    kept: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class LocalSurvey:
     """How it is with a folder: `right` are paths that hold what is wanted, `in_the_way` files of ours that must go."""
 
@@ -107,8 +99,8 @@ def place_local(
     force: bool = False,
     known: LocalSurvey | None = None,
     stop: threading.Event | None = None,
-) -> Placed:
-    """Make `local_dir` hold the model's wanted files; `blobs` are the proven files to take them from.
+) -> tuple[str, ...]:
+    """Make `local_dir` hold the model's wanted files, taken from `blobs`, which are proven; the paths that it wrote.
 
     Each file is replaced in one step, after `survey_local`, whose errors this raises, too. Other files in the folder
     stay, but for those of another revision that lie in the way. Durable when it returns. Raises NoSpaceError,
@@ -146,8 +138,7 @@ def place_local(
         if entries is not None:
             notes.list_tree(entries)
         sync_folders(opened, touched)
-    kept = tuple(file.path for file in model.wanted.files if file.path in survey.right)
-    return Placed(tuple(file.path for file, _ in fresh), kept)
+    return tuple(file.path for file, _ in fresh)
 
 
 @dataclass(frozen=True, slots=True)

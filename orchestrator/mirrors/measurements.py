@@ -47,12 +47,6 @@ class Sample:
     connections: int = 1
     failed: bool = False
 
-    @classmethod
-    def of_transfer(cls, size: int, seconds: float, connections: int, latency: float | None) -> Sample:
-        """What `size` bytes in `seconds` over `connections` tell."""
-        tells = size >= LEAST_BYTES and seconds > 0
-        return cls(latency, size / seconds if tells else None, connections)
-
 
 @dataclass(frozen=True, slots=True)
 class Remembered:

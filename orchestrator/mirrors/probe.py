@@ -26,9 +26,6 @@ from orchestrator.system.threads import try_start
 
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 _LEAST_SECONDS = 1e-4
-# Headers by which caches and CDNs name themselves, of the file's bytes where they were had, else of the site.
-TELLING = ("Server", "Via", "X-Cache", "X-Cache-Hits", "CF-Cache-Status", "X-Amz-Cf-Id", "X-Amz-Cf-Pop", "X-Served-By",
-           "Age", "Alt-Svc")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +55,9 @@ class Probe:
     """What was found out; None is what could not be.
 
     `latencies` are seconds from request to answer over an open connection, `lost` how many such requests had none.
-    `rates` are all bytes/s by number of connections. `headers` tell a cache from an origin (`TELLING`), `clock_offset`
-    by how many seconds the server's clock is ahead of ours. `announces_digest` is whether the source names the digest
-    by itself. `error` ended the probe: what stands beside it was measured before.
+    `rates` are all bytes/s by number of connections. `clock_offset` is by how many seconds
+    the server's clock is ahead of ours. `announces_digest` is whether the source names the digest by itself. `error`
+    ended the probe: what stands beside it was measured before.
     """
 
     source: Source
@@ -75,7 +72,6 @@ class Probe:
     announces_digest: bool | None = None
     http: tuple[str, ...] = ()
     rates: tuple[tuple[int, float], ...] = ()
-    headers: Mapping[str, str] = field(default_factory=dict)
     clock_offset: float | None = None
     target: Target | None = field(default=None, compare=False)
     error: GlmAriaError | None = field(default=None, compare=False)
@@ -152,7 +148,7 @@ class _Prober:
         begun = time.monotonic()
         answer = self._net.head(self._url)
         newest = ("h3",) if "h3" in answer.headers.get("Alt-Svc", "") else ()
-        self._note(first_byte=time.monotonic() - begun, http=("http/1.1", *newest), headers=_telling(answer.headers))
+        self._note(first_byte=time.monotonic() - begun, http=("http/1.1", *newest))
         self._note(clock_offset=self._clock_offset(answer.headers))
         if self._target is not None and answer.status < 400:
             self._note(announces_digest=_announces(answer, self._target.digest))
@@ -194,7 +190,6 @@ class _Prober:
             ranges = stream.status == 206
             if ranges and (found is None or int(found[1]) != first or found[3] not in ("*", str(size))):
                 raise ProtocolError(f"{self._source.name} sent another range than was asked for")
-            self._note(headers={**self._found.headers, **_telling(stream.headers)})
             begun, sent = time.monotonic(), 0
             for chunk in stream.chunks():
                 sent += len(chunk)
@@ -224,10 +219,6 @@ class _Prober:
             return parsedate_to_datetime(headers.get("Date", "")).timestamp() - self._net.now()
         except (ValueError, TypeError, OverflowError):
             return None
-
-
-def _telling(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name: headers[name][:200] for name in TELLING if name in headers}
 
 
 def _announces(answer: Answer, digest: Digest) -> bool:

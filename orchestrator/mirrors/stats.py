@@ -39,16 +39,6 @@ class SourceMemory:
         """All that is known, as of now."""
         return Memory(self._now(), self._read())
 
-    def remember(
-        self, source: Source, size: int, seconds: float, connections: int = 1, latency: float | None = None
-    ) -> None:
-        """Keep what a transfer showed: `size` bytes in `seconds` over `connections` at once."""
-        self.observe({source: (Sample.of_transfer(size, seconds, connections, latency),)})
-
-    def failed(self, source: Source) -> None:
-        """Keep that a source did not do its work."""
-        self.observe({source: (Sample(failed=True),)})
-
     def observe(self, samples: Mapping[Source, tuple[Sample, ...]]) -> None:
         """Keep samples of any number of sources, with one write."""
 

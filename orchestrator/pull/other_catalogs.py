@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import queue
 import threading
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -49,13 +48,11 @@ class Holdings:
         self._emit = emit
         self._aliases = tools.aliases
         self._lock = threading.Lock()
-        self._answered = threading.Condition(self._lock)
         self._found: dict[tuple[Digest, str], Origin] = {}
         self._down: set[Source] = set()
         self._closed = False
         self._questions: queue.SimpleQueue[_Question] = queue.SimpleQueue()
         asked = [question for plan in plans for question in _questions(plan, tools)]
-        self._open = len(asked)
         for question in asked:
             self._questions.put(question)
         for number in range(min(_ASKERS, len(asked))):
@@ -63,7 +60,6 @@ class Holdings:
             try:
                 start(threading.Thread(target=self._work, name=f"holdings-{number}", daemon=True))
             except GlmAriaError:  # fewer ask; and where none can, nothing is known
-                self._open = self._open if number else 0
                 break
 
     def origin(self, job: Job, source: Source) -> Origin | None:
@@ -74,22 +70,10 @@ class Holdings:
         with self._lock:
             return self._found.get((job.digest, source.name))
 
-    def wait(self, seconds: float) -> bool:
-        """Wait until all catalogs have answered or failed; False when they have not within `seconds`."""
-        deadline = time.monotonic() + seconds
-        with self._answered:
-            while self._open and not self._closed:
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    return False
-                self._answered.wait(left)
-            return True
-
     def close(self) -> None:
         """From now on nothing is asked or told any more."""
-        with self._answered:
+        with self._lock:
             self._closed = True
-            self._answered.notify_all()
 
     # -- the asking threads
 
@@ -107,9 +91,6 @@ class Holdings:
             # A model of the other kind does not need the root: what that lacks is no news.
             if notice is not None and not question.catalog.source.is_root:
                 self._emit(notice)
-            with self._answered:
-                self._open -= 1
-                self._answered.notify_all()
 
     def _ask(self, question: _Question) -> tuple[dict[tuple[Digest, str], Origin], Notice | None]:
         source, name = question.catalog.source, question.repo.name

@@ -14,7 +14,7 @@ from orchestrator.core.plan import Have, ResolvedModel
 from orchestrator.core.refs import Ref, RepoId, RepoType
 from orchestrator.core.trust import Trust
 from orchestrator.errors import CannotCreateError, Interrupted, UnsafeError
-from orchestrator.folders.local_dir import Placed, place_local
+from orchestrator.folders.local_dir import place_local
 from tests.cache.world import CONTENT, World, hf_offline
 from tests.support.hub import LoopbackHub
 from tests.support.repos import Repo
@@ -136,8 +136,7 @@ def test_hf_download_into_our_local_dir_transfers_nothing(
     hub: LoopbackHub, tmp_path: Path, model: ResolvedModel, placed: World
 ) -> None:
     target = tmp_path / "plain"
-    result = place_local(target, model, blobs(placed, model))
-    assert result == Placed(tuple(sorted(CONTENT)), ())
+    assert place_local(target, model, blobs(placed, model)) == tuple(sorted(CONTENT))
     assert content(target) == CONTENT
     assert not any(path.is_symlink() or path.stat().st_nlink > 1 for path in target.rglob("*") if path.is_file())
     assert (target / ".cache/huggingface/.gitignore").read_text() == "*"
@@ -146,7 +145,7 @@ def test_hf_download_into_our_local_dir_transfers_nothing(
     run = hf(hub, tmp_path / "fresh", "download", "org/model", "--local-dir", str(target))
     assert run.returncode == 0, run.stderr
     assert sent(hub) == []
-    assert place_local(target, model, {}) == Placed((), tuple(sorted(CONTENT)))
+    assert place_local(target, model, {}) == ()
 
 
 def test_what_hf_put_into_a_local_dir_is_kept(
@@ -154,7 +153,7 @@ def test_what_hf_put_into_a_local_dir_is_kept(
 ) -> None:
     target = tmp_path / "plain"
     snapshot_download("org/model", endpoint=hub.url, local_dir=target, cache_dir=tmp_path / "none", token=False)
-    assert place_local(target, model, {}).written == ()
+    assert place_local(target, model, {}) == ()
 
 
 def test_an_edited_or_missing_file_is_put_right_and_others_stay(
@@ -170,7 +169,7 @@ def test_an_edited_or_missing_file_is_put_right_and_others_stay(
     with pytest.raises(CannotCreateError, match=r"config\.json"):
         place_local(target, model, blobs(placed, model))
     assert content(target) == before
-    assert place_local(target, model, blobs(placed, model), force=True).written == ("config.json", "sub/same.md")
+    assert place_local(target, model, blobs(placed, model), force=True) == ("config.json", "sub/same.md")
     assert content(target) == CONTENT | {"mine.txt": b"mine"}
     assert hf_offline(placed, model) == CONTENT
 
@@ -180,7 +179,7 @@ def test_right_files_without_notes_are_kept_and_noted(tmp_path: Path, model: Res
     for path, data in CONTENT.items():
         (target / path).parent.mkdir(parents=True, exist_ok=True)
         (target / path).write_bytes(data)
-    assert place_local(target, model, {}).written == ()
+    assert place_local(target, model, {}) == ()
     note = (target / ".cache/huggingface/download/config.json.metadata").read_text().split("\n")
     assert note[0] == model.commit
     assert float(note[2]) > 0

@@ -9,7 +9,6 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.core.resolvers import NameServer, Reply
-from orchestrator.doctor.edges import edge
 from orchestrator.doctor.findings import Facts, SourceFacts, findings
 
 GOOD = SourceFacts("root", "https://root.example.com", True, 0.02, 0.0, ((1, 30e6), (4, 50e6), (16, 60e6)), True,
@@ -74,21 +73,6 @@ def test_a_command_is_safe_to_type() -> None:
     name = "x'; rm -rf ~ #"
     (finding,) = findings(replace(WELL, sources=(GOOD, replace(GOOD, name=name, is_root=False, quarantine="lied"))))
     assert finding.command == "glm-aria mirrors forgive 'x'\"'\"'; rm -rf ~ #'"
-
-
-@pytest.mark.parametrize(
-    ("headers", "words"),
-    [
-        ({"Server": "nginx/1.2"}, "origin: nginx/1.2"),
-        ({}, "origin"),
-        ({"CF-Cache-Status": "HIT", "Server": "cloudflare"}, "CDN: Cloudflare (HIT)"),
-        ({"x-amz-cf-id": "a", "X-Cache": "Miss from cloudfront"}, "CDN: CloudFront (MISS)"),
-        ({"Via": "1.1 squid"}, "CDN: a Squid proxy"),
-        ({"Age": "3"}, "a cache"),
-    ],
-)
-def test_cdn_or_origin(headers: dict[str, str], words: str) -> None:
-    assert edge(headers) == words
 
 
 @pytest.mark.parametrize(

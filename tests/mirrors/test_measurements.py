@@ -7,7 +7,6 @@ import pytest
 from orchestrator.mirrors.measurements import (
     FAILURE_HALF_LIFE,
     HALF_LIFE,
-    LEAST_BYTES,
     Remembered,
     Sample,
 )
@@ -45,9 +44,3 @@ def test_failures_count_fade_and_are_forgiven_by_work() -> None:
 def test_a_clock_that_was_set_back_makes_nothing_new() -> None:
     known = Remembered("m").after(Sample(0.1, 1e6), NOW + 10 * HALF_LIFE)
     assert known.confidence(NOW) < 0.01
-
-
-@pytest.mark.parametrize(("size", "seconds", "rate"), [(LEAST_BYTES, 2.0, LEAST_BYTES / 2), (1000, 1.0, None)])
-def test_a_short_transfer_tells_no_rate(size: int, seconds: float, rate: float | None) -> None:
-    assert Sample.of_transfer(size, seconds, 4, 0.1) == Sample(0.1, rate, 4)
-    assert Sample.of_transfer(LEAST_BYTES, 0.0, 1, None).rate is None

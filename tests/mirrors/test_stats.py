@@ -14,6 +14,7 @@ from orchestrator.mirrors.measurements import Evidence, Sample
 from orchestrator.mirrors.stats import SourceMemory
 
 NOW = 1_800_000_000.0
+FAILED = (Sample(failed=True),)
 NEAR, FAR = Source("near", "https://near.example/hf"), Source("far", "http://far.example:8000")
 EVIDENCE = Evidence("model.safetensors", "sha256:aa", "sha256:bb", 0, 1023)
 
@@ -30,15 +31,15 @@ def memory(state: Path) -> SourceMemory:
 
 
 def test_a_transfer_is_remembered(memory: SourceMemory, state: Path) -> None:
-    memory.remember(NEAR, 30_000_000, 2.0, connections=1, latency=0.05)
-    memory.remember(NEAR, 80_000_000, 2.0, connections=8)
+    memory.observe({NEAR: (Sample(0.05, 15e6),)})
+    memory.observe({NEAR: (Sample(None, 40e6, 8),)})
     known = SourceMemory(state, now=lambda: NOW).read().of(NEAR)
     assert (known.rate_one, known.rate_many, known.latency, known.seen) == (15e6, 40e6, 0.05, NOW)
     assert memory.read().of(FAR).rate is None
 
 
 def test_the_file_is_private_and_nothing_is_left_beside_it(memory: SourceMemory, state: Path) -> None:
-    memory.failed(FAR)
+    memory.observe({FAR: FAILED})
     assert stat.S_IMODE((state / "sources.json").stat().st_mode) == 0o600
     assert list((state / "stage").iterdir()) == []
     assert {path.name for path in state.iterdir()} == {"sources.json", "sources.lock", "stage"}
@@ -53,7 +54,7 @@ def test_a_renamed_source_is_the_same_source(memory: SourceMemory) -> None:
 def test_quarantine_stays_with_its_first_evidence_until_forgiven(memory: SourceMemory) -> None:
     memory.quarantine(NEAR, "lied", EVIDENCE)
     memory.quarantine(NEAR, "lied again")
-    memory.remember(NEAR, 10_000_000, 1.0)
+    memory.observe({NEAR: (Sample(None, 10e6),)})
     found = memory.read().quarantine_of(NEAR)
     assert found is not None
     assert (found.since, found.reason, found.evidence) == (NOW, "lied", EVIDENCE)
@@ -90,7 +91,7 @@ def test_forgiving_writes_nothing_where_there_is_nothing(tmp_path: Path) -> None
 def test_a_bad_file_counts_as_empty_and_is_replaced(memory: SourceMemory, state: Path, text: str) -> None:
     (state / "sources.json").write_text(text)
     assert memory.read().entries == {}
-    memory.failed(FAR)
+    memory.observe({FAR: FAILED})
     assert list(memory.read().entries) == [FAR.address]
 
 
@@ -104,10 +105,10 @@ def test_numbers_that_are_no_measurements(memory: SourceMemory, state: Path, num
 
 
 def test_what_was_not_seen_for_half_a_year_is_forgotten_but_no_liar(state: Path) -> None:
-    SourceMemory(state, now=lambda: NOW).failed(FAR)
+    SourceMemory(state, now=lambda: NOW).observe({FAR: FAILED})
     SourceMemory(state, now=lambda: NOW).quarantine(NEAR, "lied")
     later = SourceMemory(state, now=lambda: NOW + 200 * 86_400)
-    later.failed(Source("new", "https://new"))
+    later.observe({Source("new", "https://new"): FAILED})
     assert set(later.read().entries) == {NEAR.address, "new"}
 
 

@@ -9,7 +9,7 @@ from orchestrator.cli import terminal
 from orchestrator.cli.views.sources import Table, show, times_data
 from orchestrator.core.resolvers import Reply
 from orchestrator.core.sizes import format_size, format_speed
-from orchestrator.doctor.examine import Diagnosis, where
+from orchestrator.doctor.examine import Diagnosis
 from orchestrator.doctor.findings import Finding, SourceFacts, cost_text
 from orchestrator.doctor.route import Route
 from orchestrator.doctor.survey import Row
@@ -31,7 +31,6 @@ def print_text(found: Diagnosis) -> None:
             "MB/s 1/4/16",
             "range",
             "HTTP",
-            "by",
         )
         show(Table((head, *(_source_row(row) for row in found.rows))))
         terminal.result("")
@@ -114,7 +113,6 @@ def _source_data(row: Row, facts: SourceFacts) -> dict[str, object]:
         "rates": [{"connections": count, "rate": rate} for count, rate in probe.rates],
         "ranges": probe.ranges,
         "http": list(probe.http),
-        "edge": where(probe) if probe.error is None else None,
         "clock_offset": probe.clock_offset,
         "proxy": facts.proxy,
         "rate_past_proxy": facts.direct,
@@ -138,7 +136,7 @@ def _source_row(row: Row) -> tuple[str, ...]:
     probe, hands = row.probe, row.probe.handshake
     name = row.source.name + (" (root)" if row.source.is_root else "")
     if probe.error is not None:
-        return (name, *[_NOTHING] * 9, probe.error.message[:60])
+        return (name, *[_NOTHING] * 8, probe.error.message[:60])
     rates = "/".join(f"{rate / 1e6:.1f}" for _, rate in probe.rates)
     varies = f" ±{1000 * probe.jitter:.0f}" if probe.jitter is not None else ""
     return (
@@ -152,7 +150,6 @@ def _source_row(row: Row) -> tuple[str, ...]:
         rates or _NOTHING,
         {None: _NOTHING, True: "yes", False: "no"}[probe.ranges],
         " ".join(version.removeprefix("http/") for version in probe.http) or _NOTHING,
-        where(probe),
     )
 
 
