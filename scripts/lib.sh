@@ -118,9 +118,9 @@ install_unstarted() {
 
 is_recent() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
 
-# Prints the first Python that is new enough. A name on the PATH may be a shim that does not run: try each.
+# Prints $PYTHON, else the first Python that is new enough. A name on the PATH may be a shim that does not run: try each.
 recent_python() {
-    for name in python3.13 python3.12 python3.11 python3 python3.14 "$repo/.conda/bin/python"; do
+    for name in ${PYTHON-} python3.13 python3.12 python3.11 python3 python3.14 "$repo/.conda/bin/python"; do
         if has "$name" && is_recent "$name"; then command -v "$name" && return; fi
     done
     return 1
@@ -172,8 +172,8 @@ make_venv() {
 new_venv() { "$python" -m venv --clear "$1" >/dev/null 2>&1 && venv_works "$1"; }
 
 # stamp_of FILE-OR-FOLDER...: a line that changes with their content and names, and with the place of the clone, which
-# stands in the first line of every installed command.
-stamp_of() { (cd "$repo" && pwd && find "$@" -type f ! -name '*.pyc' -exec cksum {} + | LC_ALL=C sort -k 3) | cksum; }
+# stands in the first line of every installed command. Without what the installation itself writes.
+stamp_of() { (cd "$repo" && pwd && find "$@" -type f ! -name '*.pyc' ! -name _version.py -exec cksum {} + | LC_ALL=C sort -k 3) | cksum; }
 
 # install_locked WHICH PROJECT...: the packages of scripts/requirements/WHICH.txt, each of the digest that stands there,
 # then the project itself by pip's words PROJECT, with nothing fetched for its build.
@@ -184,12 +184,15 @@ install_locked() {
 }
 
 # Sets $bin: the environment of scripts/test and scripts/check, with the project installed so that edits count at once.
-need_test_venv() {
-    make_venv "$repo/.venv-test"
-    bin=$repo/.venv-test/bin
-    stamp=$(stamp_of pyproject.toml orchestrator/__init__.py scripts/requirements)
+need_test_venv() { need_venv test; }
+
+# need_venv WHICH: sets $bin, the environment .venv-WHICH with the packages of scripts/requirements/WHICH.txt.
+need_venv() {
+    make_venv "$repo/.venv-$1"
+    bin=$repo/.venv-$1/bin
+    stamp=$(stamp_of pyproject.toml "scripts/requirements/$1.txt")
     if [ "$(cat "$bin/../stamp" 2>/dev/null)" = "$stamp" ]; then return; fi
-    say "installing the project and what its tests and checks need into .venv-test"
-    install_locked test -e "$repo"
+    say "installing the project and what its tests need into .venv-$1"
+    install_locked "$1" -e "$repo"
     echo "$stamp" >"$bin/../stamp"
 }

@@ -30,7 +30,7 @@ def test_wheel_carries_the_templates_and_nothing_of_the_tests(clone: Path, wheel
     templates = {path.relative_to(clone).as_posix() for path in (clone / "templates").rglob("*") if path.is_file()}
     assert templates, "templates/ is empty"
     assert {f"orchestrator/{name}" for name in templates} <= names
-    assert {"orchestrator/templates/aria2.conf", "orchestrator/py.typed"} <= names
+    assert {"orchestrator/templates/aria2.conf", "orchestrator/py.typed", "orchestrator/_version.py"} <= names
     assert {name.split("/")[0].partition("-")[0] for name in names} == {"orchestrator", "glm_aria"}
     assert any(name.endswith("/licenses/LICENSE") for name in names)
 
