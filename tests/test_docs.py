@@ -20,9 +20,9 @@ from typing import Any
 
 import pytest
 
+from orchestrator.aria2.endpoint import Endpoint
 from orchestrator.aria2.rpc import Rpc
 from orchestrator.errors import DaemonError
-from orchestrator.transfer.interface import Endpoint
 from tests.support.hub import LoopbackHub
 from tests.support.models import tiny_model
 from tests.support.ports import free_port

@@ -13,6 +13,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 from urllib.request import getproxies
 
+from orchestrator.aria2.endpoint import Endpoint
 from orchestrator.cache.cache import HfCache
 from orchestrator.cache.layout import CacheLayout
 from orchestrator.cache.proofs import Proofs
@@ -40,7 +41,7 @@ from orchestrator.pull.tools import Daemon, Stop, Tools
 from orchestrator.settings import DEFAULT_MIRRORS, Settings
 from orchestrator.swarm.leases import Leases
 from orchestrator.system.small_files import SETTINGS_BYTES, read_named
-from orchestrator.transfer.interface import Endpoint, Limits
+from orchestrator.transfer.limits import TransferLimits
 
 if TYPE_CHECKING:
     from orchestrator.swarm.nodes import Nodes
@@ -144,7 +145,7 @@ def open_tools(
             memory=SourceMemory(state),
             staging=staging,
             daemon=lambda: _daemon(settings),
-            limits=Limits(
+            limits=TransferLimits(
                 connections_per_mirror=settings.connections_per_mirror,
                 budget=settings.connection_budget,
                 jobs=settings.jobs,

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator.aria2.endpoint import Endpoint
 from orchestrator.aria2.launch import CONF, LOG, STATE, Setup, crowded, launch, recorded
 from orchestrator.aria2.program import find_aria2c
 from orchestrator.aria2.rpc import Rpc
@@ -20,7 +21,6 @@ from orchestrator.disk.locks import state_lock
 from orchestrator.disk.private import PrivateFolder, in_private_folder
 from orchestrator.errors import DaemonError
 from orchestrator.system.processes import is_left_behind, made_name
-from orchestrator.transfer.interface import Endpoint
 
 RUN = "run"
 """What the folder of a run is called, before the name of the process."""

@@ -75,7 +75,7 @@ WARNED: Mapping[str, str] = {
     "save-session": "may get the addresses that are asked for, and those of a gated model are good for a while",
 }
 
-# Given for each download elsewhere: by `span_options`, and by `way_options` where the settings name a proxy.
+# Given for each download elsewhere: by `download_options`, and by `way_options` where the settings name a proxy.
 _OURS = (
     "allow-overwrite auto-file-renaming connect-timeout dir file-allocation follow-metalink follow-torrent"
     " http-accept-gzip max-connection-per-server max-tries min-split-size no-netrc out piece-length remote-time"

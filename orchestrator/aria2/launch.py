@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator.aria2.endpoint import Endpoint
 from orchestrator.aria2.program import find_aria2c, install_command
 from orchestrator.aria2.rpc import Rpc
 from orchestrator.disk.private import PrivateFolder
@@ -29,7 +30,6 @@ from orchestrator.system.limits import MEMORY_HINT, PROCESSES_HINT, most_process
 from orchestrator.system.listeners import Holder, Listener, holder
 from orchestrator.system.processes import Process, parse_pid, started
 from orchestrator.templating import render
-from orchestrator.transfer.interface import Endpoint
 
 CONF, LOG, STATE = "aria2.conf", "aria2.log", "daemon.json"
 _START_SECONDS = 10.0

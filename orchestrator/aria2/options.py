@@ -6,13 +6,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 
 from orchestrator.aria2 import inherited
 from orchestrator.aria2.control import PIECE
 from orchestrator.aria2.spelling import spelled
 from orchestrator.core.proxies import Proxy, Way
 from orchestrator.templating import render
-from orchestrator.transfer.spans import Span
 
 # Options of aria2.conf that concern the whole daemon; aria2 refuses them for a single download.
 _GLOBAL = frozenset(
@@ -50,23 +50,27 @@ def _proxy_options(name: str, proxy: Proxy | None) -> dict[str, str]:
     return {name: f"http://{proxy.place}", f"{name}-user": proxy.user, f"{name}-passwd": proxy.password}
 
 
-def span_options(span: Span, way: Mapping[str, str] | None = None, *, is_ours: bool = True) -> dict[str, str]:
-    """Options under which aria2 writes the span to its name; `way` are those of `way_options`.
+def download_options(
+    folder: Path, *, width: int = 1, way: Mapping[str, str] | None = None, is_ours: bool = True
+) -> dict[str, str]:
+    """Options under which aria2 writes a file into `folder`, over `width` connections.
+
+    `way` are those of `way_options`.
 
     A daemon that is not ours has global options, of which the download shall inherit nothing.
 
-    The name is ours (a digest in the staging folder), never one that came from the network. aria2 tries once: whether,
-    when and where to try again is decided here.
+    The folder is ours, and no name that came from the network. aria2 tries once: its caller decides whether, when and
+    where to try again.
     """
     return {
         **({} if is_ours else inherited.SET),
         **tuning(),
-        "dir": spelled(span.path.parent),
-        "split": str(span.width),
-        "max-connection-per-server": str(span.width),
+        "dir": spelled(folder),
+        "split": str(width),
+        "max-connection-per-server": str(width),
         "min-split-size": str(PIECE),
         "piece-length": str(PIECE),
-        # The part has its full size already.
+        # The file has its full size already.
         "file-allocation": "none",
         "max-tries": "1",
         "rpc-save-upload-metadata": "false",

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from orchestrator.aria2.endpoint import Remark
 from orchestrator.aria2.inherited import refused, warned
 from orchestrator.aria2.rpc import Rpc, Status
 from orchestrator.core.sizes import format_size
 from orchestrator.errors import DaemonError
-from orchestrator.transfer.interface import Remark
 
 _LOOK_SECONDS = 1.0
 _QUIET_SECONDS = 3.0

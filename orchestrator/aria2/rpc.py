@@ -22,12 +22,11 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool
 
+from orchestrator.aria2.endpoint import Download, Endpoint
 from orchestrator.aria2.spelling import spelled
 from orchestrator.disk.folders import is_same_place, try_to_write
 from orchestrator.errors import DaemonError
 from orchestrator.system.listeners import Listener
-from orchestrator.transfer.interface import Endpoint
-from orchestrator.transfer.spans import Span, metalink
 
 _KEYS = ("gid", "status", "completedLength", "connections", "errorCode", "errorMessage")
 _STOPPED = ("complete", "error", "removed")
@@ -170,9 +169,10 @@ class Rpc:
         """`aria2.getGlobalStat`: speeds and counts of all downloads of the daemon, not only ours."""
         return self._mapping("aria2.getGlobalStat")
 
-    def add(self, downloads: Sequence[tuple[Span, str, Mapping[str, str]]]) -> list[str | DaemonError]:
-        """Queue spans with their addresses and options, in one request; their gids, or why one was refused."""
-        answers = self._multicall([_add(span, url, options) for span, url, options in downloads])
+    def add(self, downloads: Sequence[Download]) -> list[str | DaemonError]:
+        """Queue downloads, in one request; their gids, or why one was refused."""
+        calls: list[_Call] = [("aria2.addMetalink", [one.metalink, dict(one.options)]) for one in downloads]
+        answers = self._multicall(calls)
         return [
             DaemonError(f"aria2 refused a download: {answer['message']}") if isinstance(answer, dict) else _gid(answer)
             for answer in answers
@@ -322,10 +322,6 @@ class Rpc:
         if not urlsplit(where).path.strip("/"):
             hint = f"aria2 listens at a path: --rpc {where.rstrip('/')}/jsonrpc"
         return DaemonError(f"what answers at {where} is not aria2", hint=hint)
-
-
-def _add(span: Span, url: str, options: Mapping[str, str]) -> _Call:
-    return "aria2.addMetalink", [metalink(span.path.name, span.size, url), dict(options)]
 
 
 def _gid(answer: Any) -> str:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator.aria2.endpoint import Endpoint, OpenRpc
 from orchestrator.aria2.others import refuse_unfit
 from orchestrator.aria2.rpc import Rpc
 from orchestrator.aria2.spelling import is_told, untold
-from orchestrator.doctor.findings import OpenRpc
 from orchestrator.errors import DaemonError
 from orchestrator.system.failures import shown
-from orchestrator.transfer.interface import Endpoint
 
 _GLANCE_SECONDS = 2.5  # aria2 answers a wrong secret after nearly two
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from orchestrator.aria2.endpoint import OpenRpc
 from orchestrator.aria2.program import Program, install_command, program
 from orchestrator.cache import census as census_
 from orchestrator.core.refs import CatalogKind, Ref
@@ -26,7 +27,7 @@ from orchestrator.core.resolvers import NameServer, Reply
 from orchestrator.core.sources import Source, is_this_machine
 from orchestrator.disk.space import space
 from orchestrator.disk.write_rate import write_rate
-from orchestrator.doctor.findings import REFERENCE, Facts, Finding, OpenRpc, SourceFacts, findings
+from orchestrator.doctor.findings import REFERENCE, Facts, Finding, SourceFacts, findings
 from orchestrator.doctor.route import Route, trace
 from orchestrator.doctor.survey import Row, Survey, survey
 from orchestrator.errors import GlmAriaError, ProtocolError

@@ -13,6 +13,7 @@ import shlex
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
+from orchestrator.aria2.endpoint import OpenRpc
 from orchestrator.core.resolvers import NameServer, Reply, odd_ones
 from orchestrator.core.sizes import format_duration, format_size, format_speed
 from orchestrator.core.sources import parse_source
@@ -62,14 +63,6 @@ class SourceFacts:
     def rate_with(self, connections: int) -> float | None:
         """The best rate that was measured with at most so many connections."""
         return max((rate for count, rate in self.rates if count <= connections), default=None)
-
-
-@dataclass(frozen=True, slots=True)
-class OpenRpc:
-    """An aria2 on this machine whose RPC at `url` asks for no secret; `conf` is its configuration file, if it told."""
-
-    url: str
-    conf: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

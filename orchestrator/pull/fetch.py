@@ -7,6 +7,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
+from orchestrator.aria2.endpoint import Remark
 from orchestrator.aria2.options import way_options
 from orchestrator.cache.staging import Claim
 from orchestrator.core.files import Digest
@@ -29,7 +30,7 @@ from orchestrator.pull.tools import Daemon, Tools
 from orchestrator.pull.verifying import Verifier
 from orchestrator.pull.writeback import Writeback
 from orchestrator.transfer.feeder import Transfer
-from orchestrator.transfer.interface import Admission, Already, Fetched, Lost, Moved, Outcome, Pace, Rangeless, Remark
+from orchestrator.transfer.interface import Admission, Already, Fetched, Lost, Moved, Outcome, Pace, Rangeless
 
 # No other file will fare better on this disk: end the run instead of trying each.
 FATAL = (NoSpaceError, CannotCreateError, DiskIOError)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, Self
 
+from orchestrator.aria2.endpoint import Endpoint
 from orchestrator.cache.cache import HfCache
 from orchestrator.cache.records import Records
 from orchestrator.cache.staging import Staging
@@ -17,7 +18,7 @@ from orchestrator.core.refs import CatalogKind
 from orchestrator.core.sources import Source
 from orchestrator.mirrors.stats import SourceMemory
 from orchestrator.net.session import Net
-from orchestrator.transfer.interface import Endpoint, Limits
+from orchestrator.transfer.limits import TransferLimits
 
 
 class Stop(threading.Event):
@@ -74,7 +75,7 @@ class Tools:
     memory: SourceMemory
     staging: Staging
     daemon: Callable[[], Daemon]
-    limits: Limits
+    limits: TransferLimits
     stop: Stop
     proxies: Proxies = field(default_factory=Proxies)
     ca_bundle: Path | None = None

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from orchestrator.core.extents import Range
 from orchestrator.transfer import schedule
 from orchestrator.transfer.active import Slot
-from orchestrator.transfer.budget import Budget
-from orchestrator.transfer.interface import Limits, Uri
+from orchestrator.transfer.interface import Uri
+from orchestrator.transfer.limits import Budget, TransferLimits
 from orchestrator.transfer.spans import Span
 from orchestrator.transfer.supply import Supply, rates
 
@@ -23,7 +23,7 @@ class Assigner:
     `leaving` are spans that shall be stopped, so that a faster source gets what is left of them.
     """
 
-    def __init__(self, active: Sequence[Slot], budget: Budget, limits: Limits) -> None:
+    def __init__(self, active: Sequence[Slot], budget: Budget, limits: TransferLimits) -> None:
         self._now, self._clock = time.time(), time.monotonic()
         self._limits = limits
         self._budget = budget

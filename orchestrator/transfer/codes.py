@@ -27,7 +27,7 @@ from orchestrator.errors import (
 )
 
 
-class Then(StrEnum):
+class Remedy(StrEnum):
     """What to do after an error.
 
     AGAIN: the same source once more, after a while. RENEW: ask the source for another address first. WAIT: the source
@@ -45,64 +45,64 @@ class Then(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Meaning:
-    """One row: the error class, what to do, and words for a person."""
+class Cause:
+    """Why a download failed, one row: the error class, what to do, and words for a person."""
 
     error: type[GlmAriaError]
-    then: Then
+    remedy: Remedy
     words: str
 
 
-TABLE: dict[int, Meaning] = {
-    1: Meaning(TemporaryError, Then.AGAIN, "the connection failed in a way that aria2 has no name for"),
-    2: Meaning(TemporaryError, Then.AGAIN, "the server was silent for too long"),
-    3: Meaning(NotFoundError, Then.OTHER, "the server does not have the file"),
-    4: Meaning(NotFoundError, Then.OTHER, "the server does not have the file"),
-    5: Meaning(TemporaryError, Then.AGAIN, "the server was too slow"),
-    6: Meaning(TemporaryError, Then.AGAIN, "the connection broke"),
-    7: Meaning(TemporaryError, Then.AGAIN, "aria2 was stopped before it was done"),
-    8: Meaning(ProtocolError, Then.OTHER, "the server sent another range than it was asked for"),
-    9: Meaning(NoSpaceError, Then.STOP, "the disk is full"),
-    10: Meaning(DiskIOError, Then.STOP, "the part does not fit its control file"),
-    11: Meaning(DaemonError, Then.AGAIN, "aria2 is fetching the same file already"),
-    12: Meaning(DaemonError, Then.AGAIN, "aria2 is fetching the same torrent already"),
-    13: Meaning(DiskIOError, Then.AGAIN, "the part exists already"),
-    14: Meaning(DiskIOError, Then.STOP, "the part could not be renamed"),
-    15: Meaning(CannotCreateError, Then.STOP, "the part could not be opened"),
-    16: Meaning(CannotCreateError, Then.STOP, "the part could not be created"),
-    17: Meaning(DiskIOError, Then.STOP, "reading or writing the part failed"),
-    18: Meaning(CannotCreateError, Then.STOP, "the staging folder could not be created"),
-    19: Meaning(TemporaryError, Then.AGAIN, "the server's name could not be resolved"),
-    20: Meaning(ProtocolError, Then.OTHER, "aria2 took the file for a metalink"),
-    21: Meaning(ProtocolError, Then.OTHER, "an FTP command failed"),
-    22: Meaning(TemporaryError, Then.AGAIN, "the server answered with an error"),
-    23: Meaning(ProtocolError, Then.OTHER, "too many redirects"),
-    24: Meaning(NotAllowedError, Then.RENEW, "the server asked for a login"),
-    25: Meaning(ProtocolError, Then.OTHER, "aria2 took the file for a torrent"),
-    26: Meaning(ProtocolError, Then.OTHER, "aria2 took the file for a torrent"),
-    27: Meaning(ProtocolError, Then.OTHER, "aria2 took the file for a magnet link"),
-    28: Meaning(DaemonError, Then.STOP, "aria2 refused an option"),
-    29: Meaning(TemporaryError, Then.WAIT, "the server is overloaded"),
-    30: Meaning(DaemonError, Then.STOP, "aria2 did not understand the request"),
-    31: Meaning(DaemonError, Then.STOP, "aria2 was stopped"),
-    32: Meaning(IntegrityError, Then.OTHER, "the checksum did not match"),
+TABLE: dict[int, Cause] = {
+    1: Cause(TemporaryError, Remedy.AGAIN, "the connection failed in a way that aria2 has no name for"),
+    2: Cause(TemporaryError, Remedy.AGAIN, "the server was silent for too long"),
+    3: Cause(NotFoundError, Remedy.OTHER, "the server does not have the file"),
+    4: Cause(NotFoundError, Remedy.OTHER, "the server does not have the file"),
+    5: Cause(TemporaryError, Remedy.AGAIN, "the server was too slow"),
+    6: Cause(TemporaryError, Remedy.AGAIN, "the connection broke"),
+    7: Cause(TemporaryError, Remedy.AGAIN, "aria2 was stopped before it was done"),
+    8: Cause(ProtocolError, Remedy.OTHER, "the server sent another range than it was asked for"),
+    9: Cause(NoSpaceError, Remedy.STOP, "the disk is full"),
+    10: Cause(DiskIOError, Remedy.STOP, "the part does not fit its control file"),
+    11: Cause(DaemonError, Remedy.AGAIN, "aria2 is fetching the same file already"),
+    12: Cause(DaemonError, Remedy.AGAIN, "aria2 is fetching the same torrent already"),
+    13: Cause(DiskIOError, Remedy.AGAIN, "the part exists already"),
+    14: Cause(DiskIOError, Remedy.STOP, "the part could not be renamed"),
+    15: Cause(CannotCreateError, Remedy.STOP, "the part could not be opened"),
+    16: Cause(CannotCreateError, Remedy.STOP, "the part could not be created"),
+    17: Cause(DiskIOError, Remedy.STOP, "reading or writing the part failed"),
+    18: Cause(CannotCreateError, Remedy.STOP, "the staging folder could not be created"),
+    19: Cause(TemporaryError, Remedy.AGAIN, "the server's name could not be resolved"),
+    20: Cause(ProtocolError, Remedy.OTHER, "aria2 took the file for a metalink"),
+    21: Cause(ProtocolError, Remedy.OTHER, "an FTP command failed"),
+    22: Cause(TemporaryError, Remedy.AGAIN, "the server answered with an error"),
+    23: Cause(ProtocolError, Remedy.OTHER, "too many redirects"),
+    24: Cause(NotAllowedError, Remedy.RENEW, "the server asked for a login"),
+    25: Cause(ProtocolError, Remedy.OTHER, "aria2 took the file for a torrent"),
+    26: Cause(ProtocolError, Remedy.OTHER, "aria2 took the file for a torrent"),
+    27: Cause(ProtocolError, Remedy.OTHER, "aria2 took the file for a magnet link"),
+    28: Cause(DaemonError, Remedy.STOP, "aria2 refused an option"),
+    29: Cause(TemporaryError, Remedy.WAIT, "the server is overloaded"),
+    30: Cause(DaemonError, Remedy.STOP, "aria2 did not understand the request"),
+    31: Cause(DaemonError, Remedy.STOP, "aria2 was stopped"),
+    32: Cause(IntegrityError, Remedy.OTHER, "the checksum did not match"),
 }
-UNKNOWN = Meaning(TemporaryError, Then.AGAIN, "an error that this version of glm-aria does not know")
+UNKNOWN = Cause(TemporaryError, Remedy.AGAIN, "an error that this version of glm-aria does not know")
 
-UNTOLD = Meaning(DaemonError, Then.AGAIN, "aria2 does not tell why")
+UNTOLD = Cause(DaemonError, Remedy.AGAIN, "aria2 does not tell why")
 
-_GONE = Meaning(NotFoundError, Then.OTHER, "the server does not have the file")
-_REFUSED = Meaning(NotAllowedError, Then.RENEW, "the server refused the address, which may have expired")
-_BUSY = Meaning(TemporaryError, Then.WAIT, "the server asks us to slow down")
-_SHORTER = Meaning(IntegrityError, Then.OTHER, "the server's file is shorter than listed")
-_CLIENT_FAULT = Meaning(ProtocolError, Then.OTHER, "the server did not like the request")
-_SERVER_FAULT = Meaning(TemporaryError, Then.AGAIN, "the server has a fault of its own")
+_GONE = Cause(NotFoundError, Remedy.OTHER, "the server does not have the file")
+_REFUSED = Cause(NotAllowedError, Remedy.RENEW, "the server refused the address, which may have expired")
+_BUSY = Cause(TemporaryError, Remedy.WAIT, "the server asks us to slow down")
+_SHORTER = Cause(IntegrityError, Remedy.OTHER, "the server's file is shorter than listed")
+_CLIENT_FAULT = Cause(ProtocolError, Remedy.OTHER, "the server did not like the request")
+_SERVER_FAULT = Cause(TemporaryError, Remedy.AGAIN, "the server has a fault of its own")
 _ASK_HOW_LONG = frozenset({425, 429, 503, 529})
-OTHER_SIZE = Meaning(IntegrityError, Then.OTHER, "the server's file has another size than listed")
-_NO_RANGES = Meaning(ProtocolError, Then.WHOLE, "the server does not send ranges")
+OTHER_SIZE = Cause(IntegrityError, Remedy.OTHER, "the server's file has another size than listed")
+_NO_RANGES = Cause(ProtocolError, Remedy.WHOLE, "the server does not send ranges")
 
-_ENCODED = Meaning(ProtocolError, Then.OTHER, "the server compresses what it sends, which nobody asked for")
-_NO_LENGTH = Meaning(ProtocolError, Then.WHOLE, "the server does not tell how much it sends")
+_ENCODED = Cause(ProtocolError, Remedy.OTHER, "the server compresses what it sends, which nobody asked for")
+_NO_LENGTH = Cause(ProtocolError, Remedy.WHOLE, "the server does not tell how much it sends")
 
 INSPECT = frozenset({1, 8, 22, 29})
 """Codes of which the reason is known only to who asks the server: for a download of known size, aria2's message is
@@ -112,7 +112,7 @@ _STATUS = re.compile(r"status[= ](\d{3})")
 _RANGE = re.compile(r"Request: \d+-\d+/\d+, Response: (\d+)-(\d+)/(\d+)")
 
 
-def meaning(code: int, message: str = "", *, size: int = 0) -> Meaning:
+def of_code(code: int, message: str = "", *, size: int = 0) -> Cause:
     """The row for the `errorCode` and `errorMessage` of a download of a file of `size` bytes."""
     status = _STATUS.search(message)
     if status and code in (1, 22, 29):
@@ -127,7 +127,7 @@ def meaning(code: int, message: str = "", *, size: int = 0) -> Meaning:
     return TABLE.get(code, UNKNOWN)
 
 
-def of_answer(answer: RangeAnswer, size: int, failed: Meaning) -> Meaning:
+def of_answer(answer: RangeAnswer, size: int, failed: Cause) -> Cause:
     """The row for how a server answers to a question like the one that failed as `failed`."""
     if answer.status >= 400:
         return of_status(answer.status)
@@ -142,7 +142,7 @@ def of_answer(answer: RangeAnswer, size: int, failed: Meaning) -> Meaning:
     return TABLE[1] if failed is TABLE[8] else failed
 
 
-def of_status(status: int) -> Meaning:
+def of_status(status: int) -> Cause:
     """The row for an HTTP status of 400 or more, as `core.statuses` judges it."""
     row = statuses.meaning(status)
     if status == 416:

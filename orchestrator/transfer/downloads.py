@@ -5,16 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
+from orchestrator.aria2.endpoint import Endpoint
 from orchestrator.aria2.launch import CrowdedError, crowded
-from orchestrator.aria2.options import span_options
 from orchestrator.aria2.rpc import Rpc, Status
 from orchestrator.errors import DaemonError
 from orchestrator.transfer.active import Slot
 from orchestrator.transfer.assign import Opened
 from orchestrator.transfer.couriers import Couriers, Errand
-from orchestrator.transfer.interface import Endpoint, Limits, Locator
+from orchestrator.transfer.interface import Locator
+from orchestrator.transfer.limits import Throttle, TransferLimits
 from orchestrator.transfer.spans import Span
-from orchestrator.transfer.throttle import Throttle
 
 _RESTARTS = 5
 
@@ -30,7 +30,7 @@ class Downloads:
         self,
         connect: Callable[[], Endpoint],
         locator: Locator,
-        limits: Limits,
+        limits: TransferLimits,
         *,
         is_ours: bool,
         way: Callable[[str], Mapping[str, str]],
@@ -103,12 +103,11 @@ class Downloads:
                 span.errand = self._couriers.send(slot.job, span.source, slot.part, span.start, span.end)
                 self.carried[span.errand] = slot, span
             else:
-                options = span_options(span, self._way(span.source), is_ours=self.is_ours)
-                asked.append((slot, span, (span, uri.url, options)))
+                asked.append((slot, span, span.download(uri.url, self._way(span.source), is_ours=self.is_ours)))
         if not asked:
             return []
         refused = []
-        for (slot, span, _), answer in zip(asked, self.rpc.add([call for _, _, call in asked]), strict=True):
+        for (slot, span, _), answer in zip(asked, self.rpc.add([download for _, _, download in asked]), strict=True):
             if isinstance(answer, DaemonError):
                 refused.append((slot, span, answer))
             else:

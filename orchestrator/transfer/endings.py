@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 from orchestrator.aria2.launch import crowded
@@ -16,7 +17,7 @@ from orchestrator.errors import (
     NoSpaceError,
 )
 from orchestrator.transfer.active import Slot, Slots
-from orchestrator.transfer.codes import INSPECT, UNTOLD, Then, meaning
+from orchestrator.transfer.codes import INSPECT, UNTOLD, Remedy, of_code
 from orchestrator.transfer.couriers import Errand
 from orchestrator.transfer.downloads import Downloads
 from orchestrator.transfer.interface import Fetched, Lost, Outcome
@@ -30,14 +31,14 @@ _OURS = (NoSpaceError, CannotCreateError, DiskIOError)  # no source is to blame
 class Endings:
     """Ends spans and jobs. A job ends once: spans of it that end later are only closed.
 
-    `out` takes the outcome of each job. The spans are not among `downloads` any more when they come here.
+    `tell` is called with the outcome of each job. The spans are not among `downloads` any more when they come here.
     """
 
-    def __init__(self, slots: Slots, supplier: Supplier, downloads: Downloads, out: list[Outcome]) -> None:
+    def __init__(self, slots: Slots, supplier: Supplier, downloads: Downloads, tell: Callable[[Outcome], None]) -> None:
         self._slots = slots
         self._supplier = supplier
         self._downloads = downloads
-        self._out = out
+        self._tell = tell
 
     def close(self, slot: Slot, span: Span) -> bool:
         """Keep what the span brought; False when that does not matter any more."""
@@ -95,7 +96,7 @@ class Endings:
                     self.give_up(slot, error)
                     continue
                 self._slots.on(slot, JobEvent.COMPLETE)
-                self._out.append(Fetched(slot.job, slot.part, sent, slot.kept))
+                self._tell(Fetched(slot.job, slot.part, sent, slot.kept))
 
     def give_up(self, slot: Slot, error: GlmAriaError) -> None:
         """No source can help, or the disk does not: what arrived stays for the next run. A job that has ended stays as
@@ -108,20 +109,20 @@ class Endings:
                 self._downloads.leave(mine)
         slot.record(now=True)
         self._slots.on(slot, JobEvent.GIVE_UP)
-        self._out.append(Lost(slot.job, error))
+        self._tell(Lost(slot.job, error))
 
     def _failed(self, slot: Slot, span: Span, supply: Supply, status: Status) -> None:
         if self._downloads.is_crowded:
             raise crowded()
         code, message = status.error_code, status.error_message
-        row = meaning(code, message, size=slot.job.size)
+        row = of_code(code, message, size=slot.job.size)
         detail = message.partition("URI=")[0].strip().rstrip(".")  # what follows may be a signed address
         failure = Failure(slot.job, span.source, row, f"aria2 error {code}: {detail}" if detail else f"error {code}")
         if span.has_gain:
             supply.succeed()
-        if row.then is Then.STOP:
+        if row.remedy is Remedy.STOP:
             self.give_up(slot, failure.error())
-        elif code in INSPECT and row.then is not Then.WAIT and span.position < span.end:
+        elif code in INSPECT and row.remedy is not Remedy.WAIT and span.position < span.end:
             self._supplier.inspect(supply, failure, span.position, span.end)
         else:
             self._supplier.failed(slot.supplies, supply, failure, row)

@@ -12,20 +12,18 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
+from orchestrator.aria2.endpoint import Endpoint
 from orchestrator.aria2.others import UnfitDaemonError, Watch
 from orchestrator.core.files import Digest
 from orchestrator.core.plan import Job
 from orchestrator.errors import DaemonError, GlmAriaError, TemporaryError
 from orchestrator.transfer.active import Slot, Slots
 from orchestrator.transfer.assign import Assigner, Opened
-from orchestrator.transfer.budget import Budget
 from orchestrator.transfer.downloads import Downloads
 from orchestrator.transfer.endings import Endings
 from orchestrator.transfer.interface import (
     Admission,
     Already,
-    Endpoint,
-    Limits,
     Locator,
     Moved,
     Outcome,
@@ -33,6 +31,7 @@ from orchestrator.transfer.interface import (
     Rangeless,
 )
 from orchestrator.transfer.jobs import JobEvent, JobState
+from orchestrator.transfer.limits import Budget, TransferLimits
 from orchestrator.transfer.servers import Server
 from orchestrator.transfer.spans import Span
 from orchestrator.transfer.supply import Supplier
@@ -61,7 +60,7 @@ class Transfer:
         *,
         part: Callable[[Job], Path],
         admit: Callable[[Job], Admission],
-        limits: Limits,
+        limits: TransferLimits,
         restartable: bool,
         way: Callable[[str], Mapping[str, str]] = lambda _source: {},
     ) -> None:
@@ -72,7 +71,7 @@ class Transfer:
         self._slots = Slots()
         self._supplier = Supplier(locator, limits)
         self._downloads = Downloads(connect, locator, limits, is_ours=restartable, way=way)
-        self._endings = Endings(self._slots, self._supplier, self._downloads, self._out)
+        self._endings = Endings(self._slots, self._supplier, self._downloads, self._out.append)
         self._theirs: Watch | None = None
         self._told = time.monotonic()
 

@@ -8,32 +8,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import urlsplit
 
+from orchestrator.aria2.endpoint import Remark
 from orchestrator.core.extents import Extents
 from orchestrator.core.plan import Job
 from orchestrator.core.sources import Body, RangeAnswer
-from orchestrator.errors import GlmAriaError, UsageError
-from orchestrator.system.listeners import Listener
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where a daemon listens, `http://host:port/jsonrpc`, and the secret that it asks for.
-
-    `listener` is the process behind it, where that is ours: it is proven again for each connection.
-    `ca_bundle` is a file or folder of the certificates that are believed of it; None for the usual ones.
-    """
-
-    url: str
-    secret: str = field(repr=False, default="")
-    listener: Listener | None = field(repr=False, compare=False, default=None)
-    ca_bundle: Path | None = None
-
-    def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise UsageError(f"{self.url!r} is not an RPC address", hint="for example http://127.0.0.1:6800/jsonrpc")
+from orchestrator.errors import GlmAriaError
 
 
 class Admission(StrEnum):
@@ -58,20 +38,6 @@ class Uri:
     latency: float | None = None
     expires_at: float | None = None
     needs_token: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """`connections_per_mirror` for one file, `budget` for all open connections together, `jobs` the files under way;
-    `max_speed` is bytes per second over all. `downloads` is how many downloads the daemon runs at once, None for no
-    fewer than the budget.
-    """
-
-    connections_per_mirror: int = 16
-    budget: int = 64
-    jobs: int | None = None
-    max_speed: int | None = None
-    downloads: int | None = None
 
 
 class Locator(Protocol):
@@ -151,14 +117,6 @@ class Lost:
 
     job: Job
     error: GlmAriaError
-
-
-@dataclass(frozen=True, slots=True)
-class Remark:
-    """Something that the user should know of the daemon; `code` is that of a warning."""
-
-    code: str
-    message: str
 
 
 Outcome = Moved | Pace | Rangeless | Fetched | Already | Lost | Remark

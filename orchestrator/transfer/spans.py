@@ -8,17 +8,17 @@ asks for exactly `Range: bytes=start-end`, at once and only once, and keeps the 
 
 from __future__ import annotations
 
-import base64
 import errno
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from xml.sax.saxutils import escape
 
 from orchestrator.aria2.control import BLOCK, PIECE, arrived, control_file, runs_of
+from orchestrator.aria2.endpoint import Download
+from orchestrator.aria2.options import download_options
 from orchestrator.core.extents import Extent, Range
 from orchestrator.disk.folders import open_fresh
 
@@ -105,6 +105,11 @@ class Span:
         with os.fdopen(open_fresh(self.control), "wb") as file:
             file.write(control_file(self.size, self.start, self.end))
 
+    def download(self, url: str, way: Mapping[str, str] | None = None, *, is_ours: bool = True) -> Download:
+        """What to ask aria2 for, at this address; `way` and `is_ours` are those of `download_options`."""
+        options = download_options(self.path.parent, width=self.width, way=way, is_ours=is_ours)
+        return Download(self.path.name, self.size, url, options)
+
     def close(self) -> None:
         """Remove what `open` made. The bytes stay: they are the part's. Raises OSError."""
         if self.errand is not None:
@@ -167,12 +172,3 @@ class Span:
             self.rate += (1 - fade) / self._weight * (fresh / (now - self._seen) - self.rate)
         self._seen = now
         return fresh
-
-
-def metalink(name: str, size: int, url: str) -> str:
-    """A metalink document (RFC 5854) for one file at one address, in base64 as `aria2.addMetalink` takes it."""
-    text = (
-        '<?xml version="1.0" encoding="UTF-8"?><metalink xmlns="urn:ietf:params:xml:ns:metalink">'
-        f'<file name="{name}"><size>{size}</size><url>{escape(url)}</url></file></metalink>'
-    )
-    return base64.b64encode(text.encode()).decode()

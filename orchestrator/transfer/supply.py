@@ -11,8 +11,9 @@ from orchestrator.core.plan import Job
 from orchestrator.core.sources import RangeAnswer
 from orchestrator.errors import GlmAriaError, SourcesDownError, TemporaryError
 from orchestrator.system.threads import Pool
-from orchestrator.transfer.codes import UNTOLD, Meaning, Then, of_answer
-from orchestrator.transfer.interface import Limits, Locator, Uri
+from orchestrator.transfer.codes import UNTOLD, Cause, Remedy, of_answer
+from orchestrator.transfer.interface import Locator, Uri
+from orchestrator.transfer.limits import TransferLimits
 from orchestrator.transfer.servers import Server
 from orchestrator.transfer.spans import SMALL
 
@@ -28,12 +29,12 @@ class Failure:
 
     job: Job
     source: str
-    meaning: Meaning
+    cause: Cause
     detail: str
 
-    def error(self, meaning: Meaning | None = None) -> GlmAriaError:
-        """The error for it, where something more is known as `meaning`."""
-        row = meaning or self.meaning
+    def error(self, cause: Cause | None = None) -> GlmAriaError:
+        """The error for it, where something more is known as `cause`."""
+        row = cause or self.cause
         return row.error(
             f"{self.job.name!r} from {self.source}: {row.words} ({self.detail})",
             file=self.job.name,
@@ -116,7 +117,7 @@ Supplies = dict[str, Supply]
 class Supplier:
     """Keeps the supplies of jobs fresh. Each source is asked in threads of its own: a slow one holds up itself."""
 
-    def __init__(self, locator: Locator, limits: Limits) -> None:
+    def __init__(self, locator: Locator, limits: TransferLimits) -> None:
         self._locator = locator
         self._limits = limits
         self._askers: dict[str, Pool] = {}
@@ -143,27 +144,27 @@ class Supplier:
             if supply.needs_address(now, clock):
                 self._ask(job, supply, now)
 
-    def failed(self, supplies: Supplies, supply: Supply, failure: Failure, meaning: Meaning) -> None:
-        """Do what the table says about a download that failed as `meaning`."""
-        error, clock = failure.error(meaning), time.monotonic()
+    def failed(self, supplies: Supplies, supply: Supply, failure: Failure, cause: Cause) -> None:
+        """Do what the table says about a download that failed as `cause`."""
+        error, clock = failure.error(cause), time.monotonic()
         has_others = self.has_others(supplies, supply)
-        match meaning.then:
-            case Then.OTHER | Then.STOP:
+        match cause.remedy:
+            case Remedy.OTHER | Remedy.STOP:
                 supply.out = error
-            case Then.WHOLE:
+            case Remedy.WHOLE:
                 supply.is_carried = True
                 if not supply.server.is_rangeless:
                     supply.server.is_rangeless = True
-                    self.rangeless.append((supply.source, meaning.words))
-            case Then.RENEW:
+                    self.rangeless.append((supply.source, cause.words))
+            case Remedy.RENEW:
                 supply.refuse(error)
-            case Then.WAIT:
+            case Remedy.WAIT:
                 supply.uri = None
                 supply.server.slow_down(clock)
                 supply.server.fail(error, clock, has_others=has_others)
                 # How long was told to aria2 alone. Asked then, the server tells it to us, if that was too early.
                 supply.server.not_before = max(supply.server.not_before, clock + _UNTOLD_WAIT)
-            case Then.AGAIN:
+            case Remedy.AGAIN:
                 supply.server.fail(error, clock, has_others=has_others)
 
     def returned(self, supplies: Supplies, supply: Supply, error: GlmAriaError | None) -> None:
@@ -194,7 +195,7 @@ class Supplier:
         except GlmAriaError as error:
             supply.out = error
         else:
-            found = of_answer(answer, job.size, failure.meaning)
+            found = of_answer(answer, job.size, failure.cause)
             if found is UNTOLD:
                 supply.untold.add(supply.inspected)
             self.failed(supplies, supply, failure, found)

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from orchestrator.aria2.daemon import PrivateDaemon
+from orchestrator.aria2.endpoint import Download, Endpoint
+from orchestrator.aria2.options import download_options
 from orchestrator.aria2.rpc import Rpc
-from orchestrator.transfer.interface import Endpoint
 
 
 @pytest.fixture(autouse=True)
@@ -46,6 +47,11 @@ def make_rpc() -> Iterator[Callable[..., Rpc]]:
             return rpc
 
         yield make
+
+
+def paused(path: Path, *, url: str = "http://127.0.0.1:9/x", is_ours: bool = True) -> Download:
+    """A download into `path` that does not begin."""
+    return Download(path.name, 9, url, download_options(path.parent, is_ours=is_ours) | {"pause": "true"})
 
 
 def holds_nothing(rpc: Rpc) -> bool:

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from orchestrator.aria2 import inherited
-from orchestrator.aria2.options import span_options, tuning, way_options
+from orchestrator.aria2.endpoint import Endpoint
+from orchestrator.aria2.options import download_options, tuning, way_options
 from orchestrator.aria2.program import find_aria2c
 from orchestrator.aria2.rpc import Rpc
 from orchestrator.core.proxies import Way
-from orchestrator.transfer.interface import Endpoint
-from orchestrator.transfer.spans import Span
+from tests.aria2.conftest import paused
 from tests.machine.fixtures import MakeForeign, make_foreign  # noqa: F401 - a fixture
 
 OPTION = re.compile(r"^ (?:-\w, )?--([a-z0-9-]+)", re.MULTILINE)
@@ -41,15 +41,14 @@ def test_each_option_has_one_row() -> None:
 
 
 def test_what_is_given_elsewhere_is_not_given_twice(tmp_path: Path) -> None:
-    ours = span_options(Span("hub", tmp_path / "x", 0, 9, 9, 0.0), way_options(Way(None, None, ())))
+    ours = download_options(tmp_path, way=way_options(Way(None, None, ())))
     assert set(ours) <= inherited.HARMLESS | {"bt-enable-lpd"}
     assert not set(tuning()) & set(inherited.SET)
 
 
 def test_only_a_download_of_a_daemon_that_is_not_ours_is_told(tmp_path: Path) -> None:
-    span = Span("hub", tmp_path / "x", 0, 9, 9, 0.0)
-    assert not set(span_options(span)) & set(inherited.SET)
-    assert inherited.SET.items() <= span_options(span, is_ours=False).items()
+    assert not set(download_options(tmp_path)) & set(inherited.SET)
+    assert inherited.SET.items() <= download_options(tmp_path, is_ours=False).items()
 
 
 # What each option of SET would be if its user had set it: whatever does most harm.
@@ -103,8 +102,7 @@ def test_aria2_takes_each_of_them_for_a_download(
 ) -> None:
     foreign = make_foreign(conf="".join(f"{name}={value}\n" for name, value in WORST.items()))
     rpc = make_rpc(Endpoint(foreign.url, "theirs"))
-    made = Span("hub", tmp_path / "abc", 0, 5000, 5000, 0.0)
-    (gid,) = rpc.add([(made, "http://127.0.0.1:9/x", span_options(made, is_ours=False) | {"pause": "true"})])
+    (gid,) = rpc.add([paused(tmp_path / "abc", is_ours=False)])
     kept = foreign.call("aria2.getOption", gid)
     # These are used up when a download is added, and not kept with it.
     passing = {"pause", "parameterized-uri", "select-file"}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from orchestrator.aria2.options import span_options, tuning, way_options
+from orchestrator.aria2.options import download_options, tuning, way_options
 from orchestrator.aria2.rpc import Rpc
 from orchestrator.core.proxies import Proxy, Way
-from orchestrator.transfer.spans import Span
+from tests.aria2.conftest import paused
 
 CONF = Path(__file__).parents[2] / "aria2.conf"
 
@@ -15,10 +15,6 @@ CONF = Path(__file__).parents[2] / "aria2.conf"
 def conf() -> dict[str, str]:
     lines = [line.strip() for line in CONF.read_text("utf-8").splitlines()]
     return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
-
-
-def span(part: Path, *, width: int = 1) -> Span:
-    return Span("hub", part, 0, 5000, 5000, 0.0, width=width)
 
 
 def test_the_tuning_is_that_of_the_file() -> None:
@@ -34,15 +30,15 @@ def test_the_tuning_is_that_of_the_file() -> None:
 
 
 def test_what_a_download_is_told(tmp_path: Path) -> None:
-    told = span_options(span(tmp_path / "abc"))
+    told = download_options(tmp_path)
     assert told["dir"] == str(tmp_path)
     assert (told["split"], told["max-connection-per-server"], told["max-tries"]) == ("1", "1", "1")
     assert (told["min-split-size"], told["piece-length"]) == ("1048576", "1048576")
     assert told["file-allocation"] == "none"
     assert "out" not in told, "a metalink names its file"
-    assert span_options(span(tmp_path / "abc", width=4))["max-connection-per-server"] == "4"
+    assert download_options(tmp_path, width=4)["max-connection-per-server"] == "4"
     assert not [name for name in told if "proxy" in name]
-    assert span_options(span(tmp_path / "abc"), {"no-proxy": "x"})["no-proxy"] == "x"
+    assert download_options(tmp_path, way={"no-proxy": "x"})["no-proxy"] == "x"
 
 
 def test_the_login_is_given_apart_from_the_address() -> None:
@@ -55,14 +51,13 @@ def test_the_login_is_given_apart_from_the_address() -> None:
 
 
 def test_aria2_takes_each_of_them_for_a_download(rpc: Rpc, tmp_path: Path) -> None:
-    made = span(tmp_path / "abc")
-    told = span_options(made) | {"pause": "true"}
+    made = paused(tmp_path / "abc", url="http://127.0.0.1:9/x?a=1&b=%20")
     before = rpc._call("aria2.getGlobalOption")
-    (gid,) = rpc.add([(made, "http://127.0.0.1:9/x?a=1&b=%20", told)])
+    (gid,) = rpc.add([made])
     assert isinstance(gid, str)
     kept = rpc._call("aria2.getOption", gid)
-    for name in set(told) - {"pause"}:
-        assert kept.get(name) == told[name], f"aria2 does not know {name!r} as an option of one download"
+    for name in set(made.options) - {"pause"}:
+        assert kept.get(name) == made.options[name], f"aria2 does not know {name!r} as an option of one download"
     (address,) = rpc._call("aria2.getUris", gid)
     assert address["uri"] == "http://127.0.0.1:9/x?a=1&b=%20"
     assert rpc._call("aria2.getGlobalOption") == before

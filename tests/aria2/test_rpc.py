@@ -14,14 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.aria2.options import span_options
+from orchestrator.aria2.endpoint import Download, Endpoint
 from orchestrator.aria2.program import find_aria2c
 from orchestrator.aria2.rpc import Rpc
 from orchestrator.aria2.running import RunningDaemon
 from orchestrator.errors import DaemonError, UsageError
-from orchestrator.transfer.interface import Endpoint
-from orchestrator.transfer.spans import Span
-from tests.aria2.conftest import holds_nothing
+from tests.aria2.conftest import holds_nothing, paused
 from tests.support.ports import free_port
 
 MakeRpc = Callable[..., Rpc]
@@ -90,8 +88,7 @@ def test_an_address_that_is_none(url: str) -> None:
 
 
 def test_writers_are_found_by_path(rpc: Rpc, tmp_path: Path) -> None:
-    spans = [Span("hub", tmp_path / name, 0, 9, 9, 0.0) for name in ("one", "two")]
-    gids = rpc.add([(span, "http://127.0.0.1:9/x", span_options(span) | {"pause": "true"}) for span in spans])
+    gids = rpc.add([paused(tmp_path / "one"), paused(tmp_path / "two")])
     assert rpc.writers([tmp_path / "two"]) == [gids[1]]
     assert rpc.writers([tmp_path.parent / "two", tmp_path / "o"]) == []
     rpc.remove([str(gid) for gid in gids])
@@ -109,16 +106,14 @@ ODD_URIS = [
 @pytest.mark.parametrize("pause", ["true", "false"])
 def test_downloads_of_others_may_look_like_anything(rpc: Rpc, tmp_path: Path, uris: list[str], pause: str) -> None:
     theirs = rpc._call("aria2.addUri", uris, {"dir": str(tmp_path), "pause": pause, "retry-wait": "60"})
-    span = Span("hub", tmp_path / ("a" * 64 + ".span-3"), 0, 9, 9, 0.0)
-    (ours,) = rpc.add([(span, "http://127.0.0.1:9/x", span_options(span) | {"pause": "true"})])
+    (ours,) = rpc.add([paused(tmp_path / ("a" * 64 + ".span-3"))])
     assert rpc.writers([tmp_path / ("a" * 64)]) == [ours]
     assert set(rpc.tell([str(ours)])) == {ours}
     rpc.remove([str(ours), theirs])
 
 
 def test_what_aria2_refuses_is_told(rpc: Rpc, tmp_path: Path) -> None:
-    span = Span("hub", tmp_path / "one", 0, 9, 9, 0.0)
-    (answer,) = rpc.add([(span, "http://127.0.0.1:9/x", {"split": "many"})])
+    (answer,) = rpc.add([Download("one", 9, "http://127.0.0.1:9/x", {"dir": str(tmp_path), "split": "many"})])
     assert isinstance(answer, DaemonError)
 
 

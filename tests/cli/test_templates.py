@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator import templating
+from orchestrator.aria2.endpoint import Endpoint
 from orchestrator.aria2.rpc import Rpc
 from orchestrator.cache.layout import CacheLayout
 from orchestrator.cache.state_dir import open_state_dir
@@ -25,7 +26,6 @@ from orchestrator.errors import ConfigError
 from orchestrator.mirrors.measurements import Sample
 from orchestrator.mirrors.stats import SourceMemory
 from orchestrator.recipes.values import Server, weighted
-from orchestrator.transfer.interface import Endpoint
 from tests.e2e.machine import until
 from tests.support.hub import LoopbackHub
 from tests.support.ports import free_port

@@ -11,9 +11,9 @@ from orchestrator.core.extents import Extent, Extents
 from orchestrator.core.files import Algorithm, Digest
 from orchestrator.core.plan import Job
 from orchestrator.transfer.active import Slot
-from orchestrator.transfer.assign import Assigner
-from orchestrator.transfer.budget import Budget
-from orchestrator.transfer.interface import Limits, Uri
+from orchestrator.transfer.assign import Assigner, Opened
+from orchestrator.transfer.interface import Uri
+from orchestrator.transfer.limits import Budget, TransferLimits
 from orchestrator.transfer.servers import Server
 from orchestrator.transfer.supply import Supply
 
@@ -27,32 +27,37 @@ def supply(name: str, rate: float | None, latency: float = 0.05) -> Supply:
     return Supply(server, Uri(name, f"http://{name}/file"))
 
 
+def nearly_done(part: Path, left: int) -> Slot:
+    """A job of which all but the last `left` bytes are here."""
+    part.write_bytes(bytes(SIZE))
+    slot = Slot(Job(Digest(Algorithm.SHA256, "ab" * 32), SIZE, True, ()), part, is_prepared=True)
+    slot.extents = Extents().put([Extent(0, SIZE - left, "before")])
+    return slot
+
+
+def assign(slot: Slot) -> list[Opened]:
+    limits = TransferLimits()
+    return list(Assigner([slot], Budget.of(limits, has_big=True, has_small=False), limits).assign(slot))
+
+
 @pytest.mark.parametrize("left", [1, 16 << 10, 300 << 10, 700 << 10, 2 << 20])
 @pytest.mark.parametrize(
     "rates", [(1e6,), (1e6, 1e6), (1e6, 1e6, 1e6), (1e4, 5e6, 4e6), (None, 1e6), (None, None, None)]
 )
 def test_the_rest_of_a_file_is_never_left_lying(tmp_path: Path, rates: tuple[float | None, ...], left: int) -> None:
-    part = tmp_path / "part"
-    part.write_bytes(bytes(SIZE))
-    slot = Slot(Job(Digest(Algorithm.SHA256, "ab" * 32), SIZE, True, ()), part, is_prepared=True)
-    slot.extents = Extents().put([Extent(0, SIZE - left, "before")])
+    slot = nearly_done(tmp_path / "part", left)
     slot.supplies = {f"s{number}": supply(f"s{number}", rate) for number, rate in enumerate(rates)}
-    limits = Limits()
-    opened = list(Assigner([slot], Budget.of(limits, has_big=True, has_small=False), limits).assign(slot))
+    opened = assign(slot)
     assert opened
     assert all(SIZE - left <= span.start < span.end <= SIZE for _, span, _ in opened)
 
 
 @pytest.mark.parametrize("left", [16 << 10, 700 << 10, 2 << 20])
 def test_a_source_that_has_not_answered_yet_keeps_nobody_from_the_rest(tmp_path: Path, left: int) -> None:
-    part = tmp_path / "part"
-    part.write_bytes(bytes(SIZE))
-    slot = Slot(Job(Digest(Algorithm.SHA256, "ab" * 32), SIZE, True, ()), part, is_prepared=True)
-    slot.extents = Extents().put([Extent(0, SIZE - left, "before")])
+    slot = nearly_done(tmp_path / "part", left)
     near = supply("near", 1e6, latency=0.001)
     # A root that asks for patience: nobody knows how fast it is, and it may have more connections than the near one.
     asked = Supply(Server("asked", start=16, most=64), future=Future())
     slot.supplies = {"near": near, "asked": asked}
-    limits = Limits()
-    opened = list(Assigner([slot], Budget.of(limits, has_big=True, has_small=False), limits).assign(slot))
+    opened = assign(slot)
     assert [span.source for _, span, _ in opened]

@@ -6,7 +6,7 @@ import pytest
 
 from orchestrator.core.sources import RangeAnswer
 from orchestrator.errors import GlmAriaError
-from orchestrator.transfer.codes import TABLE, UNKNOWN, Then, meaning, of_answer, of_status
+from orchestrator.transfer.codes import TABLE, UNKNOWN, Remedy, of_answer, of_code, of_status
 
 # From the manual's EXIT STATUS: what each number must become for the user.
 EXIT_CODES = {
@@ -23,70 +23,70 @@ def test_the_table_is_complete() -> None:
 
 @pytest.mark.parametrize("code", range(33))
 def test_each_becomes_an_error_with_words(code: int) -> None:
-    row = meaning(code)
+    row = of_code(code)
     error = row.error(row.words)
     assert isinstance(error, GlmAriaError)
     assert error.exit_code != 70
     assert row.words
-    assert row.then in Then
+    assert row.remedy in Remedy
 
 
 @pytest.mark.parametrize("code", [0, 33, 99, -1])
 def test_others_are_unknown_and_tried_again(code: int) -> None:
-    assert meaning(code) is UNKNOWN
-    assert UNKNOWN.then is Then.AGAIN
+    assert of_code(code) is UNKNOWN
+    assert UNKNOWN.remedy is Remedy.AGAIN
 
 
 def test_a_full_or_broken_disk_is_not_asked_twice() -> None:
-    assert {code for code in TABLE if meaning(code).then is Then.STOP} == {9, 10, 14, 15, 16, 17, 18, 28, 30, 31}
+    assert {code for code in TABLE if of_code(code).remedy is Remedy.STOP} == {9, 10, 14, 15, 16, 17, 18, 28, 30, 31}
 
 
 @pytest.mark.parametrize(
     ("status", "exit_code", "then"),
     [
-        (400, 76, Then.OTHER), (401, 77, Then.RENEW), (403, 77, Then.RENEW), (404, 66, Then.OTHER),
-        (408, 75, Then.AGAIN), (410, 66, Then.OTHER), (416, 65, Then.OTHER), (418, 76, Then.OTHER),
-        (429, 75, Then.WAIT), (500, 75, Then.AGAIN), (502, 75, Then.AGAIN), (503, 75, Then.WAIT),
-        (504, 75, Then.AGAIN), (599, 76, Then.OTHER),
+        (400, 76, Remedy.OTHER), (401, 77, Remedy.RENEW), (403, 77, Remedy.RENEW), (404, 66, Remedy.OTHER),
+        (408, 75, Remedy.AGAIN), (410, 66, Remedy.OTHER), (416, 65, Remedy.OTHER), (418, 76, Remedy.OTHER),
+        (429, 75, Remedy.WAIT), (500, 75, Remedy.AGAIN), (502, 75, Remedy.AGAIN), (503, 75, Remedy.WAIT),
+        (504, 75, Remedy.AGAIN), (599, 76, Remedy.OTHER),
     ],
 )  # fmt: skip
-def test_a_status_has_its_row(status: int, exit_code: int, then: Then) -> None:
-    told = meaning(22, f"The response status is not successful. status={status}")
+def test_a_status_has_its_row(status: int, exit_code: int, then: Remedy) -> None:
+    told = of_code(22, f"The response status is not successful. status={status}")
     assert told == of_status(status)
-    assert (told.error.exit_code, told.then) == (exit_code, then)
+    assert (told.error.exit_code, told.remedy) == (exit_code, then)
 
 
 @pytest.mark.parametrize("status", range(400, 600))
 def test_every_status_has_a_row_and_none_is_retried_for_ever(status: int) -> None:
     row = of_status(status)
     assert row.error.exit_code in (65, 66, 75, 76, 77)
-    assert row.then is not Then.STOP
+    assert row.remedy is not Remedy.STOP
 
 
 @pytest.mark.parametrize(
     ("response", "exit_code", "then"),
-    [("0-999/1000", 76, Then.WHOLE), ("0-1000/1001", 65, Then.OTHER), ("5-14/1000", 76, Then.OTHER)],
+    [("0-999/1000", 76, Remedy.WHOLE), ("0-1000/1001", 65, Remedy.OTHER), ("5-14/1000", 76, Remedy.OTHER)],
 )
-def test_a_wrong_range(response: str, exit_code: int, then: Then) -> None:
-    told = meaning(8, f"Invalid range header. Request: 10-19/1000, Response: {response}", size=1000)
-    assert (told.error.exit_code, told.then) == (exit_code, then)
+def test_a_wrong_range(response: str, exit_code: int, then: Remedy) -> None:
+    told = of_code(8, f"Invalid range header. Request: 10-19/1000, Response: {response}", size=1000)
+    assert (told.error.exit_code, told.remedy) == (exit_code, then)
 
 
 @pytest.mark.parametrize(
     ("answer", "exit_code", "then"),
     [
-        (RangeAnswer(403), 77, Then.RENEW),
-        (RangeAnswer(429), 75, Then.WAIT),
-        (RangeAnswer(206, 1000, is_range=True), 75, Then.AGAIN),
-        (RangeAnswer(206, 1001, is_range=True), 65, Then.OTHER),
-        (RangeAnswer(206, 1000), 76, Then.OTHER),
-        (RangeAnswer(200, 1000), 76, Then.WHOLE),
-        (RangeAnswer(200, 81), 65, Then.OTHER),
-        (RangeAnswer(206, 1000, is_range=True, is_encoded=True), 76, Then.OTHER),
-        (RangeAnswer(206, 1000, is_range=True, has_length=False), 76, Then.WHOLE),
-        (RangeAnswer(200, None, has_length=False), 76, Then.WHOLE),
+        (RangeAnswer(403), 77, Remedy.RENEW),
+        (RangeAnswer(429), 75, Remedy.WAIT),
+        (RangeAnswer(206, 1000, is_range=True), 75, Remedy.AGAIN),
+        (RangeAnswer(206, 1001, is_range=True), 65, Remedy.OTHER),
+        (RangeAnswer(206, 1000), 76, Remedy.OTHER),
+        (RangeAnswer(200, 1000), 76, Remedy.WHOLE),
+        (RangeAnswer(200, 81), 65, Remedy.OTHER),
+        (RangeAnswer(206, 1000, is_range=True, is_encoded=True), 76, Remedy.OTHER),
+        (RangeAnswer(206, 1000, is_range=True, has_length=False), 76, Remedy.WHOLE),
+        (RangeAnswer(200, None, has_length=False), 76, Remedy.WHOLE),
     ],
 )
-def test_how_a_source_answered_when_asked_why(answer: RangeAnswer, exit_code: int, then: Then) -> None:
+def test_how_a_source_answered_when_asked_why(answer: RangeAnswer, exit_code: int, then: Remedy) -> None:
     told = of_answer(answer, 1000, TABLE[22])
-    assert (told.error.exit_code, told.then) == (exit_code, then)
+    assert (told.error.exit_code, told.remedy) == (exit_code, then)

@@ -31,7 +31,6 @@ from orchestrator.transfer.interface import (
     Admission,
     Already,
     Fetched,
-    Limits,
     Lost,
     Moved,
     Outcome,
@@ -39,6 +38,7 @@ from orchestrator.transfer.interface import (
     Rangeless,
     Uri,
 )
+from orchestrator.transfer.limits import TransferLimits
 from tests.aria2.conftest import holds_nothing
 from tests.support.content import MIB, generate
 from tests.support.faults import Fault
@@ -110,7 +110,7 @@ class World:
     def transfer(
         self,
         *,
-        limits: Limits | None = None,
+        limits: TransferLimits | None = None,
         admit: Callable[[Job], Admission] | None = None,
         way: Mapping[str, str] | None = None,
     ) -> Transfer:
@@ -119,7 +119,7 @@ class World:
             self.locator,
             part=self.part,
             admit=admit or (lambda _job: Admission.GO),
-            limits=limits or Limits(),
+            limits=limits or TransferLimits(),
             restartable=True,
             way=lambda _source: way or {},
         )
@@ -196,7 +196,7 @@ def test_what_aria2_cannot_take_in_ranges_comes_whole(make_world: MakeWorld, kin
     """Each file once, by Python; told once, and remembered for the files that follow."""
     world = make_world({f"{n}.safetensors": generate(3 * MIB + n, n) for n in range(3)})
     world.hub.fault(Fault(kind), face="cdn")
-    transfer = world.transfer(limits=Limits(jobs=1))
+    transfer = world.transfer(limits=TransferLimits(jobs=1))
     transfer.enqueue(world.jobs.values())
     told: list[Rangeless] = []
     world.check(world.end(transfer, lambda one: told.append(one) if isinstance(one, Rangeless) else None))
@@ -237,7 +237,7 @@ def test_one_without_ranges_is_the_last_choice(make_world: MakeWorld) -> None:
 
 def test_a_limit_holds_for_couriers(make_world: MakeWorld) -> None:
     world = make_world({f"{n}.json": generate(MIB, n) for n in range(4)})
-    transfer = world.transfer(limits=Limits(max_speed=2 * MIB))
+    transfer = world.transfer(limits=TransferLimits(max_speed=2 * MIB))
     transfer.enqueue(world.jobs.values())
     begun = time.monotonic()
     world.check(world.end(transfer))
@@ -282,7 +282,7 @@ def test_two_sources_share_a_file(make_world: MakeWorld) -> None:
     near = world.hub.mirror("near", shape=Shape(latency_s=0.01, total_rate=16 * MIB))
     world.hub.faces["cdn"].shape = Shape(latency_s=0.01, total_rate=16 * MIB)
     world.locator.sites = {"hub": world.hub.url, "near": near.url}
-    transfer = world.transfer(limits=Limits())
+    transfer = world.transfer(limits=TransferLimits())
     transfer.enqueue(world.jobs.values())
     ended = world.end(transfer)
     world.check(ended)
@@ -302,7 +302,7 @@ def test_a_broken_source_is_done_without(make_world: MakeWorld) -> None:
     world = make_world({"big.safetensors": generate(12 * MIB, 1), "a.json": b"small" * 100})
     bad = world.hub.mirror("bad", faults=[Fault("status", status=500, method="GET")])
     world.locator.sites = {"bad": bad.url, "hub": world.hub.url}
-    transfer = world.transfer(limits=Limits())
+    transfer = world.transfer(limits=TransferLimits())
     transfer.enqueue(world.jobs.values())
     world.check(world.end(transfer))
     assert world.hub.log.requests(face="bad")
@@ -338,7 +338,7 @@ def test_a_killed_aria2c_is_started_again(make_world: MakeWorld, daemon: Private
     size = 32 * MIB
     world = make_world({"big.safetensors": generate(size, 1)} | {f"{n}.json": b"%d" % n * 50 for n in range(30)})
     world.hub.faces["cdn"].shape = Shape(latency_s=0.02, total_rate=12 * MIB)
-    transfer = world.transfer(limits=Limits(connections_per_mirror=4))
+    transfer = world.transfer(limits=TransferLimits(connections_per_mirror=4))
     transfer.enqueue(world.jobs.values())
     killed: list[int] = []
 
@@ -376,7 +376,7 @@ def test_the_next_transfer_continues_from_the_journal(make_world: MakeWorld, dae
     world = make_world({"big.safetensors": generate(size, 1)})
     (job,) = world.jobs.values()
     world.hub.faces["cdn"].shape = Shape(latency_s=0.02, total_rate=12 * MIB)
-    transfer = world.transfer(limits=Limits(connections_per_mirror=4))
+    transfer = world.transfer(limits=TransferLimits(connections_per_mirror=4))
     transfer.enqueue([job])
     while True:
         transfer.poll()
@@ -387,7 +387,7 @@ def test_the_next_transfer_continues_from_the_journal(make_world: MakeWorld, dae
     os.kill(daemon.pid, signal.SIGKILL)
     world.hub.log.settle()
     world.hub.log.reset()
-    second = world.transfer(limits=Limits(connections_per_mirror=4))
+    second = world.transfer(limits=TransferLimits(connections_per_mirror=4))
     second.enqueue([job])
     ended = world.end(second)
     world.check(ended)
@@ -420,7 +420,7 @@ def test_stop_keeps_the_part_and_leaves_nothing_in_aria2(make_world: MakeWorld) 
     world = make_world({"big.safetensors": generate(size, 1)})
     (job,) = world.jobs.values()
     world.hub.faces["cdn"].shape = Shape(total_rate=8 * MIB)
-    transfer = world.transfer(limits=Limits(connections_per_mirror=2))
+    transfer = world.transfer(limits=TransferLimits(connections_per_mirror=2))
     transfer.enqueue([job])
     done = 0
     while done < 4 * MIB:
@@ -474,7 +474,7 @@ def test_spans_that_end_badly_after_their_job_are_no_bug(make_world: MakeWorld) 
     """Each of them fails to clean up: the first gives the job up, once, and those behind it have no job any more."""
     world = make_world({"big.safetensors": generate(32 * MIB, 1)})
     world.hub.faces["cdn"].shape = Shape(total_rate=8 * MIB)
-    transfer = world.transfer(limits=Limits(connections_per_mirror=4))
+    transfer = world.transfer(limits=TransferLimits(connections_per_mirror=4))
     transfer.enqueue(world.jobs.values())
     while max([0, *(one.connections for one in transfer.poll() if isinstance(one, Moved))]) < 4:
         pass
@@ -496,7 +496,7 @@ def test_a_job_that_is_given_up_while_spans_open_begins_none(make_world: MakeWor
     """Its part may be another run's by then."""
     world = make_world({"big.safetensors": generate(32 * MIB, 1)})
     world.hub.faces["cdn"].shape = Shape(total_rate=2 * MIB)
-    transfer = world.transfer(limits=Limits(connections_per_mirror=4))
+    transfer = world.transfer(limits=TransferLimits(connections_per_mirror=4))
     (job,) = world.jobs.values()
     transfer.enqueue([job])
     while max([0, *(one.connections for one in transfer.poll() if isinstance(one, Moved))]) < 4:

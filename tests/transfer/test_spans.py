@@ -8,14 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from orchestrator.aria2.control import BLOCK, PIECE, arrived, control_file, runs_of
-from orchestrator.aria2.options import span_options
+from orchestrator.aria2.control import BLOCK, PIECE
 from orchestrator.aria2.rpc import Rpc
 from orchestrator.transfer.spans import Span
 from tests.support.content import MIB, generate
+from tests.support.faces import Face
 from tests.support.hub import LoopbackHub
 from tests.support.repos import Repo
 from tests.support.shaping import Shape
@@ -30,11 +28,24 @@ def hub() -> Iterator[LoopbackHub]:
         yield made
 
 
-def run(rpc: Rpc, hub: LoopbackHub, part: Path, start: int, end: int, *, width: int = 1) -> Span:
-    near = hub.mirror(f"near-{len(hub.faces)}")
+@pytest.fixture
+def part(tmp_path: Path) -> Path:
+    made = tmp_path / "part"
+    made.write_bytes(b"\xaa" * SIZE)
+    return made
+
+
+def begin(rpc: Rpc, near: Face, part: Path, start: int, end: int, *, width: int = 1) -> Span:
     span = Span("near", part.with_name("part.span-0"), start, end, SIZE, time.monotonic(), width=width)
     span.open(part)
-    (span.gid,) = rpc.add([(span, f"{near.url}/org/m/resolve/main/m.safetensors", span_options(span))])
+    (answer,) = rpc.add([span.download(f"{near.url}/org/m/resolve/main/m.safetensors")])
+    assert isinstance(answer, str), answer
+    span.gid = answer
+    return span
+
+
+def run(rpc: Rpc, hub: LoopbackHub, part: Path, start: int, end: int, *, width: int = 1) -> Span:
+    span = begin(rpc, hub.mirror("near"), part, start, end, width=width)
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         status = rpc.tell([span.gid], with_bitfield=True)[span.gid]
@@ -59,9 +70,7 @@ def run(rpc: Rpc, hub: LoopbackHub, part: Path, start: int, end: int, *, width: 
         (0, SIZE),
     ],
 )
-def test_a_span_is_one_request_for_its_range(rpc: Rpc, hub: LoopbackHub, tmp_path: Path, start: int, end: int) -> None:
-    part = tmp_path / "part"
-    part.write_bytes(b"\xaa" * SIZE)
+def test_a_span_is_one_request_for_its_range(rpc: Rpc, hub: LoopbackHub, part: Path, start: int, end: int) -> None:
     span = run(rpc, hub, part, start, end)
     assert span.position == end
     assert [(item.start, item.end, item.source) for item in span.extents()] == [(start, end, "near")]
@@ -73,76 +82,29 @@ def test_a_span_is_one_request_for_its_range(rpc: Rpc, hub: LoopbackHub, tmp_pat
     (asked,) = hub.log.requests(method="GET")
     assert asked.range == (f"bytes={start}-{end - 1}" if (start, end) != (0, SIZE) else asked.range)
     assert asked.bytes_sent == end - start
-    assert not list(tmp_path.glob("part.*"))
+    assert not list(part.parent.glob("part.*"))
 
 
-def test_a_wide_span_tells_its_runs(rpc: Rpc, hub: LoopbackHub, tmp_path: Path) -> None:
-    part = tmp_path / "part"
-    part.write_bytes(b"\xaa" * SIZE)
+def test_a_wide_span_tells_its_runs(rpc: Rpc, hub: LoopbackHub, part: Path) -> None:
     span = run(rpc, hub, part, BLOCK, SIZE, width=4)
     assert [(item.start, item.end) for item in span.extents()] == [(BLOCK, SIZE)]
     assert part.read_bytes()[BLOCK:] == CONTENT[BLOCK:]
 
 
 def test_without_hard_links_a_symlink_serves(
-    rpc: Rpc, hub: LoopbackHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    rpc: Rpc, hub: LoopbackHub, part: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
         raise PermissionError(1, "no hard links here")
 
-    part = tmp_path / "part"
-    part.write_bytes(b"\xaa" * SIZE)
     monkeypatch.setattr(os, "link", refuse)
     run(rpc, hub, part, 0, 2 * PIECE)
     assert part.read_bytes()[: 2 * PIECE] == CONTENT[: 2 * PIECE]
 
 
-BLOCKS = st.integers(1, 200)
-
-
-@given(BLOCKS, st.data())
-def test_the_bitfield_leaves_out_what_is_missing(blocks: int, data: st.DataObject) -> None:
-    size = blocks * BLOCK + data.draw(st.integers(0, BLOCK - 1))
-    start = data.draw(st.integers(0, blocks - 1)) * BLOCK
-    end = data.draw(st.integers(start + 1, size))
-    text = control_file(size, start, end)
-    pieces = -(-size // PIECE)
-    field = text[34 : 34 + -(-pieces // 8)]
-    here = {at for first, last in runs_of(field, 0, size) for at in range(first // PIECE, -(-last // PIECE))}
-    missing = set(range(start // PIECE, -(-end // PIECE)))
-    assert here == set(range(pieces)) - missing
-    assert int.from_bytes(field, "big") & ((1 << (len(field) * 8 - pieces)) - 1) == 0
-
-
-@given(BLOCKS, st.data())
-def test_what_was_written_is_read(blocks: int, data: st.DataObject) -> None:
-    size = blocks * BLOCK + data.draw(st.integers(0, BLOCK - 1))
-    start = data.draw(st.integers(0, blocks - 1)) * BLOCK
-    end = min(size, data.draw(st.integers(start // PIECE + 1, -(-size // PIECE))) * PIECE)
-    before = [(0, start)] if start else []
-    after = [(end, size)] if end < size else []
-    text = control_file(size, start, end)
-    assert list(arrived(text, size, 0, size)) == before + after
-    assert list(arrived(text, size, start, end)) == []
-    assert list(arrived(text, size + PIECE, 0, size)) == [], "it is of another file"
-
-
-@given(st.binary(max_size=80), st.integers(0, 60), st.integers(1, 1 << 40))
-def test_a_damaged_control_file_says_nothing_wrong(junk: bytes, cut: int, size: int) -> None:
-    text = control_file(5 * PIECE, BLOCK, 3 * PIECE)
-    for damaged in (junk, text[:cut], text + junk[:1], text[:10] + junk):
-        if damaged != text:
-            assert all(0 <= at < to <= size for at, to in arrived(damaged, size, 0, min(size, 5 * PIECE)))
-
-
-def test_what_aria2_saves_is_read(rpc: Rpc, hub: LoopbackHub, tmp_path: Path) -> None:
+def test_what_aria2_saves_is_read(rpc: Rpc, hub: LoopbackHub, part: Path) -> None:
     """A download that is stopped in the middle, and forgotten before anybody asked how far it came."""
-    part = tmp_path / "part"
-    part.write_bytes(b"\xaa" * SIZE)
-    near = hub.mirror("near", shape=Shape(total_rate=2 * MIB))
-    span = Span("near", part.with_name("part.span-0"), BLOCK, SIZE, SIZE, time.monotonic())
-    span.open(part)
-    (span.gid,) = rpc.add([(span, f"{near.url}/org/m/resolve/main/m.safetensors", span_options(span))])
+    span = begin(rpc, hub.mirror("near", shape=Shape(total_rate=2 * MIB)), part, BLOCK, SIZE)
     while rpc.tell([span.gid])[span.gid].done <= SIZE - (SIZE - BLOCK) + MIB:
         time.sleep(0.01)
     rpc.stop([span.gid])

@@ -1,0 +1,81 @@
+"""What a transfer may use: connections, downloads, bytes per second. Arithmetic, without a daemon.
+
+aria2 waits whenever the last moments brought more than its limit, and so brings a tenth less than it was told, the more
+connections the more so. Told per download, what one that is slow anyway does not use is lost as well. So what really
+arrives is measured, and the limit that is told is raised until the two agree.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# Small files given to couriers for each connection of the budget: they start the next without waiting for our poll.
+_QUEUE_DEPTH = 4
+_SECONDS = 1.0
+_EAGERNESS = 0.5  # how much of a difference is made up for at once
+_LEAST, _MOST = 0.9, 1.25  # of the limit: sources that are slower than it must not let it grow
+
+
+@dataclass(frozen=True, slots=True)
+class TransferLimits:
+    """`connections_per_mirror` for one file, `budget` for all open connections together, `jobs` the files under way;
+    `max_speed` is bytes per second over all. `downloads` is how many downloads the daemon runs at once, None for no
+    fewer than the budget.
+    """
+
+    connections_per_mirror: int = 16
+    budget: int = 64
+    jobs: int | None = None
+    max_speed: int | None = None
+    downloads: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """`big_most` connections for large files, in `spans_most` downloads of `width` each; `small_most` small files."""
+
+    big_most: int
+    spans_most: int
+    width: int
+    small_most: int
+
+    @classmethod
+    def of(cls, limits: TransferLimits, *, has_big: bool, has_small: bool, big_used: int = 0) -> Budget:
+        """The shares of large and small files, when there are some, and large ones use `big_used` connections now."""
+        # A quarter is kept for small files, so that they arrive beside the big ones and not after them.
+        reserve = limits.budget // 4 if has_small and has_big else 0
+        big_most = max(1, limits.budget - reserve)
+        small_most = max(1, limits.budget - big_used if has_big else limits.budget * _QUEUE_DEPTH)
+        if limits.downloads is None or limits.downloads >= limits.budget:
+            return cls(big_most, big_most, 1, small_most)
+        # A daemon that runs few downloads at once gets few, each with several connections.
+        spans = max(1, limits.downloads)
+        width = min(16, -(-limits.connections_per_mirror // spans))
+        return cls(big_most, spans, width, small_most)
+
+
+@dataclass(slots=True)
+class Throttle:
+    """What aria2 is told to keep to, so that a limit is met.
+
+    `limit` is bytes per second over all; `moved` and `now` are totals, of bytes and of monotonic seconds.
+    """
+
+    limit: int
+    told: float = 0.0
+    _at: float = 0.0
+    _moved: int = 0
+
+    def next(self, now: float, moved: int) -> int | None:
+        """What to tell aria2 from now on, over all downloads; None while it is too early to know better."""
+        if not self.told:
+            self.told, self._at, self._moved = float(self.limit), now, moved
+            return self.limit
+        seconds = now - self._at
+        if seconds < _SECONDS:
+            return None
+        rate = (moved - self._moved) / seconds
+        wanted = self.told * (1 + _EAGERNESS * (1 - rate / self.limit))
+        self.told = min(max(wanted, _LEAST * self.limit), _MOST * self.limit)
+        self._at, self._moved = now, moved
+        return round(self.told)

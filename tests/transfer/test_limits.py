@@ -1,0 +1,77 @@
+"""The budget: never over it, small files beside big ones, few downloads where the daemon grants few. The throttle: a
+limit is met by a plant that brings less than it is told, and kept by one that could bring more.
+"""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.transfer.limits import Budget, Throttle, TransferLimits
+
+LIMIT = 20_000_000
+LIMITS = st.builds(
+    TransferLimits,
+    connections_per_mirror=st.integers(1, 64),
+    budget=st.integers(1, 128),
+    downloads=st.none() | st.integers(1, 200),
+)
+
+
+@given(LIMITS, st.booleans(), st.booleans(), st.integers(0, 128))
+def test_within_the_limits(limits: TransferLimits, has_big: bool, has_small: bool, used: int) -> None:
+    budget = Budget.of(limits, has_big=has_big, has_small=has_small, big_used=used)
+    assert 1 <= budget.big_most <= limits.budget
+    assert budget.small_most >= 1
+    assert 1 <= budget.width <= 16
+    if has_big and limits.downloads is None:
+        assert budget.small_most <= max(1, limits.budget - used)
+    if limits.downloads is not None and limits.downloads < limits.budget:
+        assert budget.spans_most <= limits.downloads
+
+
+def test_a_quarter_is_kept_for_small_files() -> None:
+    assert Budget.of(TransferLimits(budget=64), has_big=True, has_small=True).big_most == 48
+    assert Budget.of(TransferLimits(budget=64), has_big=True, has_small=False).big_most == 64
+
+
+def test_sixty_four_small_files_and_more_are_under_way() -> None:
+    assert Budget.of(TransferLimits(budget=64), has_big=False, has_small=True).small_most == 256
+
+
+def test_a_daemon_that_runs_five_downloads_gets_wide_ones() -> None:
+    budget = Budget.of(TransferLimits(downloads=5), has_big=True, has_small=False)
+    assert (budget.spans_most, budget.width) == (5, 4)
+
+
+def run(brings: float, able: float, seconds: int) -> list[float]:
+    """Rates, second by second, of an aria2 that brings so much of what it is told, and `able` at most."""
+    throttle, moved, rates = Throttle(LIMIT), 0, []
+    told = throttle.next(0.0, 0)
+    for second in range(1, seconds + 1):
+        assert told is not None
+        rates.append(min(able, brings * told))
+        moved += round(rates[-1])
+        told = throttle.next(float(second), moved)
+    return rates
+
+
+@pytest.mark.parametrize("brings", [0.85, 0.92, 1.0, 1.08])
+def test_the_limit_is_met(brings: float) -> None:
+    rates = run(brings, 10.0 * LIMIT, 30)
+    assert all(abs(rate / LIMIT - 1) < 0.02 for rate in rates[8:])
+    assert abs(sum(rates) / 30 / LIMIT - 1) < 0.03
+
+
+def test_a_slow_source_saves_nothing_up() -> None:
+    throttle = Throttle(LIMIT)
+    told = [throttle.next(float(second), second * LIMIT // 10) for second in range(60)]
+    assert max(filter(None, told)) <= 1.25 * LIMIT
+
+
+def test_not_before_a_second_has_passed() -> None:
+    throttle = Throttle(LIMIT)
+    assert throttle.next(5.0, 0) == LIMIT
+    assert throttle.next(5.9, LIMIT) is None
+    assert throttle.next(6.1, LIMIT) is not None
