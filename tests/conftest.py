@@ -18,12 +18,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=int,
         help="with --torture: at most so many crash points of a kind and scenario, or cases of a fuzz test",
     )
+    parser.addoption(
+        "--anew", action="store_true", help="start every command anew, not as a fork of one that has the program loaded"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     # The workers of xdist inherit the environment of the first process, so all draw from one seed.
     if config.option.seed is None:
         config.option.seed = int(os.environ.setdefault("TEST_SEED", str(secrets.randbelow(1 << 32))))
+    if config.option.anew:
+        os.environ["TEST_STARTS"] = "anew"
 
 
 def pytest_report_header(config: pytest.Config) -> str:

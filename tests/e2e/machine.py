@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.e2e.documents import check_document
+from tests.machine.preloaded import Child, preloaded
 
 REPOSITORY = Path(__file__).parents[2]
 _INHERITED = ("PATH", "LD_LIBRARY_PATH", "LANG", "SYSTEMROOT")
@@ -62,7 +63,7 @@ class Result:
 class Running:
     """A command that was started and has not been waited for."""
 
-    def __init__(self, machine: Machine, words: Sequence[str], process: subprocess.Popen[str]) -> None:
+    def __init__(self, machine: Machine, words: Sequence[str], process: subprocess.Popen[str] | Child) -> None:
         self._machine, self._words, self.process = machine, tuple(words), process
 
     @property
@@ -153,16 +154,32 @@ class Machine:
         env: Mapping[str, str | None] | None = None,
         under: Sequence[str] = (),
         fds: Sequence[int] = (),
+        memory: int | None = None,
     ) -> Running:
         """Start `glm-aria WORDS`. In `env`, None takes a variable away.
 
-        `under` are the words of a program that starts the command; it inherits the descriptors `fds`.
+        `under` are the words of a program that starts the command; it inherits the descriptors `fds`. Without it, the
+        command is forked from a process that has loaded the program. `memory` bounds its address space, in bytes.
         """
         merged: dict[str, str | None] = {**self.env, **(env or {})}
-        process = subprocess.Popen(
-            [*under, sys.executable, "-m", "orchestrator.cli.main", *words],
+        told = {name: value for name, value in merged.items() if value is not None}
+        loaded = preloaded(self.env)
+        process: subprocess.Popen[str] | Child
+        if loaded is not None and loaded.serves(told) and not under:
+            process = loaded.start(words, told, self.work, memory=memory)
+        else:
+            limit = ("sh", "-c", f'ulimit -v {memory >> 10}; exec "$@"', "sh") if memory else ()
+            command = [*limit, *under, sys.executable, "-m", "orchestrator.cli.main", *words]
+            process = self._start_anew(command, told, fds)
+        running = Running(self, words, process)
+        self.running.append(running)
+        return running
+
+    def _start_anew(self, command: Sequence[str], env: Mapping[str, str], fds: Sequence[int]) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            command,
             pass_fds=tuple(fds),
-            env={name: value for name, value in merged.items() if value is not None},
+            env=env,
             cwd=self.work,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -172,9 +189,6 @@ class Machine:
             errors="surrogateescape",
             start_new_session=True,
         )
-        running = Running(self, words, process)
-        self.running.append(running)
-        return running
 
     def run(
         self,
@@ -182,10 +196,11 @@ class Machine:
         stdin: str = "",
         env: Mapping[str, str | None] | None = None,
         under: Sequence[str] = (),
+        memory: int | None = None,
         timeout_s: float = 60,
     ) -> Result:
         """Run `glm-aria WORDS` to its end."""
-        running = self.start(*words, env=env, under=under)
+        running = self.start(*words, env=env, under=under, memory=memory)
         if stdin:
             assert running.process.stdin
             running.process.stdin.write(stdin)

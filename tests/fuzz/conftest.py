@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.fuzz.forkserver import ForkServer
 from tests.fuzz.ground import LONG, REPO, SHORT, Ground
 from tests.support.hub import LoopbackHub
 
@@ -15,8 +14,8 @@ from tests.support.hub import LoopbackHub
 def ground(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config, seed: int) -> Iterator[Ground]:
     option = pytestconfig.option
     most = min(LONG, option.points or LONG) if option.torture else SHORT
-    with LoopbackHub([REPO], tokens={"hf_canary" + "0" * 20: frozenset()}) as hub, ForkServer() as server:
-        yield Ground.made(tmp_path_factory.mktemp("fuzz"), hub, server, seed, most)
+    with LoopbackHub([REPO], tokens={"hf_canary" + "0" * 20: frozenset()}) as hub:
+        yield Ground.made(tmp_path_factory.mktemp("fuzz"), hub, seed, most)
 
 
 @pytest.fixture(autouse=True)
