@@ -1,77 +1,49 @@
-"""Settings become the rooms of a run: what a flow is given to work with."""
+"""Settings become what a flow works with: a cache, sources, sites, and how bytes move."""
 
 from __future__ import annotations
 
 import contextlib
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 from urllib.request import getproxies
 
 from orchestrator.aria2.endpoint import Endpoint
-from orchestrator.cache.cache import HfCache
+from orchestrator.cache.cache import Cache
 from orchestrator.cache.layout import CacheLayout
-from orchestrator.cache.proofs import Proofs
-from orchestrator.cache.records import Records
-from orchestrator.cache.staging import Staging
 from orchestrator.cache.state_dir import find_state_dir, open_state_dir
 from orchestrator.catalogs.git_objects import GitReader
 from orchestrator.catalogs.huggingface import HuggingFaceCatalog
 from orchestrator.catalogs.interface import Catalog
 from orchestrator.catalogs.modelscope import ModelScopeCatalog
+from orchestrator.catalogs.sites import Sites
 from orchestrator.core.proxies import Proxies, parse_proxy
 from orchestrator.core.refs import CatalogKind
 from orchestrator.core.resolvers import PORT, ordered
 from orchestrator.core.sources import Source
 from orchestrator.core.trust import Policy
 from orchestrator.disk.private import runtime_folder, runtime_folders
-from orchestrator.errors import ConfigError, GlmAriaError, Interrupted
+from orchestrator.errors import ConfigError, GlmAriaError
 from orchestrator.events import Emit, Event
+from orchestrator.mirrors.sources import Sources
 from orchestrator.mirrors.stats import SourceMemory
 from orchestrator.net.answers import Limits as NetLimits
 from orchestrator.net.credentials import Credentials
 from orchestrator.net.dns import Lookup, Resolver
 from orchestrator.net.session import Net
-from orchestrator.pull.tools import Daemon, Stop, Tools
+from orchestrator.pull.mover import Daemon, Mover
 from orchestrator.settings import DEFAULT_MIRRORS, Settings
 from orchestrator.swarm.leases import Leases
+from orchestrator.system.signals import Stop
 from orchestrator.system.small_files import SETTINGS_BYTES, read_named
 from orchestrator.transfer.limits import TransferLimits
 
 if TYPE_CHECKING:
     from orchestrator.swarm.nodes import Nodes
     from orchestrator.swarm.redis import SharedRedis
-
-
-@contextlib.contextmanager
-def stoppable() -> Iterator[Stop]:
-    """A Stop that SIGINT and SIGTERM set. The second signal finds the old handler and ends the process."""
-    stop = Stop()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def handle(number: int, _frame: FrameType | None) -> None:
-        stop.signal_number = number
-        stop.set()
-        for known, handler in before.items():
-            signal.signal(known, handler)
-        if stop.is_abrupt:
-            raise Interrupted(number)
-
-    for number in before:
-        signal.signal(number, handle)
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def state_of(settings: Settings) -> Path:
@@ -85,78 +57,78 @@ def known_state(settings: Settings, *, create: bool = False) -> Path:
 
 
 @contextlib.contextmanager
-def open_tools(
-    settings: Settings, stop: Stop, *, create: bool = True, hasty: bool = False, shared: Shared | None = None
-) -> Iterator[Tools]:
-    """The rooms of a run, for which a cache need not be writable. With `hasty` the roots are not waited for either.
+def open_cache(settings: Settings, *, create: bool = True, shared: Shared | None = None) -> Iterator[Cache]:
+    """The cache of a run, which need not be writable. With `create` the state folder is made; else nothing is written.
 
-    With `create` the state folder is made; else nothing is written.
+    `shared` is asked who writes a blob, beside the locks of this machine.
     """
     layout = CacheLayout.at(settings.cache_dir)
     state = find_state_dir(layout, create=create)
-    credentials = Credentials(settings.token, settings.token_hosts)
-    # Where mirrors may speak for a root that is not there, it is not knocked at for long.
+    leases = shared.leases if shared else None
+    with Cache.open(layout, state, leases=leases, use_symlinks=not settings.disable_symlinks) as cache:
+        yield cache
+
+
+@contextlib.contextmanager
+def open_sources(
+    settings: Settings, state: Path, stop: Stop, *, keep: bool = True, hasty: bool = False
+) -> Iterator[Sources]:
+    """The sources of a run. With `hasty` the roots are not waited for either.
+
+    With `keep`, what was learned of resolvers is remembered in `state`.
+    """
+    # If mirrors may stand in for the root, give up on an unreachable root quickly.
     has_stand_in = settings.policy is not Policy.ROOT and bool(settings.mirrors)
     patience = NetLimits(
         connect=settings.etag_timeout, read=settings.download_timeout, unreachable=2 if has_stand_in else 5
     )
-    # A mirror is a help, never a need: one that does not answer at once is done without.
+    # Mirrors are optional: skip one that does not answer at once.
     haste = NetLimits(connect=3, read=4, deadline=5, attempts=1)
-    leases = shared.leases if shared else None
-    staging = Staging(state, leases)
+    credentials = Credentials(settings.token, settings.token_hosts)
     proxies = proxies_of(settings)
-    with (
-        open_lookup(settings, state, keep=create) as lookup,
-        Net(
-            credentials,
-            limits=haste if hasty else patience,
-            proxies=proxies,
-            ca_bundle=settings.ca_bundle,
-            lookup=lookup,
-            sleep=stop.wait,
-        ) as net,
-        Net(credentials, limits=haste, proxies=proxies, ca_bundle=settings.ca_bundle, lookup=lookup) as mirror_net,
-        contextlib.closing(staging),
-    ):
-        roots = {kind: sources_of(settings, kind)[:1] for kind in CatalogKind}
-        makers: dict[CatalogKind, Callable[[Source, Net], Catalog]] = {
-            CatalogKind.HUGGINGFACE: HuggingFaceCatalog,
-            CatalogKind.MODELSCOPE: ModelScopeCatalog,
-        }
-        catalogs: dict[CatalogKind, Catalog] = {
-            kind: makers[kind](source, net) for kind, found in roots.items() for source in found
-        }
-        mirror_catalogs = tuple(makers[mirror.kind](mirror, mirror_net) for mirror in settings.mirrors)
-        sources = tuple(source for kind in CatalogKind for source in sources_of(settings, kind))
-        yield Tools(
-            catalogs=catalogs,
-            mirror_catalogs=mirror_catalogs,
-            git=GitReader(mirror_net, is_stopped=stop.is_set),
-            sources=sources,
-            net=net,
-            mirror_net=mirror_net,
-            cache=HfCache(
-                layout,
-                Proofs(state, layout.cache_dir),
-                use_symlinks=not settings.disable_symlinks,
-                may_place=leases.may_place if leases else lambda _digest: True,
-            ),
-            records=Records(state),
-            memory=SourceMemory(state),
-            staging=staging,
-            daemon=lambda: _daemon(settings),
-            limits=TransferLimits(
-                connections_per_mirror=settings.connections_per_mirror,
-                budget=settings.connection_budget,
-                jobs=settings.jobs,
-                max_speed=settings.max_speed,
-            ),
-            stop=stop,
-            # An aria2 of the user's has proxies of its own, which only settings overrule.
-            proxies=replace(proxies, environment=None) if settings.rpc else proxies,
-            ca_bundle=settings.ca_bundle,
-            aliases=settings.aliases,
-        )
+    with open_lookup(settings, state, keep=keep) as lookup:
+        make = partial(Net, credentials, proxies=proxies, ca_bundle=settings.ca_bundle, lookup=lookup)
+        with make(limits=haste if hasty else patience, sleep=stop.wait) as patient, make(limits=haste) as quick:
+            known = {kind: sources_of(settings, kind) for kind in CatalogKind}
+            yield Sources(
+                tuple(source for found in known.values() for source in found),
+                {kind: found[0] for kind, found in known.items() if found},
+                SourceMemory(state),
+                patient,
+                quick,
+            )
+
+
+def sites_of(settings: Settings, sources: Sources, stop: Stop) -> Sites:
+    """The catalogs of a run: the roots are asked patiently, mirrors hastily."""
+    makers: dict[CatalogKind, Callable[[Source, Net], Catalog]] = {
+        CatalogKind.HUGGINGFACE: HuggingFaceCatalog,
+        CatalogKind.MODELSCOPE: ModelScopeCatalog,
+    }
+    return Sites(
+        {kind: makers[kind](source, sources.patient) for kind, source in sources.roots.items()},
+        tuple(makers[mirror.kind](mirror, sources.hasty) for mirror in settings.mirrors),
+        GitReader(sources.hasty, is_stopped=stop.is_set),
+        settings.aliases,
+        sources.patient.credentials,
+    )
+
+
+def mover_of(settings: Settings) -> Mover:
+    """How the bytes of a run move; no daemon is started by this."""
+    proxies = proxies_of(settings)
+    return Mover(
+        lambda: _daemon(settings),
+        TransferLimits(
+            connections_per_mirror=settings.connections_per_mirror,
+            budget=settings.connection_budget,
+            jobs=settings.jobs,
+            max_speed=settings.max_speed,
+        ),
+        # An aria2 of the user's has proxies of its own, which only settings overrule.
+        replace(proxies, environment=None) if settings.rpc else proxies,
+        settings.ca_bundle,
+    )
 
 
 @dataclass(frozen=True, slots=True)

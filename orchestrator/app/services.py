@@ -6,20 +6,24 @@ import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator import __version__
 from orchestrator.app.compose import (
     known_state,
+    mover_of,
+    open_cache,
     open_lookup,
     open_shared,
-    open_tools,
+    open_sources,
+    sites_of,
     sources_of,
     state_of,
-    stoppable,
 )
 from orchestrator.cache.layout import CacheLayout
+from orchestrator.cache.staging import Staging
 from orchestrator.core.files import Algorithm, Digest
 from orchestrator.core.plan import Plan
 from orchestrator.core.refs import Ref, Target
@@ -38,8 +42,8 @@ from orchestrator.net.credentials import Credentials
 from orchestrator.net.session import Net
 from orchestrator.pull import pull as flow
 from orchestrator.pull.report import ModelReport, PullReport
-from orchestrator.pull.tools import Stop, Tools
 from orchestrator.settings import DEFAULT_MIRRORS, Settings
+from orchestrator.system.signals import Stop, stoppable
 
 if TYPE_CHECKING:
     from orchestrator.doctor.examine import Diagnosis
@@ -67,10 +71,16 @@ def run_pull(settings: Settings, request: PullRequest, emit: Emit, hook: Hook | 
 
 
 def _pull(settings: Settings, request: PullRequest, stop: Stop, emit: Emit, hook: Hook | None = None) -> PullReport:
-    with open_shared(settings, emit) as shared, open_tools(settings, stop, shared=shared) as tools:
+    with (
+        open_shared(settings, emit) as shared,
+        open_cache(settings, shared=shared) as cache,
+        open_sources(settings, cache.state_dir, stop) as sources,
+    ):
         told = shared.telling(emit) if shared else emit
-        report = flow.pull(request, tools, hook.watching(told, stop) if hook else told)
-        _sweep(tools)
+        sites, mover = sites_of(settings, sources, stop), mover_of(settings)
+        heard = hook.watching(told, stop) if hook else told
+        report = flow.pull(request, sites, sources, cache, mover, stop=stop, emit=heard)
+        _sweep(cache.staging)
         _note_history(settings, report)
         return report
 
@@ -126,26 +136,41 @@ def node_uses(settings: Settings) -> tuple[NodeUse, ...]:
 
 def run_plan(settings: Settings, request: PullRequest, emit: Emit) -> tuple[Plan, tuple[ModelReport, ...]]:
     """Plan; writes nothing, not even folders."""
-    with stoppable() as stop, open_tools(settings, stop, create=False) as tools:
-        return flow.plan(request, tools, emit)
+    with (
+        stoppable() as stop,
+        open_cache(settings, create=False) as cache,
+        open_sources(settings, cache.state_dir, stop, keep=False) as sources,
+    ):
+        return flow.plan(request, sites_of(settings, sources, stop), cache, stop=stop, emit=emit)
 
 
-def run_verify(settings: Settings, request: VerifyRequest, emit: Emit) -> VerifyReport:
+def run_verify(settings: Settings, request: VerifyRequest, emit: Emit, *, repair: bool) -> VerifyReport:
     """Read the cache again, and on demand repair it; stops as a pull does."""
     from orchestrator.upkeep.verify import verify
 
     is_there = settings.cache_dir.exists()
-    shared_by = open_shared(settings, emit) if request.repair and is_there else contextlib.nullcontext()
-    with stoppable() as stop, shared_by as shared, open_tools(settings, stop, create=is_there, shared=shared) as tools:
-        return verify(request, tools, emit)
+    if not repair or not is_there:
+        with stoppable() as stop, open_cache(settings, create=is_there) as cache:
+            return verify(request, cache, None, stop=stop, emit=emit)
+    from orchestrator.upkeep.mend import mend
+
+    with (
+        open_shared(settings, emit) as shared,
+        stoppable() as stop,
+        open_cache(settings, shared=shared) as cache,
+        open_sources(settings, cache.state_dir, stop) as sources,
+    ):
+        sites, mover = sites_of(settings, sources, stop), mover_of(settings)
+        mending = partial(mend, sites=sites, sources=sources, cache=cache, mover=mover, stop=stop, emit=emit)
+        return verify(request, cache, mending, stop=stop, emit=emit)
 
 
 def run_collect(settings: Settings, rules: Rules, *, act: bool) -> Collected:
     """Choose what goes from the cache, and with `act` remove it."""
     from orchestrator.upkeep.collect import collect
 
-    with stoppable() as stop, open_tools(settings, stop, create=act and settings.cache_dir.exists()) as tools:
-        return collect(rules, tools, act=act)
+    with stoppable(), open_cache(settings, create=act and settings.cache_dir.exists()) as cache:
+        return collect(rules, cache, act=act)
 
 
 def link(settings: Settings, target: Target, folder: Path, layout: str, mode: str, *, force: bool) -> LinkReport:
@@ -157,18 +182,23 @@ def link(settings: Settings, target: Target, folder: Path, layout: str, mode: st
 
     layouts = parse_layouts(templating.read("layouts.toml"))
     request = link.LinkRequest(target, folder, layouts[layout], Mode(mode), force, settings.portable)
-    with stoppable() as stop, open_tools(settings, stop, create=settings.cache_dir.exists()) as tools:
-        return link.link(request, tools)
+    with stoppable() as stop, open_cache(settings, create=settings.cache_dir.exists()) as cache:
+        return link.link(request, cache, stop=stop)
 
 
 def run_import(settings: Settings, request: ImportRequest, emit: Emit) -> ImportReport:
     """Take files of a folder into the cache; a dry run writes nothing."""
     from orchestrator.folders.take import take
 
-    with stoppable() as stop, open_tools(settings, stop, create=not request.dry_run) as tools:
-        report = take(request, tools, emit)
-        if not request.dry_run:
-            _sweep(tools)
+    keep = not request.dry_run
+    with (
+        stoppable() as stop,
+        open_cache(settings, create=keep) as cache,
+        open_sources(settings, cache.state_dir, stop, keep=keep) as sources,
+    ):
+        report = take(request, sites_of(settings, sources, stop), cache, stop=stop, emit=emit)
+        if keep:
+            _sweep(cache.staging)
         return report
 
 
@@ -176,8 +206,8 @@ def look(settings: Settings) -> Contents:
     """What the cache holds; writes nothing."""
     from orchestrator.upkeep.contents import contents
 
-    with stoppable() as stop, open_tools(settings, stop, create=False) as tools:
-        return contents(tools)
+    with stoppable(), open_cache(settings, create=False) as cache:
+        return contents(cache)
 
 
 def pin(settings: Settings, targets: Sequence[Target], *, keep: bool) -> dict[str, frozenset[Target]]:
@@ -200,17 +230,33 @@ def fetch_url(
 
     # What arrives lies there until it is proven.
     state_of(settings)
-    with stoppable() as stop, open_shared(settings, emit) as shared, open_tools(settings, stop, shared=shared) as tools:
-        report = fetch_single(url, digest, folder, tools, emit, force=force, portable=settings.portable)
-        _sweep(tools)
+    with (
+        stoppable() as stop,
+        open_shared(settings, emit) as shared,
+        open_cache(settings, shared=shared) as cache,
+        open_sources(settings, cache.state_dir, stop) as sources,
+    ):
+        report = fetch_single(
+            url,
+            digest,
+            folder,
+            sources=sources,
+            staging=cache.staging,
+            mover=mover_of(settings),
+            stop=stop,
+            emit=emit,
+            force=force,
+            portable=settings.portable,
+        )
+        _sweep(cache.staging)
         return report
 
 
-def _sweep(tools: Tools) -> None:
+def _sweep(staging: Staging) -> None:
     """Remove what killed runs left. A run that is done is not failed by litter that cannot be removed."""
     with contextlib.suppress(GlmAriaError):
-        tools.staging.sweep()
-    runtime = runtime_folder(lambda: tools.staging.folder.parent)
+        staging.sweep()
+    runtime = runtime_folder(lambda: staging.folder.parent)
     folder = PrivateFolder.find(runtime)
     if folder is None:
         return
@@ -226,8 +272,12 @@ def probe_mirrors(settings: Settings, ref: Ref | None, bounds: Bounds) -> Survey
     """Probe the root and the mirrors, with a file of `ref` where there is one; what was measured is remembered."""
     from orchestrator.doctor.survey import survey
 
-    with stoppable() as stop, open_tools(settings, stop, hasty=True) as tools:
-        return survey(ref, tools, bounds)
+    with (
+        stoppable() as stop,
+        open_cache(settings) as cache,
+        open_sources(settings, cache.state_dir, stop, hasty=True) as sources,
+    ):
+        return survey(ref, sites_of(settings, sources, stop), sources, cache.records, bounds)
 
 
 def examine(settings: Settings, ref: Ref | None, compared: Sequence[NameServer]) -> Diagnosis:
@@ -242,7 +292,8 @@ def examine(settings: Settings, ref: Ref | None, compared: Sequence[NameServer])
     state = known_state(settings)
     with (
         stoppable() as stop,
-        open_tools(settings, stop, create=state.is_dir(), hasty=True) as tools,
+        open_cache(settings, create=state.is_dir()) as cache,
+        open_sources(settings, cache.state_dir, stop, keep=state.is_dir(), hasty=True) as sources,
         open_lookup(settings, state, keep=False) as lookup,
         Net(
             credentials,
@@ -264,7 +315,7 @@ def examine(settings: Settings, ref: Ref | None, compared: Sequence[NameServer])
             roomy=tuple(Path(name) for name in (places.home(), "/data", "/mnt", "/srv", "/var/tmp") if name),  # noqa: S108
             rpc=settings.rpc,
         )
-        found = flow_examine(request, tools, direct)
+        found = flow_examine(request, sites_of(settings, sources, stop), sources, cache, direct)
         if state.is_dir():
             with contextlib.suppress(GlmAriaError):
                 keep_figures(state, found.facts.sources)

@@ -9,15 +9,19 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from orchestrator.cache import inventory, publishing
 from orchestrator.cache.layout import CacheLayout
 from orchestrator.cache.moved import open_cache
+from orchestrator.cache.pins import Pins
 from orchestrator.cache.placing import MayPlace, Placer
 from orchestrator.cache.proofs import Proofs, stamp
+from orchestrator.cache.records import Records
 from orchestrator.cache.repo_locks import Use
+from orchestrator.cache.staging import Staging
 from orchestrator.cache.state_dir import refuse_closed
 from orchestrator.core.files import Digest, RepoFile
 from orchestrator.core.plan import Found, ResolvedModel
@@ -27,7 +31,37 @@ from orchestrator.errors import CannotCreateError
 from orchestrator.proof.hashing import OnBytes, read_whole
 from orchestrator.proof.pieces import PieceStore
 from orchestrator.proof.verified import VerifiedFile
+from orchestrator.swarm.leases import Leases
 from orchestrator.system.failures import on_disk
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """One cache, and what we keep beside it: what catalogs said (`records`), what must stay (`pins`), unproven parts
+    (`staging`), all in `state_dir`.
+    """
+
+    blobs: HfCache
+    records: Records
+    pins: Pins
+    staging: Staging
+    state_dir: Path
+
+    @classmethod
+    @contextlib.contextmanager
+    def open(
+        cls, layout: CacheLayout, state_dir: Path, *, leases: Leases | None = None, use_symlinks: bool = True
+    ) -> Iterator[Cache]:
+        """The cache of a run; every claim on a part is dropped at the end."""
+        may_place = leases.may_place if leases else lambda _digest: True
+        blobs = HfCache(layout, state_dir, use_symlinks=use_symlinks, may_place=may_place)
+        with contextlib.closing(Staging(state_dir, leases)) as staging:
+            yield cls(blobs, Records(state_dir), Pins(layout, state_dir), staging, state_dir)
+
+    @property
+    def layout(self) -> CacheLayout:
+        """Where everything lies."""
+        return self.blobs.layout
 
 
 class HfCache:
@@ -39,15 +73,16 @@ class HfCache:
     def __init__(
         self,
         layout: CacheLayout,
-        proofs: Proofs,
+        state_dir: Path,
         *,
         use_symlinks: bool = True,
         may_place: MayPlace = lambda _digest: True,
     ) -> None:
         self._may_place = may_place
         self.layout = layout
-        self.proofs = proofs
-        self.pieces = PieceStore(proofs.state_dir)
+        self.state_dir = state_dir
+        self.proofs = Proofs(state_dir, layout.cache_dir)
+        self.pieces = PieceStore(state_dir)
         self.patience = Patience()
         self._use_symlinks = use_symlinks
 
@@ -63,7 +98,7 @@ class HfCache:
     def use(self) -> Use:
         """Holds repos while a run works with them, so that `cache gc` keeps out. A run has its own patience."""
         self.patience = Patience()
-        return Use(self.proofs.state_dir)
+        return Use(self.state_dir)
 
     def is_complete(self, model: ResolvedModel) -> bool:
         """True when `pull` has nothing to do: each wanted file is exposed and proven, listing and ref are right."""
@@ -161,7 +196,7 @@ class HfCache:
         To be called once all wanted files are placed. No ref is written for a revision that is a commit, no listing
         when a git id is unknown (some catalogs do not tell). Raises TemporaryError when one of the files is gone again.
         """
-        return publishing.publish(self.layout, self.proofs, model)
+        return publishing.publish(self.layout, self.state_dir, model)
 
     def _placer(self, repo: RepoId, commit: str) -> Placer:
         return Placer(
@@ -170,6 +205,7 @@ class HfCache:
             self.pieces,
             repo,
             commit,
+            stage=self.state_dir / "stage",
             use_symlinks=self._use_symlinks,
             may_place=self._may_place,
             patience=self.patience,

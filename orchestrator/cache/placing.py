@@ -61,6 +61,7 @@ class Placer:
         repo: RepoId,
         commit: str,
         *,
+        stage: Path,
         use_symlinks: bool = True,
         may_place: MayPlace = lambda _digest: True,
         patience: Patience | None = None,
@@ -69,7 +70,7 @@ class Placer:
         self._layout = layout
         self._proofs = proofs
         self._pieces = pieces
-        self._stage = proofs.state_dir / "stage"
+        self._stage = stage
         self._repo = repo
         self._commit = commit
         self._use_symlinks = use_symlinks

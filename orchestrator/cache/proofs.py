@@ -38,8 +38,8 @@ class Proofs:
     """The proofs of one cache. Reads are kept in memory and read again when the file changed."""
 
     def __init__(self, state_dir: Path, cache_dir: Path) -> None:
-        self.state_dir = state_dir
-        self.cache_dir = cache_dir
+        self._stage = state_dir / "stage"
+        self._cache_dir = cache_dir
         self._folder = state_dir / "proofs"
         self._known: dict[str, tuple[Stamp, dict[str, Stamp]]] = {}
         self._unwritten: dict[str, dict[str, Stamp | None]] = {}
@@ -114,12 +114,12 @@ class Proofs:
                 elif self._still(repo_folder, name, proof):
                     blobs[name] = proof
             if blobs != before:
-                write_state(path, self.state_dir / "stage", {"blobs": blobs}, durable=False)
+                write_state(path, self._stage, {"blobs": blobs}, durable=False)
 
     def _still(self, repo_folder: str, name: str, proof: Stamp) -> bool:
         """False only when another file now lies at the blob's place; a blob kept in a snapshot has none there."""
         try:
-            return stamp(os.stat(f"{self.cache_dir}/{repo_folder}/blobs/{name}")) == proof
+            return stamp(os.stat(f"{self._cache_dir}/{repo_folder}/blobs/{name}")) == proof
         except OSError:
             return True
 

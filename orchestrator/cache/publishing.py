@@ -13,7 +13,6 @@ from typing import NamedTuple
 from orchestrator.cache.inventory import read_ref, refuse_planted
 from orchestrator.cache.layout import CacheLayout
 from orchestrator.cache.moved import open_cache
-from orchestrator.cache.proofs import Proofs
 from orchestrator.cache.trees import holds, model_entries, render
 from orchestrator.core.plan import ResolvedModel
 from orchestrator.disk.atomic import make_folder, scratch_folder, write_file
@@ -37,13 +36,13 @@ class Flip(NamedTuple):
     new: str
 
 
-def publish(layout: CacheLayout, proofs: Proofs, model: ResolvedModel) -> Flip | None:
+def publish(layout: CacheLayout, state_dir: Path, model: ResolvedModel) -> Flip | None:
     """See `HfCache.publish`."""
     repo = model.ref.repo
     refuse_planted(layout, repo)
     _refuse_gaps(layout.snapshot(repo, model.commit), model)
     with open_cache(layout.cache_dir) as root:
-        stage = scratch_folder(root, proofs.state_dir / "stage")
+        stage = scratch_folder(root, state_dir / "stage")
         tag = layout.cache_dir / "CACHEDIR.TAG"
         if not tag.exists():
             try:

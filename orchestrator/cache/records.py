@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.core.files import Digest, RepoFile, RepoTree
-from orchestrator.core.refs import RepoId, is_commit, parse_folder
+from orchestrator.core.refs import Ref, RepoId, is_commit, parse_folder
 from orchestrator.core.trust import Level, Seen, Trust, remembered
 from orchestrator.disk.atomic import write_file
 from orchestrator.disk.locks import state_lock
@@ -97,6 +97,12 @@ class Records:
         """The commit that `revision` stood for when it was last asked for, whatever the root; None when never."""
         seen = self._seen(repo).get(revision)
         return seen[-1][0].commit if seen else None
+
+    def is_restricted(self, ref: Ref) -> bool:
+        """True when a run before this one was told that the repo is closed. What nobody listed here counts as open."""
+        commit = ref.revision if ref.is_commit else self.last_seen(ref.repo, ref.revision)
+        record = self.load(ref.repo, commit) if commit else None
+        return record is not None and record.is_restricted
 
     def history(self, repo: RepoId, revision: str, root: str) -> tuple[Seen, ...]:
         """The commits that `revision` stood for under the root at this address, the oldest first."""

@@ -22,6 +22,9 @@ from urllib.parse import urlsplit
 from orchestrator.aria2.endpoint import OpenRpc
 from orchestrator.aria2.program import Program, install_command, program
 from orchestrator.cache import census as census_
+from orchestrator.cache.cache import Cache
+from orchestrator.cache.records import Records
+from orchestrator.catalogs.sites import Sites
 from orchestrator.core.refs import CatalogKind, Ref
 from orchestrator.core.resolvers import NameServer, Reply
 from orchestrator.core.sources import Source, is_this_machine
@@ -33,10 +36,10 @@ from orchestrator.doctor.survey import Row, Survey, survey
 from orchestrator.errors import GlmAriaError, ProtocolError
 from orchestrator.mirrors.measurements import Memory
 from orchestrator.mirrors.probe import Bounds, Target, probe
+from orchestrator.mirrors.sources import Sources
 from orchestrator.net.addresses import split
 from orchestrator.net.dns import Lookup, ask, ask_system, is_local, system_lookup, system_servers
 from orchestrator.net.session import Net
-from orchestrator.pull.tools import Tools
 from orchestrator.system.threads import try_start
 from orchestrator.upkeep.collect import collect
 from orchestrator.upkeep.garbage import Rules
@@ -82,18 +85,18 @@ class Diagnosis:
     notes: tuple[str, ...] = ()
 
 
-def examine(request: DoctorRequest, tools: Tools, direct: Net) -> Diagnosis:
+def examine(request: DoctorRequest, sites: Sites, sources: Sources, cache: Cache, direct: Net) -> Diagnosis:
     """Measure and judge. `direct` is a net that takes no proxy. Never raises for what the network does."""
     begun = time.monotonic()
     notes: list[str] = []
     is_named = request.ref is not None
     if not is_named:
-        request = replace(request, ref=_last_listed(tools))
-    here = _Round(_here(request, tools)).results(_HERE, notes)
+        request = replace(request, ref=_last_listed(cache.records))
+    here = _Round(_here(request, sites, cache)).results(_HERE, notes)
     found: Survey | None = None
     routes: dict[str, Route] = {}
     if not request.is_offline:
-        there = _Round(_there(request, tools)).results(_THERE, notes)
+        there = _Round(_there(request, sites, sources, cache.records)).results(_THERE, notes)
         found = there.pop("the sources", None)
         routes = {name.partition(" ")[2]: route for name, route in there.items() if isinstance(route, Route)}
         if request.ref is None:
@@ -102,21 +105,21 @@ def examine(request: DoctorRequest, tools: Tools, direct: Net) -> Diagnosis:
             notes.append(f"{request.ref} could not be listed, so no speed was measured")
         elif not is_named:
             notes.append(f"no model was named: measured with {request.ref}, the last one that was pulled")
-    past = _past_proxy(found, tools, direct) if found else {}
-    facts = _facts(request, tools, found, here, past)
+    past = _past_proxy(found, sources.hasty, direct) if found else {}
+    facts = _facts(request, sites, sources.hasty, found, here, past=past)
     rows = found.rows if found else ()
     return Diagnosis(
-        facts, findings(facts), rows, routes, found.memory if found else tools.memory.read(), request.ref,
+        facts, findings(facts), rows, routes, found.memory if found else sources.stats.read(), request.ref,
         found.file.path if found and found.file else None, time.monotonic() - begun, tuple(notes),
     )  # fmt: skip
 
 
-def _last_listed(tools: Tools) -> Ref | None:
+def _last_listed(records: Records) -> Ref | None:
     """The model that stands in where none was named; not a closed one, whose name is nobody else's business."""
-    for repo, commit in tools.records.commits():
-        record = tools.records.load(repo, commit)
+    for repo, commit in records.commits():
+        record = records.load(repo, commit)
         if record is not None and not record.is_restricted:
-            return Ref(repo, next(iter(tools.records.revisions(repo, commit)), commit))
+            return Ref(repo, next(iter(records.revisions(repo, commit)), commit))
     return None
 
 
@@ -151,17 +154,17 @@ class _Round:
             self._failed[name] = error.strerror or type(error).__name__
 
 
-def _here(request: DoctorRequest, tools: Tools) -> dict[str, Callable[[], Any]]:
-    cache = tools.cache.layout.cache_dir
+def _here(request: DoctorRequest, sites: Sites, cache: Cache) -> dict[str, Callable[[], Any]]:
+    cache_dir = cache.layout.cache_dir
     steps: dict[str, Callable[[], Any]] = {
-        "disk speed": lambda: write_rate(cache),
-        "free space": lambda: space(cache).free,
+        "disk speed": lambda: write_rate(cache_dir),
+        "free space": lambda: space(cache_dir).free,
         "aria2": program,
-        "cache": lambda: _cache_health(tools),
+        "cache": lambda: _cache_health(cache),
         "aria2's RPC": lambda: _open_rpcs(request),
-        "roomier disk": lambda: _roomier(cache, request.roomy),
+        "roomier disk": lambda: _roomier(cache_dir, request.roomy),
     }
-    names = [] if request.is_offline else _names(tools)
+    names = [] if request.is_offline else _names(sites)
     if names:
         servers = dict.fromkeys((*request.resolvers, *request.compared, *system_servers()))
         for name in names:
@@ -183,44 +186,39 @@ def _asked(server: NameServer, name: str) -> Reply:
     return ask(server, name, _DNS_PATIENCE)[0]
 
 
-def _names(tools: Tools) -> list[str]:
-    hosts = dict.fromkeys(catalog.source.host for catalog in _catalogs(tools))
+def _names(sites: Sites) -> list[str]:
+    hosts = dict.fromkeys(catalog.source.host for catalog in sites.named)
     return [host for host in hosts if not is_local(host)]
 
 
-def _catalogs(tools: Tools) -> Sequence[Any]:
-    roots = [catalog for catalog in tools.catalogs.values() if catalog.source.is_root]
-    return [*roots, *tools.mirror_catalogs]
-
-
-def _there(request: DoctorRequest, tools: Tools) -> dict[str, Callable[[], Any]]:
-    def sources() -> Survey:
+def _there(request: DoctorRequest, sites: Sites, sources: Sources, records: Records) -> dict[str, Callable[[], Any]]:
+    def survey_all() -> Survey:
         begun = time.monotonic()
         try:
-            return survey(request.ref, tools, BOUNDS, patience=_THERE - 2, must_answer=False)
+            return survey(request.ref, sites, sources, records, BOUNDS, patience=_THERE - 2, must_answer=False)
         except GlmAriaError:
             left = max(1.0, _THERE - 1 - (time.monotonic() - begun))
-            return survey(None, tools, BOUNDS, patience=left, must_answer=False)
+            return survey(None, sites, sources, records, BOUNDS, patience=left, must_answer=False)
 
-    steps: dict[str, Callable[[], Any]] = {"the sources": sources}
-    for catalog in _catalogs(tools):
+    steps: dict[str, Callable[[], Any]] = {"the sources": survey_all}
+    for catalog in sites.named:
         source = catalog.source
         # What cannot be asked is told among the sources.
         with suppress(ProtocolError):
             parts = split(source.url)
-            if tools.mirror_net.proxy_for(source.url) is not None:
+            if sources.hasty.proxy_for(source.url) is not None:
                 continue
             port = parts.port or (443 if parts.scheme == "https" else 80)
             steps[f"route {source.address}"] = partial(trace, source.host, port, 6.0, request.lookup or system_lookup)
     return steps
 
 
-def _past_proxy(found: Survey, tools: Tools, direct: Net) -> dict[str, float]:
+def _past_proxy(found: Survey, net: Net, direct: Net) -> dict[str, float]:
     """The rate over one connection past the proxy, by address, of the sources that are asked through one."""
     steps: dict[str, Callable[[], Any]] = {}
     for row in found.rows:
         target = row.probe.target
-        if target is not None and row.probe.error is None and tools.mirror_net.proxy_for(row.source.url):
+        if target is not None and row.probe.error is None and net.proxy_for(row.source.url):
             steps[row.source.address] = partial(_direct_rate, direct, row.source, target)
     rates = _Round(steps).results(_PAST, []) if steps else {}
     return {address: rate for address, rate in rates.items() if rate}
@@ -230,9 +228,9 @@ def _direct_rate(direct: Net, source: Source, target: Target) -> float | None:
     return probe(direct, source, target, Bounds(seconds=0.5, pings=0)).rate_one
 
 
-def _cache_health(tools: Tools) -> tuple[int, tuple[str, ...]]:
-    bad = tuple(repo.folder for repo in census_.take(tools.cache.layout).repos if repo.has_bad_refs)
-    return collect(Rules(time.time(), litter=True), tools, act=False).bytes_freed, bad
+def _cache_health(cache: Cache) -> tuple[int, tuple[str, ...]]:
+    bad = tuple(repo.folder for repo in census_.take(cache.layout).repos if repo.has_bad_refs)
+    return collect(Rules(time.time(), litter=True), cache, act=False).bytes_freed, bad
 
 
 def _roomier(cache: Path, candidates: Sequence[Path]) -> str | None:
@@ -252,12 +250,18 @@ def _device(path: Path) -> int:
 
 
 def _facts(
-    request: DoctorRequest, tools: Tools, found: Survey | None, here: Mapping[str, Any], past: Mapping[str, float]
+    request: DoctorRequest,
+    sites: Sites,
+    net: Net,
+    found: Survey | None,
+    here: Mapping[str, Any],
+    *,
+    past: Mapping[str, float],
 ) -> Facts:
     aria2: Program | None = here.get("aria2")
     free = here.get("free space")
     litter, unreadable = here.get("cache", (0, ()))
-    mirrors = [catalog.source for catalog in tools.mirror_catalogs]
+    mirrors = [catalog.source for catalog in sites.mirrors]
     known = dict.fromkeys((*map(_spec, mirrors), *map(_spec, request.known_mirrors)))
     without = tuple(
         (
@@ -268,7 +272,7 @@ def _facts(
     )
     return Facts(
         size=(found.total if found and found.total else REFERENCE),
-        sources=tuple(_source(row, found.memory, tools, past) for row in found.rows) if found else (),
+        sources=tuple(_source(row, found.memory, net, past) for row in found.rows) if found else (),
         mirrors_hint=" ".join(known) if len(known) > len(mirrors) else "",
         without=without,
         replies=tuple(value for value in here.values() if isinstance(value, Reply)),
@@ -290,7 +294,7 @@ def _facts(
     )
 
 
-def _source(row: Row, memory: Memory, tools: Tools, past: Mapping[str, float]) -> SourceFacts:
+def _source(row: Row, memory: Memory, net: Net, past: Mapping[str, float]) -> SourceFacts:
     source, seen = row.source, row.probe
     bad = memory.quarantine_of(source)
     return SourceFacts(
@@ -305,15 +309,15 @@ def _source(row: Row, memory: Memory, tools: Tools, past: Mapping[str, float]) -
         clock_offset=seen.clock_offset,
         state=row.state.value,
         quarantine=bad.reason if bad else None,
-        proxy=_proxy_of(source, tools),
+        proxy=_proxy_of(source, net),
         direct=past.get(source.address),
         error=seen.error.message if seen.error else None,
     )
 
 
-def _proxy_of(source: Source, tools: Tools) -> str | None:
+def _proxy_of(source: Source, net: Net) -> str | None:
     try:
-        return tools.mirror_net.proxy_for(source.url)
+        return net.proxy_for(source.url)
     except ProtocolError:  # an address that cannot be asked has none
         return None
 

@@ -5,22 +5,24 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from orchestrator.cache.records import Records
 from orchestrator.catalogs.interface import Catalog
 from orchestrator.catalogs.matching import Match, names_elsewhere
+from orchestrator.catalogs.sites import Sites
 from orchestrator.core.files import Algorithm, RepoFile, RepoTree
 from orchestrator.core.refs import Ref, RepoId, RepoType
 from orchestrator.core.sources import Origin, Source
 from orchestrator.errors import GlmAriaError, NotFoundError, SourcesDownError, TemporaryError
 from orchestrator.mirrors.measurements import Memory, Sample
 from orchestrator.mirrors.probe import Bounds, Probe, Target, probe
+from orchestrator.mirrors.sources import Sources
+from orchestrator.net.session import Net
 from orchestrator.pull.other_catalogs import look
-from orchestrator.pull.tools import Tools
-from orchestrator.resolve.restricted import is_known_restricted, may_hear
 from orchestrator.system.threads import try_start
 
 
@@ -79,48 +81,57 @@ class _Model:
         return tuple(f for f in self.tree.files if f.is_lfs and f.digest.algorithm is Algorithm.SHA256 and f.size)
 
 
-def survey(ref: Ref | None, tools: Tools, bounds: Bounds, *, patience: float = 8.0, must_answer: bool = True) -> Survey:
+def survey(
+    ref: Ref | None,
+    sites: Sites,
+    sources: Sources,
+    records: Records,
+    bounds: Bounds,
+    *,
+    patience: float = 8.0,
+    must_answer: bool = True,
+) -> Survey:
     """Probe the root and every mirror, with a file of `ref` where one is given, and remember what was measured.
 
     A source that has not answered `patience` seconds after the others began is reported as too slow. Raises what the
     catalogs say of `ref` when none can list it, and with `must_answer` SourcesDownError when no source answers at all.
     """
-    catalogs = probed_catalogs(ref, tools)
-    model = _model(ref, catalogs, tools) if ref else None
-    rows = _all_at_once(catalogs, model, tools, bounds, patience)
+    catalogs = probed_catalogs(ref, sites)
+    model = _model(ref, catalogs, sites, records) if ref else None
+    rows = _all_at_once(catalogs, lambda catalog: _row(catalog, model, sites, sources.hasty, bounds), patience)
     samples = {row.source: row.probe.samples for row in rows}
     # On a full disk, or one that is not ours to write, what was measured is told all the same.
     with suppress(GlmAriaError):
-        tools.memory.observe(samples)
+        sources.stats.observe(samples)
     if must_answer and all(samples[row.source] == (Sample(failed=True),) for row in rows):
         raise SourcesDownError(
             f"no source answers: {rows[0].probe.error.message if rows[0].probe.error else rows[0].source.name}",
             hint="check the network, the name and the proxy settings (glm-aria config show)",
         )
     if model is None:
-        return Survey(rows, tools.memory.read())
+        return Survey(rows, sources.stats.read())
     total = sum({file.digest: file.size for file in model.tree.files}.values())
-    return Survey(rows, tools.memory.read(), model.ref, model.tree.commit, model.file, model.reference, total)
+    return Survey(rows, sources.stats.read(), model.ref, model.tree.commit, model.file, model.reference, total)
 
 
-def probed_catalogs(ref: Ref | None, tools: Tools) -> tuple[Catalog, ...]:
+def probed_catalogs(ref: Ref | None, sites: Sites) -> tuple[Catalog, ...]:
     """Those of the root and the mirrors, each once; of an `ms://` ref its own site, too."""
-    roots = [catalog for catalog in tools.catalogs.values() if catalog.source.is_root]
-    own = [tools.catalogs[ref.catalog]] if ref else []
-    return tuple({catalog.source: catalog for catalog in (*roots, *own, *tools.mirror_catalogs)}.values())
+    roots = [catalog for catalog in sites.roots.values() if catalog.source.is_root]
+    own = [sites.of(ref)] if ref else []
+    return tuple({catalog.source: catalog for catalog in (*roots, *own, *sites.mirrors)}.values())
 
 
-def _model(ref: Ref, catalogs: Sequence[Catalog], tools: Tools) -> _Model:
+def _model(ref: Ref, catalogs: Sequence[Catalog], sites: Sites, records: Records) -> _Model:
     """The listing of the first catalog of the ref's kind that answers."""
-    is_closed = is_known_restricted(ref, tools)
+    is_closed = records.is_restricted(ref)
     of_same = (catalog for catalog in catalogs if catalog.source.kind is ref.catalog)
-    others = (c for c in of_same if may_hear(c.source, ref.catalog, tools, is_restricted=is_closed))
-    of_kind = [tools.catalogs[ref.catalog], *others]
+    others = (c for c in of_same if sites.may_hear(c.source, ref.catalog, is_restricted=is_closed))
+    of_kind = [sites.of(ref), *others]
     first: GlmAriaError | None = None
     for catalog in of_kind:
         try:
             revision = catalog.revision(ref)
-            record = tools.records.load(ref.repo, revision.commit)
+            record = records.load(ref.repo, revision.commit)
             tree = record.tree if record else catalog.tree(ref.repo, revision.commit)
         except (SourcesDownError, TemporaryError) as error:
             first = first or error
@@ -129,15 +140,13 @@ def _model(ref: Ref, catalogs: Sequence[Catalog], tools: Tools) -> _Model:
     raise first or NotFoundError(f"no catalog lists {ref}")
 
 
-def _all_at_once(
-    catalogs: Sequence[Catalog], model: _Model | None, tools: Tools, bounds: Bounds, patience: float
-) -> tuple[Row, ...]:
+def _all_at_once(catalogs: Sequence[Catalog], row_of: Callable[[Catalog], Row], patience: float) -> tuple[Row, ...]:
     done: queue.SimpleQueue[Row] = queue.SimpleQueue()
     for catalog in catalogs:
         # Daemons: a source that is given up must not keep the program from ending.
-        work = threading.Thread(target=lambda c=catalog: done.put(_row(c, model, tools, bounds)), daemon=True)
+        work = threading.Thread(target=lambda c=catalog: done.put(row_of(c)), daemon=True)
         if not try_start(work):
-            done.put(_row(catalog, model, tools, bounds))
+            done.put(row_of(catalog))
     deadline = time.monotonic() + patience
     rows: dict[Source, Row] = {}
     while len(rows) < len(catalogs):
@@ -153,13 +162,13 @@ def _late(source: Source, patience: float) -> Row:
     return Row(source, Probe(source, error=TemporaryError(f"{source.name} did not answer within {patience:.0f} s")))
 
 
-def _row(catalog: Catalog, model: _Model | None, tools: Tools, bounds: Bounds) -> Row:
+def _row(catalog: Catalog, model: _Model | None, sites: Sites, net: Net, bounds: Bounds) -> Row:
     source = catalog.source
     state, match, target = State.UNKNOWN, None, None
     error: GlmAriaError | None = None
     if model is not None:
         try:
-            state, match, target = _compare(catalog, model, tools)
+            state, match, target = _compare(catalog, model, sites)
         except NotFoundError:
             state = State.ABSENT
         except GlmAriaError as found:
@@ -167,24 +176,24 @@ def _row(catalog: Catalog, model: _Model | None, tools: Tools, bounds: Bounds) -
     if error is not None and isinstance(error, SourcesDownError | TemporaryError):
         return Row(source, Probe(source, error=error))
     # On the hasty net even for the root; the token still goes only where it may.
-    result = probe(tools.mirror_net, source, target, bounds, is_restricted=bool(model and model.is_restricted))
+    result = probe(net, source, target, bounds, is_restricted=bool(model and model.is_restricted))
     held = len(match.origins) if match else None
     wanted = held + len(match.differences) if match and held is not None else None
     return Row(source, result, state, held, wanted)
 
 
-def _compare(catalog: Catalog, model: _Model, tools: Tools) -> tuple[State, Match | None, Target | None]:
+def _compare(catalog: Catalog, model: _Model, sites: Sites) -> tuple[State, Match | None, Target | None]:
     """What the source has of the model, and where it has the file to sample."""
     source, ref, file = catalog.source, model.ref, model.file
     if source == model.reference:
-        return State.FRESH if source == tools.catalogs[ref.catalog].source else State.UNKNOWN, None, _same(model)
-    if not may_hear(source, ref.catalog, tools, is_restricted=model.is_restricted):
+        return State.FRESH if source == sites.of(ref).source else State.UNKNOWN, None, _same(model)
+    if not sites.may_hear(source, ref.catalog, is_restricted=model.is_restricted):
         return State.UNKNOWN, None, None  # its name is nobody else's business
     if source.kind is ref.catalog:
         is_same = catalog.revision(ref).commit == model.tree.commit
         # A mirror that is behind may know the commit all the same: the sample will tell.
         return State.FRESH if is_same else State.STALE, None, _same(model)
-    for name in names_elsewhere(ref.repo.name, ref.catalog, tools.aliases) if ref.repo.type is RepoType.MODEL else ():
+    for name in names_elsewhere(ref.repo.name, ref.catalog, sites.aliases) if ref.repo.type is RepoType.MODEL else ():
         try:
             found = look(catalog, RepoId(RepoType.MODEL, name), model.large)
         except NotFoundError:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from orchestrator import __version__
 from orchestrator.cache import census
+from orchestrator.cache.cache import Cache, HfCache
 from orchestrator.cache.census import Census
 from orchestrator.cache.entries import Stock, refuse_closed, take_stock
 from orchestrator.core.files import Algorithm, RepoFile
@@ -19,8 +20,8 @@ from orchestrator.errors import IntegrityError, NotFoundError, UsageError
 from orchestrator.folders.layouts import Layout
 from orchestrator.folders.project import Linked, Project, Sample, make_project
 from orchestrator.proof.hashing import read_whole
-from orchestrator.pull.tools import Tools
 from orchestrator.resolve.naming import refuse_odd_names
+from orchestrator.system.signals import Stop
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,20 +51,20 @@ class LinkReport:
     missing: tuple[str, ...] = ()
 
 
-def link(request: LinkRequest, tools: Tools) -> LinkReport:
+def link(request: LinkRequest, cache: Cache, *, stop: Stop) -> LinkReport:
     """Make or update the folder.
 
     Raises NotFoundError when the model, or a file to which its snapshot links, is not in the cache, IntegrityError
     when a file that was never proven has wrong bytes, UsageError where it is not clear which revision is meant, and
     what `make_project` raises.
     """
-    with tools.cache.use() as use:
-        commit = _commit(request.target, census.take(tools.cache.layout))
+    with cache.blobs.use() as use:
+        commit = _commit(request.target, census.take(cache.layout))
         use.hold([request.target.repo.folder])
         stocks = take_stock(
-            census.take(tools.cache.layout), tools.cache, tools.records, [Target(request.target.repo, commit)], ()
+            census.take(cache.layout), cache.blobs, cache.records, [Target(request.target.repo, commit)], ()
         )
-        samples = tuple(sorted(_samples(stocks, commit, tools), key=lambda sample: sample.file.path))
+        samples = tuple(sorted(_samples(stocks, commit, cache.blobs, stop), key=lambda sample: sample.file.path))
         if request.portable:
             refuse_unportable(sample.file.path for sample in samples)
         refuse_odd_names((sample.file for sample in samples), request.folder)
@@ -71,15 +72,13 @@ def link(request: LinkRequest, tools: Tools) -> LinkReport:
             # Where the file system shares copies this asks for too much, never for too little.
             space_.check(sum(sample.file.size for sample in samples), request.folder)
             space_.check_largest(max((sample.file.size for sample in samples), default=0), request.folder)
-        record = tools.records.load(request.target.repo, commit)
+        record = cache.records.load(request.target.repo, commit)
         trust = record.trust if record else None
         ref = request.target.revision or commit
         named = f"{request.target.repo.url_path}@{ref}"
         project = Project(named, request.target.repo, commit, trust, samples, __version__)
-        tools.stop.is_abrupt = False
-        files = make_project(
-            request.folder, project, request.layout, request.mode, force=request.force, stop=tools.stop
-        )
+        stop.is_abrupt = False
+        files = make_project(request.folder, project, request.layout, request.mode, force=request.force, stop=stop)
     here = {sample.file.path for sample in samples}
     missing = tuple(file.path for file in record.tree.files if file.path not in here) if record else ()
     return LinkReport(request.target.repo, commit, trust, request.folder, files, missing)
@@ -108,7 +107,7 @@ def _commit(target: Target, found: Census) -> str:
     return commit
 
 
-def _samples(stocks: list[Stock], commit: str, tools: Tools) -> list[Sample]:
+def _samples(stocks: list[Stock], commit: str, blobs: HfCache, stop: Stop) -> list[Sample]:
     samples = []
     for stock in stocks:
         for name in stock.names:
@@ -121,19 +120,19 @@ def _samples(stocks: list[Stock], commit: str, tools: Tools) -> list[Sample]:
                     hint=f"glm-aria pull {name.repo.url_path}@{commit}",
                     file=name.path,
                 )
-            _prove(stock, tools)
+            _prove(stock, blobs, stop)
             is_lfs = stock.digest.algorithm is Algorithm.SHA256
             samples.append(Sample(RepoFile(name.path, stock.found.st_size, stock.digest, is_lfs), stock.real))
     return samples
 
 
-def _prove(stock: Stock, tools: Tools) -> None:
+def _prove(stock: Stock, blobs: HfCache, stop: Stop) -> None:
     """A file that was never proven is read once, so that no wrong bytes go any further."""
     assert stock.real is not None and stock.found is not None and stock.digest is not None  # noqa: S101, PT018
-    if any(tools.cache.proofs.is_proven(folder, stock.digest, stock.found) for folder, _ in stock.places):
+    if any(blobs.proofs.is_proven(folder, stock.digest, stock.found) for folder, _ in stock.places):
         return
     size = stock.found.st_size if stock.size is None else stock.size
-    read = read_whole(stock.real, stock.digest.algorithm, size=size, stop=tools.stop, durable=True)
+    read = read_whole(stock.real, stock.digest.algorithm, size=size, stop=stop, durable=True)
     if read.digest != stock.digest:
         raise IntegrityError(
             f"{stock.label!r} in the cache has wrong bytes; nothing was made of it",
@@ -142,4 +141,4 @@ def _prove(stock: Stock, tools: Tools) -> None:
         )
     for folder, place in stock.places:
         if place.parent.name == "blobs":
-            tools.cache.proofs.add(folder, [(stock.digest, read.found)])
+            blobs.proofs.add(folder, [(stock.digest, read.found)])

@@ -15,7 +15,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from orchestrator.cache.cache import Cache, HfCache
+from orchestrator.cache.records import Records
 from orchestrator.cache.strays import is_junk
+from orchestrator.catalogs.sites import Sites
 from orchestrator.core.files import Algorithm, Digest, RepoFile
 from orchestrator.core.plan import Have, ResolvedModel
 from orchestrator.core.refs import CatalogKind, Ref, RepoId
@@ -35,8 +38,9 @@ from orchestrator.lists.request import PullRequest
 from orchestrator.proof.hashing import read_both, read_whole
 from orchestrator.proof.progress import Reading
 from orchestrator.proof.verified import verify
-from orchestrator.pull.tools import Tools
+from orchestrator.resolve.question import Question
 from orchestrator.resolve.resolve import remember, resolve
+from orchestrator.system.signals import Stop
 
 
 class State(StrEnum):
@@ -106,7 +110,7 @@ class _Wanted:
     have: set[Digest] = field(default_factory=set)
 
 
-def take(request: ImportRequest, tools: Tools, emit: Emit) -> ImportReport:
+def take(request: ImportRequest, sites: Sites, cache: Cache, *, stop: Stop, emit: Emit) -> ImportReport:
     """Import. What is wrong with a file is in the report, not raised.
 
     Raises NotFoundError when the folder is no folder or no listing is known, what resolving raises, NoSpaceError and
@@ -114,11 +118,11 @@ def take(request: ImportRequest, tools: Tools, emit: Emit) -> ImportReport:
     """
     if not request.folder.is_dir():
         raise NotFoundError(f"{os.fspath(request.folder)!r} is not a folder", hint="name the folder that has the files")
-    models = _models(request, tools, emit)
+    models = _models(request, sites, cache.records, emit)
     done: list[Imported] = []
-    with tools.cache.use() as use:
+    with cache.blobs.use() as use:
         use.hold({model.ref.repo.folder for model in models})
-        wanted = _index(models, tools)
+        wanted = _index(models, cache.blobs)
         # Of what programs leave in any folder only that is told which some model has on purpose.
         paths = [
             item
@@ -127,29 +131,29 @@ def take(request: ImportRequest, tools: Tools, emit: Emit) -> ImportReport:
         ]
         todo = [(path, found) for path, found in paths if found.st_size in wanted.sizes]
         emit(Queued(len(todo), sum(found.st_size for _, found in todo), to="look at"))
-        tools.stop.is_abrupt = False
-        taker = _Taker(wanted, request, tools, emit)
+        stop.is_abrupt = False
+        taker = _Taker(wanted, request, cache, stop, emit)
         try:
             for path, found in paths:
                 done.append(taker.take(path, found))
             if not request.dry_run:
                 for model in taker.touched.values():
-                    _publish_if_whole(model, tools, is_new=bool(request.pull.items))
+                    _publish_if_whole(model, cache, sites if request.pull.items else None)
         except Interrupted:
-            tools.stop.set()
+            stop.set()
         shown = models if request.pull.items else list(taker.touched.values())
-        left = tuple(_left(model, tools) for model in shown)
-    return ImportReport(tuple(done), left, request.dry_run, tools.stop.signal_number if tools.stop.is_set() else None)
+        left = tuple(_left(model, cache.blobs) for model in shown)
+    return ImportReport(tuple(done), left, request.dry_run, stop.signal_number if stop.is_set() else None)
 
 
-def _models(request: ImportRequest, tools: Tools, emit: Emit) -> list[ResolvedModel]:
+def _models(request: ImportRequest, sites: Sites, records: Records, emit: Emit) -> list[ResolvedModel]:
     if request.pull.items:
-        return [resolve(item, request.pull, tools, emit, lambda: None) for item in request.pull.items]
+        return [resolve(Question(item, request.pull, sites, records, emit)) for item in request.pull.items]
     models = []
-    for repo, commit in tools.records.commits():
-        record = tools.records.load(repo, commit)
+    for repo, commit in records.commits():
+        record = records.load(repo, commit)
         if record is not None:
-            names = tools.records.revisions(repo, commit)
+            names = records.revisions(repo, commit)
             # The records do not tell the catalog; it only matters for what is asked, and here nobody is.
             ref = Ref(repo, names[0] if names else commit, CatalogKind.HUGGINGFACE)
             models.append(ResolvedModel(ref, record.tree, record.tree, record.trust, record.is_restricted))
@@ -161,10 +165,10 @@ def _models(request: ImportRequest, tools: Tools, emit: Emit) -> list[ResolvedMo
     return models
 
 
-def _index(models: list[ResolvedModel], tools: Tools) -> _Wanted:
+def _index(models: list[ResolvedModel], blobs: HfCache) -> _Wanted:
     wanted = _Wanted(models)
     for model in models:
-        found = tools.cache.find(model.ref.repo, model.wanted.files)
+        found = blobs.find(model.ref.repo, model.wanted.files)
         for file in model.wanted.files:
             wanted.sizes.setdefault(file.size, set()).add(file.digest.algorithm)
             wanted.files.setdefault(file.digest, []).append((model, file))
@@ -196,7 +200,8 @@ class _Taker:
 
     wanted: _Wanted
     request: ImportRequest
-    tools: Tools
+    cache: Cache
+    stop: Stop
     emit: Emit
     touched: dict[int, ResolvedModel] = field(default_factory=dict)
 
@@ -229,7 +234,7 @@ class _Taker:
         key = Digest(Algorithm.SHA256, f"{found.st_dev:x}{found.st_ino:x}".rjust(64, "0")[-64:])
         reading = Reading(self.emit, key, path.name, Phase.HASHING, found.st_size)
         reading.begin()
-        algorithms, stop = self.wanted.sizes[found.st_size], self.tools.stop
+        algorithms, stop = self.wanted.sizes[found.st_size], self.stop
         digests: tuple[Digest, ...]
         if len(algorithms) > 1:
             digests = read_both(real, stop=stop, on_bytes=reading)
@@ -241,27 +246,27 @@ class _Taker:
 
     def _place(self, path: Path, digest: Digest, uses: list[tuple[ResolvedModel, RepoFile]]) -> Mode:
         """Into the stage, proven there, and to each model that wants it; returns how it came there."""
-        tools, size = self.tools, uses[0][1].size
-        claim = tools.staging.claim(digest)
+        staging, blobs, size = self.cache.staging, self.cache.blobs, uses[0][1].size
+        claim = staging.claim(digest)
         if claim is None:
             raise TemporaryError(f"{path.name!r} is being fetched by another run just now", file=str(path))
         with claim:
-            tools.staging.discard(digest)
-            space.check(size, tools.cache.layout.cache_dir, files=1)
-            space.check_largest(size, tools.cache.layout.cache_dir)
-            part = tools.staging.part(digest)
+            staging.discard(digest)
+            space.check(size, blobs.layout.cache_dir, files=1)
+            space.check_largest(size, blobs.layout.cache_dir)
+            part = staging.part(digest)
             try:
                 mode = _stage(Path(os.path.realpath(path)), part, hard=self.request.hard)
-                verified = verify(part, digest, size, stop=tools.stop)
+                verified = verify(part, digest, size, stop=self.stop)
                 placed: Path | None = None
                 for (repo, commit), entries in _by_revision(uses).items():
                     if placed is None:
-                        tools.cache.place(repo, commit, [(verified, file) for file in entries])
-                        placed = tools.cache.layout.blob(repo, digest)
+                        blobs.place(repo, commit, [(verified, file) for file in entries])
+                        placed = blobs.layout.blob(repo, digest)
                     else:
-                        tools.cache.link(repo, commit, [(file, placed) for file in entries])
+                        blobs.link(repo, commit, [(file, placed) for file in entries])
             finally:
-                tools.staging.discard(digest)
+                staging.discard(digest)
         return mode
 
 
@@ -283,18 +288,18 @@ def _by_revision(uses: list[tuple[ResolvedModel, RepoFile]]) -> Mapping[tuple[Re
     return found
 
 
-def _left(model: ResolvedModel, tools: Tools) -> Left:
-    found = tools.cache.find(model.ref.repo, model.wanted.files)
+def _left(model: ResolvedModel, blobs: HfCache) -> Left:
+    found = blobs.find(model.ref.repo, model.wanted.files)
     missing = {file.digest: file.size for file in model.wanted.files if found[file.digest].have is Have.NOTHING}
     return Left(model.ref, model.commit, len(missing), sum(missing.values()))
 
 
-def _publish_if_whole(model: ResolvedModel, tools: Tools, *, is_new: bool) -> None:
-    """A model that is complete by now becomes known to readers; of any other the next pull goes on from here."""
-    found = tools.cache.find(model.ref.repo, model.wanted.files)
+def _publish_if_whole(model: ResolvedModel, cache: Cache, asked: Sites | None) -> None:
+    """Show a model that is complete by now to readers, and record what the `asked` sites said of it."""
+    found = cache.blobs.find(model.ref.repo, model.wanted.files)
     if any(item.have is not Have.PLACED for item in found.values()):
         return
-    tools.cache.expose(model.ref.repo, model.commit, model.wanted.files)
-    if is_new:
-        remember(model, tools)
-    tools.cache.publish(model)
+    cache.blobs.expose(model.ref.repo, model.commit, model.wanted.files)
+    if asked is not None:
+        remember(model, cache.records, asked.of(model.ref).source)
+    cache.blobs.publish(model)

@@ -15,6 +15,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from orchestrator.cache.staging import Staging
 from orchestrator.core.extents import Extent
 from orchestrator.core.files import Digest
 from orchestrator.core.plan import Job
@@ -23,11 +24,11 @@ from orchestrator.events import Emit, Notice
 from orchestrator.mirrors.links import Links
 from orchestrator.mirrors.measurements import Evidence
 from orchestrator.mirrors.ranges import fetch_range
+from orchestrator.mirrors.sources import Sources
 from orchestrator.proof import testimony
 from orchestrator.proof.testimony import Testimony
 from orchestrator.proof.verified import VerifiedFile
-from orchestrator.pull.locate import Sources
-from orchestrator.pull.tools import Tools
+from orchestrator.pull.candidates import Choosing
 from orchestrator.system.threads import Pool
 from orchestrator.transfer import journal
 from orchestrator.transfer.interface import Fetched
@@ -52,11 +53,12 @@ class _Case:
 class Disputes:
     """All disputes of a run. Methods are called by one thread; what reads a file runs in another."""
 
-    def __init__(self, locator: Sources, tools: Tools, emit: Emit) -> None:
+    def __init__(self, locator: Choosing, sources: Sources, staging: Staging, emit: Emit) -> None:
         self._locator = locator
-        self._tools = tools
+        self._choice = locator.choice
+        self._sources = sources
+        self._staging = staging
         self._emit = emit
-        self._links = Links(tools.mirror_net)
         self._cases: dict[Digest, _Case] = {}
         self._pool = Pool(max_workers=1, thread_name_prefix="dispute")
         self._open: dict[Future[GlmAriaError | None], Job] = {}
@@ -101,7 +103,7 @@ class Disputes:
             lies.setdefault(one.source, []).append(one)
         for name, wrong in lies.items():
             first = wrong[0]
-            self._locator.ban(name)
+            self._choice.ban(name)
             self._accuse(job, first)
             self._emit(
                 Notice(
@@ -116,12 +118,12 @@ class Disputes:
 
     def _accuse(self, job: Job, lie: Testimony) -> None:
         """Keep the evidence: the source is not used again before somebody says so. Never fails the run."""
-        where = self._locator.sample(job, lie.source)
+        where = self._choice.place(job, lie.source)
         if where is None:
             return
         evidence = Evidence(job.name, str(job.digest), f"sha256:{lie.hash.hex()}", lie.start, lie.end - 1)
         with suppress(GlmAriaError):
-            self._tools.memory.quarantine(where[0], f"it sent wrong bytes for {job.name!r}", evidence)
+            self._sources.stats.quarantine(where[0], f"it sent wrong bytes for {job.name!r}", evidence)
 
     def _rule(self, fetched: Fetched, error: IntegrityError) -> GlmAriaError | None:
         job, extents = fetched.job, fetched.extents
@@ -131,7 +133,7 @@ class Disputes:
             case.was_sampled = True
             if culprits := self._differ_from_trusted(job, extents.items):
                 self._drop(fetched, case, culprits)
-                self._locator.restrict(job, set(self._locator.order(job)) - culprits)
+                self._choice.restrict(job, set(self._choice.all(job)) - culprits)
                 return None
         if fetched.kept.items and not case.was_begun_anew:
             # A part of an earlier run may have been spoiled on the disk by a power loss: nobody's lie.
@@ -140,7 +142,7 @@ class Disputes:
             return None
         if len(names) == 1:
             case.tried |= names
-        alone = next((name for name in self._locator.order(job) if name not in case.tried), None)
+        alone = next((name for name in self._choice.all(job) if name not in case.tried), None)
         self._drop(fetched, case, names - {alone} if alone else names)
         if alone is None:
             return self._why(job, names) or IntegrityError(
@@ -149,7 +151,7 @@ class Disputes:
                 file=job.name,
                 source=", ".join(sorted(names)) or None,
             )
-        self._locator.restrict(job, {alone})
+        self._choice.restrict(job, {alone})
         return None
 
     def _drop(self, fetched: Fetched, case: _Case, names: Collection[str]) -> None:
@@ -157,13 +159,13 @@ class Disputes:
         job, part = fetched.job, fetched.part
         case.noted += testimony.take(part, (item for item in fetched.extents.items if item.source in names))
         kept = fetched.extents.without(names)
-        self._tools.staging.discard(job.digest) if not kept.items else journal.save(part, job.digest, job.size, kept)
+        self._staging.discard(job.digest) if not kept.items else journal.save(part, job.digest, job.size, kept)
 
     def _why(self, job: Job, names: Collection[str]) -> GlmAriaError | None:
         """What was wrong with the answers, where it shows in more than the bytes."""
         for name in sorted(names):
             with suppress(GlmAriaError):
-                if (where := self._locator.sample(job, name)) is None:
+                if (where := self._choice.place(job, name)) is None:
                     continue
                 uri = self._locator.locate(job, name)
                 answer = self._locator.inspect(job, uri, 0, min(job.size, _SAMPLE_BYTES))
@@ -178,19 +180,19 @@ class Disputes:
 
     def _differ_from_trusted(self, job: Job, extents: Iterable[Extent]) -> set[str]:
         """The sources that sent something else than the most trusted one sends; empty when it cannot be asked."""
-        trusted = self._locator.order(job)[0]
-        where = self._locator.sample(job, trusted)
+        trusted = self._choice.all(job)[0]
+        where = self._choice.place(job, trusted)
         if where is None:
             return set()
         found = set()
         try:
-            url = self._links.resolve(*where, job.size, job.digest, is_restricted=job.is_restricted).url
-            with self._tools.staging.part(job.digest).open("rb") as part:
+            url = Links(self._sources.hasty).resolve(*where, job.size, job.digest, is_restricted=job.is_restricted).url
+            with self._staging.part(job.digest).open("rb") as part:
                 for source, start, end in _samples([item for item in extents if item.source != trusted]):
                     if source in found:
                         continue
                     part.seek(start)
-                    true = fetch_range(self._tools.mirror_net, *where, start, end, known_url=url)
+                    true = fetch_range(self._sources.hasty, *where, start, end, known_url=url)
                     if true != part.read(end - start):
                         found.add(source)
         except (GlmAriaError, OSError):

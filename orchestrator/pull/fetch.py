@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 
 from orchestrator.aria2.endpoint import Remark
-from orchestrator.aria2.options import way_options
-from orchestrator.cache.staging import Claim
+from orchestrator.cache.staging import Claim, Staging
 from orchestrator.core.files import Digest
 from orchestrator.core.plan import Job
 from orchestrator.errors import (
@@ -23,13 +22,14 @@ from orchestrator.errors import (
 )
 from orchestrator.events import Emit, FileProgress, Notice, Phase, SourceRates
 from orchestrator.mirrors.measurements import LEAST_BYTES, Sample
+from orchestrator.mirrors.sources import Sources
 from orchestrator.proof.verified import VerifiedFile
+from orchestrator.pull.candidates import Choosing
 from orchestrator.pull.disputes import Disputes
-from orchestrator.pull.locate import Sources
-from orchestrator.pull.tools import Daemon, Tools
+from orchestrator.pull.mover import Mover
 from orchestrator.pull.verifying import Verifier
 from orchestrator.pull.writeback import Writeback
-from orchestrator.transfer.feeder import Transfer
+from orchestrator.system.signals import Stop
 from orchestrator.transfer.interface import Admission, Already, Fetched, Lost, Moved, Outcome, Pace, Rangeless
 
 # No other file will fare better on this disk: end the run instead of trying each.
@@ -73,65 +73,75 @@ class Fetcher:
     def __init__(
         self,
         jobs: Sequence[Job],
-        locator: Sources,
-        tools: Tools,
-        daemon: Daemon,
+        locator: Choosing,
+        sources: Sources,
+        staging: Staging,
+        mover: Mover,
         *,
         is_placed: Callable[[Job], bool],
+        stop: Stop,
         emit: Emit,
     ) -> None:
-        self._tools = tools
+        self._jobs = jobs
+        self._locator = locator
+        self._sources = sources
+        self._staging = staging
+        self._mover = mover
+        self._stop = stop
         self._emit = emit
         self._is_placed = is_placed
         self._claims: dict[Digest, Claim] = {}
         self._awaited: set[Digest] = set()
         self._sent: dict[Digest, dict[str, int]] = {}
-        self._disputes = Disputes(locator, tools, emit)
-        self._ways: dict[str, dict[str, str]] = {}
-        self._is_ours = daemon.restartable
-        self._verifier = Verifier(tools.stop, emit, tools.staging.is_ours)
-        self._writeback = Writeback()
-        self._locator = locator
-        self._transfer = Transfer(
-            daemon.start,
-            self._locator,
-            part=lambda job: tools.staging.part(job.digest),
-            admit=self._admit,
-            limits=replace(tools.limits, downloads=daemon.check(tools.staging.folder)),
-            restartable=daemon.restartable,
-            way=self._way,
-        )
-        self._transfer.enqueue(jobs)
+        self._stack = ExitStack()
 
     def __enter__(self) -> Fetcher:
+        with ExitStack() as stack:
+            stack.callback(self._release_all)
+            self._writeback = Writeback()
+            stack.callback(self._writeback.close)
+            self._verifier = Verifier(self._stop, self._emit, self._staging.is_ours)
+            stack.callback(self._verifier.close)
+            self._disputes = Disputes(self._locator, self._sources, self._staging, self._emit)
+            stack.callback(self._disputes.close)
+            self._transfer = stack.enter_context(
+                self._mover.open(
+                    self._locator,
+                    self._staging.folder,
+                    part=lambda job: self._staging.part(job.digest),
+                    admit=self._admit,
+                    homes={source.name: source.url for source in self._sources.ordered},
+                )
+            )
+            stack.callback(self._remember)
+            self._transfer.enqueue(self._jobs)
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *_exc: object) -> None:
-        self._transfer.stop()
-        self._remember()
-        self._disputes.close()
-        self._verifier.close()
-        self._writeback.close()
+        self._stack.close()
+
+    def _release_all(self) -> None:
         for claim in self._claims.values():
             claim.release()
 
     def _remember(self) -> None:
         """What was seen of the sources, for the next run. Never fails this one."""
         samples = {}
-        by_name = {source.name: source for source in self._tools.sources}
+        by_name = {source.name: source for source in self._sources.ordered}
         for server in self._transfer.servers:
             if source := by_name.get(server.name):
                 rate = server.best_rate if server.bytes >= LEAST_BYTES else None
                 samples[source] = (Sample(server.latency, rate, server.allowed, failed=server.down is not None),)
         with suppress(GlmAriaError):
-            self._tools.memory.observe(samples)
+            self._sources.stats.observe(samples)
 
     def results(self) -> Iterator[Result | None]:
         """What became of each job, as it happens; None now and then, so that the caller can do its own work.
 
         Ends when all jobs have ended or the run's stop is set. Raises DaemonError when the daemon is lost for good.
         """
-        while not self._tools.stop.is_set() and not self._is_done:
+        while not self._stop.is_set() and not self._is_done:
             for outcome in self._transfer.poll():
                 yield from self._take(outcome)
             for fetched, verdict in self._verifier.finished():
@@ -156,16 +166,10 @@ class Fetcher:
     def _is_done(self) -> bool:
         return self._transfer.is_idle and self._verifier.is_idle and self._disputes.is_idle
 
-    def _way(self, source: str) -> dict[str, str]:
-        if source not in self._ways:
-            home = next((known.url for known in self._tools.sources if known.name == source), "")
-            self._ways[source] = way_options(self._tools.proxies.way(home))
-        return self._ways[source]
-
     def _admit(self, job: Job) -> Admission:
         if job.digest in self._claims:
             return Admission.GO
-        claim = self._tools.staging.claim(job.digest)
+        claim = self._staging.claim(job.digest)
         if claim is None:
             if job.digest not in self._awaited:
                 self._awaited.add(job.digest)
@@ -190,7 +194,7 @@ class Fetcher:
             return
         job = outcome.job
         if isinstance(outcome, Moved):
-            part = self._tools.staging.part(job.digest)
+            part = self._staging.part(job.digest)
             self._verifier.moved(outcome, part)
             self._writeback.moved(outcome, part)
             self._emit(
@@ -210,11 +214,11 @@ class Fetcher:
 
     def _failed(self, lost: Lost) -> Failed:
         self.release(lost.job)
-        if self._tools.ca_bundle and not self._is_ours and isinstance(lost.error, TemporaryError | TrustError):
+        if self._mover.ca_bundle and not self._transfer.is_ours and isinstance(lost.error, TemporaryError | TrustError):
             # aria2 cannot be told certificates for one download, and does not say that they were the reason.
             lost.error.hint = (
                 f"this aria2 is not glm-aria's own: if it does not know the certificates, put ca-certificate="
-                f"{self._tools.ca_bundle} into its configuration, or run without --rpc"
+                f"{self._mover.ca_bundle} into its configuration, or run without --rpc"
             )
         self._emit(FileProgress(lost.job.digest, lost.job.name, Phase.FAILED, 0, lost.job.size))
         return Failed(lost.job, lost.error)

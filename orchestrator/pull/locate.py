@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from functools import partial
-from typing import Protocol
 
-from orchestrator.core.files import Digest
 from orchestrator.core.plan import Job
 from orchestrator.core.sources import Body, Origin, RangeAnswer, Source
 from orchestrator.errors import (
@@ -28,109 +24,59 @@ from orchestrator.mirrors.quarantine import usable
 from orchestrator.mirrors.ranges import ask_for_range
 from orchestrator.mirrors.shortcuts import Shortcuts
 from orchestrator.mirrors.small_files import Wanted, open_body
+from orchestrator.mirrors.sources import Sources
 from orchestrator.net.failures import blaming
 from orchestrator.net.session import Net
-from orchestrator.pull.other_catalogs import Holdings
-from orchestrator.pull.tools import Tools
-from orchestrator.resolve.restricted import may_hear
-from orchestrator.transfer.interface import Locator, Uri
-
-
-class Sources(Locator, Protocol):
-    """A locator that can be told whom to do without."""
-
-    def order(self, job: Job) -> tuple[str, ...]:
-        """All sources that list the job's blob, the most trusted first, whatever was said against them."""
-
-    def restrict(self, job: Job, names: Collection[str]) -> None:
-        """From now on only these sources are candidates for this job."""
-
-    def ban(self, name: str) -> None:
-        """From now on this source is no candidate for any job that was not restricted to it."""
-
-    def sample(self, job: Job, name: str) -> tuple[Source, Origin] | None:
-        """Where the source keeps the blob; None when it is no source of it."""
+from orchestrator.pull.candidates import Candidates, Place
+from orchestrator.pull.other_catalogs import OtherCatalogs
+from orchestrator.transfer.interface import Uri
 
 
 class SourceLocator:
-    """The `Sources` of a run. It leaves out sources that are down."""
+    """The `Locator` of a run. It leaves out sources that are down."""
 
-    def __init__(self, tools: Tools, emit: Emit, holdings: Holdings) -> None:
-        self._catalogs = tools.catalogs
-        self._holdings = holdings
-        self._may_hear = partial(may_hear, tools=tools)
-        self._sources = {source.name: source for source in usable(tools.sources, tools.memory.read(), emit)}
-        self._net, self._mirror_net = tools.net, tools.mirror_net
-        self._patient, self._brief = Links(tools.net), Links(tools.mirror_net)
+    def __init__(self, sources: Sources, catalogs: OtherCatalogs, emit: Emit) -> None:
+        self._sources = sources
+        self._catalogs = catalogs
+        self._usable = {source.name: source for source in usable(sources.ordered, sources.stats.read(), emit)}
         self._emit = emit
-        self._lock = threading.Lock()
-        self._out: set[str] = set()
-        self._only: dict[Digest, frozenset[str]] = {}
         self._shortcuts = Shortcuts()
+        self.choice = Candidates(self._places)
 
-    def order(self, job: Job) -> tuple[str, ...]:
-        """See `Sources`."""
-        root = self._root(job)
-        return tuple(sorted((name for name in self._sources if self.sample(job, name)), key=lambda name: name != root))
+    def _places(self, job: Job) -> dict[str, Place]:
+        """The site that listed the job first. Other kinds of catalogs join once they have answered."""
+        root = self._sources.roots[job.origins[0].kind]
+        found = {}
+        for source in sorted(self._usable.values(), key=lambda source: source != root):
+            if origin := self._catalogs.origin(job, source):
+                found[source.name] = (source, origin)
+        return found
 
     def candidates(self, job: Job) -> tuple[str, ...]:
         """See `transfer.interface.Locator`."""
-        with self._lock:
-            only = self._only.get(job.digest)
-            return tuple(name for name in self.order(job) if (name in only if only else name not in self._out))
-
-    def restrict(self, job: Job, names: Collection[str]) -> None:
-        """See `Sources`."""
-        with self._lock:
-            self._only[job.digest] = frozenset(names)
-
-    def ban(self, name: str) -> None:
-        """See `Sources`."""
-        with self._lock:
-            self._out.add(name)
-
-    def sample(self, job: Job, name: str) -> tuple[Source, Origin] | None:
-        """See `Sources`. Known of other kinds of catalogs once they have answered."""
-        source = self._sources.get(name)
-        if source is None or not self._may_hear(source, job.origins[0].kind, is_restricted=job.is_restricted):
-            return None
-        origin = self._holdings.origin(job, source)
-        return (source, origin) if origin else None
+        return self.choice.of(job)
 
     def locate(self, job: Job, source: str) -> Uri:
         """See `transfer.interface.Locator`."""
-        known = self.sample(job, source)
-        if known is None:
-            raise self._no_source(job, source)
-        is_root = source == self._root(job)
-        links = self._patient if is_root else self._brief
+        place = self._place(job, source)
         started = time.monotonic()
-        try:
-            link = links.resolve(*known, job.size, job.digest, is_restricted=job.is_restricted)
-        except GlmAriaError as error:
-            if not is_root:
-                self._leave_out(source, error)
-            raise
+        with self._leaving_out(job, source):
+            links = Links(self._net_for(job, place[0]))
+            link = links.resolve(*place, job.size, job.digest, is_restricted=job.is_restricted)
         return Uri(source, link.url, time.monotonic() - started, link.expires_at, link.needs_token)
 
     @contextmanager
     def fetch(self, job: Job, source: str, start: int, end: int) -> Iterator[Body]:
         """See `transfer.interface.Locator`."""
-        known = self.sample(job, source)
-        if known is None:
-            raise self._no_source(job, source)
+        place = self._place(job, source)
         with ExitStack() as stack:
-            try:
-                body = stack.enter_context(self._body(job, *known, start, end))
-            except GlmAriaError as error:
-                if source != self._root(job):
-                    self._leave_out(source, error)
-                raise
+            with self._leaving_out(job, source):
+                body = stack.enter_context(self._body(job, *place, start, end))
             yield body
 
     @contextmanager
     def _body(self, job: Job, source: Source, origin: Origin, start: int, end: int) -> Iterator[Body]:
-        net = self._net_for(job, source.name)
+        net = self._net_for(job, source)
         wanted = Wanted(origin.path, origin.repo.url_path, job.size, start, end)
         with ExitStack() as stack:
             body = self._foretold(stack, net, job, source, origin, wanted)
@@ -145,7 +91,7 @@ class SourceLocator:
         """What the source has where its redirect would lead; None when nobody knows, or it is not surely this file."""
         url = self._shortcuts.address(source, origin, job.digest)
         # A blob whose bytes were wrong has its second try at the plain address.
-        if url is None or job.digest in self._only:
+        if url is None or self.choice.is_restricted(job):
             return None
         with ExitStack() as tried, suppress(NotFoundError, NotAllowedError, ProtocolError, IntegrityError):
             body, stream = tried.enter_context(open_body(net, source, url, wanted))
@@ -155,28 +101,33 @@ class SourceLocator:
         self._shortcuts.distrust(source, origin)
         return None
 
-    def _net_for(self, job: Job, source: str) -> Net:
-        return self._net if source == self._root(job) else self._mirror_net
-
-    @staticmethod
-    def _no_source(job: Job, name: str) -> GlmAriaError:
-        return SourcesDownError(f"{name} is no source of {job.name!r}", file=job.name, source=name)
-
-    def _root(self, job: Job) -> str:
-        """Who is most trusted to have the job's bytes: the site that listed it."""
-        return self._catalogs[job.origins[0].kind].source.name
-
     def inspect(self, job: Job, uri: Uri, start: int, end: int) -> RangeAnswer:
         """See `transfer.interface.Locator`."""
+        source = self._usable[uri.source]
         with blaming(uri.source, job.name):
-            return ask_for_range(self._net_for(job, uri.source), self._sources[uri.source], uri.url, start, end)
+            return ask_for_range(self._net_for(job, source), source, uri.url, start, end)
+
+    def _net_for(self, job: Job, source: Source) -> Net:
+        return self._sources.net_for(source, job.origins[0].kind)
+
+    def _place(self, job: Job, name: str) -> Place:
+        place = self.choice.place(job, name)
+        if place is None:
+            raise SourcesDownError(f"{name} is no source of {job.name!r}", file=job.name, source=name)
+        return place
+
+    @contextmanager
+    def _leaving_out(self, job: Job, name: str) -> Iterator[None]:
+        """Do without a mirror that fails inside. The root is never left out."""
+        try:
+            yield
+        except GlmAriaError as error:
+            if name != self._sources.roots[job.origins[0].kind].name:
+                self._leave_out(name, error)
+            raise
 
     def _leave_out(self, name: str, error: GlmAriaError) -> None:
         if not isinstance(error, SourcesDownError | TemporaryError | TrustError):
             self._emit(Notice("mirror-differs", error.message, mirror=name, file=error.file))
-            return
-        with self._lock:
-            if name in self._out:
-                return
-            self._out.add(name)
-        self._emit(Notice("mirror-down", f"{name} is left out: {error.message}", mirror=name))
+        elif self.choice.ban(name):
+            self._emit(Notice("mirror-down", f"{name} is left out: {error.message}", mirror=name))

@@ -16,15 +16,15 @@ from orchestrator.folders.local_dir import LocalSurvey, survey_local
 from orchestrator.lists.lockfile import LockedModel
 from orchestrator.lists.request import Item
 from orchestrator.pull.report import FileReport, FileState, ModelReport
-from orchestrator.pull.tools import Stop
 from orchestrator.resolve.locked import lock, refuse_other_bytes
+from orchestrator.system.signals import Stop
 
 _ENDED_AS = {Action.KEEP: FileState.PRESENT, Action.CHECK: FileState.PRESENT, Action.LINK: FileState.LINKED}
 
 
 @dataclass(slots=True, eq=False)
-class Work:
-    """A failure ends one work and leaves the others alone. Two works are never equal: each is a key of its own.
+class ModelRun:
+    """A failure ends one and leaves the others alone. Two are never equal: each is a key of its own.
 
     `local` is how it was with its plain folder before anything was fetched; with `force` what the user put there is
     replaced. Of the blobs to fetch, `missing` still have to be placed, `lost` were given up, `elsewhere` came by
@@ -74,8 +74,8 @@ class Work:
         """Tell that the model is in this phase now."""
         self.emit(ModelPhase(str(self.item.ref), phase))
 
-    def seal(self, cache: HfCache, stop: Stop) -> None:
-        """Its files are placed and not published yet: hold them against the lock file, or make its entry for one.
+    def check_lock(self, cache: HfCache, stop: Stop) -> None:
+        """Compare its files, placed and not published yet, with the lock file, or make its entry for one.
 
         Raises TrustError when they are not the locked ones, and what reading them raises.
         """
@@ -102,7 +102,7 @@ class Work:
 
     @contextlib.contextmanager
     def guard(self) -> Iterator[None]:
-        """What fails inside fails this work. An interruption is everybody's and passes."""
+        """What fails inside fails this model. An interruption is everybody's and passes."""
         try:
             yield
         except Interrupted:

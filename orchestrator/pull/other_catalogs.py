@@ -14,13 +14,13 @@ from dataclasses import dataclass
 
 from orchestrator.catalogs.interface import Catalog
 from orchestrator.catalogs.matching import Match, match, names_elsewhere
+from orchestrator.catalogs.sites import Sites
 from orchestrator.core.files import Algorithm, Digest, RepoFile
 from orchestrator.core.plan import Action, Job, ModelPlan
 from orchestrator.core.refs import CatalogKind, Ref, RepoId, RepoType
 from orchestrator.core.sources import Origin, Source
 from orchestrator.errors import GlmAriaError, NotFoundError, SourcesDownError, TemporaryError
 from orchestrator.events import Emit, Notice
-from orchestrator.pull.tools import Tools
 from orchestrator.system.threads import start
 
 _ASKERS = 8
@@ -37,33 +37,38 @@ class _Question:
     files: tuple[RepoFile, ...]
 
 
-class Holdings:
+class OtherCatalogs:
     """The origins of a run's blobs, those of the plan and those that other catalogs list. Thread-safe.
 
     Restricted repos are nobody else's business: not even their names are told. What a mirror does not hold is told
     once for each mirror and model.
     """
 
-    def __init__(self, plans: Iterable[ModelPlan], tools: Tools, emit: Emit) -> None:
+    def __init__(self, plans: Iterable[ModelPlan], sites: Sites, emit: Emit) -> None:
         self._emit = emit
-        self._aliases = tools.aliases
+        self._sites = sites
         self._lock = threading.Lock()
         self._found: dict[tuple[Digest, str], Origin] = {}
         self._down: set[Source] = set()
         self._closed = False
         self._questions: queue.SimpleQueue[_Question] = queue.SimpleQueue()
-        asked = [question for plan in plans for question in _questions(plan, tools)]
+        asked = [question for plan in plans for question in _questions(plan, sites)]
         for question in asked:
             self._questions.put(question)
         for number in range(min(_ASKERS, len(asked))):
             # Daemons: a mirror that is slow to answer must not keep the program from ending.
             try:
-                start(threading.Thread(target=self._work, name=f"holdings-{number}", daemon=True))
+                start(threading.Thread(target=self._work, name=f"catalogs-{number}", daemon=True))
             except GlmAriaError:  # fewer ask; and where none can, nothing is known
                 break
 
     def origin(self, job: Job, source: Source) -> Origin | None:
-        """Where `source` has the job's blob, as far as is known by now. Never blocks."""
+        """Where `source` has the job's blob, as far as is known by now; None, too, for one that may not hear of it.
+
+        Never blocks.
+        """
+        if not self._sites.may_hear(source, job.origins[0].kind, is_restricted=job.is_restricted):
+            return None
         for origin in job.origins:
             if origin.holds_for(source):
                 return origin
@@ -97,7 +102,7 @@ class Holdings:
         with self._lock:
             if source in self._down:
                 return {}, None
-        names = names_elsewhere(name, question.kind, self._aliases)
+        names = names_elsewhere(name, question.kind, self._sites.aliases)
         is_guess = names == (name,)
         for there in names:
             try:
@@ -137,7 +142,7 @@ def look(catalog: Catalog, repo: RepoId, files: Iterable[RepoFile]) -> Match | N
     return match(files, catalog.tree(repo, revision.commit), repo, kind, catalog.source.name)
 
 
-def _questions(plan: ModelPlan, tools: Tools) -> Iterable[_Question]:
+def _questions(plan: ModelPlan, sites: Sites) -> Iterable[_Question]:
     model = plan.model
     files = tuple(
         item.file
@@ -146,14 +151,8 @@ def _questions(plan: ModelPlan, tools: Tools) -> Iterable[_Question]:
     )
     if model.is_restricted or model.ref.repo.type is not RepoType.MODEL or not files:
         return
-    for catalog in others(model.ref.catalog, tools):
+    for catalog in sites.others(model.ref.catalog):
         yield _Question(catalog, model.ref.repo, model.ref.catalog, files)
-
-
-def others(kind: CatalogKind, tools: Tools) -> tuple[Catalog, ...]:
-    """The catalogs that may hold the files of a repo of `kind` under other names: the root, and the mirrors."""
-    roots = tuple(catalog for catalog in tools.catalogs.values() if catalog.source.is_root)
-    return tuple(catalog for catalog in (*roots, *tools.mirror_catalogs) if catalog.source.kind is not kind)
 
 
 def _told(source: Source, name: str, found: Match) -> Notice | None:

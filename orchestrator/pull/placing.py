@@ -12,7 +12,7 @@ from orchestrator.core.files import Digest, RepoFile
 from orchestrator.core.plan import Action, Have, Job
 from orchestrator.errors import GlmAriaError, IntegrityError
 from orchestrator.pull.fetch import Elsewhere, Proven
-from orchestrator.pull.model_run import Work
+from orchestrator.pull.model_run import ModelRun
 from orchestrator.system.threads import Pool
 
 Arrived = Proven | Elsewhere
@@ -25,24 +25,24 @@ class Batch:
     """What became of a batch: the jobs that are in place, and why placing failed for some of the models."""
 
     jobs: tuple[Job, ...]
-    errors: dict[Work, GlmAriaError]
+    errors: dict[ModelRun, GlmAriaError]
 
 
-class Shelver:
+class BatchPlacer:
     """Hands blobs to the cache. Methods are called by one thread."""
 
-    def __init__(self, works: Iterable[Work], cache: HfCache) -> None:
+    def __init__(self, runs: Iterable[ModelRun], cache: HfCache) -> None:
         self._cache = cache
-        self._wanting: dict[Digest, list[Work]] = {}
-        self._files: dict[Work, dict[Digest, list[RepoFile]]] = {}
-        for work in works:
+        self._wanting: dict[Digest, list[ModelRun]] = {}
+        self._files: dict[ModelRun, dict[Digest, list[RepoFile]]] = {}
+        for run in runs:
             files: dict[Digest, list[RepoFile]] = {}
-            for item in work.plan.files if work.plan else ():
+            for item in run.plan.files if run.plan else ():
                 if item.action is Action.FETCH:
                     files.setdefault(item.file.digest, []).append(item.file)
-            self._files[work] = files
+            self._files[run] = files
             for digest in files:
-                self._wanting.setdefault(digest, []).append(work)
+                self._wanting.setdefault(digest, []).append(run)
         self._pool = Pool(max_workers=1, thread_name_prefix="place")
         self._arrived: list[Arrived] = []
         self._running: Future[Batch] | None = None
@@ -71,18 +71,18 @@ class Shelver:
         done, self._running = self._running.result(), None
         return done
 
-    def wanting(self, digest: Digest) -> tuple[Work, ...]:
+    def wanting(self, digest: Digest) -> tuple[ModelRun, ...]:
         """The models that want a blob."""
         return tuple(self._wanting.get(digest, ()))
 
     def _place(self, batch: Sequence[Arrived]) -> Batch:
-        errors: dict[Work, GlmAriaError] = {}
+        errors: dict[ModelRun, GlmAriaError] = {}
         staged = {item.job.digest: item.file for item in batch if isinstance(item, Proven)}
-        for work, files in self._files.items():
+        for run, files in self._files.items():
             entries = [(item.job.digest, file) for item in batch for file in files.get(item.job.digest, ())]
             if not entries:
                 continue
-            repo, commit = work.resolved.ref.repo, work.resolved.commit
+            repo, commit = run.resolved.ref.repo, run.resolved.commit
             try:
                 # The first model to want a blob gets the staged file; the others find it in the cache by then.
                 self._cache.place(
@@ -104,5 +104,5 @@ class Shelver:
                 for digest, _ in entries:
                     staged.pop(digest, None)
             except GlmAriaError as error:
-                errors[work] = error
+                errors[run] = error
         return Batch(tuple(item.job for item in batch), errors)

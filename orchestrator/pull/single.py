@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from orchestrator.cache.staging import Staging
 from orchestrator.core.files import Digest, RepoFile
 from orchestrator.core.names import check_path, refuse_unportable
 from orchestrator.core.plan import Job
@@ -31,51 +31,53 @@ from orchestrator.events import Emit, FileProgress, ModelPhase, Phase, Queued
 from orchestrator.folders.single_file import is_there, place_single
 from orchestrator.mirrors.ranges import ask_for_range
 from orchestrator.mirrors.small_files import Wanted, open_body
+from orchestrator.mirrors.sources import Sources
 from orchestrator.net.session import Net
+from orchestrator.pull.candidates import Candidates
 from orchestrator.pull.fetch import Elsewhere, Failed, Fetcher, Proven
+from orchestrator.pull.mover import Mover
 from orchestrator.pull.report import FileReport, FileState, ModelReport, PullReport
-from orchestrator.pull.tools import Tools
 from orchestrator.resolve.naming import refuse_odd_names
+from orchestrator.system.signals import Stop
 from orchestrator.transfer.interface import Uri
 
 
-@dataclass(frozen=True, slots=True)
 class _OneAddress:
-    """The `Sources` of a file that has one address."""
+    """The locator of a file that has one address, and nothing to compare it with."""
 
-    uri: Uri
-    net: Net
+    def __init__(self, uri: Uri, net: Net) -> None:
+        self._uri = uri
+        self._net = net
+        self.choice = Candidates(lambda _job: {uri.source: None})
 
-    def order(self, job: Job) -> tuple[str, ...]:  # noqa: ARG002 - the port's signature, as below
-        return (self.uri.source,)
+    def candidates(self, job: Job) -> tuple[str, ...]:
+        return self.choice.of(job)
 
-    def candidates(self, job: Job) -> tuple[str, ...]:  # noqa: ARG002
-        return (self.uri.source,)
-
-    def locate(self, job: Job, source: str) -> Uri:  # noqa: ARG002
-        return self.uri
+    def locate(self, job: Job, source: str) -> Uri:  # noqa: ARG002 - the port's signature, as below
+        return self._uri
 
     @contextmanager
     def fetch(self, job: Job, source: str, start: int, end: int) -> Iterator[Body]:
-        wanted = Wanted(job.name, urlsplit(self.uri.url).path, job.size, start, end)
-        with open_body(self.net, Source(source, self.uri.url), self.uri.url, wanted) as (body, _):
+        wanted = Wanted(job.name, urlsplit(self._uri.url).path, job.size, start, end)
+        with open_body(self._net, Source(source, self._uri.url), self._uri.url, wanted) as (body, _):
             yield body
 
     def inspect(self, job: Job, uri: Uri, start: int, end: int) -> RangeAnswer:  # noqa: ARG002
-        return ask_for_range(self.net, Source(uri.source, ""), uri.url, start, end)
-
-    def restrict(self, job: Job, names: Collection[str]) -> None:
-        """There is no other source."""
-
-    def ban(self, name: str) -> None:
-        """There is no other source."""
-
-    def sample(self, job: Job, name: str) -> None:
-        """Nothing to compare with."""
+        return ask_for_range(self._net, Source(uri.source, ""), uri.url, start, end)
 
 
 def fetch_single(
-    url: str, digest: Digest, folder: Path, tools: Tools, emit: Emit, *, force: bool, portable: bool = False
+    url: str,
+    digest: Digest,
+    folder: Path,
+    *,
+    sources: Sources,
+    staging: Staging,
+    mover: Mover,
+    stop: Stop,
+    emit: Emit,
+    force: bool,
+    portable: bool = False,
 ) -> PullReport:
     """Fetch `url` into `folder` under its own last path part; `force` does so even when something is there.
 
@@ -91,11 +93,11 @@ def fetch_single(
     if portable:
         refuse_unportable([name])
     trust = Trust("single", shown)
-    size = _size(url, shown, tools)
+    size = _size(url, shown, sources.patient)
     file = RepoFile(name, size, digest, is_lfs=True)
     state, error = FileState.PRESENT, None
-    sources: dict[str, int] = {}
-    if force or not is_there(target, file, stop=tools.stop):
+    sent: dict[str, int] = {}
+    if force or not is_there(target, file, stop=stop):
         if not force and look_at(target) is not None:
             raise CannotCreateError(
                 f"{os.fspath(target)!r} is there, and is not the file that was asked for; nothing was changed",
@@ -105,24 +107,29 @@ def fetch_single(
         refuse_no_folder(folder)
         refuse_closed(folder)
         refuse_odd_names([file], folder)
-        tools.stop.is_abrupt = False
+        stop.is_abrupt = False
         emit(ModelPhase(shown, Phase.FETCHING))
-        space.check(size, tools.staging.folder)
+        space.check(size, staging.folder)
         space.check(size, folder, flag="--local-dir")
-        space.check_largest(size, tools.staging.folder)
+        space.check_largest(size, staging.folder)
         space.check_largest(size, folder)
-        state, error, sources = _fetch(url, file, target, tools, emit)
+        locator = _OneAddress(Uri(urlsplit(url).netloc, url), sources.patient)
+        fetcher = Fetcher(
+            [_job(file)], locator, sources, staging, mover, is_placed=lambda _job: False, stop=stop, emit=emit
+        )
+        emit(Queued(1, size))
+        state, error, sent = _fetch(fetcher, file, target, stop, emit)
     else:
-        tools.staging.remove(digest)  # of a run that was killed after it had placed the file
+        staging.remove(digest)  # of a run that was killed after it had placed the file
     emit(ModelPhase(shown, Phase.FAILED if error else Phase.DONE))
     report = ModelReport(
-        shown, None, trust, None, folder, (FileReport(file, state, sources),), time.monotonic() - started, error
+        shown, None, trust, None, folder, (FileReport(file, state, sent),), time.monotonic() - started, error
     )
-    return PullReport((report,), (), tools.stop.signal_number if tools.stop.is_set() else None)
+    return PullReport((report,), (), stop.signal_number if stop.is_set() else None)
 
 
-def _size(url: str, shown: str, tools: Tools) -> int:
-    with tools.net.stream(url) as stream:
+def _size(url: str, shown: str, net: Net) -> int:
+    with net.stream(url) as stream:
         row = meaning(stream.status)
         if row.then is not Then.TAKE:
             raise row.error(f"{shown} answered HTTP {stream.status}")
@@ -132,17 +139,14 @@ def _size(url: str, shown: str, tools: Tools) -> int:
     return int(announced)
 
 
+def _job(file: RepoFile) -> Job:
+    return Job(file.digest, file.size, True, (Origin(RepoId(RepoType.MODEL, "single/file"), "0" * 40, file.path),))
+
+
 def _fetch(
-    url: str, file: RepoFile, target: Path, tools: Tools, emit: Emit
+    fetcher: Fetcher, file: RepoFile, target: Path, stop: Stop, emit: Emit
 ) -> tuple[FileState, GlmAriaError | None, dict[str, int]]:
-    origin = Origin(RepoId(RepoType.MODEL, "single/file"), "0" * 40, file.path)
-    job = Job(file.digest, file.size, True, (origin,))
-    locator = _OneAddress(Uri(urlsplit(url).netloc, url), tools.net)
-    emit(Queued(1, file.size))
-    with (
-        tools.daemon() as daemon,
-        Fetcher([job], locator, tools, daemon, is_placed=lambda _job: False, emit=emit) as fetcher,
-    ):
+    with fetcher:
         for result in fetcher.results():
             if isinstance(result, Failed):
                 return FileState.FAILED, result.error, {}
@@ -152,4 +156,4 @@ def _fetch(
                 place_single(result.file, target)
                 emit(FileProgress(file.digest, file.path, Phase.DONE, file.size, file.size))
                 return FileState.FETCHED, None, result.sources
-    return FileState.SKIPPED, Interrupted(tools.stop.signal_number), {}
+    return FileState.SKIPPED, Interrupted(stop.signal_number), {}

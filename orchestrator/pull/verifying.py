@@ -14,8 +14,8 @@ from orchestrator.events import Emit, Phase
 from orchestrator.proof.hashing import ChasingHasher
 from orchestrator.proof.progress import Reading
 from orchestrator.proof.verified import VerifiedFile, verify
-from orchestrator.pull.tools import Stop
 from orchestrator.swarm.leases import taken_over
+from orchestrator.system.signals import Stop
 from orchestrator.system.threads import Pool
 from orchestrator.transfer.interface import Fetched, Moved
 

@@ -15,8 +15,8 @@ from orchestrator.events import Notice
 from orchestrator.resolve.question import REFUSALS, Listing, Question
 
 
-def proven(question: Question) -> Listing:
-    """Anybody's listing that the commit itself proves; the mirrors are asked first."""
+def known(question: Question) -> Listing | None:
+    """The listing on record, where it was proven before. Raises TrustError for a ref that no commit can prove."""
     ref = question.ref
     if not ref.is_commit or ref.catalog is not CatalogKind.HUGGINGFACE:
         kind = "ModelScope's commits are not those of git" if ref.is_commit else "it does not name a commit"
@@ -24,10 +24,13 @@ def proven(question: Question) -> Listing:
             f"--trust commit cannot prove {ref}: {kind}",
             hint=f"glm-aria pull {ref.repo.url_path}@COMMIT --trust commit, with the 40 digits of the commit",
         )
-    known = question.tools.records.load(ref.repo, ref.revision)
-    if known and known.trust.level == Level.COMMIT:
-        return Listing(ref.revision, known)
-    question.on_unknown()
+    record = question.records.load(ref.repo, ref.revision)
+    return Listing(ref.revision, record) if record and record.trust.level == Level.COMMIT else None
+
+
+def proven(question: Question) -> Listing:
+    """Anybody's listing that the commit itself proves; the mirrors are asked first."""
+    ref = question.ref
     refused: list[GlmAriaError] = []
     answers = _answers(question, refused)
     proof, prover, heard = _chain(question, answers, refused)
@@ -75,7 +78,7 @@ def _chain(
         # git is not let to follow redirects, so a renamed repo is asked for by its new name.
         repo = RepoId(question.ref.repo.type, revision.name_now)
         try:
-            return follow(commit, question.tools.git.objects(f"{site}/{repo.url_path}", commit)), site, heard
+            return follow(commit, question.sites.git.objects(f"{site}/{repo.url_path}", commit)), site, heard
         except (ProtocolError, TemporaryError) as error:
             reasons.append(f"{catalog.source.name}: {error.message}")
     if not heard:

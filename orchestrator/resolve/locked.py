@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 
 from orchestrator.cache.cache import HfCache
+from orchestrator.cache.records import Records
 from orchestrator.catalogs.interface import Catalog
 from orchestrator.core.plan import ResolvedModel
 from orchestrator.core.refs import Ref
@@ -21,13 +22,12 @@ from orchestrator.errors import (
     TemporaryError,
     TrustError,
 )
-from orchestrator.events import Emit, Notice
+from orchestrator.events import Notice
 from orchestrator.lists.lockfile import FileChange, LockedFile, LockedModel, contradictions, differences
-from orchestrator.lists.request import Item, PullRequest
+from orchestrator.lists.request import Item
 from orchestrator.proof.hashing import read_both
-from orchestrator.pull.tools import Stop, Tools
-from orchestrator.resolve.question import REFUSALS, SILENT
-from orchestrator.resolve.restricted import is_known_restricted, may_hear
+from orchestrator.resolve.question import REFUSALS, SILENT, Question
+from orchestrator.system.signals import Stop
 
 
 def _mismatch(message: str, changes: tuple[FileChange, ...], *, source: str | None = None) -> TrustError:
@@ -42,26 +42,26 @@ def _mismatch(message: str, changes: tuple[FileChange, ...], *, source: str | No
     )
 
 
-def from_lock(item: Item, locked: LockedModel, request: PullRequest, tools: Tools, emit: Emit) -> ResolvedModel:
+def from_lock(question: Question, locked: LockedModel) -> ResolvedModel:
     """The model of a lock. Asks for the listing of the locked commit unless offline.
 
     Raises TrustError when the root contradicts the lock, or, without it, all mirrors that answer.
     """
     tree = locked.tree()
-    is_restricted = _is_closed(locked, tools) if request.offline else _confirm(locked, tools, emit)
+    is_restricted = _is_closed(locked, question.records) if question.request.offline else _confirm(locked, question)
     return ResolvedModel(
-        item.ref,
+        question.ref,
         tree,
         tree,
-        Trust(Level.LOCK, request.lock_name),
+        Trust(Level.LOCK, question.request.lock_name),
         is_restricted,
         is_whole=locked.is_whole,
     )
 
 
-def _confirm(locked: LockedModel, tools: Tools, emit: Emit) -> bool:
+def _confirm(locked: LockedModel, question: Question) -> bool:
     """Ask who can be asked; True when the repo answers only with a token."""
-    first = tools.catalogs[locked.ref.catalog]
+    first = question.sites.of(locked.ref)
     try:
         is_restricted, changes = _ask(first, locked)
     except SILENT as error:
@@ -69,26 +69,26 @@ def _confirm(locked: LockedModel, tools: Tools, emit: Emit) -> bool:
         # Of these two nobody was surprised: the lock is there for a root that is down.
         if not isinstance(error, SourcesDownError | TemporaryError):
             message = f"{first.source.name} cannot confirm {locked.ref} ({error.message}); the lock file is believed"
-            emit(Notice("lock-unconfirmed", message, mirror=first.source.name))
-        _ask_mirrors(locked, tools, emit)
-        return _is_closed(locked, tools)
+            question.emit(Notice("lock-unconfirmed", message, mirror=first.source.name))
+        is_closed = _is_closed(locked, question.records)
+        _ask_mirrors(locked, question, is_closed=is_closed)
+        return is_closed
     if changes:
         raise _contradicts(first, locked, changes)
     return is_restricted
 
 
-def _is_closed(locked: LockedModel, tools: Tools) -> bool:
+def _is_closed(locked: LockedModel, records: Records) -> bool:
     """As far as is known here: a lock file does not tell."""
-    return is_known_restricted(Ref(locked.ref.repo, locked.commit, locked.ref.catalog), tools)
+    return records.is_restricted(Ref(locked.ref.repo, locked.commit, locked.ref.catalog))
 
 
-def _ask_mirrors(locked: LockedModel, tools: Tools, emit: Emit) -> None:
+def _ask_mirrors(locked: LockedModel, question: Question, *, is_closed: bool) -> None:
     """One that agrees is enough. Who contradicts is named, and is an error only when nobody agrees."""
     refused: list[TrustError] = []
-    is_closed = _is_closed(locked, tools)
-    kind = locked.ref.catalog
-    for catalog in tools.mirror_catalogs:
-        if catalog.source.kind is not kind or not may_hear(catalog.source, kind, tools, is_restricted=is_closed):
+    kind, sites = locked.ref.catalog, question.sites
+    for catalog in sites.mirrors:
+        if catalog.source.kind is not kind or not sites.may_hear(catalog.source, kind, is_restricted=is_closed):
             continue
         try:
             _, changes = _ask(catalog, locked)
@@ -96,7 +96,7 @@ def _ask_mirrors(locked: LockedModel, tools: Tools, emit: Emit) -> None:
             continue
         if not changes:
             for error in refused:
-                emit(Notice("mirror-lied", error.message, mirror=error.source, file=error.file))
+                question.emit(Notice("mirror-lied", error.message, mirror=error.source, file=error.file))
             return
         refused.append(_contradicts(catalog, locked, changes))
     if refused:

@@ -5,13 +5,16 @@ The rules of agreement and of commits that go back are in `core/trust.py`; decis
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from orchestrator.cache.records import Record
-from orchestrator.catalogs.interface import Catalog
+from orchestrator.catalogs.interface import Catalog, Revision
 from orchestrator.core.refs import CatalogKind
 from orchestrator.core.trust import Level, Policy, Trust, Voice, agreement
 from orchestrator.errors import GlmAriaError, ProxyError, SourcesDownError, TemporaryError, TrustError
 from orchestrator.events import Notice
-from orchestrator.resolve.commit_proof import proven
+from orchestrator.resolve import commit_proof
 from orchestrator.resolve.question import REFUSALS, Listing, Question
 from orchestrator.system.threads import Pool
 
@@ -21,35 +24,46 @@ _AT_ONCE = 8
 _ABSENT = (SourcesDownError, TemporaryError)
 
 
-def answer(question: Question) -> Listing:
-    """The commit and its listing. Raises TrustError when the policy cannot be kept, and what catalogs raise."""
+def ask(question: Question) -> Listing | Callable[[], Listing]:
+    """The commit and its listing; where somebody still has to be asked for the listing, the call that asks.
+
+    Both raise TrustError when the policy cannot be kept, and what catalogs raise.
+    """
     policy = question.request.policy
     if policy is Policy.COMMIT:
-        return proven(question)
-    if policy is Policy.ROOT and not question.first.source.is_root:
+        return commit_proof.known(question) or partial(commit_proof.proven, question)
+    first = question.first
+    if policy is Policy.ROOT and not first.source.is_root:
         raise TrustError(
-            f"{question.ref} is listed by {question.first.source.name} alone, and --trust root believes the root only",
+            f"{question.ref} is listed by {first.source.name} alone, and --trust root believes the root only",
             hint="choose another --trust for it",
         )
+    # For `ms://` it is the word of the catalog which the ref names.
+    trust = Trust(Level.ROOT if first.source.is_root else Level.SINGLE, first.source.url)
     try:
-        return _from_first(question)
+        revision = question.ask(first)
     except _ABSENT as error:
-        mirrors = question.mirrors(CatalogKind.HUGGINGFACE)
-        if policy is Policy.ROOT and isinstance(error, SourcesDownError) and not isinstance(error, ProxyError):
-            raise _refused(question, error, "--trust root believes nobody else") from error
-        # Nobody stands in for a catalog that the ref names, and what is only busy is worth waiting for.
-        if not question.first.source.is_root or not mirrors or policy is Policy.ROOT:
-            raise
-        return _agreed(question, error) if policy is Policy.AGREE else _any(question, mirrors, error)
+        return partial(_without_first, question, error)
+    question.refuse_rollback(first, revision)
+    return question.known(revision, trust) or partial(_listed_by_first, question, revision, trust)
 
 
-def _from_first(question: Question) -> Listing:
-    """The root's word, or for `ms://` that of the catalog which the ref names."""
-    catalog = question.first
-    revision = question.ask(catalog)
-    question.refuse_rollback(catalog, revision)
-    level = Level.ROOT if catalog.source.is_root else Level.SINGLE
-    return question.listed(catalog, revision, Trust(level, catalog.source.url))
+def _listed_by_first(question: Question, revision: Revision, trust: Trust) -> Listing:
+    try:
+        return question.listed(question.first, revision, trust)
+    except _ABSENT as error:
+        return _without_first(question, error)
+
+
+def _without_first(question: Question, error: GlmAriaError) -> Listing:
+    """What the policy allows where the first catalog does not answer; raises `error` where that is nothing."""
+    policy, mirrors = question.request.policy, question.mirrors(CatalogKind.HUGGINGFACE)
+    if policy is Policy.ROOT and isinstance(error, SourcesDownError) and not isinstance(error, ProxyError):
+        raise _refused(question, error, "--trust root believes nobody else") from error
+    # Nobody stands in for a catalog that the ref names, and what is only busy is worth waiting for.
+    if not question.first.source.is_root or not mirrors or policy is Policy.ROOT:
+        raise error
+    return _agreed(question, error) if policy is Policy.AGREE else _any(question, mirrors, error)
 
 
 def _agreed(question: Question, error: GlmAriaError) -> Listing:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from orchestrator.cache.records import Record
+from orchestrator.cache.records import Record, Records
 from orchestrator.catalogs.interface import Catalog, Revision
+from orchestrator.catalogs.sites import Sites
+from orchestrator.core.files import RepoTree
 from orchestrator.core.refs import CatalogKind, Ref, RepoId, RepoType
 from orchestrator.core.trust import Level, Seen, Trust, Voice, rollback
 from orchestrator.errors import (
@@ -20,8 +21,6 @@ from orchestrator.errors import (
 )
 from orchestrator.events import Emit, Notice
 from orchestrator.lists.request import Item, PullRequest
-from orchestrator.pull.tools import Tools
-from orchestrator.resolve.restricted import is_known_restricted, may_hear
 
 SILENT = (SourcesDownError, TemporaryError, NotFoundError, NotAllowedError, ProtocolError)
 """How a site shows that it cannot say what it was asked. A signal or a full disk is not among them."""
@@ -38,20 +37,15 @@ class Listing:
     modified: float | None = None
 
 
-def root_of(tools: Tools, ref: Ref) -> str:
-    """Address of the site that is asked first for such refs; the history of commits is kept by it."""
-    return tools.catalogs[ref.catalog].source.url
-
-
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What does this item's ref stand for? `on_unknown` is called when a listing has to be asked for."""
+    """What does this item's ref stand for? `sites` can be asked, `records` are what they said before."""
 
     item: Item
     request: PullRequest
-    tools: Tools
+    sites: Sites
+    records: Records
     emit: Emit
-    on_unknown: Callable[[], None]
 
     @property
     def ref(self) -> Ref:
@@ -61,13 +55,13 @@ class Question:
     @property
     def first(self) -> Catalog:
         """The root, or for `ms://` the catalog that the ref names."""
-        return self.tools.catalogs[self.ref.catalog]
+        return self.sites.of(self.ref)
 
     def mirrors(self, kind: CatalogKind) -> tuple[Catalog, ...]:
         """The mirrors of a kind that may hear of the ref, and whose word may count, in the order of preference."""
-        is_closed = is_known_restricted(self.ref, self.tools)
-        asked = (c for c in self.tools.mirror_catalogs if c.source.kind is kind and c.source.is_believed)
-        return tuple(c for c in asked if may_hear(c.source, self.ref.catalog, self.tools, is_restricted=is_closed))
+        is_closed = self.records.is_restricted(self.ref)
+        asked = (c for c in self.sites.mirrors if c.source.kind is kind and c.source.is_believed)
+        return tuple(c for c in asked if self.sites.may_hear(c.source, self.ref.catalog, is_restricted=is_closed))
 
     def ask(self, catalog: Catalog) -> Revision:
         """What the ref stands for at a site; tells when the repo was renamed."""
@@ -77,24 +71,24 @@ class Question:
             self.emit(Notice("renamed", f"{name} is now called {revision.name_now}; it is kept under the old name"))
         return revision
 
-    def listed(self, catalog: Catalog, revision: Revision, trust: Trust) -> Listing:
-        """The listing of a commit: a record of equal or better standing, else what the catalog says."""
-        known = self.tools.records.load(self.ref.repo, revision.commit)
+    def known(self, revision: Revision, trust: Trust) -> Listing | None:
+        """The listing of a commit as it is on record, where that is of equal or better standing."""
+        known = self.records.load(self.ref.repo, revision.commit)
         # What another site listed is not taken for what this one says, unless it was the root, or proven.
         is_good = known and (
-            known.trust in (trust, Trust(Level.ROOT, root_of(self.tools, self.ref)))
-            or known.trust.level == Level.COMMIT
+            known.trust in (trust, Trust(Level.ROOT, self.first.source.url)) or known.trust.level == Level.COMMIT
         )
-        if known is None or not is_good:
-            self.on_unknown()
-            known = Record(catalog.tree(self.ref.repo, revision.commit), trust)
-        return Listing(revision.commit, Record(known.tree, trust, revision.is_restricted), revision.modified)
+        return _listing(known.tree, revision, trust) if known and is_good else None
+
+    def listed(self, catalog: Catalog, revision: Revision, trust: Trust) -> Listing:
+        """The listing of a commit: the one on record, else what the catalog says."""
+        return self.known(revision, trust) or _listing(catalog.tree(self.ref.repo, revision.commit), revision, trust)
 
     def hear(self, catalog: Catalog) -> tuple[Catalog, Revision, Voice] | None:
         """What a mirror says; None when it says nothing. ModelScope is asked by the name that it has there."""
         ref = self.ref
         if catalog.source.kind is CatalogKind.MODELSCOPE:
-            name = self.tools.aliases.get(ref.repo.name, ref.repo.name)
+            name = self.sites.aliases.get(ref.repo.name, ref.repo.name)
             if ref.revision != "main" or ref.repo.type is not RepoType.MODEL or "/" not in name:
                 return None
             ref = replace(ref, repo=RepoId(ref.repo.type, name), revision="master", catalog=CatalogKind.MODELSCOPE)
@@ -109,9 +103,9 @@ class Question:
         return catalog, revision, Voice(catalog.source, tree)
 
     def refuse_rollback(self, catalog: Catalog, revision: Revision) -> None:
-        """Raise TrustError when a branch went back. A tag that moved is told; from the root, that is all."""
-        ref, tools = self.ref, self.tools
-        seen = tools.records.history(ref.repo, ref.revision, root_of(tools, ref))
+        """Raise TrustError when a branch went back. A moved tag is reported; if the root moved it, it is accepted."""
+        ref = self.ref
+        seen = self.records.history(ref.repo, ref.revision, self.first.source.url)
         if ref.is_commit or not seen or seen[-1].commit == revision.commit:
             return
         by_root = catalog.source == self.first.source
@@ -132,3 +126,7 @@ class Question:
                 source=catalog.source.name,
             )
         self.emit(Notice("rolled-back", f"{said}; accepted, as --allow-rollback asks", mirror=catalog.source.name))
+
+
+def _listing(tree: RepoTree, revision: Revision, trust: Trust) -> Listing:
+    return Listing(revision.commit, Record(tree, trust, revision.is_restricted), revision.modified)

@@ -6,47 +6,53 @@ import difflib
 from collections.abc import Callable
 from dataclasses import replace
 
-from orchestrator.cache.records import Record
+from orchestrator.cache.records import Record, Records
 from orchestrator.core.files import RepoTree
 from orchestrator.core.plan import ResolvedModel, refuse_pickles
 from orchestrator.core.refs import as_word, commit_hint
+from orchestrator.core.sources import Source
 from orchestrator.core.trust import Level, Seen, Trust
 from orchestrator.errors import NotFoundError, TrustError
-from orchestrator.events import Emit, ModelPhase, Phase
-from orchestrator.lists.request import Item, PullRequest
-from orchestrator.pull.tools import Tools
+from orchestrator.events import ModelPhase, Phase
+from orchestrator.lists.request import Item
+from orchestrator.resolve import policies
 from orchestrator.resolve.locked import from_lock
 from orchestrator.resolve.naming import tell_oddities
-from orchestrator.resolve.policies import answer
-from orchestrator.resolve.question import Listing, Question, root_of
+from orchestrator.resolve.question import Listing, Question
 
 
-def resolve(
-    item: Item, request: PullRequest, tools: Tools, emit: Emit, on_unknown: Callable[[], None]
-) -> ResolvedModel:
+def ask(question: Question) -> ResolvedModel | Callable[[], ResolvedModel]:
     """Tie the item's ref to a commit and list it, as far as `request.policy` demands a proof.
 
-    One request when the commit was listed before, else one more for each page of the listing; `on_unknown` is called
-    in between. Offline: what was recorded when somebody was last asked. Raises NotFoundError (also when the globs
-    choose nothing), UnsafeError for a listing or a policy that forbids it, TrustError when nobody can be believed or
-    the commit went back, and what the catalog raises.
+    One request when the commit was listed before: then this is the model. Else it is the call that asks for the
+    listing, one request more for each page; a caller may do something meanwhile. Offline: what was recorded when
+    somebody was last asked. Both raise NotFoundError (also when the globs choose nothing), UnsafeError for a listing or
+    a policy that forbids it, TrustError when nobody can be believed or the commit went back, and what catalogs raise.
     """
-    emit(ModelPhase(str(item.ref), Phase.RESOLVING))
-    locked = item.locked
-    model = from_lock(item, locked, request, tools, emit) if locked else _listed(item, request, tools, emit, on_unknown)
-    if request.safe_only:
+    item = question.item
+    question.emit(ModelPhase(str(item.ref), Phase.RESOLVING))
+    if item.locked:
+        return _checked(question, from_lock(question, item.locked))
+    answer = _from_records(question) if question.request.offline else policies.ask(question)
+    if isinstance(answer, Listing):
+        return _checked(question, _model(item, answer))
+    return lambda: _checked(question, _model(item, answer()))
+
+
+def resolve(question: Question) -> ResolvedModel:
+    """`ask`, and list what was not listed before."""
+    asked = ask(question)
+    return asked if isinstance(asked, ResolvedModel) else asked()
+
+
+def _checked(question: Question, model: ResolvedModel) -> ResolvedModel:
+    if question.request.safe_only:
         refuse_pickles(model)
-    tell_oddities(model, emit, portable=request.portable)
+    tell_oddities(model, question.emit, portable=question.request.portable)
     return model
 
 
-def _listed(
-    item: Item, request: PullRequest, tools: Tools, emit: Emit, on_unknown: Callable[[], None]
-) -> ResolvedModel:
-    if request.offline:
-        listing = _from_records(item, request, tools)
-    else:
-        listing = answer(Question(item, request, tools, emit, on_unknown))
+def _model(item: Item, listing: Listing) -> ResolvedModel:
     record = listing.record
     _refuse_missing(item, record.tree)
     wanted = record.tree.select(item.include, item.exclude)
@@ -72,26 +78,29 @@ def _refuse_missing(item: Item, tree: RepoTree) -> None:
             raise NotFoundError(f"{item.ref} holds no file {path!r}; nothing was fetched", hint=hint, file=path)
 
 
-def _from_records(item: Item, request: PullRequest, tools: Tools) -> Listing:
-    ref = item.ref
-    commit = ref.revision if ref.is_commit else tools.records.last_seen(ref.repo, ref.revision)
-    record = tools.records.load(ref.repo, commit) if commit else None
+def _from_records(question: Question) -> Listing:
+    ref, records, policy = question.ref, question.records, question.request.policy
+    commit = ref.revision if ref.is_commit else records.last_seen(ref.repo, ref.revision)
+    record = records.load(ref.repo, commit) if commit else None
     if commit is None or record is None:
         raise NotFoundError(
             f"{ref} was never pulled into this cache, and --offline asks nobody",
             hint=commit_hint(ref.revision) or f"once, with a network: glm-aria pull {as_word(ref)}",
         )
-    if not record.trust.satisfies(request.policy, ref.catalog):
+    if not record.trust.satisfies(policy, ref.catalog):
         raise TrustError(
             f"{ref} was listed with the trust level {record.trust.level!r} (by {record.trust.source}), which is not "
-            f"enough for --trust {request.policy.value}, and --offline asks nobody",
+            f"enough for --trust {policy.value}, and --offline asks nobody",
             hint="without --offline, or accept it with --trust any",
         )
     return Listing(commit, record)
 
 
-def remember(model: ResolvedModel, tools: Tools) -> None:
-    """Keep what was said, for the next run and for `--offline`; a stronger word about the same commit is kept."""
+def remember(model: ResolvedModel, records: Records, root: Source) -> None:
+    """Keep what was said, for the next run and for `--offline`; a stronger word about the same commit is kept.
+
+    `root` is the site that is asked first for such refs: the history of commits is kept by its address.
+    """
     repo, trust = model.ref.repo, model.trust
     if trust.level == Level.LOCK:
         # A lock file says what a commit is, not what a branch stands for; and only whoever asked for it believes it.
@@ -99,11 +108,11 @@ def remember(model: ResolvedModel, tools: Tools) -> None:
     if trust.level == Level.AGREE and len(model.wanted.files) < len(model.tree.files):
         # The catalogs agreed about the wanted files. What is recorded is about all of them.
         trust = Trust(Level.SINGLE, trust.source)
-    known = tools.records.load(repo, model.commit)
+    known = records.load(repo, model.commit)
     if known and known.tree == model.tree and known.trust.outranks(trust):
-        tools.records.save(repo, replace(known, is_restricted=model.is_restricted))
+        records.save(repo, replace(known, is_restricted=model.is_restricted))
     else:
-        tools.records.save(repo, Record(model.tree, trust, model.is_restricted))
+        records.save(repo, Record(model.tree, trust, model.is_restricted))
     # A commit that is the last one seen already may come from the records themselves, offline.
-    if not model.ref.is_commit and tools.records.last_seen(repo, model.ref.revision) != model.commit:
-        tools.records.saw(repo, model.ref.revision, Seen(model.commit, model.modified), root_of(tools, model.ref))
+    if not model.ref.is_commit and records.last_seen(repo, model.ref.revision) != model.commit:
+        records.saw(repo, model.ref.revision, Seen(model.commit, model.modified), root.url)

@@ -90,6 +90,11 @@ class Transfer:
         return not self._slots
 
     @property
+    def is_ours(self) -> bool:
+        """True when the daemon is one of ours, whose global options we know."""
+        return self._downloads.is_ours
+
+    @property
     def servers(self) -> tuple[Server, ...]:
         """What was learned about the sources."""
         return tuple(self._supplier.servers.values())

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orchestrator.cache import census as census_
+from orchestrator.cache.cache import Cache
 from orchestrator.cache.census import CachedRepo, Census
 from orchestrator.cache.entries import refuse_closed
 from orchestrator.cache.pins import Pins, is_pinned, names
+from orchestrator.cache.staging import Staging
 from orchestrator.core.refs import Target, as_word
 from orchestrator.errors import NotFoundError, UnsafeError
-from orchestrator.pull.tools import Tools
 from orchestrator.upkeep.garbage import Choice, Garbage, Kept, Kind, Rules, choose
 from orchestrator.upkeep.sweep import remove_part, sweep
 
@@ -33,30 +34,29 @@ class Collected:
         return sum(item.frees for item in self.garbage)
 
 
-def collect(rules: Rules, tools: Tools, *, act: bool) -> Collected:
+def collect(rules: Rules, cache: Cache, *, act: bool) -> Collected:
     """Choose by the rules, and with `act` remove it.
 
     Raises NotFoundError for a target of which nothing is in the cache, UnsafeError for one that is pinned as a whole,
     DiskIOError when the pins cannot be read, and the disk's errors.
     """
-    layout = tools.cache.layout
-    pins = Pins(tools.cache.layout, tools.cache.proofs.state_dir)
-    census = census_.take(layout)
+    pins = cache.pins
+    census = census_.take(cache.layout)
     choice = choose(census, pins.load(), rules)
     _refuse(rules, census, choice, pins)
-    rest = _parts(tools) + _foreign_parts(census, rules) if rules.litter else ()
+    rest = _parts(cache.staging) + _foreign_parts(census, rules) if rules.litter else ()
     if not act:
         return Collected((*choice.garbage, *rest), choice.kept, False)
     gone: list[Garbage] = []
     kept = list(choice.kept)
     for folder in dict.fromkeys(item.folder for item in choice.garbage):
         mine = [item for item in choice.garbage if item.folder == folder]
-        swept = sweep(tools.cache, tools.records, pins, folder, mine)
+        swept = sweep(cache.blobs, cache.records, pins, folder, mine)
         gone += swept.gone
         kept += swept.kept
-    gone += [item for item in rest if _remove_part(item, tools)]
+    gone += [item for item in rest if _remove_part(item, cache)]
     if rules.litter:
-        tools.staging.sweep()
+        cache.staging.sweep()
     return Collected(tuple(gone), tuple(kept), True)
 
 
@@ -90,9 +90,8 @@ def _pinned(target: Target, found: Sequence[tuple[CachedRepo, str]], pins: Pins)
     return UnsafeError(f"{target} is pinned{by}, and stays", hint=hint)
 
 
-def _parts(tools: Tools) -> tuple[Garbage, ...]:
+def _parts(staging: Staging) -> tuple[Garbage, ...]:
     """Parts of our own that nobody went on with for long."""
-    staging = tools.staging
     return tuple(
         Garbage(Kind.PART, "", staging.part(digest), _age_of(age), held := staging.held(digest), held)
         for digest, age in staging.parts()
@@ -116,8 +115,8 @@ def _foreign_parts(census: Census, rules: Rules) -> tuple[Garbage, ...]:
     return tuple(found)
 
 
-def _remove_part(item: Garbage, tools: Tools) -> bool:
+def _remove_part(item: Garbage, cache: Cache) -> bool:
     if item.folder:
-        return remove_part(tools.cache, item)
+        return remove_part(cache.blobs, item)
     digest = census_.digest_of(item.path.name)
-    return digest is not None and tools.staging.remove(digest)
+    return digest is not None and cache.staging.remove(digest)

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from orchestrator.cache import census as census_
-from orchestrator.cache.pins import Pins, is_pinned
+from orchestrator.cache.cache import Cache
+from orchestrator.cache.pins import is_pinned
 from orchestrator.core.refs import RepoId
 from orchestrator.core.trust import Trust
-from orchestrator.pull.tools import Tools
 from orchestrator.upkeep.garbage import freed_by, last_use, size_of
 
 
@@ -57,11 +57,10 @@ class Contents:
     closed: Mapping[str, str] = field(default_factory=dict)
 
 
-def contents(tools: Tools) -> Contents:
+def contents(cache: Cache) -> Contents:
     """Read the cache; changes nothing. Raises DiskIOError when it cannot be read."""
-    layout = tools.cache.layout
-    census = census_.take(layout)
-    pins = Pins(tools.cache.layout, tools.cache.proofs.state_dir).known()
+    census = census_.take(cache.layout)
+    pins = cache.pins.known()
     owners: dict[tuple[int, int], set[str]] = {}
     sizes: dict[str, dict[tuple[int, int], int]] = {}
     for repo in census.repos:
@@ -76,7 +75,7 @@ def contents(tools: Tools) -> Contents:
     for repo in census.repos:
         revisions = []
         for snapshot in repo.snapshots:
-            record = tools.records.load(repo.repo, snapshot.commit)
+            record = cache.records.load(repo.repo, snapshot.commit)
             revisions.append(
                 HeldRevision(
                     snapshot.commit,
@@ -93,8 +92,8 @@ def contents(tools: Tools) -> Contents:
         alone = sum(size for inode, size in mine.items() if len(owners[inode]) == 1)
         revisions.sort(key=lambda revision: -revision.last_use)
         repos.append(HeldRepo(repo.repo, tuple(revisions), sum(mine.values()), alone, repo.has_bad_refs))
-    parts = sum(tools.staging.held(digest) for digest, _ in tools.staging.parts())
+    parts = sum(cache.staging.held(digest) for digest, _ in cache.staging.parts())
     left_out = tuple(map(str, census.strays))
     closed = {str(path): error.message for path, error in census.closed.items()}
     size = sum(census.sizes().values())
-    return Contents(str(layout.cache_dir), tuple(repos), size, parts, left_out, closed)
+    return Contents(str(cache.layout.cache_dir), tuple(repos), size, parts, left_out, closed)

@@ -6,23 +6,37 @@ import glob
 from collections.abc import Sequence
 from pathlib import Path
 
+from orchestrator.cache.cache import Cache
 from orchestrator.cache.census import SHARED
 from orchestrator.cache.entries import Name, Stock, commits_of
+from orchestrator.catalogs.sites import Sites
 from orchestrator.core.refs import CatalogKind, Ref
 from orchestrator.core.sources import Origin, Source
 from orchestrator.errors import GlmAriaError, IntegrityError, TemporaryError
 from orchestrator.events import Emit, FileProgress, Notice, Phase
 from orchestrator.lists.request import Item, PullRequest
 from orchestrator.mirrors.ranges import fetch_range
+from orchestrator.mirrors.sources import Sources
 from orchestrator.proof.hashing import halt
 from orchestrator.proof.pieces import Range, piece_hash
+from orchestrator.pull.mover import Mover
 from orchestrator.pull.pull import pull
-from orchestrator.pull.tools import Tools
-from orchestrator.resolve.restricted import may_hear
+from orchestrator.pull.report import PullReport
+from orchestrator.system.signals import Stop
 from orchestrator.upkeep.mending import mended_copy, put_back
 
 
-def mend(stock: Stock, ranges: Sequence[Range], tools: Tools, emit: Emit) -> dict[str, int]:
+def mend(
+    stock: Stock,
+    ranges: Sequence[Range],
+    *,
+    sites: Sites,
+    sources: Sources,
+    cache: Cache,
+    mover: Mover,
+    stop: Stop,
+    emit: Emit,
+) -> dict[str, int]:
     """Repair one file, in all the places where it lies; returns the bytes that each source sent.
 
     The whole is proven by its digest before it takes the place of the old one. Raises IntegrityError when no source
@@ -33,57 +47,56 @@ def mend(stock: Stock, ranges: Sequence[Range], tools: Tools, emit: Emit) -> dic
         raise IntegrityError(
             f"{stock.label!r} is rotten, and no model needs it", hint="glm-aria cache gc", file=stock.label
         )
-    pieces = tools.cache.pieces.load(digest)
+    pieces = cache.blobs.pieces.load(digest)
     if pieces is None or ranges == ((0, max(stock.found.st_size, pieces.size)),):
-        return _pull(stock, tools, emit)
-    claim = tools.staging.claim(digest)
+        report = pull(_again(stock, sources), sites, sources, cache, mover, stop=stop, emit=emit)
+        return _sent(report)
+    claim = cache.staging.claim(digest)
     if claim is None:
         raise TemporaryError(f"another run works on {stock.label!r}", hint="verify it again in a while")
-    sent: dict[str, int] = {}
     with claim:
         emit(FileProgress(digest, stock.label, Phase.FETCHING, 0, pieces.size))
-        fetch = _Pieces(stock, tools, emit, sent)
-        stage = tools.staging.folder
-        verified = mended_copy(stock.real, digest, pieces, ranges, fetch, stage, stop=tools.stop)
+        fetch = _Pieces(stock, sites, sources, stop, emit)
+        stage = cache.staging.folder
+        verified = mended_copy(stock.real, digest, pieces, ranges, fetch, stage, stop=stop)
         files = dict.fromkeys(stock.real if place.is_symlink() else place for _, place in stock.places)
-        cache_dir = tools.cache.layout.cache_dir
+        cache_dir = cache.layout.cache_dir
         places = [(file, stock.found, _lock(file, cache_dir)) for file in files]
-        taken = put_back(cache_dir, verified, places, stage, tools.cache.patience)
+        taken = put_back(cache_dir, verified, places, stage, cache.blobs.patience)
     if not taken:
         raise IntegrityError(f"{stock.label!r} was replaced meanwhile", hint="verify it again", file=stock.label)
     for folder, place in stock.places:
         if place.parent.name == "blobs":
-            tools.cache.proofs.add(folder, [(digest, place.stat())])
+            cache.blobs.proofs.add(folder, [(digest, place.stat())])
     emit(FileProgress(digest, stock.label, Phase.DONE, pieces.size, pieces.size))
-    return sent
+    return fetch.sent
 
 
 class _Pieces:
     """Fetches pieces from the first source whose bytes have the right hash; one that lied or failed is left out."""
 
-    def __init__(self, stock: Stock, tools: Tools, emit: Emit, sent: dict[str, int]) -> None:
+    def __init__(self, stock: Stock, sites: Sites, sources: Sources, stop: Stop, emit: Emit) -> None:
+        self.sent: dict[str, int] = {}
         self._label = stock.label
-        self._tools, self._emit, self._sent = tools, emit, sent
-        self._roots = {catalog.source for catalog in tools.catalogs.values()}
+        self._sources, self._stop, self._emit = sources, stop, emit
         self._errors: list[GlmAriaError] = []
         is_closed = any(name.record is not None and name.record.is_restricted for name in stock.names)
-        origins = {origin.kind: origin for origin in (_origin(name, tools) for name in reversed(stock.names))}
+        origins = {origin.kind: origin for origin in (_origin(name, sources) for name in reversed(stock.names))}
         self._left = [
             (source, origins[source.kind])
-            for source in tools.sources
-            if source.kind in origins and may_hear(source, source.kind, tools, is_restricted=is_closed)
+            for source in sources.ordered
+            if source.kind in origins and sites.may_hear(source, source.kind, is_restricted=is_closed)
         ]
 
     def __call__(self, start: int, end: int, wanted: bytes) -> bytes:
         for source, origin in tuple(self._left):
-            halt(self._tools.stop)
-            net = self._tools.net if source in self._roots else self._tools.mirror_net
+            halt(self._stop)
             try:
-                data = fetch_range(net, source, origin, start, end)
+                data = fetch_range(self._sources.net_for(source, source.kind), source, origin, start, end)
             except GlmAriaError as error:
                 self._errors.append(error)
             else:
-                self._sent[source.name] = self._sent.get(source.name, 0) + len(data)
+                self.sent[source.name] = self.sent.get(source.name, 0) + len(data)
                 if piece_hash(data) == wanted:
                     return data
                 self._lied(source)
@@ -103,20 +116,24 @@ class _Pieces:
         self._emit(Notice("mirror-lied", message, mirror=source.name, file=self._label))
 
 
-def _origin(name: Name, tools: Tools) -> Origin:
+def _origin(name: Name, sources: Sources) -> Origin:
     """Where the catalogs keep it. Which catalog it came from, its record tells by the site that listed it."""
     listed_by = name.record.trust.source if name.record else None
-    kind = next((source.kind for source in tools.sources if source.url == listed_by), CatalogKind.HUGGINGFACE)
+    kind = next((source.kind for source in sources.ordered if source.url == listed_by), CatalogKind.HUGGINGFACE)
     return Origin(name.repo, name.commit, name.path, kind)
 
 
-def _pull(stock: Stock, tools: Tools, emit: Emit) -> dict[str, int]:
+def _again(stock: Stock, sources: Sources) -> PullRequest:
     """Fetch all of it again, for every revision that needs it."""
     items = []
     for (repo, commit), paths in commits_of(stock.names).items():
-        kind = _origin(next(name for name in stock.names if (name.repo, name.commit) == (repo, commit)), tools).kind
-        items.append(Item(Ref(repo, commit, kind), tuple(glob.escape(path) for path in paths)))
-    report = pull(PullRequest(tuple(items)), tools, emit)
+        name = next(name for name in stock.names if (name.repo, name.commit) == (repo, commit))
+        items.append(Item(Ref(repo, commit, _origin(name, sources).kind), tuple(glob.escape(path) for path in paths)))
+    return PullRequest(tuple(items))
+
+
+def _sent(report: PullReport) -> dict[str, int]:
+    """The bytes that each source sent. Raises the first model's error."""
     for model in report.models:
         if model.error is not None:
             raise model.error

@@ -81,7 +81,7 @@ def sweep(cache: HfCache, records: Records, pins: Pins, folder: str, garbage: Se
 
     Raises UnsafeError for planted symlinks, CannotCreateError and DiskIOError; what is gone by then is gone.
     """
-    state = cache.proofs.state_dir
+    state = cache.state_dir
     with alone(state, folder) as is_alone:
         repo = read_repo(cache.layout, folder)
         if repo is None:
@@ -117,7 +117,7 @@ class _Sweeper:
     ) -> None:
         self._cache, self._records, self._pins, self._repo = cache, records, pins, repo
         self._root, self._opened = root, opened
-        self._stage = cache.proofs.state_dir / "stage"
+        self._stage = cache.state_dir / "stage"
         self._kept: list[Kept] = []
         self._freed: dict[str, int] = {}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, as_completed
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -12,6 +12,7 @@ from os import stat_result
 from pathlib import Path
 
 from orchestrator.cache import census
+from orchestrator.cache.cache import Cache, HfCache
 from orchestrator.cache.entries import Stock, take_stock
 from orchestrator.core.files import Digest
 from orchestrator.core.refs import Target
@@ -28,11 +29,13 @@ from orchestrator.events import Emit, Notice, Phase, Queued
 from orchestrator.proof.checkup import Checkup, check
 from orchestrator.proof.pieces import Range
 from orchestrator.proof.progress import Reading
-from orchestrator.pull.tools import Tools
+from orchestrator.system.signals import Stop
 from orchestrator.system.threads import Pool
-from orchestrator.upkeep.mend import mend
 
 _WORKERS = 2
+
+Mend = Callable[[Stock, Sequence[Range]], Mapping[str, int]]
+"""Repairs one file; returns the bytes that each source sent, raises GlmAriaError where it cannot (`upkeep.mend`)."""
 
 
 class State(StrEnum):
@@ -49,13 +52,12 @@ class State(StrEnum):
 class VerifyRequest:
     """What to verify: all when `targets` is empty, of these the files that match a glob.
 
-    `fast` compares piece hashes where there are some; `repair` mends what is rotten.
+    `fast` compares piece hashes where there are some.
     """
 
     targets: tuple[Target, ...] = ()
     globs: tuple[str, ...] = ()
     fast: bool = False
-    repair: bool = False
 
 
 @dataclass(slots=True)
@@ -84,25 +86,25 @@ class VerifyReport:
     left_out: tuple[Path, ...] = ()
 
 
-def verify(request: VerifyRequest, tools: Tools, emit: Emit) -> VerifyReport:
-    """Read what is asked for. What is wrong with a file is in the report, not raised.
+def verify(request: VerifyRequest, cache: Cache, mend: Mend | None, *, stop: Stop, emit: Emit) -> VerifyReport:
+    """Read what is asked for, and repair with `mend`. What is wrong with a file is in the report, not raised.
 
     Raises NotFoundError when nothing of a target is in the cache, and the disk's errors.
     """
     started = time.monotonic()
-    found = census.take(tools.cache.layout)
-    stocks = take_stock(found, tools.cache, tools.records, request.targets, request.globs)
+    found = census.take(cache.layout)
+    stocks = take_stock(found, cache.blobs, cache.records, request.targets, request.globs)
     todo = [stock for stock in stocks if stock.digest is not None and stock.found is not None]
     results = [_unread(stock) for stock in stocks if stock.digest is None or stock.found is None]
     emit(Queued(len(todo), sum(stock.found.st_size for stock in todo if stock.found), to="verify"))
-    tools.stop.is_abrupt = False
+    stop.is_abrupt = False
     try:
-        results += _read_all(todo, request, tools, emit)
-        if request.repair:
+        results += _read_all(todo, cache.blobs, stop, emit, fast=request.fast)
+        if mend is not None:
             for rotten in [item for item in results if item.state is State.ROTTEN]:
-                _repair(rotten, tools, emit)
+                _repair(rotten, mend)
     except Interrupted:
-        tools.stop.set()
+        stop.set()
     results.sort(key=lambda item: item.stock.label)
     unproven = [item for item in results if item.state is State.UNPROVEN]
     notices = tuple(
@@ -113,7 +115,7 @@ def verify(request: VerifyRequest, tools: Tools, emit: Emit) -> VerifyReport:
     )
     if not request.targets:
         notices += tuple(Notice("closed", f"not checked: {error.message}") for error in found.closed.values())
-    interrupted = tools.stop.signal_number if tools.stop.is_set() else None
+    interrupted = stop.signal_number if stop.is_set() else None
     chosen = {target.repo for target in request.targets}
     left_out = tuple(path for repo in found.repos if not chosen or repo.repo in chosen for path in repo.strays)
     return VerifyReport(tuple(results), notices, time.monotonic() - started, interrupted, left_out)
@@ -131,54 +133,54 @@ def _unread(stock: Stock) -> Verified:
     return Verified(stock, State.MISSING, error=error)
 
 
-def _read_all(todo: Sequence[Stock], request: VerifyRequest, tools: Tools, emit: Emit) -> list[Verified]:
+def _read_all(todo: Sequence[Stock], blobs: HfCache, stop: Stop, emit: Emit, *, fast: bool) -> list[Verified]:
     results: list[Verified] = []
     proven: dict[str, list[tuple[Digest, stat_result]]] = {}
     pool = Pool(_WORKERS, thread_name_prefix="verify")
     running: dict[Future[Checkup], Stock] = {}
     try:
         for stock in todo:
-            running[pool.submit(_read, stock, request, tools, emit)] = stock
+            running[pool.submit(_read, stock, blobs, stop, emit, fast=fast)] = stock
         for future in as_completed(running):
             try:
-                results.append(_judge(running[future], future, tools, proven))
+                results.append(_verified(running[future], future, blobs, proven))
             except Interrupted:
-                tools.stop.set()
+                stop.set()
                 break
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
         # All of a repo at once: each change writes its list of proofs anew.
         for folder, found in proven.items():
             with contextlib.suppress(CannotCreateError, NoSpaceError):
-                tools.cache.proofs.add(folder, found)
+                blobs.proofs.add(folder, found)
     return results
 
 
-def _read(stock: Stock, request: VerifyRequest, tools: Tools, emit: Emit) -> Checkup:
+def _read(stock: Stock, blobs: HfCache, stop: Stop, emit: Emit, *, fast: bool) -> Checkup:
     assert stock.digest is not None  # noqa: S101 - `todo` holds no other
     assert stock.real is not None and stock.found is not None  # noqa: S101, PT018
     digest = stock.digest
     reading = Reading(emit, digest, stock.label, Phase.HASHING, stock.found.st_size, timed=True)
     reading.begin()
-    is_known = all(tools.cache.proofs.is_proven(folder, digest, stock.found) for folder, _ in stock.places)
+    is_known = all(blobs.proofs.is_proven(folder, digest, stock.found) for folder, _ in stock.places)
     checkup = check(
         stock.real,
         digest,
         stock.size,
-        tools.cache.pieces,
-        fast=request.fast,
+        blobs.pieces,
+        fast=fast,
         durable=not is_known,
-        stop=tools.stop,
+        stop=stop,
         on_bytes=reading,
     )
     reading.end(Phase.FAILED if checkup.ranges else Phase.DONE)
     return checkup
 
 
-def _judge(
+def _verified(
     stock: Stock,
     future: Future[Checkup],
-    tools: Tools,
+    blobs: HfCache,
     proven: dict[str, list[tuple[Digest, stat_result]]],
 ) -> Verified:
     assert stock.digest is not None  # noqa: S101
@@ -187,11 +189,11 @@ def _judge(
     except DiskIOError as error:
         if stock.real is not None and not stock.real.exists():
             return Verified(stock, State.MISSING, error=NotFoundError(f"{stock.label!r} was removed meanwhile"))
-        _forget(stock, tools)
+        _forget(stock, blobs)
         size = stock.found.st_size if stock.found else 0
         return Verified(stock, State.ROTTEN, ((0, size),), error=error)
     if checkup.ranges:
-        _forget(stock, tools)
+        _forget(stock, blobs)
         return Verified(stock, State.ROTTEN, checkup.ranges, checkup.is_fast, error=_rotten(stock, checkup.ranges))
     if not checkup.is_fast:
         for folder, place in stock.places:
@@ -200,12 +202,12 @@ def _judge(
     return Verified(stock, State.OK, is_fast=checkup.is_fast)
 
 
-def _forget(stock: Stock, tools: Tools) -> None:
+def _forget(stock: Stock, blobs: HfCache) -> None:
     """What is rotten is proven no more: the next pull reads it again, and fetches it."""
     if stock.digest is not None:
         for folder, _ in stock.places:
             with contextlib.suppress(CannotCreateError):
-                tools.cache.proofs.forget(folder, [stock.digest])
+                blobs.proofs.forget(folder, [stock.digest])
 
 
 def _rotten(stock: Stock, ranges: Sequence[Range]) -> IntegrityError:
@@ -219,9 +221,9 @@ def _rotten(stock: Stock, ranges: Sequence[Range]) -> IntegrityError:
     )
 
 
-def _repair(item: Verified, tools: Tools, emit: Emit) -> None:
+def _repair(item: Verified, mend: Mend) -> None:
     try:
-        item.sources = mend(item.stock, item.ranges, tools, emit)
+        item.sources = mend(item.stock, item.ranges)
         item.state, item.error = State.REPAIRED, None
     except Interrupted:
         raise

@@ -22,7 +22,7 @@ from orchestrator.errors import GlmAriaError, Interrupted, UsageError
 from orchestrator.events import Emit, Event, Flipped, ModelPhase, Notice, Phase
 from orchestrator.lists.request import Item
 from orchestrator.pull.report import ModelReport, PullReport
-from orchestrator.pull.tools import Stop
+from orchestrator.system.signals import Stop
 from orchestrator.system.threads import start
 from orchestrator.watch import reconcile
 from orchestrator.watch.follow import Follower

@@ -10,7 +10,6 @@ from huggingface_hub import _tree_cache, scan_cache_dir, snapshot_download
 
 from orchestrator.cache.cache import HfCache
 from orchestrator.cache.layout import CacheLayout
-from orchestrator.cache.proofs import Proofs
 from orchestrator.cache.staging import Staging
 from orchestrator.cache.state_dir import open_state_dir
 from orchestrator.core.files import Algorithm, Digest, RepoFile, RepoTree, git_blob_header, lfs_pointer_oid
@@ -60,7 +59,7 @@ class World:
         self.layout = CacheLayout.at(home / hub)
         self.state = open_state_dir(self.layout)
         self.staging = Staging(self.state)
-        self.cache = HfCache(self.layout, Proofs(self.state, self.layout.cache_dir), use_symlinks=use_symlinks)
+        self.cache = HfCache(self.layout, self.state, use_symlinks=use_symlinks)
 
     def stage(self, file: RepoFile, data: bytes) -> VerifiedFile:
         self.staging.part(file.digest).write_bytes(data)

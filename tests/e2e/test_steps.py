@@ -28,7 +28,6 @@ import pytest
 from orchestrator.cache import census
 from orchestrator.cache.cache import HfCache
 from orchestrator.cache.layout import CacheLayout
-from orchestrator.cache.proofs import Proofs
 from orchestrator.cache.state_dir import open_state_dir
 from tests.e2e.conftest import MakeHub, wanted
 from tests.e2e.machine import Machine, content
@@ -155,7 +154,7 @@ class Worker:
     @contextlib.contextmanager
     def _holding(self, number: int) -> Any:
         layout = CacheLayout.at(self.table.cache)
-        cache = HfCache(layout, Proofs(open_state_dir(layout), layout.cache_dir))
+        cache = HfCache(layout, open_state_dir(layout))
         with cache.use() as use:
             use.hold([f"models--org--m{number}"])
             yield

@@ -9,17 +9,18 @@ from typing import Any, cast
 
 import pytest
 
+from orchestrator.cache.staging import Staging
 from orchestrator.core.files import Algorithm, Digest
 from orchestrator.core.plan import Job
 from orchestrator.core.refs import RepoId, RepoType
 from orchestrator.core.sources import Origin
-from orchestrator.events import Event, Notice
-from orchestrator.net.session import Net
 from orchestrator.proof import testimony
 from orchestrator.proof.testimony import Testimony
 from orchestrator.proof.verified import verify
 from orchestrator.pull import disputes
-from orchestrator.pull.tools import Tools
+from orchestrator.pull.candidates import Candidates
+from tests import plain
+from tests.plain import Heard
 
 DATA = b"right" * 1000
 
@@ -28,13 +29,11 @@ class _Locator:
     """Everybody is a source, and nobody's evidence can be kept."""
 
     def __init__(self) -> None:
-        self.banned: list[str] = []
+        self.choice = Candidates(lambda _job: {"root": None, "liar": None})
 
-    def ban(self, name: str) -> None:
-        self.banned.append(name)
 
-    def sample(self, _job: Job, _name: str) -> None:
-        return None
+def disputes_of(locator: _Locator, staging: Staging, heard: Heard) -> disputes.Disputes:
+    return disputes.Disputes(cast(Any, locator), plain.sources(plain.ROOT), staging, heard)
 
 
 def test_naming_does_not_hold_up_the_transfer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,28 +48,27 @@ def test_naming_does_not_hold_up_the_transfer(tmp_path: Path, monkeypatch: pytes
         return real(*given)
 
     monkeypatch.setattr(testimony, "contradicted", slowly)
-    heard: list[Event] = []
+    heard = Heard()
     locator = _Locator()
-    with Net() as net:
-        tools = cast(Tools, type("Few", (), {"mirror_net": net, "memory": None}))
-        court = disputes.Disputes(cast(Any, locator), tools, heard.append)
-        court._cases[digest] = disputes._Case(noted=[Testimony("liar", 0, 5, hashlib.sha256(b"wrong").digest())])
+    with plain.cache(tmp_path) as cache:
+        naming = disputes_of(locator, cache.staging, heard)
+        naming._cases[digest] = disputes._Case(noted=[Testimony("liar", 0, 5, hashlib.sha256(b"wrong").digest())])
         proven = verify(part, digest, len(DATA))
         caller = threading.Timer(5, may_read.set)  # so that code which reads in this thread fails, and does not hang
         caller.start()
-        assert court.name_liars(job, proven)
+        assert naming.name_liars(job, proven)
         assert not may_read.is_set()
-        assert not court.is_idle
-        assert court.named() == []
+        assert not naming.is_idle
+        assert naming.named() == []
         may_read.set()
         caller.cancel()
-        court.close()
-        ((found, future),) = court.named()
+        naming.close()
+        ((found, future),) = naming.named()
     assert found == (job, proven)
     assert future.exception() is None
-    assert court.is_idle
-    assert locator.banned == ["liar"]
-    assert [event.code for event in heard if isinstance(event, Notice)] == ["mirror-lied"]
+    assert naming.is_idle
+    assert locator.choice.of(job) == ("root",)
+    assert heard.codes == ["mirror-lied"]
 
 
 def test_no_case_no_wait(tmp_path: Path) -> None:
@@ -78,8 +76,5 @@ def test_no_case_no_wait(tmp_path: Path) -> None:
     part.write_bytes(DATA)
     digest = Digest(Algorithm.SHA256, hashlib.sha256(DATA).hexdigest())
     job = Job(digest, len(DATA), True, (Origin(RepoId(RepoType.MODEL, "org/m"), "0" * 40, "f"),))
-    with Net() as net:
-        tools = cast(Tools, type("Few", (), {"mirror_net": net}))
-        assert not disputes.Disputes(cast(Any, _Locator()), tools, lambda _event: None).name_liars(
-            job, verify(part, digest, len(DATA))
-        )
+    with plain.cache(tmp_path) as cache:
+        assert not disputes_of(_Locator(), cache.staging, Heard()).name_liars(job, verify(part, digest, len(DATA)))

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
 
 import pytest
 
 from orchestrator.catalogs.huggingface import HuggingFaceCatalog
 from orchestrator.core.files import Algorithm, Digest
 from orchestrator.core.plan import Job
-from orchestrator.core.refs import CatalogKind, RepoId, RepoType
+from orchestrator.core.refs import RepoId, RepoType
 from orchestrator.core.sources import Origin, Source
-from orchestrator.mirrors.measurements import Memory
 from orchestrator.net.answers import Limits
 from orchestrator.net.session import Net
 from orchestrator.pull.locate import SourceLocator
-from orchestrator.pull.other_catalogs import Holdings
-from orchestrator.pull.tools import Tools
+from orchestrator.pull.other_catalogs import OtherCatalogs
+from tests import plain
 from tests.support.hub import LoopbackHub
 from tests.support.repos import Repo
 from tests.support.wire import Reply, Request, json_reply, redirect
@@ -25,32 +23,11 @@ from tests.support.wire import Reply, Request, json_reply, redirect
 FILES = {f"file-{number}.json": b"%d" % number * 40 for number in range(5)}
 
 
-class _Nothing:
-    """Measurements of nobody."""
-
-    def read(self) -> Memory:
-        return Memory(0.0)
-
-
 def locator(hub: LoopbackHub, net: Net) -> SourceLocator:
     root = Source("hub", hub.url, is_root=True)
-    nothing = cast(Any, None)
-    tools = Tools(
-        catalogs={CatalogKind.HUGGINGFACE: HuggingFaceCatalog(root, net)},
-        mirror_catalogs=(),
-        git=nothing,
-        sources=(root,),
-        net=net,
-        mirror_net=net,
-        cache=nothing,
-        records=nothing,
-        memory=cast(Any, _Nothing()),
-        staging=nothing,
-        daemon=nothing,
-        limits=nothing,
-        stop=nothing,
-    )
-    return SourceLocator(tools, lambda _event: None, Holdings((), tools, lambda _event: None))
+    sites = plain.sites(HuggingFaceCatalog(root, net))
+    catalogs = OtherCatalogs((), sites, lambda _event: None)
+    return SourceLocator(plain.sources(root, net=net), catalogs, lambda _event: None)
 
 
 def job(hub: LoopbackHub, path: str) -> Job:

@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from typing import Any, cast
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from orchestrator.catalogs.huggingface import HuggingFaceCatalog
 from orchestrator.catalogs.interface import Catalog
 from orchestrator.catalogs.modelscope import ModelScopeCatalog
+from orchestrator.catalogs.sites import Sites
 from orchestrator.core.plan import Found, Have, Job, ModelPlan, ResolvedModel, merge, plan_model
 from orchestrator.core.refs import CatalogKind, Ref, RepoId, RepoType
 from orchestrator.core.sources import Source
 from orchestrator.core.trust import Trust
 from orchestrator.errors import DaemonError
 from orchestrator.events import Event, Notice
+from orchestrator.lists.request import Item
 from orchestrator.net.answers import Limits
 from orchestrator.net.session import Net
 from orchestrator.pull.delivery import _Delivery
-from orchestrator.pull.other_catalogs import Holdings
-from orchestrator.pull.tools import Tools
+from orchestrator.pull.model_run import ModelRun
+from orchestrator.pull.mover import Mover
+from orchestrator.pull.other_catalogs import OtherCatalogs
+from orchestrator.system.signals import Stop
+from tests import plain
+from tests.plain import PlainGit
 from tests.support.faults import Fault
 from tests.support.hub import LoopbackHub, Site
 from tests.support.repos import Repo
@@ -59,27 +66,11 @@ class World:
         found: dict[CatalogKind, Catalog] = {HF: HuggingFaceCatalog(self.root, self.net)}
         return found | ({MS: self.modelscope} if self.modelscope else {})
 
-    def ask(self, *plans: ModelPlan) -> Holdings:
-        return Holdings(plans, self.tools(), self.hear)
+    def ask(self, *plans: ModelPlan) -> OtherCatalogs:
+        return OtherCatalogs(plans, self.sites(), self.hear)
 
-    def tools(self, daemon: Any = None) -> Tools:
-        nothing = cast(Any, None)
-        return Tools(
-            catalogs=self.catalogs,
-            mirror_catalogs=self.mirrors,
-            git=nothing,
-            sources=(),
-            net=self.net,
-            mirror_net=self.net,
-            cache=nothing,
-            records=nothing,
-            memory=nothing,
-            staging=nothing,
-            daemon=daemon,
-            limits=nothing,
-            stop=nothing,
-            aliases=self.aliases,
-        )
+    def sites(self) -> Sites:
+        return Sites(self.catalogs, self.mirrors, PlainGit(), self.aliases)
 
     def hear(self, event: Event) -> None:
         assert isinstance(event, Notice)
@@ -107,7 +98,7 @@ def job(plan: ModelPlan, path: str) -> Job:
 def answered() -> None:
     """Wait until all catalogs have answered or failed."""
     for thread in threading.enumerate():
-        if thread.name.startswith("holdings-"):
+        if thread.name.startswith("catalogs-"):
             thread.join(20)
             assert not thread.is_alive()
 
@@ -118,16 +109,16 @@ def test_a_listing_that_comes_late_joins_late(world: World) -> None:
     plan = world.plan(ref())
     wanted = job(plan, "a.safetensors")
     world.hub.faces["modelscope"].shape = Shape(latency_s=0.15)
-    holdings = world.ask(plan)
-    assert holdings.origin(wanted, source) is None
-    assert holdings.origin(wanted, world.root) == wanted.origins[0]
+    catalogs = world.ask(plan)
+    assert catalogs.origin(wanted, source) is None
+    assert catalogs.origin(wanted, world.root) == wanted.origins[0]
     answered()
-    found = holdings.origin(wanted, source)
+    found = catalogs.origin(wanted, source)
     assert found is not None
     assert (found.kind, found.source, found.path) == (MS, "ms", "a.safetensors")
     assert found.commit != plan.model.commit
-    assert holdings.origin(job(plan, "config.json"), source) is None, "the two hash small files in different ways"
-    assert holdings.origin(wanted, Source("ms-2", site.url, MS)) is None
+    assert catalogs.origin(job(plan, "config.json"), source) is None, "the two hash small files in different ways"
+    assert catalogs.origin(wanted, Source("ms-2", site.url, MS)) is None
     assert world.notices == []
 
 
@@ -135,10 +126,10 @@ def test_two_sites_have_commits_of_their_own(world: World) -> None:
     stale = Repo("model", "org/m", {"deep/a.safetensors": FILES["a.safetensors"]})
     first, second = world.add(world.hub.modelscope()), world.add(world.hub.modelscope("ai", repos=[stale]), "ai")
     plan = world.plan(ref())
-    holdings = world.ask(plan)
+    catalogs = world.ask(plan)
     answered()
     wanted = job(plan, "a.safetensors")
-    one, other = holdings.origin(wanted, first), holdings.origin(wanted, second)
+    one, other = catalogs.origin(wanted, first), catalogs.origin(wanted, second)
     assert one is not None
     assert other is not None
     assert one.commit != other.commit
@@ -152,9 +143,9 @@ def test_a_modelscope_model_is_looked_for_under_every_alias(world: World) -> Non
     world.add(world.hub.modelscope(aliases={"MS/m": "org/m"}))
     world.aliases = {"gone/m": "MS/m", "org/m": "MS/m"}
     plan = world.plan(ref("MS/m", MS))
-    holdings = world.ask(plan)
+    catalogs = world.ask(plan)
     answered()
-    found = holdings.origin(job(plan, "a.safetensors"), world.root)
+    found = catalogs.origin(job(plan, "a.safetensors"), world.root)
     assert found is not None
     assert (found.repo.name, found.commit) == ("org/m", world.hub.repo("org/m").head)
     assert world.notices == []
@@ -164,10 +155,10 @@ def test_what_the_root_lacks_of_a_modelscope_model_is_no_news(world: World) -> N
     other = Repo("model", "org/m", {**FILES, "c.safetensors": b"c"})
     world.add(world.hub.modelscope(repos=[other]))
     plan = world.plan(ref("org/m", MS))
-    holdings = world.ask(plan)
+    catalogs = world.ask(plan)
     answered()
-    assert holdings.origin(job(plan, "b.safetensors"), world.root) is not None
-    assert holdings.origin(job(plan, "c.safetensors"), world.root) is None
+    assert catalogs.origin(job(plan, "b.safetensors"), world.root) is not None
+    assert catalogs.origin(job(plan, "c.safetensors"), world.root) is None
     assert world.notices == []
 
 
@@ -206,9 +197,9 @@ def test_an_odd_listing_is_told_and_not_used(world: World) -> None:
         Fault("lying_listing", "*/repo/files", edit=lambda a: a | {"Data": {"Files": [7]}}), face="modelscope"
     )
     plan = world.plan(ref())
-    holdings = world.ask(plan)
+    catalogs = world.ask(plan)
     answered()
-    assert holdings.origin(job(plan, "a.safetensors"), source) is None
+    assert catalogs.origin(job(plan, "a.safetensors"), source) is None
     (notice,) = world.notices
     assert (notice.code, notice.mirror) == ("mirror-differs", "ms")
 
@@ -217,15 +208,15 @@ def test_after_the_end_nothing_is_told(world: World) -> None:
     source = world.add(world.hub.modelscope())
     world.hub.faces["modelscope"].shape = Shape(latency_s=0.1)
     plan = world.plan(ref())
-    holdings = world.ask(plan)
-    holdings.close()
+    catalogs = world.ask(plan)
+    catalogs.close()
     assert world.hub.log.wait_for(lambda log: len(log.requests(face="modelscope")) >= 1)
     answered()
-    assert holdings.origin(job(plan, "a.safetensors"), source) is None
+    assert catalogs.origin(job(plan, "a.safetensors"), source) is None
     assert world.notices == []
 
 
-def test_nothing_is_told_once_the_fetch_is_over(world: World) -> None:
+def test_nothing_is_told_once_the_fetch_is_over(world: World, tmp_path: Path) -> None:
     """A listing that comes late is nobody's news any more, and under `watch` it would be the next run's."""
     stale = Repo("model", "org/m", {"a.safetensors": FILES["a.safetensors"]})
     world.add(world.hub.modelscope(repos=[stale]))
@@ -235,9 +226,11 @@ def test_nothing_is_told_once_the_fetch_is_over(world: World) -> None:
     def lost() -> Any:
         raise DaemonError("it is lost")
 
-    work = cast(Any, type("Work", (), {"plan": plan, "missing": set()})())
-    delivery = _Delivery([work], world.tools(lost), world.hear)
-    with pytest.raises(DaemonError):
-        delivery._fetch(())
+    run = ModelRun(Item(plan.model.ref), world.hear, plan.model, plan)
+    with plain.cache(tmp_path) as cache:
+        sources = plain.sources(world.root, net=world.net)
+        delivery = _Delivery([run], world.sites(), sources, cache, Mover(lost), stop=Stop(), emit=world.hear)
+        with pytest.raises(DaemonError):
+            delivery._fetch(())
     answered()
     assert world.notices == []

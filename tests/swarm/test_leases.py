@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from orchestrator.cache.cache import HfCache
-from orchestrator.cache.proofs import Proofs
 from orchestrator.cache.staging import Staging
 from orchestrator.core.files import Algorithm, Digest
 from orchestrator.errors import ConfigError, TemporaryError
@@ -165,7 +164,7 @@ def test_who_lost_its_lease_does_not_place(server: RedisServer, scope: str, tmp_
     world, model = World(tmp_path), model_of({"a.safetensors": b"x" * 1000})
     (file,) = model.wanted.files
     one, other = Node(server.url, scope), Node(server.url, scope)
-    cache = HfCache(world.layout, Proofs(world.state, world.layout.cache_dir), may_place=one.leases.may_place)
+    cache = HfCache(world.layout, world.state, may_place=one.leases.may_place)
     one.leases.take(file.digest)
     one.stand_still()
     entries = world.entries([file], {"a.safetensors": b"x" * 1000})

@@ -54,10 +54,9 @@ def verify(**parameters: Any) -> int:
         tuple(parse_target(ref) for ref in parameters["refs"]),
         parameters["globs"],
         fast=parameters["fast"],
-        repair=parameters["repair"],
     )
     with run.watched():
-        report = services.run_verify(settings, request, run.emit)
+        report = services.run_verify(settings, request, run.emit, repair=parameters["repair"])
     notices = run.all_notices(report.notices)
     verdict = _judge(run.explained(_errors(report)), report, notices, strict=parameters["strict"])
     run.say_missed(notices)

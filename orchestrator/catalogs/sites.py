@@ -1,0 +1,50 @@
+"""The catalogs of a run: whom to ask what a repo holds, and who may hear of which repo."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from orchestrator.catalogs.interface import Catalog, CommitObjects
+from orchestrator.core.refs import CatalogKind, Ref
+from orchestrator.core.sources import Source
+from orchestrator.net.credentials import Credentials
+
+
+@dataclass(frozen=True, slots=True)
+class Sites:
+    """`roots` are asked first, one for each kind; `mirrors` follow, in the order of preference.
+
+    `git` reads commits at any of them. `aliases` are names at a Hub -> names at ModelScope. `credentials` know which
+    servers the user named for the token.
+    """
+
+    roots: Mapping[CatalogKind, Catalog]
+    mirrors: tuple[Catalog, ...]
+    git: CommitObjects
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    credentials: Credentials = field(default_factory=Credentials)
+
+    def of(self, ref: Ref) -> Catalog:
+        """The root, or for `ms://` the catalog that the ref names."""
+        return self.roots[ref.catalog]
+
+    @property
+    def named(self) -> tuple[Catalog, ...]:
+        """The root and the mirrors: those that settings name, without the usual sites of other kinds."""
+        return (*(catalog for catalog in self.roots.values() if catalog.source.is_root), *self.mirrors)
+
+    def others(self, kind: CatalogKind) -> tuple[Catalog, ...]:
+        """The named catalogs of another kind, which may hold the files of a repo under other names."""
+        return tuple(catalog for catalog in self.named if catalog.source.kind is not kind)
+
+    def may_hear(self, source: Source, kind: CatalogKind, *, is_restricted: bool) -> bool:
+        """True when `source` may be asked for a repo of the catalogs of `kind` that is, or is not, gated or private.
+
+        The name, the commit and the files of a closed repo are told to nobody but the site that listed it. A mirror
+        cannot help with a private repo, and for a gated one it would have to be given the token: naming a mirror in
+        `token_hosts` is the way to ask it on purpose.
+        """
+        if not is_restricted:
+            return True
+        return source.kind is kind and (source == self.roots[kind].source or self.credentials.names(source.url))

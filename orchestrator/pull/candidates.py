@@ -1,0 +1,69 @@
+"""Who may send a job's bytes: all sources that list its blob, less those that failed, lied, or were passed over."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Mapping
+from typing import Protocol
+
+from orchestrator.core.files import Digest
+from orchestrator.core.plan import Job
+from orchestrator.core.sources import Origin, Source
+from orchestrator.transfer.interface import Locator
+
+Place = tuple[Source, Origin]
+"""Where a source keeps a blob."""
+
+
+class Choosing(Locator, Protocol):
+    """A locator whose candidates may be told apart: whom to do without, and whom to compare with."""
+
+    @property
+    def choice(self) -> Candidates:
+        """The candidates that `candidates` gives."""
+
+
+class Candidates:
+    """The choice of a run. Thread-safe.
+
+    `places` gives all sources that list a job's blob, the most trusted first, whatever was said against them; None for
+    one that has no place to compare bytes with. It must not block, and may say more later.
+    """
+
+    def __init__(self, places: Callable[[Job], Mapping[str, Place | None]]) -> None:
+        self._places = places
+        self._lock = threading.Lock()
+        self._out: set[str] = set()
+        self._only: dict[Digest, frozenset[str]] = {}
+
+    def all(self, job: Job) -> tuple[str, ...]:
+        """All sources that list the job's blob, the most trusted first, whatever was said against them."""
+        return tuple(self._places(job))
+
+    def of(self, job: Job) -> tuple[str, ...]:
+        """The sources that may be asked now, the most trusted first."""
+        names = self.all(job)
+        with self._lock:
+            only = self._only.get(job.digest)
+            return tuple(name for name in names if (name in only if only else name not in self._out))
+
+    def place(self, job: Job, name: str) -> Place | None:
+        """Where the source keeps the blob; None when it is no source of it."""
+        return self._places(job).get(name)
+
+    def is_restricted(self, job: Job) -> bool:
+        """True when `restrict` was called for the job: its bytes were wrong before."""
+        return job.digest in self._only
+
+    def restrict(self, job: Job, names: Collection[str]) -> None:
+        """From now on only these sources are candidates for this job."""
+        with self._lock:
+            self._only[job.digest] = frozenset(names)
+
+    def ban(self, name: str) -> bool:
+        """From now on this source is no candidate for any job that was not restricted to it; False if it was banned
+        before."""
+        with self._lock:
+            is_new = name not in self._out
+            self._out.add(name)
+            return is_new

@@ -1,0 +1,88 @@
+"""How the bytes of a run move: one aria2c, within limits, by way of proxies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, Self
+
+from orchestrator.aria2.endpoint import Endpoint
+from orchestrator.core.plan import Job
+from orchestrator.core.proxies import Proxies
+from orchestrator.transfer.interface import Admission, Locator
+from orchestrator.transfer.limits import TransferLimits
+
+if TYPE_CHECKING:
+    from orchestrator.transfer.feeder import Transfer
+
+
+class Daemon(Protocol):
+    """The aria2c of a run: a context manager that ends what is ours to end."""
+
+    @property
+    def restartable(self) -> bool:
+        """True when `start` may be called again after the daemon died."""
+
+    def start(self) -> Endpoint:
+        """Where the daemon listens; started first when it is ours. Raises DaemonError."""
+
+    def check(self, staging: Path) -> int | None:
+        """How many downloads it runs at once; None for as many as it is given.
+
+        Raises DaemonError unless what the daemon writes into `staging` lands on the disk that we see.
+        """
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *exc: object) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Mover:
+    """`daemon` makes the daemon, only when something is to be fetched. `proxies` are for it; where they say nothing,
+    it has its own. `ca_bundle` are the certificates that are believed, None for the usual ones.
+    """
+
+    daemon: Callable[[], Daemon]
+    limits: TransferLimits = field(default_factory=TransferLimits)
+    proxies: Proxies = field(default_factory=Proxies)
+    ca_bundle: Path | None = None
+
+    @contextmanager
+    def open(
+        self,
+        locator: Locator,
+        stage: Path,
+        *,
+        part: Callable[[Job], Path],
+        admit: Callable[[Job], Admission],
+        homes: Mapping[str, str],
+    ) -> Iterator[Transfer]:
+        """A transfer into `stage`, which is stopped at the end; `homes` are the addresses of sources, by name.
+
+        Raises DaemonError when there is no daemon that can write there.
+        """
+        from orchestrator.aria2.options import way_options
+        from orchestrator.transfer.feeder import Transfer
+
+        @cache
+        def way(source: str) -> Mapping[str, str]:
+            return way_options(self.proxies.way(homes.get(source, "")))
+
+        with self.daemon() as daemon:
+            transfer = Transfer(
+                daemon.start,
+                locator,
+                part=part,
+                admit=admit,
+                limits=replace(self.limits, downloads=daemon.check(stage)),
+                restartable=daemon.restartable,
+                way=way,
+            )
+            try:
+                yield transfer
+            finally:
+                transfer.stop()

@@ -1,0 +1,160 @@
+"""What a flow works with, made of plain values: catalogs and sources without a server, a cache without a process."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from orchestrator.cache.cache import Cache
+from orchestrator.cache.layout import CacheLayout
+from orchestrator.cache.state_dir import open_state_dir
+from orchestrator.catalogs.commit_chain import GitObject
+from orchestrator.catalogs.interface import Catalog, Revision
+from orchestrator.catalogs.sites import Sites
+from orchestrator.core.files import Algorithm, Digest, RepoFile, RepoTree, git_blob_header
+from orchestrator.core.refs import CatalogKind, Ref, RepoId, RepoType
+from orchestrator.core.sources import Source
+from orchestrator.errors import GlmAriaError, NotFoundError, ProtocolError
+from orchestrator.events import Event, Notice
+from orchestrator.mirrors.measurements import Memory
+from orchestrator.mirrors.sources import Sources
+from orchestrator.net.credentials import Credentials
+from orchestrator.net.session import Net
+
+HF, MS = CatalogKind.HUGGINGFACE, CatalogKind.MODELSCOPE
+REPO = RepoId(RepoType.MODEL, "org/m")
+ONE, TWO, THREE = ("1" * 40, "2" * 40, "3" * 40)
+FILES = {"config.json": b"{}", "a.safetensors": b"a" * 1000, "sub/b.safetensors": b"b" * 2000}
+ROOT = Source("root", "https://root.test", is_root=True)
+MIRROR = Source("mirror", "https://mirror.test")
+OTHER = Source("other", "https://other.test")
+SCOPE = Source("scope", "https://scope.test", MS)
+
+
+def file_of(path: str, data: bytes) -> RepoFile:
+    """A file of a listing, small ones with the digest that git gives them."""
+    if path.endswith(".safetensors"):
+        return RepoFile(path, len(data), Digest(Algorithm.SHA256, hashlib.sha256(data).hexdigest()), is_lfs=True)
+    oid = hashlib.sha1(git_blob_header(len(data)) + data).hexdigest()
+    return RepoFile(path, len(data), Digest(Algorithm.GIT_SHA1, oid), is_lfs=False, git_oid=oid)
+
+
+def tree_of(commit: str = ONE, content: Mapping[str, bytes] = FILES) -> RepoTree:
+    return RepoTree.checked(commit, [file_of(path, data) for path, data in content.items()])
+
+
+def ref(revision: str = "main", kind: CatalogKind = HF, repo: RepoId = REPO) -> Ref:
+    return Ref(repo, revision, kind)
+
+
+@dataclass
+class PlainCatalog:
+    """A catalog of what it was given. `heads` are the commits of revisions; `error` is raised in the place of any
+    answer, `tree_error` in the place of a listing. `asked` is what it was asked for, in order.
+    """
+
+    source: Source = ROOT
+    heads: dict[str, str] = field(default_factory=lambda: {"main": ONE, "master": ONE})
+    trees: dict[str, RepoTree] = field(default_factory=lambda: {ONE: tree_of()})
+    error: GlmAriaError | None = None
+    tree_error: GlmAriaError | None = None
+    is_restricted: bool = False
+    name_now: str | None = None
+    modified: float | None = None
+    tags: tuple[str, ...] = ()
+    asked: list[str] = field(default_factory=list)
+
+    def revision(self, ref: Ref) -> Revision:
+        self.asked.append(f"revision {ref.revision}")
+        if self.error:
+            raise self.error
+        commit = ref.revision if ref.is_commit else self.heads.get(ref.revision)
+        if commit is None or commit not in self.trees:
+            raise NotFoundError(f"{self.source.name} has no {ref}")
+        return Revision(commit, self.is_restricted, self.name_now or ref.repo.name, self.modified)
+
+    def tree(self, repo: RepoId, commit: str) -> RepoTree:
+        self.asked.append(f"tree {commit[:4]}")
+        if self.error or self.tree_error:
+            raise cast(GlmAriaError, self.error or self.tree_error)
+        return self.trees[commit]
+
+    def is_tag(self, ref: Ref) -> bool:
+        return ref.revision in self.tags
+
+
+@dataclass
+class PlainGit:
+    """Git objects by commit; nobody serves any other."""
+
+    known: dict[str, Mapping[str, GitObject]] = field(default_factory=dict)
+
+    def objects(self, url: str, commit: str) -> Mapping[str, GitObject]:
+        if commit not in self.known:
+            raise ProtocolError(f"{url} serves no git")
+        return self.known[commit]
+
+
+def sites(*catalogs: Catalog, aliases: Mapping[str, str] | None = None, named: Iterable[str] = ()) -> Sites:
+    """The first catalog of each kind is its root, unless it is a mirror of another; `named` may see the token."""
+    roots: dict[CatalogKind, Catalog] = {}
+    for catalog in catalogs:
+        roots.setdefault(catalog.source.kind, catalog)
+    mirrors = tuple(catalog for catalog in catalogs if not catalog.source.is_root)
+    return Sites(roots, mirrors, PlainGit(), aliases or {}, Credentials(None, frozenset(named)))
+
+
+class PlainStats:
+    """What is remembered of sources, and nothing is written."""
+
+    def __init__(self, memory: Memory | None = None) -> None:
+        self.memory = memory or Memory(0.0)
+        self.observed: dict[Source, Any] = {}
+        self.quarantined: list[tuple[Source, str, Any]] = []
+
+    def read(self) -> Memory:
+        return self.memory
+
+    def observe(self, samples: Mapping[Source, Any]) -> None:
+        self.observed.update(samples)
+
+    def quarantine(self, source: Source, reason: str, evidence: Any = None) -> None:
+        self.quarantined.append((source, reason, evidence))
+
+
+def sources(*ordered: Source, stats: PlainStats | None = None, net: Any = None) -> Sources:
+    """The first source of each kind is its root. Without a `net`, nobody is to be asked."""
+    roots: dict[CatalogKind, Source] = {}
+    for source in ordered:
+        roots.setdefault(source.kind, source)
+    return Sources(ordered, roots, cast(Any, stats or PlainStats()), cast(Net, net), cast(Net, net))
+
+
+@contextmanager
+def cache(home: Path) -> Iterator[Cache]:
+    """A cache below a folder of the test."""
+    layout = CacheLayout.at(home / "hub")
+    with Cache.open(layout, open_state_dir(layout)) as made:
+        yield made
+
+
+@dataclass
+class Heard:
+    """An `Emit` that keeps what it was told."""
+
+    events: list[Event] = field(default_factory=list)
+
+    def __call__(self, event: Event) -> None:
+        self.events.append(event)
+
+    @property
+    def codes(self) -> list[str]:
+        return [event.code for event in self.events if isinstance(event, Notice)]
+
+    @property
+    def messages(self) -> list[str]:
+        return [event.message for event in self.events if isinstance(event, Notice)]
