@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from orchestrator.cache.cache import Cache
+from orchestrator.cache.claims import ALONE, Grant, Owners
 from orchestrator.cache.layout import CacheLayout
 from orchestrator.cache.state_dir import open_state_dir
 from orchestrator.catalogs.commit_chain import GitObject
@@ -135,10 +136,10 @@ def sources(*ordered: Source, stats: PlainStats | None = None, net: Any = None) 
 
 
 @contextmanager
-def cache(home: Path) -> Iterator[Cache]:
+def cache(home: Path, owners: Owners = ALONE) -> Iterator[Cache]:
     """A cache below a folder of the test."""
     layout = CacheLayout.at(home / "hub")
-    with Cache.open(layout, open_state_dir(layout)) as made:
+    with Cache.open(layout, open_state_dir(layout), owners=owners) as made:
         yield made
 
 
@@ -158,3 +159,31 @@ class Heard:
     @property
     def messages(self) -> list[str]:
         return [event.message for event in self.events if isinstance(event, Notice)]
+
+
+class PlainOwners:
+    """An owner among those on one `board`: who has a blob now, and who had it last and did not give it back.
+
+    One that stands still loses what it has to the next who asks.
+    """
+
+    def __init__(self, board: dict[str, PlainOwners | None] | None = None) -> None:
+        self.board = {} if board is None else board
+        self.is_still = False
+        self._taken: set[str] = set()
+
+    def take(self, digest: Digest) -> Grant:
+        held = self.board.get(digest.hex)
+        if held is not None and held is not self and not held.is_still:
+            return Grant.NO
+        self.board[digest.hex] = self
+        self._taken.add(digest.hex)
+        return Grant.YES if held is None or held is self else Grant.ANEW
+
+    def is_ours(self, digest: Digest) -> bool:
+        return digest.hex not in self._taken or self.board.get(digest.hex) is self
+
+    def give_back(self, digest: Digest) -> None:
+        if self.board.get(digest.hex) is self:
+            self.board[digest.hex] = None
+            self._taken.discard(digest.hex)

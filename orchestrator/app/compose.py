@@ -13,6 +13,7 @@ from urllib.request import getproxies
 
 from orchestrator.aria2.endpoint import Endpoint
 from orchestrator.cache.cache import Cache
+from orchestrator.cache.claims import ALONE
 from orchestrator.cache.layout import CacheLayout
 from orchestrator.cache.state_dir import find_state_dir, open_state_dir
 from orchestrator.catalogs.git_objects import GitReader
@@ -64,8 +65,8 @@ def open_cache(settings: Settings, *, create: bool = True, shared: Shared | None
     """
     layout = CacheLayout.at(settings.cache_dir)
     state = find_state_dir(layout, create=create)
-    leases = shared.leases if shared else None
-    with Cache.open(layout, state, leases=leases, use_symlinks=not settings.disable_symlinks) as cache:
+    owners = shared.leases if shared else ALONE
+    with Cache.open(layout, state, owners=owners, use_symlinks=not settings.disable_symlinks) as cache:
         yield cache
 
 
@@ -160,8 +161,12 @@ def open_shared(settings: Settings, emit: Emit) -> Iterator[Shared | None]:
     # Before anything is written: a client that is not installed is a mistake to be told of first.
     line = SharedRedis(settings.shared_redis, emit)
     line.scope = scope_of(known_state(settings, create=True))
-    with contextlib.closing(line), contextlib.closing(Nodes(line)) as nodes:
-        yield Shared(line, Leases(line), nodes)
+    with (
+        contextlib.closing(line),
+        contextlib.closing(Nodes(line)) as nodes,
+        contextlib.closing(Leases(line)) as leases,
+    ):
+        yield Shared(line, leases, nodes)
 
 
 @contextlib.contextmanager

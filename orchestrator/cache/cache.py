@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from orchestrator.cache import inventory, publishing
+from orchestrator.cache.claims import ALONE, Owners
 from orchestrator.cache.layout import CacheLayout
 from orchestrator.cache.moved import open_cache
 from orchestrator.cache.pins import Pins
-from orchestrator.cache.placing import MayPlace, Placer
+from orchestrator.cache.placing import Placer
 from orchestrator.cache.proofs import Proofs, stamp
 from orchestrator.cache.records import Records
 from orchestrator.cache.repo_locks import Use
@@ -31,7 +32,6 @@ from orchestrator.errors import CannotCreateError
 from orchestrator.proof.hashing import OnBytes, read_whole
 from orchestrator.proof.pieces import PieceStore
 from orchestrator.proof.verified import VerifiedFile
-from orchestrator.swarm.leases import Leases
 from orchestrator.system.failures import on_disk
 
 
@@ -50,12 +50,11 @@ class Cache:
     @classmethod
     @contextlib.contextmanager
     def open(
-        cls, layout: CacheLayout, state_dir: Path, *, leases: Leases | None = None, use_symlinks: bool = True
+        cls, layout: CacheLayout, state_dir: Path, *, owners: Owners = ALONE, use_symlinks: bool = True
     ) -> Iterator[Cache]:
         """The cache of a run; every claim on a part is dropped at the end."""
-        may_place = leases.may_place if leases else lambda _digest: True
-        blobs = HfCache(layout, state_dir, use_symlinks=use_symlinks, may_place=may_place)
-        with contextlib.closing(Staging(state_dir, leases)) as staging:
+        blobs = HfCache(layout, state_dir, use_symlinks=use_symlinks, owners=owners)
+        with contextlib.closing(Staging(state_dir, owners)) as staging:
             yield cls(blobs, Records(state_dir), Pins(layout, state_dir), staging, state_dir)
 
     @property
@@ -67,7 +66,7 @@ class Cache:
 class HfCache:
     """One cache. `use_symlinks=False` is HF_HUB_DISABLE_SYMLINKS; file systems without symlinks are found out.
 
-    `may_place` is asked right before a blob gets its name; see `leases`.
+    `owners` are asked right before a blob gets its name.
     """
 
     def __init__(
@@ -76,9 +75,9 @@ class HfCache:
         state_dir: Path,
         *,
         use_symlinks: bool = True,
-        may_place: MayPlace = lambda _digest: True,
+        owners: Owners = ALONE,
     ) -> None:
-        self._may_place = may_place
+        self._owners = owners
         self.layout = layout
         self.state_dir = state_dir
         self.proofs = Proofs(state_dir, layout.cache_dir)
@@ -207,6 +206,6 @@ class HfCache:
             commit,
             stage=self.state_dir / "stage",
             use_symlinks=self._use_symlinks,
-            may_place=self._may_place,
+            owners=self._owners,
             patience=self.patience,
         )

@@ -18,9 +18,10 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 
+from orchestrator.cache.claims import ALONE, Owners, taken_over
 from orchestrator.cache.inventory import link_text, look, refuse_planted
 from orchestrator.cache.layout import CacheLayout
 from orchestrator.cache.moved import open_cache
@@ -36,11 +37,8 @@ from orchestrator.disk.folders import Folder
 from orchestrator.errors import IntegrityError
 from orchestrator.proof.pieces import PieceStore
 from orchestrator.proof.verified import VerifiedFile, verify
-from orchestrator.swarm.leases import taken_over
 from orchestrator.system.failures import on_disk
 
-MayPlace = Callable[[Digest], bool]
-"""False when another node has become the writer of a blob (see `leases`)."""
 # What a file system without symlinks says.
 _NO_SYMLINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
 _OPEN_FOLDERS = 64  # of one snapshot, at once
@@ -63,10 +61,10 @@ class Placer:
         *,
         stage: Path,
         use_symlinks: bool = True,
-        may_place: MayPlace = lambda _digest: True,
+        owners: Owners = ALONE,
         patience: Patience | None = None,
     ) -> None:
-        self._may_place = may_place
+        self._owners = owners
         self._layout = layout
         self._proofs = proofs
         self._pieces = pieces
@@ -114,7 +112,7 @@ class Placer:
             fresh[verified.digest] = verified
         self._learn_mode()
         # Of these another node has become the writer, so their parts are its own; here they only count as fetched.
-        for digest in [digest for digest in fresh if not self._may_place(digest)]:
+        for digest in [digest for digest in fresh if not self._owners.is_ours(digest)]:
             self._placed_by_another(digest)
             del fresh[digest]
         for verified in fresh.values():
@@ -205,7 +203,7 @@ class Placer:
         name = verified.digest.hex
         target = self._blobs.path / name
         with on_disk("place", target), self._lock(verified.digest):
-            if not self._may_place(verified.digest):
+            if not self._owners.is_ours(verified.digest):
                 return self._placed_by_another(verified.digest)
             mine = verified.recheck()
             there = look(target, self._layout.cache_dir)

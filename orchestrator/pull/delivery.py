@@ -7,6 +7,7 @@ from concurrent.futures import Future
 from contextlib import closing
 
 from orchestrator.cache.cache import Cache
+from orchestrator.cache.claims import taken_over
 from orchestrator.cache.moved import is_on_another_volume
 from orchestrator.catalogs.sites import Sites
 from orchestrator.core.plan import Action, Have, Job, Plan, merge
@@ -22,7 +23,6 @@ from orchestrator.pull.mover import Mover
 from orchestrator.pull.other_catalogs import OtherCatalogs
 from orchestrator.pull.placing import Batch, BatchPlacer
 from orchestrator.resolve.resolve import remember
-from orchestrator.swarm.leases import taken_over
 from orchestrator.system.signals import Stop
 from orchestrator.system.threads import Pool
 

@@ -7,6 +7,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from orchestrator.cache.claims import taken_over
 from orchestrator.core.files import Digest
 from orchestrator.core.plan import Job
 from orchestrator.errors import DiskIOError, IntegrityError
@@ -14,7 +15,6 @@ from orchestrator.events import Emit, Phase
 from orchestrator.proof.hashing import ChasingHasher
 from orchestrator.proof.progress import Reading
 from orchestrator.proof.verified import VerifiedFile, verify
-from orchestrator.swarm.leases import taken_over
 from orchestrator.system.signals import Stop
 from orchestrator.system.threads import Pool
 from orchestrator.transfer.interface import Fetched, Moved

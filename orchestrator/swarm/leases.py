@@ -19,11 +19,10 @@ import contextlib
 import os
 import threading
 import time
-from enum import Enum
 from typing import Any
 
+from orchestrator.cache.claims import Grant
 from orchestrator.core.files import Digest
-from orchestrator.errors import TemporaryError
 from orchestrator.swarm.redis import SharedRedis
 from orchestrator.system import processes
 from orchestrator.system.threads import try_start
@@ -63,16 +62,8 @@ return 1
 """
 
 
-class Grant(Enum):
-    """The answer to who wants to write a blob. `ANEW`: yes, but not into the part that lies there."""
-
-    YES = "yes"
-    ANEW = "anew"
-    NO = "no"
-
-
 class Leases:
-    """The leases of one process. Where Redis does not answer, everything is granted. Thread-safe."""
+    """The `Owners` of one process. Where Redis does not answer, everything is granted. Thread-safe."""
 
     def __init__(self, line: SharedRedis, *, life: float = LIFE) -> None:
         self._line = line
@@ -87,7 +78,7 @@ class Leases:
         self._thread: threading.Thread | None = None
 
     def take(self, digest: Digest) -> Grant:
-        """Ask for the lease. Never waits for its holder."""
+        """See `cache.claims.Owners`."""
         now = time.monotonic()
         if now - self._refused.get(digest.hex, -_PAUSE) < _PAUSE:
             return Grant.NO
@@ -109,11 +100,8 @@ class Leases:
                 self._thread = thread if try_start(thread) else None
         return Grant.ANEW if last and last != self.owner and _may_live(last) else Grant.YES
 
-    def may_place(self, digest: Digest) -> bool:
-        """True unless somebody else has had the lease since we took it; for a digest without a lease, too.
-
-        Asked right before the blob is placed, or its part is removed.
-        """
+    def is_ours(self, digest: Digest) -> bool:
+        """See `cache.claims.Owners`."""
         with self._guard:
             value = self._held.get(digest.hex)
             if digest.hex in self._lost:
@@ -123,10 +111,7 @@ class Leases:
         return self._keep(digest, value)
 
     def give_back(self, digest: Digest) -> None:
-        """The blob is placed, or given up. Fine for one that we do not have.
-
-        That it was lost meanwhile is still known afterwards, until it is taken again: it explains what failed.
-        """
+        """See `cache.claims.Owners`."""
         with self._guard:
             value = self._held.pop(digest.hex, None)
         if value is not None:
@@ -164,14 +149,6 @@ class Leases:
         prefix = self._line.prefix
         keys = (f"{prefix}:lease:{digest.hex}", f"{prefix}:last:{digest.hex}", f"{prefix}:fence")
         return redis.eval(script, len(keys), *keys, *arguments)
-
-
-def taken_over(name: str) -> TemporaryError:
-    """The error of who stood still for so long that another node fetches in its place."""
-    return TemporaryError(
-        f"another node took over the fetching of {name} while this one stood still",
-        hint="run the same command again: it waits for the other",
-    )
 
 
 def _may_live(owner: str) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.cache import staging as staging_module
+from orchestrator.cache import claims
 from orchestrator.cache.staging import Staging
 from orchestrator.core.files import Algorithm, Digest
 from orchestrator.disk.atomic import sweep_scratch
@@ -24,7 +24,7 @@ TWO = Digest(Algorithm.GIT_SHA1, "2" * 40)
 @pytest.fixture(params=["locks", "owners"])
 def staging(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Staging]:
     """With locks that are enough, and with owner files beside them."""
-    monkeypatch.setattr(staging_module, "_is_local", lambda _: request.param == "locks")
+    monkeypatch.setattr(claims, "_is_local", lambda _: request.param == "locks")
     (tmp_path / "stage").mkdir()
     made = Staging(tmp_path)
     yield made

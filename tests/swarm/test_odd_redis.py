@@ -48,7 +48,7 @@ def test_who_had_the_lease_before(server: RedisServer, line: SharedRedis, last: 
     server.client.set(f"{PREFIX}:last:{ONE.hex}", last)
     leases = Leases(line)
     assert leases.take(ONE) in (Grant.YES, Grant.ANEW)
-    assert leases.may_place(ONE)
+    assert leases.is_ours(ONE)
     leases.give_back(ONE)
     leases.close()
 
@@ -63,7 +63,7 @@ def test_keys_of_another_kind(server: RedisServer, line: SharedRedis, key: str, 
         server.client.set(name, "x" if kind == "a text" else b"\xff")
     leases = Leases(line)
     assert leases.take(ONE) in Grant
-    assert leases.may_place(ONE) in (True, False)
+    assert leases.is_ours(ONE) in (True, False)
     leases.close()
 
 
@@ -121,7 +121,7 @@ def test_one_that_answers_anything(reply: bytes, tmp_path: Path) -> None:
         )
         leases = Leases(line)
         assert leases.take(ONE) is Grant.YES
-        assert leases.may_place(ONE) in (True, False)
+        assert leases.is_ours(ONE) in (True, False)
         leases.close()
         try:
             assert uses(line) == ()

@@ -1,0 +1,230 @@
+"""Who may write a part: locks and owner files of this machine's file system, and, where nodes share it, other owners.
+
+Two things make a claim, so that it is right with and without working locks:
+
+- a lock on one byte of `claims.lock`, at an offset taken from the digest. The kernel drops it with its holder, so
+  after SIGKILL a part is free at once. One file serves all digests and is never removed: there is no lock file per
+  digest whose removal could race with somebody who just opened it, and one descriptor serves thousands of claims.
+- `<hex>.owner`, created exclusively, which says who holds it. Where locks succeed for everyone (Lustre with
+  localflock, some FUSE), a living owner on this host is still seen by pid and start time. An owner on another host is
+  believed as long as its part was written to within `FOREIGN_PATIENCE` seconds. Left out on a local file system whose
+  locks were seen to exclude: two file operations per small file are a quarter of what placing it costs.
+
+Nodes that share a cache may have more to say: they are `Owners`.
+"""
+
+# Over thousands of files, strings and os calls cost a third of what Path objects do.
+# ruff: noqa: PTH108
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import struct
+from enum import Enum
+from pathlib import Path
+from typing import Protocol
+
+from orchestrator.core.files import Digest
+from orchestrator.disk.space import file_system
+from orchestrator.errors import TemporaryError
+from orchestrator.system import processes
+from orchestrator.system.small_files import read_small_text
+
+FOREIGN_PATIENCE = 30.0
+_OWNER_BYTES = 1024
+# An owner file without a readable owner is just being written, until it is so many seconds old.
+_TORN_AGE = 1.0
+_LOCAL = {"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "zfs", "tmpfs", "bcachefs"}
+_KINDS = {True: fcntl.F_WRLCK, False: fcntl.F_UNLCK}
+_NO_LOCKS = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK}
+
+
+class Grant(Enum):
+    """The answer to who wants to write a blob. `ANEW`: yes, but not into the part that lies there."""
+
+    YES = "yes"
+    ANEW = "anew"
+    NO = "no"
+
+
+class Owners(Protocol):
+    """Who writes a blob among all nodes that share a cache, asked after the locks of the file system.
+
+    It saves work only: what is placed has been proven, and equal bytes may be placed twice. So an implementation that
+    cannot be asked says yes. Thread-safe; no method waits for another owner, and none raises for one.
+    """
+
+    def take(self, digest: Digest) -> Grant:
+        """Ask to be the one writer of a blob; repeatable by who has it.
+
+        `ANEW` when the writer before may still write into its part.
+        """
+
+    def is_ours(self, digest: Digest) -> bool:
+        """False once another node took over what we took, until we take it again; True for what nobody took.
+
+        Asked right before a blob is placed, or its part is removed.
+        """
+
+    def give_back(self, digest: Digest) -> None:
+        """The blob is placed, or given up. Fine for one that we do not have.
+
+        That it was lost meanwhile is still known afterwards: it explains what failed.
+        """
+
+
+class Alone:
+    """The `Owners` of a cache that no other node shares: all is ours."""
+
+    def take(self, digest: Digest) -> Grant:  # noqa: ARG002 - the port's signature, as below
+        """See `Owners`."""
+        return Grant.YES
+
+    def is_ours(self, digest: Digest) -> bool:  # noqa: ARG002
+        """See `Owners`."""
+        return True
+
+    def give_back(self, digest: Digest) -> None:
+        """See `Owners`."""
+
+
+ALONE = Alone()
+
+
+def taken_over(name: str) -> TemporaryError:
+    """The error of a node that stood still for so long that another one fetches in its place."""
+    return TemporaryError(
+        f"another node took over the fetching of {name} while this one stood still",
+        hint="run the same command again: it waits for the other",
+    )
+
+
+class FileClaims:
+    """The locks and owner files of the parts in `stage`. Called by one thread at a time; never waits."""
+
+    def __init__(self, stage: Path, locks: Path) -> None:
+        self._stage = stage
+        self._locks = locks
+        self._fd: int | None = None
+        self._trusts_locks: bool | None = None
+
+    def take(self, digest: Digest) -> bool:
+        """False while another process, or another instance, holds the part. Raises OSError."""
+        if not self._lock(digest, True):
+            return False
+        owned = False
+        try:
+            owned = self._are_locks_enough(digest) or self._own(digest)
+        finally:
+            if not owned:
+                self._lock(digest, False)
+        return owned
+
+    def give_back(self, digest: Digest) -> None:
+        """Let others have what `take` gave. Raises OSError."""
+        if not self._trusts_locks:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(f"{self._stage}/{digest.hex}.owner")
+        self._lock(digest, False)
+
+    def close(self) -> None:
+        """Drop every lock with the descriptor."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+    def _lock(self, digest: Digest, lock: bool) -> bool:
+        if self._fd is None:
+            self._fd = os.open(self._locks, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        # 60 bits of the digest: two digests share a byte once in a quintillion, and then only wait for each other.
+        offset = int(digest.hex[:15], 16)
+        try:
+            if hasattr(fcntl, "F_OFD_SETLK"):
+                # Belongs to the descriptor, so two instances in one process exclude each other too. struct flock:
+                # l_type, l_whence, l_start, l_len, l_pid (0 here); native sizes and padding.
+                request = struct.pack("hhqqi4x", _KINDS[lock], os.SEEK_SET, offset, 1, 0)
+                fcntl.fcntl(self._fd, fcntl.F_OFD_SETLK, request)
+            else:
+                fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB if lock else fcntl.LOCK_UN, 1, offset)
+        except (BlockingIOError, PermissionError):
+            return False
+        except OSError as error:
+            # No locks on this file system: the owner file alone decides.
+            if error.errno in _NO_LOCKS:
+                return True
+            raise
+        return True
+
+    def _are_locks_enough(self, digest: Digest) -> bool:
+        """Found out once, with the lock on `digest` held: does it keep a second descriptor out, and no other host?"""
+        if self._trusts_locks is None:
+            self._trusts_locks = False
+            if _is_local(self._stage):
+                mine, self._fd = self._fd, None
+                try:
+                    self._trusts_locks = not self._lock(digest, True)
+                finally:
+                    if self._fd is not None:
+                        os.close(self._fd)
+                    self._fd = mine
+        return self._trusts_locks
+
+    def _own(self, digest: Digest) -> bool:
+        """Become the owner on record; False while another one lives."""
+        record = f"{self._stage}/{digest.hex}.owner"
+        fd = self._create(digest, record)
+        if fd is None:
+            return False
+        try:
+            os.write(fd, "".join(f"{part}\n" for part in processes.me()).encode())
+        except BaseException:
+            os.unlink(record)
+            raise
+        finally:
+            os.close(fd)
+        return True
+
+    def _create(self, digest: Digest, record: str) -> int | None:
+        """The owner file, ours to write; None while another owner lives, or came first."""
+        with contextlib.suppress(FileExistsError):
+            return os.open(record, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        if self._is_owned(digest, Path(record)):
+            return None
+        # Where everyone gets the lock, its owner may release it just now: the next try will tell.
+        with contextlib.suppress(FileNotFoundError):
+            return os.open(record, os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW)
+        return None
+
+    def _is_owned(self, digest: Digest, record: Path) -> bool:
+        try:
+            host, pid, started = read_small_text(record, _OWNER_BYTES).split("\n")[:3]
+        except FileNotFoundError:
+            return False
+        except (ValueError, OSError):
+            # Just being written, or torn by a crash: the lock, which we hold, decides unless it is brand new.
+            return processes.age(record) < _TORN_AGE
+        if host == os.uname().nodename:
+            return processes.lives(pid, started)
+        part = self._stage / digest.hex
+        return (
+            min(processes.age(part), processes.age(part.with_name(f"{part.name}.aria2")), processes.age(record))
+            < FOREIGN_PATIENCE
+        )
+
+
+def is_orphaned(record: Path) -> bool:
+    """True when the owner that a file names has ended, or was killed before it could say who it is."""
+    try:
+        host, pid, started = read_small_text(record, _OWNER_BYTES).split("\n")[:3]
+        return host == os.uname().nodename and not processes.lives(pid, started)
+    except FileNotFoundError:
+        return False
+    except ValueError:
+        return processes.age(record) >= _TORN_AGE
+
+
+def _is_local(folder: Path) -> bool:
+    """True when the folder's file system is one of those that a single kernel mounts. Linux; False elsewhere."""
+    return file_system(folder) in _LOCAL
