@@ -14,14 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from orchestrator.cache import inventory, publishing
-from orchestrator.cache.claims import ALONE, Owners
+from orchestrator.cache.claims import ALONE, Owners, Use
 from orchestrator.cache.layout import CacheLayout
 from orchestrator.cache.moved import open_cache
 from orchestrator.cache.pins import Pins
 from orchestrator.cache.placing import Placer
 from orchestrator.cache.proofs import Proofs, stamp
 from orchestrator.cache.records import Records
-from orchestrator.cache.repo_locks import Use
 from orchestrator.cache.staging import Staging
 from orchestrator.cache.state_dir import refuse_closed
 from orchestrator.core.files import Digest, RepoFile

@@ -1,8 +1,8 @@
 """What lies in the cache, whoever put it there: repos, revisions, blobs, refs, and who shares which bytes.
 
 Read with stat and readlink only, but for the listing of a revision in which something lies that is no link. A folder
-that vanishes meanwhile is left out: others work in the cache, too. So are strays (see `strays`) and folders that are
-closed to us.
+that vanishes meanwhile is left out: others work in the cache, too. So are strays (see `layout.is_junk`) and folders
+that are closed to us.
 """
 
 # Over thousands of files, strings and os calls cost a third of what Path objects do.
@@ -17,9 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator.cache.inventory import look
-from orchestrator.cache.layout import CacheLayout
+from orchestrator.cache.layout import CacheLayout, is_junk, is_no_ref
 from orchestrator.cache.moved import refuse_foreign_link
-from orchestrator.cache.strays import is_junk, is_no_ref
 from orchestrator.cache.trees import listed
 from orchestrator.core.files import Algorithm, Digest
 from orchestrator.core.refs import RepoId, is_commit, parse_folder

@@ -1,6 +1,6 @@
-"""Who may write a part: locks and owner files of this machine's file system, and, where nodes share it, other owners.
+"""Who works with what: the one writer of a part, and the runs that hold a repo.
 
-Two things make a claim, so that it is right with and without working locks:
+Two things make a claim on a part, so that it is right with and without working locks:
 
 - a lock on one byte of `claims.lock`, at an offset taken from the digest. The kernel drops it with its holder, so
   after SIGKILL a part is free at once. One file serves all digests and is never removed: there is no lock file per
@@ -22,14 +22,17 @@ import errno
 import fcntl
 import os
 import struct
+from collections.abc import Iterable, Iterator
 from enum import Enum
 from pathlib import Path
 from typing import Protocol
 
 from orchestrator.core.files import Digest
+from orchestrator.disk.locks import lock_alone
 from orchestrator.disk.space import file_system
 from orchestrator.errors import TemporaryError
 from orchestrator.system import processes
+from orchestrator.system.failures import on_disk
 from orchestrator.system.small_files import read_small_text
 
 FOREIGN_PATIENCE = 30.0
@@ -228,3 +231,56 @@ def is_orphaned(record: Path) -> bool:
 def _is_local(folder: Path) -> bool:
     """True when the folder's file system is one of those that a single kernel mounts. Linux; False elsewhere."""
     return file_system(folder) in _LOCAL
+
+
+class Use:
+    """The repos that a run holds, so that nobody removes what it counts on. Leaving the context lets go of all of them.
+
+    A pull holds a shared lock on `use/<folder>.lock` from its first look at a repo until its end; whoever removes from
+    the repo needs the lock for itself, and never waits for it. The kernel drops a lock with its holder, so a killed run
+    blocks nobody. Where locks do not exclude, what is young is kept anyway (see `upkeep.garbage`).
+    """
+
+    def __init__(self, state_dir: Path) -> None:
+        self._folder = state_dir / "use"
+        self._held: dict[str, int | None] = {}
+
+    def __enter__(self) -> Use:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for fd in self._held.values():
+            if fd is not None:
+                os.close(fd)
+        self._held.clear()
+
+    def hold(self, folders: Iterable[str]) -> bool:
+        """Hold these repo folders, too; True when one was not held before: what was seen of it may be gone by now.
+
+        Waits while somebody removes from one, which takes moments. Where no lock can be made, as on a read-only file
+        system, there is none: a model that is complete needs nothing written.
+        """
+        fresh = sorted(set(folders) - self._held.keys())
+        for folder in fresh:
+            self._held[folder] = None
+            with contextlib.suppress(OSError):
+                self._held[folder] = fd = _open_lock(self._folder, folder)
+                fcntl.flock(fd, fcntl.LOCK_SH)
+        return bool(fresh)
+
+
+@contextlib.contextmanager
+def alone(state_dir: Path, folder: str) -> Iterator[bool]:
+    """Yields True while no run of ours works with the repo folder, and none can begin to."""
+    with on_disk("lock", state_dir / "use"):
+        fd = _open_lock(state_dir / "use", folder)
+    try:
+        # Where the file system knows no locks, the age of things decides.
+        yield lock_alone(fd)
+    finally:
+        os.close(fd)
+
+
+def _open_lock(state: Path, folder: str) -> int:
+    state.mkdir(mode=0o700, exist_ok=True)
+    return os.open(state / f"{folder}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)

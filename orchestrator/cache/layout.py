@@ -1,4 +1,4 @@
-"""Where everything lies in a Hugging Face cache, and where our own state lies beside it. Paths only, no I/O.
+"""Paths and names in a Hugging Face cache, and of our state beside it. No I/O.
 
 Follows huggingface_hub 2.4 (hub-docs `local-cache.md`):
 
@@ -9,6 +9,7 @@ Follows huggingface_hub 2.4 (hub-docs `local-cache.md`):
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,20 @@ from orchestrator.core.files import Digest
 from orchestrator.core.refs import RepoId
 
 STATE_NAME = "glm-aria"
+# What file managers, editors, NAS boxes and people leave in any folder: of Macs, Windows, Linux desktops, NAS boxes,
+# network file systems, editors and Python. Where a listing is known it decides; where there is none, only names go that
+# no repo has on purpose. Nothing is removed: such a stray is left out of what is listed, verified, linked and counted.
+_JUNK = re.compile(
+    r"""\.DS_Store | \._.* | \.AppleDouble | \.AppleDB | \.Spotlight-V100 | \.Trashes | \.fseventsd | \.apdisk
+    | __MACOSX | Thumbs\.db | ehthumbs\.db | desktop\.ini | \$RECYCLE\.BIN | System\ Volume\ Information
+    | \.directory | \.Trash-\d+ | lost\+found
+    | @eaDir | \#recycle | \.snapshots? | \.zfs | \.nfs[0-9a-f]{8,} | \.fuse_hidden[0-9a-f]+
+    | .*~ | \..*\.sw[a-p] | \#.*\# | \.\#.*
+    | \.ipynb_checkpoints | __pycache__ | \.idea | \.vscode""",
+    re.IGNORECASE | re.VERBOSE,
+)
+# What git-check-ref-format forbids in a part of a ref.
+_NO_REF = re.compile(r"\..* | .*\.lock | .*(?:\.\.|@\{).* | .*[\x00-\x20\x7f~^:?*\[\\].* | .*\.", re.VERBOSE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,3 +87,13 @@ class CacheLayout:
             self.locks_dir / STATE_NAME,
             self.locks_dir / f"{STATE_NAME}-{user}",
         )
+
+
+def is_junk(path: str) -> bool:
+    """True when some part of a relative path is a name that programs leave everywhere."""
+    return any(_JUNK.fullmatch(part) for part in path.split("/"))
+
+
+def is_no_ref(path: str) -> bool:
+    """True when a file in `refs/` cannot be a branch or tag: git forbids the name, or it is junk."""
+    return is_junk(path) or any(_NO_REF.fullmatch(part) for part in path.split("/"))

@@ -16,8 +16,8 @@ from enum import StrEnum
 from pathlib import Path
 
 from orchestrator.cache.cache import Cache, HfCache
+from orchestrator.cache.layout import is_junk
 from orchestrator.cache.records import Records
-from orchestrator.cache.strays import is_junk
 from orchestrator.catalogs.sites import Sites
 from orchestrator.core.files import Algorithm, Digest, RepoFile
 from orchestrator.core.plan import Have, ResolvedModel

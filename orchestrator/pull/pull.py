@@ -9,9 +9,9 @@ from functools import cache
 from importlib import import_module
 
 from orchestrator.cache.cache import Cache, HfCache
+from orchestrator.cache.claims import Use
+from orchestrator.cache.publishing import RefNames
 from orchestrator.cache.records import Records
-from orchestrator.cache.ref_names import RefNames
-from orchestrator.cache.repo_locks import Use
 from orchestrator.catalogs.sites import Sites
 from orchestrator.core.files import Digest, RepoFile
 from orchestrator.core.plan import Action, Found, Have, Plan, ResolvedModel, merge, plan_model

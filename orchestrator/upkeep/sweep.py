@@ -19,12 +19,12 @@ from pathlib import Path, PurePath
 
 from orchestrator.cache.cache import HfCache
 from orchestrator.cache.census import CachedBlob, CachedRepo, CachedSnapshot, digest_of, read_repo
+from orchestrator.cache.claims import alone
 from orchestrator.cache.inventory import refuse_planted
+from orchestrator.cache.layout import is_junk
 from orchestrator.cache.moved import ASIDE, CacheFolder, open_cache
 from orchestrator.cache.pins import Pins, is_pinned
 from orchestrator.cache.records import Records
-from orchestrator.cache.repo_locks import alone
-from orchestrator.cache.strays import is_junk
 from orchestrator.core.refs import Target
 from orchestrator.disk.atomic import make_folder, scratch
 from orchestrator.disk.durability import sync_folders
