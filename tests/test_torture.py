@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from scripts.torturelib.__main__ import DOCUMENT, SUITES
 from scripts.torturelib.report import BEGIN, END, read, render, write
 
 RESULTS = """<testsuites><testsuite>
@@ -23,7 +24,7 @@ RESULTS = """<testsuites><testsuite>
 
 
 def test_the_table(tmp_path: Path) -> None:
-    results, document = tmp_path / "results.xml", tmp_path / "reliability.md"
+    results = tmp_path / "results.xml"
     results.write_text(RESULTS)
     table = render(read(results), "scripts/torture --seed 7 ")
     lines = table.splitlines()
@@ -35,7 +36,18 @@ def test_the_table(tmp_path: Path) -> None:
     assert "| other fault | 1 | 0 | 1 |" in lines
     assert "| 14 a wait | 2 | 1 | 1 |" in lines
     assert "| killed | 20.0% **failed** |" in lines
+
+
+def test_a_suite_replaces_its_own_table(tmp_path: Path) -> None:
+    document = tmp_path / "reliability.md"
+    begin, end = BEGIN.format("cost"), END.format("cost")
+    others = f"{BEGIN.format('crash')}\nkept\n{END.format('crash')}"
+    document.write_text(f"# Title\n{others}\n{begin}\nold\n{end}\nrest\n")
     for _ in range(2):
-        document.write_text(f"# Title\n{BEGIN}\nold\n{END}\nrest\n") if not document.exists() else None
-        write(document, table)
-        assert document.read_text() == f"# Title\n{BEGIN}\n{table}{END}\nrest\n"
+        write(document, "cost", "new\n")
+        assert document.read_text() == f"# Title\n{others}\n{begin}\nnew\n{end}\nrest\n"
+
+
+def test_every_suite_has_its_place() -> None:
+    text = DOCUMENT.read_text("utf-8")
+    assert all(BEGIN.format(suite) in text and END.format(suite) in text for suite in SUITES)

@@ -12,35 +12,50 @@ from pathlib import Path
 from scripts.torturelib.report import read, render, write
 
 REPO = Path(__file__).parents[2]
-SUITES = ("crash", "faults", "fuzz", "machine")
+DOCUMENT = REPO / "docs" / "reliability.md"
+COST = "tests/crash/test_cost.py"
+PARALLEL = ("-n", "auto", "--dist", "worksteal")
+SUITES = {
+    "crash": ("tests/crash", f"--ignore={COST}", *PARALLEL),
+    # Its figures are those of a line of a known rate: nothing else may run beside it.
+    "cost": (COST, "-n", "0"),
+    "faults": ("tests/faults", *PARALLEL),
+    "fuzz": ("tests/fuzz", *PARALLEL),
+    "machine": ("tests/machine", *PARALLEL),
+}
+"""The arguments of pytest for each suite."""
 
 
 def main() -> int:
-    """Run the suites, print the table; the exit code is that of pytest."""
-    parser = argparse.ArgumentParser("scripts/torture", description=f"The long forms of tests/{{{','.join(SUITES)}}}.")
-    parser.add_argument("what", nargs="*", metavar="WHAT", help="a suite, or a test file; all suites by default")
+    """Run the suites one after another and print their tables; the exit code is the first of pytest that is not 0."""
+    parser = argparse.ArgumentParser("scripts/torture", description="The long forms of the tests of failures.")
+    parser.add_argument("what", nargs="*", metavar="SUITE", help=f"{', '.join(SUITES)}; all by default")
     parser.add_argument("--seed", type=int, help="of all that is left to chance (default: a new one)")
     parser.add_argument(
         "--points", type=int, help="at most so many crash points of each kind and scenario, and cases of each fuzz test"
     )
-    parser.add_argument("--write", action="store_true", help="also write the table into docs/reliability.md")
+    parser.add_argument("--write", action="store_true", help="also write each table into docs/reliability.md")
     given = parser.parse_args()
-    seed = secrets.randbelow(10**6) if given.seed is None else given.seed
-    paths = [f"tests/{name}" if name in SUITES else name for name in given.what or SUITES]
-    paths = [path for path in paths if given.what or (REPO / path).exists()]
+    if unknown := set(given.what) - set(SUITES):
+        parser.error(f"no such suite: {', '.join(sorted(unknown))}")
+    options = [f"--seed={secrets.randbelow(10**6) if given.seed is None else given.seed}"]
+    options += [f"--points={given.points}"] if given.points is not None else []
+    codes = [run(suite, options, is_written=given.write) for suite in given.what or SUITES]
+    return next((code for code in codes if code), 0)
+
+
+def run(suite: str, options: list[str], *, is_written: bool) -> int:
+    """Run one suite, print its table, and write it into the document where asked; the exit code of pytest."""
     with tempfile.TemporaryDirectory(prefix="glm-aria-torture-") as folder:
         results = Path(folder, "results.xml")
-        options = ["--torture", f"--seed={seed}", "-n", "auto", "--dist", "worksteal"]
-        options += [f"--points={given.points}"] if given.points is not None else []
-        options += [f"--junitxml={results}", f"--basetemp={folder}/tests"]
-        code = subprocess.run([sys.executable, "-m", "pytest", *options, *paths], cwd=REPO, check=False).returncode
-        command = "scripts/torture " + " ".join([*given.what, f"--seed {seed}"])
-        if given.points is not None:
-            command += f" --points {given.points}"
-        table = render(read(results), command) if results.exists() else ""
+        words = ["--torture", *options, f"--junitxml={results}", f"--basetemp={folder}/tests", *SUITES[suite]]
+        code = subprocess.run([sys.executable, "-m", "pytest", *words], cwd=REPO, check=False).returncode
+        if not results.exists():
+            return code
+        table = render(read(results), " ".join(["scripts/torture", suite, *options]).replace("=", " "))
     print(table)
-    if given.write and table:
-        write(REPO / "docs" / "reliability.md", table)
+    if is_written:
+        write(DOCUMENT, suite, table)
     return code
 
 

@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
-BEGIN, END = "<!-- torture: begin -->", "<!-- torture: end -->"
+BEGIN, END = "<!-- torture {}: begin -->", "<!-- torture {}: end -->"
+"""Around the table of a suite."""
 _KINDS = {"kill": "SIGKILL", "error": "error"}
 _SCENARIOS = {
     "first": "a first pull",
@@ -98,13 +99,13 @@ def render(results: Results, command: str) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def write(document: Path, table: str) -> None:
-    """Put the table between the markers of the document."""
+def write(document: Path, suite: str, table: str) -> None:
+    """Put the table of a suite between its markers in the document."""
     text = document.read_text("utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    before, begin, rest = text.partition(BEGIN.format(suite))
+    _, end, after = rest.partition(END.format(suite))
     if not (begin and end):
-        raise ValueError(f"{document} has no {BEGIN} and {END}")
+        raise ValueError(f"{document} has no {BEGIN.format(suite)} and {END.format(suite)}")
     document.write_text(f"{before}{begin}\n{table}{end}{after}", "utf-8")
 
 

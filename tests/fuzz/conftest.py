@@ -15,7 +15,9 @@ def ground(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
     option = pytestconfig.option
     most = min(LONG, option.points or LONG) if option.torture else SHORT
     with LoopbackHub([REPO], tokens={"hf_canary" + "0" * 20: frozenset()}) as hub:
-        yield Ground.made(tmp_path_factory.mktemp("fuzz"), hub, seed, most)
+        ground = Ground.made(tmp_path_factory.mktemp("fuzz"), hub, seed, most)
+        yield ground
+        ground.machine.stop()
 
 
 @pytest.fixture(autouse=True)

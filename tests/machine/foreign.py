@@ -35,7 +35,9 @@ class Foreign:
         own = [f"--conf-path={file}", "--enable-rpc", f"--rpc-listen-port={port}", "--rpc-secret=theirs"]
         own += [f"--dir={folder}", "--max-concurrent-downloads=3", "--split=2", "--user-agent=theirs", "--quiet"]
         self.process = subprocess.Popen(["aria2c", *own, *words], stdin=subprocess.DEVNULL, cwd=folder)
-        assert until(self._listens)
+        if not until(self._listens):
+            self.end()
+            raise AssertionError(f"{self.process.args} does not listen")
 
     @property
     def words(self) -> tuple[str, ...]:

@@ -47,6 +47,8 @@ class Face:
         self.name, self.handler, self.host, self.tls = name, handler, host, tls
         self.faults = faults or FaultSet()
         self.port = 0
+        self.errors: list[str] = []
+        """Requests that the handler raised at, answered with 500."""
         self._log = log
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -140,6 +142,7 @@ class _Connection:
             except Exception as error:
                 reply = Reply(500, {"X-Error-Message": f"loopback server: {error!r}"[:500].replace("\n", " ")})
                 entry.fault = "server error"
+                face.errors.append(f"{request.method} {request.path}: {error!r}")
             return await self._send(request, reply, entry)
         finally:
             log.end(entry)

@@ -118,7 +118,8 @@ class LoopbackHub:
         self._site("hub", self.shelf, "cdn", shape, cdn_shape, faults, cdn_faults, tls=self._tls)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None = None, *_: object) -> None:
+        """Stop serving. A handler or a change of a test's own that raised fails the test, unless that has failed."""
         loop, thread = self._loop, self._thread
         if loop is None or thread is None:
             return
@@ -127,6 +128,8 @@ class LoopbackHub:
         thread.join()
         loop.close()
         self._loop = self._thread = None
+        errors = [error for face in self.faces.values() for error in face.errors]
+        assert kind is not None or not errors, f"the hub answered 500, since it failed: {errors[:3]}"
 
     async def _stop(self) -> None:
         await asyncio.gather(*(face.stop() for face in self.faces.values()))

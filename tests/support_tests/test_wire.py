@@ -20,6 +20,7 @@ from tests.support.content import generate, make_file
 from tests.support.hub import LoopbackHub
 from tests.support.repos import Repo
 from tests.support.shaping import Shape
+from tests.support.wire import Reply, Request
 
 
 def location(hub: LoopbackHub, name: str = "big.bin") -> str:
@@ -245,3 +246,16 @@ def test_process_form(tmp_path: Path) -> None:
             process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=10) == 0
     assert len(json.loads(log_file.read_text())) == 3
+
+
+def test_a_handler_that_fails_fails_the_test() -> None:
+    def change(request: Request, reply: Reply) -> Reply:
+        raise LookupError("a mistake of the test")
+
+    def ask() -> None:
+        with LoopbackHub([]) as hub:
+            hub.rewrite(change)
+            assert requests.get(f"{hub.url}/api/models/org/m", timeout=5).status_code == 500
+
+    with pytest.raises(AssertionError, match="a mistake of the test"):
+        ask()
