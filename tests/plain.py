@@ -16,8 +16,9 @@ from orchestrator.cache.state_dir import open_state_dir
 from orchestrator.catalogs.commit_chain import GitObject
 from orchestrator.catalogs.interface import Catalog, Revision
 from orchestrator.catalogs.sites import Sites
+from orchestrator.core.dialects import HUGGINGFACE, MODELSCOPE, Dialect
 from orchestrator.core.files import Algorithm, Digest, RepoFile, RepoTree, git_blob_header
-from orchestrator.core.refs import CatalogKind, Ref, RepoId, RepoType
+from orchestrator.core.refs import Ref, RepoId, RepoType
 from orchestrator.core.sources import Source
 from orchestrator.errors import GlmAriaError, NotFoundError, ProtocolError
 from orchestrator.events import Event, Notice
@@ -26,7 +27,7 @@ from orchestrator.mirrors.sources import Sources
 from orchestrator.net.credentials import Credentials
 from orchestrator.net.session import Net
 
-HF, MS = CatalogKind.HUGGINGFACE, CatalogKind.MODELSCOPE
+HF, MS = HUGGINGFACE, MODELSCOPE
 REPO = RepoId(RepoType.MODEL, "org/m")
 ONE, TWO, THREE = ("1" * 40, "2" * 40, "3" * 40)
 FILES = {"config.json": b"{}", "a.safetensors": b"a" * 1000, "sub/b.safetensors": b"b" * 2000}
@@ -48,7 +49,7 @@ def tree_of(commit: str = ONE, content: Mapping[str, bytes] = FILES) -> RepoTree
     return RepoTree.checked(commit, [file_of(path, data) for path, data in content.items()])
 
 
-def ref(revision: str = "main", kind: CatalogKind = HF, repo: RepoId = REPO) -> Ref:
+def ref(revision: str = "main", kind: Dialect = HF, repo: RepoId = REPO) -> Ref:
     return Ref(repo, revision, kind)
 
 
@@ -102,7 +103,7 @@ class PlainGit:
 
 def sites(*catalogs: Catalog, aliases: Mapping[str, str] | None = None, named: Iterable[str] = ()) -> Sites:
     """The first catalog of each kind is its root, unless it is a mirror of another; `named` may see the token."""
-    roots: dict[CatalogKind, Catalog] = {}
+    roots: dict[Dialect, Catalog] = {}
     for catalog in catalogs:
         roots.setdefault(catalog.source.kind, catalog)
     mirrors = tuple(catalog for catalog in catalogs if not catalog.source.is_root)
@@ -129,7 +130,7 @@ class PlainStats:
 
 def sources(*ordered: Source, stats: PlainStats | None = None, net: Any = None) -> Sources:
     """The first source of each kind is its root. Without a `net`, nobody is to be asked."""
-    roots: dict[CatalogKind, Source] = {}
+    roots: dict[Dialect, Source] = {}
     for source in ordered:
         roots.setdefault(source.kind, source)
     return Sources(ordered, roots, cast(Any, stats or PlainStats()), cast(Net, net), cast(Net, net))

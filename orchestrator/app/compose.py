@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,12 +17,10 @@ from orchestrator.cache.claims import ALONE
 from orchestrator.cache.layout import CacheLayout
 from orchestrator.cache.state_dir import find_state_dir, open_state_dir
 from orchestrator.catalogs.git_objects import GitReader
-from orchestrator.catalogs.huggingface import HuggingFaceCatalog
-from orchestrator.catalogs.interface import Catalog
-from orchestrator.catalogs.modelscope import ModelScopeCatalog
 from orchestrator.catalogs.sites import Sites
+from orchestrator.catalogs.speakers import catalog_at
+from orchestrator.core.dialects import Dialect, dialects
 from orchestrator.core.proxies import Proxies, parse_proxy
-from orchestrator.core.refs import CatalogKind
 from orchestrator.core.resolvers import PORT, ordered
 from orchestrator.core.sources import Source
 from orchestrator.core.trust import Policy
@@ -36,7 +34,7 @@ from orchestrator.net.credentials import Credentials
 from orchestrator.net.dns import Lookup, Resolver
 from orchestrator.net.session import Net
 from orchestrator.pull.mover import Daemon, Mover
-from orchestrator.settings import DEFAULT_MIRRORS, Settings
+from orchestrator.settings import Settings, default_mirrors
 from orchestrator.swarm.leases import Leases
 from orchestrator.system.signals import Stop
 from orchestrator.system.small_files import SETTINGS_BYTES, read_named
@@ -90,7 +88,7 @@ def open_sources(
     with open_lookup(settings, state, keep=keep) as lookup:
         make = partial(Net, credentials, proxies=proxies, ca_bundle=settings.ca_bundle, lookup=lookup)
         with make(limits=haste if hasty else patience, sleep=stop.wait) as patient, make(limits=haste) as quick:
-            known = {kind: sources_of(settings, kind) for kind in CatalogKind}
+            known = {kind: sources_of(settings, kind) for kind in dialects()}
             yield Sources(
                 tuple(source for found in known.values() for source in found),
                 {kind: found[0] for kind, found in known.items() if found},
@@ -102,13 +100,9 @@ def open_sources(
 
 def sites_of(settings: Settings, sources: Sources, stop: Stop) -> Sites:
     """The catalogs of a run: the roots are asked patiently, mirrors hastily."""
-    makers: dict[CatalogKind, Callable[[Source, Net], Catalog]] = {
-        CatalogKind.HUGGINGFACE: HuggingFaceCatalog,
-        CatalogKind.MODELSCOPE: ModelScopeCatalog,
-    }
     return Sites(
-        {kind: makers[kind](source, sources.patient) for kind, source in sources.roots.items()},
-        tuple(makers[mirror.kind](mirror, sources.hasty) for mirror in settings.mirrors),
+        {kind: catalog_at(source, sources.patient) for kind, source in sources.roots.items()},
+        tuple(catalog_at(mirror, sources.hasty) for mirror in settings.mirrors),
         GitReader(sources.hasty, is_stopped=stop.is_set),
         settings.aliases,
         sources.patient.credentials,
@@ -186,12 +180,12 @@ def open_lookup(settings: Settings, state: Path, *, keep: bool) -> Iterator[Look
                 keep_standings(state, resolver.learned)
 
 
-def sources_of(settings: Settings, kind: CatalogKind) -> tuple[Source, ...]:
+def sources_of(settings: Settings, kind: Dialect) -> tuple[Source, ...]:
     """All sources of a kind, the one that is asked for listings first; those that only carry bytes come last."""
     known = (settings.root, *settings.mirrors)
     believed = tuple(source for source in known if source.kind is kind and source.is_believed)
     carriers = tuple(source for source in known if source.kind is kind and not source.is_believed)
-    return (believed or tuple(source for source in DEFAULT_MIRRORS if source.kind is kind)) + carriers
+    return (believed or tuple(source for source in default_mirrors() if source.kind is kind)) + carriers
 
 
 def proxies_of(settings: Settings) -> Proxies:

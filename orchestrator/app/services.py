@@ -34,7 +34,6 @@ from orchestrator.disk.private import PrivateFolder, runtime_folder
 from orchestrator.errors import GlmAriaError, UsageError
 from orchestrator.events import Emit, ignore
 from orchestrator.lists.request import PullRequest
-from orchestrator.mirrors.links import file_url
 from orchestrator.mirrors.measurements import Memory
 from orchestrator.mirrors.stats import SourceMemory
 from orchestrator.net.answers import Limits as NetLimits
@@ -42,7 +41,7 @@ from orchestrator.net.credentials import Credentials
 from orchestrator.net.session import Net
 from orchestrator.pull import pull as flow
 from orchestrator.pull.report import ModelReport, PullReport
-from orchestrator.settings import DEFAULT_MIRRORS, Settings
+from orchestrator.settings import Settings, default_mirrors
 from orchestrator.system.signals import Stop, stoppable
 
 if TYPE_CHECKING:
@@ -311,7 +310,7 @@ def examine(settings: Settings, ref: Ref | None, compared: Sequence[NameServer])
             resolvers=settings.dns_resolvers,
             compared=tuple(compared),
             lookup=lookup,
-            known_mirrors=DEFAULT_MIRRORS,
+            known_mirrors=default_mirrors(),
             roomy=tuple(Path(name) for name in (places.home(), "/data", "/mnt", "/srv", "/var/tmp") if name),  # noqa: S108
             rpc=settings.rpc,
         )
@@ -379,7 +378,7 @@ def write_aria2_input(settings: Settings, plan: Plan, path: Path) -> None:
 
     entries = [
         {
-            "uris": [file_url(source, job.origins[0]) for source in sources_of(settings, job.origins[0].kind)],
+            "uris": [source.file_url(job.origins[0]) for source in sources_of(settings, job.origins[0].kind)],
             "dir": f"{path.stem}.d/{job.origins[0].repo.folder}",
             "out": job.name,
             "sha256": job.digest.hex if job.digest.algorithm is Algorithm.SHA256 else None,

@@ -89,7 +89,7 @@ class HuggingFaceCatalog:
             return []
 
     def _api(self, repo: RepoId, *parts: str) -> str:
-        return "/".join((self.source.url, "api", repo.type.plural, repo.name, *parts))
+        return "/".join((self.source.api_url(repo), *parts))
 
     def _get(self, url: str, repo: RepoId, revision: str) -> tuple[Any, Answer]:
         """The JSON of an address, and the answer that held it; the Hub's refusals as errors."""

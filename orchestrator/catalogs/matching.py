@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from orchestrator.core.dialects import Dialect
 from orchestrator.core.files import Algorithm, Digest, RepoFile, RepoTree
-from orchestrator.core.refs import CatalogKind, RepoId
+from orchestrator.core.refs import RepoId, RepoType
 from orchestrator.core.sources import Origin
 
 
@@ -54,12 +55,12 @@ class Match:
 
 
 def match(
-    files: Iterable[RepoFile], listing: RepoTree, repo: RepoId, kind: CatalogKind, source: str | None = None
+    files: Iterable[RepoFile], listing: RepoTree, repo: RepoId, kind: Dialect, source: str | None = None
 ) -> Match:
     """Look for `files` in the `listing` that a catalog of `kind` gave of its `repo`.
 
     `source` becomes that of the origins. Files without a sha256 are left alone: the Hub lists git's hash of a small
-    file and ModelScope its sha256, and neither follows from the other without the bytes. Differences are told only of
+    file, other kinds its sha256, and neither follows from the other without the bytes. Differences are told only of
     LFS files, since READMEs and configurations differ by custom.
     """
     by_path = {theirs.path: theirs for theirs in listing.files}
@@ -88,15 +89,19 @@ def _by_digest(listing: RepoTree) -> Mapping[Digest, RepoFile]:
     return found
 
 
-def names_elsewhere(name: str, kind: CatalogKind, aliases: Mapping[str, str]) -> tuple[str, ...]:
-    """The names under which a repo of `kind` may stand in the other kind of catalog, the likeliest first.
+def repos_elsewhere(repo: RepoId, kind: Dialect, elsewhere: Dialect, aliases: Mapping[str, str]) -> tuple[RepoId, ...]:
+    """What a repo of `kind` may be called in another kind of catalog, the likeliest first; models only.
 
-    `aliases` are names on Hugging Face -> names on ModelScope. Without one that fits, the same name is tried; a name
-    without an organisation has no counterpart then.
+    `aliases` are names at a Hub -> names at a kind that has its own. Without one that fits, the same name is tried; a
+    name without an organisation has no counterpart then.
     """
-    found: tuple[str, ...]
-    if kind is CatalogKind.HUGGINGFACE:
+    if repo.type is not RepoType.MODEL:
+        return ()
+    name = repo.name
+    found: tuple[str, ...] = ()
+    if elsewhere.has_own_names and not kind.has_own_names:
         found = (aliases[name],) if name in aliases else ()
-    else:
-        found = tuple(here for here, there in aliases.items() if there == name)
-    return found or ((name,) if "/" in name else ())
+    elif kind.has_own_names and not elsewhere.has_own_names:
+        found = tuple(ours for ours, theirs in aliases.items() if theirs == name)
+    found = found or ((name,) if "/" in name else ())
+    return tuple(RepoId(repo.type, there) for there in found)

@@ -113,7 +113,7 @@ class ModelScopeCatalog:
 
     def _get(self, repo: RepoId, revision: str, endpoint: str, query: dict[str, Any]) -> Any:
         """`Data` of an answer that says it is one."""
-        url = f"{self.source.url}/api/v1/models/{repo.name}/{endpoint}?{urlencode(query)}"
+        url = f"{self.source.api_url(repo)}/{endpoint}?{urlencode(query)}"
         site = self.source.name
         with blaming(site):
             answer = self._net.get_json(url)

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from orchestrator.catalogs.interface import Catalog, CommitObjects
-from orchestrator.core.refs import CatalogKind, Ref
+from orchestrator.core.dialects import Dialect
+from orchestrator.core.refs import Ref
 from orchestrator.core.sources import Source
+from orchestrator.errors import UsageError
 from orchestrator.net.credentials import Credentials
 
 
@@ -15,18 +17,25 @@ from orchestrator.net.credentials import Credentials
 class Sites:
     """`roots` are asked first, one for each kind; `mirrors` follow, in the order of preference.
 
-    `git` reads commits at any of them. `aliases` are names at a Hub -> names at ModelScope. `credentials` know which
-    servers the user named for the token.
+    `git` reads commits at any of them. `aliases` are names at a Hub -> names at a kind that has its own. `credentials`
+    know which servers the user named for the token.
     """
 
-    roots: Mapping[CatalogKind, Catalog]
+    roots: Mapping[Dialect, Catalog]
     mirrors: tuple[Catalog, ...]
     git: CommitObjects
     aliases: Mapping[str, str] = field(default_factory=dict)
     credentials: Credentials = field(default_factory=Credentials)
 
     def of(self, ref: Ref) -> Catalog:
-        """The root, or for `ms://` the catalog that the ref names."""
+        """The root, or for `ms://` and the like the catalog that the ref names.
+
+        Raises UsageError where the settings name no site of the kind, and none is used by default.
+        """
+        if ref.catalog not in self.roots:
+            raise UsageError(
+                f"{ref}: no site of {ref.catalog.title} is known", hint=f"name one with --mirror {ref.catalog}+URL"
+            )
         return self.roots[ref.catalog]
 
     @property
@@ -34,11 +43,11 @@ class Sites:
         """The root and the mirrors: those that settings name, without the usual sites of other kinds."""
         return (*(catalog for catalog in self.roots.values() if catalog.source.is_root), *self.mirrors)
 
-    def others(self, kind: CatalogKind) -> tuple[Catalog, ...]:
-        """The named catalogs of another kind, which may hold the files of a repo under other names."""
+    def others(self, kind: Dialect) -> tuple[Catalog, ...]:
+        """The named catalogs of other kinds, which may hold the files of a repo under other names."""
         return tuple(catalog for catalog in self.named if catalog.source.kind is not kind)
 
-    def may_hear(self, source: Source, kind: CatalogKind, *, is_restricted: bool) -> bool:
+    def may_hear(self, source: Source, kind: Dialect, *, is_restricted: bool) -> bool:
         """True when `source` may be asked for a repo of the catalogs of `kind` that is, or is not, gated or private.
 
         The name, the commit and the files of a closed repo are told to nobody but the site that listed it. A mirror

@@ -12,6 +12,7 @@ import shlex
 from dataclasses import dataclass
 from enum import StrEnum
 
+from orchestrator.core.dialects import DEFAULT, Dialect, dialects
 from orchestrator.errors import UsageError
 
 # The Hub's own rule for a repo id part: word characters, '-' and '.', at most 96 characters, no '--' or '..', no
@@ -26,14 +27,6 @@ _LONGEST = 255
 """Bytes of a part of a revision, which becomes a name below `refs/`; the whole may have 1024."""
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _NEARLY_COMMIT = re.compile(r"[0-9a-f]{7,64}", re.IGNORECASE | re.ASCII)
-_SCHEMES = {"hf": "huggingface", "ms": "modelscope"}
-
-
-class CatalogKind(StrEnum):
-    """Which wire protocol a catalog or mirror speaks."""
-
-    HUGGINGFACE = "huggingface"
-    MODELSCOPE = "modelscope"
 
 
 class RepoType(StrEnum):
@@ -83,8 +76,8 @@ class Ref:
     """
 
     repo: RepoId
-    revision: str = "main"
-    catalog: CatalogKind = CatalogKind.HUGGINGFACE
+    revision: str = DEFAULT.main
+    catalog: Dialect = DEFAULT
 
     def __post_init__(self) -> None:
         if not _is_revision(self.revision):
@@ -98,7 +91,7 @@ class Ref:
         return is_commit(self.revision)
 
     def __str__(self) -> str:
-        scheme = "ms://" if self.catalog is CatalogKind.MODELSCOPE else ""
+        scheme = "" if self.catalog is DEFAULT else f"{self.catalog.scheme}://"
         return f"{scheme}{self.repo.url_path}@{self.revision}"
 
 
@@ -159,15 +152,15 @@ def parse_ref(text: str, *, revision: str | None = None) -> Ref:
     """
     rest = text.strip()
     scheme, separator, tail = rest.partition("://")
-    catalog = CatalogKind.HUGGINGFACE
+    catalog = DEFAULT
     if separator:
         if scheme in ("http", "https"):
             raise _page_url(text, tail)
-        if scheme not in _SCHEMES:
-            raise UsageError(
-                f"{text!r}: unknown scheme {scheme}://", hint="hf:// and ms:// are known, or just org/name"
-            )
-        catalog, rest = CatalogKind(_SCHEMES[scheme]), tail
+        by_scheme = {dialect.scheme: dialect for dialect in dialects()}
+        if scheme not in by_scheme:
+            known = " and ".join(f"{scheme}://" for scheme in by_scheme)
+            raise UsageError(f"{text!r}: unknown scheme {scheme}://", hint=f"{known} are known, or just org/name")
+        catalog, rest = by_scheme[scheme], tail
     rest, at, named = rest.partition("@")
     if at and revision is not None and named != revision:
         raise UsageError(f"{text!r} names a revision, and --revision {revision} another", hint="give only one of them")
@@ -175,10 +168,9 @@ def parse_ref(text: str, *, revision: str | None = None) -> Ref:
     for candidate in RepoType:
         if rest.startswith(f"{candidate.plural}/"):
             repo_type, name = candidate, rest.removeprefix(f"{candidate.plural}/")
-    if catalog is CatalogKind.MODELSCOPE and (repo_type is not RepoType.MODEL or "/" not in name):
-        raise UsageError(f"{text!r}: only models, as ms://org/name, are read from ModelScope")
-    default = "master" if catalog is CatalogKind.MODELSCOPE else "main"
-    chosen = named if at else revision if revision is not None else default
+    if catalog.models_only and (repo_type is not RepoType.MODEL or "/" not in name):
+        raise UsageError(f"{text!r}: only models, as {catalog.scheme}://org/name, are read from {catalog.title}")
+    chosen = named if at else revision if revision is not None else catalog.main
     return Ref(RepoId(repo_type, name), chosen.lower() if is_commit(chosen.lower()) else chosen, catalog)
 
 

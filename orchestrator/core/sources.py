@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from orchestrator.core.addresses import parse_address
-from orchestrator.core.refs import CatalogKind, RepoId
+from orchestrator.core.dialects import DEFAULT, Dialect, dialects
+from orchestrator.core.refs import RepoId
 from orchestrator.errors import UsageError
 
 _LOOPBACK = re.compile(r"127(?:\.\d{1,3}){3}")
@@ -24,7 +25,7 @@ class Source:
 
     name: str
     url: str
-    kind: CatalogKind = CatalogKind.HUGGINGFACE
+    kind: Dialect = DEFAULT
     is_root: bool = False
     is_believed: bool = True
 
@@ -44,6 +45,22 @@ class Source:
         parts = urlsplit(self.url)
         return parts.netloc.lower() + parts.path
 
+    @property
+    def spelled(self) -> str:
+        """`[KIND+]URL`, as `parse_source` reads it."""
+        return self.url if self.kind is DEFAULT else f"{self.kind}+{self.url}"
+
+    def api_url(self, repo: RepoId) -> str:
+        """Where the site's API has a repo; what follows is for the catalog of the kind."""
+        return self.url + self.kind.api.format(repo=repo.url_path, types=repo.type.plural, name=repo.name)
+
+    def file_url(self, origin: Origin) -> str:
+        """The address of a file at its commit."""
+        repo, path = origin.repo, quote(origin.path, safe="/")
+        return self.url + self.kind.file.format(
+            repo=repo.url_path, types=repo.type.plural, name=repo.name, commit=origin.commit, path=path
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Origin:
@@ -56,7 +73,7 @@ class Origin:
     repo: RepoId
     commit: str
     path: str
-    kind: CatalogKind = CatalogKind.HUGGINGFACE
+    kind: Dialect = DEFAULT
     source: str | None = None
 
     def holds_for(self, source: Source) -> bool:
@@ -101,11 +118,12 @@ def is_this_machine(host: str) -> bool:
 def parse_source(text: str, *, name: str | None = None, is_root: bool = False) -> Source:
     """Parse `[KIND+]URL` as given to `--mirror` and `--root`. Raises UsageError."""
     kind_text, plus, rest = text.partition("+")
-    kind, url = CatalogKind.HUGGINGFACE, text
+    kind, url = DEFAULT, text
     if plus and "/" not in kind_text and ":" not in kind_text:
-        if kind_text not in tuple(CatalogKind):
-            raise UsageError(f"unknown kind of mirror {kind_text!r}", hint="huggingface or modelscope")
-        kind, url = CatalogKind(kind_text), rest
+        by_name = {dialect.name: dialect for dialect in dialects()}
+        if kind_text not in by_name:
+            raise UsageError(f"unknown kind of mirror {kind_text!r}", hint=" or ".join(by_name))
+        kind, url = by_name[kind_text], rest
     try:
         address = parse_address(url)
     except ValueError as error:

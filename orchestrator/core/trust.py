@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import permutations
 
+from orchestrator.core.dialects import Dialect
 from orchestrator.core.files import RepoFile, RepoTree
-from orchestrator.core.refs import CatalogKind
 from orchestrator.core.sources import Source, is_this_machine
 
 
@@ -56,14 +56,15 @@ class Trust:
         order = list(Level)
         return order.index(Level(self.level)) > order.index(Level(other.level))
 
-    def satisfies(self, policy: Policy, kind: CatalogKind) -> bool:
+    def satisfies(self, policy: Policy, kind: Dialect) -> bool:
         """True when what was recorded at this level may be used under `policy` without asking anybody.
 
-        A ModelScope ref names its only catalog, so its level is `single` at best; naming it is the user's consent.
+        Where each site has commits of its own (ModelScope), a ref names its only catalog, so its level is `single` at
+        best; naming it is the user's consent.
         """
         accepted = {
             Policy.ANY: set(Level),
-            Policy.AGREE: set(Level) if kind is CatalogKind.MODELSCOPE else set(Level) - {Level.SINGLE},
+            Policy.AGREE: set(Level) - ({Level.SINGLE} if kind.has_git_commits else set()),
             Policy.ROOT: {Level.ROOT, Level.LOCK},
             Policy.COMMIT: {Level.COMMIT},
         }
@@ -75,7 +76,7 @@ class Trust:
 
 @dataclass(frozen=True, slots=True)
 class Voice:
-    """What one catalog says of a ref. A Hub and its mirrors know the same commits, ModelScope has its own."""
+    """What one catalog says of a ref. A Hub and its mirrors know the same commits, other kinds have their own."""
 
     source: Source
     tree: RepoTree
@@ -103,17 +104,17 @@ def are_independent(one: Source, other: Source) -> bool:
 def agreement(
     voices: Sequence[Voice], root: Source, include: tuple[str, ...] = (), exclude: tuple[str, ...] = ()
 ) -> Agreement:
-    """The first voice of a Hub's kind, in order of preference, that another independent voice confirms.
+    """The first voice of the root's kind, in order of preference, that another independent voice confirms.
 
-    A mirror confirms with the same commit and the same digest for every wanted file. ModelScope confirms with the same
-    sha256 and size for every wanted file, whatever its commit: so it can speak for LFS files only, since a Hub tells
-    git's hash of the others, which nobody can compare with a sha256. The root's own host confirms nothing here: it is
-    asked for itself.
+    A mirror confirms with the same commit and the same digest for every wanted file. A catalog of another kind
+    (ModelScope) confirms with the same sha256 and size for every wanted file, whatever its commit: so it can speak for
+    LFS files only, since a Hub tells git's hash of the others, which nobody can compare with a sha256. The root's own
+    host confirms nothing here: it is asked for itself.
     """
     heard = [voice for voice in voices if are_independent(voice.source, root)]
     reasons: list[str] = []
     for voice, other in permutations(heard, 2):
-        if voice.source.kind is not CatalogKind.HUGGINGFACE or not are_independent(voice.source, other.source):
+        if voice.source.kind is not root.kind or not are_independent(voice.source, other.source):
             continue
         wanted = voice.tree.select(include, exclude).files
         reason = _difference(voice, other, wanted, other.tree.select(include, exclude).files)
@@ -135,7 +136,7 @@ def _difference(voice: Voice, other: Voice, wanted: Iterable[RepoFile], others: 
     pair = " and ".join(sorted((voice.source.name, other.source.name)))
     named = {file.path: file for file in others}
     alone: set[str] = set()
-    if other.source.kind is CatalogKind.HUGGINGFACE:
+    if other.source.kind is voice.source.kind:
         if voice.tree.commit != other.tree.commit:
             return f"{pair} name different commits"
         alone = named.keys() - {file.path for file in wanted}

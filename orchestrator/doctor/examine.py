@@ -25,7 +25,7 @@ from orchestrator.cache import census as census_
 from orchestrator.cache.cache import Cache
 from orchestrator.cache.records import Records
 from orchestrator.catalogs.sites import Sites
-from orchestrator.core.refs import CatalogKind, Ref
+from orchestrator.core.refs import Ref
 from orchestrator.core.resolvers import NameServer, Reply
 from orchestrator.core.sources import Source, is_this_machine
 from orchestrator.disk.space import space
@@ -262,11 +262,11 @@ def _facts(
     free = here.get("free space")
     litter, unreadable = here.get("cache", (0, ()))
     mirrors = [catalog.source for catalog in sites.mirrors]
-    known = dict.fromkeys((*map(_spec, mirrors), *map(_spec, request.known_mirrors)))
+    known = dict.fromkeys(mirror.spelled for mirror in (*mirrors, *request.known_mirrors))
     without = tuple(
         (
             gone.name,
-            "export GLM_ARIA_MIRRORS=" + shlex.quote(" ".join(_spec(m) for m in mirrors if m != gone) or "none"),
+            "export GLM_ARIA_MIRRORS=" + shlex.quote(" ".join(m.spelled for m in mirrors if m != gone) or "none"),
         )
         for gone in mirrors
     )
@@ -299,7 +299,7 @@ def _source(row: Row, memory: Memory, net: Net, past: Mapping[str, float]) -> So
     bad = memory.quarantine_of(source)
     return SourceFacts(
         name=source.name,
-        spec=_spec(source),
+        spec=source.spelled,
         is_root=source.is_root,
         latency=seen.latency,
         loss=seen.loss,
@@ -320,10 +320,6 @@ def _proxy_of(source: Source, net: Net) -> str | None:
         return net.proxy_for(source.url)
     except ProtocolError:  # an address that cannot be asked has none
         return None
-
-
-def _spec(source: Source) -> str:
-    return source.url if source.kind is CatalogKind.HUGGINGFACE else f"{source.kind.value}+{source.url}"
 
 
 def _open_files() -> tuple[int, int]:

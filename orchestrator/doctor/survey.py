@@ -12,10 +12,10 @@ from enum import StrEnum
 
 from orchestrator.cache.records import Records
 from orchestrator.catalogs.interface import Catalog
-from orchestrator.catalogs.matching import Match, names_elsewhere
+from orchestrator.catalogs.matching import Match, repos_elsewhere
 from orchestrator.catalogs.sites import Sites
 from orchestrator.core.files import Algorithm, RepoFile, RepoTree
-from orchestrator.core.refs import Ref, RepoId, RepoType
+from orchestrator.core.refs import Ref
 from orchestrator.core.sources import Origin, Source
 from orchestrator.errors import GlmAriaError, NotFoundError, SourcesDownError, TemporaryError
 from orchestrator.mirrors.measurements import Memory, Sample
@@ -193,9 +193,9 @@ def _compare(catalog: Catalog, model: _Model, sites: Sites) -> tuple[State, Matc
         is_same = catalog.revision(ref).commit == model.tree.commit
         # A mirror that is behind may know the commit all the same: the sample will tell.
         return State.FRESH if is_same else State.STALE, None, _same(model)
-    for name in names_elsewhere(ref.repo.name, ref.catalog, sites.aliases) if ref.repo.type is RepoType.MODEL else ():
+    for repo in repos_elsewhere(ref.repo, ref.catalog, source.kind, sites.aliases):
         try:
-            found = look(catalog, RepoId(RepoType.MODEL, name), model.large)
+            found = look(catalog, repo, model.large)
         except NotFoundError:
             continue
         if found is None:

@@ -10,6 +10,7 @@ from orchestrator.cache import census
 from orchestrator.cache.cache import Cache, HfCache
 from orchestrator.cache.census import Census
 from orchestrator.cache.entries import Stock, refuse_closed, take_stock
+from orchestrator.core.dialects import main_branches
 from orchestrator.core.files import Algorithm, RepoFile
 from orchestrator.core.names import refuse_unportable
 from orchestrator.core.refs import RepoId, Target, as_word, commit_hint
@@ -94,7 +95,8 @@ def _commit(target: Target, found: Census) -> str:
     if target.revision is not None:
         commit = repo.refs.get(target.revision, target.revision)
     else:
-        commit = repo.refs.get("main") or repo.refs.get("master") or (commits[0] if len(commits) == 1 else "")
+        commit = next((repo.refs[name] for name in main_branches() if name in repo.refs), "")
+        commit = commit or (commits[0] if len(commits) == 1 else "")
         if not commit:
             raise UsageError(
                 f"{target} is in the cache with {len(commits)} revisions, none of which is main",

@@ -21,7 +21,7 @@ from orchestrator.cache.records import Records
 from orchestrator.catalogs.sites import Sites
 from orchestrator.core.files import Algorithm, Digest, RepoFile
 from orchestrator.core.plan import Have, ResolvedModel
-from orchestrator.core.refs import CatalogKind, Ref, RepoId
+from orchestrator.core.refs import Ref, RepoId
 from orchestrator.disk import space
 from orchestrator.disk.linking import Mode, make
 from orchestrator.errors import (
@@ -155,7 +155,7 @@ def _models(request: ImportRequest, sites: Sites, records: Records, emit: Emit) 
         if record is not None:
             names = records.revisions(repo, commit)
             # The records do not tell the catalog; it only matters for what is asked, and here nobody is.
-            ref = Ref(repo, names[0] if names else commit, CatalogKind.HUGGINGFACE)
+            ref = Ref(repo, names[0] if names else commit)
             models.append(ResolvedModel(ref, record.tree, record.tree, record.trust, record.is_restricted))
     if not models:
         raise NotFoundError(

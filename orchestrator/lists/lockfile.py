@@ -27,8 +27,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from orchestrator.core.dialects import Dialect
 from orchestrator.core.files import Algorithm, Digest, RepoFile, RepoTree, lfs_pointer_oid
-from orchestrator.core.refs import CatalogKind, Ref, is_commit, parse_ref
+from orchestrator.core.refs import Ref, is_commit, parse_ref
 from orchestrator.core.trust import Level, Trust
 from orchestrator.errors import GlmAriaError, UsageError
 from orchestrator.lists.toml import parse_toml
@@ -56,12 +57,12 @@ class LockedFile:
         """A file that git knows by its LFS pointer, which has the id `git_oid`: None for the one git-lfs writes."""
         return cls(path, size, git_oid or lfs_pointer_oid(sha256, size), sha256, True)
 
-    def as_listed(self, kind: CatalogKind) -> RepoFile:
+    def as_listed(self, kind: Dialect) -> RepoFile:
         """The file as a catalog of `kind` lists it. Raises UnsafeError for a path that must not be written."""
-        if self.is_lfs or kind is CatalogKind.MODELSCOPE:
-            oid = self.git_oid if self.is_lfs else None
-            return RepoFile(self.path, self.size, Digest(Algorithm.SHA256, self.sha256), self.is_lfs, oid)
-        return RepoFile(self.path, self.size, Digest(Algorithm.GIT_SHA1, self.git_oid), False, self.git_oid)
+        if not self.is_lfs and kind.plain_digest is Algorithm.GIT_SHA1:
+            return RepoFile(self.path, self.size, Digest(Algorithm.GIT_SHA1, self.git_oid), False, self.git_oid)
+        oid = self.git_oid if self.is_lfs else None
+        return RepoFile(self.path, self.size, Digest(Algorithm.SHA256, self.sha256), self.is_lfs, oid)
 
 
 @dataclass(frozen=True, slots=True)

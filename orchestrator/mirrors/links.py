@@ -13,10 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from time import strptime
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from orchestrator.core.files import Algorithm, Digest
-from orchestrator.core.refs import CatalogKind
 from orchestrator.core.sources import Origin, Source
 from orchestrator.core.statuses import Then, meaning
 from orchestrator.errors import IntegrityError, NotAllowedError, NotFoundError, ProtocolError
@@ -46,16 +45,6 @@ class Link:
         return f"Link({self.source.name}, {redact(self.url)}, expires_at={self.expires_at})"
 
 
-def file_url(source: Source, origin: Origin) -> str:
-    """The address of a file at its commit.
-
-    Hub: `/{repo}/resolve/{commit}/{path}` (huggingface_hub `constants.HUGGINGFACE_CO_URL_TEMPLATE`); ModelScope:
-    `/models/{id}/resolve/{commit}/{path}`.
-    """
-    repo = f"models/{origin.repo.name}" if source.kind is CatalogKind.MODELSCOPE else origin.repo.url_path
-    return f"{source.url}/{repo}/resolve/{origin.commit}/{quote(origin.path, safe='/')}"
-
-
 class Links:
     """Resolves files to links. Thread-safe, keeps nothing."""
 
@@ -76,7 +65,7 @@ class Links:
             return self._resolve(source, origin, size, digest, is_restricted=is_restricted)
 
     def _resolve(self, source: Source, origin: Origin, size: int, digest: Digest, *, is_restricted: bool) -> Link:
-        url = file_url(source, origin)
+        url = source.file_url(origin)
         home = place(url)
         for _ in range(MAX_REDIRECTS + 1):
             answer = self._net.head(url, home=source.url)

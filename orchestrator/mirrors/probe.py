@@ -17,7 +17,7 @@ from typing import Any
 from orchestrator.core.files import Digest
 from orchestrator.core.sources import Origin, Source
 from orchestrator.errors import GlmAriaError, ProtocolError
-from orchestrator.mirrors.links import Links, file_url
+from orchestrator.mirrors.links import Links
 from orchestrator.mirrors.measurements import Sample
 from orchestrator.net.answers import Answer
 from orchestrator.net.handshake import Handshake
@@ -113,7 +113,7 @@ class _Prober:
     def __init__(self, net: Net, source: Source, target: Target | None, bounds: Bounds, is_restricted: bool) -> None:
         self._net, self._source, self._target, self._bounds = net, source, target, bounds
         self._is_restricted = is_restricted
-        self._url = file_url(source, target.origin) if target else f"{source.url}/"
+        self._url = source.file_url(target.origin) if target else f"{source.url}/"
         self._handshake: Handshake | None = None
         self._found = Probe(source, target=target)
 

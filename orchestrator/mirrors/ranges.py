@@ -6,7 +6,6 @@ import re
 
 from orchestrator.core.sources import Origin, RangeAnswer, Source
 from orchestrator.errors import IntegrityError, NotAllowedError, NotFoundError, ProtocolError
-from orchestrator.mirrors.links import file_url
 from orchestrator.net import hints
 from orchestrator.net.answers import Stream
 from orchestrator.net.failures import blaming
@@ -44,7 +43,7 @@ def fetch_range(
     the range, IntegrityError when it sends too few or too many bytes, NotFoundError, NotAllowedError, TemporaryError,
     TrustError, SourcesDownError. Each names the source: ask another one.
     """
-    url = known_url or file_url(source, origin)
+    url = known_url or source.file_url(origin)
     with blaming(source.name, origin.path), net.stream(url, byte_range=(start, end), home=source.url) as stream:
         _check(stream, source, origin, start, end, had_token=net.credentials.may_send(url))
         body = bytearray()

@@ -15,7 +15,6 @@ from urllib.parse import urlsplit
 
 from orchestrator.core.files import Algorithm, Digest
 from orchestrator.core.sources import Origin, Source
-from orchestrator.mirrors.links import file_url
 from orchestrator.net.addresses import place
 
 _SLASHES = ("/", "%2F", "%252F")
@@ -69,7 +68,7 @@ class Shortcuts:
 
     def learn(self, source: Source, origin: Origin, digest: Digest, url: str) -> None:
         """The redirects for the file's plain address ended at `url`."""
-        kind, plain = _kind(source, origin), file_url(source, origin)
+        kind, plain = _kind(source, origin), source.file_url(origin)
         if kind in self._patterns or not _is_regular(origin, digest):
             return
         # Elsewhere an address is another site's, and signed.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from orchestrator.core.refs import CatalogKind
+from orchestrator.core.dialects import Dialect
 from orchestrator.core.sources import Source
 from orchestrator.mirrors.stats import SourceMemory
 from orchestrator.net.session import Net
@@ -19,11 +19,11 @@ class Sources:
     """
 
     ordered: tuple[Source, ...]
-    roots: Mapping[CatalogKind, Source]
+    roots: Mapping[Dialect, Source]
     stats: SourceMemory
     patient: Net
     hasty: Net
 
-    def net_for(self, source: Source, kind: CatalogKind) -> Net:
+    def net_for(self, source: Source, kind: Dialect) -> Net:
         """How to ask a source for files of a repo of `kind`: only the root of that kind is worth waiting for."""
         return self.patient if source == self.roots.get(kind) else self.hasty

@@ -19,7 +19,7 @@ from orchestrator.errors import (
     TrustError,
 )
 from orchestrator.events import Emit, Notice
-from orchestrator.mirrors.links import Links, announced_digest, file_url
+from orchestrator.mirrors.links import Links, announced_digest
 from orchestrator.mirrors.quarantine import usable
 from orchestrator.mirrors.ranges import ask_for_range
 from orchestrator.mirrors.shortcuts import Shortcuts
@@ -81,7 +81,7 @@ class SourceLocator:
         with ExitStack() as stack:
             body = self._foretold(stack, net, job, source, origin, wanted)
             if body is None:
-                body, stream = stack.enter_context(open_body(net, source, file_url(source, origin), wanted))
+                body, stream = stack.enter_context(open_body(net, source, source.file_url(origin), wanted))
                 self._shortcuts.learn(source, origin, job.digest, stream.url)
             yield body
 

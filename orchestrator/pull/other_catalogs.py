@@ -1,8 +1,8 @@
-"""Who else holds a run's blobs: the catalogs of the other kind are asked, in the background, what they list.
+"""Who else holds a run's blobs: the catalogs of other kinds are asked, in the background, what they list.
 
-A Hub and its mirrors know the same commits, so they need no asking. ModelScope has names, commits and paths of its
-own; what it lists with the same digest and size is the same bytes (catalogs/matching.py). Nobody waits for the answers:
-`origin` says what is known by now, and a source whose listing comes late joins then.
+A Hub and its mirrors know the same commits, so they need no asking. Another kind (ModelScope) has names, commits and
+paths of its own; what it lists with the same digest and size is the same bytes (catalogs/matching.py). Nobody waits for
+the answers: `origin` says what is known by now, and a source whose listing comes late joins then.
 """
 
 from __future__ import annotations
@@ -13,27 +13,27 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from orchestrator.catalogs.interface import Catalog
-from orchestrator.catalogs.matching import Match, match, names_elsewhere
+from orchestrator.catalogs.matching import Match, match, repos_elsewhere
 from orchestrator.catalogs.sites import Sites
+from orchestrator.core.dialects import Dialect
 from orchestrator.core.files import Algorithm, Digest, RepoFile
 from orchestrator.core.plan import Action, Job, ModelPlan
-from orchestrator.core.refs import CatalogKind, Ref, RepoId, RepoType
+from orchestrator.core.refs import Ref, RepoId, RepoType
 from orchestrator.core.sources import Origin, Source
 from orchestrator.errors import GlmAriaError, NotFoundError, SourcesDownError, TemporaryError
 from orchestrator.events import Emit, Notice
 from orchestrator.system.threads import start
 
 _ASKERS = 8
-_MAIN = {CatalogKind.HUGGINGFACE: "main", CatalogKind.MODELSCOPE: "master"}
 
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """What is asked: a catalog, about the files of one repo of the other kind."""
+    """What is asked: a catalog, about the files of one repo of another kind."""
 
     catalog: Catalog
     repo: RepoId
-    kind: CatalogKind
+    kind: Dialect
     files: tuple[RepoFile, ...]
 
 
@@ -102,11 +102,11 @@ class OtherCatalogs:
         with self._lock:
             if source in self._down:
                 return {}, None
-        names = names_elsewhere(name, question.kind, self._sites.aliases)
-        is_guess = names == (name,)
-        for there in names:
+        repos = repos_elsewhere(question.repo, question.kind, source.kind, self._sites.aliases)
+        is_guess = repos == (question.repo,)
+        for there in repos:
             try:
-                found = look(question.catalog, RepoId(RepoType.MODEL, there), question.files)
+                found = look(question.catalog, there, question.files)
             except NotFoundError:
                 continue
             except GlmAriaError as error:
@@ -114,9 +114,10 @@ class OtherCatalogs:
             if found is None or (is_guess and found.is_unrelated):
                 return {}, None
             return {(digest, source.name): origin for digest, origin in found.origins}, _told(source, name, found)
-        if is_guess or not names:
+        if is_guess or not repos:
             return {}, None
-        return {}, _differs(source, f"{source.name} has no {names[0]!r}, the alias of {name!r}; it is not used for it")
+        message = f"{source.name} has no {repos[0].name!r}, the alias of {name!r}; it is not used for it"
+        return {}, _differs(source, message)
 
     def _failed(self, source: Source, name: str, error: GlmAriaError) -> Notice | None:
         is_down = isinstance(error, SourcesDownError | TemporaryError)
@@ -136,7 +137,7 @@ def look(catalog: Catalog, repo: RepoId, files: Iterable[RepoFile]) -> Match | N
     Two requests or more. Raises what the catalog raises.
     """
     kind = catalog.source.kind
-    revision = catalog.revision(Ref(repo, _MAIN[kind], kind))
+    revision = catalog.revision(Ref(repo, kind.main, kind))
     if revision.is_restricted:
         return None
     return match(files, catalog.tree(repo, revision.commit), repo, kind, catalog.source.name)

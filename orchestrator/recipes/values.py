@@ -94,11 +94,11 @@ def values_of(name: str, given: Mapping[str, str], world: Callable[[], World]) -
 def chosen_mirror(world: World, name: str | None) -> str:
     """The address of the mirror that is called `name`, of the first in order, or the root where there is none."""
     if name is None:
-        mirrors = [source for source in world.sources if not source.is_root and source.kind == "huggingface"]
+        mirrors = [source for source in world.sources if not source.is_root and source.kind is world.settings.root.kind]
         return address((mirrors or [world.settings.root])[0].url)
     for source in world.sources:
         if name in (source.name, source.address, source.url):
-            if source.kind != "huggingface":
+            if source.kind is not world.settings.root.kind:
                 raise UsageError(f"{name} does not speak the protocol of the Hub", hint="glm-aria mirrors ls")
             return address(source.url)
     raise UsageError(f"there is no mirror {name!r}", hint="glm-aria mirrors ls, or add it to the settings")

@@ -8,7 +8,7 @@ from itertools import chain
 from orchestrator.cache.records import Record
 from orchestrator.catalogs.commit_chain import Chain, follow, misfit
 from orchestrator.catalogs.interface import Catalog, Revision
-from orchestrator.core.refs import CatalogKind, RepoId
+from orchestrator.core.refs import RepoId
 from orchestrator.core.trust import Level, Trust
 from orchestrator.errors import GlmAriaError, ProtocolError, TemporaryError, TrustError
 from orchestrator.events import Notice
@@ -18,8 +18,8 @@ from orchestrator.resolve.question import REFUSALS, Listing, Question
 def known(question: Question) -> Listing | None:
     """The listing on record, where it was proven before. Raises TrustError for a ref that no commit can prove."""
     ref = question.ref
-    if not ref.is_commit or ref.catalog is not CatalogKind.HUGGINGFACE:
-        kind = "ModelScope's commits are not those of git" if ref.is_commit else "it does not name a commit"
+    if not ref.is_commit or not ref.catalog.has_git_commits:
+        kind = f"{ref.catalog.title}'s commits are not those of git" if ref.is_commit else "it does not name a commit"
         raise TrustError(
             f"--trust commit cannot prove {ref}: {kind}",
             hint=f"glm-aria pull {ref.repo.url_path}@COMMIT --trust commit, with the 40 digits of the commit",
@@ -58,7 +58,7 @@ def proven(question: Question) -> Listing:
 
 def _answers(question: Question, refused: list[GlmAriaError]) -> Iterator[tuple[Catalog, Revision]]:
     """Mirrors, then the root, as far as they know the commit; each is asked when its turn comes."""
-    for catalog in (*question.mirrors(CatalogKind.HUGGINGFACE), question.first):
+    for catalog in (*question.mirrors, question.first):
         try:
             yield catalog, question.ask(catalog)
         except REFUSALS as error:

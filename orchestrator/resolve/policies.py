@@ -10,7 +10,6 @@ from functools import partial
 
 from orchestrator.cache.records import Record
 from orchestrator.catalogs.interface import Catalog, Revision
-from orchestrator.core.refs import CatalogKind
 from orchestrator.core.trust import Level, Policy, Trust, Voice, agreement
 from orchestrator.errors import GlmAriaError, ProxyError, SourcesDownError, TemporaryError, TrustError
 from orchestrator.events import Notice
@@ -57,7 +56,7 @@ def _listed_by_first(question: Question, revision: Revision, trust: Trust) -> Li
 
 def _without_first(question: Question, error: GlmAriaError) -> Listing:
     """What the policy allows where the first catalog does not answer; raises `error` where that is nothing."""
-    policy, mirrors = question.request.policy, question.mirrors(CatalogKind.HUGGINGFACE)
+    policy, mirrors = question.request.policy, question.mirrors
     if policy is Policy.ROOT and isinstance(error, SourcesDownError) and not isinstance(error, ProxyError):
         raise _refused(question, error, "--trust root believes nobody else") from error
     # Nobody stands in for a catalog that the ref names, and what is only busy is worth waiting for.
@@ -68,7 +67,7 @@ def _without_first(question: Question, error: GlmAriaError) -> Listing:
 
 def _agreed(question: Question, error: GlmAriaError) -> Listing:
     """Two independent catalogs that say the same."""
-    catalogs = (*question.mirrors(CatalogKind.HUGGINGFACE), *question.mirrors(CatalogKind.MODELSCOPE))
+    catalogs = (*question.mirrors, *question.others)
     pool = Pool(_AT_ONCE, thread_name_prefix="agree")
     try:
         heard = [found for found in pool.map(question.hear, catalogs) if found is not None]
@@ -126,7 +125,7 @@ def _name_liar(question: Question, voice: Voice, agreed: Voice) -> None:
 
 
 def _refused(question: Question, error: GlmAriaError, why: str) -> TrustError:
-    mirror = next((c.source.url for c in question.mirrors(CatalogKind.HUGGINGFACE)), None)
+    mirror = next((c.source.url for c in question.mirrors), None)
     instead = f"; or make a mirror the root: --root {mirror or 'URL'}"
     return TrustError(
         f"the root does not answer ({error.message}), and {why}; nothing was fetched",

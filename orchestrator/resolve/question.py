@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from orchestrator.cache.records import Record, Records
 from orchestrator.catalogs.interface import Catalog, Revision
+from orchestrator.catalogs.matching import repos_elsewhere
 from orchestrator.catalogs.sites import Sites
+from orchestrator.core.dialects import main_branches
 from orchestrator.core.files import RepoTree
-from orchestrator.core.refs import CatalogKind, Ref, RepoId, RepoType
+from orchestrator.core.refs import Ref
 from orchestrator.core.trust import Level, Seen, Trust, Voice, rollback
 from orchestrator.errors import (
     NotAllowedError,
@@ -57,11 +60,20 @@ class Question:
         """The root, or for `ms://` the catalog that the ref names."""
         return self.sites.of(self.ref)
 
-    def mirrors(self, kind: CatalogKind) -> tuple[Catalog, ...]:
-        """The mirrors of a kind that may hear of the ref, and whose word may count, in the order of preference."""
+    @property
+    def mirrors(self) -> tuple[Catalog, ...]:
+        """The mirrors of the ref's kind that may hear of it, and whose word may count, in the order of preference."""
+        return tuple(catalog for catalog in self._heard() if catalog.source.kind is self.ref.catalog)
+
+    @property
+    def others(self) -> tuple[Catalog, ...]:
+        """Like `mirrors`, those of other kinds."""
+        return tuple(catalog for catalog in self._heard() if catalog.source.kind is not self.ref.catalog)
+
+    def _heard(self) -> Iterator[Catalog]:
         is_closed = self.records.is_restricted(self.ref)
-        asked = (c for c in self.sites.mirrors if c.source.kind is kind and c.source.is_believed)
-        return tuple(c for c in asked if self.sites.may_hear(c.source, self.ref.catalog, is_restricted=is_closed))
+        believed = (catalog for catalog in self.sites.mirrors if catalog.source.is_believed)
+        return (c for c in believed if self.sites.may_hear(c.source, self.ref.catalog, is_restricted=is_closed))
 
     def ask(self, catalog: Catalog) -> Revision:
         """What the ref stands for at a site; tells when the repo was renamed."""
@@ -85,13 +97,13 @@ class Question:
         return self.known(revision, trust) or _listing(catalog.tree(self.ref.repo, revision.commit), revision, trust)
 
     def hear(self, catalog: Catalog) -> tuple[Catalog, Revision, Voice] | None:
-        """What a mirror says; None when it says nothing. ModelScope is asked by the name that it has there."""
-        ref = self.ref
-        if catalog.source.kind is CatalogKind.MODELSCOPE:
-            name = self.sites.aliases.get(ref.repo.name, ref.repo.name)
-            if ref.revision != "main" or ref.repo.type is not RepoType.MODEL or "/" not in name:
+        """What a mirror says; None when it says nothing. One of another kind is asked by the name that it has there."""
+        ref, kind = self.ref, catalog.source.kind
+        if kind is not ref.catalog:
+            repos = repos_elsewhere(ref.repo, ref.catalog, kind, self.sites.aliases)
+            if ref.revision != ref.catalog.main or not repos:
                 return None
-            ref = replace(ref, repo=RepoId(ref.repo.type, name), revision="master", catalog=CatalogKind.MODELSCOPE)
+            ref = Ref(repos[0], kind.main, kind)
         try:
             revision = catalog.revision(ref)
             tree = catalog.tree(ref.repo, revision.commit)
@@ -109,7 +121,7 @@ class Question:
         if ref.is_commit or not seen or seen[-1].commit == revision.commit:
             return
         by_root = catalog.source == self.first.source
-        if ref.revision not in ("main", "master") and catalog.is_tag(ref):
+        if ref.revision not in main_branches() and catalog.is_tag(ref):
             message = f"the tag {ref} moved from {seen[-1].commit[:12]} to {revision.commit[:12]}"
             self.emit(Notice("tag-moved", message))
             # A mirror could call any branch a tag.

@@ -27,11 +27,11 @@ from orchestrator.errors import ConfigError
 from orchestrator.settings import sites, values
 from orchestrator.settings.files import Caution, exposed_secret, read_folder_file, read_own_file
 from orchestrator.settings.layers import KEYS, Given, Layers, misspelled
-from orchestrator.settings.sites import DEFAULT_MIRRORS, HUB
+from orchestrator.settings.sites import HUB, default_mirrors
 from orchestrator.settings.token import token as _find_token
 from orchestrator.settings.values import Secret
 
-__all__ = ["DEFAULT_MIRRORS", "FILE_NAME", "HUB", "Caution", "Secret", "Settings", "load", "user_file"]
+__all__ = ["FILE_NAME", "HUB", "Caution", "Secret", "Settings", "default_mirrors", "load", "user_file"]
 
 FILE_NAME = "glm-aria.toml"
 

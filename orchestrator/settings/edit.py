@@ -95,7 +95,7 @@ def _set_mirrors(document: Any, sources: Any) -> None:
         table = known.get(source.url)
         if table is None:
             table = tomlkit.table()
-            table.update({"name": source.name, "kind": source.kind.value, "url": source.url})
+            table.update({"name": source.name, "kind": source.kind.name, "url": source.url})
         tables.append(table)
     document["mirror"] = tables
 

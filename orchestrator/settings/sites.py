@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from typing import NoReturn
 from urllib.parse import urlsplit
 
-from orchestrator.core.refs import CatalogKind, RepoId, RepoType
+from orchestrator.core.dialects import DEFAULT, dialects
+from orchestrator.core.refs import RepoId, RepoType
 from orchestrator.core.sources import Source, parse_source
 from orchestrator.core.trust import Policy
 from orchestrator.errors import UsageError
@@ -16,16 +17,17 @@ from orchestrator.settings import values
 from orchestrator.settings.layers import Given, Layers
 
 HUB = "https://huggingface.co"
-DEFAULT_MIRRORS = (
-    Source("hf-mirror", "https://hf-mirror.com"),
-    Source("modelscope", "https://modelscope.cn", CatalogKind.MODELSCOPE),
-)
 # The organisation has another name on ModelScope.
 DEFAULT_ALIASES = {
     f"zai-org/AutoGLM-Phone-9B{suffix}": f"ZhipuAI/AutoGLM-Phone-9B{suffix}" for suffix in ("", "-Multilingual")
 }
 _MIRROR_KEYS = ("name", "kind", "url", "proxy")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
+
+
+def default_mirrors() -> tuple[Source, ...]:
+    """The mirrors that every kind of catalog brings with it, in order of preference."""
+    return tuple(Source(name, url, kind) for kind in dialects() for name, url in kind.mirrors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +43,8 @@ def root(layers: Layers) -> Root:
     """The root. HF_ENDPOINT names a root, but no token host."""
     for given in layers.find("root"):
         source = _parse(given, given.read(values.text), is_root=True)
-        if source.kind is not CatalogKind.HUGGINGFACE:
-            raise given.error("the root must be a Hugging Face site", hint="other kinds can be mirrors: --mirror")
+        if source.kind is not DEFAULT:
+            raise given.error(f"the root must be a {DEFAULT.title} site", hint="other kinds can be mirrors: --mirror")
         return Root(source, given.origin, given.variable != "HF_ENDPOINT" or _is_hub(source))
     return Root(Source("huggingface.co", HUB, is_root=True), "default", may_see_token=True)
 
@@ -69,8 +71,8 @@ def mirrors(layers: Layers, root_source: Source) -> tuple[tuple[Source, ...], st
 
 
 def _usual(root_source: Source) -> tuple[Source, ...]:
-    is_public = _is_hub(root_source) or root_source.url in {mirror.url for mirror in DEFAULT_MIRRORS}
-    return DEFAULT_MIRRORS if is_public else ()
+    is_public = _is_hub(root_source) or root_source.url in {mirror.url for mirror in default_mirrors()}
+    return default_mirrors() if is_public else ()
 
 
 def proxies(layers: Layers) -> dict[str, tuple[str, str]]:

@@ -10,7 +10,8 @@ from orchestrator.cache.cache import Cache
 from orchestrator.cache.census import SHARED
 from orchestrator.cache.entries import Name, Stock, commits_of
 from orchestrator.catalogs.sites import Sites
-from orchestrator.core.refs import CatalogKind, Ref
+from orchestrator.core.dialects import DEFAULT
+from orchestrator.core.refs import Ref
 from orchestrator.core.sources import Origin, Source
 from orchestrator.errors import GlmAriaError, IntegrityError, TemporaryError
 from orchestrator.events import Emit, FileProgress, Notice, Phase
@@ -119,7 +120,7 @@ class _Pieces:
 def _origin(name: Name, sources: Sources) -> Origin:
     """Where the catalogs keep it. Which catalog it came from, its record tells by the site that listed it."""
     listed_by = name.record.trust.source if name.record else None
-    kind = next((source.kind for source in sources.ordered if source.url == listed_by), CatalogKind.HUGGINGFACE)
+    kind = next((source.kind for source in sources.ordered if source.url == listed_by), DEFAULT)
     return Origin(name.repo, name.commit, name.path, kind)
 
 

@@ -8,11 +8,13 @@ import pytest
 
 from orchestrator.catalogs.huggingface import HuggingFaceCatalog
 from orchestrator.catalogs.modelscope import ModelScopeCatalog
-from orchestrator.core.refs import CatalogKind, RepoId, RepoType
+from orchestrator.core.dialects import HUGGINGFACE, MODELSCOPE, Dialect
+from orchestrator.core.refs import RepoId, RepoType
 from orchestrator.core.sources import Source
 from orchestrator.net.answers import Limits
 from orchestrator.net.credentials import Credentials
 from orchestrator.net.session import Net
+from tests.catalogs.depot import DEPOT, DepotCatalog, depot_url
 from tests.support.hub import LoopbackHub, Site
 from tests.support.repos import Repo
 
@@ -53,7 +55,7 @@ def net(hub: LoopbackHub, token: str | None = None) -> Net:
     return Net(credentials, sleep=lambda _: None, limits=Limits(attempts=2, body=100_000))
 
 
-def source(url: str, kind: CatalogKind = CatalogKind.HUGGINGFACE) -> Source:
+def source(url: str, kind: Dialect = HUGGINGFACE) -> Source:
     return Source("the-site", url, kind)
 
 
@@ -62,18 +64,23 @@ def huggingface(hub: LoopbackHub, token: str | None = None) -> HuggingFaceCatalo
 
 
 def modelscope_catalog(hub: LoopbackHub, site: Site, *, listing_cap: int = 3000) -> ModelScopeCatalog:
-    return ModelScopeCatalog(source(site.url, CatalogKind.MODELSCOPE), net(hub), listing_cap=listing_cap)
+    return ModelScopeCatalog(source(site.url, MODELSCOPE), net(hub), listing_cap=listing_cap)
+
+
+def modelscope(hub: LoopbackHub) -> ModelScopeCatalog:
+    """The catalog of the hub's ModelScope, which is started when it is asked for first."""
+    url = hub.faces["modelscope"].url if "modelscope" in hub.faces else hub.modelscope().url
+    return ModelScopeCatalog(source(url, MODELSCOPE), net(hub))
+
+
+def depot(hub: LoopbackHub) -> DepotCatalog:
+    return DepotCatalog(source(depot_url(hub), DEPOT), net(hub))
 
 
 @pytest.fixture(scope="module")
 def shared_hub() -> Iterator[LoopbackHub]:
     with LoopbackHub(repos(), tokens=TOKENS, page_size=50) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def shared_site(shared_hub: LoopbackHub) -> Site:
-    return shared_hub.modelscope()
 
 
 @pytest.fixture

@@ -3,51 +3,93 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
 from orchestrator.catalogs.interface import Catalog
+from orchestrator.core.dialects import HUGGINGFACE, MODELSCOPE, Dialect
 from orchestrator.core.files import Algorithm
-from orchestrator.core.refs import CatalogKind, Ref
+from orchestrator.core.refs import Ref
 from orchestrator.errors import NotFoundError, ProtocolError, SourcesDownError, TemporaryError
-from tests.catalogs.conftest import FILES, huggingface, model, modelscope_catalog
+from tests.catalogs.conftest import FILES, depot, huggingface, model, modelscope
+from tests.catalogs.depot import DEPOT
 from tests.support.faults import Fault
-from tests.support.hub import LoopbackHub, Site
+from tests.support.hub import LoopbackHub
 from tests.support.repos import Repo
+
+
+@dataclass(frozen=True)
+class Wire:
+    """A kind under test: its catalog at a hub, its face there, and its answers as far as tests change them.
+
+    `entries` are those of a listing's page, `listing` makes a page of such; `kind_key` and `path_key` are fields of an
+    entry. `revision` is the answer that names a commit.
+    """
+
+    catalog: Callable[[LoopbackHub], Catalog]
+    face: str
+    entries: Callable[[Any], list[dict[str, object]]]
+    listing: Callable[[list[dict[str, object]]], object]
+    kind_key: str
+    path_key: str
+    revision: Callable[[str | None], object]
+
+
+WIRES = {
+    HUGGINGFACE: Wire(
+        huggingface, "hub", lambda page: page, lambda entries: entries, "type", "path", lambda commit: {"sha": commit}
+    ),
+    MODELSCOPE: Wire(
+        modelscope,
+        "modelscope",
+        lambda page: page["Data"]["Files"],
+        lambda entries: {"Code": 200, "Data": {"Files": entries}},
+        "Type",
+        "Path",
+        lambda commit: {"Code": 200, "Data": {"Commit": [{"Id": commit}]}},
+    ),
+    DEPOT: Wire(
+        depot,
+        "depot",
+        lambda page: page["files"],
+        lambda entries: {"files": entries},
+        "kind",
+        "path",
+        lambda commit: {"commit": commit},
+    ),
+}
 
 
 @dataclass
 class Subject:
-    """A catalog under test: `main` is its name for the main branch, `face` its face at the hub."""
+    """A catalog under test, of a kind, and what is said of it above."""
 
     catalog: Catalog
-    kind: CatalogKind
-    main: str
-    face: str
+    kind: Dialect
+    wire: Wire
 
     def ref(self, name: str, revision: str | None = None) -> Ref:
-        return Ref(model(name), revision or self.main, self.kind)
+        return Ref(model(name), revision or self.kind.main, self.kind)
 
 
-@pytest.fixture(params=list(CatalogKind))
-def kind(request: pytest.FixtureRequest) -> CatalogKind:
-    return CatalogKind(request.param)
-
-
-@pytest.fixture
-def subject(kind: CatalogKind, shared_hub: LoopbackHub, shared_site: Site) -> Subject:
-    if kind is CatalogKind.HUGGINGFACE:
-        return Subject(huggingface(shared_hub), kind, "main", "hub")
-    return Subject(modelscope_catalog(shared_hub, shared_site), kind, "master", "modelscope")
+@pytest.fixture(params=list(WIRES), ids=str)
+def kind(request: pytest.FixtureRequest) -> Dialect:
+    assert isinstance(request.param, Dialect)
+    return request.param
 
 
 @pytest.fixture
-def own(kind: CatalogKind, hub: LoopbackHub) -> Subject:
+def subject(kind: Dialect, shared_hub: LoopbackHub) -> Subject:
+    return Subject(WIRES[kind].catalog(shared_hub), kind, WIRES[kind])
+
+
+@pytest.fixture
+def own(kind: Dialect, hub: LoopbackHub) -> Subject:
     """Like `subject`, at a hub that the test may spoil."""
-    if kind is CatalogKind.HUGGINGFACE:
-        return Subject(huggingface(hub), kind, "main", "hub")
-    return Subject(modelscope_catalog(hub, hub.modelscope()), kind, "master", "modelscope")
+    return Subject(WIRES[kind].catalog(hub), kind, WIRES[kind])
 
 
 def test_revision_takes_one_request(subject: Subject, shared_hub: LoopbackHub) -> None:
@@ -71,7 +113,7 @@ def test_tags_are_told_from_branches(own: Subject, hub: LoopbackHub) -> None:
     assert not is_tag(own.ref("org/tiny", "dev"))
     assert not is_tag(own.ref("org/tiny", "no-such"))
     assert not is_tag(own.ref("org/none", "v1.0"))
-    hub.fault(Fault("html_portal", body=b"[7]"), face=own.face)
+    hub.fault(Fault("html_portal", body=b"[7]"), face=own.wire.face)
     assert not is_tag(own.ref("org/tiny", "v1.0"))
 
 
@@ -93,13 +135,9 @@ def test_tree_holds_every_file_and_its_digest(subject: Subject) -> None:
 def test_an_entry_that_is_no_file_is_left_out_and_named(own: Subject, hub: LoopbackHub, kind_of_entry: str) -> None:
     commit = own.catalog.revision(own.ref("org/tiny")).commit
     whole = own.catalog.tree(model("org/tiny"), commit)
-    by_kind = {
-        CatalogKind.HUGGINGFACE: (lambda page: [{"type": kind_of_entry, "path": "sub/m", "oid": "e" * 40}, *page]),
-        CatalogKind.MODELSCOPE: (
-            lambda page: page | {"Data": {"Files": [{"Type": kind_of_entry, "Path": "sub/m"}, *page["Data"]["Files"]]}}
-        ),
-    }
-    hub.fault(Fault("lying_listing", edit=by_kind[own.kind]), face=own.face)
+    wire = own.wire
+    odd = {wire.kind_key: kind_of_entry, wire.path_key: "sub/m", "oid": "e" * 40}
+    hub.fault(Fault("lying_listing", edit=lambda page: wire.listing([odd, *wire.entries(page)])), face=own.wire.face)
     tree = own.catalog.tree(model("org/tiny"), commit)
     assert tree == whole
     assert tree.left_out == (f"'sub/m' ({kind_of_entry!r})",)
@@ -108,13 +146,12 @@ def test_an_entry_that_is_no_file_is_left_out_and_named(own: Subject, hub: Loopb
 
 def test_a_listing_of_nothing_that_we_know_is_no_listing(own: Subject, hub: LoopbackHub) -> None:
     commit = own.catalog.revision(own.ref("org/tiny")).commit
-    by_kind = {
-        CatalogKind.HUGGINGFACE: (lambda page: [entry | {"type": "x"} for entry in page]),
-        CatalogKind.MODELSCOPE: (
-            lambda page: page | {"Data": {"Files": [entry | {"Type": "x"} for entry in page["Data"]["Files"]]}}
-        ),
-    }
-    hub.fault(Fault("lying_listing", edit=by_kind[own.kind]), face=own.face)
+    wire = own.wire
+
+    def edit(page: object) -> object:
+        return wire.listing([entry | {wire.kind_key: "x"} for entry in wire.entries(page)])
+
+    hub.fault(Fault("lying_listing", edit=edit), face=own.wire.face)
     with pytest.raises(ProtocolError, match="nothing that is a file"):
         own.catalog.tree(model("org/tiny"), commit)
 
@@ -146,12 +183,12 @@ def test_absent(subject: Subject) -> None:
 
 
 def test_busy(own: Subject, hub: LoopbackHub) -> None:
-    hub.fault(Fault("status", status=503), face=own.face)
+    hub.fault(Fault("status", status=503), face=own.wire.face)
     with pytest.raises(TemporaryError) as caught:
         own.catalog.revision(own.ref("org/tiny"))
     assert caught.value.source == "the-site"
     hub.clear_faults()
-    hub.fault(Fault("status", status=503, times=1), face=own.face)
+    hub.fault(Fault("status", status=503, times=1), face=own.wire.face)
     assert own.catalog.revision(own.ref("org/tiny")).commit
 
 
@@ -176,7 +213,7 @@ ODD = [
 
 @pytest.mark.parametrize("body", ODD)
 def test_odd_answers(own: Subject, hub: LoopbackHub, body: bytes) -> None:
-    hub.fault(Fault("html_portal", body=body), face=own.face)
+    hub.fault(Fault("html_portal", body=body), face=own.wire.face)
     with pytest.raises(ProtocolError) as caught:
         own.catalog.tree(model("org/tiny"), "0" * 40)
     assert caught.value.source == "the-site"
@@ -187,25 +224,14 @@ def test_odd_answers(own: Subject, hub: LoopbackHub, body: bytes) -> None:
 
 @pytest.mark.parametrize("commit", ["../../x", "main", "A" * 40, "0" * 39, "0" * 41, "", None])
 def test_a_commit_that_is_none(own: Subject, hub: LoopbackHub, commit: str | None) -> None:
-    def edit(answer: dict[str, object]) -> dict[str, object]:
-        if own.kind is CatalogKind.HUGGINGFACE:
-            return answer | {"sha": commit}
-        return answer | {"Data": {"Commit": [{"Id": commit}]}}
-
-    hub.fault(Fault("lying_listing", edit=edit), face=own.face)
+    hub.fault(Fault("lying_listing", edit=lambda _: own.wire.revision(commit)), face=own.wire.face)
     with pytest.raises(ProtocolError):
         own.catalog.revision(own.ref("org/tiny"))
 
 
 def test_another_commit_than_the_one_asked_for(own: Subject, hub: LoopbackHub) -> None:
     commit = own.catalog.revision(own.ref("org/tiny")).commit
-
-    def edit(answer: dict[str, object]) -> dict[str, object]:
-        if own.kind is CatalogKind.HUGGINGFACE:
-            return answer | {"sha": "1" * 40}
-        return answer | {"Data": {"Commit": [{"Id": "1" * 40}]}}
-
-    hub.fault(Fault("lying_listing", edit=edit), face=own.face)
+    hub.fault(Fault("lying_listing", edit=lambda _: own.wire.revision("1" * 40)), face=own.wire.face)
     with pytest.raises(ProtocolError, match="1111"):
         own.catalog.revision(own.ref("org/tiny", commit))
 
@@ -213,6 +239,6 @@ def test_another_commit_than_the_one_asked_for(own: Subject, hub: LoopbackHub) -
 def test_an_endless_listing(own: Subject, hub: LoopbackHub) -> None:
     hub.add(Repo("model", "org/one", {"a.txt": b"a"}))
     commit = own.catalog.revision(own.ref("org/one")).commit
-    hub.fault(Fault("html_portal", body=b"[" + b"{}," * 100_000 + b"{}]"), face=own.face)
+    hub.fault(Fault("html_portal", body=b"[" + b"{}," * 100_000 + b"{}]"), face=own.wire.face)
     with pytest.raises(ProtocolError, match="more than"):
         own.catalog.tree(model("org/one"), commit)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.catalogs.matching import Lack, match, names_elsewhere
+from orchestrator.catalogs.matching import Lack, match, repos_elsewhere
+from orchestrator.core.dialects import HUGGINGFACE, MODELSCOPE, Dialect
 from orchestrator.core.files import Algorithm, Digest, RepoFile, RepoTree
-from orchestrator.core.refs import CatalogKind, RepoId, RepoType
+from orchestrator.core.refs import RepoId, RepoType
 from orchestrator.core.sources import Origin, Source
 
 REPO = RepoId(RepoType.MODEL, "There/m")
 COMMIT = "c" * 40
-MS = CatalogKind.MODELSCOPE
+MS = MODELSCOPE
 
 
 def sha(letter: str) -> Digest:
@@ -86,16 +87,19 @@ ALIASES = {"zai-org/A": "ZhipuAI/A", "mirror-of/A": "ZhipuAI/A", "gpt2": "openai
 @pytest.mark.parametrize(
     ("name", "kind", "there"),
     [
-        ("zai-org/A", CatalogKind.HUGGINGFACE, ("ZhipuAI/A",)),
-        ("org/m", CatalogKind.HUGGINGFACE, ("org/m",)),
-        ("gpt2", CatalogKind.HUGGINGFACE, ("openai/gpt2",)),
-        ("bert", CatalogKind.HUGGINGFACE, ()),
+        ("zai-org/A", HUGGINGFACE, ("ZhipuAI/A",)),
+        ("org/m", HUGGINGFACE, ("org/m",)),
+        ("gpt2", HUGGINGFACE, ("openai/gpt2",)),
+        ("bert", HUGGINGFACE, ()),
         ("ZhipuAI/A", MS, ("zai-org/A", "mirror-of/A")),
         ("org/m", MS, ("org/m",)),
     ],
 )
-def test_names_elsewhere(name: str, kind: CatalogKind, there: tuple[str, ...]) -> None:
-    assert names_elsewhere(name, kind, ALIASES) == there
+def test_repos_elsewhere(name: str, kind: Dialect, there: tuple[str, ...]) -> None:
+    other = MS if kind is HUGGINGFACE else HUGGINGFACE
+    found = repos_elsewhere(RepoId(RepoType.MODEL, name), kind, other, ALIASES)
+    assert found == tuple(RepoId(RepoType.MODEL, name) for name in there)
+    assert repos_elsewhere(RepoId(RepoType.DATASET, "org/m"), kind, other, ALIASES) == ()
 
 
 def test_an_origin_holds_for_its_kind_or_for_its_source() -> None:

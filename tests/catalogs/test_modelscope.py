@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from orchestrator.catalogs.modelscope import ModelScopeCatalog
+from orchestrator.core.dialects import MODELSCOPE
 from orchestrator.core.files import Algorithm
-from orchestrator.core.refs import CatalogKind, Ref
+from orchestrator.core.refs import Ref
 from orchestrator.errors import GlmAriaError, NotAllowedError, NotFoundError, ProtocolError, UnsafeError
 from orchestrator.net.answers import Limits
 from orchestrator.net.session import Net
@@ -19,7 +20,7 @@ from tests.support.repos import Repo
 
 
 def ref(name: str) -> Ref:
-    return Ref(model(name), "master", CatalogKind.MODELSCOPE)
+    return Ref(model(name), "master", MODELSCOPE)
 
 
 def test_a_listing_beyond_the_cap_is_read_folder_by_folder(hub: LoopbackHub) -> None:
@@ -53,7 +54,7 @@ def test_the_real_cap_with_nested_and_flat_folders(hub: LoopbackHub) -> None:
     hub.add(Repo("model", "org/huge", dict.fromkeys(paths, b"x")))
     limits = Limits(attempts=1)
     with Net(limits=limits) as wide_open:
-        catalog = ModelScopeCatalog(source(hub.modelscope().url, CatalogKind.MODELSCOPE), wide_open)
+        catalog = ModelScopeCatalog(source(hub.modelscope().url, MODELSCOPE), wide_open)
         commit = catalog.revision(ref("org/huge")).commit
         hub.log.reset()
         tree = catalog.tree(model("org/huge"), commit)
@@ -64,7 +65,7 @@ def test_the_real_cap_with_nested_and_flat_folders(hub: LoopbackHub) -> None:
 def test_a_flat_folder_of_the_real_cap_is_refused_clearly(hub: LoopbackHub) -> None:
     hub.add(Repo("model", "org/flat", {f"d/{n:05d}.txt": b"x" for n in range(3001)}))
     with Net(limits=Limits(attempts=1)) as wide_open:
-        catalog = ModelScopeCatalog(source(hub.modelscope().url, CatalogKind.MODELSCOPE), wide_open)
+        catalog = ModelScopeCatalog(source(hub.modelscope().url, MODELSCOPE), wide_open)
         commit = catalog.revision(ref("org/flat")).commit
         with pytest.raises(ProtocolError, match=r"at most 3000 entries .* 'd' of org/flat") as caught:
             catalog.tree(model("org/flat"), commit)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from orchestrator.cli.views import sources
-from orchestrator.core.refs import CatalogKind
+from orchestrator.core.dialects import MODELSCOPE
 from orchestrator.core.sources import Source
 from orchestrator.doctor.survey import Row, State, Survey
 from orchestrator.errors import ProtocolError
@@ -15,7 +15,7 @@ from orchestrator.mirrors.probe import Probe
 NOW = 1_800_000_000.0
 ROOT = Source("hub", "https://hub", is_root=True)
 NEAR = Source("near", "https://near")
-MS = Source("ms", "https://ms", CatalogKind.MODELSCOPE)
+MS = Source("ms", "https://ms", MODELSCOPE)
 EVIDENCE = Evidence("w\x1b[31m.bin", "sha256:aa", "sha256:bb", 0, 9)
 BAD = Quarantine(NOW, "sent wrong bytes", EVIDENCE)
 MEMORY = Memory(

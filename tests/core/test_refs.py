@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orchestrator.core.dialects import MODELSCOPE
 from orchestrator.core.names import check_path
 from orchestrator.core.refs import (
-    CatalogKind,
     Ref,
     RepoId,
     RepoType,
@@ -28,7 +28,6 @@ from orchestrator.core.refs import (
 from orchestrator.errors import UsageError
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
-MODELSCOPE = CatalogKind.MODELSCOPE
 
 
 @pytest.mark.parametrize(

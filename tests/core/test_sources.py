@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.core.refs import CatalogKind
+from orchestrator.core.dialects import HUGGINGFACE, MODELSCOPE, Dialect
 from orchestrator.core.sources import parse_source
 from orchestrator.errors import UsageError
 
@@ -12,19 +12,19 @@ from orchestrator.errors import UsageError
 @pytest.mark.parametrize(
     ("text", "name", "url", "kind"),
     [
-        ("https://hf-mirror.com", "hf-mirror.com", "https://hf-mirror.com", CatalogKind.HUGGINGFACE),
-        ("https://hf-mirror.com/", "hf-mirror.com", "https://hf-mirror.com", CatalogKind.HUGGINGFACE),
+        ("https://hf-mirror.com", "hf-mirror.com", "https://hf-mirror.com", HUGGINGFACE),
+        ("https://hf-mirror.com/", "hf-mirror.com", "https://hf-mirror.com", HUGGINGFACE),
         (
             "huggingface+http://127.0.0.1:8080/hf/",
             "127.0.0.1:8080",
             "http://127.0.0.1:8080/hf",
-            CatalogKind.HUGGINGFACE,
+            HUGGINGFACE,
         ),
-        ("modelscope+https://ModelScope.cn", "modelscope.cn", "https://ModelScope.cn", CatalogKind.MODELSCOPE),
-        ("https://mirror/a+b", "mirror", "https://mirror/a+b", CatalogKind.HUGGINGFACE),
+        ("modelscope+https://ModelScope.cn", "modelscope.cn", "https://ModelScope.cn", MODELSCOPE),
+        ("https://mirror/a+b", "mirror", "https://mirror/a+b", HUGGINGFACE),
     ],
 )
-def test_parse(text: str, name: str, url: str, kind: CatalogKind) -> None:
+def test_parse(text: str, name: str, url: str, kind: Dialect) -> None:
     made = parse_source(text)
     assert (made.name, made.url, made.kind, made.is_root) == (name, url, kind, False)
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from orchestrator.core.dialects import HUGGINGFACE, MODELSCOPE, Dialect
 from orchestrator.core.files import Algorithm, Digest, RepoFile, RepoTree, lfs_pointer_oid
-from orchestrator.core.refs import CatalogKind
 from orchestrator.core.sources import Source
 from orchestrator.core.trust import (
     Level,
@@ -21,7 +21,7 @@ from orchestrator.core.trust import (
     rollback,
 )
 
-HF, MS = CatalogKind.HUGGINGFACE, CatalogKind.MODELSCOPE
+HF, MS = HUGGINGFACE, MODELSCOPE
 ROOT = Source("root", "https://root.example", is_root=True)
 A, B, C = (Source(name, f"https://{name}.example") for name in "abc")
 SCOPE = Source("scope", "https://scope.example", MS)
@@ -70,7 +70,7 @@ def test_levels_outrank_each_other() -> None:
         (Policy.COMMIT, HF, "commit"),
     ],
 )
-def test_what_a_policy_accepts_of_records(policy: Policy, kind: CatalogKind, levels: str) -> None:
+def test_what_a_policy_accepts_of_records(policy: Policy, kind: Dialect, levels: str) -> None:
     assert [level for level in Level if Trust(level, "x").satisfies(policy, kind)] == levels.split()
 
 

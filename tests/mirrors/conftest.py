@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from orchestrator.core.dialects import HUGGINGFACE, Dialect
 from orchestrator.core.files import Algorithm, Digest
-from orchestrator.core.refs import CatalogKind, RepoId, RepoType
+from orchestrator.core.refs import RepoId, RepoType
 from orchestrator.core.sources import Origin, Source
 from orchestrator.net.answers import Limits
 from orchestrator.net.credentials import Credentials
@@ -40,7 +41,7 @@ def net(hub: LoopbackHub) -> Iterator[Net]:
         yield made
 
 
-def source(url: str, kind: CatalogKind = CatalogKind.HUGGINGFACE) -> Source:
+def source(url: str, kind: Dialect = HUGGINGFACE) -> Source:
     return Source("the-mirror", url, kind)
 
 

@@ -6,7 +6,8 @@ import pytest
 
 from orchestrator.catalogs.huggingface import HuggingFaceCatalog
 from orchestrator.catalogs.modelscope import ModelScopeCatalog
-from orchestrator.core.refs import CatalogKind, Ref, RepoId, RepoType
+from orchestrator.core.dialects import MODELSCOPE
+from orchestrator.core.refs import Ref, RepoId, RepoType
 from orchestrator.core.sources import Source
 from orchestrator.errors import GlmAriaError
 from orchestrator.mirrors.links import Links
@@ -20,7 +21,7 @@ from tests.support.hub import LoopbackHub
 def everything(net: Net, hub: LoopbackHub, there: Source) -> list[str]:
     """List and read all files of both repos at one source; return every text that came of it."""
     texts: list[str] = []
-    kind = ModelScopeCatalog if there.kind is CatalogKind.MODELSCOPE else HuggingFaceCatalog
+    kind = ModelScopeCatalog if there.kind is MODELSCOPE else HuggingFaceCatalog
     catalog = kind(there, net)
     for name in ("org/open", "org/gated"):
         repo = RepoId(RepoType.MODEL, name)
@@ -47,7 +48,7 @@ def test_only_the_hub_sees_the_token(hub: LoopbackHub, net: Net, fault: str | No
             hub.fault(
                 Fault(fault, skip=3, times=3, location=near.url + "/org/open/resolve/main/config.json"), face=face
             )
-    sources = [source(hub.url), source(near.url), source(far.url), source(other.url, CatalogKind.MODELSCOPE)]
+    sources = [source(hub.url), source(near.url), source(far.url), source(other.url, MODELSCOPE)]
     texts = [text for there in sources for text in everything(net, hub, there)]
     assert len(texts) == len(sources) * 2 * (2 + 2 * len(FILES))
     assert {seen.face for seen in hub.log.requests() if CANARY in str(seen.headers)} == {"hub"}

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from orchestrator.core.refs import CatalogKind
+from orchestrator.core.dialects import MODELSCOPE
 from orchestrator.core.sources import Origin, Source
 from orchestrator.errors import (
     DiskIOError,
@@ -19,7 +19,6 @@ from orchestrator.errors import (
     SourcesDownError,
     TemporaryError,
 )
-from orchestrator.mirrors.links import file_url
 from orchestrator.mirrors.small_files import Wanted, open_body
 from orchestrator.net.answers import Limits
 from orchestrator.net.session import Net
@@ -33,7 +32,7 @@ def take(
 ) -> tuple[int, bytes]:
     """Where the body began, and what came."""
     wanted = Wanted(where.path, where.repo.url_path, size, start, size if end is None else end)
-    with open_body(net, there, file_url(there, where), wanted) as (body, _):
+    with open_body(net, there, there.file_url(where), wanted) as (body, _):
         return body.start, b"".join(body.chunks)
 
 
@@ -47,7 +46,7 @@ def test_every_byte(hub: LoopbackHub, net: Net, name: str, path: str) -> None:
 
 
 def test_modelscope(hub: LoopbackHub, net: Net) -> None:
-    there = Source("the-mirror", hub.modelscope().url, CatalogKind.MODELSCOPE)
+    there = Source("the-mirror", hub.modelscope().url, MODELSCOPE)
     for path, data in FILES.items():
         assert take(net, there, origin(hub, path), len(data)) == (0, data)
 
@@ -106,7 +105,7 @@ def test_abort_wakes_who_waits(hub: LoopbackHub) -> None:
     hub.fault(Fault("stall", after_bytes=10))
     where, there = origin(hub, "big.txt"), source(hub.url)
     wanted = Wanted(where.path, where.repo.url_path, len(FILES["big.txt"]), 0, len(FILES["big.txt"]))
-    with Net(limits=Limits(read=30)) as net, open_body(net, there, file_url(there, where), wanted) as (body, _):
+    with Net(limits=Limits(read=30)) as net, open_body(net, there, there.file_url(where), wanted) as (body, _):
         begun = time.monotonic()
         threading.Timer(0.2, body.abort).start()
         with pytest.raises(GlmAriaError):
@@ -117,6 +116,6 @@ def test_abort_wakes_who_waits(hub: LoopbackHub) -> None:
 def test_what_the_caller_raises_passes_unchanged(hub: LoopbackHub, net: Net) -> None:
     where, there = origin(hub, "big.txt"), source(hub.url)
     wanted = Wanted(where.path, where.repo.url_path, len(FILES["big.txt"]), 0, len(FILES["big.txt"]))
-    with pytest.raises(DiskIOError) as caught, open_body(net, there, file_url(there, where), wanted):
+    with pytest.raises(DiskIOError) as caught, open_body(net, there, there.file_url(where), wanted):
         raise DiskIOError("the disk")
     assert caught.value.source is None

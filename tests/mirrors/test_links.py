@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from orchestrator.core.dialects import MODELSCOPE
 from orchestrator.core.files import Digest
-from orchestrator.core.refs import CatalogKind, RepoId, RepoType
+from orchestrator.core.refs import RepoId, RepoType
 from orchestrator.core.sources import Origin, Source
 from orchestrator.errors import (
     GlmAriaError,
@@ -18,7 +19,7 @@ from orchestrator.errors import (
     ProtocolError,
     TemporaryError,
 )
-from orchestrator.mirrors.links import Link, Links, file_url
+from orchestrator.mirrors.links import Link, Links
 from orchestrator.net.credentials import Credentials
 from orchestrator.net.session import Net
 from tests.mirrors.conftest import CANARY, FILES, listed, origin, source
@@ -57,9 +58,9 @@ def test_file_url() -> None:
         Origin(RepoId(RepoType.SPACE, "o/n"), commit, path): f"spaces/o/n/{tail}",
     }
     for where, url in names.items():
-        assert file_url(Source("x", "https://mirror.example/hf"), where) == f"https://mirror.example/hf/{url}"
-    there = Source("x", "https://modelscope.cn", CatalogKind.MODELSCOPE)
-    assert file_url(there, next(iter(names))) == f"https://modelscope.cn/models/o/n/{tail}"
+        assert Source("x", "https://mirror.example/hf").file_url(where) == f"https://mirror.example/hf/{url}"
+    there = Source("x", "https://modelscope.cn", MODELSCOPE)
+    assert there.file_url(next(iter(names))) == f"https://modelscope.cn/models/o/n/{tail}"
 
 
 @pytest.mark.parametrize("path", list(FILES))
@@ -84,14 +85,14 @@ def test_one_request_for_an_lfs_file(hub: LoopbackHub, net: Net) -> None:
 def test_a_mirror_that_serves_by_itself(hub: LoopbackHub, net: Net) -> None:
     site = hub.mirror("near")
     link = Links(net).resolve(source(site.url), origin(hub, LFS), *listed(hub, LFS))
-    assert (link.url, link.expires_at) == (file_url(source(site.url), origin(hub, LFS)), None)
+    assert (link.url, link.expires_at) == (source(site.url).file_url(origin(hub, LFS)), None)
     assert plain_get(link.url) == FILES[LFS]
     assert hub.log.tokens() == set()
 
 
 def test_modelscope(hub: LoopbackHub, net: Net) -> None:
     site = hub.modelscope()
-    there = Source("the-mirror", site.url, CatalogKind.MODELSCOPE)
+    there = Source("the-mirror", site.url, MODELSCOPE)
     for path in (LFS, "config.json"):
         size, digest = listed(hub, path)
         link = Links(net).resolve(there, origin(hub, path), size, digest)

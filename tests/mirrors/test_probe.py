@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.core.dialects import MODELSCOPE
 from orchestrator.core.files import Algorithm, Digest
-from orchestrator.core.refs import CatalogKind, RepoId, RepoType
+from orchestrator.core.refs import RepoId, RepoType
 from orchestrator.core.sources import Origin, Source
 from orchestrator.errors import IntegrityError, NotFoundError, ProtocolError, SourcesDownError
 from orchestrator.mirrors.measurements import Sample
@@ -155,7 +156,7 @@ def test_lost_requests_are_counted(net: Net, hub: LoopbackHub) -> None:
 def test_modelscope(net: Net, hub: LoopbackHub, repo: Repo) -> None:
     site = hub.modelscope()
     there = target(repo, commit=foreign_id(repo.head))
-    found = probe(net, Source("ms", site.url, CatalogKind.MODELSCOPE), there, BOUNDS)
+    found = probe(net, Source("ms", site.url, MODELSCOPE), there, BOUNDS)
     assert found.error is None
     assert found.ranges is True
     assert hub.log.tokens(face="modelscope") == hub.log.tokens(face="modelscope-cdn") == set()

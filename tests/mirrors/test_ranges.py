@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.core.refs import CatalogKind
+from orchestrator.core.dialects import MODELSCOPE
 from orchestrator.core.sources import Source
 from orchestrator.errors import (
     GlmAriaError,
@@ -35,7 +35,7 @@ def test_just_these_bytes(hub: LoopbackHub, net: Net, name: str, path: str, star
 
 
 def test_modelscope(hub: LoopbackHub, net: Net) -> None:
-    there = Source("the-mirror", hub.modelscope().url, CatalogKind.MODELSCOPE)
+    there = Source("the-mirror", hub.modelscope().url, MODELSCOPE)
     assert fetch_range(net, there, origin(hub, PATH), 5, 500) == FILES[PATH][5:500]
 
 

@@ -9,7 +9,7 @@ import pytest
 from orchestrator.core.files import Algorithm, Digest
 from orchestrator.core.refs import RepoId, RepoType
 from orchestrator.core.sources import Origin, Source
-from orchestrator.mirrors.links import Links, file_url
+from orchestrator.mirrors.links import Links
 from orchestrator.mirrors.shortcuts import Pattern, Shortcuts
 from orchestrator.net.session import Net
 from tests.mirrors.test_links import plain_get
@@ -134,7 +134,7 @@ def test_these_go_by_their_plain_address(site: Site, path: str) -> None:
 def test_a_site_whose_redirects_foretell_nothing(site: Site, where_to: str) -> None:
     """It has none, they lead to another site, or do not say to which file."""
     origin, digest, _ = site.known("file-0.json", "org/many")
-    plain = file_url(site.source, origin)
+    plain = site.source.file_url(origin)
     url = where_to if "//" in where_to else site.hub.url + where_to if where_to else plain
     site.shortcuts.learn(site.source, origin, digest, url)
     assert site.address("file-1.json") is None

@@ -13,8 +13,9 @@ from orchestrator.catalogs.huggingface import HuggingFaceCatalog
 from orchestrator.catalogs.interface import Catalog
 from orchestrator.catalogs.modelscope import ModelScopeCatalog
 from orchestrator.catalogs.sites import Sites
+from orchestrator.core.dialects import HUGGINGFACE, MODELSCOPE, Dialect
 from orchestrator.core.plan import Found, Have, Job, ModelPlan, ResolvedModel, merge, plan_model
-from orchestrator.core.refs import CatalogKind, Ref, RepoId, RepoType
+from orchestrator.core.refs import Ref, RepoId, RepoType
 from orchestrator.core.sources import Source
 from orchestrator.core.trust import Trust
 from orchestrator.errors import DaemonError
@@ -35,7 +36,7 @@ from tests.support.repos import Repo
 from tests.support.shaping import Shape
 
 FILES = {"config.json": b"{}", "a.safetensors": b"a" * 1000, "b.safetensors": b"b" * 2000}
-MS, HF = CatalogKind.MODELSCOPE, CatalogKind.HUGGINGFACE
+MS, HF = MODELSCOPE, HUGGINGFACE
 
 
 class World:
@@ -62,8 +63,8 @@ class World:
         return plan_model(model, {})
 
     @property
-    def catalogs(self) -> dict[CatalogKind, Catalog]:
-        found: dict[CatalogKind, Catalog] = {HF: HuggingFaceCatalog(self.root, self.net)}
+    def catalogs(self) -> dict[Dialect, Catalog]:
+        found: dict[Dialect, Catalog] = {HF: HuggingFaceCatalog(self.root, self.net)}
         return found | ({MS: self.modelscope} if self.modelscope else {})
 
     def ask(self, *plans: ModelPlan) -> OtherCatalogs:
@@ -87,7 +88,7 @@ def world() -> Iterator[World]:
         yield World(hub, net)
 
 
-def ref(name: str = "org/m", kind: CatalogKind = HF) -> Ref:
+def ref(name: str = "org/m", kind: Dialect = HF) -> Ref:
     return Ref(RepoId(RepoType.MODEL, name), "main" if kind is HF else "master", kind)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.cli.main import COMMANDS, GROUPS, cli, main
-from orchestrator.core.refs import CatalogKind
+from orchestrator.core.dialects import MODELSCOPE
 from orchestrator.core.trust import Policy
 from orchestrator.disk.access import others_who_may_read, others_who_may_write
 from orchestrator.errors import ConfigError
@@ -117,7 +117,7 @@ def test_ms_refs_are_not_resolved_by_its_mirrors(here: Path) -> None:
     from orchestrator.app.compose import sources_of
 
     write(here / "glm-aria.toml", "[[mirror]]\nkind = 'modelscope'\nurl = 'https://evil.example'\n")
-    first, *others = sources_of(loaded(here), CatalogKind.MODELSCOPE)
+    first, *others = sources_of(loaded(here), MODELSCOPE)
     assert first.host == "modelscope.cn"
     assert [source.host for source in others] == ["evil.example"]
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.core.refs import CatalogKind
+from orchestrator.core.dialects import HUGGINGFACE, MODELSCOPE
 from orchestrator.core.sources import Source
 from orchestrator.core.trust import Policy
 from orchestrator.errors import ConfigError, UsageError
-from orchestrator.settings import DEFAULT_MIRRORS, Settings, load
+from orchestrator.settings import Settings, default_mirrors, load
 from orchestrator.settings.files import PERSONAL
 
 TOKEN = "hf_canary0123456789"
@@ -117,7 +117,7 @@ def test_an_empty_value_is_no_value(given: Load) -> None:
 def test_the_defaults(given: Load) -> None:
     settings = given()
     assert settings.root == Source("huggingface.co", "https://huggingface.co", is_root=True)
-    assert settings.mirrors == DEFAULT_MIRRORS
+    assert settings.mirrors == default_mirrors()
     assert settings.aliases["zai-org/AutoGLM-Phone-9B"] == "ZhipuAI/AutoGLM-Phone-9B"
     assert settings.token_hosts == {"huggingface.co"}
     assert (settings.token, settings.warnings, settings.token_withheld) == (None, (), None)
@@ -140,7 +140,7 @@ def test_the_root(given: Load, flags: dict[str, object], env: dict[str, str], ro
 
 def test_a_root_of_ones_own_is_kept_from_the_default_mirrors(given: Load) -> None:
     assert given({"root": "https://hub.example"}).mirrors == ()
-    assert given({"root": "https://HuggingFace.co/"}).mirrors == DEFAULT_MIRRORS
+    assert given({"root": "https://HuggingFace.co/"}).mirrors == default_mirrors()
     named = given({"root": "https://hub.example", "mirrors": ("https://m.example",)})
     assert [mirror.url for mirror in named.mirrors] == ["https://m.example"]
 
@@ -153,14 +153,14 @@ def test_a_public_mirror_as_the_endpoint_keeps_the_others(given: Load) -> None:
 
 def test_mirrors_of_the_highest_layer_replace_the_others(given: Load) -> None:
     here = '[[mirror]]\nname = "lan"\nkind = "modelscope"\nurl = "https://lan.example/ms"\n'
-    lan = Source("lan", "https://lan.example/ms", CatalogKind.MODELSCOPE)
+    lan = Source("lan", "https://lan.example/ms", MODELSCOPE)
     assert given(mine=here).mirrors == (lan,)
     assert given(here=here).mirrors == (replace(lan, is_believed=False),)
     for between in ("  ", ",", " , "):
         env = {"GLM_ARIA_MIRRORS": f"https://a{between}modelscope+https://b"}
         assert [(m.url, m.kind) for m in given(env=env, here=here).mirrors] == [
-            ("https://a", "huggingface"),
-            ("https://b", "modelscope"),
+            ("https://a", HUGGINGFACE),
+            ("https://b", MODELSCOPE),
         ]
     assert given({"mirrors": ()}, env=env, here=here).mirrors == ()
     assert given(env={"GLM_ARIA_MIRRORS": "none"}).mirrors == ()
@@ -457,7 +457,7 @@ def test_the_file_of_the_contract_loads_in_both_places(given: Load) -> None:
     for here, mine in ((CONTRACT, ""), ("", CONTRACT)):
         settings = given(here=here, mine=mine)
         assert (settings.policy, settings.root.url) == (Policy.AGREE, "https://huggingface.co")
-        assert settings.mirrors == DEFAULT_MIRRORS
+        assert settings.mirrors == default_mirrors()
 
 
 @pytest.mark.parametrize(

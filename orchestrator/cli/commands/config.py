@@ -111,7 +111,7 @@ def _plain(value: object) -> object:
     if isinstance(value, Secret):
         return "***"
     if isinstance(value, Source):
-        return {"name": value.name, "kind": value.kind.value, "url": value.url}
+        return {"name": value.name, "kind": value.kind.name, "url": value.url}
     if isinstance(value, Path | NameServer):
         return str(value)
     if isinstance(value, frozenset):

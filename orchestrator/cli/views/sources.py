@@ -211,7 +211,7 @@ def _source(source: Source) -> dict[str, object]:
     return {
         "name": source.name,
         "address": source.address,
-        "kind": source.kind.value,
+        "kind": source.kind.name,
         "url": source.url,
         "is_root": source.is_root,
     }
