@@ -83,7 +83,8 @@ def test_the_rate_is_that_of_the_line(net: Net, hub: LoopbackHub, repo: Repo) ->
 def test_the_latency_is_that_of_the_line(net: Net, hub: LoopbackHub, repo: Repo) -> None:
     hub.faces["hub"].shape = Shape(latency_s=0.05)
     found = probe(net, Source("hub", hub.url), target(repo), BOUNDS)
-    assert found.latency == pytest.approx(0.05, abs=0.03)
+    # A busy machine adds to it, and never takes from it.
+    assert 0.05 <= min(found.latencies) < 0.5
     assert found.first_byte is not None
     assert found.first_byte >= 0.1
     assert found.jitter is not None
