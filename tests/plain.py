@@ -22,8 +22,8 @@ from orchestrator.core.refs import Ref, RepoId, RepoType
 from orchestrator.core.sources import Source
 from orchestrator.errors import GlmAriaError, NotFoundError, ProtocolError
 from orchestrator.events import Event, Notice
-from orchestrator.mirrors.measurements import Memory
 from orchestrator.mirrors.sources import Sources
+from orchestrator.mirrors.stats import Stats
 from orchestrator.net.credentials import Credentials
 from orchestrator.net.session import Net
 
@@ -113,12 +113,12 @@ def sites(*catalogs: Catalog, aliases: Mapping[str, str] | None = None, named: I
 class PlainStats:
     """What is remembered of sources, and nothing is written."""
 
-    def __init__(self, memory: Memory | None = None) -> None:
-        self.memory = memory or Memory(0.0)
+    def __init__(self, memory: Stats | None = None) -> None:
+        self.memory = memory or Stats(0.0)
         self.observed: dict[Source, Any] = {}
         self.quarantined: list[tuple[Source, str, Any]] = []
 
-    def read(self) -> Memory:
+    def read(self) -> Stats:
         return self.memory
 
     def observe(self, samples: Mapping[Source, Any]) -> None:

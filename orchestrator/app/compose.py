@@ -28,7 +28,7 @@ from orchestrator.disk.private import runtime_folder, runtime_folders
 from orchestrator.errors import ConfigError, GlmAriaError
 from orchestrator.events import Emit, Event
 from orchestrator.mirrors.sources import Sources
-from orchestrator.mirrors.stats import SourceMemory
+from orchestrator.mirrors.stats import SourceStats
 from orchestrator.net.answers import Limits as NetLimits
 from orchestrator.net.credentials import Credentials
 from orchestrator.net.dns import Lookup, Resolver
@@ -92,7 +92,7 @@ def open_sources(
             yield Sources(
                 tuple(source for found in known.values() for source in found),
                 {kind: found[0] for kind, found in known.items() if found},
-                SourceMemory(state),
+                SourceStats(state),
                 patient,
                 quick,
             )

@@ -34,8 +34,7 @@ from orchestrator.disk.private import PrivateFolder, runtime_folder
 from orchestrator.errors import GlmAriaError, UsageError
 from orchestrator.events import Emit, ignore
 from orchestrator.lists.request import PullRequest
-from orchestrator.mirrors.measurements import Memory
-from orchestrator.mirrors.stats import SourceMemory
+from orchestrator.mirrors.stats import SourceStats, Stats
 from orchestrator.net.answers import Limits as NetLimits
 from orchestrator.net.credentials import Credentials
 from orchestrator.net.session import Net
@@ -357,7 +356,7 @@ def tuning(settings: Settings) -> tuple[Change, ...]:
     return suggest(current, _memory(settings).read(), read_figures(state), past_pulls(settings))
 
 
-def known_mirrors(settings: Settings) -> tuple[tuple[Source, ...], Memory]:
+def known_mirrors(settings: Settings) -> tuple[tuple[Source, ...], Stats]:
     """The root and the mirrors, and what is remembered. Asks nobody, writes nothing."""
     return (settings.root, *settings.mirrors), _memory(settings).read()
 
@@ -367,8 +366,8 @@ def forgive_mirror(settings: Settings, name: str) -> tuple[str, ...]:
     return _memory(settings).forgive(name)
 
 
-def _memory(settings: Settings) -> SourceMemory:
-    return SourceMemory(known_state(settings))
+def _memory(settings: Settings) -> SourceStats:
+    return SourceStats(known_state(settings))
 
 
 def write_aria2_input(settings: Settings, plan: Plan, path: Path) -> None:

@@ -17,8 +17,7 @@ from orchestrator.core.refs import parse_ref
 from orchestrator.disk import places
 from orchestrator.disk.access import others_who_may_write
 from orchestrator.errors import UsageError
-from orchestrator.lists.listfile import ListEntry
-from orchestrator.lists.lists import gather
+from orchestrator.lists.model_list import ListEntry, gather
 from orchestrator.lists.request import Item
 from orchestrator.lists.wanted import group
 from orchestrator.system import streams

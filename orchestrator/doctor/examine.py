@@ -34,9 +34,9 @@ from orchestrator.doctor.findings import REFERENCE, Facts, Finding, SourceFacts,
 from orchestrator.doctor.route import Route, trace
 from orchestrator.doctor.survey import Row, Survey, survey
 from orchestrator.errors import GlmAriaError, ProtocolError
-from orchestrator.mirrors.measurements import Memory
 from orchestrator.mirrors.probe import Bounds, Target, probe
 from orchestrator.mirrors.sources import Sources
+from orchestrator.mirrors.stats import Stats
 from orchestrator.net.addresses import split
 from orchestrator.net.dns import Lookup, ask, ask_system, is_local, system_lookup, system_servers
 from orchestrator.net.session import Net
@@ -78,7 +78,7 @@ class Diagnosis:
     findings: tuple[Finding, ...]
     rows: tuple[Row, ...] = ()
     routes: Mapping[str, Route] = field(default_factory=dict)
-    memory: Memory = field(default_factory=lambda: Memory(0.0))
+    memory: Stats = field(default_factory=lambda: Stats(0.0))
     ref: Ref | None = None
     file: str | None = None
     seconds: float = 0.0
@@ -294,7 +294,7 @@ def _facts(
     )
 
 
-def _source(row: Row, memory: Memory, net: Net, past: Mapping[str, float]) -> SourceFacts:
+def _source(row: Row, memory: Stats, net: Net, past: Mapping[str, float]) -> SourceFacts:
     source, seen = row.source, row.probe
     bad = memory.quarantine_of(source)
     return SourceFacts(

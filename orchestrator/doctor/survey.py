@@ -18,9 +18,9 @@ from orchestrator.core.files import Algorithm, RepoFile, RepoTree
 from orchestrator.core.refs import Ref
 from orchestrator.core.sources import Origin, Source
 from orchestrator.errors import GlmAriaError, NotFoundError, SourcesDownError, TemporaryError
-from orchestrator.mirrors.measurements import Memory, Sample
 from orchestrator.mirrors.probe import Bounds, Probe, Target, probe
 from orchestrator.mirrors.sources import Sources
+from orchestrator.mirrors.stats import Sample, Stats
 from orchestrator.net.session import Net
 from orchestrator.pull.other_catalogs import look
 from orchestrator.system.threads import try_start
@@ -53,7 +53,7 @@ class Survey:
     `memory` is what is remembered after it, `total` the bytes of the model."""
 
     rows: tuple[Row, ...]
-    memory: Memory
+    memory: Stats
     ref: Ref | None = None
     commit: str | None = None
     file: RepoFile | None = None

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from orchestrator.core.sizes import format_speed
 from orchestrator.core.sources import Source
 from orchestrator.doctor.history import Past, rates_over_time
-from orchestrator.mirrors.measurements import Memory
+from orchestrator.mirrors.stats import Stats
 
 # More connections must bring this much more before they are worth their load on the server.
 _WORTH = 1.15
@@ -55,15 +55,13 @@ class Change:
 
 
 def suggest(
-    current: Current, memory: Memory, figures: Mapping[str, Figures], past: Sequence[Past]
+    current: Current, memory: Stats, figures: Mapping[str, Figures], past: Sequence[Past]
 ) -> tuple[Change, ...]:
     """The changes; none where nothing was measured or all is right."""
     return tuple(_changes(current, memory, figures, past[-_RECENT:]))
 
 
-def _changes(
-    current: Current, memory: Memory, figures: Mapping[str, Figures], past: Sequence[Past]
-) -> Iterator[Change]:
+def _changes(current: Current, memory: Stats, figures: Mapping[str, Figures], past: Sequence[Past]) -> Iterator[Change]:
     sources = [source for source in (current.root, *current.mirrors) if memory.quarantine_of(source) is None]
     connections, reason = _connections(current, sources, memory, figures)
     if connections != current.connections:
@@ -82,7 +80,7 @@ def _changes(
 
 
 def _connections(
-    current: Current, sources: Sequence[Source], memory: Memory, figures: Mapping[str, Figures]
+    current: Current, sources: Sequence[Source], memory: Stats, figures: Mapping[str, Figures]
 ) -> tuple[int, str]:
     """As few as give the best source all that it has to give."""
     ladders = [(source, _ladder(source, memory, figures)) for source in sources]
@@ -102,7 +100,7 @@ def _connections(
     return current.connections, ""
 
 
-def _ladder(source: Source, memory: Memory, figures: Mapping[str, Figures]) -> list[tuple[int, float]]:
+def _ladder(source: Source, memory: Stats, figures: Mapping[str, Figures]) -> list[tuple[int, float]]:
     if source.name in figures and figures[source.name].rates:
         return sorted(figures[source.name].rates)
     known = memory.of(source)
@@ -116,7 +114,7 @@ def _small_files(past: Sequence[Past]) -> str | None:
     return f"{len(slow)} of the last pulls were small and took long: files one after the other" if slow else None
 
 
-def _timeouts(current: Current, sources: Sequence[Source], memory: Memory) -> Iterator[Change]:
+def _timeouts(current: Current, sources: Sequence[Source], memory: Stats) -> Iterator[Change]:
     """Longer where answers take long; never shorter than the defaults, which a person chose."""
     waits = [(seen, source) for source in sources if (seen := memory.of(source).latency)]
     if not waits:
@@ -129,7 +127,7 @@ def _timeouts(current: Current, sources: Sequence[Source], memory: Memory) -> It
             yield Change(f"transfer.{key}", old, fitting, words)
 
 
-def _order(mirrors: Sequence[Source], memory: Memory, past: Sequence[Past]) -> tuple[tuple[Source, ...], str] | None:
+def _order(mirrors: Sequence[Source], memory: Stats, past: Sequence[Past]) -> tuple[tuple[Source, ...], str] | None:
     """Mirrors by what they sent in pulls, else by what a probe saw; those in quarantine last."""
     seen = rates_over_time(past)
 

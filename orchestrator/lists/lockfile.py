@@ -1,4 +1,4 @@
-"""Lock files: which bytes a set of models is, whoever sends them, and how two of them differ. Text in, text out.
+"""Lock files: which bytes a set of models is, whoever sends them. Text in, text out.
 
     version = 1
 
@@ -24,7 +24,6 @@ import json
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 from orchestrator.core.dialects import Dialect
@@ -254,115 +253,3 @@ def _quoted(text: str) -> str:
 
 def _escaped(character: str) -> str:
     return character if character.isprintable() else f"\\U{ord(character):08x}"
-
-
-# -- comparing
-
-
-class Kind(StrEnum):
-    """What happened to a file or a model from one state to the other."""
-
-    ADDED = "added"
-    REMOVED = "removed"
-    CHANGED = "changed"
-
-    @property
-    def sign(self) -> str:
-        """Its mark at the beginning of a line."""
-        return {Kind.ADDED: "+", Kind.REMOVED: "-", Kind.CHANGED: "~"}[self]
-
-
-@dataclass(frozen=True, slots=True)
-class FileChange:
-    """A file that is not the same. `before` and `after` tell size and digest, None where it is not there."""
-
-    kind: Kind
-    path: str
-    before: str | None = None
-    after: str | None = None
-
-    def __str__(self) -> str:
-        return f"{self.kind.sign} {self.path}  {' -> '.join(part for part in (self.before, self.after) if part)}"
-
-
-@dataclass(frozen=True, slots=True)
-class ModelChange:
-    """A model that is not the same: its commits before and after, and its files."""
-
-    kind: Kind
-    ref: str
-    before: str | None
-    after: str | None
-    files: tuple[FileChange, ...] = ()
-
-
-def diff_locks(old: Lock, new: Lock) -> tuple[ModelChange, ...]:
-    """What changed from `old` to `new`, by ref. Who vouched for a listing is not compared, only bytes and commits."""
-    before, after = ({str(model.ref): model for model in lock.models} for lock in (old, new))
-    changes = []
-    for ref in sorted(before.keys() | after.keys()):
-        one, other = before.get(ref), after.get(ref)
-        files = _compare(_contents(one), _contents(other))
-        if one is None or other is None:
-            kind = Kind.REMOVED if other is None else Kind.ADDED
-        elif one.commit != other.commit or files:
-            kind = Kind.CHANGED
-        else:
-            continue
-        changes.append(ModelChange(kind, ref, one.commit if one else None, other.commit if other else None, files))
-    return tuple(changes)
-
-
-def contradictions(locked: LockedModel, tree: RepoTree) -> tuple[FileChange, ...]:
-    """Where a catalog's listing of the locked commit does not say what the lock says. Empty when it agrees.
-
-    Size and digest are compared, and git's id where the catalog tells one. Files that the lock does not name count
-    only when it names the whole commit.
-    """
-    listed = {file.path: file for file in tree.files}
-    mine = {file.path: file for file in locked.tree().files}
-    changes = []
-    for path in sorted(mine.keys() | (listed.keys() if locked.is_whole else set())):
-        want, here = mine.get(path), listed.get(path)
-        if want is None or here is None:
-            kind = Kind.ADDED if want is None else Kind.REMOVED
-            changes.append(
-                FileChange(
-                    kind,
-                    path,
-                    _told(want.size, str(want.digest)) if want else None,
-                    _told(here.size, str(here.digest)) if here else None,
-                )
-            )
-        elif (want.size, want.digest) != (here.size, here.digest):
-            told = (_told(want.size, str(want.digest)), _told(here.size, str(here.digest)))
-            changes.append(FileChange(Kind.CHANGED, path, *told))
-        elif want.git_oid and here.git_oid and want.git_oid != here.git_oid:
-            told = (_told(want.size, f"git-sha1:{want.git_oid}"), _told(here.size, f"git-sha1:{here.git_oid}"))
-            changes.append(FileChange(Kind.CHANGED, path, *told))
-    return tuple(changes)
-
-
-def differences(locked: LockedModel, now: LockedModel) -> tuple[FileChange, ...]:
-    """Where the bytes of a pull are not those of the lock."""
-    return _compare(_contents(locked), _contents(now))
-
-
-def _contents(model: LockedModel | None) -> dict[str, str]:
-    """Size and digests of each path: both of them, since one alone may be the same by a collision of SHA-1."""
-    files = model.files if model else ()
-    return {file.path: _told(file.size, f"sha256:{file.sha256} git-sha1:{file.git_oid}") for file in files}
-
-
-def _compare(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[FileChange, ...]:
-    changes = []
-    for path in sorted(before.keys() | after.keys()):
-        old, new = before.get(path), after.get(path)
-        if old != new:
-            kind = Kind.ADDED if old is None else Kind.REMOVED if new is None else Kind.CHANGED
-            changes.append(FileChange(kind, path, old, new))
-    return tuple(changes)
-
-
-def _told(size: int, digest: str) -> str:
-    return f"{size} B {digest}"

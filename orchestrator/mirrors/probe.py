@@ -18,7 +18,7 @@ from orchestrator.core.files import Digest
 from orchestrator.core.sources import Origin, Source
 from orchestrator.errors import GlmAriaError, ProtocolError
 from orchestrator.mirrors.links import Links
-from orchestrator.mirrors.measurements import Sample
+from orchestrator.mirrors.stats import Sample
 from orchestrator.net.answers import Answer
 from orchestrator.net.handshake import Handshake
 from orchestrator.net.session import Net

@@ -1,18 +1,20 @@
-"""The order in which sources are asked, from what is remembered of them. Pure."""
+"""The order in which sources are asked, from what is remembered of them, and a warning for each that is left out."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Iterable, Sequence
 
 from orchestrator.core.sources import Source
-from orchestrator.mirrors.measurements import Memory, Remembered
+from orchestrator.events import Emit, Notice
+from orchestrator.mirrors.stats import Remembered, Stats
 
 # Expected of a source that nobody has measured, in bytes/s: it comes after those that are known to be fast, and before
 # those that are known to be slow, so that a new one gets its chance.
 UNKNOWN = 4e6
 
 
-def rank(sources: Sequence[Source], memory: Memory) -> tuple[Source, ...]:
+def rank(sources: Sequence[Source], memory: Stats) -> tuple[Source, ...]:
     """`sources` in the order of what may be expected of them, without those in quarantine.
 
     Equal ones keep the order in which they were given. The root is never left out, since it alone is trusted to be
@@ -33,3 +35,26 @@ def expected_rate(known: Remembered, now: float) -> float:
 def _key(known: Remembered, now: float) -> tuple[float, float]:
     """Faster first; of equally fast ones the nearer."""
     return -expected_rate(known, now), known.latency if known.latency is not None else float("inf")
+
+
+def usable(sources: Sequence[Source], memory: Stats, emit: Emit) -> tuple[Source, ...]:
+    """`rank`, with a warning for each source that is left out, or is kept only because it is the root."""
+    for source in sources:
+        if warning := _warning(source, memory):
+            emit(warning)
+    return rank(sources, memory)
+
+
+def warnings(sources: Iterable[Source], memory: Stats) -> tuple[Notice, ...]:
+    """One notice for each source in quarantine."""
+    return tuple(warning for source in sources if (warning := _warning(source, memory)))
+
+
+def _warning(source: Source, memory: Stats) -> Notice | None:
+    found = memory.quarantine_of(source)
+    if found is None:
+        return None
+    what = "is the last that is asked" if source.is_root else "is left out"
+    command = f"glm-aria mirrors forgive {shlex.quote(source.name)}"
+    message = f"{source.name} {what}: {found.reason}; to use it again: {command}"
+    return Notice("mirror-quarantined", message, source.name, found.evidence.file if found.evidence else None)

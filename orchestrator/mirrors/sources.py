@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from orchestrator.core.dialects import Dialect
 from orchestrator.core.sources import Source
-from orchestrator.mirrors.stats import SourceMemory
+from orchestrator.mirrors.stats import SourceStats
 from orchestrator.net.session import Net
 
 
@@ -20,7 +20,7 @@ class Sources:
 
     ordered: tuple[Source, ...]
     roots: Mapping[Dialect, Source]
-    stats: SourceMemory
+    stats: SourceStats
     patient: Net
     hasty: Net
 

@@ -1,8 +1,11 @@
-"""What earlier runs learned about sources: `sources.json` in the state folder, mode 0600.
+"""What earlier runs learned about sources, how it ages, and why one is not used any more.
 
-    {"version": 1, "sources": {ADDRESS: the fields of core.measurements.Remembered}}
+It is kept in `sources.json` in the state folder, mode 0600:
 
-A file that cannot be read counts as empty: then sources are measured again, and a liar is caught again.
+    {"version": 1, "sources": {ADDRESS: the fields of Remembered}}
+
+A file that cannot be read counts as empty: then sources are measured again, and a liar is caught again. Units: seconds,
+bytes per second, unix seconds for points in time.
 """
 
 from __future__ import annotations
@@ -10,16 +13,21 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from orchestrator.core.sources import Source
 from orchestrator.disk.locks import state_lock
 from orchestrator.disk.state_file import read_state, write_state
-from orchestrator.mirrors.measurements import Evidence, Memory, Quarantine, Remembered, Sample
 from orchestrator.system.failures import on_disk
 
+# After this time a measurement counts half: networks are slow at one hour and fast at another, but mostly themselves.
+HALF_LIFE = 86_400.0
+# Trouble is forgotten sooner: a site that was down is worth a try a few hours later.
+FAILURE_HALF_LIFE = 6 * 3_600.0
+# A transfer of fewer bytes tells the latency, not the rate.
+LEAST_BYTES = 256 * 1024
 _FILE = "sources.json"
 # What was neither seen nor judged for so long is forgotten: addresses of a lab come and go.
 _FORGOTTEN = 180 * 86_400.0
@@ -27,7 +35,112 @@ _NUMBERS = ("failures", "seen", "tried")
 _AVERAGES = ("latency", "rate_one", "rate_many")
 
 
-class SourceMemory:
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a source did wrong: bytes `first` to `last` (inclusive; None: the whole) of `file` had another digest."""
+
+    file: str
+    expected: str
+    got: str
+    first: int | None = None
+    last: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantine:
+    """A source is not used, since when and why."""
+
+    since: float
+    reason: str
+    evidence: Evidence | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One observation. `rate` was had with `connections` at once; None is not measured."""
+
+    latency: float | None = None
+    rate: float | None = None
+    connections: int = 1
+    failed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """A source as it was. Averages weigh the newest sample at least half, and more the older they are themselves.
+
+    `seen` is when it last did its work, `tried` when it was last observed at all; 0 is never. `failures` is how often
+    it failed, with old failures counting less; see `failures_at`.
+    """
+
+    name: str
+    latency: float | None = None
+    rate_one: float | None = None
+    rate_many: float | None = None
+    failures: float = 0.0
+    seen: float = 0.0
+    tried: float = 0.0
+    quarantine: Quarantine | None = None
+
+    @property
+    def rate(self) -> float | None:
+        """What it may be expected to send in all; the better of both rates."""
+        return max((rate for rate in (self.rate_one, self.rate_many) if rate is not None), default=None)
+
+    def failures_at(self, now: float) -> float:
+        """Failures, as they weigh at `now`."""
+        return self.failures * _decay(now - self.tried, FAILURE_HALF_LIFE)
+
+    def confidence(self, now: float) -> float:
+        """How much the averages still say, 1 to 0. A clock that was set back makes nothing look new."""
+        return _decay(abs(now - self.seen), HALF_LIFE) if self.seen else 0.0
+
+    def after(self, sample: Sample, now: float) -> Remembered:
+        """What is remembered once `sample` was taken at `now`."""
+        failures = self.failures_at(now)
+        if sample.failed:
+            return replace(self, failures=failures + 1, tried=now)
+        keep = self.confidence(now) / 2
+        one = sample.rate if sample.connections == 1 else None
+        many = sample.rate if sample.connections > 1 else None
+        return replace(
+            self,
+            latency=_average(self.latency, sample.latency, keep),
+            rate_one=_average(self.rate_one, one, keep),
+            rate_many=_average(self.rate_many, many, keep),
+            failures=failures / 2,
+            seen=now,
+            tried=now,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """All that is remembered, by `Source.address`, as it was read at the time `at`."""
+
+    at: float
+    entries: Mapping[str, Remembered] = field(default_factory=dict)
+
+    def of(self, source: Source) -> Remembered:
+        """What is known of a source; a blank for one that was never seen."""
+        return self.entries.get(source.address) or Remembered(source.name)
+
+    def quarantine_of(self, source: Source) -> Quarantine | None:
+        """Why a source must not be used; None when it may."""
+        return self.of(source).quarantine
+
+
+def _average(old: float | None, new: float | None, keep: float) -> float | None:
+    if new is None or old is None:
+        return old if new is None else new
+    return keep * old + (1 - keep) * new
+
+
+def _decay(age: float, half_life: float) -> float:
+    return float(0.5 ** (max(0.0, age) / half_life))
+
+
+class SourceStats:
     """The file of one cache. `now` is unix seconds. Every change is one locked read and one rename; errors as in
     `system.failures`."""
 
@@ -35,9 +148,9 @@ class SourceMemory:
         self._folder = state_dir
         self._now = now
 
-    def read(self) -> Memory:
+    def read(self) -> Stats:
         """All that is known, as of now."""
-        return Memory(self._now(), self._read())
+        return Stats(self._now(), self._read())
 
     def observe(self, samples: Mapping[Source, tuple[Sample, ...]]) -> None:
         """Keep samples of any number of sources, with one write."""

@@ -22,9 +22,9 @@ from orchestrator.core.plan import Job
 from orchestrator.errors import GlmAriaError, IntegrityError, ProtocolError
 from orchestrator.events import Emit, Notice
 from orchestrator.mirrors.links import Links
-from orchestrator.mirrors.measurements import Evidence
 from orchestrator.mirrors.ranges import fetch_range
 from orchestrator.mirrors.sources import Sources
+from orchestrator.mirrors.stats import Evidence
 from orchestrator.proof import testimony
 from orchestrator.proof.testimony import Testimony
 from orchestrator.proof.verified import VerifiedFile

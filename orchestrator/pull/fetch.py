@@ -21,8 +21,8 @@ from orchestrator.errors import (
     TrustError,
 )
 from orchestrator.events import Emit, FileProgress, Notice, Phase, SourceRates
-from orchestrator.mirrors.measurements import LEAST_BYTES, Sample
 from orchestrator.mirrors.sources import Sources
+from orchestrator.mirrors.stats import LEAST_BYTES, Sample
 from orchestrator.proof.verified import VerifiedFile
 from orchestrator.pull.candidates import Choosing
 from orchestrator.pull.disputes import Disputes

@@ -20,8 +20,8 @@ from orchestrator.errors import (
 )
 from orchestrator.events import Emit, Notice
 from orchestrator.mirrors.links import Links, announced_digest
-from orchestrator.mirrors.quarantine import usable
 from orchestrator.mirrors.ranges import ask_for_range
+from orchestrator.mirrors.rank import usable
 from orchestrator.mirrors.shortcuts import Shortcuts
 from orchestrator.mirrors.small_files import Wanted, open_body
 from orchestrator.mirrors.sources import Sources

@@ -22,7 +22,7 @@ from orchestrator.core.resolvers import PORT, parse_server
 from orchestrator.core.sources import Source, parse_source
 from orchestrator.disk import places
 from orchestrator.errors import ConfigError, UsageError
-from orchestrator.mirrors.measurements import Memory
+from orchestrator.mirrors.stats import Stats
 from orchestrator.settings import Settings
 
 # Where distributions keep the certificates that they trust; the first that is there.
@@ -45,7 +45,7 @@ class World:
 
     settings: Settings
     sources: tuple[Source, ...]
-    memory: Memory
+    memory: Stats
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,8 @@ from orchestrator.errors import (
     TrustError,
 )
 from orchestrator.events import Notice
-from orchestrator.lists.lockfile import FileChange, LockedFile, LockedModel, contradictions, differences
+from orchestrator.lists.lock_diff import FileChange, contradictions, differences
+from orchestrator.lists.lockfile import LockedFile, LockedModel
 from orchestrator.lists.request import Item
 from orchestrator.proof.hashing import read_both
 from orchestrator.resolve.question import REFUSALS, SILENT, Question

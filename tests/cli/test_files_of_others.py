@@ -14,7 +14,7 @@ import pytest
 from orchestrator.cli.main import main
 from orchestrator.cli.requests import Selection, items, written_by_others
 from orchestrator.errors import UsageError
-from orchestrator.lists.lists import gather
+from orchestrator.lists.model_list import gather
 from orchestrator.lists.request import Item
 
 DEEP = "x = " + "[" * 5000

@@ -9,8 +9,8 @@ from orchestrator.core.dialects import MODELSCOPE
 from orchestrator.core.sources import Source
 from orchestrator.doctor.survey import Row, State, Survey
 from orchestrator.errors import ProtocolError
-from orchestrator.mirrors.measurements import Evidence, Memory, Quarantine, Remembered
 from orchestrator.mirrors.probe import Probe
+from orchestrator.mirrors.stats import Evidence, Quarantine, Remembered, Stats
 
 NOW = 1_800_000_000.0
 ROOT = Source("hub", "https://hub", is_root=True)
@@ -18,7 +18,7 @@ NEAR = Source("near", "https://near")
 MS = Source("ms", "https://ms", MODELSCOPE)
 EVIDENCE = Evidence("w\x1b[31m.bin", "sha256:aa", "sha256:bb", 0, 9)
 BAD = Quarantine(NOW, "sent wrong bytes", EVIDENCE)
-MEMORY = Memory(
+MEMORY = Stats(
     NOW,
     {
         "hub": Remembered("hub", 0.23, 1.1e6, None, 0, NOW - 7300, NOW - 7300),

@@ -23,8 +23,7 @@ from orchestrator.cli.commands.env import NAMES
 from orchestrator.cli.main import main
 from orchestrator.core.sources import parse_source
 from orchestrator.errors import ConfigError
-from orchestrator.mirrors.measurements import Sample
-from orchestrator.mirrors.stats import SourceMemory
+from orchestrator.mirrors.stats import Sample, SourceStats
 from orchestrator.recipes.values import Server, weighted
 from tests.e2e.machine import until
 from tests.support.hub import LoopbackHub
@@ -253,7 +252,7 @@ def test_weights_come_from_what_was_measured(printed, monkeypatch: pytest.Monkey
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     urls = ("http://10.0.0.5:8000", "http://10.0.0.6:8000", "http://10.0.0.7:8000")
     monkeypatch.setenv("GLM_ARIA_MIRRORS", " ".join((*urls, MIRROR)))
-    memory = SourceMemory(open_state_dir(CacheLayout.at(tmp_path / "hf" / "hub")))
+    memory = SourceStats(open_state_dir(CacheLayout.at(tmp_path / "hf" / "hub")))
     fast, slow, liar = (parse_source(url) for url in urls)
     memory.observe({fast: (Sample(rate=30e6),), slow: (Sample(rate=10e6, connections=8),), liar: (Sample(rate=90e6),)})
     memory.quarantine(liar, "lied")

@@ -7,16 +7,16 @@ import pytest
 from orchestrator.core.sources import Source
 from orchestrator.doctor.history import Past
 from orchestrator.doctor.tuning import Change, Current, Figures, suggest
-from orchestrator.mirrors.measurements import Memory, Remembered
+from orchestrator.mirrors.stats import Remembered, Stats
 
 ROOT = Source("root", "https://root.example.com", is_root=True)
 ONE, TWO = Source("one", "https://one.example.com"), Source("two", "https://two.example.com")
 NOW = Current(4, 64, None, 10.0, 10.0, (ONE, TWO), ROOT)
-NOTHING = Memory(0.0)
+NOTHING = Stats(0.0)
 
 
 def changes(
-    memory: Memory = NOTHING, figures: dict[str, Figures] | None = None, past: tuple[Past, ...] = ()
+    memory: Stats = NOTHING, figures: dict[str, Figures] | None = None, past: tuple[Past, ...] = ()
 ) -> dict[str, Change]:
     return {change.key: change for change in suggest(NOW, memory, figures or {}, past)}
 
@@ -41,10 +41,10 @@ def test_connections(rates: tuple[tuple[int, float], ...], connections: int | No
 
 
 def test_timeouts_grow_with_the_slowest_answer() -> None:
-    memory = Memory(1.0, {ROOT.address: Remembered("root", latency=1.2)})
+    memory = Stats(1.0, {ROOT.address: Remembered("root", latency=1.2)})
     found = changes(memory)
     assert found["transfer.etag_timeout"].new == found["transfer.download_timeout"].new == 24.0
-    assert changes(Memory(1.0, {ROOT.address: Remembered("root", latency=0.1)})) == {}
+    assert changes(Stats(1.0, {ROOT.address: Remembered("root", latency=0.1)})) == {}
 
 
 def test_mirrors_by_what_they_sent() -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from orchestrator.core.sources import Source
-from orchestrator.mirrors.stats import SourceMemory
+from orchestrator.mirrors.stats import SourceStats
 from tests.e2e.conftest import MakeHub
 from tests.e2e.machine import Machine, Result, until
 from tests.support.content import MIB, generate
@@ -232,7 +232,7 @@ def test_a_mirror_in_quarantine(machine: Machine, hub: LoopbackHub) -> None:
     liar = hub.mirror("liar")
     machine.pull("org/m", "--no-mirrors").ended(0)
     name = liar.url.partition("://")[2]
-    SourceMemory(machine.hf_home / "glm-aria").quarantine(Source(name, liar.url), "wrong bytes")
+    SourceStats(machine.hf_home / "glm-aria").quarantine(Source(name, liar.url), "wrong bytes")
     env = {"GLM_ARIA_MIRRORS": liar.url}
     done = doctor(machine, env=env)
     assert first(done)["code"] == "quarantined"

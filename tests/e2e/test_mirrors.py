@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 
 from orchestrator.core.sources import Source
-from orchestrator.mirrors.measurements import Evidence
-from orchestrator.mirrors.stats import SourceMemory
+from orchestrator.mirrors.stats import Evidence, SourceStats
 from tests.e2e.conftest import MakeHub, wanted
 from tests.e2e.machine import Machine, Result, content
 from tests.support.content import MIB, generate
@@ -30,8 +29,8 @@ def mirrors(machine: Machine, *words: str) -> Result:
     return machine.run("mirrors", *words, "--root", machine.root)
 
 
-def memory(machine: Machine) -> SourceMemory:
-    return SourceMemory(machine.hf_home / "glm-aria")
+def memory(machine: Machine) -> SourceStats:
+    return SourceStats(machine.hf_home / "glm-aria")
 
 
 def by_name(done: Result) -> dict[str, Any]:

@@ -11,17 +11,8 @@ from orchestrator.core.files import Digest, RepoFile, RepoTree
 from orchestrator.core.refs import parse_ref
 from orchestrator.core.trust import Level, Trust
 from orchestrator.errors import GlmAriaError, UnsafeError, UsageError
-from orchestrator.lists.lockfile import (
-    Kind,
-    Lock,
-    LockedFile,
-    LockedModel,
-    contradictions,
-    diff_locks,
-    differences,
-    parse_lock,
-    render_lock,
-)
+from orchestrator.lists.lock_diff import ChangeKind, contradictions, diff_locks, differences
+from orchestrator.lists.lockfile import Lock, LockedFile, LockedModel, parse_lock, render_lock
 
 SMALL = LockedFile("config.json", 17, "1a" * 20, "2b" * 32)
 LARGE = LockedFile.of_lfs("model.safetensors", 9, "3c" * 32)
@@ -146,14 +137,14 @@ def test_a_listing_is_held_against_the_lock() -> None:
     assert contradictions(MODEL, listing(replace(config, git_oid=None), weights)) == ()
     changed = replace(weights, digest=Digest.parse("sha256:" + "5e" * 32), git_oid=None)
     (change,) = contradictions(MODEL, listing(config, changed))
-    assert (change.kind, change.path) == (Kind.CHANGED, "model.safetensors")
+    assert (change.kind, change.path) == (ChangeKind.CHANGED, "model.safetensors")
     assert "3c3c" in str(change)
     assert "5e5e" in str(change)
     (change,) = contradictions(MODEL, listing(weights))
-    assert (change.kind, change.path) == (Kind.REMOVED, "config.json")
+    assert (change.kind, change.path) == (ChangeKind.REMOVED, "config.json")
     extra = replace(config, path="evil.py")
     (change,) = contradictions(MODEL, listing(config, weights, extra))
-    assert (change.kind, change.path) == (Kind.ADDED, "evil.py")
+    assert (change.kind, change.path) == (ChangeKind.ADDED, "evil.py")
     assert contradictions(replace(MODEL, include=("*",)), listing(config, weights, extra)) == ()
 
 
@@ -162,11 +153,11 @@ def test_locks_are_compared_by_bytes_and_commits() -> None:
     assert diff_locks(Lock((MODEL,)), Lock((same,))) == ()
     moved = replace(MODEL, commit="d0" * 20)
     (change,) = diff_locks(Lock((MODEL,)), Lock((moved,)))
-    assert (change.kind, change.before, change.after, change.files) == (Kind.CHANGED, "c0" * 20, "d0" * 20, ())
+    assert (change.kind, change.before, change.after, change.files) == (ChangeKind.CHANGED, "c0" * 20, "d0" * 20, ())
     (change,) = diff_locks(Lock(), Lock((MODEL,)))
-    assert (change.kind, len(change.files)) == (Kind.ADDED, 2)
+    assert (change.kind, len(change.files)) == (ChangeKind.ADDED, 2)
     (change,) = diff_locks(Lock((MODEL,)), Lock())
-    assert (change.kind, {file.kind for file in change.files}) == (Kind.REMOVED, {Kind.REMOVED})
+    assert (change.kind, {file.kind for file in change.files}) == (ChangeKind.REMOVED, {ChangeKind.REMOVED})
 
 
 def test_both_digests_count() -> None:

@@ -13,8 +13,8 @@ from orchestrator.core.files import Algorithm, Digest
 from orchestrator.core.refs import RepoId, RepoType
 from orchestrator.core.sources import Origin, Source
 from orchestrator.errors import IntegrityError, NotFoundError, ProtocolError, SourcesDownError
-from orchestrator.mirrors.measurements import Sample
 from orchestrator.mirrors.probe import Bounds, Probe, Target, probe
+from orchestrator.mirrors.stats import Sample
 from orchestrator.net.answers import Limits
 from orchestrator.net.credentials import Credentials
 from orchestrator.net.session import Net

@@ -7,8 +7,8 @@ import random
 import pytest
 
 from orchestrator.core.sources import Source
-from orchestrator.mirrors.measurements import HALF_LIFE, Memory, Quarantine, Remembered, Sample
 from orchestrator.mirrors.rank import UNKNOWN, expected_rate, rank
+from orchestrator.mirrors.stats import HALF_LIFE, Quarantine, Remembered, Sample, Stats
 
 NOW = 1_800_000_000.0
 ROOT = Source("root", "https://root", is_root=True)
@@ -16,8 +16,8 @@ NEAR, FAR, NEW = (Source(name, f"https://{name}") for name in ("near", "far", "n
 ALL = (ROOT, NEAR, FAR, NEW)
 
 
-def memory(**rates: float | None) -> Memory:
-    return Memory(NOW, {name: Remembered(name).after(Sample(0.1, rate), NOW) for name, rate in rates.items()})
+def memory(**rates: float | None) -> Stats:
+    return Stats(NOW, {name: Remembered(name).after(Sample(0.1, rate), NOW) for name, rate in rates.items()})
 
 
 def names(sources: tuple[Source, ...]) -> list[str]:
@@ -25,7 +25,7 @@ def names(sources: tuple[Source, ...]) -> list[str]:
 
 
 def test_without_memory_the_order_stays() -> None:
-    assert rank(ALL, Memory(NOW)) == ALL
+    assert rank(ALL, Stats(NOW)) == ALL
 
 
 def test_fast_then_unknown_then_slow() -> None:
@@ -37,7 +37,7 @@ def test_of_equally_fast_ones_the_nearer() -> None:
         "near": Remembered("near", 0.01, 5e6, seen=NOW, tried=NOW),
         "far": Remembered("far", 0.2, 5e6, seen=NOW, tried=NOW),
     }
-    assert names(rank((FAR, NEAR), Memory(NOW, entries))) == ["near", "far"]
+    assert names(rank((FAR, NEAR), Stats(NOW, entries))) == ["near", "far"]
 
 
 def test_old_measurements_lose_to_new_ones() -> None:
@@ -51,13 +51,13 @@ def test_failures_push_back() -> None:
     failing = Remembered("near").after(Sample(0.1, 30e6), NOW)
     for _ in range(4):
         failing = failing.after(Sample(failed=True), NOW)
-    assert names(rank((NEAR, NEW), Memory(NOW, {"near": failing}))) == ["new", "near"]
+    assert names(rank((NEAR, NEW), Stats(NOW, {"near": failing}))) == ["new", "near"]
 
 
 def test_quarantine_leaves_out_and_the_root_comes_last() -> None:
     bad = Quarantine(NOW, "lied")
     entries = {name: Remembered(name, rate_one=99e6, seen=NOW, quarantine=bad) for name in ("root", "near")}
-    assert names(rank(ALL, Memory(NOW, entries))) == ["far", "new", "root"]
+    assert names(rank(ALL, Stats(NOW, entries))) == ["far", "new", "root"]
 
 
 def test_every_order_of_the_same_sources_has_the_same_best() -> None:

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.core.sources import Source
-from orchestrator.mirrors.measurements import Evidence, Sample
-from orchestrator.mirrors.stats import SourceMemory
+from orchestrator.mirrors.stats import Evidence, Sample, SourceStats
 
 NOW = 1_800_000_000.0
 FAILED = (Sample(failed=True),)
@@ -26,32 +25,32 @@ def state(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def memory(state: Path) -> SourceMemory:
-    return SourceMemory(state, now=lambda: NOW)
+def memory(state: Path) -> SourceStats:
+    return SourceStats(state, now=lambda: NOW)
 
 
-def test_a_transfer_is_remembered(memory: SourceMemory, state: Path) -> None:
+def test_a_transfer_is_remembered(memory: SourceStats, state: Path) -> None:
     memory.observe({NEAR: (Sample(0.05, 15e6),)})
     memory.observe({NEAR: (Sample(None, 40e6, 8),)})
-    known = SourceMemory(state, now=lambda: NOW).read().of(NEAR)
+    known = SourceStats(state, now=lambda: NOW).read().of(NEAR)
     assert (known.rate_one, known.rate_many, known.latency, known.seen) == (15e6, 40e6, 0.05, NOW)
     assert memory.read().of(FAR).rate is None
 
 
-def test_the_file_is_private_and_nothing_is_left_beside_it(memory: SourceMemory, state: Path) -> None:
+def test_the_file_is_private_and_nothing_is_left_beside_it(memory: SourceStats, state: Path) -> None:
     memory.observe({FAR: FAILED})
     assert stat.S_IMODE((state / "sources.json").stat().st_mode) == 0o600
     assert list((state / "stage").iterdir()) == []
     assert {path.name for path in state.iterdir()} == {"sources.json", "sources.lock", "stage"}
 
 
-def test_a_renamed_source_is_the_same_source(memory: SourceMemory) -> None:
+def test_a_renamed_source_is_the_same_source(memory: SourceStats) -> None:
     memory.quarantine(NEAR, "lied", EVIDENCE)
     assert memory.read().quarantine_of(Source("another name", NEAR.url)) is not None
     assert memory.read().quarantine_of(FAR) is None
 
 
-def test_quarantine_stays_with_its_first_evidence_until_forgiven(memory: SourceMemory) -> None:
+def test_quarantine_stays_with_its_first_evidence_until_forgiven(memory: SourceStats) -> None:
     memory.quarantine(NEAR, "lied", EVIDENCE)
     memory.quarantine(NEAR, "lied again")
     memory.observe({NEAR: (Sample(None, 10e6),)})
@@ -65,13 +64,13 @@ def test_quarantine_stays_with_its_first_evidence_until_forgiven(memory: SourceM
 
 
 @pytest.mark.parametrize("name", ["far", "far.example:8000", "http://far.example:8000/", "FAR.example:8000"])
-def test_forgiven_by_name_or_address(memory: SourceMemory, name: str) -> None:
+def test_forgiven_by_name_or_address(memory: SourceStats, name: str) -> None:
     memory.quarantine(FAR, "lied")
     assert memory.forgive(name) == ("far.example:8000",)
 
 
 def test_forgiving_writes_nothing_where_there_is_nothing(tmp_path: Path) -> None:
-    assert SourceMemory(tmp_path / "none").forgive("near") == ()
+    assert SourceStats(tmp_path / "none").forgive("near") == ()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -88,7 +87,7 @@ def test_forgiving_writes_nothing_where_there_is_nothing(tmp_path: Path) -> None
         "[" * 100_000,
     ],
 )
-def test_a_bad_file_counts_as_empty_and_is_replaced(memory: SourceMemory, state: Path, text: str) -> None:
+def test_a_bad_file_counts_as_empty_and_is_replaced(memory: SourceStats, state: Path, text: str) -> None:
     (state / "sources.json").write_text(text)
     assert memory.read().entries == {}
     memory.observe({FAR: FAILED})
@@ -96,7 +95,7 @@ def test_a_bad_file_counts_as_empty_and_is_replaced(memory: SourceMemory, state:
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-1", '"x"', "[]", "1e999"])
-def test_numbers_that_are_no_measurements(memory: SourceMemory, state: Path, number: str) -> None:
+def test_numbers_that_are_no_measurements(memory: SourceStats, state: Path, number: str) -> None:
     memory.observe({NEAR: (Sample(0.1, 123456.0),)})
     text = (state / "sources.json").read_text()
     assert "123456.0" in text
@@ -105,20 +104,20 @@ def test_numbers_that_are_no_measurements(memory: SourceMemory, state: Path, num
 
 
 def test_what_was_not_seen_for_half_a_year_is_forgotten_but_no_liar(state: Path) -> None:
-    SourceMemory(state, now=lambda: NOW).observe({FAR: FAILED})
-    SourceMemory(state, now=lambda: NOW).quarantine(NEAR, "lied")
-    later = SourceMemory(state, now=lambda: NOW + 200 * 86_400)
+    SourceStats(state, now=lambda: NOW).observe({FAR: FAILED})
+    SourceStats(state, now=lambda: NOW).quarantine(NEAR, "lied")
+    later = SourceStats(state, now=lambda: NOW + 200 * 86_400)
     later.observe({Source("new", "https://new"): FAILED})
     assert set(later.read().entries) == {NEAR.address, "new"}
 
 
-def test_no_sample_writes_nothing(memory: SourceMemory, state: Path) -> None:
+def test_no_sample_writes_nothing(memory: SourceStats, state: Path) -> None:
     memory.observe({NEAR: ()})
     assert not (state / "sources.json").exists()
 
 
 def _write(state: Path, number: int) -> None:
-    SourceMemory(state).observe({Source(f"s{number}", f"https://s{number}"): (Sample(0.1, 1e6),)})
+    SourceStats(state).observe({Source(f"s{number}", f"https://s{number}"): (Sample(0.1, 1e6),)})
 
 
 def test_writers_at_once_lose_nothing(state: Path) -> None:

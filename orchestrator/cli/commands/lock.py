@@ -16,7 +16,8 @@ from orchestrator.core.refs import Ref
 from orchestrator.disk import places
 from orchestrator.disk.folders import try_to_write
 from orchestrator.errors import CannotCreateError, UsageError
-from orchestrator.lists.lockfile import NAME, FileChange, Lock, LockedModel, ModelChange, diff_locks, parse_lock
+from orchestrator.lists.lock_diff import FileChange, ModelChange, diff_locks
+from orchestrator.lists.lockfile import NAME, Lock, LockedModel, parse_lock
 from orchestrator.lists.lockfile import render_lock as render
 from orchestrator.system.small_files import RECORD_BYTES, read_named
 

@@ -88,7 +88,7 @@ def probe(ref: str | None, connections: int, as_json: bool, **parameters: Any) -
     from orchestrator.app import services
     from orchestrator.cli.views import sources
     from orchestrator.mirrors.probe import Bounds
-    from orchestrator.mirrors.quarantine import warnings
+    from orchestrator.mirrors.rank import warnings
 
     settings = options.settings(parameters)
     if settings.offline:

@@ -13,9 +13,9 @@ from orchestrator.cli import terminal
 from orchestrator.core.sizes import format_duration
 from orchestrator.core.sources import Source
 from orchestrator.doctor.survey import Row, Survey
-from orchestrator.mirrors.measurements import Memory, Quarantine, Remembered
 from orchestrator.mirrors.probe import Probe
 from orchestrator.mirrors.rank import rank
+from orchestrator.mirrors.stats import Quarantine, Remembered, Stats
 
 _NOTHING = "-"
 
@@ -59,7 +59,7 @@ def _show_rich(cells: Sequence[Sequence[str]]) -> None:
 # -- mirrors ls --------------------------------------------------------------------------------------------------------
 
 
-def remembered_table(sources: Sequence[Source], memory: Memory) -> Table:
+def remembered_table(sources: Sequence[Source], memory: Stats) -> Table:
     """Each source in the order in which it would be asked, then those that are not."""
     head = ("source", "latency", "MB/s 1", "MB/s n", "failed", "seen", "quarantine")
     entries = _entries(sources, memory)
@@ -78,7 +78,7 @@ def remembered_table(sources: Sequence[Source], memory: Memory) -> Table:
     return Table((head, *rows), tuple(_notes(entries)))
 
 
-def remembered_data(sources: Sequence[Source], memory: Memory) -> dict[str, object]:
+def remembered_data(sources: Sequence[Source], memory: Stats) -> dict[str, object]:
     """The `data` of `mirrors ls`; `rank` is the place in the order, None for a source that is left out."""
     order = rank(sources, memory)
     return {
@@ -108,7 +108,7 @@ class _Entry:
         return self.source is not None and self.source.is_root
 
 
-def _entries(sources: Sequence[Source], memory: Memory) -> list[_Entry]:
+def _entries(sources: Sequence[Source], memory: Stats) -> list[_Entry]:
     """The ranked sources, those left out, and those in quarantine that are in no setting any more."""
     order = rank(sources, memory)
     named = (*order, *(source for source in sources if source not in order))
@@ -145,7 +145,7 @@ def probed_table(found: Survey) -> Table:
     return Table((head, *rows), (*notes, *_notes(probed)))
 
 
-def _probed_row(row: Row, memory: Memory) -> tuple[str, ...]:
+def _probed_row(row: Row, memory: Stats) -> tuple[str, ...]:
     probe = row.probe
     varies = f" ±{1000 * probe.jitter:.0f}" if probe.jitter is not None else ""
     part = f" ({row.held} of {row.wanted})" if row.wanted else ""
@@ -173,7 +173,7 @@ def probed_data(found: Survey) -> dict[str, object]:
     }
 
 
-def _probed(row: Row, memory: Memory) -> dict[str, Any]:
+def _probed(row: Row, memory: Stats) -> dict[str, Any]:
     probe = row.probe
     quarantine = memory.of(row.source).quarantine
     return {

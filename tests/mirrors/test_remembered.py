@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.mirrors.measurements import (
+from orchestrator.mirrors.stats import (
     FAILURE_HALF_LIFE,
     HALF_LIFE,
     Remembered,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from orchestrator.errors import UsageError
-from orchestrator.lists.lists import gather
+from orchestrator.lists.model_list import gather
 
 
 class Files(dict[str, str]):

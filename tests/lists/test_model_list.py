@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from orchestrator.core.refs import parse_ref
 from orchestrator.errors import UsageError
-from orchestrator.lists.listfile import ListEntry, parse_list
+from orchestrator.lists.model_list import ListEntry, parse_list
 
 LINES = """\ufeff# our models
 zai-org/AutoGLM-Phone-9B

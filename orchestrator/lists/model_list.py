@@ -16,13 +16,17 @@ TOML:
     exclude = []
     local_dir = "plain copy"
     priority = 10                 # higher is fetched earlier
+
+A path of an include is relative to the folder of the list that names it. A list that is included twice counts once,
+where it comes first.
 """
 
 from __future__ import annotations
 
+import posixpath
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 
 from orchestrator.core.refs import Ref, parse_ref
@@ -30,6 +34,9 @@ from orchestrator.errors import UsageError
 from orchestrator.lists.toml import parse_toml
 
 _INCLUDE = "@include"
+# A symbolic link can give one file endless names, which are no cycle to see.
+_DEEPEST = 16
+_MOST_FILES = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +62,14 @@ class Include:
     where: str
 
 
+@dataclass(frozen=True, slots=True)
+class ModelList:
+    """What a list holds: each entry with the path of the list that names it, and every file that was read, in order."""
+
+    entries: tuple[tuple[ListEntry, str], ...]
+    files: tuple[str, ...]
+
+
 _KEYS = tuple(item.name for item in fields(ListEntry) if item.name != "where")
 _AT_LINE = re.compile(r"at line (\d+)")
 # A backslash that a shell would take away before a character that needs none: a path of another system.
@@ -72,7 +87,7 @@ class _WrongError(Exception):
 def parse_list(
     text: str, name: str, *, revision: str | None = None, is_included: bool = False
 ) -> tuple[ListEntry | Include, ...]:
-    """Parse one list; `lists.lists` follows what it includes.
+    """Parse one list; `gather` follows what it includes.
 
     `name` is the file's name: it is put in errors, and one that ends with `.toml` is read as TOML. `revision` applies
     where an entry names none. Raises UsageError that starts with `name:line`, or for TOML with the number of the
@@ -220,3 +235,60 @@ def _ref(text: str, where: str, revision: str | None) -> Ref:
         return parse_ref(text, revision=None if "@" in text else revision)
     except UsageError as error:
         raise _WrongError(where, error.message, error.hint, "this is no REF") from error
+
+
+# -- lists that include others
+
+
+def gather(path: str, read: Callable[[str], str], *, shown: str = "", revision: str | None = None) -> ModelList:
+    """Read the list at `path` and all that it includes.
+
+    `read` gives a file's text, or raises UsageError. `shown` is the list's name in errors, by default its path;
+    `revision` applies where an entry names none. Raises UsageError that says where: for what `parse_list` refuses, for
+    a list that includes itself, and for one that cannot be read.
+    """
+    reading = _Reading(read, revision)
+    reading.take(path, shown or path, (posixpath.normpath(path),))
+    return ModelList(tuple(reading.entries), tuple(reading.files))
+
+
+@dataclass(slots=True)
+class _Reading:
+    read: Callable[[str], str]
+    revision: str | None
+    entries: list[tuple[ListEntry, str]] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
+    seen: set[str] = field(default_factory=set)
+
+    def take(self, path: str, shown: str, above: tuple[str, ...]) -> None:
+        self.files.append(path)
+        self.seen.add(above[-1])
+        for entry in parse_list(self.read(path), shown, revision=self.revision, is_included=len(above) > 1):
+            if isinstance(entry, ListEntry):
+                self.entries.append((entry, path))
+            else:
+                self._follow(entry, path, above)
+
+    def _follow(self, include: Include, path: str, above: tuple[str, ...]) -> None:
+        # Read by the path as it is written: `..` after a symbolic link is not the folder before it.
+        place = posixpath.join(posixpath.dirname(path), include.path)
+        target = posixpath.normpath(place)
+        if target in above:
+            way = " -> ".join((*above[above.index(target) :], target))
+            raise UsageError(
+                f"{include.where}: {include.path} includes this list again: {way}",
+                hint="take one of these includes out",
+            )
+        if target in self.seen:
+            return
+        if len(above) >= _DEEPEST or len(self.seen) >= _MOST_FILES:
+            raise UsageError(
+                f"{include.where}: too many lists include each other",
+                hint=f"at most {_DEEPEST} deep and {_MOST_FILES} in all",
+            )
+        try:
+            self.take(place, place, (*above, target))
+        except UsageError as error:
+            if error.message.startswith(place):
+                raise
+            raise UsageError(f"{include.where}: {error.message}", hint=error.hint) from error
