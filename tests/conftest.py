@@ -1,4 +1,4 @@
-"""Options of the long suites: how much of them runs, and the seed that everything random is drawn from."""
+"""Options of the long suites: how much of them runs, and the seed that everything random is drawn from; their order."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import os
 import secrets
 
 import pytest
+
+LONG = ("crash", "fuzz", "faults", "machine", "e2e", "packaging", "upkeep", "transfer")
+"""Folders whose tests take seconds each, the slowest first."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -29,6 +32,24 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.seed = int(os.environ.setdefault("TEST_SEED", str(secrets.randbelow(1 << 32))))
     if config.option.anew:
         os.environ["TEST_STARTS"] = "anew"
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One and a half for each core: half of the time, a test of a command waits for a line or a deadline."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores + cores // 2
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Deal the tests out to the workers, the long ones first, so that none is alone with a long one at the end.
+
+    Each worker starts with an equal share of the list, and takes from others' when it is through.
+    """
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if workers > 1:
+        ranks = {name: rank for rank, name in enumerate(LONG)}
+        ordered = sorted(items, key=lambda item: ranks.get(item.path.parent.name, len(ranks)))
+        items[:] = [item for worker in range(workers) for item in ordered[worker::workers]]
 
 
 def pytest_report_header(config: pytest.Config) -> str:

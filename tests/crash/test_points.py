@@ -28,8 +28,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize(("part", "parts"), [(part, slices) for part in range(slices)])
 
 
-@pytest.mark.parametrize("kind", ["kill", "error"])
+# One worker records a scenario while another one does; the kinds of one follow each other only much later.
 @pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.parametrize("kind", ["kill", "error"])
 def test_every_call(
     name: str,
     kind: str,
