@@ -174,7 +174,7 @@ def run_collect(settings: Settings, rules: Rules, *, act: bool) -> Collected:
 def link(settings: Settings, target: Target, folder: Path, layout: str, mode: str, *, force: bool) -> LinkReport:
     """Make a project folder of a model in the cache."""
     from orchestrator import templating
-    from orchestrator.disk.linking import Mode
+    from orchestrator.disk.copies import Mode
     from orchestrator.folders import link
     from orchestrator.folders.layouts import parse_layouts
 

@@ -194,7 +194,7 @@ class BackgroundDaemon:
                 # By RPC it would take three seconds longer.
                 ended = found[0].end(patience=_STOP_SECONDS, gently=True) if found else False
                 for name in (STATE, CONF, LOG, _LOCK):
-                    folder.remove(name)
+                    folder.unlink(name, missing_ok=True)
                 if found and ended:
                     return found[0].pid
         return None

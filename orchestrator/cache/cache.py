@@ -26,7 +26,7 @@ from orchestrator.cache.state_dir import refuse_closed
 from orchestrator.core.files import Digest, RepoFile
 from orchestrator.core.plan import Found, ResolvedModel
 from orchestrator.core.refs import Ref, RepoId
-from orchestrator.disk.file_locks import Patience, blob_lock
+from orchestrator.disk.locks import Patience, blob_lock
 from orchestrator.errors import CannotCreateError
 from orchestrator.proof.hashing import OnBytes, read_whole
 from orchestrator.proof.pieces import PieceStore

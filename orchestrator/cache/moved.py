@@ -14,6 +14,7 @@ import stat
 from pathlib import Path, PurePath
 
 from orchestrator.core.refs import parse_folder
+from orchestrator.disk.access import KEEPS_NAMES, belongs_to_others
 from orchestrator.disk.atomic import sweep_scratch
 from orchestrator.disk.folders import Folder
 from orchestrator.errors import CannotCreateError, UnsafeError
@@ -21,7 +22,6 @@ from orchestrator.system.failures import on_disk, user_name
 
 ASIDE = ".glm-aria"
 """The folder of a moved repo in which names are made that are then renamed within the repo; readers pass it over."""
-_OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 class CacheFolder(Folder):
@@ -149,22 +149,20 @@ def _read_link(folder: Path) -> tuple[os.stat_result, str]:
 
 def _why_not(target: Path, link: os.stat_result, cache_dir: Path) -> str | None:
     try:
-        believed = {0, os.geteuid(), cache_dir.stat().st_uid}
-        if link.st_uid not in believed:
+        owner = (cache_dir.stat().st_uid,)
+        if belongs_to_others(link, owner):
             return f"{user_name(link.st_uid)} made it"
         if os.path.realpath(target) != os.fspath(target):
             return f"{os.fspath(target)!r} is not the folder itself: there is a second link on the way"
         found = target.lstat()
         if not stat.S_ISDIR(found.st_mode):
             return f"{os.fspath(target)!r} is no folder"
-        if found.st_uid not in believed:
+        if belongs_to_others(found, owner):
             return f"{os.fspath(target)!r} belongs to {user_name(found.st_uid)}"
         if not ((target / "blobs").is_dir() or (target / "snapshots").is_dir()):
             return f"{os.fspath(target)!r} is no folder of a repo (it has no folder blobs or snapshots)"
         for above in target.parents:
-            seen = above.lstat()
-            is_open = seen.st_mode & _OTHERS_MAY_WRITE and not seen.st_mode & stat.S_ISVTX
-            if is_open or seen.st_uid not in believed:
+            if not KEEPS_NAMES.holds(above.lstat(), owner):
                 return f"others may exchange what lies in {os.fspath(above)!r}"
     except OSError as error:
         return f"where it leads cannot be looked at ({error.strerror})"

@@ -30,10 +30,10 @@ from orchestrator.core.files import Digest, RepoFile
 from orchestrator.core.refs import RepoId
 from orchestrator.disk.access import belongs_to_others
 from orchestrator.disk.atomic import drop, make_folder, scratch, scratch_folder, write_link
-from orchestrator.disk.copying import clone_or_copy
+from orchestrator.disk.copies import clone_or_copy
 from orchestrator.disk.durability import sync_files, sync_folders
-from orchestrator.disk.file_locks import Patience, blob_lock
 from orchestrator.disk.folders import Folder
+from orchestrator.disk.locks import Patience, blob_lock
 from orchestrator.errors import IntegrityError
 from orchestrator.proof.pieces import PieceStore
 from orchestrator.proof.verified import VerifiedFile, verify

@@ -17,6 +17,7 @@ from orchestrator.cache.layout import STATE_NAME, CacheLayout
 from orchestrator.cache.moved import refuse_foreign_link
 from orchestrator.core.refs import Ref, as_word
 from orchestrator.disk import places
+from orchestrator.disk.access import OURS, OURS_ALONE, OURS_TO_WRITE
 from orchestrator.disk.folders import exposed_above, hold
 from orchestrator.errors import CannotCreateError, GlmAriaError
 from orchestrator.system.failures import denied, is_closed, is_read_only, mending, translate, user_name
@@ -161,14 +162,14 @@ def _is_ours(candidate: Path) -> bool:
         found = candidate.lstat()
     except (FileNotFoundError, NotADirectoryError):
         return False
-    if not stat.S_ISDIR(found.st_mode) or (hasattr(os, "getuid") and found.st_uid != os.getuid()):
+    if not (stat.S_ISDIR(found.st_mode) and OURS.holds(found)):
         return False
-    if found.st_mode & 0o077:
+    if not OURS_ALONE.holds(found):
         try:
             candidate.chmod(0o700)
         except OSError:
             # On a read-only file system nobody else can have written to it.
-            return not found.st_mode & 0o022
+            return OURS_TO_WRITE.holds(found)
     return True
 
 

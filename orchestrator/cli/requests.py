@@ -5,9 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import shlex
-import stat
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from orchestrator.cli.commands import lock
 from orchestrator.core.files import literal
 from orchestrator.core.refs import parse_ref
 from orchestrator.disk import places
-from orchestrator.disk.access import others_who_may_write
+from orchestrator.disk.access import others_who_may_exchange, others_who_may_write
 from orchestrator.errors import UsageError
 from orchestrator.lists.model_list import ListEntry, gather
 from orchestrator.lists.request import Item
@@ -93,14 +93,10 @@ def follow(name: str, chosen: Selection) -> tuple[tuple[Item, ...], tuple[Path, 
 def written_by_others(files: Sequence[Path]) -> str | None:
     """Who else may write one of the files of a list, or exchange it in its folder; None for nobody."""
     for file in files:
-        for path in (file, file.absolute().parent):
-            try:
-                found = path.stat()
-            except OSError:
-                continue
-            is_sticky = path != file and found.st_mode & stat.S_ISVTX and found.st_uid in (0, os.geteuid())
-            if not is_sticky and (reason := others_who_may_write(found, path)):
-                return f"{path}: {reason}"
+        for path, judge in ((file, others_who_may_write), (file.absolute().parent, others_who_may_exchange)):
+            with suppress(OSError):
+                if reason := judge(path.stat(), path):
+                    return f"{path}: {reason}"
     return None
 
 

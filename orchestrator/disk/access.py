@@ -1,7 +1,9 @@
-"""Who besides this user may change or read a file: asked before it is believed, or when it holds a secret.
+"""Whose a file or folder is, and what others may do to it: asked before it is believed, or when it holds a secret.
 
-The rules are those of ssh and git. Owners are this user and root. A group counts as nobody else when it is the private
-group of this user, as systems with a umask of 002 make one: of the user's own name, without other members.
+The table of rules stands here, and all rooms judge by it. They are those of ssh and git: owners are this user and,
+where a rule says so, root. A `Rule` looks at the mode alone, so a group counts as others. The functions that are given
+a path also look at ACLs and groups: the private group of a user, as systems with a umask of 002 make one (of the
+user's own name, without other members), counts as nobody else.
 """
 
 from __future__ import annotations
@@ -10,15 +12,61 @@ import grp
 import os
 import pwd
 import stat
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 
 _ROOT = 0
 _ACL = "system.posix_acl_access"
+_WRITE, _ANY = stat.S_IWGRP | stat.S_IWOTH, stat.S_IRWXG | stat.S_IRWXO
 
 
-def belongs_to_others(found: os.stat_result) -> bool:
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Who may own a file or folder, and what its mode must not let others do.
+
+    `closed` are bits of the mode that must not be set. With `by_root`, root may own it as well as this user. With
+    `sticky`, a sticky bit makes up for them: others may add names to the folder then, but not rename ours.
+    """
+
+    closed: int
+    by_root: bool = False
+    sticky: bool = False
+
+    def holds(self, found: os.stat_result, also: Collection[int] = ()) -> bool:
+        """True when what has this stat keeps the rule; `also` are uids of further owners that are believed."""
+        owners = {os.geteuid(), *also, *((_ROOT,) if self.by_root else ())}
+        is_closed = not found.st_mode & self.closed or (self.sticky and bool(found.st_mode & stat.S_ISVTX))
+        return found.st_uid in owners and is_closed
+
+
+OURS = Rule(closed=0)
+"""A folder of ours, whose mode is ours to change: the runtime folder and the state folder, before they are closed."""
+OURS_ALONE = Rule(closed=_ANY)
+"""What holds a secret, or leads to what does: a private folder, its files, a folder that is held for other programs."""
+OURS_TO_WRITE = Rule(closed=_WRITE)
+"""$XDG_RUNTIME_DIR, and a state folder on a read-only file system: others may look, but never wrote to it."""
+NO_STRANGERS = Rule(closed=0, by_root=True)
+"""What only we or root can have written and dated: a file whose size and time are believed, a link to a moved repo."""
+NO_STRANGERS_WRITE = Rule(closed=_WRITE, by_root=True)
+"""A folder in which nobody else can have taken a name before us."""
+KEEPS_NAMES = Rule(closed=_WRITE, by_root=True, sticky=True)
+"""A folder in which nobody else can rename what is ours: the temporary folder, all above a moved repo."""
+
+
+def belongs_to_others(found: os.stat_result, also: Collection[int] = ()) -> bool:
     """True for a file of neither this user nor root: its owner may change it and set its mtime back."""
-    return found.st_uid not in (os.geteuid(), _ROOT)
+    return not NO_STRANGERS.holds(found, also)
+
+
+def others_who_may_exchange(found: os.stat_result, path: Path) -> str | None:
+    """Say who else may rename what lies in a folder, None for nobody. As ssh's StrictModes; see `others_who_may_write`.
+
+    A sticky bit keeps them from it, unless the folder is their own.
+    """
+    if found.st_mode & stat.S_ISVTX and not belongs_to_others(found):
+        return None
+    return others_who_may_write(found, path)
 
 
 def others_who_may_write(found: os.stat_result, path: Path) -> str | None:

@@ -6,7 +6,7 @@ systems with the locks that we need (fcntl) have the calls that take one, so the
 """
 
 # Over thousands of files, strings and os calls cost a third of what Path objects do.
-# ruff: noqa: PTH108, PTH116, PTH208
+# ruff: noqa: PTH108, PTH208
 from __future__ import annotations
 
 import contextlib
@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path, PurePath
 from typing import Self
 
-from orchestrator.disk.access import others_who_may_write
+from orchestrator.disk.access import OURS_ALONE, others_who_may_exchange
 from orchestrator.errors import UnsafeError
 from orchestrator.system.failures import on_disk
 from orchestrator.system.processes import scratch_name
@@ -267,15 +267,9 @@ def planted(path: Path) -> UnsafeError:
 def exposed_above(path: Path) -> Path | None:
     """The folder above the absolute, resolved `path` in which others may exchange what leads to it; None for none.
 
-    As ssh's StrictModes: one that somebody else owns (but root), or that others may write to without a sticky bit.
     Raises OSError when a folder cannot be looked at.
     """
-    for folder in path.parents:
-        found = os.stat(folder)
-        is_sticky = found.st_mode & stat.S_ISVTX and found.st_uid in (0, os.geteuid())
-        if not is_sticky and others_who_may_write(found, folder):
-            return folder
-    return None
+    return next((folder for folder in path.parents if others_who_may_exchange(folder.stat(), folder)), None)
 
 
 def hold(path: Path) -> Path | None:
@@ -287,7 +281,7 @@ def hold(path: Path) -> Path | None:
     """
     fd = os.open(path, _READ | os.O_NOFOLLOW)
     found = os.fstat(fd)
-    if found.st_uid != os.getuid() or found.st_mode & 0o077:
+    if not OURS_ALONE.holds(found):
         os.close(fd)
         raise PermissionError(errno.EPERM, "not a folder of ours alone", os.fspath(path))
     known = _held.get((found.st_dev, found.st_ino))

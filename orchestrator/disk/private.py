@@ -13,11 +13,12 @@ import shutil
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import TypeVar
 
+from orchestrator.disk.access import KEEPS_NAMES, NO_STRANGERS_WRITE, OURS, OURS_ALONE, OURS_TO_WRITE, Rule
+from orchestrator.disk.folders import Folder
 from orchestrator.errors import CannotCreateError
 from orchestrator.system.failures import translate
-from orchestrator.system.small_files import read_small
 
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Another run may remove the empty runtime folder right after we create it.
@@ -29,12 +30,10 @@ _TEMPORARY = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - only where nobody 
 Made = TypeVar("Made")
 
 
-class PrivateFolder:
-    """A folder that is ours alone (0700), held open. A context manager; whoever exchanges its name gains nothing."""
+class PrivateFolder(Folder):
+    """A folder that is ours alone (0700), held open, with files that are (0600)."""
 
-    def __init__(self, path: Path, fd: int) -> None:
-        self.path = path
-        self.fd = fd
+    __slots__ = ()
 
     @classmethod
     def find(cls, path: Path) -> PrivateFolder | None:
@@ -51,7 +50,7 @@ class PrivateFolder:
 
     def copy(self) -> PrivateFolder:
         """The same folder, held on its own."""
-        return PrivateFolder(self.path, os.dup(self.fd))
+        return PrivateFolder(os.dup(self.fd), self.path)
 
     def child(self, name: str) -> PrivateFolder | None:
         """The folder `name` in this one, by the rules of `find`."""
@@ -62,21 +61,17 @@ class PrivateFolder:
         with contextlib.suppress(FileExistsError):
             os.mkdir(name, 0o700, dir_fd=self.fd)
 
-    def names(self) -> list[str]:
-        """What is in it."""
-        return os.listdir(self.fd)  # noqa: PTH208 - by descriptor
-
     def read(self, name: str, most: int) -> bytes:
         """The content of a small file. Raises OSError, also for a file that is not ours alone."""
-        if _is_others(os.stat(name, dir_fd=self.fd, follow_symlinks=False)):
+        if not OURS_ALONE.holds(self.lstat(name)):
             raise OSError(errno.EACCES, "not a file of ours", name)
-        return read_small(name, most, dir_fd=self.fd)
+        return self.read_small(name, most)
 
-    def create(self, name: str) -> int:
-        """A descriptor of a new empty file (0600), in place of any that has the name. Raises per `system.failures`."""
+    def create(self, name: str, mode: int = 0o600) -> int:
+        """A descriptor of a new empty file, in place of any that has the name. Raises per `system.failures`."""
         with written(self.path / name):
-            self.remove(name)
-            return os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=self.fd)
+            self.unlink(name, missing_ok=True)
+            return super().create(name, mode)
 
     def write(self, name: str, text: str) -> None:
         """Put a text into a new file (0600). Raises per `system.failures`."""
@@ -84,28 +79,13 @@ class PrivateFolder:
             file.write(text)
             file.flush()
 
-    def remove(self, name: str) -> None:
-        """Remove a file, if there is one. Raises OSError."""
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name, dir_fd=self.fd)
-
     def remove_tree(self, name: str) -> None:
         """Remove a folder, or whatever has the name, as far as that is possible; follows no link."""
         with contextlib.suppress(OSError):
-            if stat.S_ISDIR(os.stat(name, dir_fd=self.fd, follow_symlinks=False).st_mode):
+            if stat.S_ISDIR(self.lstat(name).st_mode):
                 shutil.rmtree(name, dir_fd=self.fd, ignore_errors=True)
             else:
-                self.remove(name)
-
-    def close(self) -> None:
-        """Let go of it."""
-        os.close(self.fd)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        self.close()
+                self.unlink(name)
 
     @classmethod
     def _find(cls, path: Path, dir_fd: int | None) -> PrivateFolder | None:
@@ -113,10 +93,10 @@ class PrivateFolder:
             fd = os.open(path if dir_fd is None else path.name, _OPEN, dir_fd=dir_fd)
         except OSError:
             return None
-        if _is_others(os.fstat(fd)):
+        if not OURS_ALONE.holds(os.fstat(fd)):
             os.close(fd)
             return None
-        return cls(path, fd)
+        return cls(fd, path)
 
 
 def in_private_folder(path: Path, make: Callable[[PrivateFolder], Made]) -> Made:
@@ -129,11 +109,8 @@ def in_private_folder(path: Path, make: Callable[[PrivateFolder], Made]) -> Made
         for left in range(_TRIES, 0, -1):
             try:
                 path.mkdir(mode=0o700, parents=True, exist_ok=True)
-                fd = _owned(path)
-                try:
-                    return make(PrivateFolder(path, fd))
-                finally:
-                    os.close(fd)
+                with PrivateFolder(_owned(path), path) as folder:
+                    return make(folder)
             except FileNotFoundError:
                 if left == 1:
                     raise
@@ -171,13 +148,13 @@ def runtime_folders(state: Callable[[], Path]) -> Iterator[Path]:
     """
     user = os.geteuid()
     for given in (os.environ.get("XDG_RUNTIME_DIR"), f"{_USERS}/{user}"):
-        if given and Path(given).is_absolute() and _is_ours_to_write(given):
+        if given and Path(given).is_absolute() and _may_be_in(given, OURS_TO_WRITE):
             yield Path(given, "glm-aria")
             return
     for given in dict.fromkeys((*map(os.environ.get, ("TMPDIR", "TEMP", "TMP")), *_TEMPORARY)):
-        if given and _keeps_names(given) and not _is_taken(found := Path(given, f"glm-aria-{user}")):
+        if given and _may_be_in(given, KEEPS_NAMES) and not _is_taken(found := Path(given, f"glm-aria-{user}")):
             yield found.absolute()
-            if not Path(given).stat().st_mode & 0o022:
+            if NO_STRANGERS_WRITE.holds(Path(given).stat()):
                 return
     yield state() / "run"
 
@@ -192,7 +169,7 @@ def _owned(path: Path) -> int:
         raise
     try:
         facts = os.fstat(fd)
-        if facts.st_uid != os.geteuid():
+        if not OURS.holds(facts):
             raise _not_ours(path)
         if facts.st_mode & 0o777 != 0o700:
             os.fchmod(fd, 0o700)
@@ -206,28 +183,13 @@ def _not_ours(path: Path) -> CannotCreateError:
     return CannotCreateError(f"{str(path)!r} belongs to someone else, or is a link", hint=_HINT, file=str(path))
 
 
-def _is_others(facts: os.stat_result) -> bool:
-    return facts.st_uid != os.geteuid() or bool(facts.st_mode & 0o077)
-
-
-def _is_ours_to_write(folder: str) -> bool:
+def _may_be_in(folder: str, rule: Rule) -> bool:
+    """True for a folder that keeps the rule, and that we may write to."""
     try:
         facts = Path(folder).stat()
     except OSError:
         return False
-    is_ours = stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.geteuid() and not facts.st_mode & 0o022
-    return is_ours and os.access(folder, os.W_OK | os.X_OK)
-
-
-def _keeps_names(folder: str) -> bool:
-    """True for a folder that we may write to, and in which nobody but root can rename what is ours."""
-    try:
-        facts = Path(folder).stat()
-    except OSError:
-        return False
-    is_kept = bool(facts.st_mode & stat.S_ISVTX) or not facts.st_mode & 0o022
-    is_trusted = facts.st_uid in (0, os.geteuid())
-    return stat.S_ISDIR(facts.st_mode) and is_kept and is_trusted and os.access(folder, os.W_OK | os.X_OK)
+    return stat.S_ISDIR(facts.st_mode) and rule.holds(facts) and os.access(folder, os.W_OK | os.X_OK)
 
 
 def _is_taken(path: Path) -> bool:
@@ -236,4 +198,4 @@ def _is_taken(path: Path) -> bool:
         facts = path.lstat()
     except OSError:
         return False
-    return not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.geteuid()
+    return not (stat.S_ISDIR(facts.st_mode) and OURS.holds(facts))

@@ -1,12 +1,17 @@
-"""Whether a plan fits on a disk, asked before the first byte, since aria2 cannot resume after a full disk."""
+"""What a disk takes: how much, how large a file, how fast.
+
+Asked before the first byte, since aria2 cannot resume after a full disk.
+"""
 
 from __future__ import annotations
 
 import os
 import resource
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator.core.sizes import format_size
 from orchestrator.disk.places import nearest
 from orchestrator.errors import CannotCreateError, NoSpaceError
 from orchestrator.system.failures import on_disk, shown
@@ -17,10 +22,10 @@ RESERVE = 256 << 20
 INODES_PER_FILE = 4
 """A blob and its link, and while it arrives a control file and a journal."""
 
-
 FAT_LARGEST = (4 << 30) - 1
 """Bytes: the size of a file is 32 bits there."""
 _FAT = ("vfat", "msdos")
+_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +52,8 @@ def check(need: int, path: Path, *, files: int = 0, reserve: int = RESERVE, flag
     room, where = space(path), shown(os.fspath(path))
     if need and room.free < need + reserve:
         raise NoSpaceError(
-            f"{human(need)} are needed at {where!r}, and {human(reserve)} that stay free:"
-            f" {human(need + reserve - room.free)} are missing ({human(room.free)} are free)",
+            f"{format_size(need)} are needed at {where!r}, and {format_size(reserve)} that stay free:"
+            f" {format_size(need + reserve - room.free)} are missing ({format_size(room.free)} are free)",
             hint=f"free space (glm-aria cache gc; glm-aria cache rm), or choose another disk with {flag}",
         )
     inodes = files * INODES_PER_FILE
@@ -60,27 +65,19 @@ def check(need: int, path: Path, *, files: int = 0, reserve: int = RESERVE, flag
     return room
 
 
-def human(size: int) -> str:
-    """Bytes with a binary unit, `1.5 GiB`."""
-    value = float(size)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if value < 1024:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1024
-    return f"{value:.1f} TiB"
-
-
 def check_largest(size: int, path: Path) -> None:
     """Raise CannotCreateError where no file of `size` bytes may be made at `path`: FAT32, or `ulimit -f`."""
     allowed, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
     if allowed != resource.RLIM_INFINITY and size > allowed:
         raise CannotCreateError(
-            f"{os.fspath(path)!r} takes no file of {human(size)}: this process may write files of {human(allowed)}",
+            f"{os.fspath(path)!r} takes no file of {format_size(size)}: this process may write files of"
+            f" {format_size(allowed)}",
             hint="raise the limit of file sizes: ulimit -f unlimited",
         )
     if size > FAT_LARGEST and file_system(nearest(path)) in _FAT:
         raise CannotCreateError(
-            f"{os.fspath(path)!r} takes no file of {human(size)}: it lies on FAT32, which holds files of up to 4 GiB",
+            f"{os.fspath(path)!r} takes no file of {format_size(size)}: it lies on FAT32, which holds files of up to"
+            f" {format_size(FAT_LARGEST)}",
             hint="choose a folder on another file system, with --cache-dir or --local-dir",
         )
 
@@ -99,3 +96,29 @@ def file_system(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str 
         if len(fields) > 6 and fields[2] == number and "-" in fields[6:-1]:
             return fields[fields.index("-", 6) + 1]
     return None
+
+
+def write_rate(path: Path, *, most: int = 48 << 20, seconds: float = 1.0) -> float | None:
+    """Bytes/s that the disk of `path` takes, with fsync; None where nothing can be written there.
+
+    Measured with a file that has no name and is gone at once. `path` need not exist: the nearest folder above it is
+    used. At most `most` bytes, half of what is free, and about `seconds` (a last fsync may take longer).
+    """
+    import tempfile  # with random and hashlib behind it, for the doctor only
+
+    at = path
+    while not at.is_dir() and at != at.parent:
+        at = at.parent
+    block = os.urandom(_BLOCK)
+    try:
+        room = min(most, space(at).free // 2)
+        with tempfile.TemporaryFile(dir=at, buffering=0) as file:
+            begun, sent = time.monotonic(), 0
+            while sent + _BLOCK <= room and time.monotonic() - begun < seconds:
+                sent += file.write(block)
+                if sent % (8 * _BLOCK) == 0:
+                    os.fdatasync(file.fileno())
+            os.fsync(file.fileno())
+            return sent / max(time.monotonic() - begun, 1e-4) if sent else None
+    except Exception:  # noqa: BLE001 - read-only, full, failing: all the same answer
+        return None

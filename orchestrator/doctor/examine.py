@@ -28,8 +28,7 @@ from orchestrator.catalogs.sites import Sites
 from orchestrator.core.refs import Ref
 from orchestrator.core.resolvers import NameServer, Reply
 from orchestrator.core.sources import Source, is_this_machine
-from orchestrator.disk.space import space
-from orchestrator.disk.write_rate import write_rate
+from orchestrator.disk.space import space, write_rate
 from orchestrator.doctor.findings import REFERENCE, Facts, Finding, SourceFacts, findings
 from orchestrator.doctor.route import Route, trace
 from orchestrator.doctor.survey import Row, Survey, survey

@@ -16,7 +16,7 @@ from orchestrator.core.names import refuse_unportable
 from orchestrator.core.refs import RepoId, Target, as_word, commit_hint
 from orchestrator.core.trust import Trust
 from orchestrator.disk import space as space_
-from orchestrator.disk.linking import Mode
+from orchestrator.disk.copies import Mode
 from orchestrator.errors import IntegrityError, NotFoundError, UsageError
 from orchestrator.folders.layouts import Layout
 from orchestrator.folders.project import Linked, Project, Sample, make_project

@@ -23,9 +23,9 @@ from orchestrator.core.names import fold
 from orchestrator.core.plan import ResolvedModel
 from orchestrator.disk.access import belongs_to_others
 from orchestrator.disk.atomic import drop, make_folder, open_root, scratch
+from orchestrator.disk.conflicts import in_the_way, look_at, make_room, refuse_closed, refuse_folders, refuse_no_folder
+from orchestrator.disk.copies import Mode, make
 from orchestrator.disk.durability import sync_files, sync_folders
-from orchestrator.disk.linking import Mode, make
-from orchestrator.disk.room import in_the_way, look_at, make_room, refuse_closed, refuse_folders, refuse_no_folder
 from orchestrator.errors import CannotCreateError, UnsafeError
 from orchestrator.folders.local_notes import PLACE, LocalNotes
 from orchestrator.proof.hashing import halt, hash_file, read_both

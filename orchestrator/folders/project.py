@@ -23,10 +23,10 @@ from orchestrator.core.refs import RepoId
 from orchestrator.core.trust import Trust
 from orchestrator.disk.access import belongs_to_others
 from orchestrator.disk.atomic import drop, make_folder, open_root, scratch, sweep_scratch, write_file
+from orchestrator.disk.conflicts import in_the_way, look_at, make_room, refuse_folders
+from orchestrator.disk.copies import Mode, make
 from orchestrator.disk.durability import sync_files, sync_folders
 from orchestrator.disk.folders import Folder
-from orchestrator.disk.linking import Mode, make
-from orchestrator.disk.room import in_the_way, look_at, make_room, refuse_folders
 from orchestrator.disk.state_file import UNREADABLE
 from orchestrator.errors import CannotCreateError, GlmAriaError
 from orchestrator.folders.layouts import OWN, Layout

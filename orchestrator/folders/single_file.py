@@ -9,7 +9,7 @@ from pathlib import Path
 
 from orchestrator.core.files import RepoFile
 from orchestrator.disk.atomic import drop, open_root, scratch, sweep_scratch
-from orchestrator.disk.copying import clone_or_copy
+from orchestrator.disk.copies import clone_or_copy
 from orchestrator.disk.durability import sync_files, sync_folders
 from orchestrator.proof.hashing import hash_file
 from orchestrator.proof.verified import VerifiedFile

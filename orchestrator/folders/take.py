@@ -23,7 +23,7 @@ from orchestrator.core.files import Algorithm, Digest, RepoFile
 from orchestrator.core.plan import Have, ResolvedModel
 from orchestrator.core.refs import Ref, RepoId
 from orchestrator.disk import space
-from orchestrator.disk.linking import Mode, make
+from orchestrator.disk.copies import Mode, make
 from orchestrator.errors import (
     CannotCreateError,
     DiskIOError,

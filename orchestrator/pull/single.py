@@ -18,7 +18,7 @@ from orchestrator.core.sources import Body, Origin, RangeAnswer, Source
 from orchestrator.core.statuses import Then, meaning
 from orchestrator.core.trust import Trust
 from orchestrator.disk import space
-from orchestrator.disk.room import look_at, refuse_closed, refuse_no_folder
+from orchestrator.disk.conflicts import look_at, refuse_closed, refuse_no_folder
 from orchestrator.errors import (
     CannotCreateError,
     GlmAriaError,

@@ -15,9 +15,9 @@ from pathlib import Path
 from orchestrator.cache.moved import open_cache
 from orchestrator.core.files import Digest
 from orchestrator.disk.atomic import drop, scratch, scratch_folder
-from orchestrator.disk.copying import clone_or_copy
+from orchestrator.disk.copies import clone_or_copy
 from orchestrator.disk.durability import sync_files, sync_folders
-from orchestrator.disk.file_locks import Patience, blob_lock
+from orchestrator.disk.locks import Patience, blob_lock
 from orchestrator.proof.hashing import OnBytes
 from orchestrator.proof.pieces import Pieces, Range
 from orchestrator.proof.verified import VerifiedFile, verify

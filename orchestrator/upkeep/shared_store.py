@@ -12,8 +12,8 @@ import os
 import stat
 from pathlib import Path
 
-from orchestrator.disk.file_locks import Patience, blob_lock
 from orchestrator.disk.folders import Folder
+from orchestrator.disk.locks import Patience, blob_lock
 from orchestrator.system.failures import on_disk
 from orchestrator.system.small_files import RECORD_BYTES
 

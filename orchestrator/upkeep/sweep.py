@@ -28,8 +28,8 @@ from orchestrator.cache.records import Records
 from orchestrator.core.refs import Target
 from orchestrator.disk.atomic import make_folder, scratch
 from orchestrator.disk.durability import sync_folders
-from orchestrator.disk.file_locks import blob_lock
 from orchestrator.disk.folders import Folder
+from orchestrator.disk.locks import blob_lock
 from orchestrator.errors import UnsafeError
 from orchestrator.system.failures import on_disk
 from orchestrator.upkeep.garbage import Garbage, Kept, Kind

@@ -18,8 +18,8 @@ from orchestrator.core.files import Algorithm, Digest, RepoFile, RepoTree
 from orchestrator.core.plan import Have, ResolvedModel
 from orchestrator.core.refs import RepoType
 from orchestrator.disk import durability
-from orchestrator.disk.file_locks import Patience, blob_lock
 from orchestrator.disk.folders import Folder
+from orchestrator.disk.locks import Patience, blob_lock
 from orchestrator.errors import CannotCreateError, DiskIOError, IntegrityError, UnsafeError
 from tests.cache.world import COMMIT, CONTENT, World, hf_offline, hf_scan, model_of, repo_file
 

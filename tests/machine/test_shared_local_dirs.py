@@ -10,8 +10,8 @@ import pytest
 
 from orchestrator.core.files import Digest
 from orchestrator.core.plan import ResolvedModel
+from orchestrator.disk.conflicts import in_the_way, make_room
 from orchestrator.disk.folders import Folder
-from orchestrator.disk.room import in_the_way, make_room
 from orchestrator.errors import UnsafeError
 from orchestrator.folders.local_dir import place_local
 from tests.cache.world import model_of

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +12,7 @@ import pytest
 from orchestrator.cli.main import COMMANDS, GROUPS, cli, main
 from orchestrator.core.dialects import MODELSCOPE
 from orchestrator.core.trust import Policy
-from orchestrator.disk.access import others_who_may_read, others_who_may_write
+from orchestrator.disk.access import others_who_may_read
 from orchestrator.errors import ConfigError
 from orchestrator.settings import Settings, load, values
 from orchestrator.settings.files import PERSONAL, Caution, read_own_file
@@ -203,60 +200,6 @@ def test_one_that_everybody_may_write_is_not_believed(here: Path) -> None:
     write(here / "glm-aria.toml", SLOW, 0o646)
     assert "every user may write to it" in ignored(loaded(here))
     assert loaded(here, named=here / "glm-aria.toml").max_speed == 1024
-
-
-@needs_root
-@pytest.mark.parametrize(
-    ("group", "users", "alone"),
-    [
-        ("me:x:5001:", "me:x:5001:5001::/:/bin/sh", True),
-        ("me:x:5001:me,root", "me:x:5001:5001::/:/bin/sh", True),
-        ("me:x:5001:you", "me:x:5001:5001::/:/bin/sh", False),
-        ("me:x:5001:", "me:x:5001:5001::/:/bin/sh\nyou:x:5002:5001::/:/bin/sh", False),
-        ("users:x:5001:", "me:x:5001:5001::/:/bin/sh", False),
-        ("", "me:x:5001:5001::/:/bin/sh", False),
-        ("me:x:5001:", "", False),
-    ],
-)
-def test_a_umask_of_002_is_fine_with_a_private_group_only(
-    here: Path,
-    group: str,
-    users: str,
-    alone: bool,
-    open_place: Path,  # noqa: F811
-) -> None:
-    """Real users and groups: /etc/passwd and /etc/group of a mount namespace."""
-    if shutil.which("unshare") is None:
-        pytest.skip("needs unshare")
-    file = write(open_place / "glm-aria.toml", SLOW, 0o664)
-    os.chown(file, 5001, 5001)
-    for name, text in (("passwd", users), ("group", group)):
-        write(here / name, f"root:x:0:{'0:root:/root:/bin/sh' if name == 'passwd' else ''}\n{text}\n")
-    code = (
-        "import os, sys, pathlib; from orchestrator.disk.access import others_who_may_write as judge\n"
-        "os.setgid(5001); os.setuid(5001); path = pathlib.Path(sys.argv[1]); print(judge(path.stat(), path))"
-    )
-    binds = " && ".join(f"mount --bind {here / name} /etc/{name}" for name in ("passwd", "group"))
-    ran = subprocess.run(
-        ["unshare", "--mount", "sh", "-c", f'{binds} && exec "$@"', "sh", sys.executable, "-c", code, file],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if ran.returncode and "unshare" in ran.stderr:
-        pytest.skip("mount namespaces are not allowed here")
-    assert ran.returncode == 0, ran.stderr
-    assert (ran.stdout.strip() == "None") is alone, ran.stdout
-
-
-def test_an_acl_is_seen(here: Path) -> None:
-    file = write(here / "x", "", 0o664)
-    os.chown(file, os.geteuid(), os.getegid())
-    before = others_who_may_write(file.stat(), file)
-    if shutil.which("setfacl") is None or subprocess.run(["setfacl", "-m", "u:4711:rw", file], check=False).returncode:
-        pytest.skip("no ACLs here")
-    assert others_who_may_write(file.stat(), file) is not None
-    assert before is None or os.geteuid() != 0
 
 
 # -- one that came with a model

@@ -1,4 +1,4 @@
-"""Room for a revision in a folder that holds another one: a file of the one may be a folder of the other.
+"""Conflicts between a revision and a folder that holds another: a file of the one may be a folder of the other.
 
 Whose a file is that lies in the way, the caller knows: only what we put there, and nobody edited, is to be removed.
 """
