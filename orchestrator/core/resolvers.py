@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from orchestrator.core.addresses import Place, is_address_of_a_machine, parse_place
+from orchestrator.core.exponential import decay
 
 PORT = 53
 # After this time a measurement counts half. Shorter than for sources: a resolver is on the way of this very line.
@@ -47,17 +48,17 @@ class Standing:
         failures = self.failures_at(now)
         if seconds is None:
             return Standing(self.seconds, failures + 1, now)
-        keep = _decay(abs(now - self.at)) / 2 if self.at and self.seconds is not None else 0.0
+        keep = decay(abs(now - self.at), HALF_LIFE) / 2 if self.at and self.seconds is not None else 0.0
         mean = keep * (self.seconds or 0.0) + (1 - keep) * seconds
         return Standing(mean, failures / 2, now)
 
     def failures_at(self, now: float) -> float:
         """Failures, as they weigh at `now`."""
-        return self.failures * _decay(max(0.0, now - self.at))
+        return self.failures * decay(now - self.at, HALF_LIFE)
 
     def expected(self, now: float) -> float:
         """Seconds that asking it is expected to cost; what is old moves towards what is unknown."""
-        trust = _decay(abs(now - self.at)) if self.at else 0.0
+        trust = decay(abs(now - self.at), HALF_LIFE) if self.at else 0.0
         seconds = _UNKNOWN_SECONDS if self.seconds is None else self.seconds
         return trust * seconds + (1 - trust) * _UNKNOWN_SECONDS + FAILURE_SECONDS * self.failures_at(now)
 
@@ -133,7 +134,3 @@ def merged(old: Mapping[NameServer, Standing], new: Mapping[NameServer, Standing
         if server not in found or standing.at >= found[server].at:
             found[server] = replace(standing)
     return found
-
-
-def _decay(age: float) -> float:
-    return float(0.5 ** (age / HALF_LIFE))

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from orchestrator.core.exponential import decay
 from orchestrator.core.sources import Source
 from orchestrator.disk.locks import state_lock
 from orchestrator.disk.state_file import read_state, write_state
@@ -89,11 +90,11 @@ class Remembered:
 
     def failures_at(self, now: float) -> float:
         """Failures, as they weigh at `now`."""
-        return self.failures * _decay(now - self.tried, FAILURE_HALF_LIFE)
+        return self.failures * decay(now - self.tried, FAILURE_HALF_LIFE)
 
     def confidence(self, now: float) -> float:
         """How much the averages still say, 1 to 0. A clock that was set back makes nothing look new."""
-        return _decay(abs(now - self.seen), HALF_LIFE) if self.seen else 0.0
+        return decay(abs(now - self.seen), HALF_LIFE) if self.seen else 0.0
 
     def after(self, sample: Sample, now: float) -> Remembered:
         """What is remembered once `sample` was taken at `now`."""
@@ -134,10 +135,6 @@ def _average(old: float | None, new: float | None, keep: float) -> float | None:
     if new is None or old is None:
         return old if new is None else new
     return keep * old + (1 - keep) * new
-
-
-def _decay(age: float, half_life: float) -> float:
-    return float(0.5 ** (max(0.0, age) / half_life))
 
 
 class SourceStats:

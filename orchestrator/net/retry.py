@@ -1,25 +1,15 @@
-"""How long to wait before the next attempt: what the server asked for, else exponential backoff with full jitter."""
+"""How long a server asks us to wait before the next attempt."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 
-FIRST_WAIT = 0.5
-LONGEST_WAIT = 8.0
 # What is left of a quota, and the seconds until it is renewed, by their names in the forms of `_quota_wait`.
 _LEFT = re.compile(r"(?:^|[;,\s])(?:r|remaining)\s*=\s*(\d{1,9})\b", re.ASCII)
 _RESET = re.compile(r"(?:^|[;,\s])(?:t|reset)\s*=\s*(\d{1,9})\b", re.ASCII)
 _SECONDS = re.compile(r"\d{1,9}", re.ASCII)
-
-
-def backoff(attempt: int, uniform: Callable[[float, float], float]) -> float:
-    """Seconds to wait after the failure of `attempt` (1, 2, …), drawn from nothing to twice the last limit.
-
-    Full jitter spreads many clients that failed at once (AWS Architecture Blog, "Exponential Backoff And Jitter").
-    """
-    return uniform(0.0, min(LONGEST_WAIT, FIRST_WAIT * 2 ** (attempt - 1)))
 
 
 def asked_wait(headers: Mapping[str, str], now: float) -> float | None:

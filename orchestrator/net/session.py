@@ -21,6 +21,7 @@ from urllib3.response import BaseHTTPResponse
 from urllib3.util import Retry, Timeout
 
 from orchestrator import __version__
+from orchestrator.core.exponential import backoff
 from orchestrator.core.proxies import Proxies, Proxy, parse_proxy
 from orchestrator.core.statuses import Then, meaning
 from orchestrator.errors import GlmAriaError, ProtocolError, ProxyRefusedError, SourcesDownError, TemporaryError
@@ -30,12 +31,13 @@ from orchestrator.net.credentials import Credentials
 from orchestrator.net.dns import Lookup, looking_up
 from orchestrator.net.failures import FOREIGN, at_the_proxy, translate
 from orchestrator.net.handshake import Handshake, shake_hands
-from orchestrator.net.retry import asked_wait, backoff
+from orchestrator.net.retry import asked_wait
 
 __all__ = ["USER_AGENT", "Limits", "Net"]
 
 USER_AGENT = f"glm-aria/{__version__}"
 _ERROR_BODY = 64 * 1024
+_FIRST_WAIT, _LONGEST_WAIT = 0.5, 8.0
 _NO_RETRIES = Retry(0, read=False)
 # What a proxy says, too, when it cannot reach the site.
 _GATEWAY = frozenset({502, 503, 504})
@@ -78,12 +80,12 @@ class Net:
         sleep: Callable[[float], object] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
-        uniform: Callable[[float, float], float] = random.uniform,
+        roll: Callable[[], float] = random.random,
     ) -> None:
         self.credentials = credentials or Credentials()
         self.limits = limits or Limits()
         self.now = now
-        self._sleep, self._clock, self._uniform = sleep, clock, uniform
+        self._sleep, self._clock, self._roll = sleep, clock, roll
         self._proxies, self._lookup = proxies or Proxies(), lookup
         self._verify: str | bool = str(ca_bundle) if ca_bundle else True
         self._adapter = _adapter(lookup)
@@ -190,7 +192,7 @@ class Net:
                     return answer
                 wait = asked_wait(answer.headers, self.now())
                 failure = _busy(answer, wait, self._route(answer.url, home))
-            wait = backoff(attempt, self._uniform) if wait is None else wait
+            wait = backoff(attempt, _FIRST_WAIT, _LONGEST_WAIT, self._roll()) if wait is None else wait
             if attempt == most or self._clock() + wait >= deadline:
                 break
             self._sleep(wait)

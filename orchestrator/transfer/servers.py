@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 
+from orchestrator.core.exponential import backoff
 from orchestrator.errors import GlmAriaError
 
 _WINDOW_SECONDS = 0.5
@@ -14,7 +15,7 @@ _WORTH_IT = 0.3  # of what the added connections would bring if each were as fas
 _NEAR_SECONDS = 0.01
 _NEAR_CONNECTIONS = 2
 _STRIKES = 5
-_FIRST_WAIT, _LONGEST_WAIT = 0.5, 8.0
+_FIRST_WAIT, _LONGEST_WAIT = 1.0, 8.0
 _UNKNOWN_LATENCY = 0.1
 _HOPELESS = 0.02  # of the rate of all sources together
 
@@ -92,8 +93,7 @@ class Server:
         if now < self.not_before or self.down:
             return
         self.strikes += 1
-        # Full jitter: many that failed together do not come back together.
-        self.not_before = now + random.uniform(0, min(_LONGEST_WAIT, _FIRST_WAIT * 2**self.strikes))  # noqa: S311
+        self.not_before = now + backoff(self.strikes, _FIRST_WAIT, _LONGEST_WAIT, random.random())  # noqa: S311 - no secret
         if self.strikes >= (2 if has_others else _STRIKES):
             self.down = error
 

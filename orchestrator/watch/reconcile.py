@@ -9,6 +9,8 @@ from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from orchestrator.core.exponential import backoff
+
 FIRST_DELAY = 10.0
 """Seconds that the first wait after a failure is at most; it doubles with each further one."""
 LEAST_DELAY = 1.0
@@ -42,13 +44,10 @@ def succeeded(standing: Standing, now: float, interval: float) -> Standing:
 
 
 def failed(standing: Standing, now: float, interval: float, roll: float) -> Standing:
-    """After one that did not: wait for a random part (`roll`, from 0 to 1) of a time that doubles each time.
-
-    "Full jitter": machines that failed together do not come back together. Bounded by an hour, or by the interval where
-    that is longer.
-    """
-    longest = min(max(LONGEST_DELAY, interval), FIRST_DELAY * 2.0 ** min(standing.failures, 30))
-    return Standing(now + max(LEAST_DELAY, roll * longest), standing.failures + 1, is_new=False)
+    """After one that did not: back off, by an hour at most, or the interval where that is longer. `roll` is 0 to 1."""
+    failures = standing.failures + 1
+    wait = backoff(failures, FIRST_DELAY, max(LONGEST_DELAY, interval), roll)
+    return Standing(now + max(LEAST_DELAY, wait), failures, is_new=False)
 
 
 def is_outdated(

@@ -45,9 +45,7 @@ def make_net(waits: list[float]) -> Iterator[Callable[..., Net]]:
     with ExitStack() as stack:
 
         def make(*args: Any, **options: Any) -> Net:
-            return stack.enter_context(
-                Net(*args, **({"sleep": waits.append, "uniform": lambda _low, high: high} | options))
-            )
+            return stack.enter_context(Net(*args, **({"sleep": waits.append, "roll": lambda: 1.0} | options)))
 
         yield make
 

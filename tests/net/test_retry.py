@@ -1,4 +1,4 @@
-"""How long to wait: what the server asked for, or backoff."""
+"""How long to wait: what the server asked for."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.net.retry import LONGEST_WAIT, asked_wait, backoff
+from orchestrator.net.retry import asked_wait
 
 
 @pytest.mark.parametrize(
@@ -51,15 +51,3 @@ def test_asked_wait(headers: dict[str, str], seconds: float | None) -> None:
 def test_any_header_is_a_wait_or_none(headers: dict[str, str]) -> None:
     seconds = asked_wait(headers, now=100.0)
     assert seconds is None or seconds >= 0
-
-
-def test_backoff_doubles_up_to_a_limit_and_draws_from_nothing() -> None:
-    assert [backoff(attempt, lambda _low, high: high) for attempt in (1, 2, 3, 4, 5, 20)] == [
-        0.5,
-        1,
-        2,
-        4,
-        8,
-        LONGEST_WAIT,
-    ]
-    assert backoff(9, lambda low, _high: low) == 0.0
