@@ -9,8 +9,6 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
-from requests.utils import parse_header_links
-
 from orchestrator.catalogs import shapes
 from orchestrator.catalogs.interface import Revision
 from orchestrator.catalogs.paging import Paging
@@ -109,8 +107,7 @@ class HuggingFaceCatalog:
         A mirror that passes the root's header on unchanged names the root there: its path and query count, not its
         host. So neither the listing nor the token moves to another server.
         """
-        links = parse_header_links(answer.headers.get("Link", ""))
-        found = next((link["url"] for link in links if link.get("rel") == "next" and link.get("url")), None)
+        found = answer.linked("next")
         if found is None:
             return None
         target = urljoin(answer.url, found)

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from requests.utils import parse_header_links
 from urllib3.response import BaseHTTPResponse
 
 from orchestrator.errors import ProtocolError, TemporaryError
@@ -71,6 +72,11 @@ class Answer:
                 f"{self.place} answered JSON that is nested over {self.limits.depth} deep", source=self.host
             )
         return value
+
+    def linked(self, relation: str) -> str | None:
+        """The address in `Link: <…>; rel="relation"` (RFC 8288), as it stands there; None without one."""
+        links = parse_header_links(self.headers.get("Link", ""))
+        return next((link["url"] for link in links if link.get("rel") == relation and link.get("url")), None)
 
     @property
     def place(self) -> str:

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from orchestrator.cli import terminal
-from orchestrator.core.sources import Source
 from orchestrator.disk.atomic import write_file
-from orchestrator.doctor.tuning import Change
 from orchestrator.errors import ConfigError
 from orchestrator.system.failures import on_disk
 from orchestrator.system.small_files import SETTINGS_BYTES, read_small
 
 
-def texts(path: Path, changes: Sequence[Change]) -> tuple[str, str]:
-    """The file as it is (empty where there is none), and as the changes make it. Raises ConfigError, DiskIOError."""
+def texts(path: Path, changes: Mapping[str, object]) -> tuple[str, str]:
+    """The file as it is (empty where there is none), and with other values for some keys.
+
+    Keys are as in the file, `section.key`; that of the mirrors is `mirror`, its value their sources in order. Raises
+    ConfigError, DiskIOError.
+    """
     import tomlkit
     from tomlkit.exceptions import TOMLKitError
 
@@ -29,14 +30,14 @@ def texts(path: Path, changes: Sequence[Change]) -> tuple[str, str]:
     except (TOMLKitError, RecursionError) as error:
         reason = "it is nested too deep" if isinstance(error, RecursionError) else error
         raise ConfigError(f"file {path} is not valid TOML: {reason}") from error
-    for change in changes:
-        if change.key == "mirror":
-            _set_mirrors(document, change.new)
+    for name, value in changes.items():
+        if name == "mirror":
+            _set_mirrors(document, value)
         else:
-            section, _, key = change.key.partition(".")
+            section, _, key = name.partition(".")
             if section not in document:
                 document.add(section, tomlkit.table())
-            document[section][key] = change.new
+            document[section][key] = value
     return old, tomlkit.dumps(document)
 
 
@@ -49,40 +50,10 @@ def write(path: Path, text: str) -> None:
     write_file(target, text, target.parent, mode=mode)
 
 
-def data(path: Path, changes: Sequence[Change], old: str, new: str, *, is_written: bool) -> dict[str, object]:
-    """The `data` of the document."""
-    return {
-        "file": str(path),
-        "written": is_written,
-        "changes": [
-            {"key": change.key, "old": _plain(change.old), "new": _plain(change.new), "reason": change.reason}
-            for change in changes
-        ],
-        "diff": _diff(path, old, new),
-    }
-
-
-def say(
-    path: Path, changes: Sequence[Change], old: str, new: str, origins: Mapping[str, str], *, is_written: bool
-) -> None:
-    """The diff on stdout, reasons and what to do on stderr."""
-    if not changes:
-        terminal.say("nothing to change by what was measured; to measure more: glm-aria doctor REF")
-        return
-    for line in _diff(path, old, new):
-        terminal.result(terminal.printable(line))
-    for change in changes:
-        terminal.say(terminal.message(f"{change.key}: {change.reason}"))
-        name = "mirrors" if change.key == "mirror" else change.key.rpartition(".")[2]
-        origin = origins.get(name, "default")
-        if origin.startswith(("environment", "flag")) or (origin.startswith("file") and str(path) not in origin):
-            terminal.say(terminal.message(f"  but {origin} wins over your file"))
-    terminal.say(terminal.printable(f"written: {path}" if is_written else "to write it: glm-aria config tune --yes"))
-
-
-def _diff(path: Path, old: str, new: str) -> list[str]:
+def diff(path: Path, old: str, new: str) -> tuple[str, ...]:
+    """The lines of a unified diff."""
     names = (str(path), f"{path} (tuned)")
-    return list(difflib.unified_diff(old.splitlines(), new.splitlines(), *names, lineterm=""))
+    return tuple(difflib.unified_diff(old.splitlines(), new.splitlines(), *names, lineterm=""))
 
 
 def _set_mirrors(document: Any, sources: Any) -> None:
@@ -98,9 +69,3 @@ def _set_mirrors(document: Any, sources: Any) -> None:
             table.update({"name": source.name, "kind": source.kind.name, "url": source.url})
         tables.append(table)
     document["mirror"] = tables
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    return value.url if isinstance(value, Source) else value

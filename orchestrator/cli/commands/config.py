@@ -89,15 +89,39 @@ def tune(yes: bool, as_json: bool) -> None:
     settings = options.settings()
     changes = services.tuning(settings)
     path = user_file()
-    old, new = edit.texts(path, changes)
+    old, new = edit.texts(path, {change.key: change.new for change in changes})
     is_written = bool(yes and changes and old != new)
     if is_written:
         edit.write(path, new)
     if as_json:
-        data = edit.data(path, changes, old, new, is_written=is_written)
+        data = {
+            "file": str(path),
+            "written": is_written,
+            "changes": [
+                {"key": change.key, "old": _short(change.old), "new": _short(change.new), "reason": change.reason}
+                for change in changes
+            ],
+            "diff": list(edit.diff(path, old, new)),
+        }
         terminal.document(results.envelope("config tune", results.judge((), 0), data))
         return
-    edit.say(path, changes, old, new, settings.origins, is_written=is_written)
+    if not changes:
+        terminal.say("nothing to change by what was measured; to measure more: glm-aria doctor REF")
+        return
+    for line in edit.diff(path, old, new):
+        terminal.result(terminal.printable(line))
+    for change in changes:
+        terminal.say(terminal.message(f"{change.key}: {change.reason}"))
+        name = "mirrors" if change.key == "mirror" else change.key.rpartition(".")[2]
+        origin = settings.origins.get(name, "default")
+        if origin.startswith(("environment", "flag")) or (origin.startswith("file") and str(path) not in origin):
+            terminal.say(terminal.message(f"  but {origin} wins over your file"))
+    terminal.say(terminal.printable(f"written: {path}" if is_written else "to write it: glm-aria config tune --yes"))
+
+
+def _short(value: object) -> object:
+    """A changed value in the document: mirrors by their addresses."""
+    return [source.url for source in value] if isinstance(value, tuple) else value
 
 
 def _values(settings: Settings) -> Iterator[tuple[str, object]]:
