@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import MaxRetryError, NameResolutionError
 
 from orchestrator.core.resolvers import NameServer
 from orchestrator.errors import TrustError
-from orchestrator.net.dns import Resolver, ask
+from orchestrator.net.dns import Resolver, ask, looking_up
 from orchestrator.net.session import Net
 from orchestrator.templating import render
 from tests.support.certificates import make_certificate, server_context
@@ -63,6 +68,16 @@ def test_what_no_resolver_knows_is_left_to_the_system() -> None:
         assert (reply.addresses, reply.error) == ((), None)
 
 
+@pytest.mark.parametrize("kind", ["A", "AAAA"])
+def test_one_kind_of_question_that_is_dropped_does_not_cost_the_other(kind: str) -> None:
+    """As boxes on the way do with AAAA. One after the other, the silence of the first would use up the patience."""
+    with nameserver({NAME: ("127.0.0.1",)}) as names:
+        names.drops = kind
+        reply, _ = ask(server(names), NAME, 0.3)
+    assert reply.addresses == (("127.0.0.1",) if kind == "AAAA" else ())
+    assert reply.error is None
+
+
 def test_requests_go_where_the_resolver_says(hub: LoopbackHub) -> None:
     url = hub.url.replace("127.0.0.1", NAME)
     with nameserver({NAME: ("127.0.0.1",)}) as names:
@@ -71,6 +86,33 @@ def test_requests_go_where_the_resolver_says(hub: LoopbackHub) -> None:
             assert net.get_json(f"{url}/api/models/org/m").status == 200
             assert net.shake_hands(f"{url}/") is not None
     assert (NAME, "A") in names.asked
+
+
+@pytest.mark.parametrize("kind", [HTTPConnection, HTTPSConnection])
+def test_urllib3_still_has_what_is_overridden(kind: type[HTTPConnection]) -> None:
+    """None of it is public, so another urllib3 may do it in another way; then names would go past our resolvers."""
+    assert list(inspect.signature(kind._new_conn).parameters) == ["self"]
+    assert kind("name.", 1)._dns_host == "name."
+    assert "_new_conn()" in inspect.getsource(kind.connect)
+    manager = HTTPAdapter().poolmanager
+    assert manager.pool_classes_by_scheme == {"http": HTTPConnectionPool, "https": HTTPSConnectionPool}
+    pool = {HTTPConnection: HTTPConnectionPool, HTTPSConnection: HTTPSConnectionPool}[kind]
+    assert issubclass(pool.ConnectionCls, kind)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_every_direct_connection_asks_the_lookup(scheme: str) -> None:
+    asked = []
+
+    def lookup(host: str) -> tuple[str, ...]:
+        asked.append(host)
+        raise OSError("nobody knows it")
+
+    adapter = looking_up(HTTPAdapter(), lookup)
+    with pytest.raises(MaxRetryError) as caught:
+        adapter.poolmanager.connection_from_url(f"{scheme}://{NAME}:1").urlopen("GET", "/", retries=0)
+    assert isinstance(caught.value.reason, NameResolutionError)
+    assert asked == [NAME]
 
 
 def test_tls_is_checked_against_the_name(tmp_path: Path) -> None:

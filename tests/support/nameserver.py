@@ -17,7 +17,8 @@ import dns.rrset
 class Nameserver:
     """`names` maps a name to its IPv4 addresses; others do not exist. `asked` holds (name, type) of each query.
 
-    It answers nothing while it is `silent`, and becomes so when it is asked for the name `dies_at`.
+    It answers nothing while it is `silent`, and becomes so when it is asked for the name `dies_at`. Questions of the
+    type `drops` it never answers.
     """
 
     def __init__(self, names: Mapping[str, tuple[str, ...]], delay_s: float, port: int, address: str) -> None:
@@ -25,6 +26,7 @@ class Nameserver:
         self.asked: list[tuple[str, str]] = []
         self.silent = False
         self.dies_at: str | None = None
+        self.drops: str | None = None
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.bind((address, port))
         self.address, self.port = self._socket.getsockname()
@@ -55,7 +57,7 @@ class Nameserver:
         name, kind = str(question.name).rstrip(".").lower(), dns.rdatatype.to_text(question.rdtype)
         self.asked.append((name, kind))
         self.silent = self.silent or name == self.dies_at
-        if self.silent:
+        if self.silent or kind == self.drops:
             return
         time.sleep(self.delay_s)
         reply = dns.message.make_response(query)
