@@ -18,9 +18,9 @@ from orchestrator.cache.trees import holds, model_entries, render
 from orchestrator.core.plan import ResolvedModel
 from orchestrator.core.refs import RepoId, Target, as_word
 from orchestrator.disk.atomic import make_folder, scratch_folder, write_file
+from orchestrator.disk.conflicts import look_at
 from orchestrator.disk.durability import sync_folders
 from orchestrator.disk.folders import Folder
-from orchestrator.disk.conflicts import look_at
 from orchestrator.errors import CannotCreateError, TemporaryError
 from orchestrator.system.failures import is_closed
 

@@ -14,90 +14,24 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from orchestrator.core.addresses import parse_address
-from orchestrator.core.resolvers import NameServer
 from orchestrator.core.sources import Source, is_this_machine
-from orchestrator.core.trust import Policy
 from orchestrator.disk import places
 from orchestrator.errors import ConfigError
 from orchestrator.settings import sites, values
-from orchestrator.settings.files import Caution, exposed_secret, read_folder_file, read_own_file
-from orchestrator.settings.layers import KEYS, Given, Layers, misspelled
+from orchestrator.settings.files import exposed_secret, read_folder_file, read_own_file
+from orchestrator.settings.layers import Given, Layers, misspelled
 from orchestrator.settings.sites import HUB, default_mirrors
+from orchestrator.settings.table import KEYS, PLAIN, Caution, Settings
 from orchestrator.settings.token import token as _find_token
 from orchestrator.settings.values import Secret
 
 __all__ = ["FILE_NAME", "HUB", "Caution", "Secret", "Settings", "default_mirrors", "load", "user_file"]
 
 FILE_NAME = "glm-aria.toml"
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """All settings of a run.
-
-    `token` is for the `token_hosts` and nobody else: `host` (the scheme's own port) or `host:port`, in lower case.
-    `mirrors` are in the order of preference and never hold the root. Speeds are bytes per second, timeouts seconds;
-    None means no limit, or for `jobs` that the program decides, for `rpc` a daemon of our own, for `proxy` what
-    HTTP(S)_PROXY say, for `root_proxy` that `proxy` holds. `mirror_proxies` is by address. Proxies may be `none`, and
-    are Secrets where they hold a login. Without `dns_resolvers` the system looks names up. `shared_redis` is the Redis
-    through which several nodes share one cache.
-    `token_withheld` says, in a sentence, why a root is not sent the token that there is.
-    """
-
-    hf_home: Path
-    cache_dir: Path
-    root: Source
-    policy: Policy
-    mirrors: tuple[Source, ...]
-    token: Secret | None
-    token_hosts: frozenset[str]
-    aliases: Mapping[str, str]
-    connections_per_mirror: int = 16
-    connection_budget: int = 64
-    jobs: int | None = None
-    max_speed: int | None = None
-    rpc: str | None = None
-    rpc_secret_file: Path | None = None
-    proxy: str | None = None
-    root_proxy: str | None = None
-    mirror_proxies: Mapping[str, str] = field(default_factory=dict)
-    no_proxy: tuple[str, ...] = ()
-    ca_bundle: Path | None = None
-    dns_resolvers: tuple[NameServer, ...] = ()
-    offline: bool = False
-    disable_symlinks: bool = False
-    portable: bool = False
-    etag_timeout: float = 10.0
-    download_timeout: float = 10.0
-    shared_redis: Secret | None = None
-    token_withheld: str | None = None
-    origins: Mapping[str, str] = field(default_factory=dict, repr=False)
-    warnings: tuple[Caution, ...] = ()
-
-
-# What needs no more than its own key.
-_PLAIN = (
-    "connections_per_mirror",
-    "connection_budget",
-    "jobs",
-    "max_speed",
-    "rpc",
-    "rpc_secret_file",
-    "no_proxy",
-    "ca_bundle",
-    "dns_resolvers",
-    "offline",
-    "disable_symlinks",
-    "portable",
-    "etag_timeout",
-    "download_timeout",
-    "shared_redis",
-)
 
 
 def user_file() -> Path:
@@ -151,13 +85,10 @@ def _is_open(path: Path, cautions: list[Caution]) -> bool:
 def _settings(layers: Layers, cautions: Sequence[Caution]) -> Settings:
     origins: dict[str, str] = {}
     plain: dict[str, Any] = {}
-    for name in _PLAIN:
-        value, origin = _first(layers, name)
-        origins[name] = origin
-        if origin != "default":
+    for name in PLAIN:
+        value, origins[name] = _first(layers, name)
+        if origins[name] != "default":
             plain[name] = value
-    for name in ("proxy", "root_proxy"):
-        plain[name], origins[name] = _proxy(layers, name)
     cautions = [*cautions, *_exposed(layers, plain.get("rpc_secret_file"))]
     mirror_proxies = sites.proxies(layers)
     origins["mirror_proxies"] = next((origin for _, origin in mirror_proxies.values()), "default")
@@ -201,13 +132,9 @@ def _first(layers: Layers, name: str) -> tuple[Any, str]:
     for given in layers.find(name):
         if given.variable.lower() == "no_proxy":
             return given.read(values.shared_places), given.origin
+        if KEYS[name].read is values.proxy:
+            return sites.own_login(given, given.read(values.proxy)), given.origin
         return given.read(KEYS[name].read), given.origin
-    return None, "default"
-
-
-def _proxy(layers: Layers, name: str) -> tuple[str | None, str]:
-    for given in layers.find(name):
-        return sites.own_login(given, given.read(values.proxy)), given.origin
     return None, "default"
 
 

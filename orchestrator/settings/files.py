@@ -12,40 +12,17 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 from orchestrator.disk.access import others_who_may_read, others_who_may_write
 from orchestrator.errors import ConfigError
 from orchestrator.lists.toml import parse_toml
-from orchestrator.settings.layers import KEYS, ConfigFile
+from orchestrator.settings.layers import ConfigFile
 from orchestrator.settings.sites import DEFAULT_ALIASES, HUB
+from orchestrator.settings.table import KEYS, PERSONAL, Caution
 from orchestrator.system.small_files import RECORD_BYTES, SETTINGS_BYTES, read_named, read_small
 
-# What only a file of the user's own may say. Every path is among it whatever it is for: `$NAME` in a path is expanded,
-# which would put a secret into the name of a folder.
-_SECRET, _BELIEVED = "where a secret goes or comes from", "who is believed"
-PERSONAL = {
-    "aliases": _BELIEVED,
-    "aria2.rpc": _SECRET,
-    "aria2.rpc_secret_file": _SECRET,
-    "cache.dir": "where the cache is",
-    "shared.redis": _SECRET,
-    "tls.ca_bundle": _SECRET,
-    "trust.root": _BELIEVED,
-    "trust.root_proxy": _BELIEVED,
-    "trust.token_file": _SECRET,
-    "trust.token_hosts": _SECRET,
-}
-_SECRETS = ("shared.redis", "transfer.proxy", "trust.root_proxy")
 _TABLES = ("mirror", "aliases")
 _OF_A_CACHE = re.compile(r"/(?:models|datasets|spaces)--[^/]+/(?:snapshots/[0-9a-f]{40}|blobs)(?:/|$)")
-
-
-class Caution(NamedTuple):
-    """A setting that works but that the user should know about; becomes an entry of `warnings`."""
-
-    code: str
-    message: str
 
 
 class _OfOthersError(Exception):
@@ -126,7 +103,7 @@ def _closing(path: Path) -> str:
 
 def _exposed(path: Path, keys: Mapping[str, object]) -> Iterator[Caution]:
     tables = keys.get("mirror")
-    texts = [keys.get(key) for key in _SECRETS]
+    texts = [keys.get(key.toml) for key in KEYS.values() if key.may_hold_login]
     texts += [table.get("proxy") for table in tables if isinstance(table, dict)] if isinstance(tables, list) else []
     if any(isinstance(text, str) and "@" in text for text in texts):
         yield from exposed_secret(path)

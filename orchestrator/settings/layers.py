@@ -5,65 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from orchestrator.errors import ConfigError, GlmAriaError, UsageError
 from orchestrator.settings import values
+from orchestrator.settings.table import KEYS
 
 Value = TypeVar("Value")
 
-
-class Key(NamedTuple):
-    """How a setting is spelled in each layer. An empty `toml` means that files cannot set it."""
-
-    flag: str
-    variables: tuple[str, ...]
-    toml: str
-    read: values.Reader
-
-
-KEYS: dict[str, Key] = {
-    "cache_dir": Key(
-        "--cache-dir", ("GLM_ARIA_CACHE_DIR", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"), "cache.dir", values.path
-    ),
-    "root": Key("--root", ("GLM_ARIA_ROOT", "HF_ENDPOINT"), "trust.root", values.text),
-    "policy": Key("--trust", ("GLM_ARIA_TRUST",), "trust.policy", values.policy),
-    "mirrors": Key("--mirror", ("GLM_ARIA_MIRRORS",), "mirror", values.addresses),
-    "token": Key("", ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"), "", values.text),
-    "token_file": Key("--token-file", ("GLM_ARIA_TOKEN_FILE",), "trust.token_file", values.path),
-    "token_hosts": Key("", ("GLM_ARIA_TOKEN_HOSTS",), "trust.token_hosts", values.hosts),
-    "aliases": Key("", (), "aliases", values.text),
-    "connections_per_mirror": Key(
-        "--connections", ("GLM_ARIA_CONNECTIONS",), "transfer.connections_per_mirror", values.whole(1, 64)
-    ),
-    "connection_budget": Key("", ("GLM_ARIA_CONNECTION_BUDGET",), "transfer.connection_budget", values.whole(1, 1024)),
-    "jobs": Key("--jobs", ("GLM_ARIA_JOBS",), "transfer.jobs", values.whole(1, 1024)),
-    "max_speed": Key("--max-speed", ("GLM_ARIA_MAX_SPEED",), "transfer.max_speed", values.speed),
-    "rpc": Key("--rpc", ("GLM_ARIA_RPC",), "aria2.rpc", values.rpc),
-    "rpc_secret_file": Key("--rpc-secret-file", ("GLM_ARIA_RPC_SECRET_FILE",), "aria2.rpc_secret_file", values.path),
-    "proxy": Key("--proxy", ("GLM_ARIA_PROXY",), "transfer.proxy", values.proxy),
-    "dns_resolvers": Key("", ("GLM_ARIA_DNS_RESOLVERS",), "dns.resolvers", values.resolvers),
-    "root_proxy": Key("", ("GLM_ARIA_ROOT_PROXY",), "trust.root_proxy", values.proxy),
-    "no_proxy": Key("", ("GLM_ARIA_NO_PROXY", "no_proxy", "NO_PROXY"), "transfer.no_proxy", values.places),
-    "ca_bundle": Key(
-        "",
-        ("GLM_ARIA_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"),
-        "tls.ca_bundle",
-        values.certificates,
-    ),
-    "offline": Key(
-        "--offline", ("GLM_ARIA_OFFLINE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"), "transfer.offline", values.switch
-    ),
-    "disable_symlinks": Key(
-        "", ("GLM_ARIA_DISABLE_SYMLINKS", "HF_HUB_DISABLE_SYMLINKS"), "cache.disable_symlinks", values.switch
-    ),
-    "portable": Key("--portable", ("GLM_ARIA_PORTABLE",), "cache.portable", values.switch),
-    "etag_timeout": Key("", ("GLM_ARIA_ETAG_TIMEOUT", "HF_HUB_ETAG_TIMEOUT"), "transfer.etag_timeout", values.seconds),
-    "download_timeout": Key(
-        "", ("GLM_ARIA_DOWNLOAD_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT"), "transfer.download_timeout", values.seconds
-    ),
-    "shared_redis": Key("", ("GLM_ARIA_SHARED_REDIS",), "shared.redis", values.redis),
-}
 
 # What `--on-change` tells its command. No settings; a glm-aria that the command calls must not take them for mistakes.
 TOLD = ("GLM_ARIA_REF", "GLM_ARIA_SNAPSHOT", "GLM_ARIA_OLD_COMMIT", "GLM_ARIA_NEW_COMMIT")

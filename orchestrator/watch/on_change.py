@@ -18,16 +18,15 @@ from dataclasses import dataclass, field
 
 from orchestrator.errors import UsageError
 from orchestrator.events import Emit, Event, Flipped, Notice
-from orchestrator.settings import Settings
-from orchestrator.settings.layers import KEYS, TOLD
+from orchestrator.settings import Secret, Settings
+from orchestrator.settings.layers import TOLD
+from orchestrator.settings.table import KEYS
 
 PATIENCE = 300.0
 """Seconds that the command may run."""
 GRACE = 5.0
 """Seconds that it is given to end, when its time is up or the run is being stopped."""
 _STEP = 0.05
-# Settings that hold a secret.
-_SECRET = ("token", "proxy", "shared_redis")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +108,11 @@ def _ending(code: int) -> str | None:
 
 def without_secrets(environ: Mapping[str, str], settings: Settings) -> dict[str, str]:
     """The environment without the variables that hold a token or a password, whatever they are called."""
-    named = {variable for name in _SECRET for variable in KEYS[name].variables}
-    values = [str(value) for name in _SECRET if (value := getattr(settings, name))]
+    named = {variable for key in KEYS.values() if key.is_secret for variable in key.variables}
+    said = (*(getattr(settings, name, None) for name in KEYS), *settings.mirror_proxies.values())
+    secrets = [value for value in said if isinstance(value, Secret)]
     return {
-        name: text for name, text in environ.items() if name not in named and not any(value in text for value in values)
+        name: text
+        for name, text in environ.items()
+        if name not in named and not any(secret in text for secret in secrets)
     }

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 
-from orchestrator.settings.layers import KEYS
+from orchestrator.settings.table import KEYS
 from tests.fuzz.ground import KINDS, Ground, plant, spoiled
 
 VALUES = (

@@ -15,8 +15,8 @@ from orchestrator.core.trust import Policy
 from orchestrator.disk.access import others_who_may_read
 from orchestrator.errors import ConfigError
 from orchestrator.settings import Settings, load, values
-from orchestrator.settings.files import PERSONAL, Caution, read_own_file
-from orchestrator.settings.layers import KEYS
+from orchestrator.settings.files import read_own_file
+from orchestrator.settings.table import KEYS, PERSONAL, Caution
 from tests.machine.fixtures import open_place, other_user  # noqa: F401 - fixtures
 from tests.machine.users import OtherUser
 

@@ -15,7 +15,7 @@ from orchestrator.cli import options
 from orchestrator.cli.main import COMMANDS, cli, main
 from orchestrator.errors import ConfigError, UsageError
 from orchestrator.settings import load
-from orchestrator.settings.layers import KEYS
+from orchestrator.settings.table import KEYS
 
 # For each setting, texts that mean nothing.
 NONSENSE = {
