@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from orchestrator.disk.locks import lock_alone
@@ -120,15 +122,28 @@ def _state(data: dict[str, Any]) -> WatchState:
     del data["version"]
     models = tuple(_model(model) for model in data.pop("models"))
     state = WatchState(**data, models=models)
-    state = replace(state, files=tuple(map(str, state.files)), pins=tuple(map(str, state.pins)))
+    state = replace(state, files=tuple(map(str, state.files)), pins=tuple(map(str, state.pins)), is_running=False)
+    _refuse_other((state.path, state.host, state.started), str)
+    _refuse_other((state.error,), str, NoneType)
+    _refuse_other((state.interval, state.pid), int, float)
     return replace(state, is_running=_lives(state))
 
 
 def _model(data: dict[str, Any]) -> ModelState:
     model = ModelState(**data)
-    if not isinstance(model.ref, str) or not isinstance(model.state, str):
-        raise TypeError(model)
+    _refuse_other((model.ref, model.state), str)
+    _refuse_other((model.commit, model.snapshot, *dict(model.error or {}).values()), str, NoneType)
+    _refuse_other((model.error,), dict, NoneType)
+    _refuse_other((model.failures,), int)
+    _refuse_other((model.last_success, model.next), int, float, NoneType)
     return model
+
+
+def _refuse_other(values: Iterable[object], *kinds: type) -> None:
+    """Raise TypeError unless each value is of one of the kinds, and no number is infinite."""
+    for value in values:
+        if type(value) not in kinds or (isinstance(value, float) and not math.isfinite(value)):
+            raise TypeError(f"{value!r} is no part of a state")
 
 
 def _lives(state: WatchState) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.core.refs import CatalogKind
+from orchestrator.core.dialects import MODELSCOPE
 from orchestrator.core.sources import Source
 from orchestrator.errors import ConfigError
 from orchestrator.settings.edit import diff, texts, write
@@ -21,7 +21,7 @@ name = "far"
 url = "https://far.example"
 proxy = "none"
 """
-FAR, NEAR = Source("far", "https://far.example"), Source("near", "https://near.example", CatalogKind.MODELSCOPE)
+FAR, NEAR = Source("far", "https://far.example"), Source("near", "https://near.example", MODELSCOPE)
 
 
 @pytest.fixture

@@ -1,0 +1,147 @@
+"""Every small file of the state folder, after whatever happened to it: it counts as absent, and never raises.
+
+Those of the cache itself are in tests/cache/test_state_files.py.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from orchestrator.core.resolvers import NameServer, Standing
+from orchestrator.core.sources import Source
+from orchestrator.doctor.figures import read_figures
+from orchestrator.doctor.history import Past
+from orchestrator.doctor.history_file import History
+from orchestrator.mirrors.stats import Evidence, Sample, SourceMemory
+from orchestrator.net.resolver_health import keep_standings, read_standings
+from orchestrator.watch.state import ModelState, WatchFile, WatchState, watched
+from tests.cache.test_state_files import mangled
+
+SOURCE = Source("near", "https://near.example/hf")
+PAST = Past(1.0, "org/m@main", 10, 2.0, {"near": 10})
+
+
+def is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A file by its name: how it is written, and what is read of it, as values that must be sane."""
+
+    name: str
+    write: Callable[[Path], None]
+    read: Callable[[Path], Iterable[bool]]
+
+
+def _write_sources(state: Path) -> None:
+    memory = SourceMemory(state, now=lambda: 1.0)
+    memory.observe({SOURCE: (Sample(0.1, 1e6), Sample(None, 1e7, 8))})
+    memory.quarantine(SOURCE, "lied", Evidence("a", "b", "c", 0, 9))
+
+
+def _read_sources(state: Path) -> Iterable[bool]:
+    memory = SourceMemory(state, now=lambda: 1.0).read()
+    for known in memory.entries.values():
+        yield is_number(known.failures_at(2.0))
+        yield is_number(known.confidence(2.0))
+        yield known.rate is None or is_number(known.rate)
+        yield known.quarantine is None or isinstance(known.quarantine.reason, str)
+
+
+def _read_resolvers(state: Path) -> Iterable[bool]:
+    return (is_number(standing.expected(2.0)) for standing in read_standings(state).values())
+
+
+def _write_figures(state: Path) -> None:
+    (state / "doctor.json").write_text(json.dumps({"version": 1, "rates": {"near": [[1, 1e6], [16, 1e7]]}}))
+
+
+def _read_figures(state: Path) -> Iterable[bool]:
+    rates = [rate for found in read_figures(state).values() for rate in found.rates]
+    return (isinstance(count, int) and is_number(rate) for count, rate in rates)
+
+
+def _read_history(state: Path) -> Iterable[bool]:
+    for past in History(state).read():
+        yield is_number(past.at)
+        yield past.rate is None or is_number(past.rate)
+        yield all(isinstance(count, int) for count in past.sources.values())
+
+
+def _write_watch(state: Path) -> None:
+    model = ModelState("org/m", "failed", "c" * 40, "/s", 2, {"code": "x", "message": "y", "hint": None}, 1.0, 2.0)
+    WatchFile(state, Path("/list")).save(WatchState("/list", 60.0, None, ("/list",), (model,), ("org/m@main",)))
+
+
+def _read_watch(state: Path) -> Iterable[bool]:
+    for found in (*watched(state), WatchFile(state, Path("/list")).load()):
+        yield isinstance(found.path, str)
+        yield is_number(found.interval)
+        yield found.error is None or isinstance(found.error, str)
+        yield all(isinstance(text, str) for text in (*found.files, *found.pins, found.host, found.started))
+        for model in found.models:
+            yield isinstance(model.ref, str)
+            yield isinstance(model.failures, int)
+            yield all(text is None or isinstance(text, str) for text in (model.commit, model.snapshot))
+            yield all(moment is None or is_number(moment) for moment in (model.last_success, model.next))
+            yield model.error is None or all(t is None or isinstance(t, str) for t in model.error.values())
+
+
+def _write_resolvers(state: Path) -> None:
+    keep_standings(state, {NameServer("1.1.1.1"): Standing(0.1, 1.0, 1.0)})
+
+
+FILES = [
+    Kept("sources.json", _write_sources, _read_sources),
+    Kept("resolvers.json", _write_resolvers, _read_resolvers),
+    Kept("doctor.json", _write_figures, _read_figures),
+    Kept("history.jsonl", lambda s: History(s).add([PAST]), _read_history),
+    Kept("watch/*.json", _write_watch, _read_watch),
+]  # fmt: skip
+per_example = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    for name in ("stage", "watch"):
+        (tmp_path / name).mkdir()
+    return tmp_path
+
+
+def _path(kept: Kept, state: Path) -> Path:
+    for left in state.glob(kept.name):  # by the example before
+        left.unlink()
+    kept.write(state)
+    (path,) = state.glob(kept.name)
+    return path
+
+
+@pytest.mark.parametrize("kept", FILES, ids=lambda kept: kept.name)
+@per_example
+@given(garbage=st.binary(max_size=200))
+def test_any_bytes_count_as_absent(kept: Kept, state: Path, garbage: bytes) -> None:
+    path = _path(kept, state)
+    assert all(kept.read(state))
+    path.write_bytes(garbage)
+    assert all(kept.read(state))
+    kept.write(state)
+
+
+@pytest.mark.parametrize("kept", FILES, ids=lambda kept: kept.name)
+@per_example
+@given(data=st.data())
+def test_another_value_anywhere_in_it_is_refused_or_sane(kept: Kept, state: Path, data: st.DataObject) -> None:
+    path = _path(kept, state)
+    value: Any = mangled(json.loads(path.read_text()), data)
+    path.write_text(json.dumps(value) + "\n")
+    assert all(kept.read(state))
