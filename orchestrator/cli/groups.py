@@ -5,22 +5,18 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from importlib import import_module
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
 
-from orchestrator.disk import places
-from orchestrator.errors import ConfigError
-
 _OTHER = "Other"
+_COMMANDS = "orchestrator.cli.commands"
 
 
 class Lazy(NamedTuple):
-    """A command that is not imported yet; `summary` is its line in the list of commands."""
+    """A command that is not imported yet: its module in `cli/commands`, and its line in the list of commands."""
 
     module: str
-    attribute: str
     summary: str
 
 
@@ -40,9 +36,9 @@ class LazyGroup(click.Group):
         entry = self._lazy.get(cmd_name)
         if entry is None:
             return None
-        command = getattr(import_module(entry.module), entry.attribute)
+        command = getattr(import_module(f"{_COMMANDS}.{entry.module}"), cmd_name)
         if not isinstance(command, click.Command):
-            raise TypeError(f"{entry.module}.{entry.attribute} is not a command")
+            raise TypeError(f"{_COMMANDS}.{entry.module} has no command {cmd_name}")
         _refuse_empty(command)
         return command
 
@@ -77,57 +73,15 @@ class _Word(click.types.StringParamType):
         return text
 
 
-_WORD = _Word()
+WORD = _Word()
 
 
 def _refuse_empty(command: click.Command) -> None:
     for parameter in command.params:
         if isinstance(parameter, click.Option) and parameter.type is click.STRING:
-            parameter.type = _WORD
+            parameter.type = WORD
     for below in command.commands.values() if isinstance(command, click.Group) else ():
         _refuse_empty(below)
-
-
-class Headed(click.Option):
-    """An option that `--help` shows under a heading."""
-
-    def __init__(self, *args: Any, heading: str = "Options", **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.heading = heading
-
-
-_NAMED = "glm-aria.config"
-
-
-def _name_config(ctx: click.Context, _parameter: click.Parameter, value: str | None) -> None:
-    """Remember the file. Raises ConfigError when it is not there, also for a command that reads no settings."""
-    if value is None:
-        return
-    ctx.meta[_NAMED] = value
-    try:
-        places.absolute(value).stat()  # not opened: it may be a pipe
-    except OSError as error:
-        raise ConfigError(
-            f"--config {value} cannot be read: {error.strerror}", hint="name a settings file that is there"
-        ) from error
-
-
-CONFIG = click.option(
-    "--config",
-    cls=Headed,
-    heading="Rules",
-    metavar="FILE",
-    type=_WORD,
-    expose_value=False,
-    callback=_name_config,
-    help="Read settings from FILE, as from your own file, instead of from ./glm-aria.toml.",
-)
-
-
-def named_config() -> Path | None:
-    """The file of `--config`, which may stand before or behind the name of a command."""
-    named = click.get_current_context().meta.get(_NAMED)
-    return None if named is None else places.absolute(named)
 
 
 class HeadedCommand(click.Command):

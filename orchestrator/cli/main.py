@@ -15,7 +15,9 @@ import click
 
 from orchestrator import __version__
 from orchestrator.cli import terminal
-from orchestrator.cli.groups import CONFIG, Lazy, LazyGroup
+from orchestrator.cli.groups import Lazy, LazyGroup
+from orchestrator.cli.named_config import CONFIG
+from orchestrator.core.text import redacted
 from orchestrator.errors import ConfigError, DiskIOError, GlmAriaError, Interrupted, UsageError
 from orchestrator.system import streams
 from orchestrator.system.failures import translate
@@ -23,34 +25,20 @@ from orchestrator.system.limits import scarce
 
 PROGRAM = "glm-aria"
 COMMANDS = {
-    "pull": Lazy(
-        "orchestrator.cli.commands.pull",
-        "pull",
-        "Fetch models, verify every file, and place them in the Hugging Face cache.",
-    ),
-    "plan": Lazy("orchestrator.cli.commands.pull", "plan", "Show what pull would do, and do nothing."),
-    "watch": Lazy("orchestrator.cli.commands.watch", "watch", "Keep the cache equal to a list of models."),
-    "mirrors": Lazy(
-        "orchestrator.cli.commands.mirrors", "mirrors", "Who can send bytes, how fast, how fresh, and who lied."
-    ),
-    "doctor": Lazy(
-        "orchestrator.cli.commands.doctor", "doctor", "Why is it slow? Measure everything, and say what to change."
-    ),
-    "history": Lazy("orchestrator.cli.commands.history", "history", "Past pulls, and how fast each source was."),
-    "verify": Lazy(
-        "orchestrator.cli.commands.verify", "verify", "Read what is in the cache again; find rot, and repair it."
-    ),
-    "cache": Lazy(
-        "orchestrator.cli.commands.cache", "cache", "Look at the cache, share it with folders, and clean it up."
-    ),
-    "lock": Lazy("orchestrator.cli.commands.lock", "lock", "Compare lock files, which pin the bytes of models."),
-    "daemon": Lazy("orchestrator.cli.commands.daemon", "daemon", "Start, stop or look at a background aria2c."),
-    "config": Lazy("orchestrator.cli.commands.config", "config", "Show settings and where each one came from."),
-    "render": Lazy(
-        "orchestrator.cli.commands.render", "render", "Write out one of the templates; without NAME, list them."
-    ),
-    "env": Lazy("orchestrator.cli.commands.env", "env", "Print what makes hf, transformers and others use a mirror."),
-    "completion": Lazy("orchestrator.cli.commands.completion", "completion", "Print the completion script of a shell."),
+    "pull": Lazy("pull", "Fetch models, verify every file, and place them in the Hugging Face cache."),
+    "plan": Lazy("pull", "Show what pull would do, and do nothing."),
+    "watch": Lazy("watch", "Keep the cache equal to a list of models."),
+    "mirrors": Lazy("mirrors", "Who can send bytes, how fast, how fresh, and who lied."),
+    "doctor": Lazy("doctor", "Why is it slow? Measure everything, and say what to change."),
+    "history": Lazy("history", "Past pulls, and how fast each source was."),
+    "verify": Lazy("verify", "Read what is in the cache again; find rot, and repair it."),
+    "cache": Lazy("cache", "Look at the cache, share it with folders, and clean it up."),
+    "lock": Lazy("lock", "Compare lock files, which pin the bytes of models."),
+    "daemon": Lazy("daemon", "Start, stop or look at a background aria2c."),
+    "config": Lazy("config", "Show settings and where each one came from."),
+    "render": Lazy("render", "Write out one of the templates; without NAME, list them."),
+    "env": Lazy("env", "Print what makes hf, transformers and others use a mirror."),
+    "completion": Lazy("completion", "Print the completion script of a shell."),
 }
 GROUPS = ("mirrors", "cache", "lock", "daemon", "config")
 _VERBOSE = re.compile(r"--verbose|-[hqv]*v[hqv]*")
@@ -124,8 +112,8 @@ class Asked:
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, prog_name=PROGRAM)
-@CONFIG
-def cli() -> None:
+@CONFIG.decorator("config", str)
+def cli(config: str | None) -> None:
     """Fetch large models with aria2, from several mirrors at once; prove every byte; place them where Hugging Face
     software looks for them.
 
@@ -194,15 +182,15 @@ def _usage(error: click.ClickException, asked: Asked) -> int:
 
 
 def _fail(error: GlmAriaError, asked: Asked) -> int:
-    from orchestrator.cli.views import results
-
     if asked.wants_json:
+        from orchestrator.documents import failure
+
         try:
-            terminal.document(results.failure(asked.command, error))
+            terminal.document(failure(asked.command, error))
         except DiskIOError as unwritten:
-            results.say_error(unwritten)
+            terminal.say_error(unwritten)
     else:
-        results.say_error(error)
+        terminal.say_error(error)
     if asked.is_verbose and error.__cause__ is not None:
         _say_traceback(error)
     return error.exit_code
@@ -237,7 +225,7 @@ def _say_traceback(error: BaseException) -> None:
 
     for block in traceback.format_exception(error):
         for line in block.splitlines():
-            terminal.say(terminal.message(line))
+            terminal.say(redacted(line))
 
 
 def _close_stdout() -> None:

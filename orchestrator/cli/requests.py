@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.cli.commands import lock
+from orchestrator.cli import lock_files
 from orchestrator.core.files import literal
 from orchestrator.core.refs import parse_ref
 from orchestrator.disk import places
@@ -69,7 +69,7 @@ def items(refs: Sequence[str], lists: Sequence[str], chosen: Selection) -> tuple
 
 def locked_items(refs: Sequence[str], name: str, local_dir: str | None) -> tuple[Item, ...]:
     """The models of a lock file that are asked for: all without a REF. Raises UsageError."""
-    models = lock.read(name).choose(refs, name)
+    models = lock_files.read(name).choose(refs, name)
     if not models:
         raise UsageError(
             f"nothing to fetch: {name} holds no model", hint=f"glm-aria pull REF --lock {shlex.quote(name)} adds one"

@@ -1,57 +1,122 @@
-"""One run of a command that shows progress: what was said so far, and to whom."""
+"""One run of a command: what it said so far, to whom, and how it ends."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Protocol, TypeVar
 
-from orchestrator.cli.views import progress, results
+from orchestrator.cli import terminal
+from orchestrator.cli.views import progress
+from orchestrator.documents import Outcome, document
 from orchestrator.errors import GlmAriaError, NotAllowedError
 from orchestrator.events import Event, Notice
 from orchestrator.settings import Settings
 
+_Data = TypeVar("_Data")
+
+
+class Shown(Protocol):
+    """The options that say how a run is shown: `cli.options.Output`."""
+
+    @property
+    def as_json(self) -> bool: ...
+    @property
+    def progress(self) -> str: ...
+    @property
+    def quiet(self) -> bool: ...
+
 
 @dataclass(slots=True)
 class Run:
-    """What a run said so far: its notices, for the report, and its progress, for whoever watches."""
+    """What a run said so far: its notices, and its progress, for whoever watches.
 
-    settings: Settings
-    watcher: progress.Watcher
-    is_quiet: bool
+    `is_events` says that stderr is for JSON lines; who reads these wants no prose between them, so it `is_quiet`, too.
+    """
+
+    as_json: bool
+    watcher: progress.Watcher = field(default_factory=progress.Watcher)
+    is_quiet: bool = False
     is_events: bool = False
-    seen: list[Notice] = field(default_factory=list)
+    token_withheld: str | None = None
+    notices: dict[Notice, None] = field(default_factory=dict)
+    _cautions: tuple[Notice, ...] = ()
 
     @classmethod
-    def of(cls, parameters: dict[str, Any], settings: Settings) -> Run:
-        mode = progress.choose(parameters["progress"], as_json=parameters["as_json"], quiet=parameters["quiet"])
-        # Who reads events from stderr wants no prose between them.
-        is_quiet = parameters["quiet"] or mode == "json"
-        return cls(settings, progress.watcher(mode), is_quiet, mode == "json")
+    def watching(cls, shown: Shown, settings: Settings) -> Run:
+        """A run that shows progress as its options say."""
+        mode = progress.choose(shown.progress, as_json=shown.as_json, quiet=shown.quiet)
+        is_events = mode == "json"
+        run = cls(shown.as_json, watcher_of(mode), shown.quiet or is_events, is_events, settings.token_withheld)
+        run._cautions = _cautions(settings)
+        return run
+
+    @classmethod
+    def warned(cls, settings: Settings, *, as_json: bool) -> Run:
+        """A run without progress that passes on what the settings warn of."""
+        run = cls(as_json)
+        run.emit(*_cautions(settings))
+        return run
 
     def watched(self) -> progress.Watcher:
         """The context in which progress is shown. What the settings warn of is said first."""
-        for code, message in self.settings.warnings:
-            self.emit(Notice(code, message))
+        self.emit(*self._cautions)
         return self.watcher
 
-    def emit(self, event: Event) -> None:
-        if isinstance(event, Notice):
-            self.seen.append(event)
-        self.watcher.emit(event)
+    def emit(self, *events: Event) -> None:
+        for event in events:
+            if isinstance(event, Notice):
+                self.notices[event] = None
+            self.watcher.emit(event)
 
-    def all_notices(self, reported: tuple[Notice, ...]) -> tuple[Notice, ...]:
-        """Those of the settings, of the events and of the report, each once."""
-        return tuple(dict.fromkeys((*self.seen, *reported)))
+    def forget(self, most: int) -> None:
+        """Keep the newest `most` notices only: a run may last for months."""
+        for notice in [*self.notices][:-most]:
+            del self.notices[notice]
 
-    def say_missed(self, notices: tuple[Notice, ...]) -> None:
-        """Tell the warnings that the watcher did not show as they came."""
-        for notice in notices:
-            if notice not in self.watcher.shown:
-                results.say_notice(notice)
-
-    def explained(self, errors: tuple[GlmAriaError, ...]) -> tuple[GlmAriaError, ...]:
-        """Where access was denied for want of a token that there is: say why it was not sent."""
+    def outcome(
+        self,
+        errors: Sequence[GlmAriaError] = (),
+        models: int = 0,
+        *,
+        interrupted: int | None = None,
+        strict: bool = False,
+    ) -> Outcome:
+        """How the run ended, by its report. Where a token was not sent, the errors for want of one say why."""
         for error in errors:
-            if isinstance(error, NotAllowedError) and self.settings.token_withheld:
-                error.hint = self.settings.token_withheld
-        return errors
+            if isinstance(error, NotAllowedError) and self.token_withheld:
+                error.hint = self.token_withheld
+        return Outcome.of(errors, models, tuple(self.notices), interrupted=interrupted, strict=strict)
+
+
+def finish(run: Run, command: str, report: _Data, view: Callable[[_Data], None], outcome: Outcome | None = None) -> int:
+    """The end of every command: warnings that nobody saw yet, then the report as JSON or as text with its errors.
+
+    Returns the exit code.
+    """
+    ended = outcome or Outcome.of()
+    for notice in run.notices:
+        if notice not in run.watcher.shown:
+            terminal.say_notice(notice)
+    if run.as_json:
+        terminal.document(document(command, ended, report, run.notices))
+    else:
+        view(report)
+        for error in ended.errors:
+            terminal.say_error(error)
+    return ended.exit_code
+
+
+def _cautions(settings: Settings) -> tuple[Notice, ...]:
+    return tuple(Notice(code, message) for code, message in settings.warnings)
+
+
+def watcher_of(mode: str) -> progress.Watcher:
+    """The watcher for a mode of `progress.choose`."""
+    if mode == "bar":
+        from orchestrator.cli.views.bar import Bar
+
+        return Bar()
+    if mode == "lines":
+        return progress.Lines()
+    return progress.JsonLines() if mode == "json" else progress.Watcher()

@@ -1,46 +1,17 @@
-"""Text from outside, made harmless before a person sees it, and the two streams that people and programs read."""
+"""The two streams that people and programs read: stdout for the result, stderr for all else."""
 
 from __future__ import annotations
 
-import json
-import re
 import sys
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from orchestrator.errors import DiskIOError
+from orchestrator.core.text import printable, redacted
+from orchestrator.errors import DiskIOError, GlmAriaError
+from orchestrator.events import Notice
 from orchestrator.system import streams
 
-# The query of an address (a signed URL's is a credential), the user name and password in one, tokens, aria2's secret.
-_SECRETS = (
-    (re.compile(r"\?[^\s'\"<>)\]]*=[^\s'\"<>)\]]*"), "?***"),
-    (re.compile(r"://[^\s/@'\"]+@"), "://***@"),
-    (re.compile(r"\bhf_[A-Za-z0-9]{8,}"), "hf_***"),
-    (re.compile(r"\b(token:|Bearer )[^\s'\"<>,\]]+"), r"\1***"),
-)
-
-
-def printable(text: str) -> str:
-    """`text` with everything that is no plain visible character spelled out, as `\\x1b`, `\\n` or `\\u202e`.
-
-    Names and messages from the network could otherwise move the cursor, retitle the window, forge a line of ours or
-    turn around the reading direction.
-    """
-    if text.isprintable():
-        return text
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape", "backslashreplace").decode()
-        for character in text
-    )
-
-
-def message(text: str) -> str:
-    """A message as it may be shown: printable, and without what looks like a secret.
-
-    Errors of ours hold none. Those of libraries do: requests quotes whole addresses.
-    """
-    for pattern, replacement in _SECRETS:
-        text = pattern.sub(replacement, text)
-    return printable(text)
+if TYPE_CHECKING:
+    from orchestrator.documents import Document
 
 
 def say(line: str = "") -> None:
@@ -49,6 +20,20 @@ def say(line: str = "") -> None:
         print(line, file=sys.stderr, flush=True)
     except OSError:
         return
+
+
+def say_error(error: GlmAriaError) -> None:
+    """An error for people: what failed, then what to do about it."""
+    say(f"error: {redacted(error.message)}")
+    for line in error.details:
+        say(f"  {redacted(line)}")
+    if error.hint:
+        say(f"hint: {redacted(error.hint)}")
+
+
+def say_notice(notice: Notice) -> None:
+    """A warning for people."""
+    say(f"warning: {redacted(notice.message)}")
 
 
 class ReaderLeftError(Exception):
@@ -69,11 +54,18 @@ def result(line: str) -> None:
         raise DiskIOError(f"cannot write the result to standard output: {error.strerror}") from error
 
 
-def document(value: Mapping[str, object]) -> None:
-    """One JSON document, on stdout. All ASCII, so that names can neither hold escape codes nor fail to be encoded.
+def show(line: str) -> None:
+    """One line of the result that may hold names from outside."""
+    result(printable(line))
+
+
+def document(value: Document) -> None:
+    """One JSON document, on stdout.
 
     Raises DiskIOError where stdout is closed: who asked for the document does not get it.
     """
     if streams.is_missing(sys.stdout):
         raise DiskIOError("cannot write the result: standard output is closed", hint="open it, as with > FILE")
-    result(json.dumps(value, ensure_ascii=True, indent=1))
+    from orchestrator.documents import encode
+
+    result(encode(value, indent=1))

@@ -1,17 +1,18 @@
 """A diagnosis as one HTML page: the geometry of its pictures is worked out here, the page is templates/report.html.
 
-Everything that the page shows came through `diagnosis.data`, which holds no secret, and is escaped by the template.
+Everything that the page shows is in the document of `doctor`, which holds no secret, and is escaped by the template.
 """
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from orchestrator import __version__
-from orchestrator.cli.views import diagnosis
 from orchestrator.core.sizes import format_size, format_speed
-from orchestrator.doctor.examine import Diagnosis
+from orchestrator.doctor.document import DiagnosedSource, DoctorDocument
 from orchestrator.doctor.findings import cost_text
 from orchestrator.templating import render
 
@@ -21,43 +22,49 @@ _STEPS = (("dns", "name"), ("connect", "connect"), ("tls", "TLS"), ("wait", "fir
 _COLOURS = ("#2563eb", "#d97706", "#059669", "#9333ea", "#dc2626", "#0891b2", "#65a30d", "#be185d")
 
 
-def page(found: Diagnosis) -> str:
+def page(found: DoctorDocument) -> str:
     """The page as text."""
-    values = diagnosis.data(found)
-    sources: list[dict[str, Any]] = values["sources"]  # type: ignore[assignment]
+    costs = [math.inf if finding.cost is None else finding.cost for finding in found.findings]
     return render(
         "report.html",
         version=__version__,
         made=time.strftime("%Y-%m-%d %H:%M"),
-        ref=values["ref"],
-        size=format_size(found.facts.size),
+        ref=found.ref,
+        size=format_size(found.bytes),
         findings=[
-            diagnosis.finding_data(finding) | {"cost": cost_text(finding.cost), "is_heavy": finding.cost >= 60}
-            for finding in found.findings
+            {
+                "code": finding.code,
+                "message": finding.message,
+                "measured": finding.measured,
+                "command": finding.command,
+                "cost": cost_text(cost),
+                "is_heavy": cost >= 60,
+            }
+            for finding, cost in zip(found.findings, costs, strict=True)
         ],
-        sources=sources,
-        timelines=timelines(sources),
+        sources=found.sources,
+        timelines=timelines(found.sources),
         timeline_width=_WIDTH,
-        chart=chart(sources),
-        resolvers=values["resolvers"],
-        routes=values["routes"],
-        machine=values["machine"],
-        notes=values["notes"],
+        chart=chart(found.sources),
+        resolvers=found.resolvers,
+        routes=found.routes,
+        machine=found.machine,
+        notes=found.notes,
         speed=format_speed,
         bytes=format_size,
     )
 
 
-def timelines(sources: list[dict[str, Any]]) -> dict[str, Any]:
+def timelines(sources: Sequence[DiagnosedSource]) -> dict[str, Any]:
     """For each source the bars of name, connect, TLS and first byte, on one scale; with the scale's marks."""
     rows = []
     for source in sources:
-        if source["first_byte"] is None:
+        if source.first_byte is None:
             continue
-        known = [source[key] or 0.0 for key in ("dns", "connect", "tls")]
+        known = [source.dns or 0.0, source.connect or 0.0, source.tls or 0.0]
         # The first request opens a connection of its own; what is left of it is the server's time.
-        waits = max(0.0, source["first_byte"] - known[1] - known[2])
-        rows.append((source["name"], [*known, waits]))
+        waits = max(0.0, source.first_byte - known[1] - known[2])
+        rows.append((source.name, [*known, waits]))
     longest = max((sum(parts) for _, parts in rows), default=0.0) or 1.0
     lines = []
     for name, parts in rows:
@@ -73,26 +80,26 @@ def timelines(sources: list[dict[str, Any]]) -> dict[str, Any]:
     return {"lines": lines, "legend": legend, "longest": f"{1000 * longest:.0f} ms"}
 
 
-def chart(sources: list[dict[str, Any]]) -> dict[str, Any]:
+def chart(sources: Sequence[DiagnosedSource]) -> dict[str, Any]:
     """Speed against connections: a line for each source."""
-    measured = [source for source in sources if source["rates"]]
-    most = max((rate["rate"] for source in measured for rate in source["rates"]), default=0.0) or 1.0
+    measured = [source for source in sources if source.rates]
+    most = max((one.rate for source in measured for one in source.rates), default=0.0) or 1.0
     # Evenly spread by powers: 1, 4 and 16 connections.
     places = {1: 0.0, 4: _WIDTH / 2, 16: _WIDTH}
     lines = []
     for number, source in enumerate(measured):
         points = [
             {
-                "x": places.get(rate["connections"], 0.0),
-                "y": _HEIGHT * (1 - rate["rate"] / most),
-                "text": f"{source['name']}: {format_speed(rate['rate'])} over {rate['connections']}",
+                "x": places.get(one.connections, 0.0),
+                "y": _HEIGHT * (1 - one.rate / most),
+                "text": f"{source.name}: {format_speed(one.rate)} over {one.connections}",
             }
-            for rate in source["rates"]
+            for one in source.rates
         ]
         path = " ".join(f"{point['x']:.1f},{point['y']:.1f}" for point in points)
         colour = _COLOURS[number % len(_COLOURS)]
-        best = format_speed(max(rate["rate"] for rate in source["rates"]))
-        lines.append({"name": source["name"], "points": points, "path": path, "colour": colour, "best": best})
+        best = format_speed(max(one.rate for one in source.rates))
+        lines.append({"name": source.name, "points": points, "path": path, "colour": colour, "best": best})
     marks = [{"y": _HEIGHT * (1 - share), "text": format_speed(most * share)} for share in (0, 0.5, 1)]
     return {
         "lines": lines,

@@ -17,7 +17,7 @@ from orchestrator.core.files import Digest, RepoFile
 from orchestrator.core.plan import Action, Found, Have, Plan, ResolvedModel, merge, plan_model
 from orchestrator.core.refs import as_word
 from orchestrator.errors import GlmAriaError, Interrupted, NotFoundError
-from orchestrator.events import Emit, Event, FileProgress, Notice, Phase
+from orchestrator.events import Emit, FileProgress, Notice, Phase
 from orchestrator.lists.request import PullRequest
 from orchestrator.mirrors.sources import Sources
 from orchestrator.pull.model_run import ModelRun
@@ -37,14 +37,7 @@ def pull(
     request: PullRequest, sites: Sites, sources: Sources, cache: Cache, mover: Mover, *, stop: Stop, emit: Emit
 ) -> PullReport:
     """Fetch, verify and place all models of the request. What befalls a model is in the report, not raised."""
-    notices: list[Notice] = []
-
-    def tell(event: Event) -> None:
-        if isinstance(event, Notice):
-            notices.append(event)
-        emit(event)
-
-    runs = [ModelRun(item, tell, wants_lock=request.make_lock, force=request.force) for item in request.items]
+    runs = [ModelRun(item, emit, wants_lock=request.make_lock, force=request.force) for item in request.items]
     try:
         with cache.blobs.use() as use:
             _resolve_all(runs, request, sites, cache.records, stop=stop, preload=True)
@@ -56,7 +49,7 @@ def pull(
                 from orchestrator.pull.delivery import deliver  # loads aria2p, which a complete model does not need
 
                 stop.is_abrupt = False
-                deliver(_open(runs), sites, sources, cache, mover, stop=stop, emit=tell)
+                deliver(_open(runs), sites, sources, cache, mover, stop=stop, emit=emit)
     except Interrupted:
         stop.set()
     except GlmAriaError as error:
@@ -64,7 +57,7 @@ def pull(
     if stop.is_set():
         _fail_all(runs, Interrupted(stop.signal_number))
     return PullReport(
-        tuple(run.report(cache.blobs) for run in runs), tuple(notices), stop.signal_number if stop.is_set() else None
+        tuple(run.report(cache.blobs) for run in runs), stop.signal_number if stop.is_set() else None
     )
 
 

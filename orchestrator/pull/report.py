@@ -1,16 +1,15 @@
-"""What a run did, as plain values: `cli.views.results` renders them as text or JSON, nobody else interprets them."""
+"""What a run did; `pull/document.py` makes of it what people and programs read."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
 from orchestrator.core.files import RepoFile
 from orchestrator.core.trust import Trust
-from orchestrator.errors import GlmAriaError
-from orchestrator.events import Notice
+from orchestrator.errors import GlmAriaError, PartialError
 from orchestrator.lists.lockfile import LockedModel
 
 
@@ -55,11 +54,26 @@ class ModelReport:
         """Bytes of the distinct blobs that ended in one of `states`."""
         return sum({item.file.digest: item.file.size for item in self.files if item.state in states}.values())
 
+    def failure(self) -> GlmAriaError | None:
+        """What ended the model, or says that some of its files failed; None where it is done."""
+        if self.error is not None:
+            return self.error
+        failed = [item.file.path for item in self.files if item.state is FileState.FAILED]
+        if not failed:
+            return None
+        return PartialError(
+            f"{self.ref}: {len(failed)} file(s) failed", hint="run the same command again", file=failed[0]
+        )
+
+
+def failures_of(models: Iterable[ModelReport]) -> tuple[GlmAriaError, ...]:
+    """What ended each model that is not done."""
+    return tuple(error for model in models if (error := model.failure()) is not None)
+
 
 @dataclass(frozen=True, slots=True)
 class PullReport:
     """A whole run. `interrupted` is the signal number when the user stopped it."""
 
     models: tuple[ModelReport, ...]
-    notices: tuple[Notice, ...] = ()
     interrupted: int | None = None

@@ -125,7 +125,7 @@ def fetch_single(
     report = ModelReport(
         shown, None, trust, None, folder, (FileReport(file, state, sent),), time.monotonic() - started, error
     )
-    return PullReport((report,), (), stop.signal_number if stop.is_set() else None)
+    return PullReport((report,), stop.signal_number if stop.is_set() else None)
 
 
 def _size(url: str, shown: str, net: Net) -> int:

@@ -80,7 +80,6 @@ class VerifyReport:
     """
 
     files: tuple[Verified, ...]
-    notices: tuple[Notice, ...]
     seconds: float
     interrupted: int | None = None
     left_out: tuple[Path, ...] = ()
@@ -106,19 +105,15 @@ def verify(request: VerifyRequest, cache: Cache, mend: Mend | None, *, stop: Sto
     except Interrupted:
         stop.set()
     results.sort(key=lambda item: item.stock.label)
-    unproven = [item for item in results if item.state is State.UNPROVEN]
-    notices = tuple(
-        Notice(
-            "unproven", f"nobody said which digest {item.stock.label!r} has; it was not checked", file=item.stock.label
-        )
-        for item in unproven
-    )
+    for label in (item.stock.label for item in results if item.state is State.UNPROVEN):
+        emit(Notice("unproven", f"nobody said which digest {label!r} has; it was not checked", file=label))
     if not request.targets:
-        notices += tuple(Notice("closed", f"not checked: {error.message}") for error in found.closed.values())
+        for error in found.closed.values():
+            emit(Notice("closed", f"not checked: {error.message}"))
     interrupted = stop.signal_number if stop.is_set() else None
     chosen = {target.repo for target in request.targets}
     left_out = tuple(path for repo in found.repos if not chosen or repo.repo in chosen for path in repo.strays)
-    return VerifyReport(tuple(results), notices, time.monotonic() - started, interrupted, left_out)
+    return VerifyReport(tuple(results), time.monotonic() - started, interrupted, left_out)
 
 
 def _unread(stock: Stock) -> Verified:

@@ -1,5 +1,6 @@
 """Reports and plans as the wiring returns them."""
 
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from orchestrator.core.files import Algorithm, Digest, RepoFile, RepoTree
@@ -7,7 +8,7 @@ from orchestrator.core.plan import Found, Have, Plan, ResolvedModel, merge, plan
 from orchestrator.core.refs import parse_ref
 from orchestrator.core.trust import Trust
 from orchestrator.errors import GlmAriaError
-from orchestrator.events import Notice
+from orchestrator.events import Emit, Notice
 from orchestrator.pull.report import FileReport, FileState, ModelReport, PullReport
 
 COMMIT = "c" * 40
@@ -37,8 +38,19 @@ def failed(error: GlmAriaError, ref: str = "org/broken") -> ModelReport:
     return ModelReport(parse_ref(ref), error=error)
 
 
-def report(*models: ModelReport, notices: tuple[Notice, ...] = (), interrupted: int | None = None) -> PullReport:
-    return PullReport(models or (done(),), notices, interrupted)
+def report(*models: ModelReport, interrupted: int | None = None) -> PullReport:
+    return PullReport(models or (done(),), interrupted)
+
+
+def telling(made: PullReport, *notices: Notice) -> Callable[..., PullReport]:
+    """A pull that emits notices and returns `made`."""
+
+    def run(_settings: object, _request: object, emit: Emit) -> PullReport:
+        for notice in notices:
+            emit(notice)
+        return made
+
+    return run
 
 
 def plan_of(ref: str = "org/name") -> Plan:

@@ -24,7 +24,8 @@ MEGABYTE = 1_000_000
 
 PROGRAM = """
 import os, sys, time
-from orchestrator.cli.views.progress import choose, watcher
+from orchestrator.cli.views.progress import choose
+from orchestrator.cli.run import watcher_of
 from orchestrator.core.files import Algorithm, Digest
 from orchestrator.events import *
 mode = choose("auto", as_json=False, quiet=False)
@@ -34,7 +35,7 @@ def at(number, phase, done):
 def go():
     # One byte from the test for each step: it has seen what it waited for.
     sys.stdin.buffer.raw.read(1)
-with watcher(mode) as bar:
+with watcher_of(mode) as bar:
     bar.emit(ModelPhase("org/name@main", Phase.RESOLVING))
     go()
     BODY

@@ -21,7 +21,7 @@ from orchestrator.errors import (
     error_classes,
 )
 from orchestrator.events import Notice
-from tests.cli.builders import done, failed, report
+from tests.cli.builders import done, failed, report, telling
 
 REPO = Path(__file__).parents[2]
 CLASSES = [error for error in error_classes() if error is not Interrupted]
@@ -80,7 +80,7 @@ def test_the_verdict_of_a_run(
     wiring: SimpleNamespace,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    wiring.run_pull_answer = report(*models, notices=(Notice("slow", "slow mirror"),) * notices)  # type: ignore[arg-type]
+    wiring.run_pull_answer = telling(report(*models), *[Notice("slow", "slow mirror")] * notices)  # type: ignore[arg-type]
     assert main(["pull", "org/name", "--json", *flags]) == code
     document = json.loads(capsys.readouterr().out)
     assert (document["exit_code"], document["status"]) == (code, status)

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from orchestrator.cli.main import main
-from orchestrator.cli.views import results
+from orchestrator.cli.views.pull import print_pull
 from orchestrator.core.trust import Trust
 from orchestrator.errors import NotFoundError
 from orchestrator.events import ModelPhase, Notice, Phase
+from orchestrator.pull.document import PullDocument
 from orchestrator.pull.report import FileReport, FileState
-from tests.cli.builders import COMMIT, CONFIG, WEIGHTS, done, failed, plan_of, report
+from tests.cli.builders import COMMIT, CONFIG, WEIGHTS, done, failed, plan_of, report, telling
 
 SNAPSHOT = f"/cache/models--org--name/snapshots/{COMMIT}"
 NOTICE = Notice("mirror-lied", "hf-mirror sent wrong bytes", "hf-mirror", "model.safetensors")
@@ -28,7 +29,7 @@ def run_json(*arguments: str, capsys: pytest.CaptureFixture[str]) -> Any:
 
 
 def test_the_document_of_pull(wiring: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
-    wiring.run_pull_answer = report(done(), notices=(NOTICE,))
+    wiring.run_pull_answer = telling(report(done()), NOTICE)
     assert run_json("pull", "org/name", capsys=capsys) == {
         "schema": "glm-aria/1",
         "command": "pull",
@@ -106,9 +107,8 @@ def test_an_early_error_has_the_envelope_too(wiring: SimpleNamespace, capsys: py
 def test_text_puts_folders_on_stdout_and_the_rest_on_stderr(
     wiring: SimpleNamespace, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    wiring.run_pull_answer = report(
-        done(), failed(NotFoundError("org/broken does not exist", hint="check the name")), notices=(NOTICE,)
-    )
+    made = report(done(), failed(NotFoundError("org/broken does not exist", hint="check the name")))
+    wiring.run_pull_answer = telling(made, NOTICE)
     assert main(["pull", "org/name", "org/broken", "--progress", "none"]) == 3
     out, err = capsys.readouterr()
     assert out == SNAPSHOT + "\n"
@@ -124,7 +124,7 @@ def test_text_puts_folders_on_stdout_and_the_rest_on_stderr(
 def test_quiet_keeps_the_result_warnings_and_errors(
     wiring: SimpleNamespace, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    wiring.run_pull_answer = report(done(local_dir=Path("/plain")), notices=(NOTICE,))
+    wiring.run_pull_answer = telling(report(done(local_dir=Path("/plain"))), NOTICE)
     assert main(["pull", "-q", "org/name"]) == 0
     assert capsys.readouterr() == ("/plain\n", "warning: hf-mirror sent wrong bytes\n")
 
@@ -152,7 +152,7 @@ def test_each_warning_is_told_once(wiring: SimpleNamespace, capsys: pytest.Captu
         emit(ModelPhase("org/name@main", Phase.RESOLVING))
         emit(NOTICE)
         emit(NOTICE)
-        return report(done(), notices=(NOTICE,))
+        return report(done())
 
     wiring.run_pull_answer = run
     for mode in ("lines", "none"):
@@ -169,7 +169,7 @@ def test_who_reads_events_from_stderr_gets_nothing_else(
 ) -> None:
     def run(_settings: object, _request: object, emit: Any) -> object:
         emit(NOTICE)
-        return report(done(), notices=(NOTICE,))
+        return report(done())
 
     wiring.run_pull_answer = run
     assert main(["pull", "org/name", "--progress", "json"]) == 0
@@ -237,13 +237,12 @@ def test_a_plan_with_a_failure_is_partial(wiring: SimpleNamespace, capsys: pytes
     ],
 )
 def test_each_level_of_trust_has_its_words(trust: Trust, words: str, capsys: pytest.CaptureFixture[str]) -> None:
-    made = report(done(trust=trust))
-    results.print_pull(made, results.judge((), 1))
+    print_pull(PullDocument.of(report(done(trust=trust))))
     assert capsys.readouterr().err.splitlines()[-1] == f"  commit {COMMIT}, {words}"
 
 
 def test_a_pull_that_was_stopped_has_no_speed(capsys: pytest.CaptureFixture[str]) -> None:
     """What arrived of the file that was under way is not counted, so a speed would be far too low."""
     files = (FileReport(WEIGHTS, FileState.SKIPPED), FileReport(CONFIG, FileState.FETCHED, {"a": 100}))
-    results.print_pull(report(done(files=files)), results.judge((), 1))
+    print_pull(PullDocument.of(report(done(files=files))))
     assert "1 of 2 files, 100 B fetched, 2.0 s\n" in capsys.readouterr().err

@@ -7,11 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
-from orchestrator.cli.views import progress
 from orchestrator.cli.views.progress import JsonLines, Lines, Watcher, choose
 from orchestrator.cli.views.transfer_state import Tally
 from orchestrator.core.files import Algorithm, Digest
-from orchestrator.events import Event, FileProgress, ModelPhase, Notice, Phase, Queued
+from orchestrator.events import FileProgress, ModelPhase, Notice, Phase, Queued
 
 
 def digest(number: int) -> Digest:
@@ -212,13 +211,3 @@ def test_events_of_many_threads_do_not_mix() -> None:
         thread.join()
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
     assert len(lines) == 800
-
-
-def test_modes_make_their_watchers(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = {mode: type(progress.watcher(mode)).__name__ for mode in ("bar", "lines", "json", "none")}
-    assert made == {"bar": "Bar", "lines": "Lines", "json": "JsonLines", "none": "Watcher"}
-
-
-def test_events_are_all_known() -> None:
-    events: list[Event] = [ModelPhase("m", Phase.DONE), Queued(1, 1), at(Phase.DONE), Notice("c", "m")]
-    assert len({progress.as_json(event)["event"] for event in events}) == 4

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from orchestrator.cli import options
 from orchestrator.cli.main import COMMANDS, cli, main
 from orchestrator.errors import ConfigError, UsageError
 from orchestrator.settings import load
@@ -146,7 +145,6 @@ def test_no_option_takes_an_empty_text(command: str, option: str, capsys: pytest
 def test_zero_is_a_value(option: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["pull", "org/name", option, "0"]) == 2
     assert "whole number" in capsys.readouterr().err
-    assert options.flags({"jobs": 0, "offline": False, "mirror": (), "root": None}) == {"jobs": 0}
 
 
 def test_a_home_that_cannot_be_expanded_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

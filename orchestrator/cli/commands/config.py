@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import fields
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import click
 
-from orchestrator.cli import options, terminal
-from orchestrator.cli.groups import CONFIG, named_config
-from orchestrator.cli.views import results
-from orchestrator.core.resolvers import NameServer
+from orchestrator.cli import options as shared
+from orchestrator.cli import terminal
+from orchestrator.cli.named_config import CONFIG, named_config
+from orchestrator.cli.run import Run, finish
+from orchestrator.cli.typed import option, takes
 from orchestrator.core.sizes import format_speed
 from orchestrator.core.sources import Source
+from orchestrator.core.text import printable, redacted
 from orchestrator.disk import places
-from orchestrator.events import Notice
-from orchestrator.settings import FILE_NAME, Secret, Settings, user_file
+from orchestrator.settings import FILE_NAME, user_file
+from orchestrator.settings.document import SettingsDocument, plain, values_of
 from orchestrator.settings.files import why_ignored
 
-_NOT_SETTINGS = ("origins", "warnings", "token_withheld")
+if TYPE_CHECKING:
+    from orchestrator.doctor.past_documents import TuneDocument
 
 
 @click.group()
@@ -31,28 +35,29 @@ def config() -> None:
     """
 
 
+@dataclass(frozen=True, slots=True)
+class ShowOptions:
+    """What `config show` is told."""
+
+    config: Annotated[str | None, CONFIG]
+    as_json: Annotated[bool, option("--json", help="One JSON document on stdout.")]
+
+
 @config.command()
-@CONFIG
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-def show(as_json: bool) -> None:
+@takes(ShowOptions)
+def show(options: ShowOptions) -> int:
     """Print each setting, its value and its origin. Secrets are printed as ***."""
-    settings = options.settings()
-    notices = [Notice(code, message) for code, message in settings.warnings]
-    if as_json:
-        data = {
-            "settings": {
-                name: {"value": _plain(value), "origin": settings.origins[name]} for name, value in _values(settings)
-            }
-        }
-        terminal.document(results.envelope("config show", results.judge((), 0), data, notices))
-        return
-    for notice in notices:
-        results.say_notice(notice)
-    for name, value in _values(settings):
-        for line in _lines(name, value):
-            terminal.result(terminal.printable(f"{name} = {line}  ({settings.origins[name]})"))
-    if settings.token_withheld:
-        terminal.say(f"note: {terminal.message(settings.token_withheld)}")
+    settings = shared.settings()
+
+    def show_all(found: SettingsDocument) -> None:
+        for name, value in values_of(settings):
+            for line in lines_of(name, value):
+                terminal.show(f"{name} = {line}  ({found.settings[name].origin})")
+        if settings.token_withheld:
+            terminal.say(f"note: {redacted(settings.token_withheld)}")
+
+    run = Run.warned(settings, as_json=options.as_json)
+    return finish(run, "config show", SettingsDocument.of(settings), show_all)
 
 
 @config.command()
@@ -65,14 +70,21 @@ def path() -> None:
         state = "read" if os.path.isfile(file) or os.fspath(file) == os.devnull else "not there"  # noqa: PTH113
         if file == here and (reason := why_ignored(file)):
             state = f"not read, since {reason}"
-        terminal.say(terminal.printable(f"{state}: {file}"))
+        terminal.say(printable(f"{state}: {file}"))
+
+
+@dataclass(frozen=True, slots=True)
+class TuneOptions:
+    """What `config tune` is told."""
+
+    config: Annotated[str | None, CONFIG]
+    yes: Annotated[bool, option("--yes", help="Write it. Without this nothing is written.")]
+    as_json: Annotated[bool, option("--json", help="One JSON document on stdout.")]
 
 
 @config.command()
-@CONFIG
-@click.option("--yes", is_flag=True, help="Write it. Without this nothing is written.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-def tune(yes: bool, as_json: bool) -> None:
+@takes(TuneOptions)
+def tune(options: TuneOptions) -> int:
     """Fit the settings to what was measured: show the change of your own file, with reasons, and with --yes write it.
 
     Takes what the last `glm-aria doctor REF`, probes and pulls measured, and asks nobody. Comments in the file stay.
@@ -84,83 +96,50 @@ def tune(yes: bool, as_json: bool) -> None:
       glm-aria config tune --yes
     """
     from orchestrator.app import services
+    from orchestrator.doctor.past_documents import ChangeEntry, TuneDocument
     from orchestrator.settings import edit
 
-    settings = options.settings()
+    settings = shared.settings()
     changes = services.tuning(settings)
     path = user_file()
     old, new = edit.texts(path, {change.key: change.new for change in changes})
-    is_written = bool(yes and changes and old != new)
+    is_written = bool(options.yes and changes and old != new)
     if is_written:
         edit.write(path, new)
-    if as_json:
-        data = {
-            "file": str(path),
-            "written": is_written,
-            "changes": [
-                {"key": change.key, "old": _short(change.old), "new": _short(change.new), "reason": change.reason}
-                for change in changes
-            ],
-            "diff": list(edit.diff(path, old, new)),
-        }
-        terminal.document(results.envelope("config tune", results.judge((), 0), data))
-        return
-    if not changes:
+    report = TuneDocument(str(path), is_written, tuple(map(ChangeEntry.of, changes)), edit.diff(path, old, new))
+    return finish(Run(options.as_json), "config tune", report, lambda found: _print_tuned(found, settings.origins))
+
+
+def _print_tuned(found: TuneDocument, origins: Mapping[str, str]) -> None:
+    """The diff on stdout, reasons and what to do on stderr."""
+    if not found.changes:
         terminal.say("nothing to change by what was measured; to measure more: glm-aria doctor REF")
         return
-    for line in edit.diff(path, old, new):
-        terminal.result(terminal.printable(line))
-    for change in changes:
-        terminal.say(terminal.message(f"{change.key}: {change.reason}"))
+    for line in found.diff:
+        terminal.show(line)
+    for change in found.changes:
+        terminal.say(redacted(f"{change.key}: {change.reason}"))
         name = "mirrors" if change.key == "mirror" else change.key.rpartition(".")[2]
-        origin = settings.origins.get(name, "default")
-        if origin.startswith(("environment", "flag")) or (origin.startswith("file") and str(path) not in origin):
-            terminal.say(terminal.message(f"  but {origin} wins over your file"))
-    terminal.say(terminal.printable(f"written: {path}" if is_written else "to write it: glm-aria config tune --yes"))
+        origin = origins.get(name, "default")
+        if origin.startswith(("environment", "flag")) or (origin.startswith("file") and found.file not in origin):
+            terminal.say(redacted(f"  but {origin} wins over your file"))
+    terminal.say(printable(f"written: {found.file}" if found.written else "to write it: glm-aria config tune --yes"))
 
 
-def _short(value: object) -> object:
-    """A changed value in the document: mirrors by their addresses."""
-    return [source.url for source in value] if isinstance(value, tuple) else value
-
-
-def _values(settings: Settings) -> Iterator[tuple[str, object]]:
-    for item in fields(settings):
-        if item.name not in _NOT_SETTINGS:
-            yield item.name, getattr(settings, item.name)
-
-
-def _plain(value: object) -> object:
-    """A setting as JSON can hold it."""
-    if isinstance(value, Secret):
-        return "***"
-    if isinstance(value, Source):
-        return {"name": value.name, "kind": value.kind.name, "url": value.url}
-    if isinstance(value, Path | NameServer):
-        return str(value)
-    if isinstance(value, frozenset):
-        return sorted(value)
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return value
-
-
-def _lines(name: str, value: object) -> Iterator[str]:
+def lines_of(name: str, value: object) -> Iterator[str]:
     """A setting as a person reads it: one line, or one for each of several."""
-    plain = _plain(value)
+    bare = plain(value)
     if name == "max_speed" and isinstance(value, int):
         yield format_speed(value)
     elif isinstance(value, Source):
         yield value.url
     elif name == "mirrors" and isinstance(value, tuple) and value:
         yield from (f"{mirror.name}: {mirror.kind}+{mirror.url}" for mirror in value)
-    elif isinstance(plain, dict):
-        yield from [f"{key} -> {other}" for key, other in plain.items()] or ["none"]
-    elif isinstance(plain, list):
-        yield ", ".join(map(str, plain)) or "none"
-    elif isinstance(plain, bool):
-        yield "yes" if plain else "no"
+    elif isinstance(bare, dict):
+        yield from [f"{key} -> {other}" for key, other in bare.items()] or ["none"]
+    elif isinstance(bare, list):
+        yield ", ".join(map(str, bare)) or "none"
+    elif isinstance(bare, bool):
+        yield "yes" if bare else "no"
     else:
-        yield "none" if plain is None else f"{plain:g}" if isinstance(plain, float) else str(plain)
+        yield "none" if bare is None else f"{bare:g}" if isinstance(bare, float) else str(bare)

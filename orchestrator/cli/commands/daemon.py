@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import click
 
+from orchestrator.aria2.document import BusyDaemonDocument, DaemonDocument
 from orchestrator.cli import terminal
-from orchestrator.cli.groups import CONFIG
-from orchestrator.cli.views import results
+from orchestrator.cli.named_config import CONFIG
+from orchestrator.cli.run import Run, finish
+from orchestrator.cli.typed import option, takes
 from orchestrator.core.sizes import format_speed
 from orchestrator.errors import GlmAriaError
 
@@ -35,80 +38,93 @@ def daemon() -> None:
     """
 
 
-_as_json = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+_JSON = option("--json", help="One JSON document on stdout.")
+
+
+@dataclass(frozen=True, slots=True)
+class StartOptions:
+    """What `daemon start` is told."""
+
+    config: Annotated[str | None, CONFIG]
+    as_json: Annotated[bool, _JSON]
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonOptions:
+    """What `daemon stop` and `daemon status` are told."""
+
+    as_json: Annotated[bool, _JSON]
 
 
 @daemon.command()
-@CONFIG
-@_as_json
-def start(as_json: bool) -> None:
+@takes(StartOptions)
+def start(options: StartOptions) -> int:
     """Start it, unless it runs already."""
     from orchestrator.app.compose import bundle_for_aria2
-    from orchestrator.cli import options
+    from orchestrator.cli.options import settings
 
-    found = _background(create=True).start(bundle_for_aria2(options.settings()))
-    _tell("daemon start", {"running": True, "pid": found[0], "url": found[1].url}, as_json=as_json)
+    pid, endpoint = _background(create=True).start(bundle_for_aria2(settings()))
+    return finish(Run(options.as_json), "daemon start", DaemonDocument(True, pid, endpoint.url), _print)
 
 
 @daemon.command()
-@_as_json
-def stop(as_json: bool) -> None:
+@takes(DaemonOptions)
+def stop(options: DaemonOptions) -> int:
     """End it. What it was fetching is kept; the pull that asked for it stops with exit code 71."""
     pid = _background().stop()
-    _tell("daemon stop", {"running": False, "pid": pid, "url": None}, as_json=as_json)
+    return finish(Run(options.as_json), "daemon stop", DaemonDocument(False, pid, None), _print)
 
 
 @daemon.command()
-@_as_json
-def status(as_json: bool) -> None:
+@takes(DaemonOptions)
+def status(options: DaemonOptions) -> int:
     """Tell whether it runs, and what it is doing."""
+    return finish(Run(options.as_json), "daemon status", _status(), _print)
+
+
+def _status() -> DaemonDocument | BusyDaemonDocument:
     from orchestrator.aria2.rpc import Rpc
 
     found = _background().find()
     if not found:
-        _tell("daemon status", {"running": False, "pid": None, "url": None}, as_json=as_json)
-        return
+        return DaemonDocument(False, None, None)
     pid, endpoint = found
     rpc = Rpc(endpoint)
     try:
         stat = rpc.global_stat()
-        data: dict[str, object] = {
-            "running": True,
-            "pid": pid,
-            "url": endpoint.url,
-            "aria2": rpc.version(),
-            "active": int(stat["numActive"]),
-            "waiting": int(stat["numWaiting"]),
-            "speed": int(stat["downloadSpeed"]),
-        }
+        return BusyDaemonDocument(
+            running=True,
+            pid=pid,
+            url=endpoint.url,
+            aria2=rpc.version(),
+            active=int(stat["numActive"]),
+            waiting=int(stat["numWaiting"]),
+            speed=int(stat["downloadSpeed"]),
+        )
     finally:
         rpc.close()
-    _tell("daemon status", data, as_json=as_json)
 
 
 def _background(*, create: bool = False) -> BackgroundDaemon:
     from orchestrator.app.compose import known_state
     from orchestrator.aria2.daemon import BackgroundDaemon
-    from orchestrator.cli import options
+    from orchestrator.cli.options import settings
     from orchestrator.disk.private import runtime_folder, runtime_folders
 
     def others() -> Iterator[Path]:
         with suppress(GlmAriaError):  # settings that are not needed for the other places
-            yield from runtime_folders(lambda: known_state(options.settings()))
+            yield from runtime_folders(lambda: known_state(settings()))
 
     # The settings are read only where the machine has no better place than the cache's.
-    return BackgroundDaemon(runtime_folder(lambda: known_state(options.settings(), create=create)), others)
+    return BackgroundDaemon(runtime_folder(lambda: known_state(settings(), create=create)), others)
 
 
-def _tell(command: str, data: dict[str, object], *, as_json: bool) -> None:
-    if as_json:
-        terminal.document(results.envelope(command, results.judge((), 0), data, ()))
+def _print(found: DaemonDocument | BusyDaemonDocument) -> None:
+    if not found.running:
+        terminal.result(f"stopped (pid {found.pid})" if found.pid else "not running")
         return
-    if not data["running"]:
-        terminal.result(f"stopped (pid {data['pid']})" if data["pid"] else "not running")
-        return
-    line = f"running: pid {data['pid']}, {data['url']}"
-    if "active" in data:
-        speed = format_speed(int(str(data["speed"])))
-        line += f", aria2 {data['aria2']}, {data['active']} active, {data['waiting']} waiting, {speed}"
+    line = f"running: pid {found.pid}, {found.url}"
+    if isinstance(found, BusyDaemonDocument):
+        load = f"{found.active} active, {found.waiting} waiting, {format_speed(found.speed)}"
+        line += f", aria2 {found.aria2}, {load}"
     terminal.result(line)

@@ -2,28 +2,46 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated
 
 import click
 
-from orchestrator.cli import options, terminal
-from orchestrator.cli.groups import Headed, HeadedCommand
-from orchestrator.cli.views import results
+from orchestrator.cli import options as shared
+from orchestrator.cli import terminal
+from orchestrator.cli.groups import HeadedCommand
+from orchestrator.cli.options import SiteOptions
+from orchestrator.cli.run import Run, finish
+from orchestrator.cli.typed import argument, option, takes
 from orchestrator.core.refs import parse_ref
 from orchestrator.core.resolvers import parse_server
+from orchestrator.core.text import printable
 from orchestrator.disk import places
 from orchestrator.errors import UsageError
-from orchestrator.events import Notice
+
+
+@dataclass(frozen=True, slots=True)
+class DoctorOptions:
+    """What `doctor` is told."""
+
+    ref: Annotated[str | None, argument("[REF]", required=False)]
+    resolvers: Annotated[
+        tuple[str, ...],
+        option("--resolver", heading="What to measure", metavar="IP[:PORT]",
+               help="Also measure this name server; may be given again."),
+    ]  # fmt: skip
+    report: Annotated[
+        str | None,
+        shared.output(
+            "--report", metavar="FILE.html", help="Also write a page with pictures, which needs nothing else."
+        ),
+    ]
+    sites: SiteOptions
 
 
 @click.command("doctor", cls=HeadedCommand)
-@click.argument("ref", required=False)
-@click.option("--resolver", "resolvers", cls=Headed, heading="What to measure", multiple=True, metavar="IP[:PORT]",
-              help="Also measure this name server; may be given again.")  # fmt: skip
-@click.option("--report", cls=Headed, heading="Output", metavar="FILE.html",
-              help="Also write a page with pictures, which needs nothing else.")  # fmt: skip
-@options.mirror_options
-def doctor(ref: str | None, resolvers: tuple[str, ...], report: str | None, as_json: bool, **parameters: Any) -> int:
+@takes(DoctorOptions)
+def doctor(options: DoctorOptions) -> int:
     """Why is it slow? Measure everything, and say what to change.
 
     Measures this machine, the network and every source. Takes 20 seconds at most, needs no privilege, and works without
@@ -41,30 +59,28 @@ def doctor(ref: str | None, resolvers: tuple[str, ...], report: str | None, as_j
       glm-aria doctor --resolver 223.5.5.5 --resolver 1.1.1.1 --json
     """
     from orchestrator.app import services
-    from orchestrator.cli.views import diagnosis
+    from orchestrator.cli.views.diagnosis import print_text
+    from orchestrator.doctor.document import DoctorDocument
 
-    settings = options.settings(parameters)
-    wanted = parse_ref(ref) if ref else None
+    settings = shared.settings(options)
+    wanted = parse_ref(options.ref) if options.ref else None
     try:
-        compared = [parse_server(text) for text in resolvers]
+        compared = [parse_server(text) for text in options.resolvers]
     except ValueError as error:
         raise UsageError(str(error), hint="glm-aria doctor --resolver 1.1.1.1") from error
-    page = places.absolute(report) if report else None
+    page = places.absolute(options.report) if options.report else None
     if page is not None and not page.parent.is_dir():
         raise UsageError(f"there is no folder {page.parent}", hint="make it, or write the report elsewhere")
-    found = services.examine(settings, wanted, compared)
-    notices = [Notice(code, message) for code, message in settings.warnings]
+    report = DoctorDocument.of(services.examine(settings, wanted, compared))
     if page is not None:
         from orchestrator.disk.atomic import write_file
         from orchestrator.doctor import page as html
 
-        write_file(page, html.page(found), page.parent, mode=0o600)
-    if as_json:
-        terminal.document(results.envelope("doctor", results.judge((), 0), diagnosis.data(found), notices))
-        return 0
-    for notice in notices:
-        results.say_notice(notice)
-    diagnosis.print_text(found)
-    if page is not None:
-        terminal.say(terminal.printable(f"report: {page}"))
-    return 0
+        write_file(page, html.page(report), page.parent, mode=0o600)
+
+    def show(found: DoctorDocument) -> None:
+        print_text(found)
+        if page is not None:
+            terminal.say(printable(f"report: {page}"))
+
+    return finish(Run.warned(settings, as_json=options.sites.as_json), "doctor", report, show)

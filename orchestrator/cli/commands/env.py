@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Annotated
+
 import click
 
 from orchestrator import __version__, templating
 from orchestrator.cli import terminal
-from orchestrator.cli.groups import CONFIG
+from orchestrator.cli.named_config import CONFIG
+from orchestrator.cli.typed import option, takes
 from orchestrator.recipes import values
 
 _PATIENCE_S = "30"
@@ -20,13 +24,26 @@ NAMES = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class EnvOptions:
+    """What `env` is told."""
+
+    shell: Annotated[
+        str,
+        option("--shell", type=click.Choice(list(templating.SHELLS)), default="sh", show_default=True,
+               help="sh is for bash, zsh and dash as well."),
+    ]  # fmt: skip
+    undo: Annotated[bool, option("--undo", help="Print what gives each variable its earlier value back.")]
+    mirror: Annotated[
+        str | None,
+        option("--mirror", metavar="NAME", help="A mirror of the settings; by default the first to be asked."),
+    ]
+    config: Annotated[str | None, CONFIG]
+
+
 @click.command()
-@click.option("--shell", type=click.Choice(list(templating.SHELLS)), default="sh", show_default=True,
-              help="sh is for bash, zsh and dash as well.")  # fmt: skip
-@click.option("--undo", is_flag=True, help="Print what gives each variable its earlier value back.")
-@click.option("--mirror", "name", metavar="NAME", help="A mirror of the settings; by default the first to be asked.")
-@CONFIG
-def env(shell: str, name: str | None, *, undo: bool) -> None:
+@takes(EnvOptions)
+def env(options: EnvOptions) -> None:
     """Print what makes hf, transformers and others use a mirror.
 
     HF_ENDPOINT names the mirror, and HF_HUB_CACHE the same cache that pull fills. Xet, which mirrors do not speak, is
@@ -39,14 +56,14 @@ def env(shell: str, name: str | None, *, undo: bool) -> None:
       eval "$(glm-aria env --undo)"
       glm-aria env --shell fish | source
     """
-    template = templating.SHELLS[shell]
-    if undo:
+    template = templating.SHELLS[options.shell]
+    if options.undo:
         text = templating.render(template, undo=True, variables=NAMES)
     else:
         from orchestrator.cli.commands.render import world
 
         around = world()
-        mirror = values.chosen_mirror(around, name)
+        mirror = values.chosen_mirror(around, options.mirror)
         chosen = (mirror, str(around.settings.cache_dir), "1", "1", _PATIENCE_S, _PATIENCE_S)
         variables = dict(zip(NAMES, chosen, strict=True))
         text = templating.render(template, undo=False, version=__version__, mirror=mirror, variables=variables)

@@ -2,45 +2,52 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import click
 
-from orchestrator.cli import options, requests, terminal
-from orchestrator.cli.groups import CONFIG, HeadedCommand
-from orchestrator.cli.run import Run
-from orchestrator.cli.views import results
+from orchestrator.cli import options as shared
+from orchestrator.cli import requests, terminal
+from orchestrator.cli.groups import HeadedCommand
+from orchestrator.cli.options import Level, Output, Place, Sites, rule, what
+from orchestrator.cli.run import Run, finish
+from orchestrator.cli.typed import argument, option, takes
 from orchestrator.core.refs import parse_ref, parse_target
 from orchestrator.core.sizes import format_size
+from orchestrator.core.text import printable
 from orchestrator.disk import places
 from orchestrator.errors import UsageError
 from orchestrator.events import Notice
 from orchestrator.lists.request import Item, PullRequest
 
 if TYPE_CHECKING:
+    from orchestrator.folders.documents import ImportDocument, ImportedFile, LinkDocument
     from orchestrator.folders.link import LinkReport
-    from orchestrator.folders.take import Imported, ImportReport
+
+
+@dataclass(frozen=True, slots=True)
+class LinkOptions:
+    """What `cache link` is told."""
+
+    model: Annotated[str, argument("MODEL")]
+    folder: Annotated[str, argument("DIR")]
+    reflink: Annotated[bool, option("--reflink", help="Share the blocks on disk until one side is written, or fail.")]
+    copy: Annotated[bool, option("--copy", help="Copy, even where blocks could be shared.")]
+    hard: Annotated[bool, option("--hard", help="Hard links: no second copy, but an edit reaches into the cache.")]
+    sym: Annotated[bool, option("--sym", help="Symlinks to the cache: gone with the model, and an edit reaches it.")]
+    layout: Annotated[
+        Literal["flat", "project"],
+        option("--layout", default="project", show_default=True,
+               help="project: checkpoints/, config/ and metadata.json. flat: as in the repo."),
+    ]  # fmt: skip
+    force: Annotated[bool, option("--force", help="Replace files in DIR that are not glm-aria's, or were edited.")]
+    place: Place
 
 
 @click.command("link")
-@click.argument("model", metavar="MODEL")
-@click.argument("folder", metavar="DIR")
-@click.option("--reflink", is_flag=True, help="Share the blocks on disk until one side is written, or fail.")
-@click.option("--copy", is_flag=True, help="Copy, even where blocks could be shared.")
-@click.option("--hard", is_flag=True, help="Hard links: no second copy, but an edit reaches into the cache.")
-@click.option("--sym", is_flag=True, help="Symlinks to the cache: gone with the model, and an edit reaches it.")
-@click.option(
-    "--layout",
-    type=click.Choice(["flat", "project"]),
-    default="project",
-    show_default=True,
-    help="project: checkpoints/, config/ and metadata.json. flat: as in the repo.",
-)
-@click.option("--force", is_flag=True, help="Replace files in DIR that are not glm-aria's, or were edited.")
-@click.option("--cache-dir", metavar="DIR", help="The cache, as HF_HUB_CACHE means it.")
-@CONFIG
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-def link(model: str, folder: str, layout: str, force: bool, as_json: bool, **parameters: Any) -> None:
+@takes(LinkOptions)
+def link(options: LinkOptions) -> int:
     """Make a project folder of a model in the cache, without a network.
 
     MODEL is org/name, or org/name@revision. Files share their blocks with the cache where the file system can (Btrfs,
@@ -52,65 +59,75 @@ def link(model: str, folder: str, layout: str, force: bool, as_json: bool, **par
       glm-aria cache link org/name my-project
       glm-aria cache link org/name@v1 models/name --layout flat --sym
     """
-    chosen = [name for name in ("reflink", "copy", "hard", "sym") if parameters.pop(name)]
+    modes = (("reflink", options.reflink), ("copy", options.copy), ("hard", options.hard), ("sym", options.sym))
+    chosen = [name for name, is_given in modes if is_given]
     if len(chosen) > 1:
         raise UsageError(f"--{chosen[0]} and --{chosen[1]} exclude each other")
-    target = parse_target(model)
+    target = parse_target(options.model)
     from orchestrator.app import services
+    from orchestrator.folders.documents import LinkDocument
 
-    settings = options.settings(parameters)
-    where = places.absolute(folder)
-    report = services.link(settings, target, where, layout, chosen[0] if chosen else "auto", force=force)
-    notices = _incomplete(report)
-    if as_json:
-        terminal.document(results.envelope("cache link", results.judge((), 0), linked(report), notices))
-        return
-    for notice in notices:
-        results.say_notice(notice)
-    new = [item for item in report.files if item.is_new]
-    size = format_size(sum(item.sample.file.size for item in new))
-    how = ", ".join(sorted({item.mode.value for item in new})) or "nothing to do"
-    terminal.say(terminal.printable(f"{report.repo.url_path}: {len(new)} of {len(report.files)} files, {size} ({how})"))
-    terminal.result(str(report.folder))
+    where = places.absolute(options.folder)
+    mode = chosen[0] if chosen else "auto"
+    report = services.link(shared.settings(options), target, where, options.layout, mode, force=options.force)
+    run = Run(options.place.as_json)
+    if report.missing:
+        run.emit(_incomplete(report))
+    return finish(run, "cache link", LinkDocument.of(report), _print_linked)
 
 
-def _incomplete(report: LinkReport) -> tuple[Notice, ...]:
-    """A warning when the folder is not the whole model: nobody should find that out when loading it fails."""
-    if not report.missing:
-        return ()
+def _incomplete(report: LinkReport) -> Notice:
+    """A warning that the folder is not the whole model: nobody should find that out when loading it fails."""
     name, count = report.repo.url_path, len(report.files) + len(report.missing)
     message = (
         f"{len(report.missing)} of the {count} files of {name} are not in the cache, {report.missing[0]!r} among them; "
         f"glm-aria pull {report.repo.url_path}@{report.commit} fetches them"
     )
-    return (Notice("incomplete", message, file=report.missing[0]),)
+    return Notice("incomplete", message, file=report.missing[0])
 
 
-def linked(report: LinkReport) -> dict[str, object]:
-    """The data of the JSON document."""
-    return {
-        "repo": report.repo.url_path,
-        "commit": report.commit,
-        "trust": results.trust_of(report.trust) if report.trust else None,
-        "folder": str(report.folder),
-        "files": [
-            {
-                "path": item.sample.file.path,
-                "place": item.place,
-                "size": item.sample.file.size,
-                "digest": str(item.sample.file.digest),
-                "mode": item.mode.value,
-                "new": item.is_new,
-            }
-            for item in report.files
-        ],
-    }
+def _print_linked(found: LinkDocument) -> None:
+    new = [item for item in found.files if item.new]
+    size = format_size(sum(item.size for item in new))
+    how = ", ".join(sorted({item.mode.value for item in new})) or "nothing to do"
+    terminal.say(printable(f"{found.repo}: {len(new)} of {len(found.files)} files, {size} ({how})"))
+    terminal.result(found.folder)
+
+
+@dataclass(frozen=True, slots=True)
+class ImportOptions:
+    """What `cache import` is told."""
+
+    folder: Annotated[str, argument("DIR")]
+    model: Annotated[
+        str | None,
+        what("--model", metavar="REF", help="Take only what this model wants, and ask the root what that is."),
+    ]
+    locked: Annotated[
+        str | None,
+        what("--locked", metavar="FILE", help="Take only what the models of this lock file want; nobody is asked."),
+    ]
+    trust: Annotated[
+        Level | None,
+        rule("--trust", setting="policy", help="How far the listing of REF must be proven; by default agree."),
+    ]
+    offline: Annotated[
+        bool, rule("--offline", setting="offline", help="Ask no server: the listing of REF is known from a pull.")
+    ]
+    hard: Annotated[
+        bool,
+        rule("--hard", help="Hard-link instead of copying where that is possible: DIR's files are then the cache's, "
+             "and must not be edited any more."),
+    ]  # fmt: skip
+    dry_run: Annotated[bool, rule("--dry-run", help="Show what would be taken, and do nothing.")]
+    cache_dir: Annotated[str | None, shared.CACHE_DIR]
+    sites: Sites
+    output: Output
 
 
 @click.command("import", cls=HeadedCommand)
-@click.argument("folder", metavar="DIR")
-@options.import_options
-def import_(folder: str, dry_run: bool, **parameters: Any) -> int:
+@takes(ImportOptions)
+def import_(options: ImportOptions) -> int:
     """Take files that are on disk already into the cache, so that nothing is fetched twice.
 
     DIR is any folder: a USB stick, a cache of hf or ModelScope, a ComfyUI folder. Names do not matter: a file is taken
@@ -124,78 +141,52 @@ def import_(folder: str, dry_run: bool, **parameters: Any) -> int:
       glm-aria cache import /media/usb --model org/name
       glm-aria cache import ~/ComfyUI/models --dry-run
     """
-    settings = options.settings(parameters)
-    run = Run.of(parameters, settings)
-    if parameters["model"] and parameters["locked"]:
+    settings = shared.settings(options)
+    run = Run.watching(options.output, settings)
+    if options.model and options.locked:
         raise UsageError("--model and --locked exclude each other")
     items: tuple[Item, ...] = ()
-    if parameters["locked"]:
-        items = requests.locked_items((), parameters["locked"], None)
-    elif parameters["model"]:
-        items = (Item(parse_ref(parameters["model"])),)
+    if options.locked:
+        items = requests.locked_items((), options.locked, None)
+    elif options.model:
+        items = (Item(parse_ref(options.model)),)
     pull = PullRequest(
         items,
         # A lock file says all that there is to know.
-        offline=settings.offline or bool(parameters["locked"]),
+        offline=settings.offline or bool(options.locked),
         policy=settings.policy,
-        lock_name=parameters["locked"] or "",
+        lock_name=options.locked or "",
         portable=settings.portable,
     )
     from orchestrator.app import services
+    from orchestrator.folders.documents import ImportDocument
     from orchestrator.folders.take import ImportRequest
 
-    where = places.absolute(folder)
+    request = ImportRequest(places.absolute(options.folder), pull, hard=options.hard, dry_run=options.dry_run)
     with run.watched():
-        report = services.run_import(
-            settings, ImportRequest(where, pull, hard=parameters["hard"], dry_run=dry_run), run.emit
-        )
-    notices = run.all_notices(())
+        report = services.run_import(settings, request, run.emit)
+    failed = {str(file.path) for file in report.files if file.error is not None}
     errors = tuple(file.error for file in report.files if file.error is not None)
-    verdict = results.judge(errors, len(report.files), notices, interrupted=report.interrupted)
-    run.say_missed(notices)
-    if parameters["as_json"]:
-        terminal.document(results.envelope("cache import", verdict, imported(report), notices))
-    else:
-        _print(report, quiet=run.is_quiet, verbose=parameters["verbose"])
-        for error in verdict.errors:
-            results.say_error(error)
-    return verdict.exit_code
+    outcome = run.outcome(errors, len(report.files), interrupted=report.interrupted)
+
+    def show(found: ImportDocument) -> None:
+        for item in found.files:
+            if item.digest is not None or options.output.verbose or item.path in failed:
+                _print_imported(item)
+        if not run.is_quiet:
+            _say_summary(found)
+
+    return finish(run, "cache import", ImportDocument.of(report), show, outcome)
 
 
-def imported(report: ImportReport) -> dict[str, object]:
-    """The data of the JSON document."""
-    return {
-        "dry_run": report.is_dry,
-        "files": [_file(item) for item in report.files],
-        "models": [
-            {"ref": str(left.ref), "commit": left.commit, "files_missing": left.files, "bytes_missing": left.bytes}
-            for left in report.models
-        ],
-        "bytes_imported": sum(item.size for item in report.files if item.state == "imported"),
-    }
+def _print_imported(item: ImportedFile) -> None:
+    ref, path = (item.wanted[0].ref, item.wanted[0].path) if item.wanted else ("", item.reason or "")
+    terminal.show(f"{item.state.value:<12}  {item.path}  {ref} {path}".rstrip())
 
 
-def _file(item: Imported) -> dict[str, object]:
-    return {
-        "path": str(item.path),
-        "size": item.size,
-        "state": item.state.value,
-        "digest": str(item.digest) if item.digest else None,
-        "wanted": [{"ref": str(ref), "path": path} for ref, path in item.wanted],
-        "mode": item.mode.value if item.mode else None,
-        "reason": item.reason,
-    }
-
-
-def _print(report: ImportReport, *, quiet: bool, verbose: bool) -> None:
-    for item in report.files:
-        if item.digest is not None or verbose or item.error is not None:
-            ref, path = item.wanted[0] if item.wanted else ("", item.reason or "")
-            terminal.result(terminal.printable(f"{item.state.value:<12}  {item.path}  {ref} {path}".rstrip()))
-    if quiet:
-        return
-    strange = sum(item.state == "unmatched" for item in report.files)
-    terminal.say(f"{len(report.files)} files looked at, {strange} of no known model")
-    for left in report.models:
-        rest = f"lacks {left.files} files, {format_size(left.bytes)}" if left.files else "is complete"
-        terminal.say(terminal.printable(f"{left.ref} {rest}"))
+def _say_summary(found: ImportDocument) -> None:
+    strange = sum(item.state == "unmatched" for item in found.files)
+    terminal.say(f"{len(found.files)} files looked at, {strange} of no known model")
+    for left in found.models:
+        lacks = f"lacks {left.files_missing} files, {format_size(left.bytes_missing)}"
+        terminal.say(printable(f"{left.ref} {lacks if left.files_missing else 'is complete'}"))

@@ -4,25 +4,41 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated
 
 import click
 
-from orchestrator.cli import options, terminal
-from orchestrator.cli.groups import CONFIG
-from orchestrator.cli.views import results
+from orchestrator.cli import options as shared
+from orchestrator.cli import terminal
+from orchestrator.cli.named_config import CONFIG
+from orchestrator.cli.run import Run, finish
+from orchestrator.cli.typed import option, takes
+from orchestrator.cli.views.table import NOTHING, show
 from orchestrator.core.sizes import format_duration, format_size, format_speed
-from orchestrator.doctor.history import Past, rates_over_time
+from orchestrator.doctor.history import rates_over_time
+from orchestrator.doctor.past_documents import HistoryDocument, PastPull
 
 _BARS = "▁▂▃▄▅▆▇█"
 
 
+@dataclass(frozen=True, slots=True)
+class HistoryOptions:
+    """What `history` is told."""
+
+    last: Annotated[
+        int,
+        option("-n", "--last", type=click.IntRange(1), default=20, show_default=True, metavar="N",
+               help="So many pulls."),
+    ]  # fmt: skip
+    cache_dir: Annotated[str | None, shared.CACHE_DIR]
+    config: Annotated[str | None, CONFIG]
+    as_json: Annotated[bool, option("--json", help="One JSON document on stdout.")]
+
+
 @click.command("history")
-@click.option("-n", "--last", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="So many pulls.")
-@options.CACHE_DIR
-@CONFIG
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-def history(last: int, as_json: bool, **parameters: Any) -> int:
+@takes(HistoryOptions)
+def history(options: HistoryOptions) -> int:
     """Past pulls, and how fast each source was.
 
     The newest comes last, and the speed of each source is drawn over time. A pull that fetched nothing leaves no entry.
@@ -35,40 +51,23 @@ def history(last: int, as_json: bool, **parameters: Any) -> int:
     """
     from orchestrator.app import services
 
-    settings = options.settings(parameters)
-    past = services.past_pulls(settings)[-last:]
-    if as_json:
-        terminal.document(results.envelope("history", results.judge((), 0), data(past)))
-        return 0
-    if not past:
+    past = services.past_pulls(shared.settings(options))[-options.last :]
+
+    def show_all(found: HistoryDocument) -> None:
+        _print(found, rates_over_time(past))
+
+    return finish(Run(options.as_json), "history", HistoryDocument.of(past), show_all)
+
+
+def _print(found: HistoryDocument, rates: dict[str, tuple[float, ...]]) -> None:
+    if not found.pulls:
         terminal.say("no pull is remembered yet")
-        return 0
-    from orchestrator.cli.views.sources import Table, show
-
-    head = ("when", "model", "bytes", "time", "speed", "sources")
-    show(Table((head, *map(_row, past))))
-    drawn = [(name, spark(rates), format_speed(rates[-1])) for name, rates in rates_over_time(past).items()]
-    if drawn:
+        return
+    show(("when", "model", "bytes", "time", "speed", "sources"), [_row(pull) for pull in found.pulls])
+    if rates:
         terminal.result("")
-        show(Table((("source", "speed over time", "last"), *drawn)))
-    return 0
-
-
-def data(past: Sequence[Past]) -> dict[str, object]:
-    """The `data` of the document. Times are seconds, rates bytes a second."""
-    return {
-        "pulls": [
-            {
-                "at": one.at,
-                "model": one.model,
-                "bytes": one.size,
-                "seconds": one.seconds,
-                "rate": one.rate,
-                "sources": {name: {"bytes": sent, "rate": one.rate_of(name)} for name, sent in one.sources.items()},
-            }
-            for one in past
-        ]
-    }
+        drawn = [(name, spark(speeds), format_speed(speeds[-1])) for name, speeds in rates.items()]
+        show(("source", "speed over time", "last"), drawn, whole="source")
 
 
 def spark(values: Sequence[float]) -> str:
@@ -77,13 +76,14 @@ def spark(values: Sequence[float]) -> str:
     return "".join(_BARS[min(len(_BARS) - 1, int(value / most * len(_BARS)))] for value in values)
 
 
-def _row(one: Past) -> tuple[str, ...]:
-    shares = sorted(one.sources.items(), key=lambda item: -item[1])
+def _row(pull: PastPull) -> tuple[str, ...]:
+    shares = sorted(((name, sent.bytes) for name, sent in pull.sources.items()), key=lambda item: -item[1])
+    total = max(1, sum(sent for _, sent in shares))
     return (
-        time.strftime("%Y-%m-%d %H:%M", time.localtime(one.at)),
-        one.model,
-        format_size(one.size),
-        format_duration(one.seconds),
-        format_speed(one.rate) if one.rate else "-",
-        ", ".join(f"{name} {sent / max(1, sum(one.sources.values())):.0%}" for name, sent in shares),
+        time.strftime("%Y-%m-%d %H:%M", time.localtime(pull.at)),
+        pull.model,
+        format_size(pull.bytes),
+        format_duration(pull.seconds),
+        format_speed(pull.rate) if pull.rate else NOTHING,
+        ", ".join(f"{name} {sent / total:.0%}" for name, sent in shares),
     )

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+import time
+from dataclasses import dataclass
+from typing import Annotated
 
 import click
 
-from orchestrator.cli import options, terminal
-from orchestrator.cli.groups import Headed, HeadedCommand
-from orchestrator.cli.views import results
+from orchestrator.cli import options as shared
+from orchestrator.cli import terminal
+from orchestrator.cli.groups import HeadedCommand
+from orchestrator.cli.options import SiteOptions
+from orchestrator.cli.run import Run, finish
+from orchestrator.cli.typed import argument, option, takes
 from orchestrator.core.refs import parse_ref
 from orchestrator.errors import UsageError
-from orchestrator.events import Notice
-from orchestrator.settings import Settings
 
 
 @click.group()
@@ -32,8 +35,8 @@ def mirrors() -> None:
 
 
 @mirrors.command("ls", cls=HeadedCommand)
-@options.mirror_options
-def list_sources(as_json: bool, **parameters: Any) -> int:
+@takes(SiteOptions)
+def list_sources(options: SiteOptions) -> int:
     """Print what is remembered of each source, the first to be asked first. Asks nobody.
 
     \b
@@ -42,27 +45,31 @@ def list_sources(as_json: bool, **parameters: Any) -> int:
       glm-aria mirrors ls --json
     """
     from orchestrator.app import services
-    from orchestrator.cli.views import sources
+    from orchestrator.cli.views.sources import show_known
+    from orchestrator.doctor.source_documents import KnownSources
 
-    settings = options.settings(parameters)
+    settings = shared.settings(options)
     known, memory = services.known_mirrors(settings)
-    notices = _cautions(settings)
-    if as_json:
-        data = sources.remembered_data(known, memory)
-        terminal.document(results.envelope("mirrors ls", results.judge((), 0), data, notices))
-        return 0
-    _say(notices)
-    sources.show(sources.remembered_table(known, memory))
-    return 0
+    run = Run.warned(settings, as_json=options.as_json)
+    return finish(run, "mirrors ls", KnownSources.of(known, memory), lambda found: show_known(found, time.time()))
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeOptions:
+    """What `mirrors probe` is told."""
+
+    ref: Annotated[str | None, argument("[REF]", required=False)]
+    connections: Annotated[
+        int,
+        option("--connections", heading="What to measure", type=click.IntRange(1, 16), default=8, show_default=True,
+               metavar="N", help="Connections of the second sample; 1 leaves it out."),
+    ]  # fmt: skip
+    sites: SiteOptions
 
 
 @mirrors.command("probe", cls=HeadedCommand)
-@click.argument("ref", required=False)
-@click.option("--connections", cls=Headed, heading="What to measure", type=click.IntRange(1, 16), default=8,
-              show_default=True, metavar="N",
-              help="Connections of the second sample; 1 leaves it out.")  # fmt: skip
-@options.mirror_options
-def probe(ref: str | None, connections: int, as_json: bool, **parameters: Any) -> int:
+@takes(ProbeOptions)
+def probe(options: ProbeOptions) -> int:
     """Measure all sources at once: a second or two, and at most 10 MiB from each.
 
     With REF, a piece of its largest file is fetched from each, over one connection and over several, and each is asked
@@ -86,35 +93,42 @@ def probe(ref: str | None, connections: int, as_json: bool, **parameters: Any) -
       glm-aria mirrors probe org/name --mirror http://10.0.0.5:8000 --json
     """
     from orchestrator.app import services
-    from orchestrator.cli.views import sources
+    from orchestrator.cli.views.sources import show_probed
+    from orchestrator.doctor.source_documents import ProbeDocument
     from orchestrator.mirrors.probe import Bounds
     from orchestrator.mirrors.rank import warnings
 
-    settings = options.settings(parameters)
+    settings = shared.settings(options)
     if settings.offline:
         raise UsageError(
             f"a probe asks servers, and {settings.origins['offline']} says offline",
             hint="what is remembered: glm-aria mirrors ls",
         )
-    wanted = parse_ref(ref) if ref else None
-    found = services.probe_mirrors(settings, wanted, Bounds(connections=connections))
-    notices = (*_cautions(settings), *warnings((row.source for row in found.rows), found.memory))
-    if as_json:
-        data = sources.probed_data(found)
-        terminal.document(results.envelope("mirrors probe", results.judge((), 0), data, notices))
-        return 0
-    _say(notices)
-    if found.file is not None and found.reference is not None:
-        what = f"{found.ref}  commit {found.commit}, from {found.reference.name}; sample: {found.file.path}"
-        terminal.result(terminal.printable(what))
-    sources.show(sources.probed_table(found))
-    return 0
+    wanted = parse_ref(options.ref) if options.ref else None
+    found = services.probe_mirrors(settings, wanted, Bounds(connections=options.connections))
+    run = Run.warned(settings, as_json=options.sites.as_json)
+    run.emit(*warnings((row.source for row in found.rows), found.memory))
+
+    def show(report: ProbeDocument) -> None:
+        if report.file is not None and report.reference is not None:
+            listed = f"commit {report.commit}, from {report.reference}"
+            terminal.show(f"{report.ref}  {listed}; sample: {report.file}")
+        show_probed(report)
+
+    return finish(run, "mirrors probe", ProbeDocument.of(found), show)
+
+
+@dataclass(frozen=True, slots=True)
+class ForgiveOptions:
+    """What `mirrors forgive` is told."""
+
+    name: Annotated[str, argument("NAME")]
+    sites: SiteOptions
 
 
 @mirrors.command("forgive", cls=HeadedCommand)
-@click.argument("name")
-@options.mirror_options
-def forgive(name: str, as_json: bool, **parameters: Any) -> int:
+@takes(ForgiveOptions)
+def forgive(options: ForgiveOptions) -> int:
     """Release a source from quarantine, by its name or its address.
 
     \b
@@ -122,23 +136,15 @@ def forgive(name: str, as_json: bool, **parameters: Any) -> int:
       glm-aria mirrors forgive hf-mirror
     """
     from orchestrator.app import services
+    from orchestrator.doctor.source_documents import ForgivenDocument
 
-    settings = options.settings(parameters)
-    freed = services.forgive_mirror(settings, name)
+    name = options.name
+    freed = services.forgive_mirror(shared.settings(options), name)
     if not freed:
         raise UsageError(f"no source called {name!r} is in quarantine", hint="see them with: glm-aria mirrors ls")
-    if as_json:
-        terminal.document(results.envelope("mirrors forgive", results.judge((), 0), {"forgiven": list(freed)}))
-        return 0
-    for address in freed:
-        terminal.result(terminal.printable(f"{address} may send bytes again"))
-    return 0
 
+    def show(found: ForgivenDocument) -> None:
+        for address in found.forgiven:
+            terminal.show(f"{address} may send bytes again")
 
-def _cautions(settings: Settings) -> tuple[Notice, ...]:
-    return tuple(Notice(code, message) for code, message in settings.warnings)
-
-
-def _say(notices: tuple[Notice, ...]) -> None:
-    for notice in notices:
-        results.say_notice(notice)
+    return finish(Run(options.sites.as_json), "mirrors forgive", ForgivenDocument(freed), show)

@@ -1,36 +1,96 @@
-"""`glm-aria pull` and `glm-aria plan`: options to one call of the wiring, its report to the output."""
+"""`glm-aria pull` and `glm-aria plan`: options to one call of the services, its report to the output."""
 
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
 from urllib.parse import urlsplit
 
 import click
 
-from orchestrator.cli import options, requests, terminal
-from orchestrator.cli.commands import lock
+from orchestrator.cli import lock_files, requests, terminal
+from orchestrator.cli import options as shared
 from orchestrator.cli.groups import HeadedCommand
-from orchestrator.cli.run import Run
-from orchestrator.cli.views import results
+from orchestrator.cli.options import Output, Select, Transfer, output, rule, what, where
+from orchestrator.cli.run import Run, finish
+from orchestrator.cli.typed import argument, takes
+from orchestrator.cli.views.pull import print_pull
 from orchestrator.core.files import Algorithm, Digest
+from orchestrator.core.text import printable
 from orchestrator.disk import places
 from orchestrator.errors import UsageError
 from orchestrator.events import Notice
 from orchestrator.lists.request import Item, PullRequest
 from orchestrator.lists.wanted import group
-from orchestrator.pull.report import PullReport
+from orchestrator.pull.document import DiskRoom, PlanDocument, PullDocument
+from orchestrator.pull.report import PullReport, failures_of
 from orchestrator.settings import Settings
 from orchestrator.watch.on_change import Hook
 
-_NOT_WITH_LOCKED = ("lists", "revision", "include", "exclude", "trust", "allow_rollback", "lock")
 _URL = re.compile(r"https?://", re.IGNORECASE)
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What `pull` and `plan` are told alike."""
+
+    refs: Annotated[tuple[str, ...], argument("REF...")]
+    lists: Annotated[
+        tuple[str, ...], what("-f", "--file", metavar="LIST", help="Also take models from a list; - is stdin.")
+    ]
+    select: Select
+    local_dir: Annotated[
+        str | None, where("--local-dir", metavar="DIR", help="Also make a plain folder with the files of the model.")
+    ]
+    transfer: Transfer
+    offline: Annotated[bool, rule("--offline", setting="offline", help="Ask no server: succeed only if all is here.")]
+    force: Annotated[
+        bool, rule("--force", help="Fetch and place again what is here, over your files in --local-dir, too.")
+    ]
+    strict: Annotated[bool, shared.STRICT]
+    allow_outside: Annotated[bool, shared.ALLOW_OUTSIDE]
+
+
+ARIA2_INPUT = output(
+    "--aria2-input", metavar="FILE", help="With a dry run: write an input file for aria2c -i, without secrets."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PullOptions:
+    """What `pull` is told."""
+
+    wanted: Wanted
+    lock: Annotated[
+        str | None,
+        rule(
+            "--lock", metavar="FILE", help="Write down in FILE which bytes these models are; other models in it stay."
+        ),
+    ]
+    sha256: Annotated[
+        str | None,
+        what("--sha256", metavar="HEX", help="Digest of the file, when REF is the https:// address of a single one."),
+    ]
+    on_change: Annotated[str | None, shared.ON_CHANGE]
+    dry_run: Annotated[bool, rule("--dry-run", help="Show what would be done, and do nothing.")]
+    aria2_input: Annotated[str | None, ARIA2_INPUT]
+    output: Output
+
+
+@dataclass(frozen=True, slots=True)
+class PlanOptions:
+    """What `plan` is told: as `pull`, without `--dry-run`, which it is, and single files."""
+
+    wanted: Wanted
+    aria2_input: Annotated[str | None, ARIA2_INPUT]
+    output: Output
+
+
 @click.command("pull", cls=HeadedCommand)
-@click.argument("refs", metavar="REF...", nargs=-1)
-@options.pull_options
-def pull(dry_run: bool, **parameters: Any) -> int:
+@takes(PullOptions)
+def pull(options: PullOptions) -> int:
     """Fetch models, verify every file, and place them in the Hugging Face cache.
 
     \b
@@ -73,19 +133,20 @@ def pull(dry_run: bool, **parameters: Any) -> int:
 
     Exit codes and the environment: glm-aria --help.
     """
-    if dry_run:
-        if parameters["lock"]:
+    if options.dry_run:
+        if options.lock:
             raise UsageError("--lock writes down what was pulled, and --dry-run pulls nothing")
-        return _plan(parameters)
-    if parameters["aria2_input"]:
+        if options.sha256:
+            raise _sha256_alone()
+        return _plan(options.wanted, options.aria2_input, options.output)
+    if options.aria2_input:
         raise UsageError("--aria2-input goes with --dry-run", hint="glm-aria plan REF --aria2-input FILE")
-    return _pull(parameters)
+    return _pull(options)
 
 
 @click.command("plan", cls=HeadedCommand)
-@click.argument("refs", metavar="REF...", nargs=-1)
-@options.plan_options
-def plan(**parameters: Any) -> int:
+@takes(PlanOptions)
+def plan(options: PlanOptions) -> int:
     """Show what pull would do, and do nothing. The same as pull --dry-run; REF as for pull.
 
     \b
@@ -101,57 +162,71 @@ def plan(**parameters: Any) -> int:
       glm-aria plan org/name --json
       glm-aria plan org/name --aria2-input jobs.txt
     """
-    return _plan(parameters)
+    return _plan(options.wanted, options.aria2_input, options.output)
 
 
-def _pull(parameters: dict[str, Any]) -> int:
-    settings = options.settings(parameters)
-    run = Run.of(parameters, settings)
-    is_url = any(_URL.match(ref) for ref in parameters["refs"]) and parameters["sha256"]
-    if is_url:
-        report = _fetch_url(parameters, run)
+def _pull(options: PullOptions) -> int:
+    settings = shared.settings(options)
+    run = Run.watching(options.output, settings)
+    if options.sha256 and any(_URL.match(ref) for ref in options.wanted.refs):
+        report = _fetch_url(options, options.sha256, settings, run)
     else:
-        wanted = _request(parameters, settings)
-        _say_understood(parameters, run)
-        refs = [item.ref for item in wanted.items]
-        lock_file = lock.target(parameters["lock"], refs) if parameters["lock"] else None
-        hook = Hook.of(parameters["on_change"], settings, is_quiet=run.is_events)
-        from orchestrator.app import services
-
-        with run.watched():
-            report = services.run_pull(settings, wanted, run.emit, hook=hook)
-        locked = [model.lock for model in report.models if model.lock and model.error is None]
-        if lock_file and locked:
-            lock.update(lock_file, locked)
-    notices = run.all_notices(report.notices)
-    errors = run.explained(results.errors_of(report.models))
-    verdict = results.judge(
-        errors, len(report.models), notices, interrupted=report.interrupted, strict=parameters["strict"]
+        report = _pull_models(options, settings, run)
+    outcome = run.outcome(
+        failures_of(report.models),
+        len(report.models),
+        interrupted=report.interrupted,
+        strict=options.wanted.strict,
     )
-    run.say_missed(notices)
-    if parameters["as_json"]:
-        terminal.document(results.pull_document(report, verdict, notices))
-    else:
-        results.print_pull(report, verdict, quiet=run.is_quiet, verbose=parameters["verbose"])
-    return verdict.exit_code
+
+    def show(found: PullDocument) -> None:
+        print_pull(found, quiet=run.is_quiet, verbose=options.output.verbose)
+
+    return finish(run, "pull", PullDocument.of(report), show, outcome)
 
 
-def _fetch_url(parameters: dict[str, Any], run: Run) -> PullReport:
-    refs = parameters["refs"]
-    if len(refs) != 1 or parameters["lists"]:
-        raise UsageError("--sha256 is for one address, alone", hint="run the others by themselves")
-    for name in ("revision", "include", "exclude", "lock", "locked", "on_change"):
-        if parameters[name]:
-            raise UsageError(f"--{name.replace('_', '-')} is for repos, not for a single file")
-    digest = _sha256(parameters["sha256"])
-    if run.settings.offline:
-        raise UsageError("--offline and a web address exclude each other")
-    _warn_of_plain_http(refs[0], run)
-    folder = places.absolute(parameters["local_dir"] or ".")
+def _pull_models(options: PullOptions, settings: Settings, run: Run) -> PullReport:
+    if options.sha256:
+        raise _sha256_alone()
+    items = _items(options.wanted, lock=options.lock)
+    request = _request(options.wanted, items, settings, make_lock=bool(options.lock))
+    _say_understood(options.wanted, run)
+    lock_file = lock_files.target(options.lock, [item.ref for item in items]) if options.lock else None
+    hook = Hook.of(options.on_change, settings, is_quiet=run.is_events)
     from orchestrator.app import services
 
     with run.watched():
-        return services.fetch_url(run.settings, refs[0], digest, folder, run.emit, force=parameters["force"])
+        report = services.run_pull(settings, request, run.emit, hook=hook)
+    locked = [model.lock for model in report.models if model.lock and model.error is None]
+    if lock_file and locked:
+        lock_files.update(lock_file, locked)
+    return report
+
+
+def _fetch_url(options: PullOptions, sha256: str, settings: Settings, run: Run) -> PullReport:
+    wanted = options.wanted
+    if len(wanted.refs) != 1 or wanted.lists:
+        raise UsageError("--sha256 is for one address, alone", hint="run the others by themselves")
+    for flag, value in (
+        ("--revision", wanted.select.revision),
+        ("--include", wanted.select.include),
+        ("--exclude", wanted.select.exclude),
+        ("--lock", options.lock),
+        ("--locked", wanted.transfer.locked),
+        ("--on-change", options.on_change),
+    ):
+        if value:
+            raise UsageError(f"{flag} is for repos, not for a single file")
+    digest = _digest(sha256)
+    if settings.offline:
+        raise UsageError("--offline and a web address exclude each other")
+    url = wanted.refs[0]
+    _warn_of_plain_http(url, run)
+    folder = places.absolute(wanted.local_dir or ".")
+    from orchestrator.app import services
+
+    with run.watched():
+        return services.fetch_url(settings, url, digest, folder, run.emit, force=wanted.force)
 
 
 def _warn_of_plain_http(url: str, run: Run) -> None:
@@ -162,83 +237,80 @@ def _warn_of_plain_http(url: str, run: Run) -> None:
         run.emit(Notice("plain-http", f"{parts.hostname} is asked over plain http; the digest proves the bytes anyway"))
 
 
-def _sha256(text: str) -> Digest:
+def _digest(text: str) -> Digest:
     folded = text.strip().lower().removeprefix("sha256:")
     if not re.fullmatch(r"[0-9a-f]{64}", folded):
         raise UsageError("--sha256 takes 64 hexadecimal digits")
     return Digest(Algorithm.SHA256, folded)
 
 
-def _plan(parameters: dict[str, Any]) -> int:
-    settings = options.settings(parameters)
-    run = Run.of(parameters, settings)
-    wanted = _request(parameters, settings)
-    _say_understood(parameters, run)
+def _sha256_alone() -> UsageError:
+    return UsageError("--sha256 goes with the https:// address of a single file, and only with pull")
+
+
+def _plan(wanted: Wanted, aria2_input: str | None, shown: Output) -> int:
+    settings = shared.settings(wanted)
+    run = Run.watching(shown, settings)
+    request = _request(wanted, _items(wanted), settings)
+    _say_understood(wanted, run)
     from orchestrator.app import services
-    from orchestrator.cli.views import plan
+    from orchestrator.cli.views.plan import print_plan
 
     with run.watched():
-        made, failed = services.run_plan(settings, wanted, run.emit)
-    if parameters["aria2_input"]:
-        services.write_aria2_input(settings, made, places.absolute(parameters["aria2_input"]))
-    notices = run.all_notices(())
-    errors = run.explained(results.errors_of(failed))
-    verdict = results.judge(errors, len(wanted.items), notices, strict=parameters["strict"])
-    disk = plan.disk_of(settings.cache_dir)
-    run.say_missed(notices)
-    if parameters["as_json"]:
-        terminal.document(plan.document(made, failed, verdict, notices, disk))
-    else:
-        plan.print_plan(made, verdict, disk)
-    return verdict.exit_code
+        made, failed = services.run_plan(settings, request, run.emit)
+    if aria2_input:
+        services.write_aria2_input(settings, made, places.absolute(aria2_input))
+    outcome = run.outcome(failures_of(failed), len(request.items), strict=wanted.strict)
+    report = PlanDocument.of(made, failed, DiskRoom.for_bytes(made.bytes_to_fetch, settings.cache_dir))
+    return finish(run, "plan", report, print_plan, outcome)
 
 
-def _say_understood(parameters: dict[str, Any], run: Run) -> None:
+def _say_understood(wanted: Wanted, run: Run) -> None:
     """Say which words were taken for models and which for files of them."""
-    found = () if parameters["locked"] else group(parameters["refs"])
-    if not run.is_quiet and any(wanted.files for wanted in found):
-        for wanted in found:
-            files = f", only {', '.join(map(repr, wanted.files))}" if wanted.files else ""
-            files += " and what --include takes" if files and parameters["include"] else ""
-            terminal.say(terminal.message(f"model {wanted.ref}{files}"))
-    for wanted in found:
-        for word in wanted.unsure:
-            message = f"{word!r} was taken for a file of {wanted.ref}; as a model it is written hf://{word}"
+    found = () if wanted.transfer.locked else group(wanted.refs)
+    if not run.is_quiet and any(one.files for one in found):
+        for one in found:
+            files = f", only {', '.join(map(repr, one.files))}" if one.files else ""
+            files += " and what --include takes" if files and wanted.select.include else ""
+            terminal.say(printable(f"model {one.ref}{files}"))
+    for one in found:
+        for word in one.unsure:
+            message = f"{word!r} was taken for a file of {one.ref}; as a model it is written hf://{word}"
             run.emit(Notice("file-or-model", message, file=word))
 
 
-def _request(parameters: dict[str, Any], settings: Settings) -> PullRequest:
-    if parameters.get("sha256"):
-        raise UsageError("--sha256 goes with the https:// address of a single file, and only with pull")
+def _request(wanted: Wanted, items: Sequence[Item], settings: Settings, *, make_lock: bool = False) -> PullRequest:
     return PullRequest(
-        _items(parameters),
-        force=parameters["force"],
+        tuple(items),
+        force=wanted.force,
         offline=settings.offline,
-        safe_only=parameters["safe_only"],
+        safe_only=wanted.transfer.safe_only,
         policy=settings.policy,
-        allow_rollback=parameters["allow_rollback"],
-        lock_name=parameters["locked"] or "",
-        make_lock=bool(parameters.get("lock")),
+        allow_rollback=wanted.transfer.allow_rollback,
+        lock_name=wanted.transfer.locked or "",
+        make_lock=make_lock,
         portable=settings.portable,
     )
 
 
-def _items(parameters: dict[str, Any]) -> tuple[Item, ...]:
-    if parameters["locked"]:
-        for name in _NOT_WITH_LOCKED:
-            if parameters.get(name):
-                flag = "-f" if name == "lists" else f"--{name.replace('_', '-')}"
+def _items(wanted: Wanted, *, lock: str | None = None) -> tuple[Item, ...]:
+    select = wanted.select
+    if locked := wanted.transfer.locked:
+        for flag, value in (
+            ("-f", wanted.lists),
+            ("--revision", select.revision),
+            ("--include", select.include),
+            ("--exclude", select.exclude),
+            ("--trust", wanted.transfer.trust),
+            ("--allow-rollback", wanted.transfer.allow_rollback),
+            ("--lock", lock),
+        ):
+            if value:
                 raise UsageError(f"--locked fetches what the lock file says, and {flag} says otherwise")
-        return requests.locked_items(parameters["refs"], parameters["locked"], parameters["local_dir"])
-    chosen = requests.Selection(
-        parameters["revision"],
-        parameters["include"],
-        parameters["exclude"],
-        parameters["local_dir"],
-        parameters["allow_outside"],
-    )
-    items = requests.items(parameters["refs"], parameters["lists"], chosen)
+        return requests.locked_items(wanted.refs, locked, wanted.local_dir)
+    chosen = requests.Selection(select.revision, select.include, select.exclude, wanted.local_dir, wanted.allow_outside)
+    items = requests.items(wanted.refs, wanted.lists, chosen)
     refs = [item.ref for item in items]
-    if parameters.get("lock") and len(set(refs)) < len(refs):
+    if lock and len(set(refs)) < len(refs):
         raise UsageError("a lock file holds each model once, and one of these is named twice")
     return items

@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Annotated
+
 import click
 
 from orchestrator import templating
 from orchestrator.cli import terminal
-from orchestrator.cli.groups import CONFIG
+from orchestrator.cli.named_config import CONFIG
+from orchestrator.cli.typed import argument, option, takes
 from orchestrator.disk import places
 from orchestrator.errors import CannotCreateError, NotFoundError, UsageError
 from orchestrator.recipes import values
 
 
+@dataclass(frozen=True, slots=True)
+class RenderOptions:
+    """What `render` is told."""
+
+    name: Annotated[str | None, argument("[NAME]", required=False)]
+    config: Annotated[str | None, CONFIG]
+    target: Annotated[
+        str | None, option("-o", "--output", metavar="FILE", help="Write to this file instead of stdout.")
+    ]
+    given: Annotated[
+        tuple[str, ...], option("--set", metavar="NAME=VALUE", help="A value of the template; repeatable.")
+    ]
+
+
 @click.command()
-@click.argument("name", required=False)
-@CONFIG
-@click.option("-o", "--output", "target", metavar="FILE", help="Write to this file instead of stdout.")
-@click.option("--set", "given", metavar="NAME=VALUE", multiple=True, help="A value of the template; repeatable.")
-def render(name: str | None, target: str | None, given: tuple[str, ...]) -> None:
+@takes(RenderOptions)
+def render(options: RenderOptions) -> None:
     """Write out one of the templates; without NAME, list them.
 
     Each is a configuration for another program, made from the settings and from what was measured of the mirrors. Its
@@ -31,13 +46,14 @@ def render(name: str | None, target: str | None, given: tuple[str, ...]) -> None
       glm-aria render nginx-stream.conf --set servers=10.0.0.5:8000=3,10.0.0.6:8000=1
       glm-aria render gitconfig -o ~/.config/glm-aria/gitconfig
     """
+    name, target = options.name, options.target
     if name is None:
         for known in templating.names():
             terminal.result(known)
         return
     if name not in templating.names():
         raise NotFoundError(f"there is no template {name!r}", hint="one of: " + ", ".join(templating.names()))
-    filled = values.values_of(name, dict(map(_pair, given)), world)
+    filled = values.values_of(name, dict(map(_pair, options.given)), world)
     text = templating.render(name, **filled)
     if target is None:
         terminal.result(text.removesuffix("\n"))
@@ -52,10 +68,10 @@ def render(name: str | None, target: str | None, given: tuple[str, ...]) -> None
 def world() -> values.World:
     """The settings of this place, and what is remembered of their sources. Asks nobody."""
     from orchestrator.app import services
-    from orchestrator.cli import options
+    from orchestrator.cli.options import settings as load
     from orchestrator.mirrors.rank import rank
 
-    settings = options.settings()
+    settings = load()
     known, memory = services.known_mirrors(settings)
     # Who reads what is rendered, and hf by `glm-aria env`, believes the mirror: it must be the user's own choice.
     believed = [source for source in known if source.is_believed]

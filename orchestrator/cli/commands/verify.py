@@ -1,31 +1,56 @@
-"""`glm-aria verify`: options to one call of the wiring, its report as text or JSON."""
+"""`glm-aria verify`: options to one call of the services, its report as text or JSON."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Annotated
 
 import click
 
-from orchestrator.cli import options, terminal
+from orchestrator.cli import options as shared
+from orchestrator.cli import terminal
 from orchestrator.cli.groups import HeadedCommand
-from orchestrator.cli.run import Run
-from orchestrator.cli.views import results
-from orchestrator.cli.views.results import Verdict
+from orchestrator.cli.options import Output, Sites
+from orchestrator.cli.run import Run, finish
+from orchestrator.cli.typed import argument, option, takes
+from orchestrator.cli.views.left_out import say_left_out
 from orchestrator.core.refs import parse_target
 from orchestrator.core.sizes import format_duration, format_size, format_speed
-from orchestrator.errors import GlmAriaError, IntegrityError, UsageError
-from orchestrator.events import Notice
+from orchestrator.documents import Outcome
+from orchestrator.errors import IntegrityError, UsageError
+from orchestrator.upkeep.documents import ReadFile, VerifyDocument
+from orchestrator.upkeep.verify import State, VerifyReport, VerifyRequest
 
-if TYPE_CHECKING:
-    from orchestrator.upkeep.verify import Verified, VerifyReport
+
+@dataclass(frozen=True, slots=True)
+class VerifyOptions:
+    """What `verify` is told."""
+
+    refs: Annotated[tuple[str, ...], argument("[REF]...")]
+    globs: Annotated[
+        tuple[str, ...],
+        option("--file", heading="What to verify", metavar="GLOB",
+               help="Only files that match; may be given again. * crosses /."),
+    ]  # fmt: skip
+    fast: Annotated[
+        bool,
+        option("--fast", heading="How",
+               help="Compare piece hashes where there are some: finds rot at the disk's speed."),
+    ]  # fmt: skip
+    repair: Annotated[
+        bool,
+        option("--repair", heading="How", help="Fetch the bytes that are rotten again, and prove the whole file."),
+    ]
+    cache_dir: Annotated[str | None, shared.CACHE_DIR]
+    sites: Sites
+    strict: Annotated[bool, shared.STRICT]
+    output: Output
 
 
 @click.command("verify", cls=HeadedCommand)
-@click.argument("refs", metavar="[REF]...", nargs=-1)
-@options.verify_options
-def verify(**parameters: Any) -> int:
+@takes(VerifyOptions)
+def verify(options: VerifyOptions) -> int:
     """Read what is in the cache again; find rot, and repair it.
 
     Without a REF all of the cache is read. REF is org/name for all revisions of a model that are here, or
@@ -43,102 +68,52 @@ def verify(**parameters: Any) -> int:
       glm-aria verify org/name --fast
       glm-aria verify org/name@main --file '*.safetensors' --repair
     """
-    settings = options.settings(parameters)
-    if parameters["repair"] and settings.offline:
+    settings = shared.settings(options)
+    if options.repair and settings.offline:
         raise UsageError("--repair fetches what is rotten, and the settings say offline", hint="unset HF_HUB_OFFLINE")
-    run = Run.of(parameters, settings)
+    run = Run.watching(options.output, settings)
     from orchestrator.app import services
-    from orchestrator.upkeep.verify import VerifyRequest
 
-    request = VerifyRequest(
-        tuple(parse_target(ref) for ref in parameters["refs"]),
-        parameters["globs"],
-        fast=parameters["fast"],
-    )
+    targets = tuple(map(parse_target, options.refs))
+    request = VerifyRequest(targets, options.globs, fast=options.fast)
     with run.watched():
-        report = services.run_verify(settings, request, run.emit, repair=parameters["repair"])
-    notices = run.all_notices(report.notices)
-    verdict = _judge(run.explained(_errors(report)), report, notices, strict=parameters["strict"])
-    run.say_missed(notices)
-    if parameters["as_json"]:
-        terminal.document(document(report, verdict, notices))
-    else:
-        _print(report, verdict, quiet=run.is_quiet, verbose=parameters["verbose"])
-    return verdict.exit_code
+        report = services.run_verify(settings, request, run.emit, repair=options.repair)
+
+    def show(found: VerifyDocument) -> None:
+        _print(found, quiet=run.is_quiet, verbose=options.output.verbose)
+
+    return finish(run, "verify", VerifyDocument.of(report), show, _outcome(report, run, strict=options.strict))
 
 
-def _errors(report: VerifyReport) -> tuple[GlmAriaError, ...]:
-    return tuple(item.error for item in report.files if item.error is not None)
-
-
-def _judge(
-    errors: tuple[GlmAriaError, ...], report: VerifyReport, notices: tuple[Notice, ...], *, strict: bool
-) -> Verdict:
+def _outcome(report: VerifyReport, run: Run, *, strict: bool) -> Outcome:
     """As of a pull, but rot outranks what else is wrong: a script asks whether the bytes are right."""
-    verdict = results.judge(errors, len(report.files), notices, interrupted=report.interrupted, strict=strict)
-    is_rotten = any(item.state == "rotten" for item in report.files)
-    if is_rotten and report.interrupted is None:
-        return Verdict("error", IntegrityError.exit_code, verdict.errors)
-    return verdict
+    errors = tuple(item.error for item in report.files if item.error is not None)
+    outcome = run.outcome(errors, len(report.files), interrupted=report.interrupted, strict=strict)
+    if report.interrupted is None and any(item.state is State.ROTTEN for item in report.files):
+        return Outcome("error", IntegrityError.exit_code, outcome.errors)
+    return outcome
 
 
-def document(report: VerifyReport, verdict: Verdict, notices: Iterable[Notice]) -> dict[str, object]:
-    """The document of `verify`."""
-    data = {
-        "files": [_file(item) for item in report.files],
-        "bytes_read": _bytes_read(report),
-        "bytes_fetched": sum(sum(item.sources.values()) for item in report.files),
-        "seconds": round(report.seconds, 3),
-        "left_out": [str(path) for path in report.left_out],
-    }
-    return results.envelope("verify", verdict, data, notices)
-
-
-def _file(item: Verified) -> dict[str, Any]:
-    stock = item.stock
-    places = [stock.real, *(place for _, place in stock.places)]
-    return {
-        "path": stock.label,
-        "size": stock.size if stock.size is not None else stock.found.st_size if stock.found else None,
-        "digest": str(stock.digest) if stock.digest else None,
-        "state": item.state.value,
-        "method": "pieces" if item.is_fast else "digest",
-        "ranges": [{"start": start, "end": end} for start, end in item.ranges],
-        "used_by": [{"repo": n.repo.url_path, "commit": n.commit, "path": n.path} for n in stock.names],
-        "places": [str(place) for place in dict.fromkeys(places) if place is not None],
-        "sources": dict(item.sources),
-    }
-
-
-def _bytes_read(report: VerifyReport) -> int:
-    read = (item.stock.found for item in report.files if item.state not in ("missing", "unproven"))
-    return sum(found.st_size for found in read if found is not None)
-
-
-def _print(report: VerifyReport, verdict: Verdict, *, quiet: bool, verbose: bool) -> None:
-    for item in report.files:
-        if verbose or item.state != "ok":
-            terminal.result(terminal.printable(_line(item)))
+def _print(found: VerifyDocument, *, quiet: bool, verbose: bool) -> None:
+    for item in found.files:
+        if verbose or item.state is not State.OK:
+            terminal.show(_line(item))
     if not quiet:
-        terminal.say(_summary(report))
-        results.say_left_out([str(path) for path in report.left_out])
-    for error in verdict.errors:
-        results.say_error(error)
+        terminal.say(_summary(found))
+        say_left_out(found.left_out)
 
 
-def _line(item: Verified) -> str:
-    size = format_size(item.stock.size or (item.stock.found.st_size if item.stock.found else 0))
-    repos = ", ".join(dict.fromkeys(name.repo.url_path for name in item.stock.names))
-    ranges = "  bytes " + ", ".join(f"{start}-{end - 1}" for start, end in item.ranges) if item.ranges else ""
-    return f"{item.state:<8}  {size:>8}  {item.stock.label}{f'  ({repos})' if repos else ''}{ranges}"
+def _line(item: ReadFile) -> str:
+    repos = ", ".join(dict.fromkeys(name.repo for name in item.used_by))
+    ranges = "  bytes " + ", ".join(f"{one.start}-{one.end - 1}" for one in item.ranges) if item.ranges else ""
+    return f"{item.state:<8}  {format_size(item.size or 0):>8}  {item.path}{f'  ({repos})' if repos else ''}{ranges}"
 
 
-def _summary(report: VerifyReport) -> str:
-    counts = Counter(item.state.value for item in report.files)
-    read = _bytes_read(report)
+def _summary(found: VerifyDocument) -> str:
+    counts = Counter(item.state.value for item in found.files)
     parts = [f"{count} {state}" for state, count in sorted(counts.items())] or ["nothing to verify"]
     parts += [
-        f"{format_size(read)} in {format_duration(report.seconds)}",
-        format_speed(read / max(report.seconds, 1e-3)),
+        f"{format_size(found.bytes_read)} in {format_duration(found.seconds)}",
+        format_speed(found.bytes_read / max(found.seconds, 1e-3)),
     ]
     return ", ".join(parts)

@@ -1,36 +1,71 @@
-"""`glm-aria watch`: options to one call of the wiring; how a watch goes, as a table or JSON."""
+"""`glm-aria watch`: options to one call of the services; how a watch goes, as a table or JSON."""
 
 from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
 
 import click
 
-from orchestrator.cli import options, requests, terminal
+from orchestrator.cli import options as shared
+from orchestrator.cli import requests, terminal
 from orchestrator.cli.groups import HeadedCommand
-from orchestrator.cli.run import Run
-from orchestrator.cli.views import results
+from orchestrator.cli.options import Output, Select, Transfer
+from orchestrator.cli.run import Run, finish
+from orchestrator.cli.typed import argument, option, takes
+from orchestrator.cli.views.table import NOTHING, ago, show
 from orchestrator.core.sizes import format_duration, parse_duration
 from orchestrator.errors import UsageError
 from orchestrator.events import Event, Notice
+from orchestrator.watch.document import WatchDocument, WatchedList
 from orchestrator.watch.on_change import Hook
 
 if TYPE_CHECKING:
     from orchestrator.lists.request import Item, PullRequest
     from orchestrator.settings import Settings
-    from orchestrator.watch.state import ModelState, WatchState
 
 _MOST_SEEN = 1000
+_FOLLOW = "How to follow"
+
+
+@dataclass(frozen=True, slots=True)
+class WatchOptions:
+    """What `watch` is told."""
+
+    path: Annotated[str | None, argument("LIST", required=False)]
+    interval: Annotated[
+        str,
+        option("--interval", heading=_FOLLOW, metavar="TIME", default="5m", show_default=True,
+               help="How often branches are asked whether they moved: 30s, 5m, 1h."),
+    ]  # fmt: skip
+    once: Annotated[bool, option("--once", heading=_FOLLOW, help="Make the cache equal to the list once, then end.")]
+    pin: Annotated[
+        bool, option("--pin", heading=_FOLLOW, help="Pin the models of the list, so that no cache gc removes them.")
+    ]
+    unpin_removed: Annotated[
+        bool,
+        option("--unpin-removed", heading=_FOLLOW,
+               help="With --pin: take these pins back when a model leaves the list."),
+    ]  # fmt: skip
+    status: Annotated[
+        bool,
+        option("--status", heading=_FOLLOW,
+               help="Only tell how it goes: of this list, or of all lists of the cache."),
+    ]  # fmt: skip
+    select: Select
+    transfer: Transfer
+    allow_outside: Annotated[bool, shared.ALLOW_OUTSIDE]
+    on_change: Annotated[str | None, shared.ON_CHANGE]
+    strict: Annotated[bool, shared.STRICT]
+    output: Output
 
 
 @click.command("watch", cls=HeadedCommand)
-@click.argument("path", metavar="LIST", required=False)
-@options.watch_options
-def watch(path: str | None, status: bool, **parameters: Any) -> int:
+@takes(WatchOptions)
+def watch(options: WatchOptions) -> int:
     """Keep the cache equal to a list of models.
 
     What is new is pulled, and branches that move are followed. The list, and the lists that it includes, are read again
@@ -48,36 +83,32 @@ def watch(path: str | None, status: bool, **parameters: Any) -> int:
       glm-aria watch models.txt --on-change 'systemctl reload my-server'
       glm-aria watch --status
     """
-    settings = options.settings(parameters)
-    if status:
-        return _status(settings, path, as_json=parameters["as_json"])
-    if path is None or path == "-":
+    settings = shared.settings(options)
+    if options.status:
+        return _status(settings, options)
+    if options.path is None or options.path == "-":
         raise UsageError("which list? watch follows a file", hint="for example: glm-aria watch models.txt")
-    return _watch(path, settings, parameters)
+    return _watch(options.path, settings, options)
 
 
-def _watch(path: str, settings: Settings, parameters: dict[str, Any]) -> int:
-    if parameters["unpin_removed"] and not parameters["pin"]:
+def _watch(path: str, settings: Settings, options: WatchOptions) -> int:
+    if options.unpin_removed and not options.pin:
         raise UsageError("--unpin-removed goes with --pin", hint="only pins that watch made itself are taken back")
     if settings.offline:
         raise UsageError("there is nothing to follow offline", hint=f"glm-aria pull -f {shlex.quote(path)} --offline")
-    run = Run.of(parameters, settings)
-    chosen = requests.Selection(
-        parameters["revision"],
-        parameters["include"],
-        parameters["exclude"],
-        allow_outside=parameters["allow_outside"],
-    )
-    hook = Hook.of(parameters["on_change"], settings, is_quiet=run.is_events)
+    run = Run.watching(options.output, settings)
+    select = options.select
+    chosen = requests.Selection(select.revision, select.include, select.exclude, allow_outside=options.allow_outside)
+    hook = Hook.of(options.on_change, settings, is_quiet=run.is_events)
 
     def to_request(items: tuple[Item, ...]) -> PullRequest:
         from orchestrator.lists.request import PullRequest
 
         return PullRequest(
             items,
-            safe_only=parameters["safe_only"],
+            safe_only=options.transfer.safe_only,
             policy=settings.policy,
-            allow_rollback=parameters["allow_rollback"],
+            allow_rollback=options.transfer.allow_rollback,
             portable=settings.portable,
         )
 
@@ -85,33 +116,26 @@ def _watch(path: str, settings: Settings, parameters: dict[str, Any]) -> int:
         if isinstance(event, Notice):
             # In weeks the same may happen again, and should be told again; not all of it can be kept.
             run.watcher.shown.discard(event)
-            del run.seen[:-_MOST_SEEN]
+            run.forget(_MOST_SEEN)
         run.emit(event)
 
     from orchestrator.app import services
     from orchestrator.watch.watch import WatchRequest
 
-    wanted = WatchRequest(
-        _interval(parameters["interval"]), parameters["once"], parameters["pin"], parameters["unpin_removed"]
-    )
+    wanted = WatchRequest(_interval(options.interval), options.once, options.pin, options.unpin_removed)
     with run.watched():
         watched = services.Watched(Path(path), lambda: _read(path, chosen, run), to_request, hook)
         report = services.run_watch(settings, watched, wanted, emit)
-    notices = run.all_notices(())
-    errors = run.explained(report.errors)
-    verdict = results.judge(
-        errors, len(report.state.models), notices, interrupted=report.interrupted, strict=parameters["strict"]
+    outcome = run.outcome(
+        report.errors, len(report.state.models), interrupted=report.interrupted, strict=options.strict
     )
-    run.say_missed(notices)
-    if parameters["as_json"]:
-        terminal.document(results.envelope("watch", verdict, {"watches": [document(report.state)]}, notices))
-    else:
-        for model in report.state.models:
-            if model.state == "done" and model.snapshot and parameters["once"]:
+
+    def show_snapshots(found: WatchDocument) -> None:
+        for model in found.watches[0].models if options.once else ():
+            if model.state == "done" and model.snapshot:
                 terminal.result(model.snapshot)
-        for error in verdict.errors:
-            results.say_error(error)
-    return verdict.exit_code
+
+    return finish(run, "watch", WatchDocument.of([report.state]), show_snapshots, outcome)
 
 
 def _read(path: str, chosen: requests.Selection, run: Run) -> tuple[tuple[Item, ...], tuple[Path, ...]]:
@@ -124,7 +148,7 @@ def _read(path: str, chosen: requests.Selection, run: Run) -> tuple[tuple[Item, 
                 hint="watch it without --allow-outside, or make it your own: chmod go-w",
             )
         notice = Notice("list-writable", f"others may write the list that is watched: {others}")
-        if notice not in run.seen:
+        if notice not in run.notices:
             run.emit(notice)
     return found
 
@@ -139,79 +163,36 @@ def _interval(text: str) -> float:
     return seconds
 
 
-def _status(settings: Settings, path: str | None, *, as_json: bool) -> int:
+def _status(settings: Settings, options: WatchOptions) -> int:
     from orchestrator.app import services
 
-    states = services.watched(settings, Path(path) if path else None)
-    if as_json:
-        data = {"watches": [document(state) for state in states]}
-        terminal.document(results.envelope("watch", results.judge((), 0), data))
-        return 0
-    for state in states:
-        _print(state)
-    if not states:
+    states = services.watched(settings, Path(options.path) if options.path else None)
+    return finish(Run(options.output.as_json), "watch", WatchDocument.of(states), _print)
+
+
+def _print(found: WatchDocument) -> None:
+    for state in found.watches:
+        _print_list(state)
+    if not found.watches:
         terminal.say("no list is watched for this cache")
-    return 0
 
 
-def document(state: WatchState) -> dict[str, object]:
-    """A watch, for the JSON."""
-    return {
-        "list": state.path,
-        "running": state.is_running,
-        "pid": state.pid if state.is_running else None,
-        "host": state.host if state.is_running else None,
-        "interval": state.interval,
-        "error": terminal.message(state.error) if state.error else None,
-        "files": list(state.files),
-        "pins": list(state.pins),
-        "models": [_model(model) for model in state.models],
-    }
-
-
-def _model(model: ModelState) -> dict[str, object]:
-    error = model.error and {key: text and terminal.message(text) for key, text in model.error.items()}
-    return {
-        "ref": model.ref,
-        "state": model.state,
-        "commit": model.commit,
-        "snapshot": model.snapshot,
-        "failures": model.failures,
-        "error": error,
-        "last_success": model.last_success,
-        "next": model.next,
-    }
-
-
-def _print(state: WatchState) -> None:
-    running = f"running, process {state.pid} on {state.host}" if state.is_running else "not running"
-    terminal.result(terminal.printable(f"{state.path}: {running}"))
+def _print_list(state: WatchedList) -> None:
+    running = f"running, process {state.pid} on {state.host}" if state.running else "not running"
+    terminal.show(f"{state.list}: {running}")
     if state.error:
-        terminal.result(f"  wrong: {terminal.message(state.error)}")
-    rows = [("MODEL", "STATE", "COMMIT", "SUCCESS", "NEXT", "LAST ERROR")]
+        terminal.result(f"  wrong: {state.error}")
     now = time.time()
-    for model in state.models:
-        message = terminal.message(str(model.error.get("message"))) if model.error else "-"
-        rows.append(
-            (
-                terminal.printable(model.ref),
-                terminal.printable(model.state),
-                (model.commit or "-")[:12],
-                _ago(model.last_success, now),
-                "-"
-                if model.next is None or not state.is_running
-                else f"in {format_duration(max(0, model.next - now))}",
-                message,
-            )
+    rows = [
+        (
+            model.ref,
+            model.state,
+            (model.commit or NOTHING)[:12],
+            ago(model.last_success, now),
+            NOTHING if model.next is None or not state.running else f"in {format_duration(max(0, model.next - now))}",
+            str(model.error.get("message")) if model.error else NOTHING,
         )
-    _table(rows if state.models else [])
-
-
-def _ago(moment: float | None, now: float) -> str:
-    return "-" if moment is None else f"{format_duration(max(0.0, now - moment))} ago"
-
-
-def _table(rows: Sequence[tuple[str, ...]]) -> None:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
-    for row in rows:
-        terminal.result(("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))).rstrip())
+        for model in state.models
+    ]
+    if rows:
+        show(("MODEL", "STATE", "COMMIT", "SUCCESS", "NEXT", "LAST ERROR"), rows, indent="  ")

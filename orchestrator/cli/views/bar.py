@@ -18,6 +18,7 @@ from orchestrator.cli import terminal
 from orchestrator.cli.views.progress import Watcher, by_source, summary
 from orchestrator.cli.views.transfer_state import MOVING, Snapshot, Tally
 from orchestrator.core.sizes import format_duration, format_size, format_speed
+from orchestrator.core.text import printable, redacted
 from orchestrator.events import Event, FileProgress, ModelPhase, Notice, Phase, Queued
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class Bar(Watcher):
         if notice in self.shown:
             return
         self.shown.add(notice)
-        line = f"warning: {terminal.message(notice.message)}"
+        line = f"warning: {redacted(notice.message)}"
         if self._live is not None:
             self._live.console.print(line, soft_wrap=True)
         else:
@@ -97,7 +98,7 @@ class Bar(Watcher):
             self._clear_status()
             return
         # One column less: a full line would wrap, and only its last row would be cleared.
-        text = terminal.printable(f"{event.model}: {event.phase}")[: shutil.get_terminal_size().columns - 1]
+        text = printable(f"{event.model}: {event.phase}")[: shutil.get_terminal_size().columns - 1]
         print(f"{_CLEAR_LINE}{text}", end="", file=sys.stderr, flush=True)
         self._has_status = True
 
@@ -118,7 +119,7 @@ def picture(now: Snapshot, columns: int, rows: int) -> Table:
     frame.add_row(Text(summary(now), style="bold"))
     frame.add_row(ProgressBar(total=max(now.total, 1), completed=now.done))
     if who := by_source(now):
-        frame.add_row(Text(terminal.printable(who), style="dim"))
+        frame.add_row(Text(printable(who), style="dim"))
     shown = now.active if len(now.active) <= rows else now.active[: max(0, rows - 1)]
     width = max(8, columns - 44)
     for item in shown:
@@ -129,7 +130,7 @@ def picture(now: Snapshot, columns: int, rows: int) -> Table:
 
 
 def _row(item: FileProgress, width: int) -> str:
-    name = terminal.printable(item.name)
+    name = printable(item.name)
     # The end of a path tells more than its beginning.
     name = name if len(name) <= width else f"…{name[1 - width :]}"
     percent = 100 * item.done // item.total if item.total else 100

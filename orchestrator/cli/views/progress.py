@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import threading
@@ -11,10 +10,11 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self, TextIO
 
-from orchestrator.cli import terminal
 from orchestrator.cli.views.transfer_state import Snapshot, Tally
 from orchestrator.core.sizes import format_duration, format_size, format_speed
-from orchestrator.events import Event, FileProgress, Flipped, ModelPhase, Notice, Phase, Queued, SourceRates
+from orchestrator.core.text import printable, redacted
+from orchestrator.documents import encode, line_of
+from orchestrator.events import Event, FileProgress, ModelPhase, Notice, Phase, Queued
 
 LINE_SECONDS = 5.0
 
@@ -31,17 +31,6 @@ def choose(wanted: str, *, as_json: bool, quiet: bool, terminal_like: bool | Non
 
 def _is_terminal() -> bool:
     return sys.stderr.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
-
-
-def watcher(mode: str) -> Watcher:
-    """A watcher for a mode of `choose`."""
-    if mode == "bar":
-        from orchestrator.cli.views.bar import Bar
-
-        return Bar()
-    if mode == "lines":
-        return Lines()
-    return JsonLines() if mode == "json" else Watcher()
 
 
 class Watcher:
@@ -90,17 +79,17 @@ class Lines(Watcher):
         if isinstance(event, Notice):
             if event not in self.shown:
                 self.shown.add(event)
-                self._write(f"warning: {terminal.message(event.message)}")
+                self._write(f"warning: {redacted(event.message)}")
         elif isinstance(event, ModelPhase):
-            self._write(f"{terminal.printable(event.model)}: {event.phase}")
+            self._write(f"{printable(event.model)}: {event.phase}")
         elif isinstance(event, Queued) and event.files:
             self._write(f"to {event.to}: {format_size(event.bytes_total)} in {event.files} file(s)")
         elif isinstance(event, FileProgress) and event.phase is Phase.WAITING:
-            self._write(f"{terminal.printable(event.name)}: waits for another run, which fetches it")
+            self._write(f"{printable(event.name)}: waits for another run, which fetches it")
         elif isinstance(event, FileProgress) and self._clock() - self._last >= LINE_SECONDS:
             self._last = self._clock()
             now = self._tally.snapshot()
-            who = terminal.printable(by_source(now))
+            who = printable(by_source(now))
             self._write(summary(now) + (f"  [{who}]" if who else ""))
 
     def _write(self, line: str) -> None:
@@ -119,7 +108,7 @@ class JsonLines(Watcher):
             if event in self.shown:
                 return
             self.shown.add(event)
-        _write(self._stream, json.dumps(as_json(event), ensure_ascii=True))
+        _write(self._stream, encode(line_of(event)))
 
 
 def summary(now: Snapshot) -> str:
@@ -134,47 +123,6 @@ def by_source(now: Snapshot) -> str:
     """Who sends how fast, when more than one does: `huggingface.co 3.1 MB/s, hf-mirror 20.2 MB/s`; else nothing."""
     sending = [(name, speed) for name, speed, _ in now.sources if speed >= 1]
     return ", ".join(f"{name} {format_speed(speed)}" for name, speed in sending) if len(sending) > 1 else ""
-
-
-def as_json(event: Event) -> dict[str, object]:
-    """An event as `--progress json` writes it."""
-    if isinstance(event, FileProgress):
-        return {
-            "event": "progress",
-            "file": event.name,
-            "digest": str(event.digest),
-            "phase": event.phase.value,
-            "done": event.done,
-            "total": event.total,
-            "speed": event.speed,
-            "connections": event.connections,
-        }
-    if isinstance(event, ModelPhase):
-        return {"event": "phase", "model": event.model, "phase": event.phase.value}
-    if isinstance(event, Queued):
-        return {"event": "queued", "files": event.files, "bytes_total": event.bytes_total}
-    if isinstance(event, SourceRates):
-        return {
-            "event": "sources",
-            "sources": [
-                {"name": name, "speed": round(speed), "connections": count} for name, speed, count in event.sources
-            ],
-        }
-    if isinstance(event, Flipped):
-        return {
-            "event": "flipped",
-            "model": event.model,
-            "snapshot": str(event.snapshot),
-            "old_commit": event.old,
-            "new_commit": event.new,
-        }
-    return {
-        "event": "warning",
-        "code": event.code,
-        "message": terminal.message(event.message),
-        "mirror": event.mirror,
-        "file": event.file,
-    }
 
 
 def _write(stream: TextIO | None, line: str) -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.cli.terminal import message, printable
+from orchestrator.core.text import printable, redacted
 
 
 @pytest.mark.parametrize(
@@ -43,4 +43,4 @@ def test_nothing_but_visible_characters_is_left(text: str) -> None:
     ],
 )
 def test_secrets_of_others_messages_are_left_out(text: str, shown: str) -> None:
-    assert message(text) == shown
+    assert redacted(text) == shown

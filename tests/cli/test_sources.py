@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.cli.views import sources
+from orchestrator.cli.views.sources import show_known, show_probed
 from orchestrator.core.dialects import MODELSCOPE
 from orchestrator.core.sources import Source
+from orchestrator.doctor.source_documents import KnownSources, ProbeDocument
 from orchestrator.doctor.survey import Row, State, Survey
 from orchestrator.errors import ProtocolError
-from orchestrator.mirrors.probe import Probe
 from orchestrator.mirrors.stats import Evidence, Quarantine, Remembered, Stats
+from orchestrator.mirrors.probe import Probe
 
 NOW = 1_800_000_000.0
 ROOT = Source("hub", "https://hub", is_root=True)
@@ -30,7 +31,7 @@ MEMORY = Stats(
 
 
 def test_what_is_remembered(capsys: pytest.CaptureFixture[str]) -> None:
-    sources.show(sources.remembered_table((ROOT, NEAR, MS), MEMORY))
+    show_known(KnownSources.of((ROOT, NEAR, MS), MEMORY), NOW)
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["source", "ms", "hub", "near", "old", "near:", "old:"]
     assert lines[1].split() == ["ms", "30", "ms", "9.0", "120", "0", "5.0", "s", "ago", "-"]
@@ -42,7 +43,7 @@ def test_what_is_remembered(capsys: pytest.CaptureFixture[str]) -> None:
 def test_names_from_outside_are_harmless(capsys: pytest.CaptureFixture[str]) -> None:
     error = ProtocolError("near answered \x1b]0;x\x07 at https://near/x?Signature=abc")
     rows = (Row(NEAR, Probe(NEAR, error=error), State.ABSENT),)
-    sources.show(sources.probed_table(Survey(rows, MEMORY)))
+    show_probed(ProbeDocument.of(Survey(rows, MEMORY)))
     out = capsys.readouterr().out
     assert "\x1b" not in out
     assert "Signature" not in out
@@ -54,7 +55,7 @@ def test_a_probe(capsys: pytest.CaptureFixture[str]) -> None:
     probe = Probe(MS, latencies=(0.1, 0.3, 0.2), lost=1, rate_one=2e6, rate_many=8e6, connections=8, ranges=True,
                   http=("h2", "http/1.1", "h3"))  # fmt: skip
     found = Survey((Row(ROOT, Probe(ROOT)), Row(MS, probe, State.STALE, 2, 3)), MEMORY)
-    sources.show(sources.probed_table(found))
+    show_probed(ProbeDocument.of(found))
     head, first, second = capsys.readouterr().out.splitlines()
     assert "MB/s 8" in head
     assert first.split() == ["hub", "(root)", "-", "-", "-", "-", "unknown", "-", "-", "-"]
@@ -64,16 +65,15 @@ def test_a_probe(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_data() -> None:
-    found = sources.remembered_data((ROOT, NEAR, MS), MEMORY)["sources"]
-    assert isinstance(found, list)
-    assert [(item["name"], item["rank"], item["url"]) for item in found] == [
+    found = KnownSources.of((ROOT, NEAR, MS), MEMORY).sources
+    assert [(item.name, item.rank, item.url) for item in found] == [
         ("ms", 1, "https://ms"),
         ("hub", 2, "https://hub"),
         ("near", None, "https://near"),
         ("old", None, None),
     ]
-    assert found[2]["quarantine"]["evidence"]["last"] == 9
-    data = sources.probed_data(Survey((Row(MS, Probe(MS, latencies=(0.2,))),), MEMORY))
-    (source,) = data["sources"]  # type: ignore[misc]
-    assert (source["latency"], source["loss"], source["jitter"], source["dns"]) == (0.2, 0, None, None)
-    assert data["ref"] is None
+    assert found[2].quarantine is BAD
+    document = ProbeDocument.of(Survey((Row(MS, Probe(MS, latencies=(0.2,))),), MEMORY))
+    (source,) = document.sources
+    assert (source.latency, source.loss, source.jitter, source.dns) == (0.2, 0, None, None)
+    assert document.ref is None

@@ -1,0 +1,141 @@
+"""`glm-aria cache rm` and `cache gc`: what goes from the cache."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import click
+
+from orchestrator.cli import options as shared
+from orchestrator.cli import terminal
+from orchestrator.cli.named_config import CONFIG
+from orchestrator.cli.run import Run, finish
+from orchestrator.cli.typed import argument, option, takes
+from orchestrator.cli.views.table import NOTHING, show
+from orchestrator.core.refs import parse_target
+from orchestrator.core.sizes import format_size, parse_duration, parse_size
+from orchestrator.core.text import printable
+from orchestrator.errors import UsageError
+from orchestrator.system.failures import is_closed, mending
+from orchestrator.upkeep.documents import CollectDocument, GarbageEntry
+from orchestrator.upkeep.garbage import Rules
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """Which cache, and whether it is meant."""
+
+    cache_dir: Annotated[
+        str | None,
+        option("--cache-dir", setting="cache_dir", metavar="DIR", help="The cache, as HF_HUB_CACHE means it."),
+    ]
+    config: Annotated[str | None, CONFIG]
+    yes: Annotated[bool, option("--yes", help="Do it. Without this nothing is removed.")]
+    as_json: Annotated[bool, option("--json", help="One JSON document on stdout.")]
+
+
+@dataclass(frozen=True, slots=True)
+class RmOptions:
+    """What `cache rm` is told."""
+
+    refs: Annotated[tuple[str, ...], argument("REF...", required=True)]
+    removal: Removal
+
+
+@click.command()
+@takes(RmOptions)
+def rm(options: RmOptions) -> int:
+    """Remove models or revisions; without --yes only show what would go.
+
+    A pinned model stays (exit code 80). So does one with which a pull or hf is at work.
+    """
+    rules = Rules(time.time(), targets=tuple(map(parse_target, options.refs)))
+    return _collect("cache rm", rules, options.removal)
+
+
+@dataclass(frozen=True, slots=True)
+class GcOptions:
+    """What `cache gc` is told."""
+
+    older_than: Annotated[
+        str | None,
+        option("--older-than", metavar="TIME", help="Revisions that were not used for so long: 30d, 12h, 2w."),
+    ]
+    keep_size: Annotated[
+        str | None,
+        option("--keep-size", metavar="SIZE",
+               help="The longest unused revisions, until the cache is this small: 200G."),
+    ]  # fmt: skip
+    models: Annotated[
+        tuple[str, ...], option("--model", metavar="REF", help="This model or revision; may be given again.")
+    ]
+    removal: Removal
+
+
+@click.command()
+@takes(GcOptions)
+def gc(options: GcOptions) -> int:
+    """Remove what is not needed; without --yes only show what would go, why, and what that frees.
+
+    Litter always goes: blobs to which no snapshot links, revisions of a model that no branch or tag names any more
+    (where the model has some), and parts of downloads that nobody went on with for a week. The options add to that.
+
+    Pinned models stay, and what was written within the last 15 minutes, unless --model names it; all of a model one of
+    whose refs cannot be read; and everything with which a pull or hf is at work. A file that several revisions, models
+    or hard links share is freed with the last of them.
+    """
+    rules = Rules(
+        time.time(),
+        older_than=_parsed("--older-than", parse_duration, options.older_than),
+        keep_size=_parsed("--keep-size", parse_size, options.keep_size),
+        targets=tuple(map(parse_target, options.models)),
+        litter=True,
+    )
+    return _collect("cache gc", rules, options.removal)
+
+
+_Value = TypeVar("_Value")
+
+
+def _parsed(flag: str, parse: Callable[[str], _Value], text: str | None) -> _Value | None:
+    try:
+        return None if text is None else parse(text)
+    except ValueError as error:
+        raise UsageError(f"{flag}: {error}") from error
+
+
+def _collect(command: str, rules: Rules, removal: Removal) -> int:
+    from orchestrator.app import services
+
+    done = services.run_collect(shared.settings(removal), rules, act=removal.yes)
+    return finish(Run(removal.as_json), command, CollectDocument.of(done), _print)
+
+
+def _print(done: CollectDocument) -> None:
+    if done.items:
+        show(("WHAT", "MODEL", "WHICH", "SIZE", "FREES", "WHY"), [_row(item) for item in done.items])
+    for kept in done.kept:
+        terminal.say(printable(f"stays: {kept.repo} {kept.commit[:12]}: {kept.reason}"))
+    freed = format_size(done.bytes_freed)
+    folders = (Path(item.path).parent for item in done.items)
+    closed = next((folder for folder in folders if is_closed(folder)), None)
+    if not done.items:
+        terminal.say("nothing to remove")
+    elif done.removed:
+        terminal.say(f"{freed} freed")
+    elif closed is not None:
+        way = mending(closed, "run it as who may write there")
+        terminal.say(printable(f"{freed} would be freed, but --yes would end with 73: {way}"))
+    else:
+        terminal.say(f"{freed} would be freed; the same with --yes does it")
+
+
+def _row(item: GarbageEntry) -> tuple[str, ...]:
+    which = item.commit[:12] if item.commit else Path(item.path).name[:12]
+    refs = f" ({', '.join(item.refs)})" if item.refs else ""
+    size, frees = format_size(item.size), format_size(item.bytes_freed)
+    return (item.kind.value, item.repo or NOTHING, which + refs, size, frees, item.reason)

@@ -1,0 +1,79 @@
+"""docs/schema.json: what the commands print with `--json`, as a JSON Schema made from the types of their documents."""
+
+from __future__ import annotations
+
+from orchestrator import documents
+from orchestrator.aria2.document import BusyDaemonDocument, DaemonDocument
+from orchestrator.doctor.document import DoctorDocument
+from orchestrator.doctor.past_documents import HistoryDocument, TuneDocument
+from orchestrator.doctor.source_documents import ForgivenDocument, KnownSources, ProbeDocument
+from orchestrator.documents import ALWAYS, SCHEMA, Document, ErrorEntry, Json, WarningEntry, schema_of
+from orchestrator.folders.documents import ImportDocument, LinkDocument
+from orchestrator.lists.document import LockDiffDocument
+from orchestrator.pull.document import PlanDocument, PullDocument
+from orchestrator.settings.document import SettingsDocument
+from orchestrator.swarm.document import NodesDocument
+from orchestrator.upkeep.documents import CacheDocument, CollectDocument, PinsDocument, VerifyDocument
+from orchestrator.watch.document import WatchDocument
+
+# The type of each command's data; two types: either.
+DATA: dict[str, tuple[type, ...]] = {
+    "pull": (PullDocument,),
+    "plan": (PlanDocument,),
+    "verify": (VerifyDocument,),
+    "cache gc": (CollectDocument,),
+    "cache rm": (CollectDocument,),
+    "cache ls": (CacheDocument, NodesDocument),
+    "cache du": (CacheDocument,),
+    "cache pin": (PinsDocument,),
+    "cache unpin": (PinsDocument,),
+    "cache link": (LinkDocument,),
+    "cache import": (ImportDocument,),
+    "watch": (WatchDocument,),
+    "mirrors ls": (KnownSources,),
+    "mirrors probe": (ProbeDocument,),
+    "mirrors forgive": (ForgivenDocument,),
+    "doctor": (DoctorDocument,),
+    "history": (HistoryDocument,),
+    "lock diff": (LockDiffDocument,),
+    "daemon start": (DaemonDocument,),
+    "daemon stop": (DaemonDocument,),
+    "daemon status": (BusyDaemonDocument, DaemonDocument),
+    "config show": (SettingsDocument,),
+    "config tune": (TuneDocument,),
+}
+
+
+def schema() -> Json:
+    """The schema of all documents. A run that failed has no data but the list of `documents.ALWAYS`."""
+    envelope = schema_of(Document)
+    properties: Json = envelope["properties"] | {
+        "schema": {"const": SCHEMA},
+        "data": {"type": "object"},
+        "warnings": {"type": "array", "items": {"$ref": "#/$defs/warning"}},
+        "errors": {"type": "array", "items": {"$ref": "#/$defs/error"}},
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": SCHEMA,
+        "description": "What a command of glm-aria prints with --json. Made by scripts/check-docs --write.",
+        "type": "object",
+        "required": envelope["required"],
+        "properties": properties,
+        "allOf": [_of_command(name, kinds) for name, kinds in DATA.items()],
+        "$defs": {"warning": schema_of(WarningEntry), "error": schema_of(ErrorEntry)},
+    }
+
+
+def _of_command(name: str, kinds: tuple[type, ...]) -> Json:
+    always = [ALWAYS[name]] if name in ALWAYS else []
+    data: list[Json] = [schema_of(kind) | {"required": always} for kind in kinds]
+    return {
+        "if": {"properties": {"command": {"const": name}}},
+        "then": {"properties": {"data": data[0] if len(data) == 1 else {"anyOf": data}}},
+    }
+
+
+def line_schema() -> Json:
+    """The schema of a line of `--progress json`."""
+    return schema_of(documents.Line)

@@ -1,0 +1,58 @@
+"""The result of `pull` as text: where each model lies on stdout, the rest on stderr."""
+
+from __future__ import annotations
+
+from orchestrator.cli import terminal
+from orchestrator.core.sizes import format_duration, format_size, format_speed
+from orchestrator.core.text import printable, redacted
+from orchestrator.core.trust import Level
+from orchestrator.documents import TrustEntry
+from orchestrator.pull.document import REUSED, PullDocument, PulledModel
+from orchestrator.pull.report import FileState
+
+
+def print_pull(report: PullDocument, *, quiet: bool = False, verbose: bool = False) -> None:
+    """Print each model, and where it lies."""
+    for model in report.models:
+        if not quiet:
+            _say_model(model, verbose=verbose)
+        place = model.local_dir or model.snapshot
+        if place is not None and model.error is None:
+            terminal.result(place)
+
+
+def _say_model(model: PulledModel, *, verbose: bool) -> None:
+    if verbose:
+        for item in model.files:
+            sources = ", ".join(f"{name} {format_size(count)}" for name, count in sorted(item.sources.items()))
+            line = f"  {item.state.value:<8}{format_size(item.size):>9}  {item.path}"
+            terminal.say(printable(line + (f"  ({sources})" if sources else "")))
+    if model.commit is None:
+        return
+    fetched, reused = model.bytes_fetched, model.bytes_reused
+    done = sum(item.state in (FileState.FETCHED, *REUSED) for item in model.files)
+    share = "" if done == len(model.files) else f"{done} of "
+    parts = [f"{share}{len(model.files)} file{'' if len(model.files) == 1 else 's'}"]
+    parts += [f"{format_size(fetched)} fetched"] if fetched else []
+    parts += [f"{format_size(reused)} already here"] if reused else []
+    parts += [format_duration(model.seconds)]
+    parts += [format_speed(fetched / model.seconds)] if fetched and not share and model.seconds > 0 else []
+    terminal.say(printable(f"{model.ref}: {', '.join(parts)}"))
+    if model.trust:
+        terminal.say(redacted(f"  commit {model.commit}, {_words(model.trust)}"))
+
+
+def _words(trust: TrustEntry) -> str:
+    """The level reached, in one line."""
+    others = " and ".join(trust.confirmed_by)
+    match trust.level:
+        case Level.ROOT:
+            return f"every digest from the root: {trust.source}"
+        case Level.LOCK:
+            return f"every digest from the lock file: {trust.source}"
+        case Level.AGREE:
+            return f"every digest agreed by {trust.source} and {others}, without the root"
+        case Level.COMMIT:
+            return f"every digest proven by the commit itself: listed by {trust.source}, git objects from {others}"
+        case Level.SINGLE:
+            return f"every digest from a single source, which nobody confirmed: {trust.source}"

@@ -1,0 +1,178 @@
+"""A diagnosis as the data of the JSON document of `doctor`; the text and the page are made from the same.
+
+Times are seconds, moments unix seconds, rates bytes a second; None is what could not be measured.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, Self
+
+from orchestrator.core.resolvers import Reply
+from orchestrator.core.text import redacted
+from orchestrator.doctor.examine import Diagnosis
+from orchestrator.doctor.findings import Finding, SourceFacts
+from orchestrator.doctor.route import Hop, Route
+from orchestrator.doctor.source_documents import times_of
+from orchestrator.doctor.survey import Row, State
+from orchestrator.documents import Amount, Count
+
+
+@dataclass(frozen=True, slots=True)
+class FindingEntry:
+    """A cause, with the figure that was measured. `cost` is seconds; None is a download that fails."""
+
+    code: str
+    message: str
+    measured: str
+    cost: Amount | None
+    command: str | None
+    source: str | None
+
+    @classmethod
+    def of(cls, finding: Finding) -> Self:
+        """The entry of a finding."""
+        cost = None if math.isinf(finding.cost) else round(finding.cost, 1)
+        message, measured = redacted(finding.message), redacted(finding.measured)
+        return cls(finding.code, message, measured, cost, finding.command, finding.source)
+
+
+@dataclass(frozen=True, slots=True)
+class RateEntry:
+    """Bytes a second over so many connections."""
+
+    connections: Count
+    rate: Amount
+
+
+@dataclass(frozen=True, slots=True)
+class DiagnosedSource:
+    """A source as the doctor found it. `clock_offset` is by how many seconds its clock is ahead of ours."""
+
+    name: str
+    url: str
+    is_root: bool
+    dns: Amount | None
+    connect: Amount | None
+    tls: Amount | None
+    first_byte: Amount | None
+    latency: Amount | None
+    jitter: Amount | None
+    loss: Amount | None
+    rates: tuple[RateEntry, ...]
+    ranges: bool | None
+    http: tuple[str, ...]
+    clock_offset: float | None
+    proxy: str | None
+    rate_past_proxy: Amount | None
+    commit: State
+    quarantine: str | None
+    error: str | None
+
+    @classmethod
+    def of(cls, row: Row, facts: SourceFacts) -> Self:
+        """The entry of a source."""
+        probe = row.probe
+        return cls(
+            name=row.source.name,
+            url=row.source.url,
+            is_root=row.source.is_root,
+            **times_of(probe),
+            rates=tuple(RateEntry(count, rate) for count, rate in probe.rates),
+            ranges=probe.ranges,
+            http=probe.http,
+            clock_offset=probe.clock_offset,
+            proxy=facts.proxy,
+            rate_past_proxy=facts.direct,
+            commit=row.state,
+            quarantine=facts.quarantine,
+            error=redacted(facts.error) if facts.error else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ResolverEntry:
+    """What one resolver said of one name; `system` is the way of the system."""
+
+    resolver: str
+    name: str
+    seconds: Amount | None
+    addresses: tuple[str, ...]
+    error: str | None
+
+    @classmethod
+    def of(cls, reply: Reply) -> Self:
+        """The entry of a reply."""
+        server = str(reply.server) if reply.server else "system"
+        return cls(server, reply.name, reply.seconds, reply.addresses, redacted(reply.error) if reply.error else None)
+
+
+@dataclass(frozen=True, slots=True)
+class RouteEntry:
+    """The way to a host: by traceroute, or the seconds of a few TCP connects."""
+
+    method: Literal["traceroute", "tcp"]
+    hops: tuple[Hop, ...]
+    connects: tuple[Amount, ...]
+
+    @classmethod
+    def of(cls, route: Route) -> Self:
+        """The entry of a route."""
+        return cls("traceroute" if route.hops else "tcp", route.hops, route.connects)
+
+
+@dataclass(frozen=True, slots=True)
+class MachineEntry:
+    """This machine: bytes free on the cache's disk, its rate, aria2, and what lies in the cache."""
+
+    free: Count | None
+    write_rate: Amount | None
+    aria2: str | None
+    aria2_features: tuple[str, ...]
+    open_files: Count | None
+    litter: Count
+    unreadable: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DoctorDocument:
+    """The data of `doctor`; costs are told for `bytes`."""
+
+    ref: str | None
+    file: str | None
+    bytes: Count
+    seconds: Amount
+    findings: tuple[FindingEntry, ...]
+    sources: tuple[DiagnosedSource, ...]
+    resolvers: tuple[ResolverEntry, ...]
+    routes: Mapping[str, RouteEntry]
+    machine: MachineEntry
+    notes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, found: Diagnosis) -> Self:
+        """The data of a diagnosis."""
+        facts = found.facts
+        by_name = {one.name: one for one in facts.sources}
+        return cls(
+            ref=str(found.ref) if found.ref else None,
+            file=found.file,
+            bytes=facts.size,
+            seconds=round(found.seconds, 3),
+            findings=tuple(map(FindingEntry.of, found.findings)),
+            sources=tuple(DiagnosedSource.of(row, by_name[row.source.name]) for row in found.rows),
+            resolvers=tuple(map(ResolverEntry.of, facts.replies)),
+            routes={name: RouteEntry.of(route) for name, route in found.routes.items()},
+            machine=MachineEntry(
+                free=facts.free,
+                write_rate=facts.write_rate,
+                aria2=facts.aria2_version,
+                aria2_features=facts.aria2_features,
+                open_files=facts.open_files[0] if facts.open_files else None,
+                litter=facts.litter,
+                unreadable=facts.unreadable,
+            ),
+            notes=tuple(map(redacted, found.notes)),
+        )

@@ -1,0 +1,84 @@
+"""What `history` and `config tune` report, as the data of their JSON documents.
+
+Times are seconds, moments unix seconds, rates bytes a second; None is what could not be measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from orchestrator.doctor.history import Past
+from orchestrator.doctor.tuning import Change
+from orchestrator.documents import Amount, Count
+
+
+@dataclass(frozen=True, slots=True)
+class SentBySource:
+    """What one source gave to a pull."""
+
+    bytes: Count
+    rate: Amount | None
+
+
+@dataclass(frozen=True, slots=True)
+class PastPull:
+    """A model that was pulled: when it was done, how long it took, and who sent it."""
+
+    at: Amount
+    model: str
+    bytes: Count
+    seconds: Amount
+    rate: Amount | None
+    sources: Mapping[str, SentBySource]
+
+    @classmethod
+    def of(cls, one: Past) -> Self:
+        """The entry of a pull."""
+        sources = {name: SentBySource(sent, one.rate_of(name)) for name, sent in one.sources.items()}
+        return cls(one.at, one.model, one.size, one.seconds, one.rate, sources)
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryDocument:
+    """The data of `history`, the oldest first."""
+
+    pulls: tuple[PastPull, ...]
+
+    @classmethod
+    def of(cls, past: Iterable[Past]) -> Self:
+        """The data of the pulls that are remembered."""
+        return cls(tuple(map(PastPull.of, past)))
+
+
+SettingValue = Count | Amount | str | tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeEntry:
+    """A setting that would fit better; `key` as in the settings file."""
+
+    key: str
+    old: SettingValue
+    new: SettingValue
+    reason: str
+
+    @classmethod
+    def of(cls, change: Change) -> Self:
+        """The entry of a change."""
+        return cls(change.key, _plain(change.old), _plain(change.new), change.reason)
+
+
+@dataclass(frozen=True, slots=True)
+class TuneDocument:
+    """The data of `config tune`: the file, whether it was written, and what changes in it."""
+
+    file: str
+    written: bool
+    changes: tuple[ChangeEntry, ...]
+    diff: tuple[str, ...]
+
+
+def _plain(value: Any) -> SettingValue:
+    return tuple(source.url for source in value) if isinstance(value, tuple) else value

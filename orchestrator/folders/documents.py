@@ -1,0 +1,109 @@
+"""What `cache link` and `cache import` report, as the data of their JSON documents."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+from orchestrator.disk.linking import Mode
+from orchestrator.documents import Count, DigestText, TrustEntry
+from orchestrator.folders.link import LinkReport
+from orchestrator.folders.take import Imported, ImportReport, State
+
+
+@dataclass(frozen=True, slots=True)
+class LinkedFile:
+    """A file of the project folder: its path in the repo, its place in the folder, and how it came there."""
+
+    path: str
+    place: str
+    size: Count
+    digest: DigestText
+    mode: Mode
+    new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LinkDocument:
+    """The data of `cache link`."""
+
+    repo: str
+    commit: str
+    trust: TrustEntry | None
+    folder: str
+    files: tuple[LinkedFile, ...]
+
+    @classmethod
+    def of(cls, report: LinkReport) -> Self:
+        """The data of a folder that was made."""
+        files = tuple(
+            LinkedFile(file.path, item.place, file.size, str(file.digest), item.mode, item.is_new)
+            for item in report.files
+            for file in (item.sample.file,)
+        )
+        trust = TrustEntry.of(report.trust) if report.trust else None
+        return cls(report.repo.url_path, report.commit, trust, str(report.folder), files)
+
+
+@dataclass(frozen=True, slots=True)
+class WantedBy:
+    """A file of a model that a file on disk is."""
+
+    ref: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedFile:
+    """A file of the folder; `reason` says why it was not taken."""
+
+    path: str
+    size: Count
+    state: State
+    digest: DigestText | None
+    wanted: tuple[WantedBy, ...]
+    mode: Mode | None
+    reason: str | None
+
+    @classmethod
+    def of(cls, item: Imported) -> Self:
+        """The entry of a file."""
+        return cls(
+            path=str(item.path),
+            size=item.size,
+            state=item.state,
+            digest=str(item.digest) if item.digest else None,
+            wanted=tuple(WantedBy(str(ref), path) for ref, path in item.wanted),
+            mode=item.mode,
+            reason=item.reason,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class MissingOfModel:
+    """What a model still lacks."""
+
+    ref: str
+    commit: str
+    files_missing: Count
+    bytes_missing: Count
+
+
+@dataclass(frozen=True, slots=True)
+class ImportDocument:
+    """The data of `cache import`."""
+
+    dry_run: bool
+    files: tuple[ImportedFile, ...]
+    models: tuple[MissingOfModel, ...]
+    bytes_imported: Count
+
+    @classmethod
+    def of(cls, report: ImportReport) -> Self:
+        """The data of an import."""
+        return cls(
+            dry_run=report.is_dry,
+            files=tuple(map(ImportedFile.of, report.files)),
+            models=tuple(MissingOfModel(str(left.ref), left.commit, left.files, left.bytes) for left in report.models),
+            bytes_imported=sum(item.size for item in report.files if item.state is State.IMPORTED),
+        )

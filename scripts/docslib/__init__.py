@@ -1,1 +1,0 @@
-"""What scripts/check-docs generates beside the documents."""
