@@ -13,9 +13,9 @@ from orchestrator.core.sources import Source
 from orchestrator.core.text import redacted
 from orchestrator.doctor.survey import Row, State, Survey
 from orchestrator.documents import Amount, Count
-from orchestrator.mirrors.stats import Quarantine, Remembered, Stats
 from orchestrator.mirrors.probe import Probe
 from orchestrator.mirrors.rank import rank
+from orchestrator.mirrors.stats import Quarantine, Remembered, Stats
 
 
 @dataclass(frozen=True, slots=True)

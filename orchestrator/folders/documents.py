@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
-from orchestrator.disk.linking import Mode
+from orchestrator.disk.copies import Mode
 from orchestrator.documents import Count, DigestText, TrustEntry
 from orchestrator.folders.link import LinkReport
 from orchestrator.folders.take import Imported, ImportReport, State

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from orchestrator.lists.lock_diff import FileChange, Kind, ModelChange
+from orchestrator.lists.lock_diff import ChangeKind, FileChange, ModelChange
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +14,7 @@ class ChangedFile:
     """A file that is not the same; `before` and `after` tell size and digest."""
 
     path: str
-    change: Kind
+    change: ChangeKind
     before: str | None
     after: str | None
 
@@ -29,7 +29,7 @@ class ChangedModel:
     """A model that is not the same."""
 
     ref: str
-    change: Kind
+    change: ChangeKind
     commit_before: str | None
     commit_after: str | None
     files: tuple[ChangedFile, ...]

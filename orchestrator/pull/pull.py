@@ -56,9 +56,7 @@ def pull(
         _fail_all(runs, error)
     if stop.is_set():
         _fail_all(runs, Interrupted(stop.signal_number))
-    return PullReport(
-        tuple(run.report(cache.blobs) for run in runs), stop.signal_number if stop.is_set() else None
-    )
+    return PullReport(tuple(run.report(cache.blobs) for run in runs), stop.signal_number if stop.is_set() else None)
 
 
 def plan(

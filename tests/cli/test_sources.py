@@ -10,8 +10,8 @@ from orchestrator.core.sources import Source
 from orchestrator.doctor.source_documents import KnownSources, ProbeDocument
 from orchestrator.doctor.survey import Row, State, Survey
 from orchestrator.errors import ProtocolError
-from orchestrator.mirrors.stats import Evidence, Quarantine, Remembered, Stats
 from orchestrator.mirrors.probe import Probe
+from orchestrator.mirrors.stats import Evidence, Quarantine, Remembered, Stats
 
 NOW = 1_800_000_000.0
 ROOT = Source("hub", "https://hub", is_root=True)
