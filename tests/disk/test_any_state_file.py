@@ -21,7 +21,7 @@ from orchestrator.core.sources import Source
 from orchestrator.doctor.figures import read_figures
 from orchestrator.doctor.history import Past
 from orchestrator.doctor.history_file import History
-from orchestrator.mirrors.stats import Evidence, Sample, SourceMemory
+from orchestrator.mirrors.stats import Evidence, Sample, SourceStats
 from orchestrator.net.resolver_health import keep_standings, read_standings
 from orchestrator.watch.state import ModelState, WatchFile, WatchState, watched
 from tests.cache.test_state_files import mangled
@@ -44,13 +44,13 @@ class Kept:
 
 
 def _write_sources(state: Path) -> None:
-    memory = SourceMemory(state, now=lambda: 1.0)
+    memory = SourceStats(state, now=lambda: 1.0)
     memory.observe({SOURCE: (Sample(0.1, 1e6), Sample(None, 1e7, 8))})
     memory.quarantine(SOURCE, "lied", Evidence("a", "b", "c", 0, 9))
 
 
 def _read_sources(state: Path) -> Iterable[bool]:
-    memory = SourceMemory(state, now=lambda: 1.0).read()
+    memory = SourceStats(state, now=lambda: 1.0).read()
     for known in memory.entries.values():
         yield is_number(known.failures_at(2.0))
         yield is_number(known.confidence(2.0))
