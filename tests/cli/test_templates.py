@@ -24,7 +24,6 @@ from orchestrator.cli.main import main
 from orchestrator.core.sources import parse_source
 from orchestrator.errors import ConfigError
 from orchestrator.mirrors.stats import Sample, SourceStats
-from orchestrator.recipes.values import Server, weighted
 from tests.e2e.machine import until
 from tests.support.hub import LoopbackHub
 from tests.support.ports import free_port
@@ -240,12 +239,6 @@ def test_what_cannot_be_is_refused(words: list[str], says: str, capsys: pytest.C
     out, err = capsys.readouterr()
     assert says in err
     assert out == ""
-
-
-def test_weights_stand_as_the_rates_do() -> None:
-    assert weighted(["a:1", "b:2"], [40e6, 10e6]) == [Server("a:1", 4), Server("b:2", 1)]
-    assert weighted(["a", "[::1]"], [1.0, 1.0]) == [Server("a:80", 1), Server("[::1]:80", 1)]
-    assert weighted(["a:1", "b:2"], [1e9, 1.0])[1].weight == 1
 
 
 def test_weights_come_from_what_was_measured(printed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

@@ -11,7 +11,7 @@ from orchestrator import __version__, templating
 from orchestrator.cli import terminal
 from orchestrator.cli.named_config import CONFIG
 from orchestrator.cli.typed import option, takes
-from orchestrator.recipes import values
+from orchestrator.recipes import defaults
 
 _PATIENCE_S = "30"
 NAMES = (
@@ -63,7 +63,7 @@ def env(options: EnvOptions) -> None:
         from orchestrator.cli.commands.render import world
 
         around = world()
-        mirror = values.chosen_mirror(around, options.mirror)
+        mirror = defaults.chosen_mirror(around, options.mirror)
         chosen = (mirror, str(around.settings.cache_dir), "1", "1", _PATIENCE_S, _PATIENCE_S)
         variables = dict(zip(NAMES, chosen, strict=True))
         text = templating.render(template, undo=False, version=__version__, mirror=mirror, variables=variables)

@@ -13,7 +13,7 @@ from orchestrator.cli.named_config import CONFIG
 from orchestrator.cli.typed import argument, option, takes
 from orchestrator.disk import places
 from orchestrator.errors import CannotCreateError, NotFoundError, UsageError
-from orchestrator.recipes import values
+from orchestrator.recipes import defaults, values
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def render(options: RenderOptions) -> None:
         raise CannotCreateError(f"{target} cannot be written: {error.strerror}", file=target) from error
 
 
-def world() -> values.World:
+def world() -> defaults.World:
     """The settings of this place, and what is remembered of their sources. Asks nobody."""
     from orchestrator.app import services
     from orchestrator.cli.options import settings as load
@@ -75,7 +75,7 @@ def world() -> values.World:
     known, memory = services.known_mirrors(settings)
     # Who reads what is rendered, and hf by `glm-aria env`, believes the mirror: it must be the user's own choice.
     believed = [source for source in known if source.is_believed]
-    return values.World(settings, tuple(rank(believed, memory)), memory)
+    return defaults.World(settings, tuple(rank(believed, memory)), memory)
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -1,0 +1,151 @@
+"""What holds for a value of a template without a `--set`: the texts that it is then read from."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import reduce
+from math import gcd
+from pathlib import Path
+from statistics import median
+from urllib.parse import urlsplit
+
+from orchestrator.core.sources import Source
+from orchestrator.disk import places
+from orchestrator.errors import ConfigError, UsageError
+from orchestrator.mirrors.stats import Stats
+from orchestrator.recipes.readers import Server, address
+from orchestrator.settings import Settings
+
+_RESOLV_CONF = ("/run/systemd/resolve/resolv.conf", "/etc/resolv.conf")
+_HIGHEST_WEIGHT = 100
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What defaults are made of: the settings, the sources in their order, and what was measured of them."""
+
+    settings: Settings
+    sources: tuple[Source, ...]
+    memory: Stats
+
+
+Default = Callable[[World], str]
+
+
+def chosen_mirror(world: World, name: str | None) -> str:
+    """The address of the mirror that is called `name`, of the first in order, or the root where there is none."""
+    if name is None:
+        mirrors = [source for source in world.sources if not source.is_root and source.kind is world.settings.root.kind]
+        return address((mirrors or [world.settings.root])[0].url)
+    for source in world.sources:
+        if name in (source.name, source.address, source.url):
+            if source.kind is not world.settings.root.kind:
+                raise UsageError(f"{name} does not speak the protocol of the Hub", hint="glm-aria mirrors ls")
+            return address(source.url)
+    raise UsageError(f"there is no mirror {name!r}", hint="glm-aria mirrors ls, or add it to the settings")
+
+
+def folder(name: str) -> Default:
+    """A folder in this user's cache folder. The default raises ConfigError for a user without a home."""
+
+    def default(_world: World) -> str:
+        caches = places.cache_folder()
+        if caches is None:
+            raise ConfigError("this user has no home folder to keep caches in", hint="set HOME or XDG_CACHE_HOME")
+        return str(caches / "glm-aria" / name)
+
+    return default
+
+
+def config(name: str) -> Default:
+    """A file in this user's folder of settings, as systemd writes it."""
+
+    def default(_world: World) -> str:
+        return f"%h/.config/{name}"
+
+    return default
+
+
+def always(value: str) -> Default:
+    """The same text everywhere."""
+    return lambda _world: value
+
+
+def first_file(candidates: tuple[str, ...], otherwise: str) -> Default:
+    """The first file that is there."""
+    return lambda _world: next((name for name in candidates if Path(name).is_file()), otherwise)
+
+
+def own_program(_world: World) -> str:
+    """Where glm-aria itself is."""
+    found = shutil.which("glm-aria")
+    return str(Path(found).absolute()) if found else "%h/.local/bin/glm-aria"
+
+
+def program(name: str, otherwise: str) -> Default:
+    """Where a program is that is on the PATH."""
+    return lambda _world: shutil.which(name) or otherwise
+
+
+def _nameservers() -> list[str]:
+    """What this machine asks: the servers behind systemd-resolved where that runs."""
+    for name in _RESOLV_CONF:
+        try:
+            text = Path(name).read_text("utf-8", "replace")
+        except OSError:
+            continue
+        if found := re.findall(r"^nameserver\s+([0-9a-fA-F.:]+)\s*$", text, re.MULTILINE):
+            return found
+    return []
+
+
+def nginx_resolvers(_world: World) -> str:
+    """The DNS servers of this machine; without any, that of systemd-resolved."""
+    return ",".join(_nameservers()) or "127.0.0.53"
+
+
+def far_resolvers(_world: World) -> str:
+    """The DNS servers of this machine without its own addresses: systemd-resolved would ask itself.
+
+    Raises UsageError without any.
+    """
+    found = [item for item in _nameservers() if not item.startswith("127.") and item != "::1"]
+    if not found:
+        raise UsageError(
+            "this machine names no DNS server outside of itself",
+            hint="name some: --set resolvers=223.5.5.5,119.29.29.29",
+        )
+    return ",".join(found)
+
+
+def measured_servers(world: World) -> str:
+    """The plain-http mirrors with weights from their rates; without a measurement, as the median of the others.
+
+    Raises UsageError without any.
+    """
+    usable = [source for source in world.sources if world.memory.quarantine_of(source) is None]
+    plain = [source for source in usable if source.url.startswith("http:") and not urlsplit(source.url).path]
+    if not plain:
+        raise UsageError(
+            "no source of the settings can stand behind a TCP proxy: sites with TLS answer to their own names only",
+            hint="name relays of your own: --set servers=10.0.0.5:8000=3,10.0.0.6:8000=1",
+        )
+    rates = [world.memory.of(source).rate for source in plain]
+    known = [rate for rate in rates if rate]
+    usual = median(known) if known else 1.0
+    servers = weighted([source.netloc for source in plain], [rate or usual for rate in rates])
+    return ",".join(f"{server.address}={server.weight}" for server in servers)
+
+
+def weighted(places: list[str], rates: list[float]) -> list[Server]:
+    """Servers whose weights stand to each other as the rates do, the smallest whole numbers up to 100."""
+    fastest = max(rates)
+    weights = [max(1, round(_HIGHEST_WEIGHT * rate / fastest)) for rate in rates]
+    common = reduce(gcd, weights)
+    return [
+        Server(place if ":" in place.rpartition("]")[2] else f"{place}:80", weight // common)
+        for place, weight in zip(places, weights, strict=True)
+    ]
