@@ -6,6 +6,11 @@ import os
 import secrets
 
 import pytest
+from hypothesis import settings
+
+# A deadline for an example measures what else runs on the machine.
+settings.register_profile("here", deadline=None)
+settings.load_profile("here")
 
 LONG = ("crash", "fuzz", "faults", "machine", "e2e", "packaging", "upkeep", "transfer")
 """Folders whose tests take seconds each, the slowest first."""

@@ -26,7 +26,7 @@ def sample(seconds: float, *, peak_mb: float = 50, requests: int = 1) -> Sample:
 def test_quick_run_writes_its_tables(tmp_path: Path) -> None:
     document = tmp_path / "benchmarks.md"
     document.write_text(f"above\n{report.BEGIN}\nold\n{report.END}\nbelow\n")
-    arguments = ["fast", "small", "noop", "--quick", "--rounds", "1", "--write", "--docs", document]
+    arguments = ["fast", "small", "noop", "--quick", "--rounds", "1", "--write", "--docs", str(document)]
     subprocess.run(
         [sys.executable, "-m", "scripts.benchlib", *arguments],
         cwd=ROOT,

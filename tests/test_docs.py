@@ -11,7 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
@@ -185,12 +185,13 @@ def test_the_schema_refuses_what_the_reference_does_not_show() -> None:
     schema = Draft202012Validator(json.loads((REPO / "docs" / "schema.json").read_text("utf-8")))
     samples = check_docs().samples()
     assert all(schema.is_valid(document) for document in samples.values())
-    for command, change in {
+    changes: dict[str, Callable[[Any], object]] = {
         "pull": lambda data: data["models"][0].pop("commit"),
         "plan": lambda data: data["models"][0]["files"][0].update(action="guess"),
         "verify": lambda data: data["files"][0].update(digest="sha256:short"),
         "cache gc": lambda data: data.update(bytes_freed="many"),
-    }.items():
+    }
+    for command, change in changes.items():
         change(samples[command]["data"])
         assert not schema.is_valid(samples[command]), command
     assert not schema.is_valid(samples["pull"] | {"exit_code": 1})

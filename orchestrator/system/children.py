@@ -18,6 +18,14 @@ class UntiedChild(subprocess.Popen[bytes]):
     def __init__(self, args: list[str], **options: Any) -> None:
         super().__init__(args, stdin=subprocess.DEVNULL, **options)
 
+    def __del__(self) -> None:
+        """Without Popen's warning of a child that still runs: it is meant to."""
+        super().__del__(_warn=_silence)  # type: ignore[call-arg]
+
+
+def _silence(*_: object, **__: object) -> None:
+    """Drop a warning."""
+
 
 class TiedChild(subprocess.Popen[bytes]):
     """A child that reads nothing from its standard input, and ends when this process does. On Linux; elsewhere it

@@ -47,8 +47,9 @@ class Case:
     @property
     def bytes(self) -> int:
         """The size of the one big file of the case."""
-        number, unit = re.fullmatch(r"big:(\d+)([MG])", self.model).groups()
-        return int(number) << {"M": 20, "G": 30}[unit]
+        match = re.fullmatch(r"big:(\d+)([MG])", self.model)
+        assert match, self.model
+        return int(match[1]) << {"M": 20, "G": 30}[match[2]]
 
 
 _SHARED = ("glm-aria", "root alone", "aria2c")

@@ -63,9 +63,9 @@ def read(path: Path) -> Results:
         if ".faults." in f".{case.get('classname', '')}.":
             function, _, parameters = case.get("name", "").removesuffix("]").partition("[")
             # A row of the table has its own name, any other fault that of its test.
-            row, is_row, _ = parameters.partition(" - ")
-            name = row if is_row else function.removeprefix("test_").replace("_", " ")
-            results.faults.setdefault(name, Counter())[outcome] += 1
+            own, is_row, _ = parameters.partition(" - ")
+            fault = own if is_row else function.removeprefix("test_").replace("_", " ")
+            results.faults.setdefault(fault, Counter())[outcome] += 1
         else:
             results.others[outcome] += 1
     return results

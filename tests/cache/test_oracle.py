@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub import RepoFile as HubFile
 
 from orchestrator.core.files import Algorithm, Digest, RepoFile, RepoTree
 from orchestrator.core.plan import Have, ResolvedModel
@@ -51,7 +52,7 @@ def model(server: LoopbackHub) -> ResolvedModel:
             entry.blob_id,
         )
         for entry in api.list_repo_tree("org/model", recursive=True)
-        if hasattr(entry, "blob_id")
+        if isinstance(entry, HubFile)
     ]
     tree = RepoTree.checked(str(info.sha), files)
     return ResolvedModel(Ref(RepoId(RepoType.MODEL, "org/model")), tree, tree, Trust("root", server.url))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import _tree_cache, scan_cache_dir, snapshot_download
 
@@ -99,7 +100,7 @@ def hf_scan(world: World) -> list[str]:
     return [str(warning) for warning in scan_cache_dir(world.layout.cache_dir).warnings]
 
 
-def hf_offline(world: World, model: ResolvedModel, **options: object) -> dict[str, bytes]:
+def hf_offline(world: World, model: ResolvedModel, **options: Any) -> dict[str, bytes]:
     """What an offline `snapshot_download` of the model's revision gives: all its files by path."""
     _tree_cache._IN_MEMORY_TREE_CACHE.clear()
     folder = Path(
@@ -109,7 +110,7 @@ def hf_offline(world: World, model: ResolvedModel, **options: object) -> dict[st
             revision=model.ref.revision,
             cache_dir=world.layout.cache_dir,
             local_files_only=True,
-            **options,  # type: ignore[arg-type]
+            **options,
         )
     )
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

@@ -49,7 +49,7 @@ def site(request: pytest.FixtureRequest) -> Iterator[tuple[Catalog, Told]]:
         yield catalog, told
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_change_of_a_listing(site: tuple[Catalog, Told], data: st.DataObject) -> None:
     catalog, told = site

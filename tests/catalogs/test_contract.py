@@ -136,7 +136,7 @@ def test_an_entry_that_is_no_file_is_left_out_and_named(own: Subject, hub: Loopb
     commit = own.catalog.revision(own.ref("org/tiny")).commit
     whole = own.catalog.tree(model("org/tiny"), commit)
     wire = own.wire
-    odd = {wire.kind_key: kind_of_entry, wire.path_key: "sub/m", "oid": "e" * 40}
+    odd: dict[str, object] = {wire.kind_key: kind_of_entry, wire.path_key: "sub/m", "oid": "e" * 40}
     hub.fault(Fault("lying_listing", edit=lambda page: wire.listing([odd, *wire.entries(page)])), face=own.wire.face)
     tree = own.catalog.tree(model("org/tiny"), commit)
     assert tree == whole

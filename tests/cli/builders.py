@@ -1,7 +1,7 @@
 """Reports and plans as the wiring returns them."""
 
 from collections.abc import Callable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from orchestrator.core.files import Algorithm, Digest, RepoFile, RepoTree
 from orchestrator.core.plan import Found, Have, Plan, ResolvedModel, merge, plan_model
@@ -35,7 +35,7 @@ def done(ref: str = "org/name", **changes: object) -> ModelReport:
 
 
 def failed(error: GlmAriaError, ref: str = "org/broken") -> ModelReport:
-    return ModelReport(parse_ref(ref), error=error)
+    return ModelReport(str(parse_ref(ref)), error=error)
 
 
 def report(*models: ModelReport, interrupted: int | None = None) -> PullReport:
@@ -57,6 +57,6 @@ def plan_of(ref: str = "org/name") -> Plan:
     tree = RepoTree.checked(COMMIT, (WEIGHTS, CONFIG, README))
     found = {
         CONFIG.digest: Found(Have.PLACED),
-        README.digest: Found(Have.ELSEWHERE, PurePosixPath("/cache/other")),
+        README.digest: Found(Have.ELSEWHERE, Path("/cache/other")),
     }
     return merge([plan_model(ResolvedModel(parse_ref(ref), tree, tree, TRUST), found)])

@@ -101,7 +101,8 @@ class Terminal:
         while self._read() and self.process.poll() is None:
             pass
         assert self.process.stdout is not None
-        out = self.process.stdout.read().decode()
+        with self.process:
+            out = self.process.stdout.read().decode()
         while select.select([self.master], [], [], 0)[0] and self._read():
             pass
         os.close(self.master)

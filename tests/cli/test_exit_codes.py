@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -199,12 +200,13 @@ sys.exit(main())
 """
 
 
-def process(body: str, *arguments: str, **options: object) -> subprocess.Popen[str]:
+def process(body: str, *arguments: str, **options: Any) -> subprocess.Popen[str]:
+    channels: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.Popen(
         [sys.executable, "-c", PROGRAM.format(body=body), *arguments],
         env={"PATH": os.environ["PATH"], "HOME": str(Path.cwd()), "PYTHONPATH": str(REPO)},
         text=True,
-        **({"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options),  # type: ignore[call-overload]
+        **(channels | options),
     )
 
 

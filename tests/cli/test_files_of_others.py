@@ -61,8 +61,8 @@ def listed(text: str, *, allow_outside: bool = False, name: str = "lists/a.txt")
 )
 @pytest.mark.parametrize("name", ["lists/a.txt", "lists/a.toml", "a.txt"])
 def test_a_list_writes_below_its_own_folder(place: Path, folder: str, name: str) -> None:
-    for where in (place, place / "lists"):
-        (where / "link").symlink_to(place.parent / "other")
+    for below in (place, place / "lists"):
+        (below / "link").symlink_to(place.parent / "other")
     text = (
         f'[[model]]\nref = "o/a"\nlocal_dir = "{folder}"\n' if name.endswith(".toml") else f"o/a local-dir={folder}\n"
     )

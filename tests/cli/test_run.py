@@ -14,6 +14,7 @@ from orchestrator.documents import Outcome
 from orchestrator.errors import NotAllowedError, NotFoundError
 from orchestrator.events import Notice, Queued
 from orchestrator.settings import load
+from orchestrator.settings.table import Caution
 
 SLOW, LATE = Notice("slow", "near is slow"), Notice("late", "far is late")
 GONE = NotFoundError("it is gone", hint="look elsewhere")
@@ -78,7 +79,8 @@ def test_only_the_newest_are_kept() -> None:
 
 def test_what_the_settings_warn_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = replace(
-        load({}, environ={}, folder=tmp_path, personal=tmp_path / "none.toml"), warnings=(("slow", "near is slow"),)
+        load({}, environ={}, folder=tmp_path, personal=tmp_path / "none.toml"),
+        warnings=(Caution("slow", "near is slow"),),
     )
     run = Run.warned(settings, as_json=False)
     assert finish(run, "mirrors ls", Report("x"), show) == 0

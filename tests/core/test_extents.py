@@ -10,7 +10,9 @@ from orchestrator.core.extents import Extent, Extents, clip, subtract
 SIZE = 200
 BLOCK, PIECE = 4, 16
 RANGES = st.tuples(st.integers(0, SIZE), st.integers(0, SIZE)).map(sorted).filter(lambda pair: pair[0] < pair[1])
-PUTS = st.lists(st.builds(lambda pair, name: Extent(*pair, name), RANGES, st.sampled_from("abc")), max_size=12)
+PUTS = st.lists(
+    st.builds(lambda pair, name: Extent(pair[0], pair[1], name), RANGES, st.sampled_from("abc")), max_size=12
+)
 
 
 def painted(puts: list[Extent]) -> list[str | None]:

@@ -162,7 +162,7 @@ def test_git_refuses_just_what_we_refuse(repository: Path) -> None:
 
 
 @given(st.lists(NAMES_LIKE_GITS, min_size=1, max_size=30, unique=True))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_git_refuses_just_what_we_refuse_whatever_the_name(repository: Path, names: list[str]) -> None:
     names = [name for name in names if name not in (".", "..")]
     assert refused_by_git(repository, names) == {name for name in names if is_git_folder(name)}

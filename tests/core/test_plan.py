@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import PurePath
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -14,7 +14,7 @@ from orchestrator.core.refs import Ref, RepoId, RepoType
 from orchestrator.core.trust import Trust
 from orchestrator.errors import UnsafeError
 
-HERE = PurePath("blobs/x")
+HERE = Path("blobs/x")
 
 
 def digest(number: int) -> Digest:

@@ -59,7 +59,8 @@ class Stage:
 def _copy(source: str, target: str) -> object:
     # A proof belongs to an inode: a copied blob would have to be proven again. Blobs are never written to.
     if Path(source).parent.name == "blobs":
-        return os.link(source, target)
+        os.link(source, target)
+        return target
     return shutil.copy2(source, target)
 
 

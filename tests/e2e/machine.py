@@ -81,7 +81,7 @@ class Running:
             self.process.kill()
             out, err = self.process.communicate(timeout=10)
             raise AssertionError(f"{self._words} did not end\n{out}\n{err}") from None
-        result = Result(self._words, self.process.returncode, out, err)
+        result = Result(self._words, self.process.wait(), out, err)
         self._machine.results.append(result)
         return result
 

@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from email.utils import formatdate
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -354,7 +355,7 @@ def test_an_aria2_without_a_secret(machine: Machine, hub: LoopbackHub, tmp_path:
         url = f"http://127.0.0.1:{port}/jsonrpc"
         theirs = subprocess.Popen(["aria2c", f"--conf-path={conf}", f"--rpc-listen-port={port}", "-q"])
         try:
-            assert until(lambda port=port: listens(port))
+            assert until(partial(listens, port))
             found = [
                 one
                 for one in doctor(machine, env={"GLM_ARIA_RPC": url}).document["data"]["findings"]

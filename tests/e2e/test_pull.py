@@ -6,6 +6,7 @@ import hashlib
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from huggingface_hub import snapshot_download
@@ -212,7 +213,7 @@ def test_include_and_exclude_leave_what_hf_would_fetch_later(machine: Machine, m
     names = {file["path"] for file in done.model["files"]}
     assert names == {n for n in tiny.commits[tiny.head].files if n.endswith(".json") and not n.startswith("tokenizer")}
     assert set(sent(hub)) == names
-    chosen = {"allow_patterns": ["*.json"], "ignore_patterns": ["tokenizer*"]}
+    chosen: dict[str, Any] = {"allow_patterns": ["*.json"], "ignore_patterns": ["tokenizer*"]}
     assert snapshot_download("org/tiny", cache_dir=machine.cache, local_files_only=True, **chosen)
     # hf knows from the listing that the rest is missing, and says so instead of passing off a part as the whole.
     missing = machine.hf("download", "org/tiny")

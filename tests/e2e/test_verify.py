@@ -207,7 +207,10 @@ def test_a_source_that_lies_or_fails_is_passed_over(
 
 
 def test_a_gated_model_is_repaired_with_the_token(machine: Machine, make_hub: MakeHub, tmp_path: Path) -> None:
-    files = {"big.safetensors": make_file(tmp_path / "big", SIZE, 8), "config.json": b"{}"}
+    files: dict[str, Path | bytes] = {
+        "big.safetensors": make_file(tmp_path / "big", SIZE, 8),
+        "config.json": b"{}",
+    }
     repo = Repo("model", "org/closed", files, gated="manual")
     hub = make_hub(repo, opens=["org/closed"])
     machine.pull("org/closed").ended(0)

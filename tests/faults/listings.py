@@ -24,10 +24,11 @@ class Dialect:
     size: str
 
     def entries(self, value: Any) -> list[Entry]:
-        return value["Data"]["Files"] if self is MODELSCOPE else value
+        found: list[Entry] = value["Data"]["Files"] if self is MODELSCOPE else value
+        return found
 
     def is_file(self, entry: Entry) -> bool:
-        return (entry["Type"] == "blob") if self is MODELSCOPE else entry["type"] == "file"
+        return bool(entry["Type"] == "blob" if self is MODELSCOPE else entry["type"] == "file")
 
     def resize(self, entry: Entry, size: object) -> None:
         entry[self.size] = size

@@ -189,7 +189,7 @@ def test_14_a_wait_that_is_asked_for_is_kept(world: World, where: str) -> None:
     face, path = ASKED_TO_WAIT[where]
     world.hub.fault(Fault("rate_limited", path, times=1, retry_after_s=2), face=face)
     world.ended(world.pull(), 0)
-    named = {"path": path} if path.startswith("/") else {"file": path}
+    named: dict[str, Any] = {"path": path} if path.startswith("/") else {"file": path}
     refused, again = world.hub.log.requests(face=face, **named)[:2]
     assert (refused.status, again.status == 429) == (429, False)
     assert again.start - refused.start >= 2

@@ -45,7 +45,7 @@ def ntfs_volume(folder: Path, image: Path) -> Iterator[None]:
         file.truncate(700 << 20)
     subprocess.run(["mkntfs", "-F", "-q", "-Q", image], check=True, capture_output=True)
     try:
-        command = ["lowntfs-3g", "-o", "ignore_case,windows_names", image, folder]
+        command = ["lowntfs-3g", "-o", "ignore_case,windows_names", str(image), str(folder)]
         subprocess.run(command, check=True, capture_output=True)
         yield
     finally:

@@ -92,7 +92,6 @@ class Ground:
         @hypothesis.seed(self.seed)
         @hypothesis.settings(
             max_examples=self.most,
-            deadline=None,
             database=None,
             phases=(Phase.generate,),
             suppress_health_check=list(HealthCheck),

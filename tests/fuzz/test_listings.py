@@ -62,9 +62,9 @@ class Wound:
         if depth >= len(self.steps) or not isinstance(document, dict | list) or not document:
             return self.value
         step = self.steps[depth]
-        keys = list(document) if isinstance(document, dict) else list(range(len(document)))
-        key = step if step in keys else keys[step % len(keys)] if isinstance(step, int) else keys[-1]
-        copy = document.copy()
+        keys: list[Any] = list(document) if isinstance(document, dict) else list(range(len(document)))
+        key: Any = step if step in keys else keys[step % len(keys)] if isinstance(step, int) else keys[-1]
+        copy: Any = document.copy()
         copy[key] = self.apply(document[key], depth + 1)
         return copy
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import socketserver
 import threading
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from io import BufferedIOBase
+from typing import Any
 
 import pytest
 from hypothesis import strategies as st
@@ -81,7 +82,7 @@ class _Answer(socketserver.StreamRequestHandler):
             return
 
 
-def _command(stream: BinaryIO) -> list[bytes]:
+def _command(stream: BufferedIOBase) -> list[bytes]:
     """The words of one command as clients send it, an array of strings with lengths; none at the end."""
     words = []
     for _ in range(int(stream.readline()[1:] or b"0")):

@@ -19,8 +19,8 @@ LARGE = LockedFile.of_lfs("model.safetensors", 9, "3c" * 32)
 MODEL = LockedModel(parse_ref("org/m"), "c0" * 20, Trust("root", "https://hub.example"), (SMALL, LARGE))
 
 hexes = {length: st.text("0123456789abcdef", min_size=length, max_size=length) for length in (40, 64)}
-names = st.text(st.characters(exclude_categories=("Cs", "Cc", "Cf")), min_size=1, max_size=8)
-texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=12)
+names = st.text(st.characters(exclude_categories=["Cs", "Cc", "Cf"]), min_size=1, max_size=8)
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 
 
 @st.composite

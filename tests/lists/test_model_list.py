@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from orchestrator.core.refs import parse_ref
 from orchestrator.errors import UsageError
-from orchestrator.lists.model_list import ListEntry, parse_list
+from orchestrator.lists.model_list import Include, ListEntry, parse_list
 
 LINES = """\ufeff# our models
 zai-org/AutoGLM-Phone-9B
@@ -47,7 +47,7 @@ def test_toml() -> None:
 
 def test_a_revision_holds_for_those_that_name_none() -> None:
     found = parse_list("a/b\nc/d@x\n", "models.txt", revision="v2")
-    assert [entry.ref.revision for entry in found] == ["v2", "x"]
+    assert [entry.ref.revision for entry in found if isinstance(entry, ListEntry)] == ["v2", "x"]
 
 
 @pytest.mark.parametrize("name", ["models.txt", "models.toml"])
@@ -99,4 +99,4 @@ def test_a_wrong_table_is_named(text: str, message: str) -> None:
 @given(st.text(), st.sampled_from(["list", "list.toml"]))
 def test_any_text_is_a_list_or_an_error_of_ours(text: str, name: str) -> None:
     with suppress(UsageError):
-        assert all(entry.ref for entry in parse_list(text, name))
+        assert all(isinstance(entry, Include) or entry.ref for entry in parse_list(text, name))

@@ -37,7 +37,7 @@ class Foreign:
         self.process = subprocess.Popen(["aria2c", *own, *words], stdin=subprocess.DEVNULL, cwd=folder)
         if not until(self._listens):
             self.end()
-            raise AssertionError(f"{self.process.args} does not listen")
+            raise AssertionError(f"{self.process.args!r} does not listen")
 
     @property
     def words(self) -> tuple[str, ...]:

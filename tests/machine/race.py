@@ -45,7 +45,7 @@ def squat(way: str, user: OtherUser, folder: Path, *, is_any: bool) -> list[subp
     if way == "folder":
         # Two have as many sockets as the kernel's range has ports: those, or as many of all ports.
         halves = ((1024, 33_280), (33_280, 65_536)) if is_any else ((32_768, 46_884), (46_884, 61_000))
-        words = [("folder", str(low), str(high), "14116", str(folder)) for low, high in halves]
+        words: list[tuple[str, ...]] = [("folder", str(low), str(high), "14116", str(folder)) for low, high in halves]
     else:
         words = [("hold", str(low), str(high)) for low, high in _SHARES]
         words.append(("aria2c", *map(str, _SPARE)))

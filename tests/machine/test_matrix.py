@@ -6,7 +6,7 @@ One model is in the cache before; `pull` fetches another one.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -114,7 +114,7 @@ MOUNTS = ("a read-only root", "a read-only cache")
 
 
 @pytest.fixture
-def shut(open_place: Path) -> Iterator[Path]:
+def shut(open_place: Path) -> Path:
     folder = open_place / "shut"
     folder.mkdir(mode=0o700)
     return folder

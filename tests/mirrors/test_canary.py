@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import pytest
 
 from orchestrator.catalogs.huggingface import HuggingFaceCatalog
@@ -25,12 +28,14 @@ def everything(net: Net, hub: LoopbackHub, there: Source) -> list[str]:
     catalog = kind(there, net)
     for name in ("org/open", "org/gated"):
         repo = RepoId(RepoType.MODEL, name)
-        steps = [lambda repo=repo: catalog.revision(Ref(repo, catalog=there.kind))]
-        steps.append(lambda repo=repo, name=name: catalog.tree(repo, hub.repo(name).head))
+        steps: list[Callable[[], object]] = [
+            partial(catalog.revision, Ref(repo, catalog=there.kind)),
+            partial(catalog.tree, repo, hub.repo(name).head),
+        ]
         for path, data in FILES.items():
             where = origin(hub, path, name)
-            steps.append(lambda where=where, path=path: Links(net).resolve(there, where, *listed(hub, path)))
-            steps.append(lambda where=where, data=data: take(net, there, where, len(data))[1][:9])
+            steps.append(partial(Links(net).resolve, there, where, *listed(hub, path)))
+            steps.append(partial(take, net, there, where, len(data)))
         for step in steps:
             try:
                 texts.append(repr(step()))

@@ -256,7 +256,7 @@ def test_a_public_source_may_not_send_us_inside(location: str) -> None:
 
     class Public(Net):
         def head(self, url: str, *, home: str | None = None) -> Any:
-            from orchestrator.net.session import Answer
+            from orchestrator.net.answers import Answer
 
             return Answer(url, 302, {"Location": location})
 

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from requests.adapters import HTTPAdapter
@@ -96,7 +97,7 @@ def test_urllib3_still_has_what_is_overridden(kind: type[HTTPConnection]) -> Non
     assert "_new_conn()" in inspect.getsource(kind.connect)
     manager = HTTPAdapter().poolmanager
     assert manager.pool_classes_by_scheme == {"http": HTTPConnectionPool, "https": HTTPSConnectionPool}
-    pool = {HTTPConnection: HTTPConnectionPool, HTTPSConnection: HTTPSConnectionPool}[kind]
+    pool: Any = {HTTPConnection: HTTPConnectionPool, HTTPSConnection: HTTPSConnectionPool}[kind]
     assert issubclass(pool.ConnectionCls, kind)
 
 

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,7 +35,7 @@ def here(tmp_path: Path) -> Path:
     return folder
 
 
-def loaded(folder: Path, mine: Path | None = None, named: Path | None = None, **environ: str) -> Settings:
+def loaded(folder: Path, mine: Path | None = None, named: Path | None = None, **environ: Any) -> Settings:
     return load(environ={"HF_HOME": "/h"} | environ, folder=folder, personal=mine or folder / "none", named=named)
 
 
@@ -295,7 +296,7 @@ def test_a_secret_that_others_may_read_or_write_is_told(open_place: Path, here: 
     secret = write(open_place / "secret", "topsecret", 0o600)
     token = write(open_place / "token", "hf_canary", 0o600)
     mine = write(open_place / "mine.toml", "[transfer]\nproxy = 'http://me:canary@p:1'\n", 0o600)
-    environ = {"GLM_ARIA_RPC_SECRET_FILE": str(secret), "GLM_ARIA_TOKEN_FILE": str(token)}
+    environ: dict[str, Any] = {"GLM_ARIA_RPC_SECRET_FILE": str(secret), "GLM_ARIA_TOKEN_FILE": str(token)}
     assert loaded(here, mine, **environ).warnings == ()
     for path in (secret, token, mine):
         path.chmod(mode)

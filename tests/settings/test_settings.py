@@ -11,7 +11,7 @@ from orchestrator.core.sources import Source
 from orchestrator.core.trust import Policy
 from orchestrator.errors import ConfigError, UsageError
 from orchestrator.settings import Settings, default_mirrors, load
-from orchestrator.settings.files import PERSONAL
+from orchestrator.settings.table import PERSONAL
 
 TOKEN = "hf_canary0123456789"
 Load = Callable[..., Settings]

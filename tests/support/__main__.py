@@ -138,8 +138,8 @@ def write_json(path: Path, value: Any) -> None:
 def main(arguments: list[str] | None = None) -> None:
     options = parse(arguments)
     done = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: done.set())
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, lambda *_: done.set())
     data = options.data or Path(tempfile.gettempdir()) / "glm-aria-loopback"
     repos = [repo_for(model, data) for model in options.model or ["tiny"]]
     shape = Shape(options.latency / 1000, options.rate_per_connection, options.total_rate)

@@ -14,7 +14,9 @@ import subprocess
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from shutil import rmtree
+from tempfile import mkdtemp
+from weakref import finalize
 
 from tests.support.content import Bytes
 from tests.support.repos import Repo
@@ -33,10 +35,11 @@ _CONFIG = """[core]
 class GitRepositories:
     """The bare repositories of one face, removed with it."""
 
-    _folder: TemporaryDirectory[str] = field(
-        default_factory=lambda: TemporaryDirectory(prefix="loopback-git-", ignore_cleanup_errors=True)
-    )
+    _folder: Path = field(default_factory=lambda: Path(mkdtemp(prefix="loopback-git-")))
     _written: dict[str, tuple[tuple[str, ...], dict[str, str]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        finalize(self, rmtree, self._folder, ignore_errors=True)
 
     def refs(self, repo: Repo, request: Request) -> Reply:
         """What `info/refs` says: capabilities and, in the older protocols, every ref."""
@@ -63,7 +66,7 @@ class GitRepositories:
 
     def _path(self, repo: Repo) -> Path:
         """The bare repository, with all that `repo` holds by now."""
-        path = Path(self._folder.name, repo.repo_type, f"{repo.name}.git")
+        path = Path(self._folder, repo.repo_type, f"{repo.name}.git")
         now = (tuple(repo.commits), dict(repo.refs))
         if self._written.get(str(path)) != now:
             _write(repo, path)

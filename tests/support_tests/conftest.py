@@ -54,6 +54,6 @@ def fresh(payload: bytes, tmp_path: Path) -> Iterator[LoopbackHub]:
     """A hub of its own for one test, with `big.bin` (LFS, on disk), `mem.bin` (LFS, in memory) and `small.txt`."""
     path = tmp_path / "big.bin"
     path.write_bytes(payload)
-    files = {"big.bin": path, "mem.bin": payload, "small.txt": b"small text\n" * 50}
+    files: dict[str, Path | bytes] = {"big.bin": path, "mem.bin": payload, "small.txt": b"small text\n" * 50}
     with LoopbackHub([Repo("model", "org/m", files)], page_size=2) as running:
         yield running

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.cache.claims import Grant
 from orchestrator.core.files import Algorithm, Digest
 from orchestrator.errors import TemporaryError
 from orchestrator.events import Event, Notice
-from orchestrator.swarm.leases import Grant, Leases
+from orchestrator.swarm.leases import Leases
 from orchestrator.swarm.nodes import uses
 from orchestrator.swarm.redis import SharedRedis
 from tests.support.redis import RedisServer

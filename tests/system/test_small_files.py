@@ -3,13 +3,14 @@
 import errno
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from orchestrator.system.small_files import read_small, read_small_text
 
 
-def refused(path: Path, **options: bool) -> int | None:
+def refused(path: Path, **options: Any) -> int | None:
     with pytest.raises(OSError, match=r".") as caught:
         read_small(path, 8, **options)
     return caught.value.errno

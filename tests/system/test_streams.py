@@ -18,7 +18,7 @@ ASCII = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
 def test_python_is_started_again_where_its_file_names_are_not_utf8(flags: tuple[str, ...]) -> None:
     """Once: where a flag forbids it the process goes on as it is. The arguments stay the same bytes."""
     code = f"import sys; sys.path[:0] = {sys.path!r}; {CODE}"
-    words = [sys.executable, *flags, "-c", code, b"\xc3\xbb\xff"]
+    words: list[str | bytes] = [sys.executable, *flags, "-c", code, b"\xc3\xbb\xff"]
     said = subprocess.run(words, env=ASCII, check=True, capture_output=True, timeout=30).stdout.decode()
     # -I leaves out the variables, and -X wins over them: then ASCII becomes UTF-8 by itself, or stays.
     assert said.split(" ", 1)[0] == ("ascii" if flags == ("-X", "utf8=0") else "utf-8")

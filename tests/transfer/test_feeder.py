@@ -34,7 +34,6 @@ from orchestrator.transfer.interface import (
     Lost,
     Moved,
     Outcome,
-    Pace,
     Rangeless,
     Uri,
 )
@@ -132,7 +131,7 @@ class World:
         while not transfer.is_idle:
             for outcome in transfer.poll():
                 each(outcome)
-                if not isinstance(outcome, Moved | Pace | Rangeless):
+                if isinstance(outcome, Fetched | Already | Lost):
                     assert outcome.job.name not in found, "a job ended twice"
                     found[outcome.job.name] = outcome
         return found

@@ -13,8 +13,7 @@ from orchestrator.aria2.control import BLOCK, PIECE
 from orchestrator.aria2.rpc import Rpc
 from orchestrator.transfer.spans import Span
 from tests.support.content import MIB, generate
-from tests.support.faces import Face
-from tests.support.hub import LoopbackHub
+from tests.support.hub import LoopbackHub, Site
 from tests.support.repos import Repo
 from tests.support.shaping import Shape
 
@@ -35,7 +34,7 @@ def part(tmp_path: Path) -> Path:
     return made
 
 
-def begin(rpc: Rpc, near: Face, part: Path, start: int, end: int, *, width: int = 1) -> Span:
+def begin(rpc: Rpc, near: Site, part: Path, start: int, end: int, *, width: int = 1) -> Span:
     span = Span("near", part.with_name("part.span-0"), start, end, SIZE, time.monotonic(), width=width)
     span.open(part)
     (answer,) = rpc.add([span.download(f"{near.url}/org/m/resolve/main/m.safetensors")])

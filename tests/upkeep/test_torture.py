@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 from huggingface_hub import _tree_cache, snapshot_download
-from huggingface_hub.utils import disable_progress_bars
+from huggingface_hub.utils.tqdm import disable_progress_bars
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
@@ -270,7 +270,6 @@ def test_random_steps(request: pytest.FixtureRequest, monkeypatch: pytest.Monkey
         rules = settings(
             max_examples=100 if is_long else 4,
             stateful_step_count=100 if is_long else 25,
-            deadline=None,
             database=None,
             phases=[Phase.generate, Phase.shrink] if is_long else [Phase.generate],
             suppress_health_check=list(HealthCheck),
