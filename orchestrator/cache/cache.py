@@ -22,7 +22,7 @@ from orchestrator.cache.placing import Placer
 from orchestrator.cache.proofs import Proofs, stamp
 from orchestrator.cache.records import Records
 from orchestrator.cache.staging import Staging
-from orchestrator.cache.state_dir import refuse_closed
+from orchestrator.cache.state_dir import refuse_closed, refuse_nowhere
 from orchestrator.core.files import Digest, RepoFile
 from orchestrator.core.plan import Found, ResolvedModel
 from orchestrator.core.refs import Ref, RepoId
@@ -60,6 +60,10 @@ class Cache:
     def layout(self) -> CacheLayout:
         """Where everything lies."""
         return self.blobs.layout
+
+    def refuse_no_staging(self) -> None:
+        """Raise why there is no folder for parts, where there is none; to be asked before one is made."""
+        refuse_nowhere(self.layout, self.state_dir)
 
 
 class HfCache:

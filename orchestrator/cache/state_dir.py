@@ -109,6 +109,12 @@ def refuse_closed(layout: CacheLayout, ref: Ref) -> None:
     open_state_dir(layout)
 
 
+def refuse_nowhere(layout: CacheLayout, state_dir: Path) -> None:
+    """Raise what `open_state_dir` says where NOWHERE stands for the state folder."""
+    if state_dir == NOWHERE:
+        open_state_dir(layout)
+
+
 def _candidates(layout: CacheLayout) -> tuple[Path, ...]:
     own = _own_place(layout)
     return (*layout.state_candidates, own) if own is not None else layout.state_candidates

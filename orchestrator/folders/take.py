@@ -247,6 +247,7 @@ class _Taker:
     def _place(self, path: Path, digest: Digest, uses: list[tuple[ResolvedModel, RepoFile]]) -> Mode:
         """Into the stage, proven there, and to each model that wants it; returns how it came there."""
         staging, blobs, size = self.cache.staging, self.cache.blobs, uses[0][1].size
+        self.cache.refuse_no_staging()
         claim = staging.claim(digest)
         if claim is None:
             raise TemporaryError(f"{path.name!r} is being fetched by another run just now", file=str(path))

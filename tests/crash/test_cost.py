@@ -1,6 +1,7 @@
 """What a kill -9 costs, of glm-aria, of its aria2c or of both: the share of a large file that is fetched twice.
 
-Kill points are bytes that the hub has sent, not moments. The promises are for 512 MiB at 60 MB/s, and each figure names
+Kill points are bytes that the hub has sent, not moments, and drawn from the seed around their place: what a kill costs
+depends on how long ago the program last looked. The promises are for 512 MiB at 60 MB/s, and each figure names
 the rate that was measured up to the kill; the short form shows the figure for 64 MiB over fewer connections, and only
 holds it against what a piece under way on each of them can cost.
 """
@@ -8,6 +9,7 @@ holds it against what a piece under way on each of them can cost.
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import statistics
@@ -54,16 +56,26 @@ def repo(tmp_path: Path, size: int) -> Repo:
 
 @pytest.fixture
 def line(is_long: bool) -> float:
-    """Bytes/s of the line between the hub and the machine."""
-    return 60e6 if is_long else 32 * MIB
+    """Bytes/s of the line between the hub and the machine: somewhat more than are to arrive, since timers are late."""
+    return 65e6 if is_long else 32 * MIB
 
 
 @pytest.fixture
 def hub(repo: Repo, make_hub: MakeHub, line: float, connections: int) -> LoopbackHub:
-    # Each connection is paced as well, as a far line does it: what a hub writes faster than that lies in buffers of the
-    # kernel, sent, but never fetched. A quarter more than its share, so that all together fill the line.
-    cdn = Shape(latency_s=0.02, rate_per_connection=1.25 * line / connections, total_rate=line)
+    # Each connection is paced, as a far line does it: what a hub writes faster than that lies in buffers of the kernel,
+    # sent, but never fetched. With a rate for all together, the hub writes half a MiB at once to each.
+    cdn = Shape(latency_s=0.02, rate_per_connection=line / connections)
     return make_hub(repo, shape=Shape(latency_s=0.02), cdn_shape=cdn)
+
+
+@pytest.fixture
+def chance(seed: int) -> random.Random:
+    return random.Random(seed)
+
+
+def around(count: int, chance: random.Random) -> int:
+    """About so many bytes: a sixteenth more or less at most."""
+    return round(count * chance.uniform(15 / 16, 17 / 16))
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +127,7 @@ def kill_all_at(machine: Machine, hub: LoopbackHub, count: int, connections: int
 
 def megabytes(rates: list[float]) -> str:
     """The median rate, as the table tells it."""
-    return f"at {statistics.median(rates) / 1e6:.0f} MB/s"
+    return f"at {statistics.median(rates) / 1e6:.1f} MB/s"
 
 
 def finish(machine: Machine, repo: Repo, connections: int) -> None:
@@ -132,6 +144,7 @@ def test_killed_at_half(
     size: int,
     connections: int,
     margin: float,
+    chance: random.Random,
     is_long: bool,
     record_property: Record,
     victims: str,
@@ -140,7 +153,7 @@ def test_killed_at_half(
     costs, rates = [], []
     for _ in range(7 if is_long else 1):
         before = fetched(hub)
-        blow = kill_at(machine, hub, size // 2, connections, victims)
+        blow = kill_at(machine, hub, around(size // 2, chance), connections, victims)
         assert blow is not None
         rates.append(blow.rate)
         if victims == "aria2c":
@@ -165,13 +178,14 @@ def test_killed_ten_times(
     size: int,
     connections: int,
     margin: float,
+    chance: random.Random,
     is_long: bool,
     record_property: Record,
 ) -> None:
     times = 10 if is_long else 2
     rates = []
     for _ in range(times):
-        blow = kill_all_at(machine, hub, size // (times + 1), connections)
+        blow = kill_all_at(machine, hub, around(size // (times + 1), chance), connections)
         assert blow is not None
         rates.append(blow.rate)
     finish(machine, repo, connections)

@@ -189,3 +189,18 @@ def test_the_state_of_another_user_is_not_read(machine: Machine, hub: LoopbackHu
     os.chown(state, other_user.uid, other_user.uid)
     machine.run("cache", "ls", "--json").ended(0)
     machine.pull("org/m").ended(0)
+
+
+def test_an_import_where_no_part_can_lie_says_why(machine: Machine, hub: LoopbackHub) -> None:
+    """As a pull says it, and not of a place that stands for none."""
+    taken = machine.work / "usb"
+    taken.mkdir()
+    (taken / "0.bin").write_bytes(FILES["model.safetensors"])
+    machine.cache.mkdir(parents=True)
+    for place in (machine.hf_home / "glm-aria", machine.cache / ".locks", machine.home / ".cache"):
+        place.write_text("in the way")
+    refused = machine.pull("org/m").ended(73).error
+    words = ("cache", "import", str(taken), "--model", "org/m", "--root", machine.root, "--json")
+    error = machine.run(*words).ended(73).error
+    assert (error["message"], error["file"]) == (refused["message"], refused["file"])
+    assert error["file"].startswith(str(machine.hf_home))
