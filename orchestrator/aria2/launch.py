@@ -93,9 +93,12 @@ def launch(folder: PrivateFolder, setup: Setup) -> tuple[subprocess.Popen[bytes]
         if _failed_to_bind(said) or holder(process.pid, port) is Holder.STRANGER:
             continue
         silent += 1
-        if status is not None or silent == _SILENT_TRIES:
+        # One that somebody killed may live the next time; one that ended by itself says why.
+        is_killed = status is not None and status < 0
+        if (status is not None and not is_killed) or silent == _SILENT_TRIES:
+            why = f"it was killed by signal {-status}" if status is not None and is_killed else "it said nothing"
             raise DaemonError(
-                f"aria2c ({program}) does not start: {said.strip()[-400:] or 'it said nothing'}",
+                f"aria2c ({program}) does not start: {said.strip()[-400:] or why}",
                 hint=f"try: {program} --version",
             )
     raise DaemonError(

@@ -180,6 +180,25 @@ def test_an_aria2c_that_does_not_start(monkeypatch: pytest.MonkeyPatch, tmp_path
         daemon.start()
 
 
+def test_an_aria2c_that_is_killed_at_its_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, runtime: Path) -> None:
+    """As by the out-of-memory killer: it is started again, but not for ever."""
+    fake, kills = tmp_path / "bin" / "aria2c", tmp_path / "kills"
+    real = find_aria2c()
+    fake.parent.mkdir()
+    fake.write_text(f'#!/bin/sh\nfor one in {kills}/*; do rmdir "$one" && kill -9 $$; done\nexec {real} "$@"\n')
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{fake.parent}:{os.environ['PATH']}")
+    for name in ("a", "b"):
+        (kills / name).mkdir(parents=True)
+    with PrivateDaemon(runtime, concurrency=1) as daemon:
+        daemon.start()
+    assert list(kills.iterdir()) == []
+    for name in ("a", "b", "c"):
+        (kills / name).mkdir()
+    with PrivateDaemon(runtime, concurrency=1) as daemon, pytest.raises(DaemonError, match="killed by signal 9"):
+        daemon.start()
+
+
 # -- in the background
 
 

@@ -92,8 +92,8 @@ def fetched(hub: LoopbackHub) -> int:
     return hub.log.bytes_sent(face="cdn")
 
 
-def kill_at(machine: Machine, hub: LoopbackHub, count: int, connections: int, victims: str) -> Blow | None:
-    """Run, and kill the victims once the hub has sent `count` bytes more; None when the command ended before."""
+def kill_at(machine: Machine, hub: LoopbackHub, count: int, connections: int, victims: str) -> Blow:
+    """Run, and kill the victims once the hub has sent `count` bytes more."""
     before = hub.log.bytes_sent(face="cdn")
     running = machine.start_pull("org/big", "--connections", str(connections))
     seen: list[tuple[float, int]] = []
@@ -106,7 +106,7 @@ def kill_at(machine: Machine, hub: LoopbackHub, count: int, connections: int, vi
 
     assert hub.log.wait_for(is_reached, 60)
     if running.process.poll() is not None:
-        return None
+        raise AssertionError(f"it ended before the kill: {running.end()}")
     pids = {"both": [running.pid, *machine.aria2()], "glm-aria": [running.pid], "aria2c": machine.aria2()}[victims]
     for pid in pids:
         with suppress(ProcessLookupError):
@@ -115,11 +115,10 @@ def kill_at(machine: Machine, hub: LoopbackHub, count: int, connections: int, vi
     return Blow(running, (last - first) / (ended - began))
 
 
-def kill_all_at(machine: Machine, hub: LoopbackHub, count: int, connections: int) -> Blow | None:
+def kill_all_at(machine: Machine, hub: LoopbackHub, count: int, connections: int) -> Blow:
     """As `kill_at`, until nothing of it runs any more."""
     blow = kill_at(machine, hub, count, connections, "both")
-    if blow is not None:
-        blow.running.end(10)
+    blow.running.end(10)
     assert machine.aria2_ended()
     hub.log.settle()
     return blow
@@ -154,7 +153,6 @@ def test_killed_at_half(
     for _ in range(7 if is_long else 1):
         before = fetched(hub)
         blow = kill_at(machine, hub, around(size // 2, chance), connections, victims)
-        assert blow is not None
         rates.append(blow.rate)
         if victims == "aria2c":
             blow.running.end().ended(0)
@@ -186,7 +184,6 @@ def test_killed_ten_times(
     rates = []
     for _ in range(times):
         blow = kill_all_at(machine, hub, around(size // (times + 1), chance), connections)
-        assert blow is not None
         rates.append(blow.rate)
     finish(machine, repo, connections)
     twice = (fetched(hub) - size) / size
