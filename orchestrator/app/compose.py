@@ -180,6 +180,15 @@ def open_lookup(settings: Settings, state: Path, *, keep: bool) -> Iterator[Look
                 keep_standings(state, resolver.learned)
 
 
+@contextlib.contextmanager
+def open_direct(settings: Settings, lookup: Lookup | None) -> Iterator[Net]:
+    """A net for measuring the way past the proxy: it takes none, and gives up soon."""
+    credentials = Credentials(settings.token, settings.token_hosts)
+    limits = NetLimits(connect=2, read=2, deadline=3, attempts=1)
+    with Net(credentials, limits=limits, ca_bundle=settings.ca_bundle, lookup=lookup) as net:
+        yield net
+
+
 def sources_of(settings: Settings, kind: Dialect) -> tuple[Source, ...]:
     """All sources of a kind, the one that is asked for listings first; those that only carry bytes come last."""
     known = (settings.root, *settings.mirrors)

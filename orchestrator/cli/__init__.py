@@ -1,1 +1,1 @@
-"""The command line: wiring, output, and the one place where errors become exit codes."""
+"""The command line: commands, what they print, and the one place where errors become exit codes."""

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -22,6 +22,11 @@ from orchestrator.errors import ConfigError, DiskIOError, GlmAriaError, Interrup
 from orchestrator.system import streams
 from orchestrator.system.failures import translate
 from orchestrator.system.limits import scarce
+
+if TYPE_CHECKING:
+    from orchestrator.app.services import Services
+    from orchestrator.cli.run import MakeServices
+    from orchestrator.settings import Settings
 
 PROGRAM = "glm-aria"
 COMMANDS = {
@@ -123,14 +128,20 @@ def cli(config: str | None) -> None:
     """
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; return the exit code."""
+def _services(settings: Settings) -> Services:
+    from orchestrator.app.services import Services
+
+    return Services(settings)
+
+
+def main(arguments: Sequence[str] | None = None, *, services: MakeServices = _services) -> int:
+    """Run the command line; return the exit code. `services` makes what the commands call."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     asked = Asked.of(words)
     streams.fill_missing()
     streams.let_names_through()
     try:
-        code = _run(words, asked)
+        code = _run(words, asked, services)
     except terminal.ReaderLeftError:
         code = DiskIOError.exit_code
     _close_stdout()
@@ -150,9 +161,9 @@ def program() -> NoReturn:
     os._exit(code)
 
 
-def _run(words: list[str], asked: Asked) -> int:
+def _run(words: list[str], asked: Asked, services: MakeServices) -> int:
     try:
-        outcome = cli.main(words, prog_name=PROGRAM, standalone_mode=False)
+        outcome = cli.main(words, prog_name=PROGRAM, standalone_mode=False, obj=services)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return UsageError.exit_code

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar, cast
+
+import click
 
 from orchestrator.cli import terminal
 from orchestrator.cli.views import progress
@@ -13,7 +15,11 @@ from orchestrator.errors import GlmAriaError, NotAllowedError
 from orchestrator.events import Event, Notice
 from orchestrator.settings import Settings
 
+if TYPE_CHECKING:
+    from orchestrator.app.services import Services
+
 _Data = TypeVar("_Data")
+MakeServices = Callable[[Settings], "Services"]
 
 
 class Shown(Protocol):
@@ -25,6 +31,11 @@ class Shown(Protocol):
     def progress(self) -> str: ...
     @property
     def quiet(self) -> bool: ...
+
+
+def services(settings: Settings) -> Services:
+    """What a command calls, with its settings: made by what `cli.main.main` was given."""
+    return cast("MakeServices", click.get_current_context().obj)(settings)
 
 
 @dataclass(slots=True)

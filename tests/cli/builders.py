@@ -1,4 +1,4 @@
-"""Reports and plans as the wiring returns them."""
+"""Reports and plans as the services return them."""
 
 from collections.abc import Callable
 from pathlib import Path

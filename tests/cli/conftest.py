@@ -1,14 +1,15 @@
-"""The command line on its own: the wiring is replaced, and nothing of the user's reaches the tests."""
+"""The command line on its own: what it calls is replaced, and nothing of the user's reaches the tests."""
 
 import os
-import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-import orchestrator.app
+from orchestrator.cli.main import main
+from orchestrator.settings import Settings
 from tests.cli.builders import plan_of, report
 
 
@@ -22,12 +23,16 @@ def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def wiring(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """Stands in for `app.services`. `calls` is what was asked for; the answers may be replaced."""
+def services() -> SimpleNamespace:
+    """Stands in for `app.services.Services`; `services.main` runs the command line with it.
+
+    `calls` is what was asked for, with the settings before the arguments; the answers may be replaced.
+    """
     calls: list[tuple[str, tuple[object, ...]]] = []
 
     def answer(name: str, value: object) -> Callable[..., object]:
         def call(*args: object, **_named: object) -> object:
+            args = (fake.settings, *args)
             calls.append((name, args))
             found = getattr(fake, f"{name}_answer", value)
             if isinstance(found, BaseException):
@@ -36,13 +41,16 @@ def wiring(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
         return call
 
+    def made(settings: Settings) -> SimpleNamespace:
+        fake.settings = settings
+        return fake
+
     fake = SimpleNamespace(
         calls=calls,
-        run_pull=answer("run_pull", report()),
-        run_plan=answer("run_plan", (plan_of(), ())),
+        main=partial(main, services=made),
+        pull=answer("pull", report()),
+        plan=answer("plan", (plan_of(), ())),
         fetch_url=answer("fetch_url", report()),
         write_aria2_input=answer("write_aria2_input", None),
     )
-    monkeypatch.setitem(sys.modules, "orchestrator.app.services", fake)
-    monkeypatch.setattr(orchestrator.app, "services", fake, raising=False)
     return fake

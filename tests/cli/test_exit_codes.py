@@ -31,10 +31,10 @@ CLASSES = [error for error in error_classes() if error is not Interrupted]
 @pytest.mark.parametrize("kind", CLASSES, ids=[kind.__name__ for kind in CLASSES])
 @pytest.mark.parametrize("as_json", [False, True])
 def test_an_error_becomes_its_exit_code(
-    kind: type[GlmAriaError], as_json: bool, wiring: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+    kind: type[GlmAriaError], as_json: bool, services: SimpleNamespace, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    wiring.run_pull_answer = kind("it broke", hint="mend it", file="a.bin", source="hf-mirror")
-    assert main(["pull", "org/name", *(["--json"] if as_json else [])]) == kind.exit_code
+    services.pull_answer = kind("it broke", hint="mend it", file="a.bin", source="hf-mirror")
+    assert services.main(["pull", "org/name", *(["--json"] if as_json else [])]) == kind.exit_code
     out, err = capsys.readouterr()
     if as_json:
         (error,) = json.loads(out)["errors"]
@@ -78,43 +78,43 @@ def test_the_verdict_of_a_run(
     flags: list[str],
     code: int,
     status: str,
-    wiring: SimpleNamespace,
+    services: SimpleNamespace,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    wiring.run_pull_answer = telling(report(*models), *[Notice("slow", "slow mirror")] * notices)  # type: ignore[arg-type]
-    assert main(["pull", "org/name", "--json", *flags]) == code
+    services.pull_answer = telling(report(*models), *[Notice("slow", "slow mirror")] * notices)  # type: ignore[arg-type]
+    assert services.main(["pull", "org/name", "--json", *flags]) == code
     document = json.loads(capsys.readouterr().out)
     assert (document["exit_code"], document["status"]) == (code, status)
     assert bool(document["errors"]) is (code != 0)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_run(number: int, wiring: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
-    wiring.run_pull_answer = report(failed(Interrupted(number)), interrupted=number)
-    assert main(["pull", "org/name", "--json"]) == 128 + number
+def test_a_stopped_run(number: int, services: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
+    services.pull_answer = report(failed(Interrupted(number)), interrupted=number)
+    assert services.main(["pull", "org/name", "--json"]) == 128 + number
     document = json.loads(capsys.readouterr().out)
     assert document["status"] == "interrupted"
     assert [error["code"] for error in document["errors"]] == ["interrupted"]
     assert document["errors"][0]["resumable"]
 
 
-def test_ctrl_c_before_anything_ran(wiring: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
-    wiring.run_pull_answer = KeyboardInterrupt()
-    assert main(["pull", "org/name"]) == 130
+def test_ctrl_c_before_anything_ran(services: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
+    services.pull_answer = KeyboardInterrupt()
+    assert services.main(["pull", "org/name"]) == 130
     assert "Traceback" not in capsys.readouterr().err
 
 
 def test_a_bug_is_short_without_verbose_and_a_traceback_with_it(
-    wiring: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+    services: SimpleNamespace, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    wiring.run_pull_answer = RuntimeError(
+    services.pull_answer = RuntimeError(
         "GET https://me:pw@cdn.example/f?X-Signature=canary \x1b[2J hf_canary0123456789"
     )
-    assert main(["pull", "org/name"]) == 70
+    assert services.main(["pull", "org/name"]) == 70
     short = capsys.readouterr().err
     assert "--verbose" in short
     assert "Traceback" not in short
-    assert main(["pull", "-v", "org/name"]) == 70
+    assert services.main(["pull", "-v", "org/name"]) == 70
     long = capsys.readouterr().err
     assert "Traceback" in long
     for text in (short, long):
@@ -124,12 +124,12 @@ def test_a_bug_is_short_without_verbose_and_a_traceback_with_it(
 
 
 def test_a_denied_access_tells_of_the_token_that_was_kept_back(
-    wiring: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    services: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "https://hf-mirror.com")
     monkeypatch.setenv("HF_TOKEN", "hf_canary0123456789")
-    wiring.run_pull_answer = report(failed(NotAllowedError("gated")))
-    assert main(["pull", "org/name"]) == 77
+    services.pull_answer = report(failed(NotAllowedError("gated")))
+    assert services.main(["pull", "org/name"]) == 77
     err = capsys.readouterr().err
     assert "not sent to hf-mirror.com, which only environment HF_ENDPOINT names" in err
     assert "canary" not in err
@@ -160,9 +160,9 @@ def test_a_denied_access_tells_of_the_token_that_was_kept_back(
 )
 @pytest.mark.parametrize("as_json", [False, True])
 def test_wrong_usage(
-    arguments: list[str], says: str, as_json: bool, wiring: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], says: str, as_json: bool, services: SimpleNamespace, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([*arguments, *(["--json"] if as_json else [])]) == 2
+    assert services.main([*arguments, *(["--json"] if as_json else [])]) == 2
     out, err = capsys.readouterr()
     if as_json:
         document = json.loads(out)
@@ -172,7 +172,7 @@ def test_wrong_usage(
     else:
         assert out == ""
         assert says in err
-    assert wiring.calls == []
+    assert services.calls == []
 
 
 def test_a_wrong_file_is_bad_configuration(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -184,19 +184,16 @@ def test_a_wrong_file_is_bad_configuration(tmp_path: Path, capsys: pytest.Captur
 # --- a real process -------------------------------------------------------------------------------------------------
 
 PROGRAM = """
-import sys, types
-import orchestrator.app
+import sys
+from types import SimpleNamespace
 from orchestrator.errors import *
 from orchestrator.events import *
 from tests.cli.builders import *
-fake = types.ModuleType("wiring")
-def run_pull(settings, request, emit, hook):
+def pull(request, emit, hook):
     {body}
     return report(*(done() for _ in range(3)))
-fake.run_pull = run_pull
-sys.modules["orchestrator.app.services"] = orchestrator.app.services = fake
 from orchestrator.cli.main import main
-sys.exit(main())
+sys.exit(main(services=lambda settings: SimpleNamespace(pull=pull)))
 """
 
 

@@ -1,13 +1,13 @@
 """The result as text and as the JSON document of the contract."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from orchestrator.cli.main import main
 from orchestrator.cli.views.pull import print_pull
 from orchestrator.core.trust import Trust
 from orchestrator.errors import NotFoundError
@@ -20,7 +20,7 @@ SNAPSHOT = f"/cache/models--org--name/snapshots/{COMMIT}"
 NOTICE = Notice("mirror-lied", "hf-mirror sent wrong bytes", "hf-mirror", "model.safetensors")
 
 
-def run_json(*arguments: str, capsys: pytest.CaptureFixture[str]) -> Any:
+def run_json(main: Callable[[list[str]], int], *arguments: str, capsys: pytest.CaptureFixture[str]) -> Any:
     main([*arguments, "--json"])
     out, err = capsys.readouterr()
     assert "\x1b" not in err
@@ -28,9 +28,9 @@ def run_json(*arguments: str, capsys: pytest.CaptureFixture[str]) -> Any:
     return json.loads(out)
 
 
-def test_the_document_of_pull(wiring: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
-    wiring.run_pull_answer = telling(report(done()), NOTICE)
-    assert run_json("pull", "org/name", capsys=capsys) == {
+def test_the_document_of_pull(services: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
+    services.pull_answer = telling(report(done()), NOTICE)
+    assert run_json(services.main, "pull", "org/name", capsys=capsys) == {
         "schema": "glm-aria/1",
         "command": "pull",
         "status": "success",
@@ -87,17 +87,17 @@ def test_the_document_of_pull(wiring: SimpleNamespace, capsys: pytest.CaptureFix
 
 
 def test_a_model_that_got_nowhere_has_the_same_keys(
-    wiring: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+    services: SimpleNamespace, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    wiring.run_pull_answer = report(done(), failed(NotFoundError("no such repo")))
-    whole, broken = run_json("pull", "org/name", "org/broken", capsys=capsys)["data"]["models"]
+    services.pull_answer = report(done(), failed(NotFoundError("no such repo")))
+    whole, broken = run_json(services.main, "pull", "org/name", "org/broken", capsys=capsys)["data"]["models"]
     assert whole.keys() == broken.keys()
     assert (broken["commit"], broken["trust"], broken["snapshot"], broken["files"]) == (None, None, None, [])
 
 
-def test_an_early_error_has_the_envelope_too(wiring: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
-    wiring.run_pull_answer = NotFoundError("gone \x1b[2J", hint="look \x07 again")
-    document = run_json("pull", "org/name", capsys=capsys)
+def test_an_early_error_has_the_envelope_too(services: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
+    services.pull_answer = NotFoundError("gone \x1b[2J", hint="look \x07 again")
+    document = run_json(services.main, "pull", "org/name", capsys=capsys)
     assert list(document) == ["schema", "command", "status", "exit_code", "data", "warnings", "errors"]
     assert document["data"] == {"models": []}
     assert document["errors"][0]["message"] == "gone \\x1b[2J"
@@ -105,11 +105,11 @@ def test_an_early_error_has_the_envelope_too(wiring: SimpleNamespace, capsys: py
 
 
 def test_text_puts_folders_on_stdout_and_the_rest_on_stderr(
-    wiring: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+    services: SimpleNamespace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made = report(done(), failed(NotFoundError("org/broken does not exist", hint="check the name")))
-    wiring.run_pull_answer = telling(made, NOTICE)
-    assert main(["pull", "org/name", "org/broken", "--progress", "none"]) == 3
+    services.pull_answer = telling(made, NOTICE)
+    assert services.main(["pull", "org/name", "org/broken", "--progress", "none"]) == 3
     out, err = capsys.readouterr()
     assert out == SNAPSHOT + "\n"
     assert err.splitlines() == [
@@ -122,57 +122,57 @@ def test_text_puts_folders_on_stdout_and_the_rest_on_stderr(
 
 
 def test_quiet_keeps_the_result_warnings_and_errors(
-    wiring: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+    services: SimpleNamespace, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    wiring.run_pull_answer = telling(report(done(local_dir=Path("/plain"))), NOTICE)
-    assert main(["pull", "-q", "org/name"]) == 0
+    services.pull_answer = telling(report(done(local_dir=Path("/plain"))), NOTICE)
+    assert services.main(["pull", "-q", "org/name"]) == 0
     assert capsys.readouterr() == ("/plain\n", "warning: hf-mirror sent wrong bytes\n")
 
 
-def test_verbose_names_files_and_their_sources(wiring: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["pull", "-v", "org/name"]) == 0
+def test_verbose_names_files_and_their_sources(services: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
+    assert services.main(["pull", "-v", "org/name"]) == 0
     err = capsys.readouterr().err
     assert "  fetched   5.00 MB  model.safetensors  (hf-mirror 4.00 MB, huggingface.co 1.00 MB)" in err
 
 
 def test_a_model_with_a_failed_file_is_not_a_result(
-    wiring: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+    services: SimpleNamespace, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    wiring.run_pull_answer = report(
+    services.pull_answer = report(
         done(files=(FileReport(WEIGHTS, FileState.FAILED), FileReport(CONFIG, FileState.FETCHED)))
     )
-    assert main(["pull", "-q", "org/name"]) == 3
+    assert services.main(["pull", "-q", "org/name"]) == 3
     out, err = capsys.readouterr()
     assert out == ""
     assert "1 file(s) failed" in err
 
 
-def test_each_warning_is_told_once(wiring: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_warning_is_told_once(services: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
     def run(_settings: object, _request: object, emit: Any) -> object:
         emit(ModelPhase("org/name@main", Phase.RESOLVING))
         emit(NOTICE)
         emit(NOTICE)
         return report(done())
 
-    wiring.run_pull_answer = run
+    services.pull_answer = run
     for mode in ("lines", "none"):
-        assert main(["pull", "org/name", "--progress", mode, "--mirror", "http://10.0.0.5"]) == 0
+        assert services.main(["pull", "org/name", "--progress", mode, "--mirror", "http://10.0.0.5"]) == 0
         err = capsys.readouterr().err
         assert err.count("wrong bytes") == 1
         assert err.count("plain http") == 1
-    document = run_json("pull", "org/name", "--mirror", "http://10.0.0.5", capsys=capsys)
+    document = run_json(services.main, "pull", "org/name", "--mirror", "http://10.0.0.5", capsys=capsys)
     assert [warning["code"] for warning in document["warnings"]] == ["plain-http", "mirror-lied"]
 
 
 def test_who_reads_events_from_stderr_gets_nothing_else(
-    wiring: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+    services: SimpleNamespace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def run(_settings: object, _request: object, emit: Any) -> object:
         emit(NOTICE)
         return report(done())
 
-    wiring.run_pull_answer = run
-    assert main(["pull", "org/name", "--progress", "json"]) == 0
+    services.pull_answer = run
+    assert services.main(["pull", "org/name", "--progress", "json"]) == 0
     (line,) = capsys.readouterr().err.splitlines()
     assert json.loads(line)["event"] == "warning"
 
@@ -182,9 +182,9 @@ def test_who_reads_events_from_stderr_gets_nothing_else(
 
 @pytest.mark.parametrize("arguments", [("plan", "org/name"), ("pull", "--dry-run", "org/name")])
 def test_the_document_of_plan(
-    arguments: tuple[str, ...], wiring: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+    arguments: tuple[str, ...], services: SimpleNamespace, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    document = run_json(*arguments, capsys=capsys)
+    document = run_json(services.main, *arguments, capsys=capsys)
     assert (document["schema"], document["command"], document["status"]) == ("glm-aria/1", "plan", "success")
     data = document["data"]
     assert (data["files_to_fetch"], data["bytes_to_fetch"]) == (1, 5_000_000)
@@ -198,8 +198,8 @@ def test_the_document_of_plan(
     assert (model["bytes_total"], model["bytes_present"], model["bytes_linked"]) == (5_000_300, 100, 200)
 
 
-def test_the_text_of_plan(wiring: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["plan", "org/name"]) == 0
+def test_the_text_of_plan(services: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
+    assert services.main(["plan", "org/name"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[:5] == [
         f"org/name@main  commit {COMMIT}",
@@ -211,11 +211,11 @@ def test_the_text_of_plan(wiring: SimpleNamespace, capsys: pytest.CaptureFixture
     assert lines[5].startswith("disk: ")
 
 
-def test_a_plan_with_a_failure_is_partial(wiring: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
-    wiring.run_plan_answer = (plan_of(), (failed(NotFoundError("gone")),))
-    assert main(["plan", "org/name", "org/broken"]) == 3
+def test_a_plan_with_a_failure_is_partial(services: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
+    services.plan_answer = (plan_of(), (failed(NotFoundError("gone")),))
+    assert services.main(["plan", "org/name", "org/broken"]) == 3
     assert "error: gone" in capsys.readouterr().err
-    document = run_json("plan", "org/name", "org/broken", capsys=capsys)
+    document = run_json(services.main, "plan", "org/name", "org/broken", capsys=capsys)
     assert document["status"] == "partial"
     assert document["data"]["models"][0].keys() == document["data"]["models"][1].keys()
 

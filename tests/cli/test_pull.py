@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from orchestrator.cli.main import main
 from orchestrator.core.files import Algorithm, Digest
 from orchestrator.core.refs import parse_ref
 from orchestrator.lists.request import Item, PullRequest
@@ -15,13 +14,13 @@ from orchestrator.settings import Settings
 from tests.cli.builders import done, report
 
 
-def asked(wiring: SimpleNamespace, *arguments: str, command: str = "pull") -> tuple[Settings, Any]:
-    assert main([command, *arguments]) == 0
-    _, (settings, request, *_) = wiring.calls[-1]
+def asked(services: SimpleNamespace, *arguments: str, command: str = "pull") -> tuple[Settings, Any]:
+    assert services.main([command, *arguments]) == 0
+    _, (settings, request, *_) = services.calls[-1]
     return settings, request
 
 
-def test_every_option_reaches_its_place(wiring: SimpleNamespace, tmp_path: Path) -> None:
+def test_every_option_reaches_its_place(services: SimpleNamespace, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("hf_x")
     words = (
         "org/name --revision v1 --include *.json --include *.txt --exclude a/* --local-dir plain --cache-dir cache "
@@ -29,7 +28,7 @@ def test_every_option_reaches_its_place(wiring: SimpleNamespace, tmp_path: Path)
         "--token-file token --proxy http://proxy:1 --max-speed 20M --connections 4 --jobs 2 "
         "--rpc http://127.0.0.1:6800/jsonrpc --rpc-secret-file secret --offline --force --safe-only"
     )
-    settings, request = asked(wiring, *words.split())
+    settings, request = asked(services, *words.split())
     item = Item(parse_ref("org/name@v1"), ("*.json", "*.txt"), ("a/*",), tmp_path / "plain")
     assert request == PullRequest((item,), force=True, offline=True, safe_only=True)
     assert settings.root.url == "https://hub.example"
@@ -44,25 +43,25 @@ def test_every_option_reaches_its_place(wiring: SimpleNamespace, tmp_path: Path)
     assert settings.token_hosts == {"hub.example"}
 
 
-def test_nothing_given_is_the_defaults(wiring: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_given_is_the_defaults(services: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("no_proxy", "NO_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
         monkeypatch.delenv(name, raising=False)
-    settings, request = asked(wiring, "org/name")
+    settings, request = asked(services, "org/name")
     assert request == PullRequest((Item(parse_ref("org/name")),))
     assert set(settings.origins.values()) == {"default"}
 
 
-def test_offline_may_come_from_the_environment(wiring: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_offline_may_come_from_the_environment(services: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert asked(wiring, "org/name")[1].offline
+    assert asked(services, "org/name")[1].offline
 
 
 @pytest.mark.parametrize("command", ["pull", "plan"])
 def test_files_behind_a_ref_as_hf_has_them(
-    wiring: SimpleNamespace, command: str, capsys: pytest.CaptureFixture[str]
+    services: SimpleNamespace, command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ("org/name", "config.json", "sub/a b.json", "tok*", "org/other", "--include", "*.md")
-    items = asked(wiring, *words, command=command)[1].items
+    items = asked(services, *words, command=command)[1].items
     assert items == (
         Item(
             parse_ref("org/name"),
@@ -74,31 +73,31 @@ def test_files_behind_a_ref_as_hf_has_them(
     err = capsys.readouterr().err
     assert "model org/name, only 'config.json', 'sub/a b.json', 'tok*'" in err
     assert "model org/other" in err
-    assert asked(wiring, "org/name", "org/other", "-q", command="pull")
+    assert asked(services, "org/name", "org/other", "-q", command="pull")
     assert "model" not in capsys.readouterr().err
 
 
-def test_what_may_be_both_is_told(wiring: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
-    (item,) = asked(wiring, "org/name", "onnx/model.onnx")[1].items
+def test_what_may_be_both_is_told(services: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
+    (item,) = asked(services, "org/name", "onnx/model.onnx")[1].items
     assert item.files == ("onnx/model.onnx",)
     assert "hf://onnx/model.onnx" in capsys.readouterr().err
-    first, second = asked(wiring, "org/name", "hf://onnx/model.onnx")[1].items
+    first, second = asked(services, "org/name", "hf://onnx/model.onnx")[1].items
     assert (first.files, second.ref) == ((), parse_ref("onnx/model.onnx"))
 
 
-def test_no_mirrors(wiring: SimpleNamespace) -> None:
-    assert asked(wiring, "org/name", "--no-mirrors")[0].mirrors == ()
+def test_no_mirrors(services: SimpleNamespace) -> None:
+    assert asked(services, "org/name", "--no-mirrors")[0].mirrors == ()
 
 
 def test_refs_lists_and_stdin_together(
-    wiring: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    services: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "lists").mkdir()
     (tmp_path / "lists/a.txt").write_text("a/one include=*.bin local-dir=plain\na/two@v2\n")
     (tmp_path / "b.toml").write_text("[[model]]\nref = 'b/one'\npriority = 5\n")
     monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(b"c/one\nzero/name@v1\n")))
     words = "zero/name -f lists/a.txt -f b.toml -f - --revision v1 --include *.json"
-    _, request = asked(wiring, *words.split())
+    _, request = asked(services, *words.split())
     assert request.items == (
         Item(parse_ref("zero/name@v1"), ("*.json",)),
         Item(parse_ref("a/one@v1"), ("*.bin",), (), tmp_path / "lists/plain"),
@@ -110,46 +109,46 @@ def test_refs_lists_and_stdin_together(
 
 @pytest.mark.parametrize("content", [b"# nothing", b"\xff", b"a/b c\n"])
 def test_a_useless_list_is_named(
-    content: bytes, wiring: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    content: bytes, services: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "l.txt").write_bytes(content)
-    assert main(["pull", "-f", "l.txt"]) == 2
+    assert services.main(["pull", "-f", "l.txt"]) == 2
     assert "l.txt" in capsys.readouterr().err
-    assert wiring.calls == []
+    assert services.calls == []
 
 
-def test_a_single_file_by_its_address(wiring: SimpleNamespace, tmp_path: Path) -> None:
+def test_a_single_file_by_its_address(services: SimpleNamespace, tmp_path: Path) -> None:
     url = "https://example.com/dir/model.gguf"
-    assert main(["pull", url, "--sha256", "AB" * 32, "--local-dir", "out"]) == 0
-    name, (settings, *rest, _emit) = wiring.calls[-1]
+    assert services.main(["pull", url, "--sha256", "AB" * 32, "--local-dir", "out"]) == 0
+    name, (settings, *rest, _emit) = services.calls[-1]
     assert (name, isinstance(settings, Settings)) == ("fetch_url", True)
     assert rest == [url, Digest(Algorithm.SHA256, "ab" * 32), tmp_path / "out"]
-    assert main(["pull", url, "--sha256", "ab" * 32]) == 0
-    assert wiring.calls[-1][1][3] == tmp_path
+    assert services.main(["pull", url, "--sha256", "ab" * 32]) == 0
+    assert services.calls[-1][1][3] == tmp_path
 
 
-def test_an_input_file_for_aria2_is_written_from_the_plan(wiring: SimpleNamespace, tmp_path: Path) -> None:
+def test_an_input_file_for_aria2_is_written_from_the_plan(services: SimpleNamespace, tmp_path: Path) -> None:
     for arguments in (["plan"], ["pull", "--dry-run"]):
-        assert main([*arguments, "org/name", "--aria2-input", "jobs.txt"]) == 0
-        assert [name for name, _ in wiring.calls[-2:]] == ["run_plan", "write_aria2_input"]
-        assert wiring.calls[-1][1][2] == tmp_path / "jobs.txt"
+        assert services.main([*arguments, "org/name", "--aria2-input", "jobs.txt"]) == 0
+        assert [name for name, _ in services.calls[-2:]] == ["plan", "write_aria2_input"]
+        assert services.calls[-1][1][2] == tmp_path / "jobs.txt"
 
 
 @pytest.mark.parametrize(("host", "warned"), [("127.0.0.1:8000", False), ("files.example", True)])
 def test_plain_http_of_a_single_file(
-    host: str, warned: bool, wiring: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+    host: str, warned: bool, services: SimpleNamespace, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["pull", f"http://{host}/f?sig=canary", "--sha256", "ab" * 32]) == 0
+    assert services.main(["pull", f"http://{host}/f?sig=canary", "--sha256", "ab" * 32]) == 0
     err = capsys.readouterr().err
     assert ("plain http" in err) is warned
     assert "canary" not in err
 
 
 def test_a_name_that_the_terminal_cannot_write_is_spelled_out(
-    wiring: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+    services: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written = io.BytesIO()
     monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written, encoding="latin-1"))
-    wiring.run_pull_answer = report(done(snapshot=Path("/cache/模型")))
-    assert main(["pull", "-q", "org/name"]) == 0
+    services.pull_answer = report(done(snapshot=Path("/cache/模型")))
+    assert services.main(["pull", "-q", "org/name"]) == 0
     assert written.getvalue() == b"/cache/\\u6a21\\u578b\n"

@@ -133,16 +133,14 @@ HEAVY = ("rich", "jinja2", "aria2p", "filelock", "requests", "tomllib", "hugging
 
 
 def test_a_pull_with_nothing_to_do_loads_little() -> None:
-    """All that the command line itself loads; the wiring, which has its own needs, is replaced."""
+    """All that the command line itself loads; what it calls, which has its own needs, is replaced."""
     program = f"""
-import sys, types
-import orchestrator.app
+import sys
+from types import SimpleNamespace
 from orchestrator.pull.report import PullReport
-fake = types.ModuleType("wiring")
-fake.run_pull = lambda settings, request, emit, hook: PullReport(())
-sys.modules["orchestrator.app.services"] = orchestrator.app.services = fake
 from orchestrator.cli.main import main
-assert main(["pull", "org/name"]) == 0
+fake = SimpleNamespace(pull=lambda request, emit, hook: PullReport(()))
+assert main(["pull", "org/name"], services=lambda settings: fake) == 0
 print([name for name in {HEAVY} if name in sys.modules])
 """
     run = subprocess.run(

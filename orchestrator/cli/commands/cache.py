@@ -13,7 +13,7 @@ from orchestrator.cli import options as shared
 from orchestrator.cli import terminal
 from orchestrator.cli.commands import folders, removal
 from orchestrator.cli.options import Place
-from orchestrator.cli.run import Run, finish
+from orchestrator.cli.run import Run, finish, services
 from orchestrator.cli.typed import argument, option, takes
 from orchestrator.cli.views.left_out import say_left_out
 from orchestrator.cli.views.table import NOTHING, show
@@ -62,15 +62,13 @@ def ls(options: ListOptions) -> int:
     and hard links elsewhere share the rest. TRUST is where its digests came from; a dash means that another program
     fetched it, and that verify can tell whether it is right.
     """
-    from orchestrator.app import services
-
     settings = shared.settings(options)
     if options.by_node:
         from orchestrator.swarm.document import NodesDocument
 
-        uses = NodesDocument.of(services.node_uses(settings))
+        uses = NodesDocument.of(services(settings).node_uses())
         return finish(Run(options.place.as_json), "cache ls", uses, _show_nodes)
-    found = services.look(settings)
+    found = services(settings).look()
 
     def show_held(report: CacheDocument) -> None:
         _show_revisions(report, found.closed)
@@ -120,9 +118,7 @@ def du(place: Place) -> int:
 
     SIZE counts each distinct file of a model once, ALONE only what no other model shares.
     """
-    from orchestrator.app import services
-
-    found = CacheDocument.of(services.look(shared.settings(place)))
+    found = CacheDocument.of(services(shared.settings(place)).look())
     return finish(Run(place.as_json), "cache du", found, _show_sizes)
 
 
@@ -164,9 +160,7 @@ def unpin(options: PinOptions) -> int:
 
 def _pin(command: str, options: PinOptions, *, keep: bool) -> int:
     targets = [parse_target(ref) for ref in options.refs]
-    from orchestrator.app import services
-
-    by_user = services.pin(shared.settings(options), targets, keep=keep)
+    by_user = services(shared.settings(options)).pin(targets, keep=keep)
     for target in () if keep else targets:
         if others := [user for user, theirs in by_user.items() if target in theirs]:
             terminal.say(printable(f"{target} stays: {', '.join(others)} pinned it, too"))

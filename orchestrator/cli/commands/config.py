@@ -13,7 +13,7 @@ import click
 from orchestrator.cli import options as shared
 from orchestrator.cli import terminal
 from orchestrator.cli.named_config import CONFIG, named_config
-from orchestrator.cli.run import Run, finish
+from orchestrator.cli.run import Run, finish, services
 from orchestrator.cli.typed import option, takes
 from orchestrator.core.sizes import format_speed
 from orchestrator.core.sources import Source
@@ -95,12 +95,11 @@ def tune(options: TuneOptions) -> int:
       glm-aria config tune
       glm-aria config tune --yes
     """
-    from orchestrator.app import services
     from orchestrator.doctor.past_documents import ChangeEntry, TuneDocument
     from orchestrator.settings import edit
 
     settings = shared.settings()
-    changes = services.tuning(settings)
+    changes = services(settings).tuning()
     path = user_file()
     old, new = edit.texts(path, {change.key: change.new for change in changes})
     is_written = bool(options.yes and changes and old != new)

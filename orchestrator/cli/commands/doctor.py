@@ -11,7 +11,7 @@ from orchestrator.cli import options as shared
 from orchestrator.cli import terminal
 from orchestrator.cli.groups import HeadedCommand
 from orchestrator.cli.options import SiteOptions
-from orchestrator.cli.run import Run, finish
+from orchestrator.cli.run import Run, finish, services
 from orchestrator.cli.typed import argument, option, takes
 from orchestrator.core.refs import parse_ref
 from orchestrator.core.resolvers import parse_server
@@ -58,7 +58,6 @@ def doctor(options: DoctorOptions) -> int:
       glm-aria doctor zai-org/AutoGLM-Phone-9B --report report.html
       glm-aria doctor --resolver 223.5.5.5 --resolver 1.1.1.1 --json
     """
-    from orchestrator.app import services
     from orchestrator.cli.views.diagnosis import print_text
     from orchestrator.doctor.document import DoctorDocument
 
@@ -71,7 +70,7 @@ def doctor(options: DoctorOptions) -> int:
     page = places.absolute(options.report) if options.report else None
     if page is not None and not page.parent.is_dir():
         raise UsageError(f"there is no folder {page.parent}", hint="make it, or write the report elsewhere")
-    report = DoctorDocument.of(services.examine(settings, wanted, compared))
+    report = DoctorDocument.of(services(settings).examine(wanted, compared))
     if page is not None:
         from orchestrator.disk.atomic import write_file
         from orchestrator.doctor import page as html

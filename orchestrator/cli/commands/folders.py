@@ -11,7 +11,7 @@ from orchestrator.cli import options as shared
 from orchestrator.cli import requests, terminal
 from orchestrator.cli.groups import HeadedCommand
 from orchestrator.cli.options import Level, Output, Place, Sites, rule, what
-from orchestrator.cli.run import Run, finish
+from orchestrator.cli.run import Run, finish, services
 from orchestrator.cli.typed import argument, option, takes
 from orchestrator.core.refs import parse_ref, parse_target
 from orchestrator.core.sizes import format_size
@@ -64,12 +64,11 @@ def link(options: LinkOptions) -> int:
     if len(chosen) > 1:
         raise UsageError(f"--{chosen[0]} and --{chosen[1]} exclude each other")
     target = parse_target(options.model)
-    from orchestrator.app import services
     from orchestrator.folders.documents import LinkDocument
 
     where = places.absolute(options.folder)
     mode = chosen[0] if chosen else "auto"
-    report = services.link(shared.settings(options), target, where, options.layout, mode, force=options.force)
+    report = services(shared.settings(options)).link(target, where, options.layout, mode, force=options.force)
     run = Run(options.place.as_json)
     if report.missing:
         run.emit(_incomplete(report))
@@ -158,13 +157,12 @@ def import_(options: ImportOptions) -> int:
         lock_name=options.locked or "",
         portable=settings.portable,
     )
-    from orchestrator.app import services
     from orchestrator.folders.documents import ImportDocument
     from orchestrator.folders.take import ImportRequest
 
     request = ImportRequest(places.absolute(options.folder), pull, hard=options.hard, dry_run=options.dry_run)
     with run.watched():
-        report = services.run_import(settings, request, run.emit)
+        report = services(settings).take(request, run.emit)
     failed = {str(file.path) for file in report.files if file.error is not None}
     errors = tuple(file.error for file in report.files if file.error is not None)
     outcome = run.outcome(errors, len(report.files), interrupted=report.interrupted)

@@ -12,7 +12,7 @@ import click
 from orchestrator.cli import options as shared
 from orchestrator.cli import terminal
 from orchestrator.cli.named_config import CONFIG
-from orchestrator.cli.run import Run, finish
+from orchestrator.cli.run import Run, finish, services
 from orchestrator.cli.typed import option, takes
 from orchestrator.cli.views.table import NOTHING, show
 from orchestrator.core.sizes import format_duration, format_size, format_speed
@@ -49,9 +49,7 @@ def history(options: HistoryOptions) -> int:
       glm-aria history
       glm-aria history --last 5 --json
     """
-    from orchestrator.app import services
-
-    past = services.past_pulls(shared.settings(options))[-options.last :]
+    past = services(shared.settings(options)).past_pulls()[-options.last :]
 
     def show_all(found: HistoryDocument) -> None:
         _print(found, rates_over_time(past))

@@ -12,7 +12,7 @@ from orchestrator.cli import options as shared
 from orchestrator.cli import terminal
 from orchestrator.cli.groups import HeadedCommand
 from orchestrator.cli.options import SiteOptions
-from orchestrator.cli.run import Run, finish
+from orchestrator.cli.run import Run, finish, services
 from orchestrator.cli.typed import argument, option, takes
 from orchestrator.core.refs import parse_ref
 from orchestrator.errors import UsageError
@@ -44,12 +44,11 @@ def list_sources(options: SiteOptions) -> int:
       glm-aria mirrors ls
       glm-aria mirrors ls --json
     """
-    from orchestrator.app import services
     from orchestrator.cli.views.sources import show_known
     from orchestrator.doctor.source_documents import KnownSources
 
     settings = shared.settings(options)
-    known, memory = services.known_mirrors(settings)
+    known, memory = services(settings).known_mirrors()
     run = Run.warned(settings, as_json=options.as_json)
     return finish(run, "mirrors ls", KnownSources.of(known, memory), lambda found: show_known(found, time.time()))
 
@@ -92,7 +91,6 @@ def probe(options: ProbeOptions) -> int:
       glm-aria mirrors probe zai-org/AutoGLM-Phone-9B
       glm-aria mirrors probe org/name --mirror http://10.0.0.5:8000 --json
     """
-    from orchestrator.app import services
     from orchestrator.cli.views.sources import show_probed
     from orchestrator.doctor.source_documents import ProbeDocument
     from orchestrator.mirrors.probe import Bounds
@@ -105,7 +103,7 @@ def probe(options: ProbeOptions) -> int:
             hint="what is remembered: glm-aria mirrors ls",
         )
     wanted = parse_ref(options.ref) if options.ref else None
-    found = services.probe_mirrors(settings, wanted, Bounds(connections=options.connections))
+    found = services(settings).probe(wanted, Bounds(connections=options.connections))
     run = Run.warned(settings, as_json=options.sites.as_json)
     run.emit(*warnings((row.source for row in found.rows), found.memory))
 
@@ -135,11 +133,10 @@ def forgive(options: ForgiveOptions) -> int:
     Examples:
       glm-aria mirrors forgive hf-mirror
     """
-    from orchestrator.app import services
     from orchestrator.doctor.source_documents import ForgivenDocument
 
     name = options.name
-    freed = services.forgive_mirror(shared.settings(options), name)
+    freed = services(shared.settings(options)).forgive_mirror(name)
     if not freed:
         raise UsageError(f"no source called {name!r} is in quarantine", hint="see them with: glm-aria mirrors ls")
 

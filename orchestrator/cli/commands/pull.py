@@ -14,7 +14,7 @@ from orchestrator.cli import lock_files, requests, terminal
 from orchestrator.cli import options as shared
 from orchestrator.cli.groups import HeadedCommand
 from orchestrator.cli.options import Output, Select, Transfer, output, rule, what, where
-from orchestrator.cli.run import Run, finish
+from orchestrator.cli.run import Run, finish, services
 from orchestrator.cli.typed import argument, takes
 from orchestrator.cli.views.pull import print_pull
 from orchestrator.core.files import Algorithm, Digest
@@ -193,10 +193,8 @@ def _pull_models(options: PullOptions, settings: Settings, run: Run) -> PullRepo
     _say_understood(options.wanted, run)
     lock_file = lock_files.target(options.lock, [item.ref for item in items]) if options.lock else None
     hook = Hook.of(options.on_change, settings, is_quiet=run.is_events)
-    from orchestrator.app import services
-
     with run.watched():
-        report = services.run_pull(settings, request, run.emit, hook=hook)
+        report = services(settings).pull(request, run.emit, hook=hook)
     locked = [model.lock for model in report.models if model.lock and model.error is None]
     if lock_file and locked:
         lock_files.update(lock_file, locked)
@@ -223,10 +221,8 @@ def _fetch_url(options: PullOptions, sha256: str, settings: Settings, run: Run) 
     url = wanted.refs[0]
     _warn_of_plain_http(url, run)
     folder = places.absolute(wanted.local_dir or ".")
-    from orchestrator.app import services
-
     with run.watched():
-        return services.fetch_url(settings, url, digest, folder, run.emit, force=wanted.force)
+        return services(settings).fetch_url(url, digest, folder, run.emit, force=wanted.force)
 
 
 def _warn_of_plain_http(url: str, run: Run) -> None:
@@ -253,13 +249,12 @@ def _plan(wanted: Wanted, aria2_input: str | None, shown: Output) -> int:
     run = Run.watching(shown, settings)
     request = _request(wanted, _items(wanted), settings)
     _say_understood(wanted, run)
-    from orchestrator.app import services
     from orchestrator.cli.views.plan import print_plan
 
     with run.watched():
-        made, failed = services.run_plan(settings, request, run.emit)
+        made, failed = services(settings).plan(request, run.emit)
     if aria2_input:
-        services.write_aria2_input(settings, made, places.absolute(aria2_input))
+        services(settings).write_aria2_input(made, places.absolute(aria2_input))
     outcome = run.outcome(failures_of(failed), len(request.items), strict=wanted.strict)
     report = PlanDocument.of(made, failed, DiskRoom.for_bytes(made.bytes_to_fetch, settings.cache_dir))
     return finish(run, "plan", report, print_plan, outcome)

@@ -13,7 +13,7 @@ import click
 from orchestrator.cli import options as shared
 from orchestrator.cli import terminal
 from orchestrator.cli.named_config import CONFIG
-from orchestrator.cli.run import Run, finish
+from orchestrator.cli.run import Run, finish, services
 from orchestrator.cli.typed import argument, option, takes
 from orchestrator.cli.views.table import NOTHING, show
 from orchestrator.core.refs import parse_target
@@ -109,9 +109,7 @@ def _parsed(flag: str, parse: Callable[[str], _Value], text: str | None) -> _Val
 
 
 def _collect(command: str, rules: Rules, removal: Removal) -> int:
-    from orchestrator.app import services
-
-    done = services.run_collect(shared.settings(removal), rules, act=removal.yes)
+    done = services(shared.settings(removal)).collect(rules, act=removal.yes)
     return finish(Run(removal.as_json), command, CollectDocument.of(done), _print)
 
 

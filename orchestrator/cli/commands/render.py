@@ -10,6 +10,7 @@ import click
 from orchestrator import templating
 from orchestrator.cli import terminal
 from orchestrator.cli.named_config import CONFIG
+from orchestrator.cli.run import services
 from orchestrator.cli.typed import argument, option, takes
 from orchestrator.disk import places
 from orchestrator.errors import CannotCreateError, NotFoundError, UsageError
@@ -67,12 +68,11 @@ def render(options: RenderOptions) -> None:
 
 def world() -> defaults.World:
     """The settings of this place, and what is remembered of their sources. Asks nobody."""
-    from orchestrator.app import services
     from orchestrator.cli.options import settings as load
     from orchestrator.mirrors.rank import rank
 
     settings = load()
-    known, memory = services.known_mirrors(settings)
+    known, memory = services(settings).known_mirrors()
     # Who reads what is rendered, and hf by `glm-aria env`, believes the mirror: it must be the user's own choice.
     believed = [source for source in known if source.is_believed]
     return defaults.World(settings, tuple(rank(believed, memory)), memory)

@@ -12,7 +12,7 @@ from orchestrator.cli import options as shared
 from orchestrator.cli import terminal
 from orchestrator.cli.groups import HeadedCommand
 from orchestrator.cli.options import Output, Sites
-from orchestrator.cli.run import Run, finish
+from orchestrator.cli.run import Run, finish, services
 from orchestrator.cli.typed import argument, option, takes
 from orchestrator.cli.views.left_out import say_left_out
 from orchestrator.core.refs import parse_target
@@ -72,12 +72,10 @@ def verify(options: VerifyOptions) -> int:
     if options.repair and settings.offline:
         raise UsageError("--repair fetches what is rotten, and the settings say offline", hint="unset HF_HUB_OFFLINE")
     run = Run.watching(options.output, settings)
-    from orchestrator.app import services
-
     targets = tuple(map(parse_target, options.refs))
     request = VerifyRequest(targets, options.globs, fast=options.fast)
     with run.watched():
-        report = services.run_verify(settings, request, run.emit, repair=options.repair)
+        report = services(settings).verify(request, run.emit, repair=options.repair)
 
     def show(found: VerifyDocument) -> None:
         _print(found, quiet=run.is_quiet, verbose=options.output.verbose)

@@ -14,7 +14,7 @@ from orchestrator.cli import options as shared
 from orchestrator.cli import requests, terminal
 from orchestrator.cli.groups import HeadedCommand
 from orchestrator.cli.options import Output, Select, Transfer
-from orchestrator.cli.run import Run, finish
+from orchestrator.cli.run import Run, finish, services
 from orchestrator.cli.typed import argument, option, takes
 from orchestrator.cli.views.table import NOTHING, ago, show
 from orchestrator.core.sizes import format_duration, parse_duration
@@ -119,13 +119,13 @@ def _watch(path: str, settings: Settings, options: WatchOptions) -> int:
             run.forget(_MOST_SEEN)
         run.emit(event)
 
-    from orchestrator.app import services
+    from orchestrator.app.services import Watched
     from orchestrator.watch.watch import WatchRequest
 
     wanted = WatchRequest(_interval(options.interval), options.once, options.pin, options.unpin_removed)
     with run.watched():
-        watched = services.Watched(Path(path), lambda: _read(path, chosen, run), to_request, hook)
-        report = services.run_watch(settings, watched, wanted, emit)
+        watched = Watched(Path(path), lambda: _read(path, chosen, run), to_request, hook)
+        report = services(settings).watch(watched, wanted, emit)
     outcome = run.outcome(
         report.errors, len(report.state.models), interrupted=report.interrupted, strict=options.strict
     )
@@ -164,9 +164,7 @@ def _interval(text: str) -> float:
 
 
 def _status(settings: Settings, options: WatchOptions) -> int:
-    from orchestrator.app import services
-
-    states = services.watched(settings, Path(options.path) if options.path else None)
+    states = services(settings).watched(Path(options.path) if options.path else None)
     return finish(Run(options.output.as_json), "watch", WatchDocument.of(states), _print)
 
 

@@ -1,0 +1,46 @@
+"""What `doctor` and `config tune` are told of the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from orchestrator.core.refs import Ref
+from orchestrator.core.resolvers import NameServer
+from orchestrator.disk import places
+from orchestrator.doctor.examine import DoctorRequest
+from orchestrator.doctor.tuning import Current
+from orchestrator.net.dns import Lookup
+from orchestrator.settings import Settings, default_mirrors
+
+
+def request_of(
+    settings: Settings, ref: Ref | None, compared: Sequence[NameServer], lookup: Lookup | None
+) -> DoctorRequest:
+    """What to examine: `ref`, and resolvers to compare with those in use."""
+    return DoctorRequest(
+        ref=ref,
+        connections=settings.connections_per_mirror,
+        budget=settings.connection_budget,
+        max_speed=settings.max_speed,
+        is_offline=settings.offline,
+        resolvers=settings.dns_resolvers,
+        compared=tuple(compared),
+        lookup=lookup,
+        known_mirrors=default_mirrors(),
+        roomy=tuple(Path(name) for name in (places.home(), "/data", "/mnt", "/srv", "/var/tmp") if name),  # noqa: S108
+        rpc=settings.rpc,
+    )
+
+
+def current(settings: Settings) -> Current:
+    """The settings that may be tuned."""
+    return Current(
+        settings.connections_per_mirror,
+        settings.connection_budget,
+        settings.jobs,
+        settings.etag_timeout,
+        settings.download_timeout,
+        settings.mirrors,
+        settings.root,
+    )
