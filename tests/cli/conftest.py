@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -41,7 +42,7 @@ def services() -> SimpleNamespace:
 
         return call
 
-    def made(settings: Settings) -> SimpleNamespace:
+    def made(settings: Settings) -> Any:
         fake.settings = settings
         return fake
 
