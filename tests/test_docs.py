@@ -183,7 +183,9 @@ def test_the_schema_refuses_what_the_reference_does_not_show() -> None:
     from jsonschema import Draft202012Validator
 
     schema = Draft202012Validator(json.loads((REPO / "docs" / "schema.json").read_text("utf-8")))
-    samples = check_docs().samples()
+    module = check_docs()
+    names = {"pull": "json-pull", "plan": "json-plan", "verify": "json-verify", "cache gc": "json-gc"}
+    samples = {name: json.loads(module.FENCE.search(module.GENERATED[part]())["body"]) for name, part in names.items()}
     assert all(schema.is_valid(document) for document in samples.values())
     changes: dict[str, Callable[[Any], object]] = {
         "pull": lambda data: data["models"][0].pop("commit"),

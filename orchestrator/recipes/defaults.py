@@ -17,32 +17,31 @@ from orchestrator.disk import places
 from orchestrator.errors import ConfigError, UsageError
 from orchestrator.mirrors.stats import Stats
 from orchestrator.recipes.readers import Server, address
-from orchestrator.settings import Settings
 
 _RESOLV_CONF = ("/run/systemd/resolve/resolv.conf", "/etc/resolv.conf")
 _HIGHEST_WEIGHT = 100
 
 
 @dataclass(frozen=True, slots=True)
-class World:
-    """What defaults are made of: the settings, the sources in their order, and what was measured of them."""
+class Known:
+    """What defaults are made of: the root, the sources in their order, and what was measured of them."""
 
-    settings: Settings
+    root: Source
     sources: tuple[Source, ...]
     memory: Stats
 
 
-Default = Callable[[World], str]
+Default = Callable[[Known], str]
 
 
-def chosen_mirror(world: World, name: str | None) -> str:
+def chosen_mirror(known: Known, name: str | None) -> str:
     """The address of the mirror that is called `name`, of the first in order, or the root where there is none."""
     if name is None:
-        mirrors = [source for source in world.sources if not source.is_root and source.kind is world.settings.root.kind]
-        return address((mirrors or [world.settings.root])[0].url)
-    for source in world.sources:
+        mirrors = [source for source in known.sources if not source.is_root and source.kind is known.root.kind]
+        return address((mirrors or [known.root])[0].url)
+    for source in known.sources:
         if name in (source.name, source.address, source.url):
-            if source.kind is not world.settings.root.kind:
+            if source.kind is not known.root.kind:
                 raise UsageError(f"{name} does not speak the protocol of the Hub", hint="glm-aria mirrors ls")
             return address(source.url)
     raise UsageError(f"there is no mirror {name!r}", hint="glm-aria mirrors ls, or add it to the settings")
@@ -51,7 +50,7 @@ def chosen_mirror(world: World, name: str | None) -> str:
 def folder(name: str) -> Default:
     """A folder in this user's cache folder. The default raises ConfigError for a user without a home."""
 
-    def default(_world: World) -> str:
+    def default(_known: Known) -> str:
         caches = places.cache_folder()
         if caches is None:
             raise ConfigError("this user has no home folder to keep caches in", hint="set HOME or XDG_CACHE_HOME")
@@ -63,7 +62,7 @@ def folder(name: str) -> Default:
 def config(name: str) -> Default:
     """A file in this user's folder of settings, as systemd writes it."""
 
-    def default(_world: World) -> str:
+    def default(_known: Known) -> str:
         return f"%h/.config/{name}"
 
     return default
@@ -71,15 +70,15 @@ def config(name: str) -> Default:
 
 def always(value: str) -> Default:
     """The same text everywhere."""
-    return lambda _world: value
+    return lambda _known: value
 
 
 def first_file(candidates: tuple[str, ...], otherwise: str) -> Default:
     """The first file that is there."""
-    return lambda _world: next((name for name in candidates if Path(name).is_file()), otherwise)
+    return lambda _known: next((name for name in candidates if Path(name).is_file()), otherwise)
 
 
-def own_program(_world: World) -> str:
+def own_program(_known: Known) -> str:
     """Where glm-aria itself is."""
     found = shutil.which("glm-aria")
     return str(Path(found).absolute()) if found else "%h/.local/bin/glm-aria"
@@ -87,7 +86,7 @@ def own_program(_world: World) -> str:
 
 def program(name: str, otherwise: str) -> Default:
     """Where a program is that is on the PATH."""
-    return lambda _world: shutil.which(name) or otherwise
+    return lambda _known: shutil.which(name) or otherwise
 
 
 def _nameservers() -> list[str]:
@@ -102,12 +101,12 @@ def _nameservers() -> list[str]:
     return []
 
 
-def nginx_resolvers(_world: World) -> str:
+def nginx_resolvers(_known: Known) -> str:
     """The DNS servers of this machine; without any, that of systemd-resolved."""
     return ",".join(_nameservers()) or "127.0.0.53"
 
 
-def far_resolvers(_world: World) -> str:
+def far_resolvers(_known: Known) -> str:
     """The DNS servers of this machine without its own addresses: systemd-resolved would ask itself.
 
     Raises UsageError without any.
@@ -121,21 +120,21 @@ def far_resolvers(_world: World) -> str:
     return ",".join(found)
 
 
-def measured_servers(world: World) -> str:
+def measured_servers(known: Known) -> str:
     """The plain-http mirrors with weights from their rates; without a measurement, as the median of the others.
 
     Raises UsageError without any.
     """
-    usable = [source for source in world.sources if world.memory.quarantine_of(source) is None]
+    usable = [source for source in known.sources if known.memory.quarantine_of(source) is None]
     plain = [source for source in usable if source.url.startswith("http:") and not urlsplit(source.url).path]
     if not plain:
         raise UsageError(
             "no source of the settings can stand behind a TCP proxy: sites with TLS answer to their own names only",
             hint="name relays of your own: --set servers=10.0.0.5:8000=3,10.0.0.6:8000=1",
         )
-    rates = [world.memory.of(source).rate for source in plain]
-    known = [rate for rate in rates if rate]
-    usual = median(known) if known else 1.0
+    rates = [known.memory.of(source).rate for source in plain]
+    measured = [rate for rate in rates if rate]
+    usual = median(measured) if measured else 1.0
     servers = weighted([source.netloc for source in plain], [rate or usual for rate in rates])
     return ",".join(f"{server.address}={server.weight}" for server in servers)
 

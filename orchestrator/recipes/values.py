@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from orchestrator import __version__
 from orchestrator.errors import UsageError
 from orchestrator.recipes import defaults, readers
-from orchestrator.recipes.defaults import Default, World
+from orchestrator.recipes.defaults import Default, Known
 from orchestrator.recipes.readers import Read
 
 # Where distributions keep the certificates that they trust; the first that is there.
@@ -34,7 +34,7 @@ class Value:
     default: Default
 
 
-def values_of(name: str, given: Mapping[str, str], world: Callable[[], World]) -> dict[str, object]:
+def values_of(name: str, given: Mapping[str, str], what_is_known: Callable[[], Known]) -> dict[str, object]:
     """All values of a template. Raises UsageError for one that is unknown or wrong, or that nothing can be made of."""
     known = _VALUES.get(name, {})
     found: dict[str, object] = {"version": __version__}
@@ -44,9 +44,9 @@ def values_of(name: str, given: Mapping[str, str], world: Callable[[], World]) -
             raise UsageError(f"the template {name} has no value {key!r}", hint=f"its values: {values}")
     if not known:
         return found
-    around = world()
+    basis = what_is_known()
     for key, value in known.items():
-        text = given[key] if key in given else value.default(around)
+        text = given[key] if key in given else value.default(basis)
         try:
             found[key] = value.read(text)
         except ValueError as error:
@@ -69,7 +69,7 @@ def _relay_hosts(found: dict[str, object], *, cdns_given: bool) -> None:
 
 _VALUES: dict[str, dict[str, Value]] = {
     "nginx-relay.conf": {
-        "upstream": Value(readers.address, lambda world: readers.address(world.settings.root.url)),
+        "upstream": Value(readers.address, lambda known: readers.address(known.root.url)),
         "cdn_hosts": Value(readers.hosts, defaults.always("hf.co,huggingface.co")),
         "listen": Value(readers.listen, defaults.always("127.0.0.1")),
         "port": Value(readers.port, defaults.always("8090")),
@@ -107,8 +107,8 @@ _VALUES: dict[str, dict[str, Value]] = {
         "program": Value(readers.systemd_word, defaults.own_program),
     },
     "gitconfig": {
-        "root": Value(readers.address, lambda world: readers.address(world.settings.root.url)),
-        "mirror": Value(readers.address, lambda world: defaults.chosen_mirror(world, None)),
+        "root": Value(readers.address, lambda known: readers.address(known.root.url)),
+        "mirror": Value(readers.address, lambda known: defaults.chosen_mirror(known, None)),
     },
     "resolved.conf": {"resolvers": Value(readers.plain_resolvers, defaults.far_resolvers)},
 }

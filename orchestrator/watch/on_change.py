@@ -18,9 +18,7 @@ from dataclasses import dataclass, field
 
 from orchestrator.errors import UsageError
 from orchestrator.events import Emit, Event, Flipped, Notice
-from orchestrator.settings import Secret, Settings
 from orchestrator.settings.layers import TOLD
-from orchestrator.settings.table import KEYS
 
 PATIENCE = 300.0
 """Seconds that the command may run."""
@@ -40,13 +38,16 @@ class Hook:
     _alone: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
-    def of(cls, command: str | None, settings: Settings, *, is_quiet: bool = False) -> Hook | None:
-        """The hook of a run; None without a command. Raises UsageError for an empty one."""
+    def of(cls, command: str | None, environ: Mapping[str, str], *, is_quiet: bool = False) -> Hook | None:
+        """The hook of a run; None without a command. Raises UsageError for an empty one.
+
+        `environ` is what the command may see, to which the variables of a flip are added.
+        """
         if command is None:
             return None
         if not command.strip():
             raise UsageError("--on-change: the command is empty")
-        return cls(command, without_secrets(os.environ, settings), is_quiet)
+        return cls(command, environ, is_quiet)
 
     def watching(self, emit: Emit, stop: threading.Event) -> Emit:
         """An `Emit` that passes everything on, and runs the command at each flip, in the thread that tells of it."""
@@ -104,15 +105,3 @@ def _ending(code: int) -> str | None:
     if code < 0:
         return f"it was ended by signal {-code}"
     return f"it ended with exit code {code}" if code else None
-
-
-def without_secrets(environ: Mapping[str, str], settings: Settings) -> dict[str, str]:
-    """The environment without the variables that hold a token or a password, whatever they are called."""
-    named = {variable for key in KEYS.values() if key.is_secret for variable in key.variables}
-    said = (*(getattr(settings, name, None) for name in KEYS), *settings.mirror_proxies.values())
-    secrets = [value for value in said if isinstance(value, Secret)]
-    return {
-        name: text
-        for name, text in environ.items()
-        if name not in named and not any(secret in text for secret in secrets)
-    }

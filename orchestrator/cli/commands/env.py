@@ -10,6 +10,7 @@ import click
 from orchestrator import __version__, templating
 from orchestrator.cli import terminal
 from orchestrator.cli.named_config import CONFIG
+from orchestrator.cli.options import settings as load
 from orchestrator.cli.typed import option, takes
 from orchestrator.recipes import defaults
 
@@ -60,11 +61,11 @@ def env(options: EnvOptions) -> None:
     if options.undo:
         text = templating.render(template, undo=True, variables=NAMES)
     else:
-        from orchestrator.cli.commands.render import world
+        from orchestrator.cli.commands.render import known
 
-        around = world()
-        mirror = defaults.chosen_mirror(around, options.mirror)
-        chosen = (mirror, str(around.settings.cache_dir), "1", "1", _PATIENCE_S, _PATIENCE_S)
+        settings = load()
+        mirror = defaults.chosen_mirror(known(settings), options.mirror)
+        chosen = (mirror, str(settings.cache_dir), "1", "1", _PATIENCE_S, _PATIENCE_S)
         variables = dict(zip(NAMES, chosen, strict=True))
         text = templating.render(template, undo=False, version=__version__, mirror=mirror, variables=variables)
     terminal.result(text.removesuffix("\n"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from orchestrator.lists.wanted import group
 from orchestrator.pull.document import DiskRoom, PlanDocument, PullDocument
 from orchestrator.pull.report import PullReport, failures_of
 from orchestrator.settings import Settings
+from orchestrator.settings.secrets import without_secrets
 from orchestrator.watch.on_change import Hook
 
 _URL = re.compile(r"https?://", re.IGNORECASE)
@@ -192,7 +194,7 @@ def _pull_models(options: PullOptions, settings: Settings, run: Run) -> PullRepo
     request = _request(options.wanted, items, settings, make_lock=bool(options.lock))
     _say_understood(options.wanted, run)
     lock_file = lock_files.target(options.lock, [item.ref for item in items]) if options.lock else None
-    hook = Hook.of(options.on_change, settings, is_quiet=run.is_events)
+    hook = Hook.of(options.on_change, without_secrets(os.environ, settings), is_quiet=run.is_events)
     with run.watched():
         report = services(settings).pull(request, run.emit, hook=hook)
     locked = [model.lock for model in report.models if model.lock and model.error is None]

@@ -10,11 +10,14 @@ import click
 from orchestrator import templating
 from orchestrator.cli import terminal
 from orchestrator.cli.named_config import CONFIG
+from orchestrator.cli.options import settings as load
 from orchestrator.cli.run import services
 from orchestrator.cli.typed import argument, option, takes
 from orchestrator.disk import places
 from orchestrator.errors import CannotCreateError, NotFoundError, UsageError
-from orchestrator.recipes import defaults, values
+from orchestrator.recipes.defaults import Known
+from orchestrator.recipes.values import values_of
+from orchestrator.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +52,12 @@ def render(options: RenderOptions) -> None:
     """
     name, target = options.name, options.target
     if name is None:
-        for known in templating.names():
-            terminal.result(known)
+        for one in templating.names():
+            terminal.result(one)
         return
     if name not in templating.names():
         raise NotFoundError(f"there is no template {name!r}", hint="one of: " + ", ".join(templating.names()))
-    filled = values.values_of(name, dict(map(_pair, options.given)), world)
+    filled = values_of(name, dict(map(_pair, options.given)), lambda: known(load()))
     text = templating.render(name, **filled)
     if target is None:
         terminal.result(text.removesuffix("\n"))
@@ -66,16 +69,14 @@ def render(options: RenderOptions) -> None:
         raise CannotCreateError(f"{target} cannot be written: {error.strerror}", file=target) from error
 
 
-def world() -> defaults.World:
-    """The settings of this place, and what is remembered of their sources. Asks nobody."""
-    from orchestrator.cli.options import settings as load
+def known(settings: Settings) -> Known:
+    """The root, and the sources in their order, with what is remembered of them. Asks nobody."""
     from orchestrator.mirrors.rank import rank
 
-    settings = load()
-    known, memory = services(settings).known_mirrors()
+    sources, memory = services(settings).known_mirrors()
     # Who reads what is rendered, and hf by `glm-aria env`, believes the mirror: it must be the user's own choice.
-    believed = [source for source in known if source.is_believed]
-    return defaults.World(settings, tuple(rank(believed, memory)), memory)
+    believed = [source for source in sources if source.is_believed]
+    return Known(settings.root, tuple(rank(believed, memory)), memory)
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import time
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from orchestrator.cli.views.table import NOTHING, ago, show
 from orchestrator.core.sizes import format_duration, parse_duration
 from orchestrator.errors import UsageError
 from orchestrator.events import Event, Notice
+from orchestrator.settings.secrets import without_secrets
 from orchestrator.watch.document import WatchDocument, WatchedList
 from orchestrator.watch.on_change import Hook
 
@@ -99,7 +101,7 @@ def _watch(path: str, settings: Settings, options: WatchOptions) -> int:
     run = Run.watching(options.output, settings)
     select = options.select
     chosen = requests.Selection(select.revision, select.include, select.exclude, allow_outside=options.allow_outside)
-    hook = Hook.of(options.on_change, settings, is_quiet=run.is_events)
+    hook = Hook.of(options.on_change, without_secrets(os.environ, settings), is_quiet=run.is_events)
 
     def to_request(items: tuple[Item, ...]) -> PullRequest:
         from orchestrator.lists.request import PullRequest

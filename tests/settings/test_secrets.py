@@ -1,4 +1,4 @@
-"""What a command of `--on-change` is not shown."""
+"""Which variables a command that we run is not shown."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.settings import load
-from orchestrator.watch.on_change import without_secrets
+from orchestrator.settings.secrets import without_secrets
 
 LOGIN = "http://me:hidden@proxy.example:8080"
 

@@ -1,0 +1,20 @@
+"""Which variables of the environment hold secrets: what commands that we run are not shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from orchestrator.settings.table import KEYS, Settings
+from orchestrator.settings.values import Secret
+
+
+def without_secrets(environ: Mapping[str, str], settings: Settings) -> dict[str, str]:
+    """The environment without the variables that hold a token or a password, whatever they are called."""
+    named = {variable for key in KEYS.values() if key.is_secret for variable in key.variables}
+    said = (*(getattr(settings, name, None) for name in KEYS), *settings.mirror_proxies.values())
+    secrets = [value for value in said if isinstance(value, Secret)]
+    return {
+        name: text
+        for name, text in environ.items()
+        if name not in named and not any(secret in text for secret in secrets)
+    }
