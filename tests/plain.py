@@ -18,14 +18,18 @@ from orchestrator.catalogs.interface import Catalog, Revision
 from orchestrator.catalogs.sites import Sites
 from orchestrator.core.dialects import HUGGINGFACE, MODELSCOPE, Dialect
 from orchestrator.core.files import Algorithm, Digest, RepoFile, RepoTree, git_blob_header
+from orchestrator.core.plan import ResolvedModel
 from orchestrator.core.refs import Ref, RepoId, RepoType
 from orchestrator.core.sources import Source
+from orchestrator.core.trust import Level, Trust
 from orchestrator.errors import GlmAriaError, NotFoundError, ProtocolError
 from orchestrator.events import Event, Notice
 from orchestrator.mirrors.sources import Sources
 from orchestrator.mirrors.stats import Stats
 from orchestrator.net.credentials import Credentials
 from orchestrator.net.session import Net
+from orchestrator.proof.verified import verify
+from orchestrator.resolve.resolve import remember
 
 HF, MS = HUGGINGFACE, MODELSCOPE
 REPO = RepoId(RepoType.MODEL, "org/m")
@@ -101,13 +105,15 @@ class PlainGit:
         return self.known[commit]
 
 
-def sites(*catalogs: Catalog, aliases: Mapping[str, str] | None = None, named: Iterable[str] = ()) -> Sites:
-    """The first catalog of each kind is its root, unless it is a mirror of another; `named` may see the token."""
+def sites(
+    *catalogs: Catalog, git: PlainGit | None = None, aliases: Mapping[str, str] | None = None, named: Iterable[str] = ()
+) -> Sites:
+    """The first catalog of each kind is asked first, those that are no root are mirrors; `named` may see the token."""
     roots: dict[Dialect, Catalog] = {}
     for catalog in catalogs:
         roots.setdefault(catalog.source.kind, catalog)
     mirrors = tuple(catalog for catalog in catalogs if not catalog.source.is_root)
-    return Sites(roots, mirrors, PlainGit(), aliases or {}, Credentials(None, frozenset(named)))
+    return Sites(roots, mirrors, git or PlainGit(), aliases or {}, Credentials(None, frozenset(named)))
 
 
 class PlainStats:
@@ -142,6 +148,36 @@ def cache(home: Path, owners: Owners = ALONE) -> Iterator[Cache]:
     layout = CacheLayout.at(home / "hub")
     with Cache.open(layout, open_state_dir(layout), owners=owners) as made:
         yield made
+
+
+def model_of(
+    content: Mapping[str, bytes] = FILES, commit: str = ONE, revision: str = "main", repo: RepoId = REPO, **given: Any
+) -> ResolvedModel:
+    """A model as the root lists it."""
+    tree = tree_of(commit, content)
+    return ResolvedModel(ref(revision, repo=repo), tree, tree, Trust(Level.ROOT, ROOT.url), **given)
+
+
+def put(cache: Cache, content: Mapping[str, bytes] = FILES, **model: Any) -> ResolvedModel:
+    """A model that was pulled: placed, proven, published, recorded."""
+    made = model_of(content, **model)
+    entries = []
+    for file in made.wanted.files:
+        part = cache.staging.part(file.digest)
+        part.write_bytes(content[file.path])
+        entries.append((verify(part, file.digest, file.size), file))
+    cache.blobs.place(made.ref.repo, made.commit, entries)
+    cache.blobs.publish(made)
+    remember(made, cache.records, ROOT)
+    return made
+
+
+def put_unproven(cache: Cache, content: Mapping[str, bytes] = FILES, listed: Mapping[str, bytes] = FILES) -> None:
+    """Blobs of org/m with `content`, under the names that `listed` has, as another program puts them there."""
+    for path, data in content.items():
+        blob = cache.layout.blob(REPO, file_of(path, listed[path]).digest)
+        blob.parent.mkdir(parents=True, exist_ok=True)
+        blob.write_bytes(data)
 
 
 @dataclass

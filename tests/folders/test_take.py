@@ -1,0 +1,158 @@
+"""Files of a folder become part of the cache by their digest, whatever their names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.cache.cache import Cache
+from orchestrator.core.refs import RepoId, RepoType
+from orchestrator.core.trust import Policy
+from orchestrator.errors import NotFoundError, SourcesDownError, TrustError
+from orchestrator.folders.take import ImportReport, ImportRequest, State, take
+from orchestrator.lists.request import Item, PullRequest
+from orchestrator.resolve.resolve import remember
+from orchestrator.system.signals import Stop
+from tests import plain
+from tests.plain import FILES, MIRROR, ONE, REPO, ROOT, Heard, PlainCatalog
+
+OTHER_REPO = RepoId(RepoType.MODEL, "org/other")
+BIG = FILES["a.safetensors"]
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Iterator[Cache]:
+    with plain.cache(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def stick(tmp_path: Path) -> Path:
+    """Two of the model's files under other names, and strangers of the same and of another size."""
+    folder = tmp_path / "stick"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "deep" / "big.sft").write_bytes(BIG)
+    (folder / "c.txt").write_bytes(FILES["config.json"])
+    (folder / "twin").write_bytes(b"[]")
+    (folder / "other.bin").write_bytes(b"y" * 12345)
+    return folder
+
+
+def bring(cache: Cache, folder: Path, *catalogs: PlainCatalog, stop: Stop | None = None, **given: Any) -> ImportReport:
+    items = given.pop("items", (Item(plain.ref()),))
+    pull = PullRequest(items, policy=Policy(given.pop("policy", "agree")))
+    sites = plain.sites(*(catalogs or (PlainCatalog(),)))
+    return take(ImportRequest(folder, pull, **given), sites, cache, stop=stop or Stop(), emit=Heard())
+
+
+def states(report: ImportReport) -> dict[str, State]:
+    return {file.path.name: file.state for file in report.files}
+
+
+def test_files_are_known_by_their_digest(cache: Cache, stick: Path) -> None:
+    report = bring(cache, stick)
+    assert states(report) == {
+        "big.sft": State.IMPORTED, "c.txt": State.IMPORTED, "twin": State.UNMATCHED, "other.bin": State.UNMATCHED,
+    }  # fmt: skip
+    reasons = {file.path.name: file.reason for file in report.files}
+    assert "this size" in str(reasons["other.bin"])
+    assert "other bytes" in str(reasons["twin"])
+    assert (cache.layout.snapshot(REPO, ONE) / "a.safetensors").read_bytes() == BIG
+    (left,) = report.models
+    assert (left.files, left.bytes) == (1, 2000)
+
+
+def test_a_part_of_a_model_is_not_published(cache: Cache, stick: Path) -> None:
+    bring(cache, stick)
+    assert not cache.layout.ref_file(REPO, "main").exists()
+    assert cache.records.load(REPO, ONE) is None
+
+
+def test_a_whole_model_is_published_and_recorded(cache: Cache, stick: Path) -> None:
+    (stick / "b").write_bytes(FILES["sub/b.safetensors"])
+    report = bring(cache, stick)
+    assert report.models[0].files == 0
+    assert cache.layout.ref_file(REPO, "main").read_text() == ONE
+    assert cache.records.load(REPO, ONE) is not None
+    assert cache.blobs.is_complete(plain.model_of())
+
+
+def test_a_second_time_everything_is_present(cache: Cache, stick: Path) -> None:
+    bring(cache, stick)
+    assert states(bring(cache, stick))["big.sft"] is State.PRESENT
+
+
+def test_the_folder_stays_as_it_is_and_nothing_stays_in_the_stage(cache: Cache, stick: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in stick.rglob("*")}
+    bring(cache, stick)
+    assert {path: path.stat().st_mtime_ns for path in stick.rglob("*")} == before
+    assert list(cache.staging.folder.iterdir()) == []
+
+
+def test_a_dry_run_writes_nothing(cache: Cache, stick: Path) -> None:
+    report = bring(cache, stick, dry_run=True)
+    assert states(report)["big.sft"] is State.WOULD
+    assert report.is_dry
+    assert not cache.layout.repo_dir(REPO).exists()
+
+
+def test_a_hard_import_shares_the_inode(cache: Cache, stick: Path) -> None:
+    bring(cache, stick, hard=True)
+    digest = plain.file_of("a.safetensors", BIG).digest
+    assert cache.layout.blob(REPO, digest).samefile(stick / "deep" / "big.sft")
+
+
+def test_a_file_goes_to_every_model_that_was_listed(cache: Cache, stick: Path) -> None:
+    for repo in (REPO, OTHER_REPO):
+        remember(plain.model_of(repo=repo), cache.records, ROOT)
+    root = PlainCatalog()
+    report = bring(cache, stick, root, items=())
+    assert root.asked == [], "what is known needs no asking"
+    big = next(file for file in report.files if file.path.name == "big.sft")
+    assert {(ref.repo, path) for ref, path in big.wanted} == {(repo, "a.safetensors") for repo in (REPO, OTHER_REPO)}
+    digest = plain.file_of("a.safetensors", BIG).digest
+    assert cache.layout.blob(REPO, digest).samefile(cache.layout.blob(OTHER_REPO, digest))
+
+
+def test_without_a_model_something_must_have_been_listed(cache: Cache, stick: Path) -> None:
+    with pytest.raises(NotFoundError, match="no model was ever listed") as caught:
+        bring(cache, stick, items=())
+    assert "--model" in (caught.value.hint or "")
+
+
+def test_the_folder_has_to_be_one(cache: Cache, stick: Path) -> None:
+    with pytest.raises(NotFoundError, match="is not a folder"):
+        bring(cache, stick / "c.txt")
+
+
+def test_an_import_believes_whom_a_pull_believes(cache: Cache, stick: Path) -> None:
+    with pytest.raises(TrustError):
+        bring(cache, stick, PlainCatalog(error=SourcesDownError("down")), PlainCatalog(MIRROR))
+
+
+def test_junk_is_not_told_and_a_hard_linked_twin_is_read_once(cache: Cache, stick: Path) -> None:
+    (stick / ".DS_Store").write_bytes(b"z" * 77)
+    os.link(stick / "deep" / "big.sft", stick / "deep" / "again.sft")
+    assert sorted(states(bring(cache, stick))) == ["again.sft", "c.txt", "other.bin", "twin"]
+
+
+def test_a_file_that_another_run_fetches_just_now_fails_alone(cache: Cache, stick: Path) -> None:
+    with plain.cache(cache.layout.cache_dir.parent) as other:
+        claim = other.staging.claim(plain.file_of("a.safetensors", BIG).digest)
+        assert claim is not None
+        report = bring(cache, stick)
+        claim.release()
+    assert states(report)["big.sft"] is State.FAILED
+    assert states(report)["c.txt"] is State.IMPORTED
+
+
+def test_an_interrupted_import_says_so_and_keeps_what_came(cache: Cache, stick: Path) -> None:
+    stop = Stop()
+    stop.set()
+    report = bring(cache, stick, stop=stop)
+    assert report.interrupted == stop.signal_number
+    assert report.models[0].files == len(FILES)
