@@ -14,7 +14,6 @@ from tests.e2e.machine import Machine, Result, content
 from tests.support.content import make_file
 from tests.support.faults import Fault
 from tests.support.hub import LoopbackHub
-from tests.support.models import tiny_model
 from tests.support.repos import Repo
 
 SIZE = 3 * PIECE + 1000
@@ -106,19 +105,6 @@ def test_a_flipped_bit_is_named_by_its_piece_and_repaired_with_one(
     assert sent(hub) == []
 
 
-@pytest.mark.parametrize("size", [0, PIECE + 7, SIZE + 100])
-def test_a_cut_or_grown_blob(machine: Machine, make_hub: MakeHub, big: Repo, size: int) -> None:
-    hub = make_hub(big)
-    machine.pull("org/big").ended(0)
-    os.truncate(blob(machine, big), size)
-    for fast in ([], ["--fast"]):
-        found = verify(machine, *fast).ended(65)
-        assert ranges(found)[-1][1] == max(size, SIZE)
-        assert sum(end - start for start, end in ranges(found)) <= max(size, SIZE) - size // PIECE * PIECE
-    verify(machine, "--repair").ended(0)
-    assert_right(machine, big, hub)
-
-
 def test_rot_without_piece_hashes_is_fetched_whole(machine: Machine, make_hub: MakeHub, big: Repo) -> None:
     hub = make_hub(big)
     machine.pull("org/big").ended(0)
@@ -130,16 +116,6 @@ def test_rot_without_piece_hashes_is_fetched_whole(machine: Machine, make_hub: M
     assert states(mended) == {"config.json": "ok", "big.safetensors": "repaired"}
     assert_right(machine, big, hub)
     assert ranges(verify(machine, "--fast").ended(0)) == []
-
-
-def test_a_small_file_that_rotted(machine: Machine, make_hub: MakeHub, tiny: Repo) -> None:
-    hub = make_hub(tiny)
-    machine.pull("org/tiny").ended(0)
-    flip(blob(machine, tiny, "config.json"), 3)
-    found = verify(machine, "--fast").ended(65)
-    assert [path for path, state in states(found).items() if state == "rotten"] == ["config.json"]
-    verify(machine, "--repair").ended(0)
-    assert_right(machine, tiny, hub)
 
 
 def test_what_hf_put_there_gets_piece_hashes_at_its_first_check(machine: Machine, make_hub: MakeHub, big: Repo) -> None:
@@ -221,38 +197,6 @@ def test_a_gated_model_is_repaired_with_the_token(machine: Machine, make_hub: Ma
     verify(machine, "--repair").ended(0)
     assert content(machine.snapshot("model/org/closed", repo.head)) == wanted(repo)
     assert hub.log.tokens(face="cdn") == set()
-
-
-def test_a_lost_blob_is_missing_and_a_nameless_one_unproven(machine: Machine, make_hub: MakeHub, tiny: Repo) -> None:
-    make_hub(tiny)
-    machine.pull("org/tiny").ended(0)
-    blob(machine, tiny, "config.json").unlink()
-    (machine.cache / "models--org--tiny" / "blobs" / "W-odd-etag").write_bytes(b"?")
-    found = verify(machine).ended(3)
-    assert states(found)["config.json"] == "missing"
-    assert states(found)["W-odd-etag"] == "unproven"
-    assert found.warnings == ["unproven"]
-    assert (found.error["exit_code"], found.error["file"]) == (66, "config.json")
-
-
-def test_what_to_verify_can_be_chosen(machine: Machine, make_hub: MakeHub) -> None:
-    old = tiny_model(1, shard_size=1 << 16)
-    repo = Repo("model", "org/tiny", old)
-    other = Repo("model", "org/other", {"a.json": b"{}"})
-    make_hub(repo, other)
-    machine.pull("org/tiny").ended(0)
-    machine.pull("org/other").ended(0)
-    before = repo.head
-    repo.commit({"README.md": b"# second\n"})
-    machine.pull("org/tiny").ended(0)
-    assert set(states(verify(machine, "org/other").ended(0))) == {"a.json"}
-    assert len(states(verify(machine, f"org/tiny@{before}").ended(0))) == len(old)
-    assert len(verify(machine, "org/tiny").ended(0).document["data"]["files"]) == len(old) + 1
-    chosen = verify(machine, "org/tiny@main", "--file", "*.safetensors").ended(0)
-    assert set(states(chosen)) == {name for name in old if name.endswith(".safetensors")}
-    verify(machine, "org/nowhere").ended(66)
-    verify(machine, "org/tiny@v9").ended(66)
-    verify(machine, "--file", "*.gguf").ended(66)
 
 
 def test_what_is_printed_for_people(machine: Machine, make_hub: MakeHub, big: Repo) -> None:

@@ -172,28 +172,6 @@ def test_a_list_that_others_may_write(machine: Machine, hub: LoopbackHub, repos:
     assert machine.run(*words, "--allow-outside").ended(0).warnings == []
 
 
-def test_a_list_that_is_wrong_from_the_start(machine: Machine, hub: LoopbackHub) -> None:
-    (machine.work / "models.txt").write_text("@include models.txt\n")
-    run = machine.run("watch", "models.txt", "--root", machine.root, "--json").ended(2)
-    assert "includes this list again" in run.error["message"]
-    assert not machine.cache.exists()
-
-
-def test_one_that_fails_waits_alone(machine: Machine, hub: LoopbackHub, repos: list[Repo]) -> None:
-    watching = Watching(machine, f"org/none\n{A}\n")
-    watching.is_done(A)
-    watching.becomes(lambda status: status["models"][0]["failures"] >= 1)
-    failed = watching.model("org/none")
-    assert failed["state"] == "failed"
-    assert failed["error"]["code"] == "not-found"
-    repos[0].commit({"config.json": b"{}"})
-    watching.becomes(lambda status: status["models"][1]["commit"] == repos[0].head)
-    hub.add(small("org/none", 7))
-    watching.is_done("org/none")
-    assert watching.model("org/none")["failures"] == 0
-    watching.stop()
-
-
 def test_once(machine: Machine, hub: LoopbackHub, repos: list[Repo]) -> None:
     (machine.work / "models.toml").write_text(f'include = ["rest.txt"]\n[[model]]\nref = "{A}"\n')
     (machine.work / "rest.txt").write_text(f"{B}\n")
@@ -230,21 +208,6 @@ def test_stopped_in_the_middle_and_resumed(machine: Machine, make_hub: MakeHub) 
     machine.run("watch", str(watching.list), "--root", machine.root, "--once", "--connections", "4").ended(0)
     assert here(machine, big)
     assert hub.log.bytes_sent(face="cdn") <= size + 8 * MIB, first
-
-
-def test_a_new_model_does_not_wait_for_a_big_one(machine: Machine, make_hub: MakeHub) -> None:
-    big = Repo("model", "org/big", {"big.safetensors": generate(32 * MIB, 5)})
-    hub = make_hub(big, small(A), cdn_shape=Shape(total_rate=2 * MIB))
-    watching = Watching(machine, "org/big\n")
-    assert hub.log.wait_for(lambda log: log.bytes_sent(face="cdn") >= MIB, 20)
-    watching.write(f"org/big\n{A}\n")
-    watching.is_done(A)
-    assert watching.model("org/big")["state"] == "pulling"
-    # And one that left the list is fetched no further.
-    watching.write(f"{A}\n")
-    watching.becomes(lambda status: len(status["models"]) == 1)
-    assert until(lambda: machine.aria2() == [])
-    watching.stop()
 
 
 def test_pins(machine: Machine, hub: LoopbackHub) -> None:
@@ -362,21 +325,6 @@ def test_on_change_is_ended_with_the_run(machine: Machine, hub: LoopbackHub) -> 
     running.signal(signal.SIGTERM)
     running.end(20)
     assert until(lambda: not Path(f"/proc/{pid.read_text().strip()}").exists())
-
-
-def test_watch_tells_of_flips_that_others_made(machine: Machine, hub: LoopbackHub, repos: list[Repo]) -> None:
-    watching = Watching(machine, f"{A}\n", "--on-change", RECORD)
-    watching.is_done(A)
-    assert until(lambda: len(flips(machine)) == 1)
-    old = repos[0].head
-    watching.stop()
-    repos[0].commit({"config.json": b"{}"})
-    machine.pull(A).ended(0)
-    words = ("watch", str(watching.list), "--root", machine.root, "--once", "--on-change", RECORD)
-    machine.run(*words).ended(0)
-    assert flips(machine)[1][2:] == [old, repos[0].head, repos[0].head]
-    machine.run(*words).ended(0)
-    assert len(flips(machine)) == 2
 
 
 def test_a_linked_list_that_is_exchanged(machine: Machine, hub: LoopbackHub) -> None:

@@ -74,9 +74,10 @@ def test_an_update_removes_only_what_it_made(cache: Cache, tmp_path: Path) -> No
     plain.put(cache)
     make(cache, folder)
     (folder / "notes.txt").write_bytes(b"mine")
+    (folder / "a.safetensors").write_bytes(b"edited")
     plain.put(cache, {"config.json": b"[]"}, commit=TWO)
     make(cache, folder)
-    assert content(folder) == {"config.json": b"[]", "notes.txt": b"mine"}
+    assert content(folder) == {"config.json": b"[]", "notes.txt": b"mine", "a.safetensors": b"edited"}
 
 
 def test_what_is_the_users_stays_unless_forced(cache: Cache, tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def test_piece_hashes_say_where_it_rotted(cache: Cache) -> None:
         assert (bad.state, bad.ranges, bad.is_fast) == (State.ROTTEN, ((PIECE, 2 * PIECE),), fast)
 
 
-@pytest.mark.parametrize("size", [100, 4000])
+@pytest.mark.parametrize("size", [0, 100, 4000])
 def test_a_blob_of_another_size_is_rotten(cache: Cache, size: int) -> None:
     plain.put(cache)
     os.truncate(cache.layout.blob(REPO, digest_of("a.safetensors")), size)
