@@ -29,7 +29,7 @@ class Name:
 
 
 @dataclass(slots=True)
-class Stock:
+class Entry:
     """One file of the cache. `places` are the paths where it lies, each with its repo folder; none when it is missing.
 
     `digest` is what it ought to have, None where nobody said; `size` likewise. `real` and `found` are the file itself.
@@ -48,16 +48,16 @@ class Stock:
         return self.names[0].path if self.names else self.places[0][1].name
 
 
-def take_stock(
+def entries_of(
     found: Census, cache: HfCache, records: Records, targets: Sequence[Target], globs: Sequence[str]
-) -> list[Stock]:
+) -> list[Entry]:
     """All files of `found`, or those of `targets`, or of these the ones whose path matches a glob; the biggest first.
 
     Blobs without a name are among them only when nothing was chosen. Raises NotFoundError for a target, or globs, of
     which nothing is there, and for a target that is closed to us the error that says why.
     """
     repos = [repo for repo in found.repos if not targets or any(repo.repo == t.repo for t in targets)]
-    stocks: dict[object, Stock] = {}
+    entries: dict[object, Entry] = {}
     for target in targets:
         if not any(repo.repo == target.repo for repo in repos):
             refuse_closed(found, target)
@@ -66,17 +66,17 @@ def take_stock(
         chosen = [target for target in targets if target.repo == repo.repo]
         snapshots = _snapshots(repo, chosen)
         for snapshot in snapshots:
-            for name, entry in _entries(cache, records, repo, snapshot):
+            for name, seen in _seen(cache, records, repo, snapshot):
                 if not globs or any(fnmatchcase(name.path, glob) for glob in globs):
-                    _add(stocks, name, entry, repo.folder)
+                    _add(entries, name, seen, repo.folder)
         if not globs and len(snapshots) == len(repo.snapshots):
             for blob in repo.blobs.values():
                 digest = census.digest_of(blob.name)
-                entry = _Entry(digest, None, blob.real, blob.found, blob.path)
-                _add(stocks, None, entry, repo.folder)
-    if globs and not stocks:
+                seen = _Seen(digest, None, blob.real, blob.found, blob.path)
+                _add(entries, None, seen, repo.folder)
+    if globs and not entries:
         raise NotFoundError(f"no file in the cache matches {' '.join(globs)}", hint="* also crosses /")
-    return sorted(stocks.values(), key=lambda stock: (-(stock.found.st_size if stock.found else 0), stock.label))
+    return sorted(entries.values(), key=lambda entry: (-(entry.found.st_size if entry.found else 0), entry.label))
 
 
 def refuse_closed(found: Census, target: Target) -> None:
@@ -87,7 +87,7 @@ def refuse_closed(found: Census, target: Target) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
+class _Seen:
     digest: Digest | None
     size: int | None
     real: Path | None
@@ -108,9 +108,7 @@ def _snapshots(repo: CachedRepo, chosen: Sequence[Target]) -> list[CachedSnapsho
     return [snapshot for snapshot in repo.snapshots if snapshot.commit in commits]
 
 
-def _entries(
-    cache: HfCache, records: Records, repo: CachedRepo, snapshot: CachedSnapshot
-) -> Iterator[tuple[Name, _Entry]]:
+def _seen(cache: HfCache, records: Records, repo: CachedRepo, snapshot: CachedSnapshot) -> Iterator[tuple[Name, _Seen]]:
     record = records.load(repo.repo, snapshot.commit)
     listed = _listing(cache, repo, snapshot, record)
     for path, blob_name in snapshot.links.items():
@@ -119,11 +117,11 @@ def _entries(
         name = Name(repo.repo, snapshot.commit, path, record)
         if digest is not None and wanted != blob_name:
             # A link to some other file: what the listing names is not there for readers, whatever lies in blobs.
-            yield name, _Entry(census.digest_of(wanted), size, None, None, None)
+            yield name, _Seen(census.digest_of(wanted), size, None, None, None)
         elif blob is None:
-            yield name, _Entry(digest, size, None, None, None)
+            yield name, _Seen(digest, size, None, None, None)
         else:
-            yield name, _Entry(digest, size, blob.real, blob.found, blob.path)
+            yield name, _Seen(digest, size, blob.real, blob.found, blob.path)
     # What no listing in the cache names may be in the record of what the root said.
     strays = {path: found for path, found in snapshot.strays.items() if path in listed}
     for path, found in {**snapshot.files, **strays}.items():
@@ -131,7 +129,7 @@ def _entries(
         place = None if S_ISLNK(found.st_mode) else snapshot.path / path
         yield (
             Name(repo.repo, snapshot.commit, path, record),
-            _Entry(census.digest_of(wanted), size, place, found if place else None, place),
+            _Seen(census.digest_of(wanted), size, place, found if place else None, place),
         )
 
 
@@ -143,17 +141,17 @@ def _listing(
     return trees.listed(cache.layout.tree_file(repo.repo, snapshot.commit))
 
 
-def _add(stocks: dict[object, Stock], name: Name | None, entry: _Entry, folder: str) -> None:
-    key: object = (entry.digest, name)
-    if entry.found is not None:
-        key = (entry.digest, entry.found.st_dev, entry.found.st_ino)
-    stock = stocks.setdefault(key, Stock(entry.digest, entry.size, entry.real, entry.found))
-    if stock.size is None:
-        stock.size = entry.size
+def _add(entries: dict[object, Entry], name: Name | None, seen: _Seen, folder: str) -> None:
+    key: object = (seen.digest, name)
+    if seen.found is not None:
+        key = (seen.digest, seen.found.st_dev, seen.found.st_ino)
+    entry = entries.setdefault(key, Entry(seen.digest, seen.size, seen.real, seen.found))
+    if entry.size is None:
+        entry.size = seen.size
     if name is not None:
-        stock.names.append(name)
-    if entry.place is not None and (folder, entry.place) not in stock.places:
-        stock.places.append((folder, entry.place))
+        entry.names.append(name)
+    if seen.place is not None and (folder, seen.place) not in entry.places:
+        entry.places.append((folder, seen.place))
 
 
 def commits_of(names: Iterable[Name]) -> dict[tuple[RepoId, str], list[str]]:

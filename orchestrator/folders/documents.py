@@ -8,7 +8,7 @@ from typing import Self
 from orchestrator.disk.copies import Mode
 from orchestrator.documents import Count, DigestText, TrustEntry
 from orchestrator.folders.link import LinkReport
-from orchestrator.folders.take import Imported, ImportReport, State
+from orchestrator.folders.take import Imported, ImportReport, ImportState
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class LinkDocument:
         files = tuple(
             LinkedFile(file.path, item.place, file.size, str(file.digest), item.mode, item.is_new)
             for item in report.files
-            for file in (item.sample.file,)
+            for file in (item.source.file,)
         )
         trust = TrustEntry.of(report.trust) if report.trust else None
         return cls(report.repo.url_path, report.commit, trust, str(report.folder), files)
@@ -59,7 +59,7 @@ class ImportedFile:
 
     path: str
     size: Count
-    state: State
+    state: ImportState
     digest: DigestText | None
     wanted: tuple[WantedBy, ...]
     mode: Mode | None
@@ -105,5 +105,5 @@ class ImportDocument:
             dry_run=report.is_dry,
             files=tuple(map(ImportedFile.of, report.files)),
             models=tuple(MissingOfModel(str(left.ref), left.commit, left.files, left.bytes) for left in report.models),
-            bytes_imported=sum(item.size for item in report.files if item.state is State.IMPORTED),
+            bytes_imported=sum(item.size for item in report.files if item.state is ImportState.IMPORTED),
         )

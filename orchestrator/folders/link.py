@@ -9,7 +9,7 @@ from orchestrator import __version__
 from orchestrator.cache import census
 from orchestrator.cache.cache import Cache, HfCache
 from orchestrator.cache.census import Census
-from orchestrator.cache.entries import Stock, refuse_closed, take_stock
+from orchestrator.cache.entries import Entry, entries_of, refuse_closed
 from orchestrator.core.dialects import main_branches
 from orchestrator.core.files import Algorithm, RepoFile
 from orchestrator.core.names import refuse_unportable
@@ -19,7 +19,7 @@ from orchestrator.disk import space as space_
 from orchestrator.disk.copies import Mode
 from orchestrator.errors import IntegrityError, NotFoundError, UsageError
 from orchestrator.folders.layouts import Layout
-from orchestrator.folders.project import Linked, Project, Sample, make_project
+from orchestrator.folders.project import Linked, Project, ProjectFile, make_project
 from orchestrator.proof.hashing import read_whole
 from orchestrator.resolve.naming import refuse_odd_names
 from orchestrator.system.signals import Stop
@@ -62,25 +62,25 @@ def link(request: LinkRequest, cache: Cache, *, stop: Stop) -> LinkReport:
     with cache.blobs.use() as use:
         commit = _commit(request.target, census.take(cache.layout))
         use.hold([request.target.repo.folder])
-        stocks = take_stock(
+        entries = entries_of(
             census.take(cache.layout), cache.blobs, cache.records, [Target(request.target.repo, commit)], ()
         )
-        samples = tuple(sorted(_samples(stocks, commit, cache.blobs, stop), key=lambda sample: sample.file.path))
+        chosen = tuple(sorted(_samples(entries, commit, cache.blobs, stop), key=lambda item: item.file.path))
         if request.portable:
-            refuse_unportable(sample.file.path for sample in samples)
-        refuse_odd_names((sample.file for sample in samples), request.folder)
+            refuse_unportable(item.file.path for item in chosen)
+        refuse_odd_names((item.file for item in chosen), request.folder)
         if request.mode in (Mode.AUTO, Mode.COPY) and not request.folder.exists():
             # Where the file system shares copies this asks for too much, never for too little.
-            space_.check(sum(sample.file.size for sample in samples), request.folder)
-            space_.check_largest(max((sample.file.size for sample in samples), default=0), request.folder)
+            space_.check(sum(item.file.size for item in chosen), request.folder)
+            space_.check_largest(max((item.file.size for item in chosen), default=0), request.folder)
         record = cache.records.load(request.target.repo, commit)
         trust = record.trust if record else None
         ref = request.target.revision or commit
         named = f"{request.target.repo.url_path}@{ref}"
-        project = Project(named, request.target.repo, commit, trust, samples, __version__)
+        project = Project(named, request.target.repo, commit, trust, chosen, __version__)
         stop.is_abrupt = False
         files = make_project(request.folder, project, request.layout, request.mode, force=request.force, stop=stop)
-    here = {sample.file.path for sample in samples}
+    here = {item.file.path for item in chosen}
     missing = tuple(file.path for file in record.tree.files if file.path not in here) if record else ()
     return LinkReport(request.target.repo, commit, trust, request.folder, files, missing)
 
@@ -109,38 +109,38 @@ def _commit(target: Target, found: Census) -> str:
     return commit
 
 
-def _samples(stocks: list[Stock], commit: str, blobs: HfCache, stop: Stop) -> list[Sample]:
-    samples = []
-    for stock in stocks:
-        for name in stock.names:
+def _samples(entries: list[Entry], commit: str, blobs: HfCache, stop: Stop) -> list[ProjectFile]:
+    chosen = []
+    for entry in entries:
+        for name in entry.names:
             if name.commit != commit:
                 continue
-            if stock.real is None or stock.found is None or stock.digest is None:
-                state = "is not in the cache" if stock.found is None else "has a digest that nobody told"
+            if entry.real is None or entry.found is None or entry.digest is None:
+                state = "is not in the cache" if entry.found is None else "has a digest that nobody told"
                 raise NotFoundError(
                     f"{name.path!r} of {name.repo.url_path} {state}",
                     hint=f"glm-aria pull {name.repo.url_path}@{commit}",
                     file=name.path,
                 )
-            _prove(stock, blobs, stop)
-            is_lfs = stock.digest.algorithm is Algorithm.SHA256
-            samples.append(Sample(RepoFile(name.path, stock.found.st_size, stock.digest, is_lfs), stock.real))
-    return samples
+            _prove(entry, blobs, stop)
+            is_lfs = entry.digest.algorithm is Algorithm.SHA256
+            chosen.append(ProjectFile(RepoFile(name.path, entry.found.st_size, entry.digest, is_lfs), entry.real))
+    return chosen
 
 
-def _prove(stock: Stock, blobs: HfCache, stop: Stop) -> None:
+def _prove(entry: Entry, blobs: HfCache, stop: Stop) -> None:
     """A file that was never proven is read once, so that no wrong bytes go any further."""
-    assert stock.real is not None and stock.found is not None and stock.digest is not None  # noqa: S101, PT018
-    if any(blobs.proofs.is_proven(folder, stock.digest, stock.found) for folder, _ in stock.places):
+    assert entry.real is not None and entry.found is not None and entry.digest is not None  # noqa: S101, PT018
+    if any(blobs.proofs.is_proven(folder, entry.digest, entry.found) for folder, _ in entry.places):
         return
-    size = stock.found.st_size if stock.size is None else stock.size
-    read = read_whole(stock.real, stock.digest.algorithm, size=size, stop=stop, durable=True)
-    if read.digest != stock.digest:
+    size = entry.found.st_size if entry.size is None else entry.size
+    read = read_whole(entry.real, entry.digest.algorithm, size=size, stop=stop, durable=True)
+    if read.digest != entry.digest:
         raise IntegrityError(
-            f"{stock.label!r} in the cache has wrong bytes; nothing was made of it",
-            hint=f"glm-aria verify {stock.names[0].repo.url_path} --repair",
-            file=stock.label,
+            f"{entry.label!r} in the cache has wrong bytes; nothing was made of it",
+            hint=f"glm-aria verify {entry.names[0].repo.url_path} --repair",
+            file=entry.label,
         )
-    for folder, place in stock.places:
+    for folder, place in entry.places:
         if place.parent.name == "blobs":
-            blobs.proofs.add(folder, [(stock.digest, read.found)])
+            blobs.proofs.add(folder, [(entry.digest, read.found)])

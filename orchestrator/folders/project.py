@@ -39,7 +39,7 @@ _MODES = frozenset(mode.value for mode in Mode)
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class ProjectFile:
     """A file of the cache, proven: what it is, and where its bytes are."""
 
     file: RepoFile
@@ -54,7 +54,7 @@ class Project:
     repo: RepoId
     commit: str
     trust: Trust | None
-    samples: tuple[Sample, ...]
+    files: tuple[ProjectFile, ...]
     version: str
 
 
@@ -62,7 +62,7 @@ class Project:
 class Linked:
     """A file of the folder: its place in it, and how it came there; `is_new` is False when it was there already."""
 
-    sample: Sample
+    source: ProjectFile
     place: str
     mode: Mode
     is_new: bool
@@ -83,11 +83,11 @@ def make_project(
     the file system cannot do what `mode` asks for; UnsafeError for symlinked folders; NoSpaceError, Interrupted.
     """
     root = Path(os.path.realpath(folder))
-    places = layout.places(sample.file.path for sample in project.samples)
+    places = layout.places(item.file.path for item in project.files)
     book = _Book(root, layout)
     wanted = tuple(places.values())
     obstacles = in_the_way(root, wanted)
-    known = {place: book.state(sample, place, mode, stop) for sample, place in _pairs(project.samples, places)}
+    known = {place: book.state(item, place, mode, stop) for item, place in _pairs(project.files, places)}
     foreign = [path for path in obstacles if not book.is_as_left(path)]
     refuse_folders(root, wanted, foreign)
     strange = [*foreign, *(place for place, state in known.items() if state == "strange")]
@@ -105,14 +105,14 @@ def make_project(
             sweep_scratch(own.held)
             touched |= make_room(opened, wanted, obstacles)
             done: list[Linked] = []
-            for sample, place in _pairs(project.samples, places):
+            for item, place in _pairs(project.files, places):
                 halt(stop)
                 if known[place] in _MODES:
-                    done.append(Linked(sample, place, Mode(known[place]), False))
+                    done.append(Linked(item, place, Mode(known[place]), False))
                     continue
                 at, made = make_folder(opened, PurePath(place).parent)
                 with at:
-                    done.append(Linked(sample, place, _put(at, own, sample, PurePath(place).name, mode), True))
+                    done.append(Linked(item, place, _put(at, own, item, PurePath(place).name, mode), True))
                 touched.update([*made, at.path])
             for place in book.leftovers(set(places.values())):
                 with on_disk("remove", root / place), opened.beneath(PurePath(place).parent) as at:
@@ -128,13 +128,13 @@ def make_project(
     return tuple(done)
 
 
-def _pairs(samples: Sequence[Sample], places: Mapping[str, str]) -> list[tuple[Sample, str]]:
-    return [(sample, places[sample.file.path]) for sample in samples]
+def _pairs(files: Sequence[ProjectFile], places: Mapping[str, str]) -> list[tuple[ProjectFile, str]]:
+    return [(item, places[item.file.path]) for item in files]
 
 
-def _put(folder: Folder, own: Folder, sample: Sample, name: str, mode: Mode) -> Mode:
+def _put(folder: Folder, own: Folder, item: ProjectFile, name: str, mode: Mode) -> Mode:
     temporary = scratch(own.held)
-    used = make(mode, sample.real, temporary)
+    used = make(mode, item.real, temporary)
     try:
         if used in (Mode.COPY, Mode.REFLINK):
             sync_files([temporary])
@@ -156,7 +156,7 @@ class _Book:
         self._old = self._read()
         self._entries = {str(entry["place"]): entry for entry in self._old.get("files", ())}
 
-    def state(self, sample: Sample, place: str, mode: Mode, stop: threading.Event | None) -> str:
+    def state(self, item: ProjectFile, place: str, mode: Mode, stop: threading.Event | None) -> str:
         """How it is with a place: `absent`, `ours` to be replaced, `strange`, or the mode by which it is right."""
         path = self._root / place
         found = look_at(path)
@@ -164,11 +164,11 @@ class _Book:
         if found is None or stat.S_ISDIR(found.st_mode):
             return "absent"
         with_mode = self._as_we_left_it(place, found)
-        if self._is_right(sample, path, found, with_mode, stop):
+        if self._is_right(item, path, found, with_mode, stop):
             used = Mode(self._entries[place]["mode"]) if with_mode else Mode.COPY
             if stat.S_ISLNK(found.st_mode):
                 used = Mode.SYM
-            elif os.path.samestat(found, sample.real.stat()):
+            elif os.path.samestat(found, item.real.stat()):
                 used = Mode.HARD
             if mode in (used, Mode.AUTO) and (mode is not Mode.AUTO or used in (Mode.COPY, Mode.REFLINK)):
                 return used
@@ -215,7 +215,7 @@ class _Book:
 
     def _entry(self, item: Linked) -> dict[str, Any]:
         found = os.lstat(self._root / item.place)
-        file = item.sample.file
+        file = item.source.file
         return {
             "path": file.path,
             "place": item.place,
@@ -246,13 +246,13 @@ class _Book:
         return stat.S_ISLNK(found.st_mode) or entry["size"] == found.st_size
 
     def _is_right(
-        self, sample: Sample, path: Path, found: os.stat_result, as_left: bool, stop: threading.Event | None
+        self, item: ProjectFile, path: Path, found: os.stat_result, as_left: bool, stop: threading.Event | None
     ) -> bool:
-        digest: Digest = sample.file.digest
+        digest: Digest = item.file.digest
         if stat.S_ISLNK(found.st_mode):
-            return path.readlink() == sample.real
-        if not stat.S_ISREG(found.st_mode) or found.st_size != sample.file.size:
+            return path.readlink() == item.real
+        if not stat.S_ISREG(found.st_mode) or found.st_size != item.file.size:
             return False
         if as_left and not belongs_to_others(found):
             return bool(self._entries[path.relative_to(self._root).as_posix()]["digest"] == str(digest))
-        return hash_file(path, digest.algorithm, size=sample.file.size, stop=stop) == digest
+        return hash_file(path, digest.algorithm, size=item.file.size, stop=stop) == digest

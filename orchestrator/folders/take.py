@@ -43,7 +43,7 @@ from orchestrator.resolve.resolve import remember, resolve
 from orchestrator.system.signals import Stop
 
 
-class State(StrEnum):
+class ImportState(StrEnum):
     """How it went with a file of the folder; the values are those of the JSON."""
 
     IMPORTED = "imported"
@@ -72,7 +72,7 @@ class Imported:
 
     path: Path
     size: int
-    state: State
+    state: ImportState
     digest: Digest | None = None
     wanted: tuple[tuple[Ref, str], ...] = ()
     mode: Mode | None = None
@@ -209,24 +209,26 @@ class _Taker:
         """What became of a file."""
         size = found.st_size
         if size not in self.wanted.sizes:
-            return Imported(path, size, State.UNMATCHED, reason="no listing has a file of this size")
+            return Imported(path, size, ImportState.UNMATCHED, reason="no listing has a file of this size")
         try:
             digests = self._digests(path, found)
             digest = next((digest for digest in digests if digest in self.wanted.files), None)
             if digest is None:
-                return Imported(path, size, State.UNMATCHED, reason="listings have other bytes for a file of this size")
+                return Imported(
+                    path, size, ImportState.UNMATCHED, reason="listings have other bytes for a file of this size"
+                )
             uses = self.wanted.files[digest]
             refs = tuple(dict.fromkeys((model.ref, file.path) for model, file in uses))
             self.touched |= {id(model): model for model, _ in uses}
             if digest in self.wanted.have:
-                return Imported(path, size, State.PRESENT, digest, refs)
+                return Imported(path, size, ImportState.PRESENT, digest, refs)
             if self.request.dry_run:
-                return Imported(path, size, State.WOULD, digest, refs)
+                return Imported(path, size, ImportState.WOULD, digest, refs)
             mode = self._place(path, digest, uses)
             self.wanted.have.add(digest)
-            return Imported(path, size, State.IMPORTED, digest, refs, mode)
+            return Imported(path, size, ImportState.IMPORTED, digest, refs, mode)
         except (DiskIOError, IntegrityError, TemporaryError) as error:
-            return Imported(path, size, State.FAILED, reason=error.message, error=error)
+            return Imported(path, size, ImportState.FAILED, reason=error.message, error=error)
 
     def _digests(self, path: Path, found: os.stat_result) -> tuple[Digest, ...]:
         real = Path(os.path.realpath(path))

@@ -11,7 +11,7 @@ from orchestrator.documents import Amount, BytesBySource, Count, DigestText
 from orchestrator.upkeep.collect import Collected
 from orchestrator.upkeep.contents import Contents, HeldRepo, HeldRevision
 from orchestrator.upkeep.garbage import Kind
-from orchestrator.upkeep.verify import State, Verified, VerifyReport
+from orchestrator.upkeep.verify import Health, Verified, VerifyReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class ReadFile:
     path: str
     size: Count | None
     digest: DigestText | None
-    state: State
+    state: Health
     method: Literal["digest", "pieces"]
     ranges: tuple[ByteRange, ...]
     used_by: tuple[UsedBy, ...]
@@ -48,16 +48,16 @@ class ReadFile:
     @classmethod
     def of(cls, item: Verified) -> Self:
         """The entry of a file."""
-        stock = item.stock
-        places = [stock.real, *(place for _, place in stock.places)]
+        entry = item.entry
+        places = [entry.real, *(place for _, place in entry.places)]
         return cls(
-            path=stock.label,
-            size=stock.size if stock.size is not None else stock.found.st_size if stock.found else None,
-            digest=str(stock.digest) if stock.digest else None,
+            path=entry.label,
+            size=entry.size if entry.size is not None else entry.found.st_size if entry.found else None,
+            digest=str(entry.digest) if entry.digest else None,
             state=item.state,
             method="pieces" if item.is_fast else "digest",
             ranges=tuple(ByteRange(start, end) for start, end in item.ranges),
-            used_by=tuple(UsedBy(name.repo.url_path, name.commit, name.path) for name in stock.names),
+            used_by=tuple(UsedBy(name.repo.url_path, name.commit, name.path) for name in entry.names),
             places=tuple(str(place) for place in dict.fromkeys(places) if place is not None),
             sources=dict(item.sources),
         )
@@ -76,7 +76,7 @@ class VerifyDocument:
     @classmethod
     def of(cls, report: VerifyReport) -> Self:
         """The data of a run."""
-        read = (item.stock.found for item in report.files if item.state not in (State.MISSING, State.UNPROVEN))
+        read = (item.entry.found for item in report.files if item.state not in (Health.MISSING, Health.UNPROVEN))
         return cls(
             files=tuple(map(ReadFile.of, report.files)),
             bytes_read=sum(found.st_size for found in read if found is not None),

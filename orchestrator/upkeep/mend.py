@@ -8,7 +8,7 @@ from pathlib import Path
 
 from orchestrator.cache.cache import Cache
 from orchestrator.cache.census import SHARED
-from orchestrator.cache.entries import Name, Stock, commits_of
+from orchestrator.cache.entries import Entry, Name, commits_of
 from orchestrator.catalogs.sites import Sites
 from orchestrator.core.dialects import DEFAULT
 from orchestrator.core.refs import Ref
@@ -28,7 +28,7 @@ from orchestrator.upkeep.mending import mended_copy, put_back
 
 
 def mend(
-    stock: Stock,
+    entry: Entry,
     ranges: Sequence[Range],
     *,
     sites: Sites,
@@ -43,46 +43,46 @@ def mend(
     The whole is proven by its digest before it takes the place of the old one. Raises IntegrityError when no source
     has the right bytes, and what the sources and the disk raise; the old file then stays as it was.
     """
-    digest = stock.digest
-    if digest is None or stock.found is None or stock.real is None or not stock.names:
+    digest = entry.digest
+    if digest is None or entry.found is None or entry.real is None or not entry.names:
         raise IntegrityError(
-            f"{stock.label!r} is rotten, and no model needs it", hint="glm-aria cache gc", file=stock.label
+            f"{entry.label!r} is rotten, and no model needs it", hint="glm-aria cache gc", file=entry.label
         )
     pieces = cache.blobs.pieces.load(digest)
-    if pieces is None or ranges == ((0, max(stock.found.st_size, pieces.size)),):
-        report = pull(_again(stock, sources), sites, sources, cache, mover, stop=stop, emit=emit)
+    if pieces is None or ranges == ((0, max(entry.found.st_size, pieces.size)),):
+        report = pull(_again(entry, sources), sites, sources, cache, mover, stop=stop, emit=emit)
         return _sent(report)
     claim = cache.staging.claim(digest)
     if claim is None:
-        raise TemporaryError(f"another run works on {stock.label!r}", hint="verify it again in a while")
+        raise TemporaryError(f"another run works on {entry.label!r}", hint="verify it again in a while")
     with claim:
-        emit(FileProgress(digest, stock.label, Phase.FETCHING, 0, pieces.size))
-        fetch = _Pieces(stock, sites, sources, stop, emit)
+        emit(FileProgress(digest, entry.label, Phase.FETCHING, 0, pieces.size))
+        fetch = _Pieces(entry, sites, sources, stop, emit)
         stage = cache.staging.folder
-        verified = mended_copy(stock.real, digest, pieces, ranges, fetch, stage, stop=stop)
-        files = dict.fromkeys(stock.real if place.is_symlink() else place for _, place in stock.places)
+        verified = mended_copy(entry.real, digest, pieces, ranges, fetch, stage, stop=stop)
+        files = dict.fromkeys(entry.real if place.is_symlink() else place for _, place in entry.places)
         cache_dir = cache.layout.cache_dir
-        places = [(file, stock.found, _lock(file, cache_dir)) for file in files]
+        places = [(file, entry.found, _lock(file, cache_dir)) for file in files]
         taken = put_back(cache_dir, verified, places, stage, cache.blobs.patience)
     if not taken:
-        raise IntegrityError(f"{stock.label!r} was replaced meanwhile", hint="verify it again", file=stock.label)
-    for folder, place in stock.places:
+        raise IntegrityError(f"{entry.label!r} was replaced meanwhile", hint="verify it again", file=entry.label)
+    for folder, place in entry.places:
         if place.parent.name == "blobs":
             cache.blobs.proofs.add(folder, [(digest, place.stat())])
-    emit(FileProgress(digest, stock.label, Phase.DONE, pieces.size, pieces.size))
+    emit(FileProgress(digest, entry.label, Phase.DONE, pieces.size, pieces.size))
     return fetch.sent
 
 
 class _Pieces:
     """Fetches pieces from the first source whose bytes have the right hash; one that lied or failed is left out."""
 
-    def __init__(self, stock: Stock, sites: Sites, sources: Sources, stop: Stop, emit: Emit) -> None:
+    def __init__(self, entry: Entry, sites: Sites, sources: Sources, stop: Stop, emit: Emit) -> None:
         self.sent: dict[str, int] = {}
-        self._label = stock.label
+        self._label = entry.label
         self._sources, self._stop, self._emit = sources, stop, emit
         self._errors: list[GlmAriaError] = []
-        is_closed = any(name.record is not None and name.record.is_restricted for name in stock.names)
-        origins = {origin.kind: origin for origin in (_origin(name, sources) for name in reversed(stock.names))}
+        is_closed = any(name.record is not None and name.record.is_restricted for name in entry.names)
+        origins = {origin.kind: origin for origin in (_origin(name, sources) for name in reversed(entry.names))}
         self._left = [
             (source, origins[source.kind])
             for source in sources.ordered
@@ -124,11 +124,11 @@ def _origin(name: Name, sources: Sources) -> Origin:
     return Origin(name.repo, name.commit, name.path, kind)
 
 
-def _again(stock: Stock, sources: Sources) -> PullRequest:
+def _again(entry: Entry, sources: Sources) -> PullRequest:
     """Fetch all of it again, for every revision that needs it."""
     items = []
-    for (repo, commit), paths in commits_of(stock.names).items():
-        name = next(name for name in stock.names if (name.repo, name.commit) == (repo, commit))
+    for (repo, commit), paths in commits_of(entry.names).items():
+        name = next(name for name in entry.names if (name.repo, name.commit) == (repo, commit))
         items.append(Item(Ref(repo, commit, _origin(name, sources).kind), tuple(glob.escape(path) for path in paths)))
     return PullRequest(tuple(items))
 

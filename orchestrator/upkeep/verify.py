@@ -1,4 +1,4 @@
-"""`verify`: take stock of the cache, read it again in threads, name what rotted, and on demand repair it."""
+"""`verify`: take entry of the cache, read it again in threads, name what rotted, and on demand repair it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from orchestrator.cache import census
 from orchestrator.cache.cache import Cache, HfCache
-from orchestrator.cache.entries import Stock, take_stock
+from orchestrator.cache.entries import Entry, entries_of
 from orchestrator.core.files import Digest
 from orchestrator.core.refs import Target
 from orchestrator.errors import (
@@ -34,11 +34,11 @@ from orchestrator.system.threads import Pool
 
 _WORKERS = 2
 
-Mend = Callable[[Stock, Sequence[Range]], Mapping[str, int]]
+Mend = Callable[[Entry, Sequence[Range]], Mapping[str, int]]
 """Repairs one file; returns the bytes that each source sent, raises GlmAriaError where it cannot (`upkeep.mend`)."""
 
 
-class State(StrEnum):
+class Health(StrEnum):
     """How a file was found, or left; the values are those of the JSON schema."""
 
     OK = "ok"
@@ -64,8 +64,8 @@ class VerifyRequest:
 class Verified:
     """One file of the cache and how it is. `ranges` were found wrong; `sources` are the bytes that each sent."""
 
-    stock: Stock
-    state: State
+    entry: Entry
+    state: Health
     ranges: tuple[Range, ...] = ()
     is_fast: bool = False
     sources: Mapping[str, int] = field(default_factory=dict)
@@ -92,20 +92,20 @@ def verify(request: VerifyRequest, cache: Cache, mend: Mend | None, *, stop: Sto
     """
     started = time.monotonic()
     found = census.take(cache.layout)
-    stocks = take_stock(found, cache.blobs, cache.records, request.targets, request.globs)
-    todo = [stock for stock in stocks if stock.digest is not None and stock.found is not None]
-    results = [_unread(stock) for stock in stocks if stock.digest is None or stock.found is None]
-    emit(Queued(len(todo), sum(stock.found.st_size for stock in todo if stock.found), to="verify"))
+    entries = entries_of(found, cache.blobs, cache.records, request.targets, request.globs)
+    todo = [entry for entry in entries if entry.digest is not None and entry.found is not None]
+    results = [_unread(entry) for entry in entries if entry.digest is None or entry.found is None]
+    emit(Queued(len(todo), sum(entry.found.st_size for entry in todo if entry.found), to="verify"))
     stop.is_abrupt = False
     try:
         results += _read_all(todo, cache.blobs, stop, emit, fast=request.fast)
         if mend is not None:
-            for rotten in [item for item in results if item.state is State.ROTTEN]:
+            for rotten in [item for item in results if item.state is Health.ROTTEN]:
                 _repair(rotten, mend)
     except Interrupted:
         stop.set()
-    results.sort(key=lambda item: item.stock.label)
-    for label in (item.stock.label for item in results if item.state is State.UNPROVEN):
+    results.sort(key=lambda item: item.entry.label)
+    for label in (item.entry.label for item in results if item.state is Health.UNPROVEN):
         emit(Notice("unproven", f"nobody said which digest {label!r} has; it was not checked", file=label))
     if not request.targets:
         for error in found.closed.values():
@@ -116,26 +116,26 @@ def verify(request: VerifyRequest, cache: Cache, mend: Mend | None, *, stop: Sto
     return VerifyReport(tuple(results), time.monotonic() - started, interrupted, left_out)
 
 
-def _unread(stock: Stock) -> Verified:
-    if stock.found is not None:
-        return Verified(stock, State.UNPROVEN)
-    name = stock.names[0]
+def _unread(entry: Entry) -> Verified:
+    if entry.found is not None:
+        return Verified(entry, Health.UNPROVEN)
+    name = entry.names[0]
     error = NotFoundError(
         f"{name.path!r} of {name.repo.url_path} is linked at {name.commit[:12]} and not in the cache",
         hint=f"glm-aria pull {name.repo.url_path}@{name.commit}",
         file=name.path,
     )
-    return Verified(stock, State.MISSING, error=error)
+    return Verified(entry, Health.MISSING, error=error)
 
 
-def _read_all(todo: Sequence[Stock], blobs: HfCache, stop: Stop, emit: Emit, *, fast: bool) -> list[Verified]:
+def _read_all(todo: Sequence[Entry], blobs: HfCache, stop: Stop, emit: Emit, *, fast: bool) -> list[Verified]:
     results: list[Verified] = []
     proven: dict[str, list[tuple[Digest, stat_result]]] = {}
     pool = Pool(_WORKERS, thread_name_prefix="verify")
-    running: dict[Future[Checkup], Stock] = {}
+    running: dict[Future[Checkup], Entry] = {}
     try:
-        for stock in todo:
-            running[pool.submit(_read, stock, blobs, stop, emit, fast=fast)] = stock
+        for entry in todo:
+            running[pool.submit(_read, entry, blobs, stop, emit, fast=fast)] = entry
         for future in as_completed(running):
             try:
                 results.append(_verified(running[future], future, blobs, proven))
@@ -151,17 +151,17 @@ def _read_all(todo: Sequence[Stock], blobs: HfCache, stop: Stop, emit: Emit, *, 
     return results
 
 
-def _read(stock: Stock, blobs: HfCache, stop: Stop, emit: Emit, *, fast: bool) -> Checkup:
-    assert stock.digest is not None  # noqa: S101 - `todo` holds no other
-    assert stock.real is not None and stock.found is not None  # noqa: S101, PT018
-    digest = stock.digest
-    reading = Reading(emit, digest, stock.label, Phase.HASHING, stock.found.st_size, timed=True)
+def _read(entry: Entry, blobs: HfCache, stop: Stop, emit: Emit, *, fast: bool) -> Checkup:
+    assert entry.digest is not None  # noqa: S101 - `todo` holds no other
+    assert entry.real is not None and entry.found is not None  # noqa: S101, PT018
+    digest = entry.digest
+    reading = Reading(emit, digest, entry.label, Phase.HASHING, entry.found.st_size, timed=True)
     reading.begin()
-    is_known = all(blobs.proofs.is_proven(folder, digest, stock.found) for folder, _ in stock.places)
+    is_known = all(blobs.proofs.is_proven(folder, digest, entry.found) for folder, _ in entry.places)
     checkup = check(
-        stock.real,
+        entry.real,
         digest,
-        stock.size,
+        entry.size,
         blobs.pieces,
         fast=fast,
         durable=not is_known,
@@ -173,53 +173,53 @@ def _read(stock: Stock, blobs: HfCache, stop: Stop, emit: Emit, *, fast: bool) -
 
 
 def _verified(
-    stock: Stock,
+    entry: Entry,
     future: Future[Checkup],
     blobs: HfCache,
     proven: dict[str, list[tuple[Digest, stat_result]]],
 ) -> Verified:
-    assert stock.digest is not None  # noqa: S101
+    assert entry.digest is not None  # noqa: S101
     try:
         checkup = future.result()
     except DiskIOError as error:
-        if stock.real is not None and not stock.real.exists():
-            return Verified(stock, State.MISSING, error=NotFoundError(f"{stock.label!r} was removed meanwhile"))
-        _forget(stock, blobs)
-        size = stock.found.st_size if stock.found else 0
-        return Verified(stock, State.ROTTEN, ((0, size),), error=error)
+        if entry.real is not None and not entry.real.exists():
+            return Verified(entry, Health.MISSING, error=NotFoundError(f"{entry.label!r} was removed meanwhile"))
+        _forget(entry, blobs)
+        size = entry.found.st_size if entry.found else 0
+        return Verified(entry, Health.ROTTEN, ((0, size),), error=error)
     if checkup.ranges:
-        _forget(stock, blobs)
-        return Verified(stock, State.ROTTEN, checkup.ranges, checkup.is_fast, error=_rotten(stock, checkup.ranges))
+        _forget(entry, blobs)
+        return Verified(entry, Health.ROTTEN, checkup.ranges, checkup.is_fast, error=_rotten(entry, checkup.ranges))
     if not checkup.is_fast:
-        for folder, place in stock.places:
+        for folder, place in entry.places:
             if place.parent.name == "blobs":
-                proven.setdefault(folder, []).append((stock.digest, checkup.found))
-    return Verified(stock, State.OK, is_fast=checkup.is_fast)
+                proven.setdefault(folder, []).append((entry.digest, checkup.found))
+    return Verified(entry, Health.OK, is_fast=checkup.is_fast)
 
 
-def _forget(stock: Stock, blobs: HfCache) -> None:
+def _forget(entry: Entry, blobs: HfCache) -> None:
     """What is rotten is proven no more: the next pull reads it again, and fetches it."""
-    if stock.digest is not None:
-        for folder, _ in stock.places:
+    if entry.digest is not None:
+        for folder, _ in entry.places:
             with contextlib.suppress(CannotCreateError):
-                blobs.proofs.forget(folder, [stock.digest])
+                blobs.proofs.forget(folder, [entry.digest])
 
 
-def _rotten(stock: Stock, ranges: Sequence[Range]) -> IntegrityError:
+def _rotten(entry: Entry, ranges: Sequence[Range]) -> IntegrityError:
     shown = ", ".join(f"{start}-{end - 1}" for start, end in ranges[:8]) + (", …" if len(ranges) > 8 else "")
-    where = f" of {stock.names[0].repo.url_path}" if stock.names else ""
-    repair = f"glm-aria verify {stock.names[0].repo.url_path} --repair" if stock.names else "glm-aria cache gc"
+    where = f" of {entry.names[0].repo.url_path}" if entry.names else ""
+    repair = f"glm-aria verify {entry.names[0].repo.url_path} --repair" if entry.names else "glm-aria cache gc"
     return IntegrityError(
-        f"{stock.label!r}{where} is rotten: its bytes {shown} are not those of {stock.digest} ({stock.real})",
+        f"{entry.label!r}{where} is rotten: its bytes {shown} are not those of {entry.digest} ({entry.real})",
         hint=repair,
-        file=stock.label,
+        file=entry.label,
     )
 
 
 def _repair(item: Verified, mend: Mend) -> None:
     try:
-        item.sources = mend(item.stock, item.ranges)
-        item.state, item.error = State.REPAIRED, None
+        item.sources = mend(item.entry, item.ranges)
+        item.state, item.error = Health.REPAIRED, None
     except Interrupted:
         raise
     except GlmAriaError as error:

@@ -26,7 +26,7 @@ from orchestrator.system.signals import Stop
 from orchestrator.system.threads import start
 from orchestrator.watch import reconcile
 from orchestrator.watch.follow import Follower
-from orchestrator.watch.reconcile import Standing
+from orchestrator.watch.reconcile import Schedule
 from orchestrator.watch.state import ModelState, WatchFile, WatchState
 
 GONE = 10.0
@@ -119,7 +119,7 @@ class _Watch:
         self._follower = follower
         self._state = ports.file.load()
         self._lock = threading.Lock()
-        self._standings: dict[Item, Standing] = {}
+        self._schedules: dict[Item, Schedule] = {}
         self._states: dict[Item, ModelState] = {}
         self._errors: dict[Item, GlmAriaError] = {}
         self._leaving: dict[str, float] = {}
@@ -141,13 +141,13 @@ class _Watch:
                 turn = self._look_after(turn, now)
                 self._stop.wait(_STEP)
                 continue
-            due = reconcile.due(self._standings, now)
+            due = reconcile.due(self._schedules, now)
             if self._request.once:
-                due = tuple(item for item in due if not self._standings[item].failures)
+                due = tuple(item for item in due if not self._schedules[item].failures)
             if due:
                 turn = self._begin(due)
             elif self._request.once and all(
-                standing.failures or standing.due > now for standing in self._standings.values()
+                schedule.failures or schedule.due > now for schedule in self._schedules.values()
             ):
                 break
             else:
@@ -170,8 +170,8 @@ class _Watch:
         self._retry = float("inf") if now_files == files else 0.0
         files = now_files
         now = time.monotonic()
-        self._standings = reconcile.reconcile(self._standings, items, now)
-        self._errors = {item: error for item, error in self._errors.items() if item in self._standings}
+        self._schedules = reconcile.reconcile(self._schedules, items, now)
+        self._errors = {item: error for item, error in self._errors.items() if item in self._schedules}
         with self._lock:
             known = self._states
             self._states = {item: known.get(item) or self._earlier(item) for item in items}
@@ -197,10 +197,10 @@ class _Watch:
     def _pin(self) -> None:
         if not self._request.pin and not self._request.unpin:
             return
-        listed = {str(_target(item)) for item in self._standings}
+        listed = {str(_target(item)) for item in self._schedules}
         mine = set(self._state.pins)
         if self._request.pin:
-            missing = [target for item in self._standings if (target := _target(item)) not in self._pins.own()]
+            missing = [target for item in self._schedules if (target := _target(item)) not in self._pins.own()]
             self._pins.add(missing)
             # One that the user had pinned before is the user's, and stays when the list lets go of the model.
             mine |= {str(target) for target in missing}
@@ -252,7 +252,7 @@ class _Watch:
             return None
         # Twice as long each time, so that a pull that needs longer than this gets it.
         is_long = now - turn.began > max(LONG, self._request.interval) * 2.0**self._cuts
-        if not turn.stop.is_set() and reconcile.is_outdated(set(turn.items), self._standings, now, is_long=is_long):
+        if not turn.stop.is_set() and reconcile.is_outdated(set(turn.items), self._schedules, now, is_long=is_long):
             self._cuts += is_long
             turn.stop.set()
         return turn
@@ -284,34 +284,34 @@ class _Watch:
         if not turn.stop.is_set():
             self._cuts = 0
         for item, report in zip(turn.items, reports, strict=False):
-            if item in self._standings:
-                self._judge(item, report)
+            if item in self._schedules:
+                self._take_report(item, report)
         self._save()
 
-    def _judge(self, item: Item, report: ModelReport) -> None:
-        now, standing, state = time.monotonic(), self._standings[item], self._states[item]
+    def _take_report(self, item: Item, report: ModelReport) -> None:
+        now, schedule, state = time.monotonic(), self._schedules[item], self._states[item]
         if isinstance(report.error, Interrupted):
             # It goes on in the next turn.
             self._states[item] = replace(state, state="interrupted" if self._stop.is_set() else "waiting")
             return
         if report.error is not None:
-            standing = reconcile.failed(standing, now, self._request.interval, random.random())  # noqa: S311 - no secret
+            schedule = reconcile.failed(schedule, now, self._request.interval, random.random())  # noqa: S311 - no secret
             self._errors[item] = report.error
             state = replace(state, state="failed", error=_told_of(report.error))
             if not self._request.once:
-                wait = format_duration(standing.due - now)
+                wait = format_duration(schedule.due - now)
                 self._emit(Notice("model-failed", f"{report.ref}: {report.error.message}; tried again in {wait}"))
         else:
-            standing = reconcile.succeeded(standing, now, self._request.interval)
+            schedule = reconcile.succeeded(schedule, now, self._request.interval)
             self._errors.pop(item, None)
             self._announce(state, report)
             snapshot = str(report.snapshot) if report.snapshot else None
             state = replace(
                 state, state="done", commit=report.commit, snapshot=snapshot, error=None, last_success=time.time()
             )
-        due = time.time() + standing.due - now
-        self._standings[item] = standing
-        self._states[item] = replace(state, failures=standing.failures, next=None if self._request.once else due)
+        due = time.time() + schedule.due - now
+        self._schedules[item] = schedule
+        self._states[item] = replace(state, failures=schedule.failures, next=None if self._request.once else due)
 
     def _announce(self, before: ModelState, report: ModelReport) -> None:
         """Tell of a flip that another program made, or a run of ours that was killed before it could tell."""

@@ -13,7 +13,7 @@ from orchestrator.cache.cache import Cache
 from orchestrator.core.refs import RepoId, RepoType
 from orchestrator.core.trust import Policy
 from orchestrator.errors import NotFoundError, SourcesDownError, TrustError
-from orchestrator.folders.take import ImportReport, ImportRequest, State, take
+from orchestrator.folders.take import ImportReport, ImportRequest, ImportState, take
 from orchestrator.lists.request import Item, PullRequest
 from orchestrator.resolve.resolve import remember
 from orchestrator.system.signals import Stop
@@ -49,15 +49,18 @@ def bring(cache: Cache, folder: Path, *catalogs: PlainCatalog, stop: Stop | None
     return take(ImportRequest(folder, pull, **given), sites, cache, stop=stop or Stop(), emit=Heard())
 
 
-def states(report: ImportReport) -> dict[str, State]:
+def states(report: ImportReport) -> dict[str, ImportState]:
     return {file.path.name: file.state for file in report.files}
 
 
 def test_files_are_known_by_their_digest(cache: Cache, stick: Path) -> None:
     report = bring(cache, stick)
     assert states(report) == {
-        "big.sft": State.IMPORTED, "c.txt": State.IMPORTED, "twin": State.UNMATCHED, "other.bin": State.UNMATCHED,
-    }  # fmt: skip
+        "big.sft": ImportState.IMPORTED,
+        "c.txt": ImportState.IMPORTED,
+        "twin": ImportState.UNMATCHED,
+        "other.bin": ImportState.UNMATCHED,
+    }
     reasons = {file.path.name: file.reason for file in report.files}
     assert "this size" in str(reasons["other.bin"])
     assert "other bytes" in str(reasons["twin"])
@@ -83,7 +86,7 @@ def test_a_whole_model_is_published_and_recorded(cache: Cache, stick: Path) -> N
 
 def test_a_second_time_everything_is_present(cache: Cache, stick: Path) -> None:
     bring(cache, stick)
-    assert states(bring(cache, stick))["big.sft"] is State.PRESENT
+    assert states(bring(cache, stick))["big.sft"] is ImportState.PRESENT
 
 
 def test_the_folder_stays_as_it_is_and_nothing_stays_in_the_stage(cache: Cache, stick: Path) -> None:
@@ -95,7 +98,7 @@ def test_the_folder_stays_as_it_is_and_nothing_stays_in_the_stage(cache: Cache, 
 
 def test_a_dry_run_writes_nothing(cache: Cache, stick: Path) -> None:
     report = bring(cache, stick, dry_run=True)
-    assert states(report)["big.sft"] is State.WOULD
+    assert states(report)["big.sft"] is ImportState.WOULD
     assert report.is_dry
     assert not cache.layout.repo_dir(REPO).exists()
 
@@ -146,8 +149,8 @@ def test_a_file_that_another_run_fetches_just_now_fails_alone(cache: Cache, stic
         assert claim is not None
         report = bring(cache, stick)
         claim.release()
-    assert states(report)["big.sft"] is State.FAILED
-    assert states(report)["c.txt"] is State.IMPORTED
+    assert states(report)["big.sft"] is ImportState.FAILED
+    assert states(report)["c.txt"] is ImportState.IMPORTED
 
 
 def test_an_interrupted_import_says_so_and_keeps_what_came(cache: Cache, stick: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from orchestrator.cache import census
 from orchestrator.cache.cache import Cache
-from orchestrator.cache.entries import take_stock
+from orchestrator.cache.entries import entries_of
 from orchestrator.core.sources import Source
 from orchestrator.errors import DaemonError, GlmAriaError, IntegrityError, SourcesDownError, TemporaryError
 from orchestrator.proof.pieces import PIECE
@@ -60,9 +60,9 @@ class Run:
         def no_daemon() -> Any:
             raise DaemonError("there is no aria2c")
 
-        (stock,) = take_stock(census.take(self.cache.layout), self.cache.blobs, self.cache.records, (), ())
+        (entry,) = entries_of(census.take(self.cache.layout), self.cache.blobs, self.cache.records, (), ())
         return mending.mend(
-            stock,
+            entry,
             ranges,
             sites=plain.sites(
                 *(PlainCatalog(source, trees={plain.ONE: plain.tree_of(content=BIG)}) for source in listed)
@@ -143,11 +143,11 @@ def test_without_piece_hashes_all_of_it_is_pulled_again(run: Run) -> None:
 
 
 def test_what_no_model_needs_is_for_gc(run: Run) -> None:
-    (stock,) = take_stock(census.take(run.cache.layout), run.cache.blobs, run.cache.records, (), ())
-    stock.names.clear()
+    (entry,) = entries_of(census.take(run.cache.layout), run.cache.blobs, run.cache.records, (), ())
+    entry.names.clear()
     with pytest.raises(IntegrityError, match="no model needs it") as caught:
         mending.mend(
-            stock, BAD, sites=plain.sites(PlainCatalog()), sources=plain.sources(ROOT), cache=run.cache,
+            entry, BAD, sites=plain.sites(PlainCatalog()), sources=plain.sources(ROOT), cache=run.cache,
             mover=Mover(lambda: pytest.fail("nothing is fetched")), stop=run.stop, emit=run.heard,
         )  # fmt: skip
     assert caught.value.hint == "glm-aria cache gc"

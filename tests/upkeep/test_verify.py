@@ -15,7 +15,7 @@ from orchestrator.core.refs import RepoId, RepoType, Target
 from orchestrator.errors import IntegrityError, NotFoundError, SourcesDownError
 from orchestrator.proof.pieces import PIECE
 from orchestrator.system.signals import Stop
-from orchestrator.upkeep.verify import Mend, State, VerifyReport, VerifyRequest, verify
+from orchestrator.upkeep.verify import Health, Mend, VerifyReport, VerifyRequest, verify
 from tests import plain
 from tests.plain import FILES, ONE, REPO, TWO, Heard
 
@@ -40,8 +40,8 @@ def check(
     return verify(VerifyRequest(targets, **given), cache, mend, stop=stop or Stop(), emit=heard or Heard())
 
 
-def states(report: VerifyReport) -> dict[str, State]:
-    return {item.stock.label: item.state for item in report.files}
+def states(report: VerifyReport) -> dict[str, Health]:
+    return {item.entry.label: item.state for item in report.files}
 
 
 def digest_of(path: str, content: Mapping[str, bytes] = FILES) -> Digest:
@@ -63,7 +63,7 @@ def spoil(cache: Cache, digest: Digest, at: int = 0, repo: RepoId = REPO) -> Non
 def test_what_is_right_is_ok(cache: Cache) -> None:
     plain.put(cache)
     heard = Heard()
-    assert states(check(cache, heard=heard)) == dict.fromkeys(FILES, State.OK)
+    assert states(check(cache, heard=heard)) == dict.fromkeys(FILES, Health.OK)
     assert heard.codes == []
 
 
@@ -71,8 +71,8 @@ def test_rot_is_named_with_the_repair_and_is_proven_no_more(cache: Cache) -> Non
     plain.put(cache)
     digest = digest_of("a.safetensors")
     spoil(cache, digest)
-    (bad,) = [item for item in check(cache).files if item.state is State.ROTTEN]
-    assert bad.stock.label == "a.safetensors"
+    (bad,) = [item for item in check(cache).files if item.state is Health.ROTTEN]
+    assert bad.entry.label == "a.safetensors"
     assert isinstance(bad.error, IntegrityError)
     assert bad.error.hint == "glm-aria verify org/m --repair"
     assert not cache.blobs.proofs.is_proven(REPO.folder, digest, cache.layout.blob(REPO, digest).stat())
@@ -80,24 +80,24 @@ def test_rot_is_named_with_the_repair_and_is_proven_no_more(cache: Cache) -> Non
 
 def test_piece_hashes_say_where_it_rotted(cache: Cache) -> None:
     plain.put(cache, BIG)
-    assert states(check(cache)) == {"big.safetensors": State.OK}, "this makes the piece hashes"
+    assert states(check(cache)) == {"big.safetensors": Health.OK}, "this makes the piece hashes"
     spoil(cache, digest_of("big.safetensors", BIG), at=PIECE + 5)
     for fast in (False, True):
         (bad,) = check(cache, fast=fast).files
-        assert (bad.state, bad.ranges, bad.is_fast) == (State.ROTTEN, ((PIECE, 2 * PIECE),), fast)
+        assert (bad.state, bad.ranges, bad.is_fast) == (Health.ROTTEN, ((PIECE, 2 * PIECE),), fast)
 
 
 @pytest.mark.parametrize("size", [0, 100, 4000])
 def test_a_blob_of_another_size_is_rotten(cache: Cache, size: int) -> None:
     plain.put(cache)
     os.truncate(cache.layout.blob(REPO, digest_of("a.safetensors")), size)
-    assert states(check(cache))["a.safetensors"] is State.ROTTEN
+    assert states(check(cache))["a.safetensors"] is Health.ROTTEN
 
 
 def test_what_hf_put_there_is_proven_by_its_name(cache: Cache) -> None:
     plain.put(cache)
     cache.blobs.proofs.forget_all(REPO.folder)
-    assert set(states(check(cache)).values()) == {State.OK}
+    assert set(states(check(cache)).values()) == {Health.OK}
     digest = digest_of("a.safetensors")
     assert cache.blobs.proofs.is_proven(REPO.folder, digest, cache.layout.blob(REPO, digest).stat())
 
@@ -105,7 +105,7 @@ def test_what_hf_put_there_is_proven_by_its_name(cache: Cache) -> None:
 def test_a_lost_blob_is_missing_and_says_what_to_type(cache: Cache) -> None:
     plain.put(cache)
     cache.layout.blob(REPO, digest_of("config.json")).unlink()
-    (lost,) = [item for item in check(cache).files if item.state is State.MISSING]
+    (lost,) = [item for item in check(cache).files if item.state is Health.MISSING]
     assert isinstance(lost.error, NotFoundError)
     assert lost.error.hint == f"glm-aria pull org/m@{ONE}"
 
@@ -115,7 +115,7 @@ def test_a_file_whose_digest_nobody_told_is_unproven(cache: Cache) -> None:
     odd = cache.layout.repo_dir(REPO) / "blobs" / "no-digest"
     odd.write_bytes(b"x")
     heard = Heard()
-    assert states(check(cache, heard=heard))["no-digest"] is State.UNPROVEN
+    assert states(check(cache, heard=heard))["no-digest"] is Health.UNPROVEN
     assert heard.codes == ["unproven"]
 
 
@@ -150,14 +150,14 @@ def test_only_what_is_rotten_is_repaired(cache: Cache) -> None:
     cache.layout.blob(REPO, digest_of("config.json")).unlink()
     called: list[str] = []
 
-    def mend(stock: Any, _ranges: Any) -> dict[str, int]:
-        called.append(stock.label)
+    def mend(entry: Any, _ranges: Any) -> dict[str, int]:
+        called.append(entry.label)
         return {"mirror": 7}
 
     report = check(cache, mend=mend)
     assert called == ["a.safetensors"]
-    assert states(report)["a.safetensors"] is State.REPAIRED
-    assert next(item.sources for item in report.files if item.state is State.REPAIRED) == {"mirror": 7}
+    assert states(report)["a.safetensors"] is Health.REPAIRED
+    assert next(item.sources for item in report.files if item.state is Health.REPAIRED) == {"mirror": 7}
 
 
 def test_a_repair_that_fails_leaves_it_rotten_with_the_reason(cache: Cache) -> None:
@@ -165,10 +165,10 @@ def test_a_repair_that_fails_leaves_it_rotten_with_the_reason(cache: Cache) -> N
     for path in ("a.safetensors", "sub/b.safetensors"):
         spoil(cache, digest_of(path))
 
-    def mend(stock: Any, _ranges: Any) -> dict[str, int]:
+    def mend(entry: Any, _ranges: Any) -> dict[str, int]:
         raise SourcesDownError("nobody answers")
 
-    bad = [item for item in check(cache, mend=mend).files if item.state is State.ROTTEN]
+    bad = [item for item in check(cache, mend=mend).files if item.state is Health.ROTTEN]
     assert len(bad) == 2, "one that fails does not keep the next from its try"
     assert all(isinstance(item.error, SourcesDownError) for item in bad)
 
@@ -179,4 +179,4 @@ def test_a_stopped_verify_says_what_it_saw(cache: Cache) -> None:
     stop.set()
     report = check(cache, stop=stop)
     assert report.interrupted == stop.signal_number
-    assert State.ROTTEN not in states(report).values()
+    assert Health.ROTTEN not in states(report).values()

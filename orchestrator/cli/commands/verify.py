@@ -20,7 +20,7 @@ from orchestrator.core.sizes import format_duration, format_size, format_speed
 from orchestrator.documents import Outcome
 from orchestrator.errors import IntegrityError, UsageError
 from orchestrator.upkeep.documents import ReadFile, VerifyDocument
-from orchestrator.upkeep.verify import State, VerifyReport, VerifyRequest
+from orchestrator.upkeep.verify import Health, VerifyReport, VerifyRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +87,14 @@ def _outcome(report: VerifyReport, run: Run, *, strict: bool) -> Outcome:
     """As of a pull, but rot outranks what else is wrong: a script asks whether the bytes are right."""
     errors = tuple(item.error for item in report.files if item.error is not None)
     outcome = run.outcome(errors, len(report.files), interrupted=report.interrupted, strict=strict)
-    if report.interrupted is None and any(item.state is State.ROTTEN for item in report.files):
+    if report.interrupted is None and any(item.state is Health.ROTTEN for item in report.files):
         return Outcome("error", IntegrityError.exit_code, outcome.errors)
     return outcome
 
 
 def _print(found: VerifyDocument, *, quiet: bool, verbose: bool) -> None:
     for item in found.files:
-        if verbose or item.state is not State.OK:
+        if verbose or item.state is not Health.OK:
             terminal.show(_line(item))
     if not quiet:
         terminal.say(_summary(found))
