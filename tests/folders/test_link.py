@@ -16,6 +16,7 @@ from orchestrator.disk.copies import Mode
 from orchestrator.errors import CannotCreateError, IntegrityError, Interrupted, NotFoundError, UnsafeError, UsageError
 from orchestrator.folders.layouts import parse_layouts
 from orchestrator.folders.link import LinkReport, LinkRequest, link
+from orchestrator.resolve import naming
 from orchestrator.system.signals import Stop
 from tests import plain
 from tests.plain import FILES, ONE, REPO, THREE, TWO
@@ -142,6 +143,16 @@ def test_portable_names_are_demanded_before_anything_is_made(cache: Cache, tmp_p
     with pytest.raises(UnsafeError, match=r"con\.txt"):
         make(cache, tmp_path / "m", portable=True)
     assert make(cache, tmp_path / "m").files
+
+
+def test_a_name_that_the_disk_cannot_hold_is_refused_before_anything_is_made(
+    cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(naming, "can_hold", lambda _folder, _names: False)
+    plain.put(cache, {"con.txt": b"x"})
+    with pytest.raises(UnsafeError, match="cannot hold that"):
+        make(cache, tmp_path / "m")
+    assert not (tmp_path / "m").exists()
 
 
 def test_a_stopped_link_ends_soon(cache: Cache, tmp_path: Path) -> None:

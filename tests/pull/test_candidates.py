@@ -58,6 +58,8 @@ def test_the_site_that_listed_a_job_comes_first() -> None:
     made = locator(MIRROR, ROOT)
     assert made.candidates(job()) == ("mirror", "root"), "the first of the kind is its root"
     assert locator(ROOT, OTHER, MIRROR).candidates(job()) == ("root", "other", "mirror")
+    fast = Stats(1.0, {MIRROR.address: Remembered("mirror", rate_many=1e9, seen=1.0)})
+    assert locator(ROOT, OTHER, MIRROR, memory=fast).candidates(job()) == ("root", "mirror", "other")
 
 
 def test_a_closed_repo_has_one_source() -> None:

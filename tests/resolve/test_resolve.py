@@ -53,9 +53,7 @@ def question(records: Records, heard: Heard) -> Callable[..., Question]:
     def make(*catalogs: Catalog, revision: str = "main", kind: Any = plain.HF, **given: Any) -> Question:
         item = {name: given.pop(name) for name in ("include", "exclude", "files") if name in given}
         of_sites = {name: given.pop(name) for name in ("git", "aliases", "named") if name in given}
-        request = PullRequest(
-            (), **{name: Policy(value) if name == "policy" else value for name, value in given.items()}
-        )
+        request = PullRequest((), policy=Policy(given.pop("policy", "agree")), **given)
         sites = plain.sites(*catalogs, **of_sites)
         return Question(Item(plain.ref(revision, kind), **item), request, sites, records, heard)
 
@@ -160,10 +158,10 @@ def test_modelscope_speaks_for_itself_but_under_root_or_commit(question: Ask) ->
 
 
 def test_nobody_stands_in_for_a_catalog_that_the_ref_names(question: Ask) -> None:
-    mirror = PlainCatalog(MIRROR)
+    others = PlainCatalog(MIRROR), PlainCatalog(replace(SCOPE, name="scope-2", url="https://scope-2.test"))
     with pytest.raises(SourcesDownError):
-        resolve(question(PlainCatalog(SCOPE, error=DOWN), mirror, revision="master", kind=MS, policy="any"))
-    assert mirror.asked == []
+        resolve(question(PlainCatalog(SCOPE, error=DOWN), *others, revision="master", kind=MS, policy="any"))
+    assert others[0].asked == others[1].asked == []
 
 
 # -- the root does not answer
