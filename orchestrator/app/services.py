@@ -249,7 +249,6 @@ class Services:
         """Measure everything that may make a download slow; what was measured of sources is remembered."""
         from orchestrator.app.examination import request_of
         from orchestrator.doctor.examine import examine
-        from orchestrator.doctor.figures import keep_figures
 
         with contextlib.suppress(GlmAriaError):  # a disk that takes nothing is among what is looked for
             state_of(self.settings)
@@ -260,20 +259,14 @@ class Services:
             open_lookup(self.settings, state, keep=False) as lookup,
             open_direct(self.settings, lookup) as direct,
         ):
-            found = examine(request_of(self.settings, ref, compared, lookup), sites, sources, cache, direct)
-            if state.is_dir():
-                with contextlib.suppress(GlmAriaError):
-                    keep_figures(state, found.facts.sources)
-            return found
+            return examine(request_of(self.settings, ref, compared, lookup), sites, sources, cache, direct)
 
     def tuning(self) -> tuple[Change, ...]:
-        """What the figures of the last doctor, of probes and pulls say about the settings. Asks nobody."""
+        """What probes and pulls measured says about the settings. Asks nobody."""
         from orchestrator.app.examination import current
-        from orchestrator.doctor.figures import read_figures
         from orchestrator.doctor.tuning import suggest
 
-        figures = read_figures(known_state(self.settings))
-        return suggest(current(self.settings), self._stats.read(), figures, self.past_pulls())
+        return suggest(current(self.settings), self._stats.read(), self.past_pulls())
 
     def known_mirrors(self) -> tuple[tuple[Source, ...], Stats]:
         """The root and the mirrors, and what is remembered. Asks nobody, writes nothing."""
@@ -285,16 +278,16 @@ class Services:
 
     def past_pulls(self) -> tuple[Past, ...]:
         """The pulls that are remembered, the oldest first. Writes nothing."""
-        from orchestrator.doctor.history_file import History
+        from orchestrator.doctor.history import History
 
         return History(known_state(self.settings)).read()
 
     def _note_history(self, report: PullReport) -> None:
         """Add the pull to the history. A pull that is done is not failed by a history that cannot be written."""
-        from orchestrator.doctor.past import entries_of
+        from orchestrator.doctor.history import entries_of
 
         if entries := entries_of(report, time.time()):
-            from orchestrator.doctor.history_file import History
+            from orchestrator.doctor.history import History
 
             with contextlib.suppress(GlmAriaError):
                 History(state_of(self.settings)).add(entries)

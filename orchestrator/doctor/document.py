@@ -13,10 +13,10 @@ from typing import Literal, Self
 from orchestrator.core.resolvers import Reply
 from orchestrator.core.text import redacted
 from orchestrator.doctor.examine import Diagnosis
-from orchestrator.doctor.findings import Finding, SourceFacts
+from orchestrator.doctor.facts import SourceFacts, State
+from orchestrator.doctor.findings import Finding
 from orchestrator.doctor.route import Hop, Route
 from orchestrator.doctor.source_documents import times_of
-from orchestrator.doctor.survey import Row, State
 from orchestrator.documents import Amount, Count
 
 
@@ -72,23 +72,23 @@ class DiagnosedSource:
     error: str | None
 
     @classmethod
-    def of(cls, row: Row, facts: SourceFacts) -> Self:
+    def of(cls, found: SourceFacts) -> Self:
         """The entry of a source."""
-        probe = row.probe
+        source, probe = found.source, found.probe
         return cls(
-            name=row.source.name,
-            url=row.source.url,
-            is_root=row.source.is_root,
+            name=source.name,
+            url=source.url,
+            is_root=source.is_root,
             **times_of(probe),
             rates=tuple(RateEntry(count, rate) for count, rate in probe.rates),
             ranges=probe.ranges,
             http=probe.http,
             clock_offset=probe.clock_offset,
-            proxy=facts.proxy,
-            rate_past_proxy=facts.direct,
-            commit=row.state,
-            quarantine=facts.quarantine,
-            error=redacted(facts.error) if facts.error else None,
+            proxy=found.proxy,
+            rate_past_proxy=found.direct,
+            commit=found.state,
+            quarantine=found.quarantine.reason if found.quarantine else None,
+            error=redacted(found.error) if found.error else None,
         )
 
 
@@ -155,14 +155,13 @@ class DoctorDocument:
     def of(cls, found: Diagnosis) -> Self:
         """The data of a diagnosis."""
         facts = found.facts
-        by_name = {one.name: one for one in facts.sources}
         return cls(
             ref=str(found.ref) if found.ref else None,
             file=found.file,
             bytes=facts.size,
             seconds=round(found.seconds, 3),
             findings=tuple(map(FindingEntry.of, found.findings)),
-            sources=tuple(DiagnosedSource.of(row, by_name[row.source.name]) for row in found.rows),
+            sources=tuple(map(DiagnosedSource.of, facts.sources)),
             resolvers=tuple(map(ResolverEntry.of, facts.replies)),
             routes={name: RouteEntry.of(route) for name, route in found.routes.items()},
             machine=MachineEntry(

@@ -13,10 +13,9 @@ import shlex
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
-from orchestrator.aria2.endpoint import OpenRpc
-from orchestrator.core.resolvers import NameServer, Reply, odd_ones
+from orchestrator.core.resolvers import NameServer, odd_ones
 from orchestrator.core.sizes import format_duration, format_size, format_speed
-from orchestrator.core.sources import parse_source
+from orchestrator.doctor.facts import Facts, State
 
 REFERENCE = 10 * 10**9
 """Bytes of the download that costs are told for, where no model was named."""
@@ -32,68 +31,6 @@ _SLOW_CONNECTION = 3e6
 _OTHER_FILES = 64
 # Once around the timeouts of a source that does not answer.
 _DOWN_SECONDS = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class SourceFacts:
-    """One source. `state` is what it has of the model: fresh, stale, absent, unknown. `rates` are bytes/s by number of
-    connections. `direct` is the rate over one connection past the proxy, None where there is none or no other way.
-    """
-
-    name: str
-    spec: str
-    is_root: bool = False
-    latency: float | None = None
-    loss: float | None = None
-    rates: tuple[tuple[int, float], ...] = ()
-    ranges: bool | None = None
-    http: tuple[str, ...] = ()
-    clock_offset: float | None = None
-    state: str = "unknown"
-    quarantine: str | None = None
-    proxy: str | None = None
-    direct: float | None = None
-    error: str | None = None
-
-    @property
-    def best(self) -> tuple[int, float] | None:
-        """The fastest of the rates, with its number of connections."""
-        return max(self.rates, key=lambda item: item[1], default=None)
-
-    def rate_with(self, connections: int) -> float | None:
-        """The best rate that was measured with at most so many connections."""
-        return max((rate for count, rate in self.rates if count <= connections), default=None)
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What the doctor found out of this machine and its sources; None is what could not be.
-
-    `open_files` is the soft and the hard limit. `roomier` is a folder on another disk with room. `mirrors_hint` are
-    the mirrors to try as GLM_ARIA_MIRRORS names them; `without` has, by a source's name, the command that leaves it
-    out.
-    """
-
-    size: int
-    sources: tuple[SourceFacts, ...] = ()
-    mirrors_hint: str = ""
-    without: tuple[tuple[str, str], ...] = ()
-    replies: tuple[Reply, ...] = ()
-    resolvers_set: tuple[str, ...] = ()
-    connections: int = 16
-    budget: int = 64
-    max_speed: int | None = None
-    is_offline: bool = False
-    free: int | None = None
-    write_rate: float | None = None
-    roomier: str | None = None
-    aria2_version: str | None = None
-    aria2_features: tuple[str, ...] = ()
-    aria2_install: str = "sudo apt-get install aria2"
-    open_files: tuple[int, int] | None = None
-    litter: int = 0
-    unreadable: tuple[str, ...] = ()
-    open_rpcs: tuple[OpenRpc, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,16 +56,6 @@ def cost_text(seconds: float) -> str:
     if math.isinf(seconds):
         return "nothing can be fetched"
     return format_duration(seconds) if seconds else "for your information"
-
-
-def alive(facts: Facts) -> tuple[SourceFacts, ...]:
-    """The sources that answered and may be used."""
-    return tuple(s for s in facts.sources if s.error is None and s.quarantine is None and s.state != "absent")
-
-
-def best_rate(facts: Facts) -> float | None:
-    """Bytes/s that the fastest source sends."""
-    return max((best[1] for s in alive(facts) if (best := s.best)), default=None)
 
 
 # -- rules -------------------------------------------------------------------------------------------------------------
@@ -169,7 +96,7 @@ def _full_disk(facts: Facts) -> Iterator[Finding]:
 
 
 def _slow_disk(facts: Facts) -> Iterator[Finding]:
-    rate = best_rate(facts)
+    rate = facts.best_rate
     if facts.write_rate and rate and facts.write_rate < rate:
         command = f"export GLM_ARIA_CACHE_DIR={shlex.quote(facts.roomier)}" if facts.roomier else None
         yield Finding("slow-disk", "the cache's disk takes bytes slower than the network brings them",
@@ -184,7 +111,7 @@ def _open_files(facts: Facts) -> Iterator[Finding]:
     needed = 2 * facts.budget + _OTHER_FILES
     if soft >= needed:
         return
-    rate = best_rate(facts)
+    rate = facts.best_rate
     share = needed / max(soft - _OTHER_FILES / 2, 8) - 1
     cost = share * facts.size / rate if rate else share * 60
     # Whoever meets the limit fails rather than waits.
@@ -199,7 +126,7 @@ def _open_files(facts: Facts) -> Iterator[Finding]:
 
 
 def _clock(facts: Facts) -> Iterator[Finding]:
-    offsets = sorted(s.clock_offset for s in facts.sources if s.clock_offset is not None)
+    offsets = sorted(s.probe.clock_offset for s in facts.sources if s.probe.clock_offset is not None)
     if not offsets:
         return
     offset = offsets[len(offsets) // 2]
@@ -212,10 +139,10 @@ def _clock(facts: Facts) -> Iterator[Finding]:
 
 
 def _proxy(facts: Facts) -> Iterator[Finding]:
-    for source in alive(facts):
+    for source in facts.usable:
         rate = source.rate_with(1)
         if source.proxy and source.direct and rate and source.direct > 1.5 * rate:
-            host = shlex.quote(parse_source(source.spec).host)
+            host = shlex.quote(source.source.host)
             yield Finding("slow-proxy", f"the proxy {source.proxy} slows {source.name} down; past it is faster",
                           f"{format_speed(rate)} through it, {format_speed(source.direct)} past it",
                           facts.size / rate - facts.size / source.direct,
@@ -223,7 +150,7 @@ def _proxy(facts: Facts) -> Iterator[Finding]:
 
 
 def _limit(facts: Facts) -> Iterator[Finding]:
-    rate = best_rate(facts)
+    rate = facts.best_rate
     if facts.max_speed and rate and facts.max_speed < rate:
         yield Finding("max-speed", "the setting max_speed holds the transfer back", format_speed(facts.max_speed),
                       facts.size / facts.max_speed - facts.size / rate, "export GLM_ARIA_MAX_SPEED=none")  # fmt: skip
@@ -231,7 +158,7 @@ def _limit(facts: Facts) -> Iterator[Finding]:
 
 def _per_connection(facts: Facts) -> Iterator[Finding]:
     """The best source sends more over more connections."""
-    usable = [source for source in alive(facts) if source.best and source.ranges is not False]
+    usable = [source for source in facts.usable if source.best and source.probe.ranges is not False]
     if not usable:
         return
     source = max(usable, key=lambda item: (item.best or (0, 0.0))[1])
@@ -252,31 +179,32 @@ def _per_connection(facts: Facts) -> Iterator[Finding]:
 
 
 def _no_range(facts: Facts) -> Iterator[Finding]:
-    for source in alive(facts):
+    for source in facts.usable:
         rate = source.rate_with(1)
-        if source.ranges is False and rate:
+        if source.probe.ranges is False and rate:
             # One connection only, and what breaks starts over: half of the file, on average.
-            others = [other for other in alive(facts) if other.ranges and other.best]
-            command = dict(facts.without).get(source.name) if others and not source.is_root else None
+            others = [other for other in facts.usable if other.probe.ranges and other.best]
+            command = dict(facts.without).get(source.name) if others and not source.source.is_root else None
             yield Finding("no-range", f"{source.name} sends whole files only: one connection, and no resuming",
                           "Range ignored", facts.size / rate / 2, command or _more_mirrors(facts),
                           source.name)  # fmt: skip
 
 
 def _latency(facts: Facts) -> Iterator[Finding]:
-    near = min((s for s in alive(facts) if s.latency is not None), key=lambda s: s.latency or 0, default=None)
-    if near is not None and near.latency is not None and near.latency > _SLOW_ROUND_TRIP:
-        yield Finding("far-sources", f"every answer takes long; the nearest source is {near.name}",
-                      f"{1000 * near.latency:.0f} ms a request", _ROUND_TRIPS * near.latency, _more_mirrors(facts),
-                      near.name)  # fmt: skip
+    times = [(latency, source.name) for source in facts.usable if (latency := source.probe.latency) is not None]
+    latency, name = min(times, default=(0.0, ""))
+    if latency > _SLOW_ROUND_TRIP:
+        yield Finding("far-sources", f"every answer takes long; the nearest source is {name}",
+                      f"{1000 * latency:.0f} ms a request", _ROUND_TRIPS * latency, _more_mirrors(facts),
+                      name)  # fmt: skip
 
 
 def _loss(facts: Facts) -> Iterator[Finding]:
-    for source in alive(facts):
-        rate = best_rate(facts)
-        if source.loss:
-            cost = source.loss * facts.size / rate if rate else 60 * source.loss
-            yield Finding("loss", f"small requests to {source.name} were not answered", f"{source.loss:.0%} lost", cost,
+    for source in facts.usable:
+        rate = facts.best_rate
+        if loss := source.probe.loss:
+            cost = loss * facts.size / rate if rate else 60 * loss
+            yield Finding("loss", f"small requests to {source.name} were not answered", f"{loss:.0%} lost", cost,
                           dict(facts.without).get(source.name) or _more_mirrors(facts), source.name)  # fmt: skip
 
 
@@ -318,9 +246,9 @@ def _resolvers_command(servers: tuple[str, ...]) -> str:
 
 
 def _stale(facts: Facts) -> Iterator[Finding]:
-    rate = best_rate(facts)
-    for source in alive(facts):
-        if source.state == "stale":
+    rate = facts.best_rate
+    for source in facts.usable:
+        if source.state is State.STALE:
             cost = 0.1 * facts.size / rate if rate else 10.0
             yield Finding("stale-mirror", f"{source.name} has another version of the model; what differs comes from "
                           "others", "stale", max(cost, 1.0), dict(facts.without).get(source.name),
@@ -337,12 +265,12 @@ def _down(facts: Facts) -> Iterator[Finding]:
 
 
 def _quarantined(facts: Facts) -> Iterator[Finding]:
-    rate = best_rate(facts)
+    rate = facts.best_rate
     for source in facts.sources:
         if source.quarantine is not None:
             usable = len(facts.sources) - sum(s.quarantine is not None or s.error is not None for s in facts.sources)
             cost = facts.size / rate / (usable + 1) if rate else 60.0
-            yield Finding("quarantined", f"{source.name} is not asked any more: {source.quarantine}",
+            yield Finding("quarantined", f"{source.name} is not asked any more: {source.quarantine.reason}",
                           f"{usable} of {len(facts.sources)} sources usable", max(cost, 1.0),
                           f"glm-aria mirrors forgive {shlex.quote(source.name)}", source.name)  # fmt: skip
 
@@ -367,8 +295,8 @@ def _open_rpc(facts: Facts) -> Iterator[Finding]:
 
 
 def _old_http(facts: Facts) -> Iterator[Finding]:
-    for source in alive(facts):
-        if source.http == ("http/1.1",):
+    for source in facts.usable:
+        if source.probe.http == ("http/1.1",):
             yield Finding("http1-only", f"{source.name} offers HTTP/1.1 only; aria2 speaks nothing else, so nothing is "
                           "lost", "HTTP/1.1", 0.0, None, source.name)  # fmt: skip
 

@@ -1,9 +1,31 @@
-"""Past pulls as values: one for each model that fetched something. No I/O. Units: unix seconds, seconds, bytes."""
+"""Past pulls: `history.jsonl` in the state folder, one JSON object a line, mode 0600, the newest thousand.
+
+    {"at": 1.0, "model": "org/name@main", "size": 1, "seconds": 1.0, "sources": {"huggingface.co": 1}}
+
+A line that cannot be read is passed over: it is a loss of history and of nothing else. Units: unix seconds, seconds,
+bytes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from orchestrator.disk.atomic import write_file
+from orchestrator.disk.locks import state_lock
+from orchestrator.disk.state_file import UNREADABLE
+from orchestrator.pull.report import FileState, ModelReport, PullReport
+from orchestrator.system.failures import on_disk
+from orchestrator.system.small_files import RECORD_BYTES, read_small
+
+MOST = 1000
+_FILE = "history.jsonl"
+# The file is cut only when it is this much too long: mostly a line is added, and nothing rewritten.
+_SLACK = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,3 +58,68 @@ def rates_over_time(past: Iterable[Past]) -> dict[str, tuple[float, ...]]:
             if rate is not None:
                 found.setdefault(name, []).append(rate)
     return {name: tuple(rates) for name, rates in sorted(found.items())}
+
+
+def entries_of(report: PullReport, now: float) -> tuple[Past, ...]:
+    """One for each model that fetched bytes."""
+    return tuple(
+        Past(now, model.ref, fetched, model.seconds, _sent(model))
+        for model in report.models
+        if (fetched := model.bytes_of(FileState.FETCHED))
+    )
+
+
+def _sent(model: ModelReport) -> dict[str, int]:
+    sent: dict[str, int] = {}
+    # A blob under several names came once.
+    for item in {item.file.digest: item for item in model.files if item.state is FileState.FETCHED}.values():
+        for name, count in item.sources.items():
+            sent[name] = sent.get(name, 0) + count
+    return sent
+
+
+class History:
+    """The file of one cache. Errors per `system.failures`."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self._folder = state_dir
+
+    @property
+    def path(self) -> Path:
+        """Where it lies."""
+        return self._folder / _FILE
+
+    def add(self, entries: Sequence[Past]) -> None:
+        """Add entries, and cut the oldest."""
+        lines = "".join(json.dumps(asdict(entry)) + "\n" for entry in entries)
+        with on_disk("write", self.path), state_lock(self._folder / "history.lock"):
+            fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            with os.fdopen(fd, "ab") as file:
+                file.write(lines.encode())
+            kept = read_small(self.path, RECORD_BYTES).splitlines(keepends=True)
+            if len(kept) > MOST + _SLACK:
+                write_file(self.path, b"".join(kept[-MOST:]), self._folder / "stage", mode=0o600)
+
+    def read(self) -> tuple[Past, ...]:
+        """All, the oldest first."""
+        try:
+            lines = read_small(self.path, RECORD_BYTES).splitlines()
+        except OSError:
+            return ()
+        return tuple(found for line in lines[-MOST:] if (found := _past(line)) is not None)
+
+
+def _past(line: bytes) -> Past | None:
+    try:
+        value = json.loads(line)
+        found = Past(
+            float(value["at"]),
+            str(value["model"]),
+            int(value["size"]),
+            float(value["seconds"]),
+            {str(name): int(count) for name, count in value["sources"].items()},
+        )
+    except UNREADABLE:
+        return None
+    is_sane = math.isfinite(found.at) and math.isfinite(found.seconds) and found.size >= 0 and found.seconds >= 0
+    return found if is_sane else None

@@ -11,7 +11,8 @@ from typing import Any, Self
 
 from orchestrator.core.sources import Source
 from orchestrator.core.text import redacted
-from orchestrator.doctor.survey import Row, State, Survey
+from orchestrator.doctor.facts import SourceFacts, State
+from orchestrator.doctor.survey import Survey
 from orchestrator.documents import Amount, Count
 from orchestrator.mirrors.probe import Probe
 from orchestrator.mirrors.rank import rank
@@ -114,9 +115,9 @@ class ProbedSource:
     error: str | None
 
     @classmethod
-    def of(cls, row: Row, memory: Stats) -> Self:
+    def of(cls, found: SourceFacts) -> Self:
         """The entry of a source."""
-        source, probe = row.source, row.probe
+        source, probe = found.source, found.probe
         return cls(
             name=source.name,
             address=source.address,
@@ -130,11 +131,11 @@ class ProbedSource:
             ranges=probe.ranges,
             announces_digest=probe.announces_digest,
             http=probe.http,
-            commit=row.state,
-            files_held=row.held,
-            files_wanted=row.wanted,
-            quarantine=memory.of(source).quarantine,
-            error=redacted(probe.error.message) if probe.error else None,
+            commit=found.state,
+            files_held=found.held,
+            files_wanted=found.wanted,
+            quarantine=found.quarantine,
+            error=redacted(found.error) if found.error else None,
         )
 
 
@@ -156,7 +157,7 @@ class ProbeDocument:
             commit=found.commit,
             file=found.file.path if found.file else None,
             reference=found.reference.name if found.reference else None,
-            sources=tuple(ProbedSource.of(row, found.memory) for row in found.rows),
+            sources=tuple(map(ProbedSource.of, found.rows)),
         )
 
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import queue
-import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from enum import StrEnum
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 from orchestrator.cache.records import Records
 from orchestrator.catalogs.interface import Catalog
@@ -17,43 +14,22 @@ from orchestrator.catalogs.sites import Sites
 from orchestrator.core.files import Algorithm, RepoFile, RepoTree
 from orchestrator.core.refs import Ref
 from orchestrator.core.sources import Origin, Source
-from orchestrator.errors import GlmAriaError, NotFoundError, SourcesDownError, TemporaryError
+from orchestrator.doctor.facts import SourceFacts, State
+from orchestrator.errors import GlmAriaError, NotFoundError, ProtocolError, SourcesDownError, TemporaryError
 from orchestrator.mirrors.probe import Bounds, Probe, Target, probe
 from orchestrator.mirrors.sources import Sources
-from orchestrator.mirrors.stats import Sample, Stats
+from orchestrator.mirrors.stats import Sample
 from orchestrator.net.session import Net
 from orchestrator.pull.other_catalogs import look
-from orchestrator.system.threads import try_start
-
-
-class State(StrEnum):
-    """What a source has of the model: all of it, an older or another version of it, nothing; or nobody can tell."""
-
-    FRESH = "fresh"
-    STALE = "stale"
-    ABSENT = "absent"
-    UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One source. `held` is how many of the `wanted` large files it lists with the right digest, where its commits are
-    its own; None where the commit itself was compared."""
-
-    source: Source
-    probe: Probe
-    state: State = State.UNKNOWN
-    held: int | None = None
-    wanted: int | None = None
+from orchestrator.system.threads import Step, at_once
 
 
 @dataclass(frozen=True, slots=True)
 class Survey:
     """What was found out. `reference` is whose listing the others were compared with: the root, unless it is down.
-    `memory` is what is remembered after it, `total` the bytes of the model."""
+    `total` are the bytes of the model."""
 
-    rows: tuple[Row, ...]
-    memory: Stats
+    rows: tuple[SourceFacts, ...]
     ref: Ref | None = None
     commit: str | None = None
     file: RepoFile | None = None
@@ -98,20 +74,29 @@ def survey(
     """
     catalogs = probed_catalogs(ref, sites)
     model = _model(ref, catalogs, sites, records) if ref else None
-    rows = _all_at_once(catalogs, lambda catalog: _row(catalog, model, sites, sources.hasty, bounds), patience)
+    steps = [
+        Step(catalog.source.name, partial(_facts, catalog, model, sites, sources.hasty, bounds)) for catalog in catalogs
+    ]
+    at_once(steps, patience, name="survey")
+    rows = [
+        step.result() if step.is_done else _late(catalog.source, patience)
+        for step, catalog in zip(steps, catalogs, strict=True)
+    ]
     samples = {row.source: row.probe.samples for row in rows}
     # On a full disk, or one that is not ours to write, what was measured is told all the same.
     with suppress(GlmAriaError):
         sources.stats.observe(samples)
     if must_answer and all(samples[row.source] == (Sample(failed=True),) for row in rows):
         raise SourcesDownError(
-            f"no source answers: {rows[0].probe.error.message if rows[0].probe.error else rows[0].source.name}",
+            f"no source answers: {rows[0].error or rows[0].name}",
             hint="check the network, the name and the proxy settings (glm-aria config show)",
         )
+    stats = sources.stats.read()
+    known = tuple(replace(row, quarantine=stats.quarantine_of(row.source)) for row in rows)
     if model is None:
-        return Survey(rows, sources.stats.read())
+        return Survey(known)
     total = sum({file.digest: file.size for file in model.tree.files}.values())
-    return Survey(rows, sources.stats.read(), model.ref, model.tree.commit, model.file, model.reference, total)
+    return Survey(known, model.ref, model.tree.commit, model.file, model.reference, total)
 
 
 def probed_catalogs(ref: Ref | None, sites: Sites) -> tuple[Catalog, ...]:
@@ -140,32 +125,16 @@ def _model(ref: Ref, catalogs: Sequence[Catalog], sites: Sites, records: Records
     raise first or NotFoundError(f"no catalog lists {ref}")
 
 
-def _all_at_once(catalogs: Sequence[Catalog], row_of: Callable[[Catalog], Row], patience: float) -> tuple[Row, ...]:
-    done: queue.SimpleQueue[Row] = queue.SimpleQueue()
-    for catalog in catalogs:
-        # Daemons: a source that is given up must not keep the program from ending.
-        work = threading.Thread(target=lambda c=catalog: done.put(row_of(c)), daemon=True)
-        if not try_start(work):
-            done.put(row_of(catalog))
-    deadline = time.monotonic() + patience
-    rows: dict[Source, Row] = {}
-    while len(rows) < len(catalogs):
-        try:
-            row = done.get(timeout=max(0.0, deadline - time.monotonic()))
-        except queue.Empty:
-            break
-        rows[row.source] = row
-    return tuple(rows.get(catalog.source) or _late(catalog.source, patience) for catalog in catalogs)
+def _late(source: Source, patience: float) -> SourceFacts:
+    error = TemporaryError(f"{source.name} did not answer within {patience:.0f} s")
+    return SourceFacts(source, Probe(source, error=error))
 
 
-def _late(source: Source, patience: float) -> Row:
-    return Row(source, Probe(source, error=TemporaryError(f"{source.name} did not answer within {patience:.0f} s")))
-
-
-def _row(catalog: Catalog, model: _Model | None, sites: Sites, net: Net, bounds: Bounds) -> Row:
+def _facts(catalog: Catalog, model: _Model | None, sites: Sites, net: Net, bounds: Bounds) -> SourceFacts:
     source = catalog.source
     state, match, target = State.UNKNOWN, None, None
     error: GlmAriaError | None = None
+    proxy = _proxy_of(source, net)
     if model is not None:
         try:
             state, match, target = _compare(catalog, model, sites)
@@ -174,12 +143,19 @@ def _row(catalog: Catalog, model: _Model | None, sites: Sites, net: Net, bounds:
         except GlmAriaError as found:
             error = found
     if error is not None and isinstance(error, SourcesDownError | TemporaryError):
-        return Row(source, Probe(source, error=error))
+        return SourceFacts(source, Probe(source, error=error), proxy=proxy)
     # On the hasty net even for the root; the token still goes only where it may.
     result = probe(net, source, target, bounds, is_restricted=bool(model and model.is_restricted))
     held = len(match.origins) if match else None
     wanted = held + len(match.differences) if match and held is not None else None
-    return Row(source, result, state, held, wanted)
+    return SourceFacts(source, result, state, held, wanted, proxy=proxy)
+
+
+def _proxy_of(source: Source, net: Net) -> str | None:
+    try:
+        return net.proxy_for(source.url)
+    except ProtocolError:  # an address that cannot be asked has none
+        return None
 
 
 def _compare(catalog: Catalog, model: _Model, sites: Sites) -> tuple[State, Match | None, Target | None]:

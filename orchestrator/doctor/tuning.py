@@ -6,13 +6,13 @@ Only what the figures speak of is changed, and only where the change is worth it
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from orchestrator.core.sizes import format_speed
 from orchestrator.core.sources import Source
-from orchestrator.doctor.history import Past, rates_over_time
-from orchestrator.mirrors.stats import Stats
+from orchestrator.doctor.history import Past
+from orchestrator.mirrors.stats import Remembered, Stats
 
 # More connections must bring this much more before they are worth their load on the server.
 _WORTH = 1.15
@@ -22,13 +22,6 @@ _BUDGETS = (16, 1024)
 _PATIENCE = 20.0
 _LEAST_TIMEOUT, _MOST_TIMEOUT = 10.0, 60.0
 _RECENT = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """Bytes/s of one source by number of connections."""
-
-    rates: tuple[tuple[int, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,36 +47,32 @@ class Change:
     reason: str
 
 
-def suggest(
-    current: Current, memory: Stats, figures: Mapping[str, Figures], past: Sequence[Past]
-) -> tuple[Change, ...]:
-    """The changes; none where nothing was measured or all is right."""
-    return tuple(_changes(current, memory, figures, past[-_RECENT:]))
+def suggest(current: Current, stats: Stats, past: Sequence[Past]) -> tuple[Change, ...]:
+    """The changes; none where nothing was measured or all is right. Of `past` pulls only how long small ones took."""
+    return tuple(_changes(current, stats, past[-_RECENT:]))
 
 
-def _changes(current: Current, memory: Stats, figures: Mapping[str, Figures], past: Sequence[Past]) -> Iterator[Change]:
-    sources = [source for source in (current.root, *current.mirrors) if memory.quarantine_of(source) is None]
-    connections, reason = _connections(current, sources, memory, figures)
+def _changes(current: Current, stats: Stats, past: Sequence[Past]) -> Iterator[Change]:
+    sources = [source for source in (current.root, *current.mirrors) if stats.quarantine_of(source) is None]
+    connections, reason = _connections(current, sources, stats)
     if connections != current.connections:
         yield Change("transfer.connections_per_mirror", current.connections, connections, reason)
-    working = [source for source in sources if memory.of(source).rate or figures.get(source.name)]
+    working = [source for source in sources if stats.of(source).rate or stats.of(source).rates]
     budget = min(max(64, connections * len(working)), _BUDGETS[1]) if working else current.budget
     if budget > current.budget:
         words = f"{len(working)} sources with {connections} connections each need so many"
         yield Change("transfer.connection_budget", current.budget, budget, words)
     if current.jobs is not None and current.jobs < min(16, budget) and (small := _small_files(past)):
         yield Change("transfer.jobs", current.jobs, min(64, budget), small)
-    yield from _timeouts(current, sources, memory)
-    order = _order(current.mirrors, memory, past)
+    yield from _timeouts(current, sources, stats)
+    order = _order(current.mirrors, stats)
     if order is not None:
         yield Change("mirror", current.mirrors, order[0], order[1])
 
 
-def _connections(
-    current: Current, sources: Sequence[Source], memory: Stats, figures: Mapping[str, Figures]
-) -> tuple[int, str]:
+def _connections(current: Current, sources: Sequence[Source], stats: Stats) -> tuple[int, str]:
     """As few as give the best source all that it has to give."""
-    ladders = [(source, _ladder(source, memory, figures)) for source in sources]
+    ladders = [(source, _ladder(stats.of(source))) for source in sources]
     known = [(source, ladder) for source, ladder in ladders if len(ladder) > 1]
     if not known:
         return current.connections, ""
@@ -100,10 +89,10 @@ def _connections(
     return current.connections, ""
 
 
-def _ladder(source: Source, memory: Stats, figures: Mapping[str, Figures]) -> list[tuple[int, float]]:
-    if source.name in figures and figures[source.name].rates:
-        return sorted(figures[source.name].rates)
-    known = memory.of(source)
+def _ladder(known: Remembered) -> list[tuple[int, float]]:
+    """Rates by number of connections, fewest first: those of one probe, else what pulls and probes had on average."""
+    if known.rates:
+        return sorted(known.rates)
     found = [(1, known.rate_one)] if known.rate_one else []
     # A pull or a probe used several; 16 is what they are by default.
     return [(n, r) for n, r in [*found, (16, known.rate_many)] if r]
@@ -114,9 +103,9 @@ def _small_files(past: Sequence[Past]) -> str | None:
     return f"{len(slow)} of the last pulls were small and took long: files one after the other" if slow else None
 
 
-def _timeouts(current: Current, sources: Sequence[Source], memory: Stats) -> Iterator[Change]:
+def _timeouts(current: Current, sources: Sequence[Source], stats: Stats) -> Iterator[Change]:
     """Longer where answers take long; never shorter than the defaults, which a person chose."""
-    waits = [(seen, source) for source in sources if (seen := memory.of(source).latency)]
+    waits = [(seen, source) for source in sources if (seen := stats.of(source).latency)]
     if not waits:
         return
     slowest, source = max(waits, key=lambda item: item[0])
@@ -127,15 +116,13 @@ def _timeouts(current: Current, sources: Sequence[Source], memory: Stats) -> Ite
             yield Change(f"transfer.{key}", old, fitting, words)
 
 
-def _order(mirrors: Sequence[Source], memory: Stats, past: Sequence[Past]) -> tuple[tuple[Source, ...], str] | None:
-    """Mirrors by what they sent in pulls, else by what a probe saw; those in quarantine last."""
-    seen = rates_over_time(past)
+def _order(mirrors: Sequence[Source], stats: Stats) -> tuple[tuple[Source, ...], str] | None:
+    """Mirrors by what they sent, in pulls and probes; those in quarantine last."""
 
     def rate(source: Source) -> float:
-        if memory.quarantine_of(source) is not None:
+        if stats.quarantine_of(source) is not None:
             return -1.0
-        pulls = seen.get(source.name, ())
-        return max(sum(pulls) / len(pulls) if pulls else 0.0, memory.of(source).rate or 0.0)
+        return stats.of(source).rate or 0.0
 
     order = tuple(sorted(mirrors, key=lambda source: -rate(source)))
     if order == tuple(mirrors) or rate(order[0]) <= 0:

@@ -99,7 +99,7 @@ class Probe:
         if self.error is not None and not self.latencies:
             return (Sample(failed=True),)
         many = (Sample(None, self.rate_many, self.connections),) if self.rate_many is not None else ()
-        return (Sample(self.latency, self.rate_one), *many)
+        return (Sample(self.latency, self.rate_one, rates=self.rates), *many)
 
 
 def probe(

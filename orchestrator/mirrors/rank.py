@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from orchestrator.core.sources import Source
 from orchestrator.events import Emit, Notice
-from orchestrator.mirrors.stats import Remembered, Stats
+from orchestrator.mirrors.stats import Quarantine, Remembered, Stats
 
 # Expected of a source that nobody has measured, in bytes/s: it comes after those that are known to be fast, and before
 # those that are known to be slow, so that a new one gets its chance.
@@ -40,18 +40,17 @@ def _key(known: Remembered, now: float) -> tuple[float, float]:
 def usable(sources: Sequence[Source], memory: Stats, emit: Emit) -> tuple[Source, ...]:
     """`rank`, with a warning for each source that is left out, or is kept only because it is the root."""
     for source in sources:
-        if warning := _warning(source, memory):
+        if warning := _warning(source, memory.quarantine_of(source)):
             emit(warning)
     return rank(sources, memory)
 
 
-def warnings(sources: Iterable[Source], memory: Stats) -> tuple[Notice, ...]:
+def warnings(sources: Iterable[tuple[Source, Quarantine | None]]) -> tuple[Notice, ...]:
     """One notice for each source in quarantine."""
-    return tuple(warning for source in sources if (warning := _warning(source, memory)))
+    return tuple(warning for source, found in sources if (warning := _warning(source, found)))
 
 
-def _warning(source: Source, memory: Stats) -> Notice | None:
-    found = memory.quarantine_of(source)
+def _warning(source: Source, found: Quarantine | None) -> Notice | None:
     if found is None:
         return None
     what = "is the last that is asked" if source.is_root else "is left out"

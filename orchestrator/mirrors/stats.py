@@ -4,8 +4,9 @@ It is kept in `sources.json` in the state folder, mode 0600:
 
     {"version": 1, "sources": {ADDRESS: the fields of Remembered}}
 
-A file that cannot be read counts as empty: then sources are measured again, and a liar is caught again. Units: seconds,
-bytes per second, unix seconds for points in time.
+A file that cannot be read counts as empty: then sources are measured again, and a liar is caught again. Rates by number
+of connections were in `doctor.json` once, by the source's name; it is read until the next change is written. Units:
+seconds, bytes per second, unix seconds for points in time.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ FAILURE_HALF_LIFE = 6 * 3_600.0
 # A transfer of fewer bytes tells the latency, not the rate.
 LEAST_BYTES = 256 * 1024
 _FILE = "sources.json"
+_OLD_FILE = "doctor.json"
 # What was neither seen nor judged for so long is forgotten: addresses of a lab come and go.
 _FORGOTTEN = 180 * 86_400.0
 _NUMBERS = ("failures", "seen", "tried")
@@ -58,12 +60,16 @@ class Quarantine:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One observation. `rate` was had with `connections` at once; None is not measured."""
+    """One observation. `rate` was had with `connections` at once; None is not measured.
+
+    `rates` are those by number of connections that a probe measured one after the other, nothing beside them.
+    """
 
     latency: float | None = None
     rate: float | None = None
     connections: int = 1
     failed: bool = False
+    rates: tuple[tuple[int, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +77,8 @@ class Remembered:
     """A source as it was. Averages weigh the newest sample at least half, and more the older they are themselves.
 
     `seen` is when it last did its work, `tried` when it was last observed at all; 0 is never. `failures` is how often
-    it failed, with old failures counting less; see `failures_at`.
+    it failed, with old failures counting less; see `failures_at`. `rates` by number of
+    connections are of one probe, the newest of those that tried the most numbers.
     """
 
     name: str
@@ -82,6 +89,7 @@ class Remembered:
     seen: float = 0.0
     tried: float = 0.0
     quarantine: Quarantine | None = None
+    rates: tuple[tuple[int, float], ...] = ()
 
     @property
     def rate(self) -> float | None:
@@ -112,6 +120,7 @@ class Remembered:
             failures=failures / 2,
             seen=now,
             tried=now,
+            rates=sample.rates if len(sample.rates) >= max(2, len(self.rates)) else self.rates,
         )
 
 
@@ -206,9 +215,14 @@ class SourceStats:
                 if known.quarantine is not None or now - max(known.seen, known.tried) < _FORGOTTEN
             }
             write_state(self._folder / _FILE, self._folder / "stage", {"sources": kept}, indent=1)
+            (self._folder / _OLD_FILE).unlink(missing_ok=True)
 
     def _read(self) -> dict[str, Remembered]:
-        return read_state(self._folder / _FILE, _entries) or {}
+        entries = read_state(self._folder / _FILE, _entries) or {}
+        old = read_state(self._folder / _OLD_FILE, _old_rates) or {}
+        return {
+            address: replace(known, rates=known.rates or old.get(known.name, ())) for address, known in entries.items()
+        }
 
 
 def _entries(data: dict[str, Any]) -> dict[str, Remembered]:
@@ -220,8 +234,17 @@ def _remembered(value: dict[str, Any]) -> Remembered:
     failures, seen, tried = (_number(value[name]) for name in _NUMBERS)
     found = value["quarantine"]
     return Remembered(
-        str(value["name"]), latency, one, many, failures, seen, tried, _quarantine(found) if found else None
-    )
+        str(value["name"]), latency, one, many, failures, seen, tried, _quarantine(found) if found else None,
+        _rates(value.get("rates", ())),
+    )  # fmt: skip
+
+
+def _rates(pairs: Any) -> tuple[tuple[int, float], ...]:
+    return tuple((int(count), _number(rate)) for count, rate in pairs)
+
+
+def _old_rates(data: dict[str, Any]) -> dict[str, tuple[tuple[int, float], ...]]:
+    return {str(name): _rates(pairs) for name, pairs in data["rates"].items()}
 
 
 def _quarantine(value: dict[str, Any]) -> Quarantine:

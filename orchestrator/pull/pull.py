@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 
 from orchestrator.cache.cache import Cache, HfCache
@@ -28,7 +28,7 @@ from orchestrator.resolve.question import Question
 from orchestrator.resolve.resolve import ask
 from orchestrator.system import threads
 from orchestrator.system.signals import Stop
-from orchestrator.system.threads import Pool
+from orchestrator.system.threads import Step, at_once
 
 _RESOLVERS = 8
 
@@ -114,11 +114,10 @@ def _resolve_all(
     if len(runs) == 1:
         one(runs[0])
     else:
-        pool = Pool(_RESOLVERS, thread_name_prefix="resolve")
-        try:
-            list(pool.map(one, runs))
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+        steps = [Step(str(run.item.ref), partial(one, run)) for run in runs]
+        at_once(steps, most=_RESOLVERS, name="resolve")
+        for step in steps:
+            step.result()
     if stop.is_set():
         raise Interrupted(stop.signal_number)
 

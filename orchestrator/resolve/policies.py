@@ -15,7 +15,7 @@ from orchestrator.errors import GlmAriaError, ProxyError, SourcesDownError, Temp
 from orchestrator.events import Notice
 from orchestrator.resolve import commit_proof
 from orchestrator.resolve.question import REFUSALS, Listing, Question
-from orchestrator.system.threads import Pool
+from orchestrator.system.threads import Step, at_once
 
 _AT_ONCE = 8
 # How a root shows that it is not there. What else it may say (no such repo, not allowed, a bad certificate) is an
@@ -68,11 +68,9 @@ def _without_first(question: Question, error: GlmAriaError) -> Listing:
 def _agreed(question: Question, error: GlmAriaError) -> Listing:
     """Two independent catalogs that say the same."""
     catalogs = (*question.mirrors, *question.others)
-    pool = Pool(_AT_ONCE, thread_name_prefix="agree")
-    try:
-        heard = [found for found in pool.map(question.hear, catalogs) if found is not None]
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+    steps = [Step(catalog.source.name, partial(question.hear, catalog)) for catalog in catalogs]
+    at_once(steps, most=_AT_ONCE, name="agree")
+    heard = [answer for step in steps if (answer := step.result()) is not None]
     if not heard and isinstance(error, ProxyError):
         raise error  # nobody is out of reach but the proxy: that is what there is to mend
     voices = [voice for _, _, voice in heard]

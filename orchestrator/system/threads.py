@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import queue
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from threading import Thread
+from dataclasses import dataclass
+from threading import Event, Thread
+from typing import Any, Generic, TypeVar
 
-from orchestrator.errors import TemporaryError
+from orchestrator.errors import GlmAriaError, TemporaryError
 from orchestrator.system.limits import is_tight, scarce
+
+T = TypeVar("T")
 
 
 class Pool(ThreadPoolExecutor):
@@ -41,3 +48,68 @@ def try_start(thread: Thread) -> bool:
     except TemporaryError:
         return False
     return True
+
+
+@dataclass(slots=True, eq=False)
+class Step(Generic[T]):
+    """One of the things that `at_once` does: `call`, called `name` for people.
+
+    `value` is what it returned and `error` what it raised; both are None while it is not done (`is_done`), and stay so
+    for a step that was late.
+    """
+
+    name: str
+    call: Callable[[], T]
+    value: T | None = None
+    error: GlmAriaError | OSError | None = None
+    is_done: bool = False
+
+    def result(self) -> T:
+        """What a step that was waited for returned; raises what it raised."""
+        if self.error is not None:
+            raise self.error
+        return self.value  # type: ignore[return-value]
+
+
+def at_once(steps: Sequence[Step[Any]], seconds: float | None = None, *, most: int = 64, name: str = "step") -> None:
+    """Do all steps beside each other, at most `most` at a time, and wait `seconds` for them (None: to their end).
+
+    A GlmAriaError or OSError is kept in its step; any other exception of a step is raised here. Nobody waits longer for
+    a step that is late, and none begins after that; the threads are daemons, so they keep no program from ending. Where
+    the system grants fewer threads, fewer do the work; without any the caller does it. Where few are allowed, work that
+    is not in a hurry takes one.
+    """
+    deadline = None if seconds is None else time.monotonic() + seconds
+    todo: queue.SimpleQueue[Step[Any]] = queue.SimpleQueue()
+    done: queue.SimpleQueue[tuple[Step[Any], Any, BaseException | None]] = queue.SimpleQueue()
+    for step in steps:
+        todo.put(step)
+    is_over = Event()
+
+    def work() -> None:
+        while not is_over.is_set() and not (deadline is not None and time.monotonic() > deadline):
+            try:
+                step = todo.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                done.put((step, step.call(), None))
+            except BaseException as error:  # noqa: BLE001 - raised again where the step is waited for
+                done.put((step, None, error))
+
+    wanted = 1 if is_tight() and seconds is None else min(len(steps), most)
+    threads = [Thread(target=work, name=f"{name}-{number}", daemon=True) for number in range(wanted)]
+    started = [thread for thread in threads if try_start(thread)]
+    if not started:
+        work()
+    try:
+        for _ in steps:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            step, value, error = done.get(timeout=left)
+            if error is not None and not isinstance(error, GlmAriaError | OSError):
+                raise error
+            step.value, step.error, step.is_done = value, error, True
+    except queue.Empty:
+        return
+    finally:
+        is_over.set()

@@ -7,8 +7,9 @@ import pytest
 from orchestrator.cli.views.sources import show_known, show_probed
 from orchestrator.core.dialects import MODELSCOPE
 from orchestrator.core.sources import Source
+from orchestrator.doctor.facts import SourceFacts, State
 from orchestrator.doctor.source_documents import KnownSources, ProbeDocument
-from orchestrator.doctor.survey import Row, State, Survey
+from orchestrator.doctor.survey import Survey
 from orchestrator.errors import ProtocolError
 from orchestrator.mirrors.probe import Probe
 from orchestrator.mirrors.stats import Evidence, Quarantine, Remembered, Stats
@@ -42,8 +43,8 @@ def test_what_is_remembered(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_names_from_outside_are_harmless(capsys: pytest.CaptureFixture[str]) -> None:
     error = ProtocolError("near answered \x1b]0;x\x07 at https://near/x?Signature=abc")
-    rows = (Row(NEAR, Probe(NEAR, error=error), State.ABSENT),)
-    show_probed(ProbeDocument.of(Survey(rows, MEMORY)))
+    rows = (SourceFacts(NEAR, Probe(NEAR, error=error), State.ABSENT, quarantine=BAD),)
+    show_probed(ProbeDocument.of(Survey(rows)))
     out = capsys.readouterr().out
     assert "\x1b" not in out
     assert "Signature" not in out
@@ -54,7 +55,7 @@ def test_names_from_outside_are_harmless(capsys: pytest.CaptureFixture[str]) -> 
 def test_a_probe(capsys: pytest.CaptureFixture[str]) -> None:
     probe = Probe(MS, latencies=(0.1, 0.3, 0.2), lost=1, rate_one=2e6, rate_many=8e6, connections=8, ranges=True,
                   http=("h2", "http/1.1", "h3"))  # fmt: skip
-    found = Survey((Row(ROOT, Probe(ROOT)), Row(MS, probe, State.STALE, 2, 3)), MEMORY)
+    found = Survey((SourceFacts(ROOT, Probe(ROOT)), SourceFacts(MS, probe, State.STALE, 2, 3)))
     show_probed(ProbeDocument.of(found))
     head, first, second = capsys.readouterr().out.splitlines()
     assert "MB/s 8" in head
@@ -73,7 +74,7 @@ def test_the_data() -> None:
         ("old", None, None),
     ]
     assert found[2].quarantine is BAD
-    document = ProbeDocument.of(Survey((Row(MS, Probe(MS, latencies=(0.2,))),), MEMORY))
+    document = ProbeDocument.of(Survey((SourceFacts(MS, Probe(MS, latencies=(0.2,))),)))
     (source,) = document.sources
     assert (source.latency, source.loss, source.jitter, source.dns) == (0.2, 0, None, None)
     assert document.ref is None

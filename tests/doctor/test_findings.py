@@ -5,16 +5,30 @@ from __future__ import annotations
 import math
 import subprocess
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from orchestrator.core.resolvers import NameServer, Reply
-from orchestrator.doctor.findings import Facts, SourceFacts, findings
+from orchestrator.core.sources import Source, parse_source
+from orchestrator.doctor.facts import Facts, SourceFacts, State
+from orchestrator.doctor.findings import cost_text, findings
+from orchestrator.errors import SourcesDownError
+from orchestrator.mirrors.probe import Probe
+from orchestrator.mirrors.stats import Quarantine
 
-GOOD = SourceFacts("root", "https://root.example.com", True, 0.02, 0.0, ((1, 30e6), (4, 50e6), (16, 60e6)), True,
-                   ("h2", "http/1.1"), 0.0, "fresh")  # fmt: skip
+ROOT = Source("root", "https://root.example.com", is_root=True)
+MIRROR = Source("mirror", "https://mirror.example.com")
+RATES = ((1, 30e6), (4, 50e6), (16, 60e6))
+WELL_MEASURED = Probe(ROOT, latencies=(0.02,) * 3, ranges=True, http=("h2", "http/1.1"), rates=RATES, clock_offset=0.0)
+GOOD = SourceFacts(ROOT, WELL_MEASURED, State.FRESH)
 WELL = Facts(10**10, (GOOD,), free=10**12, write_rate=500e6, aria2_version="1.37.0", aria2_features=("HTTPS",),
              open_files=(1024, 4096))  # fmt: skip
+
+
+def measured(source: Source = ROOT, /, **changes: Any) -> SourceFacts:
+    """A source that is well, but for `changes` of what was measured of it."""
+    return replace(GOOD, source=source, probe=replace(WELL_MEASURED, source=source, **changes))
 
 
 def codes(facts: Facts) -> list[str]:
@@ -35,8 +49,8 @@ def test_nothing_is_found_where_all_is_well() -> None:
             "slow-proxy",
             1e10 / 30e6 - 1e10 / 90e6,
         ),
-        (replace(WELL, sources=(replace(GOOD, latency=0.3),)), "far-sources", 12.0),
-        (replace(WELL, sources=(replace(GOOD, loss=0.25),)), "loss", 0.25 * 1e10 / 60e6),
+        (replace(WELL, sources=(measured(latencies=(0.3,)),)), "far-sources", 12.0),
+        (replace(WELL, sources=(measured(lost=1),)), "loss", 0.25 * 1e10 / 60e6),
         (replace(WELL, unreadable=("models--a--b",)), "unreadable-refs", 30.0),
         (replace(WELL, litter=10**9), "litter", 0.0),
         (replace(WELL, is_offline=True), "offline", math.inf),
@@ -52,7 +66,7 @@ def test_a_cause_and_its_cost(facts: Facts, code: str, cost: float) -> None:
 
 
 def test_the_dearest_comes_first() -> None:
-    facts = replace(WELL, litter=10**9, max_speed=1000, aria2_version=None, sources=(replace(GOOD, latency=0.3),))
+    facts = replace(WELL, litter=10**9, max_speed=1000, aria2_version=None, sources=(measured(latencies=(0.3,)),))
     assert codes(facts) == ["no-aria2", "max-speed", "far-sources", "litter"]
 
 
@@ -71,7 +85,8 @@ def test_resolvers_that_lie_are_not_recommended() -> None:
 
 def test_a_command_is_safe_to_type() -> None:
     name = "x'; rm -rf ~ #"
-    (finding,) = findings(replace(WELL, sources=(GOOD, replace(GOOD, name=name, is_root=False, quarantine="lied"))))
+    bad = replace(measured(Source(name, MIRROR.url)), quarantine=Quarantine(0.0, "lied"))
+    (finding,) = findings(replace(WELL, sources=(GOOD, bad)))
     assert finding.command == "glm-aria mirrors forgive 'x'\"'\"'; rm -rf ~ #'"
 
 
@@ -79,6 +94,53 @@ def test_a_command_is_safe_to_type() -> None:
     ("spec", "host"), [("https://root.example.com", "root.example.com"), ("huggingface+http://[::1]:80/x", "::1")]
 )
 def test_the_command_past_a_proxy_names_the_host_as_one_word_of_a_shell(spec: str, host: str) -> None:
-    (finding,) = findings(replace(WELL, sources=(replace(GOOD, spec=spec, proxy="http://p", direct=90e6),)))
+    (finding,) = findings(
+        replace(WELL, sources=(replace(GOOD, source=parse_source(spec), proxy="http://p", direct=90e6),))
+    )
     shell = ["sh", "-c", f'NO_PROXY=; {finding.command}; printf %s "$NO_PROXY"']
     assert subprocess.run(shell, capture_output=True, text=True, check=True).stdout == host
+
+
+DOWN = SourceFacts(MIRROR, Probe(MIRROR, error=SourcesDownError("no route")))
+
+
+@pytest.mark.parametrize(
+    ("source", "code"),
+    [
+        (replace(measured(MIRROR), state=State.STALE), "stale-mirror"),
+        (replace(measured(MIRROR), quarantine=Quarantine(0.0, "lied")), "quarantined"),
+        (measured(MIRROR, ranges=False), "no-range"),
+        (measured(MIRROR, http=("http/1.1",)), "http1-only"),
+        (measured(MIRROR, lost=3), "loss"),
+        (DOWN, "source-down"),
+        (replace(measured(MIRROR), state=State.ABSENT), None),
+    ],
+)
+def test_what_is_wrong_with_one_of_the_mirrors(source: SourceFacts, code: str | None) -> None:
+    found = findings(replace(WELL, sources=(GOOD, source)))
+    assert [finding.code for finding in found] == ([code] if code else [])
+    assert all(finding.source == "mirror" for finding in found)
+
+
+def test_without_any_answer_it_is_the_network() -> None:
+    assert codes(replace(WELL, sources=(DOWN,))) == ["no-network"]
+
+
+def test_a_clock_that_is_off_is_that_of_most_sources() -> None:
+    good, off = GOOD, measured(clock_offset=7200.0)
+    assert codes(replace(WELL, sources=(good, good, off))) == []
+    (finding,) = findings(replace(WELL, sources=(good, off, off)))
+    assert (finding.code, finding.cost, "behind" in finding.message) == ("clock-off", 3600.0, True)
+
+
+def test_few_connections_are_named_with_those_that_are_faster() -> None:
+    slow = measured(rates=((1, 1e6), (4, 4e6), (16, 16e6)))
+    few = findings(replace(WELL, sources=(slow,), connections=4))[0]
+    assert (few.code, few.command) == ("few-connections", "export GLM_ARIA_CONNECTIONS=16")
+    more = findings(replace(WELL, sources=(slow,), mirrors_hint="https://a https://b"))[0]
+    assert (more.code, more.command) == ("slow-connections", "export GLM_ARIA_MIRRORS='https://a https://b'")
+
+
+@pytest.mark.parametrize(("cost", "text"), [(math.inf, "nothing can be fetched"), (0.0, "for your information")])
+def test_a_cost_in_words(cost: float, text: str) -> None:
+    assert cost_text(cost) == text

@@ -125,3 +125,37 @@ def test_writers_at_once_lose_nothing(state: Path) -> None:
         list(pool.map(_write, [state] * 24, range(24)))
     found = json.loads((state / "sources.json").read_text())
     assert set(found["sources"]) == {f"s{number}" for number in range(24)}
+
+
+LADDER = ((1, 1e6), (4, 4e6), (16, 16e6))
+
+
+def test_rates_by_number_of_connections_are_those_of_the_widest_probe(memory: SourceStats, state: Path) -> None:
+    memory.observe({NEAR: (Sample(0.05, 1e6, rates=LADDER),)})
+    memory.observe({NEAR: (Sample(0.05, 2e6, rates=((1, 2e6), (8, 9e6))), Sample(None, 9e6, 8))})
+    assert SourceStats(state, now=lambda: NOW).read().of(NEAR).rates == LADDER
+    newer = ((1, 3e6), (4, 5e6), (16, 6e6))
+    memory.observe({NEAR: (Sample(0.05, 3e6, rates=newer),)})
+    assert memory.read().of(NEAR).rates == newer
+    memory.observe({FAR: (Sample(0.05, 3e6, rates=((1, 3e6),)),)})
+    assert memory.read().of(FAR).rates == ()
+
+
+def test_rates_of_an_older_doctor_are_taken_over(memory: SourceStats, state: Path) -> None:
+    memory.observe({NEAR: (Sample(0.05, 15e6),), FAR: (Sample(0.05, 1e6, rates=LADDER),)})
+    old = state / "doctor.json"
+    old.write_text('{"version": 1, "rates": {"near": [[1, 15e6], [4, 30e6]], "far": [[1, 7.0], [4, 8.0]]}}')
+    assert (memory.read().of(NEAR).rates, memory.read().of(FAR).rates) == (((1, 15e6), (4, 30e6)), LADDER)
+    memory.observe({FAR: FAILED})
+    assert not old.exists()
+    assert memory.read().of(NEAR).rates == ((1, 15e6), (4, 30e6))
+
+
+def test_a_file_without_those_rates_is_read(memory: SourceStats, state: Path) -> None:
+    memory.observe({NEAR: (Sample(0.05, 15e6),)})
+    file = state / "sources.json"
+    data = json.loads(file.read_text())
+    del data["sources"][NEAR.address]["rates"]
+    file.write_text(json.dumps(data))
+    (state / "doctor.json").write_text("{")
+    assert memory.read().of(NEAR).rate_one == 15e6

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+import time
 
+import pytest
+
+from orchestrator.errors import ProtocolError
+from orchestrator.system import threads
 from orchestrator.system.limits import scarce
+from orchestrator.system.threads import Step, at_once
 from tests.e2e.machine import REPOSITORY
 from tests.machine.conditions import as_user, limited, needs_root
 
@@ -60,3 +67,68 @@ def test_other_errors_are_left_alone() -> None:
     assert scarce(RuntimeError("cannot schedule new futures after shutdown")) is None
     assert scarce(FileNotFoundError(2, "no")) is None
     assert scarce(BlockingIOError(11, "again"))
+
+
+# -- at_once
+
+
+def test_steps_keep_what_they_returned_and_raised() -> None:
+    good, bad = Step("good", lambda: 7), Step("bad", _failing)
+    at_once([good, bad])
+    assert (good.result(), good.is_done, bad.value) == (7, True, None)
+    with pytest.raises(ProtocolError):
+        bad.result()
+
+
+def test_all_steps_run_beside_each_other() -> None:
+    meeting = threading.Barrier(3, timeout=10)
+    steps = [Step(str(number), meeting.wait) for number in range(3)]
+    at_once(steps, 20)
+    assert {step.result() for step in steps} == {0, 1, 2}
+
+
+def test_no_more_than_the_most_at_a_time() -> None:
+    lock, running, seen = threading.Lock(), [0], [0]
+
+    def count() -> None:
+        with lock:
+            running[0] += 1
+            seen[0] = max(seen[0], running[0])
+        time.sleep(0.01)
+        with lock:
+            running[0] -= 1
+
+    at_once([Step(str(number), count) for number in range(12)], most=3)
+    assert 1 <= seen[0] <= 3
+
+
+def test_a_late_step_is_left_alone_and_stays_undone() -> None:
+    gate = threading.Event()
+    late, quick = Step("late", lambda: gate.wait(30)), Step("quick", lambda: 1)
+    begun = time.monotonic()
+    at_once([late, quick], 0.3)
+    assert time.monotonic() - begun < 10
+    assert (quick.value, late.value, late.is_done, late.error) == (1, None, False, None)
+    gate.set()
+    time.sleep(0.05)
+    assert not late.is_done
+
+
+def test_an_error_that_nobody_expected_is_raised_where_it_is_waited_for() -> None:
+    with pytest.raises(ZeroDivisionError):
+        at_once([Step("bug", lambda: 1 // 0)])
+
+
+def test_where_no_thread_starts_the_caller_does_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "try_start", lambda _: False)
+    steps = [Step(str(number), threading.current_thread) for number in range(3)]
+    at_once(steps, 5)
+    assert {step.result() for step in steps} == {threading.current_thread()}
+
+
+def test_nothing_to_do_takes_no_time() -> None:
+    at_once([], 60)
+
+
+def _failing() -> int:
+    raise ProtocolError("no")

@@ -105,7 +105,7 @@ def probe(options: ProbeOptions) -> int:
     wanted = parse_ref(options.ref) if options.ref else None
     found = services(settings).probe(wanted, Bounds(connections=options.connections))
     run = Run.warned(settings, as_json=options.sites.as_json)
-    run.emit(*warnings((row.source for row in found.rows), found.memory))
+    run.emit(*warnings((row.source, row.quarantine) for row in found.rows))
 
     def show(report: ProbeDocument) -> None:
         if report.file is not None and report.reference is not None:

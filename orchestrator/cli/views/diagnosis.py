@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from orchestrator.cli import terminal
+from orchestrator.cli.views.sources import name_of
 from orchestrator.cli.views.table import NOTHING, http_versions, latency, milliseconds, share, show, yes_or_no
 from orchestrator.core.sizes import format_size, format_speed
 from orchestrator.core.text import redacted
@@ -52,7 +53,7 @@ def print_text(found: DoctorDocument) -> None:
 
 
 def _source_row(source: DiagnosedSource) -> tuple[str, ...]:
-    name = source.name + (" (root)" if source.is_root else "")
+    name = name_of(source)
     if source.error is not None:
         return (name, *[NOTHING] * (len(_SOURCE) - 2), source.error[:60])
     return (

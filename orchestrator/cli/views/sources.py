@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from orchestrator.cli.views.table import NOTHING, ago, http_versions, latency, milliseconds, share, show, yes_or_no
+from orchestrator.doctor.document import DiagnosedSource
 from orchestrator.doctor.source_documents import KnownSource, KnownSources, ProbeDocument, ProbedSource
 from orchestrator.mirrors.stats import Quarantine
 
@@ -38,7 +39,7 @@ def show_probed(found: ProbeDocument) -> None:
     show(head, [_probed_row(source) for source in found.sources], (*failed, *_notes(found.sources)), whole="source")
 
 
-def name_of(source: KnownSource | ProbedSource) -> str:
+def name_of(source: KnownSource | ProbedSource | DiagnosedSource) -> str:
     """The name of a source, and whether it is the root."""
     return source.name + (" (root)" if source.is_root else "")
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from orchestrator.core.resolvers import NameServer, Standing
-from orchestrator.doctor.history import Past
-from orchestrator.doctor.history_file import MOST, History
+from orchestrator.doctor.history import MOST, History, Past, entries_of, rates_over_time
 from orchestrator.net.resolver_health import keep_standings, read_standings
+from orchestrator.pull.report import FileReport, FileState, ModelReport, PullReport
+from tests import plain
 
 
 @pytest.fixture
@@ -49,3 +50,36 @@ def test_resolvers_are_remembered(folder: Path) -> None:
     assert read_standings(folder) == learned
     (folder / "resolvers.json").write_text('{"version": 1, "resolvers": {"1.1.1.1": {}}}')
     assert read_standings(folder) == {}
+
+
+def test_rates_of_a_source_are_those_of_the_pulls_it_gave_to() -> None:
+    past = (
+        Past(1.0, "a/b@main", 100, 10.0, {"one": 60, "two": 40}),
+        Past(2.0, "a/b@main", 100, 5.0, {"two": 100, "one": 0}),
+        Past(3.0, "a/b@main", 100, 0.0, {"one": 100}),
+    )
+    assert rates_over_time(past) == {"one": (6.0,), "two": (4.0, 20.0)}
+    assert (past[0].rate, past[2].rate, past[1].rate_of("one")) == (10.0, None, None)
+
+
+def file_of(path: str, data: bytes, state: FileState, **sources: int) -> FileReport:
+    return FileReport(plain.file_of(path, data), state, sources=sources)
+
+
+def test_a_pull_leaves_what_it_fetched_and_each_blob_once() -> None:
+    weights = b"w" * 100
+    files = (
+        file_of("a.safetensors", weights, FileState.FETCHED, one=60, two=40),
+        file_of("same.safetensors", weights, FileState.FETCHED, one=60, two=40),
+        file_of("here.safetensors", b"h", FileState.PRESENT),
+    )
+    (entry,) = entries_of(PullReport((model(files),)), 7.0)
+    assert (entry.at, entry.model, dict(entry.sources)) == (7.0, "org/m@main", {"one": 60, "two": 40})
+
+
+def test_a_pull_that_fetched_nothing_leaves_no_entry() -> None:
+    assert entries_of(PullReport((model((file_of("a.bin", b"a", FileState.PRESENT),)),)), 7.0) == ()
+
+
+def model(files: tuple[FileReport, ...]) -> ModelReport:
+    return ModelReport("org/m@main", files=files, seconds=2.0)

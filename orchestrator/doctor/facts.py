@@ -1,0 +1,108 @@
+"""What the doctor found out: of each source, and of this machine and its network. Values only.
+
+Units: seconds, bytes, bytes per second.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from orchestrator.aria2.endpoint import OpenRpc
+from orchestrator.core.resolvers import Reply
+from orchestrator.core.sources import Source
+from orchestrator.mirrors.probe import Probe
+from orchestrator.mirrors.stats import Quarantine
+
+
+class State(StrEnum):
+    """What a source has of the model: all of it, an older or another version of it, nothing; or nobody can tell."""
+
+    FRESH = "fresh"
+    STALE = "stale"
+    ABSENT = "absent"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFacts:
+    """One source, as a survey found it: what was measured, and what it has of the model.
+
+    `held` is how many of the `wanted` large files it lists with the right digest, where its commits are its own; None
+    where the commit itself was compared. `proxy` is the one that it is asked through, `direct` the rate over one
+    connection past that, None where there is none or no other way.
+    """
+
+    source: Source
+    probe: Probe
+    state: State = State.UNKNOWN
+    held: int | None = None
+    wanted: int | None = None
+    quarantine: Quarantine | None = None
+    proxy: str | None = None
+    direct: float | None = None
+
+    @property
+    def name(self) -> str:
+        """As settings and messages call it."""
+        return self.source.name
+
+    @property
+    def error(self) -> str | None:
+        """Why it could not be measured to the end; None when it was."""
+        return self.probe.error.message if self.probe.error else None
+
+    @property
+    def is_usable(self) -> bool:
+        """True when it answered, may be used and has the model."""
+        return self.probe.error is None and self.quarantine is None and self.state is not State.ABSENT
+
+    @property
+    def best(self) -> tuple[int, float] | None:
+        """The fastest of the rates, with its number of connections."""
+        return max(self.probe.rates, key=lambda item: item[1], default=None)
+
+    def rate_with(self, connections: int) -> float | None:
+        """The best rate that was measured with at most so many connections."""
+        return max((rate for count, rate in self.probe.rates if count <= connections), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the doctor found out of this machine and its sources; None is what could not be.
+
+    `open_files` is the soft and the hard limit. `roomier` is a folder on another disk with room. `mirrors_hint` are
+    the mirrors to try as GLM_ARIA_MIRRORS names them; `without` has, by a source's name, the command that leaves it
+    out.
+    """
+
+    size: int
+    sources: tuple[SourceFacts, ...] = ()
+    mirrors_hint: str = ""
+    without: tuple[tuple[str, str], ...] = ()
+    replies: tuple[Reply, ...] = ()
+    resolvers_set: tuple[str, ...] = ()
+    connections: int = 16
+    budget: int = 64
+    max_speed: int | None = None
+    is_offline: bool = False
+    free: int | None = None
+    write_rate: float | None = None
+    roomier: str | None = None
+    aria2_version: str | None = None
+    aria2_features: tuple[str, ...] = ()
+    aria2_install: str = "sudo apt-get install aria2"
+    open_files: tuple[int, int] | None = None
+    litter: int = 0
+    unreadable: tuple[str, ...] = ()
+    open_rpcs: tuple[OpenRpc, ...] = ()
+
+    @property
+    def usable(self) -> tuple[SourceFacts, ...]:
+        """The sources that answered and may be used."""
+        return tuple(source for source in self.sources if source.is_usable)
+
+    @property
+    def best_rate(self) -> float | None:
+        """Bytes/s that the fastest source sends."""
+        return max((best[1] for source in self.usable if (best := source.best)), default=None)
