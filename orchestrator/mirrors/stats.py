@@ -77,8 +77,8 @@ class Remembered:
     """A source as it was. Averages weigh the newest sample at least half, and more the older they are themselves.
 
     `seen` is when it last did its work, `tried` when it was last observed at all; 0 is never. `failures` is how often
-    it failed, with old failures counting less; see `failures_at`. `rates` by number of
-    connections are of one probe, the newest of those that tried the most numbers.
+    it failed, with old failures counting less; see `failures_at`. `rates` by number of connections are of one probe,
+    the newest of those that tried the most numbers.
     """
 
     name: str

@@ -18,9 +18,7 @@ from hypothesis import strategies as st
 
 from orchestrator.core.resolvers import NameServer, Standing
 from orchestrator.core.sources import Source
-from orchestrator.doctor.figures import read_figures
-from orchestrator.doctor.history import Past
-from orchestrator.doctor.history_file import History
+from orchestrator.doctor.history import History, Past
 from orchestrator.mirrors.stats import Evidence, Sample, SourceStats
 from orchestrator.net.resolver_health import keep_standings, read_standings
 from orchestrator.watch.state import ModelState, WatchFile, WatchState, watched
@@ -45,7 +43,7 @@ class Kept:
 
 def _write_sources(state: Path) -> None:
     memory = SourceStats(state, now=lambda: 1.0)
-    memory.observe({SOURCE: (Sample(0.1, 1e6), Sample(None, 1e7, 8))})
+    memory.observe({SOURCE: (Sample(0.1, 1e6, rates=((1, 1e6), (8, 1e7))), Sample(None, 1e7, 8))})
     memory.quarantine(SOURCE, "lied", Evidence("a", "b", "c", 0, 9))
 
 
@@ -56,19 +54,16 @@ def _read_sources(state: Path) -> Iterable[bool]:
         yield is_number(known.confidence(2.0))
         yield known.rate is None or is_number(known.rate)
         yield known.quarantine is None or isinstance(known.quarantine.reason, str)
+        yield all(isinstance(count, int) and is_number(rate) for count, rate in known.rates)
 
 
 def _read_resolvers(state: Path) -> Iterable[bool]:
     return (is_number(standing.expected(2.0)) for standing in read_standings(state).values())
 
 
-def _write_figures(state: Path) -> None:
+def _write_old_rates(state: Path) -> None:
+    SourceStats(state, now=lambda: 1.0).observe({SOURCE: (Sample(0.1, 1e6),)})
     (state / "doctor.json").write_text(json.dumps({"version": 1, "rates": {"near": [[1, 1e6], [16, 1e7]]}}))
-
-
-def _read_figures(state: Path) -> Iterable[bool]:
-    rates = [rate for found in read_figures(state).values() for rate in found.rates]
-    return (isinstance(count, int) and is_number(rate) for count, rate in rates)
 
 
 def _read_history(state: Path) -> Iterable[bool]:
@@ -104,7 +99,7 @@ def _write_resolvers(state: Path) -> None:
 FILES = [
     Kept("sources.json", _write_sources, _read_sources),
     Kept("resolvers.json", _write_resolvers, _read_resolvers),
-    Kept("doctor.json", _write_figures, _read_figures),
+    Kept("doctor.json", _write_old_rates, _read_sources),
     Kept("history.jsonl", lambda s: History(s).add([PAST]), _read_history),
     Kept("watch/*.json", _write_watch, _read_watch),
 ]  # fmt: skip
