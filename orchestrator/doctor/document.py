@@ -13,7 +13,7 @@ from typing import Literal, Self
 from orchestrator.core.resolvers import Reply
 from orchestrator.core.text import redacted
 from orchestrator.doctor.examine import Diagnosis
-from orchestrator.doctor.facts import SourceFacts, State
+from orchestrator.doctor.facts import Freshness, SourceFacts
 from orchestrator.doctor.findings import Finding
 from orchestrator.doctor.route import Hop, Route
 from orchestrator.doctor.source_documents import times_of
@@ -67,7 +67,7 @@ class DiagnosedSource:
     clock_offset: float | None
     proxy: str | None
     rate_past_proxy: Amount | None
-    commit: State
+    commit: Freshness
     quarantine: str | None
     error: str | None
 

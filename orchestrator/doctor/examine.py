@@ -28,7 +28,7 @@ from orchestrator.doctor.machine import Health, MachineSteps, open_files
 from orchestrator.doctor.route import Route, trace
 from orchestrator.doctor.survey import Survey, survey
 from orchestrator.errors import GlmAriaError, ProtocolError
-from orchestrator.mirrors.probe import Bounds, Target, probe
+from orchestrator.mirrors.probe import Bounds, SampleFile, probe
 from orchestrator.mirrors.sources import Sources
 from orchestrator.net.addresses import split
 from orchestrator.net.dns import Lookup, is_local, system_lookup
@@ -165,7 +165,7 @@ def _past_proxies(rows: Sequence[SourceFacts], direct: Net) -> tuple[SourceFacts
     return tuple(replace(row, direct=steps[row.source].value or None) if row.source in steps else row for row in rows)
 
 
-def _direct_rate(direct: Net, source: Source, target: Target) -> float | None:
+def _direct_rate(direct: Net, source: Source, target: SampleFile) -> float | None:
     return probe(direct, source, target, Bounds(seconds=0.5, pings=0)).rate_one
 
 

@@ -15,7 +15,7 @@ from orchestrator.mirrors.probe import Probe
 from orchestrator.mirrors.stats import Quarantine
 
 
-class State(StrEnum):
+class Freshness(StrEnum):
     """What a source has of the model: all of it, an older or another version of it, nothing; or nobody can tell."""
 
     FRESH = "fresh"
@@ -35,7 +35,7 @@ class SourceFacts:
 
     source: Source
     probe: Probe
-    state: State = State.UNKNOWN
+    state: Freshness = Freshness.UNKNOWN
     held: int | None = None
     wanted: int | None = None
     quarantine: Quarantine | None = None
@@ -55,7 +55,7 @@ class SourceFacts:
     @property
     def is_usable(self) -> bool:
         """True when it answered, may be used and has the model."""
-        return self.probe.error is None and self.quarantine is None and self.state is not State.ABSENT
+        return self.probe.error is None and self.quarantine is None and self.state is not Freshness.ABSENT
 
     @property
     def best(self) -> tuple[int, float] | None:

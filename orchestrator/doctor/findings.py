@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from orchestrator.core.resolvers import NameServer, odd_ones
 from orchestrator.core.sizes import format_duration, format_size, format_speed
-from orchestrator.doctor.facts import Facts, State
+from orchestrator.doctor.facts import Facts, Freshness
 
 REFERENCE = 10 * 10**9
 """Bytes of the download that costs are told for, where no model was named."""
@@ -248,7 +248,7 @@ def _resolvers_command(servers: tuple[str, ...]) -> str:
 def _stale(facts: Facts) -> Iterator[Finding]:
     rate = facts.best_rate
     for source in facts.usable:
-        if source.state is State.STALE:
+        if source.state is Freshness.STALE:
             cost = 0.1 * facts.size / rate if rate else 10.0
             yield Finding("stale-mirror", f"{source.name} has another version of the model; what differs comes from "
                           "others", "stale", max(cost, 1.0), dict(facts.without).get(source.name),

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from orchestrator.core.sources import Source
 from orchestrator.core.text import redacted
-from orchestrator.doctor.facts import SourceFacts, State
+from orchestrator.doctor.facts import Freshness, SourceFacts
 from orchestrator.doctor.survey import Survey
 from orchestrator.documents import Amount, Count
 from orchestrator.mirrors.probe import Probe
@@ -108,7 +108,7 @@ class ProbedSource:
     ranges: bool | None
     announces_digest: bool | None
     http: tuple[str, ...]
-    commit: State
+    commit: Freshness
     files_held: Count | None
     files_wanted: Count | None
     quarantine: Quarantine | None

@@ -14,11 +14,11 @@ from orchestrator.catalogs.sites import Sites
 from orchestrator.core.files import Algorithm, RepoFile, RepoTree
 from orchestrator.core.refs import Ref
 from orchestrator.core.sources import Origin, Source
-from orchestrator.doctor.facts import SourceFacts, State
+from orchestrator.doctor.facts import Freshness, SourceFacts
 from orchestrator.errors import GlmAriaError, NotFoundError, ProtocolError, SourcesDownError, TemporaryError
-from orchestrator.mirrors.probe import Bounds, Probe, Target, probe
+from orchestrator.mirrors.probe import Bounds, Probe, SampleFile, probe
 from orchestrator.mirrors.sources import Sources
-from orchestrator.mirrors.stats import Sample
+from orchestrator.mirrors.stats import Observation
 from orchestrator.net.session import Net
 from orchestrator.pull.other_catalogs import look
 from orchestrator.system.threads import Step, at_once
@@ -86,7 +86,7 @@ def survey(
     # On a full disk, or one that is not ours to write, what was measured is told all the same.
     with suppress(GlmAriaError):
         sources.stats.observe(samples)
-    if must_answer and all(samples[row.source] == (Sample(failed=True),) for row in rows):
+    if must_answer and all(samples[row.source] == (Observation(failed=True),) for row in rows):
         raise SourcesDownError(
             f"no source answers: {rows[0].error or rows[0].name}",
             hint="check the network, the name and the proxy settings (glm-aria config show)",
@@ -132,14 +132,14 @@ def _late(source: Source, patience: float) -> SourceFacts:
 
 def _facts(catalog: Catalog, model: _Model | None, sites: Sites, net: Net, bounds: Bounds) -> SourceFacts:
     source = catalog.source
-    state, match, target = State.UNKNOWN, None, None
+    state, match, target = Freshness.UNKNOWN, None, None
     error: GlmAriaError | None = None
     proxy = _proxy_of(source, net)
     if model is not None:
         try:
             state, match, target = _compare(catalog, model, sites)
         except NotFoundError:
-            state = State.ABSENT
+            state = Freshness.ABSENT
         except GlmAriaError as found:
             error = found
     if error is not None and isinstance(error, SourcesDownError | TemporaryError):
@@ -158,38 +158,38 @@ def _proxy_of(source: Source, net: Net) -> str | None:
         return None
 
 
-def _compare(catalog: Catalog, model: _Model, sites: Sites) -> tuple[State, Match | None, Target | None]:
+def _compare(catalog: Catalog, model: _Model, sites: Sites) -> tuple[Freshness, Match | None, SampleFile | None]:
     """What the source has of the model, and where it has the file to sample."""
     source, ref, file = catalog.source, model.ref, model.file
     if source == model.reference:
-        return State.FRESH if source == sites.of(ref).source else State.UNKNOWN, None, _same(model)
+        return Freshness.FRESH if source == sites.of(ref).source else Freshness.UNKNOWN, None, _same(model)
     if not sites.may_hear(source, ref.catalog, is_restricted=model.is_restricted):
-        return State.UNKNOWN, None, None  # its name is nobody else's business
+        return Freshness.UNKNOWN, None, None  # its name is nobody else's business
     if source.kind is ref.catalog:
         is_same = catalog.revision(ref).commit == model.tree.commit
         # A mirror that is behind may know the commit all the same: the sample will tell.
-        return State.FRESH if is_same else State.STALE, None, _same(model)
+        return Freshness.FRESH if is_same else Freshness.STALE, None, _same(model)
     for repo in repos_elsewhere(ref.repo, ref.catalog, source.kind, sites.aliases):
         try:
             found = look(catalog, repo, model.large)
         except NotFoundError:
             continue
         if found is None:
-            return State.UNKNOWN, None, None
-        state = State.ABSENT if not found.origins else State.STALE if found.differences else State.FRESH
+            return Freshness.UNKNOWN, None, None
+        state = Freshness.ABSENT if not found.origins else Freshness.STALE if found.differences else Freshness.FRESH
         return state, found, _found(found, model.large, file)
-    return State.ABSENT, None, None
+    return Freshness.ABSENT, None, None
 
 
-def _same(model: _Model) -> Target | None:
+def _same(model: _Model) -> SampleFile | None:
     file, ref = model.file, model.ref
     if file is None:
         return None
-    return Target(Origin(ref.repo, model.tree.commit, file.path, ref.catalog), file.size, file.digest)
+    return SampleFile(Origin(ref.repo, model.tree.commit, file.path, ref.catalog), file.size, file.digest)
 
 
-def _found(match: Match, files: Sequence[RepoFile], preferred: RepoFile | None) -> Target | None:
+def _found(match: Match, files: Sequence[RepoFile], preferred: RepoFile | None) -> SampleFile | None:
     """The preferred file where it is held, else the largest that is."""
     origins = dict(match.origins)
     held = sorted((file for file in files if file.digest in origins), key=lambda f: (f == preferred, f.size))
-    return Target(origins[held[-1].digest], held[-1].size, held[-1].digest) if held else None
+    return SampleFile(origins[held[-1].digest], held[-1].size, held[-1].digest) if held else None

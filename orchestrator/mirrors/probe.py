@@ -18,7 +18,7 @@ from orchestrator.core.files import Digest
 from orchestrator.core.sources import Origin, Source
 from orchestrator.errors import GlmAriaError, ProtocolError
 from orchestrator.mirrors.links import Links
-from orchestrator.mirrors.stats import Sample
+from orchestrator.mirrors.stats import Observation
 from orchestrator.net.answers import Answer
 from orchestrator.net.handshake import Handshake
 from orchestrator.net.session import Net
@@ -42,7 +42,7 @@ class Bounds:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class SampleFile:
     """The file that a sample is taken of."""
 
     origin: Origin
@@ -73,7 +73,7 @@ class Probe:
     http: tuple[str, ...] = ()
     rates: tuple[tuple[int, float], ...] = ()
     clock_offset: float | None = None
-    target: Target | None = field(default=None, compare=False)
+    target: SampleFile | None = field(default=None, compare=False)
     error: GlmAriaError | None = field(default=None, compare=False)
 
     @property
@@ -94,23 +94,30 @@ class Probe:
         return self.lost / asked if asked else None
 
     @property
-    def samples(self) -> tuple[Sample, ...]:
+    def samples(self) -> tuple[Observation, ...]:
         """What is worth remembering."""
         if self.error is not None and not self.latencies:
-            return (Sample(failed=True),)
-        many = (Sample(None, self.rate_many, self.connections),) if self.rate_many is not None else ()
-        return (Sample(self.latency, self.rate_one, rates=self.rates), *many)
+            return (Observation(failed=True),)
+        many = (Observation(None, self.rate_many, self.connections),) if self.rate_many is not None else ()
+        return (Observation(self.latency, self.rate_one, rates=self.rates), *many)
 
 
 def probe(
-    net: Net, source: Source, target: Target | None = None, bounds: Bounds | None = None, *, is_restricted: bool = False
+    net: Net,
+    source: Source,
+    target: SampleFile | None = None,
+    bounds: Bounds | None = None,
+    *,
+    is_restricted: bool = False,
 ) -> Probe:
     """Probe one source, with a sample of `target` where there is one. Never raises for what the source does."""
     return _Prober(net, source, target, bounds or Bounds(), is_restricted).run()
 
 
 class _Prober:
-    def __init__(self, net: Net, source: Source, target: Target | None, bounds: Bounds, is_restricted: bool) -> None:
+    def __init__(
+        self, net: Net, source: Source, target: SampleFile | None, bounds: Bounds, is_restricted: bool
+    ) -> None:
         self._net, self._source, self._target, self._bounds = net, source, target, bounds
         self._is_restricted = is_restricted
         self._url = source.file_url(target.origin) if target else f"{source.url}/"
@@ -164,7 +171,7 @@ class _Prober:
             else:
                 self._note(latencies=(*self._found.latencies, time.monotonic() - begun))
 
-    def _sample(self, target: Target) -> None:
+    def _sample(self, target: SampleFile) -> None:
         link = Links(self._net).resolve(
             self._source, target.origin, target.size, target.digest, is_restricted=self._is_restricted
         )

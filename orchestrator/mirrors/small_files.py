@@ -19,7 +19,7 @@ _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class FileRange:
     """The bytes from `start` to before `end` of the file `path` of `repo`, which has `size` bytes."""
 
     path: str
@@ -30,7 +30,7 @@ class Wanted:
 
 
 @contextmanager
-def open_body(net: Net, source: Source, url: str, wanted: Wanted) -> Iterator[tuple[Body, Stream]]:
+def open_body(net: Net, source: Source, url: str, wanted: FileRange) -> Iterator[tuple[Body, Stream]]:
     """Ask `source` for bytes by `url`, of which it may be another one's.
 
     Redirects are followed by the rules of `Net`, and the token is dropped where it may not go. Nothing is proven here:
@@ -47,7 +47,7 @@ def open_body(net: Net, source: Source, url: str, wanted: Wanted) -> Iterator[tu
         yield Body(start, _bounded(stream, source, wanted, end - start), stream.abort), stream
 
 
-def _bounded(stream: Stream, source: Source, wanted: Wanted, count: int) -> Iterator[bytes]:
+def _bounded(stream: Stream, source: Source, wanted: FileRange, count: int) -> Iterator[bytes]:
     with blaming(source.name, wanted.path):
         done = 0
         for chunk in stream.chunks():
@@ -59,7 +59,7 @@ def _bounded(stream: Stream, source: Source, wanted: Wanted, count: int) -> Iter
             raise _wrong_size(source, wanted, f"{done} of {count} bytes")
 
 
-def _span_of(stream: Stream, source: Source, wanted: Wanted, *, had_token: bool) -> tuple[int, int]:
+def _span_of(stream: Stream, source: Source, wanted: FileRange, *, had_token: bool) -> tuple[int, int]:
     """Which bytes of the file the answer holds: those that were asked for, or all."""
     if stream.status not in (200, 206):
         raise _refused(stream.status, source, wanted, had_token=had_token)
@@ -80,11 +80,11 @@ def _span_of(stream: Stream, source: Source, wanted: Wanted, *, had_token: bool)
     return start, end
 
 
-def _refused(status: int, source: Source, wanted: Wanted, *, had_token: bool) -> GlmAriaError:
+def _refused(status: int, source: Source, wanted: FileRange, *, had_token: bool) -> GlmAriaError:
     kind = meaning(status).error
     hint = hints.licence(source.url, wanted.repo, had_token=had_token) if kind is NotAllowedError else None
     return kind(f"{source.name} answered HTTP {status} for {wanted.path!r} of {wanted.repo}", hint=hint)
 
 
-def _wrong_size(source: Source, wanted: Wanted, what: str) -> IntegrityError:
+def _wrong_size(source: Source, wanted: FileRange, what: str) -> IntegrityError:
     return IntegrityError(f"{source.name} sent {what} for {wanted.path!r}; they were dropped")

@@ -59,7 +59,7 @@ class Quarantine:
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class Observation:
     """One observation. `rate` was had with `connections` at once; None is not measured.
 
     `rates` are those by number of connections that a probe measured one after the other, nothing beside them.
@@ -104,7 +104,7 @@ class Remembered:
         """How much the averages still say, 1 to 0. A clock that was set back makes nothing look new."""
         return decay(abs(now - self.seen), HALF_LIFE) if self.seen else 0.0
 
-    def after(self, sample: Sample, now: float) -> Remembered:
+    def after(self, sample: Observation, now: float) -> Remembered:
         """What is remembered once `sample` was taken at `now`."""
         failures = self.failures_at(now)
         if sample.failed:
@@ -158,7 +158,7 @@ class SourceStats:
         """All that is known, as of now."""
         return Stats(self._now(), self._read())
 
-    def observe(self, samples: Mapping[Source, tuple[Sample, ...]]) -> None:
+    def observe(self, samples: Mapping[Source, tuple[Observation, ...]]) -> None:
         """Keep samples of any number of sources, with one write."""
 
         def change(entries: dict[str, Remembered], now: float) -> None:

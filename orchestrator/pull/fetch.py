@@ -22,7 +22,7 @@ from orchestrator.errors import (
 )
 from orchestrator.events import Emit, FileProgress, Notice, Phase, SourceRates
 from orchestrator.mirrors.sources import Sources
-from orchestrator.mirrors.stats import LEAST_BYTES, Sample
+from orchestrator.mirrors.stats import LEAST_BYTES, Observation
 from orchestrator.proof.verified import VerifiedFile
 from orchestrator.pull.candidates import Choosing
 from orchestrator.pull.disputes import Disputes
@@ -132,7 +132,7 @@ class Fetcher:
         for server in self._transfer.servers:
             if source := by_name.get(server.name):
                 rate = server.best_rate if server.bytes >= LEAST_BYTES else None
-                samples[source] = (Sample(server.latency, rate, server.allowed, failed=server.down is not None),)
+                samples[source] = (Observation(server.latency, rate, server.allowed, failed=server.down is not None),)
         with suppress(GlmAriaError):
             self._sources.stats.observe(samples)
 

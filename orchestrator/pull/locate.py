@@ -23,7 +23,7 @@ from orchestrator.mirrors.links import Links, announced_digest
 from orchestrator.mirrors.ranges import ask_for_range
 from orchestrator.mirrors.rank import usable
 from orchestrator.mirrors.shortcuts import Shortcuts
-from orchestrator.mirrors.small_files import Wanted, open_body
+from orchestrator.mirrors.small_files import FileRange, open_body
 from orchestrator.mirrors.sources import Sources
 from orchestrator.net.failures import blaming
 from orchestrator.net.session import Net
@@ -77,7 +77,7 @@ class SourceLocator:
     @contextmanager
     def _body(self, job: Job, source: Source, origin: Origin, start: int, end: int) -> Iterator[Body]:
         net = self._net_for(job, source)
-        wanted = Wanted(origin.path, origin.repo.url_path, job.size, start, end)
+        wanted = FileRange(origin.path, origin.repo.url_path, job.size, start, end)
         with ExitStack() as stack:
             body = self._foretold(stack, net, job, source, origin, wanted)
             if body is None:
@@ -86,7 +86,7 @@ class SourceLocator:
             yield body
 
     def _foretold(  # noqa: PLR0917 - as above, and where to keep it open
-        self, stack: ExitStack, net: Net, job: Job, source: Source, origin: Origin, wanted: Wanted
+        self, stack: ExitStack, net: Net, job: Job, source: Source, origin: Origin, wanted: FileRange
     ) -> Body | None:
         """What the source has where its redirect would lead; None when nobody knows, or it is not surely this file."""
         url = self._shortcuts.address(source, origin, job.digest)

@@ -30,7 +30,7 @@ from orchestrator.errors import (
 from orchestrator.events import Emit, FileProgress, ModelPhase, Phase, Queued
 from orchestrator.folders.single_file import is_there, place_single
 from orchestrator.mirrors.ranges import ask_for_range
-from orchestrator.mirrors.small_files import Wanted, open_body
+from orchestrator.mirrors.small_files import FileRange, open_body
 from orchestrator.mirrors.sources import Sources
 from orchestrator.net.session import Net
 from orchestrator.pull.candidates import Candidates
@@ -58,7 +58,7 @@ class _OneAddress:
 
     @contextmanager
     def fetch(self, job: Job, source: str, start: int, end: int) -> Iterator[Body]:
-        wanted = Wanted(job.name, urlsplit(self._uri.url).path, job.size, start, end)
+        wanted = FileRange(job.name, urlsplit(self._uri.url).path, job.size, start, end)
         with open_body(self._net, Source(source, self._uri.url), self._uri.url, wanted) as (body, _):
             yield body
 

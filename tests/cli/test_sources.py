@@ -7,7 +7,7 @@ import pytest
 from orchestrator.cli.views.sources import show_known, show_probed
 from orchestrator.core.dialects import MODELSCOPE
 from orchestrator.core.sources import Source
-from orchestrator.doctor.facts import SourceFacts, State
+from orchestrator.doctor.facts import Freshness, SourceFacts
 from orchestrator.doctor.source_documents import KnownSources, ProbeDocument
 from orchestrator.doctor.survey import Survey
 from orchestrator.errors import ProtocolError
@@ -43,7 +43,7 @@ def test_what_is_remembered(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_names_from_outside_are_harmless(capsys: pytest.CaptureFixture[str]) -> None:
     error = ProtocolError("near answered \x1b]0;x\x07 at https://near/x?Signature=abc")
-    rows = (SourceFacts(NEAR, Probe(NEAR, error=error), State.ABSENT, quarantine=BAD),)
+    rows = (SourceFacts(NEAR, Probe(NEAR, error=error), Freshness.ABSENT, quarantine=BAD),)
     show_probed(ProbeDocument.of(Survey(rows)))
     out = capsys.readouterr().out
     assert "\x1b" not in out
@@ -55,7 +55,7 @@ def test_names_from_outside_are_harmless(capsys: pytest.CaptureFixture[str]) -> 
 def test_a_probe(capsys: pytest.CaptureFixture[str]) -> None:
     probe = Probe(MS, latencies=(0.1, 0.3, 0.2), lost=1, rate_one=2e6, rate_many=8e6, connections=8, ranges=True,
                   http=("h2", "http/1.1", "h3"))  # fmt: skip
-    found = Survey((SourceFacts(ROOT, Probe(ROOT)), SourceFacts(MS, probe, State.STALE, 2, 3)))
+    found = Survey((SourceFacts(ROOT, Probe(ROOT)), SourceFacts(MS, probe, Freshness.STALE, 2, 3)))
     show_probed(ProbeDocument.of(found))
     head, first, second = capsys.readouterr().out.splitlines()
     assert "MB/s 8" in head

@@ -23,7 +23,7 @@ from orchestrator.cli.commands.env import NAMES
 from orchestrator.cli.main import main
 from orchestrator.core.sources import parse_source
 from orchestrator.errors import ConfigError
-from orchestrator.mirrors.stats import Sample, SourceStats
+from orchestrator.mirrors.stats import Observation, SourceStats
 from tests.e2e.machine import until
 from tests.support.hub import LoopbackHub
 from tests.support.ports import free_port
@@ -247,7 +247,13 @@ def test_weights_come_from_what_was_measured(printed, monkeypatch: pytest.Monkey
     monkeypatch.setenv("GLM_ARIA_MIRRORS", " ".join((*urls, MIRROR)))
     memory = SourceStats(open_state_dir(CacheLayout.at(tmp_path / "hf" / "hub")))
     fast, slow, liar = (parse_source(url) for url in urls)
-    memory.observe({fast: (Sample(rate=30e6),), slow: (Sample(rate=10e6, connections=8),), liar: (Sample(rate=90e6),)})
+    memory.observe(
+        {
+            fast: (Observation(rate=30e6),),
+            slow: (Observation(rate=10e6, connections=8),),
+            liar: (Observation(rate=90e6),),
+        }
+    )
     memory.quarantine(liar, "lied")
     lines = re.findall(r"server (\S+) weight=(\d+)", printed("render", "nginx-stream.conf"))
     assert [place for place, _ in lines] == ["10.0.0.5:8000", "10.0.0.6:8000"]

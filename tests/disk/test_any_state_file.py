@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from orchestrator.core.resolvers import NameServer, Standing
 from orchestrator.core.sources import Source
 from orchestrator.doctor.history import History, Past
-from orchestrator.mirrors.stats import Evidence, Sample, SourceStats
+from orchestrator.mirrors.stats import Evidence, Observation, SourceStats
 from orchestrator.net.resolver_health import keep_standings, read_standings
 from orchestrator.watch.state import ModelState, WatchFile, WatchState, watched
 from tests.cache.test_state_files import mangled
@@ -43,7 +43,7 @@ class Kept:
 
 def _write_sources(state: Path) -> None:
     memory = SourceStats(state, now=lambda: 1.0)
-    memory.observe({SOURCE: (Sample(0.1, 1e6, rates=((1, 1e6), (8, 1e7))), Sample(None, 1e7, 8))})
+    memory.observe({SOURCE: (Observation(0.1, 1e6, rates=((1, 1e6), (8, 1e7))), Observation(None, 1e7, 8))})
     memory.quarantine(SOURCE, "lied", Evidence("a", "b", "c", 0, 9))
 
 
@@ -62,7 +62,7 @@ def _read_resolvers(state: Path) -> Iterable[bool]:
 
 
 def _write_old_rates(state: Path) -> None:
-    SourceStats(state, now=lambda: 1.0).observe({SOURCE: (Sample(0.1, 1e6),)})
+    SourceStats(state, now=lambda: 1.0).observe({SOURCE: (Observation(0.1, 1e6),)})
     (state / "doctor.json").write_text(json.dumps({"version": 1, "rates": {"near": [[1, 1e6], [16, 1e7]]}}))
 
 

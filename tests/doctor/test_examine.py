@@ -19,7 +19,7 @@ from orchestrator.doctor import examine
 from orchestrator.doctor.facts import SourceFacts
 from orchestrator.doctor.machine import Health, MachineSteps
 from orchestrator.errors import ProtocolError
-from orchestrator.mirrors.probe import Probe, Target
+from orchestrator.mirrors.probe import Probe, SampleFile
 from orchestrator.net.session import Net
 from orchestrator.system.threads import Step
 from tests import plain
@@ -77,7 +77,7 @@ def test_a_note_says_what_was_left_out(step: Callable[[], int], note: str) -> No
 
 
 def test_the_rate_past_a_proxy_is_measured_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    target = cast(Target, object())
+    target = cast(SampleFile, object())
     monkeypatch.setattr(examine, "probe", lambda net, source, *_: Probe(source, rate_one=5e6))
     rows = (
         SourceFacts(ROOT, Probe(ROOT, target=target), proxy="http://p"),

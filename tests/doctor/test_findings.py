@@ -11,7 +11,7 @@ import pytest
 
 from orchestrator.core.resolvers import NameServer, Reply
 from orchestrator.core.sources import Source, parse_source
-from orchestrator.doctor.facts import Facts, SourceFacts, State
+from orchestrator.doctor.facts import Facts, Freshness, SourceFacts
 from orchestrator.doctor.findings import cost_text, findings
 from orchestrator.errors import SourcesDownError
 from orchestrator.mirrors.probe import Probe
@@ -21,7 +21,7 @@ ROOT = Source("root", "https://root.example.com", is_root=True)
 MIRROR = Source("mirror", "https://mirror.example.com")
 RATES = ((1, 30e6), (4, 50e6), (16, 60e6))
 WELL_MEASURED = Probe(ROOT, latencies=(0.02,) * 3, ranges=True, http=("h2", "http/1.1"), rates=RATES, clock_offset=0.0)
-GOOD = SourceFacts(ROOT, WELL_MEASURED, State.FRESH)
+GOOD = SourceFacts(ROOT, WELL_MEASURED, Freshness.FRESH)
 WELL = Facts(10**10, (GOOD,), free=10**12, write_rate=500e6, aria2_version="1.37.0", aria2_features=("HTTPS",),
              open_files=(1024, 4096))  # fmt: skip
 
@@ -107,13 +107,13 @@ DOWN = SourceFacts(MIRROR, Probe(MIRROR, error=SourcesDownError("no route")))
 @pytest.mark.parametrize(
     ("source", "code"),
     [
-        (replace(measured(MIRROR), state=State.STALE), "stale-mirror"),
+        (replace(measured(MIRROR), state=Freshness.STALE), "stale-mirror"),
         (replace(measured(MIRROR), quarantine=Quarantine(0.0, "lied")), "quarantined"),
         (measured(MIRROR, ranges=False), "no-range"),
         (measured(MIRROR, http=("http/1.1",)), "http1-only"),
         (measured(MIRROR, lost=3), "loss"),
         (DOWN, "source-down"),
-        (replace(measured(MIRROR), state=State.ABSENT), None),
+        (replace(measured(MIRROR), state=Freshness.ABSENT), None),
     ],
 )
 def test_what_is_wrong_with_one_of_the_mirrors(source: SourceFacts, code: str | None) -> None:

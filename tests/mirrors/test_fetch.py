@@ -19,7 +19,7 @@ from orchestrator.errors import (
     SourcesDownError,
     TemporaryError,
 )
-from orchestrator.mirrors.small_files import Wanted, open_body
+from orchestrator.mirrors.small_files import FileRange, open_body
 from orchestrator.net.answers import Limits
 from orchestrator.net.session import Net
 from tests.mirrors.conftest import CANARY, FILES, origin, source
@@ -31,7 +31,7 @@ def take(
     net: Net, there: Source, where: Origin, size: int, start: int = 0, end: int | None = None
 ) -> tuple[int, bytes]:
     """Where the body began, and what came."""
-    wanted = Wanted(where.path, where.repo.url_path, size, start, size if end is None else end)
+    wanted = FileRange(where.path, where.repo.url_path, size, start, size if end is None else end)
     with open_body(net, there, there.file_url(where), wanted) as (body, _):
         return body.start, b"".join(body.chunks)
 
@@ -104,7 +104,7 @@ def test_down(hub: LoopbackHub, net: Net) -> None:
 def test_abort_wakes_who_waits(hub: LoopbackHub) -> None:
     hub.fault(Fault("stall", after_bytes=10))
     where, there = origin(hub, "big.txt"), source(hub.url)
-    wanted = Wanted(where.path, where.repo.url_path, len(FILES["big.txt"]), 0, len(FILES["big.txt"]))
+    wanted = FileRange(where.path, where.repo.url_path, len(FILES["big.txt"]), 0, len(FILES["big.txt"]))
     with Net(limits=Limits(read=30)) as net, open_body(net, there, there.file_url(where), wanted) as (body, _):
         begun = time.monotonic()
         threading.Timer(0.2, body.abort).start()
@@ -115,7 +115,7 @@ def test_abort_wakes_who_waits(hub: LoopbackHub) -> None:
 
 def test_what_the_caller_raises_passes_unchanged(hub: LoopbackHub, net: Net) -> None:
     where, there = origin(hub, "big.txt"), source(hub.url)
-    wanted = Wanted(where.path, where.repo.url_path, len(FILES["big.txt"]), 0, len(FILES["big.txt"]))
+    wanted = FileRange(where.path, where.repo.url_path, len(FILES["big.txt"]), 0, len(FILES["big.txt"]))
     with pytest.raises(DiskIOError) as caught, open_body(net, there, there.file_url(where), wanted):
         raise DiskIOError("the disk")
     assert caught.value.source is None

@@ -13,8 +13,8 @@ from orchestrator.core.files import Algorithm, Digest
 from orchestrator.core.refs import RepoId, RepoType
 from orchestrator.core.sources import Origin, Source
 from orchestrator.errors import IntegrityError, NotFoundError, ProtocolError, SourcesDownError
-from orchestrator.mirrors.probe import Bounds, Probe, Target, probe
-from orchestrator.mirrors.stats import Sample
+from orchestrator.mirrors.probe import Bounds, Probe, SampleFile, probe
+from orchestrator.mirrors.stats import Observation
 from orchestrator.net.answers import Limits
 from orchestrator.net.credentials import Credentials
 from orchestrator.net.session import Net
@@ -48,11 +48,11 @@ def net(hub: LoopbackHub) -> Iterator[Net]:
         yield made
 
 
-def target(repo: Repo, path: str = "model.safetensors", commit: str | None = None) -> Target:
+def target(repo: Repo, path: str = "model.safetensors", commit: str | None = None) -> SampleFile:
     file = repo.commits[repo.head].files[path]
     algorithm = Algorithm.SHA256 if file.sha256 else Algorithm.GIT_SHA1
     origin = Origin(RepoId(RepoType.MODEL, repo.name), commit or repo.head, path)
-    return Target(origin, file.size, Digest(algorithm, file.etag))
+    return SampleFile(origin, file.size, Digest(algorithm, file.etag))
 
 
 def test_a_good_source(net: Net, hub: LoopbackHub, repo: Repo) -> None:
@@ -101,7 +101,7 @@ def test_without_a_file_only_the_way_is_measured(net: Net, hub: LoopbackHub) -> 
 def test_one_connection_leaves_the_second_sample_out(net: Net, hub: LoopbackHub, repo: Repo) -> None:
     found = probe(net, Source("hub", hub.url), target(repo), Bounds(one=MIB, connections=1))
     assert found.rate_many is None
-    assert found.samples == (Sample(found.latency, found.rate_one),)
+    assert found.samples == (Observation(found.latency, found.rate_one, rates=found.rates),)
 
 
 def test_a_source_that_ignores_ranges(net: Net, hub: LoopbackHub, repo: Repo) -> None:
@@ -126,7 +126,7 @@ def test_odd_answers_to_a_range(net: Net, hub: LoopbackHub, repo: Repo, kind: st
 
 def test_another_digest(net: Net, hub: LoopbackHub, repo: Repo) -> None:
     right = target(repo)
-    wrong = Target(right.origin, right.size, Digest(Algorithm.SHA256, "0" * 64))
+    wrong = SampleFile(right.origin, right.size, Digest(Algorithm.SHA256, "0" * 64))
     found = probe(net, Source("hub", hub.url), wrong, BOUNDS)
     assert isinstance(found.error, IntegrityError)
     assert found.announces_digest is False
@@ -136,7 +136,7 @@ def test_another_digest(net: Net, hub: LoopbackHub, repo: Repo) -> None:
 def test_a_file_that_is_not_there(net: Net, hub: LoopbackHub, repo: Repo) -> None:
     found = probe(net, Source("hub", hub.url), target(repo, commit="0" * 40), BOUNDS)
     assert isinstance(found.error, NotFoundError)
-    assert found.samples == (Sample(found.latency, None),), "it is near, even so"
+    assert found.samples == (Observation(found.latency, None),), "it is near, even so"
 
 
 def test_nobody_there(net: Net, repo: Repo) -> None:
@@ -145,7 +145,7 @@ def test_nobody_there(net: Net, repo: Repo) -> None:
         found = probe(net, Source("gone", f"http://127.0.0.1:{closed.getsockname()[1]}"), target(repo), BOUNDS)
     assert isinstance(found.error, SourcesDownError)
     assert (found.latency, found.handshake, found.loss, found.http) == (None, None, None, ())
-    assert found.samples == (Sample(failed=True),)
+    assert found.samples == (Observation(failed=True),)
 
 
 def test_lost_requests_are_counted(net: Net, hub: LoopbackHub) -> None:

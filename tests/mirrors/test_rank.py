@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator.core.sources import Source
 from orchestrator.mirrors.rank import UNKNOWN, expected_rate, rank
-from orchestrator.mirrors.stats import HALF_LIFE, Quarantine, Remembered, Sample, Stats
+from orchestrator.mirrors.stats import HALF_LIFE, Observation, Quarantine, Remembered, Stats
 
 NOW = 1_800_000_000.0
 ROOT = Source("root", "https://root", is_root=True)
@@ -17,7 +17,7 @@ ALL = (ROOT, NEAR, FAR, NEW)
 
 
 def memory(**rates: float | None) -> Stats:
-    return Stats(NOW, {name: Remembered(name).after(Sample(0.1, rate), NOW) for name, rate in rates.items()})
+    return Stats(NOW, {name: Remembered(name).after(Observation(0.1, rate), NOW) for name, rate in rates.items()})
 
 
 def names(sources: tuple[Source, ...]) -> list[str]:
@@ -41,16 +41,16 @@ def test_of_equally_fast_ones_the_nearer() -> None:
 
 
 def test_old_measurements_lose_to_new_ones() -> None:
-    known = Remembered("x").after(Sample(0.1, 60e6), NOW)
+    known = Remembered("x").after(Observation(0.1, 60e6), NOW)
     assert expected_rate(known, NOW) == pytest.approx(60e6)
     assert expected_rate(known, NOW + HALF_LIFE) == pytest.approx((60e6 + UNKNOWN) / 2)
     assert expected_rate(known, NOW + 30 * HALF_LIFE) == pytest.approx(UNKNOWN, rel=1e-3)
 
 
 def test_failures_push_back() -> None:
-    failing = Remembered("near").after(Sample(0.1, 30e6), NOW)
+    failing = Remembered("near").after(Observation(0.1, 30e6), NOW)
     for _ in range(4):
-        failing = failing.after(Sample(failed=True), NOW)
+        failing = failing.after(Observation(failed=True), NOW)
     assert names(rank((NEAR, NEW), Stats(NOW, {"near": failing}))) == ["new", "near"]
 
 

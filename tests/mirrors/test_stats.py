@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from orchestrator.core.sources import Source
-from orchestrator.mirrors.stats import Evidence, Sample, SourceStats
+from orchestrator.mirrors.stats import Evidence, Observation, SourceStats
 
 NOW = 1_800_000_000.0
-FAILED = (Sample(failed=True),)
+FAILED = (Observation(failed=True),)
 NEAR, FAR = Source("near", "https://near.example/hf"), Source("far", "http://far.example:8000")
 EVIDENCE = Evidence("model.safetensors", "sha256:aa", "sha256:bb", 0, 1023)
 
@@ -30,8 +30,8 @@ def memory(state: Path) -> SourceStats:
 
 
 def test_a_transfer_is_remembered(memory: SourceStats, state: Path) -> None:
-    memory.observe({NEAR: (Sample(0.05, 15e6),)})
-    memory.observe({NEAR: (Sample(None, 40e6, 8),)})
+    memory.observe({NEAR: (Observation(0.05, 15e6),)})
+    memory.observe({NEAR: (Observation(None, 40e6, 8),)})
     known = SourceStats(state, now=lambda: NOW).read().of(NEAR)
     assert (known.rate_one, known.rate_many, known.latency, known.seen) == (15e6, 40e6, 0.05, NOW)
     assert memory.read().of(FAR).rate is None
@@ -53,7 +53,7 @@ def test_a_renamed_source_is_the_same_source(memory: SourceStats) -> None:
 def test_quarantine_stays_with_its_first_evidence_until_forgiven(memory: SourceStats) -> None:
     memory.quarantine(NEAR, "lied", EVIDENCE)
     memory.quarantine(NEAR, "lied again")
-    memory.observe({NEAR: (Sample(None, 10e6),)})
+    memory.observe({NEAR: (Observation(None, 10e6),)})
     found = memory.read().quarantine_of(NEAR)
     assert found is not None
     assert (found.since, found.reason, found.evidence) == (NOW, "lied", EVIDENCE)
@@ -96,7 +96,7 @@ def test_a_bad_file_counts_as_empty_and_is_replaced(memory: SourceStats, state: 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-1", '"x"', "[]", "1e999"])
 def test_numbers_that_are_no_measurements(memory: SourceStats, state: Path, number: str) -> None:
-    memory.observe({NEAR: (Sample(0.1, 123456.0),)})
+    memory.observe({NEAR: (Observation(0.1, 123456.0),)})
     text = (state / "sources.json").read_text()
     assert "123456.0" in text
     (state / "sources.json").write_text(text.replace("123456.0", number))
@@ -117,7 +117,7 @@ def test_no_sample_writes_nothing(memory: SourceStats, state: Path) -> None:
 
 
 def _write(state: Path, number: int) -> None:
-    SourceStats(state).observe({Source(f"s{number}", f"https://s{number}"): (Sample(0.1, 1e6),)})
+    SourceStats(state).observe({Source(f"s{number}", f"https://s{number}"): (Observation(0.1, 1e6),)})
 
 
 def test_writers_at_once_lose_nothing(state: Path) -> None:
@@ -131,18 +131,18 @@ LADDER = ((1, 1e6), (4, 4e6), (16, 16e6))
 
 
 def test_rates_by_number_of_connections_are_those_of_the_widest_probe(memory: SourceStats, state: Path) -> None:
-    memory.observe({NEAR: (Sample(0.05, 1e6, rates=LADDER),)})
-    memory.observe({NEAR: (Sample(0.05, 2e6, rates=((1, 2e6), (8, 9e6))), Sample(None, 9e6, 8))})
+    memory.observe({NEAR: (Observation(0.05, 1e6, rates=LADDER),)})
+    memory.observe({NEAR: (Observation(0.05, 2e6, rates=((1, 2e6), (8, 9e6))), Observation(None, 9e6, 8))})
     assert SourceStats(state, now=lambda: NOW).read().of(NEAR).rates == LADDER
     newer = ((1, 3e6), (4, 5e6), (16, 6e6))
-    memory.observe({NEAR: (Sample(0.05, 3e6, rates=newer),)})
+    memory.observe({NEAR: (Observation(0.05, 3e6, rates=newer),)})
     assert memory.read().of(NEAR).rates == newer
-    memory.observe({FAR: (Sample(0.05, 3e6, rates=((1, 3e6),)),)})
+    memory.observe({FAR: (Observation(0.05, 3e6, rates=((1, 3e6),)),)})
     assert memory.read().of(FAR).rates == ()
 
 
 def test_rates_of_an_older_doctor_are_taken_over(memory: SourceStats, state: Path) -> None:
-    memory.observe({NEAR: (Sample(0.05, 15e6),), FAR: (Sample(0.05, 1e6, rates=LADDER),)})
+    memory.observe({NEAR: (Observation(0.05, 15e6),), FAR: (Observation(0.05, 1e6, rates=LADDER),)})
     old = state / "doctor.json"
     old.write_text('{"version": 1, "rates": {"near": [[1, 15e6], [4, 30e6]], "far": [[1, 7.0], [4, 8.0]]}}')
     assert (memory.read().of(NEAR).rates, memory.read().of(FAR).rates) == (((1, 15e6), (4, 30e6)), LADDER)
@@ -152,7 +152,7 @@ def test_rates_of_an_older_doctor_are_taken_over(memory: SourceStats, state: Pat
 
 
 def test_a_file_without_those_rates_is_read(memory: SourceStats, state: Path) -> None:
-    memory.observe({NEAR: (Sample(0.05, 15e6),)})
+    memory.observe({NEAR: (Observation(0.05, 15e6),)})
     file = state / "sources.json"
     data = json.loads(file.read_text())
     del data["sources"][NEAR.address]["rates"]

@@ -22,7 +22,7 @@ from orchestrator.core.refs import RepoId, RepoType
 from orchestrator.core.sources import Body, Origin, RangeAnswer, Source
 from orchestrator.errors import DaemonError, NotFoundError, SourcesDownError
 from orchestrator.mirrors.ranges import ask_for_range
-from orchestrator.mirrors.small_files import Wanted, open_body
+from orchestrator.mirrors.small_files import FileRange, open_body
 from orchestrator.net.answers import Limits as NetLimits
 from orchestrator.net.session import Net
 from orchestrator.transfer import journal
@@ -72,7 +72,7 @@ class Addresses:
     def fetch(self, job: Job, source: str, start: int, end: int) -> Iterator[Body]:
         url = self._uri(job, source).url
         self.fetched.append((job.name, start, end))
-        wanted = Wanted(job.name, "org/m", job.size, start, end)
+        wanted = FileRange(job.name, "org/m", job.size, start, end)
         there = Source(source, self.sites[source])
         with Net(limits=NetLimits(attempts=1)) as net, open_body(net, there, url, wanted) as (body, _):
             yield body
