@@ -17,6 +17,7 @@ from orchestrator.core.sources import Source
 from orchestrator.core.trust import Level, Trust
 from orchestrator.doctor import examine
 from orchestrator.doctor.facts import SourceFacts
+from orchestrator.doctor.findings import REFERENCE
 from orchestrator.doctor.machine import Health, MachineSteps
 from orchestrator.errors import ProtocolError
 from orchestrator.mirrors.probe import Probe, SampleFile
@@ -104,7 +105,7 @@ def test_facts_are_those_that_came_in_time() -> None:
     request = examine.DoctorRequest(known_mirrors=(plain.SCOPE,))
     facts = examine._facts(request, plain.sites(plain.PlainCatalog(ROOT)), nothing, (), None)
     assert (facts.free, facts.write_rate, facts.aria2_version, facts.litter) == (None, None, None, 0)
-    assert (facts.replies, facts.open_rpcs, facts.size) == ((REPLY,), (), examine.REFERENCE)
+    assert (facts.replies, facts.open_rpcs, facts.size) == ((REPLY,), (), REFERENCE)
     assert facts.mirrors_hint == "modelscope+https://scope.test"
 
 
