@@ -1,1 +1,1 @@
-"""Everything about aria2c: its configuration, its process, its RPC, and the transfer of bytes with it."""
+"""The aria2c that is installed: its process, its RPC, its options. Knows no job."""

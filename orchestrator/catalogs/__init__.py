@@ -1,1 +1,1 @@
-"""What a repo holds: metadata from Hugging Face and ModelScope sites over requests."""
+"""What a repo holds at a commit: Hugging Face, ModelScope, and the objects of git itself."""

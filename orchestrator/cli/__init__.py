@@ -1,1 +1,1 @@
-"""The command line: commands, what they print, and the one place where errors become exit codes."""
+"""Commands, options and views: what a terminal sees, and where errors become exit codes."""

@@ -1,1 +1,1 @@
-"""Pure values and rules: no I/O, no threads, no clocks. Imports nothing of the package but `errors`."""
+"""Values and rules that two or more rooms share: no I/O, no threads, no clocks."""

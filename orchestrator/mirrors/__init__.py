@@ -1,1 +1,1 @@
-"""Who can send bytes: links, redirects and credentials end here."""
+"""Where bytes can be had without a credential, how fast, and in which order."""
