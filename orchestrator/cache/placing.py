@@ -51,7 +51,7 @@ class Placer:
     exchange one for a link at any time.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it writes to, and how
         self,
         layout: CacheLayout,
         proofs: Proofs,

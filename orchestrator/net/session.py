@@ -69,7 +69,7 @@ class Net:
     `clock` is monotonic seconds, `now` unix seconds.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - clocks and chance are given by tests
         self,
         credentials: Credentials | None = None,
         *,

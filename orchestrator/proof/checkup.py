@@ -28,7 +28,7 @@ class Checkup:
     pieces: Pieces | None
 
 
-def check(
+def check(  # noqa: PLR0913 - three switches and two hooks
     path: Path,
     digest: Digest,
     size: int | None,

@@ -16,7 +16,7 @@ class Reading:
     `done` bytes of `total` were read before. With `timed` it tells the speed, too.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what each event repeats
         self,
         emit: Emit,
         digest: Digest,

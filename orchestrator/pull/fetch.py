@@ -70,7 +70,7 @@ class Fetcher:
     until `release`, so that nobody else writes the part before it is placed.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - jobs, the objects that move them, three hooks
         self,
         jobs: Sequence[Job],
         locator: Choosing,

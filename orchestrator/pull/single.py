@@ -66,7 +66,7 @@ class _OneAddress:
         return ask_for_range(self._net, Source(uri.source, ""), uri.url, start, end)
 
 
-def fetch_single(
+def fetch_single(  # noqa: PLR0913 - a request without a plan
     url: str,
     digest: Digest,
     folder: Path,

@@ -27,7 +27,7 @@ from orchestrator.system.signals import Stop
 from orchestrator.upkeep.mending import mended_copy, put_back
 
 
-def mend(
+def mend(  # noqa: PLR0913 - what is rotten, and all that a pull of it uses
     entry: Entry,
     ranges: Sequence[Range],
     *,

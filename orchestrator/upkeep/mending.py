@@ -27,7 +27,7 @@ FetchPiece = Callable[[int, int, bytes], bytes]
 """Given the first byte, the end and the xxh3_128 of a piece: its bytes, which have that hash. Raises GlmAriaError."""
 
 
-def mended_copy(  # noqa: PLR0917 - what, of what, to what
+def mended_copy(  # noqa: PLR0913, PLR0917 - what, of what, to what
     blob: Path,
     digest: Digest,
     pieces: Pieces,
