@@ -12,8 +12,8 @@ from hypothesis import settings
 settings.register_profile("here", deadline=None)
 settings.load_profile("here")
 
-LONG = ("crash", "fuzz", "faults", "machine", "e2e", "packaging", "upkeep", "transfer")
-"""Folders whose tests take seconds each, the slowest first."""
+LONG = ("packaging", "crash", "tests", "fuzz", "faults", "machine", "e2e", "upkeep", "transfer", "cache", "swarm")
+"""Folders whose tests take seconds each, the slowest first; `tests` stands for the files of this one."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -40,9 +40,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """One and a half for each core: half of the time, a test of a command waits for a line or a deadline."""
+    """`auto`: one and a half for each core, since half of the time a test of a command waits for a line or a deadline.
+
+    `logical`: one for each core, for tests that wait for nothing.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return cores + cores // 2
+    return cores if config.option.numprocesses == "logical" else cores + cores // 2
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -118,22 +118,6 @@ def test_gc_keeps_what_is_young_and_says_so(machine: Machine, make_hub: MakeHub,
     assert content(machine.snapshot("model/org/m0", repos[0].head)) == wanted(repos[0])
 
 
-def test_old_parts_go_and_fresh_ones_stay(machine: Machine, make_hub: MakeHub, repos: list[Repo]) -> None:
-    make_hub(repos[0])
-    machine.pull("org/m0").ended(0)
-    old, fresh = machine.stage / ("0" * 64), machine.stage / ("1" * 64)
-    for part in (old, fresh):
-        part.write_bytes(b"half")
-    os.utime(old, (1, 1))
-    theirs = machine.cache / "models--org--m0" / "blobs" / f"{'2' * 64}.abcd1234.incomplete"
-    theirs.write_bytes(b"half")
-    done = data(cache(machine, "gc", "--yes").ended(0))
-    assert [(item["kind"], item["path"]) for item in done["items"]] == [("part", str(old))]
-    assert not old.exists()
-    assert fresh.exists()
-    assert theirs.exists()
-
-
 def test_a_model_at_which_a_pull_works_is_left_alone(machine: Machine, make_hub: MakeHub) -> None:
     big = Repo("model", "org/big", {"a.safetensors": b"a" * (6 << 20), "config.json": b"{}"})
     hub = make_hub(big)
