@@ -12,7 +12,7 @@ from scripts.benchlib import peers, report
 from scripts.benchlib.cases import CASES, Case, Target, choose
 from scripts.benchlib.measure import Run, run
 from scripts.benchlib.report import Sample
-from tests.support.content import git_blob_oid
+from tests.hub.content import git_blob_oid
 
 ROOT = Path(__file__).parents[1]
 needs_peers = pytest.mark.skipif(not all(map(peers.is_there, peers.NAMES)), reason="a peer is not installed")

@@ -23,10 +23,10 @@ import pytest
 from orchestrator.aria2.endpoint import Endpoint
 from orchestrator.aria2.rpc import Rpc
 from orchestrator.errors import DaemonError
-from tests.support.hub import LoopbackHub
-from tests.support.models import tiny_model
-from tests.support.ports import free_port
-from tests.support.repos import Repo
+from tests.hub.loopback import LoopbackHub
+from tests.hub.models import tiny_model
+from tests.hub.repos import Repo
+from tests.servers.ports import free_port
 
 REPO = Path(__file__).parents[1]
 FENCE = re.compile(r"^```(?P<info>[^\n]*)\n(?P<body>.*?)^```$", re.DOTALL | re.MULTILINE)

@@ -71,10 +71,10 @@ def typed(case: Case, options: argparse.Namespace) -> str:
 
 @contextlib.contextmanager
 def loopback(case: Case, folder: Path, data: Path) -> Iterator[dict[str, Any]]:
-    """The Hub of a case; its state, as tests/support/__main__.py describes it."""
+    """The Hub of a case; its state, as tests/hub/__main__.py describes it."""
     data.mkdir(parents=True, exist_ok=True)
     state, log = folder / "state.json", folder / "hub.log"
-    argv = [sys.executable, "-m", "tests.support", "--model", case.model, *case.shape]
+    argv = [sys.executable, "-m", "tests.hub", "--model", case.model, *case.shape]
     with log.open("wb") as output:
         process = subprocess.Popen([*argv, "--data", data, "--state", state], cwd=ROOT, stdout=output, stderr=output)
     try:

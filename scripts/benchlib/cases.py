@@ -26,7 +26,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """`model` and `shape` are arguments of `python -m tests.support`. With `again`, the second pull is measured.
+    """`model` and `shape` are arguments of `python -m tests.hub`. With `again`, the second pull is measured.
 
     `options` go to `glm-aria pull`, which takes the model from ModelScope with `from_modelscope`. `ideal` is what all
     sources together send, and `cap` the limit that was asked for, in bytes per second.

@@ -18,12 +18,12 @@ from statistics import median
 
 from scripts.benchlib import peers, report
 from scripts.benchlib.measure import run
-from tests.support.__main__ import byte_count
-from tests.support.hub import LoopbackHub
-from tests.support.models import one_big
-from tests.support.nginx import nginx
-from tests.support.repos import Repo
-from tests.support.shaping import Shape
+from tests.hub.__main__ import byte_count
+from tests.hub.loopback import LoopbackHub
+from tests.hub.models import one_big
+from tests.hub.repos import Repo
+from tests.hub.shaping import Shape
+from tests.servers.nginx import nginx
 
 NAME = "org/big"
 

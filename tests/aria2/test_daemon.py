@@ -16,7 +16,7 @@ from orchestrator.aria2.daemon import BackgroundDaemon, PrivateDaemon
 from orchestrator.aria2.program import find_aria2c
 from orchestrator.aria2.rpc import Rpc
 from orchestrator.errors import DaemonError
-from tests.e2e.machine import until
+from tests.machine.machine import until
 
 REPOSITORY = Path(__file__).parents[2]
 

@@ -20,7 +20,7 @@ from orchestrator.aria2.rpc import Rpc
 from orchestrator.aria2.running import RunningDaemon
 from orchestrator.errors import DaemonError, UsageError
 from tests.aria2.conftest import holds_nothing, paused
-from tests.support.ports import free_port
+from tests.servers.ports import free_port
 
 MakeRpc = Callable[..., Rpc]
 

@@ -17,8 +17,8 @@ from orchestrator.core.trust import Trust
 from orchestrator.errors import CannotCreateError, Interrupted, UnsafeError
 from orchestrator.folders.local_dir import place_local
 from tests.cache.world import CONTENT, World, hf_offline
-from tests.support.hub import LoopbackHub
-from tests.support.repos import Repo
+from tests.hub.loopback import LoopbackHub
+from tests.hub.repos import Repo
 
 
 @pytest.fixture(scope="module")

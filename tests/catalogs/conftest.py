@@ -15,8 +15,8 @@ from orchestrator.net.answers import Limits
 from orchestrator.net.credentials import Credentials
 from orchestrator.net.session import Net
 from tests.catalogs.depot import DEPOT, DepotCatalog, depot_url
-from tests.support.hub import LoopbackHub, Site
-from tests.support.repos import Repo
+from tests.hub.loopback import LoopbackHub, Site
+from tests.hub.repos import Repo
 
 FILES = {
     "config.json": b"{}\n",

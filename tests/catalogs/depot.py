@@ -25,12 +25,12 @@ from orchestrator.core.sources import Source
 from orchestrator.errors import GlmAriaError, NotFoundError, ProtocolError
 from orchestrator.net.failures import blaming
 from orchestrator.net.session import Net
-from tests.support.access import Shelf
-from tests.support.content import sha256_of
-from tests.support.faces import Face
-from tests.support.hub import LoopbackHub
-from tests.support.repos import Commit, Repo
-from tests.support.wire import Reply, Request, file_reply, json_reply
+from tests.hub.access import Shelf
+from tests.hub.content import sha256_of
+from tests.hub.faces import Face
+from tests.hub.loopback import LoopbackHub
+from tests.hub.repos import Commit, Repo
+from tests.hub.wire import Reply, Request, file_reply, json_reply
 
 DEPOT = Dialect(
     name="depot", scheme="depot", title="Depot", main="trunk", file="/raw/{name}/{commit}/{path}", api="/v3/{name}"

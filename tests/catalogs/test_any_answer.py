@@ -14,9 +14,9 @@ from orchestrator.catalogs.interface import Catalog
 from orchestrator.core.files import RepoTree
 from orchestrator.errors import GlmAriaError
 from tests.catalogs.conftest import FILES, huggingface, model, modelscope_catalog
-from tests.support.faults import Fault
-from tests.support.hub import LoopbackHub
-from tests.support.repos import Repo
+from tests.hub.faults import Fault
+from tests.hub.loopback import LoopbackHub
+from tests.hub.repos import Repo
 
 HEAD = Repo("model", "org/m", FILES).head
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()

@@ -12,8 +12,8 @@ from orchestrator.catalogs import commit_chain
 from orchestrator.catalogs.commit_chain import SMALL, Chain, GitObject, Misfit, follow, misfit
 from orchestrator.core.files import Algorithm, Digest, RepoFile, RepoTree, lfs_pointer_oid
 from orchestrator.errors import ProtocolError
-from tests.support.content import git_blob_oid
-from tests.support.repos import Commit, Repo
+from tests.hub.content import git_blob_oid
+from tests.hub.repos import Commit, Repo
 
 FILES = {
     "config.json": b"{}\n",

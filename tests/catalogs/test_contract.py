@@ -16,9 +16,9 @@ from orchestrator.core.refs import Ref
 from orchestrator.errors import NotFoundError, ProtocolError, SourcesDownError, TemporaryError
 from tests.catalogs.conftest import FILES, depot, huggingface, model, modelscope
 from tests.catalogs.depot import DEPOT
-from tests.support.faults import Fault
-from tests.support.hub import LoopbackHub
-from tests.support.repos import Repo
+from tests.hub.faults import Fault
+from tests.hub.loopback import LoopbackHub
+from tests.hub.repos import Repo
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,12 @@ from orchestrator.catalogs.git_objects import GitLimits, GitReader
 from orchestrator.errors import ProtocolError, TemporaryError, TrustError
 from orchestrator.net.credentials import Credentials
 from orchestrator.net.session import Net
-from tests.support.content import generate
-from tests.support.faults import Fault
-from tests.support.hub import LoopbackHub
-from tests.support.models import many_files
-from tests.support.repos import Repo
-from tests.support.shaping import Shape
+from tests.hub.content import generate
+from tests.hub.faults import Fault
+from tests.hub.loopback import LoopbackHub
+from tests.hub.models import many_files
+from tests.hub.repos import Repo
+from tests.hub.shaping import Shape
 
 FILES = {
     "config.json": b"{}\n",

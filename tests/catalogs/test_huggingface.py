@@ -14,10 +14,10 @@ from orchestrator.catalogs.huggingface import HuggingFaceCatalog
 from orchestrator.core.refs import Ref, RepoId, RepoType
 from orchestrator.errors import GlmAriaError, NotAllowedError, NotFoundError, ProtocolError, TemporaryError, UnsafeError
 from tests.catalogs.conftest import TOKENS, huggingface, model, net, source
-from tests.support.faults import Fault
-from tests.support.hub import LoopbackHub
-from tests.support.repos import Repo, RepoFile
-from tests.support.wire import Reply, Request, json_reply
+from tests.hub.faults import Fault
+from tests.hub.loopback import LoopbackHub
+from tests.hub.repos import Repo, RepoFile
+from tests.hub.wire import Reply, Request, json_reply
 
 
 def commit_of(catalog: HuggingFaceCatalog, name: str) -> str:

@@ -14,9 +14,9 @@ from orchestrator.errors import GlmAriaError, NotAllowedError, NotFoundError, Pr
 from orchestrator.net.answers import Limits
 from orchestrator.net.session import Net
 from tests.catalogs.conftest import huggingface, model, modelscope_catalog, source
-from tests.support.faults import Fault
-from tests.support.hub import LoopbackHub
-from tests.support.repos import Repo
+from tests.hub.faults import Fault
+from tests.hub.loopback import LoopbackHub
+from tests.hub.repos import Repo
 
 
 def ref(name: str) -> Ref:

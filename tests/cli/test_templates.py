@@ -24,10 +24,10 @@ from orchestrator.cli.main import main
 from orchestrator.core.sources import parse_source
 from orchestrator.errors import ConfigError
 from orchestrator.mirrors.stats import Observation, SourceStats
-from tests.e2e.machine import until
-from tests.support.hub import LoopbackHub
-from tests.support.ports import free_port
-from tests.support.repos import Repo
+from tests.hub.loopback import LoopbackHub
+from tests.hub.repos import Repo
+from tests.machine.machine import until
+from tests.servers.ports import free_port
 
 MIRROR = "https://hf-mirror.com"
 

@@ -13,7 +13,7 @@ from filelock import FileLock
 from tests.crash.scenarios import Stage
 from tests.crash.supervisor import Call
 from tests.crash.trial import record
-from tests.e2e.conftest import MakeHub, _no_proxies, machine, make_hub
+from tests.machine.fixtures import MakeHub, _no_proxies, machine, make_hub
 
 __all__ = ["MakeHub", "_no_proxies", "machine", "make_hub"]
 

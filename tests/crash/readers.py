@@ -8,8 +8,8 @@ from huggingface_hub import _tree_cache, scan_cache_dir, snapshot_download
 from huggingface_hub.errors import CacheNotFound, LocalEntryNotFoundError
 
 from tests.crash.scenarios import Content, Stage
-from tests.e2e.machine import Machine, content
-from tests.support.content import blob_names
+from tests.hub.content import blob_names
+from tests.machine.machine import Machine, content
 
 # A repo folder in which nothing was published yet; huggingface_hub leaves it out of its list.
 _HARMLESS = "Snapshots dir doesn't exist"

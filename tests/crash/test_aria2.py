@@ -14,12 +14,12 @@ import pytest
 
 from tests.crash.conftest import MakeHub
 from tests.crash.readers import litter
-from tests.e2e.conftest import wanted
-from tests.e2e.machine import Machine, content
-from tests.support.content import MIB, generate
-from tests.support.hub import LoopbackHub
-from tests.support.repos import Repo
-from tests.support.shaping import Shape
+from tests.hub.content import MIB, generate
+from tests.hub.loopback import LoopbackHub
+from tests.hub.repos import Repo
+from tests.hub.shaping import Shape
+from tests.machine.fixtures import wanted
+from tests.machine.machine import Machine, content
 
 SIZE = 6 * MIB
 

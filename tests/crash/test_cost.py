@@ -22,13 +22,13 @@ from pathlib import Path
 import pytest
 
 from tests.crash.conftest import MakeHub
-from tests.e2e.conftest import wanted
-from tests.e2e.machine import Machine, Running, content
-from tests.support.content import MIB, make_file
-from tests.support.hub import LoopbackHub
-from tests.support.log import RequestLog
-from tests.support.repos import Repo
-from tests.support.shaping import Shape
+from tests.hub.content import MIB, make_file
+from tests.hub.log import RequestLog
+from tests.hub.loopback import LoopbackHub
+from tests.hub.repos import Repo
+from tests.hub.shaping import Shape
+from tests.machine.fixtures import wanted
+from tests.machine.machine import Machine, Running, content
 
 Record = Callable[[str, object], None]
 

@@ -10,12 +10,12 @@ import pytest
 
 from tests.crash.conftest import MakeHub
 from tests.crash.readers import litter
-from tests.e2e.conftest import wanted
-from tests.e2e.machine import Machine, content
-from tests.support.content import MIB, Content, generate
-from tests.support.hub import LoopbackHub
-from tests.support.repos import Repo
-from tests.support.shaping import Shape
+from tests.hub.content import MIB, Content, generate
+from tests.hub.loopback import LoopbackHub
+from tests.hub.repos import Repo
+from tests.hub.shaping import Shape
+from tests.machine.fixtures import wanted
+from tests.machine.machine import Machine, content
 
 NO_LOCKS = (sys.executable, "-I", "-S", str(Path(__file__).with_name("seccomp.py")), "nolocks", "--")
 Record = Callable[[str, object], None]

@@ -12,13 +12,13 @@ import pytest
 from tests.crash.conftest import MakeHub
 from tests.crash.readers import litter
 from tests.crash.test_many import NO_LOCKS
-from tests.e2e.conftest import wanted
-from tests.e2e.machine import REPOSITORY, Machine, Running, content, until
-from tests.support.content import MIB, Content, generate
-from tests.support.hub import LoopbackHub
-from tests.support.redis import RedisServer
-from tests.support.repos import Repo
-from tests.support.shaping import Shape
+from tests.hub.content import MIB, Content, generate
+from tests.hub.loopback import LoopbackHub
+from tests.hub.repos import Repo
+from tests.hub.shaping import Shape
+from tests.machine.fixtures import wanted
+from tests.machine.machine import REPOSITORY, Machine, Running, content, until
+from tests.servers.redis import RedisServer
 
 Record = Callable[[str, object], None]
 WRITERS = 16

@@ -15,8 +15,8 @@ from pathlib import Path
 from tests.crash.readers import litter, wrong_things
 from tests.crash.scenarios import Stage
 from tests.crash.supervisor import TAKES_ROOM, Call, Injection, Supervisor
-from tests.e2e.conftest import assert_unseen
-from tests.e2e.machine import Machine, Result
+from tests.machine.fixtures import assert_unseen
+from tests.machine.machine import Machine, Result
 
 EXIT_CODES = {
     errno.ENOSPC: 79,

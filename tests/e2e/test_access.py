@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from tests.e2e.conftest import MakeHub, sent, wanted
-from tests.e2e.machine import Machine, cmdline, content, environ
-from tests.support.content import generate
-from tests.support.faults import Fault
-from tests.support.hub import LoopbackHub
-from tests.support.repos import Repo
-from tests.support.shaping import Shape
+from tests.hub.content import generate
+from tests.hub.faults import Fault
+from tests.hub.loopback import LoopbackHub
+from tests.hub.repos import Repo
+from tests.hub.shaping import Shape
+from tests.machine.fixtures import MakeHub, sent, wanted
+from tests.machine.machine import Machine, cmdline, content, environ
 
 FILES = {"config.json": b"{}\n", "model.safetensors": generate(3 << 20, 1), "notes/a.txt": b"a" * 300}
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.e2e.conftest import MakeHub, wanted
-from tests.e2e.machine import Machine, content
-from tests.support.content import generate
-from tests.support.hub import LoopbackHub
-from tests.support.repos import Repo
+from tests.hub.content import generate
+from tests.hub.loopback import LoopbackHub
+from tests.hub.repos import Repo
+from tests.machine.fixtures import MakeHub, wanted
+from tests.machine.machine import Machine, content
 
 SHARED = generate(1 << 20, 3)  # small enough for one connection, so that the bytes can be counted
 ONE = Repo("model", "org/one", {"config.json": b'{"n": 1}', "shared.safetensors": SHARED})

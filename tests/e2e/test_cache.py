@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import MakeHub, wanted
-from tests.e2e.machine import Machine, Result, content, until
+from tests.hub.faults import Fault
+from tests.hub.loopback import LoopbackHub
+from tests.hub.repos import Repo
+from tests.hub.shaping import Shape
 from tests.machine import conditions
-from tests.support.faults import Fault
-from tests.support.hub import LoopbackHub
-from tests.support.repos import Repo
-from tests.support.shaping import Shape
+from tests.machine.fixtures import MakeHub, wanted
+from tests.machine.machine import Machine, Result, content, until
 
 SHARED = b"base" * 5000
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import MakeHub, wanted
-from tests.e2e.machine import Machine, content
+from tests.hub.certificates import make_certificate, server_context
+from tests.hub.content import generate
+from tests.hub.loopback import LoopbackHub
+from tests.hub.repos import Repo
+from tests.hub.shaping import Shape
+from tests.machine.fixtures import MakeHub, wanted
 from tests.machine.foreign import Foreign
-from tests.support.certificates import make_certificate, server_context
-from tests.support.content import generate
-from tests.support.hub import LoopbackHub
-from tests.support.repos import Repo
-from tests.support.shaping import Shape
+from tests.machine.machine import Machine, content
 
 
 @pytest.fixture

@@ -22,16 +22,16 @@ from orchestrator.core.resolvers import Standing, parse_server
 from orchestrator.core.sources import Source
 from orchestrator.mirrors.stats import SourceStats
 from orchestrator.net.resolver_health import keep_standings
-from tests.e2e.conftest import MakeHub
-from tests.e2e.machine import Machine, Result, until
-from tests.support.content import MIB, generate
-from tests.support.faults import Fault
-from tests.support.hub import LoopbackHub
-from tests.support.nameserver import nameserver
-from tests.support.ports import free_port, listens
-from tests.support.proxy import Manners, forward_proxy
-from tests.support.repos import Repo
-from tests.support.shaping import Shape
+from tests.hub.content import MIB, generate
+from tests.hub.faults import Fault
+from tests.hub.loopback import LoopbackHub
+from tests.hub.repos import Repo
+from tests.hub.shaping import Shape
+from tests.machine.fixtures import MakeHub
+from tests.machine.machine import Machine, Result, until
+from tests.servers.nameserver import nameserver
+from tests.servers.ports import free_port, listens
+from tests.servers.proxy import Manners, forward_proxy
 
 FILES = {"config.json": b"{}\n", "model.safetensors": generate(12 * MIB, 5)}
 SLOW = Shape(total_rate=8 * MIB)

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import MakeHub, sent, wanted
-from tests.e2e.machine import Machine, Result, content
 from tests.e2e.test_trust import DOWN, edited, forged
+from tests.hub.content import generate, git_blob_oid
+from tests.hub.loopback import LoopbackHub, Site
+from tests.hub.repos import Repo
 from tests.machine import conditions
-from tests.support.content import generate, git_blob_oid
-from tests.support.hub import LoopbackHub, Site
-from tests.support.repos import Repo
+from tests.machine.fixtures import MakeHub, sent, wanted
+from tests.machine.machine import Machine, Result, content
 
 FILES = {"config.json": b'{"a": 1}\n', "model.safetensors": generate(1 << 20, 9), "code/model.py": b"import os\n" * 50}
 

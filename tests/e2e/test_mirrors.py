@@ -15,12 +15,12 @@ import pytest
 
 from orchestrator.core.sources import Source
 from orchestrator.mirrors.stats import Evidence, SourceStats
-from tests.e2e.conftest import MakeHub, wanted
-from tests.e2e.machine import Machine, Result, content
-from tests.support.content import MIB, generate
-from tests.support.hub import LoopbackHub
-from tests.support.repos import Repo
-from tests.support.shaping import Shape
+from tests.hub.content import MIB, generate
+from tests.hub.loopback import LoopbackHub
+from tests.hub.repos import Repo
+from tests.hub.shaping import Shape
+from tests.machine.fixtures import MakeHub, wanted
+from tests.machine.machine import Machine, Result, content
 
 FILES = {"config.json": b"{}\n", "model.safetensors": generate(12 * MIB, 4)}
 

@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 from huggingface_hub import snapshot_download
 
-from tests.e2e.conftest import MakeHub, sent, wanted
-from tests.e2e.machine import Machine, content
 from tests.faults.volumes import NO_NTFS, has_ntfs, ntfs_volume
+from tests.hub.content import generate
+from tests.hub.faults import Fault
+from tests.hub.loopback import LoopbackHub
+from tests.hub.repos import Repo, RepoFile
 from tests.machine.conditions import open_folder
-from tests.support.content import generate
-from tests.support.faults import Fault
-from tests.support.hub import LoopbackHub
-from tests.support.repos import Repo, RepoFile
+from tests.machine.fixtures import MakeHub, sent, wanted
+from tests.machine.machine import Machine, content
 
 ODD = {
     "results_2024-01-01T10:16:43.json": b"{}",

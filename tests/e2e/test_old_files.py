@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import MakeHub, sent
-from tests.e2e.machine import Machine
-from tests.support.hub import LoopbackHub
-from tests.support.repos import Repo
+from tests.hub.loopback import LoopbackHub
+from tests.hub.repos import Repo
+from tests.machine.fixtures import MakeHub, sent
+from tests.machine.machine import Machine
 
 ARCHIVE = Path(__file__).with_name("made_by_8d207a5") / "machine.tar.gz"
 WHOLE = Repo("model", "org/whole", {"config.json": b"{}\n", "sub/w.safetensors": b"w" * 300_000})

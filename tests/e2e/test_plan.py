@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import subprocess
 
-from tests.e2e.conftest import MakeHub, sent
-from tests.e2e.machine import REPOSITORY, Machine
-from tests.support.content import generate
-from tests.support.faults import Fault
-from tests.support.repos import Repo
+from tests.hub.content import generate
+from tests.hub.faults import Fault
+from tests.hub.repos import Repo
+from tests.machine.fixtures import MakeHub, sent
+from tests.machine.machine import REPOSITORY, Machine
 
 FILES = {"config.json": b"{}\n", "model.safetensors": generate(3 << 20, 1), "sub/deep/a.txt": b"a" * 300}
 

@@ -14,13 +14,13 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.e2e.conftest import MakeHub, wanted
-from tests.e2e.machine import Machine, cmdline, content, environ
-from tests.support.certificates import make_certificate, server_context
-from tests.support.content import generate
-from tests.support.hub import LoopbackHub
-from tests.support.proxy import ForwardProxy, Manners, forward_proxy
-from tests.support.repos import Repo
+from tests.hub.certificates import make_certificate, server_context
+from tests.hub.content import generate
+from tests.hub.loopback import LoopbackHub
+from tests.hub.repos import Repo
+from tests.machine.fixtures import MakeHub, wanted
+from tests.machine.machine import Machine, cmdline, content, environ
+from tests.servers.proxy import ForwardProxy, Manners, forward_proxy
 
 MakeProxy = Callable[..., ForwardProxy]
 NAMES = ("hub.example.test", "cdn.example.test")

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from huggingface_hub import snapshot_download
 
-from tests.e2e.conftest import MakeHub, sent, wanted
-from tests.e2e.machine import Machine, content
-from tests.support.content import make_file
-from tests.support.models import many_files, tiny_model
-from tests.support.repos import Repo
-from tests.support.shaping import Shape
-from tests.support.wire import Reply, Request
+from tests.hub.content import make_file
+from tests.hub.models import many_files, tiny_model
+from tests.hub.repos import Repo
+from tests.hub.shaping import Shape
+from tests.hub.wire import Reply, Request
+from tests.machine.fixtures import MakeHub, sent, wanted
+from tests.machine.machine import Machine, content
 
 
 def test_a_pull_is_what_hf_would_have_made(machine: Machine, make_hub: MakeHub, tiny: Repo) -> None:

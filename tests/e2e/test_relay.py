@@ -9,18 +9,18 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.e2e.conftest import MakeHub, wanted
-from tests.e2e.machine import Machine, content
-from tests.support.certificates import make_certificate, server_context
-from tests.support.content import Bytes
-from tests.support.faces import Face
-from tests.support.hub import LoopbackHub
-from tests.support.log import RequestLog
-from tests.support.models import tiny_model
-from tests.support.nameserver import nameserver
-from tests.support.nginx import Nginx, nginx
-from tests.support.repos import Repo
-from tests.support.wire import Reply, Request
+from tests.hub.certificates import make_certificate, server_context
+from tests.hub.content import Bytes
+from tests.hub.faces import Face
+from tests.hub.log import RequestLog
+from tests.hub.loopback import LoopbackHub
+from tests.hub.models import tiny_model
+from tests.hub.repos import Repo
+from tests.hub.wire import Reply, Request
+from tests.machine.fixtures import MakeHub, wanted
+from tests.machine.machine import Machine, content
+from tests.servers.nameserver import nameserver
+from tests.servers.nginx import Nginx, nginx
 
 ANONYMOUS = {"HF_TOKEN": None}
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import sent, wanted
-from tests.e2e.machine import Machine, Result, content
-from tests.support.content import generate
-from tests.support.hub import LoopbackHub
-from tests.support.repos import Repo
+from tests.hub.content import generate
+from tests.hub.loopback import LoopbackHub
+from tests.hub.repos import Repo
+from tests.machine.fixtures import sent, wanted
+from tests.machine.machine import Machine, Result, content
 
 FILES = {"config.json": b'{"a": 1}\n', "model.safetensors": generate(1 << 20, 9), "code/model.py": b"import os\n" * 50}
 

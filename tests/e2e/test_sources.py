@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import MakeHub, wanted
-from tests.e2e.machine import Machine, Result, content
-from tests.support.content import MIB, generate
-from tests.support.faults import Fault
-from tests.support.hub import LoopbackHub
-from tests.support.repos import Repo
-from tests.support.shaping import Shape
+from tests.hub.content import MIB, generate
+from tests.hub.faults import Fault
+from tests.hub.loopback import LoopbackHub
+from tests.hub.repos import Repo
+from tests.hub.shaping import Shape
+from tests.machine.fixtures import MakeHub, wanted
+from tests.machine.machine import Machine, Result, content
 
 WEIGHTS = {f"model-{n}.safetensors": generate(10 * MIB, n) for n in (1, 2)}
 FILES = {"config.json": b'{"a": 1}\n', "README.md": b"of the Hub\n", **WEIGHTS}

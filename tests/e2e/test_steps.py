@@ -29,12 +29,12 @@ from orchestrator.cache import census
 from orchestrator.cache.cache import HfCache
 from orchestrator.cache.layout import CacheLayout
 from orchestrator.cache.state_dir import open_state_dir
-from tests.e2e.conftest import MakeHub, wanted
-from tests.e2e.machine import Machine, content
-from tests.support.content import git_blob_oid
-from tests.support.hub import LoopbackHub
-from tests.support.kills import kill_at
-from tests.support.repos import Repo
+from tests.hub.content import git_blob_oid
+from tests.hub.loopback import LoopbackHub
+from tests.hub.repos import Repo
+from tests.machine.fixtures import MakeHub, wanted
+from tests.machine.kills import kill_at
+from tests.machine.machine import Machine, content
 
 SHARED = b"base weights " * 9000
 MODELS = 4

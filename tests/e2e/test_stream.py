@@ -6,11 +6,11 @@ from pathlib import Path
 
 import requests
 
-from tests.e2e.conftest import MakeHub, wanted
-from tests.e2e.machine import Machine, content
-from tests.support.hub import LoopbackHub
-from tests.support.nginx import nginx
-from tests.support.repos import Repo
+from tests.hub.loopback import LoopbackHub
+from tests.hub.repos import Repo
+from tests.machine.fixtures import MakeHub, wanted
+from tests.machine.machine import Machine, content
+from tests.servers.nginx import nginx
 
 ANONYMOUS = {"HF_TOKEN": None}
 

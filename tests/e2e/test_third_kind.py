@@ -8,12 +8,12 @@ import sys
 import pytest
 
 from tests.catalogs.depot import DEPOT, depot_url, own_id
-from tests.e2e.conftest import MakeHub, wanted
-from tests.e2e.machine import Machine, content
-from tests.support.content import MIB, generate
-from tests.support.hub import LoopbackHub
-from tests.support.repos import Repo
-from tests.support.shaping import Shape
+from tests.hub.content import MIB, generate
+from tests.hub.loopback import LoopbackHub
+from tests.hub.repos import Repo
+from tests.hub.shaping import Shape
+from tests.machine.fixtures import MakeHub, wanted
+from tests.machine.machine import Machine, content
 
 FILES = {"config.json": b"{}\n", "model.safetensors": generate(12 * MIB, 1), "part/er.bin": generate(MIB, 2)}
 KNOWN = (sys.executable, "-m", "tests.catalogs.depot")

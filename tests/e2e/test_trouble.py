@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import MakeHub, sent, wanted
-from tests.e2e.machine import Machine, content
-from tests.support.content import MIB, blob_names, generate, git_blob_oid, lfs_pointer
-from tests.support.faults import Fault
-from tests.support.hub import LoopbackHub
-from tests.support.repos import Repo
-from tests.support.shaping import Shape
+from tests.hub.content import MIB, blob_names, generate, git_blob_oid, lfs_pointer
+from tests.hub.faults import Fault
+from tests.hub.loopback import LoopbackHub
+from tests.hub.repos import Repo
+from tests.hub.shaping import Shape
+from tests.machine.fixtures import MakeHub, sent, wanted
+from tests.machine.machine import Machine, content
 
 WEIGHTS = generate(12 * MIB, 9)
 FILES = {"config.json": b'{"a": 1}\n', "model.safetensors": WEIGHTS, "small.bin": generate(40_000, 2)}

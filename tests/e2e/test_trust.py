@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import MakeHub, sent, wanted
-from tests.e2e.machine import Machine, Result, content
-from tests.support.content import generate, git_blob_oid, lfs_pointer
-from tests.support.faults import Fault
-from tests.support.hub import LoopbackHub, Site
-from tests.support.repos import Repo
+from tests.hub.content import generate, git_blob_oid, lfs_pointer
+from tests.hub.faults import Fault
+from tests.hub.loopback import LoopbackHub, Site
+from tests.hub.repos import Repo
+from tests.machine.fixtures import MakeHub, sent, wanted
+from tests.machine.machine import Machine, Result, content
 
 FILES = {"config.json": b'{"a": 1}\n', "model.safetensors": generate(1 << 20, 9), "code/model.py": b"import os\n" * 50}
 DOWN = "http://127.0.0.1:9"

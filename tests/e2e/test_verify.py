@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from orchestrator.proof.pieces import PIECE
-from tests.e2e.conftest import MakeHub, sent, wanted
-from tests.e2e.machine import Machine, Result, content
-from tests.support.content import make_file
-from tests.support.faults import Fault
-from tests.support.hub import LoopbackHub
-from tests.support.repos import Repo
+from tests.hub.content import make_file
+from tests.hub.faults import Fault
+from tests.hub.loopback import LoopbackHub
+from tests.hub.repos import Repo
+from tests.machine.fixtures import MakeHub, sent, wanted
+from tests.machine.machine import Machine, Result, content
 
 SIZE = 3 * PIECE + 1000
 

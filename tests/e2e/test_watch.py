@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import MakeHub, wanted
-from tests.e2e.machine import Machine, Running, content, environ, until
-from tests.support.content import MIB, generate
-from tests.support.hub import LoopbackHub
-from tests.support.repos import Repo
-from tests.support.shaping import Shape
+from tests.hub.content import MIB, generate
+from tests.hub.loopback import LoopbackHub
+from tests.hub.repos import Repo
+from tests.hub.shaping import Shape
+from tests.machine.fixtures import MakeHub, wanted
+from tests.machine.machine import Machine, Running, content, environ, until
 
 A, B, C = (f"org/{name}" for name in "abc")
 

@@ -7,9 +7,9 @@ from random import Random
 
 import pytest
 
-from tests.e2e.conftest import MakeHub, _no_proxies, machine, make_hub  # noqa: F401 - fixtures
-from tests.e2e.machine import Machine
 from tests.faults.world import World
+from tests.machine.fixtures import MakeHub, _no_proxies, machine, make_hub  # noqa: F401 - fixtures
+from tests.machine.machine import Machine
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

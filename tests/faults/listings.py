@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from tests.support.content import git_blob_oid, lfs_pointer
-from tests.support.faults import Fault
+from tests.hub.content import git_blob_oid, lfs_pointer
+from tests.hub.faults import Fault
 
 Entry = dict[str, Any]
 

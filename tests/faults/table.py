@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from random import Random
 
-from tests.support.faults import Fault
+from tests.hub.faults import Fault
 
 
 class Place(StrEnum):

@@ -19,14 +19,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.machine import until
 from tests.faults.table import Victim
 from tests.faults.world import NAME, World
-from tests.support.content import MIB, generate
-from tests.support.faults import Fault
-from tests.support.proxy import forward_proxy
-from tests.support.repos import Repo
-from tests.support.shaping import Shape
+from tests.hub.content import MIB, generate
+from tests.hub.faults import Fault
+from tests.hub.repos import Repo
+from tests.hub.shaping import Shape
+from tests.machine.machine import until
+from tests.servers.proxy import forward_proxy
 
 
 def slow(world: World) -> World:

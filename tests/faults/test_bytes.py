@@ -12,10 +12,10 @@ import pytest
 from orchestrator.transfer.spans import SMALL
 from tests.faults.table import Arm, Case, Listing, Place, Turn, Victim, turns
 from tests.faults.world import NAME, World, files
-from tests.support.content import MIB
-from tests.support.faults import Fault
-from tests.support.repos import Repo
-from tests.support.shaping import Shape
+from tests.hub.content import MIB
+from tests.hub.faults import Fault
+from tests.hub.repos import Repo
+from tests.hub.shaping import Shape
 
 STEP = 64 << 10
 

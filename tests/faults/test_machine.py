@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.machine import Machine, Running, content, until
 from tests.faults.volumes import Volume, small_volume
 from tests.faults.world import NAME, World
-from tests.support.content import MIB, generate
-from tests.support.repos import Repo
-from tests.support.shaping import Shape
+from tests.hub.content import MIB, generate
+from tests.hub.repos import Repo
+from tests.hub.shaping import Shape
+from tests.machine.machine import Machine, Running, content, until
 
 MakeVolume = Callable[[str], Volume]
 BIG = generate(16 * MIB, 8)

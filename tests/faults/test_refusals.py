@@ -8,9 +8,9 @@ import pytest
 
 from tests.faults.listings import HUGGINGFACE, MODELSCOPE, TABLE, Dialect, Lie, fault
 from tests.faults.world import NAME, World, files
-from tests.support.certificates import LOOPBACK, make_certificate, server_context
-from tests.support.faults import Fault
-from tests.support.repos import Repo
+from tests.hub.certificates import LOOPBACK, make_certificate, server_context
+from tests.hub.faults import Fault
+from tests.hub.repos import Repo
 
 MEMORY_KIB = 400 << 10
 """A listing of 32 MiB, the most that is read, as text and as values."""

@@ -14,13 +14,13 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from tests.e2e.conftest import MakeHub, wanted
-from tests.e2e.machine import Machine, Result, Running, cmdline, content
 from tests.faults.table import Case, Place, Victim
-from tests.support.content import MIB, blob_names, generate
-from tests.support.hub import LoopbackHub, Site
-from tests.support.repos import Repo
-from tests.support.shaping import Shape
+from tests.hub.content import MIB, blob_names, generate
+from tests.hub.loopback import LoopbackHub, Site
+from tests.hub.repos import Repo
+from tests.hub.shaping import Shape
+from tests.machine.fixtures import MakeHub, wanted
+from tests.machine.machine import Machine, Result, Running, cmdline, content
 
 NAME = "org/m"
 # Not what a terminal obeys, or what turns the reading direction around.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.fuzz.ground import LONG, REPO, SHORT, Ground
-from tests.support.hub import LoopbackHub
+from tests.hub.loopback import LoopbackHub
 
 
 @pytest.fixture(scope="module")

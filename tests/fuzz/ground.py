@@ -13,10 +13,10 @@ import hypothesis
 from hypothesis import HealthCheck, Phase, given
 from hypothesis import strategies as st
 
-from tests.e2e.machine import Machine
-from tests.support.content import generate
-from tests.support.hub import LoopbackHub
-from tests.support.repos import Repo
+from tests.hub.content import generate
+from tests.hub.loopback import LoopbackHub
+from tests.hub.repos import Repo
+from tests.machine.machine import Machine
 
 FILES = {"config.json": b"{}", "sub/vocab.txt": b"words\n", "model.safetensors": generate(300_000, 3)}
 REPO = Repo("model", "org/m", FILES)

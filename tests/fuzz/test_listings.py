@@ -9,8 +9,8 @@ from typing import Any
 from hypothesis import strategies as st
 
 from tests.fuzz.ground import REPO, Ground
-from tests.support.content import Bytes
-from tests.support.wire import Reply, Request
+from tests.hub.content import Bytes
+from tests.hub.wire import Reply, Request
 
 PATHS = (
     "../../outside/config.json",

@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.machine import REPOSITORY
+from tests.machine.machine import REPOSITORY
 
 NOBODY_KNOWS = 424_242
 """A UID without an entry in the user database, as OpenShift gives them out."""

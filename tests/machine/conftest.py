@@ -7,12 +7,21 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import _no_proxies, a_machine, make_hub, repo  # noqa: F401 - fixtures
-from tests.e2e.machine import Machine
-from tests.machine.fixtures import foreign, gbk_locale, make_foreign, open_place, other_user  # noqa: F401 - fixtures
+from tests.machine.fixtures import (  # noqa: F401 - fixtures
+    _no_proxies,
+    a_machine,
+    foreign,
+    gbk_locale,
+    make_foreign,
+    make_hub,
+    open_place,
+    other_user,
+    repo,
+)
+from tests.machine.machine import Machine
 
 
 @pytest.fixture
 def machine(open_place: Path) -> Iterator[Machine]:  # noqa: F811
-    """As in tests/e2e, in a folder that every user can reach."""
+    """As everywhere, in a folder that every user can reach."""
     yield from a_machine(open_place / "machine")

@@ -9,8 +9,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.machine import until
-from tests.support.ports import free_port
+from tests.machine.machine import until
+from tests.servers.ports import free_port
 
 
 class Foreign:

@@ -18,11 +18,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.e2e.machine import Machine, content
+from tests.hub.loopback import LoopbackHub
+from tests.hub.repos import Repo
 from tests.machine.conditions import NOBODY_KNOWS
+from tests.machine.machine import Machine, content
 from tests.machine.users import OtherUser
-from tests.support.hub import LoopbackHub
-from tests.support.repos import Repo
 
 FILES = {"config.json": b"{}", "model.safetensors": bytes(range(256)) * 10_000}  # large enough for aria2
 SQUATTER = Path(__file__).with_name("squatter.py")

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import MakeHub
-from tests.e2e.machine import Machine, Result
+from tests.hub.loopback import LoopbackHub
+from tests.hub.repos import Repo
 from tests.machine import conditions
 from tests.machine.conditions import Condition, needs_root
+from tests.machine.fixtures import MakeHub
+from tests.machine.machine import Machine, Result
 from tests.machine.users import OtherUser
-from tests.support.hub import LoopbackHub
-from tests.support.repos import Repo
 
 FILES = {"config.json": b"{}", "model.safetensors": bytes(range(256)) * 40_000}
 

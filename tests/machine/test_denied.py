@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.machine import REPOSITORY
 from tests.machine.conditions import needs_root
+from tests.machine.machine import REPOSITORY
 from tests.machine.users import OtherUser
 
 TRY = """

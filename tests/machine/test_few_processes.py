@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.e2e.conftest import MakeHub
-from tests.e2e.machine import Machine
+from tests.hub.content import generate
+from tests.hub.repos import Repo
 from tests.machine.conditions import as_user, give, limited, needs_root
-from tests.support.content import generate
-from tests.support.repos import Repo
+from tests.machine.fixtures import MakeHub
+from tests.machine.machine import Machine
 
 FILES = {"config.json": b"{}", **{f"{n}.bin": generate(3_000_000, n) for n in range(4)}}
 UID = 424_302

@@ -13,16 +13,15 @@ import pytest
 
 from orchestrator.aria2 import inherited
 from tests.aria2.test_inherited import WORST
-from tests.e2e.conftest import MakeHub, wanted
-from tests.e2e.machine import Machine, Running, content
-from tests.machine.fixtures import MakeForeign
+from tests.hub.certificates import make_certificate
+from tests.hub.content import MIB, generate
+from tests.hub.faults import Fault
+from tests.hub.loopback import LoopbackHub
+from tests.hub.repos import Repo
+from tests.hub.shaping import Shape
+from tests.machine.fixtures import MakeForeign, MakeHub, wanted
 from tests.machine.foreign import Foreign
-from tests.support.certificates import make_certificate
-from tests.support.content import MIB, generate
-from tests.support.faults import Fault
-from tests.support.hub import LoopbackHub
-from tests.support.repos import Repo
-from tests.support.shaping import Shape
+from tests.machine.machine import Machine, Running, content
 
 SIZE = 12 * MIB
 FILES = {

@@ -10,11 +10,11 @@ import pytest
 
 from orchestrator.disk import space
 from orchestrator.errors import CannotCreateError
-from tests.e2e.conftest import MakeHub
-from tests.e2e.machine import REPOSITORY, Machine
+from tests.hub.content import generate
+from tests.hub.repos import Repo
 from tests.machine import conditions as on
-from tests.support.content import generate
-from tests.support.repos import Repo
+from tests.machine.fixtures import MakeHub
+from tests.machine.machine import REPOSITORY, Machine
 
 FILES = {"config.json": b"{}", "small.bin": generate(300_000, 1), "large.bin": generate(3_000_000, 1)}
 MOUNTS = """\

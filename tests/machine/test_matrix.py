@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import MakeHub
-from tests.e2e.machine import Machine, Running
+from tests.hub.content import generate
+from tests.hub.repos import Repo
 from tests.machine import conditions as on
 from tests.machine.conditions import NOBODY_KNOWS, Condition
-from tests.support.content import generate
-from tests.support.repos import Repo
+from tests.machine.fixtures import MakeHub
+from tests.machine.machine import Machine, Running
 
 FILES = {"config.json": b"{}", "w.bin": generate(300_000, 1), "sub/名字 é.txt": b"x" * 100}
 HERE = Repo("model", "org/here", FILES)

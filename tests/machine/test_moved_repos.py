@@ -16,14 +16,14 @@ import pytest
 from orchestrator.cache.moved import open_cache
 from orchestrator.errors import NoSpaceError, UnsafeError
 from tests.cache.world import World, model_of
-from tests.e2e.conftest import MakeHub
-from tests.e2e.machine import REPOSITORY, Machine, Result, content
 from tests.faults.volumes import small_volume
+from tests.hub.loopback import LoopbackHub
+from tests.hub.repos import Repo
 from tests.machine.conditions import PLAIN, needs_root
+from tests.machine.fixtures import MakeHub
+from tests.machine.machine import REPOSITORY, Machine, Result, content
 from tests.machine.test_caches import FILES, check, commands, files, reader
 from tests.machine.users import OtherUser
-from tests.support.hub import LoopbackHub
-from tests.support.repos import Repo
 
 __all__ = ["FILES"]
 

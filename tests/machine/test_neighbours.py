@@ -13,15 +13,15 @@ import pytest
 
 from orchestrator.aria2.daemon import BackgroundDaemon
 from orchestrator.system.processes import made_name, started
-from tests.e2e.conftest import MakeHub
-from tests.e2e.machine import Machine, content, until
+from tests.hub.content import generate
+from tests.hub.loopback import LoopbackHub
+from tests.hub.repos import Repo
+from tests.hub.shaping import Shape
 from tests.machine.conditions import as_user, give, limited, needs_root
+from tests.machine.fixtures import MakeHub
+from tests.machine.machine import Machine, content, until
 from tests.machine.users import OtherUser
-from tests.support.content import generate
-from tests.support.hub import LoopbackHub
-from tests.support.ports import free_port
-from tests.support.repos import Repo
-from tests.support.shaping import Shape
+from tests.servers.ports import free_port
 
 FILES = {"config.json": b"{}", "model.safetensors": bytes(range(256)) * 10_000}
 GONE = 4_194_305

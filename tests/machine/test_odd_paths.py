@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import MakeHub, wanted
-from tests.e2e.machine import Machine, content
+from tests.hub.content import generate
+from tests.hub.repos import Repo
 from tests.machine.conditions import needs_root
+from tests.machine.fixtures import MakeHub, wanted
 from tests.machine.foreign import Foreign
-from tests.support.content import generate
-from tests.support.repos import Repo
+from tests.machine.machine import Machine, content
 
 FILES = {"config.json": b"{}", "w.bin": generate(5_000_000, 1), "sub/small.bin": generate(40_000, 2)}
 ODD = ["h\udcff\udce9", "名字 é  two spaces\t and a tab", "new\nline", 'back\\slash "quoted"']

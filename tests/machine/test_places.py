@@ -8,11 +8,11 @@ import pytest
 
 from orchestrator.disk import places
 from orchestrator.errors import UsageError
-from tests.e2e.conftest import MakeHub
-from tests.e2e.machine import Machine
+from tests.hub.repos import Repo
 from tests.machine import conditions as on
 from tests.machine.conditions import NOBODY_KNOWS, needs_root
-from tests.support.repos import Repo
+from tests.machine.fixtures import MakeHub
+from tests.machine.machine import Machine
 
 FILES = {"config.json": b"{}"}
 HOMELESS = on.as_user(NOBODY_KNOWS, HOME=None, XDG_CONFIG_HOME=None)

@@ -8,12 +8,12 @@ import subprocess
 
 import pytest
 
-from tests.e2e.conftest import MakeHub
-from tests.e2e.machine import Machine
+from tests.hub.repos import Repo
+from tests.hub.shaping import Shape
 from tests.machine.conditions import in_locale
+from tests.machine.fixtures import MakeHub
+from tests.machine.machine import Machine
 from tests.machine.preloaded import Child, Preloaded, preloaded
-from tests.support.repos import Repo
-from tests.support.shaping import Shape
 
 ANEW = ("env", "--")
 """A program that starts the command: then it cannot be forked."""

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import MakeHub
-from tests.e2e.machine import Machine, content
+from tests.hub.content import generate
+from tests.hub.loopback import LoopbackHub
+from tests.hub.repos import Repo
 from tests.machine import conditions as on
 from tests.machine.conditions import Condition, needs_root
-from tests.support.content import generate
-from tests.support.hub import LoopbackHub
-from tests.support.repos import Repo
+from tests.machine.fixtures import MakeHub
+from tests.machine.machine import Machine, content
 
 FILES = {"config.json": b"{}", "w.bin": generate(3_000_000, 1), **{f"s/{n}.txt": b"%d" % n for n in range(20)}}
 NO_PLACE: dict[str, str | None] = {"XDG_RUNTIME_DIR": None, "TMPDIR": None}

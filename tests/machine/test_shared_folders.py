@@ -16,15 +16,15 @@ from orchestrator.cache import state_dir
 from orchestrator.core.refs import RepoId, RepoType
 from orchestrator.errors import TemporaryError, UnsafeError
 from tests.cache.world import CONTENT, World, hf_offline, model_of
-from tests.e2e.conftest import MakeHub
-from tests.e2e.machine import Machine, content
+from tests.hub.content import MIB, generate
+from tests.hub.loopback import LoopbackHub
+from tests.hub.repos import Repo
+from tests.hub.shaping import Shape
 from tests.machine import conditions
 from tests.machine.conditions import Condition, needs_root
+from tests.machine.fixtures import MakeHub
+from tests.machine.machine import Machine, content
 from tests.machine.users import OtherUser
-from tests.support.content import MIB, generate
-from tests.support.hub import LoopbackHub
-from tests.support.repos import Repo
-from tests.support.shaping import Shape
 
 pytestmark = needs_root
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import MakeHub
-from tests.e2e.machine import Machine, until
+from tests.hub.repos import Repo
 from tests.machine.conditions import Condition, needs_root
+from tests.machine.fixtures import MakeHub
+from tests.machine.machine import Machine, until
 from tests.machine.test_caches import FILES, reader
 from tests.machine.users import OtherUser
-from tests.support.repos import Repo
 
 pytestmark = needs_root
 GARBAGE = "the list of pinned models cannot be read"

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.machine import REPOSITORY
 from tests.machine.conditions import needs_root
+from tests.machine.machine import REPOSITORY
 
 ISOLATED = ("unshare", "--net", "--pid", "--fork", "--mount-proc", "--kill-child")
 FIGURES = {

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import MakeHub
-from tests.e2e.machine import Machine, content
+from tests.hub.loopback import LoopbackHub
+from tests.hub.repos import Repo
 from tests.machine.conditions import needs_root
+from tests.machine.fixtures import MakeHub
+from tests.machine.machine import Machine, content
 from tests.machine.test_caches import FILES, reader
 from tests.machine.users import OtherUser
-from tests.support.hub import LoopbackHub
-from tests.support.repos import Repo
 
 NAMES = [
     ".DS_Store",

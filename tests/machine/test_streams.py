@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import MakeHub
-from tests.e2e.machine import REPOSITORY, Machine
+from tests.hub.repos import Repo
 from tests.machine import conditions as on
 from tests.machine.conditions import Condition
+from tests.machine.fixtures import MakeHub
+from tests.machine.machine import REPOSITORY, Machine
 from tests.machine.test_matrix import COMMANDS, HERE
-from tests.support.repos import Repo
 
 FILES = {"config.json": b"{}"}
 

@@ -13,8 +13,8 @@ from orchestrator.core.sources import Origin, Source
 from orchestrator.net.answers import Limits
 from orchestrator.net.credentials import Credentials
 from orchestrator.net.session import Net
-from tests.support.hub import LoopbackHub
-from tests.support.repos import Repo, RepoFile
+from tests.hub.loopback import LoopbackHub
+from tests.hub.repos import Repo, RepoFile
 
 CANARY = "hf_canary_Zq7"
 FILES = {

@@ -15,10 +15,10 @@ from orchestrator.core.sources import Source
 from orchestrator.errors import GlmAriaError
 from orchestrator.mirrors.links import Links
 from orchestrator.net.session import Net
+from tests.hub.faults import Fault
+from tests.hub.loopback import LoopbackHub
 from tests.mirrors.conftest import CANARY, FILES, listed, origin, source
 from tests.mirrors.test_fetch import take
-from tests.support.faults import Fault
-from tests.support.hub import LoopbackHub
 
 
 def everything(net: Net, hub: LoopbackHub, there: Source) -> list[str]:

@@ -22,9 +22,9 @@ from orchestrator.errors import (
 from orchestrator.mirrors.small_files import FileRange, open_body
 from orchestrator.net.answers import Limits
 from orchestrator.net.session import Net
+from tests.hub.faults import Fault
+from tests.hub.loopback import LoopbackHub
 from tests.mirrors.conftest import CANARY, FILES, origin, source
-from tests.support.faults import Fault
-from tests.support.hub import LoopbackHub
 
 
 def take(

@@ -22,10 +22,10 @@ from orchestrator.errors import (
 from orchestrator.mirrors.links import Link, Links
 from orchestrator.net.credentials import Credentials
 from orchestrator.net.session import Net
+from tests.hub.faults import Fault
+from tests.hub.loopback import LoopbackHub
+from tests.hub.wire import Reply, Request
 from tests.mirrors.conftest import CANARY, FILES, listed, origin, source
-from tests.support.faults import Fault
-from tests.support.hub import LoopbackHub
-from tests.support.wire import Reply, Request
 
 LFS = "w.safetensors"
 

@@ -18,13 +18,13 @@ from orchestrator.mirrors.stats import Observation
 from orchestrator.net.answers import Limits
 from orchestrator.net.credentials import Credentials
 from orchestrator.net.session import Net
-from tests.support.certificates import make_certificate, server_context
-from tests.support.content import MIB, generate
-from tests.support.faults import Fault
-from tests.support.hub import LoopbackHub
-from tests.support.modelscope import foreign_id
-from tests.support.repos import Repo
-from tests.support.shaping import Shape
+from tests.hub.certificates import make_certificate, server_context
+from tests.hub.content import MIB, generate
+from tests.hub.faults import Fault
+from tests.hub.loopback import LoopbackHub
+from tests.hub.modelscope import foreign_id
+from tests.hub.repos import Repo
+from tests.hub.shaping import Shape
 
 CANARY = "hf_canary_probe"
 BOUNDS = Bounds(seconds=0.3, one=MIB, many=2 * MIB, connections=4)

@@ -17,9 +17,9 @@ from orchestrator.errors import (
 )
 from orchestrator.mirrors.ranges import fetch_range
 from orchestrator.net.session import Net
+from tests.hub.faults import Fault
+from tests.hub.loopback import LoopbackHub
 from tests.mirrors.conftest import CANARY, FILES, origin, source
-from tests.support.faults import Fault
-from tests.support.hub import LoopbackHub
 
 PATH = "w.safetensors"
 

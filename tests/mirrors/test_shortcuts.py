@@ -12,9 +12,9 @@ from orchestrator.core.sources import Origin, Source
 from orchestrator.mirrors.links import Links
 from orchestrator.mirrors.shortcuts import Pattern, Shortcuts
 from orchestrator.net.session import Net
+from tests.hub.loopback import LoopbackHub
+from tests.hub.repos import Repo
 from tests.mirrors.test_links import plain_get
-from tests.support.hub import LoopbackHub
-from tests.support.repos import Repo
 
 COMMIT = "9216db5781bf21249d130ec9da846c4624c16137"
 HUB = "https://huggingface.co"

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from orchestrator.net.session import Net
-from tests.support.faces import Face, Handler
-from tests.support.hub import LoopbackHub
-from tests.support.repos import Repo
+from tests.hub.faces import Face, Handler
+from tests.hub.loopback import LoopbackHub
+from tests.hub.repos import Repo
 
 FILES = {"config.json": b"{}\n", "model.safetensors": bytes(range(256)) * 1024}
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")

@@ -20,10 +20,10 @@ from orchestrator.errors import TrustError
 from orchestrator.net.dns import Resolver, ask, looking_up
 from orchestrator.net.session import Net
 from orchestrator.templating import render
-from tests.support.certificates import make_certificate, server_context
-from tests.support.hub import LoopbackHub
-from tests.support.nameserver import Nameserver, nameserver
-from tests.support.repos import Repo
+from tests.hub.certificates import make_certificate, server_context
+from tests.hub.loopback import LoopbackHub
+from tests.hub.repos import Repo
+from tests.servers.nameserver import Nameserver, nameserver
 
 NAME = "hub.test"
 
@@ -142,7 +142,7 @@ from pathlib import Path
 subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 # aria2 asks for IPv4 addresses only where it has one beside 127.0.0.1.
 subprocess.run(["ip", "address", "add", "10.9.9.1/24", "dev", "lo"], check=True)
-from tests.support.nameserver import nameserver
+from tests.servers.nameserver import nameserver
 from orchestrator.aria2.daemon import PrivateDaemon
 folder = Path(sys.argv[1])
 (folder / "served").mkdir()

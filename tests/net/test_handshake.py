@@ -12,9 +12,9 @@ from orchestrator.core.proxies import Proxies, parse_proxy
 from orchestrator.errors import SourcesDownError, TrustError
 from orchestrator.net.handshake import shake_hands
 from orchestrator.net.session import Net
-from tests.support.certificates import make_certificate, server_context
-from tests.support.hub import LoopbackHub
-from tests.support.shaping import Shape
+from tests.hub.certificates import make_certificate, server_context
+from tests.hub.loopback import LoopbackHub
+from tests.hub.shaping import Shape
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_the_versions_of_tls_are_those_of_python(certificate: tuple[Path, Path])
 
 
 def test_a_span_of_a_stream() -> None:
-    from tests.support.repos import Repo
+    from tests.hub.repos import Repo
 
     data = bytes(range(256)) * 100
     with LoopbackHub([Repo("model", "org/m", {"w.bin": data})], cdn_shape=Shape()) as hub, Net() as net:

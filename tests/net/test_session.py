@@ -24,12 +24,12 @@ from orchestrator.errors import (
 from orchestrator.net.answers import Limits
 from orchestrator.net.credentials import Credentials
 from orchestrator.net.session import Net
+from tests.hub.content import Bytes
+from tests.hub.faults import Fault
+from tests.hub.loopback import LoopbackHub
+from tests.hub.repos import Repo
+from tests.hub.wire import Reply, Request, json_reply, redirect
 from tests.net.conftest import FILES
-from tests.support.content import Bytes
-from tests.support.faults import Fault
-from tests.support.hub import LoopbackHub
-from tests.support.repos import Repo
-from tests.support.wire import Reply, Request, json_reply, redirect
 
 MakeNet = Callable[..., Net]
 Serve = Callable[..., str]

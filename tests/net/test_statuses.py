@@ -10,8 +10,8 @@ import pytest
 from orchestrator.core.statuses import TABLE, Then, meaning
 from orchestrator.errors import NotAllowedError, NotFoundError, ProtocolError, TemporaryError
 from orchestrator.net.session import Net
-from tests.support.faults import Fault
-from tests.support.hub import LoopbackHub
+from tests.hub.faults import Fault
+from tests.hub.loopback import LoopbackHub
 
 INFO = "/api/models/org/m/revision/main"
 AGAIN = {408, 421, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 527, 529, 530}

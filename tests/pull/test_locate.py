@@ -16,9 +16,9 @@ from orchestrator.net.session import Net
 from orchestrator.pull.locate import SourceLocator
 from orchestrator.pull.other_catalogs import OtherCatalogs
 from tests import plain
-from tests.support.hub import LoopbackHub
-from tests.support.repos import Repo
-from tests.support.wire import Reply, Request, json_reply, redirect
+from tests.hub.loopback import LoopbackHub
+from tests.hub.repos import Repo
+from tests.hub.wire import Reply, Request, json_reply, redirect
 
 FILES = {f"file-{number}.json": b"%d" % number * 40 for number in range(5)}
 

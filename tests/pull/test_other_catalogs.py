@@ -29,11 +29,11 @@ from orchestrator.pull.mover import Mover
 from orchestrator.pull.other_catalogs import OtherCatalogs
 from orchestrator.system.signals import Stop
 from tests import plain
+from tests.hub.faults import Fault
+from tests.hub.loopback import LoopbackHub, Site
+from tests.hub.repos import Repo
+from tests.hub.shaping import Shape
 from tests.plain import PlainGit
-from tests.support.faults import Fault
-from tests.support.hub import LoopbackHub, Site
-from tests.support.repos import Repo
-from tests.support.shaping import Shape
 
 FILES = {"config.json": b"{}", "a.safetensors": b"a" * 1000, "b.safetensors": b"b" * 2000}
 MS, HF = MODELSCOPE, HUGGINGFACE

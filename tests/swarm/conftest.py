@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.redis import RedisServer
+from tests.servers.redis import RedisServer
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from orchestrator.events import ModelPhase, Phase
 from orchestrator.swarm.nodes import Nodes, uses
 from orchestrator.swarm.redis import SharedRedis, scope_of
 from tests.cache.world import World
-from tests.support.redis import RedisServer
+from tests.servers.redis import RedisServer
 from tests.swarm.nodes import LIFE, Node, until_granted
 
 ONE = Digest(Algorithm.SHA256, "1" * 64)

@@ -17,7 +17,7 @@ from orchestrator.events import Event, Notice
 from orchestrator.swarm.leases import Leases
 from orchestrator.swarm.nodes import uses
 from orchestrator.swarm.redis import SharedRedis
-from tests.support.redis import RedisServer
+from tests.servers.redis import RedisServer
 
 ONE = Digest(Algorithm.SHA256, "1" * 64)
 SCOPE = "scope"

@@ -13,7 +13,7 @@ import pytest
 
 from orchestrator.system.children import TiedChild
 from orchestrator.system.processes import started
-from tests.support.ports import free_port
+from tests.servers.ports import free_port
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="SIGIO ends a process on Linux only")
 

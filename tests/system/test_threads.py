@@ -13,8 +13,8 @@ from orchestrator.errors import ProtocolError
 from orchestrator.system import threads
 from orchestrator.system.limits import scarce
 from orchestrator.system.threads import Step, at_once
-from tests.e2e.machine import REPOSITORY
 from tests.machine.conditions import as_user, limited, needs_root
+from tests.machine.machine import REPOSITORY
 
 # The limit counts all threads of a user, so the user must have no other process.
 UID = 424_301

@@ -39,11 +39,11 @@ from orchestrator.transfer.interface import (
 )
 from orchestrator.transfer.limits import TransferLimits
 from tests.aria2.conftest import holds_nothing
-from tests.support.content import MIB, generate
-from tests.support.faults import Fault
-from tests.support.hub import LoopbackHub
-from tests.support.repos import Repo
-from tests.support.shaping import Shape
+from tests.hub.content import MIB, generate
+from tests.hub.faults import Fault
+from tests.hub.loopback import LoopbackHub
+from tests.hub.repos import Repo
+from tests.hub.shaping import Shape
 
 
 @dataclass

@@ -12,10 +12,10 @@ import pytest
 from orchestrator.aria2.control import BLOCK, PIECE
 from orchestrator.aria2.rpc import Rpc
 from orchestrator.transfer.spans import Span
-from tests.support.content import MIB, generate
-from tests.support.hub import LoopbackHub, Site
-from tests.support.repos import Repo
-from tests.support.shaping import Shape
+from tests.hub.content import MIB, generate
+from tests.hub.loopback import LoopbackHub, Site
+from tests.hub.repos import Repo
+from tests.hub.shaping import Shape
 
 SIZE = 5 * MIB + 12_345
 CONTENT = generate(SIZE, 3)

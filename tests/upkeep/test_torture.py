@@ -33,10 +33,10 @@ from orchestrator.proof.checkup import check
 from orchestrator.upkeep.garbage import Rules, choose
 from orchestrator.upkeep.sweep import sweep
 from tests.cache.world import World, hf_offline, hf_scan, model_of
-from tests.support.content import blob_names
-from tests.support.hub import LoopbackHub
-from tests.support.kills import kill_at
-from tests.support.repos import Repo
+from tests.hub.content import blob_names
+from tests.hub.loopback import LoopbackHub
+from tests.hub.repos import Repo
+from tests.machine.kills import kill_at
 
 SHARED = b"base weights " * 700
 CONTENTS = [

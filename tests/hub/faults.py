@@ -16,8 +16,8 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
-from tests.support.content import Bytes, Content
-from tests.support.wire import Reply, Request, file_reply, json_reply
+from tests.hub.content import Bytes, Content
+from tests.hub.wire import Reply, Request, file_reply, json_reply
 
 
 @dataclass(frozen=True, slots=True)

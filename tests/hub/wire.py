@@ -14,7 +14,7 @@ from http import HTTPStatus
 from typing import Any, Literal
 from urllib.parse import parse_qsl, unquote
 
-from tests.support.content import Bytes, Content
+from tests.hub.content import Bytes, Content
 
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)$")
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.hub import LoopbackHub
-from tests.support.repos import Repo
+from tests.hub.loopback import LoopbackHub
+from tests.hub.repos import Repo
 
 FILES = {
     "config.json": b"{}\n",

@@ -12,8 +12,8 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.support.content import MIB, generate, make_file
-from tests.support.repos import Source
+from tests.hub.content import MIB, generate, make_file
+from tests.hub.repos import Source
 
 _HIDDEN, _INTERMEDIATE, _VOCABULARY, _HEADS = 256, 704, 512, 4
 _GITATTRIBUTES = "*.safetensors filter=lfs diff=lfs merge=lfs -text\n*.bin filter=lfs diff=lfs merge=lfs -text\n"

@@ -18,9 +18,9 @@ from shutil import rmtree
 from tempfile import mkdtemp
 from weakref import finalize
 
-from tests.support.content import Bytes
-from tests.support.repos import Repo
-from tests.support.wire import Reply, Request
+from tests.hub.content import Bytes
+from tests.hub.repos import Repo
+from tests.hub.wire import Reply, Request
 
 _CONFIG = """[core]
 \trepositoryformatversion = 0

@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.support.certificates import make_certificate, server_context
-from tests.support.content import generate, make_file
-from tests.support.hub import LoopbackHub
-from tests.support.repos import Repo
-from tests.support.shaping import Shape
-from tests.support.wire import Reply, Request
+from tests.hub.certificates import make_certificate, server_context
+from tests.hub.content import generate, make_file
+from tests.hub.loopback import LoopbackHub
+from tests.hub.repos import Repo
+from tests.hub.shaping import Shape
+from tests.hub.wire import Reply, Request
 
 
 def location(hub: LoopbackHub, name: str = "big.bin") -> str:
@@ -228,8 +228,8 @@ def test_process_form(tmp_path: Path) -> None:
         "--data",
         str(tmp_path / "data"),
     ]
-    command = [sys.executable, "-m", "tests.support", *options, "--state", str(state_file), "--log", str(log_file)]
-    with subprocess.Popen(command, cwd=Path(__file__).parents[2]) as process:
+    command = [sys.executable, "-m", "tests.hub", *options, "--state", str(state_file), "--log", str(log_file)]
+    with subprocess.Popen(command, cwd=Path(__file__).parents[3]) as process:
         try:
             deadline = time.monotonic() + 20
             while not state_file.exists():

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import redis
 
-from tests.support.ports import free_port
+from tests.servers.ports import free_port
 
 
 class RedisServer:

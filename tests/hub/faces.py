@@ -18,10 +18,10 @@ import termios
 import time
 from collections.abc import Callable
 
-from tests.support.faults import FaultSet
-from tests.support.log import Exchange, RequestLog
-from tests.support.shaping import Bucket, Pacer, Shape
-from tests.support.wire import Reply, Request
+from tests.hub.faults import FaultSet
+from tests.hub.log import Exchange, RequestLog
+from tests.hub.shaping import Bucket, Pacer, Shape
+from tests.hub.wire import Reply, Request
 
 _SENDFILE_CHUNK = 8 << 20
 _WRITE_CHUNK = 256 << 10

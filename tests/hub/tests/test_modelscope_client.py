@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.support.hub import LoopbackHub, Site
-from tests.support.repos import Repo
+from tests.hub.loopback import LoopbackHub, Site
+from tests.hub.repos import Repo
 
 modelscope_hub = pytest.importorskip("modelscope_hub")
 

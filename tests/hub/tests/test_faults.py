@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from tests.support.content import lfs_pointer, sha256_of
-from tests.support.faults import CONTENT_KINDS, KINDS, Fault
-from tests.support.hub import LoopbackHub
+from tests.hub.content import lfs_pointer, sha256_of
+from tests.hub.faults import CONTENT_KINDS, KINDS, Fault
+from tests.hub.loopback import LoopbackHub
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.machine import Machine, cmdline, until
+from tests.machine.machine import Machine, cmdline, until
 
 
 @pytest.mark.parametrize("place", ["its own", "another"])

@@ -12,9 +12,9 @@ import hmac
 from collections.abc import Callable
 from urllib.parse import quote
 
-from tests.support.content import Bytes
-from tests.support.repos import RepoFile
-from tests.support.wire import Reply, Request, file_reply
+from tests.hub.content import Bytes
+from tests.hub.repos import RepoFile
+from tests.hub.wire import Reply, Request, file_reply
 
 _DENIED = (
     b'<?xml version="1.0" encoding="UTF-8"?><Error><Code>AccessDenied</Code><Message>Access denied</Message></Error>'

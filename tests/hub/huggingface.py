@@ -14,12 +14,12 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs, quote, urlencode
 
-from tests.support.access import Refused, Shelf, refusal
-from tests.support.cdn import Cdn
-from tests.support.git import GitRepositories
-from tests.support.quota import Quota
-from tests.support.repos import Commit, Repo, RepoFile
-from tests.support.wire import Reply, Request, file_reply, json_reply, redirect
+from tests.hub.access import Refused, Shelf, refusal
+from tests.hub.cdn import Cdn
+from tests.hub.git import GitRepositories
+from tests.hub.quota import Quota
+from tests.hub.repos import Commit, Repo, RepoFile
+from tests.hub.wire import Reply, Request, file_reply, json_reply, redirect
 
 _TYPES = {"models": "model", "datasets": "dataset", "spaces": "space"}
 _VERBS = {"revision", "tree", "paths-info", "treesize", "refs"}

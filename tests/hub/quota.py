@@ -10,8 +10,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from tests.support.access import refusal
-from tests.support.wire import Request
+from tests.hub.access import refusal
+from tests.hub.wire import Request
 
 
 @dataclass

@@ -13,11 +13,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.support.access import Refused, Shelf
-from tests.support.cdn import Cdn
-from tests.support.content import sha256_of
-from tests.support.repos import Commit, Repo, RepoFile
-from tests.support.wire import Reply, Request, file_reply, json_reply, redirect
+from tests.hub.access import Refused, Shelf
+from tests.hub.cdn import Cdn
+from tests.hub.content import sha256_of
+from tests.hub.repos import Commit, Repo, RepoFile
+from tests.hub.wire import Reply, Request, file_reply, json_reply, redirect
 
 LISTING_CAP = 3000
 _TYPES = {"models": "model", "datasets": "dataset"}

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.documents import check_document
+from tests.machine.documents import check_document
 from tests.machine.preloaded import Child, preloaded
 
 REPOSITORY = Path(__file__).parents[2]

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from tests.support.repos import Repo
-from tests.support.wire import Reply, Request, json_reply
+from tests.hub.repos import Repo
+from tests.hub.wire import Reply, Request, json_reply
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not a failure of the server

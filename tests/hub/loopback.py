@@ -1,10 +1,10 @@
 """`LoopbackHub`: the Hugging Face Hub, its CDN, mirrors and ModelScope on real sockets of this machine.
 
-    from tests.support.faults import Fault
-    from tests.support.hub import LoopbackHub
-    from tests.support.models import many_files, one_big, tiny_model
-    from tests.support.repos import Repo
-    from tests.support.shaping import Shape
+    from tests.hub.faults import Fault
+    from tests.hub.loopback import LoopbackHub
+    from tests.hub.models import many_files, one_big, tiny_model
+    from tests.hub.repos import Repo
+    from tests.hub.shaping import Shape
 
     repo = Repo("model", "org/tiny", tiny_model(seed=1))
     closed = Repo("model", "org/gated", {"a.bin": b"x"}, gated="manual")
@@ -51,17 +51,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.support.access import Shelf
-from tests.support.cdn import Cdn
-from tests.support.faces import Face, Handler
-from tests.support.faults import Fault, fault_set
-from tests.support.huggingface import HuggingFace
-from tests.support.log import RequestLog
-from tests.support.modelscope import LISTING_CAP, ModelScope
-from tests.support.quota import Quota
-from tests.support.repos import Repo
-from tests.support.shaping import Shape
-from tests.support.wire import Reply, Request
+from tests.hub.access import Shelf
+from tests.hub.cdn import Cdn
+from tests.hub.faces import Face, Handler
+from tests.hub.faults import Fault, fault_set
+from tests.hub.huggingface import HuggingFace
+from tests.hub.log import RequestLog
+from tests.hub.modelscope import LISTING_CAP, ModelScope
+from tests.hub.quota import Quota
+from tests.hub.repos import Repo
+from tests.hub.shaping import Shape
+from tests.hub.wire import Reply, Request
 
 
 @dataclass(frozen=True, slots=True)

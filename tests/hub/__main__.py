@@ -1,4 +1,4 @@
-"""Run the loopback Hub as a process: `python -m tests.support --model tiny --mirrors 2 --state state.json`.
+"""Run the loopback Hub as a process: `python -m tests.hub --model tiny --mirrors 2 --state state.json`.
 
 It writes the state file (URLs, ports, repositories with their commits) by rename once every face listens, and runs
 until SIGTERM or SIGINT; the request log is then written to `--log`, if given. While it runs, the control port
@@ -18,14 +18,14 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from tests.support.faces import Face
-from tests.support.faults import Fault
-from tests.support.hub import LoopbackHub, Site
-from tests.support.log import RequestLog
-from tests.support.models import many_files, one_big, tiny_model
-from tests.support.repos import Repo, Source
-from tests.support.shaping import Shape
-from tests.support.wire import Reply, Request, json_reply
+from tests.hub.faces import Face
+from tests.hub.faults import Fault
+from tests.hub.log import RequestLog
+from tests.hub.loopback import LoopbackHub, Site
+from tests.hub.models import many_files, one_big, tiny_model
+from tests.hub.repos import Repo, Source
+from tests.hub.shaping import Shape
+from tests.hub.wire import Reply, Request, json_reply
 
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
@@ -79,7 +79,7 @@ def mirror_spec(text: str) -> tuple[Shape, tuple[Fault, ...]]:
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tests.support", description="A loopback Hugging Face Hub.")
+    parser = argparse.ArgumentParser(prog="python -m tests.hub", description="A loopback Hugging Face Hub.")
     parser.add_argument("--model", action="append", metavar="MODEL", help="tiny[:SHARD_SIZE], many[:N] or big:SIZE")
     parser.add_argument(
         "--mirrors", type=int, default=0, metavar="N", help="also N mirrors that serve LFS bytes themselves"

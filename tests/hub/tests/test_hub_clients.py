@@ -20,8 +20,8 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from tests.support.hub import LoopbackHub
-from tests.support.repos import Repo
+from tests.hub.loopback import LoopbackHub
+from tests.hub.repos import Repo
 
 
 def api(hub: LoopbackHub, token: str | bool = False) -> HfApi:

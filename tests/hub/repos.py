@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from tests.support.content import Content, content_of, git_blob_oid, lfs_pointer, sha256_of
+from tests.hub.content import Content, content_of, git_blob_oid, lfs_pointer, sha256_of
 
 Source = bytes | Path | Content
 RepoType = Literal["model", "dataset", "space"]

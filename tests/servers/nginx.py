@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.ports import free_port
+from tests.servers.ports import free_port
 
 _REPOSITORY = Path(__file__).parents[2]
 _NOBODY = 65534

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.hub import LoopbackHub
-from tests.support.models import tiny_model
-from tests.support.repos import Repo
+from tests.hub.loopback import LoopbackHub
+from tests.hub.models import tiny_model
+from tests.hub.repos import Repo
 
 
 def sample_repos() -> list[Repo]:
@@ -44,7 +44,7 @@ def hub() -> Iterator[LoopbackHub]:
 @pytest.fixture
 def payload() -> bytes:
     """3 MiB that no two 4 KiB of are alike."""
-    from tests.support.content import generate
+    from tests.hub.content import generate
 
     return generate(3 << 20, seed=7)
 
