@@ -112,6 +112,6 @@ def test_a_failing_command_is_no_result(tmp_path: Path) -> None:
         run([sys.executable, "-c", "print('because', flush=True); raise SystemExit(3)"], {}, tmp_path / "log")
 
 
-def test_unknown_case() -> None:
+def test_an_unknown_case_is_refused() -> None:
     with pytest.raises(ValueError, match="unknown case 'unheard-of'"):
         choose(["unheard-of"], quick=False)

@@ -74,7 +74,7 @@ def files_of(text: str) -> Iterator[tuple[str, str]]:
 
 @pytest.mark.skipif(shutil.which("aria2c") is None, reason="needs aria2c")
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
-def test_commands_run(document: Path, hub: LoopbackHub, tmp_path: Path) -> None:
+def test_the_commands_of_a_document_run(document: Path, hub: LoopbackHub, tmp_path: Path) -> None:
     text = document.read_text("utf-8")
     port = free_port()
     phone = hub.repo("zai-org/AutoGLM-Phone-9B")

@@ -23,7 +23,7 @@ RESULTS = """<testsuites><testsuite>
 </testsuite></testsuites>"""
 
 
-def test_the_table(tmp_path: Path) -> None:
+def test_the_results_of_torture_are_a_table(tmp_path: Path) -> None:
     results = tmp_path / "results.xml"
     results.write_text(RESULTS)
     table = render(read(results), "scripts/torture --seed 7 ")

@@ -163,7 +163,7 @@ def test_a_living_neighbour_is_left_alone(runtime: Path, daemon: PrivateDaemon) 
     assert runtime.is_dir()
 
 
-def test_no_aria2c(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_aria2c_is_an_error_with_a_hint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(DaemonError) as caught:
         find_aria2c()

@@ -25,7 +25,7 @@ from tests.servers.ports import free_port
 MakeRpc = Callable[..., Rpc]
 
 
-def test_it_answers(rpc: Rpc) -> None:
+def test_a_new_daemon_answers_that_it_has_nothing_to_do(rpc: Rpc) -> None:
     assert rpc.version().startswith("1.")
     assert rpc.global_stat()["numActive"] == "0"
     assert rpc.tell([]) == {}
@@ -36,14 +36,14 @@ def test_it_answers(rpc: Rpc) -> None:
     rpc.forget([])
 
 
-def test_a_wrong_secret(endpoint: Endpoint, make_rpc: MakeRpc) -> None:
+def test_a_wrong_secret_is_told_and_shown_to_nobody(endpoint: Endpoint, make_rpc: MakeRpc) -> None:
     with pytest.raises(DaemonError, match="secret") as caught:
         make_rpc(Endpoint(endpoint.url, "wrong")).version()
     assert "--rpc-secret-file" in (caught.value.hint or "")
     assert endpoint.secret not in repr(endpoint)
 
 
-def test_a_dead_port(make_rpc: MakeRpc) -> None:
+def test_a_port_at_which_nobody_listens_is_told(make_rpc: MakeRpc) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{closed.getsockname()[1]}/jsonrpc"

@@ -182,7 +182,7 @@ def test_the_longest_pointer_is_small() -> None:
     assert commit_chain._POINTER.fullmatch(text)
 
 
-def test_modes() -> None:
+def test_a_tree_entry_is_read_by_its_mode() -> None:
     blob = "1" * 40
     oid, objects = made(
         entry("100755", b"run", blob)
@@ -205,7 +205,7 @@ def test_modes() -> None:
         b"777 a\0" + bytes(20),
     ],
 )
-def test_malformed_trees(body: bytes) -> None:
+def test_a_malformed_tree_is_refused(body: bytes) -> None:
     with pytest.raises(ProtocolError):
         follow(*made(body))
 

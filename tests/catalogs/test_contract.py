@@ -165,7 +165,7 @@ def test_tree_of_an_older_commit_stays(subject: Subject) -> None:
     assert digests[0] != digests[1]
 
 
-def test_absent(subject: Subject) -> None:
+def test_a_repo_or_revision_that_is_absent_is_not_found(subject: Subject) -> None:
     absent = "0" * 40
     for ask in (
         lambda: subject.catalog.revision(subject.ref("org/none")),
@@ -182,7 +182,7 @@ def test_absent(subject: Subject) -> None:
         assert caught.value.hint or caught.value.message
 
 
-def test_busy(own: Subject, hub: LoopbackHub) -> None:
+def test_a_busy_site_is_asked_again_and_then_a_temporary_error(own: Subject, hub: LoopbackHub) -> None:
     hub.fault(Fault("status", status=503), face=own.wire.face)
     with pytest.raises(TemporaryError) as caught:
         own.catalog.revision(own.ref("org/tiny"))
@@ -192,7 +192,7 @@ def test_busy(own: Subject, hub: LoopbackHub) -> None:
     assert own.catalog.revision(own.ref("org/tiny")).commit
 
 
-def test_down(own: Subject, hub: LoopbackHub) -> None:
+def test_a_site_that_is_down_is_named(own: Subject, hub: LoopbackHub) -> None:
     hub.__exit__()
     with pytest.raises(SourcesDownError) as caught:
         own.catalog.revision(own.ref("org/tiny"))
@@ -212,7 +212,7 @@ ODD = [
 
 
 @pytest.mark.parametrize("body", ODD)
-def test_odd_answers(own: Subject, hub: LoopbackHub, body: bytes) -> None:
+def test_an_odd_answer_is_a_protocol_error(own: Subject, hub: LoopbackHub, body: bytes) -> None:
     hub.fault(Fault("html_portal", body=body), face=own.wire.face)
     with pytest.raises(ProtocolError) as caught:
         own.catalog.tree(model("org/tiny"), "0" * 40)
@@ -236,7 +236,7 @@ def test_another_commit_than_the_one_asked_for(own: Subject, hub: LoopbackHub) -
         own.catalog.revision(own.ref("org/tiny", commit))
 
 
-def test_an_endless_listing(own: Subject, hub: LoopbackHub) -> None:
+def test_an_endless_listing_is_cut_off(own: Subject, hub: LoopbackHub) -> None:
     hub.add(Repo("model", "org/one", {"a.txt": b"a"}))
     commit = own.catalog.revision(own.ref("org/one")).commit
     hub.fault(Fault("html_portal", body=b"[" + b"{}," * 100_000 + b"{}]"), face=own.wire.face)

@@ -140,7 +140,7 @@ def test_nothing_is_left_and_nothing_is_read(repo: Repo, tmp_path: Path, monkeyp
         assert [path.name for path in tmp_path.iterdir() if not path.name.startswith("loopback-git-")] == []
 
 
-def test_without_git(repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_git_is_told_with_a_hint(repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(TrustError) as caught:
         GitReader(Net()).objects("http://127.0.0.1:9/org/m", repo.head)

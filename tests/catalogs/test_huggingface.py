@@ -76,7 +76,7 @@ def test_other_types_and_old_names(hub: LoopbackHub) -> None:
     assert catalog.tree(model("gpt"), commit_of(catalog, "gpt")).files
 
 
-def test_a_renamed_repo(hub: LoopbackHub) -> None:
+def test_a_renamed_repo_is_followed_to_its_new_name(hub: LoopbackHub) -> None:
     catalog = huggingface(hub)
     revision = catalog.revision(Ref(model("old/tiny")))
     assert (revision.commit, revision.name_now) == (hub.repo("org/tiny").head, "org/tiny")
@@ -91,7 +91,7 @@ def test_a_new_name_that_is_none(hub: LoopbackHub, name: object) -> None:
 
 
 @pytest.mark.parametrize("name", ["org/gated", "org/private"])
-def test_restricted(hub: LoopbackHub, name: str) -> None:
+def test_a_restricted_repo_is_listed_with_the_token(hub: LoopbackHub, name: str) -> None:
     catalog = huggingface(hub, "hf_in")
     revision = catalog.revision(Ref(model(name)))
     assert revision.is_restricted
@@ -111,7 +111,7 @@ def test_restricted(hub: LoopbackHub, name: str) -> None:
         ("hf_bad", "org/tiny", NotAllowedError, "does not accept the token", "hf auth login"),
     ],
 )
-def test_refusals(
+def test_a_refusal_is_an_error_with_a_hint_and_no_token(
     hub: LoopbackHub, token: str | None, name: str, error: type[GlmAriaError], words: str, hint: str
 ) -> None:
     with pytest.raises(error, match=words) as caught:
@@ -207,7 +207,7 @@ def _lfs(**changes: object) -> Callable[[list[dict[str, Any]]], list[dict[str, A
         (lambda page: [*page, 7], ProtocolError),
     ],
 )
-def test_lying_listings(hub: LoopbackHub, edit: Callable[[Any], Any], error: type[GlmAriaError]) -> None:
+def test_a_lying_listing_is_refused(hub: LoopbackHub, edit: Callable[[Any], Any], error: type[GlmAriaError]) -> None:
     hub.fault(Fault("lying_listing", edit=edit))
     with pytest.raises(error) as caught:
         huggingface(hub).tree(model("org/tiny"), hub.repo("org/tiny").head)

@@ -95,7 +95,7 @@ ALIASES = {"zai-org/A": "ZhipuAI/A", "mirror-of/A": "ZhipuAI/A", "gpt2": "openai
         ("org/m", MS, ("org/m",)),
     ],
 )
-def test_repos_elsewhere(name: str, kind: Dialect, there: tuple[str, ...]) -> None:
+def test_a_repo_is_found_by_its_names_elsewhere(name: str, kind: Dialect, there: tuple[str, ...]) -> None:
     other = MS if kind is HUGGINGFACE else HUGGINGFACE
     found = repos_elsewhere(RepoId(RepoType.MODEL, name), kind, other, ALIASES)
     assert found == tuple(RepoId(RepoType.MODEL, name) for name in there)

@@ -117,7 +117,7 @@ def _file(**changes: object) -> Any:
         (lambda a: a | {"Data": {"Files": [7]}}, ProtocolError),
     ],
 )
-def test_lying_listings(hub: LoopbackHub, edit: Any, error: type[GlmAriaError]) -> None:
+def test_a_lying_listing_is_refused(hub: LoopbackHub, edit: Any, error: type[GlmAriaError]) -> None:
     catalog = modelscope_catalog(hub, hub.modelscope())
     commit = catalog.revision(ref("org/tiny")).commit
     hub.fault(Fault("lying_listing", edit=edit), face="modelscope")
@@ -142,7 +142,7 @@ def test_an_entry_outside_the_folder_that_was_asked_for(hub: LoopbackHub) -> Non
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_closed(hub: LoopbackHub, status: int) -> None:
+def test_a_closed_repo_is_not_allowed(hub: LoopbackHub, status: int) -> None:
     catalog = modelscope_catalog(hub, hub.modelscope())
     hub.fault(Fault("status", status=status), face="modelscope")
     with pytest.raises(NotAllowedError):

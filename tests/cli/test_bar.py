@@ -150,7 +150,7 @@ def test_a_dumb_terminal_gets_lines() -> None:
 
 
 @pytest.mark.parametrize(("columns", "rows"), [(100, 12), (40, 3), (20, 1), (20, 0), (8, 2)])
-def test_a_frame_fits(columns: int, rows: int) -> None:
+def test_a_frame_fits_the_terminal(columns: int, rows: int) -> None:
     tally = Tally()
     tally.take(Queued(64, 640 * MEGABYTE))
     for number in range(64):

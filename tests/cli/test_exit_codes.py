@@ -89,7 +89,9 @@ def test_the_verdict_of_a_run(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_run(number: int, services: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_stopped_run_ends_with_128_and_the_signal(
+    number: int, services: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
     services.pull_answer = report(failed(Interrupted(number)), interrupted=number)
     assert services.main(["pull", "org/name", "--json"]) == 128 + number
     document = json.loads(capsys.readouterr().out)
@@ -159,7 +161,7 @@ def test_a_denied_access_tells_of_the_token_that_was_kept_back(
     ],
 )
 @pytest.mark.parametrize("as_json", [False, True])
-def test_wrong_usage(
+def test_wrong_usage_ends_with_2_and_says_why(
     arguments: list[str], says: str, as_json: bool, services: SimpleNamespace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert services.main([*arguments, *(["--json"] if as_json else [])]) == 2

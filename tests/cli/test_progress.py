@@ -49,7 +49,9 @@ def clock() -> Clock:
         ("lines", False, False, True, "lines"),
     ],
 )
-def test_the_mode(wanted: str, as_json: bool, quiet: bool, is_terminal: bool, mode: str) -> None:
+def test_the_mode_is_chosen_by_flags_and_terminal(
+    wanted: str, as_json: bool, quiet: bool, is_terminal: bool, mode: str
+) -> None:
     assert choose(wanted, as_json=as_json, quiet=quiet, terminal_like=is_terminal) == mode
 
 
@@ -159,7 +161,7 @@ def test_nothing_to_fetch_is_not_announced(clock: Clock) -> None:
 # --- JSON lines -----------------------------------------------------------------------------------------------------
 
 
-def test_json_lines() -> None:
+def test_each_event_is_a_line_of_json() -> None:
     stream = io.StringIO()
     with JsonLines(stream=stream) as watcher:
         watcher.emit(ModelPhase("org/name@main", Phase.FETCHING))

@@ -85,7 +85,7 @@ def test_what_may_be_both_is_told(services: SimpleNamespace, capsys: pytest.Capt
     assert (first.files, second.ref) == ((), parse_ref("onnx/model.onnx"))
 
 
-def test_no_mirrors(services: SimpleNamespace) -> None:
+def test_no_mirrors_leaves_the_root_alone(services: SimpleNamespace) -> None:
     assert asked(services, "org/name", "--no-mirrors")[0].mirrors == ()
 
 

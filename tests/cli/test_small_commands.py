@@ -26,7 +26,7 @@ def in_use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("in_use")
-def test_config_show(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_config_show_names_the_origin_of_each_value(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["config", "show"]) == 0
     out, err = capsys.readouterr()
     lines = out.splitlines()
@@ -51,7 +51,9 @@ def test_config_show_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert "canary" not in out
 
 
-def test_config_path(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_config_path_names_files_that_are_not_there(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "x"))
     assert main(["config", "path"]) == 0
     out, err = capsys.readouterr()
@@ -59,7 +61,7 @@ def test_config_path(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mon
     assert err.count("not there: ") == 2
 
 
-def test_render(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_render_lists_prints_and_writes_templates(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["render"]) == 0
     assert tuple(capsys.readouterr().out.split()) == templating.names()
     assert main(["render", "aria2.conf"]) == 0
@@ -79,13 +81,15 @@ def test_render(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
         (["aria2.conf", "-o", "no/such/folder"], 73, "cannot be written"),
     ],
 )
-def test_render_refuses(arguments: list[str], code: int, says: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_render_refuses_what_it_does_not_know(
+    arguments: list[str], code: int, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["render", *arguments]) == code
     assert says in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_completion_prints_the_script_of_a_shell(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["completion", shell]) == 0
     out = capsys.readouterr().out
     assert "_GLM_ARIA_COMPLETE" in out

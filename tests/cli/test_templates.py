@@ -142,7 +142,7 @@ def _answers(rpc: Rpc) -> bool:
         return False
 
 
-def test_resolved_conf(printed) -> None:  # type: ignore[no-untyped-def]
+def test_resolved_conf_holds_keys_that_systemd_knows(printed) -> None:  # type: ignore[no-untyped-def]
     text = printed("render", "resolved.conf", "--set", "resolvers=223.5.5.5, 2400:3200::1")
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     assert lines[0] == "[Resolve]"

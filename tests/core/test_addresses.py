@@ -75,7 +75,7 @@ def test_a_character_that_no_address_holds_is_refused_everywhere(
         f"https://host/{'a' * 3000}",
     ],
 )  # fmt: skip
-def test_refused(text: str) -> None:
+def test_what_is_no_address_is_refused_without_its_secret(text: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_source(text)
     assert "canary" not in caught.value.message
@@ -92,7 +92,7 @@ def test_refused(text: str) -> None:
         ("https://host/hf%20x/~me", "https://host/hf%20x/~me", "host"),
     ],
 )
-def test_taken(text: str, url: str, host: str) -> None:
+def test_an_address_is_read_and_read_back(text: str, url: str, host: str) -> None:
     made = parse_source(text)
     assert (made.url, made.host) == (url, host)
     assert parse_source(made.url) == made, "what is made of an address means the same"

@@ -51,7 +51,7 @@ def test_each_byte_is_its_first_senders(puts: list[Extent]) -> None:
 
 
 @given(PUTS, st.sets(st.sampled_from("abc")))
-def test_without_some(puts: list[Extent], dropped: set[str]) -> None:
+def test_dropped_sources_are_in_no_extent(puts: list[Extent], dropped: set[str]) -> None:
     kept = made(puts).without(dropped)
     assert set(kept.by_source) == {name for name in painted(puts) if name} - dropped
 
@@ -70,7 +70,7 @@ def test_aligned_can_be_continued_and_loses_little(puts: list[Extent]) -> None:
 
 
 @given(st.lists(RANGES), st.lists(RANGES))
-def test_subtract(ranges: list[list[int]], taken: list[list[int]]) -> None:
+def test_subtract_leaves_what_was_not_taken(ranges: list[list[int]], taken: list[list[int]]) -> None:
     base = made([Extent(start, end, "a") for start, end in ranges])
     mine = [(item.start, item.end) for item in base.items]
     left = set()
@@ -81,5 +81,5 @@ def test_subtract(ranges: list[list[int]], taken: list[list[int]]) -> None:
     assert left == expected
 
 
-def test_clip() -> None:
+def test_clip_cuts_ranges_at_both_ends() -> None:
     assert list(clip([(0, 10), (20, 30), (40, 50)], 5, 25)) == [(5, 10), (20, 25)]

@@ -59,7 +59,7 @@ def test_digest_text_form(text: str) -> None:
         "SHA256:" + "0" * 64,
     ],
 )
-def test_digest_refuses(text: str) -> None:
+def test_what_is_no_digest_is_unsafe(text: str) -> None:
     with pytest.raises(UnsafeError):
         Digest.parse(text)
 
@@ -108,7 +108,7 @@ def test_two_digests_for_one_path() -> None:
         RepoTree.checked(COMMIT, [file("a"), file("a", Digest(Algorithm.SHA256, "1" * 64))])
 
 
-def test_fine_listings() -> None:
+def test_a_listing_is_sorted_and_summed_up() -> None:
     made = tree("b", "a/x", "a/y", "a.b", "ab/x")
     assert [item.path for item in made.files] == sorted(["b", "a/x", "a/y", "a.b", "ab/x"])
     assert made.total_size == 5
@@ -121,7 +121,7 @@ def test_too_many_files() -> None:
 
 
 @pytest.mark.parametrize("size", [-1, MAX_SIZE + 1])
-def test_impossible_sizes(size: int) -> None:
+def test_an_impossible_size_is_unsafe(size: int) -> None:
     with pytest.raises(UnsafeError):
         file("a", size=size)
 
@@ -172,7 +172,7 @@ def test_the_order_of_a_listing_does_not_matter(paths: list[str], random: object
         (("[aw].*",), (), ["a.json", "w.bin"]),
     ],
 )
-def test_select(include: tuple[str, ...], exclude: tuple[str, ...], chosen: list[str]) -> None:
+def test_globs_select_files(include: tuple[str, ...], exclude: tuple[str, ...], chosen: list[str]) -> None:
     made = tree("a.json", "w.bin", "sub/b.json", "sub/c.bin")
     assert [item.path for item in made.select(include, exclude).files] == chosen
 
@@ -192,5 +192,5 @@ def test_select_as_huggingface_hub_does(include: tuple[str, ...], exclude: tuple
 @pytest.mark.parametrize(
     ("path", "is_pickle"), [("a.bin", True), ("A.PT", True), ("a.safetensors", False), ("bin", False)]
 )
-def test_pickles(path: str, is_pickle: bool) -> None:
+def test_a_pickle_is_known_by_its_name(path: str, is_pickle: bool) -> None:
     assert file(path).is_pickle is is_pickle

@@ -71,7 +71,7 @@ NOT_GIT_FOLDERS = (
         "x" * 255,
     ],
 )
-def test_plain_paths(path: str) -> None:
+def test_a_plain_path_is_taken_as_it_is(path: str) -> None:
     assert check_path(path) == path
     assert unportable([path]) == ()
 
@@ -107,7 +107,7 @@ def test_plain_paths(path: str) -> None:
         chr(0xD800),
     ],
 )
-def test_unsafe_paths(path: str) -> None:
+def test_an_unsafe_path_is_refused(path: str) -> None:
     with pytest.raises(UnsafeError):
         check_path(path)
 
@@ -232,7 +232,7 @@ def test_names_that_windows_cannot_hold(path: str, reason: str) -> None:
         (("a/b/c", "a/B"), {"b", "B"}, "case"),
     ],
 )
-def test_twins(paths: tuple[str, str], trial: set[str], what: str) -> None:
+def test_names_that_a_disk_takes_for_one_are_told(paths: tuple[str, str], trial: set[str], what: str) -> None:
     for order in (paths, paths[::-1]):
         (odd,) = unportable(order)
         assert set(odd.trial) == trial

@@ -40,7 +40,7 @@ def model(
         (Have.NOTHING, Action.FETCH),
     ],
 )
-def test_action(have: Have, action: Action) -> None:
+def test_what_is_known_of_a_file_decides_what_is_done(have: Have, action: Action) -> None:
     (item,) = plan_model(model("o/n", {"a": (1, 5)}), {digest(1): Found(have, HERE)}).files
     assert (item.action, item.found) == (action, HERE)
 

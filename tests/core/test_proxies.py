@@ -23,7 +23,7 @@ SECRET = "p@s:s/w%ö"
         ("http://me@[::1]:1", "::1", 1, "me", ""),
     ],
 )
-def test_addresses(text: str, host: str, port: int, user: str, password: str) -> None:
+def test_the_address_of_a_proxy_is_read(text: str, host: str, port: int, user: str, password: str) -> None:
     found = parse_proxy(text)
     assert found is not None
     assert (found.host, found.port, found.user, found.password) == (host, port, user, password)
@@ -103,7 +103,7 @@ def test_the_proxy_is_that_of_the_site_that_led_there(url: str, home: str | None
         ("", "http://anything/", False),
     ],
 )
-def test_no_proxy(entry: str, url: str, is_exempt: bool) -> None:
+def test_no_proxy_exempts_hosts(entry: str, url: str, is_exempt: bool) -> None:
     assert (Proxies({"": ALL}, no_proxy=(entry,)).route(url) is None) is is_exempt
 
 

@@ -50,13 +50,13 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
         ("ms://org/name@v1", "ms://org/name@v1"),
     ],
 )
-def test_parse(text: str, shown: str) -> None:
+def test_a_ref_is_read_and_shown(text: str, shown: str) -> None:
     ref = parse_ref(text)
     assert str(ref) == shown
     assert parse_ref(str(ref)) == ref
 
 
-def test_parts() -> None:
+def test_a_ref_has_type_name_and_revision() -> None:
     ref = parse_ref("datasets/org/name@v2")
     assert (ref.repo.type, ref.repo.name, ref.revision) == (RepoType.DATASET, "org/name", "v2")
     assert (ref.repo.folder, ref.repo.url_path) == ("datasets--org--name", "datasets/org/name")
@@ -64,7 +64,7 @@ def test_parts() -> None:
     assert parse_ref("ms://o/n").catalog is MODELSCOPE
 
 
-def test_revision_flag() -> None:
+def test_the_revision_flag_must_not_contradict_the_ref() -> None:
     assert parse_ref("o/n", revision="v1").revision == "v1"
     assert parse_ref("ms://o/n", revision="v1").revision == "v1"
     assert parse_ref("o/n@v1", revision="v1").revision == "v1"
@@ -100,7 +100,7 @@ def test_revision_flag() -> None:
         "org\\name",
     ],
 )
-def test_refused(text: str) -> None:
+def test_what_is_no_ref_is_refused(text: str) -> None:
     with pytest.raises(UsageError):
         parse_ref(text)
 
@@ -120,7 +120,7 @@ def test_a_web_address_is_answered_with_the_ref(url: str, repo: str) -> None:
     assert f"for the repo itself: {repo};" in caught.value.hint
 
 
-def test_commit() -> None:
+def test_a_commit_is_40_lower_hex_digits() -> None:
     assert parse_ref(f"o/n@{COMMIT}").is_commit
     assert not parse_ref("o/n@main").is_commit
     for text in (COMMIT.upper(), COMMIT[:-1], COMMIT + "0", COMMIT + "\n", "main", ""):

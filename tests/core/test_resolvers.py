@@ -40,7 +40,7 @@ def test_the_order_follows_time_and_failures_and_forgets() -> None:
     assert ordered((OTHER, ONE), standings, later) == (OTHER, ONE)
 
 
-def test_odd_answers() -> None:
+def test_a_resolver_that_answers_oddly_is_named() -> None:
     name = "hub.example.com"
     honest, block = Reply(ONE, name, ("8.8.4.4",)), Reply(OTHER, name, ("10.1.1.1",))
     assert [server for server, _ in odd_ones((honest, block))] == [OTHER]

@@ -24,7 +24,7 @@ from orchestrator.core.sizes import format_duration, format_size, format_speed, 
         ("5MB/s", 5_000_000),
     ],
 )
-def test_parse(text: str, count: int) -> None:
+def test_a_size_is_read(text: str, count: int) -> None:
     assert parse_size(text) == count
 
 
@@ -49,7 +49,7 @@ def test_what_is_no_size_is_refused_with_an_example(text: str) -> None:
         (10**18, "1000 PB"),
     ],
 )
-def test_format_size(count: int, text: str) -> None:
+def test_a_size_has_three_digits(count: int, text: str) -> None:
     assert format_size(count) == text
 
 
@@ -58,7 +58,7 @@ def test_a_formatted_size_is_read_back_within_its_three_digits(count: int) -> No
     assert abs(parse_size(format_size(count)) - count) <= count * 0.006
 
 
-def test_format_speed() -> None:
+def test_a_speed_is_a_size_a_second() -> None:
     assert format_speed(12_345_678.9) == "12.3 MB/s"
 
 
@@ -75,7 +75,7 @@ def test_format_speed() -> None:
         (187_200, "2 d 4 h"),
     ],
 )
-def test_format_duration(seconds: float, text: str) -> None:
+def test_a_duration_has_two_units(seconds: float, text: str) -> None:
     assert format_duration(seconds) == text
 
 

@@ -24,7 +24,7 @@ from orchestrator.errors import UsageError
         ("https://mirror/a+b", "mirror", "https://mirror/a+b", HUGGINGFACE),
     ],
 )
-def test_parse(text: str, name: str, url: str, kind: Dialect) -> None:
+def test_a_source_is_read(text: str, name: str, url: str, kind: Dialect) -> None:
     made = parse_source(text)
     assert (made.name, made.url, made.kind, made.is_root) == (name, url, kind, False)
 
@@ -49,7 +49,7 @@ def test_name_root_and_host() -> None:
         "https://secret@x",
     ],
 )
-def test_refused(text: str) -> None:
+def test_what_is_no_source_is_refused_without_its_secret(text: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_source(text)
     assert "secret" not in caught.value.message

@@ -89,11 +89,11 @@ def test_what_a_policy_accepts_of_records(policy: Policy, kind: Dialect, levels:
         ("http://10.0.0.1:1", "http://10.0.0.1:2", False),
     ],
 )
-def test_independence(one: str, other: str, expected: bool) -> None:
+def test_sources_of_one_operator_are_not_independent(one: str, other: str, expected: bool) -> None:
     assert are_independent(Source("x", one), Source("y", other)) is expected
 
 
-def test_two_agree() -> None:
+def test_two_that_agree_are_believed() -> None:
     files = (lfs("w"), plain("c"))
     found = agreement([voice(A, *files), voice(B, *files)], ROOT)
     assert found.voice is not None
@@ -112,7 +112,7 @@ def test_two_agree() -> None:
         ((plain("w"), plain("c")), "a and b tell digests of 'w' that cannot be compared"),
     ],
 )
-def test_two_differ(other: tuple[RepoFile, ...], reason: str) -> None:
+def test_two_that_differ_are_not_believed(other: tuple[RepoFile, ...], reason: str) -> None:
     found = agreement([voice(A, lfs("w"), plain("c")), voice(B, *other)], ROOT)
     assert (found.voice, found.other, found.reasons) == (None, None, (reason,))
 
@@ -129,7 +129,7 @@ def test_different_commits_do_not_agree() -> None:
     assert found.reasons == ("a and b name different commits",)
 
 
-def test_a_third_decides() -> None:
+def test_a_third_decides_between_two_that_differ() -> None:
     voices = [voice(A, lfs("w", "9")), voice(B, lfs("w")), voice(C, lfs("w"))]
     found = agreement(voices, ROOT)
     assert (found.voice, found.other) == (voices[1], voices[2])

@@ -49,7 +49,9 @@ def pull_at_once(machine: Machine, hub: LoopbackHub, repo: Repo, count: int, und
     return sum(seen.bytes_sent for seen in answers if seen.file is not None) / size
 
 
-def test_many_processes(machine: Machine, make_hub: MakeHub, repo: Repo, count: int, record_property: Record) -> None:
+def test_many_processes_fetch_each_blob_once(
+    machine: Machine, make_hub: MakeHub, repo: Repo, count: int, record_property: Record
+) -> None:
     hub = make_hub(repo, cdn_shape=Shape(total_rate=24 * MIB))
     times = pull_at_once(machine, hub, repo, count)
     print(f"{count} processes: each blob fetched {times:.2f} times")

@@ -38,7 +38,9 @@ def test_nothing_measured_changes_nothing() -> None:
         (((1, 1e6), (4, 1e6), (16, 1e6)), None),
     ],
 )
-def test_connections(rates: tuple[tuple[int, float], ...], connections: int | None) -> None:
+def test_the_connections_that_were_quickest_are_advised(
+    rates: tuple[tuple[int, float], ...], connections: int | None
+) -> None:
     found = changes(known(root=Remembered("root", rates=rates))).get("transfer.connections_per_mirror")
     assert (found.new if found else None) == connections
     if found:

@@ -72,7 +72,7 @@ def test_aria2_never_holds_the_token(machine: Machine, make_hub: MakeHub, gated:
         ("org/open@" + "0" * 40, {}, 66, None),
     ],
 )
-def test_refusals(
+def test_a_refusal_names_what_to_do(
     machine: Machine, make_hub: MakeHub, gated: Repo, name: str, env: dict[str, str | None], code: int, hint: str | None
 ) -> None:
     hub = make_hub(gated, Repo("model", "org/private", FILES, private=True), Repo("model", "org/open", FILES))

@@ -57,7 +57,7 @@ def test_a_blob_of_another_repo_is_linked(machine: Machine, hub: LoopbackHub) ->
     both_are_there(machine)
 
 
-def test_a_list(machine: Machine, hub: LoopbackHub) -> None:
+def test_a_list_is_pulled_with_its_options(machine: Machine, hub: LoopbackHub) -> None:
     lists = machine.work / "lists"
     lists.mkdir()
     (lists / "models.txt").write_text("# two of them\norg/one\n\norg/two  exclude=own.*  local-dir=plain  # here\n")
@@ -66,7 +66,7 @@ def test_a_list(machine: Machine, hub: LoopbackHub) -> None:
     assert content(lists / "plain") == {path: data for path, data in wanted(TWO).items() if path != "own.txt"}
 
 
-def test_a_toml_list(machine: Machine, hub: LoopbackHub) -> None:
+def test_a_toml_list_is_pulled_with_its_options(machine: Machine, hub: LoopbackHub) -> None:
     text = '[[model]]\nref = "org/one"\ninclude = ["*.json"]\n[[model]]\nref = "org/two@main"\npriority = 5\n'
     (machine.work / "models.toml").write_text(text)
     done = machine.pull("-f", "models.toml").ended(0)

@@ -59,7 +59,7 @@ def test_ls_and_du_tell_whose_bytes_are_whose(machine: Machine, make_hub: MakeHu
     assert "org/m2" in machine.run("cache", "du").ended(0).out
 
 
-def test_an_empty_cache(machine: Machine) -> None:
+def test_an_empty_cache_is_no_error(machine: Machine) -> None:
     for command in ("ls", "du", "gc"):
         cache(machine, command).ended(0)
         machine.run("cache", command).ended(0)
@@ -143,7 +143,7 @@ def test_a_model_at_which_a_pull_works_is_left_alone(machine: Machine, make_hub:
 @pytest.mark.parametrize(
     "words", [["gc", "--older-than", "long"], ["gc", "--keep-size", "x"], ["rm"], ["pin", "a/b/c"], ["pin"]]
 )
-def test_wrong_usage(machine: Machine, words: list[str]) -> None:
+def test_wrong_usage_of_cache_ends_with_2(machine: Machine, words: list[str]) -> None:
     cache(machine, *words).ended(2)
 
 

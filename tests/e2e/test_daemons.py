@@ -56,7 +56,7 @@ def test_it_is_left_as_it_was_after_a_ctrl_c(machine: Machine, make_hub: MakeHub
     assert content(machine.snapshot("model/org/m", repo.head)) == wanted(repo)
 
 
-def test_a_wrong_secret(machine: Machine, hub: LoopbackHub, foreign: Foreign) -> None:
+def test_a_wrong_secret_of_an_own_aria2_is_told(machine: Machine, hub: LoopbackHub, foreign: Foreign) -> None:
     wrong = machine.folder / "wrong"
     wrong.write_text("not theirs")
     done = machine.pull("org/tiny", "--rpc", foreign.url, "--rpc-secret-file", str(wrong)).ended(71)
@@ -88,7 +88,7 @@ def test_nobody_at_the_address(machine: Machine, hub: LoopbackHub) -> None:
     assert "127.0.0.1:9" in done.error["message"]
 
 
-def test_no_aria2c(machine: Machine, hub: LoopbackHub) -> None:
+def test_a_missing_aria2c_is_told_before_a_pull(machine: Machine, hub: LoopbackHub) -> None:
     done = machine.pull("org/tiny", env={"PATH": str(machine.work)}).ended(71)
     assert "install" in done.error["hint"]
 

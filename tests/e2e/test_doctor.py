@@ -96,7 +96,7 @@ def test_without_a_name_the_last_model_is_measured(machine: Machine, make_hub: M
     assert any("org/m@main, the last one that was pulled" in note for note in data["notes"])
 
 
-def test_a_slow_resolver(machine: Machine, hub: LoopbackHub) -> None:
+def test_a_slow_resolver_is_found(machine: Machine, hub: LoopbackHub) -> None:
     near = hub.mirror("near")
     root = near.url.replace("127.0.0.1", "hub.test")
     names = {"hub.test": ("127.0.0.1",)}
@@ -113,7 +113,7 @@ def test_a_slow_resolver(machine: Machine, hub: LoopbackHub) -> None:
         assert source["dns"] < 0.3
 
 
-def test_a_far_source(machine: Machine, hub: LoopbackHub) -> None:
+def test_a_far_source_is_found(machine: Machine, hub: LoopbackHub) -> None:
     far = Shape(latency_s=0.3)
     hub.faces["hub"].shape = hub.faces["cdn"].shape = far
     near = hub.mirror("near")
@@ -149,7 +149,7 @@ def test_connections_that_are_all_used(machine: Machine, hub: LoopbackHub) -> No
     assert "slow-connections" not in codes(doctor(machine, env={"GLM_ARIA_MIRRORS": near.url}))
 
 
-def test_no_ranges(machine: Machine, hub: LoopbackHub) -> None:
+def test_a_source_without_ranges_is_found(machine: Machine, hub: LoopbackHub) -> None:
     hub.fault(Fault("range_ignored"), face="cdn")
     hub.faces["cdn"].shape = Shape(total_rate=1e6)
     done = doctor(machine)
@@ -182,7 +182,7 @@ def test_a_proxy_that_throttles(machine: Machine, hub: LoopbackHub) -> None:
         assert done.document["data"]["sources"][0]["proxy"] is None
 
 
-def test_a_full_disk(machine: Machine, hub: LoopbackHub) -> None:
+def test_a_full_disk_is_found(machine: Machine, hub: LoopbackHub) -> None:
     machine.cache.mkdir(parents=True)
     mount = ("unshare", "-rm", "sh", "-c", f'mount -t tmpfs -o size=6m none {machine.cache} && exec "$@"', "sh")
     done = doctor(machine, under=mount)
@@ -193,7 +193,7 @@ def test_a_full_disk(machine: Machine, hub: LoopbackHub) -> None:
     assert "disk-full" not in codes(doctor(machine, env=after, under=mount))
 
 
-def test_a_stale_mirror(machine: Machine, hub: LoopbackHub) -> None:
+def test_a_stale_mirror_is_found(machine: Machine, hub: LoopbackHub) -> None:
     old = Repo("model", "org/m", FILES)
     old.commit({"config.json": b"old"})
     stale, good = hub.mirror("stale", repos=[old]), hub.mirror("good")
@@ -204,7 +204,7 @@ def test_a_stale_mirror(machine: Machine, hub: LoopbackHub) -> None:
     assert "stale-mirror" not in codes(doctor(machine, env=after))
 
 
-def test_no_aria2c(machine: Machine, hub: LoopbackHub, tmp_path: Path) -> None:
+def test_a_missing_aria2c_is_found(machine: Machine, hub: LoopbackHub, tmp_path: Path) -> None:
     done = doctor(machine, env={"PATH": str(tmp_path)})
     assert first(done)["code"] == "no-aria2"
     assert first(done)["cost"] is None
@@ -248,7 +248,7 @@ def test_a_mirror_in_quarantine(machine: Machine, hub: LoopbackHub) -> None:
     assert "quarantined" not in codes(doctor(machine, env=env))
 
 
-def test_no_network(machine: Machine) -> None:
+def test_a_missing_network_is_found(machine: Machine) -> None:
     done = doctor(machine, root="http://127.0.0.1:9")
     assert first(done)["code"] == "no-network"
     assert first(done)["cost"] is None
@@ -267,7 +267,7 @@ def test_old_http_is_no_cause(machine: Machine, hub: LoopbackHub) -> None:
     assert [(f["code"], f["cost"]) for f in findings][-1] == ("http1-only", 0)
 
 
-def test_the_report(machine: Machine, hub: LoopbackHub) -> None:
+def test_the_report_is_a_page_without_secrets(machine: Machine, hub: LoopbackHub) -> None:
     hub.mirror("near")
     page = machine.work / "report.html"
     odd = "http://user:hunter2@127.0.0.1:9"

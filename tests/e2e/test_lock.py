@@ -151,7 +151,7 @@ def diff(machine: Machine, *words: str) -> Any:
     return machine.run("lock", "diff", "--json", *words).ended(0).document["data"]
 
 
-def test_lock_diff(machine: Machine, hub: LoopbackHub, repo: Repo, locked: Path) -> None:
+def test_lock_diff_names_what_changed(machine: Machine, hub: LoopbackHub, repo: Repo, locked: Path) -> None:
     old = repo.head
     shutil.copy(locked, machine.work / "old.lock")
     assert diff(machine, "old.lock", "my.lock") == {"same": True, "models": []}

@@ -125,7 +125,7 @@ def test_the_root_is_down_and_a_mirror_is_not(machine: Machine, hub: LoopbackHub
     assert by_name(done)[name_of(root)]["error"]
 
 
-def test_nobody_answers(machine: Machine) -> None:
+def test_a_probe_that_nobody_answers_ends_with_69(machine: Machine) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         root = f"http://127.0.0.1:{closed.getsockname()[1]}"
@@ -144,7 +144,7 @@ def test_a_source_that_is_silent_is_given_up(machine: Machine, hub: LoopbackHub)
 
 
 @pytest.mark.parametrize(("words", "code"), [(("org/none",), 66), (("--connections", "99"), 2), (("a b",), 2)])
-def test_probe_refuses(machine: Machine, hub: LoopbackHub, words: tuple[str, ...], code: int) -> None:
+def test_probe_refuses_wrong_usage(machine: Machine, hub: LoopbackHub, words: tuple[str, ...], code: int) -> None:
     mirrors(machine, "probe", *words, "--json").ended(code)
 
 

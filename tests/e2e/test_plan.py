@@ -30,7 +30,7 @@ def test_plan_touches_nothing(machine: Machine, make_hub: MakeHub, repo: Repo) -
     assert {file["action"] for file in data["models"][0]["files"]} == {"keep"}
 
 
-def test_the_table(machine: Machine, make_hub: MakeHub, repo: Repo) -> None:
+def test_the_plan_is_a_table_of_files(machine: Machine, make_hub: MakeHub, repo: Repo) -> None:
     hub = make_hub(repo)
     out = machine.run("plan", "--root", hub.url, "org/m").ended(0).out
     assert repo.head in out
@@ -62,7 +62,7 @@ WEIGHTS = FILES["model.safetensors"]
 SHA256 = hashlib.sha256(WEIGHTS).hexdigest()
 
 
-def test_a_single_file(machine: Machine, make_hub: MakeHub, repo: Repo) -> None:
+def test_a_single_file_is_pulled_by_its_digest(machine: Machine, make_hub: MakeHub, repo: Repo) -> None:
     hub = make_hub(repo)
     url = f"{hub.url}/org/m/resolve/main/model.safetensors"
     done = machine.run("pull", url, "--sha256", SHA256, "--local-dir", "plain", "--json").ended(0)

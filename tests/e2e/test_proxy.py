@@ -180,7 +180,9 @@ def test_none_means_directly_whatever_the_environment_says(
 
 
 @pytest.mark.parametrize("entry", [".example.test", "example.test", "*"])
-def test_no_proxy(machine: Machine, make_hub: MakeHub, tiny: Repo, proxy: ForwardProxy, entry: str) -> None:
+def test_no_proxy_goes_around_the_proxy(
+    machine: Machine, make_hub: MakeHub, tiny: Repo, proxy: ForwardProxy, entry: str
+) -> None:
     far(make_hub(tiny), machine)
     machine.pull("org/tiny", "--proxy", proxy.url, env={"NO_PROXY": entry}).ended(75)
     assert proxy.asked == []

@@ -174,7 +174,9 @@ def test_datasets_and_spaces(machine: Machine, make_hub: MakeHub, kind: str) -> 
 
 
 @pytest.mark.parametrize("revision", ["refs/pr/1", "v1", "dev/branch"])
-def test_revisions(machine: Machine, make_hub: MakeHub, tiny: Repo, revision: str) -> None:
+def test_a_revision_may_be_a_branch_tag_commit_or_pull_request(
+    machine: Machine, make_hub: MakeHub, tiny: Repo, revision: str
+) -> None:
     tiny.tag("v1")
     tiny.branch("dev/branch")
     tiny.commit({"README.md": b"# later\n"})

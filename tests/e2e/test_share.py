@@ -37,7 +37,7 @@ def metadata(machine: Machine, name: str = "metadata.json") -> Any:
 # -- link
 
 
-def test_a_project_folder(machine: Machine, hub: LoopbackHub, repo: Repo) -> None:
+def test_a_project_folder_links_to_the_cache(machine: Machine, hub: LoopbackHub, repo: Repo) -> None:
     machine.pull("org/m").ended(0)
     hub.log.reset()
     data = link(machine).ended(0).document["data"]

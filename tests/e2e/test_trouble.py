@@ -163,7 +163,7 @@ def test_an_unsafe_name_refuses_the_whole_listing(machine: Machine, hub: Loopbac
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "sub/x.pkl", "a.pt"])
-def test_safe_only(machine: Machine, make_hub: MakeHub, name: str) -> None:
+def test_safe_only_refuses_a_pickle(machine: Machine, make_hub: MakeHub, name: str) -> None:
     repo = Repo("model", "org/m", {"config.json": b"{}", name: b"\x80\x04."})
     hub = make_hub(repo)
     done = machine.pull("org/m", "--safe-only").ended(80)
@@ -173,7 +173,7 @@ def test_safe_only(machine: Machine, make_hub: MakeHub, name: str) -> None:
     machine.pull("org/m", "--safe-only", "--exclude", name).ended(0)
 
 
-def test_no_space(machine: Machine, hub: LoopbackHub) -> None:
+def test_a_model_too_large_for_the_disk_is_refused(machine: Machine, hub: LoopbackHub) -> None:
     """A listing of a petabyte, honest in all but the size, does not fit on any disk that runs this test."""
 
     def edit(entry: Any) -> None:

@@ -170,7 +170,7 @@ def test_a_list_that_others_may_write(machine: Machine, hub: LoopbackHub, repos:
     assert machine.run(*words, "--allow-outside").ended(0).warnings == []
 
 
-def test_once(machine: Machine, hub: LoopbackHub, repos: list[Repo]) -> None:
+def test_once_pulls_the_list_and_ends(machine: Machine, hub: LoopbackHub, repos: list[Repo]) -> None:
     (machine.work / "models.toml").write_text(f'include = ["rest.txt"]\n[[model]]\nref = "{A}"\n')
     (machine.work / "rest.txt").write_text(f"{B}\n")
     words = ("watch", "models.toml", "--once", "--root", machine.root, "--json")

@@ -30,7 +30,7 @@ ref = "ms://ZhipuAI/AutoGLM-Phone-9B"
 """
 
 
-def test_lines() -> None:
+def test_lines_of_a_list_are_entries() -> None:
     assert parse_list(LINES, "models.txt") == (
         ListEntry(parse_ref("zai-org/AutoGLM-Phone-9B")),
         ListEntry(parse_ref("org/name@v1.0"), ("*.json", "a b/*"), ("*.bin",), "plain copy"),
@@ -38,7 +38,7 @@ def test_lines() -> None:
     )
 
 
-def test_toml() -> None:
+def test_tables_of_a_toml_list_are_entries() -> None:
     assert parse_list(TOML, "models.toml") == (
         ListEntry(parse_ref("org/name@v1.0"), ("*.json", "a b/*"), ("*.bin",), "plain copy", 3),
         ListEntry(parse_ref("ms://ZhipuAI/AutoGLM-Phone-9B")),

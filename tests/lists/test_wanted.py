@@ -33,7 +33,7 @@ from orchestrator.lists.wanted import Wanted, group
         ("", []),
     ],
 )
-def test_words(words: str, found: list[Wanted]) -> None:
+def test_words_are_grouped_into_models_and_files(words: str, found: list[Wanted]) -> None:
     assert list(group(words.split())) == found
 
 

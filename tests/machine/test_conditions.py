@@ -52,7 +52,7 @@ def look(condition: Condition, place: Path) -> Any:
 
 
 @needs_root
-def test_another_user(open_place: Path) -> None:
+def test_another_user_has_no_entry_and_no_home(open_place: Path) -> None:
     seen = look(conditions.as_user(NOBODY_KNOWS) + conditions.NO_HOME, open_place)
     assert seen["library"] == os.__file__
     assert (seen["uid"], seen["entry"], seen["home"], seen["write"]) == (NOBODY_KNOWS, "KeyError", None, "EACCES")
@@ -66,36 +66,36 @@ def test_another_user_tries_things(other_user: OtherUser) -> None:
 
 
 @pytest.mark.parametrize("streams", [(0,), (1,), (2,), (0, 1, 2)])
-def test_closed_streams(open_place: Path, streams: tuple[int, ...]) -> None:
+def test_closed_streams_are_closed(open_place: Path, streams: tuple[int, ...]) -> None:
     # The report takes the lowest number that is free; the rest must be as they are said to be.
     seen = look(conditions.closed(*streams), open_place)["streams"]
     assert seen.count("EBADF") == len(streams) - 1
 
 
-def test_a_full_stream(open_place: Path) -> None:
+def test_a_full_stream_is_open(open_place: Path) -> None:
     assert look(conditions.redirected(">/dev/full"), open_place)["streams"] == [None, None, None]
 
 
-def test_limits(open_place: Path) -> None:
+def test_a_limit_holds_for_the_command(open_place: Path) -> None:
     assert look(conditions.limited(nofile=77), open_place)["files"] == 77
 
 
-def test_a_read_only_mount(open_place: Path) -> None:
+def test_a_read_only_mount_takes_no_folder(open_place: Path) -> None:
     (open_place / "folder").mkdir()
     assert look(conditions.read_only(open_place / "folder"), open_place)["write"] == "EROFS"
 
 
-def test_a_mount(open_place: Path) -> None:
+def test_a_mount_is_seen_by_the_command_alone(open_place: Path) -> None:
     (open_place / "folder").mkdir()
     assert look(conditions.mounted(open_place / "folder"), open_place)["write"] is None
     assert not (open_place / "folder" / "made").exists()
 
 
-def test_working_directories(open_place: Path) -> None:
+def test_a_removed_working_directory_is_gone(open_place: Path) -> None:
     assert look(conditions.in_removed_folder(open_place), open_place)["cwd"] == "ENOENT"
 
 
-def test_locales(open_place: Path, gbk_locale: Condition) -> None:
+def test_a_locale_sets_the_encoding_of_names(open_place: Path, gbk_locale: Condition) -> None:
     assert look(conditions.in_locale("C"), open_place)["file_names"] == "ascii"
     seen = look(gbk_locale, open_place)
     assert (seen["encoding"].lower(), seen["file_names"]) in [("gbk", "gbk"), ("ansi_x3.4-1968", "ascii")]

@@ -16,7 +16,7 @@ UID = 424_302
 
 @needs_root
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 6, 7, 8, 10])
-def test_any_number(machine: Machine, make_hub: MakeHub, repo: Repo, count: int) -> None:
+def test_any_limit_of_processes_is_enough_or_told(machine: Machine, make_hub: MakeHub, repo: Repo, count: int) -> None:
     make_hub(repo)
     give(machine.folder, UID)
     condition = as_user(UID) + limited(nproc=count)

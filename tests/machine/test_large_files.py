@@ -65,7 +65,7 @@ except Exception as error:
     assert done.stdout.startswith("CannotCreateError 73 FAT32")
 
 
-def test_fat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_file_system_is_read_from_the_mounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     device = tmp_path.stat().st_dev
     mounts = tmp_path / "mountinfo"
     for kind in ("vfat", "ext4"):

@@ -121,7 +121,7 @@ def shut(open_place: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_every_command(name: str, machine: Machine, make_hub: MakeHub, shut: Path) -> None:
+def test_every_command_ends_as_it_should_under(name: str, machine: Machine, make_hub: MakeHub, shut: Path) -> None:
     row = ROWS[name]
     if (row.uid or name in MOUNTS) and os.geteuid() != 0:
         pytest.skip("only root may become another user, or mount")

@@ -97,13 +97,13 @@ def test_what_lies_below_a_closed_folder(machine: Machine, make_hub: MakeHub, op
         assert "shut" in machine.run(*words, **as_other).ended(73).err
 
 
-def test_nearest(tmp_path: Path) -> None:
+def test_the_nearest_place_exists(tmp_path: Path) -> None:
     assert places.nearest(tmp_path / "a" / "b") == tmp_path
     (tmp_path / "file").write_bytes(b"")
     assert places.nearest(tmp_path / "file" / "b") == tmp_path / "file"
 
 
-def test_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_place_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/homes/me")
     monkeypatch.chdir(tmp_path)
     assert places.absolute("a") == tmp_path / "a"

@@ -28,7 +28,7 @@ def hub(make_hub: MakeHub, repo: Repo) -> LoopbackHub:
 
 @needs_root
 @pytest.mark.parametrize("count", [2, 6, 8])
-def test_few_processes(machine: Machine, hub: LoopbackHub, repo: Repo, count: int) -> None:
+def test_few_processes_are_enough_or_named(machine: Machine, hub: LoopbackHub, repo: Repo, count: int) -> None:
     """Threads count as well: fewer at once, or an error that names the limit. A user of its own, since they are counted
     by user."""
     uid = 500_000 + os.getpid() % 100_000
@@ -50,7 +50,7 @@ def test_few_processes(machine: Machine, hub: LoopbackHub, repo: Repo, count: in
 
 
 @pytest.mark.parametrize("count", [16, 24, 40, 100, 160, 200, 300])
-def test_few_descriptors(machine: Machine, hub: LoopbackHub, repo: Repo, count: int) -> None:
+def test_few_descriptors_are_enough_or_named(machine: Machine, hub: LoopbackHub, repo: Repo, count: int) -> None:
     done = machine.pull("org/m", **on.limited(nofile=count).options)
     if done.code == 0:
         assert content(machine.snapshot("model/org/m", repo.head)) == FILES

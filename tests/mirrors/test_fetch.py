@@ -38,14 +38,14 @@ def take(
 
 @pytest.mark.parametrize("path", list(FILES))
 @pytest.mark.parametrize("name", ["org/open", "org/gated"])
-def test_every_byte(hub: LoopbackHub, net: Net, name: str, path: str) -> None:
+def test_every_byte_of_a_small_file_is_fetched(hub: LoopbackHub, net: Net, name: str, path: str) -> None:
     assert take(net, source(hub.url), origin(hub, path, name), len(FILES[path])) == (0, FILES[path])
     assert all(seen.headers["accept-encoding"] == "identity" for seen in hub.log.requests())
     assert hub.log.tokens(face="hub") == {CANARY}
     assert hub.log.tokens(face="cdn") == set()
 
 
-def test_modelscope(hub: LoopbackHub, net: Net) -> None:
+def test_small_files_are_fetched_from_modelscope(hub: LoopbackHub, net: Net) -> None:
     there = Source("the-mirror", hub.modelscope().url, MODELSCOPE)
     for path, data in FILES.items():
         assert take(net, there, origin(hub, path), len(data)) == (0, data)
@@ -94,7 +94,7 @@ def test_another_range_than_was_asked_for(hub: LoopbackHub, net: Net) -> None:
         take(net, source(hub.url), origin(hub, "big.txt"), len(FILES["big.txt"]), 100, 2000)
 
 
-def test_down(hub: LoopbackHub, net: Net) -> None:
+def test_a_source_that_is_down_ends_the_fetch(hub: LoopbackHub, net: Net) -> None:
     where, there = origin(hub, "big.txt"), source(hub.url)
     hub.__exit__()
     with pytest.raises(SourcesDownError):

@@ -48,7 +48,7 @@ def change_headers(hub: LoopbackHub, **headers: str | None) -> None:
     hub.rewrite(change)
 
 
-def test_file_url() -> None:
+def test_the_address_of_a_file_is_quoted() -> None:
     path, commit = "a b/ü#?.bin", "c" * 40
     tail = f"resolve/{commit}/a%20b/%C3%BC%23%3F.bin"
     names = {
@@ -71,7 +71,7 @@ def test_a_link_serves_the_bytes_to_anyone(hub: LoopbackHub, net: Net, path: str
     assert link.url.startswith(hub.cdn_url if path == LFS else hub.url)
 
 
-def test_datasets(hub: LoopbackHub, net: Net) -> None:
+def test_a_file_of_a_dataset_is_resolved(hub: LoopbackHub, net: Net) -> None:
     link = Links(net).resolve(source(hub.url), origin(hub, LFS, "org/data", "dataset"), *listed(hub, LFS))
     assert plain_get(link.url) == FILES[LFS]
 
@@ -90,7 +90,7 @@ def test_a_mirror_that_serves_by_itself(hub: LoopbackHub, net: Net) -> None:
     assert hub.log.tokens() == set()
 
 
-def test_modelscope(hub: LoopbackHub, net: Net) -> None:
+def test_a_file_of_modelscope_is_resolved(hub: LoopbackHub, net: Net) -> None:
     site = hub.modelscope()
     there = Source("the-mirror", site.url, MODELSCOPE)
     for path in (LFS, "config.json"):
@@ -235,7 +235,9 @@ SIGNED = "https://cdn.example/blob?"
         ("", None, None),
     ],
 )
-def test_expiry(hub: LoopbackHub, query: str, date: str | None, expires_at: float | None) -> None:
+def test_the_expiry_of_a_signed_link_is_read(
+    hub: LoopbackHub, query: str, date: str | None, expires_at: float | None
+) -> None:
     change_headers(hub, Location=SIGNED + query, Date=date)
     with Net(now=lambda: 1000.0) as net:
         link = Links(net).resolve(source(hub.url), origin(hub, LFS), *listed(hub, LFS))

@@ -55,7 +55,7 @@ def target(repo: Repo, path: str = "model.safetensors", commit: str | None = Non
     return SampleFile(origin, file.size, Digest(algorithm, file.etag))
 
 
-def test_a_good_source(net: Net, hub: LoopbackHub, repo: Repo) -> None:
+def test_a_good_source_is_measured_in_full(net: Net, hub: LoopbackHub, repo: Repo) -> None:
     found = probe(net, Source("hub", hub.url), target(repo), BOUNDS)
     assert found.error is None
     assert (found.ranges, found.announces_digest, found.loss, len(found.latencies)) == (True, True, 0, 3)
@@ -124,7 +124,7 @@ def test_odd_answers_to_a_range(net: Net, hub: LoopbackHub, repo: Repo, kind: st
     assert found.rate_one is None
 
 
-def test_another_digest(net: Net, hub: LoopbackHub, repo: Repo) -> None:
+def test_another_digest_is_an_integrity_error(net: Net, hub: LoopbackHub, repo: Repo) -> None:
     right = target(repo)
     wrong = SampleFile(right.origin, right.size, Digest(Algorithm.SHA256, "0" * 64))
     found = probe(net, Source("hub", hub.url), wrong, BOUNDS)
@@ -139,7 +139,7 @@ def test_a_file_that_is_not_there(net: Net, hub: LoopbackHub, repo: Repo) -> Non
     assert found.samples == (Observation(found.latency, None),), "it is near, even so"
 
 
-def test_nobody_there(net: Net, repo: Repo) -> None:
+def test_a_source_that_is_down_is_told(net: Net, repo: Repo) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         found = probe(net, Source("gone", f"http://127.0.0.1:{closed.getsockname()[1]}"), target(repo), BOUNDS)
@@ -154,7 +154,7 @@ def test_lost_requests_are_counted(net: Net, hub: LoopbackHub) -> None:
     assert (found.lost, len(found.latencies), found.loss) == (2, 2, 0.5)
 
 
-def test_modelscope(net: Net, hub: LoopbackHub, repo: Repo) -> None:
+def test_modelscope_is_measured_as_well(net: Net, hub: LoopbackHub, repo: Repo) -> None:
     site = hub.modelscope()
     there = target(repo, commit=foreign_id(repo.head))
     found = probe(net, Source("ms", site.url, MODELSCOPE), there, BOUNDS)

@@ -34,7 +34,7 @@ def test_just_these_bytes(hub: LoopbackHub, net: Net, name: str, path: str, star
     assert hub.log.tokens(face="cdn") == set()
 
 
-def test_modelscope(hub: LoopbackHub, net: Net) -> None:
+def test_a_range_is_fetched_from_modelscope(hub: LoopbackHub, net: Net) -> None:
     there = Source("the-mirror", hub.modelscope().url, MODELSCOPE)
     assert fetch_range(net, there, origin(hub, PATH), 5, 500) == FILES[PATH][5:500]
 

@@ -20,7 +20,7 @@ from orchestrator.net.addresses import is_internal, is_loopback, next_hop, place
         ("https://[half", "(an address that cannot be read)"),
     ],
 )
-def test_redact(url: str, shown: str) -> None:
+def test_redact_leaves_out_secrets(url: str, shown: str) -> None:
     assert redact(url) == shown
 
 
@@ -45,7 +45,7 @@ def test_redact_never_shows_a_query_or_password(middle: str) -> None:
         "https://host:0/",
     ],
 )
-def test_split_refuses(url: str) -> None:
+def test_what_is_no_address_cannot_be_split(url: str) -> None:
     with pytest.raises(ProtocolError):
         split(url)
 
@@ -72,7 +72,7 @@ def test_place_names_the_port() -> None:
         "localhost.localdomain",
     ],
 )
-def test_internal(host: str) -> None:
+def test_an_internal_host_is_known(host: str) -> None:
     assert is_internal(host)
 
 
@@ -88,11 +88,11 @@ def test_internal(host: str) -> None:
         "10.example.com",
     ],
 )
-def test_public(host: str) -> None:
+def test_a_public_host_is_not_internal(host: str) -> None:
     assert not is_internal(host)
 
 
-def test_loopback() -> None:
+def test_loopback_is_known_by_all_its_names() -> None:
     assert all(is_loopback(host) for host in ("127.0.0.1", "127.8.8.8", "::1", "localhost", "LocalHost"))
     assert not any(
         is_loopback(host) for host in ("64:ff9b::7f00:1", "10.0.0.1", "localhost.evil.com", "huggingface.co", "0.0.0.0")
@@ -113,7 +113,7 @@ def test_loopback() -> None:
         ("https://hub.lan/x", "https://10.0.0.7/y", "https://10.0.0.7/y"),
     ],
 )
-def test_next_hop(url: str, location: str, target: str) -> None:
+def test_a_redirect_leads_to_the_next_hop(url: str, location: str, target: str) -> None:
     assert next_hop(url, location) == target
 
 

@@ -20,7 +20,7 @@ HOLDER = Credentials("hf_secret", frozenset({"huggingface.co", "Hub.Corp:8443", 
         "http://[::1]:8080/x",
     ],
 )
-def test_sent(url: str) -> None:
+def test_the_token_is_sent_to_its_hosts(url: str) -> None:
     assert HOLDER.headers_for(url) == {"Authorization": "Bearer hf_secret"}
 
 
@@ -48,7 +48,7 @@ def test_sent(url: str) -> None:
         "",
     ],
 )
-def test_not_sent(url: str) -> None:
+def test_the_token_is_sent_to_nobody_else(url: str) -> None:
     assert HOLDER.headers_for(url) == {}
 
 

@@ -65,7 +65,7 @@ REFUSED = u3.NewConnectionError(POOL, "refused")  # type: ignore[arg-type]
     ],
     ids=lambda value: value.__name__ if isinstance(value, type) else "",
 )
-def test_meaning(error: Exception, kind: type[GlmAriaError]) -> None:
+def test_a_failure_of_the_library_is_one_of_ours(error: Exception, kind: type[GlmAriaError]) -> None:
     ours = translate(error, URL)
     assert type(ours) is kind
     assert "hub.example" in ours.message

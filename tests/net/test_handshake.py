@@ -44,7 +44,7 @@ def test_a_certificate_that_nobody_vouches_for(certificate: tuple[Path, Path]) -
         shake_hands(hub.url, 5, True)
 
 
-def test_nobody_there() -> None:
+def test_a_handshake_with_nobody_is_told() -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         with pytest.raises(SourcesDownError):

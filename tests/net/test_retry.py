@@ -43,7 +43,7 @@ from orchestrator.net.retry import asked_wait
         ({}, None),
     ],
 )
-def test_asked_wait(headers: dict[str, str], seconds: float | None) -> None:
+def test_the_wait_that_is_asked_for_is_read(headers: dict[str, str], seconds: float | None) -> None:
     assert asked_wait(headers, now=100.0) == seconds
 
 

@@ -36,7 +36,7 @@ Serve = Callable[..., str]
 INFO = "/api/models/org/m/revision/main"
 
 
-def test_json(hub: LoopbackHub, make_net: MakeNet) -> None:
+def test_json_is_read(hub: LoopbackHub, make_net: MakeNet) -> None:
     answer = make_net().get_json(hub.url + INFO)
     assert (answer.status, answer.value["id"]) == (200, "org/m")
     (seen,) = hub.log.requests()
@@ -111,7 +111,7 @@ def test_compressed_json_is_read(serve: Serve, make_net: MakeNet) -> None:
     assert make_net().get_json(url).value == {"a": 1}
 
 
-def test_broken_compression(serve: Serve, make_net: MakeNet) -> None:
+def test_broken_compression_is_a_protocol_error(serve: Serve, make_net: MakeNet) -> None:
     url = serve(lambda _: Reply(200, {"Content-Encoding": "gzip"}, Bytes(b"not gzip at all")))
     with pytest.raises(ProtocolError, match="compression"):
         make_net().get_json(url)
@@ -150,7 +150,7 @@ def test_a_stream_must_keep_a_pace_once_the_time_for_a_read_is_over(hub: Loopbac
 # -- what can fail, and what it becomes
 
 
-def test_refused(make_net: MakeNet, waits: list[float]) -> None:
+def test_a_refused_connection_is_tried_again_and_told(make_net: MakeNet, waits: list[float]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     with pytest.raises(SourcesDownError, match=f"127.0.0.1:{port} cannot be reached"):
@@ -158,12 +158,12 @@ def test_refused(make_net: MakeNet, waits: list[float]) -> None:
     assert waits == [0.5, 1, 2, 4]
 
 
-def test_unknown_name(make_net: MakeNet) -> None:
+def test_an_unknown_name_is_told(make_net: MakeNet) -> None:
     with pytest.raises(TemporaryError, match="looked up"):
         make_net(limits=Limits(attempts=1)).get_json("http://no-such-host.invalid/x")
 
 
-def test_silence(make_net: MakeNet) -> None:
+def test_silence_ends_in_time(make_net: MakeNet) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/x"
         with pytest.raises(TemporaryError, match="in time"):
@@ -204,7 +204,7 @@ def test_tls_that_is_not_tls(make_net: MakeNet, waits: list[float]) -> None:
     assert waits == []
 
 
-def test_bad_certificate(make_net: MakeNet, server_tls: ssl.SSLContext, waits: list[float]) -> None:
+def test_a_bad_certificate_gets_no_request(make_net: MakeNet, server_tls: ssl.SSLContext, waits: list[float]) -> None:
     with LoopbackHub([Repo("model", "org/m", FILES)], tls=server_tls) as hub:
         with pytest.raises(TrustError) as caught:
             make_net(Credentials("hf_canary", frozenset({hub.host}))).get_json(hub.url + INFO)
@@ -278,21 +278,21 @@ def test_errors_of_the_consumer_pass_unchanged(hub: LoopbackHub, make_net: MakeN
 # -- redirects and the token
 
 
-def test_redirect_loop(hub: LoopbackHub, make_net: MakeNet) -> None:
+def test_a_redirect_loop_is_left(hub: LoopbackHub, make_net: MakeNet) -> None:
     hub.fault(Fault("redirect_loop"))
     with pytest.raises(ProtocolError, match="circle"):
         make_net().get_json(hub.url + INFO)
     assert len(hub.log.requests()) == 11
 
 
-def test_an_endless_redirect(serve: Serve, make_net: MakeNet, hub: LoopbackHub) -> None:
+def test_the_body_of_a_redirect_is_not_read(serve: Serve, make_net: MakeNet, hub: LoopbackHub) -> None:
     target = {"Location": hub.url + INFO}
     url = serve(lambda _: Reply(302, target, Bytes(b"x" * 50_000), declared=None, ending="repeat"))
     assert make_net().get_json(url).status == 200
 
 
 @pytest.mark.parametrize("location", ["ftp://127.0.0.1/x", "file:///etc/passwd", "http://u:p@127.0.0.1/x"])
-def test_redirect_elsewhere(hub: LoopbackHub, make_net: MakeNet, location: str) -> None:
+def test_a_redirect_to_another_scheme_is_refused(hub: LoopbackHub, make_net: MakeNet, location: str) -> None:
     hub.fault(Fault("redirect", location=location))
     with pytest.raises(ProtocolError):
         make_net().get_json(hub.url + INFO)

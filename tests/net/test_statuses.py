@@ -19,7 +19,7 @@ DENIED, ABSENT = {401, 403, 451}, {404, 410}
 
 
 @pytest.mark.parametrize("status", range(400, 600))
-def test_the_table(status: int) -> None:
+def test_each_status_has_one_meaning(status: int) -> None:
     row = meaning(status)
     if status in AGAIN:
         assert (row.then, row.error) == (Then.RETRY, TemporaryError)

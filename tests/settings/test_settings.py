@@ -114,7 +114,7 @@ def test_an_empty_value_is_no_value(given: Load) -> None:
 # --- root and mirrors ---------------------------------------------------------------------------------------------
 
 
-def test_the_defaults(given: Load) -> None:
+def test_the_defaults_without_any_setting(given: Load) -> None:
     settings = given()
     assert settings.root == Source("huggingface.co", "https://huggingface.co", is_root=True)
     assert settings.mirrors == default_mirrors()
@@ -132,7 +132,9 @@ def test_the_defaults(given: Load) -> None:
         ({}, {}, "https://u"),
     ],
 )
-def test_the_root(given: Load, flags: dict[str, object], env: dict[str, str], root: str) -> None:
+def test_the_root_comes_from_flag_environment_or_file(
+    given: Load, flags: dict[str, object], env: dict[str, str], root: str
+) -> None:
     found = given(flags, env, mine="[trust]\nroot='https://u'")
     assert found.root.url == root
     assert found.root.is_root

@@ -54,7 +54,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0"])
-def test_who_listens(stack: ExitStack, way: str, address: str) -> None:
+def test_the_process_that_listens_is_known(stack: ExitStack, way: str, address: str) -> None:
     pid, port = listen(stack, address)
     other, _ = listen(stack, "127.0.0.1")
     if way == "proc" or address == "127.0.0.1":
@@ -63,7 +63,7 @@ def test_who_listens(stack: ExitStack, way: str, address: str) -> None:
     assert holder(os.getpid(), port) in (Holder.STRANGER, Holder.NOBODY)
 
 
-def test_nobody_listens(way: str) -> None:
+def test_a_bound_port_is_not_listening(way: str) -> None:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))  # bound is not listening
         assert holder(os.getpid(), bound.getsockname()[1]) is Holder.NOBODY

@@ -22,12 +22,12 @@ HUGE = "99999999999999999999"
     "value",
     ["", "x", "-1", "0", "+5", " 5", "5 ", "٣", "1e3", HUGE, str(2**31), 2**64, -1, 0, 1.0, True, None, b"5", "5\n"],
 )
-def test_no_pid(value: object) -> None:
+def test_what_is_no_pid_does_not_live(value: object) -> None:
     assert parse_pid(value) is None
     assert not lives(value, "")
 
 
-def test_a_pid() -> None:
+def test_a_pid_lives_with_its_start_time() -> None:
     assert parse_pid("1") == 1
     assert parse_pid(str(os.getpid())) == parse_pid(os.getpid()) == os.getpid()
     assert lives(os.getpid(), started(os.getpid()))

@@ -67,7 +67,7 @@ def test_every_status_has_a_row_and_none_is_retried_for_ever(status: int) -> Non
     ("response", "exit_code", "then"),
     [("0-999/1000", 76, Remedy.WHOLE), ("0-1000/1001", 65, Remedy.OTHER), ("5-14/1000", 76, Remedy.OTHER)],
 )
-def test_a_wrong_range(response: str, exit_code: int, then: Remedy) -> None:
+def test_a_wrong_range_is_told_from_a_wrong_size(response: str, exit_code: int, then: Remedy) -> None:
     told = of_code(8, f"Invalid range header. Request: 10-19/1000, Response: {response}", size=1000)
     assert (told.error.exit_code, told.remedy) == (exit_code, then)
 

@@ -432,7 +432,7 @@ def test_stop_keeps_the_part_and_leaves_nothing_in_aria2(make_world: MakeWorld) 
     assert known.total >= 2 * MIB
 
 
-def test_admission(make_world: MakeWorld) -> None:
+def test_a_job_waits_for_its_admission(make_world: MakeWorld) -> None:
     world = make_world({"mine.json": b"m" * 99, "theirs.json": b"t" * 99})
     answers = iter([Admission.BUSY, Admission.BUSY, Admission.ALREADY])
     transfer = world.transfer(admit=lambda job: next(answers) if job.name == "theirs.json" else Admission.GO)

@@ -185,7 +185,7 @@ def test_a_whole_repo_goes_with_what_we_know_of_it(world: World) -> None:
     assert world.cache.is_complete(after)
 
 
-def test_orphans_go(world: World) -> None:
+def test_orphans_go_when_they_are_old(world: World) -> None:
     model = model_of(BASE)
     world.pull(model, BASE)
     orphan = world.layout.repo_dir(model.ref.repo) / "blobs" / ("0" * 40)
@@ -272,7 +272,7 @@ def test_the_shared_store_of_huggingface_hub(world: World) -> None:
     assert hf_scan(world) == []
 
 
-def test_without_symlinks(tmp_path: Path) -> None:
+def test_a_cache_without_symlinks_is_collected(tmp_path: Path) -> None:
     world = World(tmp_path, use_symlinks=False)
     first, second = BASE | {"README.md": b"one"}, BASE | {"README.md": b"second"}
     world.pull(model_of(first, commit=OLD), first)

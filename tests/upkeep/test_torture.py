@@ -259,7 +259,7 @@ class Cache(RuleBasedStateMachine):
                     yield str(blob.path)
 
 
-def test_random_steps(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_random_steps_leave_a_right_cache(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "*")
     disable_progress_bars()
     is_long = request.config.getoption("--torture")

@@ -84,7 +84,7 @@ def test_every_kind_is_shown_here() -> None:
         Fault("nonsense")
 
 
-def test_no_fault(fresh: LoopbackHub, payload: bytes, name: str) -> None:
+def test_without_a_fault_the_bytes_are_right(fresh: LoopbackHub, payload: bytes, name: str) -> None:
     answer = fetch(lfs_url(fresh, name))
     assert (answer.status, answer.body, answer.end) == (200, payload, "done")
 
@@ -123,7 +123,7 @@ def test_truncated_unframed_looks_complete(fresh: LoopbackHub, payload: bytes, n
     assert (answer.body, answer.end) == (payload[: len(payload) // 2], "closed")
 
 
-def test_extra_byte(fresh: LoopbackHub, payload: bytes, name: str) -> None:
+def test_extra_byte_makes_the_file_longer(fresh: LoopbackHub, payload: bytes, name: str) -> None:
     fresh.fault(Fault("extra_byte"), face="cdn")
     answer = fetch(lfs_url(fresh, name))
     assert answer.headers["content-length"] == str(len(payload) + 1)
@@ -132,20 +132,20 @@ def test_extra_byte(fresh: LoopbackHub, payload: bytes, name: str) -> None:
     assert tail.headers["content-range"] == f"bytes 3000000-{len(payload)}/{len(payload) + 1}"
 
 
-def test_html_portal(fresh: LoopbackHub) -> None:
+def test_html_portal_answers_every_request(fresh: LoopbackHub) -> None:
     fresh.fault(Fault("html_portal"))
     for path in ("/api/models/org/m", "/org/m/resolve/main/small.txt"):
         answer = fetch(fresh.url + path)
         assert (answer.status, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
 
 
-def test_lfs_pointer(fresh: LoopbackHub, name: str) -> None:
+def test_lfs_pointer_stands_in_for_the_file(fresh: LoopbackHub, name: str) -> None:
     fresh.fault(Fault("lfs_pointer"), face="cdn")
     file = fresh.repo("org/m").commits[fresh.repo("org/m").head].files[name]
     assert fetch(lfs_url(fresh, name)).body == lfs_pointer(sha256_of(file.content), file.size)
 
 
-def test_range_ignored(fresh: LoopbackHub, payload: bytes, name: str) -> None:
+def test_range_ignored_sends_the_whole_file(fresh: LoopbackHub, payload: bytes, name: str) -> None:
     fresh.fault(Fault("range_ignored"), face="cdn")
     answer = fetch(lfs_url(fresh, name), {"Range": "bytes=5-9"})
     assert (answer.status, answer.body) == (200, payload)
@@ -159,7 +159,7 @@ def test_wrong_content_range(fresh: LoopbackHub, payload: bytes, name: str) -> N
     assert answer.body == payload[1029:1034]
 
 
-def test_gzip(fresh: LoopbackHub, payload: bytes, name: str) -> None:
+def test_gzip_compresses_whatever_was_asked(fresh: LoopbackHub, payload: bytes, name: str) -> None:
     fresh.fault(Fault("gzip"), face="cdn")
     answer = fetch(lfs_url(fresh, name), {"Accept-Encoding": "identity"})
     assert answer.headers["content-encoding"] == "gzip"
@@ -178,7 +178,9 @@ def unchunked(body: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(("kind", "status", "start"), [("chunked", 206, 100), ("chunked_whole", 200, 0)])
-def test_chunked(fresh: LoopbackHub, payload: bytes, name: str, kind: str, status: int, start: int) -> None:
+def test_chunked_sends_no_length(
+    fresh: LoopbackHub, payload: bytes, name: str, kind: str, status: int, start: int
+) -> None:
     fresh.fault(Fault(kind), face="cdn")
     answer = fetch(lfs_url(fresh, name), {"Range": "bytes=100-"})
     assert (answer.status, answer.headers["transfer-encoding"]) == (status, "chunked")
@@ -186,14 +188,14 @@ def test_chunked(fresh: LoopbackHub, payload: bytes, name: str, kind: str, statu
     assert unchunked(answer.body) == payload[start:]
 
 
-def test_reset(fresh: LoopbackHub, payload: bytes, name: str) -> None:
+def test_reset_breaks_the_connection_in_the_body(fresh: LoopbackHub, payload: bytes, name: str) -> None:
     fresh.fault(Fault("reset", after_bytes=1000), face="cdn")
     answer = fetch(lfs_url(fresh, name))
     assert answer.end == "reset"
     assert answer.body == payload[:1000]
 
 
-def test_stall(fresh: LoopbackHub, payload: bytes, name: str) -> None:
+def test_stall_goes_silent_in_the_body(fresh: LoopbackHub, payload: bytes, name: str) -> None:
     fresh.fault(Fault("stall", after_bytes=1000), face="cdn")
     answer = fetch(lfs_url(fresh, name), silence_s=0.2)
     assert (answer.body, answer.end) == (payload[:1000], "silent")
@@ -211,7 +213,7 @@ def test_nothing_is_sent_beyond_an_offset(fresh: LoopbackHub, payload: bytes, na
     assert fresh.faces["cdn"].faults.fired(kind) == 2
 
 
-def test_drip(fresh: LoopbackHub, name: str) -> None:
+def test_drip_sends_a_few_bytes_a_second(fresh: LoopbackHub, name: str) -> None:
     fresh.fault(Fault("drip", rate=100), face="cdn")
     answer = fetch(lfs_url(fresh, name), limit=0, silence_s=0.005)
     assert answer.end == "silent"
@@ -219,7 +221,7 @@ def test_drip(fresh: LoopbackHub, name: str) -> None:
     assert fresh.log.settle()
 
 
-def test_endless(fresh: LoopbackHub, payload: bytes, name: str) -> None:
+def test_endless_never_stops_sending(fresh: LoopbackHub, payload: bytes, name: str) -> None:
     fresh.fault(Fault("endless"), face="cdn")
     answer = fetch(lfs_url(fresh, name), limit=3 * len(payload))
     assert "content-length" not in answer.headers
@@ -241,7 +243,7 @@ def test_status_after_one_good_answer(fresh: LoopbackHub, status: int) -> None:
     assert [fetch(url).status for _ in range(3)] == [307, status, 307]
 
 
-def test_redirects(fresh: LoopbackHub) -> None:
+def test_redirects_lead_in_a_circle_or_away(fresh: LoopbackHub) -> None:
     fresh.fault(Fault("redirect_loop", "small.txt"), Fault("redirect", "big.bin", location="ftp://127.0.0.1/big.bin"))
     with pytest.raises(requests.TooManyRedirects):
         requests.get(f"{fresh.url}/org/m/resolve/main/small.txt", timeout=5)
@@ -263,7 +265,7 @@ def test_what_is_not_http_is_closed_quietly(fresh: LoopbackHub) -> None:
         assert sock.recv(100) == b""
 
 
-def test_lying_listing(fresh: LoopbackHub) -> None:
+def test_lying_listing_changes_the_entries(fresh: LoopbackHub) -> None:
     def lie(entries: list[dict[str, object]]) -> list[dict[str, object]]:
         return [entry | {"path": f"../{entry['path']}"} for entry in entries]
 

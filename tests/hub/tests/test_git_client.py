@@ -44,7 +44,7 @@ def repo() -> Repo:
 
 @pytest.mark.parametrize("version", [0, 2])
 @pytest.mark.parametrize("name", ["org/tiny", "org/tiny.git", "old/tiny"])
-def test_a_blobless_clone(tmp_path: Path, repo: Repo, name: str, version: int) -> None:
+def test_a_blobless_clone_has_the_true_objects(tmp_path: Path, repo: Repo, name: str, version: int) -> None:
     with LoopbackHub([repo]) as hub:
         cloned = git(tmp_path, "clone", "--bare", "--filter=blob:none", f"{hub.url}/{name}", "c", version=version)
         assert cloned.returncode == 0, cloned.stderr

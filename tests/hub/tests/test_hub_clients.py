@@ -158,7 +158,7 @@ def test_renamed_repository_is_followed(hub: LoopbackHub, tmp_path: Path) -> Non
     assert Path(got).read_text() == "# second\n"
 
 
-def test_dataset(hub: LoopbackHub, tmp_path: Path) -> None:
+def test_a_dataset_is_downloaded(hub: LoopbackHub, tmp_path: Path) -> None:
     folder = api(hub).snapshot_download("org/data", repo_type="dataset", cache_dir=tmp_path)
     assert (Path(folder) / "train.parquet").read_bytes() == b"p" * 5000
     with pytest.raises(RepositoryNotFoundError):
@@ -179,7 +179,7 @@ def test_quota_is_told_and_then_429(tmp_path: Path) -> None:
         assert [api(hub).model_info("org/m").id for _ in range(3)] == ["org/m"] * 3
 
 
-def test_hf_command(hub: LoopbackHub, tmp_path: Path) -> None:
+def test_the_hf_command_downloads_a_model(hub: LoopbackHub, tmp_path: Path) -> None:
     command = Path(sys.executable).with_name("hf")
     if not command.exists():
         pytest.skip("the hf command is not installed beside this Python")

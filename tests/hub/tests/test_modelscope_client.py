@@ -32,7 +32,7 @@ def client(site: Site, home: Path, token: str | None = None):  # type: ignore[no
 
 
 @pytest.mark.parametrize("name", ["org/tiny", "Org/tiny"])
-def test_snapshot(served: tuple[LoopbackHub, Site], tmp_path: Path, name: str) -> None:
+def test_a_snapshot_is_downloaded(served: tuple[LoopbackHub, Site], tmp_path: Path, name: str) -> None:
     hub, site = served
     hub.log.reset()
     folder = client(site, tmp_path).download_repo(name, "model", local_dir=tmp_path / "out")
@@ -41,7 +41,7 @@ def test_snapshot(served: tuple[LoopbackHub, Site], tmp_path: Path, name: str) -
     assert hub.log.bytes_sent(face="modelscope-cdn") == 100_000
 
 
-def test_dataset_pages(served: tuple[LoopbackHub, Site], tmp_path: Path) -> None:
+def test_a_dataset_is_listed_in_pages(served: tuple[LoopbackHub, Site], tmp_path: Path) -> None:
     _, site = served
     folder = client(site, tmp_path).download_repo("org/data", "dataset", local_dir=tmp_path / "out")
     assert len(list(folder.glob("f*.txt"))) == 250

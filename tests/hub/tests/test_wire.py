@@ -40,7 +40,9 @@ def location(hub: LoopbackHub, name: str = "big.bin") -> str:
         ("chunks=0-1", 200, 0, 3 << 20),
     ],
 )
-def test_ranges(fresh: LoopbackHub, payload: bytes, wanted: str, status: int, start: int, end: int) -> None:
+def test_a_range_is_answered_as_http_says(
+    fresh: LoopbackHub, payload: bytes, wanted: str, status: int, start: int, end: int
+) -> None:
     answer = requests.get(location(fresh), headers={"Range": wanted}, timeout=5)
     assert (answer.status_code, answer.content) == (status, payload[start:end])
     expected = f"bytes {start}-{end - 1}/{len(payload)}" if status == 206 else None
@@ -57,7 +59,7 @@ def test_unsatisfiable_range_and_if_range(fresh: LoopbackHub, payload: bytes) ->
     assert (same.status_code, other.status_code) == (206, 200)
 
 
-def test_curl_resumes(fresh: LoopbackHub, payload: bytes, tmp_path: Path) -> None:
+def test_curl_resumes_a_download(fresh: LoopbackHub, payload: bytes, tmp_path: Path) -> None:
     if shutil.which("curl") is None:
         pytest.skip("curl is not installed")
     part = tmp_path / "part"
@@ -106,12 +108,12 @@ def test_bare_401_without_code(tmp_path: Path) -> None:
     assert "X-Error-Code" not in answer.headers
 
 
-def test_treesize(fresh: LoopbackHub, payload: bytes) -> None:
+def test_treesize_sums_up_the_files(fresh: LoopbackHub, payload: bytes) -> None:
     size = requests.get(f"{fresh.url}/api/models/org/m/treesize/main", timeout=5).json()["size"]
     assert size == 2 * len(payload) + 550
 
 
-def test_mirrors(fresh: LoopbackHub, payload: bytes) -> None:
+def test_mirrors_serve_by_themselves_or_send_on(fresh: LoopbackHub, payload: bytes) -> None:
     near, far = fresh.mirror("near"), fresh.mirror("far", own_cdn=True)
     stale = fresh.mirror("stale", repos=[Repo("model", "org/m", {"big.bin": b"old"})])
     echo = fresh.mirror("echo", links_to_origin=True)
@@ -181,7 +183,7 @@ def test_log_knows_connections_and_undelivered_bytes(fresh: LoopbackHub, payload
     assert 1000 <= fresh.log.bytes_sent(face="cdn") < len(payload)
 
 
-def test_tls(payload: bytes, tmp_path: Path) -> None:
+def test_tls_serves_with_the_certificate(payload: bytes, tmp_path: Path) -> None:
     if shutil.which("openssl") is None:
         pytest.skip("openssl is not installed")
     certificate, key = make_certificate(tmp_path)
@@ -197,14 +199,14 @@ def test_tls(payload: bytes, tmp_path: Path) -> None:
             requests.get(url, timeout=5)
 
 
-def test_disabled_repository(fresh: LoopbackHub) -> None:
+def test_a_disabled_repository_is_forbidden(fresh: LoopbackHub) -> None:
     fresh.add(Repo("model", "org/off", {"a": b"a"}, disabled=True))
     answer = requests.get(f"{fresh.url}/api/models/org/off", timeout=5)
     assert answer.status_code == 403
     assert answer.headers["X-Error-Message"] == "Access to this resource is disabled."
 
 
-def test_no_thread_stays() -> None:
+def test_no_thread_outlives_the_hub() -> None:
     before = set(threading.enumerate())
     with LoopbackHub([Repo("model", "org/m", {"a": b"a"})]) as hub:
         session = requests.Session()
@@ -215,7 +217,7 @@ def test_no_thread_stays() -> None:
     session.close()
 
 
-def test_process_form(tmp_path: Path) -> None:
+def test_the_hub_runs_as_a_process(tmp_path: Path) -> None:
     state_file, log_file = tmp_path / "state.json", tmp_path / "log.json"
     options = [
         "--model",
