@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import quote, urlsplit
 
@@ -108,6 +109,18 @@ class Body:
     start: int
     chunks: Iterator[bytes]
     abort: Callable[[], None]
+
+
+Sent = Mapping[str, int]
+"""Bytes by the name of the source that sent them."""
+
+
+def total(parts: Iterable[Sent]) -> Sent:
+    """The bytes that each source sent in all."""
+    found: Counter[str] = Counter()
+    for part in parts:
+        found.update(part)
+    return dict(found)
 
 
 def is_this_machine(host: str) -> bool:

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from orchestrator.core.sources import Sent, total
 from orchestrator.disk.atomic import write_file
 from orchestrator.disk.locks import state_lock
 from orchestrator.disk.state_file import UNREADABLE
@@ -69,13 +70,10 @@ def entries_of(report: PullReport, now: float) -> tuple[Past, ...]:
     )
 
 
-def _sent(model: ModelReport) -> dict[str, int]:
-    sent: dict[str, int] = {}
+def _sent(model: ModelReport) -> Sent:
     # A blob under several names came once.
-    for item in {item.file.digest: item for item in model.files if item.state is FileState.FETCHED}.values():
-        for name, count in item.sources.items():
-            sent[name] = sent.get(name, 0) + count
-    return sent
+    fetched = {item.file.digest: item for item in model.files if item.state is FileState.FETCHED}.values()
+    return total(item.sources for item in fetched)
 
 
 class History:

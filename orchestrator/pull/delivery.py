@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from concurrent.futures import Future
 from contextlib import closing
 
 from orchestrator.cache.cache import Cache
@@ -12,19 +12,22 @@ from orchestrator.cache.moved import is_on_another_volume
 from orchestrator.catalogs.sites import Sites
 from orchestrator.core.plan import Action, Have, Job, Plan, merge
 from orchestrator.disk import space
-from orchestrator.errors import CannotCreateError, NotAllowedError
+from orchestrator.errors import CannotCreateError, GlmAriaError, Interrupted, NotAllowedError
 from orchestrator.events import Emit, FileProgress, Flipped, Phase, Queued
 from orchestrator.folders.local_dir import place_local
 from orchestrator.mirrors.sources import Sources
-from orchestrator.pull.fetch import FATAL, Elsewhere, Failed, Fetcher, Proven
+from orchestrator.pull.fetch import FATAL, Fetcher
 from orchestrator.pull.locate import SourceLocator
+from orchestrator.pull.messages import Batch, Message, Proven, Published
 from orchestrator.pull.model_run import ModelRun
 from orchestrator.pull.mover import Mover
 from orchestrator.pull.other_catalogs import OtherCatalogs
-from orchestrator.pull.placing import Batch, BatchPlacer
+from orchestrator.pull.placing import BatchPlacer
+from orchestrator.pull.report import FileState
 from orchestrator.resolve.resolve import remember
+from orchestrator.system.inbox import Inbox
 from orchestrator.system.signals import Stop
-from orchestrator.system.threads import Pool
+from orchestrator.transfer.interface import Already, Lost
 
 _PUBLISHERS = 2
 
@@ -81,9 +84,10 @@ class _Delivery:
         self._mover = mover
         self._stop = stop
         self._emit = emit
-        self._placer = BatchPlacer(runs, cache.blobs)
-        self._publishers = Pool(_PUBLISHERS, thread_name_prefix="publish")
-        self._publishing: dict[Future[None], ModelRun] = {}
+        self._inbox: Inbox[Message] = Inbox(mover.make_pool)
+        self._placer = BatchPlacer(runs, cache.blobs, self._inbox)
+        self._publishers = self._inbox.make_pool(_PUBLISHERS, "publish")
+        self._publishing: set[ModelRun] = set()
 
     def run(self, jobs: Sequence[Job], size: int) -> None:
         try:
@@ -95,8 +99,9 @@ class _Delivery:
             if jobs:
                 self._fetch(jobs)
             while self._publishing:
-                next(iter(self._publishing)).exception()
-                self._collect()
+                for message in self._inbox.take(math.inf):
+                    if isinstance(message, Published):
+                        self._published(message)
         finally:
             self._placer.close()
             self._publishers.shutdown(wait=True)
@@ -123,6 +128,7 @@ class _Delivery:
                 self._sources,
                 self._cache.staging,
                 self._mover,
+                inbox=self._inbox,
                 is_placed=self._is_placed,
                 stop=self._stop,
                 emit=self._emit,
@@ -131,16 +137,25 @@ class _Delivery:
                 self._drain(fetcher)
 
     def _drain(self, fetcher: Fetcher) -> None:
-        for result in fetcher.results():
-            if isinstance(result, Failed):
-                self._failed(result, fetcher)
-            elif isinstance(result, Proven | Elsewhere):
-                self._arrived(result)
-            self._placed(self._placer.step(), fetcher)
-            self._collect()
-        # What is verified gets placed even when the run is being stopped: it is a matter of moments.
-        while batch := self._placer.step(wait=True):
-            self._placed(batch, fetcher)
+        """Wait in one place for all that happens, until every job has ended and is placed, or the run is stopped."""
+        while not (self._stop.is_set() or fetcher.is_idle) or not self._placer.is_idle:
+            # What is verified gets placed even when the run is being stopped: it is a matter of moments.
+            no_more = self._stop.is_set() or fetcher.is_idle
+            due = self._placer.poll(at_once=no_more)
+            for message in self._inbox.take(due if no_more else min(due, fetcher.poll())):
+                self._take(message, fetcher)
+
+    def _take(self, message: Message, fetcher: Fetcher) -> None:
+        if isinstance(message, Batch):
+            self._placed(message, fetcher)
+        elif isinstance(message, Published):
+            self._published(message)
+        elif not self._stop.is_set():
+            ended = fetcher.take(message)
+            if isinstance(ended, Lost):
+                self._lost(ended, fetcher)
+            elif ended is not None:
+                self._arrived(ended)
 
     def _is_placed(self, job: Job) -> bool:
         for run in self._placer.wanting(job.digest):
@@ -151,32 +166,32 @@ class _Delivery:
                     return True
         return False
 
-    def _failed(self, result: Failed, fetcher: Fetcher) -> None:
-        error = result.error
-        if not self._cache.staging.is_ours(result.job.digest):
+    def _lost(self, lost: Lost, fetcher: Fetcher) -> None:
+        error = lost.error
+        if not self._cache.staging.is_ours(lost.job.digest):
             # What failed is another node's part by now, and tells nothing of this disk or of a source.
-            error = taken_over(repr(result.job.name))
+            error = taken_over(repr(lost.job.name))
         if isinstance(error, FATAL):
             raise error
-        for run in self._placer.wanting(result.job.digest):
-            run.lost.add(result.job.digest)
+        for run in self._placer.wanting(lost.job.digest):
+            run.ended[lost.job.digest] = FileState.LOST
             run.fail(error)
         if isinstance(error, NotAllowedError):
             wanted = {digest for run in self._runs if run.is_open for digest in run.missing}
             fetcher.abandon({digest for run in self._runs for digest in run.missing} - wanted)
 
-    def _arrived(self, result: Proven | Elsewhere) -> None:
-        for run in self._placer.wanting(result.job.digest):
-            if isinstance(result, Proven):
-                run.sources[result.job.digest] = result.sources
+    def _arrived(self, arrived: Proven | Already) -> None:
+        job = arrived.job
+        for run in self._placer.wanting(job.digest):
+            if isinstance(arrived, Proven):
+                run.ended[job.digest], run.sent[job.digest] = FileState.FETCHED, arrived.sent
             else:
-                run.elsewhere.add(result.job.digest)
-        self._emit(FileProgress(result.job.digest, result.job.name, Phase.PLACING, result.job.size, result.job.size))
-        self._placer.add(result)
+                run.ended[job.digest] = FileState.ALREADY
+        self._emit(FileProgress(job.digest, job.name, Phase.PLACING, job.size, job.size))
+        self._placer.add(arrived)
 
-    def _placed(self, batch: Batch | None, fetcher: Fetcher) -> None:
-        if batch is None:
-            return
+    def _placed(self, batch: Batch, fetcher: Fetcher) -> None:
+        self._placer.ended()
         for failed, error in batch.errors.items():
             if isinstance(error, FATAL):
                 raise error
@@ -190,11 +205,27 @@ class _Delivery:
         self._publish_whole()
 
     def _publish_whole(self) -> None:
-        busy = set(self._publishing.values())
         for run in self._runs:
-            if run.is_open and not run.missing and run not in busy:
+            if run.is_open and not run.missing and run not in self._publishing:
                 run.enter(Phase.PLACING)
-                self._publishing[self._publishers.submit(self._publish, run)] = run
+                self._publishing.add(run)
+                self._inbox.submit(self._publishers, self._try_to_publish, run)
+
+    def _published(self, published: Published) -> None:
+        self._publishing.remove(published.run)
+        if published.error is None:
+            published.run.finish()
+        else:
+            published.run.fail(published.error)
+
+    def _try_to_publish(self, run: ModelRun) -> Published:
+        try:
+            self._publish(run)
+        except Interrupted:
+            raise
+        except GlmAriaError as error:
+            return Published(run, error)
+        return Published(run)
 
     def _publish(self, run: ModelRun) -> None:
         model, blobs = run.resolved, self._blobs
@@ -203,7 +234,7 @@ class _Delivery:
             remember(model, self._cache.records, self._sites.of(model.ref).source)
         except CannotCreateError:
             # Of a cache that may only be read, a volume for instance, nothing new can be remembered.
-            if run.sources or run.elsewhere:
+            if run.ended:
                 raise
         flip = blobs.publish(model)
         try:
@@ -222,10 +253,3 @@ class _Delivery:
             # Also when the plain folder failed: the ref is written, and would not be told of a second time.
             if flip:
                 self._emit(Flipped(str(model.ref), blobs.snapshot(model), flip.old, flip.new))
-
-    def _collect(self) -> None:
-        for future in [future for future in self._publishing if future.done()]:
-            run = self._publishing.pop(future)
-            with run.guard():
-                future.result()
-                run.finish()

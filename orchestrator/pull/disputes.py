@@ -11,14 +11,14 @@ from __future__ import annotations
 import random
 import shlex
 from collections.abc import Collection, Iterable
-from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from orchestrator.cache.staging import Staging
 from orchestrator.core.extents import Extent
 from orchestrator.core.files import Digest
 from orchestrator.core.plan import Job
+from orchestrator.core.sources import Sent, total
 from orchestrator.errors import GlmAriaError, IntegrityError, ProtocolError
 from orchestrator.events import Emit, Notice
 from orchestrator.mirrors.links import Links
@@ -29,12 +29,10 @@ from orchestrator.proof import testimony
 from orchestrator.proof.testimony import Testimony
 from orchestrator.proof.verified import VerifiedFile
 from orchestrator.pull.candidates import Choosing
-from orchestrator.system.threads import Pool
+from orchestrator.pull.messages import Again, Message, Proven, Wrong
+from orchestrator.system.inbox import Inbox
 from orchestrator.transfer import journal
-from orchestrator.transfer.interface import Fetched
-
-Closed = tuple[Job, VerifiedFile]
-"""A job whose dispute is over, and its proven part."""
+from orchestrator.transfer.interface import Fetched, Lost
 
 _SAMPLES = 8
 _SAMPLE_BYTES = 64 << 10
@@ -42,59 +40,66 @@ _SAMPLE_BYTES = 64 << 10
 
 @dataclass(slots=True)
 class _Case:
-    """One blob. `tried` are the sources whose bytes alone did not do, `noted` is what was dropped."""
+    """One blob. `tried` are the sources whose bytes alone did not do, `noted` is what was dropped; `sent` are the bytes
+    that each source sent up to now, right or wrong."""
 
     tried: set[str] = field(default_factory=set)
+    sent: Sent = field(default_factory=dict)
     noted: list[Testimony] = field(default_factory=list)
     was_begun_anew: bool = False
     was_sampled: bool = False
 
 
 class Disputes:
-    """All disputes of a run. Methods are called by one thread; what reads a file runs in another."""
+    """All disputes of a run. Methods are called by one thread; what reads a file runs in another, and what comes of it
+    falls into the inbox."""
 
-    def __init__(self, locator: Choosing, sources: Sources, staging: Staging, emit: Emit) -> None:
+    def __init__(
+        self, inbox: Inbox[Message], locator: Choosing, sources: Sources, staging: Staging, emit: Emit
+    ) -> None:
+        self._inbox = inbox
         self._locator = locator
         self._choice = locator.choice
         self._sources = sources
         self._staging = staging
         self._emit = emit
         self._cases: dict[Digest, _Case] = {}
-        self._pool = Pool(max_workers=1, thread_name_prefix="dispute")
-        self._open: dict[Future[GlmAriaError | None], Job] = {}
-        self._closing: dict[Future[None], Closed] = {}
-
-    @property
-    def is_idle(self) -> bool:
-        """True when nothing waits for a ruling, nor for the names of liars."""
-        return not self._open and not self._closing
+        self._pool = inbox.make_pool(1, "dispute")
 
     def close(self) -> None:
         """Wait for what is being looked at."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def open(self, fetched: Fetched, error: IntegrityError) -> None:
-        """These bytes were found wrong."""
-        self._open[self._pool.submit(self._rule, fetched, error)] = fetched.job
+    def open(self, wrong: Wrong) -> None:
+        """Find out whose bytes to drop, and drop them: Again or Lost."""
+        job = wrong.fetched.job
+        case = self._cases.setdefault(job.digest, _Case())
+        case.sent = total([case.sent, wrong.fetched.sent])
+        self._inbox.submit(self._pool, self._settle, wrong, case)
 
-    def settled(self) -> list[tuple[Job, Future[GlmAriaError | None]]]:
-        """What was ruled since the last call: None to fetch what is missing now, or why the job is given up."""
-        done = [future for future in self._open if future.done()]
-        return [(self._open.pop(future), future) for future in done]
-
-    def name_liars(self, job: Job, proven: VerifiedFile) -> bool:
-        """The file is right now. True when somebody had sent something else: `named` gives it back once they are told,
-        and the part must stay where it is until then."""
-        case = self._cases.pop(job.digest, None)
+    def name_liars(self, proven: Proven) -> bool:
+        """The file is right now. True when somebody had sent something else: the file falls into the inbox once they
+        are told, and the part must stay where it is until then."""
+        case = self._cases.pop(proven.job.digest, None)
         if case is None:
             return False
-        self._closing[self._pool.submit(self._name, job, proven, case)] = (job, proven)
+        self._inbox.submit(self._pool, self._close, proven, case)
         return True
 
-    def named(self) -> list[tuple[Closed, Future[None]]]:
-        """The proven files whose liars were told since the last call; the future raises what reading them raised."""
-        done = [future for future in self._closing if future.done()]
-        return [(self._closing.pop(future), future) for future in done]
+    def _settle(self, wrong: Wrong, case: _Case) -> Again | Lost:
+        job = wrong.fetched.job
+        try:
+            error = self._rule(wrong.fetched, wrong.error, case)
+        except GlmAriaError as unexpected:
+            error = unexpected
+        return Again(job) if error is None else Lost(job, error)
+
+    def _close(self, proven: Proven, case: _Case) -> Proven | Lost:
+        try:
+            self._name(proven.job, proven.file, case)
+        except GlmAriaError as error:
+            return Lost(proven.job, error)
+        return replace(proven, sent=total([proven.sent, case.sent]))
 
     def _name(self, job: Job, proven: VerifiedFile, case: _Case) -> None:
         """Tell who had sent something else, and do without them from here on. Reads all that they had sent."""
@@ -125,9 +130,9 @@ class Disputes:
         with suppress(GlmAriaError):
             self._sources.stats.quarantine(where[0], f"it sent wrong bytes for {job.name!r}", evidence)
 
-    def _rule(self, fetched: Fetched, error: IntegrityError) -> GlmAriaError | None:
+    def _rule(self, fetched: Fetched, error: IntegrityError, case: _Case) -> GlmAriaError | None:
+        """Drop wrong bytes. None to fetch what is missing then, or why the job is given up."""
         job, extents = fetched.job, fetched.extents
-        case = self._cases.setdefault(job.digest, _Case())
         names = set(extents.by_source)
         if len(names) > 1 and not case.was_sampled:
             case.was_sampled = True

@@ -12,7 +12,7 @@ from orchestrator.core.plan import Action, ModelPlan, Plan
 from orchestrator.documents import Amount, BytesBySource, Commit, Count, DigestText, ErrorCode, TrustEntry
 from orchestrator.pull.report import FileReport, FileState, ModelReport, PullReport
 
-REUSED = (FileState.PRESENT, FileState.LINKED)
+REUSED = (FileState.ALREADY, FileState.LINKED)
 _HERE = (Action.KEEP, Action.CHECK)
 
 

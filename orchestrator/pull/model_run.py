@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from orchestrator.cache.cache import HfCache
 from orchestrator.core.files import Digest
 from orchestrator.core.plan import Action, ModelPlan, PlannedFile, ResolvedModel
+from orchestrator.core.sources import Sent
 from orchestrator.errors import GlmAriaError, Interrupted
 from orchestrator.events import Emit, ModelPhase, Phase
 from orchestrator.folders.local_dir import LocalSurvey, survey_local
@@ -19,7 +20,7 @@ from orchestrator.pull.report import FileReport, FileState, ModelReport
 from orchestrator.resolve.locked import lock, refuse_other_bytes
 from orchestrator.system.signals import Stop
 
-_ENDED_AS = {Action.KEEP: FileState.PRESENT, Action.CHECK: FileState.PRESENT, Action.LINK: FileState.LINKED}
+_ENDED_AS = {Action.KEEP: FileState.ALREADY, Action.CHECK: FileState.ALREADY, Action.LINK: FileState.LINKED}
 
 
 @dataclass(slots=True, eq=False)
@@ -27,8 +28,8 @@ class ModelRun:
     """A failure ends one and leaves the others alone. Two are never equal: each is a key of its own.
 
     `local` is how it was with its plain folder before anything was fetched; with `force` what the user put there is
-    replaced. Of the blobs to fetch, `missing` still have to be placed, `lost` were given up, `elsewhere` came by
-    another run.
+    replaced. Of the blobs to fetch, `missing` still have to be placed; `ended` has how each ended, and `sent` the bytes
+    of it by source.
     """
 
     item: Item
@@ -36,9 +37,8 @@ class ModelRun:
     model: ResolvedModel | None = None
     plan: ModelPlan | None = None
     missing: set[Digest] = field(default_factory=set)
-    lost: set[Digest] = field(default_factory=set)
-    elsewhere: set[Digest] = field(default_factory=set)
-    sources: dict[Digest, dict[str, int]] = field(default_factory=dict)
+    ended: dict[Digest, FileState] = field(default_factory=dict)
+    sent: dict[Digest, Sent] = field(default_factory=dict)
     error: GlmAriaError | None = None
     lock: LockedModel | None = None
     wants_lock: bool = False
@@ -128,11 +128,9 @@ class ModelRun:
 
     def _file(self, item: PlannedFile) -> FileReport:
         file = item.file
-        if item.action is Action.FETCH:
-            if file.digest in self.lost:
-                state = FileState.FAILED
-            else:
-                came = FileState.PRESENT if file.digest in self.elsewhere else FileState.FETCHED
-                state = FileState.SKIPPED if file.digest in self.missing else came
-            return FileReport(file, state, self.sources.get(file.digest, {}))
-        return FileReport(file, _ENDED_AS[item.action])
+        if item.action is not Action.FETCH:
+            return FileReport(file, _ENDED_AS[item.action])
+        state = self.ended.get(file.digest, FileState.SKIPPED)
+        if file.digest in self.missing and state is not FileState.LOST:
+            state = FileState.SKIPPED
+        return FileReport(file, state, self.sent.get(file.digest, {}))

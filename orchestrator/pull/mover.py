@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Protocol, Self
 from orchestrator.aria2.endpoint import Endpoint
 from orchestrator.core.plan import Job
 from orchestrator.core.proxies import Proxies
-from orchestrator.transfer.interface import Admission, Locator
+from orchestrator.system.threads import MakePool, Pool
+from orchestrator.transfer.interface import Admission, Locator, Outcome
 from orchestrator.transfer.limits import TransferLimits
 
 if TYPE_CHECKING:
@@ -43,13 +44,16 @@ class Daemon(Protocol):
 @dataclass(frozen=True, slots=True)
 class Mover:
     """`daemon` makes the daemon, only when something is to be fetched. `proxies` are for it; where they say nothing,
-    it has its own. `ca_bundle` are the certificates that are believed, None for the usual ones.
+    it has its own. `ca_bundle` are the certificates that are believed, None for the usual ones. `make_pool` makes the
+    pools of threads of a run: with `SerialPool` all is done by the thread that drives it, in an order that a test can
+    count on.
     """
 
     daemon: Callable[[], Daemon]
     limits: TransferLimits = field(default_factory=TransferLimits)
     proxies: Proxies = field(default_factory=Proxies)
     ca_bundle: Path | None = None
+    make_pool: MakePool = Pool
 
     @contextmanager
     def open(
@@ -59,9 +63,12 @@ class Mover:
         *,
         part: Callable[[Job], Path],
         admit: Callable[[Job], Admission],
+        tell: Callable[[Outcome], None],
+        wake: Callable[[], None],
         homes: Mapping[str, str],
     ) -> Iterator[Transfer]:
-        """A transfer into `stage`, which is stopped at the end; `homes` are the addresses of sources, by name.
+        """A transfer into `stage`, which is stopped at the end; `homes` are the addresses of sources, by name, the
+        others are those of `Transfer`.
 
         Raises DaemonError when there is no daemon that can write there.
         """
@@ -78,9 +85,12 @@ class Mover:
                 locator,
                 part=part,
                 admit=admit,
+                tell=tell,
+                wake=wake,
                 limits=replace(self.limits, downloads=daemon.check(stage)),
                 restartable=daemon.restartable,
                 way=way,
+                make_pool=self.make_pool,
             )
             try:
                 yield transfer

@@ -2,37 +2,29 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass
 
 from orchestrator.cache.cache import HfCache
 from orchestrator.core.files import Digest, RepoFile
-from orchestrator.core.plan import Action, Have, Job
+from orchestrator.core.plan import Action, Have
 from orchestrator.errors import GlmAriaError, IntegrityError
-from orchestrator.pull.fetch import Elsewhere, Proven
+from orchestrator.pull.messages import Batch, Message, Proven
 from orchestrator.pull.model_run import ModelRun
-from orchestrator.system.threads import Pool
+from orchestrator.system.inbox import Inbox
+from orchestrator.transfer.interface import Already
 
-Arrived = Proven | Elsewhere
 # A batch costs a sync of each folder that it touches, so thousands of small files must not come one by one.
 _BATCH_SECONDS = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """What became of a batch: the jobs that are in place, and why placing failed for some of the models."""
-
-    jobs: tuple[Job, ...]
-    errors: dict[ModelRun, GlmAriaError]
-
-
 class BatchPlacer:
-    """Hands blobs to the cache. Methods are called by one thread."""
+    """Hands blobs to the cache; what became of a batch falls into the inbox. Methods are called by one thread."""
 
-    def __init__(self, runs: Iterable[ModelRun], cache: HfCache) -> None:
+    def __init__(self, runs: Iterable[ModelRun], cache: HfCache, inbox: Inbox[Message]) -> None:
         self._cache = cache
+        self._inbox = inbox
         self._wanting: dict[Digest, list[ModelRun]] = {}
         self._files: dict[ModelRun, dict[Digest, list[RepoFile]]] = {}
         for run in runs:
@@ -43,39 +35,47 @@ class BatchPlacer:
             self._files[run] = files
             for digest in files:
                 self._wanting.setdefault(digest, []).append(run)
-        self._pool = Pool(max_workers=1, thread_name_prefix="place")
-        self._arrived: list[Arrived] = []
-        self._running: Future[Batch] | None = None
-        self._began = -_BATCH_SECONDS
+        self._pool = inbox.make_pool(1, "place")
+        self._arrived: list[Proven | Already] = []
+        self._is_running = False
+        self._due = 0.0
 
     def close(self) -> None:
         """Wait for the batch that is being placed."""
         self._pool.shutdown(wait=True)
 
-    def add(self, arrived: Arrived) -> None:
+    @property
+    def is_idle(self) -> bool:
+        """True when nothing is queued or under way."""
+        return not self._arrived and not self._is_running
+
+    def add(self, arrived: Proven | Already) -> None:
         """Queue a blob."""
         self._arrived.append(arrived)
 
-    def step(self, *, wait: bool = False) -> Batch | None:
-        """The batch that was placed since the last call, if any; what queued up becomes the next one, in its time.
+    def poll(self, *, at_once: bool) -> float:
+        """Begin a batch of what is queued, if it is time for one: `at_once`, because nothing else will come, or half a
+        second after the one before. Returns when it will be, in monotonic seconds."""
+        if self._is_running or not self._arrived:
+            return math.inf
+        now = time.monotonic()
+        if now < self._due and not at_once:
+            return self._due
+        self._due = now + _BATCH_SECONDS
+        batch, self._arrived = self._arrived, []
+        self._is_running = True
+        self._inbox.submit(self._pool, self._place, batch)
+        return math.inf
 
-        With `wait`, and something queued or under way, it blocks until a batch is done.
-        """
-        is_due = wait or time.monotonic() - self._began >= _BATCH_SECONDS
-        if self._running is None and self._arrived and is_due:
-            self._began = time.monotonic()
-            batch, self._arrived = self._arrived, []
-            self._running = self._pool.submit(self._place, batch)
-        if self._running is None or not (wait or self._running.done()):
-            return None
-        done, self._running = self._running.result(), None
-        return done
+    def ended(self) -> None:
+        """The batch that was under way was taken out of the inbox."""
+        self._is_running = False
 
     def wanting(self, digest: Digest) -> tuple[ModelRun, ...]:
         """The models that want a blob."""
         return tuple(self._wanting.get(digest, ()))
 
-    def _place(self, batch: Sequence[Arrived]) -> Batch:
+    def _place(self, batch: Sequence[Proven | Already]) -> Batch:
         errors: dict[ModelRun, GlmAriaError] = {}
         staged = {item.job.digest: item.file for item in batch if isinstance(item, Proven)}
         for run, files in self._files.items():

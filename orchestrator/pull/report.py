@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
 from orchestrator.core.files import RepoFile
+from orchestrator.core.sources import Sent
 from orchestrator.core.trust import Trust
 from orchestrator.errors import GlmAriaError, PartialError
 from orchestrator.lists.lockfile import LockedModel
@@ -17,9 +18,9 @@ class FileState(StrEnum):
     """How a file ended; the values are those of the JSON schema."""
 
     FETCHED = "fetched"
-    PRESENT = "present"
+    ALREADY = "present"
     LINKED = "linked"
-    FAILED = "failed"
+    LOST = "failed"
     SKIPPED = "skipped"
 
 
@@ -29,7 +30,7 @@ class FileReport:
 
     file: RepoFile
     state: FileState
-    sources: Mapping[str, int] = field(default_factory=dict)
+    sources: Sent = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class ModelReport:
         """What ended the model, or says that some of its files failed; None where it is done."""
         if self.error is not None:
             return self.error
-        failed = [item.file.path for item in self.files if item.state is FileState.FAILED]
+        failed = [item.file.path for item in self.files if item.state is FileState.LOST]
         if not failed:
             return None
         return PartialError(

@@ -14,7 +14,7 @@ from orchestrator.core.files import Digest, RepoFile
 from orchestrator.core.names import check_path, refuse_unportable
 from orchestrator.core.plan import Job
 from orchestrator.core.refs import RepoId, RepoType
-from orchestrator.core.sources import Body, Origin, RangeAnswer, Source
+from orchestrator.core.sources import Body, Origin, RangeAnswer, Sent, Source
 from orchestrator.core.statuses import Then, meaning
 from orchestrator.core.trust import Trust
 from orchestrator.disk import space
@@ -34,12 +34,14 @@ from orchestrator.mirrors.small_files import FileRange, open_body
 from orchestrator.mirrors.sources import Sources
 from orchestrator.net.session import Net
 from orchestrator.pull.candidates import Candidates
-from orchestrator.pull.fetch import Elsewhere, Failed, Fetcher, Proven
+from orchestrator.pull.fetch import Fetcher
+from orchestrator.pull.messages import Message, Proven
 from orchestrator.pull.mover import Mover
 from orchestrator.pull.report import FileReport, FileState, ModelReport, PullReport
 from orchestrator.resolve.naming import refuse_odd_names
+from orchestrator.system.inbox import Inbox
 from orchestrator.system.signals import Stop
-from orchestrator.transfer.interface import Uri
+from orchestrator.transfer.interface import Already, Lost, Uri
 
 
 class _OneAddress:
@@ -95,8 +97,8 @@ def fetch_single(  # noqa: PLR0913 - a request without a plan
     trust = Trust("single", shown)
     size = _size(url, shown, sources.patient)
     file = RepoFile(name, size, digest, is_lfs=True)
-    state, error = FileState.PRESENT, None
-    sent: dict[str, int] = {}
+    state, error = FileState.ALREADY, None
+    sent: Sent = {}
     if force or not is_there(target, file, stop=stop):
         if not force and look_at(target) is not None:
             raise CannotCreateError(
@@ -114,11 +116,20 @@ def fetch_single(  # noqa: PLR0913 - a request without a plan
         space.check_largest(size, staging.folder)
         space.check_largest(size, folder)
         locator = _OneAddress(Uri(urlsplit(url).netloc, url), sources.patient)
+        inbox: Inbox[Message] = Inbox(mover.make_pool)
         fetcher = Fetcher(
-            [_job(file)], locator, sources, staging, mover, is_placed=lambda _job: False, stop=stop, emit=emit
+            [_job(file)],
+            locator,
+            sources,
+            staging,
+            mover,
+            inbox=inbox,
+            is_placed=lambda _job: False,
+            stop=stop,
+            emit=emit,
         )
         emit(Queued(1, size))
-        state, error, sent = _fetch(fetcher, file, target, stop, emit)
+        state, error, sent = _fetch(fetcher, inbox, file, target, stop=stop, emit=emit)
     else:
         staging.remove(digest)  # of a run that was killed after it had placed the file
     emit(ModelPhase(shown, Phase.FAILED if error else Phase.DONE))
@@ -144,16 +155,18 @@ def _job(file: RepoFile) -> Job:
 
 
 def _fetch(
-    fetcher: Fetcher, file: RepoFile, target: Path, stop: Stop, emit: Emit
-) -> tuple[FileState, GlmAriaError | None, dict[str, int]]:
+    fetcher: Fetcher, inbox: Inbox[Message], file: RepoFile, target: Path, *, stop: Stop, emit: Emit
+) -> tuple[FileState, GlmAriaError | None, Sent]:
     with fetcher:
-        for result in fetcher.results():
-            if isinstance(result, Failed):
-                return FileState.FAILED, result.error, {}
-            if isinstance(result, Elsewhere):
-                raise IntegrityError(f"{file.path!r} was taken by another run", hint="run it again")
-            if isinstance(result, Proven):
-                place_single(result.file, target)
-                emit(FileProgress(file.digest, file.path, Phase.DONE, file.size, file.size))
-                return FileState.FETCHED, None, result.sources
+        while not stop.is_set():
+            for message in inbox.take(fetcher.poll()):
+                match fetcher.take(message):
+                    case Lost(error=error):
+                        return FileState.LOST, error, {}
+                    case Already():
+                        raise IntegrityError(f"{file.path!r} was taken by another run", hint="run it again")
+                    case Proven() as proven:
+                        place_single(proven.file, target)
+                        emit(FileProgress(file.digest, file.path, Phase.DONE, file.size, file.size))
+                        return FileState.FETCHED, None, proven.sent
     return FileState.SKIPPED, Interrupted(stop.signal_number), {}

@@ -10,14 +10,15 @@ from pathlib import Path
 from orchestrator.cache.claims import taken_over
 from orchestrator.core.files import Digest
 from orchestrator.core.plan import Job
-from orchestrator.errors import DiskIOError, IntegrityError
+from orchestrator.errors import DiskIOError, GlmAriaError, IntegrityError
 from orchestrator.events import Emit, Phase
 from orchestrator.proof.hashing import ChasingHasher
 from orchestrator.proof.progress import Reading
 from orchestrator.proof.verified import VerifiedFile, verify
+from orchestrator.pull.messages import Message, Proven, Wrong
+from orchestrator.system.inbox import Inbox
 from orchestrator.system.signals import Stop
-from orchestrator.system.threads import Pool
-from orchestrator.transfer.interface import Fetched, Moved
+from orchestrator.transfer.interface import Fetched, Lost, Moved
 
 _WORKERS = 2
 _CHASE_FROM = 32 << 20  # a smaller file is hashed in a moment at its end
@@ -32,23 +33,20 @@ class _Chase:
 
 
 class Verifier:
-    """Proves parts in worker threads. All methods are called by one thread.
+    """Proves parts in worker threads; Proven, Wrong or Lost falls into the inbox. All methods are called by one thread.
 
     `is_ours` says whether a part still is what this run wrote: what another node writes there is no source's lie.
     """
 
-    def __init__(self, stop: Stop, emit: Emit, is_ours: Callable[[Digest], bool] = lambda _digest: True) -> None:
+    def __init__(
+        self, inbox: Inbox[Message], stop: Stop, emit: Emit, is_ours: Callable[[Digest], bool] = lambda _digest: True
+    ) -> None:
+        self._inbox = inbox
         self._stop = stop
         self._is_ours = is_ours
         self._emit = emit
-        self._pool = Pool(max_workers=_WORKERS, thread_name_prefix="verify")
+        self._pool = inbox.make_pool(_WORKERS, "verify")
         self._chases: dict[Digest, _Chase] = {}
-        self._pending: dict[Future[VerifiedFile], Fetched] = {}
-
-    @property
-    def is_idle(self) -> bool:
-        """True when nothing waits for its proof."""
-        return not self._pending
 
     def moved(self, outcome: Moved, part: Path) -> None:
         """Hash on along the gapless prefix of a part that still arrives."""
@@ -68,18 +66,21 @@ class Verifier:
     def fetched(self, outcome: Fetched) -> None:
         """Prove a part that is complete."""
         chase = self._chases.pop(outcome.job.digest, None)
-        self._pending[self._pool.submit(self._verify, outcome, chase)] = outcome
-
-    def finished(self) -> list[tuple[Fetched, Future[VerifiedFile]]]:
-        """What was decided since the last call: futures that hold a VerifiedFile, or raise IntegrityError or others."""
-        done = [future for future in self._pending if future.done()]
-        return [(self._pending.pop(future), future) for future in done]
+        self._inbox.submit(self._pool, self._prove, outcome, chase)
 
     def close(self) -> None:
         """End; hashing stops soon only when the run's stop is set."""
         self._pool.shutdown(wait=True, cancel_futures=True)
         for chase in self._chases.values():
             chase.hasher.close()
+
+    def _prove(self, outcome: Fetched, chase: _Chase | None) -> Proven | Wrong | Lost:
+        try:
+            return Proven(outcome.job, self._verify(outcome, chase), outcome.sent)
+        except IntegrityError as error:
+            return Wrong(outcome, error)
+        except GlmAriaError as error:
+            return Lost(outcome.job, error)
 
     def _verify(self, outcome: Fetched, chase: _Chase | None) -> VerifiedFile:
         job = outcome.job

@@ -5,15 +5,18 @@ from __future__ import annotations
 import queue
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Event, Thread
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar
 
 from orchestrator.errors import GlmAriaError, TemporaryError
 from orchestrator.system.limits import is_tight, scarce
 
 T = TypeVar("T")
+P = ParamSpec("P")
+MakePool = Callable[[int, str], Executor]
+"""Makes a pool of so many threads at most, by a name."""
 
 
 class Pool(ThreadPoolExecutor):
@@ -31,6 +34,51 @@ class Pool(ThreadPoolExecutor):
         except RuntimeError as error:
             if not self._threads:
                 raise scarce(error) or error from error
+
+
+class SerialPool(Executor):
+    """Does each step at once, in the thread that submits it: a flow without threads, for tests that must not vary."""
+
+    def __init__(self, max_workers: int = 1, thread_name_prefix: str = "") -> None:
+        """Take what a `Pool` takes; there are no threads to bound or to name."""
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Do it; the future is done."""
+        future: Future[T] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:  # noqa: BLE001 - the future raises it
+            future.set_exception(error)
+        return future
+
+
+class KeyedPools:
+    """A pool of `most` threads for each key, made when it is needed: a step that waits holds up none of another key.
+
+    Any thread calls `on_done` when a step has ended.
+    """
+
+    def __init__(self, make_pool: MakePool, most: int, name: str, on_done: Callable[[], None]) -> None:
+        self._make_pool = make_pool
+        self._most = most
+        self._name = name
+        self._on_done = on_done
+        self._pools: dict[str, Executor] = {}
+
+    def submit(
+        self, key: str, step: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> Future[T]:
+        """Have a thread of this key do a step. Raises what a pool's `submit` does."""
+        if key not in self._pools:
+            self._pools[key] = self._make_pool(self._most, self._name)
+        future = self._pools[key].submit(step, *args, **kwargs)
+        future.add_done_callback(lambda _: self._on_done())
+        return future
+
+    def close(self) -> None:
+        """Begin nothing more. A step that is under way is not waited for."""
+        for pool in self._pools.values():
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def start(thread: Thread) -> None:

@@ -154,11 +154,10 @@ class Slots:
         """The jobs in these states, each in the order in which they got there."""
         return [slot for state in states for slot in self._by_state[state].values()]
 
-    def drop(self, digests: Collection[Digest]) -> None:
-        """Forget these jobs, as far as they have not begun."""
+    def drop(self, digests: Collection[Digest]) -> set[Digest]:
+        """Forget these jobs, as far as they have not begun; returns those that are forgotten."""
         waiting = self._by_state[JobState.WAITING]
-        for digest in digests:
-            waiting.pop(digest, None)
+        return {digest for digest in digests if waiting.pop(digest, None) is not None}
 
     def on(self, slot: Slot, event: JobEvent) -> None:
         """Something happened to a job. One that has ended is dropped."""

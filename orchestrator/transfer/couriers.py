@@ -19,7 +19,7 @@ from pathlib import Path
 from orchestrator.core.plan import Job
 from orchestrator.core.sources import Body
 from orchestrator.system.failures import on_disk
-from orchestrator.system.threads import Pool
+from orchestrator.system.threads import KeyedPools
 from orchestrator.transfer.interface import Locator
 
 MOST_THREADS = 128
@@ -85,13 +85,11 @@ class Pacer:
 
 
 class Couriers:
-    """The couriers of a transfer, at most `most` under way to each source; the others wait their turn. A source that
-    lets its own wait holds up nobody else's."""
+    """The couriers of a transfer: threads for each source. The others wait their turn."""
 
-    def __init__(self, locator: Locator, most: int) -> None:
+    def __init__(self, locator: Locator, threads: KeyedPools) -> None:
         self._locator = locator
-        self._most = min(most, MOST_THREADS)
-        self._pools: dict[str, Pool] = {}
+        self._threads = threads
         self.pacer = Pacer()
 
     def send(self, job: Job, source: str, part: Path, start: int, end: int) -> Errand:
@@ -100,15 +98,12 @@ class Couriers:
         The errand's future raises GlmAriaError: what `Locator.fetch` raises, and that of the disk.
         """
         errand = Errand(start)
-        if source not in self._pools:
-            self._pools[source] = Pool(self._most, thread_name_prefix="courier")
-        errand.future = self._pools[source].submit(self._carry, job, source, part, end, errand)
+        errand.future = self._threads.submit(source, self._carry, job, source, part, end, errand)
         return errand
 
     def close(self) -> None:
         """Send nobody any more. Who is under way is not waited for."""
-        for pool in self._pools.values():
-            pool.shutdown(wait=False, cancel_futures=True)
+        self._threads.close()
 
     def _carry(self, job: Job, source: str, part: Path, end: int, errand: Errand) -> None:
         begun = time.monotonic()

@@ -12,7 +12,6 @@ from orchestrator.errors import DaemonError
 from orchestrator.transfer.active import Slot
 from orchestrator.transfer.assign import Opened
 from orchestrator.transfer.couriers import Couriers, Errand
-from orchestrator.transfer.interface import Locator
 from orchestrator.transfer.limits import Throttle, TransferLimits
 from orchestrator.transfer.spans import Span
 
@@ -29,7 +28,7 @@ class Downloads:
     def __init__(
         self,
         connect: Callable[[], Endpoint],
-        locator: Locator,
+        couriers: Couriers,
         limits: TransferLimits,
         *,
         is_ours: bool,
@@ -41,7 +40,7 @@ class Downloads:
         self._restarts_left = _RESTARTS if is_ours else 0
         self._timeout = 5 if is_ours else 15
         self._rpc: Rpc | None = None
-        self._couriers = Couriers(locator, limits.budget)
+        self._couriers = couriers
         self._couriers.pacer.rate = limits.max_speed
         self._throttle = Throttle(limits.max_speed) if limits.max_speed else None
         self.spans: dict[str, tuple[Slot, Span]] = {}

@@ -1,15 +1,18 @@
 """The feeder: cuts jobs into spans, has them fetched within a connection budget, and reports what became of each job.
 
-One thread calls `poll` in a loop; only addresses are asked for in other threads. What it returns are plain outcomes:
-the caller verifies and places, this room only moves bytes. Nothing that it reports as fetched is believed by anybody.
+One thread calls `poll` whenever it is due, and waits as it likes meanwhile; other threads ask for addresses and fetch
+small files. It tells plain outcomes: the caller verifies and places, this room only moves bytes. Nobody believes what
+it reports as fetched.
 
-Each round: admit jobs, take in addresses, give idle connections ranges, wait a moment, look at the spans.
+Each round: look at the spans, admit jobs, take in addresses, give idle connections ranges.
 """
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from orchestrator.aria2.endpoint import Endpoint
@@ -17,8 +20,10 @@ from orchestrator.aria2.others import UnfitDaemonError, Watch
 from orchestrator.core.files import Digest
 from orchestrator.core.plan import Job
 from orchestrator.errors import DaemonError, GlmAriaError, TemporaryError
+from orchestrator.system.threads import KeyedPools, MakePool, Pool
 from orchestrator.transfer.active import Slot, Slots
 from orchestrator.transfer.assign import Assigner, Opened
+from orchestrator.transfer.couriers import MOST_THREADS, Couriers
 from orchestrator.transfer.downloads import Downloads
 from orchestrator.transfer.endings import Endings
 from orchestrator.transfer.interface import (
@@ -34,7 +39,7 @@ from orchestrator.transfer.jobs import JobEvent, JobState
 from orchestrator.transfer.limits import Budget, TransferLimits
 from orchestrator.transfer.servers import Server
 from orchestrator.transfer.spans import Span
-from orchestrator.transfer.supply import Supplier
+from orchestrator.transfer.supply import ASKERS, Supplier
 
 _AHEAD = 2  # large files that have ranges to give out: the next begins before the one before it ends
 _IMPATIENCE_SECONDS = 2.0  # with a silent connection, when another source can take its range
@@ -50,7 +55,8 @@ class Transfer:
 
     `connect` gives the daemon's address, and starts it where it is ours; `restartable` says that it may be called again
     when the daemon died. `part` maps a job to its file in the staging folder; `admit` is asked before a job starts.
-    `way` gives the `way_options` of a source by its name.
+    `tell` is called with each outcome, by the thread that polls; `wake` by any thread, when `poll` is due sooner than
+    it said. `way` gives the `way_options` of a source by its name; `make_pool` makes the pools of threads.
     """
 
     def __init__(
@@ -60,29 +66,37 @@ class Transfer:
         *,
         part: Callable[[Job], Path],
         admit: Callable[[Job], Admission],
+        tell: Callable[[Outcome], None],
+        wake: Callable[[], None],
         limits: TransferLimits,
         restartable: bool,
         way: Callable[[str], Mapping[str, str]] = lambda _source: {},
+        make_pool: MakePool = Pool,
     ) -> None:
         self._part = part
         self._admit = admit
+        self._tell = tell
+        self._wake = wake
         self._limits = limits
-        self._out: list[Outcome] = []
         self._slots = Slots()
-        self._supplier = Supplier(locator, limits)
-        self._downloads = Downloads(connect, locator, limits, is_ours=restartable, way=way)
-        self._endings = Endings(self._slots, self._supplier, self._downloads, self._out.append)
+        self._supplier = Supplier(locator, limits, KeyedPools(make_pool, ASKERS, "links", self._stir))
+        couriers = Couriers(locator, KeyedPools(make_pool, min(limits.budget, MOST_THREADS), "courier", self._stir))
+        self._downloads = Downloads(connect, couriers, limits, is_ours=restartable, way=way)
+        self._endings = Endings(self._slots, self._supplier, self._downloads, tell)
         self._theirs: Watch | None = None
-        self._told = time.monotonic()
+        self._paced = self._polled = time.monotonic()
+        self._due = 0.0
+        self._is_stirred = False
 
     def enqueue(self, jobs: Iterable[Job]) -> None:
         """Add jobs. They start in the order given, small ones beside big ones. A job that ended may be added again."""
         for job in jobs:
             self._slots.add(Slot(job, self._part(job)))
+        self._due = 0.0
 
-    def abandon(self, digests: Collection[Digest]) -> None:
-        """Do not start these jobs; nothing is told of them."""
-        self._slots.drop(digests)
+    def abandon(self, digests: Collection[Digest]) -> set[Digest]:
+        """Do not start these jobs; returns those that had not been, of which nothing is told any more."""
+        return self._slots.drop(digests)
 
     @property
     def is_idle(self) -> bool:
@@ -99,8 +113,32 @@ class Transfer:
         """What was learned about the sources."""
         return tuple(self._supplier.servers.values())
 
-    def poll(self) -> list[Outcome]:
-        """Start what may start, wait a moment, and tell what happened. Raises DaemonError when the daemon is lost."""
+    def poll(self) -> float:
+        """Tell what happened and start what may start, if it is time for that. Returns when it will be, in monotonic
+        seconds: infinite when nothing is under way. Raises DaemonError when the daemon is lost."""
+        if self._is_stirred:
+            self._is_stirred = False
+            self._due = min(self._due, self._polled + _SHORTEST_POLL)
+        if time.monotonic() < self._due:
+            return self._due
+        with self._reconnecting():
+            if self._downloads.all():
+                self._watch()
+        self._endings.complete()
+        self._tell_sources()
+        self._start()
+        self._polled = time.monotonic()
+        is_over = self.is_idle and not self._downloads.all()
+        self._due = math.inf if is_over else self._polled + self._pause()
+        return self._due
+
+    def _stir(self) -> None:
+        """A thread has something that need not wait for as long as the spans of aria2 may."""
+        if not self._is_stirred and self._due > time.monotonic() + _SHORTEST_POLL:
+            self._is_stirred = True
+            self._wake()
+
+    def _start(self) -> None:
         self._admit_jobs()
         self._supply()
         if not self._downloads.is_connected and self._needs_daemon:
@@ -108,22 +146,10 @@ class Transfer:
             self._downloads.connect()
             self._theirs = None if self._downloads.is_ours else Watch(self._downloads.rpc)
             self._downloads.evict(self._slots.of(JobState.LOCATING, JobState.ACTIVE))
-        try:
+        with self._reconnecting():
             if self._theirs:
-                self._out += self._theirs.look(time.monotonic())
+                self._tell_all(self._theirs.look(time.monotonic()))
             self._assign()
-            time.sleep(self._pause())
-            if self._downloads.all():
-                self._watch()
-        except UnfitDaemonError:
-            raise
-        except DaemonError as error:
-            self._reconnect(error)
-        self._endings.complete()
-        self._tell()
-        outcomes = self._out[:]
-        self._out.clear()
-        return outcomes
 
     def stop(self) -> None:
         """End all downloads of this run, keeping what they have for the next one. Never touches anyone else's."""
@@ -181,7 +207,7 @@ class Transfer:
             slot.not_before = time.monotonic() + 0.2
         elif admission is Admission.ALREADY:
             self._slots.on(slot, JobEvent.ALREADY)
-            self._out.append(Already(slot.job))
+            self._tell(Already(slot.job))
         else:
             # Only who has the claim knows the part's name.
             slot.part = self._part(slot.job)
@@ -255,16 +281,22 @@ class Transfer:
         moving = [found for gid, found in spans.items() if known[gid].is_active]
         self._downloads.leave(span for slot, span in (*moving, *carried.values()) if self._is_over(slot, span, now))
         if self._theirs:
-            self._out += self._theirs.holdup([known[gid] for gid in spans], sum(fresh.values()), now)
+            self._tell_all(self._theirs.holdup([known[gid] for gid in spans], sum(fresh.values()), now))
         self._report()
         self._downloads.hold_speed(now, sum(server.bytes for server in self.servers))
 
-    def _reconnect(self, error: DaemonError) -> None:
-        """The daemon is lost: start it again and continue all from what arrived, or say that it is gone."""
-        self._downloads.reconnect(error)
-        for slot in self._slots.of(JobState.ACTIVE):
-            for span in [span for span in slot.spans if span.errand is None]:
-                self._endings.close(slot, span)
+    @contextmanager
+    def _reconnecting(self) -> Iterator[None]:
+        """If the daemon is lost inside: start it again and continue all from what arrived, or say that it is gone."""
+        try:
+            yield
+        except UnfitDaemonError:
+            raise
+        except DaemonError as error:
+            self._downloads.reconnect(error)
+            for slot in self._slots.of(JobState.ACTIVE):
+                for span in [span for span in slot.spans if span.errand is None]:
+                    self._endings.close(slot, span)
 
     def _is_over(self, slot: Slot, span: Span, now: float) -> bool:
         """True when the span shall end here: its tail was taken over, or its source sends nothing, or too little."""
@@ -294,17 +326,21 @@ class Transfer:
                 arrived = slot.arrived()
                 speed = sum(span.rate for span in slot.spans)
                 connections = sum(span.connections for span in slot.spans)
-                self._out.append(Moved(slot.job, arrived.total, arrived.prefix, round(speed), connections))
+                self._tell(Moved(slot.job, arrived.total, arrived.prefix, round(speed), connections))
 
-    def _tell(self) -> None:
-        self._out += [Rangeless(*found) for found in self._supplier.rangeless]
+    def _tell_all(self, outcomes: Iterable[Outcome]) -> None:
+        for outcome in outcomes:
+            self._tell(outcome)
+
+    def _tell_sources(self) -> None:
+        self._tell_all(Rangeless(*found) for found in self._supplier.rangeless)
         self._supplier.rangeless.clear()
         now = time.monotonic()
-        if now - self._told < _LOOK_SECONDS:
+        if now - self._paced < _LOOK_SECONDS:
             return
-        self._told = now
+        self._paced = now
         open_now = [span for _, span in self._downloads.all()]
-        self._out.append(
+        self._tell(
             Pace(
                 tuple(
                     (server.name, server.rate, sum(span.width for span in open_now if span.source == server.name))

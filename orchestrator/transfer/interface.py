@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -12,7 +12,7 @@ from typing import Protocol
 from orchestrator.aria2.endpoint import Remark
 from orchestrator.core.extents import Extents
 from orchestrator.core.plan import Job
-from orchestrator.core.sources import Body, RangeAnswer
+from orchestrator.core.sources import Body, RangeAnswer, Sent
 from orchestrator.errors import GlmAriaError
 
 
@@ -97,11 +97,9 @@ class Fetched:
     kept: Extents = field(default_factory=Extents)
 
     @property
-    def sources(self) -> Mapping[str, int]:
+    def sent(self) -> Sent:
         """The bytes that each source sent in this run."""
-        before = self.kept.by_source
-        sent = {name: count - before.get(name, 0) for name, count in self.extents.by_source.items()}
-        return {name: count for name, count in sent.items() if count > 0}
+        return dict(Counter(self.extents.by_source) - Counter(self.kept.by_source))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from orchestrator.core.plan import Job
 from orchestrator.core.sources import RangeAnswer
 from orchestrator.errors import GlmAriaError, SourcesDownError, TemporaryError
-from orchestrator.system.threads import Pool
+from orchestrator.system.threads import KeyedPools
 from orchestrator.transfer.codes import UNTOLD, Cause, Remedy, of_answer
 from orchestrator.transfer.interface import Locator, Uri
 from orchestrator.transfer.limits import TransferLimits
@@ -20,7 +20,7 @@ from orchestrator.transfer.spans import SMALL
 _USABLE_LIFE = 0.8  # of a signed address: later than that, ask for another before the next request
 _RENEWALS = 3
 _UNTOLD_WAIT = 5.0
-_ASKERS = 4  # threads that ask one source for addresses
+ASKERS = 4  # threads that ask one source for addresses
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,17 +117,16 @@ Supplies = dict[str, Supply]
 class Supplier:
     """Keeps the supplies of jobs fresh. Each source is asked in threads of its own: a slow one holds up itself."""
 
-    def __init__(self, locator: Locator, limits: TransferLimits) -> None:
+    def __init__(self, locator: Locator, limits: TransferLimits, askers: KeyedPools) -> None:
         self._locator = locator
         self._limits = limits
-        self._askers: dict[str, Pool] = {}
+        self._askers = askers
         self.servers: dict[str, Server] = {}
         self.rangeless: list[tuple[str, str]] = []  # sources that showed to be so, and how, since somebody looked
 
     def close(self) -> None:
         """Give up what is still being asked."""
-        for asker in self._askers.values():
-            asker.shutdown(wait=False, cancel_futures=True)
+        self._askers.close()
 
     def refresh(self, job: Job, supplies: Supplies) -> None:
         """Take in the answers that came, and ask for what is missing or getting old."""
@@ -180,8 +179,8 @@ class Supplier:
         """Find out why a download of this range failed; until that is known, the source gets no other."""
         if supply.inspection is None and supply.uri is not None:
             supply.failed, supply.inspected = failure, start
-            supply.inspection = self._asker(supply.source).submit(
-                self._locator.inspect, failure.job, supply.uri, start, end
+            supply.inspection = self._askers.submit(
+                supply.source, self._locator.inspect, failure.job, supply.uri, start, end
             )
 
     def _conclude(self, job: Job, supplies: Supplies, supply: Supply, inspection: Future[RangeAnswer]) -> None:
@@ -214,12 +213,7 @@ class Supplier:
 
     def _ask(self, job: Job, supply: Supply, now: float) -> None:
         supply.asked_at = now
-        supply.future = self._asker(supply.source).submit(self._locator.locate, job, supply.source)
-
-    def _asker(self, source: str) -> Pool:
-        if source not in self._askers:
-            self._askers[source] = Pool(_ASKERS, thread_name_prefix="links")
-        return self._askers[source]
+        supply.future = self._askers.submit(supply.source, self._locator.locate, job, supply.source)
 
     def _take(self, supply: Supply, future: Future[Uri], clock: float, *, has_others: bool) -> None:
         supply.future = None

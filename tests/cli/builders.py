@@ -26,7 +26,7 @@ def done(ref: str = "org/name", **changes: object) -> ModelReport:
         "snapshot": Path("/cache/models--org--name/snapshots") / COMMIT,
         "files": (
             FileReport(WEIGHTS, FileState.FETCHED, {"hf-mirror": 4_000_000, "huggingface.co": 1_000_000}),
-            FileReport(CONFIG, FileState.PRESENT),
+            FileReport(CONFIG, FileState.ALREADY),
             FileReport(README, FileState.LINKED),
         ),
         "seconds": 2.0,

@@ -139,7 +139,7 @@ def test_a_model_with_a_failed_file_is_not_a_result(
     services: SimpleNamespace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     services.pull_answer = report(
-        done(files=(FileReport(WEIGHTS, FileState.FAILED), FileReport(CONFIG, FileState.FETCHED)))
+        done(files=(FileReport(WEIGHTS, FileState.LOST), FileReport(CONFIG, FileState.FETCHED)))
     )
     assert services.main(["pull", "-q", "org/name"]) == 3
     out, err = capsys.readouterr()

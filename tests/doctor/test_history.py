@@ -71,14 +71,14 @@ def test_a_pull_leaves_what_it_fetched_and_each_blob_once() -> None:
     files = (
         file_of("a.safetensors", weights, FileState.FETCHED, one=60, two=40),
         file_of("same.safetensors", weights, FileState.FETCHED, one=60, two=40),
-        file_of("here.safetensors", b"h", FileState.PRESENT),
+        file_of("here.safetensors", b"h", FileState.ALREADY),
     )
     (entry,) = entries_of(PullReport((model(files),)), 7.0)
     assert (entry.at, entry.model, dict(entry.sources)) == (7.0, "org/m@main", {"one": 60, "two": 40})
 
 
 def test_a_pull_that_fetched_nothing_leaves_no_entry() -> None:
-    assert entries_of(PullReport((model((file_of("a.bin", b"a", FileState.PRESENT),)),)), 7.0) == ()
+    assert entries_of(PullReport((model((file_of("a.bin", b"a", FileState.ALREADY),)),)), 7.0) == ()
 
 
 def model(files: tuple[FileReport, ...]) -> ModelReport:

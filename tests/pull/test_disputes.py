@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,6 +21,8 @@ from orchestrator.proof.testimony import Testimony
 from orchestrator.proof.verified import verify
 from orchestrator.pull import disputes
 from orchestrator.pull.candidates import Candidates
+from orchestrator.pull.messages import Message, Proven
+from orchestrator.system.inbox import Inbox
 from tests import plain
 from tests.plain import Heard
 
@@ -32,15 +36,20 @@ class _Locator:
         self.choice = Candidates(lambda _job: {"root": None, "liar": None})
 
 
-def disputes_of(locator: _Locator, staging: Staging, heard: Heard) -> disputes.Disputes:
-    return disputes.Disputes(cast(Any, locator), plain.sources(plain.ROOT), staging, heard)
+def disputes_of(inbox: Inbox[Message], locator: _Locator, staging: Staging, heard: Heard) -> disputes.Disputes:
+    return disputes.Disputes(inbox, cast(Any, locator), plain.sources(plain.ROOT), staging, heard)
 
 
-def test_naming_does_not_hold_up_the_transfer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    digest = Digest(Algorithm.SHA256, hashlib.sha256(DATA).hexdigest())
+@pytest.fixture
+def proven(tmp_path: Path) -> Proven:
     part = tmp_path / "part"
     part.write_bytes(DATA)
+    digest = Digest(Algorithm.SHA256, hashlib.sha256(DATA).hexdigest())
     job = Job(digest, len(DATA), True, (Origin(RepoId(RepoType.MODEL, "org/m"), "0" * 40, "f"),))
+    return Proven(job, verify(part, digest, len(DATA)), {"root": len(DATA) - 5})
+
+
+def test_naming_does_not_hold_up_the_transfer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, proven: Proven) -> None:
     may_read, real = threading.Event(), testimony.contradicted
 
     def slowly(*given: Any) -> Any:
@@ -48,33 +57,26 @@ def test_naming_does_not_hold_up_the_transfer(tmp_path: Path, monkeypatch: pytes
         return real(*given)
 
     monkeypatch.setattr(testimony, "contradicted", slowly)
-    heard = Heard()
-    locator = _Locator()
+    heard, locator = Heard(), _Locator()
+    inbox: Inbox[Message] = Inbox()
     with plain.cache(tmp_path) as cache:
-        naming = disputes_of(locator, cache.staging, heard)
-        naming._cases[digest] = disputes._Case(noted=[Testimony("liar", 0, 5, hashlib.sha256(b"wrong").digest())])
-        proven = verify(part, digest, len(DATA))
+        naming = disputes_of(inbox, locator, cache.staging, heard)
+        wrong = Testimony("liar", 0, 5, hashlib.sha256(b"wrong").digest())
+        naming._cases[proven.job.digest] = disputes._Case(noted=[wrong], sent={"liar": 5})
         caller = threading.Timer(5, may_read.set)  # so that code which reads in this thread fails, and does not hang
         caller.start()
-        assert naming.name_liars(job, proven)
+        assert naming.name_liars(proven)
         assert not may_read.is_set()
-        assert not naming.is_idle
-        assert naming.named() == []
+        assert list(inbox.take(0)) == []
         may_read.set()
         caller.cancel()
+        (told,) = inbox.take(time.monotonic() + 10)
         naming.close()
-        ((found, future),) = naming.named()
-    assert found == (job, proven)
-    assert future.exception() is None
-    assert naming.is_idle
-    assert locator.choice.of(job) == ("root",)
+    assert told == replace(proven, sent={"root": len(DATA) - 5, "liar": 5})
+    assert locator.choice.of(proven.job) == ("root",)
     assert heard.codes == ["mirror-lied"]
 
 
-def test_no_case_no_wait(tmp_path: Path) -> None:
-    part = tmp_path / "part"
-    part.write_bytes(DATA)
-    digest = Digest(Algorithm.SHA256, hashlib.sha256(DATA).hexdigest())
-    job = Job(digest, len(DATA), True, (Origin(RepoId(RepoType.MODEL, "org/m"), "0" * 40, "f"),))
+def test_no_case_no_wait(tmp_path: Path, proven: Proven) -> None:
     with plain.cache(tmp_path) as cache:
-        assert not disputes_of(_Locator(), cache.staging, Heard()).name_liars(job, verify(part, digest, len(DATA)))
+        assert not disputes_of(Inbox(), _Locator(), cache.staging, Heard()).name_liars(proven)

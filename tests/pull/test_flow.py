@@ -71,7 +71,7 @@ def test_a_complete_model_needs_no_daemon(run: Run) -> None:
     plain.put(run.cache)
     report = run.one()
     assert report.error is None
-    assert (report.commit, states(report)) == (ONE, {FileState.PRESENT})
+    assert (report.commit, states(report)) == (ONE, {FileState.ALREADY})
     assert report.snapshot == run.cache.layout.snapshot(REPO, ONE)
     assert run.root.asked == ["revision main"], "what was listed is not listed again"
 
@@ -86,7 +86,7 @@ def test_blobs_of_another_program_are_read_and_kept_when_they_are_right(run: Run
     plain.put_unproven(run.cache)
     report = run.one()
     assert report.error is None
-    assert states(report) == {FileState.PRESENT}
+    assert states(report) == {FileState.ALREADY}
     assert (run.cache.layout.snapshot(REPO, ONE) / "sub/b.safetensors").read_bytes() == FILES["sub/b.safetensors"]
     assert run.cache.blobs.is_complete(plain.model_of())
 

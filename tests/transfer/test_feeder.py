@@ -25,6 +25,7 @@ from orchestrator.mirrors.ranges import ask_for_range
 from orchestrator.mirrors.small_files import FileRange, open_body
 from orchestrator.net.answers import Limits as NetLimits
 from orchestrator.net.session import Net
+from orchestrator.system.inbox import Inbox
 from orchestrator.transfer import journal
 from orchestrator.transfer.feeder import Transfer
 from orchestrator.transfer.interface import (
@@ -92,6 +93,7 @@ class World:
 
     def __init__(self, stack: ExitStack, folder: Path, daemon: PrivateDaemon, files: Mapping[str, bytes]) -> None:
         self.stack, self.stage, self.daemon, self.files = stack, folder / "stage", daemon, dict(files)
+        self.inbox: Inbox[Outcome] = Inbox()
         self.stage.mkdir()
         self.repo = Repo("model", "org/m", self.files)
         self.hub = stack.enter_context(LoopbackHub([self.repo]))
@@ -118,6 +120,8 @@ class World:
             self.locator,
             part=self.part,
             admit=admit or (lambda _job: Admission.GO),
+            tell=self.inbox.put,
+            wake=self.inbox.wake,
             limits=limits or TransferLimits(),
             restartable=True,
             way=lambda _source: way or {},
@@ -125,11 +129,15 @@ class World:
         self.stack.callback(made.stop)
         return made
 
+    def step(self, transfer: Transfer) -> list[Outcome]:
+        """What happened up to the next poll."""
+        return list(self.inbox.take(transfer.poll()))
+
     def end(self, transfer: Transfer, each: Callable[[Outcome], object] = lambda _: None) -> dict[str, Outcome]:
         """Poll until all have ended; how each job ended, by name."""
         found: dict[str, Outcome] = {}
         while not transfer.is_idle:
-            for outcome in transfer.poll():
+            for outcome in self.step(transfer):
                 each(outcome)
                 if isinstance(outcome, Fetched | Already | Lost):
                     assert outcome.job.name not in found, "a job ended twice"
@@ -175,7 +183,7 @@ def test_those_behind_busy_ones_go_on(make_world: MakeWorld) -> None:
     transfer = world.transfer(admit=lambda job: Admission.GO if job.name == "f599.json" else Admission.BUSY)
     transfer.enqueue(world.jobs.values())
     for _ in range(200):
-        if found := [one for one in transfer.poll() if isinstance(one, Fetched)]:
+        if found := [one for one in world.step(transfer) if isinstance(one, Fetched)]:
             assert [one.job.name for one in found] == ["f599.json"]
             return
     raise AssertionError("it was never tried")
@@ -230,7 +238,7 @@ def test_one_without_ranges_is_the_last_choice(make_world: MakeWorld) -> None:
     world.check(ended)
     (one,) = ended.values()
     assert isinstance(one, Fetched)
-    assert set(one.sources) == {"hub"}
+    assert set(one.sent) == {"hub"}
     assert world.locator.fetched == []
 
 
@@ -249,7 +257,7 @@ def test_stop_ends_couriers(make_world: MakeWorld) -> None:
     world.hub.fault(Fault("stall", after_bytes=1000))
     transfer = world.transfer()
     transfer.enqueue(world.jobs.values())
-    while not any(isinstance(one, Moved) and one.connections for one in transfer.poll()):
+    while not any(isinstance(one, Moved) and one.connections for one in world.step(transfer)):
         pass
     begun = time.monotonic()
     transfer.stop()
@@ -287,14 +295,14 @@ def test_two_sources_share_a_file(make_world: MakeWorld) -> None:
     world.check(ended)
     (one,) = ended.values()
     assert isinstance(one, Fetched)
-    assert set(one.sources) == {"hub", "near"}
-    assert sum(one.sources.values()) == 24 * MIB
+    assert set(one.sent) == {"hub", "near"}
+    assert sum(one.sent.values()) == 24 * MIB
     world.hub.log.settle()
     for face, name in (("cdn", "hub"), ("near", "near")):
         sent = world.hub.log.bytes_sent(face=face)
         assert sent > 4 * MIB
         # What was on its way when a tail was taken over was sent, and is another source's in the file.
-        assert sent - 2 * MIB <= one.sources[name] <= sent
+        assert sent - 2 * MIB <= one.sent[name] <= sent
 
 
 def test_a_broken_source_is_done_without(make_world: MakeWorld) -> None:
@@ -328,7 +336,7 @@ def test_a_locator_that_recovers(make_world: MakeWorld) -> None:
     transfer = world.transfer()
     transfer.enqueue(world.jobs.values())
     while len(world.locator.asked) < 2:
-        transfer.poll()
+        world.step(transfer)
     world.locator.errors.clear()
     world.check(world.end(transfer))
 
@@ -362,7 +370,7 @@ def test_one_that_dies_again_and_again_is_given_up(make_world: MakeWorld, daemon
 
     def poll_and_kill() -> None:
         for _ in range(5000):
-            transfer.poll()
+            world.step(transfer)
             if daemon.pid:
                 os.kill(daemon.pid, signal.SIGKILL)
 
@@ -378,7 +386,7 @@ def test_the_next_transfer_continues_from_the_journal(make_world: MakeWorld, dae
     transfer = world.transfer(limits=TransferLimits(connections_per_mirror=4))
     transfer.enqueue([job])
     while True:
-        transfer.poll()
+        world.step(transfer)
         known = journal.load(world.part(job), job.digest, size)
         if known and known.total >= size // 2:
             break
@@ -393,7 +401,7 @@ def test_the_next_transfer_continues_from_the_journal(make_world: MakeWorld, dae
     (one,) = ended.values()
     assert isinstance(one, Fetched)
     assert one.kept.total == known.total
-    assert sum(one.sources.values()) == size - known.total
+    assert sum(one.sent.values()) == size - known.total
     world.hub.log.settle()
     assert world.hub.log.bytes_sent(face="cdn") == size - known.total
 
@@ -423,7 +431,7 @@ def test_stop_keeps_the_part_and_leaves_nothing_in_aria2(make_world: MakeWorld) 
     transfer.enqueue([job])
     done = 0
     while done < 4 * MIB:
-        done = max([done, *(one.done for one in transfer.poll() if isinstance(one, Moved))])
+        done = max([done, *(one.done for one in world.step(transfer) if isinstance(one, Moved))])
     rpc = transfer._downloads.rpc
     transfer.stop()
     assert holds_nothing(rpc)
@@ -475,7 +483,7 @@ def test_spans_that_end_badly_after_their_job_are_no_bug(make_world: MakeWorld) 
     world.hub.faces["cdn"].shape = Shape(total_rate=8 * MIB)
     transfer = world.transfer(limits=TransferLimits(connections_per_mirror=4))
     transfer.enqueue(world.jobs.values())
-    while max([0, *(one.connections for one in transfer.poll() if isinstance(one, Moved))]) < 4:
+    while max([0, *(one.connections for one in world.step(transfer) if isinstance(one, Moved))]) < 4:
         pass
     (job,) = world.jobs.values()
     names = [path for path in world.stage.iterdir() if path.stat().st_nlink > 1 and path != world.part(job)]
@@ -488,7 +496,7 @@ def test_spans_that_end_badly_after_their_job_are_no_bug(make_world: MakeWorld) 
     assert outcome.error.file == job.name
     rpc = transfer._downloads.rpc
     while not holds_nothing(rpc):
-        transfer.poll()
+        world.step(transfer)
 
 
 def test_a_job_that_is_given_up_while_spans_open_begins_none(make_world: MakeWorld, daemon: PrivateDaemon) -> None:
@@ -498,7 +506,7 @@ def test_a_job_that_is_given_up_while_spans_open_begins_none(make_world: MakeWor
     transfer = world.transfer(limits=TransferLimits(connections_per_mirror=4))
     (job,) = world.jobs.values()
     transfer.enqueue([job])
-    while max([0, *(one.connections for one in transfer.poll() if isinstance(one, Moved))]) < 4:
+    while max([0, *(one.connections for one in world.step(transfer) if isinstance(one, Moved))]) < 4:
         pass
     opened = sum(path.stat().st_nlink > 1 and path != world.part(job) for path in world.stage.iterdir())
     journal.span_path(world.part(job), opened + 2).mkdir()

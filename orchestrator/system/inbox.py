@@ -1,0 +1,56 @@
+"""One wait for all that workers bring: their results fall into an inbox, and one thread takes them out."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
+from queue import Empty, SimpleQueue
+from typing import Generic, ParamSpec, TypeVar
+
+from orchestrator.system.threads import MakePool, Pool
+
+Message = TypeVar("Message")
+Given = ParamSpec("Given")
+
+
+class Inbox(Generic[Message]):
+    """Messages for the thread that made it, which alone takes them out; any thread may put them in.
+
+    `make_pool` makes the pools of its workers. With `SerialPool` each step is done while it is submitted, in the same
+    order whenever it is repeated.
+    """
+
+    def __init__(self, make_pool: MakePool = Pool) -> None:
+        self.make_pool = make_pool
+        self._queue: SimpleQueue[Future[Message] | tuple[Message] | None] = SimpleQueue()
+
+    def put(self, message: Message) -> None:
+        """Add a message. May be called by any thread, and by a signal handler."""
+        self._queue.put((message,))
+
+    def wake(self) -> None:
+        """End the wait in `take`, with nothing to take. May be called by any thread."""
+        self._queue.put(None)
+
+    def submit(self, pool: Executor, step: Callable[Given, Message], *args: Given.args, **kwargs: Given.kwargs) -> None:
+        """Have the pool do a step. The message that it returns falls in here; what it raises, `take` raises.
+
+        Nothing comes of a step that the pool was closed before. Raises what the pool's `submit` does.
+        """
+        pool.submit(step, *args, **kwargs).add_done_callback(self._queue.put)
+
+    def take(self, until: float) -> Iterator[Message]:
+        """Wait for a message, until then (monotonic seconds) at the latest; all that are here, in their order."""
+        seconds = max(0.0, until - time.monotonic())
+        try:
+            found = self._queue.get(timeout=None if math.isinf(seconds) else seconds)
+            while True:
+                if isinstance(found, tuple):
+                    yield found[0]
+                elif found is not None and not found.cancelled():
+                    yield found.result()
+                found = self._queue.get_nowait()
+        except Empty:
+            return
