@@ -7,6 +7,7 @@ import ast
 import json
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -34,6 +35,17 @@ IMPURE = {
 # A folder above this holds two trades, a module above this two nouns.
 MOST_MODULES = 17
 MOST_LINES = 408
+
+# Classes of one name in two modules, each with a meaning of its own. The list only gets shorter.
+TWO_MEANINGS = {
+    "Health",
+    "Meaning",
+    "Place",
+    "Reading",
+    "Sites",
+    "Target",
+    "Wanted",
+}
 
 # Each of these costs tenths of a second, which `glm-aria --version` and tab completion should not pay.
 HEAVY = {"aria2p", "huggingface_hub", "jinja2", "rich", "transformers", "watchdog"}
@@ -127,6 +139,16 @@ def test_a_folder_holds_one_trade(folder: Path) -> None:
 @pytest.mark.parametrize("path", modules(), ids=str)
 def test_a_module_is_one_noun(path: Path) -> None:
     assert len((PACKAGE / path).read_text("utf-8").splitlines()) <= MOST_LINES
+
+
+def test_a_class_has_a_name_of_its_own() -> None:
+    defined = Counter(
+        node.name
+        for path in modules()
+        for node in ast.parse((PACKAGE / path).read_text("utf-8")).body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    )
+    assert {name for name, count in defined.items() if count > 1} <= TWO_MEANINGS
 
 
 def test_starting_the_command_loads_nothing_heavy() -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from orchestrator.aria2.endpoint import Remark
 from orchestrator.aria2.inherited import refused, warned
-from orchestrator.aria2.rpc import Rpc, Status
+from orchestrator.aria2.rpc import DownloadStatus, Rpc
 from orchestrator.core.sizes import format_size
 from orchestrator.errors import DaemonError
 
@@ -53,7 +53,7 @@ class Watch:
             text = f"the aria2 daemon at {self.url} has the option {harm.option!r}, which {harm.what}"
             yield from self._once(Remark("daemon-option", text))
 
-    def holdup(self, statuses: Sequence[Status], came: int, now: float) -> Iterator[Remark]:
+    def holdup(self, statuses: Sequence[DownloadStatus], came: int, now: float) -> Iterator[Remark]:
         """What our downloads wait for, told once, when none of them gets on; `came` are bytes since the last time."""
         if came or not statuses:
             self._moved = now

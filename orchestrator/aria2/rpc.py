@@ -43,7 +43,7 @@ _Call = tuple[str, list[Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
+class DownloadStatus:
     """One download as `aria2.tellStatus` shows it. `done` is in bytes.
 
     `bitfield` is empty unless it was asked for; its highest bit is the first piece.
@@ -58,7 +58,7 @@ class Status:
     bitfield: bytes = b""
 
     @classmethod
-    def parse(cls, answer: Mapping[str, Any]) -> Status:
+    def parse(cls, answer: Mapping[str, Any]) -> DownloadStatus:
         """Read the answer; keys that aria2 leaves out count as 0 or empty."""
         return cls(
             gid=answer["gid"],
@@ -178,7 +178,7 @@ class Rpc:
             for answer in answers
         ]
 
-    def tell(self, gids: Sequence[str], *, with_bitfield: bool = False) -> dict[str, Status]:
+    def tell(self, gids: Sequence[str], *, with_bitfield: bool = False) -> dict[str, DownloadStatus]:
         """The status of these downloads, in one request; a gid that the daemon does not know is left out.
 
         Others' downloads are none of our business: what is in them may be of any shape, and of any number.
@@ -186,7 +186,7 @@ class Rpc:
         keys = [*_KEYS, "bitfield"] if with_bitfield else list(_KEYS)
         calls: list[_Call] = [("aria2.tellStatus", [gid, keys]) for gid in gids]
         answers = zip(gids, self._multicall(calls), strict=True) if calls else ()
-        return {gid: Status.parse(answer[0]) for gid, answer in answers if isinstance(answer, list)}
+        return {gid: DownloadStatus.parse(answer[0]) for gid, answer in answers if isinstance(answer, list)}
 
     def writers(self, parts: Iterable[Path]) -> list[str]:
         """The gids of all unfinished downloads that write to one of these parts or of its spans, whoever added them.

@@ -9,7 +9,7 @@ from orchestrator.core.sources import Sent
 from orchestrator.errors import GlmAriaError, IntegrityError
 from orchestrator.proof.verified import VerifiedFile
 from orchestrator.pull.model_run import ModelRun
-from orchestrator.transfer.interface import Already, Fetched, Lost, Outcome
+from orchestrator.transfer.interface import Already, Fetched, Lost, TransferEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,4 +55,4 @@ class Published:
 Ended = Proven | Already | Lost
 """How a job ends."""
 
-Message = Outcome | Proven | Wrong | Again | Batch | Published
+Message = TransferEvent | Proven | Wrong | Again | Batch | Published

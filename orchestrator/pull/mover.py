@@ -13,11 +13,11 @@ from orchestrator.aria2.endpoint import Endpoint
 from orchestrator.core.plan import Job
 from orchestrator.core.proxies import Proxies
 from orchestrator.system.threads import MakePool, Pool
-from orchestrator.transfer.interface import Admission, Locator, Outcome
+from orchestrator.transfer.interface import Admission, Locator, TransferEvent
 from orchestrator.transfer.limits import TransferLimits
 
 if TYPE_CHECKING:
-    from orchestrator.transfer.feeder import Transfer
+    from orchestrator.transfer.feeder import Feeder
 
 
 class Daemon(Protocol):
@@ -63,24 +63,24 @@ class Mover:
         *,
         part: Callable[[Job], Path],
         admit: Callable[[Job], Admission],
-        tell: Callable[[Outcome], None],
+        tell: Callable[[TransferEvent], None],
         wake: Callable[[], None],
         homes: Mapping[str, str],
-    ) -> Iterator[Transfer]:
+    ) -> Iterator[Feeder]:
         """A transfer into `stage`, which is stopped at the end; `homes` are the addresses of sources, by name, the
-        others are those of `Transfer`.
+        others are those of `Feeder`.
 
         Raises DaemonError when there is no daemon that can write there.
         """
         from orchestrator.aria2.options import way_options
-        from orchestrator.transfer.feeder import Transfer
+        from orchestrator.transfer.feeder import Feeder
 
         @cache
         def way(source: str) -> Mapping[str, str]:
             return way_options(self.proxies.way(homes.get(source, "")))
 
         with self.daemon() as daemon:
-            transfer = Transfer(
+            transfer = Feeder(
                 daemon.start,
                 locator,
                 part=part,

@@ -16,7 +16,7 @@ from orchestrator.core.sources import Source
 from orchestrator.disk import places
 from orchestrator.errors import ConfigError, UsageError
 from orchestrator.mirrors.stats import Stats
-from orchestrator.recipes.readers import Server, address
+from orchestrator.recipes.readers import StreamServer, address
 
 _RESOLV_CONF = ("/run/systemd/resolve/resolv.conf", "/etc/resolv.conf")
 _HIGHEST_WEIGHT = 100
@@ -139,12 +139,12 @@ def measured_servers(known: Known) -> str:
     return ",".join(f"{server.address}={server.weight}" for server in servers)
 
 
-def weighted(places: list[str], rates: list[float]) -> list[Server]:
+def weighted(places: list[str], rates: list[float]) -> list[StreamServer]:
     """Servers whose weights stand to each other as the rates do, the smallest whole numbers up to 100."""
     fastest = max(rates)
     weights = [max(1, round(_HIGHEST_WEIGHT * rate / fastest)) for rate in rates]
     common = reduce(gcd, weights)
     return [
-        Server(place if ":" in place.rpartition("]")[2] else f"{place}:80", weight // common)
+        StreamServer(place if ":" in place.rpartition("]")[2] else f"{place}:80", weight // common)
         for place, weight in zip(places, weights, strict=True)
     ]

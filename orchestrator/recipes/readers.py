@@ -17,7 +17,7 @@ _PLAIN_ADDRESS = re.compile(r"[A-Za-z0-9.:\[\]_~/-]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class StreamServer:
     """A server of the stream proxy: `host:port`, and its share of the connections."""
 
     address: str
@@ -116,7 +116,7 @@ plain_resolvers = _several(_plain_resolver)
 hosts = _several(_host_name)
 
 
-def servers(text: str) -> list[Server]:
+def servers(text: str) -> list[StreamServer]:
     """`host:port` or `host:port=weight`, with spaces or commas between them."""
     found = []
     for item in re.split(r"[\s,]+", text.strip()):
@@ -124,5 +124,5 @@ def servers(text: str) -> list[Server]:
         place = parse_place(where)
         if place.port is None or (equals and not re.fullmatch(r"[1-9][0-9]{0,3}", weight)):
             raise ValueError(f"{item!r} is not host:port or host:port=weight")
-        found.append(Server(str(place), int(weight or 1)))
+        found.append(StreamServer(str(place), int(weight or 1)))
     return found

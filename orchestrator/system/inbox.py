@@ -11,11 +11,11 @@ from typing import Generic, ParamSpec, TypeVar
 
 from orchestrator.system.threads import MakePool, Pool
 
-Message = TypeVar("Message")
-Given = ParamSpec("Given")
+M = TypeVar("M")
+P = ParamSpec("P")
 
 
-class Inbox(Generic[Message]):
+class Inbox(Generic[M]):
     """Messages for the thread that made it, which alone takes them out; any thread may put them in.
 
     `make_pool` makes the pools of its workers. With `SerialPool` each step is done while it is submitted, in the same
@@ -24,9 +24,9 @@ class Inbox(Generic[Message]):
 
     def __init__(self, make_pool: MakePool = Pool) -> None:
         self.make_pool = make_pool
-        self._queue: SimpleQueue[Future[Message] | tuple[Message] | None] = SimpleQueue()
+        self._queue: SimpleQueue[Future[M] | tuple[M] | None] = SimpleQueue()
 
-    def put(self, message: Message) -> None:
+    def put(self, message: M) -> None:
         """Add a message. May be called by any thread, and by a signal handler."""
         self._queue.put((message,))
 
@@ -34,14 +34,14 @@ class Inbox(Generic[Message]):
         """End the wait in `take`, with nothing to take. May be called by any thread."""
         self._queue.put(None)
 
-    def submit(self, pool: Executor, step: Callable[Given, Message], *args: Given.args, **kwargs: Given.kwargs) -> None:
+    def submit(self, pool: Executor, step: Callable[P, M], *args: P.args, **kwargs: P.kwargs) -> None:
         """Have the pool do a step. The message that it returns falls in here; what it raises, `take` raises.
 
         Nothing comes of a step that the pool was closed before. Raises what the pool's `submit` does.
         """
         pool.submit(step, *args, **kwargs).add_done_callback(self._queue.put)
 
-    def take(self, until: float) -> Iterator[Message]:
+    def take(self, until: float) -> Iterator[M]:
         """Wait for a message, until then (monotonic seconds) at the latest; all that are here, in their order."""
         seconds = max(0.0, until - time.monotonic())
         try:

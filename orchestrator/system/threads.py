@@ -65,9 +65,7 @@ class KeyedPools:
         self._on_done = on_done
         self._pools: dict[str, Executor] = {}
 
-    def submit(
-        self, key: str, step: Callable[P, T], *args: P.args, **kwargs: P.kwargs
-    ) -> Future[T]:
+    def submit(self, key: str, step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Have a thread of this key do a step. Raises what a pool's `submit` does."""
         if key not in self._pools:
             self._pools[key] = self._make_pool(self._most, self._name)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from orchestrator.aria2.endpoint import Endpoint
 from orchestrator.aria2.launch import CrowdedError, crowded
-from orchestrator.aria2.rpc import Rpc, Status
+from orchestrator.aria2.rpc import DownloadStatus, Rpc
 from orchestrator.errors import DaemonError
 from orchestrator.transfer.active import Slot
 from orchestrator.transfer.assign import Opened
@@ -126,7 +126,9 @@ class Downloads:
         if gids:
             self.rpc.stop(gids)
 
-    def look(self, now: float, sources: Collection[str], *, width: int) -> tuple[dict[str, Status], dict[str, int]]:
+    def look(
+        self, now: float, sources: Collection[str], *, width: int
+    ) -> tuple[dict[str, DownloadStatus], dict[str, int]]:
         """What aria2 tells of its spans, by gid, and the bytes that came since the last look, by source."""
         fresh = dict.fromkeys(sources, 0)
         for errand, (_, span) in self.carried.items():

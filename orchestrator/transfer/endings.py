@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from orchestrator.aria2.launch import crowded
-from orchestrator.aria2.rpc import Status
+from orchestrator.aria2.rpc import DownloadStatus
 from orchestrator.errors import (
     CannotCreateError,
     DaemonError,
@@ -20,7 +20,7 @@ from orchestrator.transfer.active import Slot, Slots
 from orchestrator.transfer.codes import INSPECT, UNTOLD, Remedy, of_code
 from orchestrator.transfer.couriers import Errand
 from orchestrator.transfer.downloads import Downloads
-from orchestrator.transfer.interface import Fetched, Lost, Outcome
+from orchestrator.transfer.interface import Fetched, Lost, TransferEvent
 from orchestrator.transfer.jobs import JobEvent, JobState
 from orchestrator.transfer.spans import Span
 from orchestrator.transfer.supply import Failure, Supplier, Supply
@@ -34,7 +34,9 @@ class Endings:
     `tell` is called with the outcome of each job. The spans are not among `downloads` any more when they come here.
     """
 
-    def __init__(self, slots: Slots, supplier: Supplier, downloads: Downloads, tell: Callable[[Outcome], None]) -> None:
+    def __init__(
+        self, slots: Slots, supplier: Supplier, downloads: Downloads, tell: Callable[[TransferEvent], None]
+    ) -> None:
         self._slots = slots
         self._supplier = supplier
         self._downloads = downloads
@@ -48,7 +50,7 @@ class Endings:
             self.give_up(slot, error)
         return slot.state is JobState.ACTIVE
 
-    def ended(self, slot: Slot, span: Span, status: Status | None) -> None:
+    def ended(self, slot: Slot, span: Span, status: DownloadStatus | None) -> None:
         """aria2 is done with the span. Without a status somebody took it out of its lists: the disk tells how far it
         came. Raises CrowdedError when the daemon is at fault."""
         if status is None:
@@ -111,7 +113,7 @@ class Endings:
         self._slots.on(slot, JobEvent.GIVE_UP)
         self._tell(Lost(slot.job, error))
 
-    def _failed(self, slot: Slot, span: Span, supply: Supply, status: Status) -> None:
+    def _failed(self, slot: Slot, span: Span, supply: Supply, status: DownloadStatus) -> None:
         if self._downloads.is_crowded:
             raise crowded()
         code, message = status.error_code, status.error_message

@@ -31,9 +31,9 @@ from orchestrator.transfer.interface import (
     Already,
     Locator,
     Moved,
-    Outcome,
     Pace,
     Rangeless,
+    TransferEvent,
 )
 from orchestrator.transfer.jobs import JobEvent, JobState
 from orchestrator.transfer.limits import Budget, TransferLimits
@@ -50,7 +50,7 @@ _STOP_SECONDS = 3.0
 _SHORTEST_POLL, _LONGEST_POLL = 0.02, 0.1
 
 
-class Transfer:
+class Feeder:
     """Moves jobs through one daemon.
 
     `connect` gives the daemon's address, and starts it where it is ours; `restartable` says that it may be called again
@@ -59,14 +59,14 @@ class Transfer:
     it said. `way` gives the `way_options` of a source by its name; `make_pool` makes the pools of threads.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a daemon, bounds, and what it asks and tells
         self,
         connect: Callable[[], Endpoint],
         locator: Locator,
         *,
         part: Callable[[Job], Path],
         admit: Callable[[Job], Admission],
-        tell: Callable[[Outcome], None],
+        tell: Callable[[TransferEvent], None],
         wake: Callable[[], None],
         limits: TransferLimits,
         restartable: bool,
@@ -328,7 +328,7 @@ class Transfer:
                 connections = sum(span.connections for span in slot.spans)
                 self._tell(Moved(slot.job, arrived.total, arrived.prefix, round(speed), connections))
 
-    def _tell_all(self, outcomes: Iterable[Outcome]) -> None:
+    def _tell_all(self, outcomes: Iterable[TransferEvent]) -> None:
         for outcome in outcomes:
             self._tell(outcome)
 

@@ -117,4 +117,4 @@ class Lost:
     error: GlmAriaError
 
 
-Outcome = Moved | Pace | Rangeless | Fetched | Already | Lost | Remark
+TransferEvent = Moved | Pace | Rangeless | Fetched | Already | Lost | Remark

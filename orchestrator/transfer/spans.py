@@ -23,7 +23,7 @@ from orchestrator.core.extents import Extent, Range
 from orchestrator.disk.folders import open_fresh
 
 if TYPE_CHECKING:
-    from orchestrator.aria2.rpc import Status
+    from orchestrator.aria2.rpc import DownloadStatus
     from orchestrator.transfer.couriers import Errand
 
 SMALL = 2 * PIECE
@@ -142,7 +142,7 @@ class Span:
         elif came and came[0][0] == self.start:
             self.position = max(self.position, came[0][1])
 
-    def see(self, status: Status, now: float) -> int:
+    def see(self, status: DownloadStatus, now: float) -> int:
         """Take in what aria2 tells; returns how many bytes arrived since the last time."""
         fresh = self._arrived(self.start + max(0, status.done - self._preset), now)
         if not status.is_active:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from orchestrator.errors import UsageError
 from orchestrator.recipes import readers
-from orchestrator.recipes.readers import Server
+from orchestrator.recipes.readers import StreamServer
 
 READERS = {name: getattr(readers, name) for name in (
     "address", "path", "path_or_none", "size", "time", "count", "listen", "port", "resolvers", "plain_resolvers",
@@ -30,7 +30,7 @@ GOOD = {
     "resolvers": ("1.1.1.1, ::1", ["1.1.1.1", "[::1]"]),
     "plain_resolvers": ("1.1.1.1 ::1", ["1.1.1.1", "::1"]),
     "hosts": ("HF.co,a.b", ["hf.co", "a.b"]),
-    "servers": ("a:1=3 [::1]:2", [Server("a:1", 3), Server("[::1]:2", 1)]),
+    "servers": ("a:1=3 [::1]:2", [StreamServer("a:1", 3), StreamServer("[::1]:2", 1)]),
 }
 
 
@@ -52,7 +52,7 @@ def test_what_is_let_through_holds_no_sign_of_a_configuration(name: str, text: s
     except (ValueError, UsageError):
         return
     for part in value if isinstance(value, list) else [value]:
-        written = part.address if isinstance(part, Server) else str(part)
+        written = part.address if isinstance(part, StreamServer) else str(part)
         # Names may hold signs of every script: what has a meaning to these programs is ASCII.
         assert {sign for sign in written if sign.isascii() and sign not in HARMLESS} == set()
         assert not any(sign.isspace() for sign in written)

@@ -27,15 +27,15 @@ from orchestrator.net.answers import Limits as NetLimits
 from orchestrator.net.session import Net
 from orchestrator.system.inbox import Inbox
 from orchestrator.transfer import journal
-from orchestrator.transfer.feeder import Transfer
+from orchestrator.transfer.feeder import Feeder
 from orchestrator.transfer.interface import (
     Admission,
     Already,
     Fetched,
     Lost,
     Moved,
-    Outcome,
     Rangeless,
+    TransferEvent,
     Uri,
 )
 from orchestrator.transfer.limits import TransferLimits
@@ -93,7 +93,7 @@ class World:
 
     def __init__(self, stack: ExitStack, folder: Path, daemon: PrivateDaemon, files: Mapping[str, bytes]) -> None:
         self.stack, self.stage, self.daemon, self.files = stack, folder / "stage", daemon, dict(files)
-        self.inbox: Inbox[Outcome] = Inbox()
+        self.inbox: Inbox[TransferEvent] = Inbox()
         self.stage.mkdir()
         self.repo = Repo("model", "org/m", self.files)
         self.hub = stack.enter_context(LoopbackHub([self.repo]))
@@ -114,8 +114,8 @@ class World:
         limits: TransferLimits | None = None,
         admit: Callable[[Job], Admission] | None = None,
         way: Mapping[str, str] | None = None,
-    ) -> Transfer:
-        made = Transfer(
+    ) -> Feeder:
+        made = Feeder(
             self.daemon.start,
             self.locator,
             part=self.part,
@@ -129,13 +129,15 @@ class World:
         self.stack.callback(made.stop)
         return made
 
-    def step(self, transfer: Transfer) -> list[Outcome]:
+    def step(self, transfer: Feeder) -> list[TransferEvent]:
         """What happened up to the next poll."""
         return list(self.inbox.take(transfer.poll()))
 
-    def end(self, transfer: Transfer, each: Callable[[Outcome], object] = lambda _: None) -> dict[str, Outcome]:
+    def end(
+        self, transfer: Feeder, each: Callable[[TransferEvent], object] = lambda _: None
+    ) -> dict[str, TransferEvent]:
         """Poll until all have ended; how each job ended, by name."""
-        found: dict[str, Outcome] = {}
+        found: dict[str, TransferEvent] = {}
         while not transfer.is_idle:
             for outcome in self.step(transfer):
                 each(outcome)
@@ -144,7 +146,7 @@ class World:
                     found[outcome.job.name] = outcome
         return found
 
-    def check(self, ended: Mapping[str, Outcome]) -> None:
+    def check(self, ended: Mapping[str, TransferEvent]) -> None:
         assert set(ended) == set(self.files)
         for name, outcome in ended.items():
             assert isinstance(outcome, Fetched), outcome
@@ -349,7 +351,7 @@ def test_a_killed_aria2c_is_started_again(make_world: MakeWorld, daemon: Private
     transfer.enqueue(world.jobs.values())
     killed: list[int] = []
 
-    def kill_at_half(outcome: Outcome) -> None:
+    def kill_at_half(outcome: TransferEvent) -> None:
         if isinstance(outcome, Moved) and outcome.done > size // 2 and not killed and daemon.pid:
             killed.append(daemon.pid)
             os.kill(daemon.pid, signal.SIGKILL)
