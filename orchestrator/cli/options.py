@@ -150,12 +150,9 @@ class SiteOptions:
 class Place:
     """Which cache, by which settings."""
 
-    cache_dir: Annotated[
-        str | None,
-        option("--cache-dir", setting="cache_dir", metavar="DIR", help="The cache, as HF_HUB_CACHE means it."),
-    ]
+    cache_dir: Annotated[str | None, CACHE_DIR]
     config: Annotated[str | None, CONFIG]
-    as_json: Annotated[bool, option("--json", help="One JSON document on stdout.")]
+    as_json: Annotated[bool, JSON]
 
 
 def settings(options: object = None) -> Settings:

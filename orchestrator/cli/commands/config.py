@@ -40,7 +40,7 @@ class ShowOptions:
     """What `config show` is told."""
 
     config: Annotated[str | None, CONFIG]
-    as_json: Annotated[bool, option("--json", help="One JSON document on stdout.")]
+    as_json: Annotated[bool, shared.JSON]
 
 
 @config.command()
@@ -79,7 +79,7 @@ class TuneOptions:
 
     config: Annotated[str | None, CONFIG]
     yes: Annotated[bool, option("--yes", help="Write it. Without this nothing is written.")]
-    as_json: Annotated[bool, option("--json", help="One JSON document on stdout.")]
+    as_json: Annotated[bool, shared.JSON]
 
 
 @config.command()

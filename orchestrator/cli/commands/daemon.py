@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 import click
 
 from orchestrator.aria2.document import BusyDaemonDocument, DaemonDocument
+from orchestrator.cli import options as shared
 from orchestrator.cli import terminal
 from orchestrator.cli.named_config import CONFIG
 from orchestrator.cli.run import Run, finish
-from orchestrator.cli.typed import option, takes
+from orchestrator.cli.typed import takes
 from orchestrator.core.sizes import format_speed
 from orchestrator.errors import GlmAriaError
 
@@ -38,22 +39,19 @@ def daemon() -> None:
     """
 
 
-_JSON = option("--json", help="One JSON document on stdout.")
-
-
 @dataclass(frozen=True, slots=True)
 class StartOptions:
     """What `daemon start` is told."""
 
     config: Annotated[str | None, CONFIG]
-    as_json: Annotated[bool, _JSON]
+    as_json: Annotated[bool, shared.JSON]
 
 
 @dataclass(frozen=True, slots=True)
 class DaemonOptions:
     """What `daemon stop` and `daemon status` are told."""
 
-    as_json: Annotated[bool, _JSON]
+    as_json: Annotated[bool, shared.JSON]
 
 
 @daemon.command()
@@ -61,9 +59,8 @@ class DaemonOptions:
 def start(options: StartOptions) -> int:
     """Start it, unless it runs already."""
     from orchestrator.app.compose import bundle_for_aria2
-    from orchestrator.cli.options import settings
 
-    pid, endpoint = _background(create=True).start(bundle_for_aria2(settings()))
+    pid, endpoint = _background(create=True).start(bundle_for_aria2(shared.settings()))
     return finish(Run(options.as_json), "daemon start", DaemonDocument(True, pid, endpoint.url), _print)
 
 
@@ -108,15 +105,14 @@ def _status() -> DaemonDocument | BusyDaemonDocument:
 def _background(*, create: bool = False) -> BackgroundDaemon:
     from orchestrator.app.compose import known_state
     from orchestrator.aria2.daemon import BackgroundDaemon
-    from orchestrator.cli.options import settings
     from orchestrator.disk.private import runtime_folder, runtime_folders
 
     def others() -> Iterator[Path]:
         with suppress(GlmAriaError):  # settings that are not needed for the other places
-            yield from runtime_folders(lambda: known_state(settings()))
+            yield from runtime_folders(lambda: known_state(shared.settings()))
 
     # The settings are read only where the machine has no better place than the cache's.
-    return BackgroundDaemon(runtime_folder(lambda: known_state(settings(), create=create)), others)
+    return BackgroundDaemon(runtime_folder(lambda: known_state(shared.settings(), create=create)), others)
 
 
 def _print(found: DaemonDocument | BusyDaemonDocument) -> None:

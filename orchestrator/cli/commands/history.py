@@ -33,7 +33,7 @@ class HistoryOptions:
     ]  # fmt: skip
     cache_dir: Annotated[str | None, shared.CACHE_DIR]
     config: Annotated[str | None, CONFIG]
-    as_json: Annotated[bool, option("--json", help="One JSON document on stdout.")]
+    as_json: Annotated[bool, shared.JSON]
 
 
 @click.command("history")

@@ -9,8 +9,9 @@ from typing import Annotated
 import click
 
 from orchestrator.cli import lock_files, terminal
+from orchestrator.cli import options as shared
 from orchestrator.cli.run import Run, finish
-from orchestrator.cli.typed import argument, option, takes
+from orchestrator.cli.typed import argument, takes
 from orchestrator.lists.document import ChangedFile, LockDiffDocument
 from orchestrator.lists.lock_diff import diff_locks
 from orchestrator.lists.lockfile import NAME
@@ -33,7 +34,7 @@ class DiffOptions:
 
     old: Annotated[str, argument("A")]
     new: Annotated[str, argument("B", default=NAME)]
-    as_json: Annotated[bool, option("--json", help="One JSON document on stdout.")]
+    as_json: Annotated[bool, shared.JSON]
 
 
 @lock.command()

@@ -29,13 +29,10 @@ from orchestrator.upkeep.garbage import Rules
 class Removal:
     """Which cache, and whether it is meant."""
 
-    cache_dir: Annotated[
-        str | None,
-        option("--cache-dir", setting="cache_dir", metavar="DIR", help="The cache, as HF_HUB_CACHE means it."),
-    ]
+    cache_dir: Annotated[str | None, shared.CACHE_DIR]
     config: Annotated[str | None, CONFIG]
     yes: Annotated[bool, option("--yes", help="Do it. Without this nothing is removed.")]
-    as_json: Annotated[bool, option("--json", help="One JSON document on stdout.")]
+    as_json: Annotated[bool, shared.JSON]
 
 
 @dataclass(frozen=True, slots=True)
