@@ -23,7 +23,7 @@ def read(name: str) -> Lock:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class LockTarget:
     """A lock file that a pull is to write, and what is in it: `content` is None where there is none yet."""
 
     path: Path
@@ -31,7 +31,7 @@ class Target:
     lock: Lock
 
 
-def target(name: str, refs: Iterable[Ref]) -> Target:
+def target(name: str, refs: Iterable[Ref]) -> LockTarget:
     """The lock file that is to hold `refs`, tried before anything is fetched for it.
 
     A file that holds them all already may need no write, so that its folder may be closed. Raises UsageError for one
@@ -39,13 +39,13 @@ def target(name: str, refs: Iterable[Ref]) -> Target:
     """
     path = places.absolute(name)
     content = _content(name) if os.path.lexists(path) else None
-    found = Target(path, content, Lock() if content is None else _parse(content, name))
+    found = LockTarget(path, content, Lock() if content is None else _parse(content, name))
     if not {str(ref) for ref in refs} <= {str(model.ref) for model in found.lock.models}:
         _try(path)
     return found
 
 
-def update(lock_file: Target, models: Iterable[LockedModel]) -> None:
+def update(lock_file: LockTarget, models: Iterable[LockedModel]) -> None:
     """Write the lock with these models locked anew, in one step; not at all when it says so already."""
     from orchestrator.disk.atomic import write_file
 

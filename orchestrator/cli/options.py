@@ -47,7 +47,7 @@ class Select:
 
 
 @dataclass(frozen=True, slots=True)
-class Sites:
+class SiteChoice:
     """Whom to ask."""
 
     config: Annotated[str | None, CONFIG]
@@ -78,10 +78,10 @@ class Sites:
 
 
 @dataclass(frozen=True, slots=True)
-class Transfer:
+class TransferOptions:
     """How to fetch, and what to believe."""
 
-    sites: Sites
+    sites: SiteChoice
     max_speed: Annotated[
         str | None,
         how("--max-speed", setting="max_speed", metavar="SIZE",
@@ -141,13 +141,13 @@ class Output:
 class SiteOptions:
     """The options of `mirrors`: which sites, and where what is known of them lies."""
 
-    sites: Sites
+    sites: SiteChoice
     cache_dir: Annotated[str | None, CACHE_DIR]
     as_json: Annotated[bool, JSON]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class CacheOptions:
     """Which cache, by which settings."""
 
     cache_dir: Annotated[str | None, CACHE_DIR]

@@ -24,7 +24,7 @@ from orchestrator.core.resolvers import NameServer
 from orchestrator.core.sources import Source
 from orchestrator.doctor.facts import Facts, SourceFacts
 from orchestrator.doctor.findings import REFERENCE, Finding, findings
-from orchestrator.doctor.machine import Health, MachineSteps, open_files
+from orchestrator.doctor.machine import CacheHealth, MachineSteps, open_files
 from orchestrator.doctor.route import Route, trace
 from orchestrator.doctor.survey import Survey, survey
 from orchestrator.errors import GlmAriaError, ProtocolError
@@ -172,7 +172,7 @@ def _direct_rate(direct: Net, source: Source, target: SampleFile) -> float | Non
 def _facts(
     request: DoctorRequest, sites: Sites, here: MachineSteps, rows: tuple[SourceFacts, ...], total: int | None
 ) -> Facts:
-    aria2, free, health = here.aria2.value, here.free.value, here.health.value or Health()
+    aria2, free, health = here.aria2.value, here.free.value, here.health.value or CacheHealth()
     mirrors = [catalog.source for catalog in sites.mirrors]
     known = dict.fromkeys(mirror.spelled for mirror in (*mirrors, *request.known_mirrors))
     without = tuple(

@@ -29,7 +29,7 @@ _USUAL_RPC = "http://127.0.0.1:6800/jsonrpc"
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
+class CacheHealth:
     """Of the cache: the bytes that nothing needs, and the folders of repos whose refs cannot be read."""
 
     litter: int = 0
@@ -43,7 +43,7 @@ class MachineSteps:
     write_rate: Step[float | None]
     free: Step[int]
     aria2: Step[Program | None]
-    health: Step[Health]
+    health: Step[CacheHealth]
     open_rpcs: Step[tuple[OpenRpc, ...]]
     roomier: Step[str | None]
     replies: tuple[Step[Reply], ...]
@@ -98,9 +98,9 @@ def _open_rpcs(rpc: str | None) -> tuple[OpenRpc, ...]:
     return tuple(found for url in dict.fromkeys((*named, _USUAL_RPC)) if (found := open_rpc(url)))
 
 
-def _health(cache: Cache) -> Health:
+def _health(cache: Cache) -> CacheHealth:
     bad = tuple(repo.folder for repo in census_.take(cache.layout).repos if repo.has_bad_refs)
-    return Health(collect(Rules(time.time(), litter=True), cache, act=False).bytes_freed, bad)
+    return CacheHealth(collect(Rules(time.time(), litter=True), cache, act=False).bytes_freed, bad)
 
 
 def _roomier(cache: Path, candidates: Sequence[Path]) -> str | None:

@@ -29,7 +29,7 @@ from orchestrator.net.addresses import redact
 
 
 @dataclass(frozen=True, slots=True)
-class Meaning:
+class Translation:
     """What a foreign exception becomes: our class, what happened in words, and what to do next."""
 
     error: type[GlmAriaError]
@@ -39,33 +39,33 @@ class Meaning:
 
 _AGAIN = "run the same command again; what arrived is kept"
 _REACH = "check the network, the name and the proxy settings (glm-aria config show)"
-_DOWN = Meaning(SourcesDownError, "cannot be reached", _REACH)
-_BROKEN = Meaning(TemporaryError, "broke the connection", _AGAIN)
-_SLOW = Meaning(TemporaryError, "did not answer in time", _AGAIN)
+_DOWN = Translation(SourcesDownError, "cannot be reached", _REACH)
+_BROKEN = Translation(TemporaryError, "broke the connection", _AGAIN)
+_SLOW = Translation(TemporaryError, "did not answer in time", _AGAIN)
 # A plain OSError says less than what wraps it, so it decides only when it stands alone.
-_BARE = Meaning(TemporaryError, "broke the connection", _AGAIN)
-_ODD = Meaning(ProtocolError, "answered what HTTP does not allow")
-_ADDRESS = Meaning(ProtocolError, "was named by an address that cannot be requested")
-_TLS = Meaning(
+_BARE = Translation(TemporaryError, "broke the connection", _AGAIN)
+_ODD = Translation(ProtocolError, "answered what HTTP does not allow")
+_ADDRESS = Translation(ProtocolError, "was named by an address that cannot be requested")
+_TLS = Translation(
     TrustError,
     "could not prove who it is (TLS)",
     "check the clock; behind a company proxy set tls.ca_bundle or REQUESTS_CA_BUNDLE to its certificates",
 )
 
-MEANINGS: dict[type[BaseException], Meaning] = {
+MEANINGS: dict[type[BaseException], Translation] = {
     # requests
     rq.SSLError: _TLS,
-    rq.ProxyError: Meaning(SourcesDownError, "cannot be reached through the proxy", _REACH),
-    rq.ConnectTimeout: Meaning(SourcesDownError, "did not accept a connection in time", _REACH),
+    rq.ProxyError: Translation(SourcesDownError, "cannot be reached through the proxy", _REACH),
+    rq.ConnectTimeout: Translation(SourcesDownError, "did not accept a connection in time", _REACH),
     rq.ReadTimeout: _SLOW,
     rq.Timeout: _SLOW,
     rq.ConnectionError: _BROKEN,
     rq.ChunkedEncodingError: _BROKEN,
     rq.RetryError: _BROKEN,
-    rq.ContentDecodingError: Meaning(ProtocolError, "sent a body whose compression is broken"),
-    rq.JSONDecodeError: Meaning(ProtocolError, "sent something that is not JSON"),
-    rq.InvalidJSONError: Meaning(ProtocolError, "sent something that is not JSON"),
-    rq.TooManyRedirects: Meaning(ProtocolError, "redirects in a circle"),
+    rq.ContentDecodingError: Translation(ProtocolError, "sent a body whose compression is broken"),
+    rq.JSONDecodeError: Translation(ProtocolError, "sent something that is not JSON"),
+    rq.InvalidJSONError: Translation(ProtocolError, "sent something that is not JSON"),
+    rq.TooManyRedirects: Translation(ProtocolError, "redirects in a circle"),
     rq.HTTPError: _ODD,
     rq.InvalidHeader: _ODD,
     rq.StreamConsumedError: _ODD,
@@ -74,24 +74,24 @@ MEANINGS: dict[type[BaseException], Meaning] = {
     rq.MissingSchema: _ADDRESS,
     rq.InvalidSchema: _ADDRESS,
     rq.InvalidURL: _ADDRESS,
-    rq.InvalidProxyURL: Meaning(SourcesDownError, "cannot be reached: the proxy's address is wrong", _REACH),
+    rq.InvalidProxyURL: Translation(SourcesDownError, "cannot be reached: the proxy's address is wrong", _REACH),
     rq.RequestException: _ODD,
     # urllib3, inside the above or from reading a body
     u3.SSLError: _TLS,
-    u3.ProxyError: Meaning(SourcesDownError, "cannot be reached through the proxy", _REACH),
-    u3.ProxySchemeUnknown: Meaning(SourcesDownError, "cannot be reached: the proxy's address is wrong", _REACH),
+    u3.ProxyError: Translation(SourcesDownError, "cannot be reached through the proxy", _REACH),
+    u3.ProxySchemeUnknown: Translation(SourcesDownError, "cannot be reached: the proxy's address is wrong", _REACH),
     # Temporary: a name server that fails for a moment says the same as one that does not know the name.
-    u3.NameResolutionError: Meaning(TemporaryError, "is not a name that can be looked up", _REACH),
+    u3.NameResolutionError: Translation(TemporaryError, "is not a name that can be looked up", _REACH),
     u3.NewConnectionError: _DOWN,
-    u3.ConnectTimeoutError: Meaning(SourcesDownError, "did not accept a connection in time", _REACH),
+    u3.ConnectTimeoutError: Translation(SourcesDownError, "did not accept a connection in time", _REACH),
     u3.ReadTimeoutError: _SLOW,
     u3.TimeoutError: _SLOW,
     u3.ProtocolError: _BROKEN,
-    u3.IncompleteRead: Meaning(TemporaryError, "sent less than it announced", _AGAIN),
+    u3.IncompleteRead: Translation(TemporaryError, "sent less than it announced", _AGAIN),
     u3.InvalidChunkLength: _BROKEN,
     u3.ResponseNotChunked: _ODD,
     u3.BodyNotHttplibCompatible: _ODD,
-    u3.DecodeError: Meaning(ProtocolError, "sent a body whose compression is broken"),
+    u3.DecodeError: Translation(ProtocolError, "sent a body whose compression is broken"),
     u3.ResponseError: _ODD,
     u3.InvalidHeader: _ODD,
     u3.HeaderParsingError: _ODD,
@@ -189,7 +189,7 @@ def blaming(source: str, file: str | None = None) -> Iterator[None]:
         raise
 
 
-def _row(error: BaseException) -> Meaning | None:
+def _row(error: BaseException) -> Translation | None:
     return next((MEANINGS[kind] for kind in type(error).__mro__ if kind in MEANINGS), None)
 
 

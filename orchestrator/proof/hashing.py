@@ -28,7 +28,7 @@ OnBytes = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class WholeRead:
     """What a whole read of a file gave: its digest, its stat, and its pieces when it has more than one."""
 
     digest: Digest
@@ -165,7 +165,7 @@ def read_whole(
     stop: threading.Event | None = None,
     on_bytes: OnBytes | None = None,
     durable: bool = False,
-) -> Reading:
+) -> WholeRead:
     """`hash_file`, with the stat of the very file that was read; with `durable` the file is also fsynced."""
     fd = open_to_read(path)
     try:
@@ -180,7 +180,7 @@ def read_whole(
                     # Some read-only file systems have nothing to write, and say so.
                     if error.errno not in (errno.EINVAL, errno.EROFS):
                         raise
-            return Reading(hasher.digest(), os.fstat(fd), hasher.pieces())
+            return WholeRead(hasher.digest(), os.fstat(fd), hasher.pieces())
     finally:
         os.close(fd)
 

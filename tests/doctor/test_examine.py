@@ -18,7 +18,7 @@ from orchestrator.core.trust import Level, Trust
 from orchestrator.doctor import examine
 from orchestrator.doctor.facts import SourceFacts
 from orchestrator.doctor.findings import REFERENCE
-from orchestrator.doctor.machine import Health, MachineSteps
+from orchestrator.doctor.machine import CacheHealth, MachineSteps
 from orchestrator.errors import ProtocolError
 from orchestrator.mirrors.probe import Probe, SampleFile
 from orchestrator.net.session import Net
@@ -110,7 +110,7 @@ def test_facts_are_those_that_came_in_time() -> None:
 
 
 def test_facts_have_the_command_that_leaves_a_mirror_out() -> None:
-    here = MachineSteps(done(1e6), done(1 << 30), done(None), done(Health(5, ("a",))), done(()), done("/data"), ())
+    here = MachineSteps(done(1e6), done(1 << 30), done(None), done(CacheHealth(5, ("a",))), done(()), done("/data"), ())
     sites = plain.sites(plain.PlainCatalog(ROOT), plain.PlainCatalog(MIRROR), plain.PlainCatalog(plain.SCOPE))
     facts = examine._facts(examine.DoctorRequest(), sites, here, (), 7)
     assert dict(facts.without)["mirror"] == "export GLM_ARIA_MIRRORS=modelscope+https://scope.test"

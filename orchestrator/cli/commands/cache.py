@@ -12,7 +12,7 @@ import click
 from orchestrator.cli import options as shared
 from orchestrator.cli import terminal
 from orchestrator.cli.commands import folders, removal
-from orchestrator.cli.options import Place
+from orchestrator.cli.options import CacheOptions
 from orchestrator.cli.run import Run, finish, services
 from orchestrator.cli.typed import argument, option, takes
 from orchestrator.cli.views.left_out import say_left_out
@@ -50,7 +50,7 @@ class ListOptions:
     """What `cache ls` is told."""
 
     by_node: Annotated[bool, option("--nodes", help="Which node of a shared cache uses what; asks the shared Redis.")]
-    place: Place
+    place: CacheOptions
 
 
 @cache.command()
@@ -112,8 +112,8 @@ def _show_nodes(found: NodesDocument) -> None:
 
 
 @cache.command()
-@takes(Place)
-def du(place: Place) -> int:
+@takes(CacheOptions)
+def du(place: CacheOptions) -> int:
     """Tell how many bytes each model takes up, the biggest first.
 
     SIZE counts each distinct file of a model once, ALONE only what no other model shares.
@@ -138,7 +138,7 @@ class PinOptions:
     """What `cache pin` and `cache unpin` are told."""
 
     refs: Annotated[tuple[str, ...], argument("REF...", required=True)]
-    place: Place
+    place: CacheOptions
 
 
 @cache.command()

@@ -10,7 +10,7 @@ import click
 from orchestrator.cli import options as shared
 from orchestrator.cli import requests, terminal
 from orchestrator.cli.groups import HeadedCommand
-from orchestrator.cli.options import Level, Output, Place, Sites, rule, what
+from orchestrator.cli.options import CacheOptions, Level, Output, SiteChoice, rule, what
 from orchestrator.cli.run import Run, finish, services
 from orchestrator.cli.typed import argument, option, takes
 from orchestrator.core.refs import parse_ref, parse_target
@@ -42,7 +42,7 @@ class LinkOptions:
                help="project: checkpoints/, config/ and metadata.json. flat: as in the repo."),
     ]  # fmt: skip
     force: Annotated[bool, option("--force", help="Replace files in DIR that are not glm-aria's, or were edited.")]
-    place: Place
+    place: CacheOptions
 
 
 @click.command("link")
@@ -120,7 +120,7 @@ class ImportOptions:
     ]  # fmt: skip
     dry_run: Annotated[bool, rule("--dry-run", help="Show what would be taken, and do nothing.")]
     cache_dir: Annotated[str | None, shared.CACHE_DIR]
-    sites: Sites
+    sites: SiteChoice
     output: Output
 
 

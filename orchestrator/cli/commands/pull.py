@@ -14,7 +14,7 @@ import click
 from orchestrator.cli import lock_files, requests, terminal
 from orchestrator.cli import options as shared
 from orchestrator.cli.groups import HeadedCommand
-from orchestrator.cli.options import Output, Select, Transfer, output, rule, what, where
+from orchestrator.cli.options import Output, Select, TransferOptions, output, rule, what, where
 from orchestrator.cli.run import Run, finish, services
 from orchestrator.cli.typed import argument, takes
 from orchestrator.cli.views.pull import print_pull
@@ -35,7 +35,7 @@ _URL = re.compile(r"https?://", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class WantedOptions:
     """What `pull` and `plan` are told alike."""
 
     refs: Annotated[tuple[str, ...], argument("REF...")]
@@ -46,7 +46,7 @@ class Wanted:
     local_dir: Annotated[
         str | None, where("--local-dir", metavar="DIR", help="Also make a plain folder with the files of the model.")
     ]
-    transfer: Transfer
+    transfer: TransferOptions
     offline: Annotated[bool, rule("--offline", setting="offline", help="Ask no server: succeed only if all is here.")]
     force: Annotated[
         bool, rule("--force", help="Fetch and place again what is here, over your files in --local-dir, too.")
@@ -64,7 +64,7 @@ ARIA2_INPUT = output(
 class PullOptions:
     """What `pull` is told."""
 
-    wanted: Wanted
+    wanted: WantedOptions
     lock: Annotated[
         str | None,
         rule(
@@ -85,7 +85,7 @@ class PullOptions:
 class PlanOptions:
     """What `plan` is told: as `pull`, without `--dry-run`, which it is, and single files."""
 
-    wanted: Wanted
+    wanted: WantedOptions
     aria2_input: Annotated[str | None, ARIA2_INPUT]
     output: Output
 
@@ -246,7 +246,7 @@ def _sha256_alone() -> UsageError:
     return UsageError("--sha256 goes with the https:// address of a single file, and only with pull")
 
 
-def _plan(wanted: Wanted, aria2_input: str | None, shown: Output) -> int:
+def _plan(wanted: WantedOptions, aria2_input: str | None, shown: Output) -> int:
     settings = shared.settings(wanted)
     run = Run.watching(shown, settings)
     request = _request(wanted, _items(wanted), settings)
@@ -262,7 +262,7 @@ def _plan(wanted: Wanted, aria2_input: str | None, shown: Output) -> int:
     return finish(run, "plan", report, print_plan, outcome)
 
 
-def _say_understood(wanted: Wanted, run: Run) -> None:
+def _say_understood(wanted: WantedOptions, run: Run) -> None:
     """Say which words were taken for models and which for files of them."""
     found = () if wanted.transfer.locked else group(wanted.refs)
     if not run.is_quiet and any(one.files for one in found):
@@ -276,7 +276,9 @@ def _say_understood(wanted: Wanted, run: Run) -> None:
             run.emit(Notice("file-or-model", message, file=word))
 
 
-def _request(wanted: Wanted, items: Sequence[Item], settings: Settings, *, make_lock: bool = False) -> PullRequest:
+def _request(
+    wanted: WantedOptions, items: Sequence[Item], settings: Settings, *, make_lock: bool = False
+) -> PullRequest:
     return PullRequest(
         tuple(items),
         force=wanted.force,
@@ -290,7 +292,7 @@ def _request(wanted: Wanted, items: Sequence[Item], settings: Settings, *, make_
     )
 
 
-def _items(wanted: Wanted, *, lock: str | None = None) -> tuple[Item, ...]:
+def _items(wanted: WantedOptions, *, lock: str | None = None) -> tuple[Item, ...]:
     select = wanted.select
     if locked := wanted.transfer.locked:
         for flag, value in (

@@ -11,7 +11,7 @@ import click
 from orchestrator.cli import options as shared
 from orchestrator.cli import terminal
 from orchestrator.cli.groups import HeadedCommand
-from orchestrator.cli.options import Output, Sites
+from orchestrator.cli.options import Output, SiteChoice
 from orchestrator.cli.run import Run, finish, services
 from orchestrator.cli.typed import argument, option, takes
 from orchestrator.cli.views.left_out import say_left_out
@@ -43,7 +43,7 @@ class VerifyOptions:
         option("--repair", heading="How", help="Fetch the bytes that are rotten again, and prove the whole file."),
     ]
     cache_dir: Annotated[str | None, shared.CACHE_DIR]
-    sites: Sites
+    sites: SiteChoice
     strict: Annotated[bool, shared.STRICT]
     output: Output
 

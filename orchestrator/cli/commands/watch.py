@@ -14,7 +14,7 @@ import click
 from orchestrator.cli import options as shared
 from orchestrator.cli import requests, terminal
 from orchestrator.cli.groups import HeadedCommand
-from orchestrator.cli.options import Output, Select, Transfer
+from orchestrator.cli.options import Output, Select, TransferOptions
 from orchestrator.cli.run import Run, finish, services
 from orchestrator.cli.typed import argument, option, takes
 from orchestrator.cli.views.table import NOTHING, ago, show
@@ -58,7 +58,7 @@ class WatchOptions:
                help="Only tell how it goes: of this list, or of all lists of the cache."),
     ]  # fmt: skip
     select: Select
-    transfer: Transfer
+    transfer: TransferOptions
     allow_outside: Annotated[bool, shared.ALLOW_OUTSIDE]
     on_change: Annotated[str | None, shared.ON_CHANGE]
     strict: Annotated[bool, shared.STRICT]
