@@ -3,7 +3,7 @@
 Which source sent which range is known. So a few ranges of each are compared with the most trusted source's: who differs
 there is dropped, and only what it sent is fetched again. Where samples tell nothing (one flipped bit), all comes from
 one source alone, the most trusted first, then the others in turn: with one good source left, the pull ends right.
-Nobody is accused before the file is proven; then what each had sent is compared with it.
+No source is named before the file is proven; then what each had sent is compared with it.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from orchestrator.mirrors.links import Links
 from orchestrator.mirrors.ranges import fetch_range
 from orchestrator.mirrors.sources import Sources
 from orchestrator.mirrors.stats import Evidence
-from orchestrator.proof import testimony
-from orchestrator.proof.testimony import Testimony
+from orchestrator.proof import dropped
+from orchestrator.proof.dropped import DroppedRange
 from orchestrator.proof.verified import VerifiedFile
 from orchestrator.pull.candidates import Choosing
 from orchestrator.pull.messages import Again, Message, Proven, Wrong
@@ -39,13 +39,13 @@ _SAMPLE_BYTES = 64 << 10
 
 
 @dataclass(slots=True)
-class _Case:
-    """One blob. `tried` are the sources whose bytes alone did not do, `noted` is what was dropped; `sent` are the bytes
-    that each source sent up to now, right or wrong."""
+class _Dispute:
+    """One blob. `tried` are the sources whose bytes alone did not do; `dropped` are hashes of bytes that were dropped.
+    `sent` are the bytes that each source sent up to now, right or wrong."""
 
     tried: set[str] = field(default_factory=set)
     sent: Sent = field(default_factory=dict)
-    noted: list[Testimony] = field(default_factory=list)
+    dropped: list[DroppedRange] = field(default_factory=list)
     was_begun_anew: bool = False
     was_sampled: bool = False
 
@@ -63,7 +63,7 @@ class Disputes:
         self._sources = sources
         self._staging = staging
         self._emit = emit
-        self._cases: dict[Digest, _Case] = {}
+        self._open: dict[Digest, _Dispute] = {}
         self._pool = inbox.make_pool(1, "dispute")
 
     def close(self) -> None:
@@ -73,43 +73,43 @@ class Disputes:
     def open(self, wrong: Wrong) -> None:
         """Find out whose bytes to drop, and drop them: Again or Lost."""
         job = wrong.fetched.job
-        case = self._cases.setdefault(job.digest, _Case())
-        case.sent = total([case.sent, wrong.fetched.sent])
-        self._inbox.submit(self._pool, self._settle, wrong, case)
+        dispute = self._open.setdefault(job.digest, _Dispute())
+        dispute.sent = total([dispute.sent, wrong.fetched.sent])
+        self._inbox.submit(self._pool, self._settle, wrong, dispute)
 
-    def name_liars(self, proven: Proven) -> bool:
+    def compare_dropped(self, proven: Proven) -> bool:
         """The file is right now. True when somebody had sent something else: the file falls into the inbox once they
         are told, and the part must stay where it is until then."""
-        case = self._cases.pop(proven.job.digest, None)
-        if case is None:
+        dispute = self._open.pop(proven.job.digest, None)
+        if dispute is None:
             return False
-        self._inbox.submit(self._pool, self._close, proven, case)
+        self._inbox.submit(self._pool, self._close, proven, dispute)
         return True
 
-    def _settle(self, wrong: Wrong, case: _Case) -> Again | Lost:
+    def _settle(self, wrong: Wrong, dispute: _Dispute) -> Again | Lost:
         job = wrong.fetched.job
         try:
-            error = self._rule(wrong.fetched, wrong.error, case)
+            error = self._decide(wrong.fetched, wrong.error, dispute)
         except GlmAriaError as unexpected:
             error = unexpected
         return Again(job) if error is None else Lost(job, error)
 
-    def _close(self, proven: Proven, case: _Case) -> Proven | Lost:
+    def _close(self, proven: Proven, dispute: _Dispute) -> Proven | Lost:
         try:
-            self._name(proven.job, proven.file, case)
+            self._name(proven.job, proven.file, dispute)
         except GlmAriaError as error:
             return Lost(proven.job, error)
-        return replace(proven, sent=total([proven.sent, case.sent]))
+        return replace(proven, sent=total([proven.sent, dispute.sent]))
 
-    def _name(self, job: Job, proven: VerifiedFile, case: _Case) -> None:
+    def _name(self, job: Job, proven: VerifiedFile, dispute: _Dispute) -> None:
         """Tell who had sent something else, and do without them from here on. Reads all that they had sent."""
-        lies: dict[str, list[Testimony]] = {}
-        for one in testimony.contradicted(proven.path, case.noted):
-            lies.setdefault(one.source, []).append(one)
-        for name, wrong in lies.items():
+        wrong_by_source: dict[str, list[DroppedRange]] = {}
+        for one in dropped.differing(proven.path, dispute.dropped):
+            wrong_by_source.setdefault(one.source, []).append(one)
+        for name, wrong in wrong_by_source.items():
             first = wrong[0]
             self._choice.ban(name)
-            self._accuse(job, first)
+            self._quarantine(job, first)
             self._emit(
                 Notice(
                     "mirror-lied",
@@ -121,34 +121,34 @@ class Disputes:
                 )
             )
 
-    def _accuse(self, job: Job, lie: Testimony) -> None:
+    def _quarantine(self, job: Job, sent: DroppedRange) -> None:
         """Keep the evidence: the source is not used again before somebody says so. Never fails the run."""
-        where = self._choice.place(job, lie.source)
+        where = self._choice.place(job, sent.source)
         if where is None:
             return
-        evidence = Evidence(job.name, str(job.digest), f"sha256:{lie.hash.hex()}", lie.start, lie.end - 1)
+        evidence = Evidence(job.name, str(job.digest), f"sha256:{sent.hash.hex()}", sent.start, sent.end - 1)
         with suppress(GlmAriaError):
             self._sources.stats.quarantine(where[0], f"it sent wrong bytes for {job.name!r}", evidence)
 
-    def _rule(self, fetched: Fetched, error: IntegrityError, case: _Case) -> GlmAriaError | None:
+    def _decide(self, fetched: Fetched, error: IntegrityError, dispute: _Dispute) -> GlmAriaError | None:
         """Drop wrong bytes. None to fetch what is missing then, or why the job is given up."""
         job, extents = fetched.job, fetched.extents
         names = set(extents.by_source)
-        if len(names) > 1 and not case.was_sampled:
-            case.was_sampled = True
-            if culprits := self._differ_from_trusted(job, extents.items):
-                self._drop(fetched, case, culprits)
-                self._choice.restrict(job, set(self._choice.all(job)) - culprits)
+        if len(names) > 1 and not dispute.was_sampled:
+            dispute.was_sampled = True
+            if wrong := self._differ_from_trusted(job, extents.items):
+                self._drop(fetched, dispute, wrong)
+                self._choice.restrict(job, set(self._choice.all(job)) - wrong)
                 return None
-        if fetched.kept.items and not case.was_begun_anew:
-            # A part of an earlier run may have been spoiled on the disk by a power loss: nobody's lie.
-            case.was_begun_anew = True
-            self._drop(fetched, case, names)
+        if fetched.kept.items and not dispute.was_begun_anew:
+            # A part of an earlier run may have been spoiled on the disk by a power loss: no source's fault.
+            dispute.was_begun_anew = True
+            self._drop(fetched, dispute, names)
             return None
         if len(names) == 1:
-            case.tried |= names
-        alone = next((name for name in self._choice.all(job) if name not in case.tried), None)
-        self._drop(fetched, case, names - {alone} if alone else names)
+            dispute.tried |= names
+        alone = next((name for name in self._choice.all(job) if name not in dispute.tried), None)
+        self._drop(fetched, dispute, names - {alone} if alone else names)
         if alone is None:
             return self._why(job, names) or IntegrityError(
                 f"{job.name!r}: no source sent the bytes of {job.digest}; they were dropped ({error.message})",
@@ -159,10 +159,10 @@ class Disputes:
         self._choice.restrict(job, {alone})
         return None
 
-    def _drop(self, fetched: Fetched, case: _Case, names: Collection[str]) -> None:
+    def _drop(self, fetched: Fetched, dispute: _Dispute, names: Collection[str]) -> None:
         """Forget what these sources sent; what the others sent stays in the part, as its journal says."""
         job, part = fetched.job, fetched.part
-        case.noted += testimony.take(part, (item for item in fetched.extents.items if item.source in names))
+        dispute.dropped += dropped.note(part, (item for item in fetched.extents.items if item.source in names))
         kept = fetched.extents.without(names)
         self._staging.discard(job.digest) if not kept.items else journal.save(part, job.digest, job.size, kept)
 

@@ -140,7 +140,7 @@ class Fetcher:
                 self._disputes.open(message)
             case Again():
                 self._transfer.enqueue([message.job])
-            case Proven() if self._disputes.name_liars(message):
+            case Proven() if self._disputes.compare_dropped(message):
                 pass
             case Proven() | Already() | Lost():
                 self._open.discard(message.job.digest)

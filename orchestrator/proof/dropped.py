@@ -1,4 +1,4 @@
-"""What sources sent, in a form that can be held against the proven file later, when the bytes themselves are gone."""
+"""What was dropped of a part: hashes to compare with the proven file, when the bytes themselves are gone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Testimony:
+class DroppedRange:
     """`source` sent bytes with this hash for the range `start` to `end`."""
 
     source: str
@@ -24,10 +24,10 @@ class Testimony:
     hash: bytes
 
 
-def take(part: Path, extents: Iterable[Extent]) -> tuple[Testimony, ...]:
-    """Note what lies in these extents of a part. Reads them all. Raises DiskIOError."""
+def note(part: Path, extents: Iterable[Extent]) -> tuple[DroppedRange, ...]:
+    """Hash what lies in these extents of a part. Reads them all. Raises DiskIOError."""
     return tuple(
-        Testimony(source, start, end, found)
+        DroppedRange(source, start, end, found)
         for source, start, end, found in _hashes(
             part,
             (
@@ -39,9 +39,9 @@ def take(part: Path, extents: Iterable[Extent]) -> tuple[Testimony, ...]:
     )
 
 
-def contradicted(proven: Path, given: Iterable[Testimony]) -> tuple[Testimony, ...]:
-    """Of what was noted, what differs from the proven file. Raises DiskIOError."""
-    noted = tuple(given)
+def differing(proven: Path, dropped: Iterable[DroppedRange]) -> tuple[DroppedRange, ...]:
+    """Of what was dropped, what differs from the proven file. Raises DiskIOError."""
+    noted = tuple(dropped)
     found = _hashes(proven, ((one.source, one.start, one.end) for one in noted))
     return tuple(one for one, (_, _, _, true) in zip(noted, found, strict=True) if one.hash != true)
 
