@@ -16,6 +16,7 @@ from orchestrator.cli.requests import Selection, items, written_by_others
 from orchestrator.errors import UsageError
 from orchestrator.lists.model_list import gather
 from orchestrator.lists.request import Item
+from tests.machine.preloaded import start
 
 DEEP = "x = " + "[" * 5000
 REPOSITORY = Path(__file__).parents[2]
@@ -256,18 +257,14 @@ def _ends(place: Path, make: Callable[[Path], None], words: list[str], name: str
     (place / "top.txt").write_text("@include a.toml\n")
     make(place / name)
     # In a process of its own, which has too little memory to read an endless file, and is ended when it hangs.
-    ran = subprocess.run(
-        ["sh", "-c", 'ulimit -v 2000000; exec "$@"', "sh", sys.executable, "-m", "orchestrator.cli.main"]
-        + [word.format(name) for word in words],
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert ran.returncode == code, ran.stderr
-    assert "bug" not in ran.stderr
+    env = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    running = start([word.format(name) for word in words], env, Path.cwd(), memory=2_000_000 << 10)
+    try:
+        _, err = running.communicate(timeout=60)
+    finally:
+        running.kill()
+    assert running.wait() == code, err
+    assert "bug" not in err
 
 
 @pytest.mark.parametrize("words", [["pull", "-f"], ["pull", "--locked"]])

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.machine.documents import check_document
-from tests.machine.preloaded import Child, preloaded
+from tests.machine.preloaded import Child, start
 
 REPOSITORY = Path(__file__).parents[2]
 _INHERITED = ("PATH", "LD_LIBRARY_PATH", "LANG", "SYSTEMROOT")
@@ -163,32 +163,10 @@ class Machine:
         """
         merged: dict[str, str | None] = {**self.env, **(env or {})}
         told = {name: value for name, value in merged.items() if value is not None}
-        loaded = preloaded(self.env)
-        process: subprocess.Popen[str] | Child
-        if loaded is not None and loaded.serves(told) and not under:
-            process = loaded.start(words, told, self.work, memory=memory)
-        else:
-            limit = ("sh", "-c", f'ulimit -v {memory >> 10}; exec "$@"', "sh") if memory else ()
-            command = [*limit, *under, sys.executable, "-m", "orchestrator.cli.main", *words]
-            process = self._start_anew(command, told, fds)
+        process = start(words, told, self.work, usual=self.env, under=under, fds=fds, memory=memory)
         running = Running(self, words, process)
         self.running.append(running)
         return running
-
-    def _start_anew(self, command: Sequence[str], env: Mapping[str, str], fds: Sequence[int]) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            command,
-            pass_fds=tuple(fds),
-            env=env,
-            cwd=self.work,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-            errors="surrogateescape",
-            start_new_session=True,
-        )
 
     def run(
         self,

@@ -165,6 +165,40 @@ def preloaded(env: Mapping[str, str]) -> Preloaded | None:
     return _made(tuple(sorted(kept(env).items())))
 
 
+def start(
+    words: Sequence[str],
+    env: Mapping[str, str],
+    cwd: Path,
+    *,
+    usual: Mapping[str, str] | None = None,
+    under: Sequence[str] = (),
+    fds: Sequence[int] = (),
+    memory: int | None = None,
+) -> subprocess.Popen[str] | Child:
+    """Start `glm-aria WORDS` with pipes at its streams; as a fork, where the command cannot tell.
+
+    `usual` is the environment that most of the commands have, to be forked from one process. `under` are the words of
+    a program that starts the command; it inherits the descriptors `fds`. `memory` bounds its address space, in bytes.
+    """
+    loaded = None if under else preloaded(usual or env)
+    if loaded is not None and loaded.serves(env):
+        return loaded.start(words, env, cwd, memory=memory)
+    limit = ("sh", "-c", f'ulimit -v {memory >> 10}; exec "$@"', "sh") if memory else ()
+    return subprocess.Popen(
+        [*limit, *under, sys.executable, "-m", _MODULE, *words],
+        pass_fds=tuple(fds),
+        env=env,
+        cwd=cwd,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        errors="surrogateescape",
+        start_new_session=True,
+    )
+
+
 @cache
 def _made(env: tuple[tuple[str, str], ...]) -> Preloaded:
     made = Preloaded(dict(env))

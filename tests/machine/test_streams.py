@@ -47,16 +47,21 @@ def test_json_to_a_closed_stdout_is_an_error_in_words(machine: Machine) -> None:
     assert "Traceback" not in done.err
 
 
+TOLD = ("sh", "-c", 'read -r go && exec "$@"', "sh")
+"""Starts the command once a line was written to it."""
 HELPS = (("mirrors", "ls"), ("--help",), ("pull", "--help"), ("--version",))
 
 
 @pytest.mark.parametrize("words", [*COMMANDS.values(), *HELPS])
 def test_a_reader_that_left(machine: Machine, make_hub: MakeHub, words: tuple[str, ...]) -> None:
     make_hub(HERE)
-    running = machine.start(*(machine.root if word == "ROOT" else word for word in words))
+    running = machine.start(*(machine.root if word == "ROOT" else word for word in words), under=TOLD)
+    assert running.process.stdin
     assert running.process.stdout
     assert running.process.stderr
     running.process.stdout.close()
+    running.process.stdin.write("go\n")
+    running.process.stdin.flush()
     err = running.process.stderr.read()
     code = running.process.wait(60)
     assert code == 74, err
