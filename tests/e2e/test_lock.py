@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.test_trust import DOWN, edited, forged
+from tests.e2e.lies import DOWN, edited, forged
 from tests.hub.content import generate, git_blob_oid
 from tests.hub.loopback import LoopbackHub, Site
 from tests.hub.repos import Repo

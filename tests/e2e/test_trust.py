@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.hub.content import generate, git_blob_oid, lfs_pointer
+from tests.e2e.lies import DOWN, disguised, edited, forged
+from tests.hub.content import generate
 from tests.hub.faults import Fault
 from tests.hub.loopback import LoopbackHub, Site
 from tests.hub.repos import Repo
@@ -19,8 +19,6 @@ from tests.machine.fixtures import MakeHub, sent, wanted
 from tests.machine.machine import Machine, Result, content
 
 FILES = {"config.json": b'{"a": 1}\n', "model.safetensors": generate(1 << 20, 9), "code/model.py": b"import os\n" * 50}
-DOWN = "http://127.0.0.1:9"
-"""Nothing listens on the discard port, and nobody may without being the superuser."""
 
 
 def pull(machine: Machine, *words: str, mirrors: tuple[Site, ...] = (), root: str = DOWN, **options: Any) -> Result:
@@ -38,29 +36,6 @@ def is_placed(machine: Machine, repo: Repo, commit: str | None = None) -> bool:
 def nothing_happened(machine: Machine, hub: LoopbackHub) -> None:
     assert sent(hub) == []
     assert not (machine.cache / "models--org--m").exists()
-
-
-def edited(change: Callable[[dict[str, Any]], None], path: str = "model.safetensors") -> Fault:
-    """A listing in which the entry of `path` is another one."""
-
-    def edit(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        for entry in entries:
-            if entry["path"] == path:
-                change(entry)
-        return [entry for entry in entries if entry["path"]]
-
-    return Fault("lying_listing", "*/tree/*", edit=edit)
-
-
-def forged(entry: dict[str, Any]) -> None:
-    """Other bytes, consistently: the pointer's hash fits the sha256."""
-    entry["lfs"]["oid"] = "ab" * 32
-    entry["oid"] = git_blob_oid(lfs_pointer("ab" * 32, entry["size"]))
-
-
-def disguised(entry: dict[str, Any]) -> None:
-    """The pointer as if it were the file."""
-    entry["size"] = entry.pop("lfs")["pointerSize"]
 
 
 # -- the root

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.disk import space
-from orchestrator.errors import CannotCreateError
 from tests.hub.content import generate
 from tests.hub.repos import Repo
 from tests.machine import conditions as on
@@ -17,11 +15,6 @@ from tests.machine.fixtures import MakeHub
 from tests.machine.machine import REPOSITORY, Machine
 
 FILES = {"config.json": b"{}", "small.bin": generate(300_000, 1), "large.bin": generate(3_000_000, 1)}
-MOUNTS = """\
-24 29 0:22 / /proc rw,nosuid shared:12 - proc proc rw
-29 1 254:99 / / rw,relatime - ext4 /dev/root rw
-31 29 {device} / /media/usb\\040stick rw - {type} /dev/sdb1 rw,fmask=0022
-"""
 
 
 @pytest.mark.parametrize("limit", [100_000, 1_000_000])
@@ -63,20 +56,3 @@ except Exception as error:
     words = [*on.limited(fsize=100_000).under, sys.executable, "-c", code, str(tmp_path / "file")]
     done = subprocess.run(words, capture_output=True, text=True, check=True, env={"PYTHONPATH": str(REPOSITORY)})
     assert done.stdout.startswith("CannotCreateError 73 FAT32")
-
-
-def test_the_file_system_is_read_from_the_mounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    device = tmp_path.stat().st_dev
-    mounts = tmp_path / "mountinfo"
-    for kind in ("vfat", "ext4"):
-        mounts.write_text(MOUNTS.format(device=f"{device >> 8}:{device & 0xFF}", type=kind))
-        assert space.file_system(tmp_path, mounts) == kind
-    mounts.write_text("")
-    assert space.file_system(tmp_path, mounts) is None
-    assert space.file_system(tmp_path)
-    assert space.file_system(Path("/proc")) == "proc"
-    space.check_largest(5 << 30, tmp_path / "not" / "there")
-    monkeypatch.setattr(space, "file_system", lambda _path: "vfat")
-    space.check_largest((4 << 30) - 1, tmp_path)
-    with pytest.raises(CannotCreateError, match=r"5\.37 GB: it lies on FAT32"):
-        space.check_largest(5 << 30, tmp_path)

@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.disk import places
-from orchestrator.errors import UsageError
 from tests.hub.repos import Repo
 from tests.machine import conditions as on
 from tests.machine.conditions import NOBODY_KNOWS, needs_root
@@ -95,22 +93,6 @@ def test_what_lies_below_a_closed_folder(machine: Machine, make_hub: MakeHub, op
         ("doctor", "--root", machine.root, "--report", str(place / "page.html")),
     ):
         assert "shut" in machine.run(*words, **as_other).ended(73).err
-
-
-def test_the_nearest_place_exists(tmp_path: Path) -> None:
-    assert places.nearest(tmp_path / "a" / "b") == tmp_path
-    (tmp_path / "file").write_bytes(b"")
-    assert places.nearest(tmp_path / "file" / "b") == tmp_path / "file"
-
-
-def test_a_place_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", "/homes/me")
-    monkeypatch.chdir(tmp_path)
-    assert places.absolute("a") == tmp_path / "a"
-    assert places.absolute("a", Path("b")) == tmp_path / "b" / "a"
-    assert places.absolute("~/a", Path("b")) == Path("/homes/me/a")
-    with pytest.raises(UsageError, match="no home folder"):
-        places.absolute("~nobody-has-this-name/a")
 
 
 @needs_root
