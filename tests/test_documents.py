@@ -14,9 +14,21 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from orchestrator.cli.main import cli
-from orchestrator.cli.schema import DATA, line_schema, schema
+from orchestrator.cli.schema import DATA, schema
 from orchestrator.core.files import Algorithm, Digest
-from orchestrator.documents import ALWAYS, Amount, Commit, Count, Outcome, document, encode, failure, line_of, schema_of
+from orchestrator.documents import (
+    ALWAYS,
+    Amount,
+    Commit,
+    Count,
+    Line,
+    Outcome,
+    document,
+    encode,
+    failure,
+    line_of,
+    schema_of,
+)
 from orchestrator.errors import GlmAriaError, Interrupted, NotFoundError, TemporaryError
 from orchestrator.events import Event, FileProgress, Flipped, ModelPhase, Notice, Phase, Queued, SourceRates
 
@@ -169,6 +181,6 @@ def test_every_event_has_a_line() -> None:
     lines = [json.loads(encode(line_of(event))) for event in events]
     assert [line["event"] for line in lines] == ["phase", "queued", "progress", "sources", "warning", "flipped"]
     for line in lines:
-        Draft202012Validator(line_schema()).validate(line)
+        Draft202012Validator(schema_of(Line)).validate(line)
     assert lines[1] == {"event": "queued", "files": 1, "bytes_total": 2}
     assert lines[3]["sources"] == [{"name": "near", "speed": 2, "connections": 2}]

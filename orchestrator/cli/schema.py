@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from orchestrator import documents
 from orchestrator.aria2.document import BusyDaemonDocument, DaemonDocument
 from orchestrator.doctor.document import DoctorDocument
 from orchestrator.doctor.past_documents import HistoryDocument, TuneDocument
@@ -72,8 +71,3 @@ def _of_command(name: str, kinds: tuple[type, ...]) -> Json:
         "if": {"properties": {"command": {"const": name}}},
         "then": {"properties": {"data": data[0] if len(data) == 1 else {"anyOf": data}}},
     }
-
-
-def line_schema() -> Json:
-    """The schema of a line of `--progress json`."""
-    return schema_of(documents.Line)
