@@ -9,6 +9,7 @@ from orchestrator.aria2.endpoint import Remark
 from orchestrator.cache.staging import Claim, Staging
 from orchestrator.core.files import Digest
 from orchestrator.core.plan import Job
+from orchestrator.disk.writeback import Writeback
 from orchestrator.errors import (
     CannotCreateError,
     DiskIOError,
@@ -25,7 +26,6 @@ from orchestrator.pull.disputes import Disputes
 from orchestrator.pull.messages import Again, Ended, Message, Proven, Wrong
 from orchestrator.pull.mover import Mover
 from orchestrator.pull.verifying import Verifier
-from orchestrator.pull.writeback import Writeback
 from orchestrator.system.inbox import Inbox
 from orchestrator.system.signals import Stop
 from orchestrator.transfer.interface import Admission, Already, Fetched, Lost, Moved, Pace, Rangeless
@@ -178,7 +178,7 @@ class Fetcher:
         job = moved.job
         part = self._staging.part(job.digest)
         self._verifier.moved(moved, part)
-        self._writeback.moved(moved, part)
+        self._writeback.grown(part, job.size)
         self._emit(
             FileProgress(job.digest, job.name, Phase.FETCHING, moved.done, job.size, moved.speed, moved.connections)
         )

@@ -8,17 +8,10 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from orchestrator.core.files import Algorithm, Digest
-from orchestrator.core.plan import Job
 from orchestrator.disk.durability import start_writing
-from orchestrator.pull.writeback import Writeback
-from orchestrator.transfer.interface import Moved
+from orchestrator.disk.writeback import Writeback
 
 MIB = 1 << 20
-
-
-def moved(letter: str, size: int) -> Moved:
-    return Moved(Job(Digest(Algorithm.SHA256, letter * 64), size, True, ()), MIB, MIB, 0, 1)
 
 
 def test_parts_take_turns_and_none_is_queued_twice() -> None:
@@ -30,13 +23,12 @@ def test_parts_take_turns_and_none_is_queued_twice() -> None:
         assert go_on.wait(10)
 
     made = Writeback(write)
-    a, b, small = moved("a", 32 * MIB), moved("b", 32 * MIB), moved("c", MIB)
-    made.moved(a, Path("a"))
+    made.grown(Path("a"), 32 * MIB)
     assert begun.wait(10)
     for _ in range(3):
-        made.moved(a, Path("a"))
-        made.moved(b, Path("b"))
-        made.moved(small, Path("small"))
+        made.grown(Path("a"), 32 * MIB)
+        made.grown(Path("b"), 32 * MIB)
+        made.grown(Path("small"), MIB)
     go_on.set()
     made._pool.shutdown(wait=True)
     assert written == ["a", "b"]
@@ -52,7 +44,7 @@ def test_its_end_waits_for_nothing_and_is_told() -> None:
         ended.set()
 
     made = Writeback(write)
-    made.moved(moved("a", 32 * MIB), Path("a"))
+    made.grown(Path("a"), 32 * MIB)
     assert begun.wait(10)
     made.close()
     assert ended.wait(10)
