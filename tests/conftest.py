@@ -12,7 +12,7 @@ from hypothesis import settings
 settings.register_profile("here", deadline=None)
 settings.load_profile("here")
 
-LONG = ("packaging", "crash", "tests", "fuzz", "faults", "machine", "e2e", "upkeep", "transfer", "cache", "swarm")
+LONG = ("tests", "packaging", "crash", "fuzz", "faults", "machine", "e2e", "upkeep", "transfer", "cache", "swarm")
 """Folders whose tests take seconds each, the slowest first; `tests` stands for the files of this one."""
 
 
