@@ -130,8 +130,8 @@ class World:
         return made
 
     def step(self, transfer: Feeder) -> list[TransferEvent]:
-        """What happened up to the next poll."""
-        return list(self.inbox.take(transfer.poll()))
+        """What happened up to the next poll, or for a moment when there will be none."""
+        return list(self.inbox.take(min(transfer.poll(), time.monotonic() + 1)))
 
     def end(
         self, transfer: Feeder, each: Callable[[TransferEvent], object] = lambda _: None
