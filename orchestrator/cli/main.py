@@ -31,18 +31,18 @@ if TYPE_CHECKING:
 PROGRAM = "glm-aria"
 COMMANDS = {
     "pull": Lazy("pull", "Fetch models, verify every file, and place them in the Hugging Face cache."),
-    "plan": Lazy("pull", "Show what pull would do, and do nothing."),
+    "plan": Lazy("pull", "Show what pull would do, without doing it."),
     "watch": Lazy("watch", "Keep the cache equal to a list of models."),
-    "mirrors": Lazy("mirrors", "Who can send bytes, how fast, how fresh, and who lied."),
-    "doctor": Lazy("doctor", "Why is it slow? Measure everything, and say what to change."),
-    "history": Lazy("history", "Past pulls, and how fast each source was."),
-    "verify": Lazy("verify", "Read what is in the cache again; find rot, and repair it."),
-    "cache": Lazy("cache", "Look at the cache, share it with folders, and clean it up."),
+    "mirrors": Lazy("mirrors", "Show and measure the sources: speed, freshness, quarantine."),
+    "doctor": Lazy("doctor", "Find what slows downloads down: measure everything, suggest changes."),
+    "history": Lazy("history", "Show past pulls, and the speed of each source."),
+    "verify": Lazy("verify", "Hash the cached files again; find corrupt ones, and repair them."),
+    "cache": Lazy("cache", "Inspect the cache, share it with folders, clean it up."),
     "lock": Lazy("lock", "Compare lock files, which pin the bytes of models."),
-    "daemon": Lazy("daemon", "Start, stop or look at a background aria2c."),
+    "daemon": Lazy("daemon", "Start, stop or inspect a background aria2c."),
     "config": Lazy("config", "Show settings and where each one came from."),
-    "render": Lazy("render", "Write out one of the templates; without NAME, list them."),
-    "env": Lazy("env", "Print what makes hf, transformers and others use a mirror."),
+    "render": Lazy("render", "Render a configuration template; without NAME, list them."),
+    "env": Lazy("env", "Print shell variables that make hf, transformers and others use a mirror."),
     "completion": Lazy("completion", "Print the completion script of a shell."),
 }
 GROUPS = ("mirrors", "cache", "lock", "daemon", "config")
@@ -61,9 +61,9 @@ Environment (flags win over it; it wins over files):
       the settings that `glm-aria config show` lists with their origins
   HF_HOME, HF_HUB_CACHE, HF_ENDPOINT, HF_TOKEN, HF_TOKEN_PATH, HF_HUB_OFFLINE,
   HF_HUB_DISABLE_IMPLICIT_TOKEN, HF_HUB_DISABLE_SYMLINKS, XDG_CACHE_HOME
-      mean what they mean to huggingface_hub; so do their older names
+      as in huggingface_hub, including their older names
   HF_HUB_ETAG_TIMEOUT, HF_HUB_DOWNLOAD_TIMEOUT
-      seconds to connect to the root, and to wait for its next bytes
+      timeouts in seconds: to connect to the root, and for its next bytes
   HTTPS_PROXY, HTTP_PROXY, NO_PROXY
       proxies, unless --proxy or a setting names one
 
@@ -119,12 +119,12 @@ class Asked:
 @click.version_option(__version__, prog_name=PROGRAM)
 @CONFIG.decorator("config", str)
 def cli(config: str | None) -> None:
-    """Fetch large models with aria2, from several mirrors at once; prove every byte; place them where Hugging Face
-    software looks for them.
+    """Fetch large models with aria2 from several mirrors at once, verify every byte, and place the files where Hugging
+    Face software looks for them.
 
-    Commits and digests come from one root that you trust (huggingface.co), or, without it, from as many others as
-    --trust asks for. Mirrors only carry bytes, and what does not match its digest is never placed. A download that was
-    stopped goes on where it stopped.
+    Commits and digests come from one root that you trust (huggingface.co); if it is down, from as many other sites as
+    --trust demands. Mirrors only serve bytes: a file whose digest does not match is never placed. An interrupted
+    download resumes where it stopped.
     """
 
 

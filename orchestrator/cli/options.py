@@ -19,127 +19,133 @@ output = partial(option, heading="Output")
 Level = Literal["root", "agree", "any", "commit"]
 
 # Options that some commands have without the rest of their group.
-CACHE_DIR = where("--cache-dir", setting="cache_dir", metavar="DIR", help="The cache, as HF_HUB_CACHE means it.")
-STRICT = rule("--strict", help="Exit with 100 when there were warnings.")
-JSON = output("--json", help="One JSON document on stdout.")
+CACHE_DIR = where("--cache-dir", setting="cache_dir", metavar="DIR", help="Cache folder; the same as HF_HUB_CACHE.")
+STRICT = rule("--strict", help="Exit with 100 if there were warnings.")
+JSON = output("--json", help="Print one JSON document on stdout.")
 ON_CHANGE = rule(
-    "--on-change", metavar="CMD", help="Run this with sh -c once a model's ref has moved to a whole snapshot."
+    "--on-change", metavar="CMD", help="Run this with sh -c each time a ref has moved to a complete snapshot."
 )
-ALLOW_OUTSIDE = rule("--allow-outside", help="Let a list write to, and include from, folders outside of its own.")
+ALLOW_OUTSIDE = rule(
+    "--allow-outside", help="Let a list write to folders outside its own, and include lists from there."
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Select:
-    """Which revision and files of each model."""
+    """The revision and the files of each model."""
 
     revision: Annotated[
         str | None,
-        what("--revision", metavar="REV", help="Branch, tag, refs/pr/N or commit, for each REF that names none."),
+        what("--revision", metavar="REV", help="Branch, tag, refs/pr/N or commit for each REF without one."),
     ]
     include: Annotated[
         tuple[str, ...],
-        what("--include", metavar="GLOB", help="Only files that match; may be given again. * crosses /."),
+        what("--include", metavar="GLOB", help="Fetch only files that match (repeatable). * also matches /."),
     ]
-    exclude: Annotated[
-        tuple[str, ...], what("--exclude", metavar="GLOB", help="Not the files that match; may be given again.")
-    ]
+    exclude: Annotated[tuple[str, ...], what("--exclude", metavar="GLOB", help="Skip files that match (repeatable).")]
     cache_dir: Annotated[str | None, CACHE_DIR]
 
 
 @dataclass(frozen=True, slots=True)
 class SiteChoice:
-    """Whom to ask."""
+    """The root, the mirrors, and the way to them."""
 
     config: Annotated[str | None, CONFIG]
     root: Annotated[
         str | None,
         where("--root", setting="root", metavar="URL",
-              help="Where commits and digests come from. May be sent your token."),
+              help="Site that names commits and digests. It may receive your token."),
     ]  # fmt: skip
     mirror: Annotated[
         tuple[str, ...],
         where("--mirror", setting="mirrors", metavar="[KIND+]URL",
-              help="Also fetch bytes from here, instead of from the mirrors of the settings; may be given again. "
+              help="Fetch bytes from this mirror, too, instead of from the mirrors of the settings (repeatable). "
               "KIND: huggingface (default), modelscope."),
     ]  # fmt: skip
     no_mirrors: Annotated[
         bool,
         where("--no-mirrors", setting="mirrors", means=(),
-              help="No mirrors of the settings: the root only, and what --mirror names."),
+              help="Ignore the mirrors of the settings: use only the root and --mirror."),
     ]  # fmt: skip
     token_file: Annotated[
-        str | None, where("--token-file", setting="token_file", metavar="FILE", help="A file that holds the token.")
+        str | None, where("--token-file", setting="token_file", metavar="FILE", help="Read the token from this file.")
     ]
     proxy: Annotated[
         str | None,
         where("--proxy", setting="proxy", metavar="URL",
-              help="HTTP proxy, or none, instead of what HTTPS_PROXY says."),
+              help="Use this HTTP proxy, or none, instead of HTTPS_PROXY."),
     ]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class TransferOptions:
-    """How to fetch, and what to believe."""
+    """The rules of a transfer: speed, daemon, trust."""
 
     sites: SiteChoice
     max_speed: Annotated[
         str | None,
         how("--max-speed", setting="max_speed", metavar="SIZE",
-            help="Bytes per second at most, all together: 20M, 1.5G, 500KB."),
+            help="Limit the total bandwidth, in bytes a second: 20M, 1.5G, 500KB."),
     ]  # fmt: skip
     connections: Annotated[
         int | None,
         how("--connections", setting="connections_per_mirror", metavar="N",
-            help="Connections to one mirror for one file, 1 to 64 (16)."),
+            help="Connections to one mirror for one file, 1 to 64 (default 16)."),
     ]  # fmt: skip
     jobs: Annotated[
         int | None,
-        how("--jobs", setting="jobs", metavar="N", help="Files fetched at once; by default as many as is useful."),
+        how("--jobs", setting="jobs", metavar="N", help="Fetch N files in parallel (default: as many as is useful)."),
     ]
     rpc: Annotated[
         str | None,
         how("--rpc", setting="rpc", metavar="URL",
-            help="Use an aria2 that runs already, such as http://127.0.0.1:6800/jsonrpc."),
+            help="Use a running aria2, such as http://127.0.0.1:6800/jsonrpc."),
     ]  # fmt: skip
     rpc_secret_file: Annotated[
         str | None,
         how("--rpc-secret-file", setting="rpc_secret_file", metavar="FILE",
-            help="A file that holds the secret of that aria2."),
+            help="Read the RPC secret of that aria2 from this file."),
     ]  # fmt: skip
     trust: Annotated[
         Level | None,
-        rule("--trust", setting="policy", help="How far commits and digests must be proven; by default agree."),
+        rule("--trust", setting="policy", help="Who must confirm commits and digests (default: agree)."),
     ]
     locked: Annotated[
         str | None,
-        rule("--locked", metavar="FILE", help="Fetch exactly what this lock file says: all of it, or each REF."),
+        rule(
+            "--locked",
+            metavar="FILE",
+            help="Fetch exactly the bytes that this lock file pins: all its models, or each REF.",
+        ),
     ]
-    allow_rollback: Annotated[
-        bool, rule("--allow-rollback", help="Accept a commit that is older than the last one seen.")
-    ]
+    allow_rollback: Annotated[bool, rule("--allow-rollback", help="Accept a commit older than the last one seen.")]
     portable: Annotated[
-        bool, rule("--portable", setting="portable", help="Refuse names that some operating system cannot hold.")
+        bool, rule("--portable", setting="portable", help="Refuse file names that some operating system cannot hold.")
     ]
-    safe_only: Annotated[bool, rule("--safe-only", help="Refuse models with pickle files, whose loading can run code.")]
+    safe_only: Annotated[
+        bool, rule("--safe-only", help="Refuse models with pickle files, which can run code when loaded.")
+    ]
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """How to show progress and the result."""
+    """The form of progress and result."""
 
     as_json: Annotated[bool, JSON]
     progress: Annotated[
         Literal["auto", "bar", "lines", "json", "none"],
         output("--progress", default="auto",
-               help="How to show progress on stderr. auto: a bar on a terminal, else a line every few seconds."),
+               help="How to show progress on stderr. auto: a bar on a terminal, otherwise a line every few seconds."),
     ]  # fmt: skip
-    quiet: Annotated[bool, output("-q", "--quiet", help="No progress and no summary; warnings and errors stay.")]
-    verbose: Annotated[bool, output("-v", "--verbose", help="More: each file and its sources; tracebacks of errors.")]
+    quiet: Annotated[bool, output("-q", "--quiet", help="Show no progress and no summary, only warnings and errors.")]
+    verbose: Annotated[
+        bool, output("-v", "--verbose", help="Show each file and its sources, and tracebacks of errors.")
+    ]
 
 
 @dataclass(frozen=True, slots=True)
 class SiteOptions:
-    """The options of `mirrors`: which sites, and where what is known of them lies."""
+    """The options of `mirrors`: the sites, and the cache that remembers their speed."""
 
     sites: SiteChoice
     cache_dir: Annotated[str | None, CACHE_DIR]
@@ -148,7 +154,7 @@ class SiteOptions:
 
 @dataclass(frozen=True, slots=True)
 class CacheOptions:
-    """Which cache, by which settings."""
+    """The cache and the settings."""
 
     cache_dir: Annotated[str | None, CACHE_DIR]
     config: Annotated[str | None, CONFIG]
@@ -156,5 +162,5 @@ class CacheOptions:
 
 
 def settings(options: object = None) -> Settings:
-    """The settings of this call of a command, whose options may say some."""
+    """The settings of this call of a command; options win over files and variables."""
     return load(settings_in(options) if options is not None else {}, named=named_config())

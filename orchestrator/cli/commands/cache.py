@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 @click.group()
 def cache() -> None:
-    """Look at the cache, share it with folders, and clean it up.
+    """Inspect the cache, share it with folders, clean it up.
 
-    It is the cache of huggingface_hub: all commands respect what other programs put there and are doing in it. REF is
-    org/name for all revisions of a model, or org/name@revision for one.
+    This is the cache of huggingface_hub; all commands respect the files and the running downloads of other programs.
+    REF is org/name for all revisions of a model, or org/name@revision for one.
 
     \b
     Examples:
@@ -49,7 +49,9 @@ def cache() -> None:
 class ListOptions:
     """What `cache ls` is told."""
 
-    by_node: Annotated[bool, option("--nodes", help="Which node of a shared cache uses what; asks the shared Redis.")]
+    by_node: Annotated[
+        bool, option("--nodes", help="Show which node of a shared cache uses which model (needs the shared Redis).")
+    ]
     place: CacheOptions
 
 
@@ -58,9 +60,9 @@ class ListOptions:
 def ls(options: ListOptions) -> int:
     """List the revisions: their refs, size, last use, trust and pins.
 
-    SIZE are the bytes of a revision's files, ALONE those that would be free without it: other revisions, other models
-    and hard links elsewhere share the rest. TRUST is where its digests came from; a dash means that another program
-    fetched it, and that verify can tell whether it is right.
+    SIZE is the total of a revision; ALONE is what deleting it would free: other revisions, other models and hard links
+    share the rest. TRUST is how its digests were confirmed; a dash means that another program fetched it, and that
+    verify can check it.
     """
     settings = shared.settings(options)
     if options.by_node:
@@ -114,7 +116,7 @@ def _show_nodes(found: NodesDocument) -> None:
 @cache.command()
 @takes(CacheOptions)
 def du(place: CacheOptions) -> int:
-    """Tell how many bytes each model takes up, the biggest first.
+    """Show the size of each model, the biggest first.
 
     SIZE counts each distinct file of a model once, ALONE only what no other model shares.
     """
@@ -144,9 +146,9 @@ class PinOptions:
 @cache.command()
 @takes(PinOptions)
 def pin(options: PinOptions) -> int:
-    """Keep models: nothing that glm-aria removes is ever theirs, until they are unpinned.
+    """Pin models: glm-aria removes none of their files until you unpin them.
 
-    org/name keeps all its revisions, org/name@main what that branch stands for in the cache at the time.
+    org/name pins all revisions; org/name@main pins the commit that this branch has in the cache at the time of removal.
     """
     return _pin("cache pin", options, keep=True)
 
@@ -154,7 +156,7 @@ def pin(options: PinOptions) -> int:
 @cache.command()
 @takes(PinOptions)
 def unpin(options: PinOptions) -> int:
-    """Take pins back; REF as it was pinned."""
+    """Unpin models; give each REF as it was pinned."""
     return _pin("cache unpin", options, keep=False)
 
 

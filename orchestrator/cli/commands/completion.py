@@ -18,7 +18,7 @@ _INSTALL = {
 @click.argument("shell", type=click.Choice(tuple(_INSTALL)))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
-    """Print the completion script of a shell. How to install it is in its last line."""
+    """Print the completion script of a shell. Its last line says how to install it."""
     made = get_completion_class(shell)
     if made is None:
         raise click.UsageError(f"this version of click knows no completion for {shell}", ctx)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 def config() -> None:
     """Show settings and where each one came from.
 
-    A value is taken from the first that has one: flags, environment, ./glm-aria.toml, your own file, defaults.
+    The first place that has a value wins: flags, environment, ./glm-aria.toml, your own file, defaults.
     """
 
 
@@ -46,7 +46,7 @@ class ShowOptions:
 @config.command()
 @takes(ShowOptions)
 def show(options: ShowOptions) -> int:
-    """Print each setting, its value and its origin. Secrets are printed as ***."""
+    """Print each setting, its value and its origin; secrets as ***."""
     settings = shared.settings()
 
     def show_all(found: SettingsDocument) -> None:
@@ -62,7 +62,7 @@ def show(options: ShowOptions) -> int:
 
 @config.command()
 def path() -> None:
-    """Print the path of your own config file, whether or not it exists."""
+    """Print the path of your own settings file, whether or not it exists."""
     terminal.result(str(user_file()))
     here = (places.working_directory() or Path()) / FILE_NAME
     for file in (named_config() or here, user_file()):
@@ -78,17 +78,17 @@ class TuneOptions:
     """What `config tune` is told."""
 
     config: Annotated[str | None, CONFIG]
-    yes: Annotated[bool, option("--yes", help="Write it. Without this nothing is written.")]
+    yes: Annotated[bool, option("--yes", help="Write the changes (default: only show them).")]
     as_json: Annotated[bool, shared.JSON]
 
 
 @config.command()
 @takes(TuneOptions)
 def tune(options: TuneOptions) -> int:
-    """Fit the settings to what was measured: show the change of your own file, with reasons, and with --yes write it.
+    """Fit your settings file to the measurements: show the changes with reasons; with --yes, write them.
 
-    Takes what the last `glm-aria doctor REF`, probes and pulls measured, and asks nobody. Comments in the file stay.
-    What a variable or ./glm-aria.toml sets wins over your file, and is told.
+    Uses what the last `glm-aria doctor REF`, probes and pulls measured; contacts no server. Keeps the comments in the
+    file. Says so where a variable or ./glm-aria.toml wins over your file.
 
     \b
     Examples:

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 @click.group()
 def daemon() -> None:
-    """Start, stop or look at a background aria2c.
+    """Start, stop or inspect a background aria2c.
 
-    A pull uses it when it runs (unless --max-speed is given, a limit that is the pull's own), and otherwise starts an
-    aria2c that ends with the pull. It listens on
-    loopback only, on a random port with a random secret; both are in a file that only you can read.
+    If it runs, pulls use it, except with --max-speed, which limits one pull alone; otherwise a pull starts an aria2c
+    that ends with it. It listens on loopback only, on a random port with a random secret; only you can read the file
+    that holds both.
 
     \b
     Examples:
@@ -57,7 +57,7 @@ class DaemonOptions:
 @daemon.command()
 @takes(StartOptions)
 def start(options: StartOptions) -> int:
-    """Start it, unless it runs already."""
+    """Start the daemon, unless it already runs."""
     from orchestrator.app.compose import bundle_for_aria2
 
     pid, endpoint = _background(create=True).start(bundle_for_aria2(shared.settings()))
@@ -67,7 +67,7 @@ def start(options: StartOptions) -> int:
 @daemon.command()
 @takes(DaemonOptions)
 def stop(options: DaemonOptions) -> int:
-    """End it. What it was fetching is kept; the pull that asked for it stops with exit code 71."""
+    """Stop the daemon. Partial downloads are kept; a pull that uses it ends with exit code 71."""
     pid = _background().stop()
     return finish(Run(options.as_json), "daemon stop", DaemonDocument(False, pid, None), _print)
 
@@ -75,7 +75,7 @@ def stop(options: DaemonOptions) -> int:
 @daemon.command()
 @takes(DaemonOptions)
 def status(options: DaemonOptions) -> int:
-    """Tell whether it runs, and what it is doing."""
+    """Show whether the daemon runs, and what it is doing."""
     return finish(Run(options.as_json), "daemon status", _status(), _print)
 
 

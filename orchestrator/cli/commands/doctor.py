@@ -28,13 +28,11 @@ class DoctorOptions:
     resolvers: Annotated[
         tuple[str, ...],
         option("--resolver", heading="What to measure", metavar="IP[:PORT]",
-               help="Also measure this name server; may be given again."),
+               help="Also measure this name server (repeatable)."),
     ]  # fmt: skip
     report: Annotated[
         str | None,
-        shared.output(
-            "--report", metavar="FILE.html", help="Also write a page with pictures, which needs nothing else."
-        ),
+        shared.output("--report", metavar="FILE.html", help="Also write a self-contained HTML report with charts."),
     ]
     sites: SiteOptions
 
@@ -42,14 +40,14 @@ class DoctorOptions:
 @click.command("doctor", cls=HeadedCommand)
 @takes(DoctorOptions)
 def doctor(options: DoctorOptions) -> int:
-    """Why is it slow? Measure everything, and say what to change.
+    """Find what slows downloads down: measure everything, suggest changes.
 
-    Measures this machine, the network and every source. Takes 20 seconds at most, needs no privilege, and works without
-    a network. A few MiB of the largest file of REF are fetched from each source, over 1, 4 and 16 connections, and
-    thrown away; what costs how much is told for REF. Without REF it is the model that was pulled last. Where there is
-    none, speeds are not measured, and costs are told for 10 GB.
+    Measures this machine, the network and every source. Takes at most 20 seconds, needs no privileges, and works
+    without a network. Fetches a few MiB of the largest file of REF from each source, over 1, 4 and 16 connections, and
+    discards them; estimates the cost of each finding for REF. Without REF, takes the model that was pulled last; if
+    there is none, measures no speeds and estimates costs for 10 GB.
 
-    The findings come last, the dearest first, each with the figure that was measured and one command that changes it.
+    The findings come last, the most expensive first, each with the measured figure and one command that changes it.
 
     \b
     Examples:

@@ -32,12 +32,12 @@ class EnvOptions:
     shell: Annotated[
         str,
         option("--shell", type=click.Choice(list(templating.SHELLS)), default="sh", show_default=True,
-               help="sh is for bash, zsh and dash as well."),
+               help="Syntax of this shell; sh is also for bash, zsh and dash."),
     ]  # fmt: skip
-    undo: Annotated[bool, option("--undo", help="Print what gives each variable its earlier value back.")]
+    undo: Annotated[bool, option("--undo", help="Print commands that restore the earlier value of each variable.")]
     mirror: Annotated[
         str | None,
-        option("--mirror", metavar="NAME", help="A mirror of the settings; by default the first to be asked."),
+        option("--mirror", metavar="NAME", help="Name of a mirror of the settings (default: the best one)."),
     ]
     config: Annotated[str | None, CONFIG]
 
@@ -45,10 +45,10 @@ class EnvOptions:
 @click.command()
 @takes(EnvOptions)
 def env(options: EnvOptions) -> None:
-    """Print what makes hf, transformers and others use a mirror.
+    """Print shell variables that make hf, transformers and others use a mirror.
 
-    HF_ENDPOINT names the mirror, and HF_HUB_CACHE the same cache that pull fills. Xet, which mirrors do not speak, is
-    off, and so is the token that hf would send to HF_ENDPOINT unasked. Timeouts are 30 s.
+    HF_ENDPOINT names the mirror, and HF_HUB_CACHE the cache that pull fills. Xet is off, since mirrors do not support
+    it, and so is the token, which hf would otherwise send to HF_ENDPOINT. Timeouts are 30 s.
 
     \b
     Examples:

@@ -32,27 +32,33 @@ class LinkOptions:
 
     model: Annotated[str, argument("MODEL")]
     folder: Annotated[str, argument("DIR")]
-    reflink: Annotated[bool, option("--reflink", help="Share the blocks on disk until one side is written, or fail.")]
-    copy: Annotated[bool, option("--copy", help="Copy, even where blocks could be shared.")]
-    hard: Annotated[bool, option("--hard", help="Hard links: no second copy, but an edit reaches into the cache.")]
-    sym: Annotated[bool, option("--sym", help="Symlinks to the cache: gone with the model, and an edit reaches it.")]
+    reflink: Annotated[
+        bool, option("--reflink", help="Share disk blocks until one side is edited; fail if that is impossible.")
+    ]
+    copy: Annotated[bool, option("--copy", help="Copy, even if blocks could be shared.")]
+    hard: Annotated[bool, option("--hard", help="Make hard links: no second copy, but an edit also changes the cache.")]
+    sym: Annotated[
+        bool, option("--sym", help="Make symlinks: broken once the model is removed; an edit also changes the cache.")
+    ]
     layout: Annotated[
         Literal["flat", "project"],
         option("--layout", default="project", show_default=True,
                help="project: checkpoints/, config/ and metadata.json. flat: as in the repo."),
     ]  # fmt: skip
-    force: Annotated[bool, option("--force", help="Replace files in DIR that are not glm-aria's, or were edited.")]
+    force: Annotated[
+        bool, option("--force", help="Replace files in DIR that were edited, or that glm-aria did not make.")
+    ]
     place: CacheOptions
 
 
 @click.command("link")
 @takes(LinkOptions)
 def link(options: LinkOptions) -> int:
-    """Make a project folder of a model in the cache, without a network.
+    """Make a project folder from a model in the cache, without a network.
 
-    MODEL is org/name, or org/name@revision. Files share their blocks with the cache where the file system can (Btrfs,
-    XFS and others) and are copies elsewhere, so they are yours to edit. Once more, it updates the folder: files that
-    were edited, or that it did not make, are never replaced without --force.
+    MODEL is org/name, or org/name@revision. Files share their blocks with the cache if the file system can do that
+    (Btrfs, XFS and others), and are copies otherwise, so you may edit them. Run it again to update the folder: without
+    --force it never replaces files that you edited, or that it did not make.
 
     \b
     Examples:
@@ -100,25 +106,25 @@ class ImportOptions:
     folder: Annotated[str, argument("DIR")]
     model: Annotated[
         str | None,
-        what("--model", metavar="REF", help="Take only what this model wants, and ask the root what that is."),
+        what("--model", metavar="REF", help="Import only the files of this model, as the root lists them."),
     ]
     locked: Annotated[
         str | None,
-        what("--locked", metavar="FILE", help="Take only what the models of this lock file want; nobody is asked."),
+        what("--locked", metavar="FILE", help="Import only the files of this lock file's models; ask no server."),
     ]
     trust: Annotated[
         Level | None,
-        rule("--trust", setting="policy", help="How far the listing of REF must be proven; by default agree."),
+        rule("--trust", setting="policy", help="Who must confirm the listing of REF (default: agree)."),
     ]
     offline: Annotated[
-        bool, rule("--offline", setting="offline", help="Ask no server: the listing of REF is known from a pull.")
+        bool, rule("--offline", setting="offline", help="Ask no server: use the listing of REF from an earlier pull.")
     ]
     hard: Annotated[
         bool,
         rule("--hard", help="Hard-link instead of copying where that is possible: DIR's files are then the cache's, "
              "and must not be edited any more."),
     ]  # fmt: skip
-    dry_run: Annotated[bool, rule("--dry-run", help="Show what would be taken, and do nothing.")]
+    dry_run: Annotated[bool, rule("--dry-run", help="Show what would be imported, without doing it.")]
     cache_dir: Annotated[str | None, shared.CACHE_DIR]
     sites: SiteChoice
     output: Output
@@ -127,13 +133,13 @@ class ImportOptions:
 @click.command("import", cls=HeadedCommand)
 @takes(ImportOptions)
 def import_(options: ImportOptions) -> int:
-    """Take files that are on disk already into the cache, so that nothing is fetched twice.
+    """Import files from a folder into the cache, so that pull need not fetch them.
 
-    DIR is any folder: a USB stick, a cache of hf or ModelScope, a ComfyUI folder. Names do not matter: a file is taken
-    when its size and digest are those of a listing. Without --model these are the listings of all models that were ever
-    pulled into this cache; with it, that of REF, asked from the root as pull does (or known, with --offline); with
-    --locked, those of a lock file, and nobody is asked. What is taken is proven as a download is. DIR is left as it is.
-    Afterwards pull fetches only the rest.
+    DIR is any folder: a USB stick, a cache of hf or ModelScope, a ComfyUI folder. Names do not matter: a file is
+    imported if its size and digest stand in a listing. Without --model, these are the listings of all models ever
+    pulled into this cache; with --model, the listing of REF, from the root as for pull (or a remembered one, with
+    --offline); with --locked, those of a lock file, without asking a server. Each file is verified like a download.
+    DIR stays as it is. Afterwards pull fetches only the rest.
 
     \b
     Examples:

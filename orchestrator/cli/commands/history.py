@@ -29,7 +29,7 @@ class HistoryOptions:
     last: Annotated[
         int,
         option("-n", "--last", type=click.IntRange(1), default=20, show_default=True, metavar="N",
-               help="So many pulls."),
+               help="Number of pulls to show."),
     ]  # fmt: skip
     cache_dir: Annotated[str | None, shared.CACHE_DIR]
     config: Annotated[str | None, CONFIG]
@@ -39,10 +39,10 @@ class HistoryOptions:
 @click.command("history")
 @takes(HistoryOptions)
 def history(options: HistoryOptions) -> int:
-    """Past pulls, and how fast each source was.
+    """Show past pulls, and the speed of each source.
 
-    The newest comes last, and the speed of each source is drawn over time. A pull that fetched nothing leaves no entry.
-    The thousand newest are kept, in the state folder beside the cache.
+    The newest pull comes last; below them is the speed of each source over time. A pull that fetched nothing leaves no
+    entry. The state folder beside the cache keeps the newest thousand.
 
     \b
     Examples:

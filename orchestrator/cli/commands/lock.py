@@ -22,7 +22,7 @@ def lock() -> None:
     """Compare lock files, which pin the bytes of models.
 
     \b
-    A lock file is made and used by pull:
+    pull makes and uses lock files:
       glm-aria pull org/name --lock glm-aria.lock
       glm-aria pull --locked glm-aria.lock
     """
@@ -40,10 +40,10 @@ class DiffOptions:
 @lock.command()
 @takes(DiffOptions)
 def diff(options: DiffOptions) -> int:
-    """Tell what changed from the lock file A to B, by default glm-aria.lock.
+    """Show what changed from the lock file A to B (default: glm-aria.lock).
 
-    A line for each model and file that is not the same, after + for added, - for removed, ~ for changed. Nothing is
-    printed when both pin the same bytes. The exit code is 0 either way; --json says `same`.
+    Prints a line for each model and file that differs: + added, - removed, ~ changed. Prints nothing if both pin the
+    same bytes. The exit code is 0 either way; with --json, see `same`.
     """
     changes = diff_locks(lock_files.read(options.old), lock_files.read(options.new))
     return finish(Run(options.as_json), "lock diff", LockDiffDocument.of(changes), _print)

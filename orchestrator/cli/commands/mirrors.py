@@ -20,10 +20,10 @@ from orchestrator.errors import UsageError
 
 @click.group()
 def mirrors() -> None:
-    """Who can send bytes, how fast, how fresh, and who lied.
+    """Show and measure the sources: speed, freshness, quarantine.
 
-    Sources are the root, and the mirrors of the settings or of --mirror. What pulls and probes measure is remembered,
-    and counts less the older it is. A source that sent wrong bytes is put into quarantine: it is asked no more, until
+    Sources are the root, and the mirrors of the settings or of --mirror. glm-aria remembers what pulls and probes
+    measure; older measurements count less. A source that sent wrong bytes goes into quarantine: it is not used until
     you release it.
 
     \b
@@ -37,7 +37,7 @@ def mirrors() -> None:
 @mirrors.command("ls", cls=HeadedCommand)
 @takes(SiteOptions)
 def list_sources(options: SiteOptions) -> int:
-    """Print what is remembered of each source, the first to be asked first. Asks nobody.
+    """List the sources with their measurements, the best first; ask no server.
 
     \b
     Examples:
@@ -61,7 +61,7 @@ class ProbeOptions:
     connections: Annotated[
         int,
         option("--connections", heading="What to measure", type=click.IntRange(1, 16), default=8, show_default=True,
-               metavar="N", help="Connections of the second sample; 1 leaves it out."),
+               metavar="N", help="Connections of the second sample; 1 skips it."),
     ]  # fmt: skip
     sites: SiteOptions
 
@@ -69,11 +69,11 @@ class ProbeOptions:
 @mirrors.command("probe", cls=HeadedCommand)
 @takes(ProbeOptions)
 def probe(options: ProbeOptions) -> int:
-    """Measure all sources at once: a second or two, and at most 10 MiB from each.
+    """Measure all sources in parallel: about 2 s, and at most 10 MiB from each.
 
-    With REF, a piece of its largest file is fetched from each, over one connection and over several, and each is asked
-    whether it has the model as the root has it. Without, only the way there is measured. The results are remembered
-    for later pulls; the bytes are thrown away.
+    With REF, fetches a piece of its largest file from each source, over one connection and over several, and asks each
+    whether it has the same commit as the root. Without REF, measures only latency and connection. Remembers the results
+    for later pulls, and discards the bytes.
 
     \b
     Columns:

@@ -47,16 +47,16 @@ class WantedOptions:
         str | None, where("--local-dir", metavar="DIR", help="Also make a plain folder with the files of the model.")
     ]
     transfer: TransferOptions
-    offline: Annotated[bool, rule("--offline", setting="offline", help="Ask no server: succeed only if all is here.")]
-    force: Annotated[
-        bool, rule("--force", help="Fetch and place again what is here, over your files in --local-dir, too.")
+    offline: Annotated[
+        bool, rule("--offline", setting="offline", help="Ask no server: succeed only if all files are in the cache.")
     ]
+    force: Annotated[bool, rule("--force", help="Fetch all files again, and replace your own files in --local-dir.")]
     strict: Annotated[bool, shared.STRICT]
     allow_outside: Annotated[bool, shared.ALLOW_OUTSIDE]
 
 
 ARIA2_INPUT = output(
-    "--aria2-input", metavar="FILE", help="With a dry run: write an input file for aria2c -i, without secrets."
+    "--aria2-input", metavar="FILE", help="With --dry-run: write an input file for aria2c -i, without secrets."
 )
 
 
@@ -67,16 +67,14 @@ class PullOptions:
     wanted: WantedOptions
     lock: Annotated[
         str | None,
-        rule(
-            "--lock", metavar="FILE", help="Write down in FILE which bytes these models are; other models in it stay."
-        ),
+        rule("--lock", metavar="FILE", help="Record the bytes of these models in FILE; keep the other models in it."),
     ]
     sha256: Annotated[
         str | None,
-        what("--sha256", metavar="HEX", help="Digest of the file, when REF is the https:// address of a single one."),
+        what("--sha256", metavar="HEX", help="Digest of the file, if REF is the https:// address of a single file."),
     ]
     on_change: Annotated[str | None, shared.ON_CHANGE]
-    dry_run: Annotated[bool, rule("--dry-run", help="Show what would be done, and do nothing.")]
+    dry_run: Annotated[bool, rule("--dry-run", help="Show what would be done, without doing it.")]
     aria2_input: Annotated[str | None, ARIA2_INPUT]
     output: Output
 
@@ -100,22 +98,22 @@ def pull(options: PullOptions) -> int:
       [hf://]org/name[@revision]        a model; ms:// is ModelScope
       datasets/org/name, spaces/org/name
       https://host/file                 a single file, with --sha256
-      REF FILE...                       only these files of it, as hf download has it
+      REF FILE...                       only these files, as in hf download
 
-    A word behind a REF is a file of it, unless it can only be another REF: org/other, hf://name, name@revision.
+    A word after a REF is one of its files, unless it can only be another REF: org/other, hf://name, name@revision.
 
-    At the end the folder of each model is printed on stdout; everything else goes to stderr. Commits and digests come
-    from the root, bytes from the root and the mirrors. A stopped pull goes on when it is run again.
-
-    \b
-    --trust says whose word counts for commits and digests
-      root    the root's, or nobody's: the pull fails without the root
-      agree   without the root, two independent sites that say the same (default)
-      any     without the root, one mirror's, with a warning
-      commit  anybody's, proven from the commit itself; REF must end with @COMMIT
+    Prints the folder of each model on stdout at the end; everything else goes to stderr. Commits and digests come from
+    the root, bytes from the root and the mirrors. To resume an interrupted pull, run it again.
 
     \b
-    A list (-f) has a REF on each line, with options after it, or is TOML:
+    --trust says who must confirm commits and digests
+      root    the root only: the pull fails if the root is down
+      agree   if the root is down, two independent sites that agree (default)
+      any     if the root is down, a single mirror, with a warning
+      commit  nobody: they follow from the commit's hash; REF must end with @COMMIT
+
+    \b
+    A list (-f) has one REF a line, followed by its options, or is TOML:
       org/name@v1.0  include=*.json  exclude=original/*  local-dir=plain
       @include other.txt
       # in list.toml: [[model]] ref=, include=[], exclude=[], local_dir=, priority=
@@ -149,14 +147,14 @@ def pull(options: PullOptions) -> int:
 @click.command("plan", cls=HeadedCommand)
 @takes(PlanOptions)
 def plan(options: PlanOptions) -> int:
-    """Show what pull would do, and do nothing. The same as pull --dry-run; REF as for pull.
+    """Show what pull would do, without doing it. Same as pull --dry-run; REF as for pull.
 
     \b
     For each file the plan says
-      keep   it is in the cache and was verified
-      check  it is there, and will be hashed before it is believed
-      link   another repo of the cache has the same bytes
-      fetch  it will be downloaded
+      keep   in the cache, and verified
+      check  in the cache, and not yet verified: will be hashed
+      link   another repo in the cache has the same bytes
+      fetch  will be downloaded
 
     \b
     Examples:

@@ -31,7 +31,7 @@ class Removal:
 
     cache_dir: Annotated[str | None, shared.CACHE_DIR]
     config: Annotated[str | None, CONFIG]
-    yes: Annotated[bool, option("--yes", help="Do it. Without this nothing is removed.")]
+    yes: Annotated[bool, option("--yes", help="Remove them (default: only show what would go).")]
     as_json: Annotated[bool, shared.JSON]
 
 
@@ -46,9 +46,9 @@ class RmOptions:
 @click.command()
 @takes(RmOptions)
 def rm(options: RmOptions) -> int:
-    """Remove models or revisions; without --yes only show what would go.
+    """Remove models or revisions; without --yes, only show what would go.
 
-    A pinned model stays (exit code 80). So does one with which a pull or hf is at work.
+    Pinned models stay (exit code 80), and so do models that a pull or hf is using.
     """
     rules = Rules(time.time(), targets=tuple(map(parse_target, options.refs)))
     return _collect("cache rm", rules, options.removal)
@@ -60,15 +60,15 @@ class GcOptions:
 
     older_than: Annotated[
         str | None,
-        option("--older-than", metavar="TIME", help="Revisions that were not used for so long: 30d, 12h, 2w."),
+        option("--older-than", metavar="TIME", help="Remove revisions unused for this long: 30d, 12h, 2w."),
     ]
     keep_size: Annotated[
         str | None,
         option("--keep-size", metavar="SIZE",
-               help="The longest unused revisions, until the cache is this small: 200G."),
+               help="Remove the longest unused revisions until the cache has this size: 200G."),
     ]  # fmt: skip
     models: Annotated[
-        tuple[str, ...], option("--model", metavar="REF", help="This model or revision; may be given again.")
+        tuple[str, ...], option("--model", metavar="REF", help="Remove this model or revision (repeatable).")
     ]
     removal: Removal
 
@@ -76,14 +76,14 @@ class GcOptions:
 @click.command()
 @takes(GcOptions)
 def gc(options: GcOptions) -> int:
-    """Remove what is not needed; without --yes only show what would go, why, and what that frees.
+    """Remove what is not needed; without --yes, only show what would go and why.
 
-    Litter always goes: blobs to which no snapshot links, revisions of a model that no branch or tag names any more
-    (where the model has some), and parts of downloads that nobody went on with for a week. The options add to that.
+    Garbage always goes: blobs without a snapshot that links to them, revisions that no branch or tag names any more (if
+    the model has branches or tags), and partial downloads that were not resumed for a week. The options add to that.
 
-    Pinned models stay, and what was written within the last 15 minutes, unless --model names it; all of a model one of
-    whose refs cannot be read; and everything with which a pull or hf is at work. A file that several revisions, models
-    or hard links share is freed with the last of them.
+    These stay: pinned models; files written within the last 15 minutes, unless --model names them; models with an
+    unreadable ref; and everything that a pull or hf is using. A file that several revisions, models or hard links share
+    is freed with the last of them.
     """
     rules = Rules(
         time.time(),

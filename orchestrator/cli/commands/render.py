@@ -30,18 +30,17 @@ class RenderOptions:
         str | None, option("-o", "--output", metavar="FILE", help="Write to this file instead of stdout.")
     ]
     given: Annotated[
-        tuple[str, ...], option("--set", metavar="NAME=VALUE", help="A value of the template; repeatable.")
+        tuple[str, ...], option("--set", metavar="NAME=VALUE", help="Set a value of the template (repeatable).")
     ]
 
 
 @click.command()
 @takes(RenderOptions)
 def render(options: RenderOptions) -> None:
-    """Write out one of the templates; without NAME, list them.
+    """Render a configuration template; without NAME, list them.
 
-    Each is a configuration for another program, made from the settings and from what was measured of the mirrors. Its
-    first lines say what it does, how to use it and how to undo it. A --set that it does not know is answered with those
-    that it does.
+    Each one configures another program by your settings and by the measurements of the mirrors. Its first lines say
+    what it does, how to use it and how to undo it. An unknown --set is answered with the known ones.
 
     \b
     Examples:

@@ -31,16 +31,16 @@ class VerifyOptions:
     globs: Annotated[
         tuple[str, ...],
         option("--file", heading="What to verify", metavar="GLOB",
-               help="Only files that match; may be given again. * crosses /."),
+               help="Verify only files that match (repeatable). * also matches /."),
     ]  # fmt: skip
     fast: Annotated[
         bool,
         option("--fast", heading="How",
-               help="Compare piece hashes where there are some: finds rot at the disk's speed."),
+               help="Compare piece hashes if known: finds corruption at the speed of the disk."),
     ]  # fmt: skip
     repair: Annotated[
         bool,
-        option("--repair", heading="How", help="Fetch the bytes that are rotten again, and prove the whole file."),
+        option("--repair", heading="How", help="Fetch the corrupt bytes again, and verify the whole file."),
     ]
     cache_dir: Annotated[str | None, shared.CACHE_DIR]
     sites: SiteChoice
@@ -51,16 +51,14 @@ class VerifyOptions:
 @click.command("verify", cls=HeadedCommand)
 @takes(VerifyOptions)
 def verify(options: VerifyOptions) -> int:
-    """Read what is in the cache again; find rot, and repair it.
+    """Hash the cached files again; find corrupt ones, and repair them.
 
-    Without a REF all of the cache is read. REF is org/name for all revisions of a model that are here, or
-    org/name@revision for one of them; datasets/ and spaces/ go before it as for pull. No network is needed, except
-    for --repair.
+    Without a REF, reads the whole cache. REF is org/name for all cached revisions of a model, or org/name@revision for
+    one of them; write datasets/ and spaces/ before it as for pull. Needs no network, except for --repair.
 
-    A file whose bytes are not those of its digest is rotten: it is named with the ranges that are wrong, and the exit
-    code is 65. With --repair only these ranges are fetched, from any source; the whole is proven again before it takes
-    the place of the old file. Where no piece hashes are known (they come with a pull, or with a first verify), all of
-    the file is fetched.
+    A file is corrupt if its digest does not match: verify names it with the wrong ranges, and exits with 65. --repair
+    fetches only these ranges, from any source, and verifies the whole file before it replaces the old one. If no piece
+    hashes are known (a pull or a first verify records them), it fetches the whole file.
 
     \b
     Examples:

@@ -41,21 +41,21 @@ class WatchOptions:
     interval: Annotated[
         str,
         option("--interval", heading=_FOLLOW, metavar="TIME", default="5m", show_default=True,
-               help="How often branches are asked whether they moved: 30s, 5m, 1h."),
+               help="Check branches for new commits this often: 30s, 5m, 1h."),
     ]  # fmt: skip
-    once: Annotated[bool, option("--once", heading=_FOLLOW, help="Make the cache equal to the list once, then end.")]
+    once: Annotated[bool, option("--once", heading=_FOLLOW, help="Make the cache equal to the list once, then exit.")]
     pin: Annotated[
-        bool, option("--pin", heading=_FOLLOW, help="Pin the models of the list, so that no cache gc removes them.")
+        bool, option("--pin", heading=_FOLLOW, help="Pin the models of the list, so that cache gc keeps them.")
     ]
     unpin_removed: Annotated[
         bool,
         option("--unpin-removed", heading=_FOLLOW,
-               help="With --pin: take these pins back when a model leaves the list."),
+               help="With --pin: unpin a model when it leaves the list."),
     ]  # fmt: skip
     status: Annotated[
         bool,
         option("--status", heading=_FOLLOW,
-               help="Only tell how it goes: of this list, or of all lists of the cache."),
+               help="Show the status of this list, or of all lists, and exit."),
     ]  # fmt: skip
     select: Select
     transfer: TransferOptions
@@ -70,12 +70,12 @@ class WatchOptions:
 def watch(options: WatchOptions) -> int:
     """Keep the cache equal to a list of models.
 
-    What is new is pulled, and branches that move are followed. The list, and the lists that it includes, are read again
-    whenever they change. One that cannot be read, is wrong or empty is told of, and the list as it was before still
-    counts. A model that fails is tried again after a random time that grows to an hour; the others go on. A model that
-    left the list is fetched no further; its files stay until cache gc removes them.
+    Pulls new models, and follows branches that move. Reads the list, and the lists that it includes, again whenever
+    they change. If a list is unreadable, wrong or empty, watch reports it and keeps to the last good list. A failed
+    model is retried after a random delay that grows to an hour; the others continue. A model that left the list is no
+    longer fetched; its files stay until cache gc removes them.
 
-    Ctrl-C and SIGTERM stop it; what arrived is kept. LIST is as for pull -f, but never stdin.
+    Ctrl-C and SIGTERM stop it; partial downloads are kept. LIST is as for pull -f, but never stdin.
 
     \b
     Examples:
