@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from urllib.parse import urlsplit
@@ -86,18 +86,19 @@ class _Forward(http.server.BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         if not self._is_welcome(parts.hostname):
             return
-        upstream = HTTPConnection("127.0.0.1", parts.port or 80, timeout=20)
         headers = {name: value for name, value in self.headers.items() if not name.lower().startswith("proxy-")}
-        upstream.request(self.command, f"{parts.path}?{parts.query}" if parts.query else parts.path, headers=headers)
-        answer = upstream.getresponse()
-        self.send_response_only(answer.status)
-        for name, value in answer.getheaders():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command != "HEAD":
-            while chunk := answer.read(_CHUNK):
-                self._back(parts.hostname or "", chunk, self.wfile.write)
-        upstream.close()
+        with closing(HTTPConnection("127.0.0.1", parts.port or 80, timeout=20)) as upstream:
+            upstream.request(
+                self.command, f"{parts.path}?{parts.query}" if parts.query else parts.path, headers=headers
+            )
+            with upstream.getresponse() as answer:
+                self.send_response_only(answer.status)
+                for name, value in answer.getheaders():
+                    self.send_header(name, value)
+                self.end_headers()
+                if self.command != "HEAD":
+                    while chunk := answer.read(_CHUNK):
+                        self._back(parts.hostname or "", chunk, self.wfile.write)
 
     do_HEAD = do_GET  # noqa: N815
 
