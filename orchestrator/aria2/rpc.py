@@ -113,10 +113,10 @@ class _ProvenAdapter(HTTPAdapter):
                 super().connect()
                 _prove(listener)
 
-        class Pool(HTTPConnectionPool):
+        class ProvenPool(HTTPConnectionPool):
             ConnectionCls = Connection
 
-        self.poolmanager.pool_classes_by_scheme = {"http": Pool}
+        self.poolmanager.pool_classes_by_scheme = {"http": ProvenPool}
 
 
 def _prove(listener: Listener) -> None:

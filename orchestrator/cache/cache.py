@@ -16,7 +16,7 @@ from pathlib import Path, PurePath
 from orchestrator.cache import inventory, publishing
 from orchestrator.cache.claims import ALONE, Owners, Use
 from orchestrator.cache.layout import CacheLayout
-from orchestrator.cache.moved import open_cache
+from orchestrator.cache.moved import open_cache_folder
 from orchestrator.cache.pins import Pins
 from orchestrator.cache.placing import Placer
 from orchestrator.cache.proofs import Proofs, stamp
@@ -156,7 +156,7 @@ class HfCache:
             now = inventory.look(blob, self.layout.cache_dir)
             if now is None or stamp(now) != stamp(seen):
                 return
-            root = stack.enter_context(open_cache(self.layout.cache_dir))
+            root = stack.enter_context(open_cache_folder(self.layout.cache_dir))
             blobs = stack.enter_context(root.beneath(f"{repo.folder}/blobs"))
             with contextlib.suppress(FileNotFoundError), root.beneath(f"{repo.folder}/snapshots") as snapshots:
                 snapshots.unlink_links(digest.hex)

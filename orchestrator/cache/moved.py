@@ -88,7 +88,7 @@ class CacheFolder(Folder):
                 sweep_scratch(aside.held)
 
 
-def open_cache(cache_dir: Path) -> CacheFolder:
+def open_cache_folder(cache_dir: Path) -> CacheFolder:
     """Open the cache's folder, made where it is missing. Raises per `system.failures`."""
     with on_disk("create", cache_dir):
         cache_dir.mkdir(parents=True, exist_ok=True)

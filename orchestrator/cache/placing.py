@@ -24,7 +24,7 @@ from pathlib import Path, PurePath
 from orchestrator.cache.claims import ALONE, Owners, taken_over
 from orchestrator.cache.inventory import link_text, look, refuse_planted
 from orchestrator.cache.layout import CacheLayout
-from orchestrator.cache.moved import open_cache
+from orchestrator.cache.moved import open_cache_folder
 from orchestrator.cache.proofs import Proofs, stamp
 from orchestrator.core.files import Digest, RepoFile
 from orchestrator.core.refs import RepoId
@@ -81,7 +81,7 @@ class Placer:
         layout = self._layout
         refuse_planted(layout, self._repo)
         with contextlib.ExitStack() as stack:
-            self._root = stack.enter_context(open_cache(layout.cache_dir))
+            self._root = stack.enter_context(open_cache_folder(layout.cache_dir))
             # The snapshot first: a repo folder without `snapshots/` makes `hf cache ls` warn.
             self._snapshot, touched = make_folder(self._root, f"{self._repo.folder}/snapshots/{self._commit}")
             stack.enter_context(self._snapshot)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from orchestrator.cache.inventory import read_ref, refuse_planted
 from orchestrator.cache.layout import CacheLayout
-from orchestrator.cache.moved import open_cache
+from orchestrator.cache.moved import open_cache_folder
 from orchestrator.cache.trees import holds, model_entries, render
 from orchestrator.core.plan import ResolvedModel
 from orchestrator.core.refs import RepoId, Target, as_word
@@ -44,7 +44,7 @@ def publish(layout: CacheLayout, state_dir: Path, model: ResolvedModel) -> Flip 
     repo = model.ref.repo
     refuse_planted(layout, repo)
     _refuse_gaps(layout.snapshot(repo, model.commit), model)
-    with open_cache(layout.cache_dir) as root:
+    with open_cache_folder(layout.cache_dir) as root:
         stage = scratch_folder(root, state_dir / "stage")
         tag = layout.cache_dir / "CACHEDIR.TAG"
         if not tag.exists():

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from orchestrator.cache.moved import open_cache
+from orchestrator.cache.moved import open_cache_folder
 from orchestrator.core.files import Digest
 from orchestrator.disk.atomic import drop, scratch, scratch_folder
 from orchestrator.disk.copies import clone_or_copy
@@ -74,7 +74,7 @@ def put_back(
     gone. Raises UnsafeError for a symlink on the way to a place.
     """
     taken: list[tuple[Path, os.stat_result]] = []
-    root = open_cache(cache_dir)
+    root = open_cache_folder(cache_dir)
     try:
         with on_disk("sync", verified.path):
             aside = scratch_folder(root, stage)

@@ -22,7 +22,7 @@ from orchestrator.cache.census import CachedBlob, CachedRepo, CachedSnapshot, di
 from orchestrator.cache.claims import alone
 from orchestrator.cache.inventory import refuse_planted
 from orchestrator.cache.layout import is_junk
-from orchestrator.cache.moved import ASIDE, CacheFolder, open_cache
+from orchestrator.cache.moved import ASIDE, CacheFolder, open_cache_folder
 from orchestrator.cache.pins import Pins, is_pinned
 from orchestrator.cache.records import Records
 from orchestrator.core.refs import Target
@@ -51,7 +51,7 @@ def remove_part(cache: HfCache, item: Garbage) -> bool:
     name = item.path.name
     with contextlib.ExitStack() as stack:
         stack.enter_context(on_disk("remove", item.path))
-        root = stack.enter_context(open_cache(cache.layout.cache_dir))
+        root = stack.enter_context(open_cache_folder(cache.layout.cache_dir))
         locks = _open_locks(root, item.folder)
         if locks is None:
             return False
@@ -90,7 +90,7 @@ def sweep(cache: HfCache, records: Records, pins: Pins, folder: str, garbage: Se
         busy = "a pull is at work with it" if not is_alone else _at_work(cache, folder)
         if busy:
             return Swept((), tuple(Kept(folder, item.commit or item.path.name, busy) for item in garbage))
-        with open_cache(cache.layout.cache_dir) as root, make_folder(root, folder)[0] as opened:
+        with open_cache_folder(cache.layout.cache_dir) as root, make_folder(root, folder)[0] as opened:
             return _Sweeper(cache, records, pins.load(), repo, root, opened).run(garbage)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.cache.moved import open_cache
+from orchestrator.cache.moved import open_cache_folder
 from orchestrator.errors import NoSpaceError, UnsafeError
 from tests.cache.world import World, model_of
 from tests.faults.volumes import small_volume
@@ -204,7 +204,7 @@ def test_a_link_is_judged_and_read_as_one(
     seen, refused = set(), 0
     for _ in range(5000):
         try:
-            with open_cache(cache) as root, root.beneath(link.name) as found:
+            with open_cache_folder(cache) as root, root.beneath(link.name) as found:
                 seen.add(os.fstat(found.fd).st_ino)
         except (OSError, UnsafeError):
             refused += 1

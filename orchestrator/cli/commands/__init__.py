@@ -1,1 +1,1 @@
-"""One file for each command: its options, one call, its report."""
+"""One file for each command, or a folder for a large group: its options, one call, its report."""

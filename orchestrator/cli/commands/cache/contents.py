@@ -1,4 +1,4 @@
-"""`glm-aria cache`: what the cache holds, and what stays in it."""
+"""`glm-aria cache ls`, `du`, `pin` and `unpin`: what the cache holds, and what stays in it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import click
 
 from orchestrator.cli import options as shared
 from orchestrator.cli import terminal
-from orchestrator.cli.commands import folders, removal
 from orchestrator.cli.options import CacheOptions
 from orchestrator.cli.run import Run, finish, services
 from orchestrator.cli.typed import argument, option, takes
@@ -26,25 +25,6 @@ if TYPE_CHECKING:
     from orchestrator.swarm.document import NodesDocument
 
 
-@click.group()
-def cache() -> None:
-    """Inspect the cache, share it with folders, clean it up.
-
-    This is the cache of huggingface_hub; all commands respect the files and the running downloads of other programs.
-    REF is org/name for all revisions of a model, or org/name@revision for one.
-
-    \b
-    Examples:
-      glm-aria cache ls
-      glm-aria cache gc --older-than 30d
-      glm-aria cache gc --keep-size 200G --yes
-      glm-aria cache rm org/name@v1 --yes
-      glm-aria cache pin org/name
-      glm-aria cache link org/name my-project
-      glm-aria cache import /media/usb --model org/name
-    """
-
-
 @dataclass(frozen=True, slots=True)
 class ListOptions:
     """What `cache ls` is told."""
@@ -55,7 +35,7 @@ class ListOptions:
     place: CacheOptions
 
 
-@cache.command()
+@click.command()
 @takes(ListOptions)
 def ls(options: ListOptions) -> int:
     """List the revisions: their refs, size, last use, trust and pins.
@@ -113,7 +93,7 @@ def _show_nodes(found: NodesDocument) -> None:
     show(("NODE", "MODEL", "LAST USE", ""), rows)
 
 
-@cache.command()
+@click.command()
 @takes(CacheOptions)
 def du(place: CacheOptions) -> int:
     """Show the size of each model, the biggest first.
@@ -143,7 +123,7 @@ class PinOptions:
     place: CacheOptions
 
 
-@cache.command()
+@click.command()
 @takes(PinOptions)
 def pin(options: PinOptions) -> int:
     """Pin models: glm-aria removes none of their files until you unpin them.
@@ -153,7 +133,7 @@ def pin(options: PinOptions) -> int:
     return _pin("cache pin", options, keep=True)
 
 
-@cache.command()
+@click.command()
 @takes(PinOptions)
 def unpin(options: PinOptions) -> int:
     """Unpin models; give each REF as it was pinned."""
@@ -173,7 +153,3 @@ def _pin(command: str, options: PinOptions, *, keep: bool) -> int:
 def _show_pins(found: PinsDocument) -> None:
     for text in found.pins:
         terminal.result(text)
-
-
-for command in (removal.rm, removal.gc, folders.link, folders.import_):
-    cache.add_command(command)
