@@ -204,3 +204,16 @@ def test_check_docs_is_content() -> None:
         [sys.executable, REPO / "scripts" / "check-docs"], capture_output=True, text=True, timeout=60, check=False
     )
     assert run.returncode == 0, run.stderr
+
+
+def test_the_commands_of_contributing_find_what_they_name() -> None:
+    text = (REPO / "CONTRIBUTING.md").read_text("utf-8")
+    tests = re.findall(r"`scripts/test --quick (tests/\S+?)(?: -k (\w+))?`", text)
+    assert any(word for _, word in tests)
+    for path, word in tests:
+        assert (REPO / path).exists(), path
+        assert not word or re.search(rf"^def test_\w*{word}", (REPO / path).read_text("utf-8"), re.MULTILINE), word
+    searches = re.findall(r"`git grep '(.+?)' (\w+)`", text)
+    assert searches
+    for words, folder in searches:
+        assert any(words in path.read_text("utf-8") for path in (REPO / folder).rglob("*.py")), words
