@@ -1,4 +1,4 @@
-"""The one place where an OSError of the store becomes an error of ours.
+"""The one place where an OSError of the disk becomes an error of ours.
 
 `with on_disk("place", path):` around system calls; the message names the file that the system named, else `path`.
 """

@@ -18,7 +18,7 @@ from orchestrator.net.session import Net
 from tests.hub.faults import Fault
 from tests.hub.loopback import LoopbackHub
 from tests.mirrors.conftest import CANARY, FILES, listed, origin, source
-from tests.mirrors.test_fetch import take
+from tests.mirrors.test_small_files import take
 
 
 def everything(net: Net, hub: LoopbackHub, there: Source) -> list[str]:
