@@ -85,7 +85,7 @@ class SourceLocator:
                 self._shortcuts.learn(source, origin, job.digest, stream.url)
             yield body
 
-    def _foretold(  # noqa: PLR0917 - as above, and where to keep it open
+    def _foretold(  # noqa: PLR0917 - what is asked of whom, and where to keep it open
         self, stack: ExitStack, net: Net, job: Job, source: Source, origin: Origin, wanted: FileRange
     ) -> Body | None:
         """What the source has where its redirect would lead; None when nobody knows, or it is not surely this file."""

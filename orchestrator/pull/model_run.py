@@ -60,28 +60,28 @@ class ModelRun:
             raise AssertionError(f"{self.item.ref} is not resolved")
         return self.model
 
-    def look_at_folder(self, cache: HfCache, stop: Stop) -> None:
+    def look_at_folder(self, blobs: HfCache, stop: Stop) -> None:
         """Look at its plain folder, if it has one, before anything is fetched. Raises what `survey_local` does."""
         folder, model = self.item.local_dir, self.resolved
         if folder is not None:
-            self.local = survey_local(folder, model, self.is_held(cache), force=self.force, stop=stop)
+            self.local = survey_local(folder, model, self.is_held(blobs), force=self.force, stop=stop)
 
-    def is_held(self, cache: HfCache) -> Callable[[Digest], bool]:
+    def is_held(self, blobs: HfCache) -> Callable[[Digest], bool]:
         """Whether the cache has a blob of this repo."""
-        return lambda digest: cache.layout.blob(self.resolved.ref.repo, digest).is_file()
+        return lambda digest: blobs.layout.blob(self.resolved.ref.repo, digest).is_file()
 
     def enter(self, phase: Phase) -> None:
         """Tell that the model is in this phase now."""
         self.emit(ModelPhase(str(self.item.ref), phase))
 
-    def check_lock(self, cache: HfCache, stop: Stop) -> None:
+    def check_lock(self, blobs: HfCache, stop: Stop) -> None:
         """Compare its files, placed and not published yet, with the lock file, or make its entry for one.
 
         Raises TrustError when they are not the locked ones, and what reading them raises.
         """
         if self.item.locked is None and not self.wants_lock:
             return
-        made = lock(self.resolved, self.item, cache, stop)
+        made = lock(self.resolved, self.item, blobs, stop)
         if self.item.locked is not None:
             refuse_other_bytes(self.item.locked, made)
         if self.wants_lock:
@@ -110,7 +110,7 @@ class ModelRun:
         except GlmAriaError as error:
             self.fail(error)
 
-    def report(self, cache: HfCache) -> ModelReport:
+    def report(self, blobs: HfCache) -> ModelReport:
         """What became of it."""
         model = self.model
         files = tuple(self._file(item) for item in self.plan.files) if self.plan else ()
@@ -118,7 +118,7 @@ class ModelRun:
             ref=str(self.item.ref),
             commit=model.commit if model else None,
             trust=model.trust if model else None,
-            snapshot=cache.snapshot(model) if model and self.is_done else None,
+            snapshot=blobs.snapshot(model) if model and self.is_done else None,
             local_dir=self.item.local_dir,
             files=files,
             seconds=self.seconds,

@@ -22,8 +22,8 @@ _BATCH_SECONDS = 0.5
 class BatchPlacer:
     """Hands blobs to the cache; what became of a batch falls into the inbox. Methods are called by one thread."""
 
-    def __init__(self, runs: Iterable[ModelRun], cache: HfCache, inbox: Inbox[Message]) -> None:
-        self._cache = cache
+    def __init__(self, runs: Iterable[ModelRun], blobs: HfCache, inbox: Inbox[Message]) -> None:
+        self._blobs = blobs
         self._inbox = inbox
         self._wanting: dict[Digest, list[ModelRun]] = {}
         self._files: dict[ModelRun, dict[Digest, list[RepoFile]]] = {}
@@ -85,22 +85,22 @@ class BatchPlacer:
             repo, commit = run.resolved.ref.repo, run.resolved.commit
             try:
                 # The first model to want a blob gets the staged file; the others find it in the cache by then.
-                self._cache.place(
+                self._blobs.place(
                     repo, commit, [(staged[digest], file) for digest, file in entries if digest in staged]
                 )
-                found = self._cache.find(repo, (file for digest, file in entries if digest not in staged))
+                found = self._blobs.find(repo, (file for digest, file in entries if digest not in staged))
                 here = [file for digest, file in entries if digest not in staged]
                 for file in here:
                     if found[file.digest].have in (Have.NOTHING, Have.UNPROVEN):
                         raise IntegrityError(
                             f"{file.path!r} vanished from the cache", hint="run it again", file=file.path
                         )
-                self._cache.link(
+                self._blobs.link(
                     repo,
                     commit,
                     [(f, p) for f in here if found[f.digest].have is Have.ELSEWHERE and (p := found[f.digest].path)],
                 )
-                self._cache.expose(repo, commit, [f for f in here if found[f.digest].have is Have.PLACED])
+                self._blobs.expose(repo, commit, [f for f in here if found[f.digest].have is Have.PLACED])
                 for digest, _ in entries:
                     staged.pop(digest, None)
             except GlmAriaError as error:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 from collections.abc import Sequence
-from functools import cache, partial
 from importlib import import_module
 
 from orchestrator.cache.cache import Cache, HfCache
@@ -88,7 +88,7 @@ def _fail_all(runs: Sequence[ModelRun], error: GlmAriaError) -> None:
         run.fail(error)
 
 
-@cache
+@functools.cache
 def _load_delivery() -> None:
     """Preload the transfer code (aria2p above all) while the listing is on its way."""
     loading = threading.Thread(target=import_module, args=("orchestrator.pull.delivery",), daemon=True)
@@ -114,7 +114,7 @@ def _resolve_all(
     if len(runs) == 1:
         one(runs[0])
     else:
-        steps = [Step(str(run.item.ref), partial(one, run)) for run in runs]
+        steps = [Step(str(run.item.ref), functools.partial(one, run)) for run in runs]
         at_once(steps, most=_RESOLVERS, name="resolve")
         for step in steps:
             step.result()

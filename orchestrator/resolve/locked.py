@@ -120,7 +120,7 @@ def _contradicts(catalog: Catalog, locked: LockedModel, changes: tuple[FileChang
     )
 
 
-def lock(model: ResolvedModel, item: Item, cache: HfCache, stop: Stop) -> LockedModel:
+def lock(model: ResolvedModel, item: Item, blobs: HfCache, stop: Stop) -> LockedModel:
     """The lock of a model whose wanted files are placed: the digest that its listing lacks is computed from the bytes.
 
     Raises IntegrityError when a file is not what was placed, DiskIOError, Interrupted.
@@ -130,7 +130,7 @@ def lock(model: ResolvedModel, item: Item, cache: HfCache, stop: Stop) -> Locked
         if file.is_lfs:
             files.append(LockedFile.of_lfs(file.path, file.size, file.digest.hex, file.git_oid))
             continue
-        blob = cache.layout.blob(model.ref.repo, file.digest)
+        blob = blobs.layout.blob(model.ref.repo, file.digest)
         sha256, git = read_both(Path(os.path.realpath(blob)), stop=stop)
         if file.digest not in (sha256, git):
             raise IntegrityError(
