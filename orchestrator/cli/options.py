@@ -59,7 +59,7 @@ class SiteChoice:
     mirror: Annotated[
         tuple[str, ...],
         where("--mirror", setting="mirrors", metavar="[KIND+]URL",
-              help="Fetch bytes from this mirror, too, instead of from the mirrors of the settings (repeatable). "
+              help="Fetch bytes from the root and this mirror, not from the mirrors of the settings (repeatable). "
               "KIND: huggingface (default), modelscope."),
     ]  # fmt: skip
     no_mirrors: Annotated[
