@@ -91,7 +91,8 @@ def open_sources(
             known = {kind: sources_of(settings, kind) for kind in dialects()}
             yield Sources(
                 tuple(source for found in known.values() for source in found),
-                {kind: found[0] for kind, found in known.items() if found},
+                # Who is not believed lists nothing, not even of a kind that nobody else speaks.
+                {kind: found[0] for kind, found in known.items() if found and found[0].is_believed},
                 SourceStats(state),
                 patient,
                 quick,

@@ -56,4 +56,5 @@ class Sites:
         """
         if not is_restricted:
             return True
-        return source.kind is kind and (source == self.roots[kind].source or self.credentials.names(source.url))
+        is_root = kind in self.roots and source == self.roots[kind].source
+        return source.kind is kind and (is_root or self.credentials.names(source.url))

@@ -42,3 +42,8 @@ def test_a_closed_repo_is_told_to_who_listed_it_and_to_named_servers(
     sites = plain.sites(root, mirror, scope, named=named)
     assert sites.may_hear(source, kind, is_restricted=True) == hears
     assert sites.may_hear(source, kind, is_restricted=False)
+
+
+def test_a_closed_repo_of_a_kind_that_nobody_lists_is_told_to_no_site() -> None:
+    sites = plain.sites(root, mirror)
+    assert not sites.may_hear(SCOPE, MS, is_restricted=True)

@@ -33,3 +33,14 @@ def test_secrets_are_taken_out_of_the_environment(
     personal.chmod(0o600)
     settings = load(environ={"HF_HOME": str(tmp_path)} | environ, folder=tmp_path, personal=personal)
     assert without_secrets(environ, settings).keys() == kept
+
+
+def test_a_login_is_taken_out_where_a_flag_wins_over_its_variable(tmp_path: Path) -> None:
+    environ = {"GLM_ARIA_PROXY": LOGIN, "GLM_ARIA_ROOT_PROXY": LOGIN, "OTHER": "x"}
+    settings = load(
+        {"proxy": "none", "root_proxy": "none"},
+        environ={"HF_HOME": str(tmp_path)} | environ,
+        folder=tmp_path,
+        personal=tmp_path / "none.toml",
+    )
+    assert without_secrets(environ, settings).keys() == {"OTHER"}
