@@ -130,7 +130,7 @@ class DiskIOError(GlmAriaError):
 
     code = "io"
     exit_code = 74
-    usual_hint = "check the disk (dmesg tells), then run it again"
+    usual_hint = "check the disk (see dmesg), then run it again"
     resumable = True
 
 

@@ -197,7 +197,7 @@ class Services:
         with open_shared(self.settings, ignore) as shared:
             if shared is None:
                 raise UsageError(
-                    "--nodes asks the shared Redis, and there is none", hint="GLM_ARIA_SHARED_REDIS, or [shared] redis"
+                    "--nodes needs the shared Redis, and none is set", hint="GLM_ARIA_SHARED_REDIS, or [shared] redis"
                 )
             return uses(shared.line)
 

@@ -118,7 +118,7 @@ class PrivateDaemon:
         runtime.make_child(self._name)
         folder = runtime.child(self._name)
         if folder is None:
-            raise DaemonError(f"the folder {runtime.path / self._name} was taken away", hint="run it again")
+            raise DaemonError(f"the folder {runtime.path / self._name} was removed", hint="run it again")
         return folder
 
     @property
@@ -212,8 +212,8 @@ def _assert_writes_into(staging: Path, endpoint: Endpoint) -> None:
     try:
         if not rpc.writes_into(staging):
             raise DaemonError(
-                f"{find_aria2c()} does not write to our disk: nothing of it arrives in {str(staging)!r}. It is confined"
-                " to folders of its own (a snap, a container), or renames what it writes",
+                f"{find_aria2c()} does not write to this disk: none of its files arrives in {str(staging)!r}. It is"
+                " confined to its own folders (a snap, a container), or renames its files",
                 hint="install aria2 from the packages of your system, or use a --cache-dir that it may write to",
             )
     finally:

@@ -70,9 +70,9 @@ REFUSED: Mapping[str, str] = {
 }
 
 WARNED: Mapping[str, str] = {
-    "check-certificate": "lets anybody on the way read the addresses that are asked for; the files are proven anyway",
-    "log": "gets the addresses that are asked for, and those of a gated model are good for a while",
-    "save-session": "may get the addresses that are asked for, and those of a gated model are good for a while",
+    "check-certificate": "lets others on the way read the requested addresses; the files are verified anyway",
+    "log": "gets the requested addresses, and those of a gated model stay valid for a while",
+    "save-session": "may get the requested addresses, and those of a gated model stay valid for a while",
 }
 
 # Given for each download elsewhere: by `download_options`, and by `way_options` where the settings name a proxy.

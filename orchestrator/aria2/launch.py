@@ -102,8 +102,8 @@ def launch(folder: PrivateFolder, setup: Setup) -> tuple[subprocess.Popen[bytes]
                 hint=f"try: {program} --version",
             )
     raise DaemonError(
-        f"aria2c does not start: somebody else listened first on each of {_TRIES} ports of 127.0.0.1, chosen by chance;"
-        " nothing was sent there",
+        f"aria2c does not start: another program listened first on each of {_TRIES} random ports of"
+        " 127.0.0.1; nothing was sent there",
         hint=_WHO,
     )
 
@@ -115,8 +115,8 @@ class CrowdedError(DaemonError):
 def crowded() -> CrowdedError:
     """The error, in words."""
     return CrowdedError(
-        "other programs hold so many connections to the port of our aria2c that it can open no file",
-        hint="see who does (as root: ss -tnp), or raise the limit of open files: ulimit -Hn 65536; then run it again",
+        "other programs hold so many connections to the port of aria2c that it cannot open a file",
+        hint="list them (as root: ss -tnp), or raise the limit of open files: ulimit -Hn 65536; then run it again",
     )
 
 

@@ -41,7 +41,7 @@ def find_aria2c() -> Path:
     closed = [place for place in os.get_exec_path() if os.path.isfile(f"{place}/aria2c")]  # noqa: PTH113 - never raises
     if closed:
         path = f"{closed[0]}/aria2c"
-        raise DaemonError(f"{path!r} is no program that we may run", hint=f"chmod +x it, or {install_command()}")
+        raise DaemonError(f"{path!r} is not an executable file", hint=f"chmod +x it, or {install_command()}")
     raise DaemonError("aria2c is not installed", hint=f"install it: {install_command()}")
 
 

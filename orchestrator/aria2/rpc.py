@@ -122,7 +122,7 @@ class _ProvenAdapter(HTTPAdapter):
 def _prove(listener: Listener) -> None:
     if not listener.is_proven:
         raise DaemonError(
-            f"our aria2c does not listen on port {listener.port} of 127.0.0.1 any more; nothing was sent there",
+            f"aria2c no longer listens on port {listener.port} of 127.0.0.1; nothing was sent there",
             hint="run the same command again",
         )
 
@@ -298,10 +298,10 @@ class Rpc:
         if isinstance(error, requests.exceptions.SSLError):
             told = _UNTRUSTED.search(str(error))
             if not told:
-                return DaemonError(f"what answers at {where} does not speak TLS", hint="is its address http://…?")
+                return DaemonError(f"the server at {where} does not speak TLS", hint="is its address http://…?")
             return DaemonError(
-                f"the certificate of the aria2 daemon at {where} is not believed: {told[1].strip()}",
-                hint="tell who signed it: export GLM_ARIA_CA_BUNDLE=FILE, or tls.ca_bundle in your settings file",
+                f"the certificate of the aria2 daemon at {where} is not trusted: {told[1].strip()}",
+                hint="name the CA that signed it: export GLM_ARIA_CA_BUNDLE=FILE, or tls.ca_bundle in your settings",
             )
         if isinstance(error, aria2p.ClientException):
             if "Unauthorized" in str(error):
@@ -321,7 +321,7 @@ class Rpc:
         hint = "check the address given to --rpc"
         if not urlsplit(where).path.strip("/"):
             hint = f"aria2 listens at a path: --rpc {where.rstrip('/')}/jsonrpc"
-        return DaemonError(f"what answers at {where} is not aria2", hint=hint)
+        return DaemonError(f"the server at {where} is not aria2", hint=hint)
 
 
 def _gid(answer: Any) -> str:

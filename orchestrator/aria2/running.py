@@ -47,7 +47,7 @@ class RunningDaemon:
             refuse_unfit(self.endpoint.url, options)
             if not rpc.writes_into(staging):
                 raise DaemonError(
-                    f"the aria2 daemon at {self.endpoint.url} does not write to our disk: nothing of it arrives in"
+                    f"the aria2 daemon at {self.endpoint.url} does not write to this disk: none of its files arrives in"
                     f" {shown(str(staging))!r}. It runs on another machine, in a container, or as another user",
                     hint="leave out --rpc, or give both the same folder with --cache-dir",
                 )

@@ -40,6 +40,6 @@ def spelled(folder: Path) -> str:
 def untold(folder: Path) -> CannotCreateError:
     """The error for a folder that the aria2 in use cannot be told."""
     return CannotCreateError(
-        f"{str(folder)!r} cannot be named to this aria2: the path is not UTF-8",
+        f"{str(folder)!r} cannot be passed to this aria2: the path is not UTF-8",
         hint="leave out --rpc and stop the background aria2c (glm-aria daemon stop), or use another --cache-dir",
     )

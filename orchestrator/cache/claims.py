@@ -99,8 +99,8 @@ ALONE = Alone()
 def taken_over(name: str) -> TemporaryError:
     """The error of a node that stood still for so long that another one fetches in its place."""
     return TemporaryError(
-        f"another node took over the fetching of {name} while this one stood still",
-        hint="run the same command again: it waits for the other",
+        f"another node took over {name} while this one was stalled",
+        hint="run the same command again: it waits for the other node",
     )
 
 

@@ -120,7 +120,7 @@ def _moved_to(folder: Path, cache_dir: Path) -> Path | None:
     if why:
         raise UnsafeError(
             f"{os.fspath(folder)!r} is a symlink, and {why}; nothing is read or written through it",
-            hint="remove it, or let root or the owner of the cache make it; a bind mount does as well",
+            hint="remove it, or let root or the owner of the cache make it; a bind mount works as well",
             file=os.fspath(folder),
         )
     return target

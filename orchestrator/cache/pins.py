@@ -108,8 +108,8 @@ class Pins:
 
     def _unreadable(self, path: Path | str, why: object) -> DiskIOError:
         return DiskIOError(
-            f"the list of pinned models cannot be read ({why}); nothing is removed before it can",
-            hint=f"mend or remove {path}",
+            f"the list of pinned models cannot be read ({why}); nothing was removed",
+            hint=f"repair or remove {path}",
             file=str(path),
         )
 

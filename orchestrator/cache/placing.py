@@ -246,7 +246,7 @@ class Placer:
         """Make `temporary` another name of the proven `source`; None where hard links are not possible."""
         found = look(source, self._layout.cache_dir)
         if found is None or found.st_size != file.size:
-            raise IntegrityError(f"{os.fspath(source)!r} is no longer the file that was proven", file=file.path)
+            raise IntegrityError(f"{os.fspath(source)!r} is no longer the file that was verified", file=file.path)
         try:
             os.link(os.path.realpath(source), temporary, follow_symlinks=False)
         except OSError:

@@ -61,7 +61,7 @@ class Proofs:
     def add(self, repo_folder: str, proven: Iterable[tuple[Digest, os.stat_result]]) -> None:
         """Remember these blobs, beside what others remembered meanwhile.
 
-        A blob that is no longer the file that was proven, since another process put its own there, is left out.
+        A blob that is no longer the file that was verified, since another process put its own there, is left out.
         Raises NoSpaceError and its like; callers may ignore that. Where nothing may be written, that is no error.
         """
         self._change(repo_folder, {digest.hex: stamp(found) for digest, found in proven})

@@ -127,10 +127,10 @@ class RefNames:
         other = next((name for name in claimed if _exclude(name, revision)), None) or self._taken_by(repo, revision)
         if other is not None:
             raise CannotCreateError(
-                f"the cache has the ref {other!r} of {repo.url_path}, and beside it none can be called {revision!r}; "
+                f"the cache has the ref {other!r} of {repo.url_path}, which rules out a ref called {revision!r}; "
                 "nothing was fetched",
                 hint=f"pull the commit: glm-aria pull {repo.url_path}@{model.commit}; "
-                f"or if {other!r} is no more needed: glm-aria cache rm {as_word(Target(repo, other))}",
+                f"or if {other!r} is no longer needed: glm-aria cache rm {as_word(Target(repo, other))}",
                 file=os.fspath(self._layout.ref_file(repo, revision)),
             )
         claimed.append(revision)

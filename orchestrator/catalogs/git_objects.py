@@ -74,7 +74,7 @@ class GitReader:
             raise ProtocolError(f"{commit[:80]!r} is not a commit")
         if shutil.which("git") is None:
             raise TrustError(
-                "git is not installed, and without it a commit cannot be proven",
+                "git is not installed, and without it a commit cannot be verified",
                 hint="install git, or choose another --trust",
             )
         try:
@@ -161,7 +161,8 @@ class _Fetched:
                     os.killpg(process.pid, signal.SIGKILL)
                 process.communicate()
         if process.returncode != 0:
-            raise ProtocolError(f"{redact(self.url)} gave git nothing: {_last_line(complaint, process.returncode)}")
+            said = _last_line(complaint, process.returncode)
+            raise ProtocolError(f"git could not fetch from {redact(self.url)}: {said}")
         return out
 
     def _wait(self, process: subprocess.Popen[bytes], given: bytes, deadline: float) -> tuple[bytes, bytes]:
@@ -173,7 +174,7 @@ class _Fetched:
                 first = None
             if self.is_stopped() or time.monotonic() > deadline:
                 raise TemporaryError(
-                    f"git did not get what it asked {redact(self.url)} for within {self.limits.deadline:g} s",
+                    f"git did not finish fetching from {redact(self.url)} within {self.limits.deadline:g} s",
                     hint="run the same command again",
                 )
 

@@ -119,7 +119,7 @@ class ModelScopeCatalog:
             answer = self._net.get_json(url)
         if answer.status in (401, 403):
             raise NotAllowedError(
-                f"{site} does not let us read {repo.name}",
+                f"{site} denies access to {repo.name}",
                 hint="glm-aria reads only what is public there; get private models from the Hub",
                 source=site,
             )
@@ -138,7 +138,7 @@ class ModelScopeCatalog:
         """The site's own client cannot list such a folder either: `repo/files` of a model knows no pages."""
         return ProtocolError(
             f"{self.source.name} lists at most {self._cap} entries of a folder, and {what} holds as many or more: "
-            "the rest cannot be known, so nothing of it is used",
+            "the listing may be incomplete, so it is not used",
             hint="take the model from the Hub, if it is there: glm-aria pull org/name",
             source=self.source.name,
         )

@@ -40,7 +40,7 @@ class Paging:
         seconds = self._clock() - self._began
         if seconds > MOST_SECONDS:
             raise TemporaryError(
-                f"{self._site} is too slow: of the listing of {self._repo}, {self._entries} entries came in "
+                f"{self._site} is too slow: it sent {self._entries} entries of the listing of {self._repo} in "
                 f"{seconds:.0f} s; gave up",
                 hint="run the same command again later, or with another --root",
                 source=self._site,

@@ -39,5 +39,5 @@ def refusal(answer: Answer, source: Source, repo: RepoId, revision: str, *, had_
         )
     if answer.status == 403:
         hint = "the account of your token lacks the right to read it" if had_token else login
-        return NotAllowedError(f"{site} does not let us read {name}", hint=hint, source=site)
+        return NotAllowedError(f"{site} denies access to {name}", hint=hint, source=site)
     return ProtocolError(f"{answer.place} answered HTTP {answer.status}", source=site)

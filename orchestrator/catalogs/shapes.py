@@ -13,7 +13,7 @@ from orchestrator.errors import ProtocolError, UnsafeError
 
 def odd(site: str, what: str, file: str | None = None) -> ProtocolError:
     """The error for an answer of `site` whose shape the protocol does not allow."""
-    return ProtocolError(f"{site} answered something odd: {what}; nothing was written", source=site, file=file)
+    return ProtocolError(f"{site} sent a malformed answer: {what}; nothing was written", source=site, file=file)
 
 
 def mapping(value: Any, site: str, what: str) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def digest(algorithm: Algorithm, value: str, site: str, path: str) -> Digest:
         return Digest(algorithm, value)
     except UnsafeError as error:
         raise UnsafeError(
-            f"the listing of {site} gives {path!r} the {algorithm} digest {value[:80]!r}, which is none; "
+            f"the listing of {site} gives {path!r} the {algorithm} digest {value[:80]!r}, which is not a digest; "
             "nothing was written",
             hint=REFUSED_WHOLE,
             file=path,

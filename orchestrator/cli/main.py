@@ -218,7 +218,9 @@ def _bug(error: Exception, asked: Asked) -> int:
     if isinstance(error, UnicodeEncodeError) and not streams.is_universal():
         encoding = sys.getfilesystemencoding()
         hint = "run glm-aria as a program of its own, or start Python with PYTHONUTF8=1"
-        return _fail(ConfigError(f"this Python writes file names in {encoding}, which lacks some", hint=hint), asked)
+        return _fail(
+            ConfigError(f"this Python writes file names in {encoding}, which cannot hold all", hint=hint), asked
+        )
     code = _fail(
         GlmAriaError(
             f"a bug in {PROGRAM}: {type(error).__name__}: {error}",

@@ -23,7 +23,7 @@ def _name_config(ctx: click.Context, _parameter: click.Parameter, value: str | N
         places.absolute(value).stat()  # not opened: it may be a pipe
     except OSError as error:
         raise ConfigError(
-            f"--config {value} cannot be read: {error.strerror}", hint="name a settings file that is there"
+            f"--config {value} cannot be read: {error.strerror}", hint="name an existing settings file"
         ) from error
     return value
 

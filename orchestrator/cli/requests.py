@@ -136,7 +136,7 @@ def _listed_folder(entry: ListEntry, base: Path, chosen: Selection) -> Path | No
     if not inside or any(part.startswith(".") for part in inside):
         raise UsageError(
             f"{entry.where}: local-dir must lie below the folder of the list, and in no hidden folder",
-            hint="--allow-outside, if you trust whoever wrote the list",
+            hint="use --allow-outside if you trust the author of the list",
         )
     return folder
 
@@ -179,8 +179,8 @@ def _read_below(path: str, top: Path | None) -> str:
     real = os.path.realpath(path)
     if top is not None and Path(os.path.realpath(top)) not in Path(real).parents:
         raise UsageError(
-            "a list includes what lies below its own folder only",
-            hint="--allow-outside, if you trust whoever wrote the list",
+            "a list may include only files below its own folder",
+            hint="use --allow-outside if you trust the author of the list",
         )
     return _decoded(path, lambda: read_small(real, _LARGEST_LIST))
 

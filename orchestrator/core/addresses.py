@@ -58,7 +58,7 @@ def parse_address(text: str, schemes: tuple[str, ...] = ("http", "https")) -> Ad
         raise ValueError("must not hold a password, a user name or a query")
     path = slash + path
     if not _PATH.fullmatch(path) or _CODED_CONTROL.search(path):
-        raise ValueError("holds a path of other characters than A-Z a-z 0-9 . _ ~ @ : + ! = - / and %20")
+        raise ValueError("has a path with characters other than A-Z a-z 0-9 . _ ~ @ : + ! = - / and %20")
     return Address(scheme.lower(), parse_place(authority), path)
 
 
@@ -68,7 +68,7 @@ def parse_place(text: str) -> Place:
     if text.startswith("["):
         host, bracket, port = text[1:].partition("]")
         if not bracket or (port and not port.startswith(":")):
-            raise ValueError("holds a bracket that is not closed, or something behind it that is no port")
+            raise ValueError("has an unclosed bracket, or something other than a port after it")
         return Place(_ipv6(host), _port(port[1:]) if port else None)
     host, colon, port = text.partition(":")
     return Place(_host(host), _port(port) if colon else None)
@@ -106,7 +106,7 @@ def _host(text: str) -> str:
     name = text if text.isascii() else _punycoded(text)
     labels = name.removesuffix(".").split(".")
     if len(name) > _LONGEST_HOST or not all(_LABEL.fullmatch(label) for label in labels):
-        raise ValueError("names a host of other characters than A-Z a-z 0-9 . and -" if name else "names no host")
+        raise ValueError("names a host with characters other than A-Z a-z 0-9 . and -" if name else "names no host")
     return name
 
 
@@ -118,4 +118,4 @@ def _punycoded(text: str) -> str:
             return coded.decode("ascii")
     except UnicodeError:
         pass
-    raise ValueError("names a host that is not clear; write it in its form with xn--")
+    raise ValueError("names an ambiguous host; write it in its xn-- form")

@@ -97,7 +97,7 @@ def refuse_unportable(paths: Iterable[str]) -> None:
     if odd:
         raise UnsafeError(
             f"{odd[0].path!r} {odd[0].reason}, and only portable names are allowed; nothing was written",
-            hint="without --portable (or portable = true below [cache]) it is fetched where the disk can hold it",
+            hint="to fetch it where the disk can hold it, leave out --portable (or portable = true below [cache])",
             file=odd[0].path,
         )
 

@@ -181,6 +181,6 @@ def refuse_pickles(model: ResolvedModel) -> None:
     if pickles:
         raise UnsafeError(
             f"{model.ref} holds {len(pickles)} pickle file(s), such as {pickles[0]!r}, and --safe-only forbids them",
-            hint=f"leave them out: --exclude '{Path(pickles[0]).suffix and '*' + Path(pickles[0]).suffix}'",
+            hint=f"skip them: --exclude '{Path(pickles[0]).suffix and '*' + Path(pickles[0]).suffix}'",
             file=pickles[0],
         )

@@ -59,7 +59,7 @@ def parse_proxy(text: str, origin: str = "") -> Proxy | None:
     if scheme.startswith("socks"):
         raise ValueError(f"{_SOCKS}; programs that offer SOCKS mostly have an HTTP port, too: {_FORM}")
     if scheme == "https":
-        raise ValueError(f"aria2 speaks plain http to a proxy, and would show it the password; {_FORM}")
+        raise ValueError(f"aria2 speaks plain http to a proxy, and would send the password unencrypted; {_FORM}")
     if scheme not in ("", "http"):
         raise ValueError(_CODED)
     # What does not belong to an address stands in the login only, which goes on percent-encoded.

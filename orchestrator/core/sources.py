@@ -87,7 +87,7 @@ class RangeAnswer:
     """How a source answered to a question for a single range.
 
     `total` is the size that it claims for the whole file, None when it tells none. `is_range`: it sent just what was
-    asked for. `is_encoded`: compressed, which nobody asked for. `has_length`: it tells how much it sends, in the only
+    asked for. `is_encoded`: compressed, which was not requested. `has_length`: it tells how much it sends, in the only
     way that aria2 understands.
     """
 

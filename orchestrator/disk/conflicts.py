@@ -50,7 +50,7 @@ def refuse_no_folder(root: Path) -> None:
     at = nearest(root)
     if not at.is_dir():
         raise CannotCreateError(
-            f"{os.fspath(at)!r} is no folder; nothing was changed",
+            f"{os.fspath(at)!r} is not a folder; nothing was changed",
             hint="move it away, or choose another --local-dir",
             file=str(at),
         )
@@ -73,7 +73,7 @@ def refuse_folders(root: Path, places: Iterable[str], strange: Iterable[str]) ->
         above = next((str(folder) for folder in Path(path).parents if str(folder) in wanted), None)
         if above is not None:
             raise CannotCreateError(
-                f"{above!r} has to be a file in {os.fspath(root)!r}, and is a folder that holds {path!r}; "
+                f"{above!r} must be a file in {os.fspath(root)!r}, but is a folder that holds {path!r}; "
                 "nothing was changed",
                 hint="move the folder away, then run it again",
                 file=str(root / path),

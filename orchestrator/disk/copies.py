@@ -41,7 +41,7 @@ def make(mode: Mode, source: Path, target: Path) -> Mode:
             if not _clone(source, target):
                 raise CannotCreateError(
                     f"the file system at {_folder(target)!r} cannot share the blocks of {os.fspath(source)!r}",
-                    hint="leave --reflink out for copies, or see --hard and --sym",
+                    hint="to copy instead, leave out --reflink; or see --hard and --sym",
                     file=shown(str(target)),
                 )
         case Mode.COPY:
@@ -74,7 +74,7 @@ def _hard_link(source: Path, target: Path) -> None:
                 raise
             raise CannotCreateError(
                 f"{os.fspath(source)!r} cannot be hard-linked to {_folder(target)!r}: {error.strerror}",
-                hint="hard links need one volume: leave --hard out for copies, or see --sym",
+                hint="hard links need one volume; to copy instead, leave out --hard; or see --sym",
                 file=shown(str(target)),
             ) from error
 

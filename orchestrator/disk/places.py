@@ -35,7 +35,7 @@ def expanded(name: str | os.PathLike[str]) -> Path:
     """
     if _OF_WINDOWS.match(os.fspath(name)):
         raise UsageError(
-            f"{os.fspath(name)!r} is a path of Windows, and this system has no drives",
+            f"{os.fspath(name)!r} is a Windows path, and this system has no drives",
             hint="give a path of this system, such as /mnt/c/models",
         )
     try:

@@ -52,7 +52,7 @@ def check(need: int, path: Path, *, files: int = 0, reserve: int = RESERVE, flag
     room, where = space(path), shown(os.fspath(path))
     if need and room.free < need + reserve:
         raise NoSpaceError(
-            f"{format_size(need)} are needed at {where!r}, and {format_size(reserve)} that stay free:"
+            f"{format_size(need)} are needed at {where!r}, and {format_size(reserve)} that must stay free:"
             f" {format_size(need + reserve - room.free)} are missing ({format_size(room.free)} are free)",
             hint=f"free space (glm-aria cache gc; glm-aria cache rm), or choose another disk with {flag}",
         )
@@ -70,14 +70,14 @@ def check_largest(size: int, path: Path) -> None:
     allowed, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
     if allowed != resource.RLIM_INFINITY and size > allowed:
         raise CannotCreateError(
-            f"{os.fspath(path)!r} takes no file of {format_size(size)}: this process may write files of"
-            f" {format_size(allowed)}",
+            f"{os.fspath(path)!r} cannot hold a file of {format_size(size)}: this process may write files of"
+            f" up to {format_size(allowed)}",
             hint="raise the limit of file sizes: ulimit -f unlimited",
         )
     if size > FAT_LARGEST and file_system(nearest(path)) in _FAT:
         raise CannotCreateError(
-            f"{os.fspath(path)!r} takes no file of {format_size(size)}: it lies on FAT32, which holds files of up to"
-            f" {format_size(FAT_LARGEST)}",
+            f"{os.fspath(path)!r} cannot hold a file of {format_size(size)}: it lies on FAT32, which holds files of"
+            f" up to {format_size(FAT_LARGEST)}",
             hint="choose a folder on another file system, with --cache-dir or --local-dir",
         )
 

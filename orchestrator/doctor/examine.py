@@ -115,7 +115,7 @@ def _last_listed(records: Records) -> Ref | None:
 def _round(steps: Sequence[Step[Any]], seconds: float) -> list[str]:
     """Do the steps of a round; a note for each that found nothing."""
     at_once(steps, seconds, name="doctor")
-    late = [f"{step.name}: not done within {seconds:.0f} s, left out" for step in steps if not step.is_done]
+    late = [f"{step.name}: not done within {seconds:.0f} s, skipped" for step in steps if not step.is_done]
     return late + [f"{step.name}: {_reason(step.error)}" for step in steps if step.error is not None]
 
 

@@ -63,7 +63,7 @@ def cost_text(seconds: float) -> str:
 
 def _no_aria2(facts: Facts) -> Iterator[Finding]:
     if facts.aria2_version is None:
-        yield Finding("no-aria2", "aria2c is not installed: it moves the bytes", "not on PATH", math.inf,
+        yield Finding("no-aria2", "aria2c is not installed, and downloads need it", "not on PATH", math.inf,
                       facts.aria2_install)  # fmt: skip
     elif facts.aria2_features and "HTTPS" not in facts.aria2_features:
         yield Finding("aria2-without-https", "this aria2c was built without TLS", f"aria2 {facts.aria2_version}",
@@ -75,11 +75,11 @@ def _no_aria2(facts: Facts) -> Iterator[Finding]:
 
 def _no_network(facts: Facts) -> Iterator[Finding]:
     if facts.is_offline:
-        yield Finding("offline", "the settings say offline: no server is asked", "offline", math.inf,
+        yield Finding("offline", "the settings say offline: no server is contacted", "offline", math.inf,
                       "unset GLM_ARIA_OFFLINE HF_HUB_OFFLINE TRANSFORMERS_OFFLINE")  # fmt: skip
     elif facts.sources and all(source.error for source in facts.sources):
         first = facts.sources[0].error or ""
-        yield Finding("no-network", f"no source answers, so there is no network, or no way through it: {first}",
+        yield Finding("no-network", f"no source answers; the network is down or blocked: {first}",
                       f"0 of {len(facts.sources)} sources", math.inf, "glm-aria config show")  # fmt: skip
 
 
@@ -99,7 +99,7 @@ def _slow_disk(facts: Facts) -> Iterator[Finding]:
     rate = facts.best_rate
     if facts.write_rate and rate and facts.write_rate < rate:
         command = f"export GLM_ARIA_CACHE_DIR={shlex.quote(facts.roomier)}" if facts.roomier else None
-        yield Finding("slow-disk", "the cache's disk takes bytes slower than the network brings them",
+        yield Finding("slow-disk", "the cache's disk is slower than the network",
                       f"{format_speed(facts.write_rate)} written", facts.size / facts.write_rate - facts.size / rate,
                       command)  # fmt: skip
 
@@ -134,7 +134,7 @@ def _clock(facts: Facts) -> Iterator[Finding]:
         way = "behind" if offset > 0 else "ahead"
         # Certificates and signed addresses have their times; an hour is what a signature usually lives.
         cost = 300.0 if abs(offset) < 3600 else 3600.0
-        yield Finding("clock-off", f"this machine's clock is {way}: certificates and signed addresses look expired",
+        yield Finding("clock-off", f"this machine's clock is {way}: certificates and signed URLs look expired",
                       f"{format_duration(abs(offset))} {way}", cost, "sudo timedatectl set-ntp true")  # fmt: skip
 
 
@@ -143,8 +143,8 @@ def _proxy(facts: Facts) -> Iterator[Finding]:
         rate = source.rate_with(1)
         if source.proxy and source.direct and rate and source.direct > 1.5 * rate:
             host = shlex.quote(source.source.host)
-            yield Finding("slow-proxy", f"the proxy {source.proxy} slows {source.name} down; past it is faster",
-                          f"{format_speed(rate)} through it, {format_speed(source.direct)} past it",
+            yield Finding("slow-proxy", f"the proxy {source.proxy} slows {source.name} down; without it is faster",
+                          f"{format_speed(rate)} through it, {format_speed(source.direct)} direct",
                           facts.size / rate - facts.size / source.direct,
                           f'export NO_PROXY="${{NO_PROXY:+$NO_PROXY,}}"{host}', source.name)  # fmt: skip
 
@@ -167,13 +167,13 @@ def _per_connection(facts: Facts) -> Iterator[Finding]:
         return
     count, rate = best
     if count > facts.connections and rate > 1.3 * now:
-        yield Finding("few-connections", f"{source.name} sends little over each connection, and few are opened",
+        yield Finding("few-connections", f"{source.name} is slow per connection, and few connections are used",
                       f"{format_speed(one)} over 1 connection, {format_speed(rate)} over {count}",
                       facts.size / now - facts.size / rate, f"export GLM_ARIA_CONNECTIONS={count}",
                       source.name)  # fmt: skip
     elif rate > 2 * one:
         goal = max(rate, 12.5e6)
-        yield Finding("slow-connections", f"{source.name} sends little over each connection; {count} are used already",
+        yield Finding("slow-connections", f"{source.name} is slow per connection; {count} are used already",
                       f"{format_speed(one)} over 1 connection, {format_speed(rate)} over {count}",
                       max(facts.size / rate - facts.size / goal, 1.0), _more_mirrors(facts), source.name)  # fmt: skip
 
@@ -194,7 +194,7 @@ def _latency(facts: Facts) -> Iterator[Finding]:
     times = [(latency, source.name) for source in facts.usable if (latency := source.probe.latency) is not None]
     latency, name = min(times, default=(0.0, ""))
     if latency > _SLOW_ROUND_TRIP:
-        yield Finding("far-sources", f"every answer takes long; the nearest source is {name}",
+        yield Finding("far-sources", f"every request takes long; the nearest source is {name}",
                       f"{1000 * latency:.0f} ms a request", _ROUND_TRIPS * latency, _more_mirrors(facts),
                       name)  # fmt: skip
 
@@ -228,7 +228,7 @@ def _slow_resolver(facts: Facts) -> Iterator[Finding]:
                       60.0 * len(names), _resolvers_command(_fast_resolvers(facts, set())))  # fmt: skip
     elif times and times[0] > _SLOW_LOOKUP:
         others = _fast_resolvers(facts, {reply.server for reply in used})
-        yield Finding("slow-resolver", "looking a name up takes long", f"{1000 * times[0]:.0f} ms a name",
+        yield Finding("slow-resolver", "name lookups are slow", f"{1000 * times[0]:.0f} ms a name",
                       _LOOKUPS * len(names) * times[0], _resolvers_command(others))  # fmt: skip
 
 
@@ -250,8 +250,8 @@ def _stale(facts: Facts) -> Iterator[Finding]:
     for source in facts.usable:
         if source.state is Freshness.STALE:
             cost = 0.1 * facts.size / rate if rate else 10.0
-            yield Finding("stale-mirror", f"{source.name} has another version of the model; what differs comes from "
-                          "others", "stale", max(cost, 1.0), dict(facts.without).get(source.name),
+            yield Finding("stale-mirror", f"{source.name} has another version of the model; other sources serve "
+                          "the files that differ", "stale", max(cost, 1.0), dict(facts.without).get(source.name),
                           source.name)  # fmt: skip
 
 
@@ -260,7 +260,7 @@ def _down(facts: Facts) -> Iterator[Finding]:
         return
     for source in facts.sources:
         if source.error:
-            yield Finding("source-down", f"{source.name} is asked and does not answer: {source.error}", "no answer",
+            yield Finding("source-down", f"{source.name} does not answer: {source.error}", "no answer",
                           _DOWN_SECONDS, dict(facts.without).get(source.name), source.name)  # fmt: skip
 
 
@@ -270,17 +270,17 @@ def _quarantined(facts: Facts) -> Iterator[Finding]:
         if source.quarantine is not None:
             usable = len(facts.sources) - sum(s.quarantine is not None or s.error is not None for s in facts.sources)
             cost = facts.size / rate / (usable + 1) if rate else 60.0
-            yield Finding("quarantined", f"{source.name} is not asked any more: {source.quarantine.reason}",
+            yield Finding("quarantined", f"{source.name} is in quarantine: {source.quarantine.reason}",
                           f"{usable} of {len(facts.sources)} sources usable", max(cost, 1.0),
                           f"glm-aria mirrors forgive {shlex.quote(source.name)}", source.name)  # fmt: skip
 
 
 def _cache(facts: Facts) -> Iterator[Finding]:
     for folder in facts.unreadable:
-        yield Finding("unreadable-refs", f"refs of {folder} cannot be read, so its model seems not to be there",
+        yield Finding("unreadable-refs", f"refs of {folder} cannot be read, so programs do not find its model",
                       "unreadable", 30.0, "glm-aria cache ls")  # fmt: skip
     if facts.litter > 10**6:
-        yield Finding("litter", "the cache holds what nothing needs: blobs without a link, old parts",
+        yield Finding("litter", "the cache holds garbage: blobs without a link, old partial downloads",
                       format_size(facts.litter), 0.0, "glm-aria cache gc --yes")  # fmt: skip
 
 
@@ -289,16 +289,16 @@ def _open_rpc(facts: Facts) -> Iterator[Finding]:
     for rpc in facts.open_rpcs:
         conf = shlex.quote(rpc.conf) if rpc.conf else "~/.config/aria2/aria2.conf"
         made = "$(od -An -N16 -tx1 /dev/urandom | tr -d ' \\n')"
-        yield Finding("open-rpc", f"the aria2 at {rpc.url} obeys everybody, also web pages: it asks for no secret. "
-                      "Write one into its configuration and start it again", "no rpc-secret", 0.0,
+        yield Finding("open-rpc", f"the aria2 at {rpc.url} accepts commands from anyone, even web pages: it has no "
+                      "secret. Write one into its configuration and restart it", "no rpc-secret", 0.0,
                       f"(umask 077; echo rpc-secret={made} >> {conf})")  # fmt: skip
 
 
 def _old_http(facts: Facts) -> Iterator[Finding]:
     for source in facts.usable:
         if source.probe.http == ("http/1.1",):
-            yield Finding("http1-only", f"{source.name} offers HTTP/1.1 only; aria2 speaks nothing else, so nothing is "
-                          "lost", "HTTP/1.1", 0.0, None, source.name)  # fmt: skip
+            yield Finding("http1-only", f"{source.name} offers HTTP/1.1 only; that costs nothing, since aria2 "
+                          "speaks nothing else", "HTTP/1.1", 0.0, None, source.name)  # fmt: skip
 
 
 def _more_mirrors(facts: Facts) -> str | None:

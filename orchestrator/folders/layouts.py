@@ -33,7 +33,7 @@ class Layout:
         for path, place in found.items():
             if _is_at_or_below(place, self.metadata) or _is_at_or_below(place, OWN):
                 raise UnsafeError(
-                    f"{path!r} would lie where the metadata of the folder lie",
+                    f"{path!r} would lie in the place of the metadata",
                     hint="choose another --layout",
                     file=path,
                 )

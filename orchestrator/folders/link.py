@@ -137,7 +137,7 @@ def _prove(entry: Entry, blobs: HfCache, stop: Stop) -> None:
     read = read_whole(entry.real, entry.digest.algorithm, size=size, stop=stop, durable=True)
     if read.digest != entry.digest:
         raise IntegrityError(
-            f"{entry.label!r} in the cache has wrong bytes; nothing was made of it",
+            f"{entry.label!r} in the cache is corrupt; it was not used",
             hint=f"glm-aria verify {entry.names[0].repo.url_path} --repair",
             file=entry.label,
         )

@@ -81,7 +81,7 @@ def survey_local(
     if strange and not force:
         more = f" and {len(strange) - 1} more" if strange[1:] else ""
         raise CannotCreateError(
-            f"{strange[0]!r}{more} in {os.fspath(root)!r} is not glm-aria's, or was edited; nothing was changed",
+            f"{strange[0]!r}{more} in {os.fspath(root)!r} was edited, or not made by glm-aria; nothing was changed",
             hint="move it away, choose another --local-dir, or replace it with --force",
             file=str(root / strange[0]),
         )
@@ -184,7 +184,7 @@ def _refuse_notes(model: ResolvedModel) -> None:
         folded = fold(file.path)
         if folded == ".cache" or f"{folded}/".startswith(f"{PLACE}/"):
             raise UnsafeError(
-                f"{file.path!r} would lie among the notes that are kept of the folder; nothing was written",
-                hint=f"leave it out with --exclude '{PLACE}/*', or leave --local-dir out",
+                f"{file.path!r} would lie among the records that glm-aria keeps of the folder; nothing was written",
+                hint=f"skip it with --exclude '{PLACE}/*', or leave --local-dir out",
                 file=file.path,
             )

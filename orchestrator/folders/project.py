@@ -94,7 +94,7 @@ def make_project(
     if strange and not force:
         more = f" and {len(strange) - 1} more" if strange[1:] else ""
         raise CannotCreateError(
-            f"{strange[0]!r}{more} in {os.fspath(root)!r} is not glm-aria's, or was edited; nothing was changed",
+            f"{strange[0]!r}{more} in {os.fspath(root)!r} was edited, or not made by glm-aria; nothing was changed",
             hint="move it away, choose another folder, or replace it with --force",
             file=str(root / strange[0]),
         )

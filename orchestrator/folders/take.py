@@ -159,7 +159,7 @@ def _models(request: ImportRequest, sites: Sites, records: Records, emit: Emit) 
             models.append(ResolvedModel(ref, record.tree, record.tree, record.trust, record.is_restricted))
     if not models:
         raise NotFoundError(
-            "no model was ever listed for this cache, so nobody knows what these files are",
+            "no model was ever listed for this cache, so these files are unknown",
             hint="name the model: glm-aria cache import DIR --model org/name",
         )
     return models
@@ -252,7 +252,7 @@ class _Taker:
         self.cache.refuse_no_staging()
         claim = staging.claim(digest)
         if claim is None:
-            raise TemporaryError(f"{path.name!r} is being fetched by another run just now", file=str(path))
+            raise TemporaryError(f"{path.name!r} is being fetched by another run", file=str(path))
         with claim:
             staging.discard(digest)
             space.check(size, blobs.layout.cache_dir, files=1)

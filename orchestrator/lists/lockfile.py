@@ -132,7 +132,7 @@ def parse_lock(text: str, name: str) -> Lock:
     try:
         data = parse_toml(text)
     except ValueError as error:
-        raise UsageError(f"{name}: this is no TOML: {error}", hint="restore it from version control") from error
+        raise UsageError(f"{name}: not valid TOML: {error}", hint="restore it from version control") from error
     version = data.pop("version", None)
     if type(version) is not int or version != _VERSION:
         what = "it has no version" if version is None else f"its version is {version!r}, and {_VERSION} is known"
@@ -147,7 +147,7 @@ def parse_lock(text: str, name: str) -> Lock:
         where = f"{name}: [[model]] {number}"
         model = _model(entry, where)
         if str(model.ref) in models:
-            raise UsageError(f"{where}: {model.ref} stands there twice")
+            raise UsageError(f"{where}: {model.ref} is listed twice")
         models[str(model.ref)] = model
     return Lock(tuple(models[ref] for ref in sorted(models)))
 

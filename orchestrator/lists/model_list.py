@@ -118,7 +118,7 @@ def _lines(text: str, name: str, revision: str | None) -> tuple[ListEntry | Incl
             raise _WrongError(
                 where,
                 "a backslash is read as in a shell, and would be lost here",
-                hint="between folders write /; a backslash that is meant is written twice, or in single quotes",
+                hint="write / between folders; write a literal backslash twice, or in single quotes",
             )
         if words and words[0] == _INCLUDE:
             if len(words) != 2 or not words[1]:

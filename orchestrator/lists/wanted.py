@@ -62,9 +62,9 @@ def _refuse_file(word: str) -> None:
     """Raise UsageError for a file that stands where a model has to: `-f LIST config.json`."""
     if "/" not in word and "@" not in word and _ends_like_a_file(word):
         raise UsageError(
-            f"{word!r} is the name of a file, and no model stands before it",
-            hint=f"a file goes behind its model: ORG/NAME {word}; in a list it is a line ORG/NAME include={word}; "
-            f"a model of that name is written hf://{word}",
+            f"{word!r} is a file name without a model before it",
+            hint=f"write the file after its model: ORG/NAME {word}; in a list: ORG/NAME include={word}; "
+            f"for a model of that name: hf://{word}",
         )
 
 
@@ -76,7 +76,7 @@ def _refuse_neither(word: str, ref: str) -> None:
         way = repr(plain) if plain and ".." not in parts else "as the repo lists it, config.json"
         raise UsageError(
             f"{word!r} is neither a model nor a path in {ref}",
-            hint=f"a file of it is written {way}; a folder to put it into is --local-dir DIR",
+            hint=f"for a file of it, write {way}; for a target folder, --local-dir DIR",
         )
 
 

@@ -77,7 +77,7 @@ class Links:
             url = next_hop(url, location)
             if place(url) != home and not (is_restricted and self._net.credentials.may_send(url)):
                 return Link(source, url, _expiry(url, answer.headers, self._net.now()))
-        raise ProtocolError(f"{source.name} redirects {origin.path!r} in a circle; it is left out for this file")
+        raise ProtocolError(f"{source.name} redirects {origin.path!r} in a loop; it is not used for this file")
 
 
 def _check(answer: Answer, source: Source, origin: Origin, size: int, digest: Digest) -> None:
@@ -107,7 +107,7 @@ def announced_digest(headers: Mapping[str, str], digest: Digest) -> str | None:
 
 
 def _other(source: Source, origin: Origin, what: str) -> IntegrityError:
-    return IntegrityError(f"{source.name} announces {what} for {origin.path!r}; it is left out for this file")
+    return IntegrityError(f"{source.name} announces {what} for {origin.path!r}; it is not used for this file")
 
 
 def _check_status(answer: Answer, source: Source, origin: Origin, *, had_token: bool) -> None:
@@ -119,7 +119,7 @@ def _check_status(answer: Answer, source: Source, origin: Origin, *, had_token: 
         raise NotFoundError(f"{source.name} does not have {origin.path!r} of {repo}")
     if row.error is NotAllowedError:
         raise NotAllowedError(
-            f"{source.name} does not let us read {origin.path!r} of {repo}",
+            f"{source.name} denies access to {origin.path!r} of {repo}",
             hint=hints.licence(source.url, repo, had_token=had_token),
         )
     raise row.error(f"{source.name} answered HTTP {answer.status} for {origin.path!r}")

@@ -196,7 +196,7 @@ class _Prober:
             found = _CONTENT_RANGE.fullmatch(stream.headers.get("Content-Range", ""))
             ranges = stream.status == 206
             if ranges and (found is None or int(found[1]) != first or found[3] not in ("*", str(size))):
-                raise ProtocolError(f"{self._source.name} sent another range than was asked for")
+                raise ProtocolError(f"{self._source.name} sent another range than requested")
             begun, sent = time.monotonic(), 0
             for chunk in stream.chunks():
                 sent += len(chunk)

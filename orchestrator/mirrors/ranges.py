@@ -61,13 +61,13 @@ def _check(stream: Stream, source: Source, origin: Origin, start: int, end: int,
     where = f"{origin.path!r} of {origin.repo.url_path}"
     if stream.status in (401, 403):
         hint = hints.licence(source.url, origin.repo.url_path, had_token=had_token)
-        raise NotAllowedError(f"{source.name} does not let us read {where}", hint=hint)
+        raise NotAllowedError(f"{source.name} denies access to {where}", hint=hint)
     if stream.status in (404, 410):
         raise NotFoundError(f"{source.name} does not have {where}")
     if stream.status != 206:
         raise ProtocolError(f"{source.name} answered HTTP {stream.status} when asked for a part of {where}")
     if stream.headers.get("Content-Encoding", "identity") != "identity":
-        raise ProtocolError(f"{source.name} sent a part of {where} compressed, which nobody asked for")
+        raise ProtocolError(f"{source.name} sent a part of {where} compressed, which was not requested")
     sent = _RANGE.fullmatch(stream.headers.get("Content-Range", "").strip())
     if not sent or (int(sent[1]), int(sent[2])) != (start, end - 1):
-        raise ProtocolError(f"{source.name} sent another part of {where} than was asked for")
+        raise ProtocolError(f"{source.name} sent another part of {where} than requested")

@@ -53,7 +53,7 @@ def warnings(sources: Iterable[tuple[Source, Quarantine | None]]) -> tuple[Notic
 def _warning(source: Source, found: Quarantine | None) -> Notice | None:
     if found is None:
         return None
-    what = "is the last that is asked" if source.is_root else "is left out"
+    what = "is used last" if source.is_root else "is skipped"
     command = f"glm-aria mirrors forgive {shlex.quote(source.name)}"
     message = f"{source.name} {what}: {found.reason}; to use it again: {command}"
     return Notice("mirror-quarantined", message, source.name, found.evidence.file if found.evidence else None)

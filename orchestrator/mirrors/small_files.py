@@ -65,13 +65,13 @@ def _span_of(stream: Stream, source: Source, wanted: FileRange, *, had_token: bo
         raise _refused(stream.status, source, wanted, had_token=had_token)
     coding = stream.headers.get("Content-Encoding", "identity")
     if coding != "identity":
-        raise ProtocolError(f"{source.name} sent {wanted.path!r} compressed ({coding[:20]!r}), which nobody asked for")
+        raise ProtocolError(f"{source.name} sent {wanted.path!r} compressed ({coding[:20]!r}), which was not requested")
     start, end = 0, wanted.size
     if stream.status == 206:
         told = _RANGE.fullmatch(stream.headers.get("Content-Range", "").strip())
         start, end = wanted.start, wanted.end
         if told is None or (int(told[1]), int(told[2]) + 1) != (start, end):
-            raise ProtocolError(f"{source.name} sent another part of {wanted.path!r} than was asked for")
+            raise ProtocolError(f"{source.name} sent another part of {wanted.path!r} than requested")
         if told[3] not in ("*", str(wanted.size)):
             raise _wrong_size(source, wanted, f"a file of {told[3][:20]} instead of {wanted.size} bytes")
     announced = stream.headers.get("Content-Length")
@@ -87,4 +87,4 @@ def _refused(status: int, source: Source, wanted: FileRange, *, had_token: bool)
 
 
 def _wrong_size(source: Source, wanted: FileRange, what: str) -> IntegrityError:
-    return IntegrityError(f"{source.name} sent {what} for {wanted.path!r}; they were dropped")
+    return IntegrityError(f"{source.name} sent {what} for {wanted.path!r}; they were discarded")

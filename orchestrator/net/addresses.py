@@ -111,7 +111,7 @@ def next_hop(url: str, location: str) -> str:
     if came.scheme == "https" and goes.scheme != "https":
         raise TrustError(
             f"{came.hostname} redirects from https to http ({redact(target)}); not followed",
-            hint="the mirror, or something on the way to it, is not to be trusted; name another with --mirror",
+            hint="do not trust this mirror, or the network on the way to it; name another one with --mirror",
             source=came.hostname,
         )
     if is_internal(goes.hostname or "") and not is_internal(came.hostname or ""):

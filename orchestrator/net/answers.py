@@ -64,7 +64,7 @@ class Answer:
         except (ValueError, RecursionError) as error:
             raise ProtocolError(
                 f"{self.place} did not answer with JSON",
-                hint="a login page of the network, or a proxy, may have answered in its place",
+                hint="a login page of the network, or a proxy, may have answered instead",
                 source=self.host,
             ) from error
         if not _is_shallow(value, self.limits.depth):

@@ -151,21 +151,21 @@ def at_the_proxy(proxy: Proxy, url: str, status: int) -> GlmAriaError:
         )
     if status < 500 and status not in (408, 429):
         return ProxyRefusedError(
-            f"{name} refuses to lead to {_site(url)} (HTTP {status})",
-            hint=f"ask who runs it, or take another way: --proxy, no_proxy{_set_by(proxy)}",
+            f"{name} refuses to connect to {_site(url)} (HTTP {status})",
+            hint=f"ask its administrator, or bypass it: --proxy, no_proxy{_set_by(proxy)}",
             source=_site(url),
         )
     return ProxyError(
-        f"{name} could not lead to {_site(url)} (HTTP {status})",
-        hint=f"run it again later, or take another proxy{_set_by(proxy)}",
+        f"{name} could not reach {_site(url)} (HTTP {status})",
+        hint=f"run it again later, or use another proxy{_set_by(proxy)}",
         source=_site(url),
     )
 
 
 def _not_there(proxy: Proxy, url: str) -> GlmAriaError:
     return ProxyError(
-        f"the proxy {proxy.place} cannot be reached; {_site(url)} was not asked",
-        hint=f"check that it runs, and its address{_set_by(proxy)}; --proxy none goes without",
+        f"the proxy {proxy.place} cannot be reached; {_site(url)} was not contacted",
+        hint=f"check that it runs, and its address{_set_by(proxy)}; --proxy none connects directly",
         source=_site(url),
     )
 

@@ -209,7 +209,7 @@ class Net:
                 return url, response
             _hang_up(response)
             url = next_hop(url, location)
-        raise ProtocolError(f"{split(url).netloc} redirects in a circle ({redact(url)})", source=split(url).netloc)
+        raise ProtocolError(f"{split(url).netloc} redirects in a loop ({redact(url)})", source=split(url).netloc)
 
     def _send(self, method: str, url: str, deadline: float, headers: Mapping[str, str], home: str) -> BaseHTTPResponse:
         proxy = self._route(url, home)

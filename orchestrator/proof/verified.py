@@ -60,7 +60,7 @@ class VerifiedFile:
             state = "is gone" if found is None else "was changed"
             raise IntegrityError(
                 f"{os.fspath(self.path)!r} {state} after it was verified; it was not placed",
-                hint="does another program write to our staging folder? run it again",
+                hint="does another program write to the staging folder? run it again",
             )
         return found
 

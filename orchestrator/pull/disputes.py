@@ -114,7 +114,7 @@ class Disputes:
                 Notice(
                     "mirror-lied",
                     f"{name} sent wrong bytes for {job.name!r} (first in {first.start}-{first.end - 1}, in {len(wrong)}"
-                    f" places); they were replaced, and it is not used again before:"
+                    f" places); they were replaced, and it is in quarantine; to release it:"
                     f" glm-aria mirrors forgive {shlex.quote(name)}",
                     mirror=name,
                     file=job.name,
@@ -151,7 +151,7 @@ class Disputes:
         self._drop(fetched, dispute, names - {alone} if alone else names)
         if alone is None:
             return self._why(job, names) or IntegrityError(
-                f"{job.name!r}: no source sent the bytes of {job.digest}; they were dropped ({error.message})",
+                f"{job.name!r}: no source sent bytes that match {job.digest}; they were discarded ({error.message})",
                 hint="run it again later, or with another --mirror",
                 file=job.name,
                 source=", ".join(sorted(names)) or None,
@@ -176,7 +176,7 @@ class Disputes:
                 answer = self._locator.inspect(job, uri, 0, min(job.size, _SAMPLE_BYTES))
                 if answer.is_encoded:
                     return ProtocolError(
-                        f"{where[0].name} compresses {job.name!r}, which nobody asked for; what it sent was dropped",
+                        f"{where[0].name} compresses {job.name!r}, which was not requested; its bytes were discarded",
                         hint="run it again with another --mirror",
                         file=job.name,
                         source=name,

@@ -130,4 +130,4 @@ class SourceLocator:
         if not isinstance(error, SourcesDownError | TemporaryError | TrustError):
             self._emit(Notice("mirror-differs", error.message, mirror=name, file=error.file))
         elif self.choice.ban(name):
-            self._emit(Notice("mirror-down", f"{name} is left out: {error.message}", mirror=name))
+            self._emit(Notice("mirror-down", f"{name} is skipped: {error.message}", mirror=name))

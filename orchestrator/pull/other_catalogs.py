@@ -127,7 +127,7 @@ class OtherCatalogs:
             if is_down:
                 self._down.add(source)
         if is_down:
-            return Notice("mirror-down", f"{source.name} is left out: {error.message}", mirror=source.name)
+            return Notice("mirror-down", f"{source.name} is skipped: {error.message}", mirror=source.name)
         return _differs(source, f"{source.name} is not used for {name!r}: {error.message}")
 
 

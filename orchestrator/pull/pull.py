@@ -155,7 +155,7 @@ def _survey(run: ModelRun, request: PullRequest, blobs: HfCache, use: Use, refs:
     if request.offline and run.missing:
         raise NotFoundError(
             f"{len(run.missing)} file(s) of {model.ref} are not in the cache, and --offline fetches nothing",
-            hint=f"once, with a network: glm-aria pull {as_word(model.ref)}",
+            hint=f"run it once with a network: glm-aria pull {as_word(model.ref)}",
         )
     if any(item.action in (Action.FETCH, Action.LINK) for item in run.plan.files):
         blobs.refuse_closed(model.ref)

@@ -102,7 +102,7 @@ def fetch_single(  # noqa: PLR0913 - a request without a plan
     if force or not is_there(target, file, stop=stop):
         if not force and look_at(target) is not None:
             raise CannotCreateError(
-                f"{os.fspath(target)!r} is there, and is not the file that was asked for; nothing was changed",
+                f"{os.fspath(target)!r} exists, and is not the requested file; nothing was changed",
                 hint="move it away, choose another --local-dir, or replace it with --force",
                 file=os.fspath(target),
             )
@@ -146,7 +146,7 @@ def _size(url: str, shown: str, net: Net) -> int:
             raise row.error(f"{shown} answered HTTP {stream.status}")
         announced = stream.headers.get("Content-Length", "")
     if not announced.isdecimal():
-        raise ProtocolError(f"{shown} does not tell its size", hint="fetch it with curl, then check it with sha256sum")
+        raise ProtocolError(f"{shown} announces no size", hint="fetch it with curl, then check it with sha256sum")
     return int(announced)
 
 

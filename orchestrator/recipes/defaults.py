@@ -114,7 +114,7 @@ def far_resolvers(_known: Known) -> str:
     found = [item for item in _nameservers() if not item.startswith("127.") and item != "::1"]
     if not found:
         raise UsageError(
-            "this machine names no DNS server outside of itself",
+            "this machine has no DNS server other than itself",
             hint="name some: --set resolvers=223.5.5.5,119.29.29.29",
         )
     return ",".join(found)
@@ -129,7 +129,7 @@ def measured_servers(known: Known) -> str:
     plain = [source for source in usable if source.url.startswith("http:") and not urlsplit(source.url).path]
     if not plain:
         raise UsageError(
-            "no source of the settings can stand behind a TCP proxy: sites with TLS answer to their own names only",
+            "no source of the settings works behind a TCP proxy: sites with TLS answer to their own names only",
             hint="name relays of your own: --set servers=10.0.0.5:8000=3,10.0.0.6:8000=1",
         )
     rates = [known.memory.of(source).rate for source in plain]

@@ -28,7 +28,7 @@ def address(text: str) -> str:
     """An address without anything that means something to a shell, git, systemd or nginx. Raises UsageError."""
     url = parse_source(text).url
     if not _PLAIN_ADDRESS.fullmatch(url):
-        raise UsageError(f"the address {text!r} holds characters that a configuration cannot")
+        raise UsageError(f"the address {text!r} holds characters that a configuration cannot hold")
     return url
 
 

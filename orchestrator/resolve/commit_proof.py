@@ -21,7 +21,7 @@ def known(question: Question) -> Listing | None:
     if not ref.is_commit or not ref.catalog.has_git_commits:
         kind = f"{ref.catalog.title}'s commits are not those of git" if ref.is_commit else "it does not name a commit"
         raise TrustError(
-            f"--trust commit cannot prove {ref}: {kind}",
+            f"--trust commit cannot verify {ref}: {kind}",
             hint=f"glm-aria pull {ref.repo.url_path}@COMMIT --trust commit, with the 40 digits of the commit",
         )
     record = question.records.load(ref.repo, ref.revision)
@@ -51,8 +51,8 @@ def proven(question: Question) -> Listing:
     if not liars:
         raise refused[-1]
     raise TrustError(
-        f"no listing of {ref} fits its commit: {'; '.join(liars)}; nothing was fetched",
-        hint="name another mirror with --mirror, or take the root's word: --trust root",
+        f"no listing of {ref} matches its commit: {'; '.join(liars)}; nothing was fetched",
+        hint="name another mirror with --mirror, or trust the root: --trust root",
     )
 
 
@@ -84,6 +84,6 @@ def _chain(
     if not heard:
         raise refused[-1]
     raise TrustError(
-        f"the commit {commit} cannot be proven, since nobody sent its git objects ({'; '.join(reasons)})",
-        hint="name a mirror that serves git with --mirror, or take the root's word: --trust root",
+        f"the commit {commit} cannot be verified, since no site sent its git objects ({'; '.join(reasons)})",
+        hint="name a mirror that serves git with --mirror, or trust the root: --trust root",
     )

@@ -36,7 +36,7 @@ def _mismatch(message: str, changes: tuple[FileChange, ...], *, source: str | No
     more = f" and {len(changes) - 1} more" if changes[1:] else ""
     return TrustError(
         f"{message}: {changes[0]}{more}",
-        hint="find out who is right before you lock it anew: glm-aria pull REF --lock FILE",
+        hint="find out which one is right before you lock it again: glm-aria pull REF --lock FILE",
         file=changes[0].path,
         source=source,
         details=tuple(map(str, changes)),
@@ -69,7 +69,7 @@ def _confirm(locked: LockedModel, question: Question) -> bool:
         # It cannot say what the lock says, which is no contradiction: mirrors may still have the bytes.
         # Of these two nobody was surprised: the lock is there for a root that is down.
         if not isinstance(error, SourcesDownError | TemporaryError):
-            message = f"{first.source.name} cannot confirm {locked.ref} ({error.message}); the lock file is believed"
+            message = f"{first.source.name} cannot confirm {locked.ref} ({error.message}); the lock file is trusted"
             question.emit(Notice("lock-unconfirmed", message, mirror=first.source.name))
         is_closed = _is_closed(locked, question.records)
         _ask_mirrors(locked, question, is_closed=is_closed)
@@ -134,7 +134,7 @@ def lock(model: ResolvedModel, item: Item, blobs: HfCache, stop: Stop) -> Locked
         sha256, git = read_both(Path(os.path.realpath(blob)), stop=stop)
         if file.digest not in (sha256, git):
             raise IntegrityError(
-                f"{file.path!r} in the cache is not what was placed", hint="glm-aria verify --repair", file=file.path
+                f"{file.path!r} in the cache is not the placed file", hint="glm-aria verify --repair", file=file.path
             )
         files.append(LockedFile(file.path, file.size, git.hex, sha256.hex))
     return LockedModel(model.ref, model.commit, model.trust, tuple(files), item.include, item.exclude)

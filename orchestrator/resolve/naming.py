@@ -32,13 +32,13 @@ def tell_oddities(model: ResolvedModel, emit: Emit, *, portable: bool) -> None:
         message = f"{ref}: {odd[0].path!r} {odd[0].reason}{_more(len(odd))}; other systems cannot hold that"
         emit(Notice("not-portable", message, file=odd[0].path))
     if wanted.left_out:
-        message = f"{ref}: {wanted.left_out[0]} is neither a file nor a folder{_more(len(wanted.left_out))}; left out"
+        message = f"{ref}: {wanted.left_out[0]} is neither a file nor a folder{_more(len(wanted.left_out))}; skipped"
         emit(Notice("left-out", message, file=wanted.left_out[0].partition(" (")[0]))
     pointers = [file.path for file in wanted.files if not file.has_usual_pointer]
     if pointers:
         message = (
             f"{ref}: the LFS pointer of {pointers[0]!r} in git is not written as git-lfs does (CRLF, perhaps)"
-            f"{_more(len(pointers))}; its bytes are proven by their sha256"
+            f"{_more(len(pointers))}; its bytes are verified by their sha256"
         )
         emit(Notice("odd-pointer", message, file=pointers[0]))
 
@@ -74,7 +74,7 @@ def _try(names: tuple[Unportable, ...], folder: Path) -> None:
         if not can_hold(nearest(folder), odd.trial):
             raise UnsafeError(
                 f"{odd.path!r} {odd.reason}, and the disk of {str(folder)!r} cannot hold that; nothing was fetched",
-                hint="leave it out with --exclude, or choose a folder on another file system",
+                hint="skip it with --exclude, or choose a folder on another file system",
                 file=odd.path,
             )
 

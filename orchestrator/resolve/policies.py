@@ -34,7 +34,7 @@ def ask(question: Question) -> Listing | Callable[[], Listing]:
     first = question.first
     if policy is Policy.ROOT and not first.source.is_root:
         raise TrustError(
-            f"{question.ref} is listed by {first.source.name} alone, and --trust root believes the root only",
+            f"{question.ref} is listed by {first.source.name} alone, and --trust root trusts only the root",
             hint="choose another --trust for it",
         )
     # For `ms://` it is the word of the catalog which the ref names.
@@ -127,6 +127,6 @@ def _refused(question: Question, error: GlmAriaError, why: str) -> TrustError:
     instead = f"; or make a mirror the root: --root {mirror or 'URL'}"
     return TrustError(
         f"the root does not answer ({error.message}), and {why}; nothing was fetched",
-        hint=f"run it again later; take the word of a single mirror: --trust any{instead}",
+        hint=f"run it again later, or trust a single mirror: --trust any{instead}",
         source=question.first.source.name,
     )

@@ -110,7 +110,7 @@ class Question:
         except REFUSALS as error:
             if not isinstance(error, NotFoundError):
                 name = catalog.source.name
-                self.emit(Notice("mirror-down", f"{name} is not heard: {error.message}", mirror=name))
+                self.emit(Notice("mirror-down", f"{name} is skipped: {error.message}", mirror=name))
             return None
         return catalog, revision, Voice(catalog.source, tree)
 
@@ -134,7 +134,7 @@ class Question:
         if not self.request.allow_rollback:
             raise TrustError(
                 f"{said}; nothing was changed",
-                hint="a site that is behind, or one that hides a fix, answers so; if it is right: --allow-rollback",
+                hint="the site is out of date, or hides a fix; if the older commit is right: --allow-rollback",
                 source=catalog.source.name,
             )
         self.emit(Notice("rolled-back", f"{said}; accepted, as --allow-rollback asks", mirror=catalog.source.name))

@@ -58,7 +58,7 @@ def _model(item: Item, listing: Listing) -> ResolvedModel:
     wanted = record.tree.select(item.include, item.exclude)
     if not wanted.files and record.tree.files:
         raise NotFoundError(
-            f"no file of {item.ref} is wanted: what you chose leaves nothing of its {len(record.tree.files)} files",
+            f"no file of {item.ref} is wanted: your selection matches none of its {len(record.tree.files)} files",
             hint=f"see its files with: glm-aria plan {as_word(item.ref)}",
         )
     tree = RepoTree(listing.commit, record.tree.files, record.tree.left_out)
@@ -74,7 +74,7 @@ def _refuse_missing(item: Item, tree: RepoTree) -> None:
             # Last what is to be pasted: nothing may stand behind it.
             hint = f"did you mean {close[0]!r}?" if close else f"see its files with: glm-aria plan {as_word(item.ref)}"
             if "/" not in path:
-                hint = f"a model of that name is written hf://{path}; {hint}"
+                hint = f"for a model of that name: hf://{path}; {hint}"
             raise NotFoundError(f"{item.ref} holds no file {path!r}; nothing was fetched", hint=hint, file=path)
 
 
@@ -84,14 +84,14 @@ def _from_records(question: Question) -> Listing:
     record = records.load(ref.repo, commit) if commit else None
     if commit is None or record is None:
         raise NotFoundError(
-            f"{ref} was never pulled into this cache, and --offline asks nobody",
-            hint=commit_hint(ref.revision) or f"once, with a network: glm-aria pull {as_word(ref)}",
+            f"{ref} was never pulled into this cache, and --offline asks no server",
+            hint=commit_hint(ref.revision) or f"run it once with a network: glm-aria pull {as_word(ref)}",
         )
     if not record.trust.satisfies(policy, ref.catalog):
         raise TrustError(
             f"{ref} was listed with the trust level {record.trust.level!r} (by {record.trust.source}), which is not "
-            f"enough for --trust {policy.value}, and --offline asks nobody",
-            hint="without --offline, or accept it with --trust any",
+            f"enough for --trust {policy.value}, and --offline asks no server",
+            hint="run it run it without --offline, or accept it with --trust any",
         )
     return Listing(commit, record)
 

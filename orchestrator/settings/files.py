@@ -145,7 +145,7 @@ def _refuse_personal(path: Path, keys: Mapping[str, object], own: Mapping[str, o
         raise ConfigError(
             f"file {path}:{refused[0]}: a working directory's file must not decide {PERSONAL[refused[0]]}",
             hint=f"put it into your own file (glm-aria config path); if this file is yours: {command};"
-            " to do without it: --config /dev/null",
+            " to ignore it: --config /dev/null",
         )
 
 

@@ -18,7 +18,7 @@ from orchestrator.settings.values import Secret
 
 # Why only a file of the user's own may say a setting. Every path is personal whatever it is for: `$NAME` in a path is
 # expanded, which would put a secret into the name of a folder.
-_SECRET, _BELIEVED = "where a secret goes or comes from", "who is believed"
+_SECRET, _BELIEVED = "where a secret goes or comes from", "which sites are trusted"
 
 
 class Caution(NamedTuple):
@@ -62,79 +62,79 @@ class Settings:
     # fmt: off
     hf_home: Path
     cache_dir: Annotated[Path, Key(
-        "The cache.", values.path,
+        "The cache folder.", values.path,
         "--cache-dir", ("GLM_ARIA_CACHE_DIR", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"), "cache.dir",
         personal="where the cache is")]
     root: Annotated[Source, Key(
-        "The site whose commits and digests are believed.", values.text,
+        "The site that is trusted for commits and digests.", values.text,
         "--root", ("GLM_ARIA_ROOT", "HF_ENDPOINT"), "trust.root", personal=_BELIEVED)]
     policy: Annotated[Policy, Key(
-        "How far commits and digests must be proven.", values.policy,
+        "Who must confirm commits and digests.", values.policy,
         "--trust", ("GLM_ARIA_TRUST",), "trust.policy")]
     mirrors: Annotated[tuple[Source, ...], Key(
-        "Sites that bytes are fetched from as well, in the order of preference; never the root.", values.addresses,
+        "Further sites to fetch bytes from, in order of preference; never the root.", values.addresses,
         "--mirror", ("GLM_ARIA_MIRRORS",), "mirror")]
     token: Annotated[Secret | None, Key(
         "The token of the Hub.", values.text,
         "", ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"), is_secret=True)]
     token_hosts: Annotated[frozenset[str], Key(
-        "Hosts that are sent the token besides the root, and no others: `host`, or `host:port`.", values.hosts,
+        "Hosts that receive the token besides the root: `host`, or `host:port`.", values.hosts,
         "", ("GLM_ARIA_TOKEN_HOSTS",), "trust.token_hosts", personal=_SECRET)]
     aliases: Annotated[Mapping[str, str], Key(
-        "Names of models on Hugging Face, and what they are called on ModelScope.", values.text,
+        "Names of models on Hugging Face, each with its name on ModelScope.", values.text,
         "", (), "aliases", personal=_BELIEVED)]
     connections_per_mirror: Annotated[int, Key(
-        "Connections to one source for one file, at most.", values.whole(1, 64),
+        "Most connections to one source for one file.", values.whole(1, 64),
         "--connections", ("GLM_ARIA_CONNECTIONS",), "transfer.connections_per_mirror")] = 16
     connection_budget: Annotated[int, Key(
-        "Connections in all, at most.", values.whole(1, 1024),
+        "Most connections in total.", values.whole(1, 1024),
         "", ("GLM_ARIA_CONNECTION_BUDGET",), "transfer.connection_budget")] = 64
     jobs: Annotated[int | None, Key(
-        "Files that are fetched at once; none: as many as is useful.", values.whole(1, 1024),
+        "Files to fetch in parallel; none: as many as is useful.", values.whole(1, 1024),
         "--jobs", ("GLM_ARIA_JOBS",), "transfer.jobs")] = None
     max_speed: Annotated[int | None, Key(
-        "Bytes per second in all, at most; none: no limit.", values.speed,
+        "Limit of the total bandwidth, in bytes per second; none: no limit.", values.speed,
         "--max-speed", ("GLM_ARIA_MAX_SPEED",), "transfer.max_speed")] = None
     rpc: Annotated[str | None, Key(
-        "The RPC address of an aria2 that runs already; none: an aria2 of our own.", values.rpc,
+        "The RPC address of a running aria2; none: start an aria2.", values.rpc,
         "--rpc", ("GLM_ARIA_RPC",), "aria2.rpc", personal=_SECRET)] = None
     rpc_secret_file: Annotated[Path | None, Key(
-        "A file with the secret of that aria2.", values.path,
+        "A file with the RPC secret of that aria2.", values.path,
         "--rpc-secret-file", ("GLM_ARIA_RPC_SECRET_FILE",), "aria2.rpc_secret_file", personal=_SECRET)] = None
     proxy: Annotated[str | None, Key(
-        "The HTTP proxy, or `none`; not set: what `HTTPS_PROXY` and its like say.", values.proxy,
+        "The HTTP proxy, or `none`; not set: the proxy of `HTTPS_PROXY` and similar variables.", values.proxy,
         "--proxy", ("GLM_ARIA_PROXY",), "transfer.proxy")] = None
     root_proxy: Annotated[str | None, Key(
-        "The HTTP proxy for the root alone, or `none`; not set: `proxy` holds.", values.proxy,
+        "The HTTP proxy for the root only, or `none`; not set: as `proxy`.", values.proxy,
         "", ("GLM_ARIA_ROOT_PROXY",), "trust.root_proxy", personal=_BELIEVED)] = None
     mirror_proxies: Mapping[str, str] = field(default_factory=dict)
     no_proxy: Annotated[tuple[str, ...], Key(
-        "Hosts and networks that are asked without a proxy.", values.places,
+        "Hosts and networks to contact without a proxy.", values.places,
         "", ("GLM_ARIA_NO_PROXY", "no_proxy", "NO_PROXY"), "transfer.no_proxy")] = ()
     ca_bundle: Annotated[Path | None, Key(
-        "Certificates that are believed instead of the system's: a PEM file, or a folder.", values.certificates,
+        "Trusted certificates, instead of the system's: a PEM file, or a folder.", values.certificates,
         "", ("GLM_ARIA_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"), "tls.ca_bundle",
         personal=_SECRET)] = None
     dns_resolvers: Annotated[tuple[NameServer, ...], Key(
-        "Resolvers that are asked for names instead of the system's.", values.resolvers,
+        "Resolvers for name lookups, instead of the system's.", values.resolvers,
         "", ("GLM_ARIA_DNS_RESOLVERS",), "dns.resolvers")] = ()
     offline: Annotated[bool, Key(
         "Ask no server.", values.switch,
         "--offline", ("GLM_ARIA_OFFLINE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"), "transfer.offline")] = False
     disable_symlinks: Annotated[bool, Key(
-        "Put files into snapshots themselves, instead of links.", values.switch,
+        "Put files into snapshots, instead of links.", values.switch,
         "", ("GLM_ARIA_DISABLE_SYMLINKS", "HF_HUB_DISABLE_SYMLINKS"), "cache.disable_symlinks")] = False
     portable: Annotated[bool, Key(
-        "Refuse names that some operating system cannot hold.", values.switch,
+        "Refuse file names that some operating system cannot hold.", values.switch,
         "--portable", ("GLM_ARIA_PORTABLE",), "cache.portable")] = False
     etag_timeout: Annotated[float, Key(
-        "Seconds for a connection attempt to a root.", values.seconds,
+        "Timeout in seconds for a connection attempt to a root.", values.seconds,
         "", ("GLM_ARIA_ETAG_TIMEOUT", "HF_HUB_ETAG_TIMEOUT"), "transfer.etag_timeout")] = 10.0
     download_timeout: Annotated[float, Key(
-        "Seconds of silence on a connection to a root.", values.seconds,
+        "Timeout in seconds for the next bytes from a root.", values.seconds,
         "", ("GLM_ARIA_DOWNLOAD_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT"), "transfer.download_timeout")] = 10.0
     shared_redis: Annotated[Secret | None, Key(
-        "The Redis through which several nodes share one cache.", values.redis,
+        "The Redis that coordinates the nodes of a shared cache.", values.redis,
         "", ("GLM_ARIA_SHARED_REDIS",), "shared.redis", personal=_SECRET, is_secret=True)] = None
     # fmt: on
     token_withheld: str | None = None

@@ -43,7 +43,7 @@ def translate(error: OSError, action: str, path: str | os.PathLike[str]) -> GlmA
     if error.errno in _DENIED:
         return CannotCreateError(what, hint=mending(name), file=name)
     if error.errno in _IN_THE_WAY:
-        return CannotCreateError(what, hint="something else lies there: move it away, then run it again", file=name)
+        return CannotCreateError(what, hint="something else is there: move it away, then run it again", file=name)
     if error.errno == errno.EFBIG:
         hint = "FAT32 holds files of up to 4 GiB, and ulimit -f may allow less: choose a folder on another file system"
         return CannotCreateError(what, hint=hint, file=name)
@@ -52,7 +52,7 @@ def translate(error: OSError, action: str, path: str | os.PathLike[str]) -> GlmA
         return CannotCreateError(what, hint=hint, file=name)
     if error.errno in (errno.EMFILE, errno.ENFILE):
         return DiskIOError(what, hint=FILES_HINT, file=name)
-    return DiskIOError(what, hint="check the disk (dmesg tells), then run it again", file=name)
+    return DiskIOError(what, hint="check the disk (see dmesg), then run it again", file=name)
 
 
 def denied(path: str | os.PathLike[str]) -> str:

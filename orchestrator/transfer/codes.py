@@ -101,7 +101,7 @@ _ASK_HOW_LONG = frozenset({425, 429, 503, 529})
 OTHER_SIZE = Cause(IntegrityError, Remedy.OTHER, "the server's file has another size than listed")
 _NO_RANGES = Cause(ProtocolError, Remedy.WHOLE, "the server does not send ranges")
 
-_ENCODED = Cause(ProtocolError, Remedy.OTHER, "the server compresses what it sends, which nobody asked for")
+_ENCODED = Cause(ProtocolError, Remedy.OTHER, "the server compresses what it sends, which was not requested")
 _NO_LENGTH = Cause(ProtocolError, Remedy.WHOLE, "the server does not tell how much it sends")
 
 INSPECT = frozenset({1, 8, 22, 29})

@@ -313,7 +313,7 @@ class Feeder:
             patience = max(patience, _SLOW_BLOCKS * span.block / min(span.rate, slowest))
         if not is_done and now - max(span.moved, span.begun) > patience + supply.server.setup:
             name = f"{slot.job.name!r} from {span.source}"
-            silent = TemporaryError(f"{name}: nothing came for {now - span.moved:.0f} s", file=slot.job.name,
+            silent = TemporaryError(f"{name}: no data for {now - span.moved:.0f} s", file=slot.job.name,
                                     source=span.source, hint="run it again later; what arrived is kept")  # fmt: skip
             supply.server.fail(silent, now, has_others=has_others)
             return True

@@ -54,7 +54,7 @@ def mend(  # noqa: PLR0913 - what is rotten, and all that a pull of it uses
         return _sent(report)
     claim = cache.staging.claim(digest)
     if claim is None:
-        raise TemporaryError(f"another run works on {entry.label!r}", hint="verify it again in a while")
+        raise TemporaryError(f"another run is using {entry.label!r}", hint="run it again later")
     with claim:
         emit(FileProgress(digest, entry.label, Phase.FETCHING, 0, pieces.size))
         fetch = _Pieces(entry, sites, sources, stop, emit)
@@ -106,13 +106,13 @@ class _Pieces:
         if first and not any(isinstance(error, IntegrityError) for error in self._errors):
             raise first
         raise IntegrityError(
-            f"no source sent the right bytes {start}-{end - 1} of {self._label!r}; it stays as it was",
+            f"no source sent the right bytes {start}-{end - 1} of {self._label!r}; the file was not changed",
             hint="run it again later, or with another --mirror",
             file=self._label,
         )
 
     def _lied(self, source: Source) -> None:
-        message = f"{source.name} sent wrong bytes for {self._label!r}; they were dropped"
+        message = f"{source.name} sent wrong bytes for {self._label!r}; they were discarded"
         self._errors.append(IntegrityError(message, file=self._label, source=source.name))
         self._emit(Notice("mirror-lied", message, mirror=source.name, file=self._label))
 

@@ -106,7 +106,7 @@ def verify(request: VerifyRequest, cache: Cache, mend: Mend | None, *, stop: Sto
         stop.set()
     results.sort(key=lambda item: item.entry.label)
     for label in (item.entry.label for item in results if item.state is Health.UNPROVEN):
-        emit(Notice("unproven", f"nobody said which digest {label!r} has; it was not checked", file=label))
+        emit(Notice("unproven", f"the digest of {label!r} is unknown; it was not checked", file=label))
     if not request.targets:
         for error in found.closed.values():
             emit(Notice("closed", f"not checked: {error.message}"))

@@ -191,7 +191,7 @@ class _Watch:
             self._retry = time.monotonic() + RETRY
             if self._state.error != error.message:
                 self._state = replace(self._state, error=error.message)
-                self._emit(Notice("list-wrong", f"{error.message}; the list as it was before still counts"))
+                self._emit(Notice("list-wrong", f"{error.message}; the last good list stays in use"))
                 self._save()
 
     def _pin(self) -> None:
@@ -300,7 +300,7 @@ class _Watch:
             state = replace(state, state="failed", error=_told_of(report.error))
             if not self._request.once:
                 wait = format_duration(schedule.due - now)
-                self._emit(Notice("model-failed", f"{report.ref}: {report.error.message}; tried again in {wait}"))
+                self._emit(Notice("model-failed", f"{report.ref}: {report.error.message}; retry in {wait}"))
         else:
             schedule = reconcile.succeeded(schedule, now, self._request.interval)
             self._errors.pop(item, None)

@@ -164,7 +164,7 @@ def test_a_daemon_that_does_not_write_to_our_folder(tmp_path: Path, make_rpc: Ma
         assert not rpc.writes_into(folder)
         assert list(folder.iterdir()) == []
         assert holds_nothing(rpc)
-        with pytest.raises(DaemonError, match="does not write to our disk"):
+        with pytest.raises(DaemonError, match="does not write to this disk"):
             RunningDaemon(endpoint).check(folder)
     finally:
         process.kill()

@@ -137,7 +137,7 @@ def test_includes_stay_below_the_folder_of_the_list(place: Path, path: str, form
     name = "lists/a.toml" if form.startswith("include") else "lists/a.txt"
     with pytest.raises(UsageError) as caught:
         listed(form.format(path), name=name)
-    assert "below its own folder only" in caught.value.message
+    assert "only files below its own folder" in caught.value.message
     assert "canary" not in caught.value.message
     with pytest.raises(UsageError) as caught:
         listed(form.format("link"), name=name, allow_outside=True)

@@ -231,7 +231,7 @@ def test_a_plan_with_a_failure_is_partial(services: SimpleNamespace, capsys: pyt
         ),
         (
             Trust("commit", "https://a", ("https://b",)),
-            "every digest proven by the commit itself: listed by https://a, git objects from https://b",
+            "every digest verified by the commit itself: listed by https://a, git objects from https://b",
         ),
         (Trust("single", "https://a"), "every digest from a single source, which nobody confirmed: https://a"),
     ],

@@ -68,7 +68,7 @@ def fails(error: Exception) -> Callable[[], int]:
         (fails(ProtocolError("odd")), "x: odd"),
         (fails(OSError(13, "Permission denied")), "x: Permission denied"),
         (fails(OSError()), "x: OSError"),
-        (lambda: threading.Event().wait(20), "x: not done within 0 s, left out"),
+        (lambda: threading.Event().wait(20), "x: not done within 0 s, skipped"),
     ],
 )
 def test_a_note_says_what_was_left_out(step: Callable[[], int], note: str) -> None:

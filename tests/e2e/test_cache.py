@@ -77,7 +77,7 @@ def test_rm_is_a_dry_run_until_it_is_meant(machine: Machine, make_hub: MakeHub, 
     would = data(cache(machine, "rm", "org/m0").ended(0))
     assert (would["removed"], would["bytes_freed"]) == (False, 8)
     assert sorted(machine.files()) == before
-    assert "the same with --yes" in machine.run("cache", "rm", "org/m0").ended(0).err
+    assert "add --yes" in machine.run("cache", "rm", "org/m0").ended(0).err
     done = data(cache(machine, "rm", "org/m0", "--yes").ended(0))
     assert (done["removed"], done["bytes_freed"]) == (True, 8)
     listed = machine.hf("cache", "ls")
@@ -221,4 +221,4 @@ def test_what_cannot_be_removed_is_told_beforehand(
     assert "would be freed, but --yes would end with 73" in shown.err
     assert "read-only" in shown.err
     machine.run("cache", *command, "--yes", **closed.options).ended(73)
-    assert "with --yes does it" in machine.run("cache", *command).ended(0).err
+    assert "add --yes" in machine.run("cache", *command).ended(0).err

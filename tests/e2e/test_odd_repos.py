@@ -339,7 +339,7 @@ def test_a_file_where_the_folder_has_to_be_is_told_before_the_first_byte(
 ) -> None:
     (machine.work / "taken").write_bytes(b"mine")
     done = machine.pull("org/m", "--local-dir", place).ended(73)
-    assert done.error["message"] == f"'{machine.work / 'taken'}' is no folder; nothing was changed"
+    assert done.error["message"] == f"'{machine.work / 'taken'}' is not a folder; nothing was changed"
     assert "--local-dir" in done.error["hint"]
     assert sent(hub) == []
     url = f"{hub.url}/org/m/resolve/main/config.json"

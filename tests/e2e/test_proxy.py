@@ -314,5 +314,5 @@ def test_a_proxy_that_forbids_a_site(machine: Machine, make_hub: MakeHub, tiny: 
     proxy = make_proxy(status=403)
     root = machine.root.replace("http:", "https:")
     done = machine.run("pull", "--json", "org/tiny", "--root", root, "--proxy", proxy.url).ended(69)
-    assert f"the proxy {proxy.place} refuses to lead to hub.example.test" in done.error["message"]
+    assert f"the proxy {proxy.place} refuses to connect to hub.example.test" in done.error["message"]
     assert not done.error["retryable"]

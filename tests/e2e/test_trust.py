@@ -160,7 +160,7 @@ def test_a_mirror_alone_is_proven_by_the_commit(machine: Machine, hub: LoopbackH
     proven = {path: oid for path, _, _, _, oid in json.loads(record.read_text())["files"]}
     assert proven == gits_view(tmp_path, f"{hub.url}/org/m", pinned)
     human = machine.run("pull", f"org/m@{pinned}", "--trust", "commit", "--root", DOWN, "--mirror", near.url).ended(0)
-    assert f"proven by the commit itself: listed by {near.url}" in human.err
+    assert f"verified by the commit itself: listed by {near.url}" in human.err
 
 
 LIES = [
@@ -200,7 +200,7 @@ def test_the_root_too_has_to_prove_it(machine: Machine, hub: LoopbackHub, repo: 
 def test_git_objects_from_one_and_the_listing_from_another(machine: Machine, hub: LoopbackHub, repo: Repo) -> None:
     gitless = hub.mirror("gitless", faults=[Fault("status", "*/info/refs", status=404)])
     done = pull(machine, f"org/m@{repo.head}", "--trust", "commit", mirrors=(gitless,)).ended(81)
-    assert "nobody sent its git objects" in done.error["message"]
+    assert "no site sent its git objects" in done.error["message"]
     assert "--mirror" in done.error["hint"]
     nothing_happened(machine, hub)
     near = hub.mirror("near")

@@ -23,7 +23,7 @@ def test_a_limit_of_file_sizes_is_told_before_the_first_byte(
 ) -> None:
     hub = make_hub(repo)
     done = machine.pull("org/m", **on.limited(fsize=limit).options).ended(73)
-    assert "takes no file of 3.00 MB" in done.error["message"]
+    assert "cannot hold a file of 3.00 MB" in done.error["message"]
     assert "ulimit -f" in done.error["hint"]
     assert not [seen for seen in hub.log.requests(method="GET") if seen.file]
     machine.pull("org/m", "--include", "config.json", **on.limited(fsize=limit).options).ended(0)
@@ -37,7 +37,7 @@ def test_a_limit_of_file_sizes_where_the_cache_is_whole(
     machine.pull("org/m").ended(0)
     root = ("--root", machine.root) if words[0] == "pull" else ()
     done = machine.run(*words, *root, **on.limited(fsize=1_000_000).options).ended(73)
-    assert "takes no file of 3.00 MB" in done.err
+    assert "cannot hold a file of 3.00 MB" in done.err
     assert not (machine.work / "folder" / "large.bin").exists()
 
 

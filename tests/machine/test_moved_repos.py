@@ -264,7 +264,7 @@ def told(machine: Machine, link: Path, **options: Any) -> list[Result]:
         assert result.error["hint"]
     listed = machine.run("cache", "ls", "--json", **options).ended(0).document["data"]
     assert (listed["repos"], list(listed["closed"])) == ([], [str(link)])
-    assert f"left out: {str(link)!r} is a symlink" in machine.run("cache", "ls", **options).ended(0).err
+    assert f"skipped: {str(link)!r} is a symlink" in machine.run("cache", "ls", **options).ended(0).err
     verified = machine.run("verify", "--json", "--strict", **options).ended(100)
     assert verified.warnings == ["closed"]
     return named

@@ -76,6 +76,6 @@ def test_an_aria2c_that_is_confined(machine: Machine, make_hub: MakeHub, repo: R
     (folder / "aria2c").chmod(0o755)
     done = machine.pull("org/m", env={"PATH": f"{folder}:{os.environ['PATH']}"}).ended(71)
     assert str(folder / "aria2c") in done.error["message"]
-    assert "does not write to our disk" in done.error["message"]
+    assert "does not write to this disk" in done.error["message"]
     assert not list(hub.log.requests(face="cdn", method="GET"))
     assert list(machine.stage.iterdir()) == []

@@ -92,7 +92,7 @@ def test_what_programs_leave_in_a_cache(machine: Machine, hub: LoopbackHub, kind
     assert set(after["left_out"]) <= {str(path) for path in strays} | {str(path.parent) for path in strays}
     assert str(snapshot / ".DS_Store") in after["left_out"]
     for text in (machine.run("cache", "ls"), machine.run("verify")):
-        assert text.ended(0).err.count("left out") == 1
+        assert text.ended(0).err.count("skipped") == 1
     project = machine.work / "project"
     machine.run("cache", "link", "org/m", str(project), "--layout", "flat").ended(0)
     assert {path for path in content(project) if not path.startswith(".glm-aria")} >= {"config.json", "sub/notes.md"}
@@ -161,7 +161,7 @@ def test_a_repo_that_is_closed_to_this_user(machine: Machine, make_hub: MakeHub,
     listed = machine.run("cache", "ls", "--json", **condition.options).ended(0).document["data"]
     assert [repo["repo"] for repo in listed["repos"]] == ["org/m"]
     assert list(listed["closed"]) == [str(closed)]
-    assert f"left out: cannot read '{closed}" in machine.run("cache", "ls", **condition.options).ended(0).err
+    assert f"skipped: cannot read '{closed}" in machine.run("cache", "ls", **condition.options).ended(0).err
     assert machine.run("verify", "--json", **condition.options).ended(0).warnings == ["closed"]
     refused = machine.run("verify", "org/secret", "--json", **condition.options).ended(73)
     assert f"{closed} belongs to root" in refused.error["hint"]

@@ -152,7 +152,7 @@ def test_pickles_are_refused_on_demand(question: Ask) -> None:
 def test_modelscope_speaks_for_itself_but_under_root_or_commit(question: Ask) -> None:
     scope = PlainCatalog(SCOPE)
     assert resolve(question(scope, revision="master", kind=MS)).trust.level == Level.SINGLE
-    for policy, reason in (("root", "believes the root only"), ("commit", "does not name a commit")):
+    for policy, reason in (("root", "trusts only the root"), ("commit", "does not name a commit")):
         with pytest.raises(TrustError, match=reason):
             resolve(question(scope, revision="master", kind=MS, policy=policy))
 
@@ -330,7 +330,7 @@ def test_a_listing_that_the_commit_refutes_is_named_and_the_next_one_counts(
 
 def test_without_git_objects_nothing_is_proven(question: Ask) -> None:
     commit, _ = git_of(CONTENT)
-    with pytest.raises(TrustError, match="nobody sent its git objects"):
+    with pytest.raises(TrustError, match="no site sent its git objects"):
         resolve(question(proven_by(commit, ROOT), revision=commit, policy="commit"))
 
 

@@ -81,7 +81,7 @@ def test_what_only_repeats_what_holds_without_it_decides_nothing(here: Path, tmp
     write(here / "glm-aria.toml", "[trust]\nroot = 'https://huggingface.co'\n")
     assert loaded(here).root.url == "https://huggingface.co"
     mine = write(tmp_path / "mine.toml", "[trust]\nroot = 'https://own.example'\n")
-    with pytest.raises(ConfigError, match="who is believed"):
+    with pytest.raises(ConfigError, match="which sites are trusted"):
         loaded(here, mine)
 
 

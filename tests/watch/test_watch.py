@@ -299,7 +299,7 @@ def test_a_model_that_fails_waits_longer_and_is_told(run: Run) -> None:
     run.becomes(lambda: run.state(A) and run.state(A).failures)
     report = run.end()
     assert run.heard.codes == ["model-failed"]
-    assert "tried again in" in run.heard.messages[0]
+    assert "retry in" in run.heard.messages[0]
     assert report.errors == (run.ends[A],)
 
 

@@ -112,7 +112,7 @@ def tune(options: TuneOptions) -> int:
 def _print_tuned(found: TuneDocument, origins: Mapping[str, str]) -> None:
     """The diff on stdout, reasons and what to do on stderr."""
     if not found.changes:
-        terminal.say("nothing to change by what was measured; to measure more: glm-aria doctor REF")
+        terminal.say("the measurements suggest no change; to measure more: glm-aria doctor REF")
         return
     for line in found.diff:
         terminal.show(line)

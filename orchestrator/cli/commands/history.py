@@ -59,7 +59,7 @@ def history(options: HistoryOptions) -> int:
 
 def _print(found: HistoryDocument, rates: dict[str, tuple[float, ...]]) -> None:
     if not found.pulls:
-        terminal.say("no pull is remembered yet")
+        terminal.say("no pull is recorded yet")
         return
     show(("when", "model", "bytes", "time", "speed", "sources"), [_row(pull) for pull in found.pulls])
     if rates:

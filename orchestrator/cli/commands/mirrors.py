@@ -99,8 +99,8 @@ def probe(options: ProbeOptions) -> int:
     settings = shared.settings(options)
     if settings.offline:
         raise UsageError(
-            f"a probe asks servers, and {settings.origins['offline']} says offline",
-            hint="what is remembered: glm-aria mirrors ls",
+            f"a probe needs the network, and {settings.origins['offline']} says offline",
+            hint="for earlier measurements: glm-aria mirrors ls",
         )
     wanted = parse_ref(options.ref) if options.ref else None
     found = services(settings).probe(wanted, Bounds(connections=options.connections))

@@ -135,12 +135,12 @@ def pull(options: PullOptions) -> int:
     """
     if options.dry_run:
         if options.lock:
-            raise UsageError("--lock writes down what was pulled, and --dry-run pulls nothing")
+            raise UsageError("--lock records what was pulled, and --dry-run pulls nothing")
         if options.sha256:
             raise _sha256_alone()
         return _plan(options.wanted, options.aria2_input, options.output)
     if options.aria2_input:
-        raise UsageError("--aria2-input goes with --dry-run", hint="glm-aria plan REF --aria2-input FILE")
+        raise UsageError("--aria2-input needs --dry-run", hint="glm-aria plan REF --aria2-input FILE")
     return _pull(options)
 
 
@@ -204,7 +204,7 @@ def _pull_models(options: PullOptions, settings: Settings, run: Run) -> PullRepo
 def _fetch_url(options: PullOptions, sha256: str, settings: Settings, run: Run) -> PullReport:
     wanted = options.wanted
     if len(wanted.refs) != 1 or wanted.lists:
-        raise UsageError("--sha256 is for one address, alone", hint="run the others by themselves")
+        raise UsageError("--sha256 takes one address and no other REF", hint="pull the others separately")
     for flag, value in (
         ("--revision", wanted.select.revision),
         ("--include", wanted.select.include),
@@ -230,7 +230,7 @@ def _warn_of_plain_http(url: str, run: Run) -> None:
 
     parts = urlsplit(url)
     if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
-        run.emit(Notice("plain-http", f"{parts.hostname} is asked over plain http; the digest proves the bytes anyway"))
+        run.emit(Notice("plain-http", f"{parts.hostname} is contacted over plain http; the digest protects the bytes"))
 
 
 def _digest(text: str) -> Digest:
@@ -241,7 +241,7 @@ def _digest(text: str) -> Digest:
 
 
 def _sha256_alone() -> UsageError:
-    return UsageError("--sha256 goes with the https:// address of a single file, and only with pull")
+    return UsageError("--sha256 needs the https:// address of a single file, and works only with pull")
 
 
 def _plan(wanted: WantedOptions, aria2_input: str | None, shown: Output) -> int:
@@ -309,5 +309,5 @@ def _items(wanted: WantedOptions, *, lock: str | None = None) -> tuple[Item, ...
     items = requests.items(wanted.refs, wanted.lists, chosen)
     refs = [item.ref for item in items]
     if lock and len(set(refs)) < len(refs):
-        raise UsageError("a lock file holds each model once, and one of these is named twice")
+        raise UsageError("one of these models is named twice; a lock file holds each model once")
     return items

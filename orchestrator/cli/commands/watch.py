@@ -95,9 +95,12 @@ def watch(options: WatchOptions) -> int:
 
 def _watch(path: str, settings: Settings, options: WatchOptions) -> int:
     if options.unpin_removed and not options.pin:
-        raise UsageError("--unpin-removed goes with --pin", hint="only pins that watch made itself are taken back")
+        raise UsageError("--unpin-removed needs --pin", hint="watch removes only pins that it made itself")
     if settings.offline:
-        raise UsageError("there is nothing to follow offline", hint=f"glm-aria pull -f {shlex.quote(path)} --offline")
+        raise UsageError(
+            "watch needs the network, and the settings say offline",
+            hint=f"glm-aria pull -f {shlex.quote(path)} --offline",
+        )
     run = Run.watching(options.output, settings)
     select = options.select
     chosen = requests.Selection(select.revision, select.include, select.exclude, allow_outside=options.allow_outside)
@@ -146,10 +149,10 @@ def _read(path: str, chosen: requests.Selection, run: Run) -> tuple[tuple[Item, 
     if others := requests.written_by_others(found[1]):
         if chosen.allow_outside:
             raise UsageError(
-                f"others may write the list, and with --allow-outside put files anywhere: {others}",
+                f"other users can edit the list, and with --allow-outside put files anywhere: {others}",
                 hint="watch it without --allow-outside, or make it your own: chmod go-w",
             )
-        notice = Notice("list-writable", f"others may write the list that is watched: {others}")
+        notice = Notice("list-writable", f"other users can edit the watched list: {others}")
         if notice not in run.notices:
             run.emit(notice)
     return found

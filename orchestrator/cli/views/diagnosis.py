@@ -42,7 +42,7 @@ def print_text(found: DoctorDocument) -> None:
         terminal.show(f"note: {note}")
     terminal.result("")
     if not found.findings:
-        terminal.result("nothing was found that slows downloads down")
+        terminal.result("found nothing that slows downloads down")
     size = format_size(found.bytes)
     for number, finding in enumerate(found.findings, 1):
         cost = cost_text(math.inf if finding.cost is None else finding.cost)

@@ -12,4 +12,4 @@ def say_left_out(paths: Sequence[str]) -> None:
     """Name the first, and how many more there are; nothing where there is none."""
     if paths:
         more = f" and {len(paths) - 1} more" if paths[1:] else ""
-        terminal.say(f"left out, no part of a model: {redacted(paths[0])}{more}")
+        terminal.say(f"skipped, not part of a model: {redacted(paths[0])}{more}")

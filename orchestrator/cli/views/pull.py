@@ -53,6 +53,6 @@ def _words(trust: TrustEntry) -> str:
         case Level.AGREE:
             return f"every digest agreed by {trust.source} and {others}, without the root"
         case Level.COMMIT:
-            return f"every digest proven by the commit itself: listed by {trust.source}, git objects from {others}"
+            return f"every digest verified by the commit itself: listed by {trust.source}, git objects from {others}"
         case Level.SINGLE:
             return f"every digest from a single source, which nobody confirmed: {trust.source}"

@@ -65,7 +65,7 @@ def _show_revisions(found: CacheDocument, closed: Mapping[str, str]) -> None:
     terminal.say(printable(f"{format_size(found.size)} in {found.path}"))
     say_left_out(found.left_out)
     for why in closed.values():
-        terminal.say(f"left out: {redacted(why)}")
+        terminal.say(f"skipped: {redacted(why)}")
 
 
 def _revision_row(held: RevisionEntry) -> tuple[str, ...]:

@@ -190,7 +190,7 @@ def _print_imported(item: ImportedFile) -> None:
 
 def _say_summary(found: ImportDocument) -> None:
     strange = sum(item.state == "unmatched" for item in found.files)
-    terminal.say(f"{len(found.files)} files looked at, {strange} of no known model")
+    terminal.say(f"{len(found.files)} files checked, {strange} of no known model")
     for left in found.models:
         lacks = f"lacks {left.files_missing} files, {format_size(left.bytes_missing)}"
         terminal.say(printable(f"{left.ref} {lacks if left.files_missing else 'is complete'}"))

@@ -126,7 +126,7 @@ def _print(done: CollectDocument) -> None:
         way = mending(closed, "run it as who may write there")
         terminal.say(printable(f"{freed} would be freed, but --yes would end with 73: {way}"))
     else:
-        terminal.say(f"{freed} would be freed; the same with --yes does it")
+        terminal.say(f"{freed} would be freed; to remove them, add --yes")
 
 
 def _row(item: GarbageEntry) -> tuple[str, ...]:
