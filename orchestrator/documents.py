@@ -26,7 +26,7 @@ Status = Literal["success", "partial", "error", "interrupted"]
 
 
 class Form(NamedTuple):
-    """What the schema says of a value beside its type: metadata of `Annotated`."""
+    """Facts of the schema beside the type of a value: metadata of `Annotated`."""
 
     minimum: int | None = None
     pattern: str | None = None
@@ -47,7 +47,7 @@ ALWAYS = {"pull": "models", "plan": "models", "verify": "files", "watch": "watch
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run ended: its status and exit code, and every error, in order."""
+    """The outcome of a run: its status and exit code, and every error, in order."""
 
     status: Status
     exit_code: int
@@ -130,7 +130,7 @@ class ErrorEntry:
 
 @dataclass(frozen=True, slots=True)
 class TrustEntry:
-    """How far a listing was to be believed, by whose word, and who confirmed it."""
+    """The trust in a listing: its level, its source, and the sites that confirmed it."""
 
     level: Level
     source: str
@@ -144,7 +144,7 @@ class TrustEntry:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """What every command prints with `--json`. `data` is a dataclass of the room that did the work."""
+    """The document that every command prints with `--json`. `data` is a dataclass of the room that did the work."""
 
     schema: str
     command: str
@@ -203,7 +203,7 @@ class PhaseLine:
 
 @dataclass(frozen=True, slots=True)
 class QueuedLine:
-    """What is to be fetched."""
+    """The files to fetch."""
 
     event: Literal["queued"]
     files: Count
@@ -212,7 +212,7 @@ class QueuedLine:
 
 @dataclass(frozen=True, slots=True)
 class RateLine:
-    """How fast a source sends now, in bytes a second."""
+    """The present rate of a source, in bytes a second."""
 
     name: str
     speed: Count
@@ -221,7 +221,7 @@ class RateLine:
 
 @dataclass(frozen=True, slots=True)
 class SourcesLine:
-    """How fast each source sends now."""
+    """The present rate of each source."""
 
     event: Literal["sources"]
     sources: tuple[RateLine, ...]

@@ -1,4 +1,4 @@
-"""What a run tells its observers while it works. Emitters know no observer; bar, lines and JSON are subscribers."""
+"""Events of a run for its observers. Emitters know no observer; bar, lines and JSON subscribe."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from orchestrator.core.files import Digest
 
 
 class Phase(StrEnum):
-    """Where a model or a file stands."""
+    """The phase of a model or a file."""
 
     RESOLVING = "resolving"
     CHECKING = "checking"
@@ -59,7 +59,7 @@ class FileProgress:
 
 @dataclass(frozen=True, slots=True)
 class SourceRates:
-    """How fast each source sends now: its name, bytes per second, open connections."""
+    """The present rate of each source: its name, bytes per second, open connections."""
 
     sources: tuple[tuple[str, float, int], ...]
 

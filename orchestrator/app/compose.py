@@ -111,7 +111,7 @@ def sites_of(settings: Settings, sources: Sources, stop: Stop) -> Sites:
 
 
 def mover_of(settings: Settings) -> Mover:
-    """How the bytes of a run move; no daemon is started by this."""
+    """The mover of a run's bytes; starts no daemon."""
     proxies = proxies_of(settings)
     return Mover(
         lambda: _daemon(settings),
@@ -129,7 +129,7 @@ def mover_of(settings: Settings) -> Mover:
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What a run has of a Redis that it shares with other nodes."""
+    """The parts of a Redis that a run shares with other nodes."""
 
     line: SharedRedis
     leases: Leases
@@ -166,7 +166,7 @@ def open_shared(settings: Settings, emit: Emit) -> Iterator[Shared | None]:
 
 @contextlib.contextmanager
 def open_lookup(settings: Settings, state: Path, *, keep: bool) -> Iterator[Lookup | None]:
-    """How names are looked up; None for the system's way. With `keep`, what was learned of resolvers is remembered."""
+    """The name lookup; None for the system's resolver. `keep` remembers measurements of resolvers."""
     if not settings.dns_resolvers:
         yield None
         return

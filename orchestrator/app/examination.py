@@ -1,4 +1,4 @@
-"""What `doctor` and `config tune` are told of the settings."""
+"""Requests of `doctor` and `config tune`, made from the settings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from orchestrator.settings import Settings, default_mirrors
 def request_of(
     settings: Settings, ref: Ref | None, compared: Sequence[NameServer], lookup: Lookup | None
 ) -> DoctorRequest:
-    """What to examine: `ref`, and resolvers to compare with those in use."""
+    """The request to examine `ref`, with resolvers to compare with those in use."""
     return DoctorRequest(
         ref=ref,
         connections=settings.connections_per_mirror,

@@ -1,4 +1,4 @@
-"""What the commands call: settings become what a flow works with (`app/compose.py`), and a request a call of the flow.
+"""The calls of the commands: compose a flow from settings (`app/compose.py`), and call it with a request.
 
 Each call has a cache, sources and a daemon of its own, which end with it. SIGINT and SIGTERM stop it in good order, a
 second one at once. A room is imported when it is called: a command loads no other.
@@ -65,7 +65,7 @@ if TYPE_CHECKING:
 
 
 class Watched(NamedTuple):
-    """What to watch: the list's path, how to read it, how to pull some of its models, what to run at a flip."""
+    """A list to watch: its path, its reader, a pull of some of its models, the hook of a flip."""
 
     path: Path
     read: Read
@@ -74,7 +74,8 @@ class Watched(NamedTuple):
 
 
 class _Open(NamedTuple):
-    """What is open for a call; each flow is given what it names. `told` also tells the nodes of a shared cache."""
+    """The open resources of a call; each flow gets those that it names. `told` also informs the nodes of a shared
+    cache."""
 
     cache: Cache
     sources: Sources
@@ -152,7 +153,7 @@ class Services:
             return watch(request, ports, stop, wanted.hook.watching(emit, stop) if wanted.hook else emit)
 
     def watched(self, path: Path | None) -> tuple[WatchState, ...]:
-        """How the watch of a list goes, or without a path of all of this cache; writes nothing."""
+        """The state of the watch of a list, or without a path of all in this cache; writes nothing."""
         from orchestrator.watch.state import WatchFile, watched
 
         state = known_state(self.settings)
@@ -184,14 +185,15 @@ class Services:
             return collect(rules, cache, act=act)
 
     def look(self) -> Contents:
-        """What the cache holds; writes nothing."""
+        """The contents of the cache; writes nothing."""
         from orchestrator.upkeep.contents import contents
 
         with stoppable(), open_cache(self.settings, create=False) as cache:
             return contents(cache)
 
     def node_uses(self) -> tuple[NodeUse, ...]:
-        """What the nodes of a shared cache use. Raises UsageError without a Redis, TemporaryError when it is down."""
+        """The models that the nodes of a shared cache use. Raises UsageError without a Redis, TemporaryError when it is
+        down."""
         from orchestrator.swarm.nodes import uses
 
         with open_shared(self.settings, ignore) as shared:
@@ -262,7 +264,7 @@ class Services:
             return examine(request_of(self.settings, ref, compared, lookup), sites, sources, cache, direct)
 
     def tuning(self) -> tuple[Change, ...]:
-        """What probes and pulls measured says about the settings. Asks nobody."""
+        """Changes of the settings that earlier measurements suggest. Asks no server."""
         from orchestrator.app.examination import current
         from orchestrator.doctor.tuning import suggest
 

@@ -1,4 +1,4 @@
-"""What the `daemon` commands report, as the data of their JSON documents."""
+"""Reports of the `daemon` commands, as the data of their JSON documents."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from orchestrator.documents import Count
 
 @dataclass(frozen=True, slots=True)
 class DaemonDocument:
-    """Whether a background aria2c runs: its process and address, or that of the one that was stopped."""
+    """State of the background aria2c: running or stopped, process and address."""
 
     running: bool
     pid: int | None

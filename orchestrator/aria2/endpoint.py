@@ -1,4 +1,4 @@
-"""What is said to a daemon and of it: where it listens, a download for it, a remark. Values only; none loads aria2p."""
+"""Values about a daemon: its address, a download, a remark. Loads no aria2p."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from orchestrator.system.listeners import Listener
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a daemon listens, `http://host:port/jsonrpc`, and the secret that it asks for.
+    """The RPC address of a daemon, `http://host:port/jsonrpc`, and its secret.
 
     `listener` is the process behind it, where that is ours: it is proven again for each connection.
     `ca_bundle` is a file or folder of the certificates that are believed of it; None for the usual ones.

@@ -1,4 +1,4 @@
-"""What a download inherits from the global options of a daemon that is not ours: one row for each option of aria2.
+"""Global options that downloads inherit from a daemon of others: one row for each option of aria2.
 
 aria2 gives every download a copy of its global options. An option of a single download replaces most of them, so those
 that would change what we ask for, or add something to a request, are set for each download (`SET`). Some cannot be
@@ -131,12 +131,12 @@ class Harm:
 
 
 def refused(options: Mapping[str, str]) -> list[Harm]:
-    """What forbids to use a daemon of these global options, as `aria2.getGlobalOption` has them."""
+    """The harms that rule out a daemon with these options (`aria2.getGlobalOption`)."""
     return [Harm(name, what) for name, what in REFUSED.items() if options.get(name, "").strip()]
 
 
 def warned(options: Mapping[str, str]) -> list[Harm]:
-    """What its user should know of a daemon of these global options."""
+    """The harms to warn of for a daemon with these options."""
     is_set = {
         "check-certificate": options.get("check-certificate") == "false",
         # At the other levels it has no request in it.

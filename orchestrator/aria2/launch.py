@@ -48,7 +48,7 @@ _ENVIRONMENT = ("PATH", "HOME", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "SSL_
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """How an aria2c is set up.
+    """The configuration of an aria2c.
 
     `concurrency` downloads run at once; `max_speed` is bytes per second over all, 0 for no limit. `owner_pid` is the
     process with which it ends, None for nobody's. `resolvers` and `ca_bundle` are those of `PrivateDaemon`.

@@ -33,7 +33,7 @@ def refuse_unfit(url: str, options: Mapping[str, str]) -> None:
 
 @dataclass(slots=True)
 class Watch:
-    """What a daemon that others use, too, does to our downloads. Times are monotonic seconds."""
+    """The effects on our downloads of a daemon that others use, too. Times are monotonic seconds."""
 
     rpc: Rpc
     _looked: float = float("-inf")
@@ -54,7 +54,7 @@ class Watch:
             yield from self._once(Remark("daemon-option", text))
 
     def holdup(self, statuses: Sequence[DownloadStatus], came: int, now: float) -> Iterator[Remark]:
-        """What our downloads wait for, told once, when none of them gets on; `came` are bytes since the last time."""
+        """The reason, once, why none of our downloads advances; `came` are bytes since the last time."""
         if came or not statuses:
             self._moved = now
         self._moved = min(self._moved, now)
@@ -75,7 +75,7 @@ class Watch:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """The endpoint of the daemon."""
         return self.rpc.endpoint.url
 
     @property

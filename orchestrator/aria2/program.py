@@ -46,7 +46,7 @@ def find_aria2c() -> Path:
 
 
 def install_command() -> str:
-    """What to type to install aria2 on this system."""
+    """The command that installs aria2 on this system."""
     if sys.platform == "darwin":
         return "brew install aria2"
     commands = {

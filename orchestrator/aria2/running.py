@@ -26,14 +26,14 @@ class RunningDaemon:
         return self
 
     def __exit__(self, *_exc: object) -> None:
-        """Nothing is ended: it is not ours."""
+        """Leave the daemon running: it is not ours."""
 
     def start(self) -> Endpoint:
-        """Where it listens."""
+        """The endpoint of the daemon."""
         return self.endpoint
 
     def check(self, staging: Path) -> int:
-        """How many downloads it runs at once.
+        """The number of downloads that it runs at once.
 
         Raises DaemonError unless it answers, has no option that does harm to our downloads, and what it writes into
         `staging` lands on the disk that we see; CannotCreateError where it cannot be told that path.

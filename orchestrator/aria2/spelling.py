@@ -1,4 +1,4 @@
-"""How a folder is named to aria2, which takes UTF-8 only.
+"""Spelling of a folder for aria2, which accepts only UTF-8.
 
 A path on Linux is bytes. Python keeps those that are no UTF-8 apart, as half a surrogate pair each; in JSON aria2 takes
 them for characters, makes a folder of another name, and writes there.

@@ -58,7 +58,7 @@ class Cache:
 
     @property
     def layout(self) -> CacheLayout:
-        """Where everything lies."""
+        """The paths in the cache."""
         return self.blobs.layout
 
     def refuse_no_staging(self) -> None:
@@ -89,7 +89,7 @@ class HfCache:
         self._use_symlinks = use_symlinks
 
     def find(self, repo: RepoId, files: Iterable[RepoFile]) -> dict[Digest, Found]:
-        """What the cache holds of each distinct blob; every digest asked for is in the answer.
+        """The state in the cache of each distinct blob; the answer has every requested digest.
 
         PLACED and UNPROVEN name the blob in this repo, ELSEWHERE a proven one in another repo. A blob of another size
         and a symlink that leads out of the cache are NOTHING. Raises UnsafeError when a folder of the repo is a

@@ -1,4 +1,4 @@
-"""What lies in the cache, whoever put it there: repos, revisions, blobs, refs, and who shares which bytes.
+"""Census of the cache, by any program: repos, revisions, blobs, refs, shared bytes.
 
 Read with stat and readlink only, but for the listing of a revision in which something lies that is no link. A folder
 that vanishes meanwhile is left out: others work in the cache, too. So are strays (see `layout.is_junk`) and folders
@@ -63,7 +63,7 @@ class CachedBlob:
 
     @property
     def inode(self) -> tuple[int, int]:
-        """What two names of the same bytes have in common."""
+        """The identity that two names of the same bytes share."""
         return self.found.st_dev, self.found.st_ino
 
     @property

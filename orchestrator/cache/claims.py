@@ -1,4 +1,4 @@
-"""Who works with what: the one writer of a part, and the runs that hold a repo.
+"""Claims: the one writer of a part, and the runs that hold a repo.
 
 Two things make a claim on a part, so that it is right with and without working locks:
 
@@ -53,7 +53,7 @@ class Grant(Enum):
 
 
 class Owners(Protocol):
-    """Who writes a blob among all nodes that share a cache, asked after the locks of the file system.
+    """The writer of a blob among the nodes of a shared cache, asked after the file locks.
 
     It saves work only: what is placed has been proven, and equal bytes may be placed twice. So an implementation that
     cannot be asked says yes. Thread-safe; no method waits for another owner, and none raises for one.

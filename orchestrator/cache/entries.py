@@ -1,4 +1,4 @@
-"""What the cache holds, as `verify` asks for it: each distinct file once, with all its names."""
+"""Entries of the cache for `verify`: each distinct file once, with all its names."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Entry:
 
     @property
     def label(self) -> str:
-        """What people know it by."""
+        """A name for people."""
         return self.names[0].path if self.names else self.places[0][1].name
 
 

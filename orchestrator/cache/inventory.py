@@ -1,4 +1,4 @@
-"""What the cache holds: looked at with stat and readlink only, so that thousands of files take milliseconds."""
+"""Inventory of the cache by stat and readlink only: thousands of files take milliseconds."""
 
 # Over thousands of files, strings and os calls cost a third of what Path objects do.
 # ruff: noqa: PTH115, PTH116
@@ -80,7 +80,7 @@ def is_complete(layout: CacheLayout, proofs: Proofs, model: ResolvedModel) -> bo
 
 
 def read_ref(layout: CacheLayout, repo: RepoId, revision: str) -> str | None:
-    """What the cache's ref file says, byte for byte; None when there is none, or something else in its place."""
+    """The bytes of the cache's ref file; None if there is none, or something else in its place."""
     try:
         return read_small_text(layout.ref_file(repo, revision), REF_BYTES)
     except (OSError, UnicodeDecodeError):
@@ -88,7 +88,7 @@ def read_ref(layout: CacheLayout, repo: RepoId, revision: str) -> str | None:
 
 
 def link_text(path: str, digest: Digest) -> str:
-    """Where a snapshot's symlink at the repo path `path` points: relative, as huggingface_hub writes it."""
+    """The target of a snapshot's symlink at the repo path `path`: relative, as huggingface_hub writes it."""
     return f"{'../' * (path.count('/') + 2)}blobs/{digest.hex}"
 
 

@@ -49,7 +49,7 @@ class CacheLayout:
         return self.cache_dir / repo.folder
 
     def blob(self, repo: RepoId, digest: Digest) -> Path:
-        """Where the bytes lie."""
+        """The path of the blob."""
         return self.cache_dir / repo.folder / "blobs" / digest.hex
 
     def snapshot(self, repo: RepoId, commit: str) -> Path:
@@ -75,7 +75,7 @@ class CacheLayout:
 
     @property
     def state_candidates(self) -> tuple[Path, ...]:
-        """Where our state may lie, the best first; `state_dir.open_state_dir` takes the first that works.
+        """Candidates for our state folder, the best first; `state_dir.open_state_dir` takes the first that works.
 
         Beside the cache, so that a scan of the cache never meets it; below `.locks` where the place beside is on
         another volume or not ours; with the user's id where another user of a shared cache has that one too.

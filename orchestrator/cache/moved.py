@@ -65,7 +65,7 @@ class CacheFolder(Folder):
         return repo in self._moved
 
     def aside(self, repo: str) -> Path | None:
-        """Where names are made that are then renamed into the moved repo, which `beneath` has opened; None for others.
+        """A folder for new names, later renamed into the moved repo that `beneath` opened; None for others.
 
         None, too, where this user may not make it: whoever only reads the repo writes no names. The path is good until
         `close`. What killed runs left there is removed. Raises per `system.failures`.
@@ -109,7 +109,7 @@ def refuse_foreign_link(folder: Path, cache_dir: Path) -> None:
 
 
 def _moved_to(folder: Path, cache_dir: Path) -> Path | None:
-    """Where the repo folder lies that is a symlink; None when it is none, or does not exist."""
+    """The target of a repo folder that is a symlink; None if it is not, or does not exist."""
     try:
         link = os.lstat(folder)
     except OSError:
@@ -127,7 +127,7 @@ def _moved_to(folder: Path, cache_dir: Path) -> Path | None:
 
 
 def _judge(folder: Path, cache_dir: Path) -> tuple[Path, str | None]:
-    """Where the link leads, and why it is not followed."""
+    """The target of the link, and the reason not to follow it."""
     try:
         link, text = _read_link(folder)
     except OSError as error:

@@ -55,7 +55,7 @@ class Pins:
         return self._read(self._folder / f"{self._me}.json") | self._read(self._old)
 
     def of_others(self) -> dict[str, frozenset[Target]]:
-        """What other users pinned, by their names; who cannot be read is left out."""
+        """Pins of other users, by their names; skips unreadable ones."""
         found: dict[str, frozenset[Target]] = {}
         with contextlib.suppress(GlmAriaError):
             for uid, path in self._others():
@@ -174,7 +174,7 @@ class Pins:
 
 
 def _targets(data: bytes) -> frozenset[Target]:
-    """What a file says. Raises any of UNREADABLE."""
+    """The pins in a file. Raises any of UNREADABLE."""
     found = json.loads(data)
     if found["version"] != _VERSION:
         raise ValueError("of another version")

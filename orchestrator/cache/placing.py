@@ -274,7 +274,8 @@ class Placer:
         return self._expose_as_file(file, folder, name)
 
     def _expose_as_file(self, file: RepoFile, folder: Folder, name: str) -> bool:
-        """Where there are no symlinks: a hard link, else a copy. The blob stays, so that `find` still knows it."""
+        """Expose a blob without symlinks: by a hard link, else a copy. The blob stays, so that `find` still knows
+        it."""
         blob = self._blobs.path / file.blob_name
         with contextlib.suppress(FileNotFoundError):
             # A copy keeps size and mtime, a hard link the inode too.

@@ -1,4 +1,4 @@
-"""What we remember of blobs in the cache: that their digest was proven, for a file with this size, mtime and inode.
+"""Proofs of blobs in the cache: this digest was verified for a file with this size, mtime and inode.
 
 Whoever owns a file can write to it and set its mtime back, so of one of another user the ctime counts as well.
 
@@ -29,7 +29,7 @@ Stamp = tuple[int, int, int, int]
 
 
 def stamp(found: os.stat_result) -> Stamp:
-    """What a proof is tied to."""
+    """The identity to which a proof is tied."""
     changed = found.st_ctime_ns if belongs_to_others(found) else 0
     return (found.st_size, found.st_mtime_ns, found.st_ino, changed)
 

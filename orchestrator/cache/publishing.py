@@ -1,4 +1,4 @@
-"""What makes a placed snapshot known: the listing, then the ref, last. Same files as huggingface_hub 2.4 writes.
+"""Publishing a placed snapshot: the listing, then the ref, last. Same files as huggingface_hub 2.4 writes.
 
 A partial pull publishes the same two: huggingface_hub, too, writes the full listing and the ref when it was given
 `allow_patterns`. Offline, the same patterns then find all they ask for, and a reader that wants more is told so.
@@ -33,7 +33,7 @@ CACHEDIR_TAG = (
 
 
 class Flip(NamedTuple):
-    """What readers find has changed: the commit before, or None when there was none, and the commit now."""
+    """A change of what readers find: the commit before (None if there was none), and the commit now."""
 
     old: str | None
     new: str

@@ -1,4 +1,4 @@
-"""What catalogs said, kept for offline runs, to list a commit only once, and to notice commits that go back.
+"""Records of listings: for offline runs, to list a commit only once, and to notice rollbacks.
 
 `repos/<folder>/<commit>.json` is a commit's whole listing, and how far it was to be believed.
 `repos/<folder>/refs.json` holds the commits that each revision stood for, in the order in which they were seen, each

@@ -121,14 +121,14 @@ def _candidates(layout: CacheLayout) -> tuple[Path, ...]:
 
 
 def _own_place(layout: CacheLayout) -> Path | None:
-    """Where the user keeps what concerns a cache that he may only read; None for a user without a home."""
+    """The user's own state folder for a read-only cache; None for a user without a home."""
     name = hashlib.sha256(os.fsencode(layout.cache_dir)).hexdigest()[:16]
     folder = places.cache_folder()
     return folder / STATE_NAME / "caches" / name if folder else None
 
 
 def _refusal(layout: CacheLayout, failed: list[tuple[Path, OSError]]) -> GlmAriaError:
-    """Where a folder of the cache is closed to us, that one is to be mended, not what lies above the cache."""
+    """The error for a closed folder: of the cache, if that is the cause, not of a folder above it."""
     errors = [translate(error, "create", candidate) for candidate, error in failed]
     if all(isinstance(error, CannotCreateError) for error in errors):
         culprits = [(Path(denied(candidate)), error) for candidate, error in failed]

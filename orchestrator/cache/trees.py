@@ -19,7 +19,7 @@ Entry = dict[str, str | int]
 
 
 def tree_entries(tree: RepoTree) -> dict[str, Entry] | None:
-    """What the file holds per path; None when a git id is missing that only the Hub could tell."""
+    """The file's entries by path; None if a git id is missing that only the Hub knows."""
     entries: dict[str, Entry] = {}
     for file in tree.files:
         entry = _entry(file)
@@ -57,7 +57,7 @@ def holds(path: Path, entries: dict[str, Entry]) -> bool:
 
 
 def listed(path: Path) -> dict[str, tuple[str, int]]:
-    """What the file says of each path: the name of its blob and its size. Empty when it cannot be read."""
+    """Blob name and size of each path in the file. Empty if it cannot be read."""
     try:
         data = json.loads(read_small(path, RECORD_BYTES))
         if data["format_version"] != _VERSION:

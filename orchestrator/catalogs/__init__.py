@@ -1,1 +1,1 @@
-"""What a repo holds at a commit: Hugging Face, ModelScope, and the objects of git itself."""
+"""Listings of a repo at a commit: Hugging Face, ModelScope, and git's own objects."""

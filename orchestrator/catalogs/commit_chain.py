@@ -43,7 +43,7 @@ class GitObject(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """What a commit says: the blob id of each path, and the contents of the small blobs by id."""
+    """The content of a commit: the blob id of each path, and the small blobs by id."""
 
     commit: str
     blobs: Mapping[str, str]

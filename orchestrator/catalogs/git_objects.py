@@ -139,7 +139,8 @@ class _Fetched:
         return self.folder / "objects.git"
 
     def _git(self, deadline: float, *words: str, protocols: str = "", standard_input: str = "") -> bytes:
-        """What `git WORDS` prints. `protocols` are the only ones it may use; with none it cannot reach the network."""
+        """The output of `git WORDS`. `protocols` are the only ones it may use; with none it cannot reach the
+        network."""
         settings = [word for name, value in _SETTINGS.items() for word in ("-c", f"{name}={value}")]
         leash = ["sh", "-c", _LEASH, "sh", str(self.limits.pack // 512), str(self.limits.memory // 1024)]
         where = [] if words[0] == "init" else [f"--git-dir={self._repository}"]

@@ -14,7 +14,7 @@ from orchestrator.core.sources import Source
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """What a ref stands for now.
+    """The present meaning of a ref.
 
     `commit` is 40-hex. `is_restricted` (gated or private) repos answer only with a token. `name_now` is the repo's
     name as the catalog writes it: it differs from the one asked for when the repo was renamed. `modified` is the date

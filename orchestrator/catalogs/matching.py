@@ -1,4 +1,4 @@
-"""Which files of a listing another catalog holds, too: by digest and size, never by name.
+"""Matching of a listing's files in another catalog: by digest and size, never by name.
 
 Names and paths only suggest where to look: organisations, repos and folders differ between catalogs, and a file of the
 same name may have other bytes.
@@ -17,7 +17,7 @@ from orchestrator.core.sources import Origin
 
 
 class Lack(StrEnum):
-    """Why a file cannot be had from a catalog. The value completes the sentence `it …`."""
+    """Reason why a catalog lacks a file. The value completes the sentence `it …`."""
 
     ABSENT = "lacks"
     CONTENT = "has other content for"
@@ -34,7 +34,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """What another catalog holds of the files that were looked for, and which large ones it does not."""
+    """Files that another catalog holds of a search, and the large ones that it lacks."""
 
     origins: tuple[tuple[Digest, Origin], ...]
     differences: tuple[Difference, ...]
@@ -90,7 +90,7 @@ def _by_digest(listing: RepoTree) -> Mapping[Digest, RepoFile]:
 
 
 def repos_elsewhere(repo: RepoId, kind: Dialect, elsewhere: Dialect, aliases: Mapping[str, str]) -> tuple[RepoId, ...]:
-    """What a repo of `kind` may be called in another kind of catalog, the likeliest first; models only.
+    """Likely names of a repo in another kind of catalog, the likeliest first; models only.
 
     `aliases` are names at a Hub -> names at a kind that has its own. Without one that fits, the same name is tried; a
     name without an organisation has no counterpart then.

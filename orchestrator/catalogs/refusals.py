@@ -1,4 +1,4 @@
-"""What a Hub's refusal means: status, `X-Error-Code` and `X-Error-Message` to an error with the next thing to do.
+"""Refusals of a Hub: from status, `X-Error-Code` and `X-Error-Message` to an error with a hint.
 
 Codes and messages are those that huggingface_hub 2.4 reads (`utils/_http.py`, `hf_raise_for_status`).
 """

@@ -1,4 +1,4 @@
-"""Which class asks the sites of a kind: the one place that makes a catalog of a source."""
+"""Catalog classes by kind: the one place that makes a catalog of a source."""
 
 from __future__ import annotations
 

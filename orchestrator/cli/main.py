@@ -89,7 +89,7 @@ Exit codes:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What must be known to report an error, even one of parsing: read from the bare arguments."""
+    """Facts that the report of any error needs, even of parsing: read from the bare arguments."""
 
     command: str
     wants_json: bool
@@ -149,7 +149,7 @@ def main(arguments: Sequence[str] | None = None, *, services: MakeServices = _se
 
 
 def program() -> NoReturn:
-    """What `glm-aria` runs, in a process of its own: `main`, in Python's UTF-8 mode, then the end of the process.
+    """The entry point of `glm-aria`: run `main` in Python's UTF-8 mode, then end the process.
 
     It waits for no thread: all work is joined by then, and what is left still asks a server, perhaps one that is down,
     for what nobody needs any more.
@@ -242,7 +242,7 @@ def _say_traceback(error: BaseException) -> None:
 
 
 def _close_stdout() -> None:
-    """What could not be written was told; keep the interpreter from failing over it again when it ends."""
+    """Keep the interpreter from failing at its end over output whose failure is already reported."""
     try:
         sys.stdout.flush()
     except OSError:

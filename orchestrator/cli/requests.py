@@ -29,7 +29,7 @@ _LARGEST_LIST = 16 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What the command line says about the files of a model; an entry of a list may say otherwise for its own.
+    """The command line's choice of files; an entry of a list may override it.
 
     `allow_outside` lets lists write to, and include from, other folders than their own.
     """
@@ -91,7 +91,7 @@ def follow(name: str, chosen: Selection) -> tuple[tuple[Item, ...], tuple[Path, 
 
 
 def written_by_others(files: Sequence[Path]) -> str | None:
-    """Who else may write one of the files of a list, or exchange it in its folder; None for nobody."""
+    """Other users who may write or exchange one of the files of a list; None for nobody."""
     for file in files:
         for path, judge in ((file, others_who_may_write), (file.absolute().parent, others_who_may_exchange)):
             with suppress(OSError):

@@ -34,13 +34,13 @@ class Shown(Protocol):
 
 
 def services(settings: Settings) -> Services:
-    """What a command calls, with its settings: made by what `cli.main.main` was given."""
+    """The services for these settings, made by the factory that `cli.main.main` got."""
     return cast("MakeServices", click.get_current_context().obj)(settings)
 
 
 @dataclass(slots=True)
 class Run:
-    """What a run said so far: its notices, and its progress, for whoever watches.
+    """A run for its watcher: the notices so far, and the progress.
 
     `is_events` says that stderr is for JSON lines; who reads these wants no prose between them, so it `is_quiet`, too.
     """
@@ -93,7 +93,7 @@ class Run:
         interrupted: int | None = None,
         strict: bool = False,
     ) -> Outcome:
-        """How the run ended, by its report. Where a token was not sent, the errors for want of one say why."""
+        """The outcome of the run, by its report. If a token was withheld, errors for want of one say why."""
         for error in errors:
             if isinstance(error, NotAllowedError) and self.token_withheld:
                 error.hint = self.token_withheld

@@ -37,7 +37,7 @@ def say_notice(notice: Notice) -> None:
 
 
 class ReaderLeftError(Exception):
-    """Nobody reads stdout any more, as with `| head -1`: a reason to end, and nothing to tell anybody."""
+    """The reader of stdout is gone, as with `| head -1`: end the run without a message."""
 
 
 def result(line: str) -> None:

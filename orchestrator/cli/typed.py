@@ -40,8 +40,8 @@ class Headed(click.Option):
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """How click reads a field. `setting` is the setting that the field says, `means` its value where a flag is given
-    and nothing else says that setting."""
+    """The click parameter of a field. `setting` is the setting that the field says, `means` its value where a flag is
+    given and nothing else says that setting."""
 
     names: tuple[str, ...]
     more: Mapping[str, Any]
@@ -128,7 +128,7 @@ def _made(kind: type[_Options], given: Mapping[str, Any]) -> _Options:
 
 
 def _as_option(kind: Any) -> dict[str, Any]:
-    """What the type of a field tells click of an option."""
+    """The arguments of a click option that follow from the type of a field."""
     if kind is bool:
         return {"is_flag": True}
     if get_origin(kind) is tuple:

@@ -1,4 +1,4 @@
-"""Which bytes of a blob have arrived, and which source sent each of them: disjoint byte ranges in order."""
+"""Arrived bytes of a blob, and the source of each: disjoint byte ranges in order."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Extents:
         return Extents.of((*self.items, *gaps)) if gaps else self
 
     def without(self, sources: Iterable[str]) -> Extents:
-        """What others than these sources sent."""
+        """The extents that other sources sent."""
         dropped = frozenset(sources)
         return Extents(tuple(item for item in self.items if item.source not in dropped))
 
@@ -58,7 +58,7 @@ class Extents:
         return tuple(_gaps(self.items, 0, size))
 
     def aligned(self, size: int, *, block: int, piece: int) -> Extents:
-        """What is left when each run begins at a piece's boundary and ends at a block's, or at the end of the blob.
+        """The extents cut so that each begins at a piece's boundary and ends at a block's, or at the end of the blob.
 
         aria2 continues at a block's boundary, and goes on to a piece's: it must not run into what is here already.
         """
@@ -79,12 +79,12 @@ class Extents:
 
     @property
     def total(self) -> int:
-        """How many bytes are here."""
+        """The number of bytes that are here."""
         return sum(item.end - item.start for item in self.items)
 
     @property
     def prefix(self) -> int:
-        """How many bytes are here from the start without a gap."""
+        """The number of bytes from the start without a gap."""
         end = 0
         for item in self.items:
             if item.start != end:
@@ -102,14 +102,14 @@ class Extents:
 
 
 def clip(ranges: Iterable[Range], start: int, end: int) -> Iterator[Range]:
-    """What of `ranges` lies between `start` and `end`."""
+    """The parts of `ranges` between `start` and `end`."""
     for first, last in ranges:
         if max(first, start) < min(last, end):
             yield max(first, start), min(last, end)
 
 
 def subtract(ranges: Iterable[Range], taken: Iterable[Range]) -> Iterator[Range]:
-    """What of `ranges` is not in `taken`; both in order."""
+    """The parts of `ranges` outside of `taken`; both in order."""
     taken = sorted(taken)
     for start, end in ranges:
         at = start

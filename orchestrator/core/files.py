@@ -25,7 +25,7 @@ _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".npy.
 
 
 class Algorithm(StrEnum):
-    """How a digest is computed; the value is the prefix used in text."""
+    """The algorithm of a digest; the value is its prefix in text."""
 
     SHA256 = "sha256"
     GIT_SHA1 = "git-sha1"
@@ -58,7 +58,7 @@ class Digest:
 
 
 def git_blob_header(size: int) -> bytes:
-    """What git hashes before a blob's bytes (gitformat: `blob <decimal size>\\0`)."""
+    """The header that git hashes before a blob's bytes (gitformat: `blob <decimal size>\\0`)."""
     return b"blob %d\0" % size
 
 

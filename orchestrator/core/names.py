@@ -65,7 +65,7 @@ def fold(path: str) -> str:
 
 
 def unportable(paths: Iterable[str]) -> tuple[Unportable, ...]:
-    """What of a listing another system cannot hold: odd names, and names that are one where letters are folded."""
+    """The files of a listing that another system cannot hold: odd names, and names equal once case is folded."""
     found: list[Unportable] = []
     # Each folder and file by its folded path, and the folders that have no twin.
     seen: dict[str, str] = {}
@@ -122,7 +122,7 @@ def _unsafe_reason(path: str) -> str | None:
 
 
 def _odd_reason(part: str) -> str | None:
-    """Why Windows cannot hold a name, as the end of a sentence."""
+    """The reason why Windows cannot hold a name, as the end of a sentence."""
     if not _ODD.search(part):
         return None
     forbidden = _FORBIDDEN_ON_WINDOWS.search(part)

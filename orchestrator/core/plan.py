@@ -1,4 +1,4 @@
-"""What has to happen for a set of resolved models: which files are there, which are linked, which are fetched.
+"""The plan of a set of resolved models: files that are there, that are linked, that are fetched.
 
 Flow: `ResolvedModel` (what a catalog said) + `Have` (what the disk said) -> `Plan` (per model files, and one `Job` for
 each distinct blob that must be fetched, whoever wants it).
@@ -42,7 +42,7 @@ class ResolvedModel:
 
 
 class Have(StrEnum):
-    """What the disk holds of a blob."""
+    """The state of a blob on disk."""
 
     PLACED = "placed"  # in this repo's blobs, its digest proven before
     UNPROVEN = "unproven"  # in this repo's blobs with the right size, digest never proven by us
@@ -59,7 +59,7 @@ class Found:
 
 
 class Action(StrEnum):
-    """What pull will do about a file."""
+    """The action of a pull for a file."""
 
     KEEP = "keep"
     CHECK = "check"

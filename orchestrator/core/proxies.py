@@ -92,7 +92,7 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class Proxies:
-    """Which proxy is for whom.
+    """The proxy of each host.
 
     `sites` maps the base address of a site to its proxy, None for none at all; the empty address stands for all that
     are not named. Where it says nothing, `environment` does: proxy addresses by scheme, and under `all`. `no_proxy` are
@@ -111,7 +111,7 @@ class Proxies:
         return None if self._is_direct(url) else self._proxy(home or url, urlsplit(url).scheme)
 
     def way(self, home: str) -> Way | None:
-        """What a program is told that follows redirects by itself; None when nothing is known, so that it decides."""
+        """The proxy settings for a program that follows redirects by itself; None to let it decide."""
         if self.environment is None and self._site(home) is None:
             return None
         if "*" in self.no_proxy:

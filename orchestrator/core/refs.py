@@ -1,4 +1,4 @@
-"""What a user names: a model, dataset or space at a revision, in one of the catalogs.
+"""Refs of a user: a model, dataset or space at a revision, in one of the catalogs.
 
 Grammar (the user's page is docs/reference.md):
 
@@ -97,7 +97,7 @@ class Ref:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a user names of a cache: a repo, or with `revision` what is there of that one."""
+    """A target in a cache: a repo, or with `revision` its cached files of that one."""
 
     repo: RepoId
     revision: str | None = None

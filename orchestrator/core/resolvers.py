@@ -37,7 +37,7 @@ class NameServer:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What is remembered of a resolver: seconds to an answer, and failures, with old ones counting less."""
+    """Remembered quality of a resolver: seconds to an answer, and failures; old ones count less."""
 
     seconds: float | None = None
     failures: float = 0.0
@@ -65,7 +65,7 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What one resolver said of one name: addresses (none: there is no such name), or an `error` in words."""
+    """The reply of one resolver for one name: addresses (none: no such name), or an `error` in words."""
 
     server: NameServer | None
     name: str

@@ -52,7 +52,7 @@ class Source:
         return self.url if self.kind is DEFAULT else f"{self.kind}+{self.url}"
 
     def api_url(self, repo: RepoId) -> str:
-        """Where the site's API has a repo; what follows is for the catalog of the kind."""
+        """The URL of a repo in the site's API; the catalog of the kind adds the rest."""
         return self.url + self.kind.api.format(repo=repo.url_path, types=repo.type.plural, name=repo.name)
 
     def file_url(self, origin: Origin) -> str:
@@ -65,7 +65,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a catalog keeps a blob: a path in a repo at a commit. The same blob may have many origins.
+    """The place of a blob in a catalog: a path in a repo at a commit. A blob may have many origins.
 
     `source` is the name of the only source that this holds for, such as one ModelScope site with commits of its own.
     None: every source of the kind, since a Hub and its mirrors know the same commits.
@@ -84,7 +84,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class RangeAnswer:
-    """How a source answered to a question for a single range.
+    """The answer of a source to a request for a single range.
 
     `total` is the size that it claims for the whole file, None when it tells none. `is_range`: it sent just what was
     asked for. `is_encoded`: compressed, which was not requested. `has_length`: it tells how much it sends, in the only

@@ -1,4 +1,4 @@
-"""What an HTTP status means to us: the one table, read wherever a status is judged.
+"""Meaning of HTTP statuses: the one table, used by all that judge a status.
 
 A site that has an error protocol of its own (`X-Error-Code` of the Hub, `Code` of ModelScope) is asked that first, by
 its catalog; this table is for what the number alone says (RFC 9110, section 15; RFC 6585; RFC 8470; 520 to 530 are
@@ -14,7 +14,7 @@ from orchestrator.errors import GlmAriaError, NotAllowedError, NotFoundError, Pr
 
 
 class Then(StrEnum):
-    """What to do with an answer.
+    """The action for an answer.
 
     TAKE: it is what was asked for. FOLLOW: it says where that is. RETRY: ask the same server again, after the time that
     it asks for, else after a random one. ELSEWHERE: this server will say the same again. For a file's bytes another

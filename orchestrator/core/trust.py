@@ -1,4 +1,4 @@
-"""How far a listing is to be believed: policies, levels, agreement of catalogs, and commits that went back.
+"""Trust in a listing: policies, levels, agreement of catalogs, and rollbacks.
 
 Rules only. `resolve/policies.py` has who is asked, in which order; docs/decisions/0022 and 0023 have the reasons.
 """
@@ -16,7 +16,7 @@ from orchestrator.core.sources import Source, is_this_machine
 
 
 class Policy(StrEnum):
-    """What the user accepts, from the weakest to the strictest."""
+    """Policies of the user, from the weakest to the strictest."""
 
     ANY = "any"  # without the root, one mirror's word
     AGREE = "agree"  # without the root, two independent catalogs that say the same
@@ -30,7 +30,7 @@ class Policy(StrEnum):
 
 
 class Level(StrEnum):
-    """How far a listing can be believed, from the weakest; `level` of the JSON."""
+    """Trust levels of a listing, from the weakest; `level` of the JSON."""
 
     SINGLE = "single"
     AGREE = "agree"
@@ -76,7 +76,7 @@ class Trust:
 
 @dataclass(frozen=True, slots=True)
 class Voice:
-    """What one catalog says of a ref. A Hub and its mirrors know the same commits, other kinds have their own."""
+    """One catalog's answer on a ref. A Hub and its mirrors know the same commits, other kinds have their own."""
 
     source: Source
     tree: RepoTree
@@ -132,7 +132,7 @@ def _too_few(heard: Sequence[Voice]) -> str:
 
 
 def _difference(voice: Voice, other: Voice, wanted: Iterable[RepoFile], others: Iterable[RepoFile]) -> str | None:
-    """Why `other` does not confirm the wanted files of `voice`; None when it does."""
+    """The reason why `other` does not confirm the wanted files of `voice`; None if it does."""
     pair = " and ".join(sorted((voice.source.name, other.source.name)))
     named = {file.path: file for file in others}
     alone: set[str] = set()
@@ -163,7 +163,7 @@ class Seen:
 
 
 def rollback(seen: Sequence[Seen], now: Seen, *, by_root: bool) -> str | None:
-    """Why `now` is older than the last commit seen, in words; None when it is not. `seen` is in order, oldest first.
+    """The reason why `now` is older than the last commit seen; None if it is not. `seen` is in order, oldest first.
 
     A commit that was seen before the last one is older, whoever says so. A commit never seen is taken for newer from
     the root; from anybody else only if its date, where both are told, is not earlier.

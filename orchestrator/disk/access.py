@@ -1,4 +1,4 @@
-"""Whose a file or folder is, and what others may do to it: asked before it is believed, or when it holds a secret.
+"""Ownership and mode of a file or folder: checked before it is trusted, or if it holds a secret.
 
 The table of rules stands here, and all rooms judge by it. They are those of ssh and git: owners are this user and,
 where a rule says so, root. A `Rule` looks at the mode alone, so a group counts as others. The functions that are given
@@ -23,7 +23,7 @@ _WRITE, _ANY = stat.S_IWGRP | stat.S_IWOTH, stat.S_IRWXG | stat.S_IRWXO
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Who may own a file or folder, and what its mode must not let others do.
+    """The allowed owners of a file or folder, and the mode bits that others must not have.
 
     `closed` are bits of the mode that must not be set. With `by_root`, root may own it as well as this user. With
     `sticky`, a sticky bit makes up for them: others may add names to the folder then, but not rename ours.

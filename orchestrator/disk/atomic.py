@@ -104,7 +104,7 @@ def open_root(path: Path) -> Folder:
 
 
 def scratch_folder(root: Folder, stage: Path) -> Path:
-    """Where names are made that are then renamed into the cache, whose folder `root` is.
+    """A folder for new names that are later renamed into the cache at `root`.
 
     The stage; when that is on another volume, the folder of the cache that its readers pass over. Raises what
     `system.failures` says.

@@ -19,7 +19,7 @@ _CHUNK = 1 << 26
 
 
 class Mode(StrEnum):
-    """How. Only with the first three does an edit of the new file leave the old one alone."""
+    """The way to copy. Only with the first three does an edit of the new file leave the old one alone."""
 
     AUTO = "auto"  # blocks shared until one side is written, else a copy
     REFLINK = "reflink"  # blocks shared, or an error

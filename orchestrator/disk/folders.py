@@ -132,7 +132,7 @@ class Folder:
             raise named(error, self.path / name) from error
 
     def readlink(self, name: str) -> str:
-        """Where the symlink points. Raises OSError (EINVAL) when it is none."""
+        """The target of the symlink. Raises OSError (EINVAL) if it is none."""
         return os.readlink(name, dir_fd=self.fd)
 
     def symlink(self, text: str, name: str) -> None:

@@ -67,7 +67,7 @@ def lock_alone(fd: int) -> bool:
 
 @dataclass(slots=True)
 class Patience:
-    """How long a run waits for locks on blobs, in all: `seconds` are left.
+    """The time that a run may still wait for locks on blobs, in all: `seconds`.
 
     Another process may hold thousands of them, and waiting is a courtesy. Shared by threads, which may wait a little
     longer together.

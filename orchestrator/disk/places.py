@@ -1,4 +1,4 @@
-"""Where this user is at home and where the program was started: either may not exist, or be closed to this user."""
+"""Home folder and working directory of this user: either may not exist, or be closed to the user."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def home() -> Path | None:
 
 
 def working_directory() -> Path | None:
-    """Where the program was started; None for a folder that is no more."""
+    """The working directory; None if it no longer exists."""
     try:
         return Path.cwd()
     except OSError:
@@ -81,14 +81,14 @@ def is_closed(folder: Path) -> bool:
 
 
 def config_folder() -> Path | None:
-    """Where this user keeps settings of programs; None without a home and XDG_CONFIG_HOME."""
+    """The folder for settings of programs; None without a home and XDG_CONFIG_HOME."""
     import platformdirs
 
     return _of_user(platformdirs.user_config_path)
 
 
 def cache_folder() -> Path | None:
-    """Where this user keeps what programs can make again; None without a home and XDG_CACHE_HOME."""
+    """The folder for caches of programs; None without a home and XDG_CACHE_HOME."""
     import platformdirs
 
     return _of_user(platformdirs.user_cache_path)

@@ -1,4 +1,4 @@
-"""Which names a file system can hold: found out by making them, since no system call tells."""
+"""Names that a file system can hold: tried by making them, since no system call tells."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ class PrivateFolder(Folder):
 
 
 def in_private_folder(path: Path, make: Callable[[PrivateFolder], Made]) -> Made:
-    """What `make` makes in the folder at `path`, which is made ours alone first.
+    """The result of `make` in the folder at `path`, which is made private first.
 
     Tried again when another run removes the folder, empty until then, in between. Raises CannotCreateError when someone
     else's is in the way, and what a full or failing disk is worth.
@@ -132,7 +132,7 @@ def written(path: Path) -> Iterator[None]:
 
 
 def runtime_folder(state: Callable[[], Path]) -> Path:
-    """Where daemons keep their configuration and state: private to the user, gone after a reboot where possible.
+    """The folder of daemons' configuration and state: private, and gone after a reboot if possible.
 
     $XDG_RUNTIME_DIR or /run/user/UID; else a folder of the user's own name in the temporary folder, or in memory, whose
     sticky bit keeps others from exchanging it; else, on a machine that can be written nowhere, below `state`. A place

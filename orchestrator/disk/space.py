@@ -1,4 +1,4 @@
-"""What a disk takes: how much, how large a file, how fast.
+"""Capacity of a disk: free space, largest file, write speed.
 
 Asked before the first byte, since aria2 cannot resume after a full disk.
 """
@@ -30,7 +30,7 @@ _BLOCK = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """What is free for this user: bytes, and inodes (None where the file system does not count them)."""
+    """Free bytes and inodes for this user (None if the file system does not count inodes)."""
 
     free: int
     inodes: int | None

@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 def read_state(path: Path, parse: Callable[[dict[str, Any]], T]) -> T | None:
-    """What `parse` makes of the document; None when it is not there, cannot be read, or is refused by `parse`.
+    """The document as `parse` reads it; None if it is absent, unreadable, or refused by `parse`.
 
     Nothing may rest on such a file: what was in it costs time to find out again. `parse` may raise any of UNREADABLE.
     """

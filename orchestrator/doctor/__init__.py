@@ -1,1 +1,1 @@
-"""Why a pull is slow: what is measured, what follows from it, and the history of pulls."""
+"""Diagnosis of slow pulls: measurements, findings, and the history of pulls."""

@@ -94,7 +94,7 @@ class DiagnosedSource:
 
 @dataclass(frozen=True, slots=True)
 class ResolverEntry:
-    """What one resolver said of one name; `system` is the way of the system."""
+    """The reply of one resolver for one name; `system` is the system's resolver."""
 
     resolver: str
     name: str

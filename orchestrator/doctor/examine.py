@@ -42,7 +42,7 @@ _RESERVE = 256 << 20
 
 @dataclass(frozen=True, slots=True)
 class DoctorRequest:
-    """What the doctor is to know. Without a `ref` it is the model that was listed last. `resolvers` are those in use,
+    """The request to the doctor. Without a `ref` it is the model that was listed last. `resolvers` are those in use,
     `compared` further ones to measure. `rpc` is the aria2 of the settings, where they name one.
     """
 
@@ -61,7 +61,7 @@ class DoctorRequest:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """What was found. `notes` are sentences on what could not be measured."""
+    """The result of an examination. `notes` are sentences on what could not be measured."""
 
     facts: Facts
     findings: tuple[Finding, ...]

@@ -1,4 +1,4 @@
-"""What the doctor found out: of each source, and of this machine and its network. Values only.
+"""Facts that the doctor found out: of each source, this machine and its network. Values only.
 
 Units: seconds, bytes, bytes per second.
 """
@@ -16,7 +16,7 @@ from orchestrator.mirrors.stats import Quarantine
 
 
 class Freshness(StrEnum):
-    """What a source has of the model: all of it, an older or another version of it, nothing; or nobody can tell."""
+    """The state of the model at a source: whole, another version, absent, or unknown."""
 
     FRESH = "fresh"
     STALE = "stale"
@@ -49,7 +49,7 @@ class SourceFacts:
 
     @property
     def error(self) -> str | None:
-        """Why it could not be measured to the end; None when it was."""
+        """The reason why the measurement did not finish; None if it did."""
         return self.probe.error.message if self.probe.error else None
 
     @property
@@ -69,7 +69,7 @@ class SourceFacts:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the doctor found out of this machine and its sources; None is what could not be.
+    """Facts about this machine and its sources; None for those that could not be measured.
 
     `open_files` is the soft and the hard limit. `roomier` is a folder on another disk with room. `mirrors_hint` are
     the mirrors to try as GLM_ARIA_MIRRORS names them; `without` has, by a source's name, the command that leaves it

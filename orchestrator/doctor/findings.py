@@ -1,4 +1,4 @@
-"""Why downloads are slow here: facts that somebody measured become findings, the dearest first. No I/O.
+"""Findings: reasons for slow downloads, from measured facts, the most expensive first. No I/O.
 
 Costs are seconds that a download of `Facts.size` bytes takes longer, or loses, because of the cause: estimates from the
 figures, made to be compared with each other. `inf` is a download that cannot be done, 0 is worth knowing only.

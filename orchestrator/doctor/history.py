@@ -84,7 +84,7 @@ class History:
 
     @property
     def path(self) -> Path:
-        """Where it lies."""
+        """The path of the history file."""
         return self._folder / _FILE
 
     def add(self, entries: Sequence[Past]) -> None:

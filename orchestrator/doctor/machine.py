@@ -38,7 +38,7 @@ class CacheHealth:
 
 @dataclass(frozen=True, slots=True)
 class MachineSteps:
-    """What is found out of this machine; all at once."""
+    """The measurements of this machine, all at once."""
 
     write_rate: Step[float | None]
     free: Step[int]
@@ -73,7 +73,7 @@ class MachineSteps:
 
 
 def open_files() -> tuple[int, int]:
-    """How many files a process may have open: the soft and the hard limit."""
+    """The soft and the hard limit of open files."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = 1 << 20
     return (most if soft < 0 else soft, most if hard < 0 else hard)

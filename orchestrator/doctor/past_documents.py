@@ -1,4 +1,4 @@
-"""What `history` and `config tune` report, as the data of their JSON documents.
+"""Reports of `history` and `config tune`, as the data of their JSON documents.
 
 Times are seconds, moments unix seconds, rates bytes a second; None is what could not be measured.
 """
@@ -16,7 +16,7 @@ from orchestrator.documents import Amount, Count
 
 @dataclass(frozen=True, slots=True)
 class SentBySource:
-    """What one source gave to a pull."""
+    """The share of one source in a pull."""
 
     bytes: Count
     rate: Amount | None

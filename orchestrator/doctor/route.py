@@ -35,7 +35,7 @@ class Route:
 
     @property
     def method(self) -> str:
-        """How it was found out."""
+        """The method of the measurement."""
         return "traceroute" if self.hops else "tcp"
 
 

@@ -1,4 +1,4 @@
-"""What the `mirrors` commands report of sources, as the data of their JSON documents.
+"""Reports of the `mirrors` commands on sources, as the data of their JSON documents.
 
 Times are seconds, moments unix seconds, rates bytes a second; None is what could not be measured.
 """
@@ -169,7 +169,7 @@ class ForgivenDocument:
 
 
 def times_of(probe: Probe) -> dict[str, float | None]:
-    """What a probe timed, in seconds, and the share of its questions that had no answer."""
+    """The times of a probe, in seconds, and the share of its requests without an answer."""
     hands = probe.handshake
     return {
         "dns": hands.dns if hands else None,

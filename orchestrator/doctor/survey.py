@@ -26,8 +26,8 @@ from orchestrator.system.threads import Step, at_once
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What was found out. `reference` is whose listing the others were compared with: the root, unless it is down.
-    `total` are the bytes of the model."""
+    """The result of a survey. `reference` is the source to whose listing the others were compared: the root, unless it
+    is down. `total` are the bytes of the model."""
 
     rows: tuple[SourceFacts, ...]
     ref: Ref | None = None
@@ -159,7 +159,7 @@ def _proxy_of(source: Source, net: Net) -> str | None:
 
 
 def _compare(catalog: Catalog, model: _Model, sites: Sites) -> tuple[Freshness, Match | None, SampleFile | None]:
-    """What the source has of the model, and where it has the file to sample."""
+    """The state of the model at the source, and the place of the file to sample."""
     source, ref, file = catalog.source, model.ref, model.file
     if source == model.reference:
         return Freshness.FRESH if source == sites.of(ref).source else Freshness.UNKNOWN, None, _same(model)

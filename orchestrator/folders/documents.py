@@ -1,4 +1,4 @@
-"""What `cache link` and `cache import` report, as the data of their JSON documents."""
+"""Reports of `cache link` and `cache import`, as the data of their JSON documents."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class ImportedFile:
 
 @dataclass(frozen=True, slots=True)
 class MissingOfModel:
-    """What a model still lacks."""
+    """The files that a model still lacks."""
 
     ref: str
     commit: str

@@ -1,4 +1,4 @@
-"""Where the files of a model go in a project folder: the table of templates/layouts.toml."""
+"""Layouts of a project folder: the table of templates/layouts.toml."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Layout:
     rules: tuple[tuple[str, str], ...]
 
     def place(self, path: str) -> str:
-        """Where the file at this path in the repo goes, relative to the project folder."""
+        """The place of the file at this repo path, relative to the project folder."""
         folder = next(folder for glob, folder in self.rules if fnmatchcase(path, glob))
         return path if folder == "." else f"{folder}/{path}"
 

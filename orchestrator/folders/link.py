@@ -27,7 +27,8 @@ from orchestrator.system.signals import Stop
 
 @dataclass(frozen=True, slots=True)
 class LinkRequest:
-    """What to make, and where: see `folders/project.py`. `portable` refuses names that some system cannot hold."""
+    """A request for a project folder: see `folders/project.py`. `portable` refuses names that some system cannot
+    hold."""
 
     target: Target
     folder: Path
@@ -39,7 +40,7 @@ class LinkRequest:
 
 @dataclass(frozen=True, slots=True)
 class LinkReport:
-    """What was made. `trust` is None for a model that another program fetched.
+    """The report on a project folder. `trust` is None for a model that another program fetched.
 
     `missing` are paths that the model's listing names and its snapshot lacks: not all of it was pulled so far.
     """

@@ -39,7 +39,7 @@ IsHeld = Callable[[Digest], bool]
 
 @dataclass(frozen=True, slots=True)
 class LocalSurvey:
-    """How it is with a folder: `right` are paths that hold what is wanted, `in_the_way` files of ours that must go."""
+    """The state of a folder: `right` are paths with the wanted content, `in_the_way` files of ours that must go."""
 
     right: Mapping[str, Stamp] = field(default_factory=dict)
     in_the_way: tuple[str, ...] = ()
@@ -143,7 +143,7 @@ def place_local(
 
 @dataclass(frozen=True, slots=True)
 class _Folder:
-    """Whose the files of a folder are."""
+    """The ownership of the files of a folder."""
 
     root: Path
     notes: LocalNotes

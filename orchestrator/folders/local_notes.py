@@ -31,7 +31,7 @@ _NO_ROOM = {errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR}
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What was put at a path: the commit that it is from, its etag, and when that was noted, in unix seconds."""
+    """A note on a placed file: its commit, its etag, and the time of the note, in unix seconds."""
 
     commit: str
     etag: str

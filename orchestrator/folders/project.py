@@ -48,7 +48,7 @@ class ProjectFile:
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """What a folder is made of. `version` is that of this program."""
+    """The content of a project folder. `version` is that of this program."""
 
     ref: str
     repo: RepoId
@@ -157,7 +157,7 @@ class _Book:
         self._entries = {str(entry["place"]): entry for entry in self._old.get("files", ())}
 
     def state(self, item: ProjectFile, place: str, mode: Mode, stop: threading.Event | None) -> str:
-        """How it is with a place: `absent`, `ours` to be replaced, `strange`, or the mode by which it is right."""
+        """The state of a place: `absent`, `ours` to be replaced, `strange`, or the mode by which it is right."""
         path = self._root / place
         found = look_at(path)
         # Of a folder, what is in it decides.
@@ -195,7 +195,7 @@ class _Book:
         return found is not None and self._as_we_left_it(place, found)
 
     def metadata(self, project: Project, done: Sequence[Linked]) -> dict[str, Any]:
-        """What the file says now."""
+        """The present content of the metadata file."""
         return {
             "schema": SCHEMA,
             "ref": project.ref,

@@ -44,7 +44,7 @@ from orchestrator.system.signals import Stop
 
 
 class ImportState(StrEnum):
-    """How it went with a file of the folder; the values are those of the JSON."""
+    """The outcome of a file of the folder; the values are those of the JSON."""
 
     IMPORTED = "imported"
     WOULD = "would-import"
@@ -55,7 +55,7 @@ class ImportState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ImportRequest:
-    """What to take and for whom: the models of `pull`; without one, all that were ever listed here.
+    """A request to import: a folder, and the models; without one, all that were ever listed here.
 
     With `hard` a file on the cache's volume becomes part of the cache instead of being copied.
     """
@@ -82,7 +82,7 @@ class Imported:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """What a model still lacks."""
+    """The files that a model still lacks."""
 
     ref: Ref
     commit: str
@@ -206,7 +206,7 @@ class _Taker:
     touched: dict[int, ResolvedModel] = field(default_factory=dict)
 
     def take(self, path: Path, found: os.stat_result) -> Imported:
-        """What became of a file."""
+        """The outcome of a file."""
         size = found.st_size
         if size not in self.wanted.sizes:
             return Imported(path, size, ImportState.UNMATCHED, reason="no listing has a file of this size")

@@ -1,4 +1,4 @@
-"""What `lock diff` reports, as the data of its JSON document."""
+"""The report of `lock diff`, as the data of its JSON document."""
 
 from __future__ import annotations
 

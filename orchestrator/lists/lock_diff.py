@@ -1,4 +1,4 @@
-"""How two lock files differ, and a lock file and a listing: by bytes and commits, never by who vouched for them."""
+"""Differences of two lock files, or of a lock file and a listing: bytes and commits, not trust."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from orchestrator.lists.lockfile import Lock, LockedModel
 
 
 class ChangeKind(StrEnum):
-    """What happened to a file or a model from one state to the other."""
+    """The kind of a change of a file or a model."""
 
     ADDED = "added"
     REMOVED = "removed"
@@ -48,7 +48,7 @@ class ModelChange:
 
 
 def diff_locks(old: Lock, new: Lock) -> tuple[ModelChange, ...]:
-    """What changed from `old` to `new`, by ref. Who vouched for a listing is not compared, only bytes and commits."""
+    """The changes from `old` to `new`, by ref: only bytes and commits, not trust."""
     before, after = ({str(model.ref): model for model in lock.models} for lock in (old, new))
     changes = []
     for ref in sorted(before.keys() | after.keys()):
@@ -65,7 +65,7 @@ def diff_locks(old: Lock, new: Lock) -> tuple[ModelChange, ...]:
 
 
 def contradictions(locked: LockedModel, tree: RepoTree) -> tuple[FileChange, ...]:
-    """Where a catalog's listing of the locked commit does not say what the lock says. Empty when it agrees.
+    """Contradictions of a catalog's listing of the locked commit and the lock. Empty if they agree.
 
     Size and digest are compared, and git's id where the catalog tells one. Files that the lock does not name count
     only when it names the whole commit.
@@ -95,7 +95,7 @@ def contradictions(locked: LockedModel, tree: RepoTree) -> tuple[FileChange, ...
 
 
 def differences(locked: LockedModel, now: LockedModel) -> tuple[FileChange, ...]:
-    """Where the bytes of a pull are not those of the lock."""
+    """The files whose bytes in a pull differ from the lock."""
     return _compare(_contents(locked), _contents(now))
 
 

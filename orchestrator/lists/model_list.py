@@ -64,7 +64,7 @@ class Include:
 
 @dataclass(frozen=True, slots=True)
 class ModelList:
-    """What a list holds: each entry with the path of the list that names it, and every file that was read, in order."""
+    """The content of a list: each entry with the path of the list that names it, and every file read, in order."""
 
     entries: tuple[tuple[ListEntry, str], ...]
     files: tuple[str, ...]
@@ -77,7 +77,7 @@ _NEEDLESS = re.compile(r"\\[\w.*?-]")
 
 
 class _WrongError(Exception):
-    """What is wrong with a list, and `where`. Where the message quotes the list, `plain` says it without."""
+    """A mistake in a list, and `where`. Where the message quotes the list, `plain` says it without."""
 
     def __init__(self, where: str, message: str, hint: str | None = None, plain: str | None = None) -> None:
         super().__init__(message)

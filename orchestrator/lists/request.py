@@ -1,4 +1,4 @@
-"""What a user asks of `pull` and `plan`, free of where it was written (flags, list file)."""
+"""Requests to `pull` and `plan`, independent of their form (flags, list file)."""
 
 from __future__ import annotations
 

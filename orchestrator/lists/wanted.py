@@ -1,4 +1,4 @@
-"""What the words of `pull` and `plan` name: models, and behind each one the files of it that are wanted.
+"""The words of `pull` and `plan`: models, each followed by its wanted files.
 
 `hf download org/name config.json` fetches one file, so the same words mean the same here. A word behind a REF is a file
 of it, unless it can only be another REF: `org/other`, `hf://name`, `name@revision`. What may be both, such as
@@ -42,7 +42,8 @@ class Wanted:
 
 
 def group(words: Sequence[str]) -> tuple[Wanted, ...]:
-    """What the words name, in order. Raises UsageError for a path that no repo holds, and a file without a model."""
+    """The models and files that the words name, in order. Raises UsageError for a path that no repo holds, and a file
+    without a model."""
     found: list[Wanted] = []
     for word in words:
         if found:

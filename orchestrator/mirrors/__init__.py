@@ -1,1 +1,1 @@
-"""Where bytes can be had without a credential, how fast, and in which order."""
+"""Sources of bytes that need no credential: their links, speed and order."""

@@ -1,4 +1,4 @@
-"""Where the bytes of a blob can be had without a credential: redirects are resolved here, and tokens end here.
+"""Links to a blob's bytes without a credential: redirects are resolved here, and tokens end here.
 
 A Hub answers `resolve` for an LFS file with a redirect to a signed, short-lived CDN address. aria2 is given that
 address and never the token. `Link.expires_at` tells when to ask again: `Links.resolve` may be called at any time, and
@@ -126,7 +126,7 @@ def _check_status(answer: Answer, source: Source, origin: Origin, *, had_token: 
 
 
 def _expiry(url: str, headers: Mapping[str, str], now: float) -> float | None:
-    """When a signed URL ends: `Expires` (CloudFront, OSS, S3 v2: unix seconds), or `X-Amz-Date` + `X-Amz-Expires`.
+    """The expiry of a signed URL: `Expires` (CloudFront, OSS, S3 v2: unix seconds), or `X-Amz-Date` + `X-Amz-Expires`.
 
     The server's `Date` stands in for its clock, so a wrong clock here does not make a fresh link look old.
     """

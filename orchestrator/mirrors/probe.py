@@ -1,4 +1,4 @@
-"""How fast, near and fresh a source is: a few small requests, and a bounded sample of a file's bytes.
+"""Probe of a source's speed, latency and freshness: a few requests, and a bounded sample of a file.
 
 Nothing that a probe fetches is kept, and nothing that it finds is proof: it only says whom to ask first.
 """
@@ -30,7 +30,7 @@ _LEAST_SECONDS = 1e-4
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How much a probe may ask for. `seconds` bounds each sample of bytes, `one` and `many` its bytes. `more` are
+    """The limits of a probe. `seconds` bounds each sample of bytes, `one` and `many` its bytes. `more` are
     further numbers of connections to measure, with `many` bytes for each."""
 
     seconds: float = 0.5
@@ -52,7 +52,7 @@ class SampleFile:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What was found out; None is what could not be.
+    """The result of a probe; None for what could not be measured.
 
     `latencies` are seconds from request to answer over an open connection, `lost` how many such requests had none.
     `rates` are all bytes/s by number of connections. `clock_offset` is by how many seconds
@@ -95,7 +95,7 @@ class Probe:
 
     @property
     def samples(self) -> tuple[Observation, ...]:
-        """What is worth remembering."""
+        """The samples to remember."""
         if self.error is not None and not self.latencies:
             return (Observation(failed=True),)
         many = (Observation(None, self.rate_many, self.connections),) if self.rate_many is not None else ()

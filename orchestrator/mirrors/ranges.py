@@ -15,7 +15,7 @@ _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
 
 def ask_for_range(net: Net, source: Source, url: str, start: int, end: int) -> RangeAnswer:
-    """How `source` answers to a question for the bytes `start` up to `end` of `url`; the bytes are not read.
+    """The answer of `source` to a request for the bytes `start` up to `end` of `url`; the bytes are not read.
 
     Raises the errors of `Net` (after its retries and waits, where a server asks for them); each names the source.
     """

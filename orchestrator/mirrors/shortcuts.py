@@ -1,4 +1,4 @@
-"""Where a site's redirects for small files lead, foretold: one request for a file instead of two.
+"""Predicted redirects of a site for small files: one request for a file instead of two.
 
 The Hub answers `resolve` for a file that git keeps with 307 to another address on itself (`/api/resolve-cache/...`,
 which huggingface_hub 2.4 follows, too). That address is made of the repo, the commit, the path and git's hash, all of
@@ -56,13 +56,13 @@ class Pattern:
 
 
 class Shortcuts:
-    """What a run has learned of its sources' redirects. Thread-safe: whoever comes late learns the same again."""
+    """The redirects that a run learned from its sources. Thread-safe: a late thread learns the same again."""
 
     def __init__(self) -> None:
         self._patterns: dict[_Kind, Pattern | None] = {}
 
     def address(self, source: Source, origin: Origin, digest: Digest) -> str | None:
-        """Where the file is likely to be; None for its plain address. Believed only by what it announces."""
+        """The likely address of the file; None for its plain address. Trusted only if its headers match."""
         pattern = self._patterns.get(_kind(source, origin)) if _is_regular(origin, digest) else None
         return pattern.fill(origin, digest) if pattern else None
 

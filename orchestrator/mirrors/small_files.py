@@ -60,7 +60,7 @@ def _bounded(stream: Stream, source: Source, wanted: FileRange, count: int) -> I
 
 
 def _span_of(stream: Stream, source: Source, wanted: FileRange, *, had_token: bool) -> tuple[int, int]:
-    """Which bytes of the file the answer holds: those that were asked for, or all."""
+    """The bytes of the file in the answer: the requested ones, or all."""
     if stream.status not in (200, 206):
         raise _refused(stream.status, source, wanted, had_token=had_token)
     coding = stream.headers.get("Content-Encoding", "identity")

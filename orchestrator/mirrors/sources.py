@@ -25,5 +25,5 @@ class Sources:
     hasty: Net
 
     def net_for(self, source: Source, kind: Dialect) -> Net:
-        """How to ask a source for files of a repo of `kind`: only the root of that kind is worth waiting for."""
+        """The client for files of a repo of `kind` at a source: only the root of that kind is worth waiting for."""
         return self.patient if source == self.roots.get(kind) else self.hasty

@@ -1,4 +1,4 @@
-"""What earlier runs learned about sources, how it ages, and why one is not used any more.
+"""Statistics of sources from earlier runs: their aging, and quarantine.
 
 It is kept in `sources.json` in the state folder, mode 0600:
 
@@ -40,7 +40,8 @@ _AVERAGES = ("latency", "rate_one", "rate_many")
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What a source did wrong: bytes `first` to `last` (inclusive; None: the whole) of `file` had another digest."""
+    """Evidence of wrong data from a source: bytes `first` to `last` (inclusive; None: the whole) of `file` had another
+    digest."""
 
     file: str
     expected: str
@@ -93,7 +94,7 @@ class Remembered:
 
     @property
     def rate(self) -> float | None:
-        """What it may be expected to send in all; the better of both rates."""
+        """The expected total rate; the better of both rates."""
         return max((rate for rate in (self.rate_one, self.rate_many) if rate is not None), default=None)
 
     def failures_at(self, now: float) -> float:
@@ -101,11 +102,11 @@ class Remembered:
         return self.failures * decay(now - self.tried, FAILURE_HALF_LIFE)
 
     def confidence(self, now: float) -> float:
-        """How much the averages still say, 1 to 0. A clock that was set back makes nothing look new."""
+        """The weight of the averages, 1 to 0. A clock that was set back makes nothing look new."""
         return decay(abs(now - self.seen), HALF_LIFE) if self.seen else 0.0
 
     def after(self, sample: Observation, now: float) -> Remembered:
-        """What is remembered once `sample` was taken at `now`."""
+        """The statistics after `sample` was taken at `now`."""
         failures = self.failures_at(now)
         if sample.failed:
             return replace(self, failures=failures + 1, tried=now)
@@ -132,11 +133,11 @@ class Stats:
     entries: Mapping[str, Remembered] = field(default_factory=dict)
 
     def of(self, source: Source) -> Remembered:
-        """What is known of a source; a blank for one that was never seen."""
+        """The statistics of a source; blank for one that was never seen."""
         return self.entries.get(source.address) or Remembered(source.name)
 
     def quarantine_of(self, source: Source) -> Quarantine | None:
-        """Why a source must not be used; None when it may."""
+        """The reason why a source must not be used; None if it may."""
         return self.of(source).quarantine
 
 

@@ -99,7 +99,7 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 
 def next_hop(url: str, location: str) -> str:
-    """Where a redirect from `url` leads.
+    """The target of a redirect from `url`.
 
     Raises TrustError when https would become http, ProtocolError for another scheme, for credentials in the address, or
     when a public site sends us to an internal address.

@@ -1,4 +1,4 @@
-"""What a site answered: whole (`Answer`) or still on its way (`Stream`), and the bounds that both keep."""
+"""Answers of a site: whole (`Answer`) or still on the way (`Stream`), within common limits."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ class Stream:
 
 
 def chunks_of(response: BaseHTTPResponse, url: str, *, decode: bool) -> Iterator[bytes]:
-    """What each read of the socket brought; so a slow drip gives the caller a chance to look at the clock."""
+    """The bytes of each read of the socket; so a slow drip lets the caller look at the clock."""
     while True:
         try:
             chunk = response.read1(CHUNK, decode_content=decode)

@@ -58,7 +58,7 @@ class Resolver:
 
     @property
     def learned(self) -> Mapping[NameServer, Standing]:
-        """What was measured, by resolver."""
+        """The measurements, by resolver."""
         with self._lock:
             return dict(self._standings)
 
@@ -96,7 +96,7 @@ def is_local(host: str) -> bool:
 
 
 def system_lookup(host: str) -> tuple[str, ...]:
-    """What the system's resolver says. Raises OSError."""
+    """The answer of the system's resolver. Raises OSError."""
     found = socket.getaddrinfo(host.strip("[]"), None, type=socket.SOCK_STREAM)
     return tuple(dict.fromkeys(str(item[4][0]) for item in found))
 

@@ -30,7 +30,7 @@ from orchestrator.net.addresses import redact
 
 @dataclass(frozen=True, slots=True)
 class Translation:
-    """What a foreign exception becomes: our class, what happened in words, and what to do next."""
+    """The translation of a foreign exception: our class, a message, and a hint."""
 
     error: type[GlmAriaError]
     words: str

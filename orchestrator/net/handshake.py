@@ -1,4 +1,4 @@
-"""How long the steps before the first request take, and which HTTP a server offers. Sends no request.
+"""Times of the steps before the first request, and the HTTP versions of a server. Sends no request.
 
 The server is shown ALPN with `h2` and `http/1.1` (RFC 7301) and picks one; requests of this package are HTTP/1.1, so
 the connection is closed again.

@@ -1,4 +1,4 @@
-"""What earlier runs learned about resolvers: `resolvers.json` in the state folder, mode 0600.
+"""Measurements of resolvers by earlier runs: `resolvers.json` in the state folder, mode 0600.
 
     {"version": 1, "resolvers": {"1.1.1.1:53": {"seconds": 0.01, "failures": 0.0, "at": 1.0}}}
 

@@ -1,4 +1,4 @@
-"""How long a server asks us to wait before the next attempt."""
+"""The wait that a server demands before the next attempt."""
 
 from __future__ import annotations
 

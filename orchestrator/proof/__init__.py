@@ -1,1 +1,1 @@
-"""Where bytes become believed: hashing, piece hashes, and the only maker of `VerifiedFile`."""
+"""Verification of bytes: hashing, piece hashes, and the only maker of `VerifiedFile`."""

@@ -16,7 +16,7 @@ from orchestrator.proof.pieces import Pieces, PieceStore, Range, joined
 
 @dataclass(frozen=True, slots=True)
 class Checkup:
-    """What a read of a blob showed.
+    """The result of reading a blob.
 
     `ranges` are wrong, in bytes; none means that it is right. `is_fast`: its pieces were compared, which finds rot and
     proves nothing else. `pieces` are those that the blob ought to have, when they are known.
@@ -67,7 +67,7 @@ def check(  # noqa: PLR0913 - three switches and two hooks
 
 
 def _wrong(right: Pieces, seen: Pieces, actual: int) -> tuple[Range, ...]:
-    """Where a blob of `actual` bytes differs from its pieces; what it has too much of counts as a range, too."""
+    """The ranges where a blob of `actual` bytes differs from its pieces; excess bytes count as a range, too."""
     ranges = right.differing(seen)
     surplus = ((right.size, actual),) if actual > right.size else ()
     return joined(iter((*ranges, *surplus)))

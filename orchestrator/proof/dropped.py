@@ -1,4 +1,4 @@
-"""What was dropped of a part: hashes to compare with the proven file, when the bytes themselves are gone."""
+"""Dropped bytes of a part: their hashes, to compare with the verified file later."""
 
 from __future__ import annotations
 

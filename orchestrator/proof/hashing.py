@@ -29,7 +29,7 @@ OnBytes = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class WholeRead:
-    """What a whole read of a file gave: its digest, its stat, and its pieces when it has more than one."""
+    """The result of a whole read of a file: its digest, its stat, and its pieces if it has several."""
 
     digest: Digest
     found: os.stat_result
@@ -83,7 +83,7 @@ class ChasingHasher:
 
     @property
     def position(self) -> int:
-        """How many bytes are hashed."""
+        """The number of hashed bytes."""
         return self._position
 
     @property

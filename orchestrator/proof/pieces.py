@@ -44,7 +44,7 @@ class Pieces:
 
     @property
     def count(self) -> int:
-        """How many pieces there are."""
+        """The number of pieces."""
         return -(-self.size // self.piece)
 
     def range(self, index: int) -> Range:
@@ -102,7 +102,7 @@ class PieceStore:
         self._folder = state_dir / "pieces"
 
     def load(self, digest: Digest) -> Pieces | None:
-        """What is known of the blob; None when there is nothing, or nothing sound."""
+        """The known pieces of the blob; None if there are none, or damaged ones."""
         try:
             return _parse(read_small(self._folder / digest.hex, RECORD_BYTES))
         except OSError:

@@ -1,4 +1,4 @@
-"""Where bytes become believed: the only maker of `VerifiedFile`, which is the only thing that placing accepts."""
+"""Verified files: the only maker of `VerifiedFile`, which is all that placing accepts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TOKEN = object()
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What tells a file from another, and from itself before a write: size in bytes, mtime in ns, inode, device."""
+    """The identity of a file and its content: size in bytes, mtime in ns, inode, device."""
 
     size: int
     mtime_ns: int

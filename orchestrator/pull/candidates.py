@@ -1,4 +1,4 @@
-"""Who may send a job's bytes: all sources that list its blob, less those that failed, lied, or were passed over."""
+"""Candidates for a job's bytes: all sources of its blob, except those that failed, lied, or were skipped."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Candidates:
             return tuple(name for name in names if (name in only if only else name not in self._out))
 
     def place(self, job: Job, name: str) -> Place | None:
-        """Where the source keeps the blob; None when it is no source of it."""
+        """The place of the blob at the source; None if it is not a source of it."""
         return self._places(job).get(name)
 
     def is_restricted(self, job: Job) -> bool:

@@ -1,4 +1,4 @@
-"""When a file's bytes do not have its digest: whose to drop, and, once the file is proven, who had sent wrong ones.
+"""Disputes over a file whose digest does not match: which bytes to drop, and which source was wrong.
 
 Which source sent which range is known. So a few ranges of each are compared with the most trusted source's: who differs
 there is dropped, and only what it sent is fetched again. Where samples tell nothing (one flipped bit), all comes from
@@ -167,7 +167,7 @@ class Disputes:
         self._staging.discard(job.digest) if not kept.items else journal.save(part, job.digest, job.size, kept)
 
     def _why(self, job: Job, names: Collection[str]) -> GlmAriaError | None:
-        """What was wrong with the answers, where it shows in more than the bytes."""
+        """The fault of the answers, if it shows in more than the bytes."""
         for name in sorted(names):
             with suppress(GlmAriaError):
                 if (where := self._choice.place(job, name)) is None:

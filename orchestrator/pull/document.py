@@ -1,4 +1,4 @@
-"""What `pull` and `plan` report, as the data of their JSON documents; the text for people is made from the same."""
+"""Reports of `pull` and `plan`, as the data of their JSON documents and of the text for people."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ class Fetcher:
             claim.release()
 
     def _remember(self) -> None:
-        """What was seen of the sources, for the next run. Never fails this one."""
+        """Record the measurements of the sources for the next run. Never fails this one."""
         samples = {}
         by_name = {source.name: source for source in self._sources.ordered}
         for server in self._transfer.servers:

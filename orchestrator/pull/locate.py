@@ -88,7 +88,7 @@ class SourceLocator:
     def _foretold(  # noqa: PLR0917 - what is asked of whom, and where to keep it open
         self, stack: ExitStack, net: Net, job: Job, source: Source, origin: Origin, wanted: FileRange
     ) -> Body | None:
-        """What the source has where its redirect would lead; None when nobody knows, or it is not surely this file."""
+        """The link at the predicted target of a redirect; None if unknown, or not surely this file."""
         url = self._shortcuts.address(source, origin, job.digest)
         # A blob whose bytes were wrong has its second try at the plain address.
         if url is None or self.choice.is_restricted(job):

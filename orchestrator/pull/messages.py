@@ -1,4 +1,4 @@
-"""What falls into the inbox of a run: all that the thread which drives it waits for. Values only."""
+"""Messages of a run's inbox: all that the thread which drives it waits for. Values only."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ class Wrong:
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """What was wrong is dropped: fetch what is missing now."""
+    """Wrong bytes are discarded: fetch the missing ones now."""
 
     job: Job
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What became of a batch: the jobs that are in place, and why placing failed for some of the models."""
+    """The outcome of a batch: the placed jobs, and the reasons why placing failed for some of the models."""
 
     jobs: tuple[Job, ...]
     errors: dict[ModelRun, GlmAriaError]

@@ -67,7 +67,7 @@ class ModelRun:
             self.local = survey_local(folder, model, self.is_held(blobs), force=self.force, stop=stop)
 
     def is_held(self, blobs: HfCache) -> Callable[[Digest], bool]:
-        """Whether the cache has a blob of this repo."""
+        """True if the cache has a blob of this repo."""
         return lambda digest: blobs.layout.blob(self.resolved.ref.repo, digest).is_file()
 
     def enter(self, phase: Phase) -> None:
@@ -102,7 +102,7 @@ class ModelRun:
 
     @contextlib.contextmanager
     def guard(self) -> Iterator[None]:
-        """What fails inside fails this model. An interruption is everybody's and passes."""
+        """Let errors inside fail this model. An interruption concerns all models and passes."""
         try:
             yield
         except Interrupted:
@@ -111,7 +111,7 @@ class ModelRun:
             self.fail(error)
 
     def report(self, blobs: HfCache) -> ModelReport:
-        """What became of it."""
+        """The report on this model."""
         model = self.model
         files = tuple(self._file(item) for item in self.plan.files) if self.plan else ()
         return ModelReport(

@@ -1,4 +1,4 @@
-"""How the bytes of a run move: one aria2c, within limits, by way of proxies."""
+"""The mover of a run's bytes: one aria2c, within limits, through proxies."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class Daemon(Protocol):
         """True when `start` may be called again after the daemon died."""
 
     def start(self) -> Endpoint:
-        """Where the daemon listens; started first when it is ours. Raises DaemonError."""
+        """The endpoint of the daemon; started first if it is ours. Raises DaemonError."""
 
     def check(self, staging: Path) -> int | None:
-        """How many downloads it runs at once; None for as many as it is given.
+        """The number of downloads that it runs at once; None for no limit.
 
         Raises DaemonError unless what the daemon writes into `staging` lands on the disk that we see.
         """

@@ -1,4 +1,4 @@
-"""Who else holds a run's blobs: the catalogs of other kinds are asked, in the background, what they list.
+"""Sources of a run's blobs in catalogs of other kinds, which are asked in the background.
 
 A Hub and its mirrors know the same commits, so they need no asking. Another kind (ModelScope) has names, commits and
 paths of its own; what it lists with the same digest and size is the same bytes (catalogs/matching.py). Nobody waits for
@@ -29,7 +29,7 @@ _ASKERS = 8
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """What is asked: a catalog, about the files of one repo of another kind."""
+    """A question to a catalog about the files of one repo of another kind."""
 
     catalog: Catalog
     repo: RepoId
@@ -63,7 +63,7 @@ class OtherCatalogs:
                 break
 
     def origin(self, job: Job, source: Source) -> Origin | None:
-        """Where `source` has the job's blob, as far as is known by now; None, too, for one that may not hear of it.
+        """The place of the job's blob at `source`, if known by now; None, too, if the source may not be asked about it.
 
         Never blocks.
         """
@@ -132,7 +132,7 @@ class OtherCatalogs:
 
 
 def look(catalog: Catalog, repo: RepoId, files: Iterable[RepoFile]) -> Match | None:
-    """Which of `files` the newest commit of `repo` at another kind of catalog holds; None where it takes a token.
+    """The ones of `files` in the newest commit of `repo` at another kind of catalog; None if that needs a token.
 
     Two requests or more. Raises what the catalog raises.
     """

@@ -62,7 +62,7 @@ def pull(
 def plan(
     request: PullRequest, sites: Sites, cache: Cache, *, stop: Stop, emit: Emit
 ) -> tuple[Plan, tuple[ModelReport, ...]]:
-    """What `pull` would do, and the models that cannot be pulled. Changes nothing."""
+    """The plan of a `pull`, and the models that cannot be pulled. Changes nothing."""
     runs = [ModelRun(item, emit, force=request.force) for item in request.items]
     _resolve_all(runs, request, sites, cache.records, stop=stop)
     refs = RefNames(cache.layout)

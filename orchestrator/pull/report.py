@@ -1,4 +1,4 @@
-"""What a run did; `pull/document.py` makes of it what people and programs read."""
+"""Reports of a run; `pull/document.py` turns them into text and JSON."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from orchestrator.lists.lockfile import LockedModel
 
 
 class FileState(StrEnum):
-    """How a file ended; the values are those of the JSON schema."""
+    """The final state of a file; the values are those of the JSON schema."""
 
     FETCHED = "fetched"
     ALREADY = "present"
@@ -56,7 +56,7 @@ class ModelReport:
         return sum({item.file.digest: item.file.size for item in self.files if item.state in states}.values())
 
     def failure(self) -> GlmAriaError | None:
-        """What ended the model, or says that some of its files failed; None where it is done."""
+        """The error of the model, or of its failed files; None if it is done."""
         if self.error is not None:
             return self.error
         failed = [item.file.path for item in self.files if item.state is FileState.LOST]
@@ -68,7 +68,7 @@ class ModelReport:
 
 
 def failures_of(models: Iterable[ModelReport]) -> tuple[GlmAriaError, ...]:
-    """What ended each model that is not done."""
+    """The error of each failed model."""
     return tuple(error for model in models if (error := model.failure()) is not None)
 
 

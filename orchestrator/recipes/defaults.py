@@ -1,4 +1,4 @@
-"""What holds for a value of a template without a `--set`: the texts that it is then read from."""
+"""Defaults of template values without a `--set`: the texts from which they are read."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _HIGHEST_WEIGHT = 100
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What defaults are made of: the root, the sources in their order, and what was measured of them."""
+    """The inputs of defaults: the root, the sources in order, and their measurements."""
 
     root: Source
     sources: tuple[Source, ...]
@@ -79,18 +79,18 @@ def first_file(candidates: tuple[str, ...], otherwise: str) -> Default:
 
 
 def own_program(_known: Known) -> str:
-    """Where glm-aria itself is."""
+    """The path of glm-aria."""
     found = shutil.which("glm-aria")
     return str(Path(found).absolute()) if found else "%h/.local/bin/glm-aria"
 
 
 def program(name: str, otherwise: str) -> Default:
-    """Where a program is that is on the PATH."""
+    """The path of a program on the PATH."""
     return lambda _known: shutil.which(name) or otherwise
 
 
 def _nameservers() -> list[str]:
-    """What this machine asks: the servers behind systemd-resolved where that runs."""
+    """The name servers of this machine: those behind systemd-resolved if that runs."""
     for name in _RESOLV_CONF:
         try:
             text = Path(name).read_text("utf-8", "replace")

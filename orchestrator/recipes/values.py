@@ -28,7 +28,7 @@ _STREAM_MODULES = ("/usr/lib/nginx/modules/ngx_stream_module.so", "/usr/lib64/ng
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """How the text of `--set` is read (ValueError: it is refused), and the text that holds without one."""
+    """The reader of a `--set` text (ValueError: it is refused), and the default text."""
 
     read: Read
     default: Default

@@ -105,7 +105,7 @@ def _ask_mirrors(locked: LockedModel, question: Question, *, is_closed: bool) ->
 
 
 def _ask(catalog: Catalog, locked: LockedModel) -> tuple[bool, tuple[FileChange, ...]]:
-    """Whether a site wants a token for the repo, and how its listing of the locked commit differs from the lock."""
+    """A site's answer: does the repo need a token, and how does its listing differ from the lock?"""
     repo = locked.ref.repo
     revision = catalog.revision(Ref(repo, locked.commit, locked.ref.catalog))
     return revision.is_restricted, contradictions(locked, catalog.tree(repo, locked.commit))

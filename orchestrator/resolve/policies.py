@@ -1,4 +1,4 @@
-"""Whose word counts for a commit and its listing: one function for each policy.
+"""Policies for a commit and its listing: one function for each.
 
 The rules of agreement and of commits that go back are in `core/trust.py`; decision records 22 and 23 have the reasons.
 """
@@ -55,7 +55,7 @@ def _listed_by_first(question: Question, revision: Revision, trust: Trust) -> Li
 
 
 def _without_first(question: Question, error: GlmAriaError) -> Listing:
-    """What the policy allows where the first catalog does not answer; raises `error` where that is nothing."""
+    """The fallback of the policy if the first catalog does not answer; raises `error` if there is none."""
     policy, mirrors = question.request.policy, question.mirrors
     if policy is Policy.ROOT and isinstance(error, SourcesDownError) and not isinstance(error, ProxyError):
         raise _refused(question, error, "--trust root believes nobody else") from error

@@ -42,7 +42,7 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What does this item's ref stand for? `sites` can be asked, `records` are what they said before."""
+    """The question of what an item's ref stands for. `sites` can be asked, `records` are their earlier answers."""
 
     item: Item
     request: PullRequest
@@ -52,7 +52,7 @@ class Question:
 
     @property
     def ref(self) -> Ref:
-        """What is asked about."""
+        """The ref of the question."""
         return self.item.ref
 
     @property
@@ -76,7 +76,7 @@ class Question:
         return (c for c in believed if self.sites.may_hear(c.source, self.ref.catalog, is_restricted=is_closed))
 
     def ask(self, catalog: Catalog) -> Revision:
-        """What the ref stands for at a site; tells when the repo was renamed."""
+        """The meaning of the ref at a site; warns if the repo was renamed."""
         revision = catalog.revision(self.ref)
         if revision.name_now != self.ref.repo.name:
             name = self.ref.repo.name
@@ -97,7 +97,7 @@ class Question:
         return self.known(revision, trust) or _listing(catalog.tree(self.ref.repo, revision.commit), revision, trust)
 
     def hear(self, catalog: Catalog) -> tuple[Catalog, Revision, Voice] | None:
-        """What a mirror says; None when it says nothing. One of another kind is asked by the name that it has there."""
+        """The answer of a mirror; None if it gives none. One of another kind is asked by the repo's name there."""
         ref, kind = self.ref, catalog.source.kind
         if kind is not ref.catalog:
             repos = repos_elsewhere(ref.repo, ref.catalog, kind, self.sites.aliases)

@@ -57,7 +57,7 @@ def read_folder_file(path: Path, cautions: list[Caution], own: ConfigFile | None
 
 
 def why_ignored(path: Path) -> str | None:
-    """Why a file of the working directory is there and not believed; None for one that is read, or not there."""
+    """The reason why the working directory's file is ignored; None if it is read, or absent."""
     try:
         return others_who_may_write(path.lstat(), path) or _of_a_model(path) or others_who_may_write(path.stat(), path)
     except OSError:
@@ -95,7 +95,7 @@ def exposed_secret(path: Path) -> Iterator[Caution]:
 
 
 def _closing(path: Path) -> str:
-    """What makes the file one that only this user may change; the mode of somebody else's file changes nothing."""
+    """The command that makes the file private to this user; the mode of another user's file changes nothing."""
     if path.stat().st_uid == os.geteuid():
         return f"chmod 600 {shlex.quote(str(path))}"
     return "name a copy of your own"
@@ -123,7 +123,7 @@ def _judge(found: os.stat_result, path: Path) -> None:
 
 
 def _of_a_model(path: Path) -> str | None:
-    """Whether the file is one of a model: by the notes that whoever placed it left beside it, or by its place."""
+    """True if the file belongs to a model: by the notes of the program that placed it, or by its place."""
     notes = path.parent / ".cache" / "huggingface" / "download" / f"{path.name}.metadata"
     places = (Path(os.path.realpath(path)), Path(os.path.realpath(path.parent)))
     if os.path.lexists(notes) or any(_OF_A_CACHE.search(str(place)) for place in places):

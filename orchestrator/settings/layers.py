@@ -29,7 +29,7 @@ class ConfigFile:
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What a layer says: the raw value, where it stands, and the folder that relative paths start from."""
+    """The value of a layer: raw, with its origin, and the folder that relative paths start from."""
 
     raw: object
     origin: str
@@ -72,7 +72,7 @@ class Layers:
     folder: Path
 
     def find(self, name: str) -> Iterator[Given]:
-        """What the layers say about a setting, the highest first. An empty variable counts as not set."""
+        """The values of a setting in the layers, the highest first. An empty variable counts as not set."""
         key = KEYS[name]
         if self.flags.get(name) is not None:
             yield Given(self.flags[name], f"flag {key.flag}", self.folder, is_flag=True)

@@ -1,4 +1,4 @@
-"""Which variables of the environment hold secrets: what commands that we run are not shown."""
+"""Variables of the environment that hold secrets: hidden from commands that we run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which sites are asked, how far they are trusted, the names that differ between them, and who may see the token."""
+"""Settings of sites: which to ask, how far to trust them, aliases, and hosts for the token."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def own_login(given: Given, proxy: str) -> str:
 
 
 def policy(layers: Layers) -> tuple[Policy, str]:
-    """How much trust is asked for. The working directory's file may ask for more than would hold without it, not less.
+    """The trust policy. The working directory's file may only raise it.
 
     It may have come with somebody's repository, and a lower policy would let a mirror of its choice name the digests.
     """

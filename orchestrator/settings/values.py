@@ -1,4 +1,4 @@
-"""How one setting is read: from a flag, a variable or a key of a file, each as text or as a TOML value.
+"""Readers of settings: from a flag, a variable or a key of a file, as text or as a TOML value.
 
 A reader takes the raw value and the folder that a relative path is relative to, and raises ValueError with a message
 for people; `layers` adds where the value stands.
@@ -103,7 +103,7 @@ def speed(raw: object, _base: Path) -> int | None:
 
 
 def policy(raw: object, base: Path) -> Policy:
-    """How much trust is asked for."""
+    """The trust policy."""
     word = text(raw, base).lower()
     if word not in tuple(Policy):
         raise ValueError(f"must be one of {', '.join(sorted(Policy))}, not {raw!r}")

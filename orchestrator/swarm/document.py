@@ -1,4 +1,4 @@
-"""Which node uses what, as the data of the JSON document of `cache ls --nodes`."""
+"""Uses by node, as the data of the JSON document of `cache ls --nodes`."""
 
 from __future__ import annotations
 

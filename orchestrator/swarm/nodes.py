@@ -1,4 +1,4 @@
-"""Which node of a shared cache uses what: told to Redis by each run, for `cache ls --nodes`.
+"""Uses of a shared cache by node: each run tells Redis, for `cache ls --nodes`.
 
 …:use                    a hash: "<node> <model>" -> unix seconds of its last use there
 …:run:<node>:<random>    JSON, the models that a run is fetching; gone soon after the run, however that ends
@@ -34,7 +34,7 @@ class NodeUse:
 
 
 class Nodes:
-    """What this process tells of itself. Feed it the events of a run."""
+    """The announcements of this process. Feed it the events of a run."""
 
     def __init__(self, line: SharedRedis) -> None:
         self._line = line
@@ -88,7 +88,7 @@ class Nodes:
 
 
 def uses(line: SharedRedis) -> tuple[NodeUse, ...]:
-    """What all nodes told, sorted by node and model. Raises TemporaryError when Redis does not answer."""
+    """The announcements of all nodes, sorted by node and model. Raises TemporaryError when Redis does not answer."""
     prefix = f"{line.prefix}:run:"
     last = line.demand(lambda redis: redis.hgetall(f"{line.prefix}:use"))
     fetching: set[tuple[str, str]] = set()

@@ -70,11 +70,11 @@ class SharedRedis:
 
     @property
     def prefix(self) -> str:
-        """What all keys of this cache begin with; the braces keep them on one node of a Redis cluster."""
+        """The prefix of all keys of this cache; the braces keep them on one node of a Redis cluster."""
         return f"glm-aria:{{{self.scope}}}"
 
     def ask(self, question: Callable[[Any], Answer]) -> Answer | None:
-        """What `question` gets from the client; None where Redis does not answer. Blocks for `PATIENCE` at most."""
+        """The result of `question` to the client; None if Redis does not answer. Blocks for `PATIENCE` at most."""
         if time.monotonic() < self._down_until:
             return None
         try:

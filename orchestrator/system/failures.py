@@ -56,7 +56,7 @@ def translate(error: OSError, action: str, path: str | os.PathLike[str]) -> GlmA
 
 
 def denied(path: str | os.PathLike[str]) -> str:
-    """What forbids us to make, change or remove `path`: mostly a folder above it, which may be high above.
+    """The path that forbids us to make, change or remove `path`: mostly a folder above it.
 
     A name is made and removed by right of the folder that it lies in, so a file that we may write to is not to blame.
     """
@@ -74,7 +74,7 @@ def is_closed(path: str | os.PathLike[str]) -> bool:
 
 
 def mending(path: str | os.PathLike[str], otherwise: str = _ELSEWHERE) -> str:
-    """What to type when `path` is denied to us: says which folder it is, whose, and how that changes.
+    """The hint for a denied `path`: which folder it is, its owner, and the command that changes that.
 
     Only what lies in a folder of ours is ours to take, as after one `sudo`; all else is somebody's.
     """
@@ -110,7 +110,7 @@ def is_read_only(path: str | os.PathLike[str]) -> bool:
 
 
 def user_name(uid: int) -> str:
-    """What people call a user; the number where the system knows no name."""
+    """The name of a user; the number if the system knows no name."""
     import pwd
 
     try:

@@ -1,4 +1,4 @@
-"""Who listens on a port of 127.0.0.1: asked before anything is sent there, since any user of the machine may.
+"""Listeners on ports of 127.0.0.1: checked before sending, since any user of the machine may listen.
 
 Linux shows the listening socket in /proc/net/tcp, and the process that holds it by its descriptors. Elsewhere `lsof`
 does; where there is none either, nothing is known.
@@ -26,7 +26,7 @@ _CROWDED = 0.9
 
 
 class Holder(Enum):
-    """Who listens: the process that was asked about, nobody, somebody else, or it cannot be told on this system."""
+    """The kind of listener: the expected process, none, another one, or unknown on this system."""
 
     OURS = "ours"
     NOBODY = "nobody"
@@ -59,7 +59,7 @@ class Listener:
 
 
 def holder(pid: int, port: int) -> Holder:
-    """Who listens on that port of 127.0.0.1, as seen from the process `pid`."""
+    """The listener on that port of 127.0.0.1, as seen from the process `pid`."""
     if not _TABLE.exists():
         return _by_lsof(pid, port)
     for _ in range(_LOOKS):  # the kernel's list may miss one while others come and go

@@ -43,7 +43,7 @@ def me() -> tuple[str, int, str]:
 
 
 def started(pid: int) -> str:
-    """When the process started, in the kernel's ticks; empty where there is no /proc, "zombie" for one that ended."""
+    """The start time of the process, in the kernel's ticks; empty without /proc, "zombie" for one that ended."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
         return "zombie" if fields[0] in "ZX" else fields[19]

@@ -105,5 +105,5 @@ def open_regular(
 
 
 def read_small_text(path: Path, most: int) -> str:
-    """What `read_small` returns, as UTF-8 text. Raises OSError, and UnicodeDecodeError (a ValueError)."""
+    """The result of `read_small`, as UTF-8 text. Raises OSError, and UnicodeDecodeError (a ValueError)."""
     return read_small(path, most).decode("utf-8")

@@ -111,7 +111,7 @@ class Step(Generic[T]):
     is_done: bool = False
 
     def result(self) -> T:
-        """What a step that was waited for returned; raises what it raised."""
+        """The result of a finished step; raises its error."""
         if self.error is not None:
             raise self.error
         return self.value  # type: ignore[return-value]

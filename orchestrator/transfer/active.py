@@ -55,7 +55,7 @@ class Slot:
         return self.extents.put(extent for span in self.spans for extent in span.extents())
 
     def unassigned(self) -> tuple[Range, ...]:
-        """What nobody has and nobody fetches."""
+        """The ranges that nobody has and nobody fetches."""
         busy = [(span.start, span.end) for span in self.spans]
         return tuple(subtract(self.extents.missing(self.job.size), busy))
 

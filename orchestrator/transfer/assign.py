@@ -1,4 +1,4 @@
-"""Which idle connection fetches what: new spans for the jobs of a transfer, within its budget."""
+"""Assignment of idle connections: new spans for the jobs of a transfer, within its budget."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class Assigner:
         return schedule.carve(unassigned, wanted if supply.server.each else min(wanted, schedule.FIRST))
 
     def _tail(self, supply: Supply, last: Span, each: float) -> Range | None:
-        """What the connection takes over now; an empty range when it has to wait for it."""
+        """The tail that the connection takes over now; an empty range if it has to wait."""
         server = supply.server
         if last.source == supply.source:
             found = schedule.tail(last, each, server.setup)

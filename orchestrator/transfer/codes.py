@@ -1,4 +1,4 @@
-"""What went wrong with a download, and what to do about it: one table of aria2's codes, beside that of HTTP statuses.
+"""Causes and remedies of failed downloads: one table of aria2's codes, beside that of HTTP statuses.
 
 The codes are those of the manual's "EXIT STATUS". Two of them say too little: 22 (an HTTP status) and 8 (a range that
 was not the one asked for); there aria2's message tells more, and 1 is what it calls all that it has no code for. This
@@ -28,7 +28,7 @@ from orchestrator.errors import (
 
 
 class Remedy(StrEnum):
-    """What to do after an error.
+    """The action after an error.
 
     AGAIN: the same source once more, after a while. RENEW: ask the source for another address first. WAIT: the source
     wants fewer requests; ask it through Python, which reads how long. WHOLE: aria2 cannot take its answers, so take the
@@ -46,7 +46,7 @@ class Remedy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """Why a download failed, one row: the error class, what to do, and words for a person."""
+    """The cause of a failed download, one row: error class, remedy, and words for a person."""
 
     error: type[GlmAriaError]
     remedy: Remedy

@@ -56,7 +56,7 @@ class Errand:
             return True
 
     def stop(self) -> None:
-        """Nothing is written from now on. Whoever waits for a server may go on to wait, and harms nobody."""
+        """Write nothing from now on. A thread that waits for a server may go on to wait, without harm."""
         with self._lock:
             self.is_stopped = True
         body = self._body

@@ -129,7 +129,7 @@ class Downloads:
     def look(
         self, now: float, sources: Collection[str], *, width: int
     ) -> tuple[dict[str, DownloadStatus], dict[str, int]]:
-        """What aria2 tells of its spans, by gid, and the bytes that came since the last look, by source."""
+        """The status of the spans in aria2, by gid, and the bytes since the last look, by source."""
         fresh = dict.fromkeys(sources, 0)
         for errand, (_, span) in self.carried.items():
             fresh[span.source] += span.look(errand, now)

@@ -1,4 +1,4 @@
-"""What becomes of a span that ended, and of its job: bytes are kept, sources are blamed, jobs are fetched or lost."""
+"""Ends of spans and jobs: bytes are kept, sources are blamed, jobs are fetched or lost."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ class Endings:
             self._supplier.failed(slot.supplies, supply, failure, row)
 
     def _no_gain(self, slot: Slot, span: Span, supply: Supply) -> None:
-        """Nothing came, and the daemon does not tell why: ask the source, and the second time blame the daemon."""
+        """Handle a download without a byte or a reason: ask the source, and the second time blame the daemon."""
         detail = "it was removed from aria2, or aria2 forgot it, before a byte came"
         failure = Failure(slot.job, span.source, UNTOLD, detail)
         if span.start in supply.untold:

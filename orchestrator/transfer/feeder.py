@@ -110,7 +110,7 @@ class Feeder:
 
     @property
     def servers(self) -> tuple[Server, ...]:
-        """What was learned about the sources."""
+        """The measurements of the sources."""
         return tuple(self._supplier.servers.values())
 
     def poll(self) -> float:

@@ -1,4 +1,4 @@
-"""What goes into a transfer and what comes out. Values only, so that a run that fetches nothing loads no aria2."""
+"""Inputs and outputs of a transfer. Values only, so that a run that fetches nothing loads no aria2."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ class Uri:
 
 
 class Locator(Protocol):
-    """Where a job's bytes are. A source is known by its name."""
+    """The sources of a job's bytes. A source is known by its name."""
 
     def inspect(self, job: Job, uri: Uri, start: int, end: int) -> RangeAnswer:
-        """How the source answers to a question for a range, since aria2 tells little of why it failed. Blocks, and is
+        """The source's answer to a request for a range, since aria2 says little about why it failed. Blocks, and is
         called from several threads. Raises GlmAriaError as `locate` does."""
 
     def candidates(self, job: Job) -> tuple[str, ...]:
@@ -73,7 +73,7 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How fast each source is now: its name, bytes per second, connections."""
+    """The present pace of each source: its name, bytes per second, connections."""
 
     sources: tuple[tuple[str, float, int], ...]
 

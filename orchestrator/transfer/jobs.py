@@ -15,7 +15,7 @@ from enum import StrEnum
 
 
 class JobState(StrEnum):
-    """Where a job stands."""
+    """The state of a job."""
 
     WAITING = "waiting"
     LOCATING = "locating"
@@ -25,7 +25,7 @@ class JobState(StrEnum):
 
 
 class JobEvent(StrEnum):
-    """What can happen to a job."""
+    """The events of a job."""
 
     START = "start"
     LOCATED = "located"

@@ -1,4 +1,4 @@
-"""What has arrived of a part, in a form that survives a killed aria2c.
+"""Journal of the arrived bytes of a part, in a form that survives a killed aria2c.
 
 aria2 trusts any part that lies beside a control file, and continues a part without one into a corrupt file. So its
 control file is never believed: while spans run, what aria2 says has arrived is journalled here, and each span gets a
@@ -27,7 +27,7 @@ _UNSUPPORTED = {errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 
 
 def journal_path(part: Path) -> Path:
-    """Where the journal of a part lies."""
+    """The path of the journal of a part."""
     return part.with_name(part.name + ".journal")
 
 
@@ -57,7 +57,7 @@ def save(part: Path, digest: Digest, size: int, extents: Extents) -> None:
 
 
 def load(part: Path, digest: Digest, size: int) -> Extents | None:
-    """What the journal says has arrived, or None when it is absent, damaged, or speaks of another blob."""
+    """The arrived bytes by the journal, or None if it is absent, damaged, or of another blob."""
     try:
         stored = json.loads(read_small(journal_path(part), RECORD_BYTES))
         if (stored["format"], stored["digest"], stored["size"]) != (_FORMAT, str(digest), size):

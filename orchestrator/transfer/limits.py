@@ -1,4 +1,4 @@
-"""What a transfer may use: connections, downloads, bytes per second. Arithmetic, without a daemon.
+"""Limits of a transfer: connections, downloads, bytes per second. Arithmetic, without a daemon.
 
 aria2 waits whenever the last moments brought more than its limit, and so brings a tenth less than it was told, the more
 connections the more so. Told per download, what one that is slow anyway does not use is lost as well. So what really
@@ -56,7 +56,7 @@ class Budget:
 
 @dataclass(slots=True)
 class Throttle:
-    """What aria2 is told to keep to, so that a limit is met.
+    """The limit for aria2 that meets the total limit.
 
     `limit` is bytes per second over all; `moved` and `now` are totals, of bytes and of monotonic seconds.
     """
@@ -67,7 +67,7 @@ class Throttle:
     _moved: int = 0
 
     def next(self, now: float, moved: int) -> int | None:
-        """What to tell aria2 from now on, over all downloads; None while it is too early to know better."""
+        """The next limit for aria2, over all downloads; None while it is too early to know better."""
         if not self.told:
             self.told, self._at, self._moved = float(self.limit), now, moved
             return self.limit

@@ -1,4 +1,4 @@
-"""Who fetches which range next: arithmetic on ranges and rates, so that a test can check it without a daemon.
+"""Schedule of ranges: arithmetic on ranges and rates, so that a test can check it without a daemon.
 
 Ranges are given out from the front, so that the file grows nearly in order and hashing keeps up. Each is what its
 connection can fetch in a part of the time that is left for the whole file (two thirds where a request is dear, a fifth
@@ -27,7 +27,7 @@ FIRST = 2 << 20
 
 @dataclass(frozen=True, slots=True)
 class Rhythm:
-    """Which part of the time that is left a span takes, from `least` to `least + more`, and from when on all of it."""
+    """The share of the time left that a span takes, from `least` to `least + more`, and from when on all of it."""
 
     least: float
     more: float

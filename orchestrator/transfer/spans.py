@@ -86,12 +86,12 @@ class Span:
 
     @property
     def seconds_left(self) -> float:
-        """How long it will take at its present rate; infinite before the first byte."""
+        """The seconds left at the present rate; infinite before the first byte."""
         return self.left / self.rate if self.rate else float("inf") if self.left else 0.0
 
     @property
     def control(self) -> Path:
-        """Where aria2 looks for the control file."""
+        """The path of aria2's control file."""
         return self.path.with_name(self.path.name + ".aria2")
 
     def open(self, part: Path) -> None:
@@ -106,7 +106,7 @@ class Span:
             file.write(control_file(self.size, self.start, self.end))
 
     def download(self, url: str, way: Mapping[str, str] | None = None, *, is_ours: bool = True) -> Download:
-        """What to ask aria2 for, at this address; `way` and `is_ours` are those of `download_options`."""
+        """The download for aria2, from this address; `way` and `is_ours` are those of `download_options`."""
         options = download_options(self.path.parent, width=self.width, way=way, is_ours=is_ours)
         return Download(self.path.name, self.size, url, options)
 
@@ -118,7 +118,7 @@ class Span:
         self.control.unlink(missing_ok=True)
 
     def extents(self) -> Iterator[Extent]:
-        """What arrived."""
+        """The arrived extents."""
         runs = self.runs if self.width > 1 else ((self.start, min(self.position, self.end)),)
         return (Extent(start, end, self.source) for start, end in runs if start < end)
 

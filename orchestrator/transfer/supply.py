@@ -1,4 +1,4 @@
-"""Where jobs can be had: addresses that are asked for in time, and sources that are of no use any more."""
+"""Supply of jobs: addresses that are located in time, and sources that are out of use."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Supply:
 
     @property
     def error(self) -> GlmAriaError | None:
-        """Why it is of no use; None while it may be."""
+        """The reason why it is out of use; None while it may be used."""
         return self.out or self.server.down
 
     @property
@@ -200,7 +200,7 @@ class Supplier:
             self.failed(supplies, supply, failure, found)
 
     def reason(self, job: Job, supplies: Supplies) -> GlmAriaError | None:
-        """Why no source has the job's bytes, in the words of the most trusted one; None while one may have them."""
+        """The reason why no source has the job's bytes, in the words of the most trusted one; None while one may."""
         errors = [supply.error for supply in supplies.values()]
         if not all(errors):
             return None

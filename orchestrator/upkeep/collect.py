@@ -22,7 +22,7 @@ PART_AGE = 7 * 86400.0
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What goes, or went when `is_done`, with the bytes that this frees, and what stays although the rules name it."""
+    """The removals, done if `is_done`, with the freed bytes, and what stays although the rules name it."""
 
     garbage: tuple[Garbage, ...]
     kept: tuple[Kept, ...]
@@ -104,7 +104,7 @@ def _age_of(seconds: float) -> str:
 
 
 def _foreign_parts(census: Census, rules: Rules) -> tuple[Garbage, ...]:
-    """What huggingface_hub left of downloads that it cannot go on with."""
+    """Parts of downloads that huggingface_hub left and cannot resume."""
     found = []
     for repo in census.repos:
         for blob in repo.blobs.values():

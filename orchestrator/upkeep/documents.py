@@ -1,4 +1,4 @@
-"""What `verify` and the `cache` commands report, as the data of their JSON documents."""
+"""Reports of `verify` and the `cache` commands, as the data of their JSON documents."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class VerifyDocument:
 
 @dataclass(frozen=True, slots=True)
 class ListedBy:
-    """How far the listing of a revision was to be believed, and by whose word."""
+    """The trust in the listing of a revision, and its source."""
 
     level: Level
     source: str
@@ -166,7 +166,7 @@ class PinsDocument:
 
 @dataclass(frozen=True, slots=True)
 class GarbageEntry:
-    """What goes, or went; `bytes_freed` are those that the disk gets back."""
+    """A removal, planned or done; `bytes_freed` are those that the disk gets back."""
 
     kind: Kind
     repo: str | None

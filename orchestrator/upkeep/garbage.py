@@ -1,4 +1,4 @@
-"""What may go from a cache, and why: a decision over plain values, which changes nothing. `sweep` carries it out.
+"""Choice of a cache's garbage, with reasons: a decision over plain values. `sweep` carries it out.
 
 Rules: a pinned revision stays. What somebody named goes, unless it is pinned. Else a revision stays while it is young,
 and while a ref of its repo cannot be read. Only a repo that has refs can have detached revisions: where there is none,
@@ -21,7 +21,7 @@ GRACE = 900.0
 
 
 class Kind(StrEnum):
-    """What goes; the values are those of the JSON schema."""
+    """The kind of garbage; the values are those of the JSON schema."""
 
     REVISION = "revision"
     BLOB = "blob"
@@ -30,7 +30,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What is asked for. `older_than` is seconds since the last use, `keep_size` bytes; None asks for neither.
+    """The rules of a clean-up. `older_than` is seconds since the last use, `keep_size` bytes; None asks for neither.
 
     `targets` go as a whole. With `litter`, blobs without a link, detached revisions and old parts go. `now` is unix
     seconds.
@@ -76,7 +76,7 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What goes and what stays."""
+    """The garbage, and what stays."""
 
     garbage: tuple[Garbage, ...]
     kept: tuple[Kept, ...] = ()
@@ -214,7 +214,7 @@ class _Chooser:
 
 
 class Ledger:
-    """Which names of each file are still there, to tell when its bytes are freed.
+    """The remaining names of each file, to tell when its bytes are freed.
 
     Names outside the cache count, too: a project folder may hold hard links. A file of the shared store lives as long
     as a blob of some repo points to it.

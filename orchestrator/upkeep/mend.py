@@ -118,7 +118,7 @@ class _Pieces:
 
 
 def _origin(name: Name, sources: Sources) -> Origin:
-    """Where the catalogs keep it. Which catalog it came from, its record tells by the site that listed it."""
+    """The place in the catalogs. The record's site tells which catalog it came from."""
     listed_by = name.record.trust.source if name.record else None
     kind = next((source.kind for source in sources.ordered if source.url == listed_by), DEFAULT)
     return Origin(name.repo, name.commit, name.path, kind)

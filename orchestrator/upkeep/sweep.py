@@ -40,7 +40,7 @@ _AT_ONCE = 128  # blobs whose locks are held together, since each look at the li
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """What became of a repo's garbage: `gone`, with the bytes that each really freed, and what stays."""
+    """The outcome for a repo's garbage: `gone`, with the bytes that each really freed, and what stays."""
 
     gone: tuple[Garbage, ...]
     kept: tuple[Kept, ...]
@@ -292,5 +292,5 @@ def _freed_by_files(snapshot: CachedSnapshot) -> int:
 
 
 def _targets(repo: CachedRepo) -> frozenset[str]:
-    """What the links name, whether or not it is there."""
+    """The targets of the links, existing or not."""
     return frozenset(name for snapshot in repo.snapshots for name in snapshot.links.values())

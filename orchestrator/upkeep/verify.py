@@ -39,7 +39,7 @@ Mend = Callable[[Entry, Sequence[Range]], Mapping[str, int]]
 
 
 class Health(StrEnum):
-    """How a file was found, or left; the values are those of the JSON schema."""
+    """The state of a verified file; the values are those of the JSON schema."""
 
     OK = "ok"
     ROTTEN = "rotten"
@@ -50,7 +50,7 @@ class Health(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class VerifyRequest:
-    """What to verify: all when `targets` is empty, of these the files that match a glob.
+    """A request to verify: all if `targets` is empty, and of these the files that match a glob.
 
     `fast` compares piece hashes where there are some.
     """
@@ -198,7 +198,7 @@ def _verified(
 
 
 def _forget(entry: Entry, blobs: HfCache) -> None:
-    """What is rotten is proven no more: the next pull reads it again, and fetches it."""
+    """Drop the proof of a corrupt file: the next pull reads it again, and fetches it."""
     if entry.digest is not None:
         for folder, _ in entry.places:
             with contextlib.suppress(CannotCreateError):

@@ -1,4 +1,4 @@
-"""How a watch goes, as the data of the JSON document of `watch`."""
+"""The state of watches, as the data of the JSON document of `watch`."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class Follower:
         self._stop()
 
     def look(self, files: Iterable[Path]) -> _Look:
-        """How these files look now; to be asked before they are read, and given to `follow` afterwards."""
+        """The present stat of these files; take it before they are read, and give it to `follow` afterwards."""
         return tuple(_stat(file) for file in files)
 
     def follow(self, files: Iterable[Path], seen: _Look | None = None) -> None:

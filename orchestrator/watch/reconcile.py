@@ -21,7 +21,7 @@ Model = TypeVar("Model", bound=Hashable)
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Where one model of the list stands: when it is pulled next, how often in a row it failed, if it had a turn."""
+    """The schedule of one model of the list: its next pull, its failures in a row, and whether it had a turn."""
 
     due: float
     failures: int = 0
@@ -34,7 +34,7 @@ def reconcile(known: Mapping[Model, Schedule], listed: Iterable[Model], now: flo
 
 
 def due(schedules: Mapping[Model, Schedule], now: float) -> tuple[Model, ...]:
-    """What is to be pulled now, in the order of the list."""
+    """The models to pull now, in the order of the list."""
     return tuple(model for model, schedule in schedules.items() if schedule.due <= now)
 
 

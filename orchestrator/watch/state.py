@@ -1,4 +1,4 @@
-"""What a `watch` knows and shows: one small file for each list, and the lock that leaves one watcher for each.
+"""State of a `watch`: one small file for each list, and the lock that leaves one watcher for each.
 
 `watch/<id>.json` (0600, replaced by rename) holds where each model stands and which pins are the watcher's own;
 `watch/<id>.lock` is held while it runs. The id is made from the path of the list. A file that cannot be read
@@ -72,7 +72,7 @@ class WatchFile:
         self._lock = self._folder / f"{name}.lock"
 
     def load(self) -> WatchState:
-        """What was saved last; an empty state when there is none."""
+        """The state saved last; empty if there is none."""
         return _load(self._file) or WatchState(self._path)
 
     def save(self, state: WatchState) -> None:

@@ -46,7 +46,8 @@ Pull = Callable[[tuple[Item, ...], Stop, Emit], PullReport]
 
 @dataclass(frozen=True, slots=True)
 class WatchRequest:
-    """How to watch. `interval` are seconds between two looks at a branch; `once` ends when each model had its turn.
+    """The request of a watch. `interval` are seconds between two looks at a branch; `once` ends when each model had its
+    turn.
 
     `pin` pins the models of the list; `unpin` takes the pins that this watch made back when a model leaves it.
     """
@@ -59,7 +60,7 @@ class WatchRequest:
 
 @dataclass(frozen=True, slots=True)
 class WatchReport:
-    """How it ended: the state, what still failed then, and the signal that stopped it."""
+    """The end of a watch: the state, the last failures, and the signal that stopped it."""
 
     state: WatchState
     errors: tuple[GlmAriaError, ...]
@@ -68,7 +69,7 @@ class WatchReport:
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """What a watch works with: the list, the pulls, the pins of the cache, and the file of its own state."""
+    """The ports of a watch: the list, the pulls, the pins of the cache, and the file of its own state."""
 
     read: Read
     pull: Pull
@@ -180,7 +181,7 @@ class _Watch:
         self._save()
 
     def _earlier(self, item: Item) -> ModelState:
-        """What an earlier run left of it: the commit that was told of last, above all."""
+        """The state that an earlier run left: above all the commit that was reported last."""
         ref = str(item.ref)
         return replace(self._state.of(ref) or ModelState(ref), state="waiting", error=None, failures=0, next=None)
 

@@ -58,7 +58,7 @@ def test_pages_in_a_circle(hub: LoopbackHub) -> None:
         return reply
 
     hub.rewrite(change)
-    with pytest.raises(ProtocolError, match="circle"):
+    with pytest.raises(ProtocolError, match="loop"):
         huggingface(hub).tree(model("org/tiny"), hub.repo("org/tiny").head)
 
 

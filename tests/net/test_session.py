@@ -280,7 +280,7 @@ def test_errors_of_the_consumer_pass_unchanged(hub: LoopbackHub, make_net: MakeN
 
 def test_a_redirect_loop_is_left(hub: LoopbackHub, make_net: MakeNet) -> None:
     hub.fault(Fault("redirect_loop"))
-    with pytest.raises(ProtocolError, match="circle"):
+    with pytest.raises(ProtocolError, match="loop"):
         make_net().get_json(hub.url + INFO)
     assert len(hub.log.requests()) == 11
 

@@ -37,7 +37,7 @@ def config() -> None:
 
 @dataclass(frozen=True, slots=True)
 class ShowOptions:
-    """What `config show` is told."""
+    """The options of `config show`."""
 
     config: Annotated[str | None, CONFIG]
     as_json: Annotated[bool, shared.JSON]
@@ -75,7 +75,7 @@ def path() -> None:
 
 @dataclass(frozen=True, slots=True)
 class TuneOptions:
-    """What `config tune` is told."""
+    """The options of `config tune`."""
 
     config: Annotated[str | None, CONFIG]
     yes: Annotated[bool, option("--yes", help="Write the changes (default: only show them).")]

@@ -41,7 +41,7 @@ def daemon() -> None:
 
 @dataclass(frozen=True, slots=True)
 class StartOptions:
-    """What `daemon start` is told."""
+    """The options of `daemon start`."""
 
     config: Annotated[str | None, CONFIG]
     as_json: Annotated[bool, shared.JSON]
@@ -49,7 +49,7 @@ class StartOptions:
 
 @dataclass(frozen=True, slots=True)
 class DaemonOptions:
-    """What `daemon stop` and `daemon status` are told."""
+    """The options of `daemon stop` and `daemon status`."""
 
     as_json: Annotated[bool, shared.JSON]
 

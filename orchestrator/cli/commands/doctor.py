@@ -22,7 +22,7 @@ from orchestrator.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class DoctorOptions:
-    """What `doctor` is told."""
+    """The options of `doctor`."""
 
     ref: Annotated[str | None, argument("[REF]", required=False)]
     resolvers: Annotated[

@@ -27,7 +27,7 @@ NAMES = (
 
 @dataclass(frozen=True, slots=True)
 class EnvOptions:
-    """What `env` is told."""
+    """The options of `env`."""
 
     shell: Annotated[
         str,

@@ -24,7 +24,7 @@ _BARS = "▁▂▃▄▅▆▇█"
 
 @dataclass(frozen=True, slots=True)
 class HistoryOptions:
-    """What `history` is told."""
+    """The options of `history`."""
 
     last: Annotated[
         int,

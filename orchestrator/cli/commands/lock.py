@@ -30,7 +30,7 @@ def lock() -> None:
 
 @dataclass(frozen=True, slots=True)
 class DiffOptions:
-    """What `lock diff` is told."""
+    """The options of `lock diff`."""
 
     old: Annotated[str, argument("A")]
     new: Annotated[str, argument("B", default=NAME)]

@@ -55,7 +55,7 @@ def list_sources(options: SiteOptions) -> int:
 
 @dataclass(frozen=True, slots=True)
 class ProbeOptions:
-    """What `mirrors probe` is told."""
+    """The options of `mirrors probe`."""
 
     ref: Annotated[str | None, argument("[REF]", required=False)]
     connections: Annotated[
@@ -118,7 +118,7 @@ def probe(options: ProbeOptions) -> int:
 
 @dataclass(frozen=True, slots=True)
 class ForgiveOptions:
-    """What `mirrors forgive` is told."""
+    """The options of `mirrors forgive`."""
 
     name: Annotated[str, argument("NAME")]
     sites: SiteOptions

@@ -36,7 +36,7 @@ _URL = re.compile(r"https?://", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class WantedOptions:
-    """What `pull` and `plan` are told alike."""
+    """The common options of `pull` and `plan`."""
 
     refs: Annotated[tuple[str, ...], argument("REF...")]
     lists: Annotated[
@@ -62,7 +62,7 @@ ARIA2_INPUT = output(
 
 @dataclass(frozen=True, slots=True)
 class PullOptions:
-    """What `pull` is told."""
+    """The options of `pull`."""
 
     wanted: WantedOptions
     lock: Annotated[
@@ -81,7 +81,7 @@ class PullOptions:
 
 @dataclass(frozen=True, slots=True)
 class PlanOptions:
-    """What `plan` is told: as `pull`, without `--dry-run`, which it is, and single files."""
+    """The options of `plan`: those of `pull` without `--dry-run`, which it implies, and single files."""
 
     wanted: WantedOptions
     aria2_input: Annotated[str | None, ARIA2_INPUT]

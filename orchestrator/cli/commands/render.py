@@ -22,7 +22,7 @@ from orchestrator.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class RenderOptions:
-    """What `render` is told."""
+    """The options of `render`."""
 
     name: Annotated[str | None, argument("[NAME]", required=False)]
     config: Annotated[str | None, CONFIG]

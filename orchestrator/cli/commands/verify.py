@@ -25,7 +25,7 @@ from orchestrator.upkeep.verify import Health, VerifyReport, VerifyRequest
 
 @dataclass(frozen=True, slots=True)
 class VerifyOptions:
-    """What `verify` is told."""
+    """The options of `verify`."""
 
     refs: Annotated[tuple[str, ...], argument("[REF]...")]
     globs: Annotated[

@@ -35,7 +35,7 @@ _FOLLOW = "How to follow"
 
 @dataclass(frozen=True, slots=True)
 class WatchOptions:
-    """What `watch` is told."""
+    """The options of `watch`."""
 
     path: Annotated[str | None, argument("LIST", required=False)]
     interval: Annotated[

@@ -1,1 +1,1 @@
-"""What a terminal shows: progress, plans, tables, results."""
+"""Output on a terminal: progress, plans, tables, results."""

@@ -1,4 +1,4 @@
-"""Who watches a run: nobody, plain lines, JSON lines or a bar. All are subscribers to `orchestrator.events`."""
+"""Watchers of a run: none, plain lines, JSON lines or a bar. All subscribe to `orchestrator.events`."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def summary(now: Snapshot) -> str:
 
 
 def by_source(now: Snapshot) -> str:
-    """Who sends how fast, when more than one does: `huggingface.co 3.1 MB/s, hf-mirror 20.2 MB/s`; else nothing."""
+    """Rates by source, if more than one sends: `huggingface.co 3.1 MB/s, hf-mirror 20.2 MB/s`; else nothing."""
     sending = [(name, speed) for name, speed, _ in now.sources if speed >= 1]
     return ", ".join(f"{name} {format_speed(speed)}" for name, speed in sending) if len(sending) > 1 else ""
 

@@ -1,4 +1,4 @@
-"""What is known of sources, as tables."""
+"""Tables of sources."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _probed_row(source: ProbedSource) -> tuple[str, ...]:
 
 
 def _notes(sources: Sequence[KnownSource] | Sequence[ProbedSource]) -> Iterator[str]:
-    """Why each one is in quarantine, and how it gets out."""
+    """Notes on quarantined sources: the reason, and the command that releases them."""
     for source in sources:
         if found := source.quarantine:
             way = f"glm-aria mirrors forgive {shlex.quote(source.name)}"

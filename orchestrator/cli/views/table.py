@@ -63,7 +63,7 @@ def yes_or_no(value: bool | None) -> str:
 
 
 def ago(then: float | None, now: float) -> str:
-    """How long ago, in the largest unit alone."""
+    """The time since then, in the largest unit alone."""
     return f"{' '.join(format_duration(max(0.0, now - then)).split()[:2])} ago" if then else NOTHING
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ListOptions:
-    """What `cache ls` is told."""
+    """The options of `cache ls`."""
 
     by_node: Annotated[
         bool, option("--nodes", help="Show which node of a shared cache uses which model (needs the shared Redis).")
@@ -117,7 +117,7 @@ def _show_sizes(found: CacheDocument) -> None:
 
 @dataclass(frozen=True, slots=True)
 class PinOptions:
-    """What `cache pin` and `cache unpin` are told."""
+    """The options of `cache pin` and `cache unpin`."""
 
     refs: Annotated[tuple[str, ...], argument("REF...", required=True)]
     place: CacheOptions

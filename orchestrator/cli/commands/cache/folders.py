@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LinkOptions:
-    """What `cache link` is told."""
+    """The options of `cache link`."""
 
     model: Annotated[str, argument("MODEL")]
     folder: Annotated[str, argument("DIR")]
@@ -101,7 +101,7 @@ def _print_linked(found: LinkDocument) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ImportOptions:
-    """What `cache import` is told."""
+    """The options of `cache import`."""
 
     folder: Annotated[str, argument("DIR")]
     model: Annotated[

@@ -27,7 +27,7 @@ from orchestrator.upkeep.garbage import Rules
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """Which cache, and whether it is meant."""
+    """The cache, and the permission to remove."""
 
     cache_dir: Annotated[str | None, shared.CACHE_DIR]
     config: Annotated[str | None, CONFIG]
@@ -37,7 +37,7 @@ class Removal:
 
 @dataclass(frozen=True, slots=True)
 class RmOptions:
-    """What `cache rm` is told."""
+    """The options of `cache rm`."""
 
     refs: Annotated[tuple[str, ...], argument("REF...", required=True)]
     removal: Removal
@@ -56,7 +56,7 @@ def rm(options: RmOptions) -> int:
 
 @dataclass(frozen=True, slots=True)
 class GcOptions:
-    """What `cache gc` is told."""
+    """The options of `cache gc`."""
 
     older_than: Annotated[
         str | None,
