@@ -37,7 +37,7 @@ class GlmAriaError(Exception):
 
     `message` says what failed, on which file or source, and what was done about it. `hint` is the next thing to type
     or to do; a class whose errors mostly ask for the same thing has it as `usual_hint`. Both may hold text from the
-    network: whoever prints them escapes them. `details` are further lines, such as a diff.
+    network: the code that prints them escapes them. `details` are further lines, such as a diff.
     """
 
     code: ClassVar[str] = "internal"

@@ -215,7 +215,7 @@ class PlainOwners:
             return Grant.NO
         self.board[digest.hex] = self
         self._taken.add(digest.hex)
-        return Grant.YES if held is None or held is self else Grant.ANEW
+        return Grant.YES if held is None or held is self else Grant.NEW_PART
 
     def is_ours(self, digest: Digest) -> bool:
         return digest.hex not in self._taken or self.board.get(digest.hex) is self

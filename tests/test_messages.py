@@ -64,3 +64,58 @@ def test_every_command_to_type_is_quoted() -> None:
         for line in unquoted(path.read_text("utf-8"), str(path.relative_to(PACKAGE)))
     ]
     assert not found, "\n".join(found)
+
+
+ROOT = PACKAGE.parent
+# The first word of a docstring that has a clause as its subject: "What is fetched now" for "The files to fetch".
+HEADLESS = re.compile(r"(?:What|Who|Whose|Whom|Whoever|Where|Which|Whether|When|Why|How|Nobody|Nothing)\b")
+ODD_WORDS = re.compile(
+    r"\b(?:anew|befall\w*|befell|knock\w*|whoever|do(?:es|ne|ing)? without|none of our business"
+    r"|t(?:ell(?:s|ing)?|old) of|go(?:es|ing)? by)\b",
+    re.IGNORECASE,
+)
+
+
+def headless(source: str, path: str) -> Iterator[str]:
+    """Each docstring that begins with a clause instead of an imperative or a noun phrase."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            text = ast.get_docstring(node) or ""
+            if HEADLESS.match(text):
+                yield f"{path}:{getattr(node, 'lineno', 1)}: {text.splitlines()[0]}"
+
+
+def odd_words(text: str, path: str) -> Iterator[str]:
+    """Each use of a word that plain technical English has a better one for, also across lines of a comment."""
+    for found in ODD_WORDS.finditer(re.sub(r"\n\s*(?:# )?", " ", text)):
+        yield f"{path}: {found.string[max(0, found.start() - 40) : found.end() + 40]}"
+
+
+def test_a_headless_docstring_is_seen() -> None:
+    assert list(headless('def f():\n    """What is fetched."""', "x.py"))
+    assert not list(headless('def f():\n    """The files to fetch."""', "x.py"))
+
+
+def test_an_odd_word_is_seen() -> None:
+    assert list(odd_words("# A mirror that does\n# without it.", "x.py"))
+    assert not list(odd_words("# Skip a mirror that does not answer.", "x.py"))
+
+
+def test_every_docstring_begins_with_an_imperative_or_a_noun() -> None:
+    found = [
+        line
+        for path in sorted(PACKAGE.rglob("*.py"))
+        for line in headless(path.read_text("utf-8"), str(path.relative_to(PACKAGE)))
+    ]
+    assert not found, "\n".join(found)
+
+
+def test_code_and_english_documents_use_plain_words() -> None:
+    documents = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "STYLE.md", "docs/reliability.md")]
+    guides = [path for path in (ROOT / "docs/guides").glob("*.md") if not path.name.endswith(".zh-CN.md")]
+    found = [
+        line
+        for path in sorted([*PACKAGE.rglob("*.py"), *documents, *guides])
+        for line in odd_words(path.read_text("utf-8"), str(path.relative_to(ROOT)))
+    ]
+    assert not found, "\n".join(found)

@@ -153,7 +153,7 @@ def open_shared(settings: Settings, emit: Emit) -> Iterator[Shared | None]:
     from orchestrator.swarm.nodes import Nodes
     from orchestrator.swarm.redis import SharedRedis, scope_of
 
-    # Before anything is written: a client that is not installed is a mistake to be told of first.
+    # Before anything is written: report a missing client first.
     line = SharedRedis(settings.shared_redis, emit)
     line.scope = scope_of(known_state(settings, create=True))
     with (

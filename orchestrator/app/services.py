@@ -85,7 +85,7 @@ class _Open(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The calls, with the settings of a run. What befalls a model is in the report that a call returns, not raised."""
+    """The calls, with the settings of a run. Errors of a model are in the report that a call returns, not raised."""
 
     settings: Settings
 
@@ -137,12 +137,12 @@ class Services:
             return report
 
     def watch(self, wanted: Watched, request: WatchRequest, emit: Emit) -> WatchReport:
-        """Keep the cache equal to the list; each pull opens what it works with anew."""
+        """Keep the cache equal to the list; each pull opens its own resources."""
         from orchestrator.cache.pins import Pins
         from orchestrator.watch.state import WatchFile
         from orchestrator.watch.watch import Ports, watch
 
-        wanted.read()  # a list that is wrong is told of before anything is written
+        wanted.read()  # report a wrong list before anything is written
         state = state_of(self.settings)
         with stoppable() as stop:
 

@@ -124,7 +124,7 @@ HARMLESS = frozenset(" ".join((_OURS, _NETWORK, _LIMITS, _DAEMON, _CHOICE, _TORR
 
 @dataclass(frozen=True, slots=True)
 class Harm:
-    """A global option that a download cannot do without, and what it does there."""
+    """A global option that no option of a download overrides, and its effect there."""
 
     option: str
     what: str

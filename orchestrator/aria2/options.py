@@ -1,5 +1,5 @@
-"""Options for one download. The tuning is that of aria2.conf, so that a daemon of the user's, whose global options are
-none of our business, treats our downloads as our own daemon does.
+"""Options for one download. The tuning is that of aria2.conf, so that a daemon of the user's, whose global options we
+must not change, treats our downloads as our own daemon does.
 """
 
 from __future__ import annotations

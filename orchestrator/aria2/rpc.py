@@ -181,7 +181,7 @@ class Rpc:
     def tell(self, gids: Sequence[str], *, with_bitfield: bool = False) -> dict[str, DownloadStatus]:
         """The status of these downloads, in one request; a gid that the daemon does not know is left out.
 
-        Others' downloads are none of our business: what is in them may be of any shape, and of any number.
+        Ignores downloads of others: their content may have any shape and number.
         """
         keys = [*_KEYS, "bitfield"] if with_bitfield else list(_KEYS)
         calls: list[_Call] = [("aria2.tellStatus", [gid, keys]) for gid in gids]
@@ -189,7 +189,7 @@ class Rpc:
         return {gid: DownloadStatus.parse(answer[0]) for gid, answer in answers if isinstance(answer, list)}
 
     def writers(self, parts: Iterable[Path]) -> list[str]:
-        """The gids of all unfinished downloads that write to one of these parts or of its spans, whoever added them.
+        """The gids of all unfinished downloads that write to one of these parts or of its spans, of any client.
 
         Others' downloads are not looked at beyond their names: one may have no file yet, as a magnet link has.
         """

@@ -45,10 +45,10 @@ _NO_LOCKS = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK}
 
 
 class Grant(Enum):
-    """The answer to who wants to write a blob. `ANEW`: yes, but not into the part that lies there."""
+    """The answer to who wants to write a blob. `NEW_PART`: yes, but not into the part that lies there."""
 
     YES = "yes"
-    ANEW = "anew"
+    NEW_PART = "new part"
     NO = "no"
 
 
@@ -62,7 +62,7 @@ class Owners(Protocol):
     def take(self, digest: Digest) -> Grant:
         """Ask to be the one writer of a blob; repeatable by who has it.
 
-        `ANEW` when the writer before may still write into its part.
+        `NEW_PART` when the writer before may still write into its part.
         """
 
     def is_ours(self, digest: Digest) -> bool:
@@ -236,9 +236,9 @@ def _is_local(folder: Path) -> bool:
 class Use:
     """The repos that a run holds, so that nobody removes what it counts on. Leaving the context lets go of all of them.
 
-    A pull holds a shared lock on `use/<folder>.lock` from its first look at a repo until its end; whoever removes from
-    the repo needs the lock for itself, and never waits for it. The kernel drops a lock with its holder, so a killed run
-    blocks nobody. Where locks do not exclude, what is young is kept anyway (see `upkeep.garbage`).
+    A pull holds a shared lock on `use/<folder>.lock` from its first look at a repo until its end; a run that removes
+    from the repo needs the lock for itself, and never waits for it. The kernel drops a lock with its holder, so a
+    killed run blocks nobody. Where locks do not exclude, what is young is kept anyway (see `upkeep.garbage`).
     """
 
     def __init__(self, state_dir: Path) -> None:

@@ -1,9 +1,9 @@
 """A repo folder that an administrator moved to another disk and left a symlink for.
 
-A symlink in a cache may have been planted by whoever may write there, to have files of ours replaced elsewhere. It is
-followed only if nobody could have done that: the link and the folder that it leads to belong to root, to this user or
-to the owner of the cache, it leads there without a second link, and nobody else may exchange a folder on the way. And
-only to what is a repo folder: a link in an archive that was unpacked here may lead anywhere.
+A symlink in a cache may have been planted by another user who may write there, to make us replace our files elsewhere.
+It is followed only if nobody could have done that: the link and the folder that it leads to belong to root, to this
+user or to the owner of the cache, it leads there without a second link, and nobody else may exchange a folder on the
+way. And only to what is a repo folder: a link in an archive that was unpacked here may lead anywhere.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ASIDE = ".glm-aria"
 class CacheFolder(Folder):
     """The cache's own folder, open. Below it a repo folder may be a symlink, by the rule of this module.
 
-    The folder that such a link leads to stays open: whoever exchanges the link later on changes nothing.
+    The folder that such a link leads to stays open: exchanging the link later changes nothing.
     """
 
     __slots__ = ("_asides", "_moved")
@@ -67,7 +67,7 @@ class CacheFolder(Folder):
     def aside(self, repo: str) -> Path | None:
         """A folder for new names, later renamed into the moved repo that `beneath` opened; None for others.
 
-        None, too, where this user may not make it: whoever only reads the repo writes no names. The path is good until
+        None, too, if this user may not make it: a reader of the repo writes no names. The path is good until
         `close`. What killed runs left there is removed. Raises per `system.failures`.
         """
         if repo not in self._moved:

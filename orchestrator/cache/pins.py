@@ -1,4 +1,4 @@
-"""Models that must stay in the cache, whoever of those who share it said so.
+"""Models that must stay in the cache, by the pins of all users who share it.
 
 `.locks/glm-aria-pins/<uid>.json` holds the pins of one user, `{"version": 1, "pins": ["org/name", "org/name@main"]}`.
 It lies there because all who may write to the cache can write there, and scans of the cache pass over it. Each user

@@ -1,6 +1,6 @@
 """Proofs of blobs in the cache: this digest was verified for a file with this size, mtime and inode.
 
-Whoever owns a file can write to it and set its mtime back, so of one of another user the ctime counts as well.
+The owner of a file can write to it and set its mtime back, so for a file of another user the ctime counts as well.
 
 One JSON file per repo folder, `proofs/<folder>.json`: `{"version": 1, "blobs": {hex: [size, mtime_ns, inode, ctime]}}`,
 where 0 is a ctime that does not count. A blob that was copied, restored or written to no longer matches and counts as

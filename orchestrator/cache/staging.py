@@ -1,6 +1,6 @@
 """Parts: files that aria2 writes and nobody believes yet, named by digest, so that any run can resume any other's.
 
-A part belongs to whoever holds its claim (`claims.py`). Beside it lie aria2's control file, our journal, piece hashes
+A part belongs to the holder of its claim (`claims.py`). Beside it lie aria2's control file, our journal, piece hashes
 and the owner, all with names that begin with the part's.
 """
 
@@ -186,7 +186,7 @@ class Staging:
 
     def _ask_owners(self, digest: Digest) -> bool:
         grant = self._owners.take(digest)
-        if grant is Grant.ANEW:
+        if grant is Grant.NEW_PART:
             # The holder before may wake up and write on: into a file that has no name any more. And it may still make
             # and remove names that begin with the digest, so from here on ours is another one.
             self._names.pop(digest.hex, None)

@@ -58,7 +58,7 @@ def open_state_dir(layout: CacheLayout) -> Path:
 
 
 def find_state_dir(layout: CacheLayout, *, create: bool = False) -> Path:
-    """The state folder for whoever reads the cache and remembers what was seen; never raises.
+    """The state folder for readers of the cache, who record what they saw; never raises.
 
     With `create` it is made, in the user's own place where it cannot lie beside the cache; else nothing is written,
     and the path need not exist. What belongs to somebody else is never returned; NOWHERE, when there is no place.
@@ -83,7 +83,7 @@ def find_state_dir(layout: CacheLayout, *, create: bool = False) -> Path:
 
 
 def _unexchanged(folder: Path) -> Path | None:
-    """A path that leads to our folder and no other one, whoever may write above it; None where there is none.
+    """A path that leads to our folder only, even if others may write above it; None if there is none.
 
     Raises OSError.
     """

@@ -1,8 +1,8 @@
 """Proof of a listing from a commit's name: commit -> trees -> blob ids, each link a hash that is computed here.
 
 A commit's name is the sha1 of its object, which holds the name of the top tree, which holds the names of its blobs and
-trees, and so on (git's documentation: gitformat-pack, gitrepository-layout; `man git-hash-object`). Whoever sent the
-objects can leave some out, but cannot alter one.
+trees, and so on (git's documentation: gitformat-pack, gitrepository-layout; `man git-hash-object`). The sender of the
+objects can omit some, but cannot alter one.
 
 An LFS file is in the tree as its pointer, whose text follows from sha256 and size. A listing could pass a pointer off
 as a plain file of 130 bytes, so the contents of all blobs that are small enough to be one belong to the proof.

@@ -53,7 +53,7 @@ class Catalog(Protocol):
 
 
 class CommitObjects(Protocol):
-    """Git objects by a commit's name, from whoever serves them. Reads only."""
+    """Git objects by a commit's name, from any site that serves them. Reads only."""
 
     def objects(self, url: str, commit: str) -> Mapping[str, GitObject]:
         """The commit, its trees, and its blobs below `catalogs.commit_chain.SMALL` bytes, by their ids.

@@ -43,8 +43,8 @@ def files_of(
 ) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
     """The entries of a listing that are files, and a word on each that is neither a file nor a folder.
 
-    `kinds` are the values of `key` for a file and for a folder. What a site adds to git's kinds, and what git has
-    besides (submodules), is no reason to do without the files.
+    `kinds` are the values of `key` for a file and for a folder. Kinds that a site adds to git's, and git's further ones
+    (submodules), do not invalidate the files.
     """
     files: list[dict[str, Any]] = []
     others: list[str] = []

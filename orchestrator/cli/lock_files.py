@@ -46,7 +46,7 @@ def target(name: str, refs: Iterable[Ref]) -> LockTarget:
 
 
 def update(lock_file: LockTarget, models: Iterable[LockedModel]) -> None:
-    """Write the lock with these models locked anew, in one step; not at all when it says so already."""
+    """Write the lock with these models locked again, in one step; not at all if nothing changes."""
     from orchestrator.disk.atomic import write_file
 
     text = render(lock_file.lock.with_models(models))

@@ -124,7 +124,7 @@ def _item(entry: ListEntry, chosen: Selection, base: Path) -> Item:
 
 
 def _listed_folder(entry: ListEntry, base: Path, chosen: Selection) -> Path | None:
-    """The folder that a list names. Whoever wrote the list chooses it, so it lies strictly below that of the list."""
+    """The folder that a list names. The author of the list chooses it, so it lies strictly below that of the list."""
     try:
         folder = _folder(entry.local_dir, base)
     except UsageError as error:

@@ -16,8 +16,8 @@ class Dialect:
     """A kind of catalog: how its sites spell addresses and what their listings tell. Each kind is one object.
 
     `name` is the kind in settings, addresses (`KIND+URL`) and documents; `scheme` in refs (`hf://`); `title` for
-    people. `main` is the branch that a ref without a revision means. `plain_digest` is what a listing tells of a file
-    outside LFS; of LFS files every kind tells the sha256.
+    people. `main` is the branch that a ref without a revision means. `plain_digest` is the digest that a listing has
+    for a file outside LFS; for LFS files every kind has the sha256.
 
     `file` and `api` are the paths of a file and of a repo's API at a site. In them stand `{repo}` (with its type where
     the Hub has it), `{types}`, `{name}`, and in `file` also `{commit}` and `{path}`.

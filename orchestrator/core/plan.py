@@ -1,7 +1,7 @@
 """The plan of a set of resolved models: files that are there, that are linked, that are fetched.
 
 Flow: `ResolvedModel` (what a catalog said) + `Have` (what the disk said) -> `Plan` (per model files, and one `Job` for
-each distinct blob that must be fetched, whoever wants it).
+each distinct blob that must be fetched, for all models that want it).
 """
 
 from __future__ import annotations

@@ -165,8 +165,8 @@ class Seen:
 def rollback(seen: Sequence[Seen], now: Seen, *, by_root: bool) -> str | None:
     """The reason why `now` is older than the last commit seen; None if it is not. `seen` is in order, oldest first.
 
-    A commit that was seen before the last one is older, whoever says so. A commit never seen is taken for newer from
-    the root; from anybody else only if its date, where both are told, is not earlier.
+    A commit that was seen before the last one is older, from any site. A commit never seen is taken for newer from the
+    root; from another site only if its date, where both are known, is not earlier.
     """
     if not seen or now.commit == seen[-1].commit:
         return None

@@ -1,8 +1,8 @@
 """Folders that are opened once and then used by descriptor, so that nobody can exchange one for a link under a run.
 
-A path is looked up anew by every call. Whoever may write to a folder on the way may rename what lies in it and put a
-symlink there, between our look at it and our write. A descriptor stays with the folder that it was opened for. All
-systems with the locks that we need (fcntl) have the calls that take one, so there is no second way.
+Every call looks a path up again. Another user who may write to a folder on the way can rename its content and put a
+symlink there, between our check and our write. A descriptor stays with the folder that it was opened for. All systems
+with the locks that we need (fcntl) have the calls that take one, so there is no second way.
 """
 
 # Over thousands of files, strings and os calls cost a third of what Path objects do.
@@ -273,7 +273,7 @@ def exposed_above(path: Path) -> Path | None:
 
 
 def hold(path: Path) -> Path | None:
-    """A name for the folder of ours at `path` that stays with it, whoever exchanges what lies above; None for none.
+    """A name for our folder at `path` that stays with it, even if folders above are exchanged; None for none.
 
     It is `/proc/<pid>/fd/<number>` (proc(5), Linux), which other processes of the same user may use, too, as long as
     this one runs; so the descriptor is never given back. The same folder has one name. Raises OSError unless `path`

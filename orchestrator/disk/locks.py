@@ -1,7 +1,7 @@
 """Locks between processes, all by flock(2): our own on state files, and huggingface_hub's on blobs.
 
-Nothing rests on them. Files appear by rename, whoever renames, and where a file system knows no locks a run does work
-twice at most.
+Nothing rests on them. Files appear by rename, from any process, and without locks of the file system a run at most does
+work twice.
 """
 
 from __future__ import annotations

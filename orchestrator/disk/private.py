@@ -1,7 +1,7 @@
 """Folders and files that are ours alone, and where the runtime folder lies.
 
 The name of a runtime folder can be foretold, and in a temporary folder anybody may make it first. So a folder is opened
-once, looked at through its descriptor, and all that is done in it goes by that descriptor.
+once, looked at through its descriptor, and all work in it uses that descriptor.
 """
 
 from __future__ import annotations

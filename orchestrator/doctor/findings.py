@@ -114,7 +114,7 @@ def _open_files(facts: Facts) -> Iterator[Finding]:
     rate = facts.best_rate
     share = needed / max(soft - _OTHER_FILES / 2, 8) - 1
     cost = share * facts.size / rate if rate else share * 60
-    # Whoever meets the limit fails rather than waits.
+    # A process that meets the limit fails rather than waits.
     cost = max(cost, 600.0)
     command = (
         f"ulimit -n {min(hard, 4096)}"
@@ -285,7 +285,8 @@ def _cache(facts: Facts) -> Iterator[Finding]:
 
 
 def _open_rpc(facts: Facts) -> Iterator[Finding]:
-    """Costs no time. A GET to it writes files as whoever runs it, and a page or a mirror's redirect can make one."""
+    """Costs no time. A GET to it writes files as the user who runs it, and a page or a mirror's redirect can make
+    one."""
     for rpc in facts.open_rpcs:
         conf = shlex.quote(rpc.conf) if rpc.conf else "~/.config/aria2/aria2.conf"
         made = "$(od -An -N16 -tx1 /dev/urandom | tr -d ' \\n')"

@@ -232,7 +232,7 @@ class _Taker:
 
     def _digests(self, path: Path, found: os.stat_result) -> tuple[Digest, ...]:
         real = Path(os.path.realpath(path))
-        # What it is will be known at the end; until then it goes by a name that is as good as any.
+        # The digest is unknown until the end; use a placeholder key.
         key = Digest(Algorithm.SHA256, f"{found.st_dev:x}{found.st_ino:x}".rjust(64, "0")[-64:])
         reading = Reading(self.emit, key, path.name, Phase.HASHING, found.st_size)
         reading.begin()

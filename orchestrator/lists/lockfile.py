@@ -1,4 +1,4 @@
-"""Lock files: which bytes a set of models is, whoever sends them. Text in, text out.
+"""Lock files: the bytes of a set of models, from any source. Text in, text out.
 
     version = 1
 
@@ -95,7 +95,7 @@ class Lock:
     models: tuple[LockedModel, ...] = ()
 
     def with_models(self, models: Iterable[LockedModel]) -> Lock:
-        """The lock after these models were locked anew; the others stay."""
+        """The lock after these models were locked again; the others stay."""
         by_ref = {str(model.ref): model for model in (*self.models, *models)}
         return Lock(tuple(by_ref[ref] for ref in sorted(by_ref)))
 

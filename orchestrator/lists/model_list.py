@@ -91,7 +91,7 @@ def parse_list(
 
     `name` is the file's name: it is put in errors, and one that ends with `.toml` is read as TOML. `revision` applies
     where an entry names none. Raises UsageError that starts with `name:line`, or for TOML with the number of the
-    `[[model]]`. Whoever writes a list chooses what it includes, which may be a private file of the reader's; so with
+    `[[model]]`. The author of a list chooses what it includes, which may be a private file of the reader's; so with
     `is_included` an error quotes nothing of the text.
     """
     text = text.removeprefix("\ufeff")

@@ -76,7 +76,7 @@ class Shortcuts:
         self._patterns[kind] = Pattern.of(url, origin, digest) if is_here else None
 
     def distrust(self, source: Source, origin: Origin) -> None:
-        """A foretold address did not do: go by plain ones from now on."""
+        """Stop predicting: a predicted address was wrong, so use plain ones from now on."""
         self._patterns[_kind(source, origin)] = None
 
 

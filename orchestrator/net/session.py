@@ -201,7 +201,7 @@ class Net:
     def _open(
         self, method: str, url: str, deadline: float, headers: Mapping[str, str], home: str
     ) -> tuple[str, BaseHTTPResponse]:
-        """Send, and follow redirects: the rules of `next_hop` and the token's are applied anew at each."""
+        """Send, and follow redirects: each one must pass the rules of `next_hop` and of the token again."""
         for _ in range(MAX_REDIRECTS + 1):
             response = self._send(method, url, deadline, headers, home)
             location = response.headers.get("Location")

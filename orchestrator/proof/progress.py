@@ -11,7 +11,7 @@ _STEP = 16 << 20
 
 
 class Reading:
-    """Tells of a blob that is being read, once in every `step` bytes. Give it to a reader as `on_bytes`.
+    """Reports the progress of reading a blob, once in every `step` bytes. Give it to a reader as `on_bytes`.
 
     `done` bytes of `total` were read before. With `timed` it tells the speed, too.
     """

@@ -16,7 +16,7 @@ Place = tuple[Source, Origin]
 
 
 class Choosing(Locator, Protocol):
-    """A locator whose candidates may be told apart: whom to do without, and whom to compare with."""
+    """A locator that distinguishes its candidates: sources to skip, and sources to compare with."""
 
     @property
     def choice(self) -> Candidates:

@@ -250,6 +250,6 @@ class _Delivery:
                     stop=self._stop,
                 )
         finally:
-            # Also when the plain folder failed: the ref is written, and would not be told of a second time.
+            # Also when the plain folder failed: the ref is written, and would not be reported a second time.
             if flip:
                 self._emit(Flipped(str(model.ref), blobs.snapshot(model), flip.old, flip.new))

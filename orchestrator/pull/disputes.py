@@ -102,7 +102,7 @@ class Disputes:
         return replace(proven, sent=total([proven.sent, dispute.sent]))
 
     def _name(self, job: Job, proven: VerifiedFile, dispute: _Dispute) -> None:
-        """Tell who had sent something else, and do without them from here on. Reads all that they had sent."""
+        """Report the sources that sent other bytes, and stop using them. Reads all that they had sent."""
         wrong_by_source: dict[str, list[DroppedRange]] = {}
         for one in dropped.differing(proven.path, dispute.dropped):
             wrong_by_source.setdefault(one.source, []).append(one)

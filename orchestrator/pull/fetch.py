@@ -156,7 +156,7 @@ class Fetcher:
             claim.release()
 
     def abandon(self, digests: Collection[Digest]) -> None:
-        """Do not start these jobs: whoever wants them was refused already, and would be for each of them."""
+        """Do not start these jobs: the models that want them were refused already, and would be for each of them."""
         self._open -= self._transfer.abandon(digests)
 
     def _admit(self, job: Job) -> Admission:

@@ -118,7 +118,7 @@ class SourceLocator:
 
     @contextmanager
     def _leaving_out(self, job: Job, name: str) -> Iterator[None]:
-        """Do without a mirror that fails inside. The root is never left out."""
+        """Skip a mirror that fails inside. The root is never skipped."""
         try:
             yield
         except GlmAriaError as error:

@@ -36,7 +36,7 @@ _RESOLVERS = 8
 def pull(
     request: PullRequest, sites: Sites, sources: Sources, cache: Cache, mover: Mover, *, stop: Stop, emit: Emit
 ) -> PullReport:
-    """Fetch, verify and place all models of the request. What befalls a model is in the report, not raised."""
+    """Fetch, verify and place all models of the request. Errors of a model are in the report, not raised."""
     runs = [ModelRun(item, emit, wants_lock=request.make_lock, force=request.force) for item in request.items]
     try:
         with cache.blobs.use() as use:

@@ -55,7 +55,7 @@ class Verifier:
             return
         chase = self._chases.get(job.digest)
         if chase and outcome.prefix < chase.hasher.position:
-            self._drop(job)  # the part was begun anew
+            self._drop(job)  # the part was started again
             chase = None
         if chase is None:
             chase = self._chases[job.digest] = _Chase(ChasingHasher(part, job.digest.algorithm, job.size))

@@ -103,7 +103,7 @@ def remember(model: ResolvedModel, records: Records, root: Source) -> None:
     """
     repo, trust = model.ref.repo, model.trust
     if trust.level == Level.LOCK:
-        # A lock file says what a commit is, not what a branch stands for; and only whoever asked for it believes it.
+        # A lock file says what a commit is, not what a branch stands for; and only the run that named it trusts it.
         return
     if trust.level == Level.AGREE and len(model.wanted.files) < len(model.tree.files):
         # The catalogs agreed about the wanted files. What is recorded is about all of them.

@@ -5,7 +5,7 @@ For each digest there are two keys, both with the holder's name and its fencing 
     …:lease:<hex>   exists while somebody writes the blob; its time to live is renewed by a thread of the holder
     …:last:<hex>    who had it last, for a day; the name is taken out when the lease is given back
 
-So whoever gets a lease sees whether the one before gave it back. When that one may still be alive (a stopped process,
+So a new holder sees whether the one before gave the lease back. If that one may still be alive (a stopped process,
 a node that lost its network), its part must not be continued: it may still write there. And a holder whose lease ran
 out learns, by its token, that somebody else has had it since.
 
@@ -98,7 +98,7 @@ class Leases:
             if self._thread is None:
                 thread = threading.Thread(target=self._renew, name="leases", daemon=True)
                 self._thread = thread if try_start(thread) else None
-        return Grant.ANEW if last and last != self.owner and _may_live(last) else Grant.YES
+        return Grant.NEW_PART if last and last != self.owner and _may_live(last) else Grant.YES
 
     def is_ours(self, digest: Digest) -> bool:
         """See `cache.claims.Owners`."""

@@ -1,4 +1,4 @@
-"""Child processes that end the moment their parent does, whoever killed that, also with SIGKILL."""
+"""Child processes that end the moment their parent does, even by SIGKILL."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The three standard streams: there from the start, whoever started us, and able to spell every name."""
+"""The three standard streams: open from the start, in every environment, and able to encode every name."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ def start(thread: Thread) -> None:
 
 
 def try_start(thread: Thread) -> bool:
-    """Start a thread that can be done without; False where the system refuses it."""
+    """Start an optional thread; False if the system refuses it."""
     try:
         start(thread)
     except TemporaryError:

@@ -106,7 +106,7 @@ class Slot:
         return self.extents
 
     def wipe(self) -> None:
-        """Forget what arrived: the next try begins anew."""
+        """Forget the arrived bytes: the next try starts from the beginning."""
         with self._on_disk("remove"):
             journal.clear(self.part)
             self.part.unlink(missing_ok=True)

@@ -89,7 +89,7 @@ def prepare(part: Path, digest: Digest, size: int) -> Extents:
 
 
 def clear(part: Path) -> None:
-    """Remove the journal of a part that is complete, or that begins anew."""
+    """Remove the journal of a part that is complete, or that starts again."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(journal_path(part))  # noqa: PTH108 - thousands of small files
 

@@ -3,7 +3,7 @@
 Ranges are given out from the front, so that the file grows nearly in order and hashing keeps up. Each is what its
 connection can fetch in a part of the time that is left for the whole file (two thirds where a request is dear, a fifth
 where the source is near); the last ones, in all of it: so all end at about the same time. When nothing is left to give
-out, an idle connection takes over the tail of whoever would be the last to finish.
+out, an idle connection takes over the tail of the span that would finish last.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ class Span:
 
     @property
     def block(self) -> int:
-        """Bytes: aria2 tells of what arrived in steps of this size."""
+        """Bytes: aria2 reports progress in steps of this size."""
         return PIECE if self.width > 1 else BLOCK
 
     @property

@@ -1,4 +1,4 @@
-"""Bringing a rotten file back: its wrong pieces from any source; where no pieces are known, all of it by a pull."""
+"""Repair of a corrupt file: its wrong pieces from any source; if no pieces are known, all of it by a pull."""
 
 from __future__ import annotations
 

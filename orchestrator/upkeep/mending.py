@@ -1,4 +1,4 @@
-"""Repairing a rotten blob: a copy gets the right bytes, is proven as a whole, and takes the place of the old one.
+"""Repair of a corrupt blob: a copy gets the right bytes, is verified as a whole, and replaces the old one.
 
 The blob is never edited where it lies: a hard link may share its bytes, and a reader may have them open.
 """
@@ -38,7 +38,7 @@ def mended_copy(  # noqa: PLR0913, PLR0917 - what, of what, to what
     stop: threading.Event | None = None,
     on_bytes: OnBytes | None = None,
 ) -> VerifiedFile:
-    """A proven copy of the rotten `blob` in the stage, with `ranges` of it fetched anew, piece by piece.
+    """A verified copy of the corrupt `blob` in the stage, with its `ranges` fetched again, piece by piece.
 
     Nothing is left behind after an error. Raises IntegrityError when the whole is still wrong, Interrupted,
     NoSpaceError and its like, and what `fetch` raises.
@@ -67,7 +67,7 @@ def put_back(
     stage: Path,
     patience: Patience,
 ) -> list[tuple[Path, os.stat_result]]:
-    """Let the staged, proven file take the place of each rotten one; all of them then share its bytes.
+    """Replace each corrupt file by the staged, verified one; all of them then share its bytes.
 
     A place is a path in the cache, the stat of what was found rotten there, and the lock of it. One where another file
     lies by now is left alone. Returns the places that it took, with their new stat; all is durable. The staged file is

@@ -144,7 +144,7 @@ def _read_all(todo: Sequence[Entry], blobs: HfCache, stop: Stop, emit: Emit, *, 
                 break
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-        # All of a repo at once: each change writes its list of proofs anew.
+        # All of a repo at once: each change writes the repo's whole list of proofs.
         for folder, found in proven.items():
             with contextlib.suppress(CannotCreateError, NoSpaceError):
                 blobs.proofs.add(folder, found)

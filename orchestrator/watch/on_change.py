@@ -1,4 +1,4 @@
-"""`--on-change`: a command that runs after each flip of a model's snapshot, for programs that load it anew.
+"""`--on-change`: a command that runs after each flip of a model's snapshot, for programs that reload it.
 
 At most once for a flip, one at a time, never before the ref is written. The command gets what changed in its
 environment, and no secret of ours in it.
@@ -50,7 +50,7 @@ class Hook:
         return cls(command, environ, is_quiet)
 
     def watching(self, emit: Emit, stop: threading.Event) -> Emit:
-        """An `Emit` that passes everything on, and runs the command at each flip, in the thread that tells of it."""
+        """An `Emit` that passes everything on, and runs the command at each flip, in the thread that reports it."""
 
         def take(event: Event) -> None:
             emit(event)

@@ -53,7 +53,7 @@ def failed(schedule: Schedule, now: float, interval: float, roll: float) -> Sche
 def is_outdated(
     running: Collection[Model], schedules: Mapping[Model, Schedule], now: float, *, is_long: bool = False
 ) -> bool:
-    """True when a running pull should be stopped, and begun anew with what is due by then.
+    """True if a running pull should be stopped, and restarted with all that is due by then.
 
     That is when a model of it left the list, or a new one came, and for a pull that `is_long` at work also when others
     are due: one big model must not keep the branches of the others from being looked at.

@@ -88,7 +88,7 @@ class WatchFile:
             fd = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             other = self.load()
-            # Where locks are not known, or always granted, the owner on record tells of another watcher on this host.
+            # Where locks are not known, or always granted, the recorded owner shows another watcher on this host.
             if not lock_alone(fd) or (_lives(other) and other.pid != os.getpid()):
                 who = f" (process {other.pid} on {other.host})" if other.pid else ""
                 raise TemporaryError(

@@ -1,7 +1,7 @@
 """`watch`: keep the cache equal to a list. Reads the list on every change, and pulls what is new or may have moved.
 
-All that is due is pulled as one queue. When the list changes meanwhile, that pull is stopped and begun anew with what
-the list says now; what arrived is kept. A model that fails waits alone, and longer each time; the others go on.
+All that is due is pulled as one queue. If the list changes meanwhile, that pull is stopped and restarted with the new
+list; arrived bytes are kept. A model that fails waits alone, and longer each time; the others go on.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class _Turn:
     def _run(self) -> None:
         try:
             self.report = self._pull(self.items, self.stop, self._emit)
-        except BaseException as error:  # noqa: BLE001 - raised again by whoever waits
+        except BaseException as error:  # noqa: BLE001 - raised again by the waiting thread
             self.error = error
 
 
@@ -232,13 +232,13 @@ class _Watch:
     def _tell(self, event: Event) -> None:
         self._emit(event)
         if isinstance(event, Flipped):
-            # Only now, when whoever listens has been told: killed before, the next run tells it again.
+            # Only now, after the listeners were told: if killed before, the next run tells them again.
             self._note(event.model, commit=event.new, snapshot=str(event.snapshot))
         elif isinstance(event, ModelPhase) and event.phase is Phase.DONE:
             self._note(event.model, state="done", last_success=time.time(), error=None)
 
     def _note(self, ref: str, **changes: Any) -> None:
-        """Write down what befell a model while others of its pull go on."""
+        """Record the outcome of a model while others of its pull continue."""
         with self._lock:
             for item, state in self._states.items():
                 if state.ref == ref and state.state in ("pulling", "done"):
@@ -315,7 +315,7 @@ class _Watch:
         self._states[item] = replace(state, failures=schedule.failures, next=None if self._request.once else due)
 
     def _announce(self, before: ModelState, report: ModelReport) -> None:
-        """Tell of a flip that another program made, or a run of ours that was killed before it could tell."""
+        """Report a flip by another program, or by a run of ours that was killed before it could report it."""
         if report.commit is None or report.snapshot is None:
             return
         if before.commit not in (None, report.commit):

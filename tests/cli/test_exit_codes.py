@@ -148,7 +148,7 @@ def test_a_denied_access_tells_of_the_token_that_was_kept_back(
         (["pull", "https://example.com/f"], "--sha256"),
         (["pull", "org/name", "--sha256", "0" * 64], "https:// address"),
         (["pull", "https://example.com/f", "--sha256", "00"], "64 hexadecimal digits"),
-        (["pull", "https://example.com/f", "https://example.com/g", "--sha256", "0" * 64], "alone"),
+        (["pull", "https://example.com/f", "https://example.com/g", "--sha256", "0" * 64], "one address"),
         (["pull", "https://example.com/f", "--include", "*", "--sha256", "0" * 64], "--include"),
         (["pull", "https://example.com/f", "--offline", "--sha256", "0" * 64], "--offline"),
         (["pull", "org/name", "--aria2-input", "x"], "--dry-run"),

@@ -281,7 +281,7 @@ def test_a_pipe_of_the_shell_is_read(place: Path, words: list[str]) -> None:
             check=False,
         )
         assert ran.returncode == 2
-        assert said in ran.stderr or "no TOML" in ran.stderr
+        assert said in ran.stderr or "not valid TOML" in ran.stderr
 
 
 def test_a_byte_order_mark_before_settings(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

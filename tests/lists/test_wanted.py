@@ -40,9 +40,9 @@ def test_words_are_grouped_into_models_and_files(words: str, found: list[Wanted]
 @pytest.mark.parametrize(
     ("word", "hint"),
     [
-        ("./config.json", "is written 'config.json'"),
-        ("./sub/*", "is written 'sub/*'"),
-        ("/config.json", "is written 'config.json'"),
+        ("./config.json", "write 'config.json'"),
+        ("./sub/*", "write 'sub/*'"),
+        ("/config.json", "write 'config.json'"),
         ("../x", "as the repo lists it"),
         (".", "--local-dir DIR"),
         ("", "as the repo lists it"),
@@ -67,7 +67,7 @@ def test_a_path_is_no_glob() -> None:
 
 @pytest.mark.parametrize("word", ["config.json", "model.safetensors"])
 def test_a_file_without_a_model_is_told(word: str) -> None:
-    with pytest.raises(UsageError, match="name of a file") as caught:
+    with pytest.raises(UsageError, match="is a file name") as caught:
         group([word])
     assert f"ORG/NAME {word}" in str(caught.value.hint)
     assert f"include={word}" in str(caught.value.hint)

@@ -15,7 +15,7 @@ from tests.machine.fixtures import MakeHub
 from tests.machine.machine import Machine
 from tests.machine.preloaded import Child, Preloaded, preloaded
 
-ANEW = ("env", "--")
+NEW_PART = ("env", "--")
 """A program that starts the command: then it cannot be forked."""
 
 
@@ -40,7 +40,7 @@ def loaded(machine: Machine) -> Preloaded:
 )
 def test_a_fork_and_a_start_say_the_same(loaded: Preloaded, machine: Machine, words: tuple[str, ...]) -> None:
     (machine.work / "glm-aria.toml").write_text("[cache]\nkeep_free = 7\n")
-    forked, started = machine.start(*words), machine.start(*words, under=ANEW)
+    forked, started = machine.start(*words), machine.start(*words, under=NEW_PART)
     assert isinstance(forked.process, Child)
     assert isinstance(started.process, subprocess.Popen)
     one, other = forked.end(), started.end()
@@ -49,7 +49,7 @@ def test_a_fork_and_a_start_say_the_same(loaded: Preloaded, machine: Machine, wo
 
 
 def test_a_fork_reads_its_stdin(loaded: Preloaded, machine: Machine) -> None:
-    told = [machine.run("lock", "check", "/dev/stdin", stdin="no lock", under=under).err for under in ((), ANEW)]
+    told = [machine.run("lock", "check", "/dev/stdin", stdin="no lock", under=under).err for under in ((), NEW_PART)]
     assert told[0] == told[1] != ""
 
 

@@ -143,7 +143,7 @@ def test_a_blob_that_rotted_is_not_locked(cache: Cache) -> None:
     model = placed(cache, FILES)
     config = next(file for file in model.tree.files if file.path == "config.json")
     cache.layout.blob(plain.REPO, config.digest).write_bytes(b"[]")
-    with pytest.raises(IntegrityError, match="is not what was placed"):
+    with pytest.raises(IntegrityError, match="is not the placed file"):
         lock(model, Item(plain.ref()), cache.blobs, Stop())
 
 

@@ -99,7 +99,7 @@ def test_a_blob_has_one_writer_among_nodes(pair: Pair) -> None:
 def test_a_node_that_stood_still_is_taken_over_and_fenced(pair: Pair) -> None:
     pair.one.take(ONE)
     pair.stop_one()
-    assert until_granted(pair.other, ONE) is Grant.ANEW, "the one before may still write into its part"
+    assert until_granted(pair.other, ONE) is Grant.NEW_PART, "the one before may still write into its part"
     assert not pair.one.is_ours(ONE)
     assert pair.other.is_ours(ONE)
     pair.one.give_back(ONE)

@@ -144,7 +144,7 @@ def _watch(path: str, settings: Settings, options: WatchOptions) -> int:
 
 
 def _read(path: str, chosen: requests.Selection, run: Run) -> tuple[tuple[Item, ...], tuple[Path, ...]]:
-    """The list as it is now. A watch follows it for weeks: whoever may write it decides what comes here."""
+    """The list as it is now. A watch follows it for weeks: all who may write it decide what is fetched here."""
     found = requests.follow(path, chosen)
     if others := requests.written_by_others(found[1]):
         if chosen.allow_outside:

@@ -126,7 +126,7 @@ def by_source(now: Snapshot) -> str:
 
 
 def _write(stream: TextIO | None, line: str) -> None:
-    # Looked up at each call: whoever captures stderr replaces it. That nobody reads is no reason to stop a download.
+    # Looked up at each call, since a capture of stderr replaces it. A closed stderr must not stop a download.
     try:
         print(line, file=stream or sys.stderr, flush=True)
     except (OSError, ValueError):
