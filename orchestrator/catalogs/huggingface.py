@@ -69,7 +69,7 @@ class HuggingFaceCatalog:
                 left_out += others
             url = self._next_page(answer)
             if url in seen:
-                raise shapes.odd(site, f"the pages of the listing of {repo.url_path} run in a circle")
+                raise shapes.odd(site, f"the pages of the listing of {repo.url_path} form a loop")
         with blaming(site):
             shapes.refuse_unknown(files, left_out, site)
             return RepoTree.checked(commit, files, tuple(left_out))
