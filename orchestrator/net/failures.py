@@ -65,7 +65,7 @@ MEANINGS: dict[type[BaseException], Translation] = {
     rq.ContentDecodingError: Translation(ProtocolError, "sent a body whose compression is broken"),
     rq.JSONDecodeError: Translation(ProtocolError, "sent something that is not JSON"),
     rq.InvalidJSONError: Translation(ProtocolError, "sent something that is not JSON"),
-    rq.TooManyRedirects: Translation(ProtocolError, "redirects in a circle"),
+    rq.TooManyRedirects: Translation(ProtocolError, "redirects in a loop"),
     rq.HTTPError: _ODD,
     rq.InvalidHeader: _ODD,
     rq.StreamConsumedError: _ODD,
