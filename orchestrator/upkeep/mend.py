@@ -46,7 +46,7 @@ def mend(  # noqa: PLR0913 - what is rotten, and all that a pull of it uses
     digest = entry.digest
     if digest is None or entry.found is None or entry.real is None or not entry.names:
         raise IntegrityError(
-            f"{entry.label!r} is corrupt, and no model needs it", hint="glm-aria cache gc", file=entry.label
+            f"{entry.label!r} is corrupt, and no model uses it", hint="glm-aria cache gc", file=entry.label
         )
     pieces = cache.blobs.pieces.load(digest)
     if pieces is None or ranges == ((0, max(entry.found.st_size, pieces.size)),):
