@@ -11,7 +11,7 @@ from orchestrator.cli import commands
 
 def test_each_call_of_a_command_is_a_service() -> None:
     called = set()
-    for path in Path(str(commands.__file__)).parent.glob("*.py"):
+    for path in Path(str(commands.__file__)).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Call):
                 function = node.value.func
