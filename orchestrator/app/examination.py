@@ -34,13 +34,13 @@ def request_of(
 
 
 def current(settings: Settings) -> Current:
-    """The settings that may be tuned."""
+    """The settings that may be tuned. A mirror that is not believed is none: written, it would be."""
     return Current(
         settings.connections_per_mirror,
         settings.connection_budget,
         settings.jobs,
         settings.etag_timeout,
         settings.download_timeout,
-        settings.mirrors,
+        tuple(mirror for mirror in settings.mirrors if mirror.is_believed),
         settings.root,
     )

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from orchestrator.core.text import redacted
 from orchestrator.disk.atomic import write_file
 from orchestrator.errors import ConfigError
 from orchestrator.system.failures import on_disk
@@ -51,21 +52,27 @@ def write(path: Path, text: str) -> None:
 
 
 def diff(path: Path, old: str, new: str) -> tuple[str, ...]:
-    """The lines of a unified diff."""
+    """The lines of a unified diff, without the logins that the file holds."""
     names = (str(path), f"{path} (tuned)")
-    return tuple(difflib.unified_diff(old.splitlines(), new.splitlines(), *names, lineterm=""))
+    lines = difflib.unified_diff(old.splitlines(), new.splitlines(), *names, lineterm="")
+    return tuple(redacted(line) for line in lines)
 
 
 def _set_mirrors(document: Any, sources: Any) -> None:
-    """The tables of the file in the new order, each as it was; what the file does not name is added."""
+    """The tables of the file in the new order, each as it was; what the file does not name is added.
+
+    What only the file names comes last: another layer may hide it now.
+    """
     import tomlkit
 
     known = {str(table.get("url", "")).rstrip("/"): table for table in document.get("mirror", [])}
     tables = tomlkit.aot()
     for source in sources:
-        table = known.get(source.url)
+        table = known.pop(source.url, None)
         if table is None:
             table = tomlkit.table()
             table.update({"name": source.name, "kind": source.kind.name, "url": source.url})
+        tables.append(table)
+    for table in known.values():
         tables.append(table)
     document["mirror"] = tables

@@ -64,3 +64,11 @@ def test_what_the_doctor_is_told(services: Services) -> None:
     request = request_of(services.settings, parse_ref("org/name"), (), None)
     assert (request.connections, request.budget, request.is_offline) == (16, 64, False)
     assert current(services.settings).mirrors == services.settings.mirrors
+
+
+def test_a_mirror_of_the_working_directorys_file_is_not_tuned_into_the_users_own(tmp_path: Path) -> None:
+    (tmp_path / "glm-aria.toml").write_text("[[mirror]]\nurl = 'https://m.example'\n")
+    (tmp_path / "glm-aria.toml").chmod(0o600)
+    settings = load(environ={"HF_HOME": str(tmp_path)}, folder=tmp_path, personal=tmp_path / "none.toml")
+    assert len(settings.mirrors) == 1
+    assert current(settings).mirrors == ()

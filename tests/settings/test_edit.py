@@ -56,3 +56,15 @@ def test_a_file_that_is_no_toml_is_left_alone(file: Path) -> None:
     file.write_text("jobs = ")
     with pytest.raises(ConfigError, match="not valid TOML"):
         texts(file, {})
+
+
+def test_mirrors_that_another_layer_hides_stay_in_the_file(file: Path) -> None:
+    _, new = texts(file, {"mirror": (NEAR,)})
+    assert new.index(NEAR.url) < new.index(FAR.url)
+
+
+def test_a_diff_shows_no_login(file: Path) -> None:
+    file.write_text("[transfer]\njobs = 3\nproxy = 'http://me:hidden@proxy.example'\n")
+    shown = "\n".join(diff(file, *texts(file, {"transfer.jobs": 4})))
+    assert "http://***@proxy.example" in shown
+    assert "hidden" not in shown
