@@ -99,7 +99,7 @@ class ModelPlan:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One blob to fetch. `origins` are all the places where the listings name it."""
+    """One blob to fetch. `origins` are all the places where the listings name it, those of open repos if there are."""
 
     digest: Digest
     size: int
@@ -141,11 +141,14 @@ def plan_model(model: ResolvedModel, found: Mapping[Digest, Found], priority: in
 
 
 def merge(models: Iterable[ModelPlan]) -> Plan:
-    """One queue for all models: each distinct blob becomes one job with every origin that names it."""
+    """One queue for all models: each distinct blob becomes one job with every origin that names it.
+
+    For a file that an open repo lists, too, closed repos are no origins: mirrors must not learn their names.
+    """
     plans = tuple(models)
     origins: dict[Digest, dict[Origin, None]] = {}
+    open_origins: dict[Digest, dict[Origin, None]] = {}
     files: dict[Digest, RepoFile] = {}
-    open_blobs: set[Digest] = set()
     priorities: dict[Digest, int] = {}
     for plan in plans:
         for item in plan.files:
@@ -160,14 +163,14 @@ def merge(models: Iterable[ModelPlan]) -> Plan:
             origins.setdefault(digest, {})[origin] = None
             priorities[digest] = max(priorities.get(digest, plan.priority), plan.priority)
             if not model.is_restricted:
-                open_blobs.add(digest)
+                open_origins.setdefault(digest, {})[origin] = None
     jobs = (
         Job(
             digest,
             files[digest].size,
             files[digest].is_lfs,
-            tuple(origins[digest]),
-            digest not in open_blobs,
+            tuple(open_origins.get(digest) or origins[digest]),
+            digest not in open_origins,
             priorities[digest],
         )
         for digest in origins

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,15 @@ def test_an_input_for_aria2_names_every_source(services: Services, tmp_path: Pat
     assert "https://huggingface.co/org/name/resolve/" in text
     assert "http://127.0.0.1:9/org/name/resolve/" in text
     assert "checksum=sha-256=" + "a" * 64 in text
+
+
+def test_an_input_for_aria2_tells_mirrors_nothing_of_a_closed_repo(services: Services, tmp_path: Path) -> None:
+    plan = plan_of()
+    closed = replace(plan, jobs=tuple(replace(job, is_restricted=True) for job in plan.jobs))
+    write_aria2_input(services.settings, closed, tmp_path / "jobs.txt")
+    text = (tmp_path / "jobs.txt").read_text()
+    assert "https://huggingface.co/org/name/resolve/" in text
+    assert "127.0.0.1" not in text
 
 
 def test_what_the_doctor_is_told(services: Services) -> None:

@@ -83,6 +83,13 @@ def test_a_blob_that_an_open_repo_lists_needs_no_token() -> None:
     assert {job.digest: job.is_restricted for job in plan.jobs} == {digest(1): False, digest(2): True}
 
 
+def test_a_blob_that_an_open_repo_lists_is_not_asked_for_by_the_name_of_a_closed_one() -> None:
+    closed = plan_model(model("o/closed", {"x": (1, 9), "y": (2, 9)}, restricted=True), {})
+    both = merge([closed, plan_model(model("o/open", {"z": (1, 9)}), {})])
+    asked = {job.digest: [origin.repo.name for origin in job.origins] for job in both.jobs}
+    assert asked == {digest(1): ["o/open"], digest(2): ["o/closed"]}
+
+
 def test_two_sizes_for_one_digest() -> None:
     with pytest.raises(UnsafeError, match="two sizes"):
         merge([plan_model(model("o/a", {"x": (1, 9), "y": (1, 8)}), {})])
