@@ -141,7 +141,7 @@ class TemporaryError(GlmAriaError):
     exit_code = 75
     retryable = True
     resumable = True
-    usual_hint = "run the same command again; what arrived is kept"
+    usual_hint = "run the same command again; arrived bytes are kept"
 
 
 class ProtocolError(GlmAriaError):
@@ -211,7 +211,7 @@ class Interrupted(GlmAriaError):  # noqa: N818 - not a fault: the user's own wis
     resumable = True
 
     def __init__(self, signal_number: int) -> None:
-        super().__init__("stopped; what arrived is kept", hint="run the same command again to go on")
+        super().__init__("stopped; arrived bytes are kept", hint="run the same command again to go on")
         self.exit_code = 128 + signal_number
 
 

@@ -39,7 +39,7 @@ _TRIES = 20
 _PORTS = range(1024, 65536)
 _DRAWS = 10_000
 """Draws of a free port: where 200 are left, one chance in 10^13 not to find any."""
-_WHO = "see who takes the ports of this machine (as root: ss -ltnp), then run the same command again"
+_WHO = "find the program that takes the ports of this machine (as root: ss -ltnp), then run the same command again"
 _OPEN_FILES, _FEWEST_OPEN_FILES, _MOST_OPEN_FILES = 1024, 160, 65536
 _STATE_BYTES = _LOG_BYTES = 1 << 16
 # What aria2c may inherit: how to find libraries. Not HF_TOKEN, nor anything else; each download has its proxy by RPC.

@@ -61,7 +61,7 @@ def entries_of(
     for target in targets:
         if not any(repo.repo == target.repo for repo in repos):
             refuse_closed(found, target)
-            raise NotFoundError(f"{target} is not in the cache", hint="glm-aria cache ls shows what is")
+            raise NotFoundError(f"{target} is not in the cache", hint="glm-aria cache ls lists the cached models")
     for repo in repos:
         chosen = [target for target in targets if target.repo == repo.repo]
         snapshots = _snapshots(repo, chosen)
@@ -103,7 +103,7 @@ def _snapshots(repo: CachedRepo, chosen: Sequence[Target]) -> list[CachedSnapsho
     for target in chosen:
         commit = repo.refs.get(str(target.revision), target.revision)
         if not any(snapshot.commit == commit for snapshot in repo.snapshots):
-            raise NotFoundError(f"{target} is not in the cache", hint="glm-aria cache ls shows what is")
+            raise NotFoundError(f"{target} is not in the cache", hint="glm-aria cache ls lists the cached models")
         commits.add(commit)
     return [snapshot for snapshot in repo.snapshots if snapshot.commit in commits]
 

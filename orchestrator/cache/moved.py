@@ -163,7 +163,7 @@ def _why_not(target: Path, link: os.stat_result, cache_dir: Path) -> str | None:
             return f"{os.fspath(target)!r} is no folder of a repo (it has no folder blobs or snapshots)"
         for above in target.parents:
             if not KEEPS_NAMES.holds(above.lstat(), owner):
-                return f"others may exchange what lies in {os.fspath(above)!r}"
+                return f"others may exchange the content of {os.fspath(above)!r}"
     except OSError as error:
         return f"where it leads cannot be looked at ({error.strerror})"
     return None

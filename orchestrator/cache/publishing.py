@@ -102,7 +102,7 @@ def _refuse_gaps(snapshot: Path, model: ResolvedModel) -> None:
         if size != file.size:
             raise TemporaryError(
                 f"{file.path!r} vanished from the cache while the rest arrived; another program cleans it up",
-                hint="run the same command again; what is still there is kept",
+                hint="run the same command again; the rest is kept",
                 file=file.path,
             )
 

@@ -105,7 +105,7 @@ def _commit(target: Target, found: Census) -> str:
             )
     if commit not in commits:
         raise NotFoundError(
-            f"{target} is not in the cache", hint=commit_hint(commit) or "glm-aria cache ls shows what is"
+            f"{target} is not in the cache", hint=commit_hint(commit) or "glm-aria cache ls lists the cached models"
         )
     return commit
 
@@ -117,7 +117,7 @@ def _samples(entries: list[Entry], commit: str, blobs: HfCache, stop: Stop) -> l
             if name.commit != commit:
                 continue
             if entry.real is None or entry.found is None or entry.digest is None:
-                state = "is not in the cache" if entry.found is None else "has a digest that nobody told"
+                state = "is not in the cache" if entry.found is None else "has an unknown digest"
                 raise NotFoundError(
                     f"{name.path!r} of {name.repo.url_path} {state}",
                     hint=f"glm-aria pull {name.repo.url_path}@{commit}",

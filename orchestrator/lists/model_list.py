@@ -101,7 +101,7 @@ def parse_list(
         if not is_included or error.plain is None:
             raise UsageError(f"{error.where}: {error.message}", hint=error.hint) from error.__cause__
         wrong = f"{error.where}: {error.plain}"
-    raise UsageError(wrong, hint=f"see what it is with: glm-aria plan -f {shlex.quote(name)}")
+    raise UsageError(wrong, hint=f"inspect it with: glm-aria plan -f {shlex.quote(name)}")
 
 
 def _lines(text: str, name: str, revision: str | None) -> tuple[ListEntry | Include, ...]:

@@ -53,7 +53,7 @@ def _bounded(stream: Stream, source: Source, wanted: FileRange, count: int) -> I
         for chunk in stream.chunks():
             done += len(chunk)
             if done > count:
-                raise _wrong_size(source, wanted, f"more than the {count} bytes that were asked for")
+                raise _wrong_size(source, wanted, f"more than the {count} requested bytes")
             yield chunk
         if done < count:
             raise _wrong_size(source, wanted, f"{done} of {count} bytes")

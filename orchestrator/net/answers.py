@@ -130,7 +130,7 @@ def chunks_of(response: BaseHTTPResponse, url: str, *, decode: bool) -> Iterator
 def too_slow(url: str) -> TemporaryError:
     return TemporaryError(
         f"{split(url).netloc} is too slow ({redact(url)}); gave up",
-        hint="run the same command again; what arrived is kept",
+        hint="run the same command again; arrived bytes are kept",
         source=split(url).netloc,
     )
 

@@ -37,18 +37,18 @@ class Translation:
     hint: str | None = None
 
 
-_AGAIN = "run the same command again; what arrived is kept"
+_AGAIN = "run the same command again; arrived bytes are kept"
 _REACH = "check the network, the name and the proxy settings (glm-aria config show)"
 _DOWN = Translation(SourcesDownError, "cannot be reached", _REACH)
 _BROKEN = Translation(TemporaryError, "broke the connection", _AGAIN)
 _SLOW = Translation(TemporaryError, "did not answer in time", _AGAIN)
 # A plain OSError says less than what wraps it, so it decides only when it stands alone.
 _BARE = Translation(TemporaryError, "broke the connection", _AGAIN)
-_ODD = Translation(ProtocolError, "answered what HTTP does not allow")
+_ODD = Translation(ProtocolError, "sent an invalid HTTP answer")
 _ADDRESS = Translation(ProtocolError, "was named by an address that cannot be requested")
 _TLS = Translation(
     TrustError,
-    "could not prove who it is (TLS)",
+    "could not prove its identity (TLS)",
     "check the clock; behind a company proxy set tls.ca_bundle or REQUESTS_CA_BUNDLE to its certificates",
 )
 

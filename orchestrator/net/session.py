@@ -304,5 +304,5 @@ def _busy(answer: Answer, wait: float | None, proxy: Proxy | None) -> TemporaryE
         hint = "run the same command again later; if it stays so, take another proxy (glm-aria config show)"
     else:
         words = f"{answer.place} answered HTTP {answer.status}"
-        hint = "run the same command again later; what arrived is kept"
+        hint = "run the same command again later; arrived bytes are kept"
     return TemporaryError(words, hint=hint, source=answer.host)

@@ -58,7 +58,7 @@ def _without_first(question: Question, error: GlmAriaError) -> Listing:
     """The fallback of the policy if the first catalog does not answer; raises `error` if there is none."""
     policy, mirrors = question.request.policy, question.mirrors
     if policy is Policy.ROOT and isinstance(error, SourcesDownError) and not isinstance(error, ProxyError):
-        raise _refused(question, error, "--trust root believes nobody else") from error
+        raise _refused(question, error, "--trust root trusts no other site") from error
     # Nobody stands in for a catalog that the ref names, and what is only busy is worth waiting for.
     if not question.first.source.is_root or not mirrors or policy is Policy.ROOT:
         raise error

@@ -161,7 +161,7 @@ def _withheld(root: sites.Root, token_hosts: frozenset[str]) -> str | None:
 
 def _plain_http(sources: tuple[Source, ...]) -> list[Caution]:
     return [
-        Caution("plain-http", f"{source.url} is plain http: what is asked and sent can be read and changed on the way")
+        Caution("plain-http", f"{source.url} is plain http: others can read and change the traffic on the way")
         for source in sources
         if source.url.startswith("http:") and not is_this_machine(source.host)
     ]
@@ -172,7 +172,7 @@ def _rpc_in_the_clear(plain: Mapping[str, Any]) -> Iterator[Caution]:
     if rpc and secret and rpc.startswith("http:"):
         place = parse_address(rpc).place
         if not is_this_machine(place.host.lower()):
-            message = f"the secret of the aria2 at {place} goes there over plain http: it can be read on the way"
+            message = f"the secret of the aria2 at {place} goes there over plain http: others can read it on the way"
             yield Caution("plain-http", message)
 
 

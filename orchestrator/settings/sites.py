@@ -96,7 +96,7 @@ def own_login(given: Given, proxy: str) -> str:
     if isinstance(proxy, values.Secret):
         instead = "put it into your own file (glm-aria config path), or into GLM_ARIA_PROXY"
         if given.is_flag:
-            raise given.error("a password on the command line can be read by everybody on this machine", hint=instead)
+            raise given.error("a password on the command line can be read by all users of this machine", hint=instead)
         if given.file and not given.file.is_personal:
             raise given.error("a working directory's file must not hold a password", hint=instead)
     return proxy

@@ -18,7 +18,7 @@ from orchestrator.settings.values import Secret
 
 # Why only a file of the user's own may say a setting. Every path is personal whatever it is for: `$NAME` in a path is
 # expanded, which would put a secret into the name of a folder.
-_SECRET, _BELIEVED = "where a secret goes or comes from", "which sites are trusted"
+_SECRET, _BELIEVED = "where secrets go or come from", "which sites are trusted"
 
 
 class Caution(NamedTuple):

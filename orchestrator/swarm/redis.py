@@ -93,7 +93,7 @@ class SharedRedis:
         except self._errors as error:
             raise TemporaryError(
                 f"the shared Redis at {self.place} does not answer ({type(error).__name__})",
-                hint="check that it runs, and what shared.redis says: glm-aria config show",
+                hint="check that it runs, and the setting shared.redis: glm-aria config show",
             ) from None
 
     def close(self) -> None:
@@ -112,7 +112,9 @@ class SharedRedis:
             message = f"the shared Redis at {self.place} was lost ({kind}); going on with file locks alone"
             self._emit(Notice("redis-lost", message))
         else:
-            message = f"the shared Redis at {self.place} does not answer ({kind}); file locks alone decide who fetches"
+            message = (
+                f"the shared Redis at {self.place} does not answer ({kind}); file locks alone coordinate the nodes"
+            )
             self._emit(Notice("redis-down", message))
 
 

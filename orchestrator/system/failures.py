@@ -48,7 +48,9 @@ def translate(error: OSError, action: str, path: str | os.PathLike[str]) -> GlmA
         hint = "FAT32 holds files of up to 4 GiB, and ulimit -f may allow less: choose a folder on another file system"
         return CannotCreateError(what, hint=hint, file=name)
     if error.errno == errno.ENAMETOOLONG:
-        hint = "a file system takes 255 bytes a name, and few thousand a path: choose a folder nearer to the root"
+        hint = (
+            "a file system allows 255 bytes for a name, a few thousand for a path: choose a folder nearer to the root"
+        )
         return CannotCreateError(what, hint=hint, file=name)
     if error.errno in (errno.EMFILE, errno.ENFILE):
         return DiskIOError(what, hint=FILES_HINT, file=name)

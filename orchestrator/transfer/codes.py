@@ -96,12 +96,12 @@ _REFUSED = Cause(NotAllowedError, Remedy.RENEW, "the server refused the address,
 _BUSY = Cause(TemporaryError, Remedy.WAIT, "the server asks us to slow down")
 _SHORTER = Cause(IntegrityError, Remedy.OTHER, "the server's file is shorter than listed")
 _CLIENT_FAULT = Cause(ProtocolError, Remedy.OTHER, "the server did not like the request")
-_SERVER_FAULT = Cause(TemporaryError, Remedy.AGAIN, "the server has a fault of its own")
+_SERVER_FAULT = Cause(TemporaryError, Remedy.AGAIN, "the server has an internal error")
 _ASK_HOW_LONG = frozenset({425, 429, 503, 529})
 OTHER_SIZE = Cause(IntegrityError, Remedy.OTHER, "the server's file has another size than listed")
 _NO_RANGES = Cause(ProtocolError, Remedy.WHOLE, "the server does not send ranges")
 
-_ENCODED = Cause(ProtocolError, Remedy.OTHER, "the server compresses what it sends, which was not requested")
+_ENCODED = Cause(ProtocolError, Remedy.OTHER, "the server compresses its answers, which was not requested")
 _NO_LENGTH = Cause(ProtocolError, Remedy.WHOLE, "the server does not tell how much it sends")
 
 INSPECT = frozenset({1, 8, 22, 29})

@@ -314,7 +314,7 @@ class Feeder:
         if not is_done and now - max(span.moved, span.begun) > patience + supply.server.setup:
             name = f"{slot.job.name!r} from {span.source}"
             silent = TemporaryError(f"{name}: no data for {now - span.moved:.0f} s", file=slot.job.name,
-                                    source=span.source, hint="run it again later; what arrived is kept")  # fmt: skip
+                                    source=span.source, hint="run it again later; arrived bytes are kept")  # fmt: skip
             supply.server.fail(silent, now, has_others=has_others)
             return True
         return is_done or (has_others and supply.server.is_hopeless(sum(s.rate for s in self.servers)))

@@ -71,7 +71,7 @@ def _refuse(rules: Rules, census: Census, choice: Choice, pins: Pins) -> None:
         is_there = found or any(repo.repo == target.repo and target.revision is None for repo in census.repos)
         if not is_there:
             refuse_closed(census, target)
-            raise NotFoundError(f"{target} is not in the cache", hint="glm-aria cache ls shows what is")
+            raise NotFoundError(f"{target} is not in the cache", hint="glm-aria cache ls lists the cached models")
         pinned = {(item.folder, item.commit) for item in choice.kept if item.reason == "pinned"}
         if found and all((repo.folder, commit) in pinned for repo, commit in found):
             raise _pinned(target, found, pins)
@@ -86,7 +86,7 @@ def _pinned(target: Target, found: Sequence[tuple[CachedRepo, str]], pins: Pins)
     by, hint = "", f"glm-aria cache unpin {as_word(target)}"
     if others:
         by = f" by {', '.join(others)}"
-        hint = "only who pinned it can unpin it: glm-aria cache unpin"
+        hint = "only the user who pinned it can unpin it: glm-aria cache unpin"
     return UnsafeError(f"{target} is pinned{by}, and stays", hint=hint)
 
 

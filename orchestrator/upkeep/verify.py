@@ -210,7 +210,7 @@ def _rotten(entry: Entry, ranges: Sequence[Range]) -> IntegrityError:
     where = f" of {entry.names[0].repo.url_path}" if entry.names else ""
     repair = f"glm-aria verify {entry.names[0].repo.url_path} --repair" if entry.names else "glm-aria cache gc"
     return IntegrityError(
-        f"{entry.label!r}{where} is corrupt: its bytes {shown} are not those of {entry.digest} ({entry.real})",
+        f"{entry.label!r}{where} is corrupt: its bytes {shown} do not match {entry.digest} ({entry.real})",
         hint=repair,
         file=entry.label,
     )

@@ -233,7 +233,7 @@ def test_a_plan_with_a_failure_is_partial(services: SimpleNamespace, capsys: pyt
             Trust("commit", "https://a", ("https://b",)),
             "every digest verified by the commit itself: listed by https://a, git objects from https://b",
         ),
-        (Trust("single", "https://a"), "every digest from a single source, which nobody confirmed: https://a"),
+        (Trust("single", "https://a"), "every digest from a single source, without confirmation: https://a"),
     ],
 )
 def test_each_level_of_trust_has_its_words(trust: Trust, words: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -276,8 +276,8 @@ def told(machine: Machine, link: Path, **options: Any) -> list[Result]:
     [
         ("their link", "424242 made it"),
         ("their folder", "belongs to 424242"),
-        ("their disk", "others may exchange what lies in"),
-        ("open disk", "others may exchange what lies in"),
+        ("their disk", "others may exchange the content of"),
+        ("open disk", "others may exchange the content of"),
         ("second link", "a second link"),
         ("nothing", "cannot be looked at"),
         ("no repo", "no folder of a repo"),

@@ -169,7 +169,7 @@ def test_nobody_stands_in_for_a_catalog_that_the_ref_names(question: Ask) -> Non
 
 def test_the_root_or_nothing(question: Ask) -> None:
     mirrors = PlainCatalog(MIRROR), PlainCatalog(OTHER)
-    with pytest.raises(TrustError, match="believes nobody else") as caught:
+    with pytest.raises(TrustError, match="trusts no other site") as caught:
         resolve(question(PlainCatalog(error=DOWN), *mirrors, policy="root"))
     assert f"--root {MIRROR.url}" in (caught.value.hint or "")
     assert mirrors[0].asked == mirrors[1].asked == []

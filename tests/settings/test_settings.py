@@ -369,7 +369,7 @@ def test_what_only_ones_own_file_may_say_is_looked_at_there(given: Load, text: s
     ],
 )
 def test_a_folders_file_cannot_direct_secrets(given: Load, text: str) -> None:
-    with pytest.raises(ConfigError, match="must not decide where a secret goes"):
+    with pytest.raises(ConfigError, match="must not decide where secrets go"):
         given(here=text)
     if "passwd" not in text:
         given(mine=text)

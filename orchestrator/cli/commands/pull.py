@@ -303,7 +303,7 @@ def _items(wanted: WantedOptions, *, lock: str | None = None) -> tuple[Item, ...
             ("--lock", lock),
         ):
             if value:
-                raise UsageError(f"--locked fetches what the lock file says, and {flag} says otherwise")
+                raise UsageError(f"--locked fetches the bytes that the lock file pins, and {flag} says otherwise")
         return requests.locked_items(wanted.refs, locked, wanted.local_dir)
     chosen = requests.Selection(select.revision, select.include, select.exclude, wanted.local_dir, wanted.allow_outside)
     items = requests.items(wanted.refs, wanted.lists, chosen)

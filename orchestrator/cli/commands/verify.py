@@ -68,7 +68,7 @@ def verify(options: VerifyOptions) -> int:
     """
     settings = shared.settings(options)
     if options.repair and settings.offline:
-        raise UsageError("--repair fetches what is corrupt, and the settings say offline", hint="unset HF_HUB_OFFLINE")
+        raise UsageError("--repair needs the network, and the settings say offline", hint="unset HF_HUB_OFFLINE")
     run = Run.watching(options.output, settings)
     targets = tuple(map(parse_target, options.refs))
     request = VerifyRequest(targets, options.globs, fast=options.fast)

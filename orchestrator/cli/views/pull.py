@@ -55,4 +55,4 @@ def _words(trust: TrustEntry) -> str:
         case Level.COMMIT:
             return f"every digest verified by the commit itself: listed by {trust.source}, git objects from {others}"
         case Level.SINGLE:
-            return f"every digest from a single source, which nobody confirmed: {trust.source}"
+            return f"every digest from a single source, without confirmation: {trust.source}"

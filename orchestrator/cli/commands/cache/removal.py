@@ -123,7 +123,7 @@ def _print(done: CollectDocument) -> None:
     elif done.removed:
         terminal.say(f"{freed} freed")
     elif closed is not None:
-        way = mending(closed, "run it as who may write there")
+        way = mending(closed, "run it as a user who may write there")
         terminal.say(printable(f"{freed} would be freed, but --yes would end with 73: {way}"))
     else:
         terminal.say(f"{freed} would be freed; to remove them, add --yes")
