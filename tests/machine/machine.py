@@ -18,7 +18,7 @@ from tests.machine.documents import check_document
 from tests.machine.preloaded import Child, start
 
 REPOSITORY = Path(__file__).parents[2]
-_INHERITED = ("PATH", "LD_LIBRARY_PATH", "LANG", "SYSTEMROOT")
+_INHERITED = ("PATH", "LD_LIBRARY_PATH", "LANG", "SYSTEMROOT", "COVERAGE_PROCESS_CONFIG")
 
 
 @dataclass(frozen=True)
