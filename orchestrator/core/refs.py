@@ -159,7 +159,7 @@ def parse_ref(text: str, *, revision: str | None = None) -> Ref:
         by_scheme = {dialect.scheme: dialect for dialect in dialects()}
         if scheme not in by_scheme:
             known = " and ".join(f"{scheme}://" for scheme in by_scheme)
-            raise UsageError(f"{text!r}: unknown scheme {scheme}://", hint=f"{known} work, or just org/name")
+            raise UsageError(f"{text!r}: unknown scheme {scheme}://", hint=f"{known} are known, or just org/name")
         catalog, rest = by_scheme[scheme], tail
     rest, at, named = rest.partition("@")
     if at and revision is not None and named != revision:
