@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.machine.documents import check_document
-from tests.machine.preloaded import Child, start
+from tests.machine.preloaded import Child, close_streams, start
 
 REPOSITORY = Path(__file__).parents[2]
 _INHERITED = ("PATH", "LD_LIBRARY_PATH", "LANG", "SYSTEMROOT", "COVERAGE_PROCESS_CONFIG")
@@ -236,11 +236,13 @@ class Machine:
         return str(self.runtime) in line or (is_aria2 and f"HOME={self.home}" in environ(pid).split("\0"))
 
     def kill_running(self) -> None:
-        """Kill the commands that a failed test did not wait for."""
+        """Kill the commands that a failed test did not wait for, and close the streams that no test read."""
         for running in self.running:
-            if running.process.poll() is None:
-                running.process.kill()
-                running.process.communicate(timeout=10)
+            process = running.process
+            if process.poll() is None:
+                process.kill()
+                process.communicate(timeout=10)
+            close_streams(process)
 
     def stop(self) -> None:
         """Kill all that was left running."""

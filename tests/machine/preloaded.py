@@ -115,6 +115,14 @@ class Child:
         self.send_signal(signal.SIGKILL)
 
 
+def close_streams(process: subprocess.Popen[str] | Child) -> None:
+    """Close the pipes to a command that has ended, read or not."""
+    for stream in (process.stdin, process.stdout, process.stderr):
+        if stream is not None:
+            with suppress(BrokenPipeError):
+                stream.close()
+
+
 class Preloaded:
     """The process to fork from; it ends with this one, or at `close`. May be used from several threads."""
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.machine.conditions import Condition, as_user
+from tests.machine.preloaded import close_streams
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -53,11 +54,12 @@ class OtherUser:
         return self._output(self.start_python(code, *arguments), (code,), timeout_s)
 
     def end(self) -> None:
-        """End what was started and still runs."""
+        """End what was started and still runs, and close the streams that no test read."""
         for process in self._started:
             if process.poll() is None:
                 process.kill()
-                process.communicate(timeout=10)
+            process.wait(10)
+            close_streams(process)
 
     @staticmethod
     def _output(process: subprocess.Popen[str], words: Sequence[str], timeout_s: float) -> str:
