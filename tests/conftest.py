@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -74,3 +76,15 @@ def seed(pytestconfig: pytest.Config) -> int:
 def is_long(pytestconfig: pytest.Config) -> bool:
     """True when the long forms are asked for."""
     return bool(pytestconfig.option.torture)
+
+
+@pytest.fixture
+def windows() -> Iterator[Path]:
+    """A folder on a disk that holds only names that Windows can."""
+    from tests.faults.volumes import NO_NTFS, has_ntfs, ntfs_volume
+    from tests.machine.conditions import open_folder
+
+    if not has_ntfs():
+        pytest.skip(NO_NTFS)
+    with open_folder() as folder, ntfs_volume(folder / "disk", folder / "image"):
+        yield folder / "disk"

@@ -2,12 +2,23 @@
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "orchestrator"
 # Text beside an f-string without an f of its own, or a brace that was doubled by mistake.
 UNFILLED = re.compile(r"\{[a-z_][\w.]*\}")
+
+
+# Words that an edit left twice: "run it run it".
+DOUBLED = re.compile(r"\b(\w+(?: \w+)+) \1\b")
+
+
+def assert_none(faults: Callable[[str, str], Iterator[str]]) -> None:
+    """Assert that no module has one of these faults."""
+    paths = sorted(PACKAGE.rglob("*.py"))
+    found = [line for path in paths for line in faults(path.read_text("utf-8"), str(path.relative_to(PACKAGE)))]
+    assert not found, "\n".join(found)
 
 
 def unfilled(source: str, path: str) -> Iterator[str]:
@@ -24,12 +35,24 @@ def test_a_forgotten_f_is_seen() -> None:
 
 
 def test_every_message_is_filled_in() -> None:
-    found = [
-        line
-        for path in sorted(PACKAGE.rglob("*.py"))
-        for line in unfilled(path.read_text("utf-8"), str(path.relative_to(PACKAGE)))
-    ]
-    assert not found, "\n".join(found)
+    assert_none(unfilled)
+
+
+def doubled(source: str, path: str) -> Iterator[str]:
+    """Each text that says the same two words or more twice in a row."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            for found in DOUBLED.finditer(" ".join(node.value.split())):
+                yield f"{path}:{node.lineno}: {found[0]!r}"
+
+
+def test_doubled_words_are_seen() -> None:
+    assert list(doubled('x = "run it run it again"', "x.py"))
+    assert not list(doubled('x = "run it again, then stop it"', "x.py"))
+
+
+def test_no_text_says_the_same_words_twice() -> None:
+    assert_none(doubled)
 
 
 # What may stand in a command as it is: words of names that hold no character that means something to a shell.
@@ -58,12 +81,7 @@ def test_an_unquoted_value_is_seen() -> None:
 
 
 def test_every_command_to_type_is_quoted() -> None:
-    found = [
-        line
-        for path in sorted(PACKAGE.rglob("*.py"))
-        for line in unquoted(path.read_text("utf-8"), str(path.relative_to(PACKAGE)))
-    ]
-    assert not found, "\n".join(found)
+    assert_none(unquoted)
 
 
 ROOT = PACKAGE.parent
@@ -102,12 +120,7 @@ def test_an_odd_word_is_seen() -> None:
 
 
 def test_every_docstring_begins_with_an_imperative_or_a_noun() -> None:
-    found = [
-        line
-        for path in sorted(PACKAGE.rglob("*.py"))
-        for line in headless(path.read_text("utf-8"), str(path.relative_to(PACKAGE)))
-    ]
-    assert not found, "\n".join(found)
+    assert_none(headless)
 
 
 def test_code_and_english_documents_use_plain_words() -> None:

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from orchestrator.folders.take import ImportReport, ImportRequest
     from orchestrator.lists.request import Item
     from orchestrator.mirrors.probe import Bounds
+    from orchestrator.recipes.defaults import Known
     from orchestrator.swarm.nodes import NodeUse
     from orchestrator.upkeep.collect import Collected
     from orchestrator.upkeep.contents import Contents
@@ -273,6 +274,16 @@ class Services:
     def known_mirrors(self) -> tuple[tuple[Source, ...], Stats]:
         """The root and the mirrors, and what is remembered. Asks nobody, writes nothing."""
         return (self.settings.root, *self.settings.mirrors), self._stats.read()
+
+    def known_to_recipes(self) -> Known:
+        """The root, and the sources in their order, with what is remembered of them. Asks nobody."""
+        from orchestrator.mirrors.rank import rank
+        from orchestrator.recipes.defaults import Known
+
+        sources, memory = self.known_mirrors()
+        # Who reads what is rendered, and hf by `glm-aria env`, believes the mirror: it must be the user's own choice.
+        believed = [source for source in sources if source.is_believed]
+        return Known(self.settings.root, tuple(rank(believed, memory)), memory)
 
     def forgive_mirror(self, name: str) -> tuple[str, ...]:
         """Release a source from quarantine; the addresses that had this name or were this one."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePath
 
@@ -78,6 +78,20 @@ def refuse_folders(root: Path, places: Iterable[str], strange: Iterable[str]) ->
                 hint="move the folder away, then run it again",
                 file=str(root / path),
             )
+
+
+def refuse_strange(root: Path, strange: Sequence[str], other: str) -> None:
+    """Raise CannotCreateError if a file that is not ours to replace lies where one of ours has to be.
+
+    `other` are the words for another place, in the hint: "--local-dir".
+    """
+    if strange:
+        more = f" and {len(strange) - 1} more" if strange[1:] else ""
+        raise CannotCreateError(
+            f"{strange[0]!r}{more} in {os.fspath(root)!r} was edited, or not made by glm-aria; nothing was changed",
+            hint=f"move it away, choose another {other}, or replace it with --force",
+            file=str(root / strange[0]),
+        )
 
 
 def make_room(root: Folder, places: Iterable[str], ours: Iterable[str]) -> set[Path]:

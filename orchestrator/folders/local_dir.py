@@ -23,10 +23,18 @@ from orchestrator.core.names import fold
 from orchestrator.core.plan import ResolvedModel
 from orchestrator.disk.access import belongs_to_others
 from orchestrator.disk.atomic import drop, make_folder, open_root, scratch
-from orchestrator.disk.conflicts import in_the_way, look_at, make_room, refuse_closed, refuse_folders, refuse_no_folder
+from orchestrator.disk.conflicts import (
+    in_the_way,
+    look_at,
+    make_room,
+    refuse_closed,
+    refuse_folders,
+    refuse_no_folder,
+    refuse_strange,
+)
 from orchestrator.disk.copies import Mode, make
 from orchestrator.disk.durability import sync_files, sync_folders
-from orchestrator.errors import CannotCreateError, UnsafeError
+from orchestrator.errors import UnsafeError
 from orchestrator.folders.local_notes import PLACE, LocalNotes
 from orchestrator.proof.hashing import halt, hash_file, read_both
 from orchestrator.system.failures import on_disk
@@ -78,13 +86,8 @@ def survey_local(
             right[file.path] = stamp(found)
         elif not force and not folder.is_ours(file.path):
             strange.append(file.path)
-    if strange and not force:
-        more = f" and {len(strange) - 1} more" if strange[1:] else ""
-        raise CannotCreateError(
-            f"{strange[0]!r}{more} in {os.fspath(root)!r} was edited, or not made by glm-aria; nothing was changed",
-            hint="move it away, choose another --local-dir, or replace it with --force",
-            file=str(root / strange[0]),
-        )
+    if not force:
+        refuse_strange(root, strange, "--local-dir")
     if len(right) < len(model.wanted.files):
         refuse_closed(root)
     return LocalSurvey(right, ours)

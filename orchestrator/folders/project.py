@@ -23,12 +23,12 @@ from orchestrator.core.refs import RepoId
 from orchestrator.core.trust import Trust
 from orchestrator.disk.access import belongs_to_others
 from orchestrator.disk.atomic import drop, make_folder, open_root, scratch, sweep_scratch, write_file
-from orchestrator.disk.conflicts import in_the_way, look_at, make_room, refuse_folders
+from orchestrator.disk.conflicts import in_the_way, look_at, make_room, refuse_folders, refuse_strange
 from orchestrator.disk.copies import Mode, make
 from orchestrator.disk.durability import sync_files, sync_folders
 from orchestrator.disk.folders import Folder
 from orchestrator.disk.state_file import UNREADABLE
-from orchestrator.errors import CannotCreateError, GlmAriaError
+from orchestrator.errors import GlmAriaError
 from orchestrator.folders.layouts import OWN, Layout
 from orchestrator.proof.hashing import halt, hash_file
 from orchestrator.system.failures import on_disk
@@ -91,13 +91,8 @@ def make_project(
     foreign = [path for path in obstacles if not book.is_as_left(path)]
     refuse_folders(root, wanted, foreign)
     strange = [*foreign, *(place for place, state in known.items() if state == "strange")]
-    if strange and not force:
-        more = f" and {len(strange) - 1} more" if strange[1:] else ""
-        raise CannotCreateError(
-            f"{strange[0]!r}{more} in {os.fspath(root)!r} was edited, or not made by glm-aria; nothing was changed",
-            hint="move it away, choose another folder, or replace it with --force",
-            file=str(root / strange[0]),
-        )
+    if not force:
+        refuse_strange(root, strange, "folder")
     with open_root(root) as opened:
         own, made = make_folder(opened, OWN)
         with own:

@@ -42,7 +42,7 @@ def ask(question: Question) -> Listing | Callable[[], Listing]:
     try:
         revision = question.ask(first)
     except _ABSENT as error:
-        return partial(_without_first, question, error)
+        return _without_first(question, error)
     question.refuse_rollback(first, revision)
     return question.known(revision, trust) or partial(_listed_by_first, question, revision, trust)
 

@@ -91,7 +91,7 @@ def _from_records(question: Question) -> Listing:
         raise TrustError(
             f"{ref} was listed with the trust level {record.trust.level!r} (by {record.trust.source}), which is not "
             f"enough for --trust {policy.value}, and --offline asks no server",
-            hint="run it run it without --offline, or accept it with --trust any",
+            hint="run it without --offline, or accept it with --trust any",
         )
     return Listing(commit, record)
 

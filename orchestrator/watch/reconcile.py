@@ -29,7 +29,7 @@ class Schedule:
 
 
 def reconcile(known: Mapping[Model, Schedule], listed: Iterable[Model], now: float) -> dict[Model, Schedule]:
-    """The schedules once the list says `listed`: what is new is due now, what is gone is gone, the rest stays."""
+    """The schedules once the list says `listed`: what is new is due now, what left it is dropped, the rest stays."""
     return {model: known.get(model, Schedule(now)) for model in listed}
 
 

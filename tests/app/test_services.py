@@ -38,6 +38,15 @@ def test_looking_writes_nothing(services: Services, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_recipes_know_only_mirrors_that_the_user_named(services: Services, tmp_path: Path) -> None:
+    (tmp_path / "glm-aria.toml").write_text("[[mirror]]\nurl = 'http://127.0.0.1:8'\n")
+    settings = load(environ={"HF_HOME": str(tmp_path / "hf")}, folder=tmp_path, personal=tmp_path / "none.toml")
+    assert "http://127.0.0.1:8" in [source.url for source in Services(settings).known_mirrors()[0]]
+    assert [source.url for source in Services(settings).known_to_recipes().sources] == [settings.root.url]
+    urls = [source.url for source in services.known_to_recipes().sources]
+    assert sorted(urls) == sorted([settings.root.url, "http://127.0.0.1:9"])
+
+
 def test_pins_stay(services: Services) -> None:
     target = parse_target("org/name")
     services.settings.cache_dir.mkdir(parents=True)

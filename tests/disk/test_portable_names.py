@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,15 +11,6 @@ from orchestrator.disk.portable_names import can_hold
 from orchestrator.errors import GlmAriaError
 from tests.faults.volumes import NO_NTFS, has_ntfs, ntfs_volume
 from tests.machine.conditions import open_folder
-
-
-@pytest.fixture
-def windows() -> Iterator[Path]:
-    if not has_ntfs():
-        pytest.skip(NO_NTFS)
-    with open_folder() as folder, ntfs_volume(folder / "disk", folder / "image"):
-        yield folder / "disk"
-
 
 NAMES = [("a:b",), ("weird.",), ("x ",), ("CON",), ("a|b",), ("README.md", "readme.md"), ("é", "É")]
 

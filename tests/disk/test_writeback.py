@@ -65,6 +65,19 @@ def test_the_kernel_is_told_of_the_whole_file(tmp_path: Path) -> None:
 
 
 def test_what_is_not_there_or_a_link_is_left_alone(tmp_path: Path) -> None:
-    start_writing(tmp_path / "none", lambda: False)
-    (tmp_path / "link").symlink_to("/dev/zero")
-    start_writing(tmp_path / "link", lambda: False)
+    target = tmp_path / "target"
+    with target.open("wb") as out:
+        out.truncate(130 * MIB)
+    (tmp_path / "link").symlink_to(target)
+    begun: list[bool] = []
+
+    def stop() -> bool:
+        begun.append(True)
+        return False
+
+    start_writing(target, stop)
+    assert len(begun) == 3, "it is asked before each piece that is written"
+    begun.clear()
+    for name in ("none", "link"):
+        start_writing(tmp_path / name, stop)
+    assert begun == []

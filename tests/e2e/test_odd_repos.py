@@ -5,19 +5,17 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from huggingface_hub import snapshot_download
 
-from tests.faults.volumes import NO_NTFS, has_ntfs, ntfs_volume
 from tests.hub.content import generate
 from tests.hub.faults import Fault
 from tests.hub.loopback import LoopbackHub
 from tests.hub.repos import Repo, RepoFile
-from tests.machine.conditions import open_folder
 from tests.machine.fixtures import MakeHub, sent, wanted
 from tests.machine.machine import Machine, content
 
@@ -79,14 +77,6 @@ def test_portable_refuses_the_whole_listing(machine: Machine, make_hub: MakeHub,
     assert "a:b" in done.error["message"]
     assert sent(hub) == []
     assert not list(machine.cache.glob("models--*"))
-
-
-@pytest.fixture
-def windows() -> Iterator[Path]:
-    if not has_ntfs():
-        pytest.skip(NO_NTFS)
-    with open_folder() as folder, ntfs_volume(folder / "disk", folder / "image"):
-        yield folder / "disk"
 
 
 @pytest.mark.parametrize("names", [("README.md", "readme.md"), ("A", "a/b"), ("a:b",), ("weird.",), ("CON",)])

@@ -250,6 +250,13 @@ def test_any_takes_the_first_mirror_that_answers_and_says_so(question: Ask, hear
     assert heard.codes == ["single-source"]
 
 
+def test_without_the_root_the_answer_is_the_model_at_once(question: Ask) -> None:
+    """Nothing is left to ask then, so a model that is complete loads nothing that only a transfer needs."""
+    asked = ask(question(PlainCatalog(error=DOWN), PlainCatalog(MIRROR), policy="any"))
+    assert isinstance(asked, ResolvedModel)
+    assert asked.trust.level == Level.SINGLE
+
+
 def test_a_root_that_goes_down_before_it_lists_is_stood_in_for(question: Ask) -> None:
     model = resolve(question(PlainCatalog(tree_error=DOWN), PlainCatalog(MIRROR), policy="any"))
     assert model.trust.source == MIRROR.url

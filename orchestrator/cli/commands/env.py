@@ -11,6 +11,7 @@ from orchestrator import __version__, templating
 from orchestrator.cli import terminal
 from orchestrator.cli.named_config import CONFIG
 from orchestrator.cli.options import settings as load
+from orchestrator.cli.run import services
 from orchestrator.cli.typed import option, takes
 from orchestrator.recipes import defaults
 
@@ -61,10 +62,8 @@ def env(options: EnvOptions) -> None:
     if options.undo:
         text = templating.render(template, undo=True, variables=NAMES)
     else:
-        from orchestrator.cli.commands.render import known
-
         settings = load()
-        mirror = defaults.chosen_mirror(known(settings), options.mirror)
+        mirror = defaults.chosen_mirror(services(settings).known_to_recipes(), options.mirror)
         chosen = (mirror, str(settings.cache_dir), "1", "1", _PATIENCE_S, _PATIENCE_S)
         variables = dict(zip(NAMES, chosen, strict=True))
         text = templating.render(template, undo=False, version=__version__, mirror=mirror, variables=variables)

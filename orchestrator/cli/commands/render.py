@@ -15,9 +15,7 @@ from orchestrator.cli.run import services
 from orchestrator.cli.typed import argument, option, takes
 from orchestrator.disk import places
 from orchestrator.errors import CannotCreateError, NotFoundError, UsageError
-from orchestrator.recipes.defaults import Known
 from orchestrator.recipes.values import values_of
-from orchestrator.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +54,7 @@ def render(options: RenderOptions) -> None:
         return
     if name not in templating.names():
         raise NotFoundError(f"there is no template {name!r}", hint="one of: " + ", ".join(templating.names()))
-    filled = values_of(name, dict(map(_pair, options.given)), lambda: known(load()))
+    filled = values_of(name, dict(map(_pair, options.given)), lambda: services(load()).known_to_recipes())
     text = templating.render(name, **filled)
     if target is None:
         terminal.result(text.removesuffix("\n"))
@@ -66,16 +64,6 @@ def render(options: RenderOptions) -> None:
         path.write_text(text, "utf-8")
     except OSError as error:
         raise CannotCreateError(f"{target} cannot be written: {error.strerror}", file=target) from error
-
-
-def known(settings: Settings) -> Known:
-    """The root, and the sources in their order, with what is remembered of them. Asks nobody."""
-    from orchestrator.mirrors.rank import rank
-
-    sources, memory = services(settings).known_mirrors()
-    # Who reads what is rendered, and hf by `glm-aria env`, believes the mirror: it must be the user's own choice.
-    believed = [source for source in sources if source.is_believed]
-    return Known(settings.root, tuple(rank(believed, memory)), memory)
 
 
 def _pair(text: str) -> tuple[str, str]:
