@@ -75,9 +75,9 @@ class PrivateFolder(Folder):
 
     def write(self, name: str, text: str) -> None:
         """Put a text into a new file (0600). Raises per `system.failures`."""
-        with os.fdopen(self.create(name), "w", encoding="utf-8") as file, written(self.path / name):
+        # Closing the file writes what a full disk refused once more: that is translated, too.
+        with written(self.path / name), os.fdopen(self.create(name), "w", encoding="utf-8") as file:
             file.write(text)
-            file.flush()
 
     def remove_tree(self, name: str) -> None:
         """Remove a folder, or whatever has the name, as far as that is possible; follows no link."""

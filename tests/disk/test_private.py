@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,7 +13,7 @@ import pytest
 
 from orchestrator.disk import private
 from orchestrator.disk.private import PrivateFolder, in_private_folder, runtime_folder, runtime_folders
-from orchestrator.errors import CannotCreateError
+from orchestrator.errors import CannotCreateError, GlmAriaError
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give a folder to another user")
 
@@ -75,6 +76,21 @@ def test_files_in_it_that_are_not_ours_alone(tmp_path: Path) -> None:
         folder.remove_tree("fifo")
         folder.remove_tree("none")
         assert sorted(folder.names()) == ["link", "open"]
+
+
+def test_a_file_that_does_not_fit_is_an_error_of_the_disk(tmp_path: Path) -> None:
+    """The file refuses the text again when it is closed."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def write(folder: PrivateFolder) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1, before[1]))
+        try:
+            folder.write("daemon.json", "too much")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    with pytest.raises(GlmAriaError, match=r"daemon\.json"):
+        in_private_folder(tmp_path / "run", write)
 
 
 def test_a_tree_is_removed_but_not_what_a_link_leads_to(tmp_path: Path) -> None:
