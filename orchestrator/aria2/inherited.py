@@ -30,6 +30,7 @@ SET: Mapping[str, str] = {
     "conditional-get": "false",
     "enable-http-keep-alive": "true",
     "enable-http-pipelining": "false",
+    "http-accept-gzip": "false",
     "parameterized-uri": "false",
     "select-file": "",
     "use-head": "false",
@@ -49,6 +50,7 @@ SET: Mapping[str, str] = {
     "hash-check-only": "false",
     "pause": "false",
     "pause-metadata": "false",
+    "remote-time": "false",
     "remove-control-file": "false",
     # Whether and when to try again is decided here.
     "lowest-speed-limit": "0",
@@ -78,8 +80,8 @@ WARNED: Mapping[str, str] = {
 # Given for each download elsewhere: by `download_options`, and by `way_options` where the settings name a proxy.
 _OURS = (
     "allow-overwrite auto-file-renaming connect-timeout dir file-allocation follow-metalink follow-torrent"
-    " http-accept-gzip max-connection-per-server max-tries min-split-size no-netrc out piece-length remote-time"
-    " retry-wait rpc-save-upload-metadata split timeout user-agent"
+    " max-connection-per-server max-tries min-split-size no-netrc out piece-length retry-wait"
+    " rpc-save-upload-metadata split timeout user-agent"
 )
 # Where they say how the machine reaches the network, they are its user's to say; a login goes to the proxy only.
 _NETWORK = (

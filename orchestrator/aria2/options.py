@@ -15,9 +15,7 @@ from orchestrator.core.proxies import Proxy, Way
 from orchestrator.templating import render
 
 # Options of aria2.conf that concern the whole daemon; aria2 refuses them for a single download.
-_GLOBAL = frozenset(
-    {"max-concurrent-downloads", "disk-cache", "socket-recv-buffer-size", "enable-dht", "enable-dht6", "bt-enable-lpd"}
-)
+_GLOBAL = frozenset({"max-concurrent-downloads", "disk-cache"})
 
 
 @cache

@@ -42,7 +42,7 @@ def test_each_option_has_one_row() -> None:
 
 def test_what_is_given_elsewhere_is_not_given_twice(tmp_path: Path) -> None:
     ours = download_options(tmp_path, way=way_options(Way(None, None, ())))
-    assert set(ours) <= inherited.HARMLESS | {"bt-enable-lpd"}
+    assert set(ours) <= inherited.HARMLESS
     assert not set(tuning()) & set(inherited.SET)
 
 
@@ -66,6 +66,7 @@ WORST = {
     "ftp-passwd": "canary",
     "ftp-user": "canary",
     "hash-check-only": "true",
+    "http-accept-gzip": "true",
     "http-auth-challenge": "true",
     "http-no-cache": "true",
     "http-passwd": "canary",
@@ -83,6 +84,7 @@ WORST = {
     "pause": "true",
     "pause-metadata": "true",
     "referer": "http://canary.example/",
+    "remote-time": "true",
     "remove-control-file": "true",
     "save-not-found": "true",
     "select-file": "2",
