@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
+from collections import OrderedDict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,12 +26,14 @@ _JOURNAL_SECONDS = 0.1
 class Slot:
     """A job under way, and what is known of it. Only the transfer's own thread touches it.
 
-    `extents` are what ended spans brought; `spans` are those that run, `opened` counts them all.
+    `extents` are what ended spans brought; `spans` are those that run, `opened` counts them all. `number` is its place
+    in the order in which jobs came.
     """
 
     job: Job
     part: Path
     state: JobState = JobState.WAITING
+    number: int = 0
     not_before: float = 0.0
     supplies: Supplies = field(default_factory=dict)
     spans: list[Span] = field(default_factory=list)
@@ -138,30 +142,60 @@ class Slot:
 
 
 class Slots:
-    """All jobs that have not ended, by state; states change by the table in `transfer.jobs` only."""
+    """All jobs that have not ended, by state; states change by the table in `transfer.jobs` only.
+
+    No call looks at all jobs that wait: there may be a hundred thousand, and each poll calls.
+    """
 
     def __init__(self) -> None:
-        self._by_state: dict[JobState, dict[Digest, Slot]] = {state: {} for state in JobState}
+        self._begun: dict[JobState, dict[Digest, Slot]] = {JobState.LOCATING: {}, JobState.ACTIVE: {}}
+        self._queues: dict[bool, OrderedDict[Digest, Slot]] = {True: OrderedDict(), False: OrderedDict()}
+        self._put_off: dict[Digest, Slot] = {}
+        self._numbers = itertools.count()
 
     def __bool__(self) -> bool:
-        return any(self._by_state.values())
+        return any((*self._begun.values(), *self._queues.values(), self._put_off))
 
     def add(self, slot: Slot) -> None:
         """A new job, which is WAITING."""
-        self._by_state[JobState.WAITING][slot.job.digest] = slot
+        slot.number = next(self._numbers)
+        self._queues[slot.is_small][slot.job.digest] = slot
 
     def of(self, *states: JobState) -> list[Slot]:
-        """The jobs in these states, each in the order in which they got there."""
-        return [slot for state in states for slot in self._by_state[state].values()]
+        """The jobs in these states, LOCATING or ACTIVE, each in the order in which they got there."""
+        return [slot for state in states for slot in self._begun[state].values()]
+
+    def waits(self, *, is_small: bool) -> bool:
+        """True when some small, or large, job is WAITING."""
+        return bool(self._queues[is_small]) or any(slot.is_small == is_small for slot in self._put_off.values())
+
+    def first(self, *, small: bool, big: bool) -> Slot | None:
+        """The first job that is WAITING and was not put off, of the kinds that are asked for."""
+        queues = [self._queues[is_small] for is_small, is_asked in ((True, small), (False, big)) if is_asked]
+        heads = [next(iter(queue.values())) for queue in queues if queue]
+        return min(heads, key=lambda slot: slot.number, default=None)
+
+    def put_off(self, slot: Slot, until: float) -> None:
+        """Pass over a job that is WAITING until this time, in monotonic seconds."""
+        slot.not_before = until
+        self._put_off[slot.job.digest] = self._queues[slot.is_small].pop(slot.job.digest)
+
+    def resume(self, now: float) -> None:
+        """Jobs that were put off until now have their place again, before those that came after them."""
+        due = [slot for slot in self._put_off.values() if slot.not_before <= now]
+        for slot in sorted(due, key=lambda slot: slot.number, reverse=True):
+            self._queues[slot.is_small][slot.job.digest] = self._put_off.pop(slot.job.digest)
+            self._queues[slot.is_small].move_to_end(slot.job.digest, last=False)
 
     def drop(self, digests: Collection[Digest]) -> set[Digest]:
         """Forget these jobs, as far as they have not begun; returns those that are forgotten."""
-        waiting = self._by_state[JobState.WAITING]
-        return {digest for digest in digests if waiting.pop(digest, None) is not None}
+        waiting = (*self._queues.values(), self._put_off)
+        return {digest for digest in digests if any(jobs.pop(digest, None) for jobs in waiting)}
 
     def on(self, slot: Slot, event: JobEvent) -> None:
         """Something happened to a job. One that has ended is dropped."""
-        del self._by_state[slot.state][slot.job.digest]
+        digest = slot.job.digest
+        del (self._queues[slot.is_small] if slot.state is JobState.WAITING else self._begun[slot.state])[digest]
         slot.state = TRANSITIONS[slot.state, event]
         if slot.state not in (JobState.FETCHED, JobState.LOST):
-            self._by_state[slot.state][slot.job.digest] = slot
+            self._begun[slot.state][digest] = slot

@@ -177,18 +177,13 @@ class Feeder:
 
     def _admit_jobs(self) -> None:
         """Move jobs from WAITING to LOCATING as far as there is use for them."""
-        now = time.monotonic()
-        waiting = [slot for slot in self._slots.of(JobState.WAITING) if slot.not_before <= now]
-        if not waiting:
-            return
+        self._slots.resume(time.monotonic())
         running = self._slots.of(JobState.LOCATING, JobState.ACTIVE)
         small_room = self._budget.small_most - sum(slot.is_small for slot in running)
         big_room = _AHEAD - sum(not slot.is_small and self._is_hungry(slot) for slot in running)
-        room = self._limits.jobs - len(running) if self._limits.jobs else len(waiting)
-        for slot in waiting:
-            if room <= 0 or (small_room <= 0 and big_room <= 0):
-                return
-            if (small_room if slot.is_small else big_room) > 0 and self._admit_one(slot):
+        room = self._limits.jobs - len(running) if self._limits.jobs else math.inf
+        while room > 0 and (slot := self._slots.first(small=small_room > 0, big=big_room > 0)):
+            if self._admit_one(slot):
                 room -= 1
                 small_room -= slot.is_small
                 big_room -= not slot.is_small
@@ -204,7 +199,7 @@ class Feeder:
     def _admit_one(self, slot: Slot) -> bool:
         admission = self._admit(slot.job)
         if admission is Admission.BUSY:
-            slot.not_before = time.monotonic() + 0.2
+            self._slots.put_off(slot, time.monotonic() + 0.2)
         elif admission is Admission.ALREADY:
             self._slots.on(slot, JobEvent.ALREADY)
             self._tell(Already(slot.job))
@@ -229,10 +224,12 @@ class Feeder:
 
     @property
     def _budget(self) -> Budget:
-        slots = self._slots.of(JobState.WAITING, JobState.LOCATING, JobState.ACTIVE)
-        big = [slot for slot in slots if not slot.is_small]
+        running = self._slots.of(JobState.LOCATING, JobState.ACTIVE)
+        big = [slot for slot in running if not slot.is_small]
         used = sum(span.width for slot in big for span in slot.spans)
-        return Budget.of(self._limits, has_big=bool(big), has_small=len(big) < len(slots), big_used=used)
+        has_big = bool(big) or self._slots.waits(is_small=False)
+        has_small = len(big) < len(running) or self._slots.waits(is_small=True)
+        return Budget.of(self._limits, has_big=has_big, has_small=has_small, big_used=used)
 
     def _assign(self) -> None:
         """Give idle connections ranges, in one request to aria2."""
