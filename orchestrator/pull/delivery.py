@@ -138,9 +138,9 @@ class _Delivery:
 
     def _drain(self, fetcher: Fetcher) -> None:
         """Wait in one place for all that happens, until every job has ended and is placed, or the run is stopped."""
-        while not (self._stop.is_set() or fetcher.is_idle) or not self._placer.is_idle:
+        # Looked at once a round: with a signal between two looks, it would wait for a batch that nobody began.
+        while not (no_more := self._stop.is_set() or fetcher.is_idle) or not self._placer.is_idle:
             # What is verified gets placed even when the run is being stopped: it is a matter of moments.
-            no_more = self._stop.is_set() or fetcher.is_idle
             due = self._placer.poll(at_once=no_more)
             for message in self._inbox.take(due if no_more else min(due, fetcher.poll())):
                 self._take(message, fetcher)

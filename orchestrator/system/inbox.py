@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
-from queue import Empty, SimpleQueue
+from contextlib import suppress
+from queue import Empty
 from typing import Generic, ParamSpec, TypeVar
 
+from orchestrator.system.queues import OneReaderQueue
 from orchestrator.system.threads import MakePool, Pool
 
 M = TypeVar("M")
@@ -24,7 +24,7 @@ class Inbox(Generic[M]):
 
     def __init__(self, make_pool: MakePool = Pool) -> None:
         self.make_pool = make_pool
-        self._queue: SimpleQueue[Future[M] | tuple[M] | None] = SimpleQueue()
+        self._queue: OneReaderQueue[Future[M] | tuple[M] | None] = OneReaderQueue()
 
     def put(self, message: M) -> None:
         """Add a message. May be called by any thread, and by a signal handler."""
@@ -43,14 +43,11 @@ class Inbox(Generic[M]):
 
     def take(self, until: float) -> Iterator[M]:
         """Wait for a message, until then (monotonic seconds) at the latest; all that are here, in their order."""
-        seconds = max(0.0, until - time.monotonic())
-        try:
-            found = self._queue.get(timeout=None if math.isinf(seconds) else seconds)
+        with suppress(Empty):
             while True:
+                found = self._queue.get(until)
+                until = 0.0
                 if isinstance(found, tuple):
                     yield found[0]
                 elif found is not None and not found.cancelled():
                     yield found.result()
-                found = self._queue.get_nowait()
-        except Empty:
-            return

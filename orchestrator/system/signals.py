@@ -15,10 +15,33 @@ class Stop(threading.Event):
     """Set when the user wants the run to end; knows which signal said so.
 
     While `is_abrupt`, nothing is under way that needs to be ended in order, and the signal may interrupt at once.
+    A handler may set it whatever the interrupted thread does; an Event deadlocks where that thread is about to `wait`.
     """
 
     signal_number: int = 2
     is_abrupt: bool = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._is_set = False
+        self._gate = threading.Lock()  # free once it is set
+        self._gate.acquire()
+
+    def is_set(self) -> bool:
+        return self._is_set
+
+    def set(self) -> None:
+        self._is_set = True
+        self._open()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        if not self._is_set and self._gate.acquire(timeout=-1 if timeout is None else max(0.0, timeout)):
+            self._open()  # for the next one that waits
+        return self._is_set
+
+    def _open(self) -> None:
+        with contextlib.suppress(RuntimeError):  # it is open
+            self._gate.release()
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import queue
 import time
 from collections.abc import Callable, Sequence
@@ -12,6 +13,7 @@ from typing import Any, Generic, ParamSpec, TypeVar
 
 from orchestrator.errors import GlmAriaError, TemporaryError
 from orchestrator.system.limits import is_tight, scarce
+from orchestrator.system.queues import OneReaderQueue
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -125,15 +127,15 @@ def at_once(steps: Sequence[Step[Any]], seconds: float | None = None, *, most: i
     the system grants fewer threads, fewer do the work; without any the caller does it. Where few are allowed, work that
     is not in a hurry takes one.
     """
-    deadline = None if seconds is None else time.monotonic() + seconds
+    deadline = math.inf if seconds is None else time.monotonic() + seconds
     todo: queue.SimpleQueue[Step[Any]] = queue.SimpleQueue()
-    done: queue.SimpleQueue[tuple[Step[Any], Any, BaseException | None]] = queue.SimpleQueue()
+    done: OneReaderQueue[tuple[Step[Any], Any, BaseException | None]] = OneReaderQueue()
     for step in steps:
         todo.put(step)
     is_over = Event()
 
     def work() -> None:
-        while not is_over.is_set() and not (deadline is not None and time.monotonic() > deadline):
+        while not is_over.is_set() and time.monotonic() <= deadline:
             try:
                 step = todo.get_nowait()
             except queue.Empty:
@@ -150,8 +152,7 @@ def at_once(steps: Sequence[Step[Any]], seconds: float | None = None, *, most: i
         work()
     try:
         for _ in steps:
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            step, value, error = done.get(timeout=left)
+            step, value, error = done.get(deadline)
             if error is not None and not isinstance(error, GlmAriaError | OSError):
                 raise error
             step.value, step.error, step.is_done = value, error, True

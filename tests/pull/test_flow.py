@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import signal
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -151,6 +155,50 @@ def test_a_planted_link_in_the_cache_is_refused(run: Run, tmp_path: Path) -> Non
     blobs.rename(tmp_path / "away")
     blobs.symlink_to(tmp_path / "away")
     assert isinstance(run.one().error, UnsafeError)
+
+
+class StopAfterLook(Stop):
+    """The signal comes between the look with this number and the next."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self._looks = number
+
+    def is_set(self) -> bool:
+        found = super().is_set()
+        self._looks -= 1
+        if self._looks == 0:
+            self.set()
+        return found
+
+
+class SilentMover(Mover):
+    """Brings nothing, and never ends by itself."""
+
+    servers = ()
+
+    @contextmanager
+    def open(self, *_args: Any, **_named: Any) -> Iterator[Any]:
+        yield self
+
+    def enqueue(self, jobs: object) -> None:
+        """Begin none of them."""
+
+    def poll(self) -> float:
+        return time.monotonic() + 0.01
+
+
+def test_a_run_ends_wherever_between_two_looks_the_signal_comes(run: Run) -> None:
+    def work(ended: Future[PullReport]) -> None:
+        given = run.sites, plain.sources(ROOT), run.cache, SilentMover(cast(Any, None))
+        ended.set_result(pull(PullRequest((Item(plain.ref()),)), *given, stop=run.stop, emit=run.heard))
+
+    for look in range(1, 20):
+        ended: Future[PullReport] = Future()
+        run.stop = StopAfterLook(look)
+        threading.Thread(target=work, args=[ended], daemon=True).start()
+        (report,) = ended.result(20).models
+        assert isinstance(report.error, Interrupted), look
 
 
 def test_a_stopped_run_reports_each_model_as_interrupted(run: Run) -> None:
