@@ -25,6 +25,8 @@ from tests.hub.wire import Reply, Request
 
 _SENDFILE_CHUNK = 8 << 20
 _WRITE_CHUNK = 256 << 10
+_UNREAD = 64 << 10
+"""How much of a paced body may wait in the kernel, so that what was sent is about what the client has read."""
 _connections = itertools.count(1)
 
 Handler = Callable[[Request], Reply]
@@ -52,6 +54,8 @@ class Face:
         self._log = log
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._is_flowing = asyncio.Event()
+        self._is_flowing.set()
         self.shape = shape or Shape()
 
     @property
@@ -73,6 +77,13 @@ class Face:
             self._serve, "127.0.0.1", 0, ssl=self.tls, backlog=1024, limit=256 << 10
         )
         self.port = self._server.sockets[0].getsockname()[1]
+
+    async def hold(self) -> None:
+        """Send no more of any body until `flow`; requests are read and logged."""
+        self._is_flowing.clear()
+
+    async def flow(self) -> None:
+        self._is_flowing.set()
 
     async def stop(self) -> None:
         if self._server is not None:
@@ -209,7 +220,8 @@ class _Connection:
 
     async def _body(self, reply: Reply, head: bytes, length: int, entry: Exchange) -> None:
         pacer = self._face.pacer(self._own_bucket(), reply)
-        writer, content = self._writer, reply.content
+        writer, content, flowing = self._writer, reply.content, self._face._is_flowing
+        await flowing.wait()
         if pacer is None and content.path is None and length <= _WRITE_CHUNK:
             entry.bytes_sent += length
             writer.write(head + content.read(reply.start, length) if length else head)
@@ -219,12 +231,15 @@ class _Connection:
         if pacer is None and content.path is not None:
             await self._sendfile(reply, length, entry)
             return
+        if pacer is not None:
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _UNREAD)
         with pacer or contextlib.nullcontext():
             done, chunk = 0, pacer.chunk if pacer else _WRITE_CHUNK
             while done < length:
                 count = min(chunk, length - done)
                 if pacer is not None:
                     await pacer.wait(count)
+                await flowing.wait()
                 entry.bytes_sent += count
                 writer.write(content.read(reply.start + done, count))
                 await writer.drain()
@@ -238,6 +253,7 @@ class _Connection:
             done = 0
             while done < length:
                 count = min(_SENDFILE_CHUNK, length - done)
+                await self._face._is_flowing.wait()
                 entry.bytes_sent += count
                 begin = reply.start + done
                 try:

@@ -18,6 +18,7 @@
         hub.clear_faults()
         hub.rewrite(lambda request, reply: ..., face="hub")   # what no fault can do
         hub.faces["cdn"].shape = Shape(latency_s=0.05, rate_per_connection=10e6, total_rate=50e6)
+        with hub.held("cdn"): ...                 # bodies stand still meanwhile
         hub.advance(7200)                         # the server's clock: signed URLs expire, quota windows pass
         hub.rate_limit(api=3, resolvers=100)      # RateLimit headers, then 429; rate_limit(None) ends it
 
@@ -46,7 +47,8 @@ import asyncio
 import ssl
 import threading
 import time
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -220,6 +222,15 @@ class LoopbackHub:
     def stop_face(self, name: str) -> None:
         """Take a face off the net for good, in the middle of whatever it is sending."""
         self._run(self.faces[name].stop())
+
+    @contextmanager
+    def held(self, name: str) -> Iterator[None]:
+        """Inside, a face sends no more of any body: what it sends to a process that stands still, the kernel keeps."""
+        self._run(self.faces[name].hold())
+        try:
+            yield
+        finally:
+            self._run(self.faces[name].flow())
 
     def fault(self, *faults: Fault, face: str = "hub") -> None:
         self.faces[face].faults.add(*faults)

@@ -183,6 +183,31 @@ def test_log_knows_connections_and_undelivered_bytes(fresh: LoopbackHub, payload
     assert 1000 <= fresh.log.bytes_sent(face="cdn") < len(payload)
 
 
+def test_a_face_that_is_held_sends_no_more_until_it_is_released(fresh: LoopbackHub, payload: bytes) -> None:
+    fresh.faces["cdn"].shape = Shape(rate_per_connection=2 * len(payload))
+    with requests.get(location(fresh), stream=True, timeout=10) as answer:
+        read = answer.raw.read(1000)
+        with fresh.held("cdn"):
+            sent = fresh.log.bytes_sent(face="cdn")
+            assert sent < len(payload)
+            read += answer.raw.read(sent - len(read))
+            assert len(read) == sent
+            # The request is read while its answer waits.
+            asked = threading.Thread(target=requests.get, args=[location(fresh)], kwargs={"timeout": 10})
+            asked.start()
+            assert fresh.log.wait_for(lambda log: len(log.requests(face="cdn")) == 2)
+            assert fresh.log.bytes_sent(face="cdn") == sent
+        assert read + answer.raw.read() == payload
+    asked.join(10)
+
+
+def test_a_paced_body_is_not_sent_far_ahead_of_a_client_that_does_not_read(fresh: LoopbackHub) -> None:
+    fresh.add(Repo("model", "org/long", {"long.bin": generate(32 << 20, 1)}))
+    fresh.faces["cdn"].shape = Shape(rate_per_connection=1e9)
+    with requests.get(f"{fresh.url}/org/long/resolve/main/long.bin", stream=True, timeout=10):
+        assert not fresh.log.wait_for(lambda log: log.bytes_sent(face="cdn") > 2 << 20, 1)
+
+
 def test_tls_serves_with_the_certificate(payload: bytes, tmp_path: Path) -> None:
     if shutil.which("openssl") is None:
         pytest.skip("openssl is not installed")
