@@ -7,6 +7,7 @@ Conditions add up: of `a + b` the part of `a` is done first.
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -57,6 +58,11 @@ def _shell(script: str, *arguments: str) -> Condition:
 def as_user(uid: int, **env: str | None) -> Condition:
     """As another user without any group of ours; needs root. HOME and USER stay as they are, as with `sudo -u`."""
     return Condition((*_reach(), "setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--"), env)
+
+
+def lone_uid() -> int:
+    """The UID of a user who has no other process, since their limits count all threads of a user, of any test."""
+    return 500_000 + secrets.randbelow(1 << 30)
 
 
 @cache

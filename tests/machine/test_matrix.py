@@ -36,7 +36,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "config show": ("config", "show", "--json"),
     "history": ("history", "--json"),
 }
-ALONE = 424_303
+ALONE = on.lone_uid()
 NO_XDG = {"XDG_CONFIG_HOME": None, "XDG_RUNTIME_DIR": None, "TMPDIR": None}
 
 

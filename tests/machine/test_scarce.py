@@ -29,9 +29,8 @@ def hub(make_hub: MakeHub, repo: Repo) -> LoopbackHub:
 @needs_root
 @pytest.mark.parametrize("count", [2, 6, 8])
 def test_few_processes_are_enough_or_named(machine: Machine, hub: LoopbackHub, repo: Repo, count: int) -> None:
-    """Threads count as well: fewer at once, or an error that names the limit. A user of its own, since they are counted
-    by user."""
-    uid = 500_000 + os.getpid() % 100_000
+    """Threads count as well: fewer at once, or an error that names the limit."""
+    uid = on.lone_uid()
     on.give(machine.folder, uid)
     few = on.as_user(uid, HF_TOKEN=None) + on.limited(nproc=count)
     done = machine.pull("org/m", **few.options)
