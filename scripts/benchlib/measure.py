@@ -5,25 +5,29 @@ from __future__ import annotations
 import os
 import subprocess
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 _SAMPLE_S = 0.02
 _LIMIT_S = 1800.0
+_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
     """Seconds of wall and CPU time, and peak memory in MB (10**6 bytes); 0 where there is no /proc.
 
-    `end` is when it ended, by the monotonic clock that all processes of a machine share.
+    `end` is when it ended, by the monotonic clock that all processes of a machine share. `cpu_by` are the CPU seconds
+    of each program that was seen, by its name, short of what it used after the last look.
     """
 
     wall_s: float
     cpu_s: float
     peak_mb: float
     end: float = 0.0
+    cpu_by: Mapping[str, float] = field(default_factory=dict)
 
 
 def run(argv: list[str], env: dict[str, str], log: Path) -> Run:
@@ -45,7 +49,7 @@ def run(argv: list[str], env: dict[str, str], log: Path) -> Run:
     if process.returncode:
         raise RuntimeError(f"{argv[0]} ended with {process.returncode}: {log.read_text(errors='replace')[-600:]}")
     cpu = after.children_user - before.children_user + after.children_system - before.children_system
-    return Run(wall, cpu, tree.peak_bytes / 1e6, begin + wall)
+    return Run(wall, cpu, tree.peak_bytes / 1e6, begin + wall, tree.cpu_by)
 
 
 def _has_ended(process: subprocess.Popen[bytes]) -> bool:
@@ -75,6 +79,14 @@ class _Tree:
     members: set[int] = field(default_factory=set)
     _strangers: set[int] = field(default_factory=set)
     _most: dict[int, int] = field(default_factory=dict)
+    _cpu: dict[tuple[int, str], float] = field(default_factory=dict)
+
+    @property
+    def cpu_by(self) -> dict[str, float]:
+        by_name: dict[str, float] = {}
+        for (_, name), seconds in self._cpu.items():
+            by_name[name] = by_name.get(name, 0.0) + seconds
+        return by_name
 
     @property
     def peak_bytes(self) -> int:
@@ -90,6 +102,9 @@ class _Tree:
             with suppress(OSError, ValueError, IndexError):
                 text = Path(f"/proc/{pid}/status").read_text()
                 self._most[pid] = int(text.split("VmHWM:")[1].split()[0]) * 1024
+                before, _, after = Path(f"/proc/{pid}/stat").read_text().rpartition(")")
+                user, system = after.split()[11:13]
+                self._cpu[pid, before.partition("(")[2]] = (int(user) + int(system)) / _TICKS
 
 
 def _parent(pid: int) -> int:

@@ -66,12 +66,12 @@ def command(
             return ["hf", "download", repo.name, "--max-workers", "16"]
         case "modelscope-16":
             return ["modelscope", "download", repo.name, "--local-dir", str(home / "out"), "--max-workers", "16"]
-        case "aria2c":
+        case "aria2c" | "aria2-next":
             listed = home / "input.txt"
             listed.write_text("".join(f"{repo.addresses(path)}\n  out={path}\n" for path in repo.files))
             jobs = ["-j16"] if many else []
             split = f"-s{16 * (1 + len(repo.mirrors))}"
-            return ["aria2c", "-x16", split, "-k1M", *jobs, f"--dir={home / 'out'}", f"--input-file={listed}"]
+            return [peer, "-x16", split, "-k1M", *jobs, f"--dir={home / 'out'}", f"--input-file={listed}"]
         case "curl":
             listed = home / "curl.txt"
             lines = (f'url = "{repo.address(path)}"\noutput = "{home / "out" / path}"\n' for path in repo.files)

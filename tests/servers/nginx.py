@@ -5,17 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.servers.ports import free_port
+from tests.servers.ports import free_port, wait_for_port
 
 _REPOSITORY = Path(__file__).parents[2]
 _NOBODY = 65534
@@ -81,7 +79,7 @@ def nginx(template: str, *values: str) -> Iterator[Nginx]:
     assert "warn" not in checked.stderr, checked.stderr
     process = subprocess.Popen([*command, "-g", "daemon off;"], stderr=subprocess.DEVNULL, **user)  # type: ignore[call-overload]
     try:
-        _wait_for(port, process)
+        wait_for_port(port, process)
         yield Nginx(port, folder, conf, cdn_port, process)
     finally:
         process.send_signal(signal.SIGTERM)
@@ -91,13 +89,3 @@ def nginx(template: str, *values: str) -> Iterator[Nginx]:
             process.kill()
             process.wait()
         shutil.rmtree(base)
-
-
-def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        assert process.poll() is None, "nginx ended at once"
-        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return
-        time.sleep(0.02)
-    raise AssertionError("nginx does not listen")
