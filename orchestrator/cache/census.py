@@ -6,13 +6,13 @@ that are closed to us.
 """
 
 # Over thousands of files, strings and os calls cost a third of what Path objects do.
-# ruff: noqa: PTH115, PTH118, PTH119, PTH120
+# ruff: noqa: PTH114, PTH115, PTH118, PTH119, PTH120
 from __future__ import annotations
 
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -172,11 +172,11 @@ def take(layout: CacheLayout) -> Census:
     return Census(tuple(repos), shared, closed)
 
 
-def read_repo(layout: CacheLayout, folder: str) -> CachedRepo | None:
-    """Read one repo folder; None when there is none, or it is none of a repo.
+def read_repo(layout: CacheLayout, folder: str, blobs: Iterable[str] | None = None) -> CachedRepo | None:
+    """Read one repo folder, and of its blobs only those with the names `blobs`, if these are given.
 
-    Raises CannotCreateError for one that is closed to us, UnsafeError for a symlink that is not followed (see `moved`),
-    DiskIOError.
+    None when there is none, or it is none of a repo. Raises CannotCreateError for one that is closed to us,
+    UnsafeError for a symlink that is not followed (see `moved`), DiskIOError.
     """
     repo, path = parse_folder(folder), layout.cache_dir / folder
     if repo is None:
@@ -185,20 +185,21 @@ def read_repo(layout: CacheLayout, folder: str) -> CachedRepo | None:
     with on_disk("read", path):
         if not path.is_dir():
             return None
-        return _read_repo(layout, repo, path)
+        names = [entry.name for entry in _entries(path / "blobs")] if blobs is None else sorted(blobs)
+        return _read_repo(layout, repo, path, names)
 
 
-def _read_repo(layout: CacheLayout, repo: RepoId, path: Path) -> CachedRepo:
+def _read_repo(layout: CacheLayout, repo: RepoId, path: Path, names: Sequence[str]) -> CachedRepo:
     blobs: dict[str, CachedBlob] = {}
-    broken = []
-    for entry in _entries(path / "blobs"):
-        blob = Path(entry.path)
-        found = look(blob, layout.cache_dir)
+    broken, folder = [], path / "blobs"
+    for name in names:
+        blob = folder / name
+        found, is_link = look(blob, layout.cache_dir), os.path.islink(blob)
         if found is not None:
-            real = Path(os.path.realpath(entry.path)) if entry.is_symlink() else blob
-            changed = found.st_ctime if real == blob else entry.stat(follow_symlinks=False).st_ctime
-            blobs[entry.name] = CachedBlob(blob, real, found, changed)
-        elif entry.is_symlink():
+            real = Path(os.path.realpath(blob)) if is_link else blob
+            changed = os.lstat(blob).st_ctime if is_link else found.st_ctime
+            blobs[name] = CachedBlob(blob, real, found, changed)
+        elif is_link:
             broken.append(blob)
     stamps = {(blob.found.st_size, blob.found.st_mtime_ns) for blob in blobs.values()}
     snapshots, loose = [], []

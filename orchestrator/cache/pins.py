@@ -11,11 +11,12 @@ A file that cannot be read is an error, never an empty list: nothing may be remo
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import re
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from pathlib import Path
 
 from orchestrator.cache.census import CachedRepo
@@ -173,21 +174,15 @@ class Pins:
         return folder
 
 
+@functools.lru_cache(maxsize=8)
 def _targets(data: bytes) -> frozenset[Target]:
-    """The pins in a file. Raises any of UNREADABLE."""
+    """The pins in a file, which a clean-up reads again for each repo. Raises any of UNREADABLE."""
     found = json.loads(data)
     if found["version"] != _VERSION:
         raise ValueError("of another version")
     return frozenset(parse_target(text) for text in found["pins"])
 
 
-def is_pinned(pins: Iterable[Target], repo: CachedRepo, commit: str) -> bool:
-    """True when a revision is pinned: by the whole repo, by its commit, or by a ref that stands for it now."""
-    return any(names(pin, repo, commit) for pin in pins)
-
-
-def names(target: Target, repo: CachedRepo, commit: str) -> bool:
-    """True when `target` means this revision."""
-    if target.repo != repo.repo:
-        return False
-    return target.revision is None or commit in (target.revision, repo.refs.get(target.revision))
+def is_named(targets: Set[Target], repo: CachedRepo, commit: str) -> bool:
+    """True when one of `targets` means this revision: its whole repo, its commit, or a ref that stands for it now."""
+    return any(Target(repo.repo, revision) in targets for revision in (None, commit, *repo.refs_of(commit)))

@@ -9,12 +9,12 @@ from orchestrator.cache import census as census_
 from orchestrator.cache.cache import Cache
 from orchestrator.cache.census import CachedRepo, Census
 from orchestrator.cache.entries import refuse_closed
-from orchestrator.cache.pins import Pins, is_pinned, names
+from orchestrator.cache.pins import Pins, is_named
 from orchestrator.cache.staging import Staging
 from orchestrator.core.refs import Target, as_word
 from orchestrator.errors import NotFoundError, UnsafeError
 from orchestrator.upkeep.garbage import Choice, Garbage, Kept, Kind, Rules, choose
-from orchestrator.upkeep.sweep import remove_part, sweep
+from orchestrator.upkeep.sweep import forget_pieces, remove_part, sweep
 
 PART_AGE = 7 * 86400.0
 """Seconds without a write after which a part counts as given up."""
@@ -49,11 +49,16 @@ def collect(rules: Rules, cache: Cache, *, act: bool) -> Collected:
         return Collected((*choice.garbage, *rest), choice.kept, False)
     gone: list[Garbage] = []
     kept = list(choice.kept)
-    for folder in dict.fromkeys(item.folder for item in choice.garbage):
-        mine = [item for item in choice.garbage if item.folder == folder]
-        swept = sweep(cache.blobs, cache.records, pins, folder, mine)
-        gone += swept.gone
-        kept += swept.kept
+    by_folder: dict[str, list[Garbage]] = {}
+    for item in choice.garbage:
+        by_folder.setdefault(item.folder, []).append(item)
+    try:
+        for folder, mine in by_folder.items():
+            swept = sweep(cache.blobs, cache.records, pins, folder, mine)
+            gone += swept.gone
+            kept += swept.kept
+    finally:
+        forget_pieces(cache.blobs, gone)
     gone += [item for item in rest if _remove_part(item, cache)]
     if rules.litter:
         cache.staging.sweep()
@@ -61,27 +66,21 @@ def collect(rules: Rules, cache: Cache, *, act: bool) -> Collected:
 
 
 def _refuse(rules: Rules, census: Census, choice: Choice, pins: Pins) -> None:
+    repos = {repo.repo: repo for repo in census.repos}
+    pinned = {(item.folder, item.commit) for item in choice.kept if item.reason == "pinned"}
     for target in rules.targets:
-        found = [
-            (repo, snapshot.commit)
-            for repo in census.repos
-            for snapshot in repo.snapshots
-            if names(target, repo, snapshot.commit)
-        ]
-        is_there = found or any(repo.repo == target.repo and target.revision is None for repo in census.repos)
-        if not is_there:
+        repo, only = repos.get(target.repo), frozenset({target})
+        found = [each.commit for each in repo.snapshots if is_named(only, repo, each.commit)] if repo else []
+        if repo is None or not (found or target.revision is None):
             refuse_closed(census, target)
             raise NotFoundError(f"{target} is not in the cache", hint="glm-aria cache ls lists the cached models")
-        pinned = {(item.folder, item.commit) for item in choice.kept if item.reason == "pinned"}
-        if found and all((repo.folder, commit) in pinned for repo, commit in found):
-            raise _pinned(target, found, pins)
+        if found and all((repo.folder, commit) in pinned for commit in found):
+            raise _pinned(target, repo, found, pins)
 
 
-def _pinned(target: Target, found: Sequence[tuple[CachedRepo, str]], pins: Pins) -> UnsafeError:
+def _pinned(target: Target, repo: CachedRepo, commits: Sequence[str], pins: Pins) -> UnsafeError:
     others = [
-        user
-        for user, theirs in pins.of_others().items()
-        if any(is_pinned(theirs, repo, commit) for repo, commit in found)
+        user for user, theirs in pins.of_others().items() if any(is_named(theirs, repo, commit) for commit in commits)
     ]
     by, hint = "", f"glm-aria cache unpin {as_word(target)}"
     if others:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from orchestrator.cache import census as census_
 from orchestrator.cache.cache import Cache
-from orchestrator.cache.pins import is_pinned
+from orchestrator.cache.pins import is_named
 from orchestrator.core.refs import RepoId
 from orchestrator.core.trust import Trust
 from orchestrator.upkeep.garbage import freed_by, last_use, size_of
@@ -71,6 +71,7 @@ def contents(cache: Cache) -> Contents:
             mine |= {(seen.st_dev, seen.st_ino): seen.st_size for seen in snapshot.files.values()}
         for inode in mine:
             owners.setdefault(inode, set()).add(repo.folder)
+    alone = freed_by(census)
     repos = []
     for repo in census.repos:
         revisions = []
@@ -82,16 +83,16 @@ def contents(cache: Cache) -> Contents:
                     repo.refs_of(snapshot.commit),
                     len(snapshot.links) + len(snapshot.files),
                     size_of(repo, snapshot),
-                    freed_by(census, repo, snapshot),
+                    alone[repo.folder, snapshot.commit],
                     last_use(repo, snapshot),
                     record.trust if record else None,
-                    is_pinned(pins, repo, snapshot.commit),
+                    is_named(pins, repo, snapshot.commit),
                 )
             )
         mine = sizes[repo.folder]
-        alone = sum(size for inode, size in mine.items() if len(owners[inode]) == 1)
+        unshared = sum(size for inode, size in mine.items() if len(owners[inode]) == 1)
         revisions.sort(key=lambda revision: -revision.last_use)
-        repos.append(HeldRepo(repo.repo, tuple(revisions), sum(mine.values()), alone, repo.has_bad_refs))
+        repos.append(HeldRepo(repo.repo, tuple(revisions), sum(mine.values()), unshared, repo.has_bad_refs))
     parts = sum(cache.staging.held(digest) for digest, _ in cache.staging.parts())
     left_out = tuple(map(str, census.strays))
     closed = {str(path): error.message for path, error in census.closed.items()}

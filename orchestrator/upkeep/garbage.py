@@ -7,13 +7,14 @@ the revisions were pulled by their commits. Bytes are freed with their last name
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
 from orchestrator.cache.census import CachedBlob, CachedRepo, CachedSnapshot, Census
-from orchestrator.cache.pins import is_pinned, names
+from orchestrator.cache.pins import is_named
 from orchestrator.core.refs import Target
 
 GRACE = 900.0
@@ -100,29 +101,33 @@ def choose(census: Census, pins: Iterable[Target], rules: Rules) -> Choice:
     return _Chooser(census, frozenset(pins), rules).choose()
 
 
-@dataclass(slots=True)
 class _Chooser:
-    census: Census
-    pins: frozenset[Target]
-    rules: Rules
-    picked: dict[tuple[str, str], Garbage] = field(default_factory=dict)
-    kept: list[Kept] = field(default_factory=list)
+    def __init__(self, census: Census, pins: frozenset[Target], rules: Rules) -> None:
+        self._census = census
+        self._pins = pins
+        self._rules = rules
+        self._targets = frozenset(rules.targets)
+        self._repos = {repo.folder: repo for repo in census.repos}
+        self._snapshots = {(repo.folder, each.commit): each for repo in census.repos for each in repo.snapshots}
+        self._needs: dict[str, Counter[str]] = {}
+        self._picked: dict[tuple[str, str], Garbage] = {}
+        self._kept: list[Kept] = []
 
     def choose(self) -> Choice:
-        for repo in self.census.repos:
+        for repo in self._census.repos:
             for snapshot in repo.snapshots:
                 reason = self._reason(repo, snapshot)
                 if reason:
                     self._pick(repo, snapshot, reason)
-        if self.rules.keep_size is not None:
-            self._shrink(self.rules.keep_size)
-        garbage = [*self.picked.values(), *self._loose()]
-        ledger = Ledger(self.census)
-        return Choice(tuple(self._priced(item, ledger) for item in garbage), tuple(self.kept))
+        if self._rules.keep_size is not None:
+            self._shrink(self._rules.keep_size)
+        garbage = [*self._picked.values(), *self._loose()]
+        ledger = Ledger(names_in_store(self._census))
+        return Choice(tuple(self._priced(item, ledger) for item in garbage), tuple(self._kept))
 
     def _reason(self, repo: CachedRepo, snapshot: CachedSnapshot) -> str | None:
-        rules = self.rules
-        if any(names(target, repo, snapshot.commit) for target in rules.targets):
+        rules = self._rules
+        if is_named(self._targets, repo, snapshot.commit):
             return "named"
         if rules.older_than is not None and rules.now - last_use(repo, snapshot) > rules.older_than:
             return f"not used for {int(rules.now - last_use(repo, snapshot)) // 86400} days"
@@ -132,9 +137,12 @@ class _Chooser:
     def _pick(self, repo: CachedRepo, snapshot: CachedSnapshot, reason: str) -> bool:
         why_not = self._why_not(repo, snapshot, reason)
         if why_not:
-            self.kept.append(Kept(repo.folder, snapshot.commit, why_not))
+            self._kept.append(Kept(repo.folder, snapshot.commit, why_not))
             return False
-        self.picked[repo.folder, snapshot.commit] = Garbage(
+        if repo.folder not in self._needs:
+            self._needs[repo.folder] = needs(repo)
+        self._needs[repo.folder].subtract(repo.blobs_of(snapshot))
+        self._picked[repo.folder, snapshot.commit] = Garbage(
             Kind.REVISION,
             repo.folder,
             snapshot.path,
@@ -148,44 +156,46 @@ class _Chooser:
         return True
 
     def _why_not(self, repo: CachedRepo, snapshot: CachedSnapshot, reason: str) -> str | None:
-        if is_pinned(self.pins, repo, snapshot.commit):
+        if is_named(self._pins, repo, snapshot.commit):
             return "pinned"
-        is_whole = any(target.repo == repo.repo and target.revision is None for target in self.rules.targets)
-        if repo.has_bad_refs and not is_whole:
+        if repo.has_bad_refs and not self._goes_whole(repo):
             return "a ref of the repo cannot be read"
-        if reason != "named" and self.rules.now - snapshot.touched < self.rules.grace:
+        if reason != "named" and self._rules.now - snapshot.touched < self._rules.grace:
             return "young"
         return None
 
+    def _goes_whole(self, repo: CachedRepo) -> bool:
+        return Target(repo.repo, None) in self._targets
+
     def _shrink(self, keep: int) -> None:
         """Let go of revisions, the longest unused first, until what stays fits."""
-        ledger = Ledger(self.census)
-        total = sum(self.census.sizes().values())
-        for item in [*self.picked.values(), *self._loose()]:
+        ledger = Ledger(names_in_store(self._census))
+        total = sum(self._census.sizes().values())
+        for item in [*self._picked.values(), *self._loose()]:
             total -= ledger.drop(self._files(item))
         left = [
             (last_use(repo, snapshot), repo, snapshot)
-            for repo in self.census.repos
+            for repo in self._census.repos
             for snapshot in repo.snapshots
-            if (repo.folder, snapshot.commit) not in self.picked
+            if (repo.folder, snapshot.commit) not in self._picked
         ]
         for _, repo, snapshot in sorted(left, key=lambda item: (item[0], item[1].folder, item[2].commit)):
             if total <= keep:
                 return
             if self._pick(repo, snapshot, "the longest unused of what is over the size to keep"):
-                total -= ledger.drop(self._files(self.picked[repo.folder, snapshot.commit]))
+                total -= ledger.drop(self._files(self._picked[repo.folder, snapshot.commit]))
 
     def _loose(self) -> Iterable[Garbage]:
         """Blobs that no snapshot links to."""
-        for repo in self.census.repos:
-            is_whole = any(target.repo == repo.repo and target.revision is None for target in self.rules.targets)
-            if not (self.rules.litter or is_whole):
+        for repo in self._census.repos:
+            is_whole = self._goes_whole(repo)
+            if not (self._rules.litter or is_whole):
                 continue
-            if is_whole and any((repo.folder, snapshot.commit) not in self.picked for snapshot in repo.snapshots):
+            if is_whole and any((repo.folder, snapshot.commit) not in self._picked for snapshot in repo.snapshots):
                 continue
             linked = repo.linked()
             for name, blob in repo.blobs.items():
-                is_young = self.rules.now - blob.changed < self.rules.grace and not is_whole
+                is_young = self._rules.now - blob.changed < self._rules.grace and not is_whole
                 # What huggingface_hub is fetching, or was.
                 is_part = name.endswith(".incomplete") and not is_whole
                 if name not in linked and not is_young and not is_part:
@@ -195,17 +205,11 @@ class _Chooser:
                     )  # fmt: skip
 
     def _files(self, item: Garbage) -> list[CachedBlob]:
-        repo = next(repo for repo in self.census.repos if repo.folder == item.folder)
+        repo = self._repos[item.folder]
         if item.commit is None:
             return [repo.blobs[name] for name in item.blobs]
-        snapshot = next(snapshot for snapshot in repo.snapshots if snapshot.commit == item.commit)
-        files = [CachedBlob(snapshot.path / path, snapshot.path / path, f) for path, f in snapshot.files.items()]
-        return files + [repo.blobs[name] for name in self._only(repo, snapshot)]
-
-    def _only(self, repo: CachedRepo, snapshot: CachedSnapshot) -> frozenset[str]:
-        """The blobs that no revision needs which stays."""
-        stays = [other for other in repo.snapshots if (repo.folder, other.commit) not in self.picked]
-        return repo.blobs_of(snapshot) - frozenset().union(*(repo.blobs_of(other) for other in stays))
+        snapshot, needed = self._snapshots[item.folder, item.commit], self._needs[item.folder]
+        return _own_files(snapshot) + [repo.blobs[name] for name in repo.blobs_of(snapshot) if not needed[name]]
 
     def _priced(self, item: Garbage, ledger: Ledger) -> Garbage:
         files = self._files(item)
@@ -217,16 +221,13 @@ class Ledger:
     """The remaining names of each file, to tell when its bytes are freed.
 
     Names outside the cache count, too: a project folder may hold hard links. A file of the shared store lives as long
-    as a blob of some repo points to it.
+    as a blob of some repo points to it: `in_store` says how many do, by inode.
     """
 
-    def __init__(self, census: Census) -> None:
+    def __init__(self, in_store: Mapping[tuple[int, int], int]) -> None:
+        self._in_store = in_store
         self._left: dict[tuple[int, int], int] = {}
         self._gone: set[Path] = set()
-        for repo in census.repos:
-            for blob in repo.blobs.values():
-                if blob.is_shared:
-                    self._left[blob.inode] = self._left.get(blob.inode, 0) + 1
 
     def drop(self, files: Sequence[CachedBlob]) -> int:
         """Take these names away, each once; returns the bytes that this frees."""
@@ -235,15 +236,34 @@ class Ledger:
             if file.path in self._gone:
                 continue
             self._gone.add(file.path)
-            left = self._left.setdefault(file.inode, file.found.st_nlink) - 1
-            self._left[file.inode] = left
+            names = self._in_store.get(file.inode, file.found.st_nlink)
+            left = self._left[file.inode] = self._left.get(file.inode, names) - 1
             freed += file.found.st_size if left == 0 else 0
         return freed
 
 
-def freed_by(census: Census, repo: CachedRepo, snapshot: CachedSnapshot) -> int:
-    """The bytes that only this revision holds."""
-    rules = Rules(0.0, targets=(Target(repo.repo, snapshot.commit),), grace=0)
-    only = replace(repo, has_bad_refs=False)
-    seen = replace(census, repos=tuple(only if other is repo else other for other in census.repos))
-    return sum(item.frees for item in choose(seen, (), rules).garbage)
+def names_in_store(census: Census) -> Counter[tuple[int, int]]:
+    """Count the blobs that point to each file of the shared store, by inode."""
+    return Counter(blob.inode for repo in census.repos for blob in repo.blobs.values() if blob.is_shared)
+
+
+def needs(repo: CachedRepo) -> Counter[str]:
+    """Count the revisions that need each blob."""
+    return Counter(name for snapshot in repo.snapshots for name in repo.blobs_of(snapshot))
+
+
+def freed_by(census: Census) -> dict[tuple[str, str], int]:
+    """The bytes that each revision holds alone, by folder and commit."""
+    in_store = names_in_store(census)
+    freed = {}
+    for repo in census.repos:
+        needed = needs(repo)
+        for snapshot in repo.snapshots:
+            alone = [repo.blobs[name] for name in repo.blobs_of(snapshot) if needed[name] == 1]
+            freed[repo.folder, snapshot.commit] = Ledger(in_store).drop(_own_files(snapshot) + alone)
+    return freed
+
+
+def _own_files(snapshot: CachedSnapshot) -> list[CachedBlob]:
+    """List what lies in a revision itself, where there are no symlinks."""
+    return [CachedBlob(snapshot.path / path, snapshot.path / path, f) for path, f in snapshot.files.items()]

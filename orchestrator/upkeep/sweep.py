@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
@@ -23,7 +23,7 @@ from orchestrator.cache.claims import alone
 from orchestrator.cache.inventory import refuse_planted
 from orchestrator.cache.layout import is_junk
 from orchestrator.cache.moved import ASIDE, CacheFolder, open_cache_folder
-from orchestrator.cache.pins import Pins, is_pinned
+from orchestrator.cache.pins import Pins, is_named
 from orchestrator.cache.records import Records
 from orchestrator.core.refs import Target
 from orchestrator.disk.atomic import make_folder, scratch
@@ -44,6 +44,18 @@ class Swept:
 
     gone: tuple[Garbage, ...]
     kept: tuple[Kept, ...]
+
+
+def forget_pieces(cache: HfCache, gone: Iterable[Garbage]) -> None:
+    """Drop the piece hashes of blobs that went and are in no repo any more. Raises per `system.failures`."""
+    digests = {name: digest for item in gone for name in item.blobs if (digest := digest_of(name)) is not None}
+    with on_disk("read", cache.layout.cache_dir):
+        for folder in cache.layout.cache_dir.iterdir() if digests else ():
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+                for blob in (folder / "blobs").iterdir():
+                    digests.pop(blob.name, None)
+    for digest in digests.values():
+        cache.pieces.forget(digest)
 
 
 def remove_part(cache: HfCache, item: Garbage) -> bool:
@@ -117,6 +129,7 @@ class _Sweeper:
     ) -> None:
         self._cache, self._records, self._pins, self._repo = cache, records, pins, repo
         self._root, self._opened = root, opened
+        self._snapshots = {snapshot.commit: snapshot for snapshot in repo.snapshots}
         self._stage = cache.state_dir / "stage"
         self._kept: list[Kept] = []
         self._freed: dict[str, int] = {}
@@ -139,9 +152,9 @@ class _Sweeper:
             for path in trash:
                 shutil.rmtree(path, ignore_errors=True)
         gone += [item for item in garbage if item.kind is Kind.BLOB]
-        names = {name: item for item in reversed(gone) for name in item.blobs}
+        names = sorted({name for item in gone for name in item.blobs})
         for start in range(0, len(names), _AT_ONCE):
-            self._drop(sorted(names)[start : start + _AT_ONCE])
+            self._drop(names[start : start + _AT_ONCE])
         done = [
             replace(item, frees=files.get(item.commit or "", 0) + sum(self._freed.pop(n, 0) for n in item.blobs))
             for item in gone
@@ -153,11 +166,10 @@ class _Sweeper:
     def _still(self, item: Garbage) -> CachedSnapshot | None:
         """The snapshot, if what was decided about it still holds."""
         repo, commit = self._repo, item.commit or ""
-        snapshot = next((snapshot for snapshot in repo.snapshots if snapshot.commit == commit), None)
-        why_not = None
+        snapshot, why_not = self._snapshots.get(commit), None
         if snapshot is None:
             return None
-        if is_pinned(self._pins, repo, commit):
+        if is_named(self._pins, repo, commit):
             why_not = "pinned"
         elif not item.is_named and (snapshot.touched != item.touched or repo.refs_of(commit) != item.refs):
             why_not = "it changed meanwhile"
@@ -217,16 +229,12 @@ class _Sweeper:
                     free.append(name)
                 else:
                     self._kept.append(Kept(self._repo.folder, name, "hf is at work with it"))
-            now = read_repo(self._cache.layout, self._repo.folder)
+            now = read_repo(self._cache.layout, self._repo.folder, free)
             if now is None:
                 return
             linked = now.linked()
-            moved = [
-                (now.blobs[name], self._move(blobs, now.blobs[name]))
-                for name in free
-                if name in now.blobs.keys() - linked
-            ]
-            again = read_repo(self._cache.layout, self._repo.folder)
+            moved = [(blob, self._move(blobs, blob)) for name, blob in now.blobs.items() if name not in linked]
+            again = read_repo(self._cache.layout, self._repo.folder, ())
             linked = _targets(again) if again else frozenset()
             for blob, trash in moved:
                 if blob.name in linked and not os.path.lexists(blob.path):
@@ -259,15 +267,11 @@ class _Sweeper:
         return found.st_size if found.st_nlink == 1 else 0
 
     def _forget(self, gone: Sequence[Garbage]) -> None:
-        """Proofs, piece hashes and records of what is nowhere any more; the folder, when nothing is left in it."""
+        """Proofs and records of what is nowhere any more; the folder, when nothing is left in it."""
         folder, cache = self._repo.folder, self._cache
         digests = [digest for item in gone for name in sorted(item.blobs) if (digest := digest_of(name))]
         digests = [digest for digest in digests if not cache.layout.blob(self._repo.repo, digest).exists()]
         cache.proofs.forget(folder, digests)
-        elsewhere = [path / "blobs" for path in cache.layout.cache_dir.iterdir() if path.name != folder]
-        for digest in digests:
-            if not any(os.path.lexists(blobs / digest.hex) for blobs in elsewhere):
-                cache.pieces.forget(digest)
         left = read_repo(cache.layout, folder)
         if left is None or left.snapshots or left.blobs or left.refs or left.has_bad_refs or left.broken:
             return
