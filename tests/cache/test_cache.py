@@ -506,7 +506,7 @@ def test_a_lock_that_huggingface_hub_holds_is_waited_for_but_not_for_ever(tmp_pa
         assert patience.seconds <= 0
         with blob_lock(path, patience) as held:  # it waits no more
             assert not held
-        assert time.monotonic() - start < 1
+        assert time.monotonic() - start < 8
     with blob_lock(path) as held:
         assert held
         assert not _try(FileLock(path, blocking=False))

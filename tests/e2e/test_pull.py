@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from huggingface_hub import snapshot_download
 
+from orchestrator.transfer.limits import TransferLimits
 from tests.hub.content import make_file
 from tests.hub.models import many_files, tiny_model
 from tests.hub.repos import Repo
@@ -112,7 +113,9 @@ def test_many_small_files(machine: Machine, make_hub: MakeHub) -> None:
     assert len(hub.log.requests(path="/api/models/*")) <= 4
     assert list(machine.stage.iterdir()) == []
     asked = hub.log.requests(face="hub", path="/org/many/resolve/*")
-    assert len(asked) <= 8, "each small file is one request; the redirects of a few foretell those of the rest"
+    # One for each courier at most, where the first answer is late.
+    most = TransferLimits().budget
+    assert len(asked) <= most, "each small file is one request; the redirects of a few foretell those of the rest"
     assert len(hub.log.requests(method="GET", path="/api/resolve-cache/*", status=200)) >= 1992
 
 

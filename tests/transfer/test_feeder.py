@@ -263,7 +263,7 @@ def test_stop_ends_couriers(make_world: MakeWorld) -> None:
         pass
     begun = time.monotonic()
     transfer.stop()
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 8
     for thread in threading.enumerate():
         if thread.name.startswith("courier"):
             thread.join(5)
