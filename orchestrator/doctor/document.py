@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Literal, Self
 
 from orchestrator.core.resolvers import Reply
+from orchestrator.core.sizes import format_duration, format_size, format_speed
 from orchestrator.core.text import redacted
 from orchestrator.doctor.examine import Diagnosis
 from orchestrator.doctor.facts import Freshness, SourceFacts
-from orchestrator.doctor.findings import Finding
+from orchestrator.doctor.findings import Finding, slows
 from orchestrator.doctor.route import Hop, Route
 from orchestrator.doctor.source_documents import times_of
 from orchestrator.documents import Amount, Count
@@ -49,7 +50,10 @@ class RateEntry:
 
 @dataclass(frozen=True, slots=True)
 class DiagnosedSource:
-    """A source as the doctor found it. `clock_offset` is by how many seconds its clock is ahead of ours."""
+    """A source as the doctor found it. `clock_offset` is by how many seconds its clock is ahead of ours.
+
+    `enough` is the fewest connections that bring all that it gives.
+    """
 
     name: str
     url: str
@@ -62,6 +66,7 @@ class DiagnosedSource:
     jitter: Amount | None
     loss: Amount | None
     rates: tuple[RateEntry, ...]
+    enough: Count | None
     ranges: bool | None
     http: tuple[str, ...]
     clock_offset: float | None
@@ -81,6 +86,7 @@ class DiagnosedSource:
             is_root=source.is_root,
             **times_of(probe),
             rates=tuple(RateEntry(count, rate) for count, rate in probe.rates),
+            enough=found.enough[0] if found.enough else None,
             ranges=probe.ranges,
             http=probe.http,
             clock_offset=probe.clock_offset,
@@ -138,18 +144,37 @@ class MachineEntry:
 
 @dataclass(frozen=True, slots=True)
 class DoctorDocument:
-    """The data of `doctor`; costs are told for `bytes`."""
+    """The data of `doctor`; costs are told for `bytes`.
+
+    `rate` is that of all sources together, `expected_seconds` the time that `bytes` take at that rate, or at the limit
+    or the disk's rate where that is lower. `is_slowed` is false where no finding costs a noticeable share of it.
+    """
 
     ref: str | None
     file: str | None
     bytes: Count
     seconds: Amount
+    rate: Amount | None
+    expected_seconds: Amount | None
+    is_slowed: bool
     findings: tuple[FindingEntry, ...]
     sources: tuple[DiagnosedSource, ...]
     resolvers: tuple[ResolverEntry, ...]
     routes: Mapping[str, RouteEntry]
     machine: MachineEntry
     notes: tuple[str, ...]
+
+    @property
+    def verdict(self) -> str | None:
+        """The sentence for a download that nothing slows down; None where something does."""
+        if self.is_slowed:
+            return None
+        if self.rate is None or self.expected_seconds is None:
+            return "found nothing that slows downloads down"
+        takes = f"{format_size(self.bytes)} take {format_duration(self.expected_seconds)}"
+        sending = sum(source.error is None and bool(source.rates) for source in self.sources)
+        who = f"{sending} sources together send" if sending > 1 else "the source sends"
+        return f"nothing slows this download down: {who} {format_speed(self.rate)}, so {takes}"
 
     @classmethod
     def of(cls, found: Diagnosis) -> Self:
@@ -160,6 +185,9 @@ class DoctorDocument:
             file=found.file,
             bytes=facts.size,
             seconds=round(found.seconds, 3),
+            rate=facts.rate,
+            expected_seconds=facts.expected_seconds,
+            is_slowed=slows(facts, found.findings),
             findings=tuple(map(FindingEntry.of, found.findings)),
             sources=tuple(map(DiagnosedSource.of, facts.sources)),
             resolvers=tuple(map(ResolverEntry.of, facts.replies)),

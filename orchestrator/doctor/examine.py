@@ -1,7 +1,7 @@
 """`doctor`: everything that may make a download slow is measured, in parallel and within a deadline.
 
-Three rounds: this machine and its resolvers; all sources and the ways to them; past the proxy, where there is one.
-Whatever is not there in time is left out, and said to be.
+Four rounds: this machine and its resolvers; each source and the way to it; past the proxy, where there is one; all
+sources together. Whatever is not there in time is left out, and said to be.
 """
 
 from __future__ import annotations
@@ -28,15 +28,20 @@ from orchestrator.doctor.machine import CacheHealth, MachineSteps, open_files
 from orchestrator.doctor.route import Route, trace
 from orchestrator.doctor.survey import Survey, survey
 from orchestrator.errors import GlmAriaError, ProtocolError
+from orchestrator.mirrors.crowd import Crowd
 from orchestrator.mirrors.probe import Bounds, SampleFile, probe
+from orchestrator.mirrors.rates import rungs
 from orchestrator.mirrors.sources import Sources
 from orchestrator.net.addresses import split
 from orchestrator.net.dns import Lookup, is_local, system_lookup
 from orchestrator.net.session import Net
 from orchestrator.system.threads import Step, at_once
 
-BOUNDS = Bounds(seconds=0.5, connections=4, more=(16,), pings=5)
-_HERE, _THERE, _PAST = 3.5, 10.5, 3.5
+_HERE, _PAST, _TOGETHER = 3.5, 2.5, 2.5
+_ALL = 19.0
+"""Seconds of all rounds; what the first one leaves is for the sources."""
+_SECONDS, _BYTES, _PIECE = 1.0, 32 << 20, 2 << 20
+"""Bounds of a sample over many connections."""
 _RESERVE = 256 << 20
 
 
@@ -47,7 +52,7 @@ class DoctorRequest:
     """
 
     ref: Ref | None = None
-    connections: int = 16
+    connections: int = 64
     budget: int = 64
     max_speed: int | None = None
     is_offline: bool = False
@@ -85,10 +90,12 @@ def examine(request: DoctorRequest, sites: Sites, sources: Sources, cache: Cache
     found: Survey | None = None
     routes: dict[str, Route] = {}
     rows: tuple[SourceFacts, ...] = ()
+    together: float | None = None
     if not request.is_offline:
-        surveying = Step("the sources", partial(_survey, request.ref, sites, sources, cache.records))
+        left = begun + _ALL - _PAST - _TOGETHER - time.monotonic()
+        surveying = Step("the sources", partial(_survey, request, sites, sources, cache.records, left))
         tracing = _routes(request, sites, sources.hasty)
-        notes += _round((surveying, *tracing.values()), _THERE)
+        notes += _round((surveying, *tracing.values()), left)
         found = surveying.value
         routes = {address: step.value for address, step in tracing.items() if step.value is not None}
         if request.ref is None:
@@ -98,7 +105,8 @@ def examine(request: DoctorRequest, sites: Sites, sources: Sources, cache: Cache
         elif not is_named:
             notes.append(f"no model was named: measured with {request.ref}, the last one that was pulled")
         rows = _past_proxies(found.rows, direct) if found else ()
-    facts = _facts(request, sites, here, rows, found.total if found else None)
+        together = _together(rows, request.budget)
+    facts = _facts(request, sites, here, rows, found.total if found else None, together=together)
     file = found.file.path if found and found.file else None
     return Diagnosis(facts, findings(facts), routes, request.ref, file, time.monotonic() - begun, tuple(notes))
 
@@ -128,14 +136,16 @@ def _hosts(sites: Sites) -> list[str]:
     return [host for host in hosts if not is_local(host)]
 
 
-def _survey(ref: Ref | None, sites: Sites, sources: Sources, records: Records) -> Survey:
-    """All sources, with the model where it can be listed."""
-    begun = time.monotonic()
+def _survey(request: DoctorRequest, sites: Sites, sources: Sources, records: Records, seconds: float) -> Survey:
+    """All sources, with the model where it can be listed, within so many seconds."""
+    begun, steps = time.monotonic(), rungs(request.budget)
+    bounds = Bounds(many=_BYTES, piece=_PIECE, total=2 * _PIECE * max(steps, default=1), steps=steps,
+                    climb=seconds - 5, pings=5)  # fmt: skip
     try:
-        return survey(ref, sites, sources, records, BOUNDS, patience=_THERE - 2, must_answer=False)
+        return survey(request.ref, sites, sources, records, bounds, patience=seconds - 2, must_answer=False)
     except GlmAriaError:
-        left = max(1.0, _THERE - 1 - (time.monotonic() - begun))
-        return survey(None, sites, sources, records, BOUNDS, patience=left, must_answer=False)
+        left = max(1.0, seconds - 1 - (time.monotonic() - begun))
+        return survey(None, sites, sources, records, bounds, patience=left, must_answer=False)
 
 
 def _routes(request: DoctorRequest, sites: Sites, net: Net) -> dict[str, Step[Route]]:
@@ -165,12 +175,34 @@ def _past_proxies(rows: Sequence[SourceFacts], direct: Net) -> tuple[SourceFacts
     return tuple(replace(row, direct=steps[row.source].value or None) if row.source in steps else row for row in rows)
 
 
+def _together(rows: Sequence[SourceFacts], budget: int) -> float | None:
+    """Bytes/s of all sources at once, each over as many connections as are enough for it; None for fewer than two."""
+    found = [(row.probe.open_range, row.enough[0]) for row in rows if row.is_usable and row.enough]
+    openers = [(open_range, number) for open_range, number in found if open_range is not None]
+    if len(openers) < 2:
+        return None
+    wanted = sum(number for _, number in openers)
+    crowd = Crowd(2 * budget)
+    try:
+        for open_range, number in openers:
+            crowd.join(open_range, max(1, number * budget // max(wanted, budget)))
+        return crowd.rate(_SECONDS, _BYTES, _TOGETHER - _SECONDS)
+    finally:
+        crowd.close()
+
+
 def _direct_rate(direct: Net, source: Source, target: SampleFile) -> float | None:
     return probe(direct, source, target, Bounds(seconds=0.5, pings=0)).rate_one
 
 
 def _facts(
-    request: DoctorRequest, sites: Sites, here: MachineSteps, rows: tuple[SourceFacts, ...], total: int | None
+    request: DoctorRequest,
+    sites: Sites,
+    here: MachineSteps,
+    rows: tuple[SourceFacts, ...],
+    total: int | None,
+    *,
+    together: float | None = None,
 ) -> Facts:
     aria2, free, health = here.aria2.value, here.free.value, here.health.value or CacheHealth()
     mirrors = [catalog.source for catalog in sites.mirrors]
@@ -185,6 +217,7 @@ def _facts(
     return Facts(
         size=total or REFERENCE,
         sources=rows,
+        together=together,
         mirrors_hint=" ".join(known) if len(known) > len(mirrors) else "",
         without=without,
         replies=tuple(step.value for step in here.replies if step.value is not None),

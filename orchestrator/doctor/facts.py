@@ -12,6 +12,7 @@ from orchestrator.aria2.endpoint import OpenRpc
 from orchestrator.core.resolvers import Reply
 from orchestrator.core.sources import Source
 from orchestrator.mirrors.probe import Probe
+from orchestrator.mirrors.rates import enough
 from orchestrator.mirrors.stats import Quarantine
 
 
@@ -62,6 +63,11 @@ class SourceFacts:
         """The fastest of the rates, with its number of connections."""
         return max(self.probe.rates, key=lambda item: item[1], default=None)
 
+    @property
+    def enough(self) -> tuple[int, float] | None:
+        """The fewest connections that bring what all of them bring, with their rate."""
+        return enough(self.probe.rates)
+
     def rate_with(self, connections: int) -> float | None:
         """The best rate that was measured with at most so many connections."""
         return max((rate for count, rate in self.probe.rates if count <= connections), default=None)
@@ -71,18 +77,19 @@ class SourceFacts:
 class Facts:
     """Facts about this machine and its sources; None for those that could not be measured.
 
-    `open_files` is the soft and the hard limit. `roomier` is a folder on another disk with room. `mirrors_hint` are
-    the mirrors to try as GLM_ARIA_MIRRORS names them; `without` has, by a source's name, the command that leaves it
-    out.
+    `together` is the rate of all usable sources at once. `open_files` is the soft and the hard limit. `roomier` is a
+    folder on another disk with room. `mirrors_hint` are the mirrors to try as GLM_ARIA_MIRRORS names them; `without`
+    has, by a source's name, the command that leaves it out.
     """
 
     size: int
     sources: tuple[SourceFacts, ...] = ()
+    together: float | None = None
     mirrors_hint: str = ""
     without: tuple[tuple[str, str], ...] = ()
     replies: tuple[Reply, ...] = ()
     resolvers_set: tuple[str, ...] = ()
-    connections: int = 16
+    connections: int = 64
     budget: int = 64
     max_speed: int | None = None
     is_offline: bool = False
@@ -106,3 +113,14 @@ class Facts:
     def best_rate(self) -> float | None:
         """Bytes/s that the fastest source sends."""
         return max((best[1] for source in self.usable if (best := source.best)), default=None)
+
+    @property
+    def rate(self) -> float | None:
+        """Bytes/s of all sources together, which none of them alone exceeds."""
+        return max((rate for rate in (self.together, self.best_rate) if rate is not None), default=None)
+
+    @property
+    def expected_seconds(self) -> float | None:
+        """The time that the download takes at that rate, or at the limit or the disk's rate where that is lower."""
+        bounds = [rate for rate in (self.rate, self.max_speed, self.write_rate) if rate]
+        return self.size / min(bounds) if self.rate else None

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from orchestrator.core.resolvers import NameServer, odd_ones
 from orchestrator.core.sizes import format_duration, format_size, format_speed
 from orchestrator.doctor.facts import Facts, Freshness
+from orchestrator.mirrors.rates import still_grows
 
 REFERENCE = 10 * 10**9
 """Bytes of the download that costs are told for, where no model was named."""
@@ -27,8 +28,12 @@ _ROUND_TRIPS = 40
 _SLOW_LOOKUP, _SLOW_ROUND_TRIP, _OFF_CLOCK = 0.15, 0.15, 60.0
 # One connection below this is held back by distance, loss or the server's rule.
 _SLOW_CONNECTION = 3e6
+# What the setting takes.
+_MOST_OF_A_FILE = 64
 # Descriptors beside connections: libraries, logs, parts, and one more for each download.
 _OTHER_FILES = 64
+# A finding that costs less than this share of the download, or these seconds, does not slow it down.
+_NOTICEABLE, _NOTICEABLE_SECONDS = 0.05, 2.0
 # Once around the timeouts of a source that does not answer.
 _DOWN_SECONDS = 10.0
 
@@ -49,6 +54,12 @@ def findings(facts: Facts) -> tuple[Finding, ...]:
     """All that the facts show, the dearest first; what costs the same stays in the order of the rules."""
     found = [finding for rule in _RULES for finding in rule(facts)]
     return tuple(sorted(found, key=lambda finding: -finding.cost))
+
+
+def slows(facts: Facts, found: Iterable[Finding]) -> bool:
+    """True where one of these costs a noticeable share of the download."""
+    least = max(_NOTICEABLE * (facts.expected_seconds or 0.0), _NOTICEABLE_SECONDS)
+    return any(finding.cost >= least for finding in found)
 
 
 def cost_text(seconds: float) -> str:
@@ -157,25 +168,27 @@ def _limit(facts: Facts) -> Iterator[Finding]:
 
 
 def _per_connection(facts: Facts) -> Iterator[Finding]:
-    """The best source sends more over more connections."""
+    """The best source sends more over more connections than the settings allow, or than were measured."""
     usable = [source for source in facts.usable if source.best and source.probe.ranges is not False]
     if not usable:
         return
     source = max(usable, key=lambda item: (item.best or (0, 0.0))[1])
-    one, now, best = source.rate_with(1), source.rate_with(facts.connections), source.best
-    if not one or not now or not best or one >= _SLOW_CONNECTION:
+    allowed = min(facts.connections, facts.budget)
+    one, now, suffices = source.rate_with(1), source.rate_with(allowed), source.enough
+    if not one or not now or not suffices or one >= _SLOW_CONNECTION:
         return
-    count, rate = best
-    if count > facts.connections and rate > 1.3 * now:
-        yield Finding("few-connections", f"{source.name} is slow per connection, and few connections are used",
-                      f"{format_speed(one)} over 1 connection, {format_speed(rate)} over {count}",
-                      facts.size / now - facts.size / rate, f"export GLM_ARIA_CONNECTIONS={count}",
+    count, rate = suffices
+    measured = f"{format_speed(one)} over 1 connection, {format_speed(rate)} over {count}"
+    if count > allowed and rate > 1.3 * now:
+        yield Finding("few-connections", f"{source.name} is slow per connection, and few connections are used; {count} "
+                      "are enough", measured, facts.size / now - facts.size / rate,
+                      f"export GLM_ARIA_CONNECTIONS={count}", source.name)  # fmt: skip
+    elif still_grows(source.probe.rates) and count >= allowed:
+        # Twice as many, or another source, are expected to bring half as much again.
+        more = f"export GLM_ARIA_CONNECTION_BUDGET={2 * count} GLM_ARIA_CONNECTIONS={min(2 * count, _MOST_OF_A_FILE)}"
+        yield Finding("slow-connections", f"{source.name} is slow per connection; {count} are used already, and more "
+                      "of them would bring more", measured, facts.size / rate / 3, _more_mirrors(facts) or more,
                       source.name)  # fmt: skip
-    elif rate > 2 * one:
-        goal = max(rate, 12.5e6)
-        yield Finding("slow-connections", f"{source.name} is slow per connection; {count} are used already",
-                      f"{format_speed(one)} over 1 connection, {format_speed(rate)} over {count}",
-                      max(facts.size / rate - facts.size / goal, 1.0), _more_mirrors(facts), source.name)  # fmt: skip
 
 
 def _no_range(facts: Facts) -> Iterator[Finding]:
@@ -295,13 +308,6 @@ def _open_rpc(facts: Facts) -> Iterator[Finding]:
                       f"(umask 077; echo rpc-secret={made} >> {conf})")  # fmt: skip
 
 
-def _old_http(facts: Facts) -> Iterator[Finding]:
-    for source in facts.usable:
-        if source.probe.http == ("http/1.1",):
-            yield Finding("http1-only", f"{source.name} offers HTTP/1.1 only; that costs nothing, since aria2 "
-                          "speaks nothing else", "HTTP/1.1", 0.0, None, source.name)  # fmt: skip
-
-
 def _more_mirrors(facts: Facts) -> str | None:
     return f"export GLM_ARIA_MIRRORS={shlex.quote(facts.mirrors_hint)}" if facts.mirrors_hint else None
 
@@ -326,5 +332,4 @@ _RULES: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     _down,
     _cache,
     _open_rpc,
-    _old_http,
 )

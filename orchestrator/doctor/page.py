@@ -31,6 +31,7 @@ def page(found: DoctorDocument) -> str:
         made=time.strftime("%Y-%m-%d %H:%M"),
         ref=found.ref,
         size=format_size(found.bytes),
+        verdict=found.verdict,
         findings=[
             {
                 "code": finding.code,
@@ -84,13 +85,15 @@ def chart(sources: Sequence[DiagnosedSource]) -> dict[str, Any]:
     """Speed against connections: a line for each source."""
     measured = [source for source in sources if source.rates]
     most = max((one.rate for source in measured for one in source.rates), default=0.0) or 1.0
-    # Evenly spread by powers: 1, 4 and 16 connections.
-    places = {1: 0.0, 4: _WIDTH / 2, 16: _WIDTH}
+    counts = sorted({one.connections for source in measured for one in source.rates})
+    # Spread by powers.
+    longest = math.log(counts[-1]) if counts and counts[-1] > 1 else 1.0
+    places = {count: _WIDTH * math.log(count) / longest for count in counts}
     lines = []
     for number, source in enumerate(measured):
         points = [
             {
-                "x": places.get(one.connections, 0.0),
+                "x": places[one.connections],
                 "y": _HEIGHT * (1 - one.rate / most),
                 "text": f"{source.name}: {format_speed(one.rate)} over {one.connections}",
             }

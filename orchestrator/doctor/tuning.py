@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from orchestrator.core.sizes import format_speed
 from orchestrator.core.sources import Source
 from orchestrator.doctor.history import Past
+from orchestrator.mirrors.rates import WORTH, Rates, enough
 from orchestrator.mirrors.stats import Remembered, Stats
 
-# More connections must bring this much more before they are worth their load on the server.
-_WORTH = 1.15
 _FAST = 20e6
-_BUDGETS = (16, 1024)
+_MOST_CONNECTIONS, _MOST_BUDGET = 64, 1024
+# Of a source that was never measured over several.
+_USUAL = 16
 # A source's usual wait for an answer, times this, is waited before it is given up.
 _PATIENCE = 20.0
 _LEAST_TIMEOUT, _MOST_TIMEOUT = 10.0, 60.0
@@ -58,9 +59,10 @@ def _changes(current: Current, stats: Stats, past: Sequence[Past]) -> Iterator[C
     if connections != current.connections:
         yield Change("transfer.connections_per_mirror", current.connections, connections, reason)
     working = [source for source in sources if stats.of(source).rate or stats.of(source).rates]
-    budget = min(max(64, connections * len(working)), _BUDGETS[1]) if working else current.budget
+    needed = [(source.name, _needed(stats.of(source))) for source in working]
+    budget = max(current.budget, min(sum(number for _, number in needed), _MOST_BUDGET))
     if budget > current.budget:
-        words = f"{len(working)} sources with {connections} connections each need so many"
+        words = "the sources need so many: " + ", ".join(f"{name} {number}" for name, number in needed)
         yield Change("transfer.connection_budget", current.budget, budget, words)
     if current.jobs is not None and current.jobs < min(16, budget) and (small := _small_files(past)):
         yield Change("transfer.jobs", current.jobs, min(64, budget), small)
@@ -78,24 +80,31 @@ def _connections(current: Current, sources: Sequence[Source], stats: Stats) -> t
         return current.connections, ""
     source, ladder = max(known, key=lambda item: max(rate for _, rate in item[1]))
     best = max(rate for _, rate in ladder)
-    count, rate = next((count, rate) for count, rate in ladder if rate * _WORTH >= best)
+    count, rate = enough(ladder) or ladder[0]
     now = max((rate for at, rate in ladder if at <= current.connections), default=0.0)
-    if count > current.connections and best > _WORTH * now:
+    if count > current.connections and best > WORTH * now:
         words = f"{source.name} sends {format_speed(rate)} over {count}, {format_speed(now)} over {current.connections}"
-        return count, words
-    if count < current.connections and ladder[0][1] >= _FAST and ladder[0][1] * _WORTH >= best:
+        return min(count, _MOST_CONNECTIONS), words
+    if count < current.connections and ladder[0][1] >= _FAST and ladder[0][1] * WORTH >= best:
         one = f"{source.name} sends {format_speed(ladder[0][1])} over 1 connection already"
         return max(4, count), f"{one}; more of them bring nothing, and cost processor time"
     return current.connections, ""
 
 
-def _ladder(known: Remembered) -> list[tuple[int, float]]:
+def _needed(known: Remembered) -> int:
+    """Connections that are enough for a source."""
+    ladder = _ladder(known)
+    found = enough(ladder) if len(ladder) > 1 else None
+    return found[0] if found else _USUAL
+
+
+def _ladder(known: Remembered) -> Rates:
     """Rates by number of connections, fewest first: those of one probe, else what pulls and probes had on average."""
     if known.rates:
-        return sorted(known.rates)
+        return tuple(sorted(known.rates))
     found = [(1, known.rate_one)] if known.rate_one else []
-    # A pull or a probe used several; 16 is what they are by default.
-    return [(n, r) for n, r in [*found, (16, known.rate_many)] if r]
+    # A pull or a probe used several; how many is not remembered.
+    return tuple((n, r) for n, r in [*found, (_USUAL, known.rate_many)] if r)
 
 
 def _small_files(past: Sequence[Past]) -> str | None:

@@ -8,37 +8,77 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, Self
 
 from orchestrator.core.files import Digest
 from orchestrator.core.sources import Origin, Source
 from orchestrator.errors import GlmAriaError, ProtocolError
+from orchestrator.mirrors.crowd import Crowd, Open
 from orchestrator.mirrors.links import Links
+from orchestrator.mirrors.rates import WORTH, Rates
 from orchestrator.mirrors.stats import Observation
-from orchestrator.net.answers import Answer
+from orchestrator.net.answers import Answer, Stream
 from orchestrator.net.handshake import Handshake
 from orchestrator.net.session import Net
 from orchestrator.system.threads import try_start
 
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
-_LEAST_SECONDS = 1e-4
+_GOLDEN = 0.618034
+# A sample takes so many round trips at least, and connections so many to be answered, or this many at most.
+_SAMPLE_TRIPS, _ANSWER_TRIPS, _MOST_TRIPS, _MOST_SECONDS = 6, 3, 10, 1.5
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """The limits of a probe. `seconds` bounds each sample of bytes, `one` and `many` its bytes. `more` are
-    further numbers of connections to measure, with `many` bytes for each."""
+    """The limits of a probe. `steps` are the numbers of connections to measure after one alone, as long as the rate
+    grows and `climb` seconds are not over.
+
+    `seconds` bounds each of these samples, but not below a few round trips; `one` its bytes for each connection, `many`
+    for all. They come in ranges of `piece` bytes, in all of them `total`.
+    """
 
     seconds: float = 0.5
     one: int = 2 << 20
     many: int = 8 << 20
-    connections: int = 1
+    piece: int = 1 << 20
+    total: int = 10 << 20
+    steps: tuple[int, ...] = ()
+    climb: float = 8.0
     pings: int = 3
-    more: tuple[int, ...] = ()
+
+    @classmethod
+    def over(cls, connections: int) -> Self:
+        """Those of two samples, over one connection and over so many."""
+        return cls(steps=(connections,) if connections > 1 else (), piece=min(1 << 20, (8 << 20) // connections))
+
+
+class FileRanges:
+    """Ranges of the file at an address, each from another place. `are_honoured` once one was asked for."""
+
+    def __init__(self, net: Net, source: Source, url: str, size: int, piece: int) -> None:
+        self._net, self._source, self._url, self._size, self._piece = net, source, url, size, piece
+        self.are_honoured: bool | None = None
+
+    @contextmanager
+    def __call__(self, number: int) -> Iterator[Stream]:
+        """Open one. Raises ProtocolError, and what `Net.stream` does."""
+        # Spread evenly, however many there will be.
+        first = int(number * _GOLDEN % 1 * self._size)
+        end = min(first + self._piece, self._size)
+        with self._net.stream(self._url, byte_range=(first, end), home=self._source.url) as stream:
+            if stream.status not in (200, 206):
+                raise ProtocolError(f"{self._source.name} answered HTTP {stream.status} for a range")
+            found = _CONTENT_RANGE.fullmatch(stream.headers.get("Content-Range", ""))
+            self.are_honoured = stream.status == 206
+            if self.are_honoured and (
+                found is None or int(found[1]) != first or found[3] not in ("*", str(self._size))
+            ):
+                raise ProtocolError(f"{self._source.name} sent another range than requested")
+            yield stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +95,8 @@ class Probe:
     """The result of a probe; None for what could not be measured.
 
     `latencies` are seconds from request to answer over an open connection, `lost` how many such requests had none.
-    `rates` are all bytes/s by number of connections. `clock_offset` is by how many seconds
+    `rates` are all bytes/s by number of connections, `rate_many` that of the most. `open_range` opens further ranges of
+    the sample. `clock_offset` is by how many seconds
     the server's clock is ahead of ours. `announces_digest` is whether the source names the digest by itself. `error`
     ended the probe: what stands beside it was measured before.
     """
@@ -71,8 +112,9 @@ class Probe:
     ranges: bool | None = None
     announces_digest: bool | None = None
     http: tuple[str, ...] = ()
-    rates: tuple[tuple[int, float], ...] = ()
+    rates: Rates = ()
     clock_offset: float | None = None
+    open_range: Open | None = field(default=None, compare=False)
     target: SampleFile | None = field(default=None, compare=False)
     error: GlmAriaError | None = field(default=None, compare=False)
 
@@ -177,49 +219,39 @@ class _Prober:
         )
         if not target.size:
             return
-        sent, seconds, ranges = self._read(link.url, 0, min(self._bounds.one, target.size), target.size)
-        rate = sent / max(seconds, _LEAST_SECONDS)
-        self._note(rate_one=rate, rates=((1, rate),), ranges=ranges)
-        if self._bounds.connections > 1 and ranges:
-            rate = self._read_many(link.url, target.size, self._bounds.connections)
-            self._note(rate_many=rate, connections=self._bounds.connections)
-            self._note(rates=(*self._found.rates, (self._bounds.connections, rate)))
-            for count in self._bounds.more:
-                self._note(rates=(*self._found.rates, (count, self._read_many(link.url, target.size, count))))
+        ranges = FileRanges(self._net, self._source, link.url, target.size, self._bounds.piece)
+        crowd = Crowd(self._bounds.total // self._bounds.piece)
+        try:
+            self._climb(crowd, ranges)
+        finally:
+            crowd.close()
 
-    def _read(self, url: str, first: int, end: int, size: int) -> tuple[int, float, bool]:
-        """Read bytes from `first` to before `end`, until the time is over: how many came, in how many seconds, and
-        whether the range was honoured."""
-        with self._net.stream(url, byte_range=(first, end), home=self._source.url) as stream:
-            if stream.status not in (200, 206):
-                raise ProtocolError(f"{self._source.name} answered HTTP {stream.status} for a range")
-            found = _CONTENT_RANGE.fullmatch(stream.headers.get("Content-Range", ""))
-            ranges = stream.status == 206
-            if ranges and (found is None or int(found[1]) != first or found[3] not in ("*", str(size))):
-                raise ProtocolError(f"{self._source.name} sent another range than requested")
-            begun, sent = time.monotonic(), 0
-            for chunk in stream.chunks():
-                sent += len(chunk)
-                if sent >= end - first or time.monotonic() - begun > self._bounds.seconds:
-                    break
-            return sent, time.monotonic() - begun, ranges
-
-    def _read_many(self, url: str, size: int, count: int) -> float:
-        """Bytes/s over several connections, each with a range of its own."""
-        each = max(1, min(self._bounds.many, size) // count)
-        sent: list[int] = []
-
-        def one(number: int) -> None:
-            first = min(number * (size // count), size - 1)
-            # A connection more than the server grants is no error: the others tell what it gives.
-            with suppress(GlmAriaError):
-                sent.append(self._read(url, first, min(first + each, size), size)[0])
-
-        threads = [threading.Thread(target=one, args=(number,), daemon=True) for number in range(count)]
+    def _climb(self, crowd: Crowd, ranges: FileRanges) -> None:
+        """Measure more and more connections."""
+        bounds, latency = self._bounds, self._found.latency or 0.0
+        seconds, patience = max(bounds.seconds, _SAMPLE_TRIPS * latency), max(_MOST_SECONDS, _MOST_TRIPS * latency)
+        # Where the source is far, the first of the steps are left out: the last one tells the most.
+        affordable = max(1, int(bounds.climb / (seconds + _ANSWER_TRIPS * latency)) - 1)
         begun = time.monotonic()
-        for thread in [thread for thread in threads if try_start(thread)]:
-            thread.join()
-        return sum(sent) / max(time.monotonic() - begun, _LEAST_SECONDS)
+        last, had, best = 0.0, 0, 0.0
+        for number in (1, *bounds.steps[-affordable:]):
+            at = time.monotonic()
+            if had and at + last > begun + bounds.climb:
+                return
+            crowd.join(ranges, number - had)
+            rate = crowd.rate(seconds, bounds.one if number == 1 else min(number * bounds.one, bounds.many), patience)
+            if not had and crowd.error is not None:
+                raise crowd.error
+            if rate is None:
+                return
+            self._note(rates=(*self._found.rates, (number, rate)), ranges=ranges.are_honoured)
+            if number == 1:
+                self._note(rate_one=rate, open_range=ranges if ranges.are_honoured else None)
+            else:
+                self._note(rate_many=rate, connections=number)
+            if not ranges.are_honoured or rate < WORTH * best:
+                return
+            last, had, best = time.monotonic() - at, number, rate
 
     def _clock_offset(self, headers: Mapping[str, str]) -> float | None:
         try:

@@ -22,6 +22,7 @@ from orchestrator.core.exponential import decay
 from orchestrator.core.sources import Source
 from orchestrator.disk.locks import state_lock
 from orchestrator.disk.state_file import read_state, write_state
+from orchestrator.mirrors.rates import Rates, still_grows
 from orchestrator.system.failures import on_disk
 
 # After this time a measurement counts half: networks are slow at one hour and fast at another, but mostly themselves.
@@ -63,14 +64,14 @@ class Quarantine:
 class Observation:
     """One observation. `rate` was had with `connections` at once; None is not measured.
 
-    `rates` are those by number of connections that a probe measured one after the other, nothing beside them.
+    `rates` are those by number of connections that a probe measured one after the other.
     """
 
     latency: float | None = None
     rate: float | None = None
     connections: int = 1
     failed: bool = False
-    rates: tuple[tuple[int, float], ...] = ()
+    rates: Rates = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ class Remembered:
 
     `seen` is when it last did its work, `tried` when it was last observed at all; 0 is never. `failures` is how often
     it failed, with old failures counting less; see `failures_at`. `rates` by number of connections are of one probe,
-    the newest of those that tried the most numbers.
+    the newest that found where more of them bring nothing, or else tried as many numbers.
     """
 
     name: str
@@ -90,7 +91,7 @@ class Remembered:
     seen: float = 0.0
     tried: float = 0.0
     quarantine: Quarantine | None = None
-    rates: tuple[tuple[int, float], ...] = ()
+    rates: Rates = ()
 
     @property
     def rate(self) -> float | None:
@@ -121,8 +122,11 @@ class Remembered:
             failures=failures / 2,
             seen=now,
             tried=now,
-            rates=sample.rates if len(sample.rates) >= max(2, len(self.rates)) else self.rates,
+            rates=sample.rates if self._is_better(sample.rates) else self.rates,
         )
+
+    def _is_better(self, rates: Rates) -> bool:
+        return len(rates) > 1 and (len(rates) >= len(self.rates) or not still_grows(rates))
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,11 +244,11 @@ def _remembered(value: dict[str, Any]) -> Remembered:
     )  # fmt: skip
 
 
-def _rates(pairs: Any) -> tuple[tuple[int, float], ...]:
+def _rates(pairs: Any) -> Rates:
     return tuple((int(count), _number(rate)) for count, rate in pairs)
 
 
-def _old_rates(data: dict[str, Any]) -> dict[str, tuple[tuple[int, float], ...]]:
+def _old_rates(data: dict[str, Any]) -> dict[str, Rates]:
     return {str(name): _rates(pairs) for name, pairs in data["rates"].items()}
 
 

@@ -12,7 +12,7 @@ import pytest
 from orchestrator.core.resolvers import NameServer, Reply
 from orchestrator.core.sources import Source, parse_source
 from orchestrator.doctor.facts import Facts, Freshness, SourceFacts
-from orchestrator.doctor.findings import cost_text, findings
+from orchestrator.doctor.findings import cost_text, findings, slows
 from orchestrator.errors import SourcesDownError
 from orchestrator.mirrors.probe import Probe
 from orchestrator.mirrors.stats import Quarantine
@@ -110,7 +110,7 @@ DOWN = SourceFacts(MIRROR, Probe(MIRROR, error=SourcesDownError("no route")))
         (replace(measured(MIRROR), state=Freshness.STALE), "stale-mirror"),
         (replace(measured(MIRROR), quarantine=Quarantine(0.0, "lied")), "quarantined"),
         (measured(MIRROR, ranges=False), "no-range"),
-        (measured(MIRROR, http=("http/1.1",)), "http1-only"),
+        (measured(MIRROR, http=("http/1.1",)), None),
         (measured(MIRROR, lost=3), "loss"),
         (DOWN, "source-down"),
         (replace(measured(MIRROR), state=Freshness.ABSENT), None),
@@ -137,8 +137,43 @@ def test_few_connections_are_named_with_those_that_are_faster() -> None:
     slow = measured(rates=((1, 1e6), (4, 4e6), (16, 16e6)))
     few = findings(replace(WELL, sources=(slow,), connections=4))[0]
     assert (few.code, few.command) == ("few-connections", "export GLM_ARIA_CONNECTIONS=16")
-    more = findings(replace(WELL, sources=(slow,), mirrors_hint="https://a https://b"))[0]
+    assert "16 are enough" in few.message
+
+
+def test_more_than_the_budget_is_advised_where_the_rate_still_grows_and_no_mirror_is_known() -> None:
+    growing = ((1, 1e6), (4, 4e6), (16, 16e6), (64, 50e6))
+    facts = replace(WELL, sources=(measured(rates=growing),))
+    (more,) = findings(replace(facts, mirrors_hint="https://a https://b"))
     assert (more.code, more.command) == ("slow-connections", "export GLM_ARIA_MIRRORS='https://a https://b'")
+    (more,) = findings(facts)
+    assert more.command == "export GLM_ARIA_CONNECTION_BUDGET=128 GLM_ARIA_CONNECTIONS=64"
+
+
+@pytest.mark.parametrize(
+    "rates",
+    [
+        ((1, 1e6), (4, 4e6), (16, 5e6), (64, 5.1e6)),  # 16 fill the line
+        ((1, 1e6), (4, 4e6), (16, 16e6)),  # a pull may open 64, and finds out
+        ((1, 5e6), (4, 5e6)),
+    ],
+)
+def test_what_a_pull_finds_out_by_itself_is_no_finding(rates: tuple[tuple[int, float], ...]) -> None:
+    assert codes(replace(WELL, sources=(measured(rates=rates),), mirrors_hint="https://a")) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_slowed"),
+    [
+        ({}, False),
+        ({"litter": 10**9}, False),
+        ({"sources": (GOOD, measured(MIRROR, latencies=(0.3,)))}, False),
+        ({"max_speed": 1_000_000}, True),
+        ({"aria2_version": None}, True),
+    ],
+)
+def test_what_costs_little_does_not_slow_a_download_down(changes: dict[str, Any], is_slowed: bool) -> None:
+    facts = replace(WELL, **changes)
+    assert slows(facts, findings(facts)) is is_slowed
 
 
 @pytest.mark.parametrize(("cost", "text"), [(math.inf, "nothing can be fetched"), (0.0, "for your information")])

@@ -69,6 +69,14 @@ def test_many_sources_take_a_larger_budget() -> None:
     ladder = ((1, 1e6), (4, 4e6), (16, 16e6), (64, 64e6))
     found = changes(known(root=Remembered("root", rates=ladder), one=Remembered("one", rates=ladder)))
     assert (found["transfer.connections_per_mirror"].new, found["transfer.connection_budget"].new) == (64, 128)
+    assert found["transfer.connection_budget"].reason == "the sources need so many: root 64, one 64"
+
+
+def test_sources_that_few_connections_fill_take_no_larger_budget() -> None:
+    ladder = ((1, 1e6), (4, 4e6), (16, 16e6), (64, 64e6))
+    filled = ((1, 1e6), (4, 4e6), (16, 4.1e6))
+    memory = known(root=Remembered("root", rates=ladder), one=Remembered("one", rates=filled))
+    assert changes(memory, now=replace(NOW, budget=68)).keys() == {"transfer.connections_per_mirror"}
 
 
 def test_small_files_that_took_long_ask_for_more_jobs() -> None:

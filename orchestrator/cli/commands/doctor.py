@@ -43,11 +43,13 @@ def doctor(options: DoctorOptions) -> int:
     """Find what slows downloads down: measure everything, suggest changes.
 
     Measures this machine, the network and every source. Takes at most 20 seconds, needs no privileges, and works
-    without a network. Fetches a few MiB of the largest file of REF from each source, over 1, 4 and 16 connections, and
-    discards them; estimates the cost of each finding for REF. Without REF, takes the model that was pulled last; if
-    there is none, measures no speeds and estimates costs for 10 GB.
+    without a network. Fetches parts of the largest file of REF from each source, over 1, 4, 16 and more connections up
+    to the budget as long as the rate grows, and discards them: a few seconds of the line, at most 256 MiB of each
+    source. Estimates the cost of each finding for REF. Without REF, takes the model that was pulled last; if there is
+    none, measures no speeds and estimates costs for 10 GB.
 
     The findings come last, the most expensive first, each with the measured figure and one command that changes it.
+    Where nothing slows the download down, that comes first, with the rate of all sources and the time that REF takes.
 
     \b
     Examples:

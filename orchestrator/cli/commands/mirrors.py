@@ -103,7 +103,7 @@ def probe(options: ProbeOptions) -> int:
             hint="for earlier measurements: glm-aria mirrors ls",
         )
     wanted = parse_ref(options.ref) if options.ref else None
-    found = services(settings).probe(wanted, Bounds(connections=options.connections))
+    found = services(settings).probe(wanted, Bounds.over(options.connections))
     run = Run.warned(settings, as_json=options.sites.as_json)
     run.emit(*warnings((row.source, row.quarantine) for row in found.rows))
 

@@ -12,24 +12,15 @@ from orchestrator.core.text import redacted
 from orchestrator.doctor.document import DiagnosedSource, DoctorDocument, ResolverEntry, RouteEntry
 from orchestrator.doctor.findings import cost_text
 
-_SOURCE = (
-    "source",
-    "name",
-    "connect",
-    "TLS",
-    "first byte",
-    "latency",
-    "lost",
-    "MB/s 1/4/16",
-    "range",
-    "HTTP",
-)
+_SOURCE = ("source", "name", "connect", "TLS", "first byte", "latency", "lost", "range", "HTTP")
 
 
 def print_text(found: DoctorDocument) -> None:
     """Print all of it."""
     if found.sources:
-        show(_SOURCE, [_source_row(source) for source in found.sources], whole="source")
+        counts = max((tuple(one.connections for one in source.rates) for source in found.sources), key=len)
+        rates = f"MB/s {'/'.join(map(str, counts))}".strip()
+        show((*_SOURCE, rates), [_source_row(source) for source in found.sources], whole="source")
         terminal.result("")
     if found.resolvers:
         show(("resolver", "name", "time", "answer"), [_resolver_row(reply) for reply in found.resolvers])
@@ -41,9 +32,9 @@ def print_text(found: DoctorDocument) -> None:
     for note in found.notes:
         terminal.show(f"note: {note}")
     terminal.result("")
-    if not found.findings:
-        terminal.result("found nothing that slows downloads down")
     size = format_size(found.bytes)
+    if found.verdict:
+        terminal.result(found.verdict)
     for number, finding in enumerate(found.findings, 1):
         cost = cost_text(math.inf if finding.cost is None else finding.cost)
         terminal.result(redacted(f"{number}. {finding.message}"))
@@ -55,7 +46,7 @@ def print_text(found: DoctorDocument) -> None:
 def _source_row(source: DiagnosedSource) -> tuple[str, ...]:
     name = name_of(source)
     if source.error is not None:
-        return (name, *[NOTHING] * (len(_SOURCE) - 2), source.error[:60])
+        return (name, *[NOTHING] * (len(_SOURCE) - 1), source.error[:60])
     return (
         name,
         milliseconds(source.dns),
@@ -64,9 +55,9 @@ def _source_row(source: DiagnosedSource) -> tuple[str, ...]:
         milliseconds(source.first_byte),
         latency(source.latency, source.jitter),
         share(source.loss),
-        "/".join(f"{one.rate / 1e6:.1f}" for one in source.rates) or NOTHING,
         yes_or_no(source.ranges),
         http_versions(source.http),
+        "/".join(f"{one.rate / 1e6:.1f}" for one in source.rates) or NOTHING,
     )
 
 
