@@ -1,0 +1,179 @@
+"""Network lines between namespaces: the kernel's own TCP at both ends, rate, delay and loss between them.
+
+    with Lines.open(folder, servers=2) as lines:
+        lines.shape(0, Shape(rate=50e6, delay_s=0.11, loss=0.01))
+        subprocess.run([*lines.at_client, "ping", "-c", "3", lines.servers[0].address])
+
+`line.c` says what lies between. It takes root, the `ip` of iproute2 and a C compiler. Nothing leaves the namespaces.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+SOURCE = Path(__file__).with_name("line.c")
+CLIENT = "10.77.0.2"
+BUFFER = (4096, 131_072, 6_291_456)
+"""`tcp_rmem` and `tcp_wmem` as distributions ship them, in bytes."""
+
+
+def missing() -> str | None:
+    """Why no line can be made here; None where one can."""
+    if os.geteuid() != 0:
+        return "network namespaces need root"
+    if not Path("/dev/net/tun").exists():
+        return "there is no /dev/net/tun"
+    for program in ("ip", "cc"):
+        if shutil.which(program) is None:
+            return f"{program} is not installed"
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """One line, as a user has it: what comes to the client, and a way back that is as fast and loses a fifth as much.
+
+    `rate` in bits per second (0: any); `delay_s` of one way, so half of a round trip; `jitter_s` at most, of one way;
+    `queue_s` of what waits before a full line is dropped; `loss` as a share of packets, in runs of `run` on average.
+    """
+
+    rate: float = 0
+    delay_s: float = 0
+    jitter_s: float = 0
+    queue_s: float = 0.1
+    loss: float = 0
+    run: float = 3
+
+    @property
+    def round_trip_s(self) -> float:
+        return 2 * self.delay_s
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One end far away: its namespace, and its address."""
+
+    namespace: str
+    address: str
+
+    @property
+    def within(self) -> tuple[str, ...]:
+        """The words before a command that is to run there."""
+        return ("ip", "netns", "exec", self.namespace)
+
+
+class Lines:
+    """A client, some servers and the lines between them, while it is open."""
+
+    def __init__(self, namespace: str, servers: Sequence[Server], process: subprocess.Popen[str]) -> None:
+        self.namespace, self.servers, self._process = namespace, tuple(servers), process
+
+    @classmethod
+    @contextmanager
+    def open(cls, folder: Path, servers: int = 1) -> Iterator[Lines]:
+        """Make namespaces and start the program in between, built in `folder`; end both on the way out."""
+        program = _built(folder)
+        mark = secrets.token_hex(3)
+        client = f"aria-{mark}-c"
+        far = [Server(f"aria-{mark}-{number}", f"10.77.{number + 1}.2") for number in range(servers)]
+        made: list[str] = []
+        process = None
+        try:
+            for name in (client, *(server.namespace for server in far)):
+                _ip("netns", "add", name)
+                made.append(name)
+                _ip("-n", name, "link", "set", "lo", "up")
+                for key in ("tcp_rmem", "tcp_wmem"):
+                    _sysctl(name, f"net.ipv4.{key}", " ".join(map(str, BUFFER)))
+                _sysctl(name, "net.ipv4.tcp_no_metrics_save", "1")
+            words = [program, f"{client}/line", *(f"{server.namespace}/line={server.address}" for server in far)]
+            process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            assert process.stdout
+            assert process.stdout.readline() == "ready\n"
+            for name, address in ((client, CLIENT), *((server.namespace, server.address) for server in far)):
+                _ip("-n", name, "address", "add", f"{address}/32", "dev", "line")
+                _ip("-n", name, "link", "set", "line", "mtu", "1500", "txqueuelen", "10000", "up")
+                _ip("-n", name, "route", "add", "default", "dev", "line")
+            yield cls(client, far, process)
+        finally:
+            if process is not None:
+                process.communicate(timeout=10)
+            for name in made:
+                _ip("netns", "delete", name)
+
+    @property
+    def at_client(self) -> tuple[str, ...]:
+        """The words before a command that is to run at the client."""
+        return ("ip", "netns", "exec", self.namespace)
+
+    def shape(self, number: int | None, shape: Shape) -> None:
+        """Shape the line of a server, or with None the access line, before all of them."""
+        name = "access" if number is None else str(number)
+        for way, loss in (("down", shape.loss), ("up", shape.loss / 5)):
+            values = {
+                "rate": shape.rate,
+                "queue": max(shape.rate / 8 * shape.queue_s, 3000) if shape.rate else 1e9,
+                "delay": shape.delay_s,
+                "jitter": shape.jitter_s,
+                "loss": loss,
+                "run": shape.run,
+            }
+            for key, value in values.items():
+                self.command(f"{name}.{way} {key} {value!r}")
+
+    def stop(self, number: int | None, *, dead: bool = True) -> None:
+        """Let nothing pass any more, in either direction; with `dead=False` let it pass again."""
+        name = "access" if number is None else str(number)
+        for way in ("down", "up"):
+            self.command(f"{name}.{way} dead {int(dead)}")
+
+    def blacken(self, number: int) -> None:
+        """Drop all packets of the TCP connections that the server has now, as when an address changes."""
+        self.command(f"black {number}")
+
+    def stats(self) -> dict[str, Any]:
+        """The counts of each stage, by its name: packets, bytes, lost, overflowed (dropped by the queue), killed."""
+        self._write("stats")
+        return json.loads(self._read())  # type: ignore[no-any-return]
+
+    def command(self, text: str) -> None:
+        """One line for the program between, as `line.c` has them."""
+        self._write(text)
+        answer = self._read()
+        if answer != "ok\n":
+            raise ValueError(answer)
+
+    def _write(self, text: str) -> None:
+        assert self._process.stdin
+        self._process.stdin.write(text + "\n")
+        self._process.stdin.flush()
+
+    def _read(self) -> str:
+        assert self._process.stdout
+        return self._process.stdout.readline()
+
+
+def _built(folder: Path) -> Path:
+    program = folder / "line"
+    if not program.exists():
+        subprocess.run(["cc", "-O2", "-o", str(program), str(SOURCE)], check=True)
+    return program
+
+
+def _ip(*words: str) -> None:
+    subprocess.run(["ip", *words], check=True)
+
+
+def _sysctl(namespace: str, key: str, value: str) -> None:
+    subprocess.run(
+        ["ip", "netns", "exec", namespace, "sysctl", "-qw", f"{key}={value}"], check=True, stdout=subprocess.DEVNULL
+    )
