@@ -22,7 +22,7 @@ from tests.hub.faces import Face
 from tests.hub.faults import Fault
 from tests.hub.log import RequestLog
 from tests.hub.loopback import LoopbackHub, Site
-from tests.hub.models import many_files, one_big, tiny_model
+from tests.hub.models import many_files, one_big, several_big, tiny_model
 from tests.hub.repos import Repo, Source
 from tests.hub.shaping import Shape
 from tests.hub.wire import Reply, Request, json_reply
@@ -39,7 +39,7 @@ def byte_count(text: str) -> int:
 
 
 def repo_for(model: str, data: Path) -> Repo:
-    """The demo repository that `--model` names: tiny, many[:N] or big:SIZE."""
+    """The demo repository that `--model` names: tiny, many[:N], big:SIZE or several:NxSIZE."""
     kind, _, argument = model.partition(":")
     files: dict[str, Source]
     match kind:
@@ -49,8 +49,11 @@ def repo_for(model: str, data: Path) -> Repo:
             files = many_files(int(argument or 2000))
         case "big":
             files = one_big(byte_count(argument or "1G"), data)
+        case "several":
+            count, _, size = argument.partition("x")
+            files = several_big(int(count), byte_count(size), data)
         case _:
-            raise SystemExit(f"unknown model {model!r}: tiny[:SHARD_SIZE], many[:N] or big:SIZE")
+            raise SystemExit(f"unknown model {model!r}: tiny[:SHARD_SIZE], many[:N], big:SIZE or several:NxSIZE")
     return Repo("model", f"glm-aria/{kind}-demo", files)
 
 
@@ -80,7 +83,9 @@ def mirror_spec(text: str) -> tuple[Shape, tuple[Fault, ...]]:
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.hub", description="A loopback Hugging Face Hub.")
-    parser.add_argument("--model", action="append", metavar="MODEL", help="tiny[:SHARD_SIZE], many[:N] or big:SIZE")
+    parser.add_argument(
+        "--model", action="append", metavar="MODEL", help="tiny[:SHARD_SIZE], many[:N], big:SIZE, several:NxSIZE"
+    )
     parser.add_argument(
         "--mirrors", type=int, default=0, metavar="N", help="also N mirrors that serve LFS bytes themselves"
     )
@@ -110,7 +115,12 @@ def state_of(hub: LoopbackHub, sites: dict[str, Site], control: str) -> dict[str
             "commit": repo.head,
             "refs": repo.refs,
             "files": {
-                path: {"size": file.size, "oid": file.oid, "sha256": file.sha256}
+                path: {
+                    "size": file.size,
+                    "oid": file.oid,
+                    "sha256": file.sha256,
+                    "on_disk": str(file.content.path) if file.content.path else None,
+                }
                 for path, file in repo.commits[repo.head].files.items()
             },
         }

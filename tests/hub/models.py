@@ -87,6 +87,13 @@ def one_big(size: int, folder: Path, seed: int = 0) -> dict[str, Source]:
     return {name: make_file(folder / f"big-{seed}-{size}.bin", size, seed), "config.json": b"{}\n"}
 
 
+def several_big(count: int, size: int, folder: Path) -> dict[str, Source]:
+    """The same with `count` files of `size` bytes each, all of them different."""
+    names = (f"model-{number:05d}-of-{count:05d}.safetensors" for number in range(1, count + 1))
+    made = {name: make_file(folder / f"big-{seed}-{size}.bin", size, seed) for seed, name in enumerate(names)}
+    return made | {"config.json": b"{}\n"}
+
+
 def _layer(number: int) -> list[tuple[str, tuple[int, ...]]]:
     prefix, square = f"model.layers.{number}", (_HIDDEN, _HIDDEN)
     return [

@@ -60,10 +60,11 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """One end far away: its namespace, and its address."""
+    """One end far away: its namespace, and the address and the name by which the client reaches it."""
 
     namespace: str
     address: str
+    host: str
 
     @property
     def within(self) -> tuple[str, ...]:
@@ -84,10 +85,16 @@ class Lines:
         program = _built(folder)
         mark = secrets.token_hex(3)
         client = f"aria-{mark}-c"
-        far = [Server(f"aria-{mark}-{number}", f"10.77.{number + 1}.2") for number in range(servers)]
+        far = [
+            Server(f"aria-{mark}-{number}", f"10.77.{number + 1}.2", f"far-{number}.test") for number in range(servers)
+        ]
+        names = Path("/etc/netns") / client  # `ip netns exec` shows what is here as /etc/hosts
         made: list[str] = []
         process = None
         try:
+            names.mkdir(parents=True)
+            lines = (f"{server.address} {server.host} cdn.{server.host}\n" for server in far)
+            (names / "hosts").write_text("".join(("127.0.0.1 localhost\n", *lines)))
             for name in (client, *(server.namespace for server in far)):
                 _ip("netns", "add", name)
                 made.append(name)
@@ -109,6 +116,7 @@ class Lines:
                 process.communicate(timeout=10)
             for name in made:
                 _ip("netns", "delete", name)
+            shutil.rmtree(names, ignore_errors=True)
 
     @property
     def at_client(self) -> tuple[str, ...]:
@@ -130,6 +138,13 @@ class Lines:
             for key, value in values.items():
                 self.command(f"{name}.{way} {key} {value!r}")
 
+    def control_congestion(self, number: int, name: str) -> None:
+        """Have the server's TCP send by `cubic`, `bbr` or `reno`.
+
+        By its route, since a namespace may set only those sysctls that the whole machine allows to everybody.
+        """
+        _ip("-n", self.servers[number].namespace, "route", "replace", "default", "dev", "line", "congctl", name)
+
     def stop(self, number: int | None, *, dead: bool = True) -> None:
         """Let nothing pass any more, in either direction; with `dead=False` let it pass again."""
         name = "access" if number is None else str(number)
@@ -139,6 +154,10 @@ class Lines:
     def blacken(self, number: int) -> None:
         """Drop all packets of the TCP connections that the server has now, as when an address changes."""
         self.command(f"black {number}")
+
+    def forget(self, number: int) -> None:
+        """Treat the next connections as new ones, also where a black one had the same port."""
+        self.command(f"forget {number}")
 
     def stats(self) -> dict[str, Any]:
         """The counts of each stage, by its name: packets, bytes, lost, overflowed (dropped by the queue), killed."""

@@ -14,8 +14,9 @@
  *   loss SHARE                    run PACKETS (mean length of a run of lost packets, from 1)
  *   dead 0|1                      (nothing passes)
  *
- * `black NUMBER` drops from now on every packet of the TCP flows that the line of the server has seen so far. `stats`
- * answers one line of JSON; `seed N` starts the random numbers anew. Closing stdin ends the program.
+ * `black NUMBER` drops from now on every packet of the TCP flows that the line of the server has seen so far, and
+ * `forget NUMBER` forgets these flows. `stats` answers one line of JSON; `seed N` starts the random numbers anew.
+ * Closing stdin ends the program.
  *
  * The loss is Gilbert's: in the bad state all is lost, and the state is drawn at each packet, so that the long-run share
  * is `loss` and the mean run is `run`. "ready" is printed once the devices are there.
@@ -266,6 +267,9 @@ static void obey(char *text) {
         printf("\"write_failures\": %llu}\n", (unsigned long long)write_failures);
     } else if (sscanf(text, "black %lf", &value) == 1 && value >= 0 && value < servers) {
         for (int i = 0; i < FLOWS; i++) flows[(int)value][i].is_black = flows[(int)value][i].key != 0;
+        printf("ok\n");
+    } else if (sscanf(text, "forget %lf", &value) == 1 && value >= 0 && value < servers) {
+        memset(flows[(int)value], 0, sizeof flows[(int)value]);
         printf("ok\n");
     } else if (sscanf(text, "seed %lf", &value) == 1) {
         random_state = 88172645463325252ull ^ ((uint64_t)value * 0x9E3779B97F4A7C15ull);
