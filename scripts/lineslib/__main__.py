@@ -16,7 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from scripts.benchlib import peers, report as bench
+from scripts.benchlib import peers
+from scripts.benchlib import report as bench
 from scripts.lineslib import report
 from scripts.lineslib.cases import CASES, Case, choose, drawn
 from scripts.lineslib.runs import Peer, Ping, Taken, World, versions
@@ -32,7 +33,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--only",
         metavar="PEER,...",
-        help="these peers, each as NAME[@CLONE][:OPTIONS]: glm-aria,aria2c,'glm-aria:--connections 64',glm-aria@../main",
+        help="these peers, each NAME[@CLONE][:OPTIONS]: glm-aria,aria2c,'glm-aria:--connections 64',glm-aria@../other",
     )
     parser.add_argument("--data", type=Path, help="where big files are made and kept (default: removed at the end)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures of all runs here")

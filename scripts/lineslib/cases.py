@@ -15,10 +15,12 @@ PAYLOAD = 0.9635
 TURNS = 8
 """Round trips before the first byte of content: TCP and TLS, listing, redirect, TCP and TLS, request."""
 
+_FREE = Shape()
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What happens `at_s` seconds into each run: `dead` or `alive` (the access line), or `black` (flows of `server`)."""
+    """What happens `at_s` seconds into a run: the access line is `dead` or `alive`, or a `server`'s flows `black`."""
 
     at_s: float
     what: str
@@ -38,7 +40,7 @@ class Case:
     what: str
     model: str
     shapes: tuple[Shape, ...]
-    access: Shape = Shape()
+    access: Shape = _FREE
     congestion: str = "cubic"
     rate: int = 0
     receive: int = 0

@@ -10,8 +10,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median, quantiles
@@ -20,12 +20,11 @@ from scripts.benchlib import peers
 from scripts.benchlib.measure import run
 from scripts.lineslib.cases import Case, Event
 from tests.lines.emulator import Lines
-from tests.lines.sites import Serving, Site, sites, tcp_counts
+from tests.lines.sites import ROOT, Far, Serving, far_sites, tcp_counts
 
-ROOT = Path(__file__).resolve().parents[2]
 _EVERY_S = 0.1
-_STOP_AFTER = 4.0
-"""A client that takes so many times the limit is stopped, and its time is told from its mean rate."""
+_STOP_AFTER, _STOP_S = 4, 120.0
+"""A client that takes so many times the limit, and so many seconds, is stopped; its time follows from its mean rate."""
 _PROGRAMS = ("glm-aria", "root alone")
 _BOUND = Path(__file__).with_name("receive.c")
 
@@ -93,13 +92,12 @@ class Taken:
 class World:
     """A client, the lines of a case and their sites, ready for one run after another."""
 
-    def __init__(self, case: Case, lines: Lines, found: Sequence[Site], ca: Path, folder: Path) -> None:
-        self.case, self._lines, self._sites, self._ca, self._folder = case, lines, found, ca, folder
-        state = found[0].state["repos"][0]
-        mirrors = tuple(site.url for site in found[1:])
-        self.repo = peers.Repo(found[0].url, state["name"], state["files"], mirrors, found[0].modelscope_url)
-        self.size = sum(file["size"] for file in state["files"].values())
+    def __init__(self, case: Case, lines: Lines, far: Far, folder: Path) -> None:
+        self.case, self._lines, self._far, self._folder = case, lines, far, folder
+        self.repo = far.repo
+        self.size = sum(file["size"] for file in self.repo.files.values())
         self.limit_s = case.limit_s(self.size)
+        self._stop_after_s = max(_STOP_AFTER * self.limit_s, _STOP_S)
         self._runs = 0
 
     @classmethod
@@ -110,8 +108,8 @@ class World:
             lines.shape(None, case.access)
             for number, shape in enumerate(case.shapes):
                 lines.shape(number, shape)
-            with sites(lines, folder, data, Serving(case.model, case.congestion, case.rate)) as (found, ca):
-                yield cls(case, lines, found, ca, folder)
+            with far_sites(lines, folder, data, Serving(case.model, case.congestion, case.rate)) as far:
+                yield cls(case, lines, far, folder)
 
     def idle_ping(self) -> Ping:
         with _pinging(self._lines, self._folder) as pings:
@@ -124,17 +122,11 @@ class World:
         home = self._folder / f"home-{self._runs}"
         home.mkdir()
         argv, env = self._command(peer, home)
-        for number in range(len(self.case.shapes)):
-            self._lines.forget(number)
         before, opened, answered = self._counts(), self._opened(), self._served()
         with Watch.over(self._lines, self.case.events) as watch:
-            if self.case.has_ping:
-                with _pinging(self._lines, self._folder) as pings:
-                    taken = run([*self._lines.at_client, *argv], env, home / "output.log", _STOP_AFTER * self.limit_s)
-                ping = pings()
-            else:
-                taken = run([*self._lines.at_client, *argv], env, home / "output.log", _STOP_AFTER * self.limit_s)
-                ping = None
+            beside = _pinging(self._lines, self._folder) if self.case.has_ping else nullcontext()
+            with beside as pings:
+                taken = run([*self._lines.at_client, *argv], env, home / "output.log", self._stop_after_s)
         self._settle()
         if taken.is_whole:
             peers.check(peer.name, self.repo, home)
@@ -162,7 +154,7 @@ class World:
             0.85 * came[-1][1] * 8 / rate / max(ninety - first, _EVERY_S),
             taken.wall_s - ninety,
             0.1 * came[-1][1] * 8 / rate,
-            ping,
+            pings() if pings else None,
         )
 
     content_share = 0.93
@@ -172,11 +164,9 @@ class World:
         options = (*self.case.options.get(peer.name, ()), *peer.options)
         argv = peers.command(peer.name, self.repo, home)
         if peer.name == "aria2c":
-            argv.append(f"--ca-certificate={self._ca}")
+            argv.append(f"--ca-certificate={self._far.ca}")
         argv += options
-        env = peers.environment(self.repo, home)
-        names = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-        env |= dict.fromkeys(names, str(self._ca)) | {"PYTHONPATH": str(peer.tree or ROOT)}
+        env = self._far.environment(home, peer.tree or ROOT)
         if self.case.receive:
             env["PATH"] = f"{bounded(self._folder, self.case.receive)}{os.pathsep}{env['PATH']}"
         argv[0] = shutil.which(argv[0], path=env["PATH"]) or argv[0]
@@ -184,7 +174,7 @@ class World:
 
     def _counts(self) -> dict[str, int]:
         """Of all servers and lines: segments, and packets towards the client that did not come."""
-        tcp = [site.tcp() for site in self._sites]
+        tcp = [site.tcp() for site in self._far.sites]
         stages = [stage for name, stage in self._lines.stats().items() if name.endswith(".down")]
         summed = {key: sum(counts[key] for counts in tcp) for key in ("RetransSegs", "OutSegs")}
         return summed | {key: sum(stage[key] for stage in stages) for key in ("lost", "overflowed")}
@@ -194,11 +184,13 @@ class World:
         return tcp_counts(subprocess.run(words, capture_output=True, text=True, check=True).stdout)["ActiveOpens"]
 
     def _served(self) -> int:
-        return sum(answered.bytes for site in self._sites for answered in site.answered())
+        return sum(answered.bytes for answered in self._far.answered())
 
     def _settle(self) -> None:
-        """Let the lines live again, and wait until nothing is on its way any more."""
+        """Let the lines live again, black connections too, and wait until nothing is on its way any more."""
         self._lines.stop(None, dead=False)
+        for number in range(len(self.case.shapes)):
+            self._lines.forget(number)
         wait = max(1.0, 3 * max(shape.round_trip_s + shape.queue_s for shape in self.case.shapes))
         before = -1
         while (now := self._lines.stats()["access.down"]["packets"]) != before:
@@ -251,7 +243,8 @@ def _when(came: Sequence[tuple[float, int]], share: float) -> float:
 
 
 @contextmanager
-def _pinging(lines: Lines, folder: Path) -> Iterator[object]:
+def _pinging(lines: Lines, folder: Path) -> Iterator[Callable[[], Ping]]:
+    """Ping the root; what is given tells the round trips once the block has ended."""
     log = folder / "ping.log"
     words = [*lines.at_client, "ping", "-n", "-i", "0.2", lines.servers[0].address]
     with log.open("wb") as output:

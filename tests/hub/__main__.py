@@ -27,6 +27,7 @@ from tests.hub.repos import Repo, Source
 from tests.hub.shaping import Shape
 from tests.hub.wire import Reply, Request, json_reply
 
+MODELS = "tiny[:SHARD_SIZE], many[:N], big:SIZE or several:NxSIZE"
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
@@ -53,7 +54,7 @@ def repo_for(model: str, data: Path) -> Repo:
             count, _, size = argument.partition("x")
             files = several_big(int(count), byte_count(size), data)
         case _:
-            raise SystemExit(f"unknown model {model!r}: tiny[:SHARD_SIZE], many[:N], big:SIZE or several:NxSIZE")
+            raise SystemExit(f"unknown model {model!r}: {MODELS}")
     return Repo("model", f"glm-aria/{kind}-demo", files)
 
 

@@ -90,8 +90,8 @@ def one_big(size: int, folder: Path, seed: int = 0) -> dict[str, Source]:
 def several_big(count: int, size: int, folder: Path) -> dict[str, Source]:
     """The same with `count` files of `size` bytes each, all of them different."""
     names = (f"model-{number:05d}-of-{count:05d}.safetensors" for number in range(1, count + 1))
-    made = {name: make_file(folder / f"big-{seed}-{size}.bin", size, seed) for seed, name in enumerate(names)}
-    return made | {"config.json": b"{}\n"}
+    files: dict[str, Source] = {"config.json": b"{}\n"}
+    return files | {name: make_file(folder / f"big-{seed}-{size}.bin", size, seed) for seed, name in enumerate(names)}
 
 
 def _layer(number: int) -> list[tuple[str, tuple[int, ...]]]:

@@ -14,7 +14,7 @@ import os
 import secrets
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,10 +32,16 @@ def missing() -> str | None:
         return "network namespaces need root"
     if not Path("/dev/net/tun").exists():
         return "there is no /dev/net/tun"
-    for program in ("ip", "cc"):
+    for program in ("ip", "cc", "ping"):
         if shutil.which(program) is None:
             return f"{program} is not installed"
-    return None
+    includes = "".join(line for line in SOURCE.read_text().splitlines(keepends=True) if line.startswith("#include"))
+    if _fails(["cc", "-fsyntax-only", "-x", "c", "-"], includes):
+        return "cc has no headers of the C library and of Linux"
+    name = f"aria-{secrets.token_hex(3)}"
+    made = _fails(["ip", "netns", "add", name]) or _fails(["ip", "-n", name, "tuntap", "add", "line", "mode", "tun"])
+    _fails(["ip", "netns", "delete", name])
+    return "namespaces or TUN devices are not allowed here" if made else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +105,8 @@ class Lines:
                 _ip("netns", "add", name)
                 made.append(name)
                 _ip("-n", name, "link", "set", "lo", "up")
-                for key in ("tcp_rmem", "tcp_wmem"):
-                    _sysctl(name, f"net.ipv4.{key}", " ".join(map(str, BUFFER)))
-                _sysctl(name, "net.ipv4.tcp_no_metrics_save", "1")
-            words = [program, f"{client}/line", *(f"{server.namespace}/line={server.address}" for server in far)]
+                _set(name, {"tcp_rmem": BUFFER, "tcp_wmem": BUFFER, "tcp_no_metrics_save": (1,)})
+            words = [str(program), f"{client}/line", *(f"{server.namespace}/line={server.address}" for server in far)]
             process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
             assert process.stdout
             assert process.stdout.readline() == "ready\n"
@@ -160,9 +164,21 @@ class Lines:
         self.command(f"forget {number}")
 
     def stats(self) -> dict[str, Any]:
-        """The counts of each stage, by its name: packets, bytes, lost, overflowed (dropped by the queue), killed."""
+        """The counts of each stage, by its name: packets, bytes, lost, overflowed, killed, waiting.
+
+        What overflowed was dropped by the queue, what was killed came while the line was dead, and what waits is on its
+        way at this moment.
+        """
         self._write("stats")
         return json.loads(self._read())  # type: ignore[no-any-return]
+
+    def free(self) -> None:
+        """Give every line the shape that lets all through at once, and forget what was black."""
+        for number in (None, *range(len(self.servers))):
+            self.shape(number, Shape())
+            self.stop(number, dead=False)
+        for number in range(len(self.servers)):
+            self.forget(number)
 
     def command(self, text: str) -> None:
         """One line for the program between, as `line.c` has them."""
@@ -188,11 +204,15 @@ def _built(folder: Path) -> Path:
     return program
 
 
+def _fails(words: Sequence[str], text: str = "") -> bool:
+    return subprocess.run(words, input=text, text=True, capture_output=True, check=False).returncode != 0
+
+
 def _ip(*words: str) -> None:
     subprocess.run(["ip", *words], check=True)
 
 
-def _sysctl(namespace: str, key: str, value: str) -> None:
-    subprocess.run(
-        ["ip", "netns", "exec", namespace, "sysctl", "-qw", f"{key}={value}"], check=True, stdout=subprocess.DEVNULL
-    )
+def _set(namespace: str, values: Mapping[str, Sequence[int]]) -> None:
+    """Set what is in /proc/sys/net/ipv4 of a namespace."""
+    words = [f"echo {' '.join(map(str, value))} >/proc/sys/net/ipv4/{key}" for key, value in values.items()]
+    _ip("netns", "exec", namespace, "sh", "-ec", "; ".join(words))

@@ -55,7 +55,7 @@ typedef struct {
     int dead, is_bad;
     double last_departure, last_release;
     Packet *head, *tail;
-    uint64_t packets, bytes, lost, overflowed, killed;
+    uint64_t packets, bytes, lost, overflowed, killed, waiting;
 } Stage;
 
 typedef struct {
@@ -159,6 +159,7 @@ static void enter(Stage *stage, Packet *packet, double at) {
     else
         stage->head = packet;
     stage->tail = packet;
+    stage->waiting++;
 }
 
 /* True for a packet of a TCP flow that was made black; each flow is remembered by the client's port and the server's. */
@@ -213,6 +214,7 @@ static double release_due(Stage *stage, double at, int is_access, int is_down) {
     while (stage->head && stage->head->release <= at) {
         Packet *packet = stage->head;
         stage->head = packet->next;
+        stage->waiting--;
         double due = packet->release;
         if (is_down)
             is_access ? give(client_fd, packet) : enter(&access_[1], packet, due);
@@ -248,10 +250,13 @@ static Stage *stage_of(const char *name) {
 static void tell(const char *name, int number, int is_down, const Stage *stage) {
     char who[16];
     if (!name) snprintf(who, sizeof who, "%d", number);
-    printf("\"%s.%s\": {\"packets\": %llu, \"bytes\": %llu, \"lost\": %llu, \"overflowed\": %llu, \"killed\": %llu}, ",
-           name ? name : who, is_down ? "down" : "up", (unsigned long long)stage->packets,
-           (unsigned long long)stage->bytes, (unsigned long long)stage->lost, (unsigned long long)stage->overflowed,
-           (unsigned long long)stage->killed);
+    const struct { const char *key; uint64_t value; } counts[] = {
+        {"packets", stage->packets},       {"bytes", stage->bytes},   {"lost", stage->lost},
+        {"overflowed", stage->overflowed}, {"killed", stage->killed}, {"waiting", stage->waiting}};
+    printf("\"%s.%s\": {", name ? name : who, is_down ? "down" : "up");
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
+        printf("%s\"%s\": %llu", i ? ", " : "", counts[i].key, (unsigned long long)counts[i].value);
+    printf("}, ");
 }
 
 static void obey(char *text) {

@@ -1,7 +1,8 @@
 """Sites at the far ends of lines: in each namespace a loopback Hub, behind an nginx that speaks TLS.
 
 The first is the root, `https://far-0.test` with its CDN at `https://cdn.far-0.test`; each other is a mirror that
-serves LFS bytes by itself. What lies on a disk goes from nginx to the line; the Hub answers the rest.
+serves LFS bytes by itself. What lies on a disk goes from nginx to the line; the Hub answers the rest. A token ends at
+nginx, which notes it: the Hub would refuse one that it does not know.
 """
 
 from __future__ import annotations
@@ -18,9 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from scripts.benchlib import peers
 from tests.hub.certificates import make_certificate
 from tests.lines.emulator import Lines, Server
 
+PORT = 443
+_OPEN = ("01", "08")
+"""ESTABLISHED and CLOSE_WAIT, as /proc/net/tcp has them."""
 ROOT = Path(__file__).parents[2]
 _LOG = "$connection $status $body_bytes_sent $host $http_authorization"
 _CONF = """
@@ -50,7 +55,7 @@ http {{
     map $upstream_http_link $public_link {{ default ""; "~^<http://[^/]+(?<rest>/.*)$" "<https://{host}$rest"; }}
     upstream hub {{ server 127.0.0.1:{port}; keepalive 64; }}
     server {{
-        listen {address}:443 ssl;
+        listen {address}:{https} ssl;
         server_name {host};
         {files}
         location / {{
@@ -58,13 +63,14 @@ http {{
             proxy_http_version 1.1;
             proxy_set_header Connection "";
             proxy_set_header Host $host;
+            proxy_set_header Authorization "";
             proxy_redirect http://localhost:{cdn_port}/ https://cdn.{host}/;
             proxy_hide_header Link;
             add_header Link $public_link always;
         }}
     }}
     server {{
-        listen {address}:443 ssl;
+        listen {address}:{https} ssl;
         server_name cdn.{host};
         location ~ "/(?<digest>[0-9a-f]{{64}})$" {{ alias {folder}/by-digest/$digest; }}
     }}
@@ -128,6 +134,11 @@ class Site:
             found.append(Answered(int(connection), int(status), int(count), host, authorization))
         return found
 
+    def open_connections(self) -> int:
+        """TCP connections to nginx from the client; once there is none, all requests are in the log."""
+        rows = [line.split() for line in Path(f"/proc/{self._pid}/net/tcp").read_text().splitlines()[1:]]
+        return sum(row[1].endswith(f":{PORT:04X}") and row[3] in _OPEN for row in rows)
+
     def tcp(self) -> dict[str, int]:
         """The kernel's counts of TCP in this namespace, as /proc/net/snmp names them."""
         return tcp_counts(Path(f"/proc/{self._pid}/net/snmp").read_text())
@@ -139,12 +150,36 @@ def tcp_counts(text: str) -> dict[str, int]:
     return dict(zip(names, map(int, values), strict=True))
 
 
-@contextmanager
-def sites(lines: Lines, folder: Path, data: Path, serving: Serving) -> Iterator[tuple[list[Site], Path]]:
-    """Serve at every far end until the block ends; also gives the file of the CA that signed all of them.
+@dataclass(frozen=True, slots=True)
+class Far:
+    """All sites, the root first, and the file of the CA that signed their certificates."""
 
-    `folder` is for what they write, and `data` keeps big files.
-    """
+    sites: tuple[Site, ...]
+    ca: Path
+
+    @property
+    def repo(self) -> peers.Repo:
+        """What they serve, as a peer's command takes it."""
+        root = self.sites[0]
+        held = root.state["repos"][0]
+        mirrors = tuple(site.url for site in self.sites[1:])
+        return peers.Repo(root.url, held["name"], held["files"], mirrors, root.modelscope_url)
+
+    def environment(self, home: Path, tree: Path = ROOT) -> dict[str, str]:
+        """For a peer that trusts the CA; glm-aria is the one of the clone `tree`."""
+        names = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+        trust = dict.fromkeys(names, str(self.ca))
+        return peers.environment(self.repo, home) | trust | {"PYTHONPATH": str(tree)}
+
+    def answered(self, host: str | None = None) -> list[Answered]:
+        """What all of them answered, or what was answered in the name of `host`."""
+        found = [answered for site in self.sites for answered in site.answered()]
+        return [answered for answered in found if host in (None, answered.host)]
+
+
+@contextmanager
+def far_sites(lines: Lines, folder: Path, data: Path, serving: Serving) -> Iterator[Far]:
+    """Serve at every far end until the block ends. `folder` is for what they write, and `data` keeps big files."""
     hosts = [name for server in lines.servers for name in (server.host, f"cdn.{server.host}")]
     certificate, key = make_certificate(folder, names=",".join(f"DNS:{name}" for name in hosts))
     with ExitStack() as stack:
@@ -154,7 +189,7 @@ def sites(lines: Lines, folder: Path, data: Path, serving: Serving) -> Iterator[
             own.mkdir()
             lines.control_congestion(number, serving.congestion)
             found.append(stack.enter_context(_site(server, own, data, serving, (certificate, key), number > 0)))
-        yield found, certificate
+        yield Far(tuple(found), certificate)
 
 
 @contextmanager
@@ -204,6 +239,7 @@ def _configuration(
         key=signed[1],
         rate=serving.rate,
         address=server.address,
+        https=PORT,
         host=server.host,
         port=ports["mirror-1"] if is_mirror else ports["hub"],
         cdn_port=ports["cdn"],

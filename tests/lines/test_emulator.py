@@ -1,4 +1,7 @@
-"""The emulator does what it is asked: held by ping, by numbered packets, and by the kernel's own TCP."""
+"""The emulator does what it is asked: held by ping, by numbered packets, and by the kernel's own TCP.
+
+Bounds in time are such that a busy machine, on which all becomes later, still keeps them.
+"""
 
 from __future__ import annotations
 
@@ -6,40 +9,88 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
+from statistics import mean, quantiles
 
 import pytest
 
 from tests.lines.emulator import CLIENT, Lines, Server, Shape
 
 TRAFFIC = Path(__file__).with_name("traffic.py")
+PACKET = 1500
+TCP_CONGESTION, TCP_INFO = 13, 11
+SND_CWND = 80
+"""Where tcp_info of linux/tcp.h has the congestion window, in packets."""
 
 
 def ping(lines: Lines, server: Server, count: int = 20) -> tuple[float, float]:
     """The share that was lost, and the shortest round trip in seconds (0 when none came back)."""
-    words = [*lines.at_client, "ping", "-q", "-c", str(count), "-i", "0.02", "-W", "2", server.address]
+    words = [*lines.at_client, "ping", "-q", "-c", str(count), "-i", "0.01", "-W", "0.5", server.address]
     text = subprocess.run(words, capture_output=True, text=True, check=False).stdout
     lost, shortest = re.search(r"([\d.]+)% packet loss", text), re.search(r"= ([\d.]+)/", text)
     assert lost
     return float(lost[1]) / 100, float(shortest[1]) / 1000 if shortest else 0.0
 
 
-def sent_through(lines: Lines, server: Server, count: int, rate: float) -> list[int]:
-    """The numbers of the packets that came to the client, of `count` from a server at `rate` bits per second."""
-    receiver = subprocess.Popen(
-        [*lines.at_client, sys.executable, str(TRAFFIC), "receive", "1.5"], stdout=subprocess.PIPE, text=True
-    )
-    assert receiver.stdout
-    try:
-        assert receiver.stdout.readline() == "listening\n"
-        words = [*server.within, sys.executable, str(TRAFFIC), "send", CLIENT, str(count), repr(rate)]
-        subprocess.run(words, check=True)
-        return [int(number) for number in json.loads(receiver.communicate(timeout=60)[0])]
-    finally:
-        receiver.kill()
-        receiver.wait()
+def send(lines: Lines, number: int, first: int, count: int) -> None:
+    """Have a server send packets, and wait until each of them has come or is gone."""
+    before = entered(lines, f"{number}.down")
+    words = [sys.executable, str(TRAFFIC), "send", CLIENT, str(first), str(count)]
+    subprocess.run([*lines.servers[number].within, *words], check=True)
+    wait(lines, lambda: entered(lines, f"{number}.down") >= before + count)
+    wait(lines, lambda: all(stage["waiting"] == 0 for name, stage in lines.stats().items() if "." in name))
+
+
+def entered(lines: Lines, name: str) -> int:
+    """The packets that have come to a stage, whatever became of them."""
+    stage = lines.stats()[name]
+    return int(stage["packets"] + stage["overflowed"] + stage["killed"])
+
+
+def overflowed(lines: Lines) -> tuple[int, int, int]:
+    """Of the access line and of the two servers' own, towards the client."""
+    found = lines.stats()
+    first, second, third = (int(found[f"{name}.down"]["overflowed"]) for name in ("access", "0", "1"))
+    return first, second, third
+
+
+def wait(lines: Lines, done: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not done():
+        assert time.monotonic() < deadline, lines.stats()
+        time.sleep(0.005)
+
+
+@contextmanager
+def receiving(lines: Lines) -> Iterator[list[int]]:
+    """Fills the list with the numbers that came to the client during the block."""
+    came: list[int] = []
+    words = [*lines.at_client, sys.executable, str(TRAFFIC), "receive"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout
+            assert process.stdout.readline() == "listening\n"
+            yield came
+            came += json.loads(process.communicate(timeout=60)[0])
+        finally:
+            process.kill()
+
+
+@contextmanager
+def python(words: tuple[str, ...], program: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """Runs a program in a namespace until the block ends; it has said `up`."""
+    argv = [*words, sys.executable, "-c", program, *arguments]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout
+            assert process.stdout.readline() == "up\n"
+            yield process
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.02, 0.11])
@@ -47,29 +98,56 @@ def test_a_round_trip_takes_the_delay_of_both_ways(lines: Lines, delay: float) -
     lines.shape(0, Shape(delay_s=delay))
     lost, shortest = ping(lines, lines.servers[0])
     assert lost == 0
-    assert 2 * delay <= shortest <= 2 * delay + 0.005
+    assert 2 * delay <= shortest <= 2 * delay + 0.005  # the best of 20: one of them finds a core that is free
 
 
 def test_packets_are_lost_in_runs_and_as_many_as_asked(lines: Lines) -> None:
     lines.shape(0, Shape(loss=0.02, run=3))
-    count = 20_000
-    came = sent_through(lines, lines.servers[0], count, 60e6)
+    count, before = 20_000, lines.stats()["0.down"]["lost"]
+    with receiving(lines) as came:
+        for first in range(0, count, 5000):
+            send(lines, 0, first, 5000)
     gaps = [after - before - 1 for before, after in pairwise([-1, *came, count])]
     runs = [gap for gap in gaps if gap]
+    assert sum(runs) == lines.stats()["0.down"]["lost"] - before  # and nothing is lost elsewhere
     assert 0.013 <= sum(runs) / count <= 0.027
     assert 2 <= sum(runs) / len(runs) <= 4
 
 
 def test_jitter_keeps_the_order(lines: Lines) -> None:
-    lines.shape(0, Shape(delay_s=0.01, jitter_s=0.03))
-    came = sent_through(lines, lines.servers[0], 500, 2e6)
+    lines.shape(0, Shape(rate=20e6, queue_s=1, delay_s=0.01, jitter_s=0.03))
+    with receiving(lines) as came:
+        send(lines, 0, 0, 500)
     assert came == list(range(500))
 
 
 def test_a_full_queue_drops_what_is_too_much(lines: Lines) -> None:
-    lines.shape(0, Shape(rate=8e6, queue_s=0.05))
-    came = sent_through(lines, lines.servers[0], 3000, 12e6)
-    assert 0.27 <= 1 - len(came) / 3000 <= 0.36
+    """Of a burst the queue takes what it holds, and what has gone on until the last of the burst is there."""
+    shape, holds = Shape(rate=8e6, queue_s=0.15), 100
+    lines.shape(0, shape)
+    begin = time.monotonic()
+    with receiving(lines) as came:
+        send(lines, 0, 0, 500)
+        took = time.monotonic() - begin
+    assert came[:holds] == list(range(holds))
+    assert holds <= len(came) <= holds + took * shape.rate / 8 / PACKET
+    assert took >= holds * PACKET * 8 / shape.rate
+
+
+def test_lines_share_the_access_line(lines: Lines) -> None:
+    shape, holds = Shape(rate=8e6, queue_s=0.15), 100
+    lines.shape(None, shape)
+    for number in (0, 1):
+        lines.shape(number, Shape(delay_s=0.001 * number))
+    came, dropped, begin = entered(lines, "access.down"), overflowed(lines), time.monotonic()
+    words = [sys.executable, str(TRAFFIC), "send", CLIENT, "0", "300"]
+    sending = [subprocess.Popen([*server.within, *words]) for server in lines.servers]
+    assert [process.wait(30) for process in sending] == [0, 0]
+    wait(lines, lambda: entered(lines, "access.down") >= came + 600)
+    drained = (time.monotonic() - begin) * shape.rate / 8 / PACKET
+    shared, *own = (now - then for now, then in zip(overflowed(lines), dropped, strict=True))
+    assert own == [0, 0]
+    assert 600 - holds - drained <= shared <= 600 - holds
 
 
 def test_a_line_that_is_stopped_passes_nothing_until_it_is_let_go(lines: Lines) -> None:
@@ -85,62 +163,66 @@ def test_connections_that_went_black_stay_so_and_new_ones_pass(lines: Lines) -> 
         "import socket\ns = socket.create_server(('0.0.0.0', 5001))\nprint('up', flush=True)\n"
         "held = []\nwhile True: held.append(s.accept()[0]); held[-1].send(b'x')"
     )
-    listening = subprocess.Popen([*server.within, sys.executable, "-c", serve], stdout=subprocess.PIPE, text=True)
     ask = (
-        "import socket, sys\ndef new(): return socket.create_connection((sys.argv[1], 5001), 5)\n"
-        "old = new(); old.recv(1); print('got', flush=True); sys.stdin.readline()\n"
-        "old.send(b'x'); fresh = new(); print(fresh.recv(1).decode()); old.settimeout(1)\n"
+        "import socket, sys\ndef new(): return socket.create_connection((sys.argv[1], 5001), 20)\n"
+        "old = new(); old.recv(1); print('up', flush=True); sys.stdin.readline()\n"
+        "old.send(b'x'); fresh = new(); print(fresh.recv(1).decode()); old.settimeout(0.5)\n"
         "try: old.shutdown(1); old.recv(1); print('alive')\n"
         "except TimeoutError: print('black')"
     )
-    words = [*lines.at_client, sys.executable, "-c", ask, server.address]
-    try:
-        assert listening.stdout
-        assert listening.stdout.readline() == "up\n"
-        with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as asking:
-            assert asking.stdout
-            assert asking.stdin
-            assert asking.stdout.readline() == "got\n"
-            lines.blacken(0)
-            assert asking.communicate("\n", timeout=20)[0].split() == ["x", "black"]
-    finally:
-        listening.kill()
-        listening.wait()
+    with python(server.within, serve), python(lines.at_client, ask, server.address) as asking:
+        lines.blacken(0)
+        assert asking.communicate("\n", timeout=60)[0].split() == ["x", "black"]
 
 
-def test_lines_share_the_access_line(make_lines: Callable[[int], Lines]) -> None:
-    lines = make_lines(2)
-    lines.shape(None, Shape(rate=8e6, queue_s=0.05))
-    for number in (0, 1):
-        lines.shape(number, Shape(rate=8e6, delay_s=0.001 * number, queue_s=0.05))
-    for server in lines.servers:
-        subprocess.run([*server.within, sys.executable, str(TRAFFIC), "send", CLIENT, "1", "1e6"], check=True)
-    words = [sys.executable, str(TRAFFIC), "send", CLIENT, "1000", "7.5e6"]
-    sending = [subprocess.Popen([*server.within, *words]) for server in lines.servers]
-    assert [process.wait(30) for process in sending] == [0, 0]
-    found = lines.stats()
-    assert found["0.down"]["overflowed"] + found["1.down"]["overflowed"] == 0
-    assert 0.4 <= found["access.down"]["overflowed"] / 2000 <= 0.5
+_SEND = f"""
+import json, socket, struct, sys, time
+server = socket.create_server(('0.0.0.0', 5002))
+print('up', flush=True)
+connection = server.accept()[0]
+connection.setsockopt(socket.IPPROTO_TCP, {TCP_CONGESTION}, b'cubic')
+windows, end, block = [], time.monotonic() + float(sys.argv[1]), bytes(16384)
+while time.monotonic() < end:
+    connection.send(block)
+    windows.append(struct.unpack_from('I', connection.getsockopt(6, {TCP_INFO}, 256), {SND_CWND})[0])
+print(json.dumps(windows))
+"""
+_READ = """
+import socket, sys
+connection = socket.create_connection((sys.argv[1], 5002))
+while connection.recv(1 << 16): pass
+"""
+
+
+@contextmanager
+def one_cubic_connection(lines: Lines, seconds: float) -> Iterator[subprocess.Popen[str]]:
+    """Sends so long, and then prints its congestion windows, one at each 16 KiB that it has sent."""
+    server = lines.servers[0]
+    read = [*lines.at_client, sys.executable, "-c", _READ, server.address]
+    with python(server.within, _SEND, repr(seconds)) as sending, subprocess.Popen(read):
+        yield sending
 
 
 def test_one_cubic_connection_obeys_the_law_of_loss(lines: Lines) -> None:
-    """Mathis' law: a connection brings MSS / RTT * 1.22 / sqrt(p), however fast the line is."""
-    shape = Shape(rate=100e6, delay_s=0.02, loss=0.01, run=1)
+    """Mathis' law: the window is 1.22 / sqrt(p) packets on average, however fast the line is."""
+    lines.shape(0, Shape(rate=100e6, delay_s=0.01, loss=0.01, run=1))
+    with one_cubic_connection(lines, 3) as sending:
+        windows = json.loads(sending.communicate(timeout=60)[0])
+    law = 1.22 / 0.01**0.5
+    assert 0.5 * law <= mean(windows[len(windows) // 4 :]) <= 2 * law
+
+
+def test_one_cubic_connection_fills_a_line_that_loses_nothing(lines: Lines) -> None:
+    """The line carries its rate in three of four tenths of a second, and never more over all of them."""
+    shape = Shape(rate=20e6, delay_s=0.01)
     lines.shape(0, shape)
-    server = lines.servers[0]
-    serve = (
-        "import socket, time\ns = socket.create_server(('0.0.0.0', 5001))\nprint('up', flush=True)\nc = s.accept()[0]\n"
-        "c.setsockopt(6, 13, b'cubic')\nend = time.monotonic() + 8\nwhile time.monotonic() < end: c.send(bytes(65536))"
-    )
-    read = (
-        "import socket, sys, time\nc = socket.create_connection((sys.argv[1], 5001))\nn, begin = 0, time.monotonic()\n"
-        "while data := c.recv(1 << 16):\n    n += len(data) if time.monotonic() - begin > 2 else 0\nprint(n / 6)"
-    )
-    with subprocess.Popen([*server.within, sys.executable, "-c", serve], stdout=subprocess.PIPE, text=True) as serving:
-        assert serving.stdout
-        assert serving.stdout.readline() == "up\n"
-        words = [*lines.at_client, sys.executable, "-c", read, server.address]
-        rate = float(subprocess.run(words, capture_output=True, text=True, check=True, timeout=60).stdout)
-    law = 1448 / shape.round_trip_s * 1.22 / 0.01**0.5
-    assert 0.4 * law <= rate <= 2 * law
-    assert rate * 8 < shape.rate / 2
+    counts: list[tuple[float, int]] = []
+    with one_cubic_connection(lines, 2) as sending:
+        while sending.poll() is None:
+            counts.append((time.monotonic(), lines.stats()["access.down"]["bytes"]))
+            time.sleep(0.1)
+    rates = [(count - last) * 8 / (at - then) for (then, last), (at, count) in pairwise(counts)]
+    assert quantiles(rates, n=4)[0] >= 0.9 * shape.rate
+    (begin, first), (end, last) = counts[0], counts[-1]
+    most = shape.rate * (end - begin + shape.queue_s)  # what waits in the queue has been counted
+    assert (last - first) * 8 <= most
