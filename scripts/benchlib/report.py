@@ -13,6 +13,7 @@ from scripts.benchlib.cases import CAP_SHARE, CASES, IDEAL_SHARE, MEMORY_MB, Cas
 from scripts.benchlib.measure import Run
 
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
+ORDER = tuple(case.name for case in CASES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,19 +107,21 @@ def block(case: Case, samples: Samples, made: str) -> str:
     return "\n\n".join([f"### {case.name}", head, table(case, samples), promises(case, samples)])
 
 
-def write(path: Path, blocks: Mapping[str, str]) -> None:
-    """Put the blocks, by the names of their cases, between the markers of the document; other cases keep theirs.
+def write(
+    path: Path, blocks: Mapping[str, str], marks: tuple[str, str] = (BEGIN, END), order: Sequence[str] = ORDER
+) -> None:
+    """Put the blocks, by the names of their cases, between the marks of the document; other cases keep theirs.
 
-    Raises ValueError when the markers are not there.
+    `order` names the cases as they are to stand there. Raises ValueError when the marks are not there.
     """
-    before, begin, rest = path.read_text("utf-8").partition(BEGIN)
-    known, end, after = rest.partition(END)
+    before, begin, rest = path.read_text("utf-8").partition(marks[0])
+    known, end, after = rest.partition(marks[1])
     if not begin or not end:
-        raise ValueError(f"{path.name} has no {BEGIN} ... {END}")
+        raise ValueError(f"{path.name} has no {marks[0]} ... {marks[1]}")
     kept = {text.partition("\n")[0].strip(): f"### {text.strip()}" for text in known.split("### ")[1:]}
     merged = {**kept, **blocks}
-    text = "\n\n".join(merged[case.name] for case in CASES if case.name in merged)
-    path.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", "utf-8")
+    text = "\n\n".join(merged[name] for name in order if name in merged)
+    path.write_text(f"{before}{begin}\n{text}\n{end}{after}", "utf-8")
 
 
 def spread(values: Sequence[float]) -> str:

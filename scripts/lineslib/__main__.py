@@ -8,27 +8,33 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from scripts.benchlib import peers
-from scripts.benchlib import report as bench
-from scripts.lineslib import report
-from scripts.lineslib.cases import CASES, Case, choose, drawn
-from scripts.lineslib.runs import Peer, Ping, Taken, World, versions
+from scripts.benchlib.__main__ import ROOT, versions
+from scripts.benchlib.report import machine, write
+from scripts.lineslib.cases import CASES, Case, choose, drawn, small
+from scripts.lineslib.report import Measured, block, drawn_block
+from scripts.lineslib.runs import Peer, Taken, World
 from tests.lines.emulator import missing
 
 RANDOM = "random"
+MARKS = ("<!-- bench-lines: begin -->", "<!-- bench-lines: end -->")
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/bench-lines", description="Measure glm-aria over emulated lines.")
-    parser.add_argument("case", nargs="*", help=f"{', '.join(case.name for case in CASES)}, or {RANDOM} (default: all)")
+    names = ", ".join(case.name for case in CASES)
+    parser.add_argument("case", nargs="*", help=f"{names}, or {RANDOM} (default: all but {RANDOM})")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each peer in each case (default: 3)")
     parser.add_argument(
         "--only",
@@ -39,13 +45,16 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures of all runs here")
     parser.add_argument("--count", type=int, default=40, help=f"lines of {RANDOM} (default: 40)")
     parser.add_argument("--seed", type=int, default=1, help=f"of the first line of {RANDOM} (default: 1)")
+    parser.add_argument("--quick", action="store_true", help="small sizes, to see that everything works")
+    parser.add_argument("--write", action="store_true", help="put the tables into the document")
+    parser.add_argument("--docs", type=Path, default=ROOT / "docs" / "benchmarks.md", help="another document")
     options = parser.parse_args()
+    named = [name for name in options.case if name != RANDOM]
     try:
         options.peers = [Peer.read(text) for text in options.only.split(",")] if options.only else None
-        options.cases = choose([name for name in options.case if name != RANDOM]) if options.case != [RANDOM] else ()
+        options.cases = choose(named, quick=options.quick) if named or not options.case else ()
     except ValueError as error:
         parser.error(str(error))
-    options.draw = options.count if RANDOM in options.case else 0
     return options
 
 
@@ -53,58 +62,84 @@ def main() -> None:
     options = parse()
     if reason := missing():
         raise SystemExit(f"no line can be made here: {reason}")
-    print(f"On {bench.machine()}, {versions()}.\n")
     found: list[dict[str, Any]] = []
     for case in options.cases:
-        rounds, idle = measure(case, options.peers or standard(case), options.rounds, options.data)
-        print(f"{report.table(case, rounds)}\n\n{report.timeline(rounds, idle)}\n", flush=True)
-        found.append(report.as_json(case, rounds, idle))
-        keep(options.json, found)
-    if options.draw:
+        if any("--polite" in words for words in case.options.values()) and not is_polite():
+            print(f"{case.name} is left out: this glm-aria has no --polite", file=sys.stderr)
+            continue
+        one = measure(case, options.peers or standard(case), options.rounds, options.data)
+        tell(options, found, [one], block(one, made(case.name, options)), case.name)
+    if RANDOM in options.case:
         chosen = options.peers or [Peer("glm-aria"), Peer("aria2c")]
-        print(report.drawn_head([peer.label for peer in chosen]), flush=True)
-        lines = []
-        for seed in range(options.seed, options.seed + options.draw):
-            case = drawn(seed)
-            rounds, idle = measure(case, chosen, options.rounds, options.data)
-            print(report.drawn_row(case, rounds), flush=True)
-            lines.append(rounds)
-            found.append(report.as_json(case, rounds, idle))
-            keep(options.json, found)
-        print(f"\n{report.drawn_summary(lines)}")
+        lines: list[Measured] = []
+        for seed in range(options.seed, options.seed + options.count):
+            case = small(drawn(seed)) if options.quick else drawn(seed)
+            lines.append(measure(case, chosen, options.rounds, options.data))
+        tell(options, found, lines, drawn_block(lines, made(RANDOM, options)), RANDOM)
 
 
-def keep(path: Path | None, found: list[dict[str, Any]]) -> None:
-    if path:
-        path.write_text(json.dumps(found, indent=1) + "\n")
+def tell(
+    options: argparse.Namespace, found: list[dict[str, Any]], lines: Sequence[Measured], text: str, name: str
+) -> None:
+    """Print a block, and keep it and its figures where they were asked for."""
+    print(f"{text}\n", flush=True)
+    found += [one.as_json() for one in lines]
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=1) + "\n")
+    if options.write:
+        write(options.docs, {name: text}, MARKS, [*(case.name for case in CASES), RANDOM])
+
+
+def made(name: str, options: argparse.Namespace) -> str:
+    """Which command repeats it, and on what it was measured; without folders, which are this machine's own business."""
+    words = ["scripts/bench-lines", name, "--rounds", str(options.rounds)]
+    if options.peers:
+        words += ["--only", ",".join(peer.typed for peer in options.peers)]
+    if name == RANDOM:
+        words += ["--count", str(options.count), "--seed", str(options.seed)]
+    words += ["--quick"] * options.quick
+    return f"Made by `{shlex.join(words)}` on {machine()}, {versions()}"
+
+
+def is_polite() -> bool:
+    words = [sys.executable, "-m", "orchestrator.cli.main", "pull", "--help"]
+    return "--polite" in subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
 
 def standard(case: Case) -> list[Peer]:
     return [Peer(name) for name in case.peers if peers.is_there(name)]
 
 
-def measure(case: Case, chosen: Sequence[Peer], rounds: int, data: Path | None) -> tuple[report.Rounds, Ping | None]:
+def measure(case: Case, chosen: Sequence[Peer], rounds: int, data: Path | None) -> Measured:
     """Let the peers take turns over one case."""
     taken: dict[str, list[Taken]] = {peer.label: [] for peer in chosen}
+    alone: list[float] = []
     with folder() as own, World.open(case, own, data or own / "data") as world:
         idle = world.idle_ping() if case.has_ping else None
-        for number in range(rounds):
+        for number in range(1, rounds + 1):
+            if case.has_curl:
+                alone.append(world.curl_alone_s())
             for peer in chosen:
                 one = world.once(peer)
                 taken[peer.label].append(one)
-                told = f"{one.seconds:.1f} s{'' if one.is_whole else ' (stopped)'}, limit {one.limit_s:.1f}"
-                told += f", {one.filled:.0%} of the line, served {one.served:.2f}, tail {one.tail_s:.1f} s"
-                print(f"{case.name} {number + 1} {peer.label}: {told}", file=sys.stderr, flush=True)
-    return taken, idle
+                print(f"{case.name} {number} {peer.label}: {said(one)}", file=sys.stderr, flush=True)
+        return Measured(case, world.limit_s, taken, idle, median(alone) if alone else 0)
+
+
+def said(one: Taken) -> str:
+    """A run in a line, while others go on."""
+    stopped = "" if one.is_whole else " (stopped)"
+    line = f"{one.timeline.filled:.0%} of the line used, the last 10 % in {one.timeline.tail_s:.1f} s"
+    return f"{one.seconds:.1f} s{stopped}, limit {one.limit_s:.1f}; served/size {one.served:.2f}; {line}"
 
 
 @contextmanager
 def folder() -> Iterator[Path]:
-    made = Path(tempfile.mkdtemp(prefix="glm-aria-lines-"))
+    made_here = Path(tempfile.mkdtemp(prefix="glm-aria-lines-"))
     try:
-        yield made
+        yield made_here
     finally:
-        shutil.rmtree(made)
+        shutil.rmtree(made_here)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tests.lines.emulator import Shape
 
@@ -20,11 +20,13 @@ _FREE = Shape()
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What happens `at_s` seconds into a run: the access line is `dead` or `alive`, or a `server`'s flows `black`."""
+    """What happens `at_s` seconds into each run.
+
+    `dead` and `alive`: the access line; `black NUMBER`: the TCP connections of that server; `curl`: a download beside.
+    """
 
     at_s: float
     what: str
-    server: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,11 @@ class Case:
     has_ping: bool = False
     options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     peers: tuple[str, ...] = ("glm-aria", "aria2c")
+
+    @property
+    def has_curl(self) -> bool:
+        """True when a curl runs beside."""
+        return any(event.what == "curl" for event in self.events)
 
     @property
     def line_rate(self) -> float:
@@ -76,7 +83,7 @@ _W7 = (_line(40, 60),)
 _W9 = (_line(400, 200),)
 _ACCESS = Shape(rate=100e6)
 _OUTAGES = (Event(8, "dead"), Event(28, "alive"), Event(40, "dead"), Event(60, "alive"))
-_BLACK = (Event(8, "black"),)
+_BLACK = (Event(8, "black 0"),)
 _ALL = ("glm-aria", "aria2c", "hf", "curl", "modelscope-16")
 _PAIR = ("glm-aria", "aria2c")
 _SLOWED = {
@@ -97,6 +104,15 @@ CASES = (
     Case("W3one", "the same line, one file", "big:80M", _W3),
     Case("W4", "20 Mbit/s, 60 ms, a queue of 1 s; four files", "several:4x14M", _W4, has_ping=True, peers=_ALL[:4]),
     Case(
+        "polite",
+        "the same line, a curl beside from 8 s on",
+        "several:4x24M",
+        _W4,
+        has_ping=True,
+        events=(Event(8, "curl"),),
+        options={"glm-aria": ("--polite",)},
+    ),
+    Case(
         "W4slow",
         "the same line, each client told to take 64 % of it; four files",
         "several:4x24M",
@@ -111,7 +127,7 @@ CASES = (
         "several:4x80M",
         _W5,
         access=_ACCESS,
-        events=(Event(8, "black", 1),),
+        events=(Event(8, "black 1"),),
     ),
     Case("W6", "200 Mbit/s, 180 ms, 0.5 % loss, 1 MB/s a connection; four files", "several:4x96M", _W6, rate=1_000_000),
     Case("W6one", "the same line, one file", "big:192M", _W6, rate=1_000_000),
@@ -124,13 +140,22 @@ CASES = (
 )
 
 
-def choose(names: list[str]) -> tuple[Case, ...]:
-    """The cases of these names, or all. Raises ValueError."""
+_QUICK = {"several": "several:4x1M", "big": "big:2M", "many": "many:40"}
+
+
+def choose(names: list[str], *, quick: bool = False) -> tuple[Case, ...]:
+    """The cases of these names, or all; `quick` makes them small. Raises ValueError."""
     known = {case.name: case for case in CASES}
     for name in names:
         if name not in known:
             raise ValueError(f"unknown case {name!r}: {', '.join(known)}, random")
-    return tuple(known[name] for name in names) if names else CASES
+    chosen = tuple(known[name] for name in names) if names else CASES
+    return tuple(small(case) for case in chosen) if quick else chosen
+
+
+def small(case: Case) -> Case:
+    """The same line with little to fetch."""
+    return replace(case, model=_QUICK[case.model.partition(":")[0]])
 
 
 def drawn(seed: int) -> Case:

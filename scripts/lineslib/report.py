@@ -3,21 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
 from scripts.lineslib.cases import Case
-from scripts.lineslib.runs import Ping, Taken
+from scripts.lineslib.runs import Taken
+from scripts.lineslib.watch import Ping
 
-Rounds = Mapping[str, Sequence[Taken]]
-"""By the label of a peer, one run a round, in order."""
 BASE = "aria2c"
 
 
-def ratios(rounds: Rounds, peer: str, base: str = BASE) -> list[float]:
-    """The peer's time over that of the base, round by round."""
-    return [ours.seconds / theirs.seconds for ours, theirs in zip(rounds[peer], rounds.get(base, ()), strict=False)]
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A case, and what its peers took: by their label one run a round, in order.
+
+    `idle` is the ping when nothing else is on the line, `alone_s` what the curl beside took by itself.
+    """
+
+    case: Case
+    limit_s: float
+    rounds: Mapping[str, Sequence[Taken]]
+    idle: Ping | None = None
+    alone_s: float = 0
+
+    def ratios(self, peer: str, base: str = BASE) -> list[float]:
+        """The peer's time over that of the base, round by round."""
+        pairs = zip(self.rounds[peer], self.rounds.get(base, ()), strict=False)
+        return [ours.seconds / theirs.seconds for ours, theirs in pairs]
+
+    def as_json(self) -> dict[str, Any]:
+        """All figures of all runs."""
+        runs = [asdict(taken) for taken_by in self.rounds.values() for taken in taken_by]
+        return {
+            "case": self.case.name,
+            "what": self.case.what,
+            "limit_s": self.limit_s,
+            "idle": asdict(self.idle) if self.idle else None,
+            "alone_s": self.alone_s,
+            "runs": runs,
+        }
 
 
 def spread(values: Sequence[float], digits: int = 1) -> str:
@@ -28,96 +53,102 @@ def spread(values: Sequence[float], digits: int = 1) -> str:
     return middle if len(values) == 1 else f"{middle} ({min(values):.{digits}f}-{max(values):.{digits}f})"
 
 
-def table(case: Case, rounds: Rounds) -> str:
+def block(measured: Measured, made: str) -> str:
+    """What the document says about a case. `made` tells by which command, with which programs."""
+    case = measured.case
+    head = f"{case.what[0].upper()}{case.what[1:]}. Limit {measured.limit_s:.1f} s. {made}."
+    return "\n\n".join([f"### {case.name}", head, table(measured), timelines(measured)])
+
+
+def rows(heads: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    rule = ["---"] * len(heads)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (heads, rule, *body))
+
+
+def table(measured: Measured) -> str:
     """What each peer took, and what it did to the line."""
-    limit = next((taken.limit_s for runs in rounds.values() for taken in runs), 0)
-    lines = [
-        f"**{case.name}: {case.what}. Limit {limit:.1f} s.**",
-        "",
-        "| client | n | seconds | / aria2c | of the line | served/size | CPU s | peak MB | connections | retransmitted "
-        "| lost, overflowed |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for peer, runs in rounds.items():
-
-        def middle(value: Callable[[Taken], float], runs: Sequence[Taken] = runs) -> float:
-            return median(map(value, runs))
-
-        cells = [
-            peer,
-            str(len(runs)),
-            spread([taken.seconds for taken in runs]) + (" (stopped)" * (not all(taken.is_whole for taken in runs))),
-            "" if peer == BASE else spread(ratios(rounds, peer), 2),
-            f"{middle(lambda taken: taken.share):.0%}",
-            f"{middle(lambda taken: taken.served):.2f}",
-            f"{middle(lambda taken: taken.cpu_s):.1f}",
-            f"{max(taken.peak_mb for taken in runs):.0f}",
-            f"{middle(lambda taken: taken.connections):.0f}",
-            f"{middle(lambda taken: taken.retransmitted):.1%}",
-            f"{middle(lambda taken: taken.lost):.0f}, {middle(lambda taken: taken.overflowed):.0f}",
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def timeline(rounds: Rounds, idle: Ping | None) -> str:
-    """Where the time went."""
-    head, rule = (
-        "| client | first 5 % after | line used while 5-90 % came | the last 10 % took | could take |",
-        "|---" * 5,
-    )
-    if idle:
-        head, rule = (
-            f"{head} ping median ms (idle {idle.median_ms:.0f}) | p95 ms (idle {idle.p95_ms:.0f}) |",
-            "|---" * 7,
+    heads = ["client", "n", "seconds", "/ aria2c", "of the line", "served/size", "CPU s", "peak MB", "connections"]
+    heads += ["retransmitted", "lost", "overflowed"]
+    body = []
+    for peer, runs in measured.rounds.items():
+        middle = _medians(runs)
+        stopped = "" if all(taken.is_whole for taken in runs) else "about "
+        body.append(
+            [
+                peer,
+                str(len(runs)),
+                stopped + spread([taken.seconds for taken in runs]),
+                "" if peer == BASE else spread(measured.ratios(peer), 2),
+                f"{middle(lambda taken: taken.share):.0%}",
+                f"{middle(lambda taken: taken.served):.2f}",
+                f"{middle(lambda taken: taken.cpu_s):.1f}",
+                f"{max(taken.peak_mb for taken in runs):.0f}",
+                f"{middle(lambda taken: taken.connections):.0f}",
+                f"{middle(lambda taken: taken.retransmitted):.1%}",
+                f"{middle(lambda taken: taken.lost):.0f}",
+                f"{middle(lambda taken: taken.overflowed):.0f}",
+            ]
         )
-    lines = [head, f"{rule}|"]
-    for peer, runs in rounds.items():
+    return rows(heads, body)
+
+
+def timelines(measured: Measured) -> str:
+    """Where the time went, of the runs that came to their end, and what others on the line felt."""
+    heads = ["client", "first 5 % after", "line used while 5-90 % came", "the last 10 % took", "could take"]
+    if idle := measured.idle:
+        heads += [f"ping median ms (idle {idle.median_ms:.0f})", f"ping p95 ms (idle {idle.p95_ms:.0f})"]
+    if measured.alone_s:
+        heads += [f"curl beside s (alone {measured.alone_s:.1f})", "curl keeps", "line used when it is gone"]
+    body = []
+    for peer, runs in measured.rounds.items():
+        if not (whole := [taken for taken in runs if taken.is_whole]):
+            continue
+        middle = _medians(whole)
         cells = [
             peer,
-            f"{median(taken.first_s for taken in runs):.1f} s",
-            f"{median(taken.filled for taken in runs):.0%}",
-            f"{median(taken.tail_s for taken in runs):.1f} s",
-            f"{median(taken.tail_limit_s for taken in runs):.1f} s",
+            f"{middle(lambda taken: taken.timeline.first_s):.1f} s",
+            f"{middle(lambda taken: taken.timeline.filled):.0%}",
+            f"{middle(lambda taken: taken.timeline.tail_s):.1f} s",
+            f"{middle(lambda taken: taken.timeline.tail_limit_s):.1f} s",
         ]
-        if idle:
-            pings = [taken.ping for taken in runs if taken.ping]
+        pings = [taken.ping for taken in whole if taken.ping]
+        if measured.idle:
             cells += [spread([ping.median_ms for ping in pings], 0), spread([ping.p95_ms for ping in pings], 0)]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+        beside = [taken.beside for taken in whole if taken.beside]
+        if measured.alone_s:
+            kept = [measured.alone_s / one.seconds for one in beside]
+            cells += [
+                spread([one.seconds for one in beside]),
+                spread(kept, 2),
+                spread([one.after for one in beside], 2),
+            ]
+        body.append(cells)
+    return rows(heads, body)
 
 
-def drawn_row(case: Case, rounds: Rounds) -> str:
-    """One random line, one round of each peer."""
-    limit = next(taken.limit_s for runs in rounds.values() for taken in runs)
-    cells = [case.name, case.what, f"{limit:.1f}"]
-    for runs in rounds.values():
-        cells += [spread([taken.seconds for taken in runs]), f"{median(taken.served for taken in runs):.2f}"]
-    cells += [spread(ratios(rounds, peer), 2) for peer in rounds if peer != BASE]
-    return f"| {' | '.join(cells)} |"
-
-
-def drawn_head(labels: Sequence[str]) -> str:
-    cells = ["line", "what", "limit s"]
+def drawn_block(found: Sequence[Measured], made: str) -> str:
+    """All random lines, a row each, and over all of them the ratios and what was served."""
+    labels = list(found[0].rounds)
+    heads = ["line", "what", "limit s"]
     for label in labels:
-        cells += [f"{label} s", "served/size"]
-    cells += [f"{label} / aria2c" for label in labels if label != BASE]
-    return f"| {' | '.join(cells)} |\n{'|---' * len(cells)}|"
-
-
-def drawn_summary(found: Sequence[Rounds]) -> str:
-    """Over all random lines: the median and the largest ratio of each peer, and the most that was served."""
+        heads += [f"{label} s", "served/size"]
+    others = [label for label in labels if label != BASE]
+    heads += [f"{label} / aria2c" for label in others]
+    body = []
+    for one in found:
+        cells = [one.case.name, one.case.what, f"{one.limit_s:.1f}"]
+        for runs in one.rounds.values():
+            cells += [spread([taken.seconds for taken in runs]), f"{_medians(runs)(lambda taken: taken.served):.2f}"]
+        body.append([*cells, *(spread(one.ratios(label), 2) for label in others)])
     lines = []
-    for peer in found[0] if found else ():
-        served = max(taken.served for rounds in found for taken in rounds[peer])
-        text = f"{peer}: served/size at most {served:.2f}"
-        if peer != BASE and (all_ratios := [ratio for rounds in found for ratio in ratios(rounds, peer)]):
-            text += f"; of aria2c's time, median {median(all_ratios):.2f}, largest {max(all_ratios):.2f}"
-        lines.append(f"- {text}")
-    return "\n".join(lines)
+    for label in labels:
+        served = max(taken.served for one in found for taken in one.rounds[label])
+        text = f"- {label}: served/size at most {served:.2f}"
+        if label != BASE and (ratios := [ratio for one in found for ratio in one.ratios(label)]):
+            text += f"; of aria2c's time {median(ratios):.2f} in the median, {max(ratios):.2f} at most"
+        lines.append(text)
+    return "\n\n".join(["### random", f"{made}.", rows(heads, body), "\n".join(lines)])
 
 
-def as_json(case: Case, rounds: Rounds, idle: Ping | None) -> dict[str, Any]:
-    """All figures of all runs."""
-    runs = [asdict(taken) for taken_by in rounds.values() for taken in taken_by]
-    return {"case": case.name, "what": case.what, "idle": asdict(idle) if idle else None, "runs": runs}
+def _medians(runs: Sequence[Taken]) -> Callable[[Callable[[Taken], float]], float]:
+    return lambda value: median(map(value, runs))
