@@ -48,7 +48,7 @@ def test_it_is_left_as_it_was_after_a_ctrl_c(machine: Machine, make_hub: MakeHub
     running = machine.start_pull("org/m", *rpc)
     assert hub.log.wait_for(lambda log: log.bytes_sent(face="cdn") > 2_000_000)
     running.signal(signal.SIGINT)
-    running.end(15).ended(130)
+    running.end().ended(130)
     assert foreign.state() == before
     hub.faces["cdn"].shape = Shape()
     machine.pull("org/m", *rpc).ended(0)

@@ -68,7 +68,7 @@ def test_stopped_and_resumed(machine: Machine, hub: LoopbackHub, big: Repo, numb
     running = start(machine)
     arrived(hub, SIZE // 2)
     running.signal(number)
-    stopped = running.end(10).ended(code)
+    stopped = running.end().ended(code)
     assert stopped.document["status"] == "interrupted"
     assert stopped.error["resumable"]
     assert machine.aria2() == []
@@ -91,7 +91,7 @@ def test_a_second_ctrl_c_ends_it_at_once(machine: Machine, hub: LoopbackHub, big
     assert until(lambda: not catches(running.pid, signal.SIGTERM)), "the first signal gives the handlers back"
     began = time.monotonic()
     running.signal(signal.SIGINT)
-    running.end(15).ended(130)
+    running.end().ended(130)
     assert time.monotonic() - began < 8
     assert machine.aria2() == []
     assert finish(machine, hub, big) <= SIZE - kept + MARGIN

@@ -71,7 +71,7 @@ class Watching:
 
     def stop(self, number: int = signal.SIGTERM, code: int = 143) -> Any:
         self.running.signal(number)
-        return self.running.end(15).ended(code).document
+        return self.running.end().ended(code).document
 
 
 def here(machine: Machine, repo: Repo) -> bool:
@@ -263,7 +263,7 @@ def test_on_change_never_for_a_half_made_one(machine: Machine, make_hub: MakeHub
     running = machine.start_pull("org/big", "--on-change", RECORD)
     assert hub.log.wait_for(lambda log: log.bytes_sent(face="cdn") >= 4 * MIB, 20)
     running.signal(signal.SIGTERM)
-    running.end(15).ended(143)
+    running.end().ended(143)
     assert flips(machine) == []
     machine.pull("org/big", "--on-change", RECORD).ended(0)
     assert len(flips(machine)) == 1

@@ -96,7 +96,7 @@ def test_ctrl_c_twice(world: World) -> None:
     until(lambda: running.process.poll() is not None, world.random.uniform(0, 0.3))
     if running.process.poll() is None:
         running.signal(signal.SIGINT)
-    done = running.end(15)
+    done = running.end()
     assert done.code in (130, -signal.SIGINT)
     assert world.machine.aria2_ended()
     world.hub.faces["cdn"].shape = Shape()

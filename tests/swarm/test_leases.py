@@ -17,8 +17,9 @@ from orchestrator.events import ModelPhase, Phase
 from orchestrator.swarm.nodes import Nodes, uses
 from orchestrator.swarm.redis import SharedRedis, scope_of
 from tests.cache.world import World
+from tests.machine.machine import until
 from tests.servers.redis import RedisServer
-from tests.swarm.nodes import LIFE, Node, until_granted
+from tests.swarm.nodes import Node, until_granted
 
 ONE = Digest(Algorithm.SHA256, "1" * 64)
 TWO = Digest(Algorithm.GIT_SHA1, "2" * 40)
@@ -30,12 +31,18 @@ def test_another_cache_is_another_matter(server: RedisServer, scope: str) -> Non
 
 
 def test_a_lease_is_renewed(server: RedisServer, scope: str) -> None:
-    one, other = Node(server.url, scope), Node(server.url, scope)
+    one, other = Node(server.url, scope, life=3), Node(server.url, scope)
     one.leases.take(ONE)
-    end = time.monotonic() + 3 * LIFE
-    while time.monotonic() < end:
+    (key,) = server.client.keys(f"*{scope}*:lease:*")
+    left: list[int] = [server.client.pttl(key)]
+
+    def is_renewed() -> bool:
+        left.append(server.client.pttl(key))
+        return left[-1] > left[-2]
+
+    for _ in range(2):
+        assert until(is_renewed)
         assert other.leases.take(ONE) is Grant.NO
-        time.sleep(0.05)
     one.leases.close()
     assert until_granted(other.leases, ONE) is Grant.YES
 
@@ -84,7 +91,8 @@ def test_lost_in_the_middle(tmp_path: Path, scope: str, way: str) -> None:
 
 def test_started_again_empty_it_gives_the_lease_back_to_its_holder(tmp_path: Path, scope: str) -> None:
     with RedisServer(tmp_path) as server:
-        one, other = Node(server.url, scope), Node(server.url, scope)
+        # So long-lived that it is not renewed in between: who finds no server leaves it alone for a while.
+        one, other = Node(server.url, scope, life=60), Node(server.url, scope)
         one.leases.take(ONE)
         server.kill()
         server.start()
