@@ -11,7 +11,6 @@ import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import urllib3.exceptions as u3
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
@@ -20,6 +19,7 @@ from orchestrator.errors import SourcesDownError
 from orchestrator.net.addresses import split
 from orchestrator.net.dns import system_lookup
 from orchestrator.net.failures import translate
+from orchestrator.system.certificates import context_of
 
 _PORTS = {"http": 80, "https": 443}
 
@@ -70,7 +70,6 @@ def shake_hands(
 
 def _context(certificates: str | bool) -> ssl.SSLContext:
     bundle = certificates if isinstance(certificates, str) else DEFAULT_CA_BUNDLE_PATH
-    is_folder = Path(bundle).is_dir()
-    context = ssl.create_default_context(capath=bundle) if is_folder else ssl.create_default_context(cafile=bundle)
+    context = context_of(bundle)
     context.set_alpn_protocols(["h2", "http/1.1"])
     return context

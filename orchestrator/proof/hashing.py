@@ -21,7 +21,7 @@ from orchestrator.proof.pieces import PIECE, PieceHasher, Pieces
 from orchestrator.system.failures import on_disk
 from orchestrator.system.small_files import open_regular
 
-BUFFER = 1 << 20
+BUFFER = 256 << 10
 
 OnBytes = Callable[[int], None]
 """Told how many more bytes were read."""
