@@ -98,8 +98,12 @@ class HfCache:
         return inventory.find(self.layout, self.proofs, repo, files)
 
     def use(self) -> Use:
-        """Holds repos while a run works with them, so that `cache gc` keeps out. A run has its own patience."""
+        """Holds repos while a run works with them, so that `cache gc` keeps out.
+
+        A run has its own patience, and looks for itself which repos have which blobs.
+        """
         self.patience = Patience()
+        self.proofs.begin_run()
         return Use(self.state_dir)
 
     def is_complete(self, model: ResolvedModel) -> bool:
@@ -198,7 +202,9 @@ class HfCache:
         To be called once all wanted files are placed. No ref is written for a revision that is a commit, no listing
         when a git id is unknown (some catalogs do not tell). Raises TemporaryError when one of the files is gone again.
         """
-        return publishing.publish(self.layout, self.state_dir, model)
+        flip = publishing.publish(self.layout, self.state_dir, model)
+        self.proofs.settle(model.ref.repo.folder)
+        return flip
 
     def _placer(self, repo: RepoId, commit: str) -> Placer:
         return Placer(

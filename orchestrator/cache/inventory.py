@@ -41,6 +41,7 @@ def find(layout: CacheLayout, proofs: Proofs, repo: RepoId, files: Iterable[Repo
                 missing[digest] = size
             else:
                 found[digest] = Found(Have.PLACED if own.get(digest.hex) == stamp(here) else Have.UNPROVEN, path)
+    proofs.note(repo.folder, (digest.hex for digest, here in found.items() if here.have is Have.PLACED))
     if missing:
         found |= _elsewhere(layout, proofs, repo, missing)
     return found
@@ -135,16 +136,14 @@ def _are_exposed(snapshot: str, files: Iterable[RepoFile], proven: Mapping[str, 
 
 def _elsewhere(layout: CacheLayout, proofs: Proofs, repo: RepoId, missing: Mapping[Digest, int]) -> dict[Digest, Found]:
     found = dict.fromkeys(missing, _NOTHING)
-    for folder in proofs.folders():
-        if folder == repo.folder or not _is_sound(layout, folder):
-            continue
-        proven = proofs.of(folder)
-        for digest, size in missing.items():
-            proof = proven.get(digest.hex)
-            if proof is None or proof[0] != size or found[digest] is not _NOTHING:
+    for digest, size in missing.items():
+        for folder in proofs.holders(digest):
+            proof = proofs.of(folder).get(digest.hex)
+            if folder == repo.folder or proof is None or proof[0] != size or not _is_sound(layout, folder):
                 continue
             blob = layout.cache_dir / folder / "blobs" / digest.hex
             here = look(blob, layout.cache_dir)
             if here is not None and stamp(here) == proof:
                 found[digest] = Found(Have.ELSEWHERE, blob)
+                break
     return found

@@ -3,15 +3,17 @@
 The owner of a file can write to it and set its mtime back, so for a file of another user the ctime counts as well.
 
 One JSON file per repo folder, `proofs/<folder>.json`: `{"version": 1, "blobs": {hex: [size, mtime_ns, inode, ctime]}}`,
-where 0 is a ctime that does not count. A blob that was copied, restored or written to no longer matches and counts as
-unproven; so does every blob when the file is unreadable. Losing a proof costs one re-read of the blob, never
-correctness. Where none can be written, as on a read-only volume, they hold as long as the run.
+where 0 is a ctime that does not count, and beside a large one a log of what changed (see `growing_state`). A blob that
+was copied, restored or written to no longer matches and counts as unproven; so does every blob when the file is
+unreadable. Losing a proof costs one re-read of the blob, never correctness. Where none can be written, as on a
+read-only volume, they hold as long as the run.
 """
 
 # Over thousands of files, strings and os calls cost a third of what Path objects do.
 # ruff: noqa: PTH116, PTH208
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -19,10 +21,12 @@ from typing import Any
 
 from orchestrator.core.files import Digest
 from orchestrator.disk.access import belongs_to_others
+from orchestrator.disk.growing_state import GrowingState
 from orchestrator.disk.locks import state_lock
-from orchestrator.disk.state_file import read_state, write_state
-from orchestrator.errors import CannotCreateError
+from orchestrator.errors import CannotCreateError, GlmAriaError
 from orchestrator.system.failures import on_disk
+
+_HOLDERS = 8  # one is enough, unless somebody removed its blob
 
 Stamp = tuple[int, int, int, int]
 """Size in bytes, mtime in nanoseconds, inode; ctime in nanoseconds of a file of another user, else 0."""
@@ -35,21 +39,23 @@ def stamp(found: os.stat_result) -> Stamp:
 
 
 class Proofs:
-    """The proofs of one cache. Reads are kept in memory and read again when the file changed."""
+    """The proofs of one cache. Reads are kept in memory, and go on from there when the file changed."""
 
     def __init__(self, state_dir: Path, cache_dir: Path) -> None:
         self._stage = state_dir / "stage"
         self._cache_dir = cache_dir
         self._folder = state_dir / "proofs"
-        self._known: dict[str, tuple[Stamp, dict[str, Stamp]]] = {}
+        self._known: dict[str, GrowingState[Stamp]] = {}
         self._unwritten: dict[str, dict[str, Stamp | None]] = {}
+        self._holders: dict[str, tuple[str, ...]] | None = None
 
     def of(self, repo_folder: str) -> Mapping[str, Stamp]:
         """All proofs of a repo folder, by hex digest. Empty when none are known; never raises for a bad file."""
         unwritten = self._unwritten.get(repo_folder)
         if not unwritten:
             return self._written(repo_folder)
-        return {name: proof for name, proof in (self._written(repo_folder) | unwritten).items() if proof is not None}
+        proofs = {**self._written(repo_folder), **unwritten}
+        return {name: proof for name, proof in proofs.items() if proof is not None}
 
     def is_proven(self, repo_folder: str, digest: Digest, found: os.stat_result) -> bool:
         """True when the file with the stat `found` was proven to have `digest`."""
@@ -72,49 +78,70 @@ class Proofs:
 
     def forget_all(self, repo_folder: str) -> None:
         """Drop all proofs of a repo folder that is gone."""
-        path = self._folder / f"{repo_folder}.json"
-        with on_disk("remove", path):
-            path.unlink(missing_ok=True)
+        with on_disk("remove", self._folder / f"{repo_folder}.json"):
+            self._state(repo_folder).remove()
 
-    def folders(self) -> tuple[str, ...]:
-        """The repo folders that have proofs, sorted."""
+    def settle(self, repo_folder: str) -> None:
+        """Put the proofs of a repo folder into one file, where other versions of this program find them.
+
+        Where that is not possible, as on a full disk, they stay where they are.
+        """
+        path = self._folder / f"{repo_folder}.json"
+        with contextlib.suppress(GlmAriaError), on_disk("write", path), self._lock(repo_folder):
+            self._state(repo_folder).settle()
+
+    def holders(self, digest: Digest) -> tuple[str, ...]:
+        """Some of the repo folders that have, or had, a proof of a blob, as this run found them and added to them.
+
+        What others add meanwhile is not among them.
+        """
+        if self._holders is None:
+            self._holders = {}
+            for folder in self._folders():
+                self.note(folder, self.of(folder))
+        return self._holders.get(digest.hex, ())
+
+    def note(self, repo_folder: str, names: Iterable[str]) -> None:
+        """Let `holders` know that a repo folder has proofs of these blobs."""
+        if self._holders is not None:
+            for name in names:
+                known = self._holders.get(name, ())
+                if len(known) < _HOLDERS and repo_folder not in known:
+                    self._holders[name] = (*known, repo_folder)
+
+    def begin_run(self) -> None:
+        """From here on `holders` are those of another run."""
+        self._holders = None
+
+    def _folders(self) -> list[str]:
         try:
             names = os.listdir(self._folder)
         except OSError:
-            return ()
-        return tuple(sorted(name.removesuffix(".json") for name in names if name.endswith(".json")))
+            return []
+        return sorted(name.removesuffix(".json") for name in names if name.endswith(".json"))
 
-    def _written(self, repo_folder: str) -> dict[str, Stamp]:
-        path = self._folder / f"{repo_folder}.json"
-        try:
-            found = stamp(os.stat(path))
-        except OSError:
-            return {}
-        known = self._known.get(repo_folder)
-        if known is None or known[0] != found:
-            known = self._known[repo_folder] = (found, _read(path))
-        return known[1]
+    def _state(self, repo_folder: str) -> GrowingState[Stamp]:
+        if repo_folder not in self._known:
+            path = self._folder / f"{repo_folder}.json"
+            self._known[repo_folder] = GrowingState(path, self._stage, "blobs", _parsed)
+        return self._known[repo_folder]
+
+    def _lock(self, repo_folder: str) -> contextlib.AbstractContextManager[None]:
+        return state_lock(self._folder / f"{repo_folder}.lock")
+
+    def _written(self, repo_folder: str) -> Mapping[str, Stamp]:
+        return self._state(repo_folder).read()
 
     def _change(self, repo_folder: str, changes: Mapping[str, Stamp | None]) -> None:
         if not changes:
             return
+        self.note(repo_folder, changes)
         try:
-            self._write(repo_folder, changes)
+            with on_disk("remember proofs in", self._folder / f"{repo_folder}.json"), self._lock(repo_folder):
+                right = {n: p for n, p in changes.items() if p is None or self._still(repo_folder, n, p)}
+                self._state(repo_folder).change(right)
         except CannotCreateError:
             self._unwritten.setdefault(repo_folder, {}).update(changes)
-
-    def _write(self, repo_folder: str, changes: Mapping[str, Stamp | None]) -> None:
-        path = self._folder / f"{repo_folder}.json"
-        with on_disk("remember proofs in", path), state_lock(self._folder / f"{repo_folder}.lock"):
-            blobs = dict(_read(path))
-            before = dict(blobs)
-            for name, proof in changes.items():
-                if proof is None:
-                    blobs.pop(name, None)
-                elif self._still(repo_folder, name, proof):
-                    blobs[name] = proof
-            if blobs != before:
-                write_state(path, self._stage, {"blobs": blobs}, durable=False)
 
     def _still(self, repo_folder: str, name: str, proof: Stamp) -> bool:
         """False only when another file now lies at the blob's place; a blob kept in a snapshot has none there."""
@@ -124,13 +151,7 @@ class Proofs:
             return True
 
 
-def _read(path: Path) -> dict[str, Stamp]:
-    return read_state(path, _stamps) or {}
-
-
-def _stamps(data: dict[str, Any]) -> dict[str, Stamp]:
+def _parsed(data: Any) -> Stamp:
     # Earlier versions wrote no ctime.
-    return {
-        name: (int(size), int(mtime), int(inode), int(changed[0]) if changed else 0)
-        for name, (size, mtime, inode, *changed) in data["blobs"].items()
-    }
+    size, mtime, inode, *changed = data
+    return int(size), int(mtime), int(inode), int(changed[0]) if changed else 0

@@ -88,6 +88,7 @@ class _Delivery:
         self._placer = BatchPlacer(runs, cache.blobs, self._inbox)
         self._publishers = self._inbox.make_pool(_PUBLISHERS, "publish")
         self._publishing: set[ModelRun] = set()
+        self._abandoned: set[ModelRun] = set()
 
     def run(self, jobs: Sequence[Job], size: int) -> None:
         try:
@@ -161,8 +162,8 @@ class _Delivery:
         for run in self._placer.wanting(job.digest):
             repo = run.resolved.ref.repo
             if self._blobs.layout.blob(repo, job.digest).exists():
-                file = next(f for f in run.resolved.wanted.files if f.digest == job.digest)
-                if self._blobs.find(repo, [file])[job.digest].have is Have.PLACED:
+                files = self._placer.files(run, job.digest)
+                if self._blobs.find(repo, files)[job.digest].have is Have.PLACED:
                     return True
         return False
 
@@ -173,12 +174,14 @@ class _Delivery:
             error = taken_over(repr(lost.job.name))
         if isinstance(error, FATAL):
             raise error
-        for run in self._placer.wanting(lost.job.digest):
+        runs = self._placer.wanting(lost.job.digest)
+        for run in runs:
             run.ended[lost.job.digest] = FileState.LOST
             run.fail(error)
         if isinstance(error, NotAllowedError):
-            wanted = {digest for run in self._runs if run.is_open for digest in run.missing}
-            fetcher.abandon({digest for run in self._runs for digest in run.missing} - wanted)
+            missing = {digest for run in runs if run not in self._abandoned for digest in run.missing}
+            self._abandoned.update(runs)
+            fetcher.abandon({d for d in missing if not any(run.is_open for run in self._placer.wanting(d))})
 
     def _arrived(self, arrived: Proven | Already) -> None:
         job = arrived.job

@@ -75,13 +75,18 @@ class BatchPlacer:
         """The models that want a blob."""
         return tuple(self._wanting.get(digest, ()))
 
+    def files(self, run: ModelRun, digest: Digest) -> tuple[RepoFile, ...]:
+        """The files of a model that are a blob which it wants."""
+        return tuple(self._files[run].get(digest, ()))
+
     def _place(self, batch: Sequence[Proven | Already]) -> Batch:
         errors: dict[ModelRun, GlmAriaError] = {}
         staged = {item.job.digest: item.file for item in batch if isinstance(item, Proven)}
-        for run, files in self._files.items():
-            entries = [(item.job.digest, file) for item in batch for file in files.get(item.job.digest, ())]
-            if not entries:
-                continue
+        wanted: dict[ModelRun, list[tuple[Digest, RepoFile]]] = {}
+        for item in batch:
+            for run in self.wanting(item.job.digest):
+                wanted.setdefault(run, []).extend((item.job.digest, file) for file in self.files(run, item.job.digest))
+        for run, entries in wanted.items():
             repo, commit = run.resolved.ref.repo, run.resolved.commit
             try:
                 # The first model to want a blob gets the staged file; the others find it in the cache by then.

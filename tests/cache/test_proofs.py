@@ -1,14 +1,19 @@
 """Which blobs were proven, remembered between runs: a proof is of the very file, and bad ones prove nothing."""
 
+import json
 import multiprocessing
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from orchestrator.cache.proofs import Proofs
 from orchestrator.core.files import Algorithm, Digest
+from orchestrator.core.plan import Have
 from orchestrator.core.refs import RepoId, RepoType
+from orchestrator.disk import growing_state
+from orchestrator.disk.state_file import read_state
 from tests.cache.world import World, model_of
 
 REPO = RepoId(RepoType.MODEL, "org/model")
@@ -76,3 +81,60 @@ def test_proofs_of_many_processes_are_merged(tmp_path: Path) -> None:
     for run in runs:
         run.join(30)
     assert len(world.cache.proofs.of(REPO.folder)) == 80
+
+
+def test_who_has_a_blob_is_found_once_a_run_and_learned_as_it_goes(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    found = world.state.stat()
+    others = Proofs(world.state, world.layout.cache_dir)
+    others.add("models--org--a", [(digest(1), found)])
+    mine = Proofs(world.state, world.layout.cache_dir)
+    assert mine.holders(digest(1)) == ("models--org--a",)
+    assert mine.holders(digest(2)) == ()
+    mine.add("models--org--b", [(digest(2), found)])
+    others.add("models--org--c", [(digest(3), found)])
+    assert mine.holders(digest(2)) == ("models--org--b",)
+    assert mine.holders(digest(3)) == ()
+    mine.begin_run()
+    assert mine.holders(digest(3)) == ("models--org--c",)
+
+
+def test_a_pull_reads_the_proofs_of_other_repos_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def reads(models: int) -> int:
+        """How often a proof file is read while so many models are looked for, of which each has a neighbour."""
+        world, count = World(tmp_path / str(models)), 0
+        for number in range(models):
+            content = {"a.json": f"other {number}".encode()}
+            world.pull(model_of(content, name=f"org/other-{number}"), content)
+
+        def counted(path: Path, *rest: Any) -> Any:
+            nonlocal count
+            count += path.parent.name == "proofs"
+            return read_state(path, *rest)
+
+        fresh = World(tmp_path / str(models))
+        with monkeypatch.context() as patch:
+            patch.setattr(growing_state, "read_state", counted)
+            for number in range(models):
+                content = {"a.json": f"new {number}".encode(), "b.json": f"other {number}".encode()}
+                found = fresh.find(model_of(content, name=f"org/new-{number}"))
+                assert sorted(item.have for item in found.values()) == [Have.ELSEWHERE, Have.NOTHING]
+        return count
+
+    assert reads(5) == 5
+    assert reads(20) == 20
+
+
+def test_proofs_of_a_large_repo_are_in_one_file_after_a_pull(tmp_path: Path) -> None:
+    world, model = World(tmp_path), model_of({f"{number}.json": b"%d" % number for number in range(1500)})
+    content = {file.path: file.path.removesuffix(".json").encode() for file in model.tree.files}
+    entries = world.entries(model.wanted.files, content)
+    for start in range(0, len(entries), 100):
+        world.cache.place(REPO, model.commit, entries[start : start + 100])
+    path = world.state / "proofs" / f"{REPO.folder}.json"
+    assert path.with_suffix(".log").exists()
+    assert len(World(tmp_path).cache.proofs.of(REPO.folder)) == 1500
+    world.cache.publish(model)
+    assert not path.with_suffix(".log").exists()
+    assert len(json.loads(path.read_text())["blobs"]) == 1500
+    assert World(tmp_path).cache.is_complete(model)

@@ -22,12 +22,12 @@ from tests.hub.faces import Face
 from tests.hub.faults import Fault
 from tests.hub.log import RequestLog
 from tests.hub.loopback import LoopbackHub, Site
-from tests.hub.models import many_files, one_big, several_big, tiny_model
+from tests.hub.models import many_files, note_model, one_big, several_big, tiny_model
 from tests.hub.repos import Repo, Source
 from tests.hub.shaping import Shape
 from tests.hub.wire import Reply, Request, json_reply
 
-MODELS = "tiny[:SHARD_SIZE], many[:N], big:SIZE or several:NxSIZE"
+MODELS = "tiny[:SHARD_SIZE], many[:N], small[:N], big:SIZE, several:NxSIZE or models:N"
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
@@ -39,8 +39,8 @@ def byte_count(text: str) -> int:
     return int(float(match[1]) * _UNITS[match[2].upper()])
 
 
-def repo_for(model: str, data: Path) -> Repo:
-    """The demo repository that `--model` names: tiny, many[:N], big:SIZE or several:NxSIZE."""
+def repos_for(model: str, data: Path) -> list[Repo]:
+    """The demo repositories that `--model` names: one of N small files, for example, or N of three files."""
     kind, _, argument = model.partition(":")
     files: dict[str, Source]
     match kind:
@@ -48,6 +48,11 @@ def repo_for(model: str, data: Path) -> Repo:
             files = tiny_model(shard_size=byte_count(argument or "3M"))
         case "many":
             files = many_files(int(argument or 2000))
+        case "small":
+            files = many_files(int(argument or 2000), smallest=1 << 10, largest=1 << 10)
+        case "models":
+            names = [f"glm-aria/model-{number:05d}" for number in range(int(argument or 200))]
+            return [Repo("model", name, note_model(name)) for name in names]
         case "big":
             files = one_big(byte_count(argument or "1G"), data)
         case "several":
@@ -55,7 +60,7 @@ def repo_for(model: str, data: Path) -> Repo:
             files = several_big(int(count), byte_count(size), data)
         case _:
             raise SystemExit(f"unknown model {model!r}: {MODELS}")
-    return Repo("model", f"glm-aria/{kind}-demo", files)
+    return [Repo("model", f"glm-aria/{kind}-demo", files)]
 
 
 def mirror_spec(text: str) -> tuple[Shape, tuple[Fault, ...]]:
@@ -84,9 +89,7 @@ def mirror_spec(text: str) -> tuple[Shape, tuple[Fault, ...]]:
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.hub", description="A loopback Hugging Face Hub.")
-    parser.add_argument(
-        "--model", action="append", metavar="MODEL", help="tiny[:SHARD_SIZE], many[:N], big:SIZE, several:NxSIZE"
-    )
+    parser.add_argument("--model", action="append", metavar="MODEL", help=MODELS)
     parser.add_argument(
         "--mirrors", type=int, default=0, metavar="N", help="also N mirrors that serve LFS bytes themselves"
     )
@@ -152,7 +155,7 @@ def main(arguments: list[str] | None = None) -> None:
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, lambda *_: done.set())
     data = options.data or Path(tempfile.gettempdir()) / "glm-aria-loopback"
-    repos = [repo_for(model, data) for model in options.model or ["tiny"]]
+    repos = [repo for model in options.model or ["tiny"] for repo in repos_for(model, data)]
     shape = Shape(options.latency / 1000, options.rate_per_connection, options.total_rate)
     with LoopbackHub(repos, shape=shape, cdn_shape=shape) as hub:
         sites = {f"mirror-{n}": hub.mirror(f"mirror-{n}", shape=shape) for n in range(1, options.mirrors + 1)}

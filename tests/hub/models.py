@@ -81,6 +81,11 @@ def many_files(n: int = 2000, *, smallest: int = 10 << 10, largest: int = 50 << 
     }
 
 
+def note_model(name: str) -> dict[str, Source]:
+    """Three files of some bytes each, of which no other name has one."""
+    return {f"file-{number}.json": _json({"of": name, "number": number}) for number in range(3)}
+
+
 def one_big(size: int, folder: Path, seed: int = 0) -> dict[str, Source]:
     """One LFS file of `size` bytes, made under `folder` on first use and kept there with its digest."""
     name = "model.safetensors"
