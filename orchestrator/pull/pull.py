@@ -31,6 +31,12 @@ from orchestrator.system.signals import Stop
 from orchestrator.system.threads import Step, at_once
 
 _RESOLVERS = 8
+_OF_A_TRANSFER = (
+    "orchestrator.pull.delivery",
+    "orchestrator.transfer.feeder",
+    "orchestrator.aria2.daemon",
+    "jinja2",
+)
 
 
 def pull(
@@ -89,11 +95,15 @@ def _fail_all(runs: Sequence[ModelRun], error: GlmAriaError) -> None:
 
 
 @functools.cache
-def _load_delivery() -> None:
-    """Preload the transfer code (aria2p above all) while the listing is on its way."""
-    loading = threading.Thread(target=import_module, args=("orchestrator.pull.delivery",), daemon=True)
+def _preload() -> None:
+    """Load the code of a transfer while a site is being asked: a tenth of a second, aria2p above all."""
+
+    def load() -> None:
+        for name in _OF_A_TRANSFER:
+            import_module(name)
+
     with contextlib.suppress(GlmAriaError):  # it is loaded when it is needed, then
-        threads.start(loading)
+        threads.start(threading.Thread(target=load, daemon=True))
 
 
 def _resolve_all(
@@ -103,12 +113,15 @@ def _resolve_all(
         if stop.is_set():
             return
         with run.guard():
+            ref = run.item.ref
+            if preload and not request.offline and records.last_seen(ref.repo, ref.revision) is None:
+                _preload()  # what was never here is about to be fetched
             asked = ask(Question(run.item, request, sites, records, run.emit))
             if isinstance(asked, ResolvedModel):
                 run.model = asked
             else:
                 if preload:
-                    _load_delivery()
+                    _preload()
                 run.model = asked()
 
     if len(runs) == 1:
