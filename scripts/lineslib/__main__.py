@@ -10,6 +10,7 @@ import argparse
 import json
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -60,15 +61,15 @@ def parse() -> argparse.Namespace:
 
 def main() -> None:
     options = parse()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # namespaces and servers end, too
     if reason := missing():
         raise SystemExit(f"no line can be made here: {reason}")
     found: list[dict[str, Any]] = []
     for case in options.cases:
-        if any("--polite" in words for words in case.options.values()) and not is_polite():
-            print(f"{case.name} is left out: this glm-aria has no --polite", file=sys.stderr)
-            continue
-        one = measure(case, options.peers or standard(case), options.rounds, options.data)
-        tell(options, found, [one], block(one, made(case.name, options)), case.name)
+        chosen = [peer for peer in options.peers or standard(case) if can(peer, case)]
+        if chosen:
+            one = measure(case, chosen, options.rounds, options.data)
+            tell(options, found, [one], block(one, made(case.name, options)), case.name)
     if RANDOM in options.case:
         chosen = options.peers or [Peer("glm-aria"), Peer("aria2c")]
         lines: list[Measured] = []
@@ -101,9 +102,17 @@ def made(name: str, options: argparse.Namespace) -> str:
     return f"Made by `{shlex.join(words)}` on {machine()}, {versions()}"
 
 
-def is_polite() -> bool:
+def can(peer: Peer, case: Case) -> bool:
+    """False, with a word about it, when this glm-aria does not know an option that the case gives it."""
+    wanted = [word for word in case.options.get(peer.name, ()) if word.startswith("--")]
+    if peer.name != "glm-aria" or not wanted:
+        return True
     words = [sys.executable, "-m", "orchestrator.cli.main", "pull", "--help"]
-    return "--polite" in subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    told = subprocess.run(words, cwd=peer.clone, capture_output=True, text=True, check=True).stdout
+    unknown = [word for word in wanted if word not in told]
+    if unknown:
+        print(f"{case.name} without {peer.label}: it has no {', '.join(unknown)}", file=sys.stderr)
+    return not unknown
 
 
 def standard(case: Case) -> list[Peer]:
@@ -118,7 +127,7 @@ def measure(case: Case, chosen: Sequence[Peer], rounds: int, data: Path | None) 
         idle = world.idle_ping() if case.has_ping else None
         for number in range(1, rounds + 1):
             if case.has_curl:
-                alone.append(world.curl_alone_s())
+                alone.append(world.curl_alone())
             for peer in chosen:
                 one = world.once(peer)
                 taken[peer.label].append(one)

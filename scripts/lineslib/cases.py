@@ -105,8 +105,8 @@ CASES = (
     Case("W4", "20 Mbit/s, 60 ms, a queue of 1 s; four files", "several:4x14M", _W4, has_ping=True, peers=_ALL[:4]),
     Case(
         "polite",
-        "the same line, a curl beside from 8 s on",
-        "several:4x24M",
+        "the same line, a curl beside from 8 to 28 s; two files",
+        "several:2x60M",
         _W4,
         has_ping=True,
         events=(Event(8, "curl"),),

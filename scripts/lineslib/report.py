@@ -18,14 +18,15 @@ BASE = "aria2c"
 class Measured:
     """A case, and what its peers took: by their label one run a round, in order.
 
-    `idle` is the ping when nothing else is on the line, `alone_s` what the curl beside took by itself.
+    `idle` is the ping when nothing else is on the line, `alone` the bytes per second of the curl beside
+    when it is alone.
     """
 
     case: Case
     limit_s: float
     rounds: Mapping[str, Sequence[Taken]]
     idle: Ping | None = None
-    alone_s: float = 0
+    alone: float = 0
 
     def ratios(self, peer: str, base: str = BASE) -> list[float]:
         """The peer's time over that of the base, round by round."""
@@ -40,7 +41,7 @@ class Measured:
             "what": self.case.what,
             "limit_s": self.limit_s,
             "idle": asdict(self.idle) if self.idle else None,
-            "alone_s": self.alone_s,
+            "alone": self.alone,
             "runs": runs,
         }
 
@@ -97,8 +98,8 @@ def timelines(measured: Measured) -> str:
     heads = ["client", "first 5 % after", "line used while 5-90 % came", "the last 10 % took", "could take"]
     if idle := measured.idle:
         heads += [f"ping median ms (idle {idle.median_ms:.0f})", f"ping p95 ms (idle {idle.p95_ms:.0f})"]
-    if measured.alone_s:
-        heads += [f"curl beside s (alone {measured.alone_s:.1f})", "curl keeps", "line used when it is gone"]
+    if measured.alone:
+        heads += [f"curl beside MB/s (alone {measured.alone / 1e6:.2f})", "curl keeps", "line used when it is gone"]
     body = []
     for peer, runs in measured.rounds.items():
         if not (whole := [taken for taken in runs if taken.is_whole]):
@@ -115,13 +116,10 @@ def timelines(measured: Measured) -> str:
         if measured.idle:
             cells += [spread([ping.median_ms for ping in pings], 0), spread([ping.p95_ms for ping in pings], 0)]
         beside = [taken.beside for taken in whole if taken.beside]
-        if measured.alone_s:
-            kept = [measured.alone_s / one.seconds for one in beside]
-            cells += [
-                spread([one.seconds for one in beside]),
-                spread(kept, 2),
-                spread([one.after for one in beside], 2),
-            ]
+        if measured.alone:
+            kept = [one.rate / measured.alone for one in beside]
+            cells += [spread([one.rate / 1e6 for one in beside], 2), spread(kept, 2)]
+            cells.append(spread([one.after for one in beside], 2))
         body.append(cells)
     return rows(heads, body)
 

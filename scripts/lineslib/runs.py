@@ -15,7 +15,7 @@ from pathlib import Path
 from scripts.benchlib import peers
 from scripts.benchlib.measure import Run, run
 from scripts.lineslib.cases import Case
-from scripts.lineslib.watch import Beside, Ping, Timeline, Watch, pinging
+from scripts.lineslib.watch import Beside, Ping, Timeline, Watch, curl_rate, curl_words, pinging
 from tests.lines.emulator import Lines
 from tests.lines.sites import ROOT, Far, Serving, far_sites, tcp_counts
 
@@ -110,13 +110,11 @@ class World:
             time.sleep(10)
         return pings()
 
-    def curl_alone_s(self) -> float:
-        """Seconds of the curl that runs beside others, when it is alone."""
-        begin = time.monotonic()
-        subprocess.run(self._curl(), check=True)
-        took = time.monotonic() - begin
+    def curl_alone(self) -> float:
+        """Bytes per second of the curl that runs beside others, when it is alone."""
+        rate = curl_rate(subprocess.Popen(self._curl(), stdout=subprocess.PIPE, text=True))
         self._settle()
-        return took
+        return rate
 
     def once(self, peer: Peer) -> Taken:
         """Fetch everything into an empty home, and check each byte. Raises RuntimeError when it is not right."""
@@ -170,9 +168,7 @@ class World:
 
     def _curl(self) -> list[str]:
         """Fetches the last file of the repository to nowhere."""
-        address = self._repo.address(max(self._repo.files))
-        words = ["curl", "--silent", "--location", "--fail", "--cacert", str(self._far.ca), "--output", os.devnull]
-        return [*self._lines.at_client, *words, address]
+        return [*self._lines.at_client, *curl_words(self._repo.address(max(self._repo.files)), self._far.ca)]
 
     def _counts(self) -> dict[str, int]:
         """What has been so far, on all servers and lines: see `Taken`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import threading
@@ -16,6 +17,7 @@ from scripts.lineslib.cases import Case
 from tests.lines.emulator import Lines
 
 EVERY_S = 0.1
+_CURL_S = 20
 _RECOVERS_S = 2.0
 """What `--polite` may take to have the line again once it is free."""
 
@@ -52,9 +54,9 @@ class Ping:
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """What a curl of one file took beside a run, and the share of the line that was used when it had gone."""
+    """The bytes per second of a curl beside a run, and the share of the line that was used when it had gone."""
 
-    seconds: float
+    rate: float
     after: float
 
 
@@ -65,8 +67,8 @@ class Watch:
         self._case, self._lines, self._beside, self._events = case, lines, beside, list(case.events)
         self._stop, self._begin = threading.Event(), time.monotonic()
         self._samples: list[tuple[float, int]] = []
-        self._curl: subprocess.Popen[bytes] | None = None
-        self._curl_s: tuple[float, float] | None = None
+        self._curl: subprocess.Popen[str] | None = None
+        self._gone_s = 0.0
 
     @classmethod
     @contextmanager
@@ -88,15 +90,13 @@ class Watch:
 
     def beside(self) -> Beside | None:
         """What became of the curl, if there was one and it ended before the client did."""
-        if self._curl_s is None:
+        if self._curl is None or not self._gone_s:
             return None
-        begin, end = self._curl_s
         total = self._samples[-1][1] - self._samples[0][1]
-        after = [(at, count) for at, count in self.came(1e9) if at >= end + _RECOVERS_S and count <= 0.9 * total]
-        if len(after) < 2:
-            return Beside(end - begin, 0.0)
-        (from_s, first), (to_s, last) = after[0], after[-1]
-        return Beside(end - begin, (last - first) * 8 / self._case.line_rate / (to_s - from_s))
+        after = [(at, count) for at, count in self.came(1e9) if at >= self._gone_s + _RECOVERS_S]
+        (from_s, first), (to_s, last) = after[0], next(sample for sample in after if sample[1] >= 0.95 * total)
+        used = (last - first) * 8 / self._case.line_rate / max(to_s - from_s, EVERY_S)
+        return Beside(curl_rate(self._curl), used)
 
     def _follow(self) -> None:
         is_last = False
@@ -106,8 +106,8 @@ class Watch:
             while self._events and at >= self._events[0].at_s:
                 self._happen(self._events.pop(0).what)
             self._samples.append((at, self._lines.stats()["access.down"]["bytes"]))
-            if self._curl and self._curl_s is None and self._curl.poll() is not None:
-                self._curl_s = self._curl_begin, at
+            if self._curl and not self._gone_s and self._curl.poll() is not None:
+                self._gone_s = at
         if self._curl and self._curl.poll() is None:
             self._curl.terminate()
             self._curl.wait()
@@ -117,9 +117,21 @@ class Watch:
             case ["black", server]:
                 self._lines.blacken(int(server))
             case ["curl"]:
-                self._curl, self._curl_begin = subprocess.Popen(self._beside), time.monotonic() - self._begin
+                self._curl = subprocess.Popen(self._beside, stdout=subprocess.PIPE, text=True)
             case [state]:
                 self._lines.stop(None, dead=state == "dead")
+
+
+def curl_words(address: str, ca: Path) -> list[str]:
+    """A curl that fetches to nowhere for some seconds, and then prints how many bytes came."""
+    words = ["curl", "--silent", "--location", "--cacert", str(ca), "--max-time", str(_CURL_S)]
+    return [*words, "--output", os.devnull, "--write-out", "%{size_download}", address]
+
+
+def curl_rate(process: subprocess.Popen[str]) -> float:
+    """Wait for such a curl, and read its bytes per second."""
+    text, _ = process.communicate()
+    return float(text) / _CURL_S
 
 
 @contextmanager
