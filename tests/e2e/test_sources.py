@@ -125,8 +125,8 @@ def test_a_catalog_that_hangs_delays_nothing(machine: Machine, make_hub: MakeHub
         mirror = f"modelscope+http://127.0.0.1:{silent.getsockname()[1]}"
         begun = time.monotonic()
         machine.pull("org/m", "--force", "--mirror", mirror).ended(0)
-        # Its four seconds of patience are not waited for.
-        assert time.monotonic() - begun < alone + 2.5
+        # Its four seconds of patience are not waited for. What else the machine does may double the time of the rest.
+        assert time.monotonic() - begun < 2 * alone + 2.5
         silent.settimeout(0)
         silent.accept()[0].close()  # it was asked
     assert content(machine.snapshot("model/org/m", repo.head)) == wanted(repo)
