@@ -129,6 +129,8 @@ def measure(case: Case, chosen: Sequence[Peer], rounds: int, data: Path | None) 
             if case.has_curl:
                 alone.append(world.curl_alone())
             for peer in chosen:
+                if not all(one.is_whole for one in taken[peer.label]):
+                    continue  # what was stopped once is known well enough
                 one = world.once(peer)
                 taken[peer.label].append(one)
                 print(f"{case.name} {number} {peer.label}: {said(one)}", file=sys.stderr, flush=True)

@@ -16,6 +16,8 @@ TURNS = 8
 """Round trips before the first byte of content: TCP and TLS, listing, redirect, TCP and TLS, request."""
 
 _FREE = Shape()
+_PAIR = ("glm-aria", "aria2c")
+_FOUR = (*_PAIR, "hf", "curl")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ class Case:
     dead_s: float = 0
     has_ping: bool = False
     options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    peers: tuple[str, ...] = ("glm-aria", "aria2c")
+    peers: tuple[str, ...] = _PAIR
 
     @property
     def has_curl(self) -> bool:
@@ -84,8 +86,6 @@ _W9 = (_line(400, 200),)
 _ACCESS = Shape(rate=100e6)
 _OUTAGES = (Event(8, "dead"), Event(28, "alive"), Event(40, "dead"), Event(60, "alive"))
 _BLACK = (Event(8, "black 0"),)
-_ALL = ("glm-aria", "aria2c", "hf", "curl", "modelscope-16")
-_PAIR = ("glm-aria", "aria2c")
 _SLOWED = {
     "glm-aria": ("--max-speed", "1600K"),
     "aria2c": ("--max-overall-download-limit=1600000",),
@@ -93,16 +93,16 @@ _SLOWED = {
 }
 
 CASES = (
-    Case("W1", "100 Mbit/s, 30 ms; four files", "several:4x64M", _W1, peers=_ALL),
-    Case("W2", "50 Mbit/s, 220 ms, 1 % loss; four files", "several:4x64M", _W2, peers=_ALL),
+    Case("W1", "100 Mbit/s, 30 ms; four files", "several:4x64M", _W1, peers=(*_FOUR, "modelscope-16")),
+    Case("W2", "50 Mbit/s, 220 ms, 1 % loss; four files", "several:4x64M", _W2, peers=_FOUR),
     Case("W2one", "50 Mbit/s, 220 ms, 1 % loss; one file", "big:160M", _W2),
     Case(
-        "W2bbr", "the same line, servers with BBR; four files", "several:4x64M", _W2, congestion="bbr", peers=_ALL[:3]
+        "W2bbr", "the same line, servers with BBR; four files", "several:4x64M", _W2, congestion="bbr", peers=_FOUR[:3]
     ),
-    Case("W2onebbr", "the same, one file", "big:160M", _W2, congestion="bbr", peers=_ALL[:3]),
-    Case("W3", "30 Mbit/s, 280 ms, 3 % loss, 30 ms of jitter; four files", "several:4x32M", _W3, peers=_ALL),
+    Case("W2onebbr", "the same, one file", "big:160M", _W2, congestion="bbr", peers=_FOUR[:3]),
+    Case("W3", "30 Mbit/s, 280 ms, 3 % loss, 30 ms of jitter; four files", "several:4x32M", _W3, peers=_FOUR),
     Case("W3one", "the same line, one file", "big:80M", _W3),
-    Case("W4", "20 Mbit/s, 60 ms, a queue of 1 s; four files", "several:4x14M", _W4, has_ping=True, peers=_ALL[:4]),
+    Case("W4", "20 Mbit/s, 60 ms, a queue of 1 s; four files", "several:4x14M", _W4, has_ping=True, peers=_FOUR),
     Case(
         "polite",
         "the same line, a curl beside from 8 to 28 s; two files",
@@ -120,7 +120,13 @@ CASES = (
         has_ping=True,
         options=_SLOWED,
     ),
-    Case("W5", "a root as W2 and three mirrors behind 100 Mbit/s; four files", "several:4x80M", _W5, access=_ACCESS),
+    Case(
+        "W5",
+        "W2 as root; mirrors of 40 Mbit/s each: 30 ms; 120 ms, 0.2 %; 180 ms, 0.5 %; behind 100 Mbit/s; four files",
+        "several:4x80M",
+        _W5,
+        access=_ACCESS,
+    ),
     Case(
         "W5b",
         "the same, the near mirror's flows go black at 8 s",

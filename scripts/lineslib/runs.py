@@ -19,7 +19,7 @@ from scripts.lineslib.watch import Beside, Ping, Timeline, Watch, curl_rate, cur
 from tests.lines.emulator import Lines
 from tests.lines.sites import ROOT, Far, Serving, far_sites, tcp_counts
 
-_STOP_AFTER, _STOP_S = 4, 120.0
+_STOP_AFTER, _STOP_S = 3, 100.0
 """A client that takes so many times the limit, and so many seconds, is stopped; its time follows from its mean rate."""
 _CLONES = ("glm-aria", "root alone")
 _BOUND = Path(__file__).with_name("receive.c")
