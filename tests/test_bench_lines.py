@@ -19,9 +19,9 @@ from tests.lines.emulator import Shape, missing
 ROOT = Path(__file__).parents[1]
 
 
-def taken(seconds: float, served: float = 1) -> Taken:
+def taken(seconds: float, came: float = 1) -> Taken:
     timeline = Timeline(0, 1, 1, 1)
-    return Taken("", True, seconds, 1, 1, served, 1, 50, 1, 0, 0, 0, timeline, None, None)
+    return Taken("", True, seconds, 1, 1, 1, came, 1, 50, 1, 0, 0, 0, timeline, None, None)
 
 
 def test_quick_run_writes_its_tables(tmp_path: Path) -> None:
@@ -46,7 +46,7 @@ def test_quick_run_writes_its_tables(tmp_path: Path) -> None:
     assert str(tmp_path) not in text
     runs = [run for case in json.loads(figures.read_text()) for run in case["runs"]]
     assert len(runs) == 4
-    assert all(run["is_whole"] and run["served"] >= 1 and run["connections"] > 0 for run in runs)
+    assert all(run["is_whole"] and run["came"] >= 1 and run["connections"] > 0 for run in runs)
 
 
 def test_the_timeline_follows_from_what_came() -> None:
@@ -74,7 +74,7 @@ def test_lines_at_random_are_those_of_their_seed() -> None:
 
 def test_random_lines_are_summed_up() -> None:
     found = [Measured(drawn(n), 1, {"glm-aria": [taken(n, 1 + n / 100)], "aria2c": [taken(4)]}) for n in (1, 2, 6)]
-    assert "glm-aria: served/size at most 1.06; of aria2c's time 0.50 in the median, 1.50 at most" in drawn_block(
+    assert "glm-aria: came/size at most 1.06; of aria2c's time 0.50 in the median, 1.50 at most" in drawn_block(
         found, "Made"
     )
 

@@ -141,7 +141,7 @@ def said(one: Taken) -> str:
     """A run in a line, while others go on."""
     stopped = "" if one.is_whole else " (stopped)"
     line = f"{one.timeline.filled:.0%} of the line used, the last 10 % in {one.timeline.tail_s:.1f} s"
-    return f"{one.seconds:.1f} s{stopped}, limit {one.limit_s:.1f}; served/size {one.served:.2f}; {line}"
+    return f"{one.seconds:.1f} s{stopped}, limit {one.limit_s:.1f}; came/size {one.came:.2f}; {line}"
 
 
 @contextmanager

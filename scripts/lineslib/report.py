@@ -68,8 +68,8 @@ def rows(heads: Sequence[str], body: Sequence[Sequence[str]]) -> str:
 
 def table(measured: Measured) -> str:
     """What each peer took, and what it did to the line."""
-    heads = ["client", "n", "seconds", "/ aria2c", "of the line", "served/size", "CPU s", "peak MB", "connections"]
-    heads += ["retransmitted", "lost", "overflowed"]
+    heads = ["client", "n", "seconds", "/ aria2c", "of the line", "served/size", "came/size", "CPU s"]
+    heads += ["peak MB", "connections", "retransmitted", "lost", "overflowed"]
     body = []
     for peer, runs in measured.rounds.items():
         middle = _medians(runs)
@@ -82,6 +82,7 @@ def table(measured: Measured) -> str:
                 "" if peer == BASE else spread(measured.ratios(peer), 2),
                 f"{middle(lambda taken: taken.share):.0%}",
                 f"{middle(lambda taken: taken.served):.2f}",
+                f"{middle(lambda taken: taken.came):.2f}",
                 f"{middle(lambda taken: taken.cpu_s):.1f}",
                 f"{max(taken.peak_mb for taken in runs):.0f}",
                 f"{middle(lambda taken: taken.connections):.0f}",
@@ -125,23 +126,23 @@ def timelines(measured: Measured) -> str:
 
 
 def drawn_block(found: Sequence[Measured], made: str) -> str:
-    """All random lines, a row each, and over all of them the ratios and what was served."""
+    """All random lines, a row each, and over all of them the ratios and what came."""
     labels = list(found[0].rounds)
     heads = ["line", "what", "limit s"]
     for label in labels:
-        heads += [f"{label} s", "served/size"]
+        heads += [f"{label} s", "came/size"]
     others = [label for label in labels if label != BASE]
     heads += [f"{label} / aria2c" for label in others]
     body = []
     for one in found:
         cells = [one.case.name, one.case.what, f"{one.limit_s:.1f}"]
         for runs in one.rounds.values():
-            cells += [spread([taken.seconds for taken in runs]), f"{_medians(runs)(lambda taken: taken.served):.2f}"]
+            cells += [spread([taken.seconds for taken in runs]), f"{_medians(runs)(lambda taken: taken.came):.2f}"]
         body.append([*cells, *(spread(one.ratios(label), 2) for label in others)])
     lines = []
     for label in labels:
-        served = max(taken.served for one in found for taken in one.rounds[label])
-        text = f"- {label}: served/size at most {served:.2f}"
+        came = max(taken.came for one in found for taken in one.rounds[label])
+        text = f"- {label}: came/size at most {came:.2f}"
         if label != BASE and (ratios := [ratio for one in found for ratio in one.ratios(label)]):
             text += f"; of aria2c's time {median(ratios):.2f} in the median, {max(ratios):.2f} at most"
         lines.append(text)

@@ -21,6 +21,8 @@ from tests.lines.sites import ROOT, Far, Serving, far_sites, tcp_counts
 
 _STOP_AFTER, _STOP_S = 3, 100.0
 """A client that takes so many times the limit, and so many seconds, is stopped; its time follows from its mean rate."""
+_HEADERS = 52
+"""Bytes of a packet that are IP's and TCP's, with time stamps."""
 _CLONES = ("glm-aria", "root alone")
 _BOUND = Path(__file__).with_name("receive.c")
 
@@ -61,9 +63,9 @@ class Peer:
 class Taken:
     """One run whose result was checked. The seconds of one that was stopped follow from its mean rate.
 
-    `share` is the content over what the line could bring, `served` what the servers sent over the content, and
-    `retransmitted` the share of their segments that were sent again. `lost` and `overflowed` count packets towards the
-    client.
+    `share` is the content over what the line could bring, `served` what the servers handed to their kernels over the
+    content, `came` what came to the client over the content, without the headers of IP and TCP. `retransmitted` is the
+    share of the servers' segments that were sent again; `lost` and `overflowed` count packets towards the client.
     """
 
     peer: str
@@ -72,6 +74,7 @@ class Taken:
     limit_s: float
     share: float
     served: float
+    came: float
     cpu_s: float
     peak_mb: float
     connections: int
@@ -145,6 +148,7 @@ class World:
             limit_s=self.limit_s,
             share=self._size * 8 / seconds / self.case.line_rate,
             served=counts["served"] / self._size,
+            came=(counts["bytes"] - _HEADERS * counts["packets"]) / self._size,
             cpu_s=taken.cpu_s,
             peak_mb=taken.peak_mb,
             connections=counts["opened"],
@@ -175,10 +179,12 @@ class World:
         words = [*self._lines.at_client, "cat", "/proc/net/snmp"]
         client = tcp_counts(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
         servers = [site.tcp() for site in self._far.sites]
-        stages = [stage for name, stage in self._lines.stats().items() if name.endswith(".down")]
+        stats = self._lines.stats()
+        stages = [stage for name, stage in stats.items() if name.endswith(".down")]
         found = {"opened": client["ActiveOpens"], "served": sum(answered.bytes for answered in self._far.answered())}
         found |= {key: sum(counts[key] for counts in servers) for key in ("RetransSegs", "OutSegs")}
-        return found | {key: sum(stage[key] for stage in stages) for key in ("lost", "overflowed")}
+        found |= {key: sum(stage[key] for stage in stages) for key in ("lost", "overflowed")}
+        return found | {key: stats["access.down"][key] for key in ("bytes", "packets")}
 
     def _settle(self) -> None:
         """Let the lines live again, black connections too, and wait until nothing is on its way any more."""

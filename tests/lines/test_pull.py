@@ -63,13 +63,15 @@ def came(lines: Lines) -> int:
 def test_one_file_over_a_line_that_loses(lines: Lines, served: Far, tmp_path: Path) -> None:
     """Many connections, each byte once, and the token for the root alone."""
     lines.shape(0, LOSSY)
+    begin = came(lines)
     with pulling(lines, served, tmp_path, "--connections", "32"):
         pass
+    assert came(lines) - begin <= 1.1 * SIZE  # of which 1.05 are the headers of IP, TCP and TLS
     until(lambda: served.sites[0].open_connections() == 0)
     found = served.answered()
     cdn = [answered for answered in found if answered.host.startswith("cdn.")]
     assert len({answered.connection for answered in cdn}) > 12
-    assert SIZE <= sum(answered.bytes for answered in cdn) <= 1.05 * SIZE
+    assert sum(answered.bytes for answered in cdn) >= SIZE
     assert {answered.authorization for answered in cdn} == {"-"}
     assert {answered.authorization for answered in found if answered not in cdn} == {f"Bearer {CANARY}"}
 
