@@ -41,7 +41,7 @@ class Timeline:
         total = came[-1][1]
         first, ninety = (next(at for at, count in came if count >= share * total) for share in (0.05, 0.9))
         filled = 0.85 * total * 8 / rate / max(ninety - first, EVERY_S)
-        return cls(first, filled, wall_s - ninety, 0.1 * total * 8 / rate)
+        return cls(first, filled, max(wall_s - ninety, 0.0), 0.1 * total * 8 / rate)
 
 
 @dataclass(frozen=True, slots=True)
