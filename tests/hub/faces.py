@@ -88,6 +88,8 @@ class Face:
     async def stop(self) -> None:
         if self._server is not None:
             self._server.close()
+        for _ in range(5):  # rounds of the loop, until a connection that was accepted just before has its task
+            await asyncio.sleep(0)
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
