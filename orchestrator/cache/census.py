@@ -6,7 +6,7 @@ that are closed to us.
 """
 
 # Over thousands of files, strings and os calls cost a third of what Path objects do.
-# ruff: noqa: PTH114, PTH115, PTH118, PTH119, PTH120
+# ruff: noqa: PTH114, PTH115, PTH118, PTH119, PTH120, PTH208
 from __future__ import annotations
 
 import os
@@ -22,6 +22,7 @@ from orchestrator.cache.moved import refuse_foreign_link
 from orchestrator.cache.trees import listed
 from orchestrator.core.files import Algorithm, Digest
 from orchestrator.core.refs import RepoId, is_commit, parse_folder
+from orchestrator.disk.file_stat import FileStat
 from orchestrator.errors import CannotCreateError, GlmAriaError, UnsafeError
 from orchestrator.system.failures import on_disk
 from orchestrator.system.small_files import REF_BYTES, read_small_text
@@ -40,36 +41,53 @@ def digest_of(name: str) -> Digest | None:
 
 
 @dataclass(frozen=True, slots=True)
-class CachedBlob:
-    """An entry of `blobs/`. `real` is where the bytes lie, elsewhere for a symlink into the shared store.
+class CachedFile:
+    """A file with bytes of a repo: an entry of `blobs/`, or what lies in a snapshot where there are no symlinks.
 
-    `changed` is unix seconds of the last change of the entry itself: when it got its name.
+    `name` is its path in `folder`. For a symlink into the shared store `target` is where the bytes lie, and `linked`
+    unix seconds of the last change of the link itself.
     """
 
-    path: Path
-    real: Path
-    found: os.stat_result
-    changed: float = 0.0
+    folder: Path
+    name: str
+    found: FileStat
+    target: Path | None = None
+    linked: float = 0.0
 
     @property
-    def name(self) -> str:
-        """Its name, which is its digest."""
-        return self.path.name
+    def path(self) -> Path:
+        """Its path."""
+        return self.folder / self.name
+
+    @property
+    def real(self) -> Path:
+        """The file with its bytes."""
+        return self.target or self.path
+
+    @property
+    def changed(self) -> float:
+        """Unix seconds of the last change of the entry itself: when it got its name."""
+        return self.linked if self.target else self.found.st_ctime_ns / 1e9
+
+    @property
+    def is_blob(self) -> bool:
+        """True for an entry of `blobs/`."""
+        return self.folder.name == "blobs"
 
     @property
     def is_shared(self) -> bool:
         """True for a symlink into huggingface_hub's shared store."""
-        return self.real != self.path
+        return self.target is not None
 
     @property
-    def inode(self) -> tuple[int, int]:
+    def repo_folder(self) -> str:
+        """The name of its repo's folder in the cache."""
+        return (self.folder if self.is_blob else self.folder.parent).parent.name
+
+    @property
+    def inode(self) -> bytes:
         """The identity that two names of the same bytes share."""
-        return self.found.st_dev, self.found.st_ino
-
-    @property
-    def last_use(self) -> float:
-        """Unix seconds of the last read or write, as the file system tells; huggingface_hub takes the same."""
-        return max(self.found.st_atime, self.found.st_mtime)
+        return self.found.inode
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +100,9 @@ class CachedSnapshot:
     commit: str
     path: Path
     links: Mapping[str, str]
-    files: Mapping[str, os.stat_result]
+    files: Mapping[str, FileStat]
     touched: float
-    strays: Mapping[str, os.stat_result] = field(default_factory=dict)
+    strays: Mapping[str, FileStat] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +111,7 @@ class CachedRepo:
 
     repo: RepoId
     path: Path
-    blobs: Mapping[str, CachedBlob]
+    blobs: Mapping[str, CachedFile]
     snapshots: tuple[CachedSnapshot, ...]
     refs: Mapping[str, str]
     has_bad_refs: bool
@@ -140,7 +158,7 @@ class Census:
     """
 
     repos: tuple[CachedRepo, ...]
-    shared: Mapping[Path, os.stat_result]
+    shared: Mapping[Path, FileStat]
     closed: Mapping[Path, GlmAriaError] = field(default_factory=dict)
 
     @property
@@ -148,11 +166,11 @@ class Census:
         """All that lies in a folder of a repo and is no part of it."""
         return tuple(path for repo in self.repos for path in repo.strays)
 
-    def sizes(self) -> dict[tuple[int, int], int]:
+    def sizes(self) -> dict[bytes, int]:
         """The bytes of each distinct file of the cache, by inode."""
         found = {blob.inode: blob.found.st_size for repo in self.repos for blob in repo.blobs.values()}
         stats = [seen for repo in self.repos for snapshot in repo.snapshots for seen in snapshot.files.values()]
-        return found | {(seen.st_dev, seen.st_ino): seen.st_size for seen in (*stats, *self.shared.values())}
+        return found | {seen.inode: seen.st_size for seen in (*stats, *self.shared.values())}
 
 
 def take(layout: CacheLayout) -> Census:
@@ -185,26 +203,25 @@ def read_repo(layout: CacheLayout, folder: str, blobs: Iterable[str] | None = No
     with on_disk("read", path):
         if not path.is_dir():
             return None
-        names = [entry.name for entry in _entries(path / "blobs")] if blobs is None else sorted(blobs)
+        names = _names(path / "blobs") if blobs is None else sorted(blobs)
         return _read_repo(layout, repo, path, names)
 
 
 def _read_repo(layout: CacheLayout, repo: RepoId, path: Path, names: Sequence[str]) -> CachedRepo:
-    blobs: dict[str, CachedBlob] = {}
+    blobs: dict[str, CachedFile] = {}
     broken, folder = [], path / "blobs"
     for name in names:
         blob = folder / name
         found, is_link = look(blob, layout.cache_dir), os.path.islink(blob)
         if found is not None:
-            real = Path(os.path.realpath(blob)) if is_link else blob
-            changed = os.lstat(blob).st_ctime if is_link else found.st_ctime
-            blobs[name] = CachedBlob(blob, real, found, changed)
+            link = (Path(os.path.realpath(blob)), os.lstat(blob).st_ctime) if is_link else ()
+            blobs[name] = CachedFile(folder, name, FileStat.of(found), *link)
         elif is_link:
             broken.append(blob)
     stamps = {(blob.found.st_size, blob.found.st_mtime_ns) for blob in blobs.values()}
     snapshots, loose = [], []
     for entry in _entries(path / "snapshots"):
-        snapshot = _snapshot(entry, path, stamps) if entry.is_dir(follow_symlinks=False) else None
+        snapshot = _snapshot(entry, path, blobs, stamps) if entry.is_dir(follow_symlinks=False) else None
         if snapshot is not None and (is_commit(snapshot.commit) or snapshot.links):
             snapshots.append(snapshot)
         else:
@@ -222,6 +239,15 @@ def _folders(cache_dir: Path) -> list[str]:
     return [entry.name for entry in _entries(cache_dir) if entry.is_symlink() or entry.is_dir(follow_symlinks=False)]
 
 
+def _names(folder: Path) -> list[str]:
+    if folder.is_symlink():
+        return []
+    try:
+        return sorted(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
     if folder.is_symlink():
         return []
@@ -232,12 +258,14 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
         return []
 
 
-def _snapshot(entry: os.DirEntry[str], repo: Path, stamps: Set[tuple[int, int]]) -> CachedSnapshot:
+def _snapshot(
+    entry: os.DirEntry[str], repo: Path, blobs: Mapping[str, CachedFile], stamps: Set[tuple[int, int]]
+) -> CachedSnapshot:
     """Read a revision. `stamps` are size and mtime of the repo's blobs, which a file that is one of them has, too."""
     links: dict[str, str] = {}
     others: dict[str, str] = {}
-    files: dict[str, os.stat_result] = {}
-    odd: dict[str, os.stat_result] = {}
+    files: dict[str, FileStat] = {}
+    odd: dict[str, FileStat] = {}
     touched = 0.0
     for folder, folders, names in os.walk(entry.path):
         for name in (*names, *folders):
@@ -250,14 +278,15 @@ def _snapshot(entry: os.DirEntry[str], repo: Path, stamps: Set[tuple[int, int]])
             touched = max(touched, seen.st_ctime)
             inside = os.path.relpath(path, entry.path)
             if os.path.basename(os.path.dirname(target)) == "blobs":
-                links[inside] = os.path.basename(target)
+                blob = os.path.basename(target)
+                links[inside] = blobs[blob].name if blob in blobs else blob  # one text for both, of a hundred bytes
             elif target:
                 others[inside] = os.path.basename(target)
-                odd[inside] = seen
+                odd[inside] = FileStat.of(seen)
             elif stat.S_ISREG(seen.st_mode):
-                files[inside] = seen
+                files[inside] = FileStat.of(seen)
                 if (seen.st_size, seen.st_mtime_ns) not in stamps:
-                    odd[inside] = seen
+                    odd[inside] = files[inside]
     listing = listed(repo / "trees" / f"{entry.name}.json") if odd else {}
     strays = {path: seen for path, seen in odd.items() if (path not in listing if listing else is_junk(path))}
     return CachedSnapshot(
@@ -302,7 +331,7 @@ def _refs(folder: Path) -> tuple[dict[str, str], bool, list[Path]]:
     return refs, is_bad, strays
 
 
-def _shared(cache_dir: Path) -> Iterator[tuple[Path, os.stat_result]]:
+def _shared(cache_dir: Path) -> Iterator[tuple[Path, FileStat]]:
     store = cache_dir / SHARED
     if store.is_symlink() or not (store / SHARED_MARKER).is_file():
         return
@@ -311,4 +340,4 @@ def _shared(cache_dir: Path) -> Iterator[tuple[Path, os.stat_result]]:
             continue
         for entry in _entries(Path(prefix.path)):
             if re.fullmatch(r"[0-9a-f]{64}", entry.name) and entry.is_file(follow_symlinks=False):
-                yield Path(entry.path), entry.stat(follow_symlinks=False)
+                yield Path(entry.path), FileStat.of(entry.stat(follow_symlinks=False))

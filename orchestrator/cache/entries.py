@@ -2,50 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from os import stat_result
 from pathlib import Path
 from stat import S_ISLNK
 
 from orchestrator.cache import census, trees
 from orchestrator.cache.cache import HfCache
-from orchestrator.cache.census import CachedRepo, CachedSnapshot, Census
-from orchestrator.cache.records import Record, Records
+from orchestrator.cache.census import CachedFile, CachedRepo, CachedSnapshot, Census
+from orchestrator.cache.records import Records
 from orchestrator.core.files import Digest
 from orchestrator.core.refs import RepoId, Target
+from orchestrator.disk.file_stat import FileStat
 from orchestrator.errors import NotFoundError
 
 
 @dataclass(frozen=True, slots=True)
+class Word:
+    """The word that a revision was listed by: the source of its trust, and whether it asked for a token."""
+
+    source: str
+    is_restricted: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Name:
-    """A path by which readers know a blob: `path` in `repo` at `commit`. `record` is what the root said of that."""
+    """A path by which readers know a blob: `path` in `repo` at `commit`. `word` is None for what others pulled."""
 
     repo: RepoId
     commit: str
     path: str
-    record: Record | None = None
+    word: Word | None = None
 
 
 @dataclass(slots=True)
 class Entry:
-    """One file of the cache. `places` are the paths where it lies, each with its repo folder; none when it is missing.
+    """One file of the cache. `places` are where it lies; none when it is missing.
 
-    `digest` is what it ought to have, None where nobody said; `size` likewise. `real` and `found` are the file itself.
+    `digest` is what it ought to have, None where nobody said; `size` likewise.
     """
 
     digest: Digest | None
     size: int | None
-    real: Path | None
-    found: stat_result | None
-    names: list[Name] = field(default_factory=list)
-    places: list[tuple[str, Path]] = field(default_factory=list)
+    names: list[Name]
+    places: list[CachedFile]
+
+    @property
+    def real(self) -> Path | None:
+        """The file itself."""
+        return self.places[0].real if self.places else None
+
+    @property
+    def found(self) -> FileStat | None:
+        """The stat of the file itself."""
+        return self.places[0].found if self.places else None
 
     @property
     def label(self) -> str:
         """A name for people."""
-        return self.names[0].path if self.names else self.places[0][1].name
+        return self.names[0].path if self.names else Path(self.places[0].name).name
 
 
 def entries_of(
@@ -68,15 +85,15 @@ def entries_of(
         for snapshot in snapshots:
             for name, seen in _seen(cache, records, repo, snapshot):
                 if not globs or any(fnmatchcase(name.path, glob) for glob in globs):
-                    _add(entries, name, seen, repo.folder)
+                    _add(entries, name, seen)
         if not globs and len(snapshots) == len(repo.snapshots):
             for blob in repo.blobs.values():
-                digest = census.digest_of(blob.name)
-                seen = _Seen(digest, None, blob.real, blob.found, blob.path)
-                _add(entries, None, seen, repo.folder)
+                _add(entries, None, _Seen(census.digest_of(blob.name), None, blob))
     if globs and not entries:
         raise NotFoundError(f"no file in the cache matches {' '.join(globs)}", hint="* also crosses /")
-    return sorted(entries.values(), key=lambda entry: (-(entry.found.st_size if entry.found else 0), entry.label))
+    files = sorted(entries.values(), key=lambda entry: entry.label)
+    files.sort(key=lambda entry: entry.found.st_size if entry.found else 0, reverse=True)
+    return files
 
 
 def refuse_closed(found: Census, target: Target) -> None:
@@ -90,9 +107,7 @@ def refuse_closed(found: Census, target: Target) -> None:
 class _Seen:
     digest: Digest | None
     size: int | None
-    real: Path | None
-    found: stat_result | None
-    place: Path | None
+    place: CachedFile | None
 
 
 def _snapshots(repo: CachedRepo, chosen: Sequence[Target]) -> list[CachedSnapshot]:
@@ -109,49 +124,60 @@ def _snapshots(repo: CachedRepo, chosen: Sequence[Target]) -> list[CachedSnapsho
 
 
 def _seen(cache: HfCache, records: Records, repo: CachedRepo, snapshot: CachedSnapshot) -> Iterator[tuple[Name, _Seen]]:
-    record = records.load(repo.repo, snapshot.commit)
-    listed = _listing(cache, repo, snapshot, record)
-    for path, blob_name in snapshot.links.items():
-        wanted, size = listed.get(path, (blob_name, None))
-        digest, blob = census.digest_of(blob_name), repo.blobs.get(blob_name)
-        name = Name(repo.repo, snapshot.commit, path, record)
-        if digest is not None and wanted != blob_name:
-            # A link to some other file: what the listing names is not there for readers, whatever lies in blobs.
-            yield name, _Seen(census.digest_of(wanted), size, None, None, None)
-        elif blob is None:
-            yield name, _Seen(digest, size, None, None, None)
-        else:
-            yield name, _Seen(digest, size, blob.real, blob.found, blob.path)
+    word, listed = _listing(cache, records, repo, snapshot)
     # What no listing in the cache names may be in the record of what the root said.
     strays = {path: found for path, found in snapshot.strays.items() if path in listed}
+    for path, blob_name in snapshot.links.items():
+        wanted, size = listed.pop(path, (blob_name, None))  # consumed, as it is a third of what is kept of a file
+        digest = census.digest_of(blob_name)
+        name = Name(repo.repo, snapshot.commit, path, word)
+        if digest is not None and wanted != blob_name:
+            # A link to some other file: what the listing names is not there for readers, whatever lies in blobs.
+            yield name, _Seen(census.digest_of(wanted), size, None)
+        else:
+            yield name, _Seen(digest, size, repo.blobs.get(blob_name))
     for path, found in {**snapshot.files, **strays}.items():
         wanted, size = listed.get(path, ("", None))
-        place = None if S_ISLNK(found.st_mode) else snapshot.path / path
-        yield (
-            Name(repo.repo, snapshot.commit, path, record),
-            _Seen(census.digest_of(wanted), size, place, found if place else None, place),
-        )
+        place = None if S_ISLNK(found.st_mode) else CachedFile(snapshot.path, path, found)
+        yield Name(repo.repo, snapshot.commit, path, word), _Seen(census.digest_of(wanted), size, place)
 
 
 def _listing(
-    cache: HfCache, repo: CachedRepo, snapshot: CachedSnapshot, record: Record | None
-) -> Mapping[str, tuple[str, int]]:
+    cache: HfCache, records: Records, repo: CachedRepo, snapshot: CachedSnapshot
+) -> tuple[Word | None, dict[str, tuple[str, int]]]:
+    """Find the word that a revision was listed by, and the blob name and size of each path."""
+    record = records.load(repo.repo, snapshot.commit)
     if record is not None:
-        return {file.path: (file.blob_name, file.size) for file in record.tree.files}
-    return trees.listed(cache.layout.tree_file(repo.repo, snapshot.commit))
+        word = Word(record.trust.source, record.is_restricted)
+        return word, {file.path: (_text_of(repo, file.blob_name), file.size) for file in record.tree.files}
+    return None, dict(trees.listed(cache.layout.tree_file(repo.repo, snapshot.commit)))
 
 
-def _add(entries: dict[object, Entry], name: Name | None, seen: _Seen, folder: str) -> None:
-    key: object = (seen.digest, name)
-    if seen.found is not None:
-        key = (seen.digest, seen.found.st_dev, seen.found.st_ino)
-    entry = entries.setdefault(key, Entry(seen.digest, seen.size, seen.real, seen.found))
+def _text_of(repo: CachedRepo, name: str) -> str:
+    """The same name as the census has it: not a second text of each."""
+    blob = repo.blobs.get(name)
+    return blob.name if blob else name
+
+
+def _add(entries: dict[object, Entry], name: Name | None, seen: _Seen) -> None:
+    place = seen.place
+    key: object = (seen.digest, place.inode if place else name)
+    entry = entries.get(key)
+    if entry is None:
+        # Lists of one, made as such, are a third smaller than those that grew.
+        entries[key] = Entry(seen.digest, seen.size, [name] if name else [], [place] if place else [])
+        return
     if entry.size is None:
         entry.size = seen.size
     if name is not None:
         entry.names.append(name)
-    if seen.place is not None and (folder, seen.place) not in entry.places:
-        entry.places.append((folder, seen.place))
+    if place is not None and place not in _latest(entry.places, place.repo_folder):
+        entry.places.append(place)
+
+
+def _latest(places: Sequence[CachedFile], repo_folder: str) -> Iterator[CachedFile]:
+    """The places in a repo, which come last: thousands of repos may share a file."""
+    return itertools.takewhile(lambda place: place.repo_folder == repo_folder, reversed(places))
 
 
 def commits_of(names: Iterable[Name]) -> dict[tuple[RepoId, str], list[str]]:

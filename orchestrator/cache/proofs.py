@@ -21,6 +21,7 @@ from typing import Any
 
 from orchestrator.core.files import Digest
 from orchestrator.disk.access import belongs_to_others
+from orchestrator.disk.file_stat import StatLike
 from orchestrator.disk.growing_state import GrowingState
 from orchestrator.disk.locks import state_lock
 from orchestrator.errors import CannotCreateError, GlmAriaError
@@ -32,7 +33,7 @@ Stamp = tuple[int, int, int, int]
 """Size in bytes, mtime in nanoseconds, inode; ctime in nanoseconds of a file of another user, else 0."""
 
 
-def stamp(found: os.stat_result) -> Stamp:
+def stamp(found: StatLike) -> Stamp:
     """The identity to which a proof is tied."""
     changed = found.st_ctime_ns if belongs_to_others(found) else 0
     return (found.st_size, found.st_mtime_ns, found.st_ino, changed)
@@ -57,14 +58,14 @@ class Proofs:
         proofs = {**self._written(repo_folder), **unwritten}
         return {name: proof for name, proof in proofs.items() if proof is not None}
 
-    def is_proven(self, repo_folder: str, digest: Digest, found: os.stat_result) -> bool:
+    def is_proven(self, repo_folder: str, digest: Digest, found: StatLike) -> bool:
         """True when the file with the stat `found` was proven to have `digest`."""
         unwritten = self._unwritten.get(repo_folder)
         if unwritten and digest.hex in unwritten:
             return unwritten[digest.hex] == stamp(found)
         return self._written(repo_folder).get(digest.hex) == stamp(found)
 
-    def add(self, repo_folder: str, proven: Iterable[tuple[Digest, os.stat_result]]) -> None:
+    def add(self, repo_folder: str, proven: Iterable[tuple[Digest, StatLike]]) -> None:
         """Remember these blobs, beside what others remembered meanwhile.
 
         A blob that is no longer the file that was verified, since another process put its own there, is left out.

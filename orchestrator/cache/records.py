@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -140,8 +141,14 @@ class Records:
 
 
 def _record(commit: str, data: dict[str, Any]) -> Record:
-    files = (_file(*entry) for entry in data["files"])
-    return Record(RepoTree.checked(commit, files), _trust(data["trust"]), bool(data["is_restricted"]))
+    return Record(RepoTree.checked(commit, _files(data["files"])), _trust(data["trust"]), bool(data["is_restricted"]))
+
+
+def _files(entries: list[Any]) -> Iterator[RepoFile]:
+    """Consume the entries, so that a large listing is not in memory twice."""
+    entries.reverse()
+    while entries:
+        yield _file(*entries.pop())
 
 
 def _trust(data: dict[str, Any]) -> Trust:
@@ -166,4 +173,5 @@ def _file(path: object, size: object, digest: object, is_lfs: object, git_oid: o
         raise TypeError(path)
     if not (git_oid is None or (isinstance(git_oid, str) and is_commit(git_oid))):
         raise TypeError(git_oid)
-    return RepoFile(path, size, Digest.parse(digest), is_lfs, git_oid)
+    parsed = Digest.parse(digest)
+    return RepoFile(path, size, parsed, is_lfs, parsed.hex if git_oid == parsed.hex else git_oid)

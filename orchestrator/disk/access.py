@@ -16,6 +16,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator.disk.file_stat import StatLike
+
 _ROOT = 0
 _ACL = "system.posix_acl_access"
 _WRITE, _ANY = stat.S_IWGRP | stat.S_IWOTH, stat.S_IRWXG | stat.S_IRWXO
@@ -33,7 +35,7 @@ class Rule:
     by_root: bool = False
     sticky: bool = False
 
-    def holds(self, found: os.stat_result, also: Collection[int] = ()) -> bool:
+    def holds(self, found: StatLike, also: Collection[int] = ()) -> bool:
         """True when what has this stat keeps the rule; `also` are uids of further owners that are believed."""
         owners = {os.geteuid(), *also, *((_ROOT,) if self.by_root else ())}
         is_closed = not found.st_mode & self.closed or (self.sticky and bool(found.st_mode & stat.S_ISVTX))
@@ -54,7 +56,7 @@ KEEPS_NAMES = Rule(closed=_WRITE, by_root=True, sticky=True)
 """A folder in which nobody else can rename what is ours: the temporary folder, all above a moved repo."""
 
 
-def belongs_to_others(found: os.stat_result, also: Collection[int] = ()) -> bool:
+def belongs_to_others(found: StatLike, also: Collection[int] = ()) -> bool:
     """True for a file of neither this user nor root: its owner may change it and set its mtime back."""
     return not NO_STRANGERS.holds(found, also)
 

@@ -84,7 +84,12 @@ class GrowingState(Generic[V]):
         return self._entries
 
     def _parsed(self, data: dict[str, Any]) -> dict[str, V]:
-        return {key: self._parse(value) for key, value in data[self._section].items()}
+        # Consumed, so that a large map is not in memory twice.
+        raw, entries = data[self._section], {}
+        while raw:
+            key, value = raw.popitem()
+            entries[key] = self._parse(value)
+        return entries
 
     def _follow(self) -> None:
         """Read what was appended to the log, up to the last whole line."""

@@ -31,7 +31,9 @@ def read_state(path: Path, parse: Callable[[dict[str, Any]], T]) -> T | None:
 
 def load_state(path: Path) -> dict[str, Any]:
     """The document. Raises OSError, ValueError and their like (UNREADABLE), also for one of another version."""
-    data = json.loads(read_small(path, RECORD_BYTES))
+    # Of a large one no second copy is kept while it is parsed.
+    text = read_small(path, RECORD_BYTES).decode()
+    data = json.loads(text)
     if data["version"] != _VERSION:
         raise ValueError("of another version")
     return dict(data)

@@ -132,7 +132,7 @@ def _samples(entries: list[Entry], commit: str, blobs: HfCache, stop: Stop) -> l
 def _prove(entry: Entry, blobs: HfCache, stop: Stop) -> None:
     """A file that was never proven is read once, so that no wrong bytes go any further."""
     assert entry.real is not None and entry.found is not None and entry.digest is not None  # noqa: S101, PT018
-    if any(blobs.proofs.is_proven(folder, entry.digest, entry.found) for folder, _ in entry.places):
+    if any(blobs.proofs.is_proven(place.repo_folder, entry.digest, entry.found) for place in entry.places):
         return
     size = entry.found.st_size if entry.size is None else entry.size
     read = read_whole(entry.real, entry.digest.algorithm, size=size, stop=stop, durable=True)
@@ -142,6 +142,6 @@ def _prove(entry: Entry, blobs: HfCache, stop: Stop) -> None:
             hint=f"glm-aria verify {entry.names[0].repo.url_path} --repair",
             file=entry.label,
         )
-    for folder, place in entry.places:
-        if place.parent.name == "blobs":
-            blobs.proofs.add(folder, [(entry.digest, read.found)])
+    for place in entry.places:
+        if place.is_blob:
+            blobs.proofs.add(place.repo_folder, [(entry.digest, read.found)])

@@ -107,7 +107,7 @@ def _foreign_parts(census: Census, rules: Rules) -> tuple[Garbage, ...]:
     found = []
     for repo in census.repos:
         for blob in repo.blobs.values():
-            age = rules.now - max(blob.found.st_mtime, blob.changed)
+            age = rules.now - max(blob.found.st_mtime_ns / 1e9, blob.changed)
             if blob.name.endswith(".incomplete") and age > PART_AGE:
                 size = blob.found.st_size
                 found.append(Garbage(Kind.PART, repo.folder, blob.path, _age_of(age), size, size))

@@ -61,14 +61,14 @@ def contents(cache: Cache) -> Contents:
     """Read the cache; changes nothing. Raises DiskIOError when it cannot be read."""
     census = census_.take(cache.layout)
     pins = cache.pins.known()
-    owners: dict[tuple[int, int], set[str]] = {}
-    sizes: dict[str, dict[tuple[int, int], int]] = {}
+    owners: dict[bytes, set[str]] = {}
+    sizes: dict[str, dict[bytes, int]] = {}
     for repo in census.repos:
         mine = sizes.setdefault(repo.folder, {})
         for blob in repo.blobs.values():
             mine[blob.inode] = blob.found.st_size
         for snapshot in repo.snapshots:
-            mine |= {(seen.st_dev, seen.st_ino): seen.st_size for seen in snapshot.files.values()}
+            mine |= {seen.inode: seen.st_size for seen in snapshot.files.values()}
         for inode in mine:
             owners.setdefault(inode, set()).add(repo.folder)
     alone = freed_by(census)

@@ -49,7 +49,7 @@ class ReadFile:
     def of(cls, item: Verified) -> Self:
         """The entry of a file."""
         entry = item.entry
-        places = [entry.real, *(place for _, place in entry.places)]
+        places = [path for place in entry.places for path in (place.real, place.path)]
         return cls(
             path=entry.label,
             size=entry.size if entry.size is not None else entry.found.st_size if entry.found else None,
@@ -58,7 +58,7 @@ class ReadFile:
             method="pieces" if item.is_fast else "digest",
             ranges=tuple(ByteRange(start, end) for start, end in item.ranges),
             used_by=tuple(UsedBy(name.repo.url_path, name.commit, name.path) for name in entry.names),
-            places=tuple(str(place) for place in dict.fromkeys(places) if place is not None),
+            places=tuple(map(str, dict.fromkeys(places))),
             sources=dict(item.sources),
         )
 
@@ -74,11 +74,12 @@ class VerifyDocument:
     left_out: tuple[str, ...]
 
     @classmethod
-    def of(cls, report: VerifyReport) -> Self:
-        """The data of a run."""
+    def of(cls, report: VerifyReport, *, with_right: bool = True) -> Self:
+        """The data of a run. Without `with_right` it leaves out the files that are as they should be."""
+        shown = (item for item in report.files if with_right or item.state is not Health.OK)
         read = (item.entry.found for item in report.files if item.state not in (Health.MISSING, Health.UNPROVEN))
         return cls(
-            files=tuple(map(ReadFile.of, report.files)),
+            files=tuple(map(ReadFile.of, shown)),
             bytes_read=sum(found.st_size for found in read if found is not None),
             bytes_fetched=sum(sum(item.sources.values()) for item in report.files),
             seconds=round(report.seconds, 3),

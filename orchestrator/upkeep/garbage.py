@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
-from orchestrator.cache.census import CachedBlob, CachedRepo, CachedSnapshot, Census
+from orchestrator.cache.census import CachedFile, CachedRepo, CachedSnapshot, Census
 from orchestrator.cache.pins import is_named
 from orchestrator.core.refs import Target
 
@@ -85,15 +85,15 @@ class Choice:
 
 def last_use(repo: CachedRepo, snapshot: CachedSnapshot) -> float:
     """Unix seconds of the last read or write of any of its bytes; of an empty one, when it was made."""
-    uses = [repo.blobs[name].last_use for name in repo.blobs_of(snapshot)]
-    uses += [max(found.st_atime, found.st_mtime) for found in snapshot.files.values()]
+    uses = [repo.blobs[name].found.last_use for name in repo.blobs_of(snapshot)]
+    uses += [found.last_use for found in snapshot.files.values()]
     return max(uses, default=snapshot.touched)
 
 
 def size_of(repo: CachedRepo, snapshot: CachedSnapshot) -> int:
     """Bytes of the distinct files that the revision needs."""
     sizes = {repo.blobs[name].inode: repo.blobs[name].found.st_size for name in repo.blobs_of(snapshot)}
-    return sum((sizes | {(f.st_dev, f.st_ino): f.st_size for f in snapshot.files.values()}).values())
+    return sum((sizes | {found.inode: found.st_size for found in snapshot.files.values()}).values())
 
 
 def choose(census: Census, pins: Iterable[Target], rules: Rules) -> Choice:
@@ -204,7 +204,7 @@ class _Chooser:
                         blobs=frozenset([name]), is_named=is_whole,
                     )  # fmt: skip
 
-    def _files(self, item: Garbage) -> list[CachedBlob]:
+    def _files(self, item: Garbage) -> list[CachedFile]:
         repo = self._repos[item.folder]
         if item.commit is None:
             return [repo.blobs[name] for name in item.blobs]
@@ -213,7 +213,7 @@ class _Chooser:
 
     def _priced(self, item: Garbage, ledger: Ledger) -> Garbage:
         files = self._files(item)
-        blobs = frozenset(file.name for file in files if file.path.parent.name == "blobs")
+        blobs = frozenset(file.name for file in files if file.is_blob)
         return replace(item, frees=ledger.drop(files), blobs=blobs)
 
 
@@ -224,12 +224,12 @@ class Ledger:
     as a blob of some repo points to it: `in_store` says how many do, by inode.
     """
 
-    def __init__(self, in_store: Mapping[tuple[int, int], int]) -> None:
+    def __init__(self, in_store: Mapping[bytes, int]) -> None:
         self._in_store = in_store
-        self._left: dict[tuple[int, int], int] = {}
+        self._left: dict[bytes, int] = {}
         self._gone: set[Path] = set()
 
-    def drop(self, files: Sequence[CachedBlob]) -> int:
+    def drop(self, files: Sequence[CachedFile]) -> int:
         """Take these names away, each once; returns the bytes that this frees."""
         freed = 0
         for file in files:
@@ -242,7 +242,7 @@ class Ledger:
         return freed
 
 
-def names_in_store(census: Census) -> Counter[tuple[int, int]]:
+def names_in_store(census: Census) -> Counter[bytes]:
     """Count the blobs that point to each file of the shared store, by inode."""
     return Counter(blob.inode for repo in census.repos for blob in repo.blobs.values() if blob.is_shared)
 
@@ -264,6 +264,6 @@ def freed_by(census: Census) -> dict[tuple[str, str], int]:
     return freed
 
 
-def _own_files(snapshot: CachedSnapshot) -> list[CachedBlob]:
+def _own_files(snapshot: CachedSnapshot) -> list[CachedFile]:
     """List what lies in a revision itself, where there are no symlinks."""
-    return [CachedBlob(snapshot.path / path, snapshot.path / path, f) for path, f in snapshot.files.items()]
+    return [CachedFile(snapshot.path, path, found) for path, found in snapshot.files.items()]

@@ -60,15 +60,15 @@ def mend(  # noqa: PLR0913 - what is rotten, and all that a pull of it uses
         fetch = _Pieces(entry, sites, sources, stop, emit)
         stage = cache.staging.folder
         verified = mended_copy(entry.real, digest, pieces, ranges, fetch, stage, stop=stop)
-        files = dict.fromkeys(entry.real if place.is_symlink() else place for _, place in entry.places)
+        files = dict.fromkeys(place.real for place in entry.places)
         cache_dir = cache.layout.cache_dir
         places = [(file, entry.found, _lock(file, cache_dir)) for file in files]
         taken = put_back(cache_dir, verified, places, stage, cache.blobs.patience)
     if not taken:
         raise IntegrityError(f"{entry.label!r} was replaced meanwhile", hint="verify it again", file=entry.label)
-    for folder, place in entry.places:
-        if place.parent.name == "blobs":
-            cache.blobs.proofs.add(folder, [(digest, place.stat())])
+    for place in entry.places:
+        if place.is_blob:
+            cache.blobs.proofs.add(place.repo_folder, [(digest, place.path.stat())])
     emit(FileProgress(digest, entry.label, Phase.DONE, pieces.size, pieces.size))
     return fetch.sent
 
@@ -81,7 +81,7 @@ class _Pieces:
         self._label = entry.label
         self._sources, self._stop, self._emit = sources, stop, emit
         self._errors: list[GlmAriaError] = []
-        is_closed = any(name.record is not None and name.record.is_restricted for name in entry.names)
+        is_closed = any(name.word is not None and name.word.is_restricted for name in entry.names)
         origins = {origin.kind: origin for origin in (_origin(name, sources) for name in reversed(entry.names))}
         self._left = [
             (source, origins[source.kind])
@@ -119,7 +119,7 @@ class _Pieces:
 
 def _origin(name: Name, sources: Sources) -> Origin:
     """The place in the catalogs. The record's site tells which catalog it came from."""
-    listed_by = name.record.trust.source if name.record else None
+    listed_by = name.word.source if name.word else None
     kind = next((source.kind for source in sources.ordered if source.url == listed_by), DEFAULT)
     return Origin(name.repo, name.commit, name.path, kind)
 

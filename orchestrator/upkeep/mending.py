@@ -17,6 +17,7 @@ from orchestrator.core.files import Digest
 from orchestrator.disk.atomic import drop, scratch, scratch_folder
 from orchestrator.disk.copies import clone_or_copy
 from orchestrator.disk.durability import sync_files, sync_folders
+from orchestrator.disk.file_stat import StatLike
 from orchestrator.disk.locks import Patience, blob_lock
 from orchestrator.proof.hashing import OnBytes
 from orchestrator.proof.pieces import Pieces, Range
@@ -63,7 +64,7 @@ def mended_copy(  # noqa: PLR0913, PLR0917 - what, of what, to what
 def put_back(
     cache_dir: Path,
     verified: VerifiedFile,
-    places: Sequence[tuple[Path, os.stat_result, Path]],
+    places: Sequence[tuple[Path, StatLike, Path]],
     stage: Path,
     patience: Patience,
 ) -> list[tuple[Path, os.stat_result]]:

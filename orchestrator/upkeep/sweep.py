@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
 from orchestrator.cache.cache import HfCache
-from orchestrator.cache.census import CachedBlob, CachedRepo, CachedSnapshot, digest_of, read_repo
+from orchestrator.cache.census import CachedFile, CachedRepo, CachedSnapshot, digest_of, read_repo
 from orchestrator.cache.claims import alone
 from orchestrator.cache.inventory import refuse_planted
 from orchestrator.cache.layout import is_junk
@@ -248,7 +248,7 @@ class _Sweeper:
         """True when nobody else holds a blob's lock; then we do, if it can be held."""
         return locks.enter_context(blob_lock(lock, create_in=place)) or not os.path.lexists(place.held / lock)
 
-    def _move(self, blobs: Folder, blob: CachedBlob) -> Path:
+    def _move(self, blobs: Folder, blob: CachedFile) -> Path:
         trash = scratch(self._stage)
         with on_disk("remove", blob.path):
             try:
@@ -258,7 +258,7 @@ class _Sweeper:
                 blobs.replace(blob.name, trash.name, source_in=blobs)
         return trash
 
-    def _give_up(self, blob: CachedBlob, trash: Path) -> int:
+    def _give_up(self, blob: CachedFile, trash: Path) -> int:
         with on_disk("remove", trash):
             found = trash.lstat()
             trash.unlink()

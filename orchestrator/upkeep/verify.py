@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, as_completed
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from enum import StrEnum
 from os import stat_result
 from pathlib import Path
+from types import MappingProxyType
 
 from orchestrator.cache import census
 from orchestrator.cache.cache import Cache, HfCache
@@ -33,6 +35,9 @@ from orchestrator.system.signals import Stop
 from orchestrator.system.threads import Pool
 
 _WORKERS = 2
+_AHEAD = 32  # files given to the workers
+_NOTHING: Mapping[str, int] = MappingProxyType({})
+_BATCH = 1000  # proofs that are remembered at once
 
 Mend = Callable[[Entry, Sequence[Range]], Mapping[str, int]]
 """Repairs one file; returns the bytes that each source sent, raises GlmAriaError where it cannot (`upkeep.mend`)."""
@@ -68,7 +73,7 @@ class Verified:
     state: Health
     ranges: tuple[Range, ...] = ()
     is_fast: bool = False
-    sources: Mapping[str, int] = field(default_factory=dict)
+    sources: Mapping[str, int] = field(default_factory=lambda: _NOTHING)
     error: GlmAriaError | None = None
 
 
@@ -95,6 +100,10 @@ def verify(request: VerifyRequest, cache: Cache, mend: Mend | None, *, stop: Sto
     entries = entries_of(found, cache.blobs, cache.records, request.targets, request.globs)
     todo = [entry for entry in entries if entry.digest is not None and entry.found is not None]
     results = [_unread(entry) for entry in entries if entry.digest is None or entry.found is None]
+    chosen = {target.repo for target in request.targets}
+    left_out = tuple(path for repo in found.repos if not chosen or repo.repo in chosen for path in repo.strays)
+    closed = () if request.targets else tuple(found.closed.values())
+    del found, entries  # of a cache with many files they are half of what the run needs
     emit(Queued(len(todo), sum(entry.found.st_size for entry in todo if entry.found), to="verify"))
     stop.is_abrupt = False
     try:
@@ -107,12 +116,9 @@ def verify(request: VerifyRequest, cache: Cache, mend: Mend | None, *, stop: Sto
     results.sort(key=lambda item: item.entry.label)
     for label in (item.entry.label for item in results if item.state is Health.UNPROVEN):
         emit(Notice("unproven", f"the digest of {label!r} is unknown; it was not checked", file=label))
-    if not request.targets:
-        for error in found.closed.values():
-            emit(Notice("closed", f"not checked: {error.message}"))
+    for error in closed:
+        emit(Notice("closed", f"not checked: {error.message}"))
     interrupted = stop.signal_number if stop.is_set() else None
-    chosen = {target.repo for target in request.targets}
-    left_out = tuple(path for repo in found.repos if not chosen or repo.repo in chosen for path in repo.strays)
     return VerifyReport(tuple(results), time.monotonic() - started, interrupted, left_out)
 
 
@@ -130,25 +136,45 @@ def _unread(entry: Entry) -> Verified:
 
 def _read_all(todo: Sequence[Entry], blobs: HfCache, stop: Stop, emit: Emit, *, fast: bool) -> list[Verified]:
     results: list[Verified] = []
-    proven: dict[str, list[tuple[Digest, stat_result]]] = {}
+    proven = _Proven(blobs)
+    # A future of each file at once would weigh more than all that is known of it.
+    running: deque[tuple[Entry, Future[Checkup]]] = deque()
     pool = Pool(_WORKERS, thread_name_prefix="verify")
-    running: dict[Future[Checkup], Entry] = {}
     try:
         for entry in todo:
-            running[pool.submit(_read, entry, blobs, stop, emit, fast=fast)] = entry
-        for future in as_completed(running):
-            try:
-                results.append(_verified(running[future], future, blobs, proven))
-            except Interrupted:
-                stop.set()
-                break
+            running.append((entry, pool.submit(_read, entry, blobs, stop, emit, fast=fast)))
+            if len(running) == _AHEAD:
+                results.append(_verified(*running.popleft(), blobs, proven))
+        while running:
+            results.append(_verified(*running.popleft(), blobs, proven))
+    except Interrupted:
+        stop.set()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-        # All of a repo at once: each change writes the repo's whole list of proofs.
-        for folder, found in proven.items():
-            with contextlib.suppress(CannotCreateError, NoSpaceError):
-                blobs.proofs.add(folder, found)
+        proven.remember()
     return results
+
+
+class _Proven:
+    """Blobs that were read and are right, to be remembered many at once."""
+
+    def __init__(self, blobs: HfCache) -> None:
+        self._blobs = blobs
+        self._found: dict[str, list[tuple[Digest, stat_result]]] = {}
+        self._count = 0
+
+    def add(self, folder: str, digest: Digest, found: stat_result) -> None:
+        self._found.setdefault(folder, []).append((digest, found))
+        self._count += 1
+        if self._count == _BATCH:
+            self.remember()
+
+    def remember(self) -> None:
+        for folder, found in self._found.items():
+            with contextlib.suppress(CannotCreateError, NoSpaceError):
+                self._blobs.proofs.add(folder, found)
+        self._found.clear()
+        self._count = 0
 
 
 def _read(entry: Entry, blobs: HfCache, stop: Stop, emit: Emit, *, fast: bool) -> Checkup:
@@ -157,7 +183,7 @@ def _read(entry: Entry, blobs: HfCache, stop: Stop, emit: Emit, *, fast: bool) -
     digest = entry.digest
     reading = Reading(emit, digest, entry.label, Phase.HASHING, entry.found.st_size, timed=True)
     reading.begin()
-    is_known = all(blobs.proofs.is_proven(folder, digest, entry.found) for folder, _ in entry.places)
+    is_known = all(blobs.proofs.is_proven(place.repo_folder, digest, entry.found) for place in entry.places)
     checkup = check(
         entry.real,
         digest,
@@ -176,7 +202,7 @@ def _verified(
     entry: Entry,
     future: Future[Checkup],
     blobs: HfCache,
-    proven: dict[str, list[tuple[Digest, stat_result]]],
+    proven: _Proven,
 ) -> Verified:
     assert entry.digest is not None  # noqa: S101
     try:
@@ -191,18 +217,18 @@ def _verified(
         _forget(entry, blobs)
         return Verified(entry, Health.ROTTEN, checkup.ranges, checkup.is_fast, error=_rotten(entry, checkup.ranges))
     if not checkup.is_fast:
-        for folder, place in entry.places:
-            if place.parent.name == "blobs":
-                proven.setdefault(folder, []).append((entry.digest, checkup.found))
+        for place in entry.places:
+            if place.is_blob:
+                proven.add(place.repo_folder, entry.digest, checkup.found)
     return Verified(entry, Health.OK, is_fast=checkup.is_fast)
 
 
 def _forget(entry: Entry, blobs: HfCache) -> None:
     """Drop the proof of a corrupt file: the next pull reads it again, and fetches it."""
     if entry.digest is not None:
-        for folder, _ in entry.places:
+        for place in entry.places:
             with contextlib.suppress(CannotCreateError):
-                blobs.proofs.forget(folder, [entry.digest])
+                blobs.proofs.forget(place.repo_folder, [entry.digest])
 
 
 def _rotten(entry: Entry, ranges: Sequence[Range]) -> IntegrityError:

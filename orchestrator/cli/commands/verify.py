@@ -76,9 +76,14 @@ def verify(options: VerifyOptions) -> int:
         report = services(settings).verify(request, run.emit, repair=options.repair)
 
     def show(found: VerifyDocument) -> None:
-        _print(found, quiet=run.is_quiet, verbose=options.output.verbose)
+        for item in found.files:
+            terminal.show(_line(item))
+        if not run.is_quiet:
+            terminal.say(_summary(found, Counter(item.state.value for item in report.files)))
+            say_left_out(found.left_out)
 
-    return finish(run, "verify", VerifyDocument.of(report), show, _outcome(report, run, strict=options.strict))
+    found = VerifyDocument.of(report, with_right=run.as_json or options.output.verbose)
+    return finish(run, "verify", found, show, _outcome(report, run, strict=options.strict))
 
 
 def _outcome(report: VerifyReport, run: Run, *, strict: bool) -> Outcome:
@@ -90,23 +95,13 @@ def _outcome(report: VerifyReport, run: Run, *, strict: bool) -> Outcome:
     return outcome
 
 
-def _print(found: VerifyDocument, *, quiet: bool, verbose: bool) -> None:
-    for item in found.files:
-        if verbose or item.state is not Health.OK:
-            terminal.show(_line(item))
-    if not quiet:
-        terminal.say(_summary(found))
-        say_left_out(found.left_out)
-
-
 def _line(item: ReadFile) -> str:
     repos = ", ".join(dict.fromkeys(name.repo for name in item.used_by))
     ranges = "  bytes " + ", ".join(f"{one.start}-{one.end - 1}" for one in item.ranges) if item.ranges else ""
     return f"{item.state:<8}  {format_size(item.size or 0):>8}  {item.path}{f'  ({repos})' if repos else ''}{ranges}"
 
 
-def _summary(found: VerifyDocument) -> str:
-    counts = Counter(item.state.value for item in found.files)
+def _summary(found: VerifyDocument, counts: Counter[str]) -> str:
     parts = [f"{count} {state}" for state, count in sorted(counts.items())] or ["nothing to verify"]
     parts += [
         f"{format_size(found.bytes_read)} in {format_duration(found.seconds)}",

@@ -69,13 +69,15 @@ class Tally:
             self._sources = event.sources
 
     def _file(self, event: FileProgress) -> None:
-        if event.phase in (*MOVING, Phase.VERIFYING, Phase.WAITING):
-            self._fetched.add(event.digest)
         # A blob may come back: a bad part, or bytes that a mirror made up.
-        self._finished_bytes -= self._finished.pop(event.digest, 0)
+        before = self._finished.pop(event.digest, None)
+        self._finished_bytes -= before or 0
+        if before is not None or event.phase in (*MOVING, Phase.VERIFYING, Phase.WAITING):
+            self._fetched.add(event.digest)
         self._moving -= _speed_of(self._active.pop(event.digest, None))
         if event.phase in _OVER:
             if event.phase is Phase.DONE and event.digest in self._fetched:
+                self._fetched.remove(event.digest)
                 self._finished[event.digest] = event.total
                 self._finished_bytes += event.total
         else:
