@@ -21,6 +21,7 @@ from tests.hub.loopback import LoopbackHub
 from tests.hub.repos import Repo
 from tests.hub.shaping import Shape
 from tests.hub.wire import Reply, Request
+from tests.machine.machine import until
 
 
 def location(hub: LoopbackHub, name: str = "big.bin") -> str:
@@ -146,27 +147,34 @@ def timed(url: str, session: requests.Session | None = None) -> float:
 
 def test_rate_per_connection_and_total(fresh: LoopbackHub, payload: bytes) -> None:
     url, cdn = location(fresh), fresh.faces["cdn"]
-    cdn.shape = Shape(rate_per_connection=8 * len(payload))
-    one = timed(url)
-    with ThreadPoolExecutor(4) as pool:
-        four = max(pool.map(timed, [url] * 4))
-        cdn.shape = Shape(total_rate=8 * len(payload))
-        shared = list(pool.map(timed, [url] * 4))
-    # By the arithmetic 1/8 s, 1/8 s and 4/8 s; a busy machine can only be later.
-    assert 0.115 < one < 0.5
-    assert four < 3 * one
-    assert max(shared) > 0.46
-    assert max(shared) > 2 * one
-    assert min(shared) > 0.6 * max(shared)
+
+    def is_as_shaped() -> bool:
+        cdn.shape = Shape(rate_per_connection=8 * len(payload))
+        one = timed(url)
+        with ThreadPoolExecutor(4) as pool:
+            four = max(pool.map(timed, [url] * 4))
+            cdn.shape = Shape(total_rate=8 * len(payload))
+            shared = list(pool.map(timed, [url] * 4))
+        # By the arithmetic 1/8 s, 1/8 s and 4/8 s; a busy machine can only be later, and not each time.
+        assert one > 0.115
+        assert max(shared) > 0.46
+        return one < 0.5 and four < 3 * one and max(shared) > 2 * one and min(shared) > 0.6 * max(shared)
+
+    assert until(is_as_shaped, 60)
 
 
 def test_latency_is_once_per_connection_and_once_per_request(fresh: LoopbackHub) -> None:
     fresh.faces["hub"].shape = Shape(latency_s=0.05)
-    with requests.Session() as session:
-        first = timed(f"{fresh.url}/api/models/org/m", session)
-        later = timed(f"{fresh.url}/api/models/org/m", session)
-    assert first > 0.1
-    assert 0.05 < later < first
+
+    def is_once() -> bool:
+        with requests.Session() as session:
+            first = timed(f"{fresh.url}/api/models/org/m", session)
+            later = timed(f"{fresh.url}/api/models/org/m", session)
+        assert first > 0.1
+        assert later > 0.05
+        return later < first
+
+    assert until(is_once)
 
 
 def test_log_knows_connections_and_undelivered_bytes(fresh: LoopbackHub, payload: bytes) -> None:
