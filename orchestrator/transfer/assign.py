@@ -92,7 +92,8 @@ class Assigner:
         setup = supply.server.setup
         wanted = schedule.length(left, each, all_rates, number=slot.opened, setup=setup)
         # Of a source that nobody knows yet a little: a long span at the front would hold up the file's order.
-        return schedule.carve(unassigned, wanted if supply.server.each else min(wanted, schedule.FIRST))
+        trial = max(schedule.FIRST, supply.server.bytes // max(1, supply.server.allowed))
+        return schedule.carve(unassigned, wanted if supply.server.each else min(wanted, trial))
 
     def _tail(self, supply: Supply, last: Span, each: float) -> Range | None:
         """The tail that the connection takes over now; an empty range if it has to wait."""

@@ -255,7 +255,9 @@ class Feeder:
         spans = [span for _, span in self._downloads.all()]
         if not self._downloads.spans or any(span.is_leaving for span in spans):
             return _SHORTEST_POLL
-        return min(max(_SHORTEST_POLL, min(span.seconds_left for span in spans) / 2), _LONGEST_POLL)
+        # One that has brought nothing yet goes as fast as others of its source; where there are none, it may end soon.
+        rates = [(span.left, span.rate or self._supplier.servers[span.source].each) for span in spans]
+        return min(max(_SHORTEST_POLL, min(left / each if each else 0.0 for left, each in rates) / 2), _LONGEST_POLL)
 
     # -- watching ------------------------------------------------------------------------------------------------------
 

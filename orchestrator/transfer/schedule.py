@@ -35,7 +35,7 @@ class Rhythm:
 
 
 _FAR = Rhythm(0.45, 0.4, 3.0)
-_NEAR = Rhythm(0.15, 0.1, 0.7)
+_NEAR = Rhythm(0.15, 0.1, 0.3)
 _NEAR_SETUP = 0.1  # seconds
 
 

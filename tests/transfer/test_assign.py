@@ -61,3 +61,17 @@ def test_a_source_that_has_not_answered_yet_keeps_nobody_from_the_rest(tmp_path:
     slot.supplies = {"near": near, "asked": asked}
     opened = assign(slot)
     assert [span.source for _, span, _ in opened]
+
+
+@pytest.mark.parametrize(("sent", "length"), [(0, 2 << 20), (4 << 20, 2 << 20), (64 << 20, 32 << 20)])
+def test_a_source_of_unknown_speed_is_given_what_a_connection_of_it_has_brought(
+    tmp_path: Path, sent: int, length: int
+) -> None:
+    """On a fast line the speed is known after half a second, by when many short ranges would have cost most of it."""
+    slot = Slot(Job(Digest(Algorithm.SHA256, "ab" * 32), 1 << 30, True, ()), tmp_path / "part", is_prepared=True)
+    (tmp_path / "part").touch()
+    near = supply("near", None, latency=0.001)
+    near.server.bytes = sent
+    slot.supplies = {"near": near}
+    opened = assign(slot)
+    assert [span.end - span.start for _, span, _ in opened] == [length] * near.server.allowed
