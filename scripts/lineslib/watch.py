@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import subprocess
@@ -89,11 +90,11 @@ class Watch:
         return [(at, count - first) for at, count in self._samples if at <= until_s + EVERY_S]
 
     def beside(self) -> Beside | None:
-        """What became of the curl, if there was one and it ended before the client did."""
-        if self._curl is None or not self._gone_s:
-            return None
+        """What became of the curl, if there was one and it ended well before the client did."""
         total = self._samples[-1][1] - self._samples[0][1]
-        after = [(at, count) for at, count in self.came(1e9) if at >= self._gone_s + _RECOVERS_S]
+        after = [(at, count) for at, count in self.came(math.inf) if at >= self._gone_s + _RECOVERS_S]
+        if self._curl is None or not self._gone_s or not after:
+            return None
         (from_s, first), (to_s, last) = after[0], next(sample for sample in after if sample[1] >= 0.95 * total)
         used = (last - first) * 8 / self._case.line_rate / max(to_s - from_s, EVERY_S)
         return Beside(curl_rate(self._curl), used)

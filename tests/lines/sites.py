@@ -171,10 +171,9 @@ class Far:
         trust = dict.fromkeys(names, str(self.ca))
         return peers.environment(self.repo, home) | trust | {"PYTHONPATH": str(tree)}
 
-    def answered(self, host: str | None = None) -> list[Answered]:
-        """What all of them answered, or what was answered in the name of `host`."""
-        found = [answered for site in self.sites for answered in site.answered()]
-        return [answered for answered in found if host in (None, answered.host)]
+    def answered(self) -> list[Answered]:
+        """All requests to any of them that have ended."""
+        return [answered for site in self.sites for answered in site.answered()]
 
 
 @contextmanager
