@@ -39,6 +39,7 @@ from orchestrator.swarm.leases import Leases
 from orchestrator.system.signals import Stop
 from orchestrator.system.small_files import SETTINGS_BYTES, read_named
 from orchestrator.transfer.limits import TransferLimits
+from orchestrator.transfer.pace.manners import window
 
 if TYPE_CHECKING:
     from orchestrator.swarm.nodes import Nodes
@@ -120,6 +121,7 @@ def mover_of(settings: Settings) -> Mover:
             budget=settings.connection_budget,
             jobs=settings.jobs,
             max_speed=settings.max_speed,
+            is_polite=settings.polite,
         ),
         # An aria2 of the user's has proxies of its own, which only settings overrule.
         replace(proxies, environment=None) if settings.rpc else proxies,
@@ -216,8 +218,8 @@ def _daemon(settings: Settings) -> Daemon:
     if settings.rpc:
         return RunningDaemon(Endpoint(settings.rpc, _secret(settings.rpc_secret_file), ca_bundle=settings.ca_bundle))
     # The background daemon serves several runs, so a limit on one of them is kept by a daemon of its own.
-    # So are resolvers, which aria2 knows for a whole daemon only.
-    is_private = settings.max_speed or settings.dns_resolvers
+    # So are resolvers and windows, which aria2 knows for a whole daemon only.
+    is_private = settings.max_speed or settings.polite or settings.dns_resolvers
     runtime = runtime_of(settings)
     running = (
         None if is_private else BackgroundDaemon(runtime, lambda: runtime_folders(lambda: state_of(settings))).find()
@@ -228,9 +230,17 @@ def _daemon(settings: Settings) -> Daemon:
         runtime,
         concurrency=settings.connection_budget,
         max_speed=settings.max_speed or 0,
+        receive_buffer=window(settings.max_speed, is_polite=settings.polite, known=_known_to_hold(settings)),
         resolvers=_resolvers_for_aria2(settings) if settings.dns_resolvers else (),
         ca_bundle=bundle_for_aria2(settings),
     )
+
+
+def _known_to_hold(settings: Settings) -> float:
+    """Bytes that the line to the best source holds, as far as they are remembered."""
+    stats = SourceStats(known_state(settings)).read()
+    known = [stats.of(source) for source in (settings.root, *settings.mirrors)]
+    return max((one.rate * one.latency for one in known if one.rate and one.latency), default=0.0)
 
 
 def _believes(endpoint: Endpoint, ca_bundle: Path | None) -> bool:

@@ -65,6 +65,7 @@ class PrivateDaemon:
     """An aria2c that lives as long as this process at most. Use as a context manager.
 
     `concurrency` downloads run at once, the rest wait; `max_speed` is bytes per second over all, 0 for no limit.
+    `receive_buffer` are the bytes that may be on the way to each of its connections, None for what the kernel decides.
     `resolvers` are IP addresses of DNS servers that it asks instead of the system's, on port 53; `ca_bundle` is a file
     of certificates instead of the system's.
     """
@@ -77,13 +78,14 @@ class PrivateDaemon:
         *,
         concurrency: int,
         max_speed: int = 0,
+        receive_buffer: int | None = None,
         resolvers: Sequence[str] = (),
         ca_bundle: Path | None = None,
     ) -> None:
         PrivateFolder.make(runtime).close()
         self._runtime = runtime
         self._name = made_name(RUN)
-        self._setup = Setup(concurrency, os.getpid(), max_speed, tuple(resolvers), ca_bundle)
+        self._setup = Setup(concurrency, os.getpid(), max_speed, receive_buffer, tuple(resolvers), ca_bundle)
         self._process: subprocess.Popen[bytes] | None = None
         self._staging: Path | None = None
 

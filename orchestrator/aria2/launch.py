@@ -51,12 +51,14 @@ class Setup:
     """The configuration of an aria2c.
 
     `concurrency` downloads run at once; `max_speed` is bytes per second over all, 0 for no limit. `owner_pid` is the
-    process with which it ends, None for nobody's. `resolvers` and `ca_bundle` are those of `PrivateDaemon`.
+    process with which it ends, None for nobody's. `receive_buffer`, `resolvers` and `ca_bundle` are those of
+    `PrivateDaemon`.
     """
 
     concurrency: int
     owner_pid: int | None = None
     max_speed: int = 0
+    receive_buffer: int | None = None
     resolvers: Sequence[str] = ()
     ca_bundle: Path | None = None
 

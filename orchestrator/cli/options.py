@@ -87,6 +87,11 @@ class TransferOptions:
         how("--max-speed", setting="max_speed", metavar="SIZE",
             help="Limit the total bandwidth, in bytes a second: 20M, 1.5G, 500KB."),
     ]  # fmt: skip
+    polite: Annotated[
+        bool,
+        how("--polite", setting="polite", is_flag=True,
+            help="Take only what other programs leave of the line, and give way to them."),
+    ]  # fmt: skip
     connections: Annotated[
         int | None,
         how("--connections", setting="connections_per_mirror", metavar="N",

@@ -95,6 +95,9 @@ class Settings:
     max_speed: Annotated[int | None, Key(
         "Limit of the total bandwidth, in bytes per second; none: no limit.", values.speed,
         "--max-speed", ("GLM_ARIA_MAX_SPEED",), "transfer.max_speed")] = None
+    polite: Annotated[bool, Key(
+        "Take only what other programs leave of the line.", values.switch,
+        "--polite", ("GLM_ARIA_POLITE",), "transfer.polite")] = False
     rpc: Annotated[str | None, Key(
         "The RPC address of a running aria2; none: start an aria2.", values.rpc,
         "--rpc", ("GLM_ARIA_RPC",), "aria2.rpc", personal=_SECRET)] = None

@@ -9,10 +9,12 @@ from orchestrator.aria2.endpoint import Endpoint
 from orchestrator.aria2.launch import CrowdedError, crowded
 from orchestrator.aria2.rpc import DownloadStatus, Rpc
 from orchestrator.errors import DaemonError
+from orchestrator.system.tcp_info import TcpPath, paths_of
 from orchestrator.transfer.active import Slot
 from orchestrator.transfer.assign import Opened
 from orchestrator.transfer.couriers import Couriers, Errand
 from orchestrator.transfer.limits import Throttle, TransferLimits
+from orchestrator.transfer.pace.manners import Manners
 from orchestrator.transfer.spans import Span
 
 _RESTARTS = 5
@@ -43,8 +45,15 @@ class Downloads:
         self._couriers = couriers
         self._couriers.pacer.rate = limits.max_speed
         self._throttle = Throttle(limits.max_speed) if limits.max_speed else None
+        self._budget = limits.budget
+        self._manners = Manners(limits.max_speed, is_polite=limits.is_polite, paths=self.paths)
         self.spans: dict[str, tuple[Slot, Span]] = {}
         self.carried: dict[Errand, tuple[Slot, Span]] = {}
+
+    @property
+    def most(self) -> int | None:
+        """Connections that a run with a limit, or a polite one, may have now; None where the budget decides."""
+        return self._manners.connections
 
     @property
     def is_connected(self) -> bool:
@@ -65,6 +74,11 @@ class Downloads:
             return False
         listener = self._rpc.endpoint.listener
         return listener is not None and listener.is_crowded
+
+    def paths(self) -> tuple[TcpPath, ...]:
+        """The connections of our daemon to sources, as far as the system tells; nothing is known of others' daemons."""
+        listener = self._rpc.endpoint.listener if self._rpc is not None and self.is_ours else None
+        return tuple(path for path in paths_of(listener.process.pid) if path.port != listener.port) if listener else ()
 
     def all(self) -> list[tuple[Slot, Span]]:
         """All spans under way, with their jobs."""
@@ -142,8 +156,12 @@ class Downloads:
         return known, fresh
 
     def hold_speed(self, now: float, moved: int) -> None:
-        """Hold `max_speed`: with the daemon's own limit where it is ours, else download by download. `moved` are all
-        bytes that came so far."""
+        """Keep to `most` connections, and hold `max_speed`: with the daemon's own limit where it is ours, else download
+        by download. `moved` are all bytes that came so far."""
+        self._manners.look(now, moved, used=len(self.all()), budget=self._budget)
+        if self.most is not None:
+            staying = [span for _, span in self.spans.values() if not span.is_leaving]
+            self.leave(sorted(staying, key=lambda span: span.begun)[self.most :])
         if self._throttle is None:
             return
         most = self._throttle.limit

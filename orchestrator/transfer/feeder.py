@@ -229,7 +229,8 @@ class Feeder:
         used = sum(span.width for slot in big for span in slot.spans)
         has_big = bool(big) or self._slots.waits(is_small=False)
         has_small = len(big) < len(running) or self._slots.waits(is_small=True)
-        return Budget.of(self._limits, has_big=has_big, has_small=has_small, big_used=used)
+        most = self._downloads.most
+        return Budget.of(self._limits, has_big=has_big, has_small=has_small, big_used=used, most=most)
 
     def _assign(self) -> None:
         """Give idle connections ranges, in one request to aria2."""

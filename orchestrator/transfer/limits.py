@@ -11,22 +11,24 @@ from dataclasses import dataclass
 
 # Small files given to couriers for each connection of the budget: they start the next without waiting for our poll.
 _QUEUE_DEPTH = 4
-_SECONDS = 1.0
+# aria2 counts what came in the last ten seconds: sooner it would only be driven to and fro.
+_SECONDS = 5.0
 _EAGERNESS = 0.5  # how much of a difference is made up for at once
-_LEAST, _MOST = 0.9, 1.25  # of the limit: sources that are slower than it must not let it grow
+_FIRST, _LEAST, _MOST = 1.05, 0.9, 1.25  # of the limit: sources that are slower than it must not let it grow
 
 
 @dataclass(frozen=True, slots=True)
 class TransferLimits:
     """`connections_per_mirror` for one file, `budget` for all open connections together, `jobs` the files under way;
-    `max_speed` is bytes per second over all. `downloads` is how many downloads the daemon runs at once, None for no
-    fewer than the budget.
+    `max_speed` is bytes per second over all; `is_polite`: only what others leave of the line. `downloads` is how many
+    downloads the daemon runs at once, None for no fewer than the budget.
     """
 
     connections_per_mirror: int = 16
     budget: int = 64
     jobs: int | None = None
     max_speed: int | None = None
+    is_polite: bool = False
     downloads: int | None = None
 
 
@@ -40,13 +42,20 @@ class Budget:
     small_most: int
 
     @classmethod
-    def of(cls, limits: TransferLimits, *, has_big: bool, has_small: bool, big_used: int = 0) -> Budget:
-        """The shares of large and small files, when there are some, and large ones use `big_used` connections now."""
+    def of(
+        cls, limits: TransferLimits, *, has_big: bool, has_small: bool, big_used: int = 0, most: int | None = None
+    ) -> Budget:
+        """The shares of large and small files, when there are some, and large ones use `big_used` connections now.
+
+        `most` connections in all, where that is less than the budget.
+        """
+        budget = limits.budget if most is None else min(most, limits.budget)
         # A quarter is kept for small files, so that they arrive beside the big ones and not after them.
-        reserve = limits.budget // 4 if has_small and has_big else 0
-        big_most = max(1, limits.budget - reserve)
-        small_most = max(1, limits.budget - big_used if has_big else limits.budget * _QUEUE_DEPTH)
-        if limits.downloads is None or limits.downloads >= limits.budget:
+        reserve = budget // 4 if has_small and has_big else 0
+        big_most = max(1, budget - reserve)
+        depth = _QUEUE_DEPTH if most is None else 1
+        small_most = max(1, budget - big_used if has_big else budget * depth)
+        if limits.downloads is None or limits.downloads >= budget:
             return cls(big_most, big_most, 1, small_most)
         # A daemon that runs few downloads at once gets few, each with several connections.
         spans = max(1, limits.downloads)
@@ -69,8 +78,8 @@ class Throttle:
     def next(self, now: float, moved: int) -> int | None:
         """The next limit for aria2, over all downloads; None while it is too early to know better."""
         if not self.told:
-            self.told, self._at, self._moved = float(self.limit), now, moved
-            return self.limit
+            self.told, self._at, self._moved = _FIRST * self.limit, now, moved
+            return round(self.told)
         seconds = now - self._at
         if seconds < _SECONDS:
             return None

@@ -76,6 +76,16 @@ def test_one_file_over_a_line_that_loses(lines: Lines, served: Far, tmp_path: Pa
     assert {answered.authorization for answered in found if answered not in cdn} == {f"Bearer {CANARY}"}
 
 
+@pytest.mark.parametrize("option", [("--max-speed", "3M"), ("--polite",)])
+def test_a_run_with_manners_fills_no_queue(lines: Lines, served: Far, tmp_path: Path, option: tuple[str, ...]) -> None:
+    """Whatever else takes the line finds its queue short: nothing is dropped there. Without, a thousand packets are."""
+    lines.shape(0, Shape(rate=40e6, delay_s=0.03, queue_s=0.1))
+    before = lines.stats()["0.down"]["overflowed"]
+    with pulling(lines, served, tmp_path, *option):
+        pass
+    assert lines.stats()["0.down"]["overflowed"] - before <= 10
+
+
 def test_connections_that_go_black_are_replaced(lines: Lines, served: Far, tmp_path: Path) -> None:
     lines.shape(0, LOSSY)
     begin = came(lines)

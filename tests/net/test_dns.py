@@ -129,7 +129,15 @@ def test_tls_is_checked_against_the_name(tmp_path: Path) -> None:
 
 
 def test_aria2_is_told_in_its_configuration() -> None:
-    values = {"port": 1, "secret": "s", "owner_pid": None, "concurrency": 1, "max_speed": 0, "ca_bundle": None}
+    values = {
+        "port": 1,
+        "secret": "s",
+        "owner_pid": None,
+        "concurrency": 1,
+        "max_speed": 0,
+        "receive_buffer": None,
+        "ca_bundle": None,
+    }
     values |= {"log_level": "error", "open_files": 1024}
     text = render("daemon.conf", **values, resolvers=("1.1.1.1", "8.8.8.8"))
     assert "\nasync-dns=true\nasync-dns-server=1.1.1.1,8.8.8.8\n" in text

@@ -44,6 +44,7 @@ LAYERS = [
     ("connection_budget", ["GLM_ARIA_CONNECTION_BUDGET"], "transfer.connection_budget", 3, 3, 4, 4),
     ("jobs", ["GLM_ARIA_JOBS"], "transfer.jobs", 3, 3, 4, 4),
     ("max_speed", ["GLM_ARIA_MAX_SPEED"], "transfer.max_speed", "1K", 1024, "1KB", 1000),
+    ("polite", ["GLM_ARIA_POLITE"], "transfer.polite", "1", True, "0", False),
     ("rpc", ["GLM_ARIA_RPC"], "aria2.rpc", "http://127.0.0.1:1/x", "http://127.0.0.1:1/x", "http://h:2/x", "http://h:2/x"),
     ("rpc_secret_file", ["GLM_ARIA_RPC_SECRET_FILE"], "aria2.rpc_secret_file", "/a", Path("/a"), "/b", Path("/b")),
     ("proxy", ["GLM_ARIA_PROXY"], "transfer.proxy", "http://p:1", "http://p:1", "none", "none"),

@@ -29,6 +29,7 @@ NONSENSE = {
     "connection_budget": ["0", "1025", "x"],
     "jobs": ["0", "x", "-4", "1,5"],
     "max_speed": ["fast", "20 M B", "-1", "1..5M", "nan", "20Mbit"],
+    "polite": ["maybe", "2"],
     "rpc": ["127.0.0.1:6800", "ftp://a", "http://", "http://a:99999", "ws://a:6800/jsonrpc", "http://a/jsonrpc?token=x"],
     "rpc_secret_file": ["$GLM_ARIA_NOT_SET"],
     "proxy": ["socks5://a:1", "http://", "http://a:0", "http://a:1/path", "a b", "https://a:1"],

@@ -31,6 +31,13 @@ def test_within_the_limits(limits: TransferLimits, has_big: bool, has_small: boo
         assert budget.spans_most <= limits.downloads
 
 
+def test_a_run_with_manners_has_fewer_and_queues_no_small_files() -> None:
+    limits = TransferLimits(budget=64)
+    assert Budget.of(limits, has_big=True, has_small=False, most=6).big_most == 6
+    assert Budget.of(limits, has_big=False, has_small=True, most=6).small_most == 6
+    assert Budget.of(limits, has_big=True, has_small=True, most=1) == Budget(1, 1, 1, 1)
+
+
 def test_a_quarter_is_kept_for_small_files() -> None:
     assert Budget.of(TransferLimits(budget=64), has_big=True, has_small=True).big_most == 48
     assert Budget.of(TransferLimits(budget=64), has_big=True, has_small=False).big_most == 64
@@ -48,20 +55,18 @@ def test_a_daemon_that_runs_five_downloads_gets_wide_ones() -> None:
 def run(brings: float, able: float, seconds: int) -> list[float]:
     """Rates, second by second, of an aria2 that brings so much of what it is told, and `able` at most."""
     throttle, moved, rates = Throttle(LIMIT), 0, []
-    told = throttle.next(0.0, 0)
-    for second in range(1, seconds + 1):
-        assert told is not None
-        rates.append(min(able, brings * told))
+    for second in range(seconds):
+        throttle.next(float(second), moved)
+        rates.append(min(able, brings * throttle.told))
         moved += round(rates[-1])
-        told = throttle.next(float(second), moved)
     return rates
 
 
 @pytest.mark.parametrize("brings", [0.85, 0.92, 1.0, 1.08])
 def test_the_limit_is_met(brings: float) -> None:
-    rates = run(brings, 10.0 * LIMIT, 30)
-    assert all(abs(rate / LIMIT - 1) < 0.02 for rate in rates[8:])
-    assert abs(sum(rates) / 30 / LIMIT - 1) < 0.03
+    rates = run(brings, 10.0 * LIMIT, 60)
+    assert all(abs(rate / LIMIT - 1) < 0.02 for rate in rates[20:])
+    assert abs(sum(rates) / 60 / LIMIT - 1) < 0.03
 
 
 def test_a_slow_source_saves_nothing_up() -> None:
@@ -70,8 +75,8 @@ def test_a_slow_source_saves_nothing_up() -> None:
     assert max(filter(None, told)) <= 1.25 * LIMIT
 
 
-def test_not_before_a_second_has_passed() -> None:
+def test_not_sooner_than_aria2_has_seen_what_it_brings() -> None:
     throttle = Throttle(LIMIT)
-    assert throttle.next(5.0, 0) == LIMIT
-    assert throttle.next(5.9, LIMIT) is None
-    assert throttle.next(6.1, LIMIT) is not None
+    assert throttle.next(5.0, 0) is not None
+    assert throttle.next(9.9, 5 * LIMIT) is None
+    assert throttle.next(10.1, 5 * LIMIT) is not None

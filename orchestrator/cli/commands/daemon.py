@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 def daemon() -> None:
     """Start, stop or inspect a background aria2c.
 
-    If it runs, pulls use it, except with --max-speed, which limits one pull alone; otherwise a pull starts an aria2c
-    that ends with it. It listens on loopback only, on a random port with a random secret; only you can read the file
-    that holds both.
+    If it runs, pulls use it, except with --max-speed and --polite, which concern one pull alone; otherwise a pull
+    starts an aria2c that ends with it. It listens on loopback only, on a random port with a random secret; only you can
+    read the file that holds both.
 
     \b
     Examples:

@@ -1,0 +1,1 @@
+"""Rates of a line, connections that help, and silence."""
