@@ -157,6 +157,18 @@ def test_three_shards_come_from_the_cdn_over_many_connections(machine: Machine, 
     assert content(machine.snapshot("model/org/m", repo.head)) == wanted(repo)
 
 
+def test_three_questions_over_one_connection_come_before_the_first_byte(machine: Machine, make_hub: MakeHub) -> None:
+    """With the handshakes of TCP and TLS these are five round trips of the root, whatever it is asked later."""
+    hub = make_hub(Repo("model", "org/one", {"model.safetensors": bytes(4 << 20)}))
+    machine.pull("org/one", "--no-mirrors").ended(0)
+    first = min(request.start for request in hub.log.requests(face="cdn"))
+    before = [request for request in hub.log.requests(face="hub") if request.start < first]
+    asked = ["revision", "tree", "resolve"]
+    assert [word for request in before for word in asked if f"/{word}/" in request.path] == asked
+    assert len(before) == len(asked)
+    assert len({request.connection for request in before}) == 1
+
+
 def test_hardly_more_is_sent_than_the_file(machine: Machine, make_hub: MakeHub, tmp_path: Path) -> None:
     size = 48 << 20
     repo = Repo("model", "org/big", {"big.safetensors": make_file(tmp_path / "big", size, 5)})
