@@ -200,13 +200,17 @@ def _range_ignored(_fault: Fault, _request: Request, reply: Reply) -> Reply | No
 
 
 def _wrong_content_range(_fault: Fault, _request: Request, reply: Reply) -> Reply | None:
-    """206 with bytes from 1 KiB (or one byte) off, honestly labelled: not what was asked for."""
+    """206 with bytes from 1 KiB off, honestly labelled: not what was asked for. Of a whole file, without its first."""
     if reply.status != 206:
         return None
-    shift = min(1024, max(reply.content.size - reply.start - reply.length, 0)) or -min(1024, reply.start)
-    start = reply.start + shift
-    claimed = f"bytes {start}-{start + reply.length - 1}/{reply.content.size}"
-    return replace(reply, start=start, headers=reply.headers | {"Content-Range": claimed})
+    start, length = reply.start, reply.length
+    if shift := min(1024, max(reply.content.size - start - length, 0)) or -min(1024, start):
+        start += shift
+    else:
+        cut = min(1024, length - 1)
+        start, length = cut, length - cut
+    claimed = f"bytes {start}-{start + length - 1}/{reply.content.size}"
+    return replace(reply, start=start, length=length, headers=reply.headers | {"Content-Range": claimed})
 
 
 def _gzip(_fault: Fault, _request: Request, reply: Reply) -> Reply:

@@ -157,6 +157,9 @@ def test_wrong_content_range(fresh: LoopbackHub, payload: bytes, name: str) -> N
     answer = fetch(lfs_url(fresh, name), {"Range": "bytes=5-9"})
     assert (answer.status, answer.headers["content-range"]) == (206, f"bytes 1029-1033/{len(payload)}")
     assert answer.body == payload[1029:1034]
+    whole = fetch(lfs_url(fresh, name), {"Range": f"bytes=0-{len(payload) - 1}"})
+    assert whole.headers["content-range"] == f"bytes 1024-{len(payload) - 1}/{len(payload)}"
+    assert (whole.status, whole.body) == (206, payload[1024:])
 
 
 def test_gzip_compresses_whatever_was_asked(fresh: LoopbackHub, payload: bytes, name: str) -> None:
