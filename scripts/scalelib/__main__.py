@@ -118,16 +118,19 @@ def block(world: Scaled, points: Sequence[Point], made_by: str) -> str:
         "",
         f"![CPU seconds and memory against the number of {world.items}](pictures/scale-{world.name}.svg)",
         "",
-        "| command | n | CPU s | ms of CPU for each | peak MB | hf: CPU s | peak MB |",
-        "|---|---|---|---|---|---|---|",
     ]
     theirs = {(point.curve, point.n): point for point in points if point.peer == "hf"}
+    beside = " hf: CPU s | peak MB |" if theirs else ""
+    lines += [
+        f"| command | n | CPU s | ms of CPU for each | peak MB |{beside}",
+        "|---|---|---|---|---|" + "---|" * 2 * bool(theirs),
+    ]
     for curve in dict.fromkeys(point.curve for point in points):
         for mine in (point for point in points if (point.curve, point.peer) == (curve, "glm-aria")):
             other = theirs.get((curve, mine.n))
             each = f"{mine.cpu_s / mine.n * 1000:.2f}"
-            beside = f"{other.cpu_s:.2f} | {other.peak_mb:.0f}" if other else " | "
-            lines.append(f"| {curve} | {mine.n:,} | {mine.cpu_s:.2f} | {each} | {mine.peak_mb:.0f} | {beside} |")
+            beside = f" {other.cpu_s:.2f} | {other.peak_mb:.0f} |" if other else " | |" * bool(theirs)
+            lines.append(f"| {curve} | {mine.n:,} | {mine.cpu_s:.2f} | {each} | {mine.peak_mb:.0f} |{beside}")
     return "\n".join(lines)
 
 
