@@ -66,7 +66,7 @@ def main() -> None:
         text = block(world, points, made_by)
         print(text, flush=True)
         if options.write:
-            report.write(options.docs, {f"### {world.name}": text}, MARKS, [f"### {each.name}" for each in WORLDS])
+            report.write(options.docs, {world.name: text}, MARKS, [each.name for each in WORLDS])
             pictures = options.docs.parent / "pictures"
             pictures.mkdir(exist_ok=True)
             (pictures / f"scale-{world.name}.svg").write_text(picture(world, points), "utf-8")
