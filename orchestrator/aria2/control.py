@@ -4,6 +4,9 @@ The layout is in aria2's technical notes ("Control file (*.aria2) format", versi
 extension u32, info-hash length u32, piece length u32, total length u64, upload length u64, bitfield length u32,
 bitfield, number of pieces in flight u32, and for each of these: index u32, length u32, bitfield length u32, and a
 bitfield of its blocks of 16 KiB.
+
+aria2 asks for whole pieces, and its option takes no piece length below 1 MiB. The one that a metalink tells with its
+hashes of pieces may be shorter (measured with aria2 1.36: any multiple of 16 KiB), so that a range may end there.
 """
 
 from __future__ import annotations
@@ -14,7 +17,9 @@ from collections.abc import Callable, Iterator
 from orchestrator.core.extents import Range
 
 PIECE = 1 << 20
-"""Bytes: aria2's least piece length."""
+"""Bytes: the piece length of a download, where its range ends at a boundary of these."""
+FINE_PIECE = 64 << 10
+"""Bytes: the piece length elsewhere. A bit for each is written with every span, so it is not less."""
 BLOCK = 16 << 10
 """Bytes: aria2 counts what arrived in blocks of this size."""
 
@@ -22,21 +27,27 @@ _HEADER = struct.Struct(">HIIIQQI")
 _IN_FLIGHT = struct.Struct(">III")
 
 
+def piece_length(size: int, end: int) -> int:
+    """The longest piece of which a boundary is at `end`, of a file of `size` bytes."""
+    return PIECE if end == size or not end % PIECE else FINE_PIECE
+
+
 def control_file(size: int, start: int, end: int) -> bytes:
     """The control file under which aria2 fetches only the bytes `start` to `end` of a file of `size` bytes.
 
-    `start` is at a block's boundary, `end` at a piece's or the file's end.
+    `start` is at a block's boundary, `end` at a fine piece's or the file's end.
     """
-    pieces = -(-size // PIECE)
+    piece = piece_length(size, end)
+    pieces = -(-size // piece)
     bits = bytearray(b"\xff" * -(-pieces // 8))
     bits[-1] &= 0xFF << (len(bits) * 8 - pieces) & 0xFF
-    for index in range(start // PIECE, -(-end // PIECE)):
+    for index in range(start // piece, -(-end // piece)):
         bits[index // 8] &= ~(0x80 >> index % 8)
-    head = _HEADER.pack(1, 0, 0, PIECE, size, 0, len(bits)) + bits
-    first, inside = divmod(start, PIECE)
+    head = _HEADER.pack(1, 0, 0, piece, size, 0, len(bits)) + bits
+    first, inside = divmod(start, piece)
     if not inside:
         return head + bytes(4)
-    length = min(PIECE, size - first * PIECE)
+    length = min(piece, size - first * piece)
     blocks = bytearray(-(-length // (8 * BLOCK)))
     for index in range(inside // BLOCK):
         blocks[index // 8] |= 0x80 >> index % 8
@@ -51,10 +62,10 @@ def arrived(text: bytes, size: int, start: int, end: int) -> Iterator[Range]:
     read = _read(text, size)
     if read is None:
         return
-    field, in_flight = read
+    length, field, in_flight = read
 
     def is_here(index: int) -> bool:
-        piece, block = divmod(index, PIECE // BLOCK)
+        piece, block = divmod(index, length // BLOCK)
         return _has(field, piece) or _has(in_flight.get(piece, b""), block)
 
     yield from _runs(is_here, BLOCK, start, end)
@@ -65,24 +76,23 @@ def runs_of(bitfield: bytes, start: int, end: int) -> Iterator[Range]:
     yield from _runs(lambda index: _has(bitfield, index), PIECE, start, end)
 
 
-def _read(text: bytes, size: int) -> tuple[bytes, dict[int, bytes]] | None:
-    """The bitfield of the pieces, and that of the blocks of each piece in flight."""
-    pieces = -(-size // PIECE)
+def _read(text: bytes, size: int) -> tuple[int, bytes, dict[int, bytes]] | None:
+    """The length of a piece, the bitfield of the pieces, and that of the blocks of each piece in flight."""
     try:
-        *head, _, count = _HEADER.unpack_from(text)
-        if head != [1, 0, 0, PIECE, size] or count != -(-pieces // 8):
+        *head, length, total, _, count = _HEADER.unpack_from(text)
+        if head != [1, 0, 0] or length not in (PIECE, FINE_PIECE) or total != size or count != -(-size // (8 * length)):
             return None
         at = _HEADER.size + count
         field, in_flight = text[_HEADER.size : at], {}
         (number,) = struct.unpack_from(">I", text, at)
         at += 4
         for _ in range(number):
-            index, _, length = _IN_FLIGHT.unpack_from(text, at)
-            at += _IN_FLIGHT.size + length
-            in_flight[index] = text[at - length : at]
+            index, _, count = _IN_FLIGHT.unpack_from(text, at)
+            at += _IN_FLIGHT.size + count
+            in_flight[index] = text[at - count : at]
     except struct.error:
         return None
-    return (field, in_flight) if at == len(text) else None
+    return (length, field, in_flight) if at == len(text) else None
 
 
 def _has(bits: bytes, index: int) -> bool:

@@ -44,20 +44,24 @@ class OpenRpc:
 class Download:
     """One file for aria2 to fetch: its address, the options for it, and the metalink that names it.
 
-    The address may be signed: never shown.
+    The address may be signed: never shown. `piece` is the length of a piece in bytes; None for that of the options.
     """
 
     name: str
     size: int
     url: str = field(repr=False)
     options: Mapping[str, str]
+    piece: int | None = None
 
     @property
     def metalink(self) -> str:
         """A metalink document (RFC 5854) of the file, in base64 as `aria2.addMetalink` takes it."""
+        # aria2 takes the length of a piece from here. It cannot check pieces by one hash, and is told not to try
+        # (`realtime-chunk-checksum`).
+        pieces = f'<pieces length="{self.piece}" type="sha-1"><hash>{"0" * 40}</hash></pieces>' if self.piece else ""
         text = (
             '<?xml version="1.0" encoding="UTF-8"?><metalink xmlns="urn:ietf:params:xml:ns:metalink">'
-            f'<file name="{self.name}"><size>{self.size}</size><url>{escape(self.url)}</url></file></metalink>'
+            f'<file name="{self.name}"><size>{self.size}</size>{pieces}<url>{escape(self.url)}</url></file></metalink>'
         )
         return base64.b64encode(text.encode()).decode()
 

@@ -71,6 +71,7 @@ def download_options(
         # The file has its full size already.
         "file-allocation": "none",
         "max-tries": "1",
+        "realtime-chunk-checksum": "false",
         "rpc-save-upload-metadata": "false",
         **(way or {}),
     }

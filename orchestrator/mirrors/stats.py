@@ -22,6 +22,7 @@ from orchestrator.core.exponential import decay
 from orchestrator.core.sources import Source
 from orchestrator.disk.locks import state_lock
 from orchestrator.disk.state_file import read_state, write_state
+from orchestrator.mirrors.counts import Count, Counts, learn
 from orchestrator.mirrors.rates import Rates, still_grows
 from orchestrator.system.failures import on_disk
 
@@ -64,7 +65,8 @@ class Quarantine:
 class Observation:
     """One observation. `rate` was had with `connections` at once; None is not measured.
 
-    `rates` are those by number of connections that a probe measured one after the other.
+    `rates` are those by number of connections that a probe measured one after the other. `count` connections showed to
+    be of use, over the address `family` (4, 6, or 0 for unknown).
     """
 
     latency: float | None = None
@@ -72,6 +74,8 @@ class Observation:
     connections: int = 1
     failed: bool = False
     rates: Rates = ()
+    count: int | None = None
+    family: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,7 @@ class Remembered:
     tried: float = 0.0
     quarantine: Quarantine | None = None
     rates: Rates = ()
+    counts: Counts = ()
 
     @property
     def rate(self) -> float | None:
@@ -123,6 +128,7 @@ class Remembered:
             seen=now,
             tried=now,
             rates=sample.rates if self._is_better(sample.rates) else self.rates,
+            counts=learn(self.counts, sample.family, sample.count, now) if sample.count else self.counts,
         )
 
     def _is_better(self, rates: Rates) -> bool:
@@ -240,8 +246,13 @@ def _remembered(value: dict[str, Any]) -> Remembered:
     found = value["quarantine"]
     return Remembered(
         str(value["name"]), latency, one, many, failures, seen, tried, _quarantine(found) if found else None,
-        _rates(value.get("rates", ())),
+        _rates(value.get("rates", ())), tuple(_count(one) for one in value.get("counts", ())),
     )  # fmt: skip
+
+
+def _count(value: dict[str, Any]) -> Count:
+    family, hour, connections = (int(_number(value[name])) for name in ("family", "hour", "connections"))
+    return Count(family, hour, max(1, connections), _number(value["at"]))
 
 
 def _rates(pairs: Any) -> Rates:

@@ -19,16 +19,18 @@ from orchestrator.errors import (
     TrustError,
 )
 from orchestrator.events import Emit, FileProgress, Notice, Phase, SourceRates
+from orchestrator.mirrors.counts import beginning
 from orchestrator.mirrors.sources import Sources
 from orchestrator.mirrors.stats import LEAST_BYTES, Observation
 from orchestrator.pull.candidates import Choosing
 from orchestrator.pull.disputes import Disputes
 from orchestrator.pull.messages import Again, Ended, Message, Proven, Wrong
-from orchestrator.pull.mover import Mover
+from orchestrator.pull.mover import Home, Mover
 from orchestrator.pull.verifying import Verifier
 from orchestrator.system.inbox import Inbox
 from orchestrator.system.signals import Stop
 from orchestrator.transfer.interface import Admission, Already, Fetched, Lost, Moved, Pace, Rangeless
+from orchestrator.transfer.limits import START
 
 # No other file will fare better on this disk: end the run instead of trying each.
 FATAL = (NoSpaceError, CannotCreateError, DiskIOError)
@@ -78,6 +80,7 @@ class Fetcher:
             stack.callback(self._verifier.close)
             self._disputes = Disputes(self._inbox, self._locator, self._sources, self._staging, self._emit)
             stack.callback(self._disputes.close)
+            stats = self._sources.stats.read()
             self._transfer = stack.enter_context(
                 self._mover.open(
                     self._locator,
@@ -86,7 +89,10 @@ class Fetcher:
                     admit=self._admit,
                     tell=self._inbox.put,
                     wake=self._inbox.wake,
-                    homes={source.name: source.url for source in self._sources.ordered},
+                    homes={
+                        source.name: Home(source.url, beginning(stats.of(source).counts, START, stats.at))
+                        for source in self._sources.ordered
+                    },
                 )
             )
             stack.callback(self._remember)
@@ -108,7 +114,16 @@ class Fetcher:
         for server in self._transfer.servers:
             if source := by_name.get(server.name):
                 rate = server.best_rate if server.bytes >= LEAST_BYTES else None
-                samples[source] = (Observation(server.latency, rate, server.allowed, failed=server.down is not None),)
+                samples[source] = (
+                    Observation(
+                        server.latency,
+                        rate,
+                        server.allowed,
+                        failed=server.down is not None,
+                        count=server.settled,
+                        family=self._transfer.family,
+                    ),
+                )
         with suppress(GlmAriaError):
             self._sources.stats.observe(samples)
 

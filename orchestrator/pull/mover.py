@@ -14,7 +14,7 @@ from orchestrator.core.plan import Job
 from orchestrator.core.proxies import Proxies
 from orchestrator.system.threads import MakePool, Pool
 from orchestrator.transfer.interface import Admission, Locator, TransferEvent
-from orchestrator.transfer.limits import TransferLimits
+from orchestrator.transfer.limits import START, TransferLimits
 
 if TYPE_CHECKING:
     from orchestrator.transfer.feeder import Feeder
@@ -42,6 +42,14 @@ class Daemon(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Home:
+    """The address of a source, and how many connections it begins with when it is far."""
+
+    url: str
+    begin: int = START
+
+
+@dataclass(frozen=True, slots=True)
 class Mover:
     """`daemon` makes the daemon, only when something is to be fetched. `proxies` are for it; where they say nothing,
     it has its own. `ca_bundle` are the certificates that are believed, None for the usual ones. `make_pool` makes the
@@ -65,9 +73,9 @@ class Mover:
         admit: Callable[[Job], Admission],
         tell: Callable[[TransferEvent], None],
         wake: Callable[[], None],
-        homes: Mapping[str, str],
+        homes: Mapping[str, Home],
     ) -> Iterator[Feeder]:
-        """A transfer into `stage`, which is stopped at the end; `homes` are the addresses of sources, by name, the
+        """A transfer into `stage`, which is stopped at the end; `homes` are those of sources, by name; the
         others are those of `Feeder`.
 
         Raises DaemonError when there is no daemon that can write there.
@@ -77,7 +85,7 @@ class Mover:
 
         @cache
         def way(source: str) -> Mapping[str, str]:
-            return way_options(self.proxies.way(homes.get(source, "")))
+            return way_options(self.proxies.way(homes[source].url if source in homes else ""))
 
         with self.daemon() as daemon:
             transfer = Feeder(
@@ -90,6 +98,7 @@ class Mover:
                 limits=replace(self.limits, downloads=daemon.check(stage)),
                 restartable=daemon.restartable,
                 way=way,
+                begin=lambda source: homes[source].begin if source in homes else START,
                 make_pool=self.make_pool,
             )
             try:

@@ -85,7 +85,7 @@ class Settings:
         "", (), "aliases", personal=_BELIEVED)]
     connections_per_mirror: Annotated[int, Key(
         "Most connections to one source for one file.", values.whole(1, 64),
-        "--connections", ("GLM_ARIA_CONNECTIONS",), "transfer.connections_per_mirror")] = 16
+        "--connections", ("GLM_ARIA_CONNECTIONS",), "transfer.connections_per_mirror")] = 64
     connection_budget: Annotated[int, Key(
         "Most connections in total.", values.whole(1, 1024),
         "", ("GLM_ARIA_CONNECTION_BUDGET",), "transfer.connection_budget")] = 64

@@ -26,8 +26,8 @@ _JOURNAL_SECONDS = 0.1
 class Slot:
     """A job under way, and what is known of it. Only the transfer's own thread touches it.
 
-    `extents` are what ended spans brought; `spans` are those that run, `opened` counts them all. `number` is its place
-    in the order in which jobs came.
+    `extents` are what ended spans brought; `spans` are those that run, `opened` counts them all; `twice` are the bytes
+    that may come once more, since tails were taken over. `number` is its place in the order in which jobs came.
     """
 
     job: Job
@@ -41,6 +41,7 @@ class Slot:
     kept: Extents = field(default_factory=Extents)
     is_prepared: bool = False
     opened: int = 0
+    twice: int = 0
     _saved: float = 0.0
     _saved_extents: Extents = field(default_factory=Extents)
 

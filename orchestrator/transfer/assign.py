@@ -5,13 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 
+from orchestrator.aria2.control import BLOCK, FINE_PIECE, PIECE
 from orchestrator.core.extents import Range
 from orchestrator.transfer import schedule
 from orchestrator.transfer.active import Slot
 from orchestrator.transfer.interface import Uri
-from orchestrator.transfer.limits import Budget, TransferLimits
+from orchestrator.transfer.limits import START, Budget, TransferLimits
 from orchestrator.transfer.spans import Span
 from orchestrator.transfer.supply import Supply, rates
+
+_TWICE_MOST = 0.01  # of a file: bytes that may come twice for the sake of its end
+_NOTICED_SECONDS = 0.1  # until a connection that passed its end is stopped
 
 Opened = tuple[Slot, Span, Uri | None]
 """A span without an address is for a courier."""
@@ -34,8 +38,9 @@ class Assigner:
         for span in spans:
             self._used[span.source] = self._used.get(span.source, 0) + span.width
 
-    def assign(self, slot: Slot) -> Iterator[Opened]:
-        """Open the spans that the job gets now. Raises NoSpaceError, DiskIOError."""
+    def assign(self, slot: Slot, *, tails: bool = False) -> Iterator[Opened]:
+        """Open the spans that the job gets now: ranges that nobody fetches, or the `tails` of others, which are for
+        connections that no job has a range for. Raises NoSpaceError, DiskIOError."""
         ready = [supply for supply in slot.supplies.values() if supply.is_usable(self._now, self._clock)]
         ranged = [supply for supply in ready if not supply.is_carried]
         if ranged:
@@ -43,7 +48,7 @@ class Assigner:
             each = rates([supply for supply in slot.supplies.values() if supply in ranged or supply.is_pending])
             # One that nobody knows yet first: what it can do shows only when it is tried.
             for supply in sorted(ranged, key=lambda one: (one.server.each is not None, -each[one.source])):
-                yield from self._fill(slot, supply, each)
+                yield from self._fill(slot, supply, each, tails=tails)
         elif ready and not slot.spans and not slot.is_complete and (slot.is_small or not self._has_ranged(slot)):
             # One request, whose time is mostly latency.
             supply = min(ready, key=lambda one: (one.server.strikes, one.server.setup))
@@ -54,18 +59,18 @@ class Assigner:
         """True when a source that sends ranges is of use, if not just now: it loses nothing of what is here."""
         return any(not supply.is_carried and supply.error is None for supply in slot.supplies.values())
 
-    def _fill(self, slot: Slot, supply: Supply, each: dict[str, float]) -> Iterator[Opened]:
+    def _fill(self, slot: Slot, supply: Supply, each: dict[str, float], *, tails: bool) -> Iterator[Opened]:
         """Use the source's idle connections for this job. `each` is what a connection to each source brings."""
         most = self._limits.connections_per_mirror
         mine = sum(span.width for span in slot.spans if span.source == supply.source)
         free = min(supply.server.allowed - self._used.get(supply.source, 0), most - mine)
-        planned = {name: rate * min(slot.supplies[name].server.allowed or most, most) for name, rate in each.items()}
+        planned = {name: rate * min(slot.supplies[name].server.allowed or START, most) for name, rate in each.items()}
         while free > 0 and self._room > 0:
             width = min(free, self._budget.width)
             if unassigned := slot.unassigned():
                 found = self._share(slot, supply, unassigned, each[supply.source] * width, planned)
-            elif last := schedule.slowest(slot.spans, supply.server.setup):
-                found = self._tail(supply, last, each[supply.source])
+            elif tails and (last := schedule.slowest(slot.spans, supply.server.setup, self._clock)):
+                found = self._tail(slot, supply, last, each[supply.source])
             else:
                 return
             if found is None:
@@ -89,24 +94,31 @@ class Assigner:
             able = [name for name in planned if slot.supplies[name].is_usable(self._now, self._clock)]
             if has >= share or (share < schedule.LEAST and supply.source != max(able, key=planned.__getitem__)):
                 return None
-        setup = supply.server.setup
-        wanted = schedule.length(left, each, all_rates, number=slot.opened, setup=setup)
+        setup, most = supply.server.setup, min(supply.server.most, self._budget.big_most)
+        wanted = schedule.length(left, each, all_rates, number=slot.opened, setup=setup, most=most)
         # Of a source that nobody knows yet a little: a long span at the front would hold up the file's order.
         trial = max(schedule.FIRST, supply.server.bytes // max(1, supply.server.allowed))
-        return schedule.carve(unassigned, wanted if supply.server.each else min(wanted, trial))
+        unit = FINE_PIECE if self._budget.width == 1 else PIECE
+        return schedule.carve(unassigned, wanted if supply.server.each else min(wanted, trial), each=each, unit=unit)
 
-    def _tail(self, supply: Supply, last: Span, each: float) -> Range | None:
+    def _tail(self, slot: Slot, supply: Supply, last: Span, each: float) -> Range | None:
         """The tail that the connection takes over now; an empty range if it has to wait."""
         server = supply.server
+        # What is on its way beyond the cut comes twice: at least a block, so that this comes to an end in any case.
+        twice = max(BLOCK, round(last.rate * (server.round_trip + _NOTICED_SECONDS)))
+        if slot.twice + twice > _TWICE_MOST * slot.job.size:
+            return None
         if last.source == supply.source:
             found = schedule.tail(last, each, server.setup)
             if found:
+                slot.twice += twice
                 last.end = found[0]
             return found
         if server.each is not None and not schedule.is_better_done_by(last, each, server.setup):
             return None
         # Both would write beyond the cut for a moment, and nobody could tell whose bytes those are. So the slow one is
         # stopped first; what it leaves is given out in the next round, each source its share.
+        slot.twice += twice
         self.leaving.append(last)
         last.is_leaving = True
         return 0, 0

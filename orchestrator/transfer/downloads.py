@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from orchestrator.aria2.endpoint import Endpoint
 from orchestrator.aria2.launch import CrowdedError, crowded
@@ -15,9 +15,11 @@ from orchestrator.transfer.assign import Opened
 from orchestrator.transfer.couriers import Couriers, Errand
 from orchestrator.transfer.limits import Throttle, TransferLimits
 from orchestrator.transfer.pace.manners import Manners
+from orchestrator.transfer.pace.servers import Server
 from orchestrator.transfer.spans import Span
 
 _RESTARTS = 5
+_PROMPT_SECONDS = 0.1  # of an answer
 
 
 class Downloads:
@@ -141,16 +143,23 @@ class Downloads:
             self.rpc.stop(gids)
 
     def look(
-        self, now: float, sources: Collection[str], *, width: int
+        self, now: float, servers: Mapping[str, Server], *, width: int
     ) -> tuple[dict[str, DownloadStatus], dict[str, int]]:
         """The status of the spans in aria2, by gid, and the bytes since the last look, by source."""
-        fresh = dict.fromkeys(sources, 0)
+        fresh = dict.fromkeys(servers, 0)
         for errand, (_, span) in self.carried.items():
             fresh[span.source] += span.look(errand, now)
+        asked = time.monotonic()
         known = self.rpc.tell(list(self.spans), with_bitfield=width > 1) if self.spans else {}
+        # aria2 has one thread: while it does not answer, as when the disk is slow to sync, it takes in nothing either.
+        late = max(0.0, time.monotonic() - asked - _PROMPT_SECONDS)
         for gid, status in known.items():
             span = self.spans[gid][1]
+            span.excuse(late)
+            is_first = not span.has_gain
             fresh[span.source] += span.see(status, now)
+            if is_first and span.has_gain:
+                servers[span.source].met(now - span.begun)
             if not (status.is_active or status.is_stopped):
                 span.begun = now  # it is queued or paused, and its source cannot be blamed for that
         return known, fresh

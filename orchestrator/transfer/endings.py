@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 
 from orchestrator.aria2.launch import crowded
@@ -15,16 +15,22 @@ from orchestrator.errors import (
     GlmAriaError,
     IntegrityError,
     NoSpaceError,
+    TemporaryError,
 )
+from orchestrator.system.sleep import Sleep
 from orchestrator.transfer.active import Slot, Slots
 from orchestrator.transfer.codes import INSPECT, UNTOLD, Remedy, of_code
 from orchestrator.transfer.couriers import Errand
 from orchestrator.transfer.downloads import Downloads
 from orchestrator.transfer.interface import Fetched, Lost, TransferEvent
 from orchestrator.transfer.jobs import JobEvent, JobState
+from orchestrator.transfer.pace.silence import Silence
 from orchestrator.transfer.spans import Span
 from orchestrator.transfer.supply import Failure, Supplier, Supply
 
+_LINE_SECONDS = 20.0  # while nothing comes from anywhere, the line is down, and no source is to blame
+_IMPATIENCE_SECONDS = 2.0  # with a silent courier, when another source has the file
+_PATIENCE_SECONDS = 10.0  # when there is none
 _OURS = (NoSpaceError, CannotCreateError, DiskIOError)  # no source is to blame
 
 
@@ -41,6 +47,7 @@ class Endings:
         self._supplier = supplier
         self._downloads = downloads
         self._tell = tell
+        self._sleep = Sleep()
 
     def close(self, slot: Slot, span: Span) -> bool:
         """Keep what the span brought; False when that does not matter any more."""
@@ -87,6 +94,55 @@ class Endings:
         elif not span.is_leaving:
             self._supplier.returned(slot.supplies, supply, error)
 
+    def due(self, now: float, active: Collection[tuple[Slot, Span]], *, slowest: float | None = None) -> Iterator[Span]:
+        """The spans that shall end here, of `active` ones and those of couriers: their tail was taken over, or their
+        source sends nothing, or too little. `slowest` is that of `Silence`."""
+        servers = self._supplier.servers
+        silence = Silence([span for _, span in active], servers, now, slowest=slowest)
+        has_slept = self._sleep.is_over()
+        all_rates = sum(server.rate for server in servers.values())
+        for slot, span in (*active, *self._downloads.carried.values()):
+            supply = slot.supplies[span.source]
+            has_others = self._supplier.has_others(slot.supplies, supply)
+            if span.is_leaving:
+                continue
+            if span.errand is not None:
+                is_silent = self._is_late(span, span.errand, now, has_others=has_others)
+                if is_silent:
+                    self._fail_silent(slot, span, now)
+            elif span.position >= span.end:
+                yield span
+                continue
+            elif is_silent := silence.is_over(span):
+                self._blame(slot, span, silence, now)
+            if is_silent or has_slept or (has_others and supply.server.is_hopeless(all_rates)):
+                yield span
+
+    def _is_late(self, span: Span, errand: Errand, now: float, *, has_others: bool) -> bool:
+        """True when a courier has been silent for too long. Where nobody stands in, it may be waiting as long as the
+        server asks it to."""
+        if not has_others and errand.latency is None:
+            return False
+        patience = _IMPATIENCE_SECONDS if has_others else _PATIENCE_SECONDS
+        return now - max(span.moved, span.begun) > patience + self._supplier.servers[span.source].setup
+
+    def _blame(self, slot: Slot, span: Span, silence: Silence, now: float) -> None:
+        """A span is silent: so are all of its source, or all of the run, or this one only."""
+        supply = slot.supplies[span.source]
+        if not silence.holds(span.source):
+            supply.server.starve(now, has_gain=span.has_gain)
+        elif silence.is_everywhere and now - self._supplier.line.moved < _LINE_SECONDS:
+            supply.server.probe(now)
+        else:
+            self._fail_silent(slot, span, now)
+
+    def _fail_silent(self, slot: Slot, span: Span, now: float) -> None:
+        supply = slot.supplies[span.source]
+        words = f"{slot.job.name!r} from {span.source}: no data for {now - span.moved:.0f} s"
+        silent = TemporaryError(words, file=slot.job.name, source=span.source,
+                                hint="run it again later; arrived bytes are kept")  # fmt: skip
+        supply.server.fail(silent, now, has_others=self._supplier.has_others(slot.supplies, supply))
+
     def complete(self) -> None:
         """End the jobs that have all their bytes. The last span need not be of this daemon, nor of this run: a run that
         was stopped just before this leaves a part that needs nothing more."""
@@ -124,6 +180,8 @@ class Endings:
             supply.succeed()
         if row.remedy is Remedy.STOP:
             self.give_up(slot, failure.error())
+        elif supply.is_carried:
+            return  # another span of it has shown why, and the file comes whole
         elif code in INSPECT and row.remedy is not Remedy.WAIT and span.position < span.end:
             self._supplier.inspect(supply, failure, span.position, span.end)
         else:

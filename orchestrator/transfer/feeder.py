@@ -9,6 +9,7 @@ Each round: look at the spans, admit jobs, take in addresses, give idle connecti
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -19,7 +20,7 @@ from orchestrator.aria2.endpoint import Endpoint
 from orchestrator.aria2.others import UnfitDaemonError, Watch
 from orchestrator.core.files import Digest
 from orchestrator.core.plan import Job
-from orchestrator.errors import DaemonError, GlmAriaError, TemporaryError
+from orchestrator.errors import DaemonError, GlmAriaError
 from orchestrator.system.threads import KeyedPools, MakePool, Pool
 from orchestrator.transfer.active import Slot, Slots
 from orchestrator.transfer.assign import Assigner, Opened
@@ -36,15 +37,12 @@ from orchestrator.transfer.interface import (
     TransferEvent,
 )
 from orchestrator.transfer.jobs import JobEvent, JobState
-from orchestrator.transfer.limits import Budget, TransferLimits
-from orchestrator.transfer.servers import Server
-from orchestrator.transfer.spans import Span
+from orchestrator.transfer.limits import START, Budget, TransferLimits
+from orchestrator.transfer.pace.paths import Paths
+from orchestrator.transfer.pace.servers import Server
 from orchestrator.transfer.supply import ASKERS, Supplier
 
 _AHEAD = 2  # large files that have ranges to give out: the next begins before the one before it ends
-_IMPATIENCE_SECONDS = 2.0  # with a silent connection, when another source can take its range
-_PATIENCE_SECONDS = 10.0  # when there is none
-_SLOW_BLOCKS = 4  # a connection that is slow anyway may be silent for as long as this many blocks take
 _LOOK_SECONDS = 1.0
 _STOP_SECONDS = 3.0
 _SHORTEST_POLL, _LONGEST_POLL = 0.02, 0.1
@@ -56,7 +54,8 @@ class Feeder:
     `connect` gives the daemon's address, and starts it where it is ours; `restartable` says that it may be called again
     when the daemon died. `part` maps a job to its file in the staging folder; `admit` is asked before a job starts.
     `tell` is called with each outcome, by the thread that polls; `wake` by any thread, when `poll` is due sooner than
-    it said. `way` gives the `way_options` of a source by its name; `make_pool` makes the pools of threads.
+    it said. `way` gives the `way_options` of a source by its name, `begin` the connections that a far one begins with;
+    `make_pool` makes the pools of threads.
     """
 
     def __init__(  # noqa: PLR0913 - a daemon, bounds, and what it asks and tells
@@ -71,6 +70,7 @@ class Feeder:
         limits: TransferLimits,
         restartable: bool,
         way: Callable[[str], Mapping[str, str]] = lambda _source: {},
+        begin: Callable[[str], int] = lambda _source: START,
         make_pool: MakePool = Pool,
     ) -> None:
         self._part = part
@@ -79,9 +79,10 @@ class Feeder:
         self._wake = wake
         self._limits = limits
         self._slots = Slots()
-        self._supplier = Supplier(locator, limits, KeyedPools(make_pool, ASKERS, "links", self._stir))
+        self._supplier = Supplier(locator, limits, KeyedPools(make_pool, ASKERS, "links", self._stir), begin)
         couriers = Couriers(locator, KeyedPools(make_pool, min(limits.budget, MOST_THREADS), "courier", self._stir))
         self._downloads = Downloads(connect, couriers, limits, is_ours=restartable, way=way)
+        self._paths = Paths(self._downloads.paths, time.monotonic)
         self._endings = Endings(self._slots, self._supplier, self._downloads, tell)
         self._theirs: Watch | None = None
         self._paced = self._polled = time.monotonic()
@@ -112,6 +113,11 @@ class Feeder:
     def servers(self) -> tuple[Server, ...]:
         """The measurements of the sources."""
         return tuple(self._supplier.servers.values())
+
+    @property
+    def family(self) -> int:
+        """The address family that most connections to sources use, 4 or 6; 0 where that is unknown."""
+        return self._paths.family
 
     def poll(self) -> float:
         """Tell what happened and start what may start, if it is time for that. Returns when it will be, in monotonic
@@ -237,9 +243,11 @@ class Feeder:
         active = self._slots.of(JobState.ACTIVE)
         assigner = Assigner(active, self._budget, self._limits)
         opened: list[Opened] = []
-        for slot in active:
+        for tails, slot in itertools.product((False, True), active):
+            if slot.state is not JobState.ACTIVE:
+                continue
             try:
-                opened += assigner.assign(slot)
+                opened += assigner.assign(slot, tails=tails)
             except GlmAriaError as error:
                 self._endings.give_up(slot, error)
         self._downloads.leave(assigner.leaving)
@@ -265,9 +273,11 @@ class Feeder:
     def _watch(self) -> None:
         now, spans, carried = time.monotonic(), self._downloads.spans, self._downloads.carried
         known, fresh = self._downloads.look(now, self._supplier.servers, width=self._budget.width)
-        for name, server in self._supplier.servers.items():
-            count = sum(span.width for _, span in self._downloads.all() if span.source == name)
-            server.observe(now, fresh[name], count)
+        self._paths.look()
+        self._supplier.line.round_trip, self._supplier.line.signs = self._paths.round_trip, self._paths.signs
+        is_hungry = any(not slot.is_small and self._is_hungry(slot) for slot in self._slots.of(JobState.ACTIVE))
+        most = self._budget.big_most if is_hungry else 0
+        self._supplier.observe(now, fresh, [span for _, span in self._downloads.all()], most)
         gone = [gid for gid in spans if gid not in known]
         ended = [gid for gid, status in known.items() if status.is_stopped]
         for gid in ended:
@@ -278,8 +288,8 @@ class Feeder:
             self._endings.ended(*spans.pop(gid), None)
         for errand in [errand for errand in carried if errand.future.done() or errand.is_stopped]:
             self._endings.returned(*carried.pop(errand), errand)
-        moving = [found for gid, found in spans.items() if known[gid].is_active]
-        self._downloads.leave(span for slot, span in (*moving, *carried.values()) if self._is_over(slot, span, now))
+        active = [found for gid, found in spans.items() if known[gid].is_active]
+        self._downloads.leave(self._endings.due(now, active, slowest=self._theirs.rate_each if self._theirs else None))
         if self._theirs:
             self._tell_all(self._theirs.holdup([known[gid] for gid in spans], sum(fresh.values()), now))
         self._report()
@@ -297,27 +307,6 @@ class Feeder:
             for slot in self._slots.of(JobState.ACTIVE):
                 for span in [span for span in slot.spans if span.errand is None]:
                     self._endings.close(slot, span)
-
-    def _is_over(self, slot: Slot, span: Span, now: float) -> bool:
-        """True when the span shall end here: its tail was taken over, or its source sends nothing, or too little."""
-        if span.is_leaving:
-            return False
-        supply = slot.supplies[span.source]
-        has_others = self._supplier.has_others(slot.supplies, supply)
-        is_done = span.position >= span.end and span.errand is None
-        if span.errand is not None and span.errand.latency is None and not has_others:
-            return False  # it may be waiting as long as the server asks it to
-        patience = _IMPATIENCE_SECONDS if has_others else _PATIENCE_SECONDS
-        slowest = (self._theirs.rate_each if self._theirs else None) or span.rate
-        if span.rate and slowest:
-            patience = max(patience, _SLOW_BLOCKS * span.block / min(span.rate, slowest))
-        if not is_done and now - max(span.moved, span.begun) > patience + supply.server.setup:
-            name = f"{slot.job.name!r} from {span.source}"
-            silent = TemporaryError(f"{name}: no data for {now - span.moved:.0f} s", file=slot.job.name,
-                                    source=span.source, hint="run it again later; arrived bytes are kept")  # fmt: skip
-            supply.server.fail(silent, now, has_others=has_others)
-            return True
-        return is_done or (has_others and supply.server.is_hopeless(sum(s.rate for s in self.servers)))
 
     def _report(self) -> None:
         for slot in self._slots.of(JobState.ACTIVE):

@@ -16,7 +16,7 @@ import os
 import sys
 from pathlib import Path
 
-from orchestrator.aria2.control import BLOCK, PIECE
+from orchestrator.aria2.control import BLOCK, FINE_PIECE
 from orchestrator.core.extents import Extent, Extents
 from orchestrator.core.files import Digest
 from orchestrator.disk.folders import open_fresh
@@ -81,7 +81,7 @@ def prepare(part: Path, digest: Digest, size: int) -> Extents:
     known = load(part, digest, size)
     # The whole file is allocated before the first byte, so a shorter part is not the one that was journalled.
     if known is not None and _has_size(part, size):
-        return known.aligned(size, block=BLOCK, piece=PIECE)
+        return known.aligned(size, block=BLOCK, piece=FINE_PIECE)
     clear(part)
     part.unlink(missing_ok=True)
     _allocate(part, size)

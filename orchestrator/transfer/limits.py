@@ -13,6 +13,8 @@ from dataclasses import dataclass
 _QUEUE_DEPTH = 4
 # aria2 counts what came in the last ten seconds: sooner it would only be driven to and fro.
 _SECONDS = 5.0
+START = 16
+"""Connections that a far source begins with, of which nothing was learned yet."""
 _EAGERNESS = 0.5  # how much of a difference is made up for at once
 _FIRST, _LEAST, _MOST = 1.05, 0.9, 1.25  # of the limit: sources that are slower than it must not let it grow
 
@@ -24,7 +26,7 @@ class TransferLimits:
     downloads the daemon runs at once, None for no fewer than the budget.
     """
 
-    connections_per_mirror: int = 16
+    connections_per_mirror: int = 64
     budget: int = 64
     jobs: int | None = None
     max_speed: int | None = None
@@ -59,7 +61,7 @@ class Budget:
             return cls(big_most, big_most, 1, small_most)
         # A daemon that runs few downloads at once gets few, each with several connections.
         spans = max(1, limits.downloads)
-        width = min(16, -(-limits.connections_per_mirror // spans))
+        width = min(16, -(-min(START, limits.connections_per_mirror) // spans))
         return cls(big_most, spans, width, small_most)
 
 

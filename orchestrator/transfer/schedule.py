@@ -11,16 +11,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from orchestrator.aria2.control import PIECE
+from orchestrator.aria2.control import FINE_PIECE, PIECE
 from orchestrator.core.extents import Range
 from orchestrator.transfer.spans import Span
 
 _GOLDEN = 0.618034
 _LONGEST = 256 << 20  # of a span: how far behind the file's end its gapless prefix may be
-_TAKE_OVER_SECONDS = 0.3
+_TAKE_OVER_SECONDS = 0.5
 _MUCH_SOONER = 0.6
-LEAST = 256 << 10
+_SHORTEST = 1.5  # seconds of a span while much is left: what is cut finer costs requests
+_OVERDUE, _OVERDUE_SECONDS = 4, 1.0  # times what a connection needs to begin, and no less than this
+LEAST = 128 << 10
 """Bytes: a smaller share than this is not worth a request."""
+_COARSE = 8 * PIECE  # from this length on, a rounding to whole pieces does not matter
 FIRST = 2 << 20
 """Bytes: what a connection is given until its speed is known."""
 
@@ -39,41 +42,61 @@ _NEAR = Rhythm(0.15, 0.1, 0.3)
 _NEAR_SETUP = 0.1  # seconds
 
 
-def length(left: int, each: float, all_rates: float, *, number: int, setup: float) -> int:
+def length(left: int, each: float, all_rates: float, *, number: int, setup: float, most: int) -> int:
     """Bytes for a connection that brings `each` bytes per second, where `left` bytes are to come at `all_rates`.
 
     It differs from span to span (`number` counts them): aria2 syncs the file whenever one ends, and if all ended
-    together, all connections would wait for all syncs. `setup` is what a new connection costs, in seconds.
+    together, all connections would wait for all syncs. `setup` is what a new connection costs, in seconds. There may be
+    `most` connections to a far source soon, each then slower than now, so none gets more than half of its share of
+    what is left.
     """
     rhythm = _NEAR if setup < _NEAR_SETUP else _FAR
     seconds = left / max(all_rates, each, 1.0)
     share = rhythm.least + rhythm.more * (number * _GOLDEN % 1) if seconds > rhythm.last_seconds else 1.0
-    return int(each * seconds * share)
+    wanted = each * min(seconds, max(seconds * share, setup))
+    if rhythm is _FAR and share < 1:
+        wanted = min(wanted, max(left / (2 * most), each * _SHORTEST))
+    return int(wanted)
 
 
-def carve(missing: Sequence[Range], wanted: int) -> Range:
-    """The next range, of about `wanted` bytes. `missing` is not empty."""
+def carve(missing: Sequence[Range], wanted: int, *, each: float, unit: int = FINE_PIECE) -> Range:
+    """The next range, of about `wanted` bytes, which ends at a boundary of `unit`. `missing` is not empty.
+
+    It is cut finer than a piece only where a connection, which brings `each` bytes per second, takes long for one.
+    """
     start, end = missing[0]
-    stop = -(-(start + max(PIECE, min(_LONGEST, wanted))) // PIECE) * PIECE
-    return (start, end) if end - stop < PIECE else (start, stop)
+    least = max(LEAST, unit, min(PIECE, int(each)))
+    if wanted >= _COARSE:
+        unit = PIECE
+    stop = -(-(start + max(least, min(_LONGEST, wanted))) // unit) * unit
+    return (start, end) if end - stop < least else (start, stop)
 
 
-def slowest(spans: Iterable[Span], setup: float) -> Span | None:
+def slowest(spans: Iterable[Span], setup: float, now: float) -> Span | None:
     """The span that would be the last to finish, if it takes long enough for help that needs `setup` seconds."""
-    # One that has sent nothing yet is about to; if it does not, it is ended for its silence.
-    able = [span for span in spans if span.rate and not span.is_leaving and span.width == 1]
+    # One that has sent nothing yet is about to, unless it is overdue.
+    able = [
+        span
+        for span in spans
+        if not span.is_leaving
+        and span.width == 1
+        and (span.rate or now - span.begun > max(_OVERDUE * setup, _OVERDUE_SECONDS))
+    ]
     last = max(able, key=lambda span: span.seconds_left, default=None)
-    return last if last and last.seconds_left >= 2 * setup + _TAKE_OVER_SECONDS else None
+    return last if last and last.seconds_left >= setup + _TAKE_OVER_SECONDS else None
 
 
 def tail(span: Span, each: float, setup: float) -> Range | None:
     """The tail of a span for another connection of the same source, which brings `each` bytes per second.
 
-    It begins at the boundary of a piece near which both end together. None when it is too short.
+    It begins at the boundary of a piece near which both end together. Where there is none, it is all that is left, if
+    the other is sooner done with that; else None.
     """
     kept = span.rate * (setup * each + span.left) / (each + span.rate)
-    cut = -(-int(span.position + kept) // PIECE) * PIECE
-    return (cut, span.end) if cut < span.end else None
+    cut = -(-int(span.position + kept) // FINE_PIECE) * FINE_PIECE
+    if span.rate and cut < span.end:
+        return cut, span.end
+    return (span.position, span.end) if is_better_done_by(span, each, setup) else None
 
 
 def is_better_done_by(span: Span, each: float, setup: float) -> bool:

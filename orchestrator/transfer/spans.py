@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator.aria2.control import BLOCK, PIECE, arrived, control_file, runs_of
+from orchestrator.aria2.control import BLOCK, PIECE, arrived, control_file, piece_length, runs_of
 from orchestrator.aria2.endpoint import Download
 from orchestrator.aria2.options import download_options
 from orchestrator.core.extents import Extent, Range
@@ -36,6 +36,8 @@ _NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.E
 @dataclass(slots=True)
 class Span:
     """A download under way. Times are monotonic seconds, positions bytes, `rate` bytes per second.
+
+    `rate` falls while nothing comes; `last_rate` is the rate at the last byte, `moved` when that came.
 
     `end` may move down while it runs, when another span takes over its tail: the download is then stopped once it got
     there. `path` is the name that aria2 writes to, or with an `errand` the part itself, to which a courier writes in
@@ -58,6 +60,7 @@ class Span:
     is_leaving: bool = False  # told to stop; it counts as active until aria2 has closed the file
     runs: tuple[Range, ...] = ()
     rate: float = 0.0
+    last_rate: float = 0.0
     _preset: int = 0
     _came: int = 0
     _seen: float = 0.0
@@ -108,7 +111,8 @@ class Span:
     def download(self, url: str, way: Mapping[str, str] | None = None, *, is_ours: bool = True) -> Download:
         """The download for aria2, from this address; `way` and `is_ours` are those of `download_options`."""
         options = download_options(self.path.parent, width=self.width, way=way, is_ours=is_ours)
-        return Download(self.path.name, self.size, url, options)
+        piece = piece_length(self.size, self.end)
+        return Download(self.path.name, self.size, url, options, None if piece == PIECE else piece)
 
     def close(self) -> None:
         """Remove what `open` made. The bytes stay: they are the part's. Raises OSError."""
@@ -142,6 +146,11 @@ class Span:
         elif came and came[0][0] == self.start:
             self.position = max(self.position, came[0][1])
 
+    def excuse(self, seconds: float) -> None:
+        """For so long nothing could come, and nobody is to blame."""
+        self.begun += seconds
+        self.moved += seconds
+
     def see(self, status: DownloadStatus, now: float) -> int:
         """Take in what aria2 tells; returns how many bytes arrived since the last time."""
         fresh = self._arrived(self.start + max(0, status.done - self._preset), now)
@@ -170,5 +179,7 @@ class Span:
             fade = math.exp((self._seen - now) / _RATE_SECONDS)
             self._weight = fade * self._weight + 1 - fade
             self.rate += (1 - fade) / self._weight * (fresh / (now - self._seen) - self.rate)
+            if fresh:
+                self.last_rate = self.rate
         self._seen = now
         return fresh

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 
@@ -14,8 +15,9 @@ from orchestrator.system.threads import KeyedPools
 from orchestrator.transfer.codes import UNTOLD, Cause, Remedy, of_answer
 from orchestrator.transfer.interface import Locator, Uri
 from orchestrator.transfer.limits import TransferLimits
-from orchestrator.transfer.servers import Server
-from orchestrator.transfer.spans import SMALL
+from orchestrator.transfer.pace.growth import Line
+from orchestrator.transfer.pace.servers import Server
+from orchestrator.transfer.spans import SMALL, Span
 
 _USABLE_LIFE = 0.8  # of a signed address: later than that, ask for another before the next request
 _RENEWALS = 3
@@ -117,11 +119,15 @@ Supplies = dict[str, Supply]
 class Supplier:
     """Keeps the supplies of jobs fresh. Each source is asked in threads of its own: a slow one holds up itself."""
 
-    def __init__(self, locator: Locator, limits: TransferLimits, askers: KeyedPools) -> None:
+    def __init__(
+        self, locator: Locator, limits: TransferLimits, askers: KeyedPools, begin: Callable[[str], int]
+    ) -> None:
         self._locator = locator
         self._limits = limits
         self._askers = askers
+        self._begin = begin
         self.servers: dict[str, Server] = {}
+        self.line = Line()
         self.rangeless: list[tuple[str, str]] = []  # sources that showed to be so, and how, since somebody looked
 
     def close(self) -> None:
@@ -142,6 +148,15 @@ class Supplier:
                 self._conclude(job, supplies, supply, supply.inspection)
             if supply.needs_address(now, clock):
                 self._ask(job, supply, now)
+
+    def observe(self, now: float, fresh: Mapping[str, int], spans: Collection[Span], most: int) -> None:
+        """`fresh` bytes came from each source since the last call; these spans are open, and `most` would be of use."""
+        used = Counter[str]()
+        for span in spans:
+            used[span.source] += span.width
+        self.line.look(now, sum(fresh.values()), spare=max(0, most - used.total()))
+        for name, server in self.servers.items():
+            server.observe(now, fresh[name], used[name])
 
     def failed(self, supplies: Supplies, supply: Supply, failure: Failure, cause: Cause) -> None:
         """Do what the table says about a download that failed as `cause`."""
@@ -233,7 +248,8 @@ class Supplier:
 
     def _server(self, name: str) -> Server:
         if name not in self.servers:
-            self.servers[name] = Server(name, self._limits.connections_per_mirror, self._limits.budget)
+            most = min(self._limits.connections_per_mirror, self._limits.budget)
+            self.servers[name] = Server(name, min(self._begin(name), most), most, self.line)
         return self.servers[name]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.aria2.control import BLOCK, PIECE, arrived, control_file, runs_of
+from orchestrator.aria2.control import BLOCK, FINE_PIECE, PIECE, arrived, control_file, piece_length
 
 BLOCKS = st.integers(1, 200)
 
@@ -16,10 +16,11 @@ def test_the_bitfield_leaves_out_what_is_missing(blocks: int, data: st.DataObjec
     start = data.draw(st.integers(0, blocks - 1)) * BLOCK
     end = data.draw(st.integers(start + 1, size))
     text = control_file(size, start, end)
-    pieces = -(-size // PIECE)
+    length = piece_length(size, end)
+    pieces = -(-size // length)
     field = text[34 : 34 + -(-pieces // 8)]
-    here = {at for first, last in runs_of(field, 0, size) for at in range(first // PIECE, -(-last // PIECE))}
-    missing = set(range(start // PIECE, -(-end // PIECE)))
+    here = {at for at in range(pieces) if field[at // 8] & 0x80 >> at % 8}
+    missing = set(range(start // length, -(-end // length)))
     assert here == set(range(pieces)) - missing
     assert int.from_bytes(field, "big") & ((1 << (len(field) * 8 - pieces)) - 1) == 0
 
@@ -28,7 +29,8 @@ def test_the_bitfield_leaves_out_what_is_missing(blocks: int, data: st.DataObjec
 def test_what_was_written_is_read(blocks: int, data: st.DataObject) -> None:
     size = blocks * BLOCK + data.draw(st.integers(0, BLOCK - 1))
     start = data.draw(st.integers(0, blocks - 1)) * BLOCK
-    end = min(size, data.draw(st.integers(start // PIECE + 1, -(-size // PIECE))) * PIECE)
+    unit = data.draw(st.sampled_from((PIECE, FINE_PIECE)))
+    end = min(size, data.draw(st.integers(start // unit + 1, -(-size // unit))) * unit)
     before = [(0, start)] if start else []
     after = [(end, size)] if end < size else []
     text = control_file(size, start, end)

@@ -7,7 +7,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -78,15 +78,20 @@ def test_43_a_disk_that_is_too_small(world: World, volume: MakeVolume) -> None:
     assert not [seen for seen in world.hub.log.requests() if seen.file and seen.method == "GET"]
 
 
+def fill(disk: Path, filler: Path) -> None:
+    """Take all that is left beside a pull that takes blocks, too; tmpfs gives them when they are reserved."""
+    with filler.open("wb") as file:
+        while free := os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize:
+            with suppress(OSError):
+                os.posix_fallocate(file.fileno(), 0, file.seek(0, os.SEEK_END) + free)
+
+
 def test_43_a_disk_that_gets_full_meanwhile(big: World, volume: MakeVolume) -> None:
     disk = volume(f"size={(RESERVE + 64 * MIB) >> 20}m")
     big.begin()
     running = start(big, *disk.prefix)
-    # Somebody else takes all that is left; tmpfs gives blocks when they are written, or when they are reserved.
     filler = disk.path / "filler"
-    free = os.statvfs(disk.path)
-    with filler.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, free.f_bavail * free.f_frsize)
+    fill(disk.path, filler)
     quick(big)
     done = big.watch(running)
     if done.code != 0:  # all of it was reserved before: the file in which it lies is enough

@@ -14,7 +14,7 @@ from orchestrator.transfer.active import Slot
 from orchestrator.transfer.assign import Assigner, Opened
 from orchestrator.transfer.interface import Uri
 from orchestrator.transfer.limits import Budget, TransferLimits
-from orchestrator.transfer.servers import Server
+from orchestrator.transfer.pace.servers import Server
 from orchestrator.transfer.supply import Supply
 
 SIZE = 8 << 20
@@ -37,7 +37,8 @@ def nearly_done(part: Path, left: int) -> Slot:
 
 def assign(slot: Slot) -> list[Opened]:
     limits = TransferLimits()
-    return list(Assigner([slot], Budget.of(limits, has_big=True, has_small=False), limits).assign(slot))
+    assigner = Assigner([slot], Budget.of(limits, has_big=True, has_small=False), limits)
+    return [*assigner.assign(slot), *assigner.assign(slot, tails=True)]
 
 
 @pytest.mark.parametrize("left", [1, 16 << 10, 300 << 10, 700 << 10, 2 << 20])
@@ -71,7 +72,35 @@ def test_a_source_of_unknown_speed_is_given_what_a_connection_of_it_has_brought(
     slot = Slot(Job(Digest(Algorithm.SHA256, "ab" * 32), 1 << 30, True, ()), tmp_path / "part", is_prepared=True)
     (tmp_path / "part").touch()
     near = supply("near", None, latency=0.001)
-    near.server.bytes = sent
+    near.server.came.bytes = sent
     slot.supplies = {"near": near}
     opened = assign(slot)
     assert [span.end - span.start for _, span, _ in opened] == [length] * near.server.allowed
+
+
+def test_tails_are_taken_over_a_bounded_number_of_times(tmp_path: Path) -> None:
+    """A server that is so busy that nobody gets an answer in time must not have its ranges passed around for ever."""
+    slot = nearly_done(tmp_path / "part", 2 << 20)
+    slot.supplies = {"a": supply("a", 1e6)}
+    rounds = 0
+    while opened := assign(slot):
+        rounds += 1
+        assert rounds < 100
+        for _, span, _ in opened:
+            span.begun -= 60
+        for span in [span for span in slot.spans if span.position >= span.end]:
+            slot.close_span(span)
+    assert slot.twice <= SIZE // 100
+
+
+def test_ranges_of_the_next_file_come_before_tails_of_this_one(tmp_path: Path) -> None:
+    first, second = nearly_done(tmp_path / "first", 2 << 20), nearly_done(tmp_path / "second", 2 << 20)
+    for slot in (first, second):
+        slot.supplies = {"a": supply("a", 1e6)}
+    assign(first)
+    for span in first.spans:
+        span.begun -= 60
+    limits = TransferLimits()
+    assigner = Assigner([first, second], Budget.of(limits, has_big=True, has_small=False), limits)
+    assert not list(assigner.assign(first))
+    assert list(assigner.assign(second))

@@ -405,7 +405,8 @@ def test_the_next_transfer_continues_from_the_journal(make_world: MakeWorld, dae
     assert one.kept.total == known.total
     assert sum(one.sent.values()) == size - known.total
     world.hub.log.settle()
-    assert world.hub.log.bytes_sent(face="cdn") == size - known.total
+    missing = size - known.total
+    assert missing <= world.hub.log.bytes_sent(face="cdn") <= 1.1 * missing, "tails are taken over while they come"
 
 
 def test_a_part_that_lacks_nothing_is_done_at_once(make_world: MakeWorld) -> None:

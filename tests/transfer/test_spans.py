@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.aria2.control import BLOCK, PIECE
+from orchestrator.aria2.control import BLOCK, FINE_PIECE, PIECE
 from orchestrator.aria2.rpc import Rpc
 from orchestrator.transfer.spans import Span
 from tests.hub.content import MIB, generate
@@ -66,6 +66,9 @@ def run(rpc: Rpc, hub: LoopbackHub, part: Path, start: int, end: int, *, width: 
         (PIECE + 63 * BLOCK, 4 * PIECE),
         (5 * PIECE, SIZE),
         (3 * PIECE + 5 * BLOCK, SIZE),
+        (0, FINE_PIECE),
+        (3 * FINE_PIECE, 7 * FINE_PIECE),
+        (PIECE + 5 * BLOCK, PIECE + 3 * FINE_PIECE),
         (0, SIZE),
     ],
 )

@@ -1,1 +1,1 @@
-"""Rates of a line, connections that help, and silence."""
+"""Rates of a line, connections that help, and silence. No I/O, no clocks."""

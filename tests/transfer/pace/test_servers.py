@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from orchestrator.errors import TemporaryError
-from orchestrator.transfer.servers import Server
+from orchestrator.transfer.pace.servers import Server
 
 POLL = 0.05
 
@@ -14,6 +14,7 @@ def busy(server: Server, seconds: float, rate_of: object, now: float = 100.0) ->
     """Let it send for a while with all the connections that it may have."""
     for _ in range(round(seconds / POLL)):
         now += POLL
+        server.line.look(now, int(rate_of(server.allowed) * POLL), spare=64)  # type: ignore[operator]
         server.observe(now, int(rate_of(server.allowed) * POLL), server.allowed)  # type: ignore[operator]
     return now
 

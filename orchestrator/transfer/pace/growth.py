@@ -1,0 +1,162 @@
+"""Numbers of connections to a source: more while more of them bring more.
+
+What a connection brings is bounded by the line, by the server, or, where packets are lost, by the sender's congestion
+control: then the line stays empty until enough of them share it (Mathis et al., "The macroscopic behavior of the TCP
+congestion avoidance algorithm": MSS / RTT * 1.22 / sqrt(loss) for each). From here these look the same. So it is tried:
+once the rate rises no more by itself, the count is doubled, and kept when what all sources bring together grew by a
+good part of what twice as many would bring if each were as fast as before. All times are counted in round trips: a
+connection has its first byte after three of them, and slow start takes some more, so a window of fixed length would
+judge a long line before it has answered. Where the kernel tells that packets are lost though none wait in a queue, the
+line is not full, and nothing has to be waited for; where they wait, rates come in bursts and are looked at for longer.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from orchestrator.transfer.pace.paths import Signs
+from orchestrator.transfer.pace.timeline import Timeline
+
+_SETUP = 3  # round trips until a new connection brings bytes: TCP, TLS, the question
+_SEEN = 3  # round trips of a window over which a rate is looked at
+_FULL_SEEN = 3  # times the window, where the line seems to be full
+_JUDGED = 12  # round trips after which a trial that has brought nothing ends
+_LEAST_SEEN, _LONGEST_SEEN = 0.4, 5.0  # seconds of a window: near sources send in bursts
+_LEAST_BYTES = 1 << 20  # of a window: progress is told in blocks, and few of them come at a rate of their own
+_RISING = 1.2  # a rate that grew by this factor from window to window grows by itself
+_WORTH_IT = 0.2  # of what the added connections would bring if each were as fast as those before
+_NOISE = 0.02  # of the rate of all sources together: less cannot be told from chance
+_IN_USE = 0.85  # of the allowed connections
+_FALLEN = 0.8  # of the rate that more connections did not better: the line is another one by now
+_FIRST_HOLD, _LONGEST_HOLD = 20.0, 160.0  # seconds without a trial, after trials that brought nothing
+
+
+@dataclass(slots=True)
+class Line:
+    """The line that all sources of a run share. `spare` is how many connections are left for ranges that wait, `moved`
+    when bytes came last, `round_trip` and `signs` what the kernel tells (see `Paths`).
+
+    One source at a time tries more connections, or nobody could tell whose bytes those are. `changed` is when a count
+    changed last.
+    """
+
+    total: Timeline = field(default_factory=Timeline)
+    spare: int = 0
+    round_trip: float | None = None
+    signs: Signs = Signs.NONE
+    moved: float = 0.0
+    changed: float = 0.0
+    trying: Growth | None = None
+
+    def look(self, now: float, fresh: int, *, spare: int) -> None:
+        """`fresh` bytes came since the last call."""
+        self.total.add(now, fresh)
+        self.spare = spare
+        if fresh or not self.moved:
+            self.moved = now
+
+    def release(self, growth: Growth, now: float) -> None:
+        """The count of a source is settled."""
+        if self.trying is growth:
+            self.trying = None
+        self.changed = now
+
+
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    before: int
+    own: float
+    total: float
+    began: float
+
+
+@dataclass(slots=True)
+class Growth:
+    """The count of one source: `allowed` connections now, `most` at most."""
+
+    most: int
+    allowed: int = 0
+    rate: float = 0.0
+    _since: float = 0.0
+    _used: float = 0.0
+    _looked: float = 0.0
+    _trial: _Trial | None = None
+    _hold_until: float = 0.0
+    _hold_rate: float = 0.0
+    _hold: float = _FIRST_HOLD
+
+    @property
+    def settled(self) -> int:
+        """The connections that showed to be of use."""
+        return self.allowed if self._trial is None else self._trial.before
+
+    def start(self, count: int) -> None:
+        """Begin with so many."""
+        self.allowed = max(1, min(count, self.most))
+
+    def look(self, now: float, own: Timeline, line: Line, *, connections: int, round_trip: float) -> None:
+        """Decide again, with `connections` open now and what came of this source (`own`) and of all (`line`)."""
+        self._use(now, connections)
+        if not self.allowed:
+            return
+        window = max(_SEEN * round_trip, _LEAST_SEEN) * (_FULL_SEEN if line.signs is Signs.FULL else 1)
+        if rate := own.rate(now - window, now):
+            window = max(window, min(_LEAST_BYTES / rate, _LONGEST_SEEN))
+        self._since = self._since or now
+        if self._trial is not None:
+            self._judge(self._trial, now, line, window, round_trip)
+        elif self._is_steady(now, own, line, window, round_trip):
+            self._try_more(now, own, line, window)
+
+    def fewer(self, now: float, line: Line) -> None:
+        """The source wants fewer requests."""
+        self.allowed = max(1, self.allowed // 2)
+        self._trial = None
+        self._rest(now, 0.0)
+        line.release(self, now)
+
+    def _use(self, now: float, connections: int) -> None:
+        fade = math.exp(min(0.0, self._looked - now) / _LEAST_SEEN)
+        self._used = fade * self._used + (1 - fade) * connections
+        self._looked = now
+
+    def _is_steady(self, now: float, own: Timeline, line: Line, window: float, round_trip: float) -> bool:
+        """True when the rate does not rise by itself, and nobody's count has just been changed."""
+        is_known = line.signs is Signs.LOSES
+        settled = _SETUP * round_trip + (1 if is_known else 2) * window
+        if line.trying is not None or now - max(line.changed, self._since) < settled:
+            return False
+        before, self.rate = own.rate(now - 2 * window, now - window), own.rate(now - window, now)
+        return self.rate > 0 and (is_known or self.rate <= _RISING * before)
+
+    def _try_more(self, now: float, own: Timeline, line: Line, window: float) -> None:
+        if self.allowed >= self.most or self._used < _IN_USE * self.allowed or line.spare <= 0:
+            return
+        if now < self._hold_until and self.rate >= _FALLEN * self._hold_rate:
+            return
+        begin = now - 2 * window
+        self._trial = _Trial(self.allowed, own.rate(begin, now), line.total.rate(begin, now), now)
+        self.allowed = min(self.most, 2 * self.allowed, self.allowed + line.spare)
+        line.trying = self
+
+    def _judge(self, trial: _Trial, now: float, line: Line, window: float, round_trip: float) -> None:
+        passed = now - trial.began
+        longest = _SETUP * round_trip + max((_JUDGED - _SETUP) * round_trip, 2 * window)
+        if passed < (longest if line.signs is Signs.FULL else _SETUP * round_trip + window / 2):
+            return
+        gain = line.total.rate(now - window, now) - trial.total
+        wanted = max(_WORTH_IT * trial.own * (self.allowed / trial.before - 1), _NOISE * trial.total)
+        if gain >= (0 if line.signs is Signs.LOSES else wanted):
+            self._hold = _FIRST_HOLD
+        elif passed < longest:
+            return
+        else:
+            self.allowed = trial.before
+            self._rest(now, trial.own)
+        self._trial = None
+        line.release(self, now)
+
+    def _rest(self, now: float, rate: float) -> None:
+        self._hold_until, self._hold_rate = now + self._hold, rate
+        self._hold = min(_LONGEST_HOLD, 2 * self._hold)
