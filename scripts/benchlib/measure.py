@@ -43,17 +43,21 @@ def run(argv: list[str], env: dict[str, str], log: Path, stop_after_s: float = 0
         begin = time.monotonic()
         process = subprocess.Popen(argv, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
         tree.members.add(process.pid)
-        # wait(timeout) polls with growing sleeps, which would round the times of short runs up.
-        while not _has_ended(process):
-            tree.sample()
-            if stop_after_s and time.monotonic() - begin > stop_after_s:
-                process.terminate()
-                process.wait(60)
-                is_whole = False
-                break
-            if time.monotonic() - begin > _LIMIT_S:
-                process.kill()
-                raise RuntimeError(f"{argv[0]} did not end within {_LIMIT_S:.0f} s")
+        try:
+            # wait(timeout) polls with growing sleeps, which would round the times of short runs up.
+            while not _has_ended(process):
+                tree.sample()
+                if stop_after_s and time.monotonic() - begin > stop_after_s:
+                    process.terminate()
+                    process.wait(60)
+                    is_whole = False
+                    break
+                if time.monotonic() - begin > _LIMIT_S:
+                    raise RuntimeError(f"{argv[0]} did not end within {_LIMIT_S:.0f} s")
+        except BaseException:
+            process.terminate()
+            process.wait(60)
+            raise
         wall = time.monotonic() - begin
     after = os.times()
     if process.returncode and is_whole:
