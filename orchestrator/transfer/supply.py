@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -155,7 +156,8 @@ class Supplier:
         for span in spans:
             used[span.source] += span.width
         self.line.look(now, sum(fresh.values()), spare=max(0, most - used.total()))
-        for name, server in self.servers.items():
+        # Whose connections bring least is the first that may try more: there losses are the bound, if anywhere.
+        for name, server in sorted(self.servers.items(), key=lambda item: item[1].each or math.inf):
             server.observe(now, fresh[name], used[name])
 
     def failed(self, supplies: Supplies, supply: Supply, failure: Failure, cause: Cause) -> None:

@@ -105,7 +105,7 @@ class Growth:
             window = max(window, min(_LEAST_BYTES / rate, _LONGEST_SEEN))
         self._since = self._since or now
         if self._trial is not None:
-            self._judge(self._trial, now, line, window, round_trip)
+            self._judge(self._trial, now, own, line, window, round_trip)
         elif self._is_steady(now, own, line, window, round_trip):
             self._try_more(now, own, line, window)
 
@@ -140,12 +140,15 @@ class Growth:
         self.allowed = min(self.most, 2 * self.allowed, self.allowed + line.spare)
         line.trying = self
 
-    def _judge(self, trial: _Trial, now: float, line: Line, window: float, round_trip: float) -> None:
+    def _judge(  # noqa: PLR0917 - one trial, and what is seen of it
+        self, trial: _Trial, now: float, own: Timeline, line: Line, window: float, round_trip: float
+    ) -> None:
         passed = now - trial.began
         longest = _SETUP * round_trip + max((_JUDGED - _SETUP) * round_trip, 2 * window)
         if passed < (longest if line.signs is Signs.FULL else _SETUP * round_trip + window / 2):
             return
-        gain = line.total.rate(now - window, now) - trial.total
+        # What others bring meanwhile is not its gain, and what it takes from them is none.
+        gain = min(line.total.rate(now - window, now) - trial.total, own.rate(now - window, now) - trial.own)
         wanted = max(_WORTH_IT * trial.own * (self.allowed / trial.before - 1), _NOISE * trial.total)
         if gain >= (0 if line.signs is Signs.LOSES else wanted):
             self._hold = _FIRST_HOLD
