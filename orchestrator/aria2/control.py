@@ -71,9 +71,10 @@ def arrived(text: bytes, size: int, start: int, end: int) -> Iterator[Range]:
     yield from _runs(is_here, BLOCK, start, end)
 
 
-def runs_of(bitfield: bytes, start: int, end: int) -> Iterator[Range]:
-    """The ranges between `start` and `end` whose pieces are whole; the highest bit is the first piece."""
-    yield from _runs(lambda index: _has(bitfield, index), PIECE, start, end)
+def runs_of(bitfield: bytes, size: int, start: int, end: int) -> Iterator[Range]:
+    """The ranges between `start` and `end` whose pieces are whole, of a download that was begun with this range of a
+    file of `size` bytes; the highest bit is the first piece."""
+    yield from _runs(lambda index: _has(bitfield, index), piece_length(size, end), start, end)
 
 
 def _read(text: bytes, size: int) -> tuple[int, bytes, dict[int, bytes]] | None:

@@ -32,7 +32,8 @@ class Assigner:
         self._limits = limits
         self._budget = budget
         spans = [span for slot in active if not slot.is_small for span in slot.spans]
-        self._room = min(budget.big_most - sum(span.width for span in spans), budget.spans_most - len(spans))
+        self._room = budget.big_most - sum(span.width for span in spans)
+        self._spans_left = budget.spans_most - len(spans)
         self.leaving: list[Span] = []
         self._used: dict[str, int] = {}
         for span in spans:
@@ -65,8 +66,8 @@ class Assigner:
         mine = sum(span.width for span in slot.spans if span.source == supply.source)
         free = min(supply.server.allowed - self._used.get(supply.source, 0), most - mine)
         planned = {name: rate * min(slot.supplies[name].server.allowed or START, most) for name, rate in each.items()}
-        while free > 0 and self._room > 0:
-            width = min(free, self._budget.width)
+        while free > 0 and self._room > 0 and self._spans_left > 0:
+            width = min(free, self._budget.width, self._room)
             if unassigned := slot.unassigned():
                 found = self._share(slot, supply, unassigned, each[supply.source] * width, planned)
             elif tails and (last := schedule.slowest(slot.spans, supply.server.setup, self._clock)):
@@ -124,6 +125,8 @@ class Assigner:
         return 0, 0
 
     def _opened(self, slot: Slot, span: Span, supply: Supply) -> Iterator[Opened]:
-        self._room -= 0 if slot.is_small else 1 if self._budget.width > 1 else span.width
+        if not slot.is_small:
+            self._room -= span.width
+            self._spans_left -= 1
         self._used[span.source] = self._used.get(span.source, 0) + span.width
         yield slot, span, None if supply.is_carried else supply.uri

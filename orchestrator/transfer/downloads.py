@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -78,9 +79,18 @@ class Downloads:
         return listener is not None and listener.is_crowded
 
     def paths(self) -> tuple[TcpPath, ...]:
-        """The connections of our daemon to sources, as far as the system tells; nothing is known of others' daemons."""
+        """The connections of our daemon to sources, as far as the system tells.
+
+        Nothing is known of others' daemons, nor of what is behind a proxy, which acknowledges packets in its place.
+        """
+        if any(self._is_proxied(span.source) for _, span in self.spans.values()):
+            return ()
         listener = self._rpc.endpoint.listener if self._rpc is not None and self.is_ours else None
         return tuple(path for path in paths_of(listener.process.pid) if path.port != listener.port) if listener else ()
+
+    def _is_proxied(self, source: str) -> bool:
+        way = self._way(source)
+        return bool(way.get("http-proxy") or way.get("https-proxy"))
 
     def all(self) -> list[tuple[Slot, Span]]:
         """All spans under way, with their jobs."""
@@ -142,15 +152,13 @@ class Downloads:
         if gids:
             self.rpc.stop(gids)
 
-    def look(
-        self, now: float, servers: Mapping[str, Server], *, width: int
-    ) -> tuple[dict[str, DownloadStatus], dict[str, int]]:
+    def look(self, now: float, servers: Mapping[str, Server]) -> tuple[dict[str, DownloadStatus], dict[str, int]]:
         """The status of the spans in aria2, by gid, and the bytes since the last look, by source."""
         fresh = dict.fromkeys(servers, 0)
         for errand, (_, span) in self.carried.items():
             fresh[span.source] += span.look(errand, now)
         asked = time.monotonic()
-        known = self.rpc.tell(list(self.spans), with_bitfield=width > 1) if self.spans else {}
+        known = self._ask() if self.spans else {}
         # aria2 has one thread: while it does not answer, as when the disk is slow to sync, it takes in nothing either.
         late = max(0.0, time.monotonic() - asked - _PROMPT_SECONDS)
         for gid, status in known.items():
@@ -164,13 +172,21 @@ class Downloads:
                 span.begun = now  # it is queued or paused, and its source cannot be blamed for that
         return known, fresh
 
+    def _ask(self) -> dict[str, DownloadStatus]:
+        is_any_wide = any(span.width > 1 for _, span in self.spans.values())
+        return self.rpc.tell(list(self.spans), with_bitfield=is_any_wide)
+
     def hold_speed(self, now: float, moved: int) -> None:
         """Keep to `most` connections, and hold `max_speed`: with the daemon's own limit where it is ours, else download
         by download. `moved` are all bytes that came so far."""
-        self._manners.look(now, moved, used=len(self.all()), budget=self._budget)
+        self._manners.look(now, moved, used=sum(span.width for _, span in self.all()), budget=self._budget)
         if self.most is not None:
             staying = [span for _, span in self.spans.values() if not span.is_leaving]
-            self.leave(sorted(staying, key=lambda span: span.begun)[self.most :])
+            staying.sort(key=lambda span: span.begun)
+            counts = itertools.accumulate(span.width for span in staying)
+            self.leave(
+                [span for span, count in zip(staying, counts, strict=True) if count > max(self.most, span.width)]
+            )
         if self._throttle is None:
             return
         most = self._throttle.limit
@@ -196,7 +212,7 @@ class Downloads:
             slot.close_span(span)
         self.carried.clear()
         while self.spans and time.monotonic() < deadline:
-            now, known = time.monotonic(), self.rpc.tell(list(self.spans))
+            now, known = time.monotonic(), self._ask()
             for gid in [gid for gid in self.spans if gid not in known or known[gid].is_stopped]:
                 slot, span = self.spans.pop(gid)
                 if gid in known:

@@ -75,7 +75,7 @@ class Span:
     @property
     def block(self) -> int:
         """Bytes: aria2 reports progress in steps of this size."""
-        return PIECE if self.width > 1 else BLOCK
+        return piece_length(self.size, self.end) if self.width > 1 else BLOCK
 
     @property
     def left(self) -> int:
@@ -158,7 +158,7 @@ class Span:
             self.rate = 0.0
         self.connections = status.connections
         if self.width > 1 and status.bitfield:
-            self.runs = tuple(runs_of(status.bitfield, self.start, self.end))
+            self.runs = tuple(runs_of(status.bitfield, self.size, self.start, self.end))
         return fresh
 
     def look(self, errand: Errand, now: float) -> int:

@@ -251,7 +251,8 @@ class Supplier:
     def _server(self, name: str) -> Server:
         if name not in self.servers:
             most = min(self._limits.connections_per_mirror, self._limits.budget)
-            self.servers[name] = Server(name, min(self._begin(name), most), most, self.line)
+            is_bounded = bool(self._limits.max_speed) or self._limits.is_polite
+            self.servers[name] = Server(name, min(self._begin(name), most), most, self.line, is_bounded=is_bounded)
         return self.servers[name]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.aria2.control import BLOCK, FINE_PIECE, PIECE, arrived, control_file, piece_length
+from orchestrator.aria2.control import BLOCK, FINE_PIECE, PIECE, arrived, control_file, piece_length, runs_of
 
 BLOCKS = st.integers(1, 200)
 
@@ -37,6 +37,8 @@ def test_what_was_written_is_read(blocks: int, data: st.DataObject) -> None:
     assert list(arrived(text, size, 0, size)) == before + after
     assert list(arrived(text, size, start, end)) == []
     assert list(arrived(text, size + PIECE, 0, size)) == [], "it is of another file"
+    field = text[34 : 34 + int.from_bytes(text[30:34], "big")]
+    assert list(runs_of(field, size, start, end)) == [], "nothing of it has come, whatever its pieces are"
 
 
 @given(st.binary(max_size=80), st.integers(0, 60), st.integers(1, 1 << 40))

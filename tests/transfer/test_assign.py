@@ -78,6 +78,19 @@ def test_a_source_of_unknown_speed_is_given_what_a_connection_of_it_has_brought(
     assert [span.end - span.start for _, span, _ in opened] == [length] * near.server.allowed
 
 
+@pytest.mark.parametrize(("budget", "most"), [(64, 6), (6, None), (7, None)])
+def test_wide_spans_keep_to_the_budget(tmp_path: Path, budget: int, most: int | None) -> None:
+    """A daemon that runs few downloads at once gets several connections for each."""
+    slot = Slot(Job(Digest(Algorithm.SHA256, "ab" * 32), 1 << 30, True, ()), tmp_path / "part", is_prepared=True)
+    (tmp_path / "part").touch()
+    slot.supplies = {name: supply(name, 1e6) for name in ("a", "b")}
+    limits = TransferLimits(budget=budget, downloads=5)
+    shares = Budget.of(limits, has_big=True, has_small=False, most=most)
+    opened = list(Assigner([slot], shares, limits).assign(slot))
+    assert sum(span.width for _, span, _ in opened) == (most or budget)
+    assert len(opened) <= shares.spans_most
+
+
 def test_tails_are_taken_over_a_bounded_number_of_times(tmp_path: Path) -> None:
     """A server that is so busy that nobody gets an answer in time must not have its ranges passed around for ever."""
     slot = nearly_done(tmp_path / "part", 2 << 20)

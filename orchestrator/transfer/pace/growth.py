@@ -29,13 +29,14 @@ _WORTH_IT = 0.2  # of what the added connections would bring if each were as fas
 _NOISE = 0.02  # of the rate of all sources together: less cannot be told from chance
 _IN_USE = 0.85  # of the allowed connections
 _FALLEN = 0.8  # of the rate that more connections did not better: the line is another one by now
+_IDLE = 5.0  # seconds without a look: nothing was under way, so nothing could come
 _FIRST_HOLD, _LONGEST_HOLD = 20.0, 160.0  # seconds without a trial, after trials that brought nothing
 
 
 @dataclass(slots=True)
 class Line:
     """The line that all sources of a run share. `spare` is how many connections are left for ranges that wait, `moved`
-    when bytes came last, `round_trip` and `signs` what the kernel tells (see `Paths`).
+    when bytes came last, or were asked for again, `round_trip` and `signs` what the kernel tells (see `Paths`).
 
     One source at a time tries more connections, or nobody could tell whose bytes those are. `changed` is when a count
     changed last.
@@ -46,6 +47,7 @@ class Line:
     round_trip: float | None = None
     signs: Signs = Signs.NONE
     moved: float = 0.0
+    looked: float = 0.0
     changed: float = 0.0
     trying: Growth | None = None
 
@@ -53,8 +55,9 @@ class Line:
         """`fresh` bytes came since the last call."""
         self.total.add(now, fresh)
         self.spare = spare
-        if fresh or not self.moved:
+        if fresh or now - self.looked > _IDLE:
             self.moved = now
+        self.looked = now
 
     def release(self, growth: Growth, now: float) -> None:
         """The count of a source is settled."""

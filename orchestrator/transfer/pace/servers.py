@@ -28,9 +28,9 @@ class Server:
 
     A near one begins with two connections, which bring a file nearly in order, so that hashing keeps up (4 GiB on
     loopback: a third of the time is saved); a far one begins with `start`. `growth` says how many it may have now for
-    large files, up to `most`. `is_rangeless`: aria2 cannot take its answers. While nothing comes from anywhere,
-    `probes` counts how often a connection was opened again to see whether that is over, the last time when it was
-    `probed`.
+    large files, up to `most`. `is_bounded`: the run has a limit, or is polite. `is_rangeless`: aria2 cannot take its
+    answers. While nothing comes from anywhere, `probes` counts how often a connection was opened again to see whether
+    that is over, the last time when it was `probed`.
     """
 
     name: str
@@ -47,6 +47,7 @@ class Server:
     probes: int = 0
     not_before: float = 0.0
     down: GlmAriaError | None = None
+    is_bounded: bool = False
     is_rangeless: bool = False
     came: Timeline = field(default_factory=Timeline)
     growth: Growth = field(init=False)
@@ -66,7 +67,7 @@ class Server:
     @property
     def settled(self) -> int | None:
         """The connections that showed to be of use; None where that was not found out, or more were forbidden."""
-        tried_out = self.most >= START and self.bytes >= _LEARNED_BYTES
+        tried_out = self.most >= START and self.bytes >= _LEARNED_BYTES and not self.is_bounded
         return self.growth.settled if tried_out and self.allowed else None
 
     @property

@@ -20,7 +20,8 @@ from orchestrator.transfer.spans import Span
 _AT_LEAST = 1.0  # seconds, where the path is known to work
 _OTHERS_FLOW = 3.0  # seconds
 _NOBODY_FLOWS = 20.0  # seconds
-_MOST_DOUBLINGS = 2  # of the time until the next one is opened again: sooner than a busy server answers helps nobody
+_NEXT_PROBE = 4.0  # seconds, at most, from one that is opened again to the next
+_ANSWERED = 16.0  # seconds that each has for its first byte: a relay that fetches the file first needs a while
 _BLOCKS = 4  # progress is told in blocks: so many may be awaited at the rate of the connection
 _ROUND_TRIPS = 4
 
@@ -73,7 +74,8 @@ class Silence:
             return ()
         server = self._servers[source]
         since = max(server.probed, max((span.moved for span in mine if span.has_gain), default=self._since(mine[0])))
-        patience = _AT_LEAST * 2 ** min(server.probes, _MOST_DOUBLINGS)
+        # Where there is only one, the kernel tries again to reach the server meanwhile.
+        patience = min(_AT_LEAST * 2**server.probes, max(_NEXT_PROBE, _ANSWERED / len(mine)))
         if self._now - since <= max(patience + 2 * server.setup, self._usual(mine[0])):
             return ()
         return mine[: max(1, len(mine) - server.allowed + 1)]

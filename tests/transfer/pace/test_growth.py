@@ -165,3 +165,13 @@ def test_what_is_kept_for_the_next_run_is_what_showed_to_help() -> None:
         drive.run(POLL)
     assert drive.growth.allowed == 32
     assert drive.growth.settled == 16
+
+
+def test_a_line_of_which_nothing_was_asked_was_not_silent() -> None:
+    line = Line()
+    line.look(100.0, 1, spare=0)
+    line.look(101.0, 0, spare=0)
+    assert line.moved == 100.0
+    line.look(160.0, 0, spare=0)
+    line.look(160.1, 0, spare=0)
+    assert line.moved == 160.0

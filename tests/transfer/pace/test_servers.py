@@ -90,3 +90,11 @@ def test_one_that_has_not_answered_yet_is_not_tried_with_more() -> None:
     assert server.allowed == 0
     server.met(0.3)
     assert server.allowed == 16
+
+
+@pytest.mark.parametrize(("is_bounded", "settled"), [(False, 16), (True, None)])
+def test_a_run_with_a_limit_learns_no_number(is_bounded: bool, settled: int | None) -> None:
+    server = Server("far", start=16, most=64, is_bounded=is_bounded)
+    server.met(0.2)
+    server.observe(100.0, 64 << 20, 16)
+    assert server.settled == settled

@@ -46,7 +46,7 @@ def test_where_nobody_flows_one_is_begun_anew_and_the_others_wait(silent: float,
     assert found == [True, *[is_over] * 3]
 
 
-@pytest.mark.parametrize(("probes", "seconds"), [(1, 2), (2, 4), (3, 4), (9, 4)])
+@pytest.mark.parametrize(("probes", "seconds"), [(1, 2), (2, 4)])
 def test_the_next_one_is_begun_anew_after_a_while(probes: int, seconds: float) -> None:
     """A server that is busy may need longer to answer."""
     asked = server()
@@ -56,6 +56,20 @@ def test_the_next_one_is_begun_anew_after_a_while(probes: int, seconds: float) -
         asked.probed = NOW - ago
         silence = Silence(spans, {"a": asked}, NOW)
         assert [silence.is_over(one) for one in spans] == [False, is_over, False]
+
+
+@pytest.mark.parametrize(("count", "seconds"), [(1, 16), (2, 8), (4, 4), (16, 4)])
+def test_each_has_the_time_of_a_slow_answer(count: int, seconds: float) -> None:
+    """One after the other is begun anew; one that is alone would be, again and again, before its first byte comes."""
+    asked = server()
+    asked.probes = 9
+    spans = [span(silent=0, rate=0, begun=60 + number) for number in range(count)]
+    for ago, is_over in ((seconds + 0.4, 0), (seconds + 0.6, 1)):
+        asked.probed = NOW - ago
+        for one in spans:
+            one.begun = one.moved = NOW - ago
+        silence = Silence(spans, {"a": asked}, NOW)
+        assert sum(silence.is_over(one) for one in spans) == is_over
 
 
 def test_where_too_many_are_open_so_many_end_that_one_can_begin() -> None:
