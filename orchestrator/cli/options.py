@@ -95,7 +95,7 @@ class TransferOptions:
     connections: Annotated[
         int | None,
         how("--connections", setting="connections_per_mirror", metavar="N",
-            help="Connections to one mirror for one file, 1 to 64 (default 16)."),
+            help="Connections to one mirror for one file, 1 to 64 (default 64)."),
     ]  # fmt: skip
     jobs: Annotated[
         int | None,

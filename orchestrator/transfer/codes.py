@@ -89,6 +89,9 @@ TABLE: dict[int, Cause] = {
 }
 UNKNOWN = Cause(TemporaryError, Remedy.AGAIN, "an error that this version of glm-aria does not know")
 
+REFUSED = TABLE[22]
+"""An HTTP status, of which aria2 does not tell the number."""
+
 UNTOLD = Cause(DaemonError, Remedy.AGAIN, "aria2 does not tell why")
 
 _GONE = Cause(NotFoundError, Remedy.OTHER, "the server does not have the file")

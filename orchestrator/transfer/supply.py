@@ -13,7 +13,7 @@ from orchestrator.core.plan import Job
 from orchestrator.core.sources import RangeAnswer
 from orchestrator.errors import GlmAriaError, SourcesDownError, TemporaryError
 from orchestrator.system.threads import KeyedPools
-from orchestrator.transfer.codes import UNTOLD, Cause, Remedy, of_answer
+from orchestrator.transfer.codes import REFUSED, UNTOLD, Cause, Remedy, of_answer
 from orchestrator.transfer.interface import Locator, Uri
 from orchestrator.transfer.limits import TransferLimits
 from orchestrator.transfer.pace.growth import Line
@@ -23,6 +23,7 @@ from orchestrator.transfer.spans import SMALL, Span
 _USABLE_LIFE = 0.8  # of a signed address: later than that, ask for another before the next request
 _RENEWALS = 3
 _UNTOLD_WAIT = 5.0
+_MANY = 4  # where one in so many connections is refused, that is not by chance
 ASKERS = 4  # threads that ask one source for addresses
 
 
@@ -50,8 +51,9 @@ class Supply:
     """One source of one job. `asked_at` is unix time.
 
     `out` is why the source is of no use for the job. `is_carried`: a courier fetches the file, who needs no address.
-    `inspection` finds out why a download of the range from `inspected` on `failed`. `untold` are starts of ranges that
-    brought nothing, without a word from aria2, while the source was well.
+    `inspection` finds out why a download of the range from `inspected` on `failed`; `refused` counts those that the
+    server refused since then. `untold` are starts of ranges that brought nothing, without a word from aria2, while the
+    source was well.
     """
 
     server: Server
@@ -62,6 +64,7 @@ class Supply:
     is_carried: bool = False
     inspection: Future[RangeAnswer] | None = None
     inspected: int = 0
+    refused: int = 0
     failed: Failure | None = None
     untold: set[int] = field(default_factory=set)
     refusals: int = 0
@@ -176,7 +179,7 @@ class Supplier:
                 supply.refuse(error)
             case Remedy.WAIT:
                 supply.uri = None
-                supply.server.slow_down(clock)
+                self._slow_down(supply.server, clock)
                 supply.server.fail(error, clock, has_others=has_others)
                 # How long was told to aria2 alone. Asked then, the server tells it to us, if that was too early.
                 supply.server.not_before = max(supply.server.not_before, clock + _UNTOLD_WAIT)
@@ -195,18 +198,22 @@ class Supplier:
     def inspect(self, supply: Supply, failure: Failure, start: int, end: int) -> None:
         """Find out why a download of this range failed; until that is known, the source gets no other."""
         if supply.inspection is None and supply.uri is not None:
-            supply.failed, supply.inspected = failure, start
+            supply.failed, supply.inspected, supply.refused = failure, start, 0
             supply.inspection = self._askers.submit(
                 supply.source, self._locator.inspect, failure.job, supply.uri, start, end
             )
+        supply.refused += failure.cause is REFUSED
 
     def _conclude(self, job: Job, supplies: Supplies, supply: Supply, inspection: Future[RangeAnswer]) -> None:
         failure, supply.inspection = supply.failed, None
         if failure is None:
             return
+        is_refused = failure.cause is REFUSED
         try:
             answer = inspection.result()
         except (TemporaryError, SourcesDownError) as error:
+            if is_refused:
+                self._slow_down(supply.server, time.monotonic())
             supply.server.fail(error, time.monotonic(), has_others=self.has_others(supplies, supply))
         except GlmAriaError as error:
             supply.out = error
@@ -214,6 +221,9 @@ class Supplier:
             found = of_answer(answer, job.size, failure.cause)
             if found is UNTOLD:
                 supply.untold.add(supply.inspected)
+            # Who asks alone is answered, and many who asked together were not.
+            if is_refused and found is failure.cause and supply.refused >= max(2, supply.server.allowed // _MANY):
+                self._slow_down(supply.server, time.monotonic())
             self.failed(supplies, supply, failure, found)
 
     def reason(self, job: Job, supplies: Supplies) -> GlmAriaError | None:
@@ -222,6 +232,12 @@ class Supplier:
         if not all(errors):
             return None
         return next(iter(filter(None, errors)), SourcesDownError(f"no source serves {job.name!r}", file=job.name))
+
+    @staticmethod
+    def _slow_down(server: Server, clock: float) -> None:
+        """It refuses connections. Several that are refused together count once."""
+        if clock >= server.not_before:
+            server.slow_down(clock)
 
     @staticmethod
     def has_others(supplies: Supplies, but: Supply) -> bool:

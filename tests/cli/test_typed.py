@@ -14,6 +14,7 @@ from orchestrator.cli import options
 from orchestrator.cli.commands import pull, watch
 from orchestrator.cli.options import SiteOptions
 from orchestrator.cli.typed import argument, option, settings_in, takes
+from orchestrator.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,3 +109,10 @@ def test_each_setting_that_an_option_says_exists() -> None:
         "policy": "any",
         "portable": True,
     }
+
+
+@pytest.mark.parametrize("command", [pull.pull, pull.plan, watch.watch], ids=lambda command: command.name)
+def test_help_names_the_default_of_the_setting(command: click.Command) -> None:
+    shown = " ".join(CliRunner().invoke(command, ["--help"]).output.split())
+    usual = next(field.default for field in dataclasses.fields(Settings) if field.name == "connections_per_mirror")
+    assert f"for one file, 1 to 64 (default {usual})." in shown
