@@ -31,7 +31,8 @@ _SLACK = 200
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """A model that was pulled: when it was done, how long it took, and the bytes that each source sent, by name."""
+    """A model that was pulled: when it was done, the bytes of the files that it got, how long it took, and the bytes
+    that each source sent, by name."""
 
     at: float
     model: str
@@ -41,8 +42,9 @@ class Past:
 
     @property
     def rate(self) -> float | None:
-        """Bytes/s of all together; None where nothing came."""
-        return self.size / self.seconds if self.size and self.seconds > 0 else None
+        """Bytes/s of all together; None where nothing came. What an earlier run had fetched is not counted."""
+        came = sum(self.sources.values()) or self.size
+        return came / self.seconds if came and self.seconds > 0 else None
 
     def rate_of(self, source: str) -> float | None:
         """Bytes/s of one source, over the whole time of the pull."""

@@ -246,3 +246,8 @@ def test_a_pull_that_was_stopped_has_no_speed(capsys: pytest.CaptureFixture[str]
     files = (FileReport(WEIGHTS, FileState.SKIPPED), FileReport(CONFIG, FileState.FETCHED, {"a": 100}))
     print_pull(PullDocument.of(report(done(files=files))))
     assert "1 of 2 files, 100 B fetched, 2.0 s\n" in capsys.readouterr().err
+
+
+def test_the_speed_of_a_pull_that_goes_on_is_that_of_what_came_now(capsys: pytest.CaptureFixture[str]) -> None:
+    print_pull(PullDocument.of(report(done(files=(FileReport(WEIGHTS, FileState.FETCHED, {"a": 1_000_000}),)))))
+    assert "1 file, 5.00 MB fetched, 2.0 s, 500 kB/s\n" in capsys.readouterr().err

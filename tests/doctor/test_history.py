@@ -83,3 +83,7 @@ def test_a_pull_that_fetched_nothing_leaves_no_entry() -> None:
 
 def model(files: tuple[FileReport, ...]) -> ModelReport:
     return ModelReport("org/m@main", files=files, seconds=2.0)
+
+
+def test_what_an_earlier_run_had_fetched_is_not_in_the_rate() -> None:
+    assert Past(1.0, "a/b@main", 100, 10.0, {"one": 60}).rate == 6.0

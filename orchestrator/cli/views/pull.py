@@ -36,7 +36,10 @@ def _say_model(model: PulledModel, *, verbose: bool) -> None:
     parts += [f"{format_size(fetched)} fetched"] if fetched else []
     parts += [f"{format_size(reused)} already here"] if reused else []
     parts += [format_duration(model.seconds)]
-    parts += [format_speed(fetched / model.seconds)] if fetched and not share and model.seconds > 0 else []
+    # Of a file that an earlier run began, only what came now; under several names it came once.
+    came = {item.digest: sum(item.sources.values()) for item in model.files if item.state is FileState.FETCHED}
+    sent = sum(came.values())
+    parts += [format_speed(sent / model.seconds)] if sent and not share and model.seconds > 0 else []
     terminal.say(printable(f"{model.ref}: {', '.join(parts)}"))
     if model.trust:
         terminal.say(redacted(f"  commit {model.commit}, {_words(model.trust)}"))
