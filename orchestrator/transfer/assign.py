@@ -44,6 +44,8 @@ class Assigner:
         connections that no job has a range for. Raises NoSpaceError, DiskIOError."""
         ready = [supply for supply in slot.supplies.values() if supply.is_usable(self._now, self._clock)]
         ranged = [supply for supply in ready if not supply.is_carried]
+        # Who hardly adds anything would only be stopped again.
+        ranged = [supply for supply in ranged if supply.server.resting_until <= self._clock] or ranged
         if ranged:
             slot.prepare()
             each = rates([supply for supply in slot.supplies.values() if supply in ranged or supply.is_pending])

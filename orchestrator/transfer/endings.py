@@ -101,6 +101,7 @@ class Endings:
         silence = Silence([span for _, span in active], servers, now, slowest=slowest)
         has_slept = self._sleep.is_over()
         all_rates = sum(server.rate for server in servers.values())
+        hopeless = {name for name, server in servers.items() if server.is_hopeless(all_rates)}
         for slot, span in (*active, *self._downloads.carried.values()):
             supply = slot.supplies[span.source]
             has_others = self._supplier.has_others(slot.supplies, supply)
@@ -115,7 +116,10 @@ class Endings:
                 continue
             elif is_silent := silence.is_over(span):
                 self._blame(slot, span, silence, now)
-            if is_silent or has_slept or (has_others and supply.server.is_hopeless(all_rates)):
+            is_hopeless = has_others and span.source in hopeless
+            if is_hopeless:
+                supply.server.rest(now)
+            if is_silent or has_slept or is_hopeless:
                 yield span
 
     def _is_late(self, span: Span, errand: Errand, now: float, *, has_others: bool) -> bool:

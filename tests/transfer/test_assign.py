@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -89,6 +90,14 @@ def test_wide_spans_keep_to_the_budget(tmp_path: Path, budget: int, most: int | 
     opened = list(Assigner([slot], shares, limits).assign(slot))
     assert sum(span.width for _, span, _ in opened) == (most or budget)
     assert len(opened) <= shares.spans_most
+
+
+@pytest.mark.parametrize(("names", "used"), [("slow fast", {"fast"}), ("slow", {"slow"})])
+def test_one_that_rests_gets_nothing_while_others_can(tmp_path: Path, names: str, used: set[str]) -> None:
+    slot = nearly_done(tmp_path / "part", 4 << 20)
+    slot.supplies = {name: supply(name, 1e6) for name in names.split()}
+    slot.supplies["slow"].server.rest(time.monotonic())
+    assert {span.source for _, span, _ in assign(slot)} == used
 
 
 def test_tails_are_taken_over_a_bounded_number_of_times(tmp_path: Path) -> None:

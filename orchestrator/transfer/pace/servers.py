@@ -19,6 +19,7 @@ _FIRST_WAIT, _LONGEST_WAIT = 1.0, 8.0
 _UNKNOWN_LATENCY = 0.1
 _HOPELESS = 0.02  # of the rate of all sources together
 _KNOWN_WINDOWS = 2
+_REST_SECONDS = 20.0
 _LEARNED_BYTES = 32 << 20
 
 
@@ -46,6 +47,7 @@ class Server:
     probed: float = 0.0
     probes: int = 0
     not_before: float = 0.0
+    resting_until: float = 0.0
     down: GlmAriaError | None = None
     is_bounded: bool = False
     is_rangeless: bool = False
@@ -133,7 +135,13 @@ class Server:
 
     def is_hopeless(self, all_rates: float) -> bool:
         """True when the run is better off without it: it hardly adds anything, and would hold up the file's order."""
-        return bool(self.rate) and self._windows > _KNOWN_WINDOWS and self.rate < _HOPELESS * all_rates
+        # Its rate falls while it has nothing to send, too.
+        able = max(self.rate, (self.each or 0.0) * self.allowed)
+        return bool(able) and self._windows > _KNOWN_WINDOWS and able < _HOPELESS * all_rates
+
+    def rest(self, now: float) -> None:
+        """Give it nothing for a while, and measure it again then."""
+        self.resting_until, self._windows = now + _REST_SECONDS, 0
 
     def _average(self, now: float, fresh: int, connections: int) -> None:
         self._window_began = self._window_began or now
@@ -149,6 +157,6 @@ class Server:
         if mean >= 0.5 and rate:
             each = rate / mean
             self.each = each if self.each is None else 0.5 * each + 0.5 * self.each
-        self._windows += bool(self.allowed)
+        self._windows += mean >= 0.5
         self._window_began, self._window_bytes = now, 0
         self._window_connections.clear()

@@ -82,6 +82,28 @@ def test_a_source_that_adds_next_to_nothing(rate: float, is_hopeless: bool) -> N
     assert server.is_hopeless(20e6 + server.rate) is is_hopeless
 
 
+def test_one_that_was_asked_for_nothing_is_not_hopeless() -> None:
+    server = Server("good", start=4, most=64)
+    server.met(0.1)
+    now = busy(server, 2, lambda connections: 10e6)
+    for _ in range(200):
+        now += POLL
+        server.observe(now, 0, 0)
+    assert server.rate < 10e3
+    assert not server.is_hopeless(20e6)
+
+
+def test_a_hopeless_one_is_measured_again_after_a_while() -> None:
+    server = Server("slow", start=4, most=64)
+    server.met(0.1)
+    now = busy(server, 2, lambda connections: 20e3)
+    server.rest(now)
+    assert not server.is_hopeless(20e6)
+    assert server.resting_until >= now + 10
+    busy(server, 2, lambda connections: 20e3, server.resting_until)
+    assert server.is_hopeless(20e6)
+
+
 def test_one_that_has_not_answered_yet_is_not_tried_with_more() -> None:
     """Its connections are couriers that wait."""
     server = Server("slow", start=16, most=64)
