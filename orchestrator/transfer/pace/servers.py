@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 
+from orchestrator.aria2.control import BLOCK
 from orchestrator.core.exponential import backoff
 from orchestrator.errors import GlmAriaError
 from orchestrator.transfer.limits import START
@@ -154,7 +155,8 @@ class Server:
         rate = self._window_bytes / seconds
         self.rate = rate if not self.rate else 0.5 * rate + 0.5 * self.rate
         self.best_rate = max(self.best_rate, self.rate)
-        if mean >= 0.5 and rate:
+        # Less than a block are small files, whose time is mostly latency.
+        if mean >= 0.5 and self._window_bytes >= BLOCK:
             each = rate / mean
             self.each = each if self.each is None else 0.5 * each + 0.5 * self.each
         self._windows += mean >= 0.5

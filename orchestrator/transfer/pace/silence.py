@@ -97,4 +97,6 @@ class Silence:
         if self._slowest is not None:
             rate = min(rate, self._slowest) or self._slowest
         blocks = _BLOCKS * span.block / rate if rate else 0.0
+        if not span.last_rate:  # the rate is that of others, and may be next to nothing
+            blocks = min(blocks, _NOBODY_FLOWS)
         return blocks + _ROUND_TRIPS * server.round_trip

@@ -120,3 +120,12 @@ def test_a_run_with_a_limit_learns_no_number(is_bounded: bool, settled: int | No
     server.met(0.2)
     server.observe(100.0, 64 << 20, 16)
     assert server.settled == settled
+
+
+def test_small_files_tell_no_rate() -> None:
+    server = Server("hub", start=16, most=64)
+    server.met(0.1)
+    busy(server, 3, lambda _: 400)
+    assert server.each is None
+    busy(server, 3, lambda connections: 1e5 * connections, now=200.0)
+    assert server.each is not None

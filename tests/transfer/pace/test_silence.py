@@ -126,3 +126,9 @@ def test_it_tells_whose_fault_it_is() -> None:
     silence = Silence([span(silent=20.0), span(silent=0.1, source="b")], {"a": server(), "b": server()}, NOW)
     assert (silence.holds("a"), silence.holds("b"), silence.is_everywhere) == (True, False, False)
     assert Silence([span(silent=20.0)], {"a": server()}, NOW).is_everywhere
+
+
+def test_a_rate_that_was_next_to_nothing_grants_no_patience_for_days() -> None:
+    """A file of two bytes came before; now a server accepts and sends nothing."""
+    spans = [span(silent=0, rate=0, begun=30.0) for _ in range(4)]
+    assert over(spans, each=0.25) == [True] * 4
