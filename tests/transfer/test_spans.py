@@ -93,6 +93,18 @@ def test_a_wide_span_tells_its_runs(rpc: Rpc, hub: LoopbackHub, part: Path) -> N
     assert part.read_bytes()[BLOCK:] == CONTENT[BLOCK:]
 
 
+def test_a_wide_span_that_ends_within_a_mebibyte_tells_only_what_came(rpc: Rpc, hub: LoopbackHub, part: Path) -> None:
+    """Such a range ends where another begins; its pieces are shorter, and so are those that aria2 tells of."""
+    start, end = 3 * PIECE, 4 * PIECE + FINE_PIECE
+    near = hub.mirror("near", shape=Shape(total_rate=2 * MIB))
+    span = begin(rpc, near, part, start, end, width=4)
+    while span.position == start:
+        span.see(rpc.tell([span.gid], with_bitfield=True)[span.gid], time.monotonic())
+    assert span.left
+    assert sum(item.end - item.start for item in span.extents()) <= span.position - start
+    rpc.stop([span.gid])
+
+
 def test_without_hard_links_a_symlink_serves(
     rpc: Rpc, hub: LoopbackHub, part: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
