@@ -11,7 +11,9 @@ from dataclasses import dataclass
 
 from orchestrator.core.exponential import decay
 
-_HOURS = 24
+HOURS = 24
+MOST = 3 * HOURS
+"""Counts of one source: for each hour and family."""
 _NEAR_HOURS = 2
 _HALF_LIFE = 7 * 86_400.0
 _FRESH = 86_400.0
@@ -44,11 +46,11 @@ def beginning(known: Iterable[Count], usual: int, now: float) -> int:
     by_age = sorted(known, key=lambda one: one.at, reverse=True)
     for one in by_age:
         apart = abs(one.hour - _hour(now))
-        is_near = min(apart, _HOURS - apart) <= _NEAR_HOURS or abs(now - one.at) < _FRESH
+        is_near = min(apart, HOURS - apart) <= _NEAR_HOURS or abs(now - one.at) < _FRESH
         if one.family == by_age[0].family and is_near:
             return max(1, round(usual * float((one.connections / usual) ** decay(now - one.at, _HALF_LIFE))))
     return usual
 
 
 def _hour(at: float) -> int:
-    return int(at // 3600) % _HOURS
+    return int(at // 3600) % HOURS

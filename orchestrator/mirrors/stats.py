@@ -22,7 +22,7 @@ from orchestrator.core.exponential import decay
 from orchestrator.core.sources import Source
 from orchestrator.disk.locks import state_lock
 from orchestrator.disk.state_file import read_state, write_state
-from orchestrator.mirrors.counts import Count, Counts, learn
+from orchestrator.mirrors.counts import HOURS, MOST, Count, Counts, learn
 from orchestrator.mirrors.rates import Rates, still_grows
 from orchestrator.system.failures import on_disk
 
@@ -246,13 +246,22 @@ def _remembered(value: dict[str, Any]) -> Remembered:
     found = value["quarantine"]
     return Remembered(
         str(value["name"]), latency, one, many, failures, seen, tried, _quarantine(found) if found else None,
-        _rates(value.get("rates", ())), tuple(_count(one) for one in value.get("counts", ())),
+        _rates(value.get("rates", ())), _counts(value.get("counts", ())),
     )  # fmt: skip
 
 
 def _count(value: dict[str, Any]) -> Count:
     family, hour, connections = (int(_number(value[name])) for name in ("family", "hour", "connections"))
-    return Count(family, hour, max(1, connections), _number(value["at"]))
+    return Count(family, hour, connections, _number(value["at"]))
+
+
+def _counts(values: Any) -> Counts:
+    """Counts as they were learned; none where they are odd: no quarantine may be lost for a hint."""
+    try:
+        found = tuple(_count(one) for one in values)
+    except (ValueError, KeyError, TypeError, OverflowError):
+        return ()
+    return found if all(0 <= one.hour < HOURS and one.connections for one in found) and len(found) <= MOST else ()
 
 
 def _rates(pairs: Any) -> Rates:

@@ -15,7 +15,7 @@ from orchestrator.errors import GlmAriaError, SourcesDownError, TemporaryError
 from orchestrator.system.threads import KeyedPools
 from orchestrator.transfer.codes import REFUSED, UNTOLD, Cause, Remedy, of_answer
 from orchestrator.transfer.interface import Locator, Uri
-from orchestrator.transfer.limits import TransferLimits
+from orchestrator.transfer.limits import START, TransferLimits
 from orchestrator.transfer.pace.growth import Line
 from orchestrator.transfer.pace.servers import Server
 from orchestrator.transfer.spans import SMALL, Span
@@ -266,9 +266,12 @@ class Supplier:
 
     def _server(self, name: str) -> Server:
         if name not in self.servers:
-            most = min(self._limits.connections_per_mirror, self._limits.budget)
-            is_bounded = bool(self._limits.max_speed) or self._limits.is_polite
-            self.servers[name] = Server(name, min(self._begin(name), most), most, self.line, is_bounded=is_bounded)
+            # That is for one file: several have more, together.
+            each = self._limits.connections_per_mirror
+            is_bounded = bool(self._limits.max_speed) or self._limits.is_polite or each < START
+            self.servers[name] = Server(
+                name, min(self._begin(name), each), self._limits.budget, self.line, is_bounded=is_bounded
+            )
         return self.servers[name]
 
 

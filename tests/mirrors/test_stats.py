@@ -194,3 +194,24 @@ def test_failures_count_fade_and_are_forgiven_by_work() -> None:
 def test_a_clock_that_was_set_back_makes_nothing_new() -> None:
     known = Remembered("m").after(Observation(0.1, 1e6), NOW + 10 * HALF_LIFE)
     assert known.confidence(NOW) < 0.01
+
+
+FINE = {"family": 4, "hour": 3, "connections": 8, "at": 1}
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [None, 5, "x", [None], [[1]], [{"family": 4}], [FINE | {"hour": 30}], [FINE | {"connections": -8}], [FINE] * 99],
+)
+def test_odd_counts_are_forgotten_alone(memory: SourceStats, state: Path, odd: object) -> None:
+    """A quarantine beside them stays."""
+    memory.observe({NEAR: (Observation(0.05, 1e6, count=32, family=4),)})
+    memory.quarantine(NEAR, "wrong bytes")
+    path = state / "sources.json"
+    data = json.loads(path.read_text())
+    assert [one["connections"] for one in data["sources"][NEAR.address]["counts"]] == [32]
+    data["sources"][NEAR.address]["counts"] = odd
+    path.write_text(json.dumps(data))
+    known = memory.read().of(NEAR)
+    assert known.quarantine
+    assert known.counts == ()

@@ -67,5 +67,5 @@ class Paths:
         packets = sum(now.packets - before.packets for now, before in moving)
         if sum(now.late - before.late for now, before in moving) < _LOST * packets:
             return Signs.NONE
-        queue = median((now.round_trip - _CLOCK) / self._least[now.peer] for now, _ in moving)
+        queue = median((now.round_trip - _CLOCK) / max(self._least[now.peer], _CLOCK) for now, _ in moving)
         return Signs.LOSES if queue < _EMPTY else Signs.FULL if queue > _FULL else Signs.NONE
