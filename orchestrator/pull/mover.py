@@ -49,6 +49,9 @@ class Home:
     begin: int = START
 
 
+_NOWHERE = Home("")
+
+
 @dataclass(frozen=True, slots=True)
 class Mover:
     """`daemon` makes the daemon, only when something is to be fetched. `proxies` are for it; where they say nothing,
@@ -85,7 +88,7 @@ class Mover:
 
         @cache
         def way(source: str) -> Mapping[str, str]:
-            return way_options(self.proxies.way(homes[source].url if source in homes else ""))
+            return way_options(self.proxies.way(homes.get(source, _NOWHERE).url))
 
         with self.daemon() as daemon:
             transfer = Feeder(
@@ -98,7 +101,7 @@ class Mover:
                 limits=replace(self.limits, downloads=daemon.check(stage)),
                 restartable=daemon.restartable,
                 way=way,
-                begin=lambda source: homes[source].begin if source in homes else START,
+                begin=lambda source: homes.get(source, _NOWHERE).begin,
                 make_pool=self.make_pool,
             )
             try:

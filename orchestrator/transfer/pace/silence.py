@@ -34,8 +34,10 @@ class Silence:
         self, spans: Sequence[Span], servers: Mapping[str, Server], now: float, *, slowest: float | None = None
     ) -> None:
         self._now, self._servers, self._slowest = now, servers, slowest
-        self._flowing = [span for span in spans if self._flows(span)]
-        self._sources = {span.source for span in self._flowing}
+        self._flowing: dict[str, float] = {}  # by source, when the oldest connection that brings bytes began
+        for span in spans:
+            if self._flows(span):
+                self._flowing[span.source] = min(span.begun, self._flowing.get(span.source, span.begun))
         self._probes = [] if self._flowing else [probe for source in servers for probe in self._choose(spans, source)]
 
     @property
@@ -45,18 +47,13 @@ class Silence:
 
     def holds(self, source: str) -> bool:
         """True when no connection to this source brings anything."""
-        return source not in self._sources
-
-    def is_probe(self, span: Span) -> bool:
-        """True for one that is to be opened again, to find out whether the line is down."""
-        return any(one is span for one in self._probes)
+        return source not in self._flowing
 
     def is_over(self, span: Span) -> bool:
         """True when the span has been silent for too long."""
-        if self.is_probe(span):
+        if any(one is span for one in self._probes):
             return True
-        mine = [one for one in self._flowing if one.source == span.source]
-        if span.has_gain and mine and all(one.begun > span.moved for one in mine):
+        if span.has_gain and self._flowing.get(span.source, 0.0) > span.moved:
             patience = _AT_LEAST
         elif self._flowing:
             patience = _OTHERS_FLOW
