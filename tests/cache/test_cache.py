@@ -4,9 +4,14 @@ import json
 import multiprocessing
 import os
 import stat
+import sys
 import time
+from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 from huggingface_hub import _tree_cache, scan_cache_dir
@@ -549,14 +554,29 @@ def test_many_processes_may_place_the_same_files_at_once(world: World, tmp_path:
     assert world.cache.is_complete(model)
 
 
-def test_two_thousand_files_take_milliseconds_to_look_at(world: World) -> None:
-    content = {f"d{index % 20}/{index}.json": b"%d" % index for index in range(2000)}
-    model = model_of(content)
-    world.pull(model, content)
-    times = []
-    for _ in range(5):
-        start = time.perf_counter()
-        assert world.cache.is_complete(model)
-        times.append(time.perf_counter() - start)
-    # About 10 ms where it was measured; a read of every file, or a lock on each, would take ten times that.
-    assert min(times) < 0.1
+def test_a_look_at_a_file_is_one_stat_and_one_link(world: World) -> None:
+    """No file is opened and none locked, so that a look at thousands takes milliseconds."""
+    looks = []
+    for count in (100, 300):
+        content = {f"d{index % 20}/{index}.json": b"%d" % index for index in range(count)}
+        model = model_of(content, name=f"org/model-{count}")
+        world.pull(model, content)
+        looks.append(system_calls(partial(world.cache.is_complete, model)))
+    assert looks[1] - looks[0] == {"stat": 200, "readlink": 200}
+
+
+def system_calls(look: Callable[[], bool]) -> Counter[str]:
+    """How often a look that finds all there calls the system, by the name of the call; ids of users do not count."""
+    calls: Counter[str] = Counter()
+
+    def note(_frame: FrameType, event: str, called: Any) -> None:
+        if event == "c_call" and called.__module__ in ("posix", "fcntl", "io", "_io") and called is not os.geteuid:
+            calls[called.__name__] += 1
+
+    sys.setprofile(note)
+    try:
+        is_complete = look()
+    finally:
+        sys.setprofile(None)
+    assert is_complete
+    return calls

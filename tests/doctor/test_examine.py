@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,7 +19,9 @@ from orchestrator.doctor import examine
 from orchestrator.doctor.facts import SourceFacts
 from orchestrator.doctor.findings import REFERENCE
 from orchestrator.doctor.machine import CacheHealth, MachineSteps
+from orchestrator.doctor.survey import Survey
 from orchestrator.errors import ProtocolError
+from orchestrator.mirrors.crowd import Open
 from orchestrator.mirrors.probe import Probe, SampleFile
 from orchestrator.net.session import Net
 from orchestrator.system.threads import Step
@@ -95,6 +97,52 @@ def done(value: Any) -> Step[Any]:
 
 def undone() -> Step[Any]:
     return Step("undone", lambda: None)
+
+
+class SlowestClock:
+    """A clock that goes on by all the time that a round may take: whatever is measured comes at its very end."""
+
+    def __init__(self, rows: tuple[SourceFacts, ...]) -> None:
+        self.now, self.rows = 0.0, rows
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def at_once(self, steps: Sequence[Step[Any]], seconds: float, name: str) -> None:
+        self.now += seconds
+        for step in steps:
+            step.value, step.is_done = Survey(self.rows) if step.name == "the sources" else None, True
+
+    def crowd(self, most: int) -> SlowestClock:
+        return self
+
+    def join(self, open_one: object, number: int) -> None:
+        """Nothing comes of it."""
+
+    def rate(self, seconds: float, most: int, patience: float) -> None:
+        self.now += seconds + patience
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
+def test_all_rounds_together_take_no_longer_than_the_guide_promises(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    target, open_range = cast(SampleFile, object()), cast(Open, object())
+    rows = tuple(
+        SourceFacts(source, Probe(source, target=target, open_range=open_range, rates=((1, 1e6),)), proxy="http://p")
+        for source in (ROOT, MIRROR)
+    )
+    clock = SlowestClock(rows)
+    monkeypatch.setattr(examine, "time", clock)
+    monkeypatch.setattr(examine, "at_once", clock.at_once)
+    monkeypatch.setattr(examine, "Crowd", clock.crowd)
+    sites, net = plain.sites(plain.PlainCatalog(ROOT), plain.PlainCatalog(MIRROR)), cast(Net, PlainNet())
+    with plain.cache(tmp_path) as cache:
+        request = examine.DoctorRequest(plain.ref())
+        found = examine.examine(request, sites, plain.sources(ROOT, MIRROR, net=net), cache, net)
+    assert 19 <= found.seconds <= 20  # no round is left out
 
 
 REPLY = Reply(NameServer("1.1.1.1"), "hub.test", ("8.8.4.4",), 0.1)

@@ -50,12 +50,8 @@ def doctor(
     under: Sequence[str] = (),
     root: str | None = None,
 ) -> Result:
-    begun = time.monotonic()
-    done = machine.run("doctor", "org/m", "--root", root or machine.root, "--json", *words, env=env, under=under).ended(
-        0
-    )
-    assert time.monotonic() - begun < 20, "the doctor promises 20 s"
-    return done
+    argv = ("doctor", "org/m", "--root", root or machine.root, "--json", *words)
+    return machine.run(*argv, env=env, under=under).ended(0)
 
 
 def first(done: Result) -> Any:
