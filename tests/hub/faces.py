@@ -53,7 +53,8 @@ class Face:
         """Requests that the handler raised at, answered with 500."""
         self._log = log
         self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+        self._is_stopped = False
         self._is_flowing = asyncio.Event()
         self._is_flowing.set()
         self.shape = shape or Shape()
@@ -74,7 +75,7 @@ class Face:
 
     async def start(self) -> None:
         self._server = await asyncio.start_server(
-            self._serve, "127.0.0.1", 0, ssl=self.tls, backlog=1024, limit=256 << 10
+            self._accept, "127.0.0.1", 0, ssl=self.tls, backlog=1024, limit=256 << 10
         )
         self.port = self._server.sockets[0].getsockname()[1]
 
@@ -86,19 +87,27 @@ class Face:
         self._is_flowing.set()
 
     async def stop(self) -> None:
+        """End all connections, and each that is still to come of what the system has accepted."""
+        self._is_stopped = True
         if self._server is not None:
             self._server.close()
-        for _ in range(5):  # rounds of the loop, until a connection that was accepted just before has its task
+        for _ in range(5):  # rounds of the loop, until a connection that was accepted just before has its transport
             await asyncio.sleep(0)
-        for task in tuple(self._tasks):
+        for task, writer in tuple(self._tasks.items()):
             task.cancel()
+            writer.transport.abort()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve a connection in a task that is known before its first step, so that `stop` finds it."""
+        if self._is_stopped:
+            writer.transport.abort()
+            return
+        task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
+        self._tasks[task] = writer
+        task.add_done_callback(self._tasks.pop)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        if task is not None:
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
         connection = _Connection(self, reader, writer)
         # Cancellation is how the face stops; letting it out of here would only make asyncio print it.
         with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):

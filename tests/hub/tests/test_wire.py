@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import socket
+import ssl
 import subprocess
 import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -230,6 +233,24 @@ def test_tls_serves_with_the_certificate(payload: bytes, tmp_path: Path) -> None
         assert requests.get(url, verify=str(certificate), timeout=5).content == payload
         with pytest.raises(requests.exceptions.SSLError):
             requests.get(url, timeout=5)
+
+
+def test_a_face_that_is_off_the_net_serves_nobody_whose_handshake_ends_later(payload: bytes, tmp_path: Path) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    certificate, key = make_certificate(tmp_path)
+    repo = Repo("model", "org/m", {"big.bin": payload})
+    with (
+        LoopbackHub([repo], tls=server_context(certificate, key)) as hub,
+        socket.create_connection(("127.0.0.1", hub.faces["hub"].port), 10) as early,
+    ):
+        assert requests.get(f"{hub.url}/api/models/org/m", verify=str(certificate), timeout=5).ok  # it is accepted
+        hub.stop_face("hub")
+        trusting = ssl.create_default_context(cafile=str(certificate))
+        with suppress(OSError), trusting.wrap_socket(early, server_hostname="localhost") as late:
+            late.sendall(b"GET /api/models/org/m HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert late.recv(1) == b""
+        assert len(hub.log.requests(face="hub")) == 1
 
 
 def test_a_disabled_repository_is_forbidden(fresh: LoopbackHub) -> None:
