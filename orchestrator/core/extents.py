@@ -8,6 +8,9 @@ from dataclasses import dataclass
 Range = tuple[int, int]
 """Bytes from the first number up to, not including, the second."""
 
+Ranges = tuple[Range, ...]
+"""Ranges in order that neither overlap nor are empty."""
+
 
 @dataclass(frozen=True, slots=True)
 class Extent:
@@ -53,7 +56,17 @@ class Extents:
         dropped = frozenset(sources)
         return Extents(tuple(item for item in self.items if item.source not in dropped))
 
-    def missing(self, size: int) -> tuple[Range, ...]:
+    def minus(self, ranges: Ranges) -> Extents:
+        """The extents outside of `ranges`."""
+        return Extents(
+            tuple(
+                Extent(start, end, item.source)
+                for item in self.items
+                for start, end in subtract([(item.start, item.end)], ranges)
+            )
+        )
+
+    def missing(self, size: int) -> Ranges:
         """The ranges of a blob of `size` bytes that are not here, in order."""
         return tuple(_gaps(self.items, 0, size))
 
@@ -106,6 +119,48 @@ def clip(ranges: Iterable[Range], start: int, end: int) -> Iterator[Range]:
     for first, last in ranges:
         if max(first, start) < min(last, end):
             yield max(first, start), min(last, end)
+
+
+def intersect(left: Iterable[Range], right: Iterable[Range]) -> Iterator[Range]:
+    """The parts of `left` that are in `right`, too; both in order."""
+    ours, theirs = iter(left), iter(right)
+    mine, other = next(ours, None), next(theirs, None)
+    while mine and other:
+        if max(mine[0], other[0]) < min(mine[1], other[1]):
+            yield max(mine[0], other[0]), min(mine[1], other[1])
+        if mine[1] <= other[1]:
+            mine = next(ours, None)
+        else:
+            other = next(theirs, None)
+
+
+def covers(ranges: Iterable[Range], wanted: Iterable[Range]) -> bool:
+    """True when all of `wanted` is in `ranges`."""
+    return next(subtract(wanted, ranges), None) is None
+
+
+def union(ranges: Iterable[Range]) -> Ranges:
+    """All of `ranges`, which may overlap and come in any order."""
+    found: list[Range] = []
+    for start, end in sorted(ranges):
+        if found and start <= found[-1][1]:
+            found[-1] = (found[-1][0], max(end, found[-1][1]))
+        elif start < end:
+            found.append((start, end))
+    return tuple(found)
+
+
+def outward(ranges: Iterable[Range], size: int, unit: int) -> Ranges:
+    """The least ranges around `ranges` that begin and end at boundaries of `unit`, or at the end of a blob of `size`
+    bytes."""
+    return union((start // unit * unit, min(size, -(-end // unit) * unit)) for start, end in ranges)
+
+
+def inward(ranges: Iterable[Range], size: int, unit: int) -> Ranges:
+    """The largest ranges within `ranges` that begin and end at boundaries of `unit`, or at the end of a blob of `size`
+    bytes."""
+    cut = ((-(-start // unit) * unit, size if end >= size else end // unit * unit) for start, end in ranges)
+    return tuple((start, end) for start, end in cut if start < end)
 
 
 def subtract(ranges: Iterable[Range], taken: Iterable[Range]) -> Iterator[Range]:

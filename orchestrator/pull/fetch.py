@@ -194,9 +194,8 @@ class Fetcher:
         part = self._staging.part(job.digest)
         self._verifier.moved(moved, part)
         self._writeback.grown(part, job.size)
-        self._emit(
-            FileProgress(job.digest, job.name, Phase.FETCHING, moved.done, job.size, moved.speed, moved.connections)
-        )
+        done = moved.arrived.total
+        self._emit(FileProgress(job.digest, job.name, Phase.FETCHING, done, job.size, moved.speed, moved.connections))
 
     def _lost(self, lost: Lost) -> None:
         self.release(lost.job)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
+from orchestrator.core.extents import Ranges
 from orchestrator.core.plan import Job
 from orchestrator.core.sources import Body, Origin, RangeAnswer, Source
 from orchestrator.errors import (
@@ -55,6 +56,10 @@ class SourceLocator:
     def candidates(self, job: Job) -> tuple[str, ...]:
         """See `transfer.interface.Locator`."""
         return self.choice.of(job)
+
+    def reach(self, job: Job, source: str) -> Ranges | None:  # noqa: ARG002 - a site has the whole of what it lists
+        """See `transfer.interface.Locator`."""
+        return None
 
     def locate(self, job: Job, source: str) -> Uri:
         """See `transfer.interface.Locator`."""

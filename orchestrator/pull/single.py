@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from orchestrator.cache.staging import Staging
+from orchestrator.core.extents import Ranges
 from orchestrator.core.files import Digest, RepoFile
 from orchestrator.core.names import check_path, refuse_unportable
 from orchestrator.core.plan import Job
@@ -55,7 +56,10 @@ class _OneAddress:
     def candidates(self, job: Job) -> tuple[str, ...]:
         return self.choice.of(job)
 
-    def locate(self, job: Job, source: str) -> Uri:  # noqa: ARG002 - the port's signature, as below
+    def reach(self, job: Job, source: str) -> Ranges | None:  # noqa: ARG002 - the port's signature, as below
+        return None
+
+    def locate(self, job: Job, source: str) -> Uri:  # noqa: ARG002
         return self._uri
 
     @contextmanager

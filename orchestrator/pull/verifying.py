@@ -50,18 +50,18 @@ class Verifier:
 
     def moved(self, outcome: Moved, part: Path) -> None:
         """Hash on along the gapless prefix of a part that still arrives."""
-        job = outcome.job
-        if job.size < _CHASE_FROM or outcome.prefix < _CHASE_STEP:
+        job, prefix = outcome.job, outcome.arrived.prefix
+        if job.size < _CHASE_FROM or prefix < _CHASE_STEP:
             return
         chase = self._chases.get(job.digest)
-        if chase and outcome.prefix < chase.hasher.position:
+        if chase and prefix < chase.hasher.position:
             self._drop(job)  # the part was started again
             chase = None
         if chase is None:
             chase = self._chases[job.digest] = _Chase(ChasingHasher(part, job.digest.algorithm, job.size))
         is_free = chase.running is None or chase.running.done()
-        if is_free and outcome.prefix - chase.hasher.position >= _CHASE_STEP:
-            chase.running = self._pool.submit(chase.hasher.advance, outcome.prefix, stop=self._stop)
+        if is_free and prefix - chase.hasher.position >= _CHASE_STEP:
+            chase.running = self._pool.submit(chase.hasher.advance, prefix, stop=self._stop)
 
     def fetched(self, outcome: Fetched) -> None:
         """Prove a part that is complete."""

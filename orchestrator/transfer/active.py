@@ -10,12 +10,14 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from orchestrator.core.extents import Extents, Range, subtract
+from orchestrator.aria2.control import FINE_PIECE
+from orchestrator.core.extents import Extents, Ranges, clip, intersect, outward, subtract, union
 from orchestrator.core.files import Digest
 from orchestrator.core.plan import Job
 from orchestrator.system.failures import translate
 from orchestrator.transfer import journal
-from orchestrator.transfer.jobs import TRANSITIONS, JobEvent, JobState
+from orchestrator.transfer.interface import Need
+from orchestrator.transfer.jobs import ENDS, TRANSITIONS, JobEvent, JobState
 from orchestrator.transfer.spans import SMALL, Span
 from orchestrator.transfer.supply import Supplies
 
@@ -28,20 +30,27 @@ class Slot:
 
     `extents` are what ended spans brought; `spans` are those that run, `opened` counts them all; `twice` are the bytes
     that may come once more, since tails were taken over. `number` is its place in the order in which jobs came.
+
+    `need` is what is wanted of it. `dropping` are ranges that are taken back: nobody fetches them before the spans that
+    may still write there are closed.
     """
 
     job: Job
     part: Path
     state: JobState = JobState.WAITING
+    need: Need = field(default_factory=Need)
     number: int = 0
     not_before: float = 0.0
     supplies: Supplies = field(default_factory=dict)
     spans: list[Span] = field(default_factory=list)
     extents: Extents = field(default_factory=Extents)
     kept: Extents = field(default_factory=Extents)
+    dropping: Ranges = ()
     is_prepared: bool = False
+    is_pausing: bool = False
     opened: int = 0
     twice: int = 0
+    _is_reserved: bool = False
     _saved: float = 0.0
     _saved_extents: Extents = field(default_factory=Extents)
 
@@ -55,25 +64,79 @@ class Slot:
         """True when all bytes are here and aria2 has closed the part."""
         return not self.spans and self.is_prepared and self.extents.total == self.job.size
 
-    def arrived(self) -> Extents:
-        """All that is in the part by now."""
-        return self.extents.put(extent for span in self.spans for extent in span.extents())
+    @property
+    def is_at_rest(self) -> bool:
+        """True when no span is open, and none is to be opened: nobody wants more than is here."""
+        has_all = self.need.only is not None and self.is_prepared and not self.dropping and not self.missing()
+        return not self.spans and (self.is_pausing or has_all)
 
-    def unassigned(self) -> tuple[Range, ...]:
-        """The ranges that nobody has and nobody fetches."""
-        busy = [(span.start, span.end) for span in self.spans]
-        return tuple(subtract(self.extents.missing(self.job.size), busy))
+    def want(self, need: Need) -> None:
+        """From now on this is wanted of the job, even if it was to be paused."""
+        self.is_pausing = False
+        if not self.is_small:
+            size = self.job.size
+            only = None if need.only is None else outward(need.only, size, FINE_PIECE)
+            self.need = Need(only, outward(need.first, size, FINE_PIECE))
+
+    def drop(self, ranges: Ranges) -> None:
+        """Take bytes back: they are forgotten once nobody can write there any more, and only then fetched again."""
+        self.dropping = union((*self.dropping, *outward(ranges, self.job.size, FINE_PIECE)))
+
+    def in_the_way(self) -> list[Span]:
+        """The spans that must end before what is dropped can be forgotten, or before the job can pause."""
+        return [
+            span
+            for span in self.spans
+            if not span.is_leaving and (self.is_pausing or next(clip(self.dropping, span.start, span.limit), None))
+        ]
+
+    def forget_dropped(self) -> None:
+        """Forget what was taken back, if no span can write there any more."""
+        if not self.dropping or any(next(clip(self.dropping, one.start, one.limit), None) for one in self.spans):
+            return
+        if self.is_small:
+            self.wipe()
+        else:
+            self.extents, self.kept = self.extents.minus(self.dropping), self.kept.minus(self.dropping)
+            self.record(now=True)
+        self.dropping = ()
+
+    def arrived(self) -> Extents:
+        """All that is in the part by now, and was not taken back."""
+        found = self.extents.put(extent for span in self.spans for extent in span.extents())
+        return found.minus(self.dropping) if self.dropping else found
+
+    def awaited(self) -> Ranges:
+        """The ranges that somebody waits for, without those that ended spans brought."""
+        return tuple(intersect(self.need.first, self.extents.missing(self.job.size))) if self.need.first else ()
+
+    def missing(self) -> Ranges:
+        """The ranges that are wanted and not here."""
+        found = self.extents.missing(self.job.size)
+        return found if self.need.only is None else tuple(intersect(found, self.need.only))
+
+    def unassigned(self, reach: Ranges | None = None) -> Ranges:
+        """The ranges, of those in `reach`, that nobody has and nobody fetches."""
+        if self.is_pausing:
+            return ()
+        busy = [*((span.start, span.end) for span in self.spans), *self.dropping]
+        free = subtract(self.missing(), busy)
+        return tuple(free if reach is None else intersect(free, reach))
 
     def prepare(self) -> None:
         """Make the part ready to be continued from its journal, or begun. Raises per `system.failures`."""
-        if self.is_prepared:
+        is_sparse = self.need.only is not None
+        if self.is_prepared and (self._is_reserved or is_sparse):
             return
         with self._on_disk("prepare"):
             if self.is_small:
                 self.part.unlink(missing_ok=True)
+            elif self.is_prepared:
+                journal.reserve(self.part, self.job.size)
             else:
-                self.extents = self.kept = journal.prepare(self.part, self.job.digest, self.job.size)
-        self.is_prepared = True
+                found = journal.prepare(self.part, self.job.digest, self.job.size, is_sparse=is_sparse)
+                self.extents = self.kept = found
+        self.is_prepared, self._is_reserved = True, not is_sparse
 
     def open_span(self, source: str, start: int, end: int, now: float, *, width: int = 1) -> Span:
         """A span that fetches these bytes, with the name that it writes to. Raises per `system.failures`."""
@@ -88,7 +151,7 @@ class Slot:
     def open_errand(self, source: str, now: float) -> Span:
         """A span for a courier, over all from the first missing byte to the last. Raises per `system.failures`."""
         self.prepare()
-        missing = self.extents.missing(self.job.size) or ((0, 0),)
+        missing = self.missing() or ((0, 0),)
         span = Span(source, self.part, missing[0][0], missing[-1][1], self.job.size, now)
         self.spans.append(span)
         return span
@@ -116,21 +179,22 @@ class Slot:
             journal.clear(self.part)
             self.part.unlink(missing_ok=True)
         self.extents = self.kept = Extents()
-        self.is_prepared = False
+        self.is_prepared = self._is_reserved = False
 
-    def record(self, *, now: bool = False) -> None:
-        """Journal what has arrived; not at every poll of a fast one, unless `now`."""
+    def record(self, *, now: bool = False) -> bool:
+        """Journal what has arrived, not at every poll of a fast one unless `now`; True when there was something new."""
         if self.is_small or not self.is_prepared:
-            return
+            return False
         clock = time.monotonic()
         if not now and clock - self._saved < _JOURNAL_SECONDS:
-            return
+            return False
         arrived = self.arrived()
         if arrived == self._saved_extents:
-            return
+            return False
         with contextlib.suppress(OSError):  # a full disk: the journal before this one stands, and is true
             journal.save(self.part, self.job.digest, self.job.size, arrived)
         self._saved, self._saved_extents = clock, arrived
+        return True
 
     @contextlib.contextmanager
     def _on_disk(self, what: str) -> Iterator[None]:
@@ -152,6 +216,7 @@ class Slots:
         self._begun: dict[JobState, dict[Digest, Slot]] = {JobState.LOCATING: {}, JobState.ACTIVE: {}}
         self._queues: dict[bool, OrderedDict[Digest, Slot]] = {True: OrderedDict(), False: OrderedDict()}
         self._put_off: dict[Digest, Slot] = {}
+        self._hurried: dict[Digest, Slot] = {}
         self._numbers = itertools.count()
 
     def __bool__(self) -> bool:
@@ -161,6 +226,13 @@ class Slots:
         """A new job, which is WAITING."""
         slot.number = next(self._numbers)
         self._queues[slot.is_small][slot.job.digest] = slot
+
+    def get(self, digest: Digest) -> Slot | None:
+        """A job that has not ended."""
+        for jobs in (*self._begun.values(), *self._queues.values(), self._put_off):
+            if slot := jobs.get(digest):
+                return slot
+        return None
 
     def of(self, *states: JobState) -> list[Slot]:
         """The jobs in these states, LOCATING or ACTIVE, each in the order in which they got there."""
@@ -175,6 +247,16 @@ class Slots:
         queues = [self._queues[is_small] for is_small, is_asked in ((True, small), (False, big)) if is_asked]
         heads = [next(iter(queue.values())) for queue in queues if queue]
         return min(heads, key=lambda slot: slot.number, default=None)
+
+    def hurry(self, slot: Slot) -> None:
+        """Somebody waits for a job: if it is WAITING, it is one of those that begin before all others."""
+        if slot.state is JobState.WAITING:
+            self._hurried[slot.job.digest] = slot
+
+    @property
+    def hurried(self) -> list[Slot]:
+        """The jobs that are WAITING, were not put off, and somebody waits for."""
+        return [slot for digest, slot in self._hurried.items() if digest not in self._put_off]
 
     def put_off(self, slot: Slot, until: float) -> None:
         """Pass over a job that is WAITING until this time, in monotonic seconds."""
@@ -191,12 +273,16 @@ class Slots:
     def drop(self, digests: Collection[Digest]) -> set[Digest]:
         """Forget these jobs, as far as they have not begun; returns those that are forgotten."""
         waiting = (*self._queues.values(), self._put_off)
+        for digest in digests:
+            self._hurried.pop(digest, None)
         return {digest for digest in digests if any(jobs.pop(digest, None) for jobs in waiting)}
 
     def on(self, slot: Slot, event: JobEvent) -> None:
         """Something happened to a job. One that has ended is dropped."""
         digest = slot.job.digest
-        del (self._queues[slot.is_small] if slot.state is JobState.WAITING else self._begun[slot.state])[digest]
+        waiting = self._put_off if digest in self._put_off else self._queues[slot.is_small]
+        del (waiting if slot.state is JobState.WAITING else self._begun[slot.state])[digest]
+        self._hurried.pop(digest, None)
         slot.state = TRANSITIONS[slot.state, event]
-        if slot.state not in (JobState.FETCHED, JobState.LOST):
+        if slot.state not in ENDS:
             self._begun[slot.state][digest] = slot

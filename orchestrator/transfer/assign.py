@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from orchestrator.aria2.control import BLOCK, FINE_PIECE, PIECE
-from orchestrator.core.extents import Range
+from orchestrator.core.extents import Range, Ranges, clip, intersect
 from orchestrator.transfer import schedule
 from orchestrator.transfer.active import Slot
 from orchestrator.transfer.interface import Uri
@@ -16,6 +16,7 @@ from orchestrator.transfer.supply import Supply, rates
 
 _TWICE_MOST = 0.01  # of a file: bytes that may come twice for the sake of its end
 _NOTICED_SECONDS = 0.1  # until a connection that passed its end is stopped
+_READER_SECONDS = 1.0  # that a reader waits for a range that some connection is about to bring
 
 Opened = tuple[Slot, Span, Uri | None]
 """A span without an address is for a courier."""
@@ -42,6 +43,8 @@ class Assigner:
     def assign(self, slot: Slot, *, tails: bool = False) -> Iterator[Opened]:
         """Open the spans that the job gets now: ranges that nobody fetches, or the `tails` of others, which are for
         connections that no job has a range for. Raises NoSpaceError, DiskIOError."""
+        if slot.is_pausing:
+            return
         ready = [supply for supply in slot.supplies.values() if supply.is_usable(self._now, self._clock)]
         ranged = [supply for supply in ready if not supply.is_carried]
         # Who hardly adds anything would only be stopped again.
@@ -53,9 +56,39 @@ class Assigner:
             for supply in sorted(ranged, key=lambda one: (one.server.each is not None, -each[one.source])):
                 yield from self._fill(slot, supply, each, tails=tails)
         elif ready and not slot.spans and not slot.is_complete and (slot.is_small or not self._has_ranged(slot)):
-            # One request, whose time is mostly latency.
-            supply = min(ready, key=lambda one: (one.server.strikes, one.server.setup))
+            yield from self._send(slot, ready)
+
+    def _send(self, slot: Slot, ready: Sequence[Supply]) -> Iterator[Opened]:
+        """Send a courier: one request, whose time is mostly latency."""
+        able = [supply for supply in ready if supply.has_all(slot.missing())]
+        if able and not slot.dropping:
+            supply = min(able, key=lambda one: (one.server.strikes, one.server.setup))
             yield from self._opened(slot, slot.open_errand(supply.source, self._clock), supply)
+
+    def make_way(self, slot: Slot, active: Sequence[Slot]) -> None:
+        """Stop a span for the sake of what somebody waits for, where that would take long else."""
+        missing = slot.awaited()
+        if not missing or any(span.is_leaving for span in slot.spans):
+            return
+        able = {name for name, one in slot.supplies.items() if one.is_usable(self._now, self._clock)}
+        if unassigned := tuple(intersect(slot.unassigned(), missing)):
+            able = {name for name in able if slot.supplies[name].has_any(unassigned)}
+            others = [span for one in active for span in one.spans if not span.holds(one.awaited())]
+            others = [span for span in others if span.gid and not span.is_leaving and span.source in able]
+            late = max(others, key=lambda span: span.left, default=None)
+        else:
+            late = next((span for span in slot.spans if span.gid and self._is_late(span, missing)), None)
+        if late is not None:
+            late.is_leaving = True
+            self.leaving.append(late)
+
+    def _is_late(self, span: Span, missing: Ranges) -> bool:
+        """True when a span holds a range that is waited for, and will come to it late."""
+        start = next((start for start, _ in clip(missing, span.position, span.end)), 0)
+        if start <= span.position:
+            return False
+        ahead = (start - span.position) / span.rate if span.rate else self._clock - span.begun
+        return ahead > _READER_SECONDS
 
     @staticmethod
     def _has_ranged(slot: Slot) -> bool:
@@ -70,9 +103,9 @@ class Assigner:
         planned = {name: rate * min(slot.supplies[name].server.allowed or START, most) for name, rate in each.items()}
         while free > 0 and self._room > 0 and self._spans_left > 0:
             width = min(free, self._budget.width, self._room)
-            if unassigned := slot.unassigned():
+            if unassigned := slot.unassigned(supply.reach):
                 found = self._share(slot, supply, unassigned, each[supply.source] * width, planned)
-            elif tails and (last := schedule.slowest(slot.spans, supply.server.setup, self._clock)):
+            elif tails and (last := schedule.slowest(self._within(slot, supply), supply.server.setup, self._clock)):
                 found = self._tail(slot, supply, last, each[supply.source])
             else:
                 return
@@ -83,12 +116,29 @@ class Assigner:
                 span = slot.open_span(supply.source, *found, self._clock, width=width)
                 yield from self._opened(slot, span, supply)
 
+    @staticmethod
+    def _within(slot: Slot, supply: Supply) -> list[Span]:
+        """The spans whose rest the source could send."""
+        if supply.reach is None:
+            return slot.spans
+        return [span for span in slot.spans if span.left and supply.has_all(((span.position, span.end),))]
+
     def _share(
-        self, slot: Slot, supply: Supply, unassigned: tuple[Range, ...], each: float, planned: dict[str, float]
+        self, slot: Slot, supply: Supply, unassigned: Ranges, each: float, planned: dict[str, float]
     ) -> Range | None:
         """A range that fits the connection; None when the source has its share of what is left already."""
+        planned = {name: rate for name, rate in planned.items() if slot.supplies[name].has_any(unassigned)}
         left = sum(end - start for start, end in unassigned) + sum(span.left for span in slot.spans)
         all_rates = sum(planned.values())
+        setup, most = supply.server.setup, min(supply.server.most, self._budget.big_most)
+        wanted = schedule.length(left, each, all_rates, number=slot.opened, setup=setup, most=most)
+        # Of a source that nobody knows yet a little: a long span at the front would hold up the file's order.
+        trial = max(schedule.FIRST, supply.server.bytes // max(1, supply.server.allowed))
+        wanted = wanted if supply.server.each else min(wanted, trial)
+        unit = FINE_PIECE if self._budget.width == 1 else PIECE
+        if first := tuple(intersect(unassigned, slot.need.first)):
+            # A reader has use of the beginning, so nobody gets more of it than comes soon.
+            return schedule.carve(first, min(wanted, int(each * _READER_SECONDS)), each=each, unit=unit)
         if len(planned) > 1:
             share = left * planned[supply.source] / all_rates
             has = sum(span.left for span in slot.spans if span.source == supply.source)
@@ -97,12 +147,7 @@ class Assigner:
             able = [name for name in planned if slot.supplies[name].is_usable(self._now, self._clock)]
             if has >= share or (share < schedule.LEAST and supply.source != max(able, key=planned.__getitem__)):
                 return None
-        setup, most = supply.server.setup, min(supply.server.most, self._budget.big_most)
-        wanted = schedule.length(left, each, all_rates, number=slot.opened, setup=setup, most=most)
-        # Of a source that nobody knows yet a little: a long span at the front would hold up the file's order.
-        trial = max(schedule.FIRST, supply.server.bytes // max(1, supply.server.allowed))
-        unit = FINE_PIECE if self._budget.width == 1 else PIECE
-        return schedule.carve(unassigned, wanted if supply.server.each else min(wanted, trial), each=each, unit=unit)
+        return schedule.carve(unassigned, wanted, each=each, unit=unit)
 
     def _tail(self, slot: Slot, supply: Supply, last: Span, each: float) -> Range | None:
         """The tail that the connection takes over now; an empty range if it has to wait."""

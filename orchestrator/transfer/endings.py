@@ -22,8 +22,8 @@ from orchestrator.transfer.active import Slot, Slots
 from orchestrator.transfer.codes import INSPECT, UNTOLD, Remedy, of_code
 from orchestrator.transfer.couriers import Errand
 from orchestrator.transfer.downloads import Downloads
-from orchestrator.transfer.interface import Fetched, Lost, TransferEvent
-from orchestrator.transfer.jobs import JobEvent, JobState
+from orchestrator.transfer.interface import Fetched, Lost, Paused, TakenBack, TransferEvent
+from orchestrator.transfer.jobs import ENDS, JobEvent, JobState
 from orchestrator.transfer.pace.silence import Silence
 from orchestrator.transfer.spans import Span
 from orchestrator.transfer.supply import Failure, Supplier, Supply
@@ -81,6 +81,7 @@ class Endings:
             raise error
         span.look(errand, time.monotonic())
         if isinstance(error, IntegrityError):
+            self._tell(TakenBack(slot.job))
             span.position = span.start  # it sent more or less than is listed: none of it is kept
         if not self.close(slot, span):
             return
@@ -148,22 +149,30 @@ class Endings:
         supply.server.fail(silent, now, has_others=self._supplier.has_others(slot.supplies, supply))
 
     def complete(self) -> None:
-        """End the jobs that have all their bytes. The last span need not be of this daemon, nor of this run: a run that
-        was stopped just before this leaves a part that needs nothing more."""
-        for slot in self._slots.of(JobState.ACTIVE):
-            if slot.is_complete:
-                try:
+        """End the jobs that have all their bytes, or all that is wanted of them. The last span need not be of this
+        daemon, nor of this run: a run that was stopped just before this leaves a part that needs nothing more."""
+        for slot in self._slots.of(JobState.LOCATING, JobState.ACTIVE):
+            try:
+                slot.forget_dropped()
+                if slot.is_complete:
                     sent = slot.finish()
-                except GlmAriaError as error:
-                    self.give_up(slot, error)
-                    continue
-                self._slots.on(slot, JobEvent.COMPLETE)
-                self._tell(Fetched(slot.job, slot.part, sent, slot.kept))
+                    self._slots.on(slot, JobEvent.COMPLETE)
+                    self._tell(Fetched(slot.job, slot.part, sent, slot.kept))
+                elif slot.is_at_rest:
+                    self.pause(slot)
+            except GlmAriaError as error:
+                self.give_up(slot, error)
+
+    def pause(self, slot: Slot) -> None:
+        """End a job of which no span is open; what arrived stays for who wants it later."""
+        slot.record(now=True)
+        self._slots.on(slot, JobEvent.PAUSE)
+        self._tell(Paused(slot.job, slot.extents))
 
     def give_up(self, slot: Slot, error: GlmAriaError) -> None:
         """No source can help, or the disk does not: what arrived stays for the next run. A job that has ended stays as
         it ended."""
-        if slot.state in (JobState.FETCHED, JobState.LOST):
+        if slot.state in ENDS:
             return
         mine = [span for other, span in self._downloads.all() if other is slot and not span.is_leaving]
         if mine:

@@ -18,31 +18,33 @@ from pathlib import Path
 
 from orchestrator.aria2.endpoint import Endpoint
 from orchestrator.aria2.others import UnfitDaemonError, Watch
+from orchestrator.core.extents import Ranges
 from orchestrator.core.files import Digest
 from orchestrator.core.plan import Job
 from orchestrator.errors import DaemonError, GlmAriaError
 from orchestrator.system.threads import KeyedPools, MakePool, Pool
 from orchestrator.transfer.active import Slot, Slots
+from orchestrator.transfer.admitter import Admitter
 from orchestrator.transfer.assign import Assigner, Opened
 from orchestrator.transfer.couriers import MOST_THREADS, Couriers
 from orchestrator.transfer.downloads import Downloads
 from orchestrator.transfer.endings import Endings
 from orchestrator.transfer.interface import (
     Admission,
-    Already,
     Locator,
     Moved,
+    Need,
     Pace,
     Rangeless,
+    TakenBack,
     TransferEvent,
 )
 from orchestrator.transfer.jobs import JobEvent, JobState
-from orchestrator.transfer.limits import START, Budget, TransferLimits
+from orchestrator.transfer.limits import START, TransferLimits
 from orchestrator.transfer.pace.paths import Paths
 from orchestrator.transfer.pace.servers import Server
 from orchestrator.transfer.supply import ASKERS, Supplier
 
-_AHEAD = 2  # large files that have ranges to give out: the next begins before the one before it ends
 _LOOK_SECONDS = 1.0
 _STOP_SECONDS = 3.0
 _SHORTEST_POLL, _LONGEST_POLL = 0.02, 0.1
@@ -74,7 +76,6 @@ class Feeder:
         make_pool: MakePool = Pool,
     ) -> None:
         self._part = part
-        self._admit = admit
         self._tell = tell
         self._wake = wake
         self._limits = limits
@@ -84,6 +85,7 @@ class Feeder:
         self._downloads = Downloads(connect, couriers, limits, is_ours=restartable, way=way)
         self._paths = Paths(self._downloads.paths, time.monotonic)
         self._endings = Endings(self._slots, self._supplier, self._downloads, tell)
+        self._admitter = Admitter(self._slots, self._downloads, limits, part=part, admit=admit, tell=tell)
         self._theirs: Watch | None = None
         self._paced = self._polled = time.monotonic()
         self._due = 0.0
@@ -94,6 +96,49 @@ class Feeder:
         for job in jobs:
             self._slots.add(Slot(job, self._part(job)))
         self._due = 0.0
+
+    def want(self, job: Job, need: Need) -> None:
+        """From now on this is wanted of a job, which is added if it is not under way. One of which somebody waits for
+        ranges begins before all others."""
+        slot = self._slots.get(job.digest)
+        if slot is None:
+            slot = Slot(job, self._part(job))
+            self._slots.add(slot)
+        slot.want(need)
+        if need.first:
+            self._slots.hurry(slot)
+        self._hasten()
+
+    def pause(self, digest: Digest) -> None:
+        """End a job that nobody wants any more: it is told as Paused once its spans are closed, or as Fetched if it has
+        all its bytes by then, unless it is wanted again before. Fine when it is not under way."""
+        slot = self._slots.get(digest)
+        if slot is None:
+            return
+        if slot.state is JobState.WAITING:
+            self._endings.pause(slot)
+        else:
+            slot.is_pausing = True
+            self._hasten()
+
+    def drop(self, digest: Digest, ranges: Ranges) -> bool:
+        """Take bytes of a job back, to be fetched again; False when it has no part that could have them.
+
+        The spans that may write there are stopped first. The bytes are forgotten once aria2 has closed them, and only
+        then are the ranges given out again.
+        """
+        slot = self._slots.get(digest)
+        if slot is None or not slot.is_prepared:
+            return False
+        self._tell(TakenBack(slot.job))
+        slot.drop(ranges)
+        self._hasten()
+        return True
+
+    def forgive(self) -> None:
+        """Try the sources again that were given up."""
+        for server in self.servers:
+            server.forgive()
 
     def abandon(self, digests: Collection[Digest]) -> set[Digest]:
         """Do not start these jobs; returns those that had not been, of which nothing is told any more."""
@@ -124,7 +169,7 @@ class Feeder:
         seconds: infinite when nothing is under way. Raises DaemonError when the daemon is lost."""
         if self._is_stirred:
             self._is_stirred = False
-            self._due = min(self._due, self._polled + _SHORTEST_POLL)
+            self._hasten()
         if time.monotonic() < self._due:
             return self._due
         with self._reconnecting():
@@ -138,6 +183,9 @@ class Feeder:
         self._due = math.inf if is_over else self._polled + self._pause()
         return self._due
 
+    def _hasten(self) -> None:
+        self._due = min(self._due, self._polled + _SHORTEST_POLL)
+
     def _stir(self) -> None:
         """A thread has something that need not wait for as long as the spans of aria2 may."""
         if not self._is_stirred and self._due > time.monotonic() + _SHORTEST_POLL:
@@ -145,7 +193,7 @@ class Feeder:
             self._wake()
 
     def _start(self) -> None:
-        self._admit_jobs()
+        self._admitter.admit()
         self._supply()
         if not self._downloads.is_connected and self._needs_daemon:
             # Only now: a daemon of our own starts while the first addresses are being asked for.
@@ -181,67 +229,22 @@ class Feeder:
 
     # -- starting ------------------------------------------------------------------------------------------------------
 
-    def _admit_jobs(self) -> None:
-        """Move jobs from WAITING to LOCATING as far as there is use for them."""
-        self._slots.resume(time.monotonic())
-        running = self._slots.of(JobState.LOCATING, JobState.ACTIVE)
-        small_room = self._budget.small_most - sum(slot.is_small for slot in running)
-        big_room = _AHEAD - sum(not slot.is_small and self._is_hungry(slot) for slot in running)
-        room = self._limits.jobs - len(running) if self._limits.jobs else math.inf
-        while room > 0 and (slot := self._slots.first(small=small_room > 0, big=big_room > 0)):
-            if self._admit_one(slot):
-                room -= 1
-                small_room -= slot.is_small
-                big_room -= not slot.is_small
-
-    def _is_hungry(self, slot: Slot) -> bool:
-        """True when it has ranges that more connections could fetch."""
-        if not slot.is_prepared:
-            return True
-        sources = sum(supply.error is None for supply in slot.supplies.values())
-        most = self._limits.connections_per_mirror * max(1, sources)
-        return bool(slot.unassigned()) and sum(span.width for span in slot.spans) < most
-
-    def _admit_one(self, slot: Slot) -> bool:
-        admission = self._admit(slot.job)
-        if admission is Admission.BUSY:
-            self._slots.put_off(slot, time.monotonic() + 0.2)
-        elif admission is Admission.ALREADY:
-            self._slots.on(slot, JobEvent.ALREADY)
-            self._tell(Already(slot.job))
-        else:
-            # Only who has the claim knows the part's name.
-            slot.part = self._part(slot.job)
-            self._slots.on(slot, JobEvent.START)
-            if self._downloads.is_connected and not slot.is_small:
-                self._downloads.evict([slot])
-        return admission is Admission.GO
-
     def _supply(self) -> None:
         """See to the addresses; a job that has one becomes ACTIVE."""
         for slot in self._slots.of(JobState.LOCATING, JobState.ACTIVE):
-            if slot.is_small and slot.spans:
-                continue  # one request, which is under way
+            if (slot.is_small and slot.spans) or slot.is_pausing:
+                continue  # it is one request, which is under way, or nothing is to be asked for
             self._supplier.refresh(slot.job, slot.supplies)
             if slot.state is JobState.LOCATING and any(supply.is_located for supply in slot.supplies.values()):
                 self._slots.on(slot, JobEvent.LOCATED)
             elif not slot.spans and (error := self._supplier.reason(slot.job, slot.supplies)):
                 self._endings.give_up(slot, error)
 
-    @property
-    def _budget(self) -> Budget:
-        running = self._slots.of(JobState.LOCATING, JobState.ACTIVE)
-        big = [slot for slot in running if not slot.is_small]
-        used = sum(span.width for slot in big for span in slot.spans)
-        has_big = bool(big) or self._slots.waits(is_small=False)
-        has_small = len(big) < len(running) or self._slots.waits(is_small=True)
-        most = self._downloads.most
-        return Budget.of(self._limits, has_big=has_big, has_small=has_small, big_used=used, most=most)
-
     def _assign(self) -> None:
-        """Give idle connections ranges, in one request to aria2."""
-        active = self._slots.of(JobState.ACTIVE)
-        assigner = Assigner(active, self._budget, self._limits)
+        """Give idle connections ranges, in one request to aria2. Jobs that somebody waits for come first."""
+        active = sorted(self._slots.of(JobState.ACTIVE), key=lambda slot: not slot.need.first)
+        self._downloads.leave([span for slot in active for span in slot.in_the_way()])
+        assigner = Assigner(active, self._admitter.budget, self._limits)
         opened: list[Opened] = []
         for tails, slot in itertools.product((False, True), active):
             if slot.state is not JobState.ACTIVE:
@@ -250,6 +253,8 @@ class Feeder:
                 opened += assigner.assign(slot, tails=tails)
             except GlmAriaError as error:
                 self._endings.give_up(slot, error)
+        for slot in active:
+            assigner.make_way(slot, active)
         self._downloads.leave(assigner.leaving)
         for slot, span, _ in opened:
             if slot.state is not JobState.ACTIVE:  # it was given up over one span, and the others shall not begin
@@ -275,8 +280,10 @@ class Feeder:
         known, fresh = self._downloads.look(now, self._supplier.servers)
         self._paths.look()
         self._supplier.line.round_trip, self._supplier.line.signs = self._paths.round_trip, self._paths.signs
-        is_hungry = any(not slot.is_small and self._is_hungry(slot) for slot in self._slots.of(JobState.ACTIVE))
-        most = self._budget.big_most if is_hungry else 0
+        is_hungry = any(
+            not slot.is_small and self._admitter.is_hungry(slot) for slot in self._slots.of(JobState.ACTIVE)
+        )
+        most = self._admitter.budget.big_most if is_hungry else 0
         self._supplier.observe(now, fresh, [span for _, span in self._downloads.all()], most)
         gone = [gid for gid in spans if gid not in known]
         ended = [gid for gid, status in known.items() if status.is_stopped]
@@ -310,12 +317,10 @@ class Feeder:
 
     def _report(self) -> None:
         for slot in self._slots.of(JobState.ACTIVE):
-            if slot.spans:
-                slot.record()
-                arrived = slot.arrived()
+            if slot.record(now=not slot.spans) or slot.spans:
                 speed = sum(span.rate for span in slot.spans)
                 connections = sum(span.connections for span in slot.spans)
-                self._tell(Moved(slot.job, arrived.total, arrived.prefix, round(speed), connections))
+                self._tell(Moved(slot.job, slot.arrived(), round(speed), connections))
 
     def _tell_all(self, outcomes: Iterable[TransferEvent]) -> None:
         for outcome in outcomes:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from orchestrator.aria2.endpoint import Remark
-from orchestrator.core.extents import Extents
+from orchestrator.core.extents import Extents, Ranges
 from orchestrator.core.plan import Job
 from orchestrator.core.sources import Body, RangeAnswer, Sent
 from orchestrator.errors import GlmAriaError
@@ -40,6 +40,18 @@ class Uri:
     needs_token: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Need:
+    """The ranges that are wanted of a job: `only` these, None for all; `first` are those that somebody waits for.
+
+    Ranges grow to whole pieces of 64 KiB. A job of which only a part is wanted is never fetched, but paused once that
+    part is here; a file that is one request comes whole in any case.
+    """
+
+    only: Ranges | None = None
+    first: Ranges = ()
+
+
 class Locator(Protocol):
     """The sources of a job's bytes. A source is known by its name."""
 
@@ -49,6 +61,12 @@ class Locator(Protocol):
 
     def candidates(self, job: Job) -> tuple[str, ...]:
         """The sources that may have the bytes, the most useful first. Must not block; may change from call to call."""
+
+    def reach(self, job: Job, source: str) -> Ranges | None:
+        """The ranges that the source may be asked for now, None for all. Must not block; may change from call to call.
+
+        Of a range that begins or ends within a piece of 64 KiB, that piece is not asked for. Who has none is not asked
+        for anything, and not blamed for that."""
 
     def locate(self, job: Job, source: str) -> Uri:
         """An address, found by asking the source; blocks, and is called from several threads. May be called again for
@@ -62,13 +80,27 @@ class Locator(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """An active job: `done` bytes arrived, of them `prefix` from the start without a gap; `speed` in bytes/s."""
+    """An active job: what `arrived` in the part up to now, unproven; `speed` in bytes/s."""
 
     job: Job
-    done: int
-    prefix: int
+    arrived: Extents
     speed: int
     connections: int
+
+
+@dataclass(frozen=True, slots=True)
+class TakenBack:
+    """Some of what arrived of a job counts for nothing, and will come again. Told before anything is written there."""
+
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """A job that has all that is wanted of it, or that nobody wants; what `arrived` is journalled, and unproven."""
+
+    job: Job
+    arrived: Extents
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,4 +149,4 @@ class Lost:
     error: GlmAriaError
 
 
-TransferEvent = Moved | Pace | Rangeless | Fetched | Already | Lost | Remark
+TransferEvent = Moved | TakenBack | Paused | Pace | Rangeless | Fetched | Already | Lost | Remark

@@ -5,8 +5,9 @@
     ACTIVE   --complete--> FETCHED    all bytes are in the part, unproven
     LOCATING, ACTIVE --give up--> LOST    no source is left, or the disk fails
     WAITING  --already-->  FETCHED    another run fetched it meanwhile
+    WAITING, LOCATING, ACTIVE --pause--> PAUSED    nobody wants more of it now; what arrived is journalled
 
-FETCHED and LOST are the ends: no event leads out of them.
+FETCHED, LOST and PAUSED are the ends: no event leads out of them.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ class JobState(StrEnum):
     ACTIVE = "active"
     FETCHED = "fetched"
     LOST = "lost"
+    PAUSED = "paused"
 
 
 class JobEvent(StrEnum):
@@ -32,13 +34,20 @@ class JobEvent(StrEnum):
     COMPLETE = "complete"
     GIVE_UP = "give up"
     ALREADY = "already"
+    PAUSE = "pause"
+
+
+ENDS = (JobState.FETCHED, JobState.LOST, JobState.PAUSED)
 
 
 TRANSITIONS: dict[tuple[JobState, JobEvent], JobState] = {
     (JobState.WAITING, JobEvent.START): JobState.LOCATING,
     (JobState.WAITING, JobEvent.ALREADY): JobState.FETCHED,
+    (JobState.WAITING, JobEvent.PAUSE): JobState.PAUSED,
     (JobState.LOCATING, JobEvent.LOCATED): JobState.ACTIVE,
     (JobState.LOCATING, JobEvent.GIVE_UP): JobState.LOST,
+    (JobState.LOCATING, JobEvent.PAUSE): JobState.PAUSED,
     (JobState.ACTIVE, JobEvent.COMPLETE): JobState.FETCHED,
     (JobState.ACTIVE, JobEvent.GIVE_UP): JobState.LOST,
+    (JobState.ACTIVE, JobEvent.PAUSE): JobState.PAUSED,
 }

@@ -71,21 +71,32 @@ def load(part: Path, digest: Digest, size: int) -> Extents | None:
     return Extents.of(items) if is_ordered else None
 
 
-def prepare(part: Path, digest: Digest, size: int) -> Extents:
+def prepare(part: Path, digest: Digest, size: int, *, is_sparse: bool = False) -> Extents:
     """Make a part ready for spans: continue what the journal proves, or start from nothing.
 
-    Returns what is there. The part has its full size then, reserved on the disk where the file system can do that.
-    Raises OSError; a full disk shows here, before the first byte.
+    Returns what is there. The part has its full size then, and unless it `is_sparse` that is reserved on the disk,
+    where the file system can do that. Raises OSError; a full disk shows here, before the first byte.
     """
     discard_spans(part)
     known = load(part, digest, size)
     # The whole file is allocated before the first byte, so a shorter part is not the one that was journalled.
     if known is not None and _has_size(part, size):
+        if not is_sparse:
+            reserve(part, size)
         return known.aligned(size, block=BLOCK, piece=FINE_PIECE)
     clear(part)
     part.unlink(missing_ok=True)
-    _allocate(part, size)
+    with part.open("xb") as file:
+        if is_sparse or not _reserve(file.fileno(), size):
+            file.truncate(size)
     return Extents()
+
+
+def reserve(part: Path, size: int) -> None:
+    """Reserve the space of a part that was sparse up to now. Raises OSError."""
+    if part.lstat().st_blocks * 512 < size:
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)) as file:
+            _reserve(file.fileno(), size)
 
 
 def clear(part: Path) -> None:
@@ -105,12 +116,6 @@ def _has_size(part: Path, size: int) -> bool:
         return part.lstat().st_size == size
     except OSError:
         return False
-
-
-def _allocate(part: Path, size: int) -> None:
-    with part.open("xb") as file:
-        if not _reserve(file.fileno(), size):
-            file.truncate(size)
 
 
 def _reserve(fd: int, size: int) -> bool:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from orchestrator.aria2.control import BLOCK, PIECE, arrived, control_file, piece_length, runs_of
 from orchestrator.aria2.endpoint import Download
 from orchestrator.aria2.options import download_options
-from orchestrator.core.extents import Extent, Range
+from orchestrator.core.extents import Extent, Range, Ranges, clip
 from orchestrator.disk.folders import open_fresh
 
 if TYPE_CHECKING:
@@ -40,9 +40,11 @@ class Span:
     `rate` falls while nothing comes; `last_rate` is the rate at the last byte, `moved` when that came.
 
     `end` may move down while it runs, when another span takes over its tail: the download is then stopped once it got
-    there. `path` is the name that aria2 writes to, or with an `errand` the part itself, to which a courier writes in
-    its place. `width` is the number of connections: one, so that `position` tells exactly what
-    arrived, unless the daemon grants few downloads at once; then `runs` tells it.
+    there, and may have written up to `limit` meanwhile.
+
+    `path` is the name that aria2 writes to, or with an `errand` the part itself, to which a courier writes in its
+    place. `width` is the number of connections: one, so that `position` tells exactly what arrived, unless the daemon
+    grants few downloads at once; then `runs` tells it.
     """
 
     source: str
@@ -61,7 +63,7 @@ class Span:
     runs: tuple[Range, ...] = ()
     rate: float = 0.0
     last_rate: float = 0.0
-    _preset: int = 0
+    limit: int = 0
     _came: int = 0
     _seen: float = 0.0
     _weight: float = 0.0
@@ -69,8 +71,7 @@ class Span:
     def __post_init__(self) -> None:
         self.position = self.start
         self.moved = self._seen = self.begun
-        # aria2 counts as done what is not the span's.
-        self._preset = self.size - (self.end - self.start)
+        self.limit = self.end
 
     @property
     def block(self) -> int:
@@ -81,6 +82,10 @@ class Span:
     def left(self) -> int:
         """Bytes that are still to come."""
         return max(0, self.end - self.position)
+
+    def holds(self, ranges: Ranges) -> bool:
+        """True when some of these is still to come from it."""
+        return next(clip(ranges, self.position, self.end), None) is not None
 
     @property
     def has_gain(self) -> bool:
@@ -153,7 +158,9 @@ class Span:
 
     def see(self, status: DownloadStatus, now: float) -> int:
         """Take in what aria2 tells; returns how many bytes arrived since the last time."""
-        fresh = self._arrived(self.start + max(0, status.done - self._preset), now)
+        # aria2 counts as done what is not the span's.
+        others = self.size - (self.limit - self.start)
+        fresh = self._arrived(self.start + max(0, status.done - others), now)
         if not status.is_active:
             self.rate = 0.0
         self.connections = status.connections

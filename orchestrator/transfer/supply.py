@@ -9,6 +9,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 
+from orchestrator.aria2.control import FINE_PIECE
+from orchestrator.core.extents import Ranges, covers, intersect, inward
 from orchestrator.core.plan import Job
 from orchestrator.core.sources import RangeAnswer
 from orchestrator.errors import GlmAriaError, SourcesDownError, TemporaryError
@@ -50,6 +52,7 @@ class Failure:
 class Supply:
     """One source of one job. `asked_at` is unix time.
 
+    `reach` are the ranges that it may be asked for, None for all.
     `out` is why the source is of no use for the job. `is_carried`: a courier fetches the file, who needs no address.
     `inspection` finds out why a download of the range from `inspected` on `failed`; `refused` counts those that the
     server refused since then. `untold` are starts of ranges that brought nothing, without a word from aria2, while the
@@ -58,6 +61,7 @@ class Supply:
 
     server: Server
     uri: Uri | None = None
+    reach: Ranges | None = None
     asked_at: float = 0.0
     future: Future[Uri] | None = None
     out: GlmAriaError | None = None
@@ -88,6 +92,14 @@ class Supply:
     def is_located(self) -> bool:
         """True when it is known where the bytes are."""
         return self.is_carried or self.uri is not None
+
+    def has_any(self, ranges: Ranges) -> bool:
+        """True when it may be asked for some of these."""
+        return self.reach is None or next(intersect(self.reach, ranges), None) is not None
+
+    def has_all(self, ranges: Ranges) -> bool:
+        """True when it may be asked for all of these."""
+        return self.reach is None or covers(self.reach, ranges)
 
     def is_usable(self, now: float, clock: float) -> bool:
         """True when the source may be asked for bytes now, by an address that will hold for a moment."""
@@ -145,7 +157,9 @@ class Supplier:
             if name not in supplies:
                 server = self._server(name)
                 supplies[name] = Supply(server, is_carried=job.size < SMALL or server.is_rangeless)
-        for supply in supplies.values():
+        for name, supply in supplies.items():
+            reach = self._locator.reach(job, name)
+            supply.reach = None if reach is None else inward(reach, job.size, FINE_PIECE)
             if supply.future is not None and supply.future.done():
                 self._take(supply, supply.future, clock, has_others=self.has_others(supplies, supply))
             if supply.inspection is not None and supply.inspection.done():
@@ -241,8 +255,14 @@ class Supplier:
 
     @staticmethod
     def has_others(supplies: Supplies, but: Supply) -> bool:
-        """True when another source could stand in."""
-        return any(supply is not but and not supply.error and supply.is_located for supply in supplies.values())
+        """True when another source could stand in, for all that this one may be asked for."""
+        return any(
+            supply is not but
+            and not supply.error
+            and supply.is_located
+            and (supply.reach is None or (but.reach is not None and supply.has_all(but.reach)))
+            for supply in supplies.values()
+        )
 
     def _ask(self, job: Job, supply: Supply, now: float) -> None:
         supply.asked_at = now

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable, Sequence
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.core.extents import Extent, Extents, clip, subtract
+from orchestrator.core.extents import (
+    Extent,
+    Extents,
+    Ranges,
+    clip,
+    covers,
+    intersect,
+    inward,
+    outward,
+    subtract,
+    union,
+)
 
 SIZE = 200
 BLOCK, PIECE = 4, 16
@@ -83,3 +97,44 @@ def test_subtract_leaves_what_was_not_taken(ranges: list[list[int]], taken: list
 
 def test_clip_cuts_ranges_at_both_ends() -> None:
     assert list(clip([(0, 10), (20, 30), (40, 50)], 5, 25)) == [(5, 10), (20, 25)]
+
+
+def bytes_of(ranges: Iterable[Sequence[int]]) -> set[int]:
+    return {at for start, end in ranges for at in range(start, end)}
+
+
+SETS = st.lists(RANGES, max_size=8).map(lambda ranges: union((start, end) for start, end in ranges))
+
+
+@given(st.lists(RANGES, max_size=8))
+def test_a_union_has_all_and_nothing_twice(ranges: list[list[int]]) -> None:
+    found = union((start, end) for start, end in ranges)
+    assert bytes_of(found) == bytes_of(ranges)
+    assert all(left[1] < right[0] for left, right in itertools.pairwise(found))
+
+
+@given(SETS, SETS)
+def test_intersect_is_what_both_have(left: Ranges, right: Ranges) -> None:
+    found = tuple(intersect(left, right))
+    assert bytes_of(found) == bytes_of(left) & bytes_of(right)
+    assert covers(left, found)
+    assert covers(left, right) == (bytes_of(right) <= bytes_of(left))
+
+
+@given(SETS)
+def test_outward_and_inward_end_at_pieces(ranges: Ranges) -> None:
+    out, inner = outward(ranges, SIZE, PIECE), inward(ranges, SIZE, PIECE)
+    pieces = [set(range(at, min(at + PIECE, SIZE))) for at in range(0, SIZE, PIECE)]
+    mine = bytes_of(ranges)
+    assert bytes_of(out) == {at for piece in pieces if piece & mine for at in piece}
+    assert bytes_of(inner) == {at for piece in pieces if piece <= mine for at in piece}
+
+
+@given(PUTS, SETS)
+def test_minus_forgets_these_bytes_and_no_others(puts: list[Extent], ranges: Ranges) -> None:
+    before, after = made(puts), made(puts).minus(ranges)
+    gone = bytes_of(ranges)
+    assert bytes_of((item.start, item.end) for item in after.items) == {
+        at for at, name in enumerate(painted(puts)) if name and at not in gone
+    }
+    assert after.put(before.items) == before

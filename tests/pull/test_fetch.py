@@ -13,6 +13,7 @@ import pytest
 
 from orchestrator.aria2.endpoint import Endpoint
 from orchestrator.cache.cache import Cache
+from orchestrator.core.extents import Ranges
 from orchestrator.core.files import Algorithm, Digest
 from orchestrator.core.plan import Job
 from orchestrator.core.sources import Body, Origin, RangeAnswer
@@ -45,6 +46,9 @@ class Texts:
 
     def candidates(self, job: Job) -> tuple[str, ...]:
         return self.choice.of(job)
+
+    def reach(self, job: Job, source: str) -> Ranges | None:
+        return None
 
     def locate(self, job: Job, source: str) -> Uri:
         raise NotFoundError(f"no address for {job.name} at {source}")

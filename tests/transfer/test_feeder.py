@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 
 from orchestrator.aria2.daemon import PrivateDaemon
 from orchestrator.core.extents import Extent, Extents
-from orchestrator.core.files import Algorithm, Digest
-from orchestrator.core.plan import Job
-from orchestrator.core.refs import RepoId, RepoType
-from orchestrator.core.sources import Body, Origin, RangeAnswer, Source
 from orchestrator.errors import DaemonError, NotFoundError, SourcesDownError
-from orchestrator.mirrors.ranges import ask_for_range
-from orchestrator.mirrors.small_files import FileRange, open_body
-from orchestrator.net.answers import Limits as NetLimits
-from orchestrator.net.session import Net
-from orchestrator.system.inbox import Inbox
 from orchestrator.transfer import journal
-from orchestrator.transfer.feeder import Feeder
 from orchestrator.transfer.interface import (
     Admission,
     Already,
@@ -36,131 +21,13 @@ from orchestrator.transfer.interface import (
     Moved,
     Rangeless,
     TransferEvent,
-    Uri,
 )
 from orchestrator.transfer.limits import TransferLimits
 from tests.aria2.conftest import holds_nothing
 from tests.hub.content import MIB, generate
 from tests.hub.faults import Fault
-from tests.hub.loopback import LoopbackHub
-from tests.hub.repos import Repo
 from tests.hub.shaping import Shape
-
-
-@dataclass
-class Addresses:
-    """A locator with known addresses. A path in `errors` raises instead."""
-
-    sites: Mapping[str, str]
-    commit: str
-    errors: dict[str, Exception] = field(default_factory=dict)
-    asked: list[str] = field(default_factory=list)
-    inspected: list[str] = field(default_factory=list)
-    threads: set[str] = field(default_factory=set)
-    fetched: list[tuple[str, int, int]] = field(default_factory=list)
-
-    def candidates(self, job: Job) -> tuple[str, ...]:
-        return tuple(self.sites)
-
-    def locate(self, job: Job, source: str) -> Uri:
-        self.threads.add(threading.current_thread().name)
-        self.asked.append(job.name)
-        if job.name in self.errors:
-            raise self.errors[job.name]
-        return self._uri(job, source)
-
-    @contextmanager
-    def fetch(self, job: Job, source: str, start: int, end: int) -> Iterator[Body]:
-        url = self._uri(job, source).url
-        self.fetched.append((job.name, start, end))
-        wanted = FileRange(job.name, "org/m", job.size, start, end)
-        there = Source(source, self.sites[source])
-        with Net(limits=NetLimits(attempts=1)) as net, open_body(net, there, url, wanted) as (body, _):
-            yield body
-
-    def inspect(self, job: Job, uri: Uri, start: int, end: int) -> RangeAnswer:
-        self.inspected.append(job.name)
-        with Net(limits=NetLimits(attempts=1)) as net:
-            return ask_for_range(net, Source(uri.source, ""), uri.url, start, end)
-
-    def _uri(self, job: Job, source: str) -> Uri:
-        # Half a second away, as far as the transfer knows: it begins with all connections.
-        return Uri(source, f"{self.sites[source]}/org/m/resolve/{self.commit}/{job.name}", 0.5)
-
-
-class World:
-    """A hub with one repo, jobs for its files, and transfers into one staging folder."""
-
-    def __init__(self, stack: ExitStack, folder: Path, daemon: PrivateDaemon, files: Mapping[str, bytes]) -> None:
-        self.stack, self.stage, self.daemon, self.files = stack, folder / "stage", daemon, dict(files)
-        self.inbox: Inbox[TransferEvent] = Inbox()
-        self.stage.mkdir()
-        self.repo = Repo("model", "org/m", self.files)
-        self.hub = stack.enter_context(LoopbackHub([self.repo]))
-        self.locator = Addresses({"hub": self.hub.url}, self.repo.head)
-        self.jobs = {path: self._job(path, data) for path, data in files.items()}
-
-    def _job(self, path: str, data: bytes) -> Job:
-        digest = Digest(Algorithm.SHA256, hashlib.sha256(data).hexdigest())
-        origin = Origin(RepoId(RepoType.MODEL, "org/m"), self.repo.head, path)
-        return Job(digest, len(data), len(data) > MIB, (origin,))
-
-    def part(self, job: Job) -> Path:
-        return self.stage / job.digest.hex
-
-    def transfer(
-        self,
-        *,
-        limits: TransferLimits | None = None,
-        admit: Callable[[Job], Admission] | None = None,
-        way: Mapping[str, str] | None = None,
-    ) -> Feeder:
-        made = Feeder(
-            self.daemon.start,
-            self.locator,
-            part=self.part,
-            admit=admit or (lambda _job: Admission.GO),
-            tell=self.inbox.put,
-            wake=self.inbox.wake,
-            limits=limits or TransferLimits(),
-            restartable=True,
-            way=lambda _source: way or {},
-        )
-        self.stack.callback(made.stop)
-        return made
-
-    def step(self, transfer: Feeder) -> list[TransferEvent]:
-        """What happened up to the next poll, or for a moment when there will be none."""
-        return list(self.inbox.take(min(transfer.poll(), time.monotonic() + 1)))
-
-    def end(
-        self, transfer: Feeder, each: Callable[[TransferEvent], object] = lambda _: None
-    ) -> dict[str, TransferEvent]:
-        """Poll until all have ended; how each job ended, by name."""
-        found: dict[str, TransferEvent] = {}
-        while not transfer.is_idle:
-            for outcome in self.step(transfer):
-                each(outcome)
-                if isinstance(outcome, Fetched | Already | Lost):
-                    assert outcome.job.name not in found, "a job ended twice"
-                    found[outcome.job.name] = outcome
-        return found
-
-    def check(self, ended: Mapping[str, TransferEvent]) -> None:
-        assert set(ended) == set(self.files)
-        for name, outcome in ended.items():
-            assert isinstance(outcome, Fetched), outcome
-            assert outcome.part.read_bytes() == self.files[name]
-        assert {path.name for path in self.stage.iterdir()} == {job.digest.hex for job in self.jobs.values()}
-
-
-MakeWorld = Callable[[Mapping[str, bytes]], World]
-
-
-@pytest.fixture
-def make_world(tmp_path: Path, daemon: PrivateDaemon) -> Iterator[MakeWorld]:
-    with ExitStack() as stack:
-        yield lambda files: World(stack, tmp_path, daemon, files)
+from tests.transfer.world import MakeWorld
 
 
 def test_many_small_files(make_world: MakeWorld) -> None:
@@ -280,8 +147,8 @@ def test_a_big_file_over_sixteen_connections(make_world: MakeWorld) -> None:
     world.check(ended)
     assert {entry.connection for entry in world.hub.log.requests(face="cdn")}
     assert max(one.connections for one in seen) == 16
-    assert [one.done for one in seen] == sorted(one.done for one in seen)
-    assert all(one.prefix <= one.done <= 32 * MIB for one in seen)
+    assert [one.arrived.total for one in seen] == sorted(one.arrived.total for one in seen)
+    assert all(one.arrived.prefix <= one.arrived.total <= 32 * MIB for one in seen)
     assert world.locator.threads
     assert threading.current_thread().name not in world.locator.threads
 
@@ -352,7 +219,7 @@ def test_a_killed_aria2c_is_started_again(make_world: MakeWorld, daemon: Private
     killed: list[int] = []
 
     def kill_at_half(outcome: TransferEvent) -> None:
-        if isinstance(outcome, Moved) and outcome.done > size // 2 and not killed and daemon.pid:
+        if isinstance(outcome, Moved) and outcome.arrived.total > size // 2 and not killed and daemon.pid:
             killed.append(daemon.pid)
             os.kill(daemon.pid, signal.SIGKILL)
 
@@ -434,7 +301,7 @@ def test_stop_keeps_the_part_and_leaves_nothing_in_aria2(make_world: MakeWorld) 
     transfer.enqueue([job])
     done = 0
     while done < 4 * MIB:
-        done = max([done, *(one.done for one in world.step(transfer) if isinstance(one, Moved))])
+        done = max([done, *(one.arrived.total for one in world.step(transfer) if isinstance(one, Moved))])
     rpc = transfer._downloads.rpc
     transfer.stop()
     assert holds_nothing(rpc)

@@ -6,9 +6,7 @@ import re
 from pathlib import Path
 
 from orchestrator.transfer import feeder, jobs
-from orchestrator.transfer.jobs import TRANSITIONS, JobEvent, JobState
-
-ENDS = {JobState.FETCHED, JobState.LOST}
+from orchestrator.transfer.jobs import ENDS, TRANSITIONS, JobEvent, JobState
 
 
 def drawn() -> dict[tuple[JobState, JobEvent], JobState]:
@@ -24,7 +22,7 @@ def test_the_table_is_the_drawing() -> None:
 
 
 def test_no_event_leads_out_of_an_end() -> None:
-    assert not {state for state, _ in TRANSITIONS} & ENDS
+    assert not {state for state, _ in TRANSITIONS} & set(ENDS)
 
 
 def test_every_state_can_be_reached_and_every_started_job_can_be_given_up() -> None:
@@ -33,7 +31,7 @@ def test_every_state_can_be_reached_and_every_started_job_can_be_given_up() -> N
         frontier = {after for (state, _), after in TRANSITIONS.items() if state in frontier} - reached
         reached |= frontier
     assert reached == set(JobState)
-    for state in set(JobState) - ENDS - {JobState.WAITING}:
+    for state in set(JobState) - set(ENDS) - {JobState.WAITING}:
         assert TRANSITIONS[state, JobEvent.GIVE_UP] is JobState.LOST
 
 

@@ -45,6 +45,9 @@ class Asked:
     def candidates(self, job: Job) -> tuple[str, ...]:
         return ("s",)
 
+    def reach(self, job: Job, source: str) -> None:
+        return None
+
     def locate(self, job: Job, source: str) -> Uri:
         return Uri(source, "http://s/file", 0.1)
 

@@ -118,6 +118,11 @@ class Server:
         if self.strikes >= (2 if has_others else _STRIKES):
             self.down = error
 
+    def forgive(self) -> None:
+        """Try it again, if it was given up."""
+        if self.down is not None:
+            self.down, self.strikes, self.not_before = None, 0, 0.0
+
     def starve(self, now: float, *, has_gain: bool) -> None:
         """A connection was silent while others brought bytes. When many never had any, there are too many."""
         self.starved += not has_gain

@@ -1,0 +1,88 @@
+"""Admission of jobs: which of those that wait begin now, and what large and small files have of the connections."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from orchestrator.core.plan import Job
+from orchestrator.transfer.active import Slot, Slots
+from orchestrator.transfer.downloads import Downloads
+from orchestrator.transfer.interface import Admission, Already, TransferEvent
+from orchestrator.transfer.jobs import JobEvent, JobState
+from orchestrator.transfer.limits import Budget, TransferLimits
+
+_AHEAD = 2  # large files that have ranges to give out: the next begins before the one before it ends
+
+
+class Admitter:
+    """Lets jobs begin. `part`, `admit` and `tell` are those of the transfer."""
+
+    def __init__(
+        self,
+        slots: Slots,
+        downloads: Downloads,
+        limits: TransferLimits,
+        *,
+        part: Callable[[Job], Path],
+        admit: Callable[[Job], Admission],
+        tell: Callable[[TransferEvent], None],
+    ) -> None:
+        self._slots = slots
+        self._downloads = downloads
+        self._limits = limits
+        self._part = part
+        self._may_start = admit
+        self._tell = tell
+
+    @property
+    def budget(self) -> Budget:
+        """The shares of large and small files now."""
+        running = self._slots.of(JobState.LOCATING, JobState.ACTIVE)
+        big = [slot for slot in running if not slot.is_small]
+        used = sum(span.width for slot in big for span in slot.spans)
+        has_big = bool(big) or self._slots.waits(is_small=False)
+        has_small = len(big) < len(running) or self._slots.waits(is_small=True)
+        most = self._downloads.most
+        return Budget.of(self._limits, has_big=has_big, has_small=has_small, big_used=used, most=most)
+
+    def admit(self) -> None:
+        """Move jobs from WAITING to LOCATING as far as there is use for them, and those that somebody waits for."""
+        self._slots.resume(time.monotonic())
+        for hurried in self._slots.hurried:
+            self._admit_one(hurried)
+        running = self._slots.of(JobState.LOCATING, JobState.ACTIVE)
+        small_room = self.budget.small_most - sum(slot.is_small for slot in running)
+        big_room = _AHEAD - sum(not slot.is_small and self.is_hungry(slot) for slot in running)
+        room = self._limits.jobs - len(running) if self._limits.jobs else math.inf
+        while room > 0 and (slot := self._slots.first(small=small_room > 0, big=big_room > 0)):
+            if self._admit_one(slot):
+                room -= 1
+                small_room -= slot.is_small
+                big_room -= not slot.is_small
+
+    def is_hungry(self, slot: Slot) -> bool:
+        """True when it has ranges that more connections could fetch."""
+        if not slot.is_prepared:
+            return True
+        able = [supply for supply in slot.supplies.values() if supply.error is None]
+        most = self._limits.connections_per_mirror * max(1, len(able))
+        has_ranges = any(slot.unassigned(supply.reach) for supply in able)
+        return has_ranges and sum(span.width for span in slot.spans) < most
+
+    def _admit_one(self, slot: Slot) -> bool:
+        admission = self._may_start(slot.job)
+        if admission is Admission.BUSY:
+            self._slots.put_off(slot, time.monotonic() + 0.2)
+        elif admission is Admission.ALREADY:
+            self._slots.on(slot, JobEvent.ALREADY)
+            self._tell(Already(slot.job))
+        else:
+            # Only who has the claim knows the part's name.
+            slot.part = self._part(slot.job)
+            self._slots.on(slot, JobEvent.START)
+            if self._downloads.is_connected and not slot.is_small:
+                self._downloads.evict([slot])
+        return admission is Admission.GO

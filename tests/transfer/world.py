@@ -1,0 +1,150 @@
+"""A hub with a repo, and transfers of its files into one folder: what the tests of the feeder work with."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from orchestrator.aria2.daemon import PrivateDaemon
+from orchestrator.core.extents import Ranges
+from orchestrator.core.files import Algorithm, Digest
+from orchestrator.core.plan import Job
+from orchestrator.core.refs import RepoId, RepoType
+from orchestrator.core.sources import Body, Origin, RangeAnswer, Source
+from orchestrator.mirrors.ranges import ask_for_range
+from orchestrator.mirrors.small_files import FileRange, open_body
+from orchestrator.net.answers import Limits as NetLimits
+from orchestrator.net.session import Net
+from orchestrator.system.inbox import Inbox
+from orchestrator.transfer.feeder import Feeder
+from orchestrator.transfer.interface import (
+    Admission,
+    Already,
+    Fetched,
+    Lost,
+    TransferEvent,
+    Uri,
+)
+from orchestrator.transfer.limits import TransferLimits
+from tests.hub.content import MIB
+from tests.hub.loopback import LoopbackHub
+from tests.hub.repos import Repo
+
+
+@dataclass
+class Addresses:
+    """A locator with known addresses. A path in `errors` raises instead."""
+
+    sites: Mapping[str, str]
+    commit: str
+    errors: dict[str, Exception] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+    inspected: list[str] = field(default_factory=list)
+    threads: set[str] = field(default_factory=set)
+    fetched: list[tuple[str, int, int]] = field(default_factory=list)
+    reaches: dict[str, Ranges] = field(default_factory=dict)
+
+    def candidates(self, job: Job) -> tuple[str, ...]:
+        return tuple(self.sites)
+
+    def reach(self, job: Job, source: str) -> Ranges | None:
+        return self.reaches.get(source)
+
+    def locate(self, job: Job, source: str) -> Uri:
+        self.threads.add(threading.current_thread().name)
+        self.asked.append(job.name)
+        if job.name in self.errors:
+            raise self.errors[job.name]
+        return self._uri(job, source)
+
+    @contextmanager
+    def fetch(self, job: Job, source: str, start: int, end: int) -> Iterator[Body]:
+        url = self._uri(job, source).url
+        self.fetched.append((job.name, start, end))
+        wanted = FileRange(job.name, "org/m", job.size, start, end)
+        there = Source(source, self.sites[source])
+        with Net(limits=NetLimits(attempts=1)) as net, open_body(net, there, url, wanted) as (body, _):
+            yield body
+
+    def inspect(self, job: Job, uri: Uri, start: int, end: int) -> RangeAnswer:
+        self.inspected.append(job.name)
+        with Net(limits=NetLimits(attempts=1)) as net:
+            return ask_for_range(net, Source(uri.source, ""), uri.url, start, end)
+
+    def _uri(self, job: Job, source: str) -> Uri:
+        # Half a second away, as far as the transfer knows: it begins with all connections.
+        return Uri(source, f"{self.sites[source]}/org/m/resolve/{self.commit}/{job.name}", 0.5)
+
+
+class World:
+    """A hub with one repo, jobs for its files, and transfers into one staging folder."""
+
+    def __init__(self, stack: ExitStack, folder: Path, daemon: PrivateDaemon, files: Mapping[str, bytes]) -> None:
+        self.stack, self.stage, self.daemon, self.files = stack, folder / "stage", daemon, dict(files)
+        self.inbox: Inbox[TransferEvent] = Inbox()
+        self.stage.mkdir()
+        self.repo = Repo("model", "org/m", self.files)
+        self.hub = stack.enter_context(LoopbackHub([self.repo]))
+        self.locator = Addresses({"hub": self.hub.url}, self.repo.head)
+        self.jobs = {path: self._job(path, data) for path, data in files.items()}
+
+    def _job(self, path: str, data: bytes) -> Job:
+        digest = Digest(Algorithm.SHA256, hashlib.sha256(data).hexdigest())
+        origin = Origin(RepoId(RepoType.MODEL, "org/m"), self.repo.head, path)
+        return Job(digest, len(data), len(data) > MIB, (origin,))
+
+    def part(self, job: Job) -> Path:
+        return self.stage / job.digest.hex
+
+    def transfer(
+        self,
+        *,
+        limits: TransferLimits | None = None,
+        admit: Callable[[Job], Admission] | None = None,
+        way: Mapping[str, str] | None = None,
+    ) -> Feeder:
+        made = Feeder(
+            self.daemon.start,
+            self.locator,
+            part=self.part,
+            admit=admit or (lambda _job: Admission.GO),
+            tell=self.inbox.put,
+            wake=self.inbox.wake,
+            limits=limits or TransferLimits(),
+            restartable=True,
+            way=lambda _source: way or {},
+        )
+        self.stack.callback(made.stop)
+        return made
+
+    def step(self, transfer: Feeder) -> list[TransferEvent]:
+        """What happened up to the next poll, or for a moment when there will be none."""
+        return list(self.inbox.take(min(transfer.poll(), time.monotonic() + 1)))
+
+    def end(
+        self, transfer: Feeder, each: Callable[[TransferEvent], object] = lambda _: None
+    ) -> dict[str, TransferEvent]:
+        """Poll until all have ended; how each job ended, by name."""
+        found: dict[str, TransferEvent] = {}
+        while not transfer.is_idle:
+            for outcome in self.step(transfer):
+                each(outcome)
+                if isinstance(outcome, Fetched | Already | Lost):
+                    assert outcome.job.name not in found, "a job ended twice"
+                    found[outcome.job.name] = outcome
+        return found
+
+    def check(self, ended: Mapping[str, TransferEvent]) -> None:
+        assert set(ended) == set(self.files)
+        for name, outcome in ended.items():
+            assert isinstance(outcome, Fetched), outcome
+            assert outcome.part.read_bytes() == self.files[name]
+        assert {path.name for path in self.stage.iterdir()} == {job.digest.hex for job in self.jobs.values()}
+
+
+MakeWorld = Callable[[Mapping[str, bytes]], World]
