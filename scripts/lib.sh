@@ -83,6 +83,9 @@ install_package() {
     esac
 }
 
+# need_tool COMMAND [PACKAGE]: installed where it can be; without it, what needs it says so itself.
+need_tool() { has "$1" || { manager=$(package_manager) && install_package "$manager" "${2-$1}"; } || say "going on without $1"; }
+
 need_aria2() {
     if [ -d "$repo/.conda/bin" ]; then PATH=$PATH:$repo/.conda/bin; fi
     has aria2c && return

@@ -22,6 +22,7 @@ SUITES = {
     "faults": ("tests/faults", *PARALLEL),
     "fuzz": ("tests/fuzz", *PARALLEL),
     "machine": ("tests/machine", *PARALLEL),
+    "clients": ("tests/clients", *PARALLEL),
 }
 """The arguments of pytest for each suite."""
 

@@ -204,8 +204,11 @@ class HuggingFace:
         return reply
 
     def _resolve_cache(self, request: Request, parts: list[str]) -> Reply:
-        """Where a small file really comes from; without the query of the redirect there is nothing here."""
-        if len(parts) not in (6, 7) or parts[2] not in _TYPES or "etag" not in request.query:
+        """Where a small file really comes from.
+
+        Older releases of huggingface_hub (0.36 to 1.22 at least) leave out the query of the redirect.
+        """
+        if len(parts) not in (6, 7) or parts[2] not in _TYPES:
             raise refusal(404, "Not found")
         name, oid, path = "/".join(parts[3:-2]), parts[-2], parts[-1]
         repo = self.shelf.open(request, _TYPES[parts[2]], name, for_files=True)

@@ -10,6 +10,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 REPO = Path(__file__).parents[2]
+PINS = REPO / "scripts" / "requirements"
 PROJECT = tomllib.loads((REPO / "pyproject.toml").read_text("utf-8"))
 GROUPS = PROJECT["dependency-groups"]
 RUN = [*PROJECT["project"]["dependencies"], *GROUPS["build"]]
@@ -23,7 +24,7 @@ NEEDED = {
 
 def pinned(name: str) -> dict[str, set[str]]:
     """The versions of each package: more than one where they differ by the Python that asks."""
-    text = (REPO / "scripts" / "requirements" / f"{name}.txt").read_text("utf-8").replace("\\\n", " ")
+    text = (PINS / f"{name}.txt").read_text("utf-8").replace("\\\n", " ")
     found: dict[str, set[str]] = {}
     for line in text.splitlines():
         if line.strip() and not line.startswith("#"):
@@ -41,6 +42,11 @@ def test_every_requirement_is_pinned_to_a_version_that_it_allows(name: str) -> N
         versions = pins.get(canonicalize_name(wanted.name))
         assert versions, f"{wanted.name} is not pinned: run scripts/lock"
         assert all(wanted.specifier.contains(version) for version in versions), f"{line}: run scripts/lock"
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (PINS / "clients").glob("*.txt")))
+def test_every_client_of_another_version_is_pinned(name: str) -> None:
+    assert pinned(f"clients/{name}")
 
 
 def test_users_get_the_versions_that_the_tests_ran_with() -> None:
