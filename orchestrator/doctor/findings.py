@@ -51,9 +51,14 @@ class Finding:
 
 
 def findings(facts: Facts) -> tuple[Finding, ...]:
-    """All that the facts show, the dearest first; what costs the same stays in the order of the rules."""
-    found = [finding for rule in _RULES for finding in rule(facts)]
-    return tuple(sorted(found, key=lambda finding: -finding.cost))
+    """All that the facts show, the dearest first; what costs the same stays in the order of the rules.
+
+    Where nothing slows the download down, remarks on how fast one source or resolver is are left out.
+    """
+    found = [(rule, finding) for rule in _RULES for finding in rule(facts)]
+    is_slowed = slows(facts, (finding for _, finding in found))
+    told = [finding for rule, finding in found if is_slowed or rule not in _OF_SPEED]
+    return tuple(sorted(told, key=lambda finding: -finding.cost))
 
 
 def slows(facts: Facts, found: Iterable[Finding]) -> bool:
@@ -184,11 +189,12 @@ def _per_connection(facts: Facts) -> Iterator[Finding]:
                       "are enough", measured, facts.size / now - facts.size / rate,
                       f"export GLM_ARIA_CONNECTIONS={count}", source.name)  # fmt: skip
     elif still_grows(source.probe.rates) and count >= allowed:
-        # Twice as many, or another source, are expected to bring half as much again.
+        # Twice as many, or another source, are expected to bring half of its rate more.
+        all_ = facts.rate or rate
         more = f"export GLM_ARIA_CONNECTION_BUDGET={2 * count} GLM_ARIA_CONNECTIONS={min(2 * count, _MOST_OF_A_FILE)}"
         yield Finding("slow-connections", f"{source.name} is slow per connection; {count} are used already, and more "
-                      "of them would bring more", measured, facts.size / rate / 3, _more_mirrors(facts) or more,
-                      source.name)  # fmt: skip
+                      "of them would bring more", measured, facts.size / all_ - facts.size / (all_ + rate / 2),
+                      _more_mirrors(facts) or more, source.name)  # fmt: skip
 
 
 def _no_range(facts: Facts) -> Iterator[Finding]:
@@ -333,3 +339,6 @@ _RULES: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     _cache,
     _open_rpc,
 )
+
+_OF_SPEED = frozenset({_proxy, _limit, _per_connection, _slow_disk, _no_range, _latency, _loss, _slow_resolver})
+"""Rules whose findings are worth nothing but the time that they cost."""

@@ -176,6 +176,32 @@ def test_what_costs_little_does_not_slow_a_download_down(changes: dict[str, Any]
     assert slows(facts, findings(facts)) is is_slowed
 
 
+GROWING = measured(rates=((1, 1e6), (4, 4e6), (16, 16e6), (64, 64e6)))
+
+
+@pytest.mark.parametrize(
+    ("size", "code"),
+    [
+        (10**9, "slow-connections"),
+        (10**8, None),  # half a second could be had
+    ],
+)
+def test_how_fast_one_source_is_gets_no_remark_where_nothing_slows_the_download_down(
+    size: int, code: str | None
+) -> None:
+    facts = replace(WELL, size=size, sources=(GROWING,), litter=10**9)
+    assert codes(facts) == ([code] if code else []) + ["litter"]
+    assert slows(facts, findings(facts)) is (code is not None)
+
+
+def test_more_connections_to_one_source_are_worth_less_where_others_send_too() -> None:
+    alone = replace(WELL, sources=(GROWING,))
+    (finding,) = findings(alone)
+    assert finding.cost == pytest.approx(1e10 / 64e6 / 3)
+    (finding,) = findings(replace(alone, sources=(GROWING, GROWING), together=128e6))
+    assert finding.cost == pytest.approx(1e10 / 128e6 / 5)
+
+
 @pytest.mark.parametrize(("cost", "text"), [(math.inf, "nothing can be fetched"), (0.0, "for your information")])
 def test_a_cost_in_words(cost: float, text: str) -> None:
     assert cost_text(cost) == text

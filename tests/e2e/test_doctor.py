@@ -138,7 +138,7 @@ def test_little_over_each_connection(machine: Machine, hub: LoopbackHub) -> None
 
 
 def test_connections_that_are_all_used(machine: Machine, hub: LoopbackHub) -> None:
-    hub.faces["cdn"].shape = Shape(rate_per_connection=0.1e6)
+    hub.faces["cdn"].shape = Shape(rate_per_connection=0.02e6)
     near = hub.mirror("near")
     done = doctor(machine, env={"GLM_ARIA_CONNECTIONS": "64"})
     assert first(done)["code"] == "slow-connections"
