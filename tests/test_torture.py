@@ -18,6 +18,8 @@ RESULTS = """<testsuites><testsuite>
 <testcase classname="tests.faults.test_table" name="test_fault[1 bit flip - root 0]"/>
 <testcase classname="tests.faults.test_table" name="test_fault[1 bit flip - root 1]"/>
 <testcase classname="tests.faults.test_table" name="test_other_fault"><failure>x</failure></testcase>
+<testcase classname="tests.clients.test_loopback" name="test_one[hf-reset]"><properties>
+ <property name="client" value="hf"/></properties></testcase>
 <testcase classname="tests.faults.test_table" name="test_14_a_wait[big0]"/>
 <testcase classname="tests.faults.test_table" name="test_14_a_wait[small1]"><failure>x</failure></testcase>
 </testsuite></testsuites>"""
@@ -35,6 +37,7 @@ def test_the_results_of_torture_are_a_table(tmp_path: Path) -> None:
     assert "| 1 bit flip | 2 | 2 | 0 |" in lines
     assert "| other fault | 1 | 0 | 1 |" in lines
     assert "| 14 a wait | 2 | 1 | 1 |" in lines
+    assert "| hf | 1 | 1 | 0 |" in lines
     assert "| killed | 20.0% **failed** |" in lines
 
 

@@ -1,8 +1,8 @@
 """From pytest's results to a table in markdown.
 
 Tests say what they found by `record_property`: `crash:KEY` are the counts of tests/crash, `figure:NAME` a measured
-figure. A test of tests/faults counts under the first part of its parameters, `1 bit flip` of `1 bit flip - root 2`, or
-under its own name.
+figure, `client` the program that a test of tests/clients ran. A test of tests/faults counts under the first part of its
+parameters, `1 bit flip` of `1 bit flip - root 2`, or under its own name.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class Results:
 
     crash: dict[tuple[str, str], Counter[str]] = field(default_factory=dict)
     """By scenario and kind."""
-    faults: dict[str, Counter[str]] = field(default_factory=dict)
-    """Passed, failed and skipped tests, by fault."""
+    outcomes: dict[str, dict[str, Counter[str]]] = field(default_factory=lambda: {"fault": {}, "client": {}})
+    """Passed, failed and skipped tests, by fault and by client."""
     figures: dict[str, str] = field(default_factory=dict)
     """What was measured, with `**failed**` where the test held it to be too much."""
     others: Counter[str] = field(default_factory=Counter)
@@ -65,7 +65,9 @@ def read(path: Path) -> Results:
             # A row of the table has its own name, any other fault that of its test.
             own, is_row, _ = parameters.partition(" - ")
             fault = own if is_row else function.removeprefix("test_").replace("_", " ")
-            results.faults.setdefault(fault, Counter())[outcome] += 1
+            results.outcomes["fault"].setdefault(fault, Counter())[outcome] += 1
+        elif "client" in said:
+            results.outcomes["client"].setdefault(said["client"], Counter())[outcome] += 1
         else:
             results.others[outcome] += 1
     return results
@@ -86,11 +88,13 @@ def render(results: Results, command: str) -> str:
             total: Counter[str] = sum((counts for (_, k), counts in rows if k == kind), Counter())
             lines.append(_row("**all**", text, total))
         lines.append("")
-    if results.faults:
-        lines += ["| fault | runs | as it must be | not |", "|---|---|---|---|"]
-        for name, counts in sorted(results.faults.items()):
+    for what, outcomes in results.outcomes.items():
+        if not outcomes:
+            continue
+        lines += [f"| {what} | runs | as it must be | not |", "|---|---|---|---|"]
+        for name, counts in sorted(outcomes.items()):
             lines.append(f"| {name} | {sum(counts.values())} | {counts['passed']} | {counts['failed']} |")
-        total = sum(results.faults.values(), Counter())
+        total = sum(outcomes.values(), Counter())
         lines += [f"| **all** | {sum(total.values())} | {total['passed']} | {total['failed']} |", ""]
     if results.figures:
         lines += ["| figure | measured |", "|---|---|"]

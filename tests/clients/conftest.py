@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -57,6 +57,13 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         if installing.poll() is None:
             os.killpg(installing.pid, signal.SIGTERM)
         installing.wait()
+
+
+@pytest.fixture(autouse=True)
+def _tell_client(request: pytest.FixtureRequest, record_property: Callable[[str, object], None]) -> None:
+    """Say in the results which client a test ran."""
+    if "client" in request.fixturenames:
+        record_property("client", str(request.getfixturevalue("client")))
 
 
 @pytest.fixture(scope="session")
