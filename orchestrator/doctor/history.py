@@ -31,7 +31,7 @@ _SLACK = 200
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """A model that was pulled: when it was done, the bytes of the files that it got, how long it took, and the bytes
+    """A model that was pulled: when that ended, the bytes of the files that it got, how long it took, and the bytes
     that each source sent, by name."""
 
     at: float
@@ -41,10 +41,15 @@ class Past:
     sources: Mapping[str, int] = field(default_factory=dict)
 
     @property
+    def came(self) -> int:
+        """The bytes that came in this run: without what an earlier one had fetched, with those of files that are not
+        whole."""
+        return sum(self.sources.values()) or self.size
+
+    @property
     def rate(self) -> float | None:
-        """Bytes/s of all together; None where nothing came. What an earlier run had fetched is not counted."""
-        came = sum(self.sources.values()) or self.size
-        return came / self.seconds if came and self.seconds > 0 else None
+        """Bytes/s of all together; None where nothing came."""
+        return self.came / self.seconds if self.came and self.seconds > 0 else None
 
     def rate_of(self, source: str) -> float | None:
         """Bytes/s of one source, over the whole time of the pull."""
@@ -64,18 +69,17 @@ def rates_over_time(past: Iterable[Past]) -> dict[str, tuple[float, ...]]:
 
 
 def entries_of(report: PullReport, now: float) -> tuple[Past, ...]:
-    """One for each model that fetched bytes."""
+    """One for each model of which bytes came."""
     return tuple(
-        Past(now, model.ref, fetched, model.seconds, _sent(model))
+        Past(now, model.ref, model.bytes_of(FileState.FETCHED), model.seconds, sent)
         for model in report.models
-        if (fetched := model.bytes_of(FileState.FETCHED))
+        if (sent := _sent(model))
     )
 
 
 def _sent(model: ModelReport) -> Sent:
     # A blob under several names came once.
-    fetched = {item.file.digest: item for item in model.files if item.state is FileState.FETCHED}.values()
-    return total(item.sources for item in fetched)
+    return total({item.file.digest: item.sources for item in model.files}.values())
 
 
 class History:

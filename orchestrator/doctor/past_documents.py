@@ -24,7 +24,7 @@ class SentBySource:
 
 @dataclass(frozen=True, slots=True)
 class PastPull:
-    """A model that was pulled: when it was done, how long it took, and who sent it."""
+    """A pull of a model: when it ended, the bytes that came in it, how long it took, and who sent them."""
 
     at: Amount
     model: str
@@ -37,7 +37,7 @@ class PastPull:
     def of(cls, one: Past) -> Self:
         """The entry of a pull."""
         sources = {name: SentBySource(sent, one.rate_of(name)) for name, sent in one.sources.items()}
-        return cls(one.at, one.model, one.size, one.seconds, one.rate, sources)
+        return cls(one.at, one.model, one.came, one.seconds, one.rate, sources)
 
 
 @dataclass(frozen=True, slots=True)

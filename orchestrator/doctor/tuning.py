@@ -108,7 +108,7 @@ def _ladder(known: Remembered) -> Rates:
 
 
 def _small_files(past: Sequence[Past]) -> str | None:
-    slow = [one for one in past if one.rate is not None and one.size < 50e6 and one.seconds > 5]
+    slow = [one for one in past if one.rate is not None and one.came < 50e6 and one.seconds > 5]
     return f"{len(slow)} of the last pulls were small and took long: files one after the other" if slow else None
 
 

@@ -134,8 +134,13 @@ class _Delivery:
                 stop=self._stop,
                 emit=self._emit,
             )
-            with fetcher:
-                self._drain(fetcher)
+            try:
+                with fetcher:
+                    self._drain(fetcher)
+            finally:
+                for digest, sent in fetcher.unfinished.items():
+                    for run in self._placer.wanting(digest):
+                        run.sent[digest] = sent
 
     def _drain(self, fetcher: Fetcher) -> None:
         """Wait in one place for all that happens, until every job has ended and is placed, or the run is stopped."""

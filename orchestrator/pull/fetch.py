@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, suppress
 
 from orchestrator.aria2.endpoint import Remark
 from orchestrator.cache.staging import Claim, Staging
 from orchestrator.core.files import Digest
 from orchestrator.core.plan import Job
+from orchestrator.core.sources import Sent
 from orchestrator.disk.writeback import Writeback
 from orchestrator.errors import (
     CannotCreateError,
@@ -69,6 +70,7 @@ class Fetcher:
         self._claims: dict[Digest, Claim] = {}
         self._awaited: set[Digest] = set()
         self._open = {job.digest for job in jobs}
+        self._moved_last: dict[Digest, Moved] = {}
         self._stack = ExitStack()
 
     def __enter__(self) -> Fetcher:
@@ -132,6 +134,11 @@ class Fetcher:
         """True when every job has ended."""
         return not self._open
 
+    @property
+    def unfinished(self) -> Mapping[Digest, Sent]:
+        """What each source sent in this run of the blobs that are not whole; it stays for the next run."""
+        return {digest: moved.sent for digest, moved in self._moved_last.items()}
+
     def poll(self) -> float:
         """Drive the transfer. Returns when to call again, in monotonic seconds, or before that when something falls
         into the inbox. Raises DaemonError when the daemon is lost for good."""
@@ -161,6 +168,8 @@ class Fetcher:
                 self._open.discard(message.job.digest)
                 if isinstance(message, Lost):
                     self._lost(message)
+                else:
+                    self._moved_last.pop(message.job.digest, None)
                 return message
         return None
 
@@ -191,6 +200,7 @@ class Fetcher:
 
     def _moved(self, moved: Moved) -> None:
         job = moved.job
+        self._moved_last[job.digest] = moved
         part = self._staging.part(job.digest)
         self._verifier.moved(moved, part)
         self._writeback.grown(part, job.size)

@@ -320,7 +320,7 @@ class Feeder:
             if slot.record(now=not slot.spans) or slot.spans:
                 speed = sum(span.rate for span in slot.spans)
                 connections = sum(span.connections for span in slot.spans)
-                self._tell(Moved(slot.job, slot.arrived(), round(speed), connections))
+                self._tell(Moved(slot.job, slot.arrived(), round(speed), connections, slot.kept))
 
     def _tell_all(self, outcomes: Iterable[TransferEvent]) -> None:
         for outcome in outcomes:

@@ -80,12 +80,19 @@ class Locator(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """An active job: what `arrived` in the part up to now, unproven; `speed` in bytes/s."""
+    """An active job: what `arrived` in the part up to now, unproven, `kept` of it from an earlier run; `speed` in
+    bytes/s."""
 
     job: Job
     arrived: Extents
     speed: int
     connections: int
+    kept: Extents = field(default_factory=Extents)
+
+    @property
+    def sent(self) -> Sent:
+        """The bytes that each source sent in this run."""
+        return _sent(self.arrived, self.kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +138,7 @@ class Fetched:
     @property
     def sent(self) -> Sent:
         """The bytes that each source sent in this run."""
-        return dict(Counter(self.extents.by_source) - Counter(self.kept.by_source))
+        return _sent(self.extents, self.kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +154,10 @@ class Lost:
 
     job: Job
     error: GlmAriaError
+
+
+def _sent(arrived: Extents, kept: Extents) -> Sent:
+    return dict(Counter(arrived.by_source) - Counter(kept.by_source))
 
 
 TransferEvent = Moved | TakenBack | Paused | Pace | Rangeless | Fetched | Already | Lost | Remark

@@ -77,6 +77,17 @@ def test_a_pull_leaves_what_it_fetched_and_each_blob_once() -> None:
     assert (entry.at, entry.model, dict(entry.sources)) == (7.0, "org/m@main", {"one": 60, "two": 40})
 
 
+def test_a_pull_that_was_stopped_leaves_what_came_of_files_that_are_not_whole() -> None:
+    files = (
+        file_of("a.safetensors", b"a" * 100, FileState.FETCHED, one=40),  # the rest is from a run before
+        file_of("b.safetensors", b"b" * 100, FileState.SKIPPED, one=30, two=10),
+    )
+    (entry,) = entries_of(PullReport((model(files),)), 7.0)
+    assert (entry.came, entry.rate, dict(entry.sources)) == (80, 40.0, {"one": 70, "two": 10})
+    only = (file_of("b.safetensors", b"b" * 100, FileState.LOST, one=30),)
+    assert [one.came for one in entries_of(PullReport((model(only),)), 7.0)] == [30]
+
+
 def test_a_pull_that_fetched_nothing_leaves_no_entry() -> None:
     assert entries_of(PullReport((model((file_of("a.bin", b"a", FileState.ALREADY),)),)), 7.0) == ()
 
@@ -86,4 +97,5 @@ def model(files: tuple[FileReport, ...]) -> ModelReport:
 
 
 def test_what_an_earlier_run_had_fetched_is_not_in_the_rate() -> None:
-    assert Past(1.0, "a/b@main", 100, 10.0, {"one": 60}).rate == 6.0
+    past = Past(1.0, "a/b@main", 100, 10.0, {"one": 60})
+    assert (past.came, past.rate) == (60, 6.0)

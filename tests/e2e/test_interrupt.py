@@ -78,6 +78,10 @@ def test_stopped_and_resumed(machine: Machine, hub: LoopbackHub, big: Repo, numb
     hub.log.settle()
     first = hub.log.bytes_sent(face="cdn")
     assert first + finish(machine, hub, big) <= SIZE + MARGIN
+    came = [pull["bytes"] for pull in machine.run("history", "--json").ended(0).document["data"]["pulls"]]
+    assert len(came) == 2
+    assert came[0] <= first
+    assert SIZE - MARGIN <= sum(came) <= SIZE + MARGIN
 
 
 def test_a_second_ctrl_c_ends_it_at_once(machine: Machine, hub: LoopbackHub, big: Repo) -> None:

@@ -41,8 +41,9 @@ class HistoryOptions:
 def history(options: HistoryOptions) -> int:
     """Show past pulls, and the speed of each source.
 
-    The newest pull comes last; below them is the speed of each source over time. A pull that fetched nothing leaves no
-    entry. The state folder beside the cache keeps the newest thousand.
+    The newest pull comes last; below them is the speed of each source over time. The bytes are those that came in that
+    pull, also where it was stopped. A pull that fetched nothing leaves no entry. The state folder beside the cache
+    keeps the newest thousand.
 
     \b
     Examples:
