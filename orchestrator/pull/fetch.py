@@ -136,7 +136,7 @@ class Fetcher:
 
     @property
     def unfinished(self) -> Mapping[Digest, Sent]:
-        """What each source sent in this run of the blobs that are not whole; it stays for the next run."""
+        """The bytes that each source sent in this run of blobs that are not whole; they stay for the next run."""
         return {digest: moved.sent for digest, moved in self._moved_last.items()}
 
     def poll(self) -> float:
