@@ -111,18 +111,23 @@ def sites_of(settings: Settings, sources: Sources, stop: Stop) -> Sites:
     )
 
 
+def limits_of(settings: Settings) -> TransferLimits:
+    """The limits of a run's bytes."""
+    return TransferLimits(
+        connections_per_mirror=settings.connections_per_mirror,
+        budget=settings.connection_budget,
+        jobs=settings.jobs,
+        max_speed=settings.max_speed,
+        is_polite=settings.polite,
+    )
+
+
 def mover_of(settings: Settings) -> Mover:
     """The mover of a run's bytes; starts no daemon."""
     proxies = proxies_of(settings)
     return Mover(
         lambda: _daemon(settings),
-        TransferLimits(
-            connections_per_mirror=settings.connections_per_mirror,
-            budget=settings.connection_budget,
-            jobs=settings.jobs,
-            max_speed=settings.max_speed,
-            is_polite=settings.polite,
-        ),
+        limits_of(settings),
         # An aria2 of the user's has proxies of its own, which only settings overrule.
         replace(proxies, environment=None) if settings.rpc else proxies,
         settings.ca_bundle,
@@ -228,7 +233,7 @@ def _daemon(settings: Settings) -> Daemon:
         return RunningDaemon(running[1])
     return PrivateDaemon(
         runtime,
-        concurrency=settings.connection_budget,
+        concurrency=limits_of(settings).total(1 + len(settings.mirrors)),
         max_speed=settings.max_speed or 0,
         receive_buffer=window(settings.max_speed, is_polite=settings.polite, known=_known_to_hold(settings)),
         resolvers=_resolvers_for_aria2(settings) if settings.dns_resolvers else (),

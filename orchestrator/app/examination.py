@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from orchestrator.app.compose import limits_of
 from orchestrator.core.refs import Ref
 from orchestrator.core.resolvers import NameServer
 from orchestrator.disk import places
@@ -21,7 +22,7 @@ def request_of(
     return DoctorRequest(
         ref=ref,
         connections=settings.connections_per_mirror,
-        budget=settings.connection_budget,
+        budget=limits_of(settings).per_source,
         max_speed=settings.max_speed,
         is_offline=settings.offline,
         resolvers=settings.dns_resolvers,
@@ -37,7 +38,7 @@ def current(settings: Settings) -> Current:
     """The settings that may be tuned. A mirror that is not believed is none: written, it would be."""
     return Current(
         settings.connections_per_mirror,
-        settings.connection_budget,
+        limits_of(settings).total(1 + len(settings.mirrors)),
         settings.jobs,
         settings.etag_timeout,
         settings.download_timeout,

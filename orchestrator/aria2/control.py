@@ -19,9 +19,10 @@ from orchestrator.core.extents import Range
 PIECE = 1 << 20
 """Bytes: the piece length of a download, where its range ends at a boundary of these."""
 FINE_PIECE = 64 << 10
-"""Bytes: the piece length elsewhere. A bit for each is written with every span, so it is not less."""
+"""Bytes: the piece length elsewhere. A bit for each is written with every span: it is less only at a file's end."""
 BLOCK = 16 << 10
 """Bytes: aria2 counts what arrived in blocks of this size."""
+_LENGTHS = (PIECE, FINE_PIECE, BLOCK)
 
 _HEADER = struct.Struct(">HIIIQQI")
 _IN_FLIGHT = struct.Struct(">III")
@@ -29,13 +30,13 @@ _IN_FLIGHT = struct.Struct(">III")
 
 def piece_length(size: int, end: int) -> int:
     """The longest piece of which a boundary is at `end`, of a file of `size` bytes."""
-    return PIECE if end == size or not end % PIECE else FINE_PIECE
+    return PIECE if end == size else next((piece for piece in _LENGTHS if not end % piece), BLOCK)
 
 
 def control_file(size: int, start: int, end: int) -> bytes:
     """The control file under which aria2 fetches only the bytes `start` to `end` of a file of `size` bytes.
 
-    `start` is at a block's boundary, `end` at a fine piece's or the file's end.
+    `start` is at a block's boundary, `end` at one or at the file's end.
     """
     piece = piece_length(size, end)
     pieces = -(-size // piece)
@@ -81,7 +82,7 @@ def _read(text: bytes, size: int) -> tuple[int, bytes, dict[int, bytes]] | None:
     """The length of a piece, the bitfield of the pieces, and that of the blocks of each piece in flight."""
     try:
         *head, length, total, _, count = _HEADER.unpack_from(text)
-        if head != [1, 0, 0] or length not in (PIECE, FINE_PIECE) or total != size or count != -(-size // (8 * length)):
+        if head != [1, 0, 0] or length not in _LENGTHS or total != size or count != -(-size // (8 * length)):
             return None
         at = _HEADER.size + count
         field, in_flight = text[_HEADER.size : at], {}

@@ -31,7 +31,8 @@ from orchestrator.pull.verifying import Verifier
 from orchestrator.system.inbox import Inbox
 from orchestrator.system.signals import Stop
 from orchestrator.transfer.interface import Admission, Already, Fetched, Lost, Moved, Pace, Rangeless
-from orchestrator.transfer.limits import START
+from orchestrator.transfer.limits import usual
+from orchestrator.transfer.spans import SMALL
 
 # No other file will fare better on this disk: end the run instead of trying each.
 FATAL = (NoSpaceError, CannotCreateError, DiskIOError)
@@ -83,6 +84,7 @@ class Fetcher:
             self._disputes = Disputes(self._inbox, self._locator, self._sources, self._staging, self._emit)
             stack.callback(self._disputes.close)
             stats = self._sources.stats.read()
+            begin = usual(sum(job.size >= SMALL for job in self._jobs))
             self._transfer = stack.enter_context(
                 self._mover.open(
                     self._locator,
@@ -92,7 +94,7 @@ class Fetcher:
                     tell=self._inbox.put,
                     wake=self._inbox.wake,
                     homes={
-                        source.name: Home(source.url, beginning(stats.of(source).counts, START, stats.at))
+                        source.name: Home(source.url, beginning(stats.of(source).counts, begin, stats.at))
                         for source in self._sources.ordered
                     },
                 )

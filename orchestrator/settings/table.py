@@ -86,9 +86,9 @@ class Settings:
     connections_per_mirror: Annotated[int, Key(
         "Most connections to one source for one file.", values.whole(1, 64),
         "--connections", ("GLM_ARIA_CONNECTIONS",), "transfer.connections_per_mirror")] = 64
-    connection_budget: Annotated[int, Key(
-        "Most connections in total.", values.whole(1, 1024),
-        "", ("GLM_ARIA_CONNECTION_BUDGET",), "transfer.connection_budget")] = 64
+    connection_budget: Annotated[int | None, Key(
+        "Most connections in total; none: 64 to each source, 256 in all.", values.whole(1, 1024),
+        "", ("GLM_ARIA_CONNECTION_BUDGET",), "transfer.connection_budget")] = None
     jobs: Annotated[int | None, Key(
         "Files to fetch in parallel; none: as many as is useful.", values.whole(1, 1024),
         "--jobs", ("GLM_ARIA_JOBS",), "transfer.jobs")] = None

@@ -28,8 +28,8 @@ _JOURNAL_SECONDS = 0.1
 class Slot:
     """A job under way, and what is known of it. Only the transfer's own thread touches it.
 
-    `extents` are what ended spans brought; `spans` are those that run, `opened` counts them all; `twice` are the bytes
-    that may come once more, since tails were taken over. `number` is its place in the order in which jobs came.
+    `extents` are what ended spans brought; `spans` are those that run, `opened` counts them all. `number` is its place
+    in the order in which jobs came.
 
     `need` is what is wanted of it. `dropping` are ranges that are taken back: nobody fetches them before the spans that
     may still write there are closed.
@@ -49,7 +49,6 @@ class Slot:
     is_prepared: bool = False
     is_pausing: bool = False
     opened: int = 0
-    twice: int = 0
     _is_reserved: bool = False
     _saved: float = 0.0
     _saved_extents: Extents = field(default_factory=Extents)

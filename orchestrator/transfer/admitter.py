@@ -45,8 +45,10 @@ class Admitter:
         used = sum(span.width for slot in big for span in slot.spans)
         has_big = bool(big) or self._slots.waits(is_small=False)
         has_small = len(big) < len(running) or self._slots.waits(is_small=True)
+        supplies = [supply for slot in running for supply in slot.supplies.values() if supply.error is None]
+        sources = len({supply.source for supply in supplies if supply.server.allowed})
         most = self._downloads.most
-        return Budget.of(self._limits, has_big=has_big, has_small=has_small, big_used=used, most=most)
+        return Budget.of(self._limits, has_big=has_big, has_small=has_small, big_used=used, most=most, sources=sources)
 
     def admit(self) -> None:
         """Move jobs from WAITING to LOCATING as far as there is use for them, and those that somebody waits for."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from orchestrator.aria2.control import BLOCK, FINE_PIECE, PIECE
+from orchestrator.aria2.control import BLOCK, PIECE
 from orchestrator.core.extents import Range, Ranges, clip, intersect
 from orchestrator.transfer import schedule
 from orchestrator.transfer.active import Slot
@@ -14,7 +14,7 @@ from orchestrator.transfer.limits import START, Budget, TransferLimits
 from orchestrator.transfer.spans import Span
 from orchestrator.transfer.supply import Supply, rates
 
-_TWICE_MOST = 0.01  # of a file: bytes that may come twice for the sake of its end
+_TWICE_MOST = 0.01  # of all bytes: those that may come twice for the sake of a file's end
 _NOTICED_SECONDS = 0.1  # until a connection that passed its end is stopped
 _READER_SECONDS = 1.0  # that a reader waits for a range that some connection is about to bring
 
@@ -105,10 +105,8 @@ class Assigner:
             width = min(free, self._budget.width, self._room)
             if unassigned := slot.unassigned(supply.reach):
                 found = self._share(slot, supply, unassigned, each[supply.source] * width, planned)
-            elif tails and (last := schedule.slowest(self._within(slot, supply), supply.server.setup, self._clock)):
-                found = self._tail(slot, supply, last, each[supply.source])
             else:
-                return
+                found = self._tail(slot, supply, each[supply.source]) if tails else None
             if found is None:
                 return
             free -= width
@@ -129,47 +127,66 @@ class Assigner:
         """A range that fits the connection; None when the source has its share of what is left already."""
         planned = {name: rate for name, rate in planned.items() if slot.supplies[name].has_any(unassigned)}
         left = sum(end - start for start, end in unassigned) + sum(span.left for span in slot.spans)
-        all_rates = sum(planned.values())
-        setup, most = supply.server.setup, min(supply.server.most, self._budget.big_most)
-        wanted = schedule.length(left, each, all_rates, number=slot.opened, setup=setup, most=most)
+        all_rates, server = sum(planned.values()), supply.server
+        least = schedule.least(each, server.turn) if self._budget.width == 1 else PIECE
+        wanted = schedule.length(
+            left,
+            each,
+            all_rates,
+            number=slot.opened,
+            round_trip=server.round_trip,
+            turn=server.turn,
+            most=min(server.most * len(planned), self._budget.big_most),
+        )
         # Of a source that nobody knows yet a little: a long span at the front would hold up the file's order.
-        trial = max(schedule.FIRST, supply.server.bytes // max(1, supply.server.allowed))
-        wanted = wanted if supply.server.each else min(wanted, trial)
-        unit = FINE_PIECE if self._budget.width == 1 else PIECE
+        trial = max(schedule.FIRST, server.bytes // max(1, server.allowed))
+        wanted = wanted if server.each else min(wanted, trial)
         if first := tuple(intersect(unassigned, slot.need.first)):
             # A reader has use of the beginning, so nobody gets more of it than comes soon.
-            return schedule.carve(first, min(wanted, int(each * _READER_SECONDS)), each=each, unit=unit)
+            return schedule.carve(first, min(wanted, int(each * _READER_SECONDS)), least=least)
         if len(planned) > 1:
             share = left * planned[supply.source] / all_rates
             has = sum(span.left for span in slot.spans if span.source == supply.source)
-            # What is left may be too little to be shared: then it is the fastest one's, or nobody would fetch it. One
-            # that has not answered yet may be waiting for long.
-            able = [name for name in planned if slot.supplies[name].is_usable(self._now, self._clock)]
-            if has >= share or (share < schedule.LEAST and supply.source != max(able, key=planned.__getitem__)):
+            # What is left may be too little to be shared: then it is for whose connection is done with it first, or
+            # nobody would fetch it.
+            if supply.source != self._soonest(slot, planned, least) if share < least else has >= share:
                 return None
-        return schedule.carve(unassigned, wanted, each=each, unit=unit)
+        return schedule.carve(unassigned, wanted, least=least)
 
-    def _tail(self, slot: Slot, supply: Supply, last: Span, each: float) -> Range | None:
-        """The tail that the connection takes over now; an empty range if it has to wait."""
-        server = supply.server
-        # What is on its way beyond the cut comes twice: at least a block, so that this comes to an end in any case.
-        twice = max(BLOCK, round(last.rate * (server.round_trip + _NOTICED_SECONDS)))
-        if slot.twice + twice > _TWICE_MOST * slot.job.size:
-            return None
-        if last.source == supply.source:
-            found = schedule.tail(last, each, server.setup)
-            if found:
-                slot.twice += twice
+    def _soonest(self, slot: Slot, names: Iterable[str], size: int) -> str:
+        """The source of which a connection is done first with so many bytes. One that has not answered yet may be
+        waiting for long, and one that nobody knows yet is tried with ranges that do not matter so much."""
+        able = [slot.supplies[name] for name in names if slot.supplies[name].is_usable(self._now, self._clock)]
+        return min(able, key=lambda one: one.server.turn + size / (one.server.each or 1.0)).source
+
+    def _tail(self, slot: Slot, supply: Supply, each: float) -> Range | None:
+        """The tail that the connection takes over now; an empty range if it has to wait. That of the last span, or of
+        the last one of its own source, where it is no better than another source."""
+        server, line = supply.server, supply.server.line
+        within = self._within(slot, supply)
+        for spans in (within, [span for span in within if span.source == supply.source]):
+            last = schedule.slowest(spans, server.turn, self._clock)
+            if last is None:
+                continue
+            is_own = last.source == supply.source
+            found = schedule.tail(last, each, server.turn) if is_own else (0, 0)
+            is_worse = server.each is not None and not schedule.is_better_done_by(last, each, server.turn)
+            if found is None or (is_worse and not is_own):
+                continue
+            # What is on its way beyond the cut comes twice: at least a block, so that this comes to an end in any case.
+            twice = max(BLOCK, round(last.rate * (server.round_trip + _NOTICED_SECONDS)))
+            if line.twice + twice > _TWICE_MOST * max(slot.job.size, line.total.bytes):
+                return None
+            line.twice += twice
+            if is_own:
                 last.end = found[0]
+            else:
+                # Both would write beyond the cut for a moment, and nobody could tell whose bytes those are. So the slow
+                # one is stopped first; what it leaves is given out in the next round, each source its share.
+                self.leaving.append(last)
+                last.is_leaving = True
             return found
-        if server.each is not None and not schedule.is_better_done_by(last, each, server.setup):
-            return None
-        # Both would write beyond the cut for a moment, and nobody could tell whose bytes those are. So the slow one is
-        # stopped first; what it leaves is given out in the next round, each source its share.
-        slot.twice += twice
-        self.leaving.append(last)
-        last.is_leaving = True
-        return 0, 0
+        return None
 
     def _opened(self, slot: Slot, span: Span, supply: Supply) -> Iterator[Opened]:
         if not slot.is_small:

@@ -48,7 +48,7 @@ class Downloads:
         self._couriers = couriers
         self._couriers.pacer.rate = limits.max_speed
         self._throttle = Throttle(limits.max_speed) if limits.max_speed else None
-        self._budget = limits.budget
+        self._budget = limits.per_source
         self._manners = Manners(limits.max_speed, is_polite=limits.is_polite, paths=self.paths)
         self.spans: dict[str, tuple[Slot, Span]] = {}
         self.carried: dict[Errand, tuple[Slot, Span]] = {}
@@ -167,7 +167,7 @@ class Downloads:
             is_first = not span.has_gain
             fresh[span.source] += span.see(status, now)
             if is_first and span.has_gain:
-                servers[span.source].met(now - span.begun)
+                servers[span.source].began(now - span.begun)
             if not (status.is_active or status.is_stopped):
                 span.begun = now  # it is queued or paused, and its source cannot be blamed for that
         return known, fresh

@@ -81,7 +81,7 @@ class Feeder:
         self._limits = limits
         self._slots = Slots()
         self._supplier = Supplier(locator, limits, KeyedPools(make_pool, ASKERS, "links", self._stir), begin)
-        couriers = Couriers(locator, KeyedPools(make_pool, min(limits.budget, MOST_THREADS), "courier", self._stir))
+        couriers = Couriers(locator, KeyedPools(make_pool, min(limits.per_source, MOST_THREADS), "courier", self._stir))
         self._downloads = Downloads(connect, couriers, limits, is_ours=restartable, way=way)
         self._paths = Paths(self._downloads.paths, time.monotonic)
         self._endings = Endings(self._slots, self._supplier, self._downloads, tell)

@@ -14,24 +14,45 @@ _QUEUE_DEPTH = 4
 # aria2 counts what came in the last ten seconds: sooner it would only be driven to and fro.
 _SECONDS = 5.0
 START = 16
-"""Connections that a far source begins with, of which nothing was learned yet."""
+"""Connections that a far source begins with for each large file, where nothing was learned of it yet: as many as other
+programs open."""
+PER_SOURCE = 64
+"""Connections to one source, for all files together, where the budget is not set."""
+_SOURCES = 4  # that a run may use so; one with more of them has connections enough
+
+
+def usual(files: int) -> int:
+    """The connections that a far source begins with, of which nothing was learned, for so many large files."""
+    return min(START * max(1, files), PER_SOURCE)
+
+
 _EAGERNESS = 0.5  # how much of a difference is made up for at once
 _FIRST, _LEAST, _MOST = 1.05, 0.9, 1.25  # of the limit: sources that are slower than it must not let it grow
 
 
 @dataclass(frozen=True, slots=True)
 class TransferLimits:
-    """`connections_per_mirror` for one file, `budget` for all open connections together, `jobs` the files under way;
-    `max_speed` is bytes per second over all; `is_polite`: only what others leave of the line. `downloads` is how many
-    downloads the daemon runs at once, None for no fewer than the budget.
+    """`connections_per_mirror` for one file, `budget` for all open connections together, None for as many as the
+    sources may have; `jobs` the files under way; `max_speed` is bytes per second over all; `is_polite`: only what
+    others leave of the line. `downloads` is how many downloads the daemon runs at once, None for no fewer than the
+    budget.
     """
 
     connections_per_mirror: int = 64
-    budget: int = 64
+    budget: int | None = None
     jobs: int | None = None
     max_speed: int | None = None
     is_polite: bool = False
     downloads: int | None = None
+
+    @property
+    def per_source(self) -> int:
+        """Connections to one source."""
+        return self.budget or PER_SOURCE
+
+    def total(self, sources: int) -> int:
+        """Connections to so many sources together."""
+        return self.budget or PER_SOURCE * min(max(1, sources), _SOURCES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +66,20 @@ class Budget:
 
     @classmethod
     def of(
-        cls, limits: TransferLimits, *, has_big: bool, has_small: bool, big_used: int = 0, most: int | None = None
+        cls,
+        limits: TransferLimits,
+        *,
+        has_big: bool,
+        has_small: bool,
+        big_used: int = 0,
+        most: int | None = None,
+        sources: int = 1,
     ) -> Budget:
         """The shares of large and small files, when there are some, and large ones use `big_used` connections now.
 
-        `most` connections in all, where that is less than the budget.
+        `most` connections in all, where that is less than what `sources` may have together.
         """
-        budget = limits.budget if most is None else min(most, limits.budget)
+        budget = limits.total(sources) if most is None else min(most, limits.total(sources))
         # A quarter is kept for small files, so that they arrive beside the big ones and not after them.
         reserve = budget // 4 if has_small and has_big else 0
         big_most = max(1, budget - reserve)

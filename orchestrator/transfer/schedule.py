@@ -11,18 +11,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from orchestrator.aria2.control import FINE_PIECE, PIECE
+from orchestrator.aria2.control import BLOCK, FINE_PIECE, PIECE
 from orchestrator.core.extents import Range
 from orchestrator.transfer.spans import Span
 
 _GOLDEN = 0.618034
 _LONGEST = 256 << 20  # of a span: how far behind the file's end its gapless prefix may be
-_TAKE_OVER_SECONDS = 0.5
+_TAKE_OVER_SECONDS = 0.3
 _MUCH_SOONER = 0.6
 _SHORTEST = 1.5  # seconds of a span while much is left: what is cut finer costs requests
+_LEAST = 2 * BLOCK  # bytes of a range
+_TURNS = 3  # times what a request costs: ranges that take less are not worth it
 _OVERDUE, _OVERDUE_SECONDS = 4, 1.0  # times what a connection needs to begin, and no less than this
-LEAST = 128 << 10
-"""Bytes: a smaller share than this is not worth a request."""
 _COARSE = 8 * PIECE  # from this length on, a rounding to whole pieces does not matter
 FIRST = 2 << 20
 """Bytes: what a connection is given until its speed is known."""
@@ -37,39 +37,49 @@ class Rhythm:
     last_seconds: float
 
 
-_FAR = Rhythm(0.45, 0.4, 3.0)
+_FAR = Rhythm(0.45, 0.4, 1.0)
 _NEAR = Rhythm(0.15, 0.1, 0.3)
-_NEAR_SETUP = 0.1  # seconds
+_NEAR_TRIP = 0.025  # seconds
 
 
-def length(left: int, each: float, all_rates: float, *, number: int, setup: float, most: int) -> int:
+def length(left: int, each: float, all_rates: float, *, number: int, round_trip: float, turn: float, most: int) -> int:
     """Bytes for a connection that brings `each` bytes per second, where `left` bytes are to come at `all_rates`.
 
     It differs from span to span (`number` counts them): aria2 syncs the file whenever one ends, and if all ended
-    together, all connections would wait for all syncs. `setup` is what a new connection costs, in seconds. There may be
+    together, all connections would wait for all syncs. `turn` are the seconds that a request costs. There may be
     `most` connections to a far source soon, each then slower than now, so none gets more than half of its share of
     what is left.
     """
-    rhythm = _NEAR if setup < _NEAR_SETUP else _FAR
+    rhythm = _NEAR if round_trip < _NEAR_TRIP else _FAR
     seconds = left / max(all_rates, each, 1.0)
     share = rhythm.least + rhythm.more * (number * _GOLDEN % 1) if seconds > rhythm.last_seconds else 1.0
-    wanted = each * min(seconds, max(seconds * share, setup))
+    wanted = each * min(seconds, max(seconds * share, turn))
     if rhythm is _FAR and share < 1:
         wanted = min(wanted, max(left / (2 * most), each * _SHORTEST))
     return int(wanted)
 
 
-def carve(missing: Sequence[Range], wanted: int, *, each: float, unit: int = FINE_PIECE) -> Range:
-    """The next range, of about `wanted` bytes, which ends at a boundary of `unit`. `missing` is not empty.
-
-    It is cut finer than a piece only where a connection, which brings `each` bytes per second, takes long for one.
+def least(each: float, turn: float) -> int:
+    """Bytes: fewer are not worth a request, for a connection that brings `each` bytes per second and begins the next
+    range in `turn` seconds. It is less than a piece only where that takes long.
     """
+    return max(_LEAST, min(PIECE, int(_TURNS * turn * each)))
+
+
+def carve(missing: Sequence[Range], wanted: int, *, least: int) -> Range:
+    """The next range, of about `wanted` bytes, and no fewer than `least`. `missing` is not empty."""
     start, end = missing[0]
-    least = max(LEAST, unit, min(PIECE, int(each)))
-    if wanted >= _COARSE:
-        unit = PIECE
-    stop = -(-(start + max(least, min(_LONGEST, wanted))) // unit) * unit
+    wanted = max(least, min(_LONGEST, wanted))
+    step = PIECE if least >= PIECE else _step(wanted)
+    stop = -(-(start + wanted) // step) * step
     return (start, end) if end - stop < least else (start, stop)
+
+
+def _step(length: int) -> int:
+    """Bytes: a range of about this length ends at a multiple of them. With short steps aria2 has more to keep."""
+    if length >= _COARSE:
+        return PIECE
+    return FINE_PIECE if length >= 2 * FINE_PIECE else BLOCK
 
 
 def slowest(spans: Iterable[Span], setup: float, now: float) -> Span | None:
@@ -89,12 +99,13 @@ def slowest(spans: Iterable[Span], setup: float, now: float) -> Span | None:
 def tail(span: Span, each: float, setup: float) -> Range | None:
     """The tail of a span for another connection of the same source, which brings `each` bytes per second.
 
-    It begins at the boundary of a piece near which both end together. Where there is none, it is all that is left, if
-    the other is sooner done with that; else None.
+    It begins at the boundary of a piece near which both end together. Where that is no gain, it is all that is left,
+    if the other is sooner done with that; else None.
     """
     kept = span.rate * (setup * each + span.left) / (each + span.rate)
-    cut = -(-int(span.position + kept) // FINE_PIECE) * FINE_PIECE
-    if span.rate and cut < span.end:
+    step = _step(int(span.left - kept))
+    cut = -(-int(span.position + kept) // step) * step
+    if cut < span.end and cut - span.position < span.rate * (setup + span.left / each):
         return cut, span.end
     return (span.position, span.end) if is_better_done_by(span, each, setup) else None
 

@@ -290,7 +290,7 @@ class Supplier:
             each = self._limits.connections_per_mirror
             is_bounded = bool(self._limits.max_speed) or self._limits.is_polite or each < START
             self.servers[name] = Server(
-                name, min(self._begin(name), each), self._limits.budget, self.line, is_bounded=is_bounded
+                name, min(self._begin(name), each), self._limits.per_source, self.line, is_bounded=is_bounded
             )
         return self.servers[name]
 

@@ -114,7 +114,7 @@ def test_many_small_files(machine: Machine, make_hub: MakeHub) -> None:
     assert list(machine.stage.iterdir()) == []
     asked = hub.log.requests(face="hub", path="/org/many/resolve/*")
     # One for each courier at most, where the first answer is late.
-    most = TransferLimits().budget
+    most = TransferLimits().per_source
     assert len(asked) <= most, "each small file is one request; the redirects of a few foretell those of the rest"
     assert len(hub.log.requests(method="GET", path="/api/resolve-cache/*", status=200)) >= 1992
 

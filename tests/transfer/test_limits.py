@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.transfer.limits import Budget, Throttle, TransferLimits
+from orchestrator.transfer.limits import Budget, Throttle, TransferLimits, usual
 
 LIMIT = 20_000_000
 LIMITS = st.builds(
     TransferLimits,
     connections_per_mirror=st.integers(1, 64),
-    budget=st.integers(1, 128),
+    budget=st.none() | st.integers(1, 128),
     downloads=st.none() | st.integers(1, 200),
 )
 
@@ -22,12 +22,12 @@ LIMITS = st.builds(
 @given(LIMITS, st.booleans(), st.booleans(), st.integers(0, 128))
 def test_within_the_limits(limits: TransferLimits, has_big: bool, has_small: bool, used: int) -> None:
     budget = Budget.of(limits, has_big=has_big, has_small=has_small, big_used=used)
-    assert 1 <= budget.big_most <= limits.budget
+    assert 1 <= budget.big_most <= limits.total(1)
     assert budget.small_most >= 1
     assert 1 <= budget.width <= 16
     if has_big and limits.downloads is None:
-        assert budget.small_most <= max(1, limits.budget - used)
-    if limits.downloads is not None and limits.downloads < limits.budget:
+        assert budget.small_most <= max(1, limits.total(1) - used)
+    if limits.downloads is not None and limits.downloads < limits.total(1):
         assert budget.spans_most <= limits.downloads
 
 
@@ -41,6 +41,17 @@ def test_a_run_with_manners_has_fewer_and_queues_no_small_files() -> None:
 def test_a_quarter_is_kept_for_small_files() -> None:
     assert Budget.of(TransferLimits(budget=64), has_big=True, has_small=True).big_most == 48
     assert Budget.of(TransferLimits(budget=64), has_big=True, has_small=False).big_most == 64
+
+
+@pytest.mark.parametrize(("budget", "sources", "most"), [(None, 0, 64), (None, 3, 192), (None, 9, 256), (100, 3, 100)])
+def test_each_source_has_a_bound_of_its_own_unless_a_budget_is_set(budget: int | None, sources: int, most: int) -> None:
+    limits = TransferLimits(budget=budget)
+    assert Budget.of(limits, has_big=True, has_small=False, sources=sources).big_most == most
+
+
+@pytest.mark.parametrize(("files", "connections"), [(0, 16), (1, 16), (3, 48), (9, 64)])
+def test_a_run_begins_with_as_many_connections_as_other_programs(files: int, connections: int) -> None:
+    assert usual(files) == connections
 
 
 def test_sixty_four_small_files_and_more_are_under_way() -> None:

@@ -11,7 +11,7 @@ from typing import cast
 
 import pytest
 
-from orchestrator.aria2.control import FINE_PIECE
+from orchestrator.aria2.control import BLOCK, FINE_PIECE
 from orchestrator.core.extents import Extent, Extents, Range, Ranges, intersect, union
 from orchestrator.core.files import Algorithm, Digest
 from orchestrator.core.plan import Job
@@ -108,11 +108,11 @@ def test_what_one_source_alone_has_is_fetched_from_it_however_slow_it_is(
 
 def test_tails_are_taken_over_by_who_has_them(tmp_path: Path) -> None:
     slow, peer = supply("slow", 1e4), supply("peer", 1e7, ((0, 32 * MIB),))
-    slot = slot_of(tmp_path / "part", slow, here=((0, 62 * MIB),))
+    slot = slot_of(tmp_path / "part", slow, here=((0, SIZE - MIB // 4),))
     assert ranges_of(assign(slot), "slow")
     assert not slot.unassigned()
     for span in slot.spans:
-        moved(span, span.start + FINE_PIECE, 1e4)
+        moved(span, span.start + BLOCK, 1e4)
     slot.supplies["peer"] = peer
     assigner = round_of(slot)
     assert not list(assigner.assign(slot, tails=True))
@@ -207,7 +207,7 @@ def test_a_span_that_comes_late_to_what_is_waited_for_is_stopped(tmp_path: Path,
 
 
 def test_what_is_taken_back_is_fetched_again_only_when_nobody_writes_there_any_more(tmp_path: Path) -> None:
-    slot = slot_of(tmp_path / "part", supply("root"), here=((0, 32 * MIB),))
+    slot = slot_of(tmp_path / "part", supply("root"), here=((0, 16 * MIB),))
     assign(slot, budget=1)
     (span,) = slot.spans
     moved(span, span.start + MIB)

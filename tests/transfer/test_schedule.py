@@ -10,17 +10,19 @@ from hypothesis import strategies as st
 
 from orchestrator.aria2.control import BLOCK, FINE_PIECE, PIECE
 from orchestrator.core.extents import subtract
-from orchestrator.transfer.schedule import carve, is_better_done_by, length, slowest, tail
+from orchestrator.transfer.schedule import carve, is_better_done_by, least, length, slowest, tail
 from orchestrator.transfer.spans import Span
+
+LEAST = least(0.0, 0.0)
 
 
 @given(st.integers(1, 1 << 34), st.lists(st.integers(0, 1 << 30), min_size=1, max_size=50))
 def test_all_is_given_out_once_and_in_order(size: int, wanted: list[int]) -> None:
     missing, given_out, turn = [(0, size)], 0, 0
     while missing and turn < 5000:
-        start, end = carve(missing, wanted[turn % len(wanted)], each=0.0)
+        start, end = carve(missing, wanted[turn % len(wanted)], least=LEAST)
         assert start == given_out
-        assert end == size or end % FINE_PIECE == 0
+        assert end == size or end % BLOCK == 0
         assert end - start <= (256 << 20) + PIECE
         given_out = end
         missing = list(subtract(missing, [(start, end)]))
@@ -28,9 +30,19 @@ def test_all_is_given_out_once_and_in_order(size: int, wanted: list[int]) -> Non
     assert given_out == size or turn == 5000
 
 
-@pytest.mark.parametrize(("each", "length"), [(10e6, PIECE), (1 << 19, PIECE // 2), (1e3, 2 * FINE_PIECE)])
-def test_only_where_a_piece_takes_long_it_is_cut_finer(each: float, length: int) -> None:
-    assert carve([(0, 64 * PIECE)], 1000, each=each) == (0, length)
+@pytest.mark.parametrize(
+    ("each", "turn", "length"),
+    [(10e6, 0.1, PIECE), (1e6, 0.5, PIECE), (2e5, 0.25, 3 * FINE_PIECE), (1e5, 0.25, 5 * BLOCK), (1e3, 0.25, LEAST)],
+)
+def test_only_where_a_piece_takes_long_it_is_cut_finer(each: float, turn: float, length: int) -> None:
+    assert carve([(0, 64 * PIECE)], 1000, least=least(each, turn)) == (0, length)
+
+
+@pytest.mark.parametrize(("wanted", "step"), [(PIECE, FINE_PIECE), (FINE_PIECE, BLOCK), (64 * PIECE, PIECE)])
+def test_the_shorter_a_range_is_the_finer_it_is_cut(wanted: int, step: int) -> None:
+    (_, end) = carve([(BLOCK, 640 * PIECE)], wanted, least=LEAST)
+    assert end % step == 0
+    assert BLOCK + wanted <= end < BLOCK + wanted + step
 
 
 @given(
@@ -44,13 +56,13 @@ def test_only_where_a_piece_takes_long_it_is_cut_finer(each: float, length: int)
 def test_a_length_is_a_part_of_what_is_left(
     left: int, each: float, others: float, number: int, setup: float, most: int
 ) -> None:
-    found = length(left, each, each + others, number=number, setup=setup, most=most)
+    found = length(left, each, each + others, number=number, round_trip=setup, turn=setup, most=most)
     assert 0 <= found <= left
 
 
 def test_a_connection_that_is_fast_in_the_beginning_gets_no_more_than_half_of_a_small_share() -> None:
     """In slow start sixteen are as fast as sixty-four will be: what they are given then must not take them for ever."""
-    assert length(640 << 20, 1e6, 16e6, number=1, setup=0.5, most=64) == (640 << 20) // 128
+    assert length(640 << 20, 1e6, 16e6, number=1, round_trip=0.5, turn=0.5, most=64) == (640 << 20) // 128
 
 
 def span(start: int, end: int, *, position: int, rate: float) -> Span:

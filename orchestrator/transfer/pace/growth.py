@@ -8,6 +8,9 @@ good part of what twice as many would bring if each were as fast as before. All 
 connection has its first byte after three of them, and slow start takes some more, so a window of fixed length would
 judge a long line before it has answered. Where the kernel tells that packets are lost though none wait in a queue, the
 line is not full, and nothing has to be waited for; where they wait, rates come in bursts and are looked at for longer.
+
+A narrow line is not flooded: a sender with a window of less than four packets cannot tell a loss by what comes after
+it, and waits for its timer. So there are no more than have such windows, beyond those that every program begins with.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from orchestrator.transfer.limits import START
 from orchestrator.transfer.pace.paths import Signs
 from orchestrator.transfer.pace.timeline import Timeline
 
@@ -28,6 +32,7 @@ _RISING = 1.2  # a rate that grew by this factor from window to window grows by 
 _WORTH_IT = 0.2  # of what the added connections would bring if each were as fast as those before
 _NOISE = 0.02  # of the rate of all sources together: less cannot be told from chance
 _IN_USE = 0.85  # of the allowed connections
+_LEAST_WINDOW = 4 * 1448  # bytes that a connection should bring in each round trip
 _FALLEN = 0.8  # of the rate that more connections did not better: the line is another one by now
 _IDLE = 5.0  # seconds without a look: nothing was under way, so nothing could come
 _FIRST_HOLD, _LONGEST_HOLD = 20.0, 160.0  # seconds without a trial, after trials that brought nothing
@@ -39,7 +44,7 @@ class Line:
     when bytes came last, or were asked for again, `round_trip` and `signs` what the kernel tells (see `Paths`).
 
     One source at a time tries more connections, or nobody could tell whose bytes those are. `changed` is when a count
-    changed last.
+    changed last. `twice` are the bytes that may come once more, since tails were taken over.
     """
 
     total: Timeline = field(default_factory=Timeline)
@@ -49,6 +54,7 @@ class Line:
     moved: float = 0.0
     looked: float = 0.0
     changed: float = 0.0
+    twice: int = 0
     trying: Growth | None = None
 
     def look(self, now: float, fresh: int, *, spare: int) -> None:
@@ -72,15 +78,18 @@ class _Trial:
     own: float
     total: float
     began: float
+    loses: bool
 
 
 @dataclass(slots=True)
 class Growth:
-    """The count of one source: `allowed` connections now, `most` at most."""
+    """The count of one source: `allowed` connections now, `most` at most, up to `usual` ones without a trial. `settled`
+    is the number that showed to be of use: None until more were tried, or fewer were asked for."""
 
     most: int
+    usual: int = 0
     allowed: int = 0
-    rate: float = 0.0
+    settled: int | None = None
     _since: float = 0.0
     _used: float = 0.0
     _looked: float = 0.0
@@ -89,14 +98,10 @@ class Growth:
     _hold_rate: float = 0.0
     _hold: float = _FIRST_HOLD
 
-    @property
-    def settled(self) -> int:
-        """The connections that showed to be of use."""
-        return self.allowed if self._trial is None else self._trial.before
-
     def start(self, count: int) -> None:
-        """Begin with so many."""
-        self.allowed = max(1, min(count, self.most))
+        """Begin with so many, as soon as the line is known to be wide enough."""
+        self.usual = max(1, min(count, self.most))
+        self.allowed = min(START, self.usual)
 
     def look(self, now: float, own: Timeline, line: Line, *, connections: int, round_trip: float) -> None:
         """Decide again, with `connections` open now and what came of this source (`own`) and of all (`line`)."""
@@ -109,39 +114,46 @@ class Growth:
         self._since = self._since or now
         if self._trial is not None:
             self._judge(self._trial, now, own, line, window, round_trip)
-        elif self._is_steady(now, own, line, window, round_trip):
-            self._try_more(now, own, line, window)
+        elif self.allowed < self.usual and (more := min(self._fitting(rate, round_trip), line.spare)) > 0:
+            self.allowed = min(self.usual, self.allowed + more)
+            line.changed = now
+        else:
+            self._try_more(now, own, line, window, round_trip)
 
     def fewer(self, now: float, line: Line) -> None:
         """The source wants fewer requests."""
-        self.allowed = max(1, self.allowed // 2)
-        self._trial = None
+        self.allowed = self.usual = max(1, self.allowed // 2)
         self._rest(now, 0.0)
-        line.release(self, now)
+        self._settle(now, line)
 
     def _use(self, now: float, connections: int) -> None:
         fade = math.exp(min(0.0, self._looked - now) / _LEAST_SEEN)
         self._used = fade * self._used + (1 - fade) * connections
         self._looked = now
 
-    def _is_steady(self, now: float, own: Timeline, line: Line, window: float, round_trip: float) -> bool:
-        """True when the rate does not rise by itself, and nobody's count has just been changed."""
-        is_known = line.signs is Signs.LOSES
-        settled = _SETUP * round_trip + (1 if is_known else 2) * window
-        if line.trying is not None or now - max(line.changed, self._since) < settled:
-            return False
-        before, self.rate = own.rate(now - 2 * window, now - window), own.rate(now - window, now)
-        return self.rate > 0 and (is_known or self.rate <= _RISING * before)
-
-    def _try_more(self, now: float, own: Timeline, line: Line, window: float) -> None:
-        if self.allowed >= self.most or self._used < _IN_USE * self.allowed or line.spare <= 0:
+    def _try_more(self, now: float, own: Timeline, line: Line, window: float, round_trip: float) -> None:
+        """Begin a trial when the rate does not rise by itself, and nobody's count has just been changed."""
+        if self.allowed >= self.most or self._used < _IN_USE * self.allowed or line.spare <= 0 or line.trying:
             return
-        if now < self._hold_until and self.rate >= _FALLEN * self._hold_rate:
+        loses, rate = line.signs is Signs.LOSES, own.rate(now - window, now)
+        settled = _SETUP * round_trip + (1 if loses else 2) * window
+        is_rising = not loses and rate > _RISING * own.rate(now - 2 * window, now - window)
+        if not rate or is_rising or now - max(line.changed, self._since) < settled:
+            return
+        if now < self._hold_until and rate >= _FALLEN * self._hold_rate:
+            return
+        if line.signs is Signs.FULL and self._fitting(rate, round_trip) <= 0:
             return
         begin = now - 2 * window
-        self._trial = _Trial(self.allowed, own.rate(begin, now), line.total.rate(begin, now), now)
-        self.allowed = min(self.most, 2 * self.allowed, self.allowed + line.spare)
+        self._trial = _Trial(self.allowed, own.rate(begin, now), line.total.rate(begin, now), now, loses)
+        # A line that loses is not full, and more connections bring more: there is nothing to find out step by step.
+        wanted = self.most if loses else 2 * self.allowed
+        self.allowed = min(self.most, wanted, self.allowed + line.spare)
         line.trying = self
+
+    def _fitting(self, rate: float, round_trip: float) -> int:
+        """The number of further connections that would have a window of some packets each."""
+        return int(rate * round_trip / _LEAST_WINDOW) - self.allowed
 
     def _judge(  # noqa: PLR0917 - one trial, and what is seen of it
         self, trial: _Trial, now: float, own: Timeline, line: Line, window: float, round_trip: float
@@ -153,14 +165,17 @@ class Growth:
         # What others bring meanwhile is not its gain, and what it takes from them is none.
         gain = min(line.total.rate(now - window, now) - trial.total, own.rate(now - window, now) - trial.own)
         wanted = max(_WORTH_IT * trial.own * (self.allowed / trial.before - 1), _NOISE * trial.total)
-        if gain >= (0 if line.signs is Signs.LOSES else wanted):
+        if gain >= (0 if trial.loses or line.signs is Signs.LOSES else wanted):
             self._hold = _FIRST_HOLD
         elif passed < longest:
             return
         else:
             self.allowed = trial.before
             self._rest(now, trial.own)
-        self._trial = None
+        self._settle(now, line)
+
+    def _settle(self, now: float, line: Line) -> None:
+        self._trial, self.settled = None, self.allowed
         line.release(self, now)
 
     def _rest(self, now: float, rate: float) -> None:

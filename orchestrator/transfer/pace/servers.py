@@ -22,6 +22,7 @@ _HOPELESS = 0.02  # of the rate of all sources together
 _KNOWN_WINDOWS = 2
 _REST_SECONDS = 20.0
 _LEARNED_BYTES = 32 << 20
+_RECENT = 0.1  # weight of the last one in an average
 
 
 @dataclass(slots=True)
@@ -54,6 +55,7 @@ class Server:
     is_rangeless: bool = False
     came: Timeline = field(default_factory=Timeline)
     growth: Growth = field(init=False)
+    _wait: float | None = None
     _window_began: float = 0.0
     _window_bytes: int = 0
     _window_connections: list[int] = field(default_factory=list)
@@ -87,7 +89,13 @@ class Server:
     @property
     def setup(self) -> float:
         """Seconds until the first byte of a new connection: a handshake and a question."""
-        return 2 * self.round_trip + 0.05
+        return self.round_trip + self.turn
+
+    @property
+    def turn(self) -> float:
+        """Seconds from one range to the next of a connection that is kept: a question, and what the server thinks of
+        it, or the queue of the line adds."""
+        return max(self.round_trip + 0.05, self._wait or 0.0)
 
     def met(self, latency: float | None) -> None:
         """It answered a small request after `latency` seconds."""
@@ -96,6 +104,12 @@ class Server:
         if not self.allowed:
             is_near = self.latency is not None and self.latency < _NEAR_SECONDS
             self.growth.start(min(self.start, _NEAR_CONNECTIONS) if is_near else self.start)
+
+    def began(self, seconds: float) -> None:
+        """The first block of a range came after so long."""
+        self.met(seconds)
+        wait = max(0.0, seconds - BLOCK / self.each) if self.each else seconds
+        self._wait = wait if self._wait is None else self._wait + _RECENT * (wait - self._wait)
 
     def observe(self, now: float, fresh: int, connections: int) -> None:
         """`fresh` bytes arrived since the last call, over `connections` that are open now."""

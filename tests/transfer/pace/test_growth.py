@@ -106,6 +106,22 @@ def test_no_trial_is_made_while_the_first_slow_start_fills_the_line(round_trip: 
     assert drive.growth.allowed == 16
 
 
+def test_what_a_run_may_begin_with_is_opened_once_the_line_is_known_to_be_wide() -> None:
+    wide, narrow = Drive(Model(6e6, 0.1e6, 0.22), begin=64), Drive(Model(0.8e6, 0.1e6, 0.06), begin=64)
+    for drive in (wide, narrow):
+        assert drive.growth.allowed == 16
+        drive.run(2)
+    assert wide.growth.allowed == 64
+    assert narrow.growth.allowed == 16
+
+
+def test_a_narrow_line_that_is_full_is_not_flooded() -> None:
+    drive = Drive(Model(0.8e6, 0.1e6, 0.06))
+    drive.line.signs = Signs.FULL
+    drive.run(30)
+    assert drive.growth.allowed == 16
+
+
 def test_a_rate_that_falls_ends_a_hold() -> None:
     drive = Drive(Model(6e6, 2e6, 0.1))
     drive.run(10)
@@ -119,7 +135,7 @@ def test_where_packets_are_lost_and_none_wait_more_are_opened_at_once() -> None:
     slow, fast = Drive(Model(24e6, 0.24e6, 0.18)), Drive(Model(24e6, 0.24e6, 0.18))
     fast.line.signs = Signs.LOSES
     for drive in (slow, fast):
-        drive.run(3.5)
+        drive.run(2)
     assert fast.growth.allowed == 64
     assert slow.growth.allowed < 64
 
@@ -164,6 +180,8 @@ def test_what_is_kept_for_the_next_run_is_what_showed_to_help() -> None:
     while drive.line.trying is None:
         drive.run(POLL)
     assert drive.growth.allowed == 32
+    assert drive.growth.settled is None
+    drive.run(30)
     assert drive.growth.settled == 16
 
 

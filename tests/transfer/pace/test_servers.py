@@ -118,8 +118,15 @@ def test_one_that_has_not_answered_yet_is_not_tried_with_more() -> None:
 def test_a_run_with_a_limit_learns_no_number(is_bounded: bool, settled: int | None) -> None:
     server = Server("far", start=16, most=64, is_bounded=is_bounded)
     server.met(0.2)
-    server.observe(100.0, 64 << 20, 16)
+    busy(server, 15, lambda connections: 10e6)
     assert server.settled == settled
+
+
+def test_a_run_in_which_nothing_was_tried_learns_no_number() -> None:
+    server = Server("far", start=64, most=64)
+    server.met(0.2)
+    busy(server, 15, lambda connections: 10e6)
+    assert server.settled is None
 
 
 def test_small_files_tell_no_rate() -> None:
