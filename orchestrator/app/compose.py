@@ -24,6 +24,7 @@ from orchestrator.core.proxies import Proxies, parse_proxy
 from orchestrator.core.resolvers import PORT, ordered
 from orchestrator.core.sources import Source
 from orchestrator.core.trust import Policy
+from orchestrator.depot.mover import Daemon, Mover
 from orchestrator.disk.private import runtime_folder, runtime_folders
 from orchestrator.errors import ConfigError, GlmAriaError
 from orchestrator.events import Emit, Event
@@ -33,7 +34,6 @@ from orchestrator.net.answers import Limits as NetLimits
 from orchestrator.net.credentials import Credentials
 from orchestrator.net.dns import Lookup, Resolver
 from orchestrator.net.session import Net
-from orchestrator.pull.mover import Daemon, Mover
 from orchestrator.settings import Settings, default_mirrors
 from orchestrator.swarm.leases import Leases
 from orchestrator.system.signals import Stop

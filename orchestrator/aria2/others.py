@@ -32,7 +32,7 @@ def refuse_unfit(url: str, options: Mapping[str, str]) -> None:
 
 
 @dataclass(slots=True)
-class Watch:
+class DaemonWatch:
     """The effects on our downloads of a daemon that others use, too. Times are monotonic seconds."""
 
     rpc: Rpc

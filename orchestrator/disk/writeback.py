@@ -35,6 +35,10 @@ class Writeback:
             with suppress(GlmAriaError):  # no thread for it: the kernel writes when it likes
                 self._running[path] = self._pool.submit(self._write, path, self._is_closed.is_set)
 
+    def forget(self, path: Path) -> None:
+        """The file is of no interest any more."""
+        self._running.pop(path, None)
+
     def close(self) -> None:
         """End soon; the rest is left to the kernel."""
         self._is_closed.set()

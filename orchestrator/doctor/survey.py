@@ -14,13 +14,13 @@ from orchestrator.catalogs.sites import Sites
 from orchestrator.core.files import Algorithm, RepoFile, RepoTree
 from orchestrator.core.refs import Ref
 from orchestrator.core.sources import Origin, Source
+from orchestrator.depot.other_catalogs import look
 from orchestrator.doctor.facts import Freshness, SourceFacts
 from orchestrator.errors import GlmAriaError, NotFoundError, ProtocolError, SourcesDownError, TemporaryError
 from orchestrator.mirrors.probe import Bounds, Probe, SampleFile, probe
 from orchestrator.mirrors.sources import Sources
 from orchestrator.mirrors.stats import Observation
 from orchestrator.net.session import Net
-from orchestrator.pull.other_catalogs import look
 from orchestrator.system.threads import Step, at_once
 
 

@@ -10,26 +10,37 @@ from orchestrator.cache.cache import Cache
 from orchestrator.cache.claims import taken_over
 from orchestrator.cache.moved import is_on_another_volume
 from orchestrator.catalogs.sites import Sites
+from orchestrator.core.files import Digest
 from orchestrator.core.plan import Action, Have, Job, Plan, merge
+from orchestrator.depot.depot import Depot
+from orchestrator.depot.locate import SourceLocator
+from orchestrator.depot.messages import Proven
+from orchestrator.depot.mover import Mover
+from orchestrator.depot.other_catalogs import OtherCatalogs
 from orchestrator.disk import space
-from orchestrator.errors import CannotCreateError, GlmAriaError, Interrupted, NotAllowedError
+from orchestrator.errors import (
+    CannotCreateError,
+    DiskIOError,
+    GlmAriaError,
+    Interrupted,
+    NoSpaceError,
+    NotAllowedError,
+)
 from orchestrator.events import Emit, FileProgress, Flipped, Phase, Queued
 from orchestrator.folders.local_dir import place_local
 from orchestrator.mirrors.sources import Sources
-from orchestrator.pull.fetch import FATAL, Fetcher
-from orchestrator.pull.locate import SourceLocator
-from orchestrator.pull.messages import Batch, Message, Proven, Published
+from orchestrator.pull.messages import Batch, Message, Published
 from orchestrator.pull.model_run import ModelRun
-from orchestrator.pull.mover import Mover
-from orchestrator.pull.other_catalogs import OtherCatalogs
 from orchestrator.pull.placing import BatchPlacer
 from orchestrator.pull.report import FileState
 from orchestrator.resolve.resolve import remember
 from orchestrator.system.inbox import Inbox
 from orchestrator.system.signals import Stop
-from orchestrator.transfer.interface import Already, Lost
+from orchestrator.transfer.interface import Already, Lost, Moved
 
 _PUBLISHERS = 2
+# No other file will fare better on this disk: end the run instead of trying each.
+_FATAL = (NoSpaceError, CannotCreateError, DiskIOError)
 
 
 def deliver(
@@ -89,6 +100,7 @@ class _Delivery:
         self._publishers = self._inbox.make_pool(_PUBLISHERS, "publish")
         self._publishing: set[ModelRun] = set()
         self._abandoned: set[ModelRun] = set()
+        self._moved: dict[Digest, Moved] = {}
 
     def run(self, jobs: Sequence[Job], size: int) -> None:
         try:
@@ -123,8 +135,7 @@ class _Delivery:
         plans = [run.plan for run in self._runs if run.plan]
         with closing(OtherCatalogs(plans, self._sites, self._emit)) as catalogs:
             locator = SourceLocator(self._sources, catalogs, self._emit)
-            fetcher = Fetcher(
-                jobs,
+            depot = Depot(
                 locator,
                 self._sources,
                 self._cache.staging,
@@ -134,32 +145,37 @@ class _Delivery:
                 stop=self._stop,
                 emit=self._emit,
             )
+            for job in jobs:
+                depot.want(job)
             try:
-                with fetcher:
-                    self._drain(fetcher)
+                with depot:
+                    self._drain(depot)
             finally:
-                for digest, sent in fetcher.unfinished.items():
+                # What came of blobs that are not whole stays for the next run.
+                for digest, moved in self._moved.items():
                     for run in self._placer.wanting(digest):
-                        run.sent[digest] = sent
+                        run.sent[digest] = moved.sent
 
-    def _drain(self, fetcher: Fetcher) -> None:
+    def _drain(self, depot: Depot) -> None:
         """Wait in one place for all that happens, until every job has ended and is placed, or the run is stopped."""
         # Looked at once a round: with a signal between two looks, it would wait for a batch that nobody began.
-        while not (no_more := self._stop.is_set() or fetcher.is_idle) or not self._placer.is_idle:
+        while not (no_more := self._stop.is_set() or depot.is_idle) or not self._placer.is_idle:
             # What is verified gets placed even when the run is being stopped: it is a matter of moments.
             due = self._placer.poll(at_once=no_more)
-            for message in self._inbox.take(due if no_more else min(due, fetcher.poll())):
-                self._take(message, fetcher)
+            for message in self._inbox.take(due if no_more else min(due, depot.poll())):
+                self._take(message, depot)
 
-    def _take(self, message: Message, fetcher: Fetcher) -> None:
+    def _take(self, message: Message, depot: Depot) -> None:
         if isinstance(message, Batch):
-            self._placed(message, fetcher)
+            self._placed(message, depot)
         elif isinstance(message, Published):
             self._published(message)
         elif not self._stop.is_set():
-            ended = fetcher.take(message)
+            if isinstance(message, Moved):
+                self._moved[message.job.digest] = message
+            ended = depot.take(message)
             if isinstance(ended, Lost):
-                self._lost(ended, fetcher)
+                self._lost(ended, depot)
             elif ended is not None:
                 self._arrived(ended)
 
@@ -172,12 +188,12 @@ class _Delivery:
                     return True
         return False
 
-    def _lost(self, lost: Lost, fetcher: Fetcher) -> None:
+    def _lost(self, lost: Lost, depot: Depot) -> None:
         error = lost.error
         if not self._cache.staging.is_ours(lost.job.digest):
             # What failed is another node's part by now, and tells nothing of this disk or of a source.
             error = taken_over(repr(lost.job.name))
-        if isinstance(error, FATAL):
+        if isinstance(error, _FATAL):
             raise error
         runs = self._placer.wanting(lost.job.digest)
         for run in runs:
@@ -186,10 +202,11 @@ class _Delivery:
         if isinstance(error, NotAllowedError):
             missing = {digest for run in runs if run not in self._abandoned for digest in run.missing}
             self._abandoned.update(runs)
-            fetcher.abandon({d for d in missing if not any(run.is_open for run in self._placer.wanting(d))})
+            depot.abandon({d for d in missing if not any(run.is_open for run in self._placer.wanting(d))})
 
     def _arrived(self, arrived: Proven | Already) -> None:
         job = arrived.job
+        self._moved.pop(job.digest, None)
         for run in self._placer.wanting(job.digest):
             if isinstance(arrived, Proven):
                 run.ended[job.digest], run.sent[job.digest] = FileState.FETCHED, arrived.sent
@@ -198,14 +215,14 @@ class _Delivery:
         self._emit(FileProgress(job.digest, job.name, Phase.PLACING, job.size, job.size))
         self._placer.add(arrived)
 
-    def _placed(self, batch: Batch, fetcher: Fetcher) -> None:
+    def _placed(self, batch: Batch, depot: Depot) -> None:
         self._placer.ended()
         for failed, error in batch.errors.items():
-            if isinstance(error, FATAL):
+            if isinstance(error, _FATAL):
                 raise error
             failed.fail(error)
         for job in batch.jobs:
-            fetcher.release(job)
+            depot.release(job)
             self._emit(FileProgress(job.digest, job.name, Phase.DONE, job.size, job.size))
             for run in self._placer.wanting(job.digest):
                 if run not in batch.errors:

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Sequence
 from orchestrator.cache.cache import HfCache
 from orchestrator.core.files import Digest, RepoFile
 from orchestrator.core.plan import Action, Have
+from orchestrator.depot.messages import Proven
 from orchestrator.errors import GlmAriaError, IntegrityError
-from orchestrator.pull.messages import Batch, Message, Proven
+from orchestrator.pull.messages import Batch, Message
 from orchestrator.pull.model_run import ModelRun
 from orchestrator.system.inbox import Inbox
 from orchestrator.transfer.interface import Already

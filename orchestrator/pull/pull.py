@@ -16,12 +16,12 @@ from orchestrator.catalogs.sites import Sites
 from orchestrator.core.files import Digest, RepoFile
 from orchestrator.core.plan import Action, Found, Have, Plan, ResolvedModel, merge, plan_model
 from orchestrator.core.refs import as_word
+from orchestrator.depot.mover import Mover
 from orchestrator.errors import GlmAriaError, Interrupted, NotFoundError
 from orchestrator.events import Emit, FileProgress, Notice, Phase
 from orchestrator.lists.request import PullRequest
 from orchestrator.mirrors.sources import Sources
 from orchestrator.pull.model_run import ModelRun
-from orchestrator.pull.mover import Mover
 from orchestrator.pull.report import ModelReport, PullReport
 from orchestrator.resolve.naming import refuse_what_disk_cannot_hold
 from orchestrator.resolve.question import Question

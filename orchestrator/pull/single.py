@@ -18,6 +18,10 @@ from orchestrator.core.refs import RepoId, RepoType
 from orchestrator.core.sources import Body, Origin, RangeAnswer, Sent, Source
 from orchestrator.core.statuses import Then, meaning
 from orchestrator.core.trust import Trust
+from orchestrator.depot.candidates import Candidates
+from orchestrator.depot.depot import Depot
+from orchestrator.depot.messages import DepotMessage, Proven
+from orchestrator.depot.mover import Mover
 from orchestrator.disk import space
 from orchestrator.disk.conflicts import look_at, refuse_closed, refuse_no_folder
 from orchestrator.errors import (
@@ -34,10 +38,6 @@ from orchestrator.mirrors.ranges import ask_for_range
 from orchestrator.mirrors.small_files import FileRange, open_body
 from orchestrator.mirrors.sources import Sources
 from orchestrator.net.session import Net
-from orchestrator.pull.candidates import Candidates
-from orchestrator.pull.fetch import Fetcher
-from orchestrator.pull.messages import Message, Proven
-from orchestrator.pull.mover import Mover
 from orchestrator.pull.report import FileReport, FileState, ModelReport, PullReport
 from orchestrator.resolve.naming import refuse_odd_names
 from orchestrator.system.inbox import Inbox
@@ -120,9 +120,8 @@ def fetch_single(  # noqa: PLR0913 - a request without a plan
         space.check_largest(size, staging.folder)
         space.check_largest(size, folder)
         locator = _OneAddress(Uri(urlsplit(url).netloc, url), sources.patient)
-        inbox: Inbox[Message] = Inbox(mover.make_pool)
-        fetcher = Fetcher(
-            [_job(file)],
+        inbox: Inbox[DepotMessage] = Inbox(mover.make_pool)
+        depot = Depot(
             locator,
             sources,
             staging,
@@ -133,7 +132,8 @@ def fetch_single(  # noqa: PLR0913 - a request without a plan
             emit=emit,
         )
         emit(Queued(1, size))
-        state, error, sent = _fetch(fetcher, inbox, file, target, stop=stop, emit=emit)
+        depot.want(_job(file))
+        state, error, sent = _fetch(depot, inbox, file, target, stop=stop, emit=emit)
     else:
         staging.remove(digest)  # of a run that was killed after it had placed the file
     emit(ModelPhase(shown, Phase.FAILED if error else Phase.DONE))
@@ -159,12 +159,12 @@ def _job(file: RepoFile) -> Job:
 
 
 def _fetch(
-    fetcher: Fetcher, inbox: Inbox[Message], file: RepoFile, target: Path, *, stop: Stop, emit: Emit
+    depot: Depot, inbox: Inbox[DepotMessage], file: RepoFile, target: Path, *, stop: Stop, emit: Emit
 ) -> tuple[FileState, GlmAriaError | None, Sent]:
-    with fetcher:
+    with depot:
         while not stop.is_set():
-            for message in inbox.take(fetcher.poll()):
-                match fetcher.take(message):
+            for message in inbox.take(depot.poll()):
+                match depot.take(message):
                     case Lost(error=error):
                         return FileState.LOST, error, {}
                     case Already():

@@ -6,13 +6,26 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from contextlib import suppress
 from queue import Empty
-from typing import Generic, ParamSpec, TypeVar
+from typing import Generic, ParamSpec, Protocol, TypeVar
 
 from orchestrator.system.queues import OneReaderQueue
 from orchestrator.system.threads import MakePool, Pool
 
 M = TypeVar("M")
+M_contra = TypeVar("M_contra", contravariant=True)
 P = ParamSpec("P")
+
+
+class Sink(Protocol[M_contra]):
+    """The end of an inbox that workers see; see there."""
+
+    make_pool: MakePool
+
+    def put(self, message: M_contra) -> None: ...
+
+    def wake(self) -> None: ...
+
+    def submit(self, pool: Executor, step: Callable[P, M_contra], *args: P.args, **kwargs: P.kwargs) -> None: ...
 
 
 class Inbox(Generic[M]):

@@ -216,6 +216,7 @@ class Slots:
         self._queues: dict[bool, OrderedDict[Digest, Slot]] = {True: OrderedDict(), False: OrderedDict()}
         self._put_off: dict[Digest, Slot] = {}
         self._hurried: dict[Digest, Slot] = {}
+        self._closing: dict[Digest, Slot] = {}
         self._numbers = itertools.count()
 
     def __bool__(self) -> bool:
@@ -257,6 +258,14 @@ class Slots:
         """The jobs that are WAITING, were not put off, and somebody waits for."""
         return [slot for digest, slot in self._hurried.items() if digest not in self._put_off]
 
+    def is_closing(self, digest: Digest) -> bool:
+        """True while spans of a job that was given up may still write to its part."""
+        slot = self._closing.get(digest)
+        if slot is not None and not slot.spans:
+            del self._closing[digest]
+            return False
+        return slot is not None
+
     def put_off(self, slot: Slot, until: float) -> None:
         """Pass over a job that is WAITING until this time, in monotonic seconds."""
         slot.not_before = until
@@ -285,3 +294,5 @@ class Slots:
         slot.state = TRANSITIONS[slot.state, event]
         if slot.state not in ENDS:
             self._begun[slot.state][digest] = slot
+        elif slot.spans:
+            self._closing = {d: one for d, one in self._closing.items() if one.spans} | {digest: slot}

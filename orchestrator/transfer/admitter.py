@@ -75,7 +75,8 @@ class Admitter:
         return has_ranges and sum(span.width for span in slot.spans) < most
 
     def _admit_one(self, slot: Slot) -> bool:
-        admission = self._may_start(slot.job)
+        is_closing = self._slots.is_closing(slot.job.digest)
+        admission = Admission.BUSY if is_closing else self._may_start(slot.job)
         if admission is Admission.BUSY:
             self._slots.put_off(slot, time.monotonic() + 0.2)
         elif admission is Admission.ALREADY:

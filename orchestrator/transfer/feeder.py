@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from orchestrator.aria2.endpoint import Endpoint
-from orchestrator.aria2.others import UnfitDaemonError, Watch
+from orchestrator.aria2.others import DaemonWatch, UnfitDaemonError
 from orchestrator.core.extents import Ranges
 from orchestrator.core.files import Digest
 from orchestrator.core.plan import Job
@@ -86,7 +86,7 @@ class Feeder:
         self._paths = Paths(self._downloads.paths, time.monotonic)
         self._endings = Endings(self._slots, self._supplier, self._downloads, tell)
         self._admitter = Admitter(self._slots, self._downloads, limits, part=part, admit=admit, tell=tell)
-        self._theirs: Watch | None = None
+        self._theirs: DaemonWatch | None = None
         self._paced = self._polled = time.monotonic()
         self._due = 0.0
         self._is_stirred = False
@@ -108,6 +108,10 @@ class Feeder:
         if need.first:
             self._slots.hurry(slot)
         self._hasten()
+
+    def has(self, digest: Digest) -> bool:
+        """True while a job is under way."""
+        return self._slots.get(digest) is not None
 
     def pause(self, digest: Digest) -> None:
         """End a job that nobody wants any more: it is told as Paused once its spans are closed, or as Fetched if it has
@@ -198,7 +202,7 @@ class Feeder:
         if not self._downloads.is_connected and self._needs_daemon:
             # Only now: a daemon of our own starts while the first addresses are being asked for.
             self._downloads.connect()
-            self._theirs = None if self._downloads.is_ours else Watch(self._downloads.rpc)
+            self._theirs = None if self._downloads.is_ours else DaemonWatch(self._downloads.rpc)
             self._downloads.evict(self._slots.of(JobState.LOCATING, JobState.ACTIVE))
         with self._reconnecting():
             if self._theirs:

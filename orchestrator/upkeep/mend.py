@@ -13,6 +13,7 @@ from orchestrator.catalogs.sites import Sites
 from orchestrator.core.dialects import DEFAULT
 from orchestrator.core.refs import Ref
 from orchestrator.core.sources import Origin, Source
+from orchestrator.depot.mover import Mover
 from orchestrator.errors import GlmAriaError, IntegrityError, TemporaryError
 from orchestrator.events import Emit, FileProgress, Notice, Phase
 from orchestrator.lists.request import Item, PullRequest
@@ -20,7 +21,6 @@ from orchestrator.mirrors.ranges import fetch_range
 from orchestrator.mirrors.sources import Sources
 from orchestrator.proof.hashing import halt
 from orchestrator.proof.pieces import Range, piece_hash
-from orchestrator.pull.mover import Mover
 from orchestrator.pull.pull import pull
 from orchestrator.pull.report import PullReport
 from orchestrator.system.signals import Stop

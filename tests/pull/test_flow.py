@@ -16,10 +16,10 @@ import pytest
 from orchestrator.cache.cache import Cache
 from orchestrator.core.plan import Action
 from orchestrator.core.refs import RepoId, RepoType
+from orchestrator.depot.mover import Mover
 from orchestrator.errors import CannotCreateError, DaemonError, Interrupted, NotFoundError, UnsafeError
 from orchestrator.events import ModelPhase, Phase
 from orchestrator.lists.request import Item, PullRequest
-from orchestrator.pull.mover import Mover
 from orchestrator.pull.pull import plan, pull
 from orchestrator.pull.report import FileState, ModelReport, PullReport
 from orchestrator.system.signals import Stop
@@ -181,8 +181,8 @@ class SilentMover(Mover):
     def open(self, *_args: Any, **_named: Any) -> Iterator[Any]:
         yield self
 
-    def enqueue(self, jobs: object) -> None:
-        """Begin none of them."""
+    def want(self, job: object, need: object) -> None:
+        """Begin none."""
 
     def poll(self) -> float:
         return time.monotonic() + 0.01

@@ -292,7 +292,8 @@ def test_a_job_waits_for_a_reach_that_grows(make_world: MakeWorld) -> None:
 def test_ranges_alone_leave_a_sparse_part_that_who_wants_the_rest_continues(make_world: MakeWorld) -> None:
     world = make_world({"big.safetensors": generate(32 * MIB, 1)})
     job, data = one_of(world), world.files["big.safetensors"]
-    transfer = world.transfer()
+    world.hub.faces["cdn"].shape = Shape(total_rate=32 * MIB)
+    transfer = world.transfer(limits=TransferLimits(connections_per_mirror=4))
     wanted = ((0, 100), (20 * MIB + 7, 20 * MIB + 70))
     transfer.want(job, Need(only=wanted))
     told: list[TransferEvent] = []
@@ -314,7 +315,7 @@ def test_ranges_alone_leave_a_sparse_part_that_who_wants_the_rest_continues(make
     ended = world.end(transfer)
     world.check(ended)
     world.hub.log.settle()
-    assert world.hub.log.bytes_sent(face="cdn") <= 1.05 * len(data)
+    assert world.hub.log.bytes_sent(face="cdn") <= 1.1 * len(data), "tails are taken over while they come"
 
 
 def test_a_paused_job_goes_on_from_its_journal(make_world: MakeWorld) -> None:

@@ -12,9 +12,9 @@ from orchestrator.cache import census
 from orchestrator.cache.cache import Cache
 from orchestrator.cache.entries import entries_of
 from orchestrator.core.sources import Source
+from orchestrator.depot.mover import Mover
 from orchestrator.errors import DaemonError, GlmAriaError, IntegrityError, SourcesDownError, TemporaryError
 from orchestrator.proof.pieces import PIECE
-from orchestrator.pull.mover import Mover
 from orchestrator.system.signals import Stop
 from orchestrator.upkeep import mend as mending
 from tests import plain

@@ -28,9 +28,9 @@ from orchestrator.mirrors.stats import Evidence
 from orchestrator.proof import dropped
 from orchestrator.proof.dropped import DroppedRange
 from orchestrator.proof.verified import VerifiedFile
-from orchestrator.pull.candidates import Choosing
-from orchestrator.pull.messages import Again, Message, Proven, Wrong
-from orchestrator.system.inbox import Inbox
+from orchestrator.depot.candidates import Choosing
+from orchestrator.depot.messages import Again, DepotMessage, Proven, Wrong
+from orchestrator.system.inbox import Sink
 from orchestrator.transfer import journal
 from orchestrator.transfer.interface import Fetched, Lost
 
@@ -51,11 +51,11 @@ class _Dispute:
 
 
 class Disputes:
-    """All disputes of a run. Methods are called by one thread; what reads a file runs in another, and what comes of it
+    """All disputes of a depot. Methods are called by one thread; what reads a file runs in another, and what comes of it
     falls into the inbox."""
 
     def __init__(
-        self, inbox: Inbox[Message], locator: Choosing, sources: Sources, staging: Staging, emit: Emit
+        self, inbox: Sink[DepotMessage], locator: Choosing, sources: Sources, staging: Staging, emit: Emit
     ) -> None:
         self._inbox = inbox
         self._locator = locator
@@ -69,6 +69,10 @@ class Disputes:
     def close(self) -> None:
         """Wait for what is being looked at."""
         self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def forget(self, digest: Digest) -> None:
+        """End the dispute over a blob that nobody wants any more, or that is given up."""
+        self._open.pop(digest, None)
 
     def open(self, wrong: Wrong) -> None:
         """Find out whose bytes to drop, and drop them: Again or Lost."""

@@ -15,8 +15,8 @@ from orchestrator.events import Emit, Phase
 from orchestrator.proof.hashing import ChasingHasher
 from orchestrator.proof.progress import Reading
 from orchestrator.proof.verified import VerifiedFile, verify
-from orchestrator.pull.messages import Message, Proven, Wrong
-from orchestrator.system.inbox import Inbox
+from orchestrator.depot.messages import DepotMessage, Proven, Wrong
+from orchestrator.system.inbox import Sink
 from orchestrator.system.signals import Stop
 from orchestrator.transfer.interface import Fetched, Lost, Moved
 
@@ -39,7 +39,7 @@ class Verifier:
     """
 
     def __init__(
-        self, inbox: Inbox[Message], stop: Stop, emit: Emit, is_ours: Callable[[Digest], bool] = lambda _digest: True
+        self, inbox: Sink[DepotMessage], stop: Stop, emit: Emit, is_ours: Callable[[Digest], bool] = lambda _digest: True
     ) -> None:
         self._inbox = inbox
         self._stop = stop
@@ -55,7 +55,7 @@ class Verifier:
             return
         chase = self._chases.get(job.digest)
         if chase and prefix < chase.hasher.position:
-            self._drop(job)  # the part was started again
+            self.forget(job.digest)  # the part was started again
             chase = None
         if chase is None:
             chase = self._chases[job.digest] = _Chase(ChasingHasher(part, job.digest.algorithm, job.size))
@@ -67,6 +67,14 @@ class Verifier:
         """Prove a part that is complete."""
         chase = self._chases.pop(outcome.job.digest, None)
         self._inbox.submit(self._pool, self._prove, outcome, chase)
+
+    def forget(self, digest: Digest) -> None:
+        """Hash no further: what arrived of the part counts for nothing, or nobody wants it."""
+        chase = self._chases.pop(digest, None)
+        if chase and chase.running:
+            chase.running.add_done_callback(lambda _: chase.hasher.close())
+        elif chase:
+            chase.hasher.close()
 
     def close(self) -> None:
         """End; hashing stops soon only when the run's stop is set."""
@@ -97,9 +105,3 @@ class Verifier:
             if self._is_ours(job.digest):
                 raise
             raise taken_over(repr(job.name)) from error
-
-    def _drop(self, job: Job) -> None:
-        chase = self._chases.pop(job.digest)
-        if chase.running:
-            chase.running.exception()
-        chase.hasher.close()

@@ -18,6 +18,8 @@ from orchestrator.core.plan import Found, Have, Job, ModelPlan, ResolvedModel, m
 from orchestrator.core.refs import Ref, RepoId, RepoType
 from orchestrator.core.sources import Source
 from orchestrator.core.trust import Trust
+from orchestrator.depot.mover import Mover
+from orchestrator.depot.other_catalogs import OtherCatalogs
 from orchestrator.errors import DaemonError
 from orchestrator.events import Event, Notice
 from orchestrator.lists.request import Item
@@ -25,8 +27,6 @@ from orchestrator.net.answers import Limits
 from orchestrator.net.session import Net
 from orchestrator.pull.delivery import _Delivery
 from orchestrator.pull.model_run import ModelRun
-from orchestrator.pull.mover import Mover
-from orchestrator.pull.other_catalogs import OtherCatalogs
 from orchestrator.system.signals import Stop
 from tests import plain
 from tests.hub.faults import Fault

@@ -19,13 +19,13 @@ from orchestrator.core.files import Algorithm, Digest
 from orchestrator.core.plan import Job
 from orchestrator.core.refs import RepoId, RepoType
 from orchestrator.core.sources import Origin, Source
+from orchestrator.depot import disputes
+from orchestrator.depot.candidates import Candidates
+from orchestrator.depot.messages import Again, DepotMessage, Proven, Wrong
 from orchestrator.errors import IntegrityError, SourcesDownError
 from orchestrator.proof import dropped
 from orchestrator.proof.dropped import DroppedRange
 from orchestrator.proof.verified import verify
-from orchestrator.pull import disputes
-from orchestrator.pull.candidates import Candidates
-from orchestrator.pull.messages import Again, Message, Proven, Wrong
 from orchestrator.system.inbox import Inbox
 from orchestrator.system.threads import SerialPool
 from orchestrator.transfer import journal
@@ -43,7 +43,7 @@ class _Locator:
         self.choice = Candidates(lambda _job: {"root": None, "liar": None})
 
 
-def disputes_of(inbox: Inbox[Message], locator: _Locator, staging: Staging, heard: Heard) -> disputes.Disputes:
+def disputes_of(inbox: Inbox[DepotMessage], locator: _Locator, staging: Staging, heard: Heard) -> disputes.Disputes:
     return disputes.Disputes(inbox, cast(Any, locator), plain.sources(plain.ROOT), staging, heard)
 
 
@@ -65,7 +65,7 @@ def test_naming_does_not_hold_up_the_transfer(tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setattr(dropped, "differing", slowly)
     heard, locator = Heard(), _Locator()
-    inbox: Inbox[Message] = Inbox()
+    inbox: Inbox[DepotMessage] = Inbox()
     with plain.cache(tmp_path) as cache:
         naming = disputes_of(inbox, locator, cache.staging, heard)
         wrong = DroppedRange("liar", 0, 5, hashlib.sha256(b"wrong").digest())
@@ -101,7 +101,7 @@ class Dispute:
         self.part = cache.staging.part(self.job.digest)
         places = {name: (Source(name, f"https://{name}.test"), origin) if can_compare else None for name in names}
         self.choice = Candidates(lambda _job: places)
-        self.inbox: Inbox[Message] = Inbox(SerialPool)
+        self.inbox: Inbox[DepotMessage] = Inbox(SerialPool)
         locator = cast(Any, type("Locator", (), {"choice": self.choice, "locate": self._no, "inspect": self._no})())
         self.disputes = disputes.Disputes(self.inbox, locator, plain.sources(plain.ROOT), cache.staging, Heard())
         monkeypatch.setattr(disputes, "Links", lambda _net: self)
@@ -117,7 +117,7 @@ class Dispute:
     def _no(self, *_given: Any) -> Any:
         raise SourcesDownError("nobody answers")
 
-    def decide(self, data: bytes, *extents: Extent, kept: tuple[Extent, ...] = ()) -> Message:
+    def decide(self, data: bytes, *extents: Extent, kept: tuple[Extent, ...] = ()) -> DepotMessage:
         self.part.write_bytes(data)
         fetched = Fetched(self.job, self.part, Extents.of(extents), Extents.of(kept))
         self.disputes.open(Wrong(fetched, IntegrityError("another digest")))

@@ -11,10 +11,10 @@ from orchestrator.core.files import Algorithm, Digest
 from orchestrator.core.plan import Job
 from orchestrator.core.refs import RepoId, RepoType
 from orchestrator.core.sources import Origin, Source
+from orchestrator.depot.locate import SourceLocator
+from orchestrator.depot.other_catalogs import OtherCatalogs
 from orchestrator.net.answers import Limits
 from orchestrator.net.session import Net
-from orchestrator.pull.locate import SourceLocator
-from orchestrator.pull.other_catalogs import OtherCatalogs
 from tests import plain
 from tests.hub.loopback import LoopbackHub
 from tests.hub.repos import Repo

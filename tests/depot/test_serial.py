@@ -17,12 +17,12 @@ from orchestrator.core.extents import Ranges
 from orchestrator.core.files import Algorithm, Digest
 from orchestrator.core.plan import Job
 from orchestrator.core.sources import Body, Origin, RangeAnswer
+from orchestrator.depot.candidates import Candidates
+from orchestrator.depot.depot import Depot
+from orchestrator.depot.messages import DepotMessage, Ended, Proven
+from orchestrator.depot.mover import Mover
 from orchestrator.errors import IntegrityError, NotFoundError
 from orchestrator.events import FileProgress, Phase
-from orchestrator.pull.candidates import Candidates
-from orchestrator.pull.fetch import Fetcher
-from orchestrator.pull.messages import Ended, Message, Proven
-from orchestrator.pull.mover import Mover
 from orchestrator.system.inbox import Inbox
 from orchestrator.system.signals import Stop
 from orchestrator.system.threads import SerialPool
@@ -92,19 +92,18 @@ def job_of(name: str) -> Job:
 
 @dataclass
 class Bench:
-    """A fetcher of all of CONTENT over one cache, and what its inbox is told."""
+    """A depot that all of CONTENT is wanted of over one cache, and what its inbox is told."""
 
     cache: Cache
     locator: Texts
     placed: frozenset[str] = frozenset()
     heard: Heard = field(default_factory=Heard)
     stats: plain.PlainStats = field(default_factory=plain.PlainStats)
-    inbox: Inbox[Message] = field(default_factory=lambda: Inbox(SerialPool))
-    messages: list[Message] = field(default_factory=list)
+    inbox: Inbox[DepotMessage] = field(default_factory=lambda: Inbox(SerialPool))
+    messages: list[DepotMessage] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.fetcher = Fetcher(
-            [job_of(name) for name in CONTENT],
+        self.depot = Depot(
             self.locator,
             plain.sources(ROOT, MIRROR, stats=self.stats),
             self.cache.staging,
@@ -114,15 +113,17 @@ class Bench:
             stop=Stop(),
             emit=self.heard,
         )
+        for name in CONTENT:
+            self.depot.want(job_of(name))
 
     def run(self) -> dict[str, Ended]:
         """How each job ended, by name."""
         found: dict[str, Ended] = {}
-        with self.fetcher:
-            while not self.fetcher.is_idle:
-                for message in self.inbox.take(self.fetcher.poll()):
+        with self.depot:
+            while not self.depot.is_idle:
+                for message in self.inbox.take(self.depot.poll()):
                     self.messages.append(message)
-                    if (ended := self.fetcher.take(message)) is not None:
+                    if (ended := self.depot.take(message)) is not None:
                         assert ended.job.name not in found, "a job ended twice"
                         found[ended.job.name] = ended
         return found
@@ -201,7 +202,7 @@ def test_wrong_bytes_from_everybody_are_lost(cache: Cache) -> None:
 
 def test_abandoned_jobs_end_nothing(cache: Cache) -> None:
     bench = Bench(cache, Texts({"root": CONTENT}))
-    with bench.fetcher:
-        bench.fetcher.abandon({job_of(name).digest for name in CONTENT})
-        assert bench.fetcher.is_idle
+    with bench.depot:
+        bench.depot.abandon({job_of(name).digest for name in CONTENT})
+        assert bench.depot.is_idle
     assert bench.locator.asked == []

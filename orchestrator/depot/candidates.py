@@ -24,7 +24,7 @@ class Choosing(Locator, Protocol):
 
 
 class Candidates:
-    """The choice of a run. Thread-safe.
+    """The choice of a depot. Thread-safe.
 
     `places` gives all sources that list a job's blob, the most trusted first, whatever was said against them; None for
     one that has no place to compare bytes with. It must not block, and may say more later.
@@ -59,6 +59,16 @@ class Candidates:
         """From now on only these sources are candidates for this job."""
         with self._lock:
             self._only[job.digest] = frozenset(names)
+
+    def forget(self, digest: Digest) -> None:
+        """From now on a job's candidates are what they were before `restrict`."""
+        with self._lock:
+            self._only.pop(digest, None)
+
+    def forgive(self) -> None:
+        """Let all in again that were banned."""
+        with self._lock:
+            self._out.clear()
 
     def ban(self, name: str) -> bool:
         """From now on this source is no candidate for any job that was not restricted to it; False if it was banned

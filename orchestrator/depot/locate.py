@@ -28,8 +28,8 @@ from orchestrator.mirrors.small_files import FileRange, open_body
 from orchestrator.mirrors.sources import Sources
 from orchestrator.net.failures import blaming
 from orchestrator.net.session import Net
-from orchestrator.pull.candidates import Candidates, Place
-from orchestrator.pull.other_catalogs import OtherCatalogs
+from orchestrator.depot.candidates import Candidates, Place
+from orchestrator.depot.other_catalogs import OtherCatalogs
 from orchestrator.transfer.interface import Uri
 
 

@@ -7,11 +7,11 @@ import pytest
 from orchestrator.core.plan import Job, merge, plan_model
 from orchestrator.core.refs import RepoId, RepoType
 from orchestrator.core.sources import Origin, Source
+from orchestrator.depot.candidates import Candidates
+from orchestrator.depot.locate import SourceLocator
+from orchestrator.depot.other_catalogs import OtherCatalogs
 from orchestrator.errors import IntegrityError, NotFoundError, SourcesDownError, TrustError
 from orchestrator.mirrors.stats import Quarantine, Remembered, Stats
-from orchestrator.pull.candidates import Candidates
-from orchestrator.pull.locate import SourceLocator
-from orchestrator.pull.other_catalogs import OtherCatalogs
 from tests import plain
 from tests.plain import MIRROR, MS, OTHER, ROOT, SCOPE, Heard, PlainCatalog, PlainStats
 

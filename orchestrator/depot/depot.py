@@ -1,0 +1,328 @@
+"""Jobs in, verified files out: transfer and verification beside each other, and a second chance for bad bytes.
+
+Anybody may want a blob, from any thread, and it is fetched once for all. One thread drives it all: a run's own, or that
+of a `Resident`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection
+from contextlib import ExitStack
+
+from orchestrator.aria2.endpoint import Remark
+from orchestrator.cache.staging import Claim, Staging
+from orchestrator.core.extents import Extent, Extents, Ranges
+from orchestrator.core.files import Digest
+from orchestrator.core.plan import Job
+from orchestrator.depot.candidates import Choosing
+from orchestrator.depot.disputes import Disputes
+from orchestrator.depot.messages import Again, DepotMessage, Ended, Proven, Wish, Wrong
+from orchestrator.depot.memory import homes, remember
+from orchestrator.depot.mover import Mover
+from orchestrator.depot.verifying import Verifier
+from orchestrator.depot.watch import Arrival, State, Watch
+from orchestrator.disk.writeback import Writeback
+from orchestrator.errors import GlmAriaError, TemporaryError, TrustError
+from orchestrator.events import Emit, FileProgress, Notice, Phase, SourceRates
+from orchestrator.mirrors.sources import Sources
+from orchestrator.system.inbox import Sink
+from orchestrator.system.signals import Stop
+from orchestrator.transfer.interface import (
+    Admission,
+    Already,
+    Fetched,
+    Lost,
+    Moved,
+    Pace,
+    Paused,
+    Rangeless,
+    TakenBack,
+    TransferEvent,
+)
+from orchestrator.transfer.limits import usual
+from orchestrator.transfer.spans import SMALL
+
+
+class Depot:
+    """Fetches what is wanted. Use as a context manager, in which one thread calls `poll` whenever it is due, and hands
+    what falls into the inbox to `take`; it may be entered again. Others only `want`, at any time.
+
+    `is_placed` says whether another run placed a blob meanwhile. A job's claim is held from its start until `release`,
+    so that nobody else writes the part before it is placed, or until nobody wants it.
+    """
+
+    def __init__(  # noqa: PLR0913 - the objects that move bytes, and four hooks
+        self,
+        locator: Choosing,
+        sources: Sources,
+        staging: Staging,
+        mover: Mover,
+        *,
+        inbox: Sink[DepotMessage],
+        is_placed: Callable[[Job], bool],
+        stop: Stop,
+        emit: Emit,
+    ) -> None:
+        self._locator = locator
+        self._sources = sources
+        self._staging = staging
+        self._mover = mover
+        self._inbox = inbox
+        self._stop = stop
+        self._emit = emit
+        self._is_placed = is_placed
+        self._lock = threading.Lock()
+        self._arrivals: dict[Digest, Arrival] = {}
+        self._open: set[Digest] = set()
+        self._claims: dict[Digest, Claim] = {}
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Depot:
+        with ExitStack() as stack:
+            stack.callback(self._release_all)
+            self._writeback = Writeback()
+            stack.callback(self._writeback.close)
+            self._verifier = Verifier(self._inbox, self._stop, self._emit, self._staging.is_ours)
+            stack.callback(self._verifier.close)
+            self._disputes = Disputes(self._inbox, self._locator, self._sources, self._staging, self._emit)
+            stack.callback(self._disputes.close)
+            large = sum(arrival.job.size >= SMALL for arrival in self._arrivals.values())
+            self._transfer = stack.enter_context(
+                self._mover.open(
+                    self._locator,
+                    self._staging.folder,
+                    part=lambda job: self._staging.part(job.digest),
+                    admit=self._admit,
+                    tell=self._told,
+                    wake=self._inbox.wake,
+                    homes=homes(self._sources, usual(large)),
+                )
+            )
+            stack.callback(lambda: remember(self._transfer, self._sources))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._stack.close()
+
+    def _release_all(self) -> None:
+        for claim in self._claims.values():
+            claim.release()
+        self._claims.clear()
+
+    # -- for everybody -------------------------------------------------------------------------------------------------
+
+    def want(self, job: Job, *, ranges: Ranges | None = None) -> Watch:
+        """Have a blob fetched, or only some `ranges` of it, until the watch is closed. Jobs begin in the order given.
+
+        Of ranges only, the part stays sparse, and is never proven; who wants the whole later goes on from there.
+        """
+        digest = job.digest
+        with self._lock:
+            arrival = self._arrivals.get(digest)
+            if arrival is None:
+                arrival = self._arrivals[digest] = Arrival(job, self._staging.part(digest), self._lock)
+                self._open.add(digest)
+            watch = Watch(arrival, self._tell_wanted, ranges)
+            arrival.watches.append(watch)
+        self._tell_wanted(arrival)
+        return watch
+
+    def _tell_wanted(self, arrival: Arrival) -> None:
+        with self._lock:
+            is_told, arrival.is_told = arrival.is_told, True
+        if not is_told:
+            self._inbox.put(Wish(arrival.job))
+
+    # -- for the thread that drives it ---------------------------------------------------------------------------------
+
+    @property
+    def is_idle(self) -> bool:
+        """True when every job has ended, or has all that is wanted of it."""
+        return not self._open
+
+    def poll(self) -> float:
+        """Drive the transfer. Returns when to call again, in monotonic seconds, or before that when something falls
+        into the inbox. Raises DaemonError when the daemon is lost for good."""
+        return self._transfer.poll()
+
+    def take(self, message: DepotMessage) -> Ended | None:
+        """See to what fell into the inbox; how a job ended, if it did."""
+        match message:
+            case Pace():
+                self._emit(SourceRates(message.sources))
+            case Remark():
+                self._emit(Notice(message.code, message.message))
+            case Rangeless():
+                text = f"{message.source}: {message.words}; its files come whole, over one connection each"
+                self._emit(Notice("no-range", text, mirror=message.source))
+            case Wish() | Again():
+                self._look(message)
+            case Moved():
+                self._moved(message)
+            case TakenBack():
+                self._verifier.forget(message.job.digest)
+            case Paused():
+                self._paused(message.job.digest)
+            case Fetched():
+                self._verifier.fetched(message)
+            case Wrong():
+                self._arrivals[message.fetched.job.digest].take_back(State.SUSPECT)
+                self._disputes.open(message)
+            case Proven() if self._disputes.compare_dropped(message):
+                pass
+            case Proven() | Already() | Lost():
+                self._end(message)
+                return message
+        return None
+
+    def release(self, job: Job, error: GlmAriaError | None = None) -> None:
+        """The job's blob is placed, or given up because of `error`: others may have its part."""
+        arrival = self._forget(job.digest)
+        if arrival is not None:
+            arrival.enter(State.PLACED if error is None else State.LOST, error)
+
+    def abandon(self, digests: Collection[Digest]) -> None:
+        """Do not start these jobs: the models that want them were refused already, and would be for each of them."""
+        self._transfer.abandon(digests)
+        for digest in digests:
+            arrival = self._arrivals.get(digest)
+            if arrival is not None and not arrival.is_proving and not self._transfer.has(digest):
+                self._forget(digest)
+
+    def fail(self, error: GlmAriaError) -> None:
+        """Give up all that is wanted. Outside of the context, whose end keeps what arrived."""
+        for digest in list(self._arrivals):
+            arrival = self._forget(digest)
+            if arrival is not None:
+                arrival.enter(State.LOST, error)
+
+    def forgive(self) -> None:
+        """Try the sources again that were given up."""
+        self._transfer.forgive()
+
+    def _look(self, message: Wish | Again) -> None:
+        """Do what the wants of a job ask for now."""
+        digest = message.job.digest
+        with self._lock:
+            arrival = self._arrivals.get(digest)
+            if arrival is None:
+                return
+            is_wanted, need = bool(arrival.watches), arrival.need
+            if isinstance(message, Wish):
+                arrival.is_told = False
+            else:
+                arrival.is_proving = False
+        if arrival.is_proving:
+            return
+        if is_wanted:
+            self._open.add(digest)
+            self._transfer.want(arrival.job, need)
+        elif self._transfer.has(digest):
+            self._transfer.pause(digest)
+        else:
+            self._leave(digest)
+
+    def _paused(self, digest: Digest) -> None:
+        if self._transfer.has(digest):
+            return  # it is wanted again
+        with self._lock:
+            arrival = self._arrivals.get(digest)
+            is_wanted = arrival is not None and bool(arrival.watches)
+        self._open.discard(digest)
+        if not is_wanted:
+            self._leave(digest)
+
+    def _leave(self, digest: Digest) -> None:
+        """Forget a job that nobody wants, unless somebody came just now, whose message is on its way."""
+        with self._lock:
+            arrival = self._arrivals.get(digest)
+            if arrival is None or arrival.watches:
+                return
+            del self._arrivals[digest]
+        self._drop(arrival)
+
+    def _forget(self, digest: Digest) -> Arrival | None:
+        with self._lock:
+            arrival = self._arrivals.pop(digest, None)
+        if arrival is not None:
+            self._drop(arrival)
+        return arrival
+
+    def _drop(self, arrival: Arrival) -> None:
+        """Keep nothing of a job that has left the depot."""
+        digest = arrival.job.digest
+        self._open.discard(digest)
+        self._verifier.forget(digest)
+        self._disputes.forget(digest)
+        self._writeback.forget(arrival.part)
+        self._locator.choice.forget(digest)
+        claim = self._claims.pop(digest, None)
+        if claim:
+            claim.release()
+
+    def _end(self, ended: Ended) -> None:
+        digest = ended.job.digest
+        if isinstance(ended, Proven):
+            self._open.discard(digest)
+            arrival = self._arrivals[digest]
+            if ended.job.size < SMALL:
+                arrival.arrived = Extents.of([Extent(0, ended.job.size, next(iter(ended.sent), ""))])
+            arrival.enter(State.PROVEN)
+        elif isinstance(ended, Already):
+            self.release(ended.job)
+        else:
+            self._explain(ended)
+            self.release(ended.job, ended.error)
+            self._emit(FileProgress(digest, ended.job.name, Phase.FAILED, 0, ended.job.size))
+
+    def _told(self, event: TransferEvent) -> None:
+        """Tell who watches at once, so that nobody takes bytes for what they were before."""
+        if isinstance(event, Moved | TakenBack | Paused | Fetched) and (arrival := self._arrivals.get(event.job.digest)):
+            is_small = event.job.size < SMALL
+            match event:
+                case TakenBack():
+                    arrival.take_back()
+                case Moved() | Paused() if not is_small:
+                    arrival.grow(event.arrived)
+                case Fetched():
+                    arrival.is_proving = True
+                    if not is_small:
+                        arrival.grow(event.extents)
+        self._inbox.put(event)
+
+    def _admit(self, job: Job) -> Admission:
+        arrival = self._arrivals[job.digest]
+        if job.digest in self._claims:
+            return Admission.GO
+        claim = self._staging.claim(job.digest)
+        if claim is None:
+            if not arrival.is_announced:
+                arrival.is_announced = True
+                self._emit(FileProgress(job.digest, job.name, Phase.WAITING, 0, job.size))
+            return Admission.BUSY
+        if self._is_placed(job):
+            claim.release()
+            return Admission.ALREADY
+        self._claims[job.digest] = claim
+        arrival.part = self._staging.part(job.digest)
+        return Admission.GO
+
+    def _moved(self, moved: Moved) -> None:
+        job = moved.job
+        if job.digest not in self._claims:
+            return  # it has left meanwhile
+        part = self._staging.part(job.digest)
+        self._verifier.moved(moved, part)
+        self._writeback.grown(part, job.size)
+        done = moved.arrived.total
+        self._emit(FileProgress(job.digest, job.name, Phase.FETCHING, done, job.size, moved.speed, moved.connections))
+
+    def _explain(self, lost: Lost) -> None:
+        if self._mover.ca_bundle and not self._transfer.is_ours and isinstance(lost.error, TemporaryError | TrustError):
+            # aria2 cannot be told certificates for one download, and does not say that they were the reason.
+            lost.error.hint = (
+                f"this aria2 is not glm-aria's own: if it does not know the certificates, put ca-certificate="
+                f"{self._mover.ca_bundle} into its configuration, or run without --rpc"
+            )
