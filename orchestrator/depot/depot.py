@@ -17,8 +17,8 @@ from orchestrator.core.files import Digest
 from orchestrator.core.plan import Job
 from orchestrator.depot.candidates import Choosing
 from orchestrator.depot.disputes import Disputes
-from orchestrator.depot.messages import Again, DepotMessage, Ended, Proven, Wish, Wrong
 from orchestrator.depot.memory import homes, remember
+from orchestrator.depot.messages import Again, DepotMessage, Ended, Proven, Wish, Wrong
 from orchestrator.depot.mover import Mover
 from orchestrator.depot.verifying import Verifier
 from orchestrator.depot.watch import Arrival, State, Watch
@@ -192,11 +192,13 @@ class Depot:
                 self._forget(digest)
 
     def fail(self, error: GlmAriaError) -> None:
-        """Give up all that is wanted. Outside of the context, whose end keeps what arrived."""
-        for digest in list(self._arrivals):
-            arrival = self._forget(digest)
-            if arrival is not None:
-                arrival.enter(State.LOST, error)
+        """Give up all that is wanted. By any thread, outside of the context, whose end keeps what arrived."""
+        with self._lock:
+            arrivals = [self._arrivals.pop(digest) for digest in list(self._arrivals)]
+        for arrival in arrivals:
+            self._open.discard(arrival.job.digest)
+            self._locator.choice.forget(arrival.job.digest)
+            arrival.enter(State.LOST, error)
 
     def forgive(self) -> None:
         """Try the sources again that were given up."""
@@ -279,7 +281,9 @@ class Depot:
 
     def _told(self, event: TransferEvent) -> None:
         """Tell who watches at once, so that nobody takes bytes for what they were before."""
-        if isinstance(event, Moved | TakenBack | Paused | Fetched) and (arrival := self._arrivals.get(event.job.digest)):
+        if isinstance(event, Moved | TakenBack | Paused | Fetched) and (
+            arrival := self._arrivals.get(event.job.digest)
+        ):
             is_small = event.job.size < SMALL
             match event:
                 case TakenBack():

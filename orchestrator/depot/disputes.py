@@ -19,6 +19,8 @@ from orchestrator.core.extents import Extent
 from orchestrator.core.files import Digest
 from orchestrator.core.plan import Job
 from orchestrator.core.sources import Sent, total
+from orchestrator.depot.candidates import Choosing
+from orchestrator.depot.messages import Again, DepotMessage, Proven, Wrong
 from orchestrator.errors import GlmAriaError, IntegrityError, ProtocolError
 from orchestrator.events import Emit, Notice
 from orchestrator.mirrors.links import Links
@@ -28,8 +30,6 @@ from orchestrator.mirrors.stats import Evidence
 from orchestrator.proof import dropped
 from orchestrator.proof.dropped import DroppedRange
 from orchestrator.proof.verified import VerifiedFile
-from orchestrator.depot.candidates import Choosing
-from orchestrator.depot.messages import Again, DepotMessage, Proven, Wrong
 from orchestrator.system.inbox import Sink
 from orchestrator.transfer import journal
 from orchestrator.transfer.interface import Fetched, Lost
@@ -51,8 +51,8 @@ class _Dispute:
 
 
 class Disputes:
-    """All disputes of a depot. Methods are called by one thread; what reads a file runs in another, and what comes of it
-    falls into the inbox."""
+    """All disputes of a depot. Methods are called by one thread; what reads a file runs in another, and what comes of
+    it falls into the inbox."""
 
     def __init__(
         self, inbox: Sink[DepotMessage], locator: Choosing, sources: Sources, staging: Staging, emit: Emit

@@ -9,6 +9,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from orchestrator.core.extents import Ranges
 from orchestrator.core.plan import Job
 from orchestrator.core.sources import Body, Origin, RangeAnswer, Source
+from orchestrator.depot.candidates import Candidates, Place
+from orchestrator.depot.other_catalogs import OtherCatalogs
 from orchestrator.errors import (
     GlmAriaError,
     IntegrityError,
@@ -19,7 +21,7 @@ from orchestrator.errors import (
     TemporaryError,
     TrustError,
 )
-from orchestrator.events import Emit, Notice
+from orchestrator.events import Emit, Event, Notice
 from orchestrator.mirrors.links import Links, announced_digest
 from orchestrator.mirrors.ranges import ask_for_range
 from orchestrator.mirrors.rank import usable
@@ -28,21 +30,33 @@ from orchestrator.mirrors.small_files import FileRange, open_body
 from orchestrator.mirrors.sources import Sources
 from orchestrator.net.failures import blaming
 from orchestrator.net.session import Net
-from orchestrator.depot.candidates import Candidates, Place
-from orchestrator.depot.other_catalogs import OtherCatalogs
 from orchestrator.transfer.interface import Uri
 
 
 class SourceLocator:
-    """The `Locator` of a run. It leaves out sources that are down."""
+    """The `Locator` of a depot. It leaves out sources that are down."""
 
     def __init__(self, sources: Sources, catalogs: OtherCatalogs, emit: Emit) -> None:
         self._sources = sources
         self._catalogs = catalogs
-        self._usable = {source.name: source for source in usable(sources.ordered, sources.stats.read(), emit)}
         self._emit = emit
+        self._by_name = {source.name: source for source in sources.ordered}
+        self._usable: dict[str, Source] = {}
+        self._warned: list[Event] = []
         self._shortcuts = Shortcuts()
         self.choice = Candidates(self._places)
+        self.renew()
+
+    def renew(self) -> None:
+        """Look again which sources may be used, and in which order; those that were left out get another chance."""
+        warned: list[Event] = []
+        found = usable(self._sources.ordered, self._sources.stats.read(), warned.append)
+        self._usable = {source.name: source for source in found}
+        self.choice.forgive()
+        for warning in warned:
+            if warning not in self._warned:
+                self._emit(warning)
+        self._warned = warned
 
     def _places(self, job: Job) -> dict[str, Place]:
         """The site that listed the job first. Other kinds of catalogs join once they have answered."""
@@ -108,7 +122,7 @@ class SourceLocator:
 
     def inspect(self, job: Job, uri: Uri, start: int, end: int) -> RangeAnswer:
         """See `transfer.interface.Locator`."""
-        source = self._usable[uri.source]
+        source = self._by_name[uri.source]
         with blaming(uri.source, job.name):
             return ask_for_range(self._net_for(job, source), source, uri.url, start, end)
 

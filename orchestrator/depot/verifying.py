@@ -9,13 +9,12 @@ from pathlib import Path
 
 from orchestrator.cache.claims import taken_over
 from orchestrator.core.files import Digest
-from orchestrator.core.plan import Job
+from orchestrator.depot.messages import DepotMessage, Proven, Wrong
 from orchestrator.errors import DiskIOError, GlmAriaError, IntegrityError
 from orchestrator.events import Emit, Phase
 from orchestrator.proof.hashing import ChasingHasher
 from orchestrator.proof.progress import Reading
 from orchestrator.proof.verified import VerifiedFile, verify
-from orchestrator.depot.messages import DepotMessage, Proven, Wrong
 from orchestrator.system.inbox import Sink
 from orchestrator.system.signals import Stop
 from orchestrator.transfer.interface import Fetched, Lost, Moved
@@ -39,7 +38,11 @@ class Verifier:
     """
 
     def __init__(
-        self, inbox: Sink[DepotMessage], stop: Stop, emit: Emit, is_ours: Callable[[Digest], bool] = lambda _digest: True
+        self,
+        inbox: Sink[DepotMessage],
+        stop: Stop,
+        emit: Emit,
+        is_ours: Callable[[Digest], bool] = lambda _digest: True,
     ) -> None:
         self._inbox = inbox
         self._stop = stop

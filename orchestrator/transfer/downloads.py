@@ -19,7 +19,8 @@ from orchestrator.transfer.pace.manners import Manners
 from orchestrator.transfer.pace.servers import Server
 from orchestrator.transfer.spans import Span
 
-_RESTARTS = 5
+_RESTARTS = 5  # in a row; who goes on for a while after one was not in vain
+_WHILE_SECONDS = 600.0
 _PROMPT_SECONDS = 0.1  # of an answer
 
 
@@ -43,6 +44,7 @@ class Downloads:
         self._way = way
         self.is_ours = is_ours
         self._restarts_left = _RESTARTS if is_ours else 0
+        self._restarted = 0.0
         self._timeout = 5 if is_ours else 15
         self._rpc: Rpc | None = None
         self._couriers = couriers
@@ -102,6 +104,10 @@ class Downloads:
 
     def reconnect(self, error: DaemonError) -> None:
         """The daemon is lost, and all its spans with it: start it again, or raise DaemonError when it is gone."""
+        now = time.monotonic()
+        if self.is_ours and now - self._restarted > _WHILE_SECONDS:
+            self._restarts_left = _RESTARTS
+        self._restarted = now
         if self._restarts_left <= 0 and (isinstance(error, CrowdedError) or self.is_crowded):
             raise crowded() from error
         if self._restarts_left <= 0:
