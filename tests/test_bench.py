@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,8 +12,8 @@ from scripts.benchlib.cases import CASES, Case, Target, choose
 from scripts.benchlib.measure import Run, run
 from scripts.benchlib.report import Sample
 from tests.hub.content import git_blob_oid
+from tests.tables import written
 
-ROOT = Path(__file__).parents[1]
 needs_peers = pytest.mark.skipif(not all(map(peers.is_there, peers.NAMES)), reason="a peer is not installed")
 
 
@@ -24,24 +23,11 @@ def sample(seconds: float, *, peak_mb: float = 50, requests: int = 1) -> Sample:
 
 @needs_peers
 def test_quick_run_writes_its_tables(tmp_path: Path) -> None:
-    document = tmp_path / "benchmarks.md"
-    document.write_text(f"above\n{report.BEGIN}\nold\n{report.END}\nbelow\n")
-    arguments = ["fast", "small", "noop", "--quick", "--rounds", "1", "--write", "--docs", str(document)]
-    subprocess.run(
-        [sys.executable, "-m", "scripts.benchlib", *arguments],
-        cwd=ROOT,
-        check=True,
-        timeout=300,
-        capture_output=True,
-    )
-    text = document.read_text()
-    assert text.startswith("above\n")
-    assert text.endswith("\nbelow\n")
-    assert "old" not in text
+    words = ("fast", "small", "noop", "--quick", "--rounds", "1")
+    text = written("scripts.benchlib", (report.BEGIN, report.END), tmp_path, *words)
     for case in CASES:
         if case.name.startswith(("fast", "small", "noop")):
             assert set(re.findall(rf"^\| {case.name} \| (\S+) \| \d", text, re.MULTILINE)) == set(case.peers)
-    assert str(tmp_path) not in text
     if Path("/proc/self/status").exists():
         assert not re.search(r"\| 0 \| \d+ \| \d+ \| \d+ \|$", text, re.MULTILINE), "a run without memory"
 

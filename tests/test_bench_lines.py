@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,8 +13,7 @@ from scripts.lineslib.report import Measured, drawn_block
 from scripts.lineslib.runs import Peer, Taken
 from scripts.lineslib.watch import Timeline, read_pings
 from tests.lines.emulator import Shape, missing
-
-ROOT = Path(__file__).parents[1]
+from tests.tables import written
 
 
 def taken(seconds: float, came: float = 1) -> Taken:
@@ -27,23 +24,12 @@ def taken(seconds: float, came: float = 1) -> Taken:
 def test_quick_run_writes_its_tables(tmp_path: Path) -> None:
     if reason := missing():
         pytest.skip(reason)
-    document, figures = tmp_path / "benchmarks.md", tmp_path / "figures.json"
-    document.write_text(f"above\n{MARKS[0]}\n{MARKS[1]}\nbelow\n")
+    figures = tmp_path / "figures.json"
     words = ["W1", "random", "--quick", "--rounds", "1", "--count", "1", "--only", "glm-aria:--connections 2,aria2c"]
-    subprocess.run(
-        [sys.executable, "-m", "scripts.lineslib", *words, "--write", "--docs", str(document), "--json", str(figures)],
-        cwd=ROOT,
-        check=True,
-        timeout=300,
-        capture_output=True,
-    )
-    text = document.read_text()
-    assert text.startswith("above\n")
-    assert text.endswith("\nbelow\n")
+    text = written("scripts.lineslib", MARKS, tmp_path, *words, "--json", str(figures))
     assert set(re.findall(r"^\| (.+) \| 1 \| \d", text, re.MULTILINE)) == {"glm-aria --connections 2", "aria2c"}
     assert "'glm-aria:--connections 2,aria2c'" in text
     assert re.search(r"^\| random-1 \|", text, re.MULTILINE)
-    assert str(tmp_path) not in text
     runs = [run for case in json.loads(figures.read_text()) for run in case["runs"]]
     assert len(runs) == 4
     assert all(run["is_whole"] and run["came"] >= 1 and run["connections"] > 0 for run in runs)
