@@ -188,9 +188,10 @@ class Endings:
         code, message = status.error_code, status.error_message
         row = of_code(code, message, size=slot.job.size)
         detail = message.partition("URI=")[0].strip().rstrip(".")  # what follows may be a signed address
-        failure = Failure(slot.job, span.source, row, f"aria2 error {code}: {detail}" if detail else f"error {code}")
+        words = f"aria2 error {code}: {detail}" if detail else f"error {code}"
+        failure = Failure(slot.job, span.source, row, words, has_gain=span.has_gain)
         if span.has_gain:
-            supply.succeed()
+            supply.succeed(span.position - span.start)
         if row.remedy is Remedy.STOP:
             self.give_up(slot, failure.error())
         elif supply.is_carried:

@@ -25,18 +25,20 @@ from orchestrator.transfer.spans import SMALL, Span
 _USABLE_LIFE = 0.8  # of a signed address: later than that, ask for another before the next request
 _RENEWALS = 3
 _UNTOLD_WAIT = 5.0
+_LITTLE = FINE_PIECE  # of bytes: no range that is asked for is shorter, but for the end of a file
 _MANY = 4  # where one in so many connections is refused, that is not by chance
 ASKERS = 4  # threads that ask one source for addresses
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A download that failed: the file and source, what aria2 made of it, and its words."""
+    """A download that failed: the file and source, what aria2 made of it, its words, and if some bytes came before."""
 
     job: Job
     source: str
     cause: Cause
     detail: str
+    has_gain: bool = False
 
     def error(self, cause: Cause | None = None) -> GlmAriaError:
         """The error for it, where something more is known as `cause`."""
@@ -114,10 +116,11 @@ class Supply:
         if self.refusals >= _RENEWALS:
             self.out = error
 
-    def succeed(self) -> None:
-        """The address worked."""
+    def succeed(self, came: int = _LITTLE) -> None:
+        """The address worked. A source that broke off after little `came` is no better for that."""
         self.refusals = 0
-        self.server.succeed()
+        if came >= _LITTLE:
+            self.server.succeed()
 
     def needs_address(self, now: float, clock: float) -> bool:
         """True when it is time to get one."""
@@ -198,7 +201,7 @@ class Supplier:
                 # How long was told to aria2 alone. Asked then, the server tells it to us, if that was too early.
                 supply.server.not_before = max(supply.server.not_before, clock + _UNTOLD_WAIT)
             case Remedy.AGAIN:
-                supply.server.fail(error, clock, has_others=has_others)
+                supply.server.fail(error, clock, has_others=has_others, has_gain=failure.has_gain)
 
     def returned(self, supplies: Supplies, supply: Supply, error: GlmAriaError | None) -> None:
         """A courier is back from the source, with all or with an error that is the source's."""

@@ -60,15 +60,21 @@ class Asked:
         raise NotImplementedError
 
 
-def refused(answer: RangeAnswer | TemporaryError, count: int, cause: Cause = REFUSED) -> Supply:
-    """The source, after so many of its 16 connections failed together."""
+def known(answer: RangeAnswer | TemporaryError) -> tuple[Supplier, dict[str, Supply]]:
+    """A source with an address, which may have 16 connections."""
     pools = KeyedPools(lambda _most, _name: AtOnce(), 4, "links", lambda: None)
     supplier = Supplier(Asked(answer), TransferLimits(), pools, lambda _source: 16)
     supplies: dict[str, Supply] = {}
     supplier.refresh(JOB, supplies)
     supplier.refresh(JOB, supplies)
+    assert supplies["s"].server.allowed == 16
+    return supplier, supplies
+
+
+def refused(answer: RangeAnswer | TemporaryError, count: int, cause: Cause = REFUSED) -> Supply:
+    """The source, after so many of its 16 connections failed together."""
+    supplier, supplies = known(answer)
     supply = supplies["s"]
-    assert supply.server.allowed == 16
     for number in range(count):
         failure = Failure(JOB, "s", cause, "told")
         if cause is REFUSED:
@@ -77,6 +83,17 @@ def refused(answer: RangeAnswer | TemporaryError, count: int, cause: Cause = REF
             supplier.failed(supplies, supply, failure, cause)
     supplier.refresh(JOB, supplies)
     return supply
+
+
+@pytest.mark.parametrize(("came", "strikes"), [(16 << 10, 3), (64 << 10, 1)])
+def test_one_that_breaks_off_after_little_fails_again_each_time(came: int, strikes: int) -> None:
+    supplier, supplies = known(FINE)
+    supply = supplies["s"]
+    for _ in range(3):
+        supply.server.not_before = 0.0
+        supply.succeed(came)
+        supplier.failed(supplies, supply, Failure(JOB, "s", TABLE[6], "told", has_gain=True), TABLE[6])
+    assert supply.server.strikes == strikes
 
 
 @pytest.mark.parametrize("count", [4, 12, 16])

@@ -123,13 +123,14 @@ class Server:
         """It sent what it was asked for."""
         self.strikes = self.starved = 0
 
-    def fail(self, error: GlmAriaError, now: float, *, has_others: bool) -> None:
-        """A connection to it failed. Several that fail together count once; after five in a row it is given up."""
+    def fail(self, error: GlmAriaError, now: float, *, has_others: bool, has_gain: bool = False) -> None:
+        """A connection to it failed. Several that fail together count once; after five in a row it is given up, unless
+        they bring a little each (`has_gain`) and nobody else would bring more: it is asked ever more rarely then."""
         if now < self.not_before or self.down:
             return
         self.strikes += 1
         self.not_before = now + backoff(self.strikes, _FIRST_WAIT, _LONGEST_WAIT, random.random())  # noqa: S311 - no secret
-        if self.strikes >= (2 if has_others else _STRIKES):
+        if self.strikes >= (2 if has_others else _STRIKES) and (has_others or not has_gain):
             self.down = error
 
     def forgive(self) -> None:

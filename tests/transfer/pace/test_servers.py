@@ -64,6 +64,16 @@ def test_five_failures_in_a_row_end_it_and_those_of_one_moment_count_once() -> N
     assert failures == 5
 
 
+def test_one_that_brings_a_little_each_time_is_given_up_only_where_another_stands_in() -> None:
+    server, now = Server("breaks", start=16, most=64), 100.0
+    for _ in range(8):
+        server.fail(TemporaryError("broken"), now, has_others=False, has_gain=True)
+        now = server.not_before + 0.001
+    assert (server.strikes, server.down) == (8, None)  # the wait grows with the strikes
+    server.fail(TemporaryError("broken"), now, has_others=True, has_gain=True)
+    assert server.down is not None
+
+
 def test_progress_renews_patience() -> None:
     server = Server("shaky", start=16, most=64)
     now = 100.0
