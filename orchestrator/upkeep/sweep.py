@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
@@ -35,7 +35,7 @@ from orchestrator.system.failures import on_disk
 from orchestrator.upkeep.garbage import Garbage, Kept, Kind
 from orchestrator.upkeep.shared_store import release
 
-_AT_ONCE = 128  # blobs whose locks are held together, since each look at the links costs a walk
+_AT_ONCE = 128  # blobs whose locks are held together: each is an open file
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +153,10 @@ class _Sweeper:
                 shutil.rmtree(path, ignore_errors=True)
         gone += [item for item in garbage if item.kind is Kind.BLOB]
         names = sorted({name for item in gone for name in item.blobs})
-        for start in range(0, len(names), _AT_ONCE):
-            self._drop(names[start : start + _AT_ONCE])
+        # A look at the links is a walk over all of them, so that many blobs go between two looks.
+        round_ = max(_AT_ONCE, sum(len(one.links) + len(one.files) for one in self._repo.snapshots))
+        for start in range(0, len(names), round_):
+            self._drop(names[start : start + round_])
         done = [
             replace(item, frees=files.get(item.commit or "", 0) + sum(self._freed.pop(n, 0) for n in item.blobs))
             for item in gone
@@ -213,35 +215,49 @@ class _Sweeper:
                     folder.rmdir(above.name)
 
     def _drop(self, names: Sequence[str]) -> None:
-        with contextlib.ExitStack() as locks:
-            free = []
+        with contextlib.ExitStack() as opened:
             try:
-                blobs = locks.enter_context(self._opened.beneath("blobs"))
+                blobs = opened.enter_context(self._opened.beneath("blobs"))
             except FileNotFoundError:
                 return
             with on_disk("lock", self._cache.layout.locks_dir):
                 place = _open_locks(self._root, self._repo.folder)
             if place is not None:
-                locks.enter_context(place)
-            for name in names:
-                lock = f"{name.partition('.')[0]}.lock"
-                if place is None or self._is_free(lock, place, locks):
-                    free.append(name)
-                else:
-                    self._kept.append(Kept(self._repo.folder, name, "hf is at work with it"))
-            now = read_repo(self._cache.layout, self._repo.folder, free)
+                opened.enter_context(place)
+            now = read_repo(self._cache.layout, self._repo.folder, names)
             if now is None:
                 return
             linked = now.linked()
-            moved = [(blob, self._move(blobs, blob)) for name, blob in now.blobs.items() if name not in linked]
-            again = read_repo(self._cache.layout, self._repo.folder, ())
-            linked = _targets(again) if again else frozenset()
-            for blob, trash in moved:
-                if blob.name in linked and not os.path.lexists(blob.path):
-                    blobs.replace(trash, blob.name)
-                    self._kept.append(Kept(self._repo.folder, blob.name, "it was linked meanwhile"))
+            loose = [blob for name, blob in now.blobs.items() if name not in linked]
+            moved: list[tuple[CachedFile, Path]] = []
+            try:
+                for start in range(0, len(loose), _AT_ONCE):
+                    moved += self._move_free(loose[start : start + _AT_ONCE], blobs, place)
+            finally:
+                self._settle(moved, blobs)
+
+    def _settle(self, moved: Iterable[tuple[CachedFile, Path]], blobs: Folder) -> None:
+        """Put back what somebody linked meanwhile, and give up the rest."""
+        again = read_repo(self._cache.layout, self._repo.folder, ())
+        linked = _targets(again) if again else frozenset()
+        for blob, trash in moved:
+            if blob.name in linked and not os.path.lexists(blob.path):
+                blobs.replace(trash, blob.name)
+                self._kept.append(Kept(self._repo.folder, blob.name, "it was linked meanwhile"))
+            else:
+                self._freed[blob.name] = self._give_up(blob, trash)
+
+    def _move_free(
+        self, found: Sequence[CachedFile], blobs: Folder, place: Folder | None
+    ) -> Iterator[tuple[CachedFile, Path]]:
+        """Move those away of which nobody else holds the lock. Who takes it later finds no blob."""
+        with contextlib.ExitStack() as locks:
+            for blob in found:
+                lock = f"{blob.name.partition('.')[0]}.lock"
+                if place is None or self._is_free(lock, place, locks):
+                    yield blob, self._move(blobs, blob)
                 else:
-                    self._freed[blob.name] = self._give_up(blob, trash)
+                    self._kept.append(Kept(self._repo.folder, blob.name, "hf is at work with it"))
 
     @staticmethod
     def _is_free(lock: str, place: Folder, locks: contextlib.ExitStack) -> bool:

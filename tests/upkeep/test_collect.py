@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from orchestrator.cache.cache import Cache
+from orchestrator.cache.census import CachedRepo, read_repo
 from orchestrator.core.refs import RepoId, RepoType, Target
 from orchestrator.errors import NotFoundError, UnsafeError
 from orchestrator.upkeep.collect import PART_AGE, Collected, collect
@@ -84,6 +85,49 @@ def test_a_revision_without_a_ref_is_litter_and_shared_blobs_stay(cache: Cache) 
     assert [item.commit for item in found.garbage if item.kind is Kind.REVISION] == [ONE]
     assert found.bytes_freed == len(FILES["config.json"])
     assert cache.blobs.is_complete(plain.model_of({**FILES, "config.json": b"[]"}, TWO))
+
+
+class Looks:
+    """Counts the looks at a repo, and lets somebody act before one of them."""
+
+    def __init__(self, before: Mapping[int, Callable[[], object]] | None = None) -> None:
+        self.count, self._before = 0, before or {}
+
+    def __call__(self, *args: Any) -> CachedRepo | None:
+        self.count += 1
+        self._before.get(self.count, lambda: None)()
+        return read_repo(*args)
+
+
+def put_loose(cache: Cache, count: int) -> list[Path]:
+    """Blobs without a link."""
+    found = [cache.layout.blob(REPO, plain.file_of("x.safetensors", b"loose %d" % n).digest) for n in range(count)]
+    for path in found:
+        path.write_bytes(b"loose")
+    return found
+
+
+@pytest.mark.parametrize("count", [100, 500])
+def test_the_links_are_looked_at_as_often_for_many_blobs_as_for_few(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    plain.put(cache, {f"{number}.json": b"%d" % number for number in range(count)})
+    loose = put_loose(cache, count)
+    monkeypatch.setattr("orchestrator.upkeep.sweep.read_repo", looks := Looks())
+    assert len(gc(cache, litter=True).garbage) == count
+    assert not any(path.exists() for path in loose)
+    assert looks.count == 4  # at first, before and after blobs go, and at last
+
+
+def test_a_blob_that_is_linked_while_it_goes_is_put_back(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain.put(cache)
+    one, other = put_loose(cache, 2)
+    link = cache.layout.snapshot(REPO, ONE) / "late.safetensors"
+    act = {3: lambda: link.symlink_to(f"../../blobs/{one.name}")}
+    monkeypatch.setattr("orchestrator.upkeep.sweep.read_repo", Looks(act))
+    found = gc(cache, litter=True)
+    assert (one.exists(), other.exists(), link.read_bytes()) == (True, False, b"loose")
+    assert [item.reason for item in found.kept] == ["it was linked meanwhile"]
 
 
 @pytest.mark.parametrize(("age", "goes"), [(PART_AGE + 60, True), (60, False)])
