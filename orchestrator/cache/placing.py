@@ -116,8 +116,7 @@ class Placer:
             self._placed_by_another(digest)
             del fresh[digest]
         for verified in fresh.values():
-            verified.recheck()
-            self._grant(verified.path)
+            self._grant(verified.path, verified.recheck())
         sync_files([verified.path for verified in fresh.values()])
         moved: list[tuple[Digest, os.stat_result]] = []
         try:
@@ -187,13 +186,14 @@ class Placer:
         # In a shared cache a set-group-id folder hands its group down; a rename does not, so it is done here.
         self._group = blobs.st_gid if blobs.st_mode & stat.S_ISGID else None
 
-    def _grant(self, path: Path) -> None:
+    def _grant(self, path: Path, found: os.stat_result) -> None:
         """Give a staged file the mode and group that it would have if it had been created in `blobs/`."""
         with on_disk("place", path):
             if self._group is not None:
                 with contextlib.suppress(PermissionError):
                     os.chown(path, -1, self._group, follow_symlinks=False)
-            path.chmod(self._mode)
+            if self._group is not None or stat.S_IMODE(found.st_mode) != self._mode:
+                path.chmod(self._mode)
 
     def _lock(self, digest: Digest) -> contextlib.AbstractContextManager[bool]:
         return blob_lock(self._layout.lock_file(self._repo, digest), self._patience)

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Self
 from urllib.parse import quote, urlsplit
 
 from orchestrator.core.addresses import parse_address
@@ -103,12 +104,20 @@ class Body:
     """The bytes of a file as they arrive, from `start` to the end of the file or of the range that was asked for.
 
     `start` may be less than was asked for: then the source knows no ranges. `abort` ends the wait for more from another
-    thread. `chunks` raises GlmAriaError when the line breaks, and for more or fewer bytes than are listed.
+    thread. `chunks` raises GlmAriaError when the line breaks, and for more or fewer bytes than are listed. A context
+    manager: leaving it calls `close`, which gives the connection back.
     """
 
     start: int
     chunks: Iterator[bytes]
     abort: Callable[[], None]
+    close: Callable[[], None]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
 
 
 Sent = Mapping[str, int]

@@ -26,6 +26,7 @@ from orchestrator.disk.writeback import Writeback
 from orchestrator.errors import GlmAriaError, TemporaryError, TrustError
 from orchestrator.events import Emit, FileProgress, Notice, Phase, SourceRates
 from orchestrator.mirrors.sources import Sources
+from orchestrator.proof.verified import VerifiedFile
 from orchestrator.system.inbox import Sink
 from orchestrator.system.signals import Stop
 from orchestrator.transfer.interface import (
@@ -165,6 +166,8 @@ class Depot:
                 self._verifier.forget(message.job.digest)
             case Paused():
                 self._paused(message.job.digest)
+            case Fetched(proof=VerifiedFile() as proof):
+                return self.take(Proven(message.job, proof, message.sent))
             case Fetched():
                 self._verifier.fetched(message)
             case Wrong():

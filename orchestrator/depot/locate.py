@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import suppress
 
 from orchestrator.core.extents import Ranges
 from orchestrator.core.plan import Job
@@ -79,44 +78,43 @@ class SourceLocator:
         """See `transfer.interface.Locator`."""
         place = self._place(job, source)
         started = time.monotonic()
-        with self._leaving_out(job, source):
+        try:
             links = Links(self._net_for(job, place[0]))
             link = links.resolve(*place, job.size, job.digest, is_restricted=job.is_restricted)
+        except GlmAriaError as error:
+            self._leave_out(job, source, error)
+            raise
         return Uri(source, link.url, time.monotonic() - started, link.expires_at, link.needs_token)
 
-    @contextmanager
-    def fetch(self, job: Job, source: str, start: int, end: int) -> Iterator[Body]:
+    def fetch(self, job: Job, source: str, start: int, end: int) -> Body:
         """See `transfer.interface.Locator`."""
         place = self._place(job, source)
-        with ExitStack() as stack:
-            with self._leaving_out(job, source):
-                body = stack.enter_context(self._body(job, *place, start, end))
-            yield body
+        try:
+            return self._body(job, *place, start, end)
+        except GlmAriaError as error:
+            self._leave_out(job, source, error)
+            raise
 
-    @contextmanager
-    def _body(self, job: Job, source: Source, origin: Origin, start: int, end: int) -> Iterator[Body]:
+    def _body(self, job: Job, source: Source, origin: Origin, start: int, end: int) -> Body:
         net = self._net_for(job, source)
         wanted = FileRange(origin.path, origin.repo.url_path, job.size, start, end)
-        with ExitStack() as stack:
-            body = self._foretold(stack, net, job, source, origin, wanted)
-            if body is None:
-                body, stream = stack.enter_context(open_body(net, source, source.file_url(origin), wanted))
-                self._shortcuts.learn(source, origin, job.digest, stream.url)
-            yield body
+        body = self._foretold(net, job, source, origin, wanted)
+        if body is None:
+            body, stream = open_body(net, source, source.file_url(origin), wanted)
+            self._shortcuts.learn(source, origin, job.digest, stream.url)
+        return body
 
-    def _foretold(  # noqa: PLR0917 - what is asked of whom, and where to keep it open
-        self, stack: ExitStack, net: Net, job: Job, source: Source, origin: Origin, wanted: FileRange
-    ) -> Body | None:
-        """The link at the predicted target of a redirect; None if unknown, or not surely this file."""
+    def _foretold(self, net: Net, job: Job, source: Source, origin: Origin, wanted: FileRange) -> Body | None:
+        """The body at the predicted target of a redirect; None if unknown, or not surely this file."""
         url = self._shortcuts.address(source, origin, job.digest)
         # A blob whose bytes were wrong has its second try at the plain address.
         if url is None or self.choice.is_restricted(job):
             return None
-        with ExitStack() as tried, suppress(NotFoundError, NotAllowedError, ProtocolError, IntegrityError):
-            body, stream = tried.enter_context(open_body(net, source, url, wanted))
+        with suppress(NotFoundError, NotAllowedError, ProtocolError, IntegrityError):
+            body, stream = open_body(net, source, url, wanted)
             if announced_digest(stream.headers, job.digest) == job.digest.hex:
-                stack.push(tried.pop_all())
                 return body
+            body.close()
         self._shortcuts.distrust(source, origin)
         return None
 
@@ -135,17 +133,10 @@ class SourceLocator:
             raise SourcesDownError(f"{name} is no source of {job.name!r}", file=job.name, source=name)
         return place
 
-    @contextmanager
-    def _leaving_out(self, job: Job, name: str) -> Iterator[None]:
-        """Skip a mirror that fails inside. The root is never skipped."""
-        try:
-            yield
-        except GlmAriaError as error:
-            if name != self._sources.roots[job.origins[0].kind].name:
-                self._leave_out(name, error)
-            raise
-
-    def _leave_out(self, name: str, error: GlmAriaError) -> None:
+    def _leave_out(self, job: Job, name: str, error: GlmAriaError) -> None:
+        """Skip a mirror that failed. The root is never skipped."""
+        if name == self._sources.roots[job.origins[0].kind].name:
+            return
         if not isinstance(error, SourcesDownError | TemporaryError | TrustError):
             self._emit(Notice("mirror-differs", error.message, mirror=name, file=error.file))
         elif self.choice.ban(name):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from orchestrator.core.sources import Body, Source
@@ -29,22 +28,26 @@ class FileRange:
     end: int
 
 
-@contextmanager
-def open_body(net: Net, source: Source, url: str, wanted: FileRange) -> Iterator[tuple[Body, Stream]]:
-    """Ask `source` for bytes by `url`, of which it may be another one's.
+def open_body(net: Net, source: Source, url: str, wanted: FileRange) -> tuple[Body, Stream]:
+    """Ask `source` for bytes by `url`, of which it may be another one's. The body is the caller's to close.
 
     Redirects are followed by the rules of `Net`, and the token is dropped where it may not go. Nothing is proven here:
     the caller hashes. Raises IntegrityError where another size is announced, NotFoundError, NotAllowedError,
     ProtocolError, TrustError, TemporaryError and SourcesDownError, each naming the source; so do the chunks, for a body
-    that is longer or shorter than it should be, and for a line that breaks. What the block itself raises passes.
+    that is longer or shorter than it should be, and for a line that breaks.
     """
     is_part = (wanted.start, wanted.end) != (0, wanted.size)
     byte_range = (wanted.start, wanted.end) if is_part else None
-    with ExitStack() as stack:
-        with blaming(source.name, wanted.path):
-            stream = stack.enter_context(net.stream(url, byte_range=byte_range, home=source.url))
-            start, end = _span_of(stream, source, wanted, had_token=net.credentials.may_send(url))
-        yield Body(start, _bounded(stream, source, wanted, end - start), stream.abort), stream
+    with blaming(source.name, wanted.path):
+        stream = net.stream(url, byte_range=byte_range, home=source.url)
+        try:
+            if stream.status not in (200, 206):
+                raise _refused(stream.status, source, wanted, had_token=net.credentials.may_send(url))
+            start, end = _span_of(stream, source, wanted)
+        except BaseException:
+            stream.close()
+            raise
+    return Body(start, _bounded(stream, source, wanted, end - start), stream.abort, stream.close), stream
 
 
 def _bounded(stream: Stream, source: Source, wanted: FileRange, count: int) -> Iterator[bytes]:
@@ -59,10 +62,8 @@ def _bounded(stream: Stream, source: Source, wanted: FileRange, count: int) -> I
             raise _wrong_size(source, wanted, f"{done} of {count} bytes")
 
 
-def _span_of(stream: Stream, source: Source, wanted: FileRange, *, had_token: bool) -> tuple[int, int]:
+def _span_of(stream: Stream, source: Source, wanted: FileRange) -> tuple[int, int]:
     """The bytes of the file in the answer: the requested ones, or all."""
-    if stream.status not in (200, 206):
-        raise _refused(stream.status, source, wanted, had_token=had_token)
     coding = stream.headers.get("Content-Encoding", "identity")
     if coding != "identity":
         raise ProtocolError(f"{source.name} sent {wanted.path!r} compressed ({coding[:20]!r}), which was not requested")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
+from functools import lru_cache
 from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
 
 from orchestrator.errors import ProtocolError, TrustError
@@ -35,8 +36,12 @@ def redact(url: str) -> str:
     return urlunsplit((parts.scheme, netloc, parts.path, "", "")) + ("?…" if parts.query else "")
 
 
+@lru_cache(maxsize=512)
 def split(url: str) -> SplitResult:
-    """Take a URL apart that is about to be requested. Raises ProtocolError unless it is plain http(s) to a host."""
+    """Take a URL apart that is about to be requested; remembered, since several rules ask.
+
+    Raises ProtocolError unless it is plain http(s) to a host.
+    """
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -55,6 +60,7 @@ def place(url: str) -> str:
     return f"{(parts.hostname or '').lower()}:{parts.port or _DEFAULT_PORTS[parts.scheme]}"
 
 
+@lru_cache(maxsize=64)
 def is_loopback(host: str) -> bool:
     """True for this machine's own addresses and `localhost`."""
     address = _address(host)

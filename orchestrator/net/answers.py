@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from requests.utils import parse_header_links
 from urllib3.response import BaseHTTPResponse
@@ -90,7 +90,7 @@ class Answer:
 
 
 class Stream:
-    """A body that is still on its way; made by `Net.stream`. Iterate over `chunks` once."""
+    """A body that is still on its way; made by `Net.stream`. Iterate over `chunks` once. A context manager."""
 
     def __init__(self, url: str, response: BaseHTTPResponse, limits: Limits, clock: Callable[[], float]) -> None:
         self._limits, self._clock = limits, clock
@@ -98,6 +98,16 @@ class Stream:
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
         self._response = response
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the connection back: to be used again if the body was read to its end, else it is closed."""
+        put_back(self._response)
 
     def abort(self) -> None:
         """End the wait for more, from another thread: `chunks` then raises, or ends early."""
@@ -113,6 +123,12 @@ class Stream:
             seconds = self._clock() - begun
             if seconds > self._limits.read and done < self._limits.slowest * seconds:
                 raise too_slow(self.url)
+
+
+def put_back(response: BaseHTTPResponse) -> None:
+    """Give the connection of an answer back: to be used again if the body was read to its end, else it is closed."""
+    response.close()
+    response.release_conn()
 
 
 def chunks_of(response: BaseHTTPResponse, url: str, *, decode: bool) -> Iterator[bytes]:

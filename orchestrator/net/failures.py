@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
+from types import TracebackType
 from urllib.parse import urlsplit
 
 import requests.exceptions as rq
@@ -178,15 +178,27 @@ def _site(url: str) -> str:
     return urlsplit(url).netloc.rpartition("@")[2]
 
 
-@contextmanager
-def blaming(source: str, file: str | None = None) -> Iterator[None]:
-    """Errors that leave the block name `source` (as the user knows it) and `file`, so that the caller can drop it."""
-    try:
-        yield
-    except GlmAriaError as error:
-        error.source = source
-        error.file = error.file or file
-        raise
+class blaming:  # noqa: N801 - reads as a statement: `with blaming(source, file):`
+    """Errors that leave the block name `source` (as the user knows it) and `file`, so that the caller can drop it.
+
+    A class, as `on_disk` is: there are two for each small file.
+    """
+
+    __slots__ = ("_file", "_source")
+
+    def __init__(self, source: str, file: str | None = None) -> None:
+        self._source = source
+        self._file = file
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, GlmAriaError):
+            error.source = self._source
+            error.file = error.file or self._file
 
 
 def _row(error: BaseException) -> Translation | None:

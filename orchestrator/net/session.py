@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -26,7 +26,7 @@ from orchestrator.core.proxies import Proxies, Proxy, parse_proxy
 from orchestrator.core.statuses import Then, meaning
 from orchestrator.errors import GlmAriaError, ProtocolError, ProxyRefusedError, SourcesDownError, TemporaryError
 from orchestrator.net.addresses import MAX_REDIRECTS, is_loopback, next_hop, redact, split
-from orchestrator.net.answers import CHUNK, Answer, Limits, Stream, chunks_of, too_slow
+from orchestrator.net.answers import CHUNK, Answer, Limits, Stream, chunks_of, put_back, too_slow
 from orchestrator.net.credentials import Credentials
 from orchestrator.net.dns import Lookup, looking_up
 from orchestrator.net.failures import FOREIGN, at_the_proxy, translate
@@ -39,6 +39,9 @@ USER_AGENT = f"glm-aria/{__version__}"
 _ERROR_BODY = 64 * 1024
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 8.0
 _NO_RETRIES = Retry(0, read=False)
+_MOST_POOLS = 16
+_Way = tuple[str, str, Proxy | None]
+"""Scheme, host and port as the address has them, and the proxy: requests with an equal way share connections."""
 # What a proxy says, too, when it cannot reach the site.
 _GATEWAY = frozenset({502, 503, 504})
 
@@ -89,6 +92,7 @@ class Net:
         self._proxies, self._lookup = proxies or Proxies(), lookup
         self._verify: str | bool = str(ca_bundle) if ca_bundle else True
         self._adapter = _adapter(lookup)
+        self._pools: dict[_Way, HTTPConnectionPool] = {}
 
     def __enter__(self) -> Net:
         return self
@@ -98,6 +102,7 @@ class Net:
 
     def close(self) -> None:
         """Close the kept connections."""
+        self._pools.clear()
         self._adapter.close()
 
     def get_json(self, url: str, *, attempts: int | None = None) -> Answer:
@@ -111,7 +116,7 @@ class Net:
             try:
                 return self._read(final, response, deadline)
             finally:
-                _put_back(response)
+                put_back(response)
 
         return self._retried(read, attempts, url)
 
@@ -125,10 +130,7 @@ class Net:
 
         return self._retried(read, None, home or url)
 
-    @contextmanager
-    def stream(
-        self, url: str, *, byte_range: tuple[int, int] | None = None, home: str | None = None
-    ) -> Iterator[Stream]:
+    def stream(self, url: str, *, byte_range: tuple[int, int] | None = None, home: str | None = None) -> Stream:
         """GET a file's bytes as they are, following redirects. Retried until the headers are there, not later.
 
         `byte_range` asks for the bytes from the first number up to, not including, the second. Any status is handed
@@ -149,10 +151,7 @@ class Net:
             return answer
 
         answer = self._retried(read, None, home or url)
-        try:
-            yield Stream(answer.url, opened[0], self.limits, self._clock)
-        finally:
-            _put_back(opened[0])
+        return Stream(answer.url, opened[0], self.limits, self._clock)
 
     def way_to(self, url: str) -> dict[str, str]:
         """The variables by which a program on libcurl takes the same way to `url`: proxy and certificates."""
@@ -234,10 +233,8 @@ class Net:
         Straight to the pools of urllib3: all that the session of requests adds is cookies, redirects and hooks, none of
         which has a use here, for as much time again (0.6 instead of 0.3 ms a request).
         """
-        named = {"http": proxy.url, "https": proxy.url} if proxy else {}
-        found = self._adapter.get_connection_with_tls_context(cast(Any, _Url(url)), self._verify, proxies=named)
-        pool = cast(HTTPConnectionPool, found)
         parts = split(url)
+        pool = self._pool(url, (parts.scheme, parts.netloc, proxy))
         target = urlunsplit(("", "", parts.path or "/", parts.query, ""))
         if proxy and parts.scheme == "http":
             target, headers = url, headers | self._adapter.proxy_headers(proxy.url)
@@ -253,6 +250,19 @@ class Net:
             preload_content=False,
             decode_content=False,
         )
+
+    def _pool(self, url: str, way: _Way) -> HTTPConnectionPool:
+        """The kept connections of a way. Those that are forgotten here end with the last request that has them."""
+        known = self._pools.get(way)
+        if known is None:
+            proxy = way[2]
+            named = {"http": proxy.url, "https": proxy.url} if proxy else {}
+            found = self._adapter.get_connection_with_tls_context(cast(Any, _Url(url)), self._verify, proxies=named)
+            known = cast(HTTPConnectionPool, found)
+            if len(self._pools) >= _MOST_POOLS:
+                self._pools.clear()
+            self._pools[way] = known
+        return known
 
     def _read(self, url: str, response: BaseHTTPResponse, deadline: float) -> Answer:
         most = self.limits.body if response.status < 400 else _ERROR_BODY
@@ -274,7 +284,7 @@ class Net:
 
 
 def _adapter(lookup: Lookup | None) -> HTTPAdapter:
-    made = _Adapter(pool_connections=16, pool_maxsize=256)
+    made = _Adapter(pool_connections=_MOST_POOLS, pool_maxsize=256)
     return made if lookup is None else looking_up(made, lookup)
 
 
@@ -284,13 +294,7 @@ def _hang_up(response: BaseHTTPResponse) -> None:
         for _ in range(3):
             if not response.read1(CHUNK, decode_content=False):
                 break
-    _put_back(response)
-
-
-def _put_back(response: BaseHTTPResponse) -> None:
-    """Give the connection back: to be used again if the body was read to its end, else it is closed."""
-    response.close()
-    response.release_conn()
+    put_back(response)
 
 
 def _busy(answer: Answer, wait: float | None, proxy: Proxy | None) -> TemporaryError:

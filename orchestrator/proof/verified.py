@@ -7,10 +7,11 @@ import stat
 import threading
 from dataclasses import InitVar, dataclass
 from pathlib import Path
+from typing import Self
 
 from orchestrator.core.files import Digest
 from orchestrator.errors import IntegrityError
-from orchestrator.proof.hashing import ChasingHasher, OnBytes, read_whole
+from orchestrator.proof.hashing import ChasingHasher, Hasher, OnBytes, read_whole
 from orchestrator.proof.pieces import Pieces
 from orchestrator.system.failures import on_disk
 
@@ -48,7 +49,7 @@ class VerifiedFile:
 
     def __post_init__(self, token: object) -> None:
         if token is not _TOKEN:
-            raise TypeError("only verify() makes a VerifiedFile")
+            raise TypeError("only this module makes a VerifiedFile")
 
     def recheck(self) -> os.stat_result:
         """The file's stat now. Raises IntegrityError when the file changed since it was verified, or is gone."""
@@ -63,6 +64,40 @@ class VerifiedFile:
                 hint="does another program write to the staging folder? run it again",
             )
         return found
+
+
+class ProvingWriter:
+    """Writes a file from its beginning and hashes what it writes, so that nobody need read that again.
+
+    Nobody else may write to it meanwhile. A context manager; closing does not sync. `write` raises OSError.
+    """
+
+    def __init__(self, path: Path, digest: Digest, size: int) -> None:
+        self._path, self._digest, self._size = path, digest, size
+        self._hasher = Hasher(digest.algorithm, size)
+        self._written = 0
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+
+    def write(self, data: memoryview) -> None:
+        """Add the next bytes."""
+        self._hasher.update(data)
+        self._written += len(data)
+        while data:
+            data = data[os.write(self._fd, data) :]
+
+    def proof(self) -> VerifiedFile | None:
+        """The proof of what was written; None when it is not `size` bytes with `digest`, or no regular file."""
+        found = os.fstat(self._fd)
+        is_whole = self._written == found.st_size == self._size and stat.S_ISREG(found.st_mode)
+        if not is_whole or self._hasher.digest() != self._digest:
+            return None
+        return VerifiedFile(self._path, self._digest, self._size, Identity.of(found), _TOKEN, self._hasher.pieces())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        os.close(self._fd)
 
 
 def verify(

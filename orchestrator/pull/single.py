@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -62,11 +60,9 @@ class _OneAddress:
     def locate(self, job: Job, source: str) -> Uri:  # noqa: ARG002
         return self._uri
 
-    @contextmanager
-    def fetch(self, job: Job, source: str, start: int, end: int) -> Iterator[Body]:
+    def fetch(self, job: Job, source: str, start: int, end: int) -> Body:
         wanted = FileRange(job.name, urlsplit(self._uri.url).path, job.size, start, end)
-        with open_body(self._net, Source(source, self._uri.url), self._uri.url, wanted) as (body, _):
-            yield body
+        return open_body(self._net, Source(source, self._uri.url), self._uri.url, wanted)[0]
 
     def inspect(self, job: Job, uri: Uri, start: int, end: int) -> RangeAnswer:  # noqa: ARG002
         return ask_for_range(self._net, Source(uri.source, ""), uri.url, start, end)

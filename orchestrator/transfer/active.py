@@ -14,6 +14,7 @@ from orchestrator.aria2.control import FINE_PIECE
 from orchestrator.core.extents import Extents, Ranges, clip, intersect, outward, subtract, union
 from orchestrator.core.files import Digest
 from orchestrator.core.plan import Job
+from orchestrator.proof.verified import VerifiedFile
 from orchestrator.system.failures import translate
 from orchestrator.transfer import journal
 from orchestrator.transfer.interface import Need
@@ -28,8 +29,8 @@ _JOURNAL_SECONDS = 0.1
 class Slot:
     """A job under way, and what is known of it. Only the transfer's own thread touches it.
 
-    `extents` are what ended spans brought; `spans` are those that run, `opened` counts them all. `number` is its place
-    in the order in which jobs came.
+    `extents` are what ended spans brought; `spans` are those that run, `opened` counts them all. `proof` is that of a
+    courier who wrote all bytes. `number` is its place in the order in which jobs came.
 
     `need` is what is wanted of it. `dropping` are ranges that are taken back: nobody fetches them before the spans that
     may still write there are closed.
@@ -46,6 +47,7 @@ class Slot:
     extents: Extents = field(default_factory=Extents)
     kept: Extents = field(default_factory=Extents)
     dropping: Ranges = ()
+    proof: VerifiedFile | None = None
     is_prepared: bool = False
     is_pausing: bool = False
     opened: int = 0
@@ -57,6 +59,11 @@ class Slot:
     def is_small(self) -> bool:
         """True for a file that is one request and has no journal."""
         return self.job.size < SMALL
+
+    @property
+    def pace(self) -> tuple[float, int]:
+        """Bytes per second and open connections, of all spans."""
+        return sum(span.rate for span in self.spans), sum(span.connections for span in self.spans)
 
     @property
     def is_complete(self) -> bool:
@@ -178,6 +185,7 @@ class Slot:
             journal.clear(self.part)
             self.part.unlink(missing_ok=True)
         self.extents = self.kept = Extents()
+        self.proof = None
         self.is_prepared = self._is_reserved = False
 
     def record(self, *, now: bool = False) -> bool:

@@ -2,7 +2,10 @@
 
 aria2 follows redirects without asking anybody, syncs every file that it closes, and cannot take a range whose answer
 does not tell its length. Here each redirect is judged, each byte counted against the listing, and the token goes where
-it may. A courier is a thread that writes one body to a part; the transfer's own thread looks on.
+it may. A courier is a thread that writes bodies to parts, one after the other; the transfer's own thread looks on.
+
+There may be a hundred thousand small files, so each costs as little as it can: no future, and a proof that is made of
+the bytes while they are written (decision 82).
 """
 
 from __future__ import annotations
@@ -10,48 +13,68 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import dataclass, field
-from io import RawIOBase
 from pathlib import Path
+from typing import Protocol, Self
 
 from orchestrator.core.plan import Job
 from orchestrator.core.sources import Body
+from orchestrator.proof.verified import ProvingWriter, VerifiedFile
 from orchestrator.system.failures import on_disk
-from orchestrator.system.threads import KeyedPools
+from orchestrator.system.threads import KeyedPools, MakePool
 from orchestrator.transfer.interface import Locator
 
 MOST_THREADS = 128
 
 
+class _Out(Protocol):
+    def write(self, data: memoryview) -> None:
+        """Write all of it. Raises OSError."""
+
+
 @dataclass(slots=True, eq=False)
 class Errand:
-    """One body on its way. Its courier writes the fields, and others read them.
+    """The bytes of `job` up to `end`, on their way from `source` to `part`. Its courier writes the other fields.
 
-    `position` is the offset in the file up to which bytes were written; `came` counts all that came, also what was here
-    already and is passed over. `latency` is how long the answer took, None before it began.
+    `position` is the offset in the file up to which bytes were written, at first that of the first one that is wanted;
+    `came` counts all that came, also what was here already and is passed over. `latency` is how long the answer took,
+    None before it began. Once it `is_done`, `error` is what ended it: what `Locator.fetch` raises, and the disk's.
+    `proof` is that of a file that was to `prove`, and came right.
     """
 
+    job: Job
+    source: str
+    part: Path
     position: int
+    end: int
+    prove: bool = False
     came: int = 0
     latency: float | None = None
+    is_begun: bool = False
     is_stopped: bool = False
-    future: Future[None] = field(default_factory=Future)
+    is_done: bool = False
+    error: BaseException | None = None
+    proof: VerifiedFile | None = None
     _body: Body | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def is_running(self) -> bool:
+        """False while it waits its turn, and when it is over."""
+        return self.is_begun and not self.is_done
 
     def begin(self, body: Body, seconds: float) -> None:
         """The answer is there."""
         self._body, self.latency = body, seconds
 
-    def keep(self, out: RawIOBase, data: memoryview, position: int) -> bool:
+    def keep(self, out: _Out, data: memoryview, position: int) -> bool:
         """Write what came, up to `position` in the file; False when it is not wanted any more. Raises OSError."""
         with self._lock:
             if self.is_stopped:
                 return False
-            while data:
-                data = data[out.write(data) or 0 :]
+            out.write(data)
             self.position = max(self.position, position)
             return True
 
@@ -85,45 +108,103 @@ class Pacer:
 
 
 class Couriers:
-    """The couriers of a transfer: threads for each source. The others wait their turn."""
+    """The couriers of a transfer: at most `most` threads for each source. Errands beyond that wait their turn.
 
-    def __init__(self, locator: Locator, threads: KeyedPools) -> None:
+    A courier calls `on_done` whenever an errand is done.
+    """
+
+    def __init__(self, locator: Locator, make_pool: MakePool, most: int, on_done: Callable[[], None]) -> None:
         self._locator = locator
-        self._threads = threads
+        self._threads = KeyedPools(make_pool, most, "courier", lambda: None)
+        self._most = most
+        self._on_done = on_done
+        self._lock = threading.Lock()
+        self._waiting: dict[str, deque[Errand]] = {}
+        self._busy: dict[str, int] = {}
         self.pacer = Pacer()
 
-    def send(self, job: Job, source: str, part: Path, start: int, end: int) -> Errand:
+    def send(self, job: Job, source: str, part: Path, start: int, end: int, *, prove: bool = False) -> Errand:
         """Fetch the bytes from `start` to before `end` of the job into its part, which is made if it is not there.
 
-        The errand's future raises GlmAriaError: what `Locator.fetch` raises, and that of the disk.
+        With `prove`, where that is all of it, what is written is hashed. Raises TemporaryError where the system grants
+        no thread at all.
         """
-        errand = Errand(start)
-        errand.future = self._threads.submit(source, self._carry, job, source, part, end, errand)
+        errand = Errand(job, source, part, start, end, prove and (start, end) == (0, job.size))
+        with self._lock:
+            waiting = self._waiting.setdefault(source, deque())
+            waiting.append(errand)
+            is_enough = self._busy.get(source, 0) >= self._most
+            if not is_enough:
+                self._busy[source] = self._busy.get(source, 0) + 1
+        if not is_enough:
+            self._threads.submit(source, self._serve, source, waiting)
         return errand
 
     def close(self) -> None:
         """Send nobody any more. Who is under way is not waited for."""
+        for waiting in self._waiting.values():
+            waiting.clear()
         self._threads.close()
 
-    def _carry(self, job: Job, source: str, part: Path, end: int, errand: Errand) -> None:
+    def _serve(self, source: str, waiting: deque[Errand]) -> None:
+        """Run errands until none waits."""
+        while True:
+            with self._lock:
+                if not waiting:
+                    self._busy[source] -= 1
+                    return
+                errand = waiting.popleft()
+            if not errand.is_stopped:
+                errand.is_begun = True
+                try:
+                    self._carry(errand)
+                except BaseException as error:  # noqa: BLE001 - raised again where the errand is looked at
+                    errand.error = error
+            errand.is_done = True
+            self._on_done()
+
+    def _carry(self, errand: Errand) -> None:
         begun = time.monotonic()
-        start = errand.position
-        if errand.is_stopped:
-            return
+        job, start = errand.job, errand.position
         # What the disk says must not be blamed on the source, so it is the outer one.
-        with on_disk("write", part), open(_opened(part), "wb", buffering=0) as out:
-            out.seek(start)
-            with self._locator.fetch(job, source, start, end) as body:
-                errand.begin(body, time.monotonic() - begun)
-                at = body.start
-                for chunk in body.chunks:
-                    errand.came += len(chunk)
-                    fresh = memoryview(chunk)[max(0, start - at) : end - at]
-                    at += len(chunk)
-                    if not errand.keep(out, fresh, min(at, end)) or at >= end < job.size:
-                        return
-                    self.pacer.wait(len(chunk), lambda: errand.is_stopped)
+        with on_disk("write", errand.part):
+            if errand.prove:
+                with ProvingWriter(errand.part, job.digest, job.size) as whole:
+                    self._write(errand, whole, start, begun)
+                    errand.proof = None if errand.is_stopped else whole.proof()
+            else:
+                with _RangeWriter(errand.part, start) as out:
+                    self._write(errand, out, start, begun)
+
+    def _write(self, errand: Errand, out: _Out, start: int, begun: float) -> None:
+        job, end = errand.job, errand.end
+        with self._locator.fetch(job, errand.source, start, end) as body:
+            errand.begin(body, time.monotonic() - begun)
+            at = body.start
+            for chunk in body.chunks:
+                errand.came += len(chunk)
+                fresh = memoryview(chunk)[max(0, start - at) : end - at]
+                at += len(chunk)
+                if not errand.keep(out, fresh, min(at, end)) or at >= end < job.size:
+                    return
+                self.pacer.wait(len(chunk), lambda: errand.is_stopped)
 
 
-def _opened(part: Path) -> int:
-    return os.open(part, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+class _RangeWriter:
+    """Writes to a part, which is made if it is not there, from `start` on."""
+
+    def __init__(self, part: Path, start: int) -> None:
+        self._fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        self._at = start
+
+    def write(self, data: memoryview) -> None:
+        """Write all of it. Raises OSError."""
+        while data:
+            count = os.pwrite(self._fd, data, self._at)
+            data, self._at = data[count:], self._at + count
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        os.close(self._fd)

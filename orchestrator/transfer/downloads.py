@@ -131,7 +131,9 @@ class Downloads:
         asked = []
         for slot, span, uri in opened:
             if uri is None:
-                span.errand = self._couriers.send(slot.job, span.source, slot.part, span.start, span.end)
+                span.errand = self._couriers.send(
+                    slot.job, span.source, slot.part, span.start, span.end, prove=slot.is_small
+                )
                 self.carried[span.errand] = slot, span
             else:
                 asked.append((slot, span, span.download(uri.url, self._way(span.source), is_ours=self.is_ours)))

@@ -75,8 +75,7 @@ class Endings:
 
     def returned(self, slot: Slot, span: Span, errand: Errand) -> None:
         """A courier is back. A part that was not whole when it was stopped is asked for again, as any span."""
-        is_back = not errand.future.cancel() and errand.future.done()
-        error = errand.future.exception() if is_back else None
+        error = errand.error
         if error is not None and not isinstance(error, GlmAriaError):
             raise error
         span.look(errand, time.monotonic())
@@ -87,6 +86,7 @@ class Endings:
             return
         supply = slot.supplies[span.source]
         supply.server.met(errand.latency)
+        slot.proof = errand.proof
         # Of a small file nothing is kept until it is whole: a source that sends a part each time never gets further.
         if span.has_gain and not slot.is_small:
             supply.succeed()
@@ -157,7 +157,7 @@ class Endings:
                 if slot.is_complete:
                     sent = slot.finish()
                     self._slots.on(slot, JobEvent.COMPLETE)
-                    self._tell(Fetched(slot.job, slot.part, sent, slot.kept))
+                    self._tell(Fetched(slot.job, slot.part, sent, slot.kept, slot.proof))
                 elif slot.is_at_rest:
                     self.pause(slot)
             except GlmAriaError as error:

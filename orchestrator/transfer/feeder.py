@@ -81,7 +81,7 @@ class Feeder:
         self._limits = limits
         self._slots = Slots()
         self._supplier = Supplier(locator, limits, KeyedPools(make_pool, ASKERS, "links", self._stir), begin)
-        couriers = Couriers(locator, KeyedPools(make_pool, min(limits.per_source, MOST_THREADS), "courier", self._stir))
+        couriers = Couriers(locator, make_pool, min(limits.per_source, MOST_THREADS), self._stir)
         self._downloads = Downloads(connect, couriers, limits, is_ours=restartable, way=way)
         self._paths = Paths(self._downloads.paths, time.monotonic)
         self._endings = Endings(self._slots, self._supplier, self._downloads, tell)
@@ -297,7 +297,7 @@ class Feeder:
             self._downloads.rpc.forget(ended)
         for gid in gone:
             self._endings.ended(*spans.pop(gid), None)
-        for errand in [errand for errand in carried if errand.future.done() or errand.is_stopped]:
+        for errand in [errand for errand in carried if errand.is_done or errand.is_stopped]:
             self._endings.returned(*carried.pop(errand), errand)
         active = [found for gid, found in spans.items() if known[gid].is_active]
         self._downloads.leave(self._endings.due(now, active, slowest=self._theirs.rate_each if self._theirs else None))
@@ -322,9 +322,10 @@ class Feeder:
     def _report(self) -> None:
         for slot in self._slots.of(JobState.ACTIVE):
             if slot.record(now=not slot.spans) or slot.spans:
-                speed = sum(span.rate for span in slot.spans)
-                connections = sum(span.connections for span in slot.spans)
-                self._tell(Moved(slot.job, slot.arrived(), round(speed), connections, slot.kept))
+                arrived = slot.arrived()
+                speed, connections = slot.pace
+                if connections or arrived.total or not slot.is_small:  # hundreds wait for an answer, or their turn
+                    self._tell(Moved(slot.job, arrived, round(speed), connections, slot.kept))
 
     def _tell_all(self, outcomes: Iterable[TransferEvent]) -> None:
         for outcome in outcomes:

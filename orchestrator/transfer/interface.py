@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -14,6 +13,7 @@ from orchestrator.core.extents import Extents, Ranges
 from orchestrator.core.plan import Job
 from orchestrator.core.sources import Body, RangeAnswer, Sent
 from orchestrator.errors import GlmAriaError
+from orchestrator.proof.verified import VerifiedFile
 
 
 class Admission(StrEnum):
@@ -73,9 +73,10 @@ class Locator(Protocol):
         a fresh one. Raises GlmAriaError: with TemporaryError and SourcesDownError asking again may help, with others
         the source is of no use for this job."""
 
-    def fetch(self, job: Job, source: str, start: int, end: int) -> AbstractContextManager[Body]:
-        """The bytes from `start` to before `end` themselves, with the token if it may go there. Blocks until they begin
-        to come, and is called from several threads. Raises as `locate` does, at the beginning and while they come."""
+    def fetch(self, job: Job, source: str, start: int, end: int) -> Body:
+        """The bytes from `start` to before `end` themselves, with the token if it may go there; the caller closes them.
+        Blocks until they begin to come, and is called from several threads. Raises as `locate` does, at the beginning
+        and while they come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,12 +129,16 @@ class Rangeless:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """All bytes are in `part`, unproven. `extents` tell who sent which; `kept` of them are from an earlier run."""
+    """All bytes are in `part`. `extents` tell who sent which; `kept` of them are from an earlier run.
+
+    They are unproven, unless a courier wrote all of them: then `proof` is that of what it wrote, if that was right.
+    """
 
     job: Job
     part: Path
     extents: Extents
     kept: Extents = field(default_factory=Extents)
+    proof: VerifiedFile | None = None
 
     @property
     def sent(self) -> Sent:

@@ -170,9 +170,9 @@ class Span:
 
     def look(self, errand: Errand, now: float) -> int:
         """The same of a courier."""
-        if errand.came > self._came or not errand.future.running():  # one that waits its turn is not silent
+        if errand.came > self._came or not errand.is_running:  # one that waits its turn is not silent
             self._came, self.moved = errand.came, now
-        self.connections = int(not errand.future.done() and errand.latency is not None)
+        self.connections = int(not errand.is_done and errand.latency is not None)
         return self._arrived(errand.position, now)
 
     def _arrived(self, position: int, now: float) -> int:

@@ -87,6 +87,16 @@ def test_a_blob_that_comes_back_is_not_counted_twice(clock: Clock) -> None:
     assert (tally.snapshot().done, tally.snapshot().files_done) == (0, 0)
 
 
+def test_a_small_file_that_was_there_before_anybody_looked_is_counted(clock: Clock) -> None:
+    tally = Tally(clock)
+    tally.take(Queued(2, 200))
+    tally.take(at(Phase.PLACING, 100))
+    assert tally.snapshot().done == 100
+    tally.take(at(Phase.DONE, 100))
+    now = tally.snapshot()
+    assert (now.files_done, now.done) == (1, 100)
+
+
 def test_what_was_here_and_is_only_checked_is_shown_and_not_counted(clock: Clock) -> None:
     tally = Tally(clock)
     tally.take(Queued(1, 100))

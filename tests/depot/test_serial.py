@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self, cast
@@ -53,13 +52,12 @@ class Texts:
     def locate(self, job: Job, source: str) -> Uri:
         raise NotFoundError(f"no address for {job.name} at {source}")
 
-    @contextmanager
-    def fetch(self, job: Job, source: str, start: int, end: int) -> Iterator[Body]:
+    def fetch(self, job: Job, source: str, start: int, end: int) -> Body:
         self.asked.append((source, job.name))
         data = self.by_source[source].get(job.name)
         if data is None:
             raise NotFoundError(f"{source} has no {job.name}")
-        yield Body(start, iter([data[start:end]]), lambda: None)
+        return Body(start, iter([data[start:end]]), abort=lambda: None, close=lambda: None)
 
     def inspect(self, job: Job, uri: Uri, start: int, end: int) -> RangeAnswer:
         raise NotFoundError(f"no answer for {job.name} from {uri.source}: {start}-{end}")

@@ -32,7 +32,7 @@ def take(
 ) -> tuple[int, bytes]:
     """Where the body began, and what came."""
     wanted = FileRange(where.path, where.repo.url_path, size, start, size if end is None else end)
-    with open_body(net, there, there.file_url(where), wanted) as (body, _):
+    with open_body(net, there, there.file_url(where), wanted)[0] as body:
         return body.start, b"".join(body.chunks)
 
 
@@ -105,7 +105,7 @@ def test_abort_wakes_who_waits(hub: LoopbackHub) -> None:
     hub.fault(Fault("stall", after_bytes=10))
     where, there = origin(hub, "big.txt"), source(hub.url)
     wanted = FileRange(where.path, where.repo.url_path, len(FILES["big.txt"]), 0, len(FILES["big.txt"]))
-    with Net(limits=Limits(read=30)) as net, open_body(net, there, there.file_url(where), wanted) as (body, _):
+    with Net(limits=Limits(read=30)) as net, open_body(net, there, there.file_url(where), wanted)[0] as body:
         begun = time.monotonic()
         threading.Timer(0.2, body.abort).start()
         with pytest.raises(GlmAriaError):
@@ -116,6 +116,6 @@ def test_abort_wakes_who_waits(hub: LoopbackHub) -> None:
 def test_what_the_caller_raises_passes_unchanged(hub: LoopbackHub, net: Net) -> None:
     where, there = origin(hub, "big.txt"), source(hub.url)
     wanted = FileRange(where.path, where.repo.url_path, len(FILES["big.txt"]), 0, len(FILES["big.txt"]))
-    with pytest.raises(DiskIOError) as caught, open_body(net, there, there.file_url(where), wanted):
+    with pytest.raises(DiskIOError) as caught, open_body(net, there, there.file_url(where), wanted)[0]:
         raise DiskIOError("the disk")
     assert caught.value.source is None

@@ -10,7 +10,7 @@ import pytest
 from orchestrator.core.files import Algorithm, Digest, git_blob_header
 from orchestrator.errors import DiskIOError, IntegrityError, Interrupted
 from orchestrator.proof.hashing import BUFFER, ChasingHasher, hash_file
-from orchestrator.proof.verified import Identity, VerifiedFile, verify
+from orchestrator.proof.verified import Identity, ProvingWriter, VerifiedFile, verify
 
 DATA = os.urandom(3 * BUFFER + 17)
 
@@ -132,3 +132,51 @@ def test_hashing_gives_its_descriptors_back(part: Path) -> None:
     with pytest.raises(IntegrityError):
         verify(part, digest_of(DATA, Algorithm.SHA256), 5, hasher=hasher)
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+@pytest.mark.parametrize("algorithm", list(Algorithm))
+@pytest.mark.parametrize("size", [0, 1, len(DATA)])
+def test_what_is_written_is_proven_without_reading_it(tmp_path: Path, algorithm: Algorithm, size: int) -> None:
+    path, data = tmp_path / "part", DATA[:size]
+    with ProvingWriter(path, digest_of(data, algorithm), size) as writer:
+        for start in range(0, size, 1000):
+            writer.write(memoryview(data)[start : start + 1000])
+        proof = writer.proof()
+    assert path.read_bytes() == data
+    assert proof == verify(path, digest_of(data, algorithm), size)
+    assert proof is not None
+    assert proof.recheck().st_size == size
+
+
+def test_other_bytes_prove_nothing(tmp_path: Path) -> None:
+    digest = digest_of(DATA, Algorithm.SHA256)
+    for number, data in enumerate((DATA[:-1], DATA + b"!", DATA[:-1] + b"!")):
+        with ProvingWriter(tmp_path / str(number), digest, len(DATA)) as writer:
+            writer.write(memoryview(data))
+            assert writer.proof() is None
+
+
+def test_bytes_of_somebody_else_in_the_file_prove_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "part"
+    path.write_bytes(DATA + b"more")
+    with ProvingWriter(path, digest_of(DATA, Algorithm.SHA256), len(DATA)) as writer:
+        writer.write(memoryview(DATA))
+        assert writer.proof() is None
+
+
+def test_a_link_is_not_written_through(tmp_path: Path) -> None:
+    (tmp_path / "part").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match="symbolic links"):
+        ProvingWriter(tmp_path / "part", digest_of(b"", Algorithm.SHA256), 0)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_file_that_changed_since_it_was_written_is_not_placed(tmp_path: Path) -> None:
+    path = tmp_path / "part"
+    with ProvingWriter(path, digest_of(DATA, Algorithm.SHA256), len(DATA)) as writer:
+        writer.write(memoryview(DATA))
+        proof = writer.proof()
+    path.write_bytes(DATA[:-1])
+    assert proof is not None
+    with pytest.raises(IntegrityError, match="was changed"):
+        proof.recheck()

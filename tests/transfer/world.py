@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from orchestrator.aria2.daemon import PrivateDaemon
@@ -62,14 +62,19 @@ class Addresses:
             raise self.errors[job.name]
         return self._uri(job, source)
 
-    @contextmanager
-    def fetch(self, job: Job, source: str, start: int, end: int) -> Iterator[Body]:
+    def fetch(self, job: Job, source: str, start: int, end: int) -> Body:
         url = self._uri(job, source).url
         self.fetched.append((job.name, start, end))
         wanted = FileRange(job.name, "org/m", job.size, start, end)
         there = Source(source, self.sites[source])
-        with Net(limits=NetLimits(attempts=1)) as net, open_body(net, there, url, wanted) as (body, _):
-            yield body
+        net = Net(limits=NetLimits(attempts=1))
+        body = open_body(net, there, url, wanted)[0]
+
+        def close() -> None:
+            body.close()
+            net.close()
+
+        return replace(body, close=close)
 
     def inspect(self, job: Job, uri: Uri, start: int, end: int) -> RangeAnswer:
         self.inspected.append(job.name)

@@ -13,6 +13,7 @@ from orchestrator.events import Event, FileProgress, Phase, Queued, SourceRates
 # Phases whose `done` counts and whose speed is that of the run.
 MOVING = (Phase.FETCHING, Phase.HASHING)
 _OVER = (Phase.DONE, Phase.FAILED)
+_OF_A_TRANSFER = (*MOVING, Phase.VERIFYING, Phase.WAITING, Phase.PLACING)
 # Phases in which all bytes of a blob have arrived, whatever `done` counts then.
 _ARRIVED = (Phase.VERIFYING, Phase.PLACING)
 # The shown speed follows the measured one with this time constant, so that the time left does not jump about.
@@ -42,9 +43,9 @@ class Snapshot:
 
 
 class Tally:
-    """Adds up events. A blob counts as fetched from its first FETCHING, VERIFYING or WAITING event on: what another run
-    fetches for us is part of the plan. One that is only checked (it was here before the run) is shown while that goes
-    on, and not counted.
+    """Adds up events. A blob counts as fetched from its first FETCHING, VERIFYING, WAITING or PLACING event on: what
+    another run fetches for us is part of the plan, and a small file may be here before it was seen FETCHING. One
+    that is only checked (it was here before the run) is shown while that goes on, and not counted.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -72,7 +73,7 @@ class Tally:
         # A blob may come back: a bad part, or bytes that a mirror made up.
         before = self._finished.pop(event.digest, None)
         self._finished_bytes -= before or 0
-        if before is not None or event.phase in (*MOVING, Phase.VERIFYING, Phase.WAITING):
+        if before is not None or event.phase in _OF_A_TRANSFER:
             self._fetched.add(event.digest)
         self._moving -= _speed_of(self._active.pop(event.digest, None))
         if event.phase in _OVER:
