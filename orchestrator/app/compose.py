@@ -15,6 +15,7 @@ from orchestrator.aria2.endpoint import Endpoint
 from orchestrator.cache.cache import Cache
 from orchestrator.cache.claims import ALONE
 from orchestrator.cache.layout import CacheLayout
+from orchestrator.cache.staging import Staging
 from orchestrator.cache.state_dir import find_state_dir, open_state_dir
 from orchestrator.catalogs.git_objects import GitReader
 from orchestrator.catalogs.sites import Sites
@@ -25,7 +26,7 @@ from orchestrator.core.resolvers import PORT, ordered
 from orchestrator.core.sources import Source
 from orchestrator.core.trust import Policy
 from orchestrator.depot.mover import Daemon, Mover
-from orchestrator.disk.private import runtime_folder, runtime_folders
+from orchestrator.disk.private import PrivateFolder, runtime_folder, runtime_folders
 from orchestrator.errors import ConfigError, GlmAriaError
 from orchestrator.events import Emit, Event
 from orchestrator.mirrors.sources import Sources
@@ -290,3 +291,19 @@ def _secret(path: Path | None) -> str:
             f"the RPC secret cannot be read from {path}: {getattr(error, 'strerror', None) or 'not UTF-8 text'}",
             hint="--rpc-secret-file names a file that holds the secret and nothing else",
         ) from error
+
+
+def sweep(staging: Staging) -> None:
+    """Remove what killed runs left. A run that is done is not failed by litter that cannot be removed."""
+    with contextlib.suppress(GlmAriaError):
+        staging.sweep()
+    runtime = runtime_folder(lambda: staging.folder.parent)
+    folder = PrivateFolder.find(runtime)
+    if folder is None:
+        return
+    with folder:
+        names = folder.names()
+    if not names or any(name.startswith("run-") for name in names):
+        from orchestrator.aria2 import daemon  # loads aria2p, which a complete model does not need
+
+        daemon.sweep(runtime)

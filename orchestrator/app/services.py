@@ -24,17 +24,16 @@ from orchestrator.app.compose import (
     open_sources,
     sites_of,
     state_of,
+    sweep,
 )
 from orchestrator.cache.cache import Cache
 from orchestrator.cache.layout import CacheLayout
-from orchestrator.cache.staging import Staging
 from orchestrator.catalogs.sites import Sites
 from orchestrator.core.files import Digest
 from orchestrator.core.plan import Plan
 from orchestrator.core.refs import Ref, Target
 from orchestrator.core.resolvers import NameServer
 from orchestrator.core.sources import Source
-from orchestrator.disk.private import PrivateFolder, runtime_folder
 from orchestrator.errors import GlmAriaError, UsageError
 from orchestrator.events import Emit, ignore
 from orchestrator.lists.request import PullRequest
@@ -46,6 +45,7 @@ from orchestrator.settings import Settings
 from orchestrator.system.signals import Stop, stoppable
 
 if TYPE_CHECKING:
+    from orchestrator.app.serving import Served, ServeRequest
     from orchestrator.doctor.examine import Diagnosis
     from orchestrator.doctor.history import Past
     from orchestrator.doctor.survey import Survey
@@ -101,7 +101,7 @@ class Services:
         with self._open(stop, emit) as (cache, sources, sites, told):
             heard = hook.watching(told, stop) if hook else told
             report = flow.pull(request, sites, sources, cache, mover_of(self.settings), stop=stop, emit=heard)
-            _sweep(cache.staging)
+            sweep(cache.staging)
             self._note_history(report)
             return report
 
@@ -134,7 +134,7 @@ class Services:
                 force=force,
                 portable=self.settings.portable,
             )
-            _sweep(cache.staging)
+            sweep(cache.staging)
             return report
 
     def watch(self, wanted: Watched, request: WatchRequest, emit: Emit) -> WatchReport:
@@ -152,6 +152,13 @@ class Services:
 
             ports = Ports(wanted.read, pull, Pins(self._layout, state), WatchFile(state, wanted.path))
             return watch(request, ports, stop, wanted.hook.watching(emit, stop) if wanted.hook else emit)
+
+    def serve(self, request: ServeRequest, emit: Emit) -> Served:
+        """Serve the cache until a signal comes."""
+        from orchestrator.app.serving import serve
+
+        with stoppable() as stop:
+            return serve(self.settings, request, stop, emit)
 
     def watched(self, path: Path | None) -> tuple[WatchState, ...]:
         """The state of the watch of a list, or without a path of all in this cache; writes nothing."""
@@ -236,7 +243,7 @@ class Services:
         with stoppable() as stop, self._open(stop, create=not request.dry_run) as (cache, _, sites, _):
             report = take(request, sites, cache, stop=stop, emit=emit)
             if not request.dry_run:
-                _sweep(cache.staging)
+                sweep(cache.staging)
             return report
 
     # -- sources -------------------------------------------------------------------------------------------------------
@@ -326,19 +333,3 @@ class Services:
         ):
             told = shared.telling(emit) if shared and emit else emit or ignore
             yield _Open(cache, sources, sites_of(self.settings, sources, stop), told)
-
-
-def _sweep(staging: Staging) -> None:
-    """Remove what killed runs left. A run that is done is not failed by litter that cannot be removed."""
-    with contextlib.suppress(GlmAriaError):
-        staging.sweep()
-    runtime = runtime_folder(lambda: staging.folder.parent)
-    folder = PrivateFolder.find(runtime)
-    if folder is None:
-        return
-    with folder:
-        names = folder.names()
-    if not names or any(name.startswith("run-") for name in names):
-        from orchestrator.aria2.daemon import sweep  # loads aria2p, which a complete model does not need
-
-        sweep(runtime)

@@ -33,6 +33,7 @@ COMMANDS = {
     "pull": Lazy("pull", "Fetch models, verify every file, and place them in the Hugging Face cache."),
     "plan": Lazy("pull", "Show what pull would do, without doing it."),
     "watch": Lazy("watch", "Keep the cache equal to a list of models."),
+    "serve": Lazy("serve", "Serve the cache to Hugging Face clients, and fetch what it lacks."),
     "mirrors": Lazy("mirrors", "Show and measure the sources: speed, freshness, quarantine."),
     "doctor": Lazy("doctor", "Find what slows downloads down: measure everything, suggest changes."),
     "history": Lazy("history", "Show past pulls, and the speed of each source."),

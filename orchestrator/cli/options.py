@@ -20,6 +20,13 @@ Level = Literal["root", "agree", "any", "commit"]
 
 # Options that some commands have without the rest of their group.
 CACHE_DIR = where("--cache-dir", setting="cache_dir", metavar="DIR", help="Cache folder; the same as HF_HUB_CACHE.")
+MAX_SPEED = how(
+    "--max-speed",
+    setting="max_speed",
+    metavar="SIZE",
+    help="Limit the total bandwidth, in bytes a second: 20M, 1.5G, 500KB.",
+)
+TRUST = rule("--trust", setting="policy", help="Who must confirm commits and digests (default: agree).")
 STRICT = rule("--strict", help="Exit with 100 if there were warnings.")
 JSON = output("--json", help="Print one JSON document on stdout.")
 ON_CHANGE = rule(
@@ -82,11 +89,7 @@ class TransferOptions:
     """The rules of a transfer: speed, daemon, trust."""
 
     sites: SiteChoice
-    max_speed: Annotated[
-        str | None,
-        how("--max-speed", setting="max_speed", metavar="SIZE",
-            help="Limit the total bandwidth, in bytes a second: 20M, 1.5G, 500KB."),
-    ]  # fmt: skip
+    max_speed: Annotated[str | None, MAX_SPEED]
     polite: Annotated[
         bool,
         how("--polite", setting="polite", is_flag=True,
@@ -111,10 +114,7 @@ class TransferOptions:
         how("--rpc-secret-file", setting="rpc_secret_file", metavar="FILE",
             help="Read the RPC secret of that aria2 from this file."),
     ]  # fmt: skip
-    trust: Annotated[
-        Level | None,
-        rule("--trust", setting="policy", help="Who must confirm commits and digests (default: agree)."),
-    ]
+    trust: Annotated[Level | None, TRUST]
     locked: Annotated[
         str | None,
         rule(

@@ -10,6 +10,7 @@ from orchestrator.documents import ALWAYS, SCHEMA, Document, ErrorEntry, Json, W
 from orchestrator.folders.documents import ImportDocument, LinkDocument
 from orchestrator.lists.document import LockDiffDocument
 from orchestrator.pull.document import PlanDocument, PullDocument
+from orchestrator.serve.document import ServeDocument
 from orchestrator.settings.document import SettingsDocument
 from orchestrator.swarm.document import NodesDocument
 from orchestrator.upkeep.documents import CacheDocument, CollectDocument, PinsDocument, VerifyDocument
@@ -29,6 +30,7 @@ DATA: dict[str, tuple[type, ...]] = {
     "cache link": (LinkDocument,),
     "cache import": (ImportDocument,),
     "watch": (WatchDocument,),
+    "serve": (ServeDocument,),
     "mirrors ls": (KnownSources,),
     "mirrors probe": (ProbeDocument,),
     "mirrors forgive": (ForgivenDocument,),

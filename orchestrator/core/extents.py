@@ -105,6 +105,16 @@ class Extents:
             end = item.end
         return end
 
+    def reach(self, start: int) -> int:
+        """The end of the bytes that are here from `start` on without a gap; `start` itself where there are none."""
+        at = start
+        for item in self.items:
+            if item.start <= at < item.end:
+                at = item.end
+            elif item.start > at:
+                break
+        return at
+
     @property
     def by_source(self) -> dict[str, int]:
         """Bytes that each source sent."""

@@ -62,9 +62,14 @@ def git_blob_header(size: int) -> bytes:
     return b"blob %d\0" % size
 
 
+def lfs_pointer(sha256: str, size: int) -> bytes:
+    """The LFS pointer for these bytes; its text is fixed by the git-lfs v1 specification."""
+    return f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {size}\n".encode()
+
+
 def lfs_pointer_oid(sha256: str, size: int) -> str:
-    """git blob sha1 of the LFS pointer for these bytes; the pointer text is fixed by the git-lfs v1 specification."""
-    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {size}\n".encode()
+    """git blob sha1 of the LFS pointer for these bytes."""
+    pointer = lfs_pointer(sha256, size)
     return hashlib.sha1(git_blob_header(len(pointer)) + pointer, usedforsecurity=False).hexdigest()
 
 

@@ -24,7 +24,8 @@ class ResolvedModel:
 
     `tree` is the whole listing, `wanted` what the globs chose from it. `is_restricted` repos (gated or private) answer
     only with a token. `modified` is the date of the commit in unix seconds, where the catalog told one. `is_whole` is
-    False when `tree` holds only what a lock file names of the commit.
+    False when `tree` holds only what a lock file names of the commit. `name_now` is the repo's present name, where the
+    site that was asked says that it was renamed.
     """
 
     ref: Ref
@@ -34,6 +35,7 @@ class ResolvedModel:
     is_restricted: bool = False
     modified: float | None = None
     is_whole: bool = True
+    name_now: str | None = None
 
     @property
     def commit(self) -> str:

@@ -33,11 +33,12 @@ REFUSALS = (*SILENT, TrustError, UnsafeError)
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A commit, what is known of it, and its date in unix seconds where somebody told it."""
+    """A commit, what is known of it, and where they were told: its date in unix seconds, the repo's present name."""
 
     commit: str
     record: Record
     modified: float | None = None
+    name_now: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,4 +142,5 @@ class Question:
 
 
 def _listing(tree: RepoTree, revision: Revision, trust: Trust) -> Listing:
-    return Listing(revision.commit, Record(tree, trust, revision.is_restricted), revision.modified)
+    record = Record(tree, trust, revision.is_restricted)
+    return Listing(revision.commit, record, revision.modified, revision.name_now)

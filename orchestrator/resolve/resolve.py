@@ -62,7 +62,10 @@ def _model(item: Item, listing: Listing) -> ResolvedModel:
             hint=f"see its files with: glm-aria plan {as_word(item.ref)}",
         )
     tree = RepoTree(listing.commit, record.tree.files, record.tree.left_out)
-    return ResolvedModel(item.ref, tree, wanted, record.trust, record.is_restricted, listing.modified)
+    name_now = listing.name_now if listing.name_now != item.ref.repo.name else None
+    return ResolvedModel(
+        item.ref, tree, wanted, record.trust, record.is_restricted, listing.modified, name_now=name_now
+    )
 
 
 def _refuse_missing(item: Item, tree: RepoTree) -> None:

@@ -139,6 +139,10 @@ class Settings:
     shared_redis: Annotated[Secret | None, Key(
         "The Redis that coordinates the nodes of a shared cache.", values.redis,
         "", ("GLM_ARIA_SHARED_REDIS",), "shared.redis", personal=_SECRET, is_secret=True)] = None
+    serve_early: Annotated[str, Key(
+        "Bytes that `serve` sends before a file is proven: `safe`, to clients that cannot end with a wrong file; or "
+        "`never`.", values.one_of("safe", "never"),
+        "", ("GLM_ARIA_SERVE_EARLY",), "serve.early")] = "safe"
     # fmt: on
     token_withheld: str | None = None
     origins: Mapping[str, str] = field(default_factory=dict, repr=False)

@@ -110,6 +110,18 @@ def policy(raw: object, base: Path) -> Policy:
     return Policy(word)
 
 
+def one_of(*words: str) -> Reader:
+    """One of these words."""
+
+    def read(raw: object, base: Path) -> str:
+        word = text(raw, base).lower()
+        if word not in words:
+            raise ValueError(f"must be one of {', '.join(words)}, not {raw!r}")
+        return word
+
+    return read
+
+
 def switch(raw: object, _base: Path) -> bool:
     """A yes or no. What is neither is refused: a setting like `offline` must not be guessed."""
     if isinstance(raw, bool):

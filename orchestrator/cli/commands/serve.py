@@ -1,0 +1,101 @@
+"""`glm-aria serve`: options to one call of the services; the line that clients need."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import dataclass
+from typing import Annotated
+
+import click
+
+from orchestrator.cli import options as shared
+from orchestrator.cli import terminal
+from orchestrator.cli.groups import HeadedCommand
+from orchestrator.cli.options import Level, Output, SiteChoice
+from orchestrator.cli.run import Run, finish, services
+from orchestrator.cli.typed import option, takes
+from orchestrator.core.sizes import format_size
+from orchestrator.errors import UsageError
+from orchestrator.events import Event, Notice
+from orchestrator.serve.document import ServeDocument
+
+_MOST_SEEN = 1000
+_WHERE = "Where to serve"
+_PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
+
+
+@dataclass(frozen=True, slots=True)
+class ServeOptions:
+    """The options of `serve`."""
+
+    listen: Annotated[
+        str,
+        option("--listen", heading=_WHERE, metavar="HOST:PORT", default="127.0.0.1:8090", show_default=True,
+               help="Listen there. Only addresses of this machine are possible; port 0 takes a free one."),
+    ]  # fmt: skip
+    prefix: Annotated[
+        str | None,
+        option("--prefix", heading=_WHERE, metavar="/PATH",
+               help="The path below which a proxy passes requests on."),
+    ]  # fmt: skip
+    sites: SiteChoice
+    cache_dir: Annotated[str | None, shared.CACHE_DIR]
+    max_speed: Annotated[str | None, shared.MAX_SPEED]
+    trust: Annotated[Level | None, shared.TRUST]
+    offline: Annotated[bool, shared.rule("--offline", setting="offline", help="Ask no server: serve what is cached.")]
+    output: Output
+
+
+@click.command("serve", cls=HeadedCommand)
+@takes(ServeOptions)
+def serve(options: ServeOptions) -> int:
+    """Serve the cache to Hugging Face clients, and fetch what it lacks.
+
+    Any program that reads HF_ENDPOINT (hf, transformers, vLLM, datasets, curl) gets models, datasets and spaces through
+    this server as from the Hub. A file that is not in the cache is fetched from all sources at once, like by pull,
+    once for all clients, and kept in the cache. Clients get bytes that were proven against the root's digest; some get
+    them while they arrive, if a failed proof cannot leave them with a wrong file.
+
+    Only open repos are served: the server asks the root without your token, and passes nobody's token on. It listens on
+    this machine only.
+
+    The line to copy goes to stdout. Ctrl-C and SIGTERM stop it; partial downloads are kept.
+
+    \b
+    Examples:
+      glm-aria serve
+      export HF_ENDPOINT=http://127.0.0.1:8090
+      hf download org/name
+
+    \b
+      glm-aria serve --listen 127.0.0.1:0 --cache-dir /data/hub
+      glm-aria serve --offline
+    """
+    from orchestrator.app.serving import ServeRequest
+
+    prefix = options.prefix or ""
+    if prefix and not _PREFIX.fullmatch(prefix):
+        raise UsageError(f"--prefix {prefix!r} is no path", hint="for example --prefix /hf")
+    settings = shared.settings(options)
+    run = Run.watching(options.output, settings)
+    tell = terminal.say if options.output.as_json else terminal.result
+
+    def emit(event: Event) -> None:
+        if isinstance(event, Notice):
+            # In weeks the same may happen again, and should be told again; not all of it can be kept.
+            run.watcher.shown.discard(event)
+            run.forget(_MOST_SEEN)
+        run.emit(event)
+
+    def show_address(url: str) -> None:
+        tell(f"export HF_ENDPOINT={shlex.quote(url)}")
+
+    with run.watched():
+        served = services(settings).serve(ServeRequest(options.listen, prefix, show_address), emit)
+    found = ServeDocument(served.url, served.counts.requests, served.counts.sent)
+    return finish(run, "serve", found, _print, run.outcome())
+
+
+def _print(found: ServeDocument) -> None:
+    terminal.say(f"stopped after {found.requests} requests and {format_size(found.bytes_sent)}")

@@ -1,0 +1,49 @@
+"""Clients by their User-Agent: who may have bytes before their proof, and how the others are made to wait.
+
+A client gets unproven bytes only if none of them can end as a wrong file: when the proof fails its connection is
+closed before the last piece, and what it then asks for must not join what it has. Each row has a test with the real
+client. What was seen in their code:
+
+- `hf download` and transformers load through `hf_hub_download`. Since huggingface_hub 1.18 that keeps nothing across
+  runs, and starts over when a request for the rest (`bytes=N-`) is answered with the whole. Before, a later run
+  continues what an earlier one has left.
+- huggingface_hub's file system hands bytes to its caller while they come, takes an answer of any length for the range
+  it asked for, and joins whatever follows. Its User-Agent is that of a plain `snapshot_download` in somebody's program,
+  so neither gets unproven bytes. Since 1.0 both repeat a request that is answered with 429.
+- glm-aria hashes everything itself.
+- curl, wget, aria2c and the rest continue whatever lies there. They wait for minutes without a byte.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+
+_PRODUCT = re.compile(r"([\w.-]+)/(\d+)(?:\.(\d+))?")
+
+
+class Manner(StrEnum):
+    """How a client may be answered while a file arrives."""
+
+    HASHES = "hashes"  # it proves the whole itself: all that is here
+    STARTS_OVER = "starts-over"  # all but the last piece, which it gets after the proof
+    ASKS_AGAIN = "asks-again"  # nothing before the proof; told by 429 when to ask again
+    WAITS = "waits"  # nothing before the proof; its headers at once, and a silent connection
+
+
+_ROWS: tuple[tuple[dict[str, tuple[int, int]], Manner], ...] = (
+    ({"glm-aria": (0, 0)}, Manner.HASHES),
+    ({"huggingface-cli": (0, 0), "hf_hub": (1, 18)}, Manner.STARTS_OVER),
+    ({"transformers": (0, 0), "hf_hub": (1, 18)}, Manner.STARTS_OVER),
+    ({"hf_hub": (1, 0)}, Manner.ASKS_AGAIN),
+)
+"""Products that the User-Agent must name, each in this version or a later one; the first row that holds counts."""
+
+
+def manner_of(user_agent: str, *, early: bool = True) -> Manner:
+    """The manner of a client. Without `early` nobody gets bytes before their proof who could not wait for it."""
+    named = {name: (int(major), int(minor or 0)) for name, major, minor in _PRODUCT.findall(user_agent[:1000])}
+    for products, manner in _ROWS:
+        if all(name in named and named[name] >= least for name, least in products.items()):
+            return Manner.ASKS_AGAIN if manner is Manner.STARTS_OVER and not early else manner
+    return Manner.WAITS

@@ -1,0 +1,203 @@
+"""The Hub's grammar: a request's method, path and query become what was asked for. No I/O.
+
+Addresses as huggingface_hub 2.4 and `@huggingface/hub` use them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import parse_qs, unquote
+
+from orchestrator.core.refs import Ref, RepoId, RepoType
+from orchestrator.errors import UsageError
+
+_LONGEST = 8192
+"""Bytes of a path, and of a query."""
+_TYPES = {kind.plural: kind for kind in RepoType}
+_VERBS = frozenset(("revision", "tree", "treesize", "paths-info", "refs", "commits"))
+
+
+class Refused(Exception):  # noqa: N818 - an answer, no fault
+    """A request that gets a status and, for huggingface_hub, a code instead of what it asked for."""
+
+    def __init__(self, status: int, message: str, code: str = "", headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.code = code
+        self.headers = dict(headers or {})
+
+
+@dataclass(frozen=True, slots=True)
+class AboutRepo:
+    """A repo at a revision: its commit and the names of its files, with `blobs` also their sizes and digests."""
+
+    ref: Ref
+    blobs: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TreePage:
+    """A page of the entries below `folder`, from `start` on."""
+
+    ref: Ref
+    folder: str
+    recursive: bool = False
+    start: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TreeSize:
+    """The bytes of all files below `folder`."""
+
+    ref: Ref
+    folder: str
+
+
+@dataclass(frozen=True, slots=True)
+class PathsInfo:
+    """The entries of the paths that the body names."""
+
+    ref: Ref
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """What only the root can tell, as it says it: branches and tags, or commits. `parts` follow the repo's address."""
+
+    ref: Ref
+    parts: tuple[str, ...]
+    query: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FileBytes:
+    """The bytes of a file."""
+
+    ref: Ref
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class WhoAmI:
+    """The account of the caller."""
+
+
+Asked = AboutRepo | TreePage | TreeSize | PathsInfo | Passed | FileBytes | WhoAmI
+"""What a request may ask for."""
+
+
+def parse(method: str, raw_path: bytes, query_string: bytes = b"") -> Asked:
+    """Read a request. `raw_path` is as it was sent: `refs%2Fpr%2F1` is one segment of it. Raises Refused."""
+    parts = _segments(raw_path)
+    if method not in ("GET", "HEAD", "POST"):
+        raise Refused(405, "this server reads only", headers={"Allow": "GET, HEAD"})
+    query = _query(query_string)
+    asked = _asked(parts, query)
+    if (method == "POST") != isinstance(asked, PathsInfo):
+        raise Refused(
+            405, "not in this way", headers={"Allow": "POST" if isinstance(asked, PathsInfo) else "GET, HEAD"}
+        )
+    return asked
+
+
+def _asked(parts: tuple[str, ...], query: Mapping[str, str]) -> Asked:
+    if parts == ("api", "whoami-v2"):
+        return WhoAmI()
+    if parts[-2:] == ("info", "refs") or parts[-1] in ("git-upload-pack", "git-receive-pack"):
+        raise Refused(
+            403,
+            "git is not served here: use `hf download`, `glm-aria pull` or the address of a single file, "
+            "or clone from the Hub itself",
+        )
+    if parts[0] == "api":
+        if len(parts) > 2 and parts[1] in _TYPES:
+            return _api(_TYPES[parts[1]], parts[2:], query)
+    elif "resolve" in parts[1:4]:
+        return _resolve(parts)
+    raise Refused(404, "there is nothing at this address")
+
+
+def _api(kind: RepoType, parts: tuple[str, ...], query: Mapping[str, str]) -> Asked:
+    # `gpt2/tree/main` is the tree of an old model without an organisation; `org/name` is a repo.
+    width = 1 if len(parts) == 1 or parts[1] in _VERBS else 2
+    repo = _repo(kind, parts[:width])
+    verb, rest = parts[width : width + 1], parts[width + 1 :]
+    folder = "/".join(rest[1:]).strip("/")
+    match verb:
+        case ():
+            return AboutRepo(Ref(repo), _flag(query, "blobs"))
+        case ("revision",) if len(rest) == 1:
+            return AboutRepo(_ref(repo, rest[0]), _flag(query, "blobs"))
+        case ("tree",) if rest:
+            return TreePage(_ref(repo, rest[0]), folder, _flag(query, "recursive"), _cursor(query))
+        case ("treesize",) if rest:
+            return TreeSize(_ref(repo, rest[0]), folder)
+        case ("paths-info",) if len(rest) == 1:
+            return PathsInfo(_ref(repo, rest[0]))
+        case ("refs",) if not rest:
+            kept = tuple((name, query[name]) for name in ("include_prs", "include_pull_requests") if name in query)
+            return Passed(Ref(repo), ("refs",), kept)
+        case ("commits",) if len(rest) == 1:
+            kept = tuple((name, query[name]) for name in ("p", "limit") if query.get(name, "").isdecimal())
+            return Passed(_ref(repo, rest[0]), ("commits", rest[0]), kept)
+    raise Refused(404, "there is nothing at this address")
+
+
+def _resolve(parts: tuple[str, ...]) -> FileBytes:
+    kind = _TYPES.get(parts[0], RepoType.MODEL)
+    first = 1 if parts[0] in _TYPES else 0
+    if "resolve" not in parts[first + 1 : first + 3]:
+        raise Refused(404, "there is nothing at this address")
+    at = parts.index("resolve", first + 1)
+    rest = parts[at + 1 :]
+    # Clients quote a revision; browsers and people write `refs/pr/1`.
+    width = 3 if rest[:1] == ("refs",) else 1
+    if len(rest) <= width:
+        raise Refused(404, "no file is named")
+    return FileBytes(_ref(_repo(kind, parts[first:at]), "/".join(rest[:width])), "/".join(rest[width:]))
+
+
+def _segments(raw_path: bytes) -> tuple[str, ...]:
+    if len(raw_path) > _LONGEST:
+        raise Refused(414, "the address is too long")
+    try:
+        return tuple(unquote(part, errors="strict") for part in raw_path.decode("ascii").strip("/").split("/"))
+    except UnicodeDecodeError:
+        raise Refused(400, "the address is not UTF-8") from None
+
+
+def _query(query_string: bytes) -> dict[str, str]:
+    """The parameters, the first of a name; more than a hundred of them mean nothing to us."""
+    try:
+        found = parse_qs(query_string[:_LONGEST].decode("ascii"), keep_blank_values=True, max_num_fields=100)
+    except ValueError:
+        raise Refused(400, "the query cannot be read") from None
+    return {name: values[0] for name, values in found.items()}
+
+
+def _flag(query: Mapping[str, str], name: str) -> bool:
+    return query.get(name, "").lower() in ("true", "1")
+
+
+def _cursor(query: Mapping[str, str]) -> int:
+    text = query.get("cursor", "0")
+    if not (text.isascii() and text.isdecimal()) or len(text) > 9:
+        raise Refused(400, "the cursor is not one of ours")
+    return int(text)
+
+
+def _repo(kind: RepoType, parts: Sequence[str]) -> RepoId:
+    name = "/".join(parts)
+    try:
+        return RepoId(kind, name)
+    except UsageError as error:
+        raise Refused(404, error.message, "RepoNotFound") from None
+
+
+def _ref(repo: RepoId, revision: str) -> Ref:
+    try:
+        return Ref(repo, revision)
+    except UsageError as error:
+        raise Refused(404, error.message, "RevisionNotFound") from None

@@ -1,0 +1,215 @@
+"""The Hub's documents: what it says of a repo at a commit, made of our listing. No I/O.
+
+`xetHash`, `X-Xet-Hash` and the xet-auth link are left out on purpose: with them a client asks the Xet storage, which is
+not here.
+"""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import chain
+from typing import Any, NoReturn
+from urllib.parse import parse_qs, quote, urlencode
+
+from orchestrator.core.files import RepoFile, RepoTree, lfs_pointer, lfs_pointer_oid
+from orchestrator.core.plan import ResolvedModel
+from orchestrator.core.refs import RepoId, RepoType
+from orchestrator.serve.hub import AboutRepo, FileBytes, Refused, TreePage, TreeSize
+
+PAGE = 1000
+"""Entries of a page of a listing, as the Hub has it."""
+MOST_PATHS = 10_000
+"""Paths that one request may ask about."""
+_NO_ID = "0" * 40
+"""The git id of what a listing does not tell: of a folder, which may hold what was left out of the listing."""
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A short answer. `then` is the page after this one, as path and query."""
+
+    document: Any
+    headers: Mapping[str, str] = field(default_factory=dict)
+    status: int = 200
+    then: str | None = None
+
+    @property
+    def body(self) -> bytes:
+        """The document as it goes out."""
+        return json.dumps(self.document, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+
+
+def about(asked: AboutRepo, model: ResolvedModel) -> Reply:
+    """The repo and its files."""
+    repo, tree = asked.ref.repo, model.tree
+    moment = datetime.fromtimestamp(model.modified or 0, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+    document: Json = {
+        "_id": tree.commit[:24],
+        "id": repo.name,
+        "author": repo.name.rpartition("/")[0],
+        "sha": tree.commit,
+        "lastModified": moment,
+        "createdAt": moment,
+        "private": False,
+        "gated": False,
+        "disabled": False,
+        "downloads": 0,
+        "likes": 0,
+        "tags": [],
+        "siblings": [_sibling(file, blobs=asked.blobs) for file in tree.files],
+        "usedStorage": tree.total_size,
+    }
+    if repo.type is RepoType.MODEL:
+        document["modelId"] = repo.name
+    return Reply(document, _of_commit(model))
+
+
+def tree_page(asked: TreePage, model: ResolvedModel) -> Reply:
+    """One page of a listing; raises Refused for a folder that is not in it."""
+    repo, tree = asked.ref.repo, model.tree
+    files = _below(tree, asked.folder)
+    if asked.folder and not files:
+        _no_entry(model, asked.folder)
+    entries = [*_folders(files, asked), *_files(files, asked)]
+    end = asked.start + PAGE
+    then = None
+    if end < len(entries):
+        where = "/".join(quote(part, safe="") for part in ("tree", model.commit))
+        folder = f"/{quote(asked.folder)}" if asked.folder else ""
+        query = {"recursive": str(asked.recursive).lower(), "expand": "false", "cursor": str(end)}
+        then = f"/api/{repo.type.plural}/{repo.name}/{where}{folder}?{urlencode(query)}"
+    return Reply(entries[asked.start : end], _of_commit(model), then=then)
+
+
+def tree_size(asked: TreeSize, model: ResolvedModel) -> Reply:
+    """The bytes below a folder."""
+    files = _below(model.tree, asked.folder)
+    if asked.folder and not files:
+        _no_entry(model, asked.folder)
+    return Reply({"path": asked.folder, "size": sum(file.size for file in files)}, _of_commit(model))
+
+
+def paths_info(body: bytes, content_type: str, model: ResolvedModel) -> Reply:
+    """The entries of the paths in the body, a form or JSON; what is not there is left out, as the Hub does it."""
+    by_path = {file.path: file for file in model.tree.files}
+    folders: set[str] = set()
+    for file in model.tree.files:
+        folders.update(_above(file.path))
+    found: list[Json] = []
+    for path in _asked_paths(body, content_type):
+        if path in by_path:
+            found.append(_entry(by_path[path]))
+        elif path.strip("/") in folders:
+            found.append(_folder(path.strip("/")))
+    return Reply(found, _of_commit(model))
+
+
+def find_file(asked: FileBytes, model: ResolvedModel) -> RepoFile:
+    """The file that a path names in the commit's listing. Raises Refused."""
+    files = model.tree.files
+    at = bisect_left(files, asked.path, key=lambda file: file.path)
+    if at == len(files) or files[at].path != asked.path:
+        _no_entry(model, asked.path)
+    return files[at]
+
+
+def file_headers(file: RepoFile, model: ResolvedModel) -> dict[str, str]:
+    """The headers of an answer with a file's bytes, or of a HEAD: all that huggingface_hub asks a file about."""
+    headers = _of_commit(model) | {
+        "ETag": f'"{file.blob_name}"',
+        "Accept-Ranges": "bytes",
+        "Content-Type": "application/octet-stream",
+        "Content-Disposition": f"inline; filename*=UTF-8''{quote(file.path.rpartition('/')[2])}",
+        # A browser must not run what a repo holds.
+        "Content-Security-Policy": "default-src 'none'; sandbox",
+        "X-Content-Type-Options": "nosniff",
+    }
+    if file.is_lfs:
+        headers |= {"X-Linked-ETag": f'"{file.blob_name}"', "X-Linked-Size": str(file.size)}
+    return headers
+
+
+def moved(raw_path: bytes, query_string: bytes, old: RepoId, new: str) -> str:
+    """The path and query under which a renamed repo is asked for."""
+    path = raw_path.decode("ascii", "replace").replace(f"/{old.name}", f"/{new}", 1)
+    return f"{path}?{query_string.decode('ascii', 'replace')}" if query_string else path
+
+
+def _of_commit(model: ResolvedModel) -> dict[str, str]:
+    return {"X-Repo-Commit": model.commit}
+
+
+def _no_entry(model: ResolvedModel, path: str) -> NoReturn:
+    raise Refused(404, f"{path!r} does not exist at {model.commit}", "EntryNotFound", _of_commit(model))
+
+
+def _below(tree: RepoTree, folder: str) -> list[RepoFile]:
+    return [file for file in tree.files if file.path.startswith(folder + "/")] if folder else list(tree.files)
+
+
+def _above(path: str) -> Iterator[str]:
+    folder = path.rpartition("/")[0]
+    while folder:
+        yield folder
+        folder = folder.rpartition("/")[0]
+
+
+def _folders(files: Sequence[RepoFile], asked: TreePage) -> list[Json]:
+    width = len(asked.folder) + 1 if asked.folder else 0
+    inside = {above for above in chain.from_iterable(_above(file.path) for file in files) if len(above) > width}
+    return [_folder(path) for path in sorted(inside) if asked.recursive or "/" not in path[width:]]
+
+
+def _files(files: Sequence[RepoFile], asked: TreePage) -> list[Json]:
+    width = len(asked.folder) + 1 if asked.folder else 0
+    return [_entry(file) for file in files if asked.recursive or "/" not in file.path[width:]]
+
+
+def _folder(path: str) -> Json:
+    return {"type": "directory", "oid": _NO_ID, "size": 0, "path": path}
+
+
+def _entry(file: RepoFile) -> Json:
+    entry: Json = {"type": "file", "oid": _git_oid(file), "size": file.size, "path": file.path}
+    if file.is_lfs:
+        entry["lfs"] = {"oid": file.digest.hex, "size": file.size, "pointerSize": _pointer_size(file)}
+    return entry
+
+
+def _sibling(file: RepoFile, *, blobs: bool) -> Json:
+    if not blobs:
+        return {"rfilename": file.path}
+    entry: Json = {"rfilename": file.path, "size": file.size, "blobId": _git_oid(file)}
+    if file.is_lfs:
+        entry["lfs"] = {"sha256": file.digest.hex, "size": file.size, "pointerSize": _pointer_size(file)}
+    return entry
+
+
+def _git_oid(file: RepoFile) -> str:
+    return file.git_oid or (lfs_pointer_oid(file.digest.hex, file.size) if file.is_lfs else _NO_ID)
+
+
+def _pointer_size(file: RepoFile) -> int:
+    return len(lfs_pointer(file.digest.hex, file.size))
+
+
+def _asked_paths(body: bytes, content_type: str) -> list[str]:
+    try:
+        if "json" in content_type:
+            value = json.loads(body)
+            paths = value.get("paths", []) if isinstance(value, dict) else None
+        else:
+            paths = parse_qs(body.decode(), max_num_fields=MOST_PATHS + 10).get("paths", [])
+    except (ValueError, RecursionError):
+        paths = None
+    if isinstance(paths, str):
+        paths = [paths]
+    if not isinstance(paths, list) or len(paths) > MOST_PATHS or not all(isinstance(path, str) for path in paths):
+        raise Refused(400, f"the body has no list of at most {MOST_PATHS} paths")
+    return paths

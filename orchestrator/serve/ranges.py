@@ -1,0 +1,60 @@
+"""Range and conditions of a request for a file (RFC 9110, sections 13 and 14). No I/O."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+_RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})")
+
+
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    """The bytes that an answer holds, from `start` to before `end` of a file of `size` bytes, and its status.
+
+    `is_open`: the request named no end, as one that continues a file does.
+    """
+
+    status: int
+    start: int
+    end: int
+    size: int
+    is_open: bool = False
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers that say so."""
+        if self.status == 416:
+            return {"Content-Range": f"bytes */{self.size}", "Content-Length": "0"}
+        length = {"Content-Length": str(self.end - self.start)}
+        if self.status == 206:
+            return length | {"Content-Range": f"bytes {self.start}-{self.end - 1}/{self.size}"}
+        return length
+
+
+def excerpt(headers: Mapping[str, str], size: int, etag: str) -> Excerpt:
+    """What a GET is to be answered with. `headers` have lower-case names; `etag` is without quotes.
+
+    The whole, too, for several ranges at once, and for an If-Range that names another version or a date.
+    """
+    found = _RANGE.fullmatch(headers.get("range", "").replace(" ", ""))
+    condition = headers.get("if-range")
+    if found is None or found[0] == "bytes=-" or (condition is not None and condition.strip() != f'"{etag}"'):
+        return Excerpt(200, 0, size, size)
+    first, last = found[1], found[2]
+    if not first:
+        start, end = max(0, size - int(last)), size
+    else:
+        start, end = int(first), min(int(last) + 1, size) if last else size
+        if last and int(last) < start:
+            return Excerpt(200, 0, size, size)
+    if start >= end:
+        return Excerpt(416, 0, 0, size)
+    return Excerpt(206, start, end, size, is_open=bool(first) and not last)
+
+
+def is_known(headers: Mapping[str, str], etag: str) -> bool:
+    """True when If-None-Match says that the client has this version."""
+    named = headers.get("if-none-match", "")
+    return named.strip() == "*" or any(one.strip().removeprefix("W/") == f'"{etag}"' for one in named.split(","))

@@ -1,0 +1,105 @@
+"""The HTTP server in a thread of its own, on a socket that is bound before anything else is done."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import uvicorn
+
+from orchestrator.core.sources import is_this_machine
+from orchestrator.errors import CannotCreateError, UsageError
+from orchestrator.serve.app import HubFace, application
+from orchestrator.system import threads
+
+_END = 3.0
+"""Seconds that answers under way have when the server stops."""
+_MOST_HEADERS = 32 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen."""
+
+    host: str
+    port: int
+
+    @property
+    def url(self) -> str:
+        """The address for clients."""
+        return f"http://[{self.host}]:{self.port}" if ":" in self.host else f"http://{self.host}:{self.port}"
+
+
+def parse_listen(text: str) -> Address:
+    """Read `HOST:PORT`, `:PORT` or `PORT`; port 0 is a free one. Raises UsageError, also for other machines' reach."""
+    host, _, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]") or "127.0.0.1"
+    if not (port.isascii() and port.isdecimal() and int(port) < 65536):
+        raise UsageError(f"--listen {text!r} is no address", hint="for example --listen 127.0.0.1:8090")
+    if host != "localhost" and not _is_loopback(host):
+        raise UsageError(
+            f"--listen {text}: others could reach {host}, and there are no rules yet of who may read and who may fetch",
+            hint="listen on 127.0.0.1; for other machines, use ssh -L 8090:127.0.0.1:8090 or a proxy with a login",
+        )
+    return Address("127.0.0.1" if host == "localhost" else host, int(port))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback and is_this_machine(host)
+    except ValueError:
+        return False
+
+
+@contextlib.contextmanager
+def bound(address: Address) -> Iterator[socket.socket]:
+    """A socket that listens there. Raises CannotCreateError."""
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    try:
+        made = socket.create_server((address.host, address.port), family=family, backlog=512)
+    except OSError as error:
+        raise CannotCreateError(
+            f"nothing can listen on {address.host}:{address.port}: {error.strerror}",
+            hint="another server may run there; choose another port: --listen 127.0.0.1:0 takes a free one",
+        ) from error
+    with made:
+        yield made
+
+
+@contextlib.contextmanager
+def serving(face: HubFace, listener: socket.socket) -> Iterator[None]:
+    """Answer requests on the socket until the context ends."""
+    server = uvicorn.Server(
+        uvicorn.Config(
+            application(face),
+            http="h11",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            log_level="critical",
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            h11_max_incomplete_event_size=_MOST_HEADERS,
+            timeout_graceful_shutdown=int(_END),
+        )
+    )
+
+    async def run() -> None:
+        try:
+            await server.serve(sockets=[listener])
+        finally:
+            face.close()
+
+    thread = threading.Thread(target=lambda: asyncio.run(run()), name="serve", daemon=True)
+    threads.start(thread)
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        thread.join(_END + 2)

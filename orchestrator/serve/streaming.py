@@ -1,0 +1,188 @@
+"""Bytes of a file to one client, from where they lie or while they arrive; `allowed` is the rule of what may go out."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor
+from contextlib import suppress
+from pathlib import Path
+
+from orchestrator.depot.watch import State, Watch
+from orchestrator.errors import TemporaryError
+from orchestrator.serve.clients import Manner
+from orchestrator.serve.handed import Handed
+from orchestrator.serve.ranges import Excerpt
+
+PATIENCE = 8.0
+"""Seconds until a client hears from us: huggingface_hub gives up after 10 without a byte."""
+LAST_PIECE = 1 << 20
+"""Bytes at the end of an answer that go out after the proof only."""
+_CHUNK = 256 << 10
+_AT_ONCE = getattr(os, "RWF_NOWAIT", 0)
+_HERE = (State.PROVEN, State.PLACED)
+
+Send = Callable[[bytes], Awaitable[None]]
+
+
+class Arrival:
+    """A blob on its way, for all who wait for it. Used by the thread of the event loop alone."""
+
+    def __init__(self, watch: Watch) -> None:
+        self.watch = watch
+        self.readers = 0
+        self._changed = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def wake() -> None:
+            with suppress(RuntimeError):  # the server has ended
+                loop.call_soon_threadsafe(self._wake)
+
+        self._unsubscribe = watch.subscribe(wake)
+
+    @property
+    def change(self) -> asyncio.Event:
+        """Set at the next change: to be taken before the state is looked at."""
+        return self._changed
+
+    @property
+    def is_over(self) -> bool:
+        """True when nothing will change any more."""
+        return self.watch.state in (State.PLACED, State.LOST)
+
+    def close(self) -> None:
+        """Give the want back."""
+        self._unsubscribe()
+        self.watch.close()
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+
+def allowed(watch: Watch, cut: Excerpt, at: int, manner: Manner) -> int:
+    """The end of the bytes from `at` on that may go to a client of this manner now.
+
+    Raises what ended the arrival, if that was not the proof.
+    """
+    state = watch.state
+    if state in _HERE:
+        return cut.end
+    if state is State.LOST:
+        raise watch.error or TemporaryError(f"{watch.job.name!r} did not arrive")
+    end = min(watch.arrived.reach(at), cut.end)
+    if manner is Manner.HASHES:
+        return end
+    if manner is Manner.STARTS_OVER and state is not State.SUSPECT and cut.end == cut.size:
+        return max(at, min(end, cut.end - LAST_PIECE))
+    return at
+
+
+async def is_ready(arrival: Arrival, cut: Excerpt, manner: Manner, seconds: float = PATIENCE) -> bool:
+    """Wait until a first byte may go out; False if that takes longer. Raises as `allowed`."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + seconds
+    while True:
+        change = arrival.change
+        if allowed(arrival.watch, cut, cut.start, manner) > cut.start or cut.start == cut.end:
+            return True
+        left = until - loop.time()
+        if left <= 0:
+            return False
+        with suppress(TimeoutError):
+            await asyncio.wait_for(change.wait(), left)
+
+
+async def send_file(path: Path, cut: Excerpt, send: Send, pool: Executor) -> bool:
+    """Send bytes of a file that is proven; False if it is another one by now."""
+    fd = await asyncio.get_running_loop().run_in_executor(pool, _open, path)
+    if fd is None:
+        return False
+    try:
+        at = cut.start
+        while at < cut.end:
+            data = await _read(fd, at, min(_CHUNK, cut.end - at), pool)
+            if not data:
+                return False
+            await send(data)
+            at += len(data)
+    finally:
+        os.close(fd)
+    return True
+
+
+async def send_arriving(  # noqa: PLR0917 - what is sent, to whom, and what is remembered of it
+    arrival: Arrival, cut: Excerpt, manner: Manner, send: Send, handed: Handed, pool: Executor
+) -> int:
+    """Send bytes of a blob while it arrives, as far as they may go out; where the next one is to come from.
+
+    Less than `cut.end`: either the bytes that were sent may be wrong, and the answer must be broken off, or (with
+    nothing sent) the blob is no longer where it arrived. Raises what ended the arrival.
+    """
+    watch = arrival.watch
+    at, epoch, fd = cut.start, watch.epoch, None
+    is_noted = manner is not Manner.STARTS_OVER
+    loop = asyncio.get_running_loop()
+    try:
+        while at < cut.end:
+            change = arrival.change
+            end = allowed(watch, cut, at, manner)
+            if watch.epoch != epoch:
+                if at > cut.start:
+                    return at
+                _close(fd)
+                epoch, fd = watch.epoch, None
+                continue
+            if end > at and not is_noted and watch.state not in _HERE:
+                is_noted = await loop.run_in_executor(pool, handed.begin, watch.job.digest, epoch)
+                if not is_noted:
+                    manner = Manner.ASKS_AGAIN
+                continue
+            if end <= at:
+                await change.wait()
+                continue
+            if fd is None and (fd := await loop.run_in_executor(pool, _open, watch.part)) is None:
+                return at
+            data = await _read(fd, at, min(_CHUNK, end - at), pool)
+            if watch.epoch != epoch:
+                continue
+            if not data:
+                return at
+            await send(data)
+            at += len(data)
+    finally:
+        _close(fd)
+    return at
+
+
+def retry_after(watch: Watch, rate: float) -> int:
+    """Seconds after which a client should ask again, by the bytes a second that came while it waited."""
+    left = watch.job.size - watch.arrived.total
+    return min(300, max(2, round(left / rate * 1.1) if rate > 0 else 10))
+
+
+def _open(path: Path) -> int | None:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+
+
+def _close(fd: int | None) -> None:
+    if fd is not None:
+        os.close(fd)
+
+
+async def _read(fd: int, at: int, count: int, pool: Executor) -> bytes:
+    """Read what is in memory at once, and leave to a thread what has to come from the disk."""
+    if _AT_ONCE:
+        buffer = bytearray(count)
+        with suppress(OSError):
+            found = os.preadv(fd, [buffer], at, _AT_ONCE)
+            if found:
+                return bytes(buffer) if found == count else bytes(buffer[:found])
+    try:
+        return await asyncio.get_running_loop().run_in_executor(pool, os.pread, fd, count, at)
+    except OSError:
+        return b""
