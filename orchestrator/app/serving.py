@@ -73,7 +73,7 @@ def serve(settings: Settings, request: ServeRequest, stop: Stop, emit: Emit) -> 
         reading = stack.enter_context(_pool(_READING, "read"))
         face = HubFace(
             library,
-            Arrivals(library, _nothing, looking),
+            Arrivals(library, handed, _nothing),
             handed,
             prefix=request.prefix,
             early=settings.serve_early == "safe",

@@ -97,6 +97,7 @@ class HubFace:
         self._handed = handed
         self._prefix = prefix
         self._early = early
+        self._looking = looking
         self._reading = reading
         self._once = Once(looking)
         self._emit = emit
@@ -258,18 +259,20 @@ class HubFace:
         headers: Mapping[str, str],
         answer: _Answer,
     ) -> None:
-        async with self._arrivals.of(model, file) as arrival:
-            watch = arrival.watch
+        library = self._library
+        await asyncio.get_running_loop().run_in_executor(self._looking, library.refuse_closed, model)
+        with self._arrivals.of(library.job(model, file), cut) as awaited:
+            watch = awaited.watch
             before = watch.arrived.total
-            if not await is_ready(arrival, cut, manner) and manner in (Manner.STARTS_OVER, Manner.ASKS_AGAIN):
+            if not await is_ready(awaited, cut, manner) and manner in (Manner.STARTS_OVER, Manner.ASKS_AGAIN):
                 seconds = retry_after(watch, (watch.arrived.total - before) / PATIENCE)
                 self._arrivals.keep(file.digest, seconds + 60)
                 raise _busy(f"{file.path!r} is on its way", seconds)
             await answer.begin(cut.status, {**headers, **cut.headers})
-            at = await send_arriving(arrival, cut, manner, answer.body, self._handed, self._reading)
+            at = await send_arriving(awaited, cut, manner, answer.body, self._handed, self._reading)
             if at == cut.start:
                 _, path = await self._once.do(
-                    ("find", file.digest, model.ref.repo), lambda: self._library.find(model, file), 60
+                    ("find", file.digest, model.ref.repo), lambda: library.find(model, file), 60
                 )
                 if path is not None and await send_file(path, cut, answer.body, self._reading):
                     at = cut.end
@@ -313,10 +316,16 @@ class _Answer:
         if self._has_begun:
             return
         words = redacted(refused.message).encode("ascii", "backslashreplace")[:500].decode("ascii")
-        headers = {"Content-Type": "application/json; charset=utf-8", "X-Error-Message": words, **refused.headers}
-        if refused.code:
-            headers["X-Error-Code"] = refused.code
-        await self.give(refused.status, headers, listing.Reply({"error": words}).body)
+        headers = {
+            "X-Error-Message": words,
+            **({"X-Error-Code": refused.code} if refused.code else {}),
+            **refused.headers,
+        }
+        if refused.is_plain:
+            await self.give(refused.status, headers | {"Content-Type": "text/plain"}, f"{words}\n".encode())
+        else:
+            body = listing.Reply({"error": words}).body
+            await self.give(refused.status, headers | {"Content-Type": "application/json; charset=utf-8"}, body)
 
 
 async def _gone(receive: Receive) -> None:

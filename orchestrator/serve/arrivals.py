@@ -1,18 +1,21 @@
-"""The blobs that are on their way for clients, in the thread of the event loop: one want a blob, however many ask."""
+"""The blobs that are on their way for clients, in the thread of the event loop."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
-from contextlib import asynccontextmanager
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
-from orchestrator.core.files import Digest, RepoFile
-from orchestrator.core.plan import Job, ResolvedModel
+from orchestrator.core.files import Digest
+from orchestrator.core.plan import Job
 from orchestrator.depot.watch import State, Watch
+from orchestrator.serve.handed import Handed
 from orchestrator.serve.library import Library
-from orchestrator.serve.streaming import Arrival
+from orchestrator.serve.ranges import Excerpt
+from orchestrator.serve.streaming import Awaited
 
 GRACE = 60.0
 """Seconds for which a blob is fetched on after its last client left: most of them come back for the rest."""
@@ -20,78 +23,78 @@ GRACE = 60.0
 T = TypeVar("T")
 
 
-class Arrivals:
-    """`want` is the depot's; it is called in a thread of `pool`."""
+@dataclass(slots=True)
+class _Kept:
+    """A want of our own beside those of the clients, and when it ends."""
 
-    def __init__(self, library: Library, want: Callable[[Job], Watch], pool: Executor) -> None:
+    watch: Watch
+    readers: int = 0
+    end: asyncio.TimerHandle | None = None
+
+
+class Arrivals:
+    """`want` is the depot's. Whoever waits for a blob has a want of it, and it is fetched on for a while after that."""
+
+    def __init__(self, library: Library, handed: Handed, want: Callable[[Job], Watch]) -> None:
         self._library = library
+        self._handed = handed
         self._want = want
-        self._pool = pool
-        self._open: dict[Digest, Arrival] = {}
-        self._making: dict[Digest, asyncio.Lock] = {}
-        self._leaving: dict[Digest, asyncio.TimerHandle] = {}
+        self._kept: dict[Digest, _Kept] = {}
 
     def epoch(self, digest: Digest) -> int | None:
         """The epoch of a blob that is on its way."""
-        arrival = self._open.get(digest)
-        return arrival.watch.epoch if arrival else None
+        kept = self._kept.get(digest)
+        return kept.watch.epoch if kept else None
 
-    @asynccontextmanager
-    async def of(self, model: ResolvedModel, file: RepoFile) -> AsyncIterator[Arrival]:
-        """The arrival of a file, which is wanted at least as long as the context lasts."""
-        arrival = await self._join(model, file)
-        arrival.readers += 1
+    @contextmanager
+    def of(self, job: Job, cut: Excerpt) -> Iterator[Awaited]:
+        """A blob on its way, for a client that waits for this part of it."""
+        digest = job.digest
+        kept = self._kept.get(digest)
+        if kept is None or kept.watch.state in (State.PLACED, State.LOST):
+            self._forget(digest)
+            kept = self._kept[digest] = _Kept(self._want(job))
+        kept.readers += 1
+        awaited = Awaited(self._want(job))
+        if cut.start:
+            awaited.watch.want(((cut.start, cut.end),))
         try:
-            yield arrival
+            yield awaited
         finally:
-            arrival.readers -= 1
-            if arrival.is_over:
-                self._drop(file.digest, arrival)
-            elif not arrival.readers:
-                self.keep(file.digest, GRACE)
+            awaited.close()
+            kept.readers -= 1
+            if self._kept.get(digest) is kept and not kept.readers:
+                self.keep(digest, GRACE)
 
     def keep(self, digest: Digest, seconds: float) -> None:
-        """Go on for so long without a client."""
-        before = self._leaving.pop(digest, None)
+        """Fetch a blob on for so long, also without a client."""
+        kept = self._kept[digest]
         loop = asyncio.get_running_loop()
-        due = max(loop.time() + seconds, before.when() if before and not before.cancelled() else 0.0)
-        if before:
-            before.cancel()
-        self._leaving[digest] = loop.call_at(due, self._leave, digest)
+        due = loop.time() + seconds
+        if kept.end is not None:
+            due = max(due, kept.end.when())
+            kept.end.cancel()
+        kept.end = loop.call_at(due, self._end, digest, kept)
 
     def close(self) -> None:
         """Give all wants back."""
-        for handle in self._leaving.values():
-            handle.cancel()
-        for digest, arrival in tuple(self._open.items()):
-            self._drop(digest, arrival)
+        for digest in tuple(self._kept):
+            self._forget(digest)
 
-    async def _join(self, model: ResolvedModel, file: RepoFile) -> Arrival:
-        async with self._making.setdefault(file.digest, asyncio.Lock()):
-            arrival = self._open.get(file.digest)
-            if arrival is not None and arrival.watch.state is State.LOST:
-                self._drop(file.digest, arrival)
-                arrival = None
-            job = await asyncio.get_running_loop().run_in_executor(self._pool, self._library.job, model, file)
-            if arrival is None:
-                watch = await asyncio.get_running_loop().run_in_executor(self._pool, self._want, job)
-                arrival = self._open[file.digest] = Arrival(watch)
-            return arrival
+    def _end(self, digest: Digest, kept: _Kept) -> None:
+        if self._kept.get(digest) is kept and not kept.readers:
+            self._forget(digest)
 
-    def _leave(self, digest: Digest) -> None:
-        self._leaving.pop(digest, None)
-        arrival = self._open.get(digest)
-        if arrival is not None and not arrival.readers:
-            self._drop(digest, arrival)
-
-    def _drop(self, digest: Digest, arrival: Arrival) -> None:
-        if self._open.get(digest) is arrival:
-            del self._open[digest]
-            self._making.pop(digest, None)
+    def _forget(self, digest: Digest) -> None:
+        kept = self._kept.pop(digest, None)
+        if kept is None:
+            return
+        if kept.end is not None:
+            kept.end.cancel()
+        if kept.watch.state not in (State.PROVEN, State.PLACED):
+            self._handed.doubt(digest)
             self._library.give_up(digest)
-        if handle := self._leaving.pop(digest, None):
-            handle.cancel()
-        arrival.close()
+        kept.watch.close()
 
 
 class Once:

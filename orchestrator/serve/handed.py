@@ -72,5 +72,11 @@ class Handed:
             elif since is not None:
                 self._suspects.add(digest.hex)
 
+    def doubt(self, digest: Digest) -> None:
+        """The blob is given up before its proof: when it is fetched again, other bytes may come."""
+        with self._guard:
+            if self._since.pop(digest.hex, None) is not None:
+                self._suspects.add(digest.hex)
+
     def _note(self, digest: Digest) -> Path:
         return self._folder / f"{digest.hex}.early"

@@ -19,14 +19,26 @@ _VERBS = frozenset(("revision", "tree", "treesize", "paths-info", "refs", "commi
 
 
 class Refused(Exception):  # noqa: N818 - an answer, no fault
-    """A request that gets a status and, for huggingface_hub, a code instead of what it asked for."""
+    """A request that gets a status and, for huggingface_hub, a code instead of what it asked for.
 
-    def __init__(self, status: int, message: str, code: str = "", headers: Mapping[str, str] | None = None) -> None:
+    `is_plain`: the message is a text of its own, the only form in which git shows it.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        code: str = "",
+        headers: Mapping[str, str] | None = None,
+        *,
+        is_plain: bool = False,
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
         self.code = code
         self.headers = dict(headers or {})
+        self.is_plain = is_plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +122,7 @@ def _asked(parts: tuple[str, ...], query: Mapping[str, str]) -> Asked:
             403,
             "git is not served here: use `hf download`, `glm-aria pull` or the address of a single file, "
             "or clone from the Hub itself",
+            is_plain=True,
         )
     if parts[0] == "api":
         if len(parts) > 2 and parts[1] in _TYPES:
@@ -148,9 +161,10 @@ def _api(kind: RepoType, parts: tuple[str, ...], query: Mapping[str, str]) -> As
 def _resolve(parts: tuple[str, ...]) -> FileBytes:
     kind = _TYPES.get(parts[0], RepoType.MODEL)
     first = 1 if parts[0] in _TYPES else 0
-    if "resolve" not in parts[first + 1 : first + 3]:
+    # A repo may be called `resolve`; a branch of that name in a repo without an organisation is rarer.
+    at = next((at for at in (first + 2, first + 1) if parts[at : at + 1] == ("resolve",)), None)
+    if at is None:
         raise Refused(404, "there is nothing at this address")
-    at = parts.index("resolve", first + 1)
     rest = parts[at + 1 :]
     # Clients quote a revision; browsers and people write `refs/pr/1`.
     width = 3 if rest[:1] == ("refs",) else 1

@@ -160,11 +160,14 @@ class Library:
         """Read a blob that some other program put there; a wrong one is removed. Takes as long as that takes."""
         return self._cache.blobs.prove(model.ref.repo, file)
 
+    def refuse_closed(self, model: ResolvedModel) -> None:
+        """Raise why the repo cannot get new blobs from us, as `HfCache.refuse_closed` does."""
+        self._cache.blobs.refuse_closed(model.ref)
+
     def job(self, model: ResolvedModel, file: RepoFile) -> Job:
-        """What is to be fetched for a file, which `place` will put into the model's snapshot."""
+        """What is to be fetched for a file, which `place` will put into the model's snapshot. Does not block."""
         wanted = replace(model, wanted=RepoTree(model.commit, (file,)))
         (job,) = merge([plan_model(wanted, {})]).jobs
-        self._cache.blobs.refuse_closed(model.ref)
         with self._guard:
             models = self._wanted.setdefault(file.digest, {})
             before = models.get((model.ref, model.commit))

@@ -24,14 +24,14 @@ _AT_ONCE = getattr(os, "RWF_NOWAIT", 0)
 _HERE = (State.PROVEN, State.PLACED)
 
 Send = Callable[[bytes], Awaitable[None]]
+"""Sends a piece of a body. It may be done without a wait, so who sends many lets others run between them."""
 
 
-class Arrival:
-    """A blob on its way, for all who wait for it. Used by the thread of the event loop alone."""
+class Awaited:
+    """A blob on its way, as the event loop waits for it; its thread alone uses this."""
 
     def __init__(self, watch: Watch) -> None:
         self.watch = watch
-        self.readers = 0
         self._changed = asyncio.Event()
         loop = asyncio.get_running_loop()
 
@@ -39,21 +39,15 @@ class Arrival:
             with suppress(RuntimeError):  # the server has ended
                 loop.call_soon_threadsafe(self._wake)
 
-        self._unsubscribe = watch.subscribe(wake)
+        watch.subscribe(wake)
 
     @property
     def change(self) -> asyncio.Event:
         """Set at the next change: to be taken before the state is looked at."""
         return self._changed
 
-    @property
-    def is_over(self) -> bool:
-        """True when nothing will change any more."""
-        return self.watch.state in (State.PLACED, State.LOST)
-
     def close(self) -> None:
         """Give the want back."""
-        self._unsubscribe()
         self.watch.close()
 
     def _wake(self) -> None:
@@ -79,13 +73,13 @@ def allowed(watch: Watch, cut: Excerpt, at: int, manner: Manner) -> int:
     return at
 
 
-async def is_ready(arrival: Arrival, cut: Excerpt, manner: Manner, seconds: float = PATIENCE) -> bool:
+async def is_ready(awaited: Awaited, cut: Excerpt, manner: Manner, seconds: float = PATIENCE) -> bool:
     """Wait until a first byte may go out; False if that takes longer. Raises as `allowed`."""
     loop = asyncio.get_running_loop()
     until = loop.time() + seconds
     while True:
-        change = arrival.change
-        if allowed(arrival.watch, cut, cut.start, manner) > cut.start or cut.start == cut.end:
+        change = awaited.change
+        if allowed(awaited.watch, cut, cut.start, manner) > cut.start or cut.start == cut.end:
             return True
         left = until - loop.time()
         if left <= 0:
@@ -106,6 +100,7 @@ async def send_file(path: Path, cut: Excerpt, send: Send, pool: Executor) -> boo
             if not data:
                 return False
             await send(data)
+            await asyncio.sleep(0)
             at += len(data)
     finally:
         os.close(fd)
@@ -113,20 +108,20 @@ async def send_file(path: Path, cut: Excerpt, send: Send, pool: Executor) -> boo
 
 
 async def send_arriving(  # noqa: PLR0917 - what is sent, to whom, and what is remembered of it
-    arrival: Arrival, cut: Excerpt, manner: Manner, send: Send, handed: Handed, pool: Executor
+    awaited: Awaited, cut: Excerpt, manner: Manner, send: Send, handed: Handed, pool: Executor
 ) -> int:
     """Send bytes of a blob while it arrives, as far as they may go out; where the next one is to come from.
 
     Less than `cut.end`: either the bytes that were sent may be wrong, and the answer must be broken off, or (with
     nothing sent) the blob is no longer where it arrived. Raises what ended the arrival.
     """
-    watch = arrival.watch
+    watch = awaited.watch
     at, epoch, fd = cut.start, watch.epoch, None
     is_noted = manner is not Manner.STARTS_OVER
     loop = asyncio.get_running_loop()
     try:
         while at < cut.end:
-            change = arrival.change
+            change = awaited.change
             end = allowed(watch, cut, at, manner)
             if watch.epoch != epoch:
                 if at > cut.start:
@@ -150,6 +145,7 @@ async def send_arriving(  # noqa: PLR0917 - what is sent, to whom, and what is r
             if not data:
                 return at
             await send(data)
+            await asyncio.sleep(0)
             at += len(data)
     finally:
         _close(fd)

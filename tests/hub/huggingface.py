@@ -277,7 +277,7 @@ def _expansion(commit: Commit, kind: str) -> dict[str, Any]:
 def _refs(repo: Repo, *, pulls: bool) -> dict[str, Any]:
     found: dict[str, Any] = {"branches": [], "converts": [], "tags": []} | ({"pullRequests": []} if pulls else {})
     for ref, oid in repo.refs.items():
-        kind = {"heads": "branches", "tags": "tags", "pr": "pullRequests"}[ref.split("/")[1]]
+        kind = {"heads": "branches", "tags": "tags", "pr": "pullRequests", "convert": "converts"}[ref.split("/")[1]]
         if kind in found:
             name = ref if kind == "pullRequests" else ref.split("/", 2)[2]
             found[kind].append({"name": name, "ref": ref, "targetCommit": oid})

@@ -1,0 +1,287 @@
+"""What goes out while a blob arrives, to which client, and when an answer is broken off."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from orchestrator.core.files import Algorithm, Digest
+from orchestrator.core.plan import Job
+from orchestrator.core.refs import RepoId, RepoType
+from orchestrator.core.sources import Origin
+from orchestrator.depot.watch import State
+from orchestrator.errors import IntegrityError
+from orchestrator.serve.clients import Manner
+from orchestrator.serve.handed import Handed
+from orchestrator.serve.ranges import Excerpt, excerpt
+from orchestrator.serve.streaming import (
+    LAST_PIECE,
+    Awaited,
+    allowed,
+    is_ready,
+    retry_after,
+    send_arriving,
+    send_file,
+)
+from tests.hub.content import generate
+from tests.serve.watches import PlainWatch
+
+MIB = 1 << 20
+SIZE = 5 * MIB + 17
+RIGHT = generate(SIZE, 1)
+WRONG = generate(SIZE, 2)
+DIGEST = Digest(Algorithm.SHA256, hashlib.sha256(RIGHT).hexdigest())
+WHOLE = Excerpt(200, 0, SIZE, SIZE)
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(4) as made:
+        yield made
+
+
+@pytest.fixture
+def watch(tmp_path: Path) -> PlainWatch:
+    (tmp_path / "stage").mkdir()
+    origin = Origin(RepoId(RepoType.MODEL, "org/m"), "1" * 40, "model.bin")
+    return PlainWatch(Job(DIGEST, SIZE, True, (origin,)), tmp_path / "stage" / "part", RIGHT)
+
+
+@pytest.fixture
+def handed(tmp_path: Path) -> Handed:
+    return Handed(tmp_path)
+
+
+def range_of(text: str) -> Excerpt:
+    return excerpt({"range": text}, SIZE, DIGEST.hex)
+
+
+class Client:
+    """What one client has got so far."""
+
+    def __init__(self) -> None:
+        self.got = bytearray()
+        self._more = asyncio.Event()
+
+    async def take(self, data: bytes) -> None:
+        self.got += data
+        self._more.set()
+
+    async def has(self, count: int) -> None:
+        """Wait until so many bytes have come."""
+        while len(self.got) < count:
+            self._more.clear()
+            await asyncio.wait_for(self._more.wait(), 10)
+
+
+def played(
+    watch: PlainWatch,
+    handed: Handed,
+    pool: ThreadPoolExecutor,
+    cut: Excerpt,
+    manner: Manner,
+    play: Callable[[Client], Awaitable[None]],
+) -> tuple[int, bytes]:
+    """Where an answer stopped, and what it sent, while `play` moves the watch."""
+
+    async def run() -> tuple[int, bytes]:
+        client = Client()
+        awaited = Awaited(watch)
+        sending = asyncio.ensure_future(send_arriving(awaited, cut, manner, client.take, handed, pool))
+        await play(client)
+        at = await asyncio.wait_for(sending, 10)
+        awaited.close()
+        return at, bytes(client.got)
+
+    return asyncio.run(run())
+
+
+# -- the rule
+
+
+def test_who_may_have_what(watch: PlainWatch) -> None:
+    watch.come(0, 3 * MIB)
+    may = {manner: allowed(watch, WHOLE, 0, manner) for manner in Manner}
+    assert may == {Manner.HASHES: 3 * MIB, Manner.STARTS_OVER: 3 * MIB, Manner.ASKS_AGAIN: 0, Manner.WAITS: 0}
+    watch.come(3 * MIB, SIZE)
+    assert allowed(watch, WHOLE, 0, Manner.STARTS_OVER) == SIZE - LAST_PIECE
+    assert allowed(watch, WHOLE, SIZE - 10, Manner.STARTS_OVER) == SIZE - 10
+    watch.become(State.PROVEN)
+    assert {allowed(watch, WHOLE, 0, manner) for manner in Manner} == {SIZE}
+
+
+def test_nothing_of_a_suspect_blob(watch: PlainWatch) -> None:
+    watch.come(0, 3 * MIB)
+    watch.become(State.SUSPECT)
+    assert allowed(watch, WHOLE, 0, Manner.STARTS_OVER) == 0
+
+
+def test_a_range_with_an_end_is_sent_after_the_proof_only(watch: PlainWatch) -> None:
+    """It is complete without the last piece of the file, and the client would not notice."""
+    watch.come(0, SIZE)
+    assert allowed(watch, range_of("bytes=0-99"), 0, Manner.STARTS_OVER) == 0
+    assert allowed(watch, range_of("bytes=0-99"), 0, Manner.HASHES) == 100
+
+
+def test_bytes_behind_a_gap_wait(watch: PlainWatch) -> None:
+    watch.come(0, 100)
+    watch.come(200, 300)
+    assert allowed(watch, WHOLE, 0, Manner.HASHES) == 100
+    assert allowed(watch, range_of("bytes=250-"), 250, Manner.HASHES) == 300
+    assert allowed(watch, range_of("bytes=150-"), 150, Manner.HASHES) == 150
+
+
+def test_a_lost_blob_says_why(watch: PlainWatch) -> None:
+    watch.error = IntegrityError("no source had it")
+    watch.become(State.LOST)
+    with pytest.raises(IntegrityError, match="no source had it"):
+        allowed(watch, WHOLE, 0, Manner.WAITS)
+
+
+# -- one answer
+
+
+def test_bytes_go_out_while_they_arrive_and_the_last_after_the_proof(
+    watch: PlainWatch, handed: Handed, pool: ThreadPoolExecutor
+) -> None:
+    async def play(client: Client) -> None:
+        watch.come(0, MIB)
+        await client.has(MIB)
+        watch.come(MIB, SIZE)
+        await client.has(SIZE - LAST_PIECE)
+        assert len(client.got) == SIZE - LAST_PIECE
+        watch.become(State.PROVEN)
+
+    assert played(watch, handed, pool, WHOLE, Manner.STARTS_OVER, play) == (SIZE, RIGHT)
+    handed.proven(DIGEST, watch.epoch)
+    assert not handed.is_suspect(DIGEST)
+
+
+@pytest.mark.parametrize("manner", [Manner.ASKS_AGAIN, Manner.WAITS])
+def test_others_get_nothing_before_the_proof(
+    watch: PlainWatch, handed: Handed, pool: ThreadPoolExecutor, manner: Manner
+) -> None:
+    async def play(client: Client) -> None:
+        watch.come(0, SIZE)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert not client.got
+        watch.become(State.PROVEN)
+
+    assert played(watch, handed, pool, WHOLE, manner, play) == (SIZE, RIGHT)
+
+
+def test_a_failed_proof_ends_the_answer_before_its_last_piece(
+    watch: PlainWatch, handed: Handed, pool: ThreadPoolExecutor
+) -> None:
+    async def play(client: Client) -> None:
+        watch.come(0, SIZE, WRONG)
+        await client.has(SIZE - LAST_PIECE)
+        watch.doubt()
+        watch.come(0, SIZE)
+        watch.become(State.PROVEN)
+
+    at, got = played(watch, handed, pool, WHOLE, Manner.STARTS_OVER, play)
+    assert at == len(got) == SIZE - LAST_PIECE
+    assert got != RIGHT[:at]
+    # Whoever has these bytes and asks for the rest must start over, now and later.
+    assert handed.is_suspect(DIGEST, watch.epoch)
+    handed.proven(DIGEST, watch.epoch)
+    assert handed.is_suspect(DIGEST)
+
+
+def test_an_answer_that_has_not_begun_survives_a_failed_proof(
+    watch: PlainWatch, handed: Handed, pool: ThreadPoolExecutor
+) -> None:
+    async def play(client: Client) -> None:
+        watch.come(0, SIZE, WRONG)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        watch.doubt()
+        watch.come(0, SIZE)
+        watch.become(State.PROVEN)
+
+    assert played(watch, handed, pool, WHOLE, Manner.WAITS, play) == (SIZE, RIGHT)
+
+
+def test_the_rest_of_a_file(watch: PlainWatch, handed: Handed, pool: ThreadPoolExecutor) -> None:
+    async def play(client: Client) -> None:
+        watch.come(0, 3 * MIB)
+        await client.has(MIB)
+        watch.come(3 * MIB, SIZE)
+        watch.become(State.PROVEN)
+
+    cut = range_of(f"bytes={2 * MIB}-")
+    assert played(watch, handed, pool, cut, Manner.STARTS_OVER, play) == (SIZE, RIGHT[2 * MIB :])
+
+
+def test_who_hashes_gets_all_at_once(watch: PlainWatch, handed: Handed, pool: ThreadPoolExecutor) -> None:
+    async def play(client: Client) -> None:
+        watch.come(0, SIZE)
+        await client.has(SIZE)
+        assert watch.state is State.ARRIVING
+
+    assert played(watch, handed, pool, WHOLE, Manner.HASHES, play) == (SIZE, RIGHT)
+
+
+def test_nothing_unproven_goes_out_that_cannot_be_noted(
+    watch: PlainWatch, handed: Handed, pool: ThreadPoolExecutor, tmp_path: Path
+) -> None:
+    (tmp_path / "serve").rmdir()
+    (tmp_path / "serve").write_text("in the way")
+
+    async def play(client: Client) -> None:
+        watch.come(0, SIZE)
+        for _ in range(100):
+            await asyncio.sleep(0.001)
+        assert not client.got
+        watch.become(State.PROVEN)
+
+    assert played(watch, handed, pool, WHOLE, Manner.STARTS_OVER, play) == (SIZE, RIGHT)
+
+
+def test_a_blob_that_is_placed_before_its_part_was_opened(
+    watch: PlainWatch, handed: Handed, pool: ThreadPoolExecutor, tmp_path: Path
+) -> None:
+    async def play(client: Client) -> None:
+        watch.become(State.PLACED)
+
+    assert played(watch, handed, pool, WHOLE, Manner.WAITS, play) == (0, b"")
+
+
+def test_a_file_that_is_here(pool: ThreadPoolExecutor, tmp_path: Path) -> None:
+    blob = tmp_path / "blob"
+    blob.write_bytes(RIGHT)
+
+    async def run(cut: Excerpt, path: Path) -> tuple[bool, bytes]:
+        client = Client()
+        return await send_file(path, cut, client.take, pool), bytes(client.got)
+
+    assert asyncio.run(run(WHOLE, blob)) == (True, RIGHT)
+    assert asyncio.run(run(range_of("bytes=1000000-3000000"), blob)) == (True, RIGHT[1000000:3000001])
+    assert asyncio.run(run(WHOLE, tmp_path / "gone")) == (False, b"")
+    blob.write_bytes(RIGHT[:100])
+    assert asyncio.run(run(WHOLE, blob)) == (False, RIGHT[:100])
+
+
+def test_a_client_is_told_to_ask_again(watch: PlainWatch, handed: Handed) -> None:
+    async def run(seconds: float) -> bool:
+        awaited = Awaited(watch)
+        return await is_ready(awaited, WHOLE, Manner.ASKS_AGAIN, seconds)
+
+    assert not asyncio.run(run(0.01))
+    watch.come(0, SIZE)
+    watch.become(State.PROVEN)
+    assert asyncio.run(run(0.01))
+
+
+def test_when_to_ask_again(watch: PlainWatch) -> None:
+    assert retry_after(watch, 0) == 10
+    assert retry_after(watch, SIZE / 60) == 66
+    assert retry_after(watch, 1) == 300
+    assert retry_after(watch, 1e9) == 2
