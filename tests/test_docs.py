@@ -83,6 +83,8 @@ def test_the_commands_of_a_document_run(document: Path, hub: LoopbackHub, tmp_pa
         "https://huggingface.co": hub.url,
         "https://hf-mirror.com": hub.faces["mirror"].url,
         ":6800/": f":{port}/",
+        "glm-aria serve &": f"glm-aria serve --listen 127.0.0.1:{port} &",
+        ":8090": f":{port}",
         "port=6800": f"port={port}",
         "SHA256": str(shard.sha256),
         "@COMMIT": f"@{phone.head}",

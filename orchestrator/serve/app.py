@@ -132,7 +132,7 @@ class HubFace:
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001 - the last place: a bug is told here, and the server lives on
-            self._emit(Notice("bug", redacted(f"a request failed: {type(error).__name__}: {error}")))
+            self._emit(Notice("request-failed", redacted(f"a request failed: {type(error).__name__}: {error}")))
             await answer.refuse(Refused(500, "this server failed; its output has more"))
 
     async def _reply(self, request: Request, receive: Receive, answer: _Answer) -> None:

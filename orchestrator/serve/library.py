@@ -86,10 +86,11 @@ class Library:
         if (known := self._fresh(ref)) is not None:
             return known
         if ref.is_commit or self._request.offline:
-            with suppress(NotFoundError, TrustError):
-                return self._keep(ref, Shelved(self._ask(ref, offline=True), self._request.offline))
-        if self._request.offline:
-            return self._keep(ref, Shelved(self._ask(ref, offline=True), is_stale=True))
+            try:
+                return self._keep(ref, Shelved(self._ask(ref, offline=True), is_stale=not ref.is_commit))
+            except (NotFoundError, TrustError):
+                if self._request.offline:
+                    raise
         try:
             model = self._ask(ref, offline=False)
         except (SourcesDownError, TemporaryError, TrustError) as error:
