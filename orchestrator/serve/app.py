@@ -296,7 +296,7 @@ class _Answer:
         ]
         await self._send({"type": "http.response.start", "status": status, "headers": pairs})
 
-    async def body(self, data: bytes) -> None:
+    async def body(self, data: bytes | bytearray) -> None:
         """Send a piece of the body."""
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
         self._counts.sent += len(data)

@@ -10,7 +10,7 @@ client. What was seen in their code:
 - huggingface_hub's file system hands bytes to its caller while they come, takes an answer of any length for the range
   it asked for, and joins whatever follows. Its User-Agent is that of a plain `snapshot_download` in somebody's program,
   so neither gets unproven bytes. Since 1.0 both repeat a request that is answered with 429.
-- glm-aria hashes everything itself.
+- glm-aria hashes everything itself; the aria2c that it drives names no version.
 - curl, wget, aria2c and the rest continue whatever lies there. They wait for minutes without a byte.
 """
 
@@ -19,7 +19,7 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 
-_PRODUCT = re.compile(r"([\w.-]+)/(\d+)(?:\.(\d+))?")
+_PRODUCT = re.compile(r"(?:^|[\s;])([\w.-]+)(?:/(\d+)(?:\.(\d+))?)?")
 
 
 class Manner(StrEnum):
@@ -42,7 +42,7 @@ _ROWS: tuple[tuple[dict[str, tuple[int, int]], Manner], ...] = (
 
 def manner_of(user_agent: str, *, early: bool = True) -> Manner:
     """The manner of a client. Without `early` nobody gets bytes before their proof who could not wait for it."""
-    named = {name: (int(major), int(minor or 0)) for name, major, minor in _PRODUCT.findall(user_agent[:1000])}
+    named = {name: (int(major or 0), int(minor or 0)) for name, major, minor in _PRODUCT.findall(user_agent[:1000])}
     for products, manner in _ROWS:
         if all(name in named and named[name] >= least for name, least in products.items()):
             return Manner.ASKS_AGAIN if manner is Manner.STARTS_OVER and not early else manner

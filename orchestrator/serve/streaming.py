@@ -23,7 +23,7 @@ _CHUNK = 256 << 10
 _AT_ONCE = getattr(os, "RWF_NOWAIT", 0)
 _HERE = (State.PROVEN, State.PLACED)
 
-Send = Callable[[bytes], Awaitable[None]]
+Send = Callable[[bytes | bytearray], Awaitable[None]]
 """Sends a piece of a body. It may be done without a wait, so who sends many lets others run between them."""
 
 
@@ -170,14 +170,14 @@ def _close(fd: int | None) -> None:
         os.close(fd)
 
 
-async def _read(fd: int, at: int, count: int, pool: Executor) -> bytes:
+async def _read(fd: int, at: int, count: int, pool: Executor) -> bytes | bytearray:
     """Read what is in memory at once, and leave to a thread what has to come from the disk."""
     if _AT_ONCE:
         buffer = bytearray(count)
         with suppress(OSError):
             found = os.preadv(fd, [buffer], at, _AT_ONCE)
             if found:
-                return bytes(buffer) if found == count else bytes(buffer[:found])
+                return buffer if found == count else buffer[:found]
     try:
         return await asyncio.get_running_loop().run_in_executor(pool, os.pread, fd, count, at)
     except OSError:

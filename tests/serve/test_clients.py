@@ -15,6 +15,8 @@ TRANSFORMERS = "unknown/None; hf_hub/{0}; python/3.11.2; transformers/5.24.0; se
     ("user_agent", "manner"),
     [
         ("glm-aria/0.9.1", Manner.HASHES),
+        ("glm-aria", Manner.HASHES),
+        ("not-glm-aria", Manner.WAITS),
         (CLI.format("2.4.0"), Manner.STARTS_OVER),
         (CLI.format("1.22.0"), Manner.STARTS_OVER),
         (CLI.format("1.18.0"), Manner.STARTS_OVER),

@@ -68,7 +68,7 @@ class Client:
         self.got = bytearray()
         self._more = asyncio.Event()
 
-    async def take(self, data: bytes) -> None:
+    async def take(self, data: bytes | bytearray) -> None:
         self.got += data
         self._more.set()
 
