@@ -8,10 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from orchestrator.app.compose import open_cache, open_shared, open_sources, sites_of
-from orchestrator.core.plan import Job
-from orchestrator.depot.watch import Watch
-from orchestrator.errors import ConfigError, TemporaryError, UsageError
+from orchestrator.app.compose import mover_of, open_cache, open_shared, open_sources, sites_of, sweep
+from orchestrator.errors import ConfigError, UsageError
 from orchestrator.events import Emit
 from orchestrator.settings import Settings
 from orchestrator.system.signals import Stop
@@ -51,6 +49,9 @@ def serve(settings: Settings, request: ServeRequest, stop: Stop, emit: Emit) -> 
             f"glm-aria serve needs starlette and uvicorn, and {error.name} is not installed",
             hint="pip install 'glm-aria[serve]'",
         ) from None
+    from orchestrator.depot.locate import SourceLocator
+    from orchestrator.depot.other_catalogs import OtherCatalogs
+    from orchestrator.depot.resident import Resident
     from orchestrator.serve.arrivals import Arrivals
     from orchestrator.serve.handed import Handed
     from orchestrator.serve.library import Library
@@ -69,11 +70,24 @@ def serve(settings: Settings, request: ServeRequest, stop: Stop, emit: Emit) -> 
         sites = sites_of(open_to_all, sources, stop)
         library = Library(sites, sources, cache, policy=settings.policy, offline=settings.offline, emit=told)
         handed = Handed(cache.state_dir)
+        stack.callback(sweep, cache.staging)
+        catalogs = stack.enter_context(contextlib.closing(OtherCatalogs((), sites, told)))
+        arrivals = Arrivals(library, handed)
+        resident = Resident(
+            SourceLocator(sources, catalogs, told),
+            sources,
+            cache.staging,
+            mover_of(open_to_all),
+            place=arrivals.place,
+            is_placed=library.is_placed,
+            emit=told,
+        )
+        arrivals.fetch_by(stack.enter_context(resident).want)
         looking = stack.enter_context(_pool(_LOOKING, "look"))
         reading = stack.enter_context(_pool(_READING, "read"))
         face = HubFace(
             library,
-            Arrivals(library, handed, _nothing),
+            arrivals,
             handed,
             prefix=request.prefix,
             early=settings.serve_early == "safe",
@@ -86,10 +100,6 @@ def serve(settings: Settings, request: ServeRequest, stop: Stop, emit: Emit) -> 
             request.on_ready(url + request.prefix)
             stop.wait()
         return Served(url + request.prefix, face.counts)
-
-
-def _nothing(job: Job) -> Watch:
-    raise TemporaryError(f"{job.name!r} is not here")
 
 
 @contextlib.contextmanager

@@ -213,7 +213,7 @@ class HubFace:
             return
         manner = manner_of(request.headers.get("user-agent", ""), early=self._early)
         cut = self._cut(request, file, manner)
-        if cut.status == 416 or not file.size:
+        if cut.status == 416:
             await answer.give(cut.status, headers | cut.headers, b"")
             return
         if await self._send_what_is_here(model, file, cut, headers, answer):
@@ -261,7 +261,7 @@ class HubFace:
     ) -> None:
         library = self._library
         await asyncio.get_running_loop().run_in_executor(self._looking, library.refuse_closed, model)
-        with self._arrivals.of(library.job(model, file), cut) as awaited:
+        with self._arrivals.of(library.job(model, file), cut, manner) as awaited:
             watch = awaited.watch
             before = watch.arrived.total
             if not await is_ready(awaited, cut, manner) and manner in (Manner.STARTS_OVER, Manner.ASKS_AGAIN):
@@ -270,7 +270,7 @@ class HubFace:
                 raise _busy(f"{file.path!r} is on its way", seconds)
             await answer.begin(cut.status, {**headers, **cut.headers})
             at = await send_arriving(awaited, cut, manner, answer.body, self._handed, self._reading)
-            if at == cut.start:
+            if at == cut.start < cut.end:
                 _, path = await self._once.do(
                     ("find", file.digest, model.ref.repo), lambda: library.find(model, file), 60
                 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +11,10 @@ from typing import Any, TypeVar, cast
 
 from orchestrator.core.files import Digest
 from orchestrator.core.plan import Job
+from orchestrator.depot.messages import Proven
 from orchestrator.depot.watch import State, Watch
+from orchestrator.errors import GlmAriaError, SourcesDownError
+from orchestrator.serve.clients import Manner
 from orchestrator.serve.handed import Handed
 from orchestrator.serve.library import Library
 from orchestrator.serve.ranges import Excerpt
@@ -33,13 +36,25 @@ class _Kept:
 
 
 class Arrivals:
-    """`want` is the depot's. Whoever waits for a blob has a want of it, and it is fetched on for a while after that."""
+    """Whoever waits for a blob has a want of it, and it is fetched on for a while after that."""
 
-    def __init__(self, library: Library, handed: Handed, want: Callable[[Job], Watch]) -> None:
+    def __init__(self, library: Library, handed: Handed) -> None:
         self._library = library
         self._handed = handed
-        self._want = want
+        self._want: Callable[[Job], Watch] = _nobody_fetches
         self._kept: dict[Digest, _Kept] = {}
+
+    def fetch_by(self, want: Callable[[Job], Watch]) -> None:
+        """Have blobs fetched by a depot, whose `place` is that of this object."""
+        self._want = want
+
+    def place(self, batch: Sequence[Proven]) -> Mapping[Digest, GlmAriaError]:
+        """Put proven blobs where they were asked for; the reasons of those for which that failed. By any thread."""
+        for proven in batch:
+            kept = self._kept.get(proven.job.digest)
+            if kept is not None:
+                self._handed.proven(proven.job.digest, kept.watch.epoch)
+        return self._library.place([proven.file for proven in batch])
 
     def epoch(self, digest: Digest) -> int | None:
         """The epoch of a blob that is on its way."""
@@ -47,7 +62,7 @@ class Arrivals:
         return kept.watch.epoch if kept else None
 
     @contextmanager
-    def of(self, job: Job, cut: Excerpt) -> Iterator[Awaited]:
+    def of(self, job: Job, cut: Excerpt, manner: Manner) -> Iterator[Awaited]:
         """A blob on its way, for a client that waits for this part of it."""
         digest = job.digest
         kept = self._kept.get(digest)
@@ -56,7 +71,7 @@ class Arrivals:
             kept = self._kept[digest] = _Kept(self._want(job))
         kept.readers += 1
         awaited = Awaited(self._want(job))
-        if cut.start:
+        if cut.start and manner in (Manner.HASHES, Manner.STARTS_OVER):
             awaited.watch.want(((cut.start, cut.end),))
         try:
             yield awaited
@@ -91,10 +106,16 @@ class Arrivals:
             return
         if kept.end is not None:
             kept.end.cancel()
-        if kept.watch.state not in (State.PROVEN, State.PLACED):
-            self._handed.doubt(digest)
+        state = kept.watch.state
+        if state is not State.PROVEN:  # about to be placed
             self._library.give_up(digest)
+            if state is not State.PLACED:
+                self._handed.doubt(digest)
         kept.watch.close()
+
+
+def _nobody_fetches(job: Job) -> Watch:
+    raise SourcesDownError(f"{job.name!r} is not here, and nobody fetches it")
 
 
 class Once:

@@ -21,6 +21,7 @@ from orchestrator.core.files import Digest, RepoFile, RepoTree
 from orchestrator.core.plan import Have, Job, ResolvedModel, merge, plan_model
 from orchestrator.core.refs import Ref
 from orchestrator.core.trust import Policy
+from orchestrator.disk.atomic import drop, scratch
 from orchestrator.errors import (
     CannotCreateError,
     GlmAriaError,
@@ -29,13 +30,14 @@ from orchestrator.errors import (
     TemporaryError,
     TrustError,
 )
-from orchestrator.events import Emit, Notice
+from orchestrator.events import Emit, Event, Notice
 from orchestrator.lists.request import Item, PullRequest
 from orchestrator.mirrors.sources import Sources
 from orchestrator.net.failures import blaming
-from orchestrator.proof.verified import VerifiedFile
+from orchestrator.proof.verified import VerifiedFile, verify
 from orchestrator.resolve.question import Question
 from orchestrator.resolve.resolve import remember, resolve
+from orchestrator.system.failures import on_disk
 
 FRESH = 60.0
 """Seconds for which the meaning of a branch is not asked for again."""
@@ -147,7 +149,12 @@ class Library:
 
     def _ask(self, ref: Ref, *, offline: bool) -> ResolvedModel:
         request = replace(self._request, offline=offline)
-        return resolve(Question(Item(ref), request, self._sites, self._cache.records, self._emit))
+        return resolve(Question(Item(ref), request, self._sites, self._cache.records, self._warn))
+
+    def _warn(self, event: Event) -> None:
+        """Pass warnings on; that a ref is being resolved is no news in a server."""
+        if isinstance(event, Notice):
+            self._emit(event)
 
     # -- where its bytes are
 
@@ -180,6 +187,12 @@ class Library:
         """Nobody waits for the blob any more."""
         with self._guard:
             self._wanted.pop(digest, None)
+
+    def is_placed(self, job: Job) -> bool:
+        """True when somebody else has put a wanted blob where it belongs."""
+        with self._guard:
+            models = tuple(self._wanted.get(job.digest, {}).values())
+        return any(self.find(model, model.wanted.files[0])[0] is Have.PLACED for model in models)
 
     # -- how they get there
 
@@ -224,6 +237,21 @@ class Library:
                 path = found.path
                 blobs.link(repo, commit, [(file, path) for file in files])
 
+    def _place_empty(self, model: ResolvedModel) -> None:
+        """Put the empty files there, too: clients that know their size do not ask for them."""
+        blobs, repo = self._cache.blobs, model.ref.repo
+        files = [file for file in model.tree.files if not file.size]
+        found = blobs.find(repo, files)
+        for file in files:
+            if found[file.digest].have is Have.NOTHING:
+                temporary = scratch(self._cache.staging.folder)
+                try:
+                    with on_disk("write", temporary):
+                        temporary.touch(mode=0o600)
+                    blobs.place(repo, model.commit, [(verify(temporary, file.digest, 0), file)])
+                finally:
+                    drop(temporary)
+
     def _publish(self, model: ResolvedModel, files: tuple[RepoFile, ...]) -> None:
         """Write the listing, so that readers of the cache know what is missing; the ref as soon as that does no harm.
 
@@ -232,6 +260,7 @@ class Library:
         """
         blobs, repo = self._cache.blobs, model.ref.repo
         try:
+            self._place_empty(model)
             whole = replace(model, wanted=model.tree)
             found = blobs.find(repo, model.tree.files)
             is_whole = all(here.have is Have.PLACED for here in found.values())

@@ -29,7 +29,7 @@ from orchestrator.serve.streaming import (
     send_file,
 )
 from tests.hub.content import generate
-from tests.serve.watches import PlainWatch
+from tests.serve.watches import Hand
 
 MIB = 1 << 20
 SIZE = 5 * MIB + 17
@@ -46,10 +46,10 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 
 
 @pytest.fixture
-def watch(tmp_path: Path) -> PlainWatch:
+def hand(tmp_path: Path) -> Hand:
     (tmp_path / "stage").mkdir()
     origin = Origin(RepoId(RepoType.MODEL, "org/m"), "1" * 40, "model.bin")
-    return PlainWatch(Job(DIGEST, SIZE, True, (origin,)), tmp_path / "stage" / "part", RIGHT)
+    return Hand(Job(DIGEST, SIZE, True, (origin,)), tmp_path / "stage" / "part", RIGHT)
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ class Client:
 
 
 def played(
-    watch: PlainWatch,
+    hand: Hand,
     handed: Handed,
     pool: ThreadPoolExecutor,
     cut: Excerpt,
@@ -91,7 +91,7 @@ def played(
 
     async def run() -> tuple[int, bytes]:
         client = Client()
-        awaited = Awaited(watch)
+        awaited = Awaited(hand.watch)
         sending = asyncio.ensure_future(send_arriving(awaited, cut, manner, client.take, handed, pool))
         await play(client)
         at = await asyncio.wait_for(sending, 10)
@@ -104,154 +104,153 @@ def played(
 # -- the rule
 
 
-def test_who_may_have_what(watch: PlainWatch) -> None:
-    watch.come(0, 3 * MIB)
-    may = {manner: allowed(watch, WHOLE, 0, manner) for manner in Manner}
+def test_who_may_have_what(hand: Hand) -> None:
+    hand.come(0, 3 * MIB)
+    may = {manner: allowed(hand.watch, WHOLE, 0, manner) for manner in Manner}
     assert may == {Manner.HASHES: 3 * MIB, Manner.STARTS_OVER: 3 * MIB, Manner.ASKS_AGAIN: 0, Manner.WAITS: 0}
-    watch.come(3 * MIB, SIZE)
-    assert allowed(watch, WHOLE, 0, Manner.STARTS_OVER) == SIZE - LAST_PIECE
-    assert allowed(watch, WHOLE, SIZE - 10, Manner.STARTS_OVER) == SIZE - 10
-    watch.become(State.PROVEN)
-    assert {allowed(watch, WHOLE, 0, manner) for manner in Manner} == {SIZE}
+    hand.come(3 * MIB, SIZE)
+    assert allowed(hand.watch, WHOLE, 0, Manner.STARTS_OVER) == SIZE - LAST_PIECE
+    assert allowed(hand.watch, WHOLE, SIZE - 10, Manner.STARTS_OVER) == SIZE - 10
+    hand.become(State.PROVEN)
+    assert {allowed(hand.watch, WHOLE, 0, manner) for manner in Manner} == {SIZE}
 
 
-def test_nothing_of_a_suspect_blob(watch: PlainWatch) -> None:
-    watch.come(0, 3 * MIB)
-    watch.become(State.SUSPECT)
-    assert allowed(watch, WHOLE, 0, Manner.STARTS_OVER) == 0
+def test_nothing_of_a_suspect_blob(hand: Hand) -> None:
+    hand.come(0, 3 * MIB)
+    hand.become(State.SUSPECT)
+    assert allowed(hand.watch, WHOLE, 0, Manner.STARTS_OVER) == 0
 
 
-def test_a_range_with_an_end_is_sent_after_the_proof_only(watch: PlainWatch) -> None:
+def test_a_range_with_an_end_is_sent_after_the_proof_only(hand: Hand) -> None:
     """It is complete without the last piece of the file, and the client would not notice."""
-    watch.come(0, SIZE)
-    assert allowed(watch, range_of("bytes=0-99"), 0, Manner.STARTS_OVER) == 0
-    assert allowed(watch, range_of("bytes=0-99"), 0, Manner.HASHES) == 100
+    hand.come(0, SIZE)
+    assert allowed(hand.watch, range_of("bytes=0-99"), 0, Manner.STARTS_OVER) == 0
+    assert allowed(hand.watch, range_of("bytes=0-99"), 0, Manner.HASHES) == 100
 
 
-def test_bytes_behind_a_gap_wait(watch: PlainWatch) -> None:
-    watch.come(0, 100)
-    watch.come(200, 300)
-    assert allowed(watch, WHOLE, 0, Manner.HASHES) == 100
-    assert allowed(watch, range_of("bytes=250-"), 250, Manner.HASHES) == 300
-    assert allowed(watch, range_of("bytes=150-"), 150, Manner.HASHES) == 150
+def test_bytes_behind_a_gap_wait(hand: Hand) -> None:
+    hand.come(0, 100)
+    hand.come(200, 300)
+    assert allowed(hand.watch, WHOLE, 0, Manner.HASHES) == 100
+    assert allowed(hand.watch, range_of("bytes=250-"), 250, Manner.HASHES) == 300
+    assert allowed(hand.watch, range_of("bytes=150-"), 150, Manner.HASHES) == 150
 
 
-def test_a_lost_blob_says_why(watch: PlainWatch) -> None:
-    watch.error = IntegrityError("no source had it")
-    watch.become(State.LOST)
+def test_a_lost_blob_says_why(hand: Hand) -> None:
+    hand.become(State.LOST, IntegrityError("no source had it"))
     with pytest.raises(IntegrityError, match="no source had it"):
-        allowed(watch, WHOLE, 0, Manner.WAITS)
+        allowed(hand.watch, WHOLE, 0, Manner.WAITS)
 
 
 # -- one answer
 
 
 def test_bytes_go_out_while_they_arrive_and_the_last_after_the_proof(
-    watch: PlainWatch, handed: Handed, pool: ThreadPoolExecutor
+    hand: Hand, handed: Handed, pool: ThreadPoolExecutor
 ) -> None:
     async def play(client: Client) -> None:
-        watch.come(0, MIB)
+        hand.come(0, MIB)
         await client.has(MIB)
-        watch.come(MIB, SIZE)
+        hand.come(MIB, SIZE)
         await client.has(SIZE - LAST_PIECE)
         assert len(client.got) == SIZE - LAST_PIECE
-        watch.become(State.PROVEN)
+        hand.become(State.PROVEN)
 
-    assert played(watch, handed, pool, WHOLE, Manner.STARTS_OVER, play) == (SIZE, RIGHT)
-    handed.proven(DIGEST, watch.epoch)
+    assert played(hand, handed, pool, WHOLE, Manner.STARTS_OVER, play) == (SIZE, RIGHT)
+    handed.proven(DIGEST, hand.watch.epoch)
     assert not handed.is_suspect(DIGEST)
 
 
 @pytest.mark.parametrize("manner", [Manner.ASKS_AGAIN, Manner.WAITS])
 def test_others_get_nothing_before_the_proof(
-    watch: PlainWatch, handed: Handed, pool: ThreadPoolExecutor, manner: Manner
+    hand: Hand, handed: Handed, pool: ThreadPoolExecutor, manner: Manner
 ) -> None:
     async def play(client: Client) -> None:
-        watch.come(0, SIZE)
+        hand.come(0, SIZE)
         for _ in range(100):
             await asyncio.sleep(0)
         assert not client.got
-        watch.become(State.PROVEN)
+        hand.become(State.PROVEN)
 
-    assert played(watch, handed, pool, WHOLE, manner, play) == (SIZE, RIGHT)
+    assert played(hand, handed, pool, WHOLE, manner, play) == (SIZE, RIGHT)
 
 
 def test_a_failed_proof_ends_the_answer_before_its_last_piece(
-    watch: PlainWatch, handed: Handed, pool: ThreadPoolExecutor
+    hand: Hand, handed: Handed, pool: ThreadPoolExecutor
 ) -> None:
     async def play(client: Client) -> None:
-        watch.come(0, SIZE, WRONG)
+        hand.come(0, SIZE, WRONG)
         await client.has(SIZE - LAST_PIECE)
-        watch.doubt()
-        watch.come(0, SIZE)
-        watch.become(State.PROVEN)
+        hand.doubt()
+        hand.come(0, SIZE)
+        hand.become(State.PROVEN)
 
-    at, got = played(watch, handed, pool, WHOLE, Manner.STARTS_OVER, play)
+    at, got = played(hand, handed, pool, WHOLE, Manner.STARTS_OVER, play)
     assert at == len(got) == SIZE - LAST_PIECE
     assert got != RIGHT[:at]
     # Whoever has these bytes and asks for the rest must start over, now and later.
-    assert handed.is_suspect(DIGEST, watch.epoch)
-    handed.proven(DIGEST, watch.epoch)
+    assert handed.is_suspect(DIGEST, hand.watch.epoch)
+    handed.proven(DIGEST, hand.watch.epoch)
     assert handed.is_suspect(DIGEST)
 
 
 def test_an_answer_that_has_not_begun_survives_a_failed_proof(
-    watch: PlainWatch, handed: Handed, pool: ThreadPoolExecutor
+    hand: Hand, handed: Handed, pool: ThreadPoolExecutor
 ) -> None:
     async def play(client: Client) -> None:
-        watch.come(0, SIZE, WRONG)
+        hand.come(0, SIZE, WRONG)
         for _ in range(100):
             await asyncio.sleep(0)
-        watch.doubt()
-        watch.come(0, SIZE)
-        watch.become(State.PROVEN)
+        hand.doubt()
+        hand.come(0, SIZE)
+        hand.become(State.PROVEN)
 
-    assert played(watch, handed, pool, WHOLE, Manner.WAITS, play) == (SIZE, RIGHT)
+    assert played(hand, handed, pool, WHOLE, Manner.WAITS, play) == (SIZE, RIGHT)
 
 
-def test_the_rest_of_a_file(watch: PlainWatch, handed: Handed, pool: ThreadPoolExecutor) -> None:
+def test_the_rest_of_a_file(hand: Hand, handed: Handed, pool: ThreadPoolExecutor) -> None:
     async def play(client: Client) -> None:
-        watch.come(0, 3 * MIB)
+        hand.come(0, 3 * MIB)
         await client.has(MIB)
-        watch.come(3 * MIB, SIZE)
-        watch.become(State.PROVEN)
+        hand.come(3 * MIB, SIZE)
+        hand.become(State.PROVEN)
 
     cut = range_of(f"bytes={2 * MIB}-")
-    assert played(watch, handed, pool, cut, Manner.STARTS_OVER, play) == (SIZE, RIGHT[2 * MIB :])
+    assert played(hand, handed, pool, cut, Manner.STARTS_OVER, play) == (SIZE, RIGHT[2 * MIB :])
 
 
-def test_who_hashes_gets_all_at_once(watch: PlainWatch, handed: Handed, pool: ThreadPoolExecutor) -> None:
+def test_who_hashes_gets_all_at_once(hand: Hand, handed: Handed, pool: ThreadPoolExecutor) -> None:
     async def play(client: Client) -> None:
-        watch.come(0, SIZE)
+        hand.come(0, SIZE)
         await client.has(SIZE)
-        assert watch.state is State.ARRIVING
+        assert hand.watch.state is State.ARRIVING
 
-    assert played(watch, handed, pool, WHOLE, Manner.HASHES, play) == (SIZE, RIGHT)
+    assert played(hand, handed, pool, WHOLE, Manner.HASHES, play) == (SIZE, RIGHT)
 
 
 def test_nothing_unproven_goes_out_that_cannot_be_noted(
-    watch: PlainWatch, handed: Handed, pool: ThreadPoolExecutor, tmp_path: Path
+    hand: Hand, handed: Handed, pool: ThreadPoolExecutor, tmp_path: Path
 ) -> None:
     (tmp_path / "serve").rmdir()
     (tmp_path / "serve").write_text("in the way")
 
     async def play(client: Client) -> None:
-        watch.come(0, SIZE)
+        hand.come(0, SIZE)
         for _ in range(100):
             await asyncio.sleep(0.001)
         assert not client.got
-        watch.become(State.PROVEN)
+        hand.become(State.PROVEN)
 
-    assert played(watch, handed, pool, WHOLE, Manner.STARTS_OVER, play) == (SIZE, RIGHT)
+    assert played(hand, handed, pool, WHOLE, Manner.STARTS_OVER, play) == (SIZE, RIGHT)
 
 
 def test_a_blob_that_is_placed_before_its_part_was_opened(
-    watch: PlainWatch, handed: Handed, pool: ThreadPoolExecutor, tmp_path: Path
+    hand: Hand, handed: Handed, pool: ThreadPoolExecutor, tmp_path: Path
 ) -> None:
     async def play(client: Client) -> None:
-        watch.become(State.PLACED)
+        hand.become(State.PLACED)
 
-    assert played(watch, handed, pool, WHOLE, Manner.WAITS, play) == (0, b"")
+    assert played(hand, handed, pool, WHOLE, Manner.WAITS, play) == (0, b"")
 
 
 def test_a_file_that_is_here(pool: ThreadPoolExecutor, tmp_path: Path) -> None:
@@ -269,19 +268,19 @@ def test_a_file_that_is_here(pool: ThreadPoolExecutor, tmp_path: Path) -> None:
     assert asyncio.run(run(WHOLE, blob)) == (False, RIGHT[:100])
 
 
-def test_a_client_is_told_to_ask_again(watch: PlainWatch, handed: Handed) -> None:
+def test_a_client_is_told_to_ask_again(hand: Hand, handed: Handed) -> None:
     async def run(seconds: float) -> bool:
-        awaited = Awaited(watch)
+        awaited = Awaited(hand.watch)
         return await is_ready(awaited, WHOLE, Manner.ASKS_AGAIN, seconds)
 
     assert not asyncio.run(run(0.01))
-    watch.come(0, SIZE)
-    watch.become(State.PROVEN)
+    hand.come(0, SIZE)
+    hand.become(State.PROVEN)
     assert asyncio.run(run(0.01))
 
 
-def test_when_to_ask_again(watch: PlainWatch) -> None:
-    assert retry_after(watch, 0) == 10
-    assert retry_after(watch, SIZE / 60) == 66
-    assert retry_after(watch, 1) == 300
-    assert retry_after(watch, 1e9) == 2
+def test_when_to_ask_again(hand: Hand) -> None:
+    assert retry_after(hand.watch, 0) == 10
+    assert retry_after(hand.watch, SIZE / 60) == 66
+    assert retry_after(hand.watch, 1) == 300
+    assert retry_after(hand.watch, 1e9) == 2

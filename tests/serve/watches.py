@@ -1,54 +1,39 @@
-"""A watch that a test moves by hand: what `depot.watch.Watch` shows a reader."""
+"""A blob that a test lets arrive by hand, seen through the depot's own watch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import threading
 from pathlib import Path
 
-from orchestrator.core.extents import Extent, Extents, Range
+from orchestrator.core.extents import Extent
 from orchestrator.core.plan import Job
-from orchestrator.depot.watch import State
+from orchestrator.depot.watch import Arrival, State, Watch
 from orchestrator.errors import GlmAriaError
 
 
-class PlainWatch:
-    """Bytes arrive by `come`, and are taken back by `doubt`."""
+class Hand:
+    """Bytes arrive by `come`, and are taken back by `doubt`; `watch` shows them."""
 
     def __init__(self, job: Job, part: Path, content: bytes) -> None:
-        self.job, self.part, self.content = job, part, content
-        self.state = State.WAITING
-        self.epoch = 1
-        self.arrived = Extents()
-        self.error: GlmAriaError | None = None
-        self.is_closed = False
-        self._calls: list[Callable[[], None]] = []
+        self._content = content
+        self._arrival = Arrival(job, part, threading.Lock())
+        self.watch = Watch(self._arrival, lambda _: None, None)
+        self._arrival.watches.append(self.watch)
 
     def come(self, start: int, end: int, content: bytes | None = None) -> None:
         """These bytes are in the part now."""
-        if not self.part.exists():
-            self.part.write_bytes(bytes(len(self.content)))
-        with self.part.open("r+b") as part:
-            part.seek(start)
-            part.write((content or self.content)[start:end])
-        self.arrived = self.arrived.put([Extent(start, end, "root")])
-        self.become(State.ARRIVING)
+        part = self._arrival.part
+        if not part.exists():
+            part.write_bytes(bytes(len(self._content)))
+        with part.open("r+b") as file:
+            file.seek(start)
+            file.write((content or self._content)[start:end])
+        self._arrival.grow(self._arrival.arrived.put([Extent(start, end, "root")]))
 
     def doubt(self) -> None:
         """The proof failed: what arrived is no longer believed."""
-        self.epoch += 1
-        self.arrived = Extents()
-        self.become(State.SUSPECT)
+        self._arrival.take_back(State.SUSPECT)
 
-    def become(self, state: State) -> None:
-        self.state = state
-        for call in tuple(self._calls):
-            call()
-
-    def subscribe(self, call: Callable[[], None]) -> None:
-        self._calls = [call]
-
-    def want(self, ranges: Iterable[Range]) -> None:
-        """Nothing is given out here."""
-
-    def close(self) -> None:
-        self.is_closed = True
+    def become(self, state: State, error: GlmAriaError | None = None) -> None:
+        """It is in this state now."""
+        self._arrival.enter(state, error)
