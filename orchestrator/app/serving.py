@@ -15,7 +15,7 @@ from orchestrator.settings import Settings
 from orchestrator.system.signals import Stop
 
 if TYPE_CHECKING:
-    from orchestrator.serve.app import Counts
+    from orchestrator.serve.answers import Counts
 
 _LOOKING = 16
 """Threads that ask sites and the cache."""

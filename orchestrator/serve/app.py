@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from typing import Any
 
 from starlette.applications import Starlette
@@ -17,16 +15,10 @@ from orchestrator.core.files import RepoFile
 from orchestrator.core.plan import Have, ResolvedModel
 from orchestrator.core.refs import Ref
 from orchestrator.core.text import redacted
-from orchestrator.errors import (
-    GlmAriaError,
-    NoSpaceError,
-    NotAllowedError,
-    NotFoundError,
-    SourcesDownError,
-    TemporaryError,
-)
+from orchestrator.errors import GlmAriaError, NotFoundError
 from orchestrator.events import Emit, Notice
 from orchestrator.serve import listing
+from orchestrator.serve.answers import Answering, Counts, Request, busy, gone, read_body, refusal_of
 from orchestrator.serve.arrivals import Arrivals, Once
 from orchestrator.serve.clients import Manner, manner_of
 from orchestrator.serve.handed import Handed
@@ -35,43 +27,9 @@ from orchestrator.serve.library import Library, Shelved
 from orchestrator.serve.ranges import Excerpt, excerpt, is_known
 from orchestrator.serve.streaming import PATIENCE, is_ready, retry_after, send_arriving, send_file
 
-_MOST_BODY = 1 << 20
 _HASTE = 3.0
 """Seconds that the root has to answer before what it said last is passed on."""
-_HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(?::\d{1,5})?|\[[0-9a-fA-F:.]{2,45}\](?::\d{1,5})?")
 _STALE = "X-GLM-Aria-Stale"
-
-
-@dataclass(slots=True)
-class Counts:
-    """What was asked and sent since the start."""
-
-    requests: int = 0
-    sent: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A request as it came: names of headers are in lower case, `link_base` is the address at which it reached us."""
-
-    method: str
-    raw_path: bytes
-    query_string: bytes
-    headers: Mapping[str, str]
-    link_base: str
-
-    @classmethod
-    def of(cls, scope: Scope, prefix: str) -> Request:
-        """Read an ASGI scope. `prefix` is the path below which we are asked; a proxy may have removed it."""
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        host = headers.get("host", "")
-        if not _HOST.fullmatch(host):
-            address, port = scope.get("server") or ("127.0.0.1", 80)
-            host = f"{address}:{port}"
-        path: bytes = scope.get("raw_path") or scope["path"].encode()
-        if prefix and (path + b"/").startswith(prefix.encode() + b"/"):
-            path = path[len(prefix) :]
-        return cls(scope["method"], path, scope["query_string"], headers, f"{scope['scheme']}://{host}{prefix}")
 
 
 class HubFace:
@@ -106,40 +64,40 @@ class HubFace:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
         self.counts.requests += 1
-        answer = _Answer(send, self.counts)
+        answer = Answering(send, self.counts)
         working = asyncio.ensure_future(self._answer(Request.of(scope, self._prefix), receive, answer))
         if scope["method"] == "POST":
             await working
             return
         # Nothing else tells that a client has gone while it waits for bytes.
-        gone = asyncio.ensure_future(_gone(receive))
-        await asyncio.wait((working, gone), return_when=asyncio.FIRST_COMPLETED)
-        for task in (working, gone):
+        leaving = asyncio.ensure_future(gone(receive))
+        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
+        for task in (working, leaving):
             task.cancel()
-        await asyncio.gather(working, gone, return_exceptions=True)
+        await asyncio.gather(working, leaving, return_exceptions=True)
 
     def close(self) -> None:
         """The server has ended: nobody waits for anything any more. In the thread of the event loop."""
         self._arrivals.close()
 
-    async def _answer(self, request: Request, receive: Receive, answer: _Answer) -> None:
+    async def _answer(self, request: Request, receive: Receive, answer: Answering) -> None:
         try:
             await self._reply(request, receive, answer)
         except Refused as refused:
             await answer.refuse(refused)
         except GlmAriaError as error:
-            await answer.refuse(_refusal(error))
+            await answer.refuse(refusal_of(error))
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001 - the last place: a bug is told here, and the server lives on
             self._emit(Notice("request-failed", redacted(f"a request failed: {type(error).__name__}: {error}")))
             await answer.refuse(Refused(500, "this server failed; its output has more"))
 
-    async def _reply(self, request: Request, receive: Receive, answer: _Answer) -> None:
+    async def _reply(self, request: Request, receive: Receive, answer: Answering) -> None:
         asked = parse(request.method, request.raw_path, request.query_string)
         if isinstance(asked, WhoAmI):
             raise Refused(401, "nobody has an account here, and no token is needed")
-        body = await _body(receive) if isinstance(asked, PathsInfo) else b""
+        body = await read_body(receive) if isinstance(asked, PathsInfo) else b""
         known = await self._resolve(asked.ref)
         model = known.model
         if model.is_restricted:
@@ -189,19 +147,19 @@ class HubFace:
                 return last
             return await self._once.do(ref, lambda: library.resolve(ref), PATIENCE - _HASTE)
         except TimeoutError:
-            raise _busy(f"the root takes long to answer about {ref}", 5) from None
+            raise busy(f"the root takes long to answer about {ref}", 5) from None
 
     async def _passed(self, asked: Passed) -> Any:
         library = self._library
         try:
             return await self._once.do(asked, lambda: library.passed(asked.ref, asked.parts, asked.query), PATIENCE)
         except TimeoutError:
-            raise _busy(f"the root takes long to answer about {asked.ref.repo.url_path}", 5) from None
+            raise busy(f"the root takes long to answer about {asked.ref.repo.url_path}", 5) from None
 
     # -- the bytes of a file
 
     async def _file(
-        self, request: Request, asked: FileBytes, model: ResolvedModel, stale: Mapping[str, str], answer: _Answer
+        self, request: Request, asked: FileBytes, model: ResolvedModel, stale: Mapping[str, str], answer: Answering
     ) -> None:
         file = listing.find_file(asked, model)
         headers = {**listing.file_headers(file, model), **stale}
@@ -230,7 +188,7 @@ class HubFace:
         return cut
 
     async def _send_what_is_here(
-        self, model: ResolvedModel, file: RepoFile, cut: Excerpt, headers: Mapping[str, str], answer: _Answer
+        self, model: ResolvedModel, file: RepoFile, cut: Excerpt, headers: Mapping[str, str], answer: Answering
     ) -> bool:
         """Send a file that the cache has; False if it has not. What some other program put there is proven first."""
         library = self._library
@@ -239,7 +197,7 @@ class HubFace:
             try:
                 await self._once.do(("prove", file.digest), lambda: library.prove(model, file), PATIENCE)
             except TimeoutError:
-                raise _busy(f"{file.path!r} is being verified", 10) from None
+                raise busy(f"{file.path!r} is being verified", 10) from None
             have, path = await self._once.do(
                 ("find", file.digest, model.ref.repo), lambda: library.find(model, file), 60
             )
@@ -257,7 +215,7 @@ class HubFace:
         cut: Excerpt,
         manner: Manner,
         headers: Mapping[str, str],
-        answer: _Answer,
+        answer: Answering,
     ) -> None:
         library = self._library
         await asyncio.get_running_loop().run_in_executor(self._looking, library.refuse_closed, model)
@@ -267,7 +225,7 @@ class HubFace:
             if not await is_ready(awaited, cut, manner) and manner in (Manner.STARTS_OVER, Manner.ASKS_AGAIN):
                 seconds = retry_after(watch, (watch.arrived.total - before) / PATIENCE)
                 self._arrivals.keep(file.digest, seconds + 60)
-                raise _busy(f"{file.path!r} is on its way", seconds)
+                raise busy(f"{file.path!r} is on its way", seconds)
             await answer.begin(cut.status, {**headers, **cut.headers})
             at = await send_arriving(awaited, cut, manner, answer.body, self._handed, self._reading)
             if at == cut.start < cut.end:
@@ -278,93 +236,6 @@ class HubFace:
                     at = cut.end
             if at == cut.end:
                 await answer.end()
-
-
-class _Answer:
-    """The one answer to a request. Left without its end, the server closes the connection after what was sent."""
-
-    def __init__(self, send: Send, counts: Counts) -> None:
-        self._send = send
-        self._counts = counts
-        self._has_begun = False
-
-    async def begin(self, status: int, headers: Mapping[str, str]) -> None:
-        """Send the status and the headers."""
-        self._has_begun = True
-        pairs = [
-            (name.lower().encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers.items()
-        ]
-        await self._send({"type": "http.response.start", "status": status, "headers": pairs})
-
-    async def body(self, data: bytes | bytearray) -> None:
-        """Send a piece of the body."""
-        await self._send({"type": "http.response.body", "body": data, "more_body": True})
-        self._counts.sent += len(data)
-
-    async def end(self) -> None:
-        """That was all."""
-        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
-
-    async def give(self, status: int, headers: Mapping[str, str], data: bytes) -> None:
-        """Send a short answer."""
-        length = {} if status == 304 or "Content-Length" in headers else {"Content-Length": str(len(data))}
-        await self.begin(status, {**headers, **length})
-        await self._send({"type": "http.response.body", "body": data, "more_body": False})
-
-    async def refuse(self, refused: Refused) -> None:
-        """Send a refusal; nothing if the answer has begun, since it can only be broken off."""
-        if self._has_begun:
-            return
-        words = redacted(refused.message).encode("ascii", "backslashreplace")[:500].decode("ascii")
-        headers = {
-            "X-Error-Message": words,
-            **({"X-Error-Code": refused.code} if refused.code else {}),
-            **refused.headers,
-        }
-        if refused.is_plain:
-            await self.give(refused.status, headers | {"Content-Type": "text/plain"}, f"{words}\n".encode())
-        else:
-            body = listing.Reply({"error": words}).body
-            await self.give(refused.status, headers | {"Content-Type": "application/json; charset=utf-8"}, body)
-
-
-async def _gone(receive: Receive) -> None:
-    """Wait until the client has gone."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-async def _body(receive: Receive) -> bytes:
-    """The body of a request. Raises Refused when it is too long."""
-    body = bytearray()
-    while True:
-        message = await receive()
-        body += message.get("body", b"")
-        if len(body) > _MOST_BODY:
-            raise Refused(413, f"the body has more than {_MOST_BODY} bytes")
-        if message["type"] == "http.disconnect" or not message.get("more_body"):
-            return bytes(body)
-
-
-def _busy(message: str, seconds: int) -> Refused:
-    """Tell a client to ask again, as huggingface_hub reads it."""
-    return Refused(429, message, headers={"Retry-After": str(seconds), "RateLimit": f'"api";r=0;t={seconds}'})
-
-
-def _refusal(error: GlmAriaError) -> Refused:
-    """An error in the Hub's words. Its hint is for the operator, and stays here."""
-    match error:
-        case NotFoundError():
-            return Refused(404, error.message, "RepoNotFound")
-        case NotAllowedError():
-            return Refused(403, error.message, "GatedRepo")
-        case SourcesDownError():
-            return Refused(503, error.message, headers={"Retry-After": "10"})
-        case TemporaryError():
-            return _busy(error.message, 5)
-        case NoSpaceError():
-            return Refused(507, error.message)
-    return Refused(502, error.message)
 
 
 def application(face: HubFace) -> Starlette:

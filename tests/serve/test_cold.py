@@ -27,6 +27,11 @@ PLAIN = "unknown/None; hf_hub/2.4.0; python/3.11.2"
 """That of one that may not, and that asks again."""
 
 
+MOST = 1.1
+"""Bytes that the hub may send, by the size. What it put into the kernel's buffers when a range is given to another
+connection counts as sent, and is up to 2 MB of these 30; a second download would be twice the size."""
+
+
 def size(repo: Repo) -> int:
     """The bytes of a repo."""
     return repo.commits[repo.head].size
@@ -95,7 +100,7 @@ def test_a_client_of_an_empty_cache(
     fetch: Callable[[Client], dict[str, bytes]], hub: LoopbackHub, server: Server, users: Users, repo: Repo
 ) -> None:
     assert fetch(users(server)) == wanted(repo)
-    assert sent(hub) <= 1.02 * size(repo)
+    assert sent(hub) <= MOST * size(repo)
     # Again, for another user: the hub sends nothing.
     hub.log.reset()
     assert fetch(users(server)) == wanted(repo)
@@ -112,7 +117,7 @@ def test_the_cache_is_that_of_pull_and_of_hf(
     assert checked.returncode == 0, checked.stdout
     hub.log.reset()
     done = machine.pull("org/m", "--no-mirrors", env={"HF_TOKEN": None}).ended(0)
-    assert {file["state"] for file in done.model["files"]} == {"already"}
+    assert {file["state"] for file in done.model["files"]} == {"present"}
     assert sent(hub) == 0
     assert [*machine.stage.iterdir()] == []
 
@@ -126,7 +131,7 @@ def test_several_at_once_cause_one_download(
     for done in together([users(server).start(*hf("download", "org/m")) for _ in range(2)] + plain):
         assert done.returncode == 0, done.stdout
     assert all((user.folder / "got").read_bytes() == wanted(repo)[BIG] for user in ready)
-    assert sent(hub) <= 1.02 * size(repo)
+    assert sent(hub) <= MOST * size(repo)
 
 
 def test_many_small_files(make_hub: Any, machine: Machine, users: Users) -> None:
@@ -134,7 +139,7 @@ def test_many_small_files(make_hub: Any, machine: Machine, users: Users) -> None
     hub = make_hub(repo)
     server = Server.start(machine, "--no-mirrors")
     assert by_hf(users(server)) == wanted(repo)
-    assert sent(hub) <= 1.02 * size(repo)
+    assert sent(hub) <= MOST * size(repo)
     server.stop()
 
 
@@ -214,7 +219,7 @@ def test_the_rest_of_a_file_that_arrives(hub: LoopbackHub, server: Server, users
 def test_a_server_that_is_stopped_goes_on_where_it_was(
     machine: Machine, hub: LoopbackHub, server: Server, users: Users, repo: Repo
 ) -> None:
-    hub.faces["cdn"].shape = Shape(total_rate=4e6)
+    hub.faces["cdn"].shape = Shape(total_rate=1.5e6)
     user = users(server)
     process = asking(user, EARLY)
     assert until(lambda: got(user) > 4 << 20, 30)

@@ -1,0 +1,143 @@
+"""Requests and answers of the server as ASGI has them, and errors in the Hub's words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from starlette.types import Receive, Scope, Send
+
+from orchestrator.core.text import redacted
+from orchestrator.errors import (
+    GlmAriaError,
+    NoSpaceError,
+    NotAllowedError,
+    NotFoundError,
+    SourcesDownError,
+    TemporaryError,
+)
+from orchestrator.serve import listing
+from orchestrator.serve.hub import Refused
+
+_MOST_BODY = 1 << 20
+_HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(?::\d{1,5})?|\[[0-9a-fA-F:.]{2,45}\](?::\d{1,5})?")
+
+
+@dataclass(slots=True)
+class Counts:
+    """What was asked and sent since the start."""
+
+    requests: int = 0
+    sent: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request as it came: names of headers are in lower case, `link_base` is the address at which it reached us."""
+
+    method: str
+    raw_path: bytes
+    query_string: bytes
+    headers: Mapping[str, str]
+    link_base: str
+
+    @classmethod
+    def of(cls, scope: Scope, prefix: str) -> Request:
+        """Read an ASGI scope. `prefix` is the path below which we are asked; a proxy may have removed it."""
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        host = headers.get("host", "")
+        if not _HOST.fullmatch(host):
+            address, port = scope.get("server") or ("127.0.0.1", 80)
+            host = f"{address}:{port}"
+        path: bytes = scope.get("raw_path") or scope["path"].encode()
+        if prefix and (path + b"/").startswith(prefix.encode() + b"/"):
+            path = path[len(prefix) :]
+        return cls(scope["method"], path, scope["query_string"], headers, f"{scope['scheme']}://{host}{prefix}")
+
+
+class Answering:
+    """The one answer to a request. Left without its end, the server closes the connection after what was sent."""
+
+    def __init__(self, send: Send, counts: Counts) -> None:
+        self._send = send
+        self._counts = counts
+        self._has_begun = False
+
+    async def begin(self, status: int, headers: Mapping[str, str]) -> None:
+        """Send the status and the headers."""
+        self._has_begun = True
+        pairs = [
+            (name.lower().encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers.items()
+        ]
+        await self._send({"type": "http.response.start", "status": status, "headers": pairs})
+
+    async def body(self, data: bytes | bytearray) -> None:
+        """Send a piece of the body."""
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        self._counts.sent += len(data)
+
+    async def end(self) -> None:
+        """That was all."""
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def give(self, status: int, headers: Mapping[str, str], data: bytes) -> None:
+        """Send a short answer."""
+        length = {} if status == 304 or "Content-Length" in headers else {"Content-Length": str(len(data))}
+        await self.begin(status, {**headers, **length})
+        await self._send({"type": "http.response.body", "body": data, "more_body": False})
+
+    async def refuse(self, refused: Refused) -> None:
+        """Send a refusal; nothing if the answer has begun, since it can only be broken off."""
+        if self._has_begun:
+            return
+        words = redacted(refused.message).encode("ascii", "backslashreplace")[:500].decode("ascii")
+        headers = {
+            "X-Error-Message": words,
+            **({"X-Error-Code": refused.code} if refused.code else {}),
+            **refused.headers,
+        }
+        if refused.is_plain:
+            await self.give(refused.status, headers | {"Content-Type": "text/plain"}, f"{words}\n".encode())
+        else:
+            body = listing.Reply({"error": words}).body
+            await self.give(refused.status, headers | {"Content-Type": "application/json; charset=utf-8"}, body)
+
+
+async def gone(receive: Receive) -> None:
+    """Wait until the client has gone."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def read_body(receive: Receive) -> bytes:
+    """The body of a request. Raises Refused when it is too long."""
+    body = bytearray()
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if len(body) > _MOST_BODY:
+            raise Refused(413, f"the body has more than {_MOST_BODY} bytes")
+        if message["type"] == "http.disconnect" or not message.get("more_body"):
+            return bytes(body)
+
+
+def busy(message: str, seconds: int) -> Refused:
+    """Tell a client to ask again, as huggingface_hub reads it."""
+    return Refused(429, message, headers={"Retry-After": str(seconds), "RateLimit": f'"api";r=0;t={seconds}'})
+
+
+def refusal_of(error: GlmAriaError) -> Refused:
+    """An error in the Hub's words. Its hint is for the operator, and stays here."""
+    match error:
+        case NotFoundError():
+            return Refused(404, error.message, "RepoNotFound")
+        case NotAllowedError():
+            return Refused(403, error.message, "GatedRepo")
+        case SourcesDownError():
+            return Refused(503, error.message, headers={"Retry-After": "10"})
+        case TemporaryError():
+            return busy(error.message, 5)
+        case NoSpaceError():
+            return Refused(507, error.message)
+    return Refused(502, error.message)
