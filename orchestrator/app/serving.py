@@ -25,7 +25,7 @@ _READING = 16
 
 @dataclass(frozen=True, slots=True)
 class ServeRequest:
-    """Where to listen, as `HOST:PORT`, and the path below which a proxy asks. `on_ready` is told the address."""
+    """The place to listen at, as `HOST:PORT`, and the path below which a proxy asks. `on_ready` is told the address."""
 
     listen: str
     prefix: str
@@ -61,7 +61,7 @@ def serve(settings: Settings, request: ServeRequest, stop: Stop, emit: Emit) -> 
         host, port = listener.getsockname()[:2]
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         _refuse_itself(settings, url)
-        # Whoever reaches the server reads what it fetches: it asks as somebody without an account.
+        # Anybody who reaches the server reads what it fetches: it asks as somebody without an account.
         open_to_all = replace(settings, token=None)
         shared = stack.enter_context(open_shared(open_to_all, emit))
         told = shared.telling(emit) if shared else emit

@@ -26,7 +26,7 @@ _HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(?::\d{1,5})?|\[[0-9a-fA-F:.]{2,45}\](?
 
 @dataclass(slots=True)
 class Counts:
-    """What was asked and sent since the start."""
+    """Requests since the start, and bytes of bodies that were sent."""
 
     requests: int = 0
     sent: int = 0
@@ -100,7 +100,7 @@ class Answering:
         if refused.is_plain:
             await self.give(refused.status, headers | {"Content-Type": "text/plain"}, f"{words}\n".encode())
         else:
-            body = listing.Reply({"error": words}).body
+            body = listing.HubDocument({"error": words}).body
             await self.give(refused.status, headers | {"Content-Type": "application/json; charset=utf-8"}, body)
 
 

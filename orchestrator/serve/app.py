@@ -122,7 +122,7 @@ class HubFace:
             case PathsInfo():
                 reply = listing.paths_info(body, request.headers.get("content-type", ""), model)
             case Passed():
-                reply = listing.Reply(await self._passed(asked))
+                reply = listing.HubDocument(await self._passed(asked))
         headers = {"Content-Type": "application/json; charset=utf-8", **reply.headers, **stale}
         if reply.then:
             headers["Link"] = f'<{request.link_base}{reply.then}>; rel="next"'
@@ -131,7 +131,7 @@ class HubFace:
     # -- what a ref stands for
 
     async def _resolve(self, ref: Ref) -> Shelved:
-        """What the ref stands for, within the time that clients wait for headers."""
+        """The commit and listing of a ref, within the time that clients wait for headers."""
         library = self._library
         try:
             return await self._once.do(ref, lambda: library.resolve(ref), _HASTE)

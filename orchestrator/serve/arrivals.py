@@ -36,7 +36,7 @@ class _Kept:
 
 
 class Arrivals:
-    """Whoever waits for a blob has a want of it, and it is fetched on for a while after that."""
+    """Wants of blobs: one for each client that waits, and one that lasts for a while after the last of them."""
 
     def __init__(self, library: Library, handed: Handed) -> None:
         self._library = library

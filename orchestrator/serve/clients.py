@@ -23,7 +23,7 @@ _PRODUCT = re.compile(r"(?:^|[\s;])([\w.-]+)(?:/(\d+)(?:\.(\d+))?)?")
 
 
 class Manner(StrEnum):
-    """How a client may be answered while a file arrives."""
+    """Manners of answering a client while a file arrives."""
 
     HASHES = "hashes"  # it proves the whole itself: all that is here
     STARTS_OVER = "starts-over"  # all but the last piece, which it gets after the proof

@@ -1,4 +1,4 @@
-"""What went out before its proof: remembered until the proof holds, so that no client joins right bytes to wrong ones.
+"""Notes of what went out before its proof, kept until the proof holds: no client shall join right bytes to wrong ones.
 
 A client that got a part of a file while it arrived may ask for the rest later. That is right as long as the bytes which
 it has are those that were proven. They are not when a proof failed, and they may not be when this process ended in the

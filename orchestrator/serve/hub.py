@@ -76,7 +76,7 @@ class PathsInfo:
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """What only the root can tell, as it says it: branches and tags, or commits. `parts` follow the repo's address."""
+    """Facts that only the root can tell: branches and tags, or commits. `parts` follow the repo's address."""
 
     ref: Ref
     parts: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""What a face asks: what a ref stands for, and where the bytes of a file are or will be. Calls block; thread-safe."""
+"""Answers for a face: the commit of a ref, and where the bytes of a file are or will be. Calls block; thread-safe."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class Library:
         return self._keep(ref, Shelved(model))
 
     def last_known(self, ref: Ref) -> Shelved | None:
-        """What the ref stood for when somebody was last asked. Asks no server."""
+        """The commit that a ref stood for when somebody was last asked. Asks no server."""
         with suppress(GlmAriaError):
             return Shelved(self._ask(ref, offline=True), is_stale=True)
         return None
@@ -117,7 +117,7 @@ class Library:
         return False
 
     def passed(self, ref: Ref, parts: Sequence[str], query: Sequence[tuple[str, str]]) -> Any:
-        """What the root says below the repo's address. Raises what catalogs raise, and NotFoundError offline."""
+        """The root's answer below the repo's address. Raises what catalogs raise, and NotFoundError offline."""
         if self._request.offline:
             raise NotFoundError(f"only the root knows the {parts[0]} of {ref.repo.url_path}, and it is not asked")
         source = self._sites.of(ref).source
@@ -173,7 +173,7 @@ class Library:
         self._cache.blobs.refuse_closed(model.ref)
 
     def job(self, model: ResolvedModel, file: RepoFile) -> Job:
-        """What is to be fetched for a file, which `place` will put into the model's snapshot. Does not block."""
+        """The job of a file, which `place` will put into the model's snapshot. Does not block."""
         wanted = replace(model, wanted=RepoTree(model.commit, (file,)))
         (job,) = merge([plan_model(wanted, {})]).jobs
         with self._guard:
@@ -184,7 +184,7 @@ class Library:
         return job
 
     def give_up(self, digest: Digest) -> None:
-        """Nobody waits for the blob any more."""
+        """Forget who wanted a blob: nobody waits for it any more."""
         with self._guard:
             self._wanted.pop(digest, None)
 

@@ -31,7 +31,7 @@ Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class HubDocument:
     """A short answer. `then` is the page after this one, as path and query."""
 
     document: Any
@@ -45,7 +45,7 @@ class Reply:
         return json.dumps(self.document, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
-def about(asked: AboutRepo, model: ResolvedModel) -> Reply:
+def about(asked: AboutRepo, model: ResolvedModel) -> HubDocument:
     """The repo and its files."""
     repo, tree = asked.ref.repo, model.tree
     moment = datetime.fromtimestamp(model.modified or 0, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
@@ -67,10 +67,10 @@ def about(asked: AboutRepo, model: ResolvedModel) -> Reply:
     }
     if repo.type is RepoType.MODEL:
         document["modelId"] = repo.name
-    return Reply(document, _of_commit(model))
+    return HubDocument(document, _of_commit(model))
 
 
-def tree_page(asked: TreePage, model: ResolvedModel) -> Reply:
+def tree_page(asked: TreePage, model: ResolvedModel) -> HubDocument:
     """One page of a listing; raises Refused for a folder that is not in it."""
     repo, tree = asked.ref.repo, model.tree
     files = _below(tree, asked.folder)
@@ -84,18 +84,18 @@ def tree_page(asked: TreePage, model: ResolvedModel) -> Reply:
         folder = f"/{quote(asked.folder)}" if asked.folder else ""
         query = {"recursive": str(asked.recursive).lower(), "expand": "false", "cursor": str(end)}
         then = f"/api/{repo.type.plural}/{repo.name}/{where}{folder}?{urlencode(query)}"
-    return Reply(entries[asked.start : end], _of_commit(model), then=then)
+    return HubDocument(entries[asked.start : end], _of_commit(model), then=then)
 
 
-def tree_size(asked: TreeSize, model: ResolvedModel) -> Reply:
+def tree_size(asked: TreeSize, model: ResolvedModel) -> HubDocument:
     """The bytes below a folder."""
     files = _below(model.tree, asked.folder)
     if asked.folder and not files:
         _no_entry(model, asked.folder)
-    return Reply({"path": asked.folder, "size": sum(file.size for file in files)}, _of_commit(model))
+    return HubDocument({"path": asked.folder, "size": sum(file.size for file in files)}, _of_commit(model))
 
 
-def paths_info(body: bytes, content_type: str, model: ResolvedModel) -> Reply:
+def paths_info(body: bytes, content_type: str, model: ResolvedModel) -> HubDocument:
     """The entries of the paths in the body, a form or JSON; what is not there is left out, as the Hub does it."""
     by_path = {file.path: file for file in model.tree.files}
     folders: set[str] = set()
@@ -107,7 +107,7 @@ def paths_info(body: bytes, content_type: str, model: ResolvedModel) -> Reply:
             found.append(_entry(by_path[path]))
         elif path.strip("/") in folders:
             found.append(_folder(path.strip("/")))
-    return Reply(found, _of_commit(model))
+    return HubDocument(found, _of_commit(model))
 
 
 def find_file(asked: FileBytes, model: ResolvedModel) -> RepoFile:

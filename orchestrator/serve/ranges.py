@@ -34,7 +34,7 @@ class Excerpt:
 
 
 def excerpt(headers: Mapping[str, str], size: int, etag: str) -> Excerpt:
-    """What a GET is to be answered with. `headers` have lower-case names; `etag` is without quotes.
+    """The excerpt that answers a GET. `headers` have lower-case names; `etag` is without quotes.
 
     The whole, too, for several ranges at once, and for an If-Range that names another version or a date.
     """

@@ -23,8 +23,8 @@ _MOST_HEADERS = 32 << 10
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
-    """Where to listen."""
+class ListenAddress:
+    """A place to listen at."""
 
     host: str
     port: int
@@ -35,7 +35,7 @@ class Address:
         return f"http://[{self.host}]:{self.port}" if ":" in self.host else f"http://{self.host}:{self.port}"
 
 
-def parse_listen(text: str) -> Address:
+def parse_listen(text: str) -> ListenAddress:
     """Read `HOST:PORT`, `:PORT` or `PORT`; port 0 is a free one. Raises UsageError, also for other machines' reach."""
     host, _, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]") or "127.0.0.1"
@@ -46,7 +46,7 @@ def parse_listen(text: str) -> Address:
             f"--listen {text}: others could reach {host}, and there are no rules yet of who may read and who may fetch",
             hint="listen on 127.0.0.1; for other machines, use ssh -L 8090:127.0.0.1:8090 or a proxy with a login",
         )
-    return Address("127.0.0.1" if host == "localhost" else host, int(port))
+    return ListenAddress("127.0.0.1" if host == "localhost" else host, int(port))
 
 
 def _is_loopback(host: str) -> bool:
@@ -57,7 +57,7 @@ def _is_loopback(host: str) -> bool:
 
 
 @contextlib.contextmanager
-def bound(address: Address) -> Iterator[socket.socket]:
+def bound(address: ListenAddress) -> Iterator[socket.socket]:
     """A socket that listens there. Raises CannotCreateError."""
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     try:

@@ -24,7 +24,7 @@ _AT_ONCE = getattr(os, "RWF_NOWAIT", 0)
 _HERE = (State.PROVEN, State.PLACED)
 
 Send = Callable[[bytes | bytearray], Awaitable[None]]
-"""Sends a piece of a body. It may be done without a wait, so who sends many lets others run between them."""
+"""A call that sends a piece of a body. It may return without a wait: a loop lets others run between two of them."""
 
 
 class Awaited:

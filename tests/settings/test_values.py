@@ -43,6 +43,7 @@ NONSENSE = {
     "download_timeout": ["0", "soon"],
     "no_proxy": ["<local>", "192.168.*", "a b/c", "http://a", "a:99999", "*.*"],
     "shared_redis": ["http://a", "redis://", "redis://a:0", "redis://a/x", "unix://", "a:6379", "redis://a b"],
+    "serve_early": ["always", "1", "safe,never"],
 }  # fmt: skip
 SHARED = {"no_proxy", "NO_PROXY"}
 """Read by other programs, too, each in its way: what means nothing to us is a warning."""
