@@ -148,11 +148,22 @@ def test_a_class_has_a_name_of_its_own() -> None:
     assert not {name for name, count in defined.items() if count > 1}
 
 
-def test_starting_the_command_loads_nothing_heavy() -> None:
-    program = "import json, sys, orchestrator.cli.main; print(json.dumps(list(sys.modules)))"
+def loaded_by(*names: str) -> set[str]:
+    """All modules of a Python that imports these."""
+    program = f"import json, sys, {', '.join(names)}; print(json.dumps(list(sys.modules)))"
     run = subprocess.run(
         [sys.executable, "-c", program], cwd=PACKAGE.parent, capture_output=True, text=True, timeout=60, check=False
     )
     assert run.returncode == 0, run.stderr
-    loaded = {name.partition(".")[0] for name in json.loads(run.stdout)}
+    return set(json.loads(run.stdout))
+
+
+def test_starting_the_command_loads_nothing_heavy() -> None:
+    loaded = {name.partition(".")[0] for name in loaded_by("orchestrator.cli.main")}
     assert not loaded & HEAVY, "import it in the function that uses it; `python -X importtime` shows who did"
+
+
+def test_a_pull_that_asks_the_root_has_loaded_nothing_of_what_follows() -> None:
+    loaded = loaded_by("orchestrator.cli.commands.pull", "orchestrator.app.services")
+    later = {"aria2p", "jinja2", "orchestrator.documents", "orchestrator.pull.document", "orchestrator.transfer.feeder"}
+    assert not loaded & later, "import it in the function that uses it; `_preload` of pull/pull.py loads it in time"

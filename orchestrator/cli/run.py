@@ -10,13 +10,13 @@ import click
 
 from orchestrator.cli import terminal
 from orchestrator.cli.views import progress
-from orchestrator.documents import Outcome, document
 from orchestrator.errors import GlmAriaError, NotAllowedError
 from orchestrator.events import Event, Notice
 from orchestrator.settings import Settings
 
 if TYPE_CHECKING:
     from orchestrator.app.services import Services
+    from orchestrator.documents import Outcome
 
 _Data = TypeVar("_Data")
 MakeServices = Callable[[Settings], "Services"]
@@ -94,6 +94,8 @@ class Run:
         strict: bool = False,
     ) -> Outcome:
         """The outcome of the run, by its report. If a token was withheld, errors for want of one say why."""
+        from orchestrator.documents import Outcome
+
         for error in errors:
             if isinstance(error, NotAllowedError) and self.token_withheld:
                 error.hint = self.token_withheld
@@ -105,6 +107,8 @@ def finish(run: Run, command: str, report: _Data, view: Callable[[_Data], None],
 
     Returns the exit code.
     """
+    from orchestrator.documents import Outcome, document
+
     ended = outcome or Outcome.of()
     for notice in run.notices:
         if notice not in run.watcher.shown:

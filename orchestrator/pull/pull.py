@@ -36,6 +36,7 @@ _OF_A_TRANSFER = (
     "orchestrator.transfer.feeder",
     "orchestrator.aria2.daemon",
     "jinja2",
+    "orchestrator.pull.document",
 )
 
 

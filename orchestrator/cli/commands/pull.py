@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
 import click
@@ -17,7 +17,6 @@ from orchestrator.cli.groups import HeadedCommand
 from orchestrator.cli.options import Output, Select, TransferOptions, output, rule, what, where
 from orchestrator.cli.run import Run, finish, services
 from orchestrator.cli.typed import argument, takes
-from orchestrator.cli.views.pull import print_pull
 from orchestrator.core.files import Algorithm, Digest
 from orchestrator.core.text import printable
 from orchestrator.disk import places
@@ -25,11 +24,13 @@ from orchestrator.errors import UsageError
 from orchestrator.events import Notice
 from orchestrator.lists.request import Item, PullRequest
 from orchestrator.lists.wanted import group
-from orchestrator.pull.document import DiskRoom, PlanDocument, PullDocument
 from orchestrator.pull.report import PullReport, failures_of
 from orchestrator.settings import Settings
 from orchestrator.settings.secrets import without_secrets
 from orchestrator.watch.on_change import Hook
+
+if TYPE_CHECKING:
+    from orchestrator.pull.document import PullDocument
 
 _URL = re.compile(r"https?://", re.IGNORECASE)
 
@@ -172,6 +173,10 @@ def _pull(options: PullOptions) -> int:
         report = _fetch_url(options, options.sha256, settings, run)
     else:
         report = _pull_models(options, settings, run)
+    # Only now: what tells how it ended is not loaded before the root is asked.
+    from orchestrator.cli.views.pull import print_pull
+    from orchestrator.pull.document import PullDocument
+
     outcome = run.outcome(
         failures_of(report.models),
         len(report.models),
@@ -249,12 +254,13 @@ def _plan(wanted: WantedOptions, aria2_input: str | None, shown: Output) -> int:
     run = Run.watching(shown, settings)
     request = _request(wanted, _items(wanted), settings)
     _say_understood(wanted, run)
-    from orchestrator.cli.views.plan import print_plan
-
     with run.watched():
         made, failed = services(settings).plan(request, run.emit)
     if aria2_input:
         services(settings).write_aria2_input(made, places.absolute(aria2_input))
+    from orchestrator.cli.views.plan import print_plan
+    from orchestrator.pull.document import DiskRoom, PlanDocument
+
     outcome = run.outcome(failures_of(failed), len(request.items), strict=wanted.strict)
     report = PlanDocument.of(made, failed, DiskRoom.for_bytes(made.bytes_to_fetch, settings.cache_dir))
     return finish(run, "plan", report, print_plan, outcome)

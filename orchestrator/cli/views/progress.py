@@ -13,7 +13,6 @@ from typing import Self, TextIO
 from orchestrator.cli.views.transfer_state import Snapshot, Tally
 from orchestrator.core.sizes import format_duration, format_size, format_speed
 from orchestrator.core.text import printable, redacted
-from orchestrator.documents import encode, line_of
 from orchestrator.events import Event, FileProgress, ModelPhase, Notice, Phase, Queued
 
 LINE_SECONDS = 5.0
@@ -108,6 +107,8 @@ class JsonLines(Watcher):
             if event in self.shown:
                 return
             self.shown.add(event)
+        from orchestrator.documents import encode, line_of
+
         _write(self._stream, encode(line_of(event)))
 
 
