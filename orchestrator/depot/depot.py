@@ -191,7 +191,7 @@ class Depot:
         self._transfer.abandon(digests)
         for digest in digests:
             arrival = self._arrivals.get(digest)
-            if arrival is not None and not arrival.is_proving and not self._transfer.has(digest):
+            if arrival is not None and not arrival.has_left and not self._transfer.has(digest):
                 self._forget(digest)
 
     def fail(self, error: GlmAriaError) -> None:
@@ -218,8 +218,8 @@ class Depot:
             if isinstance(message, Wish):
                 arrival.is_told = False
             else:
-                arrival.is_proving = False
-        if arrival.is_proving:
+                arrival.has_left = False
+        if arrival.has_left:
             return
         if is_wanted:
             self._open.add(digest)
@@ -284,19 +284,12 @@ class Depot:
 
     def _told(self, event: TransferEvent) -> None:
         """Tell who watches at once, so that nobody takes bytes for what they were before."""
-        if isinstance(event, Moved | TakenBack | Paused | Fetched) and (
-            arrival := self._arrivals.get(event.job.digest)
-        ):
-            is_small = event.job.size < SMALL
-            match event:
-                case TakenBack():
-                    arrival.take_back()
-                case Moved() | Paused() if not is_small:
-                    arrival.grow(event.arrived)
-                case Fetched():
-                    arrival.is_proving = True
-                    if not is_small:
-                        arrival.grow(event.extents)
+        if not isinstance(event, Pace | Rangeless | Remark) and (arrival := self._arrivals.get(event.job.digest)):
+            arrival.has_left = isinstance(event, Fetched | Already | Lost)
+            if isinstance(event, TakenBack):
+                arrival.take_back()
+            elif event.job.size >= SMALL and isinstance(event, Moved | Paused | Fetched):
+                arrival.grow(event.extents if isinstance(event, Fetched) else event.arrived)
         self._inbox.put(event)
 
     def _admit(self, job: Job) -> Admission:

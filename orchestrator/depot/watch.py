@@ -38,8 +38,8 @@ class Arrival:
     """One blob on its way, for all who watch it. The depot's thread alone changes how it is; `lock` is the depot's, and
     guards `watches` and `is_told`.
 
-    `is_told`: the depot is to look at the wants. `is_proving`: the transfer is done with it. `is_announced`: that
-    somebody else fetches it was told.
+    `is_told`: the depot is to look at the wants. `has_left`: the transfer is done with it. `is_announced`: it was told
+    that somebody else fetches it.
     """
 
     job: Job
@@ -52,7 +52,7 @@ class Arrival:
     epoch: int = 0
     watches: list[Watch] = field(default_factory=list)
     is_told: bool = False
-    is_proving: bool = False
+    has_left: bool = False
     is_announced: bool = False
     _changed: threading.Condition | None = None
 

@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import pytest
 
@@ -99,25 +98,26 @@ def test_who_leaves_takes_nothing_from_the_others(make_house: MakeHouse) -> None
 
 
 def test_when_all_have_left_it_stops_and_who_comes_later_goes_on(make_house: MakeHouse) -> None:
-    house = make_house(BIG)
-    house.hub.faces["cdn"].shape = Shape(total_rate=12 * MIB)
+    size = 64 * MIB
+    house = make_house({"big.safetensors": generate(size, 1)})
+    house.hub.faces["cdn"].shape = Shape(total_rate=24 * MIB)
     resident = house.resident(limits=FEW)
     watches = [resident.want(house.job()) for _ in range(3)]
-    arrives(watches[0], SIZE // 3)
+    arrives(watches[0], size // 3)
     for watch in watches:
         watch.close()
     wait_for(lambda: is_free(house))
-    assert SIZE // 3 <= journalled(house) < SIZE
+    assert size // 3 <= journalled(house) < size
     house.hub.log.settle()
     sent = house.hub.log.bytes_sent(face="cdn")
     assert not list(house.cache.staging.folder.glob("*.span-*"))
     with resident.want(house.job()) as watch:
-        arrives(watch, SIZE // 3)
+        arrives(watch, size // 3)
         until(watch, is_over)
         assert watch.state is State.PLACED
     house.hub.log.settle()
-    assert sent < house.hub.log.bytes_sent(face="cdn") <= 1.05 * SIZE
-    assert house.blob() == BIG["big.safetensors"]
+    assert sent < house.hub.log.bytes_sent(face="cdn") <= 1.05 * size
+    assert house.blob() == house.files["big.safetensors"]
 
 
 def test_who_comes_while_it_stops_just_goes_on(make_house: MakeHouse) -> None:
@@ -127,9 +127,9 @@ def test_who_comes_while_it_stops_just_goes_on(make_house: MakeHouse) -> None:
     watch = resident.want(house.job())
     while not is_over(watch):
         watch.wait(watch.version, 0.05)
-        new = resident.want(house.job())
-        watch.close()
-        watch = new
+        if not is_over(watch):
+            watch.close()
+            watch = resident.want(house.job())
     assert watch.state is State.PLACED
     assert house.placed == ["big.safetensors"]
 
@@ -149,12 +149,11 @@ def test_a_reader_at_the_back_is_served_while_the_front_arrives(make_house: Make
         with back.part.open("rb") as part:
             part.seek(start)
             assert part.read(end - start) == data[start:end]
-        house.hub.log.settle(0)
-        starts = [int((one.range or "bytes=0-")[6:].split("-")[0]) for one in house.hub.log.requests(face="cdn")]
-        at = next(number for number, one in enumerate(starts) if one >= start)
-        assert any(one < start for one in starts[at:]), "the front goes on after that"
         house.hub.faces["cdn"].shape = Shape()
         until(front, is_over)
+    starts = [int((one.range or "bytes=0-")[6:].split("-")[0]) for one in house.hub.log.requests(face="cdn")]
+    at = next(number for number, one in enumerate(starts) if one >= start)
+    assert any(one < start for one in starts[at:]), "the front goes on after that"
     assert house.blob() == data
 
 
@@ -182,7 +181,7 @@ def test_ranges_of_an_absent_blob_cost_these_ranges(make_house: MakeHouse) -> No
 def test_a_liar_is_suspected_before_the_right_file_is_proven(make_house: MakeHouse) -> None:
     """What arrived before that is of another epoch: who passed it on knows that it may be wrong."""
     house = make_house(BIG)
-    house.mirror("liar", faults=[Fault("bit_flip", after_bytes=MIB)], shape=Shape(total_rate=48 * MIB))
+    house.mirror("liar", faults=[Fault("substitute")], shape=Shape(total_rate=48 * MIB))
     house.hub.faces["cdn"].shape = Shape(total_rate=12 * MIB)
     resident = house.resident(limits=FEW)
     seen: list[tuple[State, int]] = []
@@ -271,19 +270,20 @@ def test_what_another_process_fetches_is_waited_for(make_house: MakeHouse) -> No
 
 
 def test_what_another_process_leaves_is_taken_over_with_what_it_had(make_house: MakeHouse) -> None:
-    house = make_house(BIG)
-    house.hub.faces["cdn"].shape = Shape(total_rate=12 * MIB)
+    size = 64 * MIB
+    house = make_house({"big.safetensors": generate(size, 1)})
+    house.hub.faces["cdn"].shape = Shape(total_rate=24 * MIB)
     with plain.cache(house.folder) as other:
         mine, theirs = house.resident(limits=FEW), house.resident(cache=other, limits=FEW)
         first = theirs.want(house.job())
-        arrives(first, SIZE // 3)
+        arrives(first, size // 3)
         with mine.want(house.job()) as second:
             first.close()
             until(second, is_over)
             assert second.state is State.PLACED
         theirs.close()
     house.hub.log.settle()
-    assert house.hub.log.bytes_sent(face="cdn") <= 1.05 * SIZE
+    assert house.hub.log.bytes_sent(face="cdn") <= 1.05 * size
 
 
 def _wake(loop: asyncio.AbstractEventLoop, changed: asyncio.Event) -> None:
@@ -338,16 +338,6 @@ def test_what_cannot_be_placed_is_lost(make_house: MakeHouse, monkeypatch: pytes
 # -- a service that stays
 
 
-def cpu_of(thread: str) -> float:
-    """Seconds that the threads of this name have used."""
-    found = 0.0
-    for task in Path("/proc/self/task").iterdir():
-        fields = (task / "stat").read_text().rpartition(")")[2].split()
-        if (task / "comm").read_text().strip() == thread:
-            found += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    return found
-
-
 def sizes_of(resident: object) -> dict[str, int]:
     """The entries of every container that a resident holds, by where it is held."""
     found: dict[str, int] = {}
@@ -370,7 +360,8 @@ def sizes_of(resident: object) -> dict[str, int]:
                 look(getattr(one, name, None), f"{where}.{name}")
 
     look(resident, type(resident).__name__)
-    return found
+    # What came in the last half a minute is looked at by the moment.
+    return {where: size for where, size in found.items() if not where.endswith(("._times", "._sums"))}
 
 
 def test_nothing_grows_with_the_jobs_that_it_has_seen(make_house: MakeHouse) -> None:

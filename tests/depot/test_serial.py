@@ -20,6 +20,7 @@ from orchestrator.depot.candidates import Candidates
 from orchestrator.depot.depot import Depot
 from orchestrator.depot.messages import DepotMessage, Ended, Proven
 from orchestrator.depot.mover import Mover
+from orchestrator.depot.watch import State
 from orchestrator.errors import IntegrityError, NotFoundError
 from orchestrator.events import FileProgress, Phase
 from orchestrator.system.inbox import Inbox
@@ -95,6 +96,7 @@ class Bench:
     cache: Cache
     locator: Texts
     placed: frozenset[str] = frozenset()
+    wanted: tuple[str, ...] = tuple(CONTENT)
     heard: Heard = field(default_factory=Heard)
     stats: plain.PlainStats = field(default_factory=plain.PlainStats)
     inbox: Inbox[DepotMessage] = field(default_factory=lambda: Inbox(SerialPool))
@@ -111,7 +113,7 @@ class Bench:
             stop=Stop(),
             emit=self.heard,
         )
-        for name in CONTENT:
+        for name in self.wanted:
             self.depot.want(job_of(name))
 
     def run(self) -> dict[str, Ended]:
@@ -204,3 +206,32 @@ def test_abandoned_jobs_end_nothing(cache: Cache) -> None:
         bench.depot.abandon({job_of(name).digest for name in CONTENT})
         assert bench.depot.is_idle
     assert bench.locator.asked == []
+
+
+def test_one_that_is_wanted_at_the_moment_it_is_lost_is_lost_for_all(cache: Cache) -> None:
+    """The wish lies in the inbox before the loss, and the transfer has forgotten the job by then."""
+    bench = Bench(cache, Texts({"root": {}}), wanted=())
+    first = bench.depot.want(job_of("1.json"))
+    with bench.depot:
+        list(map(bench.depot.take, bench.inbox.take(0)))
+        bench.depot.poll()
+        second = bench.depot.want(job_of("1.json"))
+        while not bench.depot.is_idle:
+            for message in bench.inbox.take(bench.depot.poll()):
+                bench.depot.take(message)
+        list(map(bench.depot.take, bench.inbox.take(0)))
+        assert (first.state, second.state) == (State.LOST, State.LOST)
+        bench.depot.poll()
+        third = bench.depot.want(job_of("1.json"))
+        assert third.state is State.WAITING
+
+
+def test_who_closes_a_watch_before_it_began_leaves_nothing(cache: Cache) -> None:
+    bench = Bench(cache, Texts({"root": CONTENT}), wanted=())
+    with bench.depot.want(job_of("1.json")):
+        pass
+    with bench.depot:
+        while not bench.depot.is_idle:
+            for message in bench.inbox.take(bench.depot.poll()):
+                bench.depot.take(message)
+    assert not bench.locator.asked
