@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator.app.compose import mover_of, open_cache, open_shared, open_sources, sites_of, sweep
 from orchestrator.errors import ConfigError, UsageError
-from orchestrator.events import Emit
+from orchestrator.events import Emit, Event, Notice
 from orchestrator.settings import Settings
 from orchestrator.system.signals import Stop
 
@@ -55,6 +55,12 @@ def serve(settings: Settings, request: ServeRequest, stop: Stop, emit: Emit) -> 
     from orchestrator.serve.arrivals import Arrivals
     from orchestrator.serve.handed import Handed
     from orchestrator.serve.library import Library
+    from orchestrator.serve.shelves import Shelves
+
+    def warn(event: Event) -> None:
+        """Pass warnings on. The phases of each request are no news."""
+        if isinstance(event, Notice):
+            emit(event)
 
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(bound(parse_listen(request.listen)))
@@ -63,37 +69,38 @@ def serve(settings: Settings, request: ServeRequest, stop: Stop, emit: Emit) -> 
         _refuse_itself(settings, url)
         # Anybody who reaches the server reads what it fetches: it asks as somebody without an account.
         open_to_all = replace(settings, token=None)
-        shared = stack.enter_context(open_shared(open_to_all, emit))
-        told = shared.telling(emit) if shared else emit
+        shared = stack.enter_context(open_shared(open_to_all, warn))
         cache = stack.enter_context(open_cache(open_to_all, shared=shared))
         sources = stack.enter_context(open_sources(open_to_all, cache.state_dir, stop))
         sites = sites_of(open_to_all, sources, stop)
-        library = Library(sites, sources, cache, policy=settings.policy, offline=settings.offline, emit=told)
+        library = Library(sites, sources, cache, policy=settings.policy, offline=settings.offline, emit=warn)
         handed = Handed(cache.state_dir)
         stack.callback(sweep, cache.staging)
-        catalogs = stack.enter_context(contextlib.closing(OtherCatalogs((), sites, told)))
-        arrivals = Arrivals(library, handed)
+        catalogs = stack.enter_context(contextlib.closing(OtherCatalogs((), sites, warn)))
+        shelves = Shelves(cache, warn)
+        arrivals = Arrivals(shelves, handed)
         resident = Resident(
-            SourceLocator(sources, catalogs, told),
+            SourceLocator(sources, catalogs, warn),
             sources,
             cache.staging,
             mover_of(open_to_all),
             place=arrivals.place,
-            is_placed=library.is_placed,
-            emit=told,
+            is_placed=shelves.is_placed,
+            emit=warn,
         )
         arrivals.fetch_by(stack.enter_context(resident).want)
         looking = stack.enter_context(_pool(_LOOKING, "look"))
         reading = stack.enter_context(_pool(_READING, "read"))
         face = HubFace(
             library,
+            shelves,
             arrivals,
             handed,
             prefix=request.prefix,
             early=settings.serve_early == "safe",
             looking=looking,
             reading=reading,
-            emit=told,
+            emit=warn,
         )
         stop.is_abrupt = False
         with serving(face, listener):

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from concurrent.futures import Executor
 from typing import Any
 
-from starlette.applications import Starlette
-from starlette.routing import Route
+from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
 from orchestrator.core.files import RepoFile
@@ -25,6 +24,7 @@ from orchestrator.serve.handed import Handed
 from orchestrator.serve.hub import AboutRepo, FileBytes, Passed, PathsInfo, Refused, TreePage, TreeSize, WhoAmI, parse
 from orchestrator.serve.library import Library, Shelved
 from orchestrator.serve.ranges import Excerpt, excerpt, is_known
+from orchestrator.serve.shelves import Shelves
 from orchestrator.serve.streaming import PATIENCE, is_ready, retry_after, send_arriving, send_file
 
 _HASTE = 3.0
@@ -41,6 +41,7 @@ class HubFace:
     def __init__(  # noqa: PLR0913 - what it asks, and in which threads
         self,
         library: Library,
+        shelves: Shelves,
         arrivals: Arrivals,
         handed: Handed,
         *,
@@ -51,6 +52,7 @@ class HubFace:
         emit: Emit,
     ) -> None:
         self._library = library
+        self._shelves = shelves
         self._arrivals = arrivals
         self._handed = handed
         self._prefix = prefix
@@ -218,8 +220,8 @@ class HubFace:
         answer: Answering,
     ) -> None:
         library = self._library
-        await asyncio.get_running_loop().run_in_executor(self._looking, library.refuse_closed, model)
-        with self._arrivals.of(library.job(model, file), cut, manner) as awaited:
+        await asyncio.get_running_loop().run_in_executor(self._looking, self._shelves.refuse, model, file)
+        with self._arrivals.of(self._shelves.want(model, file), cut, manner) as awaited:
             watch = awaited.watch
             before = watch.arrived.total
             if not await is_ready(awaited, cut, manner) and manner in (Manner.STARTS_OVER, Manner.ASKS_AGAIN):
@@ -238,6 +240,6 @@ class HubFace:
                 await answer.end()
 
 
-def application(face: HubFace) -> Starlette:
+def application(face: HubFace) -> Router:
     """The faces as one application."""
-    return Starlette(routes=[Route("/{path:path}", endpoint=face)])
+    return Router(routes=[Route("/{path:path}", endpoint=face)])

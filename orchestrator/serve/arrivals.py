@@ -16,8 +16,8 @@ from orchestrator.depot.watch import State, Watch
 from orchestrator.errors import GlmAriaError, SourcesDownError
 from orchestrator.serve.clients import Manner
 from orchestrator.serve.handed import Handed
-from orchestrator.serve.library import Library
 from orchestrator.serve.ranges import Excerpt
+from orchestrator.serve.shelves import Shelves
 from orchestrator.serve.streaming import Awaited
 
 GRACE = 60.0
@@ -38,8 +38,8 @@ class _Kept:
 class Arrivals:
     """Wants of blobs: one for each client that waits, and one that lasts for a while after the last of them."""
 
-    def __init__(self, library: Library, handed: Handed) -> None:
-        self._library = library
+    def __init__(self, shelves: Shelves, handed: Handed) -> None:
+        self._shelves = shelves
         self._handed = handed
         self._want: Callable[[Job], Watch] = _nobody_fetches
         self._kept: dict[Digest, _Kept] = {}
@@ -54,7 +54,7 @@ class Arrivals:
             kept = self._kept.get(proven.job.digest)
             if kept is not None:
                 self._handed.proven(proven.job.digest, kept.watch.epoch)
-        return self._library.place([proven.file for proven in batch])
+        return self._shelves.place([proven.file for proven in batch])
 
     def epoch(self, digest: Digest) -> int | None:
         """The epoch of a blob that is on its way."""
@@ -108,7 +108,7 @@ class Arrivals:
             kept.end.cancel()
         state = kept.watch.state
         if state is not State.PROVEN:  # about to be placed
-            self._library.give_up(digest)
+            self._shelves.give_up(digest)
             if state is not State.PLACED:
                 self._handed.doubt(digest)
         kept.watch.close()

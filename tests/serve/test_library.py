@@ -16,6 +16,7 @@ from orchestrator.core.trust import Policy
 from orchestrator.errors import GlmAriaError, NotAllowedError, NotFoundError, SourcesDownError
 from orchestrator.proof.verified import VerifiedFile, verify
 from orchestrator.serve.library import FRESH, Library
+from orchestrator.serve.shelves import Shelves
 from tests import plain
 from tests.plain import FILES, ONE, REPO, ROOT, TWO, Heard, PlainCatalog, tree_of
 
@@ -46,6 +47,7 @@ class House:
         self.root = PlainCatalog(trees={ONE: tree_of(), TWO: tree_of(TWO, NEW)})
         self.clock = Clock()
         self.heard = Heard()
+        self.shelves = Shelves(cache, self.heard)
         self.library = Library(
             plain.sites(self.root),
             plain.sources(ROOT),
@@ -161,9 +163,9 @@ def test_a_file_goes_into_the_snapshot_that_asked_for_it(house: House, cache: Ca
     model = house.library.resolve(plain.ref()).model
     file = model.tree.files[0]
     assert house.library.find(model, file)[0] is Have.NOTHING
-    job = house.library.job(model, file)
+    job = house.shelves.want(model, file)
     assert (job.digest, job.size, [origin.path for origin in job.origins]) == (file.digest, file.size, [file.path])
-    assert house.library.place([staged(cache, file.path)]) == {}
+    assert house.shelves.place([staged(cache, file.path)]) == {}
     have, path = house.library.find(model, file)
     assert have is Have.PLACED
     assert path is not None
@@ -178,8 +180,8 @@ def test_a_blob_that_two_repos_want_is_placed_in_both(house: House, cache: Cache
     models = [house.library.resolve(plain.ref(repo=repo)).model for repo in (REPO, OTHER)]
     file = models[0].tree.files[0]
     for model in models:
-        house.library.job(model, file)
-    assert house.library.place([staged(cache, file.path)]) == {}
+        house.shelves.want(model, file)
+    assert house.shelves.place([staged(cache, file.path)]) == {}
     for model in models:
         assert house.library.find(model, file)[0] is Have.PLACED
         assert (cache.blobs.snapshot(model) / file.path).read_bytes() == FILES[file.path]
@@ -192,8 +194,8 @@ def test_a_branch_of_the_cache_moves_when_the_new_commit_is_whole(house: House, 
     model = house.library.resolve(plain.ref()).model
     files = {file.path: file for file in model.tree.files}
     assert house.library.find(model, files["a.safetensors"])[0] is Have.PLACED
-    house.library.job(model, files["config.json"])
-    house.library.place([staged(cache, "config.json", NEW)])
+    house.shelves.want(model, files["config.json"])
+    house.shelves.place([staged(cache, "config.json", NEW)])
     assert read_ref(cache.layout, REPO, "main") == TWO
     assert all((cache.blobs.snapshot(model) / path).read_bytes() == data for path, data in NEW.items())
 
@@ -204,18 +206,18 @@ def test_a_branch_stays_while_the_new_commit_is_not_whole(house: House, cache: C
     house.root.heads["main"] = TWO
     house.root.trees[TWO] = tree_of(TWO, more)
     model = house.library.resolve(plain.ref()).model
-    house.library.job(model, next(file for file in model.tree.files if file.path == "config.json"))
-    house.library.place([staged(cache, "config.json", NEW)])
+    house.shelves.want(model, next(file for file in model.tree.files if file.path == "config.json"))
+    house.shelves.place([staged(cache, "config.json", NEW)])
     assert read_ref(cache.layout, REPO, "main") == ONE
 
 
 def test_a_file_that_cannot_be_placed_is_told(house: House, cache: Cache) -> None:
     model = house.library.resolve(plain.ref()).model
     file = model.tree.files[0]
-    house.library.job(model, file)
+    house.shelves.want(model, file)
     verified = staged(cache, file.path)
     verified.path.write_bytes(b"other bytes since")
-    failed = house.library.place([verified])
+    failed = house.shelves.place([verified])
     assert [*failed] == [file.digest]
 
 

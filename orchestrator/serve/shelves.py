@@ -1,0 +1,166 @@
+"""Shelves of the cache: where the blobs that clients wait for will be put, and what of a model is published when."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from orchestrator.cache.cache import Cache
+from orchestrator.cache.claims import Use
+from orchestrator.cache.inventory import read_ref
+from orchestrator.core.files import Digest, RepoFile, RepoTree
+from orchestrator.core.plan import Have, Job, ResolvedModel, merge, plan_model
+from orchestrator.core.refs import Ref
+from orchestrator.disk import space
+from orchestrator.disk.atomic import drop, scratch
+from orchestrator.errors import GlmAriaError
+from orchestrator.events import Emit, Notice
+from orchestrator.proof.verified import VerifiedFile, verify
+from orchestrator.system.failures import on_disk
+
+_MOST_MODELS = 64
+"""Models of which it is kept in memory what they lack."""
+
+Key = tuple[Ref, str]
+"""A ref and its commit."""
+
+
+class Shelves:
+    """Puts proven blobs into the snapshots of the models that want them. Thread-safe; one thread calls `place`."""
+
+    def __init__(self, cache: Cache, emit: Emit) -> None:
+        self._cache = cache
+        self._emit = emit
+        self._guard = threading.Lock()
+        self._wanted: dict[Digest, dict[Key, ResolvedModel]] = {}
+        self._lacking: OrderedDict[Key, set[Digest]] = OrderedDict()
+
+    def refuse(self, model: ResolvedModel, file: RepoFile) -> None:
+        """Raise why a file cannot be put there: a closed repo, as `HfCache.refuse_closed` does, or NoSpaceError."""
+        self._cache.blobs.refuse_closed(model.ref)
+        # What a stopped server left has its room on the disk already.
+        need = max(0, file.size - self._cache.staging.held(file.digest))
+        space.check(need, self._cache.layout.cache_dir)
+        space.check_largest(file.size, self._cache.layout.cache_dir)
+
+    def want(self, model: ResolvedModel, file: RepoFile) -> Job:
+        """The job of a file, which `place` will put into the model's snapshot. Does not block."""
+        key = model.ref, model.commit
+        with self._guard:
+            models = self._wanted.setdefault(file.digest, {})
+            before = models.get(key)
+            files = {file.path: file} | {known.path: known for known in (before.wanted.files if before else ())}
+            models[key] = _of(model, files.values())
+        (job,) = merge([plan_model(_of(model, (file,)), {})]).jobs
+        return job
+
+    def give_up(self, digest: Digest) -> None:
+        """Forget who wanted a blob: nobody waits for it any more."""
+        with self._guard:
+            self._wanted.pop(digest, None)
+
+    def is_placed(self, job: Job) -> bool:
+        """True when somebody else has put a wanted blob where it belongs."""
+        with self._guard:
+            models = tuple(self._wanted.get(job.digest, {}).values())
+        found = (self._cache.blobs.find(model.ref.repo, model.wanted.files) for model in models)
+        return any(one[job.digest].have is Have.PLACED for one in found)
+
+    def place(self, verified: Sequence[VerifiedFile]) -> Mapping[Digest, GlmAriaError]:
+        """Put proven files where they were asked for, and publish what is there of each model.
+
+        Returns the reasons of those that could not be placed.
+        """
+        with self._guard:
+            wanting = {file.digest: tuple(self._wanted.pop(file.digest, {}).items()) for file in verified}
+        by_key: dict[Key, list[tuple[VerifiedFile, ResolvedModel]]] = {}
+        for file in verified:
+            for key, model in wanting[file.digest]:
+                by_key.setdefault(key, []).append((file, model))
+        failed: dict[Digest, GlmAriaError] = {}
+        staged = {file.digest for file in verified}
+        with Use(self._cache.state_dir) as use:
+            use.hold(ref.repo.folder for ref, _ in by_key)
+            for wishes in by_key.values():
+                try:
+                    self._put(wishes, staged)
+                except GlmAriaError:
+                    for wish in wishes:  # one of them was the reason
+                        try:
+                            self._put([wish], staged)
+                        except GlmAriaError as error:
+                            failed[wish[0].digest] = error
+            for wishes in by_key.values():
+                placed = [model for file, model in wishes if file.digest not in failed]
+                files = {file.path: file for model in placed for file in model.wanted.files}
+                self._publish(wishes[0][1], tuple(files.values()))
+        return failed
+
+    def _put(self, wishes: Sequence[tuple[VerifiedFile, ResolvedModel]], staged: set[Digest]) -> None:
+        """Place files in one model. The first model that wants a blob gets the staged file, the others a link to it."""
+        blobs, model = self._cache.blobs, wishes[0][1]
+        repo, commit = model.ref.repo, model.commit
+        fresh = [(file, one) for file, model in wishes if file.digest in staged for one in model.wanted.files]
+        blobs.place(repo, commit, fresh)
+        taken = {file.digest for file, _ in fresh}
+        staged -= taken
+        others = [one for file, model in wishes if file.digest not in taken for one in model.wanted.files]
+        if others:
+            found = blobs.find(repo, others)
+            blobs.expose(repo, commit, [one for one in others if found[one.digest].have is Have.PLACED])
+            elsewhere = [one for one in others if found[one.digest].have is Have.ELSEWHERE]
+            blobs.link(repo, commit, [(one, path) for one in elsewhere if (path := found[one.digest].path)])
+
+    def _publish(self, model: ResolvedModel, files: tuple[RepoFile, ...]) -> None:
+        """Write the listing, so that readers of the cache know what is missing; the ref as soon as that does no harm.
+
+        A branch that is in the cache moves to another commit only when all of that is here: who reads the cache keeps
+        the old one until then. That it cannot be written fails nobody who waits for the file.
+        """
+        blobs, repo, key = self._cache.blobs, model.ref.repo, (model.ref, model.commit)
+        try:
+            lacking = self._lacking.get(key)
+            is_new = lacking is None
+            if lacking is None:
+                lacking = self._begin(model)
+            lacking.difference_update(file.digest for file in files)
+            is_whole = not lacking
+            if is_whole:
+                self._lacking.pop(key, None)
+                blobs.expose(repo, model.commit, model.tree.files)
+            if not is_whole and not is_new:
+                return
+            for revision in {model.ref.revision, *self._cache.records.revisions(repo, model.commit)}:
+                ref = Ref(repo, revision, model.ref.catalog)
+                known = read_ref(blobs.layout, repo, revision)
+                if ref.is_commit or known is None or known == model.commit or is_whole:
+                    blobs.publish(replace(_of(model, model.tree.files if is_whole else files), ref=ref))
+        except GlmAriaError as error:
+            self._emit(Notice("not-published", f"{model.ref}: {error.message}"))
+
+    def _begin(self, model: ResolvedModel) -> set[Digest]:
+        """The blobs that a model lacks. Empty files are made: clients that know their size do not ask for them."""
+        blobs, repo = self._cache.blobs, model.ref.repo
+        found = blobs.find(repo, model.tree.files)
+        lacking = {digest for digest, here in found.items() if here.have is not Have.PLACED}
+        for file in model.tree.files:
+            if not file.size and found[file.digest].have is Have.NOTHING:
+                temporary = scratch(self._cache.staging.folder)
+                try:
+                    with on_disk("write", temporary):
+                        temporary.touch(mode=0o600)
+                    blobs.place(repo, model.commit, [(verify(temporary, file.digest, 0), file)])
+                    lacking.discard(file.digest)
+                finally:
+                    drop(temporary)
+        self._lacking[model.ref, model.commit] = lacking
+        while len(self._lacking) > _MOST_MODELS:
+            self._lacking.popitem(last=False)
+        return lacking
+
+
+def _of(model: ResolvedModel, files: Iterable[RepoFile]) -> ResolvedModel:
+    """The model with these files wanted."""
+    return replace(model, wanted=RepoTree(model.commit, tuple(files)))
