@@ -124,6 +124,11 @@ class SourceLocator:
         with blaming(uri.source, job.name):
             return ask_for_range(self._net_for(job, source), source, uri.url, start, end)
 
+    def reconnect(self) -> None:
+        """See `transfer.interface.Locator`."""
+        self._sources.patient.reconnect()
+        self._sources.hasty.reconnect()
+
     def _net_for(self, job: Job, source: Source) -> Net:
         return self._sources.net_for(source, job.origins[0].kind)
 

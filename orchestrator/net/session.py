@@ -105,6 +105,10 @@ class Net:
         self._pools.clear()
         self._adapter.close()
 
+    def reconnect(self) -> None:
+        """Use no connection that is open now for another request: those under way go on, and the others are closed."""
+        self._adapter, self._pools = _adapter(self._lookup), {}
+
     def get_json(self, url: str, *, attempts: int | None = None) -> Answer:
         """GET an API address, following redirects; `answer.value` is its JSON. Idempotent, retried.
 

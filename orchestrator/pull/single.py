@@ -67,6 +67,9 @@ class _OneAddress:
     def inspect(self, job: Job, uri: Uri, start: int, end: int) -> RangeAnswer:  # noqa: ARG002
         return ask_for_range(self._net, Source(uri.source, ""), uri.url, start, end)
 
+    def reconnect(self) -> None:
+        self._net.reconnect()
+
 
 def fetch_single(  # noqa: PLR0913 - a request without a plan
     url: str,

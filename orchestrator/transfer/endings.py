@@ -101,6 +101,8 @@ class Endings:
         servers = self._supplier.servers
         silence = Silence([span for _, span in active], servers, now, slowest=slowest)
         has_slept = self._sleep.is_over()
+        if has_slept:
+            self._supplier.reconnect()
         all_rates = sum(server.rate for server in servers.values())
         hopeless = {name for name, server in servers.items() if server.is_hopeless(all_rates)}
         for slot, span in (*active, *self._downloads.carried.values()):
@@ -134,6 +136,7 @@ class Endings:
     def _blame(self, slot: Slot, span: Span, silence: Silence, now: float) -> None:
         """A span is silent: so are all of its source, or all of the run, or this one only."""
         supply = slot.supplies[span.source]
+        self._supplier.reconnect()  # or who asks for addresses waits for an answer over a dead connection
         if not silence.holds(span.source):
             supply.server.starve(now, has_gain=span.has_gain)
         elif silence.is_everywhere and now - self._supplier.line.moved < _LINE_SECONDS:

@@ -78,6 +78,9 @@ class Locator(Protocol):
         Blocks until they begin to come, and is called from several threads. Raises as `locate` does, at the beginning
         and while they come."""
 
+    def reconnect(self) -> None:
+        """Keep no connection that is open now: it may be dead, though nobody told us so."""
+
 
 @dataclass(frozen=True, slots=True)
 class Moved:

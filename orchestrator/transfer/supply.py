@@ -149,6 +149,10 @@ class Supplier:
         self.line = Line()
         self.rangeless: list[tuple[str, str]] = []  # sources that showed to be so, and how, since somebody looked
 
+    def reconnect(self) -> None:
+        """Connections that were open until now may be dead."""
+        self._locator.reconnect()
+
     def close(self) -> None:
         """Give up what is still being asked."""
         self._askers.close()

@@ -63,6 +63,9 @@ class Texts:
     def inspect(self, job: Job, uri: Uri, start: int, end: int) -> RangeAnswer:
         raise NotFoundError(f"no answer for {job.name} from {uri.source}: {start}-{end}")
 
+    def reconnect(self) -> None:
+        """It keeps none."""
+
 
 class NoDaemon:
     """Small files need none."""

@@ -64,6 +64,15 @@ def test_connections_are_kept(hub: LoopbackHub, make_net: MakeNet) -> None:
     assert hub.log.connections() == 1
 
 
+def test_kept_connections_are_not_used_again_where_they_may_be_dead(hub: LoopbackHub, make_net: MakeNet) -> None:
+    net = make_net()
+    for connections in (1, 2):
+        net.get_json(hub.url + INFO)
+        net.get_json(hub.url + INFO)
+        assert hub.log.connections() == connections
+        net.reconnect()
+
+
 def test_threads_share_it(hub: LoopbackHub, make_net: MakeNet) -> None:
     net = make_net()
     with ThreadPoolExecutor(16) as pool:

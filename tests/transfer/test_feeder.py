@@ -310,6 +310,16 @@ def test_stop_keeps_the_part_and_leaves_nothing_in_aria2(make_world: MakeWorld) 
     assert known.total >= 2 * MIB
 
 
+def test_when_connections_fall_silent_addresses_are_asked_for_over_new_ones(make_world: MakeWorld) -> None:
+    world = make_world({"big.safetensors": generate(8 * MIB, 1)})
+    world.hub.faces["cdn"].shape = Shape(rate_per_connection=MIB)
+    world.hub.fault(Fault("stall", after_bytes=100_000, times=16), face="cdn")
+    transfer = world.transfer()
+    transfer.enqueue(world.jobs.values())
+    world.check(world.end(transfer))
+    assert world.locator.reconnected
+
+
 def test_a_job_waits_for_its_admission(make_world: MakeWorld) -> None:
     world = make_world({"mine.json": b"m" * 99, "theirs.json": b"t" * 99})
     answers = iter([Admission.BUSY, Admission.BUSY, Admission.ALREADY])

@@ -56,6 +56,9 @@ class Asked:
             raise self.answer
         return self.answer
 
+    def reconnect(self) -> None:
+        raise NotImplementedError
+
     def fetch(self, job: Job, source: str, start: int, end: int) -> Any:
         raise NotImplementedError
 

@@ -48,6 +48,7 @@ class Addresses:
     threads: set[str] = field(default_factory=set)
     fetched: list[tuple[str, int, int]] = field(default_factory=list)
     reaches: dict[str, Ranges] = field(default_factory=dict)
+    reconnected: int = 0
 
     def candidates(self, job: Job) -> tuple[str, ...]:
         return tuple(self.sites)
@@ -80,6 +81,9 @@ class Addresses:
         self.inspected.append(job.name)
         with Net(limits=NetLimits(attempts=1)) as net:
             return ask_for_range(net, Source(uri.source, ""), uri.url, start, end)
+
+    def reconnect(self) -> None:
+        self.reconnected += 1
 
     def _uri(self, job: Job, source: str) -> Uri:
         # Half a second away, as far as the transfer knows: it begins with all connections.
