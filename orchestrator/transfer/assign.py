@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -34,7 +35,7 @@ class Assigner:
         self._budget = budget
         spans = [span for slot in active if not slot.is_small for span in slot.spans]
         self._room = budget.big_most - sum(span.width for span in spans)
-        self._spans_left = budget.spans_most - len(spans)
+        self._under_way, self._spans_left = len(spans), budget.spans_most - len(spans)
         self.leaving: list[Span] = []
         self._used: dict[str, int] = {}
         for span in spans:
@@ -175,7 +176,10 @@ class Assigner:
                 continue
             # What is on its way beyond the cut comes twice: at least a block, so that this comes to an end in any case.
             twice = max(BLOCK, round(last.rate * (server.round_trip + _NOTICED_SECONDS)))
-            if line.twice + twice > _TWICE_MOST * max(slot.job.size, line.total.bytes):
+            room = _TWICE_MOST * max(slot.job.size, line.total.bytes) - line.twice
+            # Where there is not enough of that for the tails of all, it is for those that take longest.
+            price = max(1.0, self._under_way * twice / room) if room > 0 else math.inf
+            if twice > room or each * (last.seconds_left - server.turn) / 2 < price * twice:
                 return None
             line.twice += twice
             if is_own:

@@ -17,7 +17,6 @@ from orchestrator.transfer.spans import Span
 
 _GOLDEN = 0.618034
 _LONGEST = 256 << 20  # of a span: how far behind the file's end its gapless prefix may be
-_TAKE_OVER_SECONDS = 0.3
 _MUCH_SOONER = 0.6
 _SHORTEST = 1.5  # seconds of a span while much is left: what is cut finer costs requests
 _LEAST = 2 * BLOCK  # bytes of a range
@@ -93,7 +92,7 @@ def slowest(spans: Iterable[Span], setup: float, now: float) -> Span | None:
         and (span.rate or now - span.begun > max(_OVERDUE * setup, _OVERDUE_SECONDS))
     ]
     last = max(able, key=lambda span: span.seconds_left, default=None)
-    return last if last and last.seconds_left >= setup + _TAKE_OVER_SECONDS else None
+    return last if last and last.seconds_left > setup else None
 
 
 def tail(span: Span, each: float, setup: float) -> Range | None:

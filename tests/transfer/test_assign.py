@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.aria2.control import BLOCK
 from orchestrator.core.extents import Extent, Extents
 from orchestrator.core.files import Algorithm, Digest
 from orchestrator.core.plan import Job
@@ -113,6 +114,27 @@ def test_tails_are_taken_over_a_bounded_number_of_times(tmp_path: Path) -> None:
         for span in [span for span in slot.spans if span.position >= span.end]:
             slot.close_span(span)
     assert 0 < slot.supplies["a"].server.line.twice <= SIZE // 100
+
+
+@pytest.mark.parametrize(
+    ("seconds", "spent", "is_helped"), [(1, 0, False), (4, 0, True), (4, 0.75, False), (60, 0.75, True)]
+)
+def test_the_fewer_bytes_may_come_twice_the_later_a_span_is_helped(
+    tmp_path: Path, seconds: float, spent: float, is_helped: bool
+) -> None:
+    """What is spent on spans that end in a moment anyway is missing for one that hardly brings anything."""
+    slot = nearly_done(tmp_path / "part", 2 << 20)
+    slot.supplies = {"a": supply("a", 1e5)}
+    assert len(assign(slot)) == 16
+    slot.supplies["a"].server.line.twice = int(spent * SIZE / 100)
+    slow = slot.spans[-1]
+    slow.position = slow.end - BLOCK
+    slow.rate = BLOCK / seconds
+    limits = TransferLimits()
+    assigner = Assigner([slot], Budget.of(limits, has_big=True, has_small=False), limits)
+    slot.extents = Extents().put([Extent(0, SIZE, "before")])
+    slot.supplies["a"].server.growth.allowed = 17
+    assert bool(list(assigner.assign(slot, tails=True))) is is_helped
 
 
 def test_ranges_of_the_next_file_come_before_tails_of_this_one(tmp_path: Path) -> None:
