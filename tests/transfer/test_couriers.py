@@ -60,6 +60,9 @@ class Bodies:
     def inspect(self, job: Job, uri: Uri, start: int, end: int) -> RangeAnswer:
         raise AssertionError(job, uri, start, end)
 
+    def reconnect(self) -> None:
+        raise NotImplementedError
+
 
 def job_of(data: bytes = DATA) -> Job:
     digest = Digest(Algorithm.SHA256, hashlib.sha256(data).hexdigest())
