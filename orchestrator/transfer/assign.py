@@ -135,7 +135,7 @@ class Assigner:
             each,
             all_rates,
             number=slot.opened,
-            round_trip=server.round_trip,
+            answer=max(server.round_trip, server.latency or 0.0),
             turn=server.turn,
             most=min(server.most * len(planned), self._budget.big_most),
         )

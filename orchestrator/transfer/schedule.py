@@ -38,18 +38,19 @@ class Rhythm:
 
 _FAR = Rhythm(0.45, 0.4, 1.0)
 _NEAR = Rhythm(0.15, 0.1, 0.3)
-_NEAR_TRIP = 0.025  # seconds
+_NEAR_ANSWER = 0.025  # seconds
 
 
-def length(left: int, each: float, all_rates: float, *, number: int, round_trip: float, turn: float, most: int) -> int:
+def length(left: int, each: float, all_rates: float, *, number: int, answer: float, turn: float, most: int) -> int:
     """Bytes for a connection that brings `each` bytes per second, where `left` bytes are to come at `all_rates`.
 
     It differs from span to span (`number` counts them): aria2 syncs the file whenever one ends, and if all ended
-    together, all connections would wait for all syncs. `turn` are the seconds that a request costs. There may be
-    `most` connections to a far source soon, each then slower than now, so none gets more than half of its share of
-    what is left.
+    together, all connections would wait for all syncs. `answer` are the seconds until an answer begins: a source is
+    near when these are few, and not when the round trip is short and it thinks for long. `turn` are those that a
+    request costs. There may be `most` connections to a far source soon, each then slower than now, so none gets more
+    than half of its share of what is left.
     """
-    rhythm = _NEAR if round_trip < _NEAR_TRIP else _FAR
+    rhythm = _NEAR if answer < _NEAR_ANSWER else _FAR
     seconds = left / max(all_rates, each, 1.0)
     share = rhythm.least + rhythm.more * (number * _GOLDEN % 1) if seconds > rhythm.last_seconds else 1.0
     wanted = each * min(seconds, max(seconds * share, turn))

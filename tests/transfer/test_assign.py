@@ -55,6 +55,22 @@ def test_the_rest_of_a_file_is_never_left_lying(tmp_path: Path, rates: tuple[flo
     assert all(SIZE - left <= span.start < span.end <= SIZE for _, span, _ in opened)
 
 
+def test_a_source_that_thinks_long_gets_ranges_as_a_far_one_does(tmp_path: Path) -> None:
+    """Behind a short round trip: what counts is how long an answer takes, for each range costs one."""
+    lengths = []
+    for name, round_trip in (("thinks", 0.0001), ("far", 0.08)):
+        one = supply(name, 1.5e6, latency=0.08)
+        one.server.line.round_trip = round_trip
+        part = tmp_path / name
+        with part.open("wb") as file:
+            file.truncate(256 << 20)
+        slot = Slot(Job(Digest(Algorithm.SHA256, "ab" * 32), 256 << 20, True, ()), part, is_prepared=True)
+        slot.supplies = {name: one}
+        lengths.append([span.end - span.start for _, span, _ in assign(slot)])
+    thinks, far = lengths
+    assert thinks == far
+
+
 @pytest.mark.parametrize("left", [16 << 10, 700 << 10, 2 << 20])
 def test_a_source_that_has_not_answered_yet_keeps_nobody_from_the_rest(tmp_path: Path, left: int) -> None:
     slot = nearly_done(tmp_path / "part", left)

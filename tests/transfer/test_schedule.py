@@ -56,13 +56,20 @@ def test_the_shorter_a_range_is_the_finer_it_is_cut(wanted: int, step: int) -> N
 def test_a_length_is_a_part_of_what_is_left(
     left: int, each: float, others: float, number: int, setup: float, most: int
 ) -> None:
-    found = length(left, each, each + others, number=number, round_trip=setup, turn=setup, most=most)
+    found = length(left, each, each + others, number=number, answer=setup, turn=setup, most=most)
     assert 0 <= found <= left
 
 
 def test_a_connection_that_is_fast_in_the_beginning_gets_no_more_than_half_of_a_small_share() -> None:
     """In slow start sixteen are as fast as sixty-four will be: what they are given then must not take them for ever."""
-    assert length(640 << 20, 1e6, 16e6, number=1, round_trip=0.5, turn=0.5, most=64) == (640 << 20) // 128
+    assert length(640 << 20, 1e6, 16e6, number=1, answer=0.5, turn=0.5, most=64) == (640 << 20) // 128
+
+
+def test_where_an_answer_takes_long_ranges_are_longer() -> None:
+    near, far = (
+        length(256 << 20, 1.5e6, 96e6, number=1, answer=answer, turn=0.05 + answer, most=64) for answer in (0.002, 0.08)
+    )
+    assert far > 2 * near
 
 
 def span(start: int, end: int, *, position: int, rate: float) -> Span:
