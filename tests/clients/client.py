@@ -121,7 +121,7 @@ def hashes(folder: Path) -> Mapping[str, str]:
 class Client:
     """One row of the table. `wants` are globs of the files that it gets out of a repository.
 
-    One that cannot repeat ends with an error where nothing is left to get: curl sees a range refused (416).
+    One that cannot repeat ends with an error where nothing is left to get of a file: curl sees a range refused (416).
     """
 
     name: str

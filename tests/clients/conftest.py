@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -17,22 +18,29 @@ from tests.clients.installs import python_of
 from tests.clients.table import PROGRAMS
 from tests.hub.models import tiny_model
 from tests.hub.repos import Repo, Source
+from tests.machine.fixtures import _no_proxies, machine, make_hub  # noqa: F401 - fixtures
 
 _HERE = Path(__file__).parent
 _INSTALLING = pytest.StashKey[subprocess.Popen[bytes]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "clients(rows, short=names): the clients that a test runs with")
+    config.addinivalue_line("markers", "clients(rows, short=names or count): the clients that a test runs with")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """`@pytest.mark.clients(rows, short=names)`: all rows in the long form, those named in the short one."""
+    """`@pytest.mark.clients(rows, short=names)`: all rows in the long form, those named in the short one.
+
+    In the place of names stands how many are drawn.
+    """
     mark = metafunc.definition.get_closest_marker("clients")
     if mark is not None:
         rows: Sequence[Client] = mark.args[0]
-        if not metafunc.config.option.torture:
-            short = mark.kwargs.get("short", [row.name for row in rows])
+        short: Sequence[str] | int | None = mark.kwargs.get("short")
+        if short is not None and not metafunc.config.option.torture:
+            if isinstance(short, int):
+                draw = Random(f"{metafunc.config.option.seed}/{metafunc.definition.name}")
+                short = [row.name for row in draw.sample(rows, short)]
             rows = [row for row in rows if row.name in short]
         metafunc.parametrize("client", rows, ids=str)
 

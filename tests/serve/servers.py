@@ -26,10 +26,12 @@ class Server:
     url: str
 
     @classmethod
-    def start(cls, machine: Machine, *words: str, env: dict[str, str] | None = None) -> Server:
+    def start(
+        cls, machine: Machine, *words: str, env: dict[str, str] | None = None, under: Sequence[str] = ()
+    ) -> Server:
         """Start it for the machine's root, on a free port, and wait until it listens."""
         where = () if "--listen" in words else ("--listen", "127.0.0.1:0")
-        running = machine.start("serve", "--root", machine.root, *where, *words, env=env)
+        running = machine.start("serve", "--root", machine.root, *where, *words, env=env, under=under)
         assert running.process.stdout
         line = running.process.stdout.readline()
         found = re.fullmatch(r"export HF_ENDPOINT=(http://\S+)\n", line)
