@@ -113,8 +113,10 @@ class Slot:
         return found.minus(self.dropping) if self.dropping else found
 
     def awaited(self) -> Ranges:
-        """The ranges that somebody waits for, without those that ended spans brought."""
-        return tuple(intersect(self.need.first, self.extents.missing(self.job.size))) if self.need.first else ()
+        """The first gap in each of the ranges that somebody waits for: at its start a reader has come to a stop."""
+        gaps = self.extents.missing(self.job.size) if self.need.first else ()
+        gaps = tuple(subtract(gaps, [(span.start, span.position) for span in self.spans]))
+        return tuple(filter(None, (next(clip(gaps, *one), None) for one in self.need.first)))
 
     def missing(self) -> Ranges:
         """The ranges that are wanted and not here."""

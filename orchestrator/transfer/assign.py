@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 
 from orchestrator.aria2.control import BLOCK, PIECE
-from orchestrator.core.extents import Range, Ranges, clip, intersect
+from orchestrator.core.extents import Range, Ranges, intersect
 from orchestrator.transfer import schedule
 from orchestrator.transfer.active import Slot
 from orchestrator.transfer.interface import Uri
@@ -36,14 +36,16 @@ class Assigner:
         spans = [span for slot in active if not slot.is_small for span in slot.spans]
         self._room = budget.big_most - sum(span.width for span in spans)
         self._under_way, self._spans_left = len(spans), budget.spans_most - len(spans)
+        self._awaited = {slot.job.digest: slot.awaited() for slot in active if slot.need.first}
         self.leaving: list[Span] = []
         self._used: dict[str, int] = {}
         for span in spans:
             self._used[span.source] = self._used.get(span.source, 0) + span.width
 
-    def assign(self, slot: Slot, *, tails: bool = False) -> Iterator[Opened]:
-        """Open the spans that the job gets now: ranges that nobody fetches, or the `tails` of others, which are for
-        connections that no job has a range for. Raises NoSpaceError, DiskIOError."""
+    def assign(self, slot: Slot, *, awaited: bool = False, tails: bool = False) -> Iterator[Opened]:
+        """Open the spans that the job gets now: ranges that nobody fetches, or only one for each reader that has come
+        to a stop (`awaited`), or the `tails` of others, which are for connections that no job has a range for. Raises
+        NoSpaceError, DiskIOError."""
         if slot.is_pausing:
             return
         ready = [supply for supply in slot.supplies.values() if supply.is_usable(self._now, self._clock)]
@@ -55,8 +57,14 @@ class Assigner:
             each = rates([supply for supply in slot.supplies.values() if supply in ranged or supply.is_pending])
             # One that nobody knows yet first: what it can do shows only when it is tried.
             for supply in sorted(ranged, key=lambda one: (one.server.each is not None, -each[one.source])):
-                yield from self._fill(slot, supply, each, tails=tails)
-        elif ready and not slot.spans and not slot.is_complete and (slot.is_small or not self._has_ranged(slot)):
+                yield from self._fill(slot, supply, each, awaited=awaited, tails=tails)
+        elif (
+            ready
+            and not awaited
+            and not slot.spans
+            and not slot.is_complete
+            and (slot.is_small or not self._has_ranged(slot))
+        ):
             yield from self._send(slot, ready)
 
     def _send(self, slot: Slot, ready: Sequence[Supply]) -> Iterator[Opened]:
@@ -68,35 +76,43 @@ class Assigner:
 
     def make_way(self, slot: Slot, active: Sequence[Slot]) -> None:
         """Stop a span for the sake of what somebody waits for, where that would take long else."""
-        missing = slot.awaited()
-        if not missing or any(span.is_leaving for span in slot.spans):
+        awaited = self._of(slot)
+        if not awaited or any(span.is_leaving for span in slot.spans):
             return
-        able = {name for name, one in slot.supplies.items() if one.is_usable(self._now, self._clock)}
-        if unassigned := tuple(intersect(slot.unassigned(), missing)):
-            able = {name for name in able if slot.supplies[name].has_any(unassigned)}
-            others = [span for one in active for span in one.spans if not span.holds(one.awaited())]
-            others = [span for span in others if span.gid and not span.is_leaving and span.source in able]
-            late = max(others, key=lambda span: span.left, default=None)
-        else:
-            late = next((span for span in slot.spans if span.gid and self._is_late(span, missing)), None)
-        if late is not None:
-            late.is_leaving = True
-            self.leaving.append(late)
+        late = [span for span in slot.spans if self._is_late(span, awaited)]
+        waiting = tuple(one for one in awaited if not any(span.holds((one,)) for span in slot.spans))
+        if not late and waiting:
+            able = [name for name, one in slot.supplies.items() if one.is_usable(self._now, self._clock)]
+            able = [name for name in able if slot.supplies[name].has_any(waiting)]
+            late = [span for one in active for span in one.spans if not span.holds(self._of(one))]
+            late = [span for span in late if span.source in able and not span.is_leaving]
+            if any(span.seconds_left <= _READER_SECONDS for span in late):
+                return
+        stopped = max((span for span in late if span.gid), key=lambda span: span.left, default=None)
+        if stopped is not None:
+            stopped.is_leaving = True
+            self.leaving.append(stopped)
 
-    def _is_late(self, span: Span, missing: Ranges) -> bool:
-        """True when a span holds a range that is waited for, and will come to it late."""
-        start = next((start for start, _ in clip(missing, span.position, span.end)), 0)
-        if start <= span.position:
+    def _of(self, slot: Slot) -> Ranges:
+        """The gaps at which readers of a job have come to a stop."""
+        return self._awaited.get(slot.job.digest, ())
+
+    def _is_late(self, span: Span, awaited: Ranges) -> bool:
+        """True when a span holds the byte that a reader waits for, and will come to it late."""
+        start = next((start for start, _ in awaited if span.position < start < span.end), None)
+        if start is None:
             return False
-        ahead = (start - span.position) / span.rate if span.rate else self._clock - span.begun
-        return ahead > _READER_SECONDS
+        seconds = (start - span.position) / span.rate if span.rate else self._clock - span.begun
+        return seconds > _READER_SECONDS
 
     @staticmethod
     def _has_ranged(slot: Slot) -> bool:
         """True when a source that sends ranges is of use, if not just now: it loses nothing of what is here."""
         return any(not supply.is_carried and supply.error is None for supply in slot.supplies.values())
 
-    def _fill(self, slot: Slot, supply: Supply, each: dict[str, float], *, tails: bool) -> Iterator[Opened]:
+    def _fill(
+        self, slot: Slot, supply: Supply, each: dict[str, float], *, awaited: bool, tails: bool
+    ) -> Iterator[Opened]:
         """Use the source's idle connections for this job. `each` is what a connection to each source brings."""
         most = self._limits.connections_per_mirror
         mine = sum(span.width for span in slot.spans if span.source == supply.source)
@@ -104,7 +120,11 @@ class Assigner:
         planned = {name: rate * min(slot.supplies[name].server.allowed or START, most) for name, rate in each.items()}
         while free > 0 and self._room > 0 and self._spans_left > 0:
             width = min(free, self._budget.width, self._room)
-            if unassigned := slot.unassigned(supply.reach):
+            unassigned = slot.unassigned(supply.reach)
+            if awaited:
+                starts = {start for start, _ in self._of(slot)}
+                unassigned = tuple(one for one in intersect(unassigned, self._of(slot)) if one[0] in starts)
+            if unassigned:
                 found = self._share(slot, supply, unassigned, each[supply.source] * width, planned)
             else:
                 found = self._tail(slot, supply, each[supply.source]) if tails else None

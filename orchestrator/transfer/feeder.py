@@ -250,11 +250,11 @@ class Feeder:
         self._downloads.leave([span for slot in active for span in slot.in_the_way()])
         assigner = Assigner(active, self._admitter.budget, self._limits)
         opened: list[Opened] = []
-        for tails, slot in itertools.product((False, True), active):
-            if slot.state is not JobState.ACTIVE:
+        for step, slot in itertools.product(("awaited", "ranges", "tails"), active):
+            if slot.state is not JobState.ACTIVE or (step == "awaited" and not slot.need.first):
                 continue
             try:
-                opened += assigner.assign(slot, tails=tails)
+                opened += assigner.assign(slot, awaited=step == "awaited", tails=step == "tails")
             except GlmAriaError as error:
                 self._endings.give_up(slot, error)
         for slot in active:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from orchestrator.aria2.control import BLOCK, PIECE, arrived, control_file, piece_length, runs_of
 from orchestrator.aria2.endpoint import Download
 from orchestrator.aria2.options import download_options
-from orchestrator.core.extents import Extent, Range, Ranges, clip
+from orchestrator.core.extents import Extent, Range, Ranges
 from orchestrator.disk.folders import open_fresh
 
 if TYPE_CHECKING:
@@ -84,8 +84,8 @@ class Span:
         return max(0, self.end - self.position)
 
     def holds(self, ranges: Ranges) -> bool:
-        """True when some of these is still to come from it."""
-        return next(clip(ranges, self.position, self.end), None) is not None
+        """True when the first byte of some of these is still to come from it."""
+        return any(self.position <= start < self.end for start, _ in ranges)
 
     @property
     def has_gain(self) -> bool:

@@ -157,6 +157,53 @@ def test_a_reader_at_the_back_is_served_while_the_front_arrives(make_house: Make
     assert house.blob() == data
 
 
+def test_readers_of_many_files_share_a_slow_line(make_house: MakeHouse) -> None:
+    """Each gets bytes before any has all, as they would at the origin: who waits for his turn gives up."""
+    house = make_house({f"{n}.safetensors": generate(3 * MIB, n) for n in range(8)})
+    house.hub.faces["cdn"].shape = Shape(latency_s=0.02, total_rate=MIB)
+    resident = house.resident()
+    watches = [resident.want(house.job(name)) for name in house.files]
+    for watch in watches:
+        watch.want(((0, MIB),))
+    for watch in watches:
+        arrives(watch)
+        assert watch.arrived.prefix
+    assert all(watch.state is State.ARRIVING for watch in watches)
+    house.hub.faces["cdn"].shape = Shape()
+    for watch in watches:
+        until(watch, is_over)
+        watch.close()
+    assert sorted(house.placed) == sorted(house.files)
+
+
+def test_readers_in_all_places_of_one_file_cost_it_once(make_house: MakeHouse) -> None:
+    size = 64 * MIB
+    house = make_house({"big.safetensors": generate(size, 1)})
+    house.hub.faces["cdn"].shape = Shape(latency_s=0.01, total_rate=32 * MIB)
+    resident = house.resident()
+
+    def read(number: int) -> None:
+        at, end = number * size // 4, (number + 1) * size // 4
+        with resident.want(house.job()) as watch:
+            while at < end and not is_over(watch):
+                watch.want(((at, min(end, at + 2 * MIB)),))
+                gap = next(iter(intersect(watch.arrived.missing(size), ((at, end),))), (end, end))
+                if gap[0] > at:
+                    at = gap[0]
+                else:
+                    watch.wait(watch.version, 0.2)
+            until(watch, is_over)
+
+    threads = [threading.Thread(target=read, args=[number]) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    house.hub.log.settle()
+    assert house.hub.log.bytes_sent(face="cdn") <= 1.05 * size
+    assert house.blob() == house.files["big.safetensors"]
+
+
 def test_ranges_of_an_absent_blob_cost_these_ranges(make_house: MakeHouse) -> None:
     house = make_house(BIG)
     resident = house.resident()

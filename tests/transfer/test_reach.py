@@ -38,9 +38,12 @@ def supply(name: str, rate: float | None = 1e6, reach: Ranges | None = None) -> 
     return Supply(server, Uri(name, f"http://{name}/file"), reach)
 
 
+_digits = itertools.count()
+
+
 def slot_of(part: Path, *supplies: Supply, here: Ranges = (), size: int = SIZE) -> Slot:
     part.touch()
-    job = Job(Digest(Algorithm.SHA256, "ab" * 32), size, True, ())
+    job = Job(Digest(Algorithm.SHA256, f"{next(_digits):064x}"), size, True, ())
     slot = Slot(job, part, is_prepared=True, _is_reserved=True)
     slot.extents = Extents().put(Extent(start, end, "before") for start, end in here)
     slot.supplies = {one.source: one for one in supplies}
@@ -182,15 +185,40 @@ def test_a_connection_is_freed_for_what_is_waited_for(tmp_path: Path) -> None:
 def test_a_connection_of_another_job_is_freed_unless_somebody_waits_for_it_too(tmp_path: Path) -> None:
     first, second = (slot_of(tmp_path / name, supply("root")) for name in ("first", "second"))
     assign(first, budget=1)
-    moved(first.spans[0], MIB)
+    moved(first.spans[0], FINE_PIECE)
     second.want(Need(first=((0, MIB),)))
-    first.want(Need(first=((first.spans[0].position, first.spans[0].position + MIB),)))
+    first.want(Need(first=((0, MIB),)))
     assigner = round_of(first, second, budget=1)
     assigner.make_way(second, [second, first])
     assert not assigner.leaving
     first.want(Need())
+    assigner = round_of(first, second, budget=1)
     assigner.make_way(second, [second, first])
     assert assigner.leaving == first.spans
+
+
+def test_each_reader_gets_a_connection_before_one_gets_two(tmp_path: Path) -> None:
+    slots = [slot_of(tmp_path / f"{n}", supply("root", 1e5)) for n in range(4)]
+    for slot in slots:
+        slot.want(Need(first=((0, 8 * MIB),)))
+    assigner = round_of(*slots, budget=6)
+    opened = [one for slot in slots for one in assigner.assign(slot, awaited=True)]
+    assert [span.start for _, span, _ in opened] == [0] * 4
+    assert not [one for slot in slots for one in assigner.assign(slot, awaited=True)], "they have what they wait for"
+    opened += [one for slot in slots for one in assigner.assign(slot)]
+    assert len(opened) == 6
+
+
+def test_nobody_is_stopped_where_a_connection_is_about_to_be_free(tmp_path: Path) -> None:
+    slot = slot_of(tmp_path / "part", supply("root"))
+    assign(slot, budget=4)
+    for span in slot.spans:
+        moved(span, span.start + FINE_PIECE)
+    moved(slot.spans[1], slot.spans[1].end - FINE_PIECE)
+    slot.want(Need(first=((60 * MIB, 61 * MIB),)))
+    assigner = round_of(slot, budget=4)
+    assigner.make_way(slot, [slot])
+    assert not assigner.leaving
 
 
 @pytest.mark.parametrize(("ahead", "is_stopped"), [(0, False), (MIB // 2, False), (16 * MIB, True)])
