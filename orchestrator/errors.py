@@ -23,6 +23,8 @@ is the only place where an error becomes an exit code.
     +-- TrustError                  81  the answer cannot be verified, or went back
     +-- PartialError                 3  some models failed, others are done
     +-- StrictError                100  done, with warnings that were asked to be errors
+    +-- CommandError               126  the command of `run` is no program, or may not be started
+    |   +-- CommandNotFoundError   127  there is no such command
     +-- Interrupted            130/143  stopped by a signal, resumable
 """
 
@@ -202,6 +204,20 @@ class StrictError(GlmAriaError):
 
     code = "strict"
     exit_code = 100
+
+
+class CommandError(GlmAriaError):
+    """The command that `run` was given is no program, or this user may not start it; with the code of the shells."""
+
+    code = "command"
+    exit_code = 126
+
+
+class CommandNotFoundError(CommandError):
+    """There is no command of that name; with the code of the shells."""
+
+    code = "command-not-found"
+    exit_code = 127
 
 
 class Interrupted(GlmAriaError):  # noqa: N818 - not a fault: the user's own wish

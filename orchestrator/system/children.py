@@ -1,13 +1,22 @@
-"""Child processes that end the moment their parent does, even by SIGKILL."""
+"""Child processes: those that end the moment their parent does, even by SIGKILL, and a command of the user's own."""
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
+import shutil
+import signal
 import subprocess
 import sys
+import threading
 import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from types import FrameType
 from typing import Any
+
+from orchestrator.errors import CommandError, CommandNotFoundError, GlmAriaError
+from orchestrator.system.limits import scarce
 
 _TIES = sys.platform == "linux"  # elsewhere SIGIO is ignored by default
 
@@ -48,3 +57,84 @@ class TiedChild(subprocess.Popen[bytes]):
             fcntl.fcntl(end, fcntl.F_SETFL, fcntl.fcntl(end, fcntl.F_GETFL) | os.O_ASYNC)
         finally:
             os.close(end)
+
+
+_FROM_KEYS = (signal.SIGINT, signal.SIGQUIT)
+_PASSED_ON = (*_FROM_KEYS, signal.SIGTERM, signal.SIGHUP)
+_GRACE = 3.0
+"""Seconds that a command has after the second signal."""
+
+
+def run_command(words: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Run a command of the user's, with our standard streams, to its end; its exit code, 128 and more for a signal.
+
+    For the main thread. Signals that ask us to end are the command's, which gets each of them once: from the terminal
+    in whose foreground both are, or from us, with all that it started. After the second it has `_GRACE` seconds to end.
+    Raises CommandError when it cannot be started.
+    """
+    has_terminal = _has_terminal()
+    # Without a terminal it gets a group of its own. With one it must stay in ours, or it could not read from there.
+    group = {} if has_terminal else {"process_group": 0}
+    with _passing_on(has_terminal=has_terminal) as children:
+        try:
+            child = subprocess.Popen(words, env=environment, **group)  # type: ignore[call-overload]
+        except OSError as error:
+            raise _cannot_start(words[0], error) from error
+        children.append(child)
+        code: int = child.wait()
+    return 128 - code if code < 0 else code
+
+
+def refuse_missing(name: str) -> None:
+    """Raise CommandNotFoundError when there is no such command; what else may be wrong with it, starting it tells."""
+    if shutil.which(name, mode=os.F_OK) is None:
+        raise CommandNotFoundError(f"there is no command {name!r}", hint="check its spelling, and PATH")
+
+
+def _cannot_start(name: str, error: OSError) -> GlmAriaError:
+    refuse_missing(name)
+    # A script whose interpreter is not there is "not found", too.
+    why = "its interpreter is not there" if isinstance(error, FileNotFoundError) else error.strerror
+    return scarce(error) or CommandError(f"{name!r} cannot be started: {why}")
+
+
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _passing_on(*, has_terminal: bool) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Pass signals on to the child that is put into the list. Those that we ignore, it ignores, too."""
+    children: list[subprocess.Popen[bytes]] = []
+    received: list[int] = []
+
+    def tell(number: int) -> None:
+        for child in children:
+            with contextlib.suppress(ProcessLookupError):
+                if has_terminal or child.poll() is not None:
+                    child.send_signal(number)
+                else:
+                    os.killpg(child.pid, number)
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        received.append(number)
+        if not (has_terminal and number in _FROM_KEYS):
+            tell(number)
+        if len(received) == 2:
+            end = threading.Timer(_GRACE, tell, [signal.SIGKILL])
+            end.daemon = True
+            end.start()
+
+    before = {number: signal.getsignal(number) for number in _PASSED_ON}
+    before = {number: handler for number, handler in before.items() if handler is not signal.SIG_IGN}
+    for number in before:
+        signal.signal(number, handle)
+    try:
+        yield children
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
