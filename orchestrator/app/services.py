@@ -160,6 +160,12 @@ class Services:
         with stoppable() as stop:
             return serve(self.settings, request, stop, emit)
 
+    def run(self, words: Sequence[str], emit: Emit) -> int:
+        """Run a command of the user's behind a server of its own; its exit code."""
+        from orchestrator.app.serving import run
+
+        return run(self.settings, words, emit)
+
     def watched(self, path: Path | None) -> tuple[WatchState, ...]:
         """The state of the watch of a list, or without a path of all in this cache; writes nothing."""
         from orchestrator.watch.state import WatchFile, watched

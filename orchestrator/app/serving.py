@@ -1,21 +1,29 @@
-"""`serve` composed from settings: the cache and the sources behind an HTTP server, until somebody stops it."""
+"""`serve` and `run` composed from settings: the cache and the sources behind an HTTP server, until somebody stops it or
+a command has ended."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+import os
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator.app.compose import mover_of, open_cache, open_shared, open_sources, sites_of, sweep
+from orchestrator.disk.locks import Patience
 from orchestrator.errors import ConfigError, UsageError
 from orchestrator.events import Emit, Event, Notice
 from orchestrator.settings import Settings
-from orchestrator.system.signals import Stop
+from orchestrator.system.children import refuse_missing, run_command
+from orchestrator.system.openings import Openings
+from orchestrator.system.signals import Stop, stoppable
 
 if TYPE_CHECKING:
     from orchestrator.serve.answers import Counts
+    from orchestrator.serve.app import HubFace
 
 _LOOKING = 16
 """Threads that ask sites and the cache."""
@@ -41,12 +49,49 @@ class Served(NamedTuple):
 
 def serve(settings: Settings, request: ServeRequest, stop: Stop, emit: Emit) -> Served:
     """Serve until `stop`. Raises ConfigError without the libraries; UsageError, CannotCreateError for the address."""
+    # Anybody who reaches the server reads what it fetches: it asks as somebody without an account.
+    open_to_all = replace(settings, token=None)
+    with _served(open_to_all, request.listen, request.prefix, stop, emit, is_own=False) as (url, face):
+        stop.is_abrupt = False
+        request.on_ready(url)
+        stop.wait()
+    return Served(url, face.counts)
+
+
+def run(settings: Settings, words: Sequence[str], emit: Emit) -> int:
+    """Run a command of the user's behind a server that it alone can find; its exit code. For the main thread.
+
+    Raises what `serve` does, and CommandError when the command cannot be started.
+    """
+    refuse_missing(words[0])
+    prefix = f"/{secrets.token_urlsafe(24)}"
+    with (
+        stoppable() as stop,
+        _served(settings, "127.0.0.1:0", prefix, stop, emit, is_own=True) as (url, _),
+    ):
+        return run_command(words, behind(url, settings.cache_dir, os.environ))
+
+
+def behind(url: str, cache_dir: Path, environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment for programs that shall ask the server at `url`, and read and fill this cache."""
+    changed = {**environment, "HF_ENDPOINT": url, "HF_HUB_CACHE": str(cache_dir), "HF_HUB_DISABLE_XET": "1"}
+    if any(environment.get(name) for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY")):
+        past = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
+        changed["no_proxy"] = changed["NO_PROXY"] = ",".join(filter(None, (past, "127.0.0.1")))
+    return changed
+
+
+@contextlib.contextmanager
+def _served(
+    settings: Settings, listen: str, prefix: str, stop: Stop, emit: Emit, *, is_own: bool
+) -> Iterator[tuple[str, HubFace]]:
+    """The face on its socket, and the address for clients. See `HubFace` for `is_own`."""
     try:
         from orchestrator.serve.app import HubFace
         from orchestrator.serve.server import bound, parse_listen, serving
     except ImportError as error:
         raise ConfigError(
-            f"glm-aria serve needs starlette and uvicorn, and {error.name} is not installed",
+            f"this needs starlette and uvicorn, and {error.name} is not installed",
             hint="pip install 'glm-aria[serve]'",
         ) from None
     from orchestrator.depot.locate import SourceLocator
@@ -56,6 +101,7 @@ def serve(settings: Settings, request: ServeRequest, stop: Stop, emit: Emit) -> 
     from orchestrator.serve.handed import Handed
     from orchestrator.serve.library import Library
     from orchestrator.serve.shelves import Shelves
+    from orchestrator.serve.waiting import Waiting
 
     def warn(event: Event) -> None:
         """Pass warnings on. The phases of each request are no news."""
@@ -63,16 +109,14 @@ def serve(settings: Settings, request: ServeRequest, stop: Stop, emit: Emit) -> 
             emit(event)
 
     with contextlib.ExitStack() as stack:
-        listener = stack.enter_context(bound(parse_listen(request.listen)))
+        listener = stack.enter_context(bound(parse_listen(listen)))
         host, port = listener.getsockname()[:2]
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         _refuse_itself(settings, url)
-        # Anybody who reaches the server reads what it fetches: it asks as somebody without an account.
-        open_to_all = replace(settings, token=None)
-        shared = stack.enter_context(open_shared(open_to_all, warn))
-        cache = stack.enter_context(open_cache(open_to_all, shared=shared))
-        sources = stack.enter_context(open_sources(open_to_all, cache.state_dir, stop))
-        sites = sites_of(open_to_all, sources, stop)
+        shared = stack.enter_context(open_shared(settings, warn))
+        cache = stack.enter_context(open_cache(settings, shared=shared))
+        sources = stack.enter_context(open_sources(settings, cache.state_dir, stop))
+        sites = sites_of(settings, sources, stop)
         library = Library(sites, sources, cache, policy=settings.policy, offline=settings.offline, emit=warn)
         handed = Handed(cache.state_dir)
         stack.callback(sweep, cache.staging)
@@ -83,30 +127,46 @@ def serve(settings: Settings, request: ServeRequest, stop: Stop, emit: Emit) -> 
             SourceLocator(sources, catalogs, warn),
             sources,
             cache.staging,
-            mover_of(open_to_all),
+            mover_of(settings),
             place=arrivals.place,
             is_placed=shelves.is_placed,
-            emit=warn,
+            emit=emit if is_own else warn,
         )
         arrivals.fetch_by(stack.enter_context(resident).want)
         looking = stack.enter_context(_pool(_LOOKING, "look"))
         reading = stack.enter_context(_pool(_READING, "read"))
+        waiting = None
+        if is_own and (openings := stack.enter_context(_openings())) is not None:
+            waiting = Waiting(library, shelves, arrivals, openings, looking, warn)
+            # It is ours: the lock of what is placed.
+            cache.blobs.patience = Patience(0)
         face = HubFace(
             library,
             shelves,
             arrivals,
             handed,
-            prefix=request.prefix,
+            prefix=prefix,
             early=settings.serve_early == "safe",
             looking=looking,
             reading=reading,
             emit=warn,
+            is_own=is_own,
+            waiting=waiting,
         )
-        stop.is_abrupt = False
-        with serving(face, listener):
-            request.on_ready(url + request.prefix)
-            stop.wait()
-        return Served(url + request.prefix, face.counts)
+        stack.enter_context(serving(face, listener))
+        yield url + prefix, face
+
+
+@contextlib.contextmanager
+def _openings() -> Iterator[Openings | None]:
+    """The openings of files, where the system tells them."""
+    try:
+        openings = Openings()
+    except OSError:
+        yield None
+        return
+    with contextlib.closing(openings):
+        yield openings
 
 
 @contextlib.contextmanager

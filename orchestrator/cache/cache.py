@@ -26,6 +26,7 @@ from orchestrator.cache.state_dir import refuse_closed, refuse_nowhere
 from orchestrator.core.files import Digest, RepoFile
 from orchestrator.core.plan import Found, ResolvedModel
 from orchestrator.core.refs import Ref, RepoId
+from orchestrator.disk.atomic import make_folder
 from orchestrator.disk.locks import Patience, blob_lock
 from orchestrator.errors import CannotCreateError
 from orchestrator.proof.hashing import OnBytes, read_whole
@@ -166,6 +167,20 @@ class HfCache:
                 snapshots.unlink_links(digest.hex)
             blobs.unlink(digest.hex)
         self.proofs.forget(repo.folder, [digest])
+
+    @contextlib.contextmanager
+    def hold(self, repo: RepoId, digest: Digest) -> Iterator[Path | None]:
+        """Hold the lock of a blob at once, made where it is missing, so that huggingface_hub waits for the blob.
+
+        Yields the lock's file, None when another process holds it. Raises CannotCreateError, DiskIOError, UnsafeError.
+        """
+        path = self.layout.lock_file(repo, digest)
+        with contextlib.ExitStack() as stack:
+            with open_cache_folder(self.layout.cache_dir) as root:
+                folder, _ = make_folder(root, f".locks/{repo.folder}")
+                with folder:
+                    is_held = stack.enter_context(blob_lock(path.name, create_in=folder))
+            yield path if is_held else None
 
     def place(self, repo: RepoId, commit: str, entries: Sequence[tuple[VerifiedFile, RepoFile]]) -> None:
         """Move verified files into the snapshot, as one batch; several paths may share one verified file.

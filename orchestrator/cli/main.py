@@ -33,6 +33,7 @@ COMMANDS = {
     "pull": Lazy("pull", "Fetch models, verify every file, and place them in the Hugging Face cache."),
     "plan": Lazy("pull", "Show what pull would do, without doing it."),
     "watch": Lazy("watch", "Keep the cache equal to a list of models."),
+    "run": Lazy("run", "Run a command whose downloads from the Hub are fast and proven."),
     "serve": Lazy("serve", "Serve the cache to Hugging Face clients, and fetch what it lacks."),
     "mirrors": Lazy("mirrors", "Show and measure the sources: speed, freshness, quarantine."),
     "doctor": Lazy("doctor", "Find what slows downloads down: measure everything, suggest changes."),
@@ -85,6 +86,7 @@ Exit codes:
    71  aria2 is missing or dead          100  warnings, with --strict
    73  cannot create output              130  stopped by Ctrl-C, resumable
    74  disk or pipe error                143  stopped by SIGTERM, resumable
+  126  run: cannot start the command     127  run: no such command
 """
 
 

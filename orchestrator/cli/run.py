@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from orchestrator.app.services import Services
     from orchestrator.documents import Outcome
 
+_MOST_NOTICES = 1000
 _Data = TypeVar("_Data")
 MakeServices = Callable[[Settings], "Services"]
 
@@ -79,6 +80,13 @@ class Run:
             if isinstance(event, Notice):
                 self.notices[event] = None
             self.watcher.emit(event)
+
+    def emit_lasting(self, event: Event) -> None:
+        """Emit in a run of weeks, in which the same may happen again, and should be told again; not all can be kept."""
+        if isinstance(event, Notice):
+            self.watcher.shown.discard(event)
+            self.forget(_MOST_NOTICES)
+        self.emit(event)
 
     def forget(self, most: int) -> None:
         """Keep the newest `most` notices only: a run may last for months."""

@@ -26,12 +26,12 @@ from orchestrator.depot.messages import DepotMessage, Proven, Wish
 from orchestrator.depot.mover import Mover
 from orchestrator.depot.watch import Watch
 from orchestrator.errors import GlmAriaError, Interrupted, SourcesDownError, TemporaryError
-from orchestrator.events import Emit
+from orchestrator.events import Emit, FileProgress, Phase
 from orchestrator.mirrors.sources import Sources
 from orchestrator.system import threads
 from orchestrator.system.inbox import Inbox
 from orchestrator.system.signals import Stop
-from orchestrator.transfer.interface import Lost
+from orchestrator.transfer.interface import Already, Lost
 
 # A batch costs a sync of each folder that it touches, so thousands of small files must not come one by one.
 _BATCH_SECONDS = 0.25
@@ -83,6 +83,7 @@ class Resident:
     ) -> None:
         self._locator = locator
         self._place = place
+        self._emit = emit
         self._patience = patience or Forgiving()
         self._stop = Stop()
         self._inbox: Inbox[_Message] = Inbox(mover.make_pool)
@@ -166,6 +167,8 @@ class Resident:
             ended = self._depot.take(message)
             if isinstance(ended, Proven):
                 self._proven.append(ended)
+            elif isinstance(ended, Already):
+                self._tell(ended.job, Phase.DONE)
             elif isinstance(ended, Lost) and isinstance(ended.error, SourcesDownError | TemporaryError):
                 self._renew_at = min(self._renew_at, time.monotonic() + self._patience.after_loss)
 
@@ -199,4 +202,9 @@ class Resident:
 
     def _placed(self, placed: _Placed) -> None:
         for job in placed.jobs:
-            self._depot.release(job, placed.errors.get(job.digest))
+            error = placed.errors.get(job.digest)
+            self._depot.release(job, error)
+            self._tell(job, Phase.FAILED if error else Phase.DONE)
+
+    def _tell(self, job: Job, phase: Phase) -> None:
+        self._emit(FileProgress(job.digest, job.name, phase, job.size, job.size))

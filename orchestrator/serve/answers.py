@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,13 +35,17 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request as it came: names of headers are in lower case, `link_base` is the address at which it reached us."""
+    """A request as it came: names of headers are in lower case, `link_base` is the address at which it reached us.
+
+    `is_below` says that it was made below our prefix.
+    """
 
     method: str
     raw_path: bytes
     query_string: bytes
     headers: Mapping[str, str]
     link_base: str
+    is_below: bool
 
     @classmethod
     def of(cls, scope: Scope, prefix: str) -> Request:
@@ -51,9 +56,12 @@ class Request:
             address, port = scope.get("server") or ("127.0.0.1", 80)
             host = f"{address}:{port}"
         path: bytes = scope.get("raw_path") or scope["path"].encode()
-        if prefix and (path + b"/").startswith(prefix.encode() + b"/"):
+        # The prefix may be a secret.
+        is_below = hmac.compare_digest((path + b"/")[: len(prefix) + 1], prefix.encode() + b"/")
+        if is_below:
             path = path[len(prefix) :]
-        return cls(scope["method"], path, scope["query_string"], headers, f"{scope['scheme']}://{host}{prefix}")
+        base = f"{scope['scheme']}://{host}{prefix}"
+        return cls(scope["method"], path, scope["query_string"], headers, base, is_below)
 
 
 class Answering:

@@ -26,6 +26,7 @@ from orchestrator.serve.library import Library, Shelved
 from orchestrator.serve.ranges import Excerpt, excerpt, is_known
 from orchestrator.serve.shelves import Shelves
 from orchestrator.serve.streaming import PATIENCE, is_ready, retry_after, send_arriving, send_file
+from orchestrator.serve.waiting import Waiting
 
 _HASTE = 3.0
 """Seconds that the root has to answer before what it said last is passed on."""
@@ -35,7 +36,9 @@ _STALE = "X-GLM-Aria-Stale"
 class HubFace:
     """Answers what huggingface_hub and its like ask. `early`: bytes may go out before their proof, where that is safe.
 
-    `looking` are the threads that ask sites and the cache, `reading` those that read files.
+    `looking` are the threads that ask sites and the cache, `reading` those that read files. With `is_own` the only
+    clients are programs of the operator's: they alone know the prefix, and may have closed repos. With `waiting` those
+    that read our cache wait at its locks.
     """
 
     def __init__(  # noqa: PLR0913 - what it asks, and in which threads
@@ -50,7 +53,11 @@ class HubFace:
         looking: Executor,
         reading: Executor,
         emit: Emit,
+        is_own: bool = False,
+        waiting: Waiting | None = None,
     ) -> None:
+        self._is_own = is_own
+        self._waiting = waiting
         self._library = library
         self._shelves = shelves
         self._arrivals = arrivals
@@ -80,6 +87,8 @@ class HubFace:
 
     def close(self) -> None:
         """The server has ended: nobody waits for anything any more. In the thread of the event loop."""
+        if self._waiting is not None:
+            self._waiting.close()
         self._arrivals.close()
 
     async def _answer(self, request: Request, receive: Receive, answer: Answering) -> None:
@@ -96,13 +105,15 @@ class HubFace:
             await answer.refuse(Refused(500, "this server failed; its output has more"))
 
     async def _reply(self, request: Request, receive: Receive, answer: Answering) -> None:
+        if self._is_own and not request.is_below:
+            raise Refused(404, "there is nothing at this address")
         asked = parse(request.method, request.raw_path, request.query_string)
         if isinstance(asked, WhoAmI):
             raise Refused(401, "nobody has an account here, and no token is needed")
         body = await read_body(receive) if isinstance(asked, PathsInfo) else b""
         known = await self._resolve(asked.ref)
         model = known.model
-        if model.is_restricted:
+        if model.is_restricted and not self._is_own:
             raise Refused(
                 403, f"{asked.ref.repo.url_path} is gated or private; this server serves open repos", "GatedRepo"
             )
@@ -166,6 +177,8 @@ class HubFace:
         file = listing.find_file(asked, model)
         headers = {**listing.file_headers(file, model), **stale}
         if request.method == "HEAD":
+            if self._waiting is not None:
+                await self._waiting.expect(model, file)
             await answer.give(200, headers | {"Content-Length": str(file.size)}, b"")
             return
         if is_known(request.headers, file.blob_name):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
+from pathlib import Path
 
 from orchestrator.cache.cache import Cache
 from orchestrator.cache.claims import Use
@@ -55,6 +57,14 @@ class Shelves:
             models[key] = _of(model, files.values())
         (job,) = merge([plan_model(_of(model, (file,)), {})]).jobs
         return job
+
+    def hold(self, model: ResolvedModel, file: RepoFile) -> AbstractContextManager[Path | None]:
+        """Hold the lock at which other programs wait for a file, as `HfCache.hold` does."""
+        return self._cache.blobs.hold(model.ref.repo, file.digest)
+
+    def link(self, model: ResolvedModel, file: RepoFile, path: Path) -> None:
+        """Take a file from another repo of the cache, where it is proven and lies at `path`."""
+        self._cache.blobs.link(model.ref.repo, model.commit, [(file, path)])
 
     def give_up(self, digest: Digest) -> None:
         """Forget who wanted a blob: nobody waits for it any more."""

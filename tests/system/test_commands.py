@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import pty
+import select
 import signal
 import subprocess
 import sys
-import termios
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,8 +19,10 @@ from orchestrator.system.children import refuse_missing, run_command
 
 REPOSITORY = Path(__file__).parents[2]
 RUNNER = """
-    import os, sys
+    import fcntl, os, sys, termios
     from orchestrator.system import children
+    if os.isatty(0):
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     children._GRACE = 0.2
     sys.exit(children.run_command(sys.argv[1:], os.environ))
 """
@@ -83,20 +84,19 @@ class Started:
     def __init__(self, words: list[str], *, on_terminal: bool) -> None:
         self.ours, theirs = pty.openpty() if on_terminal else os.pipe()
 
-        def take_terminal() -> None:
-            os.setsid()
-            if on_terminal:
-                fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
-
-        streams = {"stdin": theirs if on_terminal else subprocess.DEVNULL, "stdout": theirs}
         self.process = subprocess.Popen(
-            program(RUNNER, *words), cwd=REPOSITORY, preexec_fn=take_terminal, **streams  # type: ignore[call-overload]
-        )  # fmt: skip
+            program(RUNNER, *words),
+            cwd=REPOSITORY,
+            start_new_session=True,
+            stdin=theirs if on_terminal else subprocess.DEVNULL,
+            stdout=theirs,
+        )
         os.close(theirs)
         self._text = b""
 
     def read_until(self, words: str) -> None:
         while words.encode() not in self._text:
+            assert select.select([self.ours], [], [], 10)[0], f"waits for {words!r}, and has {self._text!r}"
             self._text += os.read(self.ours, 4096)
         self._text = self._text.partition(words.encode())[2]
 
@@ -125,7 +125,7 @@ def test_without_a_terminal_a_signal_reaches_all_that_it_started_once(
     number: signal.Signals, started: list[Started]
 ) -> None:
     child = program(TELLS_SIGNALS, "1")
-    started.append(one := Started(["sh", "-c", f'trap "" INT TERM; "$@"; exit $?', "sh", *child], on_terminal=False))
+    started.append(one := Started(["sh", "-c", 'trap "" INT TERM; "$@"; exit $?', "sh", *child], on_terminal=False))
     one.read_until("ready")
     one.process.send_signal(number)
     one.read_until(f"got {number.value}")
@@ -155,8 +155,8 @@ def test_a_command_that_does_not_end_is_killed_after_the_second_signal(started: 
 
 
 def test_it_reads_from_the_terminal(started: list[Started]) -> None:
-    started.append(one := Started(program("print('heard', input('say: '))"), on_terminal=True))
-    one.read_until("say: ")
+    started.append(one := Started(program("print('say', flush=True); print('heard', input())"), on_terminal=True))
+    one.read_until("say")
     os.write(one.ours, b"hello\n")
     one.read_until("heard hello")
     assert one.process.wait(10) == 0

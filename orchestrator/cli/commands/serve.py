@@ -17,10 +17,8 @@ from orchestrator.cli.run import Run, finish, services
 from orchestrator.cli.typed import option, takes
 from orchestrator.core.sizes import format_size
 from orchestrator.errors import UsageError
-from orchestrator.events import Event, Notice
 from orchestrator.serve.document import ServeDocument
 
-_MOST_SEEN = 1000
 _WHERE = "Where to serve"
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
 
@@ -81,18 +79,11 @@ def serve(options: ServeOptions) -> int:
     run = Run.watching(options.output, settings)
     tell = terminal.say if options.output.as_json else terminal.result
 
-    def emit(event: Event) -> None:
-        if isinstance(event, Notice):
-            # In weeks the same may happen again, and should be told again; not all of it can be kept.
-            run.watcher.shown.discard(event)
-            run.forget(_MOST_SEEN)
-        run.emit(event)
-
     def show_address(url: str) -> None:
         tell(f"export HF_ENDPOINT={shlex.quote(url)}")
 
     with run.watched():
-        served = services(settings).serve(ServeRequest(options.listen, prefix, show_address), emit)
+        served = services(settings).serve(ServeRequest(options.listen, prefix, show_address), run.emit_lasting)
     found = ServeDocument(served.url, served.counts.requests, served.counts.sent)
     return finish(run, "serve", found, _print, run.outcome())
 

@@ -93,14 +93,16 @@ class Tally:
 
     def snapshot(self) -> Snapshot:
         """The sums now; active files the biggest first."""
-        here = self._finished_bytes
+        here = total = self._finished_bytes
         for item in self._active.values():
             if item.digest in self._fetched:
                 here += item.total if item.phase in _ARRIVED else item.done
-        total = max(self._queued.bytes_total, here)
+                total += item.total
+        # Without a plan, what is known of is all there is.
+        total = max(self._queued.bytes_total, total)
         speed = round(self._speed)
         return Snapshot(
-            files=max(self._queued.files, len(self._finished)),
+            files=max(self._queued.files, len(self._finished) + len(self._fetched & self._active.keys())),
             files_done=len(self._finished),
             done=here,
             total=total,

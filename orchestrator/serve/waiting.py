@@ -1,0 +1,162 @@
+"""Programs that read our own cache wait at its locks, and find a file placed, instead of writing it a second time.
+
+huggingface_hub asks for the headers of a file (HEAD), takes the lock of its blob, and looks whether the blob is there
+by then before it asks for the bytes; so do 0.36, 1.10, 1.22 and 2.4. So we take that lock before we answer. Whoever
+then tries to get it, wants the file: it is fetched, and the lock is given back when it is placed, when it is lost, or
+when nobody tries any more. A HEAD alone fetches nothing.
+
+What this cannot do is done as for any other client: small files, which are there before a second look at the lock;
+clients with a cache or a folder of their own; and all where the system does not tell who tries to get a lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from orchestrator.core.files import Digest, RepoFile
+from orchestrator.core.plan import Have, ResolvedModel
+from orchestrator.core.refs import RepoId
+from orchestrator.depot.watch import State
+from orchestrator.errors import GlmAriaError
+from orchestrator.events import Emit, Notice
+from orchestrator.serve.arrivals import Arrivals
+from orchestrator.serve.clients import Manner
+from orchestrator.serve.library import Library
+from orchestrator.serve.ranges import Excerpt
+from orchestrator.serve.shelves import Shelves
+from orchestrator.serve.streaming import PATIENCE
+from orchestrator.system.openings import Openings
+from orchestrator.transfer.spans import SMALL
+
+IDLE = 5.0
+"""Seconds without a try after which nobody waits: filelock tries 20 times a second."""
+_MOST = 64
+"""Locks held at once; a list of what a repo has (`hf download --dry-run`) asks for the headers of all files."""
+
+
+class Waiting:
+    """The locks that are held for clients. For the thread of the event loop; `looking` are threads that may block."""
+
+    def __init__(  # noqa: PLR0913 - where files are and will be, who waits, in which threads
+        self,
+        library: Library,
+        shelves: Shelves,
+        arrivals: Arrivals,
+        openings: Openings,
+        looking: Executor,
+        emit: Emit,
+    ) -> None:
+        self._library = library
+        self._shelves = shelves
+        self._arrivals = arrivals
+        self._openings = openings
+        self._looking = looking
+        self._emit = emit
+        self._attending: dict[tuple[RepoId, Digest], asyncio.Task[None]] = {}
+        self._tries: dict[int, Callable[[], None]] = {}
+
+    async def expect(self, model: ResolvedModel, file: RepoFile) -> None:
+        """Make whoever waits for the file at its lock find it placed. Done as soon as the headers may be answered."""
+        key = model.ref.repo, file.digest
+        if file.size < SMALL or key in self._attending or len(self._attending) >= _MOST:
+            return
+        if not self._attending:
+            asyncio.get_running_loop().add_reader(self._openings, self._told)
+        may_answer = asyncio.Event()
+        task = asyncio.ensure_future(self._attend(model, file, may_answer))
+        self._attending[key] = task
+        task.add_done_callback(lambda _: self._left(key))
+        with suppress(TimeoutError):
+            await asyncio.wait_for(may_answer.wait(), PATIENCE)
+
+    def close(self) -> None:
+        """Give all locks back."""
+        for task in self._attending.values():
+            task.cancel()
+
+    def _left(self, key: tuple[RepoId, Digest]) -> None:
+        del self._attending[key]
+        if not self._attending:
+            asyncio.get_running_loop().remove_reader(self._openings)
+
+    def _told(self) -> None:
+        for number in self._openings.read():
+            if number in self._tries:
+                self._tries[number]()
+
+    async def _attend(self, model: ResolvedModel, file: RepoFile, may_answer: asyncio.Event) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            with suppress(GlmAriaError, OSError), ExitStack() as stack:
+                lock = await loop.run_in_executor(self._looking, self._hold, model, file, stack)
+                if lock is not None:
+                    with self._tried(lock) as tried:
+                        may_answer.set()
+                        await self._fetch(model, file, tried)
+        finally:
+            may_answer.set()
+
+    def _hold(self, model: ResolvedModel, file: RepoFile, held: ExitStack) -> Path | None:
+        """Have `held` hold the lock of a file, and return it; None when there is nothing to wait for, or somebody else
+        holds it. What another repo of the cache has is linked."""
+        have, path = self._library.find(model, file)
+        if have is Have.ELSEWHERE and path is not None:
+            self._shelves.link(model, file, path)
+        if have is not Have.NOTHING:
+            return None
+        self._shelves.refuse(model, file)
+        return held.enter_context(self._shelves.hold(model, file))
+
+    @contextmanager
+    def _tried(self, lock: Path) -> Iterator[Tries]:
+        """What is known of those who try to get a lock."""
+        tries = Tries()
+        number = self._openings.watch(lock)
+        self._tries[number] = tries.add
+        try:
+            yield tries
+        finally:
+            del self._tries[number]
+            self._openings.forget(number)
+
+    async def _fetch(self, model: ResolvedModel, file: RepoFile, tries: Tries) -> None:
+        """Have a file fetched for as long as somebody waits for it."""
+        if not await tries.go_on():
+            return
+        whole = Excerpt(200, 0, file.size, file.size)
+        with self._arrivals.of(self._shelves.want(model, file), whole, Manner.WAITS) as awaited:
+            watch = awaited.watch
+            while watch.state not in (State.PLACED, State.LOST) and await tries.go_on():
+                change = awaited.change
+                if watch.state not in (State.PLACED, State.LOST):
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(change.wait(), IDLE)
+            if watch.state is State.LOST and watch.error is not None:
+                self._emit(Notice("not-fetched", f"{file.path!r} could not be fetched: {watch.error.message}"))
+
+
+class Tries:
+    """The tries of others to get a lock."""
+
+    def __init__(self) -> None:
+        self._clock = asyncio.get_running_loop().time
+        self._last = -IDLE
+        self._again = asyncio.Event()
+
+    def add(self) -> None:
+        """Somebody has tried."""
+        self._last = self._clock()
+        self._again.set()
+
+    async def go_on(self) -> bool:
+        """True if somebody has tried in the last seconds; else wait so long for it."""
+        if self._clock() - self._last < IDLE:
+            return True
+        self._again.clear()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._again.wait(), IDLE)
+        return self._again.is_set()
