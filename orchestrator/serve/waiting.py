@@ -32,8 +32,8 @@ from orchestrator.serve.streaming import PATIENCE
 from orchestrator.system.openings import Openings
 from orchestrator.transfer.spans import SMALL
 
-IDLE = 5.0
-"""Seconds without a try after which nobody waits: filelock tries 20 times a second."""
+IDLE = 15.0
+"""Seconds without a try after which nobody waits: filelock tries 20 times a second, if the machine lets it."""
 _MOST = 64
 """Locks held at once; a list of what a repo has (`hf download --dry-run`) asks for the headers of all files."""
 
