@@ -137,7 +137,7 @@ def _served(
         reading = stack.enter_context(_pool(_READING, "read"))
         waiting = None
         if is_own and (openings := stack.enter_context(_openings())) is not None:
-            waiting = Waiting(library, shelves, arrivals, openings, looking, warn)
+            waiting = Waiting(library, shelves, arrivals, openings=openings, looking=looking, emit=warn)
             # It is ours: the lock of what is placed.
             cache.blobs.patience = Patience(0)
         face = HubFace(

@@ -41,11 +41,12 @@ _MOST = 64
 class Waiting:
     """The locks that are held for clients. For the thread of the event loop; `looking` are threads that may block."""
 
-    def __init__(  # noqa: PLR0913 - where files are and will be, who waits, in which threads
+    def __init__(
         self,
         library: Library,
         shelves: Shelves,
         arrivals: Arrivals,
+        *,
         openings: Openings,
         looking: Executor,
         emit: Emit,

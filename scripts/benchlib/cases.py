@@ -28,8 +28,9 @@ class Target:
 class Case:
     """`model` and `shape` are arguments of `python -m tests.hub`. With `again`, the second pull is measured.
 
-    `options` go to `glm-aria pull`, which takes the model from ModelScope with `from_modelscope`. `ideal` is what all
-    sources together send, and `cap` the limit that was asked for, in bytes per second.
+    `options` go to `glm-aria pull`, which takes the model from ModelScope with `from_modelscope`; with `behind_run` it
+    is `hf` behind `glm-aria run` instead. `ideal` is what all sources together send, and `cap` the limit that was asked
+    for, in bytes per second.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Case:
     again: bool = False
     options: tuple[str, ...] = ()
     from_modelscope: bool = False
+    behind_run: bool = False
     ideal: int = 0
     cap: int = 0
 
@@ -129,10 +131,26 @@ CASES = (
         options=("--max-speed", "20M"),
         cap=20 << 20,
     ),
+    Case(
+        "run",
+        "4 files of 75 MiB from three sources of 5, 10 and 15 MiB/s, by `glm-aria run -- hf download`",
+        "several:4x75M",
+        ("--total-rate", "5M", "--mirror", "rate=10M", "--mirror", "rate=15M"),
+        ("glm-aria", "hf"),
+        (Target("hf", 0.35),),
+        behind_run=True,
+    ),
     Case("noop", "second pull of a small model with 3 LFS shards", "tiny", (), _COMPLETE, _NOOP, again=True),
     Case("noop-2000", "second pull of the 2,000 files", "many:2000", (), _COMPLETE, _NOOP, again=True),
 )
-_QUICK = {"big:4G": "big:24M", "big:1G": "big:8M", "big:600M": "big:8M", "many:2000": "many:40", "tiny": "tiny:256K"}
+_QUICK = {
+    "big:4G": "big:24M",
+    "big:1G": "big:8M",
+    "big:600M": "big:8M",
+    "several:4x75M": "several:4x3M",
+    "many:2000": "many:40",
+    "tiny": "tiny:256K",
+}
 
 
 def choose(names: list[str], *, quick: bool) -> tuple[Case, ...]:

@@ -48,7 +48,13 @@ def is_there(peer: str) -> bool:
 
 
 def command(
-    peer: str, repo: Repo, home: Path, options: tuple[str, ...] = (), *, from_modelscope: bool = False
+    peer: str,
+    repo: Repo,
+    home: Path,
+    options: tuple[str, ...] = (),
+    *,
+    from_modelscope: bool = False,
+    behind_run: bool = False,
 ) -> list[str]:
     """Argv that fetches the whole repository into `home`; writes the list file that it needs there."""
     many = len(repo.files) > 16
@@ -57,6 +63,8 @@ def command(
             return ["glm-aria", "pull", f"ms://{repo.name}", "--mirror", f"modelscope+{repo.modelscope_url}", *options]
         case "glm-aria":
             named = [word for url in repo.mirrors for word in ("--mirror", url)]
+            if behind_run:
+                return ["glm-aria", "run", *named, *options, "--", "hf", "download", repo.name]
             return ["glm-aria", "pull", repo.name, *named, *options]
         case "root alone":
             return ["glm-aria", "pull", repo.name, "--no-mirrors", *options]
