@@ -1,8 +1,8 @@
 """Programs that read our own cache wait at its locks, and find a file placed, instead of writing it a second time.
 
 huggingface_hub asks for the headers of a file (HEAD), takes the lock of its blob, and looks whether the blob is there
-by then before it asks for the bytes; so do 0.36, 1.10, 1.22 and 2.4. So we take that lock before we answer. Whoever
-then tries to get it, wants the file: it is fetched, and the lock is given back when it is placed, when it is lost, or
+by then before it asks for the bytes; so do 0.36, 1.10, 1.22 and 2.4. So we take that lock before we answer. A program
+that then tries to get it wants the file: it is fetched, and the lock is given back when it is placed, when it is lost, or
 when nobody tries any more. A HEAD alone fetches nothing.
 
 What this cannot do is done as for any other client: small files, which are there before a second look at the lock;
@@ -61,7 +61,7 @@ class Waiting:
         self._tries: dict[int, Callable[[], None]] = {}
 
     async def expect(self, model: ResolvedModel, file: RepoFile) -> None:
-        """Make whoever waits for the file at its lock find it placed. Done as soon as the headers may be answered."""
+        """Make programs that wait for the file at its lock find it placed. Done as soon as the headers may be answered."""
         key = model.ref.repo, file.digest
         if file.size < SMALL or key in self._attending or len(self._attending) >= _MOST:
             return
@@ -114,7 +114,7 @@ class Waiting:
 
     @contextmanager
     def _tried(self, lock: Path) -> Iterator[Tries]:
-        """What is known of those who try to get a lock."""
+        """The tries of others to get a lock, as they are told from now on."""
         tries = Tries()
         number = self._openings.watch(lock)
         self._tries[number] = tries.add
