@@ -2,8 +2,8 @@
 
 huggingface_hub asks for the headers of a file (HEAD), takes the lock of its blob, and looks whether the blob is there
 by then before it asks for the bytes; so do 0.36, 1.10, 1.22 and 2.4. So we take that lock before we answer. A program
-that then tries to get it wants the file: it is fetched, and the lock is given back when it is placed, when it is lost, or
-when nobody tries any more. A HEAD alone fetches nothing.
+that then tries to get it wants the file: it is fetched, and the lock is given back when the file is placed, when it is
+lost, or when nobody tries any more. A HEAD alone fetches nothing.
 
 What this cannot do is done as for any other client: small files, which are there before a second look at the lock;
 clients with a cache or a folder of their own; and all where the system does not tell who tries to get a lock.
@@ -61,7 +61,7 @@ class Waiting:
         self._tries: dict[int, Callable[[], None]] = {}
 
     async def expect(self, model: ResolvedModel, file: RepoFile) -> None:
-        """Make programs that wait for the file at its lock find it placed. Done as soon as the headers may be answered."""
+        """Have programs that wait at the lock of a file find it placed. Done as soon as the headers may be answered."""
         key = model.ref.repo, file.digest
         if file.size < SMALL or key in self._attending or len(self._attending) >= _MOST:
             return
