@@ -91,15 +91,11 @@ class Feeder:
         self._due = 0.0
         self._is_stirred = False
 
-    def enqueue(self, jobs: Iterable[Job]) -> None:
-        """Add jobs. They start in the order given, small ones beside big ones. A job that ended may be added again."""
-        for job in jobs:
-            self._slots.add(Slot(job, self._part(job)))
-        self._due = 0.0
-
     def want(self, job: Job, need: Need) -> None:
-        """From now on this is wanted of a job, which is added if it is not under way. One of which somebody waits for
-        ranges begins before all others."""
+        """Have this fetched of a job, in the place of what was wanted of it before; one that ended begins again.
+
+        Jobs start in the order given, small ones beside big ones; those that somebody waits for before all others.
+        """
         slot = self._slots.get(job.digest)
         if slot is None:
             slot = Slot(job, self._part(job))

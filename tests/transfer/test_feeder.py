@@ -27,13 +27,13 @@ from tests.aria2.conftest import holds_nothing
 from tests.hub.content import MIB, generate
 from tests.hub.faults import Fault
 from tests.hub.shaping import Shape
-from tests.transfer.world import MakeWorld
+from tests.transfer.world import MakeWorld, begin
 
 
 def test_many_small_files(make_world: MakeWorld) -> None:
     world = make_world({f"f{n}.json": generate(10 + 37 * n, n) for n in range(400)})
     transfer = world.transfer()
-    transfer.enqueue(world.jobs.values())
+    begin(transfer, world.jobs.values())
     world.check(world.end(transfer))
     assert world.locator.asked == []
 
@@ -41,7 +41,7 @@ def test_many_small_files(make_world: MakeWorld) -> None:
 def test_small_files_need_no_daemon(make_world: MakeWorld, daemon: PrivateDaemon) -> None:
     world = make_world({f"f{n}.json": generate(1000 + n, n) for n in range(20)} | {"empty.txt": b""})
     transfer = world.transfer()
-    transfer.enqueue(world.jobs.values())
+    begin(transfer, world.jobs.values())
     world.check(world.end(transfer))
     assert daemon.pid is None
 
@@ -50,7 +50,7 @@ def test_those_behind_busy_ones_go_on(make_world: MakeWorld) -> None:
     """However many another run has."""
     world = make_world({f"f{n}.json": generate(100 + n, n) for n in range(600)})
     transfer = world.transfer(admit=lambda job: Admission.GO if job.name == "f599.json" else Admission.BUSY)
-    transfer.enqueue(world.jobs.values())
+    begin(transfer, world.jobs.values())
     for _ in range(200):
         if found := [one for one in world.step(transfer) if isinstance(one, Fetched)]:
             assert [one.job.name for one in found] == ["f599.json"]
@@ -61,7 +61,7 @@ def test_those_behind_busy_ones_go_on(make_world: MakeWorld) -> None:
 def test_abandoned_jobs_do_not_start(make_world: MakeWorld) -> None:
     world = make_world({f"f{n}.json": b"%d" % n * 9 for n in range(9)})
     transfer = world.transfer()
-    transfer.enqueue(world.jobs.values())
+    begin(transfer, world.jobs.values())
     transfer.abandon({job.digest for name, job in world.jobs.items() if name != "f3.json"})
     assert list(world.end(transfer)) == ["f3.json"]
     assert [name for name, _, _ in world.locator.fetched] == ["f3.json"]
@@ -73,7 +73,7 @@ def test_what_aria2_cannot_take_in_ranges_comes_whole(make_world: MakeWorld, kin
     world = make_world({f"{n}.safetensors": generate(3 * MIB + n, n) for n in range(3)})
     world.hub.fault(Fault(kind), face="cdn")
     transfer = world.transfer(limits=TransferLimits(jobs=1))
-    transfer.enqueue(world.jobs.values())
+    begin(transfer, world.jobs.values())
     told: list[Rangeless] = []
     world.check(world.end(transfer, lambda one: told.append(one) if isinstance(one, Rangeless) else None))
     assert [one.source for one in told] == ["hub"]
@@ -87,7 +87,7 @@ def test_a_chunked_answer_is_continued(make_world: MakeWorld) -> None:
     world = make_world({"big.safetensors": generate(size, 1)})
     world.hub.fault(Fault("chunked", after_bytes=2 * MIB + 77), face="cdn")
     transfer = world.transfer()
-    transfer.enqueue(world.jobs.values())
+    begin(transfer, world.jobs.values())
     world.check(world.end(transfer))
     starts = [start for _, start, _ in world.locator.fetched]
     assert len(starts) > 1
@@ -102,7 +102,7 @@ def test_one_without_ranges_is_the_last_choice(make_world: MakeWorld) -> None:
     world.hub.faces["cdn"].shape = Shape(total_rate=12 * MIB)
     world.locator.sites = {"odd": odd.url, "hub": world.hub.url}
     transfer = world.transfer()
-    transfer.enqueue(world.jobs.values())
+    begin(transfer, world.jobs.values())
     ended = world.end(transfer)
     world.check(ended)
     (one,) = ended.values()
@@ -114,7 +114,7 @@ def test_one_without_ranges_is_the_last_choice(make_world: MakeWorld) -> None:
 def test_a_limit_holds_for_couriers(make_world: MakeWorld) -> None:
     world = make_world({f"{n}.json": generate(MIB, n) for n in range(4)})
     transfer = world.transfer(limits=TransferLimits(max_speed=2 * MIB))
-    transfer.enqueue(world.jobs.values())
+    begin(transfer, world.jobs.values())
     begun = time.monotonic()
     world.check(world.end(transfer))
     assert time.monotonic() - begun > 1.5
@@ -125,7 +125,7 @@ def test_stop_ends_couriers(make_world: MakeWorld) -> None:
     world = make_world({"a.json": generate(MIB, 1)})
     world.hub.fault(Fault("stall", after_bytes=1000))
     transfer = world.transfer()
-    transfer.enqueue(world.jobs.values())
+    begin(transfer, world.jobs.values())
     while not any(isinstance(one, Moved) and one.connections for one in world.step(transfer)):
         pass
     begun = time.monotonic()
@@ -141,7 +141,7 @@ def test_a_big_file_over_sixteen_connections(make_world: MakeWorld) -> None:
     world = make_world({"big.safetensors": generate(32 * MIB, 1)})
     world.hub.faces["cdn"].shape = Shape(latency_s=0.02, total_rate=48 * MIB)
     transfer = world.transfer()
-    transfer.enqueue(world.jobs.values())
+    begin(transfer, world.jobs.values())
     seen: list[Moved] = []
     ended = world.end(transfer, lambda one: seen.append(one) if isinstance(one, Moved) else None)
     world.check(ended)
@@ -159,7 +159,7 @@ def test_two_sources_share_a_file(make_world: MakeWorld) -> None:
     world.hub.faces["cdn"].shape = Shape(latency_s=0.01, total_rate=16 * MIB)
     world.locator.sites = {"hub": world.hub.url, "near": near.url}
     transfer = world.transfer(limits=TransferLimits())
-    transfer.enqueue(world.jobs.values())
+    begin(transfer, world.jobs.values())
     ended = world.end(transfer)
     world.check(ended)
     (one,) = ended.values()
@@ -179,7 +179,7 @@ def test_a_broken_source_is_done_without(make_world: MakeWorld) -> None:
     bad = world.hub.mirror("bad", faults=[Fault("status", status=500, method="GET")])
     world.locator.sites = {"bad": bad.url, "hub": world.hub.url}
     transfer = world.transfer(limits=TransferLimits())
-    transfer.enqueue(world.jobs.values())
+    begin(transfer, world.jobs.values())
     world.check(world.end(transfer))
     assert world.hub.log.requests(face="bad")
 
@@ -189,7 +189,7 @@ def test_what_nobody_has_is_given_up_and_the_rest_arrives(make_world: MakeWorld)
     world.hub.fault(Fault("status", "gone.json", status=404))
     world.locator.errors["dark.safetensors"] = NotFoundError("nobody has it")
     transfer = world.transfer()
-    transfer.enqueue(world.jobs.values())
+    begin(transfer, world.jobs.values())
     ended = world.end(transfer)
     assert isinstance(ended["a.json"], Fetched)
     for name in ("gone.json", "dark.safetensors"):
@@ -203,7 +203,7 @@ def test_a_locator_that_recovers(make_world: MakeWorld) -> None:
     world = make_world({"m.safetensors": generate(2 * MIB, 1)})
     world.locator.errors["m.safetensors"] = SourcesDownError("down")
     transfer = world.transfer()
-    transfer.enqueue(world.jobs.values())
+    begin(transfer, world.jobs.values())
     while len(world.locator.asked) < 2:
         world.step(transfer)
     world.locator.errors.clear()
@@ -215,7 +215,7 @@ def test_a_killed_aria2c_is_started_again(make_world: MakeWorld, daemon: Private
     world = make_world({"big.safetensors": generate(size, 1)} | {f"{n}.json": b"%d" % n * 50 for n in range(30)})
     world.hub.faces["cdn"].shape = Shape(latency_s=0.02, total_rate=12 * MIB)
     transfer = world.transfer(limits=TransferLimits(connections_per_mirror=4))
-    transfer.enqueue(world.jobs.values())
+    begin(transfer, world.jobs.values())
     killed: list[int] = []
 
     def kill_at_half(outcome: TransferEvent) -> None:
@@ -235,7 +235,7 @@ def test_one_that_dies_again_and_again_is_given_up(make_world: MakeWorld, daemon
     world = make_world({"big.safetensors": generate(8 * MIB, 1)})
     world.hub.faces["cdn"].shape = Shape(total_rate=MIB)
     transfer = world.transfer()
-    transfer.enqueue(world.jobs.values())
+    begin(transfer, world.jobs.values())
 
     def poll_and_kill() -> None:
         for _ in range(5000):
@@ -253,7 +253,7 @@ def test_the_next_transfer_continues_from_the_journal(make_world: MakeWorld, dae
     (job,) = world.jobs.values()
     world.hub.faces["cdn"].shape = Shape(latency_s=0.02, total_rate=12 * MIB)
     transfer = world.transfer(limits=TransferLimits(connections_per_mirror=4))
-    transfer.enqueue([job])
+    begin(transfer, [job])
     while True:
         world.step(transfer)
         known = journal.load(world.part(job), job.digest, size)
@@ -264,7 +264,7 @@ def test_the_next_transfer_continues_from_the_journal(make_world: MakeWorld, dae
     world.hub.log.settle()
     world.hub.log.reset()
     second = world.transfer(limits=TransferLimits(connections_per_mirror=4))
-    second.enqueue([job])
+    begin(second, [job])
     ended = world.end(second)
     world.check(ended)
     (one,) = ended.values()
@@ -283,7 +283,7 @@ def test_a_part_that_lacks_nothing_is_done_at_once(make_world: MakeWorld) -> Non
     world.part(job).write_bytes(world.files[job.name])
     journal.save(world.part(job), job.digest, job.size, Extents().put([Extent(0, job.size, "hub")]))
     transfer = world.transfer()
-    transfer.enqueue([job])
+    begin(transfer, [job])
     ended = world.end(transfer)
     world.check(ended)
     (one,) = ended.values()
@@ -298,7 +298,7 @@ def test_stop_keeps_the_part_and_leaves_nothing_in_aria2(make_world: MakeWorld) 
     (job,) = world.jobs.values()
     world.hub.faces["cdn"].shape = Shape(total_rate=8 * MIB)
     transfer = world.transfer(limits=TransferLimits(connections_per_mirror=2))
-    transfer.enqueue([job])
+    begin(transfer, [job])
     done = 0
     while done < 4 * MIB:
         done = max([done, *(one.arrived.total for one in world.step(transfer) if isinstance(one, Moved))])
@@ -315,7 +315,7 @@ def test_when_connections_fall_silent_addresses_are_asked_for_over_new_ones(make
     world.hub.faces["cdn"].shape = Shape(rate_per_connection=MIB)
     world.hub.fault(Fault("stall", after_bytes=100_000, times=16), face="cdn")
     transfer = world.transfer()
-    transfer.enqueue(world.jobs.values())
+    begin(transfer, world.jobs.values())
     world.check(world.end(transfer))
     assert world.locator.reconnected
 
@@ -324,7 +324,7 @@ def test_a_job_waits_for_its_admission(make_world: MakeWorld) -> None:
     world = make_world({"mine.json": b"m" * 99, "theirs.json": b"t" * 99})
     answers = iter([Admission.BUSY, Admission.BUSY, Admission.ALREADY])
     transfer = world.transfer(admit=lambda job: next(answers) if job.name == "theirs.json" else Admission.GO)
-    transfer.enqueue(world.jobs.values())
+    begin(transfer, world.jobs.values())
     ended = world.end(transfer)
     assert isinstance(ended["mine.json"], Fetched)
     assert isinstance(ended["theirs.json"], Already)
@@ -336,7 +336,7 @@ def test_an_endless_answer_to_a_range_is_cut_at_its_end(make_world: MakeWorld) -
     world.hub.faces["cdn"].shape = Shape(total_rate=16 * MIB)
     world.hub.fault(Fault("endless"), face="cdn")
     transfer = world.transfer()
-    transfer.enqueue(world.jobs.values())
+    begin(transfer, world.jobs.values())
     world.check(world.end(transfer))
     world.hub.log.settle()
     assert world.hub.log.bytes_sent(face="cdn") < 60 * MIB
@@ -348,7 +348,7 @@ def test_a_file_that_is_longer_than_listed_is_cut_and_told(make_world: MakeWorld
     world.hub.faces["cdn"].shape = Shape(total_rate=8 * MIB)
     world.hub.fault(Fault(fault), face="cdn")
     transfer = world.transfer()
-    transfer.enqueue(world.jobs.values())
+    begin(transfer, world.jobs.values())
     (outcome,) = world.end(transfer).values()
     assert isinstance(outcome, Lost)
     assert outcome.error.exit_code == 65
@@ -362,7 +362,7 @@ def test_spans_that_end_badly_after_their_job_are_no_bug(make_world: MakeWorld) 
     world = make_world({"big.safetensors": generate(32 * MIB, 1)})
     world.hub.faces["cdn"].shape = Shape(total_rate=8 * MIB)
     transfer = world.transfer(limits=TransferLimits(connections_per_mirror=4))
-    transfer.enqueue(world.jobs.values())
+    begin(transfer, world.jobs.values())
     while max([0, *(one.connections for one in world.step(transfer) if isinstance(one, Moved))]) < 4:
         pass
     (job,) = world.jobs.values()
@@ -385,7 +385,7 @@ def test_a_job_that_is_given_up_while_spans_open_begins_none(make_world: MakeWor
     world.hub.faces["cdn"].shape = Shape(total_rate=2 * MIB)
     transfer = world.transfer(limits=TransferLimits(connections_per_mirror=4))
     (job,) = world.jobs.values()
-    transfer.enqueue([job])
+    begin(transfer, [job])
     while max([0, *(one.connections for one in world.step(transfer) if isinstance(one, Moved))]) < 4:
         pass
     opened = sum(path.stat().st_nlink > 1 and path != world.part(job) for path in world.stage.iterdir())
@@ -400,7 +400,7 @@ def test_a_job_that_is_given_up_while_spans_open_begins_none(make_world: MakeWor
 def test_a_job_whose_spans_aria2_refuses_is_given_up_once(make_world: MakeWorld) -> None:
     world = make_world({"big.safetensors": generate(32 * MIB, 1)})
     transfer = world.transfer(way={"max-tries": "several"})
-    transfer.enqueue(world.jobs.values())
+    begin(transfer, world.jobs.values())
     (outcome,) = world.end(transfer).values()
     assert isinstance(outcome, Lost)
     assert isinstance(outcome.error, DaemonError)

@@ -26,7 +26,7 @@ from orchestrator.transfer.spans import Span
 from orchestrator.transfer.supply import Supplier, Supply
 from tests.hub.content import MIB, generate
 from tests.hub.shaping import Shape
-from tests.transfer.world import MakeWorld, World
+from tests.transfer.world import MakeWorld, World, begin
 
 SIZE = 64 * MIB
 
@@ -290,7 +290,7 @@ def test_each_source_sends_its_part(make_world: MakeWorld) -> None:
     world.locator.sites = {name: peer.url for name, peer in peers.items()}
     world.locator.reaches = {"front": ((0, 10 * MIB),), "back": ((10 * MIB, 24 * MIB),), "none": ()}
     transfer = world.transfer()
-    transfer.enqueue(world.jobs.values())
+    begin(transfer, world.jobs.values())
     ended = world.end(transfer)
     world.check(ended)
     assert cast(Fetched, ended["big.safetensors"]).sent == {"front": 10 * MIB, "back": 14 * MIB}
@@ -302,7 +302,7 @@ def test_a_job_waits_for_a_reach_that_grows(make_world: MakeWorld) -> None:
     world = make_world({"big.safetensors": generate(8 * MIB, 1)})
     world.locator.reaches = {"hub": ()}
     transfer = world.transfer()
-    transfer.enqueue(world.jobs.values())
+    begin(transfer, world.jobs.values())
     for at in itertools.count():
         found = [one for one in world.step(transfer) if isinstance(one, Fetched | Lost)]
         if at == 5:
@@ -449,11 +449,11 @@ def test_sources_that_were_given_up_are_tried_again_when_they_are_forgiven(make_
     world = make_world({"a.safetensors": generate(3 * MIB, 1)})
     job = next(iter(world.jobs.values()))
     transfer = world.transfer()
-    transfer.enqueue([job])
+    begin(transfer, [job])
     transfer.poll()
     (server,) = transfer.servers
     server.down = SourcesDownError("down")
     assert isinstance(world.end(transfer)[job.name], Lost)
     transfer.forgive()
-    transfer.enqueue([job])
+    begin(transfer, [job])
     world.check(world.end(transfer))

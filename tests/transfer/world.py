@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,6 +27,7 @@ from orchestrator.transfer.interface import (
     Already,
     Fetched,
     Lost,
+    Need,
     TransferEvent,
     Uri,
 )
@@ -157,3 +158,9 @@ class World:
 
 
 MakeWorld = Callable[[Mapping[str, bytes]], World]
+
+
+def begin(transfer: Feeder, jobs: Iterable[Job]) -> None:
+    """Have all of these jobs fetched, in this order."""
+    for job in jobs:
+        transfer.want(job, Need())
