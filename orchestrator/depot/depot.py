@@ -74,6 +74,8 @@ class Depot:
         self._emit = emit
         self._is_placed = is_placed
         self._lock = threading.Lock()
+        # One object each for all.
+        self._part_of, self._tell_of = staging.part, self._tell_wanted
         self._arrivals: dict[Digest, Arrival] = {}
         self._open: set[Digest] = set()
         self._claims: dict[Digest, Claim] = {}
@@ -123,9 +125,9 @@ class Depot:
         with self._lock:
             arrival = self._arrivals.get(digest)
             if arrival is None:
-                arrival = self._arrivals[digest] = Arrival(job, self._staging.part(digest), self._lock)
+                arrival = self._arrivals[digest] = Arrival(job, self._part_of, self._lock)
                 self._open.add(digest)
-            watch = Watch(arrival, self._tell_wanted, ranges)
+            watch = Watch(arrival, self._tell_of, ranges)
             arrival.watches.append(watch)
         self._tell_wanted(arrival)
         return watch
@@ -261,7 +263,7 @@ class Depot:
         self._open.discard(digest)
         self._verifier.forget(digest)
         self._disputes.forget(digest)
-        self._writeback.forget(arrival.part)
+        self._writeback.forget(self._staging.part(digest))
         self._locator.choice.forget(digest)
         claim = self._claims.pop(digest, None)
         if claim:
@@ -306,7 +308,6 @@ class Depot:
             claim.release()
             return Admission.ALREADY
         self._claims[job.digest] = claim
-        arrival.part = self._staging.part(job.digest)
         return Admission.GO
 
     def _moved(self, moved: Moved) -> None:

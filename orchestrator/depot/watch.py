@@ -13,6 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from orchestrator.core.extents import Extents, Ranges, union
+from orchestrator.core.files import Digest
 from orchestrator.core.plan import Job
 from orchestrator.errors import GlmAriaError
 from orchestrator.transfer.interface import Need
@@ -43,7 +44,7 @@ class Arrival:
     """
 
     job: Job
-    part: Path
+    part_of: Callable[[Digest], Path]
     lock: threading.Lock
     state: State = State.WAITING
     arrived: Extents = field(default_factory=Extents)
@@ -105,6 +106,8 @@ class Watch:
     file begins with. A file that is one request (below 2 MiB) shows nothing of `arrived` before it is PROVEN.
     """
 
+    __slots__ = ("_arrival", "_tell", "call", "first", "only")  # there may be a hundred thousand
+
     def __init__(self, arrival: Arrival, tell: Callable[[Arrival], None], only: Ranges | None) -> None:
         self._arrival = arrival
         self._tell = tell
@@ -126,7 +129,7 @@ class Watch:
     @property
     def part(self) -> Path:
         """The file where the bytes lie before the blob is PLACED. An open one stays good for reading after that."""
-        return self._arrival.part
+        return self._arrival.part_of(self._arrival.job.digest)
 
     @property
     def state(self) -> State:
