@@ -9,13 +9,15 @@ from pathlib import Path
 import pytest
 
 from tests.clients.client import Client, Download, Protocol
-from tests.clients.house import LINE, TROUBLES, House, Trouble
+from tests.clients.house import LINE, TROUBLES, WEIGHTS, House, Trouble
 from tests.clients.judge import Verdict, assert_right, content_of, judge
 from tests.clients.table import CLIENTS, DATASET_CLIENTS, GIT, HF_NEWEST
 from tests.faults.volumes import small_volume
 from tests.hub.content import MIB
+from tests.hub.faults import Fault
 from tests.hub.models import tiny_model
 from tests.hub.repos import Repo
+from tests.hub.shaping import Shape
 from tests.machine.fixtures import MakeHub
 from tests.machine.machine import Machine
 from tests.serve.servers import Server
@@ -88,22 +90,23 @@ def test_trouble_behind_the_server(client: Client, trouble: Trouble, house: Hous
 
 
 @pytest.mark.clients(ROWS, short=1)
+@pytest.mark.parametrize("liar", [False, True], ids=["honest", "lying"])
 def test_the_server_is_killed_and_comes_back(
-    client: Client,
-    house: House,
-    machine: Machine,
-    tmp_path: Path,
+    client: Client, liar: bool, house: House, machine: Machine, tmp_path: Path
 ) -> None:
-    house.hub.faces["cdn"].shape = LINE
-    house.hub.stop_face("near")
+    """Whoever has bytes of before must not join them to others."""
+    for face in ("cdn", "near"):
+        house.hub.faces[face].shape = LINE
+    if liar:
+        house.hub.fault(Fault("substitute", WEIGHTS), face="near")
     running = client.start(house.download(tmp_path))
     assert house.half_way()
     house.server.kill()
     port = house.server.url.rpartition(":")[2]
-    back = Server.start(machine, "--no-mirrors", "--listen", f"127.0.0.1:{port}")
+    back = Server.start(machine, "--mirror", house.hub.faces["near"].url, "--listen", f"127.0.0.1:{port}")
     judge(client, running.end(), content(house.repo))
     again(client, house, tmp_path)
-    assert house.sent <= 1.5 * weights(house.repo)
+    assert liar or house.sent <= 1.5 * weights(house.repo)
     back.stop()
 
 
@@ -153,6 +156,23 @@ def test_all_of_them_at_once(house: House, tmp_path: Path, is_long: bool) -> Non
     for one in running:
         assert_right(one.client, one.end(), content(house.repo))
     assert house.sent <= ONCE * weights(house.repo)
+
+
+def test_files_wait_for_their_turn_for_minutes(
+    machine: Machine, make_hub: MakeHub, tmp_path: Path, is_long: bool
+) -> None:
+    """hf asks for eight files at once, and gives a connection up that brings nothing for ten seconds."""
+    if not is_long:
+        pytest.skip("takes two minutes")
+    repo = Repo("model", "org/many", tiny_model(3, shards=6, shard_size=2 * MIB + MIB // 2))
+    hub = make_hub(repo, cdn_shape=Shape(total_rate=weights(repo) / 120))
+    server = Server.start(machine, "--no-mirrors")
+    house = House(hub, server, repo)
+    running = [row.start(house.download(tmp_path / row.name)) for row in ROWS]
+    for one in running:
+        assert_right(one.client, one.end(400), content(repo))
+    assert house.sent <= ONCE * weights(repo)
+    server.stop()
 
 
 def test_git_is_told_what_to_do_instead(house: House, tmp_path: Path) -> None:
