@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from starlette.types import Receive, Scope, Send
 
@@ -19,7 +20,9 @@ from orchestrator.errors import (
     TemporaryError,
 )
 from orchestrator.serve import listing
+from orchestrator.serve.clients import interim_of
 from orchestrator.serve.hub import Refused
+from orchestrator.serve.interim import interim_in
 
 _MOST_BODY = 1 << 20
 _HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(?::\d{1,5})?|\[[0-9a-fA-F:.]{2,45}\](?::\d{1,5})?")
@@ -37,7 +40,8 @@ class Counts:
 class Request:
     """A request as it came: names of headers are in lower case, `link_base` is the address at which it reached us.
 
-    `is_below` says that it was made below our prefix.
+    `is_below` says that it was made below our prefix. `keep` tells the client that its answer is on its way, for as long
+    as none has begun; None where it would not understand.
     """
 
     method: str
@@ -46,6 +50,7 @@ class Request:
     headers: Mapping[str, str]
     link_base: str
     is_below: bool
+    keep: Callable[[], None] | None = None
 
     @classmethod
     def of(cls, scope: Scope, prefix: str) -> Request:
@@ -61,7 +66,9 @@ class Request:
         if is_below:
             path = path[len(prefix) :]
         base = f"{scope['scheme']}://{host}{prefix}"
-        return cls(scope["method"], path, scope["query_string"], headers, base, is_below)
+        interim, status = interim_in(scope), interim_of(headers.get("user-agent", ""))
+        keep = partial(interim, status) if interim and status else None
+        return cls(scope["method"], path, scope["query_string"], headers, base, is_below, keep)
 
 
 class Answering:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from concurrent.futures import Executor
+from pathlib import Path
 from typing import Any
 
 from starlette.routing import Route, Router
@@ -25,7 +26,7 @@ from orchestrator.serve.hub import AboutRepo, FileBytes, Passed, PathsInfo, Refu
 from orchestrator.serve.library import Library, Shelved
 from orchestrator.serve.ranges import Excerpt, excerpt, is_known
 from orchestrator.serve.shelves import Shelves
-from orchestrator.serve.streaming import PATIENCE, is_ready, retry_after, send_arriving, send_file
+from orchestrator.serve.streaming import KEEPING, PATIENCE, retry_after, send_arriving, send_file, until_ready
 from orchestrator.serve.waiting import Waiting
 
 _HASTE = 3.0
@@ -184,69 +185,73 @@ class HubFace:
         if is_known(request.headers, file.blob_name):
             await answer.give(304, headers, b"")
             return
-        manner = manner_of(request.headers.get("user-agent", ""), early=self._early)
-        cut = self._cut(request, file, manner)
-        if cut.status == 416:
-            await answer.give(cut.status, headers | cut.headers, b"")
-            return
-        if await self._send_what_is_here(model, file, cut, headers, answer):
-            return
-        if self._handed.is_suspect(file.digest, self._arrivals.epoch(file.digest)) and manner is Manner.STARTS_OVER:
-            manner = Manner.ASKS_AGAIN
-        await self._send_what_comes(model, file, cut, manner, headers, answer)
+        if self._cut(request, file).status == 416:
+            await answer.give(416, headers | self._cut(request, file).headers, b"")
+        elif (path := await self._here(request, model, file)) is not None:
+            cut = self._cut(request, file)
+            await answer.begin(cut.status, {**headers, **cut.headers})
+            if await send_file(path, cut, answer.body, self._reading):
+                await answer.end()
+        else:
+            await self._send_what_comes(request, model, file, headers, answer)
 
-    def _cut(self, request: Request, file: RepoFile, manner: Manner) -> Excerpt:
+    def _cut(self, request: Request, file: RepoFile) -> Excerpt:
+        """The part of a file that is to be sent, as it is now: who may have wrong bytes and asks for the rest gets the
+        whole. To be asked for again after each wait."""
         cut = excerpt(request.headers, file.size, file.blob_name)
-        is_rest = cut.status == 206 and cut.is_open and cut.start > 0 and manner is Manner.STARTS_OVER
-        if is_rest and self._handed.is_suspect(file.digest, self._arrivals.epoch(file.digest)):
+        # Also where nobody gets early bytes now: the server before this one may have sent some.
+        starts_over = manner_of(request.headers.get("user-agent", "")) is Manner.STARTS_OVER
+        if cut.is_open and cut.start > 0 and starts_over and self._is_suspect(file):
             return Excerpt(200, 0, file.size, file.size)
         return cut
 
-    async def _send_what_is_here(
-        self, model: ResolvedModel, file: RepoFile, cut: Excerpt, headers: Mapping[str, str], answer: Answering
-    ) -> bool:
-        """Send a file that the cache has; False if it has not. What some other program put there is proven first."""
-        library = self._library
-        have, path = await self._once.do(("find", file.digest, model.ref.repo), lambda: library.find(model, file), 60)
-        if have is Have.UNPROVEN:
-            try:
-                await self._once.do(("prove", file.digest), lambda: library.prove(model, file), PATIENCE)
-            except TimeoutError:
-                raise busy(f"{file.path!r} is being verified", 10) from None
-            have, path = await self._once.do(
-                ("find", file.digest, model.ref.repo), lambda: library.find(model, file), 60
-            )
-        if path is None or have not in (Have.PLACED, Have.ELSEWHERE):
-            return False
-        await answer.begin(cut.status, {**headers, **cut.headers})
-        if await send_file(path, cut, answer.body, self._reading):
-            await answer.end()
-        return True
+    def _manner(self, request: Request) -> Manner:
+        return manner_of(request.headers.get("user-agent", ""), early=self._early)
 
-    async def _send_what_comes(  # noqa: PLR0917 - the parts of one answer
-        self,
-        model: ResolvedModel,
-        file: RepoFile,
-        cut: Excerpt,
-        manner: Manner,
-        headers: Mapping[str, str],
-        answer: Answering,
+    def _is_suspect(self, file: RepoFile) -> bool:
+        return self._handed.is_suspect(file.digest, self._arrivals.epoch(file.digest))
+
+    async def _here(self, request: Request, model: ResolvedModel, file: RepoFile) -> Path | None:
+        """The path of a file that is proven in the cache. What some other program put there is proven first."""
+        have, path = await self._find(model, file)
+        while have is Have.UNPROVEN:
+            try:
+                seconds = PATIENCE if request.keep is None else KEEPING
+                await self._once.do(("prove", file.digest), lambda: self._library.prove(model, file), seconds)
+                have, path = await self._find(model, file)
+            except TimeoutError:
+                if request.keep is None:
+                    raise busy(f"{file.path!r} is being verified", 10) from None
+                request.keep()
+        return path if have in (Have.PLACED, Have.ELSEWHERE) else None
+
+    async def _find(self, model: ResolvedModel, file: RepoFile) -> tuple[Have, Path | None]:
+        key = "find", file.digest, model.ref.repo
+        return await self._once.do(key, lambda: self._library.find(model, file), 60)
+
+    async def _send_what_comes(
+        self, request: Request, model: ResolvedModel, file: RepoFile, headers: Mapping[str, str], answer: Answering
     ) -> None:
-        library = self._library
         await asyncio.get_running_loop().run_in_executor(self._looking, self._shelves.refuse, model, file)
+        cut, manner = self._cut(request, file), self._manner(request)
         with self._arrivals.of(self._shelves.want(model, file), cut, manner) as awaited:
             watch = awaited.watch
-            before = watch.arrived.total
-            if not await is_ready(awaited, cut, manner) and manner in (Manner.STARTS_OVER, Manner.ASKS_AGAIN):
-                seconds = retry_after(watch, (watch.arrived.total - before) / PATIENCE)
-                self._arrivals.keep(file.digest, seconds + 60)
-                raise busy(f"{file.path!r} is on its way", seconds)
+            while True:
+                epoch, before = watch.epoch, watch.arrived.total
+                cut = self._cut(request, file)
+                if manner is Manner.STARTS_OVER and self._is_suspect(file):
+                    manner = Manner.ASKS_AGAIN
+                is_kept = await until_ready(awaited, cut, manner, request.keep)
+                if not is_kept and manner in (Manner.STARTS_OVER, Manner.ASKS_AGAIN):
+                    seconds = retry_after(watch, (watch.arrived.total - before) / PATIENCE)
+                    self._arrivals.keep(file.digest, seconds + 60)
+                    raise busy(f"{file.path!r} is on its way", seconds)
+                if watch.epoch == epoch:
+                    break
             await answer.begin(cut.status, {**headers, **cut.headers})
-            at = await send_arriving(awaited, cut, manner, answer.body, self._handed, self._reading)
+            at = await send_arriving(awaited, epoch, cut, manner, answer.body, self._handed, self._reading)
             if at == cut.start < cut.end:
-                _, path = await self._once.do(
-                    ("find", file.digest, model.ref.repo), lambda: library.find(model, file), 60
-                )
+                _, path = await self._find(model, file)
                 if path is not None and await send_file(path, cut, answer.body, self._reading):
                     at = cut.end
             if at == cut.end:

@@ -68,11 +68,14 @@ class Arrivals:
         kept = self._kept.get(digest)
         if kept is None or kept.watch.state in (State.PLACED, State.LOST):
             self._forget(digest)
+            kept = None
+        awaited = Awaited(self._want(job))
+        if manner in (Manner.HASHES, Manner.STARTS_OVER):
+            # At once: what the depot has given out to a connection already stays there.
+            awaited.look_ahead(cut.start, cut.end)
+        if kept is None:
             kept = self._kept[digest] = _Kept(self._want(job))
         kept.readers += 1
-        awaited = Awaited(self._want(job))
-        if cut.start and manner in (Manner.HASHES, Manner.STARTS_OVER):
-            awaited.watch.want(((cut.start, cut.end),))
         try:
             yield awaited
         finally:

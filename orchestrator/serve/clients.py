@@ -11,7 +11,7 @@ client. What was seen in their code:
   it asked for, and joins whatever follows. Its User-Agent is that of a plain `snapshot_download` in somebody's program,
   so neither gets unproven bytes. Since 1.0 both repeat a request that is answered with 429.
 - glm-aria hashes everything itself; the aria2c that it drives names no version.
-- curl, wget, aria2c and the rest continue whatever lies there. They wait for minutes without a byte.
+- curl, wget, aria2c and the rest continue whatever lies there.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class Manner(StrEnum):
 
     HASHES = "hashes"  # it proves the whole itself: all that is here
     STARTS_OVER = "starts-over"  # all but the last piece, which it gets after the proof
-    ASKS_AGAIN = "asks-again"  # nothing before the proof; told by 429 when to ask again
-    WAITS = "waits"  # nothing before the proof; its headers at once, and a silent connection
+    ASKS_AGAIN = "asks-again"  # nothing before the proof; where it cannot be kept waiting, it obeys a 429
+    WAITS = "waits"  # nothing before the proof; where it cannot be kept waiting, its headers and a silent connection
 
 
 _ROWS: tuple[tuple[dict[str, tuple[int, int]], Manner], ...] = (
@@ -38,6 +38,29 @@ _ROWS: tuple[tuple[dict[str, tuple[int, int]], Manner], ...] = (
     ({"hf_hub": (1, 0)}, Manner.ASKS_AGAIN),
 )
 """Products that the User-Agent must name, each in this version or a later one; the first row that holds counts."""
+
+
+_INTERIM = {
+    "hf_hub": 100,
+    "glm-aria": 100,
+    "curl": 100,
+    "Wget": 100,
+    "aria2": 100,
+    "python-requests": 100,
+    "python-urllib3": 100,
+    "Python-urllib": 100,
+    "python-httpx": 100,
+    "node": 102,
+    "undici": 102,
+}
+"""Status of the interim answers of which a product takes any number, by trial. http.client of Python knows 100 alone,
+and the fetch of node every other; Go's client takes five."""
+
+
+def interim_of(user_agent: str) -> int | None:
+    """The status by which a client may be told that its answer is on its way; None for one that is not known."""
+    named = [name for name, _, _ in _PRODUCT.findall(user_agent[:1000])]
+    return next((status for name, status in _INTERIM.items() if name in named), None)
 
 
 def manner_of(user_agent: str, *, early: bool = True) -> Manner:

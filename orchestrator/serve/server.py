@@ -15,6 +15,7 @@ import uvicorn
 from orchestrator.core.sources import is_this_machine
 from orchestrator.errors import CannotCreateError, UsageError
 from orchestrator.serve.app import HubFace, application
+from orchestrator.serve.interim import PatientProtocol
 from orchestrator.system import threads
 
 _END = 3.0
@@ -80,7 +81,7 @@ def serving(face: HubFace, listener: socket.socket) -> Iterator[None]:
     server = uvicorn.Server(
         uvicorn.Config(
             application(face),
-            http="h11",
+            http=PatientProtocol,
             ws="none",
             lifespan="off",
             log_config=None,

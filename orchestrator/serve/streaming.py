@@ -17,8 +17,12 @@ from orchestrator.serve.ranges import Excerpt
 
 PATIENCE = 8.0
 """Seconds until a client hears from us: huggingface_hub gives up after 10 without a byte."""
+KEEPING = 4.0
+"""Seconds between two words to a client that is kept waiting."""
 LAST_PIECE = 1 << 20
 """Bytes at the end of an answer that go out after the proof only."""
+_AHEAD = 2 << 20
+"""Bytes behind those that were sent which are to come before others."""
 _CHUNK = 256 << 10
 _AT_ONCE = getattr(os, "RWF_NOWAIT", 0)
 _HERE = (State.PROVEN, State.PLACED)
@@ -33,6 +37,7 @@ class Awaited:
     def __init__(self, watch: Watch) -> None:
         self.watch = watch
         self._changed = asyncio.Event()
+        self._ahead = -1
         loop = asyncio.get_running_loop()
 
         def wake() -> None:
@@ -45,6 +50,12 @@ class Awaited:
     def change(self) -> asyncio.Event:
         """Set at the next change: to be taken before the state is looked at."""
         return self._changed
+
+    def look_ahead(self, at: int, end: int) -> None:
+        """Have what comes next to a reader at this position fetched before the rest, up to `end`."""
+        if at < end and at + _AHEAD // 2 > self._ahead:
+            self._ahead = min(at + _AHEAD, end)
+            self.watch.want(((at, self._ahead),))
 
     def close(self) -> None:
         """Give the want back."""
@@ -73,7 +84,17 @@ def allowed(watch: Watch, cut: Excerpt, at: int, manner: Manner) -> int:
     return at
 
 
-async def is_ready(awaited: Awaited, cut: Excerpt, manner: Manner, seconds: float = PATIENCE) -> bool:
+async def until_ready(awaited: Awaited, cut: Excerpt, manner: Manner, keep: Callable[[], None] | None) -> bool:
+    """Wait until a first byte may go out. Where `keep` keeps the client waiting, as long as that takes; else False
+    after a while. Raises as `allowed`."""
+    while not await is_ready(awaited, cut, manner, PATIENCE if keep is None else KEEPING):
+        if keep is None:
+            return False
+        keep()
+    return True
+
+
+async def is_ready(awaited: Awaited, cut: Excerpt, manner: Manner, seconds: float) -> bool:
     """Wait until a first byte may go out; False if that takes longer. Raises as `allowed`."""
     loop = asyncio.get_running_loop()
     until = loop.time() + seconds
@@ -108,15 +129,17 @@ async def send_file(path: Path, cut: Excerpt, send: Send, pool: Executor) -> boo
 
 
 async def send_arriving(  # noqa: PLR0917 - what is sent, to whom, and what is remembered of it
-    awaited: Awaited, cut: Excerpt, manner: Manner, send: Send, handed: Handed, pool: Executor
+    awaited: Awaited, epoch: int, cut: Excerpt, manner: Manner, send: Send, handed: Handed, pool: Executor
 ) -> int:
     """Send bytes of a blob while it arrives, as far as they may go out; where the next one is to come from.
 
-    Less than `cut.end`: either the bytes that were sent may be wrong, and the answer must be broken off, or (with
-    nothing sent) the blob is no longer where it arrived. Raises what ended the arrival.
+    `epoch` is that in which `cut` was right. At `cut.start`, with nothing sent, the blob is no longer where it arrived,
+    and is in the cache. Raises what ended the arrival, and TemporaryError when the client may have bytes that are not
+    those of the file: then the answer must be broken off.
     """
     watch = awaited.watch
-    at, epoch, fd = cut.start, watch.epoch, None
+    at, fd = cut.start, None
+    has_bytes = cut.start > 0 and manner is Manner.STARTS_OVER
     is_noted = manner is not Manner.STARTS_OVER
     loop = asyncio.get_running_loop()
     try:
@@ -124,8 +147,8 @@ async def send_arriving(  # noqa: PLR0917 - what is sent, to whom, and what is r
             change = awaited.change
             end = allowed(watch, cut, at, manner)
             if watch.epoch != epoch:
-                if at > cut.start:
-                    return at
+                if at > cut.start or has_bytes:
+                    raise TemporaryError(f"{watch.job.name!r} is fetched again, since its bytes were wrong")
                 _close(fd)
                 epoch, fd = watch.epoch, None
                 continue
@@ -134,6 +157,8 @@ async def send_arriving(  # noqa: PLR0917 - what is sent, to whom, and what is r
                 if not is_noted:
                     manner = Manner.ASKS_AGAIN
                 continue
+            if manner in (Manner.HASHES, Manner.STARTS_OVER):
+                awaited.look_ahead(at, cut.end)
             if end <= at:
                 await change.wait()
                 continue

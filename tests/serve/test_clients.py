@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.serve.clients import Manner, manner_of
+from orchestrator.serve.clients import Manner, interim_of, manner_of
 
 CLI = "huggingface-cli/{0}; hf_hub/{0}; python/3.11.2"
 PLAIN = "unknown/None; hf_hub/{0}; python/3.11.2"
@@ -40,6 +40,24 @@ TRANSFORMERS = "unknown/None; hf_hub/{0}; python/3.11.2; transformers/5.24.0; se
 )
 def test_a_row(user_agent: str, manner: Manner) -> None:
     assert manner_of(user_agent) == manner
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "status"),
+    [
+        (PLAIN.format("0.36.0"), 100),
+        ("curl/8.5.0", 100),
+        ("Wget/1.21.4", 100),
+        ("aria2/1.36.0", 100),
+        ("glm-aria", 100),
+        ("node", 102),
+        ("Go-http-client/1.1", None),
+        ("Mozilla/5.0", None),
+        ("", None),
+    ],
+)
+def test_who_can_be_kept_waiting(user_agent: str, status: int | None) -> None:
+    assert interim_of(user_agent) == status
 
 
 def test_nobody_gets_bytes_early_who_cannot_prove_them() -> None:

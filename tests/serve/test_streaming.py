@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from orchestrator.core.plan import Job
 from orchestrator.core.refs import RepoId, RepoType
 from orchestrator.core.sources import Origin
 from orchestrator.depot.watch import State
-from orchestrator.errors import IntegrityError
+from orchestrator.errors import IntegrityError, TemporaryError
 from orchestrator.serve.clients import Manner
 from orchestrator.serve.handed import Handed
 from orchestrator.serve.ranges import Excerpt, excerpt
@@ -86,15 +87,19 @@ def played(
     cut: Excerpt,
     manner: Manner,
     play: Callable[[Client], Awaitable[None]],
-) -> tuple[int, bytes]:
-    """Where an answer stopped, and what it sent, while `play` moves the watch."""
+) -> tuple[int | None, bytes]:
+    """Where an answer stopped (None: it was broken off), and what it sent, while `play` moves the watch."""
 
-    async def run() -> tuple[int, bytes]:
+    async def run() -> tuple[int | None, bytes]:
         client = Client()
         awaited = Awaited(hand.watch)
-        sending = asyncio.ensure_future(send_arriving(awaited, cut, manner, client.take, handed, pool))
+        sending = asyncio.ensure_future(
+            send_arriving(awaited, hand.watch.epoch, cut, manner, client.take, handed, pool)
+        )
         await play(client)
-        at = await asyncio.wait_for(sending, 10)
+        at = None
+        with suppress(TemporaryError):
+            at = await asyncio.wait_for(sending, 10)
         awaited.close()
         return at, bytes(client.got)
 
@@ -186,12 +191,29 @@ def test_a_failed_proof_ends_the_answer_before_its_last_piece(
         hand.become(State.PROVEN)
 
     at, got = played(hand, handed, pool, WHOLE, Manner.STARTS_OVER, play)
-    assert at == len(got) == SIZE - LAST_PIECE
-    assert got != RIGHT[:at]
+    assert (at, len(got)) == (None, SIZE - LAST_PIECE)
+    assert got != RIGHT[: len(got)]
     # Whoever has these bytes and asks for the rest must start over, now and later.
     assert handed.is_suspect(DIGEST, hand.watch.epoch)
     handed.proven(DIGEST, hand.watch.epoch)
     assert handed.is_suspect(DIGEST)
+
+
+def test_the_rest_is_not_joined_to_bytes_that_were_wrong(hand: Hand, handed: Handed, pool: ThreadPoolExecutor) -> None:
+    """The client has the beginning from before; nothing of this answer has gone out when the proof fails."""
+
+    async def play(client: Client) -> None:
+        hand.come(0, MIB, WRONG)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        hand.doubt()
+        hand.come(0, SIZE)
+        hand.become(State.PROVEN)
+
+    cut = range_of(f"bytes={MIB}-")
+    assert played(hand, handed, pool, cut, Manner.STARTS_OVER, play) == (None, b"")
+    # Who never got unproven bytes has the right ones.
+    assert played(hand, handed, pool, cut, Manner.WAITS, play) == (SIZE, RIGHT[MIB:])
 
 
 def test_an_answer_that_has_not_begun_survives_a_failed_proof(
