@@ -7,6 +7,7 @@ them is a line on its connection, so its timeout begins again, and that is all.
 from __future__ import annotations
 
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any, cast
 
 import h11
@@ -41,4 +42,6 @@ class PatientProtocol(H11Protocol):
 
     def _send_interim(self, status: int) -> None:
         if self.conn.our_state is h11.SEND_RESPONSE and not self.transport.is_closing():
-            self.transport.write(self.conn.send(h11.InformationalResponse(status_code=status, headers=[])))
+            reason = HTTPStatus(status).phrase.encode()
+            event = h11.InformationalResponse(status_code=status, headers=[], reason=reason)
+            self.transport.write(self.conn.send(event))
