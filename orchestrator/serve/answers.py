@@ -40,8 +40,8 @@ class Counts:
 class Request:
     """A request as it came: names of headers are in lower case, `link_base` is the address at which it reached us.
 
-    `is_below` says that it was made below our prefix. `keep` tells the client that its answer is on its way, for as long
-    as none has begun; None where it would not understand.
+    `is_below` says that it was made below our prefix. `keep` tells the client that its answer is on its way, as long as
+    none has begun; None where it would not understand.
     """
 
     method: str
