@@ -86,6 +86,13 @@ install_package() {
 # need_tool COMMAND [PACKAGE]: installed where it can be; without it, what needs it says so itself.
 need_tool() { has "$1" || { manager=$(package_manager) && install_package "$manager" "${2-$1}"; } || say "going on without $1"; }
 
+# The programs that tests of clients run. Fedora's wget is wget2, and has the other one beside it.
+need_clients() {
+    for tool in git curl wget npm; do need_tool $tool; done
+    need_tool node nodejs
+    case $(wget --version 2>/dev/null) in *Wget2*) need_tool wget1 ;; esac
+}
+
 need_aria2() {
     if [ -d "$repo/.conda/bin" ]; then PATH=$PATH:$repo/.conda/bin; fi
     has aria2c && return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -102,10 +103,12 @@ def curl(*words: str, wants: str = "*") -> Commands:
 
 def wget(*words: str) -> Commands:
     def commands(download: Download) -> Sequence[Sequence[str]]:
-        above = download.url("").split("://")[1].rstrip("/").count("/")
-        where = ["--force-directories", "--no-host-directories", f"--cut-dirs={above}"]
-        urls = [download.url(path) for path in download.commit.files]
-        return [["wget", "-nv", "--tries=3", *words, *where, *_bearer("--header", download), *urls]]
+        # Where wget is wget2, the one of GNU has this name. wget2 ends with 0 after half of a file, whoever serves it.
+        name = "wget1" if shutil.which("wget1") else "wget"
+        common = [name, "-nv", "--tries=3", *words, *_bearer("--header", download)]
+        for path in download.commit.files:
+            (download.out / path).parent.mkdir(parents=True, exist_ok=True)
+        return [[*common, "-O", path, download.url(path)] for path in download.commit.files]
 
     return commands
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ from tests.hub.repos import Commit, Repo, RepoFile
 from tests.hub.wire import Reply, Request, file_reply, json_reply, redirect
 
 _TYPES = {"models": "model", "datasets": "dataset", "spaces": "space"}
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 _VERBS = {"revision", "tree", "paths-info", "treesize", "refs"}
 
 
@@ -206,11 +208,13 @@ class HuggingFace:
     def _resolve_cache(self, request: Request, parts: list[str]) -> Reply:
         """Where a small file really comes from.
 
-        Older releases of huggingface_hub (0.36 to 1.22 at least) leave out the query of the redirect.
+        Older releases of huggingface_hub (0.36 to 1.22 at least) leave out the query of the redirect, and wget2 sends
+        the slashes of the path bare.
         """
-        if len(parts) not in (6, 7) or parts[2] not in _TYPES:
+        at = next((at for at in (4, 5) if parts[at:] and _COMMIT.fullmatch(parts[at])), None)
+        if at is None or len(parts) < at + 2 or parts[2] not in _TYPES:
             raise refusal(404, "Not found")
-        name, oid, path = "/".join(parts[3:-2]), parts[-2], parts[-1]
+        name, oid, path = "/".join(parts[3:at]), parts[at], "/".join(parts[at + 1 :])
         repo = self.shelf.open(request, _TYPES[parts[2]], name, for_files=True)
         commit = _commit(repo, [oid])
         file = _file(commit, path)
