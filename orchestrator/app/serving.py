@@ -94,8 +94,8 @@ def _served(
             f"this needs starlette and uvicorn, and {error.name} is not installed",
             hint="pip install 'glm-aria[serve]'",
         ) from None
+    from orchestrator.depot.elsewhere import Elsewhere
     from orchestrator.depot.locate import SourceLocator
-    from orchestrator.depot.other_catalogs import OtherCatalogs
     from orchestrator.depot.resident import Resident
     from orchestrator.serve.arrivals import Arrivals
     from orchestrator.serve.handed import Handed
@@ -120,11 +120,11 @@ def _served(
         library = Library(sites, sources, cache, policy=settings.policy, offline=settings.offline, emit=warn)
         handed = Handed(cache.state_dir)
         stack.callback(sweep, cache.staging)
-        catalogs = stack.enter_context(contextlib.closing(OtherCatalogs((), sites, warn)))
-        shelves = Shelves(cache, warn)
+        elsewhere = stack.enter_context(contextlib.closing(Elsewhere(sites, warn)))
+        shelves = Shelves(cache, elsewhere, warn)
         arrivals = Arrivals(shelves, handed)
         resident = Resident(
-            SourceLocator(sources, catalogs, warn),
+            SourceLocator(sources, elsewhere, warn),
             sources,
             cache.staging,
             mover_of(settings),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from typing import Protocol
 
 from orchestrator.core.extents import Ranges
 from orchestrator.core.plan import Job
 from orchestrator.core.sources import Body, Origin, RangeAnswer, Source
 from orchestrator.depot.candidates import Candidates, Place
-from orchestrator.depot.other_catalogs import OtherCatalogs
 from orchestrator.errors import (
     GlmAriaError,
     IntegrityError,
@@ -32,10 +32,17 @@ from orchestrator.net.session import Net
 from orchestrator.transfer.interface import Uri
 
 
+class Origins(Protocol):
+    """The places of blobs: those that their jobs name, and those that other catalogs list."""
+
+    def origin(self, job: Job, source: Source) -> Origin | None:
+        """The place of the job's blob at `source`, if known by now. Never blocks."""
+
+
 class SourceLocator:
     """The `Locator` of a depot. It leaves out sources that are down."""
 
-    def __init__(self, sources: Sources, catalogs: OtherCatalogs, emit: Emit) -> None:
+    def __init__(self, sources: Sources, catalogs: Origins, emit: Emit) -> None:
         self._sources = sources
         self._catalogs = catalogs
         self._emit = emit

@@ -15,6 +15,7 @@ from orchestrator.cache.inventory import read_ref
 from orchestrator.core.files import Digest, RepoFile, RepoTree
 from orchestrator.core.plan import Have, Job, ResolvedModel, merge, plan_model
 from orchestrator.core.refs import Ref
+from orchestrator.depot.elsewhere import Elsewhere
 from orchestrator.disk import space
 from orchestrator.disk.atomic import drop, scratch
 from orchestrator.errors import GlmAriaError
@@ -30,10 +31,14 @@ Key = tuple[Ref, str]
 
 
 class Shelves:
-    """Puts proven blobs into the snapshots of the models that want them. Thread-safe; one thread calls `place`."""
+    """Puts proven blobs into the snapshots of the models that want them. Thread-safe; one thread calls `place`.
 
-    def __init__(self, cache: Cache, emit: Emit) -> None:
+    `elsewhere` asks other catalogs about each model, as sources of its files.
+    """
+
+    def __init__(self, cache: Cache, elsewhere: Elsewhere, emit: Emit) -> None:
         self._cache = cache
+        self._elsewhere = elsewhere
         self._emit = emit
         self._guard = threading.Lock()
         self._wanted: dict[Digest, dict[Key, ResolvedModel]] = {}
@@ -50,6 +55,7 @@ class Shelves:
     def want(self, model: ResolvedModel, file: RepoFile) -> Job:
         """The job of a file, which `place` will put into the model's snapshot. Does not block."""
         key = model.ref, model.commit
+        self._elsewhere.ask(model)
         with self._guard:
             models = self._wanted.setdefault(file.digest, {})
             before = models.get(key)

@@ -134,6 +134,17 @@ def test_several_at_once_cause_one_download(
     assert sent(hub) <= MOST * size(repo)
 
 
+def test_modelscope_sends_what_it_has(make_hub: Any, machine: Machine, users: Users, repo: Repo) -> None:
+    """The other catalog lists the same bytes, and answers before the root has sent them all."""
+    hub = make_hub(repo)
+    scope = hub.modelscope(aliases={"org/m": "org/m"})
+    hub.faces["cdn"].shape = Shape(total_rate=1e6)
+    server = Server.start(machine, "--mirror", f"modelscope+{scope.url}")
+    assert users(server).get(f"/org/m/resolve/main/{BIG}") == wanted(repo)[BIG]
+    assert hub.log.bytes_sent(face="modelscope-cdn", file=BIG) > len(FILES[BIG]) // 2
+    server.stop()
+
+
 def test_many_small_files(make_hub: Any, machine: Machine, users: Users) -> None:
     repo = Repo("model", "org/m", many_files(300))
     hub = make_hub(repo)

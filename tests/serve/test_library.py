@@ -13,6 +13,7 @@ from orchestrator.cache.inventory import read_ref
 from orchestrator.core.plan import Have
 from orchestrator.core.refs import RepoId, RepoType
 from orchestrator.core.trust import Policy
+from orchestrator.depot.elsewhere import Elsewhere
 from orchestrator.errors import GlmAriaError, NotAllowedError, NotFoundError, SourcesDownError
 from orchestrator.proof.verified import VerifiedFile, verify
 from orchestrator.serve.library import FRESH, Library
@@ -47,9 +48,10 @@ class House:
         self.root = PlainCatalog(trees={ONE: tree_of(), TWO: tree_of(TWO, NEW)})
         self.clock = Clock()
         self.heard = Heard()
-        self.shelves = Shelves(cache, self.heard)
+        sites = plain.sites(self.root)
+        self.shelves = Shelves(cache, Elsewhere(sites, self.heard), self.heard)
         self.library = Library(
-            plain.sites(self.root),
+            sites,
             plain.sources(ROOT),
             cache,
             policy=Policy.AGREE,
