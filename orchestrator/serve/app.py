@@ -108,6 +108,9 @@ class HubFace:
     async def _reply(self, request: Request, receive: Receive, answer: Answering) -> None:
         if self._is_own and not request.is_below:
             raise Refused(404, "there is nothing at this address")
+        if request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+            # A page somewhere would have the browser of a user fill this disk.
+            raise Refused(403, "pages of other sites get nothing here")
         asked = parse(request.method, request.raw_path, request.query_string)
         if isinstance(asked, WhoAmI):
             raise Refused(401, "nobody has an account here, and no token is needed")

@@ -191,6 +191,15 @@ def test_closed_repos_are_not_served(machine: Machine, hub: LoopbackHub, server:
     assert user.hf("download", "org/gated").returncode != 0
 
 
+def test_a_page_of_another_site_fetches_nothing(hub: LoopbackHub, server: Server, users: Users) -> None:
+    """A browser says where a request comes from."""
+    user = users(server)
+    path = f"/org/m/resolve/main/{BIG}"
+    assert heads(user, path, "-X", "GET", "-H", "Sec-Fetch-Site: cross-site")["status"] == "403"
+    assert hub.log.requests() == []
+    assert heads(user, path, "-H", "Sec-Fetch-Site: none")["status"] == "200"
+
+
 def test_git_is_told_what_to_do(warm: Server, users: Users) -> None:
     if shutil.which("git") is None:
         pytest.skip("no git")
