@@ -90,7 +90,8 @@ class Depot:
             stack.callback(self._verifier.close)
             self._disputes = Disputes(self._inbox, self._locator, self._sources, self._staging, self._emit)
             stack.callback(self._disputes.close)
-            large = sum(arrival.job.size >= SMALL for arrival in self._arrivals.values())
+            with self._lock:
+                large = sum(arrival.job.size >= SMALL for arrival in self._arrivals.values())
             self._transfer = stack.enter_context(
                 self._mover.open(
                     self._locator,
@@ -304,11 +305,8 @@ class Depot:
                 arrival.is_announced = True
                 self._emit(FileProgress(job.digest, job.name, Phase.WAITING, 0, job.size))
             return Admission.BUSY
-        if self._is_placed(job):
-            claim.release()
-            return Admission.ALREADY
         self._claims[job.digest] = claim
-        return Admission.GO
+        return Admission.ALREADY if self._is_placed(job) else Admission.GO
 
     def _moved(self, moved: Moved) -> None:
         job = moved.job

@@ -155,8 +155,8 @@ class Resident:
             # What is verified gets placed in any case: it is a matter of moments.
             pool.shutdown(wait=True)
             self._take(message for message in self._inbox.take(0.0) if isinstance(message, _Placed))
-            if self._proven:
-                self._placed(self._place_all(tuple(self._proven)))
+            if batch := self._take_proven():
+                self._placed(self._place_all(batch))
 
     def _take(self, messages: Iterable[_Message]) -> None:
         for message in messages:
@@ -188,10 +188,13 @@ class Resident:
         if now < self._batch_at:
             return self._batch_at
         self._batch_at = now + _BATCH_SECONDS
-        batch, self._proven = tuple(self._proven), []
         self._is_placing = True
-        self._inbox.submit(pool, self._place_all, batch)
+        self._inbox.submit(pool, self._place_all, self._take_proven())
         return math.inf
+
+    def _take_proven(self) -> Sequence[Proven]:
+        batch, self._proven = tuple(self._proven), []
+        return batch
 
     def _place_all(self, batch: Sequence[Proven]) -> _Placed:
         jobs = tuple(one.job for one in batch)

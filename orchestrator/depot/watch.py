@@ -175,8 +175,8 @@ class Watch:
 
     def close(self) -> None:
         """Give the want back. When it was the last one, the blob is not fetched on; what arrived stays for later."""
-        self.call = None
         with self._arrival.lock:
+            self.call = None
             if self not in self._arrival.watches:
                 return
             self._arrival.watches.remove(self)

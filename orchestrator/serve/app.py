@@ -237,7 +237,7 @@ class HubFace:
     ) -> None:
         await asyncio.get_running_loop().run_in_executor(self._looking, self._shelves.refuse, model, file)
         cut, manner = self._cut(request, file), self._manner(request)
-        with self._arrivals.of(self._shelves.want(model, file), cut, manner) as awaited:
+        with self._arrivals.of(model, file, cut, manner) as awaited:
             watch = awaited.watch
             while True:
                 epoch, before = watch.epoch, watch.arrived.total

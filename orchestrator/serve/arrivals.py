@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
-from orchestrator.core.files import Digest
-from orchestrator.core.plan import Job
+from orchestrator.core.files import Digest, RepoFile
+from orchestrator.core.plan import Job, ResolvedModel
 from orchestrator.depot.messages import Proven
 from orchestrator.depot.watch import State, Watch
 from orchestrator.errors import GlmAriaError, SourcesDownError
@@ -62,13 +62,15 @@ class Arrivals:
         return kept.watch.epoch if kept else None
 
     @contextmanager
-    def of(self, job: Job, cut: Excerpt, manner: Manner) -> Iterator[Awaited]:
-        """A blob on its way, for a client that waits for this part of it."""
-        digest = job.digest
+    def of(self, model: ResolvedModel, file: RepoFile, cut: Excerpt, manner: Manner) -> Iterator[Awaited]:
+        """A file on its way, for a client that waits for this part of it."""
+        digest = file.digest
         kept = self._kept.get(digest)
         if kept is None or kept.watch.state in (State.PLACED, State.LOST):
             self._forget(digest)
             kept = None
+        # Only now: with what has ended, those who wanted it are forgotten.
+        job = self._shelves.want(model, file)
         awaited = Awaited(self._want(job))
         if manner in (Manner.HASHES, Manner.STARTS_OVER):
             # At once: what the depot has given out to a connection already stays there.

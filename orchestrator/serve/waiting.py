@@ -129,7 +129,7 @@ class Waiting:
         if not await tries.go_on():
             return
         whole = Excerpt(200, 0, file.size, file.size)
-        with self._arrivals.of(self._shelves.want(model, file), whole, Manner.WAITS) as awaited:
+        with self._arrivals.of(model, file, whole, Manner.WAITS) as awaited:
             watch = awaited.watch
             while watch.state not in (State.PLACED, State.LOST) and await tries.go_on():
                 change = awaited.change

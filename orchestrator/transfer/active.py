@@ -157,12 +157,17 @@ class Slot:
         return span
 
     def open_errand(self, source: str, now: float) -> Span:
-        """A span for a courier, over all from the first missing byte to the last. Raises per `system.failures`."""
+        """A span for a courier, over all of `errand`. Raises per `system.failures`."""
         self.prepare()
-        missing = self.missing() or ((0, 0),)
-        span = Span(source, self.part, missing[0][0], missing[-1][1], self.job.size, now)
+        ((start, end),) = self.errand() or ((0, 0),)
+        span = Span(source, self.part, start, end, self.job.size, now)
         self.spans.append(span)
         return span
+
+    def errand(self) -> Ranges:
+        """The range that a courier fetches, from the first missing byte to the last, with what is here between them."""
+        missing = self.missing()
+        return ((missing[0][0], missing[-1][1]),) if missing else ()
 
     def close_span(self, span: Span) -> None:
         """aria2 is done with it: keep what it brought, and remove its name."""

@@ -37,6 +37,7 @@ class Assigner:
         self._room = budget.big_most - sum(span.width for span in spans)
         self._under_way, self._spans_left = len(spans), budget.spans_most - len(spans)
         self._awaited = {slot.job.digest: slot.awaited() for slot in active if slot.need.first}
+        self._to_be_free = [span for slot in active for span in slot.spans if span.is_leaving]
         self.leaving: list[Span] = []
         self._used: dict[str, int] = {}
         for span in spans:
@@ -69,7 +70,7 @@ class Assigner:
 
     def _send(self, slot: Slot, ready: Sequence[Supply]) -> Iterator[Opened]:
         """Send a courier: one request, whose time is mostly latency."""
-        able = [supply for supply in ready if supply.has_all(slot.missing())]
+        able = [supply for supply in ready if supply.has_all(slot.errand())]
         if able and not slot.dropping:
             supply = min(able, key=lambda one: (one.server.strikes, one.server.setup))
             yield from self._opened(slot, slot.open_errand(supply.source, self._clock), supply)
@@ -84,6 +85,10 @@ class Assigner:
         if not late and waiting:
             able = [name for name, one in slot.supplies.items() if one.is_usable(self._now, self._clock)]
             able = [name for name in able if slot.supplies[name].has_any(waiting)]
+            # It takes a round or more until one that was stopped is closed, and no second one shall be for that.
+            if freed := next((span for span in self._to_be_free if span.source in able), None):
+                self._to_be_free.remove(freed)
+                return
             late = [span for one in active for span in one.spans if not span.holds(self._of(one))]
             late = [span for span in late if span.source in able and not span.is_leaving]
             if any(span.seconds_left <= _READER_SECONDS for span in late):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import signal
 import threading
@@ -15,7 +16,15 @@ import pytest
 from orchestrator.core.extents import covers, intersect
 from orchestrator.depot.resident import Forgiving
 from orchestrator.depot.watch import State, Watch
-from orchestrator.errors import DaemonError, GlmAriaError, IntegrityError, Interrupted, SourcesDownError, TemporaryError
+from orchestrator.errors import (
+    DaemonError,
+    DiskIOError,
+    GlmAriaError,
+    IntegrityError,
+    Interrupted,
+    SourcesDownError,
+    TemporaryError,
+)
 from orchestrator.mirrors.stats import Quarantine, Remembered, Stats
 from orchestrator.transfer import journal
 from orchestrator.transfer.limits import TransferLimits
@@ -489,6 +498,50 @@ def test_where_no_daemon_starts_all_is_lost_and_tried_again_by_the_next(
         assert isinstance(watch.error, DaemonError)
     monkeypatch.undo()
     with resident.want(house.job()) as watch:
+        until(watch, is_over)
+        assert watch.state is State.PLACED
+
+
+def test_what_is_placed_when_the_daemon_is_lost_is_placed_once(
+    make_house: MakeHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`_batch_at`: all but the first wait for the end."""
+    house = make_house({name: name.encode() for name in ("a.json", "b.json", "c.json")})
+    resident = house.resident()
+    with resident.want(house.job("a.json")) as watch:
+        until(watch, is_over)
+    resident._batch_at = math.inf
+    with resident.want(house.job("b.json")) as watch:
+        until(watch, lambda one: one.state is State.PROVEN)
+        with monkeypatch.context() as lost:
+            is_lost, fail = threading.Event(), resident._depot.fail
+            lost.setattr(resident._depot, "fail", lambda error: (fail(error), is_lost.set()))
+            lost.setattr(resident._depot, "poll", partial(_raise, DaemonError("aria2c is gone")))
+            resident._inbox.wake()
+            assert is_lost.wait(60)
+            assert watch.state is State.PLACED
+    with resident.want(house.job("c.json")) as watch:
+        until(watch, lambda one: one.state is State.PROVEN)
+        resident.close()
+        assert watch.state is State.PLACED
+    assert house.placed == ["a.json", "b.json", "c.json"]
+
+
+def _raise(error: GlmAriaError) -> float:
+    raise error
+
+
+def test_a_look_into_the_cache_that_fails_leaves_no_claim(
+    make_house: MakeHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = make_house({"a.json": b"a"})
+    resident = house.resident()
+    with monkeypatch.context() as failing:
+        failing.setattr(house, "_is_placed", lambda *_: _raise(DiskIOError("the disk failed")))
+        with resident.want(house.job("a.json")) as watch:
+            until(watch, is_over)
+            assert isinstance(watch.error, DiskIOError)
+    with resident.want(house.job("a.json")) as watch:
         until(watch, is_over)
         assert watch.state is State.PLACED
 

@@ -83,6 +83,18 @@ def test_a_source_is_asked_for_what_it_has_only(tmp_path: Path) -> None:
     assert is_within(ranges, reach)
 
 
+def test_a_courier_is_sent_to_who_has_all_that_he_brings(tmp_path: Path) -> None:
+    """Also what is here already, between the gaps."""
+    ends = ((0, MIB), (SIZE - MIB, SIZE))
+    some, all_ = supply("some", reach=ends), supply("all")
+    for one in (some, all_):
+        one.is_carried = True
+    slot = slot_of(tmp_path / "part", some, here=((MIB, SIZE - MIB),))
+    assert not assign(slot)
+    slot.supplies["all"] = all_
+    assert [(span.source, span.start, span.end) for _, span, _ in assign(slot)] == [("all", 0, SIZE)]
+
+
 def test_who_has_nothing_gets_nothing_and_takes_no_share(tmp_path: Path) -> None:
     slot = slot_of(tmp_path / "part", supply("none", 9e6, reach=()), supply("root", 1e5))
     opened = assign(slot)
@@ -195,6 +207,21 @@ def test_a_connection_of_another_job_is_freed_unless_somebody_waits_for_it_too(t
     assigner = round_of(first, second, budget=1)
     assigner.make_way(second, [second, first])
     assert assigner.leaving == first.spans
+
+
+def test_a_connection_that_was_freed_is_waited_for(tmp_path: Path) -> None:
+    first, *others = (slot_of(tmp_path / f"{n}", supply("root")) for n in range(3))
+    assign(first, budget=4)
+    for span in first.spans:
+        moved(span, span.start + FINE_PIECE)
+    for rounds in range(1, 3):
+        for slot in others[:rounds]:
+            slot.want(Need(first=((0, MIB),)))
+        for _ in range(3):
+            assigner = round_of(first, *others, budget=4)
+            for slot in others:
+                assigner.make_way(slot, [first, *others])
+        assert [span.is_leaving for span in first.spans].count(True) == rounds, "one for each who waits"
 
 
 def test_each_reader_gets_a_connection_before_one_gets_two(tmp_path: Path) -> None:

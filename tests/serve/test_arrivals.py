@@ -1,0 +1,79 @@
+"""Who waits for a file, and what becomes of it when it was lost before."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from orchestrator.cache.cache import Cache
+from orchestrator.core.plan import Have, Job
+from orchestrator.core.refs import Ref
+from orchestrator.core.trust import Policy
+from orchestrator.depot.elsewhere import Elsewhere
+from orchestrator.depot.messages import Proven
+from orchestrator.depot.watch import Arrival, State, Watch
+from orchestrator.errors import SourcesDownError
+from orchestrator.proof.verified import verify
+from orchestrator.serve.arrivals import Arrivals
+from orchestrator.serve.clients import Manner
+from orchestrator.serve.handed import Handed
+from orchestrator.serve.library import Library
+from orchestrator.serve.ranges import Excerpt
+from orchestrator.serve.shelves import Shelves
+from tests import plain
+from tests.plain import FILES, ONE, REPO, ROOT, Heard, PlainCatalog, tree_of
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Iterator[Cache]:
+    with plain.cache(tmp_path) as made:
+        yield made
+
+
+class Depot:
+    """One arrival at a time, which a test ends by hand."""
+
+    def __init__(self, cache: Cache) -> None:
+        self._cache = cache
+        self.arrival: Arrival | None = None
+
+    def want(self, job: Job) -> Watch:
+        if self.arrival is None or self.arrival.state is State.LOST:
+            self.arrival = Arrival(job, self._cache.staging.part, threading.Lock())
+        watch = Watch(self.arrival, lambda _: None, None)
+        self.arrival.watches.append(watch)
+        return watch
+
+
+@pytest.mark.parametrize("is_lost_first", [False, True])
+def test_a_file_is_placed_also_for_who_asks_again_after_it_was_lost(cache: Cache, is_lost_first: bool) -> None:
+    heard = Heard()
+    sites = plain.sites(PlainCatalog(trees={ONE: tree_of()}))
+    library = Library(sites, plain.sources(ROOT), cache, policy=Policy.AGREE, offline=False, emit=heard)
+    model = library.resolve(Ref(REPO, "main")).model
+    file = next(one for one in model.tree.files if one.size)
+    depot = Depot(cache)
+    arrivals = Arrivals(Shelves(cache, Elsewhere(sites, heard), heard), Handed(cache.state_dir))
+    arrivals.fetch_by(depot.want)
+    whole = Excerpt(200, 0, file.size, file.size)
+
+    async def ask() -> None:
+        if is_lost_first:
+            with arrivals.of(model, file, whole, Manner.WAITS) as awaited:
+                cast(Arrival, depot.arrival).enter(State.LOST, SourcesDownError("root does not answer"))
+                assert awaited.watch.state is State.LOST
+        with arrivals.of(model, file, whole, Manner.WAITS) as awaited:
+            assert awaited.watch.state is State.WAITING
+            part = awaited.watch.part
+            part.write_bytes(FILES[file.path])
+            proven = verify(part, file.digest, file.size)
+            assert not arrivals.place([Proven(awaited.watch.job, proven, {})])
+        arrivals.close()
+
+    asyncio.run(ask())
+    assert library.find(model, file)[0] is Have.PLACED
