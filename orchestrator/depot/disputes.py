@@ -2,7 +2,8 @@
 
 Which source sent which range is known. So a few ranges of each are compared with the most trusted source's: who differs
 there is dropped, and only what it sent is fetched again. Where samples tell nothing (one flipped bit), all comes from
-one source alone, the most trusted first, then the others in turn: with one good source left, the pull ends right.
+one source alone, the most trusted first, then the others in turn: with one good source left, the pull ends right. An
+only source is asked once more: it may be a server that passed on what it had not proven itself, and is right by now.
 No source is named before the file is proven; then what each had sent is compared with it.
 """
 
@@ -29,7 +30,6 @@ from orchestrator.mirrors.sources import Sources
 from orchestrator.mirrors.stats import Evidence
 from orchestrator.proof import dropped
 from orchestrator.proof.dropped import DroppedRange
-from orchestrator.proof.verified import VerifiedFile
 from orchestrator.system.inbox import Sink
 from orchestrator.transfer import journal
 from orchestrator.transfer.interface import Fetched, Lost
@@ -100,26 +100,31 @@ class Disputes:
 
     def _close(self, proven: Proven, dispute: _Dispute) -> Proven | Lost:
         try:
-            self._name(proven.job, proven.file, dispute)
+            self._name(proven, dispute)
         except GlmAriaError as error:
             return Lost(proven.job, error)
         return replace(proven, sent=total([proven.sent, dispute.sent]))
 
-    def _name(self, job: Job, proven: VerifiedFile, dispute: _Dispute) -> None:
+    def _name(self, proven: Proven, dispute: _Dispute) -> None:
         """Report the sources that sent other bytes, and stop using them. Reads all that they had sent."""
+        job = proven.job
         wrong_by_source: dict[str, list[DroppedRange]] = {}
-        for one in dropped.differing(proven.path, dispute.dropped):
+        for one in dropped.differing(proven.file.path, dispute.dropped):
             wrong_by_source.setdefault(one.source, []).append(one)
         for name, wrong in wrong_by_source.items():
             first = wrong[0]
+            where = f"first in {first.start}-{first.end - 1}, in {len(wrong)} places"
+            if set(proven.sent) == {name}:  # without it nobody would have the file
+                text = f"{name} sent wrong bytes for {job.name!r} ({where}), and the right ones when asked again"
+                self._emit(Notice("sent-again", text, mirror=name, file=job.name))
+                continue
             self._choice.ban(name)
             self._quarantine(job, first)
             self._emit(
                 Notice(
                     "mirror-lied",
-                    f"{name} sent wrong bytes for {job.name!r} (first in {first.start}-{first.end - 1}, in {len(wrong)}"
-                    f" places); they were replaced, and it is in quarantine; to release it:"
-                    f" glm-aria mirrors forgive {shlex.quote(name)}",
+                    f"{name} sent wrong bytes for {job.name!r} ({where}); they were replaced, and it is in quarantine;"
+                    f" to release it: glm-aria mirrors forgive {shlex.quote(name)}",
                     mirror=name,
                     file=job.name,
                 )
@@ -144,7 +149,8 @@ class Disputes:
                 self._drop(fetched, dispute, wrong)
                 self._choice.restrict(job, set(self._choice.all(job)) - wrong)
                 return None
-        if fetched.kept.items and not dispute.was_begun_anew:
+        is_only = len(self._choice.all(job)) == 1
+        if (fetched.kept.items or is_only) and not dispute.was_begun_anew:
             # A part of an earlier run may have been spoiled on the disk by a power loss: no source's fault.
             dispute.was_begun_anew = True
             self._drop(fetched, dispute, names)

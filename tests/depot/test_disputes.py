@@ -84,6 +84,20 @@ def test_naming_does_not_hold_up_the_transfer(tmp_path: Path, monkeypatch: pytes
     assert heard.codes == ["mirror-lied"]
 
 
+def test_who_sends_the_right_file_in_the_end_is_not_banned(tmp_path: Path, proven: Proven) -> None:
+    heard, locator = Heard(), _Locator()
+    inbox: Inbox[DepotMessage] = Inbox(SerialPool)
+    with plain.cache(tmp_path) as cache:
+        naming = disputes_of(inbox, locator, cache.staging, heard)
+        wrong = DroppedRange("root", 0, 5, hashlib.sha256(b"wrong").digest())
+        naming._open[proven.job.digest] = disputes._Dispute(dropped=[wrong], sent={"root": 5})
+        assert naming.compare_dropped(proven)
+        (told,) = inbox.take(0)
+    assert told == replace(proven, sent={"root": len(DATA)})
+    assert locator.choice.of(proven.job) == ("root", "liar")
+    assert heard.codes == ["sent-again"]
+
+
 def test_no_case_no_wait(tmp_path: Path, proven: Proven) -> None:
     with plain.cache(tmp_path) as cache:
         assert not disputes_of(Inbox(), _Locator(), cache.staging, Heard()).compare_dropped(proven)
@@ -163,6 +177,14 @@ def test_where_samples_tell_nothing_all_comes_from_one_source_in_turn(
     assert isinstance(lost, Lost)
     assert isinstance(lost.error, IntegrityError)
     assert one.left == set()
+
+
+def test_an_only_source_is_asked_once_more(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = Dispute(cache, monkeypatch, "root", can_compare=False)
+    whole = Extent(0, len(DATA), "root")
+    assert one.decide(LIE, whole) == Again(one.job)
+    assert (one.left, one.choice.of(one.job)) == (set(), ("root",))
+    assert isinstance(one.decide(LIE, whole), Lost)
 
 
 def test_a_part_of_an_earlier_run_is_nobodys_fault_once(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
