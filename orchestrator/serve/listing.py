@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import chain
 from typing import Any, NoReturn
-from urllib.parse import parse_qs, quote, urlencode
+from urllib.parse import parse_qs, quote, unquote, urlencode
 
 from orchestrator.core.files import RepoFile, RepoTree, lfs_pointer, lfs_pointer_oid
 from orchestrator.core.plan import ResolvedModel
@@ -137,7 +137,11 @@ def file_headers(file: RepoFile, model: ResolvedModel) -> dict[str, str]:
 
 def moved(raw_path: bytes, query_string: bytes, old: RepoId, new: str) -> str:
     """The path and query under which a renamed repo is asked for."""
-    path = raw_path.decode("ascii", "replace").replace(f"/{old.name}", f"/{new}", 1)
+    parts = raw_path.decode("ascii", "replace").strip("/").split("/")
+    first = 2 if unquote(parts[0]) == "api" else 1 if unquote(parts[0]) == old.type.plural else 0
+    width = 1 if unquote(parts[first]) == old.name else 2
+    # One slash at the beginning: what follows two would be another server.
+    path = "/" + "/".join((*parts[:first], new, *parts[first + width :]))
     return f"{path}?{query_string.decode('ascii', 'replace')}" if query_string else path
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import ipaddress
+import resource
 import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, cast
 
 import uvicorn
 
@@ -21,6 +24,7 @@ from orchestrator.system import threads
 _END = 3.0
 """Seconds that answers under way have when the server stops."""
 _MOST_HEADERS = 32 << 10
+_MOST_CONNECTIONS = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +79,55 @@ def bound(address: ListenAddress) -> Iterator[socket.socket]:
         yield made
 
 
+def most_connections() -> int:
+    """The connections that may be open at once. Each may need a descriptor for a file, too, and as many remain for what
+    is accepted in one go and for all else: where there are none left, asyncio writes without end that it cannot accept.
+    """
+    return min(_MOST_CONNECTIONS, max(1, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 3))
+
+
+class CrowdedProtocol(PatientProtocol):
+    """A connection that takes the place of another when there are `most`: of the oldest one that nobody waits at.
+
+    Anybody on this machine can open connections and leave them. Where somebody waits at all of them it closes itself.
+    """
+
+    def __init__(self, *args: Any, most: int, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._most = most
+        self._since = self.loop.time()
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """See asyncio."""
+        super().connection_made(transport)
+        if len(self.connections) <= self._most:
+            return
+        others = [one for one in cast(set[CrowdedProtocol], self.connections) if one is not self and one.is_open]
+        if len(others) >= self._most:
+            idle = (one for one in others if one.is_idle)
+            min(idle, key=lambda one: one._since, default=self).transport.close()
+
+    @property
+    def is_open(self) -> bool:
+        """True when we have not closed it."""
+        return not self.transport.is_closing()
+
+    @property
+    def is_idle(self) -> bool:
+        """True when no request has come whole that was not answered to its last byte."""
+        is_answered = self.cycle is None or self.cycle.response_complete
+        return is_answered and not self.transport.get_write_buffer_size()
+
+
 @contextlib.contextmanager
-def serving(face: HubFace, listener: socket.socket) -> Iterator[None]:
-    """Answer requests on the socket until the context ends."""
+def serving(face: HubFace, listener: socket.socket, *, most: int | None = None) -> Iterator[None]:
+    """Answer requests on the socket until the context ends, on `most` connections at once."""
+    most = most or most_connections()
     server = uvicorn.Server(
         uvicorn.Config(
             application(face),
-            http=PatientProtocol,
+            http=cast(type[asyncio.Protocol], functools.partial(CrowdedProtocol, most=most)),
+            backlog=max(1, most // 2),
             ws="none",
             lifespan="off",
             log_config=None,
