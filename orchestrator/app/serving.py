@@ -122,6 +122,7 @@ def _served(
         stack.callback(sweep, cache.staging)
         elsewhere = stack.enter_context(contextlib.closing(Elsewhere(sites, warn)))
         shelves = Shelves(cache, elsewhere, warn)
+        told = emit if is_own else warn
         arrivals = Arrivals(shelves, handed)
         resident = Resident(
             SourceLocator(sources, elsewhere, warn),
@@ -130,9 +131,9 @@ def _served(
             mover_of(settings),
             place=arrivals.place,
             is_placed=shelves.is_placed,
-            emit=emit if is_own else warn,
+            emit=told,
         )
-        arrivals.fetch_by(stack.enter_context(resident).want)
+        arrivals.fetch_by(stack.enter_context(resident).want, told)
         looking = stack.enter_context(_pool(_LOOKING, "look"))
         reading = stack.enter_context(_pool(_READING, "read"))
         waiting = None

@@ -14,6 +14,7 @@ from orchestrator.core.plan import Job, ResolvedModel
 from orchestrator.depot.messages import Proven
 from orchestrator.depot.watch import State, Watch
 from orchestrator.errors import GlmAriaError, SourcesDownError
+from orchestrator.events import Emit, FileProgress, Phase, ignore
 from orchestrator.serve.clients import Manner
 from orchestrator.serve.handed import Handed
 from orchestrator.serve.ranges import Excerpt
@@ -42,11 +43,13 @@ class Arrivals:
         self._shelves = shelves
         self._handed = handed
         self._want: Callable[[Job], Watch] = _nobody_fetches
+        self._emit: Emit = ignore
         self._kept: dict[Digest, _Kept] = {}
 
-    def fetch_by(self, want: Callable[[Job], Watch]) -> None:
-        """Have blobs fetched by a depot, whose `place` is that of this object."""
-        self._want = want
+    def fetch_by(self, want: Callable[[Job], Watch], emit: Emit = ignore) -> None:
+        """Have blobs fetched by a depot, whose `place` is that of this object. `emit` is told of each at once, before
+        its turn comes."""
+        self._want, self._emit = want, emit
 
     def place(self, batch: Sequence[Proven]) -> Mapping[Digest, GlmAriaError]:
         """Put proven blobs where they were asked for; the reasons of those for which that failed. By any thread."""
@@ -71,6 +74,8 @@ class Arrivals:
             kept = None
         # Only now: with what has ended, those who wanted it are forgotten.
         job = self._shelves.want(model, file)
+        if kept is None:
+            self._emit(FileProgress(digest, job.name, Phase.FETCHING, 0, job.size))
         awaited = Awaited(self._want(job))
         if manner in (Manner.HASHES, Manner.STARTS_OVER):
             # At once: what the depot has given out to a connection already stays there.

@@ -96,7 +96,17 @@ def test_hf_finds_what_it_wants_placed(machine: Machine, hub: LoopbackHub, repo:
     assert sent(hub) == 0
 
 
-def test_a_program_with_huggingface_hub_and_transformers(machine: Machine, hub: LoopbackHub, repo: Repo) -> None:
+def test_progress_counts_what_waits_for_its_turn(machine: Machine, hub: LoopbackHub, repo: Repo) -> None:
+    show = ("--no-mirrors", "--progress", "json")
+    program = python("import huggingface_hub as h; h.snapshot_download('org/m')")
+    done = machine.run(*words(machine, *program, more=show), env=QUIET).ended(0)
+    told = [json.loads(line) for line in done.err.splitlines() if line.startswith("{")]
+    phases = {name: [one["phase"] for one in told if one.get("file") == name] for name in FILES if FILES[name]}
+    assert all((seen[0], seen[-1]) == ("fetching", "done") for seen in phases.values()), phases
+    assert "{" not in machine.run(*words(machine, *program, more=("--no-mirrors", "-q")), env=QUIET).ended(0).err
+
+
+def test_a_program_with_huggingface_hub(machine: Machine, hub: LoopbackHub, repo: Repo) -> None:
     program = "import huggingface_hub as h; print(h.hf_hub_download('org/m', 'big.safetensors'))"
     done = machine.run(*words(machine, *python(program)), env=QUIET).ended(0)
     assert Path(done.out.strip()) == machine.snapshot("model/org/m", repo.head) / BIG
