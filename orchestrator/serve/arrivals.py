@@ -47,8 +47,8 @@ class Arrivals:
         self._kept: dict[Digest, _Kept] = {}
 
     def fetch_by(self, want: Callable[[Job], Watch], emit: Emit = ignore) -> None:
-        """Have blobs fetched by a depot, whose `place` is that of this object. `emit` is told of each at once, before
-        its turn comes."""
+        """Have blobs fetched by a depot, whose `place` is that of this object. `emit` hears of each at
+        once, though others come first."""
         self._want, self._emit = want, emit
 
     def place(self, batch: Sequence[Proven]) -> Mapping[Digest, GlmAriaError]:
