@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 from orchestrator.aria2.endpoint import Remark
 from orchestrator.cache.staging import Claim, Staging
@@ -29,6 +29,7 @@ from orchestrator.mirrors.sources import Sources
 from orchestrator.proof.verified import VerifiedFile
 from orchestrator.system.inbox import Sink
 from orchestrator.system.signals import Stop
+from orchestrator.transfer import journal
 from orchestrator.transfer.interface import (
     Admission,
     Already,
@@ -275,7 +276,10 @@ class Depot:
         if isinstance(ended, Proven):
             self._open.discard(digest)
             arrival = self._arrivals[digest]
-            if ended.job.size < SMALL:
+            if ended.job.size >= SMALL:
+                with suppress(OSError):  # without a part it counts for nothing
+                    journal.clear(self._staging.part(digest))
+            else:
                 arrival.arrived = Extents.of([Extent(0, ended.job.size, next(iter(ended.sent), ""))])
             arrival.enter(State.PROVEN)
         elif isinstance(ended, Already):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from orchestrator.proof.progress import Reading
 from orchestrator.proof.verified import VerifiedFile, verify
 from orchestrator.system.inbox import Sink
 from orchestrator.system.signals import Stop
+from orchestrator.transfer import journal
 from orchestrator.transfer.interface import Fetched, Lost, Moved
 
 _WORKERS = 2
@@ -90,6 +92,10 @@ class Verifier:
             return Proven(outcome.job, self._verify(outcome, chase), outcome.sent)
         except IntegrityError as error:
             return Wrong(outcome, error)
+        except DiskIOError as error:
+            with suppress(OSError):
+                journal.clear(outcome.part)  # what cannot be read shall be fetched again
+            return Lost(outcome.job, error)
         except GlmAriaError as error:
             return Lost(outcome.job, error)
 

@@ -179,13 +179,6 @@ class Slot:
         elif self.state is JobState.ACTIVE:  # the part of a job that was given up may be another run's by now
             self.wipe()
 
-    def finish(self) -> Extents:
-        """All is here: remove the journal, and tell who sent what."""
-        if not self.is_small:
-            with self._on_disk("finish"):
-                journal.clear(self.part)
-        return self.extents
-
     def wipe(self) -> None:
         """Forget the arrived bytes: the next try starts from the beginning."""
         with self._on_disk("remove"):

@@ -158,9 +158,9 @@ class Endings:
             try:
                 slot.forget_dropped()
                 if slot.is_complete:
-                    sent = slot.finish()
+                    slot.record(now=True)  # it stays until the bytes are proven
                     self._slots.on(slot, JobEvent.COMPLETE)
-                    self._tell(Fetched(slot.job, slot.part, sent, slot.kept, slot.proof))
+                    self._tell(Fetched(slot.job, slot.part, slot.extents, slot.kept, slot.proof))
                 elif slot.is_at_rest:
                     self.pause(slot)
             except GlmAriaError as error:

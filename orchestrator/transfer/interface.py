@@ -134,7 +134,8 @@ class Rangeless:
 class Fetched:
     """All bytes are in `part`. `extents` tell who sent which; `kept` of them are from an earlier run.
 
-    They are unproven, unless a courier wrote all of them: then `proof` is that of what it wrote, if that was right.
+    They are unproven, unless a courier wrote all of them: then `proof` is that of what it wrote, if that was right. The
+    journal stays: who is stopped before the proof need not fetch them again.
     """
 
     job: Job

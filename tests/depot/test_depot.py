@@ -26,6 +26,7 @@ from orchestrator.errors import (
     TemporaryError,
 )
 from orchestrator.mirrors.stats import Quarantine, Remembered, Stats
+from orchestrator.system.signals import Stop
 from orchestrator.transfer import journal
 from orchestrator.transfer.limits import TransferLimits
 from tests import plain
@@ -484,6 +485,32 @@ def test_close_keeps_what_arrived_and_leaves_nobody_waiting(make_house: MakeHous
     assert house.daemons.made[-1].pid is None
     late = resident.want(house.job())
     assert late.state is State.LOST
+
+
+def test_one_that_is_stopped_during_the_proof_fetches_nothing_again(
+    make_house: MakeHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = make_house(BIG)
+    is_proving = threading.Event()
+    stopping = house.resident(limits=FEW)
+
+    def never_ends(*_args: object, stop: Stop, **_given: object) -> None:
+        is_proving.set()
+        assert stop.wait(60)
+        raise Interrupted(signal.SIGTERM)
+
+    with monkeypatch.context() as slow:
+        slow.setattr("orchestrator.depot.verifying.verify", never_ends)
+        watch = stopping.want(house.job())
+        assert is_proving.wait(60)
+        stopping.close()
+        assert watch.state is State.LOST
+    with house.resident(limits=FEW).want(house.job()) as watch:
+        until(watch, is_over)
+        assert watch.state is State.PLACED
+    house.hub.log.settle()
+    assert house.hub.log.bytes_sent(face="cdn") <= 1.05 * SIZE
+    assert not list(house.cache.staging.folder.iterdir())
 
 
 def test_where_no_daemon_starts_all_is_lost_and_tried_again_by_the_next(

@@ -31,7 +31,9 @@ from orchestrator.transfer.interface import (
     TransferEvent,
     Uri,
 )
+from orchestrator.transfer.journal import journal_path
 from orchestrator.transfer.limits import TransferLimits
+from orchestrator.transfer.spans import SMALL
 from tests.hub.content import MIB
 from tests.hub.loopback import LoopbackHub
 from tests.hub.repos import Repo
@@ -154,7 +156,9 @@ class World:
         for name, outcome in ended.items():
             assert isinstance(outcome, Fetched), outcome
             assert outcome.part.read_bytes() == self.files[name]
-        assert {path.name for path in self.stage.iterdir()} == {job.digest.hex for job in self.jobs.values()}
+        parts = {self.part(job) for job in self.jobs.values()}
+        whole = {journal_path(self.part(job)) for job in self.jobs.values() if job.size >= SMALL}
+        assert set(self.stage.iterdir()) == parts | whole
 
 
 MakeWorld = Callable[[Mapping[str, bytes]], World]
