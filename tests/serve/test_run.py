@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.clients.installs import python_of
+from tests.clients.table import PROGRAMS
 from tests.hub.content import generate
 from tests.hub.faults import Fault
 from tests.hub.loopback import LoopbackHub
@@ -106,13 +107,21 @@ def test_progress_counts_what_waits_for_its_turn(machine: Machine, hub: Loopback
     assert "{" not in machine.run(*words(machine, *program, more=("--no-mirrors", "-q")), env=QUIET).ended(0).err
 
 
-def test_a_program_with_huggingface_hub(machine: Machine, hub: LoopbackHub, repo: Repo) -> None:
+def test_a_program_that_wants_one_file(machine: Machine, hub: LoopbackHub, repo: Repo) -> None:
     program = "import huggingface_hub as h; print(h.hf_hub_download('org/m', 'big.safetensors'))"
     done = machine.run(*words(machine, *python(program)), env=QUIET).ended(0)
     assert Path(done.out.strip()) == machine.snapshot("model/org/m", repo.head) / BIG
     assert Path(done.out.strip()).read_bytes() == wanted(repo)[BIG]
     # Only what was asked for.
     assert sent(hub) <= MOST * len(wanted(repo)[BIG])
+
+
+def test_transformers(machine: Machine, hub: LoopbackHub, repo: Repo) -> None:
+    machine.run(*words(machine, sys.executable, str(PROGRAMS / "pretrained.py"), "model", "org/m", "main")).ended(0)
+    folder = machine.snapshot("model/org/m", repo.head)
+    shards = [path for path in FILES if path.startswith("model-")]
+    assert shards
+    assert all((folder / path).read_bytes() == wanted(repo)[path] for path in shards)
 
 
 def test_heads_alone_fetch_nothing(machine: Machine, hub: LoopbackHub) -> None:
