@@ -88,7 +88,7 @@ def _served(
     """The face on its socket, and the address for clients. See `HubFace` for `is_own`."""
     try:
         from orchestrator.serve.app import HubFace
-        from orchestrator.serve.server import bound, parse_listen, serving
+        from orchestrator.serve.server import ListenAddress, bound, parse_listen, serving
     except ImportError as error:
         raise ConfigError(
             f"this needs starlette and uvicorn, and {error.name} is not installed",
@@ -110,8 +110,7 @@ def _served(
 
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(bound(parse_listen(listen)))
-        host, port = listener.getsockname()[:2]
-        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        url = ListenAddress(*listener.getsockname()[:2]).url
         _refuse_itself(settings, url)
         shared = stack.enter_context(open_shared(settings, warn))
         cache = stack.enter_context(open_cache(settings, shared=shared))

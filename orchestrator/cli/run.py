@@ -91,7 +91,8 @@ class Run:
     def forget(self, most: int) -> None:
         """Keep the newest `most` notices only: a run may last for months."""
         for notice in [*self.notices][:-most]:
-            del self.notices[notice]
+            self.notices.pop(notice, None)
+            self.watcher.shown.discard(notice)
 
     def outcome(
         self,

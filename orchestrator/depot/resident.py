@@ -20,13 +20,14 @@ from orchestrator.cache.staging import Staging
 from orchestrator.core.extents import Ranges
 from orchestrator.core.files import Digest
 from orchestrator.core.plan import Job
+from orchestrator.core.text import redacted
 from orchestrator.depot.candidates import Choosing
 from orchestrator.depot.depot import Depot
 from orchestrator.depot.messages import DepotMessage, Proven, Wish
 from orchestrator.depot.mover import Mover
 from orchestrator.depot.watch import Watch
 from orchestrator.errors import GlmAriaError, Interrupted, SourcesDownError, TemporaryError
-from orchestrator.events import Emit, FileProgress, Phase
+from orchestrator.events import Emit, FileProgress, Notice, Phase
 from orchestrator.mirrors.sources import Sources
 from orchestrator.system import threads
 from orchestrator.system.inbox import Inbox
@@ -133,13 +134,18 @@ class Resident:
             self._depot.fail(Interrupted(_TERM))
 
     def _session(self, messages: Iterable[_Message]) -> list[_Message]:
-        """Work until the end, or until the daemon is lost for good. Returns the wishes that came too late."""
+        """Work until the end, until the daemon is lost for good, or until a bug shows. Returns the wishes that came too
+        late."""
         error: GlmAriaError = Interrupted(_TERM)
         try:
             with self._depot:
                 self._work(messages)
         except GlmAriaError as failure:
             error = failure
+        except Exception as bug:  # noqa: BLE001 - the last place: a bug is told here, and the service lives on
+            words = redacted(f"the transfer failed, and begins again: {type(bug).__name__}: {bug}")
+            self._emit(Notice("transfer-failed", words))
+            error = TemporaryError("the transfer failed, and begins again; what arrived is kept")
         self._depot.fail(error)
         # All else is of what has ended.
         return [message for message in self._inbox.take(0.0) if isinstance(message, Wish)]
@@ -154,6 +160,7 @@ class Resident:
         finally:
             # What is verified gets placed in any case: it is a matter of moments.
             pool.shutdown(wait=True)
+            self._is_placing = False
             self._take(message for message in self._inbox.take(0.0) if isinstance(message, _Placed))
             if batch := self._take_proven():
                 self._placed(self._place_all(batch))

@@ -71,10 +71,11 @@ def test_why_a_token_was_not_sent() -> None:
 
 
 def test_only_the_newest_are_kept() -> None:
-    run = Run(False)
+    run = Run(False, watcher_of("lines"))
     run.emit(SLOW, LATE)
     run.forget(1)
     assert list(run.notices) == [LATE]
+    assert run.watcher.shown == {LATE}
 
 
 def test_what_the_settings_warn_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -554,8 +554,29 @@ def test_what_is_placed_when_the_daemon_is_lost_is_placed_once(
     assert house.placed == ["a.json", "b.json", "c.json"]
 
 
-def _raise(error: GlmAriaError) -> float:
+def _raise(error: Exception) -> float:
     raise error
+
+
+@pytest.mark.parametrize("at", ["_is_placed", "_place"])
+def test_a_bug_is_told_and_the_next_one_is_served(
+    at: str, make_house: MakeHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = make_house({"a.json": b"a"})
+    resident = house.resident()
+    with monkeypatch.context() as broken:
+        broken.setattr(house, at, lambda *_: _raise(KeyError("no such key")))
+        with resident.want(house.job("a.json")) as watch:
+            until(watch, is_over)
+            assert isinstance(watch.error, TemporaryError)
+    assert house.heard.codes == ["transfer-failed"]
+    for _ in range(100):
+        with resident.want(house.job("a.json")) as watch:
+            until(watch, is_over)
+            if watch.state is State.PLACED:
+                break
+        time.sleep(0.05)
+    assert watch.state is State.PLACED
 
 
 def test_a_look_into_the_cache_that_fails_leaves_no_claim(
