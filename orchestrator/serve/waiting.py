@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from orchestrator.core.files import Digest, RepoFile
 from orchestrator.core.plan import Have, ResolvedModel
@@ -38,6 +39,13 @@ _MOST = 64
 """Locks held at once; a list of what a repo has (`hf download --dry-run`) asks for the headers of all files."""
 
 
+class _Attended(NamedTuple):
+    """A file whose lock is held, or about to be: before that nobody who asks for its headers gets them."""
+
+    task: asyncio.Task[None]
+    may_answer: asyncio.Event
+
+
 class Waiting:
     """The locks that are held for clients. For the thread of the event loop; `looking` are threads that may block."""
 
@@ -57,27 +65,29 @@ class Waiting:
         self._openings = openings
         self._looking = looking
         self._emit = emit
-        self._attending: dict[tuple[RepoId, Digest], asyncio.Task[None]] = {}
+        self._attending: dict[tuple[RepoId, Digest], _Attended] = {}
         self._tries: dict[int, Callable[[], None]] = {}
 
     async def expect(self, model: ResolvedModel, file: RepoFile) -> None:
         """Have programs that wait at the lock of a file find it placed. Done as soon as the headers may be answered."""
         key = model.ref.repo, file.digest
-        if file.size < SMALL or key in self._attending or len(self._attending) >= _MOST:
-            return
-        if not self._attending:
-            asyncio.get_running_loop().add_reader(self._openings, self._told)
-        may_answer = asyncio.Event()
-        task = asyncio.ensure_future(self._attend(model, file, may_answer))
-        self._attending[key] = task
-        task.add_done_callback(lambda _: self._left(key))
+        attended = self._attending.get(key)
+        if attended is None:
+            if file.size < SMALL or len(self._attending) >= _MOST:
+                return
+            if not self._attending:
+                asyncio.get_running_loop().add_reader(self._openings, self._told)
+            may_answer = asyncio.Event()
+            attended = _Attended(asyncio.ensure_future(self._attend(model, file, may_answer)), may_answer)
+            self._attending[key] = attended
+            attended.task.add_done_callback(lambda _: self._left(key))
         with suppress(TimeoutError):
-            await asyncio.wait_for(may_answer.wait(), PATIENCE)
+            await asyncio.wait_for(attended.may_answer.wait(), PATIENCE)
 
     def close(self) -> None:
         """Give all locks back."""
-        for task in self._attending.values():
-            task.cancel()
+        for attended in self._attending.values():
+            attended.task.cancel()
 
     def _left(self, key: tuple[RepoId, Digest]) -> None:
         del self._attending[key]

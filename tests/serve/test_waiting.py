@@ -1,26 +1,57 @@
-"""Who waits at a lock, by the tries to get it."""
+"""When the headers of a file may be answered: not before its lock is held."""
 
 from __future__ import annotations
 
 import asyncio
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
-from orchestrator.serve import waiting
-from orchestrator.serve.waiting import Tries
+from orchestrator.core.files import Algorithm, Digest, RepoFile
+from orchestrator.core.plan import Have, ResolvedModel
+from orchestrator.serve.waiting import Waiting
+from orchestrator.system.openings import Openings
+from orchestrator.transfer.spans import SMALL
+from tests.plain import REPO, Heard
+
+FILE = RepoFile("big.safetensors", SMALL, Digest(Algorithm.SHA256, "ab" * 32), is_lfs=True)
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="inotify is Linux's")
+MODEL = cast(ResolvedModel, SimpleNamespace(ref=SimpleNamespace(repo=REPO)))
 
 
-def test_somebody_waits_for_as_long_as_somebody_tries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(waiting, "IDLE", 0.1)
+def test_no_program_gets_the_headers_before_the_lock_is_held(tmp_path: Path) -> None:
+    """Else the second of two that ask at once takes it, and both fetch."""
+    may_hold, is_asked = threading.Event(), threading.Event()
+    lock = tmp_path / "lock"
+    lock.touch()
 
-    async def watch() -> list[bool]:
-        tries = Tries()
-        seen = [await tries.go_on()]
-        asyncio.get_running_loop().call_soon(tries.add)
-        seen.append(await tries.go_on())
-        # A moment ago somebody did: no need to wait.
-        seen.append(await asyncio.wait_for(tries.go_on(), 0.05))
-        await asyncio.sleep(0.1)
-        return [*seen, await tries.go_on()]
+    def hold(*_: object) -> Any:
+        is_asked.set()
+        assert may_hold.wait(60)
+        return nullcontext(lock)
 
-    assert asyncio.run(watch()) == [False, True, True, False]
+    library = SimpleNamespace(find=lambda *_: (Have.NOTHING, None))
+    shelves = SimpleNamespace(refuse=lambda *_: None, hold=hold)
+
+    async def ask(openings: Openings, looking: ThreadPoolExecutor) -> None:
+        waiting = Waiting(
+            cast(Any, library), cast(Any, shelves), cast(Any, None), openings=openings, looking=looking, emit=Heard()
+        )
+        asked = [asyncio.ensure_future(waiting.expect(MODEL, FILE)) for _ in range(3)]
+        await asyncio.to_thread(is_asked.wait, 60)
+        await asyncio.sleep(0)
+        has_answered = any(one.done() for one in asked)
+        may_hold.set()
+        assert not has_answered
+        await asyncio.gather(*asked)
+        await waiting.expect(MODEL, FILE)
+        waiting.close()
+
+    with closing(Openings()) as openings, ThreadPoolExecutor(1) as looking:
+        asyncio.run(ask(openings, looking))
