@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import sys
+import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
-import pytest
-
 from orchestrator.core.files import Algorithm, Digest, RepoFile
 from orchestrator.core.plan import Have, ResolvedModel
 from orchestrator.serve.waiting import Waiting
-from orchestrator.system.openings import Openings
 from orchestrator.transfer.spans import SMALL
 from tests.plain import REPO, Heard
 
 FILE = RepoFile("big.safetensors", SMALL, Digest(Algorithm.SHA256, "ab" * 32), is_lfs=True)
-pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="inotify is Linux's")
 MODEL = cast(ResolvedModel, SimpleNamespace(ref=SimpleNamespace(repo=REPO)))
 
 
@@ -39,7 +35,7 @@ def test_no_program_gets_the_headers_before_the_lock_is_held(tmp_path: Path) -> 
     library = SimpleNamespace(find=lambda *_: (Have.NOTHING, None))
     shelves = SimpleNamespace(refuse=lambda *_: None, hold=hold)
 
-    async def ask(openings: Openings, looking: ThreadPoolExecutor) -> None:
+    async def ask(openings: Any, looking: ThreadPoolExecutor) -> None:
         waiting = Waiting(
             cast(Any, library), cast(Any, shelves), cast(Any, None), openings=openings, looking=looking, emit=Heard()
         )
@@ -53,5 +49,7 @@ def test_no_program_gets_the_headers_before_the_lock_is_held(tmp_path: Path) -> 
         await waiting.expect(MODEL, FILE)
         waiting.close()
 
-    with closing(Openings()) as openings, ThreadPoolExecutor(1) as looking:
+    silent, other = socket.socketpair()
+    with silent, other, ThreadPoolExecutor(1) as looking:
+        openings = SimpleNamespace(fileno=silent.fileno, watch=lambda _: 1, forget=lambda _: None)
         asyncio.run(ask(openings, looking))
