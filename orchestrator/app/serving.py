@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from orchestrator.serve.answers import Counts
     from orchestrator.serve.app import HubFace
 
+_ASKING = 16
+"""Threads that ask sites."""
 _LOOKING = 16
-"""Threads that ask sites and the cache."""
+"""Threads that ask the cache."""
 _READING = 16
 """Threads that read from the disk what is not in memory."""
 
@@ -133,6 +135,7 @@ def _served(
             emit=told,
         )
         arrivals.fetch_by(stack.enter_context(resident).want, told)
+        asking = stack.enter_context(_pool(_ASKING, "ask"))
         looking = stack.enter_context(_pool(_LOOKING, "look"))
         reading = stack.enter_context(_pool(_READING, "read"))
         waiting = None
@@ -147,6 +150,7 @@ def _served(
             handed,
             prefix=prefix,
             early=settings.serve_early == "safe",
+            asking=asking,
             looking=looking,
             reading=reading,
             emit=warn,

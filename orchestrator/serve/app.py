@@ -37,9 +37,9 @@ _STALE = "X-GLM-Aria-Stale"
 class HubFace:
     """Answers what huggingface_hub and its like ask. `early`: bytes may go out before their proof, where that is safe.
 
-    `looking` are the threads that ask sites and the cache, `reading` those that read files. With `is_own` the only
-    clients are programs of the operator's: they alone know the prefix, and may have closed repos. With `waiting` those
-    that read our cache wait at its locks.
+    `asking` are the threads that ask sites, which may keep them for long, `looking` those that ask the cache, `reading`
+    those that read files. With `is_own` the only clients are programs of the operator's: they alone know the prefix,
+    and may have closed repos. With `waiting` those that read our cache wait at its locks.
     """
 
     def __init__(  # noqa: PLR0913 - what it asks, and in which threads
@@ -51,6 +51,7 @@ class HubFace:
         *,
         prefix: str,
         early: bool,
+        asking: Executor,
         looking: Executor,
         reading: Executor,
         emit: Emit,
@@ -67,7 +68,7 @@ class HubFace:
         self._early = early
         self._looking = looking
         self._reading = reading
-        self._once = Once(looking)
+        self._once, self._asks = Once(looking), Once(asking)
         self._emit = emit
         self.counts = Counts()
 
@@ -150,26 +151,31 @@ class HubFace:
     async def _resolve(self, ref: Ref) -> Shelved:
         """The commit and listing of a ref, within the time that clients wait for headers."""
         library = self._library
+        if (known := library.fresh(ref)) is not None:
+            return known
         try:
-            return await self._once.do(ref, lambda: library.resolve(ref), _HASTE)
+            # Not among those that wait for the root.
+            if (known := await self._once.do(("here", ref), lambda: library.here(ref), PATIENCE)) is not None:
+                return known
+            return await self._asks.do(ref, lambda: library.resolve(ref), _HASTE)
         except TimeoutError:
             pass
         except NotFoundError as error:
-            is_there = ref.revision != ref.catalog.main and await self._once.do(
+            is_there = ref.revision != ref.catalog.main and await self._asks.do(
                 ("main", ref.repo), lambda: library.has_main(ref), PATIENCE
             )
             raise Refused(404, error.message, "RevisionNotFound" if is_there else "RepoNotFound") from None
         try:
             if (last := await self._once.do(("last", ref), lambda: library.last_known(ref), _HASTE)) is not None:
                 return last
-            return await self._once.do(ref, lambda: library.resolve(ref), PATIENCE - _HASTE)
+            return await self._asks.do(ref, lambda: library.resolve(ref), PATIENCE - _HASTE)
         except TimeoutError:
             raise busy(f"the root takes long to answer about {ref}", 5) from None
 
     async def _passed(self, asked: Passed) -> Any:
         library = self._library
         try:
-            return await self._once.do(asked, lambda: library.passed(asked.ref, asked.parts, asked.query), PATIENCE)
+            return await self._asks.do(asked, lambda: library.passed(asked.ref, asked.parts, asked.query), PATIENCE)
         except TimeoutError:
             raise busy(f"the root takes long to answer about {asked.ref.repo.url_path}", 5) from None
 

@@ -79,14 +79,8 @@ class Library:
 
     def resolve(self, ref: Ref) -> Shelved:
         """The ref's commit and listing. Raises what `resolve.resolve` does."""
-        if (known := self._fresh(ref)) is not None:
+        if (known := self.here(ref)) is not None:
             return known
-        if ref.is_commit or self._request.offline:
-            try:
-                return self._keep(ref, Shelved(self._ask(ref, offline=True), is_stale=not ref.is_commit))
-            except (NotFoundError, TrustError):
-                if self._request.offline:
-                    raise
         try:
             model = self._ask(ref, offline=False)
         except (SourcesDownError, TemporaryError, TrustError) as error:
@@ -97,6 +91,27 @@ class Library:
         with suppress(CannotCreateError):
             remember(model, self._cache.records, self._sites.of(ref).source)
         return self._keep(ref, Shelved(model))
+
+    def fresh(self, ref: Ref) -> Shelved | None:
+        """The answer in memory, as long as it need not be asked for again. Does not block."""
+        with self._guard:
+            asked, known = self._shelf.get(ref, (0.0, None))
+            if known is not None and (ref.is_commit or self._clock() - asked < FRESH):
+                self._shelf.move_to_end(ref)
+                return known
+        return None
+
+    def here(self, ref: Ref) -> Shelved | None:
+        """The answer of `resolve` without the root; None if that must be asked."""
+        if (known := self.fresh(ref)) is not None:
+            return known
+        if ref.is_commit or self._request.offline:
+            try:
+                return self._keep(ref, Shelved(self._ask(ref, offline=True), is_stale=not ref.is_commit))
+            except (NotFoundError, TrustError):
+                if self._request.offline:
+                    raise
+        return None
 
     def last_known(self, ref: Ref) -> Shelved | None:
         """The commit that a ref stood for when somebody was last asked. Asks no server."""
@@ -122,14 +137,6 @@ class Library:
         if answer.status != 200:
             raise refusal(answer, source, ref.repo, ref.revision, had_token=False)
         return answer.value
-
-    def _fresh(self, ref: Ref) -> Shelved | None:
-        with self._guard:
-            asked, known = self._shelf.get(ref, (0.0, None))
-            if known is not None and (ref.is_commit or self._clock() - asked < FRESH):
-                self._shelf.move_to_end(ref)
-                return known
-        return None
 
     def _keep(self, ref: Ref, known: Shelved) -> Shelved:
         with self._guard:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,10 +14,12 @@ import pytest
 from tests.hub.content import generate
 from tests.hub.faults import Fault
 from tests.hub.loopback import LoopbackHub
+from tests.hub.repos import Repo
 from tests.hub.shaping import Shape
+from tests.hub.wire import Reply, Request
 from tests.machine.machine import Machine, until
 from tests.serve.conftest import Users, assert_unseen
-from tests.serve.servers import Client, Server
+from tests.serve.servers import Client, Server, together
 
 BIG = "big.safetensors"
 FILES: dict[str, Any] = {BIG: generate(12 << 20, 3), "config.json": b"{}"}
@@ -121,6 +124,27 @@ def test_a_root_that_is_busy(fetch: Fetch, hub: LoopbackHub, server: Server, use
     got = fetch(users(server))
     held(got)
     assert fetch(users(server)).digest == RIGHT
+
+
+def test_questions_without_an_answer_hold_up_nobody_else(
+    hub: LoopbackHub, server: Server, users: Users, repo: Repo
+) -> None:
+    """What is here is given by its commit, however many wait for the root about something else."""
+    user, path = users(server), f"/org/m/resolve/{repo.head}/config.json"
+    right = user.get(path)
+    asked, may_answer = threading.Semaphore(0), threading.Event()
+
+    def keep(_: Request, reply: Reply) -> Reply:
+        asked.release()
+        may_answer.wait(60)
+        return reply
+
+    hub.rewrite(keep)
+    asking = [user.start("curl", "-sS", f"{user.url}/org/other-{number}/resolve/main/a") for number in range(20)]
+    assert asked.acquire(timeout=20)
+    assert user.get(path) == right
+    may_answer.set()
+    together(asking)
 
 
 @clients
