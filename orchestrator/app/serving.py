@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -53,7 +54,7 @@ def serve(settings: Settings, request: ServeRequest, stop: Stop, emit: Emit) -> 
     """Serve until `stop`. Raises ConfigError without the libraries; UsageError, CannotCreateError for the address."""
     # Anybody who reaches the server reads what it fetches: it asks as somebody without an account.
     open_to_all = replace(settings, token=None)
-    with _served(open_to_all, request.listen, request.prefix, stop, emit, is_own=False) as (url, face):
+    with _served(open_to_all, request.listen, request.prefix, stop, emit, is_own=False) as (url, face, _):
         stop.is_abrupt = False
         request.on_ready(url)
         stop.wait()
@@ -69,9 +70,10 @@ def run(settings: Settings, words: Sequence[str], emit: Emit) -> int:
     prefix = f"/{secrets.token_urlsafe(24)}"
     with (
         stoppable() as stop,
-        _served(settings, "127.0.0.1:0", prefix, stop, emit, is_own=True) as (url, _),
+        _served(settings, "127.0.0.1:0", prefix, stop, emit, is_own=True) as (url, _, keeper),
     ):
-        return run_command(words, behind(url, settings.cache_dir, os.environ))
+        # If we are killed the command goes on asking there, with the user's token: nobody else may get the port.
+        return run_command(words, behind(url, settings.cache_dir, os.environ), kept=[keeper.fileno()])
 
 
 def behind(url: str, cache_dir: Path, environment: Mapping[str, str]) -> dict[str, str]:
@@ -86,8 +88,8 @@ def behind(url: str, cache_dir: Path, environment: Mapping[str, str]) -> dict[st
 @contextlib.contextmanager
 def _served(
     settings: Settings, listen: str, prefix: str, stop: Stop, emit: Emit, *, is_own: bool
-) -> Iterator[tuple[str, HubFace]]:
-    """The face on its socket, and the address for clients. See `HubFace` for `is_own`."""
+) -> Iterator[tuple[str, HubFace, socket.socket]]:
+    """The address for clients, the face, and a socket that keeps its port. See `HubFace` for `is_own`."""
     try:
         from orchestrator.serve.app import HubFace
         from orchestrator.serve.server import ListenAddress, bound, parse_listen, serving
@@ -111,7 +113,7 @@ def _served(
             emit(event)
 
     with contextlib.ExitStack() as stack:
-        listener = stack.enter_context(bound(parse_listen(listen)))
+        listener, keeper = stack.enter_context(bound(parse_listen(listen)))
         url = ListenAddress(*listener.getsockname()[:2]).url
         _refuse_itself(settings, url)
         shared = stack.enter_context(open_shared(settings, warn))
@@ -158,7 +160,7 @@ def _served(
             waiting=waiting,
         )
         stack.enter_context(serving(face, listener))
-        yield url + prefix, face
+        yield url + prefix, face, keeper
 
 
 @contextlib.contextmanager

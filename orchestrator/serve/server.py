@@ -8,6 +8,7 @@ import functools
 import ipaddress
 import resource
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -62,21 +63,31 @@ def _is_loopback(host: str) -> bool:
 
 
 @contextlib.contextmanager
-def bound(address: ListenAddress) -> Iterator[socket.socket]:
-    """A socket that listens there. Raises CannotCreateError."""
+def bound(address: ListenAddress) -> Iterator[tuple[socket.socket, socket.socket]]:
+    """A listening socket, and one that keeps its port for a program that inherits it. Raises CannotCreateError.
+
+    Where nobody listens any more, the second one lets nobody else bind the port, and connections are refused. On Linux:
+    elsewhere two sockets cannot have one address, and it keeps nothing.
+    """
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    try:
-        made = socket.create_server((address.host, address.port), family=family, backlog=512)
-    except OSError as error:
-        raise CannotCreateError(
-            f"nothing can listen on {address.host}:{address.port}: {error.strerror}",
-            hint="another server may run there; choose another port: --listen 127.0.0.1:0 takes a free one",
-        ) from error
-    with made:
+    with socket.socket(family) as keeper, contextlib.ExitStack() as stack:
+        try:
+            place: tuple[Any, ...] = (address.host, address.port)
+            if sys.platform == "linux":
+                keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                keeper.bind(place)
+                place = keeper.getsockname()
+            listener = stack.enter_context(socket.create_server(place[:2], family=family, backlog=512))
+            keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+        except OSError as error:
+            raise CannotCreateError(
+                f"nothing can listen on {address.host}:{address.port}: {error.strerror}",
+                hint="another server may run there; choose another port: --listen 127.0.0.1:0 takes a free one",
+            ) from error
         # Connections inherit it; asyncio sets it only where the socket names its protocol. Without it each answer on a
         # connection that is used again waits 40 ms for the client's acknowledgement.
-        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        yield made
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        yield listener, keeper
 
 
 def most_connections() -> int:

@@ -65,9 +65,10 @@ _GRACE = 3.0
 """Seconds that a command has after the second signal."""
 
 
-def run_command(words: Sequence[str], environment: Mapping[str, str]) -> int:
+def run_command(words: Sequence[str], environment: Mapping[str, str], *, kept: Sequence[int] = ()) -> int:
     """Run a command of the user's, with our standard streams, to its end; its exit code, 128 and more for a signal.
 
+    It inherits the descriptors `kept`, too, so that what they stand for outlives us.
     For the main thread. Signals that ask us to end are the command's, which gets each of them once: from the terminal
     in whose foreground both are, or from us, with all that it started. After the second it has `_GRACE` seconds to end.
     Raises CommandError when it cannot be started.
@@ -77,7 +78,7 @@ def run_command(words: Sequence[str], environment: Mapping[str, str]) -> int:
     group = {} if has_terminal else {"process_group": 0}
     with _passing_on(has_terminal=has_terminal) as children:
         try:
-            child = subprocess.Popen(words, env=environment, **group)  # type: ignore[call-overload]
+            child = subprocess.Popen(words, env=environment, pass_fds=kept, **group)  # type: ignore[call-overload]
         except OSError as error:
             raise _cannot_start(words[0], error) from error
         children.append(child)

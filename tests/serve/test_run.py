@@ -247,6 +247,25 @@ def test_we_are_killed(machine: Machine, hub: LoopbackHub, repo: Repo) -> None:
 # -- the command
 
 
+BINDS = "import socket, sys; socket.create_server(('127.0.0.1', int(sys.argv[1])))"
+
+
+def test_nobody_else_gets_the_port_when_we_are_killed(machine: Machine, hub: LoopbackHub, tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    program = f"""
+import os, pathlib, signal, subprocess, sys, time, urllib.parse
+port, ours = urllib.parse.urlsplit(os.environ["HF_ENDPOINT"]).port, os.getppid()
+os.kill(ours, signal.SIGKILL)
+while os.getppid() == ours:
+    time.sleep(0.01)
+taken = subprocess.run([sys.executable, "-c", {BINDS!r}, str(port)], stderr=subprocess.PIPE, text=True)
+pathlib.Path({str(told)!r}).write_text(taken.stderr)
+"""
+    machine.run(*words(machine, *python(program))).ended(-signal.SIGKILL)
+    assert until(lambda: told.exists() and bool(told.read_text()))
+    assert "Address already in use" in told.read_text()
+
+
 def test_exit_codes(machine: Machine, hub: LoopbackHub) -> None:
     for code in (0, 7):
         machine.run(*words(machine, "sh", "-c", f"exit {code}")).ended(code)

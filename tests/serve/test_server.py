@@ -54,7 +54,7 @@ class Door:
 @contextmanager
 def door(face: Face) -> Iterator[Door]:
     with ExitStack() as stack:
-        listener = stack.enter_context(bound(parse_listen("127.0.0.1:0")))
+        listener, _ = stack.enter_context(bound(parse_listen("127.0.0.1:0")))
         stack.enter_context(serving(cast(HubFace, face), listener, most=MOST))
         stack.callback(face.may_answer.set)
         yield Door(listener.getsockname(), stack)
