@@ -131,6 +131,7 @@ class Depot:
                 self._open.add(digest)
             watch = Watch(arrival, self._tell_of, ranges)
             arrival.watches.append(watch)
+            arrival.wants += 1
         self._tell_wanted(arrival)
         return watch
 
@@ -184,11 +185,26 @@ class Depot:
                 return message
         return None
 
-    def release(self, job: Job, error: GlmAriaError | None = None) -> None:
-        """The job's blob is placed, or given up because of `error`: others may have its part."""
-        arrival = self._forget(job.digest)
+    def wants(self, job: Job) -> int:
+        """The number of those who ever wanted a job that has not left."""
+        with self._lock:
+            arrival = self._arrivals.get(job.digest)
+            return arrival.wants if arrival is not None else 0
+
+    def release(self, job: Job, error: GlmAriaError | None = None, *, seen: int | None = None) -> bool:
+        """The job's blob is placed, or given up because of `error`: others may have its part.
+
+        With `seen`, as `wants` was before it was placed, nothing is done if somebody came since; False is returned.
+        """
+        with self._lock:
+            arrival = self._arrivals.get(job.digest)
+            if arrival is not None and seen is not None and arrival.wants != seen:
+                return False
+            self._arrivals.pop(job.digest, None)
         if arrival is not None:
+            self._drop(arrival)
             arrival.enter(State.PLACED if error is None else State.LOST, error)
+        return True
 
     def abandon(self, digests: Collection[Digest]) -> None:
         """Do not start these jobs: the models that want them were refused already, and would be for each of them."""
@@ -283,7 +299,7 @@ class Depot:
                 arrival.arrived = Extents.of([Extent(0, ended.job.size, next(iter(ended.sent), ""))])
             arrival.enter(State.PROVEN)
         elif isinstance(ended, Already):
-            self.release(ended.job)
+            self._open.discard(digest)  # it has left when all who want it have it where they look
         else:
             self._explain(ended)
             self.release(ended.job, ended.error)

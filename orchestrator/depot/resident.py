@@ -38,8 +38,12 @@ from orchestrator.transfer.interface import Already, Lost
 _BATCH_SECONDS = 0.25
 _TERM = 15
 
-Place = Callable[[Sequence[Proven]], Mapping[Digest, GlmAriaError]]
-"""Moves proven blobs to where they belong; tells what failed, by digest. One thread calls it, and it may take long."""
+Here = Proven | Already
+"""A blob that is staged, or was placed somewhere before."""
+
+Place = Callable[[Sequence[Here]], Mapping[Digest, GlmAriaError]]
+"""Moves proven blobs to where they belong, and links others there; tells what failed, by digest. One thread calls it,
+and it may take long."""
 
 
 class Lasting(Choosing, Protocol):
@@ -60,7 +64,7 @@ class Forgiving:
 
 @dataclass(frozen=True, slots=True)
 class _Placed:
-    jobs: tuple[Job, ...]
+    wants: Mapping[Job, int]
     errors: Mapping[Digest, GlmAriaError]
 
 
@@ -98,7 +102,7 @@ class Resident:
             stop=self._stop,
             emit=emit,
         )
-        self._proven: list[Proven] = []
+        self._here: list[Here] = []
         self._is_placing = self._is_over = False
         self._batch_at = self._renew_at = 0.0
         self._thread = threading.Thread(target=self._run, name="depot")
@@ -162,8 +166,8 @@ class Resident:
             pool.shutdown(wait=True)
             self._is_placing = False
             self._take(message for message in self._inbox.take(0.0) if isinstance(message, _Placed))
-            if batch := self._take_proven():
-                self._placed(self._place_all(batch))
+            while self._here:
+                self._placed(self._place_all(*self._take_batch()))
 
     def _take(self, messages: Iterable[_Message]) -> None:
         for message in messages:
@@ -172,10 +176,8 @@ class Resident:
                 self._placed(message)
                 continue
             ended = self._depot.take(message)
-            if isinstance(ended, Proven):
-                self._proven.append(ended)
-            elif isinstance(ended, Already):
-                self._tell(ended.job, Phase.DONE)
+            if isinstance(ended, Here):
+                self._here.append(ended)
             elif isinstance(ended, Lost) and isinstance(ended.error, SourcesDownError | TemporaryError):
                 self._renew_at = min(self._renew_at, time.monotonic() + self._patience.after_loss)
 
@@ -188,33 +190,35 @@ class Resident:
                 self._locator.renew()
 
     def _begin_batch(self, pool: Executor) -> float:
-        """Place what is proven, if it is time for that. Returns when it will be, in monotonic seconds."""
-        if self._is_placing or not self._proven:
+        """Place what is here, if it is time for that. Returns when it will be, in monotonic seconds."""
+        if self._is_placing or not self._here:
             return math.inf
         now = time.monotonic()
         if now < self._batch_at:
             return self._batch_at
         self._batch_at = now + _BATCH_SECONDS
         self._is_placing = True
-        self._inbox.submit(pool, self._place_all, self._take_proven())
+        self._inbox.submit(pool, self._place_all, *self._take_batch())
         return math.inf
 
-    def _take_proven(self) -> Sequence[Proven]:
-        batch, self._proven = tuple(self._proven), []
-        return batch
+    def _take_batch(self) -> tuple[Sequence[Here], Mapping[Job, int]]:
+        """The blobs that are to be placed, and how many want each of them now."""
+        batch, self._here = tuple(self._here), []
+        return batch, {one.job: self._depot.wants(one.job) for one in batch}
 
-    def _place_all(self, batch: Sequence[Proven]) -> _Placed:
-        jobs = tuple(one.job for one in batch)
+    def _place_all(self, batch: Sequence[Here], wants: Mapping[Job, int]) -> _Placed:
         try:
-            return _Placed(jobs, self._place(batch))
+            return _Placed(wants, self._place(batch))
         except GlmAriaError as error:
-            return _Placed(jobs, {job.digest: error for job in jobs})
+            return _Placed(wants, {job.digest: error for job in wants})
 
     def _placed(self, placed: _Placed) -> None:
-        for job in placed.jobs:
+        for job, seen in placed.wants.items():
             error = placed.errors.get(job.digest)
-            self._depot.release(job, error)
-            self._tell(job, Phase.FAILED if error else Phase.DONE)
+            if self._depot.release(job, error, seen=None if error else seen):
+                self._tell(job, Phase.FAILED if error else Phase.DONE)
+            else:  # who came meanwhile may want it at another place
+                self._here.append(Already(job))
 
     def _tell(self, job: Job, phase: Phase) -> None:
         self._emit(FileProgress(job.digest, job.name, phase, job.size, job.size))

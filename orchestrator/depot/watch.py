@@ -37,10 +37,10 @@ class State(StrEnum):
 @dataclass(slots=True, eq=False)
 class Arrival:
     """One blob on its way, for all who watch it. The depot's thread alone changes how it is; `lock` is the depot's, and
-    guards `watches` and `is_told`.
+    guards `watches`, `wants` and `is_told`.
 
     `is_told`: the depot is to look at the wants. `has_left`: the transfer is done with it. `is_announced`: it was told
-    that somebody else fetches it.
+    that somebody else fetches it. `wants` counts all who ever wanted it.
     """
 
     job: Job
@@ -55,6 +55,7 @@ class Arrival:
     is_told: bool = False
     has_left: bool = False
     is_announced: bool = False
+    wants: int = 0
     _changed: threading.Condition | None = None
 
     @property

@@ -12,6 +12,7 @@ from typing import Any, TypeVar, cast
 from orchestrator.core.files import Digest, RepoFile
 from orchestrator.core.plan import Job, ResolvedModel
 from orchestrator.depot.messages import Proven
+from orchestrator.depot.resident import Here
 from orchestrator.depot.watch import State, Watch
 from orchestrator.errors import GlmAriaError, SourcesDownError
 from orchestrator.events import Emit, FileProgress, Phase, ignore
@@ -20,6 +21,7 @@ from orchestrator.serve.handed import Handed
 from orchestrator.serve.ranges import Excerpt
 from orchestrator.serve.shelves import Shelves
 from orchestrator.serve.streaming import Awaited
+from orchestrator.transfer.interface import Already
 
 GRACE = 60.0
 """Seconds for which a blob is fetched on after its last client left: most of them come back for the rest."""
@@ -51,13 +53,15 @@ class Arrivals:
         once, though others come first."""
         self._want, self._emit = want, emit
 
-    def place(self, batch: Sequence[Proven]) -> Mapping[Digest, GlmAriaError]:
+    def place(self, batch: Sequence[Here]) -> Mapping[Digest, GlmAriaError]:
         """Put proven blobs where they were asked for; the reasons of those for which that failed. By any thread."""
-        for proven in batch:
-            kept = self._kept.get(proven.job.digest)
+        proven = [one for one in batch if isinstance(one, Proven)]
+        for one in proven:
+            kept = self._kept.get(one.job.digest)
             if kept is not None:
-                self._handed.proven(proven.job.digest, kept.watch.epoch)
-        return self._shelves.place([proven.file for proven in batch])
+                self._handed.proven(one.job.digest, kept.watch.epoch)
+        placed = [one.job.digest for one in batch if isinstance(one, Already)]
+        return self._shelves.place([one.file for one in proven], placed)
 
     def epoch(self, digest: Digest) -> int | None:
         """The epoch of a blob that is on its way."""

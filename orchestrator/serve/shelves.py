@@ -78,25 +78,25 @@ class Shelves:
             self._wanted.pop(digest, None)
 
     def is_placed(self, job: Job) -> bool:
-        """True when somebody else has put a wanted blob where it belongs."""
+        """True when a wanted blob lies somewhere in the cache, proven: `place` can link it to where it is wanted."""
         with self._guard:
             models = tuple(self._wanted.get(job.digest, {}).values())
         found = (self._cache.blobs.find(model.ref.repo, model.wanted.files) for model in models)
-        return any(one[job.digest].have is Have.PLACED for one in found)
+        return any(one[job.digest].have in (Have.PLACED, Have.ELSEWHERE) for one in found)
 
-    def place(self, verified: Sequence[VerifiedFile]) -> Mapping[Digest, GlmAriaError]:
-        """Put proven files where they were asked for, and publish what is there of each model.
+    def place(self, verified: Sequence[VerifiedFile], placed: Sequence[Digest] = ()) -> Mapping[Digest, GlmAriaError]:
+        """Put proven files where they were asked for, link those that were `placed` before, and publish what is there
+        of each model.
 
         Returns the reasons of those that could not be placed.
         """
+        staged = {file.digest: file for file in verified}
+        by_key: dict[Key, list[tuple[Digest, ResolvedModel]]] = {}
         with self._guard:
-            wanting = {file.digest: tuple(self._wanted.pop(file.digest, {}).items()) for file in verified}
-        by_key: dict[Key, list[tuple[VerifiedFile, ResolvedModel]]] = {}
-        for file in verified:
-            for key, model in wanting[file.digest]:
-                by_key.setdefault(key, []).append((file, model))
+            for digest in (*staged, *placed):
+                for key, model in self._wanted.pop(digest, {}).items():
+                    by_key.setdefault(key, []).append((digest, model))
         failed: dict[Digest, GlmAriaError] = {}
-        staged = {file.digest for file in verified}
         with Use(self._cache.state_dir) as use:
             use.hold(ref.repo.folder for ref, _ in by_key)
             for wishes in by_key.values():
@@ -107,22 +107,21 @@ class Shelves:
                         try:
                             self._put([wish], staged)
                         except GlmAriaError as error:
-                            failed[wish[0].digest] = error
+                            failed[wish[0]] = error
             for wishes in by_key.values():
-                placed = [model for file, model in wishes if file.digest not in failed]
-                files = {file.path: file for model in placed for file in model.wanted.files}
+                there = [model for digest, model in wishes if digest not in failed]
+                files = {file.path: file for model in there for file in model.wanted.files}
                 self._publish(wishes[0][1], tuple(files.values()))
         return failed
 
-    def _put(self, wishes: Sequence[tuple[VerifiedFile, ResolvedModel]], staged: set[Digest]) -> None:
+    def _put(self, wishes: Sequence[tuple[Digest, ResolvedModel]], staged: dict[Digest, VerifiedFile]) -> None:
         """Place files in one model. The first model that wants a blob gets the staged file, the others a link to it."""
         blobs, model = self._cache.blobs, wishes[0][1]
         repo, commit = model.ref.repo, model.commit
-        fresh = [(file, one) for file, model in wishes if file.digest in staged for one in model.wanted.files]
+        fresh = [(staged[digest], one) for digest, model in wishes if digest in staged for one in model.wanted.files]
         blobs.place(repo, commit, fresh)
-        taken = {file.digest for file, _ in fresh}
-        staged -= taken
-        others = [one for file, model in wishes if file.digest not in taken for one in model.wanted.files]
+        taken = {staged.pop(digest).digest for digest, _ in wishes if digest in staged}
+        others = [one for digest, model in wishes if digest not in taken for one in model.wanted.files]
         if others:
             found = blobs.find(repo, others)
             blobs.expose(repo, commit, [one for one in others if found[one.digest].have is Have.PLACED])

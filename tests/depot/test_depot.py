@@ -8,13 +8,16 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import pytest
 
+from orchestrator.cache.cache import Cache
 from orchestrator.core.extents import covers, intersect
-from orchestrator.depot.resident import Forgiving
+from orchestrator.core.files import Digest
+from orchestrator.depot.messages import Proven
+from orchestrator.depot.resident import Forgiving, Here
 from orchestrator.depot.watch import State, Watch
 from orchestrator.errors import (
     DaemonError,
@@ -28,6 +31,7 @@ from orchestrator.errors import (
 from orchestrator.mirrors.stats import Quarantine, Remembered, Stats
 from orchestrator.system.signals import Stop
 from orchestrator.transfer import journal
+from orchestrator.transfer.interface import Already
 from orchestrator.transfer.limits import TransferLimits
 from tests import plain
 from tests.depot.world import House, MakeHouse, is_over, until
@@ -552,6 +556,30 @@ def test_what_is_placed_when_the_daemon_is_lost_is_placed_once(
         resident.close()
         assert watch.state is State.PLACED
     assert house.placed == ["a.json", "b.json", "c.json"]
+
+
+def test_who_comes_while_a_blob_is_placed_is_placed_for_as_well(
+    make_house: MakeHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be wanted at another place, of which the call that runs does not know."""
+    house = make_house({"a.json": b"a"})
+    resident = house.resident()
+    late: list[Watch] = []
+    calls: list[tuple[type, list[State]]] = []
+    place = house._place
+
+    def place_and_come(cache: Cache, batch: Sequence[Here]) -> Mapping[Digest, GlmAriaError]:
+        calls.append((type(batch[0]), [watch.state for watch in late]))
+        failed = place(cache, batch)
+        if not late:
+            late.append(resident.want(house.job("a.json")))
+        return failed
+
+    monkeypatch.setattr(house, "_place", place_and_come)
+    with resident.want(house.job("a.json")) as watch:
+        until(watch, is_over)
+        assert (watch.state, late[0].state) == (State.PLACED, State.PLACED)
+    assert calls == [(Proven, []), (Already, [State.PROVEN])]
 
 
 def _raise(error: Exception) -> float:

@@ -20,7 +20,7 @@ from orchestrator.depot.locate import SourceLocator
 from orchestrator.depot.messages import Proven
 from orchestrator.depot.mover import Mover
 from orchestrator.depot.other_catalogs import OtherCatalogs
-from orchestrator.depot.resident import Forgiving, Resident
+from orchestrator.depot.resident import Forgiving, Here, Resident
 from orchestrator.depot.watch import State, Watch
 from orchestrator.errors import GlmAriaError
 from orchestrator.net.answers import Limits
@@ -100,10 +100,11 @@ class House:
         self.stack.callback(made.close)
         return made
 
-    def _place(self, cache: Cache, batch: Sequence[Proven]) -> Mapping[Digest, GlmAriaError]:
+    def _place(self, cache: Cache, batch: Sequence[Here]) -> Mapping[Digest, GlmAriaError]:
         by_digest = {file.digest: file for file in self.listing.values()}
-        cache.blobs.place(REPO, self.repo.head, [(one.file, by_digest[one.job.digest]) for one in batch])
-        self.placed += [one.job.name for one in batch]
+        proven = [one for one in batch if isinstance(one, Proven)]
+        cache.blobs.place(REPO, self.repo.head, [(one.file, by_digest[one.job.digest]) for one in proven])
+        self.placed += [one.job.name for one in proven]
         return {}
 
     def _is_placed(self, cache: Cache, job: Job) -> bool:

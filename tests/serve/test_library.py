@@ -189,6 +189,26 @@ def test_a_blob_that_two_repos_want_is_placed_in_both(house: House, cache: Cache
         assert (cache.blobs.snapshot(model) / file.path).read_bytes() == FILES[file.path]
 
 
+def test_what_lies_in_the_cache_by_then_is_linked_for_all_who_want_it(house: House, cache: Cache) -> None:
+    """One model has it since another run placed it, the other is of another repo."""
+    models = [house.library.resolve(plain.ref(repo=repo)).model for repo in (REPO, OTHER)]
+    file = next(one for one in models[0].tree.files if one.path == "a.safetensors")
+    jobs = [house.shelves.want(model, file) for model in models]
+    assert not house.shelves.is_placed(jobs[0])
+    plain.put(cache)
+    assert house.shelves.is_placed(jobs[0])
+    assert house.shelves.place([], [file.digest]) == {}
+    for model in models:
+        assert house.library.find(model, file)[0] is Have.PLACED
+        assert (cache.blobs.snapshot(model) / file.path).read_bytes() == FILES[file.path]
+
+
+def test_what_only_another_repo_has_need_not_be_fetched(house: House, cache: Cache) -> None:
+    plain.put(cache, repo=OTHER)
+    model = house.library.resolve(plain.ref()).model
+    assert house.shelves.is_placed(house.shelves.want(model, model.tree.files[0]))
+
+
 def test_a_branch_of_the_cache_moves_when_the_new_commit_is_whole(house: House, cache: Cache) -> None:
     """Who reads the cache is not left with a model of one file."""
     plain.put(cache)
