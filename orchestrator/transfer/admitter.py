@@ -8,9 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from orchestrator.core.plan import Job
+from orchestrator.errors import GlmAriaError
 from orchestrator.transfer.active import Slot, Slots
 from orchestrator.transfer.downloads import Downloads
-from orchestrator.transfer.interface import Admission, Already, TransferEvent
+from orchestrator.transfer.interface import Admission, Already, Lost, TransferEvent
 from orchestrator.transfer.jobs import JobEvent, JobState
 from orchestrator.transfer.limits import Budget, TransferLimits
 
@@ -76,7 +77,12 @@ class Admitter:
 
     def _admit_one(self, slot: Slot) -> bool:
         is_closing = self._slots.is_closing(slot.job.digest)
-        admission = Admission.BUSY if is_closing else self._may_start(slot.job)
+        try:
+            admission = Admission.BUSY if is_closing else self._may_start(slot.job)
+        except GlmAriaError as error:
+            self._slots.on(slot, JobEvent.GIVE_UP)
+            self._tell(Lost(slot.job, error))
+            return False
         if admission is Admission.BUSY:
             self._slots.put_off(slot, time.monotonic() + 0.2)
         elif admission is Admission.ALREADY:

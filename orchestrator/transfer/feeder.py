@@ -54,10 +54,10 @@ class Feeder:
     """Moves jobs through one daemon.
 
     `connect` gives the daemon's address, and starts it where it is ours; `restartable` says that it may be called again
-    when the daemon died. `part` maps a job to its file in the staging folder; `admit` is asked before a job starts.
-    `tell` is called with each outcome, by the thread that polls; `wake` by any thread, when `poll` is due sooner than
-    it said. `way` gives the `way_options` of a source by its name, `begin` the connections that a far one begins with;
-    `make_pool` makes the pools of threads.
+    when the daemon died. `part` maps a job to its file in the staging folder; `admit` is asked before a job starts,
+    which is lost if that raises GlmAriaError. `tell` is called with each outcome, by the thread that polls; `wake` by
+    any thread, when `poll` is due sooner than it said. `way` gives the `way_options` of a source by its name, `begin`
+    the connections that a far one begins with; `make_pool` makes the pools of threads.
     """
 
     def __init__(  # noqa: PLR0913 - a daemon, bounds, and what it asks and tells

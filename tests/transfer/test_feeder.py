@@ -11,7 +11,8 @@ import pytest
 
 from orchestrator.aria2.daemon import PrivateDaemon
 from orchestrator.core.extents import Extent, Extents
-from orchestrator.errors import DaemonError, NotFoundError, SourcesDownError
+from orchestrator.core.plan import Job
+from orchestrator.errors import DaemonError, DiskIOError, NotFoundError, SourcesDownError
 from orchestrator.transfer import journal
 from orchestrator.transfer.interface import (
     Admission,
@@ -329,6 +330,23 @@ def test_a_job_waits_for_its_admission(make_world: MakeWorld) -> None:
     assert isinstance(ended["mine.json"], Fetched)
     assert isinstance(ended["theirs.json"], Already)
     assert world.hub.log.requests(file="theirs.json") == []
+
+
+def test_a_job_whose_admission_fails_is_lost_alone(make_world: MakeWorld) -> None:
+    world = make_world({"mine.json": b"m" * 99, "broken.json": b"b" * 99})
+
+    def admit(job: Job) -> Admission:
+        if job.name == "broken.json":
+            raise DiskIOError("the disk failed")
+        return Admission.GO
+
+    transfer = world.transfer(admit=admit)
+    begin(transfer, reversed(world.jobs.values()))
+    ended = world.end(transfer)
+    assert isinstance(ended["mine.json"], Fetched)
+    lost = ended["broken.json"]
+    assert isinstance(lost, Lost)
+    assert isinstance(lost.error, DiskIOError)
 
 
 def test_an_endless_answer_to_a_range_is_cut_at_its_end(make_world: MakeWorld) -> None:
