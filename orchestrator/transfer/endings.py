@@ -80,7 +80,8 @@ class Endings:
             raise error
         span.look(errand, time.monotonic())
         if isinstance(error, IntegrityError):
-            self._tell(TakenBack(slot.job))
+            if slot.state is JobState.ACTIVE:  # of one that has ended nothing is told any more
+                self._tell(TakenBack(slot.job))
             span.position = span.start  # it sent more or less than is listed: none of it is kept
         if not self.close(slot, span):
             return
