@@ -15,6 +15,7 @@ from orchestrator.transfer.interface import Admission, Already, Lost, TransferEv
 from orchestrator.transfer.jobs import JobEvent, JobState
 from orchestrator.transfer.limits import Budget, TransferLimits
 
+BUSY_SECONDS = 0.2  # until a job that somebody else fetches is tried again
 _AHEAD = 2  # large files that have ranges to give out: the next begins before the one before it ends
 
 
@@ -84,7 +85,7 @@ class Admitter:
             self._tell(Lost(slot.job, error))
             return False
         if admission is Admission.BUSY:
-            self._slots.put_off(slot, time.monotonic() + 0.2)
+            self._slots.put_off(slot, time.monotonic() + BUSY_SECONDS)
         elif admission is Admission.ALREADY:
             self._slots.on(slot, JobEvent.ALREADY)
             self._tell(Already(slot.job))

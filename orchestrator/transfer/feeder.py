@@ -24,7 +24,7 @@ from orchestrator.core.plan import Job
 from orchestrator.errors import DaemonError, GlmAriaError
 from orchestrator.system.threads import KeyedPools, MakePool, Pool
 from orchestrator.transfer.active import Slot, Slots
-from orchestrator.transfer.admitter import Admitter
+from orchestrator.transfer.admitter import BUSY_SECONDS, Admitter
 from orchestrator.transfer.assign import Assigner, Opened
 from orchestrator.transfer.couriers import MOST_THREADS, Couriers
 from orchestrator.transfer.downloads import Downloads
@@ -267,6 +267,8 @@ class Feeder:
     def _pause(self) -> float:
         """Seconds until something is likely to happen: a connection that ends should not be idle for long."""
         spans = [span for _, span in self._downloads.all()]
+        if not spans and not self._slots.of(JobState.LOCATING, JobState.ACTIVE):
+            return BUSY_SECONDS  # all that is wanted is being fetched by others
         if not self._downloads.spans or any(span.is_leaving for span in spans):
             return _SHORTEST_POLL
         # One that has brought nothing yet goes as fast as others of its source; where there are none, it may end soon.

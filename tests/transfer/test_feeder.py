@@ -14,6 +14,7 @@ from orchestrator.core.extents import Extent, Extents
 from orchestrator.core.plan import Job
 from orchestrator.errors import DaemonError, DiskIOError, NotFoundError, SourcesDownError
 from orchestrator.transfer import journal
+from orchestrator.transfer.admitter import BUSY_SECONDS
 from orchestrator.transfer.interface import (
     Admission,
     Already,
@@ -330,6 +331,19 @@ def test_a_job_waits_for_its_admission(make_world: MakeWorld) -> None:
     assert isinstance(ended["mine.json"], Fetched)
     assert isinstance(ended["theirs.json"], Already)
     assert world.hub.log.requests(file="theirs.json") == []
+
+
+def test_jobs_that_another_run_has_for_hours_are_not_asked_for_all_the_time(make_world: MakeWorld) -> None:
+    world = make_world({"theirs.json": b"t" * 99})
+    asked: list[Job] = []
+    transfer = world.transfer(admit=lambda job: asked.append(job) or Admission.BUSY)
+    begin(transfer, world.jobs.values())
+    begun, due = time.monotonic(), 0.0
+    for _ in range(3):
+        time.sleep(max(0.0, due - time.monotonic()))
+        due = transfer.poll()
+    assert len(asked) == 3, "each poll is for a try"
+    assert due - begun >= 3 * BUSY_SECONDS
 
 
 def test_a_job_whose_admission_fails_is_lost_alone(make_world: MakeWorld) -> None:
