@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from orchestrator.core.files import Digest
@@ -18,7 +20,7 @@ from orchestrator.errors import GlmAriaError
 from orchestrator.system import processes
 
 _DAY = 86400.0
-"""Seconds for which a note of an earlier process counts. Clients give up within minutes."""
+"""Seconds for which a doubt, or a note of an earlier process, counts. Clients give up within minutes."""
 
 
 class Handed:
@@ -27,24 +29,25 @@ class Handed:
     An epoch of a blob ends when bytes of it that had arrived are taken back (`depot.watch.Watch.epoch`).
     """
 
-    def __init__(self, state_dir: Path) -> None:
+    def __init__(self, state_dir: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._folder = state_dir / "serve"
         self._stage = state_dir / "stage"
         self._guard = threading.Lock()
         self._since: dict[str, int] = {}
-        self._suspects: set[str] = set()
+        self._clock = clock
+        self._doubted: dict[str, float] = {}
         with contextlib.suppress(OSError):
             self._folder.mkdir(mode=0o700, exist_ok=True)
             for note in self._folder.glob("*.early"):
-                if processes.age(note) < _DAY:
-                    self._suspects.add(note.stem)
+                if (age := processes.age(note)) < _DAY:
+                    self._doubted[note.stem] = clock() - age
                 else:
                     note.unlink(missing_ok=True)
 
     def begin(self, digest: Digest, epoch: int) -> bool:
         """Note that unproven bytes of this epoch will go out; False if they must not, since that cannot be noted."""
         with self._guard:
-            if digest.hex in self._suspects:
+            if self._is_doubted(digest):
                 return False
             if digest.hex in self._since:
                 return self._since[digest.hex] == epoch
@@ -58,7 +61,7 @@ class Handed:
     def is_suspect(self, digest: Digest, epoch: int | None = None) -> bool:
         """True when somebody may have bytes of this blob that are not its own. `epoch` is that of its arrival now."""
         with self._guard:
-            if digest.hex in self._suspects:
+            if self._is_doubted(digest):
                 return True
             return epoch is not None and self._since.get(digest.hex, epoch) != epoch
 
@@ -70,13 +73,20 @@ class Handed:
                 with contextlib.suppress(OSError):
                     self._note(digest).unlink(missing_ok=True)
             elif since is not None:
-                self._suspects.add(digest.hex)
+                self._doubted[digest.hex] = self._clock()
 
     def doubt(self, digest: Digest) -> None:
         """The blob is given up before its proof: when it is fetched again, other bytes may come."""
         with self._guard:
             if self._since.pop(digest.hex, None) is not None:
-                self._suspects.add(digest.hex)
+                self._doubted[digest.hex] = self._clock()
+
+    def _is_doubted(self, digest: Digest) -> bool:
+        since = self._doubted.get(digest.hex)
+        if since is None or self._clock() - since < _DAY:
+            return since is not None
+        del self._doubted[digest.hex]
+        return False
 
     def _note(self, digest: Digest) -> Path:
         return self._folder / f"{digest.hex}.early"

@@ -29,13 +29,33 @@ def test_a_proof_without_a_doubt_leaves_nothing(state: Path) -> None:
     assert [*(state / "serve").iterdir()] == []
 
 
-def test_bytes_that_were_taken_back_are_suspect_for_ever(state: Path) -> None:
+def test_bytes_that_were_taken_back_are_suspect_after_the_proof_as_well(state: Path) -> None:
     handed = Handed(state)
     handed.begin(ONE, 3)
     assert handed.is_suspect(ONE, 4)
     assert not handed.begin(ONE, 4)
     handed.proven(ONE, 4)
     assert handed.is_suspect(ONE)
+
+
+@pytest.mark.parametrize("is_proven_later", [False, True])
+def test_a_doubt_ends_after_a_day(state: Path, is_proven_later: bool) -> None:
+    now = [1000.0]
+    handed = Handed(state, lambda: now[0])
+    handed.begin(ONE, 3)
+    if is_proven_later:
+        handed.proven(ONE, 4)
+    else:
+        handed.doubt(ONE)
+    now[0] += 86_399
+    assert handed.is_suspect(ONE)
+    assert not handed.begin(ONE, 7)
+    now[0] += 1
+    assert not handed.is_suspect(ONE)
+    assert handed.begin(ONE, 7)
+    handed.proven(ONE, 7)
+    assert not handed.is_suspect(ONE)
+    assert [*(state / "serve").iterdir()] == []
 
 
 def test_a_server_that_died_in_the_middle(state: Path) -> None:
