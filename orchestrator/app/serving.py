@@ -12,11 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import SplitResult
 
 from orchestrator.app.compose import mover_of, open_cache, open_shared, open_sources, sites_of, sweep
 from orchestrator.disk.locks import Patience
 from orchestrator.errors import ConfigError, UsageError
 from orchestrator.events import Emit, Event, Notice
+from orchestrator.net.addresses import split
 from orchestrator.settings import Settings
 from orchestrator.system.children import refuse_missing, run_command
 from orchestrator.system.openings import Openings
@@ -115,7 +117,7 @@ def _served(
     with contextlib.ExitStack() as stack:
         listener, keeper = stack.enter_context(bound(parse_listen(listen)))
         url = ListenAddress(*listener.getsockname()[:2]).url
-        _refuse_itself(settings, url)
+        refuse_itself(settings, url)
         shared = stack.enter_context(open_shared(settings, warn))
         cache = stack.enter_context(open_cache(settings, shared=shared))
         sources = stack.enter_context(open_sources(settings, cache.state_dir, stop))
@@ -185,10 +187,20 @@ def _pool(most: int, name: str) -> Iterator[ThreadPoolExecutor]:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _refuse_itself(settings: Settings, url: str) -> None:
-    for source in (settings.root, *settings.mirrors):
-        if source.url == url or source.url.startswith(f"{url}/"):
-            raise UsageError(
-                f"{source.url} is this server's own address ({settings.origins.get('root', 'settings')})",
-                hint="name the Hub that it shall ask: --root https://huggingface.co",
-            )
+def refuse_itself(settings: Settings, url: str) -> None:
+    """Raise UsageError where a source is the server that listens at `url`: it would ask itself without an end."""
+    hints = {
+        "root": "name the Hub that it shall ask: --root https://huggingface.co",
+        "mirrors": "take it out of the mirrors",
+    }
+    for name, sources in (("root", (settings.root,)), ("mirrors", settings.mirrors)):
+        for source in sources:
+            if _is_same(split(source.url), split(url)):
+                origin = settings.origins.get(name, "settings")
+                raise UsageError(f"{source.url} is this server's own address ({origin})", hint=hints[name])
+
+
+def _is_same(there: SplitResult, own: SplitResult) -> bool:
+    """True for any path of one plain server. It listens on loopback, which `localhost` names."""
+    has_port = there.scheme == own.scheme and (there.port or 80) == own.port
+    return has_port and there.hostname in (own.hostname, "localhost")
