@@ -12,7 +12,9 @@ from starlette.types import Receive, Scope, Send
 
 from orchestrator.core.text import redacted
 from orchestrator.errors import (
+    DaemonError,
     GlmAriaError,
+    Interrupted,
     NoSpaceError,
     NotAllowedError,
     NotFoundError,
@@ -151,7 +153,7 @@ def refusal_of(error: GlmAriaError) -> Refused:
             return Refused(403, error.message, "GatedRepo")
         case SourcesDownError():
             return Refused(503, error.message, headers={"Retry-After": "10"})
-        case TemporaryError():
+        case TemporaryError() | DaemonError() | Interrupted():  # a daemon is started again for who asks again
             return busy(error.message, 5)
         case NoSpaceError():
             return Refused(507, error.message)
