@@ -134,9 +134,10 @@ class Server:
             self.down = error
 
     def forgive(self) -> None:
-        """Try it again, if it was given up."""
+        """Try it again, if it was given up: what answers there now may be another server."""
         if self.down is not None:
             self.down, self.strikes, self.not_before = None, 0, 0.0
+            self.is_rangeless = False
 
     def starve(self, now: float, *, has_gain: bool) -> None:
         """A connection was silent while others brought bytes. When many never had any, there are too many."""

@@ -64,6 +64,19 @@ def test_five_failures_in_a_row_end_it_and_those_of_one_moment_count_once() -> N
     assert failures == 5
 
 
+def test_one_that_was_given_up_is_tried_as_if_it_were_new() -> None:
+    server = Server("broken", start=16, most=64, is_rangeless=True)
+    server.forgive()
+    seen = [(server.down is None, server.is_rangeless)]
+    for now in (100.0, 200.0):
+        server.fail(TemporaryError("broken"), now, has_others=True)
+    seen.append((server.down is None, server.is_rangeless))
+    server.forgive()
+    seen.append((server.down is None, server.is_rangeless))
+    assert seen == [(True, True), (False, True), (True, False)]
+    assert (server.strikes, server.not_before) == (0, 0.0)
+
+
 def test_one_that_brings_a_little_each_time_is_given_up_only_where_another_stands_in() -> None:
     server, now = Server("breaks", start=16, most=64), 100.0
     for _ in range(8):
