@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from orchestrator.catalogs.interface import Catalog
@@ -50,9 +50,12 @@ class OtherCatalogs:
         self._lock = threading.Lock()
         self._found: dict[tuple[Digest, str], Origin] = {}
         self._down: set[Source] = set()
+        self._unanswered: list[_Question] = []
         self._closed = False
         self._questions: queue.SimpleQueue[_Question] = queue.SimpleQueue()
-        asked = [question for plan in plans for question in _questions(plan, sites)]
+        self._begin([question for plan in plans for question in _questions(plan, sites)])
+
+    def _begin(self, asked: Sequence[_Question]) -> None:
         for question in asked:
             self._questions.put(question)
         for number in range(min(_ASKERS, len(asked))):
@@ -74,6 +77,13 @@ class OtherCatalogs:
                 return origin
         with self._lock:
             return self._found.get((job.digest, source.name))
+
+    def ask_again(self) -> None:
+        """Ask those that were down once more about what they left unanswered. Does not block."""
+        with self._lock:
+            unanswered, self._unanswered = self._unanswered, []
+            self._down.clear()
+        self._begin(unanswered)
 
     def close(self) -> None:
         """From now on nothing is asked or told any more."""
@@ -101,6 +111,7 @@ class OtherCatalogs:
         source, name = question.catalog.source, question.repo.name
         with self._lock:
             if source in self._down:
+                self._unanswered.append(question)
                 return {}, None
         repos = repos_elsewhere(question.repo, question.kind, source.kind, self._sites.aliases)
         is_guess = repos == (question.repo,)
@@ -110,7 +121,7 @@ class OtherCatalogs:
             except NotFoundError:
                 continue
             except GlmAriaError as error:
-                return {}, self._failed(source, name, error)
+                return {}, self._failed(question, error)
             if found is None or (is_guess and found.is_unrelated):
                 return {}, None
             return {(digest, source.name): origin for digest, origin in found.origins}, _told(source, name, found)
@@ -119,9 +130,12 @@ class OtherCatalogs:
         message = f"{source.name} has no {repos[0].name!r}, the alias of {name!r}; it is not used for it"
         return {}, _differs(source, message)
 
-    def _failed(self, source: Source, name: str, error: GlmAriaError) -> Notice | None:
+    def _failed(self, question: _Question, error: GlmAriaError) -> Notice | None:
+        source, name = question.catalog.source, question.repo.name
         is_down = isinstance(error, SourcesDownError | TemporaryError)
         with self._lock:
+            if is_down:
+                self._unanswered.append(question)
             if source in self._down:
                 return None
             if is_down:
