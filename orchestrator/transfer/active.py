@@ -146,6 +146,14 @@ class Slot:
                 self.extents = self.kept = found
         self.is_prepared, self._is_reserved = True, not is_sparse
 
+    def prepare_whole(self) -> bool:
+        """Make the part ready if its journal says that nothing is missing; False if not. Raises as `prepare`."""
+        known = None if self.is_small else journal.load(self.part, self.job.digest, self.job.size)
+        if known is None or known.total < self.job.size:
+            return False
+        self.prepare()
+        return self.is_complete
+
     def open_span(self, source: str, start: int, end: int, now: float, *, width: int = 1) -> Span:
         """A span that fetches these bytes, with the name that it writes to. Raises per `system.failures`."""
         path = journal.span_path(self.part, self.opened)

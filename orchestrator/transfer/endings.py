@@ -167,6 +167,14 @@ class Endings:
             except GlmAriaError as error:
                 self.give_up(slot, error)
 
+    def unsupplied(self, slot: Slot, error: GlmAriaError) -> None:
+        """Give up a job that no source serves, unless a run before this one brought all of it: then it is complete."""
+        try:
+            if not slot.prepare_whole():
+                self.give_up(slot, error)
+        except GlmAriaError as failure:
+            self.give_up(slot, failure)
+
     def pause(self, slot: Slot) -> None:
         """End a job of which no span is open; what arrived stays for who wants it later."""
         slot.record(now=True)

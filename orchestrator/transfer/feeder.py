@@ -238,7 +238,7 @@ class Feeder:
             if slot.state is JobState.LOCATING and any(supply.is_located for supply in slot.supplies.values()):
                 self._slots.on(slot, JobEvent.LOCATED)
             elif not slot.spans and (error := self._supplier.reason(slot.job, slot.supplies)):
-                self._endings.give_up(slot, error)
+                self._endings.unsupplied(slot, error)
 
     def _assign(self) -> None:
         """Give idle connections ranges, in one request to aria2. Jobs that somebody waits for come first."""

@@ -2,7 +2,7 @@
 
     WAITING  --start-->    LOCATING   links are being resolved
     LOCATING --located-->  ACTIVE     aria2 has it
-    ACTIVE   --complete--> FETCHED    all bytes are in the part, unproven
+    LOCATING, ACTIVE --complete--> FETCHED    all bytes are in the part, unproven
     WAITING, LOCATING, ACTIVE --give up--> LOST    no source is left, or the disk fails
     WAITING  --already-->  FETCHED    another run fetched it meanwhile
     WAITING, LOCATING, ACTIVE --pause--> PAUSED    nobody wants more of it now; what arrived is journalled
@@ -46,6 +46,7 @@ TRANSITIONS: dict[tuple[JobState, JobEvent], JobState] = {
     (JobState.WAITING, JobEvent.PAUSE): JobState.PAUSED,
     (JobState.WAITING, JobEvent.GIVE_UP): JobState.LOST,
     (JobState.LOCATING, JobEvent.LOCATED): JobState.ACTIVE,
+    (JobState.LOCATING, JobEvent.COMPLETE): JobState.FETCHED,
     (JobState.LOCATING, JobEvent.GIVE_UP): JobState.LOST,
     (JobState.LOCATING, JobEvent.PAUSE): JobState.PAUSED,
     (JobState.ACTIVE, JobEvent.COMPLETE): JobState.FETCHED,

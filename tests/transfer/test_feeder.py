@@ -278,10 +278,13 @@ def test_the_next_transfer_continues_from_the_journal(make_world: MakeWorld, dae
     assert missing <= world.hub.log.bytes_sent(face="cdn") <= 1.1 * missing, "tails are taken over while they come"
 
 
-def test_a_part_that_lacks_nothing_is_done_at_once(make_world: MakeWorld) -> None:
+@pytest.mark.parametrize("has_source", [True, False])
+def test_a_part_that_lacks_nothing_is_done_at_once(make_world: MakeWorld, has_source: bool) -> None:
     """A run that was stopped after its last byte, before it could tell, leaves one."""
     world = make_world({"big.safetensors": generate(3 * MIB, 1)})
     (job,) = world.jobs.values()
+    if not has_source:
+        world.locator.errors[job.name] = NotFoundError("nobody has it")
     world.part(job).write_bytes(world.files[job.name])
     journal.save(world.part(job), job.digest, job.size, Extents().put([Extent(0, job.size, "hub")]))
     transfer = world.transfer()
