@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,6 +40,9 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.seed = int(os.environ.setdefault("TEST_SEED", str(secrets.randbelow(1 << 32))))
     if config.option.anew:
         os.environ["TEST_STARTS"] = "anew"
+    # A shell starts what runs in the background with these ignored, and all that is started from there inherits that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
