@@ -188,8 +188,7 @@ class Depot:
     def wants(self, job: Job) -> int:
         """The number of those who ever wanted a job that has not left."""
         with self._lock:
-            arrival = self._arrivals.get(job.digest)
-            return arrival.wants if arrival is not None else 0
+            return self._arrivals[job.digest].wants if job.digest in self._arrivals else 0
 
     def release(self, job: Job, error: GlmAriaError | None = None, *, seen: int | None = None) -> bool:
         """The job's blob is placed, or given up because of `error`: others may have its part.
@@ -212,12 +211,21 @@ class Depot:
         for digest in digests:
             arrival = self._arrivals.get(digest)
             if arrival is not None and not arrival.has_left and not self._transfer.has(digest):
-                self._forget(digest)
+                with self._lock:
+                    self._arrivals.pop(digest, None)
+                self._drop(arrival)
 
-    def fail(self, error: GlmAriaError) -> None:
-        """Give up all that is wanted. By any thread, outside of the context, whose end keeps what arrived."""
+    @property
+    def under_way(self) -> frozenset[Digest]:
+        """The jobs that have not left. For any thread."""
         with self._lock:
-            arrivals = [self._arrivals.pop(digest) for digest in list(self._arrivals)]
+            return frozenset(self._arrivals)
+
+    def fail(self, error: GlmAriaError, digests: Collection[Digest] | None = None) -> None:
+        """Give up these jobs, or all. By any thread, outside of the context, whose end keeps what arrived."""
+        with self._lock:
+            given_up = self._arrivals.keys() if digests is None else self._arrivals.keys() & digests
+            arrivals = [self._arrivals.pop(digest) for digest in tuple(given_up)]
         for arrival in arrivals:
             self._open.discard(arrival.job.digest)
             self._locator.choice.forget(arrival.job.digest)
@@ -267,13 +275,6 @@ class Depot:
                 return
             del self._arrivals[digest]
         self._drop(arrival)
-
-    def _forget(self, digest: Digest) -> Arrival | None:
-        with self._lock:
-            arrival = self._arrivals.pop(digest, None)
-        if arrival is not None:
-            self._drop(arrival)
-        return arrival
 
     def _drop(self, arrival: Arrival) -> None:
         """Keep nothing of a job that has left the depot."""

@@ -103,6 +103,8 @@ class Resident:
             emit=emit,
         )
         self._here: list[Here] = []
+        self._late: list[Wish] = []
+        self._ending: frozenset[Digest] | None = None
         self._is_placing = self._is_over = False
         self._batch_at = self._renew_at = 0.0
         self._thread = threading.Thread(target=self._run, name="depot")
@@ -139,7 +141,7 @@ class Resident:
 
     def _session(self, messages: Iterable[_Message]) -> list[_Message]:
         """Work until the end, until the daemon is lost for good, or until a bug shows. Returns the wishes that came too
-        late."""
+        late, for the next one."""
         error: GlmAriaError = Interrupted(_TERM)
         try:
             with self._depot:
@@ -150,9 +152,10 @@ class Resident:
             words = redacted(f"the transfer failed, and begins again: {type(bug).__name__}: {bug}")
             self._emit(Notice("transfer-failed", words))
             error = TemporaryError("the transfer failed, and begins again; what arrived is kept")
-        self._depot.fail(error)
+        self._depot.fail(error, self._ending)
+        late, self._late, self._ending = self._late, [], None
         # All else is of what has ended.
-        return [message for message in self._inbox.take(0.0) if isinstance(message, Wish)]
+        return [*late, *(message for message in self._inbox.take(0.0) if isinstance(message, Wish))]
 
     def _work(self, messages: Iterable[_Message]) -> None:
         pool = self._inbox.make_pool(1, "place")
@@ -162,10 +165,15 @@ class Resident:
                 self._renew()
                 self._take(self._inbox.take(min(self._begin_batch(pool), self._depot.poll())))
         finally:
+            self._ending = self._depot.under_way  # all that is wanted from here on is for the next session
             # What is verified gets placed in any case: it is a matter of moments.
             pool.shutdown(wait=True)
             self._is_placing = False
-            self._take(message for message in self._inbox.take(0.0) if isinstance(message, _Placed))
+            for message in self._inbox.take(0.0):
+                if isinstance(message, _Placed):
+                    self._placed(message)
+                elif isinstance(message, Wish):
+                    self._late.append(message)
             while self._here:
                 self._placed(self._place_all(*self._take_batch()))
 

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -546,7 +547,7 @@ def test_what_is_placed_when_the_daemon_is_lost_is_placed_once(
         until(watch, lambda one: one.state is State.PROVEN)
         with monkeypatch.context() as lost:
             is_lost, fail = threading.Event(), resident._depot.fail
-            lost.setattr(resident._depot, "fail", lambda error: (fail(error), is_lost.set()))
+            lost.setattr(resident._depot, "fail", lambda *given: (fail(*given), is_lost.set()))
             lost.setattr(resident._depot, "poll", partial(_raise, DaemonError("aria2c is gone")))
             resident._inbox.wake()
             assert is_lost.wait(60)
@@ -580,6 +581,35 @@ def test_who_comes_while_a_blob_is_placed_is_placed_for_as_well(
         until(watch, is_over)
         assert (watch.state, late[0].state) == (State.PLACED, State.PLACED)
     assert calls == [(Proven, []), (Already, [State.PROVEN])]
+
+
+def test_who_comes_while_a_daemon_is_given_up_is_served_by_the_next(
+    make_house: MakeHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = make_house({"b.json": b"b", "c.json": b"c"})
+    resident = house.resident()
+    late: list[Watch] = []
+    fail, poll = resident._depot.fail, resident._depot.poll
+
+    def come_and_fail(*given: Any) -> None:
+        late.append(resident.want(house.job("c.json")))
+        monkeypatch.setattr(resident._depot, "fail", fail)
+        monkeypatch.setattr(resident._depot, "poll", poll)
+        fail(*given)
+
+    monkeypatch.setattr(resident._depot, "fail", come_and_fail)
+
+    def poll_until_b() -> float:
+        if house.job("b.json").digest in resident._depot.under_way:
+            raise DaemonError("aria2c is gone")
+        return poll()
+
+    monkeypatch.setattr(resident._depot, "poll", poll_until_b)
+    with resident.want(house.job("b.json")) as watch:
+        until(watch, is_over)
+        assert isinstance(watch.error, DaemonError)
+    until(late[0], is_over)
+    assert late[0].state is State.PLACED
 
 
 def _raise(error: Exception) -> float:
