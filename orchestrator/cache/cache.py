@@ -24,11 +24,11 @@ from orchestrator.cache.records import Records
 from orchestrator.cache.staging import Staging
 from orchestrator.cache.state_dir import refuse_closed, refuse_nowhere
 from orchestrator.core.files import Digest, RepoFile
-from orchestrator.core.plan import Found, ResolvedModel
+from orchestrator.core.plan import Found, Have, ResolvedModel
 from orchestrator.core.refs import Ref, RepoId
 from orchestrator.disk.atomic import make_folder
 from orchestrator.disk.locks import Patience, blob_lock
-from orchestrator.errors import CannotCreateError
+from orchestrator.errors import CannotCreateError, IntegrityError
 from orchestrator.proof.hashing import OnBytes, read_whole
 from orchestrator.proof.pieces import PieceStore
 from orchestrator.proof.verified import VerifiedFile
@@ -208,6 +208,28 @@ class HfCache:
         if wanted:
             with self._placer(repo, commit) as placer:
                 placer.expose(wanted)
+
+    def settle(self, repo: RepoId, commit: str, files: Sequence[RepoFile], staged: dict[Digest, VerifiedFile]) -> None:
+        """Bring files into the snapshot from wherever they are: `staged`, in this repo, or proven in another one.
+
+        What is placed leaves `staged`: from then on other repos find it in the cache. Raises what `place` and `link`
+        do, and IntegrityError for a file that is nowhere.
+        """
+        fresh = [file for file in files if file.digest in staged]
+        others = [file for file in files if file.digest not in staged]
+        self.place(repo, commit, [(staged[file.digest], file) for file in fresh])
+        for file in fresh:
+            staged.pop(file.digest, None)
+        found = self.find(repo, others)
+        linked: list[tuple[RepoFile, PurePath]] = []
+        for file in others:
+            here = found[file.digest]
+            if here.have is Have.ELSEWHERE and here.path is not None:
+                linked.append((file, here.path))
+            elif here.have is not Have.PLACED:
+                raise IntegrityError(f"{file.path!r} vanished from the cache", hint="run it again", file=file.path)
+        self.link(repo, commit, linked)
+        self.expose(repo, commit, [file for file in others if found[file.digest].have is Have.PLACED])
 
     def publish(self, model: ResolvedModel) -> publishing.Flip | None:
         """Write CACHEDIR.TAG, the listing, and last the ref, each when not already right; durable when it returns.

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 
 from orchestrator.cache.cache import HfCache
 from orchestrator.core.files import Digest, RepoFile
-from orchestrator.core.plan import Action, Have
+from orchestrator.core.plan import Action
 from orchestrator.depot.messages import Proven
-from orchestrator.errors import GlmAriaError, IntegrityError
+from orchestrator.errors import GlmAriaError
 from orchestrator.pull.messages import Batch, Message
 from orchestrator.pull.model_run import ModelRun
 from orchestrator.system.inbox import Inbox
@@ -83,32 +83,14 @@ class BatchPlacer:
     def _place(self, batch: Sequence[Proven | Already]) -> Batch:
         errors: dict[ModelRun, GlmAriaError] = {}
         staged = {item.job.digest: item.file for item in batch if isinstance(item, Proven)}
-        wanted: dict[ModelRun, list[tuple[Digest, RepoFile]]] = {}
+        wanted: dict[ModelRun, list[RepoFile]] = {}
         for item in batch:
             for run in self.wanting(item.job.digest):
-                wanted.setdefault(run, []).extend((item.job.digest, file) for file in self.files(run, item.job.digest))
-        for run, entries in wanted.items():
-            repo, commit = run.resolved.ref.repo, run.resolved.commit
+                wanted.setdefault(run, []).extend(self.files(run, item.job.digest))
+        for run, files in wanted.items():
             try:
                 # The first model to want a blob gets the staged file; the others find it in the cache by then.
-                self._blobs.place(
-                    repo, commit, [(staged[digest], file) for digest, file in entries if digest in staged]
-                )
-                found = self._blobs.find(repo, (file for digest, file in entries if digest not in staged))
-                here = [file for digest, file in entries if digest not in staged]
-                for file in here:
-                    if found[file.digest].have in (Have.NOTHING, Have.UNPROVEN):
-                        raise IntegrityError(
-                            f"{file.path!r} vanished from the cache", hint="run it again", file=file.path
-                        )
-                self._blobs.link(
-                    repo,
-                    commit,
-                    [(f, p) for f in here if found[f.digest].have is Have.ELSEWHERE and (p := found[f.digest].path)],
-                )
-                self._blobs.expose(repo, commit, [f for f in here if found[f.digest].have is Have.PLACED])
-                for digest, _ in entries:
-                    staged.pop(digest, None)
+                self._blobs.settle(run.resolved.ref.repo, run.resolved.commit, files, staged)
             except GlmAriaError as error:
                 errors[run] = error
         return Batch(tuple(item.job for item in batch), errors)

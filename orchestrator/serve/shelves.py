@@ -116,17 +116,9 @@ class Shelves:
 
     def _put(self, wishes: Sequence[tuple[Digest, ResolvedModel]], staged: dict[Digest, VerifiedFile]) -> None:
         """Place files in one model. The first model that wants a blob gets the staged file, the others a link to it."""
-        blobs, model = self._cache.blobs, wishes[0][1]
-        repo, commit = model.ref.repo, model.commit
-        fresh = [(staged[digest], one) for digest, model in wishes if digest in staged for one in model.wanted.files]
-        blobs.place(repo, commit, fresh)
-        taken = {staged.pop(digest).digest for digest, _ in wishes if digest in staged}
-        others = [one for digest, model in wishes if digest not in taken for one in model.wanted.files]
-        if others:
-            found = blobs.find(repo, others)
-            blobs.expose(repo, commit, [one for one in others if found[one.digest].have is Have.PLACED])
-            elsewhere = [one for one in others if found[one.digest].have is Have.ELSEWHERE]
-            blobs.link(repo, commit, [(one, path) for one in elsewhere if (path := found[one.digest].path)])
+        first = wishes[0][1]
+        files = [file for _, model in wishes for file in model.wanted.files]
+        self._cache.blobs.settle(first.ref.repo, first.commit, files, staged)
 
     def _publish(self, model: ResolvedModel, files: tuple[RepoFile, ...]) -> None:
         """Write the listing, so that readers of the cache know what is missing; the ref as soon as that does no harm.

@@ -207,6 +207,27 @@ def test_a_blob_of_another_repo_is_linked_not_fetched(world: World) -> None:
     assert list(world.staging.folder.iterdir()) == []
 
 
+def test_files_come_from_the_stage_from_here_and_from_another_repo(world: World) -> None:
+    content = CONTENT | {"fresh.txt": b"fresh", "twice.txt": b"fresh", "here.txt": b"here"}
+    world.pull(model_of())
+    world.pull(model_of({"here.txt": b"here"}, name="org/copy"), {"here.txt": b"here"})
+    new = model_of(content, commit="1" * 40, name="org/copy")
+    fresh = next(file for file in new.wanted.files if file.path == "fresh.txt")
+    staged = {fresh.digest: world.stage(fresh, b"fresh")}
+    world.cache.settle(new.ref.repo, new.commit, new.wanted.files, staged)
+    assert staged == {}, "the next repo finds it in the cache"
+    world.cache.publish(new)
+    assert hf_offline(world, new) == content
+    assert list(world.staging.folder.iterdir()) == []
+
+
+def test_a_file_that_is_nowhere_is_named(world: World) -> None:
+    model = model_of()
+    with pytest.raises(IntegrityError, match="vanished") as caught:
+        world.cache.settle(model.ref.repo, model.commit, model.wanted.files, {})
+    assert caught.value.file in CONTENT
+
+
 def test_where_hard_links_fail_the_blob_is_copied_and_verified(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.pull(model_of())
     other = model_of(name="org/copy")
