@@ -180,6 +180,16 @@ def put_unproven(cache: Cache, content: Mapping[str, bytes] = FILES, listed: Map
         blob.write_bytes(data)
 
 
+class Clock:
+    """Monotonic seconds that pass when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 @dataclass
 class Heard:
     """An `Emit` that keeps what it was told."""

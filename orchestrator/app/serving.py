@@ -8,7 +8,7 @@ import os
 import secrets
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -23,6 +23,7 @@ from orchestrator.settings import Settings
 from orchestrator.system.children import refuse_missing, run_command
 from orchestrator.system.openings import Openings
 from orchestrator.system.signals import Stop, stoppable
+from orchestrator.system.threads import Pool
 
 if TYPE_CHECKING:
     from orchestrator.serve.answers import Counts
@@ -178,8 +179,8 @@ def _openings() -> Iterator[Openings | None]:
 
 
 @contextlib.contextmanager
-def _pool(most: int, name: str) -> Iterator[ThreadPoolExecutor]:
-    pool = ThreadPoolExecutor(most, name)
+def _pool(most: int, name: str) -> Iterator[Executor]:
+    pool = Pool(most, name)
     try:
         yield pool
     finally:

@@ -34,6 +34,9 @@ class State(StrEnum):
     LOST = "lost"
 
 
+_ENDS = (State.PLACED, State.LOST)
+
+
 @dataclass(slots=True, eq=False)
 class Arrival:
     """One blob on its way, for all who watch it. The depot's thread alone changes how it is; `lock` is the depot's, and
@@ -136,6 +139,11 @@ class Watch:
     def state(self) -> State:
         """The state of the blob."""
         return self._arrival.state
+
+    @property
+    def has_ended(self) -> bool:
+        """True when nothing becomes of it any more: it is PLACED, or LOST."""
+        return self.state in _ENDS
 
     @property
     def arrived(self) -> Extents:

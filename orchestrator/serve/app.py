@@ -194,8 +194,8 @@ class HubFace:
         if is_known(request.headers, file.blob_name):
             await answer.give(304, headers, b"")
             return
-        if self._cut(request, file).status == 416:
-            await answer.give(416, headers | self._cut(request, file).headers, b"")
+        if (cut := self._cut(request, file)).status == 416:
+            await answer.give(416, headers | cut.headers, b"")
         elif (path := await self._here(request, model, file)) is not None:
             cut = self._cut(request, file)
             await answer.begin(cut.status, {**headers, **cut.headers})

@@ -73,7 +73,7 @@ class Arrivals:
         """A file on its way, for a client that waits for this part of it."""
         digest = file.digest
         kept = self._kept.get(digest)
-        if kept is None or kept.watch.state in (State.PLACED, State.LOST):
+        if kept is None or kept.watch.has_ended:
             self._forget(digest)
             kept = None
         # Only now: with what has ended, those who wanted it are forgotten.

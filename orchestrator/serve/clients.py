@@ -59,14 +59,19 @@ and the fetch of node every other; Go's client takes five."""
 
 def interim_of(user_agent: str) -> int | None:
     """The status by which a client may be told that its answer is on its way; None for one that is not known."""
-    named = [name for name, _, _ in _PRODUCT.findall(user_agent[:1000])]
+    named = _products(user_agent)
     return next((status for name, status in _INTERIM.items() if name in named), None)
 
 
 def manner_of(user_agent: str, *, early: bool = True) -> Manner:
     """The manner of a client. Without `early` nobody gets bytes before their proof who could not wait for it."""
-    named = {name: (int(major or 0), int(minor or 0)) for name, major, minor in _PRODUCT.findall(user_agent[:1000])}
+    named = _products(user_agent)
     for products, manner in _ROWS:
         if all(name in named and named[name] >= least for name, least in products.items()):
             return Manner.ASKS_AGAIN if manner is Manner.STARTS_OVER and not early else manner
     return Manner.WAITS
+
+
+def _products(user_agent: str) -> dict[str, tuple[int, int]]:
+    """The products that a User-Agent names, each with its version as far as it tells."""
+    return {name: (int(major or 0), int(minor or 0)) for name, major, minor in _PRODUCT.findall(user_agent[:1000])}

@@ -141,9 +141,9 @@ class Waiting:
         whole = Excerpt(200, 0, file.size, file.size)
         with self._arrivals.of(model, file, whole, Manner.WAITS) as awaited:
             watch = awaited.watch
-            while watch.state not in (State.PLACED, State.LOST) and await tries.go_on():
+            while not watch.has_ended and await tries.go_on():
                 change = awaited.change
-                if watch.state not in (State.PLACED, State.LOST):
+                if not watch.has_ended:
                     with suppress(TimeoutError):
                         await asyncio.wait_for(change.wait(), IDLE)
             if watch.state is State.LOST and watch.error is not None:

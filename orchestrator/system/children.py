@@ -68,10 +68,10 @@ _GRACE = 3.0
 def run_command(words: Sequence[str], environment: Mapping[str, str], *, kept: Sequence[int] = ()) -> int:
     """Run a command of the user's, with our standard streams, to its end; its exit code, 128 and more for a signal.
 
-    It inherits the descriptors `kept`, too, so that what they stand for outlives us.
     For the main thread. Signals that ask us to end are the command's, which gets each of them once: from the terminal
     in whose foreground both are, or from us, with all that it started. After the second it has `_GRACE` seconds to end.
-    Raises CommandError when it cannot be started.
+    It inherits the descriptors `kept`, too, so that what they stand for outlives us. Raises CommandError when it cannot
+    be started.
     """
     has_terminal = _has_terminal()
     # Without a terminal it gets a group of its own. With one it must stay in ours, or it could not read from there.

@@ -11,6 +11,7 @@ from orchestrator.cli.views.progress import JsonLines, Lines, Watcher, choose
 from orchestrator.cli.views.transfer_state import Tally
 from orchestrator.core.files import Algorithm, Digest
 from orchestrator.events import FileProgress, ModelPhase, Notice, Phase, Queued
+from tests.plain import Clock
 
 
 def digest(number: int) -> Digest:
@@ -19,14 +20,6 @@ def digest(number: int) -> Digest:
 
 def at(phase: Phase, done: int = 0, *, number: int = 1, total: int = 100, speed: int = 0) -> FileProgress:
     return FileProgress(digest(number), f"file-{number}", phase, done, total, speed, 4)
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from orchestrator.depot.messages import Proven
 from orchestrator.depot.mover import Mover
 from orchestrator.depot.other_catalogs import OtherCatalogs
 from orchestrator.depot.resident import Forgiving, Here, Resident
-from orchestrator.depot.watch import State, Watch
+from orchestrator.depot.watch import Watch
 from orchestrator.errors import GlmAriaError
 from orchestrator.net.answers import Limits
 from orchestrator.net.session import Net
@@ -127,4 +127,4 @@ def until(watch: Watch, condition: Callable[[Watch], object], seconds: float = 6
 
 
 def is_over(watch: Watch) -> bool:
-    return watch.state in (State.PLACED, State.LOST)
+    return watch.has_ended

@@ -19,19 +19,11 @@ from orchestrator.proof.verified import VerifiedFile, verify
 from orchestrator.serve.library import FRESH, Library
 from orchestrator.serve.shelves import Shelves
 from tests import plain
-from tests.plain import FILES, ONE, REPO, ROOT, TWO, Heard, PlainCatalog, tree_of
+from tests.plain import FILES, ONE, REPO, ROOT, TWO, Clock, Heard, PlainCatalog, tree_of
 
 OTHER = RepoId(RepoType.MODEL, "org/other")
 NEW = FILES | {"config.json": b'{"new": 1}'}
 DOWN = SourcesDownError("root does not answer")
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
