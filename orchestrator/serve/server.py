@@ -10,16 +10,16 @@ import resource
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from orchestrator.core.sources import is_this_machine
 from orchestrator.errors import CannotCreateError, UsageError
-from orchestrator.serve.app import HubFace, application
-from orchestrator.serve.interim import PatientProtocol
+from orchestrator.serve.http.interim import PatientProtocol
 from orchestrator.system import threads
 
 _END = 3.0
@@ -131,12 +131,15 @@ class CrowdedProtocol(PatientProtocol):
 
 
 @contextlib.contextmanager
-def serving(face: HubFace, listener: socket.socket, *, most: int | None = None) -> Iterator[None]:
-    """Answer requests on the socket until the context ends, on `most` connections at once."""
+def serving(
+    app: ASGIApp, listener: socket.socket, on_end: Callable[[], None], *, most: int | None = None
+) -> Iterator[None]:
+    """Answer requests on the socket until the context ends, on `most` connections at once. `on_end` is called in the
+    thread of the event loop."""
     most = most or most_connections()
     server = uvicorn.Server(
         uvicorn.Config(
-            application(face),
+            app,
             http=cast(type[asyncio.Protocol], functools.partial(CrowdedProtocol, most=most)),
             backlog=max(1, most // 2),
             ws="none",
@@ -155,7 +158,7 @@ def serving(face: HubFace, listener: socket.socket, *, most: int | None = None) 
         try:
             await server.serve(sockets=[listener])
         finally:
-            face.close()
+            on_end()
 
     thread = threading.Thread(target=lambda: asyncio.run(run()), name="serve", daemon=True)
     threads.start(thread)

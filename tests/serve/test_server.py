@@ -8,12 +8,10 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
-from typing import cast
 
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from orchestrator.serve.app import HubFace
 from orchestrator.serve.server import bound, most_connections, parse_listen, serving
 
 PATIENCE_S = 20
@@ -32,9 +30,6 @@ class Face:
             await asyncio.to_thread(self.may_answer.wait, PATIENCE_S)
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
         await send({"type": "http.response.body", "body": b"ok"})
-
-    def close(self) -> None:
-        """Nothing is open."""
 
 
 class Door:
@@ -55,7 +50,7 @@ class Door:
 def door(face: Face) -> Iterator[Door]:
     with ExitStack() as stack:
         listener, _ = stack.enter_context(bound(parse_listen("127.0.0.1:0")))
-        stack.enter_context(serving(cast(HubFace, face), listener, most=MOST))
+        stack.enter_context(serving(face, listener, lambda: None, most=MOST))
         stack.callback(face.may_answer.set)
         yield Door(listener.getsockname(), stack)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.serve.clients import Manner, interim_of, manner_of
+from orchestrator.serve.http.clients import Manner, interim_of, manner_of
 
 CLI = "huggingface-cli/{0}; hf_hub/{0}; python/3.11.2"
 PLAIN = "unknown/None; hf_hub/{0}; python/3.11.2"

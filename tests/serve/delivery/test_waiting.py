@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from orchestrator.core.files import Algorithm, Digest, RepoFile
 from orchestrator.core.plan import Have, ResolvedModel
-from orchestrator.serve.waiting import Waiting
+from orchestrator.serve.delivery.waiting import Waiting
 from orchestrator.transfer.spans import SMALL
 from tests.plain import REPO, Heard
 

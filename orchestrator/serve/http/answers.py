@@ -1,4 +1,4 @@
-"""Requests and answers of the server as ASGI has them, and errors in the Hub's words."""
+"""Requests and answers of the server as ASGI has them."""
 
 from __future__ import annotations
 
@@ -10,21 +10,9 @@ from functools import partial
 
 from starlette.types import Receive, Scope, Send
 
-from orchestrator.core.text import redacted
-from orchestrator.errors import (
-    DaemonError,
-    GlmAriaError,
-    Interrupted,
-    NoSpaceError,
-    NotAllowedError,
-    NotFoundError,
-    SourcesDownError,
-    TemporaryError,
-)
-from orchestrator.serve import listing
-from orchestrator.serve.clients import interim_of
-from orchestrator.serve.hub import Refused
-from orchestrator.serve.interim import interim_in
+from orchestrator.serve.http.clients import interim_of
+from orchestrator.serve.http.interim import interim_in
+from orchestrator.serve.http.refusals import Refused
 
 _MOST_BODY = 1 << 20
 _HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(?::\d{1,5})?|\[[0-9a-fA-F:.]{2,45}\](?::\d{1,5})?")
@@ -52,10 +40,11 @@ class Request:
     headers: Mapping[str, str]
     link_base: str
     is_below: bool
+    receive: Receive
     keep: Callable[[], None] | None = None
 
     @classmethod
-    def of(cls, scope: Scope, prefix: str) -> Request:
+    def of(cls, scope: Scope, prefix: str, receive: Receive) -> Request:
         """Read an ASGI scope. `prefix` is the path below which we are asked; a proxy may have removed it."""
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         host = headers.get("host", "")
@@ -70,7 +59,7 @@ class Request:
         base = f"{scope['scheme']}://{host}{prefix}"
         interim, status = interim_in(scope), interim_of(headers.get("user-agent", ""))
         keep = partial(interim, status) if interim and status else None
-        return cls(scope["method"], path, scope["query_string"], headers, base, is_below, keep)
+        return cls(scope["method"], path, scope["query_string"], headers, base, is_below, receive, keep)
 
 
 class Answering:
@@ -79,11 +68,11 @@ class Answering:
     def __init__(self, send: Send, counts: Counts) -> None:
         self._send = send
         self._counts = counts
-        self._has_begun = False
+        self.has_begun = False
 
     async def begin(self, status: int, headers: Mapping[str, str]) -> None:
         """Send the status and the headers."""
-        self._has_begun = True
+        self.has_begun = True
         pairs = [
             (name.lower().encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers.items()
         ]
@@ -104,22 +93,6 @@ class Answering:
         await self.begin(status, {**headers, **length})
         await self._send({"type": "http.response.body", "body": data, "more_body": False})
 
-    async def refuse(self, refused: Refused) -> None:
-        """Send a refusal; nothing if the answer has begun, since it can only be broken off."""
-        if self._has_begun:
-            return
-        words = redacted(refused.message).encode("ascii", "backslashreplace")[:500].decode("ascii")
-        headers = {
-            "X-Error-Message": words,
-            **({"X-Error-Code": refused.code} if refused.code else {}),
-            **refused.headers,
-        }
-        if refused.is_plain:
-            await self.give(refused.status, headers | {"Content-Type": "text/plain"}, f"{words}\n".encode())
-        else:
-            body = listing.HubDocument({"error": words}).body
-            await self.give(refused.status, headers | {"Content-Type": "application/json; charset=utf-8"}, body)
-
 
 async def gone(receive: Receive) -> None:
     """Wait until the client has gone."""
@@ -137,24 +110,3 @@ async def read_body(receive: Receive) -> bytes:
             raise Refused(413, f"the body has more than {_MOST_BODY} bytes")
         if message["type"] == "http.disconnect" or not message.get("more_body"):
             return bytes(body)
-
-
-def busy(message: str, seconds: int) -> Refused:
-    """Tell a client to ask again, as huggingface_hub reads it."""
-    return Refused(429, message, headers={"Retry-After": str(seconds), "RateLimit": f'"api";r=0;t={seconds}'})
-
-
-def refusal_of(error: GlmAriaError) -> Refused:
-    """An error in the Hub's words. Its hint is for the operator, and stays here."""
-    match error:
-        case NotFoundError():
-            return Refused(404, error.message, "RepoNotFound")
-        case NotAllowedError():
-            return Refused(403, error.message, "GatedRepo")
-        case SourcesDownError():
-            return Refused(503, error.message, headers={"Retry-After": "10"})
-        case TemporaryError() | DaemonError() | Interrupted():  # a daemon is started again for who asks again
-            return busy(error.message, 5)
-        case NoSpaceError():
-            return Refused(507, error.message)
-    return Refused(502, error.message)

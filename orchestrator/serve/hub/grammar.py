@@ -11,34 +11,12 @@ from urllib.parse import parse_qs, unquote
 
 from orchestrator.core.refs import Ref, RepoId, RepoType
 from orchestrator.errors import UsageError
+from orchestrator.serve.http.refusals import Refused
 
 _LONGEST = 8192
 """Bytes of a path, and of a query."""
 _TYPES = {kind.plural: kind for kind in RepoType}
 _VERBS = frozenset(("revision", "tree", "treesize", "paths-info", "refs", "commits"))
-
-
-class Refused(Exception):  # noqa: N818 - an answer, no fault
-    """A request that gets a status and, for huggingface_hub, a code instead of what it asked for.
-
-    `is_plain`: the message is a text of its own, the only form in which git shows it.
-    """
-
-    def __init__(
-        self,
-        status: int,
-        message: str,
-        code: str = "",
-        headers: Mapping[str, str] | None = None,
-        *,
-        is_plain: bool = False,
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
-        self.code = code
-        self.headers = dict(headers or {})
-        self.is_plain = is_plain
 
 
 @dataclass(frozen=True, slots=True)

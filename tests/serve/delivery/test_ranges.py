@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.serve.ranges import Excerpt, excerpt, is_known
+from orchestrator.serve.delivery.ranges import Excerpt, excerpt, is_known
 
 WHOLE = Excerpt(200, 0, 100, 100)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.core.files import Algorithm, Digest
-from orchestrator.serve.handed import Handed
+from orchestrator.serve.delivery.handed import Handed
 
 ONE = Digest(Algorithm.SHA256, "1" * 64)
 

@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.core.refs import Ref, RepoId, RepoType
-from orchestrator.serve.hub import (
+from orchestrator.serve.http.refusals import Refused
+from orchestrator.serve.hub.grammar import (
     AboutRepo,
     Asked,
     FileBytes,
     Passed,
     PathsInfo,
-    Refused,
     TreePage,
     TreeSize,
     WhoAmI,

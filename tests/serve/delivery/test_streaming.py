@@ -17,10 +17,9 @@ from orchestrator.core.refs import RepoId, RepoType
 from orchestrator.core.sources import Origin
 from orchestrator.depot.watch import State
 from orchestrator.errors import IntegrityError, TemporaryError
-from orchestrator.serve.clients import Manner
-from orchestrator.serve.handed import Handed
-from orchestrator.serve.ranges import Excerpt, excerpt
-from orchestrator.serve.streaming import (
+from orchestrator.serve.delivery.handed import Handed
+from orchestrator.serve.delivery.ranges import Excerpt, excerpt
+from orchestrator.serve.delivery.streaming import (
     LAST_PIECE,
     Awaited,
     allowed,
@@ -29,6 +28,7 @@ from orchestrator.serve.streaming import (
     send_arriving,
     send_file,
 )
+from orchestrator.serve.http.clients import Manner
 from tests.hub.content import generate
 from tests.serve.watches import Hand
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from orchestrator.core.refs import RepoId, RepoType
-from orchestrator.serve.listing import moved
+from orchestrator.serve.hub.documents import moved
 
 
 @pytest.mark.parametrize(

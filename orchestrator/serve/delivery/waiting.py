@@ -24,12 +24,12 @@ from orchestrator.core.refs import RepoId
 from orchestrator.depot.watch import State
 from orchestrator.errors import GlmAriaError
 from orchestrator.events import Emit, Notice
-from orchestrator.serve.arrivals import Arrivals
-from orchestrator.serve.clients import Manner
-from orchestrator.serve.library import Library
-from orchestrator.serve.ranges import Excerpt
-from orchestrator.serve.shelves import Shelves
-from orchestrator.serve.streaming import PATIENCE
+from orchestrator.serve.delivery.arrivals import Arrivals
+from orchestrator.serve.delivery.ranges import Excerpt
+from orchestrator.serve.http.clients import Manner
+from orchestrator.serve.http.once import PATIENCE
+from orchestrator.serve.stock.library import Library
+from orchestrator.serve.stock.shelves import Shelves
 from orchestrator.system.openings import Openings
 from orchestrator.transfer.spans import SMALL
 

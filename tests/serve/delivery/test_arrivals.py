@@ -19,12 +19,12 @@ from orchestrator.depot.messages import Proven
 from orchestrator.depot.watch import Arrival, State, Watch
 from orchestrator.errors import SourcesDownError
 from orchestrator.proof.verified import verify
-from orchestrator.serve.arrivals import Arrivals
-from orchestrator.serve.clients import Manner
-from orchestrator.serve.handed import Handed
-from orchestrator.serve.library import Library
-from orchestrator.serve.ranges import Excerpt
-from orchestrator.serve.shelves import Shelves
+from orchestrator.serve.delivery.arrivals import Arrivals
+from orchestrator.serve.delivery.handed import Handed
+from orchestrator.serve.delivery.ranges import Excerpt
+from orchestrator.serve.http.clients import Manner
+from orchestrator.serve.stock.library import Library
+from orchestrator.serve.stock.shelves import Shelves
 from tests import plain
 from tests.plain import FILES, ONE, REPO, ROOT, Heard, PlainCatalog, tree_of
 

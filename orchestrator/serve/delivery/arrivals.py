@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import TypeVar
 
 from orchestrator.core.files import Digest, RepoFile
 from orchestrator.core.plan import Job, ResolvedModel
@@ -16,11 +15,11 @@ from orchestrator.depot.resident import Here
 from orchestrator.depot.watch import State, Watch
 from orchestrator.errors import GlmAriaError, SourcesDownError
 from orchestrator.events import Emit, FileProgress, Phase, ignore
-from orchestrator.serve.clients import Manner
-from orchestrator.serve.handed import Handed
-from orchestrator.serve.ranges import Excerpt
-from orchestrator.serve.shelves import Shelves
-from orchestrator.serve.streaming import Awaited
+from orchestrator.serve.delivery.handed import Handed
+from orchestrator.serve.delivery.ranges import Excerpt
+from orchestrator.serve.delivery.streaming import Awaited
+from orchestrator.serve.http.clients import Manner
+from orchestrator.serve.stock.shelves import Shelves
 from orchestrator.transfer.interface import Already
 
 GRACE = 60.0
@@ -130,26 +129,3 @@ class Arrivals:
 
 def _nobody_fetches(job: Job) -> Watch:
     raise SourcesDownError(f"{job.name!r} is not here, and nobody fetches it")
-
-
-class Once:
-    """Steps that are done once at a time for each key, in a thread, however many wait for the result."""
-
-    def __init__(self, pool: Executor) -> None:
-        self._pool = pool
-        self._running: dict[object, asyncio.Future[Any]] = {}
-
-    async def do(self, key: object, step: Callable[[], T], seconds: float) -> T:
-        """The result of the step that runs under this key, begun if there is none. Raises TimeoutError after
-        `seconds`; the step goes on."""
-        running = self._running.get(key)
-        if running is None:
-            running = asyncio.get_running_loop().run_in_executor(self._pool, step)
-            self._running[key] = running
-            running.add_done_callback(lambda done: self._ended(key, done))
-        return cast(T, await asyncio.wait_for(asyncio.shield(running), seconds))
-
-    def _ended(self, key: object, done: asyncio.Future[Any]) -> None:
-        self._running.pop(key, None)
-        if not done.cancelled():
-            done.exception()  # who waits is told; nobody may be waiting any more

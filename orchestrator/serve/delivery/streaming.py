@@ -11,12 +11,11 @@ from pathlib import Path
 
 from orchestrator.depot.watch import State, Watch
 from orchestrator.errors import TemporaryError
-from orchestrator.serve.clients import Manner
-from orchestrator.serve.handed import Handed
-from orchestrator.serve.ranges import Excerpt
+from orchestrator.serve.delivery.handed import Handed
+from orchestrator.serve.delivery.ranges import Excerpt
+from orchestrator.serve.http.clients import Manner
+from orchestrator.serve.http.once import PATIENCE
 
-PATIENCE = 8.0
-"""Seconds until a client hears from us: huggingface_hub gives up after 10 without a byte."""
 KEEPING = 4.0
 """Seconds between two words to a client that is kept waiting."""
 LAST_PIECE = 1 << 20

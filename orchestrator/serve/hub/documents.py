@@ -18,7 +18,8 @@ from urllib.parse import parse_qs, quote, unquote, urlencode
 from orchestrator.core.files import RepoFile, RepoTree, lfs_pointer, lfs_pointer_oid
 from orchestrator.core.plan import ResolvedModel
 from orchestrator.core.refs import RepoId, RepoType
-from orchestrator.serve.hub import AboutRepo, FileBytes, Refused, TreePage, TreeSize
+from orchestrator.serve.http.refusals import Refused
+from orchestrator.serve.hub.grammar import AboutRepo, FileBytes, TreePage, TreeSize
 
 PAGE = 1000
 """Entries of a page of a listing, as the Hub has it."""

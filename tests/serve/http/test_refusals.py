@@ -15,7 +15,7 @@ from orchestrator.errors import (
     SourcesDownError,
     TemporaryError,
 )
-from orchestrator.serve.answers import refusal_of
+from orchestrator.serve.http.refusals import refusal_of
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ from orchestrator.core.trust import Policy
 from orchestrator.depot.elsewhere import Elsewhere
 from orchestrator.errors import GlmAriaError, NotAllowedError, NotFoundError, SourcesDownError
 from orchestrator.proof.verified import VerifiedFile, verify
-from orchestrator.serve.library import FRESH, Library
-from orchestrator.serve.shelves import Shelves
+from orchestrator.serve.stock.library import FRESH, Library
+from orchestrator.serve.stock.shelves import Shelves
 from tests import plain
 from tests.plain import FILES, ONE, REPO, ROOT, TWO, Clock, Heard, PlainCatalog, tree_of
 

@@ -1,0 +1,115 @@
+"""The house behind a server, composed from settings: its cache, its sources, and what brings files to clients."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+from orchestrator.app.compose import mover_of, open_cache, open_shared, open_sources, sites_of, sweep
+from orchestrator.depot.elsewhere import Elsewhere
+from orchestrator.depot.locate import SourceLocator
+from orchestrator.depot.resident import Resident
+from orchestrator.disk.locks import Patience
+from orchestrator.events import Emit, Event, Notice
+from orchestrator.serve.delivery.arrivals import Arrivals
+from orchestrator.serve.delivery.delivery import Delivery
+from orchestrator.serve.delivery.handed import Handed
+from orchestrator.serve.delivery.waiting import Waiting
+from orchestrator.serve.stock.inquiries import Inquiries
+from orchestrator.serve.stock.library import Library
+from orchestrator.serve.stock.shelves import Shelves
+from orchestrator.settings import Settings
+from orchestrator.system.openings import Openings
+from orchestrator.system.signals import Stop
+from orchestrator.system.threads import Pool
+
+_ASKING = 16
+"""Threads that ask sites."""
+_LOOKING = 16
+"""Threads that ask the cache."""
+_READING = 16
+"""Threads that read from the disk what is not in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """The parts that the faces of a server use. `emit` takes warnings only: the phases of each request are no news."""
+
+    inquiries: Inquiries
+    delivery: Delivery
+    emit: Emit
+
+
+@contextlib.contextmanager
+def open_house(settings: Settings, stop: Stop, emit: Emit, *, is_own: bool) -> Iterator[House]:
+    """Open the cache, the sources and the depot. With `is_own` the only clients are programs of the operator's."""
+
+    def warn(event: Event) -> None:
+        if isinstance(event, Notice):
+            emit(event)
+
+    with contextlib.ExitStack() as stack:
+        shared = stack.enter_context(open_shared(settings, warn))
+        cache = stack.enter_context(open_cache(settings, shared=shared))
+        sources = stack.enter_context(open_sources(settings, cache.state_dir, stop))
+        sites = sites_of(settings, sources, stop)
+        library = Library(sites, sources, cache, policy=settings.policy, offline=settings.offline, emit=warn)
+        handed = Handed(cache.state_dir)
+        stack.callback(sweep, cache.staging)
+        elsewhere = stack.enter_context(contextlib.closing(Elsewhere(sites, warn)))
+        shelves = Shelves(cache, elsewhere, warn)
+        told = emit if is_own else warn
+        arrivals = Arrivals(shelves, handed)
+        resident = Resident(
+            SourceLocator(sources, elsewhere, warn),
+            sources,
+            cache.staging,
+            mover_of(settings),
+            place=arrivals.place,
+            is_placed=shelves.is_placed,
+            emit=told,
+        )
+        arrivals.fetch_by(stack.enter_context(resident).want, told)
+        asking = stack.enter_context(_pool(_ASKING, "ask"))
+        looking = stack.enter_context(_pool(_LOOKING, "look"))
+        reading = stack.enter_context(_pool(_READING, "read"))
+        waiting = None
+        if is_own and (openings := stack.enter_context(_openings())) is not None:
+            waiting = Waiting(library, shelves, arrivals, openings=openings, looking=looking, emit=warn)
+            # It is ours: the lock of what is placed.
+            cache.blobs.patience = Patience(0)
+        delivery = Delivery(
+            library,
+            shelves,
+            arrivals,
+            handed,
+            early=settings.serve_early == "safe",
+            looking=looking,
+            reading=reading,
+            waiting=waiting,
+        )
+        yield House(Inquiries(library, asking=asking, looking=looking), delivery, warn)
+
+
+@contextlib.contextmanager
+def _openings() -> Iterator[Openings | None]:
+    """The openings of files, where the system tells them."""
+    try:
+        openings = Openings()
+    except OSError:
+        yield None
+        return
+    with contextlib.closing(openings):
+        yield openings
+
+
+@contextlib.contextmanager
+def _pool(most: int, name: str) -> Iterator[Executor]:
+    pool = Pool(most, name)
+    try:
+        yield pool
+    finally:
+        # A thread may wait for a site that is slow to answer what nobody needs any more.
+        pool.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,1 @@
+"""Rights: who may come in, and who may do what."""

@@ -1,0 +1,143 @@
+"""The bytes of a file for a client: from the cache, or while they arrive."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from concurrent.futures import Executor
+from pathlib import Path
+
+from orchestrator.core.files import RepoFile
+from orchestrator.core.plan import Have, ResolvedModel
+from orchestrator.serve.delivery.arrivals import Arrivals
+from orchestrator.serve.delivery.handed import Handed
+from orchestrator.serve.delivery.ranges import Excerpt, excerpt, is_known
+from orchestrator.serve.delivery.streaming import KEEPING, retry_after, send_arriving, send_file, until_ready
+from orchestrator.serve.delivery.waiting import Waiting
+from orchestrator.serve.http.answers import Answering, Request
+from orchestrator.serve.http.clients import Manner, manner_of
+from orchestrator.serve.http.once import PATIENCE, Once
+from orchestrator.serve.http.refusals import busy
+from orchestrator.serve.stock.library import Library
+from orchestrator.serve.stock.shelves import Shelves
+
+
+class Delivery:
+    """Gives clients the bytes of files. `early`: they may go out before their proof, where that is safe.
+
+    `looking` are threads that ask the cache, `reading` those that read files. With `waiting`, programs that read our
+    cache wait at its locks. For the thread of the event loop.
+    """
+
+    def __init__(  # noqa: PLR0913 - where bytes are, and in which threads they are looked for
+        self,
+        library: Library,
+        shelves: Shelves,
+        arrivals: Arrivals,
+        handed: Handed,
+        *,
+        early: bool,
+        looking: Executor,
+        reading: Executor,
+        waiting: Waiting | None = None,
+    ) -> None:
+        self._library = library
+        self._shelves = shelves
+        self._arrivals = arrivals
+        self._handed = handed
+        self._early = early
+        self._looking = looking
+        self._reading = reading
+        self._waiting = waiting
+        self._once = Once(looking)
+
+    async def give(
+        self, request: Request, model: ResolvedModel, file: RepoFile, headers: Mapping[str, str], answer: Answering
+    ) -> None:
+        """Answer a GET or HEAD for a file, with these headers beside those of its length and range. Raises Refused,
+        and what ended the arrival."""
+        if request.method == "HEAD":
+            if self._waiting is not None:
+                await self._waiting.expect(model, file)
+            await answer.give(200, {**headers, "Content-Length": str(file.size)}, b"")
+            return
+        if is_known(request.headers, file.blob_name):
+            await answer.give(304, headers, b"")
+            return
+        if (cut := self._cut(request, file)).status == 416:
+            await answer.give(416, {**headers, **cut.headers}, b"")
+        elif (path := await self._here(request, model, file)) is not None:
+            cut = self._cut(request, file)
+            await answer.begin(cut.status, {**headers, **cut.headers})
+            if await send_file(path, cut, answer.body, self._reading):
+                await answer.end()
+        else:
+            await self._send_what_comes(request, model, file, headers, answer)
+
+    def close(self) -> None:
+        """The server has ended: nobody waits for anything any more."""
+        if self._waiting is not None:
+            self._waiting.close()
+        self._arrivals.close()
+
+    def _cut(self, request: Request, file: RepoFile) -> Excerpt:
+        """The part of a file that is to be sent, as it is now: who may have wrong bytes and asks for the rest gets the
+        whole. To be asked for again after each wait."""
+        cut = excerpt(request.headers, file.size, file.blob_name)
+        # Also where nobody gets early bytes now: the server before this one may have sent some.
+        starts_over = manner_of(request.headers.get("user-agent", "")) is Manner.STARTS_OVER
+        if cut.is_open and cut.start > 0 and starts_over and self._is_suspect(file):
+            return Excerpt(200, 0, file.size, file.size)
+        return cut
+
+    def _manner(self, request: Request) -> Manner:
+        return manner_of(request.headers.get("user-agent", ""), early=self._early)
+
+    def _is_suspect(self, file: RepoFile) -> bool:
+        return self._handed.is_suspect(file.digest, self._arrivals.epoch(file.digest))
+
+    async def _here(self, request: Request, model: ResolvedModel, file: RepoFile) -> Path | None:
+        """The path of a file that is proven in the cache. What some other program put there is proven first."""
+        have, path = await self._find(model, file)
+        while have is Have.UNPROVEN:
+            try:
+                seconds = PATIENCE if request.keep is None else KEEPING
+                await self._once.do(("prove", file.digest), lambda: self._library.prove(model, file), seconds)
+                have, path = await self._find(model, file)
+            except TimeoutError:
+                if request.keep is None:
+                    raise busy(f"{file.path!r} is being verified", 10) from None
+                request.keep()
+        return path if have in (Have.PLACED, Have.ELSEWHERE) else None
+
+    async def _find(self, model: ResolvedModel, file: RepoFile) -> tuple[Have, Path | None]:
+        key = "find", file.digest, model.ref.repo
+        return await self._once.do(key, lambda: self._library.find(model, file), 60)
+
+    async def _send_what_comes(
+        self, request: Request, model: ResolvedModel, file: RepoFile, headers: Mapping[str, str], answer: Answering
+    ) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._looking, self._shelves.refuse, model, file)
+        cut, manner = self._cut(request, file), self._manner(request)
+        with self._arrivals.of(model, file, cut, manner) as awaited:
+            watch = awaited.watch
+            while True:
+                epoch, before = watch.epoch, watch.arrived.total
+                cut = self._cut(request, file)
+                if manner is Manner.STARTS_OVER and self._is_suspect(file):
+                    manner = Manner.ASKS_AGAIN
+                is_kept = await until_ready(awaited, cut, manner, request.keep)
+                if not is_kept and manner in (Manner.STARTS_OVER, Manner.ASKS_AGAIN):
+                    seconds = retry_after(watch, (watch.arrived.total - before) / PATIENCE)
+                    self._arrivals.keep(file.digest, seconds + 60)
+                    raise busy(f"{file.path!r} is on its way", seconds)
+                if watch.epoch == epoch:
+                    break
+            await answer.begin(cut.status, {**headers, **cut.headers})
+            at = await send_arriving(awaited, epoch, cut, manner, answer.body, self._handed, self._reading)
+            if at == cut.start < cut.end:
+                _, path = await self._find(model, file)
+                if path is not None and await send_file(path, cut, answer.body, self._reading):
+                    at = cut.end
+            if at == cut.end:
+                await answer.end()

@@ -1,0 +1,66 @@
+"""Requests that do not get what they asked for, and errors as such."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from orchestrator.core.text import redacted
+from orchestrator.errors import (
+    DaemonError,
+    GlmAriaError,
+    Interrupted,
+    NoSpaceError,
+    NotAllowedError,
+    NotFoundError,
+    SourcesDownError,
+    TemporaryError,
+)
+
+
+class Refused(Exception):  # noqa: N818 - an answer, no fault
+    """A request that gets a status, and a code of the Hub's where it has one, instead of what it asked for.
+
+    `is_plain`: the message is a text of its own, the only form in which git shows it.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        code: str = "",
+        headers: Mapping[str, str] | None = None,
+        *,
+        is_plain: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.code = code
+        self.headers = dict(headers or {})
+        self.is_plain = is_plain
+
+
+def as_text(refused: Refused) -> str:
+    """The message of a refusal as a header may hold it."""
+    return redacted(refused.message).encode("ascii", "backslashreplace")[:500].decode("ascii")
+
+
+def busy(message: str, seconds: int) -> Refused:
+    """Tell a client to ask again, as huggingface_hub reads it."""
+    return Refused(429, message, headers={"Retry-After": str(seconds), "RateLimit": f'"api";r=0;t={seconds}'})
+
+
+def refusal_of(error: GlmAriaError) -> Refused:
+    """An error in the Hub's words. Its hint is for the operator, and stays here."""
+    match error:
+        case NotFoundError():
+            return Refused(404, error.message, "RepoNotFound")
+        case NotAllowedError():
+            return Refused(403, error.message, "GatedRepo")
+        case SourcesDownError():
+            return Refused(503, error.message, headers={"Retry-After": "10"})
+        case TemporaryError() | DaemonError() | Interrupted():  # a daemon is started again for who asks again
+            return busy(error.message, 5)
+        case NoSpaceError():
+            return Refused(507, error.message)
+    return Refused(502, error.message)

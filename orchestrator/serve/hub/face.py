@@ -1,0 +1,83 @@
+"""The Hub face: what huggingface_hub and its like ask, answered in the Hub's words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from orchestrator.core.plan import ResolvedModel
+from orchestrator.serve.access.door import Caller
+from orchestrator.serve.delivery.delivery import Delivery
+from orchestrator.serve.http.answers import Answering, Request, read_body
+from orchestrator.serve.http.refusals import Refused, as_text
+from orchestrator.serve.hub import documents
+from orchestrator.serve.hub.grammar import AboutRepo, FileBytes, Passed, PathsInfo, TreePage, TreeSize, WhoAmI, parse
+from orchestrator.serve.stock.inquiries import Inquiries
+
+_STALE = "X-GLM-Aria-Stale"
+
+
+class HubFace:
+    """Answers every address that no other face takes. `prefix` is the path below which clients ask."""
+
+    def __init__(self, inquiries: Inquiries, delivery: Delivery, *, prefix: str) -> None:
+        self._inquiries = inquiries
+        self._delivery = delivery
+        self._prefix = prefix
+
+    def takes(self, raw_path: bytes) -> bool:  # noqa: ARG002 - the rest is ours
+        """See Face."""
+        return True
+
+    async def reply(self, request: Request, caller: Caller, answer: Answering) -> None:
+        """See Face."""
+        asked = parse(request.method, request.raw_path, request.query_string)
+        if isinstance(asked, WhoAmI):
+            raise Refused(401, "nobody has an account here, and no token is needed")
+        body = await read_body(request.receive) if isinstance(asked, PathsInfo) else b""
+        known = await self._inquiries.resolve(asked.ref)
+        model = known.model
+        if model.is_restricted and not caller.reads_restricted:
+            raise Refused(
+                403, f"{asked.ref.repo.url_path} is gated or private; this server serves open repos", "GatedRepo"
+            )
+        if model.name_now is not None:
+            target = documents.moved(request.raw_path, request.query_string, asked.ref.repo, model.name_now)
+            await answer.give(307, {"Location": self._prefix + target}, b"")
+            return
+        stale = {_STALE: "1"} if known.is_stale else {}
+        match asked:
+            case FileBytes():
+                await self._file(request, asked, model, stale, answer)
+                return
+            case AboutRepo():
+                reply = documents.about(asked, model)
+            case TreePage():
+                reply = documents.tree_page(asked, model)
+            case TreeSize():
+                reply = documents.tree_size(asked, model)
+            case PathsInfo():
+                reply = documents.paths_info(body, request.headers.get("content-type", ""), model)
+            case Passed():
+                reply = documents.HubDocument(
+                    await self._inquiries.passed(asked.ref, asked.parts, asked.query),
+                )
+        headers = {"Content-Type": "application/json; charset=utf-8", **reply.headers, **stale}
+        if reply.then:
+            headers["Link"] = f'<{request.link_base}{reply.then}>; rel="next"'
+        await answer.give(reply.status, headers, reply.body)
+
+    def refusal(self, refused: Refused) -> tuple[Mapping[str, str], bytes]:
+        """See Face. huggingface_hub reads the headers."""
+        words = as_text(refused)
+        headers = {"X-Error-Message": words, **({"X-Error-Code": refused.code} if refused.code else {})}
+        if refused.is_plain:
+            return headers | {"Content-Type": "text/plain"}, f"{words}\n".encode()
+        body = documents.HubDocument({"error": words}).body
+        return headers | {"Content-Type": "application/json; charset=utf-8"}, body
+
+    async def _file(
+        self, request: Request, asked: FileBytes, model: ResolvedModel, stale: Mapping[str, str], answer: Answering
+    ) -> None:
+        file = documents.find_file(asked, model)
+        headers = {**documents.file_headers(file, model), **stale}
+        await self._delivery.give(request, model, file, headers, answer)

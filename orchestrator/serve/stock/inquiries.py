@@ -1,0 +1,58 @@
+"""Questions to the library, answered within the time that clients wait. For the thread of the event loop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from typing import Any
+
+from orchestrator.core.refs import Ref
+from orchestrator.errors import NotFoundError
+from orchestrator.serve.http.once import PATIENCE, Once
+from orchestrator.serve.http.refusals import Refused, busy
+from orchestrator.serve.stock.library import Library, Shelved
+
+_HASTE = 3.0
+"""Seconds that the root has to answer before what it said last is passed on."""
+
+
+class Inquiries:
+    """Asks each question once at a time. `asking` are threads that ask sites, which may keep them for long, `looking`
+    those that ask the cache."""
+
+    def __init__(self, library: Library, *, asking: Executor, looking: Executor) -> None:
+        self._library = library
+        self._asks = Once(asking)
+        self._looks = Once(looking)
+
+    async def resolve(self, ref: Ref) -> Shelved:
+        """The commit and listing of a ref. Raises Refused, and what `Library.resolve` does."""
+        library = self._library
+        if (known := library.fresh(ref)) is not None:
+            return known
+        try:
+            # Not among those that wait for the root.
+            if (known := await self._looks.do(("here", ref), lambda: library.here(ref), PATIENCE)) is not None:
+                return known
+            return await self._asks.do(ref, lambda: library.resolve(ref), _HASTE)
+        except TimeoutError:
+            pass
+        except NotFoundError as error:
+            is_there = ref.revision != ref.catalog.main and await self._asks.do(
+                ("main", ref.repo), lambda: library.has_main(ref), PATIENCE
+            )
+            raise Refused(404, error.message, "RevisionNotFound" if is_there else "RepoNotFound") from None
+        try:
+            if (last := await self._looks.do(("last", ref), lambda: library.last_known(ref), _HASTE)) is not None:
+                return last
+            return await self._asks.do(ref, lambda: library.resolve(ref), PATIENCE - _HASTE)
+        except TimeoutError:
+            raise busy(f"the root takes long to answer about {ref}", 5) from None
+
+    async def passed(self, ref: Ref, parts: Sequence[str], query: Sequence[tuple[str, str]]) -> Any:
+        """The root's answer below the repo's address. Raises Refused, and what `Library.passed` does."""
+        library, parts, query = self._library, tuple(parts), tuple(query)
+        try:
+            return await self._asks.do((ref, parts, query), lambda: library.passed(ref, parts, query), PATIENCE)
+        except TimeoutError:
+            raise busy(f"the root takes long to answer about {ref.repo.url_path}", 5) from None
