@@ -13,6 +13,7 @@ from orchestrator.depot.locate import SourceLocator
 from orchestrator.depot.resident import Resident
 from orchestrator.disk.locks import Patience
 from orchestrator.events import Emit, Event, Notice
+from orchestrator.serve.admin.commands import Commands
 from orchestrator.serve.delivery.arrivals import Arrivals
 from orchestrator.serve.delivery.delivery import Delivery
 from orchestrator.serve.delivery.handed import Handed
@@ -39,6 +40,7 @@ class House:
 
     inquiries: Inquiries
     delivery: Delivery
+    commands: Commands
     emit: Emit
 
 
@@ -90,7 +92,8 @@ def open_house(settings: Settings, stop: Stop, emit: Emit, *, is_own: bool) -> I
             reading=reading,
             waiting=waiting,
         )
-        yield House(Inquiries(library, asking=asking, looking=looking), delivery, warn)
+        inquiries = Inquiries(library, asking=asking, looking=looking)
+        yield House(inquiries, delivery, Commands(cache.layout.cache_dir, arrivals), warn)
 
 
 @contextlib.contextmanager

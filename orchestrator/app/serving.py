@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import SplitResult
 
+from orchestrator.app.compose import runtime_of
 from orchestrator.errors import ConfigError, UsageError
 from orchestrator.events import Emit
 from orchestrator.net.addresses import split
+from orchestrator.servers import announced
 from orchestrator.settings import Settings
 from orchestrator.system.children import refuse_missing, run_command
 from orchestrator.system.signals import Stop, stoppable
@@ -44,7 +46,11 @@ def serve(settings: Settings, request: ServeRequest, stop: Stop, emit: Emit) -> 
     """Serve until `stop`. Raises ConfigError without the libraries; UsageError, CannotCreateError for the address."""
     # Anybody who reaches the server reads what it fetches: it asks as somebody without an account.
     open_to_all = replace(settings, token=None)
-    with _served(open_to_all, request.listen, request.prefix, stop, emit, is_own=False) as (url, counts, _):
+    token = secrets.token_urlsafe(32)
+    with (
+        _served(open_to_all, request.listen, request.prefix, stop, emit, admin_token=token) as (url, counts, _),
+        announced(runtime_of(settings), url, settings.cache_dir, token),
+    ):
         stop.is_abrupt = False
         request.on_ready(url)
         stop.wait()
@@ -60,7 +66,7 @@ def run(settings: Settings, words: Sequence[str], emit: Emit) -> int:
     prefix = f"/{secrets.token_urlsafe(24)}"
     with (
         stoppable() as stop,
-        _served(settings, "127.0.0.1:0", prefix, stop, emit, is_own=True) as (url, _, keeper),
+        _served(settings, "127.0.0.1:0", prefix, stop, emit) as (url, _, keeper),
     ):
         # If we are killed the command goes on asking there, with the user's token: nobody else may get the port.
         return run_command(words, behind(url, settings.cache_dir, os.environ), kept=[keeper.fileno()])
@@ -77,11 +83,15 @@ def behind(url: str, cache_dir: Path, environment: Mapping[str, str]) -> dict[st
 
 @contextlib.contextmanager
 def _served(
-    settings: Settings, listen: str, prefix: str, stop: Stop, emit: Emit, *, is_own: bool
+    settings: Settings, listen: str, prefix: str, stop: Stop, emit: Emit, *, admin_token: str = ""
 ) -> Iterator[tuple[str, Counts, socket.socket]]:
-    """The address for clients, what is asked there, and a socket that keeps its port. See `Door` for `is_own`."""
+    """The address for clients, what is asked there, and a socket that keeps its port.
+
+    Without an `admin_token` nobody commands it: it is `run`'s own, as `Door` has it.
+    """
     try:
         from orchestrator.serve.access.door import Door
+        from orchestrator.serve.admin.face import AdminFace
         from orchestrator.serve.app import Application
         from orchestrator.serve.hub.face import HubFace
         from orchestrator.serve.server import ListenAddress, bound, parse_listen, serving
@@ -96,9 +106,12 @@ def _served(
         listener, keeper = stack.enter_context(bound(parse_listen(listen)))
         url = ListenAddress(*listener.getsockname()[:2]).url
         refuse_itself(settings, url)
+        is_own = not admin_token
         house = stack.enter_context(open_house(settings, stop, emit, is_own=is_own))
-        faces = [HubFace(house.inquiries, house.delivery, prefix=prefix)]
-        application = Application(Door(is_own=is_own), faces, prefix=prefix, emit=house.emit)
+        hub = HubFace(house.inquiries, house.delivery, prefix=prefix)
+        admin = AdminFace(gets=house.commands.gets, posts=house.commands.posts)
+        door = Door(is_own=is_own, admin_token=admin_token)
+        application = Application(door, [hub] if is_own else [admin, hub], prefix=prefix, emit=house.emit)
         stack.enter_context(serving(application, listener, house.delivery.close))
         yield url + prefix, application.counts, keeper
 

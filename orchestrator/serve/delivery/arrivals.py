@@ -67,6 +67,10 @@ class Arrivals:
         kept = self._kept.get(digest)
         return kept.watch.epoch if kept else None
 
+    def under_way(self) -> tuple[tuple[Watch, int], ...]:
+        """The blobs that are fetched, each with the number of clients that wait for it."""
+        return tuple((kept.watch, kept.readers) for kept in self._kept.values() if not kept.watch.has_ended)
+
     @contextmanager
     def of(self, model: ResolvedModel, file: RepoFile, cut: Excerpt, manner: Manner) -> Iterator[Awaited]:
         """A file on its way, for a client that waits for this part of it."""

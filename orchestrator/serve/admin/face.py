@@ -1,0 +1,64 @@
+"""The admin face: addresses below `/api/admin/`, for who has the right to command the server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from orchestrator.serve.access.door import Caller
+from orchestrator.serve.http.answers import Answering, Request, read_body
+from orchestrator.serve.http.refusals import Refused, as_text
+
+BELOW = b"/api/admin/"
+
+Asked = Mapping[str, Any]
+"""The JSON object that a request brought."""
+Call = Callable[[Asked], Awaitable[Mapping[str, Any]]]
+"""Answers a request with a JSON object. Raises Refused and GlmAriaError."""
+
+
+class AdminFace:
+    """Answers each `GET` or `POST` of these names below `/api/admin/` with the result of its call."""
+
+    def __init__(self, *, gets: Mapping[str, Call], posts: Mapping[str, Call]) -> None:
+        self._calls = {"GET": dict(gets), "POST": dict(posts)}
+
+    def takes(self, raw_path: bytes) -> bool:
+        """See Face."""
+        return raw_path.startswith(BELOW)
+
+    async def reply(self, request: Request, caller: Caller, answer: Answering) -> None:
+        """See Face."""
+        if not caller.may_command:
+            raise Refused(401, "this is for who started the server", headers={"WWW-Authenticate": "Bearer"})
+        name = request.raw_path[len(BELOW) :].decode("ascii", "replace")
+        call = self._calls.get(request.method, {}).get(name)
+        if call is None:
+            allowed = ", ".join(method for method, calls in self._calls.items() if name in calls)
+            raise (
+                Refused(405, "not in this way", headers={"Allow": allowed}) if allowed else Refused(404, "no such call")
+            )
+        asked = _asked(await read_body(request.receive)) if request.method == "POST" else {}
+        await answer.give(200, _JSON, _body(await call(asked)))
+
+    def refusal(self, refused: Refused) -> tuple[Mapping[str, str], bytes]:
+        """See Face."""
+        return _JSON, _body({"error": as_text(refused)})
+
+
+_JSON = {"Content-Type": "application/json; charset=utf-8", "Cache-Control": "no-store"}
+
+
+def _body(document: Mapping[str, Any]) -> bytes:
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+def _asked(body: bytes) -> Asked:
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise Refused(400, "the body is no JSON object")
+    return value

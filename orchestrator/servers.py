@@ -1,0 +1,93 @@
+"""Servers of this user that run: each says in a file of its own where it is, and how its user may command it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from orchestrator.disk.private import PrivateFolder, in_private_folder
+from orchestrator.system import processes
+from orchestrator.system.listeners import Holder, holder
+
+_KIND = "serve"
+"""What such a file is called, before the name of the process."""
+_MOST = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class RunningServer:
+    """A `glm-aria serve` of this user. `url` has its prefix; `token` lets its user command it, and is never shown.
+
+    `since` is the start time of the process, as `system.processes.started` tells it.
+    """
+
+    url: str
+    pid: int
+    since: str
+    cache_dir: Path
+    token: str = field(repr=False)
+
+    @property
+    def is_proven(self) -> bool:
+        """True when that very process runs, and what is sent to its port of 127.0.0.1 reaches it, as far as the system
+        tells."""
+        if not processes.lives(self.pid, self.since):
+            return False
+        parts = urlsplit(self.url)
+        if parts.hostname != "127.0.0.1":
+            return True
+        return holder(self.pid, parts.port or 80) in (Holder.OURS, Holder.UNKNOWN)
+
+
+@contextlib.contextmanager
+def announced(runtime: Path, url: str, cache_dir: Path, token: str) -> Iterator[None]:
+    """Tell programs of this user, until the context ends, that this process serves at `url`.
+
+    The file (0600) lies in the runtime folder; those of servers that were killed are removed. Raises CannotCreateError
+    and its like.
+    """
+    name = processes.made_name(_KIND)
+    _, pid, since = processes.me()
+    said = {"url": url, "pid": pid, "since": since, "cache_dir": str(cache_dir), "token": token}
+
+    def write(folder: PrivateFolder) -> None:
+        for other in folder.names():
+            if processes.is_left_behind(folder.path / other, _KIND):
+                folder.unlink(other, missing_ok=True)
+        folder.write(name, json.dumps(said))
+
+    in_private_folder(runtime, write)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            (runtime / name).unlink(missing_ok=True)
+            runtime.rmdir()  # unless somebody else has something there
+
+
+def running_servers(runtimes: Iterable[Path]) -> tuple[RunningServer, ...]:
+    """The servers that run, of those with a file in one of these runtime folders; unreadable files are passed over."""
+    found = []
+    for runtime in dict.fromkeys(runtimes):
+        folder = PrivateFolder.find(runtime)
+        if folder is None:
+            continue
+        with folder:
+            for name in folder.names():
+                if name.startswith(f"{_KIND}-") and (server := _read(folder, name)) is not None and server.is_proven:
+                    found.append(server)
+    return tuple(found)
+
+
+def _read(folder: PrivateFolder, name: str) -> RunningServer | None:
+    try:
+        said = json.loads(folder.read(name, _MOST))
+        pid = processes.parse_pid(said["pid"])
+        url, since, cache_dir, token = (str(said[part]) for part in ("url", "since", "cache_dir", "token"))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return None if pid is None else RunningServer(url, pid, since, Path(cache_dir), token)
