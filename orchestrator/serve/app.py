@@ -11,7 +11,8 @@ from starlette.types import Receive, Scope, Send
 from orchestrator.core.text import redacted
 from orchestrator.errors import GlmAriaError
 from orchestrator.events import Emit, Notice
-from orchestrator.serve.access.door import Caller, Door
+from orchestrator.serve.access.door import Door
+from orchestrator.serve.access.rights import Caller
 from orchestrator.serve.http.answers import Answering, Counts, Request, gone
 from orchestrator.serve.http.refusals import Refused, refusal_of
 

@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import hmac
-from dataclasses import dataclass
 
+from orchestrator.serve.access.rights import ANYBODY, OPERATOR, Caller
 from orchestrator.serve.http.answers import Request
 from orchestrator.serve.http.refusals import Refused
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Rights of the one who asks."""
-
-    reads_restricted: bool = False
-    may_command: bool = False
-
-
 class Door:
     """Lets requests in. With `is_own` the only clients are programs of the operator's: they alone know the prefix, and
-    may have closed repos. Who has the `admin_token` may command the server."""
+    may have closed repos. Who shows the `admin_token` has the operator's rights."""
 
     def __init__(self, *, is_own: bool = False, admin_token: str = "") -> None:
         self._is_own = is_own
-        self._admin = f"Bearer {admin_token}".encode() if admin_token else None
+        self._admin_token = admin_token.encode()
 
     def admit(self, request: Request) -> Caller:
         """Tell the caller of a request. Raises Refused."""
@@ -32,6 +24,6 @@ class Door:
         if request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
             # A page somewhere would have the browser of a user fill this disk.
             raise Refused(403, "pages of other sites get nothing here")
-        given = request.headers.get("authorization", "").encode("latin-1", "replace")
-        may_command = self._admin is not None and hmac.compare_digest(given, self._admin)
-        return Caller(reads_restricted=self._is_own, may_command=may_command)
+        token = request.headers.get("authorization", "").removeprefix("Bearer ").encode("latin-1", "replace")
+        is_admin = self._admin_token and hmac.compare_digest(token, self._admin_token)
+        return OPERATOR if self._is_own or is_admin else ANYBODY

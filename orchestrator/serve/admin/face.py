@@ -6,7 +6,7 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from orchestrator.serve.access.door import Caller
+from orchestrator.serve.access.rights import Caller
 from orchestrator.serve.http.answers import Answering, Request, read_body
 from orchestrator.serve.http.refusals import Refused, as_text
 
@@ -30,8 +30,8 @@ class AdminFace:
 
     async def reply(self, request: Request, caller: Caller, answer: Answering) -> None:
         """See Face."""
-        if not caller.may_command:
-            raise Refused(401, "this is for who started the server", headers={"WWW-Authenticate": "Bearer"})
+        if not caller.is_admin:
+            raise caller.deny("this server obeys who started it, and admins, and does nothing")
         name = request.raw_path[len(BELOW) :].decode("ascii", "replace")
         call = self._calls.get(request.method, {}).get(name)
         if call is None:

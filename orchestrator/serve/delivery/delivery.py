@@ -9,6 +9,7 @@ from pathlib import Path
 
 from orchestrator.core.files import RepoFile
 from orchestrator.core.plan import Have, ResolvedModel
+from orchestrator.serve.access.rights import Caller
 from orchestrator.serve.delivery.arrivals import Arrivals
 from orchestrator.serve.delivery.handed import Handed
 from orchestrator.serve.delivery.ranges import Excerpt, excerpt, is_known
@@ -51,11 +52,17 @@ class Delivery:
         self._waiting = waiting
         self._once = Once(looking)
 
-    async def give(
-        self, request: Request, model: ResolvedModel, file: RepoFile, headers: Mapping[str, str], answer: Answering
+    async def give(  # noqa: PLR0917 - who asks for what, and how it is answered
+        self,
+        request: Request,
+        caller: Caller,
+        model: ResolvedModel,
+        file: RepoFile,
+        headers: Mapping[str, str],
+        answer: Answering,
     ) -> None:
         """Answer a GET or HEAD for a file, with these headers beside those of its length and range. Raises Refused,
-        and what ended the arrival."""
+        and what ended the arrival. The caller may read the model; what is not here is fetched for who may fetch it."""
         if request.method == "HEAD":
             if self._waiting is not None:
                 await self._waiting.expect(model, file)
@@ -71,6 +78,8 @@ class Delivery:
             await answer.begin(cut.status, {**headers, **cut.headers})
             if await send_file(path, cut, answer.body, self._reading):
                 await answer.end()
+        elif not caller.may_fetch(model.ref.repo):
+            raise caller.deny(f"{file.path!r} is not in the cache, and is not fetched")
         else:
             await self._send_what_comes(request, model, file, headers, answer)
 

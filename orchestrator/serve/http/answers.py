@@ -28,13 +28,15 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request as it came: names of headers are in lower case, `link_base` is the address at which it reached us.
+    """A request as it came: names of headers are in lower case, `link_base` is the address at which it reached us,
+    `client` that of who asks, without a port.
 
     `is_below` says that it was made below our prefix. `keep` tells the client that its answer is on its way, as long as
     none has begun; None where it would not understand.
     """
 
     method: str
+    client: str
     raw_path: bytes
     query_string: bytes
     headers: Mapping[str, str]
@@ -59,7 +61,8 @@ class Request:
         base = f"{scope['scheme']}://{host}{prefix}"
         interim, status = interim_in(scope), interim_of(headers.get("user-agent", ""))
         keep = partial(interim, status) if interim and status else None
-        return cls(scope["method"], path, scope["query_string"], headers, base, is_below, receive, keep)
+        client = (scope.get("client") or ("",))[0]
+        return cls(scope["method"], client, path, scope["query_string"], headers, base, is_below, receive, keep)
 
 
 class Answering:

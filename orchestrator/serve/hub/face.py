@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from orchestrator.core.plan import ResolvedModel
-from orchestrator.serve.access.door import Caller
+from orchestrator.serve.access.rights import Caller
 from orchestrator.serve.delivery.delivery import Delivery
 from orchestrator.serve.http.answers import Answering, Request, read_body
 from orchestrator.serve.http.refusals import Refused, as_text
@@ -34,12 +34,8 @@ class HubFace:
         if isinstance(asked, WhoAmI):
             raise Refused(401, "nobody has an account here, and no token is needed")
         body = await read_body(request.receive) if isinstance(asked, PathsInfo) else b""
-        known = await self._inquiries.resolve(asked.ref)
+        known = await self._inquiries.resolve(asked.ref, caller)
         model = known.model
-        if model.is_restricted and not caller.reads_restricted:
-            raise Refused(
-                403, f"{asked.ref.repo.url_path} is gated or private; this server serves open repos", "GatedRepo"
-            )
         if model.name_now is not None:
             target = documents.moved(request.raw_path, request.query_string, asked.ref.repo, model.name_now)
             await answer.give(307, {"Location": self._prefix + target}, b"")
@@ -47,7 +43,7 @@ class HubFace:
         stale = {_STALE: "1"} if known.is_stale else {}
         match asked:
             case FileBytes():
-                await self._file(request, asked, model, stale, answer)
+                await self._file(request, caller, asked, model, stale, answer)
                 return
             case AboutRepo():
                 reply = documents.about(asked, model)
@@ -59,7 +55,7 @@ class HubFace:
                 reply = documents.paths_info(body, request.headers.get("content-type", ""), model)
             case Passed():
                 reply = documents.HubDocument(
-                    await self._inquiries.passed(asked.ref, asked.parts, asked.query),
+                    await self._inquiries.passed(asked.ref, caller, asked.parts, asked.query),
                 )
         headers = {"Content-Type": "application/json; charset=utf-8", **reply.headers, **stale}
         if reply.then:
@@ -75,9 +71,15 @@ class HubFace:
         body = documents.HubDocument({"error": words}).body
         return headers | {"Content-Type": "application/json; charset=utf-8"}, body
 
-    async def _file(
-        self, request: Request, asked: FileBytes, model: ResolvedModel, stale: Mapping[str, str], answer: Answering
+    async def _file(  # noqa: PLR0917 - who asks for what, and how it is answered
+        self,
+        request: Request,
+        caller: Caller,
+        asked: FileBytes,
+        model: ResolvedModel,
+        stale: Mapping[str, str],
+        answer: Answering,
     ) -> None:
         file = documents.find_file(asked, model)
         headers = {**documents.file_headers(file, model), **stale}
-        await self._delivery.give(request, model, file, headers, answer)
+        await self._delivery.give(request, caller, model, file, headers, answer)

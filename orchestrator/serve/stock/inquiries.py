@@ -1,4 +1,7 @@
-"""Questions to the library, answered within the time that clients wait. For the thread of the event loop."""
+"""Questions to the library by callers, answered within their rights, and within the time that clients wait.
+
+For the thread of the event loop.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,9 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 from typing import Any
 
-from orchestrator.core.refs import Ref
+from orchestrator.core.refs import Ref, RepoId
 from orchestrator.errors import NotFoundError
+from orchestrator.serve.access.rights import Caller
 from orchestrator.serve.http.once import PATIENCE, Once
 from orchestrator.serve.http.refusals import Refused, busy
 from orchestrator.serve.stock.library import Library, Shelved
@@ -25,8 +29,38 @@ class Inquiries:
         self._asks = Once(asking)
         self._looks = Once(looking)
 
-    async def resolve(self, ref: Ref) -> Shelved:
-        """The commit and listing of a ref. Raises Refused, and what `Library.resolve` does."""
+    async def resolve(self, ref: Ref, caller: Caller) -> Shelved:
+        """The commit and listing of a ref, for a caller. Raises Refused, and what `Library.resolve` does.
+
+        Who may not have anything fetched gets what was last heard of it, and nobody is asked.
+        """
+        if not caller.may_read(ref.repo):  # before anything is looked up: the answer tells nothing about the repo
+            raise caller.deny(f"{ref.repo.url_path} is not served")
+        known = await (self._resolve(ref) if caller.may_fetch(ref.repo) else self._remembered(ref, caller))
+        if known.model.is_restricted and not caller.may_read(ref.repo, restricted=True):
+            raise Refused(403, f"{ref.repo.url_path} is gated or private; this server serves open repos", "GatedRepo")
+        if (name := known.model.name_now) is not None and not caller.may_read(RepoId(ref.repo.type, name)):
+            raise caller.deny(f"{ref.repo.url_path} was renamed, and is not served")
+        return known
+
+    async def passed(self, ref: Ref, caller: Caller, parts: Sequence[str], query: Sequence[tuple[str, str]]) -> Any:
+        """The root's answer below the repo's address. Raises Refused, and what `Library.passed` does."""
+        if not caller.may_fetch(ref.repo):
+            raise caller.deny(f"only the root knows the {parts[0]} of {ref.repo.url_path}, and is not asked")
+        library, parts, query = self._library, tuple(parts), tuple(query)
+        try:
+            return await self._asks.do((ref, parts, query), lambda: library.passed(ref, parts, query), PATIENCE)
+        except TimeoutError:
+            raise busy(f"the root takes long to answer about {ref.repo.url_path}", 5) from None
+
+    async def _remembered(self, ref: Ref, caller: Caller) -> Shelved:
+        library = self._library
+        known = library.fresh(ref) or await self._looks.do(("last", ref), lambda: library.last_known(ref), PATIENCE)
+        if known is None:
+            raise caller.deny(f"{ref} is not in the cache, and is not fetched")
+        return known
+
+    async def _resolve(self, ref: Ref) -> Shelved:
         library = self._library
         if (known := library.fresh(ref)) is not None:
             return known
@@ -48,11 +82,3 @@ class Inquiries:
             return await self._asks.do(ref, lambda: library.resolve(ref), PATIENCE - _HASTE)
         except TimeoutError:
             raise busy(f"the root takes long to answer about {ref}", 5) from None
-
-    async def passed(self, ref: Ref, parts: Sequence[str], query: Sequence[tuple[str, str]]) -> Any:
-        """The root's answer below the repo's address. Raises Refused, and what `Library.passed` does."""
-        library, parts, query = self._library, tuple(parts), tuple(query)
-        try:
-            return await self._asks.do((ref, parts, query), lambda: library.passed(ref, parts, query), PATIENCE)
-        except TimeoutError:
-            raise busy(f"the root takes long to answer about {ref.repo.url_path}", 5) from None
