@@ -13,6 +13,7 @@ from hypothesis import settings
 
 # A deadline for an example measures what else runs on the machine.
 settings.register_profile("here", deadline=None)
+settings.register_profile("quick", deadline=None, max_examples=10)
 settings.load_profile("here")
 
 LONG = ("tests", "packaging", "crash", "fuzz", "faults", "machine", "e2e", "upkeep", "transfer", "cache", "swarm")

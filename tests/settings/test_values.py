@@ -90,7 +90,7 @@ def test_variables_that_are_no_settings(variable: str, tmp_path: Path) -> None:
 
 
 @given(st.dictionaries(st.sampled_from([v for key in KEYS.values() for v in key.variables]), st.text(max_size=40)))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_environment_is_settings_or_an_error_of_its_class(tmp_path: Path, env: dict[str, str]) -> None:
     env = {name: text.replace("\0", "") for name, text in env.items()}
     found = _load(tmp_path, env=env)
@@ -98,7 +98,7 @@ def test_any_environment_is_settings_or_an_error_of_its_class(tmp_path: Path, en
 
 
 @given(st.recursive(st.one_of(st.text(), st.integers(), st.booleans(), st.floats()), st.lists, max_leaves=4))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_value_of_a_file_is_a_setting_or_an_error_of_its_class(tmp_path: Path, value: object) -> None:
     import tomlkit
 
