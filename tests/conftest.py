@@ -21,14 +21,12 @@ LONG = ("tests", "packaging", "crash", "fuzz", "faults", "machine", "e2e", "upke
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--torture", action="store_true", help="run the long forms of tests/faults, tests/crash and tests/machine"
-    )
+    parser.addoption("--torture", action="store_true", help="run the long forms of what scripts/torture runs")
     parser.addoption("--seed", type=int, help="what random choices are drawn from; printed when not given")
     parser.addoption(
         "--points",
         type=int,
-        help="with --torture: at most so many crash points of a kind and scenario, or cases of a fuzz test",
+        help="with --torture: at most so many crash points of a kind and scenario, cases of a fuzz test, or steps",
     )
     parser.addoption(
         "--anew", action="store_true", help="start every command anew, not as a fork of one that has the program loaded"

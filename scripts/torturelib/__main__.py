@@ -23,6 +23,7 @@ SUITES = {
     "fuzz": ("tests/fuzz", *PARALLEL),
     "machine": ("tests/machine", *PARALLEL),
     "clients": ("tests/clients", *PARALLEL),
+    "house": ("tests/house", "-n", "0"),
 }
 """The arguments of pytest for each suite."""
 
@@ -33,7 +34,9 @@ def main() -> int:
     parser.add_argument("what", nargs="*", metavar="SUITE", help=f"{', '.join(SUITES)}; all by default")
     parser.add_argument("--seed", type=int, help="of all that is left to chance (default: a new one)")
     parser.add_argument(
-        "--points", type=int, help="at most so many crash points of each kind and scenario, and cases of each fuzz test"
+        "--points",
+        type=int,
+        help="at most so many crash points of each kind and scenario, cases of each fuzz test, steps",
     )
     parser.add_argument("--write", action="store_true", help="also write each table into docs/reliability.md")
     given = parser.parse_args()
