@@ -26,18 +26,25 @@ _INSTALLING = pytest.StashKey[subprocess.Popen[bytes]]()
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "clients(rows, short=names or count): the clients that a test runs with")
+    config.addinivalue_line("markers", "drawn(name, values): all of them in the long form, one in the short")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """`@pytest.mark.clients(rows, short=names)`: all rows in the long form, those named in the short one.
 
     In the place of names stands how many are drawn.
+    `@pytest.mark.drawn(name, values)` draws one in the short form, for each case.
     """
+    is_long = metafunc.config.option.torture
+    if (drawn := metafunc.definition.get_closest_marker("drawn")) is not None:
+        name, values = drawn.args
+        draw = Random(f"{metafunc.config.option.seed}/{metafunc.definition.name}/{name}")
+        metafunc.parametrize(name, list(values) if is_long else [draw.choice(list(values))], ids=str)
     mark = metafunc.definition.get_closest_marker("clients")
     if mark is not None:
         rows: Sequence[Client] = mark.args[0]
         short: Sequence[str] | int | None = mark.kwargs.get("short")
-        if short is not None and not metafunc.config.option.torture:
+        if short is not None and not is_long:
             if isinstance(short, int):
                 draw = Random(f"{metafunc.config.option.seed}/{metafunc.definition.name}")
                 short = [row.name for row in draw.sample(rows, short)]

@@ -26,9 +26,9 @@ MOST_IDLE_S = 30 * 86400
 """What nobody has used for so long is removed when a new one is made."""
 
 
-def python_of(environment: str) -> Path:
+def python_of(environment: str, folder_of_pins: Path = PINS) -> Path:
     """The Python of an environment of this name, which is made if it is not there."""
-    pins = PINS / f"{environment}.txt"
+    pins = folder_of_pins / f"{environment}.txt"
 
     def install(folder: Path) -> None:
         _run(sys.executable, "-m", "venv", "--without-pip", str(folder))

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.client import Client, Download, Protocol
-from tests.clients.house import LINE, TROUBLES, WEIGHTS, House, Trouble
+from tests.clients.client import Client, Protocol, Running
+from tests.clients.house import LINE, TROUBLES, WEIGHTS, House, Moment, Trouble
 from tests.clients.judge import Verdict, assert_right, content_of, judge
 from tests.clients.table import CLIENTS, DATASET_CLIENTS, GIT, HF_NEWEST
 from tests.faults.volumes import small_volume
@@ -23,6 +23,7 @@ from tests.machine.machine import Machine
 from tests.serve.servers import Server
 
 ROWS = [row for row in CLIENTS if row.speaks is Protocol.HUB]
+ALL = [*ROWS, *DATASET_CLIENTS]
 COMMON = ("hf-0.36", "hf", "HfFileSystem", "wget-resume")
 """One of each kind: it resumes across runs, starts over, joins ranges, continues whatever lies there."""
 
@@ -37,56 +38,64 @@ def big() -> Repo:
 
 
 @pytest.fixture
-def house(machine: Machine, make_hub: MakeHub, big: Repo) -> Iterator[House]:
-    """A server whose root has the model, and a mirror of it."""
-    hub = make_hub(big)
+def wanted(request: pytest.FixtureRequest, big: Repo) -> tuple[Repo, Mapping[str, str]]:
+    """What the test's client gets: the model, or the rows of a dataset; and what it shows in the end."""
+    client = request.node.callspec.params.get("client") if hasattr(request.node, "callspec") else None
+    if client in DATASET_CLIENTS:
+        return request.getfixturevalue("dataset")  # type: ignore[no-any-return]
+    return big, content_of(big.commits[big.head])
+
+
+@pytest.fixture
+def house(machine: Machine, make_hub: MakeHub, wanted: tuple[Repo, Mapping[str, str]]) -> Iterator[House]:
+    """A server whose root has what the client wants, and a mirror of it."""
+    repo, content = wanted
+    hub = make_hub(repo)
     near = hub.mirror("near")
     server = Server.start(machine, "--mirror", near.url)
-    yield House(hub, server, big)
+    yield House(hub, server, repo, content)
     if server.running.process.poll() is None:
         server.stop()
-
-
-def content(repo: Repo) -> Mapping[str, str]:
-    return content_of(repo.commits[repo.head])
-
-
-def weights(repo: Repo) -> int:
-    return sum(file.size for file in repo.commits[repo.head].files.values() if file.sha256)
 
 
 @pytest.mark.clients(ROWS, short=COMMON)
 def test_cold_then_warm(client: Client, house: House, tmp_path: Path) -> None:
     first = house.download(tmp_path / "first")
-    assert_right(client, client.run(first), content(house.repo))
-    assert house.sent <= ONCE * weights(house.repo)
+    assert_right(client, client.run(first), house.content)
+    assert house.sent <= ONCE * house.weights
     again = client.run(first)
-    assert judge(client, again, content(house.repo)) is Verdict.RIGHT or not client.can_repeat
+    assert judge(client, again, house.content) is Verdict.RIGHT or not client.can_repeat
     house.hub.log.reset()
-    assert_right(client, client.run(house.download(tmp_path / "second")), content(house.repo))
+    assert_right(client, client.run(house.download(tmp_path / "second")), house.content)
     assert house.sent == 0
 
 
 @pytest.mark.clients(ROWS, short=1)
 def test_in_the_middle_of_an_arrival(client: Client, house: House, tmp_path: Path) -> None:
-    for face in ("cdn", "near"):
-        house.hub.faces[face].shape = LINE
+    house.slow_down()
     first = HF_NEWEST.start(house.download(tmp_path / "first"))
     assert house.half_way()
-    assert_right(client, client.run(house.download(tmp_path / "second")), content(house.repo))
-    assert_right(HF_NEWEST, first.end(), content(house.repo))
-    assert house.sent <= ONCE * weights(house.repo)
+    assert_right(client, client.run(house.download(tmp_path / "second")), house.content)
+    assert_right(HF_NEWEST, first.end(), house.content)
+    assert house.sent <= ONCE * house.weights
 
 
-@pytest.mark.clients(ROWS, short=1)
+@pytest.mark.clients(ALL, short=1)
+@pytest.mark.drawn("moment", Moment)
 @pytest.mark.parametrize("trouble", TROUBLES, ids=str)
-def test_trouble_behind_the_server(client: Client, trouble: Trouble, house: House, tmp_path: Path) -> None:
+def test_trouble_behind_the_server(
+    client: Client, trouble: Trouble, moment: Moment, house: House, tmp_path: Path
+) -> None:
+    """A file that is here is out of reach of any trouble."""
+    home = tmp_path / "home"
+    first = begin(moment, house, tmp_path / "first")
     trouble.begin(house.hub)
-    download = house.download(tmp_path)
-    verdict = judge(client, client.run(download, timeout_s=200), content(house.repo))
-    assert verdict is Verdict.RIGHT or not trouble.is_survived
+    verdict = judge(client, client.run(house.download(home), timeout_s=200), house.content)
+    assert verdict is Verdict.RIGHT or not (trouble.is_survived or moment is Moment.WARM)
+    if first is not None:
+        judge(first.client, first.end(200), content_of(first.download.commit))
     trouble.end(house.hub)
-    again(client, house, tmp_path)
+    again(client, house, home)
 
 
 @pytest.mark.clients(ROWS, short=1)
@@ -95,8 +104,7 @@ def test_the_server_is_killed_and_comes_back(
     client: Client, liar: bool, house: House, machine: Machine, tmp_path: Path
 ) -> None:
     """Whoever has bytes of before must not join them to others."""
-    for face in ("cdn", "near"):
-        house.hub.faces[face].shape = LINE
+    house.slow_down()
     if liar:
         house.hub.fault(Fault("substitute", WEIGHTS), face="near")
     running = client.start(house.download(tmp_path))
@@ -104,58 +112,61 @@ def test_the_server_is_killed_and_comes_back(
     house.server.kill()
     port = house.server.url.rpartition(":")[2]
     back = Server.start(machine, "--mirror", house.hub.faces["near"].url, "--listen", f"127.0.0.1:{port}")
-    judge(client, running.end(), content(house.repo))
+    judge(client, running.end(), house.content)
     again(client, house, tmp_path)
-    assert liar or house.sent <= 1.5 * weights(house.repo)
+    assert liar or house.sent <= 1.5 * house.weights
     back.stop()
 
 
 @pytest.mark.clients(ROWS, short=1)
 def test_a_client_is_killed_and_run_again(client: Client, house: House, tmp_path: Path) -> None:
-    for face in ("cdn", "near"):
-        house.hub.faces[face].shape = LINE
+    house.slow_down()
     download = house.download(tmp_path)
     running = client.start(download)
     assert house.half_way()
     assert running.kill().returncode != 0
     again(client, house, tmp_path)
-    assert house.sent <= ONCE * weights(house.repo)
+    assert house.sent <= ONCE * house.weights
 
 
-@pytest.mark.clients(ROWS, short=1)
+@pytest.mark.clients(ALL, short=1)
+@pytest.mark.drawn("moment", Moment)
 def test_the_disk_of_the_server_is_full(
     client: Client,
+    moment: Moment,
     machine: Machine,
     make_hub: MakeHub,
-    big: Repo,
+    wanted: tuple[Repo, Mapping[str, str]],
     tmp_path: Path,
 ) -> None:
-    hub = make_hub(big)
+    repo, content = wanted
+    hub = make_hub(repo)
     hub.faces["cdn"].shape = LINE
     with small_volume(machine.home / "small", "size=320m") as volume:
         server = Server.start(machine, "--no-mirrors", env={"HF_HOME": str(volume.folder)}, under=volume.prefix)
-        house = House(hub, server, big)
-        running = client.start(house.download(tmp_path))
-        assert house.half_way()
+        house = House(hub, server, repo, content)
+        first = begin(moment, house, tmp_path / "first")
         filler = volume.path / "filler"
         with filler.open("wb") as file, suppress(OSError):
             while True:
                 file.write(bytes(MIB))
-        judge(client, running.end(200), content(big))
+        verdict = judge(client, client.run(house.download(tmp_path / "home"), timeout_s=200), content)
+        assert verdict is Verdict.RIGHT or moment is not Moment.WARM
+        if first is not None:
+            judge(first.client, first.end(200), content_of(first.download.commit))
         filler.unlink()
-        again(client, house, tmp_path)
+        again(client, house, tmp_path / "home")
         server.stop()
 
 
 def test_all_of_them_at_once(house: House, tmp_path: Path, is_long: bool) -> None:
     """The weights come from outside once, however many ask for them in whatever way."""
-    for face in ("cdn", "near"):
-        house.hub.faces[face].shape = LINE
+    house.slow_down()
     rows = ROWS if is_long else [row for row in ROWS if row.name in ("hf", "hf-0.36", "curl", "wget", "aria2c", "node")]
     running = [row.start(house.download(tmp_path / row.name)) for row in rows]
     for one in running:
-        assert_right(one.client, one.end(), content(house.repo))
-    assert house.sent <= ONCE * weights(house.repo)
+        assert_right(one.client, one.end(), house.content)
+    assert house.sent <= ONCE * house.weights
 
 
 def test_files_wait_for_their_turn_for_minutes(
@@ -165,13 +176,14 @@ def test_files_wait_for_their_turn_for_minutes(
     if not is_long:
         pytest.skip("takes two minutes")
     repo = Repo("model", "org/many", tiny_model(3, shards=6, shard_size=2 * MIB + MIB // 2))
-    hub = make_hub(repo, cdn_shape=Shape(total_rate=weights(repo) / 120))
+    hub = make_hub(repo)
     server = Server.start(machine, "--no-mirrors")
-    house = House(hub, server, repo)
+    house = House(hub, server, repo, content_of(repo.commits[repo.head]))
+    hub.faces["cdn"].shape = Shape(total_rate=house.weights / 120)
     running = [row.start(house.download(tmp_path / row.name)) for row in ROWS]
     for one in running:
-        assert_right(one.client, one.end(400), content(repo))
-    assert house.sent <= ONCE * weights(repo)
+        assert_right(one.client, one.end(400), house.content)
+    assert house.sent <= ONCE * house.weights
     server.stop()
 
 
@@ -183,17 +195,27 @@ def test_git_is_told_what_to_do_instead(house: House, tmp_path: Path) -> None:
 
 
 @pytest.mark.clients(DATASET_CLIENTS)
-def test_the_rows_of_a_dataset_come_through(
-    client: Client, house: House, dataset: tuple[Repo, Mapping[str, str]], tmp_path: Path
-) -> None:
-    repo, rows = dataset
-    house.hub.add(repo)
+def test_the_rows_of_a_dataset_come_through(client: Client, house: House, tmp_path: Path) -> None:
     for home in ("cold", "warm"):
-        assert_right(client, client.run(Download(house.server.url, repo, tmp_path / home)), rows)
+        assert_right(client, client.run(house.download(tmp_path / home)), house.content)
+
+
+def begin(moment: Moment, house: House, home: Path) -> Running | None:
+    """Bring the server to this moment; the client that runs on in the middle of an arrival."""
+    if moment is Moment.COLD:
+        return None
+    if moment is Moment.MIDDLE:
+        house.slow_down()
+    first = HF_NEWEST.start(house.download(home))
+    if moment is Moment.MIDDLE:
+        assert house.half_way()
+        return first
+    assert_right(HF_NEWEST, first.end(), content_of(first.download.commit))
+    return None
 
 
 def again(client: Client, house: House, home: Path) -> None:
     """What its user types next brings the right files."""
     outcome = client.run(house.download(home), timeout_s=200)
-    verdict = judge(client, outcome, content(house.repo))
+    verdict = judge(client, outcome, house.content)
     assert verdict is Verdict.RIGHT or not client.can_repeat, outcome.output
