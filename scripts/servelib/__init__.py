@@ -1,0 +1,1 @@
+"""What clients get through `glm-aria serve`: scripts/bench-serve runs `python -m scripts.servelib`."""
