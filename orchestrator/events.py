@@ -59,9 +59,11 @@ class FileProgress:
 
 @dataclass(frozen=True, slots=True)
 class SourceRates:
-    """The present rate of each source: its name, bytes per second, open connections."""
+    """The present rate of each source: its name, bytes per second, open connections. `sent`: the bytes that came from
+    each of them since the transfer began, also those that were of no use."""
 
     sources: tuple[tuple[str, float, int], ...]
+    sent: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

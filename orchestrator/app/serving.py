@@ -23,7 +23,7 @@ from orchestrator.system.children import refuse_missing, run_command
 from orchestrator.system.signals import Stop, stoppable
 
 if TYPE_CHECKING:
-    from orchestrator.serve.http.answers import Counts
+    from orchestrator.serve.pages.traffic import Traffic
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +36,11 @@ class ServeRequest:
 
 
 class Served(NamedTuple):
-    """The address that was served, and what was asked there."""
+    """The address that was served, how many requests came there, and the bytes of their answers' bodies."""
 
     url: str
-    counts: Counts
+    requests: int
+    sent: int
 
 
 def serve(settings: Settings, request: ServeRequest, stop: Stop, emit: Emit) -> Served:
@@ -48,13 +49,13 @@ def serve(settings: Settings, request: ServeRequest, stop: Stop, emit: Emit) -> 
     open_to_all = replace(settings, token=None)
     token = secrets.token_urlsafe(32)
     with (
-        _served(open_to_all, request.listen, request.prefix, stop, emit, admin_token=token) as (url, counts, _),
+        _served(open_to_all, request.listen, request.prefix, stop, emit, admin_token=token) as (url, traffic, _),
         announced(runtime_of(settings), url, settings.cache_dir, token),
     ):
         stop.is_abrupt = False
         request.on_ready(url)
         stop.wait()
-    return Served(url, counts)
+    return Served(url, traffic.requests, traffic.sent)
 
 
 def run(settings: Settings, words: Sequence[str], emit: Emit) -> int:
@@ -84,7 +85,7 @@ def behind(url: str, cache_dir: Path, environment: Mapping[str, str]) -> dict[st
 @contextlib.contextmanager
 def _served(
     settings: Settings, listen: str, prefix: str, stop: Stop, emit: Emit, *, admin_token: str = ""
-) -> Iterator[tuple[str, Counts, socket.socket]]:
+) -> Iterator[tuple[str, Traffic, socket.socket]]:
     """The address for clients, what is asked there, and a socket that keeps its port.
 
     Without an `admin_token` nobody commands it: it is `run`'s own, as `Door` has it.
@@ -92,8 +93,9 @@ def _served(
     try:
         from orchestrator.serve.access.door import Door
         from orchestrator.serve.admin.face import AdminFace
-        from orchestrator.serve.app import Application
+        from orchestrator.serve.app import Application, Face
         from orchestrator.serve.hub.face import HubFace
+        from orchestrator.serve.pages.traffic import Traffic
         from orchestrator.serve.server import ListenAddress, bound, parse_listen, serving
     except ImportError as error:
         raise ConfigError(
@@ -111,9 +113,11 @@ def _served(
         hub = HubFace(house.inquiries, house.delivery, prefix=prefix)
         admin = AdminFace(gets=house.commands.gets, posts=house.commands.posts)
         door = Door(is_own=is_own, admin_token=admin_token)
-        application = Application(door, [hub] if is_own else [admin, hub], prefix=prefix, emit=house.emit)
+        traffic = Traffic()
+        faces: list[Face] = [hub] if is_own else [admin, hub]
+        application = Application(door, faces, [traffic], prefix=prefix, emit=house.emit)
         stack.enter_context(serving(application, listener, house.delivery.close))
-        yield url + prefix, application.counts, keeper
+        yield url + prefix, traffic, keeper
 
 
 def refuse_itself(settings: Settings, url: str) -> None:

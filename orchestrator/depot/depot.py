@@ -157,7 +157,7 @@ class Depot:
         """See to what fell into the inbox; how a job ended, if it did."""
         match message:
             case Pace():
-                self._emit(SourceRates(message.sources))
+                self._emit(SourceRates(message.sources, message.sent))
             case Remark():
                 self._emit(Notice(message.code, message.message))
             case Rangeless():

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from starlette.types import Receive, Scope, Send
 
@@ -13,12 +14,28 @@ from orchestrator.errors import GlmAriaError
 from orchestrator.events import Emit, Notice
 from orchestrator.serve.access.door import Door
 from orchestrator.serve.access.rights import Caller
-from orchestrator.serve.http.answers import Answering, Counts, Request, gone
+from orchestrator.serve.http.answers import Answering, Request, gone
+from orchestrator.serve.http.exchange import Exchange
 from orchestrator.serve.http.refusals import Refused, refusal_of
+
+LEFT = 499
+"""The status, as nginx writes it, of a request whose client left before it had one."""
+
+
+class Observer(Protocol):
+    """Notes each request when it comes, and when its answer has ended. For the thread of the event loop."""
+
+    def began(self, exchange: Exchange) -> None:
+        """It has come."""
+
+    def ended(self, exchange: Exchange) -> None:
+        """All that will be sent was sent."""
 
 
 class Face(Protocol):
     """Answers requests in the words of one kind of clients. For the thread of the event loop."""
+
+    name: ClassVar[str]
 
     def takes(self, raw_path: bytes) -> bool:
         """True when an address belongs to it."""
@@ -33,35 +50,50 @@ class Face(Protocol):
 class Application:
     """Answers every request. `prefix` is the path below which a proxy, or a program of ours, asks.
 
-    The first of the faces that takes an address answers; the last one takes all.
+    The first of the faces that takes an address answers; the last one takes all. The observers see each request.
     """
 
-    def __init__(self, door: Door, faces: Sequence[Face], *, prefix: str, emit: Emit) -> None:
+    def __init__(
+        self, door: Door, faces: Sequence[Face], observers: Sequence[Observer], *, prefix: str, emit: Emit
+    ) -> None:
         self._door = door
         self._faces = tuple(faces)
+        self._observers = tuple(observers)
         self._prefix = prefix
         self._emit = emit
-        self.counts = Counts()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
-        self.counts.requests += 1
-        answer = Answering(send, self.counts)
-        working = asyncio.ensure_future(self._answer(Request.of(scope, self._prefix, receive), answer))
-        if scope["method"] == "POST":
+        request = Request.of(scope, self._prefix, receive)
+        face = next(face for face in self._faces if face.takes(request.raw_path))
+        exchange = Exchange(request.client, request.method, request.raw_path, face.name)
+        for observer in self._observers:
+            observer.began(exchange)
+        try:
+            await self._work(request, face, Answering(send, exchange))
+        finally:
+            exchange.status = exchange.status or LEFT
+            exchange.ended = time.monotonic()
+            for observer in self._observers:
+                observer.ended(exchange)
+
+    async def _work(self, request: Request, face: Face, answer: Answering) -> None:
+        working = asyncio.ensure_future(self._answer(request, face, answer))
+        if request.method == "POST":
             await working
             return
         # Nothing else tells that a client has gone while it waits for bytes.
-        leaving = asyncio.ensure_future(gone(receive))
+        leaving = asyncio.ensure_future(gone(request.receive))
         await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
         for task in (working, leaving):
             task.cancel()
         await asyncio.gather(working, leaving, return_exceptions=True)
 
-    async def _answer(self, request: Request, answer: Answering) -> None:
-        face = next(face for face in self._faces if face.takes(request.raw_path))
+    async def _answer(self, request: Request, face: Face, answer: Answering) -> None:
         try:
-            await face.reply(request, self._door.admit(request), answer)
+            caller = self._door.admit(request)
+            answer.exchange.caller = caller.name
+            await face.reply(request, caller, answer)
         except Refused as refused:
             await _refuse(face, refused, answer)
         except GlmAriaError as error:

@@ -88,6 +88,7 @@ class Feeder:
         self._admitter = Admitter(self._slots, self._downloads, limits, part=part, admit=admit, tell=tell)
         self._theirs: DaemonWatch | None = None
         self._paced = self._polled = time.monotonic()
+        self._sent: tuple[tuple[str, int], ...] = ()
         self._due = 0.0
         self._is_stirred = False
 
@@ -332,16 +333,11 @@ class Feeder:
     def _tell_sources(self) -> None:
         self._tell_all(Rangeless(*found) for found in self._supplier.rangeless)
         self._supplier.rangeless.clear()
-        now = time.monotonic()
-        if now - self._paced < _LOOK_SECONDS:
+        now, sent = time.monotonic(), tuple((server.name, server.bytes) for server in self.servers)
+        is_last = self.is_idle and sent != self._sent
+        if now - self._paced < _LOOK_SECONDS and not is_last:
             return
-        self._paced = now
+        self._paced, self._sent = now, sent
         open_now = [span for _, span in self._downloads.all()]
-        self._tell(
-            Pace(
-                tuple(
-                    (server.name, server.rate, sum(span.width for span in open_now if span.source == server.name))
-                    for server in self.servers
-                )
-            )
-        )
+        widths = {name: sum(span.width for span in open_now if span.source == name) for name, _ in sent}
+        self._tell(Pace(tuple((server.name, server.rate, widths[server.name]) for server in self.servers), sent))

@@ -116,9 +116,11 @@ class Paused:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """The present pace of each source: its name, bytes per second, connections."""
+    """The present pace of each source: its name, bytes per second, connections. `sent`: the bytes that came from each
+    of them since the transfer was opened, also those that were of no use."""
 
     sources: tuple[tuple[str, float, int], ...]
+    sent: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,7 +84,7 @@ def serve(options: ServeOptions) -> int:
 
     with run.watched():
         served = services(settings).serve(ServeRequest(options.listen, prefix, show_address), run.emit_lasting)
-    found = ServeDocument(served.url, served.counts.requests, served.counts.sent)
+    found = ServeDocument(served.url, served.requests, served.sent)
     return finish(run, "serve", found, _print, run.outcome())
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from orchestrator.serve.access.rights import Caller
 from orchestrator.serve.http.answers import Answering, Request, read_body
@@ -20,6 +20,8 @@ Call = Callable[[Asked], Awaitable[Mapping[str, Any]]]
 
 class AdminFace:
     """Answers each `GET` or `POST` of these names below `/api/admin/` with the result of its call."""
+
+    name: ClassVar[str] = "admin"
 
     def __init__(self, *, gets: Mapping[str, Call], posts: Mapping[str, Call]) -> None:
         self._calls = {"GET": dict(gets), "POST": dict(posts)}

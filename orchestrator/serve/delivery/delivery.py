@@ -17,6 +17,7 @@ from orchestrator.serve.delivery.streaming import KEEPING, retry_after, send_arr
 from orchestrator.serve.delivery.waiting import Waiting
 from orchestrator.serve.http.answers import Answering, Request
 from orchestrator.serve.http.clients import Manner, manner_of
+from orchestrator.serve.http.exchange import Presence
 from orchestrator.serve.http.once import PATIENCE, Once
 from orchestrator.serve.http.refusals import busy
 from orchestrator.serve.stock.library import Library
@@ -63,6 +64,7 @@ class Delivery:
     ) -> None:
         """Answer a GET or HEAD for a file, with these headers beside those of its length and range. Raises Refused,
         and what ended the arrival. The caller may read the model; what is not here is fetched for who may fetch it."""
+        answer.exchange.blob, answer.exchange.name = file.digest, f"{model.ref.repo}/{file.path}"
         if request.method == "HEAD":
             if self._waiting is not None:
                 await self._waiting.expect(model, file)
@@ -74,6 +76,7 @@ class Delivery:
         if (cut := self._cut(request, file)).status == 416:
             await answer.give(416, {**headers, **cut.headers}, b"")
         elif (path := await self._here(request, model, file)) is not None:
+            answer.exchange.found = Presence.HIT
             cut = self._cut(request, file)
             await answer.begin(cut.status, {**headers, **cut.headers})
             if await send_file(path, cut, answer.body, self._reading):
@@ -128,6 +131,7 @@ class Delivery:
     ) -> None:
         await asyncio.get_running_loop().run_in_executor(self._looking, self._shelves.refuse, model, file)
         cut, manner = self._cut(request, file), self._manner(request)
+        answer.exchange.found = Presence.MISS if self._arrivals.epoch(file.digest) is None else Presence.ARRIVING
         with self._arrivals.of(model, file, cut, manner) as awaited:
             watch = awaited.watch
             while True:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import re
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -11,19 +12,12 @@ from functools import partial
 from starlette.types import Receive, Scope, Send
 
 from orchestrator.serve.http.clients import interim_of
+from orchestrator.serve.http.exchange import Exchange
 from orchestrator.serve.http.interim import interim_in
 from orchestrator.serve.http.refusals import Refused
 
 _MOST_BODY = 1 << 20
 _HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(?::\d{1,5})?|\[[0-9a-fA-F:.]{2,45}\](?::\d{1,5})?")
-
-
-@dataclass(slots=True)
-class Counts:
-    """Requests since the start, and bytes of bodies that were sent."""
-
-    requests: int = 0
-    sent: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +62,18 @@ class Request:
 class Answering:
     """The one answer to a request. Left without its end, the server closes the connection after what was sent."""
 
-    def __init__(self, send: Send, counts: Counts) -> None:
+    def __init__(self, send: Send, exchange: Exchange) -> None:
         self._send = send
-        self._counts = counts
-        self.has_begun = False
+        self.exchange = exchange
+
+    @property
+    def has_begun(self) -> bool:
+        """True when a status was sent."""
+        return self.exchange.status > 0
 
     async def begin(self, status: int, headers: Mapping[str, str]) -> None:
         """Send the status and the headers."""
-        self.has_begun = True
+        self.exchange.status = status
         pairs = [
             (name.lower().encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers.items()
         ]
@@ -84,17 +82,22 @@ class Answering:
     async def body(self, data: bytes | bytearray) -> None:
         """Send a piece of the body."""
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
-        self._counts.sent += len(data)
+        if self.exchange.first_byte is None:
+            self.exchange.first_byte = time.monotonic()
+        self.exchange.sent += len(data)
 
     async def end(self) -> None:
         """That was all."""
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+        self.exchange.is_whole = True
 
     async def give(self, status: int, headers: Mapping[str, str], data: bytes) -> None:
         """Send a short answer."""
         length = {} if status == 304 or "Content-Length" in headers else {"Content-Length": str(len(data))}
         await self.begin(status, {**headers, **length})
         await self._send({"type": "http.response.body", "body": data, "more_body": False})
+        self.exchange.sent += len(data) if self.exchange.method != "HEAD" else 0
+        self.exchange.is_whole = True
 
 
 async def gone(receive: Receive) -> None:

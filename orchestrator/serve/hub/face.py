@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 from orchestrator.core.plan import ResolvedModel
 from orchestrator.serve.access.rights import Caller
@@ -18,6 +19,8 @@ _STALE = "X-GLM-Aria-Stale"
 
 class HubFace:
     """Answers every address that no other face takes. `prefix` is the path below which clients ask."""
+
+    name: ClassVar[str] = "hub"
 
     def __init__(self, inquiries: Inquiries, delivery: Delivery, *, prefix: str) -> None:
         self._inquiries = inquiries

@@ -1,0 +1,46 @@
+"""One request and what became of it, for those who count, log and show what a server does."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from orchestrator.core.files import Digest
+
+
+class Presence(StrEnum):
+    """The presence of a file when somebody asked for its bytes.
+
+    HIT: in the cache. ARRIVING: on their way for somebody else. MISS: nobody had asked for them.
+    """
+
+    HIT = "hit"
+    ARRIVING = "arriving"
+    MISS = "miss"
+
+
+@dataclass(slots=True, eq=False)
+class Exchange:
+    """A request while it is answered, and after that. The thread of the event loop alone changes it.
+
+    `client` is the address it came from, `caller` the name that its token has, `face` who answers. `path` is as it was
+    sent, without the query, which may hold a secret. `blob` and `name` are those of the file that was asked for.
+    `began`, `first_byte` and `ended` are monotonic seconds; `sent` are bytes of the body. `is_whole`: the answer came
+    to its end.
+    """
+
+    client: str
+    method: str
+    path: bytes
+    face: str
+    caller: str = ""
+    status: int = 0
+    sent: int = 0
+    found: Presence | None = None
+    blob: Digest | None = None
+    name: str = ""
+    is_whole: bool = False
+    began: float = field(default_factory=time.monotonic)
+    first_byte: float | None = None
+    ended: float | None = None
