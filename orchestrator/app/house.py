@@ -92,7 +92,8 @@ def open_house(settings: Settings, stop: Stop, emit: Emit, *, is_own: bool) -> I
             reading=reading,
             waiting=waiting,
         )
-        inquiries = Inquiries(library, asking=asking, looking=looking)
+        each = _ASKING if is_own else settings.serve_client_questions
+        inquiries = Inquiries(library, asking=asking, looking=looking, each=each)
         yield House(inquiries, delivery, Commands(cache.layout.cache_dir, arrivals), warn)
 
 

@@ -16,6 +16,7 @@ from orchestrator.serve.access.door import Door
 from orchestrator.serve.access.rights import Caller
 from orchestrator.serve.http.answers import Answering, Request, gone
 from orchestrator.serve.http.exchange import Exchange
+from orchestrator.serve.http.proxies import Proxies
 from orchestrator.serve.http.refusals import Refused, refusal_of
 
 LEFT = 499
@@ -48,23 +49,32 @@ class Face(Protocol):
 
 
 class Application:
-    """Answers every request. `prefix` is the path below which a proxy, or a program of ours, asks.
+    """Answers every request. `prefix` is the path below which a proxy, or a program of ours, asks; `proxies` are those
+    that are believed.
 
     The first of the faces that takes an address answers; the last one takes all. The observers see each request.
     """
 
     def __init__(
-        self, door: Door, faces: Sequence[Face], observers: Sequence[Observer], *, prefix: str, emit: Emit
+        self,
+        door: Door,
+        faces: Sequence[Face],
+        observers: Sequence[Observer],
+        *,
+        prefix: str,
+        proxies: Proxies,
+        emit: Emit,
     ) -> None:
         self._door = door
         self._faces = tuple(faces)
         self._observers = tuple(observers)
         self._prefix = prefix
+        self._proxies = proxies
         self._emit = emit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
-        request = Request.of(scope, self._prefix, receive)
+        request = Request.of(scope, self._prefix, receive, self._proxies)
         face = next(face for face in self._faces if face.takes(request.raw_path))
         exchange = Exchange(request.client, request.method, request.raw_path, face.name)
         for observer in self._observers:
@@ -93,7 +103,8 @@ class Application:
         try:
             caller = self._door.admit(request)
             answer.exchange.caller = caller.name
-            await face.reply(request, caller, answer)
+            with self._door.within(caller) as answer.pace:
+                await face.reply(request, caller, answer)
         except Refused as refused:
             await _refuse(face, refused, answer)
         except GlmAriaError as error:

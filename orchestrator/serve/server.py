@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 
 from orchestrator.core.sources import is_this_machine
 from orchestrator.errors import CannotCreateError, UsageError
-from orchestrator.serve.http.interim import PatientProtocol
+from orchestrator.serve.connections import Bounds, GuardedProtocol, keep_alive
 from orchestrator.system import threads
 
 _END = 3.0
@@ -87,6 +87,7 @@ def bound(address: ListenAddress) -> Iterator[tuple[socket.socket, socket.socket
         # Connections inherit it; asyncio sets it only where the socket names its protocol. Without it each answer on a
         # connection that is used again waits 40 ms for the client's acknowledgement.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        keep_alive(listener)
         yield listener, keeper
 
 
@@ -97,51 +98,14 @@ def most_connections() -> int:
     return min(_MOST_CONNECTIONS, max(1, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 3))
 
 
-class CrowdedProtocol(PatientProtocol):
-    """A connection that takes the place of another when there are `most`: of the oldest one that nobody waits at.
-
-    Anybody on this machine can open connections and leave them. Where somebody waits at all of them it closes itself.
-    """
-
-    def __init__(self, *args: Any, most: int, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._most = most
-        self._since = self.loop.time()
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """See asyncio."""
-        super().connection_made(transport)
-        if len(self.connections) <= self._most:
-            return
-        others = [one for one in cast(set[CrowdedProtocol], self.connections) if one is not self and one.is_open]
-        if len(others) >= self._most:
-            idle = (one for one in others if one.is_idle)
-            min(idle, key=lambda one: one._since, default=self).transport.close()
-
-    @property
-    def is_open(self) -> bool:
-        """True when we have not closed it."""
-        return not self.transport.is_closing()
-
-    @property
-    def is_idle(self) -> bool:
-        """True when no request has come whole that was not answered to its last byte."""
-        is_answered = self.cycle is None or self.cycle.response_complete
-        return is_answered and not self.transport.get_write_buffer_size()
-
-
 @contextlib.contextmanager
-def serving(
-    app: ASGIApp, listener: socket.socket, on_end: Callable[[], None], *, most: int | None = None
-) -> Iterator[None]:
-    """Answer requests on the socket until the context ends, on `most` connections at once. `on_end` is called in the
-    thread of the event loop."""
-    most = most or most_connections()
+def serving(app: ASGIApp, listener: socket.socket, on_end: Callable[[], None], bounds: Bounds) -> Iterator[None]:
+    """Answer requests on the socket until the context ends. `on_end` is called in the thread of the event loop."""
     server = uvicorn.Server(
         uvicorn.Config(
             app,
-            http=cast(type[asyncio.Protocol], functools.partial(CrowdedProtocol, most=most)),
-            backlog=max(1, most // 2),
+            http=cast(type[asyncio.Protocol], functools.partial(GuardedProtocol, bounds=bounds)),
+            backlog=max(1, bounds.most // 2),
             ws="none",
             lifespan="off",
             log_config=None,

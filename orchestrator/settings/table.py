@@ -19,6 +19,7 @@ from orchestrator.settings.values import Secret
 # Why only a file of the user's own may say a setting. Every path is personal whatever it is for: `$NAME` in a path is
 # expanded, which would put a secret into the name of a folder.
 _SECRET, _BELIEVED = "where secrets go or come from", "which sites are trusted"
+_ASKING = "who may ask the server for what"
 
 
 class Caution(NamedTuple):
@@ -143,6 +144,24 @@ class Settings:
         "Bytes that `serve` sends before a file is proven: `safe`, to clients that cannot end with a wrong file; or "
         "`never`.", values.one_of("safe", "never"),
         "", ("GLM_ARIA_SERVE_EARLY",), "serve.early")] = "safe"
+    serve_hosts: Annotated[tuple[str, ...], Key(
+        "Names by which clients may call `serve`, beside the addresses at which it listens.", values.machines,
+        "--host", ("GLM_ARIA_SERVE_HOSTS",), "serve.hosts", personal=_ASKING)] = ()
+    serve_proxies: Annotated[tuple[str, ...], Key(
+        "Addresses or networks of proxies before `serve`, which are believed when they tell for whom they ask "
+        "(`X-Forwarded-For`, `X-Forwarded-Proto`).", values.networks,
+        "--trusted-proxy", ("GLM_ARIA_SERVE_PROXIES",), "serve.proxies", personal=_ASKING)] = ()
+    serve_client_connections: Annotated[int, Key(
+        "Connections of one client to `serve` at once, and its requests at once through a proxy.",
+        values.whole(1, 1024),
+        "", ("GLM_ARIA_SERVE_CLIENT_CONNECTIONS",), "serve.client_connections", personal=_ASKING)] = 256
+    serve_client_questions: Annotated[int, Key(
+        "Questions of one client that `serve` asks the root at once; further ones wait for their turn.",
+        values.whole(1, 16),
+        "", ("GLM_ARIA_SERVE_CLIENT_QUESTIONS",), "serve.client_questions", personal=_ASKING)] = 4
+    serve_client_speed: Annotated[int | None, Key(
+        "Most bytes per second that `serve` sends to one client; none: no limit.", values.speed,
+        "", ("GLM_ARIA_SERVE_CLIENT_SPEED",), "serve.client_speed", personal=_ASKING)] = None
     # fmt: on
     token_withheld: str | None = None
     origins: Mapping[str, str] = field(default_factory=dict, repr=False)

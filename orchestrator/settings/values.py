@@ -6,6 +6,7 @@ for people; `layers` adds where the value stands.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from collections.abc import Callable
@@ -24,6 +25,7 @@ Reader = Callable[[object, Path], object]
 
 _VARIABLE = re.compile(r"\$(\w+|\{\w+\})", re.ASCII)
 _TRUE, _FALSE = {"1", "on", "yes", "true"}, {"0", "off", "no", "false"}
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,253}|(?=[^:]*:[^:]*:)[0-9A-Fa-f:.]{2,45}")
 _REDIS = ("redis", "rediss", "unix")
 
 
@@ -196,9 +198,29 @@ def shared_places(raw: object, _base: Path) -> tuple[str, ...]:
     return tuple(name for name in _entries(raw) if is_exemption(name))
 
 
+def machines(raw: object, _base: Path) -> tuple[str, ...]:
+    """Names or addresses of machines, without ports: a list, or a text with spaces or commas between them."""
+    found = _entries(raw)
+    for name in found:
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is not the name of a machine; write it without https:// and without a port")
+    return found
+
+
+def networks(raw: object, _base: Path) -> tuple[str, ...]:
+    """IP addresses and networks: a list, or a text with spaces or commas between them."""
+    found = _entries(raw)
+    for name in found:
+        try:
+            ipaddress.ip_network(name, strict=False)
+        except ValueError as error:
+            raise ValueError(f"{name!r} is neither an IP address nor a network such as 10.0.0.0/8") from error
+    return found
+
+
 def _entries(raw: object) -> tuple[str, ...]:
     names = raw.replace(",", " ").split() if isinstance(raw, str) else raw
-    if not isinstance(names, list) or not all(isinstance(name, str) and name.strip() for name in names):
+    if not isinstance(names, tuple | list) or not all(isinstance(name, str) and name.strip() for name in names):
         raise ValueError("must be a list of host names and networks")
     return tuple(name.strip() for name in names)
 

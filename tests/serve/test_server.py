@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import resource
+import select
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 
 import pytest
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from orchestrator.serve.connections import Bounds
+from orchestrator.serve.http.proxies import Proxies
 from orchestrator.serve.server import bound, most_connections, parse_listen, serving
 
 PATIENCE_S = 20
 MOST = 4
+BOUNDS = Bounds(MOST, MOST)
 
 
 class Face:
@@ -38,20 +42,22 @@ class Door:
     def __init__(self, address: tuple[str, int], stack: ExitStack) -> None:
         self._address, self._stack = address, stack
 
-    def knock(self, path: str = "") -> socket.socket:
+    def knock(self, path: str = "", source: str = "127.0.0.1") -> socket.socket:
         """A connection, on which nothing is asked without a path."""
-        made = self._stack.enter_context(closing(socket.create_connection(self._address, PATIENCE_S)))
+        made = socket.create_connection(self._address, PATIENCE_S, source_address=(source, 0))
+        self._stack.enter_context(closing(made))
         # The beginning of a request is no request.
         made.sendall(b"GET %s HTTP/1.1\r\nHost: localhost\r\n" % (path or "/").encode() + (b"\r\n" if path else b""))
         return made
 
 
 @contextmanager
-def door(face: Face) -> Iterator[Door]:
+def door(face: ASGIApp, bounds: Bounds = BOUNDS) -> Iterator[Door]:
     with ExitStack() as stack:
         listener, _ = stack.enter_context(bound(parse_listen("127.0.0.1:0")))
-        stack.enter_context(serving(face, listener, lambda: None, most=MOST))
-        stack.callback(face.may_answer.set)
+        stack.enter_context(serving(face, listener, lambda: None, bounds))
+        if isinstance(face, Face):
+            stack.callback(face.may_answer.set)
         yield Door(listener.getsockname(), stack)
 
 
@@ -92,3 +98,126 @@ def test_there_are_descriptors_left_for_files(monkeypatch: pytest.MonkeyPatch) -
     assert most_connections() == 85
     monkeypatch.setattr(resource, "getrlimit", lambda _: (1 << 20, 1 << 20))
     assert most_connections() == 1024
+
+
+# -- what takes too long
+
+
+def ended(connection: socket.socket) -> bool:
+    """True when the server ends a connection without a word."""
+    return answer(connection) == b""
+
+
+def test_a_request_that_does_not_come_whole_is_given_up() -> None:
+    with door(Face(), Bounds(MOST, MOST, head=0.1)) as server:
+        assert ended(server.knock())
+
+
+def test_a_request_that_drips_is_given_up() -> None:
+    with door(Face(), Bounds(MOST, MOST, head=0.1)) as server:
+        connection = server.knock()
+        while not gone_from(connection, 0.02):
+            with suppress(ConnectionError):
+                connection.sendall(b"x: y\r\n")
+
+
+def test_a_body_that_does_not_come_whole_is_given_up() -> None:
+    with door(Reader(), Bounds(MOST, MOST, head=0.1, body=0.1)) as server, server.knock() as connection:
+        connection.sendall(b"Content-Length: 10\r\n\r\nx")
+        assert ended(connection)
+
+
+def gone_from(connection: socket.socket, seconds: float = PATIENCE_S) -> bool:
+    """Wait until the server has ended a connection, without reading from it."""
+    poll = select.poll()
+    poll.register(connection, select.POLLHUP | select.POLLERR | select.POLLRDHUP)
+    return bool(poll.poll(seconds * 1000))
+
+
+class Reader:
+    """Reads a request to its end."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        while (await receive()).get("more_body"):
+            pass
+
+
+class Flood:
+    """Answers with bytes without an end."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        while True:
+            await send({"type": "http.response.body", "body": bytes(1 << 18), "more_body": True})
+            await asyncio.sleep(0)
+
+
+def stuck(server: Door) -> socket.socket:
+    """A connection to a flood that has begun, of which nothing more is read."""
+    connection = server.knock("/")
+    assert connection.recv(1)
+    return connection
+
+
+def drained(connection: socket.socket) -> None:
+    """Read to the end, which may be a hard one."""
+    try:
+        while connection.recv(1 << 20):
+            pass
+    except ConnectionError:
+        pass
+
+
+def test_a_reader_that_reads_nothing_is_given_up() -> None:
+    with door(Flood(), Bounds(MOST, MOST, reading=1.5)) as server:
+        connection = stuck(server)
+        assert gone_from(connection)
+        drained(connection)
+
+
+def test_a_reader_that_takes_little_is_given_up() -> None:
+    """A byte now and then does not keep a connection."""
+    with door(Flood(), Bounds(MOST, MOST, reading=1.5)) as server:
+        connection = stuck(server)
+        while not gone_from(connection, 0.1):
+            with suppress(ConnectionError):
+                assert connection.recv(100)
+
+
+def test_a_slow_reader_gets_everything() -> None:
+    with door(Flood(), Bounds(MOST, MOST, reading=1.5, window=1000)) as server:
+        connection = stuck(server)
+        for _ in range(40):
+            assert connection.recv(100_000)
+            threading.Event().wait(0.1)
+
+
+def test_where_it_is_crowded_the_reader_goes_that_paused_longest() -> None:
+    with door(Flood()) as server:
+        first = stuck(server)
+        others = [stuck(server) for _ in range(MOST - 1)]
+        # The others go on; a newcomer gives way until the first one has paused for a while.
+        while not gone_from(first, 0.1):
+            for one in others:
+                one.recv(1 << 20)
+            server.knock("/")
+        assert all(one.recv(1) for one in others)
+
+
+def test_a_client_makes_room_for_itself_alone() -> None:
+    face = Face()
+    with door(face, Bounds(2 * MOST, MOST)) as server:
+        other = server.knock("/later", source="127.0.0.2")
+        silent = [server.knock() for _ in range(MOST)]
+        assert answer(server.knock("/now")) == b"ok"
+        assert ended(silent[0])
+        face.may_answer.set()
+        assert answer(other) == b"ok"
+
+
+def test_a_named_proxy_may_have_all_connections() -> None:
+    with door(Face(), Bounds(4 * MOST, 1, proxies=Proxies(["127.0.0.1"]))) as server:
+        kept = [server.knock() for _ in range(MOST)]
+        assert answer(server.knock("/now")) == b"ok"
+        for one in kept:
+            one.sendall(b"Connection: close\r\n\r\n")

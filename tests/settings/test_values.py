@@ -44,6 +44,11 @@ NONSENSE = {
     "no_proxy": ["<local>", "192.168.*", "a b/c", "http://a", "a:99999", "*.*"],
     "shared_redis": ["http://a", "redis://", "redis://a:0", "redis://a/x", "unix://", "a:6379", "redis://a b"],
     "serve_early": ["always", "1", "safe,never"],
+    "serve_hosts": ["http://a", "a:8090", "a/b", "*", "käse"],
+    "serve_proxies": ["proxy.lab", "10.0.0.0/33", "10.0.0.1:80", "*"],
+    "serve_client_connections": ["0", "1025", "many"],
+    "serve_client_questions": ["0", "17", "x"],
+    "serve_client_speed": ["fast", "-1", "20Mbit"],
 }  # fmt: skip
 SHARED = {"no_proxy", "NO_PROXY"}
 """Read by other programs, too, each in its way: what means nothing to us is a warning."""

@@ -37,6 +37,17 @@ class ServeOptions:
         option("--prefix", heading=_WHERE, metavar="/PATH",
                help="The path below which a proxy passes requests on."),
     ]  # fmt: skip
+    host: Annotated[
+        tuple[str, ...],
+        option("--host", heading=_WHERE, setting="serve_hosts", metavar="NAME",
+               help="Answer clients that call the server by this name, too (repeatable). Its addresses need none."),
+    ]  # fmt: skip
+    trusted_proxy: Annotated[
+        tuple[str, ...],
+        option("--trusted-proxy", heading=_WHERE, setting="serve_proxies", metavar="ADDRESS",
+               help="Believe the proxy at this address, or in this network, when it tells for whom it asks "
+               "(repeatable)."),
+    ]  # fmt: skip
     sites: SiteChoice
     cache_dir: Annotated[str | None, shared.CACHE_DIR]
     max_speed: Annotated[str | None, shared.MAX_SPEED]

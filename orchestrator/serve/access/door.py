@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from dataclasses import replace
 
+from orchestrator.core.sources import is_this_machine
+from orchestrator.serve.access.clients import Clients, Limits, client_of
 from orchestrator.serve.access.rights import ANYBODY, OPERATOR, Caller
 from orchestrator.serve.http.answers import Request
 from orchestrator.serve.http.refusals import Refused
 
+_CLOSE = {"Connection": "close"}
+"""What is left of the request is not read."""
+
 
 class Door:
-    """Lets requests in. With `is_own` the only clients are programs of the operator's: they alone know the prefix, and
-    may have closed repos. Who shows the `admin_token` has the operator's rights."""
+    """Lets requests in. `hosts` are names by which clients may call the server, beside the addresses at which it
+    listens. With `is_own` the only clients are programs of the operator's: they alone know the prefix, and may have
+    closed repos. Who shows the `admin_token` has the operator's rights."""
 
-    def __init__(self, *, is_own: bool = False, admin_token: str = "") -> None:
+    def __init__(
+        self, limits: Limits, *, hosts: Iterable[str] = (), is_own: bool = False, admin_token: str = ""
+    ) -> None:
+        self._clients = Clients(limits)
+        self._hosts = frozenset(name.lower() for name in hosts)
         self._is_own = is_own
         self._admin_token = admin_token.encode()
 
@@ -21,9 +34,38 @@ class Door:
         """Tell the caller of a request. Raises Refused."""
         if self._is_own and not request.is_below:
             raise Refused(404, "there is nothing at this address")
+        self._refuse_strange(request)
         if request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
             # A page somewhere would have the browser of a user fill this disk.
             raise Refused(403, "pages of other sites get nothing here")
         token = request.headers.get("authorization", "").removeprefix("Bearer ").encode("latin-1", "replace")
         is_admin = self._admin_token and hmac.compare_digest(token, self._admin_token)
-        return OPERATOR if self._is_own or is_admin else ANYBODY
+        if self._is_own or is_admin:
+            return OPERATOR
+        return replace(ANYBODY, client=client_of(request.client))
+
+    def within(self, caller: Caller) -> AbstractContextManager[Callable[[int], float]]:
+        """The time of one request, within the limits of the caller: see `Clients.asking`."""
+        return self._clients.asking(caller.client)
+
+    def _refuse_strange(self, request: Request) -> None:
+        """Raise Refused for what no client of ours sends, and two programs may read in two ways."""
+        if not request.raw_path.startswith(b"/"):
+            raise Refused(400, "the target of a request begins with a slash here")
+        if request.method in ("GET", "HEAD") and request.has_body:
+            raise Refused(400, f"a {request.method} has no body here", headers=_CLOSE)
+        if {"content-length", "transfer-encoding"} <= request.headers.keys():
+            raise Refused(400, "a body has one length", headers=_CLOSE)
+        if request.host is not None and not self._is_ours(request.host, request.listener):
+            # The browser of a user asks a name of an attacker's that leads here (DNS rebinding).
+            raise Refused(
+                421,
+                f"this server is not called {request.host!r}: its operator can say --host {request.host}"
+                if request.host
+                else "the Host header is no name",
+            )
+
+    def _is_ours(self, host: str, listener: str) -> bool:
+        if host in self._hosts or (host and host == listener):
+            return True
+        return is_this_machine(host) and is_this_machine(listener)

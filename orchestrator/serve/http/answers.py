@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import re
 import time
@@ -14,19 +15,23 @@ from starlette.types import Receive, Scope, Send
 from orchestrator.serve.http.clients import interim_of
 from orchestrator.serve.http.exchange import Exchange
 from orchestrator.serve.http.interim import interim_in
+from orchestrator.serve.http.proxies import Proxies
 from orchestrator.serve.http.refusals import Refused
 
 _MOST_BODY = 1 << 20
+_SLICE = 256 << 10
+_PORT = re.compile(r":\d{1,5}$")
 _HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(?::\d{1,5})?|\[[0-9a-fA-F:.]{2,45}\](?::\d{1,5})?")
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request as it came: names of headers are in lower case, `link_base` is the address at which it reached us,
-    `client` that of who asks, without a port.
+    """A request as it came: names of headers are in lower case, `link_base` is the address at which it reached us.
 
-    `is_below` says that it was made below our prefix. `keep` tells the client that its answer is on its way, as long as
-    none has begun; None where it would not understand.
+    `host` is the name that the client gave us, without a port: None where it gave none, empty for what is no name.
+    `listener` is our address on its connection, `client` its own. `is_below` says that it asked below our prefix.
+    `keep` tells the client that its answer is on its way, as long as none has begun; None where it would not
+    understand.
     """
 
     method: str
@@ -34,37 +39,62 @@ class Request:
     raw_path: bytes
     query_string: bytes
     headers: Mapping[str, str]
+    host: str | None
+    listener: str
     link_base: str
     is_below: bool
     receive: Receive
     keep: Callable[[], None] | None = None
 
     @classmethod
-    def of(cls, scope: Scope, prefix: str, receive: Receive) -> Request:
+    def of(cls, scope: Scope, prefix: str, receive: Receive, proxies: Proxies) -> Request:
         """Read an ASGI scope. `prefix` is the path below which we are asked; a proxy may have removed it."""
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        host = headers.get("host", "")
-        if not _HOST.fullmatch(host):
-            address, port = scope.get("server") or ("127.0.0.1", 80)
-            host = f"{address}:{port}"
+        address, port = scope.get("server") or ("127.0.0.1", 80)
+        peer = (scope.get("client") or ("", 0))[0]
+        place, host = headers.get("host"), None
+        if place is not None:
+            host = place.rpartition(":")[0] if _PORT.search(place) else place
+            host = host.removeprefix("[").removesuffix("]").lower() if _HOST.fullmatch(place) else ""
         path: bytes = scope.get("raw_path") or scope["path"].encode()
         # The prefix may be a secret.
         is_below = hmac.compare_digest((path + b"/")[: len(prefix) + 1], prefix.encode() + b"/")
         if is_below:
-            path = path[len(prefix) :]
-        base = f"{scope['scheme']}://{host}{prefix}"
+            path = path[len(prefix) :] or b"/"
+        scheme = scope["scheme"]
+        if peer in proxies and headers.get("x-forwarded-proto") in ("http", "https"):
+            scheme = headers["x-forwarded-proto"]
         interim, status = interim_in(scope), interim_of(headers.get("user-agent", ""))
-        keep = partial(interim, status) if interim and status else None
-        client = (scope.get("client") or ("",))[0]
-        return cls(scope["method"], client, path, scope["query_string"], headers, base, is_below, receive, keep)
+        return cls(
+            scope["method"],
+            proxies.client(peer, headers.get("x-forwarded-for", "")),
+            path,
+            scope["query_string"],
+            headers,
+            host,
+            listener=address,
+            link_base=f"{scheme}://{place if host else f'{address}:{port}'}{prefix}",
+            is_below=is_below,
+            receive=receive,
+            keep=partial(interim, status) if interim and status else None,
+        )
+
+    @property
+    def has_body(self) -> bool:
+        """True when bytes follow the headers."""
+        return "transfer-encoding" in self.headers or self.headers.get("content-length", "0").strip("0") != ""
 
 
 class Answering:
-    """The one answer to a request. Left without its end, the server closes the connection after what was sent."""
+    """The one answer to a request. Left without its end, the server closes the connection after what was sent.
+
+    `pace` tells how many seconds to wait after so many bytes of a body.
+    """
 
     def __init__(self, send: Send, exchange: Exchange) -> None:
         self._send = send
         self.exchange = exchange
+        self.pace: Callable[[int], float] = _at_once
 
     @property
     def has_begun(self) -> bool:
@@ -85,6 +115,8 @@ class Answering:
         if self.exchange.first_byte is None:
             self.exchange.first_byte = time.monotonic()
         self.exchange.sent += len(data)
+        if seconds := self.pace(len(data)):
+            await asyncio.sleep(seconds)
 
     async def end(self) -> None:
         """That was all."""
@@ -95,9 +127,18 @@ class Answering:
         """Send a short answer."""
         length = {} if status == 304 or "Content-Length" in headers else {"Content-Length": str(len(data))}
         await self.begin(status, {**headers, **length})
-        await self._send({"type": "http.response.body", "body": data, "more_body": False})
-        self.exchange.sent += len(data) if self.exchange.method != "HEAD" else 0
+        if self.exchange.method == "HEAD":
+            data = b""
+        last = max(0, len(data) - 1) // _SLICE * _SLICE
+        for start in range(0, last, _SLICE):  # a client that does not read costs no copy of it all
+            await self.body(data[start : start + _SLICE])
+        await self._send({"type": "http.response.body", "body": data[last:], "more_body": False})
+        self.exchange.sent += len(data) - last
         self.exchange.is_whole = True
+
+
+def _at_once(_: int) -> float:
+    return 0.0
 
 
 async def gone(receive: Receive) -> None:

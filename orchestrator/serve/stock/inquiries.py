@@ -22,11 +22,11 @@ _HASTE = 3.0
 
 class Inquiries:
     """Asks each question once at a time. `asking` are threads that ask sites, which may keep them for long, `looking`
-    those that ask the cache."""
+    those that ask the cache. `each` of a client's questions are asked at once."""
 
-    def __init__(self, library: Library, *, asking: Executor, looking: Executor) -> None:
+    def __init__(self, library: Library, *, asking: Executor, looking: Executor, each: int) -> None:
         self._library = library
-        self._asks = Once(asking)
+        self._asks = Once(asking, each=each)
         self._looks = Once(looking)
 
     async def resolve(self, ref: Ref, caller: Caller) -> Shelved:
@@ -36,7 +36,9 @@ class Inquiries:
         """
         if not caller.may_read(ref.repo):  # before anything is looked up: the answer tells nothing about the repo
             raise caller.deny(f"{ref.repo.url_path} is not served")
-        known = await (self._resolve(ref) if caller.may_fetch(ref.repo) else self._remembered(ref, caller))
+        known = await (
+            self._resolve(ref, caller.client) if caller.may_fetch(ref.repo) else self._remembered(ref, caller)
+        )
         if known.model.is_restricted and not caller.may_read(ref.repo, restricted=True):
             raise Refused(403, f"{ref.repo.url_path} is gated or private; this server serves open repos", "GatedRepo")
         if (name := known.model.name_now) is not None and not caller.may_read(RepoId(ref.repo.type, name)):
@@ -49,7 +51,8 @@ class Inquiries:
             raise caller.deny(f"only the root knows the {parts[0]} of {ref.repo.url_path}, and is not asked")
         library, parts, query = self._library, tuple(parts), tuple(query)
         try:
-            return await self._asks.do((ref, parts, query), lambda: library.passed(ref, parts, query), PATIENCE)
+            key, client = (ref, parts, query), caller.client
+            return await self._asks.do(key, lambda: library.passed(ref, parts, query), PATIENCE, client=client)
         except TimeoutError:
             raise busy(f"the root takes long to answer about {ref.repo.url_path}", 5) from None
 
@@ -60,7 +63,7 @@ class Inquiries:
             raise caller.deny(f"{ref} is not in the cache, and is not fetched")
         return known
 
-    async def _resolve(self, ref: Ref) -> Shelved:
+    async def _resolve(self, ref: Ref, client: str) -> Shelved:
         library = self._library
         if (known := library.fresh(ref)) is not None:
             return known
@@ -68,17 +71,17 @@ class Inquiries:
             # Not among those that wait for the root.
             if (known := await self._looks.do(("here", ref), lambda: library.here(ref), PATIENCE)) is not None:
                 return known
-            return await self._asks.do(ref, lambda: library.resolve(ref), _HASTE)
+            return await self._asks.do(ref, lambda: library.resolve(ref), _HASTE, client=client)
         except TimeoutError:
             pass
         except NotFoundError as error:
             is_there = ref.revision != ref.catalog.main and await self._asks.do(
-                ("main", ref.repo), lambda: library.has_main(ref), PATIENCE
+                ("main", ref.repo), lambda: library.has_main(ref), PATIENCE, client=client
             )
             raise Refused(404, error.message, "RevisionNotFound" if is_there else "RepoNotFound") from None
         try:
             if (last := await self._looks.do(("last", ref), lambda: library.last_known(ref), _HASTE)) is not None:
                 return last
-            return await self._asks.do(ref, lambda: library.resolve(ref), PATIENCE - _HASTE)
+            return await self._asks.do(ref, lambda: library.resolve(ref), PATIENCE - _HASTE, client=client)
         except TimeoutError:
             raise busy(f"the root takes long to answer about {ref}", 5) from None
