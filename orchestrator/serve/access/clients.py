@@ -31,7 +31,7 @@ def client_of(address: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one client may have: requests at once, and bytes a second."""
+    """Limits of one client: requests at once, and bytes a second."""
 
     requests: int
     speed: int | None = None
