@@ -91,12 +91,12 @@ def _served(
     Without an `admin_token` nobody commands it: it is `run`'s own, as `Door` has it.
     """
     try:
-        from orchestrator.serve.access.clients import Limits
+        from orchestrator.serve.access.clients import ClientLimits
         from orchestrator.serve.access.door import Door
         from orchestrator.serve.admin.face import AdminFace
         from orchestrator.serve.app import Application, Face
-        from orchestrator.serve.connections import Bounds
-        from orchestrator.serve.http.proxies import Proxies
+        from orchestrator.serve.connections import ConnectionBounds
+        from orchestrator.serve.http.proxies import TrustedProxies
         from orchestrator.serve.hub.face import HubFace
         from orchestrator.serve.pages.traffic import Traffic
         from orchestrator.serve.server import ListenAddress, bound, most_connections, parse_listen, serving
@@ -115,14 +115,14 @@ def _served(
         house = stack.enter_context(open_house(settings, stop, emit, is_own=is_own))
         hub = HubFace(house.inquiries, house.delivery, prefix=prefix)
         admin = AdminFace(gets=house.commands.gets, posts=house.commands.posts)
-        limits = Limits(settings.serve_client_connections, settings.serve_client_speed)
+        limits = ClientLimits(settings.serve_client_connections, settings.serve_client_speed)
         door = Door(limits, hosts=settings.serve_hosts, is_own=is_own, admin_token=admin_token)
-        proxies = Proxies(settings.serve_proxies)
+        proxies = TrustedProxies(settings.serve_proxies)
         traffic = Traffic()
         faces: list[Face] = [hub] if is_own else [admin, hub]
         application = Application(door, faces, [traffic], prefix=prefix, proxies=proxies, emit=house.emit)
         most = most_connections()
-        bounds = Bounds(most, most if is_own else settings.serve_client_connections, proxies=proxies)
+        bounds = ConnectionBounds(most, most if is_own else settings.serve_client_connections, proxies=proxies)
         stack.enter_context(serving(application, listener, house.delivery.close, bounds))
         yield url + prefix, traffic, keeper
 

@@ -16,7 +16,7 @@ from orchestrator.serve.access.door import Door
 from orchestrator.serve.access.rights import Caller
 from orchestrator.serve.http.answers import Answering, Request, gone
 from orchestrator.serve.http.exchange import Exchange
-from orchestrator.serve.http.proxies import Proxies
+from orchestrator.serve.http.proxies import TrustedProxies
 from orchestrator.serve.http.refusals import Refused, refusal_of
 
 LEFT = 499
@@ -62,7 +62,7 @@ class Application:
         observers: Sequence[Observer],
         *,
         prefix: str,
-        proxies: Proxies,
+        proxies: TrustedProxies,
         emit: Emit,
     ) -> None:
         self._door = door

@@ -20,7 +20,7 @@ import h11
 
 from orchestrator.serve.access.clients import client_of
 from orchestrator.serve.http.interim import PatientProtocol
-from orchestrator.serve.http.proxies import Proxies
+from orchestrator.serve.http.proxies import TrustedProxies
 
 _TICK = 1.0
 """Seconds between two looks at a connection."""
@@ -31,11 +31,11 @@ KEEPALIVE = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
-    """Limits of connections. Times are in seconds, those of a request from the last answer on.
+class ConnectionBounds:
+    """ClientLimits of connections. Times are in seconds, those of a request from the last answer on.
 
     `head` for the line and the headers of a request; `body` for the rest of it. Who has bytes to read takes at least
-    `window` of them, or all, in `reading`. `most` connections are open at once, `each` of one client. Proxies may have
+    `window` of them, or all, in `reading`. `most` connections are open at once, `each` of one client. TrustedProxies may have
     as many as there are.
     """
 
@@ -45,7 +45,7 @@ class Bounds:
     body: float = 30.0
     reading: float = 60.0
     window: int = 64 << 10
-    proxies: Proxies = field(default_factory=Proxies)
+    proxies: TrustedProxies = field(default_factory=TrustedProxies)
 
 
 class GuardedProtocol(PatientProtocol):
@@ -55,7 +55,7 @@ class GuardedProtocol(PatientProtocol):
     reading, else the newest.
     """
 
-    def __init__(self, *args: Any, bounds: Bounds, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, bounds: ConnectionBounds, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._bounds = bounds
         self._since = self._awaited = self._taken_at = self.loop.time()

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 
 from orchestrator.core.sources import is_this_machine
 from orchestrator.errors import CannotCreateError, UsageError
-from orchestrator.serve.connections import Bounds, GuardedProtocol, keep_alive
+from orchestrator.serve.connections import ConnectionBounds, GuardedProtocol, keep_alive
 from orchestrator.system import threads
 
 _END = 3.0
@@ -99,7 +99,9 @@ def most_connections() -> int:
 
 
 @contextlib.contextmanager
-def serving(app: ASGIApp, listener: socket.socket, on_end: Callable[[], None], bounds: Bounds) -> Iterator[None]:
+def serving(
+    app: ASGIApp, listener: socket.socket, on_end: Callable[[], None], bounds: ConnectionBounds
+) -> Iterator[None]:
     """Answer requests on the socket until the context ends. `on_end` is called in the thread of the event loop."""
     server = uvicorn.Server(
         uvicorn.Config(

@@ -13,13 +13,13 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from orchestrator.serve.connections import Bounds
-from orchestrator.serve.http.proxies import Proxies
+from orchestrator.serve.connections import ConnectionBounds
+from orchestrator.serve.http.proxies import TrustedProxies
 from orchestrator.serve.server import bound, most_connections, parse_listen, serving
 
 PATIENCE_S = 20
 MOST = 4
-BOUNDS = Bounds(MOST, MOST)
+BOUNDS = ConnectionBounds(MOST, MOST)
 
 
 class Face:
@@ -52,7 +52,7 @@ class Door:
 
 
 @contextmanager
-def door(face: ASGIApp, bounds: Bounds = BOUNDS) -> Iterator[Door]:
+def door(face: ASGIApp, bounds: ConnectionBounds = BOUNDS) -> Iterator[Door]:
     with ExitStack() as stack:
         listener, _ = stack.enter_context(bound(parse_listen("127.0.0.1:0")))
         stack.enter_context(serving(face, listener, lambda: None, bounds))
@@ -109,12 +109,12 @@ def ended(connection: socket.socket) -> bool:
 
 
 def test_a_request_that_does_not_come_whole_is_given_up() -> None:
-    with door(Face(), Bounds(MOST, MOST, head=0.1)) as server:
+    with door(Face(), ConnectionBounds(MOST, MOST, head=0.1)) as server:
         assert ended(server.knock())
 
 
 def test_a_request_that_drips_is_given_up() -> None:
-    with door(Face(), Bounds(MOST, MOST, head=0.1)) as server:
+    with door(Face(), ConnectionBounds(MOST, MOST, head=0.1)) as server:
         connection = server.knock()
         while not gone_from(connection, 0.02):
             with suppress(ConnectionError):
@@ -122,7 +122,7 @@ def test_a_request_that_drips_is_given_up() -> None:
 
 
 def test_a_body_that_does_not_come_whole_is_given_up() -> None:
-    with door(Reader(), Bounds(MOST, MOST, head=0.1, body=0.1)) as server, server.knock() as connection:
+    with door(Reader(), ConnectionBounds(MOST, MOST, head=0.1, body=0.1)) as server, server.knock() as connection:
         connection.sendall(b"Content-Length: 10\r\n\r\nx")
         assert ended(connection)
 
@@ -169,7 +169,7 @@ def drained(connection: socket.socket) -> None:
 
 
 def test_a_reader_that_reads_nothing_is_given_up() -> None:
-    with door(Flood(), Bounds(MOST, MOST, reading=1.5)) as server:
+    with door(Flood(), ConnectionBounds(MOST, MOST, reading=1.5)) as server:
         connection = stuck(server)
         assert gone_from(connection)
         drained(connection)
@@ -177,7 +177,7 @@ def test_a_reader_that_reads_nothing_is_given_up() -> None:
 
 def test_a_reader_that_takes_little_is_given_up() -> None:
     """A byte now and then does not keep a connection."""
-    with door(Flood(), Bounds(MOST, MOST, reading=1.5)) as server:
+    with door(Flood(), ConnectionBounds(MOST, MOST, reading=1.5)) as server:
         connection = stuck(server)
         while not gone_from(connection, 0.1):
             with suppress(ConnectionError):
@@ -185,7 +185,7 @@ def test_a_reader_that_takes_little_is_given_up() -> None:
 
 
 def test_a_slow_reader_gets_everything() -> None:
-    with door(Flood(), Bounds(MOST, MOST, reading=1.5, window=1000)) as server:
+    with door(Flood(), ConnectionBounds(MOST, MOST, reading=1.5, window=1000)) as server:
         connection = stuck(server)
         for _ in range(40):
             assert connection.recv(100_000)
@@ -206,7 +206,7 @@ def test_where_it_is_crowded_the_reader_goes_that_paused_longest() -> None:
 
 def test_a_client_makes_room_for_itself_alone() -> None:
     face = Face()
-    with door(face, Bounds(2 * MOST, MOST)) as server:
+    with door(face, ConnectionBounds(2 * MOST, MOST)) as server:
         other = server.knock("/later", source="127.0.0.2")
         silent = [server.knock() for _ in range(MOST)]
         assert answer(server.knock("/now")) == b"ok"
@@ -216,7 +216,7 @@ def test_a_client_makes_room_for_itself_alone() -> None:
 
 
 def test_a_named_proxy_may_have_all_connections() -> None:
-    with door(Face(), Bounds(4 * MOST, 1, proxies=Proxies(["127.0.0.1"]))) as server:
+    with door(Face(), ConnectionBounds(4 * MOST, 1, proxies=TrustedProxies(["127.0.0.1"]))) as server:
         kept = [server.knock() for _ in range(MOST)]
         assert answer(server.knock("/now")) == b"ok"
         for one in kept:

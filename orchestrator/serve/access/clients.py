@@ -30,8 +30,8 @@ def client_of(address: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """Limits of one client: requests at once, and bytes a second."""
+class ClientLimits:
+    """ClientLimits of one client: requests at once, and bytes a second."""
 
     requests: int
     speed: int | None = None
@@ -48,7 +48,7 @@ class _Client:
 class Clients:
     """Holds each client to its limits. A client without a name is the house itself, and has none."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: ClientLimits) -> None:
         self._limits = limits
         self._known: OrderedDict[str, _Client] = OrderedDict()
 

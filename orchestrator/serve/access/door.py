@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 
 from orchestrator.core.sources import is_this_machine
-from orchestrator.serve.access.clients import Clients, Limits, client_of
+from orchestrator.serve.access.clients import ClientLimits, Clients, client_of
 from orchestrator.serve.access.rights import ANYBODY, OPERATOR, Caller
 from orchestrator.serve.http.answers import Request
 from orchestrator.serve.http.refusals import Refused
@@ -23,7 +23,7 @@ class Door:
     closed repos. Who shows the `admin_token` has the operator's rights."""
 
     def __init__(
-        self, limits: Limits, *, hosts: Iterable[str] = (), is_own: bool = False, admin_token: str = ""
+        self, limits: ClientLimits, *, hosts: Iterable[str] = (), is_own: bool = False, admin_token: str = ""
     ) -> None:
         self._clients = Clients(limits)
         self._hosts = frozenset(name.lower() for name in hosts)

@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 from orchestrator.serve.http.clients import interim_of
 from orchestrator.serve.http.exchange import Exchange
 from orchestrator.serve.http.interim import interim_in
-from orchestrator.serve.http.proxies import Proxies
+from orchestrator.serve.http.proxies import TrustedProxies
 from orchestrator.serve.http.refusals import Refused
 
 _MOST_BODY = 1 << 20
@@ -47,7 +47,7 @@ class Request:
     keep: Callable[[], None] | None = None
 
     @classmethod
-    def of(cls, scope: Scope, prefix: str, receive: Receive, proxies: Proxies) -> Request:
+    def of(cls, scope: Scope, prefix: str, receive: Receive, proxies: TrustedProxies) -> Request:
         """Read an ASGI scope. `prefix` is the path below which we are asked; a proxy may have removed it."""
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         address, port = scope.get("server") or ("127.0.0.1", 80)

@@ -1,4 +1,4 @@
-"""Proxies that tell for whom they ask."""
+"""TrustedProxies that tell for whom they ask."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
-class Proxies:
+class TrustedProxies:
     """The proxies that are believed when they tell for whom they ask, by address or network."""
 
     def __init__(self, networks: Sequence[str] = ()) -> None:

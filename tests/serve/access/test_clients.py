@@ -10,14 +10,14 @@ from contextlib import ExitStack
 import pytest
 
 from orchestrator.serve.access import clients
-from orchestrator.serve.access.clients import Clients, Limits
+from orchestrator.serve.access.clients import ClientLimits, Clients
 from orchestrator.serve.http.once import Once
 from orchestrator.serve.http.refusals import Refused
 
 
 def test_all_answers_of_a_client_share_its_speed() -> None:
     async def run() -> None:
-        known = Clients(Limits(requests=9, speed=1000))
+        known = Clients(ClientLimits(requests=9, speed=1000))
         with known.asking("a") as first, known.asking("a") as second, known.asking("b") as other:
             assert first(5000) == pytest.approx(5, abs=1)
             assert second(5000) == pytest.approx(10, abs=1)
@@ -28,7 +28,7 @@ def test_all_answers_of_a_client_share_its_speed() -> None:
 
 def test_a_client_that_comes_again_has_not_been_forgotten() -> None:
     async def run() -> None:
-        known = Clients(Limits(requests=9, speed=1000))
+        known = Clients(ClientLimits(requests=9, speed=1000))
         with known.asking("a") as pace:
             pace(5000)
         with known.asking("a") as pace:
@@ -39,7 +39,7 @@ def test_a_client_that_comes_again_has_not_been_forgotten() -> None:
 
 def test_clients_without_number_take_no_memory_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clients, "_MOST_KNOWN", 10)
-    known = Clients(Limits(requests=1))
+    known = Clients(ClientLimits(requests=1))
     with ExitStack() as stack:
         stack.enter_context(known.asking("busy"))
         for number in range(100):

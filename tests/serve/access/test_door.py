@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from orchestrator.serve.access.clients import Limits, client_of
+from orchestrator.serve.access.clients import ClientLimits, client_of
 from orchestrator.serve.access.door import Door
 from orchestrator.serve.access.rights import Caller
 from orchestrator.serve.http.answers import Request
-from orchestrator.serve.http.proxies import Proxies
+from orchestrator.serve.http.proxies import TrustedProxies
 from orchestrator.serve.http.refusals import Refused
 
-LIMITS = Limits(requests=2)
+LIMITS = ClientLimits(requests=2)
 
 
 async def _nothing() -> Any:
@@ -28,7 +28,7 @@ def request(
     method: str = "GET",
     path: bytes = b"/api/models/org/m",
     prefix: str = "",
-    proxies: Proxies | None = None,
+    proxies: TrustedProxies | None = None,
     **headers: str,
 ) -> Request:
     named = {"host": host, **headers} if host is not None else headers
@@ -43,7 +43,7 @@ def request(
         "client": (peer, 40000),
         "scheme": "http",
     }
-    return Request.of(scope, prefix, _nothing, proxies or Proxies())
+    return Request.of(scope, prefix, _nothing, proxies or TrustedProxies())
 
 
 def status(asked: Request, *hosts: str, is_own: bool = False) -> int:
@@ -150,14 +150,14 @@ def test_a_client_is_an_address_or_the_network_that_one_machine_has(address: str
     ],
 )
 def test_only_a_named_proxy_tells_for_whom_it_asks(peer: str, forwarded: str, client: str) -> None:
-    proxies = Proxies(["10.0.0.0/24"])
+    proxies = TrustedProxies(["10.0.0.0/24"])
     assert proxies.client(peer, forwarded) == client
     assert request(peer=peer, proxies=proxies, x_forwarded_for=forwarded).client == client
 
 
 def test_links_have_the_scheme_that_a_named_proxy_tells() -> None:
     told: dict[str, Any] = {"host": "hub.lab", "x_forwarded_proto": "https"}
-    assert request(**told, proxies=Proxies(["127.0.0.1"])).link_base == "https://hub.lab"
+    assert request(**told, proxies=TrustedProxies(["127.0.0.1"])).link_base == "https://hub.lab"
     assert request(**told).link_base == "http://hub.lab"
 
 
