@@ -54,7 +54,7 @@ class Caller:
     """One who asks: a `name` ("" for one who showed no token), and a role (None: no right at all) in namespaces.
 
     `restricted` is the right to what is gated or private there. `hub_token` is a token of the Hub's that came along,
-    for the root alone. ClientLimits count by `client`.
+    for the root alone. Limits count by `client`.
     """
 
     name: str = ""
