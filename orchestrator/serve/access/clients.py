@@ -16,7 +16,7 @@ _MOST_KNOWN = 10_000
 
 
 def client_of(address: str) -> str:
-    """The name under which an address counts: whoever has one of IPv6 has all of its /64."""
+    """The name under which an address counts; in IPv6 a machine has a whole /64 of them."""
     try:
         found = ipaddress.ip_address(address)
     except ValueError:
