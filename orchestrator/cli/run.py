@@ -55,11 +55,12 @@ class Run:
     _cautions: tuple[Notice, ...] = ()
 
     @classmethod
-    def watching(cls, shown: Shown, settings: Settings) -> Run:
-        """A run that shows progress as its options say."""
+    def watching(cls, shown: Shown, settings: Settings, *, is_guest: bool = False) -> Run:
+        """A run that shows progress as its options say. A guest shares the terminal with another program."""
         mode = progress.choose(shown.progress, as_json=shown.as_json, quiet=shown.quiet)
         is_events = mode == "json"
-        run = cls(shown.as_json, watcher_of(mode), shown.quiet or is_events, is_events, settings.token_withheld)
+        watcher = watcher_of(mode, is_guest=is_guest)
+        run = cls(shown.as_json, watcher, shown.quiet or is_events, is_events, settings.token_withheld)
         run._cautions = _cautions(settings)
         return run
 
@@ -135,12 +136,12 @@ def _cautions(settings: Settings) -> tuple[Notice, ...]:
     return tuple(Notice(code, message) for code, message in settings.warnings)
 
 
-def watcher_of(mode: str) -> progress.Watcher:
-    """The watcher for a mode of `progress.choose`."""
+def watcher_of(mode: str, *, is_guest: bool = False) -> progress.Watcher:
+    """The watcher for a mode of `progress.choose`. A guest shares the terminal with another program."""
     if mode == "bar":
         from orchestrator.cli.views.bar import Bar
 
         return Bar()
     if mode == "lines":
-        return progress.Lines()
+        return progress.GuestLines() if is_guest else progress.Lines()
     return progress.JsonLines() if mode == "json" else progress.Watcher()

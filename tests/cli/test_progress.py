@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from orchestrator.cli.views.progress import JsonLines, Lines, Watcher, choose
+from orchestrator.cli.views.progress import GuestLines, JsonLines, Lines, Watcher, choose
 from orchestrator.cli.views.transfer_state import Tally
 from orchestrator.core.files import Algorithm, Digest
 from orchestrator.events import FileProgress, ModelPhase, Notice, Phase, Queued
@@ -159,6 +159,36 @@ def test_nothing_to_fetch_is_not_announced(clock: Clock) -> None:
     stream = io.StringIO()
     Lines(clock=clock, stream=stream).emit(Queued(0, 0))
     assert stream.getvalue() == ""
+
+
+def test_lines_beside_another_program_say_whose_they_are_and_what_was_fetched(clock: Clock) -> None:
+    stream = io.StringIO()
+    with GuestLines(clock=clock, stream=stream) as lines:
+        for phase in (Phase.FETCHING, Phase.DONE):
+            clock.now += 9
+            lines.emit(at(phase, 100))
+    assert [line.split("  ")[0] for line in stream.getvalue().splitlines()] == [
+        "glm-aria: 100%",
+        "glm-aria: 100%",
+        "glm-aria: 1 of 1 file(s) fetched, 100 B",
+    ]
+    with GuestLines(clock=clock, stream=stream) as lines:
+        stream.truncate(0)
+    assert stream.getvalue() == ""
+
+
+def test_lines_beside_another_program_take_its_bar_off_the_row(clock: Clock) -> None:
+    stream = Terminal()
+    with GuestLines(clock=clock, stream=stream) as lines:
+        lines.emit(Notice("x", "a mirror is slow"))
+    assert stream.getvalue() == "\r\x1b[Jglm-aria: warning: a mirror is slow\n"
+
+
+class Terminal(io.StringIO):
+    """A stream that says that it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
 
 
 # --- JSON lines -----------------------------------------------------------------------------------------------------

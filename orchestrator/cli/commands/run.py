@@ -70,7 +70,8 @@ def run(options: RunOptions) -> int:
     settings = shared.settings(options)
     # The command writes to the same terminal: a bar that is drawn again and again would be torn.
     calm = "none" if options.quiet else "lines"
-    run = Run.watching(_Shown(calm if options.progress == "auto" else options.progress, options.quiet), settings)
+    shown = _Shown(calm if options.progress == "auto" else options.progress, options.quiet)
+    run = Run.watching(shown, settings, is_guest=True)
     with run.watched():
         code = services(settings).run(options.command, run.emit_lasting)
     for notice in run.notices:

@@ -95,6 +95,20 @@ class Lines(Watcher):
         _write(self._stream, line)
 
 
+class GuestLines(Lines):
+    """Lines in between those of another program, which has the terminal: each says whose it is, and one at the end what
+    was fetched. Bars that the other is drawing are taken off their rows; it draws them again below."""
+
+    def _write(self, line: str) -> None:
+        clear = "\r\x1b[J" if (self._stream or sys.stderr).isatty() else ""
+        super()._write(f"{clear}glm-aria: {line}")
+
+    def _end(self) -> None:
+        now = self._tally.snapshot()
+        if now.files:
+            self._write(f"{now.files_done} of {now.files} file(s) fetched, {format_size(now.done)}")
+
+
 class JsonLines(Watcher):
     """One JSON object a line, on stderr."""
 
