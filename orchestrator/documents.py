@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self, Union, cast, get_a
 from orchestrator.core.text import redacted
 from orchestrator.core.trust import Level, Trust
 from orchestrator.errors import GlmAriaError, Interrupted, PartialError, StrictError, error_classes
-from orchestrator.events import Event, FileProgress, Flipped, ModelPhase, Notice, Phase, Queued, SourceRates
+from orchestrator.events import Event, Evicted, FileProgress, Flipped, ModelPhase, Notice, Phase, Queued, SourceRates
 
 SCHEMA = "glm-aria/1"
 Json = dict[str, Any]
@@ -239,6 +239,15 @@ class FlippedLine:
 
 
 @dataclass(frozen=True, slots=True)
+class EvictedLine:
+    """A revision that was removed to make room."""
+
+    event: Literal["evicted"]
+    model: str
+    bytes_freed: int
+
+
+@dataclass(frozen=True, slots=True)
 class WarningLine:
     """A notice."""
 
@@ -249,7 +258,7 @@ class WarningLine:
     file: str | None
 
 
-Line = ProgressLine | PhaseLine | QueuedLine | SourcesLine | FlippedLine | WarningLine
+Line = ProgressLine | PhaseLine | QueuedLine | SourcesLine | FlippedLine | EvictedLine | WarningLine
 
 
 def line_of(event: Event) -> Line:
@@ -265,6 +274,8 @@ def line_of(event: Event) -> Line:
             return SourcesLine("sources", tuple(RateLine(name, round(speed), count) for name, speed, count in sources))
         case Flipped(model, snapshot, old, new):
             return FlippedLine("flipped", model, str(snapshot), old, new)
+        case Evicted(model, size):
+            return EvictedLine("evicted", model, size)
         case Notice(code, message, mirror, file):
             return WarningLine("warning", code, redacted(message), mirror, file)
 

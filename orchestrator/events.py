@@ -89,7 +89,15 @@ class Flipped:
     new: str
 
 
-Event = ModelPhase | Queued | FileProgress | SourceRates | Notice | Flipped
+@dataclass(frozen=True, slots=True)
+class Evicted:
+    """A revision was removed to make room. `model` names it by its commit; `size` are the bytes that this freed."""
+
+    model: str
+    size: int
+
+
+Event = ModelPhase | Queued | FileProgress | SourceRates | Notice | Flipped | Evicted
 Emit = Callable[[Event], None]
 
 

@@ -12,7 +12,7 @@ from orchestrator.depot.elsewhere import Elsewhere
 from orchestrator.depot.locate import SourceLocator
 from orchestrator.depot.resident import Resident
 from orchestrator.disk.locks import Patience
-from orchestrator.events import Emit, Event, Notice
+from orchestrator.events import Emit, Event, Evicted, Notice
 from orchestrator.serve.admin.commands import Commands
 from orchestrator.serve.delivery.arrivals import Arrivals
 from orchestrator.serve.delivery.delivery import Delivery
@@ -20,6 +20,7 @@ from orchestrator.serve.delivery.handed import Handed
 from orchestrator.serve.delivery.waiting import Waiting
 from orchestrator.serve.stock.inquiries import Inquiries
 from orchestrator.serve.stock.library import Library
+from orchestrator.serve.stock.room import Room
 from orchestrator.serve.stock.shelves import Shelves
 from orchestrator.settings import Settings
 from orchestrator.system.openings import Openings
@@ -30,6 +31,8 @@ _ASKING = 16
 """Threads that ask sites."""
 _LOOKING = 16
 """Threads that ask the cache."""
+_MAKING = 4
+"""Threads that reserve room for blobs, and remove what has to go for that."""
 _READING = 16
 """Threads that read from the disk what is not in memory."""
 
@@ -49,7 +52,7 @@ def open_house(settings: Settings, stop: Stop, emit: Emit, *, is_own: bool) -> I
     """Open the cache, the sources and the depot. With `is_own` the only clients are programs of the operator's."""
 
     def warn(event: Event) -> None:
-        if isinstance(event, Notice):
+        if isinstance(event, Notice | Evicted):
             emit(event)
 
     with contextlib.ExitStack() as stack:
@@ -61,9 +64,13 @@ def open_house(settings: Settings, stop: Stop, emit: Emit, *, is_own: bool) -> I
         handed = Handed(cache.state_dir)
         stack.callback(sweep, cache.staging)
         elsewhere = stack.enter_context(contextlib.closing(Elsewhere(sites, warn)))
-        shelves = Shelves(cache, elsewhere, warn)
+        # What `run` brings is the user's own.
+        shelves = Shelves(cache, elsewhere, warn, on_demand=not is_own)
         told = emit if is_own else warn
-        arrivals = Arrivals(shelves, handed)
+        most = None if is_own else settings.serve_max_size
+        room = Room(cache, most=most, in_use=shelves.in_use, gone=shelves.gone, emit=warn)
+        making = stack.enter_context(_pool(_MAKING, "room"))
+        arrivals = Arrivals(shelves, handed, room, making)
         resident = Resident(
             SourceLocator(sources, elsewhere, warn),
             sources,
@@ -92,9 +99,14 @@ def open_house(settings: Settings, stop: Stop, emit: Emit, *, is_own: bool) -> I
             reading=reading,
             waiting=waiting,
         )
+<<<<<<< HEAD
         each = _ASKING if is_own else settings.serve_client_questions
         inquiries = Inquiries(library, asking=asking, looking=looking, each=each)
         yield House(inquiries, delivery, Commands(cache.layout.cache_dir, arrivals), warn)
+=======
+        inquiries = Inquiries(library, asking=asking, looking=looking)
+        yield House(inquiries, delivery, Commands(cache, arrivals, room, making), warn)
+>>>>>>> 056176c (serve reserves room before bytes come, and keeps its cache below a size by letting go of what only clients asked for)
 
 
 @contextlib.contextmanager

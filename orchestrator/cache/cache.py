@@ -17,6 +17,7 @@ from orchestrator.cache import inventory, publishing
 from orchestrator.cache.claims import ALONE, Owners, Use
 from orchestrator.cache.layout import CacheLayout
 from orchestrator.cache.moved import open_cache_folder
+from orchestrator.cache.on_demand import OnDemand
 from orchestrator.cache.pins import Pins
 from orchestrator.cache.placing import Placer
 from orchestrator.cache.proofs import Proofs, stamp
@@ -86,6 +87,7 @@ class HfCache:
         self.state_dir = state_dir
         self.proofs = Proofs(state_dir, layout.cache_dir)
         self.pieces = PieceStore(state_dir)
+        self.on_demand = OnDemand(state_dir)
         self.patience = Patience()
         self._use_symlinks = use_symlinks
 

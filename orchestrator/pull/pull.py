@@ -145,6 +145,7 @@ def _survey(run: ModelRun, request: PullRequest, blobs: HfCache, use: Use, refs:
     repo, files = model.ref.repo, model.wanted.files
     # From here on nobody removes what this run counts on, in this repo or in those that it takes blobs from.
     use.hold([repo.folder])
+    blobs.on_demand.drop(repo.folder, model.commit)
     is_complete = not request.force and blobs.is_complete(model)
     if not is_complete:
         refs.claim(model)

@@ -162,6 +162,10 @@ class Settings:
     serve_client_speed: Annotated[int | None, Key(
         "Most bytes per second that `serve` sends to one client; none: no limit.", values.speed,
         "", ("GLM_ARIA_SERVE_CLIENT_SPEED",), "serve.client_speed", personal=_ASKING)] = None
+    serve_max_size: Annotated[int | None, Key(
+        "Size that the cache may have while `serve` fills it; models that only its clients asked for make room. none: "
+        "what the disk holds.", values.speed,
+        "--max-size", ("GLM_ARIA_SERVE_MAX_SIZE",), "serve.max_size")] = None
     # fmt: on
     token_withheld: str | None = None
     origins: Mapping[str, str] = field(default_factory=dict, repr=False)

@@ -34,7 +34,8 @@ class Rules:
     """The rules of a clean-up. `older_than` is seconds since the last use, `keep_size` bytes; None asks for neither.
 
     `targets` go as a whole. With `litter`, blobs without a link, detached revisions and old parts go. `now` is unix
-    seconds.
+    seconds. With `only`, no other revisions go than these, by folder and commit, each with its last use; and blobs
+    without a link, as a removal leaves them that was cut short.
     """
 
     now: float
@@ -43,6 +44,7 @@ class Rules:
     targets: tuple[Target, ...] = ()
     litter: bool = False
     grace: float = GRACE
+    only: Mapping[tuple[str, str], float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,11 +175,12 @@ class _Chooser:
         total = sum(self._census.sizes().values())
         for item in [*self._picked.values(), *self._loose()]:
             total -= ledger.drop(self._files(item))
+        only = self._rules.only
         left = [
-            (last_use(repo, snapshot), repo, snapshot)
+            (last_use(repo, snapshot) if only is None else only[key], repo, snapshot)
             for repo in self._census.repos
             for snapshot in repo.snapshots
-            if (repo.folder, snapshot.commit) not in self._picked
+            if (key := (repo.folder, snapshot.commit)) not in self._picked and (only is None or key in only)
         ]
         for _, repo, snapshot in sorted(left, key=lambda item: (item[0], item[1].folder, item[2].commit)):
             if total <= keep:
@@ -189,7 +192,7 @@ class _Chooser:
         """Blobs that no snapshot links to."""
         for repo in self._census.repos:
             is_whole = self._goes_whole(repo)
-            if not (self._rules.litter or is_whole):
+            if not (self._rules.litter or is_whole or self._rules.only is not None):
                 continue
             if is_whole and any((repo.folder, snapshot.commit) not in self._picked for snapshot in repo.snapshots):
                 continue

@@ -49,6 +49,7 @@ NONSENSE = {
     "serve_client_connections": ["0", "1025", "many"],
     "serve_client_questions": ["0", "17", "x"],
     "serve_client_speed": ["fast", "-1", "20Mbit"],
+    "serve_max_size": ["fast", "-1", "5 of them"],
 }  # fmt: skip
 SHARED = {"no_proxy", "NO_PROXY"}
 """Read by other programs, too, each in its way: what means nothing to us is a warning."""

@@ -50,6 +50,12 @@ class ServeOptions:
     ]  # fmt: skip
     sites: SiteChoice
     cache_dir: Annotated[str | None, shared.CACHE_DIR]
+    max_size: Annotated[
+        str | None,
+        shared.rule("--max-size", setting="serve_max_size", metavar="SIZE",
+                    help="Keep the cache below this size, such as 500G: models that nobody pulled or pinned make room, "
+                    "the longest unused first."),
+    ]  # fmt: skip
     max_speed: Annotated[str | None, shared.MAX_SPEED]
     trust: Annotated[Level | None, shared.TRUST]
     offline: Annotated[bool, shared.rule("--offline", setting="offline", help="Ask no server: serve what is cached.")]

@@ -13,7 +13,7 @@ from typing import Self, TextIO
 from orchestrator.cli.views.transfer_state import Snapshot, Tally
 from orchestrator.core.sizes import format_duration, format_size, format_speed
 from orchestrator.core.text import printable, redacted
-from orchestrator.events import Event, FileProgress, ModelPhase, Notice, Phase, Queued
+from orchestrator.events import Event, Evicted, FileProgress, ModelPhase, Notice, Phase, Queued
 
 LINE_SECONDS = 5.0
 
@@ -81,6 +81,8 @@ class Lines(Watcher):
                 self._write(f"warning: {redacted(event.message)}")
         elif isinstance(event, ModelPhase):
             self._write(f"{printable(event.model)}: {event.phase}")
+        elif isinstance(event, Evicted):
+            self._write(f"{printable(event.model)}: evicted, {format_size(event.size)} freed")
         elif isinstance(event, Queued) and event.files:
             self._write(f"to {event.to}: {format_size(event.bytes_total)} in {event.files} file(s)")
         elif isinstance(event, FileProgress) and event.phase is Phase.WAITING:

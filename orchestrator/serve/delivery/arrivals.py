@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -19,6 +20,8 @@ from orchestrator.serve.delivery.handed import Handed
 from orchestrator.serve.delivery.ranges import Excerpt
 from orchestrator.serve.delivery.streaming import Awaited
 from orchestrator.serve.http.clients import Manner
+from orchestrator.serve.http.once import Once
+from orchestrator.serve.stock.room import Room
 from orchestrator.serve.stock.shelves import Shelves
 from orchestrator.transfer.interface import Already
 
@@ -38,11 +41,16 @@ class _Kept:
 
 
 class Arrivals:
-    """Wants of blobs: one for each client that waits, and one that lasts for a while after the last of them."""
+    """Wants of blobs: one for each client that waits, and one that lasts for a while after the last of them.
 
-    def __init__(self, shelves: Shelves, handed: Handed) -> None:
+    `making` are the threads in which room is made.
+    """
+
+    def __init__(self, shelves: Shelves, handed: Handed, room: Room, making: Executor) -> None:
         self._shelves = shelves
         self._handed = handed
+        self._room = room
+        self._making = Once(making)
         self._want: Callable[[Job], Watch] = _nobody_fetches
         self._emit: Emit = ignore
         self._kept: dict[Digest, _Kept] = {}
@@ -60,7 +68,10 @@ class Arrivals:
             if kept is not None:
                 self._handed.proven(one.job.digest, kept.watch.epoch)
         placed = [one.job.digest for one in batch if isinstance(one, Already)]
-        return self._shelves.place([one.file for one in proven], placed)
+        try:
+            return self._shelves.place([one.file for one in proven], placed)
+        finally:
+            self._room.release(one.job.digest for one in batch)
 
     def epoch(self, digest: Digest) -> int | None:
         """The epoch of a blob that is on its way."""
@@ -71,13 +82,32 @@ class Arrivals:
         """The blobs that are fetched, each with the number of clients that wait for it."""
         return tuple((kept.watch, kept.readers) for kept in self._kept.values() if not kept.watch.has_ended)
 
+    async def make_room(self, model: ResolvedModel, file: RepoFile, seconds: float) -> None:
+        """Reserve room for a file, which `of` is to be called for at once. Raises what `Shelves.refuse` and
+        `Room.reserve` do, and TimeoutError when that takes longer."""
+
+        def step() -> None:
+            self._shelves.refuse(model, file)
+            self._room.reserve({file.digest: file.size}, repr(file.path))
+
+        loop = asyncio.get_running_loop()
+        try:
+            await self._making.do(("room", model.ref.repo, file.digest), step, seconds)
+        finally:
+            # Who asked may be gone by now, or before the step ends.
+            loop.call_later(GRACE, self._release_unused, file.digest)
+
+    def _release_unused(self, digest: Digest) -> None:
+        if digest not in self._kept:
+            self._room.release([digest])
+
     @contextmanager
     def of(self, model: ResolvedModel, file: RepoFile, cut: Excerpt, manner: Manner) -> Iterator[Awaited]:
         """A file on its way, for a client that waits for this part of it."""
         digest = file.digest
         kept = self._kept.get(digest)
         if kept is None or kept.watch.has_ended:
-            self._forget(digest)
+            self._forget(digest, has_room=True)
             kept = None
         # Only now: with what has ended, those who wanted it are forgotten.
         job = self._shelves.want(model, file)
@@ -117,10 +147,13 @@ class Arrivals:
         if self._kept.get(digest) is kept and not kept.readers:
             self._forget(digest)
 
-    def _forget(self, digest: Digest) -> None:
+    def _forget(self, digest: Digest, *, has_room: bool = False) -> None:
+        """Give a want of our own back, and its room unless that is for another want."""
         kept = self._kept.pop(digest, None)
         if kept is None:
             return
+        if not has_room:
+            self._room.release([digest])
         if kept.end is not None:
             kept.end.cancel()
         state = kept.watch.state

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import Executor
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from orchestrator.core.files import RepoFile
@@ -13,7 +13,7 @@ from orchestrator.serve.access.rights import Caller
 from orchestrator.serve.delivery.arrivals import Arrivals
 from orchestrator.serve.delivery.handed import Handed
 from orchestrator.serve.delivery.ranges import Excerpt, excerpt, is_known
-from orchestrator.serve.delivery.streaming import KEEPING, retry_after, send_arriving, send_file, until_ready
+from orchestrator.serve.delivery.streaming import KEEPING, opened, retry_after, send_arriving, send_file, until_ready
 from orchestrator.serve.delivery.waiting import Waiting
 from orchestrator.serve.http.answers import Answering, Request
 from orchestrator.serve.http.clients import Manner, manner_of
@@ -22,6 +22,8 @@ from orchestrator.serve.http.once import PATIENCE, Once
 from orchestrator.serve.http.refusals import busy
 from orchestrator.serve.stock.library import Library
 from orchestrator.serve.stock.shelves import Shelves
+
+_LOOKS = 3
 
 
 class Delivery:
@@ -75,15 +77,18 @@ class Delivery:
             return
         if (cut := self._cut(request, file)).status == 416:
             await answer.give(416, {**headers, **cut.headers}, b"")
-        elif (path := await self._here(request, model, file)) is not None:
-            answer.exchange.found = Presence.HIT
-            cut = self._cut(request, file)
-            await answer.begin(cut.status, {**headers, **cut.headers})
-            if await send_file(path, cut, answer.body, self._reading):
-                await answer.end()
-        elif not caller.may_fetch(model.ref.repo):
-            raise caller.deny(f"{file.path!r} is not in the cache, and is not fetched")
-        else:
+            return
+        with self._shelves.reading(model):
+            async with self._here(request, model, file) as fd:
+                if fd is not None:
+                    answer.exchange.found = Presence.HIT
+                    cut = self._cut(request, file)
+                    await answer.begin(cut.status, {**headers, **cut.headers})
+                    if await send_file(fd, cut, answer.body, self._reading):
+                        await answer.end()
+                    return
+            if not caller.may_fetch(model.ref.repo):
+                raise caller.deny(f"{file.path!r} is not in the cache, and is not fetched")
             await self._send_what_comes(request, model, file, headers, answer)
 
     def close(self) -> None:
@@ -108,7 +113,20 @@ class Delivery:
     def _is_suspect(self, file: RepoFile) -> bool:
         return self._handed.is_suspect(file.digest, self._arrivals.epoch(file.digest))
 
-    async def _here(self, request: Request, model: ResolvedModel, file: RepoFile) -> Path | None:
+    @asynccontextmanager
+    async def _here(self, request: Request, model: ResolvedModel, file: RepoFile) -> AsyncIterator[int | None]:
+        """A descriptor of a file that is proven in the cache; None when it is not there."""
+        for _ in range(_LOOKS):  # it may be removed between a look and its opening
+            path = await self._path(request, model, file)
+            if path is None:
+                break
+            async with opened(path, self._reading) as fd:
+                if fd is not None:
+                    yield fd
+                    return
+        yield None
+
+    async def _path(self, request: Request, model: ResolvedModel, file: RepoFile) -> Path | None:
         """The path of a file that is proven in the cache. What some other program put there is proven first."""
         have, path = await self._find(model, file)
         while have is Have.UNPROVEN:
@@ -126,10 +144,20 @@ class Delivery:
         key = "find", file.digest, model.ref.repo
         return await self._once.do(key, lambda: self._library.find(model, file), 60)
 
+    async def _make_room(self, request: Request, model: ResolvedModel, file: RepoFile) -> None:
+        """Reserve room, however long it takes to make it. Raises Refused and what refuses the file."""
+        while True:
+            try:
+                return await self._arrivals.make_room(model, file, PATIENCE if request.keep is None else KEEPING)
+            except TimeoutError:
+                if request.keep is None:
+                    raise busy(f"room is being made for {file.path!r}", 10) from None
+                request.keep()
+
     async def _send_what_comes(
         self, request: Request, model: ResolvedModel, file: RepoFile, headers: Mapping[str, str], answer: Answering
     ) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._looking, self._shelves.refuse, model, file)
+        await self._make_room(request, model, file)
         cut, manner = self._cut(request, file), self._manner(request)
         answer.exchange.found = Presence.MISS if self._arrivals.epoch(file.digest) is None else Presence.ARRIVING
         with self._arrivals.of(model, file, cut, manner) as awaited:
@@ -149,8 +177,8 @@ class Delivery:
             await answer.begin(cut.status, {**headers, **cut.headers})
             at = await send_arriving(awaited, epoch, cut, manner, answer.body, self._handed, self._reading)
             if at == cut.start < cut.end:
-                _, path = await self._find(model, file)
-                if path is not None and await send_file(path, cut, answer.body, self._reading):
-                    at = cut.end
+                async with self._here(request, model, file) as fd:
+                    if fd is not None and await send_file(fd, cut, answer.body, self._reading):
+                        at = cut.end
             if at == cut.end:
                 await answer.end()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import Executor
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from orchestrator.depot.watch import State, Watch
@@ -108,22 +108,26 @@ async def is_ready(awaited: Awaited, cut: Excerpt, manner: Manner, seconds: floa
             await asyncio.wait_for(change.wait(), left)
 
 
-async def send_file(path: Path, cut: Excerpt, send: Send, pool: Executor) -> bool:
-    """Send bytes of a file that is proven; False if it is another one by now."""
+@asynccontextmanager
+async def opened(path: Path, pool: Executor) -> AsyncIterator[int | None]:
+    """A descriptor of a file, which stays good for reading when its name goes; None when there is no such file."""
     fd = await asyncio.get_running_loop().run_in_executor(pool, _open, path)
-    if fd is None:
-        return False
     try:
-        at = cut.start
-        while at < cut.end:
-            data = await _read(fd, at, min(_CHUNK, cut.end - at), pool)
-            if not data:
-                return False
-            await send(data)
-            await asyncio.sleep(0)
-            at += len(data)
+        yield fd
     finally:
-        os.close(fd)
+        _close(fd)
+
+
+async def send_file(fd: int, cut: Excerpt, send: Send, pool: Executor) -> bool:
+    """Send bytes of a file that is proven; False if it is shorter by now."""
+    at = cut.start
+    while at < cut.end:
+        data = await _read(fd, at, min(_CHUNK, cut.end - at), pool)
+        if not data:
+            return False
+        await send(data)
+        await asyncio.sleep(0)
+        at += len(data)
     return True
 
 

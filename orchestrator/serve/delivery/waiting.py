@@ -102,7 +102,7 @@ class Waiting:
     async def _attend(self, model: ResolvedModel, file: RepoFile, may_answer: asyncio.Event) -> None:
         loop = asyncio.get_running_loop()
         try:
-            with suppress(GlmAriaError, OSError), ExitStack() as stack:
+            with suppress(GlmAriaError, OSError, TimeoutError), ExitStack() as stack:
                 lock = await loop.run_in_executor(self._looking, self._hold, model, file, stack)
                 if lock is not None:
                     with self._tried(lock) as tried:
@@ -139,6 +139,7 @@ class Waiting:
         if not await tries.go_on():
             return
         whole = Excerpt(200, 0, file.size, file.size)
+        await self._arrivals.make_room(model, file, IDLE)
         with self._arrivals.of(model, file, whole, Manner.WAITS) as awaited:
             watch = awaited.watch
             while not watch.has_ended and await tries.go_on():

@@ -158,6 +158,8 @@ class Library:
         """The state of the file's blob in the cache, as `HfCache.find` tells it. Asks no server."""
         with self._looking:
             found = self._cache.blobs.find(model.ref.repo, [file])[file.digest]
+        if found.have is not Have.NOTHING:
+            self._cache.blobs.on_demand.used(model.ref.repo, model.commit)
         return found.have, found.path
 
     def prove(self, model: ResolvedModel, file: RepoFile) -> bool:

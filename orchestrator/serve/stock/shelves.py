@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections import Counter, OrderedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from orchestrator.cache.cache import Cache
 from orchestrator.cache.claims import Use
 from orchestrator.cache.inventory import read_ref
+from orchestrator.cache.on_demand import Revision
 from orchestrator.core.files import Digest, RepoFile, RepoTree
 from orchestrator.core.plan import Have, Job, ResolvedModel, merge, plan_model
 from orchestrator.core.refs import Ref
@@ -33,24 +34,50 @@ Key = tuple[Ref, str]
 class Shelves:
     """Puts proven blobs into the snapshots of the models that want them. Thread-safe; one thread calls `place`.
 
-    `elsewhere` asks other catalogs about each model, as sources of its files.
+    `elsewhere` asks other catalogs about each model, as sources of its files. With `on_demand`, revisions that were not
+    in the cache are on the list of those that may go again.
     """
 
-    def __init__(self, cache: Cache, elsewhere: Elsewhere, emit: Emit) -> None:
+    def __init__(self, cache: Cache, elsewhere: Elsewhere, emit: Emit, *, on_demand: bool = False) -> None:
         self._cache = cache
+        self._on_demand = on_demand
         self._elsewhere = elsewhere
         self._emit = emit
         self._guard = threading.Lock()
         self._wanted: dict[Digest, dict[Key, ResolvedModel]] = {}
         self._lacking: OrderedDict[Key, set[Digest]] = OrderedDict()
+        self._reading: Counter[Revision] = Counter()
 
     def refuse(self, model: ResolvedModel, file: RepoFile) -> None:
-        """Raise why a file cannot be put there: a closed repo, as `HfCache.refuse_closed` does, or NoSpaceError."""
+        """Raise why a file cannot be put there: a closed repo, as `HfCache.refuse_closed` does, or its size."""
         self._cache.blobs.refuse_closed(model.ref)
-        # What a stopped server left has its room on the disk already.
-        need = max(0, file.size - self._cache.staging.held(file.digest))
-        space.check(need, self._cache.layout.cache_dir)
         space.check_largest(file.size, self._cache.layout.cache_dir)
+
+    @contextmanager
+    def reading(self, model: ResolvedModel) -> Iterator[None]:
+        """Somebody reads files of a model, or waits for them."""
+        key = model.ref.repo.folder, model.commit
+        with self._guard:
+            self._reading[key] += 1
+        try:
+            yield
+        finally:
+            with self._guard:
+                self._reading[key] -= 1
+                if not self._reading[key]:
+                    del self._reading[key]
+
+    def in_use(self) -> frozenset[Revision]:
+        """The revisions of which somebody reads files, or waits for some."""
+        with self._guard:
+            wanted = {(ref.repo.folder, commit) for models in self._wanted.values() for ref, commit in models}
+            return frozenset(wanted.union(self._reading))
+
+    def gone(self, folder: str, commit: str) -> None:
+        """A revision was removed from the cache: it lacks everything."""
+        with self._guard:
+            for key in [key for key in self._lacking if (key[0].repo.folder, key[1]) == (folder, commit)]:
+                self._lacking.pop(key, None)
 
     def want(self, model: ResolvedModel, file: RepoFile) -> Job:
         """The job of a file, which `place` will put into the model's snapshot. Does not block."""
@@ -100,6 +127,7 @@ class Shelves:
         with Use(self._cache.state_dir) as use:
             use.hold(ref.repo.folder for ref, _ in by_key)
             for wishes in by_key.values():
+                self._list(wishes[0][1])
                 try:
                     self._put(wishes, staged)
                 except GlmAriaError:
@@ -113,6 +141,10 @@ class Shelves:
                 files = {file.path: file for model in there for file in model.wanted.files}
                 self._publish(wishes[0][1], tuple(files.values()))
         return failed
+
+    def _list(self, model: ResolvedModel) -> None:
+        if self._on_demand and not self._cache.blobs.snapshot(model).exists():
+            self._cache.blobs.on_demand.came(model.ref.repo, model.commit)
 
     def _put(self, wishes: Sequence[tuple[Digest, ResolvedModel]], staged: dict[Digest, VerifiedFile]) -> None:
         """Place files in one model. The first model that wants a blob gets the staged file, the others a link to it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import cast
 
@@ -24,6 +25,7 @@ from orchestrator.serve.delivery.handed import Handed
 from orchestrator.serve.delivery.ranges import Excerpt
 from orchestrator.serve.http.clients import Manner
 from orchestrator.serve.stock.library import Library
+from orchestrator.serve.stock.room import Room
 from orchestrator.serve.stock.shelves import Shelves
 from tests import plain
 from tests.plain import FILES, ONE, REPO, ROOT, Heard, PlainCatalog, tree_of
@@ -58,11 +60,15 @@ def test_a_file_is_placed_also_for_who_asks_again_after_it_was_lost(cache: Cache
     model = library.resolve(Ref(REPO, "main")).model
     file = next(one for one in model.tree.files if one.size)
     depot = Depot(cache)
-    arrivals = Arrivals(Shelves(cache, Elsewhere(sites, heard), heard), Handed(cache.state_dir))
+    shelves = Shelves(cache, Elsewhere(sites, heard), heard)
+    room = Room(cache, most=None, in_use=shelves.in_use, gone=shelves.gone, emit=heard)
+    arrivals = Arrivals(shelves, Handed(cache.state_dir), room, ThreadPoolExecutor(1))
     arrivals.fetch_by(depot.want)
     whole = Excerpt(200, 0, file.size, file.size)
 
     async def ask() -> None:
+        await arrivals.make_room(model, file, 10)
+        assert room.reserved == file.size
         if is_lost_first:
             with arrivals.of(model, file, whole, Manner.WAITS) as awaited:
                 cast(Arrival, depot.arrival).enter(State.LOST, SourcesDownError("root does not answer"))
@@ -73,6 +79,7 @@ def test_a_file_is_placed_also_for_who_asks_again_after_it_was_lost(cache: Cache
             part.write_bytes(FILES[file.path])
             proven = verify(part, file.digest, file.size)
             assert not arrivals.place([Proven(awaited.watch.job, proven, {})])
+            assert room.reserved == 0
         arrivals.close()
 
     asyncio.run(ask())

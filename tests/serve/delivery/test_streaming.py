@@ -24,6 +24,7 @@ from orchestrator.serve.delivery.streaming import (
     Awaited,
     allowed,
     is_ready,
+    opened,
     retry_after,
     send_arriving,
     send_file,
@@ -281,7 +282,8 @@ def test_a_file_that_is_here(pool: ThreadPoolExecutor, tmp_path: Path) -> None:
 
     async def run(cut: Excerpt, path: Path) -> tuple[bool, bytes]:
         client = Client()
-        return await send_file(path, cut, client.take, pool), bytes(client.got)
+        async with opened(path, pool) as fd:
+            return fd is not None and await send_file(fd, cut, client.take, pool), bytes(client.got)
 
     assert asyncio.run(run(WHOLE, blob)) == (True, RIGHT)
     assert asyncio.run(run(range_of("bytes=1000000-3000000"), blob)) == (True, RIGHT[1000000:3000001])

@@ -1,0 +1,209 @@
+"""Room for the blobs that are on their way: on the disk, and within the size that the cache may have."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+
+from orchestrator.cache import census as census_
+from orchestrator.cache.cache import Cache
+from orchestrator.cache.on_demand import Revision
+from orchestrator.core.files import Digest
+from orchestrator.core.refs import Target, parse_folder
+from orchestrator.core.sizes import format_size
+from orchestrator.disk import space
+from orchestrator.errors import NoSpaceError, TemporaryError
+from orchestrator.events import Emit, Evicted
+from orchestrator.transfer.spans import SMALL
+from orchestrator.upkeep.collect import collect
+from orchestrator.upkeep.garbage import Kind, Rules
+
+SETTLED = 60.0
+"""Seconds after its last use for which a revision stays: a client asks for its next file."""
+ABANDONED = 3600.0
+"""Seconds without a write after which a part goes before whole revisions do."""
+_LOW = 0.9
+"""The share of the allowed size that an eviction goes down to, so that the next request needs none."""
+_AGAIN = 5.0
+"""Seconds for which it is not looked again whether something may go."""
+_HINT = "raise serve.max_size, unpin or remove models, or try again later"
+
+InUse = Callable[[], frozenset[Revision]]
+Gone = Callable[[str, str], None]
+
+
+class Room:
+    """Reserves room before the first byte of a blob comes. Calls block; thread-safe.
+
+    `most` are the bytes that the cache may have, with what is reserved; None for as many as the disk holds. To keep to
+    that, revisions go that are on the list of `OnDemand`, the longest unused first, but those `in_use`; `gone` hears of
+    them.
+    """
+
+    def __init__(
+        self,
+        cache: Cache,
+        *,
+        most: int | None,
+        in_use: InUse,
+        gone: Gone,
+        emit: Emit,
+        settled: float = SETTLED,
+    ) -> None:
+        self._cache = cache
+        self.most = most
+        self._in_use = in_use
+        self._gone = gone
+        self._emit = emit
+        self._settled = settled
+        self._guard = threading.Lock()
+        self._evicting = threading.Lock()
+        self._reserved: dict[Digest, int] = {}
+        self._base: int | None = None
+        self._grown = 0
+        # When, for how many bytes and why nothing could go.
+        self._refused = (0.0, 0, "")
+
+    @property
+    def reserved(self) -> int:
+        """Bytes that are still to come of all that is reserved."""
+        with self._guard:
+            return self._to_come()
+
+    def reserve(self, blobs: Mapping[Digest, int], name: str) -> None:
+        """Reserve room for blobs by their sizes, as far as it is not. Raises NoSpaceError, and then none is reserved.
+
+        `name` is what they are, for the message.
+        """
+        with self._guard:
+            fresh = {digest: size for digest, size in blobs.items() if digest not in self._reserved}
+            self._reserved |= fresh
+        try:
+            if fresh:
+                self._make_room(name)
+        except BaseException:
+            self.release(fresh)
+            raise
+
+    def release(self, digests: Iterable[Digest]) -> None:
+        """Give the room of blobs back: they are in the cache, or nobody wants them. Idempotent."""
+        with self._guard:
+            for digest in digests:
+                # What came of it has its room from now on; the next census tells how much that is.
+                self._grown += self._reserved.pop(digest, 0)
+
+    def shrink(self) -> None:
+        """Make the cache as small as it may be. Raises NoSpaceError where not enough may go."""
+        self._make_room("the cache")
+
+    def _make_room(self, name: str) -> None:
+        if self.most is not None and max(self._missing(), self._lacks_disk()) > 0:
+            with self._evicting:
+                self._evict(name)
+        with self._guard:
+            need = self._to_come()
+        space.check(need, self._cache.layout.cache_dir)
+
+    def _to_come(self) -> int:
+        """To be called with the guard held."""
+        held = self._cache.staging.held
+        sizes = self._reserved.items()
+        return sum(max(0, size - held(digest)) if size >= SMALL else size for digest, size in sizes)
+
+    def _missing(self) -> int:
+        """Bytes by which the cache may be too large, when all that is reserved has come."""
+        if self.most is None:
+            return 0
+        if self._base is None:
+            self._count()
+        with self._guard:
+            return (self._base or 0) + self._grown + sum(self._reserved.values()) - self.most
+
+    def _lacks_disk(self) -> int:
+        """Bytes that the disk lacks for all that is reserved."""
+        with self._guard:
+            need = self._to_come()
+        return need + space.RESERVE - space.space(self._cache.layout.cache_dir).free
+
+    def _count(self) -> tuple[int, int]:
+        """Count the bytes that the cache has, and those of parts beside what is reserved."""
+        staging = self._cache.staging
+        with self._guard:
+            self._grown = 0
+            reserved = frozenset(self._reserved)
+        parts = sum(staging.held(digest) for digest, _ in staging.parts() if digest not in reserved)
+        cached = sum(census_.take(self._cache.layout).sizes().values())
+        self._base = cached + parts
+        return cached, parts
+
+    def _evict(self, name: str) -> None:
+        cached, parts = self._count()
+        missing = max(self._missing(), self._lacks_disk())
+        if missing <= 0:
+            return
+        since, least, why = self._refused
+        if since and time.monotonic() - since < _AGAIN and missing >= least:
+            raise NoSpaceError(why, hint=_HINT)
+        for digest in self._abandoned():
+            held = self._cache.staging.held(digest)
+            if missing > 0 and self._cache.staging.remove(digest):
+                missing, parts = missing - held, parts - held
+        if missing > 0:
+            self._evict_revisions(cached, parts, missing, name)
+        self._count()
+
+    def _evict_revisions(self, cached: int, parts: int, missing: int, name: str) -> None:
+        in_use, now = self._in_use(), time.time()
+        uses = self._cache.blobs.on_demand.uses()
+        only = {key: use for key, use in uses.items() if key not in in_use and now - use >= self._settled}
+        with self._guard:
+            reserved = sum(self._reserved.values())
+        low = min(cached - missing, int((self.most or 0) * _LOW) - reserved - parts)
+        rules = Rules(now, keep_size=max(0, low), only=only, grace=0)
+        could = collect(rules, self._cache, act=False).bytes_freed
+        if could < missing:
+            why = (
+                f"{name} needs {format_size(missing)} more than there is room for (serve.max_size is"
+                f" {format_size(self.most or 0)}), and {format_size(could)} may go: what was pulled, is pinned or was"
+                f" read less than {self._settled:.0f} s ago stays"
+            )
+            self._refused = (time.monotonic(), missing, why)
+            raise NoSpaceError(why, hint=_HINT)
+        freed = self._remove(rules)
+        for folder, commit in only:  # also those that a removal had reached which was killed
+            if not (self._cache.layout.cache_dir / folder / "snapshots" / commit).exists():
+                self._cache.blobs.on_demand.drop(folder, commit)
+        if freed < missing:
+            raise NoSpaceError(f"{name} has no room: programs began to read what was to go", hint=_HINT)
+
+    def evict(self, target: Target) -> int:
+        """Remove a repo or a revision, whoever brought it; the bytes that this frees.
+
+        Raises NotFoundError when nothing of it is in the cache, UnsafeError when it is pinned, TemporaryError when
+        somebody reads it.
+        """
+        rules = Rules(time.time(), targets=(target,))
+        chosen = {(item.folder, item.commit) for item in collect(rules, self._cache, act=False).garbage}
+        if chosen & self._in_use():
+            raise TemporaryError(f"{target} is being read, or is arriving", hint="try again when that has ended")
+        return self._remove(rules)
+
+    def _remove(self, rules: Rules) -> int:
+        removed = collect(rules, self._cache, act=True)
+        for item in removed.garbage:
+            repo = parse_folder(item.folder)
+            if item.kind is Kind.REVISION and item.commit is not None and repo is not None:
+                # Only now: a revision that is half removed is still on the list.
+                self._cache.blobs.on_demand.drop(item.folder, item.commit)
+                self._gone(item.folder, item.commit)
+                self._emit(Evicted(str(Target(repo, item.commit)), item.frees))
+        return removed.bytes_freed
+
+    def _abandoned(self) -> list[Digest]:
+        """Parts that nobody goes on with, the oldest first."""
+        with self._guard:
+            reserved = frozenset(self._reserved)
+        found = [(age, digest) for digest, age in self._cache.staging.parts()]
+        old = [(age, digest) for age, digest in found if age >= ABANDONED and digest not in reserved]
+        return [digest for _, digest in sorted(old, key=lambda one: -one[0])]
