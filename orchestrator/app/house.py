@@ -99,14 +99,9 @@ def open_house(settings: Settings, stop: Stop, emit: Emit, *, is_own: bool) -> I
             reading=reading,
             waiting=waiting,
         )
-<<<<<<< HEAD
         each = _ASKING if is_own else settings.serve_client_questions
         inquiries = Inquiries(library, asking=asking, looking=looking, each=each)
-        yield House(inquiries, delivery, Commands(cache.layout.cache_dir, arrivals), warn)
-=======
-        inquiries = Inquiries(library, asking=asking, looking=looking)
         yield House(inquiries, delivery, Commands(cache, arrivals, room, making), warn)
->>>>>>> 056176c (serve reserves room before bytes come, and keeps its cache below a size by letting go of what only clients asked for)
 
 
 @contextlib.contextmanager

@@ -165,7 +165,7 @@ class Settings:
     serve_max_size: Annotated[int | None, Key(
         "Size that the cache may have while `serve` fills it; models that only its clients asked for make room. none: "
         "what the disk holds.", values.speed,
-        "--max-size", ("GLM_ARIA_SERVE_MAX_SIZE",), "serve.max_size")] = None
+        "--max-size", ("GLM_ARIA_SERVE_MAX_SIZE",), "serve.max_size", personal="what is removed from the cache")] = None
     # fmt: on
     token_withheld: str | None = None
     origins: Mapping[str, str] = field(default_factory=dict, repr=False)
