@@ -139,7 +139,7 @@ class Services:
 
     def watch(self, wanted: Watched, request: WatchRequest, emit: Emit) -> WatchReport:
         """Keep the cache equal to the list; each pull opens its own resources."""
-        from orchestrator.cache.pins import Pins
+        from orchestrator.cache.retention.pins import Pins
         from orchestrator.watch.state import WatchFile
         from orchestrator.watch.watch import Ports, watch
 
@@ -219,7 +219,7 @@ class Services:
 
     def pin(self, targets: Sequence[Target], *, keep: bool) -> dict[str, frozenset[Target]]:
         """Pin, or let go of, models; returns all that are pinned then, by user: "" is this one."""
-        from orchestrator.cache.pins import Pins
+        from orchestrator.cache.retention.pins import Pins
 
         pins = Pins(self._layout, known_state(self.settings, create=True))
         if keep:

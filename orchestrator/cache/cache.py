@@ -17,11 +17,11 @@ from orchestrator.cache import inventory, publishing
 from orchestrator.cache.claims import ALONE, Owners, Use
 from orchestrator.cache.layout import CacheLayout
 from orchestrator.cache.moved import open_cache_folder
-from orchestrator.cache.on_demand import OnDemand
-from orchestrator.cache.pins import Pins
 from orchestrator.cache.placing import Placer
 from orchestrator.cache.proofs import Proofs, stamp
 from orchestrator.cache.records import Records
+from orchestrator.cache.retention.on_demand import OnDemand
+from orchestrator.cache.retention.pins import Pins
 from orchestrator.cache.staging import Staging
 from orchestrator.cache.state_dir import refuse_closed, refuse_nowhere
 from orchestrator.core.files import Digest, RepoFile

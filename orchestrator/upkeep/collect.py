@@ -9,7 +9,7 @@ from orchestrator.cache import census as census_
 from orchestrator.cache.cache import Cache
 from orchestrator.cache.census import CachedRepo, Census
 from orchestrator.cache.entries import refuse_closed
-from orchestrator.cache.pins import Pins, is_named
+from orchestrator.cache.retention.pins import Pins, is_named
 from orchestrator.cache.staging import Staging
 from orchestrator.core.refs import Target, as_word
 from orchestrator.errors import NotFoundError, UnsafeError

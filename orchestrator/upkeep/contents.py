@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from orchestrator.cache import census as census_
 from orchestrator.cache.cache import Cache
-from orchestrator.cache.pins import is_named
+from orchestrator.cache.retention.pins import is_named
 from orchestrator.core.refs import RepoId
 from orchestrator.core.trust import Trust
 from orchestrator.upkeep.garbage import freed_by, last_use, size_of

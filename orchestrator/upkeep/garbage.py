@@ -14,7 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from orchestrator.cache.census import CachedFile, CachedRepo, CachedSnapshot, Census
-from orchestrator.cache.pins import is_named
+from orchestrator.cache.retention.pins import is_named
 from orchestrator.core.refs import Target
 
 GRACE = 900.0

@@ -23,8 +23,8 @@ from orchestrator.cache.claims import alone
 from orchestrator.cache.inventory import refuse_planted
 from orchestrator.cache.layout import is_junk
 from orchestrator.cache.moved import ASIDE, CacheFolder, open_cache_folder
-from orchestrator.cache.pins import Pins, is_named
 from orchestrator.cache.records import Records
+from orchestrator.cache.retention.pins import Pins, is_named
 from orchestrator.core.refs import Target
 from orchestrator.disk.atomic import make_folder, scratch
 from orchestrator.disk.durability import sync_folders

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from orchestrator.cache.pins import Pins
+from orchestrator.cache.retention.pins import Pins
 from orchestrator.core.refs import Target
 from orchestrator.core.sizes import format_duration
 from orchestrator.errors import GlmAriaError, Interrupted, UsageError

@@ -11,8 +11,8 @@ import pytest
 from huggingface_hub.utils._shared_blobs import publish_blob_to_shared_store
 
 from orchestrator.cache import census
-from orchestrator.cache.pins import Pins
 from orchestrator.cache.records import Record, Records
+from orchestrator.cache.retention.pins import Pins
 from orchestrator.core.plan import ResolvedModel
 from orchestrator.core.refs import Target, parse_target
 from orchestrator.core.trust import Seen

@@ -25,8 +25,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from orchestrator.cache import census
-from orchestrator.cache.pins import Pins
 from orchestrator.cache.records import Record, Records
+from orchestrator.cache.retention.pins import Pins
 from orchestrator.core.plan import ResolvedModel
 from orchestrator.core.refs import Target
 from orchestrator.proof.checkup import check

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from orchestrator.cache import census as census_
 from orchestrator.cache.cache import Cache
-from orchestrator.cache.on_demand import Revision
+from orchestrator.cache.retention.on_demand import Revision
 from orchestrator.core.files import Digest
 from orchestrator.core.refs import Target, parse_folder
 from orchestrator.core.sizes import format_size
@@ -178,7 +178,7 @@ class Room:
             raise NoSpaceError(f"{name} has no room: programs began to read what was to go", hint=_HINT)
 
     def evict(self, target: Target) -> int:
-        """Remove a repo or a revision, whoever brought it; the bytes that this frees.
+        """Remove a repo or a revision, by whomever it came. Returns the bytes that this frees.
 
         Raises NotFoundError when nothing of it is in the cache, UnsafeError when it is pinned, TemporaryError when
         somebody reads it.

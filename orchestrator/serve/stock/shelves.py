@@ -12,7 +12,7 @@ from pathlib import Path
 from orchestrator.cache.cache import Cache
 from orchestrator.cache.claims import Use
 from orchestrator.cache.inventory import read_ref
-from orchestrator.cache.on_demand import Revision
+from orchestrator.cache.retention.on_demand import Revision
 from orchestrator.core.files import Digest, RepoFile, RepoTree
 from orchestrator.core.plan import Have, Job, ResolvedModel, merge, plan_model
 from orchestrator.core.refs import Ref

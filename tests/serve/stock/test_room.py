@@ -13,7 +13,7 @@ import pytest
 
 from orchestrator.cache import census
 from orchestrator.cache.cache import Cache
-from orchestrator.cache.on_demand import Revision
+from orchestrator.cache.retention.on_demand import Revision
 from orchestrator.core.files import Digest, RepoFile
 from orchestrator.core.plan import Have
 from orchestrator.core.refs import RepoId, RepoType, Target
