@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from pathlib import Path
 
 from orchestrator.app.compose import mover_of, open_cache, open_shared, open_sources, sites_of, sweep
 from orchestrator.depot.elsewhere import Elsewhere
@@ -39,11 +40,14 @@ _READING = 16
 
 @dataclass(frozen=True, slots=True)
 class House:
-    """The parts that the faces of a server use. `emit` takes warnings only: the phases of each request are no news."""
+    """The parts that the faces and the door of a server use. `later` runs a call in a thread. `emit` takes warnings
+    only: the phases of each request are no news."""
 
     inquiries: Inquiries
     delivery: Delivery
     commands: Commands
+    state_dir: Path
+    later: Callable[[Callable[[], None]], object]
     emit: Emit
 
 
@@ -101,7 +105,8 @@ def open_house(settings: Settings, stop: Stop, emit: Emit, *, is_own: bool) -> I
         )
         each = _ASKING if is_own else settings.serve_client_questions
         inquiries = Inquiries(library, asking=asking, looking=looking, each=each)
-        yield House(inquiries, delivery, Commands(cache, arrivals, room, making), warn)
+        commands = Commands(cache, arrivals, room, making)
+        yield House(inquiries, delivery, commands, cache.state_dir, looking.submit, warn)
 
 
 @contextlib.contextmanager

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from orchestrator.lists.request import Item
     from orchestrator.mirrors.probe import Bounds
     from orchestrator.recipes.defaults import Known
+    from orchestrator.serve.access.tokens import TokenFile
     from orchestrator.swarm.nodes import NodeUse
     from orchestrator.upkeep.collect import Collected
     from orchestrator.upkeep.contents import Contents
@@ -159,6 +160,12 @@ class Services:
 
         with stoppable() as stop:
             return serve(self.settings, request, stop, emit)
+
+    def tokens(self) -> TokenFile:
+        """The tokens of servers of this cache."""
+        from orchestrator.serve.access.tokens import TokenFile
+
+        return TokenFile(state_of(self.settings))
 
     def run(self, words: Sequence[str], emit: Emit) -> int:
         """Run a command of the user's behind a server of its own; its exit code."""

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import SplitResult
 
 from orchestrator.app.compose import runtime_of
-from orchestrator.errors import ConfigError, UsageError
+from orchestrator.app.entrance import Entrance, refuse_itself
+from orchestrator.errors import ConfigError
 from orchestrator.events import Emit
-from orchestrator.net.addresses import split
+from orchestrator.serve.access.tokens import fresh_token
 from orchestrator.servers import announced
 from orchestrator.settings import Settings
 from orchestrator.system.children import refuse_missing, run_command
@@ -28,10 +28,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ServeRequest:
-    """The place to listen at, as `HOST:PORT`, and the path below which a proxy asks. `on_ready` is told the address."""
+    """Where clients come in; `on_ready` is told the address for them."""
 
-    listen: str
-    prefix: str
+    entrance: Entrance
     on_ready: Callable[[str], None]
 
 
@@ -47,10 +46,10 @@ def serve(settings: Settings, request: ServeRequest, stop: Stop, emit: Emit) -> 
     """Serve until `stop`. Raises ConfigError without the libraries; UsageError, CannotCreateError for the address."""
     # Anybody who reaches the server reads what it fetches: it asks as somebody without an account.
     open_to_all = replace(settings, token=None)
-    token = secrets.token_urlsafe(32)
+    entrance = replace(request.entrance, own_token=fresh_token())
     with (
-        _served(open_to_all, request.listen, request.prefix, stop, emit, admin_token=token) as (url, traffic, _),
-        announced(runtime_of(settings), url, settings.cache_dir, token),
+        _served(open_to_all, entrance, stop, emit) as (url, traffic, _),
+        announced(runtime_of(settings), url, settings.cache_dir, entrance.own_token),
     ):
         stop.is_abrupt = False
         request.on_ready(url)
@@ -64,10 +63,10 @@ def run(settings: Settings, words: Sequence[str], emit: Emit) -> int:
     Raises what `serve` does, and CommandError when the command cannot be started.
     """
     refuse_missing(words[0])
-    prefix = f"/{secrets.token_urlsafe(24)}"
+    entrance = Entrance("127.0.0.1:0", f"/{secrets.token_urlsafe(24)}")
     with (
         stoppable() as stop,
-        _served(settings, "127.0.0.1:0", prefix, stop, emit) as (url, _, keeper),
+        _served(settings, entrance, stop, emit) as (url, _, keeper),
     ):
         # If we are killed the command goes on asking there, with the user's token: nobody else may get the port.
         return run_command(words, behind(url, settings.cache_dir, os.environ), kept=[keeper.fileno()])
@@ -84,15 +83,11 @@ def behind(url: str, cache_dir: Path, environment: Mapping[str, str]) -> dict[st
 
 @contextlib.contextmanager
 def _served(
-    settings: Settings, listen: str, prefix: str, stop: Stop, emit: Emit, *, admin_token: str = ""
+    settings: Settings, entrance: Entrance, stop: Stop, emit: Emit
 ) -> Iterator[tuple[str, Traffic, socket.socket]]:
-    """The address for clients, what is asked there, and a socket that keeps its port.
-
-    Without an `admin_token` nobody commands it: it is `run`'s own, as `Door` has it.
-    """
+    """The address for clients, what is asked there, and a socket that keeps its port. Nobody commands one that is only
+    for programs of the user who runs it."""
     try:
-        from orchestrator.serve.access.clients import ClientLimits
-        from orchestrator.serve.access.door import Door
         from orchestrator.serve.admin.face import AdminFace
         from orchestrator.serve.app import Application, Face
         from orchestrator.serve.connections import ConnectionBounds
@@ -108,39 +103,19 @@ def _served(
     from orchestrator.app.house import open_house
 
     with contextlib.ExitStack() as stack:
-        listener, keeper = stack.enter_context(bound(parse_listen(listen)))
-        url = ListenAddress(*listener.getsockname()[:2]).url
-        refuse_itself(settings, url)
-        is_own = not admin_token
+        listener, keeper = stack.enter_context(bound(parse_listen(entrance.listen)))
+        address = ListenAddress(*listener.getsockname()[:2])
+        refuse_itself(settings, address)
+        is_own = entrance.is_own
         house = stack.enter_context(open_house(settings, stop, emit, is_own=is_own))
-        hub = HubFace(house.inquiries, house.delivery, prefix=prefix)
+        hub = HubFace(house.inquiries, house.delivery, prefix=entrance.prefix)
         admin = AdminFace(gets=house.commands.gets, posts=house.commands.posts)
-        limits = ClientLimits(settings.serve_client_connections, settings.serve_client_speed)
-        door = Door(limits, hosts=settings.serve_hosts, is_own=is_own, admin_token=admin_token)
+        door = entrance.door(settings, address, house, emit)
         proxies = TrustedProxies(settings.serve_proxies)
         traffic = Traffic()
         faces: list[Face] = [hub] if is_own else [admin, hub]
-        application = Application(door, faces, [traffic], prefix=prefix, proxies=proxies, emit=house.emit)
+        application = Application(door, faces, [traffic], prefix=entrance.prefix, proxies=proxies, emit=house.emit)
         most = most_connections()
         bounds = ConnectionBounds(most, most if is_own else settings.serve_client_connections, proxies=proxies)
         stack.enter_context(serving(application, listener, house.delivery.close, bounds))
-        yield url + prefix, traffic, keeper
-
-
-def refuse_itself(settings: Settings, url: str) -> None:
-    """Raise UsageError where a source is the server that listens at `url`: it would ask itself without an end."""
-    hints = {
-        "root": "name the Hub that it shall ask: --root https://huggingface.co",
-        "mirrors": "take it out of the mirrors",
-    }
-    for name, sources in (("root", (settings.root,)), ("mirrors", settings.mirrors)):
-        for source in sources:
-            if _is_same(split(source.url), split(url)):
-                origin = settings.origins.get(name, "settings")
-                raise UsageError(f"{source.url} is this server's own address ({origin})", hint=hints[name])
-
-
-def _is_same(there: SplitResult, own: SplitResult) -> bool:
-    """True for any path of one plain server. It listens on loopback, which `localhost` names."""
-    has_port = there.scheme == own.scheme and (there.port or 80) == own.port
-    return has_port and there.hostname in (own.hostname, "localhost")
+        yield address.url + entrance.prefix, traffic, keeper

@@ -35,6 +35,7 @@ COMMANDS = {
     "watch": Lazy("watch", "Keep the cache equal to a list of models."),
     "run": Lazy("run", "Run a command whose downloads from the Hub are fast and proven."),
     "serve": Lazy("serve", "Serve the cache to Hugging Face clients, and fetch what it lacks."),
+    "token": Lazy("token", "Make, list and revoke the tokens of a server."),
     "mirrors": Lazy("mirrors", "Show and measure the sources: speed, freshness, quarantine."),
     "doctor": Lazy("doctor", "Find what slows downloads down: measure everything, suggest changes."),
     "history": Lazy("history", "Show past pulls, and the speed of each source."),
@@ -47,7 +48,7 @@ COMMANDS = {
     "env": Lazy("env", "Print shell variables that make hf, transformers and others use a mirror."),
     "completion": Lazy("completion", "Print the completion script of a shell."),
 }
-GROUPS = ("mirrors", "cache", "lock", "daemon", "config")
+GROUPS = ("token", "mirrors", "cache", "lock", "daemon", "config")
 _VERBOSE = re.compile(r"--verbose|-[hqv]*v[hqv]*")
 
 EPILOG = """\b

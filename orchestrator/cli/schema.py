@@ -10,6 +10,7 @@ from orchestrator.documents import ALWAYS, SCHEMA, Document, ErrorEntry, Json, W
 from orchestrator.folders.documents import ImportDocument, LinkDocument
 from orchestrator.lists.document import LockDiffDocument
 from orchestrator.pull.document import PlanDocument, PullDocument
+from orchestrator.serve.access.document import NewTokenDocument, TokensDocument
 from orchestrator.serve.document import ServeDocument
 from orchestrator.settings.document import SettingsDocument
 from orchestrator.swarm.document import NodesDocument
@@ -31,6 +32,9 @@ DATA: dict[str, tuple[type, ...]] = {
     "cache import": (ImportDocument,),
     "watch": (WatchDocument,),
     "serve": (ServeDocument,),
+    "token create": (NewTokenDocument,),
+    "token ls": (TokensDocument,),
+    "token revoke": (TokensDocument,),
     "mirrors ls": (KnownSources,),
     "mirrors probe": (ProbeDocument,),
     "mirrors forgive": (ForgivenDocument,),

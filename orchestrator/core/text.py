@@ -9,6 +9,7 @@ _SECRETS = (
     (re.compile(r"\?[^\s'\"<>)\]]*=[^\s'\"<>)\]]*"), "?***"),
     (re.compile(r"://[^\s/@'\"]+@"), "://***@"),
     (re.compile(r"\bhf_[A-Za-z0-9]{8,}"), "hf_***"),
+    (re.compile(r"\bgla_[A-Za-z0-9_-]{8,}"), "gla_***"),
     (re.compile(r"\b(token:|Bearer )[^\s'\"<>,\]]+"), r"\1***"),
 )
 

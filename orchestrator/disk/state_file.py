@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,10 +30,11 @@ def read_state(path: Path, parse: Callable[[dict[str, Any]], T]) -> T | None:
         return None
 
 
-def load_state(path: Path) -> dict[str, Any]:
-    """The document. Raises OSError, ValueError and their like (UNREADABLE), also for one of another version."""
+def load_state(path: Path, *, judge: Callable[[os.stat_result], None] | None = None) -> dict[str, Any]:
+    """The document. Raises OSError, ValueError and their like (UNREADABLE), also for one of another version, and what
+    `judge` does for the stat of the file."""
     # Of a large one no second copy is kept while it is parsed.
-    text = read_small(path, RECORD_BYTES).decode()
+    text = read_small(path, RECORD_BYTES, judge=judge).decode()
     data = json.loads(text)
     if data["version"] != _VERSION:
         raise ValueError("of another version")

@@ -17,10 +17,10 @@ from typing import Any, cast
 import uvicorn
 from starlette.types import ASGIApp
 
-from orchestrator.core.sources import is_this_machine
 from orchestrator.errors import CannotCreateError, UsageError
 from orchestrator.serve.connections import ConnectionBounds, GuardedProtocol, keep_alive
 from orchestrator.system import threads
+from orchestrator.system.own_addresses import outward
 
 _END = 3.0
 """Seconds that answers under way have when the server stops."""
@@ -34,32 +34,37 @@ class ListenAddress:
 
     host: str
     port: int
+    scheme: str = "http"
+
+    @property
+    def is_loopback(self) -> bool:
+        """True when nobody but users of this machine can reach it."""
+        return ipaddress.ip_address(self.host).is_loopback
 
     @property
     def url(self) -> str:
-        """The address for clients."""
-        return f"http://[{self.host}]:{self.port}" if ":" in self.host else f"http://{self.host}:{self.port}"
+        """The address for clients; for one that means all of this machine's, that by which others reach it."""
+        host = self.host
+        if (address := ipaddress.ip_address(host)).is_unspecified:
+            family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
+            host = outward(family) or ("::1" if address.version == 6 else "127.0.0.1")
+        return f"{self.scheme}://[{host}]:{self.port}" if ":" in host else f"{self.scheme}://{host}:{self.port}"
 
 
 def parse_listen(text: str) -> ListenAddress:
-    """Read `HOST:PORT`, `:PORT` or `PORT`; port 0 is a free one. Raises UsageError, also for other machines' reach."""
+    """Read `HOST:PORT`, `:PORT` or `PORT`; port 0 is a free one. Raises UsageError."""
     host, _, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]") or "127.0.0.1"
     if not (port.isascii() and port.isdecimal() and int(port) < 65536):
         raise UsageError(f"--listen {text!r} is no address", hint="for example --listen 127.0.0.1:8090")
-    if host != "localhost" and not _is_loopback(host):
-        raise UsageError(
-            f"--listen {text}: others could reach {host}, and there are no rules yet of who may read and who may fetch",
-            hint="listen on 127.0.0.1; for other machines, use ssh -L 8090:127.0.0.1:8090 or a proxy with a login",
-        )
-    return ListenAddress("127.0.0.1" if host == "localhost" else host, int(port))
-
-
-def _is_loopback(host: str) -> bool:
+    host = {"localhost": "127.0.0.1", "*": "0.0.0.0"}.get(host, host)  # noqa: S104 - what the user said
     try:
-        return ipaddress.ip_address(host).is_loopback and is_this_machine(host)
+        return ListenAddress(str(ipaddress.ip_address(host)), int(port))
     except ValueError:
-        return False
+        raise UsageError(
+            f"--listen {text!r} names no address of this machine",
+            hint="for example --listen 192.168.1.10:8090, or 0.0.0.0:8090 for all of its addresses",
+        ) from None
 
 
 @contextlib.contextmanager

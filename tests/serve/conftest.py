@@ -36,10 +36,16 @@ def users(tmp_path: Path) -> Users:
     return make
 
 
-def assert_unseen(machine: Machine, hub: LoopbackHub) -> None:  # noqa: F811
-    """Neither the operator's token nor a client's is in a request to the hub, in an output or in a file."""
+def assert_unseen(machine: Machine, hub: LoopbackHub, *others: str) -> None:  # noqa: F811
+    """Neither the operator's token nor a client's, nor `others`, is in a request to the hub, an output or a file."""
     assert hub.log.tokens() == set()
-    assert not any(CANARY in str(seen.headers) + seen.query + seen.path for seen in hub.log.requests())
-    assert not any(CANARY in result.out + result.err for result in machine.results)
-    for path in machine.files():
-        assert CANARY.encode() not in path.read_bytes(), f"a client's token is in {path}"
+    assert_secret(machine, hub, CANARY, *others)
+
+
+def assert_secret(machine: Machine, hub: LoopbackHub, *tokens: str) -> None:  # noqa: F811
+    """None of these tokens is in a request to the hub, in an output or in a file."""
+    for token in tokens:
+        assert not any(token in str(seen.headers) + seen.query + seen.path for seen in hub.log.requests())
+        assert not any(token in result.out + result.err for result in machine.results)
+        for path in machine.files():
+            assert token.encode() not in path.read_bytes(), f"a client's token is in {path}"

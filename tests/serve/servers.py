@@ -34,7 +34,7 @@ class Server:
         running = machine.start("serve", "--root", machine.root, *where, *words, env=env, under=under)
         assert running.process.stdout
         line = running.process.stdout.readline()
-        found = re.fullmatch(r"export HF_ENDPOINT=(http://\S+)\n", line)
+        found = re.fullmatch(r"export HF_ENDPOINT=(https?://\S+)\n", line)
         if found is None:
             running.end()
         assert found, machine.results[-1]

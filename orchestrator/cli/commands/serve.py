@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import click
 
@@ -30,7 +30,13 @@ class ServeOptions:
     listen: Annotated[
         str,
         option("--listen", heading=_WHERE, metavar="HOST:PORT", default="127.0.0.1:8090", show_default=True,
-               help="Listen there. Only addresses of this machine are possible; port 0 takes a free one."),
+               help="Listen there: an address of this machine, or 0.0.0.0 for all of them. Port 0 takes a free one."),
+    ]  # fmt: skip
+    auth: Annotated[
+        Literal["tokens", "none"] | None,
+        option("--auth", heading=_WHERE,
+               help="Who gets in: only who has a token (glm-aria token), or everybody. If not given, a token is needed "
+               "where other machines can connect."),
     ]  # fmt: skip
     prefix: Annotated[
         str | None,
@@ -73,7 +79,7 @@ def serve(options: ServeOptions) -> int:
     them while they arrive, if a failed proof cannot leave them with a wrong file.
 
     Only open repos are served: the server asks the root without your token, and passes nobody's token on. It listens on
-    this machine only.
+    this machine only; with --listen it lets in who has a token of `glm-aria token create`.
 
     The line to copy goes to stdout. Ctrl-C and SIGTERM stop it; partial downloads are kept.
 
@@ -86,12 +92,15 @@ def serve(options: ServeOptions) -> int:
     \b
       glm-aria serve --listen 127.0.0.1:0 --cache-dir /data/hub
       glm-aria serve --offline
+      glm-aria serve --listen 0.0.0.0:8090
     """
+    from orchestrator.app.entrance import Entrance
     from orchestrator.app.serving import ServeRequest
 
     prefix = options.prefix or ""
     if prefix and not _PREFIX.fullmatch(prefix):
         raise UsageError(f"--prefix {prefix!r} is no path", hint="for example --prefix /hf")
+    entrance = Entrance(options.listen, prefix, options.auth)
     settings = shared.settings(options)
     run = Run.watching(options.output, settings)
     tell = terminal.say if options.output.as_json else terminal.result
@@ -100,7 +109,7 @@ def serve(options: ServeOptions) -> int:
         tell(f"export HF_ENDPOINT={shlex.quote(url)}")
 
     with run.watched():
-        served = services(settings).serve(ServeRequest(options.listen, prefix, show_address), run.emit_lasting)
+        served = services(settings).serve(ServeRequest(entrance, show_address), run.emit_lasting)
     found = ServeDocument(served.url, served.requests, served.sent)
     return finish(run, "serve", found, _print, run.outcome())
 

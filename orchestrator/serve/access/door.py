@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 
 from orchestrator.core.sources import is_this_machine
 from orchestrator.serve.access.clients import ClientLimits, Clients, client_of
-from orchestrator.serve.access.rights import ANYBODY, OPERATOR, Caller
+from orchestrator.serve.access.keyring import Keyring, shown
+from orchestrator.serve.access.rights import ANYBODY, NOBODY, OPERATOR, Caller
 from orchestrator.serve.http.answers import Request
 from orchestrator.serve.http.refusals import Refused
 
@@ -20,33 +20,54 @@ _CLOSE = {"Connection": "close"}
 class Door:
     """Lets requests in. `hosts` are names by which clients may call the server, beside the addresses at which it
     listens. With `is_own` the only clients are programs of the operator's: they alone know the prefix, and may have
-    closed repos. Who shows the `admin_token` has the operator's rights."""
+    closed repos.
+
+    `keyring` knows the tokens; with `needs_token` nobody has a right without one. With `takes_hub_tokens`, those of the
+    Hub's that requests bring are looked at, too.
+    """
 
     def __init__(
-        self, limits: ClientLimits, *, hosts: Iterable[str] = (), is_own: bool = False, admin_token: str = ""
+        self,
+        limits: ClientLimits,
+        keyring: Keyring | None = None,
+        *,
+        hosts: Iterable[str] = (),
+        is_own: bool = False,
+        needs_token: bool = False,
+        takes_hub_tokens: bool = False,
     ) -> None:
         self._clients = Clients(limits)
+        self._keyring = keyring or Keyring()
         self._hosts = frozenset(name.lower() for name in hosts)
         self._is_own = is_own
-        self._admin_token = admin_token.encode()
+        self._without_token = NOBODY if needs_token else ANYBODY
+        self._takes_hub_tokens = takes_hub_tokens
 
     def admit(self, request: Request) -> Caller:
-        """Tell the caller of a request. Raises Refused."""
+        """Tell the caller of a request. Raises Refused; a request without a token gets a caller who may do little."""
         if self._is_own and not request.is_below:
             raise Refused(404, "there is nothing at this address")
         self._refuse_strange(request)
         if request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
             # A page somewhere would have the browser of a user fill this disk.
             raise Refused(403, "pages of other sites get nothing here")
-        token = request.headers.get("authorization", "").removeprefix("Bearer ").encode("latin-1", "replace")
-        is_admin = self._admin_token and hmac.compare_digest(token, self._admin_token)
-        if self._is_own or is_admin:
-            return OPERATOR
-        return replace(ANYBODY, client=client_of(request.client))
+        return OPERATOR if self._is_own else self._caller(request)
 
     def within(self, caller: Caller) -> AbstractContextManager[Callable[[int], float]]:
         """The time of one request, within the limits of the caller: see `Clients.asking`."""
         return self._clients.asking(caller.client)
+
+    def identify(self, token: str, address: str) -> Caller | None:
+        """The caller of a token that somebody typed. Raises Refused where this address sends too many wrong ones."""
+        return self._keyring.identify(token, client_of(address))
+
+    def _caller(self, request: Request) -> Caller:
+        address, tokens = client_of(request.client), shown(request.headers)
+        caller = self._keyring.caller_of(tokens.own, address) if tokens.own else self._without_token
+        if caller is OPERATOR:
+            return caller
+        hub_token = tokens.hub if tokens.hub and self._takes_hub_tokens else None
+        return replace(caller, client=caller.client or address, hub_token=hub_token)
 
     def _refuse_strange(self, request: Request) -> None:
         """Raise Refused for what no client of ours sends, and two programs may read in two ways."""

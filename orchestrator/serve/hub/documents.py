@@ -71,6 +71,12 @@ def about(asked: AboutRepo, model: ResolvedModel) -> HubDocument:
     return HubDocument(document, _of_commit(model))
 
 
+def account(name: str, role: str) -> HubDocument:
+    """The account of a token of ours."""
+    access = {"type": "access_token", "accessToken": {"displayName": name, "role": role}}
+    return HubDocument({"type": "user", "id": name, "name": name, "fullname": name, "orgs": [], "auth": access})
+
+
 def tree_page(asked: TreePage, model: ResolvedModel) -> HubDocument:
     """One page of a listing; raises Refused for a folder that is not in it."""
     repo, tree = asked.ref.repo, model.tree

@@ -15,6 +15,7 @@ from orchestrator.serve.hub.grammar import AboutRepo, FileBytes, Passed, PathsIn
 from orchestrator.serve.stock.inquiries import Inquiries
 
 _STALE = "X-GLM-Aria-Stale"
+_JSON = {"Content-Type": "application/json; charset=utf-8"}
 
 
 class HubFace:
@@ -35,7 +36,8 @@ class HubFace:
         """See Face."""
         asked = parse(request.method, request.raw_path, request.query_string)
         if isinstance(asked, WhoAmI):
-            raise Refused(401, "nobody has an account here, and no token is needed")
+            await self._whoami(caller, answer)
+            return
         body = await read_body(request.receive) if isinstance(asked, PathsInfo) else b""
         known = await self._inquiries.resolve(asked.ref, caller)
         model = known.model
@@ -60,7 +62,7 @@ class HubFace:
                 reply = documents.HubDocument(
                     await self._inquiries.passed(asked.ref, caller, asked.parts, asked.query),
                 )
-        headers = {"Content-Type": "application/json; charset=utf-8", **reply.headers, **stale}
+        headers = {**_JSON, **reply.headers, **stale}
         if reply.then:
             headers["Link"] = f'<{request.link_base}{reply.then}>; rel="next"'
         await answer.give(reply.status, headers, reply.body)
@@ -72,7 +74,13 @@ class HubFace:
         if refused.is_plain:
             return headers | {"Content-Type": "text/plain"}, f"{words}\n".encode()
         body = documents.HubDocument({"error": words}).body
-        return headers | {"Content-Type": "application/json; charset=utf-8"}, body
+        return headers | _JSON, body
+
+    async def _whoami(self, caller: Caller, answer: Answering) -> None:
+        if not caller.name or caller.role is None:
+            raise caller.deny("there is no account")
+        reply = documents.account(caller.name, caller.role)
+        await answer.give(reply.status, _JSON, reply.body)
 
     async def _file(  # noqa: PLR0917 - who asks for what, and how it is answered
         self,

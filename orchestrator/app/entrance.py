@@ -1,0 +1,109 @@
+"""The entrance of a server: who needs a token, which tokens are known, and that it does not ask itself."""
+
+from __future__ import annotations
+
+import ipaddress
+import shlex
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import SplitResult
+
+from orchestrator.errors import UsageError
+from orchestrator.events import Emit, Notice
+from orchestrator.net.addresses import split
+from orchestrator.settings import Settings
+from orchestrator.system.own_addresses import addresses_of, is_own
+
+if TYPE_CHECKING:
+    from orchestrator.app.house import House
+    from orchestrator.serve.access.door import Door
+    from orchestrator.serve.server import ListenAddress
+
+Auth = Literal["tokens", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Entrance:
+    """How clients come in: where they connect (`HOST:PORT`), the path below which they ask, and who needs a token.
+
+    Without `auth` those need one who come from elsewhere. `own_token` is that of the user who runs the server; without
+    one all clients are programs of that user's, who alone know the prefix.
+    """
+
+    listen: str
+    prefix: str = ""
+    auth: Auth | None = None
+    own_token: str = field(default="", repr=False)
+
+    @property
+    def is_own(self) -> bool:
+        """True when the only clients are programs of the user who runs the server."""
+        return not self.own_token
+
+    def needs_token(self, address: ListenAddress, emit: Emit) -> bool:
+        """True when nobody gets anything without a token. Warns where others could reach the server without one."""
+        if self.auth is None:
+            return not address.is_loopback
+        if self.auth == "none" and not address.is_loopback:
+            emit(
+                Notice(
+                    "open-to-all",
+                    f"everybody who can reach {address.host} port {address.port} may read what is served, have any "
+                    "open repo fetched, and fill the disk with it (--auth none)",
+                )
+            )
+        return self.auth == "tokens"
+
+    def door(self, settings: Settings, address: ListenAddress, house: House, emit: Emit) -> Door:
+        """The door of a house, which knows the tokens of its cache.
+
+        Raises UsageError where a token is needed, and there is none; DiskIOError where they cannot be read.
+        """
+        from orchestrator.serve.access.clients import ClientLimits
+        from orchestrator.serve.access.door import Door
+        from orchestrator.serve.access.keyring import Keyring
+        from orchestrator.serve.access.rights import OPERATOR
+        from orchestrator.serve.access.tokens import TokenFile, hashed
+
+        limits = ClientLimits(settings.serve_client_connections, settings.serve_client_speed)
+        if self.is_own:
+            return Door(limits, hosts=settings.serve_hosts, is_own=True)
+        needs_token = self.needs_token(address, emit)
+        file = TokenFile(house.state_dir)
+        grants = file.grants()  # what cannot be read is told before anybody is turned away
+        if needs_token and not any(grant.caller_at(time.time()) for grant in grants):
+            whose = f" --cache-dir {shlex.quote(str(settings.cache_dir))}" if _is_said(settings) else ""
+            raise UsageError(
+                "clients would need a token, and there is none that is valid",
+                hint=f"make one: glm-aria token create NAME{whose}; or let everybody in: --auth none",
+            )
+        keyring = Keyring(file, {hashed(self.own_token): OPERATOR}, write=house.later, emit=emit)
+        return Door(limits, keyring, hosts=settings.serve_hosts, needs_token=needs_token)
+
+
+def _is_said(settings: Settings) -> bool:
+    return settings.origins.get("cache_dir", "").startswith("--")
+
+
+def refuse_itself(settings: Settings, address: ListenAddress) -> None:
+    """Raise UsageError where a source is the server that listens there: it would ask itself without an end."""
+    hints = {
+        "root": "name the Hub that it shall ask: --root https://huggingface.co",
+        "mirrors": "take it out of the mirrors",
+    }
+    for name, sources in (("root", (settings.root,)), ("mirrors", settings.mirrors)):
+        for source in sources:
+            if _is_same(split(source.url), address):
+                origin = settings.origins.get(name, "settings")
+                raise UsageError(f"{source.url} is this server's own address ({origin})", hint=hints[name])
+
+
+def _is_same(there: SplitResult, own: ListenAddress) -> bool:
+    """True for any path of a server of the same port, whose name leads to where this one listens."""
+    default = 443 if there.scheme == "https" else 80
+    if (there.scheme, there.port or default) != (own.scheme, own.port):
+        return False
+    listened = ipaddress.ip_address(own.host)
+    found = addresses_of(there.hostname or "")
+    return any(is_own(address) for address in found) if listened.is_unspecified else own.host in found

@@ -1,0 +1,175 @@
+"""The tokens of a server: made, listed and revoked by its user, and kept as hashes beside the cache.
+
+`tokens.json` in the state folder (0600) has the sha256 of each token, and what it allows. A token has 256 bits of
+chance, so a hash without a salt tells nothing, and nobody learns anything from how long a look-up by it takes. A file
+that cannot be read is an error, never an empty list. `tokens-used.json` has the day on which each was last used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from orchestrator.disk.access import OURS_ALONE
+from orchestrator.disk.locks import state_lock
+from orchestrator.disk.state_file import UNREADABLE, load_state, read_state, write_state
+from orchestrator.errors import DiskIOError, UsageError
+from orchestrator.serve.access.rights import EVERYWHERE, Caller, Role
+from orchestrator.system.failures import on_disk
+
+DAY = 86400
+_MARK = "gla_"
+_TOKEN = re.compile(rf"{_MARK}[A-Za-z0-9_-]{{43}}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
+_PATTERN = re.compile(r"[A-Za-z0-9._*?\[\]!-]+(?:/[A-Za-z0-9._*?\[\]!-]+){0,2}")
+
+Identity = tuple[int, int, int]
+"""What changes with each new content of a file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a token allows; `hash` is that of the token. Moments are unix seconds, without an end where `expires` is
+    None."""
+
+    name: str
+    role: Role
+    namespaces: tuple[str, ...]
+    restricted: bool
+    created: int
+    expires: int | None
+    hash: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise UsageError(
+                f"{self.name!r} is no name of a token", hint="letters, digits, and . _ @ - after the first"
+            )
+        for pattern in self.namespaces:
+            if not _PATTERN.fullmatch(pattern):
+                raise UsageError(
+                    f"{pattern!r} is no pattern of namespaces", hint="for example 'team-*' or 'datasets/team/*'"
+                )
+        if self.role is Role.ADMIN and self.namespaces != EVERYWHERE:
+            raise UsageError("an admin commands the whole server", hint="leave out --namespace, or take another role")
+
+    def caller_at(self, now: float) -> Caller | None:
+        """Who shows the token; None when it has expired."""
+        if self.expires is not None and now >= self.expires:
+            return None
+        return Caller(self.name, self.role, self.namespaces, self.restricted, client=f"token {self.name}")
+
+
+class TokenFile:
+    """The tokens of one cache. Any number of processes may read and change them."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self._path = state_dir / "tokens.json"
+        self._used = state_dir / "tokens-used.json"
+        self._lock = state_dir / "tokens.lock"
+        self._stage = state_dir / "stage"
+
+    def identity(self) -> Identity | None:
+        """What tells that the file is another one; None when there is none."""
+        try:
+            found = self._path.lstat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns, found.st_size
+
+    def grants(self) -> tuple[Grant, ...]:
+        """All tokens, by name. Raises DiskIOError."""
+        try:
+            data = load_state(self._path, judge=_refuse_strangers)
+            found = [_grant(entry) for entry in data["tokens"]]
+        except (FileNotFoundError, NotADirectoryError):
+            return ()
+        except UNREADABLE as error:
+            raise DiskIOError(
+                f"{self._path} cannot be read: {error}",
+                hint="it must be a file of yours that nobody else may read; move it away to begin with no tokens",
+                file=str(self._path),
+            ) from error
+        return tuple(sorted(found, key=lambda grant: grant.name))
+
+    def create(self, grant_of: Callable[[str], Grant]) -> tuple[str, Grant]:
+        """Make a token, and a grant of its hash. Raises UsageError for a name that is taken, and per
+        `system.failures`."""
+        token = fresh_token()
+        grant = grant_of(hashed(token))
+        with on_disk("lock", self._lock), state_lock(self._lock):
+            known = self.grants()
+            if any(other.name == grant.name for other in known):
+                raise UsageError(
+                    f"there is a token {grant.name!r} already",
+                    hint=f"take another name, or remove it first: glm-aria token revoke {grant.name}",
+                )
+            self._write((*known, grant))
+        return token, grant
+
+    def revoke(self, name: str) -> Grant | None:
+        """Remove a token; None when there is none of this name. Raises per `system.failures`."""
+        with on_disk("lock", self._lock), state_lock(self._lock):
+            known = self.grants()
+            gone = next((grant for grant in known if grant.name == name), None)
+            if gone is not None:
+                self._write(tuple(grant for grant in known if grant is not gone))
+        return gone
+
+    def last_used(self) -> Mapping[str, int]:
+        """The day on which each token was last used, by its hash, in unix seconds."""
+        return read_state(self._used, _days) or {}
+
+    def used(self, token_hash: str, day: int) -> None:
+        """Note a use. Raises per `system.failures`."""
+        with on_disk("lock", self._lock), state_lock(self._lock):
+            known = {grant.hash for grant in self.grants()}
+            days = {one: then for one, then in self.last_used().items() if one in known}
+            write_state(self._used, self._stage, {"days": {**days, token_hash: day}}, durable=False)
+
+    def _write(self, grants: tuple[Grant, ...]) -> None:
+        write_state(self._path, self._stage, {"tokens": [asdict(grant) for grant in grants]}, indent=1)
+
+
+def fresh_token() -> str:
+    """A new token."""
+    return _MARK + secrets.token_urlsafe(32)
+
+
+def hashed(token: str) -> str:
+    """The hash under which a token is kept."""
+    return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
+
+
+def is_token(text: str) -> bool:
+    """True for a text of the form of our tokens."""
+    return _TOKEN.fullmatch(text) is not None
+
+
+def _grant(entry: dict[str, Any]) -> Grant:
+    """An entry of the file. Raises any of UNREADABLE."""
+    expires = entry["expires"]
+    return Grant(
+        str(entry["name"]),
+        Role(entry["role"]),
+        tuple(map(str, entry["namespaces"])),
+        bool(entry["restricted"]),
+        int(entry["created"]),
+        None if expires is None else int(expires),
+        str(entry["hash"]),
+    )
+
+
+def _days(data: dict[str, Any]) -> dict[str, int]:
+    return {str(one): int(day) for one, day in data["days"].items()}
+
+
+def _refuse_strangers(found: os.stat_result) -> None:
+    if not OURS_ALONE.holds(found):
+        raise PermissionError("others own it, or may read or write it")
