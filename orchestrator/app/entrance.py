@@ -12,8 +12,8 @@ from urllib.parse import SplitResult
 from orchestrator.errors import UsageError
 from orchestrator.events import Emit, Notice
 from orchestrator.net.addresses import split
+from orchestrator.net.own_addresses import addresses_of, is_own
 from orchestrator.settings import Settings
-from orchestrator.system.own_addresses import addresses_of, is_own
 
 if TYPE_CHECKING:
     from orchestrator.app.house import House
@@ -25,7 +25,7 @@ Auth = Literal["tokens", "none"]
 
 @dataclass(frozen=True, slots=True)
 class Entrance:
-    """How clients come in: where they connect (`HOST:PORT`), the path below which they ask, and who needs a token.
+    """The way in for clients: where they connect (`HOST:PORT`), the path below which they ask, and who needs a token.
 
     Without `auth` those need one who come from elsewhere. `own_token` is that of the user who runs the server; without
     one all clients are programs of that user's, who alone know the prefix.

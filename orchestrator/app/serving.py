@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ServeRequest:
-    """Where clients come in; `on_ready` is told the address for them."""
+    """The way in for clients; `on_ready` is told the address for them."""
 
     entrance: Entrance
     on_ready: Callable[[str], None]

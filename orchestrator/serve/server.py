@@ -18,9 +18,9 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from orchestrator.errors import CannotCreateError, UsageError
+from orchestrator.net.own_addresses import outward
 from orchestrator.serve.connections import ConnectionBounds, GuardedProtocol, keep_alive
 from orchestrator.system import threads
-from orchestrator.system.own_addresses import outward
 
 _END = 3.0
 """Seconds that answers under way have when the server stops."""

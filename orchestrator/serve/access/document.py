@@ -13,7 +13,7 @@ from orchestrator.serve.access.tokens import Grant
 
 @dataclass(frozen=True, slots=True)
 class TokenEntry:
-    """What a token allows. Moments are unix seconds; `last_used` is the beginning of a day."""
+    """Rights of a token. Moments are unix seconds; `last_used` is the beginning of a day."""
 
     name: str
     role: Role

@@ -23,7 +23,7 @@ _MOST_ADDRESSES = 4096
 
 
 class Shown(NamedTuple):
-    """What a request shows: a token of this server, and one of the Hub's; empty where it has none."""
+    """Tokens in a request: one of this server, and one of the Hub's; empty where it has none."""
 
     own: str = ""
     hub: str = ""

@@ -35,7 +35,7 @@ Identity = tuple[int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a token allows; `hash` is that of the token. Moments are unix seconds, without an end where `expires` is
+    """Rights of a token; `hash` is that of the token. Moments are unix seconds, without an end where `expires` is
     None."""
 
     name: str
@@ -60,7 +60,7 @@ class Grant:
             raise UsageError("an admin commands the whole server", hint="leave out --namespace, or take another role")
 
     def caller_at(self, now: float) -> Caller | None:
-        """Who shows the token; None when it has expired."""
+        """The caller who shows the token; None when it has expired."""
         if self.expires is not None and now >= self.expires:
             return None
         return Caller(self.name, self.role, self.namespaces, self.restricted, client=f"token {self.name}")
@@ -76,7 +76,7 @@ class TokenFile:
         self._stage = state_dir / "stage"
 
     def identity(self) -> Identity | None:
-        """What tells that the file is another one; None when there is none."""
+        """Facts that tell one content of the file from another; None when there is none."""
         try:
             found = self._path.lstat()
         except OSError:
