@@ -18,7 +18,7 @@ from orchestrator.core.sizes import parse_duration
 from orchestrator.errors import NotFoundError, UsageError
 from orchestrator.serve.access.document import NewTokenDocument, TokenEntry, TokensDocument
 from orchestrator.serve.access.rights import EVERYWHERE, Role
-from orchestrator.serve.access.tokens import Grant, TokenFile
+from orchestrator.serve.access.tokens import TokenFile, TokenGrant
 
 
 @click.group()
@@ -85,8 +85,8 @@ def create(options: CreateOptions) -> int:
         raise UsageError(f"--expires: {error}") from error
     now = int(time.time())
 
-    def grant_of(token_hash: str) -> Grant:
-        return Grant(
+    def grant_of(token_hash: str) -> TokenGrant:
+        return TokenGrant(
             options.name,
             Role(options.role),
             options.namespaces or EVERYWHERE,

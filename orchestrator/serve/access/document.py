@@ -8,7 +8,7 @@ from typing import Self
 
 from orchestrator.documents import Count
 from orchestrator.serve.access.rights import Role
-from orchestrator.serve.access.tokens import Grant
+from orchestrator.serve.access.tokens import TokenGrant
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class TokenEntry:
     last_used: Count | None
 
     @classmethod
-    def of(cls, grant: Grant, last_used: int | None = None) -> Self:
+    def of(cls, grant: TokenGrant, last_used: int | None = None) -> Self:
         """The entry of a grant."""
         return cls(grant.name, grant.role, grant.namespaces, grant.restricted, grant.created, grant.expires, last_used)
 
@@ -44,6 +44,6 @@ class TokensDocument:
     tokens: tuple[TokenEntry, ...]
 
     @classmethod
-    def of(cls, grants: Iterable[Grant], days: Mapping[str, int]) -> Self:
+    def of(cls, grants: Iterable[TokenGrant], days: Mapping[str, int]) -> Self:
         """The data of all tokens; `days` tells by hash when each was last used."""
         return cls(tuple(TokenEntry.of(grant, days.get(grant.hash)) for grant in grants))

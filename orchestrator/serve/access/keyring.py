@@ -13,7 +13,7 @@ from typing import NamedTuple
 from orchestrator.errors import GlmAriaError
 from orchestrator.events import Emit, Notice
 from orchestrator.serve.access.rights import Caller
-from orchestrator.serve.access.tokens import DAY, Grant, Identity, TokenFile, hashed, is_token
+from orchestrator.serve.access.tokens import DAY, Identity, TokenFile, TokenGrant, hashed, is_token
 from orchestrator.serve.http.refusals import Refused, busy
 
 _MOST_WRONG = 10
@@ -22,14 +22,14 @@ _WINDOW = 60.0
 _MOST_ADDRESSES = 4096
 
 
-class Shown(NamedTuple):
+class ShownTokens(NamedTuple):
     """Tokens in a request: one of this server, and one of the Hub's; empty where it has none."""
 
     own: str = ""
     hub: str = ""
 
 
-def shown(headers: Mapping[str, str]) -> Shown:
+def shown(headers: Mapping[str, str]) -> ShownTokens:
     """The tokens in a request: `Bearer gla_…`, `Bearer hf_…`, both as `Bearer gla_…+hf_…`, or any of these as the
     password of a Basic login, whatever the user name."""
     scheme, _, text = headers.get("authorization", "").strip().partition(" ")
@@ -37,17 +37,17 @@ def shown(headers: Mapping[str, str]) -> Shown:
         try:
             text = base64.b64decode(text.strip(), validate=True).decode("latin-1").partition(":")[2]
         except (binascii.Error, ValueError):
-            return Shown()
+            return ShownTokens()
     elif scheme.lower() != "bearer":
-        return Shown()
+        return ShownTokens()
     text = text.strip()
     if not text.startswith("gla_"):
-        return Shown(hub=text)
+        return ShownTokens(hub=text)
     own, _, hub = text.partition("+")
-    return Shown(own, hub)
+    return ShownTokens(own, hub)
 
 
-class Wrong:
+class WrongTokens:
     """Counts of wrong tokens by address, so that nobody tries many. For the thread of the event loop.
 
     A right token is never refused for the wrong ones of others at its address: nobody can guess 256 bits, and behind
@@ -86,19 +86,19 @@ class Keyring:
         file: TokenFile | None = None,
         known: Mapping[str, Caller] | None = None,
         *,
-        wrong: Wrong | None = None,
+        wrong: WrongTokens | None = None,
         write: Callable[[Callable[[], None]], object] = lambda _: None,
         emit: Emit = lambda _: None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._file = file
         self._known = dict(known or {})
-        self._wrong = wrong or Wrong()
+        self._wrong = wrong or WrongTokens()
         self._write = write
         self._emit = emit
         self._now = now
         self._read: Identity | None = None
-        self._grants: dict[str, Grant] = {}
+        self._grants: dict[str, TokenGrant] = {}
         self._used: dict[str, int] = {}
 
     def identify(self, token: str, address: str) -> Caller | None:

@@ -11,6 +11,7 @@ import hashlib
 import os
 import re
 import secrets
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -34,7 +35,7 @@ Identity = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Grant:
+class TokenGrant:
     """Rights of a token; `hash` is that of the token. Moments are unix seconds, without an end where `expires` is
     None."""
 
@@ -83,7 +84,7 @@ class TokenFile:
             return None
         return found.st_ino, found.st_mtime_ns, found.st_size
 
-    def grants(self) -> tuple[Grant, ...]:
+    def grants(self) -> tuple[TokenGrant, ...]:
         """All tokens, by name. Raises DiskIOError."""
         try:
             data = load_state(self._path, judge=_refuse_strangers)
@@ -98,7 +99,7 @@ class TokenFile:
             ) from error
         return tuple(sorted(found, key=lambda grant: grant.name))
 
-    def create(self, grant_of: Callable[[str], Grant]) -> tuple[str, Grant]:
+    def create(self, grant_of: Callable[[str], TokenGrant]) -> tuple[str, TokenGrant]:
         """Make a token, and a grant of its hash. Raises UsageError for a name that is taken, and per
         `system.failures`."""
         token = fresh_token()
@@ -108,12 +109,12 @@ class TokenFile:
             if any(other.name == grant.name for other in known):
                 raise UsageError(
                     f"there is a token {grant.name!r} already",
-                    hint=f"take another name, or remove it first: glm-aria token revoke {grant.name}",
+                    hint=f"take another name, or remove it first: glm-aria token revoke {shlex.quote(grant.name)}",
                 )
             self._write((*known, grant))
         return token, grant
 
-    def revoke(self, name: str) -> Grant | None:
+    def revoke(self, name: str) -> TokenGrant | None:
         """Remove a token; None when there is none of this name. Raises per `system.failures`."""
         with on_disk("lock", self._lock), state_lock(self._lock):
             known = self.grants()
@@ -133,7 +134,7 @@ class TokenFile:
             days = {one: then for one, then in self.last_used().items() if one in known}
             write_state(self._used, self._stage, {"days": {**days, token_hash: day}}, durable=False)
 
-    def _write(self, grants: tuple[Grant, ...]) -> None:
+    def _write(self, grants: tuple[TokenGrant, ...]) -> None:
         write_state(self._path, self._stage, {"tokens": [asdict(grant) for grant in grants]}, indent=1)
 
 
@@ -152,10 +153,10 @@ def is_token(text: str) -> bool:
     return _TOKEN.fullmatch(text) is not None
 
 
-def _grant(entry: dict[str, Any]) -> Grant:
+def _grant(entry: dict[str, Any]) -> TokenGrant:
     """An entry of the file. Raises any of UNREADABLE."""
     expires = entry["expires"]
-    return Grant(
+    return TokenGrant(
         str(entry["name"]),
         Role(entry["role"]),
         tuple(map(str, entry["namespaces"])),

@@ -13,9 +13,9 @@ import pytest
 
 from orchestrator.errors import DiskIOError, UsageError
 from orchestrator.events import Event, Notice
-from orchestrator.serve.access.keyring import Keyring, Shown, Wrong, shown
+from orchestrator.serve.access.keyring import Keyring, ShownTokens, WrongTokens, shown
 from orchestrator.serve.access.rights import OPERATOR, Caller, Role
-from orchestrator.serve.access.tokens import DAY, Grant, TokenFile, fresh_token, hashed, is_token
+from orchestrator.serve.access.tokens import DAY, TokenFile, TokenGrant, fresh_token, hashed, is_token
 from orchestrator.serve.http.refusals import Refused
 
 NOW = 1_800_000_000
@@ -27,8 +27,8 @@ def of(
     namespaces: tuple[str, ...] = ("*",),
     *,
     expires: int | None = None,
-) -> Callable[[str], Grant]:
-    return lambda token_hash: Grant(name, role, namespaces, False, NOW, expires, token_hash)
+) -> Callable[[str], TokenGrant]:
+    return lambda token_hash: TokenGrant(name, role, namespaces, False, NOW, expires, token_hash)
 
 
 @pytest.fixture
@@ -179,7 +179,7 @@ def test_the_operators_own_token_is_in_no_file(tmp_path: Path, file: TokenFile) 
 
 def test_who_tries_many_tokens_has_to_wait_and_others_have_not(file: TokenFile) -> None:
     now = [0.0]
-    keyring = ring(file, wrong=Wrong(lambda: now[0]))
+    keyring = ring(file, wrong=WrongTokens(lambda: now[0]))
     token, _ = file.create(of())
     for _ in range(10):
         with pytest.raises(Refused) as refused:
@@ -196,7 +196,7 @@ def test_who_tries_many_tokens_has_to_wait_and_others_have_not(file: TokenFile) 
 
 
 def test_addresses_of_guessers_take_no_memory_without_end(file: TokenFile) -> None:
-    wrong = Wrong()
+    wrong = WrongTokens()
     for number in range(10_000):
         wrong.note(str(number))
     assert len(wrong._counts) == 4096
@@ -209,18 +209,18 @@ def basic(text: str) -> str:
 @pytest.mark.parametrize(
     ("header", "expected"),
     [
-        ("", Shown()),
-        ("Bearer gla_x", Shown("gla_x")),
-        ("bearer  gla_x ", Shown("gla_x")),
-        ("Bearer hf_x", Shown(hub="hf_x")),
-        ("Bearer gla_x+hf_y", Shown("gla_x", "hf_y")),
-        (basic("me:gla_x"), Shown("gla_x")),
-        (basic(":gla_x+hf_y"), Shown("gla_x", "hf_y")),
-        ("Basic !!!", Shown()),
-        ("Digest gla_x", Shown()),
+        ("", ShownTokens()),
+        ("Bearer gla_x", ShownTokens("gla_x")),
+        ("bearer  gla_x ", ShownTokens("gla_x")),
+        ("Bearer hf_x", ShownTokens(hub="hf_x")),
+        ("Bearer gla_x+hf_y", ShownTokens("gla_x", "hf_y")),
+        (basic("me:gla_x"), ShownTokens("gla_x")),
+        (basic(":gla_x+hf_y"), ShownTokens("gla_x", "hf_y")),
+        ("Basic !!!", ShownTokens()),
+        ("Digest gla_x", ShownTokens()),
     ],
 )
-def test_tokens_are_read_where_clients_put_them(header: str, expected: Shown) -> None:
+def test_tokens_are_read_where_clients_put_them(header: str, expected: ShownTokens) -> None:
     assert shown({"authorization": header} if header else {}) == expected
 
 
