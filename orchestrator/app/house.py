@@ -34,6 +34,8 @@ _LOOKING = 16
 """Threads that ask the cache."""
 _MAKING = 4
 """Threads that reserve room for blobs, and remove what has to go for that."""
+_PROVING = 2
+"""Threads that hash what other programs put into the cache: that takes minutes, and nobody else shall wait for it."""
 _READING = 16
 """Threads that read from the disk what is not in memory."""
 
@@ -74,7 +76,10 @@ def open_house(settings: Settings, stop: Stop, emit: Emit, *, is_own: bool) -> I
         most = None if is_own else settings.serve_max_size
         room = Room(cache, most=most, in_use=shelves.in_use, gone=shelves.gone, emit=warn)
         making = stack.enter_context(_pool(_MAKING, "room"))
-        arrivals = Arrivals(shelves, handed, room, making)
+        arrivals = Arrivals(shelves, handed, room, making, for_all=is_own)
+        if not is_own:
+            # Not even under a name in a repo of somebody else's.
+            cache.blobs.lends = cache.records.is_open
         resident = Resident(
             SourceLocator(sources, elsewhere, warn),
             sources,
@@ -100,6 +105,7 @@ def open_house(settings: Settings, stop: Stop, emit: Emit, *, is_own: bool) -> I
             handed,
             early=settings.serve_early == "safe",
             looking=looking,
+            proving=stack.enter_context(_pool(_PROVING, "prove")),
             reading=reading,
             waiting=waiting,
         )

@@ -71,7 +71,7 @@ class Cache:
 class HfCache:
     """One cache. `use_symlinks=False` is HF_HUB_DISABLE_SYMLINKS; file systems without symlinks are found out.
 
-    `owners` are asked right before a blob gets its name.
+    `owners` are asked right before a blob gets its name. `lends` says from which repos others may have blobs: from all.
     """
 
     def __init__(
@@ -89,6 +89,7 @@ class HfCache:
         self.pieces = PieceStore(state_dir)
         self.on_demand = OnDemand(state_dir)
         self.patience = Patience()
+        self.lends: inventory.Lends = lambda _: True
         self._use_symlinks = use_symlinks
 
     def find(self, repo: RepoId, files: Iterable[RepoFile]) -> dict[Digest, Found]:
@@ -98,7 +99,7 @@ class HfCache:
         and a symlink that leads out of the cache are NOTHING. Raises UnsafeError when a folder of the repo is a
         symlink, DiskIOError when it cannot be read.
         """
-        return inventory.find(self.layout, self.proofs, repo, files)
+        return inventory.find(self.layout, self.proofs, repo, files, self.lends)
 
     def use(self) -> Use:
         """Holds repos while a run works with them, so that `cache gc` keeps out.

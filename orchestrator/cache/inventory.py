@@ -7,7 +7,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from orchestrator.cache.layout import CacheLayout
@@ -25,8 +25,13 @@ from orchestrator.system.small_files import REF_BYTES, read_small_text
 
 _NOTHING = Found(Have.NOTHING)
 
+Lends = Callable[[str], bool]
+"""True when other repos may be given blobs from the repo folder of this name."""
 
-def find(layout: CacheLayout, proofs: Proofs, repo: RepoId, files: Iterable[RepoFile]) -> dict[Digest, Found]:
+
+def find(
+    layout: CacheLayout, proofs: Proofs, repo: RepoId, files: Iterable[RepoFile], lends: Lends
+) -> dict[Digest, Found]:
     """See `HfCache.find`."""
     refuse_planted(layout, repo)
     wanted = {file.digest: file.size for file in files}
@@ -39,11 +44,13 @@ def find(layout: CacheLayout, proofs: Proofs, repo: RepoId, files: Iterable[Repo
             here = look(path, layout.cache_dir)
             if here is None or here.st_size != size:
                 missing[digest] = size
+            elif own.get(digest.hex) == (seen := stamp(here)):
+                found[digest] = Found(Have.PLACED, path, seen)
             else:
-                found[digest] = Found(Have.PLACED if own.get(digest.hex) == stamp(here) else Have.UNPROVEN, path)
+                found[digest] = Found(Have.UNPROVEN, path)
     proofs.note(repo.folder, (digest.hex for digest, here in found.items() if here.have is Have.PLACED))
     if missing:
-        found |= _elsewhere(layout, proofs, repo, missing)
+        found |= _elsewhere(layout, proofs, repo, missing, lends)
     return found
 
 
@@ -134,16 +141,20 @@ def _are_exposed(snapshot: str, files: Iterable[RepoFile], proven: Mapping[str, 
     return True
 
 
-def _elsewhere(layout: CacheLayout, proofs: Proofs, repo: RepoId, missing: Mapping[Digest, int]) -> dict[Digest, Found]:
+def _elsewhere(
+    layout: CacheLayout, proofs: Proofs, repo: RepoId, missing: Mapping[Digest, int], lends: Lends
+) -> dict[Digest, Found]:
     found = dict.fromkeys(missing, _NOTHING)
     for digest, size in missing.items():
         for folder in proofs.holders(digest):
             proof = proofs.of(folder).get(digest.hex)
             if folder == repo.folder or proof is None or proof[0] != size or not _is_sound(layout, folder):
                 continue
+            if not lends(folder):
+                continue
             blob = layout.cache_dir / folder / "blobs" / digest.hex
             here = look(blob, layout.cache_dir)
             if here is not None and stamp(here) == proof:
-                found[digest] = Found(Have.ELSEWHERE, blob)
+                found[digest] = Found(Have.ELSEWHERE, blob, proof)
                 break
     return found

@@ -42,6 +42,7 @@ class Records:
     def __init__(self, state_dir: Path) -> None:
         self._stage = state_dir / "stage"
         self._repos = state_dir / "repos"
+        self._open: dict[str, tuple[int, bool]] = {}
 
     def load(self, repo: RepoId, commit: str) -> Record | None:
         """The record of a commit, checked as a listing from the network is; None when there is none, or a bad one."""
@@ -104,6 +105,22 @@ class Records:
         commit = ref.revision if ref.is_commit else self.last_seen(ref.repo, ref.revision)
         record = self.load(ref.repo, commit) if commit else None
         return record is not None and record.is_restricted
+
+    def is_open(self, folder: str) -> bool:
+        """True when the repo of this folder was listed here, and never as a closed one. Reads all its records, once."""
+        path = self._repos / folder
+        try:
+            changed = path.stat().st_mtime_ns
+        except OSError:
+            return False
+        known = self._open.get(folder)
+        if known is None or known[0] != changed:
+            repo, records = parse_folder(folder), []
+            if repo is not None:
+                records = [self.load(repo, one.stem) for one in path.glob("*.json") if is_commit(one.stem)]
+            is_open = bool(records) and not any(record is None or record.is_restricted for record in records)
+            known = self._open[folder] = changed, is_open
+        return known[1]
 
     def history(self, repo: RepoId, revision: str, root: str) -> tuple[Seen, ...]:
         """The commits that `revision` stood for under the root at this address, the oldest first."""

@@ -54,10 +54,14 @@ class Have(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Answer of an inventory for one blob; `path` is where it lies, None for NOTHING."""
+    """Answer of an inventory for one blob; `path` is where it lies, None for NOTHING.
+
+    `stamp` is the identity of the file that was proven, as `cache.proofs.stamp` has it; None for what is not.
+    """
 
     have: Have
     path: Path | None = None
+    stamp: tuple[int, int, int, int] | None = None
 
 
 class Action(StrEnum):

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from orchestrator.core.files import Digest, RepoFile
 from orchestrator.core.plan import Job, ResolvedModel
+from orchestrator.core.refs import RepoId
 from orchestrator.depot.messages import Proven
 from orchestrator.depot.resident import Here
 from orchestrator.depot.watch import State, Watch
@@ -21,6 +22,7 @@ from orchestrator.serve.delivery.ranges import Excerpt
 from orchestrator.serve.delivery.streaming import Awaited
 from orchestrator.serve.http.clients import Manner
 from orchestrator.serve.http.once import Once
+from orchestrator.serve.http.refusals import busy
 from orchestrator.serve.stock.room import Room
 from orchestrator.serve.stock.shelves import Shelves
 from orchestrator.transfer.interface import Already
@@ -33,9 +35,10 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class _Kept:
-    """A want of our own beside those of the clients, and when it ends."""
+    """A want of our own beside those of the clients, and when it ends. `closed` is the closed repo for which it is."""
 
     watch: Watch
+    closed: RepoId | None
     readers: int = 0
     end: asyncio.TimerHandle | None = None
 
@@ -43,16 +46,20 @@ class _Kept:
 class Arrivals:
     """Wants of blobs: one for each client that waits, and one that lasts for a while after the last of them.
 
-    `making` are the threads in which room is made.
+    `making` are the threads in which room is made. What comes for a closed repo is for those alone who may read that
+    repo, unless it is `for_all`.
     """
 
-    def __init__(self, shelves: Shelves, handed: Handed, room: Room, making: Executor) -> None:
+    def __init__(
+        self, shelves: Shelves, handed: Handed, room: Room, making: Executor, *, for_all: bool = False
+    ) -> None:
         self._shelves = shelves
         self._handed = handed
         self._room = room
         self._making = Once(making)
         self._want: Callable[[Job], Watch] = _nobody_fetches
         self._emit: Emit = ignore
+        self._for_all = for_all
         self._kept: dict[Digest, _Kept] = {}
 
     def fetch_by(self, want: Callable[[Job], Watch], emit: Emit = ignore) -> None:
@@ -103,12 +110,15 @@ class Arrivals:
 
     @contextmanager
     def of(self, model: ResolvedModel, file: RepoFile, cut: Excerpt, manner: Manner) -> Iterator[Awaited]:
-        """A file on its way, for a client that waits for this part of it."""
+        """A file on its way, for a client that waits for this part of it. Raises Refused."""
         digest = file.digest
         kept = self._kept.get(digest)
         if kept is None or kept.watch.has_ended:
             self._forget(digest, has_room=True)
             kept = None
+        repo = model.ref.repo
+        if kept is not None and not self._for_all and kept.closed not in (None, repo):
+            raise busy(f"{file.path!r} is on its way for another repo", 10)
         # Only now: with what has ended, those who wanted it are forgotten.
         job = self._shelves.want(model, file)
         if kept is None:
@@ -118,7 +128,7 @@ class Arrivals:
             # At once: what the depot has given out to a connection already stays there.
             awaited.look_ahead(cut.start, cut.end)
         if kept is None:
-            kept = self._kept[digest] = _Kept(self._want(job))
+            kept = self._kept[digest] = _Kept(self._want(job), repo if model.is_restricted else None)
         kept.readers += 1
         try:
             yield awaited

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 from orchestrator.core.files import RepoFile
-from orchestrator.core.plan import Have, ResolvedModel
+from orchestrator.core.plan import Found, Have, ResolvedModel
 from orchestrator.serve.access.rights import Caller
 from orchestrator.serve.delivery.arrivals import Arrivals
 from orchestrator.serve.delivery.handed import Handed
@@ -29,7 +28,8 @@ _LOOKS = 3
 class Delivery:
     """Gives clients the bytes of files. `early`: they may go out before their proof, where that is safe.
 
-    `looking` are threads that ask the cache, `reading` those that read files. With `waiting`, programs that read our
+    `looking` are threads that ask the cache, `proving` those that hash what others put there, `reading` those that read
+    files. With `waiting`, programs that read our
     cache wait at its locks. For the thread of the event loop.
     """
 
@@ -42,6 +42,7 @@ class Delivery:
         *,
         early: bool,
         looking: Executor,
+        proving: Executor,
         reading: Executor,
         waiting: Waiting | None = None,
     ) -> None:
@@ -53,7 +54,8 @@ class Delivery:
         self._looking = looking
         self._reading = reading
         self._waiting = waiting
-        self._once = Once(looking)
+        self._finds = Once(looking)
+        self._proofs = Once(proving)
 
     async def give(  # noqa: PLR0917 - who asks for what, and how it is answered
         self,
@@ -117,32 +119,30 @@ class Delivery:
     async def _here(self, request: Request, model: ResolvedModel, file: RepoFile) -> AsyncIterator[int | None]:
         """A descriptor of a file that is proven in the cache; None when it is not there."""
         for _ in range(_LOOKS):  # it may be removed between a look and its opening
-            path = await self._path(request, model, file)
-            if path is None:
+            found = await self._proven(request, model, file)
+            if found.stamp is None:
                 break
-            async with opened(path, self._reading) as fd:
+            async with opened(found, self._reading) as fd:
                 if fd is not None:
                     yield fd
                     return
         yield None
 
-    async def _path(self, request: Request, model: ResolvedModel, file: RepoFile) -> Path | None:
-        """The path of a file that is proven in the cache. What some other program put there is proven first."""
-        have, path = await self._find(model, file)
-        while have is Have.UNPROVEN:
+    async def _proven(self, request: Request, model: ResolvedModel, file: RepoFile) -> Found:
+        """A file as it is in the cache. What some other program put there is proven first."""
+        while (found := await self._find(model, file)).have is Have.UNPROVEN:
             try:
                 seconds = PATIENCE if request.keep is None else KEEPING
-                await self._once.do(("prove", file.digest), lambda: self._library.prove(model, file), seconds)
-                have, path = await self._find(model, file)
+                await self._proofs.do(("prove", file.digest), lambda: self._library.prove(model, file), seconds)
             except TimeoutError:
                 if request.keep is None:
                     raise busy(f"{file.path!r} is being verified", 10) from None
                 request.keep()
-        return path if have in (Have.PLACED, Have.ELSEWHERE) else None
+        return found
 
-    async def _find(self, model: ResolvedModel, file: RepoFile) -> tuple[Have, Path | None]:
+    async def _find(self, model: ResolvedModel, file: RepoFile) -> Found:
         key = "find", file.digest, model.ref.repo
-        return await self._once.do(key, lambda: self._library.find(model, file), 60)
+        return await self._finds.do(key, lambda: self._library.find(model, file), 60)
 
     async def _make_room(self, request: Request, model: ResolvedModel, file: RepoFile) -> None:
         """Reserve room, however long it takes to make it. Raises Refused and what refuses the file."""

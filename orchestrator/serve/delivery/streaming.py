@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+from orchestrator.cache.proofs import stamp
+from orchestrator.core.plan import Found
 from orchestrator.depot.watch import State, Watch
 from orchestrator.errors import TemporaryError
 from orchestrator.serve.delivery.handed import Handed
 from orchestrator.serve.delivery.ranges import Excerpt
 from orchestrator.serve.http.clients import Manner
 from orchestrator.serve.http.once import PATIENCE
+from orchestrator.system.small_files import open_regular
 
 KEEPING = 4.0
 """Seconds between two words to a client that is kept waiting."""
@@ -109,9 +113,10 @@ async def is_ready(awaited: Awaited, cut: Excerpt, manner: Manner, seconds: floa
 
 
 @asynccontextmanager
-async def opened(path: Path, pool: Executor) -> AsyncIterator[int | None]:
-    """A descriptor of a file, which stays good for reading when its name goes; None when there is no such file."""
-    fd = await asyncio.get_running_loop().run_in_executor(pool, _open, path)
+async def opened(found: Found, pool: Executor) -> AsyncIterator[int | None]:
+    """A descriptor of a file that is proven, which stays good for reading when its name goes; None when it is another
+    one by now, or never was proven."""
+    fd = await asyncio.get_running_loop().run_in_executor(pool, _open_proven, found)
     try:
         yield fd
     finally:
@@ -165,7 +170,7 @@ async def send_arriving(  # noqa: PLR0917 - what is sent, to whom, and what is r
             if end <= at:
                 await change.wait()
                 continue
-            if fd is None and (fd := await loop.run_in_executor(pool, _open, watch.part)) is None:
+            if fd is None and (fd := await loop.run_in_executor(pool, _open_part, watch.part)) is None:
                 return at
             data = await _read(fd, at, min(_CHUNK, end - at), pool)
             if watch.epoch != epoch:
@@ -186,9 +191,24 @@ def retry_after(watch: Watch, rate: float) -> int:
     return min(300, max(2, round(left / rate * 1.1) if rate > 0 else 10))
 
 
-def _open(path: Path) -> int | None:
+def _open_proven(found: Found) -> int | None:
+    """The very file that was proven: in a cache that a group writes to, another may lie there by now."""
+    if found.path is None or found.stamp is None:
+        return None
+
+    def judge(opened: os.stat_result) -> None:
+        if stamp(opened) != found.stamp:
+            raise OSError(errno.ESTALE, "another file than the one that was proven")
+
     try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return open_regular(found.path, follow=True, judge=judge)  # a blob may be a link within the cache
+    except OSError:
+        return None
+
+
+def _open_part(path: Path) -> int | None:
+    try:
+        return open_regular(path)
     except OSError:
         return None
 

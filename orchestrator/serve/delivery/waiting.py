@@ -114,10 +114,10 @@ class Waiting:
     def _hold(self, model: ResolvedModel, file: RepoFile, held: ExitStack) -> Path | None:
         """Have `held` hold the lock of a file, and return it; None when there is nothing to wait for, or somebody else
         holds it. What another repo of the cache has is linked."""
-        have, path = self._library.find(model, file)
-        if have is Have.ELSEWHERE and path is not None:
-            self._shelves.link(model, file, path)
-        if have is not Have.NOTHING:
+        found = self._library.find(model, file)
+        if found.have is Have.ELSEWHERE and found.path is not None:
+            self._shelves.link(model, file, found.path)
+        if found.have is not Have.NOTHING:
             return None
         self._shelves.refuse(model, file)
         return held.enter_context(self._shelves.hold(model, file))

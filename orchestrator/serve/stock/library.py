@@ -8,7 +8,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -16,7 +15,7 @@ from orchestrator.cache.cache import Cache
 from orchestrator.catalogs.refusals import refusal
 from orchestrator.catalogs.sites import Sites
 from orchestrator.core.files import RepoFile
-from orchestrator.core.plan import Have, ResolvedModel
+from orchestrator.core.plan import Found, Have, ResolvedModel
 from orchestrator.core.refs import Ref
 from orchestrator.core.trust import Policy
 from orchestrator.errors import (
@@ -154,13 +153,13 @@ class Library:
 
     # -- where its bytes are
 
-    def find(self, model: ResolvedModel, file: RepoFile) -> tuple[Have, Path | None]:
+    def find(self, model: ResolvedModel, file: RepoFile) -> Found:
         """The state of the file's blob in the cache, as `HfCache.find` tells it. Asks no server."""
         with self._looking:
             found = self._cache.blobs.find(model.ref.repo, [file])[file.digest]
         if found.have is not Have.NOTHING:
             self._cache.blobs.on_demand.used(model.ref.repo, model.commit)
-        return found.have, found.path
+        return found
 
     def prove(self, model: ResolvedModel, file: RepoFile) -> bool:
         """Read a blob that some other program put there; a wrong one is removed. Takes as long as that takes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ import pytest
 
 from orchestrator.cache.cache import Cache
 from orchestrator.core.plan import Have, Job
-from orchestrator.core.refs import Ref
+from orchestrator.core.refs import Ref, RepoId, RepoType
 from orchestrator.core.trust import Policy
 from orchestrator.depot.elsewhere import Elsewhere
 from orchestrator.depot.messages import Proven
@@ -24,6 +25,7 @@ from orchestrator.serve.delivery.arrivals import Arrivals
 from orchestrator.serve.delivery.handed import Handed
 from orchestrator.serve.delivery.ranges import Excerpt
 from orchestrator.serve.http.clients import Manner
+from orchestrator.serve.http.refusals import Refused
 from orchestrator.serve.stock.library import Library
 from orchestrator.serve.stock.room import Room
 from orchestrator.serve.stock.shelves import Shelves
@@ -83,4 +85,36 @@ def test_a_file_is_placed_also_for_who_asks_again_after_it_was_lost(cache: Cache
         arrivals.close()
 
     asyncio.run(ask())
-    assert library.find(model, file)[0] is Have.PLACED
+    assert library.find(model, file).have is Have.PLACED
+
+
+@pytest.mark.parametrize("for_all", [False, True])
+def test_what_comes_for_a_closed_repo_is_for_its_readers_alone(cache: Cache, for_all: bool) -> None:
+    heard = Heard()
+    catalog = PlainCatalog(trees={ONE: tree_of()})
+    sites = plain.sites(catalog)
+    library = Library(sites, plain.sources(ROOT), cache, policy=Policy.AGREE, offline=False, emit=heard)
+    catalog.is_restricted = True
+    closed = library.resolve(Ref(REPO, "main")).model
+    catalog.is_restricted = False
+    other = library.resolve(Ref(RepoId(RepoType.MODEL, "org/other"), "main")).model
+    file = next(one for one in closed.tree.files if one.size)
+    depot = Depot(cache)
+    shelves = Shelves(cache, Elsewhere(sites, heard), heard)
+    room = Room(cache, most=None, in_use=shelves.in_use, gone=shelves.gone, emit=heard)
+    arrivals = Arrivals(shelves, Handed(cache.state_dir), room, ThreadPoolExecutor(1), for_all=for_all)
+    arrivals.fetch_by(depot.want)
+    whole = Excerpt(200, 0, file.size, file.size)
+
+    async def ask() -> None:
+        with arrivals.of(closed, file, whole, Manner.WAITS):
+            with arrivals.of(closed, file, whole, Manner.HASHES):
+                pass
+            with contextlib.nullcontext() if for_all else pytest.raises(Refused, match="another repo"):
+                arrivals.of(other, file, whole, Manner.HASHES).__enter__()
+        arrivals.close()
+        with arrivals.of(other, file, whole, Manner.HASHES), arrivals.of(closed, file, whole, Manner.HASHES):
+            pass
+        arrivals.close()
+
+    asyncio.run(ask())

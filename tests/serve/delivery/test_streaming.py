@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from orchestrator.cache.proofs import stamp
 from orchestrator.core.files import Algorithm, Digest
-from orchestrator.core.plan import Job
+from orchestrator.core.plan import Found, Have, Job
 from orchestrator.core.refs import RepoId, RepoType
 from orchestrator.core.sources import Origin
 from orchestrator.depot.watch import State
@@ -30,6 +33,7 @@ from orchestrator.serve.delivery.streaming import (
     send_file,
 )
 from orchestrator.serve.http.clients import Manner
+from tests.fuzz.ground import KINDS, plant
 from tests.hub.content import generate
 from tests.serve.watches import Hand
 
@@ -280,16 +284,63 @@ def test_a_file_that_is_here(pool: ThreadPoolExecutor, tmp_path: Path) -> None:
     blob = tmp_path / "blob"
     blob.write_bytes(RIGHT)
 
-    async def run(cut: Excerpt, path: Path) -> tuple[bool, bytes]:
+    found = Found(Have.PLACED, blob, stamp(blob.stat()))
+    assert sent(found, WHOLE, pool) == (True, RIGHT)
+    assert sent(found, range_of("bytes=1000000-3000000"), pool) == (True, RIGHT[1000000:3000001])
+    assert sent(replace(found, path=tmp_path / "gone"), WHOLE, pool) == (False, b"")
+    assert sent(Found(Have.UNPROVEN, blob), WHOLE, pool) == (False, b"")
+    link = tmp_path / "link"
+    link.symlink_to(blob)
+    assert sent(replace(found, path=link), WHOLE, pool) == (True, RIGHT)
+
+
+def sent(found: Found, cut: Excerpt, pool: ThreadPoolExecutor) -> tuple[bool, bytes]:
+    """Whether a file was sent whole, and what was."""
+
+    async def run() -> tuple[bool, bytes]:
         client = Client()
-        async with opened(path, pool) as fd:
+        async with asyncio.timeout(20), opened(found, pool) as fd:
             return fd is not None and await send_file(fd, cut, client.take, pool), bytes(client.got)
 
-    assert asyncio.run(run(WHOLE, blob)) == (True, RIGHT)
-    assert asyncio.run(run(range_of("bytes=1000000-3000000"), blob)) == (True, RIGHT[1000000:3000001])
-    assert asyncio.run(run(WHOLE, tmp_path / "gone")) == (False, b"")
-    blob.write_bytes(RIGHT[:100])
-    assert asyncio.run(run(WHOLE, blob)) == (False, RIGHT[:100])
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "other bytes", "another file", "link to a secret"])
+def test_what_lies_in_the_place_of_a_proven_file_goes_to_nobody(
+    kind: str, tmp_path: Path, pool: ThreadPoolExecutor
+) -> None:
+    """Whoever writes to a cache of a group can put anything there after the server has looked."""
+    blob, outside = tmp_path / "blob", tmp_path / "outside"
+    outside.mkdir()
+    (outside / "config.json").write_bytes(RIGHT)
+    blob.write_bytes(RIGHT)
+    found = Found(Have.PLACED, blob, stamp(blob.stat()))
+    if kind == "other bytes":
+        blob.write_bytes(WRONG)
+        os.utime(blob, ns=(0, 0))
+    elif kind == "another file":
+        (tmp_path / "new").write_bytes(WRONG)
+        os.utime(tmp_path / "new", ns=(blob.stat().st_atime_ns, blob.stat().st_mtime_ns))
+        (tmp_path / "new").replace(blob)
+    else:
+        plant("link out" if kind == "link to a secret" else kind, blob, outside, content=WRONG)
+    assert sent(found, WHOLE, pool) == (False, b"")
+
+
+@pytest.mark.parametrize("kind", ["fifo", "folder", "link out", "zero", "socket", "none"])
+def test_what_lies_in_the_place_of_a_part_goes_to_nobody(
+    kind: str, hand: Hand, handed: Handed, pool: ThreadPoolExecutor, tmp_path: Path
+) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "config.json").write_bytes(RIGHT)
+    hand.come(0, 3 * MIB)
+    plant(kind, hand.watch.part, outside)
+
+    async def nothing(_: Client) -> None:
+        return
+
+    assert played(hand, handed, pool, WHOLE, Manner.HASHES, nothing) == (0, b"")
 
 
 def test_a_client_is_told_to_ask_again(hand: Hand, handed: Handed) -> None:

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from orchestrator.core.files import Algorithm, Digest, RepoFile
-from orchestrator.core.plan import Have, ResolvedModel
+from orchestrator.core.plan import Found, Have, ResolvedModel
 from orchestrator.serve.delivery.waiting import Waiting
 from orchestrator.transfer.spans import SMALL
 from tests.plain import REPO, Heard
@@ -32,7 +32,7 @@ def test_no_program_gets_the_headers_before_the_lock_is_held(tmp_path: Path) -> 
         assert may_hold.wait(60)
         return nullcontext(lock)
 
-    library = SimpleNamespace(find=lambda *_: (Have.NOTHING, None))
+    library = SimpleNamespace(find=lambda *_: Found(Have.NOTHING))
     shelves = SimpleNamespace(refuse=lambda *_: None, hold=hold)
 
     async def ask(openings: Any, looking: ThreadPoolExecutor) -> None:

@@ -10,9 +10,10 @@ import pytest
 
 from orchestrator.cache.cache import Cache
 from orchestrator.cache.inventory import read_ref
+from orchestrator.cache.records import Record
 from orchestrator.core.plan import Have
 from orchestrator.core.refs import RepoId, RepoType
-from orchestrator.core.trust import Policy
+from orchestrator.core.trust import Level, Policy, Trust
 from orchestrator.depot.elsewhere import Elsewhere
 from orchestrator.errors import GlmAriaError, NotAllowedError, NotFoundError, SourcesDownError
 from orchestrator.proof.verified import VerifiedFile, verify
@@ -156,11 +157,12 @@ def test_a_renamed_repo_says_its_name(house: House) -> None:
 def test_a_file_goes_into_the_snapshot_that_asked_for_it(house: House, cache: Cache) -> None:
     model = house.library.resolve(plain.ref()).model
     file = model.tree.files[0]
-    assert house.library.find(model, file)[0] is Have.NOTHING
+    assert house.library.find(model, file).have is Have.NOTHING
     job = house.shelves.want(model, file)
     assert (job.digest, job.size, [origin.path for origin in job.origins]) == (file.digest, file.size, [file.path])
     assert house.shelves.place([staged(cache, file.path)]) == {}
-    have, path = house.library.find(model, file)
+    found = house.library.find(model, file)
+    have, path = found.have, found.path
     assert have is Have.PLACED
     assert path is not None
     assert path.read_bytes() == FILES[file.path]
@@ -177,7 +179,7 @@ def test_a_blob_that_two_repos_want_is_placed_in_both(house: House, cache: Cache
         house.shelves.want(model, file)
     assert house.shelves.place([staged(cache, file.path)]) == {}
     for model in models:
-        assert house.library.find(model, file)[0] is Have.PLACED
+        assert house.library.find(model, file).have is Have.PLACED
         assert (cache.blobs.snapshot(model) / file.path).read_bytes() == FILES[file.path]
 
 
@@ -191,7 +193,7 @@ def test_what_lies_in_the_cache_by_then_is_linked_for_all_who_want_it(house: Hou
     assert house.shelves.is_placed(jobs[0])
     assert house.shelves.place([], [file.digest]) == {}
     for model in models:
-        assert house.library.find(model, file)[0] is Have.PLACED
+        assert house.library.find(model, file).have is Have.PLACED
         assert (cache.blobs.snapshot(model) / file.path).read_bytes() == FILES[file.path]
 
 
@@ -207,7 +209,7 @@ def test_a_branch_of_the_cache_moves_when_the_new_commit_is_whole(house: House, 
     house.root.heads["main"] = TWO
     model = house.library.resolve(plain.ref()).model
     files = {file.path: file for file in model.tree.files}
-    assert house.library.find(model, files["a.safetensors"])[0] is Have.PLACED
+    assert house.library.find(model, files["a.safetensors"]).have is Have.PLACED
     house.shelves.want(model, files["config.json"])
     house.shelves.place([staged(cache, "config.json", NEW)])
     assert read_ref(cache.layout, REPO, "main") == TWO
@@ -238,10 +240,28 @@ def test_a_file_that_cannot_be_placed_is_told(house: House, cache: Cache) -> Non
 def test_what_lies_in_another_repo_is_served_from_there(house: House, cache: Cache) -> None:
     plain.put(cache, repo=OTHER)
     model = house.library.resolve(plain.ref()).model
-    have, path = house.library.find(model, model.tree.files[0])
+    found = house.library.find(model, model.tree.files[0])
+    have, path = found.have, found.path
     assert have is Have.ELSEWHERE
     assert path is not None
     assert path.is_file()
+
+
+@pytest.mark.parametrize("known", ["closed", "closed since", "not at all", "open"])
+def test_a_closed_repo_lends_nothing_to_others(known: str, house: House, cache: Cache) -> None:
+    """Whoever can have its digest listed under a name of his own would read it there."""
+    plain.put(cache, repo=OTHER)
+    cache.records.forget_all(OTHER)
+    trust = Trust(Level.ROOT, ROOT.url)
+    if known != "not at all":
+        cache.records.save(OTHER, Record(tree_of(), trust, is_restricted=known == "closed"))
+    if known == "closed since":
+        assert cache.records.is_open(OTHER.folder)
+        cache.records.save(OTHER, Record(tree_of(TWO, NEW), trust, is_restricted=True))
+    cache.blobs.lends = cache.records.is_open
+    model = house.library.resolve(plain.ref()).model
+    found = house.library.find(model, model.tree.files[0])
+    assert (found.have is Have.ELSEWHERE) == (known == "open")
 
 
 def test_what_another_program_put_there_is_proven_or_removed(house: House, cache: Cache) -> None:
@@ -250,5 +270,5 @@ def test_what_another_program_put_there_is_proven_or_removed(house: House, cache
     files = {file.path: file for file in model.tree.files}
     assert house.library.prove(model, files["sub/b.safetensors"])
     assert not house.library.prove(model, files["a.safetensors"])
-    assert house.library.find(model, files["sub/b.safetensors"])[0] is Have.PLACED
-    assert house.library.find(model, files["a.safetensors"])[0] is Have.NOTHING
+    assert house.library.find(model, files["sub/b.safetensors"]).have is Have.PLACED
+    assert house.library.find(model, files["a.safetensors"]).have is Have.NOTHING
