@@ -20,8 +20,11 @@ _FOLDERS = tuple(
 )
 
 
-# For the program alone: a secret, a plan, a diagnosis, and a table that is read as it is.
-_INTERNAL = frozenset({"daemon.conf", "aria2.input", "report.html", "layouts.toml"})
+# For the program alone: a secret, a plan, a diagnosis, a page of the server, and a table that is read as it is.
+_INTERNAL = frozenset(
+    {"daemon.conf", "aria2.input", "report.html", "layouts.toml"}
+    | {"dashboard.html", "dashboard.css", "dashboard.js", "dashboard.svg", "dashboard.toml"}
+)
 # Printed by `glm-aria env`, which knows what they undo.
 SHELLS = {"sh": "env.sh", "fish": "env.fish", "powershell": "env.ps1"}
 
@@ -43,7 +46,7 @@ def render(name: str, **values: object) -> str:
 
 
 def read(name: str) -> str:
-    """The text of a table that ships with the templates. Raises NotFoundError."""
+    """The text of a file that ships with the templates, as it is. Raises NotFoundError."""
     for folder in _FOLDERS:
         if folder.name == "templates" and (folder / name).is_file():
             return (folder / name).read_text("utf-8")

@@ -19,6 +19,10 @@ from orchestrator.serve.delivery.arrivals import Arrivals
 from orchestrator.serve.delivery.delivery import Delivery
 from orchestrator.serve.delivery.handed import Handed
 from orchestrator.serve.delivery.waiting import Waiting
+from orchestrator.serve.pages.board import Board
+from orchestrator.serve.pages.condition import Examination
+from orchestrator.serve.pages.intake import Intake
+from orchestrator.serve.pages.traffic import Traffic
 from orchestrator.serve.stock.inquiries import Inquiries
 from orchestrator.serve.stock.library import Library
 from orchestrator.serve.stock.room import Room
@@ -27,6 +31,7 @@ from orchestrator.settings import Settings
 from orchestrator.system.openings import Openings
 from orchestrator.system.signals import Stop
 from orchestrator.system.threads import Pool
+from orchestrator.upkeep.contents import contents
 
 _ASKING = 16
 """Threads that ask sites."""
@@ -48,6 +53,7 @@ class House:
     inquiries: Inquiries
     delivery: Delivery
     commands: Commands
+    board: Board
     state_dir: Path
     later: Callable[[Callable[[], None]], object]
     emit: Emit
@@ -57,9 +63,16 @@ class House:
 def open_house(settings: Settings, stop: Stop, emit: Emit, *, is_own: bool) -> Iterator[House]:
     """Open the cache, the sources and the depot. With `is_own` the only clients are programs of the operator's."""
 
+    intake = Intake()
+
+    def tell(event: Event) -> None:
+        intake.take(event)
+        if is_own or isinstance(event, Notice | Evicted):
+            emit(event)
+
     def warn(event: Event) -> None:
         if isinstance(event, Notice | Evicted):
-            emit(event)
+            tell(event)
 
     with contextlib.ExitStack() as stack:
         shared = stack.enter_context(open_shared(settings, warn))
@@ -72,7 +85,6 @@ def open_house(settings: Settings, stop: Stop, emit: Emit, *, is_own: bool) -> I
         elsewhere = stack.enter_context(contextlib.closing(Elsewhere(sites, warn)))
         # What `run` brings is the user's own.
         shelves = Shelves(cache, elsewhere, warn, on_demand=not is_own)
-        told = emit if is_own else warn
         most = None if is_own else settings.serve_max_size
         room = Room(cache, most=most, in_use=shelves.in_use, gone=shelves.gone, emit=warn)
         making = stack.enter_context(_pool(_MAKING, "room"))
@@ -87,9 +99,9 @@ def open_house(settings: Settings, stop: Stop, emit: Emit, *, is_own: bool) -> I
             mover_of(settings),
             place=arrivals.place,
             is_placed=shelves.is_placed,
-            emit=told,
+            emit=tell,
         )
-        arrivals.fetch_by(stack.enter_context(resident).want, told)
+        arrivals.fetch_by(stack.enter_context(resident).want, tell)
         asking = stack.enter_context(_pool(_ASKING, "ask"))
         looking = stack.enter_context(_pool(_LOOKING, "look"))
         reading = stack.enter_context(_pool(_READING, "read"))
@@ -112,7 +124,19 @@ def open_house(settings: Settings, stop: Stop, emit: Emit, *, is_own: bool) -> I
         each = _ASKING if is_own else settings.serve_client_questions
         inquiries = Inquiries(library, asking=asking, looking=looking, each=each)
         commands = Commands(cache, arrivals, room, making)
-        yield House(inquiries, delivery, commands, cache.state_dir, looking.submit, warn)
+        board = Board(
+            Traffic(),
+            intake,
+            examine=Examination(
+                cache.layout.cache_dir,
+                cache.staging.folder,
+                fetches=lambda: resident.is_alive,
+                root_error=lambda: library.root_error,
+            ),
+            read=lambda: contents(cache),
+            pool=looking,
+        )
+        yield House(inquiries, delivery, commands, board, cache.state_dir, looking.submit, warn)
 
 
 @contextlib.contextmanager

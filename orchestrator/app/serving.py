@@ -93,11 +93,11 @@ def _served(
         from orchestrator.serve.connections import ConnectionBounds
         from orchestrator.serve.http.proxies import TrustedProxies
         from orchestrator.serve.hub.face import HubFace
-        from orchestrator.serve.pages.traffic import Traffic
+        from orchestrator.serve.pages.face import PagesFace
         from orchestrator.serve.server import ListenAddress, bound, most_connections, parse_listen, serving
     except ImportError as error:
         raise ConfigError(
-            f"this needs starlette and uvicorn, and {error.name} is not installed",
+            f"this needs starlette, uvicorn and prometheus-client, and {error.name} is not installed",
             hint="pip install 'glm-aria[serve]'",
         ) from None
     from orchestrator.app.house import open_house
@@ -112,8 +112,9 @@ def _served(
         admin = AdminFace(gets=house.commands.gets, posts=house.commands.posts)
         door = entrance.door(settings, address, house, emit)
         proxies = TrustedProxies(settings.serve_proxies)
-        traffic = Traffic()
-        faces: list[Face] = [hub] if is_own else [admin, hub]
+        pages = PagesFace(house.board, door.identify, prefix=entrance.prefix, is_over=stop.is_set)
+        faces: list[Face] = [hub] if is_own else [admin, pages, hub]
+        traffic = house.board.traffic
         application = Application(door, faces, [traffic], prefix=entrance.prefix, proxies=proxies, emit=house.emit)
         most = most_connections()
         bounds = ConnectionBounds(most, most if is_own else settings.serve_client_connections, proxies=proxies)

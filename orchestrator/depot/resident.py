@@ -123,6 +123,11 @@ class Resident:
             self._depot.fail(Interrupted(_TERM))
         return watch
 
+    @property
+    def is_alive(self) -> bool:
+        """True as long as what is wanted will be fetched."""
+        return self._thread.is_alive() and not self._is_over
+
     def close(self) -> None:
         """End: what arrived stays for later, and all that is still wanted is LOST."""
         self._stop.set()

@@ -48,7 +48,7 @@ class Door:
         if self._is_own and not request.is_below:
             raise Refused(404, "there is nothing at this address")
         self._refuse_strange(request)
-        if request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+        if request.headers.get("sec-fetch-site") in ("cross-site", "same-site") and not _is_visit(request):
             # A page somewhere would have the browser of a user fill this disk.
             raise Refused(403, "pages of other sites get nothing here")
         return OPERATOR if self._is_own else self._caller(request)
@@ -90,3 +90,10 @@ class Door:
         if host in self._hosts or (host and host == listener):
             return True
         return is_this_machine(host) and is_this_machine(listener)
+
+
+def _is_visit(request: Request) -> bool:
+    """True for somebody who follows a link to the page of the server."""
+    headers = request.headers
+    is_link = headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
+    return is_link and request.method == "GET" and request.raw_path == b"/"

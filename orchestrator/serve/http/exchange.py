@@ -44,3 +44,13 @@ class Exchange:
     began: float = field(default_factory=time.monotonic)
     first_byte: float | None = None
     ended: float | None = None
+
+    @property
+    def who(self) -> str:
+        """The client by the name of its token, or by its address."""
+        return self.caller or self.client
+
+    @property
+    def seconds(self) -> float:
+        """Seconds from the request to the end of its answer; 0 before that."""
+        return 0.0 if self.ended is None else self.ended - self.began

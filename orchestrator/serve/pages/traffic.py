@@ -13,6 +13,8 @@ from orchestrator.serve.http.exchange import Exchange, Presence
 
 BOUNDS = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 """Upper bounds in seconds of the classes of `FirstBytes`; above them is one more."""
+PAGES = "pages"
+"""The face for those who look: they are no clients."""
 _MOST_CLIENTS = 256
 _MOST_RECENT = 64
 
@@ -41,21 +43,22 @@ class ClientTally:
 
 
 class Traffic:
-    """Counts requests as an observer of the application; keeps the last clients, and the last answers with files.
+    """Counts requests as an observer of the application; keeps the last clients, and the last answers, numbered, with
+    files or refusals.
 
     `clock` is unix seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
-        self._sent = 0
+        self._sent = self._told = 0
         self._open: dict[Exchange, None] = {}
         self.requests = 0
         self.answers: Counter[tuple[str, int]] = Counter()
         self.found: Counter[Presence] = Counter()
         self.first_bytes = {found: FirstBytes() for found in Presence}
         self.clients: OrderedDict[str, ClientTally] = OrderedDict()
-        self.recent: deque[tuple[float, Exchange]] = deque(maxlen=_MOST_RECENT)
+        self.recent: deque[tuple[int, Exchange]] = deque(maxlen=_MOST_RECENT)
 
     def began(self, exchange: Exchange) -> None:
         """See Observer."""
@@ -66,33 +69,35 @@ class Traffic:
         """See Observer."""
         del self._open[exchange]
         now = self._clock()
-        self._sent += exchange.sent
         self.answers[exchange.face, exchange.status] += 1
         if exchange.found is not None:
             self.found[exchange.found] += 1
             if exchange.first_byte is not None:
                 self.first_bytes[exchange.found].add(exchange.first_byte - exchange.began)
-        if exchange.face != "pages":  # who looks is no client
+        if exchange.face != PAGES:
+            self._sent += exchange.sent
             self._account(exchange, now)
             if exchange.found is not None or exchange.status >= 400:
-                self.recent.append((now, exchange))
+                self._told += 1
+                self.recent.append((self._told, exchange))
 
     @property
     def sent(self) -> int:
-        """Bytes of bodies that were sent."""
-        return self._sent + sum(exchange.sent for exchange in self._open)
+        """Bytes of bodies that were sent to clients."""
+        return self._sent + sum(exchange.sent for exchange in self._open if exchange.face != PAGES)
 
     @property
     def under_way(self) -> tuple[Exchange, ...]:
         """The requests with files that are being answered."""
         return tuple(exchange for exchange in self._open if exchange.found is not None)
 
-    def name_of(self, digest: Digest) -> str | None:
-        """The name of a file on its way, as somebody asked for it who waits."""
-        return next((exchange.name for exchange in self._open if exchange.blob == digest), None)
+    @property
+    def names(self) -> dict[Digest, str]:
+        """The names of files that are being sent, as somebody asked for them."""
+        return {exchange.blob: exchange.name for exchange in self._open if exchange.blob is not None}
 
     def _account(self, exchange: Exchange, now: float) -> None:
-        name = exchange.caller or exchange.client
+        name = exchange.who
         tally = self.clients.setdefault(name, ClientTally())
         self.clients.move_to_end(name)
         tally.requests += 1

@@ -51,6 +51,7 @@ class Library:
     """The repos that can be served: those of the cache, and through the root all others.
 
     The root is asked about a branch once in `FRESH` seconds, about a commit once; its refusals are not remembered.
+    `root_error` says why it gave no answer when it was asked last.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Library:
         self._guard = threading.Lock()
         self._looking = threading.Lock()
         self._shelf: OrderedDict[Ref, tuple[float, Shelved]] = OrderedDict()
+        self.root_error: str | None = None
 
     # -- what a ref stands for
 
@@ -82,7 +84,9 @@ class Library:
             return known
         try:
             model = self._ask(ref, offline=False)
+            self.root_error = None
         except (SourcesDownError, TemporaryError, TrustError) as error:
+            self.root_error = error.message
             if (last := self.last_known(ref)) is None:
                 raise
             self._emit(Notice("stale", f"{ref} is served as it was last seen: {error.message}"))

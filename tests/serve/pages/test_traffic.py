@@ -90,6 +90,6 @@ def test_a_file_on_its_way_has_the_name_that_a_client_asked_for() -> None:
     traffic, one = Traffic(), exchange(found=Presence.MISS, blob=BLOB, name="org/m/f")
     traffic.began(one)
     assert traffic.under_way == (one,)
-    assert traffic.name_of(BLOB) == "org/m/f"
+    assert traffic.names == {BLOB: "org/m/f"}
     traffic.ended(one)
-    assert traffic.name_of(BLOB) is None
+    assert not traffic.names

@@ -1,0 +1,187 @@
+"""The face for people and for what watches the server: the page and its events, metrics, and health."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import ClassVar
+from urllib.parse import parse_qs
+
+from orchestrator import __version__, templating
+from orchestrator.documents import encode
+from orchestrator.serve.access.rights import Caller
+from orchestrator.serve.http.answers import Answering, Request, read_body
+from orchestrator.serve.http.refusals import Refused, as_text, busy
+from orchestrator.serve.pages import metrics
+from orchestrator.serve.pages.board import Board
+from orchestrator.serve.pages.sessions import Sessions, set_cookie
+from orchestrator.serve.pages.traffic import PAGES
+from orchestrator.serve.pages.words import chosen, languages
+
+_OURS = b"/-/"
+_NAMES = frozenset((b"", b"/", b"/metrics", b"/healthz", b"/readyz", b"/favicon.ico"))
+_FILES = {
+    "/-/dashboard.css": "text/css; charset=utf-8",
+    "/-/dashboard.js": "text/javascript; charset=utf-8",
+    "/-/dashboard.svg": "image/svg+xml",
+}
+_SAFE = {
+    "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+_TEXT = _SAFE | {"Content-Type": "text/plain; charset=utf-8"}
+_HTML = _SAFE | {"Content-Type": "text/html; charset=utf-8"}
+_JSON = _SAFE | {"Content-Type": "application/json; charset=utf-8"}
+# A proxy in between passes each event on at once.
+_EVENTS = _SAFE | {"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
+_MOST_VIEWERS = 32
+_SECOND = 1.0
+
+Identify = Callable[[str, str], Caller | None]
+"""A call that tells whose a token is that came from this address; None where it is nobody's. Raises Refused."""
+
+
+class PagesFace:
+    """Answers what is asked by people who look, and by programs that watch. `prefix` is the path below which a proxy
+    asks; `is_over` tells that the server ends, and with it the events.
+
+    Who may read everything may see everything. Health is told to anybody, in a word.
+    """
+
+    name: ClassVar[str] = PAGES
+
+    def __init__(self, board: Board, identify: Identify, *, prefix: str, is_over: Callable[[], bool]) -> None:
+        self._board = board
+        self._identify = identify
+        self._prefix = prefix
+        self._is_over = is_over
+        self._sessions = Sessions()
+        self._viewers = 0
+
+    def takes(self, raw_path: bytes) -> bool:
+        """See Face."""
+        return raw_path in _NAMES or raw_path.startswith(_OURS)
+
+    async def reply(self, request: Request, caller: Caller, answer: Answering) -> None:
+        """See Face."""
+        path = request.raw_path.decode("ascii", "replace")
+        if path == "/-/login":
+            await self._log_in(request, answer)
+            return
+        if request.method not in ("GET", "HEAD"):
+            raise Refused(405, "not in this way", headers={"Allow": "GET, HEAD"})
+        match path:
+            case "" | "/":
+                await self._page(request, caller, answer)
+            case "/healthz":
+                await answer.give(200, _TEXT, b"ok\n")
+            case "/readyz":
+                await self._ready(request, caller, answer)
+            case "/metrics":
+                self._admit(request, caller)
+                text = metrics.text_of(self._board.traffic, self._board.intake, await self._board.condition(),
+                                       await self._board.contents())  # fmt: skip
+                await answer.give(200, _SAFE | {"Content-Type": metrics.CONTENT_TYPE}, text)
+            case "/-/events":
+                self._admit(request, caller)
+                await self._events(request, caller, answer)
+            case "/favicon.ico":
+                await answer.give(404, _TEXT, b"")
+            case _ if path in _FILES:
+                headers = _SAFE | {"Content-Type": _FILES[path], "Cache-Control": "no-cache"}
+                await answer.give(200, headers, _file(path.rpartition("/")[2]))
+            case _:
+                raise Refused(404, "there is nothing at this address")
+
+    def refusal(self, refused: Refused) -> tuple[Mapping[str, str], bytes]:
+        """See Face."""
+        return _TEXT, f"{as_text(refused)}\n".encode()
+
+    def _viewer(self, request: Request, caller: Caller) -> Caller | None:
+        """The one who looks, if that is allowed: by the rights of the request, or by those of the browser."""
+        if caller.may_view:
+            return caller
+        cookie = request.headers.get("cookie", "")
+        token = self._sessions.token_of(cookie)
+        if token is None:
+            return None
+        # Asked each time: the token may be revoked by now.
+        found = self._identify(token, request.client)
+        if found is None or not found.may_view:
+            self._sessions.end(cookie)
+            return None
+        return found
+
+    def _admit(self, request: Request, caller: Caller) -> None:
+        if self._viewer(request, caller) is None:
+            raise caller.deny("what this server does is shown to who may read everything, and not")
+
+    async def _page(self, request: Request, caller: Caller, answer: Answering) -> None:
+        is_live = self._viewer(request, caller) is not None
+        text = _page(_language(request), self._prefix, request.link_base, is_live=is_live, is_wrong=False)
+        await answer.give(200 if is_live else 401, _HTML, text)
+
+    async def _log_in(self, request: Request, answer: Answering) -> None:
+        if request.method != "POST":
+            raise Refused(405, "not in this way", headers={"Allow": "POST"})
+        form = parse_qs((await read_body(request.receive)).decode("utf-8", "replace"), max_num_fields=10)
+        token = form.get("token", [""])[0].strip()
+        found = self._identify(token, request.client)
+        lang = _language(request)
+        if found is None or not found.may_view:
+            text = _page(lang, self._prefix, request.link_base, is_live=False, is_wrong=True)
+            await answer.give(403, _HTML, text)
+            return
+        cookie = set_cookie(self._sessions.begin(token), self._prefix, is_secure=request.link_base.startswith("https:"))
+        await answer.give(303, {"Location": f"{self._prefix}/?lang={lang}", "Set-Cookie": cookie}, b"")
+
+    async def _ready(self, request: Request, caller: Caller, answer: Answering) -> None:
+        """Tell everybody whether it is, and who may look why not."""
+        condition = await self._board.condition()
+        is_ready = condition is not None and condition.is_ready and not self._is_over()
+        found: dict[str, object] = {"status": "ready" if is_ready else "not-ready"}
+        if self._viewer(request, caller) is not None and condition is not None:
+            found["checks"] = condition.checks
+        await answer.give(200 if is_ready else 503, _JSON, encode(found).encode())
+
+    async def _events(self, request: Request, caller: Caller, answer: Answering) -> None:
+        """The live state once a second, as events that a browser reads."""
+        if self._viewers >= _MOST_VIEWERS:
+            raise busy("many look at this server already", 10)
+        self._viewers += 1
+        try:
+            await answer.begin(200, _EVENTS)
+            while not self._is_over() and self._viewer(request, caller) is not None:
+                await answer.body(b"data: " + await self._board.drawn() + b"\n\n")
+                await asyncio.sleep(_SECOND)
+            await answer.end()
+        finally:
+            self._viewers -= 1
+
+
+def _language(request: Request) -> str:
+    asked = parse_qs(request.query_string[:200].decode("ascii", "replace")).get("lang", [""])
+    return chosen(asked[0], request.headers.get("accept-language", ""))
+
+
+@lru_cache(64)
+def _page(lang: str, base: str, address: str, *, is_live: bool, is_wrong: bool) -> bytes:
+    text = templating.render(
+        "dashboard.html",
+        words=languages()[lang],
+        languages=[(code, words["name"]) for code, words in languages().items()],
+        base=base,
+        address=address,
+        version=__version__,
+        live=is_live,
+        is_wrong=is_wrong,
+    )
+    return text.encode()
+
+
+@lru_cache
+def _file(name: str) -> bytes:
+    return templating.read(name).encode()

@@ -1,0 +1,61 @@
+"""Sessions of browsers: a cookie stands for the token that somebody entered, until the browser or the server ends."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from http.cookies import CookieError, SimpleCookie
+
+COOKIE = "glm_aria_session"
+_SECONDS = 12 * 3600.0
+_MOST = 256
+
+
+class Sessions:
+    """Tokens by the cookies that were given out for them, in memory alone. `clock` is monotonic seconds."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._known: OrderedDict[bytes, tuple[float, str]] = OrderedDict()
+
+    def begin(self, token: str) -> str:
+        """The value of a cookie that stands for this token."""
+        value = secrets.token_urlsafe(32)
+        self._known[_key(value)] = self._clock() + _SECONDS, token
+        if len(self._known) > _MOST:
+            self._known.popitem(last=False)
+        return value
+
+    def token_of(self, header: str) -> str | None:
+        """The token for which the Cookie header of a request stands."""
+        key = _key(_value_in(header))
+        end, token = self._known.get(key, (0.0, None))
+        if token is not None and self._clock() >= end:
+            del self._known[key]
+            return None
+        return token
+
+    def end(self, header: str) -> None:
+        """Forget the cookie of a request."""
+        self._known.pop(_key(_value_in(header)), None)
+
+
+def set_cookie(value: str, path: str, *, is_secure: bool) -> str:
+    """The Set-Cookie header of a session: no script reads it, and no page of another site has it sent."""
+    return f"{COOKIE}={value}; Path={path or '/'}; HttpOnly; SameSite=Strict{'; Secure' if is_secure else ''}"
+
+
+def _value_in(header: str) -> str:
+    try:
+        found = SimpleCookie(header[:8192]).get(COOKIE)
+    except CookieError:
+        return ""
+    return found.value if found is not None else ""
+
+
+def _key(value: str) -> bytes:
+    # What is compared is no secret: how long it takes tells nothing.
+    return hashlib.sha256(value.encode()).digest()

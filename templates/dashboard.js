@@ -1,0 +1,123 @@
+// The live part of the dashboard: one EventSource, whose messages are the whole state. Every text from the network is
+// set as text, never as markup; a row that stays is changed in place, so that focus and selection stay, too.
+"use strict";
+
+const words = JSON.parse(document.body.dataset.words);
+const at = (id) => document.getElementById(id);
+const lang = document.documentElement.lang;
+const ago = new Intl.RelativeTimeFormat(lang, { numeric: "auto", style: "short" });
+const clock = new Intl.DateTimeFormat(lang, { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
+
+function size(bytes) {
+  const units = ["B", "kB", "MB", "GB", "TB", "PB"];
+  let unit = 0;
+  while (bytes >= 999.5 && unit < units.length - 1) { bytes /= 1000; unit += 1; }
+  return `${unit && bytes < 99.95 ? bytes.toFixed(1) : Math.round(bytes)} ${units[unit]}`;
+}
+const rate = (bytes) => `${size(bytes)}/s`;
+
+function since(seconds) {
+  const steps = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
+  const [unit, length] = steps.find(([, length]) => seconds >= length) || steps[3];
+  return ago.format(-Math.floor(Math.max(0, seconds) / length), unit);
+}
+
+function say(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+// rows: [key, cells]; a cell is a text, or [text, class], or {done, total, label}.
+function fill(name, rows) {
+  const table = at(name), body = table.tBodies[0], heads = table.tHead.rows[0].cells;
+  const known = new Map([...body.rows].map((row) => [row.dataset.key, row]));
+  let place = body.firstElementChild;
+  for (const [key, cells] of rows) {
+    let row = known.get(key);
+    known.delete(key);
+    if (!row) {
+      row = document.createElement("tr");
+      row.dataset.key = key;
+      cells.forEach((_, index) => { row.insertCell().className = heads[index].className; });
+    }
+    if (row === place) place = place.nextElementSibling;
+    else body.insertBefore(row, place);
+    cells.forEach((cell, index) => show(row.cells[index], cell, heads[index].className));
+  }
+  known.forEach((row) => row.remove());
+  table.hidden = !rows.length;
+  at(`${name}-none`).hidden = rows.length > 0;
+}
+
+function show(node, cell, kind) {
+  if (typeof cell === "string") { say(node, cell); return; }
+  if (Array.isArray(cell)) { say(node, cell[0]); node.className = `${kind} ${cell[1]}`.trim(); return; }
+  let bar = node.querySelector("progress");
+  if (!bar) {
+    bar = node.appendChild(document.createElement("progress"));
+    node.appendChild(document.createElement("div")).className = "quiet";
+  }
+  bar.max = cell.total || 1;
+  bar.value = cell.done;
+  bar.setAttribute("aria-label", cell.label);
+  say(bar.nextElementSibling, `${size(cell.done)} / ${size(cell.total)}${cell.phase ? ` · ${cell.phase}` : ""}`);
+}
+
+let before = null;
+
+function draw(live) {
+  const rateIn = live.sources.reduce((sum, source) => sum + source.rate, 0);
+  say(at("rate-in"), rate(rateIn));
+  if (before && live.at > before.at) say(at("rate-out"), rate(Math.max(0, live.sent - before.sent) / (live.at - before.at)));
+  before = live;
+  say(at("fetched"), size(live.fetched));
+  say(at("sent"), size(live.sent));
+  const { hit, arriving, miss } = live.found, all = hit + arriving + miss;
+  say(at("hits"), all ? `${Math.round(100 * (hit + arriving) / all)} %` : "–");
+  say(at("cached"), live.cache_size === null ? "–" : size(live.cache_size));
+  say(at("free"), live.disk_free === null ? "–" : size(live.disk_free));
+  at("start").hidden = all > 0 || live.transfers.length > 0;
+
+  const troubles = live.checks.filter((check) => !check.is_ok);
+  const list = at("troubles"), told = troubles.map((check) => `${words.checks[check.name] || check.name}: ${check.message}`);
+  if (list.dataset.told !== told.join("\n")) {
+    list.dataset.told = told.join("\n");
+    list.replaceChildren(...told.map((text) => Object.assign(document.createElement("li"), { textContent: text })));
+  }
+  list.hidden = !told.length;
+
+  fill("transfers", live.transfers.map((one) => [one.key, [
+    one.name,
+    { done: one.done, total: one.total, label: one.name, phase: one.phase === "fetching" ? "" : words.phases[one.phase] },
+    one.speed ? rate(one.speed) : "–", String(one.waiting),
+  ]]));
+  fill("sources", live.sources.map((one) => [one.name, [
+    one.name, one.rate ? rate(one.rate) : "–", String(one.connections), size(one.sent),
+    one.is_quarantined ? [words.quarantined, "bad"] : one.lies ? [`${words.lies}: ${one.lies}`, "bad"] : [words.fine, "quiet"],
+  ]]));
+  fill("repos", live.repos.map((one) => [one.name, [
+    one.name, size(one.size), one.last_use ? since(live.at - one.last_use) : "–", String(one.revisions),
+  ]]));
+  fill("clients", live.clients.map((one) => [one.name, [
+    one.name, String(one.requests), size(one.sent), `${one.hits} / ${one.misses}`, one.active ? words.now : since(live.at - one.last),
+  ]]));
+  fill("answers", live.answers.map((one) => [String(one.number), [
+    one.name, one.client, one.is_whole ? [one.found ? words.found[one.found] : String(one.status), one.status < 400 ? "" : "bad"] : [words.broken, "bad"],
+    size(one.sent), `${one.seconds.toFixed(2)} s`,
+  ]]));
+  fill("news", live.news.map((one) => [String(one.number), [
+    clock.format(new Date(one.at * 1000)), `${words.news[one.code] || one.code}: ${one.message}`,
+  ]]));
+}
+
+const events = new EventSource(document.body.dataset.events);
+events.onmessage = (event) => {
+  at("state").className = "live";
+  say(at("state"), words.live);
+  draw(JSON.parse(event.data));
+};
+events.onerror = () => {
+  at("state").className = "lost";
+  say(at("state"), words.lost);
+  // A browser that was refused does not ask again by itself; whoever must log in anew sees the form.
+  if (events.readyState === EventSource.CLOSED) setTimeout(() => location.reload(), 5000);
+};
