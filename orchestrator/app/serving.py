@@ -74,7 +74,13 @@ def run(settings: Settings, words: Sequence[str], emit: Emit) -> int:
 
 def behind(url: str, cache_dir: Path, environment: Mapping[str, str]) -> dict[str, str]:
     """The environment for programs that shall ask the server at `url`, and read and fill this cache."""
-    changed = {**environment, "HF_ENDPOINT": url, "HF_HUB_CACHE": str(cache_dir), "HF_HUB_DISABLE_XET": "1"}
+    changed = {
+        **environment,
+        "HF_ENDPOINT": url,
+        "MODELSCOPE_ENDPOINT": url,
+        "HF_HUB_CACHE": str(cache_dir),
+        "HF_HUB_DISABLE_XET": "1",
+    }
     if any(environment.get(name) for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY")):
         past = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
         changed["no_proxy"] = changed["NO_PROXY"] = ",".join(filter(None, (past, "127.0.0.1")))
@@ -93,6 +99,7 @@ def _served(
         from orchestrator.serve.connections import ConnectionBounds
         from orchestrator.serve.http.proxies import TrustedProxies
         from orchestrator.serve.hub.face import HubFace
+        from orchestrator.serve.modelscope.face import ModelScopeFace
         from orchestrator.serve.pages.face import PagesFace
         from orchestrator.serve.server import ListenAddress, bound, most_connections, parse_listen, serving
     except ImportError as error:
@@ -108,12 +115,13 @@ def _served(
         refuse_itself(settings, address)
         is_own = entrance.is_own
         house = stack.enter_context(open_house(settings, stop, emit, is_own=is_own))
+        scope = ModelScopeFace(house.inquiries, house.delivery)
         hub = HubFace(house.inquiries, house.delivery, prefix=entrance.prefix)
         admin = AdminFace(gets=house.commands.gets, posts=house.commands.posts)
         door = entrance.door(settings, address, house, emit)
         proxies = TrustedProxies(settings.serve_proxies)
         pages = PagesFace(house.board, door.identify, prefix=entrance.prefix, is_over=stop.is_set)
-        faces: list[Face] = [hub] if is_own else [admin, pages, hub]
+        faces: list[Face] = [scope, hub] if is_own else [admin, pages, scope, hub]
         traffic = house.board.traffic
         application = Application(door, faces, [traffic], prefix=entrance.prefix, proxies=proxies, emit=house.emit)
         most = most_connections()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,10 +95,17 @@ class Records:
                 if is_commit(path.stem):
                     path.unlink(missing_ok=True)
 
-    def last_seen(self, repo: RepoId, revision: str) -> str | None:
-        """The commit that `revision` stood for when it was last asked for, whatever the root; None when never."""
-        seen = self._seen(repo).get(revision)
-        return seen[-1][0].commit if seen else None
+    def last_seen(self, repo: RepoId, revision: str, unless: Collection[str] = ()) -> str | None:
+        """The commit that `revision` stood for when it was last asked for, whatever the root; None when never.
+
+        What was told by roots at the addresses `unless` counts for nothing.
+        """
+        seen = [seen for seen, by in self._seen(repo).get(revision, ()) if by not in unless]
+        return seen[-1].commit if seen else None
+
+    def named(self, repo: RepoId, root: str) -> tuple[str, ...]:
+        """The revisions that were asked for under the root at this address."""
+        return tuple(sorted(name for name, seen in self._seen(repo).items() if any(by == root for _, by in seen)))
 
     def is_restricted(self, ref: Ref) -> bool:
         """True when a run before this one was told that the repo is closed. What nobody listed here counts as open."""

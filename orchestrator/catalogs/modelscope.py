@@ -4,13 +4,14 @@ Endpoints as ModelScope's own clients call them. The commit of a revision: `GET 
 PageNumber=1&PageSize=1`, whose `Data.Commit[0].Id` is the newest commit (modelscope 1.30, `HubApi.list_repo_commits`;
 pull request 1483 of modelscope/modelscope). The per-file `Revision` of a listing is the commit that last changed that
 file, so it cannot stand in for it. The listing: `GET …/repo/files?Revision=&Recursive=True[&Root=]`, silently cut at
-3000 entries, `Files: null` for an unknown revision, and errors told by `Code` inside an HTTP 200 (modelscope-hub
-0.5.1, `_legacy_api.py`).
+3000 entries, `Files: null` for an unknown revision, and errors told by `Code` inside an HTTP 200; of a dataset
+`GET …/repo/tree` with `PageNumber` and `PageSize` beside it (modelscope-hub 0.5.1, `_legacy_api.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import count
 from typing import Any
 from urllib.parse import urlencode
 
@@ -18,7 +19,7 @@ from orchestrator.catalogs import shapes
 from orchestrator.catalogs.interface import Revision
 from orchestrator.catalogs.paging import Paging
 from orchestrator.core.files import MAX_FILES, Algorithm, RepoFile, RepoTree
-from orchestrator.core.refs import Ref, RepoId, commit_hint, is_commit
+from orchestrator.core.refs import Ref, RepoId, RepoType, commit_hint, is_commit
 from orchestrator.core.sources import Source
 from orchestrator.errors import GlmAriaError, NotAllowedError, NotFoundError, ProtocolError
 from orchestrator.net.failures import blaming
@@ -26,12 +27,14 @@ from orchestrator.net.session import Net
 
 _KINDS = ("blob", "tree")
 LISTING_CAP = 3_000
+_PAGE = 200
+"""Entries of a page of a dataset's listing, as the site's own client asks for them."""
 # The family of codes for a repo, revision or folder that is not there: 10010205001 and its neighbours.
 _ABSENT = "10010205"
 
 
 class ModelScopeCatalog:
-    """Implements `Catalog` for modelscope.cn and modelscope.ai. Models only."""
+    """Implements `Catalog` for modelscope.cn and modelscope.ai: models and datasets."""
 
     def __init__(self, source: Source, net: Net, *, listing_cap: int = LISTING_CAP) -> None:
         self.source = source
@@ -74,7 +77,24 @@ class ModelScopeCatalog:
             return False
 
     def _entries(self, repo: RepoId, commit: str) -> Iterator[dict[str, Any]]:
-        """Every entry below the root. Folders whose listing is cut are listed flat, then each of theirs in turn."""
+        """Every entry below the root."""
+        if repo.type is RepoType.DATASET:
+            return self._pages(repo, commit)
+        return self._folders(repo, commit)
+
+    def _pages(self, repo: RepoId, commit: str) -> Iterator[dict[str, Any]]:
+        """The listing of a dataset, page by page."""
+        paging = Paging(self.source.name, repo.url_path)
+        for number in count(1):
+            query = {"Revision": commit, "Recursive": "True", "PageNumber": number, "PageSize": _PAGE}
+            listing = self._listed(repo, commit, "repo/tree", query)
+            paging.took(len(listing))
+            yield from listing
+            if len(listing) < _PAGE:
+                return
+
+    def _folders(self, repo: RepoId, commit: str) -> Iterator[dict[str, Any]]:
+        """The listing of a model. Folders whose listing is cut are listed flat, then each of theirs in turn."""
         site = self.source.name
         folders = [""]
         paging = Paging(site, repo.name)
@@ -98,18 +118,23 @@ class ModelScopeCatalog:
     def _list(self, repo: RepoId, commit: str, folder: str, *, recursive: bool) -> list[dict[str, Any]]:
         site = self.source.name
         query = {"Revision": commit, "Recursive": str(recursive)} | ({"Root": folder} if folder else {})
-        data = shapes.mapping(self._get(repo, commit, "repo/files", query), site, "the listing")
-        if data.get("Files") is None:
-            raise self._absent(repo, commit)
-        entries = [
-            shapes.mapping(entry, site, "an entry of the listing")
-            for entry in shapes.sequence(data["Files"], site, "the listing")
-        ]
+        entries = self._listed(repo, commit, "repo/files", query)
         inside = f"{folder}/" if folder else ""
         for entry in entries:
             if not shapes.text(entry, "Path", site, "an entry of the listing").startswith(inside):
                 raise shapes.odd(site, f"{entry['Path'][:200]!r} in the listing of {folder!r}")
         return entries
+
+    def _listed(self, repo: RepoId, commit: str, endpoint: str, query: dict[str, Any]) -> list[dict[str, Any]]:
+        """The entries of an answer that is a listing."""
+        site = self.source.name
+        data = shapes.mapping(self._get(repo, commit, endpoint, query), site, "the listing")
+        if data.get("Files") is None:
+            raise self._absent(repo, commit)
+        return [
+            shapes.mapping(entry, site, "an entry of the listing")
+            for entry in shapes.sequence(data["Files"], site, "the listing")
+        ]
 
     def _get(self, repo: RepoId, revision: str, endpoint: str, query: dict[str, Any]) -> Any:
         """`Data` of an answer that says it is one."""

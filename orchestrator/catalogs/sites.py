@@ -47,6 +47,11 @@ class Sites:
         """The named catalogs of other kinds, which may hold the files of a repo under other names."""
         return tuple(catalog for catalog in self.named if catalog.source.kind is not kind)
 
+    def addresses_of_others(self, kind: Dialect) -> frozenset[str]:
+        """The addresses of all catalogs of other kinds: their word about a name is about another repo."""
+        known = (*self.roots.values(), *self.mirrors)
+        return frozenset(catalog.source.url for catalog in known if catalog.source.kind is not kind)
+
     def may_hear(self, source: Source, kind: Dialect, *, is_restricted: bool) -> bool:
         """True when `source` may be asked for a repo of the catalogs of `kind` that is, or is not, gated or private.
 

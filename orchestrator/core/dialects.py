@@ -24,7 +24,7 @@ class Dialect:
 
     `has_git_commits`: its commits are git's, so the same at every site, and git's objects prove them. Else each site
     has commits of its own. `has_own_names`: organisations have other names than at a Hub (`[aliases]`). `models_only`:
-    it has neither datasets nor spaces, and every name is `org/name`. `mirrors` are sites that are used by default, as
+    a ref that a user writes names a model there, as `org/name`. `mirrors` are sites that are used by default, as
     (name, address).
     """
 
@@ -65,8 +65,8 @@ MODELSCOPE = Dialect(
     scheme="ms",
     title="ModelScope",
     main="master",
-    file="/models/{name}/resolve/{commit}/{path}",
-    api="/api/v1/models/{name}",
+    file="/{types}/{name}/resolve/{commit}/{path}",
+    api="/api/v1/{types}/{name}",
     has_own_names=True,
     mirrors=(("modelscope", "https://modelscope.cn"),),
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -140,6 +141,11 @@ class RepoTree:
                     raise _contradiction(f"{folder!r} as a file and as a folder", file.path)
                 folder = folder.rpartition("/")[0]
         return cls(commit, listed, left_out)
+
+    def file(self, path: str) -> RepoFile | None:
+        """The file at a path."""
+        at = bisect_left(self.files, path, key=lambda file: file.path)
+        return self.files[at] if at < len(self.files) and self.files[at].path == path else None
 
     @property
     def total_size(self) -> int:

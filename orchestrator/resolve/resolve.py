@@ -83,9 +83,11 @@ def _refuse_missing(item: Item, tree: RepoTree) -> None:
 
 def _from_records(question: Question) -> Listing:
     ref, records, policy = question.ref, question.records, question.request.policy
-    commit = ref.revision if ref.is_commit else records.last_seen(ref.repo, ref.revision)
+    # One name may be two repos in two kinds of catalogs, and their records lie side by side.
+    others = question.sites.addresses_of_others(ref.catalog)
+    commit = ref.revision if ref.is_commit else records.last_seen(ref.repo, ref.revision, unless=others)
     record = records.load(ref.repo, commit) if commit else None
-    if commit is None or record is None:
+    if commit is None or record is None or record.trust.source in others:
         raise NotFoundError(
             f"{ref} was never pulled into this cache, and --offline asks no server",
             hint=commit_hint(ref.revision) or f"run it once with a network: glm-aria pull {as_word(ref)}",

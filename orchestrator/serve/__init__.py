@@ -1,1 +1,1 @@
-"""The cache as a server for clients that know HF_ENDPOINT only; starlette and uvicorn are imported here alone."""
+"""The cache as a server for clients of the Hub and of ModelScope; starlette and uvicorn are imported here alone."""

@@ -9,7 +9,7 @@ import pytest
 from orchestrator.catalogs.modelscope import ModelScopeCatalog
 from orchestrator.core.dialects import MODELSCOPE
 from orchestrator.core.files import Algorithm
-from orchestrator.core.refs import Ref
+from orchestrator.core.refs import Ref, RepoId, RepoType
 from orchestrator.errors import GlmAriaError, NotAllowedError, NotFoundError, ProtocolError, UnsafeError
 from orchestrator.net.answers import Limits
 from orchestrator.net.session import Net
@@ -39,6 +39,16 @@ def test_one_request_below_the_cap(hub: LoopbackHub) -> None:
     assert len(catalog.tree(model("org/wide"), commit).files) == 120
     (seen,) = hub.log.requests()
     assert "Recursive=True" in seen.query
+
+
+def test_a_dataset_is_read_page_by_page(hub: LoopbackHub) -> None:
+    repo = hub.add(Repo("dataset", "org/rows", {f"d{n % 3}/f{n:04d}.csv": b"%d" % n for n in range(450)}))
+    catalog = modelscope_catalog(hub, hub.modelscope(listing_cap=30), listing_cap=30)
+    there = RepoId(RepoType.DATASET, "org/rows")
+    commit = catalog.revision(Ref(there, "master", MODELSCOPE)).commit
+    hub.log.reset()
+    assert {file.path for file in catalog.tree(there, commit).files} == set(repo.commits[repo.head].files)
+    assert len(hub.log.requests(path="/api/v1/datasets/org/rows/repo/tree")) == 3
 
 
 def test_a_folder_beyond_the_cap_cannot_be_read(hub: LoopbackHub) -> None:

@@ -106,11 +106,20 @@ def in_cache(download: Download, output: str) -> Mapping[str, str]:
 
 
 def hashes(folder: Path) -> Mapping[str, str]:
-    """The SHA-256 of each file below a folder; links are followed, and one that leads nowhere is no file."""
+    """The SHA-256 of each file below a folder; links are followed, and one that leads nowhere is no file.
+
+    What clients note there for themselves is left out, also what a killed one left of it (modelscope's `tmp….tmp`).
+    """
     found = {}
     for path in sorted(folder.rglob("*")):
         inside = path.relative_to(folder)
-        is_noted = path.suffix == ".aria2" or inside.parts[0] in (".cache", ".git", ".msc", ".mv", "._____temp")
+        is_noted = path.suffix in (".aria2", ".tmp") or inside.parts[0] in (
+            ".cache",
+            ".git",
+            ".msc",
+            ".mv",
+            "._____temp",
+        )
         if path.is_file() and not is_noted:
             with path.open("rb") as opened:
                 found[str(inside)] = hashlib.file_digest(opened, "sha256").hexdigest()

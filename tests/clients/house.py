@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from tests.clients.client import Download
+from tests.clients.client import Client, Download, Protocol
 from tests.hub.content import MIB
 from tests.hub.faults import Fault
 from tests.hub.loopback import LoopbackHub
@@ -18,7 +18,9 @@ from tests.serve.servers import Server
 WEIGHTS = "*.[sp]a*"
 """Files of weights (safetensors) and of rows (parquet)."""
 LINE = Shape(total_rate=6e6)
-"""Of the Hub's CDN while a test does something in the middle; `SHARE` of it for a mirror beside it."""
+"""Of each source while a test does something in the middle."""
+CDNS = ("cdn", "modelscope-cdn")
+LISTS = ("hub", "modelscope")
 UNTIL = MIB
 """Where a file stops of which only a part can be had."""
 
@@ -35,13 +37,14 @@ class House:
     repo: Repo
     content: Mapping[str, str]
 
-    def download(self, home: Path) -> Download:
+    def download(self, home: Path, client: Client) -> Download:
         """What a client is to get, through the server."""
-        return Download(self.server.url, self.repo, home)
+        main = "master" if client.speaks is Protocol.MODELSCOPE else "main"
+        return Download(self.server.url, self.repo, home, main)
 
     def slow_down(self) -> None:
         """Give the lines behind the server a rate at which something can happen in the middle."""
-        for face in {"cdn", "near"} & self.hub.faces.keys():
+        for face in _faces(self.hub, "near", *CDNS):
             self.hub.faces[face].shape = LINE
 
     def half_way(self, already: int = 0) -> bool:
@@ -78,40 +81,40 @@ class Trouble:
         return self.name
 
 
-def _faults(face: str, *faults: Fault) -> Begin:
-    return lambda hub: hub.fault(*faults, face=face)
+def _faces(hub: LoopbackHub, *names: str) -> list[str]:
+    """Those of the faces that this hub has."""
+    return [name for name in names if name in hub.faces]
+
+
+def _faults(names: tuple[str, ...], *faults: Fault) -> Begin:
+    def begin(hub: LoopbackHub) -> None:
+        for face in _faces(hub, *names):
+            hub.fault(*faults, face=face)
+
+    return begin
 
 
 def _lying(hub: LoopbackHub) -> None:
     """The nearest source sends other bytes of the same size."""
-    hub.faces["cdn"].shape = LINE
+    for face in _faces(hub, *CDNS):
+        hub.faces[face].shape = LINE
     hub.fault(Fault("bit_flip", WEIGHTS), face="near")
 
 
-def _gone(hub: LoopbackHub) -> None:
-    for face in ("hub", "cdn", "near"):
-        hub.fault(Fault("status", status=503), face=face)
-
-
-def _no_root(hub: LoopbackHub) -> None:
-    for face in ("hub", "cdn"):
-        hub.fault(Fault("status", status=503), face=face)
-
-
 def _limited(hub: LoopbackHub) -> None:
-    hub.fault(Fault("rate_limited", times=2))
-    hub.fault(Fault("rate_limited", times=3), face="cdn")
+    _faults(LISTS, Fault("rate_limited", times=2))(hub)
+    _faults(CDNS, Fault("rate_limited", times=3))(hub)
 
 
 TROUBLES = (
     Trouble("lying", _lying),
-    Trouble("cut", _faults("cdn", Fault("reset", WEIGHTS, times=3))),
-    Trouble("stall", _faults("cdn", Fault("stall", WEIGHTS, times=1))),
+    Trouble("cut", _faults(CDNS, Fault("reset", WEIGHTS, times=3))),
+    Trouble("stall", _faults(CDNS, Fault("stall", WEIGHTS, times=1))),
     Trouble("limited", _limited),
-    Trouble("dying", _faults("cdn", Fault("reset", WEIGHTS, until=UNTIL)), is_survived=False),
-    Trouble("refused", _faults("hub", Fault("rate_limited")), is_survived=False),
-    Trouble("no root", _no_root, is_survived=False),
-    Trouble("gone", _gone, is_survived=False),
+    Trouble("dying", _faults(CDNS, Fault("reset", WEIGHTS, until=UNTIL)), is_survived=False),
+    Trouble("refused", _faults(LISTS, Fault("rate_limited")), is_survived=False),
+    Trouble("no root", _faults((*LISTS, *CDNS), Fault("status", status=503)), is_survived=False),
+    Trouble("gone", _faults((*LISTS, *CDNS, "near"), Fault("status", status=503)), is_survived=False),
 )
 
 

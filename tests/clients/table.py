@@ -142,6 +142,7 @@ WEIGHTS = "*.safetensors"
 LOADED = ("config.json", "tokenizer*.json", "*.safetensors*")
 
 HF_NEWEST = Client("hf", hf_download(own_python))
+MODELSCOPE_NEWEST = Client("modelscope", modelscope, in_folder, speaks=Protocol.MODELSCOPE)
 GIT = Client("git", git_clone, in_folder)
 PLAIN = (
     Client("curl", curl(), in_folder),
@@ -159,7 +160,7 @@ CLIENTS = (
     Client("HfFileSystem", program("filesystem"), printed),
     Client("transformers", program("pretrained"), wants=LOADED),
     Client("node", node_snapshot),
-    Client("modelscope", modelscope, in_folder, speaks=Protocol.MODELSCOPE),
+    MODELSCOPE_NEWEST,
     Client("modelscope-1.37", modelscope_1_37, in_folder, wants=("[!.]*",), speaks=Protocol.MODELSCOPE),
     *PLAIN,
     Client("glm-aria", pull, more_env={"PYTHONPATH": str(Path(__file__).parents[2])}),

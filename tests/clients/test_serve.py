@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from tests.clients.client import Client, Protocol, Running
-from tests.clients.house import LINE, TROUBLES, WEIGHTS, House, Moment, Trouble
+from tests.clients.house import CDNS, TROUBLES, WEIGHTS, House, Moment, Trouble
 from tests.clients.judge import Verdict, assert_right, content_of, judge
-from tests.clients.table import CLIENTS, DATASET_CLIENTS, GIT, HF_NEWEST
+from tests.clients.table import CLIENTS, DATASET_CLIENTS, GIT, HF_NEWEST, MODELSCOPE_NEWEST
 from tests.faults.volumes import small_volume
 from tests.hub.content import MIB
 from tests.hub.faults import Fault
+from tests.hub.loopback import LoopbackHub
 from tests.hub.models import tiny_model
 from tests.hub.repos import Repo
 from tests.hub.shaping import Shape
@@ -22,10 +23,10 @@ from tests.machine.fixtures import MakeHub
 from tests.machine.machine import Machine
 from tests.serve.servers import Server
 
-ROWS = [row for row in CLIENTS if row.speaks is Protocol.HUB]
+ROWS = CLIENTS
 ALL = [*ROWS, *DATASET_CLIENTS]
-COMMON = ("hf-0.36", "hf", "HfFileSystem", "wget-resume")
-"""One of each kind: it resumes across runs, starts over, joins ranges, continues whatever lies there."""
+COMMON = ("hf-0.36", "hf", "HfFileSystem", "wget-resume", "modelscope", "modelscope-1.37")
+"""One of each kind: it resumes across runs, starts over, joins ranges, continues whatever lies there, hashes."""
 
 ONCE = 1.1
 """Of the bytes of a model: it came from outside once. Of a span that another source takes over, some had been sent."""
@@ -48,11 +49,12 @@ def wanted(request: pytest.FixtureRequest, big: Repo) -> tuple[Repo, Mapping[str
 
 @pytest.fixture
 def house(machine: Machine, make_hub: MakeHub, wanted: tuple[Repo, Mapping[str, str]]) -> Iterator[House]:
-    """A server whose root has what the client wants, and a mirror of it."""
+    """A server whose root has what the client wants, and a mirror of it, and ModelScope."""
     repo, content = wanted
     hub = make_hub(repo)
-    near = hub.mirror("near")
-    server = Server.start(machine, "--mirror", near.url)
+    hub.mirror("near")
+    hub.modelscope()
+    server = Server.start(machine, *mirrors(hub))
     yield House(hub, server, repo, content)
     if server.running.process.poll() is None:
         server.stop()
@@ -60,22 +62,22 @@ def house(machine: Machine, make_hub: MakeHub, wanted: tuple[Repo, Mapping[str, 
 
 @pytest.mark.clients(ROWS, short=COMMON)
 def test_cold_then_warm(client: Client, house: House, tmp_path: Path) -> None:
-    first = house.download(tmp_path / "first")
+    first = house.download(tmp_path / "first", client)
     assert_right(client, client.run(first), house.content)
     assert house.sent <= ONCE * house.weights
     again = client.run(first)
     assert judge(client, again, house.content) is Verdict.RIGHT or not client.can_repeat
     house.hub.log.reset()
-    assert_right(client, client.run(house.download(tmp_path / "second")), house.content)
+    assert_right(client, client.run(house.download(tmp_path / "second", client)), house.content)
     assert house.sent == 0
 
 
 @pytest.mark.clients(ROWS, short=1)
 def test_in_the_middle_of_an_arrival(client: Client, house: House, tmp_path: Path) -> None:
     house.slow_down()
-    first = HF_NEWEST.start(house.download(tmp_path / "first"))
+    first = HF_NEWEST.start(house.download(tmp_path / "first", HF_NEWEST))
     assert house.half_way()
-    assert_right(client, client.run(house.download(tmp_path / "second")), house.content)
+    assert_right(client, client.run(house.download(tmp_path / "second", client)), house.content)
     assert_right(HF_NEWEST, first.end(), house.content)
     assert house.sent <= ONCE * house.weights
 
@@ -88,12 +90,12 @@ def test_trouble_behind_the_server(
 ) -> None:
     """A file that is here is out of reach of any trouble."""
     home = tmp_path / "home"
-    first = begin(moment, house, tmp_path / "first")
+    first = begin(moment, house, tmp_path / "first", client)
     trouble.begin(house.hub)
-    verdict = judge(client, client.run(house.download(home), timeout_s=200), house.content)
+    verdict = judge(client, client.run(house.download(home, client), timeout_s=200), house.content)
     assert verdict is Verdict.RIGHT or not (trouble.is_survived or moment is Moment.WARM)
     if first is not None:
-        judge(first.client, first.end(200), content_of(first.download.commit))
+        judge(first.client, first.end(200), content_of(house.repo.commits[house.repo.head]))
     trouble.end(house.hub)
     again(client, house, home)
 
@@ -107,11 +109,11 @@ def test_the_server_is_killed_and_comes_back(
     house.slow_down()
     if liar:
         house.hub.fault(Fault("substitute", WEIGHTS), face="near")
-    running = client.start(house.download(tmp_path))
+    running = client.start(house.download(tmp_path, client))
     assert house.half_way()
     house.server.kill()
     port = house.server.url.rpartition(":")[2]
-    back = Server.start(machine, "--mirror", house.hub.faces["near"].url, "--listen", f"127.0.0.1:{port}")
+    back = Server.start(machine, *mirrors(house.hub), "--listen", f"127.0.0.1:{port}")
     judge(client, running.end(), house.content)
     again(client, house, tmp_path)
     assert liar or house.sent <= 1.5 * house.weights
@@ -121,7 +123,7 @@ def test_the_server_is_killed_and_comes_back(
 @pytest.mark.clients(ROWS, short=1)
 def test_a_client_is_killed_and_run_again(client: Client, house: House, tmp_path: Path) -> None:
     house.slow_down()
-    download = house.download(tmp_path)
+    download = house.download(tmp_path, client)
     running = client.start(download)
     assert house.half_way()
     assert running.kill().returncode != 0
@@ -141,19 +143,20 @@ def test_the_disk_of_the_server_is_full(
 ) -> None:
     repo, content = wanted
     hub = make_hub(repo)
-    hub.faces["cdn"].shape = LINE
+    hub.modelscope()
     with small_volume(machine.home / "small", "size=320m") as volume:
-        server = Server.start(machine, "--no-mirrors", env={"HF_HOME": str(volume.folder)}, under=volume.prefix)
+        server = Server.start(machine, *mirrors(hub), env={"HF_HOME": str(volume.folder)}, under=volume.prefix)
         house = House(hub, server, repo, content)
-        first = begin(moment, house, tmp_path / "first")
+        house.slow_down()
+        first = begin(moment, house, tmp_path / "first", client)
         filler = volume.path / "filler"
         with filler.open("wb") as file, suppress(OSError):
             while True:
                 file.write(bytes(MIB))
-        verdict = judge(client, client.run(house.download(tmp_path / "home"), timeout_s=200), content)
+        verdict = judge(client, client.run(house.download(tmp_path / "home", client), timeout_s=200), content)
         assert verdict is Verdict.RIGHT or moment is not Moment.WARM
         if first is not None:
-            judge(first.client, first.end(200), content_of(first.download.commit))
+            judge(first.client, first.end(200), content_of(house.repo.commits[house.repo.head]))
         filler.unlink()
         again(client, house, tmp_path / "home")
         server.stop()
@@ -162,8 +165,9 @@ def test_the_disk_of_the_server_is_full(
 def test_all_of_them_at_once(house: House, tmp_path: Path, is_long: bool) -> None:
     """The weights come from outside once, however many ask for them in whatever way."""
     house.slow_down()
-    rows = ROWS if is_long else [row for row in ROWS if row.name in ("hf", "hf-0.36", "curl", "wget", "aria2c", "node")]
-    running = [row.start(house.download(tmp_path / row.name)) for row in rows]
+    short = ("hf", "hf-0.36", "curl", "wget", "aria2c", "node", "modelscope")
+    rows = [row for row in ROWS if is_long or row.name in short]
+    running = [row.start(house.download(tmp_path / row.name, row)) for row in rows]
     for one in running:
         assert_right(one.client, one.end(), house.content)
     assert house.sent <= ONCE * house.weights
@@ -177,10 +181,12 @@ def test_files_wait_for_their_turn_for_minutes(
         pytest.skip("takes two minutes")
     repo = Repo("model", "org/many", tiny_model(3, shards=6, shard_size=2 * MIB + MIB // 2))
     hub = make_hub(repo)
-    server = Server.start(machine, "--no-mirrors")
+    hub.modelscope()
+    server = Server.start(machine, *mirrors(hub))
     house = House(hub, server, repo, content_of(repo.commits[repo.head]))
-    hub.faces["cdn"].shape = Shape(total_rate=house.weights / 120)
-    running = [row.start(house.download(tmp_path / row.name)) for row in ROWS]
+    for face in CDNS:
+        hub.faces[face].shape = Shape(total_rate=house.weights / 240)
+    running = [row.start(house.download(tmp_path / row.name, row)) for row in ROWS]
     for one in running:
         assert_right(one.client, one.end(400), house.content)
     assert house.sent <= ONCE * house.weights
@@ -188,7 +194,7 @@ def test_files_wait_for_their_turn_for_minutes(
 
 
 def test_git_is_told_what_to_do_instead(house: House, tmp_path: Path) -> None:
-    refused = GIT.run(house.download(tmp_path))
+    refused = GIT.run(house.download(tmp_path, GIT))
     assert refused.returncode != 0
     assert "hf download" in refused.output
     assert refused.files == {}
@@ -197,25 +203,34 @@ def test_git_is_told_what_to_do_instead(house: House, tmp_path: Path) -> None:
 @pytest.mark.clients(DATASET_CLIENTS)
 def test_the_rows_of_a_dataset_come_through(client: Client, house: House, tmp_path: Path) -> None:
     for home in ("cold", "warm"):
-        assert_right(client, client.run(house.download(tmp_path / home)), house.content)
+        assert_right(client, client.run(house.download(tmp_path / home, client)), house.content)
 
 
-def begin(moment: Moment, house: House, home: Path) -> Running | None:
-    """Bring the server to this moment; the client that runs on in the middle of an arrival."""
+def mirrors(hub: LoopbackHub) -> list[str]:
+    """The mirrors of the server: all that the hub has beside its root."""
+    kinds = {"near": "", "modelscope": "modelscope+"}
+    return [
+        word for name, kind in kinds.items() if name in hub.faces for word in ("--mirror", kind + hub.faces[name].url)
+    ]
+
+
+def begin(moment: Moment, house: House, home: Path, client: Client) -> Running | None:
+    """Bring the server to this moment, by another client of the same catalog; it, if it runs on in the middle."""
     if moment is Moment.COLD:
         return None
     if moment is Moment.MIDDLE:
         house.slow_down()
-    first = HF_NEWEST.start(house.download(home))
+    newest = HF_NEWEST if client.speaks is Protocol.HUB else MODELSCOPE_NEWEST
+    first = newest.start(house.download(home, newest))
     if moment is Moment.MIDDLE:
         assert house.half_way()
         return first
-    assert_right(HF_NEWEST, first.end(), content_of(first.download.commit))
+    assert_right(newest, first.end(), content_of(house.repo.commits[house.repo.head]))
     return None
 
 
 def again(client: Client, house: House, home: Path) -> None:
     """What its user types next brings the right files."""
-    outcome = client.run(house.download(home), timeout_s=200)
+    outcome = client.run(house.download(home, client), timeout_s=200)
     verdict = judge(client, outcome, house.content)
     assert verdict is Verdict.RIGHT or not client.can_repeat, outcome.output

@@ -46,6 +46,8 @@ class ModelScope:
                     return self._commits(request, plural, f"{owner}/{name}")
                 case ["api", "v1", ("models" | "datasets") as plural, owner, name, "repo", "files" | "tree"]:
                     return self._files(request, plural, f"{owner}/{name}", paged=parts[-1] == "tree")
+                case ["api", "v1", "datasets", number, "repo", "tree"]:
+                    return self._files(request, "datasets", self._name_of(number), paged=True)
                 case ["api", "v1", ("models" | "datasets") as plural, owner, name, "repo"]:
                     path = query.get("FilePath", "")
                     return self._file(request, plural, f"{owner}/{name}", query.get("Revision", "master"), path)
@@ -75,8 +77,19 @@ class ModelScope:
     def _info(self, request: Request, plural: str, name: str) -> Reply:
         repo, commit = self._open(request, plural, name)
         owner, _, short = name.partition("/")
-        data = {"Id": 1, "Path": owner, "Name": short, "Revision": "master", "Private": repo.private}
+        number = self._number_of(repo)
+        data = {"Id": number, "Type": 1, "Path": owner, "Name": short, "Revision": "master", "Private": repo.private}
         return _success(data | {"StorageSize": commit.size, "Visibility": 1 if repo.private else 5})
+
+    def _number_of(self, repo: Repo) -> int:
+        """The number by which modelscope up to 1.37 asks for the listing of a dataset."""
+        return 1 + list(self.shelf.repos.values()).index(repo)
+
+    def _name_of(self, number: str) -> str:
+        repos = list(self.shelf.repos.values())
+        if not (number.isdecimal() and 0 < int(number) <= len(repos)):
+            raise Refused(self._absent(10010205001, f"Repo {number} not exists or private"))
+        return repos[int(number) - 1].name
 
     def _revisions(self, request: Request, plural: str, name: str) -> Reply:
         repo, _ = self._open(request, plural, name)

@@ -291,7 +291,9 @@ def test_its_environment(machine: Machine, hub: LoopbackHub) -> None:
         "HF_ENDPOINT",
         "HF_HUB_CACHE",
         "HF_HUB_DISABLE_XET",
+        "MODELSCOPE_ENDPOINT",
     }
+    assert seen["MODELSCOPE_ENDPOINT"] == seen["HF_ENDPOINT"]
     assert seen["HF_HUB_CACHE"] == str(machine.cache)
     proxied = {"http_proxy": "http://proxy.example:3128", "NO_PROXY": "a.example"}
     after = json.loads(machine.run(*words(machine, *shows), env=proxied).ended(0).out)

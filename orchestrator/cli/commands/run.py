@@ -51,8 +51,9 @@ def run(options: RunOptions) -> int:
     locks, so a file lies on the disk once. Afterwards everything works without glm-aria, also offline.
 
     The command keeps the terminal, its standard streams and its environment, but for HF_ENDPOINT, HF_HUB_CACHE (the
-    cache of the settings), HF_HUB_DISABLE_XET and, behind a proxy, NO_PROXY. Gated repos are fetched with your token,
-    as by pull; the one that the command sends goes nowhere. Uploads are not possible.
+    cache of the settings), HF_HUB_DISABLE_XET, MODELSCOPE_ENDPOINT (for modelscope 1.38 and later) and, behind a proxy,
+    NO_PROXY. Gated repos are fetched with your token, as by pull; the one that the command sends goes nowhere. Uploads
+    are not possible.
 
     The exit code is that of the command, 128 and the number of the signal that ended it, 127 if there is no such
     command, 126 if it cannot be started. Ctrl-C is for the command; after a second one it has 3 seconds.

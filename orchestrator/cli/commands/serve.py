@@ -71,17 +71,20 @@ class ServeOptions:
 @click.command("serve", cls=HeadedCommand)
 @takes(ServeOptions)
 def serve(options: ServeOptions) -> int:
-    """Serve the cache to Hugging Face clients, and fetch what it lacks.
+    """Serve the cache to clients of Hugging Face and ModelScope, and fetch what it lacks.
 
     Any program that reads HF_ENDPOINT (hf, transformers, vLLM, datasets, curl) gets models, datasets and spaces through
     this server as from the Hub. A file that is not in the cache is fetched from all sources at once, like by pull,
     once for all clients, and kept in the cache. Clients get bytes that were proven against the root's digest; some get
     them while they arrive, if a failed proof cannot leave them with a wrong file.
 
+    Programs that read MODELSCOPE_ENDPOINT (modelscope 1.38 and later) get models and datasets of ModelScope at the same
+    address. A name means what its own site lists; what both list is fetched and kept once.
+
     Only open repos are served: the server asks the root without your token, and passes nobody's token on. It listens on
     this machine only; with --listen it lets in who has a token of `glm-aria token create`.
 
-    The line to copy goes to stdout. Ctrl-C and SIGTERM stop it; partial downloads are kept.
+    The lines to copy go to stdout. Ctrl-C and SIGTERM stop it; partial downloads are kept.
 
     \b
     Examples:
@@ -106,7 +109,8 @@ def serve(options: ServeOptions) -> int:
     tell = terminal.say if options.output.as_json else terminal.result
 
     def show_address(url: str) -> None:
-        tell(f"export HF_ENDPOINT={shlex.quote(url)}")
+        for name in ("HF_ENDPOINT", "MODELSCOPE_ENDPOINT"):
+            tell(f"export {name}={shlex.quote(url)}")
 
     with run.watched():
         served = services(settings).serve(ServeRequest(entrance, show_address), run.emit_lasting)

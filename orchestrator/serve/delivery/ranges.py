@@ -23,6 +23,12 @@ class Excerpt:
     is_open: bool = False
 
     @property
+    def starts_over(self) -> bool:
+        """True when a client that finds this broken off may be given the whole in the place of the rest: it asked for
+        the whole, or for a rest without an end. One that names an end may be joining parts of a file."""
+        return self.status == 200 or self.is_open
+
+    @property
     def headers(self) -> dict[str, str]:
         """The headers that say so."""
         if self.status == 416:

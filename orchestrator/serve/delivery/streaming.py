@@ -82,7 +82,7 @@ def allowed(watch: Watch, cut: Excerpt, at: int, manner: Manner) -> int:
     end = min(watch.arrived.reach(at), cut.end)
     if manner is Manner.HASHES:
         return end
-    if manner is Manner.STARTS_OVER and state is not State.SUSPECT and cut.end == cut.size:
+    if manner is Manner.STARTS_OVER and state is not State.SUSPECT and cut.starts_over:
         return max(at, min(end, cut.end - LAST_PIECE))
     return at
 

@@ -10,6 +10,13 @@ client. What was seen in their code:
 - huggingface_hub's file system hands bytes to its caller while they come, takes an answer of any length for the range
   it asked for, and joins whatever follows. Its User-Agent is that of a plain `snapshot_download` in somebody's program,
   so neither gets unproven bytes. Since 1.0 both repeat a request that is answered with 429.
+- modelscope-hub (modelscope 1.38 and later downloads with it) keeps a part across runs and continues it. Since 0.5 it
+  hashes the whole before it gives it its name, by the listing's sha256, else by `X-Linked-ETag`; starts over when a
+  request for the rest is answered with the whole; and asks again after a 429. Where it fetches parts side by side
+  (`MODELSCOPE_DOWNLOAD_PARALLELS`), each has its end named, and a caller who gave a size and no sha256 gets them joined
+  unhashed. Before 0.5 it hashed by the listing alone, after the file had its name.
+- modelscope up to 1.37 names the end in every request, and appends whatever answers: its hash finds that out, and it
+  begins anew, twice. It waits.
 - glm-aria hashes everything itself; the aria2c that it drives names no version.
 - curl, wget, aria2c and the rest continue whatever lies there.
 """
@@ -35,6 +42,7 @@ _ROWS: tuple[tuple[dict[str, tuple[int, int]], Manner], ...] = (
     ({"glm-aria": (0, 0)}, Manner.HASHES),
     ({"huggingface-cli": (0, 0), "hf_hub": (1, 18)}, Manner.STARTS_OVER),
     ({"transformers": (0, 0), "hf_hub": (1, 18)}, Manner.STARTS_OVER),
+    ({"modelscope_hub": (0, 5)}, Manner.STARTS_OVER),
     ({"hf_hub": (1, 0)}, Manner.ASKS_AGAIN),
 )
 """Products that the User-Agent must name, each in this version or a later one; the first row that holds counts."""
@@ -42,6 +50,8 @@ _ROWS: tuple[tuple[dict[str, tuple[int, int]], Manner], ...] = (
 
 _INTERIM = {
     "hf_hub": 100,
+    "modelscope_hub": 100,
+    "modelscope": 100,
     "glm-aria": 100,
     "curl": 100,
     "Wget": 100,

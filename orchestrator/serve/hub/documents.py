@@ -7,19 +7,19 @@ not here.
 from __future__ import annotations
 
 import json
-from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import chain
 from typing import Any, NoReturn
 from urllib.parse import parse_qs, quote, unquote, urlencode
 
-from orchestrator.core.files import RepoFile, RepoTree, lfs_pointer, lfs_pointer_oid
+from orchestrator.core.files import RepoFile, lfs_pointer, lfs_pointer_oid
 from orchestrator.core.plan import ResolvedModel
 from orchestrator.core.refs import RepoId, RepoType
+from orchestrator.serve.http.headers import of_content
 from orchestrator.serve.http.refusals import Refused
 from orchestrator.serve.hub.grammar import AboutRepo, FileBytes, TreePage, TreeSize
+from orchestrator.serve.stock.entries import above, below, entries
 
 PAGE = 1000
 """Entries of a page of a listing, as the Hub has it."""
@@ -79,24 +79,24 @@ def account(name: str, role: str) -> HubDocument:
 
 def tree_page(asked: TreePage, model: ResolvedModel) -> HubDocument:
     """One page of a listing; raises Refused for a folder that is not in it."""
-    repo, tree = asked.ref.repo, model.tree
-    files = _below(tree, asked.folder)
-    if asked.folder and not files:
+    repo = asked.ref.repo
+    found = entries(model.tree, asked.folder, recursive=asked.recursive)
+    if asked.folder and not found.folders and not found.files:
         _no_entry(model, asked.folder)
-    entries = [*_folders(files, asked), *_files(files, asked)]
+    listed = [*map(_folder, found.folders), *map(_entry, found.files)]
     end = asked.start + PAGE
     then = None
-    if end < len(entries):
+    if end < len(listed):
         where = "/".join(quote(part, safe="") for part in ("tree", model.commit))
         folder = f"/{quote(asked.folder)}" if asked.folder else ""
         query = {"recursive": str(asked.recursive).lower(), "expand": "false", "cursor": str(end)}
         then = f"/api/{repo.type.plural}/{repo.name}/{where}{folder}?{urlencode(query)}"
-    return HubDocument(entries[asked.start : end], _of_commit(model), then=then)
+    return HubDocument(listed[asked.start : end], _of_commit(model), then=then)
 
 
 def tree_size(asked: TreeSize, model: ResolvedModel) -> HubDocument:
     """The bytes below a folder."""
-    files = _below(model.tree, asked.folder)
+    files = below(model.tree, asked.folder)
     if asked.folder and not files:
         _no_entry(model, asked.folder)
     return HubDocument({"path": asked.folder, "size": sum(file.size for file in files)}, _of_commit(model))
@@ -107,7 +107,7 @@ def paths_info(body: bytes, content_type: str, model: ResolvedModel) -> HubDocum
     by_path = {file.path: file for file in model.tree.files}
     folders: set[str] = set()
     for file in model.tree.files:
-        folders.update(_above(file.path))
+        folders.update(above(file.path))
     found: list[Json] = []
     for path in _asked_paths(body, content_type):
         if path in by_path:
@@ -119,24 +119,12 @@ def paths_info(body: bytes, content_type: str, model: ResolvedModel) -> HubDocum
 
 def find_file(asked: FileBytes, model: ResolvedModel) -> RepoFile:
     """The file that a path names in the commit's listing. Raises Refused."""
-    files = model.tree.files
-    at = bisect_left(files, asked.path, key=lambda file: file.path)
-    if at == len(files) or files[at].path != asked.path:
-        _no_entry(model, asked.path)
-    return files[at]
+    return model.tree.file(asked.path) or _no_entry(model, asked.path)
 
 
 def file_headers(file: RepoFile, model: ResolvedModel) -> dict[str, str]:
     """The headers of an answer with a file's bytes, or of a HEAD: all that huggingface_hub asks a file about."""
-    headers = _of_commit(model) | {
-        "ETag": f'"{file.blob_name}"',
-        "Accept-Ranges": "bytes",
-        "Content-Type": "application/octet-stream",
-        "Content-Disposition": f"inline; filename*=UTF-8''{quote(file.path.rpartition('/')[2])}",
-        # A browser must not run what a repo holds.
-        "Content-Security-Policy": "default-src 'none'; sandbox",
-        "X-Content-Type-Options": "nosniff",
-    }
+    headers = _of_commit(model) | of_content(file.path, file.blob_name)
     if file.is_lfs:
         headers |= {"X-Linked-ETag": f'"{file.blob_name}"', "X-Linked-Size": str(file.size)}
     return headers
@@ -158,28 +146,6 @@ def _of_commit(model: ResolvedModel) -> dict[str, str]:
 
 def _no_entry(model: ResolvedModel, path: str) -> NoReturn:
     raise Refused(404, f"{path!r} does not exist at {model.commit}", "EntryNotFound", _of_commit(model))
-
-
-def _below(tree: RepoTree, folder: str) -> list[RepoFile]:
-    return [file for file in tree.files if file.path.startswith(folder + "/")] if folder else list(tree.files)
-
-
-def _above(path: str) -> Iterator[str]:
-    folder = path.rpartition("/")[0]
-    while folder:
-        yield folder
-        folder = folder.rpartition("/")[0]
-
-
-def _folders(files: Sequence[RepoFile], asked: TreePage) -> list[Json]:
-    width = len(asked.folder) + 1 if asked.folder else 0
-    inside = {above for above in chain.from_iterable(_above(file.path) for file in files) if len(above) > width}
-    return [_folder(path) for path in sorted(inside) if asked.recursive or "/" not in path[width:]]
-
-
-def _files(files: Sequence[RepoFile], asked: TreePage) -> list[Json]:
-    width = len(asked.folder) + 1 if asked.folder else 0
-    return [_entry(file) for file in files if asked.recursive or "/" not in file.path[width:]]
 
 
 def _folder(path: str) -> Json:

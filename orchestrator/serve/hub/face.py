@@ -9,12 +9,12 @@ from orchestrator.core.plan import ResolvedModel
 from orchestrator.serve.access.rights import Caller
 from orchestrator.serve.delivery.delivery import Delivery
 from orchestrator.serve.http.answers import Answering, Request, read_body
+from orchestrator.serve.http.headers import of_age
 from orchestrator.serve.http.refusals import Refused, as_text
 from orchestrator.serve.hub import documents
 from orchestrator.serve.hub.grammar import AboutRepo, FileBytes, Passed, PathsInfo, TreePage, TreeSize, WhoAmI, parse
 from orchestrator.serve.stock.inquiries import Inquiries
 
-_STALE = "X-GLM-Aria-Stale"
 _JSON = {"Content-Type": "application/json; charset=utf-8"}
 
 
@@ -45,7 +45,7 @@ class HubFace:
             target = documents.moved(request.raw_path, request.query_string, asked.ref.repo, model.name_now)
             await answer.give(307, {"Location": self._prefix + target}, b"")
             return
-        stale = {_STALE: "1"} if known.is_stale else {}
+        stale = of_age(is_stale=known.is_stale)
         match asked:
             case FileBytes():
                 await self._file(request, caller, asked, model, stale, answer)

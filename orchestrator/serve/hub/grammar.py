@@ -7,14 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import parse_qs, unquote
 
 from orchestrator.core.refs import Ref, RepoId, RepoType
 from orchestrator.errors import UsageError
+from orchestrator.serve.http.addresses import is_set, number, parameters, segments
 from orchestrator.serve.http.refusals import Refused
 
-_LONGEST = 8192
-"""Bytes of a path, and of a query."""
 _TYPES = {kind.plural: kind for kind in RepoType}
 _VERBS = frozenset(("revision", "tree", "treesize", "paths-info", "refs", "commits"))
 
@@ -80,10 +78,10 @@ Asked = AboutRepo | TreePage | TreeSize | PathsInfo | Passed | FileBytes | WhoAm
 
 def parse(method: str, raw_path: bytes, query_string: bytes = b"") -> Asked:
     """Read a request. `raw_path` is as it was sent: `refs%2Fpr%2F1` is one segment of it. Raises Refused."""
-    parts = _segments(raw_path)
+    parts = segments(raw_path)
     if method not in ("GET", "HEAD", "POST"):
         raise Refused(405, "this server reads only", headers={"Allow": "GET, HEAD"})
-    query = _query(query_string)
+    query = parameters(query_string)
     asked = _asked(parts, query)
     if (method == "POST") != isinstance(asked, PathsInfo):
         raise Refused(
@@ -118,11 +116,11 @@ def _api(kind: RepoType, parts: tuple[str, ...], query: Mapping[str, str]) -> As
     folder = "/".join(rest[1:]).strip("/")
     match verb:
         case ():
-            return AboutRepo(Ref(repo), _flag(query, "blobs"))
+            return AboutRepo(Ref(repo), is_set(query, "blobs"))
         case ("revision",) if len(rest) == 1:
-            return AboutRepo(_ref(repo, rest[0]), _flag(query, "blobs"))
+            return AboutRepo(_ref(repo, rest[0]), is_set(query, "blobs"))
         case ("tree",) if rest:
-            return TreePage(_ref(repo, rest[0]), folder, _flag(query, "recursive"), _cursor(query))
+            return TreePage(_ref(repo, rest[0]), folder, is_set(query, "recursive"), number(query, "cursor", 0))
         case ("treesize",) if rest:
             return TreeSize(_ref(repo, rest[0]), folder)
         case ("paths-info",) if len(rest) == 1:
@@ -149,35 +147,6 @@ def _resolve(parts: tuple[str, ...]) -> FileBytes:
     if len(rest) <= width:
         raise Refused(404, "no file is named")
     return FileBytes(_ref(_repo(kind, parts[first:at]), "/".join(rest[:width])), "/".join(rest[width:]))
-
-
-def _segments(raw_path: bytes) -> tuple[str, ...]:
-    if len(raw_path) > _LONGEST:
-        raise Refused(414, "the address is too long")
-    try:
-        return tuple(unquote(part, errors="strict") for part in raw_path.decode("ascii").strip("/").split("/"))
-    except UnicodeDecodeError:
-        raise Refused(400, "the address is not UTF-8") from None
-
-
-def _query(query_string: bytes) -> dict[str, str]:
-    """The parameters, the first of a name; more than a hundred of them mean nothing to us."""
-    try:
-        found = parse_qs(query_string[:_LONGEST].decode("ascii"), keep_blank_values=True, max_num_fields=100)
-    except ValueError:
-        raise Refused(400, "the query cannot be read") from None
-    return {name: values[0] for name, values in found.items()}
-
-
-def _flag(query: Mapping[str, str], name: str) -> bool:
-    return query.get(name, "").lower() in ("true", "1")
-
-
-def _cursor(query: Mapping[str, str]) -> int:
-    text = query.get("cursor", "0")
-    if not (text.isascii() and text.isdecimal()) or len(text) > 9:
-        raise Refused(400, "the cursor is not one of ours")
-    return int(text)
 
 
 def _repo(kind: RepoType, parts: Sequence[str]) -> RepoId:

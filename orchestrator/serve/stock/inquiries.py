@@ -56,6 +56,11 @@ class Inquiries:
         except TimeoutError:
             raise busy(f"the root takes long to answer about {ref.repo.url_path}", 5) from None
 
+    async def revisions(self, ref: Ref) -> tuple[str, ...]:
+        """The branches and tags of the ref's repo that were asked for before. Asks no server."""
+        library = self._library
+        return await self._looks.do(("revisions", ref.repo, ref.catalog), lambda: library.revisions(ref), PATIENCE)
+
     async def _remembered(self, ref: Ref, caller: Caller) -> Shelved:
         library = self._library
         known = library.fresh(ref) or await self._looks.do(("last", ref), lambda: library.last_known(ref), PATIENCE)
@@ -76,7 +81,7 @@ class Inquiries:
             pass
         except NotFoundError as error:
             is_there = ref.revision != ref.catalog.main and await self._asks.do(
-                ("main", ref.repo), lambda: library.has_main(ref), PATIENCE, client=client
+                ("main", ref.repo, ref.catalog), lambda: library.has_main(ref), PATIENCE, client=client
             )
             raise Refused(404, error.message, "RevisionNotFound" if is_there else "RepoNotFound") from None
         try:

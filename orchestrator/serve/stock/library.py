@@ -141,6 +141,10 @@ class Library:
             raise refusal(answer, source, ref.repo, ref.revision, had_token=False)
         return answer.value
 
+    def revisions(self, ref: Ref) -> tuple[str, ...]:
+        """The branches and tags of the ref's repo that its catalog was asked for before. Asks no server."""
+        return self._cache.records.named(ref.repo, self._sites.of(ref).source.url)
+
     def _keep(self, ref: Ref, known: Shelved) -> Shelved:
         with self._guard:
             self._shelf.pop(ref, None)

@@ -13,6 +13,7 @@ from orchestrator.cache.cache import Cache
 from orchestrator.cache.claims import Use
 from orchestrator.cache.inventory import read_ref
 from orchestrator.cache.retention.on_demand import Revision
+from orchestrator.core.dialects import DEFAULT
 from orchestrator.core.files import Digest, RepoFile, RepoTree
 from orchestrator.core.plan import Have, Job, ResolvedModel, merge, plan_model
 from orchestrator.core.refs import Ref
@@ -171,13 +172,20 @@ class Shelves:
                 blobs.expose(repo, model.commit, model.tree.files)
             if not is_whole and not is_new:
                 return
-            for revision in {model.ref.revision, *self._cache.records.revisions(repo, model.commit)}:
+            for revision in self._names(model):
                 ref = Ref(repo, revision, model.ref.catalog)
                 known = read_ref(blobs.layout, repo, revision)
                 if ref.is_commit or known is None or known == model.commit or is_whole:
                     blobs.publish(replace(_of(model, model.tree.files if is_whole else files), ref=ref))
         except GlmAriaError as error:
             self._emit(Notice("not-published", f"{model.ref}: {error.message}"))
+
+    def _names(self, model: ResolvedModel) -> set[str]:
+        """The revisions under which readers of the cache may look for a commit. Its refs are the Hub's: what another
+        catalog calls `main` is perhaps somebody else's, and lies there as a commit without a name."""
+        if model.ref.catalog is not DEFAULT:
+            return {model.commit}
+        return {model.ref.revision, *self._cache.records.revisions(model.ref.repo, model.commit)}
 
     def _begin(self, model: ResolvedModel) -> set[Digest]:
         """The blobs that a model lacks. Empty files are made: clients that know their size do not ask for them."""

@@ -69,3 +69,12 @@ def test_what_the_client_has() -> None:
     assert is_known({"if-none-match": "*"}, "etag")
     assert not is_known({"if-none-match": '"other"'}, "etag")
     assert not is_known({}, "etag")
+
+
+@pytest.mark.parametrize(
+    ("text", "starts_over"),
+    [("", True), ("bytes=5-", True), ("bytes=0-99", False), ("bytes=5-99", False), ("bytes=-5", False)],
+)
+def test_who_takes_the_whole_for_the_rest(text: str, starts_over: bool) -> None:
+    """One that names an end may be joining parts of the file, this the last of them."""
+    assert excerpt({"range": text} if text else {}, 100, "e").starts_over is starts_over

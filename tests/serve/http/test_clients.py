@@ -8,6 +8,7 @@ from orchestrator.serve.http.clients import Manner, interim_of, manner_of
 
 CLI = "huggingface-cli/{0}; hf_hub/{0}; python/3.11.2"
 PLAIN = "unknown/None; hf_hub/{0}; python/3.11.2"
+SCOPE = "modelscope_hub/{0}; python/3.11.2; session_id/ab12; platform/Linux-6; processor/x; env/custom; user/unknown"
 TRANSFORMERS = "unknown/None; hf_hub/{0}; python/3.11.2; transformers/5.24.0; session_id/ab12"
 
 
@@ -31,6 +32,11 @@ TRANSFORMERS = "unknown/None; hf_hub/{0}; python/3.11.2; transformers/5.24.0; se
         (PLAIN.format("2.4.0"), Manner.ASKS_AGAIN),
         (PLAIN.format("0.36.0"), Manner.WAITS),
         ("datasets/4.0.0; hf_hub/2.4.0; python/3.11", Manner.ASKS_AGAIN),
+        (SCOPE.format("0.5.1"), Manner.STARTS_OVER),
+        (SCOPE.format("0.5.0") + "; invoked_by/cli", Manner.STARTS_OVER),
+        # It hashes a file that has its name already, and some not at all.
+        (SCOPE.format("0.4.6"), Manner.WAITS),
+        ("modelscope/1.37.1; python/3.11.2; session_id/ab12", Manner.WAITS),
         ("curl/8.5.0", Manner.WAITS),
         ("Wget/1.21.4", Manner.WAITS),
         ("aria2/1.36.0", Manner.WAITS),
@@ -46,6 +52,8 @@ def test_a_row(user_agent: str, manner: Manner) -> None:
     ("user_agent", "status"),
     [
         (PLAIN.format("0.36.0"), 100),
+        (SCOPE.format("0.1.9"), 100),
+        ("modelscope/1.30.0; python/3.11.2", 100),
         ("curl/8.5.0", 100),
         ("Wget/1.21.4", 100),
         ("aria2/1.36.0", 100),

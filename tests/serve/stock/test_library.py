@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from orchestrator.cache.cache import Cache
 from orchestrator.cache.inventory import read_ref
 from orchestrator.cache.records import Record
+from orchestrator.core.dialects import MODELSCOPE
 from orchestrator.core.plan import Have
 from orchestrator.core.refs import RepoId, RepoType
 from orchestrator.core.trust import Level, Policy, Trust
@@ -225,6 +227,17 @@ def test_a_branch_stays_while_the_new_commit_is_not_whole(house: House, cache: C
     house.shelves.want(model, next(file for file in model.tree.files if file.path == "config.json"))
     house.shelves.place([staged(cache, "config.json", NEW)])
     assert read_ref(cache.layout, REPO, "main") == ONE
+
+
+def test_a_branch_of_another_catalog_is_no_ref_of_the_cache(house: House, cache: Cache) -> None:
+    """Who reads the cache looks for the Hub's model of that name."""
+    model = replace(house.library.resolve(plain.ref()).model, ref=plain.ref(kind=MODELSCOPE))
+    file = model.tree.files[0]
+    house.shelves.want(model, file)
+    assert house.shelves.place([staged(cache, file.path)]) == {}
+    assert (cache.blobs.snapshot(model) / file.path).read_bytes() == FILES[file.path]
+    assert cache.layout.tree_file(REPO, ONE).exists()
+    assert read_ref(cache.layout, REPO, "main") is None
 
 
 def test_a_file_that_cannot_be_placed_is_told(house: House, cache: Cache) -> None:

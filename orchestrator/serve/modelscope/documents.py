@@ -1,0 +1,138 @@
+"""ModelScope's documents: what it says of a repo at a commit, made of our listing. No I/O.
+
+Fields are those that modelscope 1.37 and modelscope-hub 0.5.1 read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from orchestrator.core.files import RepoFile
+from orchestrator.core.plan import ResolvedModel
+from orchestrator.serve.http.headers import of_content
+from orchestrator.serve.http.refusals import Refused, as_text
+from orchestrator.serve.modelscope.grammar import FileContent, Listing, ModelFacts
+from orchestrator.serve.stock.entries import entries
+
+_CODES = {"RepoNotFound": 10010205001, "RevisionNotFound": 10010205002, "EntryNotFound": 10010205004}
+"""Codes of ModelScope's for those that a refusal has. Others are told by their status."""
+
+Json = dict[str, Any]
+
+
+def facts(asked: ModelFacts, model: ResolvedModel) -> Json:
+    """The repo as a whole."""
+    owner, _, name = asked.ref.repo.name.partition("/")
+    return {
+        # modelscope up to 1.37 lists a dataset by the number that it has at ModelScope, which it puts where the name
+        # stands in other addresses. Here the name is the number.
+        "Id": asked.ref.repo.name,
+        "Type": 1,
+        "Path": owner,
+        "Name": name,
+        "Revision": asked.ref.revision,
+        "Private": False,
+        "Visibility": 5,
+        "StorageSize": model.tree.total_size,
+        "LastUpdatedTime": _moment(model),
+    }
+
+
+def revisions(told: Any) -> Json:
+    """Branches and tags as ModelScope told them, the parts that clients read. Raises Refused for anything else."""
+    found = {}
+    try:
+        for kind in ("Branches", "Tags"):
+            named = told["Data"]["RevisionMap"].get(kind) or ()
+            found[kind] = [revision(str(one["Revision"]), int(one.get("CreatedAt") or 0)) for one in named]
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise Refused(502, "ModelScope sent a malformed answer about branches and tags") from None
+    return {"RevisionMap": found}
+
+
+def known_revisions(names: Iterable[str]) -> Json:
+    """Branches and tags while ModelScope does not tell: those that were asked for before, all as branches."""
+    return {"RevisionMap": {"Branches": [revision(name, 0) for name in dict.fromkeys(names)], "Tags": []}}
+
+
+def revision(name: str, created: int) -> Json:
+    """A branch or a tag, with the unix seconds of its last change."""
+    return {"Revision": name, "CreatedAt": created}
+
+
+def newest_commit(model: ResolvedModel) -> Json:
+    """A history of one commit."""
+    return {"Commit": [{"Id": model.commit, "CommittedDate": _moment(model)}], "TotalCount": 1}
+
+
+def listing(asked: Listing, model: ResolvedModel) -> Json:
+    """The entries of a folder, which is empty where there is none: so clients look for what no file matches.
+
+    A model's is never cut, as ModelScope's is at 3,000 entries.
+    """
+    found = entries(model.tree, asked.folder, recursive=asked.recursive)
+    moment = _moment(model)
+    listed = [_folder(path, model) for path in found.folders]
+    listed += [_entry(file, model, moment) for file in found.files]
+    listed.sort(key=lambda entry: entry["Path"])
+    end = None if asked.size is None else asked.start + asked.size
+    return {"Files": listed[asked.start : end], "TotalCount": len(listed)}
+
+
+def find_file(asked: FileContent, model: ResolvedModel) -> RepoFile:
+    """The file that a path names in the commit's listing. Raises Refused."""
+    file = model.tree.file(asked.path)
+    if file is None:
+        raise Refused(404, f"{asked.path!r} does not exist at {model.commit}", "EntryNotFound")
+    return file
+
+
+def file_headers(file: RepoFile) -> dict[str, str]:
+    """The headers of an answer with a file's bytes, or of a HEAD.
+
+    modelscope-hub hashes a file by `X-Linked-ETag` where it has no listing of it.
+    """
+    return of_content(file.path, file.blob_name) | {"X-Linked-ETag": f'"{file.blob_name}"'}
+
+
+def answer(data: Any) -> bytes:
+    """An answer that says it is one."""
+    return _encoded({"Code": 200, "Success": True, "Message": "success", "RequestId": "", "Data": data})
+
+
+def refusal(refused: Refused) -> bytes:
+    """A refusal. modelscope-hub takes one with the status 200 for an empty repo, so its status is its own."""
+    code = _CODES.get(refused.code, refused.status)
+    return _encoded({"Code": code, "Success": False, "Message": as_text(refused), "RequestId": ""})
+
+
+def _encoded(document: Json) -> bytes:
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+
+
+def _entry(file: RepoFile, model: ResolvedModel, moment: int) -> Json:
+    return {
+        "Path": file.path,
+        "Name": file.path.rpartition("/")[2],
+        "Size": file.size,
+        "Sha256": file.digest.hex,
+        "IsLFS": file.is_lfs,
+        "Type": "blob",
+        "Mode": "33188",
+        # ModelScope tells the commit that changed the file last. Clients keep what they have while it is the same.
+        "Revision": model.commit,
+        "CommittedDate": moment,
+    }
+
+
+def _folder(path: str, model: ResolvedModel) -> Mapping[str, Any]:
+    name = path.rpartition("/")[2]
+    return {"Path": path, "Name": name, "Size": 0, "Sha256": "", "IsLFS": False, "Type": "tree"} | {
+        "Revision": model.commit
+    }
+
+
+def _moment(model: ResolvedModel) -> int:
+    return int(model.modified or 0)

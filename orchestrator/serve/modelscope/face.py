@@ -1,0 +1,79 @@
+"""The ModelScope face: what the `modelscope` client asks, answered in ModelScope's words.
+
+A name means what ModelScope lists under it, also where the Hub has a repo of the same name: decision record 110.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, ClassVar
+
+from orchestrator.core.refs import Ref
+from orchestrator.errors import NotFoundError, SourcesDownError, TemporaryError
+from orchestrator.serve.access.rights import Caller
+from orchestrator.serve.delivery.delivery import Delivery
+from orchestrator.serve.http.answers import Answering, Request
+from orchestrator.serve.http.headers import of_age
+from orchestrator.serve.http.refusals import Refused
+from orchestrator.serve.modelscope import documents, grammar
+from orchestrator.serve.modelscope.grammar import (
+    BranchesAndTags,
+    FileContent,
+    Listing,
+    ModelFacts,
+    Nearness,
+    NewestCommit,
+)
+from orchestrator.serve.stock.inquiries import Inquiries
+
+_JSON = {"Content-Type": "application/json; charset=utf-8"}
+
+
+class ModelScopeFace:
+    """Answers the addresses of ModelScope's API."""
+
+    name: ClassVar[str] = "modelscope"
+
+    def __init__(self, inquiries: Inquiries, delivery: Delivery) -> None:
+        self._inquiries = inquiries
+        self._delivery = delivery
+
+    def takes(self, raw_path: bytes) -> bool:
+        """See Face."""
+        return grammar.takes(raw_path)
+
+    async def reply(self, request: Request, caller: Caller, answer: Answering) -> None:
+        """See Face."""
+        asked = grammar.parse(request.method, request.raw_path, request.query_string)
+        if isinstance(asked, Nearness):
+            await answer.give(200, _JSON, documents.answer({"InternalRegionQueryAddress": ""}))
+            return
+        known = await self._inquiries.resolve(asked.ref, caller)
+        model, age = known.model, of_age(is_stale=known.is_stale)
+        match asked:
+            case FileContent():
+                file = documents.find_file(asked, model)
+                headers = {**documents.file_headers(file), **age}
+                await self._delivery.give(request, caller, model, file, headers, answer)
+                return
+            case ModelFacts():
+                data = documents.facts(asked, model)
+            case BranchesAndTags():
+                data = await self._revisions(asked.ref, caller)
+            case NewestCommit():
+                data = documents.newest_commit(model)
+            case Listing():
+                data = documents.listing(asked, model)
+        await answer.give(200, {**_JSON, **age}, documents.answer(data))
+
+    def refusal(self, refused: Refused) -> tuple[Mapping[str, str], bytes]:
+        """See Face."""
+        return _JSON, documents.refusal(refused)
+
+    async def _revisions(self, ref: Ref, caller: Caller) -> dict[str, Any]:
+        """As ModelScope tells them; where it cannot be asked for this caller, as far as they are known here."""
+        if caller.may_fetch(ref.repo):
+            with suppress(NotFoundError, SourcesDownError, TemporaryError):
+                return documents.revisions(await self._inquiries.passed(ref, caller, ("revisions",), ()))
+        return documents.known_revisions((ref.revision, *await self._inquiries.revisions(ref)))

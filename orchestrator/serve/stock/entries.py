@@ -1,0 +1,40 @@
+"""Folders and files of a listing, as all faces show them. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+from typing import NamedTuple
+
+from orchestrator.core.files import RepoFile, RepoTree
+
+
+class Entries(NamedTuple):
+    """What a folder holds, both in the order of their paths."""
+
+    folders: list[str]
+    files: list[RepoFile]
+
+
+def entries(tree: RepoTree, folder: str, *, recursive: bool) -> Entries:
+    """The entries of a folder, or with `recursive` of all that are below it; `""` is the top."""
+    files = below(tree, folder)
+    width = len(folder) + 1 if folder else 0
+    inside = {one for one in chain.from_iterable(above(file.path) for file in files) if len(one) > width}
+    return Entries(
+        [path for path in sorted(inside) if recursive or "/" not in path[width:]],
+        [file for file in files if recursive or "/" not in file.path[width:]],
+    )
+
+
+def below(tree: RepoTree, folder: str) -> list[RepoFile]:
+    """All files below a folder; `""` is the top."""
+    return [file for file in tree.files if file.path.startswith(folder + "/")] if folder else list(tree.files)
+
+
+def above(path: str) -> Iterator[str]:
+    """The folders that hold a path, the nearest first."""
+    folder = path.rpartition("/")[0]
+    while folder:
+        yield folder
+        folder = folder.rpartition("/")[0]
