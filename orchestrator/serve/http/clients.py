@@ -16,7 +16,7 @@ client. What was seen in their code:
   (`MODELSCOPE_DOWNLOAD_PARALLELS`), each has its end named, and a caller who gave a size and no sha256 gets them joined
   unhashed. Before 0.5 it hashed by the listing alone, after the file had its name.
 - modelscope up to 1.37 names the end in every request, and appends whatever answers: its hash finds that out, and it
-  begins anew, twice. It waits.
+  starts over at most twice. It waits.
 - glm-aria hashes everything itself; the aria2c that it drives names no version.
 - curl, wget, aria2c and the rest continue whatever lies there.
 """

@@ -13,7 +13,7 @@ from orchestrator.core.files import RepoFile
 from orchestrator.core.plan import ResolvedModel
 from orchestrator.serve.http.headers import of_content
 from orchestrator.serve.http.refusals import Refused, as_text
-from orchestrator.serve.modelscope.grammar import FileContent, Listing, ModelFacts
+from orchestrator.serve.modelscope.grammar import FileContent, FolderListing, RepoFacts
 from orchestrator.serve.stock.entries import entries
 
 _CODES = {"RepoNotFound": 10010205001, "RevisionNotFound": 10010205002, "EntryNotFound": 10010205004}
@@ -22,7 +22,7 @@ _CODES = {"RepoNotFound": 10010205001, "RevisionNotFound": 10010205002, "EntryNo
 Json = dict[str, Any]
 
 
-def facts(asked: ModelFacts, model: ResolvedModel) -> Json:
+def facts(asked: RepoFacts, model: ResolvedModel) -> Json:
     """The repo as a whole."""
     owner, _, name = asked.ref.repo.name.partition("/")
     return {
@@ -67,7 +67,7 @@ def newest_commit(model: ResolvedModel) -> Json:
     return {"Commit": [{"Id": model.commit, "CommittedDate": _moment(model)}], "TotalCount": 1}
 
 
-def listing(asked: Listing, model: ResolvedModel) -> Json:
+def listing(asked: FolderListing, model: ResolvedModel) -> Json:
     """The entries of a folder, which is empty where there is none: so clients look for what no file matches.
 
     A model's is never cut, as ModelScope's is at 3,000 entries.

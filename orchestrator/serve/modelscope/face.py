@@ -20,10 +20,10 @@ from orchestrator.serve.modelscope import documents, grammar
 from orchestrator.serve.modelscope.grammar import (
     BranchesAndTags,
     FileContent,
-    Listing,
-    ModelFacts,
+    FolderListing,
     Nearness,
     NewestCommit,
+    RepoFacts,
 )
 from orchestrator.serve.stock.inquiries import Inquiries
 
@@ -57,13 +57,13 @@ class ModelScopeFace:
                 headers = {**documents.file_headers(file), **age}
                 await self._delivery.give(request, caller, model, file, headers, answer)
                 return
-            case ModelFacts():
+            case RepoFacts():
                 data = documents.facts(asked, model)
             case BranchesAndTags():
                 data = await self._revisions(asked.ref, caller)
             case NewestCommit():
                 data = documents.newest_commit(model)
-            case Listing():
+            case FolderListing():
                 data = documents.listing(asked, model)
         await answer.give(200, {**_JSON, **age}, documents.answer(data))
 

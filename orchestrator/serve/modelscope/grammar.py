@@ -21,8 +21,8 @@ _MOST_ENTRIES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class ModelFacts:
-    """What is told of a repo as a whole."""
+class RepoFacts:
+    """The facts of a repo as a whole."""
 
     ref: Ref
 
@@ -42,7 +42,7 @@ class NewestCommit:
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class FolderListing:
     """The entries below `folder`: all of them, or `size` of them from `start` on."""
 
     ref: Ref
@@ -65,7 +65,7 @@ class Nearness:
     """The cloud region that the client is in, where ModelScope would have addresses of its own."""
 
 
-Asked = ModelFacts | BranchesAndTags | NewestCommit | Listing | FileContent | Nearness
+Asked = RepoFacts | BranchesAndTags | NewestCommit | FolderListing | FileContent | Nearness
 """What a request may ask for."""
 
 
@@ -98,17 +98,19 @@ def _is_file(parts: Sequence[bytes]) -> bool:
 def _api(repo: RepoId, verb: Sequence[str], query: Mapping[str, str]) -> Asked:
     match verb:
         case ():
-            return ModelFacts(_ref(repo, query.get("Revision")))
+            return RepoFacts(_ref(repo, query.get("Revision")))
         case ("revisions",):
             return BranchesAndTags(_ref(repo, None))
         case ("commits",):
             return NewestCommit(_ref(repo, query.get("Ref")))
         case ("repo", "files"):
-            return Listing(_ref(repo, query.get("Revision")), _folder(query), is_set(query, "Recursive"))
+            return FolderListing(_ref(repo, query.get("Revision")), _folder(query), is_set(query, "Recursive"))
         case ("repo", "tree"):
             size = min(max(1, number(query, "PageSize", 100)), _MOST_ENTRIES)
             start = (max(1, number(query, "PageNumber", 1)) - 1) * size
-            return Listing(_ref(repo, query.get("Revision")), _folder(query), is_set(query, "Recursive"), start, size)
+            return FolderListing(
+                _ref(repo, query.get("Revision")), _folder(query), is_set(query, "Recursive"), start, size
+            )
         case ("repo",):
             if not query.get("FilePath"):
                 raise Refused(404, "no file is named")

@@ -10,7 +10,7 @@ from orchestrator.core.files import RepoFile, RepoTree
 
 
 class Entries(NamedTuple):
-    """What a folder holds, both in the order of their paths."""
+    """The contents of a folder, both in the order of their paths."""
 
     folders: list[str]
     files: list[RepoFile]

@@ -10,10 +10,10 @@ from orchestrator.serve.http.refusals import Refused
 from orchestrator.serve.modelscope.grammar import (
     BranchesAndTags,
     FileContent,
-    Listing,
-    ModelFacts,
+    FolderListing,
     Nearness,
     NewestCommit,
+    RepoFacts,
     parse,
     takes,
 )
@@ -28,16 +28,16 @@ def ref(revision: str = "master", kind: RepoType = RepoType.MODEL) -> Ref:
 @pytest.mark.parametrize(
     ("path", "query", "asked"),
     [
-        ("/api/v1/models/org/m", "", ModelFacts(ref())),
-        ("/api/v1/datasets/org/m", "", ModelFacts(ref(kind=RepoType.DATASET))),
+        ("/api/v1/models/org/m", "", RepoFacts(ref())),
+        ("/api/v1/datasets/org/m", "", RepoFacts(ref(kind=RepoType.DATASET))),
         ("/api/v1/models/org/m/revisions", "EndTime=1", BranchesAndTags(ref())),
         ("/api/v1/models/org/m/commits", "Ref=v1&PageNumber=1&PageSize=1", NewestCommit(ref("v1"))),
-        ("/api/v1/models/org/m/repo/files", "Revision=v1&Recursive=True", Listing(ref("v1"), "", recursive=True)),
-        ("/api/v1/models/org/m/repo/files", "Recursive=False&Root=/sub/x/", Listing(ref(), "sub/x")),
+        ("/api/v1/models/org/m/repo/files", "Revision=v1&Recursive=True", FolderListing(ref("v1"), "", recursive=True)),
+        ("/api/v1/models/org/m/repo/files", "Recursive=False&Root=/sub/x/", FolderListing(ref(), "sub/x")),
         (
             "/api/v1/datasets/org/m/repo/tree",
             "Revision=master&Root=/&Recursive=True&PageNumber=3&PageSize=200",
-            Listing(ref(kind=RepoType.DATASET), "", recursive=True, start=400, size=200),
+            FolderListing(ref(kind=RepoType.DATASET), "", recursive=True, start=400, size=200),
         ),
         (
             "/api/v1/models/org/m/repo",
