@@ -5,7 +5,9 @@ from __future__ import annotations
 import ipaddress
 import shlex
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import SplitResult
 
@@ -18,6 +20,7 @@ from orchestrator.settings import Settings
 if TYPE_CHECKING:
     from orchestrator.app.house import House
     from orchestrator.serve.access.door import Door
+    from orchestrator.serve.http.certificates import ServerCertificate
     from orchestrator.serve.server import ListenAddress
 
 Auth = Literal["tokens", "none"]
@@ -28,18 +31,33 @@ class Entrance:
     """The way in for clients: where they connect (`HOST:PORT`), the path below which they ask, and who needs a token.
 
     Without `auth` those need one who come from elsewhere. `own_token` is that of the user who runs the server; without
-    one all clients are programs of that user's, who alone know the prefix.
+    one all clients are programs of that user's, who alone know the prefix. `certificate` and `key` are PEM files.
     """
 
     listen: str
     prefix: str = ""
     auth: Auth | None = None
+    certificate: Path | None = None
+    key: Path | None = None
     own_token: str = field(default="", repr=False)
 
     @property
     def is_own(self) -> bool:
         """True when the only clients are programs of the user who runs the server."""
         return not self.own_token
+
+    def url(self, address: ListenAddress, names: Sequence[str] = ()) -> str:
+        """The address for clients, who are to know this machine by the first of its names, if that leads to it."""
+        is_named = names and (self.certificate is not None or not address.is_loopback)
+        return (address.url_at(names[0]) if is_named else address.url) + self.prefix
+
+    def certified(self, emit: Emit) -> ServerCertificate | None:
+        """The certificate to show, if there is one. Raises ConfigError for one that cannot be used."""
+        from orchestrator.serve.http.certificates import ServerCertificate
+
+        if self.certificate is None or self.key is None:
+            return None
+        return ServerCertificate(self.certificate, self.key, emit)
 
     def needs_token(self, address: ListenAddress, emit: Emit) -> bool:
         """True when nobody gets anything without a token. Warns where others could reach the server without one."""

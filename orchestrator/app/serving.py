@@ -24,6 +24,7 @@ from orchestrator.system.signals import Stop, stoppable
 
 if TYPE_CHECKING:
     from orchestrator.serve.pages.traffic import Traffic
+    from orchestrator.serve.server import ListenAddress
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +49,11 @@ def serve(settings: Settings, request: ServeRequest, stop: Stop, emit: Emit) -> 
     open_to_all = replace(settings, token=None)
     entrance = replace(request.entrance, own_token=fresh_token())
     with (
-        _served(open_to_all, entrance, stop, emit) as (url, traffic, _),
-        announced(runtime_of(settings), url, settings.cache_dir, entrance.own_token),
+        _served(open_to_all, entrance, stop, emit) as (address, traffic, _),
+        announced(runtime_of(settings), entrance.url(address), settings.cache_dir, entrance.own_token),
     ):
         stop.is_abrupt = False
+        url = entrance.url(address, settings.serve_hosts)
         request.on_ready(url)
         stop.wait()
     return Served(url, traffic.requests, traffic.sent)
@@ -66,8 +68,9 @@ def run(settings: Settings, words: Sequence[str], emit: Emit) -> int:
     entrance = Entrance("127.0.0.1:0", f"/{secrets.token_urlsafe(24)}")
     with (
         stoppable() as stop,
-        _served(settings, entrance, stop, emit) as (url, _, keeper),
+        _served(settings, entrance, stop, emit) as (address, _, keeper),
     ):
+        url = entrance.url(address)
         # If we are killed the command goes on asking there, with the user's token: nobody else may get the port.
         return run_command(words, behind(url, settings.cache_dir, os.environ), kept=[keeper.fileno()])
 
@@ -90,9 +93,9 @@ def behind(url: str, cache_dir: Path, environment: Mapping[str, str]) -> dict[st
 @contextlib.contextmanager
 def _served(
     settings: Settings, entrance: Entrance, stop: Stop, emit: Emit
-) -> Iterator[tuple[str, Traffic, socket.socket]]:
-    """The address for clients, what is asked there, and a socket that keeps its port. Nobody commands one that is only
-    for programs of the user who runs it."""
+) -> Iterator[tuple[ListenAddress, Traffic, socket.socket]]:
+    """The place of a server, what is asked there, and a socket that keeps its port. Nobody commands one that is for the
+    programs of its user alone."""
     try:
         from orchestrator.serve.admin.face import AdminFace
         from orchestrator.serve.app import Application, Face
@@ -111,7 +114,9 @@ def _served(
 
     with contextlib.ExitStack() as stack:
         listener, keeper = stack.enter_context(bound(parse_listen(entrance.listen)))
-        address = ListenAddress(*listener.getsockname()[:2])
+        certificate = entrance.certified(emit)
+        host, port = listener.getsockname()[:2]
+        address = ListenAddress(host, port, "https" if certificate else "http")
         refuse_itself(settings, address)
         is_own = entrance.is_own
         house = stack.enter_context(open_house(settings, stop, emit, is_own=is_own))
@@ -126,5 +131,5 @@ def _served(
         application = Application(door, faces, [traffic], prefix=entrance.prefix, proxies=proxies, emit=house.emit)
         most = most_connections()
         bounds = ConnectionBounds(most, most if is_own else settings.serve_client_connections, proxies=proxies)
-        stack.enter_context(serving(application, listener, house.delivery.close, bounds))
-        yield address.url + entrance.prefix, traffic, keeper
+        stack.enter_context(serving(application, listener, house.delivery.close, bounds, certificate))
+        yield address, traffic, keeper

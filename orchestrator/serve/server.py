@@ -20,10 +20,13 @@ from starlette.types import ASGIApp
 from orchestrator.errors import CannotCreateError, UsageError
 from orchestrator.net.own_addresses import outward
 from orchestrator.serve.connections import ConnectionBounds, GuardedProtocol, keep_alive
+from orchestrator.serve.http.certificates import ServerCertificate
 from orchestrator.system import threads
 
 _END = 3.0
 """Seconds that answers under way have when the server stops."""
+_HANDSHAKE = 10.0
+"""Seconds for a TLS handshake, and for the end of one's connection."""
 _MOST_HEADERS = 32 << 10
 _MOST_CONNECTIONS = 1024
 
@@ -44,10 +47,13 @@ class ListenAddress:
     @property
     def url(self) -> str:
         """The address for clients; for one that means all of this machine's, that by which others reach it."""
-        host = self.host
-        if (address := ipaddress.ip_address(host)).is_unspecified:
-            family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
-            host = outward(family) or ("::1" if address.version == 6 else "127.0.0.1")
+        return self.url_at(self.host)
+
+    def url_at(self, host: str) -> str:
+        """The address for clients who know this machine by a name or an address."""
+        if host in ("0.0.0.0", "::"):  # noqa: S104 - the name of all addresses is none to ask
+            is_new = ":" in host
+            host = outward(socket.AF_INET6 if is_new else socket.AF_INET) or ("::1" if is_new else "127.0.0.1")
         return f"{self.scheme}://[{host}]:{self.port}" if ":" in host else f"{self.scheme}://{host}:{self.port}"
 
 
@@ -103,27 +109,42 @@ def most_connections() -> int:
     return min(_MOST_CONNECTIONS, max(1, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 3))
 
 
+class _HastyLoop(asyncio.SelectorEventLoop):
+    """A loop that waits for a client's handshake for less long than a minute."""
+
+    async def create_server(self, *args: Any, **more: Any) -> asyncio.Server:
+        if more.get("ssl") is not None:
+            more |= {"ssl_handshake_timeout": _HANDSHAKE, "ssl_shutdown_timeout": _HANDSHAKE}
+        return await super().create_server(*args, **more)
+
+
 @contextlib.contextmanager
 def serving(
-    app: ASGIApp, listener: socket.socket, on_end: Callable[[], None], bounds: ConnectionBounds
+    app: ASGIApp,
+    listener: socket.socket,
+    on_end: Callable[[], None],
+    bounds: ConnectionBounds,
+    certificate: ServerCertificate | None = None,
 ) -> Iterator[None]:
-    """Answer requests on the socket until the context ends. `on_end` is called in the thread of the event loop."""
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app,
-            http=cast(type[asyncio.Protocol], functools.partial(GuardedProtocol, bounds=bounds)),
-            backlog=max(1, bounds.most // 2),
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            log_level="critical",
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            h11_max_incomplete_event_size=_MOST_HEADERS,
-            timeout_graceful_shutdown=int(_END),
-        )
+    """Answer requests on the socket until the context ends, with a `certificate` over TLS alone. `on_end` is called in
+    the thread of the event loop."""
+    config = uvicorn.Config(
+        app,
+        http=cast(type[asyncio.Protocol], functools.partial(GuardedProtocol, bounds=bounds)),
+        backlog=max(1, bounds.most // 2),
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        log_level="critical",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        h11_max_incomplete_event_size=_MOST_HEADERS,
+        timeout_graceful_shutdown=int(_END),
     )
+    config.load()
+    config.ssl = certificate.context if certificate else None
+    server = uvicorn.Server(config)
 
     async def run() -> None:
         try:
@@ -131,7 +152,11 @@ def serving(
         finally:
             on_end()
 
-    thread = threading.Thread(target=lambda: asyncio.run(run()), name="serve", daemon=True)
+    def serve() -> None:
+        with asyncio.Runner(loop_factory=_HastyLoop) as runner:
+            runner.run(run())
+
+    thread = threading.Thread(target=serve, name="serve", daemon=True)
     threads.start(thread)
     try:
         yield

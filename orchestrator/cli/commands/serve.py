@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 import click
@@ -37,6 +38,15 @@ class ServeOptions:
         option("--auth", heading=_WHERE,
                help="Who gets in: only who has a token (glm-aria token), or everybody. If not given, a token is needed "
                "where other machines can connect."),
+    ]  # fmt: skip
+    certificate: Annotated[
+        str | None,
+        option("--cert", heading=_WHERE, metavar="FILE",
+               help="Serve over TLS: a certificate in PEM form with its chain. A renewed one is used at once."),
+    ]  # fmt: skip
+    key: Annotated[
+        str | None,
+        option("--key", heading=_WHERE, metavar="FILE", help="The key of the certificate, which you alone may read."),
     ]  # fmt: skip
     prefix: Annotated[
         str | None,
@@ -103,7 +113,11 @@ def serve(options: ServeOptions) -> int:
     prefix = options.prefix or ""
     if prefix and not _PREFIX.fullmatch(prefix):
         raise UsageError(f"--prefix {prefix!r} is no path", hint="for example --prefix /hf")
-    entrance = Entrance(options.listen, prefix, options.auth)
+    if (options.certificate is None) is not (options.key is None):
+        raise UsageError("--cert and --key belong together", hint="name both files")
+    files = (options.certificate, options.key)
+    certificate, key = (Path(file).absolute() if file else None for file in files)
+    entrance = Entrance(options.listen, prefix, options.auth, certificate, key)
     settings = shared.settings(options)
     run = Run.watching(options.output, settings)
     tell = terminal.say if options.output.as_json else terminal.result

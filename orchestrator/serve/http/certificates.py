@@ -1,0 +1,72 @@
+"""The certificate of the server, from files that another program renews."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+from shlex import quote
+
+from orchestrator.disk.access import others_who_may_read, others_who_may_write
+from orchestrator.errors import ConfigError, GlmAriaError
+from orchestrator.events import Emit, Notice
+
+_Seen = tuple[tuple[int, int, int], ...]
+
+
+class ServerCertificate:
+    """A chain of certificates and its key. New connections get what the files hold now, open ones go on.
+
+    Raises ConfigError where they cannot be used. Later, the last ones that could be used stay.
+    """
+
+    def __init__(self, certificate: Path, key: Path, emit: Emit) -> None:
+        self._certificate = certificate
+        self._key = key
+        self._emit = emit
+        self._seen = self._look()
+        self._current = self.context = self._load()
+        # Called at the beginning of each handshake.
+        self.context.sni_callback = self._choose
+
+    def _choose(self, connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
+        seen = self._look()
+        if seen != self._seen:
+            self._seen = seen
+            try:
+                self._current = self._load()
+            except GlmAriaError as error:
+                self._emit(Notice("certificate-unusable", f"the certificate from before is used: {error.message}"))
+        if self._current is not self.context:
+            connection.context = self._current
+
+    def _look(self) -> _Seen:
+        found = []
+        for path in (self._certificate, self._key):
+            try:
+                now = path.stat()
+            except OSError:
+                found.append((0, 0, 0))
+            else:
+                found.append((now.st_ino, now.st_mtime_ns, now.st_size))
+        return tuple(found)
+
+    def _load(self) -> ssl.SSLContext:
+        try:
+            reason = others_who_may_write(self._key.stat(), self._key) or others_who_may_read(self._key)
+            if reason:
+                raise ConfigError(
+                    f"the key {self._key} is not used: {reason}",
+                    hint=f"chmod 600 {quote(str(self._key))}; or name a copy that you alone can read",
+                )
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            context.minimum_version = ssl.TLSVersion.TLSv1_2
+            context.set_alpn_protocols(["http/1.1"])
+            # A key with a password has none here; without this, OpenSSL asks the terminal.
+            context.load_cert_chain(self._certificate, self._key, password="")
+        except OSError as error:
+            why = error.reason if isinstance(error, ssl.SSLError) and error.reason else error.strerror
+            raise ConfigError(
+                f"the certificate {self._certificate} with the key {self._key} cannot be used: {why}",
+                hint="--cert is a PEM file with the whole chain, --key one with its key, without a password",
+            ) from error
+        return context
