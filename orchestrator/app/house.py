@@ -18,6 +18,7 @@ from orchestrator.serve.admin.commands import Commands
 from orchestrator.serve.delivery.arrivals import Arrivals
 from orchestrator.serve.delivery.delivery import Delivery
 from orchestrator.serve.delivery.handed import Handed
+from orchestrator.serve.delivery.prefetch import Prefetching
 from orchestrator.serve.delivery.waiting import Waiting
 from orchestrator.serve.pages.board import Board
 from orchestrator.serve.pages.condition import Examination
@@ -123,7 +124,8 @@ def open_house(settings: Settings, stop: Stop, emit: Emit, *, is_own: bool) -> I
         )
         each = _ASKING if is_own else settings.serve_client_questions
         inquiries = Inquiries(library, asking=asking, looking=looking, each=each)
-        commands = Commands(cache, arrivals, room, making)
+        prefetching = Prefetching(inquiries, library, shelves, arrivals, room, making=making)
+        commands = Commands(cache, arrivals, room, prefetching, making)
         board = Board(
             Traffic(),
             intake,

@@ -88,15 +88,29 @@ class HeadedCommand(click.Command):
     """A command whose options are shown under their headings, in the order in which these first appear."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write one section for each heading; options without one come last."""
-        sections: dict[str, list[tuple[str, str]]] = {}
-        for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx) if isinstance(parameter, click.Option) else None
-            if record is not None:
-                sections.setdefault(getattr(parameter, "heading", _OTHER), []).append(record)
-        sections[_OTHER] = sections.pop(_OTHER, [])
-        for heading, records in sections.items():
-            if not records:
-                continue
-            with formatter.section(heading):
-                formatter.write_dl(records)
+        """See click."""
+        _write_sections(self, ctx, formatter)
+
+
+class HeadedGroup(click.Group):
+    """The same for a group that is a command itself when none of its commands is named."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """See click."""
+        _write_sections(self, ctx, formatter)
+        self.format_commands(ctx, formatter)
+
+
+def _write_sections(command: click.Command, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    """Write one section for each heading; options without one come last."""
+    sections: dict[str, list[tuple[str, str]]] = {}
+    for parameter in command.get_params(ctx):
+        record = parameter.get_help_record(ctx) if isinstance(parameter, click.Option) else None
+        if record is not None:
+            sections.setdefault(getattr(parameter, "heading", _OTHER), []).append(record)
+    sections[_OTHER] = sections.pop(_OTHER, [])
+    for heading, records in sections.items():
+        if not records:
+            continue
+        with formatter.section(heading):
+            formatter.write_dl(records)

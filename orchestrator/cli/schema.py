@@ -11,7 +11,7 @@ from orchestrator.folders.documents import ImportDocument, LinkDocument
 from orchestrator.lists.document import LockDiffDocument
 from orchestrator.pull.document import PlanDocument, PullDocument
 from orchestrator.serve.access.document import NewTokenDocument, TokensDocument
-from orchestrator.serve.document import ServeDocument
+from orchestrator.serve.document import EvictDocument, PrefetchDocument, ServeDocument
 from orchestrator.settings.document import SettingsDocument
 from orchestrator.swarm.document import NodesDocument
 from orchestrator.upkeep.documents import CacheDocument, CollectDocument, PinsDocument, VerifyDocument
@@ -35,6 +35,8 @@ DATA: dict[str, tuple[type, ...]] = {
     "token create": (NewTokenDocument,),
     "token ls": (TokensDocument,),
     "token revoke": (TokensDocument,),
+    "serve prefetch": (PrefetchDocument,),
+    "serve evict": (EvictDocument,),
     "mirrors ls": (KnownSources,),
     "mirrors probe": (ProbeDocument,),
     "mirrors forgive": (ForgivenDocument,),

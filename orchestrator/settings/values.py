@@ -239,6 +239,14 @@ def certificates(raw: object, base: Path) -> Path:
     return found
 
 
+def secret(raw: object, base: Path) -> Secret:
+    """A secret that goes into a header: printable ASCII."""
+    found = text(raw, base).strip()
+    if not found.isascii() or not found.isprintable():
+        raise ValueError("must be printable ASCII")
+    return Secret(found)
+
+
 def redis(raw: object, base: Path) -> Secret | None:
     """Address of a Redis server, which may hold a password and is never quoted; empty or `none` means none."""
     address = text(raw, base)

@@ -17,10 +17,9 @@ def commands(group: click.Group, above: str = "") -> Iterator[tuple[str, click.C
         command = group.get_command(context, name)
         assert command is not None
         words = f"{above}{name}"
+        yield words, command
         if isinstance(command, click.Group):
             yield from commands(command, f"{words} ")
-        else:
-            yield words, command
 
 
 def test_each_command_with_json_has_its_type_in_the_schema() -> None:

@@ -50,6 +50,7 @@ NONSENSE = {
     "serve_client_questions": ["0", "17", "x"],
     "serve_client_speed": ["fast", "-1", "20Mbit"],
     "serve_max_size": ["fast", "-1", "5 of them"],
+    "serve_token": ["a\nb", "\u00e4"],
 }  # fmt: skip
 SHARED = {"no_proxy", "NO_PROXY"}
 """Read by other programs, too, each in its way: what means nothing to us is a warning."""

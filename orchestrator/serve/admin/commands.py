@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import Executor
 from typing import Any, TypeVar
 
 from orchestrator.cache.cache import Cache
-from orchestrator.core.refs import Target, parse_target
+from orchestrator.core.refs import Ref, Target, parse_ref, parse_target
 from orchestrator.disk import space
-from orchestrator.errors import CannotCreateError, DiskIOError, NotFoundError, TemporaryError, UnsafeError, UsageError
+from orchestrator.errors import (
+    CannotCreateError,
+    DiskIOError,
+    GlmAriaError,
+    NotFoundError,
+    TemporaryError,
+    UnsafeError,
+    UsageError,
+)
+from orchestrator.serve.access.rights import Caller
 from orchestrator.serve.admin.face import Asked, Call
 from orchestrator.serve.delivery.arrivals import Arrivals
-from orchestrator.serve.http.refusals import Refused
+from orchestrator.serve.delivery.prefetch import Prefetch, Prefetching
+from orchestrator.serve.http.refusals import Refused, as_text, refusal_of
 from orchestrator.serve.stock.room import Room
+
+_STEP = 0.5
+"""Seconds between two lines about a prefetch."""
+_MOST_GLOBS = 1000
 
 T = TypeVar("T")
 
@@ -22,11 +37,15 @@ T = TypeVar("T")
 class Commands:
     """The calls of the admin face. For the thread of the event loop; `making` are threads that change the cache."""
 
-    def __init__(self, cache: Cache, arrivals: Arrivals, room: Room, making: Executor) -> None:
+    def __init__(
+        self, cache: Cache, arrivals: Arrivals, room: Room, prefetching: Prefetching, making: Executor
+    ) -> None:
         self._cache = cache
         self._arrivals = arrivals
         self._room = room
+        self._prefetching = prefetching
         self._making = making
+        self._detached: set[asyncio.Task[None]] = set()
 
     @property
     def gets(self) -> Mapping[str, Call]:
@@ -36,9 +55,9 @@ class Commands:
     @property
     def posts(self) -> Mapping[str, Call]:
         """Calls that change something. Each takes a `ref`."""
-        return {"evict": self.evict, "pin": self.pin, "unpin": self.unpin}
+        return {"prefetch": self.prefetch, "evict": self.evict, "pin": self.pin, "unpin": self.unpin}
 
-    async def state(self, _asked: Asked) -> Mapping[str, Any]:
+    async def state(self, _asked: Asked, _caller: Caller) -> Mapping[str, Any]:
         """The cache and its disk, and the blobs that are on their way, each with the bytes that have arrived."""
         room = self._room
         return {
@@ -49,6 +68,7 @@ class Commands:
                 "reserved": room.reserved,
                 "max_size": room.most,
             },
+            "prefetching": [_told_of(prefetch) for prefetch in self._prefetching.running],
             "arriving": [
                 {
                     "digest": str(watch.job.digest),
@@ -62,18 +82,51 @@ class Commands:
             ],
         }
 
-    async def evict(self, asked: Asked) -> Mapping[str, Any]:
+    async def prefetch(self, asked: Asked, caller: Caller) -> Mapping[str, Any] | AsyncIterator[Mapping[str, Any]]:
+        """Fetch what is missing of a model: lines that tell how far it is, until it is done or the client leaves. With
+        `detach` the answer comes at once, and it goes on by itself."""
+        ref = _ref(asked)
+        prefetch = await self._prefetching.plan(ref, _globs(asked, "include"), _globs(asked, "exclude"), caller)
+        if not asked.get("detach"):
+            return self._followed(prefetch)
+        task = asyncio.ensure_future(self._alone(prefetch))
+        self._detached.add(task)
+        task.add_done_callback(self._detached.discard)
+        return _told_of(prefetch)
+
+    async def _alone(self, prefetch: Prefetch) -> None:
+        with contextlib.suppress(GlmAriaError):
+            await self._prefetching.run(prefetch)
+
+    async def _followed(self, prefetch: Prefetch) -> AsyncIterator[Mapping[str, Any]]:
+        running = asyncio.ensure_future(self._prefetching.run(prefetch))
+        try:
+            while not running.done():
+                yield _told_of(prefetch)
+                await asyncio.wait((running,), timeout=_STEP)
+            error = running.exception()
+            if isinstance(error, GlmAriaError):
+                refused = refusal_of(error)
+                yield {"status": refused.status, "error": as_text(refused)}
+                return
+            if error is not None:
+                raise error
+            yield {**_told_of(prefetch), "lost": [_lost(path, why) for path, why in prefetch.lost]}
+        finally:
+            running.cancel()
+
+    async def evict(self, asked: Asked, _caller: Caller) -> Mapping[str, Any]:
         """Remove a repo, or a revision of it, from the cache. 409 when it is pinned or in use."""
         target = _target(asked)
         return {"target": str(target), "bytes_freed": await self._do(lambda: self._room.evict(target))}
 
-    async def pin(self, asked: Asked) -> Mapping[str, Any]:
+    async def pin(self, asked: Asked, _caller: Caller) -> Mapping[str, Any]:
         """Pin a repo or a revision: nothing removes it."""
         target = _target(asked)
         await self._do(lambda: self._cache.pins.add((target,)))
         return {"target": str(target)}
 
-    async def unpin(self, asked: Asked) -> Mapping[str, Any]:
+    async def unpin(self, asked: Asked, _caller: Caller) -> Mapping[str, Any]:
         """Let go of a pin."""
         target = _target(asked)
         await self._do(lambda: self._cache.pins.remove((target,)))
@@ -90,11 +143,46 @@ class Commands:
             raise Refused(500, error.message) from None
 
 
-def _target(asked: Asked) -> Target:
-    ref = asked.get("ref")
-    if not isinstance(ref, str):
-        raise Refused(400, "`ref` is missing: the name of a repo, with @revision for one of its revisions")
+def _told_of(prefetch: Prefetch) -> Mapping[str, Any]:
+    """A prefetch as it is now."""
+    return {
+        "ref": str(prefetch.model.ref),
+        "commit": prefetch.model.commit,
+        "files": len(prefetch.files),
+        "files_done": prefetch.files_done,
+        "bytes_total": prefetch.size,
+        "bytes_done": prefetch.done,
+        "bytes_fetched": prefetch.arrived,
+    }
+
+
+def _lost(path: str, error: GlmAriaError) -> Mapping[str, Any]:
+    return {"file": path, "code": error.code, "message": error.message, "hint": error.hint}
+
+
+def _globs(asked: Asked, name: str) -> tuple[str, ...]:
+    given = asked.get(name, [])
+    if not isinstance(given, list) or len(given) > _MOST_GLOBS or not all(isinstance(one, str) for one in given):
+        raise Refused(400, f"`{name}` is no list of at most {_MOST_GLOBS} patterns")
+    return tuple(given)
+
+
+def _ref(asked: Asked) -> Ref:
     try:
-        return parse_target(ref)
+        return parse_ref(_name(asked))
+    except UsageError as error:
+        raise Refused(400, error.message) from None
+
+
+def _name(asked: Asked) -> str:
+    name = asked.get("ref")
+    if not isinstance(name, str):
+        raise Refused(400, "`ref` is missing: the name of a repo, with @revision for one of its revisions")
+    return name
+
+
+def _target(asked: Asked) -> Target:
+    try:
+        return parse_target(_name(asked))
     except UsageError as error:
         raise Refused(400, error.message) from None

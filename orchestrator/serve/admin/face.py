@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, ClassVar
 
 from orchestrator.serve.access.rights import Caller
-from orchestrator.serve.http.answers import Answering, Request, read_body
+from orchestrator.serve.http.answers import Answering, Request, gone, read_body
 from orchestrator.serve.http.refusals import Refused, as_text
 
 BELOW = b"/api/admin/"
 
 Asked = Mapping[str, Any]
 """The JSON object that a request brought."""
-Call = Callable[[Asked], Awaitable[Mapping[str, Any]]]
-"""Answers a request with a JSON object. Raises Refused and GlmAriaError."""
+Told = Mapping[str, Any]
+"""The JSON object that a request gets, or one of those that it gets while something goes on."""
+Call = Callable[[Asked, Caller], Awaitable[Told | AsyncIterator[Told]]]
+"""Answers a request with a JSON object; or with one a line while something goes on, which ends when the client leaves.
+Raises Refused and GlmAriaError."""
 
 
 class AdminFace:
@@ -42,14 +47,39 @@ class AdminFace:
                 Refused(405, "not in this way", headers={"Allow": allowed}) if allowed else Refused(404, "no such call")
             )
         asked = _asked(await read_body(request.receive)) if request.method == "POST" else {}
-        await answer.give(200, _JSON, _body(await call(asked)))
+        told = await call(asked, caller)
+        if isinstance(told, AsyncIterator):
+            await _pass_on(told, request, answer)
+        else:
+            await answer.give(200, _JSON, _body(told))
 
     def refusal(self, refused: Refused) -> tuple[Mapping[str, str], bytes]:
         """See Face."""
         return _JSON, _body({"error": as_text(refused)})
 
 
+async def _pass_on(told: AsyncIterator[Told], request: Request, answer: Answering) -> None:
+    async def send() -> None:
+        await answer.begin(200, _LINES)
+        async for line in told:
+            await answer.body(_body(line) + b"\n")
+        await answer.end()
+
+    sending = asyncio.ensure_future(send())
+    leaving = asyncio.ensure_future(gone(request.receive))
+    try:
+        await asyncio.wait((sending, leaving), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        leaving.cancel()
+        if not sending.done():
+            sending.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await sending
+
+
 _JSON = {"Content-Type": "application/json; charset=utf-8", "Cache-Control": "no-store"}
+
+_LINES = {"Content-Type": "application/x-ndjson", "Cache-Control": "no-store"}
 
 
 def _body(document: Mapping[str, Any]) -> bytes:

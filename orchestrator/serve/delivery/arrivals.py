@@ -102,9 +102,10 @@ class Arrivals:
             await self._making.do(("room", model.ref.repo, file.digest), step, seconds)
         finally:
             # Who asked may be gone by now, or before the step ends.
-            loop.call_later(GRACE, self._release_unused, file.digest)
+            loop.call_later(GRACE, self.release_unused, file.digest)
 
-    def _release_unused(self, digest: Digest) -> None:
+    def release_unused(self, digest: Digest) -> None:
+        """Give the room of a blob back, unless it is on its way."""
         if digest not in self._kept:
             self._room.release([digest])
 

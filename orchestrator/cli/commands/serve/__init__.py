@@ -12,7 +12,8 @@ import click
 
 from orchestrator.cli import options as shared
 from orchestrator.cli import terminal
-from orchestrator.cli.groups import HeadedCommand
+from orchestrator.cli.commands.serve.orders import evict, prefetch
+from orchestrator.cli.groups import HeadedGroup
 from orchestrator.cli.options import Level, Output, SiteChoice
 from orchestrator.cli.run import Run, finish, services
 from orchestrator.cli.typed import option, takes
@@ -78,7 +79,7 @@ class ServeOptions:
     output: Output
 
 
-@click.command("serve", cls=HeadedCommand)
+@click.group("serve", cls=HeadedGroup, invoke_without_command=True)
 @takes(ServeOptions)
 def serve(options: ServeOptions) -> int:
     """Serve the cache to clients of Hugging Face and ModelScope, and fetch what it lacks.
@@ -104,9 +105,13 @@ def serve(options: ServeOptions) -> int:
 
     \b
       glm-aria serve --listen 127.0.0.1:0 --cache-dir /data/hub
-      glm-aria serve --offline
+      glm-aria serve --max-size 500G
       glm-aria serve --listen 0.0.0.0:8090
+      glm-aria serve prefetch org/name
     """
+    if click.get_current_context().invoked_subcommand is not None:
+        return 0
+
     from orchestrator.app.entrance import Entrance
     from orchestrator.app.serving import ServeRequest
 
@@ -134,3 +139,7 @@ def serve(options: ServeOptions) -> int:
 
 def _print(found: ServeDocument) -> None:
     terminal.say(f"stopped after {found.requests} requests and {format_size(found.bytes_sent)}")
+
+
+serve.add_command(prefetch)
+serve.add_command(evict)

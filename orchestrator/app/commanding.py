@@ -1,0 +1,137 @@
+"""Commands to a server that runs: which one is meant, and how it is told."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import ssl
+from collections.abc import Generator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from orchestrator.app.compose import known_state
+from orchestrator.core.text import printable
+from orchestrator.disk.private import runtime_folders
+from orchestrator.errors import (
+    GlmAriaError,
+    NoSpaceError,
+    NotAllowedError,
+    NotFoundError,
+    ProtocolError,
+    SourcesDownError,
+    TemporaryError,
+    UnsafeError,
+    UsageError,
+)
+from orchestrator.servers import RunningServer, running_servers
+from orchestrator.settings import Settings
+from orchestrator.settings.values import secret
+from orchestrator.system.small_files import SETTINGS_BYTES, read_named
+
+_SILENCE = 60.0
+"""Seconds without a word after which a server counts as gone; it sends one twice a second while it works."""
+_LONGEST = 1 << 20
+
+_ERRORS: Mapping[int, type[GlmAriaError]] = {
+    400: UsageError,
+    401: NotAllowedError,
+    403: NotAllowedError,
+    404: NotFoundError,
+    409: UnsafeError,
+    429: TemporaryError,
+    503: SourcesDownError,
+    507: NoSpaceError,
+}
+
+
+def find_server(settings: Settings, url: str | None, token_file: Path | None) -> RunningServer:
+    """The server that is meant: the one at `url`, or that of this user on this cache; if there is none, the only one.
+
+    Raises UsageError when that is none, or not one.
+    """
+    running = running_servers(runtime_folders(lambda: known_state(settings)))
+    if url is not None:
+        url = url.rstrip("/")
+        mine = next((server for server in running if server.url == url), None)
+        token = _read_token(token_file) if token_file else settings.serve_token
+        if mine is not None and token is None:
+            return mine
+        if token is None:
+            raise UsageError(
+                f"{url} is not a server that you run on this machine, and obeys who has a token of an admin only",
+                hint="set GLM_ARIA_SERVE_TOKEN, or --server-token-file FILE",
+            )
+        return RunningServer(url, 0, "", settings.cache_dir, token)
+    on_this_cache = [server for server in running if server.cache_dir == settings.cache_dir]
+    found = on_this_cache or list(running)
+    if not found:
+        raise UsageError(
+            "no `glm-aria serve` of yours runs on this machine",
+            hint="start one: glm-aria serve; or name one: --server URL",
+        )
+    if len(found) > 1:
+        raise UsageError("several servers of yours run", hint=f"name one: --server {found[0].url}")
+    return found[0]
+
+
+def command(server: RunningServer, call: str, asked: Mapping[str, Any]) -> Generator[Mapping[str, Any], None, None]:
+    """Have a server do something; the JSON objects that it answers with. Leaving early tells it to stop.
+
+    Raises the error that a refusal stands for, SourcesDownError when the server does not answer, ProtocolError.
+    """
+    parts = urlsplit(server.url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise UsageError(f"{server.url!r} is no address of a server", hint="for example --server http://127.0.0.1:8090")
+    connection = _connection(server, parts.scheme, parts.hostname, parts.port)
+    try:
+        headers = {"Authorization": f"Bearer {server.token}", "Content-Type": "application/json"}
+        connection.request("POST", f"{parts.path}/api/admin/{call}", json.dumps(asked), headers)
+        answer = connection.getresponse()
+        if answer.status != 200:
+            raise _refusal(server, answer.status, answer.read(_LONGEST))
+        while line := answer.readline(_LONGEST):
+            told = _object(line, server)
+            if isinstance(status := told.get("status"), int):
+                raise _refusal(server, status, line)
+            yield told
+    except (OSError, http.client.HTTPException) as error:
+        raise SourcesDownError(
+            f"the server at {server.url} does not answer ({type(error).__name__})", hint="is it running? glm-aria serve"
+        ) from error
+    finally:
+        connection.close()
+
+
+def _connection(server: RunningServer, scheme: str, host: str, port: int | None) -> http.client.HTTPConnection:
+    if scheme == "http":
+        return http.client.HTTPConnection(host, port, timeout=_SILENCE)
+    # What listens there is known to be a process of this user, whatever name its certificate has.
+    is_known = server.pid and server.is_proven
+    context = ssl._create_unverified_context() if is_known else ssl.create_default_context()  # noqa: S323
+    return http.client.HTTPSConnection(host, port, timeout=_SILENCE, context=context)
+
+
+def _read_token(path: Path) -> str:
+    try:
+        return secret(read_named(path, SETTINGS_BYTES).decode("utf-8-sig"), path)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"the server's token cannot be read from {path}: {error}") from error
+
+
+def _refusal(server: RunningServer, status: int, body: bytes) -> GlmAriaError:
+    try:
+        words = str(json.loads(body)["error"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        words = f"HTTP {status}"
+    return _ERRORS.get(status, ProtocolError)(f"{server.url}: {printable(words)}")
+
+
+def _object(line: bytes, server: RunningServer) -> Mapping[str, Any]:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise ProtocolError(f"{server.url} does not answer as a glm-aria does", hint="is it another server?")
+    return value

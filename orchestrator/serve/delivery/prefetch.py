@@ -1,0 +1,142 @@
+"""Prefetching: the files of a model are fetched into the cache as for a client, and nobody is sent their bytes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+
+from orchestrator.core.files import Digest, RepoFile
+from orchestrator.core.plan import Have, ResolvedModel
+from orchestrator.core.refs import Ref
+from orchestrator.depot.watch import State, Watch
+from orchestrator.errors import GlmAriaError, NoSpaceError, TemporaryError
+from orchestrator.serve.access.rights import Caller
+from orchestrator.serve.delivery.arrivals import Arrivals
+from orchestrator.serve.delivery.ranges import Excerpt
+from orchestrator.serve.http.clients import Manner
+from orchestrator.serve.stock.inquiries import Inquiries
+from orchestrator.serve.stock.library import Library
+from orchestrator.serve.stock.room import Room
+from orchestrator.serve.stock.shelves import Shelves
+
+_AT_ONCE = 64
+"""Files of a model that are wanted at once: the others do not stand before those of a client."""
+_PATIENCE = 3600.0
+
+
+@dataclass(slots=True, eq=False)
+class Prefetch:
+    """One model that is prefetched, as it is now. `lost` are the files that could not be fetched, and why."""
+
+    model: ResolvedModel
+    files: tuple[RepoFile, ...]
+    present: int = 0
+    arrived: int = 0
+    files_done: int = 0
+    lost: list[tuple[str, GlmAriaError]] = field(default_factory=list)
+    watches: dict[Digest, Watch] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """The bytes of all files."""
+        return sum(file.size for file in self.files)
+
+    @property
+    def done(self) -> int:
+        """The bytes that are here."""
+        return self.present + self.arrived + sum(watch.arrived.total for watch in self.watches.values())
+
+
+class Prefetching:
+    """The models that are prefetched. For the thread of the event loop; `making` are threads that reserve room."""
+
+    def __init__(
+        self,
+        inquiries: Inquiries,
+        library: Library,
+        shelves: Shelves,
+        arrivals: Arrivals,
+        room: Room,
+        *,
+        making: Executor,
+    ) -> None:
+        self._inquiries = inquiries
+        self._library = library
+        self._shelves = shelves
+        self._arrivals = arrivals
+        self._room = room
+        self._making = making
+        self._running: list[Prefetch] = []
+
+    @property
+    def running(self) -> tuple[Prefetch, ...]:
+        """The models that are being prefetched now."""
+        return tuple(self._running)
+
+    async def plan(self, ref: Ref, include: Sequence[str], exclude: Sequence[str], caller: Caller) -> Prefetch:
+        """Look up a model, and which of its files are wanted. Raises Refused, and what `Inquiries.resolve` does."""
+        known = await self._inquiries.resolve(ref, caller)
+        wanted = known.model.tree.select(tuple(include), tuple(exclude)).files
+        distinct = {file.digest: file for file in wanted if file.size}
+        return Prefetch(known.model, tuple(distinct.values()))
+
+    async def run(self, prefetch: Prefetch) -> None:
+        """Fetch what is missing; done when that is in the cache, or lost. Room for all of it is reserved first: raises
+        NoSpaceError, and the disk's errors. Cancelled, it gives its wants back like a client who leaves."""
+        loop, model = asyncio.get_running_loop(), prefetch.model
+        missing: list[RepoFile] = []
+        self._running.append(prefetch)
+        try:
+            with self._shelves.reading(model):
+                missing = await loop.run_in_executor(self._making, self._missing, prefetch)
+                turn = asyncio.Semaphore(_AT_ONCE)
+                async with asyncio.TaskGroup() as group:
+                    for file in missing:
+                        group.create_task(self._fetch(prefetch, file, turn))
+        except* GlmAriaError as errors:
+            raise errors.exceptions[0] from None
+        finally:
+            self._running.remove(prefetch)
+            for file in missing:
+                self._arrivals.release_unused(file.digest)
+
+    def _missing(self, prefetch: Prefetch) -> list[RepoFile]:
+        """The files that are to be fetched, for which room is reserved. Proves what some other program put here."""
+        model, missing = prefetch.model, []
+        for file in prefetch.files:
+            have = self._library.find(model, file).have
+            if have is Have.UNPROVEN and not self._library.prove(model, file):
+                have = Have.NOTHING
+            if have is Have.NOTHING:
+                missing.append(file)
+            else:
+                prefetch.present += file.size
+                prefetch.files_done += 1
+        for file in missing:
+            self._shelves.refuse(model, file)
+        self._room.reserve({file.digest: file.size for file in missing}, str(model.ref))
+        return missing
+
+    async def _fetch(self, prefetch: Prefetch, file: RepoFile, turn: asyncio.Semaphore) -> None:
+        model, whole = prefetch.model, Excerpt(200, 0, file.size, file.size)
+        async with turn:
+            await self._arrivals.make_room(model, file, _PATIENCE)
+            with self._arrivals.of(model, file, whole, Manner.WAITS) as awaited:
+                watch = prefetch.watches[file.digest] = awaited.watch
+                try:
+                    while not watch.has_ended:
+                        change = awaited.change
+                        if not watch.has_ended:
+                            await change.wait()
+                finally:
+                    del prefetch.watches[file.digest]
+            if watch.state is State.PLACED:
+                prefetch.arrived += file.size
+                prefetch.files_done += 1
+                return
+            error = watch.error or TemporaryError(f"{file.path!r} did not arrive")
+            prefetch.lost.append((file.path, error))
+            if isinstance(error, NoSpaceError):
+                raise error

@@ -1,0 +1,87 @@
+"""`glm-aria serve prefetch` and `evict` beside a server that runs."""
+
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+from tests.hub.content import generate
+from tests.hub.loopback import LoopbackHub
+from tests.hub.models import tiny_model
+from tests.hub.shaping import Shape
+from tests.machine.machine import Machine, content, until
+from tests.serve.conftest import Users
+from tests.serve.servers import Server
+
+BIG = "big.safetensors"
+FILES: dict[str, Any] = tiny_model(1, shard_size=1 << 20) | {BIG: generate(8 << 20, 7), "empty.txt": b""}
+
+
+def asked(hub: LoopbackHub) -> list[str]:
+    """The files of which bytes were asked for."""
+    return [seen.file for seen in hub.log.requests(method="GET") if seen.file is not None]
+
+
+def test_a_model_that_was_prefetched_is_here_for_every_client(
+    server: Server, machine: Machine, hub: LoopbackHub, users: Users
+) -> None:
+    done = machine.run("serve", "prefetch", "org/m", "--json").ended(0)
+    (model,) = done.document["data"]["models"]
+    assert model["bytes_done"] == model["bytes_total"] > 9 << 20
+    assert model["files"] == model["files_done"]
+    before = len(asked(hub))
+    user = users(server)
+    assert user.hf("download", "org/m").returncode == 0
+    assert user.hf("cache", "verify", "org/m").returncode == 0
+    machine.run("serve", "prefetch", "org/m").ended(0)
+    assert len(asked(hub)) == before
+    machine.run("serve", "evict", "org/m", "--json").ended(0)
+    assert machine.run("serve", "evict", "org/m").code == 66
+
+
+def test_only_some_files(server: Server, machine: Machine, hub: LoopbackHub) -> None:
+    done = machine.run("serve", "prefetch", "org/m@main", "--include", "*.json", "--json").ended(0)
+    assert done.document["data"]["models"][0]["files"] == sum(path.endswith(".json") for path in FILES)
+    assert BIG not in asked(hub)
+
+
+def test_what_has_no_room_is_refused_before_a_byte(machine: Machine, hub: LoopbackHub) -> None:
+    server = Server.start(machine, "--no-mirrors", "--max-size", "5M")
+    refused = machine.run("serve", "prefetch", "org/m", "--json")
+    assert refused.code == 79
+    assert "serve.max_size" in str(refused.document["errors"])
+    assert asked(hub) == []
+    server.stop()
+
+
+def test_ctrl_c_gives_the_wish_back_and_keeps_what_has_arrived(
+    server: Server, machine: Machine, hub: LoopbackHub
+) -> None:
+    hub.faces["cdn"].shape = Shape(total_rate=1e6)
+    running = machine.start("serve", "prefetch", "org/m", "--progress", "json", "--json")
+    assert until(lambda: BIG in asked(hub))
+    running.signal(signal.SIGINT)
+    assert running.end(20).code == 130
+    hub.faces["cdn"].shape = Shape()
+    machine.run("serve", "prefetch", "org/m").ended(0)
+
+
+def test_detached_it_goes_on_by_itself(server: Server, machine: Machine, hub: LoopbackHub, users: Users) -> None:
+    machine.run("serve", "prefetch", "org/m", "--detach").ended(0)
+    repo = machine.cache / "models--org--m"
+    ref = repo / "refs" / "main"
+    assert until(lambda: ref.exists() and content(repo / "snapshots" / ref.read_text()).keys() == FILES.keys())
+    hub.stop_face("hub")
+    assert users(server).hf("download", "org/m").returncode == 0
+
+
+def test_what_is_no_model_and_a_server_that_is_not_there(server: Server, machine: Machine) -> None:
+    assert machine.run("serve", "prefetch", "org/nothing").code == 66
+    assert machine.run("serve", "prefetch", "..").code == 2
+    assert machine.run("serve", "prefetch", "org/m", "--server", "http://127.0.0.1:9").code == 2
+    gone = {"GLM_ARIA_SERVE_TOKEN": "x"}
+    assert machine.run("serve", "prefetch", "org/m", "--server", "http://127.0.0.1:9", env=gone).code == 69
+    wrong = machine.run("serve", "prefetch", "org/m", "--server", server.url, env=gone)
+    assert wrong.code == 77
+    server.stop()
+    assert machine.run("serve", "prefetch", "org/m").code == 2
