@@ -76,9 +76,13 @@ def printed(download: Download, output: str) -> Mapping[str, str]:
 # -- ModelScope's
 
 
-def modelscope(download: Download) -> Sequence[Sequence[str]]:
-    where = ["--local-dir", str(download.out), "--revision", download.revision]
-    return [[beside(own_python(), "modelscope"), "download", download.repo.name, *where]]
+def modelscope(python: PythonOf = own_python) -> Commands:
+    def commands(download: Download) -> Sequence[Sequence[str]]:
+        where = ["--local-dir", str(download.out), "--revision", download.revision]
+        what = ["--repo-type", download.repo.repo_type, download.repo.name]
+        return [[beside(python(), "modelscope"), "download", *what, *where]]
+
+    return commands
 
 
 def modelscope_1_37(download: Download) -> Sequence[Sequence[str]]:
@@ -86,7 +90,7 @@ def modelscope_1_37(download: Download) -> Sequence[Sequence[str]]:
     where = ["--local_dir", str(download.out), "--revision", download.revision, "--endpoint", download.endpoint]
     token = ["--token", download.token] if download.token else []
     command = beside(python_of("modelscope-1.37"), "modelscope")
-    return [[command, "download", "--model", download.repo.name, *where, *token]]
+    return [[command, "download", f"--{download.repo.repo_type}", download.repo.name, *where, *token]]
 
 
 # -- programs that know nothing of hubs
@@ -142,7 +146,7 @@ WEIGHTS = "*.safetensors"
 LOADED = ("config.json", "tokenizer*.json", "*.safetensors*")
 
 HF_NEWEST = Client("hf", hf_download(own_python))
-MODELSCOPE_NEWEST = Client("modelscope", modelscope, in_folder, speaks=Protocol.MODELSCOPE)
+MODELSCOPE_NEWEST = Client("modelscope", modelscope(), in_folder, speaks=Protocol.MODELSCOPE)
 GIT = Client("git", git_clone, in_folder)
 PLAIN = (
     Client("curl", curl(), in_folder),
@@ -161,6 +165,7 @@ CLIENTS = (
     Client("transformers", program("pretrained"), wants=LOADED),
     Client("node", node_snapshot),
     MODELSCOPE_NEWEST,
+    Client("modelscope-hub-0.4", modelscope(pinned("modelscope-hub-0.4")), in_folder, speaks=Protocol.MODELSCOPE),
     Client("modelscope-1.37", modelscope_1_37, in_folder, wants=("[!.]*",), speaks=Protocol.MODELSCOPE),
     *PLAIN,
     Client("glm-aria", pull, more_env={"PYTHONPATH": str(Path(__file__).parents[2])}),

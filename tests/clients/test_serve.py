@@ -13,7 +13,7 @@ from tests.clients.house import CDNS, TROUBLES, WEIGHTS, House, Moment, Trouble
 from tests.clients.judge import Verdict, assert_right, content_of, judge
 from tests.clients.table import CLIENTS, DATASET_CLIENTS, GIT, HF_NEWEST, MODELSCOPE_NEWEST
 from tests.faults.volumes import small_volume
-from tests.hub.content import MIB
+from tests.hub.content import MIB, generate
 from tests.hub.faults import Fault
 from tests.hub.loopback import LoopbackHub
 from tests.hub.models import tiny_model
@@ -204,6 +204,23 @@ def test_git_is_told_what_to_do_instead(house: House, tmp_path: Path) -> None:
 def test_the_rows_of_a_dataset_come_through(client: Client, house: House, tmp_path: Path) -> None:
     for home in ("cold", "warm"):
         assert_right(client, client.run(house.download(tmp_path / home, client)), house.content)
+
+
+@pytest.mark.clients([row for row in CLIENTS if row.speaks is Protocol.MODELSCOPE])
+def test_a_dataset_of_modelscope_comes_through(
+    client: Client, machine: Machine, make_hub: MakeHub, tmp_path: Path
+) -> None:
+    """Its listing comes in pages, which each client makes as large as it likes."""
+    files = {f"d{n % 7}/f{n}.csv": b"%d" % n for n in range(230)} | {"train.parquet": generate(3 * MIB, 1)}
+    repo = Repo("dataset", "org/rows", files)
+    hub = make_hub(repo)
+    hub.modelscope()
+    server = Server.start(machine, *mirrors(hub))
+    house = House(hub, server, repo, content_of(repo.commits[repo.head]))
+    for home in ("cold", "warm"):
+        assert_right(client, client.run(house.download(tmp_path / home, client)), house.content)
+    assert house.sent <= ONCE * house.weights
+    server.stop()
 
 
 def mirrors(hub: LoopbackHub) -> list[str]:

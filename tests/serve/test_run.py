@@ -97,6 +97,20 @@ def test_hf_finds_what_it_wants_placed(machine: Machine, hub: LoopbackHub, repo:
     assert sent(hub) == 0
 
 
+def test_modelscope_gets_what_both_sites_have(machine: Machine, hub: LoopbackHub, repo: Repo) -> None:
+    scope = hub.modelscope()
+    client = str(Path(sys.executable).with_name("modelscope"))
+    get = (client, "download", "org/m", "--local-dir", str(machine.work / "got"))
+    more = ("--mirror", f"modelscope+{scope.url}")
+    machine.run(*words(machine, *get, more=more), env=QUIET).ended(0)
+    assert content(machine.work / "got") == wanted(repo)
+    assert sent(hub) <= MOST * size(repo)
+    # The weights that it brought are there for the Hub's programs, too.
+    hub.log.reset()
+    machine.run(*words(machine, hf(), "download", "org/m", BIG, more=more), env=QUIET).ended(0)
+    assert sent(hub) == 0
+
+
 def test_progress_counts_what_waits_for_its_turn(machine: Machine, hub: LoopbackHub, repo: Repo) -> None:
     show = ("--no-mirrors", "--progress", "json")
     program = python("import huggingface_hub as h; h.snapshot_download('org/m')")

@@ -89,7 +89,7 @@ class Caller:
     def deny(self, what: str, code: str = "") -> Refused:
         """The refusal of what is not done for the caller: `what` says so. Who showed no token is asked for one."""
         if self.role is None or not self.name:
-            hint = "a client without a token of this server: set HF_TOKEN to one"
+            hint = "a client without a token of this server: set HF_TOKEN or MODELSCOPE_API_TOKEN to one"
             return Refused(401, f"{what} for {hint}", code, {"WWW-Authenticate": "Bearer"})
         return Refused(403, f"{what} for the token {self.name!r} ({self.role.value})", code)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from orchestrator.core.refs import Ref
@@ -49,6 +50,8 @@ class ModelScopeFace:
         if isinstance(asked, Nearness):
             await answer.give(200, _JSON, documents.answer({"InternalRegionQueryAddress": ""}))
             return
+        # What a client shows us for the Hub is its token of ModelScope's.
+        caller = replace(caller, hub_token=None)
         known = await self._inquiries.resolve(asked.ref, caller)
         model, age = known.model, of_age(is_stale=known.is_stale)
         match asked:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,30 @@ def test_hf_without_one_is_told_what_to_do(server: Server, users: Users) -> None
     assert user.hf("auth", "whoami").returncode != 0
     code, headers = status(user, JSON)
     assert (code, headers["www-authenticate"]) == (401, "Bearer")
+
+
+def test_modelscope_with_a_token_and_without(
+    machine: Machine, hub: LoopbackHub, users: Users, tokens: NewTokens
+) -> None:
+    scope = hub.modelscope()
+    token = tokens.make("laptop", "--namespace", "team")
+    server = Server.start(machine, "--mirror", f"modelscope+{scope.url}", "--auth", "tokens")
+    user = users(server)
+    client = str(Path(sys.executable).with_name("modelscope"))
+
+    def get(name: str, shown: str) -> tuple[int, str]:
+        where = ("--local-dir", name.replace("/", "-"))
+        done = user.run(client, "download", name, *where, MODELSCOPE_ENDPOINT=server.url, MODELSCOPE_API_TOKEN=shown)
+        return done.returncode, done.stdout
+
+    assert get("team/one", token)[0] == 0
+    assert content(user.folder / "team-one") == wanted(REPOS[0])
+    for name, shown in (("other/m", token), ("team/one", ""), ("team/one", "gla_" + "x" * 43)):
+        code, told = get(name, shown)
+        assert code != 0, told
+        assert shown not in told or not shown
+    server.stop()
+    assert_unseen(machine, hub, *tokens.texts)
 
 
 def test_a_token_is_obeyed_as_soon_as_it_is_made_and_revoked(
