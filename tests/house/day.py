@@ -50,6 +50,7 @@ class Day:
     server: Server
     told: list[str] = field(default_factory=list)
     _troubles: int = 0
+    _errands: int = 0
     _trouble: str | None = None
     _listening: threading.Thread | None = None
     _results: list[Result] = field(default_factory=list)
@@ -90,9 +91,12 @@ class Day:
         return self._trouble
 
     def relief(self) -> str:
-        """It is over."""
+        """It is over, and the operator takes the mirrors back that lied."""
         self.hub.clear_faults()
         self._troubles += 1
+        for name in MIRRORS:
+            host = self.hub.faces[name].url.partition("://")[2]
+            self.machine.run("mirrors", "forgive", host)
         was, self._trouble = self._trouble, None
         return was or "all was well"
 
@@ -138,9 +142,11 @@ class Day:
         repo = self.draw.choice(self.repos)
         commit = repo.commits[self.draw.choice(list(repo.commits))]
         path = self.draw.choice(list(commit.files))
-        shown = f'curl -sSf "$HF_ENDPOINT/{repo.name}/resolve/{commit.oid}/{path}"'
-        check = f"set -o pipefail; {shown} | sha256sum -c <(echo {content_of(commit)[path]} -)"
-        words = ("run", "--root", self.hub.url, *self._mirrors, "--", "bash", "-c", check)
+        self._errands += 1
+        got = f"got-{self._errands}"
+        fetch = f'curl -sSf -o {got} "$HF_ENDPOINT/{repo.name}/resolve/{commit.oid}/{path}"'
+        check = f"echo {content_of(commit)[path]} {got} | sha256sum -c"
+        words = ("run", "--root", self.hub.url, *self._mirrors, "--", "sh", "-c", f"{fetch} && {check}")
         self._beside.append(self.machine.start(*words))
         return f"{path} of {repo.name}"
 
