@@ -16,6 +16,7 @@ from orchestrator.serve.access.door import Door
 from orchestrator.serve.access.rights import Caller
 from orchestrator.serve.http.answers import Answering, Request, gone
 from orchestrator.serve.http.exchange import Exchange
+from orchestrator.serve.http.kernel import send_file_in
 from orchestrator.serve.http.proxies import TrustedProxies
 from orchestrator.serve.http.refusals import Refused, refusal_of
 
@@ -80,7 +81,7 @@ class Application:
         for observer in self._observers:
             observer.began(exchange)
         try:
-            await self._work(request, face, Answering(send, exchange))
+            await self._work(request, face, Answering(send, exchange, send_file_in(scope)))
         finally:
             exchange.status = exchange.status or LEFT
             exchange.ended = time.monotonic()
@@ -109,7 +110,7 @@ class Application:
             await _refuse(face, refused, answer)
         except GlmAriaError as error:
             await _refuse(face, refusal_of(error), answer)
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, ConnectionAbortedError):
             raise
         except Exception as error:  # noqa: BLE001 - the last place: a bug is told here, and the server lives on
             self._emit(Notice("request-failed", redacted(f"a request failed: {type(error).__name__}: {error}")))

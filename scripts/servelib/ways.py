@@ -18,6 +18,8 @@ from tests.clients.installs import PINS, python_of
 from tests.servers.nginx import nginx
 from tests.servers.ports import free_port, wait_for_port
 
+_ROOT = Path(__file__).parents[2]
+
 
 @dataclass(frozen=True, slots=True)
 class Way:
@@ -49,7 +51,7 @@ def serve(state: Mapping[str, Any], folder: Path) -> Iterator[Way]:
     port = free_port()
     mirrors = [word for url in state["mirrors"] for word in ("--mirror", url)] or ["--no-mirrors"]
     words = ["serve", "--root", state["url"], *mirrors, "--listen", f"127.0.0.1:{port}", "--progress", "none"]
-    environment = peers.environment(peers.Repo.of(state), folder)
+    environment = peers.environment(peers.Repo.of(state), folder) | {"PYTHONPATH": str(_ROOT)}
     with _running([sys.executable, "-m", "orchestrator.cli.main", *words], port, folder, environment) as pid:
         yield Way(f"http://127.0.0.1:{port}", pid)
 

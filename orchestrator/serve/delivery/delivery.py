@@ -86,7 +86,7 @@ class Delivery:
                     answer.exchange.found = Presence.HIT
                     cut = self._cut(request, file)
                     await answer.begin(cut.status, {**headers, **cut.headers})
-                    if await send_file(fd, cut, answer.body, self._reading):
+                    if await send_file(fd, cut, answer.body, self._reading, answer.file):
                         await answer.end()
                     return
             if not caller.may_fetch(model.ref.repo):
@@ -178,7 +178,7 @@ class Delivery:
             at = await send_arriving(awaited, epoch, cut, manner, answer.body, self._handed, self._reading)
             if at == cut.start < cut.end:
                 async with self._here(request, model, file) as fd:
-                    if fd is not None and await send_file(fd, cut, answer.body, self._reading):
+                    if fd is not None and await send_file(fd, cut, answer.body, self._reading, answer.file):
                         at = cut.end
             if at == cut.end:
                 await answer.end()

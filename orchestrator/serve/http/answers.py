@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 from orchestrator.serve.http.clients import interim_of
 from orchestrator.serve.http.exchange import Exchange
 from orchestrator.serve.http.interim import interim_in
+from orchestrator.serve.http.kernel import SendFile
 from orchestrator.serve.http.proxies import TrustedProxies
 from orchestrator.serve.http.refusals import Refused
 
@@ -91,8 +92,9 @@ class Answering:
     `pace` tells how many seconds to wait after so many bytes of a body.
     """
 
-    def __init__(self, send: Send, exchange: Exchange) -> None:
+    def __init__(self, send: Send, exchange: Exchange, send_file: SendFile | None = None) -> None:
         self._send = send
+        self._send_file = send_file
         self.exchange = exchange
         self.pace: Callable[[int], float] = _at_once
 
@@ -112,11 +114,14 @@ class Answering:
     async def body(self, data: bytes | bytearray) -> None:
         """Send a piece of the body."""
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
-        if self.exchange.first_byte is None:
-            self.exchange.first_byte = time.monotonic()
-        self.exchange.sent += len(data)
-        if seconds := self.pace(len(data)):
-            await asyncio.sleep(seconds)
+        await self._was_sent(len(data))
+
+    async def file(self, fd: int, at: int, count: int) -> bool:
+        """Have the kernel send a piece of the body, from an offset in a file; False where it cannot."""
+        if self._send_file is None or not await self._send_file(fd, at, count):
+            return False
+        await self._was_sent(count)
+        return True
 
     async def end(self) -> None:
         """That was all."""
@@ -135,6 +140,13 @@ class Answering:
         await self._send({"type": "http.response.body", "body": data[last:], "more_body": False})
         self.exchange.sent += len(data) - last
         self.exchange.is_whole = True
+
+    async def _was_sent(self, count: int) -> None:
+        if self.exchange.first_byte is None:
+            self.exchange.first_byte = time.monotonic()
+        self.exchange.sent += count
+        if seconds := self.pace(count):
+            await asyncio.sleep(seconds)
 
 
 def _at_once(_: int) -> float:

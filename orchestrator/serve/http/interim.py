@@ -12,7 +12,8 @@ from typing import Any, cast
 
 import h11
 from starlette.types import ASGIApp, Receive, Scope, Send
-from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from orchestrator.serve.http.kernel import KernelProtocol
 
 _NAME = "glm_aria.interim"
 
@@ -25,8 +26,8 @@ def interim_in(scope: Scope) -> Interim | None:
     return cast(Interim | None, scope.get("extensions", {}).get(_NAME))
 
 
-class PatientProtocol(H11Protocol):
-    """uvicorn's connection, with interim answers as an extension of the scope."""
+class PatientProtocol(KernelProtocol):
+    """A connection with interim answers as an extension of the scope."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -36,6 +37,7 @@ class PatientProtocol(H11Protocol):
         async def call(scope: Scope, receive: Receive, send: Send) -> None:
             if scope.get("http_version") == "1.1":
                 scope["extensions"] = {**scope.get("extensions", {}), _NAME: self._send_interim}
+            self.offer_to_send_files(scope)
             await app(scope, receive, send)
 
         return call

@@ -1,0 +1,90 @@
+"""A file that the kernel sends is what the length said, on a connection that goes on; else the connection breaks."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+from starlette.types import Receive, Scope, Send
+
+from orchestrator.serve.connections import ConnectionBounds
+from orchestrator.serve.http.kernel import send_file_in
+from orchestrator.serve.server import bound, parse_listen, serving
+from tests.hub.content import generate
+
+SIZE = 12_000_000
+"""More than the kernel keeps for a connection."""
+RIGHT = generate(SIZE, 5)
+
+
+class Face:
+    """Sends a file but for its first byte, in two pieces; it may be shorter than its length says."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.has_broken = threading.Event()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [(b"content-length", b"%d" % (SIZE - 1))]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        send_file = send_file_in(scope)
+        assert send_file is not None
+        try:
+            with self._path.open("rb") as file:
+                for start, end in ((1, SIZE // 2), (SIZE // 2, SIZE)):
+                    assert await send_file(file.fileno(), start, end - start)
+        except ConnectionAbortedError:
+            self.has_broken.set()
+        else:
+            await send({"type": "http.response.body", "body": b""})
+
+
+@pytest.fixture
+def face(tmp_path: Path) -> Face:
+    file = tmp_path / "file"
+    file.write_bytes(RIGHT)
+    return Face(file)
+
+
+@contextmanager
+def address(face: Face) -> Iterator[tuple[str, int]]:
+    with ExitStack() as stack:
+        listener, _ = stack.enter_context(bound(parse_listen("127.0.0.1:0")))
+        stack.enter_context(serving(face, listener, lambda: None, ConnectionBounds(8, 8)))
+        yield listener.getsockname()
+
+
+def test_a_file_comes_and_the_connection_goes_on(face: Face) -> None:
+    with address(face) as (host, port):
+        connection = http.client.HTTPConnection(host, port, timeout=20)
+        for _ in range(2):
+            connection.request("GET", "/")
+            assert connection.getresponse().read() == RIGHT[1:]
+        connection.close()
+
+
+def test_a_file_that_became_shorter_breaks_the_connection(face: Face, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(RIGHT[: SIZE // 2])
+    with address(face) as (host, port):
+        connection = http.client.HTTPConnection(host, port, timeout=20)
+        connection.request("GET", "/")
+        with pytest.raises((http.client.IncompleteRead, ConnectionError)), connection.getresponse() as answer:
+            answer.read()
+        connection.close()
+
+
+def test_a_client_that_leaves_is_no_failure(face: Face) -> None:
+    with address(face) as place:
+        with socket.create_connection(place, 20) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert client.recv(1000)
+        assert face.has_broken.wait(20)
+        connection = http.client.HTTPConnection(*place, timeout=20)
+        connection.request("GET", "/")
+        assert connection.getresponse().read() == RIGHT[1:]
+        connection.close()
