@@ -147,6 +147,10 @@ class RepoTree:
         at = bisect_left(self.files, path, key=lambda file: file.path)
         return self.files[at] if at < len(self.files) and self.files[at].path == path else None
 
+    def has_plain(self, algorithm: Algorithm) -> bool:
+        """True when every file outside LFS has a digest of this algorithm, which differs between kinds of catalogs."""
+        return all(file.is_lfs or file.digest.algorithm is algorithm for file in self.files)
+
     @property
     def total_size(self) -> int:
         """Bytes of all files, each path counted."""

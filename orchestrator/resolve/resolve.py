@@ -87,7 +87,9 @@ def _from_records(question: Question) -> Listing:
     others = question.sites.addresses_of_others(ref.catalog)
     commit = ref.revision if ref.is_commit else records.last_seen(ref.repo, ref.revision, unless=others)
     record = records.load(ref.repo, commit) if commit else None
-    if commit is None or record is None or record.trust.source in others:
+    if record and (record.trust.source in others or not record.tree.has_plain(ref.catalog.plain_digest)):
+        record = None
+    if commit is None or record is None:
         raise NotFoundError(
             f"{ref} was never pulled into this cache, and --offline asks no server",
             hint=commit_hint(ref.revision) or f"run it once with a network: glm-aria pull {as_word(ref)}",

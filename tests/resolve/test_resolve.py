@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from orchestrator.cache.records import Record, Records
 from orchestrator.catalogs.commit_chain import GitObject
 from orchestrator.catalogs.interface import Catalog
-from orchestrator.core.files import git_blob_header
+from orchestrator.core.files import Algorithm, Digest, RepoFile, RepoTree, git_blob_header
 from orchestrator.core.plan import ResolvedModel
 from orchestrator.core.trust import Level, Policy, Seen, Trust
 from orchestrator.errors import (
@@ -391,6 +392,32 @@ def test_a_tag_may_move_but_a_mirror_cannot_call_a_branch_a_tag(question: Ask, r
 
 
 # -- offline, and what is recorded
+
+
+def test_offline_another_catalogs_word_about_the_name_counts_for_nothing(question: Ask, records: Records) -> None:
+    """`org/m@v1` of the Hub and of ModelScope are two repos, whose records lie side by side."""
+    root, scope = PlainCatalog(heads={"v1": ONE}), PlainCatalog(SCOPE, heads={"v1": TWO}, trees={TWO: scopes_tree()})
+    for kind in (plain.HF, plain.MS):
+        asked = question(root, scope, revision="v1", kind=kind)
+        learn(records, asked, resolve(asked))
+    for kind, commit, other in ((plain.HF, ONE, TWO), (plain.MS, TWO, ONE)):
+        ask_again = partial(question, root, scope, kind=kind, offline=True, policy="any")
+        assert resolve(ask_again(revision="v1")).commit == commit
+        with pytest.raises(NotFoundError):
+            resolve(ask_again(revision=other))
+
+
+def test_a_record_of_a_root_that_nobody_names_any_more_is_known_by_its_digests(question: Ask, records: Records) -> None:
+    records.save(plain.REPO, Record(plain.tree_of(), Trust(Level.SINGLE, "https://was-a-hub.test")))
+    scope = PlainCatalog(SCOPE)
+    with pytest.raises(NotFoundError):
+        resolve(question(PlainCatalog(), scope, revision=ONE, kind=plain.MS, offline=True))
+
+
+def scopes_tree() -> RepoTree:
+    """A listing of ModelScope's: it tells a sha256 of every file."""
+    digest = Digest(Algorithm.SHA256, "a" * 64)
+    return RepoTree.checked(TWO, [RepoFile("config.json", 1, digest, is_lfs=False)])
 
 
 def test_offline_says_what_was_seen_last_and_how_far_it_is_believed(question: Ask, records: Records) -> None:

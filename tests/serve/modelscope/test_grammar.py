@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from orchestrator.core.dialects import MODELSCOPE
 from orchestrator.core.refs import Ref, RepoId, RepoType
@@ -75,6 +79,15 @@ def test_what_is_asked(path: str, query: str, asked: object) -> None:
 )
 def test_what_is_left_to_the_hub(path: str) -> None:
     assert not takes(path.encode())
+
+
+@given(st.binary(max_size=60), st.binary(max_size=40), st.sampled_from(["GET", "HEAD", "PUT"]))
+@example(b"/api/v1/models/a/b/repo/tree", b"PageNumber=0&PageSize=0", "GET")
+def test_anything_else_is_refused(path: bytes, query: bytes, method: str) -> None:
+    for address in (path, b"/api/v1/" + path, b"/api/v1/models/org/m/" + path, b"/models/org/m/resolve/" + path):
+        takes(address)
+        with suppress(Refused):
+            parse(method, address, query)
 
 
 @pytest.mark.parametrize(
