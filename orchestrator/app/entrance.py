@@ -6,7 +6,7 @@ import ipaddress
 import shlex
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import SplitResult
@@ -97,11 +97,30 @@ class Entrance:
                 hint=f"make one: glm-aria token create NAME{whose}; or let everybody in: --auth none",
             )
         keyring = Keyring(file, {hashed(self.own_token): OPERATOR}, write=house.later, emit=emit)
-        return Door(limits, keyring, hosts=settings.serve_hosts, needs_token=needs_token)
+        return Door(
+            limits,
+            keyring,
+            hosts=settings.serve_hosts,
+            needs_token=needs_token,
+            takes_hub_tokens=settings.serve_gated == "hub",
+        )
 
 
 def _is_said(settings: Settings) -> bool:
     return settings.origins.get("cache_dir", "").startswith("--")
+
+
+def asking(settings: Settings) -> Settings:
+    """The settings with which a server asks the root: with its user's token only where callers have rights to what that
+    opens. Raises UsageError without a token that the root may be sent."""
+    if settings.serve_gated == "off":
+        return replace(settings, token=None)
+    if not settings.offline and (settings.token is None or settings.token_withheld):
+        raise UsageError(
+            settings.token_withheld or "gated repos are fetched with your token of the Hub, and there is none",
+            hint="log in: hf auth login; or serve open repos only: --gated off",
+        )
+    return settings
 
 
 def refuse_itself(settings: Settings, address: ListenAddress) -> None:

@@ -28,6 +28,7 @@ from orchestrator.serve.stock.inquiries import Inquiries
 from orchestrator.serve.stock.library import Library
 from orchestrator.serve.stock.room import Room
 from orchestrator.serve.stock.shelves import Shelves
+from orchestrator.serve.stock.vouching import Vouching
 from orchestrator.settings import Settings
 from orchestrator.system.openings import Openings
 from orchestrator.system.signals import Stop
@@ -123,7 +124,10 @@ def open_house(settings: Settings, stop: Stop, emit: Emit, *, is_own: bool) -> I
             waiting=waiting,
         )
         each = _ASKING if is_own else settings.serve_client_questions
-        inquiries = Inquiries(library, asking=asking, looking=looking, each=each)
+        vouching = None
+        if not is_own and settings.serve_gated != "off" and not settings.offline:
+            vouching = Vouching(settings.root, sources.patient)
+        inquiries = Inquiries(library, asking=asking, looking=looking, each=each, vouching=vouching)
         prefetching = Prefetching(inquiries, library, shelves, arrivals, room, making=making)
         commands = Commands(cache, arrivals, room, prefetching, making)
         board = Board(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator.app.compose import runtime_of
-from orchestrator.app.entrance import Entrance, refuse_itself
+from orchestrator.app.entrance import Entrance, asking, refuse_itself
 from orchestrator.errors import ConfigError
 from orchestrator.events import Emit
 from orchestrator.serve.access.tokens import fresh_token
@@ -45,11 +45,9 @@ class Served(NamedTuple):
 
 def serve(settings: Settings, request: ServeRequest, stop: Stop, emit: Emit) -> Served:
     """Serve until `stop`. Raises ConfigError without the libraries; UsageError, CannotCreateError for the address."""
-    # Anybody who reaches the server reads what it fetches: it asks as somebody without an account.
-    open_to_all = replace(settings, token=None)
     entrance = replace(request.entrance, own_token=fresh_token())
     with (
-        _served(open_to_all, entrance, stop, emit) as (address, traffic, _),
+        _served(asking(settings), entrance, stop, emit) as (address, traffic, _),
         announced(runtime_of(settings), entrance.url(address), settings.cache_dir, entrance.own_token),
     ):
         stop.is_abrupt = False

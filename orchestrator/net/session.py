@@ -6,6 +6,7 @@ that `net.statuses` does not retry are answers, not errors: what a 404 means is 
 
 from __future__ import annotations
 
+import copy
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -104,6 +105,13 @@ class Net:
         """Close the kept connections."""
         self._pools.clear()
         self._adapter.close()
+
+    def as_somebody(self, token: str | None) -> Net:
+        """The same way to the sites for somebody else, over the same connections. Raises ConfigError for a token that
+        cannot be sent."""
+        other = copy.copy(self)
+        other.credentials = Credentials(token, self.credentials.hosts)
+        return other
 
     def reconnect(self) -> None:
         """Use no connection that is open now for another request: those under way go on, and the others are closed."""

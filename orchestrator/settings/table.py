@@ -144,6 +144,10 @@ class Settings:
         "Bytes that `serve` sends before a file is proven: `safe`, to clients that cannot end with a wrong file; or "
         "`never`.", values.one_of("safe", "never"),
         "", ("GLM_ARIA_SERVE_EARLY",), "serve.early")] = "safe"
+    serve_gated: Annotated[str, Key(
+        "Who gets gated and private repos from `serve`: nobody (`off`), tokens with the right to them (`right`), or "
+        "also users whose own token of the Hub opens them at the root (`hub`).", values.one_of("off", "right", "hub"),
+        "--gated", ("GLM_ARIA_SERVE_GATED",), "serve.gated", personal=_ASKING)] = "off"
     serve_hosts: Annotated[tuple[str, ...], Key(
         "Names by which clients may call `serve`, beside the addresses at which it listens.", values.machines,
         "--host", ("GLM_ARIA_SERVE_HOSTS",), "serve.hosts", personal=_ASKING)] = ()

@@ -43,6 +43,7 @@ NONSENSE = {
     "download_timeout": ["0", "soon"],
     "no_proxy": ["<local>", "192.168.*", "a b/c", "http://a", "a:99999", "*.*"],
     "shared_redis": ["http://a", "redis://", "redis://a:0", "redis://a/x", "unix://", "a:6379", "redis://a b"],
+    "serve_gated": ["all", "1", "right,hub"],
     "serve_early": ["always", "1", "safe,never"],
     "serve_hosts": ["http://a", "a:8090", "a/b", "*", "käse"],
     "serve_proxies": ["proxy.lab", "10.0.0.0/33", "10.0.0.1:80", "*"],

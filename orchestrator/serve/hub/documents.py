@@ -57,7 +57,7 @@ def about(asked: AboutRepo, model: ResolvedModel) -> HubDocument:
         "sha": tree.commit,
         "lastModified": moment,
         "createdAt": moment,
-        "private": False,
+        "private": model.is_restricted,
         "gated": False,
         "disabled": False,
         "downloads": 0,

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Executor
+from dataclasses import replace
 from typing import Any
 
+from orchestrator.core.plan import ResolvedModel
 from orchestrator.core.refs import Ref, RepoId
-from orchestrator.errors import NotFoundError
+from orchestrator.errors import NotAllowedError, NotFoundError
+from orchestrator.serve.access.keyring import WrongTokens
 from orchestrator.serve.access.rights import Caller
 from orchestrator.serve.http.once import PATIENCE, Once
 from orchestrator.serve.http.refusals import Refused, busy
 from orchestrator.serve.stock.library import Library, Shelved
+from orchestrator.serve.stock.vouching import Vouching
 
 _HASTE = 3.0
 """Seconds that the root has to answer before what it said last is passed on."""
@@ -22,10 +26,15 @@ _HASTE = 3.0
 
 class Inquiries:
     """Asks each question once at a time. `asking` are threads that ask sites, which may keep them for long, `looking`
-    those that ask the cache. `each` of a client's questions are asked at once."""
+    those that ask the cache. `each` of a client's questions are asked at once. Without `vouching`, what is closed is
+    for those alone who have a right to it here."""
 
-    def __init__(self, library: Library, *, asking: Executor, looking: Executor, each: int) -> None:
+    def __init__(
+        self, library: Library, *, asking: Executor, looking: Executor, each: int, vouching: Vouching | None = None
+    ) -> None:
         self._library = library
+        self._vouching = vouching
+        self._wrong = WrongTokens()
         self._asks = Once(asking, each=each)
         self._looks = Once(looking)
 
@@ -36,11 +45,9 @@ class Inquiries:
         """
         if not caller.may_read(ref.repo):  # before anything is looked up: the answer tells nothing about the repo
             raise caller.deny(f"{ref.repo.url_path} is not served")
-        known = await (
-            self._resolve(ref, caller.client) if caller.may_fetch(ref.repo) else self._remembered(ref, caller)
-        )
+        known = await (self._resolve(ref, caller) if caller.may_fetch(ref.repo) else self._remembered(ref, caller))
         if known.model.is_restricted and not caller.may_read(ref.repo, restricted=True):
-            raise Refused(403, f"{ref.repo.url_path} is gated or private; this server serves open repos", "GatedRepo")
+            await self._refuse_closed(known.model, caller)
         if (name := known.model.name_now) is not None and not caller.may_read(RepoId(ref.repo.type, name)):
             raise caller.deny(f"{ref.repo.url_path} was renamed, and is not served")
         return known
@@ -62,14 +69,36 @@ class Inquiries:
         return await self._looks.do(("revisions", ref.repo, ref.catalog), lambda: library.revisions(ref), PATIENCE)
 
     async def _remembered(self, ref: Ref, caller: Caller) -> Shelved:
+        """The answer that is known here: none about what is closed to the caller, unless the root can be asked."""
         library = self._library
         known = library.fresh(ref) or await self._looks.do(("last", ref), lambda: library.last_known(ref), PATIENCE)
-        if known is None:
+        can_ask = self._vouching is not None and caller.hub_token is not None
+        is_closed = known is not None and known.model.is_restricted and not can_ask
+        if known is None or (is_closed and not caller.may_read(ref.repo, restricted=True)):
             raise caller.deny(f"{ref} is not in the cache, and is not fetched")
         return known
 
-    async def _resolve(self, ref: Ref, client: str) -> Shelved:
-        library = self._library
+    async def _refuse_closed(self, model: ResolvedModel, caller: Caller) -> None:
+        """Raise Refused unless the root lets the caller read the model."""
+        vouching, token, name = self._vouching, caller.hub_token, model.ref.repo.url_path
+        if vouching is None:
+            raise Refused(403, f"{name} is gated or private; this server serves open repos", "GatedRepo")
+        if vouching.knows(model, token):
+            return
+        if token is not None:
+            self._wrong.refuse(caller.client)
+        key = "vouch", vouching.key(model, token)
+        try:
+            await self._asks.do(key, lambda: vouching.ask(model, token), PATIENCE, client=caller.client)
+        except TimeoutError:
+            raise busy(f"the root takes long to answer about {name}", 5) from None
+        except (NotAllowedError, NotFoundError):
+            if token is not None:
+                self._wrong.note(caller.client)
+            raise
+
+    async def _resolve(self, ref: Ref, caller: Caller) -> Shelved:
+        library, client = self._library, caller.client
         if (known := library.fresh(ref)) is not None:
             return known
         try:
@@ -83,6 +112,8 @@ class Inquiries:
             is_there = ref.revision != ref.catalog.main and await self._asks.do(
                 ("main", ref.repo, ref.catalog), lambda: library.has_main(ref), PATIENCE, client=client
             )
+            if is_there:  # which who may not know it is not to hear
+                await self.resolve(replace(ref, revision=ref.catalog.main), caller)
             raise Refused(404, error.message, "RevisionNotFound" if is_there else "RepoNotFound") from None
         try:
             if (last := await self._looks.do(("last", ref), lambda: library.last_known(ref), _HASTE)) is not None:

@@ -138,7 +138,8 @@ class Library:
         with blaming(source.name):
             answer = self._sources.patient.get_json(url)
         if answer.status != 200:
-            raise refusal(answer, source, ref.repo, ref.revision, had_token=False)
+            had_token = self._sources.patient.credentials.may_send(url)
+            raise refusal(answer, source, ref.repo, ref.revision, had_token=had_token)
         return answer.value
 
     def revisions(self, ref: Ref) -> tuple[str, ...]:

@@ -49,6 +49,12 @@ class ServeOptions:
         str | None,
         option("--key", heading=_WHERE, metavar="FILE", help="The key of the certificate, which you alone may read."),
     ]  # fmt: skip
+    gated: Annotated[
+        Literal["off", "right", "hub"] | None,
+        option("--gated", heading=_WHERE, setting="serve_gated",
+               help="Serve gated and private repos, fetched with your token of the Hub: to tokens made with "
+               "--restricted, or (hub) also to users whose own token of the Hub opens them."),
+    ]  # fmt: skip
     prefix: Annotated[
         str | None,
         option("--prefix", heading=_WHERE, metavar="/PATH",
@@ -92,8 +98,9 @@ def serve(options: ServeOptions) -> int:
     Programs that read MODELSCOPE_ENDPOINT (modelscope 1.38 and later) get models and datasets of ModelScope at the same
     address. A name means what its own site lists; what both list is fetched and kept once.
 
-    Only open repos are served: the server asks the root without your token, and passes nobody's token on. It listens on
-    this machine only; with --listen it lets in who has a token of `glm-aria token create`.
+    Open repos are served: the server asks the root without your token. With --gated it asks with it, and gives what
+    that opens to those who have a right to it. It listens on this machine only; with --listen it lets in who has a
+    token of `glm-aria token create`.
 
     The lines to copy go to stdout. Ctrl-C and SIGTERM stop it; partial downloads are kept.
 
