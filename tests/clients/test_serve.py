@@ -223,6 +223,17 @@ def test_a_dataset_of_modelscope_comes_through(
     server.stop()
 
 
+def test_modelscope_takes_long_to_answer(house: House, tmp_path: Path, is_long: bool) -> None:
+    """Each of its clients obeys the 429 of the server, and asks again."""
+    if not is_long:
+        pytest.skip("takes half a minute")
+    house.hub.faces["modelscope"].shape = Shape(latency_s=4)
+    rows = [row for row in CLIENTS if row.speaks is Protocol.MODELSCOPE]
+    running = [row.start(house.download(tmp_path / row.name, row)) for row in rows]
+    for one in running:
+        assert_right(one.client, one.end(), house.content)
+
+
 def mirrors(hub: LoopbackHub) -> list[str]:
     """The mirrors of the server: all that the hub has beside its root."""
     kinds = {"near": "", "modelscope": "modelscope+"}
