@@ -9,6 +9,7 @@ import secrets
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,6 +20,7 @@ from orchestrator.events import Emit
 from orchestrator.serve.access.tokens import fresh_token
 from orchestrator.servers import announced
 from orchestrator.settings import Settings
+from orchestrator.system import supervisor
 from orchestrator.system.children import refuse_missing, run_command
 from orchestrator.system.signals import Stop, stoppable
 
@@ -53,7 +55,9 @@ def serve(settings: Settings, request: ServeRequest, stop: Stop, emit: Emit) -> 
         stop.is_abrupt = False
         url = entrance.url(address, settings.serve_hosts)
         request.on_ready(url)
+        supervisor.tell("READY=1")
         stop.wait()
+        supervisor.tell("STOPPING=1")
     return Served(url, traffic.requests, traffic.sent)
 
 
@@ -96,12 +100,14 @@ def _served(
     programs of its user alone."""
     try:
         from orchestrator.serve.admin.face import AdminFace
-        from orchestrator.serve.app import Application, Face
+        from orchestrator.serve.app import Application, Face, Observer
         from orchestrator.serve.connections import ConnectionBounds
         from orchestrator.serve.http.proxies import TrustedProxies
         from orchestrator.serve.hub.face import HubFace
         from orchestrator.serve.modelscope.face import ModelScopeFace
+        from orchestrator.serve.pages.access_log import AccessLog
         from orchestrator.serve.pages.face import PagesFace
+        from orchestrator.serve.pages.pulse import beat
         from orchestrator.serve.server import ListenAddress, bound, most_connections, parse_listen, serving
     except ImportError as error:
         raise ConfigError(
@@ -126,8 +132,13 @@ def _served(
         pages = PagesFace(house.board, door.identify, prefix=entrance.prefix, is_over=stop.is_set)
         faces: list[Face] = [scope, hub] if is_own else [admin, pages, scope, hub]
         traffic = house.board.traffic
-        application = Application(door, faces, [traffic], prefix=entrance.prefix, proxies=proxies, emit=house.emit)
+        observers: list[Observer] = [traffic]
+        if not is_own and settings.serve_access_log is not None:
+            observers.append(stack.enter_context(AccessLog(settings.serve_access_log, house.emit)))
+        application = Application(door, faces, observers, prefix=entrance.prefix, proxies=proxies, emit=house.emit)
+        beside = None if is_own else partial(beat, house.board)
         most = most_connections()
         bounds = ConnectionBounds(most, most if is_own else settings.serve_client_connections, proxies=proxies)
-        stack.enter_context(serving(application, listener, house.delivery.close, bounds, certificate))
+        release = house.delivery.close
+        stack.enter_context(serving(application, listener, release, bounds, certificate, beside=beside))
         yield address, traffic, keeper

@@ -72,6 +72,18 @@ def systemd_word(text: str) -> str:
     return f'"{text}"'
 
 
+name = _matching(r"[A-Za-z_][A-Za-z0-9_-]{0,31}", "a name of letters, digits, _ and -")
+unit_scope = _matching("user|system", "user or system")
+
+
+def place(text: str) -> str:
+    """`host:port`, IPv6 in brackets."""
+    found = parse_place(text)
+    if found.port is None:
+        raise ValueError("is not host:port")
+    return str(found)
+
+
 def port(text: str) -> int:
     """A port, 1 to 65535."""
     if not re.fullmatch(r"[0-9]{1,5}", text) or not 0 < int(text) < 65536:

@@ -106,6 +106,18 @@ _VALUES: dict[str, dict[str, Value]] = {
         "interval": Value(readers.time, defaults.always("5m")),
         "program": Value(readers.systemd_word, defaults.own_program),
     },
+    "glm-aria-serve.service": {
+        "scope": Value(readers.unit_scope, defaults.always("user")),
+        "listen": Value(readers.place, defaults.always("127.0.0.1:8090")),
+        "user": Value(readers.name, defaults.always("glm-aria")),
+        "folder": Value(readers.path, defaults.always("/var/lib/glm-aria")),
+        "program": Value(readers.systemd_word, defaults.own_program),
+    },
+    "prometheus-scrape.yml": {
+        "target": Value(readers.place, defaults.always("127.0.0.1:8090")),
+        "job": Value(readers.name, defaults.always("glm-aria")),
+    },
+    "prometheus-alerts.yml": {"job": Value(readers.name, defaults.always("glm-aria"))},
     "gitconfig": {
         "root": Value(readers.address, lambda known: readers.address(known.root.url)),
         "mirror": Value(readers.address, lambda known: defaults.chosen_mirror(known, None)),

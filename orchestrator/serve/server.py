@@ -10,7 +10,7 @@ import resource
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -125,9 +125,11 @@ def serving(
     on_end: Callable[[], None],
     bounds: ConnectionBounds,
     certificate: ServerCertificate | None = None,
+    *,
+    beside: Callable[[], Coroutine[Any, Any, None]] | None = None,
 ) -> Iterator[None]:
     """Answer requests on the socket until the context ends, with a `certificate` over TLS alone. `on_end` is called in
-    the thread of the event loop."""
+    the thread of the event loop, where `beside` runs as long as it serves."""
     config = uvicorn.Config(
         app,
         http=cast(type[asyncio.Protocol], functools.partial(GuardedProtocol, bounds=bounds)),
@@ -147,9 +149,12 @@ def serving(
     server = uvicorn.Server(config)
 
     async def run() -> None:
+        also = asyncio.create_task(beside()) if beside is not None else None
         try:
             await server.serve(sockets=[listener])
         finally:
+            if also is not None:
+                also.cancel()
             on_end()
 
     def serve() -> None:

@@ -148,6 +148,9 @@ class Settings:
         "Who gets gated and private repos from `serve`: nobody (`off`), tokens with the right to them (`right`), or "
         "also users whose own token of the Hub opens them at the root (`hub`).", values.one_of("off", "right", "hub"),
         "--gated", ("GLM_ARIA_SERVE_GATED",), "serve.gated", personal=_ASKING)] = "off"
+    serve_access_log: Annotated[Path | None, Key(
+        "File to which `serve` writes a line of JSON for each request; `-` is stdout, none: no log.", values.log,
+        "--access-log", ("GLM_ARIA_SERVE_ACCESS_LOG",), "serve.access_log", personal=_ASKING)] = None
     serve_hosts: Annotated[tuple[str, ...], Key(
         "Names by which clients may call `serve`, beside the addresses at which it listens.", values.machines,
         "--host", ("GLM_ARIA_SERVE_HOSTS",), "serve.hosts", personal=_ASKING)] = ()

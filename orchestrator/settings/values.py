@@ -47,6 +47,15 @@ def text(raw: object, _base: Path) -> str:
     return raw.strip()
 
 
+STDOUT = Path("-")
+"""What stands for stdout in the place of a file."""
+
+
+def log(raw: object, base: Path) -> Path:
+    """A file as `path` reads it, or STDOUT."""
+    return STDOUT if raw in ("-", STDOUT) else path(raw, base)
+
+
 def path(raw: object, base: Path) -> Path:
     """A path; `~` and `$NAME` are expanded as huggingface_hub does, since its variables mean the same here."""
     if isinstance(raw, Path):

@@ -41,7 +41,7 @@ def printed(capsys: pytest.CaptureFixture[str]):  # type: ignore[no-untyped-def]
     return call
 
 
-@pytest.mark.parametrize("name", templating.names())
+@pytest.mark.parametrize("name", sorted({*templating.names()} - {"grafana-dashboard.json"}))  # JSON has no comments
 def test_each_says_what_it_does_and_how_to_undo_it(name: str, printed, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.setenv("GLM_ARIA_MIRRORS", "http://10.0.0.5:8000")
     values = ["--set", "resolvers=1.1.1.1"] if name == "resolved.conf" else []
@@ -50,7 +50,7 @@ def test_each_says_what_it_does_and_how_to_undo_it(name: str, printed, monkeypat
     assert "Undo:" in head
     assert len(head.splitlines()) >= 3
     assert text == printed("render", name, *values)
-    assert "{{" not in text
+    assert "{{" not in text.replace("{{ $", "")  # Prometheus has such brackets, too
     assert "{%" not in text
 
 

@@ -18,9 +18,10 @@ Users = Callable[..., Client]
 @pytest.fixture
 def server(machine: Machine, hub: LoopbackHub) -> Iterator[Server]:  # noqa: F811 - the fixtures above
     """A server with an empty cache whose root is the hub. No token has reached the hub when it has ended."""
-    made = Server.start(machine, "--no-mirrors")
+    made = Server.start(machine, "--no-mirrors", "--access-log", str(machine.home / "access.log"))
     yield made
     if made.running.process.poll() is None:
+        assert CANARY not in made.shown()
         made.stop()
     assert_unseen(machine, hub)
 

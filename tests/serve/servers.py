@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.request import ProxyHandler, build_opener
 
 from tests.machine.machine import Machine, Result, Running
 
@@ -44,6 +45,14 @@ class Server:
         """End it in good order."""
         self.running.signal(number)
         return self.running.end(20).ended(0)
+
+    def shown(self) -> str:
+        """All that it shows to people who look, and to programs that watch."""
+        opener, found = build_opener(ProxyHandler({})), []
+        for path in ("/", "/-/events", "/metrics", "/readyz"):
+            with opener.open(self.url + path, timeout=20) as answer:
+                found.append(answer.readline() if path == "/-/events" else answer.read())
+        return b"".join(found).decode()
 
     def kill(self) -> None:
         """End it as a power loss would."""

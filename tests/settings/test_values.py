@@ -45,6 +45,7 @@ NONSENSE = {
     "shared_redis": ["http://a", "redis://", "redis://a:0", "redis://a/x", "unix://", "a:6379", "redis://a b"],
     "serve_gated": ["all", "1", "right,hub"],
     "serve_early": ["always", "1", "safe,never"],
+    "serve_access_log": ["a\0b", "~nobody-at-all/log"],
     "serve_hosts": ["http://a", "a:8090", "a/b", "*", "käse"],
     "serve_proxies": ["proxy.lab", "10.0.0.0/33", "10.0.0.1:80", "*"],
     "serve_client_connections": ["0", "1025", "many"],

@@ -73,7 +73,9 @@ class Page:
 
     def wait(self, expression: str) -> None:
         """Wait until an expression holds."""
-        assert until(lambda: bool(self.value(expression)), 30), expression
+        # Between two documents there is nothing to ask.
+        safe = f"(() => {{ try {{ return Boolean({expression}); }} catch {{ return false; }} }})()"
+        assert until(lambda: bool(self.value(safe)), 30), expression
 
     def resize(self, width: int, height: int) -> None:
         """Be a screen of this size; a narrow one is a phone."""

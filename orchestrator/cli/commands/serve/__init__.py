@@ -20,6 +20,7 @@ from orchestrator.cli.typed import option, takes
 from orchestrator.core.sizes import format_size
 from orchestrator.errors import UsageError
 from orchestrator.serve.document import ServeDocument
+from orchestrator.settings.values import STDOUT
 
 _WHERE = "Where to serve"
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
@@ -70,6 +71,12 @@ class ServeOptions:
         option("--trusted-proxy", heading=_WHERE, setting="serve_proxies", metavar="ADDRESS",
                help="Believe the proxy at this address, or in this network, when it tells for whom it asks "
                "(repeatable)."),
+    ]  # fmt: skip
+    access_log: Annotated[
+        str | None,
+        shared.rule("--access-log", setting="serve_access_log", metavar="FILE",
+                    help="Write a line of JSON for each request to this file, or to stdout with -, without tokens and "
+                    "queries. A new file is begun where logrotate renamed it."),
     ]  # fmt: skip
     sites: SiteChoice
     cache_dir: Annotated[str | None, shared.CACHE_DIR]
@@ -131,6 +138,8 @@ def serve(options: ServeOptions) -> int:
     certificate, key = (Path(file).absolute() if file else None for file in files)
     entrance = Entrance(options.listen, prefix, options.auth, certificate, key)
     settings = shared.settings(options)
+    if options.output.as_json and settings.serve_access_log == STDOUT:
+        raise UsageError("--json and --access-log - both want stdout", hint="write the log to a file")
     run = Run.watching(options.output, settings)
     tell = terminal.say if options.output.as_json else terminal.result
 

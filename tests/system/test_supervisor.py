@@ -1,0 +1,41 @@
+"""Words to a service manager: datagrams to a socket of its own."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from orchestrator.system.supervisor import tell, watchdog_seconds
+
+
+@pytest.mark.parametrize("name", ["file", "abstract"])
+def test_each_word_is_a_line_of_one_datagram(name: str, tmp_path: Path) -> None:
+    path = str(tmp_path / "notify")
+    address = path if name == "file" else "@" + path
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(address.replace("@", "\0"))
+        assert tell("READY=1", "STATUS=a\nb", environment={"NOTIFY_SOCKET": address})
+        assert manager.recv(100) == b"READY=1\nSTATUS=a b"
+
+
+@pytest.mark.parametrize("environment", [{}, {"NOTIFY_SOCKET": ""}, {"NOTIFY_SOCKET": "/nowhere/at/all"}])
+def test_without_a_manager_nothing_is_told(environment: dict[str, str]) -> None:
+    assert not tell("READY=1", environment=environment)
+
+
+@pytest.mark.parametrize(
+    ("environment", "seconds"),
+    [
+        ({}, None),
+        ({"WATCHDOG_USEC": "30000000"}, 30.0),
+        ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": str(os.getpid())}, 30.0),
+        ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "1"}, None),
+        ({"WATCHDOG_USEC": "soon"}, None),
+        ({"WATCHDOG_USEC": "0"}, None),
+    ],
+)
+def test_the_watchdog_of_this_process_alone_is_fed(environment: dict[str, str], seconds: float | None) -> None:
+    assert watchdog_seconds(environment) == seconds
