@@ -18,9 +18,9 @@ from orchestrator.app.entrance import Entrance, asking, refuse_itself
 from orchestrator.errors import ConfigError
 from orchestrator.events import Emit
 from orchestrator.serve.access.tokens import fresh_token
+from orchestrator.serve.pages import supervisor
 from orchestrator.servers import announced
 from orchestrator.settings import Settings
-from orchestrator.system import supervisor
 from orchestrator.system.children import refuse_missing, run_command
 from orchestrator.system.signals import Stop, stoppable
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from orchestrator.core.sizes import format_size
+from orchestrator.serve.pages import supervisor
 from orchestrator.serve.pages.board import Board
-from orchestrator.system import supervisor
 
 _USUALLY = 10.0
 """Seconds between two beats where the service manager wants no more of them."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.system.supervisor import tell, watchdog_seconds
+from orchestrator.serve.pages.supervisor import tell, watchdog_seconds
 
 
 @pytest.mark.parametrize("name", ["file", "abstract"])
