@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
@@ -71,6 +72,11 @@ def config(name: str) -> Default:
 def always(value: str) -> Default:
     """The same text everywhere."""
     return lambda _known: value
+
+
+def this_machine(_known: Known) -> str:
+    """The name by which this machine calls itself."""
+    return socket.gethostname()
 
 
 def first_file(candidates: tuple[str, ...], otherwise: str) -> Default:

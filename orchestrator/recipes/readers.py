@@ -113,7 +113,14 @@ def _plain_resolver(text: str) -> str:
     return text
 
 
-def _host_name(text: str) -> str:
+def local_server(text: str) -> str:
+    """The `host:port` of one server."""
+    (server,) = servers(text)
+    return server.address
+
+
+def host(text: str) -> str:
+    """A host name, in lower case."""
     try:
         place = parse_place(text.lower())
     except ValueError as error:
@@ -125,7 +132,7 @@ def _host_name(text: str) -> str:
 
 resolvers = _several(_resolver)
 plain_resolvers = _several(_plain_resolver)
-hosts = _several(_host_name)
+hosts = _several(host)
 
 
 def servers(text: str) -> list[StreamServer]:

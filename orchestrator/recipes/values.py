@@ -81,6 +81,15 @@ _VALUES: dict[str, dict[str, Value]] = {
         "resolvers": Value(readers.resolvers, defaults.nginx_resolvers),
         "ca_file": Value(readers.path, defaults.first_file(_CA_FILES, _CA_FILES[0])),
     },
+    "nginx-serve.conf": {
+        "server": Value(readers.local_server, defaults.always("127.0.0.1:8090")),
+        "host": Value(readers.host, defaults.this_machine),
+        "listen": Value(readers.listen, defaults.always("*")),
+        "port": Value(readers.port, defaults.always("443")),
+        "certificate": Value(readers.path, defaults.always("/etc/ssl/glm-aria/fullchain.pem")),
+        "key": Value(readers.path, defaults.always("/etc/ssl/glm-aria/privkey.pem")),
+        "folder": Value(readers.path, defaults.folder("serve")),
+    },
     "nginx-stream.conf": {
         "servers": Value(readers.servers, defaults.measured_servers),
         "listen": Value(readers.listen, defaults.always("127.0.0.1")),
