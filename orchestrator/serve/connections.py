@@ -82,6 +82,15 @@ class GuardedProtocol(PatientProtocol):
             self._look.cancel()
         super().connection_lost(exc)
 
+    def send_400_response(self, msg: str) -> None:
+        """See uvicorn, which does not know that the rest of a request may turn out bad while that is answered."""
+        if self.conn.our_state is h11.IDLE:
+            super().send_400_response(msg)
+            return
+        self.cycle.disconnected = True
+        self.cycle.message_event.set()
+        self.transport.close()
+
     def on_response_complete(self) -> None:
         """See uvicorn."""
         self._awaited = self.loop.time()

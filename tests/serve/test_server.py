@@ -221,3 +221,14 @@ def test_a_named_proxy_may_have_all_connections() -> None:
         assert answer(server.knock("/now")) == b"ok"
         for one in kept:
             one.sendall(b"Connection: close\r\n\r\n")
+
+
+def test_a_request_that_turns_bad_after_its_answer_has_begun_ends_its_connection(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with door(Flood()) as server, server.knock() as connection:
+        connection.sendall(b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello")
+        assert connection.recv(1)
+        connection.sendall(b"\r\nno chunk\r\n")
+        drained(connection)
+    assert not caplog.records
