@@ -15,6 +15,7 @@ import pytest
 
 from tests.fuzz.ground import FILES, Ground
 from tests.fuzz.requests import Sent, exchanged, raw, statuses, whole
+from tests.hub.loopback import Site
 from tests.machine.machine import Machine
 from tests.serve.servers import Server
 
@@ -63,10 +64,15 @@ class Attacked:
             assert answer.partition(b"\r\n\r\n")[2] == content, answer[:300]
 
 
+@pytest.fixture(scope="module")
+def scope(ground: Ground) -> Site:
+    return ground.hub.modelscope()
+
+
 @pytest.fixture
-def attacked(ground: Ground, tmp_path: Path) -> Iterator[Attacked]:
+def attacked(ground: Ground, scope: Site, tmp_path: Path) -> Iterator[Attacked]:
     machine = Machine(tmp_path / "machine", "", root=ground.hub.url)
-    server = Server.start(machine, "--no-mirrors", "--max-speed", "none")
+    server = Server.start(machine, "--mirror", f"modelscope+{scope.url}")
     with trap() as somebody:
         made = Attacked(server, somebody)
         made.is_right()
