@@ -21,6 +21,7 @@ from orchestrator.core.extents import Ranges
 from orchestrator.core.files import Digest
 from orchestrator.core.plan import Job
 from orchestrator.core.text import redacted
+from orchestrator.depot.batches import Batches
 from orchestrator.depot.candidates import Choosing
 from orchestrator.depot.depot import Depot
 from orchestrator.depot.messages import DepotMessage, Proven, Wish
@@ -34,7 +35,6 @@ from orchestrator.system.inbox import Inbox
 from orchestrator.system.signals import Stop
 from orchestrator.transfer.interface import Already, Lost
 
-# A batch costs a sync of each folder that it touches, so thousands of small files must not come one by one.
 _BATCH_SECONDS = 0.25
 _TERM = 15
 
@@ -102,11 +102,11 @@ class Resident:
             stop=self._stop,
             emit=emit,
         )
-        self._here: list[Here] = []
+        self._batches: Batches[Here] = Batches(_BATCH_SECONDS)
         self._late: list[Wish] = []
         self._ending: frozenset[Digest] | None = None
-        self._is_placing = self._is_over = False
-        self._batch_at = self._renew_at = 0.0
+        self._is_over = False
+        self._renew_at = 0.0
         self._thread = threading.Thread(target=self._run, name="depot")
         threads.start(self._thread)
 
@@ -168,29 +168,30 @@ class Resident:
             self._take(messages)
             while not self._stop.is_set():
                 self._renew()
-                self._take(self._inbox.take(min(self._begin_batch(pool), self._depot.poll())))
+                due = self._batches.poll(lambda batch: self._begin(batch, pool))
+                self._take(self._inbox.take(min(due, self._depot.poll())))
         finally:
             self._ending = self._depot.under_way  # all that is wanted from here on is for the next session
             # What is verified gets placed in any case: it is a matter of moments.
             pool.shutdown(wait=True)
-            self._is_placing = False
+            self._batches.ended()
             for message in self._inbox.take(0.0):
                 if isinstance(message, _Placed):
                     self._placed(message)
                 elif isinstance(message, Wish):
                     self._late.append(message)
-            while self._here:
-                self._placed(self._place_all(*self._take_batch()))
+            while batch := self._batches.take():
+                self._placed(self._place_all(batch, self._wants(batch)))
 
     def _take(self, messages: Iterable[_Message]) -> None:
         for message in messages:
             if isinstance(message, _Placed):
-                self._is_placing = False
+                self._batches.ended()
                 self._placed(message)
                 continue
             ended = self._depot.take(message)
             if isinstance(ended, Here):
-                self._here.append(ended)
+                self._batches.add(ended)
             elif isinstance(ended, Lost) and isinstance(ended.error, SourcesDownError | TemporaryError):
                 self._renew_at = min(self._renew_at, time.monotonic() + self._patience.after_loss)
 
@@ -202,22 +203,12 @@ class Resident:
             with suppress(GlmAriaError):  # what was known before still is
                 self._locator.renew()
 
-    def _begin_batch(self, pool: Executor) -> float:
-        """Place what is here, if it is time for that. Returns when it will be, in monotonic seconds."""
-        if self._is_placing or not self._here:
-            return math.inf
-        now = time.monotonic()
-        if now < self._batch_at:
-            return self._batch_at
-        self._batch_at = now + _BATCH_SECONDS
-        self._is_placing = True
-        self._inbox.submit(pool, self._place_all, *self._take_batch())
-        return math.inf
+    def _begin(self, batch: Sequence[Here], pool: Executor) -> None:
+        self._inbox.submit(pool, self._place_all, batch, self._wants(batch))
 
-    def _take_batch(self) -> tuple[Sequence[Here], Mapping[Job, int]]:
-        """The blobs that are to be placed, and how many want each of them now."""
-        batch, self._here = tuple(self._here), []
-        return batch, {one.job: self._depot.wants(one.job) for one in batch}
+    def _wants(self, batch: Sequence[Here]) -> Mapping[Job, int]:
+        """How many want each of these blobs now."""
+        return {one.job: self._depot.wants(one.job) for one in batch}
 
     def _place_all(self, batch: Sequence[Here], wants: Mapping[Job, int]) -> _Placed:
         try:
@@ -231,7 +222,7 @@ class Resident:
             if self._depot.release(job, error, seen=None if error else seen):
                 self._tell(job, Phase.FAILED if error else Phase.DONE)
             else:  # who came meanwhile may want it at another place
-                self._here.append(Already(job))
+                self._batches.add(Already(job))
 
     def _tell(self, job: Job, phase: Phase) -> None:
         self._emit(FileProgress(job.digest, job.name, phase, job.size, job.size))

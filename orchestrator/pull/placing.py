@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Iterable, Sequence
 
 from orchestrator.cache.cache import HfCache
 from orchestrator.core.files import Digest, RepoFile
 from orchestrator.core.plan import Action
+from orchestrator.depot.batches import Batches
 from orchestrator.depot.messages import Proven
 from orchestrator.errors import GlmAriaError
 from orchestrator.pull.messages import Batch, Message
@@ -16,7 +15,6 @@ from orchestrator.pull.model_run import ModelRun
 from orchestrator.system.inbox import Inbox
 from orchestrator.transfer.interface import Already
 
-# A batch costs a sync of each folder that it touches, so thousands of small files must not come one by one.
 _BATCH_SECONDS = 0.5
 
 
@@ -37,9 +35,7 @@ class BatchPlacer:
             for digest in files:
                 self._wanting.setdefault(digest, []).append(run)
         self._pool = inbox.make_pool(1, "place")
-        self._arrived: list[Proven | Already] = []
-        self._is_running = False
-        self._due = 0.0
+        self._batches: Batches[Proven | Already] = Batches(_BATCH_SECONDS)
 
     def close(self) -> None:
         """Wait for the batch that is being placed."""
@@ -48,29 +44,20 @@ class BatchPlacer:
     @property
     def is_idle(self) -> bool:
         """True when nothing is queued or under way."""
-        return not self._arrived and not self._is_running
+        return self._batches.is_idle
 
     def add(self, arrived: Proven | Already) -> None:
         """Queue a blob."""
-        self._arrived.append(arrived)
+        self._batches.add(arrived)
 
     def poll(self, *, at_once: bool) -> float:
         """Begin a batch of what is queued, if it is time for one: `at_once`, because nothing else will come, or half a
         second after the one before. Returns when it will be, in monotonic seconds."""
-        if self._is_running or not self._arrived:
-            return math.inf
-        now = time.monotonic()
-        if now < self._due and not at_once:
-            return self._due
-        self._due = now + _BATCH_SECONDS
-        batch, self._arrived = self._arrived, []
-        self._is_running = True
-        self._inbox.submit(self._pool, self._place, batch)
-        return math.inf
+        return self._batches.poll(self._begin, at_once=at_once)
 
     def ended(self) -> None:
         """The batch that was under way was taken out of the inbox."""
-        self._is_running = False
+        self._batches.ended()
 
     def wanting(self, digest: Digest) -> tuple[ModelRun, ...]:
         """The models that want a blob."""
@@ -79,6 +66,9 @@ class BatchPlacer:
     def files(self, run: ModelRun, digest: Digest) -> tuple[RepoFile, ...]:
         """The files of a model that are a blob which it wants."""
         return tuple(self._files[run].get(digest, ()))
+
+    def _begin(self, batch: Sequence[Proven | Already]) -> None:
+        self._inbox.submit(self._pool, self._place, batch)
 
     def _place(self, batch: Sequence[Proven | Already]) -> Batch:
         errors: dict[ModelRun, GlmAriaError] = {}

@@ -537,12 +537,12 @@ def test_where_no_daemon_starts_all_is_lost_and_tried_again_by_the_next(
 def test_what_is_placed_when_the_daemon_is_lost_is_placed_once(
     make_house: MakeHouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`_batch_at`: all but the first wait for the end."""
+    """No batch is due: all but the first wait for the end."""
     house = make_house({name: name.encode() for name in ("a.json", "b.json", "c.json")})
     resident = house.resident()
     with resident.want(house.job("a.json")) as watch:
         until(watch, is_over)
-    resident._batch_at = math.inf
+    resident._batches._due = math.inf
     with resident.want(house.job("b.json")) as watch:
         until(watch, lambda one: one.state is State.PROVEN)
         with monkeypatch.context() as lost:
