@@ -19,6 +19,7 @@ from orchestrator.serve.delivery.arrivals import Arrivals
 from orchestrator.serve.delivery.delivery import Delivery
 from orchestrator.serve.delivery.handed import Handed
 from orchestrator.serve.delivery.prefetch import Prefetching
+from orchestrator.serve.delivery.snippets import Snippets
 from orchestrator.serve.delivery.waiting import Waiting
 from orchestrator.serve.pages.board import Board
 from orchestrator.serve.pages.condition import Examination
@@ -112,18 +113,19 @@ def open_house(settings: Settings, stop: Stop, emit: Emit, *, is_own: bool) -> I
             waiting = Waiting(library, shelves, arrivals, openings=openings, looking=looking, emit=warn)
             # It is ours: the lock of what is placed.
             cache.blobs.patience = Patience(0)
+        each = _ASKING if is_own else settings.serve_client_questions
         delivery = Delivery(
             library,
             shelves,
             arrivals,
             handed,
+            Snippets(library, asking=asking, each=each),
             early=settings.serve_early == "safe",
             looking=looking,
             proving=stack.enter_context(_pool(_PROVING, "prove")),
             reading=reading,
             waiting=waiting,
         )
-        each = _ASKING if is_own else settings.serve_client_questions
         vouching = None
         if not is_own and settings.serve_gated != "off" and not settings.offline:
             vouching = Vouching(settings.root, sources.patient)

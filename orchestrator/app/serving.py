@@ -19,22 +19,26 @@ from orchestrator.errors import ConfigError
 from orchestrator.events import Emit
 from orchestrator.serve.access.tokens import fresh_token
 from orchestrator.serve.pages import supervisor
-from orchestrator.servers import announced
+from orchestrator.servers import RunningServer, announced
 from orchestrator.settings import Settings
 from orchestrator.system.children import refuse_missing, run_command
+from orchestrator.system.processes import me
 from orchestrator.system.signals import Stop, stoppable
 
 if TYPE_CHECKING:
     from orchestrator.serve.pages.traffic import Traffic
     from orchestrator.serve.server import ListenAddress
+    from orchestrator.watch.watch import Read
 
 
 @dataclass(frozen=True, slots=True)
 class ServeRequest:
-    """The way in for clients; `on_ready` is told the address for them."""
+    """The way in for clients; `on_ready` is told the address for them. `follow` is a list of models to keep, and its
+    reader."""
 
     entrance: Entrance
     on_ready: Callable[[str], None]
+    follow: tuple[Path, Read] | None = None
 
 
 class Served(NamedTuple):
@@ -48,11 +52,17 @@ class Served(NamedTuple):
 def serve(settings: Settings, request: ServeRequest, stop: Stop, emit: Emit) -> Served:
     """Serve until `stop`. Raises ConfigError without the libraries; UsageError, CannotCreateError for the address."""
     entrance = replace(request.entrance, own_token=fresh_token())
-    with (
-        _served(asking(settings), entrance, stop, emit) as (address, traffic, _),
-        announced(runtime_of(settings), entrance.url(address), settings.cache_dir, entrance.own_token),
-    ):
+    with contextlib.ExitStack() as stack:
+        address, traffic, _ = stack.enter_context(_served(asking(settings), entrance, stop, emit))
+        token, here = entrance.own_token, entrance.url(address)
+        stack.enter_context(announced(runtime_of(settings), here, settings.cache_dir, token))
         stop.is_abrupt = False
+        if request.follow is not None:
+            from orchestrator.app.following import following
+
+            _, pid, since = me()
+            server = RunningServer(here, pid, since, settings.cache_dir, token)
+            stack.enter_context(following(*request.follow, server, settings, emit))
         url = entrance.url(address, settings.serve_hosts)
         request.on_ready(url)
         supervisor.tell("READY=1")

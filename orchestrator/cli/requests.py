@@ -17,6 +17,7 @@ from orchestrator.core.refs import parse_ref
 from orchestrator.disk import places
 from orchestrator.disk.access import others_who_may_exchange, others_who_may_write
 from orchestrator.errors import UsageError
+from orchestrator.events import Notice
 from orchestrator.lists.model_list import ListEntry, gather
 from orchestrator.lists.request import Item
 from orchestrator.lists.wanted import group
@@ -88,6 +89,20 @@ def follow(name: str, chosen: Selection) -> tuple[tuple[Item, ...], tuple[Path, 
         raise UsageError(f"{name} names no model", hint="write one REF on each line")
     _refuse_shared_folder(found)
     return tuple(found), files
+
+
+def watched(name: str, chosen: Selection, tell: Callable[[Notice], None]) -> tuple[tuple[Item, ...], tuple[Path, ...]]:
+    """The same for a list that is followed for weeks: all who may write it decide what is fetched here, and that is
+    told."""
+    found = follow(name, chosen)
+    if others := written_by_others(found[1]):
+        if chosen.allow_outside:
+            raise UsageError(
+                f"other users can edit the list, and with --allow-outside put files anywhere: {others}",
+                hint="watch it without --allow-outside, or make it your own: chmod go-w",
+            )
+        tell(Notice("list-writable", f"other users can edit the watched list: {others}"))
+    return found
 
 
 def written_by_others(files: Sequence[Path]) -> str | None:

@@ -82,6 +82,11 @@ class Run:
                 self.notices[event] = None
             self.watcher.emit(event)
 
+    def tell_once(self, notice: Notice) -> None:
+        """Tell what would be said again each time that somebody looks."""
+        if notice not in self.notices:
+            self.emit(notice)
+
     def emit_lasting(self, event: Event) -> None:
         """Emit in a run of weeks, in which the same may happen again, and should be told again; not all can be kept."""
         if isinstance(event, Notice):

@@ -173,6 +173,9 @@ class Settings:
         "Size that the cache may have while `serve` fills it; models that only its clients asked for make room. none: "
         "what the disk holds.", values.speed,
         "--max-size", ("GLM_ARIA_SERVE_MAX_SIZE",), "serve.max_size", personal="what is removed from the cache")] = None
+    serve_follow: Annotated[Path | None, Key(
+        "A list of models that `serve` keeps in its cache, with the branches as they are.", values.path,
+        "--follow", ("GLM_ARIA_SERVE_FOLLOW",), "serve.follow", personal="what a server fetches")] = None
     serve_token: Annotated[Secret | None, Key(
         "The token that `serve prefetch` and `serve evict` show to the server that `--server` names.", values.secret,
         "", ("GLM_ARIA_SERVE_TOKEN",), is_secret=True)] = None

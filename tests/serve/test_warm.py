@@ -234,6 +234,12 @@ def test_without_the_root(warm: Server, users: Users, hub: LoopbackHub, repo: Re
     by_commit = heads(user, f"/org/m/resolve/{repo.head}/config.json")
     assert by_commit["status"] == "200"
     assert "x-glm-aria-stale" not in by_commit
+    for listing in (
+        "/api/models/org/m",
+        "/api/models/org/m/tree/main?recursive=true",
+        "/api/models/org/m/revision/main",
+    ):
+        assert heads(user, listing)["x-glm-aria-stale"] == "1"
     assert user.hf("download", "org/m").returncode == 0
 
 
@@ -252,7 +258,9 @@ def test_a_repo_that_was_deleted_is_served_by_commit(warm: Server, users: Users,
     del hub.shelf.repos["model", "org/m"]
     user = users(warm)
     assert user.get(f"/org/m/resolve/{repo.head}/{BIG}") == wanted(repo)[BIG]
-    assert heads(user, f"/org/m/resolve/main/{BIG}")["status"] == "404"
+    gone = heads(user, f"/org/m/resolve/main/{BIG}")
+    assert gone["status"] == "404"
+    assert repo.head in gone["x-error-message"]
 
 
 # -- the command

@@ -52,6 +52,7 @@ NONSENSE = {
     "serve_client_questions": ["0", "17", "x"],
     "serve_client_speed": ["fast", "-1", "20Mbit"],
     "serve_max_size": ["fast", "-1", "5 of them"],
+    "serve_follow": ["$GLM_ARIA_NOT_SET/x"],
     "serve_token": ["a\nb", "\u00e4"],
 }  # fmt: skip
 SHARED = {"no_proxy", "NO_PROXY"}

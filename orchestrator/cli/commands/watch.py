@@ -129,7 +129,7 @@ def _watch(path: str, settings: Settings, options: WatchOptions) -> int:
 
     wanted = WatchRequest(_interval(options.interval), options.once, options.pin, options.unpin_removed)
     with run.watched():
-        watched = Watched(Path(path), lambda: _read(path, chosen, run), to_request, hook)
+        watched = Watched(Path(path), lambda: requests.watched(path, chosen, run.tell_once), to_request, hook)
         report = services(settings).watch(watched, wanted, emit)
     outcome = run.outcome(
         report.errors, len(report.state.models), interrupted=report.interrupted, strict=options.strict
@@ -141,21 +141,6 @@ def _watch(path: str, settings: Settings, options: WatchOptions) -> int:
                 terminal.result(model.snapshot)
 
     return finish(run, "watch", WatchDocument.of([report.state]), show_snapshots, outcome)
-
-
-def _read(path: str, chosen: requests.Selection, run: Run) -> tuple[tuple[Item, ...], tuple[Path, ...]]:
-    """The list as it is now. A watch follows it for weeks: all who may write it decide what is fetched here."""
-    found = requests.follow(path, chosen)
-    if others := requests.written_by_others(found[1]):
-        if chosen.allow_outside:
-            raise UsageError(
-                f"other users can edit the list, and with --allow-outside put files anywhere: {others}",
-                hint="watch it without --allow-outside, or make it your own: chmod go-w",
-            )
-        notice = Notice("list-writable", f"other users can edit the watched list: {others}")
-        if notice not in run.notices:
-            run.emit(notice)
-    return found
 
 
 def _interval(text: str) -> float:

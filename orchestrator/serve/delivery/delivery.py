@@ -12,6 +12,7 @@ from orchestrator.serve.access.rights import Caller
 from orchestrator.serve.delivery.arrivals import Arrivals
 from orchestrator.serve.delivery.handed import Handed
 from orchestrator.serve.delivery.ranges import Excerpt, excerpt, is_known
+from orchestrator.serve.delivery.snippets import Snippets
 from orchestrator.serve.delivery.streaming import KEEPING, opened, retry_after, send_arriving, send_file, until_ready
 from orchestrator.serve.delivery.waiting import Waiting
 from orchestrator.serve.http.answers import Answering, Request
@@ -29,8 +30,7 @@ class Delivery:
     """Gives clients the bytes of files. `early`: they may go out before their proof, where that is safe.
 
     `looking` are threads that ask the cache, `proving` those that hash what others put there, `reading` those that read
-    files. With `waiting`, programs that read our
-    cache wait at its locks. For the thread of the event loop.
+    files. With `waiting`, programs that read our cache wait at its locks. For the thread of the event loop.
     """
 
     def __init__(  # noqa: PLR0913 - where bytes are, and in which threads they are looked for
@@ -39,6 +39,7 @@ class Delivery:
         shelves: Shelves,
         arrivals: Arrivals,
         handed: Handed,
+        snippets: Snippets,
         *,
         early: bool,
         looking: Executor,
@@ -50,6 +51,7 @@ class Delivery:
         self._shelves = shelves
         self._arrivals = arrivals
         self._handed = handed
+        self._snippets = snippets
         self._early = early
         self._looking = looking
         self._reading = reading
@@ -91,6 +93,14 @@ class Delivery:
                     return
             if not caller.may_fetch(model.ref.repo):
                 raise caller.deny(f"{file.path!r} is not in the cache, and is not fetched")
+            if self._manner(request) is not Manner.HASHES:
+                snippet = await self._snippets.get(model, file, cut, caller)
+                if snippet is not None:
+                    answer.exchange.found = Presence.MISS
+                    await answer.begin(cut.status, {**headers, **cut.headers})
+                    await answer.body(snippet)
+                    await answer.end()
+                    return
             await self._send_what_comes(request, model, file, headers, answer)
 
     def close(self) -> None:

@@ -114,7 +114,11 @@ class Inquiries:
             )
             if is_there:  # which who may not know it is not to hear
                 await self.resolve(replace(ref, revision=ref.catalog.main), caller)
-            raise Refused(404, error.message, "RevisionNotFound" if is_there else "RepoNotFound") from None
+            last = await self._looks.do(("last", ref), lambda: library.last_known(ref), PATIENCE)
+            # The root's word counts also when it takes a repo back. A commit stays what it is.
+            is_open = last is not None and not last.model.is_restricted
+            past = f"; it was {last.model.commit}, which is served by that name" if last and is_open else ""
+            raise Refused(404, error.message + past, "RevisionNotFound" if is_there else "RepoNotFound") from None
         try:
             if (last := await self._looks.do(("last", ref), lambda: library.last_known(ref), _HASTE)) is not None:
                 return last

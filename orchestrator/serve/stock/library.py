@@ -17,7 +17,8 @@ from orchestrator.catalogs.sites import Sites
 from orchestrator.core.files import RepoFile
 from orchestrator.core.plan import Found, Have, ResolvedModel
 from orchestrator.core.refs import Ref
-from orchestrator.core.trust import Policy
+from orchestrator.core.sources import Origin
+from orchestrator.core.trust import Level, Policy
 from orchestrator.errors import (
     CannotCreateError,
     GlmAriaError,
@@ -28,6 +29,7 @@ from orchestrator.errors import (
 )
 from orchestrator.events import Emit, Notice
 from orchestrator.lists.request import Item, PullRequest
+from orchestrator.mirrors.ranges import fetch_range
 from orchestrator.mirrors.sources import Sources
 from orchestrator.net.failures import blaming
 from orchestrator.resolve.question import Question
@@ -141,6 +143,16 @@ class Library:
             had_token = self._sources.patient.credentials.may_send(url)
             raise refusal(answer, source, ref.repo, ref.revision, had_token=had_token)
         return answer.value
+
+    def has_word_of_root(self, model: ResolvedModel) -> bool:
+        """True when the site that sends a model's files is the one whose word its digests are, and may be asked."""
+        is_its_word = model.trust.level in (Level.ROOT, Level.SINGLE)
+        return is_its_word and model.trust.source == self._sites.of(model.ref).source.url and not self._request.offline
+
+    def excerpt(self, model: ResolvedModel, file: RepoFile, start: int, end: int) -> bytes:
+        """Bytes of a file as the root sends them: nothing proves them but its word. Raises what `fetch_range` does."""
+        origin = Origin(model.ref.repo, model.commit, file.path, model.ref.catalog)
+        return fetch_range(self._sources.patient, self._sites.of(model.ref).source, origin, start, end)
 
     def revisions(self, ref: Ref) -> tuple[str, ...]:
         """The branches and tags of the ref's repo that its catalog was asked for before. Asks no server."""

@@ -6,12 +6,12 @@ import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import click
 
 from orchestrator.cli import options as shared
-from orchestrator.cli import terminal
+from orchestrator.cli import requests, terminal
 from orchestrator.cli.commands.serve.orders import evict, prefetch
 from orchestrator.cli.groups import HeadedGroup
 from orchestrator.cli.options import Level, Output, SiteChoice
@@ -22,7 +22,10 @@ from orchestrator.errors import UsageError
 from orchestrator.serve.document import ServeDocument
 from orchestrator.settings.values import STDOUT
 
-_WHERE = "Where to serve"
+if TYPE_CHECKING:
+    from orchestrator.lists.request import Item
+
+_WHERE, _WHAT = "Where to serve", "What to keep"
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
 
 
@@ -86,6 +89,11 @@ class ServeOptions:
                     help="Keep the cache below this size, such as 500G: models that nobody pulled or pinned make room, "
                     "the longest unused first."),
     ]  # fmt: skip
+    follow: Annotated[
+        str | None,
+        option("--follow", heading=_WHAT, setting="serve_follow", metavar="LIST",
+               help="Keep the models of this list in the cache, and follow their branches. It may change."),
+    ]  # fmt: skip
     max_speed: Annotated[str | None, shared.MAX_SPEED]
     trust: Annotated[Level | None, shared.TRUST]
     offline: Annotated[bool, shared.rule("--offline", setting="offline", help="Ask no server: serve what is cached.")]
@@ -147,8 +155,18 @@ def serve(options: ServeOptions) -> int:
         for name in ("HF_ENDPOINT", "MODELSCOPE_ENDPOINT"):
             tell(f"export {name}={shlex.quote(url)}")
 
+    follow = settings.serve_follow
+    if follow is not None and settings.offline:
+        raise UsageError("--follow needs the network, and the settings say offline")
+    chosen = requests.Selection()
+
+    def read() -> tuple[tuple[Item, ...], tuple[Path, ...]]:
+        return requests.watched(str(follow), chosen, run.tell_once)
+
     with run.watched():
-        served = services(settings).serve(ServeRequest(entrance, show_address), run.emit_lasting)
+        served = services(settings).serve(
+            ServeRequest(entrance, show_address, (follow, read) if follow else None), run.emit_lasting
+        )
     found = ServeDocument(served.url, served.requests, served.sent)
     return finish(run, "serve", found, _print, run.outcome())
 
