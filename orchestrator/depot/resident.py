@@ -207,7 +207,7 @@ class Resident:
         self._inbox.submit(pool, self._place_all, batch, self._wants(batch))
 
     def _wants(self, batch: Sequence[Here]) -> Mapping[Job, int]:
-        """How many want each of these blobs now."""
+        """The number of those who want each of these blobs now."""
         return {one.job: self._depot.wants(one.job) for one in batch}
 
     def _place_all(self, batch: Sequence[Here], wants: Mapping[Job, int]) -> _Placed:
