@@ -21,6 +21,7 @@ from orchestrator.errors import CannotCreateError, UsageError
 from orchestrator.net.own_addresses import outward
 from orchestrator.serve.connections import ConnectionBounds, GuardedProtocol, keep_alive
 from orchestrator.serve.http.certificates import ServerCertificate
+from orchestrator.serve.http.handshakes import BoundedListener
 from orchestrator.system import threads
 
 _END = 3.0
@@ -118,6 +119,12 @@ class _HastyLoop(asyncio.SelectorEventLoop):
         return await super().create_server(*args, **more)
 
 
+def _descriptors(server: uvicorn.Server) -> set[int]:
+    """The descriptors of a server's connections."""
+    connections = cast(set[GuardedProtocol], server.server_state.connections)
+    return {one.transport.get_extra_info("socket").fileno() for one in connections}
+
+
 @contextlib.contextmanager
 def serving(
     app: ASGIApp,
@@ -147,6 +154,8 @@ def serving(
     config.load()
     config.ssl = certificate.context if certificate else None
     server = uvicorn.Server(config)
+    if certificate is not None:
+        listener = BoundedListener(listener, max(1, bounds.most // 2), lambda: _descriptors(server))
 
     async def run() -> None:
         also = asyncio.create_task(beside()) if beside is not None else None

@@ -5,14 +5,16 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from orchestrator.errors import ConfigError
+from orchestrator.serve.connections import ConnectionBounds
 from orchestrator.serve.http.certificates import ServerCertificate
+from orchestrator.serve.server import bound, parse_listen, serving
 from tests.hub.certificates import make_certificate
 from tests.hub.content import generate
 from tests.hub.loopback import LoopbackHub
@@ -24,6 +26,7 @@ from tests.machine.machine import Machine, content
 from tests.serve.access.tokens import NewTokens
 from tests.serve.conftest import Users, assert_unseen
 from tests.serve.servers import Client, Server
+from tests.serve.test_server import Face
 
 BIG = "big.bin"
 FILES: dict[str, Any] = tiny_model(1, shard_size=1 << 20) | {BIG: generate(6 << 20, 3)}
@@ -184,6 +187,21 @@ def test_a_key_is_judged_and_files_are_named(folder: Path) -> None:
 
 def test_both_files_are_needed(machine: Machine, folder: Path) -> None:
     machine.run("serve", "--root", "http://127.0.0.1:9", "--cert", str(folder / "cert.pem")).ended(2)
+
+
+def test_who_begins_no_handshake_gives_way(folder: Path) -> None:
+    certificate = ServerCertificate(folder / "cert.pem", folder / "key.pem", lambda _: None)
+    context = ssl.create_default_context(cafile=str(folder / "cert.pem"))
+    with ExitStack() as stack:
+        listener, _ = stack.enter_context(bound(parse_listen("127.0.0.1:0")))
+        stack.enter_context(serving(Face(), listener, lambda: None, ConnectionBounds(4, 4), certificate))
+        place = listener.getsockname()
+        silent = [stack.enter_context(closing(socket.create_connection(place, 20))) for _ in range(12)]
+        asking = stack.enter_context(closing(socket.create_connection(place, 20)))
+        secure = stack.enter_context(context.wrap_socket(asking, server_hostname="localhost"))
+        secure.sendall(b"GET /now HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert secure.recv(12) == b"HTTP/1.1 200"
+        assert [one.recv(1) for one in silent[:-1]] == [b""] * 11
 
 
 def test_tokens_over_tls(machine: Machine, hub: LoopbackHub, users: Users, folder: Path) -> None:
