@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.serve.access.tokens import hashed
 from tests.hub.loopback import LoopbackHub
 from tests.hub.models import tiny_model
 from tests.hub.repos import Repo
@@ -227,6 +228,31 @@ def test_tokens_of_a_file_that_others_may_read_are_refused(
     path.chmod(0o644)
     done = machine.run("serve", "--root", hub.url, "--json", "--listen", "127.0.0.1:0", "--auth", "tokens").ended(74)
     assert "tokens.json" in done.error["message"]
+
+
+def test_no_token_is_in_a_page_a_metric_or_a_log(
+    machine: Machine, hub: LoopbackHub, users: Users, tokens: NewTokens
+) -> None:
+    puller, admin = tokens.make("laptop"), tokens.make("boss", "--role", "admin")
+    log = machine.folder / "access.log"
+    server = Server.start(machine, "--no-mirrors", "--auth", "tokens", "--access-log", str(log))
+    user = users(server)
+    wrong = "gla_" + "w" * 43
+    for token in (puller, admin, wrong):
+        status(user, "/team/one/resolve/main/config.json", token)
+        status(user, f"{JSON}?token={token}", token)
+    shown = b""
+    for path in ("/", "/metrics", "/-/events", "/api/admin/state"):
+        user.run(
+            "curl", "-sN", "--max-time", "2", "-o", "page", "-H", f"Authorization: Bearer {admin}", user.url + path
+        )
+        shown += (user.folder / "page").read_bytes()
+    server.stop()
+    assert b"laptop" in shown + log.read_bytes()
+    for token in (puller, admin, wrong, user.env["HF_TOKEN"]):
+        assert token.encode() not in shown + log.read_bytes()
+        assert hashed(token).encode() not in shown + log.read_bytes()
+    assert_unseen(machine, hub, *tokens.texts, wrong)
 
 
 def test_no_token_is_kept_as_it_is(machine: Machine, tokens: NewTokens) -> None:
