@@ -10,8 +10,10 @@ from typing import Any
 
 
 class BoundedListener(socket.socket):
-    """The listening socket of a server with TLS, on which at most `most` handshakes go on: a further one ends the
-    oldest, since whoever opens a connection may leave it at that. `begun` are the descriptors of those that are over.
+    """The listening socket of a server with TLS, on which at most `most` handshakes go on.
+
+    A further one ends the oldest, since a client may open a connection and leave it at that. `begun` are the
+    descriptors of those that are over.
     """
 
     def __init__(self, listener: socket.socket, most: int, begun: Callable[[], Collection[int]]) -> None:
