@@ -6,7 +6,8 @@ Fields are those that modelscope 1.37 and modelscope-hub 0.5.1 read.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from operator import itemgetter
 from typing import Any
 
 from orchestrator.core.files import RepoFile
@@ -67,18 +68,21 @@ def newest_commit(model: ResolvedModel) -> Json:
     return {"Commit": [{"Id": model.commit, "CommittedDate": _moment(model)}], "TotalCount": 1}
 
 
-def listing(asked: FolderListing, model: ResolvedModel) -> Json:
-    """The entries of a folder, which is empty where there is none: so clients look for what no file matches.
+def listing(asked: FolderListing, model: ResolvedModel) -> bytes:
+    """An answer with the entries of a folder, which is empty where there is none: so clients look for what no file
+    matches.
 
-    A model's is never cut, as ModelScope's is at 3,000 entries.
+    A model's is never cut, as ModelScope's is at 3,000 entries, and may be long: it is encoded entry by entry, so that
+    other threads get their turn.
     """
     found = entries(model.tree, asked.folder, recursive=asked.recursive)
-    moment = _moment(model)
-    listed = [_folder(path, model) for path in found.folders]
-    listed += [_entry(file, model, moment) for file in found.files]
-    listed.sort(key=lambda entry: entry["Path"])
+    listed: list[tuple[str, RepoFile | None]] = [(path, None) for path in found.folders]
+    listed += [(file.path, file) for file in found.files]
+    listed.sort(key=itemgetter(0))
     end = None if asked.size is None else asked.start + asked.size
-    return {"Files": listed[asked.start : end], "TotalCount": len(listed)}
+    head, files, tail = answer({"Files": [], "TotalCount": len(listed)}).partition(b"[]")
+    shown = (_encoded(_entry(path, file, model)) for path, file in listed[asked.start : end])
+    return b"".join((head, files[:1], b",".join(shown), files[1:], tail))
 
 
 def find_file(asked: FileContent, model: ResolvedModel) -> RepoFile:
@@ -112,25 +116,19 @@ def _encoded(document: Json) -> bytes:
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
-def _entry(file: RepoFile, model: ResolvedModel, moment: int) -> Json:
+def _entry(path: str, file: RepoFile | None, model: ResolvedModel) -> Json:
+    """A file, or a folder."""
     return {
-        "Path": file.path,
-        "Name": file.path.rpartition("/")[2],
-        "Size": file.size,
-        "Sha256": file.digest.hex,
-        "IsLFS": file.is_lfs,
-        "Type": "blob",
-        "Mode": "33188",
+        "Path": path,
+        "Name": path.rpartition("/")[2],
+        "Size": file.size if file else 0,
+        "Sha256": file.digest.hex if file else "",
+        "IsLFS": bool(file and file.is_lfs),
+        "Type": "blob" if file else "tree",
+        "Mode": "33188" if file else "16384",
         # ModelScope tells the commit that changed the file last. Clients keep what they have while it is the same.
         "Revision": model.commit,
-        "CommittedDate": moment,
-    }
-
-
-def _folder(path: str, model: ResolvedModel) -> Mapping[str, Any]:
-    name = path.rpartition("/")[2]
-    return {"Path": path, "Name": name, "Size": 0, "Sha256": "", "IsLFS": False, "Type": "tree"} | {
-        "Revision": model.commit
+        "CommittedDate": _moment(model),
     }
 
 

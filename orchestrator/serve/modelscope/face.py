@@ -5,12 +5,13 @@ A name means what ModelScope lists under it, also where the Hub has a repo of th
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from orchestrator.core.refs import Ref
+from orchestrator.core.refs import Ref, RepoId
 from orchestrator.errors import NotFoundError, SourcesDownError, TemporaryError
 from orchestrator.serve.access.rights import Caller
 from orchestrator.serve.delivery.delivery import Delivery
@@ -28,6 +29,8 @@ from orchestrator.serve.modelscope.grammar import (
 )
 from orchestrator.serve.stock.inquiries import Inquiries
 
+_MOST_TOLD = 1000
+"""Repos of which it is kept in memory what branches and tags they have."""
 _JSON = {"Content-Type": "application/json; charset=utf-8"}
 
 
@@ -39,6 +42,7 @@ class ModelScopeFace:
     def __init__(self, inquiries: Inquiries, delivery: Delivery) -> None:
         self._inquiries = inquiries
         self._delivery = delivery
+        self._told: OrderedDict[RepoId, dict[str, Any]] = OrderedDict()
 
     def takes(self, raw_path: bytes) -> bool:
         """See Face."""
@@ -67,7 +71,9 @@ class ModelScopeFace:
             case NewestCommit():
                 data = documents.newest_commit(model)
             case FolderListing():
-                data = documents.listing(asked, model)
+                body = await self._inquiries.made((asked, model.commit), lambda: documents.listing(asked, model))
+                await answer.give(200, {**_JSON, **age}, body)
+                return
         await answer.give(200, {**_JSON, **age}, documents.answer(data))
 
     def refusal(self, refused: Refused) -> tuple[Mapping[str, str], bytes]:
@@ -75,8 +81,19 @@ class ModelScopeFace:
         return _JSON, documents.refusal(refused)
 
     async def _revisions(self, ref: Ref, caller: Caller) -> dict[str, Any]:
-        """As ModelScope tells them; where it cannot be asked for this caller, as far as they are known here."""
+        """As ModelScope tells them; where it does not, or may not be asked for this caller, as it told them last, or as
+        far as others have asked for them."""
         if caller.may_fetch(ref.repo):
-            with suppress(NotFoundError, SourcesDownError, TemporaryError):
-                return documents.revisions(await self._inquiries.passed(ref, caller, ("revisions",), ()))
+            with suppress(NotFoundError, SourcesDownError, TemporaryError, Refused):
+                told = await self._inquiries.passed(ref, caller, ("revisions",), ())
+                return self._keep(ref, documents.revisions(told))
+        if (last := self._told.get(ref.repo)) is not None:
+            return last
         return documents.known_revisions((ref.revision, *await self._inquiries.revisions(ref)))
+
+    def _keep(self, ref: Ref, told: dict[str, Any]) -> dict[str, Any]:
+        self._told.pop(ref.repo, None)
+        self._told[ref.repo] = told
+        while len(self._told) > _MOST_TOLD:
+            self._told.popitem(last=False)
+        return told

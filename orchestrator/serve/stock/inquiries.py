@@ -5,7 +5,7 @@ For the thread of the event loop.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 from typing import Any
@@ -67,6 +67,14 @@ class Inquiries:
         """The branches and tags of the ref's repo that were asked for before. Asks no server."""
         library = self._library
         return await self._looks.do(("revisions", ref.repo, ref.catalog), lambda: library.revisions(ref), PATIENCE)
+
+    async def made(self, key: object, step: Callable[[], bytes]) -> bytes:
+        """A document that takes long to make: in a thread, and once for all who want it at the moment. Raises Refused
+        when it takes too long."""
+        try:
+            return await self._looks.do(("made", key), step, PATIENCE)
+        except TimeoutError:
+            raise busy("this answer takes long to make", 5) from None
 
     async def _remembered(self, ref: Ref, caller: Caller) -> Shelved:
         """The answer that is known here: none about what is closed to the caller, unless the root can be asked."""
