@@ -91,6 +91,8 @@ def open_house(settings: Settings, stop: Stop, emit: Emit, *, is_own: bool) -> I
         most = None if is_own else settings.serve_max_size
         room = Room(cache, most=most, in_use=shelves.in_use, gone=shelves.gone, emit=warn)
         making = stack.enter_context(_pool(_MAKING, "room"))
+        if not is_own:
+            making.submit(room.shrink)
         arrivals = Arrivals(shelves, handed, room, making, for_all=is_own)
         if not is_own:
             # Not even under a name in a repo of somebody else's.

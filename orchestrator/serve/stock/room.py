@@ -13,8 +13,8 @@ from orchestrator.core.files import Digest
 from orchestrator.core.refs import Target, parse_folder
 from orchestrator.core.sizes import format_size
 from orchestrator.disk import space
-from orchestrator.errors import NoSpaceError, TemporaryError
-from orchestrator.events import Emit, Evicted
+from orchestrator.errors import GlmAriaError, NoSpaceError, TemporaryError
+from orchestrator.events import Emit, Evicted, Notice
 from orchestrator.transfer.spans import SMALL
 from orchestrator.upkeep.collect import collect
 from orchestrator.upkeep.garbage import Kind, Rules
@@ -94,8 +94,11 @@ class Room:
                 self._grown += self._reserved.pop(digest, 0)
 
     def shrink(self) -> None:
-        """Make the cache as small as it may be. Raises NoSpaceError where not enough may go."""
-        self._make_room("the cache")
+        """Make the cache as small as it may be, before anybody asks for something. Tells where not enough may go."""
+        try:
+            self._make_room("the cache")
+        except GlmAriaError as error:
+            self._emit(Notice("no-room", f"clients can have nothing fetched: {error.message}"))
 
     def _make_room(self, name: str) -> None:
         if self.most is not None and max(self._missing(), self._lacks_disk()) > 0:

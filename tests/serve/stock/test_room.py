@@ -207,3 +207,15 @@ def test_evicting_by_name(cache: Cache) -> None:
         room.evict(Target(REPO))
     cache.pins.remove([Target(REPO)])
     assert room.evict(Target(REPO)) == SIZE
+
+
+def test_a_cache_that_is_too_large_is_made_smaller_at_once_or_that_is_told(cache: Cache) -> None:
+    file = brought(cache, REPO, ONE, b"o" * 1000, age=3000)
+    heard = Heard()
+    room_of(cache, 500, heard=heard).shrink()
+    assert not is_here(cache, REPO, file)
+    assert heard.codes == []
+    plain.put(cache)
+    room_of(cache, 500, heard=heard).shrink()
+    assert heard.codes == ["no-room"]
+    assert is_here(cache, REPO, plain.file_of("config.json", FILES["config.json"]))
