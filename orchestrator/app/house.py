@@ -15,6 +15,7 @@ from orchestrator.depot.resident import Resident
 from orchestrator.disk.locks import Patience
 from orchestrator.events import Emit, Event, Evicted, Notice
 from orchestrator.serve.admin.commands import Commands
+from orchestrator.serve.delivery.ahead import Ahead
 from orchestrator.serve.delivery.arrivals import Arrivals
 from orchestrator.serve.delivery.delivery import Delivery
 from orchestrator.serve.delivery.handed import Handed
@@ -127,6 +128,8 @@ def open_house(settings: Settings, stop: Stop, emit: Emit, *, is_own: bool) -> I
             proving=stack.enter_context(_pool(_PROVING, "prove")),
             reading=reading,
             waiting=waiting,
+            # In a cache of the user's own lies what was asked for.
+            ahead=None if is_own else Ahead(arrivals),
         )
         vouching = None
         if not is_own and settings.serve_gated != "off" and not settings.offline:

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from tests.hub.content import generate
+from tests.hub.faults import Fault
+from tests.hub.log import RequestLog
 from tests.hub.loopback import LoopbackHub
 from tests.hub.models import many_files, tiny_model
 from tests.hub.repos import Repo
@@ -151,6 +153,27 @@ def test_many_small_files(make_hub: Any, machine: Machine, users: Users) -> None
     server = Server.start(machine, "--no-mirrors")
     assert by_hf(users(server)) == wanted(repo)
     assert sent(hub) <= MOST * size(repo)
+    server.stop()
+
+
+def test_small_files_come_before_they_are_asked_for(make_hub: Any, machine: Machine, users: Users) -> None:
+    repo = Repo("model", "org/m", many_files(100))
+    hub = make_hub(repo)
+    server = Server.start(machine, "--no-mirrors")
+    paths = list(repo.commits[repo.head].files)
+    user = users(server)
+
+    def asked(log: RequestLog) -> set[str | None]:
+        return {seen.file for seen in log.requests(method="GET", status=200)} & set(paths)
+
+    for path in paths[:2]:
+        user.get(f"/org/m/resolve/main/{path}")
+    assert asked(hub.log) == set(paths[:2])
+    user.get(f"/org/m/resolve/main/{paths[2]}")
+    assert hub.log.wait_for(lambda log: asked(log) == set(paths[:19]))
+    hub.fault(Fault("status", status=503), face="hub")
+    for path in paths[:19]:
+        assert user.get(f"/org/m/resolve/main/{path}") == wanted(repo)[path]
     server.stop()
 
 

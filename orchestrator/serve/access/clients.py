@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 
 from orchestrator.serve.http.refusals import busy
 
@@ -15,6 +16,7 @@ _MOST_KNOWN = 10_000
 """Clients that are remembered while they do nothing."""
 
 
+@lru_cache(4096)
 def client_of(address: str) -> str:
     """The name under which an address counts; in IPv6 a machine has a whole /64 of them."""
     try:

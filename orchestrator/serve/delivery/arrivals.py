@@ -56,6 +56,7 @@ class Arrivals:
         self._shelves = shelves
         self._handed = handed
         self._room = room
+        self._threads = making
         self._making = Once(making)
         self._want: Callable[[Job], Watch] = _nobody_fetches
         self._emit: Emit = ignore
@@ -104,6 +105,29 @@ class Arrivals:
             # Who asked may be gone by now, or before the step ends.
             loop.call_later(GRACE, self.release_unused, file.digest)
 
+    async def bring(self, model: ResolvedModel, files: Sequence[RepoFile]) -> None:
+        """Fetch those of these files that are missing, without a client, for as long as one may come. Raises what
+        `make_room` does, and then none is fetched."""
+
+        def step() -> list[RepoFile]:
+            missing = self._shelves.missing(model, files)
+            if missing:
+                self._shelves.refuse(model, max(missing, key=lambda file: file.size))
+                self._room.reserve({file.digest: file.size for file in missing}, str(model.ref))
+            return missing
+
+        missing = await asyncio.get_running_loop().run_in_executor(self._threads, step)
+        for file in missing:
+            if not self.is_coming(file.digest):
+                self._forget(file.digest, has_room=True)
+                self._begin(model, file, self._shelves.want(model, file))
+                self.keep(file.digest, GRACE)
+
+    def is_coming(self, digest: Digest) -> bool:
+        """True while a blob is on its way, and has room."""
+        kept = self._kept.get(digest)
+        return kept is not None and not kept.watch.has_ended
+
     def release_unused(self, digest: Digest) -> None:
         """Give the room of a blob back, unless it is on its way."""
         if digest not in self._kept:
@@ -113,23 +137,20 @@ class Arrivals:
     def of(self, model: ResolvedModel, file: RepoFile, cut: Excerpt, manner: Manner) -> Iterator[Awaited]:
         """A file on its way, for a client that waits for this part of it. Raises Refused."""
         digest = file.digest
-        kept = self._kept.get(digest)
-        if kept is None or kept.watch.has_ended:
+        kept = self._kept.get(digest) if self.is_coming(digest) else None
+        if kept is None:
             self._forget(digest, has_room=True)
-            kept = None
         repo = model.ref.repo
         if kept is not None and not self._for_all and kept.closed not in (None, repo):
             raise busy(f"{file.path!r} is on its way for another repo", 10)
         # Only now: with what has ended, those who wanted it are forgotten.
         job = self._shelves.want(model, file)
-        if kept is None:
-            self._emit(FileProgress(digest, job.name, Phase.FETCHING, 0, job.size))
         awaited = Awaited(self._want(job))
         if manner in (Manner.HASHES, Manner.STARTS_OVER):
             # At once: what the depot has given out to a connection already stays there.
             awaited.look_ahead(cut.start, cut.end)
         if kept is None:
-            kept = self._kept[digest] = _Kept(self._want(job), repo if model.is_restricted else None)
+            kept = self._begin(model, file, job)
         kept.readers += 1
         try:
             yield awaited
@@ -148,6 +169,12 @@ class Arrivals:
             due = max(due, kept.end.when())
             kept.end.cancel()
         kept.end = loop.call_at(due, self._end, digest, kept)
+
+    def _begin(self, model: ResolvedModel, file: RepoFile, job: Job) -> _Kept:
+        """A want of our own."""
+        self._emit(FileProgress(file.digest, job.name, Phase.FETCHING, 0, job.size))
+        kept = self._kept[file.digest] = _Kept(self._want(job), model.ref.repo if model.is_restricted else None)
+        return kept
 
     def close(self) -> None:
         """Give all wants back."""

@@ -7,8 +7,9 @@ from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 
 from orchestrator.core.files import RepoFile
-from orchestrator.core.plan import Found, Have, ResolvedModel
+from orchestrator.core.plan import Have, ResolvedModel
 from orchestrator.serve.access.rights import Caller
+from orchestrator.serve.delivery.ahead import Ahead
 from orchestrator.serve.delivery.arrivals import Arrivals
 from orchestrator.serve.delivery.handed import Handed
 from orchestrator.serve.delivery.ranges import Excerpt, excerpt, is_known
@@ -30,7 +31,8 @@ class Delivery:
     """Gives clients the bytes of files. `early`: they may go out before their proof, where that is safe.
 
     `looking` are threads that ask the cache, `proving` those that hash what others put there, `reading` those that read
-    files. With `waiting`, programs that read our cache wait at its locks. For the thread of the event loop.
+    files. With `waiting`, programs that read our cache wait at its locks; with `ahead`, small files come before anybody
+    asks for them. For the thread of the event loop.
     """
 
     def __init__(  # noqa: PLR0913 - where bytes are, and in which threads they are looked for
@@ -46,6 +48,7 @@ class Delivery:
         proving: Executor,
         reading: Executor,
         waiting: Waiting | None = None,
+        ahead: Ahead | None = None,
     ) -> None:
         self._library = library
         self._shelves = shelves
@@ -56,7 +59,7 @@ class Delivery:
         self._looking = looking
         self._reading = reading
         self._waiting = waiting
-        self._finds = Once(looking)
+        self._ahead = ahead
         self._proofs = Once(proving)
 
     async def give(  # noqa: PLR0917 - who asks for what, and how it is answered
@@ -82,6 +85,8 @@ class Delivery:
         if (cut := self._cut(request, file)).status == 416:
             await answer.give(416, {**headers, **cut.headers}, b"")
             return
+        if self._ahead is not None and caller.may_fetch(model.ref.repo):
+            self._ahead.asked(model, file)
         with self._shelves.reading(model):
             async with self._here(request, model, file) as fd:
                 if fd is not None:
@@ -107,6 +112,8 @@ class Delivery:
         """The server has ended: nobody waits for anything any more."""
         if self._waiting is not None:
             self._waiting.close()
+        if self._ahead is not None:
+            self._ahead.close()
         self._arrivals.close()
 
     def _cut(self, request: Request, file: RepoFile) -> Excerpt:
@@ -129,18 +136,19 @@ class Delivery:
     async def _here(self, request: Request, model: ResolvedModel, file: RepoFile) -> AsyncIterator[int | None]:
         """A descriptor of a file that is proven in the cache; None when it is not there."""
         for _ in range(_LOOKS):  # it may be removed between a look and its opening
-            found = await self._proven(request, model, file)
-            if found.stamp is None:
-                break
-            async with opened(found, self._reading) as fd:
+            async with opened(lambda: self._library.find(model, file), self._looking) as (found, fd):
                 if fd is not None:
                     yield fd
                     return
+            if found.have is Have.UNPROVEN:
+                await self._prove(request, model, file)
+            elif found.stamp is None:
+                break
         yield None
 
-    async def _proven(self, request: Request, model: ResolvedModel, file: RepoFile) -> Found:
-        """A file as it is in the cache. What some other program put there is proven first."""
-        while (found := await self._find(model, file)).have is Have.UNPROVEN:
+    async def _prove(self, request: Request, model: ResolvedModel, file: RepoFile) -> None:
+        """Prove a file that some other program put into the cache, however long that takes. Raises Refused."""
+        while True:
             try:
                 seconds = PATIENCE if request.keep is None else KEEPING
                 await self._proofs.do(("prove", file.digest), lambda: self._library.prove(model, file), seconds)
@@ -148,11 +156,8 @@ class Delivery:
                 if request.keep is None:
                     raise busy(f"{file.path!r} is being verified", 10) from None
                 request.keep()
-        return found
-
-    async def _find(self, model: ResolvedModel, file: RepoFile) -> Found:
-        key = "find", file.digest, model.ref.repo
-        return await self._finds.do(key, lambda: self._library.find(model, file), 60)
+            else:
+                return
 
     async def _make_room(self, request: Request, model: ResolvedModel, file: RepoFile) -> None:
         """Reserve room, however long it takes to make it. Raises Refused and what refuses the file."""
@@ -167,7 +172,8 @@ class Delivery:
     async def _send_what_comes(
         self, request: Request, model: ResolvedModel, file: RepoFile, headers: Mapping[str, str], answer: Answering
     ) -> None:
-        await self._make_room(request, model, file)
+        if not self._arrivals.is_coming(file.digest):
+            await self._make_room(request, model, file)
         cut, manner = self._cut(request, file), self._manner(request)
         answer.exchange.found = Presence.MISS if self._arrivals.epoch(file.digest) is None else Presence.ARRIVING
         with self._arrivals.of(model, file, cut, manner) as awaited:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from orchestrator.cache.proofs import stamp
 from orchestrator.core.plan import Found
@@ -115,15 +116,32 @@ async def is_ready(awaited: Awaited, cut: Excerpt, manner: Manner, seconds: floa
             await asyncio.wait_for(change.wait(), left)
 
 
+class Opened(NamedTuple):
+    """A file as the cache has it, and a descriptor, which stays good for reading when the name goes: None when another
+    file lies there by now, or it never was proven."""
+
+    found: Found
+    fd: int | None
+
+
 @asynccontextmanager
-async def opened(found: Found, pool: Executor) -> AsyncIterator[int | None]:
-    """A descriptor of a file that is proven, which stays good for reading when its name goes; None when it is another
-    one by now, or never was proven."""
-    fd = await asyncio.get_running_loop().run_in_executor(pool, _open_proven, found)
+async def opened(look: Callable[[], Found], pool: Executor) -> AsyncIterator[Opened]:
+    """Look for a file in the cache, and open it if it is proven."""
+
+    def step() -> Opened:
+        found = look()
+        return Opened(found, _open_proven(found))
+
+    opening = asyncio.get_running_loop().run_in_executor(pool, step)
     try:
-        yield fd
+        one = await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        opening.add_done_callback(_close_late)
+        raise
+    try:
+        yield one
     finally:
-        _close(fd)
+        _close(one.fd)
 
 
 async def _by_hand(_fd: int, _at: int, _count: int) -> bool:
@@ -222,6 +240,11 @@ def _open_part(path: Path) -> int | None:
         return open_regular(path)
     except OSError:
         return None
+
+
+def _close_late(opening: asyncio.Future[Opened]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        _close(opening.result().fd)
 
 
 def _close(fd: int | None) -> None:

@@ -24,7 +24,9 @@ client. What was seen in their code:
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from enum import StrEnum
+from functools import lru_cache
 
 _PRODUCT = re.compile(r"(?:^|[\s;])([\w.-]+)(?:/(\d+)(?:\.(\d+))?)?")
 
@@ -67,12 +69,14 @@ _INTERIM = {
 and the fetch of node every other; Go's client takes five."""
 
 
+@lru_cache(256)
 def interim_of(user_agent: str) -> int | None:
     """The status by which a client may be told that its answer is on its way; None for one that is not known."""
     named = _products(user_agent)
     return next((status for name, status in _INTERIM.items() if name in named), None)
 
 
+@lru_cache(256)
 def manner_of(user_agent: str, *, early: bool = True) -> Manner:
     """The manner of a client. Without `early` nobody gets bytes before their proof who could not wait for it."""
     named = _products(user_agent)
@@ -82,6 +86,7 @@ def manner_of(user_agent: str, *, early: bool = True) -> Manner:
     return Manner.WAITS
 
 
-def _products(user_agent: str) -> dict[str, tuple[int, int]]:
+@lru_cache(256)
+def _products(user_agent: str) -> Mapping[str, tuple[int, int]]:
     """The products that a User-Agent names, each with its version as far as it tells."""
     return {name: (int(major or 0), int(minor or 0)) for name, major, minor in _PRODUCT.findall(user_agent[:1000])}

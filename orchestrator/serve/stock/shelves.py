@@ -54,6 +54,12 @@ class Shelves:
         self._cache.blobs.refuse_closed(model.ref)
         space.check_largest(file.size, self._cache.layout.cache_dir)
 
+    def missing(self, model: ResolvedModel, files: Sequence[RepoFile]) -> list[RepoFile]:
+        """Those of these files that are nowhere in the cache, one of each blob."""
+        found = self._cache.blobs.find(model.ref.repo, files)
+        by_digest = {file.digest: file for file in files}
+        return [file for digest, file in by_digest.items() if found[digest].have is Have.NOTHING]
+
     @contextmanager
     def reading(self, model: ResolvedModel) -> Iterator[None]:
         """Somebody reads files of a model, or waits for them."""

@@ -299,7 +299,7 @@ def sent(found: Found, cut: Excerpt, pool: ThreadPoolExecutor) -> tuple[bool, by
 
     async def run() -> tuple[bool, bytes]:
         client = Client()
-        async with asyncio.timeout(20), opened(found, pool) as fd:
+        async with asyncio.timeout(20), opened(lambda: found, pool) as (_, fd):
             return fd is not None and await send_file(fd, cut, client.take, pool), bytes(client.got)
 
     return asyncio.run(run())
