@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
+import ssl
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,6 +83,18 @@ def running_servers(runtimes: Iterable[Path]) -> tuple[RunningServer, ...]:
                 if name.startswith(f"{_KIND}-") and (server := _read(folder, name)) is not None and server.is_proven:
                     found.append(server)
     return tuple(found)
+
+
+def connect(server: RunningServer, patience: float) -> http.client.HTTPConnection:
+    """A connection to a server, which is opened when it is asked; `patience` are the seconds without a word."""
+    parts = urlsplit(server.url)
+    host = parts.hostname or ""
+    if parts.scheme == "http":
+        return http.client.HTTPConnection(host, parts.port, timeout=patience)
+    # What listens there is known to be a process of this user, whatever name its certificate has.
+    is_known = server.pid and server.is_proven
+    context = ssl._create_unverified_context() if is_known else ssl.create_default_context()  # noqa: S323
+    return http.client.HTTPSConnection(host, parts.port, timeout=patience, context=context)
 
 
 def _read(folder: PrivateFolder, name: str) -> RunningServer | None:

@@ -84,6 +84,7 @@ def test_the_commands_of_a_document_run(document: Path, hub: LoopbackHub, tmp_pa
         "https://hf-mirror.com": hub.faces["mirror"].url,
         ":6800/": f":{port}/",
         "glm-aria serve &": f"glm-aria serve --listen 127.0.0.1:{port} &",
+        "glm-aria serve --access-log": f"glm-aria serve --listen 127.0.0.1:{port} --access-log",
         ":8090": f":{port}",
         "port=6800": f"port={port}",
         "SHA256": str(shard.sha256),

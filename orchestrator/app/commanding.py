@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import ssl
 from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from orchestrator.errors import (
     UnsafeError,
     UsageError,
 )
-from orchestrator.servers import RunningServer, running_servers
+from orchestrator.servers import RunningServer, connect, running_servers
 from orchestrator.settings import Settings
 from orchestrator.settings.values import secret
 from orchestrator.system.small_files import SETTINGS_BYTES, read_named
@@ -83,7 +82,7 @@ def command(server: RunningServer, call: str, asked: Mapping[str, Any]) -> Gener
     parts = urlsplit(server.url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise UsageError(f"{server.url!r} is no address of a server", hint="for example --server http://127.0.0.1:8090")
-    connection = _connection(server, parts.scheme, parts.hostname, parts.port)
+    connection = connect(server, _SILENCE)
     try:
         headers = {"Authorization": f"Bearer {server.token}", "Content-Type": "application/json"}
         connection.request("POST", f"{parts.path}/api/admin/{call}", json.dumps(asked), headers)
@@ -101,15 +100,6 @@ def command(server: RunningServer, call: str, asked: Mapping[str, Any]) -> Gener
         ) from error
     finally:
         connection.close()
-
-
-def _connection(server: RunningServer, scheme: str, host: str, port: int | None) -> http.client.HTTPConnection:
-    if scheme == "http":
-        return http.client.HTTPConnection(host, port, timeout=_SILENCE)
-    # What listens there is known to be a process of this user, whatever name its certificate has.
-    is_known = server.pid and server.is_proven
-    context = ssl._create_unverified_context() if is_known else ssl.create_default_context()  # noqa: S323
-    return http.client.HTTPSConnection(host, port, timeout=_SILENCE, context=context)
 
 
 def _read_token(path: Path) -> str:

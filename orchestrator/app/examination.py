@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from orchestrator.app.compose import limits_of
+from orchestrator.app.compose import known_state, limits_of
 from orchestrator.core.refs import Ref
 from orchestrator.core.resolvers import NameServer
 from orchestrator.disk import places
+from orchestrator.disk.private import runtime_folders
 from orchestrator.doctor.examine import DoctorRequest
 from orchestrator.doctor.tuning import Current
 from orchestrator.net.dns import Lookup
@@ -31,6 +33,8 @@ def request_of(
         known_mirrors=default_mirrors(),
         roomy=tuple(Path(name) for name in (places.home(), "/data", "/mnt", "/srv", "/var/tmp") if name),  # noqa: S108
         rpc=settings.rpc,
+        runtimes=tuple(runtime_folders(lambda: known_state(settings))),
+        endpoint=os.environ.get("HF_ENDPOINT") or None,
     )
 
 

@@ -16,6 +16,7 @@ from orchestrator.core.text import redacted
 from orchestrator.doctor.examine import Diagnosis
 from orchestrator.doctor.facts import Freshness, SourceFacts
 from orchestrator.doctor.findings import Finding, slows
+from orchestrator.doctor.own_servers import SeenServer
 from orchestrator.doctor.route import Hop, Route
 from orchestrator.doctor.source_documents import times_of
 from orchestrator.documents import Amount, Count
@@ -143,6 +144,24 @@ class MachineEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class ServerEntry:
+    """A `glm-aria serve` of this user. `troubles` are what is not well there, by name."""
+
+    url: str
+    pid: Count
+    cache_dir: str
+    is_ready: bool
+    error: str | None
+    troubles: Mapping[str, str]
+
+    @classmethod
+    def of(cls, seen: SeenServer) -> Self:
+        """The entry of a server."""
+        troubles = {name: redacted(message) for name, message in seen.troubles}
+        return cls(seen.url, seen.pid, seen.cache_dir, seen.is_ready, seen.error, troubles)
+
+
+@dataclass(frozen=True, slots=True)
 class DoctorDocument:
     """The data of `doctor`; costs are told for `bytes`.
 
@@ -162,6 +181,7 @@ class DoctorDocument:
     resolvers: tuple[ResolverEntry, ...]
     routes: Mapping[str, RouteEntry]
     machine: MachineEntry
+    servers: tuple[ServerEntry, ...]
     notes: tuple[str, ...]
 
     @property
@@ -201,5 +221,6 @@ class DoctorDocument:
                 litter=facts.litter,
                 unreadable=facts.unreadable,
             ),
+            servers=tuple(map(ServerEntry.of, found.servers.running)),
             notes=tuple(map(redacted, found.notes)),
         )

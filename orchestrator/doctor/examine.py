@@ -25,6 +25,7 @@ from orchestrator.core.sources import Source
 from orchestrator.doctor.facts import Facts, SourceFacts
 from orchestrator.doctor.findings import REFERENCE, Finding, findings
 from orchestrator.doctor.machine import CacheHealth, MachineSteps, open_files
+from orchestrator.doctor.own_servers import OwnServers, findings_of, look
 from orchestrator.doctor.route import Route, trace
 from orchestrator.doctor.survey import Survey, survey
 from orchestrator.errors import GlmAriaError, ProtocolError
@@ -48,7 +49,8 @@ _RESERVE = 256 << 20
 @dataclass(frozen=True, slots=True)
 class DoctorRequest:
     """The request to the doctor. Without a `ref` it is the model that was listed last. `resolvers` are those in use,
-    `compared` further ones to measure. `rpc` is the aria2 of the settings, where they name one.
+    `compared` further ones to measure. `rpc` is the aria2 of the settings, where they name one. `runtimes` are folders
+    in which servers of this user say that they run, `endpoint` is what HF_ENDPOINT tells programs to ask.
     """
 
     ref: Ref | None = None
@@ -62,6 +64,8 @@ class DoctorRequest:
     known_mirrors: tuple[Source, ...] = ()
     roomy: tuple[Path, ...] = ()
     rpc: str | None = None
+    runtimes: tuple[Path, ...] = ()
+    endpoint: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,7 @@ class Diagnosis:
 
     facts: Facts
     findings: tuple[Finding, ...]
+    servers: OwnServers = field(default_factory=OwnServers)
     routes: Mapping[str, Route] = field(default_factory=dict)
     ref: Ref | None = None
     file: str | None = None
@@ -84,9 +89,11 @@ def examine(request: DoctorRequest, sites: Sites, sources: Sources, cache: Cache
     if not is_named:
         request = replace(request, ref=_last_listed(cache.records))
     hosts = [] if request.is_offline else _hosts(sites)
-    servers = (*request.resolvers, *request.compared)
-    here = MachineSteps.of(cache, request.roomy, request.rpc, hosts, servers)
-    notes = _round(here.all, _HERE)
+    resolvers = (*request.resolvers, *request.compared)
+    here = MachineSteps.of(cache, request.roomy, request.rpc, hosts, resolvers)
+    root = next((catalog.source.url for catalog in sites.named if catalog.source.is_root), "")
+    servers = Step("servers", lambda: look(request.runtimes, request.endpoint, cache.layout.cache_dir, root))
+    notes = _round((*here.all, servers), _HERE)
     found: Survey | None = None
     routes: dict[str, Route] = {}
     rows: tuple[SourceFacts, ...] = ()
@@ -108,7 +115,9 @@ def examine(request: DoctorRequest, sites: Sites, sources: Sources, cache: Cache
         together = _together(rows, request.budget)
     facts = _facts(request, sites, here, rows, found.total if found else None, together=together)
     file = found.file.path if found and found.file else None
-    return Diagnosis(facts, findings(facts), routes, request.ref, file, time.monotonic() - begun, tuple(notes))
+    seen = servers.value or OwnServers()
+    judged = tuple(sorted((*findings_of(seen), *findings(facts)), key=lambda finding: -finding.cost))
+    return Diagnosis(facts, judged, seen, routes, request.ref, file, time.monotonic() - begun, tuple(notes))
 
 
 def _last_listed(records: Records) -> Ref | None:

@@ -29,6 +29,9 @@ def print_text(found: DoctorDocument) -> None:
         terminal.show(f"route to {name}: {_route(route)}")
     for line in _machine(found):
         terminal.show(line)
+    for server in found.servers:
+        state = server.error or ("it is ready" if server.is_ready else "it is not ready")
+        terminal.show(redacted(f"server {server.url} (process {server.pid}): {state}; its cache is {server.cache_dir}"))
     for note in found.notes:
         terminal.show(f"note: {note}")
     terminal.result("")
