@@ -124,14 +124,16 @@ def asking(settings: Settings) -> Settings:
 
 
 def refuse_itself(settings: Settings, address: ListenAddress) -> None:
-    """Raise UsageError where a source is the server that listens there: it would ask itself without an end."""
+    """Raise UsageError where a source is the server that listens there, also by a name of its own, which may lead to a
+    proxy before it: it would ask itself without an end."""
     hints = {
         "root": "name the Hub that it shall ask: --root https://huggingface.co",
         "mirrors": "take it out of the mirrors",
     }
     for name, sources in (("root", (settings.root,)), ("mirrors", settings.mirrors)):
         for source in sources:
-            if _is_same(split(source.url), address):
+            there = split(source.url)
+            if _is_same(there, address) or there.hostname in settings.serve_hosts:
                 origin = settings.origins.get(name, "settings")
                 raise UsageError(f"{source.url} is this server's own address ({origin})", hint=hints[name])
 

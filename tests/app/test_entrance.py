@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,13 @@ def test_one_with_a_certificate_is_met_by_https(tmp_path: Path) -> None:
     refuse_itself(settings_of(tmp_path, "http://127.0.0.1:8090"), secure)
     with pytest.raises(UsageError):
         refuse_itself(settings_of(tmp_path, "https://localhost:8090"), secure)
+
+
+def test_one_with_a_name_is_met_there_behind_any_proxy(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, "https://models.example.org/hub")
+    refuse_itself(settings, HERE)
+    with pytest.raises(UsageError):
+        refuse_itself(replace(settings, serve_hosts=("models.example.org",)), HERE)
 
 
 def test_a_mirror_is_told_as_one(tmp_path: Path) -> None:

@@ -213,5 +213,7 @@ def test_tokens_over_tls(machine: Machine, hub: LoopbackHub, users: Users, folde
     assert user.hf("download", "org/m", "config.json").returncode != 0
     done = user.hf("download", "org/m", "config.json", HF_TOKEN=token)
     assert done.returncode == 0, done.stdout
+    # The commands of its user find it, and need no certificate that is believed.
+    machine.run("serve", "prefetch", "org/m", "--json").ended(0)
     server.stop()
     assert_unseen(machine, hub, token)
