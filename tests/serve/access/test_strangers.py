@@ -21,6 +21,7 @@ from tests.hub.content import generate
 from tests.hub.loopback import LoopbackHub
 from tests.hub.repos import Repo
 from tests.hub.wire import Reply, Request
+from tests.machine.fixtures import MakeHub
 from tests.machine.machine import Machine, until
 from tests.serve.conftest import Users
 from tests.serve.servers import Server, together
@@ -74,6 +75,18 @@ def test_no_request_leads_the_server_to_a_host_of_its_choice(server: Server, hub
         assert not somebody.callers
     host = hub.url.partition("//")[2]
     assert {seen.headers.get("host", host) for seen in hub.log.requests()} == {host}
+
+
+def test_what_a_repo_holds_is_no_page_of_ours(machine: Machine, make_hub: MakeHub) -> None:
+    hub = make_hub(Repo("model", "org/page", {"index.html": b"<script>alert(1)</script>", "a.svg": b"<svg onload=x>"}))
+    server = Server.start(machine, "--no-mirrors")
+    for name in ("index.html", "a.svg"):
+        answer = get(server, f"/org/page/resolve/main/{name}")
+        assert answer.headers["Content-Type"] == "application/octet-stream"
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.headers["Content-Security-Policy"] == "default-src 'none'; sandbox"
+    assert hub.log.requests()
+    server.stop()
 
 
 def test_a_name_in_other_letters_is_another_repo(server: Server, repo: Repo) -> None:

@@ -42,6 +42,12 @@ def test_a_range_of_another_version_is_the_whole() -> None:
         assert excerpt(asked | {"if-range": other}, 100, "etag") == WHOLE
 
 
+@pytest.mark.parametrize("count", [2, 3, 1300])
+def test_many_ranges_are_the_whole_once(count: int) -> None:
+    """An answer of many parts would cost a multiple of the file."""
+    assert excerpt({"range": "bytes=" + ",".join(["0-"] * count)}, 10, "x") == Excerpt(200, 0, 10, 10)
+
+
 def test_an_empty_file() -> None:
     assert excerpt({}, 0, "etag") == Excerpt(200, 0, 0, 0)
     assert excerpt({"range": "bytes=0-"}, 0, "etag").status == 416
