@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from tests.serve.servers import Client, Server, together
 BIG = "model.safetensors"
 SIZE = 12 * MIB
 FILES = {BIG: generate(SIZE, 5), "config.json": b"{}"}
-SLOW = Shape(total_rate=4e6)
+SLOW = Shape(total_rate=1.5e6)
 PARTS = {
     "MODELSCOPE_DOWNLOAD_PARALLEL_THRESHOLD_MB": "1",
     "MODELSCOPE_DOWNLOAD_PARALLEL_WORKERS": "4",
@@ -60,11 +61,12 @@ def is_right(user: Client) -> bool:
 
 
 def test_it_gets_bytes_while_they_arrive(hub: LoopbackHub, server: Server, users: Users) -> None:
+    """Before the whole is proven, and in the cache."""
     slow(hub)
     user = users(server)
     running = download(user)
     assert until(lambda: part(user) > 2 * MIB, 30)
-    assert hub.log.bytes_sent(file=BIG) < SIZE
+    assert not (server.machine.cache / "models--org--m" / "blobs" / sha256(FILES[BIG]).hexdigest()).exists()
     slow(hub, Shape())
     (done,) = together([running])
     assert done.returncode == 0, done.stdout
@@ -110,7 +112,7 @@ def test_one_with_a_downloader_of_its_own_waits(hub: LoopbackHub, server: Server
     command = str(python_of("modelscope-1.37").with_name("modelscope"))
     words = ("download", "--model", "org/m", "--local_dir", "out", "--endpoint", user.url)
     running = user.start(command, *words)
-    assert until(lambda: hub.log.bytes_sent(file=BIG) > SIZE // 2, 60)
+    assert until(lambda: hub.log.bytes_sent(file=BIG) > SIZE // 3, 60)
     early = [path for path in (user.folder / "out").rglob(f"{BIG}*") if path.stat().st_size]
     assert early == []
     (done,) = together([running])
