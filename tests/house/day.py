@@ -24,6 +24,8 @@ WEIGHTS = "*.safetensors"
 LINE = Shape(total_rate=12e6)
 """Of each source: slow enough that most things happen in the middle of something."""
 MIRRORS = ("near", "far")
+NARROW = 12_000_000
+"""Bytes of a cache that cannot hold all models at once."""
 TROUBLES: dict[str, tuple[tuple[str, Fault], ...]] = {
     "a mirror lies": (("near", Fault("bit_flip", WEIGHTS)),),
     "a mirror lies of everything": (("far", Fault("substitute")),),
@@ -52,6 +54,7 @@ class Day:
     _troubles: int = 0
     _errands: int = 0
     _trouble: str | None = None
+    _is_narrow: bool = False
     _listening: threading.Thread | None = None
     _results: list[Result] = field(default_factory=list)
     _beside: list[Running] = field(default_factory=list)
@@ -116,12 +119,20 @@ class Day:
         return signal.Signals(number).name
 
     def evict(self) -> str:
-        """The longest unused, or a model by its name, is removed under those who read it."""
+        """A model is removed under those who read it, by the server or beside it."""
         repo = self.draw.choice(self.repos)
-        ended = self.machine.run("cache", "rm", repo.name, "--yes", "--json")
+        words = self.draw.choice((("cache", "rm", repo.name, "--yes"), ("serve", "evict", repo.name)))
+        ended = self.machine.run(*words, "--json")
         # Somebody may use it; it may not be there.
         assert ended.code in (0, 66, 75, 80), ended
-        return f"{repo.name} -> {ended.code}"
+        return f"{' '.join(words)} -> {ended.code}"
+
+    def prefetch(self) -> str:
+        """The server is told to fetch a model."""
+        self._reap()
+        wanted = self._some_revision()
+        self._beside.append(self.machine.start("serve", "prefetch", wanted, "--json"))
+        return wanted
 
     def collect(self) -> str:
         """Garbage is collected beside the server."""
@@ -130,11 +141,9 @@ class Day:
     def pull(self) -> str:
         """Another glm-aria fills the same cache."""
         self._reap()
-        repo = self.draw.choice(self.repos)
-        self._beside.append(
-            self.machine.start_pull(*self._mirrors, f"{repo.name}@{self.draw.choice(list(repo.commits))}")
-        )
-        return repo.name
+        wanted = self._some_revision()
+        self._beside.append(self.machine.start_pull(*self._mirrors, wanted))
+        return wanted
 
     def run_beside(self) -> str:
         """A command has a server of its own, on the same cache."""
@@ -178,12 +187,16 @@ class Day:
         repo.commit({"model-extra.safetensors": generate(MIB, number), "README.md": f"version {number}\n".encode()})
         return f"{repo.name} to {repo.head[:8]}"
 
+    def _some_revision(self) -> str:
+        repo = self.draw.choice(self.repos)
+        return f"{repo.name}@{self.draw.choice(list(repo.commits))}"
+
     # -- the server
 
     @property
     def calm(self) -> int | None:
-        """The number of troubles there were, while there is none."""
-        return self._troubles if self._trouble is None else None
+        """The number of troubles there were, while there is none. A server without room refuses what it cannot keep."""
+        return self._troubles if self._trouble is None and not self._is_narrow else None
 
     @property
     def _mirrors(self) -> tuple[str, ...]:
@@ -199,7 +212,9 @@ class Day:
 
     def _restart(self) -> None:
         port = self.server.url.rpartition(":")[2]
-        self.server = Server.start(self.machine, *self._mirrors, "--listen", f"127.0.0.1:{port}")
+        self._is_narrow = self.draw.random() < 0.4
+        bound = ("--max-size", str(NARROW)) if self._is_narrow else ()
+        self.server = Server.start(self.machine, *self._mirrors, *bound, "--listen", f"127.0.0.1:{port}")
         self._listen()
 
     def _listen(self) -> None:
@@ -237,6 +252,9 @@ class Day:
         """All goes well again, everybody gets what he wants, and the house is empty and clean."""
         self.relief()
         self.users.all_leave(self.calm)
+        self._is_narrow = True  # that this is over counts from the restart on
+        while self._is_narrow:
+            self.restart()
         self._reap()
         for repo in self.repos:
             for revision in repo.commits:
@@ -258,6 +276,7 @@ STEPS: dict[str, tuple[int, Callable[[Day], str]]] = {
     "power cut": (2, Day.power_cut),
     "restart": (2, Day.restart),
     "evict": (5, Day.evict),
+    "prefetch": (3, Day.prefetch),
     "collect": (1, Day.collect),
     "pull": (3, Day.pull),
     "run": (2, Day.run_beside),

@@ -37,6 +37,8 @@ class KernelProtocol(H11Protocol):
         """Note bytes that went to the socket, and not through the transport."""
 
     async def _send_file(self, fd: int, at: int, count: int) -> bool:
+        if self.transport.is_closing():
+            raise ConnectionAbortedError
         if not _is_in_memory(fd, at, count):
             return False
         self.conn.send_with_data_passthrough(h11.Data(data=cast(Any, _Counted(count))))

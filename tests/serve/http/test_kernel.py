@@ -23,10 +23,12 @@ RIGHT = generate(SIZE, 5)
 
 
 class Face:
-    """Sends a file but for its first byte, in two pieces; it may be shorter than its length says."""
+    """Sends a file but for its first byte, in two pieces; it may be shorter than its length says. Where it `waits`, the
+    second one goes out when the client has left."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self.waits = False
         self.has_broken = threading.Event()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -38,6 +40,8 @@ class Face:
             with self._path.open("rb") as file:
                 for start, end in ((1, SIZE // 2), (SIZE // 2, SIZE)):
                     assert await send_file(file.fileno(), start, end - start)
+                    while self.waits and (await receive())["type"] != "http.disconnect":
+                        pass
         except ConnectionAbortedError:
             self.has_broken.set()
         else:
@@ -76,6 +80,17 @@ def test_a_file_that_became_shorter_breaks_the_connection(face: Face, tmp_path: 
         with pytest.raises((http.client.IncompleteRead, ConnectionError)), connection.getresponse() as answer:
             answer.read()
         connection.close()
+
+
+def test_a_client_that_has_left_gets_nothing_more(face: Face) -> None:
+    face.waits = True
+    with address(face) as (host, port):
+        connection = http.client.HTTPConnection(host, port, timeout=20)
+        connection.request("GET", "/")
+        with connection.getresponse() as answer:
+            assert answer.read(SIZE // 2 - 1) == RIGHT[1 : SIZE // 2]
+        connection.close()
+        assert face.has_broken.wait(20)
 
 
 def test_a_client_that_leaves_is_no_failure(face: Face) -> None:
