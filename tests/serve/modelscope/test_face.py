@@ -206,6 +206,17 @@ def test_what_is_known_while_modeloffline(server: Server, hub: LoopbackHub, repo
     again.stop()
 
 
+def test_a_token_of_modelscopes_is_no_token_of_the_hubs(machine: Machine, make_hub: MakeHub) -> None:
+    """Where the Hub is asked about callers' own tokens, one for ModelScope goes to neither."""
+    closed = Repo("model", "org/closed", {"a": b"a"}, gated="manual")
+    hub = make_hub(closed, tokens={machine.token: {"org/closed"}, CANARY: {"org/closed"}}, opens=["org/closed"])
+    scope = hub.modelscope()
+    server = Server.start(machine, "--mirror", f"modelscope+{scope.url}", "--gated", "hub")
+    ask(server, "models/org/closed/repo/files", status=404)
+    server.stop()
+    assert_unseen(machine, hub)
+
+
 def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 

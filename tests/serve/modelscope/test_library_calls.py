@@ -56,3 +56,14 @@ def test_snapshots_single_files_and_datasets(version: str, server: Server, users
     assert done.returncode == 0, done.stdout
     whole, part, one, rows = json.loads(done.stdout.strip().splitlines()[-1])
     assert (whole, part, one, rows) == (sorted(FILES), ["sub/a.txt"], "{}", sorted(ROWS))
+
+
+def test_a_download_with_a_report(server: Server, users: Users) -> None:
+    """The one mode in which it refuses a listing without sizes and digests."""
+    user = users(server)
+    client = str(Path(sys.executable).with_name("modelscope"))
+    words = ("download", "org/m", "--local-dir", "out", "--continue-on-error")
+    done = user.run(client, *words, MODELSCOPE_ENDPOINT=user.url)
+    assert done.returncode == 0, done.stdout
+    assert f"COMPLETE: {len(FILES)}/{len(FILES)} verified" in done.stdout
+    assert {path: (user.folder / "out" / path).read_bytes() for path in FILES} == FILES
