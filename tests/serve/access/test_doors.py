@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from orchestrator.serve.access.tokens import hashed
+from tests.clients.installs import python_of
 from tests.hub.loopback import LoopbackHub
 from tests.hub.models import tiny_model
 from tests.hub.repos import Repo
@@ -228,6 +229,26 @@ def test_tokens_of_a_file_that_others_may_read_are_refused(
     path.chmod(0o644)
     done = machine.run("serve", "--root", hub.url, "--json", "--listen", "127.0.0.1:0", "--auth", "tokens").ended(74)
     assert "tokens.json" in done.error["message"]
+
+
+@pytest.mark.parametrize("version", ["hf-0.36", "hf-1.10", "hf-1.22"])
+def test_older_versions_of_hf_send_it_too(server: Server, users: Users, tokens: NewTokens, version: str) -> None:
+    user, token = users(server), tokens.make("laptop")
+    program = str(python_of(version).with_name("hf"))
+    refused = user.run(program, "download", "team/two", HF_TOKEN="")
+    assert refused.returncode != 0
+    assert "without a token of this server" in refused.stdout
+    done = user.run(program, "download", "team/two", HF_TOKEN=token)
+    assert done.returncode == 0, done.stdout
+    assert content(user.cache / "models--team--two" / "snapshots" / REPOS[1].head) == wanted(REPOS[1])
+
+
+def test_transformers_with_a_token(server: Server, users: Users, tokens: NewTokens) -> None:
+    user, token = users(server), tokens.make("laptop")
+    program = "import transformers as t; print(t.AutoTokenizer.from_pretrained('team/one')('a b').input_ids)"
+    done = user.python(program, HF_TOKEN=token)
+    assert done.returncode == 0, done.stdout
+    assert user.python(program, HF_TOKEN="", HF_HOME=str(user.folder / "new")).returncode != 0
 
 
 def test_modelscope_with_a_token(machine: Machine, hub: LoopbackHub, users: Users, tokens: NewTokens) -> None:
