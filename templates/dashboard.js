@@ -75,6 +75,7 @@ function draw(live) {
   say(at("hits"), all ? `${Math.round(100 * (hit + arriving) / all)} %` : "–");
   say(at("cached"), live.cache_size === null ? "–" : size(live.cache_size));
   say(at("free"), live.disk_free === null ? "–" : size(live.disk_free));
+  at("closed").hidden = live.is_whole;
   at("start").hidden = all > 0 || live.transfers.length > 0;
 
   const troubles = live.checks.filter((check) => !check.is_ok);
@@ -86,8 +87,8 @@ function draw(live) {
   list.hidden = !told.length;
 
   fill("transfers", live.transfers.map((one) => [one.key, [
-    one.name,
-    { done: one.done, total: one.total, label: one.name, phase: one.phase === "fetching" ? "" : words.phases[one.phase] },
+    one.name || words.hidden,
+    { done: one.done, total: one.total, label: one.name || words.hidden, phase: one.phase === "fetching" ? "" : words.phases[one.phase] },
     one.speed ? rate(one.speed) : "–", String(one.waiting),
   ]]));
   fill("sources", live.sources.map((one) => [one.name, [
@@ -101,11 +102,11 @@ function draw(live) {
     one.name, String(one.requests), size(one.sent), `${one.hits} / ${one.misses}`, one.active ? words.now : since(live.at - one.last),
   ]]));
   fill("answers", live.answers.map((one) => [String(one.number), [
-    one.name, one.client, one.is_whole ? [one.found ? words.found[one.found] : String(one.status), one.status < 400 ? "" : "bad"] : [words.broken, "bad"],
+    one.name || words.hidden, one.client, one.is_whole ? [one.found ? words.found[one.found] : String(one.status), one.status < 400 ? "" : "bad"] : [words.broken, "bad"],
     size(one.sent), `${one.seconds.toFixed(2)} s`,
   ]]));
   fill("news", live.news.map((one) => [String(one.number), [
-    clock.format(new Date(one.at * 1000)), `${words.news[one.code] || one.code}: ${one.message}`,
+    clock.format(new Date(one.at * 1000)), [words.news[one.code] || one.code, one.message].filter(Boolean).join(": "),
   ]]));
 }
 

@@ -18,6 +18,7 @@ class HeldRevision:
     """A revision. `size` are the bytes of its files, `alone` those that would be free without it.
 
     `last_use` is unix seconds, `trust` what its listing was worth; None for one that another program put there.
+    `is_open`: it is known to be neither gated nor private.
     """
 
     commit: str
@@ -28,6 +29,7 @@ class HeldRevision:
     last_use: float
     trust: Trust | None
     is_pinned: bool
+    is_open: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,7 @@ def contents(cache: Cache) -> Contents:
                     last_use(repo, snapshot),
                     record.trust if record else None,
                     is_named(pins, repo, snapshot.commit),
+                    is_open=record is not None and not record.is_restricted,
                 )
             )
         mine = sizes[repo.folder]

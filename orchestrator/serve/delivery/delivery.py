@@ -73,7 +73,9 @@ class Delivery:
     ) -> None:
         """Answer a GET or HEAD for a file, with these headers beside those of its length and range. Raises Refused,
         and what ended the arrival. The caller may read the model; what is not here is fetched for who may fetch it."""
-        answer.exchange.blob, answer.exchange.name = file.digest, f"{model.ref.repo.url_path}/{file.path}"
+        exchange = answer.exchange
+        exchange.blob, exchange.name = file.digest, f"{model.ref.repo.url_path}/{file.path}"
+        exchange.is_closed = model.is_restricted
         if request.method == "HEAD":
             if self._waiting is not None:
                 await self._waiting.expect(model, file)

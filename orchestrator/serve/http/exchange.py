@@ -25,7 +25,8 @@ class Exchange:
     """A request while it is answered, and after that. The thread of the event loop alone changes it.
 
     `client` is the address it came from, `caller` the name that its token has, `face` who answers. `path` is as it was
-    sent, without the query, which may hold a secret. `blob` and `name` are those of the file that was asked for.
+    sent, without the query, which may hold a secret. `blob` and `name` are those of the file that was asked for;
+    `is_closed` says that its repo is gated or private.
     `began`, `first_byte` and `ended` are monotonic seconds; `sent` are bytes of the body. `is_whole`: the answer came
     to its end.
     """
@@ -40,6 +41,7 @@ class Exchange:
     found: Presence | None = None
     blob: Digest | None = None
     name: str = ""
+    is_closed: bool = False
     is_whole: bool = False
     began: float = field(default_factory=time.monotonic)
     first_byte: float | None = None

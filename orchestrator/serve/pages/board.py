@@ -10,7 +10,7 @@ from orchestrator.documents import encode
 from orchestrator.serve.pages.condition import Condition
 from orchestrator.serve.pages.intake import Intake
 from orchestrator.serve.pages.lately import Lately
-from orchestrator.serve.pages.live import live
+from orchestrator.serve.pages.live import View, live
 from orchestrator.serve.pages.traffic import Traffic
 from orchestrator.upkeep.contents import Contents
 
@@ -21,7 +21,7 @@ _CONDITION_SECONDS, _CONTENTS_SECONDS, _LIVE_SECONDS = 5.0, 10.0, 0.9
 class Board:
     """Traffic, intake, condition and contents of a server. For the thread of the event loop.
 
-    `examine` and `read` block, and are called in threads of `pool`.
+    `examine` and `read` block, and are called in threads of `pool`. `is_gated`: the server fetches closed repos.
     """
 
     def __init__(
@@ -32,13 +32,14 @@ class Board:
         examine: Callable[[], Condition],
         read: Callable[[], Contents],
         pool: Executor,
+        is_gated: bool,
     ) -> None:
         self.traffic = traffic
         self.intake = intake
         self._condition = Lately(examine, _CONDITION_SECONDS, pool)
         self._contents = Lately(read, _CONTENTS_SECONDS, pool)
-        self._drawn = b""
-        self._drawn_at = -_LIVE_SECONDS
+        self._is_gated = is_gated
+        self._drawn: dict[bool, tuple[float, bytes]] = {}
 
     async def condition(self) -> Condition | None:
         """The condition of the server; None when even that cannot be told in time."""
@@ -48,12 +49,14 @@ class Board:
         """The contents of the cache, as they were lately; None before they were read."""
         return await self._contents.get(patience=1.0)
 
-    async def drawn(self) -> bytes:
-        """The live state as JSON, the same for all who look within a second."""
+    async def drawn(self, *, is_whole: bool) -> bytes:
+        """The live state as JSON, the same for all who look within a second. Without `is_whole` it names no closed
+        repo."""
         condition, contents = await self.condition(), await self.contents()
         now = time.monotonic()
-        if now - self._drawn_at >= _LIVE_SECONDS:
-            self._drawn_at = now
-            state = live(self.traffic, self.intake, condition, contents, now=time.time())
-            self._drawn = encode(state).encode()
-        return self._drawn
+        at, text = self._drawn.get(is_whole, (-_LIVE_SECONDS, b""))
+        if now - at >= _LIVE_SECONDS:
+            view = View(is_whole, self._is_gated)
+            text = encode(live(self.traffic, self.intake, condition, contents, view=view, now=time.time())).encode()
+            self._drawn[is_whole] = now, text
+        return text

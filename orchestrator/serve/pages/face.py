@@ -48,7 +48,7 @@ class PagesFace:
     """Answers what is asked by people who look, and by programs that watch. `prefix` is the path below which a proxy
     asks; `is_over` tells that the server ends, and with it the events.
 
-    Who may read everything may see everything. Health is told to anybody, in a word.
+    Who may read everything may look, and who may read closed repos, too, sees their names. Health is told to anybody.
     """
 
     name: ClassVar[str] = PAGES
@@ -101,19 +101,16 @@ class PagesFace:
         return _TEXT, f"{as_text(refused)}\n".encode()
 
     def _viewer(self, request: Request, caller: Caller) -> Caller | None:
-        """The one who looks, if that is allowed: by the rights of the request, or by those of the browser."""
-        if caller.may_view:
-            return caller
+        """The one who looks, if that is allowed: by what the browser entered, or by the rights of the request."""
         cookie = request.headers.get("cookie", "")
         token = self._sessions.token_of(cookie)
-        if token is None:
-            return None
-        # Asked each time: the token may be revoked by now.
-        found = self._identify(token, request.client)
-        if found is None or not found.may_view:
+        if token is not None:
+            # Asked each time: the token may be revoked by now.
+            found = self._identify(token, request.client)
+            if found is not None and found.may_view:
+                return found
             self._sessions.end(cookie)
-            return None
-        return found
+        return caller if caller.may_view else None
 
     def _admit(self, request: Request, caller: Caller) -> None:
         if self._viewer(request, caller) is None:
@@ -125,8 +122,10 @@ class PagesFace:
         await answer.give(200 if is_live else 401, _HTML, text)
 
     async def _log_in(self, request: Request, answer: Answering) -> None:
-        if request.method != "POST":
-            raise Refused(405, "not in this way", headers={"Allow": "POST"})
+        if request.method in ("GET", "HEAD"):
+            text = _page(_language(request), self._prefix, request.link_base, is_live=False, is_wrong=False)
+            await answer.give(200, _HTML, text)
+            return
         form = parse_qs((await read_body(request.receive)).decode("utf-8", "replace"), max_num_fields=10)
         token = form.get("token", [""])[0].strip()
         found = self._identify(token, request.client)
@@ -154,8 +153,9 @@ class PagesFace:
         self._viewers += 1
         try:
             await answer.begin(200, _EVENTS)
-            while not self._is_over() and self._viewer(request, caller) is not None:
-                await answer.body(b"data: " + await self._board.drawn() + b"\n\n")
+            while not self._is_over() and (viewer := self._viewer(request, caller)) is not None:
+                state = await self._board.drawn(is_whole=viewer.restricted)
+                await answer.body(b"data: " + state + b"\n\n")
                 await asyncio.sleep(_SECOND)
             await answer.end()
         finally:

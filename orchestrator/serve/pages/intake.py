@@ -22,12 +22,13 @@ _OVER = (Phase.DONE, Phase.FAILED)
 @dataclass(frozen=True, slots=True)
 class News:
     """A remark for people, with its number. `at` is unix seconds; `code` is that of the notice, or the phase in which a
-    file ended."""
+    file ended. `names_repo`: the message may name one."""
 
     number: int
     at: float
     code: str
     message: str
+    names_repo: bool = True
 
 
 @dataclass(slots=True)
@@ -107,7 +108,7 @@ class Intake:
             self._counts.proven += event.total
         else:
             self._counts.failed += 1
-        self._tell(event.phase, event.name)
+        self._tell(event.phase, event.name, names_repo=False)
 
     def _rates(self, event: SourceRates) -> None:
         for name, rate, connections in event.sources:
@@ -125,11 +126,12 @@ class Intake:
             taken = self._of(event.mirror)
             taken.lies += has_lied
             taken.is_quarantined = True
-        self._tell(event.code, event.message)
+        # No mirror is told the name of a closed repo.
+        self._tell(event.code, event.message, names_repo=event.mirror is None)
 
-    def _tell(self, code: str, message: str) -> None:
+    def _tell(self, code: str, message: str, *, names_repo: bool = True) -> None:
         self._told += 1
-        self._news.append(News(self._told, self._clock(), code, redacted(message)))
+        self._news.append(News(self._told, self._clock(), code, redacted(message), names_repo))
 
     def _of(self, name: str) -> Taken:
         if name not in self._sources and len(self._sources) >= _MOST_SOURCES:

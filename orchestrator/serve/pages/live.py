@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from orchestrator import __version__
 from orchestrator.core.text import printable
-from orchestrator.serve.http.exchange import Presence
+from orchestrator.serve.http.exchange import Exchange, Presence
 from orchestrator.serve.pages.condition import Check, Condition
 from orchestrator.serve.pages.intake import Intake, IntakeState
 from orchestrator.serve.pages.traffic import Traffic
@@ -91,10 +92,12 @@ class NewsRow:
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """Everything on the page. `at` is unix seconds; None is what is not known yet."""
+    """Everything on the page. `at` is unix seconds; None is what is not known yet. A name that may not be seen is
+    empty; with `is_whole` all are there."""
 
     at: float
     version: str
+    is_whole: bool
     requests: int
     sent: int
     fetched: int
@@ -111,24 +114,46 @@ class Live:
     disk_total: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class View:
+    """The part of the state that somebody may see. `is_whole`: also closed repos; else no name of one, nor of what may
+    be one. `is_gated`: the server fetches them for whom it knows."""
+
+    is_whole: bool
+    is_gated: bool = False
+
+    def name_of(self, exchange: Exchange) -> str:
+        """The file of an answer, or the path that was refused; empty where it may not be seen."""
+        if self.is_whole or (exchange.name and not exchange.is_closed):
+            return printable(exchange.name or exchange.path.decode("ascii", "backslashreplace")[:300])
+        return ""
+
+
 def live(
-    traffic: Traffic, intake: Intake, condition: Condition | None, contents: Contents | None, *, now: float
+    traffic: Traffic,
+    intake: Intake,
+    condition: Condition | None,
+    contents: Contents | None,
+    *,
+    view: View,
+    now: float,
 ) -> Live:
     """The state at `now`, in unix seconds."""
     state = intake.state()
     return Live(
         at=now,
         version=__version__,
+        is_whole=view.is_whole,
         requests=traffic.requests,
         sent=traffic.sent,
         fetched=sum(taken.sent for _, taken in state.sources),
         found={str(found): traffic.found[found] for found in Presence},
-        transfers=_transfers(state, traffic),
+        transfers=_transfers(state, traffic, view),
         sources=_sources(state),
-        repos=_repos(contents),
+        repos=_repos(contents, view),
         clients=_clients(traffic),
-        answers=_answers(traffic),
-        news=[NewsRow(one.number, one.at, one.code, one.message) for one in reversed(state.news)][:_MOST_ROWS],
+        answers=_answers(traffic, view),
+        news=_news(state, view),
         checks=condition.checks if condition else (),
         cache_size=contents.size if contents else None,
         disk_free=condition.free if condition else None,
@@ -136,24 +161,19 @@ def live(
     )
 
 
-def _transfers(state: IntakeState, traffic: Traffic) -> list[TransferRow]:
-    waiting: dict[str, int] = {}
-    for exchange in traffic.under_way:
-        waiting[str(exchange.blob)] = waiting.get(str(exchange.blob), 0) + 1
+def _transfers(state: IntakeState, traffic: Traffic, view: View) -> list[TransferRow]:
+    waiting = Counter(exchange.blob for exchange in traffic.under_way)
+    wanted = traffic.wanted
     # Those that move first, and each in its place as long as it does.
     shown = sorted(state.transfers, key=lambda one: not one.speed)[:_MOST_ROWS]
-    return [
-        TransferRow(
-            str(one.digest),
-            printable(traffic.names.get(one.digest, one.name)),
-            one.phase,
-            one.done,
-            one.total,
-            one.speed,
-            waiting.get(str(one.digest), 0),
-        )
-        for one in shown
-    ]
+    rows = []
+    for one in shown:
+        exchange = wanted.get(one.digest)
+        known = view.name_of(exchange) if exchange is not None else ""
+        is_open = exchange is None and (view.is_whole or not view.is_gated)
+        name = printable(one.name) if is_open else known
+        rows.append(TransferRow(str(one.digest), name, one.phase, one.done, one.total, one.speed, waiting[one.digest]))
+    return rows
 
 
 def _sources(state: IntakeState) -> list[SourceRow]:
@@ -163,9 +183,7 @@ def _sources(state: IntakeState) -> list[SourceRow]:
     ]
 
 
-def _repos(contents: Contents | None) -> list[RepoRow]:
-    if contents is None:
-        return []
+def _repos(contents: Contents | None, view: View) -> list[RepoRow]:
     rows = [
         RepoRow(
             printable(held.repo.url_path),
@@ -173,15 +191,14 @@ def _repos(contents: Contents | None) -> list[RepoRow]:
             max((revision.last_use for revision in held.revisions), default=0.0),
             len(held.revisions),
         )
-        for held in contents.repos
+        for held in (contents.repos if contents else ())
+        if view.is_whole or (held.revisions and all(revision.is_open for revision in held.revisions))
     ]
     return sorted(rows, key=lambda row: -row.last_use)[:_MOST_REPOS]
 
 
 def _clients(traffic: Traffic) -> list[ClientRow]:
-    active: dict[str, int] = {}
-    for exchange in traffic.under_way:
-        active[exchange.who] = active.get(exchange.who, 0) + 1
+    active = Counter(exchange.who for exchange in traffic.under_way)
     last = list(reversed(traffic.clients.items()))[:_MOST_ROWS]
     return [
         ClientRow(
@@ -191,17 +208,17 @@ def _clients(traffic: Traffic) -> list[ClientRow]:
             tally.found[Presence.HIT] + tally.found[Presence.ARRIVING],
             tally.found[Presence.MISS],
             tally.last,
-            active.get(name, 0),
+            active[name],
         )
         for name, tally in last
     ]
 
 
-def _answers(traffic: Traffic) -> list[AnswerRow]:
+def _answers(traffic: Traffic, view: View) -> list[AnswerRow]:
     return [
         AnswerRow(
             number,
-            printable(exchange.name or exchange.path.decode("ascii", "backslashreplace")[:300]),
+            view.name_of(exchange),
             printable(exchange.who),
             exchange.status,
             exchange.found,
@@ -211,3 +228,11 @@ def _answers(traffic: Traffic) -> list[AnswerRow]:
         )
         for number, exchange in reversed(traffic.recent)
     ]
+
+
+def _news(state: IntakeState, view: View) -> list[NewsRow]:
+    rows = []
+    for one in reversed(state.news):
+        may_see = view.is_whole or not (one.names_repo or view.is_gated)
+        rows.append(NewsRow(one.number, one.at, one.code, one.message if may_see else ""))
+    return rows[:_MOST_ROWS]

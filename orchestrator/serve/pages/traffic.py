@@ -92,9 +92,9 @@ class Traffic:
         return tuple(exchange for exchange in self._open if exchange.found is not None)
 
     @property
-    def names(self) -> dict[Digest, str]:
-        """The names of files that are being sent, as somebody asked for them."""
-        return {exchange.blob: exchange.name for exchange in self._open if exchange.blob is not None}
+    def wanted(self) -> dict[Digest, Exchange]:
+        """The files that are being sent, each with a request for it."""
+        return {exchange.blob: exchange for exchange in self._open if exchange.blob is not None}
 
     def _account(self, exchange: Exchange, now: float) -> None:
         name = exchange.who

@@ -90,6 +90,6 @@ def test_a_file_on_its_way_has_the_name_that_a_client_asked_for() -> None:
     traffic, one = Traffic(), exchange(found=Presence.MISS, blob=BLOB, name="org/m/f")
     traffic.began(one)
     assert traffic.under_way == (one,)
-    assert traffic.names == {BLOB: "org/m/f"}
+    assert traffic.wanted == {BLOB: one}
     traffic.ended(one)
-    assert not traffic.names
+    assert not traffic.wanted

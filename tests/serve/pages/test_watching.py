@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from tests.hub.loopback import LoopbackHub
+from tests.hub.repos import Repo
+from tests.machine.fixtures import MakeHub
 from tests.machine.machine import Machine, until
 from tests.serve.access.tokens import NewTokens
 from tests.serve.conftest import Users, assert_unseen
@@ -86,6 +88,25 @@ def test_a_browser_logs_in_until_the_token_is_revoked(
     assert status(user, "/api/models/org/m", "-b", "jar") == 401
     machine.run("token", "revoke", "all").ended(0)
     assert until(lambda: status(user, "/", "-b", "jar") == 401, 20)
+
+
+def test_a_closed_repo_is_named_to_who_may_read_it(machine: Machine, make_hub: MakeHub, users: Users) -> None:
+    make_hub(Repo("model", "org/m", FILES), Repo("model", "org/secret", FILES, gated="auto"), opens=["org/secret"])
+    for name in ("org/m", "org/secret"):
+        machine.run("pull", name, "--root", machine.root, "--no-mirrors").ended(0)
+    tokens = NewTokens(machine)
+    server = Server.start(machine, "--no-mirrors")
+    user = users(server)
+
+    def repos(*words: str) -> list[str]:
+        assert status(user, "/-/events", *words) == 200
+        return [repo["name"] for repo in json.loads(body(user).splitlines()[0].removeprefix("data: "))["repos"]]
+
+    assert repos() == ["org/m"]
+    assert status(user, "/-/login") == 200
+    assert log_in(user, tokens.make("operator", "--restricted")) == 303
+    assert sorted(repos("-b", "jar")) == ["org/m", "org/secret"]
+    server.stop()
 
 
 def test_a_link_leads_to_the_page_and_to_nothing_that_fetches(server: Server, users: Users) -> None:
