@@ -161,11 +161,11 @@ class Services:
         with stoppable() as stop:
             return serve(self.settings, request, stop, emit)
 
-    def tokens(self) -> TokenFile:
-        """The tokens of servers of this cache."""
+    def tokens(self, *, create: bool) -> TokenFile:
+        """The tokens of servers of this cache; with `create` there will be a place for them."""
         from orchestrator.serve.access.tokens import TokenFile
 
-        return TokenFile(state_of(self.settings))
+        return TokenFile(state_of(self.settings) if create else known_state(self.settings))
 
     def run(self, words: Sequence[str], emit: Emit) -> int:
         """Run a command of the user's behind a server of its own; its exit code."""

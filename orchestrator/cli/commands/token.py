@@ -105,7 +105,7 @@ def create(options: CreateOptions) -> int:
 @takes(TokenPlace)
 def list_tokens(options: TokenPlace) -> int:
     """List the tokens by name, with what they allow."""
-    file = _file(options)
+    file = _file(options, create=False)
     return finish(Run(options.as_json), "token ls", TokensDocument.of(file.grants(), file.last_used()), _print)
 
 
@@ -130,8 +130,8 @@ def revoke(options: RevokeOptions) -> int:
     )
 
 
-def _file(place: TokenPlace) -> TokenFile:
-    return services(shared.settings(place)).tokens()
+def _file(place: TokenPlace, *, create: bool = True) -> TokenFile:
+    return services(shared.settings(place)).tokens(create=create)
 
 
 def _print(found: TokensDocument) -> None:
