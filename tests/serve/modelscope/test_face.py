@@ -206,6 +206,21 @@ def test_what_is_known_while_modeloffline(server: Server, hub: LoopbackHub, repo
     again.stop()
 
 
+def test_readers_of_the_cache_are_not_disturbed(server: Server, hub: LoopbackHub, machine: Machine, repo: Repo) -> None:
+    """What ModelScope's clients brought is whole for glm-aria, and the Hub's model of that name is what it was."""
+    for path in listed(server):
+        get(server, path)
+    assert machine.run("verify", "org/m").ended(0)
+    assert "org/m" in machine.run("cache", "ls").ended(0).out
+    assert machine.hf("cache", "ls").returncode == 0
+    assert machine.hf("download", "org/m", HF_HUB_OFFLINE="1").returncode != 0
+    assert machine.hf("download", "org/m", HF_ENDPOINT=hub.url).returncode == 0
+    checked = machine.hf("cache", "verify", "org/m", HF_ENDPOINT=hub.url)
+    assert checked.returncode == 0, checked.stdout
+    assert machine.hf("download", "org/m", HF_HUB_OFFLINE="1").stdout.strip().endswith(repo.head)
+    assert machine.run("verify", "org/m").ended(0)
+
+
 def test_a_token_of_modelscopes_is_no_token_of_the_hubs(machine: Machine, make_hub: MakeHub) -> None:
     """Where the Hub is asked about callers' own tokens, one for ModelScope goes to neither."""
     closed = Repo("model", "org/closed", {"a": b"a"}, gated="manual")
