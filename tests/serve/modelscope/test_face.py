@@ -221,6 +221,16 @@ def test_readers_of_the_cache_are_not_disturbed(server: Server, hub: LoopbackHub
     assert machine.run("verify", "org/m").ended(0)
 
 
+def test_a_model_of_modelscopes_is_fetched_ahead_and_let_go(server: Server, hub: LoopbackHub, machine: Machine) -> None:
+    machine.run("serve", "prefetch", "ms://org/m").ended(0)
+    hub.log.reset()
+    assert get(server, BIG).content == FILES[BIG]
+    assert hub.log.bytes_sent(file=BIG) == 0
+    machine.run("serve", "evict", "ms://org/m").ended(0)
+    assert not list(machine.cache.glob(f"models--*/blobs/{sha256(FILES[BIG])}"))
+    assert get(server, BIG).content == FILES[BIG]
+
+
 def test_a_token_of_modelscopes_is_no_token_of_the_hubs(machine: Machine, make_hub: MakeHub) -> None:
     """Where the Hub is asked about callers' own tokens, one for ModelScope goes to neither."""
     closed = Repo("model", "org/closed", {"a": b"a"}, gated="manual")
