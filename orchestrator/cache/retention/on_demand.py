@@ -48,6 +48,17 @@ class OnDemand:
         with contextlib.suppress(OSError):
             os.utime(self._path(*key), (now, now))
 
+    def lent(self, folder: str) -> None:
+        """Note that a blob of a repo is read now for another one: for all its revisions on the list."""
+        now = self._clock()
+        with self._guard:
+            if abs(now - self._noted.get((folder, ""), 0.0)) < _STEP:
+                return
+            self._noted[folder, ""] = now
+        for path in (self._folder / folder).glob("*"):
+            with contextlib.suppress(OSError):
+                os.utime(path, (now, now))
+
     def uses(self) -> dict[Revision, float]:
         """The list, with the last use of each in unix seconds."""
         found: dict[Revision, float] = {}

@@ -76,10 +76,9 @@ class Arrivals:
             if kept is not None:
                 self._handed.proven(one.job.digest, kept.watch.epoch)
         placed = [one.job.digest for one in batch if isinstance(one, Already)]
-        try:
-            return self._shelves.place([one.file for one in proven], placed)
-        finally:
-            self._room.release(one.job.digest for one in batch)
+        # All of it is on the disk by now, in a part.
+        self._room.release(one.job.digest for one in batch)
+        return self._shelves.place([one.file for one in proven], placed)
 
     def epoch(self, digest: Digest) -> int | None:
         """The epoch of a blob that is on its way."""

@@ -178,8 +178,11 @@ class Library:
         """The state of the file's blob in the cache, as `HfCache.find` tells it. Asks no server."""
         with self._looking:
             found = self._cache.blobs.find(model.ref.repo, [file])[file.digest]
-        if found.have is not Have.NOTHING:
-            self._cache.blobs.on_demand.used(model.ref.repo, model.commit)
+        on_demand = self._cache.blobs.on_demand
+        if found.have is Have.ELSEWHERE and found.path is not None:
+            on_demand.lent(found.path.parent.parent.name)
+        elif found.have is not Have.NOTHING:
+            on_demand.used(model.ref.repo, model.commit)
         return found
 
     def prove(self, model: ResolvedModel, file: RepoFile) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from orchestrator.cache import census as census_
 from orchestrator.cache.cache import Cache
@@ -33,6 +34,18 @@ InUse = Callable[[], frozenset[Revision]]
 Gone = Callable[[str, str], None]
 
 
+@dataclass(frozen=True, slots=True)
+class _Count:
+    """Bytes in the cache, and those that are `beside` them: parts, and what is reserved and not in the cache yet."""
+
+    cached: int
+    beside: int
+
+    @property
+    def total(self) -> int:
+        return self.cached + self.beside
+
+
 class Room:
     """Reserves room before the first byte of a blob comes. Calls block; thread-safe.
 
@@ -58,7 +71,7 @@ class Room:
         self._emit = emit
         self._settled = settled
         self._guard = threading.Lock()
-        self._evicting = threading.Lock()
+        self._admitting = threading.Lock()
         self._reserved: dict[Digest, int] = {}
         self._base: int | None = None
         self._grown = 0
@@ -76,15 +89,18 @@ class Room:
 
         `name` is what they are, for the message.
         """
-        with self._guard:
-            fresh = {digest: size for digest, size in blobs.items() if digest not in self._reserved}
-            self._reserved |= fresh
-        try:
-            if fresh:
-                self._make_room(name)
-        except BaseException:
-            self.release(fresh)
-            raise
+        with self._admitting:  # what is refused takes no room from others, not for a moment
+            with self._guard:
+                fresh = {digest: size for digest, size in blobs.items() if digest not in self._reserved}
+                self._reserved |= fresh
+            try:
+                if fresh:
+                    self._make_room(name)
+            except BaseException:
+                with self._guard:
+                    for digest in fresh:
+                        self._reserved.pop(digest, None)
+                raise
 
     def release(self, digests: Iterable[Digest]) -> None:
         """Give the room of blobs back: they are in the cache, or nobody wants them. Idempotent."""
@@ -96,14 +112,14 @@ class Room:
     def shrink(self) -> None:
         """Make the cache as small as it may be, before anybody asks for something. Tells where not enough may go."""
         try:
-            self._make_room("the cache")
+            with self._admitting:
+                self._make_room("the cache")
         except GlmAriaError as error:
             self._emit(Notice("no-room", f"clients can have nothing fetched: {error.message}"))
 
     def _make_room(self, name: str) -> None:
         if self.most is not None and max(self._missing(), self._lacks_disk()) > 0:
-            with self._evicting:
-                self._evict(name)
+            self._evict(name)
         with self._guard:
             need = self._to_come()
         space.check(need, self._cache.layout.cache_dir)
@@ -129,50 +145,51 @@ class Room:
             need = self._to_come()
         return need + space.RESERVE - space.space(self._cache.layout.cache_dir).free
 
-    def _count(self) -> tuple[int, int]:
-        """Count the bytes that the cache has, and those of parts beside what is reserved."""
+    def _count(self) -> _Count:
+        """Count the bytes that the cache has."""
         staging = self._cache.staging
         with self._guard:
             self._grown = 0
-            reserved = frozenset(self._reserved)
+            reserved = dict(self._reserved)
+        census = census_.take(self._cache.layout)
+        # Only now: what is placed meanwhile is not to count twice.
         parts = sum(staging.held(digest) for digest, _ in staging.parts() if digest not in reserved)
-        cached = sum(census_.take(self._cache.layout).sizes().values())
-        self._base = cached + parts
-        return cached, parts
+        blobs = [repo.blobs.get(digest.hex) for repo in census.repos for digest in reserved]
+        placed = {blob.inode: blob.found.st_size for blob in blobs if blob is not None}
+        cached = sum(census.sizes().values())
+        self._base = cached - sum(placed.values()) + parts
+        return _Count(cached, self._base - cached + sum(reserved.values()))
 
     def _evict(self, name: str) -> None:
-        cached, parts = self._count()
-        missing = max(self._missing(), self._lacks_disk())
-        if missing <= 0:
-            return
         since, least, why = self._refused
-        if since and time.monotonic() - since < _AGAIN and missing >= least:
-            raise NoSpaceError(why, hint=_HINT)
-        for digest in self._abandoned():
+        if since and time.monotonic() - since < _AGAIN and max(self._missing(), self._lacks_disk()) >= least:
+            # A census for each of these would be a way to keep the disk busy.
+            raise NoSpaceError(f"{name} {why}", hint=_HINT)
+        count = self._count()
+        missing = max(count.total - (self.most or 0), self._lacks_disk())
+        for digest in self._abandoned() if missing > 0 else ():
             held = self._cache.staging.held(digest)
             if missing > 0 and self._cache.staging.remove(digest):
-                missing, parts = missing - held, parts - held
+                missing, count = missing - held, replace(count, beside=count.beside - held)
         if missing > 0:
-            self._evict_revisions(cached, parts, missing, name)
-        self._count()
+            self._evict_revisions(count, missing, name)
+            self._count()
 
-    def _evict_revisions(self, cached: int, parts: int, missing: int, name: str) -> None:
+    def _evict_revisions(self, count: _Count, missing: int, name: str) -> None:
         in_use, now = self._in_use(), time.time()
         uses = self._cache.blobs.on_demand.uses()
         only = {key: use for key, use in uses.items() if key not in in_use and now - use >= self._settled}
-        with self._guard:
-            reserved = sum(self._reserved.values())
-        low = min(cached - missing, int((self.most or 0) * _LOW) - reserved - parts)
+        low = min(count.cached - missing, int((self.most or 0) * _LOW) - count.beside)
         rules = Rules(now, keep_size=max(0, low), only=only, grace=0)
         could = collect(rules, self._cache, act=False).bytes_freed
         if could < missing:
             why = (
-                f"{name} needs {format_size(missing)} more than there is room for (serve.max_size is"
-                f" {format_size(self.most or 0)}), and {format_size(could)} may go: what was pulled, is pinned or was"
-                f" read less than {self._settled:.0f} s ago stays"
+                f"needs more room than there is (serve.max_size is {format_size(self.most or 0)}), and only"
+                f" {format_size(could)} may go: what was pulled or pinned, or was read in the last"
+                f" {self._settled:.0f} s, stays"
             )
             self._refused = (time.monotonic(), missing, why)
-            raise NoSpaceError(why, hint=_HINT)
+            raise NoSpaceError(f"{name} {why}", hint=_HINT)
         freed = self._remove(rules)
         for folder, commit in only:  # also those that a removal had reached which was killed
             if not (self._cache.layout.cache_dir / folder / "snapshots" / commit).exists():

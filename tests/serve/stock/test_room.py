@@ -21,6 +21,8 @@ from orchestrator.disk import space
 from orchestrator.errors import NoSpaceError, TemporaryError, UnsafeError
 from orchestrator.events import Evicted
 from orchestrator.serve.stock.room import ABANDONED, Room
+from orchestrator.system.signals import Stop
+from orchestrator.upkeep.verify import Health, VerifyRequest, verify
 from tests import plain
 from tests.plain import FILES, ONE, REPO, TWO, Heard
 
@@ -183,15 +185,31 @@ def test_a_kill_in_the_middle_of_an_eviction_leaves_nothing_that_the_next_one_do
     while is_killed:
         with plain.cache(tmp_path / str(at)) as cache:
             brought(cache, REPO, ONE, b"o" * 1000, age=3000)
+            pulled = plain.put(cache, {"kept.bin": b"k" * 100}, repo=OTHER)
             is_killed = evict_and_die(cache, at)
             found = census.take(cache.layout)
             assert all(name in repo.blobs for repo in found.repos for name in repo.linked()), at
+            report = verify(VerifyRequest(), cache, None, stop=Stop(), emit=Heard())
+            assert {one.state for one in report.files} <= {Health.OK}, at
             room_of(cache, 1500).reserve(blob(1000), "a blob")
             cache.staging.sweep()
-            assert census.take(cache.layout).sizes() == {}, at
+            assert sum(census.take(cache.layout).sizes().values()) == 100, at
+            assert cache.blobs.is_complete(pulled)
             assert not cache.staging.litter()
         at += 1
     assert at > 5
+
+
+def test_who_asks_again_at_once_has_no_census_taken(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain.put(cache)
+    room = room_of(cache, SIZE + 100)
+    with pytest.raises(NoSpaceError) as first:
+        room.reserve(blob(1000), "a blob")
+    monkeypatch.setattr(census, "take", None)
+    with pytest.raises(NoSpaceError) as again:
+        room.reserve(blob(2000, b"two"), "another")
+    assert again.value.message == first.value.message.replace("a blob", "another")
+    room.reserve(blob(100, b"three"), "a small one")
 
 
 def test_evicting_by_name(cache: Cache) -> None:
