@@ -17,9 +17,10 @@ from orchestrator.core.files import RepoFile, lfs_pointer, lfs_pointer_oid
 from orchestrator.core.plan import ResolvedModel
 from orchestrator.core.refs import RepoId, RepoType
 from orchestrator.serve.http.headers import of_content
+from orchestrator.serve.http.printing import Print, encoded
 from orchestrator.serve.http.refusals import Refused
 from orchestrator.serve.hub.grammar import AboutRepo, FileBytes, TreePage, TreeSize
-from orchestrator.serve.stock.entries import above, below, entries
+from orchestrator.serve.stock.entries import below, entries, is_folder
 
 PAGE = 1000
 """Entries of a page of a listing, as the Hub has it."""
@@ -37,13 +38,11 @@ class HubDocument:
 
     document: Any
     headers: Mapping[str, str] = field(default_factory=dict)
-    status: int = 200
     then: str | None = None
 
-    @property
-    def body(self) -> bytes:
+    def printed(self) -> Print:
         """The document as it goes out."""
-        return json.dumps(self.document, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+        return Print(encoded(self.document), self.headers, self.then)
 
 
 def about(asked: AboutRepo, model: ResolvedModel) -> HubDocument:
@@ -83,15 +82,16 @@ def tree_page(asked: TreePage, model: ResolvedModel) -> HubDocument:
     found = entries(model.tree, asked.folder, recursive=asked.recursive)
     if asked.folder and not found.folders and not found.files:
         _no_entry(model, asked.folder)
-    listed = [*map(_folder, found.folders), *map(_entry, found.files)]
     end = asked.start + PAGE
+    shown: list[str | RepoFile] = [*found.folders, *found.files][asked.start : end]
     then = None
-    if end < len(listed):
+    if end < len(found.folders) + len(found.files):
         where = "/".join(quote(part, safe="") for part in ("tree", model.commit))
         folder = f"/{quote(asked.folder)}" if asked.folder else ""
         query = {"recursive": str(asked.recursive).lower(), "expand": "false", "cursor": str(end)}
         then = f"/api/{repo.type.plural}/{repo.name}/{where}{folder}?{urlencode(query)}"
-    return HubDocument(listed[asked.start : end], _of_commit(model), then=then)
+    page = [_folder(one) if isinstance(one, str) else _entry(one) for one in shown]
+    return HubDocument(page, _of_commit(model), then=then)
 
 
 def tree_size(asked: TreeSize, model: ResolvedModel) -> HubDocument:
@@ -104,16 +104,13 @@ def tree_size(asked: TreeSize, model: ResolvedModel) -> HubDocument:
 
 def paths_info(body: bytes, content_type: str, model: ResolvedModel) -> HubDocument:
     """The entries of the paths in the body, a form or JSON; what is not there is left out, as the Hub does it."""
-    by_path = {file.path: file for file in model.tree.files}
-    folders: set[str] = set()
-    for file in model.tree.files:
-        folders.update(above(file.path))
     found: list[Json] = []
     for path in _asked_paths(body, content_type):
-        if path in by_path:
-            found.append(_entry(by_path[path]))
-        elif path.strip("/") in folders:
-            found.append(_folder(path.strip("/")))
+        folder = path.strip("/")
+        if (file := model.tree.file(path)) is not None:
+            found.append(_entry(file))
+        elif folder and is_folder(model.tree, folder):
+            found.append(_folder(folder))
     return HubDocument(found, _of_commit(model))
 
 

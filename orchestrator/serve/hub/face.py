@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import ClassVar
 
 from orchestrator.core.plan import ResolvedModel
@@ -10,6 +11,7 @@ from orchestrator.serve.access.rights import Caller
 from orchestrator.serve.delivery.delivery import Delivery
 from orchestrator.serve.http.answers import Answering, Request, read_body
 from orchestrator.serve.http.headers import of_age
+from orchestrator.serve.http.printing import LONG, Print
 from orchestrator.serve.http.refusals import Refused, as_text
 from orchestrator.serve.hub import documents
 from orchestrator.serve.hub.grammar import AboutRepo, FileBytes, Passed, PathsInfo, TreePage, TreeSize, WhoAmI, parse
@@ -50,22 +52,19 @@ class HubFace:
             case FileBytes():
                 await self._file(request, caller, asked, model, stale, answer)
                 return
-            case AboutRepo():
-                reply = documents.about(asked, model)
-            case TreePage():
-                reply = documents.tree_page(asked, model)
-            case TreeSize():
-                reply = documents.tree_size(asked, model)
-            case PathsInfo():
-                reply = documents.paths_info(body, request.headers.get("content-type", ""), model)
             case Passed():
-                reply = documents.HubDocument(
-                    await self._inquiries.passed(asked.ref, caller, asked.parts, asked.query),
-                )
+                told = await self._inquiries.passed(asked.ref, caller, asked.parts, asked.query)
+                reply = documents.HubDocument(told).printed()
+            case _:
+                kind = request.headers.get("content-type", "")
+                key = asked, body, kind, model.commit, model.modified, model.is_restricted
+                step = partial(_document, asked, body, kind, model)
+                is_long = len(model.tree.files) >= LONG
+                reply = await self._inquiries.made(key, step, caller) if is_long else step()
         headers = {**_JSON, **reply.headers, **stale}
         if reply.then:
             headers["Link"] = f'<{request.link_base}{reply.then}>; rel="next"'
-        await answer.give(reply.status, headers, reply.body)
+        await answer.give(200, headers, reply.body)
 
     def refusal(self, refused: Refused) -> tuple[Mapping[str, str], bytes]:
         """See Face. huggingface_hub reads the headers."""
@@ -73,14 +72,12 @@ class HubFace:
         headers = {"X-Error-Message": words, **({"X-Error-Code": refused.code} if refused.code else {})}
         if refused.is_plain:
             return headers | {"Content-Type": "text/plain"}, f"{words}\n".encode()
-        body = documents.HubDocument({"error": words}).body
-        return headers | _JSON, body
+        return headers | _JSON, documents.HubDocument({"error": words}).printed().body
 
     async def _whoami(self, caller: Caller, answer: Answering) -> None:
         if not caller.name or caller.role is None:
             raise caller.deny("there is no account")
-        reply = documents.account(caller.name, caller.role)
-        await answer.give(reply.status, _JSON, reply.body)
+        await answer.give(200, _JSON, documents.account(caller.name, caller.role).printed().body)
 
     async def _file(  # noqa: PLR0917 - who asks for what, and how it is answered
         self,
@@ -94,3 +91,18 @@ class HubFace:
         file = documents.find_file(asked, model)
         headers = {**documents.file_headers(file, model), **stale}
         await self._delivery.give(request, caller, model, file, headers, answer)
+
+
+def _document(
+    asked: AboutRepo | TreePage | TreeSize | PathsInfo, body: bytes, kind: str, model: ResolvedModel
+) -> Print:
+    """A document about a repo, of which `body` of this content type asks for some paths."""
+    match asked:
+        case AboutRepo():
+            return documents.about(asked, model).printed()
+        case TreePage():
+            return documents.tree_page(asked, model).printed()
+        case TreeSize():
+            return documents.tree_size(asked, model).printed()
+        case PathsInfo():
+            return documents.paths_info(body, kind, model).printed()

@@ -17,6 +17,7 @@ from orchestrator.serve.access.rights import Caller
 from orchestrator.serve.delivery.delivery import Delivery
 from orchestrator.serve.http.answers import Answering, Request
 from orchestrator.serve.http.headers import of_age
+from orchestrator.serve.http.printing import Print
 from orchestrator.serve.http.refusals import Refused
 from orchestrator.serve.modelscope import documents, grammar
 from orchestrator.serve.modelscope.grammar import (
@@ -71,8 +72,9 @@ class ModelScopeFace:
             case NewestCommit():
                 data = documents.newest_commit(model)
             case FolderListing():
-                body = await self._inquiries.made((asked, model.commit), lambda: documents.listing(asked, model))
-                await answer.give(200, {**_JSON, **age}, body)
+                key = asked, model.commit, model.modified
+                made = await self._inquiries.made(key, lambda: Print(documents.listing(asked, model)), caller)
+                await answer.give(200, {**_JSON, **age}, made.body)
                 return
         await answer.give(200, {**_JSON, **age}, documents.answer(data))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from itertools import chain
 from typing import NamedTuple
@@ -29,7 +30,16 @@ def entries(tree: RepoTree, folder: str, *, recursive: bool) -> Entries:
 
 def below(tree: RepoTree, folder: str) -> list[RepoFile]:
     """All files below a folder; `""` is the top."""
-    return [file for file in tree.files if file.path.startswith(folder + "/")] if folder else list(tree.files)
+    if not folder:
+        return list(tree.files)
+    start, end = (bisect_left(tree.files, folder + last, key=lambda file: file.path) for last in ("/", "0"))
+    return list(tree.files[start:end])  # "0" comes after "/"
+
+
+def is_folder(tree: RepoTree, path: str) -> bool:
+    """True when some file lies below it."""
+    at = bisect_left(tree.files, path + "/", key=lambda file: file.path)
+    return at < len(tree.files) and tree.files[at].path.startswith(path + "/")
 
 
 def above(path: str) -> Iterator[str]:

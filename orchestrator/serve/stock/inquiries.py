@@ -5,7 +5,7 @@ For the thread of the event loop.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 from typing import Any
@@ -16,12 +16,16 @@ from orchestrator.errors import NotAllowedError, NotFoundError
 from orchestrator.serve.access.keyring import WrongTokens
 from orchestrator.serve.access.rights import Caller
 from orchestrator.serve.http.once import PATIENCE, Once
+from orchestrator.serve.http.printing import Print, Printed
 from orchestrator.serve.http.refusals import Refused, busy
 from orchestrator.serve.stock.library import Library, Shelved
 from orchestrator.serve.stock.vouching import Vouching
 
 _HASTE = 3.0
 """Seconds that the root has to answer before what it said last is passed on."""
+
+_MAKING = 2
+"""Long documents that are made for one client at once."""
 
 
 class Inquiries:
@@ -37,6 +41,8 @@ class Inquiries:
         self._wrong = WrongTokens()
         self._asks = Once(asking, each=each)
         self._looks = Once(looking)
+        self._makes = Once(looking, each=_MAKING)
+        self._printed = Printed()
 
     async def resolve(self, ref: Ref, caller: Caller) -> Shelved:
         """The commit and listing of a ref, for a caller. Raises Refused, and what `Library.resolve` does.
@@ -68,13 +74,17 @@ class Inquiries:
         library = self._library
         return await self._looks.do(("revisions", ref.repo, ref.catalog), lambda: library.revisions(ref), PATIENCE)
 
-    async def made(self, key: object, step: Callable[[], bytes]) -> bytes:
-        """A document that takes long to make: in a thread, and once for all who want it at the moment. Raises Refused
-        when it takes too long."""
+    async def made(self, key: Hashable, step: Callable[[], Print], caller: Caller) -> Print:
+        """A document that takes long to make: in a thread, and once for all who want it. `key` has all that it depends
+        on. Raises Refused when it takes too long, and what the step does."""
+        if (known := self._printed.get(key)) is not None:
+            return known
         try:
-            return await self._looks.do(("made", key), step, PATIENCE)
+            document = await self._makes.do(key, step, PATIENCE, client=caller.client)
         except TimeoutError:
             raise busy("this answer takes long to make", 5) from None
+        self._printed.keep(key, document)
+        return document
 
     async def _remembered(self, ref: Ref, caller: Caller) -> Shelved:
         """The answer that is known here: none about what is closed to the caller, unless the root can be asked."""

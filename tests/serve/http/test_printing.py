@@ -1,0 +1,115 @@
+"""Long documents: what they hold, and that others are not kept waiting."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.core.files import Algorithm, Digest, RepoFile, RepoTree
+from orchestrator.core.plan import ResolvedModel
+from orchestrator.core.refs import Ref
+from orchestrator.core.trust import Level, Trust
+from orchestrator.serve.access.rights import ANYBODY
+from orchestrator.serve.http.printing import LONG, Print, Printed, encoded
+from orchestrator.serve.hub.documents import about, paths_info, tree_page
+from orchestrator.serve.hub.grammar import AboutRepo, TreePage
+from orchestrator.serve.stock.inquiries import Inquiries
+from tests.plain import ONE, REPO
+
+COUNT = 100_000
+
+
+def large() -> ResolvedModel:
+    digest = Digest(Algorithm.GIT_SHA1, "1" * 40)
+    files = tuple(RepoFile(f"{n // 1000:03d}/{n:06d}.json", 1, digest, False, digest.hex) for n in range(COUNT))
+    tree = RepoTree(ONE, files)
+    return ResolvedModel(Ref(REPO, "main"), tree, tree, Trust(Level.ROOT, "https://root.test"))
+
+
+VALUES = st.recursive(
+    st.none() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
+)
+
+
+@given(VALUES, st.integers(0, 2 * LONG))
+def test_it_is_what_json_has(value: Any, count: int) -> None:
+    document = {"a": value, "list": [value] * count, "b": {"c": [1] * count}}
+    assert json.loads(encoded(document)) == json.loads(json.dumps(document).encode())
+    assert json.loads(encoded([value] * count)) == [json.loads(json.dumps(value))] * count
+
+
+def test_no_step_of_the_encoder_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The encoder of C lets no other thread run until it is done."""
+    sizes = []
+    dumps = json.dumps
+
+    def noted(document: Any, **options: Any) -> str:
+        sizes.append(len(text := dumps(document, **options)))
+        return text
+
+    monkeypatch.setattr(json, "dumps", noted)
+    body = about(AboutRepo(Ref(REPO, "main"), blobs=True), large()).printed().body
+    assert len(body) > 100 * COUNT / 2
+    assert max(sizes) < 1000
+    assert len(sizes) > COUNT
+
+
+@pytest.mark.parametrize("asked", [AboutRepo(Ref(REPO, "main")), TreePage(Ref(REPO, "main"), "", recursive=True)])
+def test_others_go_on_while_a_long_document_is_made(asked: AboutRepo | TreePage) -> None:
+    model = large()
+
+    def step() -> Print:
+        return (about(asked, model) if isinstance(asked, AboutRepo) else tree_page(asked, model)).printed()
+
+    async def run() -> None:
+        with ThreadPoolExecutor(2) as pool:
+            inquiries = Inquiries(cast(Any, None), asking=pool, looking=pool, each=1)
+            making = asyncio.ensure_future(inquiries.made("a", step, ANYBODY))
+            also = asyncio.ensure_future(inquiries.made("a", step, ANYBODY))
+            turns = 0
+            while not making.done():
+                await asyncio.sleep(0)
+                turns += 1
+            assert turns > 10
+            made = await making
+            # One copy for all who read it, however slowly.
+            assert await also is made
+            assert await inquiries.made("a", step, ANYBODY) is made
+
+    asyncio.run(run())
+
+
+def test_pages_are_the_whole_listing() -> None:
+    model = large()
+    names: list[str] = []
+    start = 0
+    for _ in range(102):
+        page = tree_page(TreePage(Ref(REPO, "main"), "", True, start), model)
+        names += [entry["path"] for entry in page.document]
+        start += 1000
+    assert page.then is None
+    assert sorted(names) == sorted({file.path for file in model.tree.files} | {f"{n:03d}" for n in range(100)})
+
+
+def test_paths_of_a_long_listing() -> None:
+    paths = ["000/000001.json", "099", "000/", "00", "none", "", "/"]
+    found = paths_info(json.dumps({"paths": paths}).encode(), "application/json", large()).document
+    assert [entry["path"] for entry in found] == ["000/000001.json", "099", "000"]
+
+
+def test_what_was_made_takes_so_much_memory_at_most() -> None:
+    printed = Printed(most=10)
+    for number in range(5):
+        printed.keep(number, Print(b"1234"))
+    assert [number for number in range(5) if printed.get(number)] == [3, 4]
+    printed.keep(4, Print(b"1"))
+    printed.keep(5, Print(b"12345"))
+    assert [number for number in range(6) if printed.get(number)] == [3, 4, 5]
+    printed.keep(6, Print(bytes(11)))
+    assert not any(printed.get(number) for number in range(7))
