@@ -83,14 +83,14 @@ def tree_page(asked: TreePage, model: ResolvedModel) -> HubDocument:
     if asked.folder and not found.folders and not found.files:
         _no_entry(model, asked.folder)
     end = asked.start + PAGE
-    shown: list[str | RepoFile] = [*found.folders, *found.files][asked.start : end]
+    listed: list[str | RepoFile] = [*found.folders, *found.files]
     then = None
-    if end < len(found.folders) + len(found.files):
+    if end < len(listed):
         where = "/".join(quote(part, safe="") for part in ("tree", model.commit))
         folder = f"/{quote(asked.folder)}" if asked.folder else ""
         query = {"recursive": str(asked.recursive).lower(), "expand": "false", "cursor": str(end)}
         then = f"/api/{repo.type.plural}/{repo.name}/{where}{folder}?{urlencode(query)}"
-    page = [_folder(one) if isinstance(one, str) else _entry(one) for one in shown]
+    page = [_folder(one) if isinstance(one, str) else _entry(one) for one in listed[asked.start : end]]
     return HubDocument(page, _of_commit(model), then=then)
 
 
