@@ -47,6 +47,8 @@ from orchestrator.transfer.supply import ASKERS, Supplier
 
 _LOOK_SECONDS = 1.0
 _STOP_SECONDS = 3.0
+_FIRST_SECONDS = 1.0
+"""Seconds in which the first bytes of a connection are likely to come."""
 _SHORTEST_POLL, _LONGEST_POLL = 0.02, 0.1
 
 
@@ -267,11 +269,15 @@ class Feeder:
 
     def _pause(self) -> float:
         """Seconds until something is likely to happen: a connection that ends should not be idle for long."""
-        spans = [span for _, span in self._downloads.all()]
+        running = self._downloads.all()
+        spans = [span for _, span in running]
         if not spans and not self._slots.of(JobState.LOCATING, JobState.ACTIVE):
             return BUSY_SECONDS  # all that is wanted is being fetched by others
         if not self._downloads.spans or any(span.is_leaving for span in spans):
             return _SHORTEST_POLL
+        soon = time.monotonic() - _FIRST_SECONDS
+        if any(slot.need.first and span.position == span.start and span.begun > soon for slot, span in running):
+            return _SHORTEST_POLL  # somebody waits for the first bytes
         # One that has brought nothing yet goes as fast as others of its source; where there are none, it may end soon.
         rates = [(span.left, span.rate or self._supplier.servers[span.source].each) for span in spans]
         return min(max(_SHORTEST_POLL, min(left / each if each else 0.0 for left, each in rates) / 2), _LONGEST_POLL)
