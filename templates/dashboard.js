@@ -73,7 +73,7 @@ function draw(live) {
   say(at("sent"), size(live.sent));
   const { hit, arriving, miss } = live.found, all = hit + arriving + miss;
   say(at("hits"), all ? `${Math.round(100 * (hit + arriving) / all)} %` : "–");
-  say(at("cached"), live.cache_size === null ? "–" : size(live.cache_size));
+  say(at("cached"), live.cache_size === null ? "–" : size(live.cache_size) + (live.cache_limit ? ` / ${size(live.cache_limit)}` : ""));
   say(at("free"), live.disk_free === null ? "–" : size(live.disk_free));
   at("closed").hidden = live.is_whole;
   at("start").hidden = all > 0 || live.transfers.length > 0;

@@ -149,6 +149,7 @@ def open_house(settings: Settings, stop: Stop, emit: Emit, *, is_own: bool) -> I
             read=lambda: contents(cache),
             pool=looking,
             is_gated=settings.serve_gated != "off",
+            max_size=room.most,
         )
         yield House(inquiries, delivery, commands, board, cache.state_dir, looking.submit, warn)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor
+from dataclasses import replace
 
 from orchestrator.documents import encode
 from orchestrator.serve.pages.condition import Condition
@@ -22,6 +23,7 @@ class Board:
     """Traffic, intake, condition and contents of a server. For the thread of the event loop.
 
     `examine` and `read` block, and are called in threads of `pool`. `is_gated`: the server fetches closed repos.
+    `max_size` are the bytes that the cache may have.
     """
 
     def __init__(
@@ -33,9 +35,11 @@ class Board:
         read: Callable[[], Contents],
         pool: Executor,
         is_gated: bool,
+        max_size: int | None = None,
     ) -> None:
         self.traffic = traffic
         self.intake = intake
+        self.max_size = max_size
         self._condition = Lately(examine, _CONDITION_SECONDS, pool)
         self._contents = Lately(read, _CONTENTS_SECONDS, pool)
         self._is_gated = is_gated
@@ -57,6 +61,7 @@ class Board:
         at, text = self._drawn.get(is_whole, (-_LIVE_SECONDS, b""))
         if now - at >= _LIVE_SECONDS:
             view = View(is_whole, self._is_gated)
-            text = encode(live(self.traffic, self.intake, condition, contents, view=view, now=time.time())).encode()
+            state = live(self.traffic, self.intake, condition, contents, view=view, now=time.time())
+            text = encode(replace(state, cache_limit=self.max_size)).encode()
             self._drawn[is_whole] = now, text
         return text

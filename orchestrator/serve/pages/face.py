@@ -82,9 +82,7 @@ class PagesFace:
                 await self._ready(request, caller, answer)
             case "/metrics":
                 self._admit(request, caller)
-                text = metrics.text_of(self._board.traffic, self._board.intake, await self._board.condition(),
-                                       await self._board.contents())  # fmt: skip
-                await answer.give(200, _SAFE | {"Content-Type": metrics.CONTENT_TYPE}, text)
+                await self._metrics(answer)
             case "/-/events":
                 self._admit(request, caller)
                 await self._events(request, caller, answer)
@@ -136,6 +134,12 @@ class PagesFace:
             return
         cookie = set_cookie(self._sessions.begin(token), self._prefix, is_secure=request.link_base.startswith("https:"))
         await answer.give(303, {"Location": f"{self._prefix}/?lang={lang}", "Set-Cookie": cookie}, b"")
+
+    async def _metrics(self, answer: Answering) -> None:
+        board = self._board
+        condition, contents = await board.condition(), await board.contents()
+        text = metrics.text_of(board.traffic, board.intake, condition, contents, board.max_size)
+        await answer.give(200, _SAFE | {"Content-Type": metrics.CONTENT_TYPE}, text)
 
     async def _ready(self, request: Request, caller: Caller, answer: Answering) -> None:
         """Tell everybody whether it is, and who may look why not."""

@@ -44,7 +44,7 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class IntakeState:
-    """The intake at one moment. `proven` are the bytes of the files that came whole."""
+    """The intake at one moment. `proven` are the bytes of the files that came whole, `evicted` those that made room."""
 
     transfers: tuple[FileProgress, ...]
     sources: tuple[tuple[str, Taken], ...]
@@ -52,6 +52,7 @@ class IntakeState:
     files: int
     failed: int
     proven: int
+    evicted: int
 
 
 @dataclass(slots=True)
@@ -59,6 +60,7 @@ class _Counts:
     files: int = 0
     failed: int = 0
     proven: int = 0
+    evicted: int = 0
 
 
 class Intake:
@@ -86,6 +88,7 @@ class Intake:
                 case Notice():
                     self._notice(event)
                 case Evicted():
+                    self._counts.evicted += event.size
                     self._tell("evicted", f"{event.model}, {format_size(event.size)}")
 
     def state(self) -> IntakeState:
@@ -95,7 +98,15 @@ class Intake:
             is_moving = any(one.speed for one in transfers)
             sources = tuple((name, _copy(taken, is_moving=is_moving)) for name, taken in sorted(self._sources.items()))
             counts = self._counts
-            return IntakeState(transfers, sources, tuple(self._news), counts.files, counts.failed, counts.proven)
+            return IntakeState(
+                transfers,
+                sources,
+                tuple(self._news),
+                counts.files,
+                counts.failed,
+                counts.proven,
+                counts.evicted,
+            )
 
     def _file(self, event: FileProgress) -> None:
         if event.phase not in _OVER:

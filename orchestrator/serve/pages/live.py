@@ -112,6 +112,7 @@ class Live:
     cache_size: int | None
     disk_free: int | None
     disk_total: int | None
+    cache_limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

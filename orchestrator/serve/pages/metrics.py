@@ -27,28 +27,42 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 """The form that every Prometheus reads."""
 
 
-def text_of(traffic: Traffic, intake: Intake, condition: Condition | None, contents: Contents | None) -> bytes:
-    """All metrics of a server, and those of its process."""
+def text_of(
+    traffic: Traffic,
+    intake: Intake,
+    condition: Condition | None,
+    contents: Contents | None,
+    max_size: int | None = None,
+) -> bytes:
+    """All metrics of a server, whose cache may have so many bytes, and those of its process."""
     registry = CollectorRegistry()
-    registry.register(_Families(traffic, intake.state(), condition, contents))
+    registry.register(_Families(traffic, intake.state(), condition, contents, max_size))
     ProcessCollector(registry=registry)
     return generate_latest(registry)
 
 
 class _Families(Collector):
     def __init__(
-        self, traffic: Traffic, state: IntakeState, condition: Condition | None, contents: Contents | None
+        self,
+        traffic: Traffic,
+        state: IntakeState,
+        condition: Condition | None,
+        contents: Contents | None,
+        max_size: int | None,
     ) -> None:
         self._traffic = traffic
         self._state = state
         self._condition = condition
         self._contents = contents
+        self._max_size = max_size
 
     def collect(self) -> Iterator[Metric]:
         yield InfoMetricFamily("glm_aria_build", "The version that runs", value={"version": __version__})
         yield from _of_traffic(self._traffic)
         yield from _of_intake(self._state, self._traffic.sent)
         yield from _of_condition(self._condition)
+        if self._max_size is not None:
+            yield _gauge("glm_aria_cache_limit_bytes", "Bytes that the cache may have", self._max_size)
         if self._contents is not None:
             yield _gauge("glm_aria_cache_bytes", "Bytes of the files in the cache", self._contents.size)
             yield _gauge("glm_aria_cache_parts_bytes", "Bytes of downloads that are not whole", self._contents.parts)
@@ -81,6 +95,7 @@ def _of_intake(state: IntakeState, sent: int) -> Iterator[Metric]:
     ended = [(("fetched",), state.files), (("failed",), state.failed)]
     yield _counter("glm_aria_files", "Files that were to be fetched, by how that ended", ended, "result")
     lies = [((name,), taken.lies) for name, taken in state.sources]
+    yield _counter("glm_aria_evicted_bytes", "Bytes that were removed to make room", [((), state.evicted)])
     yield _counter("glm_aria_lies", "Files of which a source sent wrong bytes", lies, "source")
     if kept := state.proven + sum(one.done for one in state.transfers):
         yield _gauge("glm_aria_egress_ratio", "Bytes from sources for each byte that is here", fetched / kept)

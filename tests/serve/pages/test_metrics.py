@@ -9,7 +9,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from orchestrator.core.files import Digest
-from orchestrator.events import FileProgress, Notice, Phase, SourceRates
+from orchestrator.events import Evicted, FileProgress, Notice, Phase, SourceRates
 from orchestrator.serve.http.exchange import Exchange, Presence
 from orchestrator.serve.pages.condition import Check, Condition
 from orchestrator.serve.pages.intake import Intake
@@ -32,7 +32,8 @@ def busy() -> bytes:
     intake.take(SourceRates((("root", 9.0, 2),), (("root", 75),)))
     intake.take(Notice("mirror-lied", "it lied about org/secret-name", mirror="liar"))
     condition = Condition((Check("cache", is_ok=True), Check("root", is_ok=False, is_needed=False)), 10, 20)
-    return text_of(traffic, intake, condition, Contents("somewhere", (), 300, 40))
+    intake.take(Evicted("org/secret-name@1", 70))
+    return text_of(traffic, intake, condition, Contents("somewhere", (), 300, 40), 1000)
 
 
 def samples(text: bytes) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
@@ -63,6 +64,8 @@ def test_what_was_counted_is_told() -> None:
     assert of(text, "glm_aria_ready") == 1
     assert of(text, "glm_aria_check", check="root") == 0
     assert of(text, "glm_aria_cache_bytes") == 300
+    assert of(text, "glm_aria_cache_limit_bytes") == 1000
+    assert of(text, "glm_aria_evicted_bytes_total") == 70
 
 
 def test_no_repo_and_no_client_is_a_label() -> None:
