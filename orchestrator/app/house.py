@@ -88,7 +88,7 @@ def open_house(settings: Settings, stop: Stop, emit: Emit, *, is_own: bool) -> I
         stack.callback(sweep, cache.staging)
         elsewhere = stack.enter_context(contextlib.closing(Elsewhere(sites, warn)))
         # What `run` brings is the user's own.
-        shelves = Shelves(cache, elsewhere, warn, on_demand=not is_own)
+        shelves = Shelves(cache, elsewhere, warn, on_demand=not is_own, offline=settings.offline)
         most = None if is_own else settings.serve_max_size
         room = Room(cache, most=most, in_use=shelves.in_use, gone=shelves.gone, emit=warn)
         making = stack.enter_context(_pool(_MAKING, "room"))

@@ -254,6 +254,24 @@ def test_offline(machine: Machine, hub: LoopbackHub, users: Users, repo: Repo) -
     assert hub.log.requests() == []
 
 
+def test_offline_nobody_is_asked_for_what_is_not_in_the_cache(
+    machine: Machine, hub: LoopbackHub, users: Users, repo: Repo
+) -> None:
+    machine.pull("org/m", "--include", "*.json", "--no-mirrors", env={"HF_TOKEN": None}).ended(0)
+    hub.log.reset()
+    server = Server.start(machine, "--offline", "--no-mirrors")
+    user = users(server)
+    for words in ((), ("-r", "0-99")):
+        refused = heads(user, f"/org/m/resolve/main/{BIG}", "-X", "GET", *words)
+        assert refused["status"] == "403"
+        assert "--offline" in refused["x-error-message"]
+    assert user.hf("download", "org/m").returncode != 0
+    assert user.hf("download", "org/m", "config.json").returncode == 0
+    assert machine.run("serve", "prefetch", "org/m").code == 66
+    server.stop()
+    assert hub.log.requests() == []
+
+
 def test_a_repo_that_was_deleted_is_served_by_commit(warm: Server, users: Users, hub: LoopbackHub, repo: Repo) -> None:
     del hub.shelf.repos["model", "org/m"]
     user = users(warm)

@@ -20,7 +20,7 @@ from orchestrator.serve.http.answers import Answering, Request
 from orchestrator.serve.http.clients import Manner, manner_of
 from orchestrator.serve.http.exchange import Presence
 from orchestrator.serve.http.once import PATIENCE, Once
-from orchestrator.serve.http.refusals import busy
+from orchestrator.serve.http.refusals import Refused, busy
 from orchestrator.serve.stock.library import Library
 from orchestrator.serve.stock.shelves import Shelves
 
@@ -100,6 +100,8 @@ class Delivery:
                     return
             if not caller.may_fetch(model.ref.repo):
                 raise caller.deny(f"{file.path!r} is not in the cache, and is not fetched")
+            if self._library.is_offline:  # it exists, so that 404 would be a lie
+                raise Refused(403, f"{file.path!r} is not in the cache, and this server asks nobody (--offline)")
             if self._manner(request) is not Manner.HASHES:
                 snippet = await self._snippets.get(model, file, cut, caller)
                 if snippet is not None:

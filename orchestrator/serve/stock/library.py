@@ -78,6 +78,11 @@ class Library:
         self._shelf: OrderedDict[Ref, tuple[float, Shelved]] = OrderedDict()
         self.root_error: str | None = None
 
+    @property
+    def is_offline(self) -> bool:
+        """True when no server is asked."""
+        return self._request.offline
+
     # -- what a ref stands for
 
     def resolve(self, ref: Ref) -> Shelved:

@@ -20,7 +20,7 @@ from orchestrator.core.refs import Ref
 from orchestrator.depot.elsewhere import Elsewhere
 from orchestrator.disk import space
 from orchestrator.disk.atomic import drop, scratch
-from orchestrator.errors import GlmAriaError
+from orchestrator.errors import GlmAriaError, NotFoundError
 from orchestrator.events import Emit, Notice
 from orchestrator.proof.verified import VerifiedFile, verify
 from orchestrator.system.failures import on_disk
@@ -39,9 +39,12 @@ class Shelves:
     in the cache are on the list of those that may go again.
     """
 
-    def __init__(self, cache: Cache, elsewhere: Elsewhere, emit: Emit, *, on_demand: bool = False) -> None:
+    def __init__(
+        self, cache: Cache, elsewhere: Elsewhere, emit: Emit, *, on_demand: bool = False, offline: bool = False
+    ) -> None:
         self._cache = cache
         self._on_demand = on_demand
+        self._offline = offline
         self._elsewhere = elsewhere
         self._emit = emit
         self._guard = threading.Lock()
@@ -50,7 +53,10 @@ class Shelves:
         self._reading: Counter[Revision] = Counter()
 
     def refuse(self, model: ResolvedModel, file: RepoFile) -> None:
-        """Raise why a file cannot be put there: a closed repo, as `HfCache.refuse_closed` does, or its size."""
+        """Raise why a file cannot be put there: a closed repo, as `HfCache.refuse_closed` does, its size, or that no
+        server is asked (NotFoundError)."""
+        if self._offline:
+            raise NotFoundError(f"{file.path!r} is not in the cache, and no server is asked (--offline)")
         self._cache.blobs.refuse_closed(model.ref)
         space.check_largest(file.size, self._cache.layout.cache_dir)
 
