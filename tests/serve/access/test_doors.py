@@ -251,21 +251,6 @@ def test_transformers_with_a_token(server: Server, users: Users, tokens: NewToke
     assert user.python(program, HF_TOKEN="", HF_HOME=str(user.folder / "new")).returncode != 0
 
 
-def test_modelscope_with_a_token(machine: Machine, hub: LoopbackHub, users: Users, tokens: NewTokens) -> None:
-    token, site = tokens.make("laptop", "--namespace", "team"), hub.modelscope()
-    server = Server.start(machine, "--auth", "tokens", "--mirror", f"modelscope+{site.url}")
-    command = (str(Path(sys.executable).with_name("modelscope")), "download")
-    for repo, shown, is_right in ((REPOS[1], token, True), (REPOS[1], "", False), (REPOS[2], token, False)):
-        user = users(server)
-        told = user.run(
-            *command, repo.name, "--local-dir", "out", MODELSCOPE_ENDPOINT=user.url, MODELSCOPE_API_TOKEN=shown
-        )
-        assert (told.returncode == 0) is is_right, told.stdout
-        assert (user.folder / "out" / "a.txt").exists() is is_right
-    server.stop()
-    assert_unseen(machine, hub, *tokens.texts)
-
-
 def test_no_token_is_in_a_page_a_metric_or_a_log(
     machine: Machine, hub: LoopbackHub, users: Users, tokens: NewTokens
 ) -> None:

@@ -10,7 +10,7 @@ from tests.hub.content import generate
 from tests.hub.loopback import LoopbackHub
 from tests.hub.repos import Repo
 from tests.machine.fixtures import MakeHub, wanted
-from tests.machine.machine import Machine, content
+from tests.machine.machine import Machine, content, until
 from tests.serve.access.tokens import NewTokens
 from tests.serve.conftest import Users, assert_secret
 from tests.serve.servers import Client, Server
@@ -183,7 +183,7 @@ def test_a_closed_blob_is_given_under_no_other_name(
     assert code(user, f"/{GATED.name}{BIG}", token) == 200
     hub.log.reset()
     # The other repo lists it, and the root has it there: so it comes from the root, and not from the closed repo.
-    assert code(user, "/thief/open/resolve/main/stolen.safetensors", "", "--retry", "10") == 200
+    assert until(lambda: code(user, "/thief/open/resolve/main/stolen.safetensors") == 200)
     hub.log.settle()
     assert any(one.path.startswith("/thief/open/resolve/") for one in hub.log.requests(face="hub"))
 

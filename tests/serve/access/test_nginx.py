@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -88,24 +90,16 @@ def test_hf_through_nginx(front: tuple[Client, Nginx]) -> None:
 def test_pages_lead_back_through_nginx(front: tuple[Client, Nginx]) -> None:
     user, _ = front
     told = curl(user, "/api/models/org/many/tree/main?recursive=true")
-    assert f"link: <{user.url}/api/models/org/many/tree/" in told.lower()
-    done = user.hf("download", "org/many")
-    assert done.returncode == 0, done.stdout
-    assert content(user.cache / "models--org--many" / "snapshots" / MANY.head) == wanted(MANY)
-
-
-def test_a_client_waits_through_nginx_as_without_it(front: tuple[Client, Nginx], hub: LoopbackHub) -> None:
-    user, _ = front
-    hub.faces["cdn"].shape = Shape(total_rate=1e6)
-    told = curl(user, f"/org/m/resolve/main/{BIG}", "--max-time", "60")
-    assert (user.folder / "got").read_bytes() == wanted(MODEL)[BIG]
-    assert " 200 " in told
+    (then,) = re.findall(rf"(?i)link: <{re.escape(user.url)}(/api/models/org/many/tree/[^>]+)>", told)
+    curl(user, then)
+    assert len(json.loads((user.folder / "got").read_bytes())) < 1000
 
 
 def test_hf_waits_for_a_file_on_its_way_through_nginx(front: tuple[Client, Nginx], hub: LoopbackHub) -> None:
     user, _ = front
-    hub.faces["cdn"].shape = Shape(total_rate=400e3)
-    done = user.python("import huggingface_hub as h; print(h.snapshot_download('org/m'))")
+    hub.faces["cdn"].shape = Shape(total_rate=800e3)
+    program = "import huggingface_hub as h; print(h.snapshot_download('org/m'))"
+    done = user.python(program, HF_HUB_DOWNLOAD_TIMEOUT="6")  # less than the file takes
     assert done.returncode == 0, done.stdout
     assert content(Path(done.stdout.strip().splitlines()[-1])) == wanted(MODEL)
 

@@ -92,7 +92,7 @@ def test_page_links_lead_back_over_tls(server: Server, users: Users, folder: Pat
 def test_who_waits_for_a_file_is_kept_waiting(
     machine: Machine, hub: LoopbackHub, repo: Repo, users: Users, folder: Path
 ) -> None:
-    hub.faces["cdn"].shape = Shape(total_rate=1e6)
+    hub.faces["cdn"].shape = Shape(total_rate=1.3e6)
     server = start(machine, folder)
     user = believing(users(server), folder)
     done = user.run("curl", "-sv", "-o", "got", f"{user.url}/org/m/resolve/main/{BIG}")
