@@ -26,6 +26,9 @@ _TICK = 1.0
 """Seconds between two looks at a connection."""
 _PAUSED = 2.0
 """Seconds without a byte taken after which a reader may have to give way."""
+UNSENT = 1 << 20
+"""Bytes that the system takes for a connection before they can be sent. A quarter of it cost 15 % more CPU."""
+_TCP_NOTSENT_LOWAT = 25  # socket has no name for it
 KEEPALIVE = 60
 """Seconds after which a silent client is asked whether it is still there; after three more of these it is not."""
 
@@ -145,7 +148,8 @@ class GuardedProtocol(PatientProtocol):
         now, bounds = self.loop.time(), self._bounds
         self._look = self.loop.call_later(_TICK, self._check)
         self._note(now)
-        if now - self._taken_at > bounds.reading:
+        # A proxy that keeps a large file for a slow client reads nothing for minutes.
+        if self._name and now - self._taken_at > bounds.reading:
             self._break_off()
         elif not self.is_open:
             return  # what is written still goes out
@@ -172,8 +176,11 @@ class _Counting:
         return getattr(self._transport, name)
 
 
-def keep_alive(listener: socket.socket) -> None:
-    """Have connections of a listener end when the machine at the other end is gone."""
+def tune(listener: socket.socket) -> None:
+    """Have connections of a listener end when the machine at the other end is gone, and little kept for those that do
+    not read: the system keeps 4 MB for each by default."""
+    if sys.platform.startswith("linux"):
+        listener.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, UNSENT)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name in ("TCP_KEEPIDLE", "TCP_KEEPINTVL"):
         if hasattr(socket, name):

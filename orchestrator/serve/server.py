@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 
 from orchestrator.errors import CannotCreateError, UsageError
 from orchestrator.net.own_addresses import outward
-from orchestrator.serve.connections import ConnectionBounds, GuardedProtocol, keep_alive
+from orchestrator.serve.connections import ConnectionBounds, GuardedProtocol, tune
 from orchestrator.serve.http.certificates import ServerCertificate
 from orchestrator.serve.http.handshakes import BoundedListener
 from orchestrator.system import threads
@@ -99,7 +99,7 @@ def bound(address: ListenAddress) -> Iterator[tuple[socket.socket, socket.socket
         # Connections inherit it; asyncio sets it only where the socket names its protocol. Without it each answer on a
         # connection that is used again waits 40 ms for the client's acknowledgement.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        keep_alive(listener)
+        tune(listener)
         yield listener, keeper
 
 

@@ -161,7 +161,7 @@ class Settings:
     serve_client_connections: Annotated[int, Key(
         "Connections of one client to `serve` at once, and its requests at once through a proxy.",
         values.whole(1, 1024),
-        "", ("GLM_ARIA_SERVE_CLIENT_CONNECTIONS",), "serve.client_connections", personal=_ASKING)] = 256
+        "", ("GLM_ARIA_SERVE_CLIENT_CONNECTIONS",), "serve.client_connections", personal=_ASKING)] = 512
     serve_client_questions: Annotated[int, Key(
         "Questions of one client that `serve` asks the root at once; further ones wait for their turn.",
         values.whole(1, 16),

@@ -6,6 +6,7 @@ import asyncio
 import resource
 import select
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -13,7 +14,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from orchestrator.serve.connections import ConnectionBounds
+from orchestrator.serve.connections import UNSENT, ConnectionBounds
 from orchestrator.serve.http.proxies import TrustedProxies
 from orchestrator.serve.server import bound, most_connections, parse_listen, serving
 
@@ -40,11 +41,11 @@ class Door:
     """A server, and connections to it."""
 
     def __init__(self, address: tuple[str, int], stack: ExitStack) -> None:
-        self._address, self._stack = address, stack
+        self.address, self._stack = address, stack
 
     def knock(self, path: str = "", source: str = "127.0.0.1") -> socket.socket:
         """A connection, on which nothing is asked without a path."""
-        made = socket.create_connection(self._address, PATIENCE_S, source_address=(source, 0))
+        made = socket.create_connection(self.address, PATIENCE_S, source_address=(source, 0))
         self._stack.enter_context(closing(made))
         # The beginning of a request is no request.
         made.sendall(b"GET %s HTTP/1.1\r\nHost: localhost\r\n" % (path or "/").encode() + (b"\r\n" if path else b""))
@@ -145,10 +146,13 @@ class Reader:
 class Flood:
     """Answers with bytes without an end."""
 
+    sent = 0
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         while True:
             await send({"type": "http.response.body", "body": bytes(1 << 18), "more_body": True})
+            self.sent += 1 << 18
             await asyncio.sleep(0)
 
 
@@ -232,3 +236,27 @@ def test_a_request_that_turns_bad_after_its_answer_has_begun_ends_its_connection
         connection.sendall(b"\r\nno chunk\r\n")
         drained(connection)
     assert not caplog.records
+
+
+def test_a_named_proxy_may_pause() -> None:
+    with door(Flood(), ConnectionBounds(MOST, MOST, reading=0.5, proxies=TrustedProxies(["127.0.0.1"]))) as server:
+        proxy, client = stuck(server), server.knock("/", source="127.0.0.2")
+        assert client.recv(1)
+        assert gone_from(client)
+        assert proxy.recv(1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there the system can be told")
+def test_who_does_not_read_costs_little_memory() -> None:
+    """Beside what its own side takes, which is made small here."""
+    flood = Flood()
+    with door(flood, BOUNDS) as server, socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 14)
+        connection.connect(server.address)
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert connection.recv(1)
+        before = -1
+        while flood.sent != before:  # it has stopped when nothing moves for a while
+            before = flood.sent
+            threading.Event().wait(0.3)
+        assert 0 < before < 2.5 * UNSENT
