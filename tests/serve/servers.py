@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.error import HTTPError
 from urllib.request import ProxyHandler, build_opener
 
 from tests.machine.machine import Machine, Result, Running
@@ -50,8 +51,12 @@ class Server:
         """All that it shows to people who look, and to programs that watch."""
         opener, found = build_opener(ProxyHandler({})), []
         for path in ("/", "/-/events", "/metrics", "/readyz"):
-            with opener.open(self.url + path, timeout=20) as answer:
-                found.append(answer.readline() if path == "/-/events" else answer.read())
+            try:
+                with opener.open(self.url + path, timeout=20) as answer:
+                    found.append(answer.readline() if path == "/-/events" else answer.read())
+            except HTTPError as refusal:  # it may not be ready
+                with refusal:
+                    found.append(refusal.read())
         return b"".join(found).decode()
 
     def kill(self) -> None:
