@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import ssl
-from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from orchestrator.errors import ConfigError
 from orchestrator.serve.connections import ConnectionBounds
@@ -22,7 +24,7 @@ from tests.hub.models import tiny_model
 from tests.hub.repos import Repo
 from tests.hub.shaping import Shape
 from tests.machine.fixtures import open_place, wanted  # noqa: F401 - a fixture
-from tests.machine.machine import Machine, content
+from tests.machine.machine import Machine, content, until
 from tests.serve.access.tokens import NewTokens
 from tests.serve.conftest import Users, assert_unseen
 from tests.serve.servers import Client, Server
@@ -189,19 +191,64 @@ def test_both_files_are_needed(machine: Machine, folder: Path) -> None:
     machine.run("serve", "--root", "http://127.0.0.1:9", "--cert", str(folder / "cert.pem")).ended(2)
 
 
-def test_who_begins_no_handshake_gives_way(folder: Path) -> None:
+Connect = Callable[..., socket.socket]
+
+
+@contextmanager
+def serving_here(folder: Path, face: ASGIApp, bounds: ConnectionBounds) -> Iterator[Connect]:
+    """A server, and a call that makes connections to it, with TLS or in the middle of a handshake."""
     certificate = ServerCertificate(folder / "cert.pem", folder / "key.pem", lambda _: None)
     context = ssl.create_default_context(cafile=str(folder / "cert.pem"))
     with ExitStack() as stack:
         listener, _ = stack.enter_context(bound(parse_listen("127.0.0.1:0")))
-        stack.enter_context(serving(Face(), listener, lambda: None, ConnectionBounds(4, 4), certificate))
-        place = listener.getsockname()
-        silent = [stack.enter_context(closing(socket.create_connection(place, 20))) for _ in range(12)]
-        asking = stack.enter_context(closing(socket.create_connection(place, 20)))
-        secure = stack.enter_context(context.wrap_socket(asking, server_hostname="localhost"))
-        secure.sendall(b"GET /now HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        assert secure.recv(12) == b"HTTP/1.1 200"
+        stack.enter_context(serving(face, listener, lambda: None, bounds, certificate))
+
+        def connect(*, is_secure: bool = True) -> socket.socket:
+            plain = stack.enter_context(closing(socket.create_connection(listener.getsockname(), 20)))
+            if not is_secure:
+                return plain
+            return stack.enter_context(context.wrap_socket(plain, server_hostname="localhost"))
+
+        yield connect
+
+
+def test_who_begins_no_handshake_gives_way(folder: Path) -> None:
+    with serving_here(folder, Face(), ConnectionBounds(4, 4)) as connect:
+        silent = [connect(is_secure=False) for _ in range(12)]
+        asking = connect()
+        asking.sendall(b"GET /now HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert asking.recv(12) == b"HTTP/1.1 200"
         assert [one.recv(1) for one in silent[:-1]] == [b""] * 11
+
+
+def test_who_only_holds_a_connection_gives_way(folder: Path) -> None:
+    with serving_here(folder, Face(), ConnectionBounds(4, 4)) as connect:
+        silent = [connect() for _ in range(8)]
+        asking = connect()
+        asking.sendall(b"GET /now HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert asking.recv(12) == b"HTTP/1.1 200"
+        assert [one.recv(1) for one in silent[:5]] == [b""] * 5
+
+
+def test_who_does_not_read_is_broken_off(folder: Path) -> None:
+    async def endless(scope: Scope, _receive: Receive, send: Send) -> None:
+        del scope
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        while True:
+            await send({"type": "http.response.body", "body": bytes(1 << 20), "more_body": True})
+
+    with serving_here(folder, endless, ConnectionBounds(4, 4, reading=0.5)) as connect:
+        reader = connect()
+        reader.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        # What the system has for it, and then the end: not at the next byte, nor ever after.
+        assert until(lambda: not is_open(reader), 30)
+
+
+def is_open(connection: socket.socket) -> bool:
+    """False once the other end has broken the connection off; reads nothing."""
+    watched = select.poll()
+    watched.register(connection, 0)
+    return not watched.poll(0)
 
 
 def test_tokens_over_tls(machine: Machine, hub: LoopbackHub, users: Users, folder: Path) -> None:
