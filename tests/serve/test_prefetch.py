@@ -57,7 +57,7 @@ def test_what_has_no_room_is_refused_before_a_byte(machine: Machine, hub: Loopba
 def test_ctrl_c_gives_the_wish_back_and_keeps_what_has_arrived(
     server: Server, machine: Machine, hub: LoopbackHub
 ) -> None:
-    hub.faces["cdn"].shape = Shape(total_rate=1e6)
+    hub.faces["cdn"].shape = Shape(total_rate=3e6)
     running = machine.start("serve", "prefetch", "org/m", "--progress", "json", "--json")
     assert until(lambda: BIG in asked(hub))
     running.signal(signal.SIGINT)
