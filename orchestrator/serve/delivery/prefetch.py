@@ -85,22 +85,34 @@ class Prefetching:
     async def run(self, prefetch: Prefetch) -> None:
         """Fetch what is missing; done when that is in the cache, or lost. Room for all of it is reserved first: raises
         NoSpaceError, and the disk's errors. Cancelled, it gives its wants back like a client who leaves."""
-        loop, model = asyncio.get_running_loop(), prefetch.model
+        model = prefetch.model
         missing: list[RepoFile] = []
         self._running.append(prefetch)
         try:
             with self._shelves.reading(model):
-                missing = await loop.run_in_executor(self._making, self._missing, prefetch)
+                missing = await self._reserved(prefetch)
                 turn = asyncio.Semaphore(_AT_ONCE)
                 async with asyncio.TaskGroup() as group:
                     for file in missing:
                         group.create_task(self._fetch(prefetch, file, turn))
-        except* GlmAriaError as errors:
+        except ExceptionGroup as errors:
             raise errors.exceptions[0] from None
         finally:
             self._running.remove(prefetch)
-            for file in missing:
-                self._arrivals.release_unused(file.digest)
+            self._give_back(missing)
+
+    async def _reserved(self, prefetch: Prefetch) -> list[RepoFile]:
+        """The files that are to be fetched, and have room. Who leaves before that is known takes none."""
+        step = asyncio.get_running_loop().run_in_executor(self._making, self._missing, prefetch)
+        try:
+            return await asyncio.shield(step)
+        except asyncio.CancelledError:
+            step.add_done_callback(lambda done: None if done.exception() else self._give_back(done.result()))
+            raise
+
+    def _give_back(self, files: Sequence[RepoFile]) -> None:
+        for file in files:
+            self._arrivals.release_unused(file.digest)
 
     def _missing(self, prefetch: Prefetch) -> list[RepoFile]:
         """The files that are to be fetched, for which room is reserved. Proves what some other program put here."""
