@@ -8,17 +8,22 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
+from tests.hub.content import generate
+from tests.hub.faults import Fault
 from tests.hub.loopback import LoopbackHub
 from tests.hub.repos import Repo
+from tests.hub.shaping import Shape
 from tests.machine.fixtures import MakeHub
 from tests.machine.machine import Machine, until
 from tests.serve.access.tokens import NewTokens
 from tests.serve.conftest import Users, assert_unseen
 from tests.serve.servers import CANARY, Client, Server
 
+BIG = "big.safetensors"
 FILES: dict[str, Any] = {"config.json": b"{}"}
 PAGES = ("/", "/-/events", "/metrics")
 
@@ -136,6 +141,36 @@ def test_below_a_prefix_everything_has_it(machine: Machine, hub: LoopbackHub, us
     assert 'href="/hf/-/dashboard.css"' in page
     assert f"export HF_ENDPOINT={server.url}\n" in page
     assert status(user, "/-/dashboard.css") == 200
+    server.stop()
+
+
+def test_a_mirror_that_lies_is_named_and_what_it_sent_is_counted(
+    machine: Machine, make_hub: MakeHub, users: Users
+) -> None:
+    right = generate(12 << 20, 3)
+    hub = make_hub(Repo("model", "org/m", {BIG: right}))
+    liar = hub.mirror("liar", faults=[Fault("substitute", BIG)])
+    hub.faces["cdn"].shape = liar.face.shape = Shape(total_rate=6e6)
+    server = Server.start(machine, "--mirror", liar.url)
+    user = users(server)
+    assert user.get(f"/org/m/resolve/main/{BIG}") == right
+    name = urlsplit(liar.url).netloc
+
+    def shown() -> dict[str, Any]:
+        assert status(user, "/-/events") == 200
+        return dict(json.loads(body(user).splitlines()[0].removeprefix("data: ")))
+
+    assert until(lambda: "mirror-lied" in [one["code"] for one in shown()["news"]], 20)
+    (source,) = [one for one in shown()["sources"] if one["name"] == name]
+    assert source["sent"] > 0
+    assert source["is_quarantined"]
+    assert status(user, "/metrics") == 200
+    found = {
+        line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in body(user).splitlines() if line[0] != "#"
+    }
+    assert found[f'glm_aria_lies_total{{source="{name}"}}'] == 1
+    assert found["glm_aria_egress_ratio"] > 1
+    assert sum(found[key] for key in found if 'direction="in"' in key) > len(right)
     server.stop()
 
 
