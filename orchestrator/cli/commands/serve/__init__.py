@@ -154,6 +154,7 @@ def serve(options: ServeOptions) -> int:
     def show_address(url: str) -> None:
         for name in ("HF_ENDPOINT", "MODELSCOPE_ENDPOINT"):
             tell(f"export {name}={shlex.quote(url)}")
+        terminal.say(f"to see what it does, open {url}/ in a browser")
 
     follow = settings.serve_follow
     if follow is not None and settings.offline:
