@@ -157,7 +157,11 @@ class PagesFace:
         self._viewers += 1
         try:
             await answer.begin(200, _EVENTS)
-            while not self._is_over() and (viewer := self._viewer(request, caller)) is not None:
+            while (
+                request.method == "GET"
+                and not self._is_over()
+                and (viewer := self._viewer(request, caller)) is not None
+            ):
                 state = await self._board.drawn(is_whole=viewer.restricted)
                 await answer.body(b"data: " + state + b"\n\n")
                 await asyncio.sleep(_SECOND)

@@ -126,6 +126,7 @@ def test_a_link_leads_to_the_page_and_to_nothing_that_fetches(server: Server, us
 def test_a_page_says_what_a_browser_may_do_with_it(server: Server, users: Users) -> None:
     user = users(server)
     head = user.run("curl", "-sI", user.url + "/").stdout.lower()
+    assert user.run("curl", "-sI", "--max-time", "20", user.url + "/-/events").returncode == 0
     assert "content-security-policy: default-src 'self';" in head
     assert "frame-ancestors 'none'" in head
     assert "cache-control: no-store" in head
