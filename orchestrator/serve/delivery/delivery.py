@@ -14,7 +14,15 @@ from orchestrator.serve.delivery.arrivals import Arrivals
 from orchestrator.serve.delivery.handed import Handed
 from orchestrator.serve.delivery.ranges import Excerpt, excerpt, is_known
 from orchestrator.serve.delivery.snippets import Snippets
-from orchestrator.serve.delivery.streaming import KEEPING, opened, retry_after, send_arriving, send_file, until_ready
+from orchestrator.serve.delivery.streaming import (
+    KEEPING,
+    opened,
+    retry_after,
+    send_arriving,
+    send_file,
+    until_placed,
+    until_ready,
+)
 from orchestrator.serve.delivery.waiting import Waiting
 from orchestrator.serve.http.answers import Answering, Request
 from orchestrator.serve.http.clients import Manner, manner_of
@@ -197,6 +205,7 @@ class Delivery:
             await answer.begin(cut.status, {**headers, **cut.headers})
             at = await send_arriving(awaited, epoch, cut, manner, answer.body, self._handed, self._reading)
             if at == cut.start < cut.end:
+                await until_placed(awaited)
                 async with self._here(request, model, file) as fd:
                     if fd is not None and await send_file(fd, cut, answer.body, self._reading, answer.file):
                         at = cut.end

@@ -101,6 +101,18 @@ async def until_ready(awaited: Awaited, cut: Excerpt, manner: Manner, keep: Call
     return True
 
 
+async def until_placed(awaited: Awaited) -> None:
+    """Wait until a proven blob is where it is looked for: on its way there it may be seen nowhere. Raises what ended
+    the arrival, if that was not its placing."""
+    watch = awaited.watch
+    while not watch.has_ended:
+        change = awaited.change
+        if not watch.has_ended:
+            await change.wait()
+    if watch.state is State.LOST:
+        raise watch.error or TemporaryError(f"{watch.job.name!r} could not be placed")
+
+
 async def is_ready(awaited: Awaited, cut: Excerpt, manner: Manner, seconds: float) -> bool:
     """Wait until a first byte may go out; False if that takes longer. Raises as `allowed`."""
     loop = asyncio.get_running_loop()

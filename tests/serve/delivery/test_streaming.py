@@ -31,6 +31,7 @@ from orchestrator.serve.delivery.streaming import (
     retry_after,
     send_arriving,
     send_file,
+    until_placed,
 )
 from orchestrator.serve.http.clients import Manner
 from tests.fuzz.ground import KINDS, plant
@@ -278,6 +279,20 @@ def test_a_blob_that_is_placed_before_its_part_was_opened(
         hand.become(State.PLACED)
 
     assert played(hand, handed, pool, WHOLE, Manner.WAITS, play) == (0, b"")
+
+
+def test_a_blob_is_looked_for_when_it_is_placed_and_not_before(hand: Hand) -> None:
+    async def run(end: State) -> bool:
+        awaited = Awaited(hand.watch)
+        hand.become(State.PROVEN)
+        waiting = asyncio.ensure_future(until_placed(awaited))
+        await asyncio.sleep(0.001)
+        assert not waiting.done()
+        hand.become(end)
+        await waiting
+        return True
+
+    assert asyncio.run(run(State.PLACED))
 
 
 def test_a_file_that_is_here(pool: ThreadPoolExecutor, tmp_path: Path) -> None:
