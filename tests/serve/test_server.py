@@ -14,6 +14,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from orchestrator.serve import connections
 from orchestrator.serve.connections import UNSENT, ConnectionBounds
 from orchestrator.serve.http.proxies import TrustedProxies
 from orchestrator.serve.server import bound, most_connections, parse_listen, serving
@@ -59,6 +60,8 @@ def door(face: ASGIApp, bounds: ConnectionBounds = BOUNDS) -> Iterator[Door]:
         stack.enter_context(serving(face, listener, lambda: None, bounds))
         if isinstance(face, Face):
             stack.callback(face.may_answer.set)
+        if isinstance(face, Flood):
+            stack.callback(setattr, face, "is_over", True)
         yield Door(listener.getsockname(), stack)
 
 
@@ -104,6 +107,12 @@ def test_there_are_descriptors_left_for_files(monkeypatch: pytest.MonkeyPatch) -
 # -- what takes too long
 
 
+@pytest.fixture(autouse=True)
+def _looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "_TICK", 0.1)
+    monkeypatch.setattr(connections, "_PAUSED", 0.5)
+
+
 def ended(connection: socket.socket) -> bool:
     """True when the server ends a connection without a word."""
     return answer(connection) == b""
@@ -147,10 +156,11 @@ class Flood:
     """Answers with bytes without an end."""
 
     sent = 0
+    is_over = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
-        while True:
+        while not self.is_over:
             await send({"type": "http.response.body", "body": bytes(1 << 18), "more_body": True})
             self.sent += 1 << 18
             await asyncio.sleep(0)
@@ -173,7 +183,7 @@ def drained(connection: socket.socket) -> None:
 
 
 def test_a_reader_that_reads_nothing_is_given_up() -> None:
-    with door(Flood(), ConnectionBounds(MOST, MOST, reading=1.5)) as server:
+    with door(Flood(), ConnectionBounds(MOST, MOST, reading=0.5)) as server:
         connection = stuck(server)
         assert gone_from(connection)
         drained(connection)
@@ -181,7 +191,7 @@ def test_a_reader_that_reads_nothing_is_given_up() -> None:
 
 def test_a_reader_that_takes_little_is_given_up() -> None:
     """A byte now and then does not keep a connection."""
-    with door(Flood(), ConnectionBounds(MOST, MOST, reading=1.5)) as server:
+    with door(Flood(), ConnectionBounds(MOST, MOST, reading=0.5)) as server:
         connection = stuck(server)
         while not gone_from(connection, 0.1):
             with suppress(ConnectionError):
@@ -189,9 +199,9 @@ def test_a_reader_that_takes_little_is_given_up() -> None:
 
 
 def test_a_slow_reader_gets_everything() -> None:
-    with door(Flood(), ConnectionBounds(MOST, MOST, reading=1.5, window=1000)) as server:
+    with door(Flood(), ConnectionBounds(MOST, MOST, reading=0.5, window=1000)) as server:
         connection = stuck(server)
-        for _ in range(40):
+        for _ in range(15):
             assert connection.recv(100_000)
             threading.Event().wait(0.1)
 
