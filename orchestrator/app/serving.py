@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from orchestrator.serve.server import ListenAddress
     from orchestrator.watch.watch import Read
 
+_GLANCE = 1.0
+"""Seconds between two looks whether a signal came."""
+
 
 @dataclass(frozen=True, slots=True)
 class ServeRequest:
@@ -66,7 +69,9 @@ def serve(settings: Settings, request: ServeRequest, stop: Stop, emit: Emit) -> 
         url = entrance.url(address, settings.serve_hosts)
         request.on_ready(url)
         supervisor.tell("READY=1")
-        stop.wait()
+        # A signal that the system hands to another thread does not end a wait of this one, and is seen after it.
+        while not stop.wait(_GLANCE):
+            pass
         supervisor.tell("STOPPING=1")
     return Served(url, traffic.requests, traffic.sent)
 
