@@ -7,7 +7,7 @@ import http.client
 import json
 import ssl
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -46,25 +46,25 @@ class RunningServer:
 
 
 @contextlib.contextmanager
-def announced(runtime: Path, url: str, cache_dir: Path, token: str) -> Iterator[None]:
-    """Tell programs of this user, until the context ends, that this process serves at `url`.
+def announced(runtime: Path, url: str, cache_dir: Path, token: str) -> Iterator[RunningServer]:
+    """Tell programs of this user, until the context ends, that this process serves at `url`: as the server given.
 
     The file (0600) lies in the runtime folder; those of servers that were killed are removed. Raises CannotCreateError
     and its like.
     """
     name = processes.made_name(_KIND)
     _, pid, since = processes.me()
-    said = {"url": url, "pid": pid, "since": since, "cache_dir": str(cache_dir), "token": token}
+    server = RunningServer(url, pid, since, cache_dir, token)
 
     def write(folder: PrivateFolder) -> None:
         for other in folder.names():
             if processes.is_left_behind(folder.path / other, _KIND):
                 folder.unlink(other, missing_ok=True)
-        folder.write(name, json.dumps(said))
+        folder.write(name, json.dumps({**asdict(server), "cache_dir": str(cache_dir)}))
 
     in_private_folder(runtime, write)
     try:
-        yield
+        yield server
     finally:
         with contextlib.suppress(OSError):
             (runtime / name).unlink(missing_ok=True)

@@ -19,13 +19,15 @@ from orchestrator.errors import ConfigError
 from orchestrator.events import Emit
 from orchestrator.serve.access.tokens import fresh_token
 from orchestrator.serve.pages import supervisor
-from orchestrator.servers import RunningServer, announced
+from orchestrator.servers import announced
 from orchestrator.settings import Settings
 from orchestrator.system.children import refuse_missing, run_command
-from orchestrator.system.processes import me
 from orchestrator.system.signals import Stop, stoppable
 
 if TYPE_CHECKING:
+    from orchestrator.app.house import House
+    from orchestrator.serve.access.door import Door
+    from orchestrator.serve.app import Face
     from orchestrator.serve.pages.traffic import Traffic
     from orchestrator.serve.server import ListenAddress
     from orchestrator.watch.watch import Read
@@ -57,14 +59,12 @@ def serve(settings: Settings, request: ServeRequest, stop: Stop, emit: Emit) -> 
     entrance = replace(request.entrance, own_token=fresh_token())
     with contextlib.ExitStack() as stack:
         address, traffic, _ = stack.enter_context(_served(asking(settings), entrance, stop, emit))
-        token, here = entrance.own_token, entrance.url(address)
-        stack.enter_context(announced(runtime_of(settings), here, settings.cache_dir, token))
+        here, runtime = entrance.url(address), runtime_of(settings)
+        server = stack.enter_context(announced(runtime, here, settings.cache_dir, entrance.own_token))
         stop.is_abrupt = False
         if request.follow is not None:
             from orchestrator.app.following import following
 
-            _, pid, since = me()
-            server = RunningServer(here, pid, since, settings.cache_dir, token)
             stack.enter_context(following(*request.follow, server, settings, emit))
         url = entrance.url(address, settings.serve_hosts)
         request.on_ready(url)
@@ -113,23 +113,16 @@ def _served(
 ) -> Iterator[tuple[ListenAddress, Traffic, socket.socket]]:
     """The place of a server, what is asked there, and a socket that keeps its port. Nobody commands one that is for the
     programs of its user alone."""
-    try:
-        from orchestrator.serve.admin.face import AdminFace
-        from orchestrator.serve.app import Application, Face, Observer
+    with _extra():
+        from orchestrator.app.house import open_house
+        from orchestrator.serve.app import Application, Observer
         from orchestrator.serve.connections import ConnectionBounds
         from orchestrator.serve.http.proxies import TrustedProxies
         from orchestrator.serve.hub.face import HubFace
         from orchestrator.serve.modelscope.face import ModelScopeFace
         from orchestrator.serve.pages.access_log import AccessLog
-        from orchestrator.serve.pages.face import PagesFace
         from orchestrator.serve.pages.pulse import beat
         from orchestrator.serve.server import ListenAddress, bound, most_connections, parse_listen, serving
-    except ImportError as error:
-        raise ConfigError(
-            f"this needs starlette, uvicorn and prometheus-client, and {error.name} is not installed",
-            hint="pip install 'glm-aria[serve]'",
-        ) from None
-    from orchestrator.app.house import open_house
 
     with contextlib.ExitStack() as stack:
         listener, keeper = stack.enter_context(bound(parse_listen(entrance.listen)))
@@ -137,23 +130,47 @@ def _served(
         host, port = listener.getsockname()[:2]
         address = ListenAddress(host, port, "https" if certificate else "http")
         refuse_itself(settings, address)
-        is_own = entrance.is_own
+        is_own, prefix = entrance.is_own, entrance.prefix
         house = stack.enter_context(open_house(settings, stop, emit, is_own=is_own))
-        scope = ModelScopeFace(house.inquiries, house.delivery)
-        hub = HubFace(house.inquiries, house.delivery, prefix=entrance.prefix)
-        admin = AdminFace(gets=house.commands.gets, posts=house.commands.posts)
         door = entrance.door(settings, address, house, emit)
-        proxies = TrustedProxies(settings.serve_proxies)
-        pages = PagesFace(house.board, door.identify, prefix=entrance.prefix, is_over=stop.is_set)
-        faces: list[Face] = [scope, hub] if is_own else [admin, pages, scope, hub]
+        faces: list[Face] = [
+            ModelScopeFace(house.inquiries, house.delivery),
+            HubFace(house.inquiries, house.delivery, prefix=prefix),
+        ]
         traffic = house.board.traffic
         observers: list[Observer] = [traffic]
-        if not is_own and settings.serve_access_log is not None:
-            observers.append(stack.enter_context(AccessLog(settings.serve_access_log, house.emit)))
-        application = Application(door, faces, observers, prefix=entrance.prefix, proxies=proxies, emit=house.emit)
-        beside = None if is_own else partial(beat, house.board)
+        beside = None
+        if not is_own:
+            faces = [*_beside_clients(house, door, prefix, stop), *faces]
+            beside = partial(beat, house.board)
+            if settings.serve_access_log is not None:
+                observers.append(stack.enter_context(AccessLog(settings.serve_access_log, house.emit)))
+        proxies = TrustedProxies(settings.serve_proxies)
+        application = Application(door, faces, observers, prefix=prefix, proxies=proxies, emit=house.emit)
         most = most_connections()
         bounds = ConnectionBounds(most, most if is_own else settings.serve_client_connections, proxies=proxies)
         release = house.delivery.close
         stack.enter_context(serving(application, listener, release, bounds, certificate, beside=beside))
         yield address, traffic, keeper
+
+
+def _beside_clients(house: House, door: Door, prefix: str, stop: Stop) -> list[Face]:
+    """The faces for who runs a server: its commands, and what it shows."""
+    with _extra():
+        from orchestrator.serve.admin.face import AdminFace
+        from orchestrator.serve.pages.face import PagesFace
+
+    admin = AdminFace(gets=house.commands.gets, posts=house.commands.posts)
+    return [admin, PagesFace(house.board, door.identify, prefix=prefix, is_over=stop.is_set)]
+
+
+@contextlib.contextmanager
+def _extra() -> Iterator[None]:
+    """Imports of libraries that not everybody has. Raises ConfigError for one that is not installed."""
+    try:
+        yield
+    except ImportError as error:
+        raise ConfigError(
+            f"this needs starlette, uvicorn and prometheus-client, and {error.name} is not installed",
+            hint="pip install 'glm-aria[serve]'",
+        ) from None

@@ -35,7 +35,7 @@ KEEPALIVE = 60
 
 @dataclass(frozen=True, slots=True)
 class ConnectionBounds:
-    """ClientLimits of connections. Times are in seconds, those of a request from the last answer on.
+    """Bounds of connections. Times are in seconds, those of a request from the last answer on.
 
     `head` for the line and the headers of a request; `body` for the rest of it. Who has bytes to read takes at least
     `window` of them, or all, in `reading`. `most` connections are open at once, `each` of one client. Proxies

@@ -355,3 +355,14 @@ def test_offline(machine: Machine, hub: LoopbackHub, repo: Repo) -> None:
     machine.run(*words(machine, hf(), "download", "org/m", more=offline), env=QUIET).ended(0)
     assert hub.log.requests() == []
     assert machine.run(*words(machine, hf(), "download", "org/other", more=offline), env=QUIET).code == 1
+
+
+def test_run_needs_no_library_of_the_page_and_serve_names_the_one_that_is_missing(
+    machine: Machine, hub: LoopbackHub, tmp_path: Path
+) -> None:
+    (tmp_path / "prometheus_client.py").write_text("raise ModuleNotFoundError(name='prometheus_client')\n")
+    without = {"PYTHONPATH": f"{tmp_path}:{machine.env['PYTHONPATH']}"}
+    machine.run(*words(machine, "true"), env=without).ended(0)
+    refused = machine.run("serve", "--root", machine.root, "--listen", "127.0.0.1:0", env=without).ended(78)
+    assert "prometheus_client is not installed" in refused.err
+    assert "pip install 'glm-aria[serve]'" in refused.err

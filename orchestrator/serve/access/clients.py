@@ -33,7 +33,7 @@ def client_of(address: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ClientLimits:
-    """ClientLimits of one client: requests at once, and bytes a second."""
+    """Limits of one client: requests at once, and bytes a second."""
 
     requests: int
     speed: int | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 
@@ -135,7 +135,7 @@ class Delivery:
         # Also where nobody gets early bytes now: the server before this one may have sent some.
         starts_over = manner_of(request.headers.get("user-agent", "")) is Manner.STARTS_OVER
         if cut.is_open and cut.start > 0 and starts_over and self._is_suspect(file):
-            return Excerpt(200, 0, file.size, file.size)
+            return Excerpt.whole(file.size)
         return cut
 
     def _manner(self, request: Request) -> Manner:
@@ -153,39 +153,26 @@ class Delivery:
                     yield fd
                     return
             if found.have is Have.UNPROVEN:
-                await self._prove(request, model, file)
+                await _patiently(
+                    request, lambda wait: self._prove(wait, model, file), f"{file.path!r} is being verified"
+                )
             elif found.stamp is None:
                 break
         yield None
 
-    async def _prove(self, request: Request, model: ResolvedModel, file: RepoFile) -> None:
-        """Prove a file that some other program put into the cache, however long that takes. Raises Refused."""
-        while True:
-            try:
-                seconds = PATIENCE if request.keep is None else KEEPING
-                await self._proofs.do(("prove", file.digest), lambda: self._library.prove(model, file), seconds)
-            except TimeoutError:
-                if request.keep is None:
-                    raise busy(f"{file.path!r} is being verified", 10) from None
-                request.keep()
-            else:
-                return
-
-    async def _make_room(self, request: Request, model: ResolvedModel, file: RepoFile) -> None:
-        """Reserve room, however long it takes to make it. Raises Refused and what refuses the file."""
-        while True:
-            try:
-                return await self._arrivals.make_room(model, file, PATIENCE if request.keep is None else KEEPING)
-            except TimeoutError:
-                if request.keep is None:
-                    raise busy(f"room is being made for {file.path!r}", 10) from None
-                request.keep()
+    async def _prove(self, seconds: float, model: ResolvedModel, file: RepoFile) -> None:
+        """Prove a file that some other program put into the cache. Raises TimeoutError when that takes longer."""
+        await self._proofs.do(("prove", file.digest), lambda: self._library.prove(model, file), seconds)
 
     async def _send_what_comes(
         self, request: Request, model: ResolvedModel, file: RepoFile, headers: Mapping[str, str], answer: Answering
     ) -> None:
         if not self._arrivals.is_coming(file.digest):
-            await self._make_room(request, model, file)
+            await _patiently(
+                request,
+                lambda wait: self._arrivals.make_room(model, file, wait),
+                f"room is being made for {file.path!r}",
+            )
         cut, manner = self._cut(request, file), self._manner(request)
         answer.exchange.found = Presence.MISS if self._arrivals.epoch(file.digest) is None else Presence.ARRIVING
         with self._arrivals.of(model, file, cut, manner) as awaited:
@@ -211,3 +198,17 @@ class Delivery:
                         at = cut.end
             if at == cut.end:
                 await answer.end()
+
+
+async def _patiently(request: Request, step: Callable[[float], Awaitable[object]], why: str) -> None:
+    """Do a step, however long it takes; each try may take so many seconds. Raises Refused for a client that cannot be
+    kept waiting."""
+    while True:
+        try:
+            await step(PATIENCE if request.keep is None else KEEPING)
+        except TimeoutError:
+            if request.keep is None:
+                raise busy(why, 10) from None
+            request.keep()
+        else:
+            return

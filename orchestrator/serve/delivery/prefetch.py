@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from orchestrator.core.files import Digest, RepoFile
 from orchestrator.core.plan import Have, ResolvedModel
 from orchestrator.core.refs import Ref
-from orchestrator.depot.watch import State, Watch
-from orchestrator.errors import GlmAriaError, NoSpaceError, TemporaryError
+from orchestrator.depot.watch import Watch
+from orchestrator.errors import GlmAriaError, NoSpaceError
 from orchestrator.serve.access.rights import Caller
 from orchestrator.serve.delivery.arrivals import Arrivals
 from orchestrator.serve.delivery.ranges import Excerpt
+from orchestrator.serve.delivery.streaming import until_placed
 from orchestrator.serve.http.clients import Manner
 from orchestrator.serve.stock.inquiries import Inquiries
 from orchestrator.serve.stock.library import Library
@@ -132,23 +133,19 @@ class Prefetching:
         return missing
 
     async def _fetch(self, prefetch: Prefetch, file: RepoFile, turn: asyncio.Semaphore) -> None:
-        model, whole = prefetch.model, Excerpt(200, 0, file.size, file.size)
+        model = prefetch.model
         async with turn:
             await self._arrivals.make_room(model, file, _PATIENCE)
-            with self._arrivals.of(model, file, whole, Manner.WAITS) as awaited:
-                watch = prefetch.watches[file.digest] = awaited.watch
+            with self._arrivals.of(model, file, Excerpt.whole(file.size), Manner.WAITS) as awaited:
+                prefetch.watches[file.digest] = awaited.watch
                 try:
-                    while not watch.has_ended:
-                        change = awaited.change
-                        if not watch.has_ended:
-                            await change.wait()
+                    await until_placed(awaited)
+                except GlmAriaError as error:
+                    prefetch.lost.append((file.path, error))
+                    if isinstance(error, NoSpaceError):
+                        raise
+                else:
+                    prefetch.arrived += file.size
+                    prefetch.files_done += 1
                 finally:
                     del prefetch.watches[file.digest]
-            if watch.state is State.PLACED:
-                prefetch.arrived += file.size
-                prefetch.files_done += 1
-                return
-            error = watch.error or TemporaryError(f"{file.path!r} did not arrive")
-            prefetch.lost.append((file.path, error))
-            if isinstance(error, NoSpaceError):
-                raise error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Self
 
 _RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})")
 
@@ -21,6 +22,11 @@ class Excerpt:
     end: int
     size: int
     is_open: bool = False
+
+    @classmethod
+    def whole(cls, size: int) -> Self:
+        """All of a file."""
+        return cls(200, 0, size, size)
 
     @property
     def starts_over(self) -> bool:
@@ -47,14 +53,14 @@ def excerpt(headers: Mapping[str, str], size: int, etag: str) -> Excerpt:
     found = _RANGE.fullmatch(headers.get("range", "").replace(" ", ""))
     condition = headers.get("if-range")
     if found is None or found[0] == "bytes=-" or (condition is not None and condition.strip() != f'"{etag}"'):
-        return Excerpt(200, 0, size, size)
+        return Excerpt.whole(size)
     first, last = found[1], found[2]
     if not first:
         start, end = max(0, size - int(last)), size
     else:
         start, end = int(first), min(int(last) + 1, size) if last else size
         if last and int(last) < start:
-            return Excerpt(200, 0, size, size)
+            return Excerpt.whole(size)
     if start >= end:
         return Excerpt(416, 0, 0, size)
     return Excerpt(206, start, end, size, is_open=bool(first) and not last)

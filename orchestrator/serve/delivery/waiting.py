@@ -138,9 +138,8 @@ class Waiting:
         """Have a file fetched for as long as somebody waits for it."""
         if not await tries.go_on():
             return
-        whole = Excerpt(200, 0, file.size, file.size)
         await self._arrivals.make_room(model, file, IDLE)
-        with self._arrivals.of(model, file, whole, Manner.WAITS) as awaited:
+        with self._arrivals.of(model, file, Excerpt.whole(file.size), Manner.WAITS) as awaited:
             watch = awaited.watch
             while not watch.has_ended and await tries.go_on():
                 change = awaited.change

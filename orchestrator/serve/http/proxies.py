@@ -1,4 +1,4 @@
-"""TrustedProxies that tell for whom they ask."""
+"""Proxies that tell for whom they ask."""
 
 from __future__ import annotations
 
