@@ -162,9 +162,9 @@ class Client:
         )
         return Running(self, download, process)
 
-    def run(self, download: Download, timeout_s: float = 120) -> Outcome:
-        """Run it to its end."""
-        return self.start(download).end(timeout_s)
+    def run(self, download: Download, timeout_s: float = 120, *, may_try_on: bool = False) -> Outcome:
+        """Run it to its end. With `may_try_on` one that has not given up by then is killed, as its user would do."""
+        return self.start(download).end(timeout_s, may_try_on=may_try_on)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,12 +175,14 @@ class Running:
     download: Download
     process: subprocess.Popen[str]
 
-    def end(self, timeout_s: float = 120) -> Outcome:
-        """Wait for it; one that takes longer is killed, and the test fails."""
+    def end(self, timeout_s: float = 120, *, may_try_on: bool = False) -> Outcome:
+        """Wait for it; one that takes longer is killed, and unless it `may_try_on` the test fails."""
         try:
             out, err = self.process.communicate(timeout=timeout_s)
         except subprocess.TimeoutExpired:
             killed = self.kill()
+            if may_try_on:
+                return killed
             raise AssertionError(f"{self.client} did not end in {timeout_s:g} s\n{killed.output}") from None
         return Outcome(self.process.returncode, self.client.found(self.download, out), out + err)
 
