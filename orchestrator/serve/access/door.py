@@ -11,7 +11,7 @@ from orchestrator.serve.access.clients import ClientLimits, Clients, client_of
 from orchestrator.serve.access.keyring import Keyring, shown
 from orchestrator.serve.access.rights import ANYBODY, NOBODY, OPERATOR, Caller
 from orchestrator.serve.http.answers import Request
-from orchestrator.serve.http.refusals import Refused
+from orchestrator.serve.http.refusals import Refused, nothing_here
 
 _CLOSE = {"Connection": "close"}
 """What is left of the request is not read."""
@@ -46,7 +46,7 @@ class Door:
     def admit(self, request: Request) -> Caller:
         """Tell the caller of a request. Raises Refused; a request without a token gets a caller who may do little."""
         if self._is_own and not request.is_below:
-            raise Refused(404, "there is nothing at this address")
+            raise nothing_here()
         self._refuse_strange(request)
         if request.headers.get("sec-fetch-site") in ("cross-site", "same-site") and not _is_visit(request):
             # A page somewhere would have the browser of a user fill this disk.
@@ -76,7 +76,7 @@ class Door:
         if request.method in ("GET", "HEAD") and request.has_body:
             raise Refused(400, f"a {request.method} has no body here", headers=_CLOSE)
         if {"content-length", "transfer-encoding"} <= request.headers.keys():
-            raise Refused(400, "a body has one length", headers=_CLOSE)
+            raise Refused(400, "the request names two lengths of its body", headers=_CLOSE)
         if request.host is not None and not self._is_ours(request.host, request.listener):
             # The browser of a user asks a name of an attacker's that leads here (DNS rebinding).
             raise Refused(

@@ -10,9 +10,12 @@ from typing import Any, ClassVar
 
 from orchestrator.serve.access.rights import Caller
 from orchestrator.serve.http.answers import Answering, Request, gone, read_body
-from orchestrator.serve.http.refusals import Refused, as_text
+from orchestrator.serve.http.headers import JSON
+from orchestrator.serve.http.refusals import Refused, as_text, takes_only
 
 BELOW = b"/api/admin/"
+_OBJECT = JSON | {"Cache-Control": "no-store"}
+_LINES = {"Content-Type": "application/x-ndjson", "Cache-Control": "no-store"}
 
 Asked = Mapping[str, Any]
 """The JSON object that a request brought."""
@@ -42,20 +45,20 @@ class AdminFace:
         name = request.raw_path[len(BELOW) :].decode("ascii", "replace")
         call = self._calls.get(request.method, {}).get(name)
         if call is None:
-            allowed = ", ".join(method for method, calls in self._calls.items() if name in calls)
-            raise (
-                Refused(405, "not in this way", headers={"Allow": allowed}) if allowed else Refused(404, "no such call")
-            )
+            if allowed := ", ".join(method for method, calls in self._calls.items() if name in calls):
+                raise takes_only(allowed)
+            known = ", ".join(sorted(name for calls in self._calls.values() for name in calls))
+            raise Refused(404, f"there is no such call; there are {known}")
         asked = _asked(await read_body(request.receive)) if request.method == "POST" else {}
         told = await call(asked, caller)
         if isinstance(told, AsyncIterator):
             await _pass_on(told, request, answer)
         else:
-            await answer.give(200, _JSON, _body(told))
+            await answer.give(200, _OBJECT, _body(told))
 
     def refusal(self, refused: Refused) -> tuple[Mapping[str, str], bytes]:
         """See Face."""
-        return _JSON, _body({"error": as_text(refused)})
+        return _OBJECT, _body({"error": as_text(refused)})
 
 
 async def _pass_on(told: AsyncIterator[Told], request: Request, answer: Answering) -> None:
@@ -75,11 +78,6 @@ async def _pass_on(told: AsyncIterator[Told], request: Request, answer: Answerin
             sending.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await sending
-
-
-_JSON = {"Content-Type": "application/json; charset=utf-8", "Cache-Control": "no-store"}
-
-_LINES = {"Content-Type": "application/x-ndjson", "Cache-Control": "no-store"}
 
 
 def _body(document: Mapping[str, Any]) -> bytes:

@@ -1,10 +1,13 @@
-"""The parts of an address as a face reads them. No I/O."""
+"""Addresses as the faces read them: their parts, and the repo and revision that these name. No I/O."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from urllib.parse import parse_qs, unquote
 
+from orchestrator.core.dialects import DEFAULT, Dialect
+from orchestrator.core.refs import Ref, RepoId, RepoType
+from orchestrator.errors import UsageError
 from orchestrator.serve.http.refusals import Refused
 
 _LONGEST = 8192
@@ -39,5 +42,21 @@ def number(query: Mapping[str, str], name: str, default: int) -> int:
     """A whole number of at most nine digits. Raises Refused."""
     text = query.get(name, str(default))
     if not (text.isascii() and text.isdecimal()) or len(text) > 9:
-        raise Refused(400, f"{name} is no number of ours")
+        raise Refused(400, f"{name} is no whole number of at most nine digits")
     return int(text)
+
+
+def repo_at(kind: RepoType, parts: Sequence[str]) -> RepoId:
+    """The repo that these parts name. Raises Refused."""
+    try:
+        return RepoId(kind, "/".join(parts))
+    except UsageError as error:
+        raise Refused(404, error.message, "RepoNotFound") from None
+
+
+def ref_at(repo: RepoId, revision: str, catalog: Dialect = DEFAULT) -> Ref:
+    """The repo at a revision. Raises Refused."""
+    try:
+        return Ref(repo, revision, catalog)
+    except UsageError as error:
+        raise Refused(404, error.message, "RevisionNotFound") from None

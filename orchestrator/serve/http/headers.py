@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
+JSON = {"Content-Type": "application/json; charset=utf-8"}
+"""The headers of an answer in JSON."""
+
 
 def of_content(path: str, etag: str) -> dict[str, str]:
     """The headers of a file at `path` of its repo. `etag` is without quotes."""

@@ -15,7 +15,7 @@ _MOST_BYTES = 32 << 20
 
 def encoded(document: Any) -> bytes:
     """JSON in UTF-8. A long list is encoded entry by entry: all at once would keep other threads waiting."""
-    return b"".join(_pieces(document)) if _is_long(document) else _dumped(document)
+    return b"".join(_pieces(document)) if _is_long(document) else dumped(document)
 
 
 def _is_long(document: Any) -> bool:
@@ -26,12 +26,13 @@ def _is_long(document: Any) -> bool:
 
 def _pieces(document: Any) -> list[bytes]:
     if isinstance(document, dict):
-        inside = [b"%b:%b" % (_dumped(name), encoded(value)) for name, value in document.items()]
+        inside = [b"%b:%b" % (dumped(name), encoded(value)) for name, value in document.items()]
         return [b"{", b",".join(inside), b"}"]
-    return [b"[", b",".join(map(_dumped, document)), b"]"]
+    return [b"[", b",".join(map(dumped, document)), b"]"]
 
 
-def _dumped(document: Any) -> bytes:
+def dumped(document: Any) -> bytes:
+    """JSON in UTF-8, made at once."""
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 

@@ -45,6 +45,21 @@ def as_text(refused: Refused) -> str:
     return redacted(refused.message).encode("ascii", "backslashreplace")[:500].decode("ascii")
 
 
+def nothing_here() -> Refused:
+    """Tell a client that its address is none of ours."""
+    return Refused(404, "there is nothing at this address")
+
+
+def reads_only() -> Refused:
+    """Tell a client that would write."""
+    return Refused(405, "nothing can be uploaded to this server: it only reads", headers={"Allow": "GET, HEAD"})
+
+
+def takes_only(methods: str) -> Refused:
+    """Tell a client which methods its address takes."""
+    return Refused(405, f"this address takes {methods} only", headers={"Allow": methods})
+
+
 def busy(message: str, seconds: int) -> Refused:
     """Tell a client to ask again, as huggingface_hub reads it."""
     return Refused(429, message, headers={"Retry-After": str(seconds), "RateLimit": f'"api";r=0;t={seconds}'})

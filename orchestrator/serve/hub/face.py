@@ -10,14 +10,12 @@ from orchestrator.core.plan import ResolvedModel
 from orchestrator.serve.access.rights import Caller
 from orchestrator.serve.delivery.delivery import Delivery
 from orchestrator.serve.http.answers import Answering, Request, read_body
-from orchestrator.serve.http.headers import of_age
+from orchestrator.serve.http.headers import JSON, of_age
 from orchestrator.serve.http.printing import LONG, Print
 from orchestrator.serve.http.refusals import Refused, as_text
 from orchestrator.serve.hub import documents
 from orchestrator.serve.hub.grammar import AboutRepo, FileBytes, Passed, PathsInfo, TreePage, TreeSize, WhoAmI, parse
 from orchestrator.serve.stock.inquiries import Inquiries
-
-_JSON = {"Content-Type": "application/json; charset=utf-8"}
 
 
 class HubFace:
@@ -61,7 +59,7 @@ class HubFace:
                 step = partial(_document, asked, body, kind, model)
                 is_long = len(model.tree.files) >= LONG
                 reply = await self._inquiries.made(key, step, caller) if is_long else step()
-        headers = {**_JSON, **reply.headers, **stale}
+        headers = {**JSON, **reply.headers, **stale}
         if reply.then:
             headers["Link"] = f'<{request.link_base}{reply.then}>; rel="next"'
         await answer.give(200, headers, reply.body)
@@ -72,12 +70,12 @@ class HubFace:
         headers = {"X-Error-Message": words, **({"X-Error-Code": refused.code} if refused.code else {})}
         if refused.is_plain:
             return headers | {"Content-Type": "text/plain"}, f"{words}\n".encode()
-        return headers | _JSON, documents.HubDocument({"error": words}).printed().body
+        return headers | JSON, documents.HubDocument({"error": words}).printed().body
 
     async def _whoami(self, caller: Caller, answer: Answering) -> None:
         if not caller.name or caller.role is None:
             raise caller.deny("there is no account")
-        await answer.give(200, _JSON, documents.account(caller.name, caller.role).printed().body)
+        await answer.give(200, JSON, documents.account(caller.name, caller.role).printed().body)
 
     async def _file(  # noqa: PLR0917 - who asks for what, and how it is answered
         self,

@@ -5,13 +5,12 @@ Addresses as huggingface_hub 2.4 and `@huggingface/hub` use them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from orchestrator.core.refs import Ref, RepoId, RepoType
-from orchestrator.errors import UsageError
-from orchestrator.serve.http.addresses import is_set, number, parameters, segments
-from orchestrator.serve.http.refusals import Refused
+from orchestrator.core.refs import Ref, RepoType
+from orchestrator.serve.http.addresses import is_set, number, parameters, ref_at, repo_at, segments
+from orchestrator.serve.http.refusals import Refused, nothing_here, reads_only, takes_only
 
 _TYPES = {kind.plural: kind for kind in RepoType}
 _VERBS = frozenset(("revision", "tree", "treesize", "paths-info", "refs", "commits"))
@@ -80,13 +79,11 @@ def parse(method: str, raw_path: bytes, query_string: bytes = b"") -> Asked:
     """Read a request. `raw_path` is as it was sent: `refs%2Fpr%2F1` is one segment of it. Raises Refused."""
     parts = segments(raw_path)
     if method not in ("GET", "HEAD", "POST"):
-        raise Refused(405, "this server reads only", headers={"Allow": "GET, HEAD"})
+        raise reads_only()
     query = parameters(query_string)
     asked = _asked(parts, query)
     if (method == "POST") != isinstance(asked, PathsInfo):
-        raise Refused(
-            405, "not in this way", headers={"Allow": "POST" if isinstance(asked, PathsInfo) else "GET, HEAD"}
-        )
+        raise takes_only("POST" if isinstance(asked, PathsInfo) else "GET, HEAD")
     return asked
 
 
@@ -105,33 +102,33 @@ def _asked(parts: tuple[str, ...], query: Mapping[str, str]) -> Asked:
             return _api(_TYPES[parts[1]], parts[2:], query)
     elif "resolve" in parts[1:4]:
         return _resolve(parts)
-    raise Refused(404, "there is nothing at this address")
+    raise nothing_here()
 
 
 def _api(kind: RepoType, parts: tuple[str, ...], query: Mapping[str, str]) -> Asked:
     # `gpt2/tree/main` is the tree of an old model without an organisation; `org/name` is a repo.
     width = 1 if len(parts) == 1 or parts[1] in _VERBS else 2
-    repo = _repo(kind, parts[:width])
+    repo = repo_at(kind, parts[:width])
     verb, rest = parts[width : width + 1], parts[width + 1 :]
     folder = "/".join(rest[1:]).strip("/")
     match verb:
         case ():
             return AboutRepo(Ref(repo), is_set(query, "blobs"))
         case ("revision",) if len(rest) == 1:
-            return AboutRepo(_ref(repo, rest[0]), is_set(query, "blobs"))
+            return AboutRepo(ref_at(repo, rest[0]), is_set(query, "blobs"))
         case ("tree",) if rest:
-            return TreePage(_ref(repo, rest[0]), folder, is_set(query, "recursive"), number(query, "cursor", 0))
+            return TreePage(ref_at(repo, rest[0]), folder, is_set(query, "recursive"), number(query, "cursor", 0))
         case ("treesize",) if rest:
-            return TreeSize(_ref(repo, rest[0]), folder)
+            return TreeSize(ref_at(repo, rest[0]), folder)
         case ("paths-info",) if len(rest) == 1:
-            return PathsInfo(_ref(repo, rest[0]))
+            return PathsInfo(ref_at(repo, rest[0]))
         case ("refs",) if not rest:
             kept = tuple((name, query[name]) for name in ("include_prs", "include_pull_requests") if name in query)
             return Passed(Ref(repo), ("refs",), kept)
         case ("commits",) if len(rest) == 1:
             kept = tuple((name, query[name]) for name in ("p", "limit") if query.get(name, "").isdecimal())
-            return Passed(_ref(repo, rest[0]), ("commits", rest[0]), kept)
-    raise Refused(404, "there is nothing at this address")
+            return Passed(ref_at(repo, rest[0]), ("commits", rest[0]), kept)
+    raise nothing_here()
 
 
 def _resolve(parts: tuple[str, ...]) -> FileBytes:
@@ -140,25 +137,10 @@ def _resolve(parts: tuple[str, ...]) -> FileBytes:
     # A repo may be called `resolve`; a branch of that name in a repo without an organisation is rarer.
     at = next((at for at in (first + 2, first + 1) if parts[at : at + 1] == ("resolve",)), None)
     if at is None:
-        raise Refused(404, "there is nothing at this address")
+        raise nothing_here()
     rest = parts[at + 1 :]
     # Clients quote a revision; browsers and people write `refs/pr/1`.
     width = 3 if rest[:1] == ("refs",) else 1
     if len(rest) <= width:
         raise Refused(404, "no file is named")
-    return FileBytes(_ref(_repo(kind, parts[first:at]), "/".join(rest[:width])), "/".join(rest[width:]))
-
-
-def _repo(kind: RepoType, parts: Sequence[str]) -> RepoId:
-    name = "/".join(parts)
-    try:
-        return RepoId(kind, name)
-    except UsageError as error:
-        raise Refused(404, error.message, "RepoNotFound") from None
-
-
-def _ref(repo: RepoId, revision: str) -> Ref:
-    try:
-        return Ref(repo, revision)
-    except UsageError as error:
-        raise Refused(404, error.message, "RevisionNotFound") from None
+    return FileBytes(ref_at(repo_at(kind, parts[first:at]), "/".join(rest[:width])), "/".join(rest[width:]))

@@ -5,7 +5,6 @@ Fields are those that modelscope 1.37 and modelscope-hub 0.5.1 read.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from operator import itemgetter
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from orchestrator.core.files import RepoFile
 from orchestrator.core.plan import ResolvedModel
 from orchestrator.serve.http.headers import of_content
+from orchestrator.serve.http.printing import dumped
 from orchestrator.serve.http.refusals import Refused, as_text
 from orchestrator.serve.modelscope.grammar import FileContent, FolderListing, RepoFacts
 from orchestrator.serve.stock.entries import entries
@@ -81,7 +81,7 @@ def listing(asked: FolderListing, model: ResolvedModel) -> bytes:
     listed.sort(key=itemgetter(0))
     end = None if asked.size is None else asked.start + asked.size
     head, files, tail = answer({"Files": [], "TotalCount": len(listed)}).partition(b"[]")
-    shown = (_encoded(_entry(path, file, model)) for path, file in listed[asked.start : end])
+    shown = (dumped(_entry(path, file, model)) for path, file in listed[asked.start : end])
     return b"".join((head, files[:1], b",".join(shown), files[1:], tail))
 
 
@@ -103,17 +103,13 @@ def file_headers(file: RepoFile) -> dict[str, str]:
 
 def answer(data: Any) -> bytes:
     """An answer that says it is one."""
-    return _encoded({"Code": 200, "Success": True, "Message": "success", "RequestId": "", "Data": data})
+    return dumped({"Code": 200, "Success": True, "Message": "success", "RequestId": "", "Data": data})
 
 
 def refusal(refused: Refused) -> bytes:
     """A refusal. modelscope-hub takes one with the status 200 for an empty repo, so its status is its own."""
     code = _CODES.get(refused.code, refused.status)
-    return _encoded({"Code": code, "Success": False, "Message": as_text(refused), "RequestId": ""})
-
-
-def _encoded(document: Json) -> bytes:
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+    return dumped({"Code": code, "Success": False, "Message": as_text(refused), "RequestId": ""})
 
 
 def _entry(path: str, file: RepoFile | None, model: ResolvedModel) -> Json:

@@ -16,7 +16,7 @@ from orchestrator.errors import NotFoundError, SourcesDownError, TemporaryError
 from orchestrator.serve.access.rights import Caller
 from orchestrator.serve.delivery.delivery import Delivery
 from orchestrator.serve.http.answers import Answering, Request
-from orchestrator.serve.http.headers import of_age
+from orchestrator.serve.http.headers import JSON, of_age
 from orchestrator.serve.http.printing import Print
 from orchestrator.serve.http.refusals import Refused
 from orchestrator.serve.modelscope import documents, grammar
@@ -32,7 +32,6 @@ from orchestrator.serve.stock.inquiries import Inquiries
 
 _MOST_TOLD = 1000
 """Repos of which it is kept in memory what branches and tags they have."""
-_JSON = {"Content-Type": "application/json; charset=utf-8"}
 
 
 class ModelScopeFace:
@@ -53,7 +52,7 @@ class ModelScopeFace:
         """See Face."""
         asked = grammar.parse(request.method, request.raw_path, request.query_string)
         if isinstance(asked, Nearness):
-            await answer.give(200, _JSON, documents.answer({"InternalRegionQueryAddress": ""}))
+            await answer.give(200, JSON, documents.answer({"InternalRegionQueryAddress": ""}))
             return
         # What a client shows us for the Hub is its token of ModelScope's.
         caller = replace(caller, hub_token=None)
@@ -74,13 +73,13 @@ class ModelScopeFace:
             case FolderListing():
                 key = asked, model.commit, model.modified
                 made = await self._inquiries.made(key, lambda: Print(documents.listing(asked, model)), caller)
-                await answer.give(200, {**_JSON, **age}, made.body)
+                await answer.give(200, {**JSON, **age}, made.body)
                 return
-        await answer.give(200, {**_JSON, **age}, documents.answer(data))
+        await answer.give(200, {**JSON, **age}, documents.answer(data))
 
     def refusal(self, refused: Refused) -> tuple[Mapping[str, str], bytes]:
         """See Face."""
-        return _JSON, documents.refusal(refused)
+        return JSON, documents.refusal(refused)
 
     async def _revisions(self, ref: Ref, caller: Caller) -> dict[str, Any]:
         """As ModelScope tells them; where it does not, or may not be asked for this caller, as it told them last, or as

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 
 from orchestrator.core.dialects import MODELSCOPE
 from orchestrator.core.refs import Ref, RepoId, RepoType
-from orchestrator.errors import UsageError
-from orchestrator.serve.http.addresses import is_set, number, parameters, segments
-from orchestrator.serve.http.refusals import Refused
+from orchestrator.serve.http.addresses import is_set, number, parameters, ref_at, repo_at, segments
+from orchestrator.serve.http.refusals import Refused, nothing_here, reads_only
 
 _TYPES = {kind.plural: kind for kind in (RepoType.MODEL, RepoType.DATASET)}
 _MOST_ENTRIES = 10_000
@@ -78,16 +77,16 @@ def takes(raw_path: bytes) -> bool:
 def parse(method: str, raw_path: bytes, query_string: bytes = b"") -> Asked:
     """Read a request. Raises Refused."""
     if method not in ("GET", "HEAD"):
-        raise Refused(405, "this server reads only", headers={"Allow": "GET, HEAD"})
+        raise reads_only()
     parts, query = segments(raw_path), parameters(query_string)
     if parts[:2] == ("api", "v1"):
         if parts[2:] == ("repos", "internalAccelerationInfo"):
             return Nearness()
         if len(parts) > 4 and parts[2] in _TYPES:
-            return _api(_repo(_TYPES[parts[2]], parts[3:5]), parts[5:], query)
+            return _api(repo_at(_TYPES[parts[2]], parts[3:5]), parts[5:], query)
     elif parts[0] == "models" and len(parts) > 5:
-        return FileContent(_ref(_repo(RepoType.MODEL, parts[1:3]), parts[4]), "/".join(parts[5:]))
-    raise Refused(404, "there is nothing at this address")
+        return FileContent(_ref(repo_at(RepoType.MODEL, parts[1:3]), parts[4]), "/".join(parts[5:]))
+    raise nothing_here()
 
 
 def _is_file(parts: Sequence[bytes]) -> bool:
@@ -115,22 +114,12 @@ def _api(repo: RepoId, verb: Sequence[str], query: Mapping[str, str]) -> Asked:
             if not query.get("FilePath"):
                 raise Refused(404, "no file is named")
             return FileContent(_ref(repo, query.get("Revision")), query["FilePath"])
-    raise Refused(404, "there is nothing at this address")
+    raise nothing_here()
 
 
 def _folder(query: Mapping[str, str]) -> str:
     return query.get("Root", "").strip("/")
 
 
-def _repo(kind: RepoType, parts: Sequence[str]) -> RepoId:
-    try:
-        return RepoId(kind, "/".join(parts))
-    except UsageError as error:
-        raise Refused(404, error.message, "RepoNotFound") from None
-
-
 def _ref(repo: RepoId, revision: str | None) -> Ref:
-    try:
-        return Ref(repo, revision or MODELSCOPE.main, MODELSCOPE)
-    except UsageError as error:
-        raise Refused(404, error.message, "RevisionNotFound") from None
+    return ref_at(repo, revision or MODELSCOPE.main, MODELSCOPE)

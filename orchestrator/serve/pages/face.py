@@ -12,7 +12,7 @@ from orchestrator import __version__, templating
 from orchestrator.documents import encode
 from orchestrator.serve.access.rights import Caller
 from orchestrator.serve.http.answers import Answering, Request, read_body
-from orchestrator.serve.http.refusals import Refused, as_text, busy
+from orchestrator.serve.http.refusals import Refused, as_text, busy, nothing_here, takes_only
 from orchestrator.serve.pages import metrics
 from orchestrator.serve.pages.board import Board
 from orchestrator.serve.pages.sessions import Sessions, set_cookie
@@ -72,7 +72,7 @@ class PagesFace:
             await self._log_in(request, answer)
             return
         if request.method not in ("GET", "HEAD"):
-            raise Refused(405, "not in this way", headers={"Allow": "GET, HEAD"})
+            raise takes_only("GET, HEAD")
         match path:
             case "" | "/":
                 await self._page(request, caller, answer)
@@ -92,7 +92,7 @@ class PagesFace:
                 headers = _SAFE | {"Content-Type": _FILES[path], "Cache-Control": "no-cache"}
                 await answer.give(200, headers, _file(path.rpartition("/")[2]))
             case _:
-                raise Refused(404, "there is nothing at this address")
+                raise nothing_here()
 
     def refusal(self, refused: Refused) -> tuple[Mapping[str, str], bytes]:
         """See Face."""
