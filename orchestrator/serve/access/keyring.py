@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import NamedTuple
@@ -14,6 +13,7 @@ from orchestrator.errors import GlmAriaError
 from orchestrator.events import Emit, Notice
 from orchestrator.serve.access.rights import Caller
 from orchestrator.serve.access.tokens import DAY, Identity, TokenFile, TokenGrant, hashed, is_token
+from orchestrator.serve.http.recent import Recent
 from orchestrator.serve.http.refusals import Refused, busy
 
 _MOST_WRONG = 10
@@ -56,11 +56,11 @@ class WrongTokens:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._counts: OrderedDict[str, tuple[float, int]] = OrderedDict()
+        self._counts: Recent[str, tuple[float, int]] = Recent(_MOST_ADDRESSES)
 
     def refuse(self, address: str) -> None:
         """Raise Refused (429) where this address has sent too many wrong tokens."""
-        since, count = self._counts.get(address, (0.0, 0))
+        since, count = self._counts.get(address) or (0.0, 0)
         left = since + _WINDOW - self._clock()
         if count >= _MOST_WRONG and left > 0:
             raise busy("too many wrong tokens came from your address", max(1, round(left)))
@@ -68,10 +68,8 @@ class WrongTokens:
     def note(self, address: str) -> None:
         """Count one."""
         now = self._clock()
-        since, count = self._counts.pop(address, (now, 0))
-        self._counts[address] = (since, count + 1) if now - since < _WINDOW else (now, 1)
-        while len(self._counts) > _MOST_ADDRESSES:
-            self._counts.popitem(last=False)
+        since, count = self._counts.get(address) or (now, 0)
+        self._counts.keep(address, (since, count + 1) if now - since < _WINDOW else (now, 1))
 
 
 class Keyring:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_left
-from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -18,6 +17,7 @@ from orchestrator.core.plan import ResolvedModel
 from orchestrator.core.refs import Ref
 from orchestrator.errors import GlmAriaError
 from orchestrator.serve.delivery.arrivals import Arrivals
+from orchestrator.serve.http.recent import Recent
 from orchestrator.transfer.spans import SMALL
 
 _CERTAIN = 3
@@ -45,7 +45,7 @@ class Ahead:
 
     def __init__(self, arrivals: Arrivals) -> None:
         self._arrivals = arrivals
-        self._models: OrderedDict[tuple[Ref, str], _Reading] = OrderedDict()
+        self._models: Recent[tuple[Ref, str], _Reading] = Recent(_MOST_MODELS)
 
     def asked(self, model: ResolvedModel, file: RepoFile) -> None:
         """Note that a client, who may have it fetched, gets a file now."""
@@ -66,18 +66,16 @@ class Ahead:
 
     def close(self) -> None:
         """Fetch nothing more."""
-        for reading in self._models.values():
+        for _, reading in self._models.items():
             if reading.running is not None:
                 reading.running.cancel()
 
     def _reading(self, model: ResolvedModel) -> _Reading:
         key = model.ref, model.commit
-        reading = self._models.pop(key, None)
+        reading = self._models.get(key)
         if reading is None:
             reading = _Reading(tuple(known for known in model.tree.files if 0 < known.size < SMALL))
-        self._models[key] = reading
-        if len(self._models) > _MOST_MODELS:
-            self._models.popitem(last=False)
+            self._models.keep(key, reading)
         return reading
 
     def _next(self, reading: _Reading, start: int) -> tuple[RepoFile, ...]:

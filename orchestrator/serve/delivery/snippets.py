@@ -8,7 +8,6 @@ TLS, and from nobody else. Who asks for more than a little of a file gets it pro
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Executor
 
@@ -19,6 +18,7 @@ from orchestrator.errors import GlmAriaError
 from orchestrator.serve.access.rights import Caller
 from orchestrator.serve.delivery.ranges import Excerpt
 from orchestrator.serve.http.once import PATIENCE, Once
+from orchestrator.serve.http.recent import Recent
 from orchestrator.serve.stock.library import Library
 
 LONGEST = 4 << 20
@@ -43,16 +43,14 @@ class Snippets:
         self._library = library
         self._once = Once(asking, each=each)
         self._clock = clock
-        self._kept: OrderedDict[_Key, bytes] = OrderedDict()
-        self._size = 0
-        self._passed: OrderedDict[Digest, tuple[float, int]] = OrderedDict()
+        self._kept: Recent[_Key, bytes] = Recent(_KEPT, len)
+        self._passed: Recent[Digest, tuple[float, int]] = Recent(_BLOBS)
 
     async def get(self, model: ResolvedModel, file: RepoFile, cut: Excerpt, caller: Caller) -> bytes | None:
         """The bytes of a range with an end, if it is small; None where the file has to be waited for. Raises Refused
         for a client that asks for too much at once."""
         key = model.ref.repo, file.digest, cut.start, cut.end
         if (known := self._kept.get(key)) is not None:
-            self._kept.move_to_end(key)
             return known
         length = cut.end - cut.start
         if cut.status != 206 or cut.is_open or length > LONGEST or not self._library.has_word_of_root(model):
@@ -65,24 +63,15 @@ class Snippets:
             )
         except (GlmAriaError, TimeoutError):
             return None  # a mirror may have the whole
-        self._keep(key, got)
+        self._kept.keep(key, got)
         return got
 
     def _may_pass(self, file: RepoFile, length: int) -> bool:
         """Count bytes of a blob that are about to be passed on; False when that would be too many for one hour."""
         now = self._clock()
-        since, passed = self._passed.pop(file.digest, (now, 0))
+        since, passed = self._passed.get(file.digest) or (now, 0)
         if now - since >= _HOUR:
             since, passed = now, 0
         is_little = passed + length <= min(_MOST, file.size // _SHARE)
-        self._passed[file.digest] = since, passed + length * is_little
-        if len(self._passed) > _BLOBS:
-            self._passed.popitem(last=False)
+        self._passed.keep(file.digest, (since, passed + length * is_little))
         return is_little
-
-    def _keep(self, key: _Key, got: bytes) -> None:
-        if key not in self._kept:
-            self._kept[key] = got
-            self._size += len(got)
-        while self._size > _KEPT:
-            self._size -= len(self._kept.popitem(last=False)[1])

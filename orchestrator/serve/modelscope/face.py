@@ -5,7 +5,6 @@ A name means what ModelScope lists under it, also where the Hub has a repo of th
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -18,6 +17,7 @@ from orchestrator.serve.delivery.delivery import Delivery
 from orchestrator.serve.http.answers import Answering, Request
 from orchestrator.serve.http.headers import JSON, of_age
 from orchestrator.serve.http.printing import Print
+from orchestrator.serve.http.recent import Recent
 from orchestrator.serve.http.refusals import Refused
 from orchestrator.serve.modelscope import documents, grammar
 from orchestrator.serve.modelscope.grammar import (
@@ -42,7 +42,7 @@ class ModelScopeFace:
     def __init__(self, inquiries: Inquiries, delivery: Delivery) -> None:
         self._inquiries = inquiries
         self._delivery = delivery
-        self._told: OrderedDict[RepoId, dict[str, Any]] = OrderedDict()
+        self._told: Recent[RepoId, dict[str, Any]] = Recent(_MOST_TOLD)
 
     def takes(self, raw_path: bytes) -> bool:
         """See Face."""
@@ -86,15 +86,9 @@ class ModelScopeFace:
         far as others have asked for them."""
         if caller.may_fetch(ref.repo):
             with suppress(NotFoundError, SourcesDownError, TemporaryError, Refused):
-                told = await self._inquiries.passed(ref, caller, ("revisions",), ())
-                return self._keep(ref, documents.revisions(told))
+                told = documents.revisions(await self._inquiries.passed(ref, caller, ("revisions",), ()))
+                self._told.keep(ref.repo, told)
+                return told
         if (last := self._told.get(ref.repo)) is not None:
             return last
         return documents.known_revisions((ref.revision, *await self._inquiries.revisions(ref)))
-
-    def _keep(self, ref: Ref, told: dict[str, Any]) -> dict[str, Any]:
-        self._told.pop(ref.repo, None)
-        self._told[ref.repo] = told
-        while len(self._told) > _MOST_TOLD:
-            self._told.popitem(last=False)
-        return told

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from http.cookies import CookieError, SimpleCookie
+
+from orchestrator.serve.http.recent import Recent
 
 COOKIE = "glm_aria_session"
 _SECONDS = 12 * 3600.0
@@ -19,28 +20,26 @@ class Sessions:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._known: OrderedDict[bytes, tuple[float, str]] = OrderedDict()
+        self._known: Recent[bytes, tuple[float, str]] = Recent(_MOST)
 
     def begin(self, token: str) -> str:
         """The value of a cookie that stands for this token."""
         value = secrets.token_urlsafe(32)
-        self._known[_key(value)] = self._clock() + _SECONDS, token
-        if len(self._known) > _MOST:
-            self._known.popitem(last=False)
+        self._known.keep(_key(value), (self._clock() + _SECONDS, token))
         return value
 
     def token_of(self, header: str) -> str | None:
         """The token for which the Cookie header of a request stands."""
         key = _key(_value_in(header))
-        end, token = self._known.get(key, (0.0, None))
+        end, token = self._known.get(key) or (0.0, None)
         if token is not None and self._clock() >= end:
-            del self._known[key]
+            self._known.drop(key)
             return None
         return token
 
     def end(self, header: str) -> None:
         """Forget the cookie of a request."""
-        self._known.pop(_key(_value_in(header)), None)
+        self._known.drop(_key(_value_in(header)))
 
 
 def set_cookie(value: str, path: str, *, is_secure: bool) -> str:

@@ -16,7 +16,8 @@ from orchestrator.errors import NotAllowedError, NotFoundError
 from orchestrator.serve.access.keyring import WrongTokens
 from orchestrator.serve.access.rights import Caller
 from orchestrator.serve.http.once import PATIENCE, Once
-from orchestrator.serve.http.printing import Print, Printed
+from orchestrator.serve.http.printing import Print
+from orchestrator.serve.http.recent import Recent
 from orchestrator.serve.http.refusals import Refused, busy
 from orchestrator.serve.stock.library import Library, Shelved
 from orchestrator.serve.stock.vouching import Vouching
@@ -26,6 +27,8 @@ _HASTE = 3.0
 
 _MAKING = 2
 """Long documents that are made for one client at once."""
+_PRINTED = 32 << 20
+"""Bytes of documents that are kept: many who ask for a long one, and read it slowly, share its bytes."""
 
 
 class Inquiries:
@@ -42,7 +45,7 @@ class Inquiries:
         self._asks = Once(asking, each=each)
         self._looks = Once(looking)
         self._makes = Once(looking, each=_MAKING)
-        self._printed = Printed()
+        self._printed: Recent[Hashable, Print] = Recent(_PRINTED, lambda document: len(document.body))
 
     async def resolve(self, ref: Ref, caller: Caller) -> Shelved:
         """The commit and listing of a ref, for a caller. Raises Refused, and what `Library.resolve` does.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -34,6 +33,7 @@ from orchestrator.mirrors.sources import Sources
 from orchestrator.net.failures import blaming
 from orchestrator.resolve.question import Question
 from orchestrator.resolve.resolve import remember, resolve
+from orchestrator.serve.http.recent import Recent
 
 FRESH = 60.0
 """Seconds for which the meaning of a branch is not asked for again."""
@@ -75,7 +75,10 @@ class Library:
         self._clock = clock
         self._guard = threading.Lock()
         self._looking = threading.Lock()
-        self._shelf: OrderedDict[Ref, tuple[float, Shelved]] = OrderedDict()
+        # One listing, however long, is kept.
+        self._shelf: Recent[Ref, tuple[float, Shelved]] = Recent(
+            _MOST_FILES, lambda kept: min(1 + len(kept[1].model.tree.files), _MOST_FILES)
+        )
         self.root_error: str | None = None
 
     @property
@@ -105,11 +108,8 @@ class Library:
     def fresh(self, ref: Ref) -> Shelved | None:
         """The answer in memory, as long as it need not be asked for again. Does not block."""
         with self._guard:
-            asked, known = self._shelf.get(ref, (0.0, None))
-            if known is not None and (ref.is_commit or self._clock() - asked < FRESH):
-                self._shelf.move_to_end(ref)
-                return known
-        return None
+            asked, known = self._shelf.get(ref) or (0.0, None)
+        return known if ref.is_commit or self._clock() - asked < FRESH else None
 
     def here(self, ref: Ref) -> Shelved | None:
         """The answer of `resolve` without the root; None if that must be asked."""
@@ -165,12 +165,7 @@ class Library:
 
     def _keep(self, ref: Ref, known: Shelved) -> Shelved:
         with self._guard:
-            self._shelf.pop(ref, None)
-            self._shelf[ref] = (self._clock(), known)
-            count = sum(len(shelved.model.tree.files) for _, shelved in self._shelf.values())
-            while count > _MOST_FILES and len(self._shelf) > 1:
-                _, (_, oldest) = self._shelf.popitem(last=False)
-                count -= len(oldest.model.tree.files)
+            self._shelf.keep(ref, (self._clock(), known))
         return known
 
     def _ask(self, ref: Ref, *, offline: bool) -> ResolvedModel:

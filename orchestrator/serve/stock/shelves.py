@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
@@ -23,6 +23,7 @@ from orchestrator.disk.atomic import drop, scratch
 from orchestrator.errors import GlmAriaError, NotFoundError
 from orchestrator.events import Emit, Notice
 from orchestrator.proof.verified import VerifiedFile, verify
+from orchestrator.serve.http.recent import Recent
 from orchestrator.system.failures import on_disk
 
 _MOST_MODELS = 64
@@ -49,7 +50,7 @@ class Shelves:
         self._emit = emit
         self._guard = threading.Lock()
         self._wanted: dict[Digest, dict[Key, ResolvedModel]] = {}
-        self._lacking: OrderedDict[Key, set[Digest]] = OrderedDict()
+        self._lacking: Recent[Key, set[Digest]] = Recent(_MOST_MODELS)
         self._reading: Counter[Revision] = Counter()
 
     def refuse(self, model: ResolvedModel, file: RepoFile) -> None:
@@ -89,8 +90,9 @@ class Shelves:
     def gone(self, folder: str, commit: str) -> None:
         """A revision was removed from the cache: it lacks everything."""
         with self._guard:
-            for key in [key for key in self._lacking if (key[0].repo.folder, key[1]) == (folder, commit)]:
-                self._lacking.pop(key, None)
+            for key, _ in self._lacking.items():
+                if (key[0].repo.folder, key[1]) == (folder, commit):
+                    self._lacking.drop(key)
 
     def want(self, model: ResolvedModel, file: RepoFile) -> Job:
         """The job of a file, which `place` will put into the model's snapshot. Does not block."""
@@ -180,7 +182,7 @@ class Shelves:
             lacking.difference_update(file.digest for file in files)
             is_whole = not lacking
             if is_whole:
-                self._lacking.pop(key, None)
+                self._lacking.drop(key)
                 blobs.expose(repo, model.commit, model.tree.files)
             if not is_whole and not is_new:
                 return
@@ -214,9 +216,7 @@ class Shelves:
                     lacking.discard(file.digest)
                 finally:
                     drop(temporary)
-        self._lacking[model.ref, model.commit] = lacking
-        while len(self._lacking) > _MOST_MODELS:
-            self._lacking.popitem(last=False)
+        self._lacking.keep((model.ref, model.commit), lacking)
         return lacking
 
 

@@ -12,7 +12,6 @@ import hmac
 import secrets
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -25,6 +24,7 @@ from orchestrator.core.sources import Origin, Source
 from orchestrator.errors import ConfigError, NotAllowedError
 from orchestrator.net.failures import blaming
 from orchestrator.net.session import Net
+from orchestrator.serve.http.recent import Recent
 
 KEPT = 300.0
 """Seconds for which the root is not asked again about a token that it accepted for a repo at a commit."""
@@ -46,7 +46,7 @@ class Vouching:
         self._clock = clock
         self._salt = secrets.token_bytes(32)
         self._guard = threading.Lock()
-        self._known: OrderedDict[_Vouched, float] = OrderedDict()
+        self._known: Recent[_Vouched, float] = Recent(_MOST)
 
     def key(self, model: ResolvedModel, token: str | None) -> _Vouched:
         """The subject of the root's word, without the token itself."""
@@ -56,7 +56,7 @@ class Vouching:
     def knows(self, model: ResolvedModel, token: str | None) -> bool:
         """True when the root said yes a short while ago. Does not block."""
         with self._guard:
-            return self._clock() < self._known.get(self.key(model, token), 0.0)
+            return self._clock() < (self._known.get(self.key(model, token)) or 0.0)
 
     def ask(self, model: ResolvedModel, token: str | None) -> None:
         """Return if the root lets who has the token read the model. Raises NotAllowedError and NotFoundError, in the
@@ -75,10 +75,7 @@ class Vouching:
         if not 200 <= answer.status < 400:
             raise refusal(answer, self._root, repo, model.ref.revision, had_token=token is not None)
         with self._guard:
-            self._known.pop(key, None)
-            self._known[key] = self._clock() + KEPT
-            while len(self._known) > _MOST:
-                self._known.popitem(last=False)
+            self._known.keep(key, self._clock() + KEPT)
 
 
 def _largest(tree: RepoTree) -> str:

@@ -16,7 +16,7 @@ from orchestrator.core.plan import ResolvedModel
 from orchestrator.core.refs import Ref
 from orchestrator.core.trust import Level, Trust
 from orchestrator.serve.access.rights import ANYBODY
-from orchestrator.serve.http.printing import LONG, Print, Printed, encoded
+from orchestrator.serve.http.printing import LONG, Print, encoded
 from orchestrator.serve.hub.documents import about, paths_info, tree_page
 from orchestrator.serve.hub.grammar import AboutRepo, TreePage
 from orchestrator.serve.stock.inquiries import Inquiries
@@ -101,15 +101,3 @@ def test_paths_of_a_long_listing() -> None:
     paths = ["000/000001.json", "099", "000/", "00", "none", "", "/"]
     found = paths_info(json.dumps({"paths": paths}).encode(), "application/json", large()).document
     assert [entry["path"] for entry in found] == ["000/000001.json", "099", "000"]
-
-
-def test_what_was_made_takes_so_much_memory_at_most() -> None:
-    printed = Printed(most=10)
-    for number in range(5):
-        printed.keep(number, Print(b"1234"))
-    assert [number for number in range(5) if printed.get(number)] == [3, 4]
-    printed.keep(4, Print(b"1"))
-    printed.keep(5, Print(b"12345"))
-    assert [number for number in range(6) if printed.get(number)] == [3, 4, 5]
-    printed.keep(6, Print(bytes(11)))
-    assert not any(printed.get(number) for number in range(7))
