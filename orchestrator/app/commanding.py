@@ -70,7 +70,8 @@ def find_server(settings: Settings, url: str | None, token_file: Path | None) ->
             hint="start one: glm-aria serve; or name one: --server URL",
         )
     if len(found) > 1:
-        raise UsageError("several servers of yours run", hint=f"name one: --server {found[0].url}")
+        each = ", ".join(f"{server.url} with {server.cache_dir}" for server in found)
+        raise UsageError(f"several servers of yours run: {each}", hint=f"name one: --server {found[0].url}")
     return found[0]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import functools
 import ipaddress
 import resource
@@ -29,6 +30,12 @@ _END = 3.0
 _HANDSHAKE = 10.0
 """Seconds for a TLS handshake, and for the end of one's connection."""
 _MOST_HEADERS = 32 << 10
+_HINTS = {
+    errno.EADDRINUSE: "another server runs there; choose another port: --listen 127.0.0.1:0 takes a free one",
+    errno.EADDRNOTAVAIL: "this machine has no such address; --listen 0.0.0.0:8090 listens on all that it has",
+    errno.EACCES: "ports below 1024 are for root; choose a higher one, with a proxy before it if clients need this one",
+}
+"""What to do when nothing can listen, by the reason."""
 _MOST_CONNECTIONS = 1024
 
 
@@ -94,7 +101,7 @@ def bound(address: ListenAddress) -> Iterator[tuple[socket.socket, socket.socket
         except OSError as error:
             raise CannotCreateError(
                 f"nothing can listen on {address.host}:{address.port}: {error.strerror}",
-                hint="another server may run there; choose another port: --listen 127.0.0.1:0 takes a free one",
+                hint=_HINTS.get(error.errno or 0, "choose another port: --listen 127.0.0.1:0 takes a free one"),
             ) from error
         # Connections inherit it; asyncio sets it only where the socket names its protocol. Without it each answer on a
         # connection that is used again waits 40 ms for the client's acknowledgement.

@@ -94,7 +94,7 @@ class Settings:
         "Files to fetch in parallel; none: as many as is useful.", values.whole(1, 1024),
         "--jobs", ("GLM_ARIA_JOBS",), "transfer.jobs")] = None
     max_speed: Annotated[int | None, Key(
-        "Limit of the total bandwidth, in bytes per second; none: no limit.", values.speed,
+        "Limit of the total bandwidth, in bytes per second; none: no limit.", values.limit,
         "--max-speed", ("GLM_ARIA_MAX_SPEED",), "transfer.max_speed")] = None
     polite: Annotated[bool, Key(
         "Take only what other programs leave of the line.", values.switch,
@@ -167,11 +167,11 @@ class Settings:
         values.whole(1, 16),
         "", ("GLM_ARIA_SERVE_CLIENT_QUESTIONS",), "serve.client_questions", personal=_ASKING)] = 4
     serve_client_speed: Annotated[int | None, Key(
-        "Most bytes per second that `serve` sends to one client; none: no limit.", values.speed,
+        "Most bytes per second that `serve` sends to one client; none: no limit.", values.limit,
         "", ("GLM_ARIA_SERVE_CLIENT_SPEED",), "serve.client_speed", personal=_ASKING)] = None
     serve_max_size: Annotated[int | None, Key(
         "Size that the cache may have while `serve` fills it; models that only its clients asked for make room. none: "
-        "what the disk holds.", values.speed,
+        "what the disk holds.", values.limit,
         "--max-size", ("GLM_ARIA_SERVE_MAX_SIZE",), "serve.max_size", personal="what is removed from the cache")] = None
     serve_follow: Annotated[Path | None, Key(
         "A list of models that `serve` keeps in its cache, with the branches as they are.", values.path,

@@ -103,8 +103,8 @@ def seconds(raw: object, _base: Path) -> float:
     return number
 
 
-def speed(raw: object, _base: Path) -> int | None:
-    """Bytes per second; 0 and `none` mean no limit."""
+def limit(raw: object, _base: Path) -> int | None:
+    """Bytes, or bytes per second; 0 and `none` mean no limit."""
     if isinstance(raw, str) and raw.strip().lower() in ("0", "none"):
         return None
     count = raw if isinstance(raw, int) and not isinstance(raw, bool) else parse_size(text(raw, _base))

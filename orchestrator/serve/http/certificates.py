@@ -52,6 +52,7 @@ class ServerCertificate:
 
     def _load(self) -> ssl.SSLContext:
         try:
+            self._certificate.stat()  # its error has the name of the file
             reason = others_who_may_write(self._key.stat(), self._key) or others_who_may_read(self._key)
             if reason:
                 raise ConfigError(
@@ -65,6 +66,7 @@ class ServerCertificate:
             context.load_cert_chain(self._certificate, self._key, password="")
         except OSError as error:
             why = error.reason if isinstance(error, ssl.SSLError) and error.reason else error.strerror
+            why = f"{why}: {error.filename}" if error.filename else why
             raise ConfigError(
                 f"the certificate {self._certificate} with the key {self._key} cannot be used: {why}",
                 hint="--cert is a PEM file with the whole chain, --key one with its key, without a password",

@@ -20,6 +20,7 @@ _LOOK_SECONDS = 1.0
 """Seconds after which it is looked whether the file was renamed."""
 _LONGEST = 2000
 """Bytes of a path that are kept."""
+_HINT = "name another file with --access-log, or - for stdout"
 
 
 class AccessLog:
@@ -56,7 +57,7 @@ class AccessLog:
             if not self._is_told:
                 self._is_told = True
                 why = error.message if isinstance(error, CannotCreateError) else error.strerror
-                self._emit(Notice("access-log", f"the access log cannot be written: {why}"))
+                self._emit(Notice("access-log", f"no line is written: {why}"))
         else:
             self._is_told = False
 
@@ -99,4 +100,6 @@ def _open(path: Path) -> int:
         # Not by others: it has the names of repos, and who asks for them.
         return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
     except OSError as error:
-        raise CannotCreateError(f"{path} cannot be written: {error.strerror}", file=str(path)) from error
+        raise CannotCreateError(
+            f"the access log {path} cannot be written: {error.strerror}", hint=_HINT, file=str(path)
+        ) from error
