@@ -9,7 +9,7 @@ from dataclasses import replace
 from orchestrator.cache.records import Record, Records
 from orchestrator.core.files import RepoTree
 from orchestrator.core.plan import ResolvedModel, refuse_pickles
-from orchestrator.core.refs import as_word, commit_hint
+from orchestrator.core.refs import Ref, as_word, commit_hint
 from orchestrator.core.sources import Source
 from orchestrator.core.trust import Level, Seen, Trust
 from orchestrator.errors import NotFoundError, TrustError
@@ -90,10 +90,7 @@ def _from_records(question: Question) -> Listing:
     if record and (record.trust.source in others or not record.tree.has_plain(ref.catalog.plain_digest)):
         record = None
     if commit is None or record is None:
-        raise NotFoundError(
-            f"{ref} was never pulled into this cache, and --offline asks no server",
-            hint=commit_hint(ref.revision) or f"run it once with a network: glm-aria pull {as_word(ref)}",
-        )
+        raise never_seen(ref)
     if not record.trust.satisfies(policy, ref.catalog):
         raise TrustError(
             f"{ref} was listed with the trust level {record.trust.level!r} (by {record.trust.source}), which is not "
@@ -101,6 +98,14 @@ def _from_records(question: Question) -> Listing:
             hint="run it without --offline, or accept it with --trust any",
         )
     return Listing(commit, record)
+
+
+def never_seen(ref: Ref) -> NotFoundError:
+    """The error about a ref that nobody asked for before, where no server may be asked."""
+    return NotFoundError(
+        f"{ref} was never pulled into this cache, and --offline asks no server",
+        hint=commit_hint(ref.revision) or f"run it once with a network: glm-aria pull {as_word(ref)}",
+    )
 
 
 def remember(model: ResolvedModel, records: Records, root: Source) -> None:

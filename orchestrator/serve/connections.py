@@ -12,6 +12,7 @@ import socket
 import struct
 import sys
 import termios
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -55,7 +56,8 @@ class GuardedProtocol(PatientProtocol):
     """A connection within bounds.
 
     Where there are too many, one gives way: the oldest at which nobody waits, else the one that was longest without
-    reading, else the newest.
+    reading, of the client that has most of them if one does; else the newest of the client with the most connections,
+    which may be this one.
     """
 
     def __init__(self, *args: Any, bounds: ConnectionBounds, **kwargs: Any) -> None:
@@ -118,9 +120,14 @@ class GuardedProtocol(PatientProtocol):
         now = self.loop.time()
         for one in others:
             one._note(now)
-        slowest = min(others, key=lambda one: one._taken_at, default=self)
+        crowd = Counter(one._name for one in others)
+        hog = max(crowd, key=lambda name: crowd[name] if name else 0, default="")
+        its = [one for one in others if one._name == hog]
+        slowest = min(its if 2 * len(its) > len(others) else others, key=lambda one: one._taken_at, default=self)
         if now - slowest._taken_at > _PAUSED:
             slowest._break_off()
+        elif hog and len(its) > crowd[self._name] + 1:
+            max(its, key=lambda one: one._since)._break_off()
         else:
             self.transport.close()
 

@@ -229,6 +229,24 @@ def test_a_client_makes_room_for_itself_alone() -> None:
         assert answer(other) == b"ok"
 
 
+def test_who_has_most_connections_makes_room_for_another() -> None:
+    """Also where each of them waits for an answer, which costs nothing."""
+    face = Face()
+    with door(face, ConnectionBounds(MOST, 2 * MOST)) as server:
+        waiting = [server.knock("/later", source="127.0.0.2") for _ in range(MOST)]
+        for _ in waiting:
+            assert face.asked.acquire(timeout=PATIENCE_S)
+        assert answer(server.knock("/now")) == b"ok"
+        assert gone_from(waiting[-1])
+        # What it may not: take the place of the one that is left.
+        first = server.knock("/later")
+        assert face.asked.acquire(timeout=PATIENCE_S)
+        assert answer(server.knock("/now", source="127.0.0.2")) == b""
+        face.may_answer.set()
+        assert answer(first) == b"ok"
+        assert [answer(one) for one in waiting[:-1]] == [b"ok"] * (MOST - 1)
+
+
 def test_a_named_proxy_may_have_all_connections() -> None:
     with door(Face(), ConnectionBounds(4 * MOST, 1, proxies=TrustedProxies(["127.0.0.1"]))) as server:
         kept = [server.knock() for _ in range(MOST)]

@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, ClassVar
 
 from orchestrator.serve.access.rights import Caller
-from orchestrator.serve.http.answers import Answering, Request, gone, read_body
+from orchestrator.serve.http.answers import Answering, Request, gone
+from orchestrator.serve.http.bodies import read_body
 from orchestrator.serve.http.headers import JSON
 from orchestrator.serve.http.refusals import Refused, as_text, takes_only
 

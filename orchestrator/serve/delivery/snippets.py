@@ -29,6 +29,7 @@ _HOUR = 3600.0
 _KEPT = 16 << 20
 """Bytes that are kept in memory for the next one who asks."""
 _BLOBS = 10_000
+"""Blobs that are counted, and ranges that are kept."""
 
 _Key = tuple[RepoId, Digest, int, int]
 

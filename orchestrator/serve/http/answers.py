@@ -17,9 +17,7 @@ from orchestrator.serve.http.exchange import Exchange
 from orchestrator.serve.http.interim import interim_in
 from orchestrator.serve.http.kernel import SendFile
 from orchestrator.serve.http.proxies import TrustedProxies
-from orchestrator.serve.http.refusals import Refused
 
-_MOST_BODY = 1 << 20
 _SLICE = 256 << 10
 _PORT = re.compile(r":\d{1,5}$")
 _HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(?::\d{1,5})?|\[[0-9a-fA-F:.]{2,45}\](?::\d{1,5})?")
@@ -157,15 +155,3 @@ async def gone(receive: Receive) -> None:
     """Wait until the client has gone."""
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-async def read_body(receive: Receive) -> bytes:
-    """The body of a request. Raises Refused when it is too long."""
-    body = bytearray()
-    while True:
-        message = await receive()
-        body += message.get("body", b"")
-        if len(body) > _MOST_BODY:
-            raise Refused(413, f"the body has more than {_MOST_BODY} bytes")
-        if message["type"] == "http.disconnect" or not message.get("more_body"):
-            return bytes(body)

@@ -9,11 +9,14 @@ from typing import Generic, TypeVar
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
+MOST_VALUES = 10_000
+
 
 class Recent(Generic[K, V]):
     """Values by key, of which the longest unused give way to a new one.
 
-    `most` bounds the sum of their weights; each weighs 1 unless `weigh` tells. What weighs more than that is not kept.
+    `most` bounds the sum of their weights; each weighs 1 unless `weigh` tells. What weighs more than that is not kept,
+    nor are more than `MOST_VALUES`, however light: their keys have a weight that nobody tells.
     """
 
     def __init__(self, most: int, weigh: Callable[[V], int] = lambda _: 1) -> None:
@@ -36,7 +39,7 @@ class Recent(Generic[K, V]):
             return
         self._known[key] = value
         self._weight += weight
-        while self._weight > self._most:
+        while self._weight > self._most or len(self._known) > MOST_VALUES:
             self._weight -= self._weigh(self._known.popitem(last=False)[1])
 
     def drop(self, key: K) -> None:

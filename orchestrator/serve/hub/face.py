@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from hashlib import sha256
 from typing import ClassVar
 
 from orchestrator.core.plan import ResolvedModel
 from orchestrator.serve.access.rights import Caller
 from orchestrator.serve.delivery.delivery import Delivery
-from orchestrator.serve.http.answers import Answering, Request, read_body
+from orchestrator.serve.http.answers import Answering, Request
+from orchestrator.serve.http.bodies import Bodies
 from orchestrator.serve.http.headers import JSON, of_age
 from orchestrator.serve.http.printing import LONG, Print
 from orchestrator.serve.http.refusals import Refused, as_text
 from orchestrator.serve.hub import documents
 from orchestrator.serve.hub.grammar import AboutRepo, FileBytes, Passed, PathsInfo, TreePage, TreeSize, WhoAmI, parse
 from orchestrator.serve.stock.inquiries import Inquiries
+from orchestrator.serve.stock.library import Shelved
+
+_LONG_BODY = 4096
+"""Bytes of a question about many paths, whose answer takes milliseconds."""
 
 
 class HubFace:
@@ -27,6 +33,7 @@ class HubFace:
         self._inquiries = inquiries
         self._delivery = delivery
         self._prefix = prefix
+        self._bodies = Bodies()
 
     def takes(self, raw_path: bytes) -> bool:  # noqa: ARG002 - the rest is ours
         """See Face."""
@@ -38,8 +45,23 @@ class HubFace:
         if isinstance(asked, WhoAmI):
             await self._whoami(caller, answer)
             return
-        body = await read_body(request.receive) if isinstance(asked, PathsInfo) else b""
+        # Who may not read the repo has nothing read.
         known = await self._inquiries.resolve(asked.ref, caller)
+        if isinstance(asked, PathsInfo):
+            async with self._bodies.of(request.receive, caller.client) as body:
+                await self._tell(request, caller, asked, known, body, answer)
+        else:
+            await self._tell(request, caller, asked, known, b"", answer)
+
+    async def _tell(  # noqa: PLR0917 - who asks for what, what is known of it, and how it is answered
+        self,
+        request: Request,
+        caller: Caller,
+        asked: AboutRepo | FileBytes | Passed | PathsInfo | TreePage | TreeSize,
+        known: Shelved,
+        body: bytes,
+        answer: Answering,
+    ) -> None:
         model = known.model
         if model.name_now is not None:
             target = documents.moved(request.raw_path, request.query_string, asked.ref.repo, model.name_now)
@@ -55,9 +77,9 @@ class HubFace:
                 reply = documents.HubDocument(told).printed()
             case _:
                 kind = request.headers.get("content-type", "")
-                key = asked, body, kind, model.commit, model.modified, model.is_restricted
+                key = asked, sha256(body).digest(), "json" in kind, model.commit, model.modified, model.is_restricted
                 step = partial(_document, asked, body, kind, model)
-                is_long = len(model.tree.files) >= LONG
+                is_long = len(model.tree.files) >= LONG or len(body) > _LONG_BODY
                 reply = await self._inquiries.made(key, step, caller) if is_long else step()
         headers = {**JSON, **reply.headers, **stale}
         if reply.then:

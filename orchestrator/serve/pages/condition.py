@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestrator.core.sizes import format_size
@@ -13,6 +13,8 @@ from orchestrator.disk import space
 from orchestrator.disk.atomic import drop, scratch
 from orchestrator.errors import GlmAriaError
 from orchestrator.system.failures import on_disk
+
+_ROOT = "root"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,17 @@ class Condition:
     def is_ready(self) -> bool:
         """True when nothing that is needed is broken. A root that is down is no reason: what is cached is served."""
         return all(check.is_ok or not check.is_needed for check in self.checks)
+
+    def told(self, *, is_whole: bool) -> tuple[Check, ...]:
+        """The checks for somebody who looks. What the root did not answer may be about a closed repo: without
+        `is_whole` its words are left out."""
+        if is_whole:
+            return self.checks
+        hidden = "no answer when it was asked last"
+        return tuple(
+            replace(check, message=hidden) if check.name == _ROOT and not check.is_ok else check
+            for check in self.checks
+        )
 
 
 class Examination:
@@ -63,7 +76,7 @@ class Examination:
                 self._writable(),
                 Check("depot", not depot, message=depot),
                 Check("disk", has_room, message=room),
-                Check("root", error is None, is_needed=False, message=error or ""),
+                Check(_ROOT, error is None, is_needed=False, message=error or ""),
             ),
             free,
             total,

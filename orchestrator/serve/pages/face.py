@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import ClassVar
@@ -10,8 +11,10 @@ from urllib.parse import parse_qs
 
 from orchestrator import __version__, templating
 from orchestrator.documents import encode
+from orchestrator.serve.access.clients import client_of
 from orchestrator.serve.access.rights import Caller
-from orchestrator.serve.http.answers import Answering, Request, read_body
+from orchestrator.serve.http.answers import Answering, Request
+from orchestrator.serve.http.bodies import read_body
 from orchestrator.serve.http.refusals import Refused, as_text, busy, nothing_here, takes_only
 from orchestrator.serve.pages import metrics
 from orchestrator.serve.pages.board import Board
@@ -37,7 +40,9 @@ _HTML = _SAFE | {"Content-Type": "text/html; charset=utf-8"}
 _JSON = _SAFE | {"Content-Type": "application/json; charset=utf-8"}
 # A proxy in between passes each event on at once.
 _EVENTS = _SAFE | {"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
-_MOST_VIEWERS = 32
+_MOST_VIEWERS, _EACH = 32, 8
+"""Those who look at once, and those of one client."""
+_MOST_FORM = 8192
 _SECOND = 1.0
 
 Identify = Callable[[str, str], Caller | None]
@@ -59,7 +64,7 @@ class PagesFace:
         self._prefix = prefix
         self._is_over = is_over
         self._sessions = Sessions()
-        self._viewers = 0
+        self._viewers: Counter[str] = Counter()
 
     def takes(self, raw_path: bytes) -> bool:
         """See Face."""
@@ -124,7 +129,7 @@ class PagesFace:
             text = _page(_language(request), self._prefix, request.link_base, is_live=False, is_wrong=False)
             await answer.give(200, _HTML, text)
             return
-        form = parse_qs((await read_body(request.receive)).decode("utf-8", "replace"), max_num_fields=10)
+        form = parse_qs((await read_body(request.receive, _MOST_FORM)).decode("utf-8", "replace"), max_num_fields=10)
         token = form.get("token", [""])[0].strip()
         found = self._identify(token, request.client)
         lang = _language(request)
@@ -146,15 +151,16 @@ class PagesFace:
         condition = await self._board.condition()
         is_ready = condition is not None and condition.is_ready and not self._is_over()
         found: dict[str, object] = {"status": "ready" if is_ready else "not-ready"}
-        if self._viewer(request, caller) is not None and condition is not None:
-            found["checks"] = condition.checks
+        if (viewer := self._viewer(request, caller)) is not None and condition is not None:
+            found["checks"] = condition.told(is_whole=viewer.restricted)
         await answer.give(200 if is_ready else 503, _JSON, encode(found).encode())
 
     async def _events(self, request: Request, caller: Caller, answer: Answering) -> None:
         """The live state once a second, as events that a browser reads."""
-        if self._viewers >= _MOST_VIEWERS:
+        who = client_of(request.client)
+        if self._viewers.total() >= _MOST_VIEWERS or self._viewers[who] >= _EACH:
             raise busy("many look at this server already", 10)
-        self._viewers += 1
+        self._viewers[who] += 1
         try:
             await answer.begin(200, _EVENTS)
             while (
@@ -167,7 +173,8 @@ class PagesFace:
                 await asyncio.sleep(_SECOND)
             await answer.end()
         finally:
-            self._viewers -= 1
+            self._viewers[who] -= 1
+            self._viewers += Counter()  # without those who left
 
 
 def _language(request: Request) -> str:

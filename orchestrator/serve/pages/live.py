@@ -155,7 +155,7 @@ def live(
         clients=_clients(traffic),
         answers=_answers(traffic, view),
         news=_news(state, view),
-        checks=condition.checks if condition else (),
+        checks=condition.told(is_whole=view.is_whole) if condition else (),
         cache_size=contents.size if contents else None,
         disk_free=condition.free if condition else None,
         disk_total=condition.total if condition else None,

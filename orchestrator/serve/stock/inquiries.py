@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from orchestrator.core.plan import ResolvedModel
 from orchestrator.core.refs import Ref, RepoId
-from orchestrator.errors import NotAllowedError, NotFoundError
+from orchestrator.errors import NotAllowedError, NotFoundError, SourcesDownError, TemporaryError
 from orchestrator.serve.access.keyring import WrongTokens
 from orchestrator.serve.access.rights import Caller
 from orchestrator.serve.http.once import PATIENCE, Once
@@ -56,7 +57,7 @@ class Inquiries:
             raise caller.deny(f"{ref.repo.url_path} is not served")
         known = await (self._resolve(ref, caller) if caller.may_fetch(ref.repo) else self._remembered(ref, caller))
         if known.model.is_restricted and not caller.may_read(ref.repo, restricted=True):
-            await self._refuse_closed(known.model, caller)
+            await self._refuse_closed(ref, known.model, caller)
         if (name := known.model.name_now) is not None and not caller.may_read(RepoId(ref.repo.type, name)):
             raise caller.deny(f"{ref.repo.url_path} was renamed, and is not served")
         return known
@@ -99,8 +100,14 @@ class Inquiries:
             raise caller.deny(f"{ref} is not in the cache, and is not fetched")
         return known
 
-    async def _refuse_closed(self, model: ResolvedModel, caller: Caller) -> None:
-        """Raise Refused unless the root lets the caller read the model."""
+    def _hears_of_closed(self, ref: Ref, caller: Caller) -> bool:
+        """True for a caller who may know, without a word of the root, that a closed repo is there."""
+        has_right = caller.may_read(ref.repo, restricted=True)
+        return has_right or (self._vouching is not None and self._vouching.knows_of(ref.repo, caller.hub_token))
+
+    async def _refuse_closed(self, ref: Ref, model: ResolvedModel, caller: Caller) -> None:
+        """Raise Refused unless the root lets the caller read the model. Where it says nothing, the refusal is that of a
+        ref of which nothing is known."""
         vouching, token, name = self._vouching, caller.hub_token, model.ref.repo.url_path
         if vouching is None:
             raise Refused(403, f"{name} is gated or private; this server serves open repos", "GatedRepo")
@@ -111,38 +118,42 @@ class Inquiries:
         key = "vouch", vouching.key(model, token)
         try:
             await self._asks.do(key, lambda: vouching.ask(model, token), PATIENCE, client=caller.client)
-        except TimeoutError:
-            raise busy(f"the root takes long to answer about {name}", 5) from None
+        except (TimeoutError, SourcesDownError, TemporaryError):
+            raise busy(f"the root takes long to answer about {ref}", 5) from None
         except (NotAllowedError, NotFoundError):
             if token is not None:
                 self._wrong.note(caller.client)
             raise
 
     async def _resolve(self, ref: Ref, caller: Caller) -> Shelved:
-        library, client = self._library, caller.client
-        if (known := library.fresh(ref)) is not None:
+        library, client, closed = self._library, caller.client, self._hears_of_closed(ref, caller)
+        if (known := library.fresh(ref, closed=closed)) is not None:
             return known
+        here, answer, past = ("here", ref, closed), ("answer", ref, closed), ("last", ref, closed)
+        main = "main", ref.repo, ref.catalog, closed
         try:
             # Not among those that wait for the root.
-            if (known := await self._looks.do(("here", ref), lambda: library.here(ref), PATIENCE)) is not None:
+            if (known := await self._looks.do(here, lambda: library.here(ref, closed=closed), PATIENCE)) is not None:
                 return known
-            return await self._asks.do(ref, lambda: library.resolve(ref), _HASTE, client=client)
+            return await self._asks.do(answer, lambda: library.resolve(ref, closed=closed), _HASTE, client=client)
         except TimeoutError:
             pass
         except NotFoundError as error:
             is_there = ref.revision != ref.catalog.main and await self._asks.do(
-                ("main", ref.repo, ref.catalog), lambda: library.has_main(ref), PATIENCE, client=client
+                main, lambda: library.has_main(ref, closed=closed), PATIENCE, client=client
             )
             if is_there:  # which who may not know it is not to hear
                 await self.resolve(replace(ref, revision=ref.catalog.main), caller)
-            last = await self._looks.do(("last", ref), lambda: library.last_known(ref), PATIENCE)
+            last = await self._looks.do(past, lambda: library.last_known(ref, closed=closed), PATIENCE)
             # The root's word counts also when it takes a repo back. A commit stays what it is.
             is_open = last is not None and not last.model.is_restricted
-            past = f"; it was {last.model.commit}, which is served by that name" if last and is_open else ""
-            raise Refused(404, error.message + past, "RevisionNotFound" if is_there else "RepoNotFound") from None
+            words = f"; it was {last.model.commit}, which is served by that name" if last and is_open else ""
+            raise Refused(404, error.message + words, "RevisionNotFound" if is_there else "RepoNotFound") from None
         try:
-            if (last := await self._looks.do(("last", ref), lambda: library.last_known(ref), _HASTE)) is not None:
+            last = await self._looks.do(past, lambda: library.last_known(ref, closed=closed), _HASTE)
+            if last is not None:
                 return last
-            return await self._asks.do(ref, lambda: library.resolve(ref), PATIENCE - _HASTE, client=client)
+            step = partial(library.resolve, ref, closed=closed)
+            return await self._asks.do(answer, step, PATIENCE - _HASTE, client=client)
         except TimeoutError:
             raise busy(f"the root takes long to answer about {ref}", 5) from None

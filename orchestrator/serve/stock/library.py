@@ -32,13 +32,14 @@ from orchestrator.mirrors.ranges import fetch_range
 from orchestrator.mirrors.sources import Sources
 from orchestrator.net.failures import blaming
 from orchestrator.resolve.question import Question
-from orchestrator.resolve.resolve import remember, resolve
+from orchestrator.resolve.resolve import never_seen, remember, resolve
 from orchestrator.serve.http.recent import Recent
 
 FRESH = 60.0
 """Seconds for which the meaning of a branch is not asked for again."""
 _MOST_FILES = 300_000
 """Files of all listings that are kept in memory."""
+_MOST_REFS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,16 +89,20 @@ class Library:
 
     # -- what a ref stands for
 
-    def resolve(self, ref: Ref) -> Shelved:
-        """The ref's commit and listing. Raises what `resolve.resolve` does."""
-        if (known := self.here(ref)) is not None:
+    def resolve(self, ref: Ref, *, closed: bool = True) -> Shelved:
+        """The ref's commit and listing. Raises what `resolve.resolve` does.
+
+        Without `closed`, what was known of a closed repo before is no answer, here and in what follows: it is as if
+        nobody had ever asked for it.
+        """
+        if (known := self.here(ref, closed=closed)) is not None:
             return known
         try:
             model = self._ask(ref, offline=False)
             self.root_error = None
         except (SourcesDownError, TemporaryError, TrustError) as error:
             self.root_error = error.message
-            if (last := self.last_known(ref)) is None:
+            if (last := self.last_known(ref, closed=closed)) is None:
                 raise
             self._emit(Notice("stale", f"{ref} is served as it was last seen: {error.message}"))
             return self._keep(ref, last)
@@ -105,34 +110,41 @@ class Library:
             remember(model, self._cache.records, self._sites.of(ref).source)
         return self._keep(ref, Shelved(model))
 
-    def fresh(self, ref: Ref) -> Shelved | None:
+    def fresh(self, ref: Ref, *, closed: bool = True) -> Shelved | None:
         """The answer in memory, as long as it need not be asked for again. Does not block."""
         with self._guard:
             asked, known = self._shelf.get(ref) or (0.0, None)
+        if known is None or (_is_old_and_closed(known) and not closed):
+            return None
         return known if ref.is_commit or self._clock() - asked < FRESH else None
 
-    def here(self, ref: Ref) -> Shelved | None:
+    def here(self, ref: Ref, *, closed: bool = True) -> Shelved | None:
         """The answer of `resolve` without the root; None if that must be asked."""
-        if (known := self.fresh(ref)) is not None:
+        if (known := self.fresh(ref, closed=closed)) is not None:
             return known
         if ref.is_commit or self._request.offline:
             try:
-                return self._keep(ref, Shelved(self._ask(ref, offline=True), is_stale=not ref.is_commit))
+                known = self._keep(ref, Shelved(self._ask(ref, offline=True), is_stale=not ref.is_commit))
             except (NotFoundError, TrustError):
                 if self._request.offline:
                     raise
+            else:
+                if not closed and _is_old_and_closed(known):
+                    raise never_seen(ref)
+                return known
         return None
 
-    def last_known(self, ref: Ref) -> Shelved | None:
+    def last_known(self, ref: Ref, *, closed: bool = True) -> Shelved | None:
         """The commit that a ref stood for when somebody was last asked. Asks no server."""
         with suppress(GlmAriaError):
-            return Shelved(self._ask(ref, offline=True), is_stale=True)
+            last = Shelved(self._ask(ref, offline=True), is_stale=True)
+            return last if closed or not _is_old_and_closed(last) else None
         return None
 
-    def has_main(self, ref: Ref) -> bool:
+    def has_main(self, ref: Ref, *, closed: bool = True) -> bool:
         """True when the ref's repo is there, whatever the revision."""
         with suppress(GlmAriaError):
-            return bool(self.resolve(replace(ref, revision=ref.catalog.main)))
+            return bool(self.resolve(replace(ref, revision=ref.catalog.main), closed=closed))
         return False
 
     def passed(self, ref: Ref, parts: Sequence[str], query: Sequence[tuple[str, str]]) -> Any:
@@ -188,3 +200,7 @@ class Library:
     def prove(self, model: ResolvedModel, file: RepoFile) -> bool:
         """Read a blob that some other program put there; a wrong one is removed. Takes as long as that takes."""
         return self._cache.blobs.prove(model.ref.repo, file)
+
+
+def _is_old_and_closed(known: Shelved) -> bool:
+    return known.is_stale and known.model.is_restricted

@@ -50,13 +50,20 @@ class Vouching:
 
     def key(self, model: ResolvedModel, token: str | None) -> _Vouched:
         """The subject of the root's word, without the token itself."""
-        made = hmac.new(self._salt, (token or "").encode("utf-8", "replace"), hashlib.sha256).hexdigest()
-        return _Vouched(made, RepoId(model.ref.repo.type, model.name_now or model.ref.repo.name), model.commit)
+        return _Vouched(
+            self._hashed(token), RepoId(model.ref.repo.type, model.name_now or model.ref.repo.name), model.commit
+        )
 
     def knows(self, model: ResolvedModel, token: str | None) -> bool:
         """True when the root said yes a short while ago. Does not block."""
         with self._guard:
             return self._clock() < (self._known.get(self.key(model, token)) or 0.0)
+
+    def knows_of(self, repo: RepoId, token: str | None) -> bool:
+        """True when the root said yes a short while ago about any commit of the repo. Does not block."""
+        made, now = self._hashed(token), self._clock()
+        with self._guard:
+            return any((one.token, one.repo) == (made, repo) and now < end for one, end in self._known.items())
 
     def ask(self, model: ResolvedModel, token: str | None) -> None:
         """Return if the root lets who has the token read the model. Raises NotAllowedError and NotFoundError, in the
@@ -76,6 +83,9 @@ class Vouching:
             raise refusal(answer, self._root, repo, model.ref.revision, had_token=token is not None)
         with self._guard:
             self._known.keep(key, self._clock() + KEPT)
+
+    def _hashed(self, token: str | None) -> str:
+        return hmac.new(self._salt, (token or "").encode("utf-8", "replace"), hashlib.sha256).hexdigest()
 
 
 def _largest(tree: RepoTree) -> str:

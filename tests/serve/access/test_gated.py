@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.hub.content import generate
+from tests.hub.faults import Fault
 from tests.hub.loopback import LoopbackHub
 from tests.hub.repos import Repo
 from tests.machine.fixtures import MakeHub, wanted
@@ -198,3 +199,30 @@ def test_without_a_token_of_the_operators_nothing_closed_can_be_fetched(machine:
 def test_a_token_that_may_not_be_sent_is_told(machine: Machine, hub: LoopbackHub) -> None:
     done = machine.run("serve", "--json", "--listen", "127.0.0.1:0", "--gated", "hub", env={"HF_ENDPOINT": hub.url})
     assert "your token is not sent" in done.ended(2).error["message"]
+
+
+def test_nobody_hears_of_a_private_repo_from_what_is_remembered(
+    machine: Machine, hub: LoopbackHub, users: Users, tokens: NewTokens
+) -> None:
+    """Where the root cannot be asked, the server knows it from before."""
+    with_right, without = tokens.make("with", "--restricted"), tokens.make("without")
+    machine.pull(PRIVATE.name).ended(0)
+
+    def assert_unheard(server: Server, *shown: str) -> None:
+        user = users(server)
+        for path in ("", "/revision/main", "/revision/none", "/tree/main", "/refs"):
+            for token in shown:
+                private, missing = (
+                    told(user, f"/api/models/{name}{path}", token) for name in (PRIVATE.name, "team/none")
+                )
+                assert (private[0], private[1].replace(PRIVATE.name, "team/none")) == missing
+
+    offline = start(machine, "off", "--offline")
+    assert_unheard(offline, "", without)
+    assert code(users(offline), f"/{PRIVATE.name}{BIG}", with_right) == 200
+    offline.stop()
+    online = start(machine, "right", "--auth", "tokens")
+    hub.fault(Fault("status", "*", status=503), face="hub")
+    # Also when it is in memory, since somebody who may have it asked for it.
+    assert code(users(online), f"/{PRIVATE.name}{BIG}", with_right) == 200
+    assert_unheard(online, without)

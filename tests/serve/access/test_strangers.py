@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -23,6 +24,7 @@ from tests.hub.repos import Repo
 from tests.hub.wire import Reply, Request
 from tests.machine.fixtures import MakeHub
 from tests.machine.machine import Machine, until
+from tests.serve.access.tokens import NewTokens
 from tests.serve.conftest import Users
 from tests.serve.servers import Server, together
 
@@ -177,3 +179,16 @@ def test_half_open_connections_do_not_keep_anybody_out(server: Server) -> None:
     finally:
         for one in held:
             one.close()
+
+
+def test_nobody_sends_a_long_body_who_may_not_read(machine: Machine, hub: LoopbackHub) -> None:
+    """It would be kept in memory until it is whole."""
+    NewTokens(machine).make("all")
+    server = Server.start(machine, "--no-mirrors", "--auth", "tokens")
+    at = urlsplit(server.url)
+    with socket.create_connection((at.hostname, at.port), 20) as asking:
+        asking.sendall(
+            b"POST /api/models/org/m/paths-info/main HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000000\r\n\r\n["
+        )
+        assert asking.recv(12) == b"HTTP/1.1 401"
+    server.stop()

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+from orchestrator.serve.http import recent as recent_
 from orchestrator.serve.http.recent import Recent
 
 
@@ -37,3 +40,11 @@ def test_the_bound_is_one_of_weights() -> None:
     assert keys(recent) == (3, 4, 5)
     recent.keep(5, bytes(11))
     assert keys(recent) == (3, 4)
+
+
+def test_light_ones_without_number_take_no_memory_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recent_, "MOST_VALUES", 2)
+    recent: Recent[int, bytes] = Recent(10, len)
+    for number in range(4):
+        recent.keep(number, b"")
+    assert keys(recent) == (2, 3)

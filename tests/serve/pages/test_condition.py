@@ -52,3 +52,11 @@ def test_a_root_that_is_down_is_told_and_what_is_cached_is_served(tmp_path: Path
     found = examine(tmp_path, root_error=lambda: "no answer")
     assert found.is_ready
     assert wrong(found) == ["root"]
+
+
+def test_words_about_a_closed_repo_are_for_those_who_may_know_it(tmp_path: Path) -> None:
+    found = examine(tmp_path, root_error=lambda: "https://root.test/api/models/team/private answered HTTP 503")
+    assert any("team/private" in check.message for check in found.told(is_whole=True))
+    told = found.told(is_whole=False)
+    assert not any("team/private" in check.message for check in told)
+    assert [(check.name, check.is_ok) for check in told] == [(check.name, check.is_ok) for check in found.checks]

@@ -6,6 +6,7 @@ import json
 import shutil
 import socket
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -239,3 +240,21 @@ def test_a_service_manager_hears_that_it_is_ready_and_lives(machine: Machine, hu
         while "STOPPING=1" not in heard:
             heard += manager.recv(4096).decode().splitlines()
     assert any(word.startswith("STATUS=0 requests") for word in heard)
+
+
+def test_one_client_cannot_take_all_events(server: Server, users: Users) -> None:
+    at = urlsplit(server.url)
+    with ExitStack() as stack:
+
+        def look(source: str) -> bytes:
+            made = stack.enter_context(socket.create_connection((at.hostname, at.port), 20, (source, 0)))
+            made.sendall(b"GET /-/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            return made.recv(12)
+
+        assert {look("127.0.0.2") for _ in range(8)} == {b"HTTP/1.1 200"}
+        assert look("127.0.0.2") == b"HTTP/1.1 429"
+        assert look("127.0.0.1") == b"HTTP/1.1 200"
+
+
+def test_a_form_is_short(server: Server, users: Users) -> None:
+    assert log_in(users(server), "a" * 10_000) == 413
