@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -13,6 +14,8 @@ from orchestrator.serve.access.rights import ANYBODY, NOBODY, OPERATOR, Caller
 from orchestrator.serve.http.answers import Request
 from orchestrator.serve.http.refusals import Refused, nothing_here
 
+_PAGES = re.compile(rb"/|/-/.*|/(?:metrics|healthz|readyz|favicon\.ico)")
+"""Addresses of what people look at: there nothing is fetched."""
 _CLOSE = {"Connection": "close"}
 """What is left of the request is not read."""
 
@@ -48,9 +51,12 @@ class Door:
         if self._is_own and not request.is_below:
             raise nothing_here()
         self._refuse_strange(request)
-        if request.headers.get("sec-fetch-site") in ("cross-site", "same-site") and not _is_visit(request):
-            # A page somewhere would have the browser of a user fill this disk.
+        # A page somewhere would have the browser of a user fill this disk.
+        site = request.headers.get("sec-fetch-site")
+        if site in ("cross-site", "same-site") and not _is_visit(request):
             raise Refused(403, "pages of other sites get nothing here")
+        if site is None and not self._is_own and _is_browser(request) and not _PAGES.fullmatch(request.raw_path):
+            raise Refused(403, "without TLS a browser does not say which page asks: use a client, or an https address")
         return OPERATOR if self._is_own else self._caller(request)
 
     def within(self, caller: Caller) -> AbstractContextManager[Callable[[int], float]]:
@@ -90,6 +96,12 @@ class Door:
         if host in self._hosts or (host and host == listener):
             return True
         return is_this_machine(host) and is_this_machine(listener)
+
+
+def _is_browser(request: Request) -> bool:
+    """True for a browser: all of them call themselves so, and so does PowerShell, which runs no page."""
+    named = request.headers.get("user-agent", "")
+    return named.startswith("Mozilla/") and "PowerShell/" not in named
 
 
 def _is_visit(request: Request) -> bool:

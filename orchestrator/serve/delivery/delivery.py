@@ -16,6 +16,7 @@ from orchestrator.serve.delivery.ranges import Excerpt, excerpt, is_known
 from orchestrator.serve.delivery.snippets import Snippets
 from orchestrator.serve.delivery.streaming import (
     KEEPING,
+    Opened,
     opened,
     retry_after,
     send_arriving,
@@ -98,12 +99,12 @@ class Delivery:
         if self._ahead is not None and caller.may_fetch(model.ref.repo):
             self._ahead.asked(model, file)
         with self._shelves.reading(model):
-            async with self._here(request, model, file) as fd:
-                if fd is not None:
+            async with self._here(request, model, file) as one:
+                if one is not None:
                     answer.exchange.found = Presence.HIT
                     cut = self._cut(request, file)
                     await answer.begin(cut.status, {**headers, **cut.headers})
-                    if await send_file(fd, cut, answer.body, self._reading, answer.file):
+                    if await send_file(one, cut, answer.body, self._reading, answer.file):
                         await answer.end()
                     return
             if not caller.may_fetch(model.ref.repo):
@@ -145,18 +146,18 @@ class Delivery:
         return self._handed.is_suspect(file.digest, self._arrivals.epoch(file.digest))
 
     @asynccontextmanager
-    async def _here(self, request: Request, model: ResolvedModel, file: RepoFile) -> AsyncIterator[int | None]:
-        """A descriptor of a file that is proven in the cache; None when it is not there."""
+    async def _here(self, request: Request, model: ResolvedModel, file: RepoFile) -> AsyncIterator[Opened | None]:
+        """A file that is proven in the cache; None when it is not there."""
         for _ in range(_LOOKS):  # it may be removed between a look and its opening
-            async with opened(lambda: self._library.find(model, file), self._looking) as (found, fd):
-                if fd is not None:
-                    yield fd
+            async with opened(lambda: self._library.find(model, file), self._looking) as one:
+                if one.fd is not None:
+                    yield one
                     return
-            if found.have is Have.UNPROVEN:
+            if one.found.have is Have.UNPROVEN:
                 await _patiently(
                     request, lambda wait: self._prove(wait, model, file), f"{file.path!r} is being verified"
                 )
-            elif found.stamp is None:
+            elif one.found.stamp is None:
                 break
         yield None
 
@@ -193,8 +194,8 @@ class Delivery:
             at = await send_arriving(awaited, epoch, cut, manner, answer.body, self._handed, self._reading)
             if at == cut.start < cut.end:
                 await until_placed(awaited)
-                async with self._here(request, model, file) as fd:
-                    if fd is not None and await send_file(fd, cut, answer.body, self._reading, answer.file):
+                async with self._here(request, model, file) as one:
+                    if one is not None and await send_file(one, cut, answer.body, self._reading, answer.file):
                         at = cut.end
             if at == cut.end:
                 await answer.end()

@@ -135,6 +135,11 @@ class Opened(NamedTuple):
     found: Found
     fd: int | None
 
+    @property
+    def is_unchanged(self) -> bool:
+        """True when nobody has written to the file since it was proven: its owner may, in a cache of a group."""
+        return self.fd is not None and stamp(os.fstat(self.fd)) == self.found.stamp
+
 
 @asynccontextmanager
 async def opened(look: Callable[[], Found], pool: Executor) -> AsyncIterator[Opened]:
@@ -160,16 +165,19 @@ async def _by_hand(_fd: int, _at: int, _count: int) -> bool:
     return False
 
 
-async def send_file(fd: int, cut: Excerpt, send: Send, pool: Executor, by_kernel: SendFile = _by_hand) -> bool:
-    """Send bytes of a file that is proven; False if it is shorter by now. `by_kernel` saves a copy of them."""
-    at = cut.start
+async def send_file(one: Opened, cut: Excerpt, send: Send, pool: Executor, by_kernel: SendFile = _by_hand) -> bool:
+    """Send bytes of a file that is proven, the last ones only if it still is as it was proven: else False. `by_kernel`
+    saves a copy of those before."""
+    at, fd = cut.start, one.fd
+    if fd is None:
+        return False
     while at < cut.end:
-        count = min(_PIECE, cut.end - at)
+        count = min(_PIECE, cut.end - _CHUNK - at)
         if count >= _CHUNK and await by_kernel(fd, at, count):
             at += count
             continue
         data = await _read(fd, at, min(_CHUNK, cut.end - at), pool)
-        if not data:
+        if not data or (at + len(data) >= cut.end and not one.is_unchanged):
             return False
         await send(data)
         await asyncio.sleep(0)

@@ -96,6 +96,23 @@ def test_pages_of_other_sites_get_nothing(site: str) -> None:
     assert status(request(sec_fetch_site="none")) == 200
 
 
+@pytest.mark.parametrize(
+    ("agent", "path", "expected"),
+    [
+        ("Mozilla/5.0 (X11; Linux x86_64) Chrome/150.0.0.0 Safari/537.36", b"/org/m/resolve/main/a", 403),
+        ("Mozilla/5.0 (X11; Linux x86_64) Chrome/150.0.0.0 Safari/537.36", b"/api/models/org/m", 403),
+        ("Mozilla/5.0 (X11; Linux x86_64) Chrome/150.0.0.0 Safari/537.36", b"/", 200),
+        ("Mozilla/5.0 (X11; Linux x86_64) Chrome/150.0.0.0 Safari/537.36", b"/-/events", 200),
+        ("Mozilla/5.0 (Windows NT; Windows NT 10.0) WindowsPowerShell/5.1", b"/org/m/resolve/main/a", 200),
+        ("unknown/None; hf_hub/1.18.0; python/3.12", b"/org/m/resolve/main/a", 200),
+    ],
+)
+def test_a_browser_that_does_not_say_which_page_asks_gets_pages_alone(agent: str, path: bytes, expected: int) -> None:
+    """Over plain http it says that to addresses of its own machine alone."""
+    assert status(request(user_agent=agent, path=path)) == expected
+    assert status(request(user_agent=agent, path=path, sec_fetch_site="none")) == 200
+
+
 @pytest.mark.parametrize("target", [b"http://evil.example/api/models/org/m", b"*", b"evil.example:443", b"api"])
 def test_a_target_is_a_path(target: bytes) -> None:
     assert status(request(path=target)) == 400

@@ -314,8 +314,8 @@ def sent(found: Found, cut: Excerpt, pool: ThreadPoolExecutor) -> tuple[bool, by
 
     async def run() -> tuple[bool, bytes]:
         client = Client()
-        async with asyncio.timeout(20), opened(lambda: found, pool) as (_, fd):
-            return fd is not None and await send_file(fd, cut, client.take, pool), bytes(client.got)
+        async with asyncio.timeout(20), opened(lambda: found, pool) as one:
+            return await send_file(one, cut, client.take, pool), bytes(client.got)
 
     return asyncio.run(run())
 
@@ -340,6 +340,29 @@ def test_what_lies_in_the_place_of_a_proven_file_goes_to_nobody(
     else:
         plant("link out" if kind == "link to a secret" else kind, blob, outside, content=WRONG)
     assert sent(found, WHOLE, pool) == (False, b"")
+
+
+def test_a_file_that_is_written_to_while_it_is_sent_is_broken_off(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
+    """Its owner may do so, in a cache of a group."""
+    blob = tmp_path / "blob"
+    blob.write_bytes(RIGHT)
+    found = Found(Have.PLACED, blob, stamp(blob.stat()))
+
+    async def run() -> tuple[bool, int]:
+        client = Client()
+
+        async def take(data: bytes | bytearray) -> None:
+            await client.take(data)
+            with blob.open("r+b") as file:
+                file.write(b"wrong")
+            os.utime(blob, ns=(0, 0))
+
+        async with asyncio.timeout(20), opened(lambda: found, pool) as one:
+            return await send_file(one, WHOLE, take, pool), len(client.got)
+
+    is_whole, count = asyncio.run(run())
+    assert not is_whole
+    assert 0 < count < len(RIGHT)
 
 
 @pytest.mark.parametrize("kind", ["fifo", "folder", "link out", "zero", "socket", "none"])
