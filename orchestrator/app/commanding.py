@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,6 +26,7 @@ from orchestrator.errors import (
 from orchestrator.servers import RunningServer, connect, running_servers
 from orchestrator.settings import Settings
 from orchestrator.settings.values import secret
+from orchestrator.system.listeners import Holder, holder
 from orchestrator.system.small_files import SETTINGS_BYTES, read_named
 
 _SILENCE = 60.0
@@ -44,15 +45,18 @@ _ERRORS: Mapping[int, type[GlmAriaError]] = {
 }
 
 
-def find_server(settings: Settings, url: str | None, token_file: Path | None) -> RunningServer:
-    """The server that is meant: the one at `url`, or that of this user on this cache; if there is none, the only one.
+def find_server(
+    settings: Settings, url: str | None, token_file: Path | None, *, is_cache_named: bool = False
+) -> RunningServer:
+    """The server that is meant: the one at `url`, or that of this user on this cache; if there is none, the only one,
+    unless the user named the cache.
 
     Raises UsageError when that is none, or not one.
     """
     running = running_servers(runtime_folders(lambda: known_state(settings)))
     if url is not None:
         url = url.rstrip("/")
-        mine = next((server for server in running if server.url == url), None)
+        mine = next((server for server in running if server.url == url), None) or _all_round(url, running)
         token = _read_token(token_file) if token_file else settings.serve_token
         if mine is not None and token is None:
             return mine
@@ -64,6 +68,11 @@ def find_server(settings: Settings, url: str | None, token_file: Path | None) ->
         return RunningServer(url, 0, "", settings.cache_dir, token)
     on_this_cache = [server for server in running if server.cache_dir == settings.cache_dir]
     found = on_this_cache or list(running)
+    if found and is_cache_named and not on_this_cache:
+        raise UsageError(
+            f"no `glm-aria serve` of yours has the cache {str(settings.cache_dir)!r}",
+            hint="; ".join(f"one has {str(server.cache_dir)!r}: --server {server.url}" for server in found),
+        )
     if not found:
         raise UsageError(
             "no `glm-aria serve` of yours runs on this machine",
@@ -73,6 +82,25 @@ def find_server(settings: Settings, url: str | None, token_file: Path | None) ->
         each = ", ".join(f"{server.url} with {server.cache_dir}" for server in found)
         raise UsageError(f"several servers of yours run: {each}", hint=f"name one: --server {found[0].url}")
     return found[0]
+
+
+def _all_round(url: str, running: Sequence[RunningServer]) -> RunningServer | None:
+    """The server that `url` calls by a name of loopback, where it told us an address that other machines reach, too.
+
+    Only one that listens on all addresses gets what is sent to its port of 127.0.0.1.
+    """
+    try:
+        parts = urlsplit(url)
+        if parts.hostname not in ("127.0.0.1", "localhost"):
+            return None
+        return next((server for server in running if _has_port(server, parts.port, parts.path)), None)
+    except ValueError:  # no port
+        return None
+
+
+def _has_port(server: RunningServer, port: int | None, path: str) -> bool:
+    parts = urlsplit(server.url)
+    return port is not None and (parts.port, parts.path) == (port, path) and holder(server.pid, port) is Holder.OURS
 
 
 def command(server: RunningServer, call: str, asked: Mapping[str, Any]) -> Generator[Mapping[str, Any], None, None]:

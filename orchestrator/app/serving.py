@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from orchestrator.app.compose import runtime_of
 from orchestrator.app.entrance import Entrance, asking, refuse_itself
 from orchestrator.errors import ConfigError
-from orchestrator.events import Emit
+from orchestrator.events import Emit, Notice
 from orchestrator.serve.access.tokens import fresh_token
 from orchestrator.serve.pages import supervisor
 from orchestrator.servers import announced
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 _GLANCE = 1.0
 """Seconds between two looks whether a signal came."""
+
+# hf ends with the files that it is waiting for, which may be large.
+_RUNS_ON = Notice("command_runs_on", "the command runs on after Ctrl-C; a second one ends it, in 3 s at the latest")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,8 @@ def run(settings: Settings, words: Sequence[str], emit: Emit) -> int:
     ):
         url = entrance.url(address)
         # If we are killed the command goes on asking there, with the user's token: nobody else may get the port.
-        return run_command(words, behind(url, settings.cache_dir, os.environ), kept=[keeper.fileno()])
+        environment = behind(url, settings.cache_dir, os.environ)
+        return run_command(words, environment, kept=[keeper.fileno()], on_patience=lambda: emit(_RUNS_ON))
 
 
 def behind(url: str, cache_dir: Path, environment: Mapping[str, str]) -> dict[str, str]:

@@ -11,7 +11,8 @@ import subprocess
 import sys
 import threading
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -65,18 +66,25 @@ _GRACE = 3.0
 """Seconds that a command has after the second signal."""
 
 
-def run_command(words: Sequence[str], environment: Mapping[str, str], *, kept: Sequence[int] = ()) -> int:
+def run_command(
+    words: Sequence[str],
+    environment: Mapping[str, str],
+    *,
+    kept: Sequence[int] = (),
+    on_patience: Callable[[], None] | None = None,
+) -> int:
     """Run a command of the user's, with our standard streams, to its end; its exit code, 128 and more for a signal.
 
     For the main thread. Signals that ask us to end are the command's, which gets each of them once: from the terminal
     in whose foreground both are, or from us, with all that it started. After the second it has `_GRACE` seconds to end.
+    Where it runs on for so long after a first key, `on_patience` is called, in a thread.
     It inherits the descriptors `kept`, too, so that what they stand for outlives us. Raises CommandError when it cannot
     be started.
     """
     has_terminal = _has_terminal()
     # Without a terminal it gets a group of its own. With one it must stay in ours, or it could not read from there.
     group = {} if has_terminal else {"process_group": 0}
-    with _passing_on(has_terminal=has_terminal) as children:
+    with _passing_on(on_patience, has_terminal=has_terminal) as children:
         try:
             child = subprocess.Popen(words, env=environment, pass_fds=kept, **group)  # type: ignore[call-overload]
         except OSError as error:
@@ -89,6 +97,8 @@ def run_command(words: Sequence[str], environment: Mapping[str, str], *, kept: S
 def refuse_missing(name: str) -> None:
     """Raise CommandNotFoundError when there is no such command; what else may be wrong with it, starting it tells."""
     if shutil.which(name, mode=os.F_OK) is None:
+        if os.sep in name and Path(name).is_dir():
+            raise CommandError(f"{name!r} cannot be started: it is a folder")
         raise CommandNotFoundError(f"there is no command {name!r}", hint="check its spelling, and PATH")
 
 
@@ -108,7 +118,9 @@ def _has_terminal() -> bool:
 
 
 @contextlib.contextmanager
-def _passing_on(*, has_terminal: bool) -> Iterator[list[subprocess.Popen[bytes]]]:
+def _passing_on(
+    on_patience: Callable[[], None] | None, *, has_terminal: bool
+) -> Iterator[list[subprocess.Popen[bytes]]]:
     """Pass signals on to the child that is put into the list. Those that we ignore, it ignores, too."""
     children: list[subprocess.Popen[bytes]] = []
     received: list[int] = []
@@ -121,14 +133,23 @@ def _passing_on(*, has_terminal: bool) -> Iterator[list[subprocess.Popen[bytes]]
                 else:
                     os.killpg(child.pid, number)
 
+    def remind() -> None:
+        if on_patience is not None and len(received) == 1 and children and children[0].returncode is None:
+            on_patience()
+
+    def later(step: Callable[..., None], *args: object) -> None:
+        timer = threading.Timer(_GRACE, step, args)
+        timer.daemon = True
+        timer.start()
+
     def handle(number: int, _frame: FrameType | None) -> None:
         received.append(number)
         if not (has_terminal and number in _FROM_KEYS):
             tell(number)
+        if len(received) == 1 and has_terminal and number in _FROM_KEYS:
+            later(remind)
         if len(received) == 2:
-            end = threading.Timer(_GRACE, tell, [signal.SIGKILL])
-            end.daemon = True
-            end.start()
+            later(tell, signal.SIGKILL)
 
     before = {number: signal.getsignal(number) for number in _PASSED_ON}
     before = {number: handler for number, handler in before.items() if handler is not signal.SIG_IGN}

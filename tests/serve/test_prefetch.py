@@ -45,6 +45,37 @@ def test_only_some_files(server: Server, machine: Machine, hub: LoopbackHub) -> 
     assert BIG not in asked(hub)
 
 
+def test_a_selection_that_matches_nothing_is_told(server: Server, machine: Machine) -> None:
+    for detach in ((), ("--detach",)):
+        assert machine.run("serve", "prefetch", "org/m", "--include", "*.gguf", *detach).code == 66
+
+
+def test_what_is_here_is_not_told_as_to_be_fetched(server: Server, machine: Machine) -> None:
+    machine.run("serve", "prefetch", "org/m").ended(0)
+    assert "to fetch" not in machine.run("serve", "prefetch", "org/m", "--progress", "lines").ended(0).err
+
+
+def test_which_server_is_meant(server: Server, machine: Machine, hub: LoopbackHub) -> None:
+    other = machine.run("serve", "prefetch", "org/m", "--cache-dir", str(machine.home / "other"))
+    assert other.code == 2
+    assert server.url in other.err
+    second = Server.start(machine, "--no-mirrors")
+    both = machine.run("serve", "prefetch", "org/m", "--cache-dir", str(machine.cache))
+    assert both.code == 2
+    assert server.url in both.err
+    assert second.url in both.err
+    second.stop()
+
+
+def test_one_for_other_machines_is_ours_by_a_name_of_loopback_too(machine: Machine, hub: LoopbackHub) -> None:
+    machine.run("token", "create", "laptop").ended(0)
+    server = Server.start(machine, "--no-mirrors", "--listen", "0.0.0.0:0")
+    port = server.url.rpartition(":")[2]
+    for host in ("127.0.0.1", "localhost"):
+        machine.run("serve", "prefetch", "org/m", "--server", f"http://{host}:{port}/").ended(0)
+    server.stop()
+
+
 def test_what_has_no_room_is_refused_before_a_byte(machine: Machine, hub: LoopbackHub) -> None:
     server = Server.start(machine, "--no-mirrors", "--max-size", "5M")
     refused = machine.run("serve", "prefetch", "org/m", "--json")

@@ -14,6 +14,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from orchestrator.errors import CannotCreateError
 from orchestrator.serve import connections
 from orchestrator.serve.connections import UNSENT, ConnectionBounds
 from orchestrator.serve.http.proxies import TrustedProxies
@@ -73,6 +74,18 @@ def answer(connection: socket.socket) -> bytes:
             return file.read(2) if head else b""
     except ConnectionError:
         return b""
+
+
+def test_why_nothing_can_listen_is_told_with_what_helps() -> None:
+    with bound(parse_listen("127.0.0.1:0")) as (listener, _):
+        taken = f"127.0.0.1:{listener.getsockname()[1]}"
+        hints = []
+        for text in (taken, "198.51.100.1:0"):
+            with pytest.raises(CannotCreateError) as refused, bound(parse_listen(text)):
+                pass
+            hints.append(refused.value.hint)
+    assert all(hints)
+    assert len(set(hints)) == 2
 
 
 def test_the_oldest_connection_at_which_nobody_waits_makes_room() -> None:

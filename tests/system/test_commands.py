@@ -24,7 +24,8 @@ RUNNER = """
     if os.isatty(0):
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     children._GRACE = 0.2
-    sys.exit(children.run_command(sys.argv[1:], os.environ))
+    say = lambda: print("it runs on", flush=True)
+    sys.exit(children.run_command(sys.argv[1:], os.environ, on_patience=say))
 """
 TELLS_SIGNALS = """
     import signal, sys, time
@@ -75,6 +76,12 @@ def test_a_file_that_is_no_program(tmp_path: Path) -> None:
     text.chmod(0o700)
     with pytest.raises(CommandError, match="its interpreter is not there") as caught:
         run(str(text))
+    assert caught.value.exit_code == 126
+
+
+def test_a_folder_is_there_and_is_no_program(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match="it is a folder") as caught:
+        refuse_missing(str(tmp_path))
     assert caught.value.exit_code == 126
 
 
@@ -152,6 +159,15 @@ def test_a_command_that_does_not_end_is_killed_after_the_second_signal(started: 
         one.process.send_signal(number)
         one.read_until(f"got {number.value}")
     assert one.process.wait(60) == 128 + signal.SIGKILL
+
+
+def test_a_command_that_runs_on_after_a_key_is_told_of(started: list[Started]) -> None:
+    started.append(one := Started(program(TELLS_SIGNALS, "2"), on_terminal=True))
+    one.read_until("ready")
+    os.write(one.ours, b"\x03")
+    one.read_until("it runs on")
+    os.write(one.ours, b"\x03")
+    assert one.process.wait(60) == 42
 
 
 def test_it_reads_from_the_terminal(started: list[Started]) -> None:

@@ -11,7 +11,7 @@ from orchestrator.core.files import Digest, RepoFile
 from orchestrator.core.plan import Have, ResolvedModel
 from orchestrator.core.refs import Ref
 from orchestrator.depot.watch import Watch
-from orchestrator.errors import GlmAriaError, NoSpaceError
+from orchestrator.errors import GlmAriaError, NoSpaceError, NotFoundError
 from orchestrator.serve.access.rights import Caller
 from orchestrator.serve.delivery.arrivals import Arrivals
 from orchestrator.serve.delivery.ranges import Excerpt
@@ -77,9 +77,13 @@ class Prefetching:
         return tuple(self._running)
 
     async def plan(self, ref: Ref, include: Sequence[str], exclude: Sequence[str], caller: Caller) -> Prefetch:
-        """Look up a model, and which of its files are wanted. Raises Refused, and what `Inquiries.resolve` does."""
+        """Look up a model, and which of its files are wanted. Raises Refused, what `Inquiries.resolve`
+        does, and NotFoundError when none is wanted."""
         known = await self._inquiries.resolve(ref, caller)
-        wanted = known.model.tree.select(tuple(include), tuple(exclude)).files
+        tree = known.model.tree
+        wanted = tree.select(tuple(include), tuple(exclude)).files
+        if tree.files and not wanted:
+            raise NotFoundError(f"the selection matches none of the {len(tree.files)} files of {ref}")
         distinct = {file.digest: file for file in wanted if file.size}
         return Prefetch(known.model, tuple(distinct.values()))
 

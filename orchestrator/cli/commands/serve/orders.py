@@ -139,7 +139,8 @@ def _server(choice: ServerChoice) -> RunningServer:
     from orchestrator.app.commanding import find_server
 
     token_file = Path(choice.server_token_file) if choice.server_token_file else None
-    return find_server(shared.settings(choice), choice.server, token_file)
+    settings = shared.settings(choice)
+    return find_server(settings, choice.server, token_file, is_cache_named=choice.cache_dir is not None)
 
 
 def _one(server: RunningServer, ref: str, options: PrefetchOptions, run: Run, stop: Stop) -> PrefetchedModel:
@@ -148,16 +149,22 @@ def _one(server: RunningServer, ref: str, options: PrefetchOptions, run: Run, st
 
     asked = {"ref": ref, "include": options.include, "exclude": options.exclude, "detach": options.detach}
     told: Mapping[str, Any] = {}
-    before, since = -1, time.monotonic()
+    before: int | None = None
+    since = time.monotonic()
     with closing(command(server, "prefetch", asked)) as lines:
         for told in lines:
             model = _model(ref, told)
-            if before < 0:
-                run.emit(Queued(1, model.bytes_total))
             now = time.monotonic()
-            speed = round((model.bytes_done - before) / (now - since)) if before >= 0 and now > since else 0
-            before, since = model.bytes_done, now
-            run.emit(_progress(model, Phase.DONE if model.bytes_done == model.bytes_total else Phase.FETCHING, speed))
+            if before is None:
+                before = -1  # the server has not looked yet what is here
+            else:
+                if before < 0 and model.bytes_done < model.bytes_total:
+                    run.emit(Queued(1, model.bytes_total - model.bytes_done))
+                speed = round((model.bytes_done - before) / (now - since)) if before >= 0 and now > since else 0
+                is_done = model.bytes_done == model.bytes_total
+                run.emit(_progress(model, Phase.DONE if is_done else Phase.FETCHING, speed))
+                before = model.bytes_done
+            since = now
             if stop.is_set():
                 break
         else:
