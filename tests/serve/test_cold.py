@@ -63,21 +63,6 @@ def by_curl(user: Client) -> dict[str, bytes]:
     return {path: user.get(f"/org/m/resolve/main/{path}") for path in FILES}
 
 
-def by_wget(user: Client) -> dict[str, bytes]:
-    urls = [f"{user.url}/org/m/resolve/main/{path}" for path in FILES]
-    done = user.run("wget", "-q", "-P", "wgot", *urls)
-    assert done.returncode == 0, done.stdout
-    return content(user.folder / "wgot")
-
-
-def by_aria2c(user: Client) -> dict[str, bytes]:
-    for path in FILES:
-        url = f"{user.url}/org/m/resolve/main/{path}"
-        done = user.run("aria2c", "-q", "-x4", "-k1M", "-d", "agot", "-o", path, url)
-        assert done.returncode == 0, done.stdout
-    return content(user.folder / "agot")
-
-
 def by_pull(user: Client) -> dict[str, bytes]:
     command = (sys.executable, "-m", "orchestrator.cli.main", "pull", "--root", user.url, "--no-mirrors", "org/m", "-q")
     (user.folder / "run").mkdir(mode=0o700)
@@ -87,14 +72,8 @@ def by_pull(user: Client) -> dict[str, bytes]:
     return content(Path(done.stdout.strip().splitlines()[-1]))
 
 
-CLIENTS: list[Callable[[Client], dict[str, bytes]]] = [
-    by_hf,
-    by_snapshot_download,
-    by_curl,
-    by_wget,
-    by_aria2c,
-    by_pull,
-]
+CLIENTS: list[Callable[[Client], dict[str, bytes]]] = [by_hf, by_snapshot_download, by_curl, by_pull]
+"""`tests/clients/test_serve.py` has the others."""
 
 
 @pytest.mark.parametrize("fetch", CLIENTS, ids=lambda fetch: fetch.__name__)

@@ -1,4 +1,7 @@
-"""Every client beside every trouble of a source: the file is right, or the client fails and says so."""
+"""Clients beside every trouble of a source: the file is right, or the client fails and says so.
+
+`tests/clients/test_serve.py` has all clients, and the long form of this.
+"""
 
 from __future__ import annotations
 
@@ -67,9 +70,17 @@ def url(user: Client) -> str:
     return f"{user.url}/org/m/resolve/main/{BIG}"
 
 
-CLIENTS = [by_hf, by_snapshot_download, by_curl, by_wget, by_aria2c]
 Fetch = Callable[[Client], Got]
-clients = pytest.mark.parametrize("fetch", CLIENTS, ids=lambda fetch: fetch.__name__)
+
+
+def of(*fetches: Fetch) -> pytest.MarkDecorator:
+    """The clients that a test runs with."""
+    return pytest.mark.parametrize("fetch", fetches, ids=lambda fetch: fetch.__name__)
+
+
+clients = of(by_hf, by_curl)
+"""One that starts over, and one that continues whatever lies there."""
+all_clients = of(by_hf, by_snapshot_download, by_curl, by_wget, by_aria2c)
 
 
 def held(got: Got) -> None:
@@ -99,7 +110,7 @@ def test_a_mirror_that_lies(fetch: Fetch, lying: Server, users: Users) -> None:
     assert again.digest == RIGHT, again
 
 
-@clients
+@all_clients
 def test_nobody_has_the_right_bytes(fetch: Fetch, hub: LoopbackHub, server: Server, users: Users) -> None:
     hub.fault(LIE, face="cdn")
     user = users(server)
