@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 
 import pytest
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from orchestrator.errors import CannotCreateError
 from orchestrator.serve import connections
@@ -290,14 +290,21 @@ def test_a_named_proxy_may_pause() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="only there the system can be told")
 def test_who_does_not_read_costs_little_memory() -> None:
     """Beside what its own side takes, which is made small here."""
-    flood = Flood()
-    with door(flood, BOUNDS) as server, socket.socket() as connection:
+    flood, is_stuck = Flood(), threading.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        async def noted(message: Message) -> None:
+            sending = asyncio.ensure_future(send(message))
+            if not (await asyncio.wait((sending,), timeout=1))[0]:
+                is_stuck.set()
+            await sending
+
+        await flood(scope, receive, noted)
+
+    with door(app, BOUNDS) as server, socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 14)
         connection.connect(server.address)
         connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert connection.recv(1)
-        before = -1
-        while flood.sent != before:  # it has stopped when nothing moves for a while
-            before = flood.sent
-            threading.Event().wait(0.3)
-        assert 0 < before < 2.5 * UNSENT
+        assert is_stuck.wait(PATIENCE_S)
+        assert 0 < flood.sent < 2.5 * UNSENT
