@@ -16,12 +16,16 @@ class Recent(Generic[K, V]):
     """Values by key, of which the longest unused give way to a new one.
 
     `most` bounds the sum of their weights; each weighs 1 unless `weigh` tells. What weighs more than that is not kept,
-    nor are more than `MOST_VALUES`, however light: their keys have a weight that nobody tells.
+    nor are more than `MOST_VALUES`, however light: their keys have a weight that nobody tells. `gone` hears
+    which keys gave way.
     """
 
-    def __init__(self, most: int, weigh: Callable[[V], int] = lambda _: 1) -> None:
+    def __init__(
+        self, most: int, weigh: Callable[[V], int] = lambda _: 1, gone: Callable[[K], object] = lambda _: None
+    ) -> None:
         self._most = most
         self._weigh = weigh
+        self._gone = gone
         self._weight = 0
         self._known: OrderedDict[K, V] = OrderedDict()
 
@@ -40,7 +44,9 @@ class Recent(Generic[K, V]):
         self._known[key] = value
         self._weight += weight
         while self._weight > self._most or len(self._known) > MOST_VALUES:
-            self._weight -= self._weigh(self._known.popitem(last=False)[1])
+            oldest, value = self._known.popitem(last=False)
+            self._weight -= self._weigh(value)
+            self._gone(oldest)
 
     def drop(self, key: K) -> None:
         """Forget the value of a key, if there is one."""

@@ -15,7 +15,7 @@ from orchestrator.catalogs.refusals import refusal
 from orchestrator.catalogs.sites import Sites
 from orchestrator.core.files import RepoFile
 from orchestrator.core.plan import Found, Have, ResolvedModel
-from orchestrator.core.refs import Ref
+from orchestrator.core.refs import Ref, RepoId
 from orchestrator.core.sources import Origin
 from orchestrator.core.trust import Level, Policy
 from orchestrator.errors import (
@@ -39,6 +39,11 @@ FRESH = 60.0
 """Seconds for which the meaning of a branch is not asked for again."""
 _MOST_FILES = 300_000
 """Files of all listings that are kept in memory."""
+_MOST_NOTED = 1_000_000
+"""Files of all listings that were asked for and are kept on the disk, where each takes about 100 bytes."""
+
+_Noted = tuple[RepoId, str]
+"""A repo and a commit of it."""
 _MOST_REFS = 10_000
 
 
@@ -80,6 +85,10 @@ class Library:
         self._shelf: Recent[Ref, tuple[float, Shelved]] = Recent(
             _MOST_FILES, lambda kept: min(1 + len(kept[1].model.tree.files), _MOST_FILES)
         )
+        self._forgotten: list[_Noted] = []
+        self._noted: Recent[_Noted, int] = Recent(
+            _MOST_NOTED, lambda files: min(1 + files, _MOST_NOTED), gone=self._forgotten.append
+        )
         self.root_error: str | None = None
 
     @property
@@ -106,8 +115,7 @@ class Library:
                 raise
             self._emit(Notice("stale", f"{ref} is served as it was last seen: {error.message}"))
             return self._keep(ref, last)
-        with suppress(CannotCreateError):
-            remember(model, self._cache.records, self._sites.of(ref).source)
+        self._remember(model)
         return self._keep(ref, Shelved(model))
 
     def fresh(self, ref: Ref, *, closed: bool = True) -> Shelved | None:
@@ -174,6 +182,20 @@ class Library:
     def revisions(self, ref: Ref) -> tuple[str, ...]:
         """The branches and tags of the ref's repo that its catalog was asked for before. Asks no server."""
         return self._cache.records.named(ref.repo, self._sites.of(ref).source.url)
+
+    def _remember(self, model: ResolvedModel) -> None:
+        """Keep a listing on the disk; those of which nothing is in the cache go again, the longest unasked first. Else
+        whoever asks about many repos fills the disk with their listings."""
+        with suppress(CannotCreateError):
+            remember(model, self._cache.records, self._sites.of(model.ref).source)
+        with self._guard:
+            self._noted.keep((model.ref.repo, model.commit), len(model.tree.files))
+            forgotten = tuple(self._forgotten)
+            self._forgotten.clear()
+        for repo, commit in forgotten:
+            if not self._cache.layout.snapshot(repo, commit).exists():
+                with suppress(GlmAriaError):
+                    self._cache.records.forget(repo, commit)
 
     def _keep(self, ref: Ref, known: Shelved) -> Shelved:
         with self._guard:

@@ -14,11 +14,12 @@ from orchestrator.cache.inventory import read_ref
 from orchestrator.cache.records import Record
 from orchestrator.core.dialects import MODELSCOPE
 from orchestrator.core.plan import Have
-from orchestrator.core.refs import RepoId, RepoType
+from orchestrator.core.refs import Ref, RepoId, RepoType
 from orchestrator.core.trust import Level, Policy, Trust
 from orchestrator.depot.elsewhere import Elsewhere
 from orchestrator.errors import GlmAriaError, NotAllowedError, NotFoundError, SourcesDownError
 from orchestrator.proof.verified import VerifiedFile, verify
+from orchestrator.serve.stock import library as library_
 from orchestrator.serve.stock.library import FRESH, Library
 from orchestrator.serve.stock.shelves import Shelves
 from tests import plain
@@ -285,3 +286,18 @@ def test_what_another_program_put_there_is_proven_or_removed(house: House, cache
     assert not house.library.prove(model, files["a.safetensors"])
     assert house.library.find(model, files["sub/b.safetensors"]).have is Have.PLACED
     assert house.library.find(model, files["a.safetensors"]).have is Have.NOTHING
+
+
+def test_listings_of_what_is_not_in_the_cache_do_not_fill_the_disk(
+    monkeypatch: pytest.MonkeyPatch, cache: Cache
+) -> None:
+    monkeypatch.setattr(library_, "_MOST_NOTED", 2 * (1 + len(FILES)))
+    house = House(cache)
+    names = [RepoId(RepoType.MODEL, f"org/r{number}") for number in range(5)]
+    cache.layout.snapshot(names[0], ONE).mkdir(parents=True)
+    for name in names:
+        house.library.resolve(Ref(name, "main"))
+    assert {repo for repo, _ in cache.records.commits()} == {names[0], *names[-2:]}
+    # It is asked for again.
+    house.clock.now += FRESH
+    assert house.library.resolve(Ref(names[1], "main")).model.commit == ONE
