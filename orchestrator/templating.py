@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,7 +54,9 @@ def read(name: str) -> str:
     raise NotFoundError(f"{name} is missing from the installation", hint="install glm-aria again")
 
 
+@cache
 def _environment() -> Environment:
+    """The templates, each of which is compiled once: a page of the server is made for anybody who asks."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
     made = Environment(

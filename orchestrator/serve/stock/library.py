@@ -185,7 +185,7 @@ class Library:
 
     def _remember(self, model: ResolvedModel) -> None:
         """Keep a listing on the disk; those of which nothing is in the cache go again, the longest unasked first. Else
-        whoever asks about many repos fills the disk with their listings."""
+        questions about many repos fill the disk with their listings."""
         with suppress(CannotCreateError):
             remember(model, self._cache.records, self._sites.of(model.ref).source)
         with self._guard:
