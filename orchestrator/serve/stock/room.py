@@ -28,6 +28,8 @@ _LOW = 0.9
 """The share of the allowed size that an eviction goes down to, so that the next request needs none."""
 _AGAIN = 5.0
 """Seconds for which it is not looked again whether something may go."""
+_TOLD_AGAIN = 60.0
+"""Seconds for which it is not told again that clients are refused."""
 _HINT = "raise serve.max_size, unpin or remove models, or try again later"
 
 InUse = Callable[[], frozenset[Revision]]
@@ -77,6 +79,7 @@ class Room:
         self._grown = 0
         # When, for how many bytes and why nothing could go.
         self._refused = (0.0, 0, "")
+        self._told: float | None = None
 
     @property
     def reserved(self) -> int:
@@ -96,10 +99,12 @@ class Room:
             try:
                 if fresh:
                     self._make_room(name)
-            except BaseException:
+            except BaseException as error:
                 with self._guard:
                     for digest in fresh:
                         self._reserved.pop(digest, None)
+                if isinstance(error, NoSpaceError):
+                    self._tell(error)
                 raise
 
     def release(self, digests: Iterable[Digest]) -> None:
@@ -116,6 +121,13 @@ class Room:
                 self._make_room("the cache")
         except GlmAriaError as error:
             self._emit(Notice("no-room", f"clients can have nothing fetched: {error.message}"))
+
+    def _tell(self, error: NoSpaceError) -> None:
+        """Tell who can do something about it, and not as often as clients try again. To be called while admitting."""
+        now = time.monotonic()
+        if self._told is None or now - self._told >= _TOLD_AGAIN:
+            self._told = now
+            self._emit(Notice("no-room", f"a client is refused a file: {error.message}"))
 
     def _make_room(self, name: str) -> None:
         if self.most is not None and max(self._missing(), self._lacks_disk()) > 0:

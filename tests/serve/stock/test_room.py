@@ -227,6 +227,16 @@ def test_evicting_by_name(cache: Cache) -> None:
     assert room.evict(Target(REPO)) == SIZE
 
 
+def test_the_operator_hears_once_that_clients_are_refused(cache: Cache) -> None:
+    heard = Heard()
+    room = room_of(cache, 500, heard=heard)
+    for name in (b"one", b"two"):
+        with pytest.raises(NoSpaceError):
+            room.reserve(blob(1000, name), "new.bin")
+    assert heard.codes == ["no-room"]
+    assert "new.bin" in heard.messages[0]
+
+
 def test_a_cache_that_is_too_large_is_made_smaller_at_once_or_that_is_told(cache: Cache) -> None:
     file = brought(cache, REPO, ONE, b"o" * 1000, age=3000)
     heard = Heard()

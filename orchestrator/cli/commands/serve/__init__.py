@@ -117,7 +117,8 @@ def serve(options: ServeOptions) -> int:
     that opens to those who have a right to it. It listens on this machine only; with --listen it lets in who has a
     token of `glm-aria token create`.
 
-    The lines to copy go to stdout. Ctrl-C and SIGTERM stop it; partial downloads are kept.
+    The lines to copy go to stdout. Warnings, and what was evicted, go to stderr; the page at its address shows what is
+    on its way. Ctrl-C and SIGTERM stop it; partial downloads are kept.
 
     \b
     Examples:
