@@ -18,7 +18,7 @@ from orchestrator.serve.http.refusals import Refused, as_text
 from orchestrator.serve.hub import documents
 from orchestrator.serve.hub.grammar import AboutRepo, FileBytes, Passed, PathsInfo, TreePage, TreeSize, WhoAmI, parse
 from orchestrator.serve.stock.inquiries import Inquiries
-from orchestrator.serve.stock.library import Shelved
+from orchestrator.serve.stock.library import Resolution
 
 _LONG_BODY = 4096
 """Bytes of a question about many paths, whose answer takes milliseconds."""
@@ -58,7 +58,7 @@ class HubFace:
         request: Request,
         caller: Caller,
         asked: AboutRepo | FileBytes | Passed | PathsInfo | TreePage | TreeSize,
-        known: Shelved,
+        known: Resolution,
         body: bytes,
         answer: Answering,
     ) -> None:

@@ -20,7 +20,7 @@ from orchestrator.serve.http.once import PATIENCE, Once
 from orchestrator.serve.http.printing import Print
 from orchestrator.serve.http.recent import Recent
 from orchestrator.serve.http.refusals import Refused, busy
-from orchestrator.serve.stock.library import Library, Shelved
+from orchestrator.serve.stock.library import Library, Resolution
 from orchestrator.serve.stock.vouching import Vouching
 
 _HASTE = 3.0
@@ -48,7 +48,7 @@ class Inquiries:
         self._makes = Once(looking, each=_MAKING)
         self._printed: Recent[Hashable, Print] = Recent(_PRINTED, lambda document: len(document.body))
 
-    async def resolve(self, ref: Ref, caller: Caller) -> Shelved:
+    async def resolve(self, ref: Ref, caller: Caller) -> Resolution:
         """The commit and listing of a ref, for a caller. Raises Refused, and what `Library.resolve` does.
 
         Who may not have anything fetched gets what was last heard of it, and nobody is asked.
@@ -90,7 +90,7 @@ class Inquiries:
         self._printed.keep(key, document)
         return document
 
-    async def _remembered(self, ref: Ref, caller: Caller) -> Shelved:
+    async def _remembered(self, ref: Ref, caller: Caller) -> Resolution:
         """The answer that is known here: none about what is closed to the caller, unless the root can be asked."""
         library = self._library
         known = library.fresh(ref) or await self._looks.do(("last", ref), lambda: library.last_known(ref), PATIENCE)
@@ -125,7 +125,7 @@ class Inquiries:
                 self._wrong.note(caller.client)
             raise
 
-    async def _resolve(self, ref: Ref, caller: Caller) -> Shelved:
+    async def _resolve(self, ref: Ref, caller: Caller) -> Resolution:
         library, client, closed = self._library, caller.client, self._hears_of_closed(ref, caller)
         if (known := library.fresh(ref, closed=closed)) is not None:
             return known

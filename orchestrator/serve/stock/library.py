@@ -48,7 +48,7 @@ _MOST_REFS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Shelved:
+class Resolution:
     """A ref's commit and listing. `is_stale`: the root could not be asked, and this is what it said before."""
 
     model: ResolvedModel
@@ -82,7 +82,7 @@ class Library:
         self._guard = threading.Lock()
         self._looking = threading.Lock()
         # One listing, however long, is kept.
-        self._shelf: Recent[Ref, tuple[float, Shelved]] = Recent(
+        self._resolved: Recent[Ref, tuple[float, Resolution]] = Recent(
             _MOST_FILES, lambda kept: min(1 + len(kept[1].model.tree.files), _MOST_FILES)
         )
         self._forgotten: list[_Noted] = []
@@ -98,7 +98,7 @@ class Library:
 
     # -- what a ref stands for
 
-    def resolve(self, ref: Ref, *, closed: bool = True) -> Shelved:
+    def resolve(self, ref: Ref, *, closed: bool = True) -> Resolution:
         """The ref's commit and listing. Raises what `resolve.resolve` does.
 
         Without `closed`, what was known of a closed repo before is no answer, here and in what follows: it is as if
@@ -116,23 +116,23 @@ class Library:
             self._emit(Notice("stale", f"{ref} is served as it was last seen: {error.message}"))
             return self._keep(ref, last)
         self._remember(model)
-        return self._keep(ref, Shelved(model))
+        return self._keep(ref, Resolution(model))
 
-    def fresh(self, ref: Ref, *, closed: bool = True) -> Shelved | None:
+    def fresh(self, ref: Ref, *, closed: bool = True) -> Resolution | None:
         """The answer in memory, as long as it need not be asked for again. Does not block."""
         with self._guard:
-            asked, known = self._shelf.get(ref) or (0.0, None)
+            asked, known = self._resolved.get(ref) or (0.0, None)
         if known is None or (_is_old_and_closed(known) and not closed):
             return None
         return known if ref.is_commit or self._clock() - asked < FRESH else None
 
-    def here(self, ref: Ref, *, closed: bool = True) -> Shelved | None:
+    def here(self, ref: Ref, *, closed: bool = True) -> Resolution | None:
         """The answer of `resolve` without the root; None if that must be asked."""
         if (known := self.fresh(ref, closed=closed)) is not None:
             return known
         if ref.is_commit or self._request.offline:
             try:
-                known = self._keep(ref, Shelved(self._ask(ref, offline=True), is_stale=not ref.is_commit))
+                known = self._keep(ref, Resolution(self._ask(ref, offline=True), is_stale=not ref.is_commit))
             except (NotFoundError, TrustError):
                 if self._request.offline:
                     raise
@@ -142,10 +142,10 @@ class Library:
                 return known
         return None
 
-    def last_known(self, ref: Ref, *, closed: bool = True) -> Shelved | None:
+    def last_known(self, ref: Ref, *, closed: bool = True) -> Resolution | None:
         """The commit that a ref stood for when somebody was last asked. Asks no server."""
         with suppress(GlmAriaError):
-            last = Shelved(self._ask(ref, offline=True), is_stale=True)
+            last = Resolution(self._ask(ref, offline=True), is_stale=True)
             return last if closed or not _is_old_and_closed(last) else None
         return None
 
@@ -197,9 +197,9 @@ class Library:
                 with suppress(GlmAriaError):
                     self._cache.records.forget(repo, commit)
 
-    def _keep(self, ref: Ref, known: Shelved) -> Shelved:
+    def _keep(self, ref: Ref, known: Resolution) -> Resolution:
         with self._guard:
-            self._shelf.keep(ref, (self._clock(), known))
+            self._resolved.keep(ref, (self._clock(), known))
         return known
 
     def _ask(self, ref: Ref, *, offline: bool) -> ResolvedModel:
@@ -224,5 +224,5 @@ class Library:
         return self._cache.blobs.prove(model.ref.repo, file)
 
 
-def _is_old_and_closed(known: Shelved) -> bool:
+def _is_old_and_closed(known: Resolution) -> bool:
     return known.is_stale and known.model.is_restricted
