@@ -166,7 +166,6 @@ def test_pages_lead_to_the_server(make_hub: Any, machine: Machine, users: Users)
         ("/org/m/resolve/absent/config.json", "404", "RevisionNotFound"),
         ("/api/models/org/absent", "404", "RepoNotFound"),
         ("/org/m/resolve/main/..%2F..%2Fetc%2Fpasswd", "404", "EntryNotFound"),
-        ("/api/agent-harnesses", "404", None),
         ("/api/whoami-v2", "401", None),
         ("/org/m/info/refs?service=git-upload-pack", "403", None),
     ],
@@ -175,6 +174,17 @@ def test_refusals(warm: Server, users: Users, path: str, status: str, code: str 
     found = heads(users(warm), path)
     assert (found["status"], found.get("x-error-code")) == (status, code)
     assert found["x-error-message"]
+
+
+def test_no_command_of_hf_is_answered_with_an_error(warm: Server, users: Users) -> None:
+    user = users(warm)
+
+    def errors() -> list[bytes]:
+        return [line for line in user.get("/metrics").splitlines() if b'code="4' in line]
+
+    before = errors()
+    assert user.hf("download", "org/m", "config.json").returncode == 0
+    assert errors() == before
 
 
 def test_closed_repos_are_not_served(machine: Machine, hub: LoopbackHub, server: Server, users: Users) -> None:

@@ -76,6 +76,11 @@ def account(name: str, role: str) -> HubDocument:
     return HubDocument({"type": "user", "id": name, "name": name, "fullname": name, "orgs": [], "auth": access})
 
 
+def no_harnesses() -> HubDocument:
+    """An empty list, which clients keep for a day; refused, each of their processes asks again."""
+    return HubDocument({"standardEnvVars": [], "harnesses": {}})
+
+
 def tree_page(asked: TreePage, model: ResolvedModel) -> HubDocument:
     """One page of a listing; raises Refused for a folder that is not in it."""
     repo = asked.ref.repo

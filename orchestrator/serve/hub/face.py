@@ -16,7 +16,17 @@ from orchestrator.serve.http.headers import JSON, of_age
 from orchestrator.serve.http.printing import LONG, Print
 from orchestrator.serve.http.refusals import Refused, as_text
 from orchestrator.serve.hub import documents
-from orchestrator.serve.hub.grammar import AboutRepo, FileBytes, Passed, PathsInfo, TreePage, TreeSize, WhoAmI, parse
+from orchestrator.serve.hub.grammar import (
+    AboutRepo,
+    FileBytes,
+    Harnesses,
+    Passed,
+    PathsInfo,
+    TreePage,
+    TreeSize,
+    WhoAmI,
+    parse,
+)
 from orchestrator.serve.stock.inquiries import Inquiries
 from orchestrator.serve.stock.library import Resolution
 
@@ -44,6 +54,9 @@ class HubFace:
         asked = parse(request.method, request.raw_path, request.query_string)
         if isinstance(asked, WhoAmI):
             await self._whoami(caller, answer)
+            return
+        if isinstance(asked, Harnesses):
+            await answer.give(200, JSON, documents.no_harnesses().printed().body)
             return
         # Who may not read the repo has nothing read.
         known = await self._inquiries.resolve(asked.ref, caller)

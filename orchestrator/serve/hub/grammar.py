@@ -71,7 +71,12 @@ class WhoAmI:
     """The account of the caller."""
 
 
-Asked = AboutRepo | TreePage | TreeSize | PathsInfo | Passed | FileBytes | WhoAmI
+@dataclass(frozen=True, slots=True)
+class Harnesses:
+    """The list by which huggingface_hub tells which agent it runs under, to say so to the Hub."""
+
+
+Asked = AboutRepo | TreePage | TreeSize | PathsInfo | Passed | FileBytes | WhoAmI | Harnesses
 """What a request may ask for."""
 
 
@@ -90,6 +95,8 @@ def parse(method: str, raw_path: bytes, query_string: bytes = b"") -> Asked:
 def _asked(parts: tuple[str, ...], query: Mapping[str, str]) -> Asked:
     if parts == ("api", "whoami-v2"):
         return WhoAmI()
+    if parts == ("api", "agent-harnesses"):
+        return Harnesses()
     if parts[-2:] == ("info", "refs") or parts[-1] in ("git-upload-pack", "git-receive-pack"):
         raise Refused(
             403,

@@ -14,6 +14,7 @@ from orchestrator.serve.hub.grammar import (
     AboutRepo,
     Asked,
     FileBytes,
+    Harnesses,
     Passed,
     PathsInfo,
     TreePage,
@@ -61,6 +62,7 @@ CONVERTED = ref("org/d", "refs/convert/parquet", RepoType.DATASET)
         ("/org/m/resolve/feature%2Fx/a", FileBytes(ref(revision="feature/x"), "a")),
         ("/org/resolve/resolve/main/a", FileBytes(ref("org/resolve"), "a")),
         ("/api/whoami-v2", WhoAmI()),
+        ("/api/agent-harnesses", Harnesses()),
     ],
 )
 def test_what_is_asked_for(target: str, asked: Asked) -> None:
@@ -79,7 +81,6 @@ def test_paths_are_asked_about_by_post() -> None:
     [
         ("/", 404, ""),
         ("/api", 404, ""),
-        ("/api/agent-harnesses", 404, ""),
         ("/api/models", 404, ""),
         ("/org/m", 404, ""),
         ("/org/m/resolve/main", 404, ""),
