@@ -35,3 +35,15 @@ def test_the_oldest_of_many_sessions_goes() -> None:
 def test_no_script_and_no_other_site_has_the_cookie() -> None:
     assert set_cookie("v", "", is_secure=False) == f"{COOKIE}=v; Path=/; HttpOnly; SameSite=Strict"
     assert set_cookie("v", "/hf", is_secure=True).endswith("Path=/hf; HttpOnly; SameSite=Strict; Secure")
+
+
+def test_a_long_cookie_is_read_in_no_time() -> None:
+    """http.cookies would take minutes for these, in which nobody else gets an answer."""
+    sessions = Sessions()
+    value = sessions.begin("secret")
+    for _ in range(2000):
+        assert sessions.token_of(f'{COOKIE}="' + "\\" * 30_000 + '"') is None
+    for text in (f"{COOKIE}={value}", f"a=b;{COOKIE}={value};c=d", f'a="\\";  {COOKIE}={value}'):
+        assert sessions.token_of(text) == "secret"
+    for text in (f"x{COOKIE}={value}", f"{COOKIE}={value}x", f'{COOKIE}="{value}"', f"{COOKIE}={value[:-1]}"):
+        assert sessions.token_of(text) is None
