@@ -159,7 +159,7 @@ def test_every_command_with_json_has_a_document() -> None:
     for name in cli.list_commands(context):
         command = cli.get_command(context, name)
         assert command is not None
-        below = command.commands if isinstance(command, click.Group) else {"": command}
+        below = {"": command, **(command.commands if isinstance(command, click.Group) else {})}
         found |= {
             f"{name} {word}".strip()
             for word, one in below.items()
