@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -58,7 +59,8 @@ def target(repo: Repo, path: str = "model.safetensors", commit: str | None = Non
 
 
 def test_a_good_source_is_measured_in_full(net: Net, hub: LoopbackHub, repo: Repo) -> None:
-    found = probe(net, Source("hub", hub.url), target(repo), BOUNDS)
+    # It is over with the bytes; the time is for a machine that has other things to do.
+    found = probe(net, Source("hub", hub.url), target(repo), replace(BOUNDS, seconds=10))
     assert found.error is None
     assert (found.ranges, found.announces_digest, found.loss, len(found.latencies)) == (True, True, 0, 3)
     assert found.http == ("http/1.1",)
