@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import struct
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, Self
 
 _STAT = struct.Struct("QQqqqqIII")
@@ -24,6 +26,29 @@ class StatLike(Protocol):
     def st_mtime_ns(self) -> int: ...
     @property
     def st_ctime_ns(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The identity of a file and its content: size in bytes, mtime in ns, inode, device."""
+
+    size: int
+    mtime_ns: int
+    inode: int
+    device: int
+
+    @classmethod
+    def of(cls, found: os.stat_result) -> Identity:
+        """The identity in a stat."""
+        return cls(found.st_size, found.st_mtime_ns, found.st_ino, found.st_dev)
+
+    @classmethod
+    def at(cls, path: Path, *, follow: bool = True) -> Identity | None:
+        """The identity of what lies there, or without `follow` of a link itself; None when it cannot be looked at."""
+        try:
+            return cls.of(path.stat(follow_symlinks=follow))
+        except OSError:
+            return None
 
 
 class FileStat(bytes):

@@ -10,27 +10,13 @@ from pathlib import Path
 from typing import Self
 
 from orchestrator.core.files import Digest
+from orchestrator.disk.file_stat import Identity
 from orchestrator.errors import IntegrityError
 from orchestrator.proof.hashing import ChasingHasher, Hasher, OnBytes, read_whole
 from orchestrator.proof.pieces import Pieces
 from orchestrator.system.failures import on_disk
 
 _TOKEN = object()
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """The identity of a file and its content: size in bytes, mtime in ns, inode, device."""
-
-    size: int
-    mtime_ns: int
-    inode: int
-    device: int
-
-    @classmethod
-    def of(cls, found: os.stat_result) -> Identity:
-        """The identity in a stat."""
-        return cls(found.st_size, found.st_mtime_ns, found.st_ino, found.st_dev)
 
 
 @dataclass(frozen=True, slots=True)

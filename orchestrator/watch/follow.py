@@ -16,6 +16,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from orchestrator.disk.file_stat import Identity
+
 if TYPE_CHECKING:
     from watchdog.events import FileSystemEvent
     from watchdog.observers.api import BaseObserver
@@ -25,7 +27,7 @@ SETTLED = 0.5
 LOOK = 2.0
 """Seconds between two looks without an event."""
 
-_Look = tuple[tuple[int, int, int, int] | None, ...]
+_Look = tuple[Identity | None, ...]
 
 
 class Follower:
@@ -49,7 +51,7 @@ class Follower:
 
     def look(self, files: Iterable[Path]) -> _Look:
         """The present stat of these files; take it before they are read, and give it to `follow` afterwards."""
-        return tuple(_stat(file) for file in files)
+        return tuple(Identity.at(file) for file in files)
 
     def follow(self, files: Iterable[Path], seen: _Look | None = None) -> None:
         """Follow these files from now on; `seen` is how they looked when they were read."""
@@ -110,11 +112,3 @@ class Follower:
             self._observer.stop()
             self._observer.join(5)
             self._observer = None
-
-
-def _stat(file: Path) -> tuple[int, int, int, int] | None:
-    try:
-        found = file.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from orchestrator.core.files import Algorithm, Digest, git_blob_header
+from orchestrator.disk.file_stat import Identity
 from orchestrator.errors import DiskIOError, IntegrityError, Interrupted
 from orchestrator.proof.hashing import BUFFER, ChasingHasher, hash_file
-from orchestrator.proof.verified import Identity, ProvingWriter, VerifiedFile, verify
+from orchestrator.proof.verified import ProvingWriter, VerifiedFile, verify
 
 DATA = os.urandom(3 * BUFFER + 17)
 

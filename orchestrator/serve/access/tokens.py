@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.disk.access import OURS_ALONE
+from orchestrator.disk.file_stat import Identity
 from orchestrator.disk.locks import state_lock
 from orchestrator.disk.state_file import UNREADABLE, load_state, read_state, write_state
 from orchestrator.errors import DiskIOError, UsageError
@@ -29,9 +30,6 @@ _MARK = "gla_"
 _TOKEN = re.compile(rf"{_MARK}[A-Za-z0-9_-]{{43}}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 _PATTERN = re.compile(r"[A-Za-z0-9._*?\[\]!-]+(?:/[A-Za-z0-9._*?\[\]!-]+){0,2}")
-
-Identity = tuple[int, int, int]
-"""What changes with each new content of a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +76,7 @@ class TokenFile:
 
     def identity(self) -> Identity | None:
         """Facts that tell one content of the file from another; None when there is none."""
-        try:
-            found = self._path.lstat()
-        except OSError:
-            return None
-        return found.st_ino, found.st_mtime_ns, found.st_size
+        return Identity.at(self._path, follow=False)
 
     def grants(self) -> tuple[TokenGrant, ...]:
         """All tokens, by name. Raises DiskIOError."""

@@ -7,10 +7,9 @@ from pathlib import Path
 from shlex import quote
 
 from orchestrator.disk.access import others_who_may_read, others_who_may_write
+from orchestrator.disk.file_stat import Identity
 from orchestrator.errors import ConfigError, GlmAriaError
 from orchestrator.events import Emit, Notice
-
-_Seen = tuple[tuple[int, int, int], ...]
 
 
 class ServerCertificate:
@@ -39,16 +38,8 @@ class ServerCertificate:
         if self._current is not self.context:
             connection.context = self._current
 
-    def _look(self) -> _Seen:
-        found = []
-        for path in (self._certificate, self._key):
-            try:
-                now = path.stat()
-            except OSError:
-                found.append((0, 0, 0))
-            else:
-                found.append((now.st_ino, now.st_mtime_ns, now.st_size))
-        return tuple(found)
+    def _look(self) -> tuple[Identity | None, ...]:
+        return Identity.at(self._certificate), Identity.at(self._key)
 
     def _load(self) -> ssl.SSLContext:
         try:
