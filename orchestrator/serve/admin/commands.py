@@ -9,7 +9,7 @@ from concurrent.futures import Executor
 from typing import Any, TypeVar
 
 from orchestrator.cache.cache import Cache
-from orchestrator.core.refs import Ref, Target, parse_ref, parse_target
+from orchestrator.core.refs import parse_ref, parse_target
 from orchestrator.disk import space
 from orchestrator.errors import (
     CannotCreateError,
@@ -85,7 +85,7 @@ class Commands:
     async def prefetch(self, asked: Asked, caller: Caller) -> Mapping[str, Any] | AsyncIterator[Mapping[str, Any]]:
         """Fetch what is missing of a model: lines that tell how far it is, until it is done or the client leaves. With
         `detach` the answer comes at once, and it goes on by itself."""
-        ref = _ref(asked)
+        ref = _named(asked, parse_ref)
         prefetch = await self._prefetching.plan(ref, _globs(asked, "include"), _globs(asked, "exclude"), caller)
         if not asked.get("detach"):
             return self._followed(prefetch)
@@ -117,18 +117,18 @@ class Commands:
 
     async def evict(self, asked: Asked, _caller: Caller) -> Mapping[str, Any]:
         """Remove a repo, or a revision of it, from the cache. 409 when it is pinned or in use."""
-        target = _target(asked)
+        target = _named(asked, parse_target)
         return {"target": str(target), "bytes_freed": await self._do(lambda: self._room.evict(target))}
 
     async def pin(self, asked: Asked, _caller: Caller) -> Mapping[str, Any]:
         """Pin a repo or a revision: nothing removes it."""
-        target = _target(asked)
+        target = _named(asked, parse_target)
         await self._do(lambda: self._cache.pins.add((target,)))
         return {"target": str(target)}
 
     async def unpin(self, asked: Asked, _caller: Caller) -> Mapping[str, Any]:
         """Let go of a pin."""
-        target = _target(asked)
+        target = _named(asked, parse_target)
         await self._do(lambda: self._cache.pins.remove((target,)))
         return {"target": str(target)}
 
@@ -167,22 +167,12 @@ def _globs(asked: Asked, name: str) -> tuple[str, ...]:
     return tuple(given)
 
 
-def _ref(asked: Asked) -> Ref:
-    try:
-        return parse_ref(_name(asked))
-    except UsageError as error:
-        raise Refused(400, error.message) from None
-
-
-def _name(asked: Asked) -> str:
+def _named(asked: Asked, parse: Callable[[str], T]) -> T:
+    """The repo, or a revision of it, that a call is about."""
     name = asked.get("ref")
     if not isinstance(name, str):
         raise Refused(400, "`ref` is missing: the name of a repo, with @revision for one of its revisions")
-    return name
-
-
-def _target(asked: Asked) -> Target:
     try:
-        return parse_target(_name(asked))
+        return parse(name)
     except UsageError as error:
         raise Refused(400, error.message) from None

@@ -18,7 +18,7 @@ from orchestrator.errors import TemporaryError
 from orchestrator.serve.delivery.handed import Handed
 from orchestrator.serve.delivery.ranges import Excerpt
 from orchestrator.serve.http.clients import Manner
-from orchestrator.serve.http.kernel import SendFile
+from orchestrator.serve.http.kernel import AT_ONCE, SendFile
 from orchestrator.serve.http.once import PATIENCE
 from orchestrator.system.small_files import open_regular
 
@@ -31,7 +31,6 @@ _AHEAD = 2 << 20
 _CHUNK = 256 << 10
 _PIECE = 1 << 20
 """Bytes that the kernel is to send at a time."""
-_AT_ONCE = getattr(os, "RWF_NOWAIT", 0)
 _HERE = (State.PROVEN, State.PLACED)
 
 Send = Callable[[bytes | bytearray], Awaitable[None]]
@@ -274,10 +273,10 @@ def _close(fd: int | None) -> None:
 
 async def _read(fd: int, at: int, count: int, pool: Executor) -> bytes | bytearray:
     """Read what is in memory at once, and leave to a thread what has to come from the disk."""
-    if _AT_ONCE:
+    if AT_ONCE:
         buffer = bytearray(count)
         with suppress(OSError):
-            found = os.preadv(fd, [buffer], at, _AT_ONCE)
+            found = os.preadv(fd, [buffer], at, AT_ONCE)
             if found:
                 return buffer if found == count else buffer[:found]
     try:

@@ -14,7 +14,8 @@ from starlette.types import Scope
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 _NAME = "glm_aria.send_file"
-_AT_ONCE = getattr(os, "RWF_NOWAIT", 0)
+AT_ONCE = getattr(os, "RWF_NOWAIT", 0)
+"""The flag of a read that fails where it had to wait for the disk; 0 where the system has none."""
 _CORK = getattr(socket, "TCP_CORK", 0)
 _STEP = 128 << 10
 """Bytes from one look to the next whether a file is in memory; the system reads ahead as much, and more."""
@@ -32,7 +33,7 @@ class KernelProtocol(H11Protocol):
 
     def offer_to_send_files(self, scope: Scope) -> None:
         """Offer it as an extension of the scope. TLS is made in this process."""
-        if _AT_ONCE and scope["scheme"] == "http" and hasattr(os, "sendfile"):
+        if AT_ONCE and scope["scheme"] == "http" and hasattr(os, "sendfile"):
             scope["extensions"] = {**scope.get("extensions", {}), _NAME: self._send_file}
 
     def passed_by(self, count: int) -> None:
@@ -107,5 +108,5 @@ def _is_in_memory(fd: int, at: int, count: int) -> bool:
     byte = bytearray(1)
     places = (*range(at, at + count, _STEP), at + count - 1)
     with suppress(OSError):
-        return all(os.preadv(fd, [byte], place, _AT_ONCE) for place in places)
+        return all(os.preadv(fd, [byte], place, AT_ONCE) for place in places)
     return False

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import replace
 
 from orchestrator.documents import encode
 from orchestrator.serve.pages.condition import Condition
@@ -61,7 +60,8 @@ class Board:
         at, text = self._drawn.get(is_whole, (-_LIVE_SECONDS, b""))
         if now - at >= _LIVE_SECONDS:
             view = View(is_whole, self._is_gated)
-            state = live(self.traffic, self.intake, condition, contents, view=view, now=time.time())
-            text = encode(replace(state, cache_limit=self.max_size)).encode()
+            limit = self.max_size
+            state = live(self.traffic, self.intake, condition, contents, view=view, now=time.time(), cache_limit=limit)
+            text = encode(state).encode()
             self._drawn[is_whole] = now, text
         return text

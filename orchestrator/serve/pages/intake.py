@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orchestrator.core.files import Digest
 from orchestrator.core.sizes import format_size
@@ -151,6 +151,4 @@ class Intake:
 
 
 def _copy(taken: Taken, *, is_moving: bool) -> Taken:
-    if is_moving:
-        return Taken(taken.rate, taken.connections, taken.sent, taken.lies, taken.is_quarantined)
-    return Taken(0.0, 0, taken.sent, taken.lies, taken.is_quarantined)
+    return replace(taken) if is_moving else replace(taken, rate=0.0, connections=0)

@@ -112,7 +112,7 @@ class Live:
     cache_size: int | None
     disk_free: int | None
     disk_total: int | None
-    cache_limit: int | None = None
+    cache_limit: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +138,9 @@ def live(
     *,
     view: View,
     now: float,
+    cache_limit: int | None = None,
 ) -> Live:
-    """The state at `now`, in unix seconds."""
+    """The state at `now`, in unix seconds. `cache_limit` are the bytes that the cache may have."""
     state = intake.state()
     return Live(
         at=now,
@@ -159,6 +160,7 @@ def live(
         cache_size=contents.size if contents else None,
         disk_free=condition.free if condition else None,
         disk_total=condition.total if condition else None,
+        cache_limit=cache_limit,
     )
 
 
