@@ -36,15 +36,15 @@ from orchestrator.net.credentials import Credentials
 from orchestrator.net.dns import Lookup, Resolver
 from orchestrator.net.session import Net
 from orchestrator.settings import Settings, default_mirrors
-from orchestrator.swarm.leases import Leases
+from orchestrator.shared.leases import Leases
 from orchestrator.system.signals import Stop
 from orchestrator.system.small_files import SETTINGS_BYTES, read_named
 from orchestrator.transfer.limits import TransferLimits
 from orchestrator.transfer.pace.manners import window
 
 if TYPE_CHECKING:
-    from orchestrator.swarm.nodes import Nodes
-    from orchestrator.swarm.redis import SharedRedis
+    from orchestrator.shared.nodes import Nodes
+    from orchestrator.shared.redis import SharedRedis
 
 
 def state_of(settings: Settings) -> Path:
@@ -158,8 +158,8 @@ def open_shared(settings: Settings, emit: Emit) -> Iterator[Shared | None]:
     if settings.shared_redis is None:
         yield None
         return
-    from orchestrator.swarm.nodes import Nodes
-    from orchestrator.swarm.redis import SharedRedis, scope_of
+    from orchestrator.shared.nodes import Nodes
+    from orchestrator.shared.redis import SharedRedis, scope_of
 
     # Before anything is written: report a missing client first.
     line = SharedRedis(settings.shared_redis, emit)

@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from orchestrator.mirrors.probe import Bounds
     from orchestrator.recipes.defaults import Known
     from orchestrator.serve.access.tokens import TokenFile
-    from orchestrator.swarm.nodes import NodeUse
+    from orchestrator.shared.nodes import NodeUse
     from orchestrator.upkeep.collect import Collected
     from orchestrator.upkeep.contents import Contents
     from orchestrator.upkeep.garbage import Rules
@@ -215,7 +215,7 @@ class Services:
     def node_uses(self) -> tuple[NodeUse, ...]:
         """The models that the nodes of a shared cache use. Raises UsageError without a Redis, TemporaryError when it is
         down."""
-        from orchestrator.swarm.nodes import uses
+        from orchestrator.shared.nodes import uses
 
         with open_shared(self.settings, ignore) as shared:
             if shared is None:

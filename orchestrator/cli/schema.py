@@ -13,7 +13,7 @@ from orchestrator.pull.document import PlanDocument, PullDocument
 from orchestrator.serve.access.document import NewTokenDocument, TokensDocument
 from orchestrator.serve.document import EvictDocument, PrefetchDocument, ServeDocument
 from orchestrator.settings.document import SettingsDocument
-from orchestrator.swarm.document import NodesDocument
+from orchestrator.shared.document import NodesDocument
 from orchestrator.upkeep.documents import CacheDocument, CollectDocument, PinsDocument, VerifyDocument
 from orchestrator.watch.document import WatchDocument
 

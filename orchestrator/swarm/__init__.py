@@ -1,1 +1,1 @@
-"""Several nodes on one cache, through Redis."""
+"""Many nodes, one download: who fetches which part from the origin, what may be passed on, and who is asked for it."""

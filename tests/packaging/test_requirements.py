@@ -14,7 +14,12 @@ PINS = REPO / "scripts" / "requirements"
 PROJECT = tomllib.loads((REPO / "pyproject.toml").read_text("utf-8"))
 GROUPS = PROJECT["dependency-groups"]
 RUN = [*PROJECT["project"]["dependencies"], *GROUPS["build"]]
-EXTRAS = [line for extra in PROJECT["project"]["optional-dependencies"].values() for line in extra]
+EXTRAS = [
+    line
+    for extra in PROJECT["project"]["optional-dependencies"].values()
+    for line in extra
+    if not line.startswith("glm-aria[")  # which names another extra
+]
 NEEDED = {
     "run": RUN,
     "lowest": [*RUN, *EXTRAS, *GROUPS["quick"]],

@@ -22,7 +22,7 @@ from orchestrator.core.text import printable, redacted
 from orchestrator.upkeep.documents import CacheDocument, PinsDocument, RevisionEntry
 
 if TYPE_CHECKING:
-    from orchestrator.swarm.document import NodesDocument
+    from orchestrator.shared.document import NodesDocument
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def ls(options: ListOptions) -> int:
     """
     settings = shared.settings(options)
     if options.by_node:
-        from orchestrator.swarm.document import NodesDocument
+        from orchestrator.shared.document import NodesDocument
 
         uses = NodesDocument.of(services(settings).node_uses())
         return finish(Run(options.place.as_json), "cache ls", uses, _show_nodes)

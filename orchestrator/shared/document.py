@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from orchestrator.documents import Amount
-from orchestrator.swarm.nodes import NodeUse
+from orchestrator.shared.nodes import NodeUse
 
 
 @dataclass(frozen=True, slots=True)

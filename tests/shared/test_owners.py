@@ -16,7 +16,7 @@ from orchestrator.core.files import Algorithm, Digest
 from orchestrator.errors import TemporaryError
 from tests.cache.world import World, model_of
 from tests.plain import PlainOwners
-from tests.swarm.nodes import Node, until_granted
+from tests.shared.nodes import Node, until_granted
 
 ONE = Digest(Algorithm.SHA256, "1" * 64)
 TWO = Digest(Algorithm.GIT_SHA1, "2" * 40)

@@ -8,8 +8,8 @@ import time
 from orchestrator.cache.claims import Grant, Owners
 from orchestrator.core.files import Digest
 from orchestrator.events import Event, Notice
-from orchestrator.swarm.leases import Leases
-from orchestrator.swarm.redis import SharedRedis
+from orchestrator.shared.leases import Leases
+from orchestrator.shared.redis import SharedRedis
 
 LIFE = 0.6
 

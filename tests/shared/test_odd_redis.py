@@ -14,9 +14,9 @@ from orchestrator.cache.claims import Grant
 from orchestrator.core.files import Algorithm, Digest
 from orchestrator.errors import TemporaryError
 from orchestrator.events import Event, Notice
-from orchestrator.swarm.leases import Leases
-from orchestrator.swarm.nodes import uses
-from orchestrator.swarm.redis import SharedRedis
+from orchestrator.shared.leases import Leases
+from orchestrator.shared.nodes import uses
+from orchestrator.shared.redis import SharedRedis
 from tests.servers.redis import RedisServer
 
 ONE = Digest(Algorithm.SHA256, "1" * 64)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.events import Event, ModelPhase, Phase
-from orchestrator.swarm.redis import SharedRedis
+from orchestrator.shared.redis import SharedRedis
 from orchestrator.system.threads import try_start
 
 _LIFE = 30

@@ -23,7 +23,7 @@ from typing import Any
 
 from orchestrator.cache.claims import Grant
 from orchestrator.core.files import Digest
-from orchestrator.swarm.redis import SharedRedis
+from orchestrator.shared.redis import SharedRedis
 from orchestrator.system import processes
 from orchestrator.system.threads import try_start
 

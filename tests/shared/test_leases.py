@@ -14,12 +14,12 @@ from orchestrator.cache.claims import Grant
 from orchestrator.core.files import Algorithm, Digest
 from orchestrator.errors import ConfigError
 from orchestrator.events import ModelPhase, Phase
-from orchestrator.swarm.nodes import Nodes, uses
-from orchestrator.swarm.redis import SharedRedis, scope_of
+from orchestrator.shared.nodes import Nodes, uses
+from orchestrator.shared.redis import SharedRedis, scope_of
 from tests.cache.world import World
 from tests.machine.machine import until
 from tests.servers.redis import RedisServer
-from tests.swarm.nodes import Node, until_granted
+from tests.shared.nodes import Node, until_granted
 
 ONE = Digest(Algorithm.SHA256, "1" * 64)
 TWO = Digest(Algorithm.GIT_SHA1, "2" * 40)
@@ -51,8 +51,8 @@ def test_a_dead_process_of_this_host_leaves_its_part_to_be_continued(server: Red
     program = (
         "import sys, os\n"
         "from orchestrator.core.files import Digest\n"
-        "from orchestrator.swarm.leases import Leases\n"
-        "from orchestrator.swarm.redis import SharedRedis\n"
+        "from orchestrator.shared.leases import Leases\n"
+        "from orchestrator.shared.redis import SharedRedis\n"
         "leases = Leases(SharedRedis(sys.argv[1], print, sys.argv[2]), life=0.6)\n"
         "print(leases.take(Digest.parse(sys.argv[3])).value, flush=True)\n"
         "os.kill(os.getpid(), 9)\n"
