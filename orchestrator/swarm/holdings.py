@@ -9,6 +9,7 @@ itself has hashed the whole blob: a forged hash costs time, never correctness.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -16,11 +17,22 @@ from typing import Protocol
 from orchestrator.core.files import Digest
 from orchestrator.swarm.units import Bits
 
+MOST_HOLDINGS = 8192
+"""Holdings that are told at once, and blobs that are asked for at once."""
+MOST_HASHES = 1 << 18
+"""Hashes of pieces that are told at once: those of a TiB."""
+_NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def is_node_name(text: str) -> bool:
+    """True for what may be the name of a node: letters, digits, `.`, `_`, `-`, at most 64 of them."""
+    return _NODE.fullmatch(text) is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A node that can be asked: its name, unique in the fleet, the address of its server (`http://HOST:PORT`), and the
-    zone that it is in, "" for none."""
+    """A node that can be asked: its name (`is_node_name`), unique in the fleet, the address of its server
+    (`http://HOST:PORT`), and the zone that it is in, "" for none."""
 
     node: str
     address: str
@@ -50,7 +62,11 @@ class Holding:
 
 @dataclass(frozen=True, slots=True)
 class HoldingNews:
-    """The holdings of a node that changed after a version, and the `version` up to which they tell."""
+    """The holdings of a node that changed after a version, and the `version` up to which they tell.
+
+    At most MOST_HOLDINGS with MOST_HASHES in all: what is left over is told after that version. Each holding has all of
+    its checked pieces, but only the hashes that it learnt after the version asked for.
+    """
 
     version: int
     holdings: Sequence[Holding]

@@ -1,0 +1,76 @@
+"""Tickets: what a node shows a peer to be answered. Only who has the key of the fleet can make one.
+
+A ticket is `n=NODE&e=SECONDS&t=MAC` in the query of an address, where MAC is base64url(HMAC-SHA256(key,
+"peer/1|SUBJECT|NODE|SECONDS"))[:22]. The subject is what may be asked for with it: the text of a digest, `have` or
+`about`. So a ticket that somebody saw on the way opens nothing else, and that only for minutes.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from base64 import urlsafe_b64encode
+from dataclasses import dataclass, field
+
+from orchestrator.swarm.holdings import is_node_name
+
+HAVE, ABOUT = "have", "about"
+LIFE = 300
+"""Seconds for which a ticket is made."""
+MOST_AHEAD = 600
+"""Seconds from now within which the end of a ticket must lie: the clocks of two nodes may differ by `LIFE`."""
+LEAST_KEY = 16
+"""Bytes that a key has at least."""
+_MAC = 22
+"""Characters of a code: 132 bits."""
+_KEY = re.compile(rf"[!-~]{{{LEAST_KEY},1024}}")
+_TICKET = re.compile(rf"(?:.*&)?n=([^&=]+)&e=([1-9][0-9]{{0,11}})&t=([A-Za-z0-9_-]{{{_MAC}}})", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class FleetKeys:
+    """The keys of a fleet. The first one makes tickets, and all are believed.
+
+    So a key is changed while nodes run: the new one is added behind the old one at every node, then put before it, and
+    then the old one is removed.
+    """
+
+    keys: tuple[bytes, ...] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.keys or min(map(len, self.keys)) < LEAST_KEY:
+            raise ValueError(f"a fleet needs a key, of {LEAST_KEY} bytes at least")
+
+    @classmethod
+    def parse(cls, text: str) -> FleetKeys:
+        """Read keys as a file has them: words of visible ASCII. Raises ValueError, which does not quote them."""
+        words = text.split()
+        if not all(map(_KEY.fullmatch, words)):
+            raise ValueError(f"a key is one word of visible ASCII characters, and has {LEAST_KEY} to 1024 of them")
+        return cls(tuple(word.encode() for word in words))
+
+    def ticket(self, subject: str, node: str, now: float) -> str:
+        """A ticket of a node for a subject, as it stands in a query. `now` is in seconds since the epoch."""
+        if not is_node_name(node):
+            raise ValueError(f"{node!r} is no name of a node")
+        ends = str(int(now) + LIFE)
+        return f"n={node}&e={ends}&t={_code(self.keys[0], subject, node, ends)}"
+
+    def node_of(self, subject: str, query: str, now: float) -> str | None:
+        """The node that shows a ticket for the subject at the end of a query; None without one that holds now.
+
+        Takes as long for a code that is nearly right as for one that is not.
+        """
+        shown = _TICKET.fullmatch(query)
+        if shown is None:
+            return None
+        node, ends, code = shown.groups()
+        is_known = False
+        for key in self.keys:
+            is_known |= hmac.compare_digest(_code(key, subject, node, ends), code)
+        return node if is_known and is_node_name(node) and now < int(ends) <= now + MOST_AHEAD else None
+
+
+def _code(key: bytes, subject: str, node: str, ends: str) -> str:
+    text = f"peer/1|{subject}|{node}|{ends}"
+    return urlsafe_b64encode(hmac.digest(key, text.encode("utf-8", "surrogatepass"), "sha256"))[:_MAC].decode()

@@ -1,0 +1,76 @@
+"""Tickets open what they are made for, to who has the key, for minutes."""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.swarm.tickets import HAVE, LIFE, MOST_AHEAD, FleetKeys
+
+OLD, NEW = "old-key-0123456789", "new-key-0123456789"
+KEYS = FleetKeys.parse(OLD)
+DIGEST, OTHER = "sha256:" + "ab" * 32, "sha256:" + "cd" * 32
+NOW = 1_000_000.5
+
+
+def test_a_ticket_is_believed_by_who_has_the_key() -> None:
+    ticket = KEYS.ticket(DIGEST, "node-1", NOW)
+    assert KEYS.node_of(DIGEST, ticket, NOW) == "node-1"
+    assert KEYS.node_of(DIGEST, f"after=7&{ticket}", NOW) == "node-1"
+    assert FleetKeys.parse(NEW).node_of(DIGEST, ticket, NOW) is None
+
+
+def test_a_ticket_opens_nothing_else() -> None:
+    ticket = KEYS.ticket(DIGEST, "node-1", NOW)
+    assert KEYS.node_of(OTHER, ticket, NOW) is None
+    assert KEYS.node_of(HAVE, ticket, NOW) is None
+    assert KEYS.node_of(DIGEST, ticket.replace("node-1", "node-2"), NOW) is None
+    ends = ticket.partition("&e=")[2].partition("&")[0]
+    assert KEYS.node_of(DIGEST, ticket.replace(ends, str(int(ends) + 1)), NOW) is None
+
+
+def test_a_ticket_holds_for_minutes_also_where_a_clock_is_wrong() -> None:
+    ticket = KEYS.ticket(DIGEST, "a", NOW)
+    assert KEYS.node_of(DIGEST, ticket, NOW + LIFE - 1)
+    assert KEYS.node_of(DIGEST, ticket, NOW + LIFE) is None
+    assert KEYS.node_of(DIGEST, ticket, NOW - (MOST_AHEAD - LIFE) + 1)
+    assert KEYS.node_of(DIGEST, ticket, NOW - (MOST_AHEAD - LIFE) - 1) is None
+
+
+def test_a_key_is_changed_while_nodes_run() -> None:
+    """Whatever the order in which two nodes are told, they understand each other."""
+    steps = [FleetKeys.parse(text) for text in (OLD, f"{OLD}\n{NEW}", f"{NEW} {OLD}", NEW)]
+    for one, next_one in pairwise(steps):
+        assert next_one.node_of(DIGEST, one.ticket(DIGEST, "a", NOW), NOW) == "a"
+        assert one.node_of(DIGEST, next_one.ticket(DIGEST, "a", NOW), NOW) == "a"
+
+
+@pytest.mark.parametrize("text", ["", " \n", "too-short", f"{OLD} short", "schlüssel-mit-umlaut", "x" * 1025])
+def test_a_key_that_is_none_is_not_quoted(text: str) -> None:
+    with pytest.raises(ValueError, match="key") as raised:
+        FleetKeys.parse(text)
+    assert not text.strip() or text.strip() not in str(raised.value)
+
+
+def test_keys_are_not_shown() -> None:
+    assert OLD not in repr(KEYS)
+
+
+@pytest.mark.parametrize("node", ["", "a|b", "a b", "a&b", "-a", "x" * 65, "é"])
+def test_a_name_that_could_be_read_in_two_ways_gets_no_ticket(node: str) -> None:
+    with pytest.raises(ValueError, match="name of a node"):
+        KEYS.ticket(DIGEST, node, NOW)
+
+
+@given(st.one_of(st.text(), st.text(alphabet="nets=&|0123456789abc-_", max_size=80)))
+def test_what_is_no_ticket_is_believed_by_nobody(query: str) -> None:
+    assert KEYS.node_of(DIGEST, query, NOW) is None
+
+
+@given(st.integers(min_value=0), st.characters())
+def test_a_ticket_that_was_altered_is_believed_by_nobody(at: int, character: str) -> None:
+    ticket = KEYS.ticket(DIGEST, "node-1", NOW)
+    at %= len(ticket)
+    altered = ticket[:at] + character + ticket[at + 1 :]
+    assert altered == ticket or KEYS.node_of(DIGEST, altered, NOW) is None
