@@ -5,15 +5,15 @@ Times are seconds of one clock, whichever the caller has; rates are bytes per se
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from orchestrator.core.files import Digest
-from orchestrator.swarm.units import Bits, Unit
+from orchestrator.swarm.units import LEAST_UNIT, Bits, Unit
 
-MOST_BUNDLE = 16 << 20
-"""Bytes of small files that are leased together."""
+MOST_BUNDLE, MOST_IN_BUNDLE = 16 << 20, 512
+"""Bytes of small files that are leased together, and how many files."""
 
 
 class NodeState(StrEnum):
@@ -43,8 +43,11 @@ Work = Unit | Bundle
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """Work that a node was given at `since`; `moved` is when it last brought bytes, `done` how many of them, `rate` how
-    fast."""
+    """Work that a node was given at `since`; `moved` is when it last brought bytes, `done` how many of them, and `rate`
+    how fast in the last three seconds. As an action: to give it. The board then makes the `id`.
+
+    A unit may begin later, or end earlier, than `units_of` has it: what others have of it is not fetched again.
+    """
 
     id: str
     work: Work
@@ -58,7 +61,11 @@ class Lease:
 @dataclass(frozen=True, slots=True)
 class NodeView:
     """A node as its last report tells it. `beat`: when that came. `up` and `down` are its rates, 0 when unknown;
-    `uploads` how many bodies it sends at once. `shares_restricted`: it may have blobs of gated repos from peers."""
+    `uploads` how many bodies it sends at once. `shares_restricted`: it may have blobs of gated repos from peers.
+
+    `pace`: how fast it fetched from origins while it had leases, of the last minute; 0 when unknown. `peers` is whom it
+    was last told to ask, at `told`; `starves`: it says that it has found nothing to ask them for since.
+    """
 
     id: str
     epoch: int
@@ -71,29 +78,130 @@ class NodeView:
     down: float = 0.0
     uploads: int = 16
     shares_restricted: bool = False
+    pace: float = 0.0
+    peers: tuple[str, ...] = ()
+    told: float = 0.0
+    starves: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class BlobView:
-    """A blob that some task wants. `have`: the checked pieces of each node. `wanted_by`: the nodes that are to get it.
-    `accused`: those of whom somebody says that they sent altered bytes, and by whom."""
+    """A blob that some task wants. `have`: the checked pieces of each node; `holders` have it whole, proven.
+    `wanted_by`: the nodes that are to get it, also when they have. `host` is that of the origin.
+
+    `accused`: those of whom somebody says that they sent altered bytes, and by whom. `wrong`: nodes that have the whole
+    blob, with another digest; `dispute` is the node that settles that, "" for none. `is_restricted`: of a gated repo.
+    """
 
     digest: Digest
     size: int
     have: Mapping[str, Bits] = field(default_factory=dict)
     holders: frozenset[str] = frozenset()
     leases: tuple[Lease, ...] = ()
-    held: Bits = field(default_factory=lambda: Bits(0))
     wanted_by: frozenset[str] = frozenset()
     accused: Mapping[str, frozenset[str]] = field(default_factory=dict)
     host: str = ""
+    wrong: frozenset[str] = frozenset()
+    dispute: str = ""
+    is_restricted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BundleView:
+    """A bundle that some task wants, as `BlobView`. `have`: the files of it, by their place in `digests`, that each
+    node holds."""
+
+    bundle: Bundle
+    have: Mapping[str, Bits] = field(default_factory=dict)
+    leases: tuple[Lease, ...] = ()
+    wanted_by: frozenset[str] = frozenset()
+    accused: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    host: str = ""
+    is_restricted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TaskView:
+    """A task that runs, and its blobs in the order in which it wants them. With a priority of one more it gets twice as
+    much of an origin."""
+
+    id: str
+    priority: int = 0
+    digests: tuple[Digest, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OriginView:
+    """An origin host: `connections` that the whole fleet may have to it, `refusals` (429) of the last minute, of which
+    those that came together count as one, and `rests_until` when it wants to be left alone."""
+
+    connections: int = 32
+    refusals: int = 0
+    rests_until: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class FleetView:
-    """All that a plan is made of. `slots` is how many connections each origin host still allows."""
+    """All that a plan is made of. A blob of no task counts as one of a task of its own; a host that is not in `origins`
+    counts as `OriginView()`."""
 
     nodes: Mapping[str, NodeView]
     blobs: Mapping[Digest, BlobView]
-    bundles: tuple[Bundle, ...] = ()
-    slots: Mapping[str, int] = field(default_factory=dict)
+    bundles: tuple[BundleView, ...] = ()
+    tasks: tuple[TaskView, ...] = ()
+    origins: Mapping[str, OriginView] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Revoke:
+    """Take this lease away. A `Lease` of the same work may follow."""
+
+    lease: Lease
+
+
+@dataclass(frozen=True, slots=True)
+class Peers:
+    """Tell a node which peers to ask from now on."""
+
+    node: str
+    peers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Dispute:
+    """Have this node settle by the root which pieces of a blob are wrong."""
+
+    digest: Digest
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class Evict:
+    """Forget a node: it was lost for long, or it drained and nobody needs it."""
+
+    node: str
+
+
+FleetAction = Lease | Revoke | Peers | Dispute | Evict
+
+
+def bundles_of(
+    task: str, files: Iterable[tuple[Digest, int]]
+) -> tuple[tuple[Bundle, ...], tuple[tuple[Digest, int], ...]]:
+    """Cut the files (digest and size) of a task: bundles of those smaller than a unit, and the rest, both in order."""
+    bundles: list[Bundle] = []
+    large: list[tuple[Digest, int]] = []
+    digests: list[Digest] = []
+    size = 0
+    for digest, length in files:
+        if length >= LEAST_UNIT:
+            large.append((digest, length))
+            continue
+        if digests and (size + length > MOST_BUNDLE or len(digests) == MOST_IN_BUNDLE):
+            bundles.append(Bundle(task, len(bundles), tuple(digests), size))
+            digests, size = [], 0
+        digests.append(digest)
+        size += length
+    if digests:
+        bundles.append(Bundle(task, len(bundles), tuple(digests), size))
+    return tuple(bundles), tuple(large)
