@@ -16,7 +16,20 @@ settings.register_profile("here", deadline=None)
 settings.register_profile("quick", deadline=None, max_examples=10)
 settings.load_profile("here")
 
-LONG = ("tests", "packaging", "crash", "fuzz", "faults", "machine", "e2e", "upkeep", "transfer", "cache", "swarm")
+LONG = (
+    "tests",
+    "packaging",
+    "crash",
+    "fuzz",
+    "fleet",
+    "faults",
+    "machine",
+    "e2e",
+    "upkeep",
+    "transfer",
+    "cache",
+    "swarm",
+)
 """Folders whose tests take seconds each, the slowest first; `tests` stands for the files of this one."""
 
 

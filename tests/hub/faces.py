@@ -33,7 +33,7 @@ Handler = Callable[[Request], Reply]
 
 
 class Face:
-    """A listener. `host` is the name in its URL; the socket is 127.0.0.1 with a port that the system chooses."""
+    """A listener at `address`, with a port that the system chooses. `host` is the name in its URL."""
 
     def __init__(
         self,
@@ -42,11 +42,13 @@ class Face:
         log: RequestLog,
         *,
         host: str = "127.0.0.1",
+        address: str = "127.0.0.1",
         shape: Shape | None = None,
         faults: FaultSet | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self.name, self.handler, self.host, self.tls = name, handler, host, tls
+        self._address = address
         self.faults = faults or FaultSet()
         self.port = 0
         self.errors: list[str] = []
@@ -75,7 +77,7 @@ class Face:
 
     async def start(self) -> None:
         self._server = await asyncio.start_server(
-            self._accept, "127.0.0.1", 0, ssl=self.tls, backlog=1024, limit=256 << 10
+            self._accept, self._address, 0, ssl=self.tls, backlog=1024, limit=256 << 10
         )
         self.port = self._server.sockets[0].getsockname()[1]
 

@@ -37,8 +37,9 @@
 `tokens` maps each valid token to the gated and private repositories it opens. Any other token is answered 401. With
 `explicit_codes=False` a 401 for a missing repository carries no X-Error-Code, as live sites may answer; over plain
 http clients then cannot tell it from other errors. Constructor arguments hold for the main pair of faces, named
-`hub` and `cdn`; `tls` (see `certificates`) makes them https, and a mirror has a `tls` of its own. Everything may be
-changed from any thread while it serves.
+`hub` and `cdn`; `tls` (see `certificates`) makes them https, and a mirror has a `tls` of its own. All faces listen at
+`address`, and the thread that serves first calls `enter`, which may move it into a network namespace. Everything may
+be changed from any thread while it serves.
 """
 
 from __future__ import annotations
@@ -64,6 +65,8 @@ from tests.hub.quota import Quota
 from tests.hub.repos import Repo
 from tests.hub.shaping import Shape
 from tests.hub.wire import Reply, Request
+
+_LOOPBACK = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +102,14 @@ class LoopbackHub:
         faults: Iterable[Fault] = (),
         cdn_faults: Iterable[Fault] = (),
         tls: ssl.SSLContext | None = None,
+        address: str = _LOOPBACK,
+        enter: Callable[[], None] = lambda: None,
     ) -> None:
         self.log = RequestLog()
         self.shelf = Shelf.of(repos, tokens or {}, explicit_codes=explicit_codes)
         self.faces: dict[str, Face] = {}
         self._ahead_s = 0.0
+        self._address, self._enter = address, enter
         self._page_size, self._url_ttl_s, self._tls = page_size, url_ttl_s, tls
         self._main = (shape, cdn_shape, tuple(faults), tuple(cdn_faults))
         self._handlers: dict[str, HuggingFace] = {}
@@ -114,7 +120,7 @@ class LoopbackHub:
 
     def __enter__(self) -> LoopbackHub:
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="loopback-hub", daemon=True)
+        self._thread = threading.Thread(target=self._live, args=(self._loop,), name="loopback-hub", daemon=True)
         self._thread.start()
         shape, cdn_shape, faults, cdn_faults = self._main
         self._site("hub", self.shelf, "cdn", shape, cdn_shape, faults, cdn_faults, tls=self._tls)
@@ -132,6 +138,10 @@ class LoopbackHub:
         self._loop = self._thread = None
         errors = [error for face in self.faces.values() for error in face.errors]
         assert kind is not None or not errors, f"the hub answered 500, since it failed: {errors[:3]}"
+
+    def _live(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._enter()
+        loop.run_forever()
 
     async def _stop(self) -> None:
         await asyncio.gather(*(face.stop() for face in self.faces.values()))
@@ -296,7 +306,10 @@ class LoopbackHub:
     ) -> Face:
         if name in self.faces:
             raise ValueError(f"a face named {name!r} exists")
-        made = Face(name, handler, self.log, host=host, shape=shape, faults=fault_set(faults), tls=tls)
+        address = self._address
+        if address != _LOOPBACK:
+            host = address
+        made = Face(name, handler, self.log, host=host, address=address, shape=shape, faults=fault_set(faults), tls=tls)
         self.serve(made)
         return made
 
