@@ -1,0 +1,1 @@
+"""Control by schedulers: what they and nodes say to each other, over gRPC, and the scheduler itself."""

@@ -1,0 +1,301 @@
+"""Messages between nodes and schedulers, and the state of tasks: values only. `codec` makes protobuf of them.
+
+Sizes are bytes, rates bytes per second. A node numbers what it says from 1, by its epoch; what was heard before counts
+once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from orchestrator.core.files import Digest
+from orchestrator.swarm.holdings import Peer
+from orchestrator.swarm.view import NodeState
+
+MOST_BUNDLED = 512
+"""Blobs in a bundle: its message stays below 64 KiB."""
+
+# -- from nodes --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """The first words of a node on each connection. Its `epoch` grows with each start. Nodes with the same `cache`
+    share one. `takes_tasks`: it takes those whose selector matches it, else only what it joins. `leases` are those
+    that it still works on."""
+
+    node: str
+    epoch: int
+    address: str
+    zone: str = ""
+    up: int = 0
+    down: int = 0
+    uploads: int = 16
+    shares_restricted: bool = False
+    cache: str = ""
+    takes_tasks: bool = False
+    leases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """The node fetches what a task lists, whatever the task's selector."""
+
+    task: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """The node can fetch so many more units from an origin: of a blob, or of any where `digest` is None."""
+
+    units: int
+    digest: Digest | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BlobProgress:
+    """A blob at the node: all its checked pieces as `bytes` of `Bits` has them."""
+
+    digest: Digest
+    checked: bytes
+    is_whole: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseProgress:
+    """The bytes that were brought of a lease, and how fast."""
+
+    lease: str
+    done: int
+    rate: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A sign of life, with the blobs of which the node has more or less than before, and its leases."""
+
+    blobs: tuple[BlobProgress, ...] = ()
+    leases: tuple[LeaseProgress, ...] = ()
+    is_starving: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HeldUnit:
+    """A lease is done: a unit of a blob with the hashes of its pieces in order, or a bundle, where `digest` is None."""
+
+    lease: str
+    digest: Digest | None = None
+    unit: int = 0
+    hashes: tuple[bytes, ...] = ()
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FailedWork:
+    """The end of a lease: this source does not give what was leased."""
+
+    lease: str
+    source: str
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class WrongPiece:
+    """`sender`, a node or a source, sent a piece that is not what its publisher says."""
+
+    digest: Digest
+    piece: int
+    sender: str
+
+
+class NodePhase(StrEnum):
+    """The phase of a node in a task."""
+
+    WAITING = "waiting"
+    FETCHING = "fetching"
+    VERIFYING = "verifying"
+    PLACED = "placed"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class TaskReport:
+    """The state of a task at a node: `done` bytes of it are there, `from_origin` came from outside of the fleet, and
+    `senders` has the bytes of each peer. `code` is that of the error when it FAILED."""
+
+    task: str
+    phase: NodePhase
+    code: str = ""
+    done: int = 0
+    from_origin: int = 0
+    from_peers: int = 0
+    senders: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Bye:
+    """The node leaves: its leases are free at once."""
+
+
+FromNode = Hello | Join | Ask | Progress | HeldUnit | FailedWork | WrongPiece | TaskReport | Bye
+
+# -- from schedulers ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """The answer to `Hello`: how many milliseconds are between two `Progress`, and the last number that was heard."""
+
+    scheduler: str
+    beat: int = 1000
+    seen: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TaskLock:
+    """A task for the node: the text of its lock file."""
+
+    task: str
+    lock: str
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TaskCancelled:
+    """The node is to stop a task."""
+
+    task: str
+
+
+@dataclass(frozen=True, slots=True)
+class Assign:
+    """The node is to fetch from an origin for all: the bytes `start` up to `end` of a unit of `digest`, or the whole
+    small blobs of `bundle`."""
+
+    lease: str
+    digest: Digest | None = None
+    unit: int = 0
+    start: int = 0
+    end: int = 0
+    bundle: tuple[Digest, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RevokedLease:
+    """Another node fetches it now."""
+
+    lease: str
+
+
+@dataclass(frozen=True, slots=True)
+class PeersToAsk:
+    """All peers that the node is to ask, in the place of those of before."""
+
+    peers: tuple[Peer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedHashes:
+    """Hashes of pieces from `first` on, as `node` published them that fetched them from `source`."""
+
+    digest: Digest
+    first: int
+    hashes: tuple[bytes, ...]
+    node: str
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Shunned:
+    """Nodes and sources from which nothing is to be taken."""
+
+    nodes: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DisputeOrder:
+    """The node is to settle with the root what is right of a blob."""
+
+    digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class DrainOrder:
+    """The node gets no more work, and may leave once others have what it alone has."""
+
+
+FromScheduler = (
+    Welcome
+    | TaskLock
+    | TaskCancelled
+    | Assign
+    | RevokedLease
+    | PeersToAsk
+    | PublishedHashes
+    | Shunned
+    | DisputeOrder
+    | DrainOrder
+)
+
+# -- tasks and nodes, for who watches ----------------------------------------------------------------------------------
+
+
+class TaskState(StrEnum):
+    """UNLISTED: nobody has given its lock file yet. PARTIAL: it has ended, and some nodes failed."""
+
+    UNLISTED = "unlisted"
+    SUBMITTED = "submitted"
+    RUNNING = "running"
+    DONE = "done"
+    PARTIAL = "partial"
+    CANCELLED = "cancelled"
+
+    @property
+    def has_ended(self) -> bool:
+        """True when nothing becomes of it any more."""
+        return self in (TaskState.DONE, TaskState.PARTIAL, TaskState.CANCELLED)
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A wish for a task. The same `key` is the same task, for a day. `selector`: patterns of nodes' names, or
+    `zone=PATTERN`, separated by commas; empty: only nodes that join it. Without `lock` the task of that key is asked
+    for, by `node`."""
+
+    key: str
+    name: str
+    selector: str = ""
+    priority: int = 0
+    lock: str = ""
+    node: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskStatus:
+    """A task as it is now. `size` is that of its distinct blobs. `is_lock_yours`: the one who asked is to make its
+    lock file, and to submit it under the same key. `nodes` has the last report of each node."""
+
+    id: str
+    name: str
+    state: TaskState
+    size: int = 0
+    egress: int = 0
+    nodes: Mapping[str, TaskReport] = field(default_factory=dict)
+    is_lock_yours: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatus:
+    """A node as it is now; `silent` is how many seconds ago it gave a sign of life."""
+
+    id: str
+    epoch: int
+    seq: int
+    address: str
+    state: NodeState
+    zone: str = ""
+    silent: float = 0.0
+    leases: int = 0

@@ -1,0 +1,482 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class TaskState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    TASK_STATE_UNSPECIFIED: _ClassVar[TaskState]
+    TASK_STATE_UNLISTED: _ClassVar[TaskState]
+    TASK_STATE_SUBMITTED: _ClassVar[TaskState]
+    TASK_STATE_RUNNING: _ClassVar[TaskState]
+    TASK_STATE_DONE: _ClassVar[TaskState]
+    TASK_STATE_PARTIAL: _ClassVar[TaskState]
+    TASK_STATE_CANCELLED: _ClassVar[TaskState]
+
+class NodePhase(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    NODE_PHASE_UNSPECIFIED: _ClassVar[NodePhase]
+    NODE_PHASE_WAITING: _ClassVar[NodePhase]
+    NODE_PHASE_FETCHING: _ClassVar[NodePhase]
+    NODE_PHASE_VERIFYING: _ClassVar[NodePhase]
+    NODE_PHASE_PLACED: _ClassVar[NodePhase]
+    NODE_PHASE_FAILED: _ClassVar[NodePhase]
+
+class NodeState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    NODE_STATE_UNSPECIFIED: _ClassVar[NodeState]
+    NODE_STATE_JOINING: _ClassVar[NodeState]
+    NODE_STATE_READY: _ClassVar[NodeState]
+    NODE_STATE_DRAINING: _ClassVar[NodeState]
+    NODE_STATE_LOST: _ClassVar[NodeState]
+    NODE_STATE_GONE: _ClassVar[NodeState]
+TASK_STATE_UNSPECIFIED: TaskState
+TASK_STATE_UNLISTED: TaskState
+TASK_STATE_SUBMITTED: TaskState
+TASK_STATE_RUNNING: TaskState
+TASK_STATE_DONE: TaskState
+TASK_STATE_PARTIAL: TaskState
+TASK_STATE_CANCELLED: TaskState
+NODE_PHASE_UNSPECIFIED: NodePhase
+NODE_PHASE_WAITING: NodePhase
+NODE_PHASE_FETCHING: NodePhase
+NODE_PHASE_VERIFYING: NodePhase
+NODE_PHASE_PLACED: NodePhase
+NODE_PHASE_FAILED: NodePhase
+NODE_STATE_UNSPECIFIED: NodeState
+NODE_STATE_JOINING: NodeState
+NODE_STATE_READY: NodeState
+NODE_STATE_DRAINING: NodeState
+NODE_STATE_LOST: NodeState
+NODE_STATE_GONE: NodeState
+
+class DownloadRequest(_message.Message):
+    __slots__ = ("seq", "hello", "join", "ask", "progress", "held", "failed", "wrong", "report", "bye")
+    SEQ_FIELD_NUMBER: _ClassVar[int]
+    HELLO_FIELD_NUMBER: _ClassVar[int]
+    JOIN_FIELD_NUMBER: _ClassVar[int]
+    ASK_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    HELD_FIELD_NUMBER: _ClassVar[int]
+    FAILED_FIELD_NUMBER: _ClassVar[int]
+    WRONG_FIELD_NUMBER: _ClassVar[int]
+    REPORT_FIELD_NUMBER: _ClassVar[int]
+    BYE_FIELD_NUMBER: _ClassVar[int]
+    seq: int
+    hello: Hello
+    join: Join
+    ask: Ask
+    progress: Progress
+    held: Held
+    failed: Failed
+    wrong: Wrong
+    report: TaskReport
+    bye: Bye
+    def __init__(self, seq: _Optional[int] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., join: _Optional[_Union[Join, _Mapping]] = ..., ask: _Optional[_Union[Ask, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., held: _Optional[_Union[Held, _Mapping]] = ..., failed: _Optional[_Union[Failed, _Mapping]] = ..., wrong: _Optional[_Union[Wrong, _Mapping]] = ..., report: _Optional[_Union[TaskReport, _Mapping]] = ..., bye: _Optional[_Union[Bye, _Mapping]] = ...) -> None: ...
+
+class Hello(_message.Message):
+    __slots__ = ("node", "epoch", "address", "zone", "up", "down", "uploads", "shares_restricted", "cache", "takes_tasks", "leases")
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    ZONE_FIELD_NUMBER: _ClassVar[int]
+    UP_FIELD_NUMBER: _ClassVar[int]
+    DOWN_FIELD_NUMBER: _ClassVar[int]
+    UPLOADS_FIELD_NUMBER: _ClassVar[int]
+    SHARES_RESTRICTED_FIELD_NUMBER: _ClassVar[int]
+    CACHE_FIELD_NUMBER: _ClassVar[int]
+    TAKES_TASKS_FIELD_NUMBER: _ClassVar[int]
+    LEASES_FIELD_NUMBER: _ClassVar[int]
+    node: str
+    epoch: int
+    address: str
+    zone: str
+    up: int
+    down: int
+    uploads: int
+    shares_restricted: bool
+    cache: str
+    takes_tasks: bool
+    leases: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, node: _Optional[str] = ..., epoch: _Optional[int] = ..., address: _Optional[str] = ..., zone: _Optional[str] = ..., up: _Optional[int] = ..., down: _Optional[int] = ..., uploads: _Optional[int] = ..., shares_restricted: bool = ..., cache: _Optional[str] = ..., takes_tasks: bool = ..., leases: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class Join(_message.Message):
+    __slots__ = ("task",)
+    TASK_FIELD_NUMBER: _ClassVar[int]
+    task: str
+    def __init__(self, task: _Optional[str] = ...) -> None: ...
+
+class Ask(_message.Message):
+    __slots__ = ("digest", "units")
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    UNITS_FIELD_NUMBER: _ClassVar[int]
+    digest: str
+    units: int
+    def __init__(self, digest: _Optional[str] = ..., units: _Optional[int] = ...) -> None: ...
+
+class Progress(_message.Message):
+    __slots__ = ("blobs", "leases", "is_starving")
+    BLOBS_FIELD_NUMBER: _ClassVar[int]
+    LEASES_FIELD_NUMBER: _ClassVar[int]
+    IS_STARVING_FIELD_NUMBER: _ClassVar[int]
+    blobs: _containers.RepeatedCompositeFieldContainer[BlobProgress]
+    leases: _containers.RepeatedCompositeFieldContainer[LeaseProgress]
+    is_starving: bool
+    def __init__(self, blobs: _Optional[_Iterable[_Union[BlobProgress, _Mapping]]] = ..., leases: _Optional[_Iterable[_Union[LeaseProgress, _Mapping]]] = ..., is_starving: bool = ...) -> None: ...
+
+class BlobProgress(_message.Message):
+    __slots__ = ("digest", "checked", "is_whole")
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    CHECKED_FIELD_NUMBER: _ClassVar[int]
+    IS_WHOLE_FIELD_NUMBER: _ClassVar[int]
+    digest: str
+    checked: bytes
+    is_whole: bool
+    def __init__(self, digest: _Optional[str] = ..., checked: _Optional[bytes] = ..., is_whole: bool = ...) -> None: ...
+
+class LeaseProgress(_message.Message):
+    __slots__ = ("lease", "done", "rate")
+    LEASE_FIELD_NUMBER: _ClassVar[int]
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    RATE_FIELD_NUMBER: _ClassVar[int]
+    lease: str
+    done: int
+    rate: int
+    def __init__(self, lease: _Optional[str] = ..., done: _Optional[int] = ..., rate: _Optional[int] = ...) -> None: ...
+
+class Held(_message.Message):
+    __slots__ = ("lease", "digest", "unit", "hashes", "source")
+    LEASE_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    UNIT_FIELD_NUMBER: _ClassVar[int]
+    HASHES_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    lease: str
+    digest: str
+    unit: int
+    hashes: _containers.RepeatedScalarFieldContainer[bytes]
+    source: str
+    def __init__(self, lease: _Optional[str] = ..., digest: _Optional[str] = ..., unit: _Optional[int] = ..., hashes: _Optional[_Iterable[bytes]] = ..., source: _Optional[str] = ...) -> None: ...
+
+class Failed(_message.Message):
+    __slots__ = ("lease", "source", "code")
+    LEASE_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    lease: str
+    source: str
+    code: str
+    def __init__(self, lease: _Optional[str] = ..., source: _Optional[str] = ..., code: _Optional[str] = ...) -> None: ...
+
+class Wrong(_message.Message):
+    __slots__ = ("digest", "piece", "sender")
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    PIECE_FIELD_NUMBER: _ClassVar[int]
+    SENDER_FIELD_NUMBER: _ClassVar[int]
+    digest: str
+    piece: int
+    sender: str
+    def __init__(self, digest: _Optional[str] = ..., piece: _Optional[int] = ..., sender: _Optional[str] = ...) -> None: ...
+
+class TaskReport(_message.Message):
+    __slots__ = ("task", "phase", "code", "from_origin", "from_peers", "senders", "done")
+    class SendersEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    TASK_FIELD_NUMBER: _ClassVar[int]
+    PHASE_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    FROM_ORIGIN_FIELD_NUMBER: _ClassVar[int]
+    FROM_PEERS_FIELD_NUMBER: _ClassVar[int]
+    SENDERS_FIELD_NUMBER: _ClassVar[int]
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    task: str
+    phase: NodePhase
+    code: str
+    from_origin: int
+    from_peers: int
+    senders: _containers.ScalarMap[str, int]
+    done: int
+    def __init__(self, task: _Optional[str] = ..., phase: _Optional[_Union[NodePhase, str]] = ..., code: _Optional[str] = ..., from_origin: _Optional[int] = ..., from_peers: _Optional[int] = ..., senders: _Optional[_Mapping[str, int]] = ..., done: _Optional[int] = ...) -> None: ...
+
+class Bye(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class DownloadStatus(_message.Message):
+    __slots__ = ("seen", "welcome", "task", "assign", "revoke", "peers", "hashes", "quarantine", "dispute", "drain", "cancelled")
+    SEEN_FIELD_NUMBER: _ClassVar[int]
+    WELCOME_FIELD_NUMBER: _ClassVar[int]
+    TASK_FIELD_NUMBER: _ClassVar[int]
+    ASSIGN_FIELD_NUMBER: _ClassVar[int]
+    REVOKE_FIELD_NUMBER: _ClassVar[int]
+    PEERS_FIELD_NUMBER: _ClassVar[int]
+    HASHES_FIELD_NUMBER: _ClassVar[int]
+    QUARANTINE_FIELD_NUMBER: _ClassVar[int]
+    DISPUTE_FIELD_NUMBER: _ClassVar[int]
+    DRAIN_FIELD_NUMBER: _ClassVar[int]
+    CANCELLED_FIELD_NUMBER: _ClassVar[int]
+    seen: int
+    welcome: Welcome
+    task: TaskPart
+    assign: Assign
+    revoke: Revoke
+    peers: Peers
+    hashes: Hashes
+    quarantine: Quarantine
+    dispute: Dispute
+    drain: DrainOrder
+    cancelled: TaskCancelled
+    def __init__(self, seen: _Optional[int] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., task: _Optional[_Union[TaskPart, _Mapping]] = ..., assign: _Optional[_Union[Assign, _Mapping]] = ..., revoke: _Optional[_Union[Revoke, _Mapping]] = ..., peers: _Optional[_Union[Peers, _Mapping]] = ..., hashes: _Optional[_Union[Hashes, _Mapping]] = ..., quarantine: _Optional[_Union[Quarantine, _Mapping]] = ..., dispute: _Optional[_Union[Dispute, _Mapping]] = ..., drain: _Optional[_Union[DrainOrder, _Mapping]] = ..., cancelled: _Optional[_Union[TaskCancelled, _Mapping]] = ...) -> None: ...
+
+class Welcome(_message.Message):
+    __slots__ = ("scheduler", "beat")
+    SCHEDULER_FIELD_NUMBER: _ClassVar[int]
+    BEAT_FIELD_NUMBER: _ClassVar[int]
+    scheduler: str
+    beat: int
+    def __init__(self, scheduler: _Optional[str] = ..., beat: _Optional[int] = ...) -> None: ...
+
+class TaskPart(_message.Message):
+    __slots__ = ("task", "priority", "lock", "last")
+    TASK_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    LOCK_FIELD_NUMBER: _ClassVar[int]
+    LAST_FIELD_NUMBER: _ClassVar[int]
+    task: str
+    priority: int
+    lock: bytes
+    last: bool
+    def __init__(self, task: _Optional[str] = ..., priority: _Optional[int] = ..., lock: _Optional[bytes] = ..., last: bool = ...) -> None: ...
+
+class TaskCancelled(_message.Message):
+    __slots__ = ("task",)
+    TASK_FIELD_NUMBER: _ClassVar[int]
+    task: str
+    def __init__(self, task: _Optional[str] = ...) -> None: ...
+
+class Assign(_message.Message):
+    __slots__ = ("lease", "digest", "unit", "start", "end", "bundle")
+    LEASE_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    UNIT_FIELD_NUMBER: _ClassVar[int]
+    START_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    BUNDLE_FIELD_NUMBER: _ClassVar[int]
+    lease: str
+    digest: str
+    unit: int
+    start: int
+    end: int
+    bundle: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, lease: _Optional[str] = ..., digest: _Optional[str] = ..., unit: _Optional[int] = ..., start: _Optional[int] = ..., end: _Optional[int] = ..., bundle: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class Revoke(_message.Message):
+    __slots__ = ("lease",)
+    LEASE_FIELD_NUMBER: _ClassVar[int]
+    lease: str
+    def __init__(self, lease: _Optional[str] = ...) -> None: ...
+
+class Peers(_message.Message):
+    __slots__ = ("peers",)
+    PEERS_FIELD_NUMBER: _ClassVar[int]
+    peers: _containers.RepeatedCompositeFieldContainer[Peer]
+    def __init__(self, peers: _Optional[_Iterable[_Union[Peer, _Mapping]]] = ...) -> None: ...
+
+class Peer(_message.Message):
+    __slots__ = ("node", "address", "zone")
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    ZONE_FIELD_NUMBER: _ClassVar[int]
+    node: str
+    address: str
+    zone: str
+    def __init__(self, node: _Optional[str] = ..., address: _Optional[str] = ..., zone: _Optional[str] = ...) -> None: ...
+
+class Hashes(_message.Message):
+    __slots__ = ("digest", "first", "hashes", "node", "source")
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    FIRST_FIELD_NUMBER: _ClassVar[int]
+    HASHES_FIELD_NUMBER: _ClassVar[int]
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    digest: str
+    first: int
+    hashes: _containers.RepeatedScalarFieldContainer[bytes]
+    node: str
+    source: str
+    def __init__(self, digest: _Optional[str] = ..., first: _Optional[int] = ..., hashes: _Optional[_Iterable[bytes]] = ..., node: _Optional[str] = ..., source: _Optional[str] = ...) -> None: ...
+
+class Quarantine(_message.Message):
+    __slots__ = ("nodes", "sources")
+    NODES_FIELD_NUMBER: _ClassVar[int]
+    SOURCES_FIELD_NUMBER: _ClassVar[int]
+    nodes: _containers.RepeatedScalarFieldContainer[str]
+    sources: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, nodes: _Optional[_Iterable[str]] = ..., sources: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class Dispute(_message.Message):
+    __slots__ = ("digest",)
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    digest: str
+    def __init__(self, digest: _Optional[str] = ...) -> None: ...
+
+class DrainOrder(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class SubmitTaskRequest(_message.Message):
+    __slots__ = ("key", "name", "selector", "priority", "lock", "node")
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SELECTOR_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    LOCK_FIELD_NUMBER: _ClassVar[int]
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    key: str
+    name: str
+    selector: str
+    priority: int
+    lock: bytes
+    node: str
+    def __init__(self, key: _Optional[str] = ..., name: _Optional[str] = ..., selector: _Optional[str] = ..., priority: _Optional[int] = ..., lock: _Optional[bytes] = ..., node: _Optional[str] = ...) -> None: ...
+
+class TaskRef(_message.Message):
+    __slots__ = ("id",)
+    ID_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    def __init__(self, id: _Optional[str] = ...) -> None: ...
+
+class Task(_message.Message):
+    __slots__ = ("id", "name", "state", "lock_is_yours", "size", "egress", "nodes")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    LOCK_IS_YOURS_FIELD_NUMBER: _ClassVar[int]
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    EGRESS_FIELD_NUMBER: _ClassVar[int]
+    NODES_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    name: str
+    state: TaskState
+    lock_is_yours: bool
+    size: int
+    egress: int
+    nodes: _containers.RepeatedCompositeFieldContainer[TaskNode]
+    def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., state: _Optional[_Union[TaskState, str]] = ..., lock_is_yours: bool = ..., size: _Optional[int] = ..., egress: _Optional[int] = ..., nodes: _Optional[_Iterable[_Union[TaskNode, _Mapping]]] = ...) -> None: ...
+
+class TaskNode(_message.Message):
+    __slots__ = ("node", "phase", "code", "done", "from_origin", "from_peers", "senders")
+    class SendersEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    PHASE_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    FROM_ORIGIN_FIELD_NUMBER: _ClassVar[int]
+    FROM_PEERS_FIELD_NUMBER: _ClassVar[int]
+    SENDERS_FIELD_NUMBER: _ClassVar[int]
+    node: str
+    phase: NodePhase
+    code: str
+    done: int
+    from_origin: int
+    from_peers: int
+    senders: _containers.ScalarMap[str, int]
+    def __init__(self, node: _Optional[str] = ..., phase: _Optional[_Union[NodePhase, str]] = ..., code: _Optional[str] = ..., done: _Optional[int] = ..., from_origin: _Optional[int] = ..., from_peers: _Optional[int] = ..., senders: _Optional[_Mapping[str, int]] = ...) -> None: ...
+
+class ListTasksRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListTasksResponse(_message.Message):
+    __slots__ = ("tasks",)
+    TASKS_FIELD_NUMBER: _ClassVar[int]
+    tasks: _containers.RepeatedCompositeFieldContainer[Task]
+    def __init__(self, tasks: _Optional[_Iterable[_Union[Task, _Mapping]]] = ...) -> None: ...
+
+class NodeRef(_message.Message):
+    __slots__ = ("id",)
+    ID_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    def __init__(self, id: _Optional[str] = ...) -> None: ...
+
+class Node(_message.Message):
+    __slots__ = ("id", "epoch", "seq", "address", "zone", "state", "silent", "leases")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    SEQ_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    ZONE_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    SILENT_FIELD_NUMBER: _ClassVar[int]
+    LEASES_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    epoch: int
+    seq: int
+    address: str
+    zone: str
+    state: NodeState
+    silent: float
+    leases: int
+    def __init__(self, id: _Optional[str] = ..., epoch: _Optional[int] = ..., seq: _Optional[int] = ..., address: _Optional[str] = ..., zone: _Optional[str] = ..., state: _Optional[_Union[NodeState, str]] = ..., silent: _Optional[float] = ..., leases: _Optional[int] = ...) -> None: ...
+
+class ListNodesRequest(_message.Message):
+    __slots__ = ("after",)
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    after: str
+    def __init__(self, after: _Optional[str] = ...) -> None: ...
+
+class ListNodesResponse(_message.Message):
+    __slots__ = ("nodes", "has_more")
+    NODES_FIELD_NUMBER: _ClassVar[int]
+    HAS_MORE_FIELD_NUMBER: _ClassVar[int]
+    nodes: _containers.RepeatedCompositeFieldContainer[Node]
+    has_more: bool
+    def __init__(self, nodes: _Optional[_Iterable[_Union[Node, _Mapping]]] = ..., has_more: bool = ...) -> None: ...
+
+class StateDelta(_message.Message):
+    __slots__ = ("vector", "reports")
+    class VectorEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: Clock
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[Clock, _Mapping]] = ...) -> None: ...
+    VECTOR_FIELD_NUMBER: _ClassVar[int]
+    REPORTS_FIELD_NUMBER: _ClassVar[int]
+    vector: _containers.MessageMap[str, Clock]
+    reports: _containers.RepeatedCompositeFieldContainer[NodeReport]
+    def __init__(self, vector: _Optional[_Mapping[str, Clock]] = ..., reports: _Optional[_Iterable[_Union[NodeReport, _Mapping]]] = ...) -> None: ...
+
+class Clock(_message.Message):
+    __slots__ = ("epoch", "seq")
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    SEQ_FIELD_NUMBER: _ClassVar[int]
+    epoch: int
+    seq: int
+    def __init__(self, epoch: _Optional[int] = ..., seq: _Optional[int] = ...) -> None: ...
+
+class NodeReport(_message.Message):
+    __slots__ = ("clock", "hello", "blobs")
+    CLOCK_FIELD_NUMBER: _ClassVar[int]
+    HELLO_FIELD_NUMBER: _ClassVar[int]
+    BLOBS_FIELD_NUMBER: _ClassVar[int]
+    clock: Clock
+    hello: Hello
+    blobs: _containers.RepeatedCompositeFieldContainer[BlobProgress]
+    def __init__(self, clock: _Optional[_Union[Clock, _Mapping]] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., blobs: _Optional[_Iterable[_Union[BlobProgress, _Mapping]]] = ...) -> None: ...
