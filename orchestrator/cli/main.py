@@ -35,6 +35,7 @@ COMMANDS = {
     "watch": Lazy("watch", "Keep the cache equal to a list of models."),
     "run": Lazy("run", "Run a command whose downloads from the Hub are fast and proven."),
     "serve": Lazy("serve", "Serve the cache to clients of Hugging Face and ModelScope, and fetch what it lacks."),
+    "fleet": Lazy("fleet", "Make the key of a fleet: machines that share one download."),
     "token": Lazy("token", "Make, list and revoke the tokens of `serve`."),
     "mirrors": Lazy("mirrors", "Show and measure the sources: speed, freshness, quarantine."),
     "doctor": Lazy("doctor", "Find what slows downloads down: measure everything, suggest changes."),
@@ -48,7 +49,7 @@ COMMANDS = {
     "env": Lazy("env", "Print shell variables that make hf, transformers and others use a mirror."),
     "completion": Lazy("completion", "Print the completion script of a shell."),
 }
-GROUPS = ("token", "mirrors", "cache", "lock", "daemon", "config")
+GROUPS = ("fleet", "token", "mirrors", "cache", "lock", "daemon", "config")
 _VERBOSE = re.compile(r"--verbose|-[hqv]*v[hqv]*")
 
 EPILOG = """\b

@@ -19,7 +19,7 @@ from orchestrator.settings.values import Secret
 # Why only a file of the user's own may say a setting. Every path is personal whatever it is for: `$NAME` in a path is
 # expanded, which would put a secret into the name of a folder.
 _SECRET, _BELIEVED = "where secrets go or come from", "which sites are trusted"
-_ASKING = "who may ask the server for what"
+_ASKING, _SHARING = "who may ask the server for what", "what others may have"
 
 
 class Caution(NamedTuple):
@@ -179,6 +179,20 @@ class Settings:
     serve_token: Annotated[Secret | None, Key(
         "The token that `serve prefetch` and `serve evict` show to the server that `--server` names.", values.secret,
         "", ("GLM_ARIA_SERVE_TOKEN",), is_secret=True)] = None
+    fleet_key: Annotated[Secret | None, Key(
+        "The key that all nodes of a fleet have; of several words the first is used, and all are believed.",
+        values.secret,
+        "", ("GLM_ARIA_FLEET_KEY",), is_secret=True)] = None
+    fleet_key_file: Annotated[Path | None, Key(
+        "A file with that key, which you alone may read; not set: `fleet.key` beside your settings file, if there is "
+        "one.", values.path,
+        "", ("GLM_ARIA_FLEET_KEY_FILE",), "fleet.key_file", personal=_SECRET)] = None
+    fleet_share_restricted: Annotated[bool, Key(
+        "Give files of gated and private repos to the other nodes of a fleet.", values.switch,
+        "", ("GLM_ARIA_FLEET_SHARE_RESTRICTED",), "fleet.share_restricted", personal=_SHARING)] = False
+    fleet_uploads: Annotated[int, Key(
+        "Answers with bytes that a node of a fleet sends to others at once.", values.whole(1, 256),
+        "", ("GLM_ARIA_FLEET_UPLOADS",), "fleet.uploads")] = 16
     # fmt: on
     token_withheld: str | None = None
     origins: Mapping[str, str] = field(default_factory=dict, repr=False)

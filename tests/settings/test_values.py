@@ -54,6 +54,10 @@ NONSENSE = {
     "serve_max_size": ["fast", "-1", "5 of them"],
     "serve_follow": ["$GLM_ARIA_NOT_SET/x"],
     "serve_token": ["a\nb", "\u00e4"],
+    "fleet_key": ["a\nb", "\u00e4"],
+    "fleet_key_file": ["$GLM_ARIA_NOT_SET/x"],
+    "fleet_share_restricted": ["maybe"],
+    "fleet_uploads": ["0", "257", "x"],
 }  # fmt: skip
 SHARED = {"no_proxy", "NO_PROXY"}
 """Read by other programs, too, each in its way: what means nothing to us is a warning."""
