@@ -11,27 +11,27 @@ from collections.abc import Callable, Collection
 from contextlib import ExitStack, suppress
 
 from orchestrator.aria2.endpoint import Remark
-from orchestrator.cache.staging import Claim, Staging
+from orchestrator.cache.staging import Staging
 from orchestrator.core.extents import Extent, Extents, Ranges
 from orchestrator.core.files import Digest
 from orchestrator.core.plan import Job
+from orchestrator.depot.admission import Claims
 from orchestrator.depot.candidates import Choosing
 from orchestrator.depot.disputes import Disputes
 from orchestrator.depot.memory import homes, remember
-from orchestrator.depot.messages import Again, DepotMessage, Ended, Proven, Wish, Wrong
+from orchestrator.depot.messages import Again, DepotMessage, Drop, Ended, Proven, Wish, Wrong, event_of
 from orchestrator.depot.mover import Mover
 from orchestrator.depot.verifying import Verifier
 from orchestrator.depot.watch import Arrival, State, Watch
 from orchestrator.disk.writeback import Writeback
-from orchestrator.errors import GlmAriaError, TemporaryError, TrustError
-from orchestrator.events import Emit, FileProgress, Notice, Phase, SourceRates
+from orchestrator.errors import GlmAriaError
+from orchestrator.events import Emit, FileProgress, Phase
 from orchestrator.mirrors.sources import Sources
 from orchestrator.proof.verified import VerifiedFile
 from orchestrator.system.inbox import Sink
 from orchestrator.system.signals import Stop
 from orchestrator.transfer import journal
 from orchestrator.transfer.interface import (
-    Admission,
     Already,
     Fetched,
     Lost,
@@ -73,18 +73,18 @@ class Depot:
         self._inbox = inbox
         self._stop = stop
         self._emit = emit
-        self._is_placed = is_placed
         self._lock = threading.Lock()
         # One object each for all.
         self._part_of, self._tell_of = staging.part, self._tell_wanted
         self._arrivals: dict[Digest, Arrival] = {}
         self._open: set[Digest] = set()
-        self._claims: dict[Digest, Claim] = {}
+        self._claims = Claims(staging, is_placed, emit)
+        self._stir: Callable[[], None] = lambda: None
         self._stack = ExitStack()
 
     def __enter__(self) -> Depot:
         with ExitStack() as stack:
-            stack.callback(self._release_all)
+            stack.callback(self._claims.close)
             self._writeback = Writeback()
             stack.callback(self._writeback.close)
             self._verifier = Verifier(self._inbox, self._stop, self._emit, self._staging.is_ours)
@@ -98,42 +98,54 @@ class Depot:
                     self._locator,
                     self._staging.folder,
                     part=lambda job: self._staging.part(job.digest),
-                    admit=self._admit,
+                    admit=lambda job: self._claims.admit(self._arrivals[job.digest]),
                     tell=self._told,
                     wake=self._inbox.wake,
                     homes=homes(self._sources, usual(large)),
                 )
             )
             stack.callback(lambda: remember(self._transfer, self._sources))
+            self._stir = self._transfer.stir
             self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *_exc: object) -> None:
         self._stack.close()
 
-    def _release_all(self) -> None:
-        for claim in self._claims.values():
-            claim.release()
-        self._claims.clear()
-
     # -- for everybody -------------------------------------------------------------------------------------------------
 
     def want(self, job: Job, *, ranges: Ranges | None = None) -> Watch:
         """Have a blob fetched, or only some `ranges` of it, until the watch is closed. Jobs begin in the order given.
 
-        Of ranges only, the part stays sparse, and is never proven; who wants the whole later goes on from there.
+        Of ranges only, the part stays sparse, and is never proven; who wants the whole later goes on from there. Who
+        wants no range at all watches what others have fetched: nothing is begun for that, nor kept when nobody else
+        wants the job any more, which is WAITING again then.
         """
-        digest = job.digest
+        digest, is_wanted = job.digest, ranges != ()
         with self._lock:
             arrival = self._arrivals.get(digest)
             if arrival is None:
                 arrival = self._arrivals[digest] = Arrival(job, self._part_of, self._lock)
+            if is_wanted and not arrival.is_wanted:
                 self._open.add(digest)
             watch = Watch(arrival, self._tell_of, ranges)
             arrival.watches.append(watch)
-            arrival.wants += 1
-        self._tell_wanted(arrival)
+            arrival.wants += is_wanted
+        if is_wanted:
+            self._tell_wanted(arrival)
         return watch
+
+    def drop(self, digest: Digest, ranges: Ranges, *, epoch: int | None = None) -> None:
+        """Take bytes of a job that still arrives back, to be fetched again: they are known to be wrong.
+
+        With `epoch`, that of a watch before the bytes were looked at, nothing is done if others were taken back since:
+        these may be replaced already. A blob that is whole is proven, or disputed, by its digest alone.
+        """
+        self._inbox.put(Drop(digest, ranges, epoch))
+
+    def stir(self) -> None:
+        """Look soon what the sources may be asked for now: a reach has grown, say."""
+        self._stir()
 
     def _tell_wanted(self, arrival: Arrival) -> None:
         with self._lock:
@@ -156,19 +168,16 @@ class Depot:
     def take(self, message: DepotMessage) -> Ended | None:
         """See to what fell into the inbox; how a job ended, if it did."""
         match message:
-            case Pace():
-                self._emit(SourceRates(message.sources, message.sent))
-            case Remark():
-                self._emit(Notice(message.code, message.message))
-            case Rangeless():
-                text = f"{message.source}: {message.words}; its files come whole, over one connection each"
-                self._emit(Notice("no-range", text, mirror=message.source))
+            case Pace() | Remark() | Rangeless():
+                self._emit(event_of(message))
             case Wish() | Again():
                 self._look(message)
             case Moved():
                 self._moved(message)
             case TakenBack():
                 self._verifier.forget(message.job.digest)
+            case Drop():
+                self._take_back(message)
             case Paused():
                 self._paused(message.job.digest)
             case Fetched(proof=VerifiedFile() as proof):
@@ -176,7 +185,7 @@ class Depot:
             case Fetched():
                 self._verifier.fetched(message)
             case Wrong():
-                self._arrivals[message.fetched.job.digest].take_back(State.SUSPECT)
+                self._arrivals[message.fetched.job.digest].take_back(state=State.SUSPECT)
                 self._disputes.open(message)
             case Proven() if self._disputes.compare_dropped(message):
                 pass
@@ -201,7 +210,7 @@ class Depot:
                 return False
             self._arrivals.pop(job.digest, None)
         if arrival is not None:
-            self._drop(arrival)
+            self._drop(arrival.job.digest)
             arrival.enter(State.PLACED if error is None else State.LOST, error)
         return True
 
@@ -213,7 +222,7 @@ class Depot:
             if arrival is not None and not arrival.has_left and not self._transfer.has(digest):
                 with self._lock:
                     self._arrivals.pop(digest, None)
-                self._drop(arrival)
+                self._drop(arrival.job.digest)
 
     @property
     def under_way(self) -> frozenset[Digest]:
@@ -242,7 +251,7 @@ class Depot:
             arrival = self._arrivals.get(digest)
             if arrival is None:
                 return
-            is_wanted, need = bool(arrival.watches), arrival.need
+            is_wanted, need = arrival.is_wanted, arrival.need
             if isinstance(message, Wish):
                 arrival.is_told = False
             else:
@@ -262,7 +271,7 @@ class Depot:
             return  # it is wanted again
         with self._lock:
             arrival = self._arrivals.get(digest)
-            is_wanted = arrival is not None and bool(arrival.watches)
+            is_wanted = arrival is not None and arrival.is_wanted
         self._open.discard(digest)
         if not is_wanted:
             self._leave(digest)
@@ -271,22 +280,36 @@ class Depot:
         """Forget a job that nobody wants, unless somebody came just now, whose message is on its way."""
         with self._lock:
             arrival = self._arrivals.get(digest)
-            if arrival is None or arrival.watches:
+            if arrival is None or arrival.is_wanted:
                 return
-            del self._arrivals[digest]
-        self._drop(arrival)
+            is_watched = bool(arrival.watches)
+            if not is_watched:
+                del self._arrivals[digest]
+        self._drop(arrival.job.digest)
+        if is_watched and arrival.state is not State.WAITING:
+            arrival.take_back(state=State.WAITING)  # the next who fetches it may be another process
 
-    def _drop(self, arrival: Arrival) -> None:
+    def _take_back(self, drop: Drop) -> None:
+        """Take bytes back as far as the part is still open, or rests with a part of what it will have."""
+        arrival = self._arrivals.get(drop.digest)
+        if arrival is None or arrival.has_left or drop.epoch not in (None, arrival.epoch):
+            return
+        if self._transfer.drop(drop.digest, drop.ranges) or drop.digest not in self._claims:
+            return
+        if not self._transfer.has(drop.digest):  # all that was wanted is here, so nobody writes to the part
+            arrival.take_back(
+                journal.forget(self._staging.part(drop.digest), drop.digest, arrival.job.size, drop.ranges)
+            )
+            self._tell_wanted(arrival)
+
+    def _drop(self, digest: Digest) -> None:
         """Keep nothing of a job that has left the depot."""
-        digest = arrival.job.digest
         self._open.discard(digest)
         self._verifier.forget(digest)
         self._disputes.forget(digest)
         self._writeback.forget(self._staging.part(digest))
         self._locator.choice.forget(digest)
-        claim = self._claims.pop(digest, None)
-        if claim:
-            claim.release()
+        self._claims.release(digest)
 
     def _end(self, ended: Ended) -> None:
         digest = ended.job.digest
@@ -302,7 +325,7 @@ class Depot:
         elif isinstance(ended, Already):
             self._open.discard(digest)  # it has left when all who want it have it where they look
         else:
-            self._explain(ended)
+            self._mover.explain(ended.error, is_ours=self._transfer.is_ours)
             self.release(ended.job, ended.error)
             self._emit(FileProgress(digest, ended.job.name, Phase.FAILED, 0, ended.job.size))
 
@@ -311,23 +334,10 @@ class Depot:
         if not isinstance(event, Pace | Rangeless | Remark) and (arrival := self._arrivals.get(event.job.digest)):
             arrival.has_left = isinstance(event, Fetched | Already | Lost)
             if isinstance(event, TakenBack):
-                arrival.take_back()
+                arrival.take_back(event.ranges)
             elif event.job.size >= SMALL and isinstance(event, Moved | Paused | Fetched):
                 arrival.grow(event.extents if isinstance(event, Fetched) else event.arrived)
         self._inbox.put(event)
-
-    def _admit(self, job: Job) -> Admission:
-        arrival = self._arrivals[job.digest]
-        if job.digest in self._claims:
-            return Admission.GO
-        claim = self._staging.claim(job.digest)
-        if claim is None:
-            if not arrival.is_announced:
-                arrival.is_announced = True
-                self._emit(FileProgress(job.digest, job.name, Phase.WAITING, 0, job.size))
-            return Admission.BUSY
-        self._claims[job.digest] = claim
-        return Admission.ALREADY if self._is_placed(job) else Admission.GO
 
     def _moved(self, moved: Moved) -> None:
         job = moved.job
@@ -338,11 +348,3 @@ class Depot:
         self._writeback.grown(part, job.size)
         done = moved.arrived.total
         self._emit(FileProgress(job.digest, job.name, Phase.FETCHING, done, job.size, moved.speed, moved.connections))
-
-    def _explain(self, lost: Lost) -> None:
-        if self._mover.ca_bundle and not self._transfer.is_ours and isinstance(lost.error, TemporaryError | TrustError):
-            # aria2 cannot be told certificates for one download, and does not say that they were the reason.
-            lost.error.hint = (
-                f"this aria2 is not glm-aria's own: if it does not know the certificates, put ca-certificate="
-                f"{self._mover.ca_bundle} into its configuration, or run without --rpc"
-            )

@@ -29,7 +29,7 @@ from orchestrator.mirrors.small_files import FileRange, open_body
 from orchestrator.mirrors.sources import Sources
 from orchestrator.net.failures import blaming
 from orchestrator.net.session import Net
-from orchestrator.transfer.interface import Uri
+from orchestrator.transfer.interface import Terms, Uri
 
 
 class Origins(Protocol):
@@ -80,6 +80,14 @@ class SourceLocator:
     def reach(self, job: Job, source: str) -> Ranges | None:  # noqa: ARG002 - a site has the whole of what it lists
         """See `transfer.interface.Locator`."""
         return None
+
+    def pick(self, job: Job, source: str, free: Ranges) -> int | None:  # noqa: ARG002 - a file is fetched in order
+        """See `transfer.interface.Locator`."""
+        return None
+
+    def terms(self, source: str) -> Terms:  # noqa: ARG002 - what a server bears is found out
+        """See `transfer.interface.Locator`."""
+        return Terms()
 
     def locate(self, job: Job, source: str) -> Uri:
         """See `transfer.interface.Locator`."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 from orchestrator.aria2.endpoint import Endpoint
 from orchestrator.core.plan import Job
 from orchestrator.core.proxies import Proxies
+from orchestrator.errors import GlmAriaError, TemporaryError, TrustError
 from orchestrator.system.threads import MakePool, Pool
 from orchestrator.transfer.interface import Admission, Locator, TransferEvent
 from orchestrator.transfer.limits import START, TransferLimits
@@ -108,3 +109,12 @@ class Mover:
                 yield transfer
             finally:
                 transfer.stop()
+
+    def explain(self, error: GlmAriaError, *, is_ours: bool) -> None:
+        """Say of a job that was lost what may have been the reason, where the daemon is not `is_ours`."""
+        if self.ca_bundle and not is_ours and isinstance(error, TemporaryError | TrustError):
+            # aria2 cannot be told certificates for one download, and does not say that they were the reason.
+            error.hint = (
+                f"this aria2 is not glm-aria's own: if it does not know the certificates, put ca-certificate="
+                f"{self.ca_bundle} into its configuration, or run without --rpc"
+            )

@@ -123,6 +123,14 @@ class Resident:
             self._depot.fail(Interrupted(_TERM))
         return watch
 
+    def drop(self, digest: Digest, ranges: Ranges, *, epoch: int | None = None) -> None:
+        """See `Depot.drop`."""
+        self._depot.drop(digest, ranges, epoch=epoch)
+
+    def stir(self) -> None:
+        """See `Depot.stir`."""
+        self._depot.stir()
+
     @property
     def is_alive(self) -> bool:
         """True as long as what is wanted will be fetched."""

@@ -43,7 +43,8 @@ class Arrival:
     guards `watches`, `wants` and `is_told`.
 
     `is_told`: the depot is to look at the wants. `has_left`: the transfer is done with it. `is_announced`: it was told
-    that somebody else fetches it. `wants` counts all who ever wanted it.
+    that somebody else fetches it. `wants` counts all who ever wanted it. `taken_back` are ranges that count for nothing
+    any more, each with the epoch that began with that.
     """
 
     job: Job
@@ -54,12 +55,18 @@ class Arrival:
     error: GlmAriaError | None = None
     version: int = 0
     epoch: int = 0
+    taken_back: list[tuple[int, Ranges]] = field(default_factory=list)
     watches: list[Watch] = field(default_factory=list)
     is_told: bool = False
     has_left: bool = False
     is_announced: bool = False
     wants: int = 0
     _changed: threading.Condition | None = None
+
+    @property
+    def is_wanted(self) -> bool:
+        """True when somebody wants some of it, and does not only watch. To be called with the lock held."""
+        return any(watch.only != () for watch in self.watches)
 
     @property
     def need(self) -> Need:
@@ -70,16 +77,25 @@ class Arrival:
 
     def grow(self, arrived: Extents) -> None:
         """More has arrived in the part; or less is there than before, if that was begun again."""
-        is_less = arrived.total < self.arrived.total
+        if arrived.total < self.arrived.total:
+            self._begin_epoch(self._whole)
         self.arrived = arrived
-        self.epoch += is_less
         self.enter(State.ARRIVING if self.state is State.WAITING else self.state)
 
-    def take_back(self, state: State | None = None) -> None:
-        """Some of what arrived counts for nothing. To be called before anything is written there."""
-        self.arrived = Extents()
-        self.epoch += 1
+    def take_back(self, ranges: Ranges | None = None, state: State | None = None) -> None:
+        """These ranges, or all, count for nothing, if they arrived. To be called before anything is written there."""
+        ranges = self._whole if ranges is None else ranges
+        self._begin_epoch(ranges)
+        self.arrived = self.arrived.minus(ranges)
         self.enter(state or self.state)
+
+    def _begin_epoch(self, ranges: Ranges) -> None:
+        self.taken_back.append((self.epoch + 1, ranges))
+        self.epoch += 1
+
+    @property
+    def _whole(self) -> Ranges:
+        return ((0, self.job.size),)
 
     def enter(self, state: State, error: GlmAriaError | None = None) -> None:
         """It is in this state now: tell all who watch."""
@@ -102,7 +118,8 @@ class Arrival:
 
 
 class Watch:
-    """A want of a blob, or of some ranges of it, and the view of it. Thread-safe; a context manager that gives it back.
+    """A want of a blob, or of some ranges of it, and the view of it; of no range at all, the view alone. Thread-safe; a
+    context manager that gives it back.
 
     A reader that passes on what arrived keeps to this order: note `epoch`, look at `arrived`, read the part, look at
     `epoch` again. If it grew, the bytes may be others than those that will be proven: what was read counts for nothing,
@@ -164,6 +181,11 @@ class Watch:
     def epoch(self) -> int:
         """A number that grows before bytes that had arrived are taken back."""
         return self._arrival.epoch
+
+    def replaced(self, since: int) -> Ranges:
+        """The ranges that were taken back since `epoch` was this: what was known of their bytes counts for nothing."""
+        taken = tuple(self._arrival.taken_back)
+        return union(one for epoch, ranges in taken if epoch > since for one in ranges)
 
     def wait(self, seen: int, seconds: float) -> int:
         """Wait until `version` is above `seen`, `seconds` at most; the version then."""

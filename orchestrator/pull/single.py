@@ -40,7 +40,7 @@ from orchestrator.pull.report import FileReport, FileState, ModelReport, PullRep
 from orchestrator.resolve.naming import refuse_odd_names
 from orchestrator.system.inbox import Inbox
 from orchestrator.system.signals import Stop
-from orchestrator.transfer.interface import Already, Lost, Uri
+from orchestrator.transfer.interface import Already, Lost, Terms, Uri
 
 
 class _OneAddress:
@@ -56,6 +56,12 @@ class _OneAddress:
 
     def reach(self, job: Job, source: str) -> Ranges | None:  # noqa: ARG002 - the port's signature, as below
         return None
+
+    def pick(self, job: Job, source: str, free: Ranges) -> int | None:  # noqa: ARG002
+        return None
+
+    def terms(self, source: str) -> Terms:  # noqa: ARG002
+        return Terms()
 
     def locate(self, job: Job, source: str) -> Uri:  # noqa: ARG002
         return self._uri

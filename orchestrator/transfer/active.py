@@ -85,8 +85,10 @@ class Slot:
             self.need = Need(only, outward(need.first, size, FINE_PIECE))
 
     def drop(self, ranges: Ranges) -> None:
-        """Take bytes back: they are forgotten once nobody can write there any more, and only then fetched again."""
-        self.dropping = union((*self.dropping, *outward(ranges, self.job.size, FINE_PIECE)))
+        """Take bytes back: they are forgotten once nobody can write there any more, and only then fetched again. Of a
+        small file, all of them."""
+        whole = ((0, self.job.size),)
+        self.dropping = whole if self.is_small else union((*self.dropping, *outward(ranges, self.job.size, FINE_PIECE)))
 
     def in_the_way(self) -> list[Span]:
         """The spans that must end before what is dropped can be forgotten, or before the job can pause."""

@@ -82,8 +82,8 @@ class Feeder:
         self._wake = wake
         self._limits = limits
         self._slots = Slots()
-        self._supplier = Supplier(locator, limits, KeyedPools(make_pool, ASKERS, "links", self._stir), begin)
-        couriers = Couriers(locator, make_pool, min(limits.per_source, MOST_THREADS), self._stir)
+        self._supplier = Supplier(locator, limits, KeyedPools(make_pool, ASKERS, "links", self.stir), begin)
+        couriers = Couriers(locator, make_pool, min(limits.per_source, MOST_THREADS), self.stir)
         self._downloads = Downloads(connect, couriers, limits, is_ours=restartable, way=way)
         self._paths = Paths(self._downloads.paths, time.monotonic)
         self._endings = Endings(self._slots, self._supplier, self._downloads, tell)
@@ -133,10 +133,17 @@ class Feeder:
         slot = self._slots.get(digest)
         if slot is None or not slot.is_prepared:
             return False
-        self._tell(TakenBack(slot.job))
         slot.drop(ranges)
+        self._tell(TakenBack(slot.job, slot.dropping))
         self._hasten()
         return True
+
+    def stir(self) -> None:
+        """Look soon what the sources may be asked for now: a reach has grown, say. For any thread, at any time."""
+        if not self._is_stirred:
+            self._is_stirred = True
+            if not 0 < self._due - time.monotonic() <= _SHORTEST_POLL:
+                self._wake()
 
     def forgive(self) -> None:
         """Try the sources again that were given up."""
@@ -188,12 +195,6 @@ class Feeder:
 
     def _hasten(self) -> None:
         self._due = min(self._due, self._polled + _SHORTEST_POLL)
-
-    def _stir(self) -> None:
-        """A thread has something that need not wait for as long as the spans of aria2 may."""
-        if not self._is_stirred and self._due > time.monotonic() + _SHORTEST_POLL:
-            self._is_stirred = True
-            self._wake()
 
     def _start(self) -> None:
         self._admitter.admit()

@@ -52,6 +52,17 @@ class Need:
     first: Ranges = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The terms of a source. `connections`: over so many at once, without a trial of more; None to find out how
+    many help. `rest`: the seconds for which it is left alone when it said that it is busy, which is no fault of it
+    then; None for a server that is to be asked less from then on.
+    """
+
+    connections: int | None = None
+    rest: float | None = None
+
+
 class Locator(Protocol):
     """The sources of a job's bytes. A source is known by its name."""
 
@@ -66,7 +77,14 @@ class Locator(Protocol):
         """The ranges that the source may be asked for now, None for all. Must not block; may change from call to call.
 
         Of a range that begins or ends within a piece of 64 KiB, that piece is not asked for. Who has none is not asked
-        for anything, and not blamed for that."""
+        for anything, and not blamed for that. A connection whose range is outside of it by now is stopped."""
+
+    def pick(self, job: Job, source: str, free: Ranges) -> int | None:
+        """The place in `free` where the next range begins that the source is asked for; None for the front. Must not
+        block. `free` are the ranges that it may be asked for, and that nobody else brings."""
+
+    def terms(self, source: str) -> Terms:
+        """The terms of a source. Must not block; may change from call to call."""
 
     def locate(self, job: Job, source: str) -> Uri:
         """An address, found by asking the source; blocks, and is called from several threads. May be called again for
@@ -101,9 +119,11 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class TakenBack:
-    """Some of what arrived of a job counts for nothing, and will come again. Told before anything is written there."""
+    """The bytes of a job in `ranges`, None for all, that arrived count for nothing, and will come again. Told before
+    anything is written there."""
 
     job: Job
+    ranges: Ranges | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 
 from orchestrator.aria2.control import BLOCK, FINE_PIECE
-from orchestrator.core.extents import Extent, Extents
+from orchestrator.core.extents import Extent, Extents, Ranges, outward
 from orchestrator.core.files import Digest
 from orchestrator.disk.folders import open_fresh
 from orchestrator.system.small_files import RECORD_BYTES, read_small
@@ -97,6 +97,16 @@ def reserve(part: Path, size: int) -> None:
     if part.lstat().st_blocks * 512 < size:
         with os.fdopen(os.open(part, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)) as file:
             _reserve(file.fileno(), size)
+
+
+def forget(part: Path, digest: Digest, size: int, ranges: Ranges) -> Ranges:
+    """Take bytes back of a part that nobody writes: they are to come again. Returns what is forgotten, in whole pieces.
+    Raises OSError."""
+    ranges = outward(ranges, size, FINE_PIECE)
+    known = load(part, digest, size)
+    if known is not None:
+        save(part, digest, size, known.minus(ranges))
+    return ranges
 
 
 def clear(part: Path) -> None:

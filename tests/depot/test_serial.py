@@ -26,7 +26,7 @@ from orchestrator.events import FileProgress, Phase
 from orchestrator.system.inbox import Inbox
 from orchestrator.system.signals import Stop
 from orchestrator.system.threads import SerialPool
-from orchestrator.transfer.interface import Already, Lost, Uri
+from orchestrator.transfer.interface import Already, Lost, Terms, Uri
 from tests import plain
 from tests.plain import MIRROR, REPO, ROOT, Heard
 
@@ -49,6 +49,12 @@ class Texts:
 
     def reach(self, job: Job, source: str) -> Ranges | None:
         return None
+
+    def pick(self, job: Job, source: str, free: Ranges) -> int | None:
+        return None
+
+    def terms(self, source: str) -> Terms:
+        return Terms()
 
     def locate(self, job: Job, source: str) -> Uri:
         raise NotFoundError(f"no address for {job.name} at {source}")

@@ -32,7 +32,7 @@ class Hand:
 
     def doubt(self) -> None:
         """The proof failed: what arrived is no longer believed."""
-        self._arrival.take_back(State.SUSPECT)
+        self._arrival.take_back(state=State.SUSPECT)
 
     def become(self, state: State, error: GlmAriaError | None = None) -> None:
         """It is in this state now."""

@@ -18,7 +18,7 @@ from orchestrator.core.sources import Body, Origin, RangeAnswer
 from orchestrator.errors import CannotCreateError, NotFoundError
 from orchestrator.system.threads import Pool, SerialPool
 from orchestrator.transfer.couriers import Couriers
-from orchestrator.transfer.interface import Uri
+from orchestrator.transfer.interface import Terms, Uri
 from tests.plain import REPO
 
 DATA = bytes(range(256)) * 40
@@ -53,6 +53,12 @@ class Bodies:
 
     def reach(self, job: Job, source: str) -> Ranges | None:
         raise AssertionError(job, source)
+
+    def pick(self, job: Job, source: str, free: Ranges) -> int | None:
+        raise AssertionError(job, source)
+
+    def terms(self, source: str) -> Terms:
+        raise AssertionError(source)
 
     def locate(self, job: Job, source: str) -> Uri:
         raise AssertionError(job, source)

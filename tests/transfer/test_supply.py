@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.core.extents import Ranges
 from orchestrator.core.files import Algorithm, Digest
 from orchestrator.core.plan import Job
 from orchestrator.core.refs import RepoId, RepoType
@@ -14,7 +15,7 @@ from orchestrator.core.sources import Origin, RangeAnswer
 from orchestrator.errors import TemporaryError
 from orchestrator.system.threads import KeyedPools
 from orchestrator.transfer.codes import REFUSED, TABLE, Cause
-from orchestrator.transfer.interface import Uri
+from orchestrator.transfer.interface import Terms, Uri
 from orchestrator.transfer.limits import TransferLimits
 from orchestrator.transfer.supply import Failure, Supplier, Supply
 
@@ -39,14 +40,21 @@ class AtOnce(Executor):
 class Asked:
     """A locator of one source, which answers to who asks alone like this."""
 
-    def __init__(self, answer: RangeAnswer | TemporaryError) -> None:
+    def __init__(self, answer: RangeAnswer | TemporaryError, rest: float | None = None) -> None:
         self.answer = answer
+        self.rest = rest
 
     def candidates(self, job: Job) -> tuple[str, ...]:
         return ("s",)
 
     def reach(self, job: Job, source: str) -> None:
         return None
+
+    def pick(self, job: Job, source: str, free: Ranges) -> None:
+        return None
+
+    def terms(self, source: str) -> Terms:
+        return Terms(rest=self.rest)
 
     def locate(self, job: Job, source: str) -> Uri:
         return Uri(source, "http://s/file", 0.1)

@@ -28,6 +28,7 @@ from orchestrator.transfer.interface import (
     Fetched,
     Lost,
     Need,
+    Terms,
     TransferEvent,
     Uri,
 )
@@ -51,13 +52,22 @@ class Addresses:
     threads: set[str] = field(default_factory=set)
     fetched: list[tuple[str, int, int]] = field(default_factory=list)
     reaches: dict[str, Ranges] = field(default_factory=dict)
+    picks: dict[str, Callable[[Ranges], int | None]] = field(default_factory=dict)
+    terms_of: dict[str, Terms] = field(default_factory=dict)
+    gone: set[str] = field(default_factory=set)
     reconnected: int = 0
 
     def candidates(self, job: Job) -> tuple[str, ...]:
-        return tuple(self.sites)
+        return tuple(name for name in self.sites if name not in self.gone)
 
     def reach(self, job: Job, source: str) -> Ranges | None:
         return self.reaches.get(source)
+
+    def pick(self, job: Job, source: str, free: Ranges) -> int | None:
+        return self.picks[source](free) if source in self.picks else None
+
+    def terms(self, source: str) -> Terms:
+        return self.terms_of.get(source, Terms())
 
     def locate(self, job: Job, source: str) -> Uri:
         self.threads.add(threading.current_thread().name)
