@@ -73,3 +73,8 @@ class RedisServer:
         """Held still, it takes connections and answers nothing."""
         assert self._process
         self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Held no longer."""
+        assert self._process
+        self._process.send_signal(signal.SIGCONT)

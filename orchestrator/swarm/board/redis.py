@@ -1,0 +1,251 @@
+"""A board in a Redis (7 or later), for several schedulers.
+
+    glm:{<fleet>}:born           milliseconds of the server's clock when the board began: all else is younger
+    glm:{<fleet>}:log            a stream; an entry for each exchange that changed something, `<born>-0`, `<born>-1`, …:
+                                 `by`, who put it, and then a field for each register, "<shelf> <name>"
+    glm:{<fleet>}:shelves        a zset: the shelves there are, by the unix second after which they are forgotten
+    glm:{<fleet>}:shelf:<shelf>  a hash of registers: 32 hex digits of the version, and the value
+
+The braces keep all of a fleet on one node of a Redis cluster. The numbers of the log have no gap, so that a reader sees
+when it misses something; another birth says that everything was lost. Everything that is read may have been written by
+anybody: what is no register is left out.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+from urllib.parse import urlsplit
+
+from orchestrator.errors import ConfigError, TemporaryError
+from orchestrator.swarm.board.interface import CHANGES, LIFE, BoardAnswer, Mark, Register
+
+PATIENCE = 1.0
+"""Seconds that one answer may take."""
+_BATCH = 1000
+"""Registers in one call of the script: Lua takes some thousands of arguments."""
+_BATCH_BYTES = 4 << 20
+_ENTRIES = 256
+_MOST_SHELVES = 20_000
+_MOST_SHELF = 64 << 20
+_MARK = re.compile(rb"(\d{1,18})-(\d{1,18})")
+_VERSION = re.compile(rb"([0-9a-f]{16})([0-9a-f]{16})")
+
+# Keys: born, log, shelves, and each shelf. Values: who, LIFE, CHANGES, then for each shelf its name, how many registers
+# it gets, and their names and cells. Returns "1" for each that was taken, else "0".
+_PUT = """
+local born = redis.call('GET', KEYS[1])
+local now = redis.call('TIME')
+if not born then
+  born = string.format('%d', now[1] * 1000 + math.floor(now[2] / 1000))
+end
+redis.call('SET', KEYS[1], born, 'EX', ARGV[2])
+local entry, won, at = {'by', ARGV[1]}, {}, 4
+for k = 4, #KEYS do
+  local shelf, count = ARGV[at], tonumber(ARGV[at + 1])
+  local names, set, gone = {}, {}, {}
+  for i = 1, count do names[i] = ARGV[at + 2 * i] end
+  local held = redis.call('HMGET', KEYS[k], unpack(names))
+  for i = 1, count do
+    local name, cell = names[i], ARGV[at + 2 * i + 1]
+    if held[i] and string.sub(held[i], 1, 32) >= string.sub(cell, 1, 32) then
+      won[#won + 1] = '0'
+    else
+      if #cell > 32 then set[#set + 1] = name; set[#set + 1] = cell else gone[#gone + 1] = name end
+      entry[#entry + 1] = shelf .. ' ' .. name
+      entry[#entry + 1] = cell
+      won[#won + 1] = '1'
+    end
+  end
+  if #gone > 0 then redis.call('HDEL', KEYS[k], unpack(gone)) end
+  if #set > 0 then
+    redis.call('HSET', KEYS[k], unpack(set))
+    redis.call('EXPIRE', KEYS[k], ARGV[2])
+    redis.call('ZADD', KEYS[3], now[1] + ARGV[2], shelf)
+  end
+  at = at + 2 + 2 * count
+end
+if #entry > 2 then
+  redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[3], born .. '-*', unpack(entry))
+  redis.call('EXPIRE', KEYS[2], ARGV[2])
+  redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now[1])
+  redis.call('EXPIRE', KEYS[3], ARGV[2])
+end
+return table.concat(won)
+"""
+
+# What the client raises over an answer that is no Redis's: of another shape, a thousand levels deep.
+_ODD = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
+
+
+class RedisBoard:
+    """See `interface.FleetBoard`. `url` may hold a password and is never shown; `fleet` is of letters and digits.
+
+    Raises ConfigError where the client library is missing or the address is none.
+    """
+
+    def __init__(self, url: str, fleet: str) -> None:
+        try:
+            import redis
+            from redis.backoff import NoBackoff
+            from redis.retry import Retry
+        except ImportError:
+            raise ConfigError(
+                "a fleet over Redis needs a library that is not installed", hint="pip install 'glm-aria[fleet]'"
+            ) from None
+        parts = urlsplit(url)
+        self._place = parts.path if parts.scheme == "unix" else f"{parts.hostname}:{parts.port or 6379}"
+        self._prefix = f"glm:{{{fleet}}}:"
+        self._me = os.urandom(8).hex().encode()
+        self._errors = (redis.RedisError, OSError, *_ODD)
+        self._guard = threading.Lock()
+        self._is_unsure = False
+        try:
+            self._client: Any = redis.Redis.from_url(
+                url, socket_timeout=PATIENCE, socket_connect_timeout=PATIENCE, retry=Retry(NoBackoff(), 0)
+            )
+        except ValueError:
+            raise ConfigError(
+                f"the address of the fleet's Redis is none ({self._place})", hint="redis://host:6379/0"
+            ) from None
+
+    def exchange(self, puts: Sequence[Register], after: Mark | None) -> BoardAnswer:
+        """See `interface.FleetBoard`."""
+        with self._guard:
+            try:
+                answer = self._exchange(puts, after)
+            except self._errors as error:
+                self._is_unsure = True
+                # Only the kind of error: its text may quote what was sent.
+                raise TemporaryError(
+                    f"the Redis of the fleet at {self._place} does not answer as one ({type(error).__name__})",
+                    hint="check that it runs, is version 7 or later, and that its address and password are right",
+                ) from None
+            self._is_unsure = False
+            return answer
+
+    def close(self) -> None:
+        """Hang up."""
+        with self._guard:
+            try:
+                self._client.close()
+            except self._errors:
+                return
+
+    def _exchange(self, puts: Sequence[Register], after: Mark | None) -> BoardAnswer:
+        # By shelf, since the script works by shelf.
+        order = sorted(range(len(puts)), key=lambda index: puts[index].shelf)
+        batches = list(_batches([puts[index] for index in order]))
+        with self._client.pipeline(transaction=False) as line:
+            for batch in batches:
+                self._put(line, batch)
+            line.get(self._prefix + "born")
+            if after is None:
+                self._ask_end(line)
+            else:
+                line.xread({self._prefix + "log": f"{after[0]}-{after[1]}"}, count=_ENTRIES)
+            answers = line.execute()
+        taken = "".join(map(_flags, answers[: len(batches)], batches))
+        won = tuple(flag == "1" for _, flag in sorted(zip(order, taken, strict=True)))
+        born, first, *more = answers[len(batches) :]
+        if after is None:
+            return BoardAnswer(won, *self._whole(first, more[0]), is_whole=True)
+        entries = _entries(first[0][1] if first else [])
+        numbers = [mark for mark, _ in entries]
+        # Another birth, a gap, or numbers below ours: what we have seen is no longer all of it.
+        if (
+            int(born or 0) != after[0]
+            or numbers != [(after[0], after[1] + 1 + index) for index in range(len(numbers))]
+            or (not numbers and any(won))
+        ):
+            with self._client.pipeline(transaction=False) as line:
+                self._ask_end(line)
+                return BoardAnswer(won, *self._whole(*line.execute()), is_whole=True)
+        news = [
+            register
+            for _, fields in entries
+            if self._is_unsure or fields.get(b"by") != self._me
+            for register in _registers(fields)
+        ]
+        return BoardAnswer(won, tuple(news), numbers[-1] if numbers else after)
+
+    def _put(self, line: Any, batch: Sequence[Register]) -> None:
+        keys, words = [self._prefix + key for key in ("born", "log", "shelves")], [self._me, LIFE, CHANGES]
+        for shelf, registers in groupby(batch, lambda put: put.shelf):
+            cells = [word for put in registers for word in (put.name, _cell(put))]
+            keys.append(f"{self._prefix}shelf:{shelf}")
+            words += [shelf, len(cells) // 2, *cells]
+        line.eval(_PUT, len(keys), *keys, *words)
+
+    def _ask_end(self, line: Any) -> None:
+        """Ask where the log ends, before the shelves are read: what comes between is read twice, and not missed."""
+        line.xrevrange(self._prefix + "log", count=1)
+        line.zrevrange(self._prefix + "shelves", 0, _MOST_SHELVES - 1)
+
+    def _whole(self, last: Any, names: Any) -> tuple[tuple[Register, ...], Mark]:
+        shelves = [name.decode("ascii", "replace") for name in names]
+        keys = [f"{self._prefix}shelf:{shelf}" for shelf in shelves]
+        with self._client.pipeline(transaction=False) as line:
+            for key in keys:
+                line.memory_usage(key)
+            sizes = line.execute(raise_on_error=False)
+        found: list[Register] = []
+        for shelf, key, size in zip(shelves, keys, sizes, strict=True):
+            if isinstance(size, int) and size <= _MOST_SHELF:
+                cells = self._client.hgetall(key)
+                found += filter(None, (_register(shelf, name, cell) for name, cell in cells.items()))
+        return tuple(found), _entries(last)[0][0] if last else (0, 0)
+
+
+def _batches(puts: Sequence[Register]) -> Iterator[Sequence[Register]]:
+    start = size = 0
+    for index, put in enumerate(puts):
+        if index > start and (index - start >= _BATCH or size + len(put.value) > _BATCH_BYTES):
+            yield puts[start:index]
+            start, size = index, 0
+        size += len(put.value)
+    if start < len(puts):
+        yield puts[start:]
+
+
+def _flags(answer: Any, batch: Sequence[Register]) -> str:
+    """The flag that the script gives for each register. Raises ValueError."""
+    flags: str = answer.decode("ascii")
+    if len(flags) != len(batch):
+        raise ValueError("no answer of our script")
+    return flags
+
+
+def _entries(found: Any) -> list[tuple[Mark, Mapping[bytes, bytes]]]:
+    """The entries of the log by their marks. Raises ValueError, AttributeError."""
+    entries: list[tuple[Mark, Mapping[bytes, bytes]]] = []
+    for name, fields in found:
+        match = _MARK.fullmatch(name)
+        if match is None:
+            raise ValueError("no number of a change")
+        entries.append(((int(match[1]), int(match[2])), fields))
+    return entries
+
+
+def _registers(fields: Mapping[bytes, bytes]) -> Iterator[Register]:
+    for field, cell in fields.items():
+        shelf, space, name = field.partition(b" ")
+        if space and (register := _register(shelf.decode("ascii", "replace"), name, cell)):
+            yield register
+
+
+def _cell(put: Register) -> bytes:
+    return b"%016x%016x%b" % (*put.version, put.value)
+
+
+def _register(shelf: str, name: bytes, cell: bytes) -> Register | None:
+    """The register that was written so; None for what is none."""
+    match = _VERSION.match(cell)
+    try:
+        return Register(shelf, name.decode(), (int(match[1], 16), int(match[2], 16)), cell[32:]) if match else None
+    except ValueError:
+        return None
