@@ -5,8 +5,8 @@ All who fetch a blob know each other and hash the same: the owner of a unit is t
 others. So nobody has to agree on anything, and when nodes know different others for a while, some bytes come twice.
 
 A node asks for a few pieces at a time, the first that are missing: its window. So others can tell what it has under
-way, and whoever has brought all of its own takes over what lies well behind the window of a slower node. When that
-node, or who helps it, brings nothing any more, the next in rank takes its place.
+way, and the nodes that have brought all of their own take over what lies well behind the window of a slower node. When
+that node, or the one that helps it, brings nothing any more, the next in rank takes its place.
 Times are monotonic seconds that the caller gives.
 """
 
@@ -138,8 +138,8 @@ class Share:
         return _first(mask, self._paces[node].window(now) * windows)
 
     def _help(self, now: float, missing: int) -> int:
-        """What others own and this node is to take over, since it has brought all of its own: the first in rank of
-        those who have, and still move."""
+        """The pieces that this node takes over from others, once it has brought all of its own: it is the first in rank
+        of those that have, and still move."""
         since = self._idle if self._idle is not None else now
         stalled = {node for node, pace in self._paces.items() if max(pace.moved, since) + STALLED_SECONDS <= now}
         busy = {node: missing & owned for node, owned in self._owned.items() if missing & owned}
