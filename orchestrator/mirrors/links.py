@@ -17,13 +17,13 @@ from urllib.parse import parse_qsl, urlsplit
 
 from orchestrator.core.files import Algorithm, Digest
 from orchestrator.core.sources import Origin, Source
-from orchestrator.core.statuses import Then, meaning
 from orchestrator.errors import IntegrityError, NotAllowedError, NotFoundError, ProtocolError
 from orchestrator.net import hints
 from orchestrator.net.addresses import MAX_REDIRECTS, next_hop, place, redact
 from orchestrator.net.answers import Answer
 from orchestrator.net.failures import blaming
 from orchestrator.net.session import Net
+from orchestrator.net.statuses import Then, meaning
 
 _LENGTH = {Algorithm.SHA256: 64, Algorithm.GIT_SHA1: 40}
 

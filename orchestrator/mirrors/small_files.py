@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from orchestrator.core.sources import Body, Source
-from orchestrator.core.statuses import meaning
 from orchestrator.errors import GlmAriaError, IntegrityError, NotAllowedError, ProtocolError
 from orchestrator.net import hints
 from orchestrator.net.answers import Stream
 from orchestrator.net.failures import blaming
 from orchestrator.net.session import Net
+from orchestrator.net.statuses import meaning
 
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 

@@ -24,7 +24,6 @@ from urllib3.util import Retry, Timeout
 from orchestrator import __version__
 from orchestrator.core.exponential import backoff
 from orchestrator.core.proxies import Proxies, Proxy, parse_proxy
-from orchestrator.core.statuses import Then, meaning
 from orchestrator.errors import GlmAriaError, ProtocolError, ProxyRefusedError, SourcesDownError, TemporaryError
 from orchestrator.net.addresses import MAX_REDIRECTS, is_loopback, next_hop, redact, split
 from orchestrator.net.answers import CHUNK, Answer, Limits, Stream, chunks_of, put_back, too_slow
@@ -33,6 +32,7 @@ from orchestrator.net.dns import Lookup, looking_up
 from orchestrator.net.failures import FOREIGN, at_the_proxy, translate
 from orchestrator.net.handshake import Handshake, shake_hands
 from orchestrator.net.retry import asked_wait
+from orchestrator.net.statuses import Then, meaning
 
 __all__ = ["USER_AGENT", "Limits", "Net"]
 

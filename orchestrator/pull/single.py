@@ -14,7 +14,6 @@ from orchestrator.core.names import check_path, refuse_unportable
 from orchestrator.core.plan import Job
 from orchestrator.core.refs import RepoId, RepoType
 from orchestrator.core.sources import Body, Origin, RangeAnswer, Sent, Source
-from orchestrator.core.statuses import Then, meaning
 from orchestrator.core.trust import Trust
 from orchestrator.depot.candidates import Candidates
 from orchestrator.depot.depot import Depot
@@ -36,6 +35,7 @@ from orchestrator.mirrors.ranges import ask_for_range
 from orchestrator.mirrors.small_files import FileRange, open_body
 from orchestrator.mirrors.sources import Sources
 from orchestrator.net.session import Net
+from orchestrator.net.statuses import Then, meaning
 from orchestrator.pull.report import FileReport, FileState, ModelReport, PullReport
 from orchestrator.resolve.naming import refuse_odd_names
 from orchestrator.system.inbox import Inbox

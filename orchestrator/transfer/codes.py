@@ -11,7 +11,6 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-from orchestrator.core import statuses
 from orchestrator.core.sources import RangeAnswer
 from orchestrator.errors import (
     CannotCreateError,
@@ -25,6 +24,7 @@ from orchestrator.errors import (
     ProtocolError,
     TemporaryError,
 )
+from orchestrator.net import statuses
 
 
 class Remedy(StrEnum):
@@ -146,7 +146,7 @@ def of_answer(answer: RangeAnswer, size: int, failed: Cause) -> Cause:
 
 
 def of_status(status: int) -> Cause:
-    """The row for an HTTP status of 400 or more, as `core.statuses` judges it."""
+    """The row for an HTTP status of 400 or more, as `net.statuses` judges it."""
     row = statuses.meaning(status)
     if status == 416:
         return _SHORTER

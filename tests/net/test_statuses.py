@@ -7,9 +7,9 @@ from http import HTTPStatus
 
 import pytest
 
-from orchestrator.core.statuses import TABLE, Then, meaning
 from orchestrator.errors import NotAllowedError, NotFoundError, ProtocolError, TemporaryError
 from orchestrator.net.session import Net
+from orchestrator.net.statuses import TABLE, Then, meaning
 from tests.hub.faults import Fault
 from tests.hub.loopback import LoopbackHub
 
