@@ -120,6 +120,10 @@ class BundleView:
     is_restricted: bool = False
 
 
+GoodView = BlobView | BundleView
+"""What tasks want."""
+
+
 @dataclass(frozen=True, slots=True)
 class TaskView:
     """A task that runs, and its blobs in the order in which it wants them. With a priority of one more it gets twice as
@@ -150,6 +154,11 @@ class FleetView:
     bundles: tuple[BundleView, ...] = ()
     tasks: tuple[TaskView, ...] = ()
     origins: Mapping[str, OriginView] = field(default_factory=dict)
+
+    @property
+    def goods(self) -> tuple[GoodView, ...]:
+        """All that tasks want."""
+        return (*self.blobs.values(), *self.bundles)
 
 
 @dataclass(frozen=True, slots=True)

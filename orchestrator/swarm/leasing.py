@@ -1,0 +1,246 @@
+"""Leases: which of them stay, and who gets what nobody has and nobody fetches."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from orchestrator.swarm.goods import Good, Key, order, size_of
+from orchestrator.swarm.view import FleetView, Lease, NodeState, NodeView, OriginView, Revoke, Work
+
+WINDOW, MOST_LEASES = 2.0, 8
+"""Seconds of work that a node has before it, and the most leases of it."""
+
+SILENT_AFTER = 5.0
+"""Seconds without a byte after which a lease is free again."""
+
+CONGESTED_AFTER = 3.0
+"""Seconds after which a lease is judged by its rate."""
+
+SLOW = 4
+"""What is slower than the median divided by this counts as slow."""
+
+_MOST_PRIORITY = 10
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KeptLease:
+    """A lease that stays, and of what it is."""
+
+    good: Good
+    lease: Lease
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """Judged leases: those that stay, those to take away, and the nodes that are too slow for new ones."""
+
+    kept: tuple[KeptLease, ...]
+    revoked: tuple[Revoke, ...]
+    slow: frozenset[str]
+
+
+def review(fleet: FleetView, goods: Sequence[Good], trusted: frozenset[str], now: float) -> Review:
+    """End leases that bring nothing any more, and those of slow nodes for which idle ones can step in."""
+    moved: dict[str, float] = {}
+    for good in goods:
+        for lease in good.view.leases:
+            moved[lease.node] = max(moved.get(lease.node, 0.0), lease.moved)
+
+    def is_over(good: Good, lease: Lease) -> bool:
+        # What waits behind other work of its node is not silent.
+        last = max(lease.since, lease.moved if lease.done else moved[lease.node])
+        serves = lease.node in trusted and lease.node in good.view.wanted_by
+        return not serves or now - last > SILENT_AFTER or good.is_of_others(lease)
+
+    kept: list[KeptLease] = []
+    revoked: list[Revoke] = []
+    for good in goods:
+        for lease in good.view.leases:
+            if is_over(good, lease):
+                revoked.append(Revoke(lease))
+            elif not good.is_there(lease):
+                kept.append(KeptLease(good, lease))
+    slow, late = _congested(fleet, kept, trusted, now)
+    return Review(
+        tuple(each for each in kept if each not in late), (*revoked, *(Revoke(each.lease) for each in late)), slow
+    )
+
+
+def _congested(
+    fleet: FleetView, kept: Sequence[KeptLease], trusted: frozenset[str], now: float
+) -> tuple[frozenset[str], list[KeptLease]]:
+    """The nodes that are slow, and so many of their leases as there are idle nodes to take them."""
+    ready = [node for name in trusted if (node := fleet.nodes[name]).state == NodeState.READY]
+    pace_bar = _bar(node.pace for node in ready if node.pace)
+    of: dict[str, list[KeptLease]] = {}
+    for each in kept:
+        of.setdefault(each.lease.node, []).append(each)
+    rates = {
+        node: sum(each.lease.rate for each in mine)
+        for node, mine in of.items()
+        if now - min(each.lease.since for each in mine) > CONGESTED_AFTER
+    }
+    rate_bar = _bar(rates.values())
+    late = sorted((rate, node) for node, rate in rates.items() if rate < rate_bar)
+    slow = frozenset(node.id for node in ready if 0 < node.pace < pace_bar) | frozenset(node for _, node in late)
+    idle = sorted((node for node in ready if node.id not in of and node.id not in slow), key=_fastest) if late else []
+    moved: list[KeptLease] = []
+    for _, name in late:
+        for each in of[name]:
+            taker = next((other for other in idle if may(other, each.good)), None)
+            if taker is not None:
+                idle.remove(taker)
+                moved.append(each)
+    return slow, moved
+
+
+def _bar(rates: Iterable[float]) -> float:
+    found = sorted(rates)
+    return found[len(found) // 2] / SLOW if found else 0.0
+
+
+def _fastest(node: NodeView) -> tuple[float, int]:
+    return -node.pace, order(node.id)
+
+
+def may(node: NodeView, good: Good) -> bool:
+    """True if this node is to get this, and may share it."""
+    return node.id in good.view.wanted_by and (node.shares_restricted or not good.view.is_restricted)
+
+
+def grants(
+    fleet: FleetView, goods: Sequence[Good], found: Review, trusted: frozenset[str], now: float
+) -> Iterator[Lease]:
+    """New leases, to each task in turn by its priority, and each to the node that would be through with it first."""
+    names, desk = _names(fleet, goods), _Desk(fleet, found, trusted, now)
+    taken: dict[Key, int] = {}
+    loads: Counter[str] = Counter()
+    for each in found.kept:
+        taken[each.good.key] = taken.get(each.good.key, 0) | each.good.mask(each.lease.work)
+        loads[names[each.good.key]] += 1
+    queues: dict[str, deque[_Queue]] = {}
+    of = {good.key: good for good in goods}
+    for key, name in names.items():
+        good = of[key]
+        if good.missing:
+            queues.setdefault(name, deque()).append(_Queue(good, good.works(taken.get(key, 0))))
+    priorities = {task.id: min(max(task.priority, -_MOST_PRIORITY), _MOST_PRIORITY) for task in fleet.tasks}
+
+    def turn(name: str) -> float:
+        return (loads[name] + 1) / 2.0 ** priorities.get(name, 0)
+
+    heap = [(turn(name), rank, name) for rank, name in enumerate(queues)]
+    heapq.heapify(heap)
+    while heap:
+        _, rank, name = heapq.heappop(heap)
+        lease = desk.next(queues[name])
+        if lease is not None:
+            yield lease
+            loads[name] += 1
+            heapq.heappush(heap, (turn(name), rank, name))
+
+
+def _names(fleet: FleetView, goods: Sequence[Good]) -> dict[Key, str]:
+    """The task of each good: of several that with the highest priority. In the order in which tasks want them: their
+    bundles, which nobody can begin without, then their blobs. What is of no task is a task of its own."""
+    names: dict[Key, str] = {}
+    there = {good.key for good in goods}
+    bundles: dict[str, list[Key]] = {}
+    for bundle in fleet.bundles:
+        bundles.setdefault(bundle.bundle.task, []).append((bundle.bundle.task, bundle.bundle.index))
+    for task in sorted(fleet.tasks, key=lambda task: -task.priority):
+        for key in (*bundles.get(task.id, ()), *task.digests):
+            if key in there:
+                names.setdefault(key, task.id)
+    for good in goods:
+        names.setdefault(good.key, str(good.key[0] if isinstance(good.key, tuple) else good.key))
+    return names
+
+
+@dataclass(frozen=True, slots=True)
+class _Queue:
+    """A good, and the work of it that is still to be leased."""
+
+    good: Good
+    works: Iterator[Work]
+
+
+class _Desk:
+    """The room that nodes and origins still have while leases are given."""
+
+    def __init__(self, fleet: FleetView, found: Review, trusted: frozenset[str], now: float) -> None:
+        self._fleet, self._now = fleet, now
+        self._used: Counter[str] = Counter()
+        self._counts: Counter[str] = Counter()
+        self._ahead: Counter[str] = Counter()
+        for each in found.kept:
+            self._take(each.good.view.host, each.lease.node, size_of(each.lease.work) - each.lease.done)
+        ready = [node for name in trusted if (node := fleet.nodes[name]).state == NodeState.READY]
+        paces = sorted(node.pace for node in ready if node.pace)
+        self._usual = paces[len(paces) // 2] if paces else 1.0
+        self._quick = [node for node in ready if node.id not in found.slow]
+        self._slow = [node for node in ready if node.id in found.slow]
+        self._free = [node for node in self._quick if self._has_room(node)]
+        self._heaps: dict[Key, list[tuple[float, int, str]]] = {}
+
+    def next(self, queues: deque[_Queue]) -> Lease | None:
+        """The next lease of a task, None when it has no work that an origin and a node would take now."""
+        while queues:
+            good = queues[0].good
+            if self._used[good.view.host] < allowed(self._fleet.origins.get(good.view.host), self._now):
+                node = self._pick(good)
+                work = next(queues[0].works, None) if node else None
+                if node and work:
+                    self._take(good.view.host, node, size_of(work))
+                    return Lease("", work, node, self._now, self._now)
+            queues.popleft()
+        return None
+
+    def _take(self, host: str, node: str, size: int) -> None:
+        self._used[host] += 1
+        self._counts[node] += 1
+        self._ahead[node] += max(0, size)
+
+    def _pick(self, good: Good) -> str | None:
+        """The node that would be through first with a unit of this."""
+        heap = self._heaps.get(good.key)
+        if heap is None:
+            heap = [(self._through(node, good), order(node.id), node.id) for node in self._candidates(good)]
+            heapq.heapify(heap)
+            self._heaps[good.key] = heap
+        while heap:
+            due, rank, name = heap[0]
+            node = self._fleet.nodes[name]
+            if not self._has_room(node):
+                heapq.heappop(heap)
+            elif self._through(node, good) > due:  # it got more work since
+                heapq.heapreplace(heap, (self._through(node, good), rank, name))
+            else:
+                return name
+        return None
+
+    def _candidates(self, good: Good) -> list[NodeView]:
+        """The nodes that may get this and have room; slow ones only where there are no others at all."""
+        free = [node for node in self._free if may(node, good)]
+        if free or any(may(node, good) for node in self._quick):
+            return free
+        return [node for node in self._slow if may(node, good) and self._has_room(node)]
+
+    def _has_room(self, node: NodeView) -> bool:
+        """True if it has no lease, or will be through with what it has before long."""
+        count = self._counts[node.id]
+        return not count or (count < MOST_LEASES and self._ahead[node.id] < WINDOW * node.pace)
+
+    def _through(self, node: NodeView, good: Good) -> float:
+        """Seconds until it would be through with a unit of this."""
+        return (self._ahead[node.id] + good.unit) / (node.pace or self._usual)
+
+
+def allowed(origin: OriginView | None, now: float) -> int:
+    """The leases that the fleet may have of an origin now: half of them after each refusal, none while it rests."""
+    if origin is None:
+        origin = OriginView()
+    return 0 if now < origin.rests_until else max(1, origin.connections >> origin.refusals)

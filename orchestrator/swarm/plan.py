@@ -1,0 +1,69 @@
+"""The planner: who fetches what from an origin for all, whom each node asks, and what is done when that fails.
+
+Pure: the same view gives the same plan, on any machine, so schedulers need no memory and agree among themselves. A
+piece is there when a trusted node that lives has it; work of which a piece is missing is leased, front to back, to the
+node that would be through with it first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from orchestrator.swarm.goods import Good, order, there
+from orchestrator.swarm.leasing import grants, review
+from orchestrator.swarm.peering import renewals
+from orchestrator.swarm.trust import lives, trusted_nodes
+from orchestrator.swarm.view import Dispute, Evict, FleetAction, FleetView, NodeState
+
+EVICT_AFTER = 60.0
+"""Seconds after which a lost node is forgotten."""
+
+
+def plan(fleet: FleetView, now: float) -> tuple[FleetAction, ...]:
+    """Decide what to do about a fleet now, to be carried out in order.
+
+    A `Lease` of work that another lease has is preceded by the `Revoke` of that one. No lease goes to a node that is
+    not ready or not trusted, and no origin gets more leases than it allows.
+    """
+    trusted = trusted_nodes(fleet, now)
+    goods = [Good.of(each, fleet, trusted) for each in fleet.goods]
+    found = review(fleet, goods, trusted, now)
+    return (
+        *found.revoked,
+        *grants(fleet, goods, found, trusted, now),
+        *renewals(fleet, trusted, now),
+        *_disputes(fleet, trusted),
+        *_evictions(fleet, goods, trusted, now),
+    )
+
+
+def _disputes(fleet: FleetView, trusted: frozenset[str]) -> Iterator[Dispute]:
+    """A node to settle each blob that came out wrong, unless one is at it, or somebody has it right: then the others
+    have the list of its pieces from there."""
+    for blob in fleet.blobs.values():
+        if not blob.wrong or blob.dispute in trusted or blob.holders & trusted:
+            continue
+        able = [node for name in blob.wrong & trusted if (node := fleet.nodes[name]).state == NodeState.READY]
+        if able:
+            yield Dispute(blob.digest, min(able, key=lambda node: (-node.pace, order(blob.digest, node.id))).id)
+
+
+def _evictions(fleet: FleetView, goods: Sequence[Good], trusted: frozenset[str], now: float) -> Iterator[Evict]:
+    for node in fleet.nodes.values():
+        is_gone = node.state == NodeState.GONE or (not lives(node, now) and now - node.beat > EVICT_AFTER)
+        if is_gone or (node.state == NodeState.DRAINING and _is_drained(node.id, fleet, goods, trusted)):
+            yield Evict(node.id)
+
+
+def _is_drained(node: str, fleet: FleetView, goods: Sequence[Good], trusted: frozenset[str]) -> bool:
+    """True if it fetches nothing any more, and what it has others have, who stay, or nobody lacks."""
+    stay = frozenset(name for name in trusted if fleet.nodes[name].state == NodeState.READY) - {node}
+    for good in goods:
+        if any(lease.node == node for lease in good.view.leases) and node in trusted:
+            return False
+        if node not in trusted:
+            continue
+        lacks = [name for name in good.view.wanted_by & stay if not good.is_whole(name)]
+        if lacks and there(good.view, fleet, frozenset({node})) & ~there(good.view, fleet, stay):
+            return False
+    return True

@@ -1,0 +1,69 @@
+"""Which peers a node is told to ask."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+
+from orchestrator.swarm.peering import FROM_OTHER_ZONES, MOST_PEERS, RENEW_AFTER, renewals
+from orchestrator.swarm.units import Bits
+from orchestrator.swarm.view import FleetView, NodeView
+from tests.swarm.fleets import NOW, blob, node, nodes
+
+
+def names(count: int) -> tuple[str, ...]:
+    return tuple(f"m{number}" for number in range(count))
+
+
+def peers_of(told: dict[str, NodeView], **changes: object) -> dict[str, tuple[str, ...]]:
+    want = blob(1, 8, wanted_by=frozenset(told), **changes)
+    fleet = FleetView(told, {want.digest: want})
+    return {each.node: each.peers for each in renewals(fleet, frozenset(told), NOW)}
+
+
+def test_in_a_small_fleet_each_asks_all() -> None:
+    found = peers_of(nodes(names(4)))
+    assert {node: set(peers) for node, peers in found.items()} == {each: set(names(4)) - {each} for each in names(4)}
+
+
+def test_news_reaches_everybody_and_nobody_is_asked_by_many() -> None:
+    found = peers_of(nodes(names(200)))
+    assert set(map(len, found.values())) == {MOST_PEERS}
+    assert max(Counter(peer for peers in found.values() for peer in peers).values()) <= 3 * MOST_PEERS
+    reached, steps = {"m0"}, 0
+    while len(reached) < 200:
+        reached |= {node for node, peers in found.items() if reached & set(peers)}
+        steps += 1
+        assert steps <= 6
+
+
+def test_most_peers_are_of_the_same_zone_and_two_of_others() -> None:
+    told = {name: node(name, zone="ab"[number % 2]) for number, name in enumerate(names(60))}
+    for name, peers in peers_of(told).items():
+        away = [peer for peer in peers if told[peer].zone != told[name].zone]
+        assert len(away) == FROM_OTHER_ZONES
+
+
+def test_one_holder_is_among_them() -> None:
+    told = nodes(names(30))
+    holders = frozenset({"m3", "m4"})
+    found = peers_of(told, holders=holders, have={name: Bits.full(8) for name in holders})
+    assert all(len(holders & set(peers)) >= 1 for peers in found.values())
+    assert not holders & set(found)
+
+
+def test_peers_stay_until_one_is_gone_or_the_node_starves() -> None:
+    told = nodes(names(40))
+    found = peers_of(told)
+    told = {name: dataclasses.replace(told[name], peers=found[name], told=NOW) for name in told}
+    assert not peers_of(told)
+    have = {"m20": Bits.full(8)}
+    starving = {**told, "m1": dataclasses.replace(told["m1"], starves=True)}
+    assert not peers_of(starving, have=have)
+    later = {**told, "m1": dataclasses.replace(told["m1"], starves=True, told=NOW - RENEW_AFTER)}
+    assert set(peers_of(later, have=have)) <= {"m1"}
+    assert "m20" in {**{"m1": told["m1"].peers}, **peers_of(later, have=have)}["m1"]
+    del told["m7"]
+    lost = peers_of(told)
+    assert set(lost) == {name for name, each in told.items() if "m7" in each.peers}
+    assert all("m7" not in peers for peers in lost.values())

@@ -1,0 +1,304 @@
+"""What holds for every plan, and what is decided in cases that people would ask about."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections import Counter
+
+import pytest
+from hypothesis import given
+
+from orchestrator.proof.pieces import PIECE
+from orchestrator.swarm.goods import Good
+from orchestrator.swarm.leasing import MOST_LEASES, allowed, may
+from orchestrator.swarm.plan import EVICT_AFTER, plan
+from orchestrator.swarm.trust import trusted_nodes
+from orchestrator.swarm.units import Bits, Unit, piece_count, units_of
+from orchestrator.swarm.view import BlobView, Dispute, Evict, FleetView, Lease, NodeState, Peers, Revoke, TaskView, Work
+from tests.swarm.fleets import NAMES, NOW, any_fleet, blob, digest, lease, node, nodes
+
+
+def key(work: Work) -> tuple[object, int]:
+    return (work.digest, work.index) if isinstance(work, Unit) else (work.task, work.index)
+
+
+def leases_of(fleet: FleetView) -> list[Lease]:
+    return [lease for good in fleet.goods for lease in good.leases]
+
+
+def given_by(fleet: FleetView) -> list[Lease]:
+    return [action for action in plan(fleet, NOW) if isinstance(action, Lease)]
+
+
+@given(any_fleet())
+def test_work_is_never_leased_twice(fleet: FleetView) -> None:
+    held = {lease.id: key(lease.work) for lease in leases_of(fleet)}
+    for action in plan(fleet, NOW):
+        if isinstance(action, Revoke):
+            del held[action.lease.id]
+        elif isinstance(action, Lease):
+            assert key(action.work) not in held.values()
+            held[f"new {key(action.work)}"] = key(action.work)
+
+
+@given(any_fleet())
+def test_leases_go_to_nodes_that_are_ready_trusted_and_want_it(fleet: FleetView) -> None:
+    trusted = trusted_nodes(fleet, NOW)
+    wanted = {key_of: good for good in fleet.goods for key_of in [Good.of(good, fleet, trusted).key]}
+    for new in given_by(fleet):
+        good = wanted[new.work.digest if isinstance(new.work, Unit) else (new.work.task, new.work.index)]
+        assert new.node in trusted
+        assert fleet.nodes[new.node].state == NodeState.READY
+        assert new.node in good.wanted_by
+        assert fleet.nodes[new.node].shares_restricted or not good.is_restricted
+
+
+@given(any_fleet())
+def test_no_origin_gets_more_leases_than_it_allows(fleet: FleetView) -> None:
+    actions = plan(fleet, NOW)
+    ended = {action.lease.id for action in actions if isinstance(action, Revoke)}
+    trusted = trusted_nodes(fleet, NOW)
+    hosts = {Good.of(good, fleet, trusted).key: good.host for good in fleet.goods}
+    new = Counter(
+        hosts[action.work.digest if isinstance(action.work, Unit) else (action.work.task, action.work.index)]
+        for action in actions
+        if isinstance(action, Lease)
+    )
+    kept = Counter(
+        good.host
+        for good in fleet.goods
+        for lease in good.leases
+        if lease.id not in ended and not Good.of(good, fleet, trusted).is_there(lease)
+    )
+    for host, count in new.items():
+        assert kept[host] + count <= allowed(fleet.origins.get(host), NOW)
+
+
+@given(any_fleet())
+def test_a_node_has_a_bounded_number_of_leases(fleet: FleetView) -> None:
+    new = Counter(each.node for each in given_by(fleet))
+    assert all(count <= MOST_LEASES for count in new.values())
+
+
+@given(any_fleet())
+def test_nothing_starves(fleet: FleetView) -> None:
+    """Where work is free, a node ready and an origin willing, one of the nodes that want it fetches something."""
+    actions = plan(fleet, NOW)
+    trusted = trusted_nodes(fleet, NOW)
+    ended = {action.lease.id for action in actions if isinstance(action, Revoke)}
+    running = [each for each in leases_of(fleet) if each.id not in ended]
+    running += [action for action in actions if isinstance(action, Lease)]
+    leased = {key(each.work) for each in running}
+    goods = [Good.of(view, fleet, trusted) for view in fleet.goods]
+    used = Counter(good.view.host for good in goods for work in good.works(0) if key(work) in leased)
+    for good in goods:
+        able = {node.id for name in trusted if may(node := fleet.nodes[name], good) and node.state == NodeState.READY}
+        is_free = any(key(work) not in leased for work in good.works(0))
+        if is_free and able and used[good.view.host] < allowed(fleet.origins.get(good.view.host), NOW):
+            assert able & {each.node for each in running}
+
+
+@given(any_fleet())
+def test_what_somebody_has_is_not_fetched_again(fleet: FleetView) -> None:
+    trusted = trusted_nodes(fleet, NOW)
+    for new in given_by(fleet):
+        if isinstance(new.work, Unit):
+            good = Good.of(fleet.blobs[new.work.digest], fleet, trusted)
+            first, last = new.work.start // PIECE, (new.work.end - 1) // PIECE
+            assert good.missing >> first & 1
+            assert good.missing >> last & 1
+            whole = units_of(new.work.digest, fleet.blobs[new.work.digest].size)[new.work.index]
+            assert whole.start <= new.work.start < new.work.end <= whole.end
+
+
+@given(any_fleet())
+def test_the_same_view_gives_the_same_plan_in_whatever_order_it_is_told(fleet: FleetView) -> None:
+    turned = dataclasses.replace(
+        fleet,
+        nodes=dict(reversed(list(fleet.nodes.items()))),
+        blobs={
+            name: dataclasses.replace(each, have=dict(reversed(list(each.have.items()))))
+            for name, each in fleet.blobs.items()
+        },
+    )
+    assert plan(fleet, NOW) == plan(fleet, NOW)
+    assert set(map(repr, plan(turned, NOW))) == set(map(repr, plan(fleet, NOW)))
+
+
+@given(any_fleet())
+def test_peers_are_few_and_can_be_asked(fleet: FleetView) -> None:
+    trusted = trusted_nodes(fleet, NOW)
+    for action in plan(fleet, NOW):
+        if isinstance(action, Peers):
+            assert len(set(action.peers)) == len(action.peers) <= 8
+            assert action.node not in action.peers
+            assert set(action.peers) <= trusted
+
+
+@given(any_fleet())
+def test_a_dispute_is_settled_by_one_trusted_node_that_met_wrong_bytes(fleet: FleetView) -> None:
+    found = [action for action in plan(fleet, NOW) if isinstance(action, Dispute)]
+    assert len({each.digest for each in found}) == len(found)
+    for each in found:
+        of = fleet.blobs[each.digest]
+        assert each.node in of.wrong & trusted_nodes(fleet, NOW)
+        assert of.dispute not in trusted_nodes(fleet, NOW)
+
+
+@given(any_fleet())
+def test_nobody_is_evicted_while_others_need_it(fleet: FleetView) -> None:
+    for action in plan(fleet, NOW):
+        if isinstance(action, Evict):
+            gone = fleet.nodes[action.node]
+            rest = dataclasses.replace(fleet, nodes={n: v for n, v in fleet.nodes.items() if n != action.node})
+            if gone.state == NodeState.DRAINING and action.node in trusted_nodes(fleet, NOW):
+                before, after = trusted_nodes(fleet, NOW), trusted_nodes(rest, NOW)
+                stay = frozenset(name for name in after if fleet.nodes[name].state == NodeState.READY)
+                for good in fleet.goods:
+                    lacks = [n for n in good.wanted_by & stay if not Good.of(good, fleet, before).is_whole(n)]
+                    lost = Good.of(good, fleet, stay).missing & ~Good.of(good, fleet, before).missing
+                    others = [n for n in before if n != action.node and fleet.nodes[n].state != NodeState.READY]
+                    assert not lacks or not lost or others
+
+
+# -- cases -------------------------------------------------------------------------------------------------------------
+
+
+def fleet(*blobs: BlobView, **changes: object) -> FleetView:
+    base = FleetView(nodes(NAMES), {each.digest: each for each in blobs})
+    return dataclasses.replace(base, **changes)  # type: ignore[arg-type]
+
+
+def test_a_new_fleet_begins_at_the_front_with_one_unit_each() -> None:
+    new = given_by(fleet(blob(1, 20)))
+    assert [each.work.index for each in new] == list(range(6))
+    assert {each.node for each in new} == set(NAMES)
+
+
+def test_a_node_gets_two_seconds_of_work() -> None:
+    quick = {"n0": node("n0", pace=5 * PIECE / 2.0)}
+    new = given_by(fleet(blob(1, 20), nodes=quick))
+    assert len(new) == 5
+    assert len(given_by(fleet(blob(1, 20), nodes={"n0": node("n0", pace=1e12)}))) == MOST_LEASES
+    assert len(given_by(fleet(blob(1, 20), nodes={"n0": node("n0", pace=1.0)}))) == 1
+
+
+def test_the_last_units_go_to_the_fastest() -> None:
+    paces = {name: node(name, pace=1e6 * (number + 2)) for number, name in enumerate(NAMES)}
+    assert [each.node for each in given_by(fleet(blob(1, 2), nodes=paces))] == ["n5", "n4"]
+
+
+def test_a_slow_node_gets_nothing_while_there_are_others() -> None:
+    paces = {**nodes(NAMES, pace=4e6), "n2": node("n2", pace=9e5)}
+    assert "n2" not in {each.node for each in given_by(fleet(blob(1, 20), nodes=paces))}
+    alone = dataclasses.replace(blob(1, 20), wanted_by=frozenset({"n2"}))
+    assert [each.node for each in given_by(fleet(alone, nodes=paces))] == ["n2"]
+
+
+def test_a_congested_node_loses_its_lease_to_an_idle_one() -> None:
+    size = 3 * PIECE
+    leases = tuple(
+        lease(1, index, f"n{index}", size, since=NOW - 4, done=1, rate=rate)
+        for index, rate in enumerate((1e6, 1e6, 1e5))
+    )
+    have = {"n2": Bits(3, 0)}
+    actions = plan(fleet(blob(1, 3, leases=leases, have=have)), NOW)
+    assert Revoke(leases[2]) in actions
+    moved = [each for each in actions if isinstance(each, Lease)]
+    assert [each.work.index for each in moved] == [2]
+    assert moved[0].node in {"n3", "n4", "n5"}
+    busy = {name: node(name) for name in ("n0", "n1", "n2")}
+    assert Revoke(leases[2]) not in plan(fleet(blob(1, 3, leases=leases), nodes=busy), NOW)
+
+
+@pytest.mark.parametrize(
+    ("change", "is_over"),
+    [
+        ({}, False),
+        ({"moved": NOW - 5.1, "since": NOW - 9, "done": 1}, True),
+        ({"moved": NOW - 4.9, "since": NOW - 9, "done": 1}, False),
+        ({"node": "n9"}, True),
+    ],
+)
+def test_a_lease_that_brings_nothing_is_free_again(change: dict[str, object], is_over: bool) -> None:
+    one = dataclasses.replace(lease(1, 0, "n0", PIECE), **change)  # type: ignore[arg-type]
+    actions = plan(fleet(blob(1, 1, leases=(one,))), NOW)
+    assert (Revoke(one) in actions) == is_over
+    assert any(isinstance(each, Lease) for each in actions) == is_over
+
+
+def test_work_that_waits_behind_other_work_of_its_node_is_not_silent() -> None:
+    one = lease(1, 0, "n0", 2 * PIECE, since=NOW - 9, done=1)
+    two = lease(1, 1, "n0", 2 * PIECE, since=NOW - 9, moved=NOW - 9)
+    assert not any(isinstance(each, Revoke) for each in plan(fleet(blob(1, 2, leases=(one, two))), NOW))
+
+
+def test_what_a_lost_node_alone_had_is_fetched_again() -> None:
+    have = {"n0": Bits.full(4), "n1": Bits.of(4, (0, 1))}
+    lost = {**nodes(NAMES), "n0": node("n0", beat=NOW - 7)}
+    assert not given_by(fleet(blob(1, 4, have=have)))
+    assert [each.work.index for each in given_by(fleet(blob(1, 4, have=have), nodes=lost))] == [2, 3]
+
+
+def test_the_word_of_an_accused_node_counts_for_nothing() -> None:
+    have = {"n0": Bits.full(4)}
+    accused = {"n0": frozenset({"n1"})}
+    new = given_by(fleet(blob(1, 4, have=have, accused=accused)))
+    assert len(new) == 4
+    assert "n0" not in {each.node for each in new}
+
+
+def test_only_what_is_missing_of_a_unit_is_leased() -> None:
+    size = 1024 * PIECE  # units of four pieces
+    half = Bits(1024, Bits.full(1024).mask & ~(0b1110 << 40))
+    [new] = given_by(
+        FleetView(nodes(NAMES), {digest(1): BlobView(digest(1), size, {"n0": half}, wanted_by=frozenset(NAMES))})
+    )
+    assert (new.work.index, isinstance(new.work, Unit)) == (10, True)
+    assert isinstance(new.work, Unit)
+    assert (new.work.start, new.work.end) == (41 * PIECE, 44 * PIECE)
+
+
+def test_a_task_with_a_priority_of_one_more_gets_twice_as_much() -> None:
+    many = tuple(f"m{number}" for number in range(30))
+    views = [blob(number, 40, wanted_by=frozenset(many)) for number in (1, 2)]
+    tasks = (TaskView("low", 0, (digest(1),)), TaskView("high", 1, (digest(2),)))
+    new = given_by(FleetView(nodes(many), {each.digest: each for each in views}, tasks=tasks))
+    assert Counter(each.work.digest for each in new if isinstance(each.work, Unit)) == {digest(1): 10, digest(2): 20}
+
+
+def test_a_draining_node_leaves_when_others_have_what_it_has() -> None:
+    drains = {**nodes(NAMES), "n0": node("n0", state=NodeState.DRAINING)}
+    alone = blob(1, 2, have={"n0": Bits.full(2), "n1": Bits.of(2, [0])})
+    assert Evict("n0") not in plan(fleet(alone, nodes=drains), NOW)
+    shared = blob(1, 2, have={"n0": Bits.full(2), "n1": Bits.full(2)})
+    assert Evict("n0") in plan(fleet(shared, nodes=drains), NOW)
+
+
+def test_a_lost_node_is_forgotten_after_a_while() -> None:
+    lost = {"n0": node("n0", state=NodeState.LOST, beat=NOW - EVICT_AFTER - 1), "n1": node("n1", beat=NOW - 30)}
+    assert [each for each in plan(fleet(nodes=lost), NOW) if isinstance(each, Evict)] == [Evict("n0")]
+
+
+def test_one_node_settles_a_blob_that_came_out_wrong() -> None:
+    wrong = blob(1, 2, have={name: Bits.full(2) for name in NAMES}, wrong=frozenset({"n1", "n2"}))
+    [found] = [each for each in plan(fleet(wrong), NOW) if isinstance(each, Dispute)]
+    assert found.node in {"n1", "n2"}
+    assert Dispute not in map(type, plan(fleet(dataclasses.replace(wrong, dispute="n1")), NOW))
+    assert Dispute in map(type, plan(fleet(dataclasses.replace(wrong, dispute="n9")), NOW))
+    assert Dispute not in map(type, plan(fleet(dataclasses.replace(wrong, holders=frozenset({"n3"}))), NOW))
+
+
+def test_a_thousand_nodes_and_512_units_cost_little() -> None:
+    names = tuple(f"node-{number}" for number in range(1000))
+    size = 32 << 30
+    count = piece_count(size)
+    have = {name: Bits(count, (0x5A5A5A5A << 20 * number) & Bits.full(count).mask) for number, name in enumerate(names)}
+    one = BlobView(digest(1), size, have, wanted_by=frozenset(names), host="hub")
+    ring = {name: node(name, peers=(*names[n - 8 : n], *names[: max(0, 8 - n)])[:8]) for n, name in enumerate(names)}
+    told = FleetView(ring, {one.digest: one})
+    plan(told, NOW)
+    begun = time.process_time()
+    plan(told, NOW)
+    assert time.process_time() - begun < 0.2  # about 0.004
