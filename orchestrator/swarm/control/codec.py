@@ -48,14 +48,13 @@ def request(seq: int, said: FromNode) -> pb.DownloadRequest:
             blobs = map(blob_progress, said.blobs)
             made.progress.CopyFrom(pb.Progress(blobs=blobs, leases=leases, is_starving=said.is_starving))
         case messages.HeldUnit():
-            digest, hashes = str(said.digest or ""), said.hashes
-            made.held.CopyFrom(
-                pb.Held(lease=said.lease, digest=digest, unit=said.unit, hashes=hashes, source=said.source)
-            )
+            made.held.CopyFrom(pb.Held(lease=said.lease, digest=str(said.digest or ""), unit=said.unit))
         case messages.FailedWork():
-            made.failed.CopyFrom(pb.Failed(lease=said.lease, source=said.source, code=said.code))
+            made.failed.CopyFrom(pb.Failed(lease=said.lease, source=said.source, code=said.code, wait=said.wait))
         case messages.WrongPiece():
             made.wrong.CopyFrom(pb.Wrong(digest=str(said.digest), piece=said.piece, sender=said.sender))
+        case messages.WrongBlob():
+            made.wrong_blob.digest = str(said.digest)
         case messages.TaskReport():
             made.report.CopyFrom(report(said))
         case messages.Bye():
@@ -147,19 +146,15 @@ def _said_progress(found: pb.Progress) -> messages.Progress:
     return messages.Progress(tuple(map(said_blob, found.blobs)), leases, found.is_starving)
 
 
-def _said_held(found: pb.Held) -> messages.HeldUnit:
-    digest = _digest_or_none(found.digest)
-    return messages.HeldUnit(found.lease, digest, found.unit, _hashes(found.hashes), found.source)
-
-
 _SAID: Mapping[str, Callable[[Any], FromNode]] = {
     "hello": said_hello,
     "join": lambda found: messages.Join(found.task),
     "ask": lambda found: messages.Ask(found.units, _digest_or_none(found.digest)),
     "progress": _said_progress,
-    "held": _said_held,
-    "failed": lambda found: messages.FailedWork(found.lease, found.source, found.code),
+    "held": lambda found: messages.HeldUnit(found.lease, _digest_or_none(found.digest), found.unit),
+    "failed": lambda found: messages.FailedWork(found.lease, found.source, found.code, max(0.0, found.wait)),
     "wrong": lambda found: messages.WrongPiece(digest_of(found.digest), found.piece, found.sender),
+    "wrong_blob": lambda found: messages.WrongBlob(digest_of(found.digest)),
     "report": _said_report,
     "bye": lambda _: messages.Bye(),
 }
@@ -173,7 +168,8 @@ def statuses(seen: int, told: FromScheduler) -> Iterator[pb.DownloadStatus]:
     if isinstance(told, messages.TaskLock):
         parts = list(_parts(told.lock))
         for index, part in enumerate(parts):
-            sent = pb.TaskPart(task=told.task, priority=told.priority, lock=part, last=index == len(parts) - 1)
+            sent = pb.TaskPart(task=told.task, lock=part, last=index == len(parts) - 1)
+            sent.priority, sent.is_restricted = told.priority, told.is_restricted
             yield pb.DownloadStatus(seen=seen, task=sent)
         return
     made = pb.DownloadStatus(seen=seen)
@@ -195,22 +191,12 @@ def statuses(seen: int, told: FromScheduler) -> Iterator[pb.DownloadStatus]:
         case messages.PeersToAsk():
             peers = [pb.Peer(node=one.node, address=one.address, zone=one.zone) for one in told.peers]
             made.peers.CopyFrom(pb.Peers(peers=peers))
-        case messages.PublishedHashes():
-            made.hashes.CopyFrom(
-                pb.Hashes(
-                    digest=str(told.digest),
-                    first=told.first,
-                    hashes=told.hashes,
-                    node=told.node,
-                    source=told.source,
-                )
-            )
         case messages.Shunned():
             made.quarantine.CopyFrom(pb.Quarantine(nodes=told.nodes, sources=told.sources))
         case messages.DisputeOrder():
             made.dispute.digest = str(told.digest)
         case messages.DrainOrder():
-            made.drain.SetInParent()
+            made.drain.CopyFrom(pb.DrainOrder(may_leave=told.may_leave))
     yield made
 
 
@@ -232,7 +218,7 @@ class Told:
                 if not found.task.last:
                     return None
                 text, self._lock = _text(self._lock), bytearray()
-                return messages.TaskLock(found.task.task, text, found.task.priority)
+                return messages.TaskLock(found.task.task, text, found.task.priority, found.task.is_restricted)
             case "assign":
                 given = found.assign
                 bundle = tuple(map(digest_of, given.bundle))
@@ -242,10 +228,6 @@ class Told:
                 return messages.RevokedLease(found.revoke.lease)
             case "peers":
                 return messages.PeersToAsk(tuple(Peer(one.node, one.address, one.zone) for one in found.peers.peers))
-            case "hashes":
-                told = found.hashes
-                digest = digest_of(told.digest)
-                return messages.PublishedHashes(digest, told.first, _hashes(told.hashes), told.node, told.source)
             case _:
                 return _told_rarely(found)
 
@@ -259,7 +241,7 @@ def _told_rarely(found: pb.DownloadStatus) -> FromScheduler | None:
         case "dispute":
             return messages.DisputeOrder(digest_of(found.dispute.digest))
         case "drain":
-            return messages.DrainOrder()
+            return messages.DrainOrder(found.drain.may_leave)
         case _:
             return None  # of a newer version, or only `seen`
 
@@ -279,7 +261,13 @@ def submissions(asked: messages.Submission) -> Iterator[pb.SubmitTaskRequest]:
     """The messages of a submission: several for a long lock file."""
     first, *more = _parts(asked.lock)
     yield pb.SubmitTaskRequest(
-        key=asked.key, name=asked.name, selector=asked.selector, priority=asked.priority, lock=first, node=asked.node
+        key=asked.key,
+        name=asked.name,
+        selector=asked.selector,
+        priority=asked.priority,
+        lock=first,
+        node=asked.node,
+        is_restricted=asked.is_restricted,
     )
     for part in more:
         yield pb.SubmitTaskRequest(lock=part)
@@ -295,7 +283,9 @@ def submission(parts: Iterable[pb.SubmitTaskRequest]) -> messages.Submission:
             raise ProtocolError("a lock file is longer than 32 MiB")
     if first is None or not first.key:
         raise ProtocolError("a task is submitted without a key")
-    return messages.Submission(first.key, first.name, first.selector, first.priority, _text(lock), first.node)
+    return messages.Submission(
+        first.key, first.name, first.selector, first.priority, _text(lock), first.node, first.is_restricted
+    )
 
 
 def _parts(lock: str) -> Iterator[bytes]:
@@ -313,10 +303,3 @@ def _text(lock: bytearray) -> str:
 
 def _digest_or_none(text: str) -> Digest | None:
     return digest_of(text) if text else None
-
-
-def _hashes(found: Iterable[bytes]) -> tuple[bytes, ...]:
-    hashes = tuple(found)
-    if any(len(one) != 16 for one in hashes):
-        raise ProtocolError("a hash of a piece has another length than 16 bytes")
-    return hashes

@@ -83,22 +83,22 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class HeldUnit:
-    """A lease is done: a unit of a blob with the hashes of its pieces in order, or a bundle, where `digest` is None."""
+    """A lease is done: a unit of a blob is checked, or a bundle, where `digest` is None."""
 
     lease: str
     digest: Digest | None = None
     unit: int = 0
-    hashes: tuple[bytes, ...] = ()
-    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class FailedWork:
-    """The end of a lease: this source does not give what was leased."""
+    """The end of a lease: this source does not give what was leased. `wait`: seconds after which it may be asked
+    again, by its word."""
 
     lease: str
     source: str
     code: str
+    wait: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +108,13 @@ class WrongPiece:
     digest: Digest
     piece: int
     sender: str
+
+
+@dataclass(frozen=True, slots=True)
+class WrongBlob:
+    """All of a blob came, and it has another digest."""
+
+    digest: Digest
 
 
 class NodePhase(StrEnum):
@@ -139,7 +146,7 @@ class Bye:
     """The node leaves: its leases are free at once."""
 
 
-FromNode = Hello | Join | Ask | Progress | HeldUnit | FailedWork | WrongPiece | TaskReport | Bye
+FromNode = Hello | Join | Ask | Progress | HeldUnit | FailedWork | WrongPiece | WrongBlob | TaskReport | Bye
 
 # -- from schedulers ---------------------------------------------------------------------------------------------------
 
@@ -155,11 +162,12 @@ class Welcome:
 
 @dataclass(frozen=True, slots=True)
 class TaskLock:
-    """A task for the node: the text of its lock file."""
+    """A task for the node: the text of its lock file. `is_restricted`: its files are gated or private."""
 
     task: str
     lock: str
     priority: int = 0
+    is_restricted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,17 +205,6 @@ class PeersToAsk:
 
 
 @dataclass(frozen=True, slots=True)
-class PublishedHashes:
-    """Hashes of pieces from `first` on, as `node` published them that fetched them from `source`."""
-
-    digest: Digest
-    first: int
-    hashes: tuple[bytes, ...]
-    node: str
-    source: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Shunned:
     """Nodes and sources from which nothing is to be taken."""
 
@@ -224,20 +221,13 @@ class DisputeOrder:
 
 @dataclass(frozen=True, slots=True)
 class DrainOrder:
-    """The node gets no more work, and may leave once others have what it alone has."""
+    """The node gets no more work. Told again with `may_leave` when others have what it alone had."""
+
+    may_leave: bool = False
 
 
 FromScheduler = (
-    Welcome
-    | TaskLock
-    | TaskCancelled
-    | Assign
-    | RevokedLease
-    | PeersToAsk
-    | PublishedHashes
-    | Shunned
-    | DisputeOrder
-    | DrainOrder
+    Welcome | TaskLock | TaskCancelled | Assign | RevokedLease | PeersToAsk | Shunned | DisputeOrder | DrainOrder
 )
 
 # -- tasks and nodes, for who watches ----------------------------------------------------------------------------------
@@ -271,6 +261,7 @@ class Submission:
     priority: int = 0
     lock: str = ""
     node: str = ""
+    is_restricted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from itertools import islice
 
 from orchestrator.swarm.control.codec import PHASES, report
 from orchestrator.swarm.control.messages import NodePhase, NodeStatus, TaskReport, TaskState, TaskStatus
@@ -29,17 +28,13 @@ _NODE_STATES: Mapping[NodeState, pb.NodeState] = {
 }
 
 
-def task_parts(status: TaskStatus) -> Iterator[pb.Task]:
-    """The messages of a task with many nodes; all but the nodes are in each."""
-    nodes = iter(status.nodes.items())
-    while True:
-        part = list(islice(nodes, _NODES))
+def task_parts(status: TaskStatus, reports: Mapping[str, TaskReport]) -> Iterator[pb.Task]:
+    """The messages of a task, with these of its nodes; all but the nodes are in each."""
+    nodes = list(reports.items())
+    for start in range(0, len(nodes) or 1, _NODES):
         made = task(status)
-        made.nodes.extend(_task_node(node, told) for node, told in part)
-        if part or not status.nodes:
-            yield made
-        if len(part) < _NODES:
-            return
+        made.nodes.extend(_task_node(node, told) for node, told in nodes[start : start + _NODES])
+        yield made
 
 
 def task(status: TaskStatus) -> pb.Task:

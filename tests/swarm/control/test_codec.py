@@ -15,7 +15,6 @@ from orchestrator.swarm.view import NodeState
 
 LARGE = Digest(Algorithm.SHA256, "ab" * 32)
 SMALL = Digest(Algorithm.GIT_SHA1, "cd" * 20)
-HASH = bytes(range(16))
 
 SAID: tuple[FromNode, ...] = (
     messages.Hello("n1", 7, "http://10.0.0.1:8090", "rack-1", 10, 20, 8, True, "cache", True, ("lease-1",)),
@@ -27,26 +26,27 @@ SAID: tuple[FromNode, ...] = (
         (messages.LeaseProgress("lease-1", 5, 6),),
         True,
     ),
-    messages.HeldUnit("lease-1", LARGE, 4, (HASH, HASH), "https://huggingface.co"),
+    messages.HeldUnit("lease-1", LARGE, 4),
     messages.HeldUnit("lease-2"),
-    messages.FailedWork("lease-1", "https://huggingface.co", "temporary"),
+    messages.FailedWork("lease-1", "https://huggingface.co", "rate-limited", 1.5),
+    messages.WrongBlob(LARGE),
     messages.WrongPiece(LARGE, 9, "n2"),
     messages.TaskReport("task-1", messages.NodePhase.FAILED, "no-space", 1, 2, 3, {"n2": 3}),
     messages.Bye(),
 )
 TOLD: tuple[FromScheduler, ...] = (
     messages.Welcome("s1", 500, 12),
-    messages.TaskLock("task-1", "version = 1\n", -3),
+    messages.TaskLock("task-1", "version = 1\n", -3, True),
     messages.TaskLock("task-2", "# é\n" * 50_000),
     messages.TaskCancelled("task-1"),
     messages.Assign("lease-1", LARGE, 4, 1 << 24, 1 << 25),
     messages.Assign("lease-2", bundle=(SMALL, LARGE)),
     messages.RevokedLease("lease-1"),
     messages.PeersToAsk((Peer("n2", "http://10.0.0.2:8090", "rack-2"),)),
-    messages.PublishedHashes(LARGE, 8, (HASH,), "n2", "https://huggingface.co"),
     messages.Shunned(("n3",), ("https://mirror",)),
     messages.DisputeOrder(LARGE),
     messages.DrainOrder(),
+    messages.DrainOrder(may_leave=True),
 )
 
 
@@ -81,7 +81,6 @@ def test_a_bundle_of_the_most_blobs_is_one_message() -> None:
         pb.DownloadRequest(seq=1),
         pb.DownloadRequest(hello=pb.Hello(epoch=1)),
         pb.DownloadRequest(ask=pb.Ask(digest="../etc/passwd")),
-        pb.DownloadRequest(held=pb.Held(hashes=[b"short"])),
     ],
 )
 def test_a_message_without_a_meaning_is_an_error_of_the_protocol(found: pb.DownloadRequest) -> None:
@@ -91,7 +90,7 @@ def test_a_message_without_a_meaning_is_an_error_of_the_protocol(found: pb.Downl
 
 @pytest.mark.parametrize("lock", ["", "x" * 200_000])
 def test_a_submission_is_read_as_it_was_made(lock: str) -> None:
-    asked = messages.Submission("key", "org/name", "zone=a*", 2, lock, "n1")
+    asked = messages.Submission("key", "org/name", "zone=a*", 2, lock, "n1", True)
     parts = list(codec.submissions(asked))
     assert max(one.ByteSize() for one in parts) <= codec.MOST_MESSAGE
     assert codec.submission(parts) == asked
@@ -103,7 +102,7 @@ def test_a_task_of_many_nodes_is_told_in_parts() -> None:
     )
     nodes = {f"node-{number}": report for number in range(1000)}
     status = messages.TaskStatus("task-1", "org/name", messages.TaskState.RUNNING, 10, 20, nodes, True)
-    parts = list(status_codec.task_parts(status))
+    parts = list(status_codec.task_parts(status, nodes))
     assert max(one.ByteSize() for one in parts) <= codec.MOST_MESSAGE
     read = [status_codec.told_task(one) for one in parts]
     assert {node: told for one in read for node, told in one.nodes.items()} == nodes

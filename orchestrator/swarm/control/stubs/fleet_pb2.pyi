@@ -55,7 +55,7 @@ NODE_STATE_LOST: NodeState
 NODE_STATE_GONE: NodeState
 
 class DownloadRequest(_message.Message):
-    __slots__ = ("seq", "hello", "join", "ask", "progress", "held", "failed", "wrong", "report", "bye")
+    __slots__ = ("seq", "hello", "join", "ask", "progress", "held", "failed", "wrong", "report", "bye", "wrong_blob")
     SEQ_FIELD_NUMBER: _ClassVar[int]
     HELLO_FIELD_NUMBER: _ClassVar[int]
     JOIN_FIELD_NUMBER: _ClassVar[int]
@@ -66,6 +66,7 @@ class DownloadRequest(_message.Message):
     WRONG_FIELD_NUMBER: _ClassVar[int]
     REPORT_FIELD_NUMBER: _ClassVar[int]
     BYE_FIELD_NUMBER: _ClassVar[int]
+    WRONG_BLOB_FIELD_NUMBER: _ClassVar[int]
     seq: int
     hello: Hello
     join: Join
@@ -76,7 +77,8 @@ class DownloadRequest(_message.Message):
     wrong: Wrong
     report: TaskReport
     bye: Bye
-    def __init__(self, seq: _Optional[int] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., join: _Optional[_Union[Join, _Mapping]] = ..., ask: _Optional[_Union[Ask, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., held: _Optional[_Union[Held, _Mapping]] = ..., failed: _Optional[_Union[Failed, _Mapping]] = ..., wrong: _Optional[_Union[Wrong, _Mapping]] = ..., report: _Optional[_Union[TaskReport, _Mapping]] = ..., bye: _Optional[_Union[Bye, _Mapping]] = ...) -> None: ...
+    wrong_blob: WrongBlob
+    def __init__(self, seq: _Optional[int] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., join: _Optional[_Union[Join, _Mapping]] = ..., ask: _Optional[_Union[Ask, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., held: _Optional[_Union[Held, _Mapping]] = ..., failed: _Optional[_Union[Failed, _Mapping]] = ..., wrong: _Optional[_Union[Wrong, _Mapping]] = ..., report: _Optional[_Union[TaskReport, _Mapping]] = ..., bye: _Optional[_Union[Bye, _Mapping]] = ..., wrong_blob: _Optional[_Union[WrongBlob, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("node", "epoch", "address", "zone", "up", "down", "uploads", "shares_restricted", "cache", "takes_tasks", "leases")
@@ -149,28 +151,32 @@ class LeaseProgress(_message.Message):
     def __init__(self, lease: _Optional[str] = ..., done: _Optional[int] = ..., rate: _Optional[int] = ...) -> None: ...
 
 class Held(_message.Message):
-    __slots__ = ("lease", "digest", "unit", "hashes", "source")
+    __slots__ = ("lease", "digest", "unit")
     LEASE_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     UNIT_FIELD_NUMBER: _ClassVar[int]
-    HASHES_FIELD_NUMBER: _ClassVar[int]
-    SOURCE_FIELD_NUMBER: _ClassVar[int]
     lease: str
     digest: str
     unit: int
-    hashes: _containers.RepeatedScalarFieldContainer[bytes]
-    source: str
-    def __init__(self, lease: _Optional[str] = ..., digest: _Optional[str] = ..., unit: _Optional[int] = ..., hashes: _Optional[_Iterable[bytes]] = ..., source: _Optional[str] = ...) -> None: ...
+    def __init__(self, lease: _Optional[str] = ..., digest: _Optional[str] = ..., unit: _Optional[int] = ...) -> None: ...
 
 class Failed(_message.Message):
-    __slots__ = ("lease", "source", "code")
+    __slots__ = ("lease", "source", "code", "wait")
     LEASE_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     CODE_FIELD_NUMBER: _ClassVar[int]
+    WAIT_FIELD_NUMBER: _ClassVar[int]
     lease: str
     source: str
     code: str
-    def __init__(self, lease: _Optional[str] = ..., source: _Optional[str] = ..., code: _Optional[str] = ...) -> None: ...
+    wait: float
+    def __init__(self, lease: _Optional[str] = ..., source: _Optional[str] = ..., code: _Optional[str] = ..., wait: _Optional[float] = ...) -> None: ...
+
+class WrongBlob(_message.Message):
+    __slots__ = ("digest",)
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    digest: str
+    def __init__(self, digest: _Optional[str] = ...) -> None: ...
 
 class Wrong(_message.Message):
     __slots__ = ("digest", "piece", "sender")
@@ -212,14 +218,13 @@ class Bye(_message.Message):
     def __init__(self) -> None: ...
 
 class DownloadStatus(_message.Message):
-    __slots__ = ("seen", "welcome", "task", "assign", "revoke", "peers", "hashes", "quarantine", "dispute", "drain", "cancelled")
+    __slots__ = ("seen", "welcome", "task", "assign", "revoke", "peers", "quarantine", "dispute", "drain", "cancelled")
     SEEN_FIELD_NUMBER: _ClassVar[int]
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     TASK_FIELD_NUMBER: _ClassVar[int]
     ASSIGN_FIELD_NUMBER: _ClassVar[int]
     REVOKE_FIELD_NUMBER: _ClassVar[int]
     PEERS_FIELD_NUMBER: _ClassVar[int]
-    HASHES_FIELD_NUMBER: _ClassVar[int]
     QUARANTINE_FIELD_NUMBER: _ClassVar[int]
     DISPUTE_FIELD_NUMBER: _ClassVar[int]
     DRAIN_FIELD_NUMBER: _ClassVar[int]
@@ -230,12 +235,11 @@ class DownloadStatus(_message.Message):
     assign: Assign
     revoke: Revoke
     peers: Peers
-    hashes: Hashes
     quarantine: Quarantine
     dispute: Dispute
     drain: DrainOrder
     cancelled: TaskCancelled
-    def __init__(self, seen: _Optional[int] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., task: _Optional[_Union[TaskPart, _Mapping]] = ..., assign: _Optional[_Union[Assign, _Mapping]] = ..., revoke: _Optional[_Union[Revoke, _Mapping]] = ..., peers: _Optional[_Union[Peers, _Mapping]] = ..., hashes: _Optional[_Union[Hashes, _Mapping]] = ..., quarantine: _Optional[_Union[Quarantine, _Mapping]] = ..., dispute: _Optional[_Union[Dispute, _Mapping]] = ..., drain: _Optional[_Union[DrainOrder, _Mapping]] = ..., cancelled: _Optional[_Union[TaskCancelled, _Mapping]] = ...) -> None: ...
+    def __init__(self, seen: _Optional[int] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., task: _Optional[_Union[TaskPart, _Mapping]] = ..., assign: _Optional[_Union[Assign, _Mapping]] = ..., revoke: _Optional[_Union[Revoke, _Mapping]] = ..., peers: _Optional[_Union[Peers, _Mapping]] = ..., quarantine: _Optional[_Union[Quarantine, _Mapping]] = ..., dispute: _Optional[_Union[Dispute, _Mapping]] = ..., drain: _Optional[_Union[DrainOrder, _Mapping]] = ..., cancelled: _Optional[_Union[TaskCancelled, _Mapping]] = ...) -> None: ...
 
 class Welcome(_message.Message):
     __slots__ = ("scheduler", "beat")
@@ -246,16 +250,18 @@ class Welcome(_message.Message):
     def __init__(self, scheduler: _Optional[str] = ..., beat: _Optional[int] = ...) -> None: ...
 
 class TaskPart(_message.Message):
-    __slots__ = ("task", "priority", "lock", "last")
+    __slots__ = ("task", "priority", "lock", "last", "is_restricted")
     TASK_FIELD_NUMBER: _ClassVar[int]
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
     LOCK_FIELD_NUMBER: _ClassVar[int]
     LAST_FIELD_NUMBER: _ClassVar[int]
+    IS_RESTRICTED_FIELD_NUMBER: _ClassVar[int]
     task: str
     priority: int
     lock: bytes
     last: bool
-    def __init__(self, task: _Optional[str] = ..., priority: _Optional[int] = ..., lock: _Optional[bytes] = ..., last: bool = ...) -> None: ...
+    is_restricted: bool
+    def __init__(self, task: _Optional[str] = ..., priority: _Optional[int] = ..., lock: _Optional[bytes] = ..., last: bool = ..., is_restricted: bool = ...) -> None: ...
 
 class TaskCancelled(_message.Message):
     __slots__ = ("task",)
@@ -301,20 +307,6 @@ class Peer(_message.Message):
     zone: str
     def __init__(self, node: _Optional[str] = ..., address: _Optional[str] = ..., zone: _Optional[str] = ...) -> None: ...
 
-class Hashes(_message.Message):
-    __slots__ = ("digest", "first", "hashes", "node", "source")
-    DIGEST_FIELD_NUMBER: _ClassVar[int]
-    FIRST_FIELD_NUMBER: _ClassVar[int]
-    HASHES_FIELD_NUMBER: _ClassVar[int]
-    NODE_FIELD_NUMBER: _ClassVar[int]
-    SOURCE_FIELD_NUMBER: _ClassVar[int]
-    digest: str
-    first: int
-    hashes: _containers.RepeatedScalarFieldContainer[bytes]
-    node: str
-    source: str
-    def __init__(self, digest: _Optional[str] = ..., first: _Optional[int] = ..., hashes: _Optional[_Iterable[bytes]] = ..., node: _Optional[str] = ..., source: _Optional[str] = ...) -> None: ...
-
 class Quarantine(_message.Message):
     __slots__ = ("nodes", "sources")
     NODES_FIELD_NUMBER: _ClassVar[int]
@@ -330,24 +322,28 @@ class Dispute(_message.Message):
     def __init__(self, digest: _Optional[str] = ...) -> None: ...
 
 class DrainOrder(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("may_leave",)
+    MAY_LEAVE_FIELD_NUMBER: _ClassVar[int]
+    may_leave: bool
+    def __init__(self, may_leave: bool = ...) -> None: ...
 
 class SubmitTaskRequest(_message.Message):
-    __slots__ = ("key", "name", "selector", "priority", "lock", "node")
+    __slots__ = ("key", "name", "selector", "priority", "lock", "node", "is_restricted")
     KEY_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     SELECTOR_FIELD_NUMBER: _ClassVar[int]
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
     LOCK_FIELD_NUMBER: _ClassVar[int]
     NODE_FIELD_NUMBER: _ClassVar[int]
+    IS_RESTRICTED_FIELD_NUMBER: _ClassVar[int]
     key: str
     name: str
     selector: str
     priority: int
     lock: bytes
     node: str
-    def __init__(self, key: _Optional[str] = ..., name: _Optional[str] = ..., selector: _Optional[str] = ..., priority: _Optional[int] = ..., lock: _Optional[bytes] = ..., node: _Optional[str] = ...) -> None: ...
+    is_restricted: bool
+    def __init__(self, key: _Optional[str] = ..., name: _Optional[str] = ..., selector: _Optional[str] = ..., priority: _Optional[int] = ..., lock: _Optional[bytes] = ..., node: _Optional[str] = ..., is_restricted: bool = ...) -> None: ...
 
 class TaskRef(_message.Message):
     __slots__ = ("id",)
@@ -447,36 +443,3 @@ class ListNodesResponse(_message.Message):
     nodes: _containers.RepeatedCompositeFieldContainer[Node]
     has_more: bool
     def __init__(self, nodes: _Optional[_Iterable[_Union[Node, _Mapping]]] = ..., has_more: bool = ...) -> None: ...
-
-class StateDelta(_message.Message):
-    __slots__ = ("vector", "reports")
-    class VectorEntry(_message.Message):
-        __slots__ = ("key", "value")
-        KEY_FIELD_NUMBER: _ClassVar[int]
-        VALUE_FIELD_NUMBER: _ClassVar[int]
-        key: str
-        value: Clock
-        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[Clock, _Mapping]] = ...) -> None: ...
-    VECTOR_FIELD_NUMBER: _ClassVar[int]
-    REPORTS_FIELD_NUMBER: _ClassVar[int]
-    vector: _containers.MessageMap[str, Clock]
-    reports: _containers.RepeatedCompositeFieldContainer[NodeReport]
-    def __init__(self, vector: _Optional[_Mapping[str, Clock]] = ..., reports: _Optional[_Iterable[_Union[NodeReport, _Mapping]]] = ...) -> None: ...
-
-class Clock(_message.Message):
-    __slots__ = ("epoch", "seq")
-    EPOCH_FIELD_NUMBER: _ClassVar[int]
-    SEQ_FIELD_NUMBER: _ClassVar[int]
-    epoch: int
-    seq: int
-    def __init__(self, epoch: _Optional[int] = ..., seq: _Optional[int] = ...) -> None: ...
-
-class NodeReport(_message.Message):
-    __slots__ = ("clock", "hello", "blobs")
-    CLOCK_FIELD_NUMBER: _ClassVar[int]
-    HELLO_FIELD_NUMBER: _ClassVar[int]
-    BLOBS_FIELD_NUMBER: _ClassVar[int]
-    clock: Clock
-    hello: Hello
-    blobs: _containers.RepeatedCompositeFieldContainer[BlobProgress]
-    def __init__(self, clock: _Optional[_Union[Clock, _Mapping]] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., blobs: _Optional[_Iterable[_Union[BlobProgress, _Mapping]]] = ...) -> None: ...

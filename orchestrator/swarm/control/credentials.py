@@ -1,0 +1,138 @@
+"""TLS between nodes and schedulers, by files that other programs renew, and the channel of who calls."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from shlex import quote
+
+import grpc
+import grpc.aio
+
+from orchestrator.disk.access import others_who_may_read, others_who_may_write
+from orchestrator.disk.file_stat import Identity
+from orchestrator.errors import ConfigError, GlmAriaError
+from orchestrator.events import Emit, Notice
+from orchestrator.swarm.control.codec import MOST_MESSAGE
+
+_LIMITS = (("grpc.max_receive_message_length", MOST_MESSAGE), ("grpc.max_send_message_length", MOST_MESSAGE))
+_KEEPALIVE = (
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+)
+SERVER_OPTIONS = (
+    *_LIMITS,
+    *_KEEPALIVE,
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ("grpc.max_concurrent_streams", 64),
+    ("grpc.max_metadata_size", 8 << 10),
+    # Else a second scheduler takes half of the calls of the first.
+    ("grpc.so_reuseport", 0),
+)
+"""Of a scheduler. Each node has a connection of its own, and few calls on it."""
+_CLIENT_OPTIONS = (
+    *_LIMITS,
+    *_KEEPALIVE,
+    # Schedulers are tried one after the other by us: a pause of minutes would keep a node away from one that is back.
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+    ("grpc.enable_http_proxy", 0),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """PEM files: a chain of certificates with its key, and the `authority` of the fleet, by which the other side is
+    proven. A scheduler with an authority lets in only who shows a certificate of it."""
+
+    certificate: Path | None = None
+    key: Path | None = None
+    authority: Path | None = None
+
+    def __post_init__(self) -> None:
+        if (self.certificate is None) is not (self.key is None):
+            raise ConfigError(
+                "a certificate of the fleet and its key belong together",
+                hint="set fleet.certificate and fleet.certificate_key",
+            )
+
+    def read(self) -> tuple[bytes | None, bytes | None, bytes | None]:
+        """The authority, the key and the certificate, as the files have them now. Raises ConfigError."""
+        if self.key is not None and self.certificate is not None:
+            _refuse_unfit(self.certificate, self.key)
+        return _content(self.authority), _content(self.key), _content(self.certificate)
+
+    def looks(self) -> tuple[Identity | None, ...]:
+        """Facts that tell one content of the files from another."""
+        return tuple(Identity.at(path) if path else None for path in (self.certificate, self.key, self.authority))
+
+
+class _Renewed:
+    """The certificate of a scheduler: new connections get what the files hold now, or the last that could be used."""
+
+    def __init__(self, files: TlsFiles, emit: Emit) -> None:
+        self._files = files
+        self._emit = emit
+        self._seen = files.looks()
+        self._last = self._load()
+
+    def current(self) -> grpc.ServerCertificateConfiguration:
+        """The one for the next connection."""
+        seen = self._files.looks()
+        if seen != self._seen:
+            self._seen = seen
+            try:
+                self._last = self._load()
+            except GlmAriaError as error:
+                self._emit(Notice("certificate-unusable", f"the certificate from before is used: {error.message}"))
+        return self._last
+
+    def _load(self) -> grpc.ServerCertificateConfiguration:
+        authority, key, chain = self._files.read()
+        return grpc.ssl_server_certificate_configuration([(key or b"", chain or b"")], root_certificates=authority)
+
+
+def server_credentials(files: TlsFiles, emit: Emit) -> grpc.ServerCredentials | None:
+    """The credentials of a scheduler; None without a certificate. Raises ConfigError."""
+    if files.certificate is None:
+        return None
+    renewed = _Renewed(files, emit)
+    return grpc.dynamic_ssl_server_credentials(
+        renewed.current(), renewed.current, require_client_authentication=files.authority is not None
+    )
+
+
+def channel_to(address: str, files: TlsFiles) -> grpc.aio.Channel:
+    """A channel to a scheduler: over TLS where the authority of the fleet is known. Raises ConfigError."""
+    if files.authority is None:
+        return grpc.aio.insecure_channel(address, options=_CLIENT_OPTIONS)
+    authority, key, chain = files.read()
+    return grpc.aio.secure_channel(
+        address, grpc.ssl_channel_credentials(authority, key, chain), options=_CLIENT_OPTIONS
+    )
+
+
+def _content(path: Path | None) -> bytes | None:
+    if path is None:
+        return None
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}", hint="it is a PEM file") from error
+
+
+def _refuse_unfit(certificate: Path, key: Path) -> None:
+    """Raise ConfigError for a key that others may read, or that is not the certificate's: gRPC says nothing of that."""
+    try:
+        reason = others_who_may_write(key.stat(), key) or others_who_may_read(key)
+        if reason:
+            raise ConfigError(f"the key {key} is not used: {reason}", hint=f"chmod 600 {quote(str(key))}")
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key, password="")
+    except OSError as error:
+        why = error.reason if isinstance(error, ssl.SSLError) and error.reason else error.strerror
+        raise ConfigError(
+            f"the certificate {certificate} with the key {key} cannot be used: {why}",
+            hint="both are PEM files: the whole chain, and a key without a password",
+        ) from error

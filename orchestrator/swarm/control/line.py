@@ -1,0 +1,252 @@
+"""Lines of a node to schedulers: by gRPC, or within the process."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import grpc
+import grpc.aio
+
+from orchestrator.errors import GlmAriaError, NotAllowedError, NotFoundError, ProtocolError, TemporaryError, UsageError
+from orchestrator.swarm.control import codec, messages, status_codec
+from orchestrator.swarm.control.access import HEADER
+from orchestrator.swarm.control.credentials import TlsFiles, channel_to
+from orchestrator.swarm.control.messages import FromNode, FromScheduler, NodeStatus, Submission, TaskStatus
+from orchestrator.swarm.control.outbox import Outbox
+from orchestrator.swarm.control.service import Core
+from orchestrator.swarm.control.stubs import fleet_pb2 as pb
+from orchestrator.swarm.control.stubs import fleet_pb2_grpc
+
+_ANSWER = 10.0
+"""Seconds for a call that is answered at once."""
+_ERRORS: dict[grpc.StatusCode, type[GlmAriaError]] = {
+    grpc.StatusCode.PERMISSION_DENIED: NotAllowedError,
+    grpc.StatusCode.UNAUTHENTICATED: NotAllowedError,
+    grpc.StatusCode.NOT_FOUND: NotFoundError,
+    grpc.StatusCode.INVALID_ARGUMENT: ProtocolError,
+    grpc.StatusCode.UNIMPLEMENTED: ProtocolError,
+    grpc.StatusCode.FAILED_PRECONDITION: UsageError,
+}
+
+
+class SchedulerLine(Protocol):
+    """A connection of a node. `heard` ends when the other side does; all raise errors of `errors`."""
+
+    async def say(self, seq: int, said: FromNode) -> None:
+        """Say something, with its number."""
+
+    def heard(self) -> AsyncIterator[tuple[int, FromScheduler | None]]:
+        """All that is told, each time with the number up to which the node was heard."""
+
+
+class FleetCalls(Protocol):
+    """The calls to a fleet beside the long one of a node."""
+
+    async def submit(self, asked: Submission) -> TaskStatus:
+        """See `Core.submit`."""
+
+    def watch(self, task: str) -> AsyncIterator[TaskStatus]:
+        """See `Core.changes`; each time with all nodes."""
+
+    async def cancel(self, task: str) -> TaskStatus:
+        """See `Core.cancel`."""
+
+    async def tasks(self) -> tuple[TaskStatus, ...]:
+        """See `Core.tasks`."""
+
+    async def nodes(self) -> tuple[NodeStatus, ...]:
+        """See `Core.nodes`."""
+
+    async def drain(self, node: str) -> NodeStatus:
+        """See `Core.drain`."""
+
+
+class Scheduled(Protocol):
+    """A scheduler as a node sees it. `name` is for people."""
+
+    @property
+    def name(self) -> str: ...
+
+    def line(self, hello: messages.Hello) -> AbstractAsyncContextManager[SchedulerLine]:
+        """A line of this node."""
+
+    def calls(self) -> AbstractAsyncContextManager[FleetCalls]:
+        """Other calls."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteScheduler:
+    """The scheduler at an address. `show` makes the header that lets us in."""
+
+    name: str
+    files: TlsFiles
+    show: Callable[[], str]
+
+    @contextlib.asynccontextmanager
+    async def line(self, hello: messages.Hello) -> AsyncIterator[SchedulerLine]:
+        """See `Scheduled`."""
+        async with channel_to(self.name, self.files) as channel:
+            call = fleet_pb2_grpc.FleetStub(channel).StreamDownloadTask(metadata=((HEADER, self.show()),))
+            line = _RemoteLine(self.name, call)
+            await line.say(0, hello)
+            try:
+                yield line
+            finally:
+                call.cancel()
+
+    @contextlib.asynccontextmanager
+    async def calls(self) -> AsyncIterator[FleetCalls]:
+        """See `Scheduled`."""
+        async with channel_to(self.name, self.files) as channel:
+            yield _RemoteCalls(self.name, fleet_pb2_grpc.FleetStub(channel), self.show)
+
+
+class _RemoteLine:
+    def __init__(self, name: str, call: Any) -> None:
+        self._name = name
+        self._call = call
+
+    async def say(self, seq: int, said: FromNode) -> None:
+        with _translated(self._name):
+            await self._call.write(codec.request(seq, said))
+
+    async def heard(self) -> AsyncIterator[tuple[int, FromScheduler | None]]:
+        told = codec.Told()
+        with _translated(self._name):
+            while (found := await self._call.read()) is not grpc.aio.EOF:
+                yield found.seen, told.read(found)
+
+
+class _RemoteCalls:
+    def __init__(self, name: str, stub: Any, show: Callable[[], str]) -> None:
+        self._name = name
+        self._stub = stub
+        self._show = show
+
+    async def submit(self, asked: Submission) -> TaskStatus:
+        with _translated(self._name):
+            parts = codec.submissions(asked)
+            return status_codec.told_task(
+                await self._stub.SubmitTask(parts, metadata=self._headers, timeout=_ANSWER * 3)
+            )
+
+    async def watch(self, task: str) -> AsyncIterator[TaskStatus]:
+        nodes: dict[str, messages.TaskReport] = {}
+        with _translated(self._name):
+            async for found in self._stub.WatchTask(pb.TaskRef(id=task), metadata=self._headers):
+                status = status_codec.told_task(found)
+                nodes |= status.nodes
+                yield TaskStatus(status.id, status.name, status.state, status.size, status.egress, dict(nodes))
+
+    async def cancel(self, task: str) -> TaskStatus:
+        with _translated(self._name):
+            return status_codec.told_task(await self._once(self._stub.CancelTask, pb.TaskRef(id=task)))
+
+    async def tasks(self) -> tuple[TaskStatus, ...]:
+        with _translated(self._name):
+            found = await self._once(self._stub.ListTasks, pb.ListTasksRequest())
+            return tuple(map(status_codec.told_task, found.tasks))
+
+    async def nodes(self) -> tuple[NodeStatus, ...]:
+        nodes: list[NodeStatus] = []
+        with _translated(self._name):
+            while True:
+                after = nodes[-1].id if nodes else ""
+                page = await self._once(self._stub.ListNodes, pb.ListNodesRequest(after=after))
+                nodes += map(status_codec.told_node, page.nodes)
+                if not page.has_more:
+                    return tuple(nodes)
+
+    async def drain(self, node: str) -> NodeStatus:
+        with _translated(self._name):
+            return status_codec.told_node(await self._once(self._stub.Drain, pb.NodeRef(id=node)))
+
+    @property
+    def _headers(self) -> tuple[tuple[str, str], ...]:
+        return ((HEADER, self._show()),)
+
+    async def _once(self, call: Any, asked: Any) -> Any:
+        return await call(asked, metadata=self._headers, timeout=_ANSWER)
+
+
+@dataclass(frozen=True, slots=True)
+class LocalScheduler:
+    """A scheduler in the event loop of this process."""
+
+    core: Core
+    name: str = "this process"
+
+    @contextlib.asynccontextmanager
+    async def line(self, hello: messages.Hello) -> AsyncIterator[SchedulerLine]:
+        """See `Scheduled`."""
+        outbox = Outbox()
+        welcome = self.core.connect(hello, outbox.put)
+        try:
+            yield _LocalLine(self.core, hello, welcome, outbox)
+        finally:
+            outbox.close()
+            self.core.leave(hello.node)
+
+    @contextlib.asynccontextmanager
+    async def calls(self) -> AsyncIterator[FleetCalls]:
+        """See `Scheduled`."""
+        yield _LocalCalls(self.core)
+
+
+class _LocalLine:
+    def __init__(self, core: Core, hello: messages.Hello, welcome: messages.Welcome, outbox: Outbox) -> None:
+        self._core = core
+        self._hello = hello
+        self._welcome = welcome
+        self._outbox = outbox
+        self._seen = welcome.seen
+
+    async def say(self, seq: int, said: FromNode) -> None:
+        self._core.hear(self._hello.node, self._hello.epoch, seq, said)
+        self._seen = max(self._seen, seq)
+
+    async def heard(self) -> AsyncIterator[tuple[int, FromScheduler | None]]:
+        yield self._seen, self._welcome
+        while not self._outbox.is_closed:
+            if self._outbox.is_full:
+                raise TemporaryError("this process is told more than it reads")
+            for told in await self._outbox.take(1.0):
+                yield self._seen, told
+
+
+class _LocalCalls:
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    async def submit(self, asked: Submission) -> TaskStatus:
+        return await self._core.submit(asked)
+
+    def watch(self, task: str) -> AsyncIterator[TaskStatus]:
+        return self._core.changes(task)
+
+    async def cancel(self, task: str) -> TaskStatus:
+        return await self._core.cancel(task)
+
+    async def tasks(self) -> tuple[TaskStatus, ...]:
+        return tuple(self._core.tasks())
+
+    async def nodes(self) -> tuple[NodeStatus, ...]:
+        return tuple(self._core.nodes())
+
+    async def drain(self, node: str) -> NodeStatus:
+        return await self._core.drain(node)
+
+
+@contextlib.contextmanager
+def _translated(name: str) -> Any:
+    try:
+        yield
+    except grpc.aio.AioRpcError as error:
+        kind = _ERRORS.get(error.code(), TemporaryError)
+        raise kind(f"the scheduler {name}: {error.details() or error.code().name.lower()}", source=name) from error
+    except grpc.aio.UsageError as error:  # it ended while we spoke
+        raise TemporaryError(f"the scheduler {name} ended the connection", source=name) from error

@@ -1,0 +1,238 @@
+"""The calls of `proto/fleet.proto`, answered by a scheduler: who may, what is well formed, and how much at once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, NoReturn, Protocol
+
+import grpc
+import grpc.aio
+
+from orchestrator.errors import (
+    GlmAriaError,
+    NotAllowedError,
+    NotFoundError,
+    ProtocolError,
+    TemporaryError,
+    UsageError,
+)
+from orchestrator.swarm.control import codec, messages, status_codec
+from orchestrator.swarm.control.access import HEADER, FleetCaller, FleetDoor, FleetRight
+from orchestrator.swarm.control.messages import FromNode, FromScheduler, NodeStatus, Submission, TaskStatus, Welcome
+from orchestrator.swarm.control.outbox import Outbox
+from orchestrator.swarm.control.stubs import fleet_pb2 as pb
+
+_HELLO = 10.0
+"""Seconds within which a node says who it is."""
+_ACKNOWLEDGE = 5.0
+"""Seconds after which a node is told what was heard of it, where there is nothing else to tell."""
+_BURST, _RATE = 500.0, 20.0
+"""Messages that a node may send at once, and per second. A faster one is read no faster."""
+_LOOK = 0.5
+"""Seconds between two messages to who watches a task."""
+_PAGE = 200
+"""Nodes in one message."""
+
+STATUS: dict[type[GlmAriaError], grpc.StatusCode] = {
+    NotAllowedError: grpc.StatusCode.PERMISSION_DENIED,
+    NotFoundError: grpc.StatusCode.NOT_FOUND,
+    ProtocolError: grpc.StatusCode.INVALID_ARGUMENT,
+    TemporaryError: grpc.StatusCode.UNAVAILABLE,
+    UsageError: grpc.StatusCode.FAILED_PRECONDITION,
+}
+"""How an error is told to who calls."""
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class Core(Protocol):
+    """A scheduler. For one event loop; what is not a coroutine does not wait."""
+
+    def connect(self, hello: messages.Hello, send: Callable[[FromScheduler], None]) -> Welcome:
+        """A node is there, and is told by `send`, in the place of its connection of before."""
+
+    def hear(self, node: str, epoch: int, seq: int, said: FromNode) -> None:
+        """A node says something; what was heard before is dropped."""
+
+    def leave(self, node: str) -> None:
+        """The connection of a node broke."""
+
+    async def submit(self, asked: Submission) -> TaskStatus:
+        """Make a task, or find that of the same key. Raises UsageError for a lock file that is none."""
+
+    def tasks(self) -> Sequence[TaskStatus]:
+        """All tasks that are known."""
+
+    def changes(self, task: str) -> AsyncIterator[TaskStatus]:
+        """A task as it is, then after each change, until it has ended. Raises NotFoundError."""
+
+    async def cancel(self, task: str) -> TaskStatus:
+        """End a task. Raises NotFoundError."""
+
+    def nodes(self) -> Sequence[NodeStatus]:
+        """All nodes, by name."""
+
+    async def drain(self, node: str) -> NodeStatus:
+        """Give a node no more work. Raises NotFoundError."""
+
+
+class FleetService:
+    """Answers calls. `most_streams` nodes may be connected."""
+
+    def __init__(self, core: Core, door: FleetDoor, most_streams: int = 4096) -> None:
+        self._core = core
+        self._door = door
+        self._most = most_streams
+        self._streams: dict[str, Outbox] = {}
+
+    @property
+    def streams(self) -> int:
+        """The number of nodes that are connected."""
+        return len(self._streams)
+
+    # The names of the calls are those of the service.
+
+    async def StreamDownloadTask(self, requests: AsyncIterator[pb.DownloadRequest], context: Context) -> None:  # noqa: N802
+        """Hear a node, and tell it, until one of both ends."""
+        async with self._told(context):
+            caller = self._admit(context, FleetRight.NODE)
+            hello = await _hello(requests, caller)
+            if hello.node not in self._streams and len(self._streams) >= self._most:
+                raise TemporaryError(f"{self._most} nodes are connected here, which is the most")
+            outbox = Outbox()
+            if (former := self._streams.get(hello.node)) is not None:
+                former.close()
+            self._streams[hello.node] = outbox
+            welcome = self._core.connect(hello, outbox.put)
+            heard = _Heard(welcome.seen)
+            writing = asyncio.create_task(_write(outbox, heard, welcome, context))
+            reading = asyncio.create_task(self._read(hello, requests, heard))
+            try:
+                await asyncio.wait((reading, writing), return_when=asyncio.FIRST_COMPLETED)
+                for one in (reading, writing):
+                    if one.done():
+                        one.result()
+            finally:
+                reading.cancel()
+                writing.cancel()
+                if self._streams.get(hello.node) is outbox:
+                    del self._streams[hello.node]
+                    self._core.leave(hello.node)
+
+    async def SubmitTask(self, requests: AsyncIterator[pb.SubmitTaskRequest], context: Context) -> pb.Task:  # noqa: N802
+        """Make a task of a lock file, or find one by its key."""
+        async with self._told(context):
+            self._admit(context, FleetRight.SUBMIT)
+            asked = codec.submission([part async for part in requests])
+            return status_codec.task(await self._core.submit(asked))
+
+    async def WatchTask(self, asked: pb.TaskRef, context: Context) -> None:  # noqa: N802
+        """Tell a task, each time the nodes that changed."""
+        async with self._told(context):
+            self._admit(context, FleetRight.VIEW)
+            known: dict[str, messages.TaskReport] = {}
+            async for status in self._core.changes(asked.id):
+                fresh = {node: told for node, told in status.nodes.items() if known.get(node) != told}
+                known |= fresh
+                for part in status_codec.task_parts(status, fresh):
+                    await context.write(part)
+                await asyncio.sleep(0 if status.state.has_ended else _LOOK)
+
+    async def CancelTask(self, asked: pb.TaskRef, context: Context) -> pb.Task:  # noqa: N802
+        """End a task."""
+        async with self._told(context):
+            self._admit(context, FleetRight.COMMAND)
+            return status_codec.task(await self._core.cancel(asked.id))
+
+    async def ListNodes(self, asked: pb.ListNodesRequest, context: Context) -> pb.ListNodesResponse:  # noqa: N802
+        """Tell a page of the nodes."""
+        async with self._told(context):
+            self._admit(context, FleetRight.VIEW)
+            found = [node for node in self._core.nodes() if node.id > asked.after]
+            page = map(status_codec.node, found[:_PAGE])
+            return pb.ListNodesResponse(nodes=page, has_more=len(found) > _PAGE)
+
+    async def ListTasks(self, _asked: pb.ListTasksRequest, context: Context) -> pb.ListTasksResponse:  # noqa: N802
+        """Tell the newest tasks, without their nodes."""
+        async with self._told(context):
+            self._admit(context, FleetRight.VIEW)
+            return pb.ListTasksResponse(tasks=map(status_codec.task, self._core.tasks()[-_PAGE:]))
+
+    async def Drain(self, asked: pb.NodeRef, context: Context) -> pb.Node:  # noqa: N802
+        """Give a node no more work."""
+        async with self._told(context):
+            self._admit(context, FleetRight.COMMAND)
+            return status_codec.node(await self._core.drain(asked.id))
+
+    def _admit(self, context: Context, right: FleetRight) -> FleetCaller:
+        headers = {str(key): str(value) for key, value in context.invocation_metadata() or () if key == HEADER}
+        caller = self._door.admit(headers, context.peer())
+        caller.require(right)
+        return caller
+
+    @contextlib.asynccontextmanager
+    async def _told(self, context: Context) -> AsyncIterator[None]:
+        """Tell who calls of an error."""
+        try:
+            yield
+        except GlmAriaError as error:
+            await _abort(context, error)
+
+    async def _read(self, hello: messages.Hello, requests: AsyncIterator[pb.DownloadRequest], heard: _Heard) -> None:
+        allowed, last = _BURST, time.monotonic()
+        async for found in requests:
+            said = codec.said(found)
+            if isinstance(said, messages.Hello):
+                raise ProtocolError("a node says who it is once on a connection")
+            self._core.hear(hello.node, hello.epoch, found.seq, said)
+            heard.seq = max(heard.seq, found.seq)
+            now = time.monotonic()
+            allowed, last = min(_BURST, allowed + (now - last) * _RATE) - 1, now
+            if allowed < 0:
+                await asyncio.sleep(-allowed / _RATE)
+            if isinstance(said, messages.Bye):
+                return
+
+
+class _Heard:
+    """The number of the last message that was heard."""
+
+    def __init__(self, seq: int) -> None:
+        self.seq = seq
+
+
+async def _hello(requests: AsyncIterator[pb.DownloadRequest], caller: FleetCaller) -> messages.Hello:
+    try:
+        async with asyncio.timeout(_HELLO):
+            said = codec.said(await anext(requests))
+    except (TimeoutError, StopAsyncIteration):
+        raise ProtocolError("a node did not say who it is") from None
+    if not isinstance(said, messages.Hello):
+        raise ProtocolError("the first message of a node says who it is")
+    if said.node != caller.name:
+        raise NotAllowedError(f"the ticket is one of {caller.name}, and the node says that it is {said.node}")
+    return said
+
+
+async def _write(outbox: Outbox, heard: _Heard, welcome: Welcome, context: Context) -> None:
+    for sent in codec.statuses(heard.seq, welcome):
+        await context.write(sent)
+    told = heard.seq
+    while not outbox.is_closed:
+        waiting = await outbox.take(_ACKNOWLEDGE)
+        if outbox.is_full:
+            raise TemporaryError("the node reads more slowly than it is told: it shall connect again")
+        for one in waiting:
+            for sent in codec.statuses(heard.seq, one):
+                await context.write(sent)
+        if not waiting and told != heard.seq:
+            await context.write(pb.DownloadStatus(seen=heard.seq))
+        told = heard.seq
+
+
+async def _abort(context: Context, error: GlmAriaError) -> NoReturn:
+    code = next((code for kind, code in STATUS.items() if isinstance(error, kind)), grpc.StatusCode.INTERNAL)
+    await context.abort(code, error.message)
