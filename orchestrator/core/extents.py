@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 Range = tuple[int, int]
 """Bytes from the first number up to, not including, the second."""
@@ -144,9 +146,15 @@ def intersect(left: Iterable[Range], right: Iterable[Range]) -> Iterator[Range]:
             other = next(theirs, None)
 
 
-def covers(ranges: Iterable[Range], wanted: Iterable[Range]) -> bool:
-    """True when all of `wanted` is in `ranges`."""
-    return next(subtract(wanted, ranges), None) is None
+def covers(ranges: Sequence[Range], wanted: Iterable[Range]) -> bool:
+    """True when all of `wanted` is in `ranges`, which are in order."""
+    for start, end in wanted:
+        at, index = start, bisect_right(ranges, start, key=itemgetter(1))
+        while at < end:
+            if index == len(ranges) or ranges[index][0] > at:
+                return False
+            at, index = ranges[index][1], index + 1
+    return True
 
 
 def union(ranges: Iterable[Range]) -> Ranges:

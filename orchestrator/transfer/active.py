@@ -66,6 +66,11 @@ class Slot:
         return sum(span.rate for span in self.spans), sum(span.connections for span in self.spans)
 
     @property
+    def is_hungry(self) -> bool:
+        """True when a source may be asked for something that nobody fetches."""
+        return any(self.unassigned(supply.reach) for supply in self.supplies.values() if supply.error is None)
+
+    @property
     def is_complete(self) -> bool:
         """True when all bytes are here and aria2 has closed the part."""
         return not self.spans and self.is_prepared and self.extents.total == self.job.size

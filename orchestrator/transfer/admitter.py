@@ -71,10 +71,9 @@ class Admitter:
         """True when it has ranges that more connections could fetch."""
         if not slot.is_prepared:
             return True
-        able = [supply for supply in slot.supplies.values() if supply.error is None]
-        most = self._limits.connections_per_mirror * max(1, len(able))
-        has_ranges = any(slot.unassigned(supply.reach) for supply in able)
-        return has_ranges and sum(span.width for span in slot.spans) < most
+        able = sum(supply.error is None for supply in slot.supplies.values())
+        most = self._limits.connections_per_mirror * max(1, able)
+        return slot.is_hungry and sum(span.width for span in slot.spans) < most
 
     def _admit_one(self, slot: Slot) -> bool:
         is_closing = self._slots.is_closing(slot.job.digest)

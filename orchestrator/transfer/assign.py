@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from orchestrator.aria2.control import BLOCK, PIECE
 from orchestrator.core.extents import Range, Ranges, intersect
+from orchestrator.core.plan import Job
 from orchestrator.transfer import schedule
 from orchestrator.transfer.active import Slot
 from orchestrator.transfer.interface import Uri
 from orchestrator.transfer.limits import START, Budget, TransferLimits
 from orchestrator.transfer.spans import Span
-from orchestrator.transfer.supply import Supply, rates
+from orchestrator.transfer.supply import Supply, rates, stand_ins
 
 _TWICE_MOST = 0.01  # of all bytes: those that may come twice for the sake of a file's end
 _NOTICED_SECONDS = 0.1  # until a connection that passed its end is stopped
 _READER_SECONDS = 1.0  # that a reader waits for a range that some connection is about to bring
+
+Pick = Callable[[Job, str, Ranges], int | None]
+"""The `pick` of a locator."""
 
 Opened = tuple[Slot, Span, Uri | None]
 """A span without an address is for a courier."""
@@ -26,12 +30,14 @@ Opened = tuple[Slot, Span, Uri | None]
 class Assigner:
     """One round of assignments. `active` are the jobs with a part, in order; their spans count against the budget.
 
-    `leaving` are spans that shall be stopped, so that a faster source gets what is left of them.
+    `pick` is that of the locator. `leaving` are spans that shall be stopped, so that a faster source gets what is left
+    of them.
     """
 
-    def __init__(self, active: Sequence[Slot], budget: Budget, limits: TransferLimits) -> None:
+    def __init__(self, active: Sequence[Slot], budget: Budget, limits: TransferLimits, pick: Pick) -> None:
         self._now, self._clock = time.time(), time.monotonic()
         self._limits = limits
+        self._pick = pick
         self._budget = budget
         spans = [span for slot in active if not slot.is_small for span in slot.spans]
         self._room = budget.big_most - sum(span.width for span in spans)
@@ -51,8 +57,9 @@ class Assigner:
             return
         ready = [supply for supply in slot.supplies.values() if supply.is_usable(self._now, self._clock)]
         ranged = [supply for supply in ready if not supply.is_carried]
-        # Who hardly adds anything would only be stopped again.
-        ranged = [supply for supply in ranged if supply.server.resting_until <= self._clock] or ranged
+        # Who hardly adds anything would only be stopped again, where others could bring the same.
+        awake = {supply.source: supply for supply in ranged if supply.server.resting_until <= self._clock}
+        ranged = [one for one in ranged if one.source in awake or not stand_ins(awake, one, slot.unassigned(one.reach))]
         if ranged:
             slot.prepare()
             each = rates([supply for supply in slot.supplies.values() if supply in ranged or supply.is_pending])
@@ -145,16 +152,18 @@ class Assigner:
         """The spans whose rest the source could send."""
         if supply.reach is None:
             return slot.spans
-        return [span for span in slot.spans if span.left and supply.has_all(((span.position, span.end),))]
+        return [span for span in slot.spans if span.left and supply.has_all(span.rest)]
 
     def _share(
         self, slot: Slot, supply: Supply, unassigned: Ranges, each: float, planned: dict[str, float]
     ) -> Range | None:
         """A range that fits the connection; None when the source has its share of what is left already."""
         planned = {name: rate for name, rate in planned.items() if slot.supplies[name].has_any(unassigned)}
-        left = sum(end - start for start, end in unassigned) + sum(span.left for span in slot.spans)
+        left = sum(end - start for start, end in unassigned) + sum(span.left for span in self._within(slot, supply))
         all_rates, server = sum(planned.values()), supply.server
-        least = schedule.least(each, server.turn) if self._budget.width == 1 else PIECE
+        # What one source alone may be asked for is little at a time, and is not to be cut finer for that.
+        is_fine = self._budget.width == 1 and supply.reach is None
+        least = schedule.least(each, server.turn) if is_fine else PIECE
         wanted = schedule.length(
             left,
             each,
@@ -162,7 +171,7 @@ class Assigner:
             number=slot.opened,
             answer=max(server.round_trip, server.latency or 0.0),
             turn=server.turn,
-            most=min(server.most * len(planned), self._budget.big_most),
+            most=min(server.growth.most * len(planned), self._budget.big_most),
         )
         # Of a source that nobody knows yet a little: a long span at the front would hold up the file's order.
         trial = max(schedule.FIRST, server.bytes // max(1, server.allowed))
@@ -170,6 +179,9 @@ class Assigner:
         if first := tuple(intersect(unassigned, slot.need.first)):
             # A reader has use of the beginning, so nobody gets more of it than comes soon.
             return schedule.carve(first, min(wanted, int(each * _READER_SECONDS)), least=least)
+        at = self._pick(slot.job, supply.source, unassigned) if supply.reach is not None else None
+        if at is not None:
+            return schedule.run(unassigned, at, each if server.each else 0.0)
         if len(planned) > 1:
             share = left * planned[supply.source] / all_rates
             has = sum(span.left for span in slot.spans if span.source == supply.source)

@@ -96,7 +96,7 @@ UNTOLD = Cause(DaemonError, Remedy.AGAIN, "aria2 does not tell why")
 
 _GONE = Cause(NotFoundError, Remedy.OTHER, "the server does not have the file")
 _REFUSED = Cause(NotAllowedError, Remedy.RENEW, "the server refused the address, which may have expired")
-_BUSY = Cause(TemporaryError, Remedy.WAIT, "the server asks us to slow down")
+BUSY = Cause(TemporaryError, Remedy.WAIT, "the server asks us to slow down")
 _SHORTER = Cause(IntegrityError, Remedy.OTHER, "the server's file is shorter than listed")
 _CLIENT_FAULT = Cause(ProtocolError, Remedy.OTHER, "the server did not like the request")
 _SERVER_FAULT = Cause(TemporaryError, Remedy.AGAIN, "the server has an internal error")
@@ -151,5 +151,5 @@ def of_status(status: int) -> Cause:
     if status == 416:
         return _SHORTER
     if row.then is statuses.Then.RETRY:
-        return _BUSY if status in _ASK_HOW_LONG else _SERVER_FAULT
+        return BUSY if status in _ASK_HOW_LONG else _SERVER_FAULT
     return {NotFoundError: _GONE, NotAllowedError: _REFUSED}.get(row.error, _CLIENT_FAULT)

@@ -26,7 +26,7 @@ from orchestrator.transfer.interface import Fetched, Lost, Paused, TakenBack, Tr
 from orchestrator.transfer.jobs import ENDS, JobEvent, JobState
 from orchestrator.transfer.pace.silence import Silence
 from orchestrator.transfer.spans import Span
-from orchestrator.transfer.supply import Failure, Supplier, Supply
+from orchestrator.transfer.supply import Failure, Supplier, Supply, stand_ins
 
 _LINE_SECONDS = 20.0  # while nothing comes from anywhere, the line is down, and no source is to blame
 _IMPATIENCE_SECONDS = 2.0  # with a silent courier, when another source has the file
@@ -100,27 +100,34 @@ class Endings:
         """The spans that shall end here, of `active` ones and those of couriers: their tail was taken over, or their
         source sends nothing, or too little. `slowest` is that of `Silence`."""
         servers = self._supplier.servers
-        silence = Silence([span for _, span in active], servers, now, slowest=slowest)
+        running = [*active, *self._downloads.carried.values()]
+        others = {id(span): stand_ins(slot.supplies, slot.supplies[span.source], span.rest) for slot, span in running}
+        compared = {
+            id(span): [one.source for one in others[id(span)]]
+            for slot, span in running
+            if slot.supplies[span.source].reach is not None
+        }
+        silence = Silence(
+            [span for _, span in active], servers, now, slowest=slowest, others=lambda span: compared.get(id(span))
+        )
         has_slept = self._sleep.is_over()
         if has_slept:
             self._supplier.reconnect()
-        all_rates = sum(server.rate for server in servers.values())
-        hopeless = {name for name, server in servers.items() if server.is_hopeless(all_rates)}
-        for slot, span in (*active, *self._downloads.carried.values()):
-            supply = slot.supplies[span.source]
-            has_others = self._supplier.has_others(slot.supplies, supply)
+        for slot, span in running:
+            supply, rivals = slot.supplies[span.source], others[id(span)]
             if span.is_leaving:
                 continue
             if span.errand is not None:
-                is_silent = self._is_late(span, span.errand, now, has_others=has_others)
+                is_silent = self._is_late(span, span.errand, now, has_others=bool(rivals))
                 if is_silent:
-                    self._fail_silent(slot, span, now)
-            elif span.position >= span.end:
+                    self._fail_silent(slot, span, now, has_others=bool(rivals))
+            elif span.position >= span.end or not supply.has_all(span.rest):
                 yield span
                 continue
             elif is_silent := silence.is_over(span):
-                self._blame(slot, span, silence, now)
-            is_hopeless = has_others and span.source in hopeless
+                self._blame(slot, span, silence, now, has_others=bool(rivals))
+            all_rates = sum(one.server.rate for one in (supply, *rivals))
+            is_hopeless = bool(rivals) and supply.server.is_hopeless(all_rates)
             if is_hopeless:
                 supply.server.rest(now)
             if is_silent or has_slept or is_hopeless:
@@ -134,23 +141,26 @@ class Endings:
         patience = _IMPATIENCE_SECONDS if has_others else _PATIENCE_SECONDS
         return now - max(span.moved, span.begun) > patience + self._supplier.servers[span.source].setup
 
-    def _blame(self, slot: Slot, span: Span, silence: Silence, now: float) -> None:
+    def _blame(self, slot: Slot, span: Span, silence: Silence, now: float, *, has_others: bool) -> None:
         """A span is silent: so are all of its source, or all of the run, or this one only."""
         supply = slot.supplies[span.source]
         self._supplier.reconnect()  # or who asks for addresses waits for an answer over a dead connection
         if not silence.holds(span.source):
             supply.server.starve(now, has_gain=span.has_gain)
-        elif silence.is_everywhere and now - self._supplier.line.moved < _LINE_SECONDS:
+        elif silence.is_everywhere(span) and now - self._supplier.line.moved < _LINE_SECONDS:
             supply.server.probe(now)
         else:
-            self._fail_silent(slot, span, now)
+            self._fail_silent(slot, span, now, has_others=has_others)
 
-    def _fail_silent(self, slot: Slot, span: Span, now: float) -> None:
+    def _fail_silent(self, slot: Slot, span: Span, now: float, *, has_others: bool) -> None:
         supply = slot.supplies[span.source]
+        if supply.reach is not None and not has_others:
+            supply.server.probe(now)  # who else is to ask it decides who said that we alone may
+            return
         words = f"{slot.job.name!r} from {span.source}: no data for {now - span.moved:.0f} s"
         silent = TemporaryError(words, file=slot.job.name, source=span.source,
                                 hint="run it again later; arrived bytes are kept")  # fmt: skip
-        supply.server.fail(silent, now, has_others=self._supplier.has_others(slot.supplies, supply))
+        supply.server.fail(silent, now, has_others=has_others)
 
     def complete(self) -> None:
         """End the jobs that have all their bytes, or all that is wanted of them. The last span need not be of this

@@ -248,7 +248,7 @@ class Feeder:
         """Give idle connections ranges, in one request to aria2. Jobs that somebody waits for come first."""
         active = sorted(self._slots.of(JobState.ACTIVE), key=lambda slot: not slot.need.first)
         self._downloads.leave([span for slot in active for span in slot.in_the_way()])
-        assigner = Assigner(active, self._admitter.budget, self._limits)
+        assigner = Assigner(active, self._admitter.budget, self._limits, self._supplier.pick)
         opened: list[Opened] = []
         for step, slot in itertools.product(("awaited", "ranges", "tails"), active):
             if slot.state is not JobState.ACTIVE or (step == "awaited" and not slot.need.first):
@@ -272,7 +272,7 @@ class Feeder:
         """Seconds until something is likely to happen: a connection that ends should not be idle for long."""
         running = self._downloads.all()
         spans = [span for _, span in running]
-        if not spans and not self._slots.of(JobState.LOCATING, JobState.ACTIVE):
+        if not spans and not any(slot.is_hungry for slot in self._slots.of(JobState.LOCATING, JobState.ACTIVE)):
             return BUSY_SECONDS  # all that is wanted is being fetched by others
         if not self._downloads.spans or any(span.is_leaving for span in spans):
             return _SHORTEST_POLL

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from orchestrator.aria2.control import BLOCK, FINE_PIECE, PIECE
 from orchestrator.core.extents import Range
+from orchestrator.proof import pieces
 from orchestrator.transfer.spans import Span
 
 _GOLDEN = 0.618034
@@ -23,6 +24,7 @@ _LEAST = 2 * BLOCK  # bytes of a range
 _TURNS = 3  # times what a request costs: ranges that take less are not worth it
 _OVERDUE, _OVERDUE_SECONDS = 4, 1.0  # times what a connection needs to begin, and no less than this
 _COARSE = 8 * PIECE  # from this length on, a rounding to whole pieces does not matter
+_RUN_SECONDS, _LONGEST_RUN = 1.0, 16 << 20
 FIRST = 2 << 20
 """Bytes: what a connection is given until its speed is known."""
 
@@ -73,6 +75,14 @@ def carve(missing: Sequence[Range], wanted: int, *, least: int) -> Range:
     step = PIECE if least >= PIECE else _step(wanted)
     stop = -(-(start + wanted) // step) * step
     return (start, end) if end - stop < least else (start, stop)
+
+
+def run(free: Sequence[Range], at: int, each: float) -> Range:
+    """The range from `at` in `free` on, for a connection that brings `each` bytes per second: whole pieces of what is
+    passed on, so that one source sent all of each, and no more than come in about a second."""
+    start, end = next((max(start, at), end) for start, end in free if at < end)
+    wanted = max(pieces.PIECE, min(_LONGEST_RUN, int(each * _RUN_SECONDS)))
+    return start, min(end, -(-(start + wanted) // pieces.PIECE) * pieces.PIECE)
 
 
 def _step(length: int) -> int:

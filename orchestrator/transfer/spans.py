@@ -83,6 +83,11 @@ class Span:
         """Bytes that are still to come."""
         return max(0, self.end - self.position)
 
+    @property
+    def rest(self) -> Ranges:
+        """The range that is still to come."""
+        return ((self.position, self.end),) if self.left else ()
+
     def holds(self, ranges: Ranges) -> bool:
         """True when the first byte of some of these is still to come from it."""
         return any(self.position <= start < self.end for start, _ in ranges)

@@ -15,7 +15,7 @@ from orchestrator.core.plan import Job
 from orchestrator.core.sources import RangeAnswer
 from orchestrator.errors import GlmAriaError, SourcesDownError, TemporaryError
 from orchestrator.system.threads import KeyedPools
-from orchestrator.transfer.codes import REFUSED, UNTOLD, Cause, Remedy, of_answer
+from orchestrator.transfer.codes import BUSY, REFUSED, UNTOLD, Cause, Remedy, of_answer
 from orchestrator.transfer.interface import Locator, Uri
 from orchestrator.transfer.limits import START, TransferLimits
 from orchestrator.transfer.pace.growth import Line
@@ -54,7 +54,7 @@ class Failure:
 class Supply:
     """One source of one job. `asked_at` is unix time.
 
-    `reach` are the ranges that it may be asked for, None for all.
+    `reach` are the ranges that it may be asked for, None for all. `is_gone`: it had a reach, and is no candidate now.
     `out` is why the source is of no use for the job. `is_carried`: a courier fetches the file, who needs no address.
     `inspection` finds out why a download of the range from `inspected` on `failed`; `refused` counts those that the
     server refused since then. `untold` are starts of ranges that brought nothing, without a word from aria2, while the
@@ -64,6 +64,7 @@ class Supply:
     server: Server
     uri: Uri | None = None
     reach: Ranges | None = None
+    is_gone: bool = False
     asked_at: float = 0.0
     future: Future[Uri] | None = None
     out: GlmAriaError | None = None
@@ -123,9 +124,10 @@ class Supply:
             self.server.succeed()
 
     def needs_address(self, now: float, clock: float) -> bool:
-        """True when it is time to get one."""
+        """True when it is time to get one. Who has nothing is not asked for where that is."""
         is_good = self.is_carried or (self.uri is not None and not self._is_stale(self.uri, now))
-        return not (self.error or self.future or self.inspection or is_good) and self.server.not_before <= clock
+        is_idle = self.reach == () or self.server.not_before > clock
+        return not (self.error or self.future or self.inspection or is_good or is_idle)
 
     def _is_stale(self, uri: Uri, now: float) -> bool:
         return uri.expires_at is not None and now > self.asked_at + _USABLE_LIFE * (uri.expires_at - self.asked_at)
@@ -142,6 +144,7 @@ class Supplier:
         self, locator: Locator, limits: TransferLimits, askers: KeyedPools, begin: Callable[[str], int]
     ) -> None:
         self._locator = locator
+        self.pick = locator.pick
         self._limits = limits
         self._askers = askers
         self._begin = begin
@@ -160,13 +163,18 @@ class Supplier:
     def refresh(self, job: Job, supplies: Supplies) -> None:
         """Take in the answers that came, and ask for what is missing or getting old."""
         now, clock = time.time(), time.monotonic()
-        for name in self._locator.candidates(job):
-            if name not in supplies:
+        candidates = self._locator.candidates(job)
+        for name in candidates:
+            if name not in supplies or supplies[name].is_gone:
                 server = self._server(name)
+                if name in supplies:
+                    server.forgive()  # it may be another process by now, at another address
                 supplies[name] = Supply(server, is_carried=job.size < SMALL or server.is_rangeless)
         for name, supply in supplies.items():
-            reach = self._locator.reach(job, name)
+            supply.is_gone = supply.reach is not None and name not in candidates
+            reach = () if supply.is_gone else self._locator.reach(job, name)
             supply.reach = None if reach is None else inward(reach, job.size, FINE_PIECE)
+            supply.server.bind(self._locator.terms(name))
             if supply.future is not None and supply.future.done():
                 self._take(supply, supply.future, clock, has_others=self.has_others(supplies, supply))
             if supply.inspection is not None and supply.inspection.done():
@@ -198,6 +206,8 @@ class Supplier:
                     self.rangeless.append((supply.source, cause.words))
             case Remedy.RENEW:
                 supply.refuse(error)
+            case Remedy.WAIT if supply.server.terms.rest is not None:
+                supply.server.leave_alone(clock)
             case Remedy.WAIT:
                 supply.uri = None
                 self._slow_down(supply.server, clock)
@@ -211,13 +221,18 @@ class Supplier:
         """A courier is back from the source, with all or with an error that is the source's."""
         if error is None:
             supply.succeed()
+        elif isinstance(error, TemporaryError) and supply.server.may_be_busy(time.monotonic()):
+            return
         elif isinstance(error, TemporaryError | SourcesDownError):
             supply.server.fail(error, time.monotonic(), has_others=self.has_others(supplies, supply))
         else:
             supply.out = error
 
     def inspect(self, supply: Supply, failure: Failure, start: int, end: int) -> None:
-        """Find out why a download of this range failed; until that is known, the source gets no other."""
+        """Find out why a download of this range failed; until that is known, the source gets no other. One that may
+        just be busy is not burdened with that before it refused some in a row."""
+        if supply.server.may_be_busy(time.monotonic()):
+            return
         if supply.inspection is None and supply.uri is not None:
             supply.failed, supply.inspected, supply.refused = failure, start, 0
             supply.inspection = self._askers.submit(
@@ -240,6 +255,8 @@ class Supplier:
             supply.out = error
         else:
             found = of_answer(answer, job.size, failure.cause)
+            if found is REFUSED and supply.server.terms.rest is not None:
+                found = BUSY  # who asks now is answered
             if found is UNTOLD:
                 supply.untold.add(supply.inspected)
             # Who asks alone is answered, and many who asked together were not.
@@ -249,7 +266,7 @@ class Supplier:
 
     def reason(self, job: Job, supplies: Supplies) -> GlmAriaError | None:
         """The reason why no source has the job's bytes, in the words of the most trusted one; None while one may."""
-        errors = [supply.error for supply in supplies.values()]
+        errors = [supply.error for supply in supplies.values() if not supply.is_gone]
         if not all(errors):
             return None
         return next(iter(filter(None, errors)), SourcesDownError(f"no source serves {job.name!r}", file=job.name))
@@ -263,13 +280,9 @@ class Supplier:
     @staticmethod
     def has_others(supplies: Supplies, but: Supply) -> bool:
         """True when another source could stand in, for all that this one may be asked for."""
-        return any(
-            supply is not but
-            and not supply.error
-            and supply.is_located
-            and (supply.reach is None or (but.reach is not None and supply.has_all(but.reach)))
-            for supply in supplies.values()
-        )
+        if but.reach is None:
+            return any(one.reach is None for one in stand_ins(supplies, but, ()))
+        return bool(stand_ins(supplies, but, but.reach))
 
     def _ask(self, job: Job, supply: Supply, now: float) -> None:
         supply.asked_at = now
@@ -300,6 +313,15 @@ class Supplier:
                 name, min(self._begin(name), each), self._limits.per_source, self.line, is_bounded=is_bounded
             )
         return self.servers[name]
+
+
+def stand_ins(supplies: Supplies, but: Supply, ranges: Ranges) -> list[Supply]:
+    """The other sources that could bring all of these ranges."""
+    return [
+        supply
+        for supply in supplies.values()
+        if supply is not but and not supply.error and supply.is_located and supply.has_all(ranges)
+    ]
 
 
 def rates(supplies: Iterable[Supply]) -> dict[str, float]:

@@ -18,6 +18,7 @@ from orchestrator.transfer.interface import Uri
 from orchestrator.transfer.limits import Budget, TransferLimits
 from orchestrator.transfer.pace.servers import Server
 from orchestrator.transfer.supply import Supply
+from tests.transfer.world import in_order
 
 SIZE = 8 << 20
 
@@ -39,7 +40,7 @@ def nearly_done(part: Path, left: int) -> Slot:
 
 def assign(slot: Slot) -> list[Opened]:
     limits = TransferLimits()
-    assigner = Assigner([slot], Budget.of(limits, has_big=True, has_small=False), limits)
+    assigner = Assigner([slot], Budget.of(limits, has_big=True, has_small=False), limits, in_order)
     return [*assigner.assign(slot), *assigner.assign(slot, tails=True)]
 
 
@@ -104,7 +105,7 @@ def test_wide_spans_keep_to_the_budget(tmp_path: Path, budget: int, most: int | 
     slot.supplies = {name: supply(name, 1e6) for name in ("a", "b")}
     limits = TransferLimits(budget=budget, downloads=5)
     shares = Budget.of(limits, has_big=True, has_small=False, most=most)
-    opened = list(Assigner([slot], shares, limits).assign(slot))
+    opened = list(Assigner([slot], shares, limits, in_order).assign(slot))
     assert sum(span.width for _, span, _ in opened) == (most or budget)
     assert len(opened) <= shares.spans_most
 
@@ -147,7 +148,7 @@ def test_the_fewer_bytes_may_come_twice_the_later_a_span_is_helped(
     slow.position = slow.end - BLOCK
     slow.rate = BLOCK / seconds
     limits = TransferLimits()
-    assigner = Assigner([slot], Budget.of(limits, has_big=True, has_small=False), limits)
+    assigner = Assigner([slot], Budget.of(limits, has_big=True, has_small=False), limits, in_order)
     slot.extents = Extents().put([Extent(0, SIZE, "before")])
     slot.supplies["a"].server.growth.allowed = 17
     assert bool(list(assigner.assign(slot, tails=True))) is is_helped
@@ -161,6 +162,6 @@ def test_ranges_of_the_next_file_come_before_tails_of_this_one(tmp_path: Path) -
     for span in first.spans:
         span.begun -= 60
     limits = TransferLimits()
-    assigner = Assigner([first, second], Budget.of(limits, has_big=True, has_small=False), limits)
+    assigner = Assigner([first, second], Budget.of(limits, has_big=True, has_small=False), limits, in_order)
     assert not list(assigner.assign(first))
     assert list(assigner.assign(second))

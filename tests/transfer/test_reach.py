@@ -15,10 +15,12 @@ from orchestrator.aria2.control import BLOCK, FINE_PIECE
 from orchestrator.core.extents import Extent, Extents, Range, Ranges, intersect, union
 from orchestrator.core.files import Algorithm, Digest
 from orchestrator.core.plan import Job
+from orchestrator.core.refs import RepoId, RepoType
+from orchestrator.core.sources import Origin
 from orchestrator.errors import SourcesDownError
 from orchestrator.transfer import journal
 from orchestrator.transfer.active import Slot
-from orchestrator.transfer.assign import Assigner, Opened
+from orchestrator.transfer.assign import Assigner, Opened, Pick
 from orchestrator.transfer.interface import Fetched, Lost, Moved, Need, Paused, TakenBack, TransferEvent, Uri
 from orchestrator.transfer.limits import Budget, TransferLimits
 from orchestrator.transfer.pace.servers import Server
@@ -26,7 +28,7 @@ from orchestrator.transfer.spans import Span
 from orchestrator.transfer.supply import Supplier, Supply
 from tests.hub.content import MIB, generate
 from tests.hub.shaping import Shape
-from tests.transfer.world import MakeWorld, World, begin
+from tests.transfer.world import MakeWorld, World, begin, in_order
 
 SIZE = 64 * MIB
 
@@ -43,16 +45,17 @@ _digits = itertools.count()
 
 def slot_of(part: Path, *supplies: Supply, here: Ranges = (), size: int = SIZE) -> Slot:
     part.touch()
-    job = Job(Digest(Algorithm.SHA256, f"{next(_digits):064x}"), size, True, ())
+    origin = Origin(RepoId(RepoType.MODEL, "org/m"), "c" * 40, "file")
+    job = Job(Digest(Algorithm.SHA256, f"{next(_digits):064x}"), size, True, (origin,))
     slot = Slot(job, part, is_prepared=True, _is_reserved=True)
     slot.extents = Extents().put(Extent(start, end, "before") for start, end in here)
     slot.supplies = {one.source: one for one in supplies}
     return slot
 
 
-def round_of(*slots: Slot, budget: int = 64) -> Assigner:
+def round_of(*slots: Slot, budget: int = 64, pick: Pick = in_order) -> Assigner:
     limits = TransferLimits(budget=budget)
-    return Assigner(slots, Budget.of(limits, has_big=True, has_small=False), limits)
+    return Assigner(slots, Budget.of(limits, has_big=True, has_small=False), limits, pick)
 
 
 def assign(slot: Slot, budget: int = 64) -> list[Opened]:

@@ -178,3 +178,7 @@ def begin(transfer: Feeder, jobs: Iterable[Job]) -> None:
     """Have all of these jobs fetched, in this order."""
     for job in jobs:
         transfer.want(job, Need())
+
+
+def in_order(_job: Job, _source: str, _free: Ranges) -> None:
+    """The `pick` of a locator to which all ranges are the same."""

@@ -103,6 +103,12 @@ class Growth:
         self.usual = max(1, min(count, self.most))
         self.allowed = min(START, self.usual)
 
+    def bound(self, most: int) -> None:
+        """From now on it has so many, once it has begun, and never more."""
+        self.most = most
+        if self.allowed:
+            self.allowed = self.usual = most
+
     def look(self, now: float, own: Timeline, line: Line, *, connections: int, round_trip: float) -> None:
         """Decide again, with `connections` open now and what came of this source (`own`) and of all (`line`)."""
         self._use(now, connections)
@@ -170,7 +176,7 @@ class Growth:
         elif passed < longest:
             return
         else:
-            self.allowed = trial.before
+            self.allowed = min(trial.before, self.most)
             self._rest(now, trial.own)
         self._settle(now, line)
 

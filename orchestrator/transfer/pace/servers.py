@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from orchestrator.aria2.control import BLOCK
 from orchestrator.core.exponential import backoff
 from orchestrator.errors import GlmAriaError
+from orchestrator.transfer.interface import Terms
 from orchestrator.transfer.limits import START
 from orchestrator.transfer.pace.growth import Growth, Line
 from orchestrator.transfer.pace.timeline import Timeline
@@ -16,6 +17,7 @@ _WINDOW_SECONDS = 0.5
 _NEAR_SECONDS = 0.01
 _NEAR_CONNECTIONS = 2
 _STRIKES = 5
+_REFUSALS = 3
 _FIRST_WAIT, _LONGEST_WAIT = 1.0, 8.0
 _UNKNOWN_LATENCY = 0.1
 _HOPELESS = 0.02  # of the rate of all sources together
@@ -31,9 +33,10 @@ class Server:
 
     A near one begins with two connections, which bring a file nearly in order, so that hashing keeps up (4 GiB on
     loopback: a third of the time is saved); a far one begins with `start`. `growth` says how many it may have now for
-    large files, up to `most`. `is_bounded`: the run has a limit, or is polite. `is_rangeless`: aria2 cannot take its
-    answers. While nothing comes from anywhere, `probes` counts how often a connection was opened again to see whether
-    that is over, the last time when it was `probed`.
+    large files, up to `most`, or as many as its `terms` say. `is_bounded`: the run has a limit, or is polite.
+    `is_rangeless`: aria2 cannot take its answers. `refusals` are requests in a row that it refused, where its terms
+    foresee that. While nothing comes from anywhere, `probes` counts how often a connection was opened again to see
+    whether that is over, the last time when it was `probed`.
     """
 
     name: str
@@ -53,6 +56,8 @@ class Server:
     down: GlmAriaError | None = None
     is_bounded: bool = False
     is_rangeless: bool = False
+    terms: Terms = field(default_factory=Terms)
+    refusals: int = 0
     came: Timeline = field(default_factory=Timeline)
     growth: Growth = field(init=False)
     _wait: float | None = None
@@ -72,7 +77,8 @@ class Server:
     @property
     def settled(self) -> int | None:
         """The connections that showed to be of use; None where that was not found out, or more were forbidden."""
-        tried_out = self.most >= START and self.bytes >= _LEARNED_BYTES and not self.is_bounded
+        is_bounded = self.is_bounded or self.terms.connections is not None
+        tried_out = self.most >= START and self.bytes >= _LEARNED_BYTES and not is_bounded
         return self.growth.settled if tried_out and self.allowed else None
 
     @property
@@ -103,7 +109,16 @@ class Server:
             self.latency = latency if self.latency is None else min(latency, self.latency)
         if not self.allowed:
             is_near = self.latency is not None and self.latency < _NEAR_SECONDS
-            self.growth.start(min(self.start, _NEAR_CONNECTIONS) if is_near else self.start)
+            usual = min(self.start, _NEAR_CONNECTIONS) if is_near else self.start
+            self.growth.start(usual if self.terms.connections is None else self.growth.most)
+
+    def bind(self, terms: Terms) -> None:
+        """Ask it on these terms from now on."""
+        if terms.connections is None:
+            self.growth.most = self.most
+        elif terms.connections != self.terms.connections:
+            self.growth.bound(min(self.most, terms.connections))
+        self.terms = terms
 
     def began(self, seconds: float) -> None:
         """The first block of a range came after so long."""
@@ -121,7 +136,7 @@ class Server:
 
     def succeed(self) -> None:
         """It sent what it was asked for."""
-        self.strikes = self.starved = 0
+        self.strikes = self.starved = self.refusals = 0
 
     def fail(self, error: GlmAriaError, now: float, *, has_others: bool, has_gain: bool = False) -> None:
         """A connection to it failed. Several that fail together count once; after five in a row it is given up, unless
@@ -132,6 +147,20 @@ class Server:
         self.not_before = now + backoff(self.strikes, _FIRST_WAIT, _LONGEST_WAIT, random.random())  # noqa: S311 - no secret
         if self.strikes >= (2 if has_others else _STRIKES) and (has_others or not has_gain):
             self.down = error
+
+    def leave_alone(self, now: float) -> None:
+        """It is busy, as its terms foresee."""
+        self.not_before = max(self.not_before, now + (self.terms.rest or 0.0))
+
+    def may_be_busy(self, now: float) -> bool:
+        """True when it refused a request, and its terms foresee that: it is left alone. Not many times in a row, or
+        nobody would ask for the reason; those that are refused together count once."""
+        is_next = now >= self.not_before
+        if self.terms.rest is None or (is_next and self.refusals >= _REFUSALS):
+            return False
+        self.refusals += is_next
+        self.leave_alone(now)
+        return True
 
     def forgive(self) -> None:
         """Try it again, if it was given up: what answers there now may be another server."""

@@ -8,11 +8,14 @@ then, and one that loses packets waits for the sender's timeouts. Beyond that it
 - others bring bytes: it is probably dead;
 - nobody does: the line itself may be down, or the server busy, and new connections would not help. One is opened again
   now and then, to find out when it is back.
+
+Beside a source that alone may be asked for something, the others are those that could bring it in its place: that peers
+in the next rack send fast tells nothing of the way to a server far away.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from orchestrator.transfer.pace.servers import Server
 from orchestrator.transfer.spans import Span
@@ -28,22 +31,29 @@ _ROUND_TRIPS = 4
 
 class Silence:
     """The spans under way at one time. `slowest` is what the daemon grants each, in bytes per second, where it limits
-    that."""
+    that. `others` gives the sources that a span is compared with, None for all."""
 
     def __init__(
-        self, spans: Sequence[Span], servers: Mapping[str, Server], now: float, *, slowest: float | None = None
+        self,
+        spans: Sequence[Span],
+        servers: Mapping[str, Server],
+        now: float,
+        *,
+        slowest: float | None = None,
+        others: Callable[[Span], Collection[str] | None] = lambda _span: None,
     ) -> None:
-        self._now, self._servers, self._slowest = now, servers, slowest
+        self._now, self._servers, self._slowest, self._others = now, servers, slowest, others
         self._flowing: dict[str, float] = {}  # by source, when the oldest connection that brings bytes began
         for span in spans:
             if self._flows(span):
                 self._flowing[span.source] = min(span.begun, self._flowing.get(span.source, span.begun))
-        self._probes = [] if self._flowing else [probe for source in servers for probe in self._choose(spans, source)]
+        still = [span for span in spans if self.is_everywhere(span)]
+        self._probes = [probe for source in servers for probe in self._choose(still, source)] if still else []
 
-    @property
-    def is_everywhere(self) -> bool:
-        """True when no connection to any source brings anything."""
-        return not self._flowing
+    def is_everywhere(self, span: Span) -> bool:
+        """True when no connection brings anything, to its own source or to those that it is compared with."""
+        others = self._others(span) if self._flowing else None
+        return not self._flowing if others is None else self._flowing.keys().isdisjoint((span.source, *others))
 
     def holds(self, source: str) -> bool:
         """True when no connection to this source brings anything."""
@@ -55,10 +65,8 @@ class Silence:
             return True
         if span.has_gain and self._flowing.get(span.source, 0.0) > span.moved:
             patience = _AT_LEAST
-        elif self._flowing:
-            patience = _OTHERS_FLOW
         else:
-            patience = _NOBODY_FLOWS
+            patience = _NOBODY_FLOWS if self.is_everywhere(span) else _OTHERS_FLOW
         if not span.has_gain:
             patience += 2 * self._servers[span.source].setup
         return self._seconds(span) > max(patience, self._usual(span))

@@ -123,9 +123,11 @@ def test_what_the_daemon_grants_is_waited_for() -> None:
 
 
 def test_it_tells_whose_fault_it_is() -> None:
-    silence = Silence([span(silent=20.0), span(silent=0.1, source="b")], {"a": server(), "b": server()}, NOW)
-    assert (silence.holds("a"), silence.holds("b"), silence.is_everywhere) == (True, False, False)
-    assert Silence([span(silent=20.0)], {"a": server()}, NOW).is_everywhere
+    spans = [span(silent=20.0), span(silent=0.1, source="b")]
+    silence = Silence(spans, {"a": server(), "b": server()}, NOW)
+    assert (silence.holds("a"), silence.holds("b"), silence.is_everywhere(spans[0])) == (True, False, False)
+    alone = span(silent=20.0)
+    assert Silence([alone], {"a": server()}, NOW).is_everywhere(alone)
 
 
 def test_a_rate_that_was_next_to_nothing_grants_no_patience_for_days() -> None:
