@@ -66,7 +66,7 @@ class Depot:
         stop: Stop,
         emit: Emit,
     ) -> None:
-        self._locator = locator
+        self._locator = mover.accompanied(locator, self)
         self._sources = sources
         self._staging = staging
         self._mover = mover
@@ -123,9 +123,8 @@ class Depot:
         """
         digest, is_wanted = job.digest, ranges != ()
         with self._lock:
-            arrival = self._arrivals.get(digest)
-            if arrival is None:
-                arrival = self._arrivals[digest] = Arrival(job, self._part_of, self._lock)
+            is_new = digest not in self._arrivals
+            arrival = self._arrivals.setdefault(digest, Arrival(job, self._part_of, self._lock))
             if is_wanted and not arrival.is_wanted:
                 self._open.add(digest)
             watch = Watch(arrival, self._tell_of, ranges)
@@ -133,6 +132,8 @@ class Depot:
             arrival.wants += is_wanted
         if is_wanted:
             self._tell_wanted(arrival)
+        if is_new and is_wanted and self._mover.company is not None:
+            self._mover.company.follow(self.want(job, ranges=()))
         return watch
 
     def drop(self, digest: Digest, ranges: Ranges, *, epoch: int | None = None) -> None:
@@ -269,12 +270,8 @@ class Depot:
     def _paused(self, digest: Digest) -> None:
         if self._transfer.has(digest):
             return  # it is wanted again
-        with self._lock:
-            arrival = self._arrivals.get(digest)
-            is_wanted = arrival is not None and arrival.is_wanted
         self._open.discard(digest)
-        if not is_wanted:
-            self._leave(digest)
+        self._leave(digest)
 
     def _leave(self, digest: Digest) -> None:
         """Forget a job that nobody wants, unless somebody came just now, whose message is on its way."""

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Protocol, Self
 from orchestrator.aria2.endpoint import Endpoint
 from orchestrator.core.plan import Job
 from orchestrator.core.proxies import Proxies
+from orchestrator.depot.candidates import Choosing
+from orchestrator.depot.company import Company, Engine
 from orchestrator.errors import GlmAriaError, TemporaryError, TrustError
 from orchestrator.system.threads import MakePool, Pool
 from orchestrator.transfer.interface import Admission, Locator, TransferEvent
@@ -58,7 +60,7 @@ class Mover:
     """`daemon` makes the daemon, only when something is to be fetched. `proxies` are for it; where they say nothing,
     it has its own. `ca_bundle` are the certificates that are believed, None for the usual ones. `make_pool` makes the
     pools of threads of a run: with `SerialPool` all is done by the thread that drives it, in an order that a test can
-    count on.
+    count on. `company` are others who take part in what is fetched.
     """
 
     daemon: Callable[[], Daemon]
@@ -66,6 +68,14 @@ class Mover:
     proxies: Proxies = field(default_factory=Proxies)
     ca_bundle: Path | None = None
     make_pool: MakePool = Pool
+    company: Company | None = None
+
+    def accompanied(self, locator: Choosing, engine: Engine) -> Choosing:
+        """The locator of a depot with the sources of its company, which gets to know the depot."""
+        if self.company is None:
+            return locator
+        self.company.join(engine)
+        return self.company.around(locator)
 
     @contextmanager
     def open(

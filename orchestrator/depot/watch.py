@@ -77,19 +77,21 @@ class Arrival:
 
     def grow(self, arrived: Extents) -> None:
         """More has arrived in the part; or less is there than before, if that was begun again."""
-        if arrived.total < self.arrived.total:
-            self._begin_epoch(self._whole)
+        is_less = arrived.total < self.arrived.total
         self.arrived = arrived
+        if is_less:
+            self._begin_epoch(self._whole)
         self.enter(State.ARRIVING if self.state is State.WAITING else self.state)
 
     def take_back(self, ranges: Ranges | None = None, state: State | None = None) -> None:
         """These ranges, or all, count for nothing, if they arrived. To be called before anything is written there."""
         ranges = self._whole if ranges is None else ranges
-        self._begin_epoch(ranges)
         self.arrived = self.arrived.minus(ranges)
+        self._begin_epoch(ranges)
         self.enter(state or self.state)
 
     def _begin_epoch(self, ranges: Ranges) -> None:
+        # After `arrived` has less: who sees the new epoch must not see what arrived in the old one.
         self.taken_back.append((self.epoch + 1, ranges))
         self.epoch += 1
 

@@ -104,7 +104,7 @@ class PieceStore:
     def load(self, digest: Digest) -> Pieces | None:
         """The known pieces of the blob; None if there are none, or damaged ones."""
         try:
-            return _parse(read_small(self._folder / digest.hex, RECORD_BYTES))
+            return parse(read_small(self._folder / digest.hex, RECORD_BYTES))
         except OSError:
             return None
 
@@ -117,7 +117,7 @@ class PieceStore:
             return
         with on_disk("create", self._folder):
             self._folder.mkdir(mode=0o700, exist_ok=True)
-        write_file(self._folder / digest.hex, _render(pieces), self._stage, mode=0o600, durable=False)
+        write_file(self._folder / digest.hex, render(pieces), self._stage, mode=0o600, durable=False)
 
     def forget(self, digest: Digest) -> None:
         """Drop them. Fine when there are none."""
@@ -133,7 +133,7 @@ class PieceStore:
             return ()
 
 
-def piece_hash(data: bytes) -> bytes:
+def piece_hash(data: bytes | memoryview) -> bytes:
     """The hash of one piece."""
     return xxhash.xxh3_128_digest(data)
 
@@ -149,12 +149,14 @@ def joined(ranges: Iterator[Range]) -> tuple[Range, ...]:
     return tuple(found)
 
 
-def _render(pieces: Pieces) -> bytes:
+def render(pieces: Pieces) -> bytes:
+    """The form in which they are kept."""
     body = _HEAD.pack(_MAGIC, pieces.piece, pieces.size) + pieces.hashes
     return body + xxhash.xxh3_128_digest(body)
 
 
-def _parse(data: bytes) -> Pieces | None:
+def parse(data: bytes) -> Pieces | None:
+    """Read that form; None for anything else."""
     if len(data) < _HEAD.size + _HASH or xxhash.xxh3_128_digest(data[:-_HASH]) != data[-_HASH:]:
         return None
     magic, piece, size = _HEAD.unpack_from(data)

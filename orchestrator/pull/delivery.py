@@ -151,6 +151,7 @@ class _Delivery:
                 with depot:
                     self._drain(depot)
             finally:
+                depot.fail(Interrupted(self._stop.signal_number))
                 # What came of blobs that are not whole stays for the next run.
                 for digest, moved in self._moved.items():
                     for run in self._placer.wanting(digest):

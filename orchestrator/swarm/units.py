@@ -13,6 +13,9 @@ from orchestrator.core.extents import Range, Ranges, union
 from orchestrator.core.files import Digest
 from orchestrator.proof.pieces import PIECE
 
+Piece = int
+"""The number of a piece of a blob."""
+
 LEAST_UNIT, MOST_UNIT = PIECE, 16 * PIECE
 _UNITS = 256
 
@@ -113,8 +116,24 @@ def piece_count(size: int) -> int:
 
 def pieces_within(size: int, ranges: Iterable[Range]) -> Bits:
     """The pieces of a blob of `size` bytes that lie whole within `ranges`, which are in order and do not touch."""
-    numbers: list[int] = []
+    count, mask = piece_count(size), 0
     for start, end in ranges:
-        last = piece_count(size) if end >= size else end // PIECE
-        numbers.extend(range(-(-start // PIECE), last))
-    return Bits.of(piece_count(size), numbers)
+        mask |= _run(-(-start // PIECE), count if end >= size else end // PIECE)
+    return Bits(count, mask)
+
+
+def pieces_of(size: int, ranges: Iterable[Range]) -> Bits:
+    """The pieces of a blob of `size` bytes that have some byte of `ranges`."""
+    count, mask = piece_count(size), 0
+    for start, end in ranges:
+        mask |= _run(start // PIECE, min(count, -(-end // PIECE)))
+    return Bits(count, mask)
+
+
+def piece_range(size: int, piece: Piece) -> Range:
+    """The bytes of a piece of a blob of `size` bytes."""
+    return piece * PIECE, min(size, (piece + 1) * PIECE)
+
+
+def _run(first: int, last: int) -> int:
+    return (1 << last) - (1 << first) if first < last else 0

@@ -16,6 +16,7 @@ from orchestrator.core.files import Algorithm, Digest, RepoFile
 from orchestrator.core.plan import Have, Job
 from orchestrator.core.refs import RepoId, RepoType
 from orchestrator.core.sources import Origin, Source
+from orchestrator.depot.company import Company
 from orchestrator.depot.locate import SourceLocator
 from orchestrator.depot.messages import Proven
 from orchestrator.depot.mover import Mover
@@ -80,7 +81,12 @@ class House:
         return Job(file.digest, file.size, file.size > MIB, (Origin(REPO, self.repo.head, path),))
 
     def resident(
-        self, *, cache: Cache | None = None, limits: TransferLimits | None = None, patience: Forgiving | None = None
+        self,
+        *,
+        cache: Cache | None = None,
+        limits: TransferLimits | None = None,
+        patience: Forgiving | None = None,
+        company: Company | None = None,
     ) -> Resident:
         cache = cache or self.cache
         heard = Heard()
@@ -90,7 +96,7 @@ class House:
             locator,
             sources,
             cache.staging,
-            Mover(self.daemons, limits or TransferLimits()),
+            Mover(self.daemons, limits or TransferLimits(), company=company),
             place=lambda batch: self._place(cache, batch),
             is_placed=lambda job: self._is_placed(cache, job),
             emit=heard,

@@ -184,6 +184,9 @@ class SilentMover(Mover):
     def want(self, job: object, need: object) -> None:
         """Begin none."""
 
+    def stir(self) -> None:
+        """Nobody is asked."""
+
     def poll(self) -> float:
         return time.monotonic() + 0.01
 

@@ -1,0 +1,35 @@
+"""Company of a depot: others who have what it fetches, and who pass on what arrives here."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from orchestrator.core.extents import Ranges
+from orchestrator.core.files import Digest
+from orchestrator.depot.candidates import Choosing
+from orchestrator.depot.watch import Watch
+
+
+class Engine(Protocol):
+    """A depot as its company sees it. Thread-safe."""
+
+    def drop(self, digest: Digest, ranges: Ranges, *, epoch: int | None = None) -> None:
+        """Take bytes back, and fetch them again. With `epoch`, as the watch had it before they were read, nothing is
+        done if bytes were taken back since."""
+
+    def stir(self) -> None:
+        """A source can be asked for more than before, or there are others: look again now."""
+
+
+class Company(Protocol):
+    """Those who take part in what a depot fetches: as sources of it, and as readers of what came."""
+
+    def around(self, locator: Choosing) -> Choosing:
+        """A locator that knows their sources, too."""
+
+    def join(self, engine: Engine) -> None:
+        """Know the depot, before the first job."""
+
+    def follow(self, watch: Watch) -> None:
+        """Take note of a job that is new in the depot. The watch wants nothing of it. Called by any thread, and must
+        not block."""

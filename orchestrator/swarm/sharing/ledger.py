@@ -1,0 +1,193 @@
+"""The ledger of one blob: which pieces arrived from whom, which hashes are published, and what that makes of them.
+
+Pure: no file is read here. The driver has `to_hash` hashed, tells what was `found`, and takes back what is
+`wrong`. A piece that came from origins alone is what this node publishes. One of which a peer sent something must have
+the published hash, and waits until that is known. If it has another one, the peer altered it; where several sent it,
+nobody can tell who did, and it is to come from one of them `alone`. What the whole blob's proof says is above all.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+
+from orchestrator.core.extents import Extents, Ranges, union
+from orchestrator.core.files import Digest
+from orchestrator.swarm.holdings import Holding, PieceHash, node_of
+from orchestrator.swarm.units import Bits, Piece, piece_count, piece_range, pieces_of, pieces_within
+
+
+class Weight(IntEnum):
+    """The weight of a published hash: a node's word about another, about what it fetched itself, and this node's."""
+
+    HEARSAY = 0
+    DIRECT = 1
+    OWN = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Altered:
+    """A piece that was altered by the peer that sent it."""
+
+    piece: Piece
+    sender: str
+
+
+@dataclass(slots=True)
+class _Published:
+    hash: PieceHash
+    weight: Weight
+    version: int
+
+
+class PieceLedger:
+    """The pieces of a blob at the node of this name. Not thread-safe.
+
+    `next_version` gives the number of the next change; `version` is that of the last one here.
+    """
+
+    def __init__(self, digest: Digest, size: int, node: str, next_version: Callable[[], int]) -> None:
+        self._digest, self._size, self._node = digest, size, node
+        self._next_version = next_version
+        none = Bits(piece_count(size))
+        self._arrived = self._hashed = none
+        self._found: dict[Piece, bytes] = {}
+        self._senders: dict[Piece, tuple[str, ...]] = {}
+        self._published: dict[Piece, _Published] = {}  # the last one that changed is the last
+        self.checked = self.wrong = self.alone = none
+        self.is_whole = False
+        self.version = next_version()
+
+    # -- what happens
+
+    def arrive(self, arrived: Extents) -> None:
+        """This is in the part now."""
+        items = arrived.items
+        fresh = pieces_within(self._size, union((item.start, item.end) for item in items)) - self._arrived
+        if not fresh:
+            return
+        starts = [item.start for item in items]
+        for piece in fresh:
+            start, end = piece_range(self._size, piece)
+            at = max(0, bisect_right(starts, start) - 1)
+            names: dict[str, None] = {}
+            while at < len(items) and items[at].start < end:
+                names[items[at].source] = None
+                at += 1
+            self._senders[piece] = tuple(names)
+        self._arrived |= fresh
+
+    def replace(self, ranges: Ranges) -> None:
+        """The bytes of these ranges count for nothing, and their hashes are no longer published by this node."""
+        gone = pieces_of(self._size, ranges) & self._arrived
+        if not gone:
+            return
+        for piece in gone:
+            self._senders.pop(piece, None)
+            self._found.pop(piece, None)
+            known = self._published.get(piece)
+            if known is not None and known.weight is Weight.OWN:
+                del self._published[piece]
+        self._arrived, self._hashed, self.wrong = self._arrived - gone, self._hashed - gone, self.wrong - gone
+        self.is_whole = False
+        self._check(self.checked - gone)
+
+    def found(self, piece: Piece, hash_: bytes) -> Altered | None:
+        """The piece that is in the part has this hash. Who altered it, if that is sure."""
+        self._found[piece] = hash_
+        self._hashed |= Bits.of(self._hashed.count, [piece])
+        return self._judge(piece)
+
+    def hear(self, piece: Piece, told: PieceHash, weight: Weight) -> Altered | None:
+        """Somebody says that the piece has this hash. The first word counts, unless a stronger one comes, or the same
+        node takes its own back. As `found`."""
+        if told.node == self._node or self.is_whole:
+            return None
+        known = self._published.get(piece)
+        if known is not None and known.hash == told:
+            known.weight = max(known.weight, weight)
+            return None
+        if known is not None and (weight < known.weight or (weight is known.weight and known.hash.node != told.node)):
+            return None
+        self._publish(piece, told, weight)
+        return self._judge(piece)
+
+    def prove(self) -> None:
+        """The whole blob has its digest."""
+        if not self.is_whole:
+            self.is_whole = True
+            self.wrong = self.alone = Bits(self.checked.count)
+            self._arrived = Bits.full(self.checked.count)
+            for piece in self._found:
+                self._judge(piece)
+            self._check(self._arrived)
+            self.version = self._next_version()
+
+    # -- what that makes of it
+
+    @property
+    def to_hash(self) -> Bits:
+        """The pieces that arrived and are not hashed."""
+        return self._arrived - self._hashed
+
+    def has(self, start: int, end: int) -> bool:
+        """True when all pieces of these bytes are checked."""
+        return 0 <= start < end <= self._size and not pieces_of(self._size, [(start, end)]) - self.checked
+
+    def holding(self, after: int) -> Holding:
+        """All that is checked, and the hashes that were published after this version."""
+        hashes: dict[Piece, PieceHash] = {}
+        for piece in reversed(self._published):
+            known = self._published[piece]
+            if known.version <= after:
+                break
+            hashes[piece] = known.hash
+        return Holding(self._digest, self._size, self.checked, self.is_whole, hashes)
+
+    @property
+    def published(self) -> Mapping[Piece, PieceHash]:
+        """The hashes that count now."""
+        return {piece: known.hash for piece, known in self._published.items()}
+
+    def _judge(self, piece: Piece) -> Altered | None:
+        hash_ = self._found.get(piece)
+        if hash_ is None:
+            return None
+        known, one = self._published.get(piece), Bits.of(self.checked.count, [piece])
+        if self.is_whole:
+            if known is None or known.hash.hash != hash_:
+                self._publish(piece, PieceHash(hash_, self._node, ""), Weight.OWN)
+            return None
+        senders = self._senders.get(piece, ())
+        if not any(map(node_of, senders)):
+            if known is None or known.weight is Weight.HEARSAY or known.hash.hash != hash_:
+                source = senders[0] if senders else ""
+                self._publish(piece, PieceHash(hash_, self._node, source), Weight.OWN)
+            self._check(self.checked | one)
+            return None
+        if known is None:
+            return None
+        if known.hash.hash == hash_:
+            self.alone, self.wrong = self.alone - one, self.wrong - one
+            self._check(self.checked | one)
+            return None
+        # Who sent what was right by the hash that was published then altered nothing.
+        is_new = piece not in self.checked | self.wrong
+        self.wrong |= one
+        self._check(self.checked - one)
+        if len(senders) > 1:
+            self.alone |= one
+            return None
+        return Altered(piece, node_of(senders[0]) or "") if is_new else None
+
+    def _publish(self, piece: Piece, told: PieceHash, weight: Weight) -> None:
+        self._published.pop(piece, None)
+        self.version = self._next_version()
+        self._published[piece] = _Published(told, weight, self.version)
+
+    def _check(self, checked: Bits) -> None:
+        if checked != self.checked:
+            self.checked = checked
+            self.version = self._next_version()

@@ -1,0 +1,325 @@
+"""The holdings of this node: pieces of the blobs that a depot fetches, checked as they arrive, and what the cache has.
+
+One thread reads and hashes what arrived. Questions are answered from the ledgers, and never wait for that.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from typing import Self
+
+from orchestrator.cache.cache import HfCache
+from orchestrator.core.extents import Range
+from orchestrator.core.files import Digest
+from orchestrator.depot.company import Engine
+from orchestrator.depot.watch import State, Watch
+from orchestrator.proof.pieces import PIECE, piece_hash
+from orchestrator.swarm.holdings import MOST_HASHES, MOST_HOLDINGS, Holding, HoldingNews, Readable
+from orchestrator.swarm.sharing.ledger import Altered, PieceLedger, Weight
+from orchestrator.swarm.sharing.stock import Stock
+from orchestrator.swarm.units import Bits, Piece, piece_range
+from orchestrator.system import threads
+from orchestrator.system.failures import on_disk
+from orchestrator.system.queues import OneReaderQueue
+from orchestrator.system.small_files import open_regular
+from orchestrator.transfer.spans import SMALL
+
+_AT_ONCE = 8
+"""Pieces of one blob that are hashed before others have their turn."""
+_PROVEN = (State.PROVEN, State.PLACED)
+
+
+@dataclass(slots=True, eq=False)
+class _Entry:
+    """A blob of the depot. `epoch` is that of the watch, up to which the ledger knows what was taken back; `dropped` is
+    to be taken back in that epoch."""
+
+    watch: Watch
+    ledger: PieceLedger
+    epoch: int
+    dropped: Bits = field(default_factory=lambda: Bits(0))
+    is_noted: bool = False
+
+
+class Sharing:
+    """The `Holdings` of a node, and half of the company of its depot. Thread-safe; a context manager.
+
+    `is_open` says of a repo folder of the cache that everybody may have its blobs; with `share_restricted` the fleet
+    may have those of gated and private repos, too. `wrong` is told which peer altered which piece.
+    """
+
+    def __init__(
+        self,
+        node: str,
+        blobs: HfCache,
+        *,
+        is_open: Callable[[str], bool],
+        wrong: Callable[[Digest, Piece, str], None],
+        share_restricted: bool = False,
+    ) -> None:
+        self._node = node
+        self._wrong = wrong
+        self._share_restricted = share_restricted
+        self._stock = Stock(blobs, lambda folder: share_restricted or is_open(folder))
+        self._engine: Engine | None = None
+        self._lock = threading.Lock()
+        self._version = 0
+        self._entries: dict[Digest, _Entry] = {}  # the one that changed last is the last
+        self._calls: list[Callable[[], None]] = []
+        self._noted: OneReaderQueue[_Entry | None] = OneReaderQueue()
+        self._buffer = bytearray(PIECE)
+        self._thread = threading.Thread(target=self._check, name="check")
+        threads.start(self._thread)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give nothing any more."""
+        self._noted.put(None)
+        self._thread.join()
+        with self._lock:
+            entries, self._entries = self._entries, {}
+        for entry in entries.values():
+            entry.watch.close()
+
+    # -- company of a depot
+
+    def join(self, engine: Engine) -> None:
+        """See `depot.company.Company`."""
+        self._engine = engine
+
+    def follow(self, watch: Watch) -> None:
+        """See `depot.company.Company`."""
+        job = watch.job
+        if job.is_restricted and not self._share_restricted:
+            watch.close()
+            return
+        with self._lock:
+            ledger = PieceLedger(job.digest, job.size, self._node, self._next_version)
+            entry = _Entry(watch, ledger, watch.epoch)
+            self._entries.pop(job.digest, None)
+            self._entries[job.digest] = entry
+        watch.subscribe(partial(self._note, entry))
+        self._note(entry)
+        self._tell()
+
+    # -- what peers say
+
+    def hear(self, teller: str, told: Holding) -> None:
+        """A peer says which hashes pieces have."""
+        wrongs: list[Altered | None] = []
+        with self._changing(told.digest) as entry:
+            if entry is None or told.size != entry.watch.job.size:
+                return
+            for piece, one in told.hashes.items():
+                weight = Weight.DIRECT if one.node == teller else Weight.HEARSAY
+                wrongs.append(entry.ledger.hear(piece, one, weight))
+            self._take_back(entry)
+        self._accuse(told.digest, wrongs)
+
+    def checked(self, digest: Digest) -> Bits | None:
+        """The checked pieces of a blob of the depot; None for any other."""
+        with self._lock:
+            entry = self._entries.get(digest)
+            return entry.ledger.checked if entry else None
+
+    def alone(self, digest: Digest) -> Bits:
+        """The pieces of a blob that were wrong and had several senders: they are to come from one."""
+        with self._lock:
+            entry = self._entries.get(digest)
+            return entry.ledger.alone if entry else Bits(0)
+
+    # -- Holdings
+
+    def news(self, after: int) -> HoldingNews:
+        """See `swarm.holdings.Holdings`."""
+        with self._lock:
+            changed: list[PieceLedger] = []
+            for entry in reversed(self._entries.values()):
+                if entry.ledger.version <= after:
+                    break
+                changed.append(entry.ledger)
+            holdings: list[Holding] = []
+            hashes, version = 0, self._version
+            for ledger in islice(reversed(changed), MOST_HOLDINGS):
+                holding = ledger.holding(after)
+                hashes += len(holding.hashes)
+                if holdings and hashes > MOST_HASHES:
+                    break
+                holdings.append(holding)
+                version = ledger.version
+            if len(holdings) == len(changed):
+                version = self._version
+            return HoldingNews(version, tuple(holdings))
+
+    def subscribe(self, call: Callable[[], None]) -> Callable[[], None]:
+        """See `swarm.holdings.Holdings`."""
+        with self._lock:
+            self._calls.append(call)
+
+        def end() -> None:
+            with self._lock, suppress(ValueError):
+                self._calls.remove(call)
+
+        return end
+
+    def whole(self, digests: Collection[Digest]) -> Mapping[Digest, int]:
+        """See `swarm.holdings.Holdings`."""
+        found: dict[Digest, int] = {}
+        for digest in digests:
+            entry = self._entries.get(digest)
+            if entry is not None and entry.watch.state is State.PROVEN:
+                found[digest] = entry.watch.job.size
+            elif (size := self._stock.size(digest, is_open=entry is not None)) is not None:
+                found[digest] = size
+        return found
+
+    def read(self, digest: Digest, start: int, end: int) -> Readable | None:
+        """See `swarm.holdings.Holdings`."""
+        entry = self._entries.get(digest)
+        if entry is None:
+            return self._stock.open(digest)
+        watch, size = entry.watch, entry.watch.job.size
+        span = start, min(end, size)
+        with self._changing(digest):
+            self._catch_up(entry)
+            if not entry.ledger.has(*span):
+                return None
+            epoch = entry.epoch
+        if watch.state is not State.PLACED:
+            with on_disk("read", watch.part), suppress(FileNotFoundError):  # it is on its way into the cache
+                return Readable(open_regular(watch.part), size, lambda: _is_untouched(watch, epoch, span))
+        found = self._stock.open(digest, is_open=True)
+        if found is None and watch.state is State.PLACED:
+            with self._changing(digest):  # it was removed from the cache
+                entry.ledger.replace(((0, size),))
+        return found
+
+    def proven_pieces(self, digest: Digest) -> bytes | None:
+        """See `swarm.holdings.Holdings`."""
+        return self._stock.pieces(digest, is_open=digest in self._entries)
+
+    # -- what arrives
+
+    def _note(self, entry: _Entry) -> None:
+        if not entry.is_noted:
+            entry.is_noted = True
+            self._noted.put(entry)
+
+    def _check(self) -> None:
+        while (entry := self._noted.get(math.inf)) is not None:
+            entry.is_noted = False
+            self._look(entry)
+
+    def _look(self, entry: _Entry) -> None:
+        """See what became of a blob, and hash some of what is there."""
+        watch, ledger, job = entry.watch, entry.ledger, entry.watch.job
+        with self._changing(job.digest):
+            self._catch_up(entry)
+            epoch = entry.epoch
+            arrived, state = watch.arrived, watch.state
+            if watch.epoch != epoch:
+                self._note(entry)
+                return
+            if state in _PROVEN:
+                ledger.prove()
+            elif state is State.LOST:
+                ledger.replace(((0, job.size),))
+            else:
+                ledger.arrive(arrived)
+            self._take_back(entry)
+            todo = ledger.to_hash if job.size >= SMALL else Bits(0)
+        # What cannot be read now is looked at again when more comes.
+        with suppress(OSError), self._open(entry) as file:
+            for piece in islice(todo, _AT_ONCE):
+                found = self._hash(file, piece_range(job.size, piece))
+                with self._changing(job.digest):
+                    if watch.epoch != epoch:
+                        break
+                    wrong = ledger.found(piece, found)
+                    self._take_back(entry)
+                self._accuse(job.digest, [wrong])
+            if len(todo) > _AT_ONCE:
+                self._note(entry)
+
+    @contextmanager
+    def _open(self, entry: _Entry) -> Iterator[int]:
+        try:
+            file = open_regular(entry.watch.part)
+        except FileNotFoundError:
+            found = self._stock.open(entry.watch.job.digest, is_open=True)
+            if found is None:
+                raise
+            file = found.descriptor
+        try:
+            yield file
+        finally:
+            os.close(file)
+
+    def _hash(self, file: int, span: Range) -> bytes:
+        """The hash of these bytes of a file. Raises OSError, also where it is shorter."""
+        start, end = span
+        view = memoryview(self._buffer)[: end - start]
+        done = 0
+        while done < len(view):
+            count = os.preadv(file, [view[done:]], start + done)
+            if not count:
+                raise OSError("the part is shorter than what arrived")
+            done += count
+        return piece_hash(view)
+
+    def _catch_up(self, entry: _Entry) -> None:
+        """Forget what was taken back meanwhile. To be called with the lock held."""
+        epoch = entry.watch.epoch
+        if epoch != entry.epoch:
+            entry.ledger.replace(entry.watch.replaced(entry.epoch))
+            entry.epoch, entry.dropped = epoch, Bits(0)
+
+    def _take_back(self, entry: _Entry) -> None:
+        """Have what is wrong fetched again. Of what is asked for in one epoch the first counts, so all is asked for
+        again in the next one. To be called with the lock held."""
+        wrong, job = entry.ledger.wrong, entry.watch.job
+        if wrong and wrong != entry.dropped and self._engine is not None:
+            entry.dropped = wrong
+            self._engine.drop(job.digest, wrong.ranges(job.size), epoch=entry.epoch)
+
+    def _accuse(self, digest: Digest, wrongs: Iterable[Altered | None]) -> None:
+        for wrong in wrongs:
+            if wrong is not None:
+                self._wrong(digest, wrong.piece, wrong.sender)
+
+    @contextmanager
+    def _changing(self, digest: Digest) -> Iterator[_Entry | None]:
+        """Hold the lock, and tell afterwards if the blob's ledger changed."""
+        with self._lock:
+            entry = self._entries.get(digest)
+            before = entry.ledger.version if entry else 0
+            yield entry
+            if entry is None or entry.ledger.version == before or self._entries.get(digest) is not entry:
+                return
+            self._entries[digest] = self._entries.pop(digest)
+        self._tell()
+
+    def _tell(self) -> None:
+        for call in tuple(self._calls):
+            call()
+
+    def _next_version(self) -> int:
+        self._version += 1
+        return self._version
+
+
+def _is_untouched(watch: Watch, epoch: int, span: Range) -> bool:
+    """True when nothing of these bytes was taken back since that epoch."""
+    return watch.epoch == epoch or all(end <= span[0] or start >= span[1] for start, end in watch.replaced(epoch))
