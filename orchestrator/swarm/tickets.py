@@ -23,6 +23,7 @@ LEAST_KEY = 16
 """Bytes that a key has at least."""
 _MAC = 22
 """Characters of a code: 132 bits."""
+_MARK = 8
 _KEY = re.compile(rf"[!-~]{{{LEAST_KEY},1024}}")
 _TICKET = re.compile(rf"(?:.*&)?n=([^&=]+)&e=([1-9][0-9]{{0,11}})&t=([A-Za-z0-9_-]{{{_MAC}}})", re.DOTALL)
 
@@ -49,6 +50,11 @@ class FleetKeys:
             raise ValueError(f"a key is one word of visible ASCII characters, and has {LEAST_KEY} to 1024 of them")
         return cls(tuple(word.encode() for word in words))
 
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """Words that tell nodes of this fleet from those of another one on the same network, and prove nothing."""
+        return tuple(_short(hmac.digest(key, b"mark/1", "sha256"), _MARK) for key in self.keys)
+
     def ticket(self, subject: str, node: str, now: float) -> str:
         """A ticket of a node for a subject, as it stands in a query. `now` is in seconds since the epoch."""
         if not is_node_name(node):
@@ -73,4 +79,8 @@ class FleetKeys:
 
 def _code(key: bytes, subject: str, node: str, ends: str) -> str:
     text = f"peer/1|{subject}|{node}|{ends}"
-    return urlsafe_b64encode(hmac.digest(key, text.encode("utf-8", "surrogatepass"), "sha256"))[:_MAC].decode()
+    return _short(hmac.digest(key, text.encode("utf-8", "surrogatepass"), "sha256"), _MAC)
+
+
+def _short(mac: bytes, length: int) -> str:
+    return urlsafe_b64encode(mac)[:length].decode()

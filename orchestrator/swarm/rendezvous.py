@@ -1,0 +1,194 @@
+"""Rendezvous: which node fetches which unit of a blob from the origin, decided by each node for itself.
+
+All who fetch a blob know each other and hash the same: the owner of a unit is the node with the highest xxh64 of
+(node, digest, unit). A node asks the origin for the units that it owns and nobody offers, and gets the rest from the
+others. So nobody has to agree on anything, and when nodes know different others for a while, some bytes come twice.
+
+A node asks for a few pieces at a time, the first that are missing: its window. So others can tell what it has under
+way, and the nodes that have brought all of their own take over what lies well behind the window of a slower node. When
+that node, or the one that helps it, brings nothing any more, the next in rank takes its place.
+Times are monotonic seconds that the caller gives.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import xxhash
+
+from orchestrator.core.extents import Ranges
+from orchestrator.core.files import Digest
+from orchestrator.proof.pieces import PIECE
+from orchestrator.swarm.units import Bits, piece_count, unit_bytes
+
+ALIVE_SECONDS = 6.0
+"""A peer that has not answered for so long is no member, and others own what it owned."""
+ALONE_SECONDS = 3.0
+"""A node that hears of nobody else waits for so long, and up to so long again by chance, before it fetches all."""
+STALLED_SECONDS = 5.0
+"""A member that has brought nothing of its own for so long loses it to those who have nothing else to do."""
+STARVED_SECONDS = 20.0
+"""A node to which nothing comes for so long, from anybody, believes no more what others offer of the blob."""
+_SETTLE_SECONDS = 1.5
+"""A node that comes late lets the others finish what they have under way of its units."""
+_PACE_SECONDS = 2.0
+_KEPT_WINDOWS = 2
+"""Windows of an owner that are not taken over while it moves."""
+_FIRST_WINDOW, _LEAST_WINDOW = 4, 3
+_LUCKY = 7 << 61
+"""A hash from here on, one of eight, is likely to be the highest of a few nodes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Other:
+    """A member that has, or fetches, the blob: its name, and the pieces that it offers."""
+
+    node: str
+    has: Bits
+
+
+@functools.lru_cache(maxsize=4096)
+def _weights(node: str, digest: Digest, count: int) -> tuple[int, ...]:
+    return tuple(xxhash.xxh64_intdigest(f"{node}|{digest}|{unit}".encode()) for unit in range(count))
+
+
+def ranking(nodes: Iterable[str], digest: Digest, units: int) -> tuple[tuple[str, ...], ...]:
+    """For each unit of a blob the nodes, its owner first."""
+    known = sorted(nodes)
+    weights = {node: _weights(node, digest, units) for node in known}
+    return tuple(tuple(sorted(known, key=lambda node: weights[node][unit], reverse=True)) for unit in range(units))
+
+
+class Share:
+    """The share of one node in fetching one blob. Asked again and again, it says what to ask the origin for now.
+
+    `chance` is a number from 0 to 1, the node's own: those who wait for the same do not end their wait together.
+    """
+
+    def __init__(self, node: str, digest: Digest, size: int, *, began: float, chance: float) -> None:
+        self._node = node
+        self._digest = digest
+        self._size = size
+        self._began = began
+        self._chance = chance
+        each = unit_bytes(size) // PIECE
+        self._pieces = piece_count(size)
+        self._units = tuple(
+            ((1 << min(each, self._pieces - first)) - 1) << first for first in range(0, self._pieces, each)
+        )
+        self._members: frozenset[str] = frozenset()
+        self._ranks: tuple[tuple[str, ...], ...] = ()
+        self._owned: Mapping[str, int] = {}
+        self._seen = 0
+        self._paces: dict[str, _Pace] = {}
+        self._settled = began
+        self._idle: float | None = None
+        self._doubted: set[str] = set()
+
+    def of(self, now: float, own: Bits, others: Sequence[Other], *, starved: float = 0.0) -> Ranges:
+        """The ranges that this node may ask the origin for. `own` are the pieces that it has, `others` the members with
+        what they offer; `starved` is for how long nothing came to this node at all."""
+        if starved >= STARVED_SECONDS * (1 + self._chance):
+            self._doubted |= {other.node for other in others if len(other.has - own)}
+        offers = {other.node: 0 if other.node in self._doubted else other.has.mask for other in others}
+        offered = functools.reduce(operator.or_, offers.values(), 0)
+        self._note(now, own.mask, offered, offers)
+        missing = ((1 << self._pieces) - 1) & ~(offered | own.mask)
+        if not others:
+            is_patient = now - self._began < ALONE_SECONDS * (1 + self._chance)
+            mask = self._window(self._node, missing & self._lucky if is_patient else missing, now)
+        elif now < self._settled:
+            mask = 0
+        elif mine := missing & self._owned[self._node]:
+            self._idle = None
+            mask = self._window(self._node, mine, now)
+        else:
+            self._idle = now if self._idle is None else self._idle
+            mask = _last(self._help(now, missing), self._paces[self._node].window(now))
+        return Bits(self._pieces, mask).ranges(self._size)
+
+    @functools.cached_property
+    def _lucky(self) -> int:
+        weights = _weights(self._node, self._digest, len(self._units))
+        return sum(unit for unit, weight in zip(self._units, weights, strict=True) if weight >= _LUCKY)
+
+    def _note(self, now: float, own: int, offered: int, offers: Mapping[str, int]) -> None:
+        """Note who came, who went, and who brought pieces that nobody had before."""
+        members = frozenset((self._node, *offers))
+        if members != self._members:
+            if not self._members - {self._node} and offered & ~own:
+                self._settled = now + _SETTLE_SECONDS
+            self._members = members
+            self._ranks = ranking(members, self._digest, len(self._units))
+            owned = dict.fromkeys(members, 0)
+            for unit, ranks in zip(self._units, self._ranks, strict=True):
+                owned[ranks[0]] |= unit
+            self._owned = owned
+            self._paces = {node: self._paces.get(node) or _Pace(now) for node in members}
+        for node, has in ((self._node, own), *offers.items()):
+            self._paces[node].note(now, (has & ~self._seen).bit_count())
+        self._seen |= own | offered
+
+    def _window(self, node: str, mask: int, now: float, windows: int = 1) -> int:
+        """The pieces of these that a node has under way, or is about to ask for."""
+        return _first(mask, self._paces[node].window(now) * windows)
+
+    def _help(self, now: float, missing: int) -> int:
+        """The pieces that this node takes over from others, once it has brought all of its own: it is the first in rank
+        of those that have, and still move."""
+        since = self._idle if self._idle is not None else now
+        stalled = {node for node, pace in self._paces.items() if max(pace.moved, since) + STALLED_SECONDS <= now}
+        busy = {node: missing & owned for node, owned in self._owned.items() if missing & owned}
+        near = {
+            node: self._window(node, left, now, _KEPT_WINDOWS) for node, left in busy.items() if node not in stalled
+        }
+        found = 0
+        for unit, (owner, *others) in zip(self._units, self._ranks, strict=True):
+            if left := unit & missing & ~near.get(owner, 0):
+                heir = next(node for node in others if node == self._node or not (node in busy or node in stalled))
+                found |= left if heir == self._node else 0
+        return found
+
+
+class _Pace:
+    """The pieces that a node brought lately."""
+
+    def __init__(self, now: float) -> None:
+        self.moved = now
+        self._began = now
+        self._brought: deque[tuple[float, int]] = deque()
+
+    def note(self, now: float, pieces: int) -> None:
+        """It has so many more pieces that nobody had before."""
+        while self._brought and self._brought[0][0] <= now - _PACE_SECONDS:
+            self._brought.popleft()
+        if pieces:
+            self.moved = now
+            self._brought.append((now, pieces))
+
+    def window(self, now: float) -> int:
+        """The number of pieces that it asks for at once: what it brings in 2 s, and a few."""
+        lately = _LEAST_WINDOW + sum(pieces for _, pieces in self._brought)
+        return max(lately, _FIRST_WINDOW) if now < self._began + _PACE_SECONDS else lately
+
+
+def _first(mask: int, count: int) -> int:
+    """The first `count` pieces of these."""
+    found = 0
+    while mask and count:
+        low = mask & -mask
+        found, mask, count = found | low, mask ^ low, count - 1
+    return found
+
+
+def _last(mask: int, count: int) -> int:
+    """The last `count` pieces of these."""
+    found = 0
+    while mask and count:
+        high = 1 << (mask.bit_length() - 1)
+        found, mask, count = found | high, mask ^ high, count - 1
+    return found

@@ -1,0 +1,106 @@
+"""The guide of a node without control: it knows the others by their answers, and decides by rendezvous."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from orchestrator.core.extents import Ranges
+from orchestrator.core.files import Digest
+from orchestrator.core.plan import Job
+from orchestrator.swarm.holdings import Holding, Peer
+from orchestrator.swarm.rendezvous import ALIVE_SECONDS, Other, Share
+from orchestrator.swarm.units import Bits
+
+_LOOK_SECONDS = 0.1
+"""Between two looks at what others have: a transfer asks a hundred times as often."""
+_PAUSE_SECONDS = 2.0
+"""A transfer that has not asked for so long had nothing to do, and starved of nothing."""
+
+
+class Seen(Protocol):
+    """A peer as the table of peers shows it: `heard` is when it answered last, in monotonic seconds."""
+
+    @property
+    def node(self) -> str: ...
+    @property
+    def heard(self) -> float: ...
+    @property
+    def holdings(self) -> Mapping[Digest, Holding]: ...
+    @property
+    def is_trusted(self) -> bool: ...
+
+
+class Unguided:
+    """A `Guide`. `among` are the peers that there may be; `see` has to be given what is known of those that answer, and
+    which pieces of a blob this node has checked, None for a blob that is not shared."""
+
+    def __init__(
+        self,
+        node: str,
+        among: Callable[[], Sequence[Peer]],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._node = node
+        self._among = among
+        self._clock = clock
+        self._chance = chance()
+        self._lock = threading.Lock()
+        self._seen: Callable[[], Sequence[Seen]] = tuple
+        self._checked: Callable[[Digest], Bits | None] = lambda _digest: None
+        self._shares: dict[Digest, Share] = {}
+        self._own: dict[Digest, Bits] = {}
+        self._answers: dict[Digest, Ranges] = {}
+        self._others: Sequence[Seen] = ()
+        self._looked = self._fed = -_PAUSE_SECONDS
+
+    def see(self, seen: Callable[[], Sequence[Seen]], checked: Callable[[Digest], Bits | None]) -> None:
+        """Look there for what others have, and for what this node has."""
+        self._seen, self._checked = seen, checked
+
+    def peers(self) -> Sequence[Peer]:
+        """See `Guide`."""
+        return self._among()
+
+    def origin(self, job: Job) -> Ranges | None:
+        """See `Guide`."""
+        own = self._checked(job.digest)
+        if own is None or not job.size:
+            return None
+        with self._lock:
+            now = self._clock()
+            if now >= self._looked + _LOOK_SECONDS:
+                self._look(now)
+            answer = self._answers.get(job.digest)
+            if answer is None:
+                answer = self._answers[job.digest] = self._share(job, now, own)
+            return answer
+
+    def _share(self, job: Job, now: float, own: Bits) -> Ranges:
+        share = self._shares.get(job.digest)
+        if share is None:
+            share = self._shares[job.digest] = Share(self._node, job.digest, job.size, began=now, chance=self._chance)
+        others = [
+            Other(one.node, Bits.full(own.count) if holding.is_whole else holding.checked)
+            for one in self._others
+            if (holding := one.holdings.get(job.digest)) and holding.size == job.size
+        ]
+        return share.of(now, own, others, starved=now - self._fed)
+
+    def _look(self, now: float) -> None:
+        """Begin a new round of answers: who is there now, and did anything come since the last one?"""
+        has_paused = now > self._looked + _PAUSE_SECONDS
+        self._looked = now
+        self._answers.clear()
+        self._others = [one for one in self._seen() if one.is_trusted and now < one.heard + ALIVE_SECONDS]
+        known = {digest: self._checked(digest) for digest in self._shares}
+        own = {digest: has for digest, has in known.items() if has is not None and not has.is_full}
+        if has_paused or own != self._own:
+            self._fed = now
+        self._own = own
+        self._shares = {digest: self._shares[digest] for digest in own}
