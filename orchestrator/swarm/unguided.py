@@ -21,7 +21,7 @@ _PAUSE_SECONDS = 2.0
 """A transfer that has not asked for so long had nothing to do, and starved of nothing."""
 
 
-class Seen(Protocol):
+class Neighbour(Protocol):
     """A peer as the table of peers shows it: `heard` is when it answered last, in monotonic seconds."""
 
     @property
@@ -51,15 +51,15 @@ class Unguided:
         self._clock = clock
         self._chance = chance()
         self._lock = threading.Lock()
-        self._seen: Callable[[], Sequence[Seen]] = tuple
+        self._seen: Callable[[], Sequence[Neighbour]] = tuple
         self._checked: Callable[[Digest], Bits | None] = lambda _digest: None
         self._shares: dict[Digest, Share] = {}
         self._own: dict[Digest, Bits] = {}
         self._answers: dict[Digest, Ranges] = {}
-        self._others: Sequence[Seen] = ()
+        self._others: Sequence[Neighbour] = ()
         self._looked = self._fed = -_PAUSE_SECONDS
 
-    def see(self, seen: Callable[[], Sequence[Seen]], checked: Callable[[Digest], Bits | None]) -> None:
+    def see(self, seen: Callable[[], Sequence[Neighbour]], checked: Callable[[Digest], Bits | None]) -> None:
         """Look there for what others have, and for what this node has."""
         self._seen, self._checked = seen, checked
 
