@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator.app.compose import runtime_of
-from orchestrator.app.entrance import Entrance, asking, refuse_itself
-from orchestrator.errors import ConfigError
+from orchestrator.app.entrance import Entrance, asking, refuse_itself, server_libraries
 from orchestrator.events import Emit, Notice
 from orchestrator.serve.access.tokens import fresh_token
 from orchestrator.serve.pages import supervisor
@@ -117,7 +116,7 @@ def _served(
 ) -> Iterator[tuple[ListenAddress, Traffic, socket.socket]]:
     """The place of a server, what is asked there, and a socket that keeps its port. Nobody commands one that is for the
     programs of its user alone."""
-    with _extra():
+    with server_libraries():
         from orchestrator.app.house import open_house
         from orchestrator.serve.app import Application, Observer
         from orchestrator.serve.connections import ConnectionBounds
@@ -160,21 +159,9 @@ def _served(
 
 def _beside_clients(house: House, door: Door, prefix: str, stop: Stop) -> list[Face]:
     """The faces for who runs a server: its commands, and what it shows."""
-    with _extra():
+    with server_libraries():
         from orchestrator.serve.admin.face import AdminFace
         from orchestrator.serve.pages.face import PagesFace
 
     admin = AdminFace(gets=house.commands.gets, posts=house.commands.posts)
     return [admin, PagesFace(house.board, door.identify, prefix=prefix, is_over=stop.is_set)]
-
-
-@contextlib.contextmanager
-def _extra() -> Iterator[None]:
-    """Imports of libraries that not everybody has. Raises ConfigError for one that is not installed."""
-    try:
-        yield
-    except ImportError as error:
-        raise ConfigError(
-            f"this needs starlette, uvicorn and prometheus-client, and {error.name} is not installed",
-            hint="pip install 'glm-aria[serve]'",
-        ) from None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import ClassVar, Protocol
 
 from starlette.types import Receive, Scope, Send
@@ -12,7 +13,6 @@ from starlette.types import Receive, Scope, Send
 from orchestrator.core.text import redacted
 from orchestrator.errors import GlmAriaError
 from orchestrator.events import Emit, Notice
-from orchestrator.serve.access.door import Door
 from orchestrator.serve.access.rights import Caller
 from orchestrator.serve.http.answers import Answering, Request, gone
 from orchestrator.serve.http.exchange import Exchange
@@ -49,24 +49,37 @@ class Face(Protocol):
         """The headers and the body of a refusal."""
 
 
+class Gate(Protocol):
+    """Decides who may ask. For the thread of the event loop."""
+
+    def admit(self, request: Request) -> Caller:
+        """Tell the caller of a request. Raises Refused."""
+
+    def within(self, caller: Caller) -> AbstractContextManager[Callable[[int], float]]:
+        """The time of one request, within the limits of the caller: see `Clients.asking`."""
+
+
 class Application:
     """Answers every request. `prefix` is the path below which a proxy, or a program of ours, asks; `proxies` are those
     that are believed.
 
-    The first of the faces that takes an address answers; the last one takes all. The observers see each request.
+    The first of the faces that takes an address answers, or the last one. Who asks comes in by the door, or by the one
+    that `doors` has for the name of a face. The observers see each request.
     """
 
     def __init__(
         self,
-        door: Door,
+        door: Gate,
         faces: Sequence[Face],
         observers: Sequence[Observer],
         *,
+        doors: Mapping[str, Gate] | None = None,
         prefix: str,
         proxies: TrustedProxies,
         emit: Emit,
     ) -> None:
         self._door = door
+        self._doors = dict(doors or {})
         self._faces = tuple(faces)
         self._observers = tuple(observers)
         self._prefix = prefix
@@ -76,7 +89,7 @@ class Application:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
         request = Request.of(scope, self._prefix, receive, self._proxies)
-        face = next(face for face in self._faces if face.takes(request.raw_path))
+        face = next((face for face in self._faces if face.takes(request.raw_path)), self._faces[-1])
         exchange = Exchange(request.client, request.method, request.raw_path, face.name)
         for observer in self._observers:
             observer.began(exchange)
@@ -101,10 +114,11 @@ class Application:
         await asyncio.gather(working, leaving, return_exceptions=True)
 
     async def _answer(self, request: Request, face: Face, answer: Answering) -> None:
+        door = self._doors.get(face.name, self._door)
         try:
-            caller = self._door.admit(request)
+            caller = door.admit(request)
             answer.exchange.caller = caller.name
-            with self._door.within(caller) as answer.pace:
+            with door.within(caller) as answer.pace:
                 await face.reply(request, caller, answer)
         except Refused as refused:
             await _refuse(face, refused, answer)

@@ -50,7 +50,8 @@ class Door:
         """Tell the caller of a request. Raises Refused; a request without a token gets a caller who may do little."""
         if self._is_own and not request.is_below:
             raise nothing_here()
-        self._refuse_strange(request)
+        refuse_ambiguous(request)
+        self._refuse_other_names(request)
         # A page somewhere would have the browser of a user fill this disk.
         site = request.headers.get("sec-fetch-site")
         if site in ("cross-site", "same-site") and not _is_visit(request):
@@ -75,14 +76,7 @@ class Door:
         hub_token = tokens.hub if tokens.hub and self._takes_hub_tokens else None
         return replace(caller, client=caller.client or address, hub_token=hub_token)
 
-    def _refuse_strange(self, request: Request) -> None:
-        """Raise Refused for what no client of ours sends, and two programs may read in two ways."""
-        if not request.raw_path.startswith(b"/"):
-            raise Refused(400, "the target of a request begins with a slash here")
-        if request.method in ("GET", "HEAD") and request.has_body:
-            raise Refused(400, f"a {request.method} has no body here", headers=_CLOSE)
-        if {"content-length", "transfer-encoding"} <= request.headers.keys():
-            raise Refused(400, "the request names two lengths of its body", headers=_CLOSE)
+    def _refuse_other_names(self, request: Request) -> None:
         if request.host is not None and not self._is_ours(request.host, request.listener):
             # The browser of a user asks a name of an attacker's that leads here (DNS rebinding).
             raise Refused(
@@ -96,6 +90,16 @@ class Door:
         if host in self._hosts or (host and host == listener):
             return True
         return is_this_machine(host) and is_this_machine(listener)
+
+
+def refuse_ambiguous(request: Request) -> None:
+    """Raise Refused for what no client of ours sends, and two programs may read in two ways."""
+    if not request.raw_path.startswith(b"/"):
+        raise Refused(400, "the target of a request begins with a slash here")
+    if request.method in ("GET", "HEAD") and request.has_body:
+        raise Refused(400, f"a {request.method} has no body here", headers=_CLOSE)
+    if {"content-length", "transfer-encoding"} <= request.headers.keys():
+        raise Refused(400, "the request names two lengths of its body", headers=_CLOSE)
 
 
 def _is_browser(request: Request) -> bool:

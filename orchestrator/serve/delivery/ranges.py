@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
+from orchestrator.core.files import MAX_SIZE
+
 _RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})")
 
 
@@ -43,6 +45,14 @@ class Excerpt:
         if self.status == 206:
             return length | {"Content-Range": f"bytes {self.start}-{self.end - 1}/{self.size}"}
         return length
+
+
+def bounds_of(asked: str) -> tuple[int, int]:
+    """The bytes within which the excerpt for this Range header lies, whatever the size of the file."""
+    found = _RANGE.fullmatch(asked.replace(" ", ""))
+    if found is None or not found[1] or (found[2] and int(found[2]) < int(found[1])):
+        return 0, MAX_SIZE
+    return int(found[1]), min(int(found[2]) + 1, MAX_SIZE) if found[2] else MAX_SIZE
 
 
 def excerpt(headers: Mapping[str, str], size: int, etag: str) -> Excerpt:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeVar
 
 from orchestrator.cache.proofs import stamp
 from orchestrator.core.plan import Found
@@ -33,6 +33,7 @@ _PIECE = 1 << 20
 """Bytes that the kernel is to send at a time."""
 _HERE = (State.PROVEN, State.PLACED)
 
+F = TypeVar("F", bound="OpenFile")
 Send = Callable[[bytes | bytearray], Awaitable[None]]
 """A call that sends a piece of a body. It may return without a wait: a loop lets others run between two of them."""
 
@@ -140,6 +141,18 @@ class Opened(NamedTuple):
         return self.fd is not None and stamp(os.fstat(self.fd)) == self.found.stamp
 
 
+class OpenFile(Protocol):
+    """A file that was opened to be sent, and whether its bytes still are the right ones."""
+
+    @property
+    def fd(self) -> int | None:
+        """A descriptor to read from; None when there is no such file."""
+
+    @property
+    def is_unchanged(self) -> bool:
+        """True when what was read until now counts."""
+
+
 @asynccontextmanager
 async def opened(look: Callable[[], Found], pool: Executor) -> AsyncIterator[Opened]:
     """Look for a file in the cache, and open it if it is proven."""
@@ -148,6 +161,13 @@ async def opened(look: Callable[[], Found], pool: Executor) -> AsyncIterator[Ope
         found = look()
         return Opened(found, _open_proven(found))
 
+    async with opened_by(step, pool) as one:
+        yield one
+
+
+@asynccontextmanager
+async def opened_by(step: Callable[[], F], pool: Executor) -> AsyncIterator[F]:
+    """The file that a step opens in a thread. It is closed in the end, also where nobody waits for it any more."""
     opening = asyncio.get_running_loop().run_in_executor(pool, step)
     try:
         one = await asyncio.shield(opening)
@@ -164,8 +184,8 @@ async def _by_hand(_fd: int, _at: int, _count: int) -> bool:
     return False
 
 
-async def send_file(one: Opened, cut: Excerpt, send: Send, pool: Executor, by_kernel: SendFile = _by_hand) -> bool:
-    """Send bytes of a file that is proven, the last ones only if it still is as it was proven: else False. `by_kernel`
+async def send_file(one: OpenFile, cut: Excerpt, send: Send, pool: Executor, by_kernel: SendFile = _by_hand) -> bool:
+    """Send bytes of a file, the last ones only if it still is as it was when it was opened: else False. `by_kernel`
     saves a copy of those before."""
     at, fd = cut.start, one.fd
     if fd is None:
@@ -261,7 +281,7 @@ def _open_part(path: Path) -> int | None:
         return None
 
 
-def _close_late(opening: asyncio.Future[Opened]) -> None:
+def _close_late(opening: asyncio.Future[F]) -> None:
     if not opening.cancelled() and opening.exception() is None:
         _close(opening.result().fd)
 

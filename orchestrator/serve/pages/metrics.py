@@ -59,7 +59,7 @@ class _Families(Collector):
     def collect(self) -> Iterator[Metric]:
         yield InfoMetricFamily("glm_aria_build", "The version that runs", value={"version": __version__})
         yield from _of_traffic(self._traffic)
-        yield from _of_intake(self._state, self._traffic.sent)
+        yield from _of_intake(self._state, self._traffic)
         yield from _of_condition(self._condition)
         if self._max_size is not None:
             yield _gauge("glm_aria_cache_limit_bytes", "Bytes that the cache may have", self._max_size)
@@ -88,10 +88,11 @@ def _of_traffic(traffic: Traffic) -> Iterator[Metric]:
     yield first
 
 
-def _of_intake(state: IntakeState, sent: int) -> Iterator[Metric]:
+def _of_intake(state: IntakeState, traffic: Traffic) -> Iterator[Metric]:
     fetched = sum(taken.sent for _, taken in state.sources)
-    moved = [(("in", name), taken.sent) for name, taken in state.sources] + [(("out", "clients"), sent)]
-    yield _counter("glm_aria_bytes", "Bytes from each source, and to clients", moved, "direction", "source")
+    moved = [(("in", name), taken.sent) for name, taken in state.sources]
+    moved += [(("out", "clients"), traffic.sent), (("out", "peers"), traffic.sent_to_peers)]
+    yield _counter("glm_aria_bytes", "Bytes from each source, to clients and to peers", moved, "direction", "source")
     ended = [(("fetched",), state.files), (("failed",), state.failed)]
     yield _counter("glm_aria_files", "Files that were to be fetched, by how that ended", ended, "result")
     lies = [((name,), taken.lies) for name, taken in state.sources]

@@ -15,6 +15,8 @@ BOUNDS = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 """Upper bounds in seconds of the classes of `FirstBytes`; above them is one more."""
 PAGES = "pages"
 """The face for those who look: they are no clients."""
+PEERS = "peer"
+"""The face for other nodes of a fleet. What it refuses them, such as a range that is not here yet, is no news."""
 _MOST_CLIENTS = 256
 _MOST_RECENT = 64
 
@@ -51,7 +53,7 @@ class Traffic:
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
-        self._sent = self._told = 0
+        self._sent = self._told = self._sent_to_peers = 0
         self._open: dict[Exchange, None] = {}
         self.requests = 0
         self.answers: Counter[tuple[str, int]] = Counter()
@@ -75,16 +77,26 @@ class Traffic:
             if exchange.first_byte is not None:
                 self.first_bytes[exchange.found].add(exchange.first_byte - exchange.began)
         if exchange.face != PAGES:
-            self._sent += exchange.sent
+            if exchange.face == PEERS:
+                self._sent_to_peers += exchange.sent
+            else:
+                self._sent += exchange.sent
             self._account(exchange, now)
-            if exchange.found is not None or exchange.status >= 400:
+            if exchange.found is not None or (
+                exchange.status >= 400 and not (exchange.face == PEERS and exchange.caller)
+            ):
                 self._told += 1
                 self.recent.append((self._told, exchange))
 
     @property
     def sent(self) -> int:
         """Bytes of bodies that were sent to clients."""
-        return self._sent + sum(exchange.sent for exchange in self._open if exchange.face != PAGES)
+        return self._sent + sum(exchange.sent for exchange in self._open if exchange.face not in (PAGES, PEERS))
+
+    @property
+    def sent_to_peers(self) -> int:
+        """Bytes of bodies that were sent to other nodes of the fleet."""
+        return self._sent_to_peers + sum(exchange.sent for exchange in self._open if exchange.face == PEERS)
 
     @property
     def under_way(self) -> tuple[Exchange, ...]:
@@ -93,8 +105,8 @@ class Traffic:
 
     @property
     def wanted(self) -> dict[Digest, Exchange]:
-        """The files that are being sent, each with a request for it."""
-        return {exchange.blob: exchange for exchange in self._open if exchange.blob is not None}
+        """The files that are being sent to clients, each with a request for it."""
+        return {one.blob: one for one in self._open if one.blob is not None and one.face != PEERS}
 
     def _account(self, exchange: Exchange, now: float) -> None:
         name = exchange.who
