@@ -41,8 +41,6 @@ def request(seq: int, said: FromNode) -> pb.DownloadRequest:
             made.hello.CopyFrom(hello(said))
         case messages.Join():
             made.join.task = said.task
-        case messages.Ask():
-            made.ask.CopyFrom(pb.Ask(digest=str(said.digest or ""), units=said.units))
         case messages.Progress():
             leases = [pb.LeaseProgress(lease=one.lease, done=one.done, rate=one.rate) for one in said.leases]
             blobs = map(blob_progress, said.blobs)
@@ -149,7 +147,6 @@ def _said_progress(found: pb.Progress) -> messages.Progress:
 _SAID: Mapping[str, Callable[[Any], FromNode]] = {
     "hello": said_hello,
     "join": lambda found: messages.Join(found.task),
-    "ask": lambda found: messages.Ask(found.units, _digest_or_none(found.digest)),
     "progress": _said_progress,
     "held": lambda found: messages.HeldUnit(found.lease, _digest_or_none(found.digest), found.unit),
     "failed": lambda found: messages.FailedWork(found.lease, found.source, found.code, max(0.0, found.wait)),

@@ -47,14 +47,6 @@ class Join:
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """The node can fetch so many more units from an origin: of a blob, or of any where `digest` is None."""
-
-    units: int
-    digest: Digest | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class BlobProgress:
     """A blob at the node: all its checked pieces as `bytes` of `Bits` has them."""
 
@@ -146,7 +138,7 @@ class Bye:
     """The node leaves: its leases are free at once."""
 
 
-FromNode = Hello | Join | Ask | Progress | HeldUnit | FailedWork | WrongPiece | WrongBlob | TaskReport | Bye
+FromNode = Hello | Join | Progress | HeldUnit | FailedWork | WrongPiece | WrongBlob | TaskReport | Bye
 
 # -- from schedulers ---------------------------------------------------------------------------------------------------
 

@@ -19,8 +19,6 @@ SMALL = Digest(Algorithm.GIT_SHA1, "cd" * 20)
 SAID: tuple[FromNode, ...] = (
     messages.Hello("n1", 7, "http://10.0.0.1:8090", "rack-1", 10, 20, 8, True, "cache", True, ("lease-1",)),
     messages.Join("task-1"),
-    messages.Ask(3, LARGE),
-    messages.Ask(2),
     messages.Progress(
         (messages.BlobProgress(LARGE, b"\x01\x80", True), messages.BlobProgress(SMALL, b"")),
         (messages.LeaseProgress("lease-1", 5, 6),),
@@ -80,7 +78,7 @@ def test_a_bundle_of_the_most_blobs_is_one_message() -> None:
     [
         pb.DownloadRequest(seq=1),
         pb.DownloadRequest(hello=pb.Hello(epoch=1)),
-        pb.DownloadRequest(ask=pb.Ask(digest="../etc/passwd")),
+        pb.DownloadRequest(wrong=pb.Wrong(digest="../etc/passwd")),
     ],
 )
 def test_a_message_without_a_meaning_is_an_error_of_the_protocol(found: pb.DownloadRequest) -> None:

@@ -55,30 +55,28 @@ NODE_STATE_LOST: NodeState
 NODE_STATE_GONE: NodeState
 
 class DownloadRequest(_message.Message):
-    __slots__ = ("seq", "hello", "join", "ask", "progress", "held", "failed", "wrong", "report", "bye", "wrong_blob")
+    __slots__ = ("seq", "hello", "join", "progress", "held", "failed", "wrong", "wrong_blob", "report", "bye")
     SEQ_FIELD_NUMBER: _ClassVar[int]
     HELLO_FIELD_NUMBER: _ClassVar[int]
     JOIN_FIELD_NUMBER: _ClassVar[int]
-    ASK_FIELD_NUMBER: _ClassVar[int]
     PROGRESS_FIELD_NUMBER: _ClassVar[int]
     HELD_FIELD_NUMBER: _ClassVar[int]
     FAILED_FIELD_NUMBER: _ClassVar[int]
     WRONG_FIELD_NUMBER: _ClassVar[int]
+    WRONG_BLOB_FIELD_NUMBER: _ClassVar[int]
     REPORT_FIELD_NUMBER: _ClassVar[int]
     BYE_FIELD_NUMBER: _ClassVar[int]
-    WRONG_BLOB_FIELD_NUMBER: _ClassVar[int]
     seq: int
     hello: Hello
     join: Join
-    ask: Ask
     progress: Progress
     held: Held
     failed: Failed
     wrong: Wrong
+    wrong_blob: WrongBlob
     report: TaskReport
     bye: Bye
-    wrong_blob: WrongBlob
-    def __init__(self, seq: _Optional[int] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., join: _Optional[_Union[Join, _Mapping]] = ..., ask: _Optional[_Union[Ask, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., held: _Optional[_Union[Held, _Mapping]] = ..., failed: _Optional[_Union[Failed, _Mapping]] = ..., wrong: _Optional[_Union[Wrong, _Mapping]] = ..., report: _Optional[_Union[TaskReport, _Mapping]] = ..., bye: _Optional[_Union[Bye, _Mapping]] = ..., wrong_blob: _Optional[_Union[WrongBlob, _Mapping]] = ...) -> None: ...
+    def __init__(self, seq: _Optional[int] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., join: _Optional[_Union[Join, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., held: _Optional[_Union[Held, _Mapping]] = ..., failed: _Optional[_Union[Failed, _Mapping]] = ..., wrong: _Optional[_Union[Wrong, _Mapping]] = ..., wrong_blob: _Optional[_Union[WrongBlob, _Mapping]] = ..., report: _Optional[_Union[TaskReport, _Mapping]] = ..., bye: _Optional[_Union[Bye, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("node", "epoch", "address", "zone", "up", "down", "uploads", "shares_restricted", "cache", "takes_tasks", "leases")
@@ -111,14 +109,6 @@ class Join(_message.Message):
     TASK_FIELD_NUMBER: _ClassVar[int]
     task: str
     def __init__(self, task: _Optional[str] = ...) -> None: ...
-
-class Ask(_message.Message):
-    __slots__ = ("digest", "units")
-    DIGEST_FIELD_NUMBER: _ClassVar[int]
-    UNITS_FIELD_NUMBER: _ClassVar[int]
-    digest: str
-    units: int
-    def __init__(self, digest: _Optional[str] = ..., units: _Optional[int] = ...) -> None: ...
 
 class Progress(_message.Message):
     __slots__ = ("blobs", "leases", "is_starving")

@@ -1,0 +1,132 @@
+"""The guide of a node that schedulers lead: its leases and its peers. Without schedulers another guide has the word."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Iterable, Sequence
+
+from orchestrator.core.extents import Range, Ranges, union
+from orchestrator.core.files import Digest
+from orchestrator.core.plan import Job
+from orchestrator.swarm.control.messages import Assign
+from orchestrator.swarm.guides import Guide
+from orchestrator.swarm.holdings import Peer
+
+_MOST_KNOWN = 64
+"""Peers that are remembered for the time without schedulers."""
+
+
+class FleetGuide:
+    """A `Guide`. `unguided` guides while `is_alone`, and knows the others by `known`. `stir` is called after each
+    change."""
+
+    def __init__(
+        self,
+        unguided: Callable[[Callable[[], Sequence[Peer]]], Guide],
+        stir: Callable[[], None],
+        *,
+        share_restricted: bool,
+    ) -> None:
+        self._unguided = unguided(self.known)
+        self._stir = stir
+        self._share_restricted = share_restricted
+        self._lock = threading.Lock()
+        self._listed: frozenset[Digest] = frozenset()
+        self._leases: dict[str, Assign] = {}
+        self._ranges: dict[Digest, Ranges] = {}
+        self._peers: tuple[Peer, ...] = ()
+        self._known: dict[str, Peer] = {}
+        self._shunned: frozenset[str] = frozenset()
+        self._is_alone = False
+
+    # -- for the transfer
+
+    def origin(self, job: Job) -> Ranges | None:
+        """See `Guide`. A blob of no task is nobody else's matter."""
+        with self._lock:
+            if job.digest not in self._listed or (job.is_restricted and not self._share_restricted):
+                return None
+            if not self._is_alone:
+                return self._ranges.get(job.digest, ())
+        return self._unguided.origin(job)
+
+    def peers(self) -> Sequence[Peer]:
+        """See `Guide`."""
+        with self._lock:
+            found = self._known.values() if self._is_alone else self._peers
+            return [peer for peer in found if peer.node not in self._shunned]
+
+    def known(self) -> Sequence[Peer]:
+        """The peers that were named lately."""
+        with self._lock:
+            return list(self._known.values())
+
+    # -- for who speaks to schedulers
+
+    @property
+    def is_alone(self) -> bool:
+        """True while there is no scheduler."""
+        return self._is_alone
+
+    @is_alone.setter
+    def is_alone(self, is_alone: bool) -> None:
+        if is_alone != self._is_alone:
+            self._is_alone = is_alone
+            self._stir()
+
+    def expect(self, digests: Collection[Digest]) -> None:
+        """These blobs are a task's: their bytes come by leases and peers."""
+        with self._lock:
+            self._listed |= frozenset(digests)
+        self._stir()
+
+    def expects(self, digest: Digest) -> bool:
+        """True for a blob of a task."""
+        return digest in self._listed
+
+    @property
+    def leases(self) -> tuple[Assign, ...]:
+        """All that this node is to fetch for the others."""
+        with self._lock:
+            return tuple(self._leases.values())
+
+    def lease(self, given: Assign) -> None:
+        """Fetch this for the others, too."""
+        with self._lock:
+            self._leases[given.lease] = given
+            self._see()
+        self._stir()
+
+    def drop(self, leases: Iterable[str]) -> None:
+        """Fetch these no more: they are done, or another node's."""
+        with self._lock:
+            for lease in leases:
+                self._leases.pop(lease, None)
+            self._see()
+        self._stir()
+
+    def name(self, peers: Sequence[Peer]) -> None:
+        """Ask these peers, in the place of those of before."""
+        with self._lock:
+            self._peers = tuple(peers)
+            for peer in peers:
+                self._known.pop(peer.node, None)
+                self._known[peer.node] = peer
+            for node in list(self._known)[:-_MOST_KNOWN]:
+                del self._known[node]
+        self._stir()
+
+    def shun(self, nodes: Collection[str]) -> None:
+        """Ask none of these nodes."""
+        with self._lock:
+            self._shunned = frozenset(nodes)
+        self._stir()
+
+    def _see(self) -> None:
+        ranges: dict[Digest, list[Range]] = {}
+        for given in self._leases.values():
+            if given.digest is not None:
+                ranges.setdefault(given.digest, []).append((given.start, given.end))
+            for digest in given.bundle:
+                ranges.setdefault(digest, []).append((0, 1 << 62))
+        self._ranges = {digest: union(found) for digest, found in ranges.items()}

@@ -1,0 +1,339 @@
+"""A node's side of the control: what it has is said to one scheduler after the other, and what they say is done."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+
+from orchestrator.core.extents import intersect
+from orchestrator.core.files import Digest
+from orchestrator.depot.watch import State, Watch
+from orchestrator.errors import GlmAriaError, NotAllowedError, TemporaryError
+from orchestrator.events import Emit, Notice
+from orchestrator.swarm.control import messages
+from orchestrator.swarm.control.guide import FleetGuide
+from orchestrator.swarm.control.line import Scheduled, SchedulerLine
+from orchestrator.swarm.control.messages import Assign, FromNode, FromScheduler, Hello, LeaseProgress, TaskReport
+from orchestrator.swarm.control.words import Words
+from orchestrator.swarm.holdings import Holding, Holdings
+from orchestrator.swarm.units import pieces_within
+
+_GONE = 10.0
+"""Seconds without a scheduler after which the node goes on by itself."""
+_WELCOME = 4.0
+"""Seconds for a scheduler to answer the first words."""
+_PAUSE = 0.5
+"""Seconds between two rounds through all schedulers."""
+_SOON = 0.5
+"""The part of a beat that is between two messages when there is news."""
+_STARVING = 1.0
+_ASKED = 4096
+"""Blobs that are looked for at once in what is held."""
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """Callbacks for what schedulers say of tasks. Called in the event loop: nothing blocks."""
+
+    task: Callable[[messages.TaskLock], None] = lambda _: None
+    cancelled: Callable[[str], None] = lambda _: None
+    drain: Callable[[bool], None] = lambda _: None
+
+
+class Worker:
+    """Speaks for a node. `run` is for one event loop; all else may be called by any thread.
+
+    `hello` are its first words, without leases. `schedulers` are tried in their order, from the one that answered last.
+    """
+
+    def __init__(
+        self,
+        hello: Hello,
+        schedulers: Sequence[Scheduled],
+        holdings: Holdings,
+        guide: FleetGuide,
+        *,
+        orders: Orders,
+        emit: Emit,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._hello = hello
+        self._schedulers = tuple(schedulers)
+        self._holdings = holdings
+        self._guide = guide
+        self._orders = orders
+        self._emit = emit
+        self._clock = clock
+        self._words = Words()
+        self._inbox: list[tuple[object, FromNode]] = []
+        self._watches: dict[Digest, Watch] = {}
+        self._held: dict[Digest, Holding] = {}
+        self._expected: list[Digest] = []
+        self._version = 0
+        self._seq = 0
+        self._done: dict[str, tuple[float, int]] = {}
+        self._moved: tuple[float, int] = (clock(), 0)
+        self._is_warned = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._changed = asyncio.Event()
+        self._connected = asyncio.Event()
+
+    # -- for other threads
+
+    def follow(self, watch: Watch) -> None:
+        """Look at the arrival of a blob."""
+        self._watches[watch.job.digest] = watch
+        self._wake()
+
+    def expect(self, digests: Collection[Digest]) -> None:
+        """These blobs are a task's, which this node takes part in."""
+        self._guide.expect(digests)
+        self._expected += digests
+        self._wake()
+
+    def join(self, task: str) -> None:
+        """Take part in a task that this node was not chosen for."""
+        self._say(("join", task), messages.Join(task))
+
+    def report(self, report: TaskReport) -> None:
+        """Tell where this node is with a task."""
+        self._say(("task", report.task), report)
+
+    def accuse(self, digest: Digest, piece: int, sender: str) -> None:
+        """Tell who sent an altered piece."""
+        self._say(("wrong", digest, piece, sender), messages.WrongPiece(digest, piece, sender))
+
+    def fail(self, failed: messages.FailedWork) -> None:
+        """Give a lease back."""
+        self._guide.drop([failed.lease])
+        self._say(("failed", failed.lease), failed)
+
+    def leave(self) -> None:
+        """Say goodbye."""
+        self._say("bye", messages.Bye())
+
+    # -- in the event loop
+
+    async def connected(self, seconds: float) -> bool:
+        """Wait until a scheduler has answered."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._connected.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def run(self) -> None:
+        """Speak to one scheduler after the other, until it is cancelled."""
+        self._loop = asyncio.get_running_loop()
+        end = self._holdings.subscribe(self._wake)
+        gone = asyncio.create_task(self._go_alone())
+        try:
+            while True:
+                for index, scheduler in enumerate(self._schedulers):
+                    with contextlib.suppress(_Ended):
+                        await self._session(scheduler)
+                    if self._connected.is_set():
+                        # The one that answered last is tried first.
+                        self._schedulers = (*self._schedulers[index:], *self._schedulers[:index])
+                        self._connected.clear()
+                        gone.cancel()
+                        gone = asyncio.create_task(self._go_alone())
+                        break
+                else:
+                    await asyncio.sleep(_PAUSE)
+        finally:
+            gone.cancel()
+            end()
+
+    async def _go_alone(self) -> None:
+        await asyncio.sleep(_GONE)
+        if not self._connected.is_set():
+            self._guide.is_alone = True
+            if not self._is_warned:
+                self._is_warned = True
+                names = ", ".join(one.name for one in self._schedulers)
+                self._emit(
+                    Notice(
+                        "fleet-without-scheduler", f"no scheduler answers ({names}); the nodes agree among themselves"
+                    )
+                )
+
+    async def _session(self, scheduler: Scheduled) -> None:
+        """Speak to a scheduler until it is gone. Raises _Ended."""
+        hello = replace(self._hello, leases=tuple(one.lease for one in self._guide.leases))
+        try:
+            async with scheduler.line(hello) as line:
+                heard = line.heard()
+                async with asyncio.timeout(_WELCOME):
+                    welcome = (await anext(heard))[1]
+                if not isinstance(welcome, messages.Welcome):
+                    raise TemporaryError(f"{scheduler.name} does not begin with a welcome")
+                self._seq = max(self._seq, welcome.seen)
+                self._words.begin(welcome.seen)
+                self._connected.set()
+                self._guide.is_alone = False
+                both = [
+                    asyncio.create_task(self._speak(line, welcome.beat / 1000)),
+                    asyncio.create_task(self._listen(heard)),
+                ]
+                try:
+                    for one in (await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED))[0]:
+                        one.result()
+                finally:
+                    for one in both:
+                        one.cancel()
+                    await asyncio.wait(both)
+        except (GlmAriaError, TimeoutError, StopAsyncIteration, OSError) as error:
+            if isinstance(error, NotAllowedError):
+                self._emit(Notice("fleet-refused", error.message))
+            raise _Ended from error
+        raise _Ended
+
+    async def _listen(self, heard: AsyncIterator[tuple[int, FromScheduler | None]]) -> None:
+        async for seen, told in heard:
+            self._words.heard(seen)
+            if told is not None:
+                self._take(told)
+
+    async def _speak(self, line: SchedulerLine, beat: float) -> None:
+        beats_at = self._clock()
+        while True:
+            await self._find()
+            self._look()
+            beats = self._clock() >= beats_at
+            if beats:
+                beats_at = self._clock() + beat
+            if beats or self._words.has_more:
+                leases = self._progress() if beats else ()
+                for seq, said in self._words.messages(
+                    self._seq + 1, leases, is_starving=beats and self._is_starving(), beats=beats
+                ):
+                    self._seq = seq
+                    await line.say(seq, said)
+            await asyncio.sleep(beat * _SOON)
+            self._changed.clear()
+            if not (self._inbox or self._words.has_more):
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(max(0.0, beats_at - self._clock())):
+                        await self._changed.wait()
+
+    def _take(self, told: FromScheduler) -> None:
+        match told:
+            case Assign():
+                self._guide.lease(told)
+            case messages.RevokedLease():
+                self._guide.drop([told.lease])
+            case messages.PeersToAsk():
+                self._guide.name([peer for peer in told.peers if peer.node != self._hello.node])
+            case messages.Shunned():
+                self._guide.shun(told.nodes)
+            case messages.TaskLock():
+                self._orders.task(told)
+            case messages.TaskCancelled():
+                self._orders.cancelled(told.task)
+            case messages.DrainOrder():
+                self._orders.drain(told.may_leave)
+            case _:
+                pass
+
+    def _look(self) -> None:
+        """Look at what is new here, and put it into words."""
+        inbox, self._inbox = self._inbox, []
+        for subject, said in inbox:
+            is_kept = not isinstance(said, messages.FailedWork)
+            self._words.put(subject, said, is_kept=is_kept)
+        news = self._holdings.news(self._version)
+        self._version = news.version
+        for holding in news.holdings:
+            self._held[holding.digest] = holding
+            if self._guide.expects(holding.digest):
+                self._words.put(("blob", holding.digest), _progress_of(holding))
+        done = [one for one in self._guide.leases if self._is_done(one)]
+        for one in done:
+            self._words.put(("held", one.lease), messages.HeldUnit(one.lease, one.digest, one.unit), is_kept=False)
+            self._done.pop(one.lease, None)
+        if done:
+            self._guide.drop(one.lease for one in done)
+        for digest, watch in list(self._watches.items()):
+            if watch.state is State.SUSPECT:
+                self._words.put(("suspect", digest, watch.epoch), messages.WrongBlob(digest), is_kept=False)
+
+    async def _find(self) -> None:
+        """Look for what is here of the blobs of tasks. A scheduler that tells a task again may know nothing of them."""
+        expected, self._expected = self._expected, []
+        for digest in expected:
+            self._words.repeat(("blob", digest))
+            if (holding := self._held.get(digest)) is not None:
+                self._words.put(("blob", digest), _progress_of(holding))
+        for start in range(0, len(expected), _ASKED):
+            part = expected[start : start + _ASKED]
+            with contextlib.suppress(GlmAriaError):  # what cannot be read is not passed on
+                for digest in await asyncio.to_thread(self._holdings.whole, part):
+                    self._words.put(("blob", digest), messages.BlobProgress(digest, b"", is_whole=True))
+
+    def _is_done(self, given: Assign) -> bool:
+        if given.digest is None:
+            return all(self._is_whole(digest) for digest in given.bundle)
+        holding = self._held.get(given.digest)
+        if holding is None:
+            return False
+        if holding.is_whole:
+            return True
+        wanted = pieces_within(holding.size, [(given.start, given.end)])
+        return not wanted - holding.checked
+
+    def _is_whole(self, digest: Digest) -> bool:
+        holding = self._held.get(digest)
+        return holding is not None and holding.is_whole
+
+    def _progress(self) -> tuple[LeaseProgress, ...]:
+        now, found = self._clock(), []
+        for given in self._guide.leases:
+            done = self._arrived(given)
+            then, before = self._done.get(given.lease, (now, done))
+            rate = (done - before) / (now - then) if now > then else 0.0
+            self._done[given.lease] = (now, done)
+            found.append(LeaseProgress(given.lease, done, max(0, int(rate))))
+        self._done = {one.lease: self._done[one.lease] for one in found}
+        return tuple(found)
+
+    def _arrived(self, given: Assign) -> int:
+        """The bytes of a lease that are here."""
+        if given.digest is None:
+            return sum(self._held[digest].size for digest in given.bundle if self._is_whole(digest))
+        watch = self._watches.get(given.digest)
+        if watch is None:
+            return 0
+        here = ((one.start, one.end) for one in watch.arrived.items)
+        return sum(end - start for start, end in intersect(here, [(given.start, given.end)]))
+
+    def _is_starving(self) -> bool:
+        """True when the node wants something, and for a second nothing came and there was nothing to fetch."""
+        wanted = [watch for watch in list(self._watches.values()) if not watch.has_ended]
+        total = sum(watch.arrived.total for watch in list(self._watches.values()))
+        now = self._clock()
+        if total != self._moved[1] or self._guide.leases or not wanted:
+            self._moved = (now, total)
+        return now - self._moved[0] >= _STARVING
+
+    def _say(self, subject: object, said: FromNode) -> None:
+        self._inbox.append((subject, said))
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # it has ended
+                self._loop.call_soon_threadsafe(self._changed.set)
+
+
+def _progress_of(holding: Holding) -> messages.BlobProgress:
+    checked = b"" if holding.is_whole else bytes(holding.checked)
+    return messages.BlobProgress(holding.digest, checked, holding.is_whole)
+
+
+class _Ended(Exception):  # noqa: N818 - no error: the next scheduler is tried
+    """A scheduler is gone, or was never there."""
