@@ -68,7 +68,12 @@ class Slot:
     @property
     def is_hungry(self) -> bool:
         """True when a source may be asked for something that nobody fetches."""
-        return any(self.unassigned(supply.reach) for supply in self.supplies.values() if supply.error is None)
+        return any(self.is_hungry_for(source) for source in self.supplies)
+
+    def is_hungry_for(self, source: str) -> bool:
+        """True when this source may be asked for something that nobody fetches."""
+        supply = self.supplies[source]
+        return supply.error is None and bool(self.unassigned(supply.reach))
 
     @property
     def is_complete(self) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from orchestrator.core.plan import Job
@@ -59,7 +60,7 @@ class Admitter:
             self._admit_one(hurried)
         running = self._slots.of(JobState.LOCATING, JobState.ACTIVE)
         small_room = self.budget.small_most - sum(slot.is_small for slot in running)
-        big_room = _AHEAD - sum(not slot.is_small and self.is_hungry(slot) for slot in running)
+        big_room = _AHEAD - self._ahead([slot for slot in running if not slot.is_small])
         room = self._limits.jobs - len(running) if self._limits.jobs else math.inf
         while room > 0 and (slot := self._slots.first(small=small_room > 0, big=big_room > 0)):
             if self._admit_one(slot):
@@ -67,9 +68,17 @@ class Admitter:
                 small_room -= slot.is_small
                 big_room -= not slot.is_small
 
+    def _ahead(self, big: Sequence[Slot]) -> int:
+        """The large files that have ranges to give out, to each source of which we know that it has a part of each file
+        only: the next file may be the one of which it has more."""
+        hungry = [slot for slot in big if self.is_hungry(slot)]
+        partial = {name for slot in big for name, supply in slot.supplies.items() if supply.reach is not None}
+        counts = Counter(name for slot in hungry for name in partial & slot.supplies.keys() if slot.is_hungry_for(name))
+        return min([len(hungry), *(counts[name] for name in partial)])
+
     def is_hungry(self, slot: Slot) -> bool:
         """True when it has ranges that more connections could fetch."""
-        if not slot.is_prepared:
+        if not slot.supplies:
             return True
         able = sum(supply.error is None for supply in slot.supplies.values())
         most = self._limits.connections_per_mirror * max(1, able)

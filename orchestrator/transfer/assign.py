@@ -154,6 +154,12 @@ class Assigner:
             return slot.spans
         return [span for span in slot.spans if span.left and supply.has_all(span.rest)]
 
+    @staticmethod
+    def _may_come_twice(slot: Slot, span: Span) -> bool:
+        """False for a span of who alone may be asked for that: each byte that it sends is one for all nodes."""
+        supply = slot.supplies[span.source]
+        return supply.reach is None or bool(stand_ins(slot.supplies, supply, span.rest))
+
     def _share(
         self, slot: Slot, supply: Supply, unassigned: Ranges, each: float, planned: dict[str, float]
     ) -> Range | None:
@@ -201,7 +207,7 @@ class Assigner:
         """The tail that the connection takes over now; an empty range if it has to wait. That of the last span, or of
         the last one of its own source, where it is no better than another source."""
         server, line = supply.server, supply.server.line
-        within = self._within(slot, supply)
+        within = [span for span in self._within(slot, supply) if self._may_come_twice(slot, span)]
         for spans in (within, [span for span in within if span.source == supply.source]):
             last = schedule.slowest(spans, server.turn, self._clock)
             if last is None:

@@ -12,6 +12,7 @@ from typing import Any, cast
 import pytest
 
 from orchestrator.core.extents import Ranges
+from orchestrator.core.plan import Job
 from orchestrator.errors import TemporaryError
 from orchestrator.transfer.active import Slot, Slots
 from orchestrator.transfer.endings import Endings
@@ -24,7 +25,7 @@ from tests.hub.content import MIB, generate
 from tests.hub.faults import Fault
 from tests.hub.shaping import Shape
 from tests.transfer.test_reach import assign, ranges_of, round_of, slot_of, supply
-from tests.transfer.world import MakeWorld, World
+from tests.transfer.world import Addresses, MakeWorld, World
 
 SIZE = 64 * MIB
 LEASED: Ranges = ((0, 8 * MIB),)
@@ -129,15 +130,20 @@ def test_a_source_at_rest_is_asked_for_what_nobody_else_has(tmp_path: Path) -> N
     assert not ranges_of(assign(other), "origin")
 
 
-def test_the_tails_of_a_leased_origin_are_left_to_it(tmp_path: Path) -> None:
+def test_nothing_of_a_lease_comes_twice_for_the_sake_of_its_end(tmp_path: Path) -> None:
+    """Neither over an idle connection to the origin, nor from a peer that has other pieces."""
     origin, peer = known("origin", 1e4, LEASED), known("peer", 1e8, ((16 * MIB, 17 * MIB),))
     slot = slot_of(tmp_path / "part", origin, peer, here=((8 * MIB, SIZE),))
     span = flowing(slot, "origin", 0, 8 * MIB, rate=1e4)
-    origin.server.bind(Terms(connections=1))
+    origin.server.bind(Terms(connections=4))
     assigner = round_of(slot)
     assert not list(assigner.assign(slot, tails=True))
     assert not assigner.leaving
     assert (span.start, span.end) == (0, 8 * MIB)
+    peer.reach = ((0, 17 * MIB),)
+    assigner = round_of(slot)
+    list(assigner.assign(slot, tails=True))
+    assert assigner.leaving == [span]
 
 
 def test_ranges_of_a_lease_are_worth_their_requests(tmp_path: Path) -> None:
@@ -297,6 +303,27 @@ def test_units_that_are_leased_one_after_the_other_come_once_from_the_origin(mak
     asked = [one for one in world.hub.log.requests(face="origin-cdn") if one.range]
     assert len(asked) <= 2.5 * job_size / 2 / unit
     assert not any(server.strikes or server.resting_until for server in transfer.servers)
+
+
+def test_the_one_file_that_may_be_asked_for_comes_though_others_wait_before_it(make_world: MakeWorld) -> None:
+    world = make_world({f"{n}.safetensors": generate(4 * MIB + n, n) for n in range(8)})
+    jobs = list(world.jobs.values())
+
+    class ByFile(Addresses):
+        def reach(self, job: Job, source: str) -> Ranges | None:
+            return ((0, job.size),) if job.digest in may else ()
+
+    world.locator = ByFile(world.locator.sites, world.locator.commit)
+    transfer = world.transfer()
+    ended: list[str] = []
+    for job in jobs:
+        transfer.want(job, Need())
+    for job in reversed(jobs):
+        may = {job.digest}
+        transfer.stir()
+        while len(ended) < 8 and job.name not in ended:
+            ended += [one.job.name for one in world.step(transfer) if isinstance(one, Fetched)]
+    assert ended == [job.name for job in reversed(jobs)]
 
 
 def test_who_is_no_candidate_any_more_gets_no_range_until_it_is_one_again(make_world: MakeWorld) -> None:
