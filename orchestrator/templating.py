@@ -21,9 +21,9 @@ _FOLDERS = tuple(
 )
 
 
-# For the program alone: a secret, a plan, a diagnosis, a page of the server, and a table that is read as it is.
+# For the program alone: a secret, a plan, a model, a diagnosis, a page of the server, a table that is read as it is.
 _INTERNAL = frozenset(
-    {"daemon.conf", "aria2.input", "report.html", "layouts.toml"}
+    {"daemon.conf", "aria2.input", "metalink.xml", "report.html", "layouts.toml"}
     | {"dashboard.html", "dashboard.css", "dashboard.js", "dashboard.svg", "dashboard.toml"}
 )
 # Printed by `glm-aria env`, which knows what they undo.

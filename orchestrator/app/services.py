@@ -23,6 +23,7 @@ from orchestrator.app.compose import (
     open_shared,
     open_sources,
     sites_of,
+    sources_of,
     state_of,
     sweep,
 )
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from orchestrator.doctor.history import Past
     from orchestrator.doctor.survey import Survey
     from orchestrator.doctor.tuning import Change
+    from orchestrator.exports.export import ExportReport, ExportRequest
     from orchestrator.folders.link import LinkReport
     from orchestrator.folders.take import ImportReport, ImportRequest
     from orchestrator.lists.request import Item
@@ -248,6 +250,13 @@ class Services:
         request = link.LinkRequest(target, folder, layouts[layout], Mode(mode), force, self.settings.portable)
         with stoppable() as stop, open_cache(self.settings, create=self.settings.cache_dir.exists()) as cache:
             return link.link(request, cache, stop=stop)
+
+    def export(self, request: ExportRequest) -> ExportReport:
+        """Describe a model in the cache for programs of others. Asks nobody."""
+        from orchestrator.exports.export import export
+
+        with stoppable() as stop, open_cache(self.settings, create=self.settings.cache_dir.exists()) as cache:
+            return export(request, cache, partial(sources_of, self.settings), stop=stop)
 
     def take(self, request: ImportRequest, emit: Emit) -> ImportReport:
         """Take files of a folder into the cache; a dry run writes nothing."""

@@ -42,6 +42,7 @@ COMMANDS = {
     "history": Lazy("history", "Show past pulls, and the speed of each source."),
     "verify": Lazy("verify", "Hash the cached files again; find corrupt ones, and repair them."),
     "cache": Lazy("cache", "Inspect the cache, share it with folders, clean it up."),
+    "export": Lazy("export", "Describe a model in the cache for BitTorrent or Metalink programs."),
     "lock": Lazy("lock", "Compare lock files, which pin the bytes of models."),
     "daemon": Lazy("daemon", "Start, stop or inspect a background aria2c."),
     "config": Lazy("config", "Show settings and where each one came from."),

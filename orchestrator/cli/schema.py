@@ -7,6 +7,7 @@ from orchestrator.doctor.document import DoctorDocument
 from orchestrator.doctor.past_documents import HistoryDocument, TuneDocument
 from orchestrator.doctor.source_documents import ForgivenDocument, KnownSources, ProbeDocument
 from orchestrator.documents import ALWAYS, SCHEMA, Document, ErrorEntry, Json, WarningEntry, schema_of
+from orchestrator.exports.document import ExportDocument
 from orchestrator.folders.documents import ImportDocument, LinkDocument
 from orchestrator.lists.document import LockDiffDocument
 from orchestrator.pull.document import PlanDocument, PullDocument
@@ -30,6 +31,7 @@ DATA: dict[str, tuple[type, ...]] = {
     "cache unpin": (PinsDocument,),
     "cache link": (LinkDocument,),
     "cache import": (ImportDocument,),
+    "export": (ExportDocument,),
     "watch": (WatchDocument,),
     "serve": (ServeDocument,),
     "token create": (NewTokenDocument,),

@@ -1,0 +1,110 @@
+"""A model in the cache as files that may be used elsewhere: which revision is meant, and every file proven."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from orchestrator.cache import census
+from orchestrator.cache.cache import Cache, HfCache
+from orchestrator.cache.census import Census
+from orchestrator.cache.claims import Use
+from orchestrator.cache.entries import Entry, entries_of, refuse_closed
+from orchestrator.cache.records import Record
+from orchestrator.core.dialects import main_branches
+from orchestrator.core.files import Algorithm, RepoFile
+from orchestrator.core.refs import Target, as_word, commit_hint
+from orchestrator.errors import IntegrityError, NotFoundError, UsageError
+from orchestrator.folders.project import ProjectFile
+from orchestrator.proof.hashing import read_whole
+from orchestrator.system.signals import Stop
+
+
+@dataclass(frozen=True, slots=True)
+class CachedModel:
+    """The files of a revision that are in the cache, by their paths. `record` is None for what another program
+    fetched."""
+
+    commit: str
+    files: tuple[ProjectFile, ...]
+    record: Record | None
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The paths that the model's listing names and its snapshot lacks: not all of it was pulled so far."""
+        here = {item.file.path for item in self.files}
+        return tuple(file.path for file in self.record.tree.files if file.path not in here) if self.record else ()
+
+
+def open_model(target: Target, cache: Cache, use: Use, stop: Stop) -> CachedModel:
+    """The model of a target, which `use` holds in the cache from now on.
+
+    Raises NotFoundError when the model, or a file to which its snapshot links, is not in the cache, IntegrityError
+    when a file that was never proven has wrong bytes, UsageError where it is not clear which revision is meant.
+    """
+    commit = _commit(target, census.take(cache.layout))
+    use.hold([target.repo.folder])
+    found = census.take(cache.layout)
+    entries = entries_of(found, cache.blobs, cache.records, [Target(target.repo, commit)], ())
+    files = sorted(_samples(entries, commit, cache.blobs, stop), key=lambda item: item.file.path)
+    return CachedModel(commit, tuple(files), cache.records.load(target.repo, commit))
+
+
+def _commit(target: Target, found: Census) -> str:
+    repo = next((repo for repo in found.repos if repo.repo == target.repo), None)
+    if repo is None:
+        refuse_closed(found, target)
+    commits = [snapshot.commit for snapshot in repo.snapshots] if repo else []
+    if repo is None or not commits:
+        raise NotFoundError(f"{target} is not in the cache", hint=f"glm-aria pull {as_word(target)}")
+    if target.revision is not None:
+        commit = repo.refs.get(target.revision, target.revision)
+    else:
+        commit = next((repo.refs[name] for name in main_branches() if name in repo.refs), "")
+        commit = commit or (commits[0] if len(commits) == 1 else "")
+        if not commit:
+            raise UsageError(
+                f"{target} is in the cache with {len(commits)} revisions, none of which is main",
+                hint=f"name one of them: {target}@{commits[0]}",
+            )
+    if commit not in commits:
+        raise NotFoundError(
+            f"{target} is not in the cache", hint=commit_hint(commit) or "glm-aria cache ls lists the cached models"
+        )
+    return commit
+
+
+def _samples(entries: list[Entry], commit: str, blobs: HfCache, stop: Stop) -> list[ProjectFile]:
+    chosen = []
+    for entry in entries:
+        for name in entry.names:
+            if name.commit != commit:
+                continue
+            if entry.real is None or entry.found is None or entry.digest is None:
+                state = "is not in the cache" if entry.found is None else "has an unknown digest"
+                raise NotFoundError(
+                    f"{name.path!r} of {name.repo.url_path} {state}",
+                    hint=f"glm-aria pull {name.repo.url_path}@{commit}",
+                    file=name.path,
+                )
+            _prove(entry, blobs, stop)
+            is_lfs = entry.digest.algorithm is Algorithm.SHA256
+            chosen.append(ProjectFile(RepoFile(name.path, entry.found.st_size, entry.digest, is_lfs), entry.real))
+    return chosen
+
+
+def _prove(entry: Entry, blobs: HfCache, stop: Stop) -> None:
+    """A file that was never proven is read once, so that no wrong bytes go any further."""
+    assert entry.real is not None and entry.found is not None and entry.digest is not None  # noqa: S101, PT018
+    if any(blobs.proofs.is_proven(place.repo_folder, entry.digest, entry.found) for place in entry.places):
+        return
+    size = entry.found.st_size if entry.size is None else entry.size
+    read = read_whole(entry.real, entry.digest.algorithm, size=size, stop=stop, durable=True)
+    if read.digest != entry.digest:
+        raise IntegrityError(
+            f"{entry.label!r} in the cache is corrupt; it was not used",
+            hint=f"glm-aria verify {entry.names[0].repo.url_path} --repair",
+            file=entry.label,
+        )
+    for place in entry.places:
+        if place.is_blob:
+            blobs.proofs.add(place.repo_folder, [(entry.digest, read.found)])
