@@ -23,7 +23,6 @@ from orchestrator.app.compose import (
     open_shared,
     open_sources,
     sites_of,
-    sources_of,
     state_of,
     sweep,
 )
@@ -241,22 +240,15 @@ class Services:
 
     def link(self, target: Target, folder: Path, layout: str, mode: str, *, force: bool) -> LinkReport:
         """Make a project folder of a model in the cache."""
-        from orchestrator import templating
-        from orchestrator.disk.copies import Mode
-        from orchestrator.folders import link
-        from orchestrator.folders.layouts import parse_layouts
+        from orchestrator.app.out_of_cache import link
 
-        layouts = parse_layouts(templating.read("layouts.toml"))
-        request = link.LinkRequest(target, folder, layouts[layout], Mode(mode), force, self.settings.portable)
-        with stoppable() as stop, open_cache(self.settings, create=self.settings.cache_dir.exists()) as cache:
-            return link.link(request, cache, stop=stop)
+        return link(self.settings, target, folder, layout, mode, force=force)
 
     def export(self, request: ExportRequest) -> ExportReport:
-        """Describe a model in the cache for programs of others. Asks nobody."""
-        from orchestrator.exports.export import export
+        """Describe a model in the cache for programs of others."""
+        from orchestrator.app.out_of_cache import export
 
-        with stoppable() as stop, open_cache(self.settings, create=self.settings.cache_dir.exists()) as cache:
-            return export(request, cache, partial(sources_of, self.settings), stop=stop)
+        return export(self.settings, request)
 
     def take(self, request: ImportRequest, emit: Emit) -> ImportReport:
         """Take files of a folder into the cache; a dry run writes nothing."""
