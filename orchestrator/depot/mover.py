@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 from orchestrator.aria2.endpoint import Endpoint
 from orchestrator.core.plan import Job
-from orchestrator.core.proxies import Proxies
+from orchestrator.core.proxies import Proxies, Way
 from orchestrator.depot.candidates import Choosing
 from orchestrator.depot.company import Company, Engine
 from orchestrator.errors import GlmAriaError, TemporaryError, TrustError
@@ -99,7 +99,8 @@ class Mover:
 
         @cache
         def way(source: str) -> Mapping[str, str]:
-            return way_options(self.proxies.way(homes.get(source, _NOWHERE).url))
+            is_direct = locator.terms(source).is_direct
+            return way_options(Way() if is_direct else self.proxies.way(homes.get(source, _NOWHERE).url))
 
         with self.daemon() as daemon:
             transfer = Feeder(
