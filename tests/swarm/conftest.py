@@ -1,4 +1,4 @@
-"""One Redis for the tests of this folder, and a fleet of its own for each; both kinds of boards for the contract."""
+"""One Redis for the tests of a swarm, and a fleet of its own for each; both kinds of boards for what holds of any."""
 
 from __future__ import annotations
 

@@ -1,0 +1,258 @@
+"""The core of a scheduler: hears its nodes, plans with what the board says, and tells its nodes. It is given the time.
+
+A turn is `propose`, an exchange with the board, then `settle` or `failed`, then `tell`. Nodes are heard at any
+time. Every scheduler of a fleet plans for all nodes, and carries out what concerns those that are connected to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from itertools import count
+
+from orchestrator.core.files import Digest
+from orchestrator.errors import TemporaryError
+from orchestrator.swarm.board.interface import BoardAnswer, Register
+from orchestrator.swarm.control.messages import DrainOrder, FromNode, FromScheduler, Hello, Shunned, Welcome
+from orchestrator.swarm.control.scheduling import hearing
+from orchestrator.swarm.control.scheduling.agreement import BoardWords
+from orchestrator.swarm.control.scheduling.fact_codec import FLEET, Key, key_of
+from orchestrator.swarm.control.scheduling.facts import (
+    DisputeFact,
+    Fact,
+    LeaseFact,
+    NodeFact,
+    RefusalFact,
+    SchedulerFact,
+)
+from orchestrator.swarm.control.scheduling.state import FleetState
+from orchestrator.swarm.control.scheduling.telling import Connection, Knowledge, tell
+from orchestrator.swarm.control.scheduling.viewing import RunningTask, running_tasks, view_of
+from orchestrator.swarm.plan import plan
+from orchestrator.swarm.trust import LOST_AFTER, distrusted
+from orchestrator.swarm.units import Unit
+from orchestrator.swarm.view import Dispute, Evict, FleetAction, Lease, NodeState, Peers, Revoke
+
+BROKEN_AFTER = 2.0
+"""Seconds after which a node whose connection broke counts as lost."""
+UNFIT_FOR = 5.0
+"""Seconds for which a node gets no more of what it just could not fetch."""
+CONNECTIONS = 32
+"""Leases of one origin at once, in the whole fleet."""
+_SIGN = 1.0
+"""Seconds between two signs of life on the board."""
+
+
+class SchedulerCore:
+    """One scheduler, by its `name`, which no other has. Not thread-safe."""
+
+    def __init__(self, name: str, connections: int = CONNECTIONS) -> None:
+        self.name = name
+        self.state = FleetState()
+        self.agreement = BoardWords()
+        self._limit = connections
+        self._connections: dict[str, Connection] = {}
+        self._numbers = count(1)
+        self._unfit: dict[tuple[str, str], float] = {}
+        self._may_leave: set[str] = set()
+        self._signed = float("-inf")
+
+    # -- nodes
+
+    def connect(self, hello: Hello, send: Callable[[FromScheduler], None], now: float) -> Welcome:
+        """Begin with a node that is there, in the place of its connection of before. Raises TemporaryError."""
+        record = self.state.nodes.get(hello.node)
+        known = record.fact if record else None
+        if known is not None and known.epoch > hello.epoch:
+            raise TemporaryError(
+                f"a node that began later than this one is called {hello.node!r}, too",
+                hint="give each node a name of its own, and check the clock of this machine",
+            )
+        fact = hearing.welcomed(self.name, hello, known)
+        self._connections[hello.node] = Connection(send, hello.epoch, now, leases=set(hello.leases))
+        self._may_leave.discard(hello.node)
+        self._say(fact, now)
+        return Welcome(self.name, seen=fact.seq)
+
+    def hear(self, node: str, epoch: int, seq: int, said: FromNode, now: float) -> None:
+        """Take what a node says; what was heard before, by whichever scheduler, is dropped."""
+        connection, record = self._connections.get(node), self.state.nodes.get(node)
+        if connection is None or record is None or connection.epoch != epoch or record.fact.epoch != epoch:
+            return
+        connection.heard, connection.is_ours = now, True
+        if seq <= record.fact.seq:
+            return
+        fact, heard = hearing.hear(self.state, record.fact, said)
+        state = NodeState.READY if fact.state is NodeState.LOST else fact.state
+        self._say(replace(fact, seq=seq, scheduler=self.name, state=state), now)
+        for word in heard.words:
+            self._say(word, now)
+        for lease in heard.frees:
+            self.agreement.wish(lease)
+            connection.ended.add(lease.id)
+            if not any(isinstance(word, RefusalFact) for word in heard.words):
+                self._unfit[str(lease.good), node] = now + UNFIT_FOR
+        connection.ended |= {id_ for id_ in connection.leases if self.state.lease(id_) is None}
+
+    def leave(self, node: str, now: float) -> None:
+        """Note that the connection of a node broke."""
+        if (connection := self._connections.get(node)) is not None:
+            connection.left = now
+
+    def say(self, fact: Fact, now: float) -> None:
+        """Have a fact be so that nobody disputes."""
+        self._say(fact, now)
+
+    def forget_task(self, name: str) -> None:
+        """Forget a task and its blobs."""
+        for shelf in (f"task:{name}", *map(str, self.state.forget_task(name))):
+            self.agreement.forget(shelf)
+
+    # -- a turn
+
+    def propose(self, now: float) -> list[Register]:
+        """Plan, and say what to put on the board."""
+        self._notice_silence(now)
+        self._unfit = {key: until for key, until in self._unfit.items() if now < until}
+        view = view_of(self.state, running_tasks(self.state), self._unfit, self._limit, now)
+        self._decide(plan(view, now), now)
+        if now - self._signed >= _SIGN:
+            self._signed = now
+            self._say(SchedulerFact(self.name), now)
+        return self.agreement.puts()
+
+    def settle(self, puts: Iterable[Register], answer: BoardAnswer, now: float) -> None:
+        """Take the board's answer to what was proposed."""
+        self.agreement.settle(puts, answer, lambda key, fact: self._learn(key, fact, now))
+
+    def failed(self) -> None:
+        """Go on with what is known: the board could not be reached."""
+        self.agreement.failed()
+
+    def tell(self) -> None:
+        """Tell each node what is new to it."""
+        tasks = running_tasks(self.state)
+        leases = self._leases(tasks)
+        shunned = self._shunned(tasks)
+        disputes: dict[str, set[Digest]] = {}
+        for digest, blob in self.state.blobs.items():
+            if blob.dispute in blob.wrong:
+                disputes.setdefault(blob.dispute, set()).add(digest)
+        for node, connection in self._connections.items():
+            if connection.left is not None or not connection.is_ours or node not in self.state.nodes:
+                continue
+            drain = DrainOrder(node in self._may_leave) if self.state.is_draining(node) else None
+            known = frozenset(disputes.get(node, ()))
+            tell(self.state, node, connection, Knowledge(leases.get(node, {}), tasks, shunned, known, drain))
+
+    # -- what a plan means
+
+    def _decide(self, actions: Iterable[FleetAction], now: float) -> None:
+        for action in actions:
+            match action:
+                case Lease():
+                    if self._is_mine(action.node):
+                        self.agreement.wish(self._lease(action))
+                case Revoke():
+                    if self._is_mine(action.lease.node) or self._is_nobodys(action.lease.node):
+                        self.agreement.wish(replace(self._lease(action.lease), node=""))
+                case Peers():
+                    if self._is_mine(action.node):
+                        self._say(replace(self.state.nodes[action.node].fact, peers=action.peers), now)
+                case Dispute():
+                    if self._is_mine(action.node):
+                        self.agreement.wish(DisputeFact(action.digest, action.node))
+                case Evict():
+                    self._evict(action.node)
+
+    def _lease(self, action: Lease) -> LeaseFact:
+        work, id_ = action.work, f"{self.name}-{next(self._numbers)}"
+        epoch = self.state.nodes[action.node].fact.epoch if action.node in self.state.nodes else 0
+        if isinstance(work, Unit):
+            return LeaseFact(work.digest, work.index, id_, action.node, epoch, work.start, work.end)
+        return LeaseFact(work.task, work.index, id_, action.node, epoch)
+
+    def _evict(self, node: str) -> None:
+        record = self.state.nodes[node]
+        if self._is_mine(node) and record.fact.state is not NodeState.GONE:
+            self._may_leave.add(node)
+        elif self._is_mine(node) or self._is_nobodys(node):
+            self.agreement.remove(key_of(record.fact))
+
+    def _is_mine(self, node: str) -> bool:
+        connection = self._connections.get(node)
+        return connection is not None and connection.is_ours and node in self.state.nodes
+
+    def _is_nobodys(self, node: str) -> bool:
+        """True if the node is known to be lost, or its scheduler is."""
+        record = self.state.nodes.get(node)
+        if record is None or record.fact.state in (NodeState.LOST, NodeState.GONE):
+            return True
+        return record.fact.scheduler not in self.state.schedulers and node not in self._connections
+
+    # -- what is so
+
+    def _leases(self, tasks: Iterable[RunningTask]) -> dict[str, dict[str, LeaseFact]]:
+        """The leases of running tasks by their nodes and ids."""
+        running = {task.name for task in tasks} | {digest for task in tasks for digest in task.listing.large}
+        found: dict[str, dict[str, LeaseFact]] = {}
+        for good, record in self.state.leases():
+            lease = record.fact
+            connection = self._connections.get(lease.node)
+            if connection is not None and connection.epoch == lease.epoch and good in running:
+                found.setdefault(lease.node, {})[lease.id] = lease
+        return found
+
+    def _shunned(self, tasks: Iterable[RunningTask]) -> Shunned:
+        """The nodes that are not trusted, and the sources that a settler, or several nodes, found to be wrong."""
+        digests = {digest for task in tasks for digest in task.listing.sizes}
+        blobs = [blob for digest, blob in self.state.blobs.items() if digest in digests and blob.accused]
+        nodes = self.state.nodes.keys()
+        accusations: list[Mapping[str, frozenset[str]]] = [
+            {sender: frozenset(by) for sender, by in blob.accused.items() if sender in nodes} for blob in blobs
+        ]
+        sources = {
+            sender
+            for blob in blobs
+            for sender, by in blob.accused.items()
+            if sender not in nodes and (len(by) > 1 or blob.dispute in by)
+        }
+        return Shunned(tuple(sorted(distrusted(accusations))), tuple(sorted(sources)))
+
+    # -- facts
+
+    def _say(self, fact: Fact, now: float) -> None:
+        self.state.apply(fact, now)
+        self.agreement.say(fact)
+
+    def _learn(self, key: Key, fact: Fact | None, now: float) -> None:
+        if fact is None:
+            shelf, (kind, _, node) = key[0], key[1].partition(":")
+            if shelf == FLEET and kind == "node":
+                self._removed(node, now)
+            return
+        if isinstance(fact, NodeFact) and (connection := self._connections.get(fact.node)) is not None:
+            if fact.epoch < connection.epoch:
+                return
+            connection.is_ours = fact.scheduler == self.name
+        self.state.apply(fact, now)
+
+    def _removed(self, node: str, now: float) -> None:
+        record, connection = self.state.nodes.get(node), self._connections.get(node)
+        is_here = connection is not None and connection.left is None and connection.is_ours
+        if record is not None and is_here and record.fact.state is not NodeState.GONE:
+            self._say(record.fact, now)
+        else:
+            self.state.remove_node(node)
+
+    def _notice_silence(self, now: float) -> None:
+        for node, connection in tuple(self._connections.items()):
+            record = self.state.nodes.get(node)
+            is_broken = connection.left is not None and now - connection.left >= BROKEN_AFTER
+            if is_broken:
+                del self._connections[node]
+            if record is None or not connection.is_ours or record.fact.state in (NodeState.LOST, NodeState.GONE):
+                continue
+            if is_broken or now - connection.heard > LOST_AFTER:
+                self._say(replace(record.fact, state=NodeState.LOST), now)
+        self.state.forget_schedulers(now - LOST_AFTER)

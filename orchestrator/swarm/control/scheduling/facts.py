@@ -1,0 +1,175 @@
+"""Facts: what schedulers tell each other on the board. `fact_codec` makes registers of them.
+
+Times are not among the facts: who hears of one notes when, by its own clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from orchestrator.core.files import Digest
+from orchestrator.swarm.control.messages import LeaseProgress, TaskReport
+from orchestrator.swarm.units import Bits
+from orchestrator.swarm.view import NodeState
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFact:
+    """A node as it says that it is, and what `scheduler` knows of it that it is connected to."""
+
+    node: str
+    epoch: int
+    scheduler: str
+    seq: int
+    state: NodeState
+    address: str
+    zone: str = ""
+    up: int = 0
+    down: int = 0
+    uploads: int = 16
+    shares_restricted: bool = False
+    cache: str = ""
+    takes_tasks: bool = False
+    starves: bool = False
+    pace: int = 0
+    joined: tuple[str, ...] = ()
+    peers: tuple[str, ...] = ()
+    leases: tuple[LeaseProgress, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerFact:
+    """A sign of life of a scheduler."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class DrainFact:
+    """A node is to leave, as it is since it began with this epoch."""
+
+    node: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class RefusalFact:
+    """An origin refused somebody, and wants to be left alone for `wait` seconds."""
+
+    host: str
+    wait: float
+
+
+@dataclass(frozen=True, slots=True)
+class LockFact:
+    """A task: what was submitted under a key, with the text of the lock file."""
+
+    task: str
+    name: str
+    selector: str
+    priority: int
+    is_restricted: bool
+    lock: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimFact:
+    """A node makes the lock file of a task."""
+
+    task: str
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class CancelFact:
+    """A task is to end."""
+
+    task: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReportFact:
+    """The last report of a node about a task."""
+
+    node: str
+    epoch: int
+    report: TaskReport
+
+
+@dataclass(frozen=True, slots=True)
+class FilesFact:
+    """The small files of a task that a node has, by their place among the small files of its lock."""
+
+    task: str
+    node: str
+    epoch: int
+    files: Bits
+
+
+@dataclass(frozen=True, slots=True)
+class HaveFact:
+    """The checked pieces of a blob at a node. `is_whole`: it has it proven."""
+
+    digest: Digest
+    size: int
+    node: str
+    epoch: int
+    checked: Bits
+    is_whole: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseFact:
+    """The lease of a unit, or of a bundle where `good` is a task: bytes `start` up to `end` by `node` in its `epoch`.
+    Nobody's when it has no node."""
+
+    good: Digest | str
+    index: int
+    id: str
+    node: str
+    epoch: int = 0
+    start: int = 0
+    end: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AccusationFact:
+    """`sender`, a node or a source, sent altered bytes of a blob, says `by`."""
+
+    digest: Digest
+    by: str
+    sender: str
+
+
+@dataclass(frozen=True, slots=True)
+class WrongFact:
+    """A node has a whole blob with another digest."""
+
+    digest: Digest
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class DisputeFact:
+    """A node settles by the root what is right of a blob."""
+
+    digest: Digest
+    node: str
+
+
+Fact = (
+    NodeFact
+    | SchedulerFact
+    | DrainFact
+    | RefusalFact
+    | LockFact
+    | ClaimFact
+    | CancelFact
+    | ReportFact
+    | FilesFact
+    | HaveFact
+    | LeaseFact
+    | AccusationFact
+    | WrongFact
+    | DisputeFact
+)

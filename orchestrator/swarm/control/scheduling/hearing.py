@@ -1,0 +1,189 @@
+"""Meanings of what a node says: the facts that follow from a message."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from orchestrator.core.files import Digest
+from orchestrator.swarm.control import messages
+from orchestrator.swarm.control.messages import BlobProgress, FromNode, Hello
+from orchestrator.swarm.control.scheduling.facts import (
+    AccusationFact,
+    Fact,
+    FilesFact,
+    HaveFact,
+    LeaseFact,
+    NodeFact,
+    RefusalFact,
+    ReportFact,
+    WrongFact,
+)
+from orchestrator.swarm.control.scheduling.state import FleetState, LeaseRecord, TaskRecord, pieces_of_lease
+from orchestrator.swarm.units import Bits, piece_count
+from orchestrator.swarm.view import NodeState
+
+REFUSED = "busy"
+"""The code of a failure that is an origin's wish to be left alone."""
+_MOST_TASKS, _MOST_LEASES = 256, 64
+_NEW = 0.3
+"""The weight of the last second in the pace of a node."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """The facts of a message: `words` are the node's own, `frees` are leases that end."""
+
+    words: tuple[Fact, ...] = ()
+    frees: tuple[LeaseFact, ...] = ()
+
+
+def welcomed(scheduler: str, hello: Hello, known: NodeFact | None) -> NodeFact:
+    """The node as it is after its first words; what is known of it stays, unless it was started again."""
+    before = known if known is not None and known.epoch == hello.epoch else None
+    return NodeFact(
+        node=hello.node,
+        epoch=hello.epoch,
+        scheduler=scheduler,
+        seq=before.seq if before else 0,
+        state=NodeState.READY if before and before.state is NodeState.READY else NodeState.JOINING,
+        address=hello.address,
+        zone=hello.zone,
+        up=hello.up,
+        down=hello.down,
+        uploads=hello.uploads,
+        shares_restricted=hello.shares_restricted,
+        cache=hello.cache,
+        takes_tasks=hello.takes_tasks,
+        starves=before.starves if before else False,
+        pace=before.pace if before else 0,
+        joined=before.joined if before else (),
+        peers=before.peers if before else (),
+        leases=before.leases if before else (),
+    )
+
+
+def hear(state: FleetState, node: NodeFact, said: FromNode) -> tuple[NodeFact, Heard]:  # noqa: PLR0911 - a row each
+    """The node after it said this, and the facts that follow. Of what no task lists nothing follows."""
+    match said:
+        case messages.Progress():
+            return _progress(node, said), Heard(words=tuple(_blobs(state, node, said.blobs)))
+        case messages.HeldUnit():
+            return node, _held(state, node, said)
+        case messages.FailedWork():
+            return node, _failed(state, node, said)
+        case messages.WrongPiece() if is_listed(state, said.digest):
+            return node, Heard(words=(AccusationFact(said.digest, node.node, said.sender),))
+        case messages.WrongBlob() if is_listed(state, said.digest):
+            return node, Heard(words=(WrongFact(said.digest, node.node),))
+        case messages.TaskReport() if said.task in state.tasks:
+            return node, Heard(words=(ReportFact(node.node, node.epoch, said),))
+        case messages.Join():
+            joined = dict.fromkeys((*node.joined, said.task))
+            return replace(node, joined=tuple(joined)[-_MOST_TASKS:]), Heard()
+        case messages.Bye():
+            return replace(node, state=NodeState.GONE, leases=()), Heard()
+        case _:
+            return node, Heard()
+
+
+def _progress(node: NodeFact, said: messages.Progress) -> NodeFact:
+    leases = said.leases[:_MOST_LEASES]
+    pace = node.pace
+    if rate := sum(lease.rate for lease in leases):
+        pace = round(pace + _NEW * (rate - pace)) if pace else rate
+    return replace(node, state=NodeState.READY, leases=leases, pace=pace, starves=said.is_starving)
+
+
+def _blobs(state: FleetState, node: NodeFact, blobs: tuple[BlobProgress, ...]) -> Iterator[Fact]:
+    """The facts of these blobs; those of no task, and sets of another size, are left out."""
+    for name, task in state.tasks.items():
+        listing = task.listing
+        if listing is None or task.is_cancelled:
+            continue
+        files = before = _files(state, name, node)
+        for blob in blobs:
+            size = listing.sizes.get(blob.digest)
+            if size is None:
+                continue
+            place = listing.places.get(blob.digest)
+            if place is not None:
+                bit = 1 << place
+                files = Bits(files.count, files.mask | bit if blob.is_whole else files.mask & ~bit)
+            elif (fact := _have(node, blob, size)) is not None:
+                yield fact
+        if files != before:
+            yield FilesFact(name, node.node, node.epoch, files)
+
+
+def _have(node: NodeFact, blob: BlobProgress, size: int) -> HaveFact | None:
+    count = piece_count(size)
+    try:
+        checked = Bits(count) if blob.is_whole else Bits.parse(count, blob.checked)
+    except ValueError:
+        return None
+    return HaveFact(blob.digest, size, node.node, node.epoch, checked, blob.is_whole)
+
+
+def _files(state: FleetState, task: str, node: NodeFact) -> Bits:
+    record = state.task(task)
+    count = len(record.listing.places) if record.listing else 0
+    known = record.files.get(node.node)
+    return known if known is not None and known.count == count else Bits(count)
+
+
+def _held(state: FleetState, node: NodeFact, said: messages.HeldUnit) -> Heard:
+    record = _lease(state, node, said.lease)
+    if record is None:
+        return Heard()
+    lease = record.fact
+    if isinstance(lease.good, str):
+        listing = state.task(lease.good).listing
+        if listing is None or lease.index >= len(listing.bundles):
+            return Heard()
+        files = listing.with_bundle(lease.index, _files(state, lease.good, node))
+        return Heard(words=(FilesFact(lease.good, node.node, node.epoch, files),))
+    sizes = (task.listing.sizes[lease.good] for task in _listing(state, lease.good) if task.listing)
+    size = next(sizes, 0)
+    count = piece_count(size)
+    known = state.blob(lease.good).have.get(node.node)
+    mask = (known.mask if known is not None and known.count == count else 0) | pieces_of_lease(lease)
+    checked = Bits(count, mask & Bits.full(count).mask)
+    is_whole = node.node in state.blob(lease.good).holders
+    return Heard(words=(HaveFact(lease.good, size, node.node, node.epoch, checked, is_whole),))
+
+
+def _failed(state: FleetState, node: NodeFact, said: messages.FailedWork) -> Heard:
+    record = _lease(state, node, said.lease)
+    if record is None:
+        return Heard()
+    lease = record.fact
+    words: tuple[Fact, ...] = ()
+    if said.code == REFUSED or said.wait > 0:
+        host = _host(state, lease)
+        words = (RefusalFact(host, said.wait),) if host else ()
+    return Heard(words, (replace(lease, node=""),))
+
+
+def is_listed(state: FleetState, digest: Digest) -> bool:
+    """True if some task lists this blob."""
+    return any(True for _ in _listing(state, digest))
+
+
+def _listing(state: FleetState, digest: Digest) -> Iterator[TaskRecord]:
+    return (task for task in state.tasks.values() if task.listing and digest in task.listing.sizes)
+
+
+def _lease(state: FleetState, node: NodeFact, id_: str) -> LeaseRecord | None:
+    """The lease of this id, if it is the node's."""
+    record = state.lease(id_)
+    return record if record is not None and record.fact.node == node.node else None
+
+
+def _host(state: FleetState, lease: LeaseFact) -> str:
+    if isinstance(lease.good, Digest):
+        digest = lease.good
+        return next((task.listing.hosts[digest] for task in _listing(state, digest) if task.listing), "")
+    listing = state.task(lease.good).listing
+    bundles = listing.bundles if listing else ()
+    return listing.hosts[bundles[lease.index].digests[0]] if listing and lease.index < len(bundles) else ""

@@ -1,0 +1,208 @@
+"""A scheduler in an event loop: turns of its core with the board, and what submitters and viewers ask of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
+
+from orchestrator.errors import NotFoundError, TemporaryError
+from orchestrator.events import Emit, Notice
+from orchestrator.swarm.board.interface import LIFE, FleetBoard
+from orchestrator.swarm.control import messages
+from orchestrator.swarm.control.messages import FromNode, FromScheduler, NodeStatus, Submission, TaskStatus, Welcome
+from orchestrator.swarm.control.scheduling.core import CONNECTIONS, SchedulerCore
+from orchestrator.swarm.control.scheduling.facts import CancelFact, ClaimFact, DrainFact, LockFact
+from orchestrator.swarm.control.scheduling.listing import TaskListing
+from orchestrator.swarm.control.scheduling.viewing import node_status, task_status
+
+TURN = 0.25
+"""Seconds between two turns while nothing happens that cannot wait."""
+_LEAST = 0.05
+_SHARE = 4
+"""A turn is followed by a rest of so many times what it took: a fifth of a core at most."""
+CLAIM = 30.0
+"""Seconds for which a node may be at a lock file before another one is asked to make it."""
+_TIDY = 600.0
+_URGENT = (messages.HeldUnit, messages.FailedWork, messages.Join, messages.WrongBlob, messages.Bye)
+
+
+class Scheduler:
+    """See `service.Core`. For one event loop, in which `run` runs; only the board is asked in a thread."""
+
+    def __init__(
+        self,
+        board: FleetBoard,
+        name: str,
+        emit: Emit,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        connections: int = CONNECTIONS,
+    ) -> None:
+        self._board = board
+        self._emit = emit
+        self._clock = clock
+        self._core = SchedulerCore(name, connections)
+        self._woken = asyncio.Event()
+        self._turned = asyncio.Event()
+        self._asking: list[asyncio.Future[None]] = []
+        self._is_down = False
+        self._ended: dict[str, float] = {}
+        self._tidied = clock()
+
+    async def run(self) -> None:
+        """Take turns until cancelled."""
+        while True:
+            begin = self._clock()
+            await self.turn()
+            took = self._clock() - begin
+            await asyncio.sleep(max(_LEAST, _SHARE * took))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._woken.wait(), TURN)
+            self._woken.clear()
+
+    async def turn(self) -> None:
+        """Plan, agree with the other schedulers, and tell the nodes."""
+        asking, self._asking = self._asking, []
+        puts = self._core.propose(self._clock())
+        try:
+            answer = await asyncio.to_thread(self._board.exchange, puts, self._core.agreement.mark)
+        except TemporaryError as error:
+            self._core.failed()
+            self._note_loss(error)
+            for future in asking:
+                if not future.done():
+                    future.set_exception(error)
+        else:
+            self._is_down = False
+            self._core.settle(puts, answer, self._clock())
+            for future in asking:
+                if not future.done():
+                    future.set_result(None)
+        self._core.tell()
+        self._turned.set()
+        self._turned = asyncio.Event()
+        self._tidy()
+
+    # -- nodes
+
+    def connect(self, hello: messages.Hello, send: Callable[[FromScheduler], None]) -> Welcome:
+        """See `service.Core`. Raises TemporaryError for a name that a later node has."""
+        self._woken.set()
+        return self._core.connect(hello, send, self._clock())
+
+    def hear(self, node: str, epoch: int, seq: int, said: FromNode) -> None:
+        """See `service.Core`."""
+        self._core.hear(node, epoch, seq, said, self._clock())
+        if isinstance(said, _URGENT):
+            self._woken.set()
+
+    def leave(self, node: str) -> None:
+        """See `service.Core`."""
+        self._core.leave(node, self._clock())
+
+    def nodes(self) -> Sequence[NodeStatus]:
+        """See `service.Core`."""
+        return tuple(self._node(node) for node in sorted(self._core.state.nodes))
+
+    async def drain(self, node: str) -> NodeStatus:
+        """See `service.Core`. Raises TemporaryError while the board is away."""
+        record = self._core.state.nodes.get(node)
+        if record is None:
+            raise NotFoundError(f"no node of the fleet is called {node!r}", hint="glm-aria fleet ls")
+        self._core.say(DrainFact(node, record.fact.epoch), self._clock())
+        await self._agreed()
+        return self._node(node)
+
+    # -- tasks
+
+    async def submit(self, asked: Submission) -> TaskStatus:
+        """See `service.Core`. Raises UsageError, UnsafeError, and TemporaryError while the board is away."""
+        name = task_of(asked.key)
+        task = self._core.state.task(name)
+        if task.lock is None and asked.lock:
+            TaskListing.of(name, asked.lock)
+            priority = min(max(asked.priority, -100), 100)
+            self._core.agreement.wish(
+                LockFact(name, asked.name, asked.selector, priority, asked.is_restricted, asked.lock)
+            )
+            await self._agreed()
+        elif task.lock is None and asked.node:
+            claimed, since = task.claimed
+            if claimed != asked.node and (not claimed or self._clock() - since > CLAIM):
+                self._core.agreement.wish(ClaimFact(name, asked.node))
+                await self._agreed()
+        status = self._task(name)
+        is_yours = task.lock is None and bool(asked.node) and task.claimed[0] == asked.node
+        return replace(status, name=status.name or asked.name, is_lock_yours=is_yours)
+
+    def tasks(self) -> Sequence[TaskStatus]:
+        """See `service.Core`."""
+        return tuple(self._task(name) for name in sorted(self._core.state.tasks))
+
+    async def changes(self, task: str) -> AsyncIterator[TaskStatus]:
+        """See `service.Core`."""
+        last: TaskStatus | None = None
+        while True:
+            turned = self._turned
+            status = self._known(task)
+            if status != last:
+                last = status
+                yield status
+            if status.state.has_ended:
+                return
+            await turned.wait()
+
+    async def cancel(self, task: str) -> TaskStatus:
+        """See `service.Core`. Raises TemporaryError while the board is away."""
+        self._known(task)
+        self._core.say(CancelFact(task), self._clock())
+        await self._agreed()
+        return self._task(task)
+
+    # -- parts
+
+    async def _agreed(self) -> None:
+        """Wait for a turn that begins after now. Raises TemporaryError when the board is away."""
+        future = asyncio.get_running_loop().create_future()
+        self._asking.append(future)
+        self._woken.set()
+        await future
+
+    def _known(self, task: str) -> TaskStatus:
+        if task not in self._core.state.tasks:
+            raise NotFoundError(f"the fleet has no task {task!r}", hint="glm-aria fleet ls")
+        return self._task(task)
+
+    def _task(self, name: str) -> TaskStatus:
+        return task_status(self._core.state, name, self._core.state.task(name))
+
+    def _node(self, node: str) -> NodeStatus:
+        leases = sum(record.fact.node == node for _, record in self._core.state.leases())
+        return node_status(self._core.state, self._core.state.nodes[node], leases, self._clock())
+
+    def _note_loss(self, error: TemporaryError) -> None:
+        if not self._is_down:
+            self._is_down = True
+            message = f"{error.message}; nodes go on with what they have, and get no new work meanwhile"
+            self._emit(Notice("board-lost", message))
+
+    def _tidy(self) -> None:
+        """Forget tasks that ended a day ago: by then the board has forgotten them, too."""
+        now, state = self._clock(), self._core.state
+        if now - self._tidied < _TIDY:
+            return
+        self._tidied = now
+        over = {name for name, task in state.tasks.items() if not task.listing or self._task(name).state.has_ended}
+        self._ended = {name: self._ended.get(name, now) for name in over}
+        for name, since in self._ended.items():
+            if now - since > LIFE:
+                self._core.forget_task(name)
+
+
+def task_of(key: str) -> str:
+    """The id of the task of an idempotency key."""
+    return hashlib.sha256(key.encode()).hexdigest()[:16]

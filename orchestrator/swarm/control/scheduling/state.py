@@ -1,0 +1,317 @@
+"""The state of a fleet: all facts that a scheduler has heard of, and when. No I/O, and no clock of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+from orchestrator.core.files import Digest
+from orchestrator.errors import GlmAriaError
+from orchestrator.proof.pieces import PIECE
+from orchestrator.swarm.control.messages import NodePhase
+from orchestrator.swarm.control.scheduling.facts import (
+    AccusationFact,
+    CancelFact,
+    ClaimFact,
+    DisputeFact,
+    DrainFact,
+    Fact,
+    FilesFact,
+    HaveFact,
+    LeaseFact,
+    LockFact,
+    NodeFact,
+    RefusalFact,
+    ReportFact,
+    SchedulerFact,
+    WrongFact,
+)
+from orchestrator.swarm.control.scheduling.listing import TaskListing
+from orchestrator.swarm.units import Bits
+
+_REFUSALS_APART = 1.0
+"""Seconds within which refusals of an origin count as one."""
+_MINUTE = 60.0
+
+
+@dataclass(slots=True)
+class NodeRecord:
+    """A node, when it was last heard of, and when its peers last changed."""
+
+    fact: NodeFact
+    beat: float
+    told: float = 0.0
+
+
+@dataclass(slots=True)
+class LeaseRecord:
+    """A lease, since when, when it last brought bytes, how many, and how fast."""
+
+    fact: LeaseFact
+    since: float
+    moved: float
+    done: int = 0
+    rate: int = 0
+
+
+@dataclass(slots=True)
+class BlobRecord:
+    """Facts of a blob; `accused` has for each sender who accuses it."""
+
+    have: dict[str, Bits] = field(default_factory=dict)
+    holders: set[str] = field(default_factory=set)
+    leases: dict[int, LeaseRecord] = field(default_factory=dict)
+    accused: dict[str, set[str]] = field(default_factory=dict)
+    wrong: set[str] = field(default_factory=set)
+    dispute: str = ""
+
+
+@dataclass(slots=True)
+class TaskRecord:
+    """Facts of a task; `claimed` is who makes its lock file, and since when."""
+
+    lock: LockFact | None = None
+    listing: TaskListing | None = None
+    claimed: tuple[str, float] = ("", 0.0)
+    is_cancelled: bool = False
+    files: dict[str, Bits] = field(default_factory=dict)
+    reports: dict[str, ReportFact] = field(default_factory=dict)
+    leases: dict[int, LeaseRecord] = field(default_factory=dict)
+
+    def has_ended(self, node: str) -> bool:
+        """True if the node has said how it ended."""
+        report = self.reports.get(node)
+        return report is not None and report.report.phase in (NodePhase.PLACED, NodePhase.FAILED)
+
+
+class FleetState:
+    """Facts by what they are about. The order in which facts come does not matter, but that of one register does."""
+
+    def __init__(self) -> None:
+        self.nodes: dict[str, NodeRecord] = {}
+        self.blobs: dict[Digest, BlobRecord] = {}
+        self.tasks: dict[str, TaskRecord] = {}
+        self.schedulers: dict[str, float] = {}
+        self.refusals: dict[str, list[float]] = {}
+        self.rests: dict[str, float] = {}
+        self._draining: dict[str, int] = {}
+        self._epochs: dict[str, int] = {}
+        self._leases: dict[str, LeaseRecord] = {}
+
+    def apply(self, fact: Fact, now: float) -> None:
+        """Take a fact that is newer than what is known of the same."""
+        match fact:
+            case NodeFact():
+                self._node(fact, now)
+            case HaveFact() | AccusationFact() | WrongFact() | DisputeFact():
+                self._of_blob(fact)
+            case LeaseFact():
+                self._lease(fact, now)
+            case ReportFact() | FilesFact() | LockFact() | ClaimFact() | CancelFact():
+                self._of_task(fact, now)
+            case SchedulerFact():
+                self.schedulers[fact.name] = now
+            case DrainFact():
+                self._draining[fact.node] = fact.epoch
+            case RefusalFact():
+                self._refusal(fact, now)
+
+    def remove_node(self, node: str) -> None:
+        """Forget a node, and all that it said that it has."""
+        self.nodes.pop(node, None)
+        self._forget_words(node)
+
+    def blob(self, digest: Digest) -> BlobRecord:
+        """The record of a blob."""
+        return self.blobs.setdefault(digest, BlobRecord())
+
+    def task(self, task: str) -> TaskRecord:
+        """The record of a task."""
+        return self.tasks.setdefault(task, TaskRecord())
+
+    def is_draining(self, node: str) -> bool:
+        """True if the node, as it runs now, is to leave."""
+        record = self.nodes.get(node)
+        return record is not None and self._draining.get(node) == record.fact.epoch
+
+    def beat(self, record: NodeRecord) -> float:
+        """The time of a node's last sign of life, by itself or by a scheduler that lives and says no other."""
+        return max(record.beat, self.schedulers.get(record.fact.scheduler, 0.0))
+
+    def wanted(self, task: TaskRecord, name: str) -> frozenset[str]:
+        """The nodes that are to get what the task `name` lists."""
+        lock = task.lock
+        if lock is None or task.is_cancelled:
+            return frozenset()
+        words = [word for word in lock.selector.split(",") if word]
+        found = [
+            node
+            for node, record in self.nodes.items()
+            if name in record.fact.joined or (words and record.fact.takes_tasks and _is_chosen(record.fact, words))
+        ]
+        return frozenset(node for node in found if not _has_failed(task, node))
+
+    def leases(self) -> Iterator[tuple[Digest | str, LeaseRecord]]:
+        """All leases that are some node's."""
+        for digest, blob in self.blobs.items():
+            yield from ((digest, record) for record in blob.leases.values())
+        for name, task in self.tasks.items():
+            yield from ((name, record) for record in task.leases.values())
+
+    def lease(self, id_: str) -> LeaseRecord | None:
+        """The lease of this id, while it is one."""
+        return self._leases.get(id_)
+
+    def forget_schedulers(self, before: float) -> None:
+        """Forget the schedulers that have given no sign of life since. Their nodes keep the beat that they had."""
+        for name, beat in tuple(self.schedulers.items()):
+            if beat < before:
+                for record in self.nodes.values():
+                    if record.fact.scheduler == name:
+                        record.beat = max(record.beat, beat)
+                del self.schedulers[name]
+
+    def forget_task(self, name: str) -> tuple[Digest, ...]:
+        """Forget a task, and the blobs that no other one lists, which are returned."""
+        gone = self.tasks.pop(name, TaskRecord())
+        others = {digest for task in self.tasks.values() if task.listing for digest in task.listing.large}
+        found = tuple(digest for digest in (gone.listing.large if gone.listing else ()) if digest not in others)
+        for digest in found:
+            self.blobs.pop(digest, None)
+        return found
+
+    # -- nodes
+
+    def _node(self, fact: NodeFact, now: float) -> None:
+        known = self.nodes.get(fact.node)
+        if self._epochs.get(fact.node) not in (None, fact.epoch):
+            self._forget_words(fact.node)
+        self._epochs[fact.node] = fact.epoch
+        if known is None:
+            self.nodes[fact.node] = NodeRecord(fact, now, now if fact.peers else 0.0)
+        else:
+            if known.fact.peers != fact.peers:
+                known.told = now
+            known.fact, known.beat = fact, now
+        for progress in fact.leases:
+            record = self._leases.get(progress.lease)
+            if record is not None and record.fact.node == fact.node:
+                if progress.done > record.done:
+                    record.moved = now
+                record.done, record.rate = progress.done, progress.rate
+
+    def _forget_words(self, node: str) -> None:
+        """Drop what a node said that it has."""
+        for blob in self.blobs.values():
+            blob.have.pop(node, None)
+            blob.holders.discard(node)
+            blob.wrong.discard(node)
+        for task in self.tasks.values():
+            task.files.pop(node, None)
+
+    def _is_late(self, node: str, epoch: int) -> bool:
+        return epoch < self._epochs.get(node, 0)
+
+    # -- blobs
+
+    def _of_blob(self, fact: HaveFact | AccusationFact | WrongFact | DisputeFact) -> None:
+        blob = self.blob(fact.digest)
+        match fact:
+            case HaveFact():
+                self._have(blob, fact)
+            case AccusationFact():
+                blob.accused.setdefault(fact.sender, set()).add(fact.by)
+            case WrongFact():
+                blob.wrong.add(fact.node)
+            case DisputeFact():
+                blob.dispute = fact.node
+
+    def _have(self, blob: BlobRecord, fact: HaveFact) -> None:
+        if self._is_late(fact.node, fact.epoch):
+            return
+        self._epochs.setdefault(fact.node, fact.epoch)
+        if fact.is_whole:
+            blob.have[fact.node] = Bits.full(fact.checked.count)
+            blob.holders.add(fact.node)
+            blob.wrong.discard(fact.node)
+        else:
+            blob.have[fact.node] = fact.checked
+            blob.holders.discard(fact.node)
+        mask = blob.have[fact.node].mask
+        for index, lease in tuple(blob.leases.items()):
+            if lease.fact.node == fact.node and not pieces_of_lease(lease.fact) & ~mask:
+                self._end(blob.leases, index)
+
+    # -- leases
+
+    def _lease(self, fact: LeaseFact, now: float) -> None:
+        leases = self.blob(fact.good).leases if isinstance(fact.good, Digest) else self.task(fact.good).leases
+        self._end(leases, fact.index)
+        if fact.node and not self._is_late(fact.node, fact.epoch):
+            leases[fact.index] = self._leases[fact.id] = LeaseRecord(fact, now, now)
+
+    def _end(self, leases: dict[int, LeaseRecord], index: int) -> None:
+        record = leases.pop(index, None)
+        if record is not None:
+            self._leases.pop(record.fact.id, None)
+
+    # -- tasks
+
+    def _of_task(self, fact: ReportFact | FilesFact | LockFact | ClaimFact | CancelFact, now: float) -> None:
+        task = self.task(fact.report.task if isinstance(fact, ReportFact) else fact.task)
+        match fact:
+            case ReportFact():
+                task.reports[fact.node] = fact
+            case FilesFact():
+                if not self._is_late(fact.node, fact.epoch):
+                    self._epochs.setdefault(fact.node, fact.epoch)
+                    task.files[fact.node] = fact.files
+                    self._end_bundles(task, fact.node)
+            case LockFact():
+                task.lock, task.listing = fact, _listing(fact)
+            case ClaimFact():
+                task.claimed = (fact.node, now)
+            case CancelFact():
+                task.is_cancelled = True
+
+    def _end_bundles(self, task: TaskRecord, node: str) -> None:
+        for index, lease in tuple(task.leases.items()):
+            if lease.fact.node != node or task.listing is None or index >= len(task.listing.bundles):
+                continue
+            if task.listing.part(index, task.files[node]).is_full:
+                self._end(task.leases, index)
+
+    # -- origins
+
+    def _refusal(self, fact: RefusalFact, now: float) -> None:
+        times = [time for time in self.refusals.get(fact.host, ()) if now - time < _MINUTE]
+        if not times or now - times[-1] >= _REFUSALS_APART:
+            times.append(now)
+        self.refusals[fact.host] = times
+        self.rests[fact.host] = max(self.rests.get(fact.host, 0.0), now + fact.wait)
+
+
+def _is_chosen(node: NodeFact, words: list[str]) -> bool:
+    return any(
+        fnmatchcase(node.zone, word.removeprefix("zone=")) if word.startswith("zone=") else fnmatchcase(node.node, word)
+        for word in words
+    )
+
+
+def _has_failed(task: TaskRecord, node: str) -> bool:
+    report = task.reports.get(node)
+    return report is not None and report.report.phase is NodePhase.FAILED
+
+
+def pieces_of_lease(lease: LeaseFact) -> int:
+    """The pieces of a blob that a lease touches, as the mask of `Bits`."""
+    first, last = lease.start // PIECE, -(-lease.end // PIECE)
+    return ((1 << max(0, last - first)) - 1) << first
+
+
+def _listing(fact: LockFact) -> TaskListing | None:
+    try:
+        return TaskListing.of(fact.task, fact.lock)
+    except GlmAriaError:
+        return None

@@ -1,0 +1,210 @@
+"""The view that a plan is made of, from the state of a fleet; and the statuses that people see."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from orchestrator.core.files import Digest
+from orchestrator.swarm.control.messages import NodePhase, NodeStatus, TaskState, TaskStatus
+from orchestrator.swarm.control.scheduling.listing import TaskListing
+from orchestrator.swarm.control.scheduling.state import BlobRecord, FleetState, LeaseRecord, NodeRecord, TaskRecord
+from orchestrator.swarm.trust import LOST_AFTER
+from orchestrator.swarm.units import Bits, Unit, piece_count
+from orchestrator.swarm.view import (
+    BlobView,
+    BundleView,
+    FleetView,
+    Lease,
+    NodeState,
+    NodeView,
+    OriginView,
+    TaskView,
+    Work,
+)
+
+_MINUTE = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class RunningTask:
+    """A task that some node waits for, and all nodes that are to get it."""
+
+    name: str
+    record: TaskRecord
+    listing: TaskListing
+    priority: int
+    is_restricted: bool
+    wanted: frozenset[str]
+
+
+def running_tasks(state: FleetState) -> tuple[RunningTask, ...]:
+    """The tasks that some node waits for."""
+    found = []
+    for name, task in state.tasks.items():
+        if task.lock and task.listing and not task.is_cancelled:
+            wanted = state.wanted(task, name)
+            if not all(map(task.has_ended, wanted)):
+                lock = task.lock
+                found.append(RunningTask(name, task, task.listing, lock.priority, lock.is_restricted, wanted))
+    return tuple(found)
+
+
+def view_of(
+    state: FleetState,
+    tasks: Iterable[RunningTask],
+    unfit: Mapping[tuple[str, str], float],
+    connections: int,
+    now: float,
+) -> FleetView:
+    """The fleet as a planner sees it, with these tasks.
+
+    `unfit` has until when a node is to get no leases of a good, by the good's name and the node's: it just failed.
+    `connections`: how many an origin host may have from the whole fleet.
+    """
+    nodes = {name: _node(state, record) for name, record in state.nodes.items()}
+    away: dict[str, set[str]] = {}
+    for (good, node), until in unfit.items():
+        if now < until:
+            away.setdefault(good, set()).add(node)
+    blobs: dict[Digest, BlobView] = {}
+    bundles: list[BundleView] = []
+    views: list[TaskView] = []
+    hosts: set[str] = set()
+    for task in tasks:
+        hosts.update(task.listing.hosts.values())
+        views.append(TaskView(task.name, task.priority, task.listing.large))
+        for digest in task.listing.large:
+            wanted = task.wanted | (blobs[digest].wanted_by if digest in blobs else frozenset())
+            is_restricted = task.is_restricted and (digest not in blobs or blobs[digest].is_restricted)
+            fit = wanted.difference(away.get(str(digest), ()))
+            blob = _blob(state.blob(digest), digest, task.listing, nodes)
+            blobs[digest] = replace(blob, wanted_by=fit, is_restricted=is_restricted)
+        bundles += _bundles(task, task.wanted.difference(away.get(task.name, ())))
+    origins = {host: _origin(state, host, connections, now) for host in hosts}
+    return FleetView(nodes, blobs, tuple(bundles), tuple(views), origins)
+
+
+def _node(state: FleetState, record: NodeRecord) -> NodeView:
+    fact = record.fact
+    is_ready = fact.state is NodeState.READY
+    return NodeView(
+        id=fact.node,
+        epoch=fact.epoch,
+        seq=fact.seq,
+        address=fact.address,
+        state=NodeState.DRAINING if is_ready and state.is_draining(fact.node) else fact.state,
+        beat=state.beat(record),
+        zone=fact.zone,
+        up=fact.up,
+        down=fact.down,
+        uploads=fact.uploads,
+        shares_restricted=fact.shares_restricted,
+        pace=fact.pace,
+        peers=fact.peers,
+        told=record.told,
+        starves=fact.starves,
+    )
+
+
+def _blob(record: BlobRecord, digest: Digest, listing: TaskListing, nodes: Mapping[str, NodeView]) -> BlobView:
+    size = listing.sizes[digest]
+    count = piece_count(size)
+    # Of another size than the list's is only what somebody made up.
+    have: Mapping[str, Bits] = record.have
+    if any(bits.count != count for bits in have.values()):
+        have = {node: bits for node, bits in have.items() if bits.count == count}
+    leases = tuple(
+        _lease(lease, Unit(digest, lease.fact.index, lease.fact.start, lease.fact.end))
+        for lease in record.leases.values()
+        if lease.fact.start < lease.fact.end <= size and _counts(lease, nodes)
+    )
+    accused = {sender: frozenset(by) for sender, by in record.accused.items() if sender in nodes}
+    return BlobView(
+        digest=digest,
+        size=size,
+        have=have,
+        holders=frozenset(record.holders & have.keys()),
+        leases=leases,
+        accused=accused,
+        host=listing.hosts[digest],
+        wrong=frozenset(record.wrong),
+        dispute=record.dispute,
+    )
+
+
+def _bundles(task: RunningTask, wanted: frozenset[str]) -> Iterable[BundleView]:
+    listing, record = task.listing, task.record
+    files = {node: bits for node, bits in record.files.items() if bits.count == len(listing.places)}
+    for index, bundle in enumerate(listing.bundles):
+        lease = record.leases.get(index)
+        yield BundleView(
+            bundle=bundle,
+            have={node: part for node, bits in files.items() if (part := listing.part(index, bits)).mask},
+            leases=(_lease(lease, bundle),) if lease else (),
+            wanted_by=wanted,
+            host=listing.hosts[bundle.digests[0]],
+            is_restricted=task.is_restricted,
+        )
+
+
+def _counts(lease: LeaseRecord, nodes: Mapping[str, NodeView]) -> bool:
+    """True unless the node was started again since, and knows nothing of it."""
+    node = nodes.get(lease.fact.node)
+    return node is None or node.epoch == lease.fact.epoch
+
+
+def _lease(record: LeaseRecord, work: Work) -> Lease:
+    fact = record.fact
+    return Lease(fact.id, work, fact.node, record.since, record.moved, record.done, record.rate)
+
+
+def _origin(state: FleetState, host: str, connections: int, now: float) -> OriginView:
+    refusals = sum(now - time < _MINUTE for time in state.refusals.get(host, ()))
+    return OriginView(connections, refusals, state.rests.get(host, 0.0))
+
+
+# -- for people
+
+
+def task_status(state: FleetState, name: str, task: TaskRecord) -> TaskStatus:
+    """A task as it is now. A node that is gone before it said how it ended has failed."""
+    reports = {node: fact.report for node, fact in task.reports.items()}
+    return TaskStatus(
+        id=name,
+        name=task.lock.name if task.lock else "",
+        state=_task_state(state, name, task),
+        size=task.listing.size if task.listing else 0,
+        egress=sum(report.from_origin for report in reports.values()),
+        nodes=reports,
+    )
+
+
+def _task_state(state: FleetState, name: str, task: TaskRecord) -> TaskState:
+    if task.is_cancelled:
+        return TaskState.CANCELLED
+    if task.listing is None:
+        return TaskState.UNLISTED
+    wanted = state.wanted(task, name)
+    if not wanted and not task.reports:
+        return TaskState.SUBMITTED
+    if not all(map(task.has_ended, wanted)):
+        return TaskState.RUNNING
+    placed = all(fact.report.phase is NodePhase.PLACED for fact in task.reports.values())
+    return TaskState.DONE if placed else TaskState.PARTIAL
+
+
+def node_status(state: FleetState, record: NodeRecord, leases: int, now: float) -> NodeStatus:
+    """A node as it is now, with so many leases."""
+    node = _node(state, record)
+    is_lost = node.state is not NodeState.GONE and now - node.beat > LOST_AFTER
+    return NodeStatus(
+        id=node.id,
+        epoch=node.epoch,
+        seq=node.seq,
+        address=node.address,
+        state=NodeState.LOST if is_lost else node.state,
+        zone=node.zone,
+        silent=max(0.0, now - node.beat),
+        leases=leases,
+    )
