@@ -79,6 +79,12 @@ class Running:
         """Send it a signal."""
         self._process.send_signal(number)
 
+    def terminate(self, wait_s: float = 30) -> Ended:
+        """SIGTERM, and wait until it has ended."""
+        if self._ended is None:
+            self.send(signal.SIGTERM)
+        return self.wait(wait_s)
+
     def kill(self) -> Ended:
         """SIGKILL, and wait until it has ended."""
         self.send(signal.SIGKILL)
