@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import xxhash
 
@@ -109,6 +110,7 @@ def size_of(work: Work) -> int:
     return work.end - work.start if isinstance(work, Unit) else work.size
 
 
+@lru_cache(maxsize=1 << 17)
 def order(*words: object) -> int:
     """The place of a thing in an order that is the same for everybody, and has no pattern."""
     return xxhash.xxh3_64_intdigest("|".join(map(str, words)).encode())

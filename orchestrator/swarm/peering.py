@@ -1,10 +1,14 @@
-"""The peers that each node asks: few, near, not busy, and such that news reaches everybody in a few steps."""
+"""The peers that each node asks: few, near, and such that news reaches everybody in a few steps.
+
+The nodes stand on eight rings, each in another order without a pattern, and a node asks the next one on each. So eight
+others ask it: no uplink lies idle, and none is shared by many. Who joins or leaves changes the peers of eight nodes.
+"""
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from orchestrator.swarm.goods import is_whole, order
@@ -15,111 +19,141 @@ MOST_ASKERS = 32
 """More nodes than these are not sent to one holder."""
 
 RENEW_AFTER = 2.0
-"""Seconds for which a node keeps the peers that it was told, unless one of them is gone."""
+"""Seconds for which a node that starves, or could ask a node that few ask, keeps the peers that it was told."""
 
-_MOST_RENEWALS = 250
-_NEAR, _FAR = 24, 12
+MOST_RENEWALS = 250
+"""Nodes that are told new peers by one plan; the others are by the next one."""
+
+_WALK = 32
 _FEW = 4
 
 
 def renewals(view: FleetView, trusted: frozenset[str], now: float) -> Iterator[Peers]:
-    """New peers for those nodes that have none, too few, or one that is gone, and for those that starve."""
-    asking = sorted(
-        (node for node in view.nodes.values() if node.id in trusted and _is_due(node, trusted, now)),
-        key=lambda node: (bool(node.peers), node.told, node.id),
-    )
-    if not asking:
+    """New peers for nodes that have none, too few, or one that is gone, for those that starve, and for those that make
+    that a node is asked by many or by few, as it comes when nodes join."""
+    askers = Counter(peer for name in trusted for peer in view.nodes[name].peers)
+    members = [name for name in trusted if view.nodes[name].state != NodeState.JOINING]
+    due = {name for name in trusted if _is_due(view.nodes[name], trusted, now)}
+    uneven = _uneven(view, members, askers) if len(members) > MOST_PEERS else frozenset()
+    if not due and not uneven:
         return
-    crowd = _Crowd(view, trusted)
-    left = _MOST_RENEWALS
-    for node in asking:
+    crowd = _Crowd(view, members, askers)
+    few = [name for name in uneven if askers[name] < MOST_PEERS]
+    waited = {name for name in trusted if now - view.nodes[name].told >= RENEW_AFTER} if uneven else set()
+    due |= {name for name in waited if not uneven.isdisjoint(view.nodes[name].peers)}
+    due |= waited.intersection(crowd.before(few))
+    left = MOST_RENEWALS
+    for node in sorted((view.nodes[name] for name in due), key=lambda node: (bool(node.peers), node.told, node.id)):
         lacks = [good for good in view.goods if node.id in good.wanted_by and not is_whole(good, node.id)]
         lacks = [good for good in lacks if node.shares_restricted or not good.is_restricted]
-        if not lacks:
-            continue
-        found = crowd.choose(node, lacks)
-        if set(found) != set(node.peers):
+        found = crowd.choose(node, lacks) if lacks else ()
+        if found and set(found) != set(node.peers):
             yield Peers(node.id, found)
             left -= 1
             if not left:
                 return
 
 
+def _uneven(view: FleetView, members: Sequence[str], askers: Counter[str]) -> frozenset[str]:
+    """The nodes that are asked by less than half, or by more than half more, of those that the rings would have ask
+    them. Many are to ask who has a blob whole."""
+    holders = {holder for blob in view.blobs.values() for holder in blob.holders}
+    return frozenset(
+        name
+        for name in members
+        if 2 * askers[name] < MOST_PEERS or (2 * askers[name] > 3 * MOST_PEERS and name not in holders)
+    )
+
+
 def _is_due(node: NodeView, trusted: frozenset[str], now: float) -> bool:
-    if not node.peers or not trusted.issuperset(node.peers):
+    if len(node.peers) < min(MOST_PEERS, len(trusted) - 1) or not trusted.issuperset(node.peers):
         return True
-    few = len(node.peers) < min(MOST_PEERS, len(trusted) - 1)
-    return (node.starves or few) and now - node.told >= RENEW_AFTER
+    return node.starves and now - node.told >= RENEW_AFTER
 
 
 @dataclass(frozen=True, slots=True)
 class _Ring:
-    """Nodes in an order without a pattern; it is walked from any place, and around its end."""
+    """Nodes in an order without a pattern, and the places of them in it."""
 
+    salt: int
     places: Sequence[int]
-    nodes: Sequence[NodeView]
+    names: Sequence[str]
 
     @classmethod
-    def of(cls, nodes: Sequence[tuple[int, NodeView]]) -> _Ring:
-        return cls([place for place, _ in nodes], [node for _, node in nodes])
+    def of(cls, names: Iterable[str], salt: int) -> _Ring:
+        placed = sorted((order(salt, name), name) for name in names)
+        return cls(salt, [place for place, _ in placed], [name for _, name in placed])
 
-    def walk(self, start: int, most: int, counts: Callable[[NodeView], bool]) -> list[NodeView]:
-        """At most `most` nodes that count, from `start` on; after four times as many that do not, it ends."""
-        found: list[NodeView] = []
-        begin = bisect_left(self.places, start)
-        for step in range(min(len(self.nodes), 4 * most)):
-            node = self.nodes[(begin + step) % len(self.nodes)]
-            if counts(node):
-                found.append(node)
-                if len(found) == most:
-                    break
-        return found
+    def after(self, name: str) -> Iterator[str]:
+        """Those that follow this node, itself left out, and only a bounded number of them."""
+        begin = bisect_right(self.places, order(self.salt, name))
+        for step in range(min(len(self.names), _WALK)):
+            found = self.names[(begin + step) % len(self.names)]
+            if found != name:
+                yield found
+
+    def before(self, name: str) -> str:
+        """The one that comes before this node."""
+        return self.names[bisect_left(self.places, order(self.salt, name)) - 1]
 
 
 class _Crowd:
-    """Those who can be asked, and how many ask each of them, those who are told so in this plan among them."""
+    """Those who can be asked, on their rings, those of a zone on rings of their own; and how many ask each of them."""
 
-    def __init__(self, view: FleetView, trusted: frozenset[str]) -> None:
-        self._nodes = view.nodes
-        self._load = Counter(peer for node in view.nodes.values() if node.id in trusted for peer in node.peers)
-        placed = sorted(
-            ((order(name), view.nodes[name]) for name in trusted if view.nodes[name].state != NodeState.JOINING),
-            key=lambda placed: (placed[0], placed[1].id),
-        )
-        self._all = _Ring.of(placed)
-        zones: dict[str, list[tuple[int, NodeView]]] = {}
-        for place, node in placed:
-            zones.setdefault(node.zone, []).append((place, node))
-        self._zones = {zone: _Ring.of(members) for zone, members in zones.items()}
-        self._trusted = trusted
+    def __init__(self, view: FleetView, members: Sequence[str], askers: Counter[str]) -> None:
+        self._nodes, self._askers = view.nodes, askers
+        self._members = frozenset(members)
+        zones: dict[str, list[str]] = {}
+        for name in members:
+            zones.setdefault(view.nodes[name].zone, []).append(name)
+        near = MOST_PEERS - FROM_OTHER_ZONES if len(zones) > 1 else MOST_PEERS
+        self._near = {zone: [_Ring.of(names, salt) for salt in range(near)] for zone, names in zones.items()}
+        self._far = [_Ring.of(members, salt) for salt in range(near, MOST_PEERS)]
+
+    def before(self, names: Iterable[str]) -> Iterator[str]:
+        """Those that would ask these nodes, by the rings."""
+        for name in names:
+            for ring in self._near[self._nodes[name].zone]:
+                yield ring.before(name)
 
     def choose(self, node: NodeView, lacks: Sequence[GoodView]) -> tuple[str, ...]:
-        """The peers of a node: a holder if one is free, two of other zones, and the rest near."""
-        for peer in node.peers:
-            self._load[peer] -= 1
+        """The peers of a node that lacks these: one holder that is not asked by many, then those of the rings. A node
+        that starves keeps those that have something new, and gets others that do."""
+
+        def counts(other: str) -> bool:
+            if restricted and not self._nodes[other].shares_restricted:
+                return False
+            return any(other in good.wanted_by or other in good.have for good in lacks)
+
         restricted = all(good.is_restricted for good in lacks)
+        chosen = dict.fromkeys(self._holder(node, lacks))
+        if node.starves:
+            known = dict.fromkeys((*node.peers, *self._next(node, counts, most=_WALK)))
+            told = [other for other in known if other in self._members and _has_news(other, node.id, lacks)]
+            chosen |= dict.fromkeys(sorted(told, key=lambda other: self._askers[other]))
+        chosen |= dict.fromkeys(self._next(node, counts, most=1))
+        found = tuple(chosen)[:MOST_PEERS]
+        self._askers.subtract(node.peers)
+        self._askers.update(found)
+        return found
 
-        def counts(other: NodeView) -> bool:
-            return (
-                other.id != node.id
-                and (other.shares_restricted or not restricted)
-                and any(other.id in good.wanted_by or other.id in good.have for good in lacks)
-            )
-
-        start = order(node.id, node.told)
-        near = self._zones[node.zone].walk(start, _NEAR, counts) if node.zone in self._zones else []
-        far = self._all.walk(start, _FAR, lambda other: other.zone != node.zone and counts(other))
-        kept = [self._nodes[peer] for peer in node.peers if peer in self._trusted and counts(self._nodes[peer])]
-        known = dict.fromkeys(other.id for other in (*near, *far, *kept))
-        ranked = sorted(known, key=lambda other: (not _has_news(other, node.id, lacks), self._load[other]))
-        chosen = self._holder(node, lacks)[:1]
-        others = [other for other in ranked if other not in chosen]
-        away = [other for other in others if self._nodes[other].zone != node.zone]
-        home = [other for other in others if self._nodes[other].zone == node.zone]
-        some = away[:FROM_OTHER_ZONES]
-        chosen = (*chosen, *some, *home, *away[len(some) :])[:MOST_PEERS]
-        self._load.update(chosen)
-        return chosen
+    def _next(self, node: NodeView, counts: Callable[[str], bool], most: int) -> Iterator[str]:
+        """So many that count of each ring, then more of all of them, until there are enough peers."""
+        zone = node.zone
+        away = [[name for name in ring.after(node.id) if self._nodes[name].zone != zone] for ring in self._far]
+        if len(self._near) == 1:
+            away = [list(ring.after(node.id)) for ring in self._far]
+        rings = [*away, *(list(ring.after(node.id)) for ring in self._near.get(zone, ()))]
+        seen: dict[str, None] = {}
+        for depth in range(_WALK):
+            for ring in rings:
+                fresh = (name for name in ring if name not in seen and counts(name))
+                name = next(fresh, None)
+                if name is not None:
+                    seen[name] = None
+            if depth + 1 >= most and len(seen) >= MOST_PEERS:
+                break
+        yield from seen
 
     def _holder(self, node: NodeView, lacks: Sequence[GoodView]) -> tuple[str, ...]:
         """The holder of something that the node lacks whom the fewest ask; near ones first."""
@@ -127,13 +161,13 @@ class _Crowd:
             holder
             for good in lacks
             if isinstance(good, BlobView)
-            for holder in good.holders & self._trusted
-            if holder != node.id and self._load[holder] < MOST_ASKERS
+            for holder in good.holders & self._members
+            if holder != node.id and (self._askers[holder] < MOST_ASKERS or holder in node.peers)
         ]
         if not found:
             return ()
         away = {holder: self._nodes[holder].zone != node.zone for holder in found}
-        return (min(away, key=lambda holder: (away[holder], self._load[holder], order(node.id, holder))),)
+        return (min(away, key=lambda holder: (away[holder], self._askers[holder], order(node.id, holder))),)
 
 
 def _has_news(other: str, node: str, lacks: Sequence[GoodView]) -> bool:

@@ -29,7 +29,8 @@ def test_in_a_small_fleet_each_asks_all() -> None:
 def test_news_reaches_everybody_and_nobody_is_asked_by_many() -> None:
     found = peers_of(nodes(names(200)))
     assert set(map(len, found.values())) == {MOST_PEERS}
-    assert max(Counter(peer for peers in found.values() for peer in peers).values()) <= 3 * MOST_PEERS
+    askers = Counter(peer for peers in found.values() for peer in peers)
+    assert MOST_PEERS // 2 <= min(askers.values()) <= max(askers.values()) <= 2 * MOST_PEERS
     reached, steps = {"m0"}, 0
     while len(reached) < 200:
         reached |= {node for node, peers in found.items() if reached & set(peers)}
@@ -52,18 +53,39 @@ def test_one_holder_is_among_them() -> None:
     assert not holders & set(found)
 
 
-def test_peers_stay_until_one_is_gone_or_the_node_starves() -> None:
+def test_peers_stay_until_one_is_gone() -> None:
     told = nodes(names(40))
     found = peers_of(told)
     told = {name: dataclasses.replace(told[name], peers=found[name], told=NOW) for name in told}
     assert not peers_of(told)
+    del told["m7"]
+    lost = peers_of(told)
+    assert set(lost) == {name for name, each in told.items() if "m7" in each.peers}
+    assert all("m7" not in peers for peers in lost.values())
+
+
+def test_a_node_that_starves_gets_peers_that_have_something_new() -> None:
+    told = nodes(names(40))
+    found = peers_of(told)
+    told = {name: dataclasses.replace(told[name], peers=found[name], told=NOW) for name in told}
     have = {"m20": Bits.full(8)}
     starving = {**told, "m1": dataclasses.replace(told["m1"], starves=True)}
     assert not peers_of(starving, have=have)
     later = {**told, "m1": dataclasses.replace(told["m1"], starves=True, told=NOW - RENEW_AFTER)}
     assert set(peers_of(later, have=have)) <= {"m1"}
-    assert "m20" in {**{"m1": told["m1"].peers}, **peers_of(later, have=have)}["m1"]
-    del told["m7"]
-    lost = peers_of(told)
-    assert set(lost) == {name for name, each in told.items() if "m7" in each.peers}
-    assert all("m7" not in peers for peers in lost.values())
+    assert "m20" in {"m1": told["m1"].peers, **peers_of(later, have=have)}["m1"]
+
+
+def test_nodes_that_came_first_do_not_all_ask_the_same() -> None:
+    """As it comes when the first nodes are told whom to ask while few others are there."""
+    told: dict[str, NodeView] = {}
+    for count in range(1, 121):
+        told[f"m{count}"] = node(f"m{count}", told=NOW - RENEW_AFTER)
+        for name, peers in peers_of(told).items():
+            told[name] = dataclasses.replace(told[name], peers=peers)
+    for _ in range(3):
+        for name, peers in peers_of(told).items():
+            told[name] = dataclasses.replace(told[name], peers=peers)
+    askers = Counter(peer for each in told.values() for peer in each.peers)
+    assert len(askers) == 120
+    assert max(askers.values()) <= 1.5 * MOST_PEERS
