@@ -70,6 +70,11 @@ class Candidates:
         with self._lock:
             self._out.clear()
 
+    def is_banned(self, name: str) -> bool:
+        """True when `ban` was called for the source."""
+        with self._lock:
+            return name in self._out
+
     def ban(self, name: str) -> bool:
         """From now on this source is no candidate for any job that was not restricted to it; False if it was banned
         before."""

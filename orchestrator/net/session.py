@@ -142,6 +142,18 @@ class Net:
 
         return self._retried(read, None, home or url)
 
+    def ask(self, url: str, body: bytes | None = None) -> Answer:
+        """GET one address, or POST JSON to it, without following a redirect. Retried; errors as in `get_json`."""
+
+        def read(deadline: float) -> Answer:
+            response = self._send("GET" if body is None else "POST", url, deadline, {}, url, body=body)
+            try:
+                return self._read(url, response, deadline)
+            finally:
+                put_back(response)
+
+        return self._retried(read, None, url)
+
     def stream(self, url: str, *, byte_range: tuple[int, int] | None = None, home: str | None = None) -> Stream:
         """GET a file's bytes as they are, following redirects. Retried until the headers are there, not later.
 
@@ -222,14 +234,25 @@ class Net:
             url = next_hop(url, location)
         raise ProtocolError(f"{split(url).netloc} redirects in a loop ({redact(url)})", source=split(url).netloc)
 
-    def _send(self, method: str, url: str, deadline: float, headers: Mapping[str, str], home: str) -> BaseHTTPResponse:
+    def _send(
+        self,
+        method: str,
+        url: str,
+        deadline: float,
+        headers: Mapping[str, str],
+        home: str,
+        *,
+        body: bytes | None = None,
+    ) -> BaseHTTPResponse:
         proxy = self._route(url, home)
         left = deadline - self._clock()
         if left <= 0:
             raise too_slow(url)
         sent = {"User-Agent": USER_AGENT, "Accept": "*/*", **headers, **self.credentials.headers_for(url)}
+        if body is not None:
+            sent["Content-Type"] = "application/json"
         try:
-            response = self._ask(method, url, sent, proxy, left)
+            response = self._ask(method, url, sent, proxy, left, body=body)
         except FOREIGN as error:
             raise translate(error, url, proxy) from error
         if proxy and response.status == 407:
@@ -238,7 +261,7 @@ class Net:
         return response
 
     def _ask(
-        self, method: str, url: str, headers: dict[str, str], proxy: Proxy | None, left: float
+        self, method: str, url: str, headers: dict[str, str], proxy: Proxy | None, left: float, *, body: bytes | None
     ) -> BaseHTTPResponse:
         """One request and its answer, whose body is still to come.
 
@@ -254,6 +277,7 @@ class Net:
         return pool.urlopen(
             method,
             target,
+            body=body,
             headers=headers,
             redirect=False,
             retries=_NO_RETRIES,

@@ -314,6 +314,8 @@ class Sharing:
     def _tell(self) -> None:
         for call in tuple(self._calls):
             call()
+        if self._engine is not None:  # what is checked here decides what this node fetches for the others
+            self._engine.stir()
 
     def _next_version(self) -> int:
         self._version += 1

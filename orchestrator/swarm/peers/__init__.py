@@ -1,0 +1,1 @@
+"""Peers: who of them has what, and how their bytes become a source like any other."""

@@ -1,0 +1,185 @@
+"""The peers of a node: whom it asks what they have, and what they answered."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Self
+
+from orchestrator.core.files import Digest
+from orchestrator.core.plan import Job
+from orchestrator.depot.company import Engine
+from orchestrator.errors import GlmAriaError, TemporaryError
+from orchestrator.events import Emit, Notice
+from orchestrator.swarm.holdings import Holding, Peer
+from orchestrator.swarm.peers.asking import Asker
+from orchestrator.swarm.peers.choice import chosen
+from orchestrator.swarm.peers.client import PeerClient
+from orchestrator.swarm.peers.table import NeighbourView, PeerTable
+from orchestrator.system import threads
+from orchestrator.system.threads import Pool
+
+MOST_ASKED = 8
+"""Peers that are asked at once."""
+_LOOK_SECONDS = 0.5
+_FAILING = 6
+"""Failures in a row after which another peer is asked in the place of one, if there is any."""
+_TWICE_SECONDS = 30.0
+"""Until an address is asked again that was this node's own, or another one of a peer that is asked."""
+_ASKING = 4
+
+
+class Neighbours:
+    """Asks the peers that `among` names, `most` at once. Thread-safe; a context manager, in which they are asked.
+
+    `hear` is given what a peer says of the hashes of pieces (`Sharing.hear`). `table` is what they have.
+    """
+
+    def __init__(
+        self,
+        client: PeerClient,
+        among: Callable[[], Sequence[Peer]],
+        *,
+        hear: Callable[[str, Holding], None],
+        emit: Emit,
+        zone: str = "",
+        most: int = MOST_ASKED,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.client = client
+        self.table = PeerTable(clock)
+        self._among, self._hear, self._emit, self._clock = among, hear, emit, clock
+        self._zone, self._most = zone, most
+        self._engine: Engine | None = None
+        self._lock = threading.Lock()
+        self._wanted: dict[Digest, None] = {}
+        self._askers: dict[str, Asker] = {}
+        self._not_before: dict[str, float] = {}
+        self._warned: set[str] = set()
+        self._calls: list[Callable[[], None]] = []
+        self._is_over = False
+        self._news = threading.Event()
+        self._pool = Pool(_ASKING, "ask-whole")
+        self._thread = threading.Thread(target=self._work, name="peers", daemon=True)
+
+    def __enter__(self) -> Self:
+        threads.start(self._thread)
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ask nobody any more. Who is being asked is not waited for."""
+        self._is_over = True
+        self._news.set()
+        self._thread.join()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        for asker in self._askers.values():
+            asker.end()
+
+    # -- company of a depot
+
+    def join(self, engine: Engine) -> None:
+        """See `depot.company.Company`."""
+        self._engine = engine
+
+    def want(self, job: Job) -> None:
+        """Ask the peers for this blob, too. Does not block. To be called once the hashes of its pieces are of use."""
+        with self._lock:
+            if job.digest in self._wanted:
+                return
+            self._wanted[job.digest] = None
+        for node, holding in self.table.hashes([job.digest]):
+            self._hear(node, holding)
+        self._news.set()
+
+    # -- what is known
+
+    def accuse(self, node: str) -> None:
+        """Ask a peer no more, and believe nothing that it says: it altered bytes."""
+        if self.table.accuse(node):
+            words = f"the peer {node} sent altered bytes; they were found, and it is not asked any more"
+            self._emit(Notice("peer-altered", words))
+            self.changed()
+
+    @property
+    def version(self) -> int:
+        """A number that grows with each change of what is known."""
+        return self.table.version
+
+    def seen(self) -> Sequence[NeighbourView]:
+        """All peers that were heard of."""
+        return self.table.seen()
+
+    def subscribe(self, call: Callable[[], None]) -> None:
+        """Have `call` called, by another thread, when something changed."""
+        self._calls.append(call)
+
+    # -- who is asked
+
+    def _work(self) -> None:
+        while not self._is_over:
+            is_new = self._news.is_set()
+            self._news.clear()
+            with suppress(TemporaryError):  # no thread to be had now
+                self._look()
+                for asker in tuple(self._askers.values()) if is_new else ():
+                    if asker.node is not None:
+                        self._pool.submit(self._ask_whole, asker)
+            self._news.wait(_LOOK_SECONDS)
+
+    def _look(self) -> None:
+        """Begin to ask those who are to be asked, and end with the others."""
+        now = self._clock()
+        self._askers = {address: asker for address, asker in self._askers.items() if not asker.is_over}
+        failing = {address for address, asker in self._askers.items() if asker.failures >= _FAILING}
+        among = [peer for peer in self._among() if self._not_before.get(peer.address, now) <= now]
+        wanted = {peer.address for peer in chosen(self.client.me, self._zone, among, self._most, failing)}
+        for address, asker in self._askers.items():
+            if address not in wanted:
+                asker.end()
+        for address in wanted - self._askers.keys():
+            asker = Asker(address, self.client, self.table, self)
+            threads.start(threading.Thread(target=asker.run, name="peer", daemon=True))
+            self._askers[address] = asker
+
+    # -- what askers find
+
+    def wanted(self) -> Sequence[Digest]:
+        """See `Circle`."""
+        with self._lock:
+            return tuple(self._wanted)
+
+    def hear(self, node: str, holding: Holding) -> None:
+        """See `Circle`."""
+        self._hear(node, holding)
+
+    def meet(self, node: str, address: str) -> bool:
+        """See `Circle`: neither this node itself, nor a peer that is asked at another address."""
+        others = [one for one in tuple(self._askers.values()) if one.node == node and one.address != address]
+        if node == self.client.me or any(not one.is_over and not one.failures for one in others):
+            self._not_before[address] = self._clock() + _TWICE_SECONDS
+            return False
+        return True
+
+    def changed(self) -> None:
+        """See `Circle`."""
+        if self._engine is not None:
+            self._engine.stir()
+        for call in tuple(self._calls):
+            call()
+
+    def refused(self, address: str) -> None:
+        """See `Circle`."""
+        if address not in self._warned:
+            self._warned.add(address)
+            words = f"the peer at {address} does not take our ticket: give both machines the same fleet key, and look"
+            self._emit(Notice("peer-refused", f"{words} at their clocks"))
+
+    @staticmethod
+    def _ask_whole(asker: Asker) -> None:
+        with suppress(GlmAriaError):  # its own thread finds out what is the matter
+            asker.ask_whole()

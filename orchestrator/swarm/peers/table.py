@@ -1,0 +1,185 @@
+"""The table of peers: what each of them has, as far as it said so and was heard of lately."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from orchestrator.core.files import Digest
+from orchestrator.swarm.holdings import Holding
+from orchestrator.swarm.units import Bits, piece_count
+from orchestrator.swarm.wire import NodeNews, WholeBlobs
+
+SILENCE = 6.0
+"""Seconds after which a peer that said nothing is gone."""
+_MOST_BLOBS = 200_000
+"""Blobs that are kept of one peer."""
+
+
+@dataclass(frozen=True, slots=True)
+class NeighbourView:
+    """A peer, as a guide sees it. Times are monotonic seconds: when it was `heard` last, -inf for one that refuses
+    connections; when it had `changed` what it has of a blob. One that altered bytes is not trusted."""
+
+    node: str
+    address: str
+    heard: float
+    epoch: int
+    holdings: Mapping[Digest, Holding]
+    changed: Mapping[Digest, float]
+    is_trusted: bool = True
+
+
+@dataclass(slots=True)
+class _Known:
+    address: str
+    epoch: int
+    heard: float = -math.inf
+    holdings: dict[Digest, Holding] = field(default_factory=dict)
+    changed: dict[Digest, float] = field(default_factory=dict)
+    view: NeighbourView | None = None
+
+
+class PeerTable:
+    """All that peers said they have. Thread-safe; nothing blocks. `version` grows with each change."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._peers: dict[str, _Known] = {}
+        self._accused: set[str] = set()
+        self.version = 0
+
+    # -- what is heard
+
+    def told(self, address: str, told: NodeNews) -> Sequence[Holding]:
+        """A peer told its news. Returns them, with nothing of a peer that is not trusted."""
+        with self._lock:
+            known = self._known(told.node, address, told.epoch)
+            for fresh in told.news.holdings:
+                before = known.holdings.get(fresh.digest)
+                if before is not None and before.size == fresh.size:
+                    self._keep(known, replace(fresh, hashes={**before.hashes, **fresh.hashes}))
+                elif before is not None or len(known.holdings) < _MOST_BLOBS:
+                    self._keep(known, fresh)
+            return () if told.node in self._accused else told.news.holdings
+
+    def told_whole(self, address: str, told: WholeBlobs) -> None:
+        """A peer told which blobs it holds whole."""
+        with self._lock:
+            known = self._known(told.node, address, told.epoch)
+            for digest, size in told.sizes.items():
+                self._keep(known, Holding(digest, size, Bits.full(piece_count(size)), is_whole=True))
+
+    def heard(self, node: str) -> None:
+        """A peer is there, and has nothing new to tell."""
+        with self._lock:
+            if node in self._peers:
+                self._peers[node].heard = self._clock()
+                self._peers[node].view = None
+
+    def gone(self, node: str) -> None:
+        """A peer refuses connections."""
+        with self._lock:
+            if node in self._peers:
+                self._peers[node].heard = -math.inf
+                self._changed(self._peers[node])
+
+    def lacks(self, node: str, digest: Digest, pieces: Bits | None = None) -> None:
+        """A peer has not these pieces of a blob, None for all, whatever it said. Until it says so again."""
+        with self._lock:
+            known = self._peers.get(node)
+            holding = known.holdings.get(digest) if known else None
+            if known is not None and holding is not None:
+                left = Bits(holding.checked.count) if pieces is None else holding.checked - pieces
+                self._keep(known, replace(holding, checked=left, is_whole=False))
+
+    def accuse(self, node: str) -> bool:
+        """A peer altered bytes: it is not asked, nor believed, any more. False if that was known."""
+        with self._lock:
+            is_new = node not in self._accused
+            self._accused.add(node)
+            if node in self._peers:
+                self._changed(self._peers[node])
+            return is_new
+
+    # -- what that makes
+
+    def offers(self, digest: Digest) -> Mapping[str, Bits]:
+        """The checked pieces of a blob at each peer that can be asked for some."""
+        since = self._clock() - SILENCE
+        with self._lock:
+            return {
+                node: holding.checked
+                for node, known in self._peers.items()
+                if known.heard >= since
+                and node not in self._accused
+                and (holding := known.holdings.get(digest)) is not None
+                and holding.checked
+            }
+
+    def holding(self, node: str, digest: Digest) -> Holding | None:
+        """The holding of a blob at a peer, as it told it last."""
+        with self._lock:
+            known = self._peers.get(node)
+            return known.holdings.get(digest) if known else None
+
+    def address(self, node: str) -> str | None:
+        """The address of a peer that was heard of."""
+        with self._lock:
+            known = self._peers.get(node)
+            return known.address if known else None
+
+    def live(self) -> Collection[str]:
+        """The peers that were heard of lately and are trusted."""
+        since = self._clock() - SILENCE
+        with self._lock:
+            return {node for node, known in self._peers.items() if known.heard >= since and node not in self._accused}
+
+    def seen(self) -> Sequence[NeighbourView]:
+        """All peers that were ever heard of."""
+        with self._lock:
+            for node, known in self._peers.items():
+                if known.view is None:
+                    known.view = NeighbourView(
+                        node,
+                        known.address,
+                        known.heard,
+                        known.epoch,
+                        dict(known.holdings),
+                        dict(known.changed),
+                        node not in self._accused,
+                    )
+            return tuple(known.view for known in self._peers.values() if known.view is not None)
+
+    def hashes(self, digests: Iterable[Digest]) -> Sequence[tuple[str, Holding]]:
+        """The hashes of these blobs, as trusted peers told them."""
+        with self._lock:
+            return [
+                (node, holding)
+                for digest in digests
+                for node, known in self._peers.items()
+                if node not in self._accused and (holding := known.holdings.get(digest)) is not None and holding.hashes
+            ]
+
+    def _known(self, node: str, address: str, epoch: int) -> _Known:
+        known = self._peers.get(node)
+        if known is None or known.epoch != epoch:
+            known = self._peers[node] = _Known(address, epoch)
+        known.address, known.heard = address, self._clock()
+        self._changed(known)
+        return known
+
+    def _keep(self, known: _Known, holding: Holding) -> None:
+        before = known.holdings.get(holding.digest)
+        if before is None or before.checked != holding.checked:
+            known.changed[holding.digest] = self._clock()
+        known.holdings[holding.digest] = holding
+        self._changed(known)
+
+    def _changed(self, known: _Known) -> None:
+        known.view = None
+        self.version += 1
