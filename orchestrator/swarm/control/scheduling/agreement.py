@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from orchestrator.swarm.board.interface import BoardAnswer, Mark, Register, Version
+from orchestrator.swarm.board.interface import MOST_NUMBER, BoardAnswer, Mark, Register, Version
 from orchestrator.swarm.control.scheduling.fact_codec import Key, fact_of, key_of, register_of
 from orchestrator.swarm.control.scheduling.facts import Fact, FilesFact, HaveFact, NodeFact, ReportFact
 
@@ -61,8 +61,8 @@ class BoardWords:
             self._sent[key] = fact
             made[key] = register_of(fact, version)
         for key in self._removals:
-            if key in self._known:
-                epoch, number = self._known[key].version
+            epoch, number = self._version(key)
+            if key in self._known and number < MOST_NUMBER:
                 made[key] = Register(*key, (epoch, number + 1), b"")
         return list(made.values())
 
@@ -105,12 +105,14 @@ class BoardWords:
         for key, fact in tuple(self._words.items()):
             epoch = fact.epoch if isinstance(fact, _OF_NODE) else 0
             known = self._version(key)
-            if known[0] > epoch:
+            if known[0] > epoch or known[1] >= MOST_NUMBER:
                 del self._words[key]  # the node has been started again, and speaks to another scheduler
             else:
                 yield key, fact, (epoch, known[1] + 1 if known[0] == epoch else 1)
         for key, fact in self._hopes.items():
-            yield key, fact, (0, self._version(key)[1] + 1)
+            known = self._version(key)
+            if known < (0, MOST_NUMBER):
+                yield key, fact, (0, known[1] + 1)
 
     def _version(self, key: Key) -> Version:
         known = self._known.get(key)

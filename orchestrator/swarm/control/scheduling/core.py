@@ -10,16 +10,18 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from itertools import count
 
-from orchestrator.core.files import Digest
-from orchestrator.errors import TemporaryError
+from orchestrator.core.files import MAX_SIZE, Digest
+from orchestrator.errors import ProtocolError, TemporaryError
 from orchestrator.swarm.board.interface import BoardAnswer, Register
 from orchestrator.swarm.control.messages import DrainOrder, FromNode, FromScheduler, Hello, Shunned, Welcome
 from orchestrator.swarm.control.scheduling import hearing
 from orchestrator.swarm.control.scheduling.agreement import BoardWords
-from orchestrator.swarm.control.scheduling.fact_codec import FLEET, Key, key_of
+from orchestrator.swarm.control.scheduling.fact_codec import FLEET, Key, is_sound, key_of
 from orchestrator.swarm.control.scheduling.facts import (
     DisputeFact,
     Fact,
+    FilesFact,
+    HaveFact,
     LeaseFact,
     NodeFact,
     RefusalFact,
@@ -60,7 +62,10 @@ class SchedulerCore:
     # -- nodes
 
     def connect(self, hello: Hello, send: Callable[[FromScheduler], None], now: float) -> Welcome:
-        """Begin with a node that is there, in the place of its connection of before. Raises TemporaryError."""
+        """Begin with a node that is there, in the place of its connection of before.
+
+        Raises ProtocolError for words that are too long, and TemporaryError for the name of a node that began later.
+        """
         record = self.state.nodes.get(hello.node)
         known = record.fact if record else None
         if known is not None and known.epoch > hello.epoch:
@@ -69,6 +74,8 @@ class SchedulerCore:
                 hint="give each node a name of its own, and check the clock of this machine",
             )
         fact = hearing.welcomed(self.name, hello, known)
+        if not is_sound(fact):
+            raise ProtocolError("a node says who it is in words that are too long, or with a name that is none")
         self._connections[hello.node] = Connection(send, hello.epoch, now, leases=set(hello.leases))
         self._may_leave.discard(hello.node)
         self._say(fact, now)
@@ -80,13 +87,14 @@ class SchedulerCore:
         if connection is None or record is None or connection.epoch != epoch or record.fact.epoch != epoch:
             return
         connection.heard, connection.is_ours = now, True
-        if seq <= record.fact.seq:
+        if not record.fact.seq < seq <= MAX_SIZE:
             return
         fact, heard = hearing.hear(self.state, record.fact, said)
         state = NodeState.READY if fact.state is NodeState.LOST else fact.state
         self._say(replace(fact, seq=seq, scheduler=self.name, state=state), now)
         for word in heard.words:
-            self._say(word, now)
+            if isinstance(word, HaveFact | FilesFact) or is_sound(word):
+                self._say(word, now)
         for lease in heard.frees:
             self.agreement.wish(lease)
             connection.ended.add(lease.id)

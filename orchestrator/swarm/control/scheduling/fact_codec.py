@@ -146,6 +146,14 @@ def fact_of(register: Register) -> Fact | None:
         return None
 
 
+def is_sound(fact: Fact) -> bool:
+    """True if others can read what we would write: what a node says may be of any length and size."""
+    try:
+        return fact_of(register_of(fact, (getattr(fact, "epoch", 0), 1))) == fact
+    except (ValueError, OverflowError):
+        return False
+
+
 def _node(name: str, register: Register) -> NodeFact:
     text, numbers, flags, joined, peers, leases = json.loads(register.value)
     scheduler, state, address, zone, cache = map(_text, text)

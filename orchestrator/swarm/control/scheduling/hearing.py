@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from orchestrator.core.files import Digest
+from orchestrator.core.files import MAX_SIZE, Digest
 from orchestrator.swarm.control import messages
 from orchestrator.swarm.control.messages import BlobProgress, FromNode, Hello
 from orchestrator.swarm.control.scheduling.facts import (
@@ -20,12 +20,13 @@ from orchestrator.swarm.control.scheduling.facts import (
     WrongFact,
 )
 from orchestrator.swarm.control.scheduling.state import FleetState, LeaseRecord, TaskRecord, pieces_of_lease
+from orchestrator.swarm.holdings import is_node_name
 from orchestrator.swarm.units import Bits, piece_count
 from orchestrator.swarm.view import NodeState
 
 REFUSED = "busy"
 """The code of a failure that is an origin's wish to be left alone."""
-_MOST_TASKS, _MOST_LEASES = 256, 64
+_MOST_TASKS = 256
 _NEW = 0.3
 """The weight of the last second in the pace of a node."""
 
@@ -67,7 +68,7 @@ def hear(state: FleetState, node: NodeFact, said: FromNode) -> tuple[NodeFact, H
     """The node after it said this, and the facts that follow. Of what no task lists nothing follows."""
     match said:
         case messages.Progress():
-            return _progress(node, said), Heard(words=tuple(_blobs(state, node, said.blobs)))
+            return _progress(state, node, said), Heard(words=tuple(_blobs(state, node, said.blobs)))
         case messages.HeldUnit():
             return node, _held(state, node, said)
         case messages.FailedWork():
@@ -78,7 +79,7 @@ def hear(state: FleetState, node: NodeFact, said: FromNode) -> tuple[NodeFact, H
             return node, Heard(words=(WrongFact(said.digest, node.node),))
         case messages.TaskReport() if said.task in state.tasks:
             return node, Heard(words=(ReportFact(node.node, node.epoch, said),))
-        case messages.Join():
+        case messages.Join() if is_node_name(said.task):
             joined = dict.fromkeys((*node.joined, said.task))
             return replace(node, joined=tuple(joined)[-_MOST_TASKS:]), Heard()
         case messages.Bye():
@@ -87,10 +88,14 @@ def hear(state: FleetState, node: NodeFact, said: FromNode) -> tuple[NodeFact, H
             return node, Heard()
 
 
-def _progress(node: NodeFact, said: messages.Progress) -> NodeFact:
-    leases = said.leases[:_MOST_LEASES]
+def _progress(state: FleetState, node: NodeFact, said: messages.Progress) -> NodeFact:
+    leases = tuple(
+        replace(one, done=min(one.done, MAX_SIZE), rate=min(one.rate, MAX_SIZE))
+        for one in said.leases
+        if _lease(state, node, one.lease)
+    )
     pace = node.pace
-    if rate := sum(lease.rate for lease in leases):
+    if rate := min(sum(lease.rate for lease in leases), MAX_SIZE):
         pace = round(pace + _NEW * (rate - pace)) if pace else rate
     return replace(node, state=NodeState.READY, leases=leases, pace=pace, starves=said.is_starving)
 

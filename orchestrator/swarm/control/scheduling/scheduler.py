@@ -9,12 +9,13 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 
-from orchestrator.errors import NotFoundError, TemporaryError
+from orchestrator.errors import NotFoundError, TemporaryError, UsageError
 from orchestrator.events import Emit, Notice
 from orchestrator.swarm.board.interface import LIFE, FleetBoard
 from orchestrator.swarm.control import messages
 from orchestrator.swarm.control.messages import FromNode, FromScheduler, NodeStatus, Submission, TaskStatus, Welcome
 from orchestrator.swarm.control.scheduling.core import CONNECTIONS, SchedulerCore
+from orchestrator.swarm.control.scheduling.fact_codec import is_sound
 from orchestrator.swarm.control.scheduling.facts import CancelFact, ClaimFact, DrainFact, LockFact
 from orchestrator.swarm.control.scheduling.listing import TaskListing
 from orchestrator.swarm.control.scheduling.viewing import node_status, task_status
@@ -27,6 +28,7 @@ _SHARE = 4
 CLAIM = 30.0
 """Seconds for which a node may be at a lock file before another one is asked to make it."""
 _TIDY = 600.0
+_MOST_PRIORITY = 100
 _URGENT = (messages.HeldUnit, messages.FailedWork, messages.Join, messages.WrongBlob, messages.Bye)
 
 
@@ -125,10 +127,11 @@ class Scheduler:
         task = self._core.state.task(name)
         if task.lock is None and asked.lock:
             TaskListing.of(name, asked.lock)
-            priority = min(max(asked.priority, -100), 100)
-            self._core.agreement.wish(
-                LockFact(name, asked.name, asked.selector, priority, asked.is_restricted, asked.lock)
-            )
+            priority = min(max(asked.priority, -_MOST_PRIORITY), _MOST_PRIORITY)
+            fact = LockFact(name, asked.name, asked.selector, priority, asked.is_restricted, asked.lock)
+            if not is_sound(fact):
+                raise UsageError("the name or the selector of the task is longer than 512 characters")
+            self._core.agreement.wish(fact)
             await self._agreed()
         elif task.lock is None and asked.node:
             claimed, since = task.claimed

@@ -29,6 +29,7 @@ from orchestrator.swarm.control.scheduling.facts import (
 )
 from orchestrator.swarm.control.scheduling.listing import TaskListing
 from orchestrator.swarm.units import Bits
+from orchestrator.swarm.view import NodeState
 
 _REFUSALS_APART = 1.0
 """Seconds within which refusals of an origin count as one."""
@@ -137,6 +138,8 @@ class FleetState:
 
     def beat(self, record: NodeRecord) -> float:
         """The time of a node's last sign of life, by itself or by a scheduler that lives and says no other."""
+        if record.fact.state is NodeState.LOST:
+            return record.beat
         return max(record.beat, self.schedulers.get(record.fact.scheduler, 0.0))
 
     def wanted(self, task: TaskRecord, name: str) -> frozenset[str]:

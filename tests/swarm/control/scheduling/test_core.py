@@ -1,0 +1,163 @@
+"""A core and single nodes: connections that come and go, and words that are too much."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from orchestrator.core.files import Algorithm, Digest
+from orchestrator.errors import ProtocolError, TemporaryError
+from orchestrator.swarm.board.memory import MemoryBoard
+from orchestrator.swarm.control import messages
+from orchestrator.swarm.control.messages import Hello, NodePhase, Progress, TaskReport
+from orchestrator.swarm.control.scheduling.core import BROKEN_AFTER
+from orchestrator.swarm.trust import LOST_AFTER
+from orchestrator.swarm.view import NodeState
+from tests.swarm.control.scheduling.simulated import MB, Fleet
+
+HELLO = Hello("n0000", 1, "http://n0000:1", takes_tasks=True)
+
+
+def state_of(fleet: Fleet, core: int = 0) -> NodeState:
+    return fleet.cores[core].state.nodes["n0000"].fact.state
+
+
+def wait(fleet: Fleet, seconds: float) -> None:
+    """Let time pass in which no node says anything."""
+    end = fleet.now + seconds
+    while fleet.now < end:
+        fleet.turn()
+        fleet.now += 0.25
+
+
+def test_a_node_is_joining_until_it_says_what_it_has() -> None:
+    fleet = Fleet(1, [8 * MB])
+    assert state_of(fleet) is NodeState.JOINING
+    fleet.hear(fleet.nodes["n0000"], Progress())
+    assert state_of(fleet) is NodeState.READY
+
+
+def test_a_broken_connection_counts_after_two_seconds_and_a_new_one_at_once() -> None:
+    fleet = Fleet(1, [8 * MB])
+    (node,) = fleet.nodes.values()
+    fleet.hear(node, Progress())
+    fleet.cores[0].leave(node.name, fleet.now)
+    wait(fleet, BROKEN_AFTER - 0.25)
+    assert state_of(fleet) is NodeState.READY
+    wait(fleet, 0.5)
+    assert state_of(fleet) is NodeState.LOST
+    fleet.join(node, 0)
+    fleet.hear(node, Progress())
+    assert state_of(fleet) is NodeState.READY
+
+
+def test_who_comes_back_within_two_seconds_keeps_its_leases() -> None:
+    fleet = Fleet(2, [64 * MB])
+    fleet.submit()
+    fleet.run(until=lambda: all(node.leases for node in fleet.alive))
+    node = fleet.nodes["n0000"]
+    before = dict(node.leases)
+    fleet.cores[0].leave(node.name, fleet.now)
+    wait(fleet, 1)
+    fleet.join(node, 0)
+    wait(fleet, 3)
+    assert node.leases.keys() >= before.keys()
+    assert "RevokedLease" not in node.said
+
+
+def test_who_says_nothing_is_lost_and_its_leases_are_free() -> None:
+    fleet = Fleet(2, [64 * MB])
+    fleet.submit()
+    fleet.run(until=lambda: all(node.leases for node in fleet.alive))
+    wait(fleet, LOST_AFTER + 1)
+    assert state_of(fleet) is NodeState.LOST
+    assert not any(record.fact.node for _, record in fleet.cores[0].state.leases())
+
+
+def test_a_lost_node_is_forgotten_after_a_minute() -> None:
+    fleet = Fleet(2, [8 * MB])
+    fleet.kill(fleet.nodes["n0000"])
+    for _ in range(70):
+        fleet.hear(fleet.nodes["n0001"], Progress())
+        wait(fleet, 1)
+    assert list(fleet.cores[0].state.nodes) == ["n0001"]
+
+
+def test_what_was_heard_before_counts_once() -> None:
+    fleet = Fleet(1, [8 * MB])
+    core = fleet.cores[0]
+    core.hear("n0000", 1, 5, messages.Join("t1"), fleet.now)
+    core.hear("n0000", 1, 5, messages.Join("t2"), fleet.now)
+    core.hear("n0000", 1, 4, messages.Join("t3"), fleet.now)
+    core.hear("n0000", 2, 9, messages.Join("t4"), fleet.now)
+    assert core.state.nodes["n0000"].fact.joined == ("t1",)
+    assert core.connect(HELLO, fleet.nodes["n0000"].told, fleet.now).seen == 5
+
+
+def test_another_scheduler_knows_what_was_heard() -> None:
+    fleet = Fleet(1, [8 * MB], boards=[board := MemoryBoard(), board.beside()])
+    fleet.cores[0].hear("n0000", 1, 5, Progress(), fleet.now)
+    fleet.turn()
+    assert fleet.cores[1].connect(HELLO, fleet.nodes["n0000"].told, fleet.now).seen == 5
+    fleet.turn()
+    fleet.turn()
+    assert fleet.cores[0].state.nodes["n0000"].fact.scheduler == fleet.cores[1].name
+
+
+def test_a_node_with_the_name_of_a_later_one_is_refused() -> None:
+    fleet = Fleet(1, [8 * MB])
+    fleet.cores[0].connect(replace(HELLO, epoch=3), fleet.nodes["n0000"].told, fleet.now)
+    with pytest.raises(TemporaryError):
+        fleet.cores[0].connect(replace(HELLO, epoch=2), fleet.nodes["n0000"].told, fleet.now)
+
+
+@pytest.mark.parametrize(
+    "hello",
+    [
+        replace(HELLO, node="a b"),
+        replace(HELLO, node="n" * 65),
+        replace(HELLO, address="x" * 513),
+        replace(HELLO, zone="z" * 513),
+        replace(HELLO, epoch=2**64 - 1),
+        replace(HELLO, up=2**64 - 1),
+        replace(HELLO, uploads=-1),
+    ],
+    ids=range(7),
+)
+def test_first_words_that_nobody_could_read(hello: Hello) -> None:
+    with pytest.raises(ProtocolError):
+        Fleet(1, [8 * MB]).cores[0].connect(hello, lambda _: None, 0)
+
+
+def test_words_without_measure_change_nothing() -> None:
+    fleet = Fleet(1, [64 * MB], rate=2 * MB)
+    fleet.submit()
+    fleet.run(until=lambda: bool(fleet.nodes["n0000"].leases))
+    (lease, *_) = fleet.nodes["n0000"].leases
+    node, (digest,) = fleet.nodes["n0000"], fleet.listing.large
+    stranger = Digest(Algorithm.SHA256, "0" * 64)
+    huge = 2**64 - 1
+    words: list[messages.FromNode] = [
+        messages.WrongPiece(digest, 0, "x" * 600),
+        messages.WrongPiece(stranger, huge, "n0000"),
+        messages.WrongBlob(stranger),
+        messages.Join("../" * 300),
+        TaskReport("unknown", NodePhase.PLACED),
+        TaskReport("task", NodePhase.FETCHING, code="c" * 600, done=huge),
+        Progress((messages.BlobProgress(digest, b"\xff" * 99), messages.BlobProgress(stranger, b"\x01", True))),
+        Progress((), tuple(messages.LeaseProgress(f"x{index}", huge, huge) for index in range(100))),
+        Progress((), (messages.LeaseProgress(lease, huge, huge),)),
+        messages.HeldUnit("no-lease", digest, huge),
+        messages.FailedWork("no-lease", "s" * 9999, "c", 1e300),
+    ]
+    for said in words:
+        fleet.hear(node, said)
+        fleet.turn()
+    core = fleet.cores[0]
+    assert set(core.state.tasks) == {"task"}
+    assert set(core.state.blobs) <= {digest}
+    assert not core.state.blobs[digest].accused
+    assert not core.state.tasks["task"].reports
+    core.hear(node.name, 1, 2**64, Progress(), fleet.now)
+    assert core.state.nodes["n0000"].fact.seq < 2**63

@@ -1,0 +1,211 @@
+"""Schedulers in an event loop: tasks, those who watch them, and a board that is away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.errors import NotFoundError, TemporaryError, UsageError
+from orchestrator.events import Event, Notice
+from orchestrator.swarm.board.interface import FleetBoard
+from orchestrator.swarm.board.memory import MemoryBoard
+from orchestrator.swarm.board.redis import RedisBoard
+from orchestrator.swarm.control.messages import (
+    Assign,
+    BlobProgress,
+    FromScheduler,
+    Hello,
+    NodePhase,
+    Progress,
+    Submission,
+    TaskLock,
+    TaskReport,
+    TaskState,
+)
+from orchestrator.swarm.control.scheduling.listing import TaskListing
+from orchestrator.swarm.control.scheduling.scheduler import CLAIM, Scheduler, task_of
+from orchestrator.swarm.view import NodeState
+from tests.servers.redis import RedisServer
+from tests.swarm.control.scheduling.simulated import MB, lock_of
+
+Make = Callable[[], FleetBoard]
+LOCK = lock_of([8 * MB])
+ASKED = Submission("key", "org/name", "*", 0, LOCK)
+
+
+class Clock:
+    """A clock that a test sets."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def scheduler(board: FleetBoard, name: str = "s1", clock: Clock | None = None) -> Scheduler:
+    return Scheduler(board, name, lambda _: None, clock=clock or Clock())
+
+
+def together(work: Callable[[], Awaitable[None]], *schedulers: Scheduler) -> None:
+    """Do something while schedulers run."""
+
+    async def both() -> None:
+        async with asyncio.timeout(30):
+            running = [asyncio.create_task(one.run()) for one in schedulers]
+            await work()
+            for task in running:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+
+    asyncio.run(both())
+
+
+def test_the_same_key_is_the_same_task(another: Make) -> None:
+    one, other = scheduler(another()), scheduler(another(), "s2")
+
+    async def work() -> None:
+        made, found = await asyncio.gather(one.submit(ASKED), other.submit(ASKED))
+        assert made.id == found.id == task_of("key")
+        assert (made.name, made.size, made.state) == ("org/name", 8 * MB, TaskState.SUBMITTED)
+        again = await other.submit(Submission("key", "other", lock=lock_of([1])))
+        assert again.size == 8 * MB
+        assert [task.id for task in one.tasks()] == [made.id]
+
+    together(work, one, other)
+
+
+def test_a_lock_file_that_is_none_is_refused() -> None:
+    one = scheduler(MemoryBoard())
+
+    async def work() -> None:
+        for asked in (Submission("k", "n", lock="nonsense"), Submission("k", "n" * 600, lock=LOCK)):
+            with pytest.raises(UsageError):
+                await one.submit(asked)
+        assert one.tasks()[0].state is TaskState.UNLISTED
+
+    together(work, one)
+
+
+def test_one_node_makes_the_lock_file_of_a_task(another: Make) -> None:
+    clock = Clock()
+    one, other = scheduler(another(), clock=clock), scheduler(another(), "s2", clock)
+
+    async def work() -> None:
+        asked = [Submission("key", "org/name", node=f"n{index}") for index in range(2)]
+        told = await asyncio.gather(one.submit(asked[0]), other.submit(asked[1]))
+        assert sorted(status.is_lock_yours for status in told) == [False, True]
+        assert {status.state for status in told} == {TaskState.UNLISTED}
+        mine = next(index for index, status in enumerate(told) if status.is_lock_yours)
+        assert (await one.submit(asked[mine])).is_lock_yours
+        assert not (await other.submit(asked[1 - mine])).is_lock_yours
+        clock.now += CLAIM + 1
+        assert (await other.submit(asked[1 - mine])).is_lock_yours
+        listed = await other.submit(Submission("key", "org/name", lock=LOCK, node=f"n{1 - mine}"))
+        assert (listed.state, listed.is_lock_yours) == (TaskState.SUBMITTED, False)
+
+    together(work, one, other)
+
+
+def test_a_task_is_followed_until_all_nodes_have_it(another: Make) -> None:
+    one, other = scheduler(another()), scheduler(another(), "s2")
+    told: asyncio.Queue[FromScheduler] = asyncio.Queue()
+    listing = TaskListing.of("t", LOCK)
+
+    async def work() -> None:
+        made = await one.submit(ASKED)
+        other.connect(Hello("n1", 1, "http://n1:1", takes_tasks=True), told.put_nowait)
+        other.hear("n1", 1, 1, Progress())
+        states = []
+        async for status in one.changes(made.id):
+            states.append(status.state)
+            if status.state is TaskState.RUNNING and states.count(TaskState.RUNNING) == 1:
+                assert await told.get() == TaskLock(made.id, LOCK, 0)
+                lease = await told.get()
+                assert isinstance(lease, Assign)
+                (digest,) = listing.large
+                assert (lease.digest, lease.start, lease.end) == (digest, 0, 4 * MB)
+                other.hear("n1", 1, 2, Progress((BlobProgress(digest, b"", is_whole=True),)))
+                other.hear("n1", 1, 3, TaskReport(made.id, NodePhase.PLACED, done=8 * MB, from_origin=8 * MB))
+        assert states[-1] is TaskState.DONE
+        assert (status.egress, list(status.nodes)) == (8 * MB, ["n1"])
+
+    together(work, one, other)
+
+
+def test_nodes_drain_and_tasks_are_cancelled_by_any_scheduler(another: Make) -> None:
+    one, other = scheduler(another()), scheduler(another(), "s2")
+    told: list[FromScheduler] = []
+
+    async def work() -> None:
+        one.connect(Hello("n1", 1, "http://n1:1", takes_tasks=True), told.append)
+        one.hear("n1", 1, 1, Progress())
+        made = await one.submit(ASKED)
+        await one.submit(ASKED)
+        while not other.nodes():
+            await asyncio.sleep(0)
+        assert (await other.drain("n1")).state is NodeState.DRAINING
+        assert (await other.cancel(made.id)).state is TaskState.CANCELLED
+        async for status in one.changes(made.id):
+            assert status.state in (TaskState.RUNNING, TaskState.CANCELLED)
+        for asking in (other.drain("n2"), other.cancel("t2"), anext(other.changes("t2"))):
+            with pytest.raises(NotFoundError):
+                await asking
+
+    together(work, one, other)
+
+
+def test_a_board_that_is_away_is_told_once_and_nothing_ends(tmp_path: Path) -> None:
+    said: list[Event] = []
+    with RedisServer(tmp_path) as server:
+        board = RedisBoard(server.url, "f")
+        one = Scheduler(board, "s1", said.append)
+
+        async def work() -> None:
+            made = await one.submit(ASKED)
+            server.kill()
+            for _ in range(2):
+                with pytest.raises(TemporaryError):
+                    await one.submit(Submission("other", "org/name", lock=LOCK))
+            assert (await one.submit(ASKED)).id == made.id
+            server.start()
+            while True:
+                with suppress(TemporaryError):
+                    await one.submit(Submission("third", "org/name", lock=LOCK))
+                    break
+            late = Scheduler(RedisBoard(server.url, "f"), "s2", said.append)
+            await late.turn()
+            while len(late.tasks()) < 2:
+                await late.turn()
+            assert {made.id, task_of("third")} <= {task.id for task in late.tasks()}
+
+        together(work, one)
+        board.close()
+    assert [event.code for event in said if isinstance(event, Notice)] == ["board-lost"]
+
+
+def test_a_task_that_ended_is_forgotten_after_a_day() -> None:
+    clock = Clock()
+    one = scheduler(MemoryBoard(), clock=clock)
+
+    async def work() -> Any:
+        asking = asyncio.create_task(one.submit(ASKED))
+        await asyncio.sleep(0)
+        await one.turn()
+        made = await asking
+        cancelling = asyncio.create_task(one.cancel(made.id))
+        await asyncio.sleep(0)
+        await one.turn()
+        await cancelling
+        for hour in range(26):
+            clock.now += 3600
+            await one.turn()
+            assert bool(one.tasks()) is (hour < 25)
+
+    asyncio.run(work())
