@@ -5,13 +5,15 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 
 Range = tuple[int, int]
 """Bytes from the first number up to, not including, the second."""
 
 Ranges = tuple[Range, ...]
 """Ranges in order that neither overlap nor are empty."""
+
+_END = attrgetter("end")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +48,13 @@ class Extents:
 
     def put(self, fresh: Iterable[Extent]) -> Extents:
         """These, and of `fresh` what was not here yet: what arrived first counts."""
-        gaps = [
-            Extent(start, end, item.source)
-            for item in fresh
-            for start, end in clip(_gaps(self.items, item.start, item.end), item.start, item.end)
-        ]
-        return Extents.of((*self.items, *gaps)) if gaps else self
+        items = list(self.items)
+        is_same = True
+        for item in fresh:
+            for start, end in tuple(_gaps(items, item.start, item.end)):
+                _insert(items, Extent(start, end, item.source))
+                is_same = False
+        return self if is_same else Extents(tuple(items))
 
     def without(self, sources: Iterable[str]) -> Extents:
         """The extents that other sources sent."""
@@ -182,19 +185,41 @@ def inward(ranges: Iterable[Range], size: int, unit: int) -> Ranges:
 
 
 def subtract(ranges: Iterable[Range], taken: Iterable[Range]) -> Iterator[Range]:
-    """The parts of `ranges` outside of `taken`; both in order."""
-    taken = sorted(taken)
+    """The parts of `ranges`, which are in order, outside of `taken`, which may be in any order."""
+    others = iter(union(taken))
+    other = next(others, None)
     for start, end in ranges:
         at = start
-        for first, last in taken:
-            if last <= at or first >= end:
-                continue
-            if first > at:
-                yield at, first
-            at = max(at, last)
+        while other and other[0] < end:
+            if other[0] > at:
+                yield at, other[0]
+            at = max(at, other[1])
+            if at >= end:
+                break
+            other = next(others, None)
         if at < end:
             yield at, end
 
 
-def _gaps(items: tuple[Extent, ...], start: int, end: int) -> Iterator[Range]:
-    return subtract([(start, end)], [(item.start, item.end) for item in items])
+def _gaps(items: Sequence[Extent], start: int, end: int) -> Iterator[Range]:
+    """The ranges between `start` and `end` that are in none of `items`."""
+    at = start
+    for index in range(bisect_right(items, start, key=_END), len(items)):
+        if items[index].start >= end:
+            break
+        if items[index].start > at:
+            yield at, items[index].start
+        at = items[index].end
+    if at < end:
+        yield at, end
+
+
+def _insert(items: list[Extent], new: Extent) -> None:
+    """Put an extent where nothing is yet, as one with neighbours of its source."""
+    first = last = bisect_right(items, new.start, key=_END)
+    start, end = new.start, new.end
+    if first and (items[first - 1].end, items[first - 1].source) == (start, new.source):
+        first, start = first - 1, items[first - 1].start
+    if last < len(items) and (items[last].start, items[last].source) == (end, new.source):
+        last, end = last + 1, items[last].end
+    items[first:last] = [Extent(start, end, new.source)]

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
-from orchestrator.core.extents import Range, Ranges, union
+from orchestrator.core.extents import Range, Ranges
 from orchestrator.core.files import Digest
 from orchestrator.proof.pieces import PIECE
 
@@ -106,7 +107,20 @@ class Bits:
 
     def ranges(self, size: int, each: int = PIECE) -> Ranges:
         """The bytes of a blob of `size` bytes that these pieces of `each` bytes are."""
-        return union((number * each, min(size, (number + 1) * each)) for number in self)
+        return _ranges(self, size, each)
+
+
+@lru_cache(maxsize=512)  # what each of some peers has of some blobs, asked for many times a second
+def _ranges(bits: Bits, size: int, each: int) -> Ranges:
+    found: list[Range] = []
+    mask, number = bits.mask, 0
+    while mask:
+        gap = (mask & -mask).bit_length() - 1
+        mask >>= gap
+        run = (~mask & (mask + 1)).bit_length() - 1
+        found.append(((number + gap) * each, min(size, (number + gap + run) * each)))
+        mask, number = mask >> run, number + gap + run
+    return tuple(found)
 
 
 def piece_count(size: int) -> int:

@@ -23,6 +23,7 @@ from orchestrator.transfer.spans import SMALL, Span
 from orchestrator.transfer.supply import Supplies
 
 _JOURNAL_SECONDS = 0.1
+_REACHES = 100  # whose unassigned ranges are known: more than there are sources
 
 
 @dataclass(slots=True)
@@ -54,6 +55,8 @@ class Slot:
     _is_reserved: bool = False
     _saved: float = 0.0
     _saved_extents: Extents = field(default_factory=Extents)
+    _free: tuple[Extents, Need, Ranges, Ranges] | None = None
+    _of_reach: dict[int, tuple[Ranges, Ranges, Ranges]] = field(default_factory=dict)
 
     @property
     def is_small(self) -> bool:
@@ -139,9 +142,23 @@ class Slot:
         """The ranges, of those in `reach`, that nobody has and nobody fetches."""
         if self.is_pausing:
             return ()
-        busy = [*((span.start, span.end) for span in self.spans), *self.dropping]
-        free = subtract(self.missing(), busy)
-        return tuple(free if reach is None else intersect(free, reach))
+        free = self._unassigned()
+        if reach is None:
+            return free
+        known = self._of_reach.get(id(reach))
+        if known is None or known[0] is not reach or known[1] is not free:
+            if len(self._of_reach) > _REACHES:
+                self._of_reach.clear()
+            known = self._of_reach[id(reach)] = reach, free, tuple(intersect(free, reach))
+        return known[2]
+
+    def _unassigned(self) -> Ranges:
+        """The same of any reach. It is asked for each source many times a second, and may be thousands of ranges."""
+        busy = *((span.start, span.end) for span in self.spans), *self.dropping
+        known = self._free
+        if known is None or known[0] is not self.extents or known[1] is not self.need or known[2] != busy:
+            known = self._free = self.extents, self.need, busy, tuple(subtract(self.missing(), busy))
+        return known[3]
 
     def prepare(self) -> None:
         """Make the part ready to be continued from its journal, or begun. Raises per `system.failures`."""

@@ -54,8 +54,9 @@ class Failure:
 class Supply:
     """One source of one job. `asked_at` is unix time.
 
-    `reach` are the ranges that it may be asked for, None for all. `is_gone`: it had a reach, and is no candidate now.
-    `out` is why the source is of no use for the job. `is_carried`: a courier fetches the file, who needs no address.
+    `reach` are the ranges that it may be asked for, None for all, in whole pieces; `told` are those of the locator.
+    `is_gone`: it had a reach, and is no candidate now. `out` is why the source is of no use for the job. `is_carried`:
+    a courier fetches the file, who needs no address.
     `inspection` finds out why a download of the range from `inspected` on `failed`; `refused` counts those that the
     server refused since then. `untold` are starts of ranges that brought nothing, without a word from aria2, while the
     source was well.
@@ -64,6 +65,7 @@ class Supply:
     server: Server
     uri: Uri | None = None
     reach: Ranges | None = None
+    told: Ranges | None = None
     is_gone: bool = False
     asked_at: float = 0.0
     future: Future[Uri] | None = None
@@ -95,6 +97,11 @@ class Supply:
     def is_located(self) -> bool:
         """True when it is known where the bytes are."""
         return self.is_carried or self.uri is not None
+
+    def may_bring(self, told: Ranges | None, size: int) -> None:
+        """Ask it for these ranges only, of a blob of `size` bytes, as the locator tells it."""
+        if told != self.told:
+            self.told, self.reach = told, None if told is None else inward(told, size, FINE_PIECE)
 
     def has_any(self, ranges: Ranges) -> bool:
         """True when it may be asked for some of these."""
@@ -172,8 +179,7 @@ class Supplier:
                 supplies[name] = Supply(server, is_carried=job.size < SMALL or server.is_rangeless)
         for name, supply in supplies.items():
             supply.is_gone = supply.reach is not None and name not in candidates
-            reach = () if supply.is_gone else self._locator.reach(job, name)
-            supply.reach = None if reach is None else inward(reach, job.size, FINE_PIECE)
+            supply.may_bring(() if supply.is_gone else self._locator.reach(job, name), job.size)
             supply.server.bind(self._locator.terms(name))
             if supply.future is not None and supply.future.done():
                 self._take(supply, supply.future, clock, has_others=self.has_others(supplies, supply))
