@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestrator.app.compose import mover_of, open_cache, open_shared, open_sources, sites_of, sweep
+from orchestrator.cache.cache import Cache
 from orchestrator.depot.elsewhere import Elsewhere
 from orchestrator.depot.locate import SourceLocator
 from orchestrator.depot.resident import Resident
@@ -26,12 +27,15 @@ from orchestrator.serve.pages.board import Board
 from orchestrator.serve.pages.condition import Examination
 from orchestrator.serve.pages.intake import Intake
 from orchestrator.serve.pages.traffic import Traffic
+from orchestrator.serve.peer.face import PeerFace
 from orchestrator.serve.stock.inquiries import Inquiries
 from orchestrator.serve.stock.library import Library
 from orchestrator.serve.stock.room import Room
 from orchestrator.serve.stock.shelves import Shelves
 from orchestrator.serve.stock.vouching import Vouching
 from orchestrator.settings import Settings
+from orchestrator.swarm.sharing.sharing import Sharing
+from orchestrator.swarm.wire import About
 from orchestrator.system.openings import Openings
 from orchestrator.system.signals import Stop
 from orchestrator.system.threads import Pool
@@ -51,21 +55,23 @@ _READING = 16
 
 @dataclass(frozen=True, slots=True)
 class House:
-    """The parts that the faces and the door of a server use. `later` runs a call in a thread. `emit` takes warnings
-    only: the phases of each request are no news."""
+    """The parts that the faces and the door of a server use; `peers` is a face for nodes of a fleet, if it belongs to
+    one. `later` runs a call in a thread. `emit` takes warnings only: the phases of each request are no news."""
 
     inquiries: Inquiries
     delivery: Delivery
     commands: Commands
     board: Board
+    peers: PeerFace | None
     state_dir: Path
     later: Callable[[Callable[[], None]], object]
     emit: Emit
 
 
 @contextlib.contextmanager
-def open_house(settings: Settings, stop: Stop, emit: Emit, *, is_own: bool) -> Iterator[House]:
-    """Open the cache, the sources and the depot. With `is_own` the only clients are programs of the operator's."""
+def open_house(settings: Settings, stop: Stop, emit: Emit, *, is_own: bool, me: About | None = None) -> Iterator[House]:
+    """Open the cache, the sources and the depot. With `is_own` the only clients are programs of the operator's. `me` is
+    this node of a fleet, which then gives others what is here and what comes."""
 
     intake = Intake()
 
@@ -98,11 +104,12 @@ def open_house(settings: Settings, stop: Stop, emit: Emit, *, is_own: bool) -> I
         if not is_own:
             # Not even under a name in a repo of somebody else's.
             cache.blobs.lends = cache.records.is_open
+        sharing = stack.enter_context(_sharing(me, cache, settings)) if me is not None else None
         resident = Resident(
             SourceLocator(sources, elsewhere, warn),
             sources,
             cache.staging,
-            mover_of(settings),
+            replace(mover_of(settings), company=sharing),
             place=arrivals.place,
             is_placed=shelves.is_placed,
             emit=tell,
@@ -151,7 +158,20 @@ def open_house(settings: Settings, stop: Stop, emit: Emit, *, is_own: bool) -> I
             is_gated=settings.serve_gated != "off",
             max_size=room.most,
         )
-        yield House(inquiries, delivery, commands, board, cache.state_dir, looking.submit, warn)
+        peers = None
+        if me is not None and sharing is not None:
+            peers = PeerFace(sharing, me, uploads=settings.fleet_uploads, looking=looking, reading=reading)
+        yield House(inquiries, delivery, commands, board, peers, cache.state_dir, looking.submit, warn)
+
+
+def _sharing(me: About, cache: Cache, settings: Settings) -> Sharing:
+    return Sharing(
+        me.node,
+        cache.blobs,
+        is_open=cache.records.is_open,
+        wrong=lambda _digest, _piece, _sender: None,  # it asks no peer
+        share_restricted=settings.fleet_share_restricted,
+    )
 
 
 @contextlib.contextmanager

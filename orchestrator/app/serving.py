@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator.app.compose import runtime_of
 from orchestrator.app.entrance import Entrance, asking, refuse_itself, server_libraries
+from orchestrator.app.fleet_key import fleet_keys
+from orchestrator.app.this_node import this_node
 from orchestrator.events import Emit, Notice
 from orchestrator.serve.access.tokens import fresh_token
 from orchestrator.serve.pages import supervisor
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from orchestrator.serve.app import Face
     from orchestrator.serve.pages.traffic import Traffic
     from orchestrator.serve.server import ListenAddress
+    from orchestrator.swarm.tickets import FleetKeys
     from orchestrator.watch.watch import Read
 
 _GLANCE = 1.0
@@ -60,7 +63,8 @@ def serve(settings: Settings, request: ServeRequest, stop: Stop, emit: Emit) -> 
     """Serve until `stop`. Raises ConfigError without the libraries; UsageError, CannotCreateError for the address."""
     entrance = replace(request.entrance, own_token=fresh_token())
     with contextlib.ExitStack() as stack:
-        address, traffic, _ = stack.enter_context(_served(asking(settings), entrance, stop, emit))
+        keys = fleet_keys(settings)
+        address, traffic, _ = stack.enter_context(_served(asking(settings), entrance, stop, emit, keys))
         here, runtime = entrance.url(address), runtime_of(settings)
         server = stack.enter_context(announced(runtime, here, settings.cache_dir, entrance.own_token))
         stop.is_abrupt = False
@@ -112,10 +116,10 @@ def behind(url: str, cache_dir: Path, environment: Mapping[str, str]) -> dict[st
 
 @contextlib.contextmanager
 def _served(
-    settings: Settings, entrance: Entrance, stop: Stop, emit: Emit
+    settings: Settings, entrance: Entrance, stop: Stop, emit: Emit, keys: FleetKeys | None = None
 ) -> Iterator[tuple[ListenAddress, Traffic, socket.socket]]:
     """The place of a server, what is asked there, and a socket that keeps its port. Nobody commands one that is for the
-    programs of its user alone."""
+    programs of its user alone. With `keys` it gives to the other nodes of a fleet what it has and what it fetches."""
     with server_libraries():
         from orchestrator.app.house import open_house
         from orchestrator.serve.app import Application, Observer
@@ -125,6 +129,7 @@ def _served(
         from orchestrator.serve.modelscope.face import ModelScopeFace
         from orchestrator.serve.pages.access_log import AccessLog
         from orchestrator.serve.pages.pulse import beat
+        from orchestrator.serve.peer.door import PeerDoor
         from orchestrator.serve.server import ListenAddress, bound, most_connections, parse_listen, serving
 
     with contextlib.ExitStack() as stack:
@@ -134,7 +139,8 @@ def _served(
         address = ListenAddress(host, port, "https" if certificate else "http")
         refuse_itself(settings, address)
         is_own, prefix = entrance.is_own, entrance.prefix
-        house = stack.enter_context(open_house(settings, stop, emit, is_own=is_own))
+        me = this_node(settings.cache_dir, port) if keys is not None else None
+        house = stack.enter_context(open_house(settings, stop, emit, is_own=is_own, me=me))
         door = entrance.door(settings, address, house, emit)
         faces: list[Face] = [
             ModelScopeFace(house.inquiries, house.delivery),
@@ -142,18 +148,23 @@ def _served(
         ]
         traffic = house.board.traffic
         observers: list[Observer] = [traffic]
-        beside = None
+        beside, doors = None, {}
+        if house.peers is not None and keys is not None:
+            faces = [house.peers, *faces]
+            doors = {house.peers.name: PeerDoor(keys)}
         if not is_own:
             faces = [*_beside_clients(house, door, prefix, stop), *faces]
             beside = partial(beat, house.board)
             if settings.serve_access_log is not None:
                 observers.append(stack.enter_context(AccessLog(settings.serve_access_log, house.emit)))
         proxies = TrustedProxies(settings.serve_proxies)
-        application = Application(door, faces, observers, prefix=prefix, proxies=proxies, emit=house.emit)
+        application = Application(door, faces, observers, doors=doors, prefix=prefix, proxies=proxies, emit=house.emit)
         most = most_connections()
         bounds = ConnectionBounds(most, most if is_own else settings.serve_client_connections, proxies=proxies)
         release = house.delivery.close
         stack.enter_context(serving(application, listener, release, bounds, certificate, beside=beside))
+        if house.peers is not None:
+            stack.callback(house.peers.close)
         yield address, traffic, keeper
 
 

@@ -18,6 +18,7 @@ from typing import Self
 from orchestrator.cache.cache import HfCache
 from orchestrator.core.extents import Range
 from orchestrator.core.files import Digest
+from orchestrator.depot.candidates import Choosing
 from orchestrator.depot.company import Engine
 from orchestrator.depot.watch import State, Watch
 from orchestrator.proof.pieces import PIECE, piece_hash
@@ -49,7 +50,9 @@ class _Entry:
 
 
 class Sharing:
-    """The `Holdings` of a node, and half of the company of its depot. Thread-safe; a context manager.
+    """The `Holdings` of a node, and company of its depot: all of it for a node that gives and asks nobody.
+
+    Thread-safe; a context manager.
 
     `is_open` says of a repo folder of the cache that everybody may have its blobs; with `share_restricted` the fleet
     may have those of gated and private repos, too. `wrong` is told which peer altered which piece.
@@ -94,6 +97,10 @@ class Sharing:
             entry.watch.close()
 
     # -- company of a depot
+
+    def around(self, locator: Choosing) -> Choosing:
+        """See `depot.company.Company`. Who shares is no source: peers are (`swarm.peers`)."""
+        return locator
 
     def join(self, engine: Engine) -> None:
         """See `depot.company.Company`."""

@@ -1,0 +1,20 @@
+"""This machine, or one of several processes on it, as a node of a fleet."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import time
+
+from orchestrator.swarm.wire import About
+
+_OTHER = re.compile(r"[^A-Za-z0-9._-]+")
+_LONGEST = 40
+
+
+def this_node(*what: object, zone: str = "") -> About:
+    """The node that has `what` of this machine, such as a cache: of the same name after a restart, in a later epoch."""
+    host = _OTHER.sub("-", os.uname().nodename).strip(".-_")[:_LONGEST] or "node"
+    mark = hashlib.sha256("\0".join(map(str, (os.uname().nodename, *what))).encode("utf-8", "surrogateescape"))
+    return About(f"{host}-{mark.hexdigest()[:8]}", time.time_ns() // 1000, zone)
