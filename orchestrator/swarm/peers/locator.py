@@ -145,7 +145,10 @@ class PeerLocator:
         if self._is_for_origins_alone(job):
             return {}
         offers = self._table.offers(job.digest)
-        return {node: pieces for node, pieces in offers.items() if not self.choice.is_banned(source_of(node))}
+        for node in [node for node in offers if self.choice.is_banned(source_of(node))]:
+            self._peers.accuse(node)
+            offers = {name: pieces for name, pieces in offers.items() if name != node}
+        return offers
 
     def _reach_of_origin(self, job: Job, source: str) -> Ranges | None:
         if self._is_for_origins_alone(job):

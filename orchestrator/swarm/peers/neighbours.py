@@ -99,9 +99,9 @@ class Neighbours:
     # -- what is known
 
     def accuse(self, node: str) -> None:
-        """Ask a peer no more, and believe nothing that it says: it altered bytes."""
+        """Ask a peer no more, and believe nothing that it says: it altered bytes, or published hashes of others."""
         if self.table.accuse(node):
-            words = f"the peer {node} sent altered bytes; they were found, and it is not asked any more"
+            words = f"the peer {node} sent altered bytes, or hashes of others; it is not asked any more"
             self._emit(Notice("peer-altered", words))
             self.changed()
 

@@ -2,14 +2,16 @@
 
 Pure: no file is read here. The driver has `to_hash` hashed, tells what was `found`, and takes back what is
 `wrong`. A piece that came from origins alone is what this node publishes. One of which a peer sent something must have
-the published hash, and waits until that is known. If it has another one, the peer altered it; where several sent it,
-nobody can tell who did, and it is to come from one of them `alone`. What the whole blob's proof says is above all.
+the published hash, and waits until that is known. If it has another one, the peer altered it, unless it said before
+that it has this very hash: then two nodes disagree, and the piece stays, but is not passed on. Where several sent it,
+nobody can tell who did, and it is to come from one of them `alone`. What the whole blob's proof says is above all, and
+shows who published something else.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -29,10 +31,10 @@ class Weight(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Altered:
-    """A piece that was altered by the peer that sent it."""
+    """A piece that a peer altered: what it sent, or the hash that it published as its own."""
 
     piece: Piece
-    sender: str
+    peer: str
 
 
 @dataclass(slots=True)
@@ -55,8 +57,9 @@ class PieceLedger:
         self._arrived = self._hashed = none
         self._found: dict[Piece, bytes] = {}
         self._senders: dict[Piece, tuple[str, ...]] = {}
+        self._said: dict[str, dict[Piece, PieceHash]] = {}
         self._published: dict[Piece, _Published] = {}  # the last one that changed is the last
-        self.checked = self.wrong = self.alone = none
+        self.checked = self.wrong = self.alone = self._contested = none
         self.is_whole = False
         self.version = next_version()
 
@@ -90,7 +93,8 @@ class PieceLedger:
             known = self._published.get(piece)
             if known is not None and known.weight is Weight.OWN:
                 del self._published[piece]
-        self._arrived, self._hashed, self.wrong = self._arrived - gone, self._hashed - gone, self.wrong - gone
+        self._arrived, self._hashed = self._arrived - gone, self._hashed - gone
+        self.wrong, self._contested = self.wrong - gone, self._contested - gone
         self.is_whole = False
         self._check(self.checked - gone)
 
@@ -100,30 +104,27 @@ class PieceLedger:
         self._hashed |= Bits.of(self._hashed.count, [piece])
         return self._judge(piece)
 
-    def hear(self, piece: Piece, told: PieceHash, weight: Weight) -> Altered | None:
-        """Somebody says that the piece has this hash. The first word counts, unless a stronger one comes, or the same
-        node takes its own back. As `found`."""
-        if told.node == self._node or self.is_whole:
+    def hear(self, teller: str, piece: Piece, told: PieceHash) -> Altered | None:
+        """A peer says that the piece has this hash. The first word counts, unless a stronger one comes, or its node
+        publishes another one. As `found`."""
+        if self.is_whole:
             return None
-        known = self._published.get(piece)
-        if known is not None and known.hash == told:
-            known.weight = max(known.weight, weight)
-            return None
-        if known is not None and (weight < known.weight or (weight is known.weight and known.hash.node != told.node)):
-            return None
-        self._publish(piece, told, weight)
+        self._said.setdefault(teller, {})[piece] = told
+        if told.node != self._node:
+            self._weigh(piece, told, Weight.DIRECT if told.node == teller else Weight.HEARSAY)
         return self._judge(piece)
 
-    def prove(self) -> None:
-        """The whole blob has its digest."""
-        if not self.is_whole:
-            self.is_whole = True
-            self.wrong = self.alone = Bits(self.checked.count)
-            self._arrived = Bits.full(self.checked.count)
-            for piece in self._found:
-                self._judge(piece)
-            self._check(self._arrived)
-            self.version = self._next_version()
+    def prove(self) -> Sequence[Altered]:
+        """The whole blob has its digest. Who published other hashes of what was hashed by now."""
+        if self.is_whole:
+            return ()
+        self.is_whole = True
+        self.wrong = self.alone = self._contested = Bits(self.checked.count)
+        self._arrived = Bits.full(self.checked.count)
+        found = [self._judge(piece) for piece in self._found]
+        self._check(self._arrived)
+        self.version = self._next_version()
+        return [one for one in found if one is not None]
 
     # -- what that makes of it
 
@@ -147,6 +148,12 @@ class PieceLedger:
         return Holding(self._digest, self._size, self.checked, self.is_whole, hashes)
 
     @property
+    def doubted(self) -> Bits:
+        """The pieces that arrived from peers, and of which it is not known that they are what was published."""
+        pieces = (piece for piece in self._arrived - self.checked if any(map(node_of, self._senders.get(piece, ()))))
+        return Bits.of(self.checked.count, pieces)
+
+    @property
     def published(self) -> Mapping[Piece, PieceHash]:
         """The hashes that count now."""
         return {piece: known.hash for piece, known in self._published.items()}
@@ -159,7 +166,9 @@ class PieceLedger:
         if self.is_whole:
             if known is None or known.hash.hash != hash_:
                 self._publish(piece, PieceHash(hash_, self._node, ""), Weight.OWN)
-            return None
+            words = ((name, told.get(piece)) for name, told in self._said.items())
+            liars = (name for name, word in words if word is not None and word.node == name and word.hash != hash_)
+            return next((Altered(piece, name) for name in liars), None)
         senders = self._senders.get(piece, ())
         if not any(map(node_of, senders)):
             if known is None or known.weight is Weight.HEARSAY or known.hash.hash != hash_:
@@ -170,17 +179,31 @@ class PieceLedger:
         if known is None:
             return None
         if known.hash.hash == hash_:
-            self.alone, self.wrong = self.alone - one, self.wrong - one
+            self.alone, self.wrong, self._contested = self.alone - one, self.wrong - one, self._contested - one
             self._check(self.checked | one)
             return None
-        # Who sent what was right by the hash that was published then altered nothing.
-        is_new = piece not in self.checked | self.wrong
-        self.wrong |= one
+        # Who sent what was right by what was said then altered nothing.
+        is_new = piece not in self.checked | self.wrong | self._contested
         self._check(self.checked - one)
-        if len(senders) > 1:
-            self.alone |= one
+        peer = node_of(senders[0])
+        if len(senders) > 1 or peer is None:
+            self.wrong, self.alone = self.wrong | one, self.alone | one
             return None
-        return Altered(piece, node_of(senders[0]) or "") if is_new else None
+        said = self._said.get(peer, {}).get(piece)
+        if said is not None and said.hash == hash_:
+            self._contested |= one
+            return None
+        self.wrong |= one
+        return Altered(piece, peer) if is_new else None
+
+    def _weigh(self, piece: Piece, told: PieceHash, weight: Weight) -> None:
+        known = self._published.get(piece)
+        if known is None:
+            self._publish(piece, told, weight)
+        elif known.hash == told:
+            known.weight = max(known.weight, weight)
+        elif weight > known.weight or (weight is known.weight and known.hash.node == told.node):
+            self._publish(piece, told, weight)
 
     def _publish(self, piece: Piece, told: PieceHash, weight: Weight) -> None:
         self._published.pop(piece, None)

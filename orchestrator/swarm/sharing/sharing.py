@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,14 +16,14 @@ from itertools import islice
 from typing import Self
 
 from orchestrator.cache.cache import HfCache
-from orchestrator.core.extents import Range
+from orchestrator.core.extents import Range, Ranges
 from orchestrator.core.files import Digest
 from orchestrator.depot.candidates import Choosing
 from orchestrator.depot.company import Engine
 from orchestrator.depot.watch import State, Watch
 from orchestrator.proof.pieces import PIECE, piece_hash
 from orchestrator.swarm.holdings import MOST_HASHES, MOST_HOLDINGS, Holding, HoldingNews, Readable
-from orchestrator.swarm.sharing.ledger import Altered, PieceLedger, Weight
+from orchestrator.swarm.sharing.ledger import Altered, PieceLedger
 from orchestrator.swarm.sharing.stock import Stock
 from orchestrator.swarm.units import Bits, Piece, piece_range
 from orchestrator.system import threads
@@ -121,19 +121,24 @@ class Sharing:
         self._note(entry)
         self._tell()
 
+    def doubts(self, digest: Digest) -> Ranges:
+        """See `depot.company.Company`."""
+        with self._lock:
+            entry = self._entries.get(digest)
+            return entry.ledger.doubted.ranges(entry.watch.job.size) if entry else ()
+
     # -- what peers say
 
     def hear(self, teller: str, told: Holding) -> None:
         """A peer says which hashes pieces have."""
-        wrongs: list[Altered | None] = []
+        altered: list[Altered | None] = []
         with self._changing(told.digest) as entry:
             if entry is None or told.size != entry.watch.job.size:
                 return
             for piece, one in told.hashes.items():
-                weight = Weight.DIRECT if one.node == teller else Weight.HEARSAY
-                wrongs.append(entry.ledger.hear(piece, one, weight))
+                altered.append(entry.ledger.hear(teller, piece, one))
             self._take_back(entry)
-        self._accuse(told.digest, wrongs)
+        self._accuse(told.digest, altered)
 
     def checked(self, digest: Digest) -> Bits | None:
         """The checked pieces of a blob of the depot; None for any other."""
@@ -239,14 +244,16 @@ class Sharing:
             if watch.epoch != epoch:
                 self._note(entry)
                 return
+            altered: Sequence[Altered] = ()
             if state in _PROVEN:
-                ledger.prove()
+                altered = ledger.prove()
             elif state is State.LOST:
                 ledger.replace(((0, job.size),))
             else:
                 ledger.arrive(arrived)
             self._take_back(entry)
             todo = ledger.to_hash if job.size >= SMALL else Bits(0)
+        self._accuse(job.digest, altered)
         # What cannot be read now is looked at again when more comes.
         with suppress(OSError), self._open(entry) as file:
             for piece in islice(todo, _AT_ONCE):
@@ -254,9 +261,9 @@ class Sharing:
                 with self._changing(job.digest):
                     if watch.epoch != epoch:
                         break
-                    wrong = ledger.found(piece, found)
+                    one = ledger.found(piece, found)
                     self._take_back(entry)
-                self._accuse(job.digest, [wrong])
+                self._accuse(job.digest, [one])
             if len(todo) > _AT_ONCE:
                 self._note(entry)
 
@@ -301,10 +308,10 @@ class Sharing:
             entry.dropped = wrong
             self._engine.drop(job.digest, wrong.ranges(job.size), epoch=entry.epoch)
 
-    def _accuse(self, digest: Digest, wrongs: Iterable[Altered | None]) -> None:
-        for wrong in wrongs:
-            if wrong is not None:
-                self._wrong(digest, wrong.piece, wrong.sender)
+    def _accuse(self, digest: Digest, altered: Iterable[Altered | None]) -> None:
+        for one in altered:
+            if one is not None:
+                self._wrong(digest, one.piece, one.peer)
 
     @contextmanager
     def _changing(self, digest: Digest) -> Iterator[_Entry | None]:

@@ -25,7 +25,8 @@ def from_peers(watches: Iterable[Watch]) -> dict[str, int]:
 
 
 def assert_placed(fleet: Fleet, nodes: Iterable[FleetNode], watches: Iterable[Watch]) -> None:
-    assert {(watch.state, watch.error) for watch in watches} == {(State.PLACED, None)}
+    lost = {watch.job.name: str(watch.error) for watch in watches if watch.state is not State.PLACED}
+    assert not lost, [node.heard.messages for node in nodes]
     for node in nodes:
         for path, data in fleet.files.items():
             assert fleet.blob(node, path) == data, (node.name, path)
