@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,14 +22,11 @@ from orchestrator.app.compose import (
     open_direct,
     open_lookup,
     open_shared,
-    open_sources,
-    sites_of,
     state_of,
     sweep,
 )
-from orchestrator.cache.cache import Cache
+from orchestrator.app.opening import OpenCall, opened
 from orchestrator.cache.layout import CacheLayout
-from orchestrator.catalogs.sites import Sites
 from orchestrator.core.files import Digest
 from orchestrator.core.plan import Plan
 from orchestrator.core.refs import Ref, Target
@@ -37,7 +35,6 @@ from orchestrator.core.sources import Source
 from orchestrator.errors import GlmAriaError, UsageError
 from orchestrator.events import Emit, ignore
 from orchestrator.lists.request import PullRequest
-from orchestrator.mirrors.sources import Sources
 from orchestrator.mirrors.stats import SourceStats, Stats
 from orchestrator.pull import pull as flow
 from orchestrator.pull.report import ModelReport, PullReport
@@ -45,6 +42,7 @@ from orchestrator.settings import Settings
 from orchestrator.system.signals import Stop, stoppable
 
 if TYPE_CHECKING:
+    from orchestrator.app.fleet.service import FleetServices
     from orchestrator.app.serving import Served, ServeRequest
     from orchestrator.doctor.examine import Diagnosis
     from orchestrator.doctor.history import Past
@@ -74,16 +72,6 @@ class Watched(NamedTuple):
     read: Read
     to_request: Callable[[tuple[Item, ...]], PullRequest]
     hook: Hook | None = None
-
-
-class _Open(NamedTuple):
-    """The open resources of a call; each flow gets those that it names. `told` also informs the nodes of a shared
-    cache."""
-
-    cache: Cache
-    sources: Sources
-    sites: Sites
-    told: Emit
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +149,13 @@ class Services:
 
         with stoppable() as stop:
             return serve(self.settings, request, stop, emit)
+
+    @property
+    def fleet(self) -> FleetServices:
+        """The calls to a fleet."""
+        from orchestrator.app.fleet.service import FleetServices
+
+        return FleetServices(self.settings)
 
     def tokens(self, *, create: bool) -> TokenFile:
         """The tokens of servers of this cache; with `create` there will be a place for them."""
@@ -334,16 +329,7 @@ class Services:
     def _stats(self) -> SourceStats:
         return SourceStats(known_state(self.settings))
 
-    @contextlib.contextmanager
     def _open(
         self, stop: Stop, emit: Emit | None = None, *, create: bool = True, hasty: bool = False
-    ) -> Iterator[_Open]:
-        """Open the cache and its sources. With `emit` the other nodes of a shared cache are asked who fetches what."""
-        shared_by = open_shared(self.settings, emit) if emit else contextlib.nullcontext()
-        with (
-            shared_by as shared,
-            open_cache(self.settings, create=create, shared=shared) as cache,
-            open_sources(self.settings, cache.state_dir, stop, keep=create, hasty=hasty) as sources,
-        ):
-            told = shared.telling(emit) if shared and emit else emit or ignore
-            yield _Open(cache, sources, sites_of(self.settings, sources, stop), told)
+    ) -> AbstractContextManager[OpenCall]:
+        return opened(self.settings, stop, emit, create=create, hasty=hasty)

@@ -15,6 +15,7 @@ from orchestrator.serve.access.document import NewTokenDocument, TokensDocument
 from orchestrator.serve.document import EvictDocument, PrefetchDocument, ServeDocument
 from orchestrator.settings.document import SettingsDocument
 from orchestrator.shared.document import NodesDocument
+from orchestrator.swarm.control.document import FleetDocument, FleetTaskDocument, SchedulerDocument
 from orchestrator.upkeep.documents import CacheDocument, CollectDocument, PinsDocument, VerifyDocument
 from orchestrator.watch.document import WatchDocument
 
@@ -34,6 +35,12 @@ DATA: dict[str, tuple[type, ...]] = {
     "export": (ExportDocument,),
     "watch": (WatchDocument,),
     "serve": (ServeDocument,),
+    "scheduler": (SchedulerDocument,),
+    "fleet submit": (FleetTaskDocument,),
+    "fleet watch": (FleetTaskDocument,),
+    "fleet cancel": (FleetTaskDocument,),
+    "fleet ls": (FleetDocument,),
+    "fleet drain": (FleetDocument,),
     "token create": (NewTokenDocument,),
     "token ls": (TokensDocument,),
     "token revoke": (TokensDocument,),

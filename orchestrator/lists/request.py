@@ -35,7 +35,8 @@ class PullRequest:
     `policy` says how far a listing must be proven; `allow_rollback` accepts a commit older than the last one seen.
     `portable` refuses listings with names that some system cannot hold.
     `lock_name` is the lock file, as the user calls it, that `locked` items come from; with `make_lock` the report holds
-    what a lock file says of each model.
+    what a lock file says of each model. `is_closed`: another node of the fleet has just made that lock, and says
+    whether its repos need a token; nobody is asked again.
     """
 
     items: tuple[Item, ...]
@@ -46,4 +47,5 @@ class PullRequest:
     allow_rollback: bool = False
     lock_name: str = ""
     make_lock: bool = False
+    is_closed: bool | None = None
     portable: bool = False

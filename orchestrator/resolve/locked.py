@@ -44,17 +44,21 @@ def _mismatch(message: str, changes: tuple[FileChange, ...], *, source: str | No
 
 
 def from_lock(question: Question, locked: LockedModel) -> ResolvedModel:
-    """The model of a lock. Asks for the listing of the locked commit unless offline.
+    """The model of a lock. Asks for the listing of the locked commit unless offline, or the lock was made just now.
 
     Raises TrustError when the root contradicts the lock, or, without it, all mirrors that answer.
     """
     tree = locked.tree()
-    is_restricted = _is_closed(locked, question.records) if question.request.offline else _confirm(locked, question)
+    request = question.request
+    if request.is_closed is not None:
+        is_restricted = request.is_closed
+    else:
+        is_restricted = _is_closed(locked, question.records) if request.offline else _confirm(locked, question)
     return ResolvedModel(
         question.ref,
         tree,
         tree,
-        Trust(Level.LOCK, question.request.lock_name),
+        Trust(Level.LOCK, request.lock_name),
         is_restricted,
         is_whole=locked.is_whole,
     )

@@ -48,7 +48,7 @@ class Key(NamedTuple):
     @property
     def may_hold_login(self) -> bool:
         """True when its text may hold a password, in an address."""
-        return self.read in (values.proxy, values.redis)
+        return self.read in (values.proxy, values.redis, values.control)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +193,31 @@ class Settings:
     fleet_uploads: Annotated[int, Key(
         "Answers with bytes that a node of a fleet sends to others at once.", values.whole(1, 256),
         "", ("GLM_ARIA_FLEET_UPLOADS",), "fleet.uploads")] = 16
+    fleet_control: Annotated[Secret | None, Key(
+        "Where the schedulers of the fleet are: `HOST:PORT`, several with commas between them, or the Redis over which "
+        "nodes schedule by themselves.", values.control,
+        "--fleet", ("GLM_ARIA_FLEET",), "fleet.control", personal=_SHARING)] = None
+    fleet_redis: Annotated[Secret | None, Key(
+        "The Redis in which the schedulers of a fleet keep what they agree on; none: one scheduler, which keeps it in "
+        "memory.", values.redis,
+        "--redis", ("GLM_ARIA_FLEET_REDIS",), "fleet.redis", personal=_SHARING, is_secret=True)] = None
+    fleet_zone: Annotated[str, Key(
+        "The zone of this node: its peers are first those of the same one.", values.zone,
+        "--zone", ("GLM_ARIA_FLEET_ZONE",), "fleet.zone")] = ""
+    fleet_authority: Annotated[Path | None, Key(
+        "Certificates by which nodes and schedulers prove each other: a PEM file. With it, nodes speak to schedulers "
+        "over TLS only.", values.path,
+        "", ("GLM_ARIA_FLEET_AUTHORITY",), "fleet.authority", personal=_SHARING)] = None
+    fleet_certificate: Annotated[Path | None, Key(
+        "The certificate of this node or scheduler, with its chain: a PEM file.", values.path,
+        "", ("GLM_ARIA_FLEET_CERTIFICATE",), "fleet.certificate", personal=_SHARING)] = None
+    fleet_certificate_key: Annotated[Path | None, Key(
+        "The key of that certificate: a PEM file that you alone may read.", values.path,
+        "", ("GLM_ARIA_FLEET_CERTIFICATE_KEY",), "fleet.certificate_key", personal=_SHARING)] = None
+    fleet_token: Annotated[Secret | None, Key(
+        "The token that `fleet submit`, `watch`, `ls` and `drain` show to a scheduler; not set: the key of the fleet.",
+        values.secret,
+        "", ("GLM_ARIA_FLEET_TOKEN",), is_secret=True)] = None
     # fmt: on
     token_withheld: str | None = None
     origins: Mapping[str, str] = field(default_factory=dict, repr=False)

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from orchestrator.core.addresses import parse_address, parse_place
+from orchestrator.core.addresses import Place, parse_address, parse_place
 from orchestrator.core.proxies import is_exemption, parse_proxy
 from orchestrator.core.resolvers import NameServer, parse_server
 from orchestrator.core.sizes import parse_size
@@ -26,7 +26,12 @@ Reader = Callable[[object, Path], object]
 _VARIABLE = re.compile(r"\$(\w+|\{\w+\})", re.ASCII)
 _TRUE, _FALSE = {"1", "on", "yes", "true"}, {"0", "off", "no", "false"}
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,253}|(?=[^:]*:[^:]*:)[0-9A-Fa-f:.]{2,45}")
+_ZONE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _REDIS = ("redis", "rediss", "unix")
+
+
+SCHEDULER_PORT = 8091
+"""Where a scheduler of a fleet listens unless told otherwise."""
 
 
 class Secret(str):
@@ -254,6 +259,24 @@ def secret(raw: object, base: Path) -> Secret:
     if not found.isascii() or not found.isprintable():
         raise ValueError("must be printable ASCII")
     return Secret(found)
+
+
+def zone(raw: object, base: Path) -> str:
+    """A name of letters, digits, dots and dashes."""
+    found = text(raw, base)
+    if not _ZONE.fullmatch(found):
+        raise ValueError(f"{found!r} is not a name of at most 64 letters, digits, . _ and -")
+    return found
+
+
+def control(raw: object, base: Path) -> Secret | None:
+    """Places of schedulers of a fleet: `HOST:PORT`, several with commas between them, or a Redis; empty or `none` means
+    none. The port of a scheduler is 8091 if none is given."""
+    found = text(raw, base)
+    if found.lower() == "none" or "://" in found:
+        return redis(raw, base)
+    places = [parse_place(one) for one in _entries(found)]
+    return Secret(",".join(str(Place(one.host, one.port or SCHEDULER_PORT)) for one in places)) if places else None
 
 
 def redis(raw: object, base: Path) -> Secret | None:

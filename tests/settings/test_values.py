@@ -58,6 +58,13 @@ NONSENSE = {
     "fleet_key_file": ["$GLM_ARIA_NOT_SET/x"],
     "fleet_share_restricted": ["maybe"],
     "fleet_uploads": ["0", "257", "x"],
+    "fleet_control": ["https://host", "host:port", "redis://"],
+    "fleet_redis": ["host:6379", "https://host"],
+    "fleet_zone": ["a b", "\u00e4"],
+    "fleet_authority": ["$GLM_ARIA_NOT_SET/x"],
+    "fleet_certificate": ["$GLM_ARIA_NOT_SET/x"],
+    "fleet_certificate_key": ["$GLM_ARIA_NOT_SET/x"],
+    "fleet_token": ["a\nb", "\u00e4"],
 }  # fmt: skip
 SHARED = {"no_proxy", "NO_PROXY"}
 """Read by other programs, too, each in its way: what means nothing to us is a warning."""

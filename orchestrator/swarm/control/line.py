@@ -246,6 +246,10 @@ def _translated(name: str) -> Any:
     try:
         yield
     except grpc.aio.AioRpcError as error:
+        if "failed to connect" in (error.details() or "").lower():
+            raise TemporaryError(
+                f"no scheduler answers at {name}", hint="is it running? glm-aria scheduler --help", source=name
+            ) from error
         kind = _ERRORS.get(error.code(), TemporaryError)
         raise kind(f"the scheduler {name}: {error.details() or error.code().name.lower()}", source=name) from error
     except grpc.aio.UsageError as error:  # it ended while we spoke

@@ -5,11 +5,13 @@ from __future__ import annotations
 import click
 
 from orchestrator.cli.commands.fleet.key import key
+from orchestrator.cli.commands.fleet.nodes import drain, ls
+from orchestrator.cli.commands.fleet.tasks import cancel, submit, watch
 
 
 @click.group()
 def fleet() -> None:
-    """Make the key of a fleet: machines that share one download.
+    """Command a fleet: machines that share one download.
 
     The machines of a fleet fetch each byte once from the Hub or its mirrors, and give it to each other. Who has the key
     belongs to the fleet: every machine needs the same one.
@@ -18,7 +20,10 @@ def fleet() -> None:
     Examples:
       glm-aria fleet key
       scp -p "$(glm-aria fleet key --show-path)" HOST:.config/glm-aria/fleet.key
+      glm-aria fleet submit org/name --scheduler head:8091
+      glm-aria fleet watch --scheduler head:8091
     """
 
 
-fleet.add_command(key)
+for command in (key, submit, watch, ls, cancel, drain):
+    fleet.add_command(command)

@@ -1,0 +1,1 @@
+"""A fleet composed from settings: its control, and the node of this process."""

@@ -1,0 +1,239 @@
+"""The control of a fleet composed from settings: a scheduler of this process, or those at addresses."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from orchestrator.app.entrance import server_libraries
+from orchestrator.app.fleet_key import needed_keys
+from orchestrator.core.addresses import parse_place
+from orchestrator.core.sources import is_this_machine
+from orchestrator.errors import CannotCreateError, Interrupted, TemporaryError, UsageError
+from orchestrator.events import Emit
+from orchestrator.settings import Settings
+from orchestrator.swarm.tickets import FleetKeys
+from orchestrator.system.signals import Stop
+
+if TYPE_CHECKING:
+    from orchestrator.serve.access.keyring import Keyring
+    from orchestrator.swarm.board.interface import FleetBoard
+    from orchestrator.swarm.control.access import FleetCaller
+    from orchestrator.swarm.control.credentials import TlsFiles
+    from orchestrator.swarm.control.line import FleetCalls, RemoteScheduler, Scheduled
+    from orchestrator.swarm.control.loops import LoopThread
+    from orchestrator.swarm.control.scheduling.scheduler import Scheduler
+    from orchestrator.swarm.control.service import FleetService
+
+T = TypeVar("T")
+_GLANCE = 0.5
+"""Seconds between two looks whether a signal came."""
+
+
+def tls_of(settings: Settings) -> TlsFiles:
+    """The certificates of the settings. Raises ConfigError."""
+    with server_libraries("fleet"):
+        from orchestrator.swarm.control.credentials import TlsFiles
+
+    return TlsFiles(settings.fleet_certificate, settings.fleet_certificate_key, settings.fleet_authority)
+
+
+@contextlib.contextmanager
+def event_loop() -> Iterator[LoopThread]:
+    """An event loop for the control. Raises ConfigError without the libraries."""
+    with server_libraries("fleet"):
+        import orchestrator.swarm.control.server  # noqa: F401 - the error for who lacks a library comes here
+        from orchestrator.swarm.control.loops import running_loop
+
+    with running_loop("fleet") as loop:
+        yield loop
+
+
+def waited(future: Future[T], stop: Stop) -> T:
+    """The result of something that the loop does. Raises Interrupted when the user stops it."""
+    while True:
+        with contextlib.suppress(TimeoutError):
+            return future.result(_GLANCE)
+        if stop.is_set():
+            future.cancel()
+            raise Interrupted(stop.signal_number)
+
+
+def board_at(redis: str | None, keys: FleetKeys) -> FleetBoard:
+    """The board of this fleet in a Redis; one in memory without."""
+    if redis is None:
+        from orchestrator.swarm.board.memory import MemoryBoard
+
+        return MemoryBoard()
+    from orchestrator.swarm.board.redis import RedisBoard
+
+    # Two fleets in one Redis have boards of their own.
+    return RedisBoard(redis, keys.marks[0])
+
+
+def scheduler_over(board: FleetBoard, loop: LoopThread, emit: Emit) -> tuple[Scheduler, Future[None]]:
+    """A scheduler in the loop, and its work, which is to be cancelled."""
+    from orchestrator.swarm.control.scheduling.scheduler import Scheduler
+
+    async def make() -> Scheduler:
+        return Scheduler(board, f"{socket.gethostname()}-{os.getpid()}", emit)
+
+    scheduler = loop.run(make()).result()
+    return scheduler, loop.run(scheduler.run())
+
+
+@contextlib.contextmanager
+def hosted(
+    settings: Settings, board: FleetBoard, listen: str, loop: LoopThread, emit: Emit, *, tokens: Keyring | None = None
+) -> Iterator[HostedScheduler]:
+    """A scheduler of this process that nodes reach. Raises CannotCreateError where nothing can listen."""
+    from orchestrator.swarm.control.access import FleetDoor
+    from orchestrator.swarm.control.server import listening
+    from orchestrator.swarm.control.service import FleetService
+
+    scheduler, work = scheduler_over(board, loop, emit)
+    door = FleetDoor(needed_keys(settings), _known(tokens)) if tokens else FleetDoor(needed_keys(settings))
+    service = FleetService(scheduler, door)
+    served = listening(service, listen, tls_of(settings), emit)
+    try:
+        port = loop.run(served.__aenter__()).result()
+        try:
+            yield HostedScheduler(scheduler, service, port)
+        finally:
+            loop.run(served.__aexit__(None, None, None)).result(5)
+    finally:
+        work.cancel()
+
+
+@dataclass(frozen=True, slots=True)
+class HostedScheduler:
+    """A scheduler of this process, its service, and the port of that."""
+
+    scheduler: Scheduler
+    service: FleetService
+    port: int
+
+    @property
+    def is_needed(self) -> bool:
+        """True while other nodes are connected and some task has not ended."""
+        return self.service.streams > 0 and any(not one.state.has_ended for one in self.scheduler.tasks())
+
+
+def _known(tokens: Keyring) -> Callable[[str, str], FleetCaller | None]:
+    """The rights of the tokens of `glm-aria token`: who may read sees, who may have files fetched submits, an admin
+    commands. Who is bound to some namespaces has no right in the fleet."""
+    from orchestrator.serve.access.rights import RIGHTS, Right, Role
+    from orchestrator.serve.http.refusals import Refused
+    from orchestrator.swarm.control.access import FleetCaller, FleetRight
+
+    def know(token: str, address: str) -> FleetCaller | None:
+        try:
+            caller = tokens.identify(token, address)
+        except Refused:
+            return None
+        if caller is None or not caller.may_view:
+            return None
+        rights = {FleetRight.VIEW}
+        if Right.FETCH in RIGHTS[caller.role or Role.READER]:
+            rights.add(FleetRight.SUBMIT)
+        if caller.is_admin:
+            rights.add(FleetRight.COMMAND)
+        return FleetCaller(caller.name, frozenset(rights))
+
+    return know
+
+
+def remote_schedulers(settings: Settings, places: str, node: str) -> tuple[RemoteScheduler, ...]:
+    """The schedulers at these places, for this node; without a key of the fleet for who has a token. Raises
+    ConfigError for who has neither."""
+    from orchestrator.swarm.control.access import ticket_header, token_header
+    from orchestrator.swarm.control.line import RemoteScheduler
+
+    files, token = tls_of(settings), settings.fleet_token
+    if token is not None:
+        return tuple(RemoteScheduler(place, files, partial(token_header, token)) for place in places.split(","))
+    keys = needed_keys(settings)
+    return tuple(RemoteScheduler(place, files, partial(ticket_header, keys, node)) for place in places.split(","))
+
+
+@contextlib.contextmanager
+def schedulers_for(
+    settings: Settings, node: str, loop: LoopThread, emit: Emit, *, may_host: bool = False
+) -> Iterator[tuple[tuple[Scheduled, ...], HostedScheduler | None]]:
+    """The schedulers of the settings. Over Redis each node has one of its own. With `may_host`, the machine that the
+    first place names has one, too, unless somebody listens there already. Raises UsageError where no place is named."""
+    from orchestrator.swarm.control.line import LocalScheduler
+
+    where = settings.fleet_control
+    if where is None:
+        raise UsageError(
+            "where is the scheduler of the fleet? None is named",
+            hint="--scheduler HOST:PORT, GLM_ARIA_FLEET, or [fleet] control in the settings",
+        )
+    with contextlib.ExitStack() as stack:
+        if "://" in where:
+            board = board_at(where, needed_keys(settings))
+            stack.callback(board.close)
+            scheduler, work = scheduler_over(board, loop, emit)
+            stack.callback(work.cancel)
+            yield (LocalScheduler(scheduler),), None
+            return
+        own = None
+        if may_host and (listen := _own_place(where.partition(",")[0])) is not None:
+            with contextlib.suppress(CannotCreateError):  # another process of this machine has it
+                board = board_at(None, needed_keys(settings))
+                own = stack.enter_context(hosted(settings, board, listen, loop, emit))
+        others = remote_schedulers(settings, where, node)
+        yield ((LocalScheduler(own.scheduler),) if own else others), own
+
+
+@contextlib.contextmanager
+def calling(settings: Settings, emit: Emit) -> Iterator[Calling]:
+    """Calls to the fleet of the settings."""
+    with event_loop() as loop, schedulers_for(settings, "operator", loop, emit) as (schedulers, _):
+        yield Calling(loop, schedulers)
+
+
+@dataclass(frozen=True, slots=True)
+class Calling:
+    """Calls to the first scheduler that answers."""
+
+    loop: LoopThread
+    schedulers: tuple[Scheduled, ...]
+
+    def do(self, call: Callable[[FleetCalls], Coroutine[Any, Any, T]], stop: Stop) -> T:
+        """The answer to a call. Raises what the last scheduler says, Interrupted."""
+        return waited(self.loop.run(self._do(call)), stop)
+
+    async def _do(self, call: Callable[[FleetCalls], Coroutine[Any, Any, T]]) -> T:
+        for scheduler in self.schedulers[:-1]:
+            with contextlib.suppress(TemporaryError):
+                async with scheduler.calls() as calls:
+                    return await call(calls)
+        async with self.schedulers[-1].calls() as calls:
+            return await call(calls)
+
+
+def _own_place(place: str) -> str | None:
+    """The address to listen at, if the place is one of this machine's; None if it is another one's."""
+    found = parse_place(place)
+    try:
+        address = socket.getaddrinfo(found.host, found.port, type=socket.SOCK_STREAM)[0]
+    except OSError:
+        return None
+    family, host = address[0], str(address[4][0])
+    with socket.socket(family) as probe:
+        try:
+            probe.bind((host, 0))
+        except OSError:
+            return None
+    if is_this_machine(host) and not is_this_machine(found.host):
+        # The own name of a machine is often one of loopback, by which others do not reach it.
+        host = "::" if family == socket.AF_INET6 else "0.0.0.0"  # noqa: S104 - the name was given for others
+    return f"[{host}]:{found.port}" if ":" in host else f"{host}:{found.port}"

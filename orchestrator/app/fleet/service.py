@@ -1,0 +1,136 @@
+"""The calls of `scheduler` and `fleet`: a scheduler until a signal comes, tasks submitted and watched, nodes listed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from orchestrator.app.compose import known_state, mover_of, sweep
+from orchestrator.app.entrance import server_libraries
+from orchestrator.app.fleet.control import board_at, calling, event_loop, hosted
+from orchestrator.app.fleet_key import needed_keys
+from orchestrator.app.opening import opened
+from orchestrator.errors import NotFoundError
+from orchestrator.events import Emit
+from orchestrator.lists.lockfile import Lock, render_lock
+from orchestrator.lists.request import PullRequest
+from orchestrator.settings import Settings
+from orchestrator.system.signals import Stop, stoppable
+
+if TYPE_CHECKING:
+    from orchestrator.pull.locking import FreshLock
+    from orchestrator.swarm.control.line import FleetCalls
+    from orchestrator.swarm.control.messages import NodeStatus, TaskStatus
+
+_GLANCE = 1.0
+_KEY = 32
+
+
+@dataclass(frozen=True, slots=True)
+class EndedScheduler:
+    """A scheduler that has ended: the port that it had, and the number of tasks that it knew."""
+
+    port: int
+    tasks: int
+
+
+@dataclass(frozen=True, slots=True)
+class FleetServices:
+    """The calls, with the settings of a run. All raise TemporaryError when no scheduler answers, and NotAllowedError
+    where it does not know this user."""
+
+    settings: Settings
+
+    def schedule(self, listen: str, emit: Emit, on_ready: Callable[[int], None]) -> EndedScheduler:
+        """Schedule until a signal comes; `on_ready` is told the port. Raises ConfigError without the libraries or a key
+        of the fleet, CannotCreateError for the address."""
+        keys = needed_keys(self.settings)
+        with server_libraries("fleet"):
+            from orchestrator.serve.access.keyring import Keyring
+            from orchestrator.serve.access.tokens import TokenFile
+
+        tokens = Keyring(TokenFile(known_state(self.settings)), emit=emit)
+        with (
+            stoppable() as stop,
+            closing(board_at(self.settings.fleet_redis, keys)) as board,
+            event_loop() as loop,
+            hosted(self.settings, board, listen, loop, emit, tokens=tokens) as own,
+        ):
+            stop.is_abrupt = False
+            on_ready(own.port)
+            while not stop.wait(_GLANCE):
+                pass
+            return EndedScheduler(own.port, len(own.scheduler.tasks()))
+
+    def submit(self, wanted: PullRequest | Lock, selector: str, emit: Emit) -> TaskStatus:
+        """Have the nodes that the selector matches pull models, or what a lock has. Raises what resolving raises."""
+        from orchestrator.swarm.control.messages import Submission
+
+        is_closed = False
+        with stoppable() as stop:
+            if isinstance(wanted, PullRequest):
+                fresh = self._locked(wanted, stop, emit)
+                wanted, is_closed = fresh.lock, fresh.is_closed
+            text = render_lock(wanted)
+            key = hashlib.sha256(f"{selector}\n{text}".encode()).hexdigest()[:_KEY]
+            asked = Submission(key, name_of(wanted), selector, 0, text, "", is_closed)
+            with calling(self.settings, emit) as fleet:
+                return fleet.do(lambda calls: calls.submit(asked), stop)
+
+    def watch(self, task: str | None, emit: Emit, see: Callable[[TaskStatus], None]) -> TaskStatus:
+        """Tell `see` how a task goes, the newest one where none is named, until it has ended. Raises NotFoundError."""
+
+        async def follow(calls: FleetCalls) -> TaskStatus:
+            name = task
+            if name is None:
+                known = await calls.tasks()
+                if not known:
+                    raise NotFoundError("the fleet has no task", hint="glm-aria fleet submit org/name")
+                name = known[-1].id
+            last = None
+            async for status in calls.watch(name):
+                last = status
+                see(status)
+            if last is None:
+                raise NotFoundError(f"the fleet has no task {name!r}", hint="glm-aria fleet ls")
+            return last
+
+        with stoppable() as stop, calling(self.settings, emit) as fleet:
+            return fleet.do(follow, stop)
+
+    def listing(self, emit: Emit) -> tuple[tuple[NodeStatus, ...], tuple[TaskStatus, ...]]:
+        """The nodes of the fleet, and its tasks."""
+
+        async def look(calls: FleetCalls) -> tuple[tuple[NodeStatus, ...], tuple[TaskStatus, ...]]:
+            return await calls.nodes(), await calls.tasks()
+
+        with stoppable() as stop, calling(self.settings, emit) as fleet:
+            return fleet.do(look, stop)
+
+    def drain(self, node: str, emit: Emit) -> NodeStatus:
+        """Give a node no more work. Raises NotFoundError."""
+        with stoppable() as stop, calling(self.settings, emit) as fleet:
+            return fleet.do(lambda calls: calls.drain(node), stop)
+
+    def cancel(self, task: str, emit: Emit) -> TaskStatus:
+        """End a task. Raises NotFoundError."""
+        with stoppable() as stop, calling(self.settings, emit) as fleet:
+            return fleet.do(lambda calls: calls.cancel(task), stop)
+
+    def _locked(self, request: PullRequest, stop: Stop, emit: Emit) -> FreshLock:
+        from orchestrator.pull.locking import lock_ahead
+
+        with opened(self.settings, stop, emit) as (cache, sources, sites, told):
+            mover = mover_of(self.settings)
+            fresh = lock_ahead(request, sites, sources, cache, mover, stop=stop, emit=told)
+            sweep(cache.staging)
+            return fresh
+
+
+def name_of(lock: Lock) -> str:
+    """The name of a task for people."""
+    refs = [str(model.ref) for model in lock.models]
+    return ", ".join(refs[:3]) + (f" and {len(refs) - 3} more" if refs[3:] else "")

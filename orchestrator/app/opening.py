@@ -1,0 +1,40 @@
+"""The cache, its sources, and the sites to ask, opened together for a call."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from orchestrator.app.compose import open_cache, open_shared, open_sources, sites_of
+from orchestrator.cache.cache import Cache
+from orchestrator.catalogs.sites import Sites
+from orchestrator.events import Emit, ignore
+from orchestrator.mirrors.sources import Sources
+from orchestrator.settings import Settings
+from orchestrator.system.signals import Stop
+
+
+class OpenCall(NamedTuple):
+    """The open resources of a call; each flow gets those that it names. `told` also informs the nodes of a shared
+    cache."""
+
+    cache: Cache
+    sources: Sources
+    sites: Sites
+    told: Emit
+
+
+@contextlib.contextmanager
+def opened(
+    settings: Settings, stop: Stop, emit: Emit | None = None, *, create: bool = True, hasty: bool = False
+) -> Iterator[OpenCall]:
+    """Open the cache and its sources. With `emit` the other nodes of a shared cache are asked who fetches what."""
+    shared_by = open_shared(settings, emit) if emit else contextlib.nullcontext()
+    with (
+        shared_by as shared,
+        open_cache(settings, create=create, shared=shared) as cache,
+        open_sources(settings, cache.state_dir, stop, keep=create, hasty=hasty) as sources,
+    ):
+        told = shared.telling(emit) if shared and emit else emit or ignore
+        yield OpenCall(cache, sources, sites_of(settings, sources, stop), told)

@@ -1,0 +1,67 @@
+"""The lock of models before their large files are here, so that many nodes need ask the root but once.
+
+A lock file has the sha256 of each file, and listings tell that of large files only. So the small ones are fetched
+first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from orchestrator.cache.cache import Cache
+from orchestrator.catalogs.sites import Sites
+from orchestrator.core.files import literal
+from orchestrator.core.plan import ResolvedModel
+from orchestrator.core.refs import Ref
+from orchestrator.depot.mover import Mover
+from orchestrator.errors import Interrupted
+from orchestrator.events import Emit
+from orchestrator.lists.lockfile import Lock
+from orchestrator.lists.request import Item, PullRequest
+from orchestrator.mirrors.sources import Sources
+from orchestrator.pull.pull import pull
+from orchestrator.resolve.locked import lock
+from orchestrator.resolve.question import Question
+from orchestrator.resolve.resolve import resolve
+from orchestrator.system.signals import Stop
+
+
+@dataclass(frozen=True, slots=True)
+class FreshLock:
+    """A lock that was made just now; `is_closed` when one of its repos needs a token."""
+
+    lock: Lock
+    is_closed: bool
+
+
+def lock_ahead(
+    request: PullRequest, sites: Sites, sources: Sources, cache: Cache, mover: Mover, *, stop: Stop, emit: Emit
+) -> FreshLock:
+    """Resolve the models of a request, fetch their small files, and make the lock of all their files.
+
+    Raises the error of the first model that has one, Interrupted.
+    """
+    models = [(item, resolve(Question(item, request, sites, cache.records, emit))) for item in request.items]
+    small = [found for item, model in models if (found := _small(item, model)) is not None]
+    if small:
+        report = pull(replace(request, items=tuple(small)), sites, sources, cache, mover, stop=stop, emit=emit)
+        if report.interrupted is not None:
+            raise Interrupted(report.interrupted)
+        for error in (model.error for model in report.models):
+            if error is not None:
+                raise error
+    locked = (lock(model, item, cache.blobs, stop) for item, model in models)
+    return FreshLock(Lock().with_models(locked), any(model.is_restricted for _, model in models))
+
+
+def locked_items(request: PullRequest, fresh: Lock) -> tuple[Item, ...]:
+    """The items of a request as the lock has them."""
+    by_ref = {str(model.ref): model for model in fresh.models}
+    return tuple(replace(item, locked=by_ref[str(item.ref)]) for item in request.items)
+
+
+def _small(item: Item, model: ResolvedModel) -> Item | None:
+    """The files of a model of which the listing has another digest than sha256."""
+    paths = [file.path for file in model.wanted.files if not file.is_lfs]
+    pinned = Ref(model.ref.repo, model.commit, model.ref.catalog)
+    return Item(pinned, include=tuple(map(literal, paths)), priority=item.priority) if paths else None

@@ -1,0 +1,103 @@
+"""Tasks and nodes of a fleet, as the data of the JSON documents of `fleet` and `scheduler`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from orchestrator.core.text import redacted
+from orchestrator.documents import Amount, Count
+from orchestrator.swarm.control.messages import NodeStatus, TaskReport, TaskStatus
+
+
+@dataclass(frozen=True, slots=True)
+class TaskNodeEntry:
+    """A node in a task. `done` bytes are there; `senders` has the bytes of each peer, `error` a code."""
+
+    node: str
+    phase: str
+    error: str | None
+    done: Count
+    from_origin: Count
+    from_peers: Count
+    senders: Mapping[str, Count]
+
+    @classmethod
+    def of(cls, node: str, report: TaskReport) -> Self:
+        """The entry of a node's report."""
+        return cls(
+            redacted(node),
+            report.phase,
+            redacted(report.code) or None,
+            report.done,
+            report.from_origin,
+            report.from_peers,
+            {redacted(sender): count for sender, count in report.senders.items()},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FleetTaskDocument:
+    """A task. `size` and `egress` are bytes, the latter those that came from outside of the fleet; `ratio` is egress by
+    size."""
+
+    id: str
+    name: str
+    state: str
+    size: Count
+    egress: Count
+    ratio: Amount | None
+    nodes: tuple[TaskNodeEntry, ...]
+
+    @classmethod
+    def of(cls, status: TaskStatus) -> Self:
+        """The document of a task."""
+        nodes = tuple(TaskNodeEntry.of(node, status.nodes[node]) for node in sorted(status.nodes))
+        ratio = status.egress / status.size if status.size else None
+        return cls(status.id, redacted(status.name), status.state, status.size, status.egress, ratio, nodes)
+
+
+@dataclass(frozen=True, slots=True)
+class FleetNodeEntry:
+    """A node. `silent` is how many seconds ago it gave a sign of life, `leases` how much it fetches for all."""
+
+    id: str
+    address: str
+    zone: str
+    state: str
+    silent: Amount
+    leases: Count
+
+    @classmethod
+    def of(cls, status: NodeStatus) -> Self:
+        """The entry of a node."""
+        return cls(
+            redacted(status.id),
+            redacted(status.address),
+            redacted(status.zone),
+            status.state,
+            round(status.silent, 1),
+            status.leases,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FleetDocument:
+    """The nodes of a fleet, and its tasks."""
+
+    nodes: tuple[FleetNodeEntry, ...]
+    tasks: tuple[FleetTaskDocument, ...]
+
+    @classmethod
+    def of(cls, nodes: Iterable[NodeStatus], tasks: Iterable[TaskStatus] = ()) -> Self:
+        """The document of these."""
+        return cls(tuple(map(FleetNodeEntry.of, nodes)), tuple(map(FleetTaskDocument.of, tasks)))
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerDocument:
+    """A scheduler that has ended: where it listened, and how many tasks it knew."""
+
+    address: str
+    tasks: Count
