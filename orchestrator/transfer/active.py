@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from orchestrator.aria2.control import FINE_PIECE
@@ -23,7 +25,6 @@ from orchestrator.transfer.spans import SMALL, Span
 from orchestrator.transfer.supply import Supplies
 
 _JOURNAL_SECONDS = 0.1
-_REACHES = 100  # whose unassigned ranges are known: more than there are sources
 
 
 @dataclass(slots=True)
@@ -55,8 +56,8 @@ class Slot:
     _is_reserved: bool = False
     _saved: float = 0.0
     _saved_extents: Extents = field(default_factory=Extents)
+    _starved_since: float = math.inf
     _free: tuple[Extents, Need, Ranges, Ranges] | None = None
-    _of_reach: dict[int, tuple[Ranges, Ranges, Ranges]] = field(default_factory=dict)
 
     @property
     def is_small(self) -> bool:
@@ -77,6 +78,15 @@ class Slot:
         """True when this source may be asked for something that nobody fetches."""
         supply = self.supplies[source]
         return supply.error is None and bool(self.unassigned(supply.reach))
+
+    @property
+    def starved(self) -> float:
+        """The seconds for which no source had anything to give of what is missing."""
+        if self.spans or self.is_hungry:
+            self._starved_since = math.inf
+        else:
+            self._starved_since = min(self._starved_since, time.monotonic())
+        return max(0.0, time.monotonic() - self._starved_since)
 
     @property
     def is_complete(self) -> bool:
@@ -142,18 +152,10 @@ class Slot:
         """The ranges, of those in `reach`, that nobody has and nobody fetches."""
         if self.is_pausing:
             return ()
-        free = self._unassigned()
-        if reach is None:
-            return free
-        known = self._of_reach.get(id(reach))
-        if known is None or known[0] is not reach or known[1] is not free:
-            if len(self._of_reach) > _REACHES:
-                self._of_reach.clear()
-            known = self._of_reach[id(reach)] = reach, free, tuple(intersect(free, reach))
-        return known[2]
+        return self._unassigned() if reach is None else _within(self._unassigned(), reach)
 
     def _unassigned(self) -> Ranges:
-        """The same of any reach. It is asked for each source many times a second, and may be thousands of ranges."""
+        """The same of any reach."""
         busy = *((span.start, span.end) for span in self.spans), *self.dropping
         known = self._free
         if known is None or known[0] is not self.extents or known[1] is not self.need or known[2] != busy:
@@ -248,6 +250,11 @@ class Slot:
             translated = translate(error, f"{what} the part of {self.job.name!r}:", self.part)
             translated.file = self.job.name
             raise translated from error
+
+
+@lru_cache(maxsize=512)  # asked for each source many times a second, and may be thousands of ranges
+def _within(free: Ranges, reach: Ranges) -> Ranges:
+    return tuple(intersect(free, reach))
 
 
 class Slots:

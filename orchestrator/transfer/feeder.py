@@ -241,7 +241,7 @@ class Feeder:
             self._supplier.refresh(slot.job, slot.supplies)
             if slot.state is JobState.LOCATING and any(supply.is_located for supply in slot.supplies.values()):
                 self._slots.on(slot, JobEvent.LOCATED)
-            elif not slot.spans and (error := self._supplier.reason(slot.job, slot.supplies)):
+            elif (error := self._supplier.reason(slot.job, slot.supplies, slot.starved)) and not slot.spans:
                 self._endings.unsupplied(slot, error)
 
     def _assign(self) -> None:

@@ -25,6 +25,7 @@ from orchestrator.transfer.spans import SMALL, Span
 _USABLE_LIFE = 0.8  # of a signed address: later than that, ask for another before the next request
 _RENEWALS = 3
 _UNTOLD_WAIT = 5.0
+_STARVED_SECONDS = 30.0
 _LITTLE = FINE_PIECE  # of bytes: no range that is asked for is shorter, but for the end of a file
 _MANY = 4  # where one in so many connections is refused, that is not by chance
 ASKERS = 4  # threads that ask one source for addresses
@@ -270,10 +271,12 @@ class Supplier:
                 self._slow_down(supply.server, time.monotonic())
             self.failed(supplies, supply, failure, found)
 
-    def reason(self, job: Job, supplies: Supplies) -> GlmAriaError | None:
-        """The reason why no source has the job's bytes, in the words of the most trusted one; None while one may."""
+    def reason(self, job: Job, supplies: Supplies, starved: float) -> GlmAriaError | None:
+        """The reason why no source has the job's bytes, in the words of the most trusted one; None while one may.
+
+        Nor does one where some are out of use, and the others have had nothing to give for long: `starved` seconds."""
         errors = [supply.error for supply in supplies.values() if not supply.is_gone]
-        if not all(errors):
+        if not all(errors) and (starved < _STARVED_SECONDS or not any(errors)):
             return None
         return next(iter(filter(None, errors)), SourcesDownError(f"no source serves {job.name!r}", file=job.name))
 

@@ -14,9 +14,10 @@ import pytest
 from orchestrator.core.extents import Ranges
 from orchestrator.core.plan import Job
 from orchestrator.errors import TemporaryError
+from orchestrator.transfer import supply as supply_module
 from orchestrator.transfer.active import Slot, Slots
 from orchestrator.transfer.endings import Endings
-from orchestrator.transfer.interface import Fetched, Moved, Need, Terms, TransferEvent
+from orchestrator.transfer.interface import Fetched, Lost, Moved, Need, Terms, TransferEvent
 from orchestrator.transfer.jobs import JobEvent, JobState
 from orchestrator.transfer.pace.servers import Server
 from orchestrator.transfer.spans import Span
@@ -188,6 +189,22 @@ def test_a_source_without_a_reach_is_not_picked_for(tmp_path: Path) -> None:
     assert list(round_of(slot, pick=never).assign(slot))
 
 
+def test_a_job_starves_from_when_nobody_had_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [NOW]
+    monkeypatch.setattr("orchestrator.transfer.active.time", SimpleNamespace(monotonic=lambda: now[0]))
+    peer = supply("peer", reach=())
+    slot = slot_of(tmp_path / "part", peer)
+    for seconds in (0.0, 20.0, 40.0):
+        now[0] = NOW + seconds
+        assert slot.starved == seconds
+    peer.reach = LEASED
+    assert not slot.starved
+    peer.reach = ()
+    assert not slot.starved
+    now[0] += 5
+    assert slot.starved == 5.0
+
+
 def test_the_terms_say_how_many_connections_and_no_more_are_tried() -> None:
     server = Server("peer", start=16, most=64)
     server.bind(Terms(connections=4))
@@ -324,6 +341,29 @@ def test_the_one_file_that_may_be_asked_for_comes_though_others_wait_before_it(m
         while len(ended) < 8 and job.name not in ended:
             ended += [one.job.name for one in world.step(transfer) if isinstance(one, Fetched)]
     assert ended == [job.name for job in reversed(jobs)]
+
+
+@pytest.mark.parametrize("is_given_up", [True, False])
+def test_a_job_ends_when_its_origin_is_given_up_and_peers_had_nothing_for_long(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch, is_given_up: bool
+) -> None:
+    """One that only waits for what others fetch does not."""
+    monkeypatch.setattr(supply_module, "_STARVED_SECONDS", 0.5)
+    world = make_world({"big.safetensors": generate(8 * MIB, 1)})
+    among(world, origin=Shape(), peer=Shape())
+    world.locator.reaches = {"origin": ((0, 4 * MIB),), "peer": ((2 * MIB, 3 * MIB),)}
+    (job,) = world.jobs.values()
+    transfer = world.transfer()
+    transfer.want(job, Need())
+    told: list[TransferEvent] = []
+    while not any(isinstance(one, Moved) and one.arrived.total >= 4 * MIB for one in told):
+        told += world.step(transfer)
+    if is_given_up:
+        next(one for one in transfer.servers if one.name == "origin").down = TemporaryError("origin is down")
+    until = time.monotonic() + (30 if is_given_up else 1.5)
+    while time.monotonic() < until and not transfer.is_idle:
+        told += world.step(transfer)
+    assert [str(one.error) for one in told if isinstance(one, Lost)] == ["origin is down"] * is_given_up
 
 
 def test_who_is_no_candidate_any_more_gets_no_range_until_it_is_one_again(make_world: MakeWorld) -> None:
