@@ -1,4 +1,4 @@
-"""The JSON documents of `--json` and lines of `--progress json`: envelope, outcome, encoder, and the schema of types.
+"""The JSON documents of `--json`: envelope, outcome, encoder, and the schema of types.
 
 The data of a document is a frozen dataclass of plain values: text, numbers, tuples, mappings and further dataclasses.
 Each room makes those of what it reports. The names of the fields are the keys, in the order of the class; a union of
@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self, Union, cast, get_a
 from orchestrator.core.text import redacted
 from orchestrator.core.trust import Level, Trust
 from orchestrator.errors import GlmAriaError, Interrupted, PartialError, StrictError, error_classes
-from orchestrator.events import Event, Evicted, FileProgress, Flipped, ModelPhase, Notice, Phase, Queued, SourceRates
+from orchestrator.events import Notice
 
 SCHEMA = "glm-aria/1"
 Json = dict[str, Any]
@@ -173,111 +173,6 @@ def failure(command: str, error: GlmAriaError) -> Document:
     status: Status = "interrupted" if isinstance(error, Interrupted) else "error"
     data: Json = {ALWAYS[command]: ()} if command in ALWAYS else {}
     return document(command, Outcome(status, error.exit_code, (error,)), data)
-
-
-# -- events ------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class ProgressLine:
-    """A file that moves; bytes, and bytes a second."""
-
-    event: Literal["progress"]
-    file: str
-    digest: str
-    phase: Phase
-    done: Count
-    total: Count
-    speed: Count
-    connections: Count
-
-
-@dataclass(frozen=True, slots=True)
-class PhaseLine:
-    """A model that entered a phase."""
-
-    event: Literal["phase"]
-    model: str
-    phase: Phase
-
-
-@dataclass(frozen=True, slots=True)
-class QueuedLine:
-    """The files to fetch."""
-
-    event: Literal["queued"]
-    files: Count
-    bytes_total: Count
-
-
-@dataclass(frozen=True, slots=True)
-class RateLine:
-    """The present rate of a source, in bytes a second."""
-
-    name: str
-    speed: Count
-    connections: Count
-
-
-@dataclass(frozen=True, slots=True)
-class SourcesLine:
-    """The present rate of each source."""
-
-    event: Literal["sources"]
-    sources: tuple[RateLine, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class FlippedLine:
-    """A model whose ref was written."""
-
-    event: Literal["flipped"]
-    model: str
-    snapshot: str
-    old_commit: str | None
-    new_commit: str
-
-
-@dataclass(frozen=True, slots=True)
-class EvictedLine:
-    """A revision that was removed to make room."""
-
-    event: Literal["evicted"]
-    model: str
-    bytes_freed: int
-
-
-@dataclass(frozen=True, slots=True)
-class WarningLine:
-    """A notice."""
-
-    event: Literal["warning"]
-    code: str
-    message: str
-    mirror: str | None
-    file: str | None
-
-
-Line = ProgressLine | PhaseLine | QueuedLine | SourcesLine | FlippedLine | EvictedLine | WarningLine
-
-
-def line_of(event: Event) -> Line:
-    """An event as a line of `--progress json`."""
-    match event:
-        case FileProgress(digest, name, phase, done, total, speed, connections):
-            return ProgressLine("progress", name, str(digest), phase, done, total, speed, connections)
-        case ModelPhase(model, phase):
-            return PhaseLine("phase", model, phase)
-        case Queued(files, size):
-            return QueuedLine("queued", files, size)
-        case SourceRates(sources):
-            return SourcesLine("sources", tuple(RateLine(name, round(speed), count) for name, speed, count in sources))
-        case Flipped(model, snapshot, old, new):
-            return FlippedLine("flipped", model, str(snapshot), old, new)
-        case Evicted(model, size):
-            return EvictedLine("evicted", model, size)
-        case Notice(code, message, mirror, file):
-            return WarningLine("warning", code, redacted(message), mirror, file)
 
 
 # -- JSON and its schema -----------------------------------------------------------------------------------------------

@@ -97,7 +97,23 @@ class Evicted:
     size: int
 
 
-Event = ModelPhase | Queued | FileProgress | SourceRates | Notice | Flipped | Evicted
+@dataclass(frozen=True, slots=True)
+class PeersKnown:
+    """The peers that share this run now, by the names of their nodes; `address` is where they reach this node."""
+
+    address: str
+    nodes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Staying:
+    """All is here, and the run stays for these nodes, `seconds` at most: they need what only this one has."""
+
+    nodes: tuple[str, ...]
+    seconds: int
+
+
+Event = ModelPhase | Queued | FileProgress | SourceRates | Notice | Flipped | Evicted | PeersKnown | Staying
 Emit = Callable[[Event], None]
 
 

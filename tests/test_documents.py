@@ -15,22 +15,19 @@ from jsonschema import Draft202012Validator
 
 from orchestrator.cli.main import cli
 from orchestrator.cli.schema import DATA, schema
-from orchestrator.core.files import Algorithm, Digest
 from orchestrator.documents import (
     ALWAYS,
     Amount,
     Commit,
     Count,
-    Line,
     Outcome,
     document,
     encode,
     failure,
-    line_of,
     schema_of,
 )
 from orchestrator.errors import GlmAriaError, Interrupted, NotFoundError, TemporaryError
-from orchestrator.events import Event, FileProgress, Flipped, ModelPhase, Notice, Phase, Queued, SourceRates
+from orchestrator.events import Notice
 
 GONE = NotFoundError("gone \x1b[2J", hint="look at https://me:pw@site/", file="a.bin")
 SLOW = Notice("slow", "hf_abcdefghijk is slow", "near")
@@ -166,21 +163,3 @@ def test_every_command_with_json_has_a_document() -> None:
             if any("--json" in parameter.opts for parameter in one.params)
         }
     assert found == set(DATA)
-
-
-def test_every_event_has_a_line() -> None:
-    digest = Digest(Algorithm.SHA256, "ab" * 32)
-    events: list[Event] = [
-        ModelPhase("m", Phase.DONE),
-        Queued(1, 2, to="verify"),
-        FileProgress(digest, "a.bin", Phase.FETCHING, 1, 2, 3, 4),
-        SourceRates((("near", 1.6, 2),)),
-        SLOW,
-        Flipped("m", Path("/cache/x"), None, "c" * 40),
-    ]
-    lines = [json.loads(encode(line_of(event))) for event in events]
-    assert [line["event"] for line in lines] == ["phase", "queued", "progress", "sources", "warning", "flipped"]
-    for line in lines:
-        Draft202012Validator(schema_of(Line)).validate(line)
-    assert lines[1] == {"event": "queued", "files": 1, "bytes_total": 2}
-    assert lines[3]["sources"] == [{"name": "near", "speed": 2, "connections": 2}]

@@ -1,14 +1,16 @@
-"""The cache, its sources, and the sites to ask, opened together for a call."""
+"""The cache, its sources and the sites to ask, opened together for a call; and what moves its bytes."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
-from orchestrator.app.compose import open_cache, open_shared, open_sources, sites_of
+from orchestrator.app.compose import mover_of, open_cache, open_shared, open_sources, sites_of
 from orchestrator.cache.cache import Cache
 from orchestrator.catalogs.sites import Sites
+from orchestrator.depot.mover import Mover
 from orchestrator.events import Emit, ignore
 from orchestrator.mirrors.sources import Sources
 from orchestrator.settings import Settings
@@ -38,3 +40,15 @@ def opened(
     ):
         told = shared.telling(emit) if shared and emit else emit or ignore
         yield OpenCall(cache, sources, sites_of(settings, sources, stop), told)
+
+
+@contextlib.contextmanager
+def moving(settings: Settings, cache: Cache, stop: Stop, emit: Emit) -> Iterator[Mover]:
+    """The mover of a run, in company where the settings say so. Raises as `company` does."""
+    if settings.offline or not (settings.fleet_lan or settings.fleet_peers):
+        yield mover_of(settings)
+        return
+    from orchestrator.app.company import company  # loads a server, which a run alone does not need
+
+    with company(settings, cache, stop, emit) as found:
+        yield replace(mover_of(settings), company=found)

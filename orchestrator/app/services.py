@@ -25,7 +25,7 @@ from orchestrator.app.compose import (
     state_of,
     sweep,
 )
-from orchestrator.app.opening import OpenCall, opened
+from orchestrator.app.opening import OpenCall, moving, opened
 from orchestrator.cache.layout import CacheLayout
 from orchestrator.core.files import Digest
 from orchestrator.core.plan import Plan
@@ -88,9 +88,9 @@ class Services:
             return self._pull(request, stop, emit, hook)
 
     def _pull(self, request: PullRequest, stop: Stop, emit: Emit, hook: Hook | None = None) -> PullReport:
-        with self._open(stop, emit) as (cache, sources, sites, told):
+        with self._open(stop, emit) as (cache, sources, sites, told), moving(self.settings, cache, stop, emit) as mover:
             heard = hook.watching(told, stop) if hook else told
-            report = flow.pull(request, sites, sources, cache, mover_of(self.settings), stop=stop, emit=heard)
+            report = flow.pull(request, sites, sources, cache, mover, stop=stop, emit=heard)
             sweep(cache.staging)
             self._note_history(report)
             return report

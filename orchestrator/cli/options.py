@@ -13,6 +13,7 @@ from orchestrator.settings import Settings, load
 what = partial(option, heading="What to fetch")
 where = partial(option, heading="Where from, where to")
 how = partial(option, heading="How fast, with which aria2")
+peers = partial(option, heading="With other machines")
 rule = partial(option, heading="Rules")
 output = partial(option, heading="Output")
 
@@ -130,6 +131,32 @@ class TransferOptions:
     safe_only: Annotated[
         bool, rule("--safe-only", help="Refuse models with pickle files, which can run code when loaded.")
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class PeerOptions:
+    """Other machines that fetch the same, and share it."""
+
+    lan: Annotated[
+        bool,
+        peers("--lan", setting="fleet_lan", is_flag=True,
+              help="Share with the machines of your fleet on this network that run the same."),
+    ]  # fmt: skip
+    peer: Annotated[
+        tuple[str, ...],
+        peers("--peer", setting="fleet_peers", metavar="HOST[:PORT]",
+              help="Share with this machine (repeatable; port 8092 if none is given)."),
+    ]  # fmt: skip
+    peer_listen: Annotated[
+        str | None,
+        peers("--peer-listen", setting="fleet_listen", metavar="ADDRESS:PORT",
+              help="Where other machines reach this one (default: port 8092 of all its IPv4 addresses)."),
+    ]  # fmt: skip
+    linger: Annotated[
+        int | None,
+        peers("--linger", setting="fleet_linger", metavar="SECONDS",
+              help="When done, stay at most so long for machines that need what only this one has (default 300)."),
+    ]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from orchestrator.core.dialects import DEFAULT, Dialect, dialects
 from orchestrator.core.refs import RepoId
 from orchestrator.errors import UsageError
 
+_PEER = "peer:"
 _LOOPBACK = re.compile(r"127(?:\.\d{1,3}){3}")
 
 
@@ -118,6 +119,16 @@ class Body:
 
     def __exit__(self, *_exc: object) -> None:
         self.close()
+
+
+def source_of(node: str) -> str:
+    """The name that a node of a fleet has as a source of bytes."""
+    return f"{_PEER}{node}"
+
+
+def node_of(source: str) -> str | None:
+    """The node whose name as a source this is; None for a source outside of the fleet."""
+    return source.removeprefix(_PEER) if source.startswith(_PEER) else None
 
 
 Sent = Mapping[str, int]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from orchestrator.core.plan import Action, ModelPlan, Plan
+from orchestrator.core.sources import Sent, node_of, total
 from orchestrator.documents import Amount, BytesBySource, Commit, Count, DigestText, ErrorCode, TrustEntry
 from orchestrator.pull.report import FileReport, FileState, ModelReport, PullReport
 
@@ -34,7 +35,7 @@ class PulledFile:
 
 @dataclass(frozen=True, slots=True)
 class PulledModel:
-    """A model; bytes are those of its distinct files."""
+    """A model; bytes are those of its distinct files. `bytes_from_peers` came from other machines of the fleet."""
 
     ref: str
     commit: Commit | None
@@ -45,26 +46,39 @@ class PulledModel:
     bytes_total: Count
     bytes_fetched: Count
     bytes_reused: Count
+    bytes_from_peers: Count
     seconds: Amount
     error: ErrorCode | None
+
+    @property
+    def sent(self) -> Sent:
+        """The bytes that came in this run, by source."""
+        return _sent(self.files)
 
     @classmethod
     def of(cls, model: ModelReport) -> Self:
         """The entry of a model's report."""
         error = model.failure()
+        files = tuple(map(PulledFile.of, model.files))
         return cls(
             ref=str(model.ref),
             commit=model.commit,
             trust=TrustEntry.of(model.trust) if model.trust else None,
             snapshot=str(model.snapshot) if model.snapshot else None,
             local_dir=str(model.local_dir) if model.local_dir else None,
-            files=tuple(map(PulledFile.of, model.files)),
+            files=files,
             bytes_total=model.bytes_of(*FileState),
             bytes_fetched=model.bytes_of(FileState.FETCHED),
             bytes_reused=model.bytes_of(*REUSED),
+            bytes_from_peers=sum(count for name, count in _sent(files).items() if node_of(name)),
             seconds=round(model.seconds, 3),
             error=error.code if error else None,
         )
+
+
+def _sent(files: Sequence[PulledFile]) -> Sent:
+    """A blob that is in a model under several names came once."""
+    return total({item.digest: item.sources for item in files}.values())
 
 
 @dataclass(frozen=True, slots=True)

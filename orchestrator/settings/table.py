@@ -218,6 +218,19 @@ class Settings:
         "The token that `fleet submit`, `watch`, `ls` and `drain` show to a scheduler; not set: the key of the fleet.",
         values.secret,
         "", ("GLM_ARIA_FLEET_TOKEN",), is_secret=True)] = None
+    fleet_lan: Annotated[bool, Key(
+        "Find the other nodes of the fleet on the local network, and share what is pulled with them.", values.switch,
+        "--lan", ("GLM_ARIA_FLEET_LAN",), "fleet.lan", personal=_SHARING)] = False
+    fleet_peers: Annotated[tuple[str, ...], Key(
+        "Other nodes of the fleet to share what is pulled with: `HOST:PORT`, or `HOST` for port 8092.", values.peers,
+        "--peer", ("GLM_ARIA_FLEET_PEERS",), "fleet.peers", personal=_SHARING)] = ()
+    fleet_listen: Annotated[str | None, Key(
+        "Where the other nodes reach this one; none: port 8092 of all its IPv4 addresses, or a free one.",
+        values.listen, "--peer-listen", ("GLM_ARIA_FLEET_LISTEN",), "fleet.listen", personal=_SHARING)] = None
+    fleet_linger: Annotated[int, Key(
+        "Seconds that a pull stays at most for nodes that need what it alone has; 0: it ends when it is done.",
+        values.whole(0, 86400),
+        "--linger", ("GLM_ARIA_FLEET_LINGER",), "fleet.linger")] = 300
     # fmt: on
     token_withheld: str | None = None
     origins: Mapping[str, str] = field(default_factory=dict, repr=False)

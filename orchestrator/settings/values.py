@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from orchestrator.core.addresses import Place, parse_address, parse_place
+from orchestrator.core.addresses import Place, is_address_of_a_machine, parse_address, parse_place
 from orchestrator.core.proxies import is_exemption, parse_proxy
 from orchestrator.core.resolvers import NameServer, parse_server
 from orchestrator.core.sizes import parse_size
@@ -51,6 +51,9 @@ def text(raw: object, _base: Path) -> str:
         raise ValueError("must not be empty")
     return raw.strip()
 
+
+PEER_PORT = 8092
+"""The port where a node listens for its peers, when nothing else is said."""
 
 STDOUT = Path("-")
 """What stands for stdout in the place of a file."""
@@ -237,6 +240,28 @@ def _entries(raw: object) -> tuple[str, ...]:
     if not isinstance(names, tuple | list) or not all(isinstance(name, str) and name.strip() for name in names):
         raise ValueError("must be a list of host names and networks")
     return tuple(name.strip() for name in names)
+
+
+def peers(raw: object, _base: Path) -> tuple[str, ...]:
+    """`HOST:PORT`s, or `HOST`s with the usual port of peers: a list, or a text with spaces or commas between them."""
+    found = []
+    for name in _entries(raw):
+        try:
+            place = parse_place(name)
+        except ValueError as error:
+            raise ValueError(f"{name!r} {error}; write HOST or HOST:PORT, without http://") from error
+        found.append(str(place if place.port else Place(place.host, PEER_PORT)))
+    return tuple(dict.fromkeys(found))
+
+
+def listen(raw: object, base: Path) -> str:
+    """`ADDRESS:PORT` of this machine, where port 0 is a free one; `*` or nothing before the colon is all addresses."""
+    host, colon, port = text(raw, base).rpartition(":")
+    host = {"": "0.0.0.0", "*": "0.0.0.0", "localhost": "127.0.0.1"}.get(host, host)  # noqa: S104 - what the user said
+    is_good = bool(colon) and port.isascii() and port.isdecimal() and int(port) < 65536
+    if not is_good or not is_address_of_a_machine(host.removeprefix("[").removesuffix("]")):
+        raise ValueError(f"must be an address of this machine and a port, such as 192.168.1.10:{PEER_PORT}")
+    return f"{host}:{port}"
 
 
 def certificates(raw: object, base: Path) -> Path:

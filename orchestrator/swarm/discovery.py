@@ -45,14 +45,14 @@ class Announcement:
 
 class Discovery:
     """Announces this node and finds the others of its fleet, until it is closed. `call` is called, by another thread,
-    when others come. Loads no library before that thread runs; it is checked with `refuse_missing` before."""
+    when they come or go. Loads no library before that thread runs; it is checked with `refuse_missing` before."""
 
     def __init__(
         self,
         own: Announcement,
-        call: Callable[[], None],
         emit: Emit,
         *,
+        call: Callable[[], None] = lambda: None,
         interfaces: Sequence[str] | InterfaceChoice | None = None,
     ) -> None:
         self._own = own

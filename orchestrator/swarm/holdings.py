@@ -21,23 +21,12 @@ MOST_HOLDINGS = 8192
 """Holdings that are told at once, and blobs that are asked for at once."""
 MOST_HASHES = 1 << 18
 """Hashes of pieces that are told at once: those of a TiB."""
-_PEER = "peer:"
 _NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 def is_node_name(text: str) -> bool:
     """True for what may be the name of a node: letters, digits, `.`, `_`, `-`, at most 64 of them."""
     return _NODE.fullmatch(text) is not None
-
-
-def source_of(node: str) -> str:
-    """The name of a node as a source of bytes."""
-    return f"{_PEER}{node}"
-
-
-def node_of(source: str) -> str | None:
-    """The node whose name as a source this is; None for a source outside of the fleet."""
-    return source.removeprefix(_PEER) if source.startswith(_PEER) else None
 
 
 @dataclass(frozen=True, slots=True)

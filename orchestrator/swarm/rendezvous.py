@@ -15,7 +15,7 @@ from __future__ import annotations
 import functools
 import operator
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import xxhash
@@ -23,6 +23,7 @@ import xxhash
 from orchestrator.core.extents import Ranges
 from orchestrator.core.files import Digest
 from orchestrator.proof.pieces import PIECE
+from orchestrator.swarm.holdings import Holding
 from orchestrator.swarm.units import Bits, piece_count, unit_bytes
 
 ALIVE_SECONDS = 6.0
@@ -34,7 +35,10 @@ STALLED_SECONDS = 5.0
 STARVED_SECONDS = 20.0
 """A node to which nothing comes for so long, from anybody, believes no more what others offer of the blob."""
 _SETTLE_SECONDS = 1.5
-"""A node that comes late lets the others finish what they have under way of its units."""
+"""For so long a node looks for others before it asks an origin; one that comes late lets them finish what they have
+under way of its units."""
+_SURE_SECONDS = 0.5
+"""A node that has had nothing of its own to bring for so long, of any blob, helps others."""
 _PACE_SECONDS = 2.0
 _KEPT_WINDOWS = 2
 """Windows of an owner that are not taken over while it moves."""
@@ -63,18 +67,73 @@ def ranking(nodes: Iterable[str], digest: Digest, units: int) -> tuple[tuple[str
     return tuple(tuple(sorted(known, key=lambda node: weights[node][unit], reverse=True)) for unit in range(units))
 
 
-class Share:
-    """The share of one node in fetching one blob. Asked again and again, it says what to ask the origin for now.
+def needing(node: str, whole: Collection[Digest], others: Mapping[str, Mapping[Digest, Holding]]) -> frozenset[str]:
+    """The others that lack pieces of the blobs that this node has `whole`, and that nobody else is sure to give them.
 
-    `chance` is a number from 0 to 1, the node's own: those who wait for the same do not end their wait together.
+    Who lacks something stays, and so does of those that lack nothing the one whose name is the least.
     """
+    lacking = {name: [one for one in has.values() if not one.is_whole] for name, has in others.items()}
+    staying = {name for name, lacks in lacking.items() if lacks or name < node}
+    found = set()
+    for name, lacks in lacking.items():
+        for holding in lacks:
+            left = Bits.full(holding.checked.count) - holding.checked
+            for other in staying - {name}:
+                theirs = others[other].get(holding.digest)
+                if theirs is not None:
+                    left = Bits(left.count) if theirs.is_whole else left - theirs.checked
+            if left and holding.digest in whole:
+                found.add(name)
+    return frozenset(found)
 
-    def __init__(self, node: str, digest: Digest, size: int, *, began: float, chance: float) -> None:
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """The state of a node, as it knows it `now`. Seconds: for how long nothing came to it (`starved`), and it has had
+    nothing of its own to bring (`idle`), of any blob. `is_alone`: no other node is there. It `waits` for others to show
+    up; it `settles` when it is to ask for nothing before it knows what they have."""
+
+    now: float
+    starved: float = 0.0
+    idle: float = 0.0
+    is_alone: bool = True
+    waits: bool = False
+    settles: bool = False
+
+
+class NodeClocks:
+    """The clocks of a node, by which it knows its moments. `chance` is a number from 0 to 1, the node's own: those who
+    wait for the same do not end their wait together."""
+
+    def __init__(self, now: float, chance: float) -> None:
+        self._chance = chance
+        self._waits = now + ALONE_SECONDS * (1 + chance)
+        self._settles = now + _SETTLE_SECONDS
+        self._fed = self._busy = now
+        self._is_alone = True
+
+    def moment(self, now: float, *, gets: bool, brings: bool, others: Iterable[bool]) -> Moment:
+        """The moment `now`, in which something has come since the last one (`gets`), or the node has something of its
+        own to bring. `others` says of each node that is there whether it offers anything."""
+        offers = tuple(others)
+        if self._is_alone and offers:
+            self._settles = now + _SETTLE_SECONDS if any(offers) else now
+        self._is_alone = not offers
+        self._fed = now if gets else self._fed
+        self._busy = now if brings else self._busy
+        # Those who starve of the same do not all go to the origin at once.
+        starved = (now - self._fed) / (1 + self._chance)
+        return Moment(now, starved, now - self._busy, self._is_alone, now < self._waits, now < self._settles)
+
+
+class Share:
+    """The share of one node in fetching one blob. Asked again and again, it says what to ask the origin for now."""
+
+    def __init__(self, node: str, digest: Digest, size: int, began: float) -> None:
         self._node = node
         self._digest = digest
         self._size = size
         self._began = began
-        self._chance = chance
         each = unit_bytes(size) // PIECE
         self._pieces = piece_count(size)
         self._units = tuple(
@@ -85,30 +144,28 @@ class Share:
         self._owned: Mapping[str, int] = {}
         self._seen = 0
         self._paces: dict[str, _Pace] = {}
-        self._settled = began
-        self._idle: float | None = None
         self._doubted: set[str] = set()
+        self.brings = False
+        """The node has something of its own to bring of this blob."""
 
-    def of(self, now: float, own: Bits, others: Sequence[Other], *, starved: float = 0.0) -> Ranges:
+    def of(self, moment: Moment, own: Bits, others: Sequence[Other]) -> Ranges:
         """The ranges that this node may ask the origin for. `own` are the pieces that it has, `others` the members with
-        what they offer; `starved` is for how long nothing came to this node at all."""
-        if starved >= STARVED_SECONDS * (1 + self._chance):
-            self._doubted |= {other.node for other in others if len(other.has - own)}
+        what they offer."""
+        now = moment.now
+        if moment.starved >= STARVED_SECONDS:
+            self._doubted |= {other.node for other in others if other.has - own}
         offers = {other.node: 0 if other.node in self._doubted else other.has.mask for other in others}
         offered = functools.reduce(operator.or_, offers.values(), 0)
         self._note(now, own.mask, offered, offers)
         missing = ((1 << self._pieces) - 1) & ~(offered | own.mask)
-        if not others:
-            is_patient = now - self._began < ALONE_SECONDS * (1 + self._chance)
-            mask = self._window(self._node, missing & self._lucky if is_patient else missing, now)
-        elif now < self._settled:
-            mask = 0
-        elif mine := missing & self._owned[self._node]:
-            self._idle = None
-            mask = self._window(self._node, mine, now)
+        mine = missing & self._owned[self._node]
+        if not others and (moment.waits or (not moment.is_alone and now < self._began + _SETTLE_SECONDS)):
+            mine &= self._lucky
+        self.brings = bool(mine)
+        if mine:
+            mask = 0 if moment.settles else self._window(self._node, mine, now)
         else:
-            self._idle = now if self._idle is None else self._idle
-            mask = _last(self._help(now, missing), self._paces[self._node].window(now))
+            mask = _last(self._help(now, moment.idle, missing), self._paces[self._node].window(now))
         return Bits(self._pieces, mask).ranges(self._size)
 
     @functools.cached_property
@@ -120,8 +177,6 @@ class Share:
         """Note who came, who went, and who brought pieces that nobody had before."""
         members = frozenset((self._node, *offers))
         if members != self._members:
-            if not self._members - {self._node} and offered & ~own:
-                self._settled = now + _SETTLE_SECONDS
             self._members = members
             self._ranks = ranking(members, self._digest, len(self._units))
             owned = dict.fromkeys(members, 0)
@@ -137,11 +192,12 @@ class Share:
         """The pieces of these that a node has under way, or is about to ask for."""
         return _first(mask, self._paces[node].window(now) * windows)
 
-    def _help(self, now: float, missing: int) -> int:
+    def _help(self, now: float, idle: float, missing: int) -> int:
         """The pieces that this node takes over from others, once it has brought all of its own: it is the first in rank
         of those that have, and still move."""
-        since = self._idle if self._idle is not None else now
-        stalled = {node for node, pace in self._paces.items() if max(pace.moved, since) + STALLED_SECONDS <= now}
+        if idle < _SURE_SECONDS:
+            return 0
+        stalled = {node for node, pace in self._paces.items() if min(now - pace.moved, idle) >= STALLED_SECONDS}
         busy = {node: missing & owned for node, owned in self._owned.items() if missing & owned}
         near = {
             node: self._window(node, left, now, _KEPT_WINDOWS) for node, left in busy.items() if node not in stalled
@@ -149,8 +205,8 @@ class Share:
         found = 0
         for unit, (owner, *others) in zip(self._units, self._ranks, strict=True):
             if left := unit & missing & ~near.get(owner, 0):
-                heir = next(node for node in others if node == self._node or not (node in busy or node in stalled))
-                found |= left if heir == self._node else 0
+                heirs = (node for node in others if node == self._node or not (node in busy or node in stalled))
+                found |= left if next(heirs, None) == self._node else 0
         return found
 
 

@@ -12,7 +12,7 @@ from orchestrator.core.extents import Ranges
 from orchestrator.core.files import Digest
 from orchestrator.core.plan import Job
 from orchestrator.swarm.holdings import Holding, Peer
-from orchestrator.swarm.rendezvous import ALIVE_SECONDS, Other, Share
+from orchestrator.swarm.rendezvous import ALIVE_SECONDS, Moment, NodeClocks, Other, Share
 from orchestrator.swarm.units import Bits
 
 _LOOK_SECONDS = 0.1
@@ -49,7 +49,6 @@ class Unguided:
         self._node = node
         self._among = among
         self._clock = clock
-        self._chance = chance()
         self._lock = threading.Lock()
         self._seen: Callable[[], Sequence[Neighbour]] = tuple
         self._checked: Callable[[Digest], Bits | None] = lambda _digest: None
@@ -57,7 +56,8 @@ class Unguided:
         self._own: dict[Digest, Bits] = {}
         self._answers: dict[Digest, Ranges] = {}
         self._others: Sequence[Neighbour] = ()
-        self._looked = self._fed = -_PAUSE_SECONDS
+        self._clocks = NodeClocks(clock(), chance())
+        self._moment = Moment(-_PAUSE_SECONDS)
 
     def see(self, seen: Callable[[], Sequence[Neighbour]], checked: Callable[[Digest], Bits | None]) -> None:
         """Look there for what others have, and for what this node has."""
@@ -74,33 +74,36 @@ class Unguided:
             return None
         with self._lock:
             now = self._clock()
-            if now >= self._looked + _LOOK_SECONDS:
+            if now >= self._moment.now + _LOOK_SECONDS:
                 self._look(now)
             answer = self._answers.get(job.digest)
             if answer is None:
-                answer = self._answers[job.digest] = self._share(job, now, own)
+                answer = self._answers[job.digest] = self._share(job, own)
             return answer
 
-    def _share(self, job: Job, now: float, own: Bits) -> Ranges:
+    def _share(self, job: Job, own: Bits) -> Ranges:
         share = self._shares.get(job.digest)
         if share is None:
-            share = self._shares[job.digest] = Share(self._node, job.digest, job.size, began=now, chance=self._chance)
+            share = self._shares[job.digest] = Share(self._node, job.digest, job.size, self._moment.now)
         others = [
             Other(one.node, Bits.full(own.count) if holding.is_whole else holding.checked)
             for one in self._others
             if (holding := one.holdings.get(job.digest)) and holding.size == job.size
         ]
-        return share.of(now, own, others, starved=now - self._fed)
+        return share.of(self._moment, own, others)
 
     def _look(self, now: float) -> None:
-        """Begin a new round of answers: who is there now, and did anything come since the last one?"""
-        has_paused = now > self._looked + _PAUSE_SECONDS
-        self._looked = now
-        self._answers.clear()
-        self._others = [one for one in self._seen() if one.is_trusted and now < one.heard + ALIVE_SECONDS]
+        """Begin a new round of answers: who is there now, did anything come since the last one, is anything left?"""
+        has_paused = now > self._moment.now + _PAUSE_SECONDS
         known = {digest: self._checked(digest) for digest in self._shares}
         own = {digest: has for digest, has in known.items() if has is not None and not has.is_full}
-        if has_paused or own != self._own:
-            self._fed = now
+        self._others = [one for one in self._seen() if one.is_trusted and now < one.heard + ALIVE_SECONDS]
+        self._moment = self._clocks.moment(
+            now,
+            gets=has_paused or own != self._own,
+            brings=has_paused or any(self._shares[digest].brings for digest in self._answers),
+            others=(any(held.checked for held in one.holdings.values()) for one in self._others),
+        )
         self._own = own
         self._shares = {digest: self._shares[digest] for digest in own}
+        self._answers.clear()

@@ -69,6 +69,7 @@ def test_the_document_of_pull(services: SimpleNamespace, capsys: pytest.CaptureF
                     "bytes_total": 5_000_300,
                     "bytes_fetched": 5_000_000,
                     "bytes_reused": 300,
+                    "bytes_from_peers": 0,
                     "seconds": 2.0,
                     "error": None,
                 }
@@ -119,6 +120,21 @@ def test_text_puts_folders_on_stdout_and_the_rest_on_stderr(
         "error: org/broken does not exist",
         "hint: check the name",
     ]
+
+
+def test_what_other_machines_sent_is_told(services: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
+    sent = {"huggingface.co": 600_000, "peer:alpha-1": 2_400_000, "peer:beta-2": 2_000_000}
+    services.pull_answer = telling(report(done(files=(FileReport(WEIGHTS, FileState.FETCHED, sent),))))
+    assert services.main(["pull", "org/name", "--progress", "none"]) == 0
+    assert "  12 % from huggingface.co, 88 % from 2 machines (alpha-1 48 %, beta-2 40 %)\n" in capsys.readouterr().err
+    document = run_json(services.main, "pull", "org/name", capsys=capsys)
+    assert document["data"]["models"][0]["bytes_from_peers"] == 4_400_000
+
+
+def test_all_may_come_from_one_machine(services: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
+    services.pull_answer = telling(report(done(files=(FileReport(WEIGHTS, FileState.FETCHED, {"peer:alpha-1": 5}),))))
+    assert services.main(["pull", "org/name", "--progress", "none"]) == 0
+    assert "  100 % from 1 machine (alpha-1 100 %)\n" in capsys.readouterr().err
 
 
 def test_quiet_keeps_the_result_warnings_and_errors(

@@ -10,7 +10,7 @@ import pytest
 from orchestrator.cli.views.progress import GuestLines, JsonLines, Lines, Watcher, choose
 from orchestrator.cli.views.transfer_state import Tally
 from orchestrator.core.files import Algorithm, Digest
-from orchestrator.events import FileProgress, ModelPhase, Notice, Phase, Queued
+from orchestrator.events import FileProgress, ModelPhase, Notice, PeersKnown, Phase, Queued, Staying
 from tests.plain import Clock
 
 
@@ -139,6 +139,19 @@ def test_lines_at_phases_and_every_few_seconds(clock: Clock) -> None:
     assert [line.split("  ")[:2] for line in written[2:4]] == [[" 25%", "500 kB of 2.00 MB"]] * 2
     assert written[2].endswith("left  (0 of 2 files)")
     assert written[4:] == ["warning: bad \\x1b[2J mirror", "org/\\x1bname: done"]
+
+
+def test_other_machines_are_told_of(clock: Clock) -> None:
+    stream = io.StringIO()
+    with Lines(clock=clock, stream=stream) as lines:
+        lines.emit(PeersKnown("http://10.0.0.1:8092", ()))
+        lines.emit(PeersKnown("http://10.0.0.1:8092", ("a", "b")))
+        lines.emit(Staying(("a",), 300))
+    assert stream.getvalue().splitlines() == [
+        "other machines reach this one at http://10.0.0.1:8092",
+        "shared with 2 machines: a, b",
+        "done; stays for 1 machine that needs what only this one has (a), at most 5 min 00 s; Ctrl-C ends it",
+    ]
 
 
 def test_what_another_run_fetches_is_told_and_counted(clock: Clock) -> None:

@@ -65,6 +65,10 @@ NONSENSE = {
     "fleet_certificate": ["$GLM_ARIA_NOT_SET/x"],
     "fleet_certificate_key": ["$GLM_ARIA_NOT_SET/x"],
     "fleet_token": ["a\nb", "\u00e4"],
+    "fleet_lan": ["maybe"],
+    "fleet_peers": ["http://a", "a:0", "a/b", "a:b", "*"],
+    "fleet_listen": ["8092", "host:8092", "0.0.0.0:99999", "10.0.0.1", "::1", "http://10.0.0.1:1"],
+    "fleet_linger": ["-1", "86401", "a minute"],
 }  # fmt: skip
 SHARED = {"no_proxy", "NO_PROXY"}
 """Read by other programs, too, each in its way: what means nothing to us is a warning."""

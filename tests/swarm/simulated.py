@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from orchestrator.core.files import Digest
 from orchestrator.proof.pieces import PIECE
-from orchestrator.swarm.rendezvous import ALIVE_SECONDS, Other, Share
+from orchestrator.swarm.rendezvous import ALIVE_SECONDS, NodeClocks, Other, Share
 from orchestrator.swarm.units import Bits, piece_count, pieces_within
 
 DIGEST = Digest.parse("sha256:" + "ab" * 32)
@@ -63,7 +63,7 @@ class Swarm:
         self._sent = 0.0
         self._full = (1 << piece_count(size)) - 1
         self._lags = {(one, other): self._random.uniform(0.05, lag) for one in nodes for other in nodes}
-        self._shares: dict[Node, Share] = {}
+        self._shares: dict[Node, tuple[Share, NodeClocks]] = {}
         self.now = 0.0
 
     @property
@@ -82,17 +82,20 @@ class Swarm:
             self.now += _TICK
 
     def _assign(self, node: Node) -> None:
-        share = self._shares.get(node)
-        if share is None:
-            share = Share(node.name, DIGEST, self._size, began=self.now, chance=self._random.random())
-            self._shares[node], node.fed = share, self.now
+        if node not in self._shares:
+            clocks = NodeClocks(self.now, self._random.random())
+            self._shares[node], node.fed = (Share(node.name, DIGEST, self._size, self.now), clocks), self.now
+        share, clocks = self._shares[node]
         count, heard = piece_count(self._size), {}
         for other in self._nodes:
             lag = self._lags[node, other]
             if other is not node and other.begins + 2 * lag < self.now < other.ends + ALIVE_SECONDS:
                 heard[other] = self._full if other.lies else other.offered(self.now - lag)
         others = [Other(other.name, Bits(count, mask)) for other, mask in heard.items()]
-        reach = share.of(self.now, Bits(count, node.has), others, starved=self.now - node.fed)
+        moment = clocks.moment(
+            self.now, gets=node.fed >= self.now - _TICK, brings=share.brings, others=map(bool, heard.values())
+        )
+        reach = share.of(moment, Bits(count, node.has), others)
         within = pieces_within(self._size, reach)
         for piece, flight in [*node.flights.items()]:
             is_cut = piece not in within if flight.sender is None else not flight.sender.is_up(self.now)

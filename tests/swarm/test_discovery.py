@@ -1,6 +1,7 @@
 """Nodes that find each other by multicast DNS, by the library that does it, on loopback."""
 
 import builtins
+import secrets
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -15,7 +16,9 @@ from orchestrator.swarm import discovery
 from orchestrator.swarm.discovery import Announcement, Discovery, refuse_missing
 from orchestrator.swarm.tickets import FleetKeys
 
-OURS, THEIRS = (FleetKeys.parse(word * 4).marks for word in ("ours-key", "theirs-key"))
+# Others may run these tests on the same loopback.
+OURS, THEIRS = (FleetKeys.parse(secrets.token_hex()).marks for _ in range(2))
+RUN = secrets.token_hex(4)
 LOOPBACK = ["127.0.0.1"]
 
 
@@ -41,8 +44,8 @@ class Found:
 @contextmanager
 def announced(node: str, port: int, marks: tuple[str, ...] = OURS, host: str = "127.0.0.1") -> Iterator[Found]:
     found = Found()
-    own = Announcement(node, host, port, marks)
-    with Discovery(own, found.call, found.said.append, interfaces=LOOPBACK) as found.discovery:
+    own = Announcement(f"{node}-{RUN}", host, port, marks)
+    with Discovery(own, found.said.append, call=found.call, interfaces=LOOPBACK) as found.discovery:
         yield found
 
 
@@ -69,7 +72,7 @@ def test_nothing_is_announced_but_an_address_and_a_mark() -> None:
         a.until(bool)
         network = Zeroconf(interfaces=LOOPBACK)
         try:
-            info = ServiceInfo(discovery.SERVICE, f"b.{discovery.SERVICE}")
+            info = ServiceInfo(discovery.SERVICE, f"b-{RUN}.{discovery.SERVICE}")
             assert info.request(network, 3000)
             assert info.properties == {b"f": OURS[0].encode(), b"s": b"http"}
         finally:
@@ -83,7 +86,7 @@ def test_what_is_announced_wrongly_is_passed_over(properties: dict[str, str]) ->
     network = Zeroconf(interfaces=LOOPBACK)
     odd = {key: value.encode("utf-8", "surrogateescape") for key, value in properties.items()}
     try:
-        name = f"odd.{discovery.SERVICE}"
+        name = f"odd-{secrets.token_hex(4)}.{discovery.SERVICE}"
         network.register_service(
             ServiceInfo(discovery.SERVICE, name, port=99, properties=odd, parsed_addresses=["127.0.0.1"])
         )
@@ -100,7 +103,7 @@ def test_a_system_without_multicast_is_told(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(discovery, "_opened", refuse)
     said: list[Event] = []
     told = threading.Event()
-    with Discovery(Announcement("a", "127.0.0.1", 1, OURS), print, lambda event: (said.append(event), told.set())[0]):
+    with Discovery(Announcement("a", "127.0.0.1", 1, OURS), lambda event: (said.append(event), told.set())[0]):
         assert told.wait(10)
     assert [getattr(event, "code", None) for event in said] == ["no-multicast"]
 

@@ -1,6 +1,7 @@
 """Who fetches what from the origin when nobody says so: the rule by itself, and many nodes in simulated time."""
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pytest
@@ -8,12 +9,16 @@ import pytest
 from orchestrator.core.extents import union
 from orchestrator.core.files import Digest
 from orchestrator.proof.pieces import PIECE
+from orchestrator.swarm.holdings import Holding
 from orchestrator.swarm.rendezvous import (
     ALONE_SECONDS,
     STALLED_SECONDS,
     STARVED_SECONDS,
+    Moment,
+    NodeClocks,
     Other,
     Share,
+    needing,
     ranking,
 )
 from orchestrator.swarm.units import Bits, piece_count, pieces_within
@@ -22,14 +27,17 @@ from tests.swarm.simulated import DIGEST, Node, Swarm
 MIB = 1 << 20
 SIZE = 96 * PIECE
 NONE = Bits(96)
+ELSE = Digest.parse("sha256:" + "cd" * 32)
 
 
 def share(node: str, size: int = SIZE) -> Share:
-    return Share(node, DIGEST, size, began=0.0, chance=0.5)
+    return Share(node, DIGEST, size, 0.0)
 
 
-def reach(one: Share, now: float, own: Bits, *others: Other, starved: float = 0.0) -> Bits:
-    return pieces_within(SIZE, one.of(now, own, others, starved=starved))
+def reach(one: Share, now: float, own: Bits, *others: Other, starved: float = 0.0, idle: float = 1e3) -> Bits:
+    """What a node asks for, whose clock began at 0, and that has nothing to do of other blobs."""
+    moment = Moment(now, starved, idle, is_alone=not others, waits=now < ALONE_SECONDS)
+    return pieces_within(SIZE, one.of(moment, own, others))
 
 
 def all_that_is_asked(node: str, *others: Other, begins: float = 0.0, seconds: float = 60.0) -> Bits:
@@ -87,9 +95,43 @@ def test_two_that_begin_at_once_and_do_not_know_each_other_yet_rarely_ask_for_th
 def test_who_comes_late_lets_the_others_finish_what_they_have_under_way() -> None:
     half = Bits(96, (1 << 48) - 1)
     late, first = share("late"), share("first")
-    assert not len(reach(late, 0.0, NONE, Other("first", half)))
-    assert len(reach(late, 2.0, NONE, Other("first", half)))
+    offer = Other("first", half)
+    assert not late.of(Moment(0.0, is_alone=False, settles=True), NONE, [offer])
+    assert late.of(Moment(2.0, is_alone=False), NONE, [offer])
     assert len(reach(first, 0.0, half, Other("late", NONE)))
+
+
+def test_the_clocks_of_a_node_tell_what_it_waits_for() -> None:
+    clocks = NodeClocks(0.0, chance=0.5)
+    first = clocks.moment(1.0, gets=False, brings=False, others=[])
+    assert first == Moment(1.0, starved=1.0 / 1.5, idle=1.0, is_alone=True, waits=True, settles=True)
+    alone = clocks.moment(ALONE_SECONDS * 1.6, gets=True, brings=True, others=[])
+    assert (alone.waits, alone.settles) == (False, False)
+    met = clocks.moment(10.0, gets=True, brings=False, others=[False, True])
+    assert (met.is_alone, met.settles, met.starved) == (False, True, 0.0)
+    assert not clocks.moment(20.0, gets=True, brings=False, others=[True]).settles
+
+
+def test_nodes_that_begin_together_do_not_wait_for_each_other() -> None:
+    clocks = NodeClocks(0.0, chance=0.5)
+    assert not clocks.moment(1.0, gets=False, brings=False, others=[False]).settles
+    assert not clocks.moment(1.1, gets=False, brings=False, others=[True]).settles
+
+
+def test_who_has_something_of_its_own_to_bring_helps_nobody() -> None:
+    owned = [unit for unit, nodes in enumerate(ranking(["a", "slow"], DIGEST, 96)) if nodes[0] == "slow"]
+    has = Bits.of(96, (unit for unit in range(96) if unit not in owned))
+    assert not len(reach(share("a"), 50.0, has, Other("slow", NONE), idle=0.0))
+    assert len(reach(share("a"), 50.0, has, Other("slow", NONE)))
+
+
+def test_a_blob_that_others_do_not_want_yet_is_begun_with_little() -> None:
+    """Others are there, and may be about to say that they want it, too."""
+    one = share("a")
+    first = pieces_within(SIZE, one.of(Moment(0.1, is_alone=False), NONE, []))
+    later = pieces_within(SIZE, one.of(Moment(5.0, is_alone=False), NONE, []))
+    assert min(first) > 0
+    assert min(later) == 0
 
 
 def test_who_is_done_helps_a_slow_node_behind_its_window_and_from_the_back() -> None:
@@ -140,7 +182,7 @@ def test_all_bytes_of_a_blob_of_any_size_are_asked_for_by_somebody(size: int) ->
     for step in range(4000):
         for name in names:
             others = [Other(one, had[one]) for one in names if one != name]
-            ranges = shares[name].of(step * 0.05, had[name], others)
+            ranges = shares[name].of(Moment(step * 0.05, idle=step * 0.05, is_alone=False), had[name], others)
             asked.extend(ranges)
             had[name] = had[name] | pieces_within(size, ranges)
         if len(had["a"] | had["b"] | had["c"]) == count:
@@ -228,5 +270,29 @@ def test_a_late_one_gets_all_from_the_others() -> None:
 
 
 def test_other_blobs_have_other_owners() -> None:
-    other = Digest.parse("sha256:" + "cd" * 32)
-    assert ranking("abc", DIGEST, 96) != ranking("abc", other, 96)
+    assert ranking("abc", DIGEST, 96) != ranking("abc", ELSE, 96)
+
+
+def holds(pieces: int, digest: Digest = DIGEST) -> Mapping[Digest, Holding]:
+    """The first so many of four pieces of a blob."""
+    return {digest: Holding(digest, 4 * PIECE, Bits.of(4, range(pieces)), is_whole=pieces == 4)}
+
+
+def test_nobody_is_stayed_for_who_lacks_nothing() -> None:
+    assert not needing("m", {DIGEST}, {"a": holds(4), "z": holds(4)})
+
+
+def test_who_lacks_what_only_this_node_has_is_stayed_for() -> None:
+    assert needing("m", {DIGEST}, {"z": holds(2)}) == {"z"}
+    assert not needing("m", set(), {"z": holds(2)})
+    assert not needing("m", {DIGEST}, {"z": holds(2, ELSE)})
+
+
+def test_of_two_that_have_all_the_one_with_the_least_name_stays() -> None:
+    assert not needing("m", {DIGEST}, {"a": holds(4), "z": holds(2)})
+    assert needing("m", {DIGEST}, {"y": holds(4), "z": holds(2)}) == {"z"}
+
+
+def test_those_who_can_complete_each_other_need_nobody() -> None:
+    first, last = (Holding(DIGEST, 4 * PIECE, Bits.of(4, pieces)) for pieces in ((0, 1, 2), (3,)))
+    assert not needing("m", {DIGEST}, {"y": {DIGEST: first}, "z": {DIGEST: last}})

@@ -14,7 +14,7 @@ import click
 from orchestrator.cli import lock_files, requests, terminal
 from orchestrator.cli import options as shared
 from orchestrator.cli.groups import HeadedCommand
-from orchestrator.cli.options import Output, Select, TransferOptions, output, rule, what, where
+from orchestrator.cli.options import Output, PeerOptions, Select, TransferOptions, output, rule, what, where
 from orchestrator.cli.run import Run, finish, services
 from orchestrator.cli.typed import argument, takes
 from orchestrator.core.files import Algorithm, Digest
@@ -66,6 +66,7 @@ class PullOptions:
     """The options of `pull`."""
 
     wanted: WantedOptions
+    peers: PeerOptions
     lock: Annotated[
         str | None,
         rule("--lock", metavar="FILE", help="Record the bytes of these models in FILE; keep the other models in it."),
@@ -130,6 +131,7 @@ def pull(options: PullOptions) -> int:
       glm-aria pull org/name --lock glm-aria.lock
       glm-aria pull --locked glm-aria.lock
       glm-aria pull -f models.txt --json >report.json
+      glm-aria pull org/name --lan
       glm-aria pull https://example.com/model.gguf --sha256 HEX --local-dir .
 
     Exit codes and the environment: glm-aria --help.
@@ -217,6 +219,8 @@ def _fetch_url(options: PullOptions, sha256: str, settings: Settings, run: Run) 
         ("--lock", options.lock),
         ("--locked", wanted.transfer.locked),
         ("--on-change", options.on_change),
+        ("--lan", options.peers.lan),
+        ("--peer", options.peers.peer),
     ):
         if value:
             raise UsageError(f"{flag} is for repos, not for a single file")

@@ -15,11 +15,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from orchestrator.cli import terminal
-from orchestrator.cli.views.progress import Watcher, by_source, summary
+from orchestrator.cli.views.progress import Watcher, by_source, of_peers, summary
 from orchestrator.cli.views.transfer_state import MOVING, Snapshot, Tally
 from orchestrator.core.sizes import format_duration, format_size, format_speed
 from orchestrator.core.text import printable, redacted
-from orchestrator.events import Event, FileProgress, ModelPhase, Notice, Phase, Queued
+from orchestrator.events import Event, FileProgress, ModelPhase, Notice, PeersKnown, Phase, Queued, Staying
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -47,6 +47,8 @@ class Bar(Watcher):
         with suppress(OSError, ValueError):
             if isinstance(event, Notice):
                 self._warn(event)
+            elif isinstance(event, PeersKnown | Staying):
+                self._say(of_peers(event))
             elif self._live is not None:
                 return
             elif isinstance(event, ModelPhase):
@@ -86,7 +88,9 @@ class Bar(Watcher):
         if notice in self.shown:
             return
         self.shown.add(notice)
-        line = f"warning: {redacted(notice.message)}"
+        self._say(f"warning: {redacted(notice.message)}")
+
+    def _say(self, line: str) -> None:
         if self._live is not None:
             self._live.console.print(line, soft_wrap=True)
         else:

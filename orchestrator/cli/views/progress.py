@@ -13,7 +13,7 @@ from typing import Self, TextIO
 from orchestrator.cli.views.transfer_state import Snapshot, Tally
 from orchestrator.core.sizes import format_duration, format_size, format_speed
 from orchestrator.core.text import printable, redacted
-from orchestrator.events import Event, Evicted, FileProgress, ModelPhase, Notice, Phase, Queued
+from orchestrator.events import Event, Evicted, FileProgress, ModelPhase, Notice, PeersKnown, Phase, Queued, Staying
 
 LINE_SECONDS = 5.0
 
@@ -79,6 +79,8 @@ class Lines(Watcher):
             if event not in self.shown:
                 self.shown.add(event)
                 self._write(f"warning: {redacted(event.message)}")
+        elif isinstance(event, PeersKnown | Staying):
+            self._write(of_peers(event))
         elif isinstance(event, ModelPhase):
             self._write(f"{printable(event.model)}: {event.phase}")
         elif isinstance(event, Evicted):
@@ -123,7 +125,8 @@ class JsonLines(Watcher):
             if event in self.shown:
                 return
             self.shown.add(event)
-        from orchestrator.documents import encode, line_of
+        from orchestrator.cli.views.json_lines import line_of
+        from orchestrator.documents import encode
 
         _write(self._stream, encode(line_of(event)))
 
@@ -140,6 +143,17 @@ def by_source(now: Snapshot) -> str:
     """Rates by source, if more than one sends: `huggingface.co 3.1 MB/s, hf-mirror 20.2 MB/s`; else nothing."""
     sending = [(name, speed) for name, speed, _ in now.sources if speed >= 1]
     return ", ".join(f"{name} {format_speed(speed)}" for name, speed in sending) if len(sending) > 1 else ""
+
+
+def of_peers(event: PeersKnown | Staying) -> str:
+    """The line for an event of the other machines of a fleet."""
+    names = printable(", ".join(event.nodes))
+    count = "1 machine" if len(event.nodes) == 1 else f"{len(event.nodes)} machines"
+    if isinstance(event, PeersKnown):
+        return f"shared with {count}: {names}" if event.nodes else f"other machines reach this one at {event.address}"
+    most = format_duration(event.seconds)
+    need = "needs" if len(event.nodes) == 1 else "need"
+    return f"done; stays for {count} that {need} what only this one has ({names}), at most {most}; Ctrl-C ends it"
 
 
 def _write(stream: TextIO | None, line: str) -> None:

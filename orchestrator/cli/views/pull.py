@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from orchestrator.cli import terminal
 from orchestrator.core.sizes import format_duration, format_size, format_speed
+from orchestrator.core.sources import Sent, node_of
 from orchestrator.core.text import printable, redacted
 from orchestrator.core.trust import Level
 from orchestrator.documents import TrustEntry
@@ -41,8 +42,27 @@ def _say_model(model: PulledModel, *, verbose: bool) -> None:
     sent = sum(came.values())
     parts += [format_speed(sent / model.seconds)] if sent and not share and model.seconds > 0 else []
     terminal.say(printable(f"{model.ref}: {', '.join(parts)}"))
+    if model.bytes_from_peers:
+        terminal.say(printable(f"  {_origins(model.sent)}"))
     if model.trust:
         terminal.say(redacted(f"  commit {model.commit}, {_words(model.trust)}"))
+
+
+def _origins(sent: Sent) -> str:
+    """The senders with their parts: `12 % from huggingface.co, 88 % from 2 machines (alpha 60 %, beta 28 %)`."""
+    everything = sum(sent.values())
+    shares = [
+        (name, f"{_percent(count, everything)} %") for name, count in sorted(sent.items(), key=lambda one: -one[1])
+    ]
+    peers = [f"{node} {share}" for name, share in shares if (node := node_of(name))]
+    others = [f"{share} from {name}" for name, share in shares if not node_of(name)]
+    from_peers = sum(count for name, count in sent.items() if node_of(name))
+    count = "1 machine" if len(peers) == 1 else f"{len(peers)} machines"
+    return ", ".join((*others, f"{_percent(from_peers, everything)} % from {count} ({', '.join(peers)})"))
+
+
+def _percent(count: int, everything: int) -> int:
+    return round(100 * count / everything)
 
 
 def _words(trust: TrustEntry) -> str:

@@ -9,13 +9,12 @@ from dataclasses import replace
 from orchestrator.core.extents import Ranges, subtract
 from orchestrator.core.files import Digest
 from orchestrator.core.plan import Job
-from orchestrator.core.sources import Body, RangeAnswer, Source
+from orchestrator.core.sources import Body, RangeAnswer, Source, node_of, source_of
 from orchestrator.depot.candidates import Candidates, Choosing
 from orchestrator.errors import GlmAriaError, SourcesDownError, TemporaryError
 from orchestrator.mirrors.ranges import ask_for_range
 from orchestrator.mirrors.small_files import FileRange, open_body
 from orchestrator.swarm.guides import Guide
-from orchestrator.swarm.holdings import node_of, source_of
 from orchestrator.swarm.peers.choice import only_from, rarest
 from orchestrator.swarm.peers.neighbours import Neighbours
 from orchestrator.swarm.units import Bits, pieces_of

@@ -17,7 +17,8 @@ from enum import IntEnum
 
 from orchestrator.core.extents import Extents, Ranges, union
 from orchestrator.core.files import Digest
-from orchestrator.swarm.holdings import Holding, PieceHash, node_of
+from orchestrator.core.sources import node_of
+from orchestrator.swarm.holdings import Holding, PieceHash
 from orchestrator.swarm.units import Bits, Piece, piece_count, piece_range, pieces_of, pieces_within
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from orchestrator.core.sources import node_of
 from orchestrator.depot.watch import State, Watch
-from orchestrator.swarm.holdings import node_of
 from tests.hub.content import MIB, generate
 from tests.swarm.peers.liars import Altering
 from tests.swarm.peers.nodes import Fleet, FleetNode, MakeFleet, Nobody, until_over

@@ -1,0 +1,205 @@
+"""A pull in company: the other nodes of its fleet are sources of it, and it is one of theirs, as long as it runs."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from orchestrator.app.fleet_key import fleet_keys, key_file
+from orchestrator.app.peering import PeerEntrance, peering
+from orchestrator.cache.cache import Cache
+from orchestrator.depot.candidates import Choosing
+from orchestrator.depot.company import Engine
+from orchestrator.depot.watch import Watch
+from orchestrator.errors import CannotCreateError, UsageError
+from orchestrator.events import Emit, PeersKnown, Staying
+from orchestrator.settings import Settings
+from orchestrator.settings.values import PEER_PORT
+from orchestrator.swarm.discovery import Announcement, Discovery, refuse_missing
+from orchestrator.swarm.guides import Guide
+from orchestrator.swarm.holdings import Peer
+from orchestrator.swarm.peers.client import PeerClient, peer_net
+from orchestrator.swarm.peers.locator import PeerLocator
+from orchestrator.swarm.peers.neighbours import Neighbours
+from orchestrator.swarm.peers.table import NeighbourView
+from orchestrator.swarm.rendezvous import ALIVE_SECONDS, needing
+from orchestrator.swarm.sharing.sharing import Sharing
+from orchestrator.swarm.tickets import FleetKeys
+from orchestrator.swarm.unguided import Unguided
+from orchestrator.swarm.wire import About
+from orchestrator.system.signals import Stop
+
+if TYPE_CHECKING:
+    from orchestrator.serve.server import ListenAddress
+
+_MOST_ASKED = 64
+"""Peers that are asked what they have: without control a node has to know all."""
+_LOOK_SECONDS = 0.2
+_SURE_SECONDS = 1.0
+"""For so long nobody may need anything before a node leaves others that still fetch: their news are on their way."""
+_MOVING_SECONDS = 15.0
+"""A peer that got nothing for so long is not stayed for."""
+_ODD = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class SwarmCompany:
+    """The `Company` of a depot that its `guide` leads: peers as sources, and what arrives for the peers."""
+
+    guide: Guide
+    sharing: Sharing
+    peers: Neighbours
+    share_restricted: bool
+
+    def around(self, locator: Choosing) -> Choosing:
+        """See `depot.company.Company`."""
+        return PeerLocator(
+            locator, self.guide, self.peers, alone=self.sharing.alone, share_restricted=self.share_restricted
+        )
+
+    def join(self, engine: Engine) -> None:
+        """See `depot.company.Company`."""
+        self.sharing.join(engine)
+        self.peers.join(engine)
+
+    def follow(self, watch: Watch) -> None:
+        """See `depot.company.Company`."""
+        self.sharing.follow(watch)
+        self.peers.want(watch.job)
+
+
+def node_name() -> str:
+    """A name for this process as a node: that of the machine, and something to tell it from others there."""
+    machine = _ODD.sub("-", socket.gethostname().partition(".")[0]).strip("-.")[:48]
+    return f"{machine or 'node'}-{secrets.token_hex(2)}"
+
+
+@contextlib.contextmanager
+def company(settings: Settings, cache: Cache, stop: Stop, emit: Emit) -> Iterator[SwarmCompany]:
+    """The company of a run without control: the peers of the settings, and those that are found on the local network.
+
+    At the end of a run that was not stopped it stays for peers that need what this node alone has. Raises UsageError
+    without a key of the fleet, ConfigError without the libraries, CannotCreateError when nothing can listen.
+    """
+    keys = _keys(settings)
+    if settings.fleet_lan:
+        refuse_missing()
+    node = node_name()
+    found: list[Discovery] = []
+
+    def among() -> Sequence[Peer]:
+        named = [f"http://{place}" for place in settings.fleet_peers]
+        seen = [address for discovery in found for address in discovery.addresses]
+        return [Peer("", address) for address in dict.fromkeys([*named, *seen])]
+
+    with contextlib.ExitStack() as stack:
+        guide = Unguided(node, among)
+        own = stack.enter_context(accompanied(node, guide, cache, keys, settings=settings, emit=emit))
+        guide.see(own.peers.seen, own.sharing.checked)
+        address = stack.enter_context(reached(own.sharing, node, keys, settings, emit))
+        if settings.fleet_lan:
+            # Everybody on the network sees this, so it does not have the name of the node.
+            said = Announcement(secrets.token_hex(8), address.host, address.port, keys.marks, address.scheme)
+            found.append(stack.enter_context(Discovery(said, emit)))
+        _tell(own.peers, address.url, emit)
+        yield own
+        _stay(own, node, settings.fleet_linger, stop, emit)
+
+
+@contextlib.contextmanager
+def accompanied(
+    node: str, guide: Guide, cache: Cache, keys: FleetKeys, *, settings: Settings, emit: Emit
+) -> Iterator[SwarmCompany]:
+    """The company of the depot of a node: what it shares, and the peers that its guide names."""
+    restricted = settings.fleet_share_restricted
+    with contextlib.ExitStack() as stack:
+        net = stack.enter_context(peer_net(settings.ca_bundle))
+        sharing = stack.enter_context(
+            Sharing(
+                node,
+                cache.blobs,
+                is_open=cache.records.is_open,
+                wrong=lambda _digest, _piece, sender: peers.accuse(sender),
+                share_restricted=restricted,
+            )
+        )
+        peers = stack.enter_context(
+            Neighbours(PeerClient(node, net, keys), guide.peers, hear=sharing.hear, emit=emit, most=_MOST_ASKED)
+        )
+        yield SwarmCompany(guide, sharing, peers, restricted)
+
+
+@contextlib.contextmanager
+def reached(sharing: Sharing, node: str, keys: FleetKeys, settings: Settings, emit: Emit) -> Iterator[ListenAddress]:
+    """The server for peers, at the place of the settings; else at the usual port, or a free one where that is taken."""
+    me = About(node, time.time_ns() // 1_000_000)
+    with contextlib.ExitStack() as stack:
+        for listen in (settings.fleet_listen,) if settings.fleet_listen else (f"0.0.0.0:{PEER_PORT}", "0.0.0.0:0"):
+            entrance = PeerEntrance(listen, settings.fleet_uploads)
+            try:
+                address = stack.enter_context(peering(sharing, me, keys, entrance, emit))
+                break
+            except CannotCreateError:
+                if listen.endswith(":0") or settings.fleet_listen:
+                    raise
+        yield address
+
+
+def _keys(settings: Settings) -> FleetKeys:
+    keys = fleet_keys(settings)
+    if keys is None:
+        raise UsageError(
+            f"machines share with those that have the same fleet key, and there is none at {key_file(settings)}",
+            hint="make one: glm-aria fleet key; then copy that file to the other machines",
+        )
+    return keys
+
+
+def _tell(peers: Neighbours, address: str, emit: Emit) -> None:
+    """Tell where this node is reached, and who shares with it, each time that this changes."""
+    emit(PeersKnown(address, ()))
+    lock, told = threading.Lock(), frozenset[str]()
+
+    def look() -> None:
+        nonlocal told
+        with lock:
+            now = frozenset(_alive(peers))
+            if now != told and now:
+                emit(PeersKnown(address, tuple(sorted(now))))
+            told = now
+
+    peers.subscribe(look)
+
+
+def _alive(peers: Neighbours) -> Mapping[str, NeighbourView]:
+    since = time.monotonic() - ALIVE_SECONDS
+    return {one.node: one for one in peers.seen() if one.is_trusted and one.heard >= since}
+
+
+def _stay(own: SwarmCompany, node: str, seconds: int, stop: Stop, emit: Emit) -> None:
+    """Wait until no peer that moves needs what only this node has, for so many seconds at most."""
+    began = needed = time.monotonic()
+    told: frozenset[str] = frozenset()
+    while not stop.is_set() and (now := time.monotonic()) < began + seconds:
+        moving = {
+            name: one.holdings
+            for name, one in _alive(own.peers).items()
+            if any(when >= now - _MOVING_SECONDS for when in one.changed.values())
+        }
+        wanted = {digest for has in moving.values() for digest, one in has.items() if not one.is_whole}
+        needy = needing(node, own.sharing.whole(wanted), moving)
+        if not wanted or (not needy and now >= needed + _SURE_SECONDS):
+            return
+        if needy:
+            needed = now
+        if needy - told:
+            told |= needy
+            emit(Staying(tuple(sorted(needy)), seconds))
+        stop.wait(_LOOK_SECONDS)

@@ -1,0 +1,160 @@
+"""Events as the lines of `--progress json`: one JSON object a line, on stderr."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from orchestrator.core.text import redacted
+from orchestrator.documents import Count
+from orchestrator.events import (
+    Event,
+    Evicted,
+    FileProgress,
+    Flipped,
+    ModelPhase,
+    Notice,
+    PeersKnown,
+    Phase,
+    Queued,
+    SourceRates,
+    Staying,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ProgressLine:
+    """A file that moves; bytes, and bytes a second."""
+
+    event: Literal["progress"]
+    file: str
+    digest: str
+    phase: Phase
+    done: Count
+    total: Count
+    speed: Count
+    connections: Count
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseLine:
+    """A model that entered a phase."""
+
+    event: Literal["phase"]
+    model: str
+    phase: Phase
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedLine:
+    """The files to fetch."""
+
+    event: Literal["queued"]
+    files: Count
+    bytes_total: Count
+
+
+@dataclass(frozen=True, slots=True)
+class RateLine:
+    """The present rate of a source, in bytes a second."""
+
+    name: str
+    speed: Count
+    connections: Count
+
+
+@dataclass(frozen=True, slots=True)
+class SourcesLine:
+    """The present rate of each source."""
+
+    event: Literal["sources"]
+    sources: tuple[RateLine, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FlippedLine:
+    """A model whose ref was written."""
+
+    event: Literal["flipped"]
+    model: str
+    snapshot: str
+    old_commit: str | None
+    new_commit: str
+
+
+@dataclass(frozen=True, slots=True)
+class EvictedLine:
+    """A revision that was removed to make room."""
+
+    event: Literal["evicted"]
+    model: str
+    bytes_freed: int
+
+
+@dataclass(frozen=True, slots=True)
+class WarningLine:
+    """A notice."""
+
+    event: Literal["warning"]
+    code: str
+    message: str
+    mirror: str | None
+    file: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PeersLine:
+    """The nodes of the fleet that share this run now; `address` is where they reach this one."""
+
+    event: Literal["peers"]
+    address: str
+    nodes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StayingLine:
+    """All is here, and the run stays for these nodes, `seconds` at most."""
+
+    event: Literal["staying"]
+    nodes: tuple[str, ...]
+    seconds: Count
+
+
+Line = (
+    ProgressLine
+    | PhaseLine
+    | QueuedLine
+    | SourcesLine
+    | FlippedLine
+    | EvictedLine
+    | WarningLine
+    | PeersLine
+    | StayingLine
+)
+
+
+def line_of(event: Event) -> Line:
+    """An event as a line of `--progress json`."""
+    match event:
+        case FileProgress(digest, name, phase, done, total, speed, connections):
+            return ProgressLine("progress", name, str(digest), phase, done, total, speed, connections)
+        case ModelPhase(model, phase):
+            return PhaseLine("phase", model, phase)
+        case Queued(files, size):
+            return QueuedLine("queued", files, size)
+        case SourceRates(sources):
+            return SourcesLine("sources", tuple(RateLine(name, round(speed), count) for name, speed, count in sources))
+        case Flipped(model, snapshot, old, new):
+            return FlippedLine("flipped", model, str(snapshot), old, new)
+        case Evicted(model, size):
+            return EvictedLine("evicted", model, size)
+        case PeersKnown() | Staying():
+            return _of_peers(event)
+        case Notice(code, message, mirror, file):
+            return WarningLine("warning", code, redacted(message), mirror, file)
+
+
+def _of_peers(event: PeersKnown | Staying) -> PeersLine | StayingLine:
+    if isinstance(event, PeersKnown):
+        return PeersLine("peers", event.address, event.nodes)
+    return StayingLine("staying", event.nodes, event.seconds)
