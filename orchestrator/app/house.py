@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestrator.app.compose import mover_of, open_cache, open_shared, open_sources, sites_of, sweep
+from orchestrator.app.this_node import Membership
 from orchestrator.cache.cache import Cache
 from orchestrator.depot.elsewhere import Elsewhere
 from orchestrator.depot.locate import SourceLocator
@@ -69,9 +70,11 @@ class House:
 
 
 @contextlib.contextmanager
-def open_house(settings: Settings, stop: Stop, emit: Emit, *, is_own: bool, me: About | None = None) -> Iterator[House]:
-    """Open the cache, the sources and the depot. With `is_own` the only clients are programs of the operator's. `me` is
-    this node of a fleet, which then gives others what is here and what comes."""
+def open_house(
+    settings: Settings, stop: Stop, emit: Emit, *, is_own: bool, membership: Membership | None = None
+) -> Iterator[House]:
+    """Open the cache, the sources and the depot. With `is_own` the only clients are programs of the operator's. With a
+    `membership` of a fleet it gives the other nodes what is here and what comes."""
 
     intake = Intake()
 
@@ -104,7 +107,7 @@ def open_house(settings: Settings, stop: Stop, emit: Emit, *, is_own: bool, me: 
         if not is_own:
             # Not even under a name in a repo of somebody else's.
             cache.blobs.lends = cache.records.is_open
-        sharing = stack.enter_context(_sharing(me, cache, settings)) if me is not None else None
+        sharing = stack.enter_context(_sharing(membership.me, cache, settings)) if membership else None
         resident = Resident(
             SourceLocator(sources, elsewhere, warn),
             sources,
@@ -159,8 +162,8 @@ def open_house(settings: Settings, stop: Stop, emit: Emit, *, is_own: bool, me: 
             max_size=room.most,
         )
         peers = None
-        if me is not None and sharing is not None:
-            peers = PeerFace(sharing, me, uploads=settings.fleet_uploads, looking=looking, reading=reading)
+        if membership is not None and sharing is not None:
+            peers = PeerFace(sharing, *membership, uploads=settings.fleet_uploads, looking=looking, reading=reading)
         yield House(inquiries, delivery, commands, board, peers, cache.state_dir, looking.submit, warn)
 
 

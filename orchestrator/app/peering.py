@@ -28,10 +28,12 @@ _OF_ONE_ADDRESS = 256
 @dataclass(frozen=True, slots=True)
 class PeerEntrance:
     """The way in for peers: where they connect (`HOST:PORT`, port 0 is a free one), and how many bodies with bytes they
-    get at once. With a `certificate` and its `key`, PEM files, they connect over TLS."""
+    get at once. `hosts` are names and addresses by which they call this machine, beside its own. With a `certificate`
+    and its `key`, PEM files, they connect over TLS."""
 
     listen: str = "0.0.0.0:0"
     uploads: int = 16
+    hosts: Sequence[str] = ()
     certificate: Path | None = None
     key: Path | None = None
 
@@ -62,17 +64,19 @@ def peering(
 
     with contextlib.ExitStack() as stack:
         listener, _ = stack.enter_context(bound(parse_listen(entrance.listen)))
+        host, port = listener.getsockname()[:2]
         certificate = None
         if entrance.certificate is not None and entrance.key is not None:
             certificate = ServerCertificate(entrance.certificate, entrance.key, emit)
         looking, reading = (stack.enter_context(_pool(most, "peer")) for most in (LOOKING, READING))
-        face = PeerFace(holdings, me, uploads=entrance.uploads, looking=looking, reading=reading)
-        application = Application(PeerDoor(keys), [face], observers, prefix="", proxies=TrustedProxies(), emit=emit)
+        face = PeerFace(holdings, me, keys, uploads=entrance.uploads, looking=looking, reading=reading)
+        application = Application(
+            PeerDoor(keys, port, entrance.hosts), [face], observers, prefix="", proxies=TrustedProxies(), emit=emit
+        )
         most = most_connections()
         bounds = ConnectionBounds(most, min(most, _OF_ONE_ADDRESS))
         stack.enter_context(serving(application, listener, lambda: None, bounds, certificate))
         stack.callback(face.close)
-        host, port = listener.getsockname()[:2]
         yield ListenAddress(host, port, "https" if certificate else "http")
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from orchestrator.app.compose import runtime_of
 from orchestrator.app.entrance import Entrance, asking, refuse_itself, server_libraries
 from orchestrator.app.fleet_key import fleet_keys
-from orchestrator.app.this_node import this_node
+from orchestrator.app.this_node import Membership, this_node
 from orchestrator.events import Emit, Notice
 from orchestrator.serve.access.tokens import fresh_token
 from orchestrator.serve.pages import supervisor
@@ -139,8 +139,8 @@ def _served(
         address = ListenAddress(host, port, "https" if certificate else "http")
         refuse_itself(settings, address)
         is_own, prefix = entrance.is_own, entrance.prefix
-        me = this_node(settings.cache_dir, port) if keys is not None else None
-        house = stack.enter_context(open_house(settings, stop, emit, is_own=is_own, me=me))
+        membership = Membership(this_node(settings.cache_dir, port), keys) if keys is not None else None
+        house = stack.enter_context(open_house(settings, stop, emit, is_own=is_own, membership=membership))
         door = entrance.door(settings, address, house, emit)
         faces: list[Face] = [
             ModelScopeFace(house.inquiries, house.delivery),
@@ -151,7 +151,7 @@ def _served(
         beside, doors = None, {}
         if house.peers is not None and keys is not None:
             faces = [house.peers, *faces]
-            doors = {house.peers.name: PeerDoor(keys)}
+            doors = {house.peers.name: PeerDoor(keys, port, (*settings.serve_hosts, *settings.fleet_hosts))}
         if not is_own:
             faces = [*_beside_clients(house, door, prefix, stop), *faces]
             beside = partial(beat, house.board)

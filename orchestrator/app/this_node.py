@@ -6,11 +6,20 @@ import hashlib
 import os
 import re
 import time
+from typing import NamedTuple
 
+from orchestrator.swarm.tickets import FleetKeys
 from orchestrator.swarm.wire import About
 
 _OTHER = re.compile(r"[^A-Za-z0-9._-]+")
 _LONGEST = 40
+
+
+class Membership(NamedTuple):
+    """A node as it appears in its fleet, and the keys by which it belongs to that."""
+
+    me: About
+    keys: FleetKeys
 
 
 def this_node(*what: object, zone: str = "") -> About:

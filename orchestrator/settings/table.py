@@ -190,6 +190,10 @@ class Settings:
     fleet_share_restricted: Annotated[bool, Key(
         "Give files of gated and private repos to the other nodes of a fleet.", values.switch,
         "", ("GLM_ARIA_FLEET_SHARE_RESTRICTED",), "fleet.share_restricted", personal=_SHARING)] = False
+    fleet_hosts: Annotated[tuple[str, ...], Key(
+        "Names or addresses by which other nodes of a fleet call this one, beside its own: behind a port mapping, say.",
+        values.machines,
+        "", ("GLM_ARIA_FLEET_HOSTS",), "fleet.hosts", personal=_ASKING)] = ()
     fleet_uploads: Annotated[int, Key(
         "Answers with bytes that a node of a fleet sends to others at once.", values.whole(1, 256),
         "", ("GLM_ARIA_FLEET_UPLOADS",), "fleet.uploads")] = 16

@@ -1,8 +1,11 @@
 """Tickets: what a node shows a peer to be answered. Only who has the key of the fleet can make one.
 
-A ticket is `n=NODE&e=SECONDS&t=MAC` in the query of an address, where MAC is base64url(HMAC-SHA256(key,
-"peer/1|SUBJECT|NODE|SECONDS"))[:22]. The subject is what may be asked for with it: the text of a digest, `have` or
-`about`. So a ticket that somebody saw on the way opens nothing else, and that only for minutes.
+A ticket is `n=NODE&e=SECONDS&t=MAC` at the end of a query, where MAC is base64url(HMAC-SHA256(key,
+"peer/1|SUBJECT|NODE|SECONDS|AUTHORITY"))[:22]. The subject is what may be asked for with it: the text of a digest,
+`have` or `about`. The authority is who is asked, as the address names it (`HOST:PORT`). So a ticket that somebody saw
+on the way opens nothing else, and that only for minutes; and who only pretends to be a peer can show it to no real one.
+
+The answer proves that the peer has the key: base64url(HMAC-SHA256(key, "answer/1|MAC"))[:22].
 """
 
 from __future__ import annotations
@@ -11,10 +14,13 @@ import hmac
 import re
 from base64 import urlsafe_b64encode
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 from orchestrator.swarm.holdings import is_node_name
 
 HAVE, ABOUT = "have", "about"
+PROOF = "X-Fleet-Proof"
+"""The header of an answer with the proof that a peer has the key."""
 LIFE = 300
 """Seconds for which a ticket is made."""
 MOST_AHEAD = 600
@@ -55,15 +61,17 @@ class FleetKeys:
         """Words that tell nodes of this fleet from those of another one on the same network, and prove nothing."""
         return tuple(_short(hmac.digest(key, b"mark/1", "sha256"), _MARK) for key in self.keys)
 
-    def ticket(self, subject: str, node: str, now: float) -> str:
-        """A ticket of a node for a subject, as it stands in a query. `now` is in seconds since the epoch."""
+    def ticket(self, subject: str, node: str, now: float, to: str = "") -> str:
+        """A ticket of a node for a subject, as it stands in a query. `now` is in seconds since the epoch; `to` is the
+        `authority` that is asked."""
         if not is_node_name(node):
             raise ValueError(f"{node!r} is no name of a node")
         ends = str(int(now) + LIFE)
-        return f"n={node}&e={ends}&t={_code(self.keys[0], subject, node, ends)}"
+        return f"n={node}&e={ends}&t={_code(self.keys[0], subject, node, ends, to)}"
 
-    def node_of(self, subject: str, query: str, now: float) -> str | None:
-        """The node that shows a ticket for the subject at the end of a query; None without one that holds now.
+    def node_of(self, subject: str, query: str, now: float, to: str = "") -> str | None:
+        """The node that shows a ticket for the subject at the end of a query, when `to` was asked; None without one
+        that holds now.
 
         Takes as long for a code that is nearly right as for one that is not.
         """
@@ -73,12 +81,29 @@ class FleetKeys:
         node, ends, code = shown.groups()
         is_known = False
         for key in self.keys:
-            is_known |= hmac.compare_digest(_code(key, subject, node, ends), code)
+            is_known |= hmac.compare_digest(_code(key, subject, node, ends, to), code)
         return node if is_known and is_node_name(node) and now < int(ends) <= now + MOST_AHEAD else None
 
+    def proof(self, query: str) -> str:
+        """The proofs, one for each key, for who showed the ticket at the end of this query."""
+        shown = query[-_MAC:].encode("utf-8", "surrogatepass")
+        return " ".join(_short(hmac.digest(key, b"answer/1|" + shown, "sha256"), _MAC) for key in self.keys)
 
-def _code(key: bytes, subject: str, node: str, ends: str) -> str:
-    text = f"peer/1|{subject}|{node}|{ends}"
+    def is_proof(self, ticket: str, text: str) -> bool:
+        """True when one of these proofs is that of a peer that has a key of this fleet, and was shown this ticket."""
+        shown = text.encode("utf-8", "surrogatepass").split(b" ")
+        return any(hmac.compare_digest(own.encode(), proof) for own in self.proof(ticket).split() for proof in shown)
+
+
+def authority(address: str) -> str:
+    """Who is asked at an address (`http://HOST:PORT`), as a program names it in the Host header."""
+    parts = urlsplit(address)
+    default = ":443" if parts.scheme == "https" else ":80"
+    return parts.netloc.lower().removesuffix(default)
+
+
+def _code(key: bytes, subject: str, node: str, ends: str, to: str) -> str:
+    text = f"peer/1|{subject}|{node}|{ends}|{to}"
     return _short(hmac.digest(key, text.encode("utf-8", "surrogatepass"), "sha256"), _MAC)
 
 

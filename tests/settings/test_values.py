@@ -57,6 +57,7 @@ NONSENSE = {
     "fleet_key": ["a\nb", "\u00e4"],
     "fleet_key_file": ["$GLM_ARIA_NOT_SET/x"],
     "fleet_share_restricted": ["maybe"],
+    "fleet_hosts": ["https://a", "a:80"],
     "fleet_uploads": ["0", "257", "x"],
     "fleet_control": ["https://host", "host:port", "redis://"],
     "fleet_redis": ["host:6379", "https://host"],

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.swarm.tickets import HAVE, LIFE, MOST_AHEAD, FleetKeys
+from orchestrator.swarm.tickets import HAVE, LIFE, MOST_AHEAD, FleetKeys, authority
 
 OLD, NEW = "old-key-0123456789", "new-key-0123456789"
 KEYS = FleetKeys.parse(OLD)
@@ -74,3 +74,41 @@ def test_a_ticket_that_was_altered_is_believed_by_nobody(at: int, character: str
     at %= len(ticket)
     altered = ticket[:at] + character + ticket[at + 1 :]
     assert altered == ticket or KEYS.node_of(DIGEST, altered, NOW) is None
+
+
+def test_a_ticket_is_for_who_is_asked() -> None:
+    ticket = KEYS.ticket(DIGEST, "node-1", NOW, "10.0.0.1:8092")
+    assert KEYS.node_of(DIGEST, ticket, NOW, "10.0.0.1:8092") == "node-1"
+    for other in ("10.0.0.2:8092", "10.0.0.1", ""):
+        assert KEYS.node_of(DIGEST, ticket, NOW, other) is None
+
+
+def test_an_answer_proves_the_key_to_who_asked() -> None:
+    ticket = KEYS.ticket(DIGEST, "node-1", NOW)
+    both = FleetKeys.parse(f"{NEW} {OLD}")
+    assert KEYS.is_proof(ticket, KEYS.proof(f"after=7&{ticket}"))
+    assert KEYS.is_proof(ticket, both.proof(ticket))
+    assert both.is_proof(ticket, KEYS.proof(ticket))
+    for wrong in (
+        "",
+        " ",
+        FleetKeys.parse(NEW).proof(ticket),
+        KEYS.proof(KEYS.ticket(HAVE, "node-1", NOW)),
+        "\udcff é",
+    ):
+        assert not KEYS.is_proof(ticket, wrong)
+
+
+@pytest.mark.parametrize(
+    ("address", "named"),
+    [
+        ("http://10.0.0.1:8092", "10.0.0.1:8092"),
+        ("http://Node-1.Lab:8092/", "node-1.lab:8092"),
+        ("http://node:80", "node"),
+        ("https://node:443", "node"),
+        ("https://node:80", "node:80"),
+        ("http://[fd00::1]:8092", "[fd00::1]:8092"),
+    ],
+)
+def test_who_is_asked_is_named_as_in_a_request(address: str, named: str) -> None:
+    assert authority(address) == named

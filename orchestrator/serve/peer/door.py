@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ipaddress
+import os
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 
 from orchestrator.serve.access.clients import ClientLimits, Clients, client_of
@@ -17,17 +20,23 @@ from orchestrator.swarm.tickets import FleetKeys
 
 _EACH = 128
 """Requests of one node at once."""
+_PORT = re.compile(r":(\d{1,5})$")
 
 
 class PeerDoor:
     """Lets nodes of the fleet in, by the tickets that they show. For the thread of the event loop.
 
-    By what name a node calls this server does not matter: a page that leads a browser here has no ticket. `now` is unix
-    seconds.
+    A ticket says who is asked, and one for another node opens nothing: somebody may have it that only pretends to be a
+    peer. This one is asked at its address and `port`, by the name of the machine, or by one of `hosts` (behind a
+    network address translation), whatever the port. `now` is unix seconds.
     """
 
-    def __init__(self, keys: FleetKeys, *, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, keys: FleetKeys, port: int, hosts: Iterable[str] = (), *, now: Callable[[], float] = time.time
+    ) -> None:
         self._keys = keys
+        self._port = port
+        self._hosts = frozenset(host.lower() for host in hosts)
         self._now = now
         self._wrong = WrongTokens()
         self._clients = Clients(ClientLimits(_EACH))
@@ -38,8 +47,9 @@ class PeerDoor:
         refuse_ambiguous(request)
         asked = parse(request.raw_path)
         query = request.query_string.decode("latin-1")
-        node = asked and self._keys.node_of(asked.subject, query, self._now())
-        if not node:
+        called = request.headers.get("host", "").lower()
+        node = asked and self._keys.node_of(asked.subject, query, self._now(), called)
+        if not node or not self._is_ours(request, called):
             address = client_of(request.client)
             self._wrong.refuse(address)
             self._wrong.note(address)
@@ -49,3 +59,32 @@ class PeerDoor:
     def within(self, caller: Caller) -> AbstractContextManager[Callable[[int], float]]:
         """The time of one request, within the limits of the node: see `Clients.asking`."""
         return self._clients.asking(caller.client)
+
+    def _is_ours(self, request: Request, called: str) -> bool:
+        """True when the name or address by which a request calls this node leads to no other."""
+        host = request.host or ""
+        if host in self._hosts:
+            return True
+        port = _PORT.search(called)
+        default = 443 if request.link_base.startswith("https:") else 80
+        is_here = host == "localhost" and _plain(request.listener).is_loopback
+        return (int(port[1]) if port else default) == self._port and (
+            is_here or _is_own_name(host) or _is_same(host, request.listener)
+        )
+
+
+def _is_own_name(host: str) -> bool:
+    """True for the name of this machine, in whatever domain."""
+    return bool(host) and host.partition(".")[0] == os.uname().nodename.lower().partition(".")[0]
+
+
+def _is_same(host: str, listener: str) -> bool:
+    try:
+        return _plain(host) == _plain(listener)
+    except ValueError:
+        return False
+
+
+def _plain(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    found = ipaddress.ip_address(address)
+    return getattr(found, "ipv4_mapped", None) or found

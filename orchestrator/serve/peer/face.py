@@ -19,14 +19,15 @@ from orchestrator.serve.peer.grammar import BELOW, parse, version_asked
 from orchestrator.serve.peer.polls import Polls
 from orchestrator.serve.peer.uploads import Uploads
 from orchestrator.swarm.holdings import Holdings
-from orchestrator.swarm.tickets import ABOUT, HAVE
+from orchestrator.swarm.tickets import ABOUT, HAVE, PROOF, FleetKeys
 from orchestrator.swarm.wire import About, WholeBlobs, parse_question, render_about, render_answer
 
 _FRESH = {"Cache-Control": "no-store"}
+_BINARY = {"Content-Type": "application/octet-stream"}
 
 
 class PeerFace:
-    """Answers nodes of the fleet, `me` among them, whom its door let in.
+    """Answers nodes of the fleet, `me` among them, whom its door let in; with `keys` it proves to be one.
 
     `uploads` are bodies with bytes that are sent at once; `looking` are threads that look for what is held, `reading`
     those that read what is not in memory. For the thread of the event loop, but for `close`.
@@ -34,9 +35,12 @@ class PeerFace:
 
     name: ClassVar[str] = PEERS
 
-    def __init__(self, holdings: Holdings, me: About, *, uploads: int, looking: Executor, reading: Executor) -> None:
+    def __init__(
+        self, holdings: Holdings, me: About, keys: FleetKeys, *, uploads: int, looking: Executor, reading: Executor
+    ) -> None:
         self._holdings = holdings
         self._me = me
+        self._keys = keys
         self._looking = looking
         self._polls = Polls(holdings, me, looking)
         self._uploads = Uploads(holdings, uploads, looking=looking, reading=reading)
@@ -54,16 +58,18 @@ class PeerFace:
         is_question = asked.subject == HAVE and request.method == "POST"
         if not is_question and request.method not in ("GET", "HEAD"):
             raise takes_only("GET, HEAD, POST" if asked.subject == HAVE else "GET, HEAD")
+        headers = _FRESH | {PROOF: self._keys.proof(request.query_string.decode("latin-1"))}
         try:
             if is_question:
                 async with self._bodies.of(request.receive, caller.client) as body:
-                    await answer.give(200, JSON | _FRESH, await self._whole(body))
+                    await answer.give(200, headers | JSON, await self._whole(body))
             elif asked.subject == HAVE:
-                await self._news(request, answer)
+                news = await self._polls.news(version_asked(request.query_string, self._me.epoch))
+                await answer.give(304 if news is None else 200, headers | JSON, news or b"")
             elif asked.subject == ABOUT:
-                await answer.give(200, JSON | _FRESH, render_about(self._me))
+                await answer.give(200, headers | JSON, render_about(self._me))
             elif asked.digest is not None and asked.is_pieces:
-                await self._pieces(asked.digest, answer)
+                await answer.give(200, headers | _BINARY, await self._pieces(asked.digest))
             elif asked.digest is not None:
                 await self._uploads.give(asked.digest, request.headers.get("range", ""), answer)
         except DiskIOError:  # its message names files
@@ -77,13 +83,6 @@ class PeerFace:
         """End what only waits, since this node leaves. For any thread."""
         self._polls.close()
 
-    async def _news(self, request: Request, answer: Answering) -> None:
-        body = await self._polls.news(version_asked(request.query_string, self._me.epoch))
-        if body is None:
-            await answer.give(304, _FRESH, b"")
-        else:
-            await answer.give(200, JSON | _FRESH, body)
-
     async def _whole(self, body: bytes) -> bytes:
         try:
             digests = parse_question(body)
@@ -92,8 +91,8 @@ class PeerFace:
         sizes = await asyncio.get_running_loop().run_in_executor(self._looking, self._holdings.whole, digests)
         return render_answer(WholeBlobs(self._me.node, self._me.epoch, sizes))
 
-    async def _pieces(self, digest: Digest, answer: Answering) -> None:
+    async def _pieces(self, digest: Digest) -> bytes:
         found = await asyncio.get_running_loop().run_in_executor(self._looking, self._holdings.proven_pieces, digest)
         if found is None:
             raise Refused(404, "they are not proven here")
-        await answer.give(200, {"Content-Type": "application/octet-stream", **_FRESH}, found)
+        return found

@@ -176,8 +176,9 @@ class Neighbours:
         """See `Circle`."""
         if address not in self._warned:
             self._warned.add(address)
-            words = f"the peer at {address} does not take our ticket: give both machines the same fleet key, and look"
-            self._emit(Notice("peer-refused", f"{words} at their clocks"))
+            words = f"the peer at {address} does not take our ticket, or has none of our keys: give both machines the"
+            words += " same fleet key, look at their clocks, and name there what is not its own address (fleet.hosts)"
+            self._emit(Notice("peer-refused", words))
 
     @staticmethod
     def _ask_whole(asker: Asker) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -60,6 +60,11 @@ class Node:
     seen: Seen
     events: list[Event]
 
+    @property
+    def to(self) -> str:
+        """Whom its tickets are for."""
+        return f"127.0.0.1:{self.port}"
+
     def ask(
         self,
         path: str,
@@ -71,11 +76,15 @@ class Node:
         subject: str | None = None,
         ticket: str | None = None,
         now: float | None = None,
+        to: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        """Ask for a path below `/peer/v1/`, with a ticket for it unless another one, or none (""), is given."""
+        """Ask for a path below `/peer/v1/`, with a ticket for it unless another one, or none (""), is given.
+
+        `to` is who the ticket is for, if not this node.
+        """
         name = path.partition("?")[0].removesuffix("/pieces")
-        shown = keys.ticket(subject or name, node, now or time.time()) if ticket is None else ticket
+        shown = keys.ticket(subject or name, node, now or time.time(), to or self.to) if ticket is None else ticket
         mark = "&" if "?" in path else "?"
         address = f"/peer/v1/{path}{mark}{shown}" if shown else f"/peer/v1/{path}"
         return self.get(address, method=method, body=body, headers=headers)
@@ -110,9 +119,11 @@ class Node:
 
 
 @contextmanager
-def answering(holdings: Holdings, keys: FleetKeys = KEYS, *, uploads: int = 16) -> Iterator[Node]:
+def answering(
+    holdings: Holdings, keys: FleetKeys = KEYS, *, uploads: int = 16, hosts: Sequence[str] = ()
+) -> Iterator[Node]:
     """A node with these holdings, until the context ends."""
     seen, events = Seen(), list[Event]()
-    entrance = PeerEntrance("127.0.0.1:0", uploads)
+    entrance = PeerEntrance("127.0.0.1:0", uploads, hosts)
     with peering(holdings, ME, keys, entrance, events.append, observers=(seen,)) as address:
         yield Node(address.port, seen, events)

@@ -139,7 +139,7 @@ def test_a_file_that_was_cut_short_breaks_the_answer_off(shelf: Shelf, node: Nod
 
 def test_the_real_aria2c_fetches_ranges(shelf: Shelf, node: Node, tmp_path: Path) -> None:
     shelf.change(2, 3)
-    ticket = KEYS.ticket(str(shelf.digest), "node-1", time.time())
+    ticket = KEYS.ticket(str(shelf.digest), "node-1", time.time(), node.to)
     address = f"http://127.0.0.1:{node.port}/peer/v1/{shelf.digest}?{ticket}"
     program = shutil.which("aria2c")
     assert program
@@ -157,8 +157,8 @@ def _stalled(node: Node, shelf: Shelf) -> socket.socket:
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     connection.connect(("127.0.0.1", node.port))
-    ticket = KEYS.ticket(str(shelf.digest), "slow", time.time())
-    connection.sendall(f"GET /peer/v1/{shelf.digest}?{ticket} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    ticket = KEYS.ticket(str(shelf.digest), "slow", time.time(), node.to)
+    connection.sendall(f"GET /peer/v1/{shelf.digest}?{ticket} HTTP/1.1\r\nHost: {node.to}\r\n\r\n".encode())
     assert connection.recv(12) == b"HTTP/1.1 200"
     return connection
 
@@ -226,7 +226,7 @@ def test_many_polls_wait_without_threads_and_are_told_together(shelf: Shelf, nod
     connections = []
     for number in range(200):
         connection = http.client.HTTPConnection("127.0.0.1", node.port, timeout=20)
-        ticket = KEYS.ticket("have", f"node-{number}", time.time())
+        ticket = KEYS.ticket("have", f"node-{number}", time.time(), node.to)
         connection.request("GET", f"/peer/v1/have?after=1&epoch=7&{ticket}")
         connections.append(connection)
     assert threading.active_count() < 40

@@ -16,7 +16,7 @@ import pytest
 from orchestrator.core.files import Digest
 from orchestrator.proof.pieces import PIECE
 from orchestrator.serve.pages.access_log import line_of
-from orchestrator.swarm.tickets import LIFE, MOST_AHEAD, FleetKeys
+from orchestrator.swarm.tickets import LIFE, MOST_AHEAD, PROOF, FleetKeys
 from tests.hub.content import generate
 from tests.serve.peer.nodes import CANARY, KEYS, Answer, Node, answering
 from tests.serve.peer.shelf import Shelf
@@ -74,7 +74,7 @@ def test_a_ticket_of_something_else_opens_nothing(shelf: Shelf, node: Node) -> N
 
 
 def test_a_ticket_of_another_node_opens_nothing(shelf: Shelf, node: Node) -> None:
-    ticket = KEYS.ticket(str(shelf.digest), "node-1", time.time())
+    ticket = KEYS.ticket(str(shelf.digest), "node-1", time.time(), node.to)
     assert_nothing(node.ask(str(shelf.digest), ticket=ticket.replace("node-1", "node-2")))
     assert node.ask(str(shelf.digest), ticket=ticket).status == 200
 
@@ -112,17 +112,41 @@ def test_a_stranger_cannot_tell_by_the_clock_what_is_here(shelf: Shelf, node: No
     ["Content-Length: 5", "Transfer-Encoding: chunked", "Content-Length: 5\r\nTransfer-Encoding: chunked"],
 )
 def test_requests_that_can_be_read_in_two_ways_are_refused(shelf: Shelf, node: Node, header: str) -> None:
-    ticket = KEYS.ticket(str(shelf.digest), "node-1", time.time())
+    ticket = KEYS.ticket(str(shelf.digest), "node-1", time.time(), node.to)
     with socket.create_connection(("127.0.0.1", node.port), timeout=20) as connection:
-        connection.sendall(f"GET /peer/v1/{shelf.digest}?{ticket} HTTP/1.1\r\nHost: x\r\n{header}\r\n\r\n".encode())
+        connection.sendall(
+            f"GET /peer/v1/{shelf.digest}?{ticket} HTTP/1.1\r\nHost: {node.to}\r\n{header}\r\n\r\n".encode()
+        )
         assert connection.recv(12) == b"HTTP/1.1 400"
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1:1", "[::1]", "a b", ""])
-def test_a_node_is_called_by_any_name(shelf: Shelf, node: Node, host: str) -> None:
-    """Peers know its address alone, and it may have several. No page can have a ticket."""
-    assert node.ask("about", headers={"Host": host}).status == 200
-    assert_nothing(node.ask("about", headers={"Host": host}, ticket=""))
+def test_a_ticket_for_another_peer_opens_nothing(shelf: Shelf, node: Node) -> None:
+    """Who only pretends to be a peer, by mDNS say, is shown tickets for itself; a real peer takes none of them."""
+    for to in ("192.0.2.1:8092", "evil.example", f"evil.example:{node.port}", "127.0.0.1:1", "127.0.0.1"):
+        assert_nothing(node.ask("have", to=to))
+        assert_nothing(node.ask("have", to=to, headers={"Host": to}))
+    assert not shelf.asked
+
+
+@pytest.mark.parametrize("name", ["localhost", "{host}", "{host}.in.some.domain", "nat.example", "NAT.example"])
+def test_a_node_has_names(shelf: Shelf, name: str) -> None:
+    host = name.format(host=os.uname().nodename.partition(".")[0])
+    with answering(shelf, hosts=("nat.example",)) as node:
+        to = f"{host}:{node.port}"
+        assert node.ask("about", to=to.lower(), headers={"Host": to}).status == 200
+        at_another_port = node.ask("about", to=f"{host}:1".lower(), headers={"Host": f"{host}:1"})
+        assert at_another_port.status == (200 if "nat" in name.lower() else 403)
+
+
+def test_who_answers_proves_to_have_the_key(shelf: Shelf, node: Node) -> None:
+    for path, method in (("have", "GET"), ("about", "GET"), ("have", "POST")):
+        ticket = KEYS.ticket(path, "node-1", time.time(), node.to)
+        found = node.ask(path, method=method, body=b'{"digests": []}' if method == "POST" else None, ticket=ticket)
+        assert KEYS.is_proof(ticket, found.headers[PROOF.lower()])
+        other = KEYS.ticket(path, "node-2", time.time(), node.to)
+        assert not KEYS.is_proof(other, found.headers[PROOF.lower()])
+        assert not STRANGE.is_proof(ticket, found.headers[PROOF.lower()])
+    assert PROOF.lower() not in node.ask("have", keys=STRANGE).headers
 
 
 @pytest.mark.parametrize("asked", ["bytes=0-" + "9" * 19, "bytes=" + "9" * 19 + "-", "bytes=0-" + "9" * 4000, "x"])
@@ -143,8 +167,8 @@ def test_idle_polls_of_many_nodes_cost_no_thread_and_harm_nobody(shelf: Shelf, n
     before = threading.active_count()
     for number in range(400):
         connection = socket.create_connection(("127.0.0.1", node.port), timeout=20, source_address=("127.0.0.2", 0))
-        ticket = KEYS.ticket("have", f"node-{number}", time.time())
-        connection.sendall(f"GET /peer/v1/have?after=1&epoch=7&{ticket} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        ticket = KEYS.ticket("have", f"node-{number}", time.time(), node.to)
+        connection.sendall(f"GET /peer/v1/have?after=1&epoch=7&{ticket} HTTP/1.1\r\nHost: {node.to}\r\n\r\n".encode())
         connections.append(connection)
     # One address has had its share of connections by now.
     assert node.range(shelf.digest, "bytes=0-99").status == 206
@@ -156,10 +180,10 @@ def test_idle_polls_of_many_nodes_cost_no_thread_and_harm_nobody(shelf: Shelf, n
 def test_one_node_does_not_take_all_that_there_is(shelf: Shelf, node: Node) -> None:
     node.ask("have")
     connections = []
-    ticket = KEYS.ticket("have", "greedy", time.time())
+    ticket = KEYS.ticket("have", "greedy", time.time(), node.to)
     for _ in range(128):
         connection = socket.create_connection(("127.0.0.1", node.port), timeout=20)
-        connection.sendall(f"GET /peer/v1/have?after=1&epoch=7&{ticket} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        connection.sendall(f"GET /peer/v1/have?after=1&epoch=7&{ticket} HTTP/1.1\r\nHost: {node.to}\r\n\r\n".encode())
         connections.append(connection)
     deadline = time.monotonic() + 20
     while node.ask("about", node="greedy").status != 429:
@@ -191,7 +215,7 @@ def test_the_key_is_seen_nowhere(shelf: Shelf, node: Node, caplog: pytest.LogCap
     shelf.on_ask = fail
     answers.append(node.range(shelf.digest, "bytes=0-5"))
     assert answers[-1].status == 500
-    tickets = KEYS.ticket("have", "node-1", time.time()).rpartition("t=")[2]
+    tickets = KEYS.ticket("have", "node-1", time.time(), node.to).rpartition("t=")[2]
     told = [str(answer.headers) + answer.body.decode("latin-1") for answer in answers]
     told += [line_of(exchange, 0.0).decode() for exchange in node.seen.exchanges]
     told += [repr(exchange) for exchange in node.seen.exchanges] + [repr(node.events), caplog.text, repr(KEYS)]
