@@ -96,7 +96,7 @@ class FleetKeys:
 
 
 def authority(address: str) -> str:
-    """Who is asked at an address (`http://HOST:PORT`), as a program names it in the Host header."""
+    """The host and port of an address (`http://HOST:PORT`), as a program names them in the Host header."""
     parts = urlsplit(address)
     default = ":443" if parts.scheme == "https" else ":80"
     return parts.netloc.lower().removesuffix(default)
