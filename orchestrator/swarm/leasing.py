@@ -74,7 +74,7 @@ def _congested(
 ) -> tuple[frozenset[str], list[KeptLease]]:
     """The nodes that are slow, and so many of their leases as there are idle nodes to take them."""
     ready = [node for name in trusted if (node := fleet.nodes[name]).state == NodeState.READY]
-    pace_bar = _bar(node.pace for node in ready if node.pace)
+    bars = _bar(node.pace for node in ready if node.pace), _bar(node.up for node in ready if node.up)
     of: dict[str, list[KeptLease]] = {}
     for each in kept:
         of.setdefault(each.lease.node, []).append(each)
@@ -85,7 +85,7 @@ def _congested(
     }
     rate_bar = _bar(rates.values())
     late = sorted((rate, node) for node, rate in rates.items() if rate < rate_bar)
-    slow = frozenset(node.id for node in ready if 0 < node.pace < pace_bar) | frozenset(node for _, node in late)
+    slow = {node.id for node in ready if 0 < node.pace < bars[0] or 0 < node.up < bars[1]} | {node for _, node in late}
     idle = sorted((node for node in ready if node.id not in of and node.id not in slow), key=_fastest) if late else []
     moved: list[KeptLease] = []
     for _, name in late:
@@ -94,7 +94,7 @@ def _congested(
             if taker is not None:
                 idle.remove(taker)
                 moved.append(each)
-    return slow, moved
+    return frozenset(slow), moved
 
 
 def _bar(rates: Iterable[float]) -> float:

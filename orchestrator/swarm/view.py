@@ -60,8 +60,9 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class NodeView:
-    """A node as its last report tells it. `beat`: when that came. `up` and `down` are its rates, 0 when unknown;
-    `uploads` how many bodies it sends at once. `shares_restricted`: it may have blobs of gated repos from peers.
+    """A node as its last report tells it. `beat`: when that came. `up` and `down` are its rates, 0 when unknown: `up`
+    that at which it lately sent to several at once. `uploads` is how many bodies it sends at once.
+    `shares_restricted`: it may have blobs of gated repos from peers.
 
     `pace`: how fast it fetched from origins while it had leases, of the last minute; 0 when unknown. `peers` is whom it
     was last told to ask, at `told`; `starves`: it says that it has found nothing to ask them for since.

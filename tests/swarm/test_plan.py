@@ -196,6 +196,12 @@ def test_a_slow_node_gets_nothing_while_there_are_others() -> None:
     assert [each.node for each in given_by(fleet(alone, nodes=paces))] == ["n2"]
 
 
+def test_a_node_that_sends_slowly_gets_nothing_while_there_are_others() -> None:
+    """What it alone has would come to the others at its rate."""
+    told = {**nodes(NAMES, up=4e6), "n2": node("n2", up=9e5), "n3": node("n3")}
+    assert {each.node for each in given_by(fleet(blob(1, 20), nodes=told))} == set(NAMES) - {"n2"}
+
+
 def test_a_congested_node_loses_its_lease_to_an_idle_one() -> None:
     size = 3 * PIECE
     leases = tuple(
