@@ -19,7 +19,7 @@ from orchestrator.upkeep.contents import contents
 from orchestrator.upkeep.garbage import Rules
 from orchestrator.upkeep.verify import VerifyRequest, verify
 from scripts.scalelib.__main__ import Point, block, picture
-from scripts.scalelib.picture import Axis
+from scripts.scalelib.picture import Axis, Level
 from scripts.scalelib.worlds import WORLDS, fill
 from tests import plain
 from tests.cache.world import World, model_of
@@ -133,6 +133,13 @@ def test_an_axis_of_powers_of_ten() -> None:
     assert axis.ticks == ((0.0, "100"), (100.0, "1,000"), (200.0, "10,000"))
     assert axis.at(1000) == pytest.approx(100.0)
     assert Axis.over([0.2, 0.3], 10.0).ticks == ((0.0, "0.1"), (10.0, "1"))
+
+
+def test_a_linear_axis_from_zero() -> None:
+    axis = Level.over([0.3, 1.42], 100.0)
+    assert axis.high == 1.5
+    assert axis.at(0.75) == pytest.approx(50.0)
+    assert axis.ticks[1][1] == "0.3"
 
 
 def test_a_picture_and_a_table_have_every_point() -> None:

@@ -1,4 +1,7 @@
-"""Curves as an SVG picture: logarithmic axes, so that what is linear has the slope of the grey lines."""
+"""Curves as an SVG picture: logarithmic axes, so that what is linear has the slope of the grey lines.
+
+The y axis of a panel can be linear, from 0, with level grey lines.
+"""
 
 from __future__ import annotations
 
@@ -29,6 +32,7 @@ class Panel:
 
     title: str
     curves: tuple[Curve, ...]
+    is_linear: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,7 @@ class Axis:
     low: int
     high: int
     length: float
+    is_linear = False
 
     @classmethod
     def over(cls, values: Sequence[float], length: float) -> Axis:
@@ -56,13 +61,39 @@ class Axis:
         return tuple((self.at(10.0**power), f"{10.0**power:,g}") for power in powers)
 
 
+@dataclass(frozen=True, slots=True)
+class Level:
+    """A linear axis from 0 to `high`; `length` is in pixels."""
+
+    high: float
+    length: float
+    is_linear = True
+
+    @classmethod
+    def over(cls, values: Sequence[float], length: float) -> Level:
+        """The axis that holds these values."""
+        most = max(values)
+        step = 10.0 ** math.floor(math.log10(most))
+        return cls(math.ceil(most / step * 2) * step / 2, length)
+
+    def at(self, value: float) -> float:
+        """Where a value lies, in pixels from 0."""
+        return value / self.high * self.length
+
+    @property
+    def ticks(self) -> tuple[tuple[float, str], ...]:
+        """The places and the texts of fifths."""
+        return tuple((self.at(self.high * fifth / 5), f"{self.high * fifth / 5:,g}") for fifth in range(6))
+
+
 def draw(title: str, panels: Sequence[Panel], x_title: str) -> str:
     """The picture: the panels side by side, and below them one legend for the curves of all."""
     names = tuple(dict.fromkeys(curve.name.partition(",")[0] for panel in panels for curve in panel.curves))
     drawn = []
     for panel in panels:
         points = [point for curve in panel.curves for point in curve.points]
-        x, y = Axis.over([x for x, _ in points], _WIDTH), Axis.over([y for _, y in points], _HEIGHT)
+        x, heights = Axis.over([x for x, _ in points], _WIDTH), [y for _, y in points]
+        y = Level.over(heights, _HEIGHT) if panel.is_linear else Axis.over(heights, _HEIGHT)
         lines = [
             (
                 curve,
