@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import secrets
-import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.app.fleet_key import fleet_keys, key_file
 from orchestrator.app.peering import PeerEntrance, peering
+from orchestrator.app.this_node import this_node
 from orchestrator.cache.cache import Cache
 from orchestrator.depot.candidates import Choosing
 from orchestrator.depot.company import Engine
@@ -46,7 +45,6 @@ _SURE_SECONDS = 1.0
 """For so long nobody may need anything before a node leaves others that still fetch: their news are on their way."""
 _MOVING_SECONDS = 15.0
 """A peer that got nothing for so long is not stayed for."""
-_ODD = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +74,8 @@ class SwarmCompany:
 
 
 def node_name() -> str:
-    """A name for this process as a node: that of the machine, and something to tell it from others there."""
-    machine = _ODD.sub("-", socket.gethostname().partition(".")[0]).strip("-.")[:48]
-    return f"{machine or 'node'}-{secrets.token_hex(2)}"
+    """A name for this process as a node, another one with each run."""
+    return this_node(secrets.token_hex(8)).node
 
 
 @contextlib.contextmanager
@@ -142,7 +139,7 @@ def reached(sharing: Sharing, node: str, keys: FleetKeys, settings: Settings, em
     me = About(node, time.time_ns() // 1_000_000)
     with contextlib.ExitStack() as stack:
         for listen in (settings.fleet_listen,) if settings.fleet_listen else (f"0.0.0.0:{PEER_PORT}", "0.0.0.0:0"):
-            entrance = PeerEntrance(listen, settings.fleet_uploads)
+            entrance = PeerEntrance(listen, settings.fleet_uploads, settings.fleet_hosts)
             try:
                 address = stack.enter_context(peering(sharing, me, keys, entrance, emit))
                 break

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,6 +16,8 @@ import requests
 from orchestrator.core.files import Algorithm, Digest
 from orchestrator.proof.pieces import PIECE
 from orchestrator.swarm import wire
+from orchestrator.swarm.peers.client import PeerClient, peer_net
+from tests.hub.certificates import make_certificate
 from tests.hub.content import generate
 from tests.hub.loopback import LoopbackHub
 from tests.hub.repos import Repo
@@ -20,7 +25,7 @@ from tests.hub.shaping import Shape
 from tests.machine.fixtures import MakeHub
 from tests.machine.machine import Machine, until
 from tests.serve.access.tokens import NewTokens
-from tests.serve.peer.nodes import CANARY, Node, Seen
+from tests.serve.peer.nodes import CANARY, KEYS, Node, Seen
 from tests.serve.peer.test_strangers import assert_nothing
 from tests.serve.servers import Server
 
@@ -147,3 +152,22 @@ def test_a_key_that_is_none_is_told_before_anybody_is_served(machine: Machine, h
     done = machine.run("serve", "--root", hub.url, "--listen", "127.0.0.1:0", env={"GLM_ARIA_FLEET_KEY": "short"})
     assert done.ended(78)
     assert "glm-aria fleet key" in done.err
+
+
+def test_a_peer_is_asked_over_tls(machine: Machine, hub: LoopbackHub, tmp_path: Path) -> None:
+    folder = tmp_path / "tls"
+    folder.mkdir()
+    make_certificate(folder)
+    believed = str(folder / "cert.pem")
+    server = Server.start(machine, "--no-mirrors", "--cert", believed, "--key", str(folder / "key.pem"), env=KEY)
+    assert requests.get(f"{server.url}/org/m/resolve/main/{BIG}", timeout=60, verify=believed).content == FILES[BIG]
+    big = digest_of(FILES[BIG])
+    with closing(peer_net(Path(believed))) as net:
+        client = PeerClient("node-1", net, KEYS)
+        assert until(lambda: big in client.whole(server.url, [big]).sizes)
+        address, _ = client.body(server.url, big)
+        assert requests.get(address, timeout=60, verify=believed).content == FILES[BIG]
+        words = ("aria2c", "--no-conf", "-q", f"--ca-certificate={believed}", "-d", str(tmp_path), "-o", "got", address)
+        subprocess.run(words, check=True, timeout=60)
+    assert (tmp_path / "got").read_bytes() == FILES[BIG]
+    server.stop()
