@@ -20,6 +20,13 @@ RESULTS = """<testsuites><testsuite>
 <testcase classname="tests.faults.test_table" name="test_other_fault"><failure>x</failure></testcase>
 <testcase classname="tests.clients.test_loopback" name="test_one[hf-reset]"><properties>
  <property name="client" value="hf"/></properties></testcase>
+<testcase classname="tests.fleet.test_failures" name="test_a_node_is_killed[0]"><properties>
+ <property name="fleet:what" value="a node is killed"/><property name="fleet:ratio" value="1.234"/>
+ <property name="fleet:egress" value="1.020"/><property name="fleet:peers" value="0.700"/></properties></testcase>
+<testcase classname="tests.fleet.test_failures" name="test_a_node_is_killed[1]"><properties>
+ <property name="fleet:what" value="a node is killed"/><property name="fleet:ratio" value="1.100"/>
+ <property name="fleet:egress" value="1.220"/><property name="fleet:peers" value="0.800"/></properties>
+ <failure>x</failure></testcase>
 <testcase classname="tests.faults.test_table" name="test_14_a_wait[big0]"/>
 <testcase classname="tests.faults.test_table" name="test_14_a_wait[small1]"><failure>x</failure></testcase>
 </testsuite></testsuites>"""
@@ -38,6 +45,7 @@ def test_the_results_of_torture_are_a_table(tmp_path: Path) -> None:
     assert "| other fault | 1 | 0 | 1 |" in lines
     assert "| 14 a wait | 2 | 1 | 1 |" in lines
     assert "| hf | 1 | 1 | 0 |" in lines
+    assert "| a node is killed | 2 | 1 | 1 | 1.23 | 1.22 | 0.70 |" in lines
     assert "| killed | 20.0% **failed** |" in lines
 
 

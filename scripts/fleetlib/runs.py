@@ -13,7 +13,7 @@ from scripts.benchlib import peers
 from scripts.fleetlib.cases import Case
 from scripts.fleetlib.ways import WAYS, Scene
 from tests.fleet.lab import Lab, Node, egress, size
-from tests.fleet.running import Ended
+from tests.fleet.running import peers_share
 from tests.hub.loopback import LoopbackHub
 from tests.hub.repos import Repo
 
@@ -71,12 +71,16 @@ class Stage:
                 ended = [each.wait(limit_s) for _, each in running]
             for (node, _), one in zip(running, ended, strict=True):
                 if one.code:
-                    raise RuntimeError(f"{name} on {node.name} ended with {one.code}: {one.stderr[-2000:]}")
+                    raise RuntimeError(
+                        f"{name} on {node.name} ended with {one.code}: {one.stderr[-2000:]}{one.stdout[-2000:]}"
+                    )
                 peers.check(opened.peer, scene.repo, node.folder)
             cpu = sum(one.cpu_s for one in (*ended, *(server.wait() for server in opened.beside)))
             self._hub.log.settle()
             wall = max(one.wall_s for one in ended)
-            return Taken(wall, egress(self._hub, self._repo), _from_peers(opened.peer, ended), cpu)
+            return Taken(
+                wall, egress(self._hub, self._repo), peers_share(ended) if opened.peer == "glm-aria" else 0.0, cpu
+            )
         finally:
             shutil.rmtree(folder)
 
@@ -93,13 +97,3 @@ def _in_folder(node: Node, folder: Path) -> Node:
     own = folder / node.name
     own.mkdir()
     return replace(node, folder=own)
-
-
-def _from_peers(peer: str, ended: list[Ended]) -> float:
-    """The share of peers in what all nodes fetched, by their own reports."""
-    if peer != "glm-aria":
-        return 0.0
-    files = [file for one in ended for model in one.document["data"]["models"] for file in model["files"]]
-    by_source = [(name, count) for file in files for name, count in file["sources"].items()]
-    total = sum(count for _, count in by_source)
-    return sum(count for name, count in by_source if name.startswith("peer:")) / total if total else 0.0

@@ -24,6 +24,8 @@ SUITES = {
     "machine": ("tests/machine", *PARALLEL),
     "clients": ("tests/clients", *PARALLEL),
     "house": ("tests/house", "-n", "0"),
+    # The machines of a lab share the cores.
+    "fleet": ("tests/fleet", "-n", "0"),
 }
 """The arguments of pytest for each suite."""
 

@@ -1,8 +1,10 @@
 """From pytest's results to a table in markdown.
 
 Tests say what they found by `record_property`: `crash:KEY` are the counts of tests/crash, `figure:NAME` a measured
-figure, `client` the program that a test of tests/clients ran. A test of tests/faults counts under the first part of its
-parameters, `1 bit flip` of `1 bit flip - root 2`, or under its own name.
+figure, `client` the program that a test of tests/clients ran. `fleet:what` is what failed in a trial of tests/fleet,
+`fleet:ratio` its time over the ideal, `fleet:egress` the bytes of the origin over the size, and `fleet:peers` the share
+of peers in all bytes. A test of tests/faults counts under the first part of its parameters, `1 bit flip` of
+`1 bit flip - root 2`, or under its own name.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import re
 import subprocess
 import xml.etree.ElementTree as ET
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -43,6 +46,8 @@ class Results:
     """Passed, failed and skipped tests, by fault and by client."""
     figures: dict[str, str] = field(default_factory=dict)
     """What was measured, with `**failed**` where the test held it to be too much."""
+    fleet: dict[str, list[Mapping[str, str]]] = field(default_factory=dict)
+    """By what failed, one trial after another: its figures, and its outcome."""
     others: Counter[str] = field(default_factory=Counter)
 
 
@@ -66,6 +71,8 @@ def read(path: Path) -> Results:
             own, is_row, _ = parameters.partition(" - ")
             fault = own if is_row else function.removeprefix("test_").replace("_", " ")
             results.outcomes["fault"].setdefault(fault, Counter())[outcome] += 1
+        elif "fleet:what" in said:
+            results.fleet.setdefault(said["fleet:what"], []).append({**said, "outcome": outcome})
         elif "client" in said:
             results.outcomes["client"].setdefault(said["client"], Counter())[outcome] += 1
         else:
@@ -96,6 +103,13 @@ def render(results: Results, command: str) -> str:
             lines.append(f"| {name} | {sum(counts.values())} | {counts['passed']} | {counts['failed']} |")
         total = sum(outcomes.values(), Counter())
         lines += [f"| **all** | {sum(total.values())} | {total['passed']} | {total['failed']} |", ""]
+    if results.fleet:
+        lines += [
+            "| what failed | trials | as it must be | not | most time / ideal | most egress | least from peers |",
+            "|---|---|---|---|---|---|---|",
+            *(_trials(what, trials) for what, trials in results.fleet.items()),
+            "",
+        ]
     if results.figures:
         lines += ["| figure | measured |", "|---|---|"]
         lines += [f"| {name} | {value} |" for name, value in sorted(results.figures.items())]
@@ -111,6 +125,15 @@ def write(document: Path, suite: str, table: str) -> None:
     if not (begin and end):
         raise ValueError(f"{document} has no {BEGIN.format(suite)} and {END.format(suite)}")
     document.write_text(f"{before}{begin}\n{table}{end}{after}", "utf-8")
+
+
+def _trials(what: str, trials: Sequence[Mapping[str, str]]) -> str:
+    outcomes = Counter(trial["outcome"] for trial in trials)
+    cells = [str(len(trials)), str(outcomes["passed"]), str(outcomes["failed"])]
+    for name, worst in (("ratio", max), ("egress", max), ("peers", min)):
+        figures = [float(trial[f"fleet:{name}"]) for trial in trials if f"fleet:{name}" in trial]
+        cells.append(f"{worst(figures):.2f}" if figures else "")
+    return f"| {what} | {' | '.join(cells)} |"
 
 
 def _row(name: str, kind: str, counts: Counter[str]) -> str:

@@ -98,9 +98,11 @@ class Node:
             name or words[0].rpartition("/")[2],
         )
 
-    def glm_aria(self, *words: str, root: str, env: Mapping[str, str] | None = None) -> Running:
-        """Start a command of glm-aria there, with the Hub at `root` as its root."""
-        argv = [sys.executable, "-m", "orchestrator.cli.main", *words]
+    def glm_aria(
+        self, *words: str, root: str, env: Mapping[str, str] | None = None, module: str = "orchestrator.cli.main"
+    ) -> Running:
+        """Start a command of glm-aria there, with the Hub at `root` as its root; `module` is what Python runs."""
+        argv = [sys.executable, "-m", module, *words]
         return self.start(*argv, env={"PYTHONPATH": str(ROOT), "HF_ENDPOINT": root, **(env or {})}, name=words[0])
 
     def wrong(self, repo: Repo) -> list[str]:

@@ -63,7 +63,7 @@ class Running:
         finally:
             os.close(descriptor)
         if not is_over:
-            self._process.kill()
+            self.kill()
             raise AssertionError(f"{self._process.args!r} goes on after {wait_s} s: {self.said()[-2000:]}")
         _, status, usage = os.wait4(self.pid, 0)
         self._process.returncode = os.waitstatus_to_exitcode(status)
@@ -76,16 +76,24 @@ class Running:
         return self.stderr.read_text("utf-8", "replace")
 
     def send(self, number: signal.Signals) -> None:
-        """Send it a signal."""
-        self._process.send_signal(number)
+        """Send it a signal, unless it was waited for."""
+        if self._ended is None:
+            os.kill(self.pid, number)
 
     def terminate(self, wait_s: float = 30) -> Ended:
         """SIGTERM, and wait until it has ended."""
-        if self._ended is None:
-            self.send(signal.SIGTERM)
+        self.send(signal.SIGTERM)
         return self.wait(wait_s)
 
     def kill(self) -> Ended:
         """SIGKILL, and wait until it has ended."""
         self.send(signal.SIGKILL)
         return self.wait()
+
+
+def peers_share(ended: Sequence[Ended]) -> float:
+    """The share of peers in the bytes that these pulls fetched, by their reports."""
+    files = [file for one in ended for model in one.document["data"]["models"] for file in model["files"]]
+    by_source = [(name, count) for file in files for name, count in file["sources"].items()]
+    total = sum(count for _, count in by_source)
+    return sum(count for name, count in by_source if name.startswith("peer:")) / total if total else 0.0
