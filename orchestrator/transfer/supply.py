@@ -291,7 +291,7 @@ class Supplier:
         """True when another source could stand in, for all that this one may be asked for."""
         if but.reach is None:
             return any(one.reach is None for one in stand_ins(supplies, but, ()))
-        return bool(stand_ins(supplies, but, but.reach))
+        return bool(but.reach and stand_ins(supplies, but, but.reach))
 
     def _ask(self, job: Job, supply: Supply, now: float) -> None:
         supply.asked_at = now

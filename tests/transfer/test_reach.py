@@ -152,6 +152,8 @@ def test_a_source_stands_in_for_what_it_has(tmp_path: Path) -> None:
     assert not has_others(whole, peer, other)
     assert has_others(leased, peer, other)
     assert has_others(leased, whole)
+    leased.reach = ()
+    assert not has_others(leased, whole), "there is nothing to stand in for"
 
 
 def test_what_is_waited_for_is_given_out_first(tmp_path: Path) -> None:
