@@ -14,6 +14,8 @@ from orchestrator.app.fleet_key import fleet_keys, key_file
 from orchestrator.app.peering import PeerEntrance, peering
 from orchestrator.app.this_node import this_node
 from orchestrator.cache.cache import Cache
+from orchestrator.core.extents import Extents
+from orchestrator.core.files import Digest
 from orchestrator.depot.candidates import Choosing
 from orchestrator.depot.company import Engine
 from orchestrator.depot.watch import Watch
@@ -71,6 +73,11 @@ class SwarmCompany:
         """See `depot.company.Company`."""
         self.sharing.follow(watch)
         self.peers.want(watch.job)
+
+    def doubt(self, digest: Digest, trusted: str) -> Extents:
+        """See `depot.company.Company`."""
+        self.peers.table.distrust(digest, trusted)
+        return self.sharing.doubt(digest, trusted)
 
 
 def node_name() -> str:

@@ -56,10 +56,10 @@ class Extents:
                 is_same = False
         return self if is_same else Extents(tuple(items))
 
-    def without(self, sources: Iterable[str]) -> Extents:
-        """The extents that other sources sent."""
-        dropped = frozenset(sources)
-        return Extents(tuple(item for item in self.items if item.source not in dropped))
+    def of_sources(self, sources: Iterable[str]) -> Extents:
+        """The extents that these sources sent."""
+        kept = frozenset(sources)
+        return Extents(tuple(item for item in self.items if item.source in kept))
 
     def minus(self, ranges: Ranges) -> Extents:
         """The extents outside of `ranges`."""

@@ -35,6 +35,7 @@ class Candidates:
         self._lock = threading.Lock()
         self._out: set[str] = set()
         self._only: dict[Digest, frozenset[str]] = {}
+        self._together: set[Digest] = set()
 
     def all(self, job: Job) -> tuple[str, ...]:
         """All sources that list the job's blob, the most trusted first, whatever was said against them."""
@@ -55,15 +56,21 @@ class Candidates:
         """True when `restrict` was called for the job: its bytes were wrong before."""
         return job.digest in self._only
 
-    def restrict(self, job: Job, names: Collection[str]) -> None:
-        """From now on only these sources are candidates for this job."""
+    def is_alone(self, job: Job) -> bool:
+        """True when the job is restricted to sources that this run asks by itself, without any company."""
+        return job.digest in self._only and job.digest not in self._together
+
+    def restrict(self, job: Job, names: Collection[str], *, together: bool = False) -> None:
+        """From now on only these sources are candidates for this job; `together` with the company of the depot."""
         with self._lock:
             self._only[job.digest] = frozenset(names)
+            (self._together.add if together else self._together.discard)(job.digest)
 
     def forget(self, digest: Digest) -> None:
         """From now on a job's candidates are what they were before `restrict`."""
         with self._lock:
             self._only.pop(digest, None)
+            self._together.discard(digest)
 
     def forgive(self) -> None:
         """Let all in again that were banned."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from orchestrator.core.extents import Ranges
+from orchestrator.core.extents import Extents, Ranges
 from orchestrator.core.files import Digest
 from orchestrator.depot.candidates import Choosing
 from orchestrator.depot.watch import Watch
@@ -33,3 +33,8 @@ class Company(Protocol):
     def follow(self, watch: Watch) -> None:
         """Take note of a job that is new in the depot. The watch wants nothing of it. Called by any thread, and must
         not block."""
+
+    def doubt(self, digest: Digest, trusted: str) -> Extents:
+        """The bytes of a blob that was wrong as a whole, as far as no word of the `trusted` source speaks for them, and
+        whom to blame for each ("": nobody). From now on the words of others about it count for nothing. Called before
+        the bytes are taken back; must not block."""

@@ -186,8 +186,9 @@ class Depot:
             case Fetched():
                 self._verifier.fetched(message)
             case Wrong():
+                doubted = self._mover.doubted(message.fetched.job, self._locator)
                 self._arrivals[message.fetched.job.digest].take_back(state=State.SUSPECT)
-                self._disputes.open(message)
+                self._disputes.open(message, doubted)
             case Proven() if self._disputes.compare_dropped(message):
                 pass
             case Proven() | Already() | Lost():

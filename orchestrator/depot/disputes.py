@@ -4,6 +4,7 @@ Which source sent which range is known. So a few ranges of each are compared wit
 there is dropped, and only what it sent is fetched again. Where samples tell nothing (one flipped bit), all comes from
 one source alone, the most trusted first, then the others in turn: with one good source left, the pull ends right. An
 only source is asked once more: it may be a server that passed on what it had not proven itself, and is right by now.
+What the company of the depot doubts is dropped before all that, and fetched again together with it.
 No source is named before the file is proven; then what each had sent is compared with it.
 """
 
@@ -16,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from orchestrator.cache.staging import Staging
-from orchestrator.core.extents import Extent
+from orchestrator.core.extents import Extent, Extents, union
 from orchestrator.core.files import Digest
 from orchestrator.core.plan import Job
 from orchestrator.core.sources import Sent, total
@@ -41,11 +42,13 @@ _SAMPLE_BYTES = 64 << 10
 @dataclass(slots=True)
 class _Dispute:
     """One blob. `tried` are the sources whose bytes alone did not do; `dropped` are hashes of bytes that were dropped.
-    `sent` are the bytes that each source sent up to now, right or wrong."""
+    `sent` are the bytes that each source sent up to now, right or wrong. `blamed` are those of what was doubted."""
 
     tried: set[str] = field(default_factory=set)
     sent: Sent = field(default_factory=dict)
     dropped: list[DroppedRange] = field(default_factory=list)
+    was_doubted: bool = False
+    blamed: set[str] = field(default_factory=set)
     was_begun_anew: bool = False
     was_sampled: bool = False
 
@@ -74,12 +77,12 @@ class Disputes:
         """End the dispute over a blob that nobody wants any more, or that is given up."""
         self._open.pop(digest, None)
 
-    def open(self, wrong: Wrong) -> None:
-        """Find out whose bytes to drop, and drop them: Again or Lost."""
+    def open(self, wrong: Wrong, doubted: Extents) -> None:
+        """Find out whose bytes to drop, and drop them: Again or Lost. `doubted` is what the company says."""
         job = wrong.fetched.job
         dispute = self._open.setdefault(job.digest, _Dispute())
         dispute.sent = total([dispute.sent, wrong.fetched.sent])
-        self._inbox.submit(self._pool, self._settle, wrong, dispute)
+        self._inbox.submit(self._pool, self._settle, wrong, dispute, doubted)
 
     def compare_dropped(self, proven: Proven) -> bool:
         """The file is right now. True when somebody had sent something else: the file falls into the inbox once they
@@ -90,9 +93,15 @@ class Disputes:
         self._inbox.submit(self._pool, self._close, proven, dispute)
         return True
 
-    def _settle(self, wrong: Wrong, dispute: _Dispute) -> Again | Lost:
+    def _settle(self, wrong: Wrong, dispute: _Dispute, doubted: Extents) -> Again | Lost:
         job = wrong.fetched.job
         try:
+            if doubted.items and not dispute.was_doubted:
+                dispute.was_doubted = True
+                dispute.blamed |= set(doubted.by_source)
+                self._drop(wrong.fetched, dispute, doubted)
+                self._choice.restrict(job, self._choice.all(job)[:1], together=True)
+                return Again(job)
             error = self._decide(wrong.fetched, wrong.error, dispute)
         except GlmAriaError as unexpected:
             error = unexpected
@@ -119,25 +128,23 @@ class Disputes:
                 self._emit(Notice("sent-again", text, mirror=name, file=job.name))
                 continue
             self._choice.ban(name)
-            self._quarantine(job, first)
-            self._emit(
-                Notice(
-                    "mirror-lied",
-                    f"{name} sent wrong bytes for {job.name!r} ({where}); they were replaced, and it is in quarantine;"
-                    f" to release it: glm-aria mirrors forgive {shlex.quote(name)}",
-                    mirror=name,
-                    file=job.name,
-                )
-            )
+            text = f"{name} sent wrong bytes for {job.name!r} ({where}); they were replaced, and it is "
+            if self._quarantine(job, first):
+                text += f"in quarantine; to release it: glm-aria mirrors forgive {shlex.quote(name)}"
+            else:
+                text += "not asked any more in this run"
+            self._emit(Notice("mirror-lied", text, mirror=name, file=job.name))
 
-    def _quarantine(self, job: Job, sent: DroppedRange) -> None:
-        """Keep the evidence: the source is not used again before somebody says so. Never fails the run."""
+    def _quarantine(self, job: Job, sent: DroppedRange) -> bool:
+        """Keep the evidence: the source is not used again before somebody says so. False for one that has no place, as
+        a peer. Never fails the run."""
         where = self._choice.place(job, sent.source)
         if where is None:
-            return
+            return False
         evidence = Evidence(job.name, str(job.digest), f"sha256:{sent.hash.hex()}", sent.start, sent.end - 1)
         with suppress(GlmAriaError):
             self._sources.stats.quarantine(where[0], f"it sent wrong bytes for {job.name!r}", evidence)
+        return True
 
     def _decide(self, fetched: Fetched, error: IntegrityError, dispute: _Dispute) -> GlmAriaError | None:
         """Drop wrong bytes. None to fetch what is missing then, or why the job is given up."""
@@ -146,19 +153,20 @@ class Disputes:
         if len(names) > 1 and not dispute.was_sampled:
             dispute.was_sampled = True
             if wrong := self._differ_from_trusted(job, extents.items):
-                self._drop(fetched, dispute, wrong)
-                self._choice.restrict(job, set(self._choice.all(job)) - wrong)
+                self._drop(fetched, dispute, fetched.extents.of_sources(wrong))
+                self._choice.restrict(job, set(self._choice.all(job)) - wrong - dispute.blamed)
                 return None
-        is_only = len(self._choice.all(job)) == 1
+        is_only = len(self._choice.all(job)) == 1 and names <= set(self._choice.all(job))
         if (fetched.kept.items or is_only) and not dispute.was_begun_anew:
             # A part of an earlier run may have been spoiled on the disk by a power loss: no source's fault.
             dispute.was_begun_anew = True
-            self._drop(fetched, dispute, names)
+            self._drop(fetched, dispute, fetched.extents)
             return None
         if len(names) == 1:
             dispute.tried |= names
-        alone = next((name for name in self._choice.all(job) if name not in dispute.tried), None)
-        self._drop(fetched, dispute, names - {alone} if alone else names)
+        untried = [name for name in self._choice.all(job) if name not in dispute.tried]
+        alone = next(iter(sorted(untried, key=dispute.blamed.__contains__)), None)
+        self._drop(fetched, dispute, fetched.extents.of_sources(names - {alone} if alone else names))
         if alone is None:
             return self._why(job, names) or IntegrityError(
                 f"{job.name!r}: no source sent bytes that match {job.digest}; they were discarded ({error.message})",
@@ -169,11 +177,12 @@ class Disputes:
         self._choice.restrict(job, {alone})
         return None
 
-    def _drop(self, fetched: Fetched, dispute: _Dispute, names: Collection[str]) -> None:
-        """Forget what these sources sent; what the others sent stays in the part, as its journal says."""
+    def _drop(self, fetched: Fetched, dispute: _Dispute, gone: Extents) -> None:
+        """Forget these bytes, and hold them against their sources where these are known; all others stay in the part,
+        as its journal says."""
         job, part = fetched.job, fetched.part
-        dispute.dropped += dropped.note(part, (item for item in fetched.extents.items if item.source in names))
-        kept = fetched.extents.without(names)
+        dispute.dropped += dropped.note(part, (item for item in gone.items if item.source))
+        kept = fetched.extents.minus(union((item.start, item.end) for item in gone.items))
         self._staging.discard(job.digest) if not kept.items else journal.save(part, job.digest, job.size, kept)
 
     def _why(self, job: Job, names: Collection[str]) -> GlmAriaError | None:

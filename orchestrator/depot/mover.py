@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
 
 from orchestrator.aria2.endpoint import Endpoint
+from orchestrator.core.extents import Extents
 from orchestrator.core.plan import Job
 from orchestrator.core.proxies import Proxies, Way
 from orchestrator.depot.candidates import Choosing
@@ -76,6 +77,11 @@ class Mover:
             return locator
         self.company.join(engine)
         return self.company.around(locator)
+
+    def doubted(self, job: Job, locator: Choosing) -> Extents:
+        """The bytes of a wrong blob that its company doubts, as `Company.doubt` has it; none without company."""
+        trusted = locator.choice.all(job)[:1]
+        return self.company.doubt(job.digest, *trusted) if self.company and trusted else Extents()
 
     @contextmanager
     def open(

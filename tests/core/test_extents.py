@@ -65,9 +65,9 @@ def test_each_byte_is_its_first_senders(puts: list[Extent]) -> None:
 
 
 @given(PUTS, st.sets(st.sampled_from("abc")))
-def test_dropped_sources_are_in_no_extent(puts: list[Extent], dropped: set[str]) -> None:
-    kept = made(puts).without(dropped)
-    assert set(kept.by_source) == {name for name in painted(puts) if name} - dropped
+def test_extents_of_some_sources_are_theirs_alone(puts: list[Extent], names: set[str]) -> None:
+    kept = made(puts).of_sources(names)
+    assert set(kept.by_source) == {name for name in painted(puts) if name} & names
 
 
 @given(PUTS)

@@ -134,7 +134,7 @@ class Dispute:
     def decide(self, data: bytes, *extents: Extent, kept: tuple[Extent, ...] = ()) -> DepotMessage:
         self.part.write_bytes(data)
         fetched = Fetched(self.job, self.part, Extents.of(extents), Extents.of(kept))
-        self.disputes.open(Wrong(fetched, IntegrityError("another digest")))
+        self.disputes.open(Wrong(fetched, IntegrityError("another digest")), Extents())
         (message,) = self.inbox.take(0)
         return message
 

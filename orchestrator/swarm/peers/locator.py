@@ -161,7 +161,7 @@ class PeerLocator:
         return tuple(subtract(wanted, Bits.of(alone.count, offered).ranges(job.size)))
 
     def _is_for_origins_alone(self, job: Job) -> bool:
-        return self.choice.is_restricted(job) or (job.is_restricted and not self._share_restricted)
+        return self.choice.is_alone(job) or (job.is_restricted and not self._share_restricted)
 
     def _lacks(self, node: str, job: Job, start: int, end: int) -> None:
         self._table.lacks(node, job.digest, pieces_of(job.size, [(start, end)]))

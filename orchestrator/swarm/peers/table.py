@@ -51,6 +51,7 @@ class PeerTable:
         self._lock = threading.Lock()
         self._peers: dict[str, _Known] = {}
         self._accused: set[str] = set()
+        self._trusted: dict[Digest, str] = {}
         self.version = 0
 
     # -- what is heard
@@ -106,6 +107,14 @@ class PeerTable:
                 self._changed(self._peers[node])
             return is_new
 
+    def distrust(self, digest: Digest, trusted: str) -> None:
+        """A whole blob was wrong: of what is not proven whole, only those pieces count from now on whose hash was
+        published for the `trusted` source, or by who has the blob proven."""
+        with self._lock:
+            self._trusted[digest] = trusted
+            for known in self._peers.values():
+                self._changed(known)
+
     # -- what that makes
 
     def offers(self, digest: Digest) -> Mapping[str, Bits]:
@@ -113,12 +122,12 @@ class PeerTable:
         since = self._clock() - SILENCE
         with self._lock:
             return {
-                node: holding.checked
+                node: checked
                 for node, known in self._peers.items()
                 if known.heard >= since
                 and node not in self._accused
                 and (holding := known.holdings.get(digest)) is not None
-                and holding.checked
+                and (checked := self._counting(holding).checked)
             }
 
     def holding(self, node: str, digest: Digest) -> Holding | None:
@@ -143,13 +152,14 @@ class PeerTable:
         """All peers that were ever heard of."""
         with self._lock:
             for node, known in self._peers.items():
+                doubted = self._trusted.keys() & known.holdings.keys()
                 if known.view is None:
                     known.view = NeighbourView(
                         node,
                         known.address,
                         known.heard,
                         known.epoch,
-                        dict(known.holdings),
+                        known.holdings | {digest: self._counting(known.holdings[digest]) for digest in doubted},
                         dict(known.changed),
                         node not in self._accused,
                     )
@@ -164,6 +174,15 @@ class PeerTable:
                 for node, known in self._peers.items()
                 if node not in self._accused and (holding := known.holdings.get(digest)) is not None and holding.hashes
             ]
+
+    def _counting(self, holding: Holding) -> Holding:
+        """The holding with those of its pieces that count."""
+        trusted = self._trusted.get(holding.digest)
+        if trusted is None or holding.is_whole:
+            return holding
+        count = holding.checked.count
+        right = Bits.of(count, (piece for piece, one in holding.hashes.items() if one.source in ("", trusted)))
+        return replace(holding, checked=holding.checked & right)
 
     def _known(self, node: str, address: str, epoch: int) -> _Known:
         known = self._peers.get(node)

@@ -15,11 +15,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-from orchestrator.core.extents import Extents, Ranges, union
+from orchestrator.core.extents import Extent, Extents, Ranges, union
 from orchestrator.core.files import Digest
-from orchestrator.core.sources import node_of
+from orchestrator.core.sources import node_of, source_of
 from orchestrator.swarm.holdings import Holding, PieceHash
 from orchestrator.swarm.units import Bits, Piece, piece_count, piece_range, pieces_of, pieces_within
+
+_AND = " and "
+"""Between the names of origins that sent a piece together."""
 
 
 class Weight(IntEnum):
@@ -59,6 +62,7 @@ class PieceLedger:
         self._found: dict[Piece, bytes] = {}
         self._senders: dict[Piece, tuple[str, ...]] = {}
         self._said: dict[str, dict[Piece, PieceHash]] = {}
+        self._trusted: str | None = None
         self._published: dict[Piece, _Published] = {}  # the last one that changed is the last
         self.checked = self.wrong = self.alone = self._contested = none
         self.is_whole = False
@@ -115,6 +119,21 @@ class PieceLedger:
             self._weigh(piece, told, Weight.DIRECT if told.node == teller else Weight.HEARSAY)
         return self._judge(piece)
 
+    def distrust(self, trusted: str) -> Extents:
+        """The whole blob is wrong: what no word of the `trusted` source speaks for, and whom to blame for it, "" where
+        that is not known. From now on only its words count, and those of nodes that have the blob proven, which name no
+        source."""
+        self._trusted = trusted
+        doubted: list[Extent] = []
+        for piece in self._arrived:
+            blamed = self._blamed(piece)
+            if blamed != trusted:
+                start, end = piece_range(self._size, piece)
+                doubted.append(Extent(start, end, blamed))
+        for piece in [piece for piece, known in self._published.items() if not self._counts(known.hash)]:
+            del self._published[piece]
+        return Extents.of(doubted)
+
     def prove(self) -> Sequence[Altered]:
         """The whole blob has its digest. Who published other hashes of what was hashed by now."""
         if self.is_whole:
@@ -149,12 +168,6 @@ class PieceLedger:
         return Holding(self._digest, self._size, self.checked, self.is_whole, hashes)
 
     @property
-    def doubted(self) -> Bits:
-        """The pieces that arrived from peers, and of which it is not known that they are what was published."""
-        pieces = (piece for piece in self._arrived - self.checked if any(map(node_of, self._senders.get(piece, ()))))
-        return Bits.of(self.checked.count, pieces)
-
-    @property
     def published(self) -> Mapping[Piece, PieceHash]:
         """The hashes that count now."""
         return {piece: known.hash for piece, known in self._published.items()}
@@ -173,8 +186,7 @@ class PieceLedger:
         senders = self._senders.get(piece, ())
         if not any(map(node_of, senders)):
             if known is None or known.weight is Weight.HEARSAY or known.hash.hash != hash_:
-                source = senders[0] if senders else ""
-                self._publish(piece, PieceHash(hash_, self._node, source), Weight.OWN)
+                self._publish(piece, PieceHash(hash_, self._node, _AND.join(senders)), Weight.OWN)
             self._check(self.checked | one)
             return None
         if known is None:
@@ -197,7 +209,21 @@ class PieceLedger:
         self.wrong |= one
         return Altered(piece, peer) if is_new else None
 
+    def _blamed(self, piece: Piece) -> str:
+        """The source that is the reason for what a piece is."""
+        senders, known = self._senders.get(piece, ()), self._published.get(piece)
+        if any(map(node_of, senders)):
+            if piece not in self.checked or known is None:
+                return ""
+            senders = tuple((known.hash.source or source_of(known.hash.node)).split(_AND))
+        return next((name for name in senders if name != self._trusted), self._trusted or "")
+
+    def _counts(self, told: PieceHash) -> bool:
+        return self._trusted is None or told.source in ("", self._trusted)
+
     def _weigh(self, piece: Piece, told: PieceHash, weight: Weight) -> None:
+        if not self._counts(told):
+            return
         known = self._published.get(piece)
         if known is None:
             self._publish(piece, told, weight)

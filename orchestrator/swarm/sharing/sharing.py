@@ -16,7 +16,7 @@ from itertools import islice
 from typing import Self
 
 from orchestrator.cache.cache import HfCache
-from orchestrator.core.extents import Range, Ranges
+from orchestrator.core.extents import Extents, Range
 from orchestrator.core.files import Digest
 from orchestrator.depot.candidates import Choosing
 from orchestrator.depot.company import Engine
@@ -121,11 +121,11 @@ class Sharing:
         self._note(entry)
         self._tell()
 
-    def doubts(self, digest: Digest) -> Ranges:
+    def doubt(self, digest: Digest, trusted: str) -> Extents:
         """See `depot.company.Company`."""
         with self._lock:
             entry = self._entries.get(digest)
-            return entry.ledger.doubted.ranges(entry.watch.job.size) if entry else ()
+            return entry.ledger.distrust(trusted) if entry else Extents()
 
     # -- what peers say
 

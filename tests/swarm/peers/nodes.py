@@ -8,11 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from orchestrator.app.peering import PeerEntrance, peering
 from orchestrator.aria2.daemon import PrivateDaemon
 from orchestrator.cache.cache import Cache
-from orchestrator.core.extents import Ranges
+from orchestrator.core.extents import Extents, Ranges
 from orchestrator.core.files import Algorithm, Digest, RepoFile
 from orchestrator.core.plan import Have, Job
 from orchestrator.core.sources import Origin, Source
@@ -83,6 +84,10 @@ class FleetNode:
         self.sharing.join(engine)
         self.peers.join(engine)
 
+    def doubt(self, digest: Digest, trusted: str) -> Extents:
+        self.peers.table.distrust(digest, trusted)
+        return self.sharing.doubt(digest, trusted)
+
     def follow(self, watch: Watch) -> None:
         self.sharing.follow(watch)
         self.peers.want(watch.job)
@@ -98,7 +103,7 @@ class Fleet:
         credentials = Credentials(CANARY, frozenset({self.hub.url.removeprefix("http://")}))
         limits = Limits(connect=2, read=4, deadline=5, attempts=1)
         self.net = stack.enter_context(Net(credentials, limits=limits))
-        self.root = Source("hub", self.hub.url, is_root=True)
+        self.sources = [Source("hub", self.hub.url, is_root=True)]
         self.listing = {path: self._file(path, data) for path, data in files.items()}
         self.nodes: list[FleetNode] = []
         self.strangers: list[Peer] = []
@@ -110,6 +115,10 @@ class Fleet:
     def job(self, path: str) -> Job:
         file = self.listing[path]
         return Job(file.digest, file.size, file.size > MIB, (Origin(REPO, self.repo.head, path),))
+
+    def mirror(self, name: str, **given: Any) -> None:
+        """Add a mirror, for nodes that are made after this."""
+        self.sources.append(Source(name, self.hub.mirror(name, **given).url))
 
     def others(self, name: str) -> Sequence[Peer]:
         known = (Peer(node.name, node.address) for node in self.nodes if node.name != name)
@@ -148,7 +157,7 @@ class Fleet:
         about, entrance = About(name, time.time_ns()), PeerEntrance("127.0.0.1:0")
         address = stack.enter_context(peering(disguise(sharing), about, KEYS, entrance, heard))
         node = FleetNode(name, cache, sharing, peers, chosen, address.url, heard)
-        sources = plain.sources(self.root, stats=plain.PlainStats(), net=self.net)
+        sources = plain.sources(*self.sources, stats=plain.PlainStats(), net=self.net)
         node.resident = Resident(
             SourceLocator(sources, OtherCatalogs((), plain.sites(), heard), heard),
             sources,

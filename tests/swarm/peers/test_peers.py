@@ -6,7 +6,9 @@ from collections.abc import Iterable
 
 from orchestrator.core.sources import node_of
 from orchestrator.depot.watch import State, Watch
+from orchestrator.events import Notice
 from tests.hub.content import MIB, generate
+from tests.hub.faults import Fault
 from tests.swarm.peers.liars import Altering
 from tests.swarm.peers.nodes import Fleet, FleetNode, MakeFleet, Nobody, until_over
 
@@ -81,6 +83,18 @@ def test_a_liar_that_publishes_hashes_of_what_it_altered_costs_a_dispute(make_fl
     until_over(*watches)
     assert_placed(fleet, fleet.nodes, watches)
     assert fleet.egress <= 3.0
+
+
+def test_a_mirror_that_lies_to_all_costs_one_more_copy_and_is_named(make_fleet: MakeFleet) -> None:
+    fleet = make_fleet(BIG)
+    fleet.mirror("liar", faults=[Fault("substitute", "*.safetensors")])
+    nodes = [fleet.node() for _ in range(4)]
+    watches = [watch for node in nodes for watch in fleet.want(node)]
+    until_over(*watches)
+    assert_placed(fleet, nodes, watches)
+    told = [event for node in nodes for event in node.heard.events if isinstance(event, Notice)]
+    assert {event.mirror for event in told if event.code == "mirror-lied"} == {"liar"}
+    assert fleet.egress <= 2.2
 
 
 def test_a_small_file_that_a_peer_altered_is_fetched_again(make_fleet: MakeFleet) -> None:

@@ -106,3 +106,13 @@ def test_the_view_tells_when_what_a_peer_has_changed(clock: Clock) -> None:
     assert one.changed == {ONE: 101.0, TWO: 100.0}
     assert table.version > version
     assert table.seen()[0] is one
+
+
+def test_of_a_doubted_blob_only_pieces_of_the_trusted_source_count(clock: Clock) -> None:
+    table = PeerTable(clock)
+    hashes = {piece: PieceHash(b"1" * 16, "a", source) for piece, source in enumerate(("hub", "mirror", ""))}
+    table.told(ADDRESS, news(holding(0, 1, 2, hashes=hashes)))
+    table.told_whole("http://b:1", WholeBlobs("b", 1, {ONE: SIZE}))
+    table.distrust(ONE, "hub")
+    assert {node: list(pieces) for node, pieces in table.offers(ONE).items()} == {"a": [0, 2], "b": [0, 1, 2, 3]}
+    assert [list(one.holdings[ONE].checked) for one in table.seen()] == [[0, 2], [0, 1, 2, 3]]

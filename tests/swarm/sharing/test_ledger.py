@@ -45,7 +45,7 @@ def test_a_piece_that_came_from_origins_is_checked_and_published() -> None:
     assert blob.found(0, TRUE[0]) is None
     assert blob.found(1, TRUE[1]) is None
     assert list(blob.checked) == [0, 1]
-    assert blob.holding(0).hashes == {0: PieceHash(TRUE[0], "me", "hub"), 1: PieceHash(TRUE[1], "me", "hub")}
+    assert blob.holding(0).hashes == {0: PieceHash(TRUE[0], "me", "hub"), 1: PieceHash(TRUE[1], "me", "hub and mirror")}
 
 
 def test_a_piece_of_a_peer_waits_for_its_hash() -> None:
@@ -135,10 +135,8 @@ def test_a_piece_on_which_two_nodes_disagree_stays_and_is_not_passed_on() -> Non
     assert blob.found(0, TRUE[0]) is None
     assert not blob.wrong
     assert not blob.checked
-    assert list(blob.doubted) == [0, 1]
     assert direct(blob, 0, word(0, "far")) is None
     assert list(blob.checked) == [0]
-    assert list(blob.doubted) == [1]
 
 
 def test_a_peer_that_sends_something_else_than_it_says_altered_it_whoever_is_right() -> None:
@@ -267,3 +265,29 @@ def test_nothing_is_passed_on_that_is_not_checked(steps: list[tuple[str, int, in
     blob.prove()
     assert (before - blob.checked).mask == 0
     assert blob.checked.is_full
+
+
+def test_what_no_word_of_the_trusted_source_speaks_for_is_doubted() -> None:
+    blob = ledger()
+    blob.arrive(
+        extents(
+            (0, PIECE, "hub"),
+            (PIECE, PIECE + 9, "hub"),
+            (PIECE + 9, 2 * PIECE, "mirror"),
+            (2 * PIECE, 5 * PIECE, "peer:b"),
+            (5 * PIECE, SIZE, "peer:c"),
+        )
+    )
+    for piece in range(6):
+        blob.found(piece, TRUE[piece])
+    for piece, source in ((2, "hub"), (3, "mirror"), (4, "hub and mirror")):
+        blob.hear("b", piece, PieceHash(TRUE[piece], "far", source))
+    assert len(blob.checked) == 5
+    assert blob.distrust("hub") == extents(
+        (PIECE, 2 * PIECE, "mirror"), (3 * PIECE, 5 * PIECE, "mirror"), (5 * PIECE, SIZE, "")
+    )
+    blob.replace(((0, SIZE),))
+    assert set(blob.published) == {2}
+    blob.hear("b", 3, PieceHash(TRUE[3], "far", "mirror"))
+    blob.hear("c", 4, PieceHash(TRUE[4], "c", ""))
+    assert set(blob.published) == {2, 4}

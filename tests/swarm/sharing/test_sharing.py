@@ -327,6 +327,9 @@ class Alone:
     def follow(self, watch: Watch) -> None:
         self._sharing.follow(watch)
 
+    def doubt(self, digest: Digest, trusted: str) -> Extents:
+        return self._sharing.doubt(digest, trusted)
+
 
 def test_what_a_real_depot_fetches_is_shared_and_stays_so_in_the_cache(make_house: MakeHouse) -> None:
     house = make_house({"big.safetensors": generate(30 * MIB, 1), "small.safetensors": b"small" * 1000})
