@@ -71,6 +71,8 @@ function draw(live) {
   before = live;
   say(at("fetched"), size(live.fetched));
   say(at("sent"), size(live.sent));
+  say(at("sent-to-peers"), size(live.sent_to_peers));
+  at("sent-to-peers").parentElement.hidden = !live.sent_to_peers;
   const { hit, arriving, miss } = live.found, all = hit + arriving + miss;
   say(at("hits"), all ? `${Math.round(100 * (hit + arriving) / all)} %` : "–");
   say(at("cached"), live.cache_size === null ? "–" : size(live.cache_size) + (live.cache_limit ? ` / ${size(live.cache_limit)}` : ""));

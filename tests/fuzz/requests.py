@@ -49,10 +49,14 @@ KNOWN = (
     "/",
     "/metrics",
     "/api/admin/state",
+    "/peer/v1/have",
+    "/peer/v1/about",
+    "/peer/v1/sha256:" + "0" * 64,
 )
 QUERIES = (
     *("", "blobs=true", "recursive=true", "cursor=0", "cursor=999999999", "cursor=-1", "cursor=%00", "limit=-1", "p=1"),
     *("a=1&a=2", "=", "&&&", "%ff=%ff", "?", "expand=true", "FilePath=config.json", "FilePath=%00", "a=" + "b" * 9000),
+    *("n=a&e=1&t=x", "after=1&epoch=1&n=a&e=9999999999&t=" + "A" * 22),
     *("Revision=main&FilePath=../../etc/passwd", "Revision=master&Recursive=True&Root=sub", "PageNumber=-1&PageSize=0"),
 )
 RANGES = (

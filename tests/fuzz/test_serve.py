@@ -72,7 +72,8 @@ def scope(ground: Ground) -> Site:
 @pytest.fixture
 def attacked(ground: Ground, scope: Site, tmp_path: Path) -> Iterator[Attacked]:
     machine = Machine(tmp_path / "machine", "", root=ground.hub.url)
-    server = Server.start(machine, "--mirror", f"modelscope+{scope.url}")
+    key = {"GLM_ARIA_FLEET_KEY": "a-key-of-a-fleet-for-tests"}
+    server = Server.start(machine, "--mirror", f"modelscope+{scope.url}", env=key)
     with trap() as somebody:
         made = Attacked(server, somebody)
         made.is_right()

@@ -100,6 +100,7 @@ class Live:
     is_whole: bool
     requests: int
     sent: int
+    sent_to_peers: int
     fetched: int
     found: Mapping[str, int]
     transfers: Sequence[TransferRow]
@@ -148,6 +149,7 @@ def live(
         is_whole=view.is_whole,
         requests=traffic.requests,
         sent=traffic.sent,
+        sent_to_peers=traffic.sent_to_peers,
         fetched=sum(taken.sent for _, taken in state.sources),
         found={str(found): traffic.found[found] for found in Presence},
         transfers=_transfers(state, traffic, view),

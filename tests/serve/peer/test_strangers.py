@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from orchestrator.core.files import Digest
 from orchestrator.proof.pieces import PIECE
@@ -154,6 +156,27 @@ def test_a_huge_range_costs_nothing(shelf: Shelf, node: Node, asked: str) -> Non
     found = node.range(shelf.digest, asked)
     assert found.status in (200, 206, 416)
     assert found.body in (b"", DATA)
+
+
+@given(
+    path=st.sampled_from(["have", "about", "{digest}", "{digest}/pieces"]),
+    method=st.sampled_from(["GET", "HEAD", "POST", "PUT", "BREW"]),
+    query=st.text(alphabet="after=&epoch0179-%zn;+", max_size=40),
+    asked=st.text(alphabet="bytes=-,0123456789 ", max_size=40),
+    body=st.one_of(st.none(), st.binary(max_size=200), st.just(b"[" * 50_000)),
+)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_node_may_ask_anything(
+    path: str, method: str, query: str, asked: str, body: bytes | None, shelf: Shelf, node: Node
+) -> None:
+    name = path.format(digest=shelf.digest)
+    headers = {"Range": f"bytes={asked}" if len(asked) % 2 else asked}
+    ticket = KEYS.ticket(name.removesuffix("/pieces"), "node-1", time.time(), node.to)
+    body = body if method in ("POST", "PUT") else None
+    found = node.ask(f"{name}?{query}" if query else name, method=method, body=body, ticket=ticket, headers=headers)
+    assert found.status < 500
+    assert found.is_whole
+    assert not node.events
 
 
 def test_a_body_that_is_too_long_is_refused(node: Node) -> None:
