@@ -22,9 +22,9 @@ from orchestrator.swarm.control.scheduling.viewing import node_status, task_stat
 
 TURN = 0.25
 """Seconds between two turns while nothing happens that cannot wait."""
-_LEAST = 0.05
+_LEAST, _MOST = 0.05, 2.0
 _SHARE = 4
-"""A turn is followed by a rest of so many times what it took: a fifth of a core at most."""
+"""A turn is followed by a rest of so many times what it took of the loop, up to `_MOST`: a fifth of a core, mostly."""
 CLAIM = 30.0
 """Seconds for which a node may be at a lock file before another one is asked to make it."""
 _TIDY = 600.0
@@ -58,27 +58,29 @@ class Scheduler:
     async def run(self) -> None:
         """Take turns until cancelled."""
         while True:
-            begin = self._clock()
-            await self.turn()
-            took = self._clock() - begin
-            await asyncio.sleep(max(_LEAST, _SHARE * took))
+            took = await self.turn()
+            await asyncio.sleep(min(max(_LEAST, _SHARE * took), _MOST))
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), TURN)
             self._woken.clear()
 
-    async def turn(self) -> None:
-        """Plan, agree with the other schedulers, and tell the nodes."""
+    async def turn(self) -> float:
+        """Plan, agree with the other schedulers, and tell the nodes. Returns the seconds that the loop was kept."""
+        begin = time.monotonic()
         asking, self._asking = self._asking, []
         puts = self._core.propose(self._clock())
+        asked = time.monotonic()
         try:
             answer = await asyncio.to_thread(self._board.exchange, puts, self._core.agreement.mark)
         except TemporaryError as error:
+            answered = time.monotonic()
             self._core.failed()
             self._note_loss(error)
             for future in asking:
                 if not future.done():
                     future.set_exception(error)
         else:
+            answered = time.monotonic()
             self._is_down = False
             self._core.settle(puts, answer, self._clock())
             for future in asking:
@@ -88,6 +90,7 @@ class Scheduler:
         self._turned.set()
         self._turned = asyncio.Event()
         self._tidy()
+        return (asked - begin) + (time.monotonic() - answered)
 
     # -- nodes
 

@@ -70,6 +70,7 @@ class SimNode:
     peers: tuple[str, ...] = ()
     shunned: frozenset[str] = frozenset()
     from_peers: int = 0
+    from_peers_before: int = 0
     is_placed: bool = False
     changed: set[Digest] = field(default_factory=set)
     said: list[str] = field(default_factory=list)
@@ -250,7 +251,8 @@ class Fleet:
             brought = node.brought[id_]
             leases.append(messages.LeaseProgress(id_, round(brought), round(brought - node.last.get(id_, 0.0))))
             node.last[id_] = brought
-        starves = not node.leases and not node.is_placed
+        starves = not node.leases and not node.is_placed and node.from_peers == node.from_peers_before
+        node.from_peers_before = node.from_peers
         self.hear(node, messages.Progress(blobs, tuple(leases), starves))
         if node.task and not node.is_placed and self.is_whole(node):
             node.is_placed = True
