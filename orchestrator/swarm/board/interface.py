@@ -26,7 +26,7 @@ Mark = tuple[int, int]
 
 LIFE = 86400
 """Seconds that a shelf is kept after its last change."""
-CHANGES = 1024
+CHANGES = 512
 """Exchanges that a board remembers for those who follow it: who is further behind reads everything."""
 MOST_VALUE = 8 << 20
 MOST_NAME = 512

@@ -190,6 +190,39 @@ def test_a_board_that_is_away_is_told_once_and_nothing_ends(tmp_path: Path) -> N
     assert [event.code for event in said if isinstance(event, Notice)] == ["board-lost"]
 
 
+def test_a_board_that_stands_still_does_not_hold_up_nodes(tmp_path: Path) -> None:
+    with RedisServer(tmp_path) as server:
+        board = RedisBoard(server.url, "f")
+        one = scheduler(board)
+
+        async def work() -> None:
+            made = await one.submit(ASKED)
+            server.hold()
+            asking = asyncio.create_task(one.submit(Submission("other", "org/name", lock=LOCK)))
+            heard = 0
+            while not asking.done():
+                one.connect(Hello(f"n{heard}", 1, "http://n:1", takes_tasks=True), lambda _: None)
+                one.hear(f"n{heard}", 1, 1, Progress())
+                heard += 1
+                await asyncio.sleep(0.01)
+            with pytest.raises(TemporaryError):
+                await asking
+            assert heard > 10
+            assert len(one.nodes()) == heard
+            assert (await one.submit(ASKED)).id == made.id
+            server.go_on()
+            while True:
+                with suppress(TemporaryError):
+                    await one.cancel(made.id)
+                    break
+            late = scheduler(RedisBoard(server.url, "f"), "s2")
+            await late.turn()
+            assert len(late.nodes()) == heard
+
+        together(work, one)
+        board.close()
+
+
 def test_a_task_that_ended_is_forgotten_after_a_day() -> None:
     clock = Clock()
     one = scheduler(MemoryBoard(), clock=clock)
