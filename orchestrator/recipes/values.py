@@ -127,6 +127,11 @@ _VALUES: dict[str, dict[str, Value]] = {
         "job": Value(readers.name, defaults.always("glm-aria")),
     },
     "prometheus-alerts.yml": {"job": Value(readers.name, defaults.always("glm-aria"))},
+    "dfdaemon.yaml": {
+        "upstream": Value(readers.address, lambda known: readers.address(known.root.url)),
+        "listen": Value(readers.listen, defaults.always("127.0.0.1")),
+        "port": Value(readers.port, defaults.always("4001")),
+    },
     "gitconfig": {
         "root": Value(readers.address, lambda known: readers.address(known.root.url)),
         "mirror": Value(readers.address, lambda known: defaults.chosen_mirror(known, None)),
