@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 import os
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -21,8 +23,8 @@ from orchestrator.core.files import Digest
 from orchestrator.depot.candidates import Choosing
 from orchestrator.depot.company import Engine
 from orchestrator.depot.watch import State, Watch
-from orchestrator.proof.pieces import PIECE, piece_hash
 from orchestrator.swarm.holdings import MOST_HASHES, MOST_HOLDINGS, Holding, HoldingNews, Readable
+from orchestrator.swarm.sharing.hashing import SpanHasher
 from orchestrator.swarm.sharing.ledger import Altered, PieceLedger
 from orchestrator.swarm.sharing.stock import Stock
 from orchestrator.swarm.units import Bits, Piece, piece_range
@@ -34,6 +36,8 @@ from orchestrator.transfer.spans import SMALL
 
 _AT_ONCE = 8
 """Pieces of one blob that are hashed before others have their turn."""
+_KEPT_SECONDS = 300.0
+"""For which a blob that was placed stays among the news, with the hashes of its pieces."""
 _PROVEN = (State.PROVEN, State.PLACED)
 
 
@@ -47,6 +51,7 @@ class _Entry:
     epoch: int
     dropped: Bits = field(default_factory=lambda: Bits(0))
     is_noted: bool = False
+    is_placed: bool = False
 
 
 class Sharing:
@@ -66,8 +71,10 @@ class Sharing:
         is_open: Callable[[str], bool],
         wrong: Callable[[Digest, Piece, str], None],
         share_restricted: bool = False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._node = node
+        self._clock = clock
         self._wrong = wrong
         self._share_restricted = share_restricted
         self._stock = Stock(blobs, lambda folder: share_restricted or is_open(folder))
@@ -75,9 +82,10 @@ class Sharing:
         self._lock = threading.Lock()
         self._version = 0
         self._entries: dict[Digest, _Entry] = {}  # the one that changed last is the last
+        self._placed: deque[tuple[float, _Entry]] = deque()
         self._calls: list[Callable[[], None]] = []
         self._noted: OneReaderQueue[_Entry | None] = OneReaderQueue()
-        self._buffer = bytearray(PIECE)
+        self._hasher = SpanHasher()
         self._thread = threading.Thread(target=self._check, name="check")
         threads.start(self._thread)
 
@@ -233,6 +241,18 @@ class Sharing:
         while (entry := self._noted.get(math.inf)) is not None:
             entry.is_noted = False
             self._look(entry)
+            if entry.watch.state is State.PLACED and not entry.is_placed:
+                entry.is_placed = True
+                self._placed.append((self._clock() + _KEPT_SECONDS, entry))
+            self._forget_placed()
+
+    def _forget_placed(self) -> None:
+        """Keep nothing any more of what was placed long ago: it is in the cache, for who asks for it by its digest."""
+        while self._placed and self._placed[0][0] <= self._clock():
+            _, entry = self._placed.popleft()
+            with self._lock:
+                if self._entries.get(entry.watch.job.digest) is entry:
+                    del self._entries[entry.watch.job.digest]
 
     def _look(self, entry: _Entry) -> None:
         """See what became of a blob, and hash some of what is there."""
@@ -257,7 +277,7 @@ class Sharing:
         # What cannot be read now is looked at again when more comes.
         with suppress(OSError), self._open(entry) as file:
             for piece in islice(todo, _AT_ONCE):
-                found = self._hash(file, piece_range(job.size, piece))
+                found = self._hasher.hash(file, piece_range(job.size, piece))
                 with self._changing(job.digest):
                     if watch.epoch != epoch:
                         break
@@ -280,18 +300,6 @@ class Sharing:
             yield file
         finally:
             os.close(file)
-
-    def _hash(self, file: int, span: Range) -> bytes:
-        """The hash of these bytes of a file. Raises OSError, also where it is shorter."""
-        start, end = span
-        view = memoryview(self._buffer)[: end - start]
-        done = 0
-        while done < len(view):
-            count = os.preadv(file, [view[done:]], start + done)
-            if not count:
-                raise OSError("the part is shorter than what arrived")
-            done += count
-        return piece_hash(view)
 
     def _catch_up(self, entry: _Entry) -> None:
         """Forget what was taken back meanwhile. To be called with the lock held."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -68,6 +69,7 @@ class Node:
         self.cache: Cache = stack.enter_context(plain.cache(folder))
         self.engine = PlainEngine()
         self.wrong: list[tuple[int, str]] = []
+        self.now = 0.0
         self.sharing = stack.enter_context(
             Sharing(
                 "me",
@@ -75,6 +77,7 @@ class Node:
                 is_open=lambda folder: "secret" not in folder,
                 wrong=lambda _digest, piece, peer: self.wrong.append((piece, peer)),
                 share_restricted=share_restricted,
+                clock=lambda: self.now,
             )
         )
         self.sharing.join(self.engine)
@@ -91,11 +94,11 @@ class Node:
         return arrival
 
     def until(self, condition: Callable[[], object]) -> None:
-        while True:
+        deadline = time.monotonic() + 30
+        while not condition():
+            assert time.monotonic() < deadline
+            self.changed.wait(0.05)
             self.changed.clear()
-            if condition():
-                return
-            assert self.changed.wait(30)
 
     def until_checked(self, *pieces: int, data: bytes = DATA) -> None:
         self.until(lambda: list(self.sharing.checked(job_of(data).digest) or ()) == list(pieces))
@@ -310,6 +313,21 @@ def test_a_placed_blob_that_was_removed_from_the_cache_is_told_no_more(make_node
     blob.unlink()
     assert node.sharing.read(job_of().digest, 0, 1) is None
     node.until_checked()
+
+
+def test_what_was_placed_long_ago_is_only_in_the_cache(make_node: MakeNode) -> None:
+    node = make_node()
+    arrival = node.follow()
+    node.place()
+    arrival.enter(State.PLACED)
+    node.until_checked(0, 1, 2, 3)
+    node.now += 301
+    other = node.follow(job_of(b"x"))
+    other.enter(State.LOST)
+    node.until(lambda: node.sharing.checked(job_of().digest) is None)
+    assert [one.digest for one in node.sharing.news(0).holdings] == [job_of(b"x").digest]
+    assert node.sharing.whole([job_of().digest]) == {job_of().digest: SIZE}
+    assert content(node.sharing.read(job_of().digest, 0, SIZE), 0, SIZE) == DATA
 
 
 class Alone:
