@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, cast
 
 import h11
@@ -107,6 +110,19 @@ def _is_in_memory(fd: int, at: int, count: int) -> bool:
     """True when no read of the disk would stop the event loop, as far as a look here and there tells."""
     byte = bytearray(1)
     places = (*range(at, at + count, _STEP), at + count - 1)
-    with suppress(OSError):
+    try:
         return all(os.preadv(fd, [byte], place, AT_ONCE) for place in places)
+    except OSError as error:  # a tmpfs does not know the flag
+        return error.errno == errno.EOPNOTSUPP and _has_no_disk(os.fstat(fd).st_dev)
+
+
+@lru_cache(64)
+def _has_no_disk(device: int) -> bool:
+    """True for a file system that is memory, of this number."""
+    number = f"{os.major(device)}:{os.minor(device)}"
+    with suppress(OSError, ValueError, IndexError):
+        for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            mount, _, kind = line.partition(" - ")
+            if mount.split()[2] == number:
+                return kind.split()[0] in ("tmpfs", "ramfs")
     return False

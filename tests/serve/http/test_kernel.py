@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import http.client
+import os
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from starlette.types import Receive, Scope, Send
@@ -70,6 +72,21 @@ def test_a_file_comes_and_the_connection_goes_on(face: Face) -> None:
             connection.request("GET", "/")
             assert connection.getresponse().read() == RIGHT[1:]
         connection.close()
+
+
+def test_a_file_in_memory_comes_too() -> None:
+    """A tmpfs does not tell what is in memory, since all is."""
+    memory = Path("/dev/shm")
+    if not os.access(memory, os.W_OK) or "tmpfs /dev/shm " not in Path("/proc/mounts").read_text():
+        pytest.skip("this system has no /dev/shm")
+    with TemporaryDirectory(dir=memory) as folder:
+        file = Path(folder, "file")
+        file.write_bytes(RIGHT)
+        with address(Face(file)) as (host, port):
+            connection = http.client.HTTPConnection(host, port, timeout=20)
+            connection.request("GET", "/")
+            assert connection.getresponse().read() == RIGHT[1:]
+            connection.close()
 
 
 def test_a_file_that_became_shorter_breaks_the_connection(face: Face, tmp_path: Path) -> None:
