@@ -6,7 +6,7 @@ import contextlib
 import secrets
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -34,6 +34,7 @@ from orchestrator.swarm.rendezvous import ALIVE_SECONDS, needing
 from orchestrator.swarm.sharing.sharing import Sharing
 from orchestrator.swarm.tickets import FleetKeys
 from orchestrator.swarm.unguided import Unguided
+from orchestrator.swarm.units import Piece
 from orchestrator.swarm.wire import About
 from orchestrator.system.signals import Stop
 
@@ -47,6 +48,7 @@ _SURE_SECONDS = 1.0
 """For so long nobody may need anything before a node leaves others that still fetch: their news are on their way."""
 _MOVING_SECONDS = 15.0
 """A peer that got nothing for so long is not stayed for."""
+Wrong = Callable[[Digest, Piece, str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,15 +116,28 @@ def company(settings: Settings, cache: Cache, stop: Stop, emit: Emit) -> Iterato
             found.append(stack.enter_context(Discovery(said, emit)))
         _tell(own.peers, address.url, emit)
         yield own
-        _stay(own, node, settings.fleet_linger, stop, emit)
+        stay(own, node, settings.fleet_linger, stop, emit)
 
 
 @contextlib.contextmanager
 def accompanied(
-    node: str, guide: Guide, cache: Cache, keys: FleetKeys, *, settings: Settings, emit: Emit
+    node: str,
+    guide: Guide,
+    cache: Cache,
+    keys: FleetKeys,
+    *,
+    settings: Settings,
+    emit: Emit,
+    wrong: Wrong = lambda *_: None,
 ) -> Iterator[SwarmCompany]:
-    """The company of the depot of a node: what it shares, and the peers that its guide names."""
+    """The company of the depot of a node: what it shares, and the peers that its guide names. `wrong` is told who sent
+    which altered piece."""
     restricted = settings.fleet_share_restricted
+
+    def accuse(digest: Digest, piece: Piece, sender: str) -> None:
+        peers.accuse(sender)
+        wrong(digest, piece, sender)
+
     with contextlib.ExitStack() as stack:
         net = stack.enter_context(peer_net(settings.ca_bundle))
         sharing = stack.enter_context(
@@ -130,7 +145,7 @@ def accompanied(
                 node,
                 cache.blobs,
                 is_open=cache.records.is_open,
-                wrong=lambda _digest, _piece, sender: peers.accuse(sender),
+                wrong=accuse,
                 share_restricted=restricted,
             )
         )
@@ -187,7 +202,7 @@ def _alive(peers: Neighbours) -> Mapping[str, NeighbourView]:
     return {one.node: one for one in peers.seen() if one.is_trusted and one.heard >= since}
 
 
-def _stay(own: SwarmCompany, node: str, seconds: int, stop: Stop, emit: Emit) -> None:
+def stay(own: SwarmCompany, node: str, seconds: int, stop: Stop, emit: Emit) -> None:
     """Wait until no peer that moves needs what only this node has, for so many seconds at most."""
     began = needed = time.monotonic()
     told: frozenset[str] = frozenset()

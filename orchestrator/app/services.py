@@ -88,12 +88,20 @@ class Services:
             return self._pull(request, stop, emit, hook)
 
     def _pull(self, request: PullRequest, stop: Stop, emit: Emit, hook: Hook | None = None) -> PullReport:
-        with self._open(stop, emit) as (cache, sources, sites, told), moving(self.settings, cache, stop, emit) as mover:
-            heard = hook.watching(told, stop) if hook else told
-            report = flow.pull(request, sites, sources, cache, mover, stop=stop, emit=heard)
-            sweep(cache.staging)
+        with self._open(stop, emit) as found:
+            heard = hook.watching(found.told, stop) if hook else found.told
+            report = self._pull_with(request, found, stop, heard)
+            sweep(found.cache.staging)
             self._note_history(report)
             return report
+
+    def _pull_with(self, request: PullRequest, found: OpenCall, stop: Stop, emit: Emit) -> PullReport:
+        if self.settings.fleet_control is not None and not request.offline:
+            from orchestrator.app.fleet.pulling import pull_in_fleet
+
+            return pull_in_fleet(self.settings, request, found, stop, emit)
+        with moving(self.settings, found.cache, stop, emit) as mover:
+            return flow.pull(request, found.sites, found.sources, found.cache, mover, stop=stop, emit=emit)
 
     def plan(self, request: PullRequest, emit: Emit) -> tuple[Plan, tuple[ModelReport, ...]]:
         """Plan; writes nothing, not even folders."""

@@ -35,6 +35,7 @@ COMMANDS = {
     "watch": Lazy("watch", "Keep the cache equal to a list of models."),
     "run": Lazy("run", "Run a command whose downloads from the Hub are fast and proven."),
     "serve": Lazy("serve", "Serve the cache to clients of Hugging Face and ModelScope, and fetch what it lacks."),
+    "node": Lazy("fleet.node", "Fetch what the schedulers of a fleet have for this machine, and share it."),
     "scheduler": Lazy("fleet.scheduler", "Plan which node of a fleet fetches what, and whom it asks for the rest."),
     "fleet": Lazy("fleet", "Command a fleet: machines that share one download."),
     "token": Lazy("token", "Make, list and revoke the tokens of `serve`."),

@@ -147,6 +147,12 @@ class PeerOptions:
         peers("--peer", setting="fleet_peers", metavar="HOST[:PORT]",
               help="Share with this machine (repeatable; port 8092 if none is given)."),
     ]  # fmt: skip
+    fleet: Annotated[
+        str | None,
+        peers("--fleet", setting="fleet_control", metavar="WHERE",
+              help="Share as schedulers say: HOST:PORT,... (the first HOST has one itself if none runs there), or "
+              "redis://HOST."),
+    ]  # fmt: skip
     peer_listen: Annotated[
         str | None,
         peers("--peer-listen", setting="fleet_listen", metavar="ADDRESS:PORT",

@@ -15,7 +15,7 @@ from orchestrator.serve.access.document import NewTokenDocument, TokensDocument
 from orchestrator.serve.document import EvictDocument, PrefetchDocument, ServeDocument
 from orchestrator.settings.document import SettingsDocument
 from orchestrator.shared.document import NodesDocument
-from orchestrator.swarm.control.document import FleetDocument, FleetTaskDocument, SchedulerDocument
+from orchestrator.swarm.control.document import FleetDocument, FleetTaskDocument, NodeDocument, SchedulerDocument
 from orchestrator.upkeep.documents import CacheDocument, CollectDocument, PinsDocument, VerifyDocument
 from orchestrator.watch.document import WatchDocument
 
@@ -36,6 +36,7 @@ DATA: dict[str, tuple[type, ...]] = {
     "watch": (WatchDocument,),
     "serve": (ServeDocument,),
     "scheduler": (SchedulerDocument,),
+    "node": (NodeDocument,),
     "fleet submit": (FleetTaskDocument,),
     "fleet watch": (FleetTaskDocument,),
     "fleet cancel": (FleetTaskDocument,),

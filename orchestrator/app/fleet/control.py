@@ -47,6 +47,8 @@ def tls_of(settings: Settings) -> TlsFiles:
 @contextlib.contextmanager
 def event_loop() -> Iterator[LoopThread]:
     """An event loop for the control. Raises ConfigError without the libraries."""
+    # What gRPC has to say on stderr, we say in our words.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     with server_libraries("fleet"):
         import orchestrator.swarm.control.server  # noqa: F401 - the error for who lacks a library comes here
         from orchestrator.swarm.control.loops import running_loop
@@ -221,7 +223,7 @@ class Calling:
 
 
 def _own_place(place: str) -> str | None:
-    """The address to listen at, if the place is one of this machine's; None if it is another one's."""
+    """The address to listen at, if the place is one of this machine's and free."""
     found = parse_place(place)
     try:
         address = socket.getaddrinfo(found.host, found.port, type=socket.SOCK_STREAM)[0]
@@ -229,9 +231,10 @@ def _own_place(place: str) -> str | None:
         return None
     family, host = address[0], str(address[4][0])
     with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((host, 0))
-        except OSError:
+            probe.bind((host, found.port or 0))
+        except OSError:  # another machine has the address, or a scheduler runs there
             return None
     if is_this_machine(host) and not is_this_machine(found.host):
         # The own name of a machine is often one of loopback, by which others do not reach it.

@@ -21,6 +21,7 @@ from orchestrator.settings import Settings
 from orchestrator.system.signals import Stop, stoppable
 
 if TYPE_CHECKING:
+    from orchestrator.app.fleet.node import EndedNode
     from orchestrator.pull.locking import FreshLock
     from orchestrator.swarm.control.line import FleetCalls
     from orchestrator.swarm.control.messages import NodeStatus, TaskStatus
@@ -64,6 +65,17 @@ class FleetServices:
             while not stop.wait(_GLANCE):
                 pass
             return EndedScheduler(own.port, len(own.scheduler.tasks()))
+
+    def node(self, emit: Emit, on_ready: Callable[[str], None]) -> EndedNode:
+        """Take tasks until a signal comes, or the node was drained; `on_ready` is told its name.
+
+        Raises UsageError where no scheduler is named, ConfigError without the libraries or a key, CannotCreateError
+        when nothing can listen.
+        """
+        from orchestrator.app.fleet.node import serve_node
+
+        with stoppable() as stop:
+            return serve_node(self.settings, stop, emit, on_ready)
 
     def submit(self, wanted: PullRequest | Lock, selector: str, emit: Emit) -> TaskStatus:
         """Have the nodes that the selector matches pull models, or what a lock has. Raises what resolving raises."""

@@ -132,6 +132,7 @@ def pull(options: PullOptions) -> int:
       glm-aria pull --locked glm-aria.lock
       glm-aria pull -f models.txt --json >report.json
       glm-aria pull org/name --lan
+      srun glm-aria pull org/name --fleet "$HEAD:8091"
       glm-aria pull https://example.com/model.gguf --sha256 HEX --local-dir .
 
     Exit codes and the environment: glm-aria --help.
@@ -221,6 +222,7 @@ def _fetch_url(options: PullOptions, sha256: str, settings: Settings, run: Run) 
         ("--on-change", options.on_change),
         ("--lan", options.peers.lan),
         ("--peer", options.peers.peer),
+        ("--fleet", options.peers.fleet),
     ):
         if value:
             raise UsageError(f"{flag} is for repos, not for a single file")

@@ -26,12 +26,10 @@ SERVER_OPTIONS = (
     *_LIMITS,
     *_KEEPALIVE,
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
-    ("grpc.max_concurrent_streams", 64),
     ("grpc.max_metadata_size", 8 << 10),
     # Else a second scheduler takes half of the calls of the first.
     ("grpc.so_reuseport", 0),
 )
-"""Of a scheduler. Each node has a connection of its own, and few calls on it."""
 _CLIENT_OPTIONS = (
     *_LIMITS,
     *_KEEPALIVE,
@@ -39,6 +37,8 @@ _CLIENT_OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 1_000),
     ("grpc.enable_http_proxy", 0),
+    # Lines of one process are connections of their own.
+    ("grpc.use_local_subchannel_pool", 1),
 )
 
 

@@ -96,6 +96,14 @@ class FleetDocument:
 
 
 @dataclass(frozen=True, slots=True)
+class NodeDocument:
+    """A node that has ended: its name, and how many tasks it did."""
+
+    node: str
+    tasks: Count
+
+
+@dataclass(frozen=True, slots=True)
 class SchedulerDocument:
     """A scheduler that has ended: where it listened, and how many tasks it knew."""
 

@@ -17,18 +17,12 @@ _MOST_KNOWN = 64
 
 
 class FleetGuide:
-    """A `Guide`. `unguided` guides while `is_alone`, and knows the others by `known`. `stir` is called after each
-    change."""
+    """A `Guide`. The guide that `unguided` makes has the word while `is_alone`; it knows the others by `known`. `stir`
+    is called after each change."""
 
-    def __init__(
-        self,
-        unguided: Callable[[Callable[[], Sequence[Peer]]], Guide],
-        stir: Callable[[], None],
-        *,
-        share_restricted: bool,
-    ) -> None:
+    def __init__(self, unguided: Callable[[Callable[[], Sequence[Peer]]], Guide], *, share_restricted: bool) -> None:
         self._unguided = unguided(self.known)
-        self._stir = stir
+        self.stir: Callable[[], None] = lambda: None
         self._share_restricted = share_restricted
         self._lock = threading.Lock()
         self._listed: frozenset[Digest] = frozenset()
@@ -72,13 +66,13 @@ class FleetGuide:
     def is_alone(self, is_alone: bool) -> None:
         if is_alone != self._is_alone:
             self._is_alone = is_alone
-            self._stir()
+            self.stir()
 
     def expect(self, digests: Collection[Digest]) -> None:
         """These blobs are a task's: their bytes come by leases and peers."""
         with self._lock:
             self._listed |= frozenset(digests)
-        self._stir()
+        self.stir()
 
     def expects(self, digest: Digest) -> bool:
         """True for a blob of a task."""
@@ -95,7 +89,7 @@ class FleetGuide:
         with self._lock:
             self._leases[given.lease] = given
             self._see()
-        self._stir()
+        self.stir()
 
     def drop(self, leases: Iterable[str]) -> None:
         """Fetch these no more: they are done, or another node's."""
@@ -103,7 +97,7 @@ class FleetGuide:
             for lease in leases:
                 self._leases.pop(lease, None)
             self._see()
-        self._stir()
+        self.stir()
 
     def name(self, peers: Sequence[Peer]) -> None:
         """Ask these peers, in the place of those of before."""
@@ -114,13 +108,13 @@ class FleetGuide:
                 self._known[peer.node] = peer
             for node in list(self._known)[:-_MOST_KNOWN]:
                 del self._known[node]
-        self._stir()
+        self.stir()
 
     def shun(self, nodes: Collection[str]) -> None:
         """Ask none of these nodes."""
         with self._lock:
             self._shunned = frozenset(nodes)
-        self._stir()
+        self.stir()
 
     def _see(self) -> None:
         ranges: dict[Digest, list[Range]] = {}

@@ -30,6 +30,7 @@ _PAUSE = 0.5
 _SOON = 0.5
 """The part of a beat that is between two messages when there is news."""
 _STARVING = 1.0
+_GLANCE = 0.05
 _ASKED = 4096
 """Blobs that are looked for at once in what is held."""
 
@@ -111,11 +112,15 @@ class Worker:
         self._guide.drop([failed.lease])
         self._say(("failed", failed.lease), failed)
 
-    def leave(self) -> None:
-        """Say goodbye."""
-        self._say("bye", messages.Bye())
-
     # -- in the event loop
+
+    async def leave(self, seconds: float) -> None:
+        """Say all that is to be said, and goodbye; give up after so many seconds."""
+        self._say("bye", messages.Bye())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self._connected.is_set() and (self._inbox or self._words.has_more):
+                    await asyncio.sleep(_GLANCE)
 
     async def connected(self, seconds: float) -> bool:
         """Wait until a scheduler has answered."""

@@ -127,7 +127,8 @@ class Node:
     def __post_init__(self) -> None:
         self.schedulers = [Scheduler(core, f"s{number}") for number, core in enumerate(self.cores)]
         make: Callable[[Callable[[], Sequence[Peer]]], Guide] = Everything
-        self.guide = FleetGuide(make, self._stir, share_restricted=False)
+        self.guide = FleetGuide(make, share_restricted=False)
+        self.guide.stir = self._stir
         self.worker = Worker(
             Hello("n1", 7, "http://n1"),
             cast(list[LocalScheduler], self.schedulers),

@@ -1,0 +1,215 @@
+"""A node that schedulers lead: what it shares, the peers that it is named, and its words to the schedulers."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from orchestrator.app.company import SwarmCompany, accompanied, node_name, reached, stay
+from orchestrator.app.fleet.control import Calling, HostedScheduler, schedulers_for
+from orchestrator.app.fleet_key import needed_keys
+from orchestrator.cache.cache import Cache
+from orchestrator.core.extents import Extents
+from orchestrator.core.files import Digest
+from orchestrator.core.sources import node_of
+from orchestrator.depot.candidates import Choosing
+from orchestrator.depot.company import Engine
+from orchestrator.depot.watch import Watch
+from orchestrator.errors import GlmAriaError
+from orchestrator.events import Emit, Event, FileProgress, SourceRates
+from orchestrator.lists.lockfile import Lock, parse_lock
+from orchestrator.pull.report import PullReport
+from orchestrator.settings import Settings
+from orchestrator.swarm.control.guide import FleetGuide
+from orchestrator.swarm.control.loops import LoopThread
+from orchestrator.swarm.control.messages import Hello, NodePhase, TaskLock, TaskReport
+from orchestrator.swarm.control.worker import Orders, Worker
+from orchestrator.swarm.unguided import Unguided
+from orchestrator.system.signals import Stop
+
+LOCK = "the lock of the fleet"
+_GOODBYE = 3.0
+_LOOK = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class LedCompany:
+    """The `Company` of a depot that schedulers lead."""
+
+    company: SwarmCompany
+    guide: FleetGuide
+    worker: Worker
+
+    def around(self, locator: Choosing) -> Choosing:
+        """See `depot.company.Company`."""
+        return self.company.around(locator)
+
+    def join(self, engine: Engine) -> None:
+        """See `depot.company.Company`."""
+        self.guide.stir = engine.stir
+        self.company.join(engine)
+
+    def follow(self, watch: Watch) -> None:
+        """See `depot.company.Company`."""
+        self.company.follow(watch)
+        self.worker.follow(watch)
+
+    def doubt(self, digest: Digest, trusted: str) -> Extents:
+        """See `depot.company.Company`."""
+        return self.company.doubt(digest, trusted)
+
+
+@dataclass(slots=True)
+class OrderBook:
+    """The words of schedulers to this node: tasks, those that were cancelled, and whether it may leave."""
+
+    tasks: queue.SimpleQueue[TaskLock] = field(default_factory=queue.SimpleQueue)
+    cancelled: set[str] = field(default_factory=set)
+    may_leave: threading.Event = field(default_factory=threading.Event)
+    expect: Callable[[Collection[Digest]], None] = lambda _: None
+
+    def orders(self) -> Orders:
+        """The callbacks of the worker. The blobs of a task are expected at once, each time that it is told."""
+
+        def take(task: TaskLock) -> None:
+            with contextlib.suppress(GlmAriaError):  # who takes the task will say so
+                self.expect(digests_of(parse_lock(task.lock, LOCK)))
+            self.tasks.put(task)
+
+        def cancel(task: str) -> None:
+            self.cancelled.add(task)
+
+        def drain(may_leave: bool) -> None:
+            if may_leave:
+                self.may_leave.set()
+
+        return Orders(take, cancel, drain)
+
+
+@dataclass(frozen=True, slots=True)
+class LedNode:
+    """A node of a fleet, as long as it runs."""
+
+    name: str
+    company: LedCompany
+    worker: Worker
+    calling: Calling
+    inbox: OrderBook
+    own: HostedScheduler | None
+
+    def is_led(self, seconds: float) -> bool:
+        """True once a scheduler has answered; False when none does for so long."""
+        return self.calling.loop.run(self.worker.connected(seconds)).result()
+
+    def leave(self, seconds: int, stop: Stop, emit: Emit) -> None:
+        """Stay until others have what this node alone has, for so many seconds at most, and while they need the
+        scheduler of this process."""
+        until = time.monotonic() + seconds
+        with contextlib.suppress(GlmAriaError):  # then nobody says when we may leave
+            self.calling.do(lambda calls: calls.drain(self.name), stop)
+            while not (stop.is_set() or self.inbox.may_leave.wait(_LOOK) or self.company.guide.is_alone):
+                if time.monotonic() > until:
+                    return
+        if self.company.guide.is_alone:
+            stay(self.company.company, self.name, seconds, stop, emit)
+
+
+@contextlib.contextmanager
+def led(
+    settings: Settings, cache: Cache, loop: LoopThread, stop: Stop, emit: Emit, *, takes_tasks: bool = False
+) -> Iterator[LedNode]:
+    """A node that is reached by its peers, and speaks to schedulers. Raises UsageError where none is named, ConfigError
+    without a key of the fleet, CannotCreateError when nothing can listen."""
+    keys = needed_keys(settings)
+    name = node_name()
+    restricted = settings.fleet_share_restricted
+    with contextlib.ExitStack() as stack:
+        places = schedulers_for(settings, name, loop, emit, may_host=not takes_tasks)
+        schedulers, own = stack.enter_context(places)
+        # What is alone asks those that were named last.
+        unguided: list[Unguided] = []
+
+        def make(known: Callable[[], Sequence[object]]) -> Unguided:
+            unguided.append(Unguided(name, known))  # type: ignore[arg-type]
+            return unguided[0]
+
+        guide = FleetGuide(make, share_restricted=restricted)
+        workers: list[Worker] = []
+
+        def accuse(digest: Digest, piece: int, sender: str) -> None:
+            for worker in workers:
+                worker.accuse(digest, piece, sender)
+
+        company = stack.enter_context(accompanied(name, guide, cache, keys, settings=settings, emit=emit, wrong=accuse))
+        unguided[0].see(company.peers.seen, company.sharing.checked)
+        address = stack.enter_context(reached(company.sharing, name, keys, settings, emit))
+        hello = Hello(
+            name,
+            time.time_ns() // 1000,
+            address.url,
+            settings.fleet_zone,
+            uploads=settings.fleet_uploads,
+            shares_restricted=restricted,
+            takes_tasks=takes_tasks,
+        )
+        inbox = OrderBook()
+        worker = Worker(hello, schedulers, company.sharing, guide, orders=inbox.orders(), emit=emit)
+        workers.append(worker)
+        inbox.expect = worker.expect
+        speaking = loop.run(worker.run())
+        stack.callback(speaking.cancel)
+        yield LedNode(name, LedCompany(company, guide, worker), worker, Calling(loop, schedulers), inbox, own)
+        loop.run(worker.leave(_GOODBYE)).result()
+        if own is not None:
+            _host_on(own, settings.fleet_linger, stop)
+
+
+def _host_on(own: HostedScheduler, seconds: float, stop: Stop) -> None:
+    until = time.monotonic() + seconds
+    while own.is_needed and time.monotonic() < until and not stop.wait(_LOOK):
+        pass
+
+
+def digests_of(lock: Lock) -> tuple[Digest, ...]:
+    """The distinct blobs of a lock, as the catalogs of its models list them."""
+    return tuple({file.digest: None for model in lock.models for file in model.tree().files})
+
+
+class TaskProgress:
+    """The progress of a task at this node, as the events of its pull tell it, for the schedulers. Thread-safe."""
+
+    def __init__(self, task: str, worker: Worker, emit: Emit) -> None:
+        self._task = task
+        self._worker = worker
+        self._emit = emit
+        self._lock = threading.Lock()
+        self._sent: Mapping[str, int] = {}
+        self._done: dict[Digest, int] = {}
+
+    def take(self, event: Event) -> None:
+        """An `Emit` that also tells the schedulers."""
+        self._emit(event)
+        if isinstance(event, SourceRates):
+            self._sent = dict(event.sent)
+            self.tell(NodePhase.FETCHING)
+        elif isinstance(event, FileProgress):
+            with self._lock:
+                self._done[event.digest] = event.done
+
+    def end(self, report: PullReport) -> None:
+        """Tell the schedulers how the pull ended."""
+        error = next((model.error for model in report.models if model.error is not None), None)
+        self.tell(NodePhase.FAILED if error else NodePhase.PLACED, error.code if error else "")
+
+    def tell(self, phase: NodePhase, code: str = "") -> None:
+        """Tell the schedulers this phase, with the bytes so far."""
+        senders = {node: count for source, count in self._sent.items() if (node := node_of(source)) is not None}
+        outside = sum(count for source, count in self._sent.items() if node_of(source) is None)
+        with self._lock:
+            done = sum(self._done.values())
+        report = TaskReport(self._task, phase, code, done, outside, sum(senders.values()), senders)
+        self._worker.report(report)

@@ -1,0 +1,138 @@
+"""`node`: a machine that fetches what the schedulers of its fleet have for it, one task after the other."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from orchestrator.app.compose import mover_of, sweep
+from orchestrator.app.fleet.control import event_loop
+from orchestrator.app.fleet.led import LOCK, LedNode, TaskProgress, led
+from orchestrator.app.opening import OpenCall, opened
+from orchestrator.errors import GlmAriaError
+from orchestrator.events import Emit, Notice
+from orchestrator.lists.lockfile import parse_lock
+from orchestrator.lists.request import Item, PullRequest
+from orchestrator.pull import pull as flow
+from orchestrator.pull.report import PullReport
+from orchestrator.settings import Settings
+from orchestrator.swarm.control.messages import NodePhase, TaskLock
+from orchestrator.system import threads
+from orchestrator.system.signals import Stop
+
+_GLANCE = 0.5
+_TRIES = 3
+_PAUSE = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class EndedNode:
+    """A node that has ended: its name, and how many tasks it did."""
+
+    name: str
+    tasks: int
+
+
+def serve_node(settings: Settings, stop: Stop, emit: Emit, on_ready: Callable[[str], None]) -> EndedNode:
+    """Take tasks until `stop`, or until the node was drained; `on_ready` is told its name. Raises what `led` does."""
+    with (
+        # One for all tasks: what one of them placed is given to peers during the next.
+        opened(settings, stop, emit) as found,
+        event_loop() as loop,
+        led(settings, found.cache, loop, stop, emit, takes_tasks=True) as node,
+    ):
+        stop.is_abrupt = False
+        tasks = _Tasks(settings, found, node, emit)
+        thread = threading.Thread(target=tasks.run, name="tasks")
+        threads.start(thread)
+        on_ready(node.name)
+        try:
+            while not stop.wait(_GLANCE) and not node.inbox.may_leave.is_set():
+                tasks.look()
+        finally:
+            tasks.end(stop.signal_number)
+            thread.join()
+        return EndedNode(node.name, len(tasks.done))
+
+
+class _Tasks:
+    """Tasks in the order in which they came, in a thread of their own."""
+
+    def __init__(self, settings: Settings, opened: OpenCall, node: LedNode, emit: Emit) -> None:
+        self._settings = settings
+        self._opened = opened
+        self._node = node
+        self._emit = emit
+        self._end = Stop()
+        self._current: tuple[str, Stop] | None = None
+        self.done: set[str] = set()
+
+    def run(self) -> None:
+        while not self._end.is_set():
+            with contextlib.suppress(queue.Empty):
+                self._take(self._node.inbox.tasks.get(timeout=_GLANCE))
+
+    def look(self) -> None:
+        """End the task that was cancelled."""
+        current = self._current
+        if current is not None and current[0] in self._node.inbox.cancelled:
+            current[1].set()
+
+    def end(self, number: int) -> None:
+        """End all."""
+        self._end.set()
+        current = self._current
+        if current is not None:
+            current[1].signal_number = number
+            current[1].set()
+
+    def _take(self, task: TaskLock) -> None:
+        """Do a task; one that is told again is looked at again, which costs nothing where all is in place."""
+        if task.task in self._node.inbox.cancelled:
+            return
+        stop = Stop()
+        stop.is_abrupt = False
+        self._current = (task.task, stop)
+        progress = TaskProgress(task.task, self._node.worker, self._emit)
+        progress.tell(NodePhase.WAITING)
+        try:
+            for attempt in range(_TRIES):
+                report = self._pull(task, stop, progress)
+                if not _is_worth_another(report) or stop.wait(_PAUSE * attempt):
+                    break
+            if not self._end.is_set():
+                progress.end(report)
+                self.done.add(task.task)
+        except GlmAriaError as error:
+            progress.tell(NodePhase.FAILED, error.code)
+            self._emit(Notice("task-failed", f"task {task.task} failed here: {error.message}"))
+        finally:
+            self._current = None
+
+    def _pull(self, task: TaskLock, stop: Stop, progress: TaskProgress) -> PullReport:
+        lock = parse_lock(task.lock, LOCK)
+        request = PullRequest(
+            tuple(
+                Item(model.ref, model.include, model.exclude, priority=task.priority, locked=model)
+                for model in lock.models
+            ),
+            policy=self._settings.policy,
+            lock_name=LOCK,
+            is_closed=task.is_restricted,
+            portable=self._settings.portable,
+        )
+        cache, sources, sites, _ = self._opened
+        mover = replace(mover_of(self._settings), company=self._node.company)
+        report = flow.pull(request, sites, sources, cache, mover, stop=stop, emit=progress.take)
+        sweep(cache.staging)
+        for model in report.models:
+            if model.error is not None and not stop.is_set():
+                self._emit(Notice("task-failed", f"{model.ref} failed here: {model.error.message}"))
+        return report
+
+
+def _is_worth_another(report: PullReport) -> bool:
+    return report.interrupted is None and any(model.error and model.error.retryable for model in report.models)

@@ -1,0 +1,132 @@
+"""`pull --fleet`: one of many processes that pull the same, led by schedulers, with one resolve for all of them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import queue
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from orchestrator.app.compose import mover_of
+from orchestrator.app.fleet.control import event_loop
+from orchestrator.app.fleet.led import LOCK, LedNode, TaskProgress, led
+from orchestrator.app.fleet.service import name_of
+from orchestrator.app.opening import OpenCall
+from orchestrator.depot.mover import Mover
+from orchestrator.errors import GlmAriaError, Interrupted, TemporaryError
+from orchestrator.events import Emit, Notice
+from orchestrator.lists.lockfile import Lock, parse_lock, render_lock
+from orchestrator.lists.request import PullRequest
+from orchestrator.pull import pull as flow
+from orchestrator.pull.locking import FreshLock, lock_ahead, locked_items
+from orchestrator.pull.report import ModelReport, PullReport
+from orchestrator.settings import Settings
+from orchestrator.swarm.control.messages import NodePhase, Submission, TaskLock, TaskState, TaskStatus
+from orchestrator.system.signals import Stop
+
+_CONNECT = 10.0
+_LISTED = 90.0
+"""Seconds for another node to make the lock file."""
+_AGAIN = 1.0
+_KEY = 32
+_BUCKET = 600
+"""Seconds in which the same words mean the same task, where no job of a cluster tells."""
+_JOBS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "FLUX_JOB_ID", "JOB_ID")
+"""Variables in which batch systems say which job this is: the same on all of its machines."""
+
+
+def pull_in_fleet(settings: Settings, request: PullRequest, opened: OpenCall, stop: Stop, emit: Emit) -> PullReport:
+    """Pull with the fleet of the settings. Errors of a model are in the report; where no scheduler answers, each node
+    pulls for itself, with a warning. Raises what `led` does."""
+    cache, sources, sites, _ = opened
+    with event_loop() as loop, led(settings, cache, loop, stop, emit) as node:
+        mover = replace(mover_of(settings), company=node.company)
+        try:
+            task = _Agreement(request, opened, node, mover, stop, emit).reach() if node.is_led(_CONNECT) else None
+            if stop.is_set():
+                raise Interrupted(stop.signal_number)
+        except Interrupted as error:
+            return PullReport(tuple(_failed(request, error)), stop.signal_number)
+        except GlmAriaError as error:
+            return PullReport(tuple(_failed(request, error)), None)
+        if task is None:
+            emit(Notice("fleet-without-scheduler", "no scheduler answers: this machine pulls for itself"))
+            return flow.pull(request, sites, sources, cache, mover, stop=stop, emit=emit)
+        fresh = parse_lock(task.lock, LOCK)
+        locked = replace(request, items=locked_items(request, fresh), lock_name=LOCK, is_closed=task.is_restricted)
+        progress = TaskProgress(task.task, node.worker, emit)
+        progress.tell(NodePhase.FETCHING)
+        report = flow.pull(locked, sites, sources, cache, mover, stop=stop, emit=progress.take)
+        progress.end(report)
+        if report.interrupted is None:
+            node.leave(settings.fleet_linger, stop, emit)
+        return report
+
+
+class _Agreement:
+    """The way to the lock file that all processes of a task have."""
+
+    def __init__(  # noqa: PLR0917 - what a lock is made of, and with whom
+        self, request: PullRequest, opened: OpenCall, node: LedNode, mover: Mover, stop: Stop, emit: Emit
+    ) -> None:
+        self._request = request
+        self._opened = opened
+        self._node = node
+        self._mover = mover
+        self._stop = stop
+        self._emit = emit
+        name = ", ".join(str(item.ref) for item in request.items[:3])
+        self._asked = Submission(key_of(request, os.environ, time.time()), name, node=node.name)
+
+    def reach(self) -> TaskLock | None:
+        """The task, once somebody has made its lock; None when no scheduler answers, or nobody made one in time."""
+        until = time.monotonic() + _LISTED
+        try:
+            while not self._stop.is_set() and time.monotonic() < until:
+                status = self._node.calling.do(lambda calls: calls.submit(self._asked), self._stop)
+                if status.is_lock_yours:
+                    status = self._submit(self._made())
+                if status.state is not TaskState.UNLISTED:
+                    self._node.worker.join(status.id)
+                    return self._told(status.id, until)
+                self._stop.wait(_AGAIN)
+        except TemporaryError:
+            pass
+        return None
+
+    def _submit(self, fresh: FreshLock) -> TaskStatus:
+        asked = replace(
+            self._asked, name=name_of(fresh.lock), lock=render_lock(fresh.lock), is_restricted=fresh.is_closed
+        )
+        return self._node.calling.do(lambda calls: calls.submit(asked), self._stop)
+
+    def _made(self) -> FreshLock:
+        if self._request.lock_name:
+            return FreshLock(Lock(tuple(item.locked for item in self._request.items if item.locked)), is_closed=False)
+        cache, sources, sites, _ = self._opened
+        return lock_ahead(self._request, sites, sources, cache, self._mover, stop=self._stop, emit=self._emit)
+
+    def _told(self, task: str, until: float) -> TaskLock | None:
+        while not self._stop.is_set() and time.monotonic() < until:
+            try:
+                told = self._node.inbox.tasks.get(timeout=_AGAIN)
+            except queue.Empty:
+                continue
+            if told.task == task:
+                return told
+        return None
+
+
+def key_of(request: PullRequest, environ: Mapping[str, str], now: float) -> str:
+    """The key of a task: the same for processes of one job that pull the same."""
+    job = next((f"{name}={environ[name]}" for name in _JOBS if environ.get(name)), str(int(now) // _BUCKET))
+    words = [
+        (str(item.ref), item.include, item.exclude, item.locked.commit if item.locked else "") for item in request.items
+    ]
+    return hashlib.sha256(repr((job, words, request.policy, request.safe_only)).encode()).hexdigest()[:_KEY]
+
+
+def _failed(request: PullRequest, error: GlmAriaError) -> Iterable[ModelReport]:
+    return (ModelReport(str(item.ref), local_dir=item.local_dir, error=error) for item in request.items)

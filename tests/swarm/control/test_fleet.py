@@ -1,0 +1,137 @@
+"""Nodes and schedulers as processes: one model, one copy of it from the origin, the right bytes at each node."""
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.machine.machine import Machine
+from tests.servers.ports import free_port
+from tests.servers.redis import RedisServer
+from tests.swarm.control.fleets import Nodes, from_peers, model, slow_hub
+from tests.swarm.control.processes import SchedulerProcess, belong
+
+COUNT = 3
+MOST = 1.05
+
+
+@pytest.fixture
+def nodes(tmp_path: Path, machine: Machine) -> Iterator[Nodes]:
+    """Three machines, and a slow origin."""
+    repo = model()
+    with slow_hub(repo, COUNT, machine.token) as hub:
+        made = Nodes.made(tmp_path, hub, repo, COUNT)
+        yield made
+        made.end()
+
+
+@pytest.fixture
+def head(machine: Machine) -> Machine:
+    """The machine of schedulers."""
+    belong(machine)
+    return machine
+
+
+def test_pulls_share_through_a_scheduler(nodes: Nodes, head: Machine) -> None:
+    scheduler = SchedulerProcess.start(head)
+    results = nodes.ended(nodes.pulls(scheduler.address))
+    assert nodes.egress <= MOST
+    assert from_peers(results) >= (COUNT - MOST) * nodes.size
+    assert nodes.questions <= 4
+    listed = head.run("fleet", "ls", "--scheduler", scheduler.address, "--json").ended(0).document["data"]
+    assert [task["state"] for task in listed["tasks"]] == ["done"]
+    scheduler.stop()
+
+
+def test_the_first_machine_of_a_job_has_the_scheduler_itself(nodes: Nodes) -> None:
+    results = nodes.ended(nodes.pulls(f"127.0.0.1:{free_port()}"))
+    assert nodes.egress <= MOST
+    assert from_peers(results) >= (COUNT - MOST) * nodes.size
+
+
+def test_pulls_share_over_a_redis_alone(nodes: Nodes, tmp_path: Path) -> None:
+    with RedisServer(tmp_path / "redis") as redis:
+        results = nodes.ended(nodes.pulls(redis.url))
+        assert nodes.egress <= MOST
+        assert from_peers(results) >= (COUNT - MOST) * nodes.size
+
+
+def test_a_scheduler_that_is_killed_is_followed_by_the_other(nodes: Nodes, head: Machine, tmp_path: Path) -> None:
+    with RedisServer(tmp_path / "redis") as redis:
+        first, second = (SchedulerProcess.start(head, env={"GLM_ARIA_FLEET_REDIS": redis.url}) for _ in range(2))
+        running = nodes.pulls(f"{first.address},{second.address}")
+        assert nodes.hub.log.wait_for(lambda log: log.bytes_sent() > nodes.size // 3)
+        first.kill()
+        results = nodes.ended(running)
+        assert nodes.egress <= 1.1
+        assert from_peers(results) >= (COUNT - 1.2) * nodes.size
+        second.stop()
+
+
+def test_a_redis_that_stands_still_for_a_while_costs_no_second_copy(
+    nodes: Nodes, head: Machine, tmp_path: Path
+) -> None:
+    with RedisServer(tmp_path / "redis") as redis:
+        scheduler = SchedulerProcess.start(head, env={"GLM_ARIA_FLEET_REDIS": redis.url})
+        running = nodes.pulls(scheduler.address)
+        assert nodes.hub.log.wait_for(lambda log: log.bytes_sent() > nodes.size // 3)
+        redis.hold()
+        assert nodes.hub.log.wait_for(lambda log: log.bytes_sent() > nodes.size // 2)
+        redis.go_on()
+        nodes.ended(running)
+        assert nodes.egress <= 1.1
+        scheduler.stop()
+
+
+def test_a_fleet_whose_control_is_gone_goes_on_by_itself(nodes: Nodes, head: Machine) -> None:
+    scheduler = SchedulerProcess.start(head)
+    running = nodes.pulls(scheduler.address)
+    assert nodes.hub.log.wait_for(lambda log: log.bytes_sent() > nodes.size // 3)
+    scheduler.kill()
+    results = nodes.ended(running)
+    assert nodes.egress <= 1.2
+    assert all(result.warnings.count("fleet-without-scheduler") == 1 for result in results)
+
+
+def test_resident_nodes_take_a_task_and_are_drained(nodes: Nodes, head: Machine) -> None:
+    scheduler = SchedulerProcess.start(head)
+    where = ("--scheduler", scheduler.address)
+    running = [
+        one.start("node", *where, "--listen", "127.0.0.1:0", "--root", one.root, "--no-mirrors")
+        for one in nodes.machines
+    ]
+    names = []
+    for one in running:
+        assert one.process.stdout
+        names.append(one.process.stdout.readline().strip())
+    head.root = nodes.hub.url
+    words = ("fleet", "submit", nodes.repo.name, *where, "--root", head.root, "--no-mirrors", "--wait", "--json")
+    task = head.run(*words, timeout_s=120).ended(0).document["data"]
+    assert (task["state"], sorted(node["node"] for node in task["nodes"])) == ("done", sorted(names))
+    assert {node["phase"] for node in task["nodes"]} == {"placed"}
+    assert task["ratio"] <= MOST
+    assert nodes.egress <= MOST + 0.01  # who submits has fetched the small files
+    assert sum(node["from_peers"] for node in task["nodes"]) >= (COUNT - MOST) * nodes.size * 0.99
+    for machine in nodes.machines:
+        nodes.assert_right(machine)
+    head.run("fleet", "drain", names[0], *where).ended(0)
+    running[0].end(30).ended(0)
+    for one in running[1:]:
+        one.signal(signal.SIGTERM)
+        one.end(30).ended(0)
+    scheduler.stop()
+
+
+def test_a_stranger_has_no_part_and_the_fleet_goes_on(nodes: Nodes, head: Machine) -> None:
+    scheduler = SchedulerProcess.start(head)
+    stranger = nodes.machines[2]
+    (stranger.folder / "config" / "glm-aria" / "fleet.key").write_text("another-key-0123456789")
+    running = nodes.pulls(scheduler.address)
+    results = nodes.ended(running)
+    assert nodes.egress <= 2.1
+    assert "fleet-refused" in results[2].warnings
+    assert from_peers(results[2:]) == 0
+    listed = head.run("fleet", "ls", "--scheduler", scheduler.address, "--json").ended(0).document["data"]
+    assert len(listed["tasks"][0]["nodes"]) == 0
+    scheduler.stop()
