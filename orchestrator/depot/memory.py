@@ -30,7 +30,9 @@ def remember(transfer: Feeder, sources: Sources) -> None:
     by_name = {source.name: source for source in sources.ordered}
     for server in transfer.servers:
         if source := by_name.get(server.name):
-            rate = server.best_rate if server.bytes >= LEAST_BYTES else None
+            # Where others share it, what it could send to one who asks alone did not show.
+            is_measured = server.bytes >= LEAST_BYTES and server.terms.connections is None
+            rate = server.best_rate if is_measured else None
             samples[source] = (
                 Observation(
                     server.latency,

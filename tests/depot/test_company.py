@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
-from orchestrator.core.extents import Ranges, covers, subtract
+from orchestrator.core.extents import Extents, Ranges, covers, subtract
+from orchestrator.core.files import Digest
 from orchestrator.core.plan import Job
 from orchestrator.core.proxies import Proxies, parse_proxy
 from orchestrator.core.sources import Body, RangeAnswer, Source
@@ -54,15 +55,18 @@ class OnePeer:
     def follow(self, watch: Watch) -> None:
         self.watches.append(watch)
 
+    def doubt(self, digest: Digest, trusted: str) -> Extents:
+        return Extents()
+
     @property
     def choice(self) -> Candidates:
         return self.inner.choice
 
     def candidates(self, job: Job) -> tuple[str, ...]:
-        return (*self.inner.candidates(job), *(() if self.choice.is_restricted(job) else (PEER,)))
+        return (*self.inner.candidates(job), *(() if self.choice.is_alone(job) else (PEER,)))
 
     def reach(self, job: Job, source: str) -> Ranges | None:
-        return self.offers if source == PEER else None if self.choice.is_restricted(job) else self.leased
+        return self.offers if source == PEER else None if self.choice.is_alone(job) else self.leased
 
     def pick(self, job: Job, source: str, free: Ranges) -> int | None:
         return free[-1][0] if source == PEER else None
@@ -115,11 +119,11 @@ def test_a_peer_is_a_source_by_its_name_and_nothing_is_remembered_of_it(
     house = make_house({**BIG, "small.json": b"{}" * 1000})
     half = SIZE // 2
     peers = company_of(house, ((half, SIZE),), ((0, half),))
-    resident = house.resident(company=cast(Any, peers))
+    resident = house.resident(company=peers)
     proven = proven_by(resident, monkeypatch)
     with resident.want(house.job()) as watch:
         until(watch, is_over)
-        assert watch.state is State.PLACED
+        assert watch.state is State.PLACED, watch.error
     assert [one.sent for one in proven] == [{"hub": half, PEER: half}]
     house.hub.log.settle()
     assert house.hub.log.bytes_sent(face="cdn") <= 1.02 * half
@@ -128,7 +132,8 @@ def test_a_peer_is_a_source_by_its_name_and_nothing_is_remembered_of_it(
         until(small, is_over)
         assert small.state is State.PLACED, "half of the lease is all of it"
     resident.close()
-    assert [source.name for source in house.stats.observed] == ["hub"]
+    ((hub, (seen,)),) = house.stats.observed.items()
+    assert (hub.name, seen.failed, seen.rate, seen.count) == ("hub", False, None, None)
     assert not house.stats.quarantined
     assert [watch.job.name for watch in peers.watches] == ["big.safetensors", "small.json"]
 
@@ -140,7 +145,7 @@ def test_what_a_peer_altered_is_taken_back_and_fetched_from_the_origin(make_hous
     fault = Fault("bit_flip", after_bytes=bad[0] + 77)
     peers = company_of(house, ((half, SIZE),), ((0, half),), cdn_faults=[fault])
     house.hub.faces["cdn"].shape = Shape(total_rate=8 * MIB)
-    resident = house.resident(company=cast(Any, peers))
+    resident = house.resident(company=peers)
     with resident.want(house.job()) as watch:
         until(watch, lambda one: covers([(item.start, item.end) for item in one.arrived.items], (bad,)))
         epoch = watch.epoch
@@ -149,7 +154,7 @@ def test_what_a_peer_altered_is_taken_back_and_fetched_from_the_origin(make_hous
         assert peers.engine is not None
         peers.engine.drop(watch.job.digest, (bad,), epoch=epoch)
         until(watch, is_over)
-        assert watch.state is State.PLACED
+        assert watch.state is State.PLACED, watch.error
         assert watch.replaced(epoch) == (bad,)
     assert house.blob() == BIG["big.safetensors"]
     house.hub.log.settle()
@@ -162,10 +167,10 @@ def test_what_a_peer_altered_unseen_is_found_by_the_digest_and_comes_from_the_or
     house = make_house(BIG)
     half = SIZE // 2
     fault = Fault("bit_flip", after_bytes=half + 77)
-    resident = house.resident(company=cast(Any, company_of(house, ((half, SIZE),), ((0, half),), cdn_faults=[fault])))
+    resident = house.resident(company=company_of(house, ((half, SIZE),), ((0, half),), cdn_faults=[fault]))
     with resident.want(house.job()) as watch:
         until(watch, is_over)
-        assert watch.state is State.PLACED
+        assert watch.state is State.PLACED, watch.error
     assert house.blob() == BIG["big.safetensors"]
     house.hub.log.settle()
     assert house.hub.log.bytes_sent(face="cdn") <= 2.0 * SIZE
