@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -22,6 +22,7 @@ from orchestrator.proof.pieces import PIECE
 from orchestrator.swarm import wire
 from orchestrator.swarm.wire import About
 from tests.hub.content import generate
+from tests.machine.machine import until
 from tests.serve.peer.nodes import KEYS, Node, answering
 from tests.serve.peer.shelf import Shelf
 
@@ -254,6 +255,31 @@ def test_who_waits_is_answered_when_the_node_leaves(shelf: Shelf) -> None:
         assert poll.result(10).status == 304
         assert time.monotonic() - before < 2.5
     assert not shelf.calls
+
+
+def _is_listening(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=20).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+def test_who_is_given_bytes_gets_the_rest_when_the_node_leaves(tmp_path: Path) -> None:
+    data = generate(32 << 20, 9)
+    shelf = Shelf(tmp_path / "blob", data)
+    with ThreadPoolExecutor() as pool, ExitStack() as stack:
+        node = stack.enter_context(answering(shelf))
+        connection = http.client.HTTPConnection("127.0.0.1", node.port, timeout=20)
+        ticket = KEYS.ticket(str(shelf.digest), "node-1", time.time(), node.to)
+        connection.request("GET", f"/peer/v1/{shelf.digest}?{ticket}")
+        answer = connection.getresponse()
+        got = answer.read(1000)
+        leaving = pool.submit(stack.close)
+        assert until(lambda: not _is_listening(node.port))
+        assert got + answer.read() == data
+        connection.close()
+        leaving.result(10)
 
 
 # -- the other addresses
