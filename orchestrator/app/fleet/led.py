@@ -201,8 +201,10 @@ class TaskProgress:
                 self._done[event.digest] = event.done
 
     def end(self, report: PullReport) -> None:
-        """Tell the schedulers how the pull ended."""
+        """Tell the schedulers how the pull ended. What was to be fetched for others is theirs again."""
         error = next((model.error for model in report.models if model.error is not None), None)
+        if error is not None:
+            self._worker.give_back(error.code)
         self.tell(NodePhase.FAILED if error else NodePhase.PLACED, error.code if error else "")
 
     def tell(self, phase: NodePhase, code: str = "") -> None:

@@ -107,10 +107,12 @@ class Worker:
         """Tell who sent an altered piece."""
         self._say(("wrong", digest, piece, sender), messages.WrongPiece(digest, piece, sender))
 
-    def fail(self, failed: messages.FailedWork) -> None:
-        """Give a lease back."""
-        self._guide.drop([failed.lease])
-        self._say(("failed", failed.lease), failed)
+    def give_back(self, code: str) -> None:
+        """Give all leases back, for this reason."""
+        leases = [given.lease for given in self._guide.leases]
+        self._guide.drop(leases)
+        for lease in leases:
+            self._say(("failed", lease), messages.FailedWork(lease, "", code))
 
     # -- in the event loop
 

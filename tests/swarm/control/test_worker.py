@@ -273,6 +273,21 @@ def test_without_schedulers_the_other_guide_has_the_word_until_one_is_back(monke
     assert [one.code for one in node.events if isinstance(one, Notice)] == ["fleet-without-scheduler"]
 
 
+def test_leases_are_given_back() -> None:
+    async def work(node: Node) -> None:
+        core = node.cores[0]
+        node.worker.expect([LARGE])
+        await core.until(lambda: "n1" in core.sends)
+        core.sends["n1"](Assign("l1", LARGE, 0, 0, 2 * PIECE))
+        await until(lambda: bool(node.guide.leases))
+        node.worker.give_back("no-space")
+        assert node.guide.origin(job()) == ()
+        await core.until(lambda: bool(core.heard(messages.FailedWork)))
+        assert core.heard(messages.FailedWork) == [messages.FailedWork("l1", "", "no-space")]
+
+    run(work)
+
+
 def test_a_task_is_passed_on_and_its_report_is_told() -> None:
     async def work(node: Node) -> None:
         core = node.cores[0]
