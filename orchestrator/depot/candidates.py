@@ -27,13 +27,15 @@ class Candidates:
     """The choice of a depot. Thread-safe.
 
     `places` gives all sources that list a job's blob, the most trusted first, whatever was said against them; None for
-    one that has no place to compare bytes with. It must not block, and may say more later.
+    one that has no place to compare bytes with. It must not block, and may say more later. `bans` grows whenever others
+    are banned than before.
     """
 
     def __init__(self, places: Callable[[Job], Mapping[str, Place | None]]) -> None:
         self._places = places
         self._lock = threading.Lock()
         self._out: set[str] = set()
+        self.bans = 0
         self._only: dict[Digest, frozenset[str]] = {}
         self._together: set[Digest] = set()
 
@@ -76,6 +78,7 @@ class Candidates:
         """Let all in again that were banned."""
         with self._lock:
             self._out.clear()
+            self.bans += 1
 
     def is_banned(self, name: str) -> bool:
         """True when `ban` was called for the source."""
@@ -88,4 +91,5 @@ class Candidates:
         with self._lock:
             is_new = name not in self._out
             self._out.add(name)
+            self.bans += 1
             return is_new

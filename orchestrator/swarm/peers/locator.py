@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from orchestrator.core.extents import Ranges, subtract
 from orchestrator.core.files import Digest
@@ -24,7 +24,21 @@ _ORIGIN_CONNECTIONS = 32
 """Of all nodes together, to one origin."""
 _LEAST_CONNECTIONS = 2
 _OF_PEERS = Terms(connections=2, rest=0.5, is_direct=True)
+_MOST_LOOKS = 4096
 _BUSY, _ABSENT = 429, (403, 404, 410, 416)
+
+
+@dataclass(slots=True)
+class _Look:
+    """Offers of peers for one blob, which hold as long as the `mark` does: a transfer asks for hundreds of blobs,
+    at each of its polls."""
+
+    mark: tuple[object, ...]
+    offers: Mapping[str, Bits]
+    reaches: dict[str, Ranges] = field(default_factory=dict)
+
+
+_NOBODY = _Look((), {})
 
 
 class PeerLocator:
@@ -51,6 +65,7 @@ class PeerLocator:
         self._alone = alone
         self._share_restricted = share_restricted
         self._roll = roll
+        self._looks: dict[Digest, _Look] = {}
 
     @property
     def choice(self) -> Candidates:
@@ -66,12 +81,15 @@ class PeerLocator:
         node = node_of(source)
         if node is None:
             return self._reach_of_origin(job, source)
-        offers = self._offers(job)
-        mine = offers.get(node)
+        look = self._look(job)
+        mine = look.offers.get(node)
         if mine is None:
             return ()
-        alone = self._alone(job.digest)
-        return (mine - only_from(node, job.digest, alone, offers) if alone else mine).ranges(job.size)
+        if node not in look.reaches:
+            alone = self._alone(job.digest)
+            able = mine - only_from(node, job.digest, alone, look.offers) if alone else mine
+            look.reaches[node] = able.ranges(job.size)
+        return look.reaches[node]
 
     def pick(self, job: Job, source: str, free: Ranges) -> int | None:
         """See `transfer.interface.Locator`."""
@@ -141,9 +159,22 @@ class PeerLocator:
         self._peers.client.net.reconnect()
 
     def _offers(self, job: Job) -> Mapping[str, Bits]:
+        return self._look(job).offers
+
+    def _look(self, job: Job) -> _Look:
         if self._is_for_origins_alone(job):
-            return {}
-        offers = self._table.offers(job.digest)
+            return _NOBODY
+        digest = job.digest
+        mark = (*self._table.mark(digest), self._alone(digest).mask, self.choice.bans)
+        look = self._looks.get(digest)
+        if look is None or look.mark != mark:
+            if len(self._looks) >= _MOST_LOOKS:
+                self._looks.clear()
+            look = self._looks[digest] = _Look(mark, self._trusted_offers(digest))
+        return look
+
+    def _trusted_offers(self, digest: Digest) -> Mapping[str, Bits]:
+        offers = self._table.offers(digest)
         for node in [node for node in offers if self.choice.is_banned(source_of(node))]:
             self._peers.accuse(node)
             offers = {name: pieces for name, pieces in offers.items() if name != node}

@@ -52,6 +52,8 @@ class PeerTable:
         self._peers: dict[str, _Known] = {}
         self._accused: set[str] = set()
         self._trusted: dict[Digest, str] = {}
+        self._marks: dict[Digest, int] = {}
+        self._changes = 0
         self.version = 0
 
     # -- what is heard
@@ -88,6 +90,7 @@ class PeerTable:
             if node in self._peers:
                 self._peers[node].heard = -math.inf
                 self._changed(self._peers[node])
+                self._changes += 1
 
     def lacks(self, node: str, digest: Digest, pieces: Bits | None = None) -> None:
         """A peer has not these pieces of a blob, None for all, whatever it said. Until it says so again."""
@@ -103,6 +106,7 @@ class PeerTable:
         with self._lock:
             is_new = node not in self._accused
             self._accused.add(node)
+            self._changes += 1
             if node in self._peers:
                 self._changed(self._peers[node])
             return is_new
@@ -112,6 +116,7 @@ class PeerTable:
         published for the `trusted` source, or by who has the blob proven."""
         with self._lock:
             self._trusted[digest] = trusted
+            self._changes += 1
             for known in self._peers.values():
                 self._changed(known)
 
@@ -129,6 +134,10 @@ class PeerTable:
                 and (holding := known.holdings.get(digest)) is not None
                 and (checked := self._counting(holding).checked)
             }
+
+    def mark(self, digest: Digest) -> tuple[int, int, int]:
+        """A value that is another one whenever `offers` may be: at the latest a second after a peer fell silent."""
+        return self._changes, self._marks.get(digest, 0), int(self._clock())
 
     def holding(self, node: str, digest: Digest) -> Holding | None:
         """The holding of a blob at a peer, as it told it last."""
@@ -188,6 +197,7 @@ class PeerTable:
         known = self._peers.get(node)
         if known is None or known.epoch != epoch:
             known = self._peers[node] = _Known(address, epoch)
+            self._changes += 1
         known.address, known.heard = address, self._clock()
         self._changed(known)
         return known
@@ -197,6 +207,7 @@ class PeerTable:
         if before is None or before.checked != holding.checked:
             known.changed[holding.digest] = self._clock()
         known.holdings[holding.digest] = holding
+        self._marks[holding.digest] = self._marks.get(holding.digest, 0) + 1
         self._changed(known)
 
     def _changed(self, known: _Known) -> None:
