@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import os
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
@@ -47,7 +48,8 @@ class Scheduler:
         self._board = board
         self._emit = emit
         self._clock = clock
-        self._core = SchedulerCore(name, connections)
+        # One that was started again, with the name and the process number of before, is another one.
+        self._core = SchedulerCore(f"{name}-{os.urandom(4).hex()}", connections)
         self._woken = asyncio.Event()
         self._turned = asyncio.Event()
         self._asking: list[asyncio.Future[None]] = []
