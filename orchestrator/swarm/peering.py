@@ -26,6 +26,7 @@ MOST_RENEWALS = 250
 
 _WALK = 32
 _FEW = 4
+"""Nodes of a ring, where one is not enough; goods that a node lacks, where the others would say the same."""
 
 
 def renewals(view: FleetView, trusted: frozenset[str], now: float) -> Iterator[Peers]:
@@ -128,7 +129,7 @@ class _Crowd:
         restricted = all(good.is_restricted for good in lacks)
         chosen = dict.fromkeys(self._holder(node, lacks))
         if node.starves:
-            known = dict.fromkeys((*node.peers, *self._next(node, counts, most=_WALK)))
+            known = dict.fromkeys((*node.peers, *self._next(node, counts, most=_FEW)))
             told = [other for other in known if other in self._members and _has_news(other, node.id, lacks)]
             chosen |= dict.fromkeys(sorted(told, key=lambda other: self._askers[other]))
         chosen |= dict.fromkeys(self._next(node, counts, most=1))
@@ -140,20 +141,19 @@ class _Crowd:
     def _next(self, node: NodeView, counts: Callable[[str], bool], most: int) -> Iterator[str]:
         """So many that count of each ring, then more of all of them, until there are enough peers."""
         zone = node.zone
-        away = [[name for name in ring.after(node.id) if self._nodes[name].zone != zone] for ring in self._far]
-        if len(self._near) == 1:
-            away = [list(ring.after(node.id)) for ring in self._far]
-        rings = [*away, *(list(ring.after(node.id)) for ring in self._near.get(zone, ()))]
-        seen: dict[str, None] = {}
+        away = [ring.after(node.id) for ring in self._far]
+        if len(self._near) > 1:
+            away = [(name for name in ring if self._nodes[name].zone != zone) for ring in away]
+        rings = [*away, *(ring.after(node.id) for ring in self._near.get(zone, ()))]
+        seen: set[str] = set()
         for depth in range(_WALK):
             for ring in rings:
-                fresh = (name for name in ring if name not in seen and counts(name))
-                name = next(fresh, None)
+                name = next((name for name in ring if name not in seen and counts(name)), None)
                 if name is not None:
-                    seen[name] = None
+                    seen.add(name)
+                    yield name
             if depth + 1 >= most and len(seen) >= MOST_PEERS:
-                break
-        yield from seen
+                return
 
     def _holder(self, node: NodeView, lacks: Sequence[GoodView]) -> tuple[str, ...]:
         """The holder of something that the node lacks whom the fewest ask; near ones first."""

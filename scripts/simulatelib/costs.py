@@ -44,10 +44,10 @@ class Costs:
     tick_s: float = 0.25
     """A scheduler plans so often, and when work ends, but not twice within `least_tick_s`."""
     least_tick_s: float = 0.05
-    down_streams: int = 8
-    """Ranges that a node gets from peers at once."""
+    down_streams: int = 16
+    """Ranges that a node gets from peers at once: what the engine begins with (`transfer/limits.py`)."""
     per_peer: int = 2
-    """Connections of a node to one peer."""
+    """Connections of a node to one peer (`swarm/peers/locator.py`)."""
     per_origin: int = 4
     """Connections of a node to an origin."""
     uploads: int = 16
