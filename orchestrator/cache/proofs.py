@@ -96,19 +96,18 @@ class Proofs:
 
         What others add meanwhile is not among them.
         """
-        if self._holders is None:
-            self._holders = {}
+        known = self._holders
+        if known is None:
+            known = {}
             for folder in self._folders():
-                self.note(folder, self.of(folder))
-        return self._holders.get(digest.hex, ())
+                _add_holder(known, folder, self.of(folder))
+            self._holders = known  # once it is whole: other threads ask, too
+        return known.get(digest.hex, ())
 
     def note(self, repo_folder: str, names: Iterable[str]) -> None:
         """Let `holders` know that a repo folder has proofs of these blobs."""
         if self._holders is not None:
-            for name in names:
-                known = self._holders.get(name, ())
-                if len(known) < _HOLDERS and repo_folder not in known:
-                    self._holders[name] = (*known, repo_folder)
+            _add_holder(self._holders, repo_folder, names)
 
     def begin_run(self) -> None:
         """From here on `holders` are those of another run."""
@@ -150,6 +149,13 @@ class Proofs:
             return stamp(os.stat(f"{self._cache_dir}/{repo_folder}/blobs/{name}")) == proof
         except OSError:
             return True
+
+
+def _add_holder(holders: dict[str, tuple[str, ...]], repo_folder: str, names: Iterable[str]) -> None:
+    for name in names:
+        known = holders.get(name, ())
+        if len(known) < _HOLDERS and repo_folder not in known:
+            holders[name] = (*known, repo_folder)
 
 
 def _parsed(data: Any) -> Stamp:

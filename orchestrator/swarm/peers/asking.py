@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections.abc import Collection
 from typing import Protocol
 
@@ -16,6 +17,8 @@ from orchestrator.swarm.peers.client import PeerClient
 from orchestrator.swarm.peers.table import PeerTable
 from orchestrator.swarm.units import Bits, piece_count
 
+_LEAST_SECONDS = 0.05
+"""A peer has what is new wait for 0.1 s; one that does not is asked no more often for that."""
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 4.0
 
 
@@ -104,7 +107,10 @@ class Asker:
             self._circle.hear(node, Holding(digest, size, Bits(piece_count(size)), hashes=hashes))
 
     def _ask_news(self) -> None:
+        begun = time.monotonic()
         told = self._client.news(self.address, self._after, self._epoch)
+        if time.monotonic() < begun + _LEAST_SECONDS:
+            self._over.wait(_LEAST_SECONDS)
         if told is None:
             self._table.heard(self.node or "")
             return

@@ -17,7 +17,7 @@ from orchestrator.mirrors.small_files import FileRange, open_body
 from orchestrator.swarm.guides import Guide
 from orchestrator.swarm.peers.choice import only_from, rarest
 from orchestrator.swarm.peers.neighbours import Neighbours
-from orchestrator.swarm.units import Bits, pieces_of
+from orchestrator.swarm.units import Bits, piece_count, pieces_of
 from orchestrator.transfer.interface import Terms, Uri
 
 _ORIGIN_CONNECTIONS = 32
@@ -170,11 +170,12 @@ class PeerLocator:
         if look is None or look.mark != mark:
             if len(self._looks) >= _MOST_LOOKS:
                 self._looks.clear()
-            look = self._looks[digest] = _Look(mark, self._trusted_offers(digest))
+            look = self._looks[digest] = _Look(mark, self._trusted_offers(job))
         return look
 
-    def _trusted_offers(self, digest: Digest) -> Mapping[str, Bits]:
-        offers = self._table.offers(digest)
+    def _trusted_offers(self, job: Job) -> Mapping[str, Bits]:
+        count = piece_count(job.size)
+        offers = {node: offer for node, offer in self._table.offers(job.digest).items() if offer.count == count}
         for node in [node for node in offers if self.choice.is_banned(source_of(node))]:
             self._peers.accuse(node)
             offers = {name: pieces for name, pieces in offers.items() if name != node}
