@@ -28,6 +28,8 @@ LIFE = 86400
 """Seconds that a shelf is kept after its last change."""
 CHANGES = 512
 """Exchanges that a board remembers for those who follow it: who is further behind reads everything."""
+QUIET = 10.0
+"""Seconds without a change after which nobody is taken to be there: who is, changes something each second."""
 MOST_VALUE = 8 << 20
 MOST_NAME = 512
 MOST_NUMBER = 2**63 - 1
@@ -62,13 +64,15 @@ class BoardAnswer:
 
     `won`: for each register that was put, whether it was taken. `news`: what others have put since the mark of the
     question, in order, and we ourselves in an exchange that failed; `mark` is where that ends. `is_whole`: the news is
-    all that the board has, since it lost what was there, or no longer knows the changes since that mark.
+    all that the board has, since it lost what was there, or no longer knows the changes since that mark. `is_quiet`:
+    before this exchange nothing had changed for `QUIET` seconds.
     """
 
     won: tuple[bool, ...]
     news: tuple[Register, ...]
     mark: Mark
     is_whole: bool = False
+    is_quiet: bool = False
 
 
 class FleetBoard(Protocol):

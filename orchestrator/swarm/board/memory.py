@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 
-from orchestrator.swarm.board.interface import CHANGES, BoardAnswer, Mark, Register
+from orchestrator.swarm.board.interface import CHANGES, QUIET, BoardAnswer, Mark, Register
 
 
 class _Cell:
@@ -22,6 +22,7 @@ class _Cell:
         self.log: deque[tuple[int, object, tuple[Register, ...]]] = deque(maxlen=CHANGES)
         self.born = time.time_ns()
         self.count = 0
+        self.changed = float("-inf")
 
 
 class MemoryBoard:
@@ -44,16 +45,19 @@ class MemoryBoard:
         """See `interface.FleetBoard`."""
         cell = self._cell
         with cell.guard:
+            now = time.monotonic()
+            is_quiet = now - cell.changed > QUIET
             won = tuple(map(self._take, puts))
             if taken := tuple(put for put, is_won in zip(puts, won, strict=True) if is_won):
                 cell.count += 1
+                cell.changed = now
                 cell.log.append((cell.count, self, taken))
             mark = (cell.born, cell.count)
             first = cell.log[0][0] if cell.log else cell.count + 1
             if after is None or after[0] != cell.born or after[1] + 1 < first:
-                return BoardAnswer(won, tuple(cell.registers.values()), mark, is_whole=True)
+                return BoardAnswer(won, tuple(cell.registers.values()), mark, True, is_quiet)
             news = [put for number, by, batch in cell.log if number > after[1] and by is not self for put in batch]
-        return BoardAnswer(won, tuple(news), mark)
+        return BoardAnswer(won, tuple(news), mark, is_quiet=is_quiet)
 
     def close(self) -> None:
         """See `interface.FleetBoard`."""

@@ -3,6 +3,7 @@
     glm:{<fleet>}:born           milliseconds of the server's clock when the board began: all else is younger
     glm:{<fleet>}:log            a stream; an entry for each exchange that changed something, `<born>-0`, `<born>-1`, …:
                                  `by`, who put it, and then a field for each register, "<shelf> <name>"
+    glm:{<fleet>}:recent         there is one while something changed in the last seconds
     glm:{<fleet>}:shelves        a zset: the shelves there are, by the unix second after which they are forgotten
     glm:{<fleet>}:shelf:<shelf>  a hash of registers: 32 hex digits of the version, and the value
 
@@ -22,7 +23,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from orchestrator.errors import ConfigError, TemporaryError
-from orchestrator.swarm.board.interface import CHANGES, LIFE, BoardAnswer, Mark, Register
+from orchestrator.swarm.board.interface import CHANGES, LIFE, QUIET, BoardAnswer, Mark, Register
 
 PATIENCE = 1.0
 """Seconds that one answer may take."""
@@ -32,11 +33,12 @@ _BATCH_BYTES = 4 << 20
 _ENTRIES = 256
 _MOST_SHELVES = 20_000
 _MOST_SHELF = 64 << 20
+_KEYS = ("born", "log", "shelves", "recent")
 _MARK = re.compile(rb"(\d{1,18})-(\d{1,18})")
 _VERSION = re.compile(rb"([0-9a-f]{16})([0-9a-f]{16})")
 
-# Keys: born, log, shelves, and each shelf. Values: who, LIFE, CHANGES, then for each shelf its name, how many registers
-# it gets, and their names and cells. Returns "1" for each that was taken, else "0".
+# Keys: born, log, shelves, recent, and each shelf. Values: who, LIFE, CHANGES, QUIET, then for each shelf its name, how
+# many registers it gets, and their names and cells. Returns "1" for each that was taken, else "0".
 _PUT = """
 local born = redis.call('GET', KEYS[1])
 local now = redis.call('TIME')
@@ -44,8 +46,8 @@ if not born then
   born = string.format('%d', now[1] * 1000 + math.floor(now[2] / 1000))
 end
 redis.call('SET', KEYS[1], born, 'EX', ARGV[2])
-local entry, won, at = {'by', ARGV[1]}, {}, 4
-for k = 4, #KEYS do
+local entry, won, at = {'by', ARGV[1]}, {}, 5
+for k = 5, #KEYS do
   local shelf, count = ARGV[at], tonumber(ARGV[at + 1])
   local names, set, gone = {}, {}, {}
   for i = 1, count do names[i] = ARGV[at + 2 * i] end
@@ -74,6 +76,7 @@ if #entry > 2 then
   redis.call('EXPIRE', KEYS[2], ARGV[2])
   redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now[1])
   redis.call('EXPIRE', KEYS[3], ARGV[2])
+  redis.call('SET', KEYS[4], '1', 'EX', ARGV[4])
 end
 return table.concat(won)
 """
@@ -141,6 +144,7 @@ class RedisBoard:
         order = sorted(range(len(puts)), key=lambda index: puts[index].shelf)
         batches = list(_batches([puts[index] for index in order]))
         with self._client.pipeline(transaction=False) as line:
+            line.exists(self._prefix + "recent")
             for batch in batches:
                 self._put(line, batch)
             line.get(self._prefix + "born")
@@ -148,12 +152,13 @@ class RedisBoard:
                 self._ask_end(line)
             else:
                 line.xread({self._prefix + "log": f"{after[0]}-{after[1]}"}, count=_ENTRIES)
-            answers = line.execute()
+            recent, *answers = line.execute()
+        is_quiet = recent == 0
         taken = "".join(map(_flags, answers[: len(batches)], batches))
         won = tuple(flag == "1" for _, flag in sorted(zip(order, taken, strict=True)))
         born, first, *more = answers[len(batches) :]
         if after is None:
-            return BoardAnswer(won, *self._whole(first, more[0]), is_whole=True)
+            return BoardAnswer(won, *self._whole(first, more[0]), True, is_quiet)
         entries = _entries(first[0][1] if first else [])
         numbers = [mark for mark, _ in entries]
         # Another birth, a gap, or numbers below ours: what we have seen is no longer all of it.
@@ -164,17 +169,17 @@ class RedisBoard:
         ):
             with self._client.pipeline(transaction=False) as line:
                 self._ask_end(line)
-                return BoardAnswer(won, *self._whole(*line.execute()), is_whole=True)
+                return BoardAnswer(won, *self._whole(*line.execute()), True, is_quiet)
         news = [
             register
             for _, fields in entries
             if self._is_unsure or fields.get(b"by") != self._me
             for register in _registers(fields)
         ]
-        return BoardAnswer(won, tuple(news), numbers[-1] if numbers else after)
+        return BoardAnswer(won, tuple(news), numbers[-1] if numbers else after, is_quiet=is_quiet)
 
     def _put(self, line: Any, batch: Sequence[Register]) -> None:
-        keys, words = [self._prefix + key for key in ("born", "log", "shelves")], [self._me, LIFE, CHANGES]
+        keys, words = [self._prefix + key for key in _KEYS], [self._me, LIFE, CHANGES, round(QUIET)]
         for shelf, registers in groupby(batch, lambda put: put.shelf):
             cells = [word for put in registers for word in (put.name, _cell(put))]
             keys.append(f"{self._prefix}shelf:{shelf}")

@@ -31,6 +31,14 @@ def test_an_empty_board_may_be_asked_again(another: Make) -> None:
     assert board.exchange((), mark).news == ()
 
 
+def test_what_changed_lately_is_not_quiet(another: Make) -> None:
+    board = another()
+    first = board.exchange((put("a"),), None)
+    assert first.is_quiet
+    assert not board.exchange((), first.mark).is_quiet
+    assert not another().exchange((), None).is_quiet
+
+
 def test_others_are_told_what_was_put_and_we_are_not(another: Make) -> None:
     one, two = another(), another()
     at_one, at_two = one.exchange((put("a"),), None).mark, two.exchange((), None).mark

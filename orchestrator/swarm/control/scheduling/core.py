@@ -131,7 +131,9 @@ class SchedulerCore:
 
     def settle(self, puts: Iterable[Register], answer: BoardAnswer, now: float) -> None:
         """Take the board's answer to what was proposed."""
-        self.agreement.settle(puts, answer, lambda key, fact: self._learn(key, fact, now))
+        # Those of whom only a board tells where nobody was for long are gone.
+        heard = now - 2 * LOST_AFTER if answer.is_whole and answer.is_quiet else now
+        self.agreement.settle(puts, answer, lambda key, fact: self._learn(key, fact, heard))
 
     def failed(self) -> None:
         """Go on with what is known: the board could not be reached."""
@@ -263,4 +265,5 @@ class SchedulerCore:
                 continue
             if is_broken or now - connection.heard > LOST_AFTER:
                 self._say(replace(record.fact, state=NodeState.LOST), now)
-        self.state.forget_schedulers(now - LOST_AFTER)
+        for name in self.state.forget_schedulers(now - LOST_AFTER) - {self.name}:
+            self.agreement.remove(key_of(SchedulerFact(name)))

@@ -166,14 +166,16 @@ class FleetState:
         """The lease of this id, while it is one."""
         return self._leases.get(id_)
 
-    def forget_schedulers(self, before: float) -> None:
-        """Forget the schedulers that have given no sign of life since. Their nodes keep the beat that they had."""
-        for name, beat in tuple(self.schedulers.items()):
-            if beat < before:
-                for record in self.nodes.values():
-                    if record.fact.scheduler == name:
-                        record.beat = max(record.beat, beat)
-                del self.schedulers[name]
+    def forget_schedulers(self, before: float) -> frozenset[str]:
+        """Forget the schedulers that have given no sign of life since; their nodes keep the beat that they had.
+        Returns their names."""
+        gone = {name: beat for name, beat in self.schedulers.items() if beat < before}
+        for name, beat in gone.items():
+            for record in self.nodes.values():
+                if record.fact.scheduler == name:
+                    record.beat = max(record.beat, beat)
+            del self.schedulers[name]
+        return frozenset(gone)
 
     def forget_task(self, name: str) -> tuple[Digest, ...]:
         """Forget a task, and the blobs that no other one lists, which are returned."""

@@ -11,8 +11,9 @@ from orchestrator.errors import ProtocolError, TemporaryError
 from orchestrator.swarm.board.memory import MemoryBoard
 from orchestrator.swarm.control import messages
 from orchestrator.swarm.control.messages import Hello, NodePhase, Progress, TaskReport
-from orchestrator.swarm.control.scheduling.core import BROKEN_AFTER
-from orchestrator.swarm.trust import LOST_AFTER
+from orchestrator.swarm.control.scheduling.core import BROKEN_AFTER, SchedulerCore
+from orchestrator.swarm.control.scheduling.viewing import running_tasks, view_of
+from orchestrator.swarm.trust import LOST_AFTER, trusted_nodes
 from orchestrator.swarm.view import NodeState
 from tests.swarm.control.scheduling.simulated import MB, Fleet
 
@@ -161,3 +162,27 @@ def test_words_without_measure_change_nothing() -> None:
     assert not core.state.tasks["task"].reports
     core.hear(node.name, 1, 2**64, Progress(), fleet.now)
     assert core.state.nodes["n0000"].fact.seq < 2**63
+
+
+def test_those_of_whom_only_an_old_board_tells_are_gone() -> None:
+    fleet = Fleet(4, [32 * MB])
+    fleet.submit()
+    fleet.run()
+    late = SchedulerCore("late")
+    answer = fleet.boards[0].exchange((), None)
+    for is_quiet in (False, True):
+        late = SchedulerCore("late")
+        late.settle((), replace(answer, is_quiet=is_quiet), fleet.now)
+        late.propose(fleet.now)
+        view = view_of(late.state, running_tasks(late.state), {}, 32, fleet.now)
+        assert bool(trusted_nodes(view, fleet.now)) is not is_quiet
+
+
+def test_schedulers_that_are_gone_are_taken_off_the_board() -> None:
+    board = MemoryBoard()
+    fleet = Fleet(2, [8 * MB], boards=[board, board.beside()])
+    wait(fleet, 2)
+    fleet.kill_core(0, 1)
+    wait(fleet, LOST_AFTER + 2)
+    names = {put.name for put in board.exchange((), None).news if put.name.startswith("scheduler:")}
+    assert names == {f"scheduler:{fleet.cores[1].name}"}
