@@ -38,8 +38,8 @@ _TICKET = re.compile(rf"(?:.*&)?n=([^&=]+)&e=([1-9][0-9]{{0,11}})&t=([A-Za-z0-9_
 class FleetKeys:
     """The keys of a fleet. The first one makes tickets, and all are believed.
 
-    So a key is changed while nodes run: the new one is added behind the old one at every node, then put before it, and
-    then the old one is removed.
+    So a key is changed in three steps, between which all nodes understand each other: the new one is added behind the
+    old one at every node, then put before it, and then the old one is removed.
     """
 
     keys: tuple[bytes, ...] = field(repr=False)

@@ -43,6 +43,26 @@ def test_bytes_count_while_they_go_out() -> None:
     assert traffic.sent == 15
 
 
+def test_bytes_to_peers_count_by_themselves() -> None:
+    traffic, one = Traffic(), exchange(face="peer", caller="node-1", blob=BLOB)
+    ended(traffic, exchange(), sent=10)
+    traffic.began(one)
+    one.sent = 5
+    assert (traffic.sent, traffic.sent_to_peers) == (10, 5)
+    assert not traffic.wanted
+    traffic.ended(one)
+    assert (traffic.sent, traffic.sent_to_peers) == (10, 5)
+
+
+def test_what_a_peer_does_not_get_is_no_news_but_a_stranger_is() -> None:
+    traffic = Traffic()
+    for status in (304, 416, 429):
+        ended(traffic, exchange(face="peer", caller="node-1"), status=status)
+    assert not traffic.recent
+    ended(traffic, exchange(face="peer"), status=403)
+    assert len(traffic.recent) == 1
+
+
 def test_a_file_is_a_hit_or_a_miss_and_has_a_first_byte() -> None:
     traffic = Traffic()
     ended(traffic, exchange(found=Presence.HIT), sent=1, seconds=0.01)

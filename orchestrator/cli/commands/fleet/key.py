@@ -31,8 +31,9 @@ def key(options: KeyOptions) -> int:
     Copy the file to every machine of the fleet, or give its text to them as GLM_ARIA_FLEET_KEY. The key itself is never
     shown, and never sent: machines prove to each other that they have it.
 
-    To change it while machines work, put the new key on a line of its own below the old one, on every machine; then
-    move it to the top, on every machine; then remove the old one. The first line is used, and all are believed.
+    To change it, put the new key on a line of its own below the old one, on every machine; then move it to the top, on
+    every machine; then remove the old one. The first line is used, and all are believed, so that machines understand
+    each other all the time. Programs that run have the keys that they began with: restart `serve` after each step.
     """
     from orchestrator.app.fleet_key import copying, key_file, make_key
 
