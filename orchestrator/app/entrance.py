@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import ipaddress
 import shlex
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import SplitResult
 
-from orchestrator.errors import ConfigError, UsageError
+from orchestrator.errors import UsageError
 from orchestrator.events import Emit, Notice
 from orchestrator.net.addresses import split
 from orchestrator.net.own_addresses import addresses_of, is_own
@@ -105,18 +104,6 @@ class Entrance:
             needs_token=needs_token,
             takes_hub_tokens=settings.serve_gated == "hub",
         )
-
-
-@contextlib.contextmanager
-def server_libraries(extra: str = "serve") -> Iterator[None]:
-    """Imports of libraries that not everybody has. Raises ConfigError for one that is not installed."""
-    try:
-        yield
-    except ImportError as error:
-        raise ConfigError(
-            f"this needs starlette, uvicorn and prometheus-client, and {error.name} is not installed",
-            hint=f"pip install 'glm-aria[{extra}]'",
-        ) from None
 
 
 def _is_said(settings: Settings) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestrator.app.compose import mover_of, open_cache, open_shared, open_sources, sites_of, sweep
-from orchestrator.app.this_node import Membership
+from orchestrator.app.peers.this_node import Membership
 from orchestrator.cache.cache import Cache
 from orchestrator.depot.elsewhere import Elsewhere
 from orchestrator.depot.locate import SourceLocator

@@ -48,7 +48,7 @@ def moving(settings: Settings, cache: Cache, stop: Stop, emit: Emit) -> Iterator
     if settings.offline or not (settings.fleet_lan or settings.fleet_peers):
         yield mover_of(settings)
         return
-    from orchestrator.app.company import company  # loads a server, which a run alone does not need
+    from orchestrator.app.peers.company import company  # loads a server, which a run alone does not need
 
     with company(settings, cache, stop, emit) as found:
         yield replace(mover_of(settings), company=found)

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator.app.compose import runtime_of
-from orchestrator.app.entrance import Entrance, asking, refuse_itself, server_libraries
-from orchestrator.app.fleet_key import fleet_keys
-from orchestrator.app.this_node import Membership, this_node
+from orchestrator.app.entrance import Entrance, asking, refuse_itself
+from orchestrator.app.extras import server_libraries
+from orchestrator.app.peers.keys import fleet_keys
+from orchestrator.app.peers.this_node import Membership, this_node
 from orchestrator.events import Emit, Notice
 from orchestrator.serve.access.tokens import fresh_token
 from orchestrator.serve.pages import supervisor

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from orchestrator.app.entrance import server_libraries
-from orchestrator.app.fleet_key import needed_keys
+from orchestrator.app.extras import server_libraries
+from orchestrator.app.peers.keys import needed_keys
 from orchestrator.core.addresses import parse_place
 from orchestrator.core.sources import is_this_machine
 from orchestrator.errors import CannotCreateError, Interrupted, TemporaryError, UsageError

@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from orchestrator.app.company import SwarmCompany, accompanied, node_name, reached, stay
 from orchestrator.app.fleet.control import Calling, HostedScheduler, schedulers_for
-from orchestrator.app.fleet_key import needed_keys
+from orchestrator.app.peers.company import SwarmCompany, accompanied, node_name, reached, stay
+from orchestrator.app.peers.keys import needed_keys
 from orchestrator.cache.cache import Cache
 from orchestrator.core.extents import Extents
 from orchestrator.core.files import Digest

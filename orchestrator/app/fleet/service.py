@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orchestrator.app.compose import known_state, mover_of, sweep
-from orchestrator.app.entrance import server_libraries
+from orchestrator.app.extras import server_libraries
 from orchestrator.app.fleet.control import board_at, calling, event_loop, hosted
-from orchestrator.app.fleet_key import needed_keys
 from orchestrator.app.opening import opened
+from orchestrator.app.peers.keys import needed_keys
 from orchestrator.errors import NotFoundError
 from orchestrator.events import Emit
 from orchestrator.lists.lockfile import Lock, render_lock

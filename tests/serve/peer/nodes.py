@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestrator.app.peering import PeerEntrance, peering
+from orchestrator.app.peers.peering import PeerEntrance, peering
 from orchestrator.core.files import Digest
 from orchestrator.events import Event
 from orchestrator.serve.http.exchange import Exchange

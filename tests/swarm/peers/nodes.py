@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from orchestrator.app.peering import PeerEntrance, peering
+from orchestrator.app.peers.peering import PeerEntrance, peering
 from orchestrator.aria2.daemon import PrivateDaemon
 from orchestrator.cache.cache import Cache
 from orchestrator.core.extents import Extents, Ranges

@@ -35,7 +35,7 @@ def key(options: KeyOptions) -> int:
     every machine; then remove the old one. The first line is used, and all are believed, so that machines understand
     each other all the time. Programs that run have the keys that they began with: restart `serve` after each step.
     """
-    from orchestrator.app.fleet_key import copying, key_file, make_key
+    from orchestrator.app.peers.keys import copying, key_file, make_key
 
     settings = shared.settings(options)
     if options.show_path:

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from orchestrator.app.fleet_key import fleet_keys, key_file
-from orchestrator.app.peering import PeerEntrance, peering
-from orchestrator.app.this_node import this_node
+from orchestrator.app.peers.keys import fleet_keys, key_file
+from orchestrator.app.peers.peering import PeerEntrance, peering
+from orchestrator.app.peers.this_node import this_node
 from orchestrator.cache.cache import Cache
 from orchestrator.core.extents import Extents
 from orchestrator.core.files import Digest

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator.app.entrance import server_libraries
+from orchestrator.app.extras import server_libraries
 from orchestrator.events import Emit
 from orchestrator.swarm.holdings import Holdings
 from orchestrator.swarm.tickets import FleetKeys

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.app.this_node import this_node
+from orchestrator.app.peers.this_node import this_node
 from orchestrator.swarm.holdings import is_node_name
 
 

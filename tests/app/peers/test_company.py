@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.app.company import company, node_name
 from orchestrator.app.compose import open_cache
 from orchestrator.app.opening import moving
+from orchestrator.app.peers.company import company, node_name
 from orchestrator.errors import UsageError
 from orchestrator.events import Event, PeersKnown
 from orchestrator.settings import Settings, load
@@ -19,7 +19,7 @@ from tests.hub.loopback import LoopbackHub
 from tests.hub.models import tiny_model
 from tests.hub.repos import Repo
 
-REPO = Path(__file__).parents[2]
+REPO = Path(__file__).parents[3]
 KEY = "a-key-of-a-fleet-for-tests"
 
 

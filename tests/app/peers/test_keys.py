@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.app.fleet_key import copying, fleet_keys, key_file, make_key, needed_keys
+from orchestrator.app.peers.keys import copying, fleet_keys, key_file, make_key, needed_keys
 from orchestrator.errors import ConfigError, UsageError
 from orchestrator.settings import Settings, load, user_file
 from orchestrator.settings.secrets import without_secrets
