@@ -212,30 +212,37 @@ class Swarm:
         return found
 
     def _ask(self) -> None:
-        """Have nodes with free streams ask their peers for more."""
-        costs = self.costs
+        """Have nodes with free streams ask their peers for more, one range each in turn."""
+        costs, streams = self.costs, self.pieces.streams
+        sends = np.bincount(self.flights["source"], minlength=self.origin + 1)
+        asked: list[tuple[Ints, ...]] = []
+        free = np.flatnonzero(self.waits)
         for _ in range(costs.down_streams):
-            nodes = np.flatnonzero(self.waits & (self._streams() < costs.down_streams))
-            found = self.pieces.choose(nodes, self.step, costs.per_peer, costs.run)
-            good = found.length > 0
+            found = self.pieces.choose(
+                free[streams[free].sum(1) < costs.down_streams], self.step, costs.per_peer, costs.run
+            )
+            free, good = found.nodes, found.length > 0
             nodes, slots, first, length = (each[good] for each in (found.nodes, found.slots, found.first, found.length))
             if not len(nodes):
-                return
+                break
             peers = self.pieces.peers[nodes, slots]
             # A peer sends so many bodies at once; who comes late is refused after a while.
             turns = self.random.permutation(len(nodes))
             ranks = np.empty(len(nodes), np.int64)
             ranks[turns] = _ranks(peers[turns])
-            taken = np.bincount(self.flights["source"], minlength=self.origin + 1)[peers] + ranks < costs.uploads
+            taken = sends[peers] + ranks < costs.uploads
             self.pieces.rests[nodes[~taken], slots[~taken]] = self.step + steps(costs.busy_s + costs.rest_s)
             nodes, slots, first, length, peers = (each[taken] for each in (nodes, slots, first, length, peers))
             what = np.repeat(first - np.cumsum(length) + length, length) + np.arange(length.sum())
             self.pieces.take(np.repeat(nodes, length), what, self.step)
-            np.add.at(self.pieces.streams, (nodes, slots), 1)
-            begins = self.step + steps(costs.request_s)
-            columns = {"node": nodes, "source": peers, "slot": slots, "piece": first, "end": first + length}
-            self.flights.add(len(nodes), **columns, order=-1, begins=begins)
-            self._go_on(len(nodes))
+            np.add.at(streams, (nodes, slots), 1)
+            np.add.at(sends, peers, 1)
+            asked.append((nodes, peers, slots, first, first + length))
+        if asked:
+            node, source, slot, piece, end = (np.concatenate(each) for each in zip(*asked, strict=True))
+            columns = {"node": node, "source": source, "slot": slot, "piece": piece, "end": end}
+            self.flights.add(len(node), **columns, order=-1, begins=self.step + steps(costs.request_s))
+            self._go_on(len(node))
 
     def _hurry(self) -> None:
         """Where a node has nothing else to ask for, others may bring what a slow peer is long about."""

@@ -15,7 +15,21 @@ from orchestrator.swarm.leasing import MOST_LEASES, allowed, may
 from orchestrator.swarm.plan import EVICT_AFTER, plan
 from orchestrator.swarm.trust import trusted_nodes
 from orchestrator.swarm.units import Bits, Unit, piece_count, units_of
-from orchestrator.swarm.view import BlobView, Dispute, Evict, FleetView, Lease, NodeState, Peers, Revoke, TaskView, Work
+from orchestrator.swarm.view import (
+    BlobView,
+    Bundle,
+    BundleView,
+    Dispute,
+    Evict,
+    FleetView,
+    Lease,
+    NodeState,
+    OriginView,
+    Peers,
+    Revoke,
+    TaskView,
+    Work,
+)
 from tests.swarm.fleets import NAMES, NOW, any_fleet, blob, digest, lease, node, nodes
 
 
@@ -264,6 +278,36 @@ def test_only_what_is_missing_of_a_unit_is_leased() -> None:
     assert (new.work.index, isinstance(new.work, Unit)) == (10, True)
     assert isinstance(new.work, Unit)
     assert (new.work.start, new.work.end) == (41 * PIECE, 44 * PIECE)
+
+
+@pytest.mark.parametrize(
+    ("origin", "leases"),
+    [
+        (OriginView(4), 4),
+        (OriginView(4, refusals=1), 2),
+        (OriginView(4, refusals=9), 1),
+        (OriginView(4, rests_until=NOW + 1), 0),
+        (OriginView(4, rests_until=NOW), 4),
+    ],
+)
+def test_an_origin_that_refuses_is_asked_less_by_everybody(origin: OriginView, leases: int) -> None:
+    assert len(given_by(fleet(blob(1, 20), origins={"hub": origin}))) == leases
+
+
+def test_small_files_are_leased_together_and_first() -> None:
+    bundle = Bundle("task", 0, (digest(7), digest(8)), 2000)
+    view = BundleView(bundle, {"n1": Bits.of(2, [0])}, wanted_by=frozenset(NAMES), host="hub")
+    tasks = (TaskView("task", 0, (digest(1),)),)
+    new = given_by(fleet(blob(1, 20), bundles=(view,), tasks=tasks, origins={"hub": OriginView(2)}))
+    assert [each.work for each in new] == [bundle, units_of(digest(1), 20 * PIECE)[0]]
+    whole = dataclasses.replace(view, have={"n1": Bits.of(2, [0]), "n2": Bits.of(2, [1])})
+    assert not given_by(fleet(bundles=(whole,), tasks=tasks))
+
+
+def test_nodes_that_share_no_closed_repo_get_no_leases_of_one() -> None:
+    told = {name: node(name, shares_restricted=name == "n3") for name in NAMES}
+    closed = blob(1, 4, is_restricted=True, have={"n0": Bits.full(4)})
+    assert {each.node for each in given_by(fleet(closed, nodes=told))} == {"n3"}
 
 
 def test_a_task_with_a_priority_of_one_more_gets_twice_as_much() -> None:
