@@ -99,10 +99,12 @@ class Evicted:
 
 @dataclass(frozen=True, slots=True)
 class PeersKnown:
-    """The peers that share this run now, by the names of their nodes; `address` is where they reach this node."""
+    """The peers that share this run now, by the names of their nodes, and those that have `left` since this was told
+    last; `address` is where they reach this node."""
 
     address: str
     nodes: tuple[str, ...]
+    left: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,6 +86,8 @@ def test_the_commands_of_a_document_run(document: Path, hub: LoopbackHub, tmp_pa
         "glm-aria serve &": f"glm-aria serve --listen 127.0.0.1:{port} &",
         "glm-aria serve --access-log": f"glm-aria serve --listen 127.0.0.1:{port} --access-log",
         ":8090": f":{port}",
+        "--lan": f"--lan --peer-listen 127.0.0.1:{port}",
+        "--linger": f"--peer-listen 127.0.0.1:{port} --force --linger",
         "port=6800": f"port={port}",
         "SHA256": str(shard.sha256),
         "@COMMIT": f"@{phone.head}",

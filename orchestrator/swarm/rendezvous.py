@@ -13,8 +13,9 @@ Times are monotonic seconds that the caller gives.
 from __future__ import annotations
 
 import functools
+import math
 import operator
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -30,18 +31,20 @@ ALIVE_SECONDS = 6.0
 """A peer that has not answered for so long is no member, and others own what it owned."""
 ALONE_SECONDS = 3.0
 """A node that hears of nobody else waits for so long, and up to so long again by chance, before it fetches all."""
-STALLED_SECONDS = 5.0
+STALLED_SECONDS = 10.0
 """A member that has brought nothing of its own for so long loses it to those who have nothing else to do."""
 STARVED_SECONDS = 20.0
 """A node to which nothing comes for so long, from anybody, believes no more what others offer of the blob."""
 _SETTLE_SECONDS = 1.5
 """For so long a node looks for others before it asks an origin; one that comes late lets them finish what they have
 under way of its units."""
+_PASSING_SECONDS = 5.0
+"""For so long after nodes came, each brings to its end what it had under way, and those that came leave that alone."""
+_KNOWN_SECONDS = 1.0
+"""Those that come know what a node has had for so long."""
 _SURE_SECONDS = 0.5
 """A node that has had nothing of its own to bring for so long, of any blob, helps others."""
 _PACE_SECONDS = 2.0
-_KEPT_WINDOWS = 2
-"""Windows of an owner that are not taken over while it moves."""
 _FIRST_WINDOW, _LEAST_WINDOW = 4, 3
 _LUCKY = 7 << 61
 """A hash from here on, one of eight, is likely to be the highest of a few nodes."""
@@ -143,6 +146,9 @@ class Share:
         self._ranks: tuple[tuple[str, ...], ...] = ()
         self._owned: Mapping[str, int] = {}
         self._seen = 0
+        self._asked = self._avoided = 0
+        self._changed = began
+        self._known = math.inf
         self._paces: dict[str, _Pace] = {}
         self._doubted: set[str] = set()
         self.brings = False
@@ -159,13 +165,21 @@ class Share:
         self._note(now, own.mask, offered, offers)
         missing = ((1 << self._pieces) - 1) & ~(offered | own.mask)
         mine = missing & self._owned[self._node]
+        if now < self._changed + _PASSING_SECONDS:
+            mine &= ~self._avoided
         if not others and (moment.waits or (not moment.is_alone and now < self._began + _SETTLE_SECONDS)):
             mine &= self._lucky
+        # What is under way is not stopped because others own it now, or because somebody's pace is another now.
+        under_way = missing & self._asked
         self.brings = bool(mine)
-        if mine:
-            mask = 0 if moment.settles else self._window(self._node, mine, now)
+        if moment.settles:
+            mask = under_way
+        elif mine:
+            mask = under_way | self._window(self._node, mine, now)
         else:
-            mask = _last(self._help(now, moment.idle, missing), self._paces[self._node].window(now))
+            under_way &= self._help(moment, missing, windows=1)
+            mask = under_way | _last(self._help(moment, missing, windows=2), self._paces[self._node].window(now))
+        self._asked = mask
         return Bits(self._pieces, mask).ranges(self._size)
 
     @functools.cached_property
@@ -175,33 +189,47 @@ class Share:
 
     def _note(self, now: float, own: int, offered: int, offers: Mapping[str, int]) -> None:
         """Note who came, who went, and who brought pieces that nobody had before."""
+        if own and self._known == math.inf:
+            self._known = now
         members = frozenset((self._node, *offers))
         if members != self._members:
+            self._avoided = 0 if own else self._under_way(own | offered, [node for node, has in offers.items() if has])
+            self._changed = now
+            if now < self._known + _KNOWN_SECONDS:
+                self._asked = 0
             self._members = members
-            self._ranks = ranking(members, self._digest, len(self._units))
-            owned = dict.fromkeys(members, 0)
-            for unit, ranks in zip(self._units, self._ranks, strict=True):
-                owned[ranks[0]] |= unit
-            self._owned = owned
             self._paces = {node: self._paces.get(node) or _Pace(now) for node in members}
+            self._ranks = ranking(members, self._digest, len(self._units))
+            self._owned = self._shares(self._ranks)
         for node, has in ((self._node, own), *offers.items()):
             self._paces[node].note(now, (has & ~self._seen).bit_count())
         self._seen |= own | offered
+
+    def _shares(self, ranks: Sequence[Sequence[str]]) -> Mapping[str, int]:
+        """The pieces that each node owns."""
+        owned: defaultdict[str, int] = defaultdict(int)
+        for unit, (owner, *_) in zip(self._units, ranks, strict=True):
+            owned[owner] |= unit
+        return owned
+
+    def _under_way(self, had: int, others: Sequence[str]) -> int:
+        """The pieces that others are likely to have under way, who have not heard of this node yet."""
+        owned = self._shares(ranking(others, self._digest, len(self._units))) if others else {}
+        return functools.reduce(operator.or_, (_first(mask & ~had, _FIRST_WINDOW) for mask in owned.values()), 0)
 
     def _window(self, node: str, mask: int, now: float, windows: int = 1) -> int:
         """The pieces of these that a node has under way, or is about to ask for."""
         return _first(mask, self._paces[node].window(now) * windows)
 
-    def _help(self, now: float, idle: float, missing: int) -> int:
+    def _help(self, moment: Moment, missing: int, *, windows: int) -> int:
         """The pieces that this node takes over from others, once it has brought all of its own: it is the first in rank
         of those that have, and still move."""
+        now, idle = moment.now, moment.idle
         if idle < _SURE_SECONDS:
             return 0
         stalled = {node for node, pace in self._paces.items() if min(now - pace.moved, idle) >= STALLED_SECONDS}
         busy = {node: missing & owned for node, owned in self._owned.items() if missing & owned}
-        near = {
-            node: self._window(node, left, now, _KEPT_WINDOWS) for node, left in busy.items() if node not in stalled
-        }
+        near = {node: self._window(node, left, now, windows) for node, left in busy.items() if node not in stalled}
         found = 0
         for unit, (owner, *others) in zip(self._units, self._ranks, strict=True):
             if left := unit & missing & ~near.get(owner, 0):

@@ -52,5 +52,5 @@ def test_every_event_has_a_line() -> None:
         Draft202012Validator(schema_of(Line)).validate(line)
     assert lines[1] == {"event": "queued", "files": 1, "bytes_total": 2}
     assert lines[3]["sources"] == [{"name": "near", "speed": 2, "connections": 2}]
-    assert lines[7] == {"event": "peers", "address": "http://10.0.0.1:8092", "nodes": ["a", "b"]}
+    assert lines[7] == {"event": "peers", "address": "http://10.0.0.1:8092", "nodes": ["a", "b"], "left": []}
     assert lines[8] == {"event": "staying", "nodes": ["a"], "seconds": 300}

@@ -146,10 +146,14 @@ def test_other_machines_are_told_of(clock: Clock) -> None:
     with Lines(clock=clock, stream=stream) as lines:
         lines.emit(PeersKnown("http://10.0.0.1:8092", ()))
         lines.emit(PeersKnown("http://10.0.0.1:8092", ("a", "b")))
+        lines.emit(PeersKnown("http://10.0.0.1:8092", ("b",), left=("a",)))
+        lines.emit(PeersKnown("http://10.0.0.1:8092", (), left=("b",)))
         lines.emit(Staying(("a",), 300))
     assert stream.getvalue().splitlines() == [
         "other machines reach this one at http://10.0.0.1:8092",
         "shared with 2 machines: a, b",
+        "a has left; shared with 1 machine: b",
+        "b has left",
         "done; stays for 1 machine that needs what only this one has (a), at most 5 min 00 s; Ctrl-C ends it",
     ]
 

@@ -101,6 +101,14 @@ def test_who_comes_late_lets_the_others_finish_what_they_have_under_way() -> Non
     assert len(reach(first, 0.0, half, Other("late", NONE)))
 
 
+def test_what_others_have_under_way_when_one_comes_stays_theirs() -> None:
+    begun, before = Other("old", Bits.of(96, (0, 1))), share("old")
+    under_way = before.of(Moment(5.0, is_alone=False), Bits.of(96, (0, 1)), [])
+    kept = before.of(Moment(5.1, is_alone=False), Bits.of(96, (0, 1)), [Other("new", NONE)])
+    assert kept == under_way
+    assert not len(pieces_within(SIZE, kept) & reach(share("new"), 0.0, NONE, begun))
+
+
 def test_the_clocks_of_a_node_tell_what_it_waits_for() -> None:
     clocks = NodeClocks(0.0, chance=0.5)
     first = clocks.moment(1.0, gets=False, brings=False, others=[])
@@ -121,8 +129,9 @@ def test_nodes_that_begin_together_do_not_wait_for_each_other() -> None:
 def test_who_has_something_of_its_own_to_bring_helps_nobody() -> None:
     owned = [unit for unit, nodes in enumerate(ranking(["a", "slow"], DIGEST, 96)) if nodes[0] == "slow"]
     has = Bits.of(96, (unit for unit in range(96) if unit not in owned))
-    assert not len(reach(share("a"), 50.0, has, Other("slow", NONE), idle=0.0))
-    assert len(reach(share("a"), 50.0, has, Other("slow", NONE)))
+    slow = Other("slow", Bits.of(96, owned[:1]))
+    assert not len(reach(share("a"), 50.0, has, slow, idle=0.0))
+    assert len(reach(share("a"), 50.0, has, slow))
 
 
 def test_a_blob_that_others_do_not_want_yet_is_begun_with_little() -> None:
@@ -135,12 +144,11 @@ def test_a_blob_that_others_do_not_want_yet_is_begun_with_little() -> None:
 
 
 def test_who_is_done_helps_a_slow_node_behind_its_window_and_from_the_back() -> None:
-    slow = Other("slow", NONE)
     owned = [unit for unit, nodes in enumerate(ranking(["a", "slow"], DIGEST, 96)) if nodes[0] == "slow"]
     has = Bits.of(96, (unit for unit in range(96) if unit not in owned))
-    taken = reach(share("a"), 0.0, has, slow)
+    taken = reach(share("a"), 0.0, has, Other("slow", Bits.of(96, owned[:1])))
     assert len(taken)
-    assert set(taken) <= set(owned[8:])
+    assert set(taken) <= set(owned[9:])
     assert max(owned) in taken
 
 

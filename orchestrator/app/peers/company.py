@@ -190,8 +190,8 @@ def _tell(peers: Neighbours, address: str, emit: Emit) -> None:
         nonlocal told
         with lock:
             now = frozenset(_alive(peers))
-            if now != told and now:
-                emit(PeersKnown(address, tuple(sorted(now))))
+            if now != told:
+                emit(PeersKnown(address, tuple(sorted(now)), tuple(sorted(told - now))))
             told = now
 
     peers.subscribe(look)

@@ -104,11 +104,13 @@ class WarningLine:
 
 @dataclass(frozen=True, slots=True)
 class PeersLine:
-    """The nodes of the fleet that share this run now; `address` is where they reach this one."""
+    """The nodes of the fleet that share this run now, and those that have left; `address` is where they reach this
+    one."""
 
     event: Literal["peers"]
     address: str
     nodes: tuple[str, ...]
+    left: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,5 +158,5 @@ def line_of(event: Event) -> Line:
 
 def _of_peers(event: PeersKnown | Staying) -> PeersLine | StayingLine:
     if isinstance(event, PeersKnown):
-        return PeersLine("peers", event.address, event.nodes)
+        return PeersLine("peers", event.address, event.nodes, event.left)
     return StayingLine("staying", event.nodes, event.seconds)

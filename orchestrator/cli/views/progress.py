@@ -150,7 +150,10 @@ def of_peers(event: PeersKnown | Staying) -> str:
     names = printable(", ".join(event.nodes))
     count = "1 machine" if len(event.nodes) == 1 else f"{len(event.nodes)} machines"
     if isinstance(event, PeersKnown):
-        return f"shared with {count}: {names}" if event.nodes else f"other machines reach this one at {event.address}"
+        gone = printable(", ".join(event.left))
+        parts = [f"{gone} {'has' if len(event.left) == 1 else 'have'} left"] if gone else []
+        parts += [f"shared with {count}: {names}"] if names else []
+        return "; ".join(parts) or f"other machines reach this one at {event.address}"
     most = format_duration(event.seconds)
     need = "needs" if len(event.nodes) == 1 else "need"
     return f"done; stays for {count} that {need} what only this one has ({names}), at most {most}; Ctrl-C ends it"
