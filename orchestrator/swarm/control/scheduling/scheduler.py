@@ -186,7 +186,7 @@ class Scheduler:
         return self._task(task)
 
     def _task(self, name: str) -> TaskStatus:
-        return task_status(self._core.state, name, self._core.state.task(name))
+        return task_status(self._core.state, name, self._core.state.task(name), self._clock())
 
     def _node(self, node: str) -> NodeStatus:
         leases = sum(record.fact.node == node for _, record in self._core.state.leases())

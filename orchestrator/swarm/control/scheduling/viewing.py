@@ -167,20 +167,20 @@ def _origin(state: FleetState, host: str, connections: int, now: float) -> Origi
 # -- for people
 
 
-def task_status(state: FleetState, name: str, task: TaskRecord) -> TaskStatus:
-    """A task as it is now. A node that is gone before it said how it ended has failed."""
+def task_status(state: FleetState, name: str, task: TaskRecord, now: float) -> TaskStatus:
+    """A task as it is now. A node that was lost before it said how it ended has failed, unless it comes back."""
     reports = {node: fact.report for node, fact in task.reports.items()}
     return TaskStatus(
         id=name,
         name=task.lock.name if task.lock else "",
-        state=_task_state(state, name, task),
+        state=_task_state(state, name, task, now),
         size=task.listing.size if task.listing else 0,
         egress=sum(report.from_origin for report in reports.values()),
         nodes=reports,
     )
 
 
-def _task_state(state: FleetState, name: str, task: TaskRecord) -> TaskState:
+def _task_state(state: FleetState, name: str, task: TaskRecord, now: float) -> TaskState:
     if task.is_cancelled:
         return TaskState.CANCELLED
     if task.listing is None:
@@ -188,16 +188,22 @@ def _task_state(state: FleetState, name: str, task: TaskRecord) -> TaskState:
     wanted = state.wanted(task, name)
     if not wanted and not task.reports:
         return TaskState.SUBMITTED
-    if not all(map(task.has_ended, wanted)):
+    if any(not task.has_ended(node) and _was_here(state, node, now) for node in wanted):
         return TaskState.RUNNING
-    placed = all(fact.report.phase is NodePhase.PLACED for fact in task.reports.values())
-    return TaskState.DONE if placed else TaskState.PARTIAL
+    placed = (report.report.phase is NodePhase.PLACED for report in task.reports.values())
+    return TaskState.DONE if all(placed) and all(map(task.has_ended, wanted)) else TaskState.PARTIAL
+
+
+def _was_here(state: FleetState, node: str, now: float) -> bool:
+    """True for a node that lives, or that may be on its way to another scheduler."""
+    record = state.nodes[node]
+    return record.fact.state is not NodeState.GONE and now - state.beat(record) <= LOST_AFTER
 
 
 def node_status(state: FleetState, record: NodeRecord, leases: int, now: float) -> NodeStatus:
     """A node as it is now, with so many leases."""
     node = _node(state, record)
-    is_lost = node.state is not NodeState.GONE and now - node.beat > LOST_AFTER
+    is_lost = node.state is not NodeState.GONE and not _was_here(state, node.id, now)
     return NodeStatus(
         id=node.id,
         epoch=node.epoch,

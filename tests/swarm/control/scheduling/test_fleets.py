@@ -63,6 +63,21 @@ def test_a_node_that_dies_with_leases(another: Make) -> None:
     assert fleet.egress <= 1.1
 
 
+def test_a_task_does_not_wait_for_who_is_lost() -> None:
+    fleet = Fleet(4, MODEL)
+    fleet.submit()
+    fleet.run(until=half(fleet))
+    fleet.kill(fleet.nodes["n0001"])
+    fleet.run()
+    begin = fleet.now
+    state = fleet.cores[0].state
+    while task_status(state, "task", state.tasks["task"], fleet.now).state == "running":
+        fleet.turn()
+        fleet.step()
+    assert fleet.now - begin <= 10
+    assert task_status(state, "task", state.tasks["task"], fleet.now).state == "partial"
+
+
 def test_what_only_the_dead_had_is_fetched_again() -> None:
     fleet = Fleet(3, [64 * MB], nic=1)  # nothing goes from node to node
     for node in fleet.nodes.values():
@@ -202,7 +217,7 @@ def test_a_node_whose_disk_is_full_gives_its_leases_back() -> None:
     assert not full.leases
     full.is_placed = True
     fleet.run()
-    status = task_status(fleet.cores[0].state, "task", fleet.cores[0].state.tasks["task"])
+    status = task_status(fleet.cores[0].state, "task", fleet.cores[0].state.tasks["task"], fleet.now)
     assert status.state == "partial"
     assert status.nodes["n0002"].code == "no-space"
 
