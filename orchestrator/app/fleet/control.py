@@ -187,7 +187,7 @@ def schedulers_for(
             yield (LocalScheduler(scheduler),), None
             return
         own = None
-        if may_host and (listen := _own_place(where.partition(",")[0])) is not None:
+        if may_host and (listen := own_place(where.partition(",")[0])) is not None:
             with contextlib.suppress(CannotCreateError):  # another process of this machine has it
                 board = board_at(None, needed_keys(settings))
                 own = stack.enter_context(hosted(settings, board, listen, loop, emit))
@@ -211,9 +211,10 @@ class Calling:
 
     def do(self, call: Callable[[FleetCalls], Coroutine[Any, Any, T]], stop: Stop) -> T:
         """The answer to a call. Raises what the last scheduler says, Interrupted."""
-        return waited(self.loop.run(self._do(call)), stop)
+        return waited(self.loop.run(self.ask(call)), stop)
 
-    async def _do(self, call: Callable[[FleetCalls], Coroutine[Any, Any, T]]) -> T:
+    async def ask(self, call: Callable[[FleetCalls], Coroutine[Any, Any, T]]) -> T:
+        """The same, in the event loop."""
         for scheduler in self.schedulers[:-1]:
             with contextlib.suppress(TemporaryError):
                 async with scheduler.calls() as calls:
@@ -222,7 +223,7 @@ class Calling:
             return await call(calls)
 
 
-def _own_place(place: str) -> str | None:
+def own_place(place: str) -> str | None:
     """The address to listen at, if the place is one of this machine's and free."""
     found = parse_place(place)
     try:

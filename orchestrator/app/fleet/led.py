@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import queue
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from orchestrator.app.fleet.control import Calling, HostedScheduler, schedulers_for
+from orchestrator.app.fleet.orders import LOCK, OrderBook, name_of
 from orchestrator.app.peers.company import SwarmCompany, accompanied, node_name, reached, stay
 from orchestrator.app.peers.keys import needed_keys
 from orchestrator.cache.cache import Cache
@@ -19,19 +19,18 @@ from orchestrator.core.sources import node_of
 from orchestrator.depot.candidates import Choosing
 from orchestrator.depot.company import Engine
 from orchestrator.depot.watch import Watch
-from orchestrator.errors import GlmAriaError
+from orchestrator.errors import NotFoundError, TemporaryError
 from orchestrator.events import Emit, Event, FileProgress, SourceRates
-from orchestrator.lists.lockfile import Lock, parse_lock
+from orchestrator.lists.lockfile import parse_lock
 from orchestrator.pull.report import PullReport
 from orchestrator.settings import Settings
 from orchestrator.swarm.control.guide import FleetGuide
 from orchestrator.swarm.control.loops import LoopThread
-from orchestrator.swarm.control.messages import Hello, NodePhase, TaskLock, TaskReport
-from orchestrator.swarm.control.worker import Orders, Worker
+from orchestrator.swarm.control.messages import KNOWN, Hello, NodePhase, Submission, TaskLock, TaskReport
+from orchestrator.swarm.control.worker import Worker
 from orchestrator.swarm.unguided import Unguided
 from orchestrator.system.signals import Stop
 
-LOCK = "the lock of the fleet"
 _GOODBYE = 3.0
 _LOOK = 0.2
 
@@ -63,33 +62,6 @@ class LedCompany:
         return self.company.doubt(digest, trusted)
 
 
-@dataclass(slots=True)
-class OrderBook:
-    """The words of schedulers to this node: tasks, those that were cancelled, and whether it may leave."""
-
-    tasks: queue.SimpleQueue[TaskLock] = field(default_factory=queue.SimpleQueue)
-    cancelled: set[str] = field(default_factory=set)
-    may_leave: threading.Event = field(default_factory=threading.Event)
-    expect: Callable[[Collection[Digest]], None] = lambda _: None
-
-    def orders(self) -> Orders:
-        """The callbacks of the worker. The blobs of a task are expected at once, each time that it is told."""
-
-        def take(task: TaskLock) -> None:
-            with contextlib.suppress(GlmAriaError):  # who takes the task will say so
-                self.expect(digests_of(parse_lock(task.lock, LOCK)))
-            self.tasks.put(task)
-
-        def cancel(task: str) -> None:
-            self.cancelled.add(task)
-
-        def drain(may_leave: bool) -> None:
-            if may_leave:
-                self.may_leave.set()
-
-        return Orders(take, cancel, drain)
-
-
 @dataclass(frozen=True, slots=True)
 class LedNode:
     """A node of a fleet, as long as it runs."""
@@ -108,12 +80,14 @@ class LedNode:
     def leave(self, seconds: int, stop: Stop, emit: Emit) -> None:
         """Stay until others have what this node alone has, for so many seconds at most, and while they need the
         scheduler of this process."""
-        until = time.monotonic() + seconds
-        with contextlib.suppress(GlmAriaError):  # then nobody says when we may leave
-            self.calling.do(lambda calls: calls.drain(self.name), stop)
-            while not (stop.is_set() or self.inbox.may_leave.wait(_LOOK) or self.company.guide.is_alone):
-                if time.monotonic() > until:
-                    return
+        until, asked = time.monotonic() + seconds, 0
+        while not (stop.is_set() or self.inbox.may_leave.wait(_LOOK) or self.company.guide.is_alone):
+            if time.monotonic() > until:
+                return
+            if self.inbox.welcomes != asked:  # each scheduler is to know it
+                with contextlib.suppress(NotFoundError, TemporaryError):
+                    self.calling.do(lambda calls: calls.drain(self.name), stop)
+                    asked = self.inbox.welcomes
         if self.company.guide.is_alone:
             stay(self.company.company, self.name, seconds, stop, emit)
 
@@ -159,10 +133,18 @@ def led(
         inbox = OrderBook()
         worker = Worker(hello, schedulers, company.sharing, guide, orders=inbox.orders(), emit=emit)
         workers.append(worker)
-        inbox.expect = worker.expect
+        calling = Calling(loop, schedulers)
+
+        async def submit(task: TaskLock) -> None:
+            name = name_of(parse_lock(task.lock, LOCK))
+            asked = Submission(f"{KNOWN}{task.task}", name, "", task.priority, task.lock, "", task.is_restricted)
+            await calling.ask(lambda calls: calls.submit(asked))
+            worker.join(task.task)
+
+        inbox.expect, inbox.submit = worker.expect, submit
         speaking = loop.run(worker.run())
         stack.callback(speaking.cancel)
-        yield LedNode(name, LedCompany(company, guide, worker), worker, Calling(loop, schedulers), inbox, own)
+        yield LedNode(name, LedCompany(company, guide, worker), worker, calling, inbox, own)
         loop.run(worker.leave(_GOODBYE)).result()
         if own is not None:
             _host_on(own, settings.fleet_linger, stop)
@@ -174,17 +156,13 @@ def _host_on(own: HostedScheduler, seconds: float, stop: Stop) -> None:
         pass
 
 
-def digests_of(lock: Lock) -> tuple[Digest, ...]:
-    """The distinct blobs of a lock, as the catalogs of its models list them."""
-    return tuple({file.digest: None for model in lock.models for file in model.tree().files})
-
-
 class TaskProgress:
     """The progress of a task at this node, as the events of its pull tell it, for the schedulers. Thread-safe."""
 
-    def __init__(self, task: str, worker: Worker, emit: Emit) -> None:
+    def __init__(self, task: str, node: LedNode, emit: Emit) -> None:
         self._task = task
-        self._worker = worker
+        self._worker = node.worker
+        self._orders = node.inbox
         self._emit = emit
         self._lock = threading.Lock()
         self._sent: Mapping[str, int] = {}
@@ -205,6 +183,7 @@ class TaskProgress:
         error = next((model.error for model in report.models if model.error is not None), None)
         if error is not None:
             self._worker.give_back(error.code)
+        self._orders.ended(self._task)
         self.tell(NodePhase.FAILED if error else NodePhase.PLACED, error.code if error else "")
 
     def tell(self, phase: NodePhase, code: str = "") -> None:

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 
 from orchestrator.app.compose import mover_of, sweep
 from orchestrator.app.fleet.control import event_loop
-from orchestrator.app.fleet.led import LOCK, LedNode, TaskProgress, led
+from orchestrator.app.fleet.led import LedNode, TaskProgress, led
+from orchestrator.app.fleet.orders import LOCK
 from orchestrator.app.opening import OpenCall, opened
 from orchestrator.errors import GlmAriaError
 from orchestrator.events import Emit, Notice
@@ -96,7 +97,7 @@ class _Tasks:
         stop = Stop()
         stop.is_abrupt = False
         self._current = (task.task, stop)
-        progress = TaskProgress(task.task, self._node.worker, self._emit)
+        progress = TaskProgress(task.task, self._node, self._emit)
         progress.tell(NodePhase.WAITING)
         try:
             for attempt in range(_TRIES):
@@ -107,6 +108,7 @@ class _Tasks:
                 progress.end(report)
                 self.done.add(task.task)
         except GlmAriaError as error:
+            self._node.inbox.ended(task.task)
             progress.tell(NodePhase.FAILED, error.code)
             self._emit(Notice("task-failed", f"task {task.task} failed here: {error.message}"))
         finally:

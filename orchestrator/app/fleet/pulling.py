@@ -11,8 +11,8 @@ from dataclasses import replace
 
 from orchestrator.app.compose import mover_of
 from orchestrator.app.fleet.control import event_loop
-from orchestrator.app.fleet.led import LOCK, LedNode, TaskProgress, led
-from orchestrator.app.fleet.service import name_of
+from orchestrator.app.fleet.led import LedNode, TaskProgress, led
+from orchestrator.app.fleet.orders import LOCK, name_of
 from orchestrator.app.opening import OpenCall
 from orchestrator.depot.mover import Mover
 from orchestrator.errors import GlmAriaError, Interrupted, TemporaryError
@@ -56,7 +56,7 @@ def pull_in_fleet(settings: Settings, request: PullRequest, opened: OpenCall, st
             return flow.pull(request, sites, sources, cache, mover, stop=stop, emit=emit)
         fresh = parse_lock(task.lock, LOCK)
         locked = replace(request, items=locked_items(request, fresh), lock_name=LOCK, is_closed=task.is_restricted)
-        progress = TaskProgress(task.task, node.worker, emit)
+        progress = TaskProgress(task.task, node, emit)
         progress.tell(NodePhase.FETCHING)
         report = flow.pull(locked, sites, sources, cache, mover, stop=stop, emit=progress.take)
         progress.end(report)

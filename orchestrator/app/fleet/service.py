@@ -79,6 +79,7 @@ class FleetServices:
 
     def submit(self, wanted: PullRequest | Lock, selector: str, emit: Emit) -> TaskStatus:
         """Have the nodes that the selector matches pull models, or what a lock has. Raises what resolving raises."""
+        from orchestrator.app.fleet.orders import name_of
         from orchestrator.swarm.control.messages import Submission
 
         is_closed = False
@@ -140,9 +141,3 @@ class FleetServices:
             fresh = lock_ahead(request, sites, sources, cache, mover, stop=stop, emit=told)
             sweep(cache.staging)
             return fresh
-
-
-def name_of(lock: Lock) -> str:
-    """The name of a task for people."""
-    refs = [str(model.ref) for model in lock.models]
-    return ", ".join(refs[:3]) + (f" and {len(refs) - 3} more" if refs[3:] else "")

@@ -241,6 +241,10 @@ class TaskState(StrEnum):
         return self in (TaskState.DONE, TaskState.PARTIAL, TaskState.CANCELLED)
 
 
+KNOWN = "task:"
+"""Begins the key of a task that is known by its id: who is at it submits it to schedulers that have forgotten it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Submission:
     """A wish for a task. The same `key` is the same task, for a day. `selector`: patterns of nodes' names, or

@@ -8,18 +8,17 @@ import time
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
-from orchestrator.core.extents import intersect
 from orchestrator.core.files import Digest
 from orchestrator.depot.watch import State, Watch
 from orchestrator.errors import GlmAriaError, NotAllowedError, TemporaryError
 from orchestrator.events import Emit, Notice
 from orchestrator.swarm.control import messages
+from orchestrator.swarm.control.gauge import WorkGauge
 from orchestrator.swarm.control.guide import FleetGuide
 from orchestrator.swarm.control.line import Scheduled, SchedulerLine
-from orchestrator.swarm.control.messages import Assign, FromNode, FromScheduler, Hello, LeaseProgress, TaskReport
+from orchestrator.swarm.control.messages import Assign, FromNode, FromScheduler, Hello, TaskReport
 from orchestrator.swarm.control.words import Words
 from orchestrator.swarm.holdings import Holding, Holdings
-from orchestrator.swarm.units import pieces_within
 
 _GONE = 10.0
 """Seconds without a scheduler after which the node goes on by itself."""
@@ -29,7 +28,6 @@ _PAUSE = 0.5
 """Seconds between two rounds through all schedulers."""
 _SOON = 0.5
 """The part of a beat that is between two messages when there is news."""
-_STARVING = 1.0
 _GLANCE = 0.05
 _ASKED = 4096
 """Blobs that are looked for at once in what is held."""
@@ -42,6 +40,7 @@ class Orders:
     task: Callable[[messages.TaskLock], None] = lambda _: None
     cancelled: Callable[[str], None] = lambda _: None
     drain: Callable[[bool], None] = lambda _: None
+    welcome: Callable[[], None] = lambda: None
 
 
 class Worker:
@@ -70,13 +69,11 @@ class Worker:
         self._clock = clock
         self._words = Words()
         self._inbox: list[tuple[object, FromNode]] = []
-        self._watches: dict[Digest, Watch] = {}
-        self._held: dict[Digest, Holding] = {}
+        self._gauge = WorkGauge(guide, clock)
         self._expected: list[Digest] = []
+        self._tasks: list[str] = []
         self._version = 0
         self._seq = 0
-        self._done: dict[str, tuple[float, int]] = {}
-        self._moved: tuple[float, int] = (clock(), 0)
         self._is_warned = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed = asyncio.Event()
@@ -86,13 +83,14 @@ class Worker:
 
     def follow(self, watch: Watch) -> None:
         """Look at the arrival of a blob."""
-        self._watches[watch.job.digest] = watch
+        self._gauge.watches[watch.job.digest] = watch
         self._wake()
 
-    def expect(self, digests: Collection[Digest]) -> None:
-        """These blobs are a task's, which this node takes part in."""
+    def expect(self, task: str, digests: Collection[Digest]) -> None:
+        """These blobs are a task's, which this node takes part in. All that it has of them is said, or said again."""
         self._guide.expect(digests)
         self._expected += digests
+        self._tasks.append(task)
         self._wake()
 
     def join(self, task: str) -> None:
@@ -183,6 +181,7 @@ class Worker:
                 self._words.begin(welcome.seen)
                 self._connected.set()
                 self._guide.is_alone = False
+                self._orders.welcome()
                 both = [
                     asyncio.create_task(self._speak(line, welcome.beat / 1000)),
                     asyncio.create_task(self._listen(heard)),
@@ -215,9 +214,9 @@ class Worker:
             if beats:
                 beats_at = self._clock() + beat
             if beats or self._words.has_more:
-                leases = self._progress() if beats else ()
+                leases = self._gauge.progress() if beats else ()
                 for seq, said in self._words.messages(
-                    self._seq + 1, leases, is_starving=beats and self._is_starving(), beats=beats
+                    self._seq + 1, leases, is_starving=beats and self._gauge.is_starving(), beats=beats
                 ):
                     self._seq = seq
                     await line.say(seq, said)
@@ -253,79 +252,38 @@ class Worker:
         for subject, said in inbox:
             is_kept = not isinstance(said, messages.FailedWork)
             self._words.put(subject, said, is_kept=is_kept)
+            if isinstance(said, messages.Join):
+                self._words.repeat(subject)
         news = self._holdings.news(self._version)
         self._version = news.version
         for holding in news.holdings:
-            self._held[holding.digest] = holding
+            self._gauge.held[holding.digest] = holding
             if self._guide.expects(holding.digest):
                 self._words.put(("blob", holding.digest), _progress_of(holding))
-        done = [one for one in self._guide.leases if self._is_done(one)]
+        done = [one for one in self._guide.leases if self._gauge.is_done(one)]
         for one in done:
             self._words.put(("held", one.lease), messages.HeldUnit(one.lease, one.digest, one.unit), is_kept=False)
-            self._done.pop(one.lease, None)
         if done:
             self._guide.drop(one.lease for one in done)
-        for digest, watch in list(self._watches.items()):
+        for digest, watch in list(self._gauge.watches.items()):
             if watch.state is State.SUSPECT:
                 self._words.put(("suspect", digest, watch.epoch), messages.WrongBlob(digest), is_kept=False)
 
     async def _find(self) -> None:
         """Look for what is here of the blobs of tasks. A scheduler that tells a task again may know nothing of them."""
         expected, self._expected = self._expected, []
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            self._words.repeat(("task", task))
         for digest in expected:
             self._words.repeat(("blob", digest))
-            if (holding := self._held.get(digest)) is not None:
+            if (holding := self._gauge.held.get(digest)) is not None:
                 self._words.put(("blob", digest), _progress_of(holding))
         for start in range(0, len(expected), _ASKED):
             part = expected[start : start + _ASKED]
             with contextlib.suppress(GlmAriaError):  # what cannot be read is not passed on
                 for digest in await asyncio.to_thread(self._holdings.whole, part):
                     self._words.put(("blob", digest), messages.BlobProgress(digest, b"", is_whole=True))
-
-    def _is_done(self, given: Assign) -> bool:
-        if given.digest is None:
-            return all(self._is_whole(digest) for digest in given.bundle)
-        holding = self._held.get(given.digest)
-        if holding is None:
-            return False
-        if holding.is_whole:
-            return True
-        wanted = pieces_within(holding.size, [(given.start, given.end)])
-        return not wanted - holding.checked
-
-    def _is_whole(self, digest: Digest) -> bool:
-        holding = self._held.get(digest)
-        return holding is not None and holding.is_whole
-
-    def _progress(self) -> tuple[LeaseProgress, ...]:
-        now, found = self._clock(), []
-        for given in self._guide.leases:
-            done = self._arrived(given)
-            then, before = self._done.get(given.lease, (now, done))
-            rate = (done - before) / (now - then) if now > then else 0.0
-            self._done[given.lease] = (now, done)
-            found.append(LeaseProgress(given.lease, done, max(0, int(rate))))
-        self._done = {one.lease: self._done[one.lease] for one in found}
-        return tuple(found)
-
-    def _arrived(self, given: Assign) -> int:
-        """The bytes of a lease that are here."""
-        if given.digest is None:
-            return sum(self._held[digest].size for digest in given.bundle if self._is_whole(digest))
-        watch = self._watches.get(given.digest)
-        if watch is None:
-            return 0
-        here = ((one.start, one.end) for one in watch.arrived.items)
-        return sum(end - start for start, end in intersect(here, [(given.start, given.end)]))
-
-    def _is_starving(self) -> bool:
-        """True when the node wants something, and for a second nothing came and there was nothing to fetch."""
-        wanted = [watch for watch in list(self._watches.values()) if not watch.has_ended]
-        total = sum(watch.arrived.total for watch in list(self._watches.values()))
-        now = self._clock()
-        if total != self._moved[1] or self._guide.leases or not wanted:
-            self._moved = (now, total)
-        return now - self._moved[0] >= _STARVING
 
     def _say(self, subject: object, said: FromNode) -> None:
         self._inbox.append((subject, said))

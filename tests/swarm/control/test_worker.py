@@ -171,7 +171,7 @@ def test_a_node_fetches_from_an_origin_what_it_has_a_lease_of_and_asks_the_peers
     async def work(node: Node) -> None:
         core = node.cores[0]
         assert node.guide.origin(job()) is None
-        node.worker.expect([LARGE, SMALL])
+        node.worker.expect("task", [LARGE, SMALL])
         assert node.guide.origin(job()) == ()
         assert node.guide.origin(job(is_restricted=True)) is None
         await core.until(lambda: "n1" in core.sends)
@@ -193,7 +193,7 @@ def test_a_node_fetches_from_an_origin_what_it_has_a_lease_of_and_asks_the_peers
 def test_what_is_checked_is_told_and_ends_the_lease() -> None:
     async def work(node: Node) -> None:
         core = node.cores[0]
-        node.worker.expect([LARGE, SMALL])
+        node.worker.expect("task", [LARGE, SMALL])
         await core.until(lambda: "n1" in core.sends)
         core.sends["n1"](Assign("l1", LARGE, 0, 0, 2 * PIECE))
         core.sends["n1"](Assign("l2", bundle=(SMALL,)))
@@ -219,7 +219,7 @@ def test_blobs_of_no_task_are_nobody_elses_matter_and_what_the_cache_has_is_told
         node.holdings.stored[LARGE] = 4 * PIECE
         await core.until(lambda: len(core.heard(Progress)) >= 2)
         assert blobs(core) == []
-        node.worker.expect([LARGE, SMALL])
+        node.worker.expect("task", [LARGE, SMALL])
         await core.until(lambda: len(blobs(core)) == 2)
         assert set(blobs(core)) == {BlobProgress(LARGE, b"", True), BlobProgress(SMALL, b"", True)}
 
@@ -229,7 +229,7 @@ def test_blobs_of_no_task_are_nobody_elses_matter_and_what_the_cache_has_is_told
 def test_another_scheduler_is_told_what_the_first_one_did_not_pass_on() -> None:
     async def work(node: Node) -> None:
         first, second = node.cores
-        node.worker.expect([LARGE, SMALL])
+        node.worker.expect("task", [LARGE, SMALL])
         node.worker.join("task")
         await first.until(lambda: "n1" in first.sends)
         first.sends["n1"](Assign("l1", LARGE, 0, 0, 2 * PIECE))
@@ -254,7 +254,7 @@ def test_without_schedulers_the_other_guide_has_the_word_until_one_is_back(monke
 
     async def work(node: Node) -> None:
         core = node.cores[0]
-        node.worker.expect([LARGE])
+        node.worker.expect("task", [LARGE])
         await core.until(lambda: "n1" in core.sends)
         core.sends["n1"](PeersToAsk((OTHER,)))
         await until(lambda: bool(node.guide.peers()))
@@ -276,7 +276,7 @@ def test_without_schedulers_the_other_guide_has_the_word_until_one_is_back(monke
 def test_leases_are_given_back() -> None:
     async def work(node: Node) -> None:
         core = node.cores[0]
-        node.worker.expect([LARGE])
+        node.worker.expect("task", [LARGE])
         await core.until(lambda: "n1" in core.sends)
         core.sends["n1"](Assign("l1", LARGE, 0, 0, 2 * PIECE))
         await until(lambda: bool(node.guide.leases))

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import os
+import re
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
@@ -29,6 +30,7 @@ _SHARE = 4
 CLAIM = 30.0
 """Seconds for which a node may be at a lock file before another one is asked to make it."""
 _TIDY = 600.0
+_KNOWN = re.compile(rf"{messages.KNOWN}[0-9a-f]{{16}}")
 _MOST_PRIORITY = 100
 _URGENT = (messages.HeldUnit, messages.FailedWork, messages.Join, messages.WrongBlob, messages.Bye)
 
@@ -213,4 +215,6 @@ class Scheduler:
 
 def task_of(key: str) -> str:
     """The id of the task of an idempotency key."""
+    if _KNOWN.fullmatch(key):
+        return key.removeprefix(messages.KNOWN)
     return hashlib.sha256(key.encode()).hexdigest()[:16]

@@ -1,0 +1,87 @@
+"""Orders of schedulers to a node of this process, and the tasks that it keeps alive when schedulers forget them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue
+import threading
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass, field
+
+from orchestrator.core.files import Digest
+from orchestrator.errors import GlmAriaError
+from orchestrator.lists.lockfile import Lock, parse_lock
+from orchestrator.swarm.control.messages import TaskLock
+from orchestrator.swarm.control.worker import Orders
+
+LOCK = "the lock of the fleet"
+_TOLD = 2.0
+"""Seconds after its welcome within which a scheduler that knows a task tells it."""
+
+
+@dataclass(slots=True)
+class OrderBook:
+    """The words of schedulers to this node: tasks, those that were cancelled, and whether it may leave.
+
+    `welcomes` counts the schedulers that answered. One that is new, or has lost what it knew, does not tell the tasks
+    that this node is at: they are given to `submit` then, until it does.
+    """
+
+    tasks: queue.SimpleQueue[TaskLock] = field(default_factory=queue.SimpleQueue)
+    cancelled: set[str] = field(default_factory=set)
+    may_leave: threading.Event = field(default_factory=threading.Event)
+    welcomes: int = 0
+    expect: Callable[[str, Collection[Digest]], None] = lambda *_: None
+    submit: Callable[[TaskLock], Awaitable[None]] | None = None
+    _active: dict[str, TaskLock] = field(default_factory=dict)
+    _told: set[str] = field(default_factory=set)
+    _keeping: asyncio.Task[None] | None = None
+
+    def orders(self) -> Orders:
+        """The callbacks of the worker. The blobs of a task are expected at once, each time that it is told."""
+        return Orders(self._take, self.cancelled.add, self._drain, self._welcome)
+
+    def ended(self, task: str) -> None:
+        """This node is done with a task."""
+        self._active.pop(task, None)
+
+    def _take(self, task: TaskLock) -> None:
+        with contextlib.suppress(GlmAriaError):  # who takes the task will say so
+            self.expect(task.task, digests_of(parse_lock(task.lock, LOCK)))
+        self._told.add(task.task)
+        if task.task not in self._active:
+            self._active[task.task] = task
+            self.tasks.put(task)
+
+    def _drain(self, may_leave: bool) -> None:
+        if may_leave:
+            self.may_leave.set()
+
+    def _welcome(self) -> None:
+        self.welcomes += 1
+        self._told.clear()
+        if self._keeping is not None:
+            self._keeping.cancel()
+        self._keeping = asyncio.create_task(self._keep())
+
+    async def _keep(self) -> None:
+        while self.submit is not None:
+            await asyncio.sleep(_TOLD)
+            forgotten = [task for name, task in list(self._active.items()) if name not in self._told]
+            if not forgotten:
+                return
+            for task in forgotten:
+                with contextlib.suppress(GlmAriaError):
+                    await self.submit(task)
+
+
+def digests_of(lock: Lock) -> tuple[Digest, ...]:
+    """The distinct blobs of a lock, as the catalogs of its models list them."""
+    return tuple({file.digest: None for model in lock.models for file in model.tree().files})
+
+
+def name_of(lock: Lock) -> str:
+    """The name of a task for people."""
+    refs = [str(model.ref) for model in lock.models]
+    return ", ".join(refs[:3]) + (f" and {len(refs) - 3} more" if refs[3:] else "")

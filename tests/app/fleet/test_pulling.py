@@ -1,0 +1,26 @@
+"""The task that processes of one job have in common."""
+
+from orchestrator.app.fleet.pulling import key_of
+from orchestrator.core.refs import parse_ref
+from orchestrator.lists.request import Item, PullRequest
+
+JOB = {"SLURM_JOB_ID": "7"}
+
+
+def request(ref: str = "org/name", *include: str) -> PullRequest:
+    return PullRequest((Item(parse_ref(ref), include),))
+
+
+def test_processes_of_one_job_that_pull_the_same_have_one_task() -> None:
+    assert key_of(request(), JOB, 0.0) == key_of(request(), JOB, 1e9)
+    assert key_of(request(), JOB, 0.0) != key_of(request(), {"SLURM_JOB_ID": "8"}, 0.0)
+
+
+def test_without_a_job_it_is_the_same_for_some_minutes() -> None:
+    assert key_of(request(), {}, 1200.0) == key_of(request(), {}, 1799.0)
+    assert key_of(request(), {}, 1200.0) != key_of(request(), {}, 1800.0)
+
+
+def test_who_pulls_something_else_has_another_task() -> None:
+    keys = {key_of(one, JOB, 0.0) for one in (request(), request("org/name@v1"), request("org/name", "*.json"))}
+    assert len(keys) == 3
