@@ -1,10 +1,10 @@
 """From pytest's results to a table in markdown.
 
 Tests say what they found by `record_property`: `crash:KEY` are the counts of tests/crash, `figure:NAME` a measured
-figure, `client` the program that a test of tests/clients ran. `fleet:what` is what failed in a trial of tests/fleet,
-`fleet:ratio` its time over the ideal, `fleet:egress` the bytes of the origin over the size, and `fleet:peers` the share
-of peers in all bytes. A test of tests/faults counts under the first part of its parameters, `1 bit flip` of
-`1 bit flip - root 2`, or under its own name.
+figure, `client` the program that a test of tests/clients ran. In a trial of tests/fleet `fleet:what` fails and
+`fleet:mode` leads the nodes; `fleet:ratio` is its time over the ideal, `fleet:egress` the bytes of the origin over the
+size, and `fleet:peers` the share of peers in all bytes. A test of tests/faults counts under the first part of its
+parameters, `1 bit flip` of `1 bit flip - root 2`, or under its own name.
 """
 
 from __future__ import annotations
@@ -72,7 +72,8 @@ def read(path: Path) -> Results:
             fault = own if is_row else function.removeprefix("test_").replace("_", " ")
             results.outcomes["fault"].setdefault(fault, Counter())[outcome] += 1
         elif "fleet:what" in said:
-            results.fleet.setdefault(said["fleet:what"], []).append({**said, "outcome": outcome})
+            what = ", with ".join(said[key] for key in ("fleet:what", "fleet:mode") if key in said)
+            results.fleet.setdefault(what, []).append({**said, "outcome": outcome})
         elif "client" in said:
             results.outcomes["client"].setdefault(said["client"], Counter())[outcome] += 1
         else:

@@ -11,10 +11,17 @@ import pytest
 from tests.fleet.lab import Lab, missing
 from tests.fleet.trial import LONG, SHORT, Record, Scale, Trial
 
+MODES = ("peers", "a scheduler")
+
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """What fails is tried in each mode with three seeds in the long form, in one by the seed in the short."""
+    is_long = metafunc.config.option.torture
     if "turn" in metafunc.fixturenames:
-        metafunc.parametrize("turn", range(3 if metafunc.config.option.torture else 1))
+        metafunc.parametrize("turn", range(3 if is_long else 1))
+    if "mode" in metafunc.fixturenames:
+        drawn = Random(f"{metafunc.config.option.seed}/{metafunc.definition.name}").choice(MODES)
+        metafunc.parametrize("mode", MODES if is_long else (drawn,))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -31,7 +38,7 @@ def scale(is_long: bool) -> Scale:
 @pytest.fixture(scope="module")
 def machines(scale: Scale) -> Iterator[Lab]:
     """The machines of all trials of a module."""
-    with Lab.open(scale.nodes, rate=scale.rate, origin_rate=scale.origin_rate) as lab:
+    with Lab.open(scale.nodes + 1, rate=scale.rate, origin_rate=scale.origin_rate) as lab:
         yield lab
 
 
@@ -39,6 +46,16 @@ def machines(scale: Scale) -> Iterator[Lab]:
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where big files are made once."""
     return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture
+def led(trial: Trial, mode: str, record_property: Record) -> Trial:
+    """A trial whose nodes know each other as peers, or have a scheduler."""
+    record_property("fleet:mode", mode)
+    if mode != MODES[0]:
+        trial.schedule(8091)
+        trial.fleet = f"{trial.head.address}:8091"
+    return trial
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What fails while machines fetch together, without control: others go on, the origin sends little more, all is right.
+"""What fails while machines fetch together: the others go on, the origin sends little more, all is right.
 
 Each row asserts bytes that the origin sent, digests, litter and exit codes. The long form has 8 nodes and three seeds
 for each row, and holds the times as well.
@@ -18,119 +18,118 @@ SLACK = 0.1
 """Of the size: what the origin may send beyond what a row names."""
 
 
-def at(trial: Trial) -> float:
+def at(led: Trial) -> float:
     """When something fails: the share of the model that the origin has sent."""
-    return trial.draw.uniform(0.2, 0.7)
+    return led.draw.uniform(0.2, 0.7)
 
 
-def test_nothing_fails(trial: Trial) -> None:
-    trial.start_all()
-    trial.ends(egress=1 + SLACK, ratio=1.4, from_peers=1 - (1 + SLACK) / len(trial.nodes))
+def test_nothing_fails(led: Trial) -> None:
+    led.start_all()
+    led.ends(egress=1 + SLACK, ratio=1.4, from_peers=1 - (1 + SLACK) / len(led.nodes))
 
 
-def test_a_node_is_killed(trial: Trial) -> None:
-    trial.start_all()
-    trial.reaches(at(trial))
-    trial.kill(trial.draw.choice(trial.nodes))
+def test_a_node_is_killed(led: Trial) -> None:
+    led.start_all()
+    led.reaches(at(led))
+    led.kill(led.draw.choice(led.nodes))
     # What it alone had is fetched again.
-    trial.ends(egress=1 + SLACK + 1 / len(trial.nodes), ratio=1.4)
+    led.ends(egress=1 + SLACK + 1 / len(led.nodes), ratio=1.4)
 
 
-def test_the_last_holder_of_a_unit_dies(trial: Trial) -> None:
-    victim = trial.draw.choice(trial.nodes)
-    victim.shape(trial.scale.origin_rate / len(trial.nodes) / 4)  # so what it has comes to others late
-    trial.start_all()
-    trial.reaches(at(trial))
-    trial.kill(victim)
-    trial.ends(egress=1 + SLACK + 1 / len(trial.nodes), ratio=1.4)
+def test_the_last_holder_of_a_unit_dies(led: Trial) -> None:
+    victim = led.draw.choice(led.nodes)
+    victim.shape(led.scale.origin_rate / len(led.nodes) / 4)  # so what it has comes to others late
+    led.start_all()
+    led.reaches(at(led))
+    led.kill(victim)
+    led.ends(egress=1 + SLACK + 1 / len(led.nodes), ratio=1.4)
 
 
-def test_a_node_is_slow(trial: Trial) -> None:
-    slow = trial.draw.choice(trial.nodes)
-    slow.shape(trial.scale.rate / 10)
-    trial.start_all()
-    trial.ends(egress=1 + SLACK)
+def test_a_node_is_slow(led: Trial) -> None:
+    slow = led.draw.choice(led.nodes)
+    slow.shape(led.scale.rate / 10)
+    led.start_all()
+    led.ends(egress=1 + SLACK)
 
 
-def test_a_peer_alters_bytes(trial: Trial) -> None:
-    liar = trial.draw.choice(trial.nodes)
-    trial.start(liar, module="tests.fleet.liar")
-    trial.start_all(but=[liar])
+def test_a_peer_alters_bytes(led: Trial) -> None:
+    liar = led.draw.choice(led.nodes)
+    led.start(liar, module="tests.fleet.liar")
+    led.start_all(but=[liar])
     # What it had is fetched again, and each node finds it out by itself, so not all know at once who does that now.
-    ended = trial.ends(egress=1 + SLACK + 2 / len(trial.nodes), ratio=1.6, spared=[liar])
+    ended = led.ends(egress=1 + SLACK + 2 / len(led.nodes), ratio=1.6, spared=[liar])
     told = [each["code"] for name, one in ended.items() if name != liar.name for each in one.document["warnings"]]
     assert "peer-altered" in told
 
 
-def test_a_mirror_lies(trial: Trial) -> None:
-    mirror = trial.hub.mirror("mirror", faults=[Fault("substitute", "*.safetensors")])
-    trial.words = ("--mirror", mirror.url)
-    trial.start_all()
-    # The lies, and then the whole of it by each node: without control nobody settles it for the others.
-    ended = trial.ends(egress=2 + SLACK + len(trial.nodes))
+def test_a_mirror_lies(led: Trial) -> None:
+    mirror = led.hub.mirror("mirror", faults=[Fault("substitute", "*.safetensors")])
+    led.words = ("--mirror", mirror.url)
+    led.start_all()
+    ended = led.ends(egress=2 + SLACK)
     assert any(mirror.url.partition("://")[2] in one.stderr for one in ended.values())
 
 
-def test_the_switch_parts(trial: Trial) -> None:
-    half = len(trial.nodes) // 2
-    trial.start_all()
-    trial.reaches(at(trial) / 2)
-    trial.lab.part(trial.nodes[:half], trial.nodes[half:])
-    trial.ends(egress=2 * 1.05)
+def test_the_switch_parts(led: Trial) -> None:
+    half = len(led.nodes) // 2
+    led.start_all()
+    led.reaches(at(led) / 2)
+    led.lab.part(led.nodes[:half], led.nodes[half:])
+    led.ends(egress=2 * 1.05)
 
 
-def test_the_origin_answers_429(trial: Trial) -> None:
-    trial.start_all()
-    trial.reaches(at(trial))
+def test_the_origin_answers_429(led: Trial) -> None:
+    led.start_all()
+    led.reaches(at(led))
     for face in ("hub", "cdn"):
-        trial.hub.fault(Fault("rate_limited", times=len(trial.nodes), retry_after_s=2), face=face)
+        led.hub.fault(Fault("rate_limited", times=len(led.nodes), retry_after_s=2), face=face)
     # Who waits longer than others wait for it is taken for gone by them.
-    trial.ends(egress=1 + SLACK + 1 / len(trial.nodes))
+    led.ends(egress=1 + SLACK + 1 / len(led.nodes))
 
 
-def test_a_disk_is_full(trial: Trial) -> None:
-    poor = trial.draw.choice(trial.nodes)
-    with small_disk(poor, trial.scale.mebibytes * MIB * 2 // 3):
-        trial.start_all()
-        ended = trial.ends(egress=1 + SLACK + 1 / len(trial.nodes), ratio=1.4, spared=[poor])
+def test_a_disk_is_full(led: Trial) -> None:
+    poor = led.draw.choice(led.nodes)
+    with small_disk(poor, led.scale.mebibytes * MIB * 2 // 3):
+        led.start_all()
+        ended = led.ends(egress=1 + SLACK + 1 / len(led.nodes), ratio=1.4, spared=[poor])
     assert ended[poor.name].code == 79
 
 
-def test_a_node_starts_again(trial: Trial) -> None:
-    *others, victim = trial.nodes
-    trial.start_all()
-    trial.reaches(at(trial))
-    trial.kill(victim)
-    trial.ends(egress=1 + SLACK + 1 / len(trial.nodes), ratio=1.5)
-    before, (came, _) = trial.egress(), victim.wire()
-    with trial.serving(others[0]):
-        trial.start(victim)
-        trial.ends(egress=before + 0.01, is_exact=True)
-    if trial.scale is LONG:  # in a short one the journal may not have been written yet
-        assert victim.wire()[0] - came < 0.95 * trial.scale.mebibytes * MIB, "its part and journal count"
+def test_a_node_starts_again(led: Trial) -> None:
+    *others, victim = led.nodes
+    led.start_all()
+    led.reaches(at(led))
+    led.kill(victim)
+    led.ends(egress=1 + SLACK + 1 / len(led.nodes), ratio=1.5)
+    before, (came, _) = led.egress(), victim.wire()
+    with led.serving(others[0]):
+        led.start(victim)
+        led.ends(egress=before + 0.01, is_exact=True)
+    if led.scale is LONG:  # in a short one the journal may not have been written yet
+        assert victim.wire()[0] - came < 0.95 * led.scale.mebibytes * MIB, "its part and journal count"
 
 
-def test_a_stranger_asks(trial: Trial) -> None:
-    stranger, *others = trial.nodes
-    trial.start_all(but=[stranger])
-    trial.reaches(0.3)
-    file = next(file for file in trial.repo.commits[trial.repo.head].files.values() if file.sha256)
+def test_a_stranger_asks(led: Trial) -> None:
+    stranger, *others = led.nodes
+    led.start_all(but=[stranger])
+    led.reaches(0.3)
+    file = next(file for file in led.repo.commits[led.repo.head].files.values() if file.sha256)
     for path in ("have", "about", f"sha256:{file.sha256}", f"sha256:{file.sha256}/pieces", "other"):
         for ticket in ("", "?n=node-1&e=9999999999&t=AAAAAAAAAAAAAAAAAAAAAA"):
             url = f"http://{others[0].address}:{PORT}/peer/v1/{path}{ticket}"
             said = stranger.run("curl", "-s", "-w", "%{http_code}", url)
             assert said == "403", (path, ticket)
-    trial.ends(egress=1 + SLACK)
+    led.ends(egress=1 + SLACK)
 
 
-def test_a_node_comes_late(trial: Trial) -> None:
-    *others, late = trial.nodes
-    trial.start_all(but=[late])
-    trial.ends(egress=1 + SLACK, ratio=1.4)
-    before = trial.egress()
-    with trial.serving(others[0]):
-        trial.start(late)
-        trial.ends(egress=before + 0.01, from_peers=0.99, is_exact=True)
+def test_a_node_comes_late(led: Trial) -> None:
+    *others, late = led.nodes
+    led.start_all(but=[late])
+    led.ends(egress=1 + SLACK, ratio=1.4)
+    before = led.egress()
+    with led.serving(others[0]):
+        led.start(late)
+        led.ends(egress=before + 0.01, from_peers=0.99, is_exact=True)
 
 
 @contextmanager

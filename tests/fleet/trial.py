@@ -10,6 +10,7 @@ trial.ends(spared=[victim], egress=1.1)
 from __future__ import annotations
 
 import shutil
+import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ MIB = 1 << 20
 ENV = {"GLM_ARIA_FLEET_KEY": "trial-" + "k" * 40}
 PORT = 8092
 """The usual one of nodes."""
+REDIS_PORT = 6379
 Record = Callable[[str, object], None]
 
 
@@ -53,18 +55,25 @@ LONG = Scale(8, 192, 400e6, 100e6, 300)
 
 @dataclass
 class Trial:
-    """The machines with empty disks, the origin's Hub with one model, and what runs by now, by the name of the node."""
+    """The nodes with empty disks, the origin's Hub with one model, and what runs by now, by the name of the node.
+
+    `head` is a machine for control: it may have schedulers and a Redis, which are `beside`.
+    """
 
     lab: Lab
     hub: LoopbackHub
     repo: Repo
     scale: Scale
     nodes: Sequence[Node]
+    head: Node
     draw: Random
     record: Record
     running: dict[str, Running] = field(default_factory=dict)
-    words: tuple[str, ...] = ()
-    """More words of each pull."""
+    beside: list[Running] = field(default_factory=list)
+    words: tuple[str, ...] = ("--no-mirrors",)
+    """Words of each pull besides those that name the others."""
+    fleet: str = ""
+    """What `--fleet` names; without it, all nodes are named to each other as peers."""
 
     @classmethod
     @contextmanager
@@ -73,34 +82,26 @@ class Trial:
         repo = Repo("model", "org/model", one_big(scale.mebibytes * MIB, data))
         folder = lab.folder / "trial"
         folder.mkdir()
-        nodes = [_with_disk(node, folder / node.name) for node in lab.nodes]
+        *nodes, head = (_with_disk(node, folder / node.name) for node in lab.nodes)
         with lab.hub([repo]) as hub:
-            trial = cls(lab, hub, repo, scale, nodes, draw, record)
+            trial = cls(lab, hub, repo, scale, nodes, head, draw, record)
             try:
                 yield trial
             finally:
-                for running in trial.running.values():
+                for running in (*trial.running.values(), *trial.beside):
                     running.kill()
                 lab.join()
-                for node in nodes:
+                for node in (*nodes, head):
                     node.shape(scale.rate)
                 lab.origin.shape(scale.origin_rate)
                 shutil.rmtree(folder)
 
-    def start(self, node: Node, *words: str, module: str = "orchestrator.cli.main") -> Running:
-        """Have a node pull the model, with all others as its peers."""
-        named = [word for other in self.nodes for word in ("--peer", other.address)]
-        self.running[node.name] = node.glm_aria(
-            "pull",
-            self.repo.name,
-            *(self.words or ("--no-mirrors",)),
-            *named,
-            "--json",
-            *words,
-            root=self.hub.url,
-            env=ENV,
-            module=module,
-        )
+    def start(self, node: Node, module: str = "orchestrator.cli.main") -> Running:
+        """Have a node pull the model together with the others; `module` is what Python runs."""
+        others = [word for other in self.nodes for word in ("--peer", other.address)]
+        together = ["--fleet", self.fleet] if self.fleet else others
+        words = ("pull", self.repo.name, *self.words, *together, "--json")
+        self.running[node.name] = node.glm_aria(*words, root=self.hub.url, env=ENV, module=module)
         return self.running[node.name]
 
     def start_all(self, but: Collection[Node] = ()) -> None:
@@ -111,18 +112,40 @@ class Trial:
 
     @contextmanager
     def serving(self, node: Node) -> Iterator[None]:
-        """Have a node give what its cache has to its peers, as `serve` does, until the block ends."""
-        place = f"0.0.0.0:{PORT}"
-        words = ("serve", "--listen", place, "--auth", "none", "--host", node.address, "--no-mirrors")
+        """Have a node give what its cache has to its peers, as `serve` does, until the block ends. Who is started
+        meanwhile knows it as a peer."""
+        words = ("serve", "--listen", f"0.0.0.0:{PORT}", "--auth", "none", "--host", node.address, "--no-mirrors")
         server = node.glm_aria(*words, root=self.hub.url, env=ENV)
-        deadline = time.monotonic() + self.scale.wait_s
-        while node.start("curl", "-s", f"http://{node.address}:{PORT}/healthz", name="look").wait().code:
-            assert time.monotonic() < deadline, server.said()
-            time.sleep(0.1)
+        self._wait_for(node, PORT, server)
+        led, self.fleet = self.fleet, ""
         try:
             yield
         finally:
+            self.fleet = led
             server.terminate()
+
+    def schedule(self, port: int, *words: str) -> Running:
+        """Start a scheduler at a port of the head, and wait until it listens."""
+        place = f"{self.head.address}:{port}"
+        scheduler = self.head.glm_aria("scheduler", "--listen", place, *words, root=self.hub.url, env=ENV)
+        self.beside.append(scheduler)
+        self._wait_for(self.head, port, scheduler)
+        return scheduler
+
+    def redis(self) -> Running:
+        """Start a Redis on the head, which keeps nothing on its disk."""
+        words = ("redis-server", "--save", "", "--bind", "0.0.0.0", "--protected-mode", "no", "--port", str(REDIS_PORT))
+        server = self.head.start(*words)
+        self.beside.append(server)
+        self._wait_for(self.head, REDIS_PORT, server)
+        return server
+
+    def _wait_for(self, node: Node, port: int, running: Running) -> None:
+        looks = f"import socket; socket.create_connection(('{node.address}', {port}), 1)"
+        deadline = time.monotonic() + self.scale.wait_s
+        while node.start(sys.executable, "-c", looks, name="look").wait().code:
+            assert time.monotonic() < deadline, running.said()
+            time.sleep(0.1)
 
     def reaches(self, share: float) -> None:
         """Wait until the origin has sent this share of the model."""
