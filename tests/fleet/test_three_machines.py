@@ -166,8 +166,8 @@ def test_one_that_is_done_stays_until_the_others_have_what_it_alone_has(lab: Lab
         until(running, lambda said: "stays for 1 machine" in said)
         before = egress(made.hub, large)
         second.shape(LINE)
-        assert_shared([running.wait(), slow.wait()], [first, second], made)
-        assert egress(made.hub, large) <= min(before + 0.02, MOST)
+        assert_shared([running.wait(), slow.wait()], [first, second], made, most=1.25)
+        assert egress(made.hub, large) <= before + 0.02
 
 
 def test_who_does_not_want_to_stay_ends_it_with_ctrl_c(lab: Lab, large: Repo) -> None:
