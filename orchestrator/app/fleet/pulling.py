@@ -26,7 +26,8 @@ from orchestrator.settings import Settings
 from orchestrator.swarm.control.messages import NodePhase, Submission, TaskLock, TaskState, TaskStatus
 from orchestrator.system.signals import Stop
 
-_CONNECT = 10.0
+_CONNECT = 10.5
+"""Seconds for a scheduler to answer; before that the node has warned that none does."""
 _LISTED = 90.0
 """Seconds for another node to make the lock file."""
 _AGAIN = 1.0
@@ -44,7 +45,8 @@ def pull_in_fleet(settings: Settings, request: PullRequest, opened: OpenCall, st
     with event_loop() as loop, led(settings, cache, loop, stop, emit) as node:
         mover = replace(mover_of(settings), company=node.company)
         try:
-            task = _Agreement(request, opened, node, mover, stop, emit).reach() if node.is_led(_CONNECT) else None
+            is_led = node.is_led(_CONNECT)
+            task = _Agreement(request, opened, node, mover, stop, emit).reach() if is_led else None
             if stop.is_set():
                 raise Interrupted(stop.signal_number)
         except Interrupted as error:
@@ -52,7 +54,8 @@ def pull_in_fleet(settings: Settings, request: PullRequest, opened: OpenCall, st
         except GlmAriaError as error:
             return PullReport(tuple(_failed(request, error)), None)
         if task is None:
-            emit(Notice("fleet-without-scheduler", "no scheduler answers: this machine pulls for itself"))
+            if is_led:
+                emit(Notice("fleet-without-lock", "no machine of the fleet listed the models; this one pulls alone"))
             return flow.pull(request, sites, sources, cache, mover, stop=stop, emit=emit)
         fresh = parse_lock(task.lock, LOCK)
         locked = replace(request, items=locked_items(request, fresh), lock_name=LOCK, is_closed=task.is_restricted)

@@ -50,7 +50,7 @@ class Nodes:
 
     def pulls(self, where: str, *words: str, env: dict[str, str] | None = None) -> list[Running]:
         """A pull at each, which share as `where` says."""
-        listen = ("--peer-listen", "127.0.0.1:0", "--no-mirrors")
+        listen = ("--peer-listen", "127.0.0.1:0", *(() if "--mirror" in words else ("--no-mirrors",)))
         return [
             machine.start_pull(self.repo.name, "--fleet", where, *listen, *words, env=env) for machine in self.machines
         ]

@@ -1,12 +1,14 @@
 """Nodes and schedulers as processes: one model, one copy of it from the origin, the right bytes at each node."""
 
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.hub.faults import Fault
 from tests.machine.machine import Machine
 from tests.servers.ports import free_port
 from tests.servers.redis import RedisServer
@@ -150,3 +152,35 @@ def test_a_stranger_has_no_part_and_the_fleet_goes_on(nodes: Nodes, head: Machin
     listed = head.run("fleet", "ls", "--scheduler", scheduler.address, "--json").ended(0).document["data"]
     assert len(listed["tasks"][0]["nodes"]) == 0
     scheduler.stop()
+
+
+def test_a_machine_that_is_killed_is_not_waited_for(nodes: Nodes, head: Machine) -> None:
+    scheduler = SchedulerProcess.start(head)
+    running = nodes.pulls(scheduler.address)
+    assert nodes.hub.log.wait_for(lambda log: log.bytes_sent() > nodes.size // 3)
+    running[0].signal(signal.SIGKILL)
+    running[0].process.wait(10)
+    results = [one.end(60).ended(0) for one in running[1:]]
+    for machine in nodes.machines[1:]:
+        nodes.assert_right(machine)
+    assert nodes.egress <= 1.35
+    assert from_peers(results) >= 0.3 * nodes.size
+    scheduler.stop()
+
+
+def test_a_mirror_that_lies_costs_one_more_copy_at_most(nodes: Nodes, head: Machine) -> None:
+    liar = nodes.hub.mirror("liar", faults=[Fault("substitute", "*.safetensors")])
+    scheduler = SchedulerProcess.start(head)
+    results = nodes.ended(nodes.pulls(scheduler.address, "--mirror", liar.url))
+    assert nodes.egress <= 2.2
+    assert all("mirror-lied" in result.warnings for result in results)
+    scheduler.stop()
+
+
+def test_where_nobody_answers_a_machine_pulls_for_itself(nodes: Nodes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        alone = nodes.machines[0]
+        words = ("--fleet", f"127.0.0.1:{silent.getsockname()[1]}", "--peer-listen", "127.0.0.1:0", "--no-mirrors")
+        result = alone.pull(nodes.repo.name, *words, timeout_s=90).ended(0)
+    assert result.warnings.count("fleet-without-scheduler") == 1
+    nodes.assert_right(alone)
