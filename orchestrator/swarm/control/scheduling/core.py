@@ -76,15 +76,20 @@ class SchedulerCore:
         fact = hearing.welcomed(self.name, hello, known)
         if not is_sound(fact):
             raise ProtocolError("a node says who it is in words that are too long, or with a name that is none")
-        self._connections[hello.node] = Connection(send, hello.epoch, now, leases=set(hello.leases))
+        self._connections[hello.node] = Connection(hello, send, now, leases=set(hello.leases))
         self._may_leave.discard(hello.node)
         self._say(fact, now)
         return Welcome(self.name, seen=fact.seq)
 
     def hear(self, node: str, epoch: int, seq: int, said: FromNode, now: float) -> None:
         """Take what a node says; what was heard before, by whichever scheduler, is dropped."""
-        connection, record = self._connections.get(node), self.state.nodes.get(node)
-        if connection is None or record is None or connection.epoch != epoch or record.fact.epoch != epoch:
+        connection = self._connections.get(node)
+        if connection is None or connection.hello.epoch != epoch:
+            return
+        if node not in self.state.nodes:  # somebody took it for lost
+            self._say(hearing.welcomed(self.name, connection.hello, None), now)
+        record = self.state.nodes[node]
+        if record.fact.epoch != epoch:
             return
         connection.heard, connection.is_ours = now, True
         if not record.fact.seq < seq <= MAX_SIZE:
@@ -209,7 +214,7 @@ class SchedulerCore:
         for good, record in self.state.leases():
             lease = record.fact
             connection = self._connections.get(lease.node)
-            if connection is not None and connection.epoch == lease.epoch and good in running:
+            if connection is not None and connection.hello.epoch == lease.epoch and good in running:
                 found.setdefault(lease.node, {})[lease.id] = lease
         return found
 
@@ -242,7 +247,7 @@ class SchedulerCore:
                 self._removed(node, now)
             return
         if isinstance(fact, NodeFact) and (connection := self._connections.get(fact.node)) is not None:
-            if fact.epoch < connection.epoch:
+            if fact.epoch < connection.hello.epoch:
                 return
             connection.is_ours = fact.scheduler == self.name
         self.state.apply(fact, now)

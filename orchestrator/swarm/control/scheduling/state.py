@@ -153,7 +153,7 @@ class FleetState:
             for node, record in self.nodes.items()
             if name in record.fact.joined or (words and record.fact.takes_tasks and _is_chosen(record.fact, words))
         ]
-        return frozenset(node for node in found if not _has_failed(task, node))
+        return frozenset(node for node in found if not _has_failed(task, self.nodes[node].fact))
 
     def leases(self) -> Iterator[tuple[Digest | str, LeaseRecord]]:
         """All leases that are some node's."""
@@ -304,9 +304,10 @@ def _is_chosen(node: NodeFact, words: list[str]) -> bool:
     )
 
 
-def _has_failed(task: TaskRecord, node: str) -> bool:
-    report = task.reports.get(node)
-    return report is not None and report.report.phase is NodePhase.FAILED
+def _has_failed(task: TaskRecord, node: NodeFact) -> bool:
+    """True if the node has given up, and was not started again since."""
+    said = task.reports.get(node.node)
+    return said is not None and said.epoch == node.epoch and said.report.phase is NodePhase.FAILED
 
 
 def pieces_of_lease(lease: LeaseFact) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from orchestrator.core.files import Digest
 from orchestrator.swarm.control import messages
-from orchestrator.swarm.control.messages import FromScheduler, Shunned
+from orchestrator.swarm.control.messages import FromScheduler, Hello, Shunned
 from orchestrator.swarm.control.scheduling.facts import LeaseFact
 from orchestrator.swarm.control.scheduling.state import FleetState
 from orchestrator.swarm.control.scheduling.viewing import RunningTask
@@ -16,14 +16,14 @@ from orchestrator.swarm.holdings import Peer
 
 @dataclass(slots=True)
 class Connection:
-    """A node that is connected here, and what it was told since.
+    """A node that is connected here since it said `hello`, and what it was told since.
 
     `heard`: when it last said something; `left`: when the connection broke. `is_ours` is False once another scheduler
     has heard of it since. `leases` are those that it works on, by its own word and ours.
     """
 
+    hello: Hello
     send: Callable[[FromScheduler], None]
-    epoch: int
     heard: float
     left: float | None = None
     is_ours: bool = True

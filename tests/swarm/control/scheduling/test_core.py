@@ -186,3 +186,18 @@ def test_schedulers_that_are_gone_are_taken_off_the_board() -> None:
     wait(fleet, LOST_AFTER + 2)
     names = {put.name for put in board.exchange((), None).news if put.name.startswith("scheduler:")}
     assert names == {f"scheduler:{fleet.cores[1].name}"}
+
+
+def test_a_node_that_others_took_for_lost_is_there_again_when_it_speaks() -> None:
+    board = MemoryBoard()
+    fleet = Fleet(1, [8 * MB], boards=[board, board.beside()])
+    node = fleet.nodes["n0000"]
+    fleet.hear(node, Progress())
+    wait(fleet, 1)
+    fleet.cores[0].leave(node.name, fleet.now)
+    fleet.cores[1].agreement.remove(("fleet", "node:n0000"))
+    wait(fleet, 0.5)
+    assert not fleet.cores[0].state.nodes
+    fleet.hear(node, Progress())
+    wait(fleet, 0.5)
+    assert fleet.cores[1].state.nodes["n0000"].fact.state is NodeState.READY

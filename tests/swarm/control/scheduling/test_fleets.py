@@ -222,6 +222,22 @@ def test_a_node_whose_disk_is_full_gives_its_leases_back() -> None:
     assert status.nodes["n0002"].code == "no-space"
 
 
+def test_a_node_that_failed_tries_again_when_it_is_started_again() -> None:
+    fleet = Fleet(3, MODEL)
+    fleet.submit()
+    one = fleet.nodes["n0001"]
+    fleet.run(until=lambda: bool(one.task))
+    fleet.hear(one, messages.TaskReport("task", NodePhase.FAILED, code="no-space"))
+    fleet.run(until=half(fleet))
+    one.epoch, one.seq, one.task = 2, 0, ""
+    fleet.join(one, 0)
+    fleet.run()
+    assert one.is_placed
+    state = fleet.cores[0].state
+    fleet.turn()
+    assert task_status(state, "task", state.tasks["task"], fleet.now).state == "done"
+
+
 def test_a_lease_that_brings_nothing_goes_to_another_node() -> None:
     fleet = Fleet(4, [64 * MB])
     stuck = fleet.nodes["n0001"]
