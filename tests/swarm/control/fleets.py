@@ -123,10 +123,10 @@ def _sources(file: Any) -> Iterator[tuple[str, int]]:
     yield from ((name, count) for name, count in (file.get("sources") or {}).items())
 
 
-def slow_hub(repo: Repo, machines: int, *tokens: str) -> LoopbackHub:
-    """An origin that is the narrow place, and knows the tokens of so many machines."""
+def slow_hub(repo: Repo, machines: int, *tokens: str, opens: Sequence[str] = ()) -> LoopbackHub:
+    """An origin that is the narrow place, and knows the tokens of so many machines, which may open these repos."""
     known = (*tokens, *(f"hf_canary_of_node_{number}_0123456789" for number in range(machines)))
-    hub = LoopbackHub([repo], tokens={token: frozenset() for token in known})
+    hub = LoopbackHub([repo], tokens={token: frozenset(opens) for token in known})
     for face in hub.faces.values():
         face.shape = Shape(total_rate=RATE)
     return hub

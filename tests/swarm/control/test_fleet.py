@@ -5,10 +5,12 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from tests.hub.faults import Fault
+from tests.hub.repos import Repo
 from tests.machine.machine import Machine
 from tests.servers.ports import free_port
 from tests.servers.redis import RedisServer
@@ -184,3 +186,20 @@ def test_where_nobody_answers_a_machine_pulls_for_itself(nodes: Nodes) -> None:
         result = alone.pull(nodes.repo.name, *words, timeout_s=90).ended(0)
     assert result.warnings.count("fleet-without-scheduler") == 1
     nodes.assert_right(alone)
+
+
+@pytest.mark.parametrize("is_shared", [False, True])
+def test_a_gated_model_is_shared_only_where_the_settings_say_so(
+    tmp_path: Path, head: Machine, *, is_shared: bool
+) -> None:
+    repo = Repo("model", "org/closed", {"a.json": b"{}", "b.safetensors": Random(1).randbytes(8 << 20)}, gated="auto")
+    with slow_hub(repo, COUNT, opens=[repo.name]) as hub:
+        nodes = Nodes.made(tmp_path, hub, repo, COUNT)
+        scheduler = SchedulerProcess.start(head)
+        env = {"GLM_ARIA_FLEET_SHARE_RESTRICTED": "1"} if is_shared else {}
+        results = nodes.ended(nodes.pulls(scheduler.address, env=env))
+        assert (nodes.egress <= MOST) is is_shared
+        assert (from_peers(results) > 0) is is_shared
+        assert nodes.questions <= 4
+        scheduler.stop()
+        nodes.end()

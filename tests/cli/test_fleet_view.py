@@ -1,0 +1,48 @@
+"""A fleet as people see it."""
+
+import pytest
+
+from orchestrator.cli.views.fleet import TaskScreen, print_fleet, print_task, summary
+from orchestrator.swarm.control.document import FleetDocument, FleetTaskDocument
+from orchestrator.swarm.control.messages import NodePhase, NodeStatus, TaskReport, TaskState, TaskStatus
+from orchestrator.swarm.view import NodeState
+
+SENDERS = {f"n{number}": number * 1000 for number in range(1, 6)}
+NODES = {
+    "n1": TaskReport("t1", NodePhase.PLACED, "", 20_000, 12_000, 8_000, {"n2": 8_000}),
+    "n2": TaskReport("t1", NodePhase.FAILED, "no-space", 10_000, 9_000, 15_000, SENDERS),
+}
+TASK = TaskStatus("t1", "org/name@main", TaskState.PARTIAL, 20_000, 21_000, NODES)
+
+
+def test_a_task_is_a_line_and_a_row_for_each_node(capsys: pytest.CaptureFixture[str]) -> None:
+    print_task(FleetTaskDocument.of(TASK))
+    line, head, *rows = capsys.readouterr().out.splitlines()
+    assert line == "t1 org/name@main: partial; 1 failed, 1 placed; 20.0 kB each; egress 1.05"
+    assert head.split()[:2] == ["NODE", "PHASE"]
+    assert [row.split()[0] for row in rows] == ["n1", "n2"]
+    assert "failed (no-space)" in rows[1]
+    assert rows[1].endswith("n5 5.00 kB, n4 4.00 kB, n3 3.00 kB, 2 more")
+
+
+def test_a_task_without_nodes_says_so() -> None:
+    assert "no node yet" in summary(FleetTaskDocument.of(TaskStatus("t1", "org/name", TaskState.RUNNING)))
+
+
+def test_a_screen_that_is_no_terminal_has_a_line_for_each_change(capsys: pytest.CaptureFixture[str]) -> None:
+    with TaskScreen(is_seen=True) as screen:
+        for _ in range(3):
+            screen.see(TASK)
+    with TaskScreen(is_seen=False) as screen:
+        screen.see(TASK)
+    assert capsys.readouterr().err.count("egress 1.05") == 1
+
+
+def test_a_fleet_has_its_nodes_and_tasks(capsys: pytest.CaptureFixture[str]) -> None:
+    nodes = [NodeStatus("n1", 1, 2, "http://10.0.0.1:8092", NodeState.READY, "", 0.4, 3)]
+    print_fleet(FleetDocument.of(nodes, [TASK]))
+    _, row, task = capsys.readouterr().out.splitlines()
+    assert row.split() == ["n1", "ready", "-", "http://10.0.0.1:8092", "0", "s", "ago", "3"]
+    assert task.startswith("t1 org/name@main")
+    print_fleet(FleetDocument.of([]))
+    assert "no node" in capsys.readouterr().err
