@@ -23,7 +23,8 @@ from orchestrator.swarm.control.scheduling.listing import TaskListing
 from orchestrator.swarm.control.scheduling.viewing import node_status, task_status
 
 TURN = 0.25
-"""Seconds between two turns while nothing happens that cannot wait."""
+"""Seconds between two turns while nothing happens that cannot wait, if few schedulers share a board."""
+_FEW = 16
 _LEAST, _MOST = 0.05, 2.0
 _SHARE = 4
 """A turn is followed by a rest of so many times what it took of the loop, up to `_MOST`: a fifth of a core, mostly."""
@@ -65,7 +66,7 @@ class Scheduler:
             took = await self.turn()
             await asyncio.sleep(min(max(_LEAST, _SHARE * took), _MOST))
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), TURN)
+                await asyncio.wait_for(self._woken.wait(), turn_of(len(self._core.state.schedulers)))
             self._woken.clear()
 
     async def turn(self) -> float:
@@ -211,6 +212,11 @@ class Scheduler:
         for name, since in self._ended.items():
             if now - since > LIFE:
                 self._core.forget_task(name)
+
+
+def turn_of(schedulers: int) -> float:
+    """Seconds between two turns of each of so many schedulers: a board gets no more of them than from a few."""
+    return min(TURN * max(1.0, schedulers / _FEW), _MOST)
 
 
 def task_of(key: str) -> str:

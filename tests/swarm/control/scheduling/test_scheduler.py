@@ -28,7 +28,7 @@ from orchestrator.swarm.control.messages import (
     TaskState,
 )
 from orchestrator.swarm.control.scheduling.listing import TaskListing
-from orchestrator.swarm.control.scheduling.scheduler import CLAIM, Scheduler, task_of
+from orchestrator.swarm.control.scheduling.scheduler import CLAIM, Scheduler, task_of, turn_of
 from orchestrator.swarm.view import NodeState
 from tests.servers.redis import RedisServer
 from tests.swarm.control.scheduling.simulated import MB, lock_of
@@ -221,6 +221,11 @@ def test_a_board_that_stands_still_does_not_hold_up_nodes(tmp_path: Path) -> Non
 
         together(work, one)
         board.close()
+
+
+@pytest.mark.parametrize(("schedulers", "seconds"), [(0, 0.25), (1, 0.25), (16, 0.25), (64, 1.0), (1000, 2.0)])
+def test_many_schedulers_take_fewer_turns(schedulers: int, seconds: float) -> None:
+    assert turn_of(schedulers) == seconds
 
 
 def test_a_task_that_ended_is_forgotten_after_a_day() -> None:
