@@ -56,13 +56,14 @@ def renewals(view: FleetView, trusted: frozenset[str], now: float) -> Iterator[P
 
 
 def _uneven(view: FleetView, members: Sequence[str], askers: Counter[str]) -> frozenset[str]:
-    """The nodes that are asked by less than half, or by more than half more, of those that the rings would have ask
-    them. Many are to ask who has a blob whole."""
+    """The nodes that are asked by more or by fewer others than the rings would have ask them. Many are to ask who has a
+    blob whole. The next node of another zone is sometimes that of several: there, more counts as even."""
     holders = {holder for blob in view.blobs.values() for holder in blob.holders}
+    slack = 1 if len({view.nodes[name].zone for name in members}) == 1 else MOST_PEERS // 2
     return frozenset(
         name
         for name in members
-        if 2 * askers[name] < MOST_PEERS or (2 * askers[name] > 3 * MOST_PEERS and name not in holders)
+        if askers[name] < MOST_PEERS - slack or (askers[name] > MOST_PEERS + slack and name not in holders)
     )
 
 

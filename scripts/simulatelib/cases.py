@@ -32,14 +32,14 @@ class Narrow:
 
 
 NARROW = (
-    Narrow("origin", "origin 1 Gbit/s, nodes 5 Gbit/s", World(0, (4 * _GIB,), GBIT, 5 * GBIT), 1.15),
-    Narrow("NIC", "origin and nodes 1 Gbit/s", World(0, (4 * _GIB,), GBIT, GBIT), 1.6),
+    Narrow("origin", "8 GiB, origin 1 Gbit/s, nodes 5 Gbit/s", World(0, (8 * _GIB,), GBIT, 5 * GBIT), 1.15),
+    Narrow("NIC", "8 GiB, origin and nodes 1 Gbit/s", World(0, (8 * _GIB,), GBIT, GBIT), 1.6),
 )
 
 EIGHT = World(8, (384 << 20,), 100 * MBIT, 500 * MBIT)
 """The fleet of 8 nodes that `scripts/bench-fleet` runs for real, and FOUR that of 4."""
 FOUR = World(4, (384 << 20,), 200 * MBIT, 1000 * MBIT)
-HUNDRED = NARROW[0].of(100)
+HUNDRED = World(100, (4 * _GIB,), GBIT, 5 * GBIT)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ NEVER = 65535
 """The step at which a piece is offered that is not."""
 
 _ROWS = 1024
-_RUN_SECONDS, _FIRST_RUN = 2.0, 2
+_RUN_SECONDS, _FIRST_RUN = 1.0, 1
 
 
 @dataclass(slots=True)
@@ -137,7 +137,7 @@ class Pieces:
         self.speeds[nodes[flows], slots[flows]] = rates[flows]
 
     def _runs(self, nodes: Ints, slots: Ints, most: int) -> Ints:
-        """The pieces of a range: what comes in two seconds; two from a peer that is not known yet."""
+        """The pieces of a range: what comes in a second, as in the engine; one from a peer that is not known yet."""
         speeds = self.speeds[nodes, slots]
         found = np.where(speeds > 0, speeds * _RUN_SECONDS // PIECE, _FIRST_RUN)
         clipped: Ints = np.clip(found, 1, most).astype(np.int64)
