@@ -37,11 +37,15 @@ class FreshLock:
 def lock_ahead(
     request: PullRequest, sites: Sites, sources: Sources, cache: Cache, mover: Mover, *, stop: Stop, emit: Emit
 ) -> FreshLock:
-    """Resolve the models of a request, fetch their small files, and make the lock of all their files.
+    """Resolve the models of a request, fetch their small files, and make the lock of all their files. What is locked
+    already is only confirmed.
 
     Raises the error of the first model that has one, Interrupted.
     """
     models = [(item, resolve(Question(item, request, sites, cache.records, emit))) for item in request.items]
+    is_closed = any(model.is_restricted for _, model in models)
+    if request.lock_name:
+        return FreshLock(Lock().with_models(item.locked for item in request.items if item.locked), is_closed)
     small = [found for item, model in models if (found := _small(item, model)) is not None]
     if small:
         report = pull(replace(request, items=tuple(small)), sites, sources, cache, mover, stop=stop, emit=emit)
@@ -51,7 +55,7 @@ def lock_ahead(
             if error is not None:
                 raise error
     locked = (lock(model, item, cache.blobs, stop) for item, model in models)
-    return FreshLock(Lock().with_models(locked), any(model.is_restricted for _, model in models))
+    return FreshLock(Lock().with_models(locked), is_closed)
 
 
 def locked_items(request: PullRequest, fresh: Lock) -> tuple[Item, ...]:

@@ -17,7 +17,7 @@ from orchestrator.app.opening import OpenCall
 from orchestrator.depot.mover import Mover
 from orchestrator.errors import GlmAriaError, Interrupted, TemporaryError
 from orchestrator.events import Emit, Notice
-from orchestrator.lists.lockfile import Lock, parse_lock, render_lock
+from orchestrator.lists.lockfile import parse_lock, render_lock
 from orchestrator.lists.request import PullRequest
 from orchestrator.pull import pull as flow
 from orchestrator.pull.locking import FreshLock, lock_ahead, locked_items
@@ -106,8 +106,6 @@ class _Agreement:
         return self._node.calling.do(lambda calls: calls.submit(asked), self._stop)
 
     def _made(self) -> FreshLock:
-        if self._request.lock_name:
-            return FreshLock(Lock(tuple(item.locked for item in self._request.items if item.locked)), is_closed=False)
         cache, sources, sites, _ = self._opened
         return lock_ahead(self._request, sites, sources, cache, self._mover, stop=self._stop, emit=self._emit)
 

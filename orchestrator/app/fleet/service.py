@@ -15,7 +15,7 @@ from orchestrator.app.opening import opened
 from orchestrator.app.peers.keys import needed_keys
 from orchestrator.errors import NotFoundError
 from orchestrator.events import Emit
-from orchestrator.lists.lockfile import Lock, render_lock
+from orchestrator.lists.lockfile import render_lock
 from orchestrator.lists.request import PullRequest
 from orchestrator.settings import Settings
 from orchestrator.system.signals import Stop, stoppable
@@ -77,19 +77,16 @@ class FleetServices:
         with stoppable() as stop:
             return serve_node(self.settings, stop, emit, on_ready)
 
-    def submit(self, wanted: PullRequest | Lock, selector: str, emit: Emit) -> TaskStatus:
-        """Have the nodes that the selector matches pull models, or what a lock has. Raises what resolving raises."""
+    def submit(self, wanted: PullRequest, selector: str, emit: Emit) -> TaskStatus:
+        """Have the nodes that the selector matches pull models. Raises what resolving raises."""
         from orchestrator.app.fleet.orders import name_of
         from orchestrator.swarm.control.messages import Submission
 
-        is_closed = False
         with stoppable() as stop:
-            if isinstance(wanted, PullRequest):
-                fresh = self._locked(wanted, stop, emit)
-                wanted, is_closed = fresh.lock, fresh.is_closed
-            text = render_lock(wanted)
+            fresh = self._locked(wanted, stop, emit)
+            text = render_lock(fresh.lock)
             key = hashlib.sha256(f"{selector}\n{text}".encode()).hexdigest()[:_KEY]
-            asked = Submission(key, name_of(wanted), selector, 0, text, "", is_closed)
+            asked = Submission(key, name_of(fresh.lock), selector, 0, text, "", fresh.is_closed)
             with calling(self.settings, emit) as fleet:
                 return fleet.do(lambda calls: calls.submit(asked), stop)
 

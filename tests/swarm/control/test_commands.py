@@ -29,6 +29,10 @@ def test_a_model_is_submitted_once_however_often_it_is_said(
     assert first["id"] == second["id"]
     assert first["name"] == f"{tiny.name}@main"
     assert first["size"] > 0
+    locked = str(member.work / "glm-aria.lock")
+    member.pull(tiny.name, "--lock", locked, "--no-mirrors").ended(0)
+    third = member.run("fleet", "submit", "--locked", locked, *words[3:], env=root).ended(0).document["data"]
+    assert third["id"] == first["id"]
     listed = member.run("fleet", "ls", "--scheduler", scheduler.address, "--json").ended(0).document["data"]
     assert [task["id"] for task in listed["tasks"]] == [first["id"]]
     assert listed["nodes"] == []

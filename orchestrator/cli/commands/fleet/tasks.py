@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import click
 
-from orchestrator.cli import lock_files, requests
 from orchestrator.cli import options as shared
+from orchestrator.cli import requests
 from orchestrator.cli.groups import HeadedCommand
 from orchestrator.cli.named_config import CONFIG
 from orchestrator.cli.options import Output, Select, TransferOptions
 from orchestrator.cli.run import Run, finish, services
 from orchestrator.cli.typed import argument, option, takes
 from orchestrator.cli.views.fleet import TaskScreen, print_task
-from orchestrator.lists.lockfile import Lock
 from orchestrator.lists.request import PullRequest
 from orchestrator.swarm.control.document import FleetTaskDocument
 
@@ -84,20 +83,20 @@ def submit(options: SubmitOptions) -> int:
     """
     settings = shared.settings(options)
     run = Run.watching(options.output, settings)
-    wanted: PullRequest | Lock
+    select = options.select
     if locked := options.transfer.locked:
-        wanted = Lock(lock_files.read(locked).choose(options.refs, locked))
+        items = requests.locked_items(options.refs, locked, None)
     else:
-        select = options.select
         chosen = requests.Selection(select.revision, select.include, select.exclude)
         items = requests.items(options.refs, options.lists, chosen)
-        wanted = PullRequest(
-            items,
-            safe_only=options.transfer.safe_only,
-            policy=settings.policy,
-            allow_rollback=options.transfer.allow_rollback,
-            portable=settings.portable,
-        )
+    wanted = PullRequest(
+        items,
+        safe_only=options.transfer.safe_only,
+        policy=settings.policy,
+        allow_rollback=options.transfer.allow_rollback,
+        lock_name=locked or "",
+        portable=settings.portable,
+    )
     with run.watched():
         task = services(settings).fleet.submit(wanted, options.nodes, run.emit)
     if options.wait:
