@@ -63,7 +63,7 @@ class Stage:
         folder.mkdir()
         try:
             *nodes, head = (_in_folder(node, folder) for node in self._lab.nodes)
-            scene = Scene(self._lab, nodes[:count], head, self._known())
+            scene = Scene(nodes[:count], head, self._known())
             self._hub.log.reset()
             with WAYS[name](scene) as opened:
                 running = [(node, opened.start(node)) for node in scene.nodes]

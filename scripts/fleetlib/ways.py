@@ -7,15 +7,15 @@ that of each server, is empty then.
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from scripts.benchlib import peers
-from tests.fleet.lab import Lab, Node
+from tests.fleet.lab import Node
 from tests.fleet.running import Running
 from tests.servers.nginx import rendered
 
@@ -27,7 +27,6 @@ PORT = 8090
 class Scene:
     """One run: the machines, of which `head` is there for a server, and the repo as a client is told it."""
 
-    lab: Lab
     nodes: Sequence[Node]
     head: Node
     repo: peers.Repo
@@ -95,11 +94,7 @@ def _through(peer: str, scene: Scene, server: Running) -> Opened:
 @contextmanager
 def _beside(server: Running, head: Node) -> Iterator[Running]:
     """A server that listens at the port, until the block ends."""
-    looks = f"import socket; socket.create_connection(('{head.address}', {PORT}), 1)"
-    for _ in range(200):
-        if head.start(sys.executable, "-c", looks, name="look").wait().code == 0:
-            break
-        time.sleep(0.05)
+    head.wait_for(PORT, server)
     try:
         yield server
     finally:
@@ -144,7 +139,5 @@ WAYS: Mapping[str, Way] = {
 
 def known_options() -> str:
     """The help of `glm-aria pull`, in which a way looks for its option."""
-    import subprocess
-
     words = [sys.executable, "-m", "orchestrator.cli.main", "pull", "--help"]
     return subprocess.run(words, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True).stdout

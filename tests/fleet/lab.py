@@ -20,6 +20,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -104,6 +105,14 @@ class Node:
         """Start a command of glm-aria there, with the Hub at `root` as its root; `module` is what Python runs."""
         argv = [sys.executable, "-m", module, *words]
         return self.start(*argv, env={"PYTHONPATH": str(ROOT), "HF_ENDPOINT": root, **(env or {})}, name=words[0])
+
+    def wait_for(self, port: int, running: Running, wait_s: float = 60) -> None:
+        """Wait until something accepts connections at a port here, which `running` is expected to do."""
+        looks = f"import socket; socket.create_connection(('{self.address}', {port}), 1)"
+        deadline = time.monotonic() + wait_s
+        while self.start(sys.executable, "-c", looks, name="look").wait().code:
+            assert time.monotonic() < deadline, running.said()
+            time.sleep(0.1)
 
     def wrong(self, repo: Repo) -> list[str]:
         """The files of a repo, as its head has them, that are not in the cache here with all their bytes."""

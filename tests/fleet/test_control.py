@@ -66,3 +66,13 @@ def test_each_process_has_a_scheduler_over_redis(trial: Trial) -> None:
     trial.reaches(at(trial))
     trial.kill(trial.draw.choice(trial.nodes))
     trial.ends(egress=1 + SLACK + 1 / len(trial.nodes), ratio=1.4)
+
+
+def test_the_scheduler_of_a_memory_is_killed_and_another_begins(trial: Trial) -> None:
+    first = trial.schedule(8091)
+    trial.fleet = f"{trial.head.address}:8091"
+    trial.start_all()
+    trial.reaches(at(trial))
+    first.kill()
+    trial.schedule(8091)
+    trial.ends(egress=1.2)

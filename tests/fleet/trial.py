@@ -10,8 +10,6 @@ trial.ends(spared=[victim], egress=1.1)
 from __future__ import annotations
 
 import shutil
-import sys
-import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -116,7 +114,7 @@ class Trial:
         meanwhile knows it as a peer."""
         words = ("serve", "--listen", f"0.0.0.0:{PORT}", "--auth", "none", "--host", node.address, "--no-mirrors")
         server = node.glm_aria(*words, root=self.hub.url, env=ENV)
-        self._wait_for(node, PORT, server)
+        node.wait_for(PORT, server)
         led, self.fleet = self.fleet, ""
         try:
             yield
@@ -129,7 +127,7 @@ class Trial:
         place = f"{self.head.address}:{port}"
         scheduler = self.head.glm_aria("scheduler", "--listen", place, *words, root=self.hub.url, env=ENV)
         self.beside.append(scheduler)
-        self._wait_for(self.head, port, scheduler)
+        self.head.wait_for(port, scheduler)
         return scheduler
 
     def redis(self) -> Running:
@@ -137,15 +135,8 @@ class Trial:
         words = ("redis-server", "--save", "", "--bind", "0.0.0.0", "--protected-mode", "no", "--port", str(REDIS_PORT))
         server = self.head.start(*words)
         self.beside.append(server)
-        self._wait_for(self.head, REDIS_PORT, server)
+        self.head.wait_for(REDIS_PORT, server)
         return server
-
-    def _wait_for(self, node: Node, port: int, running: Running) -> None:
-        looks = f"import socket; socket.create_connection(('{node.address}', {port}), 1)"
-        deadline = time.monotonic() + self.scale.wait_s
-        while node.start(sys.executable, "-c", looks, name="look").wait().code:
-            assert time.monotonic() < deadline, running.said()
-            time.sleep(0.1)
 
     def reaches(self, share: float) -> None:
         """Wait until the origin has sent this share of the model."""
