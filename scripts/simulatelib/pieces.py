@@ -173,3 +173,14 @@ class Pieces:
             )
             length += goes_on
         return first, length
+
+
+def ranks_among(values: Ints) -> Ints:
+    """How many equal ones come before each."""
+    order = np.argsort(values, kind="stable")
+    ranked = values[order]
+    starts = np.flatnonzero(np.concatenate(([True], ranked[1:] != ranked[:-1])))
+    counts = np.diff(np.append(starts, len(values)))
+    found = np.empty(len(values), np.int64)
+    found[order] = np.arange(len(values)) - np.repeat(starts, counts)
+    return found

@@ -12,7 +12,7 @@ from orchestrator.proof.pieces import PIECE
 from orchestrator.swarm.units import Bits, piece_count
 from scripts.simulatelib.costs import Costs
 from scripts.simulatelib.flights import Flights
-from scripts.simulatelib.pieces import NEVER, Bools, Ints, Pieces
+from scripts.simulatelib.pieces import NEVER, Bools, Ints, Pieces, ranks_among
 from scripts.simulatelib.world import World, digest
 
 STEP = 0.05
@@ -229,7 +229,7 @@ class Swarm:
             # A peer sends so many bodies at once; who comes late is refused after a while.
             turns = self.random.permutation(len(nodes))
             ranks = np.empty(len(nodes), np.int64)
-            ranks[turns] = _ranks(peers[turns])
+            ranks[turns] = ranks_among(peers[turns])
             taken = sends[peers] + ranks < costs.uploads
             self.pieces.rests[nodes[~taken], slots[~taken]] = self.step + steps(costs.busy_s + costs.rest_s)
             nodes, slots, first, length, peers = (each[taken] for each in (nodes, slots, first, length, peers))
@@ -340,15 +340,4 @@ class Swarm:
 def _piece_bytes(size: int) -> Ints:
     found = np.full(piece_count(size), PIECE, np.int64)
     found[-1] = size - PIECE * (len(found) - 1)
-    return found
-
-
-def _ranks(values: Ints) -> Ints:
-    """How many equal ones come before each."""
-    order = np.argsort(values, kind="stable")
-    ranked = values[order]
-    starts = np.flatnonzero(np.concatenate(([True], ranked[1:] != ranked[:-1])))
-    counts = np.diff(np.append(starts, len(values)))
-    found = np.empty(len(values), np.int64)
-    found[order] = np.arange(len(values)) - np.repeat(starts, counts)
     return found
