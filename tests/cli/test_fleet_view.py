@@ -3,8 +3,9 @@
 import pytest
 
 from orchestrator.cli.views.fleet import TaskScreen, print_fleet, print_task, summary
-from orchestrator.swarm.control.document import FleetDocument, FleetTaskDocument
-from orchestrator.swarm.control.messages import NodePhase, NodeStatus, TaskReport, TaskState, TaskStatus
+from orchestrator.documents import Outcome
+from orchestrator.swarm.control.document import FleetDocument, FleetTaskDocument, failures_of
+from orchestrator.swarm.control.messages import LEFT, NodePhase, NodeStatus, TaskReport, TaskState, TaskStatus
 from orchestrator.swarm.view import NodeState
 
 SENDERS = {f"n{number}": number * 1000 for number in range(1, 6)}
@@ -25,8 +26,47 @@ def test_a_task_is_a_line_and_a_row_for_each_node(capsys: pytest.CaptureFixture[
     assert rows[1].endswith("n5 5.00 kB, n4 4.00 kB, n3 3.00 kB, 2 more")
 
 
-def test_a_task_without_nodes_says_so() -> None:
-    assert "no node yet" in summary(FleetTaskDocument.of(TaskStatus("t1", "org/name", TaskState.RUNNING)))
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        (
+            TaskState.SUBMITTED,
+            "submitted, and no node takes it yet (those that are there: glm-aria fleet ls)",
+        ),
+        (TaskState.UNLISTED, "unlisted (a node asks the root for its files)"),
+        (TaskState.DONE, "done"),
+    ],
+)
+def test_a_task_says_what_it_waits_for(state: TaskState, said: str) -> None:
+    assert summary(FleetTaskDocument.of(TaskStatus("t1", "org/name", state))) == f"t1 org/name: {said}"
+
+
+def test_what_a_node_had_before_is_not_in_the_egress() -> None:
+    nodes = {"n1": TaskReport("t1", NodePhase.PLACED, "", 20_000, 12_000, 0)}
+    task = TaskStatus("t1", "org/name", TaskState.DONE, 20_000, 12_000, nodes)
+    assert summary(FleetTaskDocument.of(task)).endswith("; egress 0.60 beside what was there before")
+
+
+def test_a_task_ends_as_its_nodes_do() -> None:
+    def ends(state: TaskState, *codes: str) -> Outcome:
+        nodes = {
+            f"n{number}": TaskReport("t1", NodePhase.FAILED if code else NodePhase.PLACED, code)
+            for number, code in enumerate(codes)
+        }
+        return Outcome.of(failures_of(TaskStatus("t1", "org/name", state, nodes=nodes)), len(nodes))
+
+    assert ends(TaskState.DONE, "", "").exit_code == 0
+    assert ends(TaskState.RUNNING, "no-space", "").exit_code == 0
+    mixed = ends(TaskState.PARTIAL, "no-space", LEFT, "", "made-up")
+    assert (mixed.status, mixed.exit_code) == ("partial", 3)
+    assert [error.message for error in mixed.errors] == [
+        "n0 failed: no-space",
+        "n1 failed: it left before it had all",
+        "n3 failed: made-up",
+    ]
+    assert ends(TaskState.PARTIAL, "no-space", "no-space").exit_code == 79
+    assert ends(TaskState.PARTIAL).exit_code == 3
+    assert ends(TaskState.CANCELLED, "").exit_code == 3
 
 
 def test_a_screen_that_is_no_terminal_has_a_line_for_each_change(capsys: pytest.CaptureFixture[str]) -> None:

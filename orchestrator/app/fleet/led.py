@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -22,7 +23,7 @@ from orchestrator.depot.watch import Watch
 from orchestrator.errors import NotFoundError, TemporaryError
 from orchestrator.events import Emit, Event, FileProgress, SourceRates
 from orchestrator.lists.lockfile import parse_lock
-from orchestrator.pull.report import PullReport
+from orchestrator.pull.report import FileState, PullReport
 from orchestrator.settings import Settings
 from orchestrator.swarm.control.guide import FleetGuide
 from orchestrator.swarm.control.loops import LoopThread
@@ -33,6 +34,7 @@ from orchestrator.system.signals import Stop
 
 _GOODBYE = 3.0
 _LOOK = 0.2
+_HERE = (FileState.FETCHED, FileState.ALREADY, FileState.LINKED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +167,14 @@ class TaskProgress:
         self._orders = node.inbox
         self._emit = emit
         self._lock = threading.Lock()
+        self._before: Mapping[str, int] = {}
         self._sent: Mapping[str, int] = {}
         self._done: dict[Digest, int] = {}
+
+    def begin(self) -> None:
+        """A pull of the task begins, maybe another one: what came by those before counts further."""
+        self._before, self._sent = self._all(), {}
+        self.tell(NodePhase.FETCHING)
 
     def take(self, event: Event) -> None:
         """An `Emit` that also tells the schedulers."""
@@ -180,6 +188,9 @@ class TaskProgress:
 
     def end(self, report: PullReport) -> None:
         """Tell the schedulers how the pull ended. What was to be fetched for others is theirs again."""
+        with self._lock:
+            for model in report.models:
+                self._done |= {one.file.digest: one.file.size for one in model.files if one.state in _HERE}
         error = next((model.error for model in report.models if model.error is not None), None)
         if error is not None:
             self._worker.give_back(error.code)
@@ -188,9 +199,13 @@ class TaskProgress:
 
     def tell(self, phase: NodePhase, code: str = "") -> None:
         """Tell the schedulers this phase, with the bytes so far."""
-        senders = {node: count for source, count in self._sent.items() if (node := node_of(source)) is not None}
-        outside = sum(count for source, count in self._sent.items() if node_of(source) is None)
+        sent = self._all()
+        senders = {node: count for source, count in sent.items() if (node := node_of(source)) is not None}
+        outside = sum(count for source, count in sent.items() if node_of(source) is None)
         with self._lock:
             done = sum(self._done.values())
         report = TaskReport(self._task, phase, code, done, outside, sum(senders.values()), senders)
         self._worker.report(report)
+
+    def _all(self) -> Mapping[str, int]:
+        return Counter(self._before) + Counter(self._sent)

@@ -69,6 +69,7 @@ class _Tasks:
         self._emit = emit
         self._end = Stop()
         self._current: tuple[str, Stop] | None = None
+        self._progress: dict[str, TaskProgress] = {}
         self.done: set[str] = set()
 
     def run(self) -> None:
@@ -97,10 +98,12 @@ class _Tasks:
         stop = Stop()
         stop.is_abrupt = False
         self._current = (task.task, stop)
-        progress = TaskProgress(task.task, self._node, self._emit)
+        # A scheduler that lost what it knew tells a task again that was done.
+        progress = self._progress.setdefault(task.task, TaskProgress(task.task, self._node, self._emit))
         progress.tell(NodePhase.WAITING)
         try:
             for attempt in range(_TRIES):
+                progress.begin()
                 report = self._pull(task, stop, progress)
                 if not _is_worth_another(report) or stop.wait(_PAUSE * attempt):
                     break

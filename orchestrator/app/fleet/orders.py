@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import queue
 import threading
 from collections.abc import Awaitable, Callable, Collection
@@ -15,6 +16,8 @@ from orchestrator.lists.lockfile import Lock, parse_lock
 from orchestrator.swarm.control.messages import TaskLock
 from orchestrator.swarm.control.worker import Orders
 
+KEY = 32
+"""Letters of the key of a task."""
 LOCK = "the lock of the fleet"
 _TOLD = 2.0
 """Seconds after its welcome within which a scheduler that knows a task tells it."""
@@ -74,6 +77,11 @@ class OrderBook:
             for task in forgotten:
                 with contextlib.suppress(GlmAriaError):
                     await self.submit(task)
+
+
+def another_key(key: str, task: str) -> str:
+    """The key of a further attempt, after the task of that key has ended and is not to be all there was."""
+    return hashlib.sha256(f"{key}\n{task}".encode()).hexdigest()[:KEY]
 
 
 def digests_of(lock: Lock) -> tuple[Digest, ...]:

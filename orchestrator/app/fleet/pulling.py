@@ -12,7 +12,7 @@ from dataclasses import replace
 from orchestrator.app.compose import mover_of
 from orchestrator.app.fleet.control import event_loop
 from orchestrator.app.fleet.led import LedNode, TaskProgress, led
-from orchestrator.app.fleet.orders import LOCK, name_of
+from orchestrator.app.fleet.orders import KEY, LOCK, another_key, name_of
 from orchestrator.app.opening import OpenCall
 from orchestrator.depot.mover import Mover
 from orchestrator.errors import GlmAriaError, Interrupted, TemporaryError
@@ -23,7 +23,7 @@ from orchestrator.pull import pull as flow
 from orchestrator.pull.locking import FreshLock, lock_ahead, locked_items
 from orchestrator.pull.report import ModelReport, PullReport
 from orchestrator.settings import Settings
-from orchestrator.swarm.control.messages import NodePhase, Submission, TaskLock, TaskState, TaskStatus
+from orchestrator.swarm.control.messages import Submission, TaskLock, TaskState, TaskStatus
 from orchestrator.system.signals import Stop
 
 _CONNECT = 10.5
@@ -31,7 +31,6 @@ _CONNECT = 10.5
 _LISTED = 90.0
 """Seconds for another node to make the lock file."""
 _AGAIN = 1.0
-_KEY = 32
 _BUCKET = 600
 """Seconds in which the same words mean the same task, where no job of a cluster tells."""
 _JOBS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "FLUX_JOB_ID", "JOB_ID")
@@ -60,7 +59,7 @@ def pull_in_fleet(settings: Settings, request: PullRequest, opened: OpenCall, st
         fresh = parse_lock(task.lock, LOCK)
         locked = replace(request, items=locked_items(request, fresh), lock_name=LOCK, is_closed=task.is_restricted)
         progress = TaskProgress(task.task, node, emit)
-        progress.tell(NodePhase.FETCHING)
+        progress.begin()
         report = flow.pull(locked, sites, sources, cache, mover, stop=stop, emit=progress.take)
         progress.end(report)
         if report.interrupted is None:
@@ -89,6 +88,9 @@ class _Agreement:
         try:
             while not self._stop.is_set() and time.monotonic() < until:
                 status = self._node.calling.do(lambda calls: calls.submit(self._asked), self._stop)
+                if status.state is TaskState.CANCELLED:
+                    self._asked = replace(self._asked, key=another_key(self._asked.key, status.id))
+                    continue
                 if status.is_lock_yours:
                     status = self._submit(self._made())
                 if status.state is not TaskState.UNLISTED:
@@ -126,7 +128,7 @@ def key_of(request: PullRequest, environ: Mapping[str, str], now: float) -> str:
     words = [
         (str(item.ref), item.include, item.exclude, item.locked.commit if item.locked else "") for item in request.items
     ]
-    return hashlib.sha256(repr((job, words, request.policy, request.safe_only)).encode()).hexdigest()[:_KEY]
+    return hashlib.sha256(repr((job, words, request.policy, request.safe_only)).encode()).hexdigest()[:KEY]
 
 
 def _failed(request: PullRequest, error: GlmAriaError) -> Iterable[ModelReport]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from orchestrator.app.compose import known_state, mover_of, sweep
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from orchestrator.swarm.control.messages import NodeStatus, TaskStatus
 
 _GLANCE = 1.0
-_KEY = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,17 +77,25 @@ class FleetServices:
             return serve_node(self.settings, stop, emit, on_ready)
 
     def submit(self, wanted: PullRequest, selector: str, emit: Emit) -> TaskStatus:
-        """Have the nodes that the selector matches pull models. Raises what resolving raises."""
-        from orchestrator.app.fleet.orders import name_of
-        from orchestrator.swarm.control.messages import Submission
+        """Have the nodes that the selector matches pull models: a task that was cancelled, or failed at some nodes,
+        begins anew. Raises what resolving raises."""
+        from orchestrator.app.fleet.orders import KEY, another_key, name_of
+        from orchestrator.swarm.control.messages import Submission, TaskState
 
         with stoppable() as stop:
             fresh = self._locked(wanted, stop, emit)
             text = render_lock(fresh.lock)
-            key = hashlib.sha256(f"{selector}\n{text}".encode()).hexdigest()[:_KEY]
+            key = hashlib.sha256(f"{selector}\n{text}".encode()).hexdigest()[:KEY]
             asked = Submission(key, name_of(fresh.lock), selector, 0, text, "", fresh.is_closed)
+
+            async def begin(calls: FleetCalls) -> TaskStatus:
+                found = await calls.submit(asked)
+                while found.state in (TaskState.CANCELLED, TaskState.PARTIAL):
+                    found = await calls.submit(replace(asked, key=another_key(key, found.id)))
+                return found
+
             with calling(self.settings, emit) as fleet:
-                return fleet.do(lambda calls: calls.submit(asked), stop)
+                return fleet.do(begin, stop)
 
     def watch(self, task: str | None, emit: Emit, see: Callable[[TaskStatus], None]) -> TaskStatus:
         """Tell `see` how a task goes, the newest one where none is named, until it has ended. Raises NotFoundError."""

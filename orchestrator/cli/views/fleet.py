@@ -12,6 +12,7 @@ from orchestrator.cli.views.table import NOTHING, show
 from orchestrator.core.sizes import format_size
 from orchestrator.core.text import printable
 from orchestrator.swarm.control.document import FleetDocument, FleetTaskDocument, TaskNodeEntry
+from orchestrator.swarm.control.messages import TaskState
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
 _HEAD = ("NODE", "PHASE", "HAS", "FROM OUTSIDE", "FROM PEERS", "SENDERS")
 _SENDERS = 3
+_STATES: Mapping[str, str] = {
+    TaskState.UNLISTED: "unlisted (a node asks the root for its files)",
+    TaskState.SUBMITTED: "submitted, and no node takes it yet (those that are there: glm-aria fleet ls)",
+}
 
 
 class TaskScreen:
@@ -57,9 +62,15 @@ class TaskScreen:
 def summary(found: FleetTaskDocument) -> str:
     """A task in a line."""
     phases = Counter(node.phase for node in found.nodes)
-    nodes = ", ".join(f"{count} {phase}" for phase, count in sorted(phases.items())) or "no node yet"
-    ratio = "" if found.ratio is None else f"; egress {found.ratio:.2f}"
-    return printable(f"{found.id} {found.name}: {found.state}; {nodes}; {format_size(found.size)} each{ratio}")
+    nodes = ", ".join(f"{count} {phase}" for phase, count in sorted(phases.items()))
+    parts = [_STATES.get(found.state, found.state)]
+    parts += [nodes] if nodes else []
+    parts += [f"{format_size(found.size)} each"] if found.size else []
+    if found.ratio is not None:
+        # What a node had when it began came from outside, too, as far as anybody knows.
+        was_there = any(node.done > node.from_origin + node.from_peers for node in found.nodes)
+        parts += [f"egress {found.ratio:.2f}{' beside what was there before' if was_there else ''}"]
+    return printable(f"{found.id} {found.name}: {'; '.join(parts)}")
 
 
 def print_task(found: FleetTaskDocument) -> None:

@@ -8,7 +8,8 @@ from typing import Self
 
 from orchestrator.core.text import redacted
 from orchestrator.documents import Amount, Count
-from orchestrator.swarm.control.messages import NodeStatus, TaskReport, TaskStatus
+from orchestrator.errors import GlmAriaError, Interrupted, PartialError, error_classes
+from orchestrator.swarm.control.messages import LEFT, NodePhase, NodeStatus, TaskReport, TaskState, TaskStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,27 @@ class FleetTaskDocument:
         nodes = tuple(TaskNodeEntry.of(node, status.nodes[node]) for node in sorted(status.nodes))
         ratio = status.egress / status.size if status.size else None
         return cls(status.id, redacted(status.name), status.state, status.size, status.egress, ratio, nodes)
+
+
+def failures_of(task: TaskStatus) -> tuple[GlmAriaError, ...]:
+    """What a task that has ended lacks: an error for each node that failed, by its code, or that it was cancelled."""
+    if task.state is TaskState.CANCELLED:
+        return (PartialError(f"the task {task.id} was cancelled", hint=_AGAIN),)
+    if task.state is not TaskState.PARTIAL:
+        return ()
+    failed = {node: told.code for node, told in sorted(task.nodes.items()) if told.phase is NodePhase.FAILED}
+    return tuple(_failure(node, code) for node, code in failed.items()) or (
+        PartialError(f"some nodes left the task {task.id} before they had anything of it", hint=_AGAIN),
+    )
+
+
+def _failure(node: str, code: str) -> GlmAriaError:
+    known = {kind.code: kind for kind in error_classes() if kind is not Interrupted}
+    words = "it left before it had all" if code == LEFT else code or "it does not say why"
+    return known.get(code, PartialError)(f"{node} failed: {words}", hint=_AGAIN)
+
+
+_AGAIN = "submit it again for another attempt; what the nodes have of it stays with them"
 
 
 @dataclass(frozen=True, slots=True)

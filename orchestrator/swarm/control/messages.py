@@ -241,6 +241,8 @@ class TaskState(StrEnum):
         return self in (TaskState.DONE, TaskState.PARTIAL, TaskState.CANCELLED)
 
 
+LEFT = "left"
+"""The code of a node that FAILED by going before it had said how it ended."""
 KNOWN = "task:"
 """Begins the key of a task that is known by its id: who is at it submits it to schedulers that have forgotten it."""
 

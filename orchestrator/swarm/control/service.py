@@ -64,7 +64,7 @@ class Core(Protocol):
         """Make a task, or find that of the same key. Raises UsageError for a lock file that is none."""
 
     def tasks(self) -> Sequence[TaskStatus]:
-        """All tasks that are known."""
+        """All tasks that are known, the newest last."""
 
     def changes(self, task: str) -> AsyncIterator[TaskStatus]:
         """A task as it is, then after each change, until it has ended. Raises NotFoundError."""

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from orchestrator.app.fleet import orders
-from orchestrator.app.fleet.orders import OrderBook, digests_of, name_of
+from orchestrator.app.fleet.orders import KEY, OrderBook, another_key, digests_of, name_of
 from orchestrator.core.refs import parse_ref
 from orchestrator.core.trust import Trust
 from orchestrator.errors import TemporaryError
@@ -58,6 +58,12 @@ def test_a_task_that_a_scheduler_does_not_tell_is_submitted_until_it_does(monkey
         assert submitted.qsize() == 2
 
     asyncio.run(work())
+
+
+def test_each_attempt_has_a_key_of_its_own() -> None:
+    keys = {"a" * KEY, another_key("a" * KEY, "t1"), another_key("a" * KEY, "t2"), another_key("b" * KEY, "t1")}
+    assert len(keys) == 4
+    assert {len(key) for key in keys} == {KEY}
 
 
 def test_the_name_of_a_task_is_short() -> None:

@@ -38,8 +38,11 @@ def test_a_model_is_submitted_once_however_often_it_is_said(
     assert listed["nodes"] == []
     where = ("--scheduler", scheduler.address, "--json")
     assert member.run("fleet", "cancel", first["id"], *where).ended(0).document["data"]["state"] == "cancelled"
-    watched: Any = member.run("fleet", "watch", *where).ended(0).document["data"]
+    watched: Any = member.run("fleet", "watch", *where).ended(3).document["data"]
     assert (watched["id"], watched["state"]) == (first["id"], "cancelled")
+    anew = member.run(*words, env=root).ended(0).document["data"]
+    assert (anew["id"] != first["id"], anew["state"]) == (True, "submitted")
+    assert member.run(*words, env=root).ended(0).document["data"]["id"] == anew["id"]
     scheduler.stop()
     said = "".join(result.out + result.err for result in member.results)
     assert KEY not in said

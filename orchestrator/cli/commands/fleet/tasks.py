@@ -16,9 +16,10 @@ from orchestrator.cli.run import Run, finish, services
 from orchestrator.cli.typed import argument, option, takes
 from orchestrator.cli.views.fleet import TaskScreen, print_task
 from orchestrator.lists.request import PullRequest
-from orchestrator.swarm.control.document import FleetTaskDocument
+from orchestrator.swarm.control.document import FleetTaskDocument, failures_of
 
 if TYPE_CHECKING:
+    from orchestrator.documents import Outcome
     from orchestrator.swarm.control.messages import TaskStatus
 
 SCHEDULER = option(
@@ -73,7 +74,8 @@ def submit(options: SubmitOptions) -> int:
 
     The models are resolved here, once: what each node fetches is what the root listed for this machine, as a lock file
     would say it. For that lock the small files are fetched into the cache of this machine. REF and LIST are as for
-    pull. The same models for the same nodes are one task, however often they are submitted.
+    pull. The same models for the same nodes are one task, however often they are submitted; one that was cancelled, or
+    failed at some nodes, begins anew.
 
     \b
     Examples:
@@ -101,7 +103,7 @@ def submit(options: SubmitOptions) -> int:
         task = services(settings).fleet.submit(wanted, options.nodes, run.emit)
     if options.wait:
         task = _watched(task.id, settings_of=options, run=run)
-    return finish(run, "fleet submit", FleetTaskDocument.of(task), print_task, run.outcome())
+    return finish(run, "fleet submit", FleetTaskDocument.of(task), print_task, _outcome(run, task))
 
 
 @click.command("watch", cls=HeadedCommand)
@@ -110,7 +112,8 @@ def watch(options: FleetWatchOptions) -> int:
     """Show how a task of a fleet goes, until it has ended: the newest one without TASK.
 
     For each node: its phase, how much it has, what it fetched from outside of the fleet, and which peers sent it how
-    much. Egress is what all nodes together fetched from outside: 1.00 is one copy.
+    much. Egress is what all nodes together fetched from outside: 1.00 is one copy. Exit codes are as for pull, with
+    nodes in the place of models: 3 when some failed, or the task was cancelled.
 
     \b
     Examples:
@@ -119,7 +122,7 @@ def watch(options: FleetWatchOptions) -> int:
     """
     run = Run.watching(options.output, shared.settings(options))
     task = _watched(options.task, settings_of=options, run=run)
-    return finish(run, "fleet watch", FleetTaskDocument.of(task), print_task, run.outcome())
+    return finish(run, "fleet watch", FleetTaskDocument.of(task), print_task, _outcome(run, task))
 
 
 @click.command("cancel", cls=HeadedCommand)
@@ -131,6 +134,11 @@ def cancel(options: CancelOptions) -> int:
     with run.watched():
         task = services(settings).fleet.cancel(options.task, run.emit)
     return finish(run, "fleet cancel", FleetTaskDocument.of(task), print_task, run.outcome())
+
+
+def _outcome(run: Run, task: TaskStatus) -> Outcome:
+    """The outcome by the nodes, as that of a pull is by its models."""
+    return run.outcome(failures_of(task), len(task.nodes))
 
 
 def _watched(task: str | None, *, settings_of: object, run: Run) -> TaskStatus:

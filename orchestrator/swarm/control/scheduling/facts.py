@@ -62,7 +62,8 @@ class RefusalFact:
 
 @dataclass(frozen=True, slots=True)
 class LockFact:
-    """A task: what was submitted under a key, with the text of the lock file."""
+    """A task: what was submitted under a key, with the text of the lock file. `at`: when, in milliseconds since 1970 by
+    the clock of the scheduler that took it; people want to see the newest one, and nothing else follows from it."""
 
     task: str
     name: str
@@ -70,6 +71,7 @@ class LockFact:
     priority: int
     is_restricted: bool
     lock: str
+    at: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,7 +136,8 @@ class Scheduler:
         if task.lock is None and asked.lock:
             TaskListing.of(name, asked.lock)
             priority = min(max(asked.priority, -_MOST_PRIORITY), _MOST_PRIORITY)
-            fact = LockFact(name, asked.name, asked.selector, priority, asked.is_restricted, asked.lock)
+            at = time.time_ns() // 1_000_000
+            fact = LockFact(name, asked.name, asked.selector, priority, asked.is_restricted, asked.lock, at)
             if not is_sound(fact):
                 raise UsageError("the name or the selector of the task is longer than 512 characters")
             self._core.agreement.wish(fact)
@@ -152,7 +153,9 @@ class Scheduler:
 
     def tasks(self) -> Sequence[TaskStatus]:
         """See `service.Core`."""
-        return tuple(self._task(name) for name in sorted(self._core.state.tasks))
+        found = self._core.state.tasks.items()
+        at = {name: task.lock.at if task.lock else 0 for name, task in found}
+        return tuple(self._task(name) for name in sorted(at, key=lambda name: (at[name], name)))
 
     async def changes(self, task: str) -> AsyncIterator[TaskStatus]:
         """See `service.Core`."""

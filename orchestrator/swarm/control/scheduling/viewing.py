@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from orchestrator.core.files import Digest
-from orchestrator.swarm.control.messages import NodePhase, NodeStatus, TaskState, TaskStatus
+from orchestrator.swarm.control.messages import LEFT, NodePhase, NodeStatus, TaskReport, TaskState, TaskStatus
 from orchestrator.swarm.control.scheduling.listing import TaskListing
 from orchestrator.swarm.control.scheduling.state import BlobRecord, FleetState, LeaseRecord, NodeRecord, TaskRecord
 from orchestrator.swarm.trust import LOST_AFTER
@@ -169,7 +169,7 @@ def _origin(state: FleetState, host: str, connections: int, now: float) -> Origi
 
 def task_status(state: FleetState, name: str, task: TaskRecord, now: float) -> TaskStatus:
     """A task as it is now. A node that was lost before it said how it ended has failed, unless it comes back."""
-    reports = {node: fact.report for node, fact in task.reports.items()}
+    reports = {node: _report(state, task, node, now) for node in task.reports}
     return TaskStatus(
         id=name,
         name=task.lock.name if task.lock else "",
@@ -178,6 +178,13 @@ def task_status(state: FleetState, name: str, task: TaskRecord, now: float) -> T
         egress=sum(report.from_origin for report in reports.values()),
         nodes=reports,
     )
+
+
+def _report(state: FleetState, task: TaskRecord, node: str, now: float) -> TaskReport:
+    report = task.reports[node].report
+    if task.is_cancelled or task.has_ended(node) or (node in state.nodes and _was_here(state, node, now)):
+        return report
+    return replace(report, phase=NodePhase.FAILED, code=LEFT)
 
 
 def _task_state(state: FleetState, name: str, task: TaskRecord, now: float) -> TaskState:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -16,8 +17,10 @@ from orchestrator.swarm.board.interface import FleetBoard
 from orchestrator.swarm.board.memory import MemoryBoard
 from orchestrator.swarm.board.redis import RedisBoard
 from orchestrator.swarm.control.messages import (
+    LEFT,
     Assign,
     BlobProgress,
+    Bye,
     FromScheduler,
     Hello,
     NodePhase,
@@ -159,6 +162,38 @@ def test_nodes_drain_and_tasks_are_cancelled_by_any_scheduler(another: Make) -> 
                 await asking
 
     together(work, one, other)
+
+
+def test_a_node_that_left_before_its_end_has_failed() -> None:
+    one = scheduler(MemoryBoard())
+
+    async def work() -> None:
+        one.connect(Hello("n1", 1, "http://n1:1", takes_tasks=True), lambda _: None)
+        made = await one.submit(ASKED)
+        one.hear("n1", 1, 1, TaskReport(made.id, NodePhase.FETCHING, done=MB))
+        one.hear("n1", 1, 2, Bye())
+        *_, last = [status async for status in one.changes(made.id)]
+        assert last.state is TaskState.PARTIAL
+        assert last.nodes["n1"] == TaskReport(made.id, NodePhase.FAILED, LEFT, done=MB)
+
+    together(work, one)
+
+
+def test_the_newest_task_is_the_last_for_who_comes_later_too(another: Make) -> None:
+    one, late = scheduler(another()), scheduler(another(), "s2")
+
+    async def work() -> None:
+        keys = ("a", "b", "c", "d", "e")
+        made = []
+        for key in keys:
+            made.append((await one.submit(Submission(key, key, lock=LOCK))).id)
+            began = time.time_ns() // 1_000_000
+            while time.time_ns() // 1_000_000 == began:
+                await asyncio.sleep(0)
+        await late.turn()
+        assert [[task.id for task in found.tasks()] for found in (one, late)] == [made, made]
+
+    together(work, one)
 
 
 def test_a_board_that_is_away_is_told_once_and_nothing_ends(tmp_path: Path) -> None:

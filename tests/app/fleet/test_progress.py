@@ -1,0 +1,28 @@
+"""What a node tells of a task, pull by pull."""
+
+from types import SimpleNamespace
+from typing import Any
+
+from orchestrator.app.fleet.led import TaskProgress
+from orchestrator.core.files import Digest, RepoFile
+from orchestrator.events import SourceRates, ignore
+from orchestrator.pull.report import FileReport, FileState, ModelReport, PullReport
+from orchestrator.swarm.control.messages import NodePhase, TaskReport
+
+FILE = RepoFile("a.bin", 900, Digest.parse(f"sha256:{'ab' * 32}"), is_lfs=True)
+
+
+def test_what_came_by_an_earlier_pull_of_a_task_counts_further() -> None:
+    said: list[TaskReport] = []
+    node: Any = SimpleNamespace(worker=SimpleNamespace(report=said.append), inbox=SimpleNamespace(ended=lambda _: None))
+    progress = TaskProgress("t1", node, ignore)
+    progress.begin()
+    progress.take(SourceRates((), (("hub", 300), ("peer:n2", 100))))
+    progress.begin()
+    progress.take(SourceRates((), (("hub", 400), ("peer:n2", 50))))
+    progress.end(PullReport((ModelReport("org/name", files=(FileReport(FILE, FileState.FETCHED),)),)))
+    whole = TaskReport("t1", NodePhase.PLACED, "", 900, 700, 150, {"n2": 150})
+    assert said[-1] == whole
+    progress.begin()
+    progress.end(PullReport((ModelReport("org/name", files=(FileReport(FILE, FileState.ALREADY),)),)))
+    assert said[-1] == whole
