@@ -78,7 +78,7 @@ class FleetServices:
 
     def submit(self, wanted: PullRequest, selector: str, emit: Emit) -> TaskStatus:
         """Have the nodes that the selector matches pull models: a task that was cancelled, or failed at some nodes,
-        begins anew. Raises what resolving raises."""
+        begins again. Raises what resolving raises."""
         from orchestrator.app.fleet.orders import KEY, another_key, name_of
         from orchestrator.swarm.control.messages import Submission, TaskState
 

@@ -60,7 +60,7 @@ class FleetTaskDocument:
 
 
 def failures_of(task: TaskStatus) -> tuple[GlmAriaError, ...]:
-    """What a task that has ended lacks: an error for each node that failed, by its code, or that it was cancelled."""
+    """Errors of a task that has ended: one for each node that failed, by its code, or that it was cancelled."""
     if task.state is TaskState.CANCELLED:
         return (PartialError(f"the task {task.id} was cancelled", hint=_AGAIN),)
     if task.state is not TaskState.PARTIAL:
