@@ -36,7 +36,8 @@ class PullRequest:
     `portable` refuses listings with names that some system cannot hold.
     `lock_name` is the lock file, as the user calls it, that `locked` items come from; with `make_lock` the report holds
     what a lock file says of each model. `is_closed`: another node of the fleet has just made that lock, and says
-    whether its repos need a token; nobody is asked again.
+    whether its repos need a token; nobody is asked again. `for_others`: others will believe what is found here, so a
+    repo of which nobody says that it is open counts as closed.
     """
 
     items: tuple[Item, ...]
@@ -48,4 +49,5 @@ class PullRequest:
     lock_name: str = ""
     make_lock: bool = False
     is_closed: bool | None = None
+    for_others: bool = False
     portable: bool = False

@@ -28,7 +28,7 @@ from orchestrator.system.signals import Stop
 
 @dataclass(frozen=True, slots=True)
 class FreshLock:
-    """A lock that was made just now; `is_closed` when one of its repos needs a token."""
+    """A lock that was made now; `is_closed` when one of its repos needs a token, or nobody says that it is open."""
 
     lock: Lock
     is_closed: bool
@@ -42,7 +42,8 @@ def lock_ahead(
 
     Raises the error of the first model that has one, Interrupted.
     """
-    models = [(item, resolve(Question(item, request, sites, cache.records, emit))) for item in request.items]
+    asked = replace(request, for_others=True)
+    models = [(item, resolve(Question(item, asked, sites, cache.records, emit))) for item in request.items]
     is_closed = any(model.is_restricted for _, model in models)
     if request.lock_name:
         return FreshLock(Lock().with_models(item.locked for item in request.items if item.locked), is_closed)

@@ -53,7 +53,8 @@ def from_lock(question: Question, locked: LockedModel) -> ResolvedModel:
     if request.is_closed is not None:
         is_restricted = request.is_closed
     else:
-        is_restricted = _is_closed(locked, question.records) if request.offline else _confirm(locked, question)
+        told = _is_closed(locked, question.records) if request.offline else _confirm(locked, question)
+        is_restricted = request.for_others if told is None else told
     return ResolvedModel(
         question.ref,
         tree,
@@ -64,48 +65,53 @@ def from_lock(question: Question, locked: LockedModel) -> ResolvedModel:
     )
 
 
-def _confirm(locked: LockedModel, question: Question) -> bool:
-    """Ask who can be asked; True when the repo answers only with a token."""
+def _confirm(locked: LockedModel, question: Question) -> bool | None:
+    """Ask who can be asked; True when the repo answers only with a token, None when nobody says."""
     first = question.sites.of(locked.ref)
     try:
         is_restricted, changes = _ask(first, locked)
     except SILENT as error:
         # It cannot say what the lock says, which is no contradiction: mirrors may still have the bytes.
         # Of these two nobody was surprised: the lock is there for a root that is down.
-        if not isinstance(error, SourcesDownError | TemporaryError):
+        is_away = isinstance(error, SourcesDownError | TemporaryError)
+        if not is_away:
             message = f"{first.source.name} cannot confirm {locked.ref} ({error.message}); the lock file is trusted"
             question.emit(Notice("lock-unconfirmed", message, mirror=first.source.name))
         is_closed = _is_closed(locked, question.records)
-        _ask_mirrors(locked, question, is_closed=is_closed)
-        return is_closed
+        is_open = _ask_mirrors(locked, question, is_closed=is_closed is True)
+        # A root that refuses the repo has said more than a mirror can.
+        return False if is_closed is None and is_open and is_away else is_closed
     if changes:
         raise _contradicts(first, locked, changes)
     return is_restricted
 
 
-def _is_closed(locked: LockedModel, records: Records) -> bool:
+def _is_closed(locked: LockedModel, records: Records) -> bool | None:
     """As far as is known here: a lock file does not tell."""
-    return records.is_restricted(Ref(locked.ref.repo, locked.commit, locked.ref.catalog))
+    record = records.load(locked.ref.repo, locked.commit)
+    return None if record is None else record.is_restricted
 
 
-def _ask_mirrors(locked: LockedModel, question: Question, *, is_closed: bool) -> None:
-    """One that agrees is enough. Who contradicts is named, and is an error only when nobody agrees."""
+def _ask_mirrors(locked: LockedModel, question: Question, *, is_closed: bool) -> bool:
+    """One that agrees is enough; True when it says that the repo is open. Who contradicts is named, and is an error
+    only when nobody agrees."""
     refused: list[TrustError] = []
     kind, sites = locked.ref.catalog, question.sites
     for catalog in sites.mirrors:
         if catalog.source.kind is not kind or not sites.may_hear(catalog.source, kind, is_restricted=is_closed):
             continue
         try:
-            _, changes = _ask(catalog, locked)
+            needs_token, changes = _ask(catalog, locked)
         except REFUSALS:
             continue
         if not changes:
             for error in refused:
                 question.emit(Notice("mirror-lied", error.message, mirror=error.source, file=error.file))
-            return
+            return not needs_token
         refused.append(_contradicts(catalog, locked, changes))
     if refused:
         raise refused[0]
+    return False
 
 
 def _ask(catalog: Catalog, locked: LockedModel) -> tuple[bool, tuple[FileChange, ...]]:

@@ -219,7 +219,7 @@ class Settings:
         "The key of that certificate: a PEM file that you alone may read.", values.path,
         "", ("GLM_ARIA_FLEET_CERTIFICATE_KEY",), "fleet.certificate_key", personal=_SHARING)] = None
     fleet_token: Annotated[Secret | None, Key(
-        "The token that `fleet submit`, `watch`, `ls` and `drain` show to a scheduler; not set: the key of the fleet.",
+        "The token that `fleet watch`, `ls`, `drain` and `cancel` show to a scheduler; not set: the key of the fleet.",
         values.secret,
         "", ("GLM_ARIA_FLEET_TOKEN",), is_secret=True)] = None
     fleet_lan: Annotated[bool, Key(

@@ -29,6 +29,8 @@ LEAST_KEY = 16
 """Bytes that a key has at least."""
 _MAC = 22
 """Characters of a code: 132 bits."""
+_SEAL = 43
+"""Characters of a seal: all of the code, since a seal holds as long as the key does."""
 _MARK = 8
 _KEY = re.compile(rf"[!-~]{{{LEAST_KEY},1024}}")
 _TICKET = re.compile(rf"(?:.*&)?n=([^&=]+)&e=([1-9][0-9]{{0,11}})&t=([A-Za-z0-9_-]{{{_MAC}}})", re.DOTALL)
@@ -89,6 +91,17 @@ class FleetKeys:
         shown = query[-_MAC:].encode("utf-8", "surrogatepass")
         return " ".join(_short(hmac.digest(key, b"answer/1|" + shown, "sha256"), _MAC) for key in self.keys)
 
+    def seal(self, kind: str, content: bytes) -> str:
+        """The code by which all of the fleet know that one of them said this. `kind`: what it is said of, without |."""
+        return _seal(self.keys[0], kind, content)
+
+    def is_seal(self, kind: str, content: bytes, text: str) -> bool:
+        """True for a seal of who has a key of this fleet."""
+        shown, is_known = text.encode("utf-8", "surrogatepass"), False
+        for key in self.keys:
+            is_known |= hmac.compare_digest(_seal(key, kind, content).encode(), shown)
+        return is_known
+
     def is_proof(self, ticket: str, text: str) -> bool:
         """True when one of these proofs is that of a peer that has a key of this fleet, and was shown this ticket."""
         shown = text.encode("utf-8", "surrogatepass").split(b" ")
@@ -105,6 +118,10 @@ def authority(address: str) -> str:
 def _code(key: bytes, subject: str, node: str, ends: str, to: str) -> str:
     text = f"peer/1|{subject}|{node}|{ends}|{to}"
     return _short(hmac.digest(key, text.encode("utf-8", "surrogatepass"), "sha256"), _MAC)
+
+
+def _seal(key: bytes, kind: str, content: bytes) -> str:
+    return _short(hmac.digest(key, f"seal/1|{kind}|".encode() + content, "sha256"), _SEAL)
 
 
 def _short(mac: bytes, length: int) -> str:

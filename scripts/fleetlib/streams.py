@@ -27,7 +27,7 @@ from orchestrator.core.refs import parse_ref
 from orchestrator.core.trust import Trust
 from orchestrator.lists.lockfile import Lock, LockedFile, LockedModel, render_lock
 from orchestrator.swarm.control import messages
-from orchestrator.swarm.control.access import ticket_header
+from orchestrator.swarm.control.access import sealed, ticket_header
 from orchestrator.swarm.control.credentials import TlsFiles
 from orchestrator.swarm.control.line import RemoteScheduler, SchedulerLine
 from orchestrator.swarm.control.messages import Assign, BlobProgress, HeldUnit, Hello, Join, LeaseProgress, Progress
@@ -174,7 +174,7 @@ async def measure(pid: int, address: str, key: str, nodes: int, seconds: float) 
         return RemoteScheduler(address, files, lambda: ticket_header(keys, name))
 
     async with reached("operator").calls() as calls:
-        task = await calls.submit(messages.Submission("bench", "org/name", "", 0, lock()))
+        task = await calls.submit(sealed(keys, messages.Submission("bench", "org/name", "", 0, lock())))
         begin, used = time.monotonic(), cpu(pid)
         streams = [Stream(f"node-{n}", reached(f"node-{n}"), figures) for n in range(nodes)]
         until = begin + seconds + 5

@@ -123,6 +123,29 @@ def test_a_closed_repo_stays_with_the_root(replay: Replay, cache: Cache) -> None
     assert mirror.asked == []
 
 
+@pytest.mark.parametrize(
+    ("catalogs", "is_closed"),
+    [
+        ([PlainCatalog()], False),
+        ([PlainCatalog(is_restricted=True)], True),
+        ([PlainCatalog(error=DOWN)], True),
+        ([PlainCatalog(error=DOWN), PlainCatalog(MIRROR)], False),
+        ([PlainCatalog(error=DOWN), PlainCatalog(MIRROR, is_restricted=True)], True),
+        ([PlainCatalog(error=NotFoundError("gone")), PlainCatalog(MIRROR)], True),
+    ],
+)
+def test_for_others_what_nobody_says_is_open_counts_as_closed(
+    replay: Replay, catalogs: list[PlainCatalog], *, is_closed: bool
+) -> None:
+    assert replay(*catalogs, for_others=True).is_restricted is is_closed
+
+
+def test_for_others_what_was_listed_here_counts(replay: Replay, cache: Cache) -> None:
+    assert replay(offline=True, for_others=True).is_restricted
+    cache.records.save(plain.REPO, Record(plain.tree_of(), Trust(Level.ROOT, "r")))
+    assert not replay(offline=True, for_others=True).is_restricted
+
+
 def placed(cache: Cache, content: dict[str, bytes]) -> ResolvedModel:
     """The model with these bytes as its blobs."""
     tree = plain.tree_of(content=content)

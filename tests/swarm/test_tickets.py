@@ -46,6 +46,16 @@ def test_a_key_is_changed_while_nodes_run() -> None:
         assert one.node_of(DIGEST, next_one.ticket(DIGEST, "a", NOW), NOW) == "a"
 
 
+def test_a_seal_holds_for_what_was_said_under_any_key_of_the_fleet() -> None:
+    seal = KEYS.seal("lock", b"content")
+    for keys in (KEYS, FleetKeys.parse(f"{NEW} {OLD}")):
+        assert keys.is_seal("lock", b"content", seal)
+    assert not KEYS.is_seal("lock", b"other", seal)
+    assert not KEYS.is_seal("other", b"content", seal)
+    for text in ("", "é", seal[:22], FleetKeys.parse(NEW).seal("lock", b"content")):
+        assert not KEYS.is_seal("lock", b"content", text)
+
+
 @pytest.mark.parametrize("text", ["", " \n", "too-short", f"{OLD} short", "schlüssel-mit-umlaut", "x" * 1025])
 def test_a_key_that_is_none_is_not_quoted(text: str) -> None:
     with pytest.raises(ValueError, match="key") as raised:

@@ -128,9 +128,8 @@ class HostedScheduler:
 
 
 def _known(tokens: Keyring) -> Callable[[str, str], FleetCaller | None]:
-    """The rights of the tokens of `glm-aria token`: who may read sees, who may have files fetched submits, an admin
-    commands. Who is bound to some namespaces has no right in the fleet."""
-    from orchestrator.serve.access.rights import RIGHTS, Right, Role
+    """The rights of the tokens of `glm-aria token`: who may read sees, an admin commands. None submits. Who is bound to
+    some namespaces has no right in the fleet."""
     from orchestrator.serve.http.refusals import Refused
     from orchestrator.swarm.control.access import FleetCaller, FleetRight
 
@@ -141,11 +140,7 @@ def _known(tokens: Keyring) -> Callable[[str, str], FleetCaller | None]:
             return None
         if caller is None or not caller.may_view:
             return None
-        rights = {FleetRight.VIEW}
-        if Right.FETCH in RIGHTS[caller.role or Role.READER]:
-            rights.add(FleetRight.SUBMIT)
-        if caller.is_admin:
-            rights.add(FleetRight.COMMAND)
+        rights = {FleetRight.VIEW, FleetRight.COMMAND} if caller.is_admin else {FleetRight.VIEW}
         return FleetCaller(caller.name, frozenset(rights))
 
     return know

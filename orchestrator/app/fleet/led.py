@@ -29,6 +29,7 @@ from orchestrator.swarm.control.guide import FleetGuide
 from orchestrator.swarm.control.loops import LoopThread
 from orchestrator.swarm.control.messages import KNOWN, Hello, NodePhase, Submission, TaskLock, TaskReport
 from orchestrator.swarm.control.worker import Worker
+from orchestrator.swarm.tickets import FleetKeys
 from orchestrator.swarm.unguided import Unguided
 from orchestrator.system.signals import Stop
 
@@ -73,6 +74,7 @@ class LedNode:
     worker: Worker
     calling: Calling
     inbox: OrderBook
+    keys: FleetKeys
     own: HostedScheduler | None
 
     def is_led(self, seconds: float) -> bool:
@@ -132,21 +134,23 @@ def led(
             shares_restricted=restricted,
             takes_tasks=takes_tasks,
         )
-        inbox = OrderBook()
+        inbox = OrderBook(keys, emit)
         worker = Worker(hello, schedulers, company.sharing, guide, orders=inbox.orders(), emit=emit)
         workers.append(worker)
         calling = Calling(loop, schedulers)
 
         async def submit(task: TaskLock) -> None:
             name = name_of(parse_lock(task.lock, LOCK))
-            asked = Submission(f"{KNOWN}{task.task}", name, "", task.priority, task.lock, "", task.is_restricted)
+            asked = Submission(
+                f"{KNOWN}{task.task}", name, "", task.priority, task.lock, "", task.is_restricted, task.seal
+            )
             await calling.ask(lambda calls: calls.submit(asked))
             worker.join(task.task)
 
         inbox.expect, inbox.submit = worker.expect, submit
         speaking = loop.run(worker.run())
         stack.callback(speaking.cancel)
-        yield LedNode(name, LedCompany(company, guide, worker), worker, calling, inbox, own)
+        yield LedNode(name, LedCompany(company, guide, worker), worker, calling, inbox, keys, own)
         loop.run(worker.leave(_GOODBYE)).result()
         if own is not None:
             _host_on(own, settings.fleet_linger, stop)

@@ -12,13 +12,18 @@ from dataclasses import dataclass, field
 
 from orchestrator.core.files import Digest
 from orchestrator.errors import GlmAriaError
+from orchestrator.events import Emit, Notice
 from orchestrator.lists.lockfile import Lock, parse_lock
+from orchestrator.swarm.control.access import is_sealed
 from orchestrator.swarm.control.messages import TaskLock
 from orchestrator.swarm.control.worker import Orders
+from orchestrator.swarm.tickets import FleetKeys
 
 KEY = 32
 """Letters of the key of a task."""
 LOCK = "the lock of the fleet"
+_SHOWN = 16
+"""Characters of the id of a task, as a stranger tells it."""
 _TOLD = 2.0
 """Seconds after its welcome within which a scheduler that knows a task tells it."""
 
@@ -27,18 +32,24 @@ _TOLD = 2.0
 class OrderBook:
     """The words of schedulers to this node: tasks, those that were cancelled, and whether it may leave.
 
+    A lock without a seal of `keys` is as good as not told: its task is among the `refused`.
+
     `welcomes` counts the schedulers that answered. One that is new, or has lost what it knew, does not tell the tasks
     that this node is at: they are given to `submit` then, until it does.
     """
 
+    keys: FleetKeys
+    emit: Emit
     tasks: queue.SimpleQueue[TaskLock] = field(default_factory=queue.SimpleQueue)
     cancelled: set[str] = field(default_factory=set)
+    refused: set[str] = field(default_factory=set)
     may_leave: threading.Event = field(default_factory=threading.Event)
     welcomes: int = 0
     expect: Callable[[str, Collection[Digest]], None] = lambda *_: None
     submit: Callable[[TaskLock], Awaitable[None]] | None = None
     _active: dict[str, TaskLock] = field(default_factory=dict)
     _told: set[str] = field(default_factory=set)
+    _scheduler: str = ""
     _keeping: asyncio.Task[None] | None = None
 
     def orders(self) -> Orders:
@@ -50,6 +61,10 @@ class OrderBook:
         self._active.pop(task, None)
 
     def _take(self, task: TaskLock) -> None:
+        if not is_sealed(self.keys, task):
+            self._refuse(task)
+            return
+        self.refused.discard(task.task)
         with contextlib.suppress(GlmAriaError):  # who takes the task will say so
             self.expect(task.task, digests_of(parse_lock(task.lock, LOCK)))
         self._told.add(task.task)
@@ -57,11 +72,22 @@ class OrderBook:
             self._active[task.task] = task
             self.tasks.put(task)
 
+    def _refuse(self, task: TaskLock) -> None:
+        if task.task not in self.refused:
+            self.refused.add(task.task)
+            message = (
+                f"{self._scheduler} gave a lock for task {task.task[:_SHOWN]} that nobody with the key of this fleet "
+                "made; it is not believed. Is that the scheduler of this fleet? Who submits needs its key, too: "
+                "glm-aria fleet key --help"
+            )
+            self.emit(Notice("lock-refused", message))
+
     def _drain(self, may_leave: bool) -> None:
         if may_leave:
             self.may_leave.set()
 
-    def _welcome(self) -> None:
+    def _welcome(self, scheduler: str) -> None:
+        self._scheduler = scheduler
         self.welcomes += 1
         self._told.clear()
         if self._keeping is not None:

@@ -23,7 +23,8 @@ from orchestrator.pull import pull as flow
 from orchestrator.pull.locking import FreshLock, lock_ahead, locked_items
 from orchestrator.pull.report import ModelReport, PullReport
 from orchestrator.settings import Settings
-from orchestrator.swarm.control.messages import Submission, TaskLock, TaskState, TaskStatus
+from orchestrator.swarm.control.access import sealed
+from orchestrator.swarm.control.messages import Submission, TaskLock, TaskState, TaskStatus, task_of
 from orchestrator.system.signals import Stop
 
 _CONNECT = 10.5
@@ -83,7 +84,8 @@ class _Agreement:
         self._asked = Submission(key_of(request, os.environ, time.time()), name, node=node.name)
 
     def reach(self) -> TaskLock | None:
-        """The task, once somebody has made its lock; None when no scheduler answers, or nobody made one in time."""
+        """The task, once somebody has made its lock; None when no scheduler answers, or nobody made one in time that
+        is to be believed."""
         until = time.monotonic() + _LISTED
         try:
             while not self._stop.is_set() and time.monotonic() < until:
@@ -94,8 +96,10 @@ class _Agreement:
                 if status.is_lock_yours:
                     status = self._submit(self._made())
                 if status.state is not TaskState.UNLISTED:
-                    self._node.worker.join(status.id)
-                    return self._told(status.id, until)
+                    # Whatever a scheduler calls it: another task is not what was asked for.
+                    task = task_of(self._asked.key)
+                    self._node.worker.join(task)
+                    return self._told(task, until)
                 self._stop.wait(_AGAIN)
         except TemporaryError:
             pass
@@ -105,16 +109,17 @@ class _Agreement:
         asked = replace(
             self._asked, name=name_of(fresh.lock), lock=render_lock(fresh.lock), is_restricted=fresh.is_closed
         )
-        return self._node.calling.do(lambda calls: calls.submit(asked), self._stop)
+        return self._node.calling.do(lambda calls: calls.submit(sealed(self._node.keys, asked)), self._stop)
 
     def _made(self) -> FreshLock:
         cache, sources, sites, _ = self._opened
         return lock_ahead(self._request, sites, sources, cache, self._mover, stop=self._stop, emit=self._emit)
 
     def _told(self, task: str, until: float) -> TaskLock | None:
-        while not self._stop.is_set() and time.monotonic() < until:
+        inbox = self._node.inbox
+        while not self._stop.is_set() and time.monotonic() < until and task not in inbox.refused:
             try:
-                told = self._node.inbox.tasks.get(timeout=_AGAIN)
+                told = inbox.tasks.get(timeout=_AGAIN)
             except queue.Empty:
                 continue
             if told.task == task:

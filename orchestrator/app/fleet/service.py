@@ -78,9 +78,13 @@ class FleetServices:
 
     def submit(self, wanted: PullRequest, selector: str, emit: Emit) -> TaskStatus:
         """Have the nodes that the selector matches pull models: a task that was cancelled, or failed at some nodes,
-        begins again. Raises what resolving raises."""
+        begins again. Raises what resolving raises, and ConfigError without a key of the fleet: a token does not do,
+        since who submits decides what nodes place."""
         from orchestrator.app.fleet.orders import KEY, another_key, name_of
+        from orchestrator.swarm.control.access import sealed
         from orchestrator.swarm.control.messages import Submission, TaskState
+
+        keys, member = needed_keys(self.settings), replace(self.settings, fleet_token=None)
 
         with stoppable() as stop:
             fresh = self._locked(wanted, stop, emit)
@@ -89,12 +93,12 @@ class FleetServices:
             asked = Submission(key, name_of(fresh.lock), selector, 0, text, "", fresh.is_closed)
 
             async def begin(calls: FleetCalls) -> TaskStatus:
-                found = await calls.submit(asked)
+                found = await calls.submit(sealed(keys, asked))
                 while found.state in (TaskState.CANCELLED, TaskState.PARTIAL):
-                    found = await calls.submit(replace(asked, key=another_key(key, found.id)))
+                    found = await calls.submit(sealed(keys, replace(asked, key=another_key(key, found.id))))
                 return found
 
-            with calling(self.settings, emit) as fleet:
+            with calling(member, emit) as fleet:
                 return fleet.do(begin, stop)
 
     def watch(self, task: str | None, emit: Emit, see: Callable[[TaskStatus], None]) -> TaskStatus:

@@ -166,7 +166,7 @@ def statuses(seen: int, told: FromScheduler) -> Iterator[pb.DownloadStatus]:
         parts = list(_parts(told.lock))
         for index, part in enumerate(parts):
             sent = pb.TaskPart(task=told.task, lock=part, last=index == len(parts) - 1)
-            sent.priority, sent.is_restricted = told.priority, told.is_restricted
+            sent.priority, sent.is_restricted, sent.seal = told.priority, told.is_restricted, told.seal
             yield pb.DownloadStatus(seen=seen, task=sent)
         return
     made = pb.DownloadStatus(seen=seen)
@@ -214,13 +214,13 @@ class Told:
                     raise ProtocolError("a scheduler sends a lock file without an end")
                 if not found.task.last:
                     return None
-                text, self._lock = _text(self._lock), bytearray()
-                return messages.TaskLock(found.task.task, text, found.task.priority, found.task.is_restricted)
+                given, text, self._lock = found.task, _text(self._lock), bytearray()
+                return messages.TaskLock(given.task, text, given.priority, given.is_restricted, given.seal)
             case "assign":
-                given = found.assign
-                bundle = tuple(map(digest_of, given.bundle))
-                digest = _digest_or_none(given.digest)
-                return messages.Assign(given.lease, digest, given.unit, given.start, given.end, bundle)
+                lease = found.assign
+                bundle = tuple(map(digest_of, lease.bundle))
+                digest = _digest_or_none(lease.digest)
+                return messages.Assign(lease.lease, digest, lease.unit, lease.start, lease.end, bundle)
             case "revoke":
                 return messages.RevokedLease(found.revoke.lease)
             case "peers":
@@ -265,6 +265,7 @@ def submissions(asked: messages.Submission) -> Iterator[pb.SubmitTaskRequest]:
         lock=first,
         node=asked.node,
         is_restricted=asked.is_restricted,
+        seal=asked.seal,
     )
     for part in more:
         yield pb.SubmitTaskRequest(lock=part)
@@ -281,7 +282,7 @@ def submission(parts: Iterable[pb.SubmitTaskRequest]) -> messages.Submission:
     if first is None or not first.key:
         raise ProtocolError("a task is submitted without a key")
     return messages.Submission(
-        first.key, first.name, first.selector, first.priority, _text(lock), first.node, first.is_restricted
+        first.key, first.name, first.selector, first.priority, _text(lock), first.node, first.is_restricted, first.seal
     )
 
 

@@ -6,6 +6,8 @@ once.
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -154,12 +156,14 @@ class Welcome:
 
 @dataclass(frozen=True, slots=True)
 class TaskLock:
-    """A task for the node: the text of its lock file. `is_restricted`: its files are gated or private."""
+    """A task for the node: the text of its lock file. `is_restricted`: its files are gated or private. `seal`: see
+    `seals`."""
 
     task: str
     lock: str
     priority: int = 0
     is_restricted: bool = False
+    seal: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,13 +249,21 @@ LEFT = "left"
 """The code of a node that FAILED by going before it had said how it ended."""
 KNOWN = "task:"
 """Begins the key of a task that is known by its id: who is at it submits it to schedulers that have forgotten it."""
+_KNOWN = re.compile(rf"{KNOWN}[0-9a-f]{{16}}")
+
+
+def task_of(key: str) -> str:
+    """The id of the task of an idempotency key."""
+    if _KNOWN.fullmatch(key):
+        return key.removeprefix(KNOWN)
+    return hashlib.sha256(key.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
     """A wish for a task. The same `key` is the same task, for a day. `selector`: patterns of nodes' names, or
     `zone=PATTERN`, separated by commas; empty: only nodes that join it. Without `lock` the task of that key is asked
-    for, by `node`."""
+    for, by `node`. `seal`: see `access.sealed`."""
 
     key: str
     name: str
@@ -260,6 +272,7 @@ class Submission:
     lock: str = ""
     node: str = ""
     is_restricted: bool = False
+    seal: str = ""
 
 
 @dataclass(frozen=True, slots=True)

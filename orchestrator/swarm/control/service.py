@@ -127,6 +127,7 @@ class FleetService:
         async with self._told(context):
             self._admit(context, FleetRight.SUBMIT)
             asked = codec.submission([part async for part in requests])
+            self._door.require_seal(asked)
             return status_codec.task(await self._core.submit(asked))
 
     async def WatchTask(self, asked: pb.TaskRef, context: Context) -> None:  # noqa: N802

@@ -35,12 +35,15 @@ _ASKED = 4096
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """Callbacks for what schedulers say of tasks. Called in the event loop: nothing blocks."""
+    """Callbacks for what schedulers say of tasks. Called in the event loop: nothing blocks.
+
+    `welcome` is told the name of the scheduler that has the word from now on.
+    """
 
     task: Callable[[messages.TaskLock], None] = lambda _: None
     cancelled: Callable[[str], None] = lambda _: None
     drain: Callable[[bool], None] = lambda _: None
-    welcome: Callable[[], None] = lambda: None
+    welcome: Callable[[str], None] = lambda _: None
 
 
 class Worker:
@@ -181,7 +184,7 @@ class Worker:
                 self._words.begin(welcome.seen)
                 self._connected.set()
                 self._guide.is_alone = False
-                self._orders.welcome()
+                self._orders.welcome(scheduler.name)
                 both = [
                     asyncio.create_task(self._speak(line, welcome.beat / 1000)),
                     asyncio.create_task(self._listen(heard)),

@@ -1,6 +1,7 @@
 """What schedulers say to a node, and what they forget."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -9,34 +10,68 @@ from orchestrator.app.fleet.orders import KEY, OrderBook, another_key, digests_o
 from orchestrator.core.refs import parse_ref
 from orchestrator.core.trust import Trust
 from orchestrator.errors import TemporaryError
+from orchestrator.events import Event, Notice
 from orchestrator.lists.lockfile import Lock, LockedFile, LockedModel, render_lock
-from orchestrator.swarm.control.messages import TaskLock
+from orchestrator.swarm.control.access import sealed
+from orchestrator.swarm.control.messages import Submission, TaskLock, task_of
+from orchestrator.swarm.tickets import FleetKeys
 
 FILES = (LockedFile.of_lfs("a.bin", 9, "ab" * 32), LockedFile("b.json", 3, "cd" * 20, "ef" * 32))
 LOCK = Lock((LockedModel(parse_ref("org/name@main"), "a" * 40, Trust("root", "https://huggingface.co"), FILES),))
-TASK = TaskLock("task-1", render_lock(LOCK))
+KEYS = FleetKeys((b"k" * 32,))
+ASKED = sealed(KEYS, Submission("key", "org/name", lock=render_lock(LOCK)))
+TASK = TaskLock(task_of("key"), ASKED.lock, seal=ASKED.seal)
+
+
+def book_of(said: list[Event]) -> OrderBook:
+    return OrderBook(KEYS, said.append)
 
 
 def test_a_task_is_taken_once_and_its_blobs_are_expected_each_time() -> None:
-    book, expected = OrderBook(), []
+    expected: list[object] = []
+    book = book_of([])
     book.expect = lambda task, digests: expected.append((task, set(digests)))
     told = book.orders()
     told.task(TASK)
     told.task(TASK)
-    assert expected == [("task-1", set(digests_of(LOCK)))] * 2
+    assert expected == [(TASK.task, set(digests_of(LOCK)))] * 2
     assert {str(digest) for digest in digests_of(LOCK)} == {f"sha256:{'ab' * 32}", f"git-sha1:{'cd' * 20}"}
     assert book.tasks.get_nowait() == TASK
     assert book.tasks.empty()
-    book.ended("task-1")
+    book.ended(TASK.task)
     told.task(TASK)
     assert book.tasks.get_nowait() == TASK
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(TASK, seal=""),
+        replace(TASK, seal="é"),
+        replace(TASK, seal=sealed(FleetKeys((b"s" * 32,)), ASKED).seal),
+        replace(TASK, lock=TASK.lock.replace("aaaa", "bbbb")),
+        replace(TASK, is_restricted=True),
+        replace(TASK, task="another"),
+    ],
+)
+def test_a_lock_that_no_member_made_is_as_good_as_not_told(other: TaskLock) -> None:
+    said: list[Event] = []
+    book, expected = book_of(said), []
+    book.expect = lambda task, digests: expected.append((task, digests))
+    told = book.orders()
+    told.task(other)
+    told.task(other)
+    assert book.tasks.empty()
+    assert expected == []
+    assert book.refused == {other.task}
+    assert [notice.code for notice in said if isinstance(notice, Notice)] == ["lock-refused"]
 
 
 def test_a_task_that_a_scheduler_does_not_tell_is_submitted_until_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(orders, "_TOLD", 0.01)
 
     async def work() -> None:
-        book, submitted = OrderBook(), asyncio.Queue[TaskLock]()
+        book, submitted = book_of([]), asyncio.Queue[TaskLock]()
 
         async def submit(task: TaskLock) -> None:
             submitted.put_nowait(task)
@@ -47,12 +82,12 @@ def test_a_task_that_a_scheduler_does_not_tell_is_submitted_until_it_does(monkey
         book.submit = submit
         told = book.orders()
         told.task(TASK)
-        told.welcome()
+        told.welcome("head:8091")
         async with asyncio.timeout(20):
             while book._keeping is None or not book._keeping.done():
                 await asyncio.sleep(0.01)
         assert submitted.qsize() == 2
-        told.welcome()
+        told.welcome("head:8091")
         told.task(TASK)
         await asyncio.sleep(0.05)
         assert submitted.qsize() == 2

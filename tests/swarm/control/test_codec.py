@@ -34,7 +34,7 @@ SAID: tuple[FromNode, ...] = (
 )
 TOLD: tuple[FromScheduler, ...] = (
     messages.Welcome("s1", 500, 12),
-    messages.TaskLock("task-1", "version = 1\n", -3, True),
+    messages.TaskLock("task-1", "version = 1\n", -3, True, "its seal"),
     messages.TaskLock("task-2", "# é\n" * 50_000),
     messages.TaskCancelled("task-1"),
     messages.Assign("lease-1", LARGE, 4, 1 << 24, 1 << 25),
@@ -88,7 +88,7 @@ def test_a_message_without_a_meaning_is_an_error_of_the_protocol(found: pb.Downl
 
 @pytest.mark.parametrize("lock", ["", "x" * 200_000])
 def test_a_submission_is_read_as_it_was_made(lock: str) -> None:
-    asked = messages.Submission("key", "org/name", "zone=a*", 2, lock, "n1", True)
+    asked = messages.Submission("key", "org/name", "zone=a*", 2, lock, "n1", True, "its seal")
     parts = list(codec.submissions(asked))
     assert max(one.ByteSize() for one in parts) <= codec.MOST_MESSAGE
     assert codec.submission(parts) == asked

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,7 +17,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from orchestrator.errors import CannotCreateError, NotAllowedError, NotFoundError, ProtocolError, TemporaryError
 from orchestrator.events import Event, Notice, ignore
 from orchestrator.swarm.control import codec, messages, outbox
-from orchestrator.swarm.control.access import FleetCaller, FleetDoor, FleetRight, ticket_header, token_header
+from orchestrator.swarm.control.access import FleetCaller, FleetDoor, FleetRight, sealed, ticket_header, token_header
 from orchestrator.swarm.control.credentials import TlsFiles
 from orchestrator.swarm.control.line import RemoteScheduler
 from orchestrator.swarm.control.messages import FromScheduler, Hello, Join, TaskState
@@ -130,7 +131,7 @@ def test_each_role_may_do_what_its_rights_say(role: str) -> None:
             tries: list[tuple[FleetRight, Callable[[], Awaitable[object]]]] = [
                 (FleetRight.VIEW, calls.nodes),
                 (FleetRight.VIEW, calls.tasks),
-                (FleetRight.SUBMIT, lambda: calls.submit(messages.Submission("k", "org/name", lock="x"))),
+                (FleetRight.SUBMIT, lambda: calls.submit(sealed(KEYS, messages.Submission("k", "org/name", lock="x")))),
                 (FleetRight.COMMAND, lambda: calls.drain("n1")),
             ]
             for right, call in tries:
@@ -146,10 +147,30 @@ def test_each_role_may_do_what_its_rights_say(role: str) -> None:
     run(work)
 
 
+def test_a_lock_without_a_seal_of_the_fleet_is_not_taken() -> None:
+    asked = messages.Submission("key", "org/name", lock="version = 1")
+    others = (
+        asked,
+        sealed(FleetKeys((b"s" * 32,)), asked),
+        replace(sealed(KEYS, asked), lock="version = 2"),
+        replace(sealed(KEYS, asked), key="another"),
+        replace(sealed(KEYS, asked), is_restricted=True),
+    )
+
+    async def work(core: NotingCore, address: str) -> None:
+        async with node(address).calls() as calls:
+            for other in others:
+                with pytest.raises(NotAllowedError, match="seal"):
+                    await calls.submit(other)
+        assert core.known == {}
+
+    run(work)
+
+
 def test_a_task_is_submitted_watched_and_cancelled() -> None:
     async def work(core: NotingCore, address: str) -> None:
         async with node(address).calls() as calls:
-            task = await calls.submit(messages.Submission("key", "org/name", lock="x" * 100_000))
+            task = await calls.submit(sealed(KEYS, messages.Submission("key", "org/name", lock="x" * 100_000)))
             assert (task.id, task.size, task.state) == ("key", 100_000, TaskState.SUBMITTED)
             watched = calls.watch("key")
             assert (await anext(watched)).state is TaskState.SUBMITTED

@@ -47,8 +47,9 @@ def scheduler(options: SchedulerOptions) -> int:
     in its memory, and nodes tell it again to the next one.
 
     Nodes prove that they have the key of the fleet (glm-aria fleet key). With [fleet] certificate and certificate_key
-    in the settings it speaks TLS, with authority only to who has a certificate of that authority. Others watch and
-    submit with a token of glm-aria token create on this machine: a reader watches, a puller submits, an admin drains.
+    in the settings it speaks TLS, with authority only to who has a certificate of that authority. Others show a
+    token of glm-aria token create on this machine: with any role they watch, with that of an admin they also drain and
+    cancel. To submit takes the key.
 
     Ctrl-C and SIGTERM stop it.
 

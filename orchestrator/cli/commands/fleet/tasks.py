@@ -75,7 +75,8 @@ def submit(options: SubmitOptions) -> int:
     The models are resolved here, once: what each node fetches is what the root listed for this machine, as a lock file
     would say it. For that lock the small files are fetched into the cache of this machine. REF and LIST are as for
     pull. The same models for the same nodes are one task, however often they are submitted; one that was cancelled, or
-    failed at some nodes, begins again.
+    failed at some nodes, begins again. All nodes believe what this machine lists, so it needs the key of the fleet
+    (glm-aria fleet key); a token does not do.
 
     \b
     Examples:

@@ -104,7 +104,7 @@ def _value(fact: Fact) -> bytes:  # noqa: PLR0911 - a row for each kind
         case RefusalFact():
             return _json(fact.wait)
         case LockFact():
-            said = [fact.name, fact.selector, fact.priority, fact.is_restricted, fact.lock, fact.at]
+            said = [fact.name, fact.selector, fact.priority, fact.is_restricted, fact.lock, fact.seal, fact.at]
             return zlib.compress(_json(said), 1)
         case ReportFact(report=told):
             return _json([told.phase, told.code, told.done, told.from_origin, told.from_peers, dict(told.senders)])
@@ -188,10 +188,12 @@ def _refusal(host: str, register: Register) -> RefusalFact:
 
 def _lock(task: str, _: str, register: Register) -> LockFact:
     unpacking = zlib.decompressobj()
-    name, selector, priority, is_restricted, lock, at = json.loads(unpacking.decompress(register.value, _MOST_LOCK))
+    said = json.loads(unpacking.decompress(register.value, _MOST_LOCK))
+    name, selector, priority, is_restricted, lock, seal, at = said
     if not isinstance(lock, str) or type(priority) is not int:
         raise ValueError("no task")
-    return LockFact(task, _text(name), _text(selector), priority, is_restricted is True, lock, _number(at))
+    told = _text(name), _text(selector), priority, is_restricted is True, lock, _text(seal)
+    return LockFact(task, *told, _number(at))
 
 
 def _report(task: str, node: str, register: Register) -> ReportFact:

@@ -62,8 +62,9 @@ class RefusalFact:
 
 @dataclass(frozen=True, slots=True)
 class LockFact:
-    """A task: what was submitted under a key, with the text of the lock file. `at`: when, in milliseconds since 1970 by
-    the clock of the scheduler that took it; people want to see the newest one, and nothing else follows from it."""
+    """A task: what was submitted under a key, with the text of the lock file and the seal of who made it. `at`: when,
+    in milliseconds since 1970 by the clock of the scheduler that took it; people want to see the newest one, and
+    nothing else follows from it."""
 
     task: str
     name: str
@@ -71,6 +72,7 @@ class LockFact:
     priority: int
     is_restricted: bool
     lock: str
+    seal: str = ""
     at: int = 0
 
 

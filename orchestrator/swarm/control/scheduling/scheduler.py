@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import os
-import re
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
@@ -15,7 +13,15 @@ from orchestrator.errors import NotFoundError, TemporaryError, UsageError
 from orchestrator.events import Emit, Notice
 from orchestrator.swarm.board.interface import LIFE, FleetBoard
 from orchestrator.swarm.control import messages
-from orchestrator.swarm.control.messages import FromNode, FromScheduler, NodeStatus, Submission, TaskStatus, Welcome
+from orchestrator.swarm.control.messages import (
+    FromNode,
+    FromScheduler,
+    NodeStatus,
+    Submission,
+    TaskStatus,
+    Welcome,
+    task_of,
+)
 from orchestrator.swarm.control.scheduling.core import CONNECTIONS, SchedulerCore
 from orchestrator.swarm.control.scheduling.fact_codec import is_sound
 from orchestrator.swarm.control.scheduling.facts import CancelFact, ClaimFact, DrainFact, LockFact
@@ -31,7 +37,6 @@ _SHARE = 4
 CLAIM = 30.0
 """Seconds for which a node may be at a lock file before another one is asked to make it."""
 _TIDY = 600.0
-_KNOWN = re.compile(rf"{messages.KNOWN}[0-9a-f]{{16}}")
 _MOST_PRIORITY = 100
 _URGENT = (messages.HeldUnit, messages.FailedWork, messages.Join, messages.WrongBlob, messages.Bye)
 
@@ -136,8 +141,8 @@ class Scheduler:
         if task.lock is None and asked.lock:
             TaskListing.of(name, asked.lock)
             priority = min(max(asked.priority, -_MOST_PRIORITY), _MOST_PRIORITY)
-            at = time.time_ns() // 1_000_000
-            fact = LockFact(name, asked.name, asked.selector, priority, asked.is_restricted, asked.lock, at)
+            said = asked.name, asked.selector, priority, asked.is_restricted, asked.lock, asked.seal
+            fact = LockFact(name, *said, time.time_ns() // 1_000_000)
             if not is_sound(fact):
                 raise UsageError("the name or the selector of the task is longer than 512 characters")
             self._core.agreement.wish(fact)
@@ -220,10 +225,3 @@ class Scheduler:
 def turn_of(schedulers: int) -> float:
     """Seconds between two turns of each of so many schedulers: a board gets no more of them than from a few."""
     return min(TURN * max(1.0, schedulers / _FEW), _MOST)
-
-
-def task_of(key: str) -> str:
-    """The id of the task of an idempotency key."""
-    if _KNOWN.fullmatch(key):
-        return key.removeprefix(messages.KNOWN)
-    return hashlib.sha256(key.encode()).hexdigest()[:16]

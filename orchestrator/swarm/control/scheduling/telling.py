@@ -56,7 +56,7 @@ def tell(state: FleetState, node: str, connection: Connection, wanted: Knowledge
         if node in task.wanted and task.name not in connection.tasks and task.record.lock and not has_ended:
             connection.tasks.add(task.name)
             lock = task.record.lock
-            connection.send(messages.TaskLock(task.name, lock.lock, lock.priority, lock.is_restricted))
+            connection.send(messages.TaskLock(task.name, lock.lock, lock.priority, lock.is_restricted, lock.seal))
     for name in [name for name in connection.tasks if name in state.tasks and state.tasks[name].is_cancelled]:
         connection.tasks.discard(name)
         connection.send(messages.TaskCancelled(name))

@@ -240,18 +240,20 @@ class Welcome(_message.Message):
     def __init__(self, scheduler: _Optional[str] = ..., beat: _Optional[int] = ...) -> None: ...
 
 class TaskPart(_message.Message):
-    __slots__ = ("task", "priority", "lock", "last", "is_restricted")
+    __slots__ = ("task", "priority", "lock", "last", "is_restricted", "seal")
     TASK_FIELD_NUMBER: _ClassVar[int]
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
     LOCK_FIELD_NUMBER: _ClassVar[int]
     LAST_FIELD_NUMBER: _ClassVar[int]
     IS_RESTRICTED_FIELD_NUMBER: _ClassVar[int]
+    SEAL_FIELD_NUMBER: _ClassVar[int]
     task: str
     priority: int
     lock: bytes
     last: bool
     is_restricted: bool
-    def __init__(self, task: _Optional[str] = ..., priority: _Optional[int] = ..., lock: _Optional[bytes] = ..., last: bool = ..., is_restricted: bool = ...) -> None: ...
+    seal: str
+    def __init__(self, task: _Optional[str] = ..., priority: _Optional[int] = ..., lock: _Optional[bytes] = ..., last: bool = ..., is_restricted: bool = ..., seal: _Optional[str] = ...) -> None: ...
 
 class TaskCancelled(_message.Message):
     __slots__ = ("task",)
@@ -318,7 +320,7 @@ class DrainOrder(_message.Message):
     def __init__(self, may_leave: bool = ...) -> None: ...
 
 class SubmitTaskRequest(_message.Message):
-    __slots__ = ("key", "name", "selector", "priority", "lock", "node", "is_restricted")
+    __slots__ = ("key", "name", "selector", "priority", "lock", "node", "is_restricted", "seal")
     KEY_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     SELECTOR_FIELD_NUMBER: _ClassVar[int]
@@ -326,6 +328,7 @@ class SubmitTaskRequest(_message.Message):
     LOCK_FIELD_NUMBER: _ClassVar[int]
     NODE_FIELD_NUMBER: _ClassVar[int]
     IS_RESTRICTED_FIELD_NUMBER: _ClassVar[int]
+    SEAL_FIELD_NUMBER: _ClassVar[int]
     key: str
     name: str
     selector: str
@@ -333,7 +336,8 @@ class SubmitTaskRequest(_message.Message):
     lock: bytes
     node: str
     is_restricted: bool
-    def __init__(self, key: _Optional[str] = ..., name: _Optional[str] = ..., selector: _Optional[str] = ..., priority: _Optional[int] = ..., lock: _Optional[bytes] = ..., node: _Optional[str] = ..., is_restricted: bool = ...) -> None: ...
+    seal: str
+    def __init__(self, key: _Optional[str] = ..., name: _Optional[str] = ..., selector: _Optional[str] = ..., priority: _Optional[int] = ..., lock: _Optional[bytes] = ..., node: _Optional[str] = ..., is_restricted: bool = ..., seal: _Optional[str] = ...) -> None: ...
 
 class TaskRef(_message.Message):
     __slots__ = ("id",)

@@ -23,7 +23,7 @@ import grpc.aio
 
 from orchestrator.swarm.board.redis import RedisBoard
 from orchestrator.swarm.control import messages
-from orchestrator.swarm.control.access import FleetDoor, ticket_header
+from orchestrator.swarm.control.access import FleetDoor, sealed, ticket_header
 from orchestrator.swarm.control.credentials import TlsFiles
 from orchestrator.swarm.control.line import RemoteScheduler, SchedulerLine
 from orchestrator.swarm.control.scheduling.listing import TaskListing
@@ -131,7 +131,7 @@ async def measure(nodes: int, seconds: float, url: str) -> None:
     operator = RemoteScheduler(address, TlsFiles(), lambda: ticket_header(KEYS, "operator"))
     answers: list[float] = []
     async with operator.calls() as calls:
-        await calls.submit(messages.Submission("key", "org/name", "*", 0, lock_of(MODEL)))
+        await calls.submit(sealed(KEYS, messages.Submission("key", "org/name", "*", 0, lock_of(MODEL))))
         names = [f"n{index:04}" for index in range(nodes)]
         running = [
             asyncio.create_task(

@@ -42,7 +42,7 @@ FACTS: list[Fact] = [
     SchedulerFact("s1"),
     DrainFact("n1", 7),
     RefusalFact("huggingface", 2.5),
-    LockFact("t1", "näme", "n*,zone=z", -2, True, "version = 1\n", 1_800_000_000_000),
+    LockFact("t1", "näme", "n*,zone=z", -2, True, "version = 1\n", "its seal", 1_800_000_000_000),
     ClaimFact("t1", "n1"),
     CancelFact("t1"),
     ReportFact("n1", 7, TaskReport("t1", NodePhase.FAILED, "no-space", 1, 2, 3, {"n2": 3})),

@@ -29,16 +29,17 @@ from orchestrator.swarm.control.messages import (
     TaskLock,
     TaskReport,
     TaskState,
+    task_of,
 )
 from orchestrator.swarm.control.scheduling.listing import TaskListing
-from orchestrator.swarm.control.scheduling.scheduler import CLAIM, Scheduler, task_of, turn_of
+from orchestrator.swarm.control.scheduling.scheduler import CLAIM, Scheduler, turn_of
 from orchestrator.swarm.view import NodeState
 from tests.servers.redis import RedisServer
 from tests.swarm.control.scheduling.simulated import MB, lock_of
 
 Make = Callable[[], FleetBoard]
 LOCK = lock_of([8 * MB])
-ASKED = Submission("key", "org/name", "*", 0, LOCK)
+ASKED = Submission("key", "org/name", "*", 0, LOCK, seal="its seal")
 
 
 class Clock:
@@ -129,7 +130,7 @@ def test_a_task_is_followed_until_all_nodes_have_it(another: Make) -> None:
         async for status in one.changes(made.id):
             states.append(status.state)
             if status.state is TaskState.RUNNING and states.count(TaskState.RUNNING) == 1:
-                assert await told.get() == TaskLock(made.id, LOCK, 0)
+                assert await told.get() == TaskLock(made.id, LOCK, 0, seal="its seal")
                 lease = await told.get()
                 assert isinstance(lease, Assign)
                 (digest,) = listing.large
