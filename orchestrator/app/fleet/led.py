@@ -150,7 +150,11 @@ def led(
         inbox.expect, inbox.submit = worker.expect, submit
         speaking = loop.run(worker.run())
         stack.callback(speaking.cancel)
+        # Only a bug ends it otherwise, and who waits for words of schedulers would wait for ever.
+        speaking.add_done_callback(lambda ended: None if ended.cancelled() else stop.set())
         yield LedNode(name, LedCompany(company, guide, worker), worker, calling, inbox, keys, own)
+        if speaking.done():
+            speaking.result()
         loop.run(worker.leave(_GOODBYE)).result()
         if own is not None:
             _host_on(own, settings.fleet_linger, stop)
@@ -168,7 +172,6 @@ class TaskProgress:
     def __init__(self, task: str, node: LedNode, emit: Emit) -> None:
         self._task = task
         self._worker = node.worker
-        self._orders = node.inbox
         self._emit = emit
         self._lock = threading.Lock()
         self._before: Mapping[str, int] = {}
@@ -198,7 +201,6 @@ class TaskProgress:
         error = next((model.error for model in report.models if model.error is not None), None)
         if error is not None:
             self._worker.give_back(error.code)
-        self._orders.ended(self._task)
         self.tell(NodePhase.FAILED if error else NodePhase.PLACED, error.code if error else "")
 
     def tell(self, phase: NodePhase, code: str = "") -> None:

@@ -25,8 +25,8 @@ from orchestrator.system import threads
 from orchestrator.system.signals import Stop
 
 _GLANCE = 0.5
-_TRIES = 3
-_PAUSE = 5.0
+_PAUSES = (0.0, 5.0)
+"""Seconds before each further try of a task."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def serve_node(settings: Settings, stop: Stop, emit: Emit, on_ready: Callable[[s
         on_ready(node.name)
         try:
             while not stop.wait(_GLANCE) and not node.inbox.may_leave.is_set():
-                tasks.look()
+                pass
         finally:
             tasks.end(stop.signal_number)
             thread.join()
@@ -68,7 +68,7 @@ class _Tasks:
         self._node = node
         self._emit = emit
         self._end = Stop()
-        self._current: tuple[str, Stop] | None = None
+        self._current: Stop | None = None
         self._progress: dict[str, TaskProgress] = {}
         self.done: set[str] = set()
 
@@ -77,47 +77,47 @@ class _Tasks:
             with contextlib.suppress(queue.Empty):
                 self._take(self._node.inbox.tasks.get(timeout=_GLANCE))
 
-    def look(self) -> None:
-        """End the task that was cancelled."""
-        current = self._current
-        if current is not None and current[0] in self._node.inbox.cancelled:
-            current[1].set()
-
     def end(self, number: int) -> None:
         """End all."""
         self._end.set()
-        current = self._current
-        if current is not None:
-            current[1].signal_number = number
-            current[1].set()
+        if (current := self._current) is not None:
+            current.signal_number = number
+            current.set()
 
     def _take(self, task: TaskLock) -> None:
         """Do a task; one that is told again is looked at again, which costs nothing where all is in place."""
-        if task.task in self._node.inbox.cancelled:
-            return
         stop = Stop()
         stop.is_abrupt = False
-        self._current = (task.task, stop)
+        self._current = stop
+        try:
+            with self._node.inbox.stopping(task.task, stop):
+                # Whoever ends all sets `_end` first, and looks for the current one then.
+                if not (stop.is_set() or self._end.is_set()):
+                    self._try(task, stop)
+        finally:
+            self._current = None
+
+    def _try(self, task: TaskLock, stop: Stop) -> None:
         # A scheduler that lost what it knew tells a task again that was done.
         progress = self._progress.setdefault(task.task, TaskProgress(task.task, self._node, self._emit))
         progress.tell(NodePhase.WAITING)
         try:
-            for attempt in range(_TRIES):
-                progress.begin()
-                report = self._pull(task, stop, progress)
-                if not _is_worth_another(report) or stop.wait(_PAUSE * attempt):
+            report = self._pull(task, stop, progress)
+            for pause in _PAUSES:
+                if not _is_worth_another(report) or stop.wait(pause):
                     break
-            if not self._end.is_set():
-                progress.end(report)
-                self.done.add(task.task)
+                report = self._pull(task, stop, progress)
         except GlmAriaError as error:
-            self._node.inbox.ended(task.task)
             progress.tell(NodePhase.FAILED, error.code)
             self._emit(Notice("task-failed", f"task {task.task} failed here: {error.message}"))
-        finally:
-            self._current = None
+            return
+        if not self._end.is_set():
+            progress.end(report)
+        if not stop.is_set():
+            self.done.add(task.task)
 
     def _pull(self, task: TaskLock, stop: Stop, progress: TaskProgress) -> PullReport:
+        progress.begin()
         lock = parse_lock(task.lock, LOCK)
         request = PullRequest(
             tuple(

@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import queue
 import threading
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from dataclasses import dataclass, field
 
 from orchestrator.core.files import Digest
@@ -18,6 +18,7 @@ from orchestrator.swarm.control.access import is_sealed
 from orchestrator.swarm.control.messages import TaskLock
 from orchestrator.swarm.control.worker import Orders
 from orchestrator.swarm.tickets import FleetKeys
+from orchestrator.system.signals import Stop
 
 KEY = 32
 """Letters of the key of a task."""
@@ -35,7 +36,8 @@ class OrderBook:
     A lock without a seal of `keys` is as good as not told: its task is among the `refused`.
 
     `welcomes` counts the schedulers that answered. One that is new, or has lost what it knew, does not tell the tasks
-    that this node is at: they are given to `submit` then, until it does.
+    that this node is at: they are given to `submit` then, until it does. A task that was cancelled is none any more,
+    whoever still tells it.
     """
 
     keys: FleetKeys
@@ -50,17 +52,38 @@ class OrderBook:
     _active: dict[str, TaskLock] = field(default_factory=dict)
     _told: set[str] = field(default_factory=set)
     _scheduler: str = ""
+    _stops: dict[str, Stop] = field(default_factory=dict)
     _keeping: asyncio.Task[None] | None = None
 
     def orders(self) -> Orders:
         """The callbacks of the worker. The blobs of a task are expected at once, each time that it is told."""
-        return Orders(self._take, self.cancelled.add, self._drain, self._welcome)
+        return Orders(self._take, self._cancel, self._drain, self._welcome)
+
+    @contextlib.contextmanager
+    def stopping(self, task: str, stop: Stop) -> Iterator[None]:
+        """Have `stop` set when the task is cancelled, or was. In the end this node is done with it."""
+        self._stops[task] = stop
+        if task in self.cancelled:
+            stop.set()
+        try:
+            yield
+        finally:
+            self._stops.pop(task, None)
+            self.ended(task)
 
     def ended(self, task: str) -> None:
         """This node is done with a task."""
         self._active.pop(task, None)
 
+    def _cancel(self, task: str) -> None:
+        self.cancelled.add(task)
+        self.ended(task)
+        if (stop := self._stops.get(task)) is not None:
+            stop.set()
+
     def _take(self, task: TaskLock) -> None:
+        if task.task in self.cancelled:
+            return
         if not is_sealed(self.keys, task):
             self._refuse(task)
             return

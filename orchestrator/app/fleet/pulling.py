@@ -29,8 +29,9 @@ from orchestrator.system.signals import Stop
 
 _CONNECT = 10.5
 """Seconds for a scheduler to answer; before that the node has warned that none does."""
-_LISTED = 90.0
-"""Seconds for another node to make the lock file."""
+_GIVEN = 90.0
+"""Seconds for the schedulers to give this node a task that they know, and after which it asks for that again."""
+_ASK_AGAIN = 5.0
 _AGAIN = 1.0
 _BUCKET = 600
 """Seconds in which the same words mean the same task, where no job of a cluster tells."""
@@ -55,14 +56,17 @@ def pull_in_fleet(settings: Settings, request: PullRequest, opened: OpenCall, st
             return PullReport(tuple(_failed(request, error)), None)
         if task is None:
             if is_led:
-                emit(Notice("fleet-without-lock", "no machine of the fleet listed the models; this one pulls alone"))
+                emit(Notice("fleet-without-lock", "the fleet did not give this machine the models; it pulls alone"))
             return flow.pull(request, sites, sources, cache, mover, stop=stop, emit=emit)
         fresh = parse_lock(task.lock, LOCK)
         locked = replace(request, items=locked_items(request, fresh), lock_name=LOCK, is_closed=task.is_restricted)
         progress = TaskProgress(task.task, node, emit)
         progress.begin()
-        report = flow.pull(locked, sites, sources, cache, mover, stop=stop, emit=progress.take)
-        progress.end(report)
+        with node.inbox.stopping(task.task, stop):
+            report = flow.pull(locked, sites, sources, cache, mover, stop=stop, emit=progress.take)
+            progress.end(report)
+        if report.interrupted is not None and task.task in node.inbox.cancelled:
+            return _cancelled(report, task.task)
         if report.interrupted is None:
             node.leave(settings.fleet_linger, stop, emit)
         return report
@@ -84,39 +88,55 @@ class _Agreement:
         self._asked = Submission(key_of(request, os.environ, time.time()), name, node=node.name)
 
     def reach(self) -> TaskLock | None:
-        """The task, once somebody has made its lock; None when no scheduler answers, or nobody made one in time that
-        is to be believed."""
-        until = time.monotonic() + _LISTED
-        try:
-            while not self._stop.is_set() and time.monotonic() < until:
-                status = self._node.calling.do(lambda calls: calls.submit(self._asked), self._stop)
-                if status.state is TaskState.CANCELLED:
-                    self._asked = replace(self._asked, key=another_key(self._asked.key, status.id))
-                    continue
-                if status.is_lock_yours:
-                    status = self._submit(self._made())
-                if status.state is not TaskState.UNLISTED:
-                    # Whatever a scheduler calls it: another task is not what was asked for.
-                    task = task_of(self._asked.key)
-                    self._node.worker.join(task)
-                    return self._told(task, until)
+        """The task, once somebody has made its lock, however long that takes; None when no scheduler answers any more,
+        or gives one that is not to be believed.
+
+        In the place of a task that was cancelled before this pull came to it there is another one. Raises what making
+        the lock does.
+        """
+        answered, listed = time.monotonic(), None
+        while not self._stop.is_set():
+            try:
+                status = self._ask()
+            except TemporaryError:
+                if time.monotonic() > answered + _CONNECT:
+                    return None
                 self._stop.wait(_AGAIN)
-        except TemporaryError:
-            pass
+                continue
+            answered = time.monotonic()
+            if status.state is TaskState.CANCELLED:
+                self._asked = replace(self._asked, key=another_key(self._asked.key, status.id))
+            elif status.is_lock_yours:
+                self._asked = self._with(self._made())
+                answered = time.monotonic()
+            elif status.state is TaskState.UNLISTED:
+                self._stop.wait(_AGAIN)
+            else:
+                listed = listed or answered
+                # Whatever a scheduler calls it: another task is not what was asked for.
+                task = task_of(self._asked.key)
+                self._node.worker.join(task)
+                told = self._told(task)
+                if told is not None or task in self._node.inbox.refused or time.monotonic() > listed + _GIVEN:
+                    return told
         return None
 
-    def _submit(self, fresh: FreshLock) -> TaskStatus:
-        asked = replace(
+    def _ask(self) -> TaskStatus:
+        asked = sealed(self._node.keys, self._asked) if self._asked.lock else self._asked
+        return self._node.calling.do(lambda calls: calls.submit(asked), self._stop)
+
+    def _with(self, fresh: FreshLock) -> Submission:
+        return replace(
             self._asked, name=name_of(fresh.lock), lock=render_lock(fresh.lock), is_restricted=fresh.is_closed
         )
-        return self._node.calling.do(lambda calls: calls.submit(sealed(self._node.keys, asked)), self._stop)
 
     def _made(self) -> FreshLock:
         cache, sources, sites, _ = self._opened
         return lock_ahead(self._request, sites, sources, cache, self._mover, stop=self._stop, emit=self._emit)
 
-    def _told(self, task: str, until: float) -> TaskLock | None:
+    def _told(self, task: str) -> TaskLock | None:
         inbox = self._node.inbox
+        until = time.monotonic() + _ASK_AGAIN
         while not self._stop.is_set() and time.monotonic() < until and task not in inbox.refused:
             try:
                 told = inbox.tasks.get(timeout=_AGAIN)
@@ -134,6 +154,16 @@ def key_of(request: PullRequest, environ: Mapping[str, str], now: float) -> str:
         (str(item.ref), item.include, item.exclude, item.locked.commit if item.locked else "") for item in request.items
     ]
     return hashlib.sha256(repr((job, words, request.policy, request.safe_only)).encode()).hexdigest()[:KEY]
+
+
+def _cancelled(report: PullReport, task: str) -> PullReport:
+    """The report of a pull that the fleet ended, and not the user."""
+    error = TemporaryError(
+        f"task {task} of the fleet was cancelled; arrived bytes are kept",
+        hint="ask who cancelled it; run the same command again if it is wanted after all",
+    )
+    models = (replace(one, error=error) if isinstance(one.error, Interrupted) else one for one in report.models)
+    return PullReport(tuple(models))
 
 
 def _failed(request: PullRequest, error: GlmAriaError) -> Iterable[ModelReport]:

@@ -17,8 +17,9 @@ _MOST_KNOWN = 64
 
 
 class FleetGuide:
-    """A `Guide`. The guide that `unguided` makes has the word while `is_alone`; it knows the others by `known`. `stir`
-    is called after each change."""
+    """A `Guide`. The guide that `unguided` makes has the word while `is_alone`; it knows the others by `known`. A node
+    that is drained gets no leases, and what it still lacks may be nobody's: that guide has the word on the origin, too.
+    `stir` is called after each change."""
 
     def __init__(self, unguided: Callable[[Callable[[], Sequence[Peer]]], Guide], *, share_restricted: bool) -> None:
         self._unguided = unguided(self.known)
@@ -32,6 +33,7 @@ class FleetGuide:
         self._known: dict[str, Peer] = {}
         self._shunned: frozenset[str] = frozenset()
         self._is_alone = False
+        self._is_drained = False
 
     # -- for the transfer
 
@@ -40,9 +42,11 @@ class FleetGuide:
         with self._lock:
             if job.digest not in self._listed or (job.is_restricted and not self._share_restricted):
                 return None
-            if not self._is_alone:
-                return self._ranges.get(job.digest, ())
-        return self._unguided.origin(job)
+            leased = self._ranges.get(job.digest, ())
+            if not (self._is_alone or self._is_drained):
+                return leased
+        own = self._unguided.origin(job)
+        return own if own is None or self._is_alone else union((*own, *leased))
 
     def peers(self) -> Sequence[Peer]:
         """See `Guide`."""
@@ -67,6 +71,11 @@ class FleetGuide:
         if is_alone != self._is_alone:
             self._is_alone = is_alone
             self.stir()
+
+    def drain(self) -> None:
+        """There will be no more leases."""
+        self._is_drained = True
+        self.stir()
 
     def expect(self, digests: Collection[Digest]) -> None:
         """These blobs are a task's: their bytes come by leases and peers."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
@@ -252,5 +253,5 @@ def _translated(name: str) -> Any:
             ) from error
         kind = _ERRORS.get(error.code(), TemporaryError)
         raise kind(f"the scheduler {name}: {error.details() or error.code().name.lower()}", source=name) from error
-    except grpc.aio.UsageError as error:  # it ended while we spoke
+    except (grpc.aio.UsageError, asyncio.InvalidStateError) as error:  # it ended while we spoke
         raise TemporaryError(f"the scheduler {name} ended the connection", source=name) from error

@@ -26,6 +26,8 @@ _WELCOME = 4.0
 """Seconds for a scheduler to answer the first words."""
 _PAUSE = 0.5
 """Seconds between two rounds through all schedulers."""
+_STEADY = 5.0
+"""Seconds after its welcome for which a scheduler has to stay to be one on which a node can count."""
 _SOON = 0.5
 """The part of a beat that is between two messages when there is news."""
 _GLANCE = 0.05
@@ -78,9 +80,11 @@ class Worker:
         self._version = 0
         self._seq = 0
         self._is_warned = False
+        self._refused: dict[str, str] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed = asyncio.Event()
         self._connected = asyncio.Event()
+        self._welcomed: float | None = None
 
     # -- for other threads
 
@@ -126,13 +130,11 @@ class Worker:
                     await asyncio.sleep(_GLANCE)
 
     async def connected(self, seconds: float) -> bool:
-        """Wait until a scheduler has answered."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._connected.wait()
-        except TimeoutError:
-            return False
-        return True
+        """Wait until a scheduler has answered; False once all of them refuse this node."""
+        until = self._clock() + seconds
+        while not self._connected.is_set() and self._clock() < until and len(self._refused) < len(self._schedulers):
+            await asyncio.sleep(_GLANCE)
+        return self._connected.is_set()
 
     async def run(self) -> None:
         """Speak to one scheduler after the other, until it is cancelled."""
@@ -142,15 +144,18 @@ class Worker:
         try:
             while True:
                 for index, scheduler in enumerate(self._schedulers):
+                    self._welcomed = None
                     with contextlib.suppress(_Ended):
                         await self._session(scheduler)
-                    if self._connected.is_set():
+                    self._connected.clear()
+                    if self._welcomed is not None and self._clock() >= self._welcomed + _STEADY:
                         # The one that answered last is tried first.
                         self._schedulers = (*self._schedulers[index:], *self._schedulers[:index])
-                        self._connected.clear()
                         gone.cancel()
                         gone = asyncio.create_task(self._go_alone())
                         break
+                    if gone.done():
+                        self._be_alone()
                 else:
                     await asyncio.sleep(_PAUSE)
         finally:
@@ -160,28 +165,35 @@ class Worker:
     async def _go_alone(self) -> None:
         await asyncio.sleep(_GONE)
         if not self._connected.is_set():
-            self._guide.is_alone = True
-            if not self._is_warned:
-                self._is_warned = True
-                names = ", ".join(one.name for one in self._schedulers)
-                self._emit(
-                    Notice(
-                        "fleet-without-scheduler", f"no scheduler answers ({names}); the nodes agree among themselves"
-                    )
-                )
+            self._be_alone()
+
+    def _be_alone(self) -> None:
+        self._guide.is_alone = True
+        if not self._is_warned:
+            self._is_warned = True
+            names = ", ".join(one.name for one in self._schedulers)
+            then = (
+                "the nodes agree among themselves"
+                if self._guide.known()
+                else "this node knows no others, and fetches all by itself"
+            )
+            self._emit(Notice("fleet-without-scheduler", f"no scheduler answers ({names}); {then}"))
 
     async def _session(self, scheduler: Scheduled) -> None:
         """Speak to a scheduler until it is gone. Raises _Ended."""
         hello = replace(self._hello, leases=tuple(one.lease for one in self._guide.leases))
         try:
-            async with scheduler.line(hello) as line:
-                heard = line.heard()
+            async with contextlib.AsyncExitStack() as stack:
                 async with asyncio.timeout(_WELCOME):
+                    line = await stack.enter_async_context(scheduler.line(hello))
+                    heard = line.heard()
                     welcome = (await anext(heard))[1]
                 if not isinstance(welcome, messages.Welcome):
                     raise TemporaryError(f"{scheduler.name} does not begin with a welcome")
                 self._seq = max(self._seq, welcome.seen)
                 self._words.begin(welcome.seen)
+                self._welcomed = self._clock()
+                self._refused.clear()
                 self._connected.set()
                 self._guide.is_alone = False
                 self._orders.welcome(scheduler.name)
@@ -197,7 +209,8 @@ class Worker:
                         one.cancel()
                     await asyncio.wait(both)
         except (GlmAriaError, TimeoutError, StopAsyncIteration, OSError) as error:
-            if isinstance(error, NotAllowedError):
+            if isinstance(error, NotAllowedError) and self._refused.get(scheduler.name) != error.message:
+                self._refused[scheduler.name] = error.message
                 self._emit(Notice("fleet-refused", error.message))
             raise _Ended from error
         raise _Ended
@@ -245,6 +258,7 @@ class Worker:
             case messages.TaskCancelled():
                 self._orders.cancelled(told.task)
             case messages.DrainOrder():
+                self._guide.drain()
                 self._orders.drain(told.may_leave)
             case _:
                 pass

@@ -15,6 +15,7 @@ from orchestrator.lists.lockfile import Lock, LockedFile, LockedModel, render_lo
 from orchestrator.swarm.control.access import sealed
 from orchestrator.swarm.control.messages import Submission, TaskLock, task_of
 from orchestrator.swarm.tickets import FleetKeys
+from orchestrator.system.signals import Stop
 
 FILES = (LockedFile.of_lfs("a.bin", 9, "ab" * 32), LockedFile("b.json", 3, "cd" * 20, "ef" * 32))
 LOCK = Lock((LockedModel(parse_ref("org/name@main"), "a" * 40, Trust("root", "https://huggingface.co"), FILES),))
@@ -65,6 +66,43 @@ def test_a_lock_that_no_member_made_is_as_good_as_not_told(other: TaskLock) -> N
     assert expected == []
     assert book.refused == {other.task}
     assert [notice.code for notice in said if isinstance(notice, Notice)] == ["lock-refused"]
+
+
+def test_a_task_that_is_cancelled_stops_and_is_no_task_any_more() -> None:
+    book, stop, late = book_of([]), Stop(), Stop()
+    told = book.orders()
+    told.task(TASK)
+    book.tasks.get_nowait()
+    with book.stopping(TASK.task, stop):
+        assert not stop.is_set()
+        told.cancelled(TASK.task)
+        assert stop.is_set()
+    told.task(TASK)
+    assert book.tasks.empty()
+    with book.stopping(TASK.task, late):
+        assert late.is_set()
+
+
+def test_a_task_that_was_cancelled_before_it_began_is_not_submitted_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(orders, "_TOLD", 0.01)
+
+    async def work() -> None:
+        book, submitted = book_of([]), list[TaskLock]()
+
+        async def submit(task: TaskLock) -> None:
+            submitted.append(task)
+
+        book.submit = submit
+        told = book.orders()
+        told.task(TASK)
+        told.cancelled(TASK.task)
+        told.welcome("s1")
+        async with asyncio.timeout(20):
+            assert book._keeping is not None
+            await book._keeping
+        assert not submitted
+
+    asyncio.run(work())
 
 
 def test_a_task_that_a_scheduler_does_not_tell_is_submitted_until_it_does(monkeypatch: pytest.MonkeyPatch) -> None:

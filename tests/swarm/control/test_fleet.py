@@ -179,6 +179,19 @@ def test_a_mirror_that_lies_costs_one_more_copy_at_most(nodes: Nodes, head: Mach
     scheduler.stop()
 
 
+def test_a_task_that_is_cancelled_ends_the_pulls_that_are_at_it(nodes: Nodes, head: Machine) -> None:
+    scheduler = SchedulerProcess.start(head)
+    where = ("--scheduler", scheduler.address)
+    running = nodes.pulls(scheduler.address)
+    assert nodes.hub.log.wait_for(lambda log: log.bytes_sent() > nodes.size // 3)
+    (task,) = head.run("fleet", "ls", *where, "--json").ended(0).document["data"]["tasks"]
+    head.run("fleet", "cancel", task["id"], *where).ended(0)
+    for one in running:
+        assert "was cancelled" in one.end(20).ended(75).out
+    assert nodes.egress < 1
+    scheduler.stop()
+
+
 def test_where_nobody_answers_a_machine_pulls_for_itself(nodes: Nodes) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         alone = nodes.machines[0]

@@ -331,3 +331,15 @@ def test_an_outbox_that_nobody_reads_is_full_and_keeps_the_newest_list_of_peers(
         assert await box.take(0) == (messages.DrainOrder(), messages.PeersToAsk(()))
 
     asyncio.run(work())
+
+
+def test_who_speaks_on_a_call_that_has_ended_is_told_so() -> None:
+    async def work(_core: NotingCore, address: str) -> None:
+        async with node(address).line(Hello("n1", 7, "http://10.0.0.1:1")) as line:
+            await line.say(1, messages.Bye())
+            async for _ in line.heard():
+                pass
+            with pytest.raises(TemporaryError, match="ended the connection"):
+                await line.say(2, Join("task"))
+
+    run(work)

@@ -11,7 +11,7 @@ import pytest
 from orchestrator.core.extents import Ranges
 from orchestrator.core.files import Algorithm, Digest
 from orchestrator.core.plan import Job
-from orchestrator.errors import TemporaryError
+from orchestrator.errors import NotAllowedError, TemporaryError
 from orchestrator.events import Event, Notice
 from orchestrator.swarm.control import messages
 from orchestrator.swarm.control import worker as worker_module
@@ -85,12 +85,21 @@ class Scheduler:
     def __init__(self, core: NotingCore, name: str) -> None:
         self.core, self.name = core, name
         self.is_down = False
+        self.is_silent = False
+        self.refuses = False
+        self.welcomes_only = False
+        self.asked = 0
         self._lines: list[asyncio.Task[object] | None] = []
 
     @contextlib.asynccontextmanager
     async def line(self, hello: Hello) -> AsyncIterator[SchedulerLine]:
+        self.asked += 1
         if self.is_down:
             raise TemporaryError("nobody listens there")
+        if self.refuses:
+            raise NotAllowedError("another key")
+        if self.is_silent:
+            await asyncio.Event().wait()
         async with LocalScheduler(self.core).line(hello) as line:
             yield cast(SchedulerLine, _Cut(line, self))
 
@@ -112,6 +121,8 @@ class _Cut:
             if self._scheduler.is_down:
                 raise TemporaryError("it is down")
             yield one
+            if self._scheduler.welcomes_only:
+                return
 
 
 @dataclass
@@ -271,6 +282,64 @@ def test_without_schedulers_the_other_guide_has_the_word_until_one_is_back(monke
 
     node = run(work)
     assert [one.code for one in node.events if isinstance(one, Notice)] == ["fleet-without-scheduler"]
+
+
+def test_a_scheduler_that_always_ends_is_none_and_is_not_asked_without_a_pause(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(worker_module, "_GONE", 0.2)
+    monkeypatch.setattr(worker_module, "_PAUSE", 0.02)
+
+    async def work(node: Node) -> None:
+        for one in node.schedulers:
+            one.welcomes_only = True
+        node.worker.expect("task", [LARGE])
+        await until(lambda: node.guide.is_alone)
+        assert node.guide.origin(job()) is None
+        assert len(node.cores[0].hellos) < 50
+        assert len(node.cores[1].hellos) >= 1
+
+    run(work)
+
+
+def test_a_scheduler_that_accepts_and_says_nothing_is_followed_by_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_module, "_WELCOME", 0.05)
+
+    async def work(node: Node) -> None:
+        node.schedulers[0].is_silent = True
+        assert await node.worker.connected(20)
+        assert node.cores[1].hellos
+
+    run(work)
+
+
+def test_a_node_that_all_schedulers_refuse_does_not_wait_for_them_and_says_so_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(worker_module, "_PAUSE", 0.01)
+
+    async def work(node: Node) -> None:
+        for one in node.schedulers:
+            one.refuses = True
+        assert not await node.worker.connected(60)
+        asked = node.schedulers[0].asked
+        await until(lambda: node.schedulers[0].asked > asked + 3)
+
+    node = run(work)
+    assert [one.code for one in node.events if isinstance(one, Notice)] == ["fleet-refused"] * 2
+
+
+def test_a_node_that_is_drained_fetches_what_nobody_has_a_lease_of() -> None:
+    async def work(node: Node) -> None:
+        core = node.cores[0]
+        node.worker.expect("task", [LARGE])
+        await core.until(lambda: "n1" in core.sends)
+        assert node.guide.origin(job()) == ()
+        core.sends["n1"](messages.DrainOrder())
+        await until(lambda: node.guide.origin(job()) is None)
+        assert not node.guide.is_alone
+
+    run(work)
 
 
 def test_leases_are_given_back() -> None:

@@ -26,7 +26,7 @@ from orchestrator.swarm.control.scheduling.core import CONNECTIONS, SchedulerCor
 from orchestrator.swarm.control.scheduling.fact_codec import is_sound
 from orchestrator.swarm.control.scheduling.facts import CancelFact, ClaimFact, DrainFact, LockFact
 from orchestrator.swarm.control.scheduling.listing import TaskListing
-from orchestrator.swarm.control.scheduling.viewing import node_status, task_status
+from orchestrator.swarm.control.scheduling.viewing import node_status, task_status, was_here
 
 TURN = 0.25
 """Seconds between two turns while nothing happens that cannot wait, if few schedulers share a board."""
@@ -35,7 +35,8 @@ _LEAST, _MOST = 0.05, 2.0
 _SHARE = 4
 """A turn is followed by a rest of so many times what it took of the loop, up to `_MOST`: a fifth of a core, mostly."""
 CLAIM = 30.0
-"""Seconds for which a node may be at a lock file before another one is asked to make it."""
+"""Seconds for which a node that no scheduler knows may be at a lock file before another one is asked to make it. One
+that lives may take longer."""
 _TIDY = 600.0
 _MOST_PRIORITY = 100
 _URGENT = (messages.HeldUnit, messages.FailedWork, messages.Join, messages.WrongBlob, messages.Bye)
@@ -148,8 +149,7 @@ class Scheduler:
             self._core.agreement.wish(fact)
             await self._agreed()
         elif task.lock is None and asked.node:
-            claimed, since = task.claimed
-            if claimed != asked.node and (not claimed or self._clock() - since > CLAIM):
+            if task.claimed[0] != asked.node and not self._is_at_it(*task.claimed):
                 self._core.agreement.wish(ClaimFact(name, asked.node))
                 await self._agreed()
         status = self._task(name)
@@ -195,6 +195,13 @@ class Scheduler:
         if task not in self._core.state.tasks:
             raise NotFoundError(f"the fleet has no task {task!r}", hint="glm-aria fleet ls")
         return self._task(task)
+
+    def _is_at_it(self, node: str, since: float) -> bool:
+        """True while the node that is to make a lock file since then may still do."""
+        record = self._core.state.nodes.get(node)
+        if record is None:
+            return bool(node) and self._clock() - since <= CLAIM
+        return was_here(self._core.state, node, self._clock())
 
     def _task(self, name: str) -> TaskStatus:
         return task_status(self._core.state, name, self._core.state.task(name), self._clock())

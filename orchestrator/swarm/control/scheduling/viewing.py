@@ -195,13 +195,13 @@ def _task_state(state: FleetState, name: str, task: TaskRecord, now: float) -> T
     wanted = state.wanted(task, name)
     if not wanted and not task.reports:
         return TaskState.SUBMITTED
-    if any(not task.has_ended(node) and _was_here(state, node, now) for node in wanted):
+    if any(not task.has_ended(node) and was_here(state, node, now) for node in wanted):
         return TaskState.RUNNING
     placed = (report.report.phase is NodePhase.PLACED for report in task.reports.values())
     return TaskState.DONE if all(placed) and all(map(task.has_ended, wanted)) else TaskState.PARTIAL
 
 
-def _was_here(state: FleetState, node: str, now: float) -> bool:
+def was_here(state: FleetState, node: str, now: float) -> bool:
     """True for a node that lives, or that may be on its way to another scheduler."""
     record = state.nodes[node]
     return record.fact.state is not NodeState.GONE and now - state.beat(record) <= LOST_AFTER
@@ -210,7 +210,7 @@ def _was_here(state: FleetState, node: str, now: float) -> bool:
 def node_status(state: FleetState, record: NodeRecord, leases: int, now: float) -> NodeStatus:
     """A node as it is now, with so many leases."""
     node = _node(state, record)
-    is_lost = node.state is not NodeState.GONE and not _was_here(state, node.id, now)
+    is_lost = node.state is not NodeState.GONE and not was_here(state, node.id, now)
     return NodeStatus(
         id=node.id,
         epoch=node.epoch,

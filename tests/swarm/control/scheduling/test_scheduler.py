@@ -117,6 +117,23 @@ def test_one_node_makes_the_lock_file_of_a_task(another: Make) -> None:
     together(work, one, other)
 
 
+def test_a_node_that_lives_may_take_its_time_for_the_lock_file_of_a_task() -> None:
+    clock = Clock()
+    one = scheduler(MemoryBoard(), clock=clock)
+
+    async def work() -> None:
+        one.connect(Hello("n1", 1, "http://n1:1"), lambda _: None)
+        assert (await one.submit(Submission("key", "org/name", node="n1"))).is_lock_yours
+        for seq in range(1, 20):
+            clock.now += CLAIM / 10
+            one.hear("n1", 1, seq, Progress())
+            assert not (await one.submit(Submission("key", "org/name", node="n2"))).is_lock_yours
+        one.hear("n1", 1, 20, Bye())
+        assert (await one.submit(Submission("key", "org/name", node="n2"))).is_lock_yours
+
+    together(work, one)
+
+
 def test_a_task_is_followed_until_all_nodes_have_it(another: Make) -> None:
     one, other = scheduler(another()), scheduler(another(), "s2")
     told: asyncio.Queue[FromScheduler] = asyncio.Queue()
