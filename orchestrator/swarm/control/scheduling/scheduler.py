@@ -148,10 +148,9 @@ class Scheduler:
                 raise UsageError("the name or the selector of the task is longer than 512 characters")
             self._core.agreement.wish(fact)
             await self._agreed()
-        elif task.lock is None and asked.node:
-            if task.claimed[0] != asked.node and not self._is_at_it(*task.claimed):
-                self._core.agreement.wish(ClaimFact(name, asked.node))
-                await self._agreed()
+        elif task.lock is None and asked.node not in ("", task.claimed[0]) and not self._is_at_it(*task.claimed):
+            self._core.agreement.wish(ClaimFact(name, asked.node))
+            await self._agreed()
         status = self._task(name)
         is_yours = task.lock is None and bool(asked.node) and task.claimed[0] == asked.node
         return replace(status, name=status.name or asked.name, is_lock_yours=is_yours)

@@ -182,7 +182,7 @@ def task_status(state: FleetState, name: str, task: TaskRecord, now: float) -> T
 
 def _report(state: FleetState, task: TaskRecord, node: str, now: float) -> TaskReport:
     report = task.reports[node].report
-    if task.is_cancelled or task.has_ended(node) or (node in state.nodes and _was_here(state, node, now)):
+    if task.is_cancelled or task.has_ended(node) or (node in state.nodes and was_here(state, node, now)):
         return report
     return replace(report, phase=NodePhase.FAILED, code=LEFT)
 
