@@ -91,7 +91,7 @@ class _Tasks:
         self._current = stop
         try:
             with self._node.inbox.stopping(task.task, stop):
-                # Whoever ends all sets `_end` first, and looks for the current one then.
+                # Who ends all sets `_end` first, and looks for the current one then.
                 if not (stop.is_set() or self._end.is_set()):
                     self._try(task, stop)
         finally:

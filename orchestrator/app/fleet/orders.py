@@ -36,8 +36,8 @@ class OrderBook:
     A lock without a seal of `keys` is as good as not told: its task is among the `refused`.
 
     `welcomes` counts the schedulers that answered. One that is new, or has lost what it knew, does not tell the tasks
-    that this node is at: they are given to `submit` then, until it does. A task that was cancelled is none any more,
-    whoever still tells it.
+    that this node is at: they are given to `submit` then, until it does. A task that was cancelled is no task any more,
+    also where one still tells it.
     """
 
     keys: FleetKeys
