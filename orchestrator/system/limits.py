@@ -33,6 +33,15 @@ def is_tight() -> bool:
     return most.isdecimal() and int(most) < _TIGHT
 
 
+def allow_open_files(wanted: int) -> int:
+    """Let this process have so many files and connections open, or as many as the system lets it; that number."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    return most if soft == resource.RLIM_INFINITY else max(soft, most)
+
+
 def most_processes() -> str:
     """The limit that keeps us from starting a process or thread, in words."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NPROC)

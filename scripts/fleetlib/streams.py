@@ -27,7 +27,7 @@ from orchestrator.core.refs import parse_ref
 from orchestrator.core.trust import Trust
 from orchestrator.lists.lockfile import Lock, LockedFile, LockedModel, render_lock
 from orchestrator.swarm.control import messages
-from orchestrator.swarm.control.access import sealed, ticket_header
+from orchestrator.swarm.control.access import sealed, with_key
 from orchestrator.swarm.control.credentials import TlsFiles
 from orchestrator.swarm.control.line import RemoteScheduler, SchedulerLine
 from orchestrator.swarm.control.messages import Assign, BlobProgress, HeldUnit, Hello, Join, LeaseProgress, Progress
@@ -171,7 +171,7 @@ async def measure(pid: int, address: str, key: str, nodes: int, seconds: float) 
     keys, figures, files = FleetKeys((key.encode(),)), Figures(), TlsFiles()
 
     def reached(name: str) -> RemoteScheduler:
-        return RemoteScheduler(address, files, lambda: ticket_header(keys, name))
+        return RemoteScheduler(address, files, with_key(keys, name))
 
     async with reached("operator").calls() as calls:
         task = await calls.submit(sealed(keys, messages.Submission("bench", "org/name", "", 0, lock())))

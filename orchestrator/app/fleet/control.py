@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from orchestrator.app.extras import server_libraries
@@ -92,15 +91,24 @@ def scheduler_over(board: FleetBoard, loop: LoopThread, emit: Emit) -> tuple[Sch
 
 @contextlib.contextmanager
 def hosted(
-    settings: Settings, board: FleetBoard, listen: str, loop: LoopThread, emit: Emit, *, tokens: Keyring | None = None
+    settings: Settings,
+    board: FleetBoard,
+    listen: str,
+    loop: LoopThread,
+    emit: Emit,
+    *,
+    tokens: Keyring | None = None,
+    hosts: Sequence[str] = (),
 ) -> Iterator[HostedScheduler]:
-    """A scheduler of this process that nodes reach. Raises CannotCreateError where nothing can listen."""
+    """A scheduler of this process that nodes reach, also as one of `hosts`. Raises CannotCreateError where nothing can
+    listen."""
     from orchestrator.swarm.control.access import FleetDoor
     from orchestrator.swarm.control.server import listening
     from orchestrator.swarm.control.service import FleetService
 
     scheduler, work = scheduler_over(board, loop, emit)
-    door = FleetDoor(needed_keys(settings), _known(tokens)) if tokens else FleetDoor(needed_keys(settings))
+    know = _known(tokens) if tokens else lambda *_: None
+    door = FleetDoor(needed_keys(settings), know, (*settings.fleet_hosts, *hosts))
     service = FleetService(scheduler, door)
     served = listening(service, listen, tls_of(settings), emit)
     try:
@@ -149,14 +157,15 @@ def _known(tokens: Keyring) -> Callable[[str, str], FleetCaller | None]:
 def remote_schedulers(settings: Settings, places: str, node: str) -> tuple[RemoteScheduler, ...]:
     """The schedulers at these places, for this node; without a key of the fleet for who has a token. Raises
     ConfigError for who has neither."""
-    from orchestrator.swarm.control.access import ticket_header, token_header
+    from orchestrator.swarm.control.access import with_key, with_token
     from orchestrator.swarm.control.line import RemoteScheduler
 
     files, token = tls_of(settings), settings.fleet_token
     if token is not None:
-        return tuple(RemoteScheduler(place, files, partial(token_header, token)) for place in places.split(","))
-    keys = needed_keys(settings)
-    return tuple(RemoteScheduler(place, files, partial(ticket_header, keys, node)) for place in places.split(","))
+        show = with_token(token, is_encrypted=files.authority is not None)
+    else:
+        show = with_key(needed_keys(settings), node)
+    return tuple(RemoteScheduler(place, files, show) for place in places.split(","))
 
 
 @contextlib.contextmanager
@@ -185,7 +194,8 @@ def schedulers_for(
         if may_host and (listen := own_place(where.partition(",")[0])) is not None:
             with contextlib.suppress(CannotCreateError):  # another process of this machine has it
                 board = board_at(None, needed_keys(settings))
-                own = stack.enter_context(hosted(settings, board, listen, loop, emit))
+                named = parse_place(where.partition(",")[0]).host
+                own = stack.enter_context(hosted(settings, board, listen, loop, emit, hosts=(named,)))
         others = remote_schedulers(settings, where, node)
         yield ((LocalScheduler(own.scheduler),) if own else others), own
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
-import os
 import re
 import time
 from collections.abc import Callable, Iterable
@@ -16,6 +14,7 @@ from orchestrator.serve.access.rights import Caller
 from orchestrator.serve.http.answers import Request
 from orchestrator.serve.http.refusals import Refused
 from orchestrator.serve.peer.grammar import parse
+from orchestrator.swarm.names import is_own_name, plain_address
 from orchestrator.swarm.tickets import FleetKeys
 
 _EACH = 128
@@ -67,24 +66,14 @@ class PeerDoor:
             return True
         port = _PORT.search(called)
         default = 443 if request.link_base.startswith("https:") else 80
-        is_here = host == "localhost" and _plain(request.listener).is_loopback
+        is_here = host == "localhost" and plain_address(request.listener).is_loopback
         return (int(port[1]) if port else default) == self._port and (
-            is_here or _is_own_name(host) or _is_same(host, request.listener)
+            is_here or is_own_name(host) or _is_same(host, request.listener)
         )
-
-
-def _is_own_name(host: str) -> bool:
-    """True for the name of this machine, in whatever domain."""
-    return bool(host) and host.partition(".")[0] == os.uname().nodename.lower().partition(".")[0]
 
 
 def _is_same(host: str, listener: str) -> bool:
     try:
-        return _plain(host) == _plain(listener)
+        return plain_address(host) == plain_address(listener)
     except ValueError:
         return False
-
-
-def _plain(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    found = ipaddress.ip_address(address)
-    return getattr(found, "ipv4_mapped", None) or found

@@ -1,30 +1,45 @@
-"""Rights in a fleet: who may be a node, have models fetched, look, or command, and whose locks are believed.
+"""Rights in a fleet: who may be a node, have models fetched, look, or command; and whose words and locks are believed.
 
 All who have the key of the fleet may do everything: a node needs it for its peers anyway, and proves it by a ticket, so
 that the key stays on the machine. Others show a token, which has some of the rights, and never that to submit: who
 gives the lock of a task decides what all nodes of it place, and whether they share it. So who resolved the models seals
 the lock with the key. The seal goes with it through schedulers and their board, and each node looks at the seal before
 it believes a word of the lock.
+
+A ticket says which scheduler is asked, as the client spells its `HOST:PORT`, and has a number that is used once. So who
+only pretends to be a scheduler can show it to no real one; and the scheduler proves by its answer to just this ticket
+that it has the key. A token proves nothing of whom it is shown to: that is left to TLS.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
+import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
+from urllib.parse import unquote
 
-from orchestrator.errors import NotAllowedError
+from orchestrator.core.addresses import parse_place
+from orchestrator.core.sources import is_this_machine
+from orchestrator.errors import NotAllowedError, UsageError
 from orchestrator.swarm.control.messages import Submission, TaskLock, task_of
+from orchestrator.swarm.names import is_own_address, is_own_name
 from orchestrator.swarm.tickets import FleetKeys
 
-CONTROL = "control"
-"""The subject of a ticket for a scheduler."""
 HEADER = "authorization"
+PROOF = "x-fleet-proof"
+"""The header before an answer with the proof that a scheduler has the key."""
 _LOCK = "lock"
 """The kind of the seal of a lock."""
 _TICKET, _TOKEN = "fleet ", "bearer "
+_SHOWN = re.compile(r"a=([^&=]{1,300})&r=([A-Za-z0-9_-]{22})&n=[^&=]*&e=[^&=]*&t=[^&=]*")
+_NONCE = 16
+"""Bytes of the number that is used once."""
+_FROM_HERE = ("ipv4:127.", "ipv6:[::1]:", "ipv6:[::ffff:127.")
 
 
 class FleetRight(StrEnum):
@@ -38,10 +53,11 @@ class FleetRight(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FleetCaller:
-    """One who calls a scheduler; a node calls by its own `name`."""
+    """One who calls a scheduler; a node calls by its own `name`. `proof` is what is answered; to a token it is none."""
 
     name: str
     rights: frozenset[FleetRight]
+    proof: str = "none"
 
     def require(self, right: FleetRight) -> None:
         """Raise NotAllowedError for a right that the caller does not have."""
@@ -57,20 +73,26 @@ KnowToken = Callable[[str, str], FleetCaller | None]
 
 
 class FleetDoor:
-    """Tells who calls, by the headers of a call. `know` has the tokens, where there are any."""
+    """Tells who calls, by the headers of a call. `know` has the tokens, where there are any.
 
-    def __init__(self, keys: FleetKeys, know: KnowToken = lambda *_: None) -> None:
+    A scheduler is called by an address or the name of its machine with the `port` that it listens at, or by one of
+    `hosts` (behind a network address translation), whatever the port.
+    """
+
+    def __init__(self, keys: FleetKeys, know: KnowToken = lambda *_: None, hosts: Iterable[str] = ()) -> None:
         self._keys = keys
         self._know = know
+        self._hosts = frozenset(host.lower() for host in hosts)
+        self.port = 0
 
     def admit(self, headers: Mapping[str, str], address: str) -> FleetCaller:
-        """The caller. Raises NotAllowedError for who shows nothing, or nothing that holds."""
+        """The caller; `address` is what gRPC calls a peer. Raises NotAllowedError for who shows nothing, or nothing
+        that holds here."""
         shown = headers.get(HEADER, "")
         kind = shown.partition(" ")[0].lower() + " "
         caller = None
         if kind == _TICKET:
-            node = self._keys.node_of(CONTROL, shown[len(kind) :], time.time())
-            caller = FleetCaller(node, frozenset(FleetRight)) if node is not None else None
+            caller = self._by_ticket(shown[len(kind) :], address)
         elif kind == _TOKEN:
             caller = self._know(shown[len(kind) :].strip(), address)
         if caller is None:
@@ -89,15 +111,68 @@ class FleetDoor:
                 hint="submit it with glm-aria fleet submit, on a machine that has the key",
             )
 
+    def _by_ticket(self, ticket: str, address: str) -> FleetCaller | None:
+        found = _SHOWN.fullmatch(ticket)
+        if found is None:
+            return None
+        called, nonce = found.groups()
+        node = self._keys.node_of(_subject(nonce), ticket, time.time(), called)
+        if node is None or not self._is_ours(called, address):
+            return None
+        return FleetCaller(node, frozenset(FleetRight), self._keys.proof(ticket))
 
-def ticket_header(keys: FleetKeys, node: str) -> str:
-    """The header by which a node shows that it has the key."""
-    return f"Fleet {keys.ticket(CONTROL, node, time.time())}"
+    def _is_ours(self, called: str, address: str) -> bool:
+        """True when the place by which a caller called leads to no other scheduler."""
+        try:
+            place = parse_place(called)
+        except ValueError:
+            return False
+        host = place.host.lower()
+        if host in self._hosts:
+            return True
+        if is_this_machine(host):
+            return place.port == self.port and unquote(address).startswith(_FROM_HERE)
+        return place.port == self.port and (is_own_name(host) or is_own_address(host))
 
 
-def token_header(token: str) -> str:
-    """The header with a token."""
-    return f"Bearer {token}"
+@dataclass(frozen=True, slots=True)
+class Introduction:
+    """A header for one call, and the test whether a scheduler's answer to it is that of one who has the key; any
+    answer is, where we have none ourselves."""
+
+    header: str
+    is_of_key: bool
+    is_proven: Callable[[str], bool]
+
+
+ShowTo = Callable[[str], Introduction]
+"""What to show to the scheduler at a place (`HOST:PORT`): another one for each call."""
+
+
+def with_key(keys: FleetKeys, node: str) -> ShowTo:
+    """Show that we have the key, as this node."""
+
+    def show(place: str) -> Introduction:
+        called, nonce = place.lower(), secrets.token_urlsafe(_NONCE)
+        ticket = f"a={called}&r={nonce}&{keys.ticket(_subject(nonce), node, time.time(), called)}"
+        return Introduction(f"Fleet {ticket}", True, partial(keys.is_proof, ticket))
+
+    return show
+
+
+def with_token(token: str, *, is_encrypted: bool) -> ShowTo:
+    """Show a token. Raises UsageError where it would go over a network in clear."""
+
+    def show(place: str) -> Introduction:
+        if not is_encrypted and not is_this_machine(parse_place(place).host):
+            raise UsageError(
+                f"the token of the fleet is not sent to {place}: who is on the way would read it",
+                hint="use TLS: set fleet.authority here, and fleet.certificate at the scheduler; or use the key of the "
+                "fleet, which is never sent",
+            )
+        return Introduction(f"Bearer {token}", False, lambda _: True)
+
+    return show
 
 
 def sealed(keys: FleetKeys, asked: Submission) -> Submission:
@@ -114,3 +189,7 @@ def is_sealed(keys: FleetKeys, said: Submission | TaskLock) -> bool:
 def _content(task: str, said: Submission | TaskLock) -> bytes:
     lock = hashlib.sha256(said.lock.encode("utf-8", "surrogatepass")).hexdigest()
     return f"{said.is_restricted:d}|{lock}|{task}".encode("utf-8", "surrogatepass")
+
+
+def _subject(nonce: str) -> str:
+    return f"control/{nonce}"

@@ -5,7 +5,7 @@ What is read was written by somebody else: what has no meaning raises ProtocolEr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterable, Callable, Iterator, Mapping
 from typing import Any
 
 from orchestrator.core.files import Digest
@@ -271,10 +271,10 @@ def submissions(asked: messages.Submission) -> Iterator[pb.SubmitTaskRequest]:
         yield pb.SubmitTaskRequest(lock=part)
 
 
-def submission(parts: Iterable[pb.SubmitTaskRequest]) -> messages.Submission:
-    """The submission in these messages. Raises ProtocolError."""
+async def submission(parts: AsyncIterable[pb.SubmitTaskRequest]) -> messages.Submission:
+    """The submission in these messages, of which no more is kept than a lock file may have. Raises ProtocolError."""
     first, lock = None, bytearray()
-    for part in parts:
+    async for part in parts:
         first = first or part
         lock += part.lock
         if len(lock) > _MOST_LOCK:

@@ -27,6 +27,10 @@ SERVER_OPTIONS = (
     *_KEEPALIVE,
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.max_metadata_size", 8 << 10),
+    # Who connects and says nothing is sent away, and who has no call.
+    ("grpc.server_handshake_timeout_ms", 5_000),
+    ("grpc.max_connection_idle_ms", 30_000),
+    ("grpc.max_concurrent_streams", 64),
     # Else a second scheduler takes half of the calls of the first.
     ("grpc.so_reuseport", 0),
 )

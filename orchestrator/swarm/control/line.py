@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -14,7 +14,7 @@ import grpc.aio
 
 from orchestrator.errors import GlmAriaError, NotAllowedError, NotFoundError, ProtocolError, TemporaryError, UsageError
 from orchestrator.swarm.control import codec, messages, status_codec
-from orchestrator.swarm.control.access import HEADER
+from orchestrator.swarm.control.access import HEADER, PROOF, Introduction, ShowTo
 from orchestrator.swarm.control.credentials import TlsFiles, channel_to
 from orchestrator.swarm.control.messages import FromNode, FromScheduler, NodeStatus, Submission, TaskStatus
 from orchestrator.swarm.control.outbox import Outbox
@@ -24,6 +24,10 @@ from orchestrator.swarm.control.stubs import fleet_pb2_grpc
 
 _ANSWER = 10.0
 """Seconds for a call that is answered at once."""
+_PROOF = 4.0
+"""Seconds for a scheduler to prove that it has the key."""
+_REFUSAL = 1.0
+"""Seconds for the end of a call that has begun without a proof."""
 _ERRORS: dict[grpc.StatusCode, type[GlmAriaError]] = {
     grpc.StatusCode.PERMISSION_DENIED: NotAllowedError,
     grpc.StatusCode.UNAUTHENTICATED: NotAllowedError,
@@ -32,6 +36,9 @@ _ERRORS: dict[grpc.StatusCode, type[GlmAriaError]] = {
     grpc.StatusCode.UNIMPLEMENTED: ProtocolError,
     grpc.StatusCode.FAILED_PRECONDITION: UsageError,
 }
+
+
+_REFUSALS = (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED)
 
 
 class SchedulerLine(Protocol):
@@ -81,20 +88,23 @@ class Scheduled(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RemoteScheduler:
-    """The scheduler at an address. `show` makes the header that lets us in."""
+    """The scheduler at an address (`HOST:PORT`). Nothing that it says is believed, and nothing is said to it on a
+    stream, before it has proven to `show` what it has to; a call without a stream asks for no more than names."""
 
     name: str
     files: TlsFiles
-    show: Callable[[], str]
+    show: ShowTo
 
     @contextlib.asynccontextmanager
     async def line(self, hello: messages.Hello) -> AsyncIterator[SchedulerLine]:
         """See `Scheduled`."""
         async with channel_to(self.name, self.files) as channel:
-            call = fleet_pb2_grpc.FleetStub(channel).StreamDownloadTask(metadata=((HEADER, self.show()),))
+            shown = self.show(self.name)
+            call = fleet_pb2_grpc.FleetStub(channel).StreamDownloadTask(metadata=((HEADER, shown.header),))
             line = _RemoteLine(self.name, call)
-            await line.say(0, hello)
             try:
+                await _prove(self.name, call, shown)
+                await line.say(0, hello)
                 yield line
             finally:
                 call.cancel()
@@ -123,22 +133,22 @@ class _RemoteLine:
 
 
 class _RemoteCalls:
-    def __init__(self, name: str, stub: Any, show: Callable[[], str]) -> None:
+    def __init__(self, name: str, stub: Any, show: ShowTo) -> None:
         self._name = name
         self._stub = stub
         self._show = show
 
     async def submit(self, asked: Submission) -> TaskStatus:
         with _translated(self._name):
-            parts = codec.submissions(asked)
-            return status_codec.told_task(
-                await self._stub.SubmitTask(parts, metadata=self._headers, timeout=_ANSWER * 3)
-            )
+            proven = asyncio.Event()
+            call = await self._begun(self._stub.SubmitTask, _parts(asked, proven), timeout=_ANSWER * 3)
+            proven.set()
+            return status_codec.told_task(await call)
 
     async def watch(self, task: str) -> AsyncIterator[TaskStatus]:
         nodes: dict[str, messages.TaskReport] = {}
         with _translated(self._name):
-            async for found in self._stub.WatchTask(pb.TaskRef(id=task), metadata=self._headers):
+            async for found in await self._begun(self._stub.WatchTask, pb.TaskRef(id=task)):
                 status = status_codec.told_task(found)
                 nodes |= status.nodes
                 yield TaskStatus(status.id, status.name, status.state, status.size, status.egress, dict(nodes))
@@ -166,12 +176,15 @@ class _RemoteCalls:
         with _translated(self._name):
             return status_codec.told_node(await self._once(self._stub.Drain, pb.NodeRef(id=node)))
 
-    @property
-    def _headers(self) -> tuple[tuple[str, str], ...]:
-        return ((HEADER, self._show()),)
+    async def _once(self, method: Any, asked: Any) -> Any:
+        return await (await self._begun(method, asked, timeout=_ANSWER))
 
-    async def _once(self, call: Any, asked: Any) -> Any:
-        return await call(asked, metadata=self._headers, timeout=_ANSWER)
+    async def _begun(self, method: Any, *asked: Any, timeout: float | None = None) -> Any:
+        """A call to one who has proven the key."""
+        shown = self._show(self._name)
+        call = method(*asked, metadata=((HEADER, shown.header),), timeout=timeout)
+        await _prove(self._name, call, shown)
+        return call
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,16 +255,59 @@ class _LocalCalls:
         return await self._core.drain(node)
 
 
+async def _parts(asked: Submission, proven: asyncio.Event) -> AsyncIterator[pb.SubmitTaskRequest]:
+    await proven.wait()
+    for part in codec.submissions(asked):
+        yield part
+
+
+async def _prove(name: str, call: Any, shown: Introduction) -> None:
+    """Wait until the other side has proven to have the key. Raises NotAllowedError when it does not, and what else
+    ended the call; the call is at an end then."""
+    proof = code = None
+    try:
+        async with asyncio.timeout(_PROOF):
+            proof = dict(await call.initial_metadata() or ()).get(PROOF)
+        if proof is not None and shown.is_proven(str(proof)):
+            return
+        if proof is None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_REFUSAL):
+                    code = await call.code()
+    except TimeoutError:
+        raise TemporaryError(f"the scheduler {name} does not answer", source=name) from None
+    finally:
+        if proof is None or not shown.is_proven(str(proof)):
+            call.cancel()
+    if code is None or code is grpc.StatusCode.OK:
+        raise NotAllowedError(
+            f"what answers at {name} does not prove that it has the key of the fleet: nothing was told to it",
+            hint="is it a scheduler of this fleet, and of this version?",
+            source=name,
+        )
+    if code in _REFUSALS and shown.is_of_key:
+        raise NotAllowedError(
+            f"the scheduler {name} does not let us in: it has another key of the fleet, one of the two clocks is wrong "
+            f"by minutes, or it does not know that it is called {name}",
+            hint="glm-aria fleet key --help; or set fleet.hosts there",
+            source=name,
+        )
+    raise _error(name, code, await call.details())
+
+
 @contextlib.contextmanager
 def _translated(name: str) -> Any:
     try:
         yield
     except grpc.aio.AioRpcError as error:
-        if "failed to connect" in (error.details() or "").lower():
-            raise TemporaryError(
-                f"no scheduler answers at {name}", hint="is it running? glm-aria scheduler --help", source=name
-            ) from error
-        kind = _ERRORS.get(error.code(), TemporaryError)
-        raise kind(f"the scheduler {name}: {error.details() or error.code().name.lower()}", source=name) from error
+        raise _error(name, error.code(), error.details()) from error
     except (grpc.aio.UsageError, asyncio.InvalidStateError) as error:  # it ended while we spoke
         raise TemporaryError(f"the scheduler {name} ended the connection", source=name) from error
+
+
+def _error(name: str, code: grpc.StatusCode, details: str | None) -> GlmAriaError:
+    if "failed to connect" in (details or "").lower():
+        return TemporaryError(
+            f"no scheduler answers at {name}", hint="is it running? glm-aria scheduler --help", source=name
+        )
+    return _ERRORS.get(code, TemporaryError)(f"the scheduler {name}: {details or code.name.lower()}", source=name)

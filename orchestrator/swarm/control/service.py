@@ -20,13 +20,15 @@ from orchestrator.errors import (
     UsageError,
 )
 from orchestrator.swarm.control import codec, messages, status_codec
-from orchestrator.swarm.control.access import HEADER, FleetCaller, FleetDoor, FleetRight
+from orchestrator.swarm.control.access import HEADER, PROOF, FleetCaller, FleetDoor, FleetRight
 from orchestrator.swarm.control.messages import FromNode, FromScheduler, NodeStatus, Submission, TaskStatus, Welcome
 from orchestrator.swarm.control.outbox import Outbox
 from orchestrator.swarm.control.stubs import fleet_pb2 as pb
 
 _HELLO = 10.0
 """Seconds within which a node says who it is."""
+_SUBMISSION = 20.0
+"""Seconds within which all parts of a lock file are there."""
 _ACKNOWLEDGE = 5.0
 """Seconds after which a node is told what was heard of it, where there is nothing else to tell."""
 _BURST, _RATE = 500.0, 20.0
@@ -84,7 +86,7 @@ class FleetService:
 
     def __init__(self, core: Core, door: FleetDoor, most_streams: int = 4096) -> None:
         self._core = core
-        self._door = door
+        self.door = door
         self._most = most_streams
         self._streams: dict[str, Outbox] = {}
 
@@ -98,7 +100,7 @@ class FleetService:
     async def StreamDownloadTask(self, requests: AsyncIterator[pb.DownloadRequest], context: Context) -> None:  # noqa: N802
         """Hear a node, and tell it, until one of both ends."""
         async with self._told(context):
-            caller = self._admit(context, FleetRight.NODE)
+            caller = await self._admit(context, FleetRight.NODE)
             hello = await _hello(requests, caller)
             if hello.node not in self._streams and len(self._streams) >= self._most:
                 raise TemporaryError(f"{self._most} nodes are connected here, which is the most")
@@ -125,15 +127,19 @@ class FleetService:
     async def SubmitTask(self, requests: AsyncIterator[pb.SubmitTaskRequest], context: Context) -> pb.Task:  # noqa: N802
         """Make a task of a lock file, or find one by its key."""
         async with self._told(context):
-            self._admit(context, FleetRight.SUBMIT)
-            asked = codec.submission([part async for part in requests])
-            self._door.require_seal(asked)
+            await self._admit(context, FleetRight.SUBMIT)
+            try:
+                async with asyncio.timeout(_SUBMISSION):
+                    asked = await codec.submission(requests)
+            except TimeoutError:
+                raise ProtocolError(f"a task was not submitted within {_SUBMISSION:.0f} s") from None
+            self.door.require_seal(asked)
             return status_codec.task(await self._core.submit(asked))
 
     async def WatchTask(self, asked: pb.TaskRef, context: Context) -> None:  # noqa: N802
         """Tell a task, each time the nodes that changed."""
         async with self._told(context):
-            self._admit(context, FleetRight.VIEW)
+            await self._admit(context, FleetRight.VIEW)
             known: dict[str, messages.TaskReport] = {}
             async for status in self._core.changes(asked.id):
                 fresh = {node: told for node, told in status.nodes.items() if known.get(node) != told}
@@ -145,13 +151,13 @@ class FleetService:
     async def CancelTask(self, asked: pb.TaskRef, context: Context) -> pb.Task:  # noqa: N802
         """End a task."""
         async with self._told(context):
-            self._admit(context, FleetRight.COMMAND)
+            await self._admit(context, FleetRight.COMMAND)
             return status_codec.task(await self._core.cancel(asked.id))
 
     async def ListNodes(self, asked: pb.ListNodesRequest, context: Context) -> pb.ListNodesResponse:  # noqa: N802
         """Tell a page of the nodes."""
         async with self._told(context):
-            self._admit(context, FleetRight.VIEW)
+            await self._admit(context, FleetRight.VIEW)
             found = [node for node in self._core.nodes() if node.id > asked.after]
             page = map(status_codec.node, found[:_PAGE])
             return pb.ListNodesResponse(nodes=page, has_more=len(found) > _PAGE)
@@ -159,19 +165,21 @@ class FleetService:
     async def ListTasks(self, _asked: pb.ListTasksRequest, context: Context) -> pb.ListTasksResponse:  # noqa: N802
         """Tell the newest tasks, without their nodes."""
         async with self._told(context):
-            self._admit(context, FleetRight.VIEW)
+            await self._admit(context, FleetRight.VIEW)
             return pb.ListTasksResponse(tasks=map(status_codec.task, self._core.tasks()[-_PAGE:]))
 
     async def Drain(self, asked: pb.NodeRef, context: Context) -> pb.Node:  # noqa: N802
         """Give a node no more work."""
         async with self._told(context):
-            self._admit(context, FleetRight.COMMAND)
+            await self._admit(context, FleetRight.COMMAND)
             return status_codec.node(await self._core.drain(asked.id))
 
-    def _admit(self, context: Context, right: FleetRight) -> FleetCaller:
+    async def _admit(self, context: Context, right: FleetRight) -> FleetCaller:
+        """Tell who calls, and prove to it that we have the key: before that, it says nothing."""
         headers = {str(key): str(value) for key, value in context.invocation_metadata() or () if key == HEADER}
-        caller = self._door.admit(headers, context.peer())
+        caller = self.door.admit(headers, context.peer())
         caller.require(right)
+        await context.send_initial_metadata(((PROOF, caller.proof),))
         return caller
 
     @contextlib.asynccontextmanager

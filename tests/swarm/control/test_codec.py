@@ -1,6 +1,8 @@
 """Messages of nodes and schedulers through protobuf and back."""
 
+import asyncio
 import dataclasses
+from collections.abc import AsyncIterator, Iterable
 from typing import get_args
 
 import pytest
@@ -91,7 +93,23 @@ def test_a_submission_is_read_as_it_was_made(lock: str) -> None:
     asked = messages.Submission("key", "org/name", "zone=a*", 2, lock, "n1", True, "its seal")
     parts = list(codec.submissions(asked))
     assert max(one.ByteSize() for one in parts) <= codec.MOST_MESSAGE
-    assert codec.submission(parts) == asked
+    assert submitted(parts) == asked
+
+
+def test_a_submission_that_is_too_long_is_read_no_further() -> None:
+    part = pb.SubmitTaskRequest(key="k", lock=b"x" * (1 << 20))
+    left = iter([part] * 100)
+    with pytest.raises(ProtocolError, match="32 MiB"):
+        submitted(left)
+    assert len(list(left)) == 100 - 33
+
+
+def submitted(parts: Iterable[pb.SubmitTaskRequest]) -> messages.Submission:
+    async def sent() -> AsyncIterator[pb.SubmitTaskRequest]:
+        for part in parts:
+            yield part
+
+    return asyncio.run(codec.submission(sent()))
 
 
 def test_a_task_of_many_nodes_is_told_in_parts() -> None:

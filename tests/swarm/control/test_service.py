@@ -16,8 +16,8 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from orchestrator.errors import CannotCreateError, NotAllowedError, NotFoundError, ProtocolError, TemporaryError
 from orchestrator.events import Event, Notice, ignore
-from orchestrator.swarm.control import codec, messages, outbox
-from orchestrator.swarm.control.access import FleetCaller, FleetDoor, FleetRight, sealed, ticket_header, token_header
+from orchestrator.swarm.control import access, codec, messages, outbox
+from orchestrator.swarm.control.access import FleetCaller, FleetDoor, FleetRight, sealed, with_key
 from orchestrator.swarm.control.credentials import TlsFiles
 from orchestrator.swarm.control.line import RemoteScheduler
 from orchestrator.swarm.control.messages import FromScheduler, Hello, Join, TaskState
@@ -33,11 +33,11 @@ PLAIN = TlsFiles()
 
 
 def node(address: str, name: str = "n1", *, keys: FleetKeys = KEYS, files: TlsFiles = PLAIN) -> RemoteScheduler:
-    return RemoteScheduler(address, files, lambda: ticket_header(keys, name))
+    return RemoteScheduler(address, files, with_key(keys, name))
 
 
 def with_token(address: str, token: str) -> RemoteScheduler:
-    return RemoteScheduler(address, PLAIN, lambda: token_header(token))
+    return RemoteScheduler(address, PLAIN, access.with_token(token, is_encrypted=False))
 
 
 ROLES = {
@@ -214,7 +214,7 @@ def test_a_node_that_does_not_say_who_it_is_is_sent_away() -> None:
 def test_a_message_over_64_kib_ends_the_connection_and_nothing_else() -> None:
     async def work(core: NotingCore, address: str) -> None:
         async with grpc.aio.insecure_channel(address) as channel:
-            shown = (("authorization", ticket_header(KEYS, "n1")),)
+            shown = (("authorization", with_key(KEYS, "n1")(address).header),)
             call = fleet_pb2_grpc.FleetStub(channel).StreamDownloadTask(metadata=shown)
             await call.write(codec.request(0, Hello("n1", 1, "")))
             await call.read()

@@ -23,7 +23,7 @@ import grpc.aio
 
 from orchestrator.swarm.board.redis import RedisBoard
 from orchestrator.swarm.control import messages
-from orchestrator.swarm.control.access import FleetDoor, sealed, ticket_header
+from orchestrator.swarm.control.access import FleetDoor, sealed, with_key
 from orchestrator.swarm.control.credentials import TlsFiles
 from orchestrator.swarm.control.line import RemoteScheduler, SchedulerLine
 from orchestrator.swarm.control.scheduling.listing import TaskListing
@@ -128,15 +128,13 @@ async def measure(nodes: int, seconds: float, url: str) -> None:
 
     address = f"127.0.0.1:{int(await process.stdout.readline())}"
     crowd = Crowd(TaskListing.of("task", lock_of(MODEL)))
-    operator = RemoteScheduler(address, TlsFiles(), lambda: ticket_header(KEYS, "operator"))
+    operator = RemoteScheduler(address, TlsFiles(), with_key(KEYS, "operator"))
     answers: list[float] = []
     async with operator.calls() as calls:
         await calls.submit(sealed(KEYS, messages.Submission("key", "org/name", "*", 0, lock_of(MODEL))))
         names = [f"n{index:04}" for index in range(nodes)]
         running = [
-            asyncio.create_task(
-                crowd.node(RemoteScheduler(address, TlsFiles(), lambda name=name: ticket_header(KEYS, name)), name)  # type: ignore[misc]
-            )
+            asyncio.create_task(crowd.node(RemoteScheduler(address, TlsFiles(), with_key(KEYS, name)), name))
             for name in names
         ]
         while len(crowd.welcomes) < nodes:
