@@ -8,11 +8,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from orchestrator.app.fleet.control import Calling, HostedScheduler, schedulers_for
 from orchestrator.app.fleet.orders import LOCK, OrderBook, name_of
 from orchestrator.app.peers.company import SwarmCompany, accompanied, node_name, reached, stay
 from orchestrator.app.peers.keys import needed_keys
+from orchestrator.app.peers.this_node import this_node
 from orchestrator.cache.cache import Cache
 from orchestrator.core.extents import Extents
 from orchestrator.core.files import Digest
@@ -20,7 +22,7 @@ from orchestrator.core.sources import node_of
 from orchestrator.depot.candidates import Choosing
 from orchestrator.depot.company import Engine
 from orchestrator.depot.watch import Watch
-from orchestrator.errors import NotFoundError, TemporaryError
+from orchestrator.errors import Interrupted, NotFoundError, TemporaryError
 from orchestrator.events import Emit, Event, FileProgress, SourceRates
 from orchestrator.lists.lockfile import parse_lock
 from orchestrator.pull.report import FileState, PullReport
@@ -65,6 +67,21 @@ class LedCompany:
         return self.company.doubt(digest, trusted)
 
 
+class Linger:
+    """The seconds for which a node that is done stays for others: all that is left since it was first asked."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._until: float | None = None
+
+    @property
+    def left(self) -> float:
+        """How many there still are; they run from now on."""
+        if self._until is None:
+            self._until = time.monotonic() + self._seconds
+        return max(0.0, self._until - time.monotonic())
+
+
 @dataclass(frozen=True, slots=True)
 class LedNode:
     """A node of a fleet, as long as it runs."""
@@ -76,24 +93,26 @@ class LedNode:
     inbox: OrderBook
     keys: FleetKeys
     own: HostedScheduler | None
+    linger: Linger
 
     def is_led(self, seconds: float) -> bool:
         """True once a scheduler has answered; False when none does for so long."""
         return self.calling.loop.run(self.worker.connected(seconds)).result()
 
-    def leave(self, seconds: int, stop: Stop, emit: Emit) -> None:
-        """Stay until others have what this node alone has, for so many seconds at most, and while they need the
-        scheduler of this process."""
-        until, asked = time.monotonic() + seconds, 0
-        while not (stop.is_set() or self.inbox.may_leave.wait(_LOOK) or self.company.guide.is_alone):
-            if time.monotonic() > until:
-                return
-            if self.inbox.welcomes != asked:  # each scheduler is to know it
-                with contextlib.suppress(NotFoundError, TemporaryError):
+    def leave(self, stop: Stop, emit: Emit) -> None:
+        """Stay until others have what this node alone has, as long as it lingers, or until the user stops it: what it
+        was to do is done all the same."""
+        stop.is_abrupt = False
+        asked = 0
+        while self.linger.left and not (
+            stop.is_set() or self.inbox.may_leave.wait(_LOOK) or self.company.guide.is_alone
+        ):
+            if (welcomes := self.inbox.welcomes) != asked:  # each scheduler is to know it
+                with contextlib.suppress(NotFoundError, TemporaryError, Interrupted):
                     self.calling.do(lambda calls: calls.drain(self.name), stop)
-                    asked = self.inbox.welcomes
+                    asked = welcomes
         if self.company.guide.is_alone:
-            stay(self.company.company, self.name, seconds, stop, emit)
+            stay(self.company.company, self.name, int(self.linger.left), stop, emit)
 
 
 @contextlib.contextmanager
@@ -103,7 +122,8 @@ def led(
     """A node that is reached by its peers, and speaks to schedulers. Raises UsageError where none is named, ConfigError
     without a key of the fleet, CannotCreateError when nothing can listen."""
     keys = needed_keys(settings)
-    name = node_name()
+    # One that stays is the same after a restart; of those that pull there may be several at once.
+    name = this_node(settings.cache_dir).node if takes_tasks else node_name()
     restricted = settings.fleet_share_restricted
     with contextlib.ExitStack() as stack:
         places = schedulers_for(settings, name, loop, emit, may_host=not takes_tasks)
@@ -152,30 +172,32 @@ def led(
         stack.callback(speaking.cancel)
         # Only a bug ends it otherwise, and who waits for words of schedulers would wait for ever.
         speaking.add_done_callback(lambda ended: None if ended.cancelled() else stop.set())
-        yield LedNode(name, LedCompany(company, guide, worker), worker, calling, inbox, keys, own)
+        linger = Linger(settings.fleet_linger)
+        yield LedNode(name, LedCompany(company, guide, worker), worker, calling, inbox, keys, own, linger)
         if speaking.done():
             speaking.result()
         loop.run(worker.leave(_GOODBYE)).result()
         if own is not None:
-            _host_on(own, settings.fleet_linger, stop)
+            _host_on(own, linger, stop)
 
 
-def _host_on(own: HostedScheduler, seconds: float, stop: Stop) -> None:
-    until = time.monotonic() + seconds
-    while own.is_needed and time.monotonic() < until and not stop.wait(_LOOK):
+def _host_on(own: HostedScheduler, linger: Linger, stop: Stop) -> None:
+    stop.is_abrupt = False
+    while own.is_needed and linger.left and not stop.wait(_LOOK):
         pass
 
 
 class TaskProgress:
-    """The progress of a task at this node, as the events of its pull tell it, for the schedulers. Thread-safe."""
+    """The progress of a task at this node, as the events of its pull tell it, for the schedulers. `sent`: the bytes
+    that came from each source before that, such as for its lock. Thread-safe."""
 
-    def __init__(self, task: str, node: LedNode, emit: Emit) -> None:
+    def __init__(self, task: str, node: LedNode, emit: Emit, sent: Mapping[str, int] = MappingProxyType({})) -> None:
         self._task = task
         self._worker = node.worker
         self._emit = emit
         self._lock = threading.Lock()
         self._before: Mapping[str, int] = {}
-        self._sent: Mapping[str, int] = {}
+        self._sent = sent
         self._done: dict[Digest, int] = {}
 
     def begin(self) -> None:

@@ -16,7 +16,7 @@ from orchestrator.app.fleet.orders import KEY, LOCK, another_key, name_of
 from orchestrator.app.opening import OpenCall
 from orchestrator.depot.mover import Mover
 from orchestrator.errors import GlmAriaError, Interrupted, TemporaryError
-from orchestrator.events import Emit, Notice
+from orchestrator.events import Emit, Event, Notice, SourceRates
 from orchestrator.lists.lockfile import parse_lock, render_lock
 from orchestrator.lists.request import PullRequest
 from orchestrator.pull import pull as flow
@@ -47,7 +47,8 @@ def pull_in_fleet(settings: Settings, request: PullRequest, opened: OpenCall, st
         mover = replace(mover_of(settings), company=node.company)
         try:
             is_led = node.is_led(_CONNECT)
-            task = _Agreement(request, opened, node, mover, stop, emit).reach() if is_led else None
+            agreement = _Agreement(request, opened, node, mover, stop, emit)
+            task = agreement.reach() if is_led else None
             if stop.is_set():
                 raise Interrupted(stop.signal_number)
         except Interrupted as error:
@@ -60,7 +61,7 @@ def pull_in_fleet(settings: Settings, request: PullRequest, opened: OpenCall, st
             return flow.pull(request, sites, sources, cache, mover, stop=stop, emit=emit)
         fresh = parse_lock(task.lock, LOCK)
         locked = replace(request, items=locked_items(request, fresh), lock_name=LOCK, is_closed=task.is_restricted)
-        progress = TaskProgress(task.task, node, emit)
+        progress = TaskProgress(task.task, node, emit, agreement.sent)
         progress.begin()
         with node.inbox.stopping(task.task, stop):
             report = flow.pull(locked, sites, sources, cache, mover, stop=stop, emit=progress.take)
@@ -68,12 +69,12 @@ def pull_in_fleet(settings: Settings, request: PullRequest, opened: OpenCall, st
         if report.interrupted is not None and task.task in node.inbox.cancelled:
             return _cancelled(report, task.task)
         if report.interrupted is None:
-            node.leave(settings.fleet_linger, stop, emit)
+            node.leave(stop, emit)
         return report
 
 
 class _Agreement:
-    """The way to the lock file that all processes of a task have."""
+    """The way to the lock file that all processes of a task have. `sent` is what came from each source for it."""
 
     def __init__(  # noqa: PLR0917 - what a lock is made of, and with whom
         self, request: PullRequest, opened: OpenCall, node: LedNode, mover: Mover, stop: Stop, emit: Emit
@@ -84,6 +85,7 @@ class _Agreement:
         self._mover = mover
         self._stop = stop
         self._emit = emit
+        self.sent: Mapping[str, int] = {}
         name = ", ".join(str(item.ref) for item in request.items[:3])
         self._asked = Submission(key_of(request, os.environ, time.time()), name, node=node.name)
 
@@ -132,7 +134,12 @@ class _Agreement:
 
     def _made(self) -> FreshLock:
         cache, sources, sites, _ = self._opened
-        return lock_ahead(self._request, sites, sources, cache, self._mover, stop=self._stop, emit=self._emit)
+        return lock_ahead(self._request, sites, sources, cache, self._mover, stop=self._stop, emit=self._hear)
+
+    def _hear(self, event: Event) -> None:
+        self._emit(event)
+        if isinstance(event, SourceRates):
+            self.sent = dict(event.sent)
 
     def _told(self, task: str) -> TaskLock | None:
         inbox = self._node.inbox

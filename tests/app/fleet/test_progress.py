@@ -26,3 +26,13 @@ def test_what_came_by_an_earlier_pull_of_a_task_counts_further() -> None:
     progress.begin()
     progress.end(PullReport((ModelReport("org/name", files=(FileReport(FILE, FileState.ALREADY),)),)))
     assert said[-1] == whole
+
+
+def test_what_came_for_the_lock_of_a_task_counts() -> None:
+    said: list[TaskReport] = []
+    node: Any = SimpleNamespace(worker=SimpleNamespace(report=said.append))
+    progress = TaskProgress("t1", node, ignore, {"hub": 60})
+    progress.begin()
+    assert said[-1].from_origin == 60
+    progress.take(SourceRates((), (("hub", 300),)))
+    assert said[-1].from_origin == 360

@@ -71,7 +71,7 @@ class SchedulerCore:
         if known is not None and known.epoch > hello.epoch:
             raise TemporaryError(
                 f"a node that began later than this one is called {hello.node!r}, too",
-                hint="give each node a name of its own, and check the clock of this machine",
+                hint="is another one running on the same cache? And check the clock of this machine",
             )
         fact = hearing.welcomed(self.name, hello, known)
         if not is_sound(fact):
