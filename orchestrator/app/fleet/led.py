@@ -76,7 +76,7 @@ class Linger:
 
     @property
     def left(self) -> float:
-        """How many there still are; they run from now on."""
+        """The seconds that there still are; they run from now on."""
         if self._until is None:
             self._until = time.monotonic() + self._seconds
         return max(0.0, self._until - time.monotonic())
