@@ -32,7 +32,7 @@ _CONNECT = 10.5
 _GIVEN = 90.0
 """Seconds for the schedulers to give this node a task that they know, and after which it asks for that again."""
 _ASK_AGAIN = 5.0
-_AGAIN = 1.0
+_AGAIN = 0.25
 _BUCKET = 600
 """Seconds in which the same words mean the same task, where no job of a cluster tells."""
 _JOBS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "FLUX_JOB_ID", "JOB_ID")

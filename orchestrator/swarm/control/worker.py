@@ -29,8 +29,9 @@ _PAUSE = 0.5
 _STEADY = 5.0
 """Seconds after its welcome for which a scheduler has to stay to be one on which a node can count."""
 _SOON = 0.5
-"""The part of a beat that is between two messages when there is news."""
-_GLANCE = 0.05
+"""The part of a beat that is between two messages when there is news that can wait. That a lease is done cannot: its
+node would stand idle until it has the next one."""
+_GLANCE = 0.1
 _ASKED = 4096
 """Blobs that are looked for at once in what is held."""
 
@@ -222,26 +223,29 @@ class Worker:
                 self._take(told)
 
     async def _speak(self, line: SchedulerLine, beat: float) -> None:
-        beats_at = self._clock()
+        beats_at, spoke = self._clock(), -beat
         while True:
             await self._find()
-            self._look()
-            beats = self._clock() >= beats_at
+            is_urgent = self._look()
+            now = self._clock()
+            beats = now >= beats_at
             if beats:
-                beats_at = self._clock() + beat
-            if beats or self._words.has_more:
+                beats_at = now + beat
+            if beats or (self._words.has_more and (is_urgent or now >= spoke + beat * _SOON)):
+                spoke = now
                 leases = self._gauge.progress() if beats else ()
                 for seq, said in self._words.messages(
                     self._seq + 1, leases, is_starving=beats and self._gauge.is_starving(), beats=beats
                 ):
                     self._seq = seq
                     await line.say(seq, said)
-            await asyncio.sleep(beat * _SOON)
-            self._changed.clear()
-            if not (self._inbox or self._words.has_more):
+            await asyncio.sleep(_GLANCE)
+            due = min(beats_at, spoke + beat * _SOON) if self._words.has_more else beats_at
+            if not self._inbox:
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(max(0.0, beats_at - self._clock())):
+                    async with asyncio.timeout(max(0.0, due - self._clock())):
                         await self._changed.wait()
+            self._changed.clear()
 
     def _take(self, told: FromScheduler) -> None:
         match told:
@@ -263,8 +267,8 @@ class Worker:
             case _:
                 pass
 
-    def _look(self) -> None:
-        """Look at what is new here, and put it into words."""
+    def _look(self) -> bool:
+        """Look at what is new here, and put it into words. True when some of it cannot wait."""
         inbox, self._inbox = self._inbox, []
         for subject, said in inbox:
             is_kept = not isinstance(said, messages.FailedWork)
@@ -285,6 +289,7 @@ class Worker:
         for digest, watch in list(self._gauge.watches.items()):
             if watch.state is State.SUSPECT:
                 self._words.put(("suspect", digest, watch.epoch), messages.WrongBlob(digest), is_kept=False)
+        return bool(inbox or done)
 
     async def _find(self) -> None:
         """Look for what is here of the blobs of tasks. A scheduler that tells a task again may know nothing of them."""
