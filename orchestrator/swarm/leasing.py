@@ -107,8 +107,9 @@ def _fastest(node: NodeView) -> tuple[float, int]:
 
 
 def may(node: NodeView, good: Good) -> bool:
-    """True if this node is to get this, and may share it."""
-    return node.id in good.view.wanted_by and (node.shares_restricted or not good.view.is_restricted)
+    """True if this node is to get this, has no other work before it, and may share it."""
+    is_at_it = node.id in good.view.wanted_by and node.id not in good.view.waiting
+    return is_at_it and (node.shares_restricted or not good.view.is_restricted)
 
 
 def grants(

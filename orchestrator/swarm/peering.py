@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from orchestrator.swarm.goods import is_whole, order
+from orchestrator.swarm.trust import living_nodes
 from orchestrator.swarm.view import BlobView, FleetView, GoodView, NodeState, NodeView, Peers
 
 MOST_PEERS, FROM_OTHER_ZONES = 8, 2
@@ -31,16 +32,17 @@ _FEW = 4
 
 def renewals(view: FleetView, trusted: frozenset[str], now: float) -> Iterator[Peers]:
     """New peers for nodes that have none, too few, or one that is gone, for those that starve, and for those that make
-    that a node is asked by many or by few, as it comes when nodes join."""
-    askers = Counter(peer for name in trusted for peer in view.nodes[name].peers)
+    that a node is asked by many or by few, as it comes when nodes join. Nodes that nobody is to ask may ask others."""
+    living = living_nodes(view, now)
+    askers = Counter(peer for name in living for peer in view.nodes[name].peers)
     members = [name for name in trusted if view.nodes[name].state != NodeState.JOINING]
-    due = {name for name in trusted if _is_due(view.nodes[name], trusted, now)}
+    due = {name for name in living if _is_due(view.nodes[name], trusted, now)}
     uneven = _uneven(view, members, askers) if len(members) > MOST_PEERS else frozenset()
     if not due and not uneven:
         return
     crowd = _Crowd(view, members, askers)
     few = [name for name in uneven if askers[name] < MOST_PEERS]
-    waited = {name for name in trusted if now - view.nodes[name].told >= RENEW_AFTER} if uneven else set()
+    waited = {name for name in living if now - view.nodes[name].told >= RENEW_AFTER} if uneven else set()
     due |= {name for name in waited if not uneven.isdisjoint(view.nodes[name].peers)}
     due |= waited.intersection(crowd.before(few))
     left = MOST_RENEWALS
@@ -68,7 +70,8 @@ def _uneven(view: FleetView, members: Sequence[str], askers: Counter[str]) -> fr
 
 
 def _is_due(node: NodeView, trusted: frozenset[str], now: float) -> bool:
-    if len(node.peers) < min(MOST_PEERS, len(trusted) - 1) or not trusted.issuperset(node.peers):
+    others = len(trusted) - (node.id in trusted)
+    if len(node.peers) < min(MOST_PEERS, others) or not trusted.issuperset(node.peers):
         return True
     return node.starves and now - node.told >= RENEW_AFTER
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from orchestrator.swarm.goods import Good, order, there
 from orchestrator.swarm.leasing import grants, review
 from orchestrator.swarm.peering import renewals
-from orchestrator.swarm.trust import lives, trusted_nodes
+from orchestrator.swarm.trust import lives, living_nodes, trusted_nodes
 from orchestrator.swarm.view import Dispute, Evict, FleetAction, FleetView, NodeState
 
 EVICT_AFTER = 60.0
@@ -51,19 +51,20 @@ def _disputes(fleet: FleetView, trusted: frozenset[str]) -> Iterator[Dispute]:
 def _evictions(fleet: FleetView, goods: Sequence[Good], trusted: frozenset[str], now: float) -> Iterator[Evict]:
     for node in fleet.nodes.values():
         is_gone = node.state == NodeState.GONE or (not lives(node, now) and now - node.beat > EVICT_AFTER)
-        if is_gone or (node.state == NodeState.DRAINING and _is_drained(node.id, fleet, goods, trusted)):
+        if is_gone or (node.state == NodeState.DRAINING and _is_drained(node.id, fleet, goods, trusted, now)):
             yield Evict(node.id)
 
 
-def _is_drained(node: str, fleet: FleetView, goods: Sequence[Good], trusted: frozenset[str]) -> bool:
+def _is_drained(node: str, fleet: FleetView, goods: Sequence[Good], trusted: frozenset[str], now: float) -> bool:
     """True if it fetches nothing any more, and what it has others have, who stay, or nobody lacks."""
-    stay = frozenset(name for name in trusted if fleet.nodes[name].state == NodeState.READY) - {node}
+    ready = frozenset(name for name in living_nodes(fleet, now) if fleet.nodes[name].state == NodeState.READY) - {node}
+    stay = ready & trusted
     for good in goods:
         if any(lease.node == node for lease in good.view.leases) and node in trusted:
             return False
         if node not in trusted:
             continue
-        lacks = [name for name in good.view.wanted_by & stay if not good.is_whole(name)]
+        lacks = [name for name in good.view.wanted_by & ready if not good.is_whole(name)]
         if lacks and there(good.view, fleet, frozenset({node})) & ~there(good.view, fleet, stay):
             return False
     return True

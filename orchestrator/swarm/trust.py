@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from orchestrator.swarm.view import FleetView, NodeState, NodeView
 
@@ -18,17 +18,27 @@ def lives(node: NodeView, now: float) -> bool:
     return node.state not in (NodeState.LOST, NodeState.GONE) and now - node.beat <= LOST_AFTER
 
 
+def living_nodes(view: FleetView, now: float) -> frozenset[str]:
+    """The nodes that can be asked."""
+    return frozenset(name for name, node in view.nodes.items() if lives(node, now))
+
+
 def trusted_nodes(view: FleetView, now: float) -> frozenset[str]:
     """The nodes that live and that nobody credible accuses: what they say that they have counts."""
-    found = distrusted([each.accused for each in view.goods])
-    return frozenset(name for name, node in view.nodes.items() if name not in found and lives(node, now))
+    return living_nodes(view, now) - distrusted_nodes(view, now)
 
 
-def distrusted(accusations: Iterable[Mapping[str, frozenset[str]]]) -> frozenset[str]:
+def distrusted_nodes(view: FleetView, now: float) -> frozenset[str]:
+    """The nodes whose word counts for nothing, and whom nobody is to ask."""
+    return distrusted([each.accused for each in view.goods], living_nodes(view, now))
+
+
+def distrusted(accusations: Iterable[Mapping[str, frozenset[str]]], living: Collection[str] = ()) -> frozenset[str]:
     """The nodes whose word counts for nothing, of who is accused, and by whom, for each blob.
 
     Who alone accuses several nodes is more likely wrong than all of them: it is distrusted, and its accusations do not
-    count. Where it was right, others will say so.
+    count. Where it was right, others will say so. Where none of the `living` would be left, as when two accuse each
+    other, the one with the fewest accusers is believed: somebody has to fetch.
     """
     accusers: dict[str, set[str]] = {}
     for accused in accusations:
@@ -36,4 +46,7 @@ def distrusted(accusations: Iterable[Mapping[str, frozenset[str]]]) -> frozenset
             accusers.setdefault(node, set()).update(by - {node})
     alone = Counter(accuser for by in accusers.values() if len(by) == 1 for accuser in by)
     slanderers = {node for node, times in alone.items() if times >= _SEVERAL}
-    return frozenset(node for node, by in accusers.items() if by - slanderers) | frozenset(slanderers)
+    found = frozenset(node for node, by in accusers.items() if by - slanderers) | frozenset(slanderers)
+    if living and found.issuperset(living):
+        found -= {min(living, key=lambda node: (len(accusers.get(node, ())), node))}
+    return found

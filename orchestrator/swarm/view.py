@@ -88,7 +88,8 @@ class NodeView:
 @dataclass(frozen=True, slots=True)
 class BlobView:
     """A blob that some task wants. `have`: the checked pieces of each node; `holders` have it whole, proven.
-    `wanted_by`: the nodes that are to get it, also when they have. `host` is that of the origin.
+    `wanted_by`: the nodes that are to get it, also when they have; `waiting`: those of them that do other work before,
+    and so get no leases of it. `host` is that of the origin.
 
     `accused`: those of whom somebody says that they sent altered bytes, and by whom. `wrong`: nodes that have the whole
     blob, with another digest; `dispute` is the node that settles that, "" for none. `is_restricted`: of a gated repo.
@@ -105,6 +106,7 @@ class BlobView:
     wrong: frozenset[str] = frozenset()
     dispute: str = ""
     is_restricted: bool = False
+    waiting: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,7 @@ class BundleView:
     accused: Mapping[str, frozenset[str]] = field(default_factory=dict)
     host: str = ""
     is_restricted: bool = False
+    waiting: frozenset[str] = frozenset()
 
 
 GoodView = BlobView | BundleView

@@ -89,3 +89,13 @@ def test_nodes_that_came_first_do_not_all_ask_the_same() -> None:
     askers = Counter(peer for each in told.values() for peer in each.peers)
     assert len(askers) == 120
     assert max(askers.values()) <= 1.5 * MOST_PEERS
+
+
+def test_who_is_not_to_be_asked_may_ask_others() -> None:
+    told = nodes(names(5))
+    want = blob(1, 8, wanted_by=frozenset(told))
+    found = {
+        each.node: each.peers for each in renewals(FleetView(told, {want.digest: want}), frozenset(told) - {"m0"}, NOW)
+    }
+    assert set(found["m0"]) == {"m1", "m2", "m3", "m4"}
+    assert not any("m0" in peers for peers in found.values())

@@ -310,6 +310,12 @@ def test_nodes_that_share_no_closed_repo_get_no_leases_of_one() -> None:
     assert {each.node for each in given_by(fleet(closed, nodes=told))} == {"n3"}
 
 
+def test_who_has_other_work_before_gets_no_leases_and_is_given_peers() -> None:
+    later = blob(1, 20, waiting=frozenset(NAMES) - {"n3"})
+    assert {each.node for each in given_by(fleet(later))} == {"n3"}
+    assert {each.node for each in plan(fleet(later), NOW) if isinstance(each, Peers)} == set(NAMES)
+
+
 def test_a_task_with_a_priority_of_one_more_gets_twice_as_much() -> None:
     many = tuple(f"m{number}" for number in range(30))
     views = [blob(number, 40, wanted_by=frozenset(many)) for number in (1, 2)]

@@ -24,6 +24,13 @@ def test_who_is_not_alone_is_believed() -> None:
     assert distrusted([{"one": by("a", "b"), "two": by("a", "c")}]) == {"one", "two"}
 
 
+def test_somebody_is_believed_where_all_are_accused() -> None:
+    each_other = [{"a": by("b"), "b": by("a")}]
+    assert distrusted(each_other, {"a", "b", "c"}) == {"a", "b"}
+    assert len(distrusted(each_other, {"a", "b"})) == 1
+    assert distrusted([{"a": by("b", "c"), "b": by("a"), "c": by("a", "b")}], {"a", "b", "c"}) == {"a", "c"}
+
+
 def test_nobody_accuses_itself() -> None:
     assert distrusted([{"a": by("a")}]) == frozenset()
 

@@ -100,7 +100,7 @@ class _Tasks:
     def _try(self, task: TaskLock, stop: Stop) -> None:
         # A scheduler that lost what it knew tells a task again that was done.
         progress = self._progress.setdefault(task.task, TaskProgress(task.task, self._node, self._emit))
-        progress.tell(NodePhase.WAITING)
+        progress.tell(NodePhase.FETCHING)
         try:
             report = self._pull(task, stop, progress)
             for pause in _PAUSES:

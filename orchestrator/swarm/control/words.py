@@ -36,6 +36,11 @@ class Words:
             self._words[subject] = _Word(said, 0, is_kept)
             self._unsaid[subject] = None
 
+    def begin_with(self, subject: Hashable, said: FromNode) -> None:
+        """Say this on the subject unless something was said already."""
+        if subject not in self._words:
+            self.put(subject, said)
+
     def repeat(self, subject: Hashable) -> None:
         """Say again what was said on the subject, if anything was."""
         if subject in self._words:

@@ -296,6 +296,8 @@ class Worker:
         expected, self._expected = self._expected, []
         tasks, self._tasks = self._tasks, []
         for task in tasks:
+            # Who does other work first says so: it gets no leases of this yet.
+            self._words.begin_with(("task", task), TaskReport(task, messages.NodePhase.WAITING))
             self._words.repeat(("task", task))
         for digest in expected:
             self._words.repeat(("blob", digest))

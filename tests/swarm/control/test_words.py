@@ -66,3 +66,11 @@ def test_many_blobs_and_large_ones_are_said_in_messages_that_fit() -> None:
     assert [seq for seq, _ in sent] == list(range(1, len(sent) + 1))
     assert max(request(*one).ByteSize() for one in sent) <= MOST_MESSAGE
     assert [blob.digest for _, one in sent if isinstance(one, Progress) for blob in one.blobs] == digests
+
+
+def test_first_words_on_a_subject_do_not_replace_later_ones() -> None:
+    words = Words()
+    words.begin_with("task", Join("first"))
+    words.put("task", Join("later"))
+    words.begin_with("task", Join("first"))
+    assert said(words, 1) == [Join("later")]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from itertools import islice
 
 from orchestrator.swarm.board.interface import MOST_NUMBER, BoardAnswer, Mark, Register, Version
 from orchestrator.swarm.control.scheduling.fact_codec import Key, fact_of, key_of, register_of
 from orchestrator.swarm.control.scheduling.facts import Fact, FilesFact, HaveFact, NodeFact, ReportFact
+
+_MOST_REMOVALS = 2000
+"""Registers that are taken away in one exchange."""
 
 Learn = Callable[[Key, Fact | None], None]
 """Hears of each register that changed: its fact, None when it was taken away."""
@@ -48,6 +52,11 @@ class BoardWords:
             if isinstance(fact, _OF_NODE) and fact.node == node:
                 del self._words[key]
 
+    @property
+    def known(self) -> Collection[Key]:
+        """The registers that are there."""
+        return self._known.keys()
+
     def has_words(self, key: Key) -> bool:
         """True while we have something to say of this that the board does not know."""
         return key in self._words
@@ -60,10 +69,12 @@ class BoardWords:
         for key, fact, version in self._versioned():
             self._sent[key] = fact
             made[key] = register_of(fact, version)
-        for key in self._removals:
+        for key in tuple(islice(self._removals, _MOST_REMOVALS)):
             epoch, number = self._version(key)
             if key in self._known and number < MOST_NUMBER:
                 made[key] = Register(*key, (epoch, number + 1), b"")
+            else:  # it is not there, or somebody made it impossible
+                self._removals.discard(key)
         return list(made.values())
 
     def failed(self) -> None:

@@ -6,7 +6,7 @@ time. Every scheduler of a fleet plans for all nodes, and carries out what conce
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import count
 
@@ -19,6 +19,7 @@ from orchestrator.swarm.control.scheduling.agreement import BoardWords
 from orchestrator.swarm.control.scheduling.fact_codec import FLEET, Key, is_sound, key_of
 from orchestrator.swarm.control.scheduling.facts import (
     DisputeFact,
+    DrainFact,
     Fact,
     FilesFact,
     HaveFact,
@@ -31,8 +32,8 @@ from orchestrator.swarm.control.scheduling.state import FleetState
 from orchestrator.swarm.control.scheduling.telling import Connection, Knowledge, tell
 from orchestrator.swarm.control.scheduling.viewing import RunningTask, running_tasks, view_of
 from orchestrator.swarm.plan import plan
-from orchestrator.swarm.trust import LOST_AFTER, distrusted
-from orchestrator.swarm.units import Unit
+from orchestrator.swarm.trust import LOST_AFTER, distrusted_nodes
+from orchestrator.swarm.units import Bits, Unit
 from orchestrator.swarm.view import Dispute, Evict, FleetAction, Lease, NodeState, Peers, Revoke
 
 BROKEN_AFTER = 2.0
@@ -57,6 +58,7 @@ class SchedulerCore:
         self._numbers = count(1)
         self._unfit: dict[tuple[str, str], float] = {}
         self._may_leave: set[str] = set()
+        self._shunned = Shunned()
         self._signed = float("-inf")
 
     # -- nodes
@@ -94,7 +96,9 @@ class SchedulerCore:
         connection.heard, connection.is_ours = now, True
         if not record.fact.seq < seq <= MAX_SIZE:
             return
-        fact, heard = hearing.hear(self.state, record.fact, said)
+        pace = self.state.pace(record, now)
+        before = record.fact if pace == record.fact.pace else replace(record.fact, pace=pace)
+        fact, heard = hearing.hear(self.state, before, said)
         state = NodeState.READY if fact.state is NodeState.LOST else fact.state
         self._say(replace(fact, seq=seq, scheduler=self.name, state=state), now)
         for word in heard.words:
@@ -128,6 +132,7 @@ class SchedulerCore:
         self._notice_silence(now)
         self._unfit = {key: until for key, until in self._unfit.items() if now < until}
         view = view_of(self.state, running_tasks(self.state), self._unfit, self._limit, now)
+        self._shunned = Shunned(tuple(sorted(distrusted_nodes(view, now))))
         self._decide(plan(view, now), now)
         if now - self._signed >= _SIGN:
             self._signed = now
@@ -148,7 +153,6 @@ class SchedulerCore:
         """Tell each node what is new to it."""
         tasks = running_tasks(self.state)
         leases = self._leases(tasks)
-        shunned = self._shunned(tasks)
         disputes: dict[str, set[Digest]] = {}
         for digest, blob in self.state.blobs.items():
             if blob.dispute in blob.wrong:
@@ -158,7 +162,7 @@ class SchedulerCore:
                 continue
             drain = DrainOrder(node in self._may_leave) if self.state.is_draining(node) else None
             known = frozenset(disputes.get(node, ()))
-            tell(self.state, node, connection, Knowledge(leases.get(node, {}), tasks, shunned, known, drain))
+            tell(self.state, node, connection, Knowledge(leases.get(node, {}), tasks, self._shunned, known, drain))
 
     # -- what a plan means
 
@@ -190,9 +194,20 @@ class SchedulerCore:
     def _evict(self, node: str) -> None:
         record = self.state.nodes[node]
         if self._is_mine(node) and record.fact.state is not NodeState.GONE:
-            self._may_leave.add(node)
+            if not self.state.is_at_work(node):
+                self._may_leave.add(node)
         elif self._is_mine(node) or self._is_nobodys(node):
-            self.agreement.remove(key_of(record.fact))
+            for fact in (record.fact, DrainFact(node, 0), *self._words_of(node)):
+                self.agreement.remove(key_of(fact))
+
+    def _words_of(self, node: str) -> Iterator[HaveFact | FilesFact]:
+        """The registers of what a node said that it has, by name only."""
+        for digest, blob in self.state.blobs.items():
+            if node in blob.have:
+                yield HaveFact(digest, 0, node, 0, Bits(0))
+        for name, task in self.state.tasks.items():
+            if node in task.files:
+                yield FilesFact(name, node, 0, Bits(0))
 
     def _is_mine(self, node: str) -> bool:
         connection = self._connections.get(node)
@@ -217,22 +232,6 @@ class SchedulerCore:
             if connection is not None and connection.hello.epoch == lease.epoch and good in running:
                 found.setdefault(lease.node, {})[lease.id] = lease
         return found
-
-    def _shunned(self, tasks: Iterable[RunningTask]) -> Shunned:
-        """The nodes that are not trusted, and the sources that a settler, or several nodes, found to be wrong."""
-        digests = {digest for task in tasks for digest in task.listing.sizes}
-        blobs = [blob for digest, blob in self.state.blobs.items() if digest in digests and blob.accused]
-        nodes = self.state.nodes.keys()
-        accusations: list[Mapping[str, frozenset[str]]] = [
-            {sender: frozenset(by) for sender, by in blob.accused.items() if sender in nodes} for blob in blobs
-        ]
-        sources = {
-            sender
-            for blob in blobs
-            for sender, by in blob.accused.items()
-            if sender not in nodes and (len(by) > 1 or blob.dispute in by)
-        }
-        return Shunned(tuple(sorted(distrusted(accusations))), tuple(sorted(sources)))
 
     # -- facts
 

@@ -38,11 +38,12 @@ _MINUTE = 60.0
 
 @dataclass(slots=True)
 class NodeRecord:
-    """A node, when it was last heard of, and when its peers last changed."""
+    """A node, when it was last heard of, when its peers last changed, and when it last brought bytes of leases."""
 
     fact: NodeFact
     beat: float
     told: float = 0.0
+    paced: float = 0.0
 
 
 @dataclass(slots=True)
@@ -79,6 +80,11 @@ class TaskRecord:
     files: dict[str, Bits] = field(default_factory=dict)
     reports: dict[str, ReportFact] = field(default_factory=dict)
     leases: dict[int, LeaseRecord] = field(default_factory=dict)
+
+    def phase(self, node: NodeFact) -> NodePhase | None:
+        """The phase of a node in it, by its own word since it was started; None when it has said nothing."""
+        said = self.reports.get(node.node)
+        return said.report.phase if said is not None and said.epoch == node.epoch else None
 
     def has_ended(self, node: str) -> bool:
         """True if the node has said how it ended."""
@@ -121,6 +127,8 @@ class FleetState:
     def remove_node(self, node: str) -> None:
         """Forget a node, and all that it said that it has."""
         self.nodes.pop(node, None)
+        self._epochs.pop(node, None)
+        self._draining.pop(node, None)
         self._forget_words(node)
 
     def blob(self, digest: Digest) -> BlobRecord:
@@ -136,6 +144,16 @@ class FleetState:
         record = self.nodes.get(node)
         return record is not None and self._draining.get(node) == record.fact.epoch
 
+    def is_at_work(self, node: str) -> bool:
+        """True while the node says that it is at some task, or that it will be."""
+        fact = self.nodes[node].fact
+        phases = (task.phase(fact) for task in self.tasks.values() if not task.is_cancelled)
+        return any(phase in (NodePhase.WAITING, NodePhase.FETCHING) for phase in phases)
+
+    def pace(self, record: NodeRecord, now: float) -> int:
+        """The rate at which a node brought bytes of leases; 0 when that was more than a minute ago."""
+        return record.fact.pace if now - record.paced < _MINUTE else 0
+
     def beat(self, record: NodeRecord) -> float:
         """The time of a node's last sign of life, by itself or by a scheduler that lives and says no other."""
         if record.fact.state is NodeState.LOST:
@@ -143,7 +161,7 @@ class FleetState:
         return max(record.beat, self.schedulers.get(record.fact.scheduler, 0.0))
 
     def wanted(self, task: TaskRecord, name: str) -> frozenset[str]:
-        """The nodes that are to get what the task `name` lists."""
+        """The nodes that are to get what the task `name` lists. Who is to leave begins with nothing new."""
         lock = task.lock
         if lock is None or task.is_cancelled:
             return frozenset()
@@ -153,7 +171,11 @@ class FleetState:
             for node, record in self.nodes.items()
             if name in record.fact.joined or (words and record.fact.takes_tasks and _is_chosen(record.fact, words))
         ]
-        return frozenset(node for node in found if not _has_failed(task, self.nodes[node].fact))
+        return frozenset(node for node in found if self._takes(task, self.nodes[node].fact))
+
+    def _takes(self, task: TaskRecord, node: NodeFact) -> bool:
+        phase = task.phase(node)
+        return phase is not NodePhase.FAILED and not (phase is None and self.is_draining(node.node))
 
     def leases(self) -> Iterator[tuple[Digest | str, LeaseRecord]]:
         """All leases that are some node's."""
@@ -194,10 +216,12 @@ class FleetState:
             self._forget_words(fact.node)
         self._epochs[fact.node] = fact.epoch
         if known is None:
-            self.nodes[fact.node] = NodeRecord(fact, now, now if fact.peers else 0.0)
+            self.nodes[fact.node] = NodeRecord(fact, now, now if fact.peers else 0.0, now)
         else:
             if known.fact.peers != fact.peers:
                 known.told = now
+            if any(progress.rate for progress in fact.leases):
+                known.paced = now
             known.fact, known.beat = fact, now
         for progress in fact.leases:
             record = self._leases.get(progress.lease)
@@ -302,12 +326,6 @@ def _is_chosen(node: NodeFact, words: list[str]) -> bool:
         fnmatchcase(node.zone, word.removeprefix("zone=")) if word.startswith("zone=") else fnmatchcase(node.node, word)
         for word in words
     )
-
-
-def _has_failed(task: TaskRecord, node: NodeFact) -> bool:
-    """True if the node has given up, and was not started again since."""
-    said = task.reports.get(node.node)
-    return said is not None and said.epoch == node.epoch and said.report.phase is NodePhase.FAILED
 
 
 def pieces_of_lease(lease: LeaseFact) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from orchestrator.core.files import Digest
 from orchestrator.swarm.control.messages import LEFT, NodePhase, NodeStatus, TaskReport, TaskState, TaskStatus
 from orchestrator.swarm.control.scheduling.listing import TaskListing
-from orchestrator.swarm.control.scheduling.state import BlobRecord, FleetState, LeaseRecord, NodeRecord, TaskRecord
+from orchestrator.swarm.control.scheduling.state import FleetState, LeaseRecord, NodeRecord, TaskRecord
 from orchestrator.swarm.trust import LOST_AFTER
 from orchestrator.swarm.units import Bits, Unit, piece_count
 from orchestrator.swarm.view import (
@@ -37,6 +37,10 @@ class RunningTask:
     is_restricted: bool
     wanted: frozenset[str]
 
+    def at(self, state: FleetState, phase: NodePhase | None) -> frozenset[str]:
+        """The nodes that say that they are in this phase of it; None: that have said nothing."""
+        return frozenset(node for node in self.wanted if self.record.phase(state.nodes[node].fact) is phase)
+
 
 def running_tasks(state: FleetState) -> tuple[RunningTask, ...]:
     """The tasks that some node waits for."""
@@ -62,7 +66,7 @@ def view_of(
     `unfit` has until when a node is to get no leases of a good, by the good's name and the node's: it just failed.
     `connections`: how many an origin host may have from the whole fleet.
     """
-    nodes = {name: _node(state, record) for name, record in state.nodes.items()}
+    nodes = {name: _node(state, record, now) for name, record in state.nodes.items()}
     away: dict[str, set[str]] = {}
     for (good, node), until in unfit.items():
         if now < until:
@@ -71,21 +75,29 @@ def view_of(
     bundles: list[BundleView] = []
     views: list[TaskView] = []
     hosts: set[str] = set()
+    tasks = tuple(tasks)
+    busy = {node for task in tasks for node in task.at(state, NodePhase.FETCHING)}
     for task in tasks:
+        waiting = task.at(state, NodePhase.WAITING) | (task.at(state, None) & busy)
         hosts.update(task.listing.hosts.values())
         views.append(TaskView(task.name, task.priority, task.listing.large))
         for digest in task.listing.large:
-            wanted = task.wanted | (blobs[digest].wanted_by if digest in blobs else frozenset())
+            wanted, waits = task.wanted, waiting
+            if digest in blobs:  # of another task, too: who is at one of them is at it
+                before = blobs[digest]
+                begun = (wanted - waits) | (before.wanted_by - before.waiting)
+                wanted |= before.wanted_by
+                waits = wanted - begun
             is_restricted = task.is_restricted and (digest not in blobs or blobs[digest].is_restricted)
             fit = wanted.difference(away.get(str(digest), ()))
-            blob = _blob(state.blob(digest), digest, task.listing, nodes)
-            blobs[digest] = replace(blob, wanted_by=fit, is_restricted=is_restricted)
-        bundles += _bundles(task, task.wanted.difference(away.get(task.name, ())))
+            blob = _blob(state, digest, task.listing, nodes)
+            blobs[digest] = replace(blob, wanted_by=fit, waiting=waits, is_restricted=is_restricted)
+        bundles += _bundles(state, task, task.wanted.difference(away.get(task.name, ())), waiting)
     origins = {host: _origin(state, host, connections, now) for host in hosts}
     return FleetView(nodes, blobs, tuple(bundles), tuple(views), origins)
 
 
-def _node(state: FleetState, record: NodeRecord) -> NodeView:
+def _node(state: FleetState, record: NodeRecord, now: float) -> NodeView:
     fact = record.fact
     is_ready = fact.state is NodeState.READY
     return NodeView(
@@ -100,15 +112,15 @@ def _node(state: FleetState, record: NodeRecord) -> NodeView:
         down=fact.down,
         uploads=fact.uploads,
         shares_restricted=fact.shares_restricted,
-        pace=fact.pace,
+        pace=state.pace(record, now),
         peers=fact.peers,
         told=record.told,
         starves=fact.starves,
     )
 
 
-def _blob(record: BlobRecord, digest: Digest, listing: TaskListing, nodes: Mapping[str, NodeView]) -> BlobView:
-    size = listing.sizes[digest]
+def _blob(state: FleetState, digest: Digest, listing: TaskListing, nodes: Mapping[str, NodeView]) -> BlobView:
+    record, size = state.blob(digest), listing.sizes[digest]
     count = piece_count(size)
     # Of another size than the list's is only what somebody made up.
     have: Mapping[str, Bits] = record.have
@@ -119,22 +131,24 @@ def _blob(record: BlobRecord, digest: Digest, listing: TaskListing, nodes: Mappi
         for lease in record.leases.values()
         if lease.fact.start < lease.fact.end <= size and _counts(lease, nodes)
     )
-    accused = {sender: frozenset(by) for sender, by in record.accused.items() if sender in nodes}
     return BlobView(
         digest=digest,
         size=size,
         have=have,
         holders=frozenset(record.holders & have.keys()),
         leases=leases,
-        accused=accused,
+        accused=_accused(state, (record.accused,)),
         host=listing.hosts[digest],
         wrong=frozenset(record.wrong),
         dispute=record.dispute,
     )
 
 
-def _bundles(task: RunningTask, wanted: frozenset[str]) -> Iterable[BundleView]:
+def _bundles(
+    state: FleetState, task: RunningTask, wanted: frozenset[str], waiting: frozenset[str]
+) -> Iterable[BundleView]:
     listing, record = task.listing, task.record
+    accused = {digest: state.blobs[digest].accused for digest in listing.places if digest in state.blobs}
     files = {node: bits for node, bits in record.files.items() if bits.count == len(listing.places)}
     for index, bundle in enumerate(listing.bundles):
         lease = record.leases.get(index)
@@ -143,9 +157,21 @@ def _bundles(task: RunningTask, wanted: frozenset[str]) -> Iterable[BundleView]:
             have={node: part for node, bits in files.items() if (part := listing.part(index, bits)).mask},
             leases=(_lease(lease, bundle),) if lease else (),
             wanted_by=wanted,
+            waiting=waiting,
+            accused=_accused(state, (accused[digest] for digest in bundle.digests if digest in accused)),
             host=listing.hosts[bundle.digests[0]],
             is_restricted=task.is_restricted,
         )
+
+
+def _accused(state: FleetState, found: Iterable[Mapping[str, set[str]]]) -> dict[str, frozenset[str]]:
+    """The nodes that are accused, and by whom."""
+    by: dict[str, frozenset[str]] = {}
+    for accused in found:
+        for sender, accusers in accused.items():
+            if sender in state.nodes:
+                by[sender] = by.get(sender, frozenset()) | accusers
+    return by
 
 
 def _counts(lease: LeaseRecord, nodes: Mapping[str, NodeView]) -> bool:
@@ -209,7 +235,7 @@ def was_here(state: FleetState, node: str, now: float) -> bool:
 
 def node_status(state: FleetState, record: NodeRecord, leases: int, now: float) -> NodeStatus:
     """A node as it is now, with so many leases."""
-    node = _node(state, record)
+    node = _node(state, record, now)
     is_lost = node.state is not NodeState.GONE and not was_here(state, node.id, now)
     return NodeStatus(
         id=node.id,

@@ -12,10 +12,11 @@ from orchestrator.swarm.board.memory import MemoryBoard
 from orchestrator.swarm.control import messages
 from orchestrator.swarm.control.messages import Hello, NodePhase, Progress, TaskReport
 from orchestrator.swarm.control.scheduling.core import BROKEN_AFTER, SchedulerCore
+from orchestrator.swarm.control.scheduling.facts import DrainFact, LockFact
 from orchestrator.swarm.control.scheduling.viewing import running_tasks, view_of
 from orchestrator.swarm.trust import LOST_AFTER, trusted_nodes
 from orchestrator.swarm.view import NodeState
-from tests.swarm.control.scheduling.simulated import MB, Fleet
+from tests.swarm.control.scheduling.simulated import MB, Fleet, lock_of
 
 HELLO = Hello("n0000", 1, "http://n0000:1", takes_tasks=True)
 
@@ -201,3 +202,86 @@ def test_a_node_that_others_took_for_lost_is_there_again_when_it_speaks() -> Non
     fleet.hear(node, Progress())
     wait(fleet, 0.5)
     assert fleet.cores[1].state.nodes["n0000"].fact.state is NodeState.READY
+
+
+def test_a_node_that_was_slow_for_a_while_is_not_slow_for_ever() -> None:
+    fleet = Fleet(3, [256 * MB])
+    fleet.submit()
+    slow = fleet.nodes["n0000"]
+    fleet.run(until=lambda: bool(slow.leases))
+    lease = next(iter(slow.leases))
+    fleet.hear(slow, Progress((), (messages.LeaseProgress(lease, 1000, 1000),)))
+    assert fleet.cores[0].state.nodes[slow.name].fact.pace == 1000
+    state = fleet.cores[0].state
+    assert state.pace(state.nodes[slow.name], fleet.now + 59) == 1000
+    assert state.pace(state.nodes[slow.name], fleet.now + 60) == 0
+    fleet.now += 61
+    fleet.hear(slow, Progress((), (messages.LeaseProgress(lease, 9_000_000, 5_000_000),)))
+    assert state.nodes[slow.name].fact.pace == 5_000_000
+
+
+def test_who_is_at_another_task_gets_leases_once_it_begins() -> None:
+    fleet = Fleet(2, [256 * MB])
+    busy, free = fleet.nodes.values()
+    other = LockFact("other", "name", "n*", 0, is_restricted=False, lock=lock_of([8 * MB + 1]))
+    fleet.cores[0].agreement.wish(other)
+    fleet.hear(busy, Progress())
+    fleet.hear(free, Progress())
+    wait(fleet, 0.5)
+    fleet.hear(busy, TaskReport("other", NodePhase.FETCHING))
+    fleet.hear(free, TaskReport("other", NodePhase.PLACED))
+    wait(fleet, 0.5)
+    fleet.hear(busy, Progress((), tuple(messages.LeaseProgress(lease, 1, 50 * MB) for lease in busy.leases)))
+    fleet.submit()
+    wait(fleet, 1)
+    assert free.leases
+    assert not any(lease.digest in fleet.listing.large for lease in busy.leases.values())
+    fleet.hear(busy, TaskReport("task", NodePhase.WAITING))
+    wait(fleet, 1)
+    assert not any(lease.digest in fleet.listing.large for lease in busy.leases.values())
+    fleet.hear(busy, TaskReport("other", NodePhase.PLACED))
+    fleet.hear(busy, TaskReport("task", NodePhase.FETCHING))
+    wait(fleet, 1)
+    assert any(lease.digest in fleet.listing.large for lease in busy.leases.values())
+
+
+def test_who_is_to_leave_ends_its_tasks_and_begins_with_no_other() -> None:
+    fleet = Fleet(2, [8 * MB])
+    leaver = fleet.nodes["n0000"]
+    fleet.submit()
+    fleet.run(until=lambda: bool(leaver.task))
+    for node in fleet.alive:
+        fleet.hear(node, TaskReport("task", NodePhase.FETCHING))
+    fleet.cores[0].say(DrainFact(leaver.name, 1), fleet.now)
+    fleet.cores[0].agreement.wish(LockFact("later", "name", "n*", 0, is_restricted=False, lock=lock_of([8 * MB + 1])))
+    leaver.said.clear()
+    wait(fleet, 1)
+    assert "DrainOrder" in leaver.said
+    assert "TaskLock" not in leaver.said
+    whole = tuple(messages.BlobProgress(digest, b"", is_whole=True) for digest in fleet.listing.sizes)
+    for node in fleet.alive:
+        fleet.hear(node, Progress(whole))
+    wait(fleet, 1)
+    assert not leaver.may_leave
+    fleet.hear(leaver, TaskReport("task", NodePhase.PLACED))
+    wait(fleet, 1)
+    assert leaver.may_leave
+
+
+def test_nothing_stays_of_a_node_that_left() -> None:
+    board = MemoryBoard()
+    fleet = Fleet(2, [8 * MB, 1 * MB], boards=[board, board.beside()])
+    fleet.submit()
+    leaver = fleet.nodes["n0000"]
+    fleet.run()
+    fleet.cores[0].say(DrainFact(leaver.name, 1), fleet.now)
+    wait(fleet, 1)
+    assert leaver.may_leave
+    fleet.hear(leaver, messages.Bye())
+    wait(fleet, 2)
+    left = {(put.shelf, put.name) for put in board.exchange((), None).news if leaver.name in put.name}
+    assert left == {("task:task", f"report:{leaver.name}")}
+    for core in fleet.cores:
+        assert leaver.name not in core.state.nodes
+        assert not core.state.is_draining(leaver.name)
+        assert {name for _, name in core.agreement.known if leaver.name in name} == {f"report:{leaver.name}"}
