@@ -157,7 +157,7 @@ class Welcome:
 @dataclass(frozen=True, slots=True)
 class TaskLock:
     """A task for the node: the text of its lock file. `is_restricted`: its files are gated or private. `seal`: see
-    `seals`."""
+    `access.sealed`."""
 
     task: str
     lock: str

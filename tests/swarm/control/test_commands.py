@@ -1,10 +1,16 @@
 """The commands of a fleet as processes: a scheduler, and who submits, watches and drains."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from orchestrator.errors import NotAllowedError
+from orchestrator.swarm.control.access import with_token
+from orchestrator.swarm.control.credentials import TlsFiles
+from orchestrator.swarm.control.line import RemoteScheduler
+from orchestrator.swarm.control.messages import Submission
 from tests.hub.loopback import LoopbackHub
 from tests.hub.repos import Repo
 from tests.machine.machine import Machine
@@ -69,6 +75,16 @@ def test_another_key_and_no_key_open_nothing(member: Machine) -> None:
     scheduler.stop()
 
 
+def submit_with(token: str, address: str) -> None:
+    """Submit a task with a token, as no command does."""
+
+    async def submit() -> None:
+        async with RemoteScheduler(address, TlsFiles(), with_token(token, is_encrypted=False)).calls() as calls:
+            await calls.submit(Submission("key", "org/name", lock="version = 1"))
+
+    asyncio.run(submit())
+
+
 def test_tokens_have_the_rights_of_their_roles(member: Machine) -> None:
     tokens = {}
     for role in ("reader", "puller", "admin"):
@@ -83,6 +99,8 @@ def test_tokens_have_the_rights_of_their_roles(member: Machine) -> None:
         assert member.run("fleet", "ls", *where, env=env).code == (77 if name == "bound" else 0)
         drained = member.run("fleet", "drain", "nobody", *where, env=env)
         assert drained.code == (66 if name == "admin" else 77)
+        with pytest.raises(NotAllowedError):
+            submit_with(token, scheduler.address)
     scheduler.stop()
 
 

@@ -10,11 +10,13 @@ from random import Random
 import pytest
 
 from tests.hub.faults import Fault
+from tests.hub.loopback import LoopbackHub
 from tests.hub.repos import Repo
 from tests.machine.machine import Machine
 from tests.servers.ports import free_port
 from tests.servers.redis import RedisServer
 from tests.swarm.control.fleets import Nodes, from_peers, model, slow_hub
+from tests.swarm.control.pretenders import pretending
 from tests.swarm.control.processes import SchedulerProcess, belong
 
 COUNT = 3
@@ -154,6 +156,47 @@ def test_a_stranger_has_no_part_and_the_fleet_goes_on(nodes: Nodes, head: Machin
     listed = head.run("fleet", "ls", "--scheduler", scheduler.address, "--json").ended(0).document["data"]
     assert len(listed["tasks"][0]["nodes"]) == 0
     scheduler.stop()
+
+
+def test_who_only_listens_where_the_scheduler_should_decides_nothing(tmp_path: Path, head: Machine) -> None:
+    repo = Repo("model", "org/popular", {"modeling.py": b"good", "w.safetensors": Random(1).randbytes(1 << 20)})
+    evil = repo.pull_request(1, {"modeling.py": b"evil"})
+    with slow_hub(repo, 1, head.token) as hub:
+        nodes = Nodes.made(tmp_path, hub, repo, 1)
+        head.root = hub.url
+        file = head.work / "evil.lock"
+        head.pull(f"{repo.name}@{evil}", "--lock", str(file), "--no-mirrors").ended(0)
+        with pretending(file.read_text().replace(f"@{evil}", "@main")) as address:
+            nodes.ended(nodes.pulls(address))
+        nodes.end()
+
+
+@pytest.mark.parametrize("is_token_known", [False, True])
+def test_a_lock_file_does_not_open_a_gated_model(tmp_path: Path, head: Machine, *, is_token_known: bool) -> None:
+    repo = Repo("model", "org/closed", {"a.json": b"{}", "b.safetensors": Random(1).randbytes(4 << 20)}, gated="auto")
+    known = {"hf_canary_of_node_0_0123456789": {repo.name}, "hf_canary_of_node_1_0123456789": set[str]()}
+    with LoopbackHub([repo], tokens={**known, head.token: {repo.name}}) as hub:
+        nodes = Nodes.made(tmp_path, hub, repo, 2)
+        head.root = hub.url
+        lock = str(head.work / "closed.lock")
+        head.pull(repo.name, "--lock", lock, "--no-mirrors").ended(0)
+        scheduler = SchedulerProcess.start(head)
+        where = ("--scheduler", scheduler.address)
+        running = [
+            one.start("node", *where, "--listen", "127.0.0.1:0", "--root", one.root, "--no-mirrors")
+            for one in nodes.machines
+        ]
+        for one in running:
+            assert one.process.stdout
+            assert one.process.stdout.readline()
+        words = ("fleet", "submit", "--locked", lock, *where, "--root", head.root, "--no-mirrors", "--wait", "--json")
+        env = {} if is_token_known else {"HF_TOKEN": None}
+        task = head.run(*words, env=env, timeout_s=90).document["data"]
+        assert sorted(node["phase"] for node in task["nodes"]) == ["failed", "placed"]
+        assert sum(node["from_peers"] for node in task["nodes"]) == 0
+        nodes.assert_right(nodes.machines[0])
+        scheduler.stop()
+        nodes.end()
 
 
 def test_a_machine_that_is_killed_is_not_waited_for(nodes: Nodes, head: Machine) -> None:
