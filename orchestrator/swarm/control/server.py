@@ -1,18 +1,26 @@
-"""A scheduler at an address: the service of the fleet, beside those of health and reflection."""
+"""A scheduler at an address: the service of the fleet, beside those of health and reflection.
+
+Health is told to all. Anybody else is let in first, and then a word of the call is read.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
+from typing import Any
 
+import grpc
 import grpc.aio
+from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from orchestrator.errors import CannotCreateError
 from orchestrator.events import Emit
 from orchestrator.swarm.control.credentials import SERVER_OPTIONS, TlsFiles, server_credentials
-from orchestrator.swarm.control.service import FleetService
+from orchestrator.swarm.control.service import Context, FleetService
 from orchestrator.swarm.control.stubs import fleet_pb2, fleet_pb2_grpc
 from orchestrator.system.limits import allow_open_files
 
@@ -31,7 +39,7 @@ async def listening(service: FleetService, listen: str, files: TlsFiles, emit: E
     most = max(1, allow_open_files(_OPEN_FILES) - _OTHER_FILES)
     # Beyond that a connection is closed at once: without a descriptor, nobody else could be let in any more.
     options = (*SERVER_OPTIONS, ("grpc.max_allowed_incoming_connections", most))
-    server = grpc.aio.server(options=options, maximum_concurrent_rpcs=_MOST_CALLS)
+    server = grpc.aio.server(interceptors=(_Guard(service),), options=options, maximum_concurrent_rpcs=_MOST_CALLS)
     fleet_pb2_grpc.add_FleetServicer_to_server(service, server)
     state = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(state, server)
@@ -53,3 +61,54 @@ async def listening(service: FleetService, listen: str, files: TlsFiles, emit: E
     finally:
         await state.enter_graceful_shutdown()
         await server.stop(_GRACE)
+
+
+class _Guard(grpc.aio.ServerInterceptor):
+    """Has the service admit who calls."""
+
+    def __init__(self, service: FleetService) -> None:
+        self._service = service
+
+    async def intercept_service(
+        self, continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]], details: grpc.HandlerCallDetails
+    ) -> Any:
+        """The handler of a call, behind the door."""
+        handler = await continuation(details)
+        service, _, method = details.method.removeprefix("/").partition("/")
+        if handler is None or service == health.SERVICE_NAME:
+            return handler
+        return _guarded(handler, partial(self._service.admit, method))
+
+
+def _guarded(handler: Any, admit: Callable[[Context], Awaitable[None]]) -> Any:
+    """The same handler. A single message is read here, after the door; a stream, by the handler as it goes on."""
+    inner = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
+    make = _MAKERS[handler.request_streaming, handler.response_streaming]
+    read = handler.request_deserializer
+    if inspect.isasyncgenfunction(inner):
+
+        async def tell(asked: Any, context: Context) -> AsyncIterator[Any]:
+            await admit(context)
+            async for told in inner(asked, context):
+                yield told
+
+        return make(tell, read, handler.response_serializer)
+
+    async def answer(asked: Any, context: Context) -> Any:
+        await admit(context)
+        if not handler.request_streaming:
+            try:
+                asked = read(asked)
+            except DecodeError:
+                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "this is no message of the call")
+        return await inner(asked, context)
+
+    return make(answer, read if handler.request_streaming else None, handler.response_serializer)
+
+
+_MAKERS: dict[tuple[bool, bool], Callable[..., Any]] = {
+    (False, False): grpc.unary_unary_rpc_method_handler,
+    (False, True): grpc.unary_stream_rpc_method_handler,
+    (True, False): grpc.stream_unary_rpc_method_handler,
+    (True, True): grpc.stream_stream_rpc_method_handler,
+}

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextvars import ContextVar
 from typing import Any, NoReturn, Protocol
 
 import grpc
@@ -48,6 +49,15 @@ STATUS: dict[type[GlmAriaError], grpc.StatusCode] = {
 """How an error is told to who calls."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
+_RIGHTS = {
+    "StreamDownloadTask": FleetRight.NODE,
+    "SubmitTask": FleetRight.SUBMIT,
+    "CancelTask": FleetRight.COMMAND,
+    "Drain": FleetRight.COMMAND,
+}
+"""The rights that calls need; all others, that to look."""
+_CALLER: ContextVar[FleetCaller] = ContextVar("caller")
+"""Who calls, in the task of a call."""
 
 
 class Core(Protocol):
@@ -95,13 +105,22 @@ class FleetService:
         """The number of nodes that are connected."""
         return len(self._streams)
 
-    # The names of the calls are those of the service.
+    async def admit(self, method: str, context: Context) -> None:
+        """Let in who may call this method (of any service of the server), and prove to it that we have the key: before
+        that, it says nothing. Ends the call of anybody else."""
+        headers = {str(key): str(value) for key, value in context.invocation_metadata() or () if key == HEADER}
+        async with self._told(context):
+            caller = self.door.admit(headers, context.peer())
+            caller.require(_RIGHTS.get(method, FleetRight.VIEW))
+        _CALLER.set(caller)
+        await context.send_initial_metadata(((PROOF, caller.proof),))
+
+    # The names of the calls are those of the service. All of them are admitted before.
 
     async def StreamDownloadTask(self, requests: AsyncIterator[pb.DownloadRequest], context: Context) -> None:  # noqa: N802
         """Hear a node, and tell it, until one of both ends."""
         async with self._told(context):
-            caller = await self._admit(context, FleetRight.NODE)
-            hello = await _hello(requests, caller)
+            hello = await _hello(requests, _CALLER.get())
             if hello.node not in self._streams and len(self._streams) >= self._most:
                 raise TemporaryError(f"{self._most} nodes are connected here, which is the most")
             outbox = Outbox()
@@ -127,7 +146,6 @@ class FleetService:
     async def SubmitTask(self, requests: AsyncIterator[pb.SubmitTaskRequest], context: Context) -> pb.Task:  # noqa: N802
         """Make a task of a lock file, or find one by its key."""
         async with self._told(context):
-            await self._admit(context, FleetRight.SUBMIT)
             try:
                 async with asyncio.timeout(_SUBMISSION):
                     asked = await codec.submission(requests)
@@ -139,7 +157,6 @@ class FleetService:
     async def WatchTask(self, asked: pb.TaskRef, context: Context) -> None:  # noqa: N802
         """Tell a task, each time the nodes that changed."""
         async with self._told(context):
-            await self._admit(context, FleetRight.VIEW)
             known: dict[str, messages.TaskReport] = {}
             async for status in self._core.changes(asked.id):
                 fresh = {node: told for node, told in status.nodes.items() if known.get(node) != told}
@@ -151,13 +168,11 @@ class FleetService:
     async def CancelTask(self, asked: pb.TaskRef, context: Context) -> pb.Task:  # noqa: N802
         """End a task."""
         async with self._told(context):
-            await self._admit(context, FleetRight.COMMAND)
             return status_codec.task(await self._core.cancel(asked.id))
 
     async def ListNodes(self, asked: pb.ListNodesRequest, context: Context) -> pb.ListNodesResponse:  # noqa: N802
         """Tell a page of the nodes."""
         async with self._told(context):
-            await self._admit(context, FleetRight.VIEW)
             found = [node for node in self._core.nodes() if node.id > asked.after]
             page = map(status_codec.node, found[:_PAGE])
             return pb.ListNodesResponse(nodes=page, has_more=len(found) > _PAGE)
@@ -165,22 +180,12 @@ class FleetService:
     async def ListTasks(self, _asked: pb.ListTasksRequest, context: Context) -> pb.ListTasksResponse:  # noqa: N802
         """Tell the newest tasks, without their nodes."""
         async with self._told(context):
-            await self._admit(context, FleetRight.VIEW)
             return pb.ListTasksResponse(tasks=map(status_codec.task, self._core.tasks()[-_PAGE:]))
 
     async def Drain(self, asked: pb.NodeRef, context: Context) -> pb.Node:  # noqa: N802
         """Give a node no more work."""
         async with self._told(context):
-            await self._admit(context, FleetRight.COMMAND)
             return status_codec.node(await self._core.drain(asked.id))
-
-    async def _admit(self, context: Context, right: FleetRight) -> FleetCaller:
-        """Tell who calls, and prove to it that we have the key: before that, it says nothing."""
-        headers = {str(key): str(value) for key, value in context.invocation_metadata() or () if key == HEADER}
-        caller = self.door.admit(headers, context.peer())
-        caller.require(right)
-        await context.send_initial_metadata(((PROOF, caller.proof),))
-        return caller
 
     @contextlib.asynccontextmanager
     async def _told(self, context: Context) -> AsyncIterator[None]:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import resource
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -133,5 +134,25 @@ def test_a_lock_file_that_is_too_long_is_said_to_be() -> None:
             with pytest.raises(GlmAriaError):
                 await calls.submit(Submission("k", "org/name", lock="x" * (33 << 20)))
             assert await calls.tasks() == ()
+
+    asyncio.run(work())
+
+
+def test_who_has_no_right_is_refused_before_a_word_is_read() -> None:
+    async def work() -> None:
+        async with (
+            asyncio.timeout(60),
+            scheduler(NotingCore()) as address,
+            grpc.aio.insecure_channel(address) as channel,
+        ):
+            for method in ("ListNodes", "ListTasks", "CancelTask", "Drain"):
+                call: Any = channel.unary_unary(f"/glm_aria.fleet.v1.Fleet/{method}")
+                for headers, code in (
+                    (None, grpc.StatusCode.PERMISSION_DENIED),
+                    (((HEADER, with_key(KEYS, "n1")(address).header),), grpc.StatusCode.INVALID_ARGUMENT),
+                ):
+                    with pytest.raises(grpc.aio.AioRpcError) as raised:
+                        await call(b"\xff" * 60_000, metadata=headers)
+                    assert raised.value.code() is code
 
     asyncio.run(work())

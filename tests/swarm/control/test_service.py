@@ -242,7 +242,7 @@ def test_a_node_that_sends_too_fast_is_read_no_faster() -> None:
     run(work)
 
 
-def test_health_and_reflection_answer() -> None:
+def test_health_answers_all_and_reflection_who_may_look() -> None:
     async def work(core: NotingCore, address: str) -> None:
         async with grpc.aio.insecure_channel(address) as channel:
             health: Any = health_pb2_grpc.HealthStub(cast(Any, channel))
@@ -250,7 +250,11 @@ def test_health_and_reflection_answer() -> None:
             assert (await health.Check(request)).status == health_pb2.HealthCheckResponse.SERVING
             asked = reflection_pb2.ServerReflectionRequest(list_services="")
             asking: Any = reflection_pb2_grpc.ServerReflectionStub(cast(Any, channel))
-            async for answer in asking.ServerReflectionInfo(iter([asked])):
+            with pytest.raises(grpc.aio.AioRpcError) as raised:
+                await asking.ServerReflectionInfo(iter([asked])).read()
+            assert raised.value.code() is grpc.StatusCode.PERMISSION_DENIED
+            shown = (("authorization", "Bearer viewer"),)
+            async for answer in asking.ServerReflectionInfo(iter([asked]), metadata=shown):
                 names = {one.name for one in answer.list_services_response.service}
         assert "glm_aria.fleet.v1.Fleet" in names
 

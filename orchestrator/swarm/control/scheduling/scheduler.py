@@ -39,6 +39,7 @@ CLAIM = 30.0
 that lives may take longer."""
 _TIDY = 600.0
 _MOST_PRIORITY = 100
+_MOST_TASKS = 10_000
 _URGENT = (messages.HeldUnit, messages.FailedWork, messages.Join, messages.WrongBlob, messages.Bye)
 
 
@@ -138,6 +139,9 @@ class Scheduler:
     async def submit(self, asked: Submission) -> TaskStatus:
         """See `service.Core`. Raises UsageError, UnsafeError, and TemporaryError while the board is away."""
         name = task_of(asked.key)
+        known = self._core.state.tasks
+        if name not in known and len(known) >= _MOST_TASKS:
+            raise TemporaryError(f"the fleet has {len(known)} tasks, which is the most: those that ended are forgotten")
         task = self._core.state.task(name)
         if task.lock is None and asked.lock:
             TaskListing.of(name, asked.lock)

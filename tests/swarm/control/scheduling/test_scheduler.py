@@ -85,6 +85,20 @@ def test_the_same_key_is_the_same_task(another: Make) -> None:
     together(work, one, other)
 
 
+def test_a_fleet_has_so_many_tasks_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestrator.swarm.control.scheduling.scheduler._MOST_TASKS", 2)
+    one = scheduler(MemoryBoard())
+
+    async def work() -> None:
+        for key in ("a", "b", "a"):
+            await one.submit(Submission(key, "n"))
+        with pytest.raises(TemporaryError, match="2 tasks"):
+            await one.submit(Submission("c", "n"))
+        assert len(one.tasks()) == 2
+
+    together(work, one)
+
+
 def test_a_lock_file_that_is_none_is_refused() -> None:
     one = scheduler(MemoryBoard())
 
