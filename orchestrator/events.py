@@ -115,7 +115,17 @@ class Staying:
     seconds: int
 
 
-Event = ModelPhase | Queued | FileProgress | SourceRates | Notice | Flipped | Evicted | PeersKnown | Staying
+@dataclass(frozen=True, slots=True)
+class FleetNews:
+    """Something that goes as it should in a fleet, in words for people; `code` says of what. `is_idle`: nothing is
+    fetched here from now on, until files are queued again."""
+
+    code: str
+    message: str
+    is_idle: bool = False
+
+
+Event = ModelPhase | Queued | FileProgress | SourceRates | Notice | Flipped | Evicted | PeersKnown | Staying | FleetNews
 Emit = Callable[[Event], None]
 
 

@@ -66,6 +66,8 @@ class Depot:
         stop: Stop,
         emit: Emit,
     ) -> None:
+        # The company stirs as soon as it is joined.
+        self._stir: Callable[[], None] = lambda: None
         self._locator = mover.accompanied(locator, self)
         self._sources = sources
         self._staging = staging
@@ -79,7 +81,6 @@ class Depot:
         self._arrivals: dict[Digest, Arrival] = {}
         self._open: set[Digest] = set()
         self._claims = Claims(staging, is_placed, emit)
-        self._stir: Callable[[], None] = lambda: None
         self._stack = ExitStack()
 
     def __enter__(self) -> Depot:

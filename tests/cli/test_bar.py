@@ -131,6 +131,30 @@ def test_a_run_on_a_terminal() -> None:
     assert "Traceback" not in seen
 
 
+def test_the_bar_goes_when_a_task_of_a_fleet_ends_and_comes_with_the_next_one() -> None:
+    terminal = Terminal("""
+    bar.emit(Queued(1, 10_000_000))
+    bar.emit(at(1, Phase.FETCHING, 5_000_000))
+    go()
+    bar.emit(at(1, Phase.DONE, 10_000_000))
+    bar.emit(FleetNews("task", "task 1 is done; waits for tasks", is_idle=True))
+    go()
+    bar.emit(Queued(1, 20_000_000))
+    bar.emit(at(2, Phase.FETCHING, 5_000_000))
+    go()
+    """)
+    terminal.read_until("org/name@main: resolving")
+    terminal.step()
+    terminal.read_until("5.00 MB of 10.0 MB")
+    terminal.step()
+    after = terminal.read_until("waits for tasks")
+    assert "%" not in after[after.index("waits for tasks") :]
+    terminal.step()
+    terminal.read_until("5.00 MB of 20.0 MB")
+    terminal.step()
+    terminal.finish()
+
+
 def test_nothing_to_fetch_leaves_a_clean_line_and_loads_no_rich() -> None:
     terminal = Terminal('bar.emit(Queued(0, 0)); bar.emit(ModelPhase("org/name@main", Phase.DONE))')
     terminal.read_until("resolving")

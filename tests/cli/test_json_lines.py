@@ -12,6 +12,7 @@ from orchestrator.events import (
     Event,
     Evicted,
     FileProgress,
+    FleetNews,
     Flipped,
     ModelPhase,
     Notice,
@@ -35,6 +36,7 @@ def test_every_event_has_a_line() -> None:
         Evicted("m", 5),
         PeersKnown("http://10.0.0.1:8092", ("a", "b")),
         Staying(("a",), 300),
+        FleetNews("task", "task 1 is done", is_idle=True),
     ]
     lines = [json.loads(encode(line_of(event))) for event in events]
     assert [line["event"] for line in lines] == [
@@ -47,6 +49,7 @@ def test_every_event_has_a_line() -> None:
         "evicted",
         "peers",
         "staying",
+        "fleet",
     ]
     for line in lines:
         Draft202012Validator(schema_of(Line)).validate(line)
@@ -54,3 +57,4 @@ def test_every_event_has_a_line() -> None:
     assert lines[3]["sources"] == [{"name": "near", "speed": 2, "connections": 2}]
     assert lines[7] == {"event": "peers", "address": "http://10.0.0.1:8092", "nodes": ["a", "b"], "left": []}
     assert lines[8] == {"event": "staying", "nodes": ["a"], "seconds": 300}
+    assert lines[9] == {"event": "fleet", "code": "task", "message": "task 1 is done", "is_idle": True}

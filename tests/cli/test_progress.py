@@ -10,7 +10,7 @@ import pytest
 from orchestrator.cli.views.progress import GuestLines, JsonLines, Lines, Watcher, choose
 from orchestrator.cli.views.transfer_state import Tally
 from orchestrator.core.files import Algorithm, Digest
-from orchestrator.events import FileProgress, ModelPhase, Notice, PeersKnown, Phase, Queued, Staying
+from orchestrator.events import FileProgress, FleetNews, ModelPhase, Notice, PeersKnown, Phase, Queued, Staying
 from tests.plain import Clock
 
 
@@ -149,12 +149,14 @@ def test_other_machines_are_told_of(clock: Clock) -> None:
         lines.emit(PeersKnown("http://10.0.0.1:8092", ("b",), left=("a",)))
         lines.emit(PeersKnown("http://10.0.0.1:8092", (), left=("b",)))
         lines.emit(Staying(("a",), 300))
+        lines.emit(FleetNews("task", "task 1 is done", is_idle=True))
     assert stream.getvalue().splitlines() == [
         "other machines reach this one at http://10.0.0.1:8092",
         "shared with 2 machines: a, b",
         "a has left; shared with 1 machine: b",
         "b has left",
         "done; stays for 1 machine that needs what only this one has (a), at most 5 min 00 s; Ctrl-C ends it",
+        "task 1 is done",
     ]
 
 

@@ -14,8 +14,9 @@ from orchestrator.app.extras import server_libraries
 from orchestrator.app.peers.keys import needed_keys
 from orchestrator.core.addresses import parse_place
 from orchestrator.core.sources import is_this_machine
+from orchestrator.core.text import redacted
 from orchestrator.errors import CannotCreateError, Interrupted, TemporaryError, UsageError
-from orchestrator.events import Emit
+from orchestrator.events import Emit, FleetNews
 from orchestrator.settings import Settings
 from orchestrator.swarm.tickets import FleetKeys
 from orchestrator.system.signals import Stop
@@ -188,7 +189,7 @@ def schedulers_for(
             stack.callback(board.close)
             scheduler, work = scheduler_over(board, loop, emit)
             stack.callback(work.cancel)
-            yield (LocalScheduler(scheduler),), None
+            yield (LocalScheduler(scheduler, redacted(where)),), None
             return
         own = None
         if may_host and (listen := own_place(where.partition(",")[0])) is not None:
@@ -197,7 +198,10 @@ def schedulers_for(
                 named = parse_place(where.partition(",")[0]).host
                 own = stack.enter_context(hosted(settings, board, listen, loop, emit, hosts=(named,)))
         others = remote_schedulers(settings, where, node)
-        yield ((LocalScheduler(own.scheduler),) if own else others), own
+        if own is None:
+            emit(FleetNews("scheduler-asked", f"asks {where} for work"))
+        here = f"this machine, which plans for all that name {where.partition(',')[0]}"
+        yield ((LocalScheduler(own.scheduler, here),) if own else others), own
 
 
 @contextlib.contextmanager

@@ -12,18 +12,19 @@ from types import MappingProxyType
 
 from orchestrator.app.fleet.control import Calling, HostedScheduler, schedulers_for
 from orchestrator.app.fleet.orders import LOCK, OrderBook, name_of
-from orchestrator.app.peers.company import SwarmCompany, accompanied, node_name, reached, stay
+from orchestrator.app.peers.company import SwarmCompany, accompanied, node_name, reached, stay, tell_peers
 from orchestrator.app.peers.keys import needed_keys
 from orchestrator.app.peers.this_node import this_node
 from orchestrator.cache.cache import Cache
 from orchestrator.core.extents import Extents
 from orchestrator.core.files import Digest
+from orchestrator.core.sizes import format_duration
 from orchestrator.core.sources import node_of
 from orchestrator.depot.candidates import Choosing
 from orchestrator.depot.company import Engine
 from orchestrator.depot.watch import Watch
-from orchestrator.errors import Interrupted, NotFoundError, TemporaryError
-from orchestrator.events import Emit, Event, FileProgress, SourceRates
+from orchestrator.errors import Interrupted, NotAllowedError, NotFoundError, TemporaryError
+from orchestrator.events import Emit, Event, FileProgress, FleetNews, SourceRates
 from orchestrator.lists.lockfile import parse_lock
 from orchestrator.pull.report import FileState, PullReport
 from orchestrator.settings import Settings
@@ -37,6 +38,9 @@ from orchestrator.system.signals import Stop
 
 _GOODBYE = 3.0
 _LOOK = 0.2
+_SHORT = 1.0
+"""Seconds for which a node stays without a word."""
+_STAYS = "done; stays until others have what only this one has, at most {}; Ctrl-C ends it"
 _HERE = (FileState.FETCHED, FileState.ALREADY, FileState.LINKED)
 
 
@@ -99,14 +103,24 @@ class LedNode:
         """True once a scheduler has answered; False when none does for so long."""
         return self.calling.loop.run(self.worker.connected(seconds)).result()
 
+    @property
+    def refusal(self) -> NotAllowedError | None:
+        """The error for a node that all schedulers have refused from the beginning."""
+        if self.inbox.welcomes or not (word := self.worker.refusal):
+            return None
+        return NotAllowedError(word, hint="give each machine the same key: glm-aria fleet key --help")
+
     def leave(self, stop: Stop, emit: Emit) -> None:
         """Stay until others have what this node alone has, as long as it lingers, or until the user stops it: what it
         was to do is done all the same."""
         stop.is_abrupt = False
-        asked = 0
+        began, asked, is_told = time.monotonic(), 0, False
         while self.linger.left and not (
             stop.is_set() or self.inbox.may_leave.wait(_LOOK) or self.company.guide.is_alone
         ):
+            if not is_told and time.monotonic() > began + _SHORT:
+                is_told = True
+                emit(FleetNews("staying", _STAYS.format(format_duration(self.linger.left)), is_idle=True))
             if (welcomes := self.inbox.welcomes) != asked:  # each scheduler is to know it
                 with contextlib.suppress(NotFoundError, TemporaryError, Interrupted):
                     self.calling.do(lambda calls: calls.drain(self.name), stop)
@@ -145,6 +159,7 @@ def led(
         company = stack.enter_context(accompanied(name, guide, cache, keys, settings=settings, emit=emit, wrong=accuse))
         unguided[0].see(company.peers.seen, company.sharing.checked)
         address = stack.enter_context(reached(company.sharing, name, keys, settings, emit))
+        tell_peers(company.peers, address.url, emit)
         hello = Hello(
             name,
             time.time_ns() // 1000,

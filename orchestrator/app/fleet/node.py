@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from orchestrator.app.compose import mover_of, sweep
 from orchestrator.app.fleet.control import event_loop
 from orchestrator.app.fleet.led import LedNode, TaskProgress, led
-from orchestrator.app.fleet.orders import LOCK
+from orchestrator.app.fleet.orders import LOCK, name_of
 from orchestrator.app.opening import OpenCall, opened
 from orchestrator.errors import GlmAriaError
-from orchestrator.events import Emit, Notice
+from orchestrator.events import Emit, FleetNews, Notice
 from orchestrator.lists.lockfile import parse_lock
 from orchestrator.lists.request import Item, PullRequest
 from orchestrator.pull import pull as flow
@@ -52,7 +52,10 @@ def serve_node(settings: Settings, stop: Stop, emit: Emit, on_ready: Callable[[s
         on_ready(node.name)
         try:
             while not stop.wait(_GLANCE) and not node.inbox.may_leave.is_set():
-                pass
+                if (refusal := node.refusal) is not None:
+                    raise refusal
+            if node.inbox.may_leave.is_set():
+                emit(FleetNews("drained", "drained: others have what this node had, and it leaves", is_idle=True))
         finally:
             tasks.end(stop.signal_number)
             thread.join()
@@ -102,6 +105,8 @@ class _Tasks:
         progress = self._progress.setdefault(task.task, TaskProgress(task.task, self._node, self._emit))
         progress.tell(NodePhase.FETCHING)
         try:
+            named = f"task {task.task} ({name_of(parse_lock(task.lock, LOCK))})"
+            self._emit(FleetNews("task", f"{named} begins"))
             report = self._pull(task, stop, progress)
             for pause in _PAUSES:
                 if not _is_worth_another(report) or stop.wait(pause):
@@ -110,9 +115,13 @@ class _Tasks:
         except GlmAriaError as error:
             progress.tell(NodePhase.FAILED, error.code)
             self._emit(Notice("task-failed", f"task {task.task} failed here: {error.message}"))
+            self._emit(FleetNews("waiting", "waits for tasks", is_idle=True))
             return
         if not self._end.is_set():
             progress.end(report)
+            failed = any(model.failure() is not None for model in report.models)
+            how = "was cancelled" if stop.is_set() else "failed here" if failed else "is done"
+            self._emit(FleetNews("task", f"{named} {how}; waits for tasks", is_idle=True))
         if not stop.is_set():
             self.done.add(task.task)
 

@@ -114,7 +114,7 @@ def company(settings: Settings, cache: Cache, stop: Stop, emit: Emit) -> Iterato
             # Everybody on the network sees this, so it does not have the name of the node.
             said = Announcement(secrets.token_hex(8), address.host, address.port, keys.marks, address.scheme)
             found.append(stack.enter_context(Discovery(said, emit)))
-        _tell(own.peers, address.url, emit)
+        tell_peers(own.peers, address.url, emit)
         yield own
         stay(own, node, settings.fleet_linger, stop, emit)
 
@@ -181,7 +181,7 @@ def _keys(settings: Settings) -> FleetKeys:
     return keys
 
 
-def _tell(peers: Neighbours, address: str, emit: Emit) -> None:
+def tell_peers(peers: Neighbours, address: str, emit: Emit) -> None:
     """Tell where this node is reached, and who shares with it, each time that this changes."""
     emit(PeersKnown(address, ()))
     lock, told = threading.Lock(), frozenset[str]()

@@ -15,11 +15,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from orchestrator.cli import terminal
-from orchestrator.cli.views.progress import Watcher, by_source, of_peers, summary
+from orchestrator.cli.views.progress import Watcher, by_source, is_rest, of_peers, summary
 from orchestrator.cli.views.transfer_state import MOVING, Snapshot, Tally
 from orchestrator.core.sizes import format_duration, format_size, format_speed
 from orchestrator.core.text import printable, redacted
-from orchestrator.events import Event, FileProgress, ModelPhase, Notice, PeersKnown, Phase, Queued, Staying
+from orchestrator.events import Event, FileProgress, FleetNews, ModelPhase, Notice, PeersKnown, Phase, Queued, Staying
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -47,7 +47,9 @@ class Bar(Watcher):
         with suppress(OSError, ValueError):
             if isinstance(event, Notice):
                 self._warn(event)
-            elif isinstance(event, PeersKnown | Staying):
+            elif isinstance(event, PeersKnown | Staying | FleetNews):
+                if is_rest(event):
+                    self._rest()
                 self._say(of_peers(event))
             elif self._live is not None:
                 return
@@ -58,9 +60,16 @@ class Bar(Watcher):
 
     def _end(self) -> None:
         with suppress(OSError, ValueError):
-            if self._live is not None:
-                self._live.stop()
+            self._rest()
             self._clear_status()
+
+    def _rest(self) -> None:
+        """Take the bar away, until something is fetched again."""
+        live, self._live = self._live, None
+        if live is not None:
+            live.stop()
+        with self._sums:
+            self._tally = Tally()
 
     def _start(self) -> None:
         from rich.console import Console

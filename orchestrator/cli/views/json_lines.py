@@ -11,6 +11,7 @@ from orchestrator.events import (
     Event,
     Evicted,
     FileProgress,
+    FleetNews,
     Flipped,
     ModelPhase,
     Notice,
@@ -122,6 +123,16 @@ class StayingLine:
     seconds: Count
 
 
+@dataclass(frozen=True, slots=True)
+class FleetLine:
+    """Something that goes as it should in a fleet. `is_idle`: nothing is fetched here from now on, until `queued`."""
+
+    event: Literal["fleet"]
+    code: str
+    message: str
+    is_idle: bool
+
+
 Line = (
     ProgressLine
     | PhaseLine
@@ -132,6 +143,7 @@ Line = (
     | WarningLine
     | PeersLine
     | StayingLine
+    | FleetLine
 )
 
 
@@ -150,13 +162,15 @@ def line_of(event: Event) -> Line:
             return FlippedLine("flipped", model, str(snapshot), old, new)
         case Evicted(model, size):
             return EvictedLine("evicted", model, size)
-        case PeersKnown() | Staying():
+        case PeersKnown() | Staying() | FleetNews():
             return _of_peers(event)
         case Notice(code, message, mirror, file):
             return WarningLine("warning", code, redacted(message), mirror, file)
 
 
-def _of_peers(event: PeersKnown | Staying) -> PeersLine | StayingLine:
+def _of_peers(event: PeersKnown | Staying | FleetNews) -> PeersLine | StayingLine | FleetLine:
     if isinstance(event, PeersKnown):
         return PeersLine("peers", event.address, event.nodes, event.left)
+    if isinstance(event, FleetNews):
+        return FleetLine("fleet", event.code, redacted(event.message), event.is_idle)
     return StayingLine("staying", event.nodes, event.seconds)

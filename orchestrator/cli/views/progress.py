@@ -13,7 +13,18 @@ from typing import Self, TextIO
 from orchestrator.cli.views.transfer_state import Snapshot, Tally
 from orchestrator.core.sizes import format_duration, format_size, format_speed
 from orchestrator.core.text import printable, redacted
-from orchestrator.events import Event, Evicted, FileProgress, ModelPhase, Notice, PeersKnown, Phase, Queued, Staying
+from orchestrator.events import (
+    Event,
+    Evicted,
+    FileProgress,
+    FleetNews,
+    ModelPhase,
+    Notice,
+    PeersKnown,
+    Phase,
+    Queued,
+    Staying,
+)
 
 LINE_SECONDS = 5.0
 
@@ -79,8 +90,10 @@ class Lines(Watcher):
             if event not in self.shown:
                 self.shown.add(event)
                 self._write(f"warning: {redacted(event.message)}")
-        elif isinstance(event, PeersKnown | Staying):
+        elif isinstance(event, PeersKnown | Staying | FleetNews):
             self._write(of_peers(event))
+            if is_rest(event):
+                self._tally = Tally(self._clock)
         elif isinstance(event, ModelPhase):
             self._write(f"{printable(event.model)}: {event.phase}")
         elif isinstance(event, Evicted):
@@ -145,8 +158,15 @@ def by_source(now: Snapshot) -> str:
     return ", ".join(f"{name} {format_speed(speed)}" for name, speed in sending) if len(sending) > 1 else ""
 
 
-def of_peers(event: PeersKnown | Staying) -> str:
-    """The line for an event of the other machines of a fleet."""
+def is_rest(event: PeersKnown | Staying | FleetNews) -> bool:
+    """True if what was shown of a transfer is over."""
+    return isinstance(event, Staying) or (isinstance(event, FleetNews) and event.is_idle)
+
+
+def of_peers(event: PeersKnown | Staying | FleetNews) -> str:
+    """The line for an event of a fleet."""
+    if isinstance(event, FleetNews):
+        return redacted(event.message)
     names = printable(", ".join(event.nodes))
     count = "1 machine" if len(event.nodes) == 1 else f"{len(event.nodes)} machines"
     if isinstance(event, PeersKnown):

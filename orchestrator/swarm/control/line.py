@@ -220,8 +220,12 @@ class _LocalLine:
         self._seen = welcome.seen
 
     async def say(self, seq: int, said: FromNode) -> None:
+        if self._outbox.is_closed:  # it has said goodbye
+            return
         self._core.hear(self._hello.node, self._hello.epoch, seq, said)
         self._seen = max(self._seen, seq)
+        if isinstance(said, messages.Bye):
+            self._outbox.close()
 
     async def heard(self) -> AsyncIterator[tuple[int, FromScheduler | None]]:
         yield self._seen, self._welcome

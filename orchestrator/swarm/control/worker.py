@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from orchestrator.core.files import Digest
 from orchestrator.depot.watch import State, Watch
 from orchestrator.errors import GlmAriaError, NotAllowedError, TemporaryError
-from orchestrator.events import Emit, Notice
+from orchestrator.events import Emit, FleetNews, Notice
 from orchestrator.swarm.control import messages
 from orchestrator.swarm.control.gauge import WorkGauge
 from orchestrator.swarm.control.guide import FleetGuide
@@ -24,8 +24,8 @@ _GONE = 10.0
 """Seconds without a scheduler after which the node goes on by itself."""
 _WELCOME = 4.0
 """Seconds for a scheduler to answer the first words."""
-_PAUSE = 0.5
-"""Seconds between two rounds through all schedulers."""
+_PAUSE, _REFUSED = 0.5, 5.0
+"""Seconds between two rounds through all schedulers; after one in which all refused this node."""
 _STEADY = 5.0
 """Seconds after its welcome for which a scheduler has to stay to be one on which a node can count."""
 _SOON = 0.5
@@ -82,6 +82,8 @@ class Worker:
         self._seq = 0
         self._is_warned = False
         self._refused: dict[str, str] = {}
+        self._planner = ""
+        self._is_leaving = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed = asyncio.Event()
         self._connected = asyncio.Event()
@@ -120,20 +122,26 @@ class Worker:
         for lease in leases:
             self._say(("failed", lease), messages.FailedWork(lease, "", code))
 
+    @property
+    def refusal(self) -> str:
+        """The word of one of them, when all schedulers have refused this node; else empty."""
+        return list(self._refused.values())[-1] if len(self._refused) == len(self._schedulers) else ""
+
     # -- in the event loop
 
     async def leave(self, seconds: float) -> None:
-        """Say all that is to be said, and goodbye; give up after so many seconds."""
+        """Say all that is to be said, and goodbye, upon which the other side ends; give up after so many seconds."""
         self._say("bye", messages.Bye())
+        self._is_leaving = True
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while self._connected.is_set() and (self._inbox or self._words.has_more):
+                while self._connected.is_set():
                     await asyncio.sleep(_GLANCE)
 
     async def connected(self, seconds: float) -> bool:
         """Wait until a scheduler has answered; False once all of them refuse this node."""
         until = self._clock() + seconds
-        while not self._connected.is_set() and self._clock() < until and len(self._refused) < len(self._schedulers):
+        while not self._connected.is_set() and self._clock() < until and not self.refusal:
             await asyncio.sleep(_GLANCE)
         return self._connected.is_set()
 
@@ -149,6 +157,8 @@ class Worker:
                     with contextlib.suppress(_Ended):
                         await self._session(scheduler)
                     self._connected.clear()
+                    if self._is_leaving:  # it was said goodbye to
+                        return
                     if self._welcomed is not None and self._clock() >= self._welcomed + _STEADY:
                         # The one that answered last is tried first.
                         self._schedulers = (*self._schedulers[index:], *self._schedulers[:index])
@@ -158,7 +168,7 @@ class Worker:
                     if gone.done():
                         self._be_alone()
                 else:
-                    await asyncio.sleep(_PAUSE)
+                    await asyncio.sleep(_REFUSED if self.refusal else _PAUSE)
         finally:
             gone.cancel()
             end()
@@ -170,6 +180,7 @@ class Worker:
 
     def _be_alone(self) -> None:
         self._guide.is_alone = True
+        self._planner = ""
         if not self._is_warned:
             self._is_warned = True
             names = ", ".join(one.name for one in self._schedulers)
@@ -197,6 +208,9 @@ class Worker:
                 self._refused.clear()
                 self._connected.set()
                 self._guide.is_alone = False
+                if self._planner != scheduler.name:
+                    self._planner = scheduler.name
+                    self._emit(FleetNews("scheduler", f"plans come from {scheduler.name}"))
                 self._orders.welcome(scheduler.name)
                 both = [
                     asyncio.create_task(self._speak(line, welcome.beat / 1000)),
@@ -210,11 +224,17 @@ class Worker:
                         one.cancel()
                     await asyncio.wait(both)
         except (GlmAriaError, TimeoutError, StopAsyncIteration, OSError) as error:
-            if isinstance(error, NotAllowedError) and self._refused.get(scheduler.name) != error.message:
-                self._refused[scheduler.name] = error.message
-                self._emit(Notice("fleet-refused", error.message))
+            if isinstance(error, NotAllowedError):
+                self._note_refusal(scheduler, error)
             raise _Ended from error
         raise _Ended
+
+    def _note_refusal(self, scheduler: Scheduled, error: NotAllowedError) -> None:
+        if self._refused.get(scheduler.name) != error.message:
+            self._refused[scheduler.name] = error.message
+            self._emit(Notice("fleet-refused", error.message))
+        if self.refusal:
+            self._guide.is_alone = True
 
     async def _listen(self, heard: AsyncIterator[tuple[int, FromScheduler | None]]) -> None:
         async for seen, told in heard:

@@ -12,7 +12,7 @@ from orchestrator.core.extents import Ranges
 from orchestrator.core.files import Algorithm, Digest
 from orchestrator.core.plan import Job
 from orchestrator.errors import NotAllowedError, TemporaryError
-from orchestrator.events import Event, Notice
+from orchestrator.events import Event, FleetNews, Notice
 from orchestrator.swarm.control import messages
 from orchestrator.swarm.control import worker as worker_module
 from orchestrator.swarm.control.guide import FleetGuide
@@ -80,7 +80,7 @@ class Everything:
 
 
 class Scheduler:
-    """A scheduler in this process that can be down."""
+    """A scheduler in this process that can be down, and refuse its nodes."""
 
     def __init__(self, core: NotingCore, name: str) -> None:
         self.core, self.name = core, name
@@ -254,7 +254,7 @@ def test_another_scheduler_is_told_what_the_first_one_did_not_pass_on() -> None:
         assert second.hellos[0].leases == ("l1",)
         assert blobs(second) == [BlobProgress(SMALL, b"", True)]
         assert not second.heard(messages.Join)
-        assert not node.events
+        assert [event for event in node.events if isinstance(event, Notice)] == []
 
     run(work)
 
@@ -316,17 +316,21 @@ def test_a_scheduler_that_accepts_and_says_nothing_is_followed_by_the_other(monk
 def test_a_node_that_all_schedulers_refuse_does_not_wait_for_them_and_says_so_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(worker_module, "_PAUSE", 0.01)
+    monkeypatch.setattr(worker_module, "_REFUSED", 0.01)
 
     async def work(node: Node) -> None:
         for one in node.schedulers:
             one.refuses = True
         assert not await node.worker.connected(60)
         asked = node.schedulers[0].asked
+        assert (node.worker.refusal, node.guide.is_alone) == ("another key", True)
         await until(lambda: node.schedulers[0].asked > asked + 3)
+        node.schedulers[1].refuses = False
+        await until(lambda: not node.guide.is_alone)
 
     node = run(work)
     assert [one.code for one in node.events if isinstance(one, Notice)] == ["fleet-refused"] * 2
+    assert [one.message for one in node.events if isinstance(one, FleetNews)] == ["plans come from s1"]
 
 
 def test_a_node_that_is_drained_fetches_what_nobody_has_a_lease_of() -> None:
@@ -338,6 +342,18 @@ def test_a_node_that_is_drained_fetches_what_nobody_has_a_lease_of() -> None:
         core.sends["n1"](messages.DrainOrder())
         await until(lambda: node.guide.origin(job()) is None)
         assert not node.guide.is_alone
+
+    run(work)
+
+
+def test_goodbye_is_the_last_word_and_nobody_comes_back_after_it() -> None:
+    async def work(node: Node) -> None:
+        core = node.cores[0]
+        assert await node.worker.connected(20)
+        await node.worker.leave(20)
+        assert isinstance(core.said[-1][2], messages.Bye)
+        assert core.left == ["n1"]
+        assert [len(one.hellos) for one in node.cores] == [1, 0]
 
     run(work)
 

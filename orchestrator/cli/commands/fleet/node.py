@@ -61,4 +61,4 @@ def node(options: NodeOptions) -> int:
 
 
 def _print(found: NodeDocument) -> None:
-    terminal.say(f"stopped after {found.tasks} tasks")
+    terminal.say(f"stopped after {found.tasks} task{'' if found.tasks == 1 else 's'}")

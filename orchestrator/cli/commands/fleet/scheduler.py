@@ -73,4 +73,4 @@ def scheduler(options: SchedulerOptions) -> int:
 
 
 def _print(found: SchedulerDocument) -> None:
-    terminal.say(f"stopped; it knew {found.tasks} tasks")
+    terminal.say(f"stopped; it knew {found.tasks} task{'' if found.tasks == 1 else 's'}")
