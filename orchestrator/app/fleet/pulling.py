@@ -31,6 +31,8 @@ _CONNECT = 10.5
 """Seconds for a scheduler to answer; before that the node has warned that none does."""
 _GIVEN = 90.0
 """Seconds for the schedulers to give this node a task that they know, and after which it asks for that again."""
+_TAKEN = 10.0
+"""Seconds for the schedulers to take the lock that this node made."""
 _ASK_AGAIN = 5.0
 _AGAIN = 0.25
 _BUCKET = 600
@@ -91,12 +93,13 @@ class _Agreement:
 
     def reach(self) -> TaskLock | None:
         """The task, once somebody has made its lock, however long that takes; None when no scheduler answers any more,
-        or gives one that is not to be believed.
+        or gives one that is not to be believed, or takes that of this node.
 
         In the place of a task that was cancelled before this pull came to it there is another one. Raises what making
         the lock does.
         """
-        answered, listed = time.monotonic(), None
+        answered = given = time.monotonic()
+        listed = None
         while not self._stop.is_set():
             try:
                 status = self._ask()
@@ -107,11 +110,13 @@ class _Agreement:
                 continue
             answered = time.monotonic()
             if status.state is TaskState.CANCELLED:
-                self._asked = replace(self._asked, key=another_key(self._asked.key, status.id))
-            elif status.is_lock_yours:
+                self._asked, given = replace(self._asked, key=another_key(self._asked.key, status.id)), answered
+            elif status.is_lock_yours and not self._asked.lock:
                 self._asked = self._with(self._made())
-                answered = time.monotonic()
+                answered = given = time.monotonic()
             elif status.state is TaskState.UNLISTED:
+                if self._asked.lock and answered > given + _TAKEN:
+                    return None
                 self._stop.wait(_AGAIN)
             else:
                 listed = listed or answered

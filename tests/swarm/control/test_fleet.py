@@ -9,6 +9,14 @@ from random import Random
 
 import pytest
 
+from orchestrator.app.fleet.pulling import key_of
+from orchestrator.core.refs import parse_ref
+from orchestrator.lists.request import Item, PullRequest
+from orchestrator.swarm.board.redis import RedisBoard
+from orchestrator.swarm.control.messages import task_of
+from orchestrator.swarm.control.scheduling.fact_codec import register_of
+from orchestrator.swarm.control.scheduling.facts import LockFact
+from orchestrator.swarm.tickets import FleetKeys
 from tests.hub.faults import Fault
 from tests.hub.loopback import LoopbackHub
 from tests.hub.repos import Repo
@@ -17,7 +25,7 @@ from tests.servers.ports import free_port
 from tests.servers.redis import RedisServer
 from tests.swarm.control.fleets import Nodes, from_peers, model, slow_hub
 from tests.swarm.control.pretenders import pretending
-from tests.swarm.control.processes import SchedulerProcess, belong
+from tests.swarm.control.processes import KEY, SchedulerProcess, belong
 
 COUNT = 3
 MOST = 1.05
@@ -168,6 +176,27 @@ def test_who_only_listens_where_the_scheduler_should_decides_nothing(tmp_path: P
         head.pull(f"{repo.name}@{evil}", "--lock", str(file), "--no-mirrors").ended(0)
         with pretending(file.read_text().replace(f"@{evil}", "@main")) as address:
             nodes.ended(nodes.pulls(address))
+        nodes.end()
+
+
+def test_who_only_writes_into_the_redis_decides_nothing(tmp_path: Path, head: Machine) -> None:
+    repo = Repo("model", "org/popular", {"modeling.py": b"good", "w.safetensors": Random(1).randbytes(1 << 20)})
+    evil = repo.pull_request(1, {"modeling.py": b"evil"})
+    asked = PullRequest((Item(parse_ref(repo.name)),))
+    job = {"SLURM_JOB_ID": "7"}
+    task = task_of(key_of(asked, job, 0))
+    with slow_hub(repo, 1, head.token) as hub, RedisServer(tmp_path / "redis") as redis:
+        nodes = Nodes.made(tmp_path, hub, repo, 1)
+        head.root = hub.url
+        file = head.work / "evil.lock"
+        head.pull(f"{repo.name}@{evil}", "--lock", str(file), "--no-mirrors").ended(0)
+        lock = file.read_text().replace(f"@{evil}", "@main")
+        fact = LockFact(task, "org/popular", "", 0, is_restricted=False, lock=lock, seal="A" * 43)
+        board = RedisBoard(redis.url, FleetKeys.parse(KEY).marks[0])
+        assert board.exchange([register_of(fact, (2**53, 1))], None).won
+        result = nodes.ended(nodes.pulls(redis.url, env=job))[0]
+        assert "fleet-without-lock" in result.warnings
+        board.close()
         nodes.end()
 
 
