@@ -6,7 +6,7 @@ import contextlib
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -182,7 +182,11 @@ def led(
             await calling.ask(lambda calls: calls.submit(asked))
             worker.join(task.task)
 
-        inbox.expect, inbox.submit = worker.expect, submit
+        def forget(task: str, digests: Collection[Digest]) -> None:
+            worker.forget(task, digests)
+            company.forget(digests)
+
+        inbox.expect, inbox.submit, inbox.forget = worker.expect, submit, forget
         speaking = loop.run(worker.run())
         stack.callback(speaking.cancel)
         # Only a bug ends it otherwise, and who waits for words of schedulers would wait for ever.

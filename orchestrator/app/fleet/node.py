@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from orchestrator.app.compose import mover_of, sweep
 from orchestrator.app.fleet.control import event_loop
 from orchestrator.app.fleet.led import LedNode, TaskProgress, led
-from orchestrator.app.fleet.orders import LOCK, name_of
+from orchestrator.app.fleet.orders import KEPT, LOCK, name_of
 from orchestrator.app.opening import OpenCall, opened
 from orchestrator.errors import GlmAriaError
 from orchestrator.events import Emit, FleetNews, Notice
@@ -103,6 +103,8 @@ class _Tasks:
     def _try(self, task: TaskLock, stop: Stop) -> None:
         # A scheduler that lost what it knew tells a task again that was done.
         progress = self._progress.setdefault(task.task, TaskProgress(task.task, self._node, self._emit))
+        for old in list(self._progress)[:-KEPT]:
+            del self._progress[old]
         progress.tell(NodePhase.FETCHING)
         try:
             named = f"task {task.task} ({name_of(parse_lock(task.lock, LOCK))})"

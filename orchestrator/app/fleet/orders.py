@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import queue
 import threading
-from collections.abc import Awaitable, Callable, Collection, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from orchestrator.core.files import Digest
@@ -25,6 +25,8 @@ KEY = 32
 LOCK = "the lock of the fleet"
 _SHOWN = 16
 """Characters of the id of a task, as a stranger tells it."""
+KEPT = 16
+"""Tasks that are not under way of which a node still knows what they list: others may be at them."""
 _TOLD = 2.0
 """Seconds after its welcome within which a scheduler that knows a task tells it."""
 
@@ -37,7 +39,7 @@ class OrderBook:
 
     `welcomes` counts the schedulers that answered. One that is new, or has lost what it knew, does not tell the tasks
     that this node is at: they are given to `submit` then, until it does. A task that was cancelled is no task any more,
-    also where one still tells it.
+    also where one still tells it. `forget` is told what no task lists any more that this node is at, or was lately.
     """
 
     keys: FleetKeys
@@ -49,7 +51,10 @@ class OrderBook:
     welcomes: int = 0
     expect: Callable[[str, Collection[Digest]], None] = lambda *_: None
     submit: Callable[[TaskLock], Awaitable[None]] | None = None
+    forget: Callable[[str, Collection[Digest]], None] = lambda *_: None
     _active: dict[str, TaskLock] = field(default_factory=dict)
+    _listed: dict[str, frozenset[Digest]] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
     _told: set[str] = field(default_factory=set)
     _scheduler: str = ""
     _stops: dict[str, Stop] = field(default_factory=dict)
@@ -73,7 +78,13 @@ class OrderBook:
 
     def ended(self, task: str) -> None:
         """This node is done with a task."""
-        self._active.pop(task, None)
+        with self._lock:
+            self._active.pop(task, None)
+            over = [name for name in self._listed if name not in self._active][:-KEPT]
+            gone = {name: self._listed.pop(name) for name in over}
+            kept = frozenset[Digest]().union(*self._listed.values()) if gone else frozenset()
+        for name, digests in gone.items():
+            self.forget(name, digests - kept)
 
     def _cancel(self, task: str) -> None:
         self.cancelled.add(task)
@@ -88,11 +99,17 @@ class OrderBook:
             self._refuse(task)
             return
         self.refused.discard(task.task)
+        listed: Sequence[Digest] = ()
         with contextlib.suppress(GlmAriaError):  # who takes the task will say so
-            self.expect(task.task, digests_of(parse_lock(task.lock, LOCK)))
-        self._told.add(task.task)
-        if task.task not in self._active:
+            listed = digests_of(parse_lock(task.lock, LOCK))
+        with self._lock:
+            self._listed.pop(task.task, None)
+            self._listed[task.task] = frozenset(listed)
+            is_new = task.task not in self._active
             self._active[task.task] = task
+        self.expect(task.task, listed)
+        self._told.add(task.task)
+        if is_new:
             self.tasks.put(task)
 
     def _refuse(self, task: TaskLock) -> None:

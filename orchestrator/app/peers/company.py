@@ -6,7 +6,7 @@ import contextlib
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -75,6 +75,10 @@ class SwarmCompany:
         """See `depot.company.Company`."""
         self.sharing.follow(watch)
         self.peers.want(watch.job)
+
+    def forget(self, digests: Collection[Digest]) -> None:
+        """Nobody here wants these blobs any more, and nobody is known who does."""
+        self.peers.forget(digests)
 
     def doubt(self, digest: Digest, trusted: str) -> Extents:
         """See `depot.company.Company`."""

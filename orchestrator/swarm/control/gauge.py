@@ -27,6 +27,11 @@ class WorkGauge:
         self._done: dict[str, tuple[float, int]] = {}
         self._moved: tuple[float, int] = (clock(), 0)
 
+    def forget(self, digest: Digest) -> None:
+        """Look at a blob no more."""
+        self.watches.pop(digest, None)
+        self.held.pop(digest, None)
+
     def is_done(self, given: Assign) -> bool:
         """True when all of a lease is checked, or whole."""
         if given.digest is None:

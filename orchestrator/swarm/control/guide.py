@@ -83,6 +83,11 @@ class FleetGuide:
             self._listed |= frozenset(digests)
         self.stir()
 
+    def forget(self, digests: Collection[Digest]) -> None:
+        """These blobs are no task's any more."""
+        with self._lock:
+            self._listed -= frozenset(digests)
+
     def expects(self, digest: Digest) -> bool:
         """True for a blob of a task."""
         return digest in self._listed

@@ -46,6 +46,11 @@ class Words:
         if subject in self._words:
             self._unsaid[subject] = None
 
+    def forget(self, subject: Hashable) -> None:
+        """Say nothing on the subject any more, also to who has not heard of it."""
+        self._words.pop(subject, None)
+        self._unsaid.pop(subject, None)
+
     @property
     def has_more(self) -> bool:
         """True when there is something to say."""
@@ -55,6 +60,7 @@ class Words:
         """Another scheduler has the word, and knows what was said up to this number."""
         for subject, word in self._words.items():
             if word.seq > seen:
+                word.seq = 0  # what is heard from now on says nothing of it
                 self._unsaid[subject] = None
 
     def heard(self, seen: int) -> None:

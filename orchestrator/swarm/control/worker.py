@@ -78,6 +78,7 @@ class Worker:
         self._gauge = WorkGauge(guide, clock)
         self._expected: list[Digest] = []
         self._tasks: list[str] = []
+        self._forgotten: list[tuple[str, Collection[Digest]]] = []
         self._version = 0
         self._seq = 0
         self._is_warned = False
@@ -101,6 +102,12 @@ class Worker:
         self._guide.expect(digests)
         self._expected += digests
         self._tasks.append(task)
+        self._wake()
+
+    def forget(self, task: str, digests: Collection[Digest]) -> None:
+        """The fleet is done with a task; these blobs are no other's."""
+        self._guide.forget(digests)
+        self._forgotten.append((task, digests))
         self._wake()
 
     def join(self, task: str) -> None:
@@ -313,6 +320,13 @@ class Worker:
 
     async def _find(self) -> None:
         """Look for what is here of the blobs of tasks. A scheduler that tells a task again may know nothing of them."""
+        forgotten, self._forgotten = self._forgotten, []
+        for task, digests in forgotten:
+            self._words.forget(("task", task))
+            self._words.forget(("join", task))
+            for digest in digests:
+                self._words.forget(("blob", digest))
+                self._gauge.forget(digest)
         expected, self._expected = self._expected, []
         tasks, self._tasks = self._tasks, []
         for task in tasks:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import Self
 
@@ -95,6 +95,13 @@ class Neighbours:
         for node, holding in self.table.hashes([job.digest]):
             self._hear(node, holding)
         self._news.set()
+
+    def forget(self, digests: Collection[Digest]) -> None:
+        """Ask for these blobs no more, and forget who has them."""
+        with self._lock:
+            for digest in digests:
+                self._wanted.pop(digest, None)
+        self.table.forget(digests)
 
     # -- what is known
 

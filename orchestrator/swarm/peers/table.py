@@ -17,6 +17,8 @@ SILENCE = 6.0
 """Seconds after which a peer that said nothing is gone."""
 _MOST_BLOBS = 200_000
 """Blobs that are kept of one peer."""
+_REMEMBERED = 600.0
+"""Seconds for which a peer that fell silent, and of which nothing else is known, is remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,22 @@ class PeerTable:
             self._changes += 1
             for known in self._peers.values():
                 self._changed(known)
+
+    def forget(self, digests: Collection[Digest]) -> None:
+        """Forget who has these blobs, and peers that fell silent long ago and have nothing else."""
+        since = self._clock() - _REMEMBERED
+        with self._lock:
+            for digest in digests:
+                self._trusted.pop(digest, None)
+                self._marks.pop(digest, None)
+                for known in self._peers.values():
+                    known.holdings.pop(digest, None)
+                    known.changed.pop(digest, None)
+            for known in self._peers.values():
+                self._changed(known)
+            self._changes += 1
+            kept = {node: known for node, known in self._peers.items() if known.holdings or known.heard >= since}
+            self._peers = kept
 
     # -- what that makes
 

@@ -37,7 +37,7 @@ from orchestrator.transfer.spans import SMALL
 _AT_ONCE = 8
 """Pieces of one blob that are hashed before others have their turn."""
 _KEPT_SECONDS = 300.0
-"""For which a blob that was placed stays among the news, with the hashes of its pieces."""
+"""For which a blob that was placed, or given up, stays among the news, with the hashes of its pieces."""
 _PROVEN = (State.PROVEN, State.PLACED)
 
 
@@ -51,7 +51,7 @@ class _Entry:
     epoch: int
     dropped: Bits = field(default_factory=lambda: Bits(0))
     is_noted: bool = False
-    is_placed: bool = False
+    is_over: bool = False
 
 
 class Sharing:
@@ -82,7 +82,7 @@ class Sharing:
         self._lock = threading.Lock()
         self._version = 0
         self._entries: dict[Digest, _Entry] = {}  # the one that changed last is the last
-        self._placed: deque[tuple[float, _Entry]] = deque()
+        self._over: deque[tuple[float, _Entry]] = deque()
         self._calls: list[Callable[[], None]] = []
         self._noted: OneReaderQueue[_Entry | None] = OneReaderQueue()
         self._hasher = SpanHasher()
@@ -241,15 +241,15 @@ class Sharing:
         while (entry := self._noted.get(math.inf)) is not None:
             entry.is_noted = False
             self._look(entry)
-            if entry.watch.state is State.PLACED and not entry.is_placed:
-                entry.is_placed = True
-                self._placed.append((self._clock() + _KEPT_SECONDS, entry))
-            self._forget_placed()
+            if entry.watch.has_ended and not entry.is_over:
+                entry.is_over = True
+                self._over.append((self._clock() + _KEPT_SECONDS, entry))
+            self._forget_over()
 
-    def _forget_placed(self) -> None:
-        """Keep nothing any more of what was placed long ago: it is in the cache, for who asks for it by its digest."""
-        while self._placed and self._placed[0][0] <= self._clock():
-            _, entry = self._placed.popleft()
+    def _forget_over(self) -> None:
+        """Keep nothing any more of what ended long ago: if placed, it is in the cache, by its digest."""
+        while self._over and self._over[0][0] <= self._clock():
+            _, entry = self._over.popleft()
             with self._lock:
                 if self._entries.get(entry.watch.job.digest) is entry:
                     del self._entries[entry.watch.job.digest]

@@ -139,6 +139,23 @@ def test_each_attempt_has_a_key_of_its_own() -> None:
     assert {len(key) for key in keys} == {KEY}
 
 
+def test_what_only_tasks_of_long_ago_list_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(orders, "KEPT", 1)
+    model = LOCK.models[0]
+    tasks = []
+    for number, files in enumerate([FILES[:1], FILES[1:], FILES[1:], FILES[1:]]):
+        asked = Submission(f"key-{number}", "org/name", lock=render_lock(Lock((replace(model, files=files),))))
+        tasks.append(TaskLock(task_of(asked.key), asked.lock, seal=sealed(KEYS, asked).seal))
+    book, gone = book_of([]), []
+    book.forget = lambda task, digests: gone.append((task, set(map(str, digests))))
+    told = book.orders()
+    for task in tasks:
+        told.task(task)
+    for task in tasks:
+        book.ended(task.task)
+    assert gone == [(tasks[0].task, {f"sha256:{'ab' * 32}"}), (tasks[1].task, set()), (tasks[2].task, set())]
+
+
 def test_the_name_of_a_task_is_short() -> None:
     models = [LockedModel(parse_ref(f"org/m{n}@main"), "a" * 40, LOCK.models[0].trust, ()) for n in range(5)]
     assert name_of(Lock(tuple(models))) == "org/m0@main, org/m1@main, org/m2@main and 2 more"

@@ -264,6 +264,19 @@ def test_a_task_that_is_cancelled_ends_the_pulls_that_are_at_it(nodes: Nodes, he
     scheduler.stop()
 
 
+def test_a_machine_that_is_drained_alone_fetches_the_rest_for_itself(nodes: Nodes, head: Machine) -> None:
+    scheduler = SchedulerProcess.start(head)
+    where = ("--scheduler", scheduler.address)
+    nodes.machines = nodes.machines[:1]
+    (running,) = nodes.pulls(scheduler.address)
+    assert nodes.hub.log.wait_for(lambda log: log.bytes_sent() > nodes.size // 3)
+    (node,) = head.run("fleet", "ls", *where, "--json").ended(0).document["data"]["nodes"]
+    head.run("fleet", "drain", node["id"], *where).ended(0)
+    nodes.ended([running])
+    assert nodes.egress <= 1.3
+    scheduler.stop()
+
+
 def test_where_nobody_answers_a_machine_pulls_for_itself(nodes: Nodes) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         alone = nodes.machines[0]

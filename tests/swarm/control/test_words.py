@@ -74,3 +74,26 @@ def test_first_words_on_a_subject_do_not_replace_later_ones() -> None:
     words.put("task", Join("later"))
     words.begin_with("task", Join("first"))
     assert said(words, 1) == [Join("later")]
+
+
+def test_what_is_to_be_said_again_is_not_taken_for_heard_before_it_was() -> None:
+    words = Words()
+    words.put("failed", FailedWork("l", "", "no-space"), is_kept=False)
+    assert len(said(words, 7)) == 1
+    words.begin(5)
+    words.heard(8)
+    assert said(words, 9) == [FailedWork("l", "", "no-space")]
+    words.heard(9)
+    words.begin(0)
+    assert not words.has_more
+
+
+def test_a_subject_that_is_forgotten_is_said_to_nobody() -> None:
+    words = Words()
+    words.put("join", Join("t"))
+    words.put(A, BlobProgress(A, b"\1"))
+    assert len(said(words, 1)) == 2
+    words.forget("join")
+    words.forget(B)
+    words.begin(0)
+    assert said(words, 3) == [Progress((BlobProgress(A, b"\1"),))]

@@ -355,6 +355,21 @@ def test_goodbye_is_the_last_word_and_nobody_comes_back_after_it() -> None:
         assert core.left == ["n1"]
         assert [len(one.hellos) for one in node.cores] == [1, 0]
 
+
+def test_what_the_fleet_is_done_with_is_nobody_elses_matter_any_more() -> None:
+    async def work(node: Node) -> None:
+        core = node.cores[0]
+        node.worker.expect("task", [LARGE, SMALL])
+        node.holdings.have(LARGE, 4 * PIECE, [0])
+        node.holdings.have(SMALL, 10, [0], is_whole=True)
+        await core.until(lambda: len(blobs(core)) == 2)
+        node.worker.forget("task", [LARGE])
+        assert node.guide.origin(job()) is None
+        assert node.guide.origin(job(SMALL, 10)) == ()
+        node.schedulers[0].is_down = True
+        await node.cores[1].until(lambda: bool(blobs(node.cores[1])))
+        assert blobs(node.cores[1]) == [BlobProgress(SMALL, b"", True)]
+
     run(work)
 
 

@@ -116,3 +116,16 @@ def test_of_a_doubted_blob_only_pieces_of_the_trusted_source_count(clock: Clock)
     table.distrust(ONE, "hub")
     assert {node: list(pieces) for node, pieces in table.offers(ONE).items()} == {"a": [0, 2], "b": [0, 1, 2, 3]}
     assert [list(one.holdings[ONE].checked) for one in table.seen()] == [[0, 2], [0, 1, 2, 3]]
+
+
+def test_blobs_that_nobody_wants_are_forgotten_and_so_are_peers_that_were_known_for_them(clock: Clock) -> None:
+    table = PeerTable(clock)
+    table.told(ADDRESS, news(holding(0, 1), holding(0, digest=TWO)))
+    table.told("http://b:1", news(holding(0, 1), node="b"))
+    table.forget([ONE])
+    assert not table.offers(ONE)
+    assert {one.node: set(one.holdings) for one in table.seen()} == {"a": {TWO}, "b": set()}
+    clock.now += 3600
+    table.told(ADDRESS, news(holding(0, 1, digest=TWO)))
+    table.forget([ONE])
+    assert [one.node for one in table.seen()] == ["a"]
