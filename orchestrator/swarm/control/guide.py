@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from orchestrator.core.extents import Range, Ranges, union
 from orchestrator.core.files import Digest
 from orchestrator.core.plan import Job
+from orchestrator.events import Emit, FleetNews, Notice
 from orchestrator.swarm.control.messages import Assign
 from orchestrator.swarm.guides import Guide
 from orchestrator.swarm.holdings import Peer
@@ -138,3 +139,50 @@ class FleetGuide:
             for digest in given.bundle:
                 ranges.setdefault(digest, []).append((0, 1 << 62))
         self._ranges = {digest: union(found) for digest, found in ranges.items()}
+
+
+class Lead:
+    """Which of its schedulers, by these names, leads a node: it says so to people, and to the node's guide."""
+
+    def __init__(self, guide: FleetGuide, names: Sequence[str], emit: Emit) -> None:
+        self._guide = guide
+        self._names = names
+        self._emit = emit
+        self._leader = ""
+        self._refused: dict[str, str] = {}
+        self._is_warned = False
+
+    @property
+    def refusal(self) -> str:
+        """The word of one of them, when all have refused this node; else empty."""
+        return list(self._refused.values())[-1] if len(self._refused) == len(self._names) else ""
+
+    def welcomed(self, name: str) -> None:
+        """This one leads from now on."""
+        self._refused.clear()
+        self._guide.is_alone = False
+        if self._leader != name:
+            self._leader = name
+            self._emit(FleetNews("scheduler", f"plans come from {name}"))
+
+    def refused(self, name: str, why: str) -> None:
+        """This one does not let the node in; with its word it is told once."""
+        if self._refused.get(name) != why:
+            self._refused[name] = why
+            self._emit(Notice("fleet-refused", why))
+        if self.refusal:
+            self._guide.is_alone = True
+
+    def lost(self) -> None:
+        """None has been there for long."""
+        self._guide.is_alone = True
+        self._leader = ""
+        if not self._is_warned:
+            self._is_warned = True
+            then = (
+                "the nodes agree among themselves"
+                if self._guide.known()
+                else "this node knows no others, and fetches all by itself"
+            )
+            names = ", ".join(self._names)
+            self._emit(Notice("fleet-without-scheduler", f"no scheduler answers ({names}); {then}"))

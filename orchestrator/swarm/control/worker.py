@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from orchestrator.core.files import Digest
 from orchestrator.depot.watch import State, Watch
 from orchestrator.errors import GlmAriaError, NotAllowedError, TemporaryError
-from orchestrator.events import Emit, FleetNews, Notice
+from orchestrator.events import Emit
 from orchestrator.swarm.control import messages
 from orchestrator.swarm.control.gauge import WorkGauge
-from orchestrator.swarm.control.guide import FleetGuide
+from orchestrator.swarm.control.guide import FleetGuide, Lead
 from orchestrator.swarm.control.line import Scheduled, SchedulerLine
 from orchestrator.swarm.control.messages import Assign, FromNode, FromScheduler, Hello, TaskReport
 from orchestrator.swarm.control.words import Words
@@ -71,7 +71,6 @@ class Worker:
         self._holdings = holdings
         self._guide = guide
         self._orders = orders
-        self._emit = emit
         self._clock = clock
         self._words = Words()
         self._inbox: list[tuple[object, FromNode]] = []
@@ -81,9 +80,7 @@ class Worker:
         self._forgotten: list[tuple[str, Collection[Digest]]] = []
         self._version = 0
         self._seq = 0
-        self._is_warned = False
-        self._refused: dict[str, str] = {}
-        self._planner = ""
+        self._lead = Lead(guide, [one.name for one in self._schedulers], emit)
         self._is_leaving = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed = asyncio.Event()
@@ -132,7 +129,7 @@ class Worker:
     @property
     def refusal(self) -> str:
         """The word of one of them, when all schedulers have refused this node; else empty."""
-        return list(self._refused.values())[-1] if len(self._refused) == len(self._schedulers) else ""
+        return self._lead.refusal
 
     # -- in the event loop
 
@@ -173,7 +170,7 @@ class Worker:
                         gone = asyncio.create_task(self._go_alone())
                         break
                     if gone.done():
-                        self._be_alone()
+                        self._lead.lost()
                 else:
                     await asyncio.sleep(_REFUSED if self.refusal else _PAUSE)
         finally:
@@ -183,20 +180,7 @@ class Worker:
     async def _go_alone(self) -> None:
         await asyncio.sleep(_GONE)
         if not self._connected.is_set():
-            self._be_alone()
-
-    def _be_alone(self) -> None:
-        self._guide.is_alone = True
-        self._planner = ""
-        if not self._is_warned:
-            self._is_warned = True
-            names = ", ".join(one.name for one in self._schedulers)
-            then = (
-                "the nodes agree among themselves"
-                if self._guide.known()
-                else "this node knows no others, and fetches all by itself"
-            )
-            self._emit(Notice("fleet-without-scheduler", f"no scheduler answers ({names}); {then}"))
+            self._lead.lost()
 
     async def _session(self, scheduler: Scheduled) -> None:
         """Speak to a scheduler until it is gone. Raises _Ended."""
@@ -212,12 +196,8 @@ class Worker:
                 self._seq = max(self._seq, welcome.seen)
                 self._words.begin(welcome.seen)
                 self._welcomed = self._clock()
-                self._refused.clear()
                 self._connected.set()
-                self._guide.is_alone = False
-                if self._planner != scheduler.name:
-                    self._planner = scheduler.name
-                    self._emit(FleetNews("scheduler", f"plans come from {scheduler.name}"))
+                self._lead.welcomed(scheduler.name)
                 self._orders.welcome(scheduler.name)
                 both = [
                     asyncio.create_task(self._speak(line, welcome.beat / 1000)),
@@ -232,16 +212,9 @@ class Worker:
                     await asyncio.wait(both)
         except (GlmAriaError, TimeoutError, StopAsyncIteration, OSError) as error:
             if isinstance(error, NotAllowedError):
-                self._note_refusal(scheduler, error)
+                self._lead.refused(scheduler.name, error.message)
             raise _Ended from error
         raise _Ended
-
-    def _note_refusal(self, scheduler: Scheduled, error: NotAllowedError) -> None:
-        if self._refused.get(scheduler.name) != error.message:
-            self._refused[scheduler.name] = error.message
-            self._emit(Notice("fleet-refused", error.message))
-        if self.refusal:
-            self._guide.is_alone = True
 
     async def _listen(self, heard: AsyncIterator[tuple[int, FromScheduler | None]]) -> None:
         async for seen, told in heard:
