@@ -77,7 +77,7 @@ class SwarmCompany:
         self.peers.want(watch.job)
 
     def forget(self, digests: Collection[Digest]) -> None:
-        """Nobody here wants these blobs any more, and nobody is known who does."""
+        """Ask nobody for these blobs any more."""
         self.peers.forget(digests)
 
     def doubt(self, digest: Digest, trusted: str) -> Extents:

@@ -142,7 +142,7 @@ class FleetGuide:
 
 
 class Lead:
-    """Which of its schedulers, by these names, leads a node: it says so to people, and to the node's guide."""
+    """The lead of a node by one of its schedulers, which have these names: told to people, and to its guide."""
 
     def __init__(self, guide: FleetGuide, names: Sequence[str], emit: Emit) -> None:
         self._guide = guide
