@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -189,8 +190,7 @@ def led(
         inbox.expect, inbox.submit, inbox.forget = worker.expect, submit, forget
         speaking = loop.run(worker.run())
         stack.callback(speaking.cancel)
-        # Only a bug ends it otherwise, and who waits for words of schedulers would wait for ever.
-        speaking.add_done_callback(lambda ended: None if ended.cancelled() else stop.set())
+        speaking.add_done_callback(lambda ended: stop_after_error(ended, stop))
         linger = Linger(settings.fleet_linger)
         yield LedNode(name, LedCompany(company, guide, worker), worker, calling, inbox, keys, own, linger)
         if speaking.done():
@@ -198,6 +198,12 @@ def led(
         loop.run(worker.leave(_GOODBYE)).result()
         if own is not None:
             _host_on(own, linger, stop)
+
+
+def stop_after_error(ended: Future[None], stop: Stop) -> None:
+    """Set `stop` where an error ended something that others wait for: only a bug does, and they would wait for ever."""
+    if not ended.cancelled() and ended.exception() is not None:
+        stop.set()
 
 
 def _host_on(own: HostedScheduler, linger: Linger, stop: Stop) -> None:

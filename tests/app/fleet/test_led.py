@@ -1,10 +1,11 @@
 """The end of a node that schedulers lead."""
 
 from collections.abc import Callable
+from concurrent.futures import Future
 from types import SimpleNamespace
 from typing import Any, cast
 
-from orchestrator.app.fleet.led import LedNode, Linger
+from orchestrator.app.fleet.led import LedNode, Linger, stop_after_error
 from orchestrator.app.fleet.orders import OrderBook
 from orchestrator.errors import Interrupted
 from orchestrator.events import ignore
@@ -55,3 +56,14 @@ def test_a_node_lingers_for_its_seconds_in_all() -> None:
     stays = node(lambda _: None, seconds=0.0)
     stays.leave(Stop(), ignore)
     assert not stays.linger.left
+
+
+def test_only_an_error_of_the_worker_stops_the_run() -> None:
+    ended, broken, cancelled = Future[None](), Future[None](), Future[None]()
+    ended.set_result(None)
+    broken.set_exception(RuntimeError("a bug"))
+    cancelled.cancel()
+    for future, stops in ((ended, False), (broken, True), (cancelled, False)):
+        stop = Stop()
+        stop_after_error(future, stop)
+        assert stop.is_set() is stops
