@@ -110,7 +110,7 @@ def hosted(
     scheduler, work = scheduler_over(board, loop, emit)
     know = _known(tokens) if tokens else lambda *_: None
     door = FleetDoor(needed_keys(settings), know, (*settings.fleet_hosts, *hosts))
-    service = FleetService(scheduler, door)
+    service = FleetService(scheduler, door, emit)
     served = listening(service, listen, tls_of(settings), emit)
     try:
         port = loop.run(served.__aenter__()).result()

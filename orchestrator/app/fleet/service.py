@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING
 from orchestrator.app.compose import known_state, mover_of, sweep
 from orchestrator.app.extras import server_libraries
 from orchestrator.app.fleet.control import board_at, calling, event_loop, hosted
+from orchestrator.app.fleet.scheduler_news import NodeNews
+from orchestrator.app.fleet.watching import TaskWatch, named
 from orchestrator.app.opening import opened
 from orchestrator.app.peers.keys import needed_keys
-from orchestrator.errors import NotFoundError
-from orchestrator.events import Emit
+from orchestrator.core.sources import is_this_machine
+from orchestrator.errors import Interrupted
+from orchestrator.events import Emit, FleetNews
 from orchestrator.lists.lockfile import render_lock
 from orchestrator.lists.request import PullRequest
 from orchestrator.settings import Settings
@@ -61,8 +64,15 @@ class FleetServices:
         ):
             stop.is_abrupt = False
             on_ready(own.port)
+            if is_this_machine(listen.rpartition(":")[0]):
+                emit(FleetNews("loopback", "only this machine reaches it; for others: --listen 0.0.0.0:8091"))
+            news = NodeNews(emit)
+
+            async def nodes() -> Sequence[NodeStatus]:
+                return own.scheduler.nodes()
+
             while not stop.wait(_GLANCE):
-                pass
+                news.look(loop.run(nodes()).result())
             return EndedScheduler(own.port, len(own.scheduler.tasks()))
 
     def node(self, emit: Emit, on_ready: Callable[[str], None]) -> EndedNode:
@@ -103,24 +113,14 @@ class FleetServices:
 
     def watch(self, task: str | None, emit: Emit, see: Callable[[TaskStatus], None]) -> TaskStatus:
         """Tell `see` how a task goes, the newest one where none is named, until it has ended. Raises NotFoundError."""
-
-        async def follow(calls: FleetCalls) -> TaskStatus:
-            name = task
-            if name is None:
-                known = await calls.tasks()
-                if not known:
-                    raise NotFoundError("the fleet has no task", hint="glm-aria fleet submit org/name")
-                name = known[-1].id
-            last = None
-            async for status in calls.watch(name):
-                last = status
-                see(status)
-            if last is None:
-                raise NotFoundError(f"the fleet has no task {name!r}", hint="glm-aria fleet ls")
-            return last
-
-        with stoppable() as stop, calling(self.settings, emit) as fleet:
-            return fleet.do(follow, stop)
+        watch = TaskWatch(task, emit, see)
+        try:
+            with stoppable() as stop, calling(self.settings, emit) as fleet:
+                return watch.until_the_end(fleet, stop)
+        except Interrupted as error:
+            error.message = "stopped looking; the nodes go on"
+            error.hint = f"look again: {' '.join(filter(None, ('glm-aria fleet watch', watch.task)))}"
+            raise
 
     def listing(self, emit: Emit) -> tuple[tuple[NodeStatus, ...], tuple[TaskStatus, ...]]:
         """The nodes of the fleet, and its tasks."""
@@ -137,9 +137,13 @@ class FleetServices:
             return fleet.do(lambda calls: calls.drain(node), stop)
 
     def cancel(self, task: str, emit: Emit) -> TaskStatus:
-        """End a task. Raises NotFoundError."""
+        """End a task. Raises NotFoundError, UsageError for a beginning of several."""
+
+        async def end(calls: FleetCalls) -> TaskStatus:
+            return await calls.cancel(await named(calls, task))
+
         with stoppable() as stop, calling(self.settings, emit) as fleet:
-            return fleet.do(lambda calls: calls.cancel(task), stop)
+            return fleet.do(end, stop)
 
     def _locked(self, request: PullRequest, stop: Stop, emit: Emit) -> FreshLock:
         from orchestrator.pull.locking import lock_ahead

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from orchestrator.app.peers.keys import fleet_keys, key_file
+from orchestrator.app.peers.keys import needed_keys
 from orchestrator.app.peers.peering import PeerEntrance, peering
 from orchestrator.app.peers.this_node import this_node
 from orchestrator.cache.cache import Cache
@@ -44,6 +44,10 @@ if TYPE_CHECKING:
 _MOST_ASKED = 64
 """Peers that are asked what they have: without control a node has to know all."""
 _LOOK_SECONDS = 0.2
+_ELSEWHERE = (
+    "name an address of this machine and a free port for its peers, as in 0.0.0.0:8092: --peer-listen of pull, "
+    "--listen of node, or fleet.listen in the settings"
+)
 _SURE_SECONDS = 1.0
 """For so long nobody may need anything before a node leaves others that still fetch: their news are on their way."""
 _MOVING_SECONDS = 15.0
@@ -95,10 +99,10 @@ def node_name() -> str:
 def company(settings: Settings, cache: Cache, stop: Stop, emit: Emit) -> Iterator[SwarmCompany]:
     """The company of a run without control: the peers of the settings, and those that are found on the local network.
 
-    At the end of a run that was not stopped it stays for peers that need what this node alone has. Raises UsageError
-    without a key of the fleet, ConfigError without the libraries, CannotCreateError when nothing can listen.
+    At the end of a run that was not stopped it stays for peers that need what this node alone has. Raises ConfigError
+    without a key of the fleet or the libraries, CannotCreateError when nothing can listen.
     """
-    keys = _keys(settings)
+    keys = needed_keys(settings)
     if settings.fleet_lan:
         refuse_missing()
     node = node_name()
@@ -169,20 +173,11 @@ def reached(sharing: Sharing, node: str, keys: FleetKeys, settings: Settings, em
             try:
                 address = stack.enter_context(peering(sharing, me, keys, entrance, emit))
                 break
-            except CannotCreateError:
+            except (CannotCreateError, UsageError) as error:
                 if listen.endswith(":0") or settings.fleet_listen:
+                    error.hint = _ELSEWHERE
                     raise
         yield address
-
-
-def _keys(settings: Settings) -> FleetKeys:
-    keys = fleet_keys(settings)
-    if keys is None:
-        raise UsageError(
-            f"machines share with those that have the same fleet key, and there is none at {key_file(settings)}",
-            hint="make one: glm-aria fleet key; then copy that file to the other machines",
-        )
-    return keys
 
 
 def tell_peers(peers: Neighbours, address: str, emit: Emit) -> None:

@@ -45,8 +45,10 @@ class TaskScreen:
             self._live.start()
         return self
 
-    def __exit__(self, *_exc: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_exc: object) -> None:
         if self._live is not None:
+            # Who stops looking keeps what was seen last; else the same is printed as the result.
+            self._live.transient = kind is None
             self._live.stop()
 
     def see(self, status: TaskStatus) -> None:

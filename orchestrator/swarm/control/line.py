@@ -41,6 +41,30 @@ _ERRORS: dict[grpc.StatusCode, type[GlmAriaError]] = {
 _REFUSALS = (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED)
 
 
+_AGAIN = "the nodes go on without it; look again: glm-aria fleet ls"
+_ENDED = ("the scheduler {} ended the connection", _AGAIN)
+_UNKNOWN = ("the name in {} is not known here", "write it as this machine knows it, or the address: HOST:PORT")
+_OF_THE_LINE = {
+    "failed to connect": ("no scheduler answers at {}", "is it running? glm-aria scheduler --help"),
+    "errors resolving": _UNKNOWN,
+    "resolution failed": _UNKNOWN,
+    "deadline exceeded": ("the scheduler {} does not answer in time", _AGAIN),
+    **dict.fromkeys(
+        (
+            "socket closed",
+            "stream removed",
+            "cancelling all calls",
+            "goaway",
+            "reset by peer",
+            "broken pipe",
+            "keepalive",
+        ),
+        _ENDED,
+    ),
+}
+"""What gRPC says of a line, by a part of it in small letters, in our words."""
+
+
 class SchedulerLine(Protocol):
     """A connection of a node. `heard` ends when the other side does; all raise errors of `errors`."""
 
@@ -296,7 +320,7 @@ async def _prove(name: str, call: Any, shown: Introduction) -> None:
             hint="glm-aria fleet key --help; or set fleet.hosts there",
             source=name,
         )
-    raise _error(name, code, await call.details())
+    raise error_of(name, code, await call.details())
 
 
 @contextlib.contextmanager
@@ -304,14 +328,16 @@ def _translated(name: str) -> Any:
     try:
         yield
     except grpc.aio.AioRpcError as error:
-        raise _error(name, error.code(), error.details()) from error
+        raise error_of(name, error.code(), error.details()) from error
     except (grpc.aio.UsageError, asyncio.InvalidStateError) as error:  # it ended while we spoke
         raise TemporaryError(f"the scheduler {name} ended the connection", source=name) from error
 
 
-def _error(name: str, code: grpc.StatusCode, details: str | None) -> GlmAriaError:
-    if "failed to connect" in (details or "").lower():
-        return TemporaryError(
-            f"no scheduler answers at {name}", hint="is it running? glm-aria scheduler --help", source=name
-        )
-    return _ERRORS.get(code, TemporaryError)(f"the scheduler {name}: {details or code.name.lower()}", source=name)
+def error_of(name: str, code: grpc.StatusCode, details: str | None) -> GlmAriaError:
+    """The error for a call of the scheduler `name` that ended so."""
+    said = details or code.name.lower()
+    for part, (words, hint) in _OF_THE_LINE.items():
+        if part in said.lower():
+            return TemporaryError(words.format(name), hint=hint, source=name)
+    kind = _ERRORS.get(code, TemporaryError)
+    return kind(f"the scheduler {name}: {said}", hint=_AGAIN if kind is TemporaryError else None, source=name)

@@ -20,6 +20,7 @@ from orchestrator.errors import (
     TemporaryError,
     UsageError,
 )
+from orchestrator.events import Emit, Notice, ignore
 from orchestrator.swarm.control import codec, messages, status_codec
 from orchestrator.swarm.control.access import HEADER, PROOF, FleetCaller, FleetDoor, FleetRight
 from orchestrator.swarm.control.messages import FromNode, FromScheduler, NodeStatus, Submission, TaskStatus, Welcome
@@ -36,6 +37,8 @@ _BURST, _RATE = 500.0, 20.0
 """Messages that a node may send at once, and per second. A faster one is read no faster."""
 _LOOK = 0.5
 """Seconds between two messages to who watches a task."""
+_QUIET, _MOST_NOTED = 60.0, 256
+"""Seconds in which a refused address is told once; how many of them."""
 _PAGE = 200
 """Nodes in one message."""
 
@@ -94,11 +97,13 @@ class Core(Protocol):
 class FleetService:
     """Answers calls. `most_streams` nodes may be connected."""
 
-    def __init__(self, core: Core, door: FleetDoor, most_streams: int = 4096) -> None:
+    def __init__(self, core: Core, door: FleetDoor, emit: Emit = ignore, *, most_streams: int = 4096) -> None:
         self._core = core
         self.door = door
         self._most = most_streams
+        self._emit = emit
         self._streams: dict[str, Outbox] = {}
+        self._refused: dict[str, float] = {}
 
     @property
     def streams(self) -> int:
@@ -110,7 +115,11 @@ class FleetService:
         that, it says nothing. Ends the call of anybody else."""
         headers = {str(key): str(value) for key, value in context.invocation_metadata() or () if key == HEADER}
         async with self._told(context):
-            caller = self.door.admit(headers, context.peer())
+            try:
+                caller = self.door.admit(headers, context.peer())
+            except NotAllowedError as error:
+                self._note_refusal(context.peer(), error)
+                raise
             caller.require(_RIGHTS.get(method, FleetRight.VIEW))
         _CALLER.set(caller)
         await context.send_initial_metadata(((PROOF, caller.proof),))
@@ -186,6 +195,15 @@ class FleetService:
         """Give a node no more work."""
         async with self._told(context):
             return status_codec.node(await self._core.drain(asked.id))
+
+    def _note_refusal(self, peer: str, error: NotAllowedError) -> None:
+        """Tell that one at an address was refused, once a minute each: it may ask twice a second."""
+        # Such as ipv4:10.0.0.7:50312; unix: and the like have no port.
+        address, now = peer.partition(":")[2].rpartition(":")[0] or peer, time.monotonic()
+        self._refused = {one: since for one, since in self._refused.items() if now - since < _QUIET}
+        if address not in self._refused and len(self._refused) < _MOST_NOTED:
+            self._refused[address] = now
+            self._emit(Notice("caller-refused", f"{address} was refused: {error.message}"))
 
     @contextlib.asynccontextmanager
     async def _told(self, context: Context) -> AsyncIterator[None]:

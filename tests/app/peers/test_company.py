@@ -10,7 +10,7 @@ import pytest
 from orchestrator.app.compose import open_cache
 from orchestrator.app.opening import moving
 from orchestrator.app.peers.company import company, node_name
-from orchestrator.errors import UsageError
+from orchestrator.errors import ConfigError
 from orchestrator.events import Event, PeersKnown
 from orchestrator.settings import Settings, load
 from orchestrator.swarm.holdings import is_node_name
@@ -39,7 +39,7 @@ def test_without_a_key_the_next_command_is_said(tmp_path: Path, monkeypatch: pyt
     found = settings(tmp_path, GLM_ARIA_FLEET_PEERS="127.0.0.1:1")
     with (
         open_cache(found) as cache,
-        pytest.raises(UsageError) as caught,
+        pytest.raises(ConfigError) as caught,
         moving(found, cache, Stop(), print),
     ):
         pass

@@ -69,10 +69,15 @@ def test_another_key_and_no_key_open_nothing(member: Machine) -> None:
     scheduler = SchedulerProcess.start(member)
     words = ("fleet", "ls", "--scheduler", scheduler.address, "--json")
     assert member.run(*words, env={"GLM_ARIA_FLEET_KEY": "s" * 32}).ended(77).error["code"] == "not-allowed"
+    assert member.run(*words, env={"GLM_ARIA_FLEET_KEY": "s" * 32}).code == 77
+    stranger = ("node", "--scheduler", scheduler.address, "--listen", "127.0.0.1:0", "--json")
+    assert member.run(*stranger, env={"GLM_ARIA_FLEET_KEY": "s" * 32}).ended(77).error["code"] == "not-allowed"
     (member.folder / "config" / "glm-aria" / "fleet.key").unlink()
+    for alone in (("--peer", "127.0.0.1:1"), ("--fleet", scheduler.address)):
+        assert member.run("pull", "org/name", *alone, "--json").code == 78
     assert member.run(*words).ended(78).error["code"] == "config"
     assert member.run("scheduler", "--listen", "127.0.0.1:0", "--json").ended(78).error["code"] == "config"
-    scheduler.stop()
+    assert scheduler.stop().err.count("127.0.0.1 was refused") == 1
 
 
 def submit_with(token: str, address: str) -> None:

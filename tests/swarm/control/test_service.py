@@ -19,7 +19,7 @@ from orchestrator.events import Event, Notice, ignore
 from orchestrator.swarm.control import access, codec, messages, outbox
 from orchestrator.swarm.control.access import FleetCaller, FleetDoor, FleetRight, sealed, with_key
 from orchestrator.swarm.control.credentials import TlsFiles
-from orchestrator.swarm.control.line import RemoteScheduler
+from orchestrator.swarm.control.line import RemoteScheduler, error_of
 from orchestrator.swarm.control.messages import FromScheduler, Hello, Join, TaskState
 from orchestrator.swarm.control.server import listening
 from orchestrator.swarm.control.service import FleetService
@@ -53,7 +53,9 @@ def know(token: str, _address: str) -> FleetCaller | None:
 
 @contextlib.asynccontextmanager
 async def scheduler(core: NotingCore, *, files: TlsFiles = PLAIN, most: int = 10) -> AsyncIterator[str]:
-    async with listening(FleetService(core, FleetDoor(KEYS, know), most), "127.0.0.1:0", files, ignore) as port:
+    async with listening(
+        FleetService(core, FleetDoor(KEYS, know), most_streams=most), "127.0.0.1:0", files, ignore
+    ) as port:
         yield f"localhost:{port}"
 
 
@@ -347,3 +349,20 @@ def test_who_speaks_on_a_call_that_has_ended_is_told_so() -> None:
                 await line.say(2, Join("task"))
 
     run(work)
+
+
+@pytest.mark.parametrize(
+    ("details", "words"),
+    [
+        ("Cancelling all calls", "the scheduler foo:8091 ended the connection"),
+        ("Stream removed (Socket closed)", "the scheduler foo:8091 ended the connection"),
+        ("errors resolving foo:8091: [field:hostname]", "the name in foo:8091 is not known here"),
+        ("failed to connect to all addresses", "no scheduler answers at foo:8091"),
+        ("4096 nodes are connected here", "the scheduler foo:8091: 4096 nodes are connected here"),
+    ],
+)
+def test_what_the_library_says_of_a_line_is_said_in_plain_words(details: str, words: str) -> None:
+    error = error_of("foo:8091", grpc.StatusCode.UNAVAILABLE, details)
+    assert isinstance(error, TemporaryError)
+    assert error.message == words
+    assert "run the same command" not in (error.hint or "")

@@ -114,7 +114,8 @@ def watch(options: FleetWatchOptions) -> int:
 
     For each node: its phase, how much it has, what it fetched from outside of the fleet, and which peers sent it how
     much. Egress is what all nodes together fetched from outside: 1.00 is one copy. Exit codes are as for pull, with
-    nodes in the place of models: 3 when some failed, or the task was cancelled.
+    nodes in the place of models: 3 when some failed, or the task was cancelled. TASK may be the beginning of an id.
+    Ctrl-C ends the looking, and the nodes go on.
 
     \b
     Examples:
