@@ -18,7 +18,7 @@ from orchestrator.app.entrance import Entrance, asking, refuse_itself
 from orchestrator.app.extras import server_libraries
 from orchestrator.app.peers.keys import fleet_keys
 from orchestrator.app.peers.this_node import Membership, this_node
-from orchestrator.events import Emit, Notice
+from orchestrator.events import Emit, FleetNews, Notice
 from orchestrator.serve.access.tokens import fresh_token
 from orchestrator.serve.pages import supervisor
 from orchestrator.servers import announced
@@ -53,11 +53,13 @@ class ServeRequest:
 
 
 class Served(NamedTuple):
-    """The address that was served, how many requests came there, and the bytes of their answers' bodies."""
+    """The address that was served, how many requests came there, and the bytes of their answers' bodies: those for
+    clients, and those for other nodes of the fleet."""
 
     url: str
     requests: int
     sent: int
+    sent_to_peers: int
 
 
 def serve(settings: Settings, request: ServeRequest, stop: Stop, emit: Emit) -> Served:
@@ -75,12 +77,14 @@ def serve(settings: Settings, request: ServeRequest, stop: Stop, emit: Emit) -> 
             stack.enter_context(following(*request.follow, server, settings, emit))
         url = entrance.url(address, settings.serve_hosts)
         request.on_ready(url)
+        if keys is not None:
+            emit(FleetNews("sharing", f"gives the machines of its fleet what it has, at {url}"))
         supervisor.tell("READY=1")
         # A signal that the system hands to another thread does not end a wait of this one, and is seen after it.
         while not stop.wait(_GLANCE):
             pass
         supervisor.tell("STOPPING=1")
-    return Served(url, traffic.requests, traffic.sent)
+    return Served(url, traffic.requests, traffic.sent, traffic.sent_to_peers)
 
 
 def run(settings: Settings, words: Sequence[str], emit: Emit) -> int:

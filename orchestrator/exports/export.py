@@ -17,8 +17,8 @@ from orchestrator.cache.cache import Cache
 from orchestrator.core.dialects import DEFAULT, Dialect, dialects
 from orchestrator.core.files import Algorithm
 from orchestrator.core.refs import RepoId, Target
-from orchestrator.core.sources import Origin, Source
-from orchestrator.core.trust import Trust
+from orchestrator.core.sources import Origin, Source, parse_source
+from orchestrator.core.trust import Level, Trust
 from orchestrator.disk.atomic import write_file
 from orchestrator.errors import CannotCreateError, IntegrityError, NotAllowedError
 from orchestrator.exports.torrent import Torrent, TorrentFile, TorrentHasher, piece_length, web_seeds
@@ -76,7 +76,11 @@ def export(request: ExportRequest, cache: Cache, sources_of: SourcesOf, *, stop:
     """
     repo = request.target.repo
     if not request.path.parent.is_dir():
-        raise CannotCreateError(f"{request.path} cannot be written: its folder is not there", file=str(request.path))
+        raise CannotCreateError(
+            f"{request.path} cannot be written: its folder is not there",
+            hint="make that folder first, or name another one",
+            file=str(request.path),
+        )
     with cache.blobs.use() as use:
         model = open_model(request.target, cache, use, stop)
         is_open = cache.records.is_open(repo.folder)
@@ -121,6 +125,14 @@ class _Places:
         """The sources of the kind that listed it; where each site has commits of its own, the one that did."""
         listed_by = model.record.trust.source if model.record else ""
         known = [source for kind in dialects() for source in sources_of(kind)]
+        if (
+            known
+            and model.record
+            and model.record.trust.level == Level.ROOT
+            and listed_by not in {one.url for one in known}
+        ):
+            # It was pulled with another root than that of the settings, which may not even have it.
+            known = [parse_source(listed_by, is_root=True), *(one for one in known if not one.is_root)]
         kind = next((source.kind for source in known if source.url == listed_by), DEFAULT)
         chosen = (one for one in known if one.kind is kind and (kind.has_git_commits or one.url == listed_by))
         return cls(repo, model.commit, kind, tuple(chosen))

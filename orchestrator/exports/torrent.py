@@ -61,7 +61,8 @@ class Torrent:
 
 
 def piece_length(size: int) -> int:
-    """The bytes of a piece of a model of `size` bytes: a power of two, for about 1,000 to 2,000 pieces."""
+    """The bytes of a piece of a model of `size` bytes: a power of two, for about 1,000 to 2,000 pieces; fewer below
+    256 MiB, more beyond 64 GiB."""
     return min(max(1 << max(0, -(-size // _PIECES) - 1).bit_length(), _LEAST), _MOST)
 
 

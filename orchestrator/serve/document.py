@@ -9,11 +9,13 @@ from orchestrator.documents import Count
 
 @dataclass(frozen=True, slots=True)
 class ServeDocument:
-    """The address that was served, the requests that came, and the bytes of their answers' bodies."""
+    """The address that was served, the requests that came, and the bytes of their answers' bodies: those for clients,
+    and those for other nodes of the fleet."""
 
     url: str
     requests: Count
     bytes_sent: Count
+    bytes_sent_to_peers: Count
 
 
 @dataclass(frozen=True, slots=True)

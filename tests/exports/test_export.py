@@ -6,6 +6,7 @@ import hashlib
 import os
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,17 @@ def test_the_same_model_makes_the_same_swarm(cache: Cache, tmp_path: Path) -> No
     with plain.cache(tmp_path / "other") as other:
         plain.put(other)
         assert make(cache, tmp_path / "one").info_hash == make(other, tmp_path / "two").info_hash
+
+
+def test_a_model_that_came_from_another_root_than_the_usual_one_has_the_address_there(
+    cache: Cache, tmp_path: Path
+) -> None:
+    plain.put(cache)
+    usual = replace(ROOT, url="https://usual.test")
+    request = ExportRequest(Target(REPO, None), ExportKind.TORRENT, tmp_path / "m.torrent")
+    export(request, cache, lambda kind: (usual, MIRROR) if kind is DEFAULT else (), stop=Stop())
+    known, _ = bdecode(request.path.read_bytes())
+    assert known["url-list"] == [f"{source.url}/org/m/resolve/".encode() for source in (ROOT, MIRROR)]
 
 
 def test_a_metalink_has_sha256_and_all_addresses_of_each_file(cache: Cache, tmp_path: Path) -> None:

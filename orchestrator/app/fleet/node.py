@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from orchestrator.app.compose import mover_of, sweep
 from orchestrator.app.fleet.control import event_loop
 from orchestrator.app.fleet.led import LedNode, TaskProgress, led
-from orchestrator.app.fleet.orders import KEPT, LOCK, name_of
+from orchestrator.app.fleet.orders import KEPT, LOCK, confirmed, name_of
 from orchestrator.app.opening import OpenCall, opened
 from orchestrator.errors import GlmAriaError
 from orchestrator.events import Emit, FleetNews, Notice
@@ -136,7 +136,7 @@ class _Tasks:
                 for model in lock.models
             ),
             policy=self._settings.policy,
-            lock_name=LOCK,
+            lock_name=confirmed(lock),
             is_closed=task.is_restricted,
             portable=self._settings.portable,
         )

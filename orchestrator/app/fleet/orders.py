@@ -155,6 +155,11 @@ def digests_of(lock: Lock) -> tuple[Digest, ...]:
     return tuple({file.digest: None for model in lock.models for file in model.tree().files})
 
 
+def confirmed(lock: Lock) -> str:
+    """The lock, for people, with who listed its models."""
+    return f"{LOCK}, as listed by {' and '.join(sorted({model.trust.source for model in lock.models}))}"
+
+
 def name_of(lock: Lock) -> str:
     """The name of a task for people."""
     refs = [str(model.ref) for model in lock.models]

@@ -12,7 +12,7 @@ from dataclasses import replace
 from orchestrator.app.compose import mover_of
 from orchestrator.app.fleet.control import event_loop
 from orchestrator.app.fleet.led import LedNode, TaskProgress, led
-from orchestrator.app.fleet.orders import KEY, LOCK, another_key, name_of
+from orchestrator.app.fleet.orders import KEY, LOCK, another_key, confirmed, name_of
 from orchestrator.app.opening import OpenCall
 from orchestrator.depot.mover import Mover
 from orchestrator.errors import GlmAriaError, Interrupted, TemporaryError
@@ -62,7 +62,9 @@ def pull_in_fleet(settings: Settings, request: PullRequest, opened: OpenCall, st
                 emit(Notice("fleet-without-lock", "the fleet did not give this machine the models; it pulls alone"))
             return flow.pull(request, sites, sources, cache, mover, stop=stop, emit=emit)
         fresh = parse_lock(task.lock, LOCK)
-        locked = replace(request, items=locked_items(request, fresh), lock_name=LOCK, is_closed=task.is_restricted)
+        locked = replace(
+            request, items=locked_items(request, fresh), lock_name=confirmed(fresh), is_closed=task.is_restricted
+        )
         progress = TaskProgress(task.task, node, emit, agreement.sent)
         progress.begin()
         with node.inbox.stopping(task.task, stop):

@@ -67,7 +67,7 @@ def export(options: ExportOptions) -> int:
     given = {ExportKind.TORRENT: options.torrent, ExportKind.METALINK: options.metalink}
     chosen = [(kind, path) for kind, path in given.items() if path is not None]
     if len(chosen) != 1:
-        raise UsageError("name one file to write", hint="--torrent FILE or --metalink FILE")
+        raise UsageError("name one file to write", hint="--torrent FILE or --metalink FILE; for both, run it twice")
     if options.trackers and options.torrent is None:
         raise UsageError("--tracker needs --torrent")
     ((kind, path),) = chosen

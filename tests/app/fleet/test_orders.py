@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.app.fleet import orders
-from orchestrator.app.fleet.orders import KEY, OrderBook, another_key, digests_of, name_of
+from orchestrator.app.fleet.orders import KEY, OrderBook, another_key, confirmed, digests_of, name_of
 from orchestrator.core.refs import parse_ref
 from orchestrator.core.trust import Trust
 from orchestrator.errors import TemporaryError
@@ -159,3 +159,7 @@ def test_what_only_tasks_of_long_ago_list_is_forgotten(monkeypatch: pytest.Monke
 def test_the_name_of_a_task_is_short() -> None:
     models = [LockedModel(parse_ref(f"org/m{n}@main"), "a" * 40, LOCK.models[0].trust, ()) for n in range(5)]
     assert name_of(Lock(tuple(models))) == "org/m0@main, org/m1@main, org/m2@main and 2 more"
+
+
+def test_who_confirmed_a_lock_is_named() -> None:
+    assert confirmed(LOCK) == "the lock of the fleet, as listed by https://huggingface.co"

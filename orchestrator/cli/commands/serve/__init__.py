@@ -169,12 +169,13 @@ def serve(options: ServeOptions) -> int:
         served = services(settings).serve(
             ServeRequest(entrance, show_address, (follow, read) if follow else None), run.emit_lasting
         )
-    found = ServeDocument(served.url, served.requests, served.sent)
+    found = ServeDocument(served.url, served.requests, served.sent, served.sent_to_peers)
     return finish(run, "serve", found, _print, run.outcome())
 
 
 def _print(found: ServeDocument) -> None:
-    terminal.say(f"stopped after {found.requests} requests and {format_size(found.bytes_sent)}")
+    peers = f", and {format_size(found.bytes_sent_to_peers)} to other machines" if found.bytes_sent_to_peers else ""
+    terminal.say(f"stopped after {found.requests} requests and {format_size(found.bytes_sent)} to clients{peers}")
 
 
 serve.add_command(prefetch)
