@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from orchestrator.app.compose import known_state, mover_of, sweep
 from orchestrator.app.extras import server_libraries
 from orchestrator.app.fleet.control import board_at, calling, event_loop, hosted
-from orchestrator.app.fleet.scheduler_news import NodeNews
+from orchestrator.app.fleet.roll_call import RollCall
 from orchestrator.app.fleet.watching import TaskWatch, named
 from orchestrator.app.opening import opened
 from orchestrator.app.peers.keys import needed_keys
@@ -66,13 +66,13 @@ class FleetServices:
             on_ready(own.port)
             if is_this_machine(listen.rpartition(":")[0]):
                 emit(FleetNews("loopback", "only this machine reaches it; for others: --listen 0.0.0.0:8091"))
-            news = NodeNews(emit)
+            roll = RollCall(emit)
 
             async def nodes() -> Sequence[NodeStatus]:
                 return own.scheduler.nodes()
 
             while not stop.wait(_GLANCE):
-                news.look(loop.run(nodes()).result())
+                roll.look(loop.run(nodes()).result())
             return EndedScheduler(own.port, len(own.scheduler.tasks()))
 
     def node(self, emit: Emit, on_ready: Callable[[str], None]) -> EndedNode:

@@ -12,7 +12,7 @@ _NAMED = 5
 _AWAY = (NodeState.LOST, NodeState.GONE)
 
 
-class NodeNews:
+class RollCall:
     """Tells which nodes have come and gone between two looks."""
 
     def __init__(self, emit: Emit) -> None:

@@ -1,6 +1,6 @@
 """What a scheduler says of its nodes."""
 
-from orchestrator.app.fleet.scheduler_news import NodeNews
+from orchestrator.app.fleet.roll_call import RollCall
 from orchestrator.events import Event, FleetNews
 from orchestrator.swarm.control.messages import NodeStatus
 from orchestrator.swarm.view import NodeState
@@ -12,7 +12,7 @@ def nodes(**states: NodeState) -> list[NodeStatus]:
 
 def test_nodes_that_come_and_go_are_told_once() -> None:
     said: list[Event] = []
-    news = NodeNews(said.append)
+    news = RollCall(said.append)
     news.look([])
     news.look(nodes(a=NodeState.JOINING, b=NodeState.READY))
     news.look(nodes(a=NodeState.READY, b=NodeState.DRAINING))
@@ -30,7 +30,7 @@ def test_nodes_that_come_and_go_are_told_once() -> None:
 
 def test_of_many_some_are_named() -> None:
     said: list[Event] = []
-    NodeNews(said.append).look(nodes(**{f"n{number}": NodeState.READY for number in range(8)}))
+    RollCall(said.append).look(nodes(**{f"n{number}": NodeState.READY for number in range(8)}))
     assert [event.message for event in said if isinstance(event, FleetNews)] == [
         "n0, n1, n2, n3, n4, 3 more have joined; 8 nodes are here"
     ]
