@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from orchestrator.swarm.control.messages import TaskStatus
 
 _AWAY = 60.0
-"""Seconds for a scheduler to be back, and to be told by the nodes what they are at."""
+"""Seconds for a scheduler to be back, and to hear from the nodes what they are at."""
 _AGAIN = 1.0
 _LIST = "glm-aria fleet ls"
 
@@ -32,7 +32,7 @@ class TaskWatch:
         self._away: float | None = None
 
     def until_the_end(self, fleet: Calling, stop: Stop) -> TaskStatus:
-        """The task at its end. A scheduler that has told of it may be away for a minute.
+        """The task at its end. A scheduler that answered once can be away for 60 s then.
 
         Raises NotFoundError, UsageError for a beginning of several, Interrupted, TemporaryError.
         """
