@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence, Sized
 from datetime import UTC, datetime
 from typing import Any
 
-from orchestrator.core.files import MAX_SIZE, Algorithm, Digest
+from orchestrator.core.files import MAX_FILE, Algorithm, Digest
 from orchestrator.core.names import REFUSED_WHOLE
 from orchestrator.errors import ProtocolError, UnsafeError
 
@@ -65,9 +65,9 @@ def refuse_unknown(files: Sized, others: Sequence[str], site: str) -> None:
 
 
 def size(entry: dict[str, Any], key: str, site: str, what: str) -> int:
-    """A byte count: a whole number from 0 to 2^63 - 1."""
+    """The bytes of a file: a whole number from 0 to 16 TiB."""
     value = entry.get(key)
-    if type(value) is not int or not 0 <= value <= MAX_SIZE:
+    if type(value) is not int or not 0 <= value <= MAX_FILE:
         raise odd(site, f"{what} has no sensible {key!r}")
     return value
 

@@ -21,6 +21,8 @@ from orchestrator.errors import ProtocolError, UnsafeError
 
 MAX_FILES = 100_000
 MAX_SIZE = 2**63 - 1
+MAX_FILE = 16 << 40
+"""Bytes of a file: more than any file system of a node holds in one, and few enough for a set of pieces in memory."""
 # Formats whose loading runs code: pickles and their containers. Named by `--safe-only`.
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".npy.pkl", ".mar", ".dill")
 
@@ -90,7 +92,7 @@ class RepoFile:
 
     def __post_init__(self) -> None:
         check_path(self.path)
-        if not 0 <= self.size <= MAX_SIZE:
+        if not 0 <= self.size <= MAX_FILE:
             raise UnsafeError(f"{self.path!r} claims {self.size} bytes", file=self.path)
 
     @property

@@ -19,6 +19,9 @@ SILENT_AFTER = 5.0
 CONGESTED_AFTER = 3.0
 """Seconds after which a lease is judged by its rate."""
 
+REST, LONGEST_REST = 10.0, 320.0
+"""Seconds for which a node gets no leases that others can have, after its first stall and after many."""
+
 SLOW = 4
 """What is slower than the median divided by this counts as slow."""
 
@@ -49,11 +52,13 @@ def review(fleet: FleetView, goods: Sequence[Good], trusted: frozenset[str], now
         for lease in good.view.leases:
             moved[lease.node] = max(moved.get(lease.node, 0.0), lease.moved)
 
-    def is_over(good: Good, lease: Lease) -> bool:
+    def is_silent(lease: Lease) -> bool:
         # What waits behind other work of its node is not silent.
-        last = max(lease.since, lease.moved if lease.done else moved[lease.node])
+        return now - max(lease.since, lease.moved if lease.done else moved[lease.node]) > SILENT_AFTER
+
+    def is_over(good: Good, lease: Lease) -> bool:
         serves = lease.node in trusted and lease.node in good.view.wanted_by
-        return not serves or now - last > SILENT_AFTER or good.is_of_others(lease)
+        return not serves or good.is_of_others(lease)
 
     kept: list[KeptLease] = []
     revoked: list[Revoke] = []
@@ -61,6 +66,8 @@ def review(fleet: FleetView, goods: Sequence[Good], trusted: frozenset[str], now
         for lease in good.view.leases:
             if is_over(good, lease):
                 revoked.append(Revoke(lease))
+            elif is_silent(lease):
+                revoked.append(Revoke(lease, is_stalled=True))
             elif not good.is_there(lease):
                 kept.append(KeptLease(good, lease))
     slow, late = _congested(fleet, kept, trusted, now)
@@ -83,9 +90,11 @@ def _congested(
         for node, mine in of.items()
         if now - min(each.lease.since for each in mine) > CONGESTED_AFTER
     }
-    rate_bar = _bar(rates.values())
+    # Where all that have leases are slow, by what the others were used to.
+    rate_bar = max(_bar(rates.values()), bars[0])
     late = sorted((rate, node) for node, rate in rates.items() if rate < rate_bar)
-    slow = {node.id for node in ready if 0 < node.pace < bars[0] or 0 < node.up < bars[1]} | {node for _, node in late}
+    slow = {node.id for node in ready if 0 < node.pace < bars[0] or 0 < node.up < bars[1] or now < node.rests_until}
+    slow |= {node for _, node in late}
     idle = sorted((node for node in ready if node.id not in of and node.id not in slow), key=_fastest) if late else []
     moved: list[KeptLease] = []
     for _, name in late:
@@ -95,6 +104,11 @@ def _congested(
                 idle.remove(taker)
                 moved.append(each)
     return frozenset(slow), moved
+
+
+def rest_after(stalls: int) -> float:
+    """Seconds for which a node rests after so many stalls, twice as long each time."""
+    return min(REST * 2.0 ** (min(stalls, 16) - 1), LONGEST_REST) if stalls else 0.0
 
 
 def _bar(rates: Iterable[float]) -> float:

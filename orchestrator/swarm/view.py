@@ -65,7 +65,8 @@ class NodeView:
     `shares_restricted`: it may have blobs of gated repos from peers.
 
     `pace`: how fast it fetched from origins while it had leases, of the last minute; 0 when unknown. `peers` is whom it
-    was last told to ask, at `told`; `starves`: it says that it has found nothing to ask them for since.
+    was last told to ask, at `told`; `starves`: it says that it has found nothing to ask them for since. `rests_until`:
+    it lost leases of which nothing came, and gets none before that where others can have them.
     """
 
     id: str
@@ -80,6 +81,7 @@ class NodeView:
     uploads: int = 16
     shares_restricted: bool = False
     pace: float = 0.0
+    rests_until: float = 0.0
     peers: tuple[str, ...] = ()
     told: float = 0.0
     starves: bool = False
@@ -167,9 +169,10 @@ class FleetView:
 
 @dataclass(frozen=True, slots=True)
 class Revoke:
-    """Take this lease away. A `Lease` of the same work may follow."""
+    """Take this lease away. A `Lease` of the same work may follow. `is_stalled`: nothing came of it."""
 
     lease: Lease
+    is_stalled: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from orchestrator.core.files import MAX_SIZE, Digest
+from orchestrator.core.files import MAX_FILE, MAX_SIZE, Digest
 from orchestrator.errors import GlmAriaError, ProtocolError
 from orchestrator.swarm.holdings import (
     MOST_HASHES,
@@ -113,7 +113,7 @@ def parse_answer(data: bytes) -> WholeBlobs:
         whole = value["whole"]
         if type(whole) is not dict or len(whole) > MOST_HOLDINGS:
             raise ValueError
-        sizes = {_digest(text): _number(size) for text, size in whole.items()}
+        sizes = {_digest(text): _size(size) for text, size in whole.items()}
         return WholeBlobs(_node(value["node"]), _number(value["epoch"]), sizes)
 
     return _read(data, "answer", read)
@@ -156,7 +156,7 @@ def _rendered(one: Holding) -> Mapping[str, object]:
 
 
 def _holding(value: Any) -> Holding:
-    size, is_whole = _number(value["size"]), value["whole"]
+    size, is_whole = _size(value["size"]), value["whole"]
     checked = _bits(size, value["checked"])
     if type(is_whole) is not bool or (is_whole and not checked.is_full):
         raise ValueError
@@ -197,6 +197,12 @@ def _number(value: Any) -> int:
     if type(value) is not int or not 0 <= value <= MAX_SIZE:
         raise ValueError
     return value
+
+
+def _size(value: Any) -> int:
+    if _number(value) > MAX_FILE:
+        raise ValueError
+    return _number(value)
 
 
 def _text(value: Any, most: int) -> str:

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.core.files import (
+    MAX_FILE,
     MAX_FILES,
-    MAX_SIZE,
     Algorithm,
     Digest,
     RepoFile,
@@ -120,7 +120,7 @@ def test_too_many_files() -> None:
         RepoTree.checked(COMMIT, [file("a")] * (MAX_FILES + 1))
 
 
-@pytest.mark.parametrize("size", [-1, MAX_SIZE + 1])
+@pytest.mark.parametrize("size", [-1, MAX_FILE + 1, 2**62])
 def test_an_impossible_size_is_unsafe(size: int) -> None:
     with pytest.raises(UnsafeError):
         file("a", size=size)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.core.files import Digest, RepoFile, RepoTree
+from orchestrator.core.files import MAX_FILE, Digest, RepoFile, RepoTree
 from orchestrator.core.refs import parse_ref
 from orchestrator.core.trust import Level, Trust
 from orchestrator.errors import GlmAriaError, UnsafeError, UsageError
@@ -27,7 +27,7 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 def models(draw: st.DrawFn) -> LockedModel:
     files: list[LockedFile] = []
     for name in draw(st.lists(names, max_size=4)):
-        size, sha256 = draw(st.integers(0, 2**63 - 1)), draw(hexes[64])
+        size, sha256 = draw(st.integers(0, MAX_FILE)), draw(hexes[64])
         if draw(st.booleans()):
             files.append(LockedFile.of_lfs(name, size, sha256))
         else:

@@ -11,6 +11,7 @@ from orchestrator.swarm.board.interface import FleetBoard
 from orchestrator.swarm.board.memory import MemoryBoard
 from orchestrator.swarm.board.redis import RedisBoard
 from tests.servers.redis import RedisServer
+from tests.swarm.board.keys import KEYS
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +35,7 @@ def another(request: pytest.FixtureRequest, fleet: str) -> Iterator[Callable[[],
         if request.param == "memory":
             made.append(first.beside())
         else:
-            made.append(RedisBoard(request.getfixturevalue("server").url, fleet))
+            made.append(RedisBoard(request.getfixturevalue("server").url, fleet, KEYS))
         return made[-1]
 
     yield make

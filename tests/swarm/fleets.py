@@ -66,6 +66,7 @@ def _any_node(draw: st.DrawFn, name: str) -> NodeView:
         peers=tuple(sorted(draw(_few) - {name})),
         told=NOW - draw(_ages),
         starves=draw(st.booleans()),
+        rests_until=draw(st.sampled_from((0.0, NOW + 1))),
         shares_restricted=draw(st.booleans()),
     )
 

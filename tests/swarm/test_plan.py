@@ -11,7 +11,7 @@ from hypothesis import given
 
 from orchestrator.proof.pieces import PIECE
 from orchestrator.swarm.goods import Good
-from orchestrator.swarm.leasing import MOST_LEASES, allowed, may
+from orchestrator.swarm.leasing import MOST_LEASES, allowed, may, rest_after
 from orchestrator.swarm.plan import EVICT_AFTER, plan
 from orchestrator.swarm.trust import trusted_nodes
 from orchestrator.swarm.units import Bits, Unit, piece_count, units_of
@@ -246,6 +246,28 @@ def test_a_lease_that_brings_nothing_is_free_again(change: dict[str, object], is
     actions = plan(fleet(blob(1, 1, leases=(one,))), NOW)
     assert (Revoke(one) in actions) == is_over
     assert any(isinstance(each, Lease) for each in actions) == is_over
+
+
+def test_a_node_that_stalled_gets_nothing_while_there_are_others() -> None:
+    resting = {**nodes(NAMES), "n2": node("n2", rests_until=NOW + 1), "n3": node("n3", rests_until=NOW)}
+    assert {each.node for each in given_by(fleet(blob(1, 20), nodes=resting))} == set(NAMES) - {"n2"}
+    alone = dataclasses.replace(blob(1, 20), wanted_by=frozenset({"n2"}))
+    assert [each.node for each in given_by(fleet(alone, nodes=resting))] == ["n2"]
+    busy = tuple(lease(1, index, "n1", 4 * PIECE, done=1) for index in range(2))
+    two = dataclasses.replace(blob(1, 4, leases=busy), wanted_by=frozenset({"n1", "n2"}))
+    assert given_by(fleet(two, nodes=resting)) == []
+
+
+def test_a_rest_doubles_and_has_an_end() -> None:
+    assert [rest_after(stalls) for stalls in (0, 1, 2, 3, 6, 2**40)] == [0, 10, 20, 40, 320, 320]
+
+
+def test_a_lease_that_brings_next_to_nothing_goes_to_who_was_faster() -> None:
+    crawling = lease(1, 0, "n0", PIECE, since=NOW - 4, moved=NOW, done=4, rate=1)
+    quick = {"n0": node("n0", pace=1), **{name: node(name, pace=4e6) for name in ("n1", "n2")}}
+    actions = plan(fleet(blob(1, 1, leases=(crawling,)), nodes=quick), NOW)
+    assert Revoke(crawling) in actions
+    assert [each.node for each in actions if isinstance(each, Lease)] in (["n1"], ["n2"])
 
 
 def test_work_that_waits_behind_other_work_of_its_node_is_not_silent() -> None:

@@ -76,7 +76,7 @@ def board_at(redis: str | None, keys: FleetKeys) -> FleetBoard:
     from orchestrator.swarm.board.redis import RedisBoard
 
     # Two fleets in one Redis have boards of their own.
-    return RedisBoard(redis, keys.marks[0])
+    return RedisBoard(redis, keys.marks[0], keys)
 
 
 def scheduler_over(board: FleetBoard, loop: LoopThread, emit: Emit) -> tuple[Scheduler, Future[None]]:
@@ -115,7 +115,7 @@ def hosted(
     try:
         port = loop.run(served.__aenter__()).result()
         try:
-            yield HostedScheduler(scheduler, service, port)
+            yield HostedScheduler(scheduler, service, port, work)
         finally:
             loop.run(served.__aexit__(None, None, None)).result(5)
     finally:
@@ -124,16 +124,26 @@ def hosted(
 
 @dataclass(frozen=True, slots=True)
 class HostedScheduler:
-    """A scheduler of this process, its service, and the port of that."""
+    """A scheduler of this process, its service, the port of that, and its work, which only a bug ends."""
 
     scheduler: Scheduler
     service: FleetService
     port: int
+    work: Future[None]
+
+    def check(self) -> None:
+        """Raise what ended its work, if anything did."""
+        if self.work.done():
+            self.work.result()
 
     @property
     def is_needed(self) -> bool:
         """True while other nodes are connected and some task has not ended."""
-        return self.service.streams > 0 and any(not one.state.has_ended for one in self.scheduler.tasks())
+        return (
+            not self.work.done()
+            and self.service.streams > 0
+            and any(not one.state.has_ended for one in self.scheduler.tasks())
+        )
 
 
 def _known(tokens: Keyring) -> Callable[[str, str], FleetCaller | None]:

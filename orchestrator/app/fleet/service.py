@@ -49,7 +49,7 @@ class FleetServices:
 
     def schedule(self, listen: str, emit: Emit, on_ready: Callable[[int], None]) -> EndedScheduler:
         """Schedule until a signal comes; `on_ready` is told the port. Raises ConfigError without the libraries or a key
-        of the fleet, CannotCreateError for the address."""
+        of the fleet, CannotCreateError for the address, and what a bug raises that ends the scheduling."""
         keys = needed_keys(self.settings)
         with server_libraries("fleet"):
             from orchestrator.serve.access.keyring import Keyring
@@ -72,6 +72,7 @@ class FleetServices:
                 return own.scheduler.nodes()
 
             while not stop.wait(_GLANCE):
+                own.check()
                 roll.look(loop.run(nodes()).result())
             return EndedScheduler(own.port, len(own.scheduler.tasks()))
 

@@ -5,25 +5,32 @@
                                  `by`, who put it, and then a field for each register, "<shelf> <name>"
     glm:{<fleet>}:recent         there is one while something changed in the last seconds
     glm:{<fleet>}:shelves        a zset: the shelves there are, by the unix second after which they are forgotten
-    glm:{<fleet>}:shelf:<shelf>  a hash of registers: 32 hex digits of the version, and the value
+    glm:{<fleet>}:shelf:<shelf>  a hash of registers: 32 hex digits of the version, 16 bytes of seal, and the value
 
 The braces keep all of a fleet on one node of a Redis cluster. The numbers of the log have no gap, so that a reader sees
-when it misses something; another birth says that everything was lost. Everything that is read may have been written by
-anybody: what is no register is left out.
+when it misses something; another birth says that everything was lost.
+
+Others may write in the same Redis. A seal is the first 16 bytes of HMAC-SHA256(key of the fleet,
+"board/1|FLEET|SHELF|VERSION|length of NAME|NAME|VALUE"), and what has none is left out: only who has the key decides
+anything. An old register that somebody puts back loses by its version to who knows a newer one. What is left to others
+is to remove or to block what is there: that stops a fleet, and tells it nothing.
 """
 
 from __future__ import annotations
 
+import hmac
 import os
 import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 from urllib.parse import urlsplit
 
 from orchestrator.errors import ConfigError, TemporaryError
 from orchestrator.swarm.board.interface import CHANGES, LIFE, QUIET, BoardAnswer, Mark, Register
+from orchestrator.swarm.tickets import FleetKeys
 
 PATIENCE = 1.0
 """Seconds that one answer may take."""
@@ -36,6 +43,8 @@ _MOST_SHELF = 64 << 20
 _KEYS = ("born", "log", "shelves", "recent")
 _MARK = re.compile(rb"(\d{1,18})-(\d{1,18})")
 _VERSION = re.compile(rb"([0-9a-f]{16})([0-9a-f]{16})")
+_SEAL = 16
+_HEAD = 32 + _SEAL
 
 # Keys: born, log, shelves, recent, and each shelf. Values: who, LIFE, CHANGES, QUIET, then for each shelf its name, how
 # many registers it gets, and their names and cells. Returns "1" for each that was taken, else "0".
@@ -57,7 +66,7 @@ for k = 5, #KEYS do
     if held[i] and string.sub(held[i], 1, 32) >= string.sub(cell, 1, 32) then
       won[#won + 1] = '0'
     else
-      if #cell > 32 then set[#set + 1] = name; set[#set + 1] = cell else gone[#gone + 1] = name end
+      if #cell > 48 then set[#set + 1] = name; set[#set + 1] = cell else gone[#gone + 1] = name end
       entry[#entry + 1] = shelf .. ' ' .. name
       entry[#entry + 1] = cell
       won[#won + 1] = '1'
@@ -86,12 +95,13 @@ _ODD = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, Rec
 
 
 class RedisBoard:
-    """See `interface.FleetBoard`. `url` may hold a password and is never shown; `fleet` is of letters and digits.
+    """See `interface.FleetBoard`. `url` may hold a password and is never shown; `fleet` is of letters and digits, and
+    what it says is sealed with the first of its `keys`, and believed with any.
 
     Raises ConfigError where the client library is missing or the address is none.
     """
 
-    def __init__(self, url: str, fleet: str) -> None:
+    def __init__(self, url: str, fleet: str, keys: FleetKeys) -> None:
         try:
             import redis
             from redis.backoff import NoBackoff
@@ -103,6 +113,7 @@ class RedisBoard:
         parts = urlsplit(url)
         self._place = parts.path if parts.scheme == "unix" else f"{parts.hostname}:{parts.port or 6379}"
         self._prefix = f"glm:{{{fleet}}}:"
+        self._seals = _Seals(fleet, keys)
         self._me = os.urandom(8).hex().encode()
         self._errors = (redis.RedisError, OSError, *_ODD)
         self._guard = threading.Lock()
@@ -174,14 +185,14 @@ class RedisBoard:
             register
             for _, fields in entries
             if self._is_unsure or fields.get(b"by") != self._me
-            for register in _registers(fields)
+            for register in self._seals.registers(fields)
         ]
         return BoardAnswer(won, tuple(news), numbers[-1] if numbers else after, is_quiet=is_quiet)
 
     def _put(self, line: Any, batch: Sequence[Register]) -> None:
         keys, words = [self._prefix + key for key in _KEYS], [self._me, LIFE, CHANGES, round(QUIET)]
         for shelf, registers in groupby(batch, lambda put: put.shelf):
-            cells = [word for put in registers for word in (put.name, _cell(put))]
+            cells = [word for put in registers for word in (put.name, self._seals.cell(put))]
             keys.append(f"{self._prefix}shelf:{shelf}")
             words += [shelf, len(cells) // 2, *cells]
         line.eval(_PUT, len(keys), *keys, *words)
@@ -202,7 +213,7 @@ class RedisBoard:
         for shelf, key, size in zip(shelves, keys, sizes, strict=True):
             if isinstance(size, int) and size <= _MOST_SHELF:
                 cells = self._client.hgetall(key)
-                found += filter(None, (_register(shelf, name, cell) for name, cell in cells.items()))
+                found += filter(None, (self._seals.register(shelf, name, cell) for name, cell in cells.items()))
         return tuple(found), _entries(last)[0][0] if last else (0, 0)
 
 
@@ -236,21 +247,40 @@ def _entries(found: Any) -> list[tuple[Mark, Mapping[bytes, bytes]]]:
     return entries
 
 
-def _registers(fields: Mapping[bytes, bytes]) -> Iterator[Register]:
-    for field, cell in fields.items():
-        shelf, space, name = field.partition(b" ")
-        if space and (register := _register(shelf.decode("ascii", "replace"), name, cell)):
-            yield register
+@dataclass(frozen=True, slots=True)
+class _Seals:
+    """Registers as cells of a hash, and back."""
 
+    fleet: str
+    keys: FleetKeys
 
-def _cell(put: Register) -> bytes:
-    return b"%016x%016x%b" % (*put.version, put.value)
+    def cell(self, put: Register) -> bytes:
+        """The cell of a register."""
+        seal = self._seal(self.keys.keys[0], put)
+        return b"%016x%016x%b%b" % (*put.version, seal, put.value)
 
+    def registers(self, fields: Mapping[bytes, bytes]) -> Iterator[Register]:
+        """The registers that an entry of the log has."""
+        for field, cell in fields.items():
+            shelf, space, name = field.partition(b" ")
+            if space and (register := self.register(shelf.decode("ascii", "replace"), name, cell)):
+                yield register
 
-def _register(shelf: str, name: bytes, cell: bytes) -> Register | None:
-    """The register that was written so; None for what is none."""
-    match = _VERSION.match(cell)
-    try:
-        return Register(shelf, name.decode(), (int(match[1], 16), int(match[2], 16)), cell[32:]) if match else None
-    except ValueError:
-        return None
+    def register(self, shelf: str, name: bytes, cell: bytes) -> Register | None:
+        """The register of a cell; None for what is none, or was written by who has no key of the fleet."""
+        match = _VERSION.match(cell)
+        if match is None or len(cell) < _HEAD:
+            return None
+        try:
+            found = Register(shelf, name.decode(), (int(match[1], 16), int(match[2], 16)), cell[_HEAD:])
+        except ValueError:
+            return None
+        shown = cell[_HEAD - _SEAL : _HEAD]
+        return found if any(hmac.compare_digest(self._seal(key, found), shown) for key in self.keys.keys) else None
+
+    def _seal(self, key: bytes, put: Register) -> bytes:
+        name = put.name.encode()
+        about = b"board/1|%b|%b|%016x%016x|%d|%b|%b" % (
+            self.fleet.encode(), put.shelf.encode(), *put.version, len(name), name, put.value
+        )  # fmt: skip
+        return hmac.digest(key, about, "sha256")[:_SEAL]

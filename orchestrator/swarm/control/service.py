@@ -64,7 +64,8 @@ _CALLER: ContextVar[FleetCaller] = ContextVar("caller")
 
 
 class Core(Protocol):
-    """A scheduler. For one event loop; what is not a coroutine does not wait."""
+    """A scheduler. For one event loop; what is not a coroutine does not wait. Where a bug has ended it, `connect` and
+    `hear`, and what waits for it to agree, raise TemporaryError."""
 
     def connect(self, hello: messages.Hello, send: Callable[[FromScheduler], None]) -> Welcome:
         """A node is there, and is told by `send`, in the place of its connection of before."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Protocol
 
 from orchestrator.core.exponential import backoff
 from orchestrator.core.files import Digest
-from orchestrator.errors import GlmAriaError, NotAllowedError, SourcesDownError
+from orchestrator.errors import NotAllowedError, SourcesDownError
 from orchestrator.proof.pieces import PIECE
 from orchestrator.swarm.holdings import MOST_HOLDINGS, Holding, PieceHash
 from orchestrator.swarm.peers.client import PeerClient
@@ -25,8 +26,8 @@ _FIRST_WAIT, _LONGEST_WAIT = 0.5, 4.0
 class Circle(Protocol):
     """Those for whom a peer is asked. Thread-safe; nothing blocks."""
 
-    def wanted(self) -> Collection[Digest]:
-        """The blobs that are wanted."""
+    def wanted(self) -> Mapping[Digest, int]:
+        """The blobs that are wanted, and their sizes."""
 
     def hear(self, node: str, holding: Holding) -> None:
         """A peer says which hashes pieces have."""
@@ -72,7 +73,7 @@ class Asker:
                 self.ask_whole()
                 if not self.is_over:
                     self._ask_news()
-            except GlmAriaError as error:
+            except Exception as error:  # noqa: BLE001 - whatever a peer's answer raises, the peer is asked again later
                 self._failed(error)
                 wait = backoff(self.failures, _FIRST_WAIT, _LONGEST_WAIT, 0.5 + random.random() / 2)  # noqa: S311
                 self._over.wait(wait)
@@ -81,12 +82,16 @@ class Asker:
 
     def ask_whole(self) -> None:
         """Ask which of the blobs that were not asked for yet it holds whole. For any thread."""
+        wanted = self._circle.wanted()
         with self._lock:
-            todo = [digest for digest in self._circle.wanted() if digest not in self._asked]
+            todo = [digest for digest in wanted if digest not in self._asked]
             self._asked.update(todo)
         try:
             while todo and not self.is_over:
-                told = self._client.whole(self.address, todo[:MOST_HOLDINGS])
+                asked = todo[:MOST_HOLDINGS]
+                told = self._client.whole(self.address, asked)
+                sizes = {digest: wanted[digest] for digest in asked if told.sizes.get(digest) == wanted[digest]}
+                told = replace(told, sizes=sizes)
                 if not self._is_to_be_asked(told.node):
                     return
                 self._table.told_whole(self.address, told)
@@ -95,7 +100,7 @@ class Asker:
                     if size > PIECE:
                         self._ask_hashes(told.node, digest, size)
                 del todo[:MOST_HOLDINGS]
-        except GlmAriaError:
+        except Exception:
             with self._lock:
                 self._asked.difference_update(todo)
             raise
@@ -131,7 +136,7 @@ class Asker:
         self.node = node
         return not self.is_over
 
-    def _failed(self, error: GlmAriaError) -> None:
+    def _failed(self, error: Exception) -> None:
         self.failures += 1
         if isinstance(error, SourcesDownError) and self.node is not None:
             self._table.gone(self.node)

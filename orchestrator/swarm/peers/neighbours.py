@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Self
 
 from orchestrator.core.files import Digest
 from orchestrator.core.plan import Job
 from orchestrator.depot.company import Engine
-from orchestrator.errors import GlmAriaError, TemporaryError
+from orchestrator.errors import TemporaryError
 from orchestrator.events import Emit, Notice
 from orchestrator.swarm.holdings import Holding, Peer
 from orchestrator.swarm.peers.asking import Asker
@@ -54,7 +54,7 @@ class Neighbours:
         self._zone, self._most = zone, most
         self._engine: Engine | None = None
         self._lock = threading.Lock()
-        self._wanted: dict[Digest, None] = {}
+        self._wanted: dict[Digest, int] = {}
         self._askers: dict[str, Asker] = {}
         self._not_before: dict[str, float] = {}
         self._warned: set[str] = set()
@@ -91,7 +91,7 @@ class Neighbours:
         with self._lock:
             if job.digest in self._wanted:
                 return
-            self._wanted[job.digest] = None
+            self._wanted[job.digest] = job.size
         for node, holding in self.table.hashes([job.digest]):
             self._hear(node, holding)
         self._news.set()
@@ -155,10 +155,10 @@ class Neighbours:
 
     # -- what askers find
 
-    def wanted(self) -> Sequence[Digest]:
+    def wanted(self) -> Mapping[Digest, int]:
         """See `Circle`."""
         with self._lock:
-            return tuple(self._wanted)
+            return dict(self._wanted)
 
     def hear(self, node: str, holding: Holding) -> None:
         """See `Circle`."""
@@ -189,5 +189,5 @@ class Neighbours:
 
     @staticmethod
     def _ask_whole(asker: Asker) -> None:
-        with suppress(GlmAriaError):  # its own thread finds out what is the matter
+        with suppress(Exception):  # its own thread finds out what is the matter
             asker.ask_whole()

@@ -73,7 +73,7 @@ class PeerTable:
             return () if told.node in self._accused else told.news.holdings
 
     def told_whole(self, address: str, told: WholeBlobs) -> None:
-        """A peer told which blobs it holds whole."""
+        """A peer told which blobs it holds whole, of those that it was asked for, of the right sizes."""
         with self._lock:
             known = self._known(told.node, address, told.epoch)
             for digest, size in told.sizes.items():

@@ -7,18 +7,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import redis
 
 from orchestrator.errors import ConfigError, TemporaryError
 from orchestrator.swarm.board.interface import LIFE, Register
 from orchestrator.swarm.board.redis import PATIENCE, RedisBoard
+from orchestrator.swarm.tickets import FleetKeys
 from tests.servers.redis import RedisServer
 from tests.shared.test_odd_redis import Liar
+from tests.swarm.board.keys import KEYS
 from tests.swarm.board.test_contract import put
 
 
 @pytest.fixture
 def board(server: RedisServer, fleet: str) -> Iterator[RedisBoard]:
-    board = RedisBoard(server.url, fleet)
+    board = RedisBoard(server.url, fleet, KEYS)
     yield board
     board.close()
 
@@ -30,7 +33,7 @@ def own(tmp_path: Path) -> Iterator[RedisServer]:
 
 
 def test_a_server_that_forgot_everything_begins_anew(own: RedisServer) -> None:
-    one, two = RedisBoard(own.url, "f"), RedisBoard(own.url, "f")
+    one, two = RedisBoard(own.url, "f", KEYS), RedisBoard(own.url, "f", KEYS)
     at_one, at_two = one.exchange((put("a"),), None).mark, two.exchange((), None).mark
     own.client.flushall()
     # So many changes that the numbers are beyond the mark of the other one again.
@@ -44,7 +47,7 @@ def test_a_server_that_forgot_everything_begins_anew(own: RedisServer) -> None:
 
 
 def test_one_that_only_reads_sees_that_everything_is_gone(own: RedisServer) -> None:
-    board = RedisBoard(own.url, "f")
+    board = RedisBoard(own.url, "f", KEYS)
     mark = board.exchange((put("a"),), None).mark
     own.client.flushall()
     told = board.exchange((), mark)
@@ -62,7 +65,7 @@ def test_a_key_that_somebody_removed(server: RedisServer, board: RedisBoard, fle
 
 
 def test_a_server_that_was_killed_and_came_back(own: RedisServer) -> None:
-    board = RedisBoard(own.url, "f")
+    board = RedisBoard(own.url, "f", KEYS)
     mark = board.exchange((put("a"),), None).mark
     own.kill()
     with pytest.raises(TemporaryError):
@@ -74,7 +77,7 @@ def test_a_server_that_was_killed_and_came_back(own: RedisServer) -> None:
 
 
 def test_a_server_that_stands_still_is_given_up_soon(own: RedisServer) -> None:
-    board = RedisBoard(own.url, "f")
+    board = RedisBoard(own.url, "f", KEYS)
     mark = board.exchange((put("a"),), None).mark
     own.hold()
     begin = time.monotonic()
@@ -128,7 +131,7 @@ def test_what_somebody_else_wrote_on_a_shelf(server: RedisServer, board: RedisBo
     born = server.client.get(f"{prefix}born")
     server.client.xadd(f"{prefix}log", {"fleet odd": cell, b"\xff": b"x", "no-space": b"0" * 40}, f"{born}-*")
     assert all(one.name == "odd" for one in board.exchange((), mark).news)
-    other = RedisBoard(server.url, fleet)
+    other = RedisBoard(server.url, fleet, KEYS)
     assert put("a") in other.exchange((), None).news
     other.close()
 
@@ -175,7 +178,7 @@ def test_a_shelf_too_large_to_be_ours_is_left_alone(
 def test_one_that_answers_anything(reply: bytes) -> None:
     said: list[str] = []
     with Liar(reply) as liar:
-        board = RedisBoard(f"redis://:secret-canary@127.0.0.1:{liar.server_address[1]}/0?protocol=2", "f")
+        board = RedisBoard(f"redis://:secret-canary@127.0.0.1:{liar.server_address[1]}/0?protocol=2", "f", KEYS)
         for puts, after in (((put("a"),), None), ((), (1, 1)), ((put("a"),), (1, 1))):
             try:
                 board.exchange(puts, after)
@@ -187,15 +190,88 @@ def test_one_that_answers_anything(reply: bytes) -> None:
 
 
 def test_a_fleet_that_went_silent_is_quiet_for_who_comes_later(own: RedisServer) -> None:
-    board = RedisBoard(own.url, "f")
+    board = RedisBoard(own.url, "f", KEYS)
     assert board.exchange((put("a"),), None).is_quiet
-    assert not RedisBoard(own.url, "f").exchange((), None).is_quiet
+    assert not RedisBoard(own.url, "f", KEYS).exchange((), None).is_quiet
     assert 0 < own.client.ttl("glm:{f}:recent") <= 10
     own.client.delete("glm:{f}:recent")
-    late = RedisBoard(own.url, "f").exchange((put("b"),), None)
+    late = RedisBoard(own.url, "f", KEYS).exchange((put("b"),), None)
     assert (late.is_quiet, set(late.news)) == (True, {put("a"), put("b")})
 
 
 def test_an_address_that_is_none() -> None:
     with pytest.raises(ConfigError):
-        RedisBoard("http://somewhere", "f")
+        RedisBoard("http://somewhere", "f", KEYS)
+
+
+# -- what a tenant of the same Redis writes
+
+STRANGE = FleetKeys.parse("a-key-of-somebody-else-in-there")
+
+
+def write(server: RedisServer, fleet: str, shelf: str, name: str, cell: bytes) -> None:
+    """Put a cell on a shelf and into the log, as the next change, as a tenant of the Redis does who saw how."""
+    prefix = f"glm:{{{fleet}}}:"
+    server.client.hset(f"{prefix}shelf:{shelf}", name, cell)
+    server.client.zadd(f"{prefix}shelves", {shelf: time.time() + LIFE})
+    born = server.client.get(f"{prefix}born")
+    server.client.xadd(f"{prefix}log", {"by": "x", f"{shelf} {name}": cell}, f"{born}-*")
+
+
+def cell_of(server: RedisServer, fleet: str, shelf: str, name: str) -> bytes:
+    with redis.Redis.from_url(server.url) as client:
+        found: bytes = client.hget(f"glm:{{{fleet}}}:shelf:{shelf}", name)
+        return found
+
+
+def test_only_who_has_the_key_decides_anything(server: RedisServer, board: RedisBoard, fleet: str) -> None:
+    there = Register("fleet", "a", (0, 1), b"value")
+    mark = board.exchange((there, Register("fleet", "gone", (0, 1), b"value")), None).mark
+    cell = cell_of(server, fleet, "fleet", "a")
+    version, seal, value = cell[:32], cell[32:48], cell[48:]
+    assert value == b"value"
+    stranger = RedisBoard(server.url, fleet, STRANGE)
+    stranger.exchange((Register("fleet", "stranger", (0, 9), b"value"),), None)
+    newer = b"%016x%016x" % (0, 9)
+    write(server, fleet, "fleet", "plain", newer + value)
+    write(server, fleet, "fleet", "zeros", newer + bytes(16) + value)
+    write(server, fleet, "fleet", "moved", cell)
+    write(server, fleet, "task:t1", "a", cell)
+    write(server, fleet, "fleet", "b", newer + seal + value)
+    write(server, fleet, "fleet", "c", version + seal + b"other")
+    write(server, fleet, "fleet", "gone", newer)
+    write(server, fleet, "fleet", "gone", newer + seal)
+    answer = board.exchange((), mark)
+    assert answer.news == ()
+    late = RedisBoard(server.url, fleet, KEYS)
+    whole = late.exchange((), None).news
+    assert [one.name for one in whole] == ["a"]
+    other = RedisBoard(server.url, f"{fleet}x", KEYS)
+    other.exchange((put("x"),), None)
+    write(server, f"{fleet}x", "fleet", "a", cell)  # of another fleet with the same key
+    late.close()
+    again = RedisBoard(server.url, f"{fleet}x", KEYS)
+    assert again.exchange((), None).news == (put("x"),)
+    for one in (stranger, other, again):
+        one.close()
+
+
+def test_who_changes_the_key_is_believed_with_any(server: RedisServer, fleet: str) -> None:
+    old = RedisBoard(server.url, fleet, KEYS)
+    both = RedisBoard(server.url, fleet, FleetKeys(STRANGE.keys + KEYS.keys))
+    new = RedisBoard(server.url, fleet, STRANGE)
+    mark = old.exchange((put("old"),), None).mark
+    assert both.exchange((put("new"),), None).news == (put("old"), put("new"))
+    assert old.exchange((), mark).news == ()
+    assert new.exchange((), None).news == (put("new"),)
+    for one in (old, both, new):
+        one.close()
+
+
+def test_what_is_removed_stays_removed_for_who_follows(server: RedisServer, board: RedisBoard, fleet: str) -> None:
+    other = RedisBoard(server.url, fleet, KEYS)
+    mark = other.exchange((put("a"),), None).mark
+    board.exchange((Register("fleet", "a", (0, 2), b""),), None)
+    assert other.exchange((), mark).news == (Register("fleet", "a", (0, 2), b""),)
+    assert not server.client.exists(f"glm:{{{fleet}}}:shelf:fleet")
+    other.close()

@@ -31,6 +31,7 @@ from orchestrator.swarm.control.scheduling.facts import (
 from orchestrator.swarm.control.scheduling.state import FleetState
 from orchestrator.swarm.control.scheduling.telling import Connection, Knowledge, tell
 from orchestrator.swarm.control.scheduling.viewing import RunningTask, running_tasks, view_of
+from orchestrator.swarm.leasing import rest_after
 from orchestrator.swarm.plan import plan
 from orchestrator.swarm.trust import LOST_AFTER, distrusted_nodes
 from orchestrator.swarm.units import Bits, Unit
@@ -97,13 +98,16 @@ class SchedulerCore:
         if not record.fact.seq < seq <= MAX_SIZE:
             return
         pace = self.state.pace(record, now)
-        before = record.fact if pace == record.fact.pace else replace(record.fact, pace=pace)
-        fact, heard = hearing.hear(self.state, before, said)
+        known = record.fact if pace == record.fact.pace else replace(record.fact, pace=pace)
+        fact, heard = hearing.hear(self.state, known, said, now)
+        before = {id_ for id_ in connection.leases if self.state.lease(id_)}
         state = NodeState.READY if fact.state is NodeState.LOST else fact.state
         self._say(replace(fact, seq=seq, scheduler=self.name, state=state), now)
         for word in heard.words:
             if isinstance(word, HaveFact | FilesFact) or is_sound(word):
                 self._say(word, now)
+        if fact.stalls and any(self.state.lease(id_) is None for id_ in before):  # it brought all of it
+            self._say(replace(self.state.nodes[node].fact, stalls=0), now)
         for lease in heard.frees:
             self.agreement.wish(lease)
             connection.ended.add(lease.id)
@@ -175,6 +179,7 @@ class SchedulerCore:
                 case Revoke():
                     if self._is_mine(action.lease.node) or self._is_nobodys(action.lease.node):
                         self.agreement.wish(replace(self._lease(action.lease), node=""))
+                        self._stalled(action, now)
                 case Peers():
                     if self._is_mine(action.node):
                         self._say(replace(self.state.nodes[action.node].fact, peers=action.peers), now)
@@ -183,6 +188,14 @@ class SchedulerCore:
                         self.agreement.wish(DisputeFact(action.digest, action.node))
                 case Evict():
                     self._evict(action.node)
+
+    def _stalled(self, action: Revoke, now: float) -> None:
+        """Count that nothing came of leases, once for those that end together."""
+        record = self.state.nodes.get(action.lease.node)
+        if record is None or not action.is_stalled or not self._is_mine(action.lease.node):
+            return
+        if now >= record.stalled + rest_after(record.fact.stalls):
+            self._say(replace(record.fact, stalls=record.fact.stalls + 1), now)
 
     def _lease(self, action: Lease) -> LeaseFact:
         work, id_ = action.work, f"{self.name}-{next(self._numbers)}"

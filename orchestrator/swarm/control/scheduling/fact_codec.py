@@ -15,8 +15,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from orchestrator.core.files import MAX_SIZE, Digest
-from orchestrator.errors import GlmAriaError
+from orchestrator.core.files import MAX_FILE, MAX_SIZE, Digest
 from orchestrator.swarm.board.interface import Register, Version
 from orchestrator.swarm.control.messages import LeaseProgress, NodePhase, TaskReport
 from orchestrator.swarm.control.scheduling.facts import (
@@ -98,7 +97,7 @@ def _value(fact: Fact) -> bytes:  # noqa: PLR0911 - a row for each kind
         case NodeFact():
             leases = [[one.lease, one.done, one.rate] for one in fact.leases]
             text = [fact.scheduler, fact.state, fact.address, fact.zone, fact.cache]
-            numbers = [fact.seq, fact.up, fact.down, fact.uploads, fact.pace]
+            numbers = [fact.seq, fact.up, fact.down, fact.uploads, fact.pace, fact.stalls]
             flags = [fact.shares_restricted, fact.takes_tasks, fact.starves]
             return _json([text, numbers, flags, fact.joined, fact.peers, leases])
         case RefusalFact():
@@ -142,7 +141,7 @@ def fact_of(register: Register) -> Fact | None:
             return of_task(_name(shelf.removeprefix("task:")), rest, register) if of_task else None
         of_blob = _OF_BLOB.get(kind)
         return of_blob(Digest.parse(shelf), rest, register) if of_blob else None
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError, zlib.error, GlmAriaError):
+    except Exception:  # noqa: BLE001 - whatever a value that somebody made up raises, it is one that is passed over
         return None
 
 
@@ -157,7 +156,7 @@ def is_sound(fact: Fact) -> bool:
 def _node(name: str, register: Register) -> NodeFact:
     text, numbers, flags, joined, peers, leases = json.loads(register.value)
     scheduler, state, address, zone, cache = map(_text, text)
-    seq, up, down, uploads, pace = map(_number, numbers)
+    seq, up, down, uploads, pace, stalls = map(_number, numbers)
     shares, takes, starves = flags
     return NodeFact(
         node=_name(name),
@@ -175,6 +174,7 @@ def _node(name: str, register: Register) -> NodeFact:
         takes_tasks=takes is True,
         starves=starves is True,
         pace=pace,
+        stalls=stalls,
         joined=tuple(map(_name, _list(joined))),
         peers=tuple(map(_name, _list(peers))),
         leases=tuple(LeaseProgress(_text(id_), _number(done), _number(rate)) for id_, done, rate in _list(leases)),
@@ -212,7 +212,7 @@ def _files(task: str, node: str, register: Register) -> FilesFact:
 def _have(digest: Digest, node: str, register: Register) -> HaveFact:
     size = int.from_bytes(register.value[:8], "big")
     is_whole = len(register.value) == 8
-    if size > MAX_SIZE:
+    if size > MAX_FILE:
         raise ValueError("no size")
     count = piece_count(size)
     checked = Bits(count) if is_whole else Bits.parse(count, register.value[8:])
@@ -223,6 +223,8 @@ def _lease(good: Digest | str, index: str, register: Register) -> LeaseFact:
     id_, node, epoch, start, end = json.loads(register.value)
     numbers = map(_number, (int(index), epoch, start, end))
     number, epoch, start, end = numbers
+    if end > MAX_FILE or start > end:
+        raise ValueError("no part of a file")
     return LeaseFact(good, number, _text(id_), _name(node) if node else "", epoch, start, end)
 
 

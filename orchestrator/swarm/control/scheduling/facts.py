@@ -15,7 +15,8 @@ from orchestrator.swarm.view import NodeState
 
 @dataclass(frozen=True, slots=True)
 class NodeFact:
-    """A node as it says that it is, and what `scheduler` knows of it that it is connected to."""
+    """A node as it says that it is, and what `scheduler` knows of it that it is connected to. `stalls`: how often it
+    lost leases of which nothing came, since it last brought all of one."""
 
     node: str
     epoch: int
@@ -32,6 +33,7 @@ class NodeFact:
     takes_tasks: bool = False
     starves: bool = False
     pace: int = 0
+    stalls: int = 0
     joined: tuple[str, ...] = ()
     peers: tuple[str, ...] = ()
     leases: tuple[LeaseProgress, ...] = ()

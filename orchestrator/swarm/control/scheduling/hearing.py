@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from orchestrator.core.files import MAX_SIZE, Digest
 from orchestrator.swarm.control import messages
-from orchestrator.swarm.control.messages import BlobProgress, FromNode, Hello
+from orchestrator.swarm.control.messages import BlobProgress, FromNode, Hello, LeaseProgress
 from orchestrator.swarm.control.scheduling.facts import (
     AccusationFact,
     Fact,
@@ -27,6 +27,9 @@ from orchestrator.swarm.view import NodeState
 REFUSED = "busy"
 """The code of a failure that is an origin's wish to be left alone."""
 _MOST_TASKS = 256
+_HASTE = 2
+"""How many times as fast as its bytes came here a node may say that a lease goes: reports do not come evenly."""
+_LEAST_BEAT = 0.25
 _NEW = 0.3
 """The weight of the last second in the pace of a node."""
 
@@ -58,17 +61,20 @@ def welcomed(scheduler: str, hello: Hello, known: NodeFact | None) -> NodeFact:
         takes_tasks=hello.takes_tasks,
         starves=before.starves if before else False,
         pace=before.pace if before else 0,
+        stalls=before.stalls if before else 0,
         joined=before.joined if before else (),
         peers=before.peers if before else (),
         leases=before.leases if before else (),
     )
 
 
-def hear(state: FleetState, node: NodeFact, said: FromNode) -> tuple[NodeFact, Heard]:  # noqa: PLR0911 - a row each
+def hear(  # noqa: PLR0911 - a row each
+    state: FleetState, node: NodeFact, said: FromNode, now: float
+) -> tuple[NodeFact, Heard]:
     """The node after it said this, and the facts that follow. Of what no task lists nothing follows."""
     match said:
         case messages.Progress():
-            return _progress(state, node, said), Heard(words=tuple(_blobs(state, node, said.blobs)))
+            return _progress(state, node, said, now), Heard(words=tuple(_blobs(state, node, said.blobs)))
         case messages.HeldUnit():
             return node, _held(state, node, said)
         case messages.FailedWork():
@@ -88,16 +94,33 @@ def hear(state: FleetState, node: NodeFact, said: FromNode) -> tuple[NodeFact, H
             return node, Heard()
 
 
-def _progress(state: FleetState, node: NodeFact, said: messages.Progress) -> NodeFact:
+def _progress(state: FleetState, node: NodeFact, said: messages.Progress, now: float) -> NodeFact:
+    record = state.nodes.get(node.node)
+    elapsed = max(now - record.beat, _LEAST_BEAT) if record else _LEAST_BEAT
     leases = tuple(
-        replace(one, done=min(one.done, MAX_SIZE), rate=min(one.rate, MAX_SIZE))
+        _measured(state, lease, one, elapsed)
         for one in said.leases
-        if _lease(state, node, one.lease)
+        if (lease := _lease(state, node, one.lease)) is not None
     )
     pace = node.pace
     if rate := min(sum(lease.rate for lease in leases), MAX_SIZE):
         pace = round(pace + _NEW * (rate - pace)) if pace else rate
     return replace(node, state=NodeState.READY, leases=leases, pace=pace, starves=said.is_starving)
+
+
+def _measured(state: FleetState, lease: LeaseRecord, said: LeaseProgress, elapsed: float) -> LeaseProgress:
+    """What a node says of a lease: no more bytes than it is of, and no faster than they came."""
+    done = min(said.done, _size(state, lease.fact))
+    most = _HASTE * max(0, done - lease.done) / elapsed
+    return replace(said, done=done, rate=min(said.rate, round(most)))
+
+
+def _size(state: FleetState, lease: LeaseFact) -> int:
+    if isinstance(lease.good, Digest):
+        return lease.end - lease.start
+    listing = state.task(lease.good).listing
+    bundles = listing.bundles if listing else ()
+    return bundles[lease.index].size if lease.index < len(bundles) else 0
 
 
 def _blobs(state: FleetState, node: NodeFact, blobs: tuple[BlobProgress, ...]) -> Iterator[Fact]:

@@ -40,6 +40,7 @@ that lives may take longer."""
 _TIDY = 600.0
 _MOST_PRIORITY = 100
 _MOST_TASKS = 10_000
+_MOST_KIND = 200
 _URGENT = (messages.HeldUnit, messages.FailedWork, messages.Join, messages.WrongBlob, messages.Bye)
 
 
@@ -64,23 +65,28 @@ class Scheduler:
         self._turned = asyncio.Event()
         self._asking: list[asyncio.Future[None]] = []
         self._is_down = False
+        self._is_over = False
         self._ended: dict[str, float] = {}
         self._tidied = clock()
 
     async def run(self) -> None:
-        """Take turns until cancelled."""
-        while True:
-            took = await self.turn()
-            await asyncio.sleep(min(max(_LEAST, _SHARE * took), _MOST))
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), turn_of(len(self._core.state.schedulers)))
-            self._woken.clear()
+        """Take turns until cancelled. Raises what a bug raises: then nodes are told, from now on, that it is gone."""
+        try:
+            while True:
+                took = await self.turn()
+                await asyncio.sleep(min(max(_LEAST, _SHARE * took), _MOST))
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._woken.wait(), turn_of(len(self._core.state.schedulers)))
+                self._woken.clear()
+        except Exception as error:
+            self._end(error)
+            raise
 
     async def turn(self) -> float:
         """Plan, agree with the other schedulers, and tell the nodes. Returns the seconds that the loop was kept."""
         begin = time.monotonic()
-        asking, self._asking = self._asking, []
         puts = self._core.propose(self._clock())
+        asking, self._asking = self._asking, []
         asked = time.monotonic()
         try:
             answer = await asyncio.to_thread(self._board.exchange, puts, self._core.agreement.mark)
@@ -108,11 +114,13 @@ class Scheduler:
 
     def connect(self, hello: messages.Hello, send: Callable[[FromScheduler], None]) -> Welcome:
         """See `service.Core`. Raises TemporaryError for a name that a later node has."""
+        self._check()
         self._woken.set()
         return self._core.connect(hello, send, self._clock())
 
     def hear(self, node: str, epoch: int, seq: int, said: FromNode) -> None:
         """See `service.Core`."""
+        self._check()
         self._core.hear(node, epoch, seq, said, self._clock())
         if isinstance(said, _URGENT):
             self._woken.set()
@@ -176,6 +184,7 @@ class Scheduler:
                 yield status
             if status.state.has_ended:
                 return
+            self._check()
             await turned.wait()
 
     async def cancel(self, task: str) -> TaskStatus:
@@ -187,8 +196,23 @@ class Scheduler:
 
     # -- parts
 
+    def _check(self) -> None:
+        if self._is_over:
+            raise _over()
+
+    def _end(self, error: Exception) -> None:
+        self._is_over = True
+        for future in self._asking:
+            if not future.done():
+                future.set_exception(_over())
+        self._turned.set()
+        kind = f"{type(error).__name__}: {error}"[:_MOST_KIND]
+        words = f"a bug ended the scheduler of this process ({kind}); its nodes are told that it is gone"
+        self._emit(Notice("scheduler-ended", words))
+
     async def _agreed(self) -> None:
         """Wait for a turn that begins after now. Raises TemporaryError when the board is away."""
+        self._check()
         future = asyncio.get_running_loop().create_future()
         self._asking.append(future)
         self._woken.set()
@@ -230,6 +254,12 @@ class Scheduler:
         for name, since in self._ended.items():
             if now - since > LIFE:
                 self._core.forget_task(name)
+
+
+def _over() -> TemporaryError:
+    return TemporaryError(
+        "a bug ended this scheduler, and its process is still there", hint="start it again, and report what it said"
+    )
 
 
 def turn_of(schedulers: int) -> float:

@@ -38,12 +38,14 @@ _MINUTE = 60.0
 
 @dataclass(slots=True)
 class NodeRecord:
-    """A node, when it was last heard of, when its peers last changed, and when it last brought bytes of leases."""
+    """A node, when it was last heard of, when its peers last changed, when it last brought bytes of leases, and when it
+    last lost some by stalling."""
 
     fact: NodeFact
     beat: float
     told: float = 0.0
     paced: float = 0.0
+    stalled: float = 0.0
 
 
 @dataclass(slots=True)
@@ -212,6 +214,7 @@ class FleetState:
 
     def _node(self, fact: NodeFact, now: float) -> None:
         known = self.nodes.get(fact.node)
+        stalls = known.fact.stalls if known else 0
         if self._epochs.get(fact.node) not in (None, fact.epoch):
             self._forget_words(fact.node)
         self._epochs[fact.node] = fact.epoch
@@ -223,12 +226,14 @@ class FleetState:
             if any(progress.rate for progress in fact.leases):
                 known.paced = now
             known.fact, known.beat = fact, now
+        if fact.stalls > stalls:
+            self.nodes[fact.node].stalled = now
         for progress in fact.leases:
             record = self._leases.get(progress.lease)
             if record is not None and record.fact.node == fact.node:
                 if progress.done > record.done:
                     record.moved = now
-                record.done, record.rate = progress.done, progress.rate
+                record.done, record.rate = max(progress.done, record.done), progress.rate
 
     def _forget_words(self, node: str) -> None:
         """Drop what a node said that it has."""
@@ -337,5 +342,5 @@ def pieces_of_lease(lease: LeaseFact) -> int:
 def _listing(fact: LockFact) -> TaskListing | None:
     try:
         return TaskListing.of(fact.task, fact.lock)
-    except GlmAriaError:
+    except (GlmAriaError, ValueError, RecursionError):  # as somebody else put it there
         return None

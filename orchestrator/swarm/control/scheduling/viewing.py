@@ -9,6 +9,7 @@ from orchestrator.core.files import Digest
 from orchestrator.swarm.control.messages import LEFT, NodePhase, NodeStatus, TaskReport, TaskState, TaskStatus
 from orchestrator.swarm.control.scheduling.listing import TaskListing
 from orchestrator.swarm.control.scheduling.state import FleetState, LeaseRecord, NodeRecord, TaskRecord
+from orchestrator.swarm.leasing import rest_after
 from orchestrator.swarm.trust import LOST_AFTER
 from orchestrator.swarm.units import Bits, Unit, piece_count
 from orchestrator.swarm.view import (
@@ -113,6 +114,7 @@ def _node(state: FleetState, record: NodeRecord, now: float) -> NodeView:
         uploads=fact.uploads,
         shares_restricted=fact.shares_restricted,
         pace=state.pace(record, now),
+        rests_until=record.stalled + rest_after(fact.stalls),
         peers=fact.peers,
         told=record.told,
         starves=fact.starves,

@@ -17,6 +17,7 @@ from orchestrator.swarm.board.redis import RedisBoard
 from orchestrator.swarm.control.scheduling import core
 from orchestrator.swarm.plan import plan
 from tests.servers.redis import RedisServer
+from tests.swarm.board.keys import KEYS
 from tests.swarm.control.scheduling.simulated import MB, Fleet
 
 MODEL = (384 * MB, *[8 * MB] * 8, *[100_000] * 60)
@@ -41,7 +42,7 @@ def measure(nodes: int, schedulers: int) -> None:
     plans: list[float] = []
     words: list[float] = []
     with RedisServer(Path(tempfile.mkdtemp())) as server, patch.object(core, "plan", metered(plan, plans)):
-        fleet = Fleet(nodes, MODEL, boards=[RedisBoard(server.url, "load") for _ in range(schedulers)])
+        fleet = Fleet(nodes, MODEL, boards=[RedisBoard(server.url, "load", KEYS) for _ in range(schedulers)])
         fleet.submit()
         server.client.config_resetstat()
         before = server.client.info()

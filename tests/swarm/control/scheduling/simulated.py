@@ -52,7 +52,8 @@ class Origin:
 
 @dataclass(slots=True)
 class SimNode:
-    """A node that fetches what it is assigned, and takes pieces from the peers that it is told."""
+    """A node that fetches what it is assigned, and takes pieces from the peers that it is told. One that `hoards` keeps
+    its leases and fetches nothing: `plain` is silent about it, and `says` boasts and adds a byte a second."""
 
     name: str
     rate: float
@@ -61,6 +62,7 @@ class SimNode:
     core: int | None = None
     is_alive: bool = True
     alters: bool = False
+    hoards: str = ""
     task: str = ""
     have: dict[Digest, int] = field(default_factory=dict)
     proven: set[Digest] = field(default_factory=set)
@@ -172,12 +174,13 @@ class Fleet:
     def step(self) -> None:
         """Let a quarter of a second pass."""
         alive = [node for node in self.nodes.values() if node.is_alive]
-        busy = [node for node in alive if node.leases]
+        busy = [node for node in alive if node.leases and not node.hoards]
         for node in busy:
             self._from_origin(node, min(self.origin.rate / len(busy), node.rate) * STEP)
         room = {node.name: node.rate * STEP for node in alive}
         for node in alive:
-            self._from_peers(node, room)
+            if not node.hoards:
+                self._from_peers(node, room)
         self.now += STEP
         if self.now % 1.0 < STEP:
             for node in alive:
@@ -247,7 +250,11 @@ class Fleet:
         )
         node.changed.clear()
         leases = []
-        for id_ in node.leases:
+        if node.hoards == "says":
+            for id_ in node.leases:
+                node.brought[id_] += 1
+                leases.append(messages.LeaseProgress(id_, round(node.brought[id_]), 10**9))
+        for id_ in node.leases if not node.hoards else ():
             brought = node.brought[id_]
             leases.append(messages.LeaseProgress(id_, round(brought), round(brought - node.last.get(id_, 0.0))))
             node.last[id_] = brought

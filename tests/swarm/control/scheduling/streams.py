@@ -43,7 +43,7 @@ RATE = 40 * MB
 
 async def serve(url: str) -> None:
     """Be the scheduler, until a line comes; then print the processor seconds of each second."""
-    scheduler = Scheduler(RedisBoard(url, "load"), "s1", lambda _: None)
+    scheduler = Scheduler(RedisBoard(url, "load", KEYS), "s1", lambda _: None)
     running = asyncio.create_task(scheduler.run())
     async with listening(FleetService(scheduler, FleetDoor(KEYS)), "127.0.0.1:0", TlsFiles(), lambda _: None) as port:
         print(port, flush=True)

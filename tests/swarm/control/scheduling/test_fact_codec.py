@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.core.files import Algorithm, Digest
+from orchestrator.core.files import MAX_FILE, Algorithm, Digest
 from orchestrator.swarm.board.interface import Register
 from orchestrator.swarm.control.messages import LeaseProgress, NodePhase, TaskReport
 from orchestrator.swarm.control.scheduling.fact_codec import fact_of, key_of, register_of
@@ -34,7 +34,7 @@ from orchestrator.swarm.view import NodeState
 
 DIGEST = Digest(Algorithm.SHA256, "ab" * 32)
 NODE = NodeFact(
-    "n1", 7, "s1", 12, NodeState.READY, "http://n1:1", "z", 1, 2, 3, True, "cache", True, True, 9,
+    "n1", 7, "s1", 12, NodeState.READY, "http://n1:1", "z", 1, 2, 3, True, "cache", True, True, 9, 2,
     ("t1",), ("n2", "n3"), (LeaseProgress("s1-1", 5, 6),),
 )  # fmt: skip
 FACTS: list[Fact] = [
@@ -74,12 +74,28 @@ def test_each_fact_has_a_register_of_its_own() -> None:
     "value",
     [b"", b"x", b"[]", b"null", b"1e999", b"[" * 100_000, b"\xff" * 9, b"0" * 5000, b'["a"]', b'{"a":1}', b"-1", b"nan",
      b"\x00" * 8 + b"\x01", b"\xff" * 8, zlib.compress(b"[" + b" " * (40 << 20)), zlib.compress(b'["a","b",1,2,3]'),
-     b'[["s","ready","a","z",""],[1,2,3,4,5],[0,0,0],["a b"],[],[]]', b'["i","n1",-1,0,0]', b'["i","n1",1e400,0,0]'],
+     b'[["s","ready","a","z",""],[1,2,3,4,5,6],[0,0,0],["a b"],[],[]]', b'["i","n1",-1,0,0]', b'["i","n1",1e400,0,0]'],
     ids=range(19),
 )  # fmt: skip
 def test_what_is_no_fact_is_left_out(fact: Fact, value: bytes) -> None:
     found = fact_of(Register(*key_of(fact), (7, 1), value))
     assert found is None or key_of(found) == key_of(fact)
+
+
+@pytest.mark.parametrize(
+    ("shelf", "name", "value"),
+    [
+        ("fleet", "origin:x", b"1" + b"0" * 400),  # no float is as large
+        (str(DIGEST), "have:n1", (2**63 - 1).to_bytes(8, "big")),  # a set of its pieces fills the memory
+        (str(DIGEST), "have:n1", (MAX_FILE + 1).to_bytes(8, "big")),
+        (str(DIGEST), "unit:0", b'["l1","n1",1,0,%d]' % (2**63 - 1)),
+        (str(DIGEST), "unit:0", b'["l1","n1",1,8,4]'),
+        ("task:t1", "files:n1", b"\xff" * 8),
+    ],
+    ids=range(6),
+)
+def test_a_value_that_would_end_a_scheduler_is_passed_over(shelf: str, name: str, value: bytes) -> None:
+    assert fact_of(Register(shelf, name, (0, 1), value)) is None
 
 
 @pytest.mark.parametrize(

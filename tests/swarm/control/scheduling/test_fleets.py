@@ -18,6 +18,7 @@ from orchestrator.swarm.control.scheduling.facts import CancelFact, DrainFact
 from orchestrator.swarm.control.scheduling.viewing import task_status
 from orchestrator.swarm.units import unit_bytes
 from tests.servers.redis import RedisServer
+from tests.swarm.board.keys import KEYS
 from tests.swarm.control.scheduling.simulated import MB, STEP, Fleet, SimNode
 
 Make = Callable[[], FleetBoard]
@@ -113,7 +114,7 @@ def test_a_board_that_loses_everything(kind: str, tmp_path: Path) -> None:
     with RedisServer(tmp_path) as server:
         memory = MemoryBoard()
         boards: list[FleetBoard] = (
-            [memory, memory.beside()] if kind == "memory" else [RedisBoard(server.url, "f") for _ in range(2)]
+            [memory, memory.beside()] if kind == "memory" else [RedisBoard(server.url, "f", KEYS) for _ in range(2)]
         )
         fleet = Fleet(12, MODEL, boards=boards)
         fleet.submit()
@@ -136,7 +137,7 @@ def test_a_board_that_loses_everything(kind: str, tmp_path: Path) -> None:
 
 def test_a_redis_that_is_away_for_a_while(tmp_path: Path) -> None:
     with RedisServer(tmp_path) as server:
-        fleet = Fleet(12, MODEL, boards=[RedisBoard(server.url, "f"), RedisBoard(server.url, "f")])
+        fleet = Fleet(12, MODEL, boards=[RedisBoard(server.url, "f", KEYS), RedisBoard(server.url, "f", KEYS)])
         fleet.submit()
         fleet.run(until=half(fleet))
         server.kill()
@@ -248,6 +249,31 @@ def test_a_lease_that_brings_nothing_goes_to_another_node() -> None:
     assert "RevokedLease" in stuck.said
 
 
+@pytest.mark.parametrize("kind", ["plain", "says"])
+@pytest.mark.parametrize("nodes", [2, 6])
+def test_who_keeps_its_leases_and_fetches_nothing_holds_nobody_up(another: Make, kind: str, nodes: int) -> None:
+    fleet = Fleet(nodes, [400 * MB], boards=[another(), another()])
+    hoarder = fleet.nodes["n0000"]
+    hoarder.hoards = kind
+    fleet.submit()
+    took = fleet.run(lambda: all(node.is_placed for node in fleet.alive if node is not hoarder))
+    # It is found out after five seconds, and again after rests of 10, 20, 40 … seconds.
+    assert took < fleet.ideal + 15
+    assert fleet.egress <= 1.1
+    assert hoarder.said.count("Assign") <= 8 + 3
+
+
+def test_who_is_alone_is_given_its_leases_again_however_often_it_stalls() -> None:
+    fleet = Fleet(1, [40 * MB])
+    (node,) = fleet.nodes.values()
+    node.hoards = "plain"
+    fleet.submit()
+    fleet.run(lambda: node.said.count("RevokedLease") >= 4, most=60)
+    node.hoards = ""
+    assert fleet.run() < fleet.ideal + 5
+    assert fleet.cores[0].state.nodes[node.name].fact.stalls == 0
+
+
 def test_an_origin_that_refuses_is_left_alone_by_all(another: Make) -> None:
     fleet = Fleet(8, MODEL, boards=[another(), another()])
     fleet.submit()
@@ -330,7 +356,7 @@ def test_a_cancelled_task_ends_everywhere(another: Make) -> None:
 def test_a_redis_sees_a_few_commands_a_turn_however_many_nodes(server: RedisServer, fleet: str) -> None:
     found = []
     for nodes in (20, 200):
-        board = RedisBoard(server.url, f"{fleet}{nodes}")
+        board = RedisBoard(server.url, f"{fleet}{nodes}", KEYS)
         simulated = Fleet(nodes, [192 * MB], boards=[board])
         simulated.submit()
         before = server.client.info("stats")["total_commands_processed"]

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from orchestrator.errors import NotFoundError, TemporaryError, UsageError
+from orchestrator.core.files import MAX_FILE
+from orchestrator.errors import NotFoundError, TemporaryError, UnsafeError, UsageError
 from orchestrator.events import Event, Notice
 from orchestrator.swarm.board.interface import FleetBoard
 from orchestrator.swarm.board.memory import MemoryBoard
 from orchestrator.swarm.board.redis import RedisBoard
+from orchestrator.swarm.control.line import LocalScheduler
 from orchestrator.swarm.control.messages import (
     LEFT,
     Assign,
@@ -29,12 +31,14 @@ from orchestrator.swarm.control.messages import (
     TaskLock,
     TaskReport,
     TaskState,
+    TaskStatus,
     task_of,
 )
 from orchestrator.swarm.control.scheduling.listing import TaskListing
 from orchestrator.swarm.control.scheduling.scheduler import CLAIM, Scheduler, turn_of
 from orchestrator.swarm.view import NodeState
 from tests.servers.redis import RedisServer
+from tests.swarm.board.keys import KEYS
 from tests.swarm.control.scheduling.simulated import MB, lock_of
 
 Make = Callable[[], FleetBoard]
@@ -109,6 +113,71 @@ def test_a_lock_file_that_is_none_is_refused() -> None:
         assert one.tasks()[0].state is TaskState.UNLISTED
 
     together(work, one)
+
+
+def test_a_file_that_no_disk_holds_makes_no_task() -> None:
+    one = scheduler(MemoryBoard())
+
+    async def work() -> None:
+        for size in (2**62, MAX_FILE + 1):
+            with pytest.raises(UnsafeError):
+                await one.submit(Submission("k", "n", lock=lock_of([8 * MB]).replace(str(8 * MB), str(size))))
+        assert (await one.submit(ASKED)).size == 8 * MB
+
+    together(work, one)
+
+
+def test_a_scheduler_that_a_bug_ends_says_so_and_keeps_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[Event] = []
+    one = Scheduler(MemoryBoard(), "s1", said.append)
+    local = LocalScheduler(one)
+
+    async def work() -> None:
+        running = asyncio.create_task(one.run())
+        task = (await one.submit(ASKED)).id
+        watched = asyncio.create_task(_all_of(one.changes(task)))
+        async with local.line(Hello("n1", 1, "http://n1:1")) as line:
+            monkeypatch.setattr(one._core, "propose", _bug)
+            with pytest.raises(OverflowError):
+                await running
+            with pytest.raises(TemporaryError, match="bug ended"):
+                await line.say(1, Progress())
+        with pytest.raises(TemporaryError, match="bug ended"):
+            async with local.line(Hello("n1", 1, "http://n1:1")):
+                pass
+        with pytest.raises(TemporaryError, match="bug ended"):
+            await watched
+        for asked in (one.submit(Submission("other", "n", lock=LOCK)), one.cancel(task), one.drain("n1")):
+            with pytest.raises(TemporaryError, match="bug ended"):
+                await asked
+
+    asyncio.run(asyncio.wait_for(work(), 30))
+    assert [(event.code, "OverflowError" in event.message) for event in said if isinstance(event, Notice)] == [
+        ("scheduler-ended", True)
+    ]
+
+
+def test_who_waits_when_a_bug_ends_a_scheduler_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = scheduler(MemoryBoard())
+    monkeypatch.setattr(one._core, "propose", _bug)
+
+    async def work() -> None:
+        asked = asyncio.create_task(one.submit(ASKED))
+        await asyncio.sleep(0)
+        with pytest.raises(OverflowError):
+            await one.run()
+        with pytest.raises(TemporaryError, match="bug ended"):
+            await asked
+
+    asyncio.run(asyncio.wait_for(work(), 30))
+
+
+def _bug(_now: float) -> Any:
+    raise OverflowError("int too large to convert to float")
+
+
+async def _all_of(found: AsyncIterator[TaskStatus]) -> list[TaskStatus]:
+    return [one async for one in found]
 
 
 def test_one_node_makes_the_lock_file_of_a_task(another: Make) -> None:
@@ -232,7 +301,7 @@ def test_the_newest_task_is_the_last_for_who_comes_later_too(another: Make) -> N
 def test_a_board_that_is_away_is_told_once_and_nothing_ends(tmp_path: Path) -> None:
     said: list[Event] = []
     with RedisServer(tmp_path) as server:
-        board = RedisBoard(server.url, "f")
+        board = RedisBoard(server.url, "f", KEYS)
         one = Scheduler(board, "s1", said.append)
 
         async def work() -> None:
@@ -247,7 +316,7 @@ def test_a_board_that_is_away_is_told_once_and_nothing_ends(tmp_path: Path) -> N
                 with suppress(TemporaryError):
                     await one.submit(Submission("third", "org/name", lock=LOCK))
                     break
-            late = Scheduler(RedisBoard(server.url, "f"), "s2", said.append)
+            late = Scheduler(RedisBoard(server.url, "f", KEYS), "s2", said.append)
             await late.turn()
             while len(late.tasks()) < 2:
                 await late.turn()
@@ -260,7 +329,7 @@ def test_a_board_that_is_away_is_told_once_and_nothing_ends(tmp_path: Path) -> N
 
 def test_a_board_that_stands_still_does_not_hold_up_nodes(tmp_path: Path) -> None:
     with RedisServer(tmp_path) as server:
-        board = RedisBoard(server.url, "f")
+        board = RedisBoard(server.url, "f", KEYS)
         one = scheduler(board)
 
         async def work() -> None:
@@ -283,7 +352,7 @@ def test_a_board_that_stands_still_does_not_hold_up_nodes(tmp_path: Path) -> Non
                 with suppress(TemporaryError):
                     await one.cancel(made.id)
                     break
-            late = scheduler(RedisBoard(server.url, "f"), "s2")
+            late = scheduler(RedisBoard(server.url, "f", KEYS), "s2")
             await late.turn()
             assert len(late.nodes()) == heard
 
