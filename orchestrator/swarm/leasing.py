@@ -19,6 +19,9 @@ SILENT_AFTER = 5.0
 CONGESTED_AFTER = 3.0
 """Seconds after which a lease is judged by its rate."""
 
+CRAWLS_AFTER, CRAWL = 10.0, 60.0
+"""Seconds after which a node crawls, if what is left of its leases would take it longer than that."""
+
 REST, LONGEST_REST = 10.0, 320.0
 """Seconds for which a node gets no leases that others can have, after its first stall and after many."""
 
@@ -71,38 +74,40 @@ def review(fleet: FleetView, goods: Sequence[Good], trusted: frozenset[str], now
             elif not good.is_there(lease):
                 kept.append(KeptLease(good, lease))
     slow, late = _congested(fleet, kept, trusted, now)
-    return Review(
-        tuple(each for each in kept if each not in late), (*revoked, *(Revoke(each.lease) for each in late)), slow
-    )
+    revoked += [Revoke(each.lease, is_stalled=is_stalled) for each, is_stalled in late.items()]
+    return Review(tuple(each for each in kept if each not in late), tuple(revoked), slow)
 
 
 def _congested(
     fleet: FleetView, kept: Sequence[KeptLease], trusted: frozenset[str], now: float
-) -> tuple[frozenset[str], list[KeptLease]]:
-    """The nodes that are slow, and so many of their leases as there are idle nodes to take them."""
+) -> tuple[frozenset[str], dict[KeptLease, bool]]:
+    """The nodes that are slow, and so many of their leases as there are idle nodes to take them; with each whether its
+    node crawls, whatever the others do."""
     ready = [node for name in trusted if (node := fleet.nodes[name]).state == NodeState.READY]
     bars = _bar(node.pace for node in ready if node.pace), _bar(node.up for node in ready if node.up)
     of: dict[str, list[KeptLease]] = {}
     for each in kept:
         of.setdefault(each.lease.node, []).append(each)
-    rates = {
-        node: sum(each.lease.rate for each in mine)
-        for node, mine in of.items()
-        if now - min(each.lease.since for each in mine) > CONGESTED_AFTER
-    }
+    ages = {node: now - min(each.lease.since for each in mine) for node, mine in of.items()}
+    rates = {node: sum(each.lease.rate for each in of[node]) for node, age in ages.items() if age > CONGESTED_AFTER}
+    left = {node: sum(size_of(each.lease.work) - each.lease.done for each in of[node]) for node in rates}
+    crawling = {node for node, rate in rates.items() if ages[node] > CRAWLS_AFTER and left[node] > CRAWL * rate}
     # Where all that have leases are slow, by what the others were used to.
     rate_bar = max(_bar(rates.values()), bars[0])
-    late = sorted((rate, node) for node, rate in rates.items() if rate < rate_bar)
+    late = sorted((rate, node) for node, rate in rates.items() if rate < rate_bar or node in crawling)
     slow = {node.id for node in ready if 0 < node.pace < bars[0] or 0 < node.up < bars[1] or now < node.rests_until}
     slow |= {node for _, node in late}
     idle = sorted((node for node in ready if node.id not in of and node.id not in slow), key=_fastest) if late else []
-    moved: list[KeptLease] = []
-    for _, name in late:
+    moved: dict[KeptLease, bool] = {}
+    for rate, name in late:
+        # Of nodes that are all as slow, none takes from another.
+        quicker = [node for node in idle if rate < rate_bar or not node.pace or node.pace > SLOW * rate]
         for each in of[name]:
-            taker = next((other for other in idle if may(other, each.good)), None)
+            taker = next((other for other in quicker if may(other, each.good)), None)
             if taker is not None:
                 idle.remove(taker)
-                moved.append(each)
+                quicker.remove(taker)
+                moved[each] = name in crawling
     return frozenset(slow), moved
 
 

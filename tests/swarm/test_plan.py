@@ -270,6 +270,16 @@ def test_a_lease_that_brings_next_to_nothing_goes_to_who_was_faster() -> None:
     assert [each.node for each in actions if isinstance(each, Lease)] in (["n1"], ["n2"])
 
 
+def test_a_node_that_crawls_makes_room_for_one_of_which_nothing_is_known() -> None:
+    crawling = lease(1, 0, "n0", PIECE, since=NOW - 11, moved=NOW, done=11, rate=1)
+    pair = {"n0": node("n0", pace=1), "n1": node("n1")}
+    actions = plan(fleet(blob(1, 1, leases=(crawling,)), nodes=pair), NOW)
+    assert [each.is_stalled for each in actions if isinstance(each, Revoke)] == [True]
+    assert [each.node for each in actions if isinstance(each, Lease)] == ["n1"]
+    for other in (node("n1", pace=2), node("n1", rests_until=NOW + 1)):
+        assert Revoke(crawling) not in plan(fleet(blob(1, 1, leases=(crawling,)), nodes={**pair, "n1": other}), NOW)
+
+
 def test_work_that_waits_behind_other_work_of_its_node_is_not_silent() -> None:
     one = lease(1, 0, "n0", 2 * PIECE, since=NOW - 9, done=1)
     two = lease(1, 1, "n0", 2 * PIECE, since=NOW - 9, moved=NOW - 9)
