@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.core.files import Algorithm, Digest
+from orchestrator.core.files import MAX_FILE, Algorithm, Digest
 from orchestrator.errors import ProtocolError
 from orchestrator.proof.pieces import PIECE
 from orchestrator.swarm import wire
@@ -47,7 +47,7 @@ def test_news_come_over_as_they_are(node: str, epoch: int, version: int, told: l
     assert wire.parse_news(wire.render_news(news)) == news
 
 
-@given(st.sets(DIGESTS, max_size=20), NODES, NUMBERS, NUMBERS, SOURCES)
+@given(st.sets(DIGESTS, max_size=20), NODES, NUMBERS, st.integers(0, MAX_FILE), SOURCES)
 def test_questions_and_answers_come_over_as_they_are(
     digests: set[Digest], node: str, epoch: int, size: int, zone: str
 ) -> None:
@@ -56,6 +56,13 @@ def test_questions_and_answers_come_over_as_they_are(
     assert wire.parse_answer(wire.render_answer(answer)) == answer
     about = About(node, epoch, zone)
     assert wire.parse_about(wire.render_about(about)) == about
+
+
+@pytest.mark.parametrize("size", [MAX_FILE + 1, 2**50, 2**63 - 1])
+def test_a_blob_larger_than_any_disk_is_refused(size: int) -> None:
+    answer = WholeBlobs("a", 1, {Digest.parse(DIGEST): size})
+    with pytest.raises(ProtocolError):
+        wire.parse_answer(wire.render_answer(answer))
 
 
 VALUES = st.recursive(
