@@ -215,9 +215,32 @@ def test_a_node_that_was_slow_for_a_while_is_not_slow_for_ever() -> None:
     state = fleet.cores[0].state
     assert state.pace(state.nodes[slow.name], fleet.now + 59) == 1000
     assert state.pace(state.nodes[slow.name], fleet.now + 60) == 0
-    fleet.now += 61
-    fleet.hear(slow, Progress((), (messages.LeaseProgress(lease, 9_000_000, 5_000_000),)))
-    assert state.nodes[slow.name].fact.pace == 5_000_000
+    fleet.now += 60
+    fleet.hear(slow, Progress())
+    fleet.now += 1
+    fleet.hear(slow, Progress((), (messages.LeaseProgress(lease, 4_000_000, 3_000_000),)))
+    assert state.nodes[slow.name].fact.pace == 3_000_000
+
+
+def test_a_lease_goes_no_faster_than_its_bytes_come_whatever_its_node_says() -> None:
+    fleet = Fleet(2, [256 * MB])
+    fleet.submit()
+    boaster = fleet.nodes["n0000"]
+    fleet.run(until=lambda: bool(boaster.leases))
+    lease = next(iter(boaster.leases))
+    state = fleet.cores[0].state
+    for done in (1, 2, 3):
+        fleet.now += 1
+        fleet.hear(boaster, Progress((), (messages.LeaseProgress(lease, done, 10**9),)))
+        assert state.nodes[boaster.name].fact.pace <= 2
+    fleet.now += 1
+    fleet.hear(boaster, Progress((), (messages.LeaseProgress(lease, 2**62, 10**18),)))
+    record = state.lease(lease)
+    assert record is not None
+    assert record.done == boaster.leases[lease].end - boaster.leases[lease].start
+    assert record.rate <= 2 * record.done
+    fleet.hear(boaster, Progress((), (messages.LeaseProgress(lease, 1, 0),)))
+    assert record.done > 1
 
 
 def test_who_is_at_another_task_gets_leases_once_it_begins() -> None:
