@@ -192,7 +192,7 @@ def test_who_only_writes_into_the_redis_decides_nothing(tmp_path: Path, head: Ma
         head.pull(f"{repo.name}@{evil}", "--lock", str(file), "--no-mirrors").ended(0)
         lock = file.read_text().replace(f"@{evil}", "@main")
         fact = LockFact(task, "org/popular", "", 0, is_restricted=False, lock=lock, seal="A" * 43)
-        board = RedisBoard(redis.url, FleetKeys.parse(KEY).marks[0])
+        board = RedisBoard(redis.url, FleetKeys.parse(KEY).marks[0], FleetKeys.parse("s" * 32))
         assert board.exchange([register_of(fact, (2**53, 1))], None).won
         result = nodes.ended(nodes.pulls(redis.url, env=job))[0]
         assert "fleet-without-lock" in result.warnings
