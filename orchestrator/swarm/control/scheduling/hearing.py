@@ -109,7 +109,7 @@ def _progress(state: FleetState, node: NodeFact, said: messages.Progress, now: f
 
 
 def _measured(state: FleetState, lease: LeaseRecord, said: LeaseProgress, elapsed: float) -> LeaseProgress:
-    """What a node says of a lease: no more bytes than it is of, and no faster than they came."""
+    """The word of a node on a lease: no more bytes than it is of, and no faster than they came."""
     done = min(said.done, _size(state, lease.fact))
     most = _HASTE * max(0, done - lease.done) / elapsed
     return replace(said, done=done, rate=min(said.rate, round(most)))
