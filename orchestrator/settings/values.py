@@ -299,7 +299,10 @@ def control(raw: object, base: Path) -> Secret | None:
     none. The port of a scheduler is 8091 if none is given."""
     found = text(raw, base)
     if found.lower() == "none" or "://" in found:
-        return redis(raw, base)
+        try:
+            return redis(raw, base)
+        except ValueError as error:
+            raise ValueError(f"{error}; a scheduler is HOST:PORT") from None
     places = [parse_place(one) for one in _entries(found)]
     return Secret(",".join(str(Place(one.host, one.port or SCHEDULER_PORT)) for one in places)) if places else None
 

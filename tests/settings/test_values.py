@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from orchestrator.cli.main import COMMANDS, cli, main
 from orchestrator.errors import ConfigError, UsageError
-from orchestrator.settings import load
+from orchestrator.settings import load, values
 from orchestrator.settings.table import KEYS
 
 # For each setting, texts that mean nothing.
@@ -184,3 +184,8 @@ def test_a_home_that_cannot_be_expanded_is_told(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(ConfigError, match=r"environment HF_HOME: .*HOME"):
         load(environ={"HF_HOME": "~/x"}, folder=tmp_path, personal=tmp_path / "none")
     assert load(environ={"HF_HOME": "/x"}, folder=tmp_path, personal=tmp_path / "none").cache_dir == Path("/x/hub")
+
+
+def test_a_scheduler_with_a_scheme_is_told_its_form() -> None:
+    with pytest.raises(ValueError, match="a scheduler is HOST:PORT"):
+        values.control("http://head:8091", Path())
