@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from orchestrator.swarm.control.service import FleetService
 
 T = TypeVar("T")
+Ended = Callable[[Future[None]], None]
 _GLANCE = 0.5
 """Seconds between two looks whether a signal came."""
 
@@ -181,10 +182,17 @@ def remote_schedulers(settings: Settings, places: str, node: str) -> tuple[Remot
 
 @contextlib.contextmanager
 def schedulers_for(
-    settings: Settings, node: str, loop: LoopThread, emit: Emit, *, may_host: bool = False
+    settings: Settings,
+    node: str,
+    loop: LoopThread,
+    emit: Emit,
+    *,
+    may_host: bool = False,
+    ended: Ended = lambda _: None,
 ) -> Iterator[tuple[tuple[Scheduled, ...], HostedScheduler | None]]:
     """The schedulers of the settings. Over Redis each node has one of its own. With `may_host`, the machine that the
-    first place names has one, too, unless somebody listens there already. Raises UsageError where no place is named."""
+    first place names has one, too, unless somebody listens there already. `ended` is called when the work of such a one
+    is over. Raises UsageError where no place is named."""
     from orchestrator.swarm.control.line import LocalScheduler
 
     where = settings.fleet_control
@@ -198,6 +206,7 @@ def schedulers_for(
             board = board_at(where, needed_keys(settings))
             stack.callback(board.close)
             scheduler, work = scheduler_over(board, loop, emit)
+            work.add_done_callback(ended)
             stack.callback(work.cancel)
             yield (LocalScheduler(scheduler, redacted(where)),), None
             return
@@ -207,6 +216,7 @@ def schedulers_for(
                 board = board_at(None, needed_keys(settings))
                 named = parse_place(where.partition(",")[0]).host
                 own = stack.enter_context(hosted(settings, board, listen, loop, emit, hosts=(named,)))
+                own.work.add_done_callback(ended)
         others = remote_schedulers(settings, where, node)
         if own is None:
             emit(FleetNews("scheduler-asked", f"asks {where} for work"))

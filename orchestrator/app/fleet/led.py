@@ -72,6 +72,25 @@ class LedCompany:
         return self.company.doubt(digest, trusted)
 
 
+class Fuse:
+    """What stops a run when an error ended something that it waits for: only a bug does, and it would wait for ever."""
+
+    def __init__(self, stop: Stop) -> None:
+        self._stop = stop
+        self._error: BaseException | None = None
+
+    def see(self, ended: Future[None]) -> None:
+        """See how something ended."""
+        if not ended.cancelled() and (error := ended.exception()) is not None:
+            self._error = error
+            self._stop.set()
+
+    def check(self) -> None:
+        """Raise the error, if there was one."""
+        if self._error is not None:
+            raise self._error
+
+
 class Linger:
     """The seconds for which a node that is done stays for others: all that is left since it was first asked."""
 
@@ -141,7 +160,8 @@ def led(
     name = this_node(settings.cache_dir).node if takes_tasks else node_name()
     restricted = settings.fleet_share_restricted
     with contextlib.ExitStack() as stack:
-        places = schedulers_for(settings, name, loop, emit, may_host=not takes_tasks)
+        fuse = Fuse(stop)
+        places = schedulers_for(settings, name, loop, emit, may_host=not takes_tasks, ended=fuse.see)
         schedulers, own = stack.enter_context(places)
         # What is alone asks those that were named last.
         unguided: list[Unguided] = []
@@ -190,20 +210,13 @@ def led(
         inbox.expect, inbox.submit, inbox.forget = worker.expect, submit, forget
         speaking = loop.run(worker.run())
         stack.callback(speaking.cancel)
-        speaking.add_done_callback(lambda ended: stop_after_error(ended, stop))
+        speaking.add_done_callback(fuse.see)
         linger = Linger(settings.fleet_linger)
         yield LedNode(name, LedCompany(company, guide, worker), worker, calling, inbox, keys, own, linger)
-        if speaking.done():
-            speaking.result()
+        fuse.check()
         loop.run(worker.leave(_GOODBYE)).result()
         if own is not None:
             _host_on(own, linger, stop)
-
-
-def stop_after_error(ended: Future[None], stop: Stop) -> None:
-    """Set `stop` where an error ended something that others wait for: only a bug does, and they would wait for ever."""
-    if not ended.cancelled() and ended.exception() is not None:
-        stop.set()
 
 
 def _host_on(own: HostedScheduler, linger: Linger, stop: Stop) -> None:

@@ -5,7 +5,9 @@ from concurrent.futures import Future
 from types import SimpleNamespace
 from typing import Any, cast
 
-from orchestrator.app.fleet.led import LedNode, Linger, stop_after_error
+import pytest
+
+from orchestrator.app.fleet.led import Fuse, LedNode, Linger
 from orchestrator.app.fleet.orders import OrderBook
 from orchestrator.errors import Interrupted
 from orchestrator.events import ignore
@@ -58,12 +60,18 @@ def test_a_node_lingers_for_its_seconds_in_all() -> None:
     assert not stays.linger.left
 
 
-def test_only_an_error_of_the_worker_stops_the_run() -> None:
+def test_only_an_error_of_what_a_run_waits_for_stops_it() -> None:
     ended, broken, cancelled = Future[None](), Future[None](), Future[None]()
     ended.set_result(None)
     broken.set_exception(RuntimeError("a bug"))
     cancelled.cancel()
-    for future, stops in ((ended, False), (broken, True), (cancelled, False)):
-        stop = Stop()
-        stop_after_error(future, stop)
-        assert stop.is_set() is stops
+    stop = Stop()
+    fuse = Fuse(stop)
+    for future in (ended, cancelled):
+        fuse.see(future)
+    fuse.check()
+    assert not stop.is_set()
+    fuse.see(broken)
+    assert stop.is_set()
+    with pytest.raises(RuntimeError, match="a bug"):
+        fuse.check()
