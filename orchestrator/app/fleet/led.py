@@ -73,7 +73,7 @@ class LedCompany:
 
 
 class Fuse:
-    """What stops a run when an error ended something that it waits for: only a bug does, and it would wait for ever."""
+    """The stop of a run when an error ended what it waits for: only a bug does that, and it would wait for ever."""
 
     def __init__(self, stop: Stop) -> None:
         self._stop = stop
