@@ -16,7 +16,7 @@ from orchestrator.core.addresses import parse_place
 from orchestrator.core.sources import is_this_machine
 from orchestrator.core.text import redacted
 from orchestrator.errors import CannotCreateError, Interrupted, TemporaryError, UsageError
-from orchestrator.events import Emit, FleetNews
+from orchestrator.events import Emit
 from orchestrator.settings import Settings
 from orchestrator.swarm.tickets import FleetKeys
 from orchestrator.system.signals import Stop
@@ -218,8 +218,6 @@ def schedulers_for(
                 own = stack.enter_context(hosted(settings, board, listen, loop, emit, hosts=(named,)))
                 own.work.add_done_callback(ended)
         others = remote_schedulers(settings, where, node)
-        if own is None:
-            emit(FleetNews("scheduler-asked", f"asks {where} for work"))
         here = f"this machine, which plans for all that name {where.partition(',')[0]}"
         yield ((LocalScheduler(own.scheduler, here),) if own else others), own
 

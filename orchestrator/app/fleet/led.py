@@ -163,6 +163,8 @@ def led(
         fuse = Fuse(stop)
         places = schedulers_for(settings, name, loop, emit, may_host=not takes_tasks, ended=fuse.see)
         schedulers, own = stack.enter_context(places)
+        if own is None:
+            emit(FleetNews("scheduler-asked", f"asks {', '.join(one.name for one in schedulers)} for work"))
         # What is alone asks those that were named last.
         unguided: list[Unguided] = []
 

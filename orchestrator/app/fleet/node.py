@@ -50,6 +50,7 @@ def serve_node(settings: Settings, stop: Stop, emit: Emit, on_ready: Callable[[s
         thread = threading.Thread(target=tasks.run, name="tasks")
         threads.start(thread)
         on_ready(node.name)
+        emit(FleetNews("waiting", "waits for tasks", is_idle=True))
         try:
             while not stop.wait(_GLANCE) and not node.inbox.may_leave.is_set():
                 if (refusal := node.refusal) is not None:
