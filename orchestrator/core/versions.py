@@ -1,10 +1,12 @@
 """Versions of what several writers change with no lock between them: who had seen what, and which changes collide.
 
-A writer numbers its changes by a clock of its own. A vector says how far each writer has been heard; vectors merge in
-any order, and one that has seen all that another has comes after it. A report of a node replaces its former one, so
-there the vector is all. `Edits` are the changes of a value with many writers, such as the alias `prod`: each says which
-ones it knew, so that two that did not know of each other are found, both are shown, and what all had agreed on before
-stands meanwhile. No wall clock decides. (Version vectors: Parker and others, 1983; dots: Preguiça and others, 2010.)
+For the aliases and lists of a registry. (What the nodes of a fleet say has one writer each: registers with a version
+are enough there, see `swarm/board`.) A writer numbers its changes by a clock of its own. A vector says how far each
+writer has been heard; vectors merge in any order, and one that has seen all that another has comes after it. A report
+of a node replaces its former one, so there the vector is all. `Edits` are the changes of a value with many writers,
+such as the alias `prod`: each says which ones it knew, so that two that did not know of each other are found, both are
+shown, and what all had agreed on before stands meanwhile. No wall clock decides. (Version vectors: Parker and others,
+1983; dots: Preguiça and others, 2010.)
 """
 
 from __future__ import annotations

@@ -84,7 +84,7 @@ def _congested(
     """The nodes that are slow, and so many of their leases as there are idle nodes to take them; with each whether its
     node crawls, whatever the others do."""
     ready = [node for name in trusted if (node := fleet.nodes[name]).state == NodeState.READY]
-    bars = _bar(node.pace for node in ready if node.pace), _bar(node.up for node in ready if node.up)
+    pace_bar = _bar(node.pace for node in ready if node.pace)
     of: dict[str, list[KeptLease]] = {}
     for each in kept:
         of.setdefault(each.lease.node, []).append(each)
@@ -93,9 +93,9 @@ def _congested(
     left = {node: sum(size_of(each.lease.work) - each.lease.done for each in of[node]) for node in rates}
     crawling = {node for node, rate in rates.items() if ages[node] > CRAWLS_AFTER and left[node] > CRAWL * rate}
     # Where all that have leases are slow, by what the others were used to.
-    rate_bar = max(_bar(rates.values()), bars[0])
+    rate_bar = max(_bar(rates.values()), pace_bar)
     late = sorted((rate, node) for node, rate in rates.items() if rate < rate_bar or node in crawling)
-    slow = {node.id for node in ready if 0 < node.pace < bars[0] or 0 < node.up < bars[1] or now < node.rests_until}
+    slow = {node.id for node in ready if 0 < node.pace < pace_bar or now < node.rests_until}
     slow |= {node for _, node in late}
     idle = sorted((node for node in ready if node.id not in of and node.id not in slow), key=_fastest) if late else []
     moved: dict[KeptLease, bool] = {}
@@ -210,7 +210,7 @@ class _Desk:
         """The next lease of a task, None when it has no work that an origin and a node would take now."""
         while queues:
             good = queues[0].good
-            if self._used[good.view.host] < allowed(self._fleet.origins.get(good.view.host), self._now):
+            if self._used[good.view.host] < allowed(self._fleet.origins.get(good.view.host)):
                 node = self._pick(good)
                 work = next(queues[0].works, None) if node else None
                 if node and work:
@@ -259,8 +259,6 @@ class _Desk:
         return (self._ahead[node.id] + good.unit) / (node.pace or self._usual)
 
 
-def allowed(origin: OriginView | None, now: float) -> int:
-    """The leases that the fleet may have of an origin now: half of them after each refusal, none while it rests."""
-    if origin is None:
-        origin = OriginView()
-    return 0 if now < origin.rests_until else max(1, origin.connections >> origin.refusals)
+def allowed(origin: OriginView | None) -> int:
+    """The leases that the fleet may have of an origin at once."""
+    return (origin or OriginView()).connections

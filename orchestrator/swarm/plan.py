@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from orchestrator.swarm.goods import Good, order, there
+from orchestrator.swarm.goods import Good, there
 from orchestrator.swarm.leasing import grants, review
 from orchestrator.swarm.peering import renewals
 from orchestrator.swarm.trust import lives, living_nodes, trusted_nodes
-from orchestrator.swarm.view import Dispute, Evict, FleetAction, FleetView, NodeState
+from orchestrator.swarm.view import Evict, FleetAction, FleetView, NodeState
 
 EVICT_AFTER = 60.0
 """Seconds after which a lost node is forgotten."""
@@ -32,20 +32,8 @@ def plan(fleet: FleetView, now: float) -> tuple[FleetAction, ...]:
         *found.revoked,
         *grants(fleet, goods, found, trusted, now),
         *renewals(fleet, trusted, now),
-        *_disputes(fleet, trusted),
         *_evictions(fleet, goods, trusted, now),
     )
-
-
-def _disputes(fleet: FleetView, trusted: frozenset[str]) -> Iterator[Dispute]:
-    """A node to settle each blob that came out wrong, unless one is at it, or somebody has it right: then the others
-    have the list of its pieces from there."""
-    for blob in fleet.blobs.values():
-        if not blob.wrong or blob.dispute in trusted or blob.holders & trusted:
-            continue
-        able = [node for name in blob.wrong & trusted if (node := fleet.nodes[name]).state == NodeState.READY]
-        if able:
-            yield Dispute(blob.digest, min(able, key=lambda node: (-node.pace, order(blob.digest, node.id))).id)
 
 
 def _evictions(fleet: FleetView, goods: Sequence[Good], trusted: frozenset[str], now: float) -> Iterator[Evict]:

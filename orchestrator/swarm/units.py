@@ -36,14 +36,6 @@ class Unit:
     end: int
 
 
-def units_of(digest: Digest, size: int) -> tuple[Unit, ...]:
-    """The units of a blob, in order; none of an empty one."""
-    each = unit_bytes(size)
-    return tuple(
-        Unit(digest, index, start, min(size, start + each)) for index, start in enumerate(range(0, size, each))
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class Bits:
     """A set of numbers below `count`: of the pieces of a blob, say. `mask` has bit `n` for the number `n`."""

@@ -46,7 +46,7 @@ class Lease:
     """Work that a node was given at `since`; `moved` is when it last brought bytes, `done` how many of them, and `rate`
     how fast in the last three seconds. As an action: to give it. The board then makes the `id`.
 
-    A unit may begin later, or end earlier, than `units_of` has it: what others have of it is not fetched again.
+    A unit may begin later, or end earlier, than its number says: what others have of it is not fetched again.
     """
 
     id: str
@@ -60,9 +60,8 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class NodeView:
-    """A node as its last report tells it. `beat`: when that came. `up` and `down` are its rates, 0 when unknown: `up`
-    that at which it lately sent to several at once. `uploads` is how many bodies it sends at once.
-    `shares_restricted`: it may have blobs of gated repos from peers.
+    """A node as its last report tells it. `beat`: when that came. `shares_restricted`: it may have blobs of gated repos
+    from peers.
 
     `pace`: how fast it fetched from origins while it had leases, of the last minute; 0 when unknown. `peers` is whom it
     was last told to ask, at `told`; `starves`: it says that it has found nothing to ask them for since. `rests_until`:
@@ -76,9 +75,6 @@ class NodeView:
     state: NodeState
     beat: float
     zone: str = ""
-    up: float = 0.0
-    down: float = 0.0
-    uploads: int = 16
     shares_restricted: bool = False
     pace: float = 0.0
     rests_until: float = 0.0
@@ -93,8 +89,7 @@ class BlobView:
     `wanted_by`: the nodes that are to get it, also when they have; `waiting`: those of them that do other work before,
     and so get no leases of it. `host` is that of the origin.
 
-    `accused`: those of whom somebody says that they sent altered bytes, and by whom. `wrong`: nodes that have the whole
-    blob, with another digest; `dispute` is the node that settles that, "" for none. `is_restricted`: of a gated repo.
+    `accused`: those of whom somebody says that they sent altered bytes, and by whom. `is_restricted`: of a gated repo.
     """
 
     digest: Digest
@@ -105,8 +100,6 @@ class BlobView:
     wanted_by: frozenset[str] = frozenset()
     accused: Mapping[str, frozenset[str]] = field(default_factory=dict)
     host: str = ""
-    wrong: frozenset[str] = frozenset()
-    dispute: str = ""
     is_restricted: bool = False
     waiting: frozenset[str] = frozenset()
 
@@ -142,12 +135,9 @@ class TaskView:
 
 @dataclass(frozen=True, slots=True)
 class OriginView:
-    """An origin host: `connections` that the whole fleet may have to it, `refusals` (429) of the last minute, of which
-    those that came together count as one, and `rests_until` when it wants to be left alone."""
+    """An origin host: `connections` that the whole fleet may have to it."""
 
     connections: int = 32
-    refusals: int = 0
-    rests_until: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,21 +174,13 @@ class Peers:
 
 
 @dataclass(frozen=True, slots=True)
-class Dispute:
-    """Have this node settle by the root which pieces of a blob are wrong."""
-
-    digest: Digest
-    node: str
-
-
-@dataclass(frozen=True, slots=True)
 class Evict:
     """Forget a node: it was lost for long, or it drained and nobody needs it."""
 
     node: str
 
 
-FleetAction = Lease | Revoke | Peers | Dispute | Evict
+FleetAction = Lease | Revoke | Peers | Evict
 
 
 def bundles_of(

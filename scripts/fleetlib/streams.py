@@ -126,7 +126,7 @@ class Stream:
                 continue
             self._have[given.digest] |= pieces_within(SIZE, [(given.start, given.end)])
             del self._leases[lease]
-            await self._say(line, HeldUnit(lease, given.digest, given.unit))
+            await self._say(line, HeldUnit(lease))
             self._freed = time.monotonic()
         digest = random.choice(list(self._have))
         count = piece_count(SIZE)

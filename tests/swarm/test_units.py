@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from orchestrator.core.extents import union
 from orchestrator.core.files import Digest
 from orchestrator.proof.pieces import PIECE
-from orchestrator.swarm.units import LEAST_UNIT, MOST_UNIT, Bits, piece_count, pieces_within, unit_bytes, units_of
+from orchestrator.swarm.units import LEAST_UNIT, MOST_UNIT, Bits, piece_count, pieces_within, unit_bytes
 
 DIGEST = Digest.parse("sha256:" + "ab" * 32)
 SIZES = st.integers(min_value=1, max_value=40 << 30)
@@ -19,14 +19,6 @@ def test_units_are_whole_pieces_and_not_too_many(size: int) -> None:
     assert each % PIECE == 0
     assert LEAST_UNIT <= each <= MOST_UNIT
     assert size > 32 << 30 or -(-size // each) <= 512
-
-
-@given(st.integers(min_value=0, max_value=3 << 30))
-def test_units_are_all_of_a_blob_and_do_not_overlap(size: int) -> None:
-    units = units_of(DIGEST, size)
-    assert [unit.index for unit in units] == list(range(len(units)))
-    assert union((unit.start, unit.end) for unit in units) == (((0, size),) if size else ())
-    assert sum(unit.end - unit.start for unit in units) == size
 
 
 @given(st.integers(min_value=0, max_value=300), st.data())

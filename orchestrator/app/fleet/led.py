@@ -188,7 +188,6 @@ def led(
             time.time_ns() // 1000,
             address.url,
             settings.fleet_zone,
-            uploads=settings.fleet_uploads,
             shares_restricted=restricted,
             takes_tasks=takes_tasks,
         )

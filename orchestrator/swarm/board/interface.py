@@ -4,7 +4,7 @@ One rule decides between writers: **a register takes what has a greater version,
 
 - the reports of a node, with its epoch and number as the version, cannot be overtaken by older ones;
 - who read a version and writes the next one wins only if nobody wrote meanwhile: a lease, a claim;
-- the first writer wins where all write the version (0, 1): the hashes of a piece, the task of a key.
+- the first writer wins where all write the version (0, 1): the task of a key.
 
 Each scheduler follows all changes, and so has the same view of the fleet as the others, for a few operations a second,
 however many nodes report. A board may lose everything at any time: who follows it is told all that is left, and puts

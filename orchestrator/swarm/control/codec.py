@@ -23,7 +23,6 @@ _MOST_LOCK = 32 << 20
 _PHASES: Mapping[NodePhase, pb.NodePhase] = {
     NodePhase.WAITING: pb.NODE_PHASE_WAITING,
     NodePhase.FETCHING: pb.NODE_PHASE_FETCHING,
-    NodePhase.VERIFYING: pb.NODE_PHASE_VERIFYING,
     NodePhase.PLACED: pb.NODE_PHASE_PLACED,
     NodePhase.FAILED: pb.NODE_PHASE_FAILED,
 }
@@ -46,13 +45,11 @@ def request(seq: int, said: FromNode) -> pb.DownloadRequest:
             blobs = map(blob_progress, said.blobs)
             made.progress.CopyFrom(pb.Progress(blobs=blobs, leases=leases, is_starving=said.is_starving))
         case messages.HeldUnit():
-            made.held.CopyFrom(pb.Held(lease=said.lease, digest=str(said.digest or ""), unit=said.unit))
+            made.held.CopyFrom(pb.Held(lease=said.lease))
         case messages.FailedWork():
-            made.failed.CopyFrom(pb.Failed(lease=said.lease, source=said.source, code=said.code, wait=said.wait))
+            made.failed.CopyFrom(pb.Failed(lease=said.lease, code=said.code))
         case messages.WrongPiece():
             made.wrong.CopyFrom(pb.Wrong(digest=str(said.digest), piece=said.piece, sender=said.sender))
-        case messages.WrongBlob():
-            made.wrong_blob.digest = str(said.digest)
         case messages.TaskReport():
             made.report.CopyFrom(report(said))
         case messages.Bye():
@@ -75,11 +72,7 @@ def hello(said: messages.Hello) -> pb.Hello:
         epoch=said.epoch,
         address=said.address,
         zone=said.zone,
-        up=said.up,
-        down=said.down,
-        uploads=said.uploads,
         shares_restricted=said.shares_restricted,
-        cache=said.cache,
         takes_tasks=said.takes_tasks,
         leases=said.leases,
     )
@@ -94,11 +87,7 @@ def said_hello(found: pb.Hello) -> messages.Hello:
         found.epoch,
         found.address,
         found.zone,
-        found.up,
-        found.down,
-        found.uploads,
         found.shares_restricted,
-        found.cache,
         found.takes_tasks,
         tuple(found.leases),
     )
@@ -148,10 +137,9 @@ _SAID: Mapping[str, Callable[[Any], FromNode]] = {
     "hello": said_hello,
     "join": lambda found: messages.Join(found.task),
     "progress": _said_progress,
-    "held": lambda found: messages.HeldUnit(found.lease, _digest_or_none(found.digest), found.unit),
-    "failed": lambda found: messages.FailedWork(found.lease, found.source, found.code, max(0.0, found.wait)),
+    "held": lambda found: messages.HeldUnit(found.lease),
+    "failed": lambda found: messages.FailedWork(found.lease, found.code),
     "wrong": lambda found: messages.WrongPiece(digest_of(found.digest), found.piece, found.sender),
-    "wrong_blob": lambda found: messages.WrongBlob(digest_of(found.digest)),
     "report": _said_report,
     "bye": lambda _: messages.Bye(),
 }
@@ -189,9 +177,7 @@ def statuses(seen: int, told: FromScheduler) -> Iterator[pb.DownloadStatus]:
             peers = [pb.Peer(node=one.node, address=one.address, zone=one.zone) for one in told.peers]
             made.peers.CopyFrom(pb.Peers(peers=peers))
         case messages.Shunned():
-            made.quarantine.CopyFrom(pb.Quarantine(nodes=told.nodes, sources=told.sources))
-        case messages.DisputeOrder():
-            made.dispute.digest = str(told.digest)
+            made.quarantine.CopyFrom(pb.Quarantine(nodes=told.nodes))
         case messages.DrainOrder():
             made.drain.CopyFrom(pb.DrainOrder(may_leave=told.may_leave))
     yield made
@@ -234,9 +220,7 @@ def _told_rarely(found: pb.DownloadStatus) -> FromScheduler | None:
         case "cancelled":
             return messages.TaskCancelled(found.cancelled.task)
         case "quarantine":
-            return messages.Shunned(tuple(found.quarantine.nodes), tuple(found.quarantine.sources))
-        case "dispute":
-            return messages.DisputeOrder(digest_of(found.dispute.digest))
+            return messages.Shunned(tuple(found.quarantine.nodes))
         case "drain":
             return messages.DrainOrder(found.drain.may_leave)
         case _:

@@ -16,27 +16,19 @@ from orchestrator.core.files import Digest
 from orchestrator.swarm.holdings import Peer
 from orchestrator.swarm.view import NodeState
 
-MOST_BUNDLED = 512
-"""Blobs in a bundle: its message stays below 64 KiB."""
-
 # -- from nodes --------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """The first words of a node on each connection. Its `epoch` grows with each start. Nodes with the same `cache`
-    share one. `takes_tasks`: it takes those whose selector matches it, else only what it joins. `leases` are those
-    that it still works on."""
+    """The first words of a node on each connection. Its `epoch` grows with each start. `takes_tasks`: it takes those
+    whose selector matches it, else only what it joins. `leases` are those that it still works on."""
 
     node: str
     epoch: int
     address: str
     zone: str = ""
-    up: int = 0
-    down: int = 0
-    uploads: int = 16
     shares_restricted: bool = False
-    cache: str = ""
     takes_tasks: bool = False
     leases: tuple[str, ...] = ()
 
@@ -77,38 +69,26 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class HeldUnit:
-    """A lease is done: a unit of a blob is checked, or a bundle, where `digest` is None."""
+    """A lease is done: its unit of a blob is checked, or its bundle is there."""
 
     lease: str
-    digest: Digest | None = None
-    unit: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class FailedWork:
-    """The end of a lease: this source does not give what was leased. `wait`: seconds after which it may be asked
-    again, by its word."""
+    """The end of a lease: the node cannot fetch what was leased; `code` is that of the error."""
 
     lease: str
-    source: str
     code: str
-    wait: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class WrongPiece:
-    """`sender`, a node or a source, sent a piece that is not what its publisher says."""
+    """`sender`, a node, sent a piece that is not what its publisher says."""
 
     digest: Digest
     piece: int
     sender: str
-
-
-@dataclass(frozen=True, slots=True)
-class WrongBlob:
-    """All of a blob came, and it has another digest."""
-
-    digest: Digest
 
 
 class NodePhase(StrEnum):
@@ -116,7 +96,6 @@ class NodePhase(StrEnum):
 
     WAITING = "waiting"
     FETCHING = "fetching"
-    VERIFYING = "verifying"
     PLACED = "placed"
     FAILED = "failed"
 
@@ -140,7 +119,7 @@ class Bye:
     """The node leaves: its leases are free at once."""
 
 
-FromNode = Hello | Join | Progress | HeldUnit | FailedWork | WrongPiece | WrongBlob | TaskReport | Bye
+FromNode = Hello | Join | Progress | HeldUnit | FailedWork | WrongPiece | TaskReport | Bye
 
 # -- from schedulers ---------------------------------------------------------------------------------------------------
 
@@ -202,17 +181,9 @@ class PeersToAsk:
 
 @dataclass(frozen=True, slots=True)
 class Shunned:
-    """Nodes and sources from which nothing is to be taken."""
+    """Nodes from which nothing is to be taken."""
 
     nodes: tuple[str, ...] = ()
-    sources: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class DisputeOrder:
-    """The node is to settle with the root what is right of a blob."""
-
-    digest: Digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,9 +193,7 @@ class DrainOrder:
     may_leave: bool = False
 
 
-FromScheduler = (
-    Welcome | TaskLock | TaskCancelled | Assign | RevokedLease | PeersToAsk | Shunned | DisputeOrder | DrainOrder
-)
+FromScheduler = Welcome | TaskLock | TaskCancelled | Assign | RevokedLease | PeersToAsk | Shunned | DrainOrder
 
 # -- tasks and nodes, for who watches ----------------------------------------------------------------------------------
 

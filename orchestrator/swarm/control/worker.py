@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 from orchestrator.core.files import Digest
-from orchestrator.depot.watch import State, Watch
+from orchestrator.depot.watch import Watch
 from orchestrator.errors import GlmAriaError, NotAllowedError, TemporaryError
 from orchestrator.events import Emit
 from orchestrator.swarm.control import messages
@@ -124,7 +124,7 @@ class Worker:
         leases = [given.lease for given in self._guide.leases]
         self._guide.drop(leases)
         for lease in leases:
-            self._say(("failed", lease), messages.FailedWork(lease, "", code))
+            self._say(("failed", lease), messages.FailedWork(lease, code))
 
     @property
     def refusal(self) -> str:
@@ -283,12 +283,9 @@ class Worker:
                 self._words.put(("blob", holding.digest), _progress_of(holding))
         done = [one for one in self._guide.leases if self._gauge.is_done(one)]
         for one in done:
-            self._words.put(("held", one.lease), messages.HeldUnit(one.lease, one.digest, one.unit), is_kept=False)
+            self._words.put(("held", one.lease), messages.HeldUnit(one.lease), is_kept=False)
         if done:
             self._guide.drop(one.lease for one in done)
-        for digest, watch in list(self._gauge.watches.items()):
-            if watch.state is State.SUSPECT:
-                self._words.put(("suspect", digest, watch.epoch), messages.WrongBlob(digest), is_kept=False)
         return bool(inbox or done)
 
     async def _find(self) -> None:

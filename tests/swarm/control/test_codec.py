@@ -13,23 +13,21 @@ from orchestrator.swarm.control import codec, messages, status_codec
 from orchestrator.swarm.control.messages import FromNode, FromScheduler
 from orchestrator.swarm.control.stubs import fleet_pb2 as pb
 from orchestrator.swarm.holdings import Peer
-from orchestrator.swarm.view import NodeState
+from orchestrator.swarm.view import MOST_IN_BUNDLE, NodeState
 
 LARGE = Digest(Algorithm.SHA256, "ab" * 32)
 SMALL = Digest(Algorithm.GIT_SHA1, "cd" * 20)
 
 SAID: tuple[FromNode, ...] = (
-    messages.Hello("n1", 7, "http://10.0.0.1:8090", "rack-1", 10, 20, 8, True, "cache", True, ("lease-1",)),
+    messages.Hello("n1", 7, "http://10.0.0.1:8090", "rack-1", True, True, ("lease-1",)),
     messages.Join("task-1"),
     messages.Progress(
         (messages.BlobProgress(LARGE, b"\x01\x80", True), messages.BlobProgress(SMALL, b"")),
         (messages.LeaseProgress("lease-1", 5, 6),),
         True,
     ),
-    messages.HeldUnit("lease-1", LARGE, 4),
-    messages.HeldUnit("lease-2"),
-    messages.FailedWork("lease-1", "https://huggingface.co", "rate-limited", 1.5),
-    messages.WrongBlob(LARGE),
+    messages.HeldUnit("lease-1"),
+    messages.FailedWork("lease-1", "rate-limited"),
     messages.WrongPiece(LARGE, 9, "n2"),
     messages.TaskReport("task-1", messages.NodePhase.FAILED, "no-space", 1, 2, 3, {"n2": 3}),
     messages.Bye(),
@@ -43,8 +41,7 @@ TOLD: tuple[FromScheduler, ...] = (
     messages.Assign("lease-2", bundle=(SMALL, LARGE)),
     messages.RevokedLease("lease-1"),
     messages.PeersToAsk((Peer("n2", "http://10.0.0.2:8090", "rack-2"),)),
-    messages.Shunned(("n3",), ("https://mirror",)),
-    messages.DisputeOrder(LARGE),
+    messages.Shunned(("n3",)),
     messages.DrainOrder(),
     messages.DrainOrder(may_leave=True),
 )
@@ -71,7 +68,7 @@ def test_what_a_scheduler_tells_is_read_as_it_was_told(told: FromScheduler) -> N
 
 
 def test_a_bundle_of_the_most_blobs_is_one_message() -> None:
-    (sent,) = codec.statuses(1 << 40, messages.Assign("l" * 64, bundle=(LARGE,) * messages.MOST_BUNDLED))
+    (sent,) = codec.statuses(1 << 40, messages.Assign("l" * 64, bundle=(LARGE,) * MOST_IN_BUNDLE))
     assert sent.ByteSize() <= codec.MOST_MESSAGE
 
 

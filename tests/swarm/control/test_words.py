@@ -47,11 +47,11 @@ def test_another_scheduler_is_told_what_it_does_not_know() -> None:
 
 def test_what_is_not_kept_is_forgotten_once_it_was_heard() -> None:
     words = Words()
-    words.put("failed", FailedWork("l", "s", "temporary"), is_kept=False)
+    words.put("failed", FailedWork("l", "temporary"), is_kept=False)
     words.heard(100)
-    assert said(words, 1) == [FailedWork("l", "s", "temporary")]
+    assert said(words, 1) == [FailedWork("l", "temporary")]
     words.begin(0)
-    assert said(words, 2) == [FailedWork("l", "s", "temporary")]
+    assert said(words, 2) == [FailedWork("l", "temporary")]
     words.heard(2)
     words.begin(0)
     assert said(words, 3) == []
@@ -78,11 +78,11 @@ def test_first_words_on_a_subject_do_not_replace_later_ones() -> None:
 
 def test_what_is_to_be_said_again_is_not_taken_for_heard_before_it_was() -> None:
     words = Words()
-    words.put("failed", FailedWork("l", "", "no-space"), is_kept=False)
+    words.put("failed", FailedWork("l", "no-space"), is_kept=False)
     assert len(said(words, 7)) == 1
     words.begin(5)
     words.heard(8)
-    assert said(words, 9) == [FailedWork("l", "", "no-space")]
+    assert said(words, 9) == [FailedWork("l", "no-space")]
     words.heard(9)
     words.begin(0)
     assert not words.has_more

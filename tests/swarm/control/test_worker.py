@@ -215,7 +215,7 @@ def test_what_is_checked_is_told_and_ends_the_lease() -> None:
         node.holdings.have(LARGE, 4 * PIECE, [0, 1])
         node.holdings.have(SMALL, 10, [0], is_whole=True)
         await core.until(lambda: len(core.heard(HeldUnit)) == 2)
-        assert set(core.heard(HeldUnit)) == {HeldUnit("l1", LARGE, 0), HeldUnit("l2")}
+        assert set(core.heard(HeldUnit)) == {HeldUnit("l1"), HeldUnit("l2")}
         assert node.guide.leases == ()
         await core.until(lambda: BlobProgress(SMALL, b"", True) in blobs(core))
         assert BlobProgress(LARGE, b"\3") in blobs(core)
@@ -383,7 +383,7 @@ def test_leases_are_given_back() -> None:
         node.worker.give_back("no-space")
         assert node.guide.origin(job()) == ()
         await core.until(lambda: bool(core.heard(messages.FailedWork)))
-        assert core.heard(messages.FailedWork) == [messages.FailedWork("l1", "", "no-space")]
+        assert core.heard(messages.FailedWork) == [messages.FailedWork("l1", "no-space")]
 
     run(work)
 

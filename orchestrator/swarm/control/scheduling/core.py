@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import count
 
-from orchestrator.core.files import MAX_SIZE, Digest
+from orchestrator.core.files import MAX_SIZE
 from orchestrator.errors import ProtocolError, TemporaryError
 from orchestrator.swarm.board.interface import BoardAnswer, Register
 from orchestrator.swarm.control.messages import DrainOrder, FromNode, FromScheduler, Hello, Shunned, Welcome
@@ -18,14 +18,12 @@ from orchestrator.swarm.control.scheduling import hearing
 from orchestrator.swarm.control.scheduling.agreement import BoardWords
 from orchestrator.swarm.control.scheduling.fact_codec import FLEET, Key, is_sound, key_of
 from orchestrator.swarm.control.scheduling.facts import (
-    DisputeFact,
     DrainFact,
     Fact,
     FilesFact,
     HaveFact,
     LeaseFact,
     NodeFact,
-    RefusalFact,
     SchedulerFact,
 )
 from orchestrator.swarm.control.scheduling.state import FleetState
@@ -35,7 +33,7 @@ from orchestrator.swarm.leasing import rest_after
 from orchestrator.swarm.plan import plan
 from orchestrator.swarm.trust import LOST_AFTER, distrusted_nodes
 from orchestrator.swarm.units import Bits, Unit
-from orchestrator.swarm.view import Dispute, Evict, FleetAction, Lease, NodeState, Peers, Revoke
+from orchestrator.swarm.view import Evict, FleetAction, Lease, NodeState, Peers, Revoke
 
 BROKEN_AFTER = 2.0
 """Seconds after which a node whose connection broke counts as lost."""
@@ -43,6 +41,10 @@ UNFIT_FOR = 5.0
 """Seconds for which a node gets no more of what it just could not fetch."""
 CONNECTIONS = 32
 """Leases of one origin at once, in the whole fleet."""
+_BEAT, _SLOWEST_BEAT = 1000, 2500
+"""Milliseconds between two beats of a node: longer where many say something, and well below what makes one lost."""
+_BEATS = 4000
+"""Beats a second of a whole fleet."""
 _SIGN = 1.0
 """Seconds between two signs of life on the board."""
 
@@ -82,7 +84,8 @@ class SchedulerCore:
         self._connections[hello.node] = Connection(hello, send, now, leases=set(hello.leases))
         self._may_leave.discard(hello.node)
         self._say(fact, now)
-        return Welcome(self.name, seen=fact.seq)
+        beat = min(max(_BEAT, len(self.state.nodes) * _BEAT // _BEATS), _SLOWEST_BEAT)
+        return Welcome(self.name, beat, fact.seq)
 
     def hear(self, node: str, epoch: int, seq: int, said: FromNode, now: float) -> None:
         """Take what a node says; what was heard before, by whichever scheduler, is dropped."""
@@ -111,8 +114,7 @@ class SchedulerCore:
         for lease in heard.frees:
             self.agreement.wish(lease)
             connection.ended.add(lease.id)
-            if not any(isinstance(word, RefusalFact) for word in heard.words):
-                self._unfit[str(lease.good), node] = now + UNFIT_FOR
+            self._unfit[str(lease.good), node] = now + UNFIT_FOR
         connection.ended |= {id_ for id_ in connection.leases if self.state.lease(id_) is None}
 
     def leave(self, node: str, now: float) -> None:
@@ -157,16 +159,11 @@ class SchedulerCore:
         """Tell each node what is new to it."""
         tasks = running_tasks(self.state)
         leases = self._leases(tasks)
-        disputes: dict[str, set[Digest]] = {}
-        for digest, blob in self.state.blobs.items():
-            if blob.dispute in blob.wrong:
-                disputes.setdefault(blob.dispute, set()).add(digest)
         for node, connection in self._connections.items():
             if connection.left is not None or not connection.is_ours or node not in self.state.nodes:
                 continue
             drain = DrainOrder(node in self._may_leave) if self.state.is_draining(node) else None
-            known = frozenset(disputes.get(node, ()))
-            tell(self.state, node, connection, Knowledge(leases.get(node, {}), tasks, self._shunned, known, drain))
+            tell(self.state, node, connection, Knowledge(leases.get(node, {}), tasks, self._shunned, drain))
 
     # -- what a plan means
 
@@ -183,9 +180,6 @@ class SchedulerCore:
                 case Peers():
                     if self._is_mine(action.node):
                         self._say(replace(self.state.nodes[action.node].fact, peers=action.peers), now)
-                case Dispute():
-                    if self._is_mine(action.node):
-                        self.agreement.wish(DisputeFact(action.digest, action.node))
                 case Evict():
                     self._evict(action.node)
 

@@ -1,8 +1,8 @@
 """Facts as registers of a board, and back: the only module that knows their names and bytes.
 
-    fleet            scheduler:<name>  node:<node>  drain:<node>  origin:<host>
+    fleet            scheduler:<name>  node:<node>  drain:<node>
     task:<task>      lock  claim  cancel  report:<node>  files:<node>  bundle:<index>
-    <digest>         have:<node>  unit:<index>  accused:<by>:<sender>  wrong:<node>  dispute
+    <digest>         have:<node>  unit:<index>  accused:<by>:<sender>
 
 What a node says has its epoch as the first number of the version, so a restart outdoes all that was said before. What
 is read was written by anybody: what is no fact is left out.
@@ -22,7 +22,6 @@ from orchestrator.swarm.control.scheduling.facts import (
     AccusationFact,
     CancelFact,
     ClaimFact,
-    DisputeFact,
     DrainFact,
     Fact,
     FilesFact,
@@ -30,10 +29,8 @@ from orchestrator.swarm.control.scheduling.facts import (
     LeaseFact,
     LockFact,
     NodeFact,
-    RefusalFact,
     ReportFact,
     SchedulerFact,
-    WrongFact,
 )
 from orchestrator.swarm.holdings import is_node_name
 from orchestrator.swarm.units import Bits, piece_count
@@ -46,13 +43,12 @@ FLEET = "fleet"
 _YES = b"1"
 _MOST_LOCK = 32 << 20
 _MOST_TEXT, _MOST_LIST = 512, 1024
-_MOST_WAIT = 3600.0
 
 
 # -- writing
 
 
-def key_of(fact: Fact) -> Key:  # noqa: PLR0911, PLR0912 - a row for each kind
+def key_of(fact: Fact) -> Key:  # noqa: PLR0911 - a row for each kind
     """The register of a fact."""
     match fact:
         case SchedulerFact():
@@ -61,8 +57,6 @@ def key_of(fact: Fact) -> Key:  # noqa: PLR0911, PLR0912 - a row for each kind
             return FLEET, f"node:{fact.node}"
         case DrainFact():
             return FLEET, f"drain:{fact.node}"
-        case RefusalFact():
-            return FLEET, f"origin:{fact.host}"
         case LockFact():
             return f"task:{fact.task}", "lock"
         case ClaimFact():
@@ -81,10 +75,6 @@ def key_of(fact: Fact) -> Key:  # noqa: PLR0911, PLR0912 - a row for each kind
             return str(fact.digest), f"have:{fact.node}"
         case AccusationFact():
             return str(fact.digest), f"accused:{fact.by}:{fact.sender}"
-        case WrongFact():
-            return str(fact.digest), f"wrong:{fact.node}"
-        case DisputeFact():
-            return str(fact.digest), "dispute"
 
 
 def register_of(fact: Fact, version: Version) -> Register:
@@ -96,12 +86,10 @@ def _value(fact: Fact) -> bytes:  # noqa: PLR0911 - a row for each kind
     match fact:
         case NodeFact():
             leases = [[one.lease, one.done, one.rate] for one in fact.leases]
-            text = [fact.scheduler, fact.state, fact.address, fact.zone, fact.cache]
-            numbers = [fact.seq, fact.up, fact.down, fact.uploads, fact.pace, fact.stalls]
+            text = [fact.scheduler, fact.state, fact.address, fact.zone]
+            numbers = [fact.seq, fact.pace, fact.stalls]
             flags = [fact.shares_restricted, fact.takes_tasks, fact.starves]
             return _json([text, numbers, flags, fact.joined, fact.peers, leases])
-        case RefusalFact():
-            return _json(fact.wait)
         case LockFact():
             said = [fact.name, fact.selector, fact.priority, fact.is_restricted, fact.lock, fact.seal, fact.at]
             return zlib.compress(_json(said), 1)
@@ -113,7 +101,7 @@ def _value(fact: Fact) -> bytes:  # noqa: PLR0911 - a row for each kind
             return fact.size.to_bytes(8, "big") + (b"" if fact.is_whole else bytes(fact.checked))
         case LeaseFact():
             return _json([fact.id, fact.node, fact.epoch, fact.start, fact.end])
-        case ClaimFact() | DisputeFact():
+        case ClaimFact():
             return fact.node.encode()
         case DrainFact():
             return _json(fact.epoch)
@@ -155,8 +143,8 @@ def is_sound(fact: Fact) -> bool:
 
 def _node(name: str, register: Register) -> NodeFact:
     text, numbers, flags, joined, peers, leases = json.loads(register.value)
-    scheduler, state, address, zone, cache = map(_text, text)
-    seq, up, down, uploads, pace, stalls = map(_number, numbers)
+    scheduler, state, address, zone = map(_text, text)
+    seq, pace, stalls = map(_number, numbers)
     shares, takes, starves = flags
     return NodeFact(
         node=_name(name),
@@ -166,11 +154,7 @@ def _node(name: str, register: Register) -> NodeFact:
         state=NodeState(state),
         address=address,
         zone=zone,
-        up=up,
-        down=down,
-        uploads=uploads,
         shares_restricted=shares is True,
-        cache=cache,
         takes_tasks=takes is True,
         starves=starves is True,
         pace=pace,
@@ -179,11 +163,6 @@ def _node(name: str, register: Register) -> NodeFact:
         peers=tuple(map(_name, _list(peers))),
         leases=tuple(LeaseProgress(_text(id_), _number(done), _number(rate)) for id_, done, rate in _list(leases)),
     )
-
-
-def _refusal(host: str, register: Register) -> RefusalFact:
-    wait = json.loads(register.value)
-    return RefusalFact(_text(host), min(max(0.0, float(wait)), _MOST_WAIT))
 
 
 def _lock(task: str, _: str, register: Register) -> LockFact:
@@ -239,7 +218,6 @@ _OF_FLEET: Mapping[str, Callable[[str, Register], Fact]] = {
     "scheduler": lambda name, _: SchedulerFact(_text(name)),
     "node": _node,
     "drain": lambda name, register: DrainFact(_name(name), _number(json.loads(register.value))),
-    "origin": _refusal,
 }
 _OF_TASK: Mapping[str, Callable[[str, str, Register], Fact]] = {
     "lock": _lock,
@@ -253,8 +231,6 @@ _OF_BLOB: Mapping[str, Callable[[Digest, str, Register], Fact]] = {
     "have": _have,
     "unit": _lease,
     "accused": _accusation,
-    "wrong": lambda digest, node, _: WrongFact(digest, _name(node)),
-    "dispute": lambda digest, _, register: DisputeFact(digest, _name(register.value.decode())),
 }
 
 

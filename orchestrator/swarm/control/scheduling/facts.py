@@ -25,11 +25,7 @@ class NodeFact:
     state: NodeState
     address: str
     zone: str = ""
-    up: int = 0
-    down: int = 0
-    uploads: int = 16
     shares_restricted: bool = False
-    cache: str = ""
     takes_tasks: bool = False
     starves: bool = False
     pace: int = 0
@@ -52,14 +48,6 @@ class DrainFact:
 
     node: str
     epoch: int
-
-
-@dataclass(frozen=True, slots=True)
-class RefusalFact:
-    """An origin refused somebody, and wants to be left alone for `wait` seconds."""
-
-    host: str
-    wait: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,34 +128,17 @@ class LeaseFact:
 
 @dataclass(frozen=True, slots=True)
 class AccusationFact:
-    """`sender`, a node or a source, sent altered bytes of a blob, says `by`."""
+    """`sender`, a node, sent altered bytes of a blob, says `by`."""
 
     digest: Digest
     by: str
     sender: str
 
 
-@dataclass(frozen=True, slots=True)
-class WrongFact:
-    """A node has a whole blob with another digest."""
-
-    digest: Digest
-    node: str
-
-
-@dataclass(frozen=True, slots=True)
-class DisputeFact:
-    """A node settles by the root what is right of a blob."""
-
-    digest: Digest
-    node: str
-
-
 Fact = (
     NodeFact
     | SchedulerFact
     | DrainFact
-    | RefusalFact
     | LockFact
     | ClaimFact
     | CancelFact
@@ -176,6 +147,4 @@ Fact = (
     | HaveFact
     | LeaseFact
     | AccusationFact
-    | WrongFact
-    | DisputeFact
 )

@@ -15,17 +15,13 @@ from orchestrator.swarm.control.scheduling.facts import (
     HaveFact,
     LeaseFact,
     NodeFact,
-    RefusalFact,
     ReportFact,
-    WrongFact,
 )
 from orchestrator.swarm.control.scheduling.state import FleetState, LeaseRecord, TaskRecord, pieces_of_lease
 from orchestrator.swarm.holdings import is_node_name
 from orchestrator.swarm.units import Bits, piece_count
 from orchestrator.swarm.view import NodeState
 
-REFUSED = "busy"
-"""The code of a failure that is an origin's wish to be left alone."""
 _MOST_TASKS = 256
 _HASTE = 2
 """How many times as fast as its bytes came here a node may say that a lease goes: reports do not come evenly."""
@@ -53,11 +49,7 @@ def welcomed(scheduler: str, hello: Hello, known: NodeFact | None) -> NodeFact:
         state=NodeState.READY if before and before.state is NodeState.READY else NodeState.JOINING,
         address=hello.address,
         zone=hello.zone,
-        up=hello.up,
-        down=hello.down,
-        uploads=hello.uploads,
         shares_restricted=hello.shares_restricted,
-        cache=hello.cache,
         takes_tasks=hello.takes_tasks,
         starves=before.starves if before else False,
         pace=before.pace if before else 0,
@@ -68,9 +60,7 @@ def welcomed(scheduler: str, hello: Hello, known: NodeFact | None) -> NodeFact:
     )
 
 
-def hear(  # noqa: PLR0911 - a row each
-    state: FleetState, node: NodeFact, said: FromNode, now: float
-) -> tuple[NodeFact, Heard]:
+def hear(state: FleetState, node: NodeFact, said: FromNode, now: float) -> tuple[NodeFact, Heard]:
     """The node after it said this, and the facts that follow. Of what no task lists nothing follows."""
     match said:
         case messages.Progress():
@@ -81,8 +71,6 @@ def hear(  # noqa: PLR0911 - a row each
             return node, _failed(state, node, said)
         case messages.WrongPiece() if is_listed(state, said.digest):
             return node, Heard(words=(AccusationFact(said.digest, node.node, said.sender),))
-        case messages.WrongBlob() if is_listed(state, said.digest):
-            return node, Heard(words=(WrongFact(said.digest, node.node),))
         case messages.TaskReport() if said.task in state.tasks:
             return node, Heard(words=(ReportFact(node.node, node.epoch, said),))
         case messages.Join() if is_node_name(said.task):
@@ -185,12 +173,7 @@ def _failed(state: FleetState, node: NodeFact, said: messages.FailedWork) -> Hea
     record = _lease(state, node, said.lease)
     if record is None:
         return Heard()
-    lease = record.fact
-    words: tuple[Fact, ...] = ()
-    if said.code == REFUSED or said.wait > 0:
-        host = _host(state, lease)
-        words = (RefusalFact(host, said.wait),) if host else ()
-    return Heard(words, (replace(lease, node=""),))
+    return Heard(frees=(replace(record.fact, node=""),))
 
 
 def is_listed(state: FleetState, digest: Digest) -> bool:
@@ -206,12 +189,3 @@ def _lease(state: FleetState, node: NodeFact, id_: str) -> LeaseRecord | None:
     """The lease of this id, if it is the node's."""
     record = state.lease(id_)
     return record if record is not None and record.fact.node == node.node else None
-
-
-def _host(state: FleetState, lease: LeaseFact) -> str:
-    if isinstance(lease.good, Digest):
-        digest = lease.good
-        return next((task.listing.hosts[digest] for task in _listing(state, digest) if task.listing), "")
-    listing = state.task(lease.good).listing
-    bundles = listing.bundles if listing else ()
-    return listing.hosts[bundles[lease.index].digests[0]] if listing and lease.index < len(bundles) else ""

@@ -41,7 +41,7 @@ _TIDY = 600.0
 _MOST_PRIORITY = 100
 _MOST_TASKS = 10_000
 _MOST_KIND = 200
-_URGENT = (messages.HeldUnit, messages.FailedWork, messages.Join, messages.WrongBlob, messages.Bye)
+_URGENT = (messages.HeldUnit, messages.FailedWork, messages.Join, messages.Bye)
 
 
 class Scheduler:

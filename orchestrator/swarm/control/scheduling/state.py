@@ -14,7 +14,6 @@ from orchestrator.swarm.control.scheduling.facts import (
     AccusationFact,
     CancelFact,
     ClaimFact,
-    DisputeFact,
     DrainFact,
     Fact,
     FilesFact,
@@ -22,17 +21,13 @@ from orchestrator.swarm.control.scheduling.facts import (
     LeaseFact,
     LockFact,
     NodeFact,
-    RefusalFact,
     ReportFact,
     SchedulerFact,
-    WrongFact,
 )
 from orchestrator.swarm.control.scheduling.listing import TaskListing
 from orchestrator.swarm.units import Bits
 from orchestrator.swarm.view import NodeState
 
-_REFUSALS_APART = 1.0
-"""Seconds within which refusals of an origin count as one."""
 _MINUTE = 60.0
 
 
@@ -67,8 +62,6 @@ class BlobRecord:
     holders: set[str] = field(default_factory=set)
     leases: dict[int, LeaseRecord] = field(default_factory=dict)
     accused: dict[str, set[str]] = field(default_factory=dict)
-    wrong: set[str] = field(default_factory=set)
-    dispute: str = ""
 
 
 @dataclass(slots=True)
@@ -102,8 +95,6 @@ class FleetState:
         self.blobs: dict[Digest, BlobRecord] = {}
         self.tasks: dict[str, TaskRecord] = {}
         self.schedulers: dict[str, float] = {}
-        self.refusals: dict[str, list[float]] = {}
-        self.rests: dict[str, float] = {}
         self._draining: dict[str, int] = {}
         self._epochs: dict[str, int] = {}
         self._leases: dict[str, LeaseRecord] = {}
@@ -113,8 +104,10 @@ class FleetState:
         match fact:
             case NodeFact():
                 self._node(fact, now)
-            case HaveFact() | AccusationFact() | WrongFact() | DisputeFact():
-                self._of_blob(fact)
+            case HaveFact():
+                self._have(self.blob(fact.digest), fact)
+            case AccusationFact():
+                self.blob(fact.digest).accused.setdefault(fact.sender, set()).add(fact.by)
             case LeaseFact():
                 self._lease(fact, now)
             case ReportFact() | FilesFact() | LockFact() | ClaimFact() | CancelFact():
@@ -123,8 +116,6 @@ class FleetState:
                 self.schedulers[fact.name] = now
             case DrainFact():
                 self._draining[fact.node] = fact.epoch
-            case RefusalFact():
-                self._refusal(fact, now)
 
     def remove_node(self, node: str) -> None:
         """Forget a node, and all that it said that it has."""
@@ -240,7 +231,6 @@ class FleetState:
         for blob in self.blobs.values():
             blob.have.pop(node, None)
             blob.holders.discard(node)
-            blob.wrong.discard(node)
         for task in self.tasks.values():
             task.files.pop(node, None)
 
@@ -249,18 +239,6 @@ class FleetState:
 
     # -- blobs
 
-    def _of_blob(self, fact: HaveFact | AccusationFact | WrongFact | DisputeFact) -> None:
-        blob = self.blob(fact.digest)
-        match fact:
-            case HaveFact():
-                self._have(blob, fact)
-            case AccusationFact():
-                blob.accused.setdefault(fact.sender, set()).add(fact.by)
-            case WrongFact():
-                blob.wrong.add(fact.node)
-            case DisputeFact():
-                blob.dispute = fact.node
-
     def _have(self, blob: BlobRecord, fact: HaveFact) -> None:
         if self._is_late(fact.node, fact.epoch):
             return
@@ -268,7 +246,6 @@ class FleetState:
         if fact.is_whole:
             blob.have[fact.node] = Bits.full(fact.checked.count)
             blob.holders.add(fact.node)
-            blob.wrong.discard(fact.node)
         else:
             blob.have[fact.node] = fact.checked
             blob.holders.discard(fact.node)
@@ -315,15 +292,6 @@ class FleetState:
                 continue
             if task.listing.part(index, task.files[node]).is_full:
                 self._end(task.leases, index)
-
-    # -- origins
-
-    def _refusal(self, fact: RefusalFact, now: float) -> None:
-        times = [time for time in self.refusals.get(fact.host, ()) if now - time < _MINUTE]
-        if not times or now - times[-1] >= _REFUSALS_APART:
-            times.append(now)
-        self.refusals[fact.host] = times
-        self.rests[fact.host] = max(self.rests.get(fact.host, 0.0), now + fact.wait)
 
 
 def _is_chosen(node: NodeFact, words: list[str]) -> bool:

@@ -32,7 +32,6 @@ class Connection:
     ended: set[str] = field(default_factory=set)
     peers: tuple[Peer, ...] | None = None
     shunned: Shunned = field(default_factory=Shunned)
-    disputes: set[Digest] = field(default_factory=set)
     drain: messages.DrainOrder | None = None
 
 
@@ -43,7 +42,6 @@ class Knowledge:
     leases: Mapping[str, LeaseFact]
     tasks: Sequence[RunningTask]
     shunned: Shunned
-    disputes: frozenset[Digest]
     drain: messages.DrainOrder | None
 
 
@@ -72,9 +70,6 @@ def tell(state: FleetState, node: str, connection: Connection, wanted: Knowledge
         connection.peers = peers
         connection.send(messages.PeersToAsk(peers))
     _tell_leases(state, connection, wanted.leases)
-    for digest in wanted.disputes - connection.disputes:
-        connection.send(messages.DisputeOrder(digest))
-    connection.disputes = set(wanted.disputes)
     if wanted.drain is not None and wanted.drain != connection.drain:
         connection.drain = wanted.drain
         connection.send(wanted.drain)

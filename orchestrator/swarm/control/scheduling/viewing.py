@@ -24,8 +24,6 @@ from orchestrator.swarm.view import (
     Work,
 )
 
-_MINUTE = 60.0
-
 
 @dataclass(frozen=True, slots=True)
 class RunningTask:
@@ -94,7 +92,7 @@ def view_of(
             blob = _blob(state, digest, task.listing, nodes)
             blobs[digest] = replace(blob, wanted_by=fit, waiting=waits, is_restricted=is_restricted)
         bundles += _bundles(state, task, task.wanted.difference(away.get(task.name, ())), waiting)
-    origins = {host: _origin(state, host, connections, now) for host in hosts}
+    origins = dict.fromkeys(hosts, OriginView(connections))
     return FleetView(nodes, blobs, tuple(bundles), tuple(views), origins)
 
 
@@ -109,9 +107,6 @@ def _node(state: FleetState, record: NodeRecord, now: float) -> NodeView:
         state=NodeState.DRAINING if is_ready and state.is_draining(fact.node) else fact.state,
         beat=state.beat(record),
         zone=fact.zone,
-        up=fact.up,
-        down=fact.down,
-        uploads=fact.uploads,
         shares_restricted=fact.shares_restricted,
         pace=state.pace(record, now),
         rests_until=record.stalled + rest_after(fact.stalls),
@@ -141,8 +136,6 @@ def _blob(state: FleetState, digest: Digest, listing: TaskListing, nodes: Mappin
         leases=leases,
         accused=_accused(state, (record.accused,)),
         host=listing.hosts[digest],
-        wrong=frozenset(record.wrong),
-        dispute=record.dispute,
     )
 
 
@@ -185,11 +178,6 @@ def _counts(lease: LeaseRecord, nodes: Mapping[str, NodeView]) -> bool:
 def _lease(record: LeaseRecord, work: Work) -> Lease:
     fact = record.fact
     return Lease(fact.id, work, fact.node, record.since, record.moved, record.done, record.rate)
-
-
-def _origin(state: FleetState, host: str, connections: int, now: float) -> OriginView:
-    refusals = sum(now - time < _MINUTE for time in state.refusals.get(host, ()))
-    return OriginView(connections, refusals, state.rests.get(host, 0.0))
 
 
 # -- for people

@@ -22,7 +22,6 @@ class NodePhase(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     NODE_PHASE_UNSPECIFIED: _ClassVar[NodePhase]
     NODE_PHASE_WAITING: _ClassVar[NodePhase]
     NODE_PHASE_FETCHING: _ClassVar[NodePhase]
-    NODE_PHASE_VERIFYING: _ClassVar[NodePhase]
     NODE_PHASE_PLACED: _ClassVar[NodePhase]
     NODE_PHASE_FAILED: _ClassVar[NodePhase]
 
@@ -44,7 +43,6 @@ TASK_STATE_CANCELLED: TaskState
 NODE_PHASE_UNSPECIFIED: NodePhase
 NODE_PHASE_WAITING: NodePhase
 NODE_PHASE_FETCHING: NodePhase
-NODE_PHASE_VERIFYING: NodePhase
 NODE_PHASE_PLACED: NodePhase
 NODE_PHASE_FAILED: NodePhase
 NODE_STATE_UNSPECIFIED: NodeState
@@ -55,7 +53,7 @@ NODE_STATE_LOST: NodeState
 NODE_STATE_GONE: NodeState
 
 class DownloadRequest(_message.Message):
-    __slots__ = ("seq", "hello", "join", "progress", "held", "failed", "wrong", "wrong_blob", "report", "bye")
+    __slots__ = ("seq", "hello", "join", "progress", "held", "failed", "wrong", "report", "bye")
     SEQ_FIELD_NUMBER: _ClassVar[int]
     HELLO_FIELD_NUMBER: _ClassVar[int]
     JOIN_FIELD_NUMBER: _ClassVar[int]
@@ -63,7 +61,6 @@ class DownloadRequest(_message.Message):
     HELD_FIELD_NUMBER: _ClassVar[int]
     FAILED_FIELD_NUMBER: _ClassVar[int]
     WRONG_FIELD_NUMBER: _ClassVar[int]
-    WRONG_BLOB_FIELD_NUMBER: _ClassVar[int]
     REPORT_FIELD_NUMBER: _ClassVar[int]
     BYE_FIELD_NUMBER: _ClassVar[int]
     seq: int
@@ -73,36 +70,27 @@ class DownloadRequest(_message.Message):
     held: Held
     failed: Failed
     wrong: Wrong
-    wrong_blob: WrongBlob
     report: TaskReport
     bye: Bye
-    def __init__(self, seq: _Optional[int] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., join: _Optional[_Union[Join, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., held: _Optional[_Union[Held, _Mapping]] = ..., failed: _Optional[_Union[Failed, _Mapping]] = ..., wrong: _Optional[_Union[Wrong, _Mapping]] = ..., wrong_blob: _Optional[_Union[WrongBlob, _Mapping]] = ..., report: _Optional[_Union[TaskReport, _Mapping]] = ..., bye: _Optional[_Union[Bye, _Mapping]] = ...) -> None: ...
+    def __init__(self, seq: _Optional[int] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., join: _Optional[_Union[Join, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., held: _Optional[_Union[Held, _Mapping]] = ..., failed: _Optional[_Union[Failed, _Mapping]] = ..., wrong: _Optional[_Union[Wrong, _Mapping]] = ..., report: _Optional[_Union[TaskReport, _Mapping]] = ..., bye: _Optional[_Union[Bye, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("node", "epoch", "address", "zone", "up", "down", "uploads", "shares_restricted", "cache", "takes_tasks", "leases")
+    __slots__ = ("node", "epoch", "address", "zone", "shares_restricted", "takes_tasks", "leases")
     NODE_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     ZONE_FIELD_NUMBER: _ClassVar[int]
-    UP_FIELD_NUMBER: _ClassVar[int]
-    DOWN_FIELD_NUMBER: _ClassVar[int]
-    UPLOADS_FIELD_NUMBER: _ClassVar[int]
     SHARES_RESTRICTED_FIELD_NUMBER: _ClassVar[int]
-    CACHE_FIELD_NUMBER: _ClassVar[int]
     TAKES_TASKS_FIELD_NUMBER: _ClassVar[int]
     LEASES_FIELD_NUMBER: _ClassVar[int]
     node: str
     epoch: int
     address: str
     zone: str
-    up: int
-    down: int
-    uploads: int
     shares_restricted: bool
-    cache: str
     takes_tasks: bool
     leases: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, node: _Optional[str] = ..., epoch: _Optional[int] = ..., address: _Optional[str] = ..., zone: _Optional[str] = ..., up: _Optional[int] = ..., down: _Optional[int] = ..., uploads: _Optional[int] = ..., shares_restricted: bool = ..., cache: _Optional[str] = ..., takes_tasks: bool = ..., leases: _Optional[_Iterable[str]] = ...) -> None: ...
+    def __init__(self, node: _Optional[str] = ..., epoch: _Optional[int] = ..., address: _Optional[str] = ..., zone: _Optional[str] = ..., shares_restricted: bool = ..., takes_tasks: bool = ..., leases: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Join(_message.Message):
     __slots__ = ("task",)
@@ -141,32 +129,18 @@ class LeaseProgress(_message.Message):
     def __init__(self, lease: _Optional[str] = ..., done: _Optional[int] = ..., rate: _Optional[int] = ...) -> None: ...
 
 class Held(_message.Message):
-    __slots__ = ("lease", "digest", "unit")
+    __slots__ = ("lease",)
     LEASE_FIELD_NUMBER: _ClassVar[int]
-    DIGEST_FIELD_NUMBER: _ClassVar[int]
-    UNIT_FIELD_NUMBER: _ClassVar[int]
     lease: str
-    digest: str
-    unit: int
-    def __init__(self, lease: _Optional[str] = ..., digest: _Optional[str] = ..., unit: _Optional[int] = ...) -> None: ...
+    def __init__(self, lease: _Optional[str] = ...) -> None: ...
 
 class Failed(_message.Message):
-    __slots__ = ("lease", "source", "code", "wait")
+    __slots__ = ("lease", "code")
     LEASE_FIELD_NUMBER: _ClassVar[int]
-    SOURCE_FIELD_NUMBER: _ClassVar[int]
     CODE_FIELD_NUMBER: _ClassVar[int]
-    WAIT_FIELD_NUMBER: _ClassVar[int]
     lease: str
-    source: str
     code: str
-    wait: float
-    def __init__(self, lease: _Optional[str] = ..., source: _Optional[str] = ..., code: _Optional[str] = ..., wait: _Optional[float] = ...) -> None: ...
-
-class WrongBlob(_message.Message):
-    __slots__ = ("digest",)
-    DIGEST_FIELD_NUMBER: _ClassVar[int]
-    digest: str
-    def __init__(self, digest: _Optional[str] = ...) -> None: ...
+    def __init__(self, lease: _Optional[str] = ..., code: _Optional[str] = ...) -> None: ...
 
 class Wrong(_message.Message):
     __slots__ = ("digest", "piece", "sender")
@@ -208,7 +182,7 @@ class Bye(_message.Message):
     def __init__(self) -> None: ...
 
 class DownloadStatus(_message.Message):
-    __slots__ = ("seen", "welcome", "task", "assign", "revoke", "peers", "quarantine", "dispute", "drain", "cancelled")
+    __slots__ = ("seen", "welcome", "task", "assign", "revoke", "peers", "quarantine", "drain", "cancelled")
     SEEN_FIELD_NUMBER: _ClassVar[int]
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     TASK_FIELD_NUMBER: _ClassVar[int]
@@ -216,7 +190,6 @@ class DownloadStatus(_message.Message):
     REVOKE_FIELD_NUMBER: _ClassVar[int]
     PEERS_FIELD_NUMBER: _ClassVar[int]
     QUARANTINE_FIELD_NUMBER: _ClassVar[int]
-    DISPUTE_FIELD_NUMBER: _ClassVar[int]
     DRAIN_FIELD_NUMBER: _ClassVar[int]
     CANCELLED_FIELD_NUMBER: _ClassVar[int]
     seen: int
@@ -226,10 +199,9 @@ class DownloadStatus(_message.Message):
     revoke: Revoke
     peers: Peers
     quarantine: Quarantine
-    dispute: Dispute
     drain: DrainOrder
     cancelled: TaskCancelled
-    def __init__(self, seen: _Optional[int] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., task: _Optional[_Union[TaskPart, _Mapping]] = ..., assign: _Optional[_Union[Assign, _Mapping]] = ..., revoke: _Optional[_Union[Revoke, _Mapping]] = ..., peers: _Optional[_Union[Peers, _Mapping]] = ..., quarantine: _Optional[_Union[Quarantine, _Mapping]] = ..., dispute: _Optional[_Union[Dispute, _Mapping]] = ..., drain: _Optional[_Union[DrainOrder, _Mapping]] = ..., cancelled: _Optional[_Union[TaskCancelled, _Mapping]] = ...) -> None: ...
+    def __init__(self, seen: _Optional[int] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., task: _Optional[_Union[TaskPart, _Mapping]] = ..., assign: _Optional[_Union[Assign, _Mapping]] = ..., revoke: _Optional[_Union[Revoke, _Mapping]] = ..., peers: _Optional[_Union[Peers, _Mapping]] = ..., quarantine: _Optional[_Union[Quarantine, _Mapping]] = ..., drain: _Optional[_Union[DrainOrder, _Mapping]] = ..., cancelled: _Optional[_Union[TaskCancelled, _Mapping]] = ...) -> None: ...
 
 class Welcome(_message.Message):
     __slots__ = ("scheduler", "beat")
@@ -300,18 +272,10 @@ class Peer(_message.Message):
     def __init__(self, node: _Optional[str] = ..., address: _Optional[str] = ..., zone: _Optional[str] = ...) -> None: ...
 
 class Quarantine(_message.Message):
-    __slots__ = ("nodes", "sources")
+    __slots__ = ("nodes",)
     NODES_FIELD_NUMBER: _ClassVar[int]
-    SOURCES_FIELD_NUMBER: _ClassVar[int]
     nodes: _containers.RepeatedScalarFieldContainer[str]
-    sources: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, nodes: _Optional[_Iterable[str]] = ..., sources: _Optional[_Iterable[str]] = ...) -> None: ...
-
-class Dispute(_message.Message):
-    __slots__ = ("digest",)
-    DIGEST_FIELD_NUMBER: _ClassVar[int]
-    digest: str
-    def __init__(self, digest: _Optional[str] = ...) -> None: ...
+    def __init__(self, nodes: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class DrainOrder(_message.Message):
     __slots__ = ("may_leave",)

@@ -76,7 +76,6 @@ class SimNode:
     is_placed: bool = False
     changed: set[Digest] = field(default_factory=set)
     said: list[str] = field(default_factory=list)
-    disputes: set[Digest] = field(default_factory=set)
     may_leave: bool = False
 
     def told(self, message: messages.FromScheduler) -> None:
@@ -96,8 +95,6 @@ class SimNode:
                 self.peers = tuple(peer.node for peer in message.peers)
             case messages.Shunned():
                 self.shunned = frozenset(message.nodes)
-            case messages.DisputeOrder():
-                self.disputes.add(message.digest)
             case messages.DrainOrder():
                 self.may_leave = message.may_leave
 
@@ -210,7 +207,7 @@ class Fleet:
                 self._count(lease.digest, piece)
             node.changed.add(lease.digest)
             self._prove(node, lease.digest)
-            self.hear(node, messages.HeldUnit(id_, lease.digest, lease.unit))
+            self.hear(node, messages.HeldUnit(id_))
 
     def _from_peers(self, node: SimNode, room: dict[str, float]) -> None:
         budget = node.rate * STEP

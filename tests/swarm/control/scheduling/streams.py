@@ -100,7 +100,7 @@ class Crowd:
                     mine = pieces_within(size, ((lease.start, lease.end),)).mask
                     have[lease.digest] |= mine
                     self.there[lease.digest] |= mine
-                await line.say(next(numbers), messages.HeldUnit(lease.lease, lease.digest, lease.unit))
+                await line.say(next(numbers), messages.HeldUnit(lease.lease))
             digest = random.choice(self.listing.large)
             have[digest] |= self.there[digest] & random.getrandbits(piece_count(self.listing.sizes[digest]))
             checked = bytes(Bits(piece_count(self.listing.sizes[digest]), have[digest]))

@@ -8,7 +8,7 @@ from orchestrator.swarm.board.interface import FleetBoard, Register
 from orchestrator.swarm.board.memory import MemoryBoard
 from orchestrator.swarm.control.scheduling.agreement import BoardWords
 from orchestrator.swarm.control.scheduling.fact_codec import Key, key_of
-from orchestrator.swarm.control.scheduling.facts import CancelFact, DisputeFact, Fact, LeaseFact, NodeFact
+from orchestrator.swarm.control.scheduling.facts import CancelFact, ClaimFact, Fact, LeaseFact, NodeFact
 from orchestrator.swarm.view import NodeState
 from tests.swarm.control.scheduling.test_fact_codec import DIGEST, NODE
 
@@ -106,19 +106,19 @@ def test_a_wish_comes_true_for_one() -> None:
 
 def test_the_next_wish_for_the_same_comes_true_again() -> None:
     one, other = two()
-    one.words.wish(DisputeFact(DIGEST, "n1"))
+    one.words.wish(ClaimFact("t1", "n1"))
     one.exchange()
     other.exchange()
-    other.words.wish(DisputeFact(DIGEST, "n2"))
+    other.words.wish(ClaimFact("t1", "n2"))
     other.exchange()
     one.exchange()
-    assert one.facts[-1] == DisputeFact(DIGEST, "n2")
+    assert one.facts[-1] == ClaimFact("t1", "n2")
 
 
 def test_a_wish_is_given_up_with_its_exchange_and_words_are_not() -> None:
     one, other = two()
     one.words.say(NODE)
-    one.words.wish(DisputeFact(DIGEST, "n1"))
+    one.words.wish(ClaimFact("t1", "n1"))
     one.words.puts()
     one.words.failed()
     one.exchange()
@@ -181,10 +181,10 @@ def test_a_register_with_the_last_of_all_numbers_is_left_alone() -> None:
     one = Side(board)
     last = 2**63 - 1
     board.beside().exchange(
-        [Register(*key_of(NODE), (7, last), b"x"), Register(*key_of(DisputeFact(DIGEST, "n1")), (0, last), b"n2")], None
+        [Register(*key_of(NODE), (7, last), b"x"), Register(*key_of(ClaimFact("t1", "n1")), (0, last), b"n2")], None
     )
     one.exchange()
     one.words.say(NODE)
-    one.words.wish(DisputeFact(DIGEST, "n1"))
+    one.words.wish(ClaimFact("t1", "n1"))
     one.words.remove(key_of(NODE))
     assert one.exchange() == []

@@ -16,7 +16,6 @@ from orchestrator.swarm.control.scheduling.facts import (
     AccusationFact,
     CancelFact,
     ClaimFact,
-    DisputeFact,
     DrainFact,
     Fact,
     FilesFact,
@@ -24,24 +23,21 @@ from orchestrator.swarm.control.scheduling.facts import (
     LeaseFact,
     LockFact,
     NodeFact,
-    RefusalFact,
     ReportFact,
     SchedulerFact,
-    WrongFact,
 )
 from orchestrator.swarm.units import Bits
 from orchestrator.swarm.view import NodeState
 
 DIGEST = Digest(Algorithm.SHA256, "ab" * 32)
 NODE = NodeFact(
-    "n1", 7, "s1", 12, NodeState.READY, "http://n1:1", "z", 1, 2, 3, True, "cache", True, True, 9, 2,
+    "n1", 7, "s1", 12, NodeState.READY, "http://n1:1", "z", True, True, True, 9, 2,
     ("t1",), ("n2", "n3"), (LeaseProgress("s1-1", 5, 6),),
 )  # fmt: skip
 FACTS: list[Fact] = [
     NODE,
     SchedulerFact("s1"),
     DrainFact("n1", 7),
-    RefusalFact("huggingface", 2.5),
     LockFact("t1", "näme", "n*,zone=z", -2, True, "version = 1\n", "its seal", 1_800_000_000_000),
     ClaimFact("t1", "n1"),
     CancelFact("t1"),
@@ -54,8 +50,6 @@ FACTS: list[Fact] = [
     LeaseFact("t1", 0, "s1-2", "n1", 7),
     LeaseFact(DIGEST, 3, "s1-1", ""),
     AccusationFact(DIGEST, "n1", "mirror: http://m:1/x"),
-    WrongFact(DIGEST, "n1"),
-    DisputeFact(DIGEST, "n1"),
 ]
 
 

@@ -274,31 +274,13 @@ def test_who_is_alone_is_given_its_leases_again_however_often_it_stalls() -> Non
     assert fleet.cores[0].state.nodes[node.name].fact.stalls == 0
 
 
-def test_an_origin_that_refuses_is_left_alone_by_all(another: Make) -> None:
-    fleet = Fleet(8, MODEL, boards=[another(), another()])
-    fleet.submit()
-    fleet.run(until=half(fleet))
-    one = next(node for node in fleet.alive if node.leases)
-    fleet.hear(one, messages.FailedWork(next(iter(one.leases)), "root", "busy", wait=5.0))
-    one.leases.pop(next(iter(one.leases)))
-    fleet.turn()
-    fleet.turn()
-    assigned = [node.said.count("Assign") for node in fleet.nodes.values()]
-    for _ in range(round(4 / STEP)):
-        fleet.turn()
-        fleet.step()
-    assert [node.said.count("Assign") for node in fleet.nodes.values()] == assigned
-    fleet.run()
-    assert fleet.egress <= 1.1
-
-
 def test_who_cannot_fetch_something_gets_no_more_of_it_for_a_while() -> None:
     fleet = Fleet(2, [256 * MB])
     fleet.submit()
     one = fleet.nodes["n0000"]
     fleet.run(until=lambda: bool(one.leases))
     for id_ in tuple(one.leases):
-        fleet.hear(one, messages.FailedWork(id_, "root", "not-found"))
+        fleet.hear(one, messages.FailedWork(id_, "not-found"))
         one.leases.pop(id_)
     begin = fleet.now
     fleet.turn()
@@ -306,22 +288,6 @@ def test_who_cannot_fetch_something_gets_no_more_of_it_for_a_while() -> None:
         assert not one.leases
         fleet.step()
         fleet.turn()
-
-
-def test_a_blob_that_came_out_wrong_is_settled_by_one_node(another: Make) -> None:
-    fleet = Fleet(5, [64 * MB], boards=[another(), another()])
-    fleet.submit()
-    (digest,) = fleet.listing.large
-    fleet.run(until=lambda: len(fleet.cores[1].state.nodes) == 5)
-    for node in fleet.alive[:3]:
-        fleet.hear(node, messages.WrongBlob(digest))
-    for _ in range(4):
-        fleet.turn()
-        fleet.step()
-    settlers = [node for node in fleet.alive if digest in node.disputes]
-    assert len(settlers) == 1
-    fleet.kill(settlers[0])
-    fleet.run(until=lambda: len([node for node in fleet.alive if digest in node.disputes]) == 1, most=20)
 
 
 def test_a_node_that_drains_leaves_when_others_have_what_it_has(another: Make) -> None:
