@@ -158,7 +158,14 @@ def accompanied(
             )
         )
         peers = stack.enter_context(
-            Neighbours(PeerClient(node, net, keys), guide.peers, hear=sharing.hear, emit=emit, most=_MOST_ASKED)
+            Neighbours(
+                PeerClient(node, net, keys),
+                guide.peers,
+                hear=sharing.hear,
+                emit=emit,
+                most=_MOST_ASKED,
+                zone=settings.fleet_zone,
+            )
         )
         yield SwarmCompany(guide, sharing, peers, restricted)
 
@@ -166,7 +173,7 @@ def accompanied(
 @contextlib.contextmanager
 def reached(sharing: Sharing, node: str, keys: FleetKeys, settings: Settings, emit: Emit) -> Iterator[ListenAddress]:
     """The server for peers, at the place of the settings; else at the usual port, or a free one where that is taken."""
-    me = About(node, time.time_ns() // 1_000_000)
+    me = About(node, time.time_ns() // 1_000_000, settings.fleet_zone)
     with contextlib.ExitStack() as stack:
         for listen in (settings.fleet_listen,) if settings.fleet_listen else (f"0.0.0.0:{PEER_PORT}", "0.0.0.0:0"):
             entrance = PeerEntrance(listen, settings.fleet_uploads, settings.fleet_hosts)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.app.extras import server_libraries
@@ -28,14 +27,11 @@ _OF_ONE_ADDRESS = 256
 @dataclass(frozen=True, slots=True)
 class PeerEntrance:
     """The way in for peers: where they connect (`HOST:PORT`, port 0 is a free one), and how many bodies with bytes they
-    get at once. `hosts` are names and addresses by which they call this machine, beside its own. With a `certificate`
-    and its `key`, PEM files, they connect over TLS."""
+    get at once. `hosts` are names and addresses by which they call this machine, beside its own."""
 
     listen: str = "0.0.0.0:0"
     uploads: int = 16
     hosts: Sequence[str] = ()
-    certificate: Path | None = None
-    key: Path | None = None
 
 
 @contextlib.contextmanager
@@ -56,7 +52,6 @@ def peering(
     with server_libraries("fleet"):
         from orchestrator.serve.app import Application
         from orchestrator.serve.connections import ConnectionBounds
-        from orchestrator.serve.http.certificates import ServerCertificate
         from orchestrator.serve.http.proxies import TrustedProxies
         from orchestrator.serve.peer.door import PeerDoor
         from orchestrator.serve.peer.face import PeerFace
@@ -65,9 +60,6 @@ def peering(
     with contextlib.ExitStack() as stack:
         listener, _ = stack.enter_context(bound(parse_listen(entrance.listen)))
         host, port = listener.getsockname()[:2]
-        certificate = None
-        if entrance.certificate is not None and entrance.key is not None:
-            certificate = ServerCertificate(entrance.certificate, entrance.key, emit)
         looking, reading = (stack.enter_context(_pool(most, "peer")) for most in (LOOKING, READING))
         face = PeerFace(holdings, me, keys, uploads=entrance.uploads, looking=looking, reading=reading)
         application = Application(
@@ -75,9 +67,9 @@ def peering(
         )
         most = most_connections()
         bounds = ConnectionBounds(most, min(most, _OF_ONE_ADDRESS))
-        stack.enter_context(serving(application, listener, lambda: None, bounds, certificate))
+        stack.enter_context(serving(application, listener, lambda: None, bounds, None))
         stack.callback(face.close)
-        yield ListenAddress(host, port, "https" if certificate else "http")
+        yield ListenAddress(host, port, "http")
 
 
 @contextlib.contextmanager

@@ -231,7 +231,8 @@ class LocalScheduler:
 
     @contextlib.asynccontextmanager
     async def calls(self) -> AsyncIterator[FleetCalls]:
-        """See `Scheduled`."""
+        """See `Scheduled`. Raises TemporaryError while its board was never reached: it knows nothing yet."""
+        await self.core.ready()
         yield _LocalCalls(self.core)
 
 

@@ -76,6 +76,9 @@ class Core(Protocol):
     def leave(self, node: str) -> None:
         """The connection of a node broke."""
 
+    async def ready(self) -> None:
+        """Wait until it knows what its board has. Raises TemporaryError while that was never reached."""
+
     async def submit(self, asked: Submission) -> TaskStatus:
         """Make a task, or find that of the same key. Raises UsageError for a lock file that is none."""
 

@@ -59,6 +59,9 @@ class NotingCore:
         self.sends.pop(node, None)
         self.changed.set()
 
+    async def ready(self) -> None:
+        pass
+
     async def submit(self, asked: Submission) -> TaskStatus:
         made = TaskStatus(asked.key, asked.name, TaskState.SUBMITTED, len(asked.lock))
         return self.known.setdefault(asked.key, made)

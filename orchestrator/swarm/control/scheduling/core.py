@@ -30,7 +30,7 @@ from orchestrator.swarm.control.scheduling.state import FleetState
 from orchestrator.swarm.control.scheduling.telling import Connection, Knowledge, tell
 from orchestrator.swarm.control.scheduling.viewing import RunningTask, running_tasks, view_of
 from orchestrator.swarm.leasing import rest_after
-from orchestrator.swarm.plan import plan
+from orchestrator.swarm.plan import EVICT_AFTER, plan
 from orchestrator.swarm.trust import LOST_AFTER, distrusted_nodes
 from orchestrator.swarm.units import Bits, Unit
 from orchestrator.swarm.view import Evict, FleetAction, Lease, NodeState, Peers, Revoke
@@ -181,7 +181,7 @@ class SchedulerCore:
                     if self._is_mine(action.node):
                         self._say(replace(self.state.nodes[action.node].fact, peers=action.peers), now)
                 case Evict():
-                    self._evict(action.node)
+                    self._evict(action.node, now)
 
     def _stalled(self, action: Revoke, now: float) -> None:
         """Count that nothing came of leases, once for those that end together."""
@@ -198,14 +198,18 @@ class SchedulerCore:
             return LeaseFact(work.digest, work.index, id_, action.node, epoch, work.start, work.end)
         return LeaseFact(work.task, work.index, id_, action.node, epoch)
 
-    def _evict(self, node: str) -> None:
+    def _evict(self, node: str, now: float) -> None:
         record = self.state.nodes[node]
         if self._is_mine(node) and record.fact.state is not NodeState.GONE:
             if not self.state.is_at_work(node):
                 self._may_leave.add(node)
         elif self._is_mine(node) or self._is_nobodys(node):
-            for fact in (record.fact, DrainFact(node, 0), *self._words_of(node)):
-                self.agreement.remove(key_of(fact))
+            self.agreement.remove(key_of(record.fact))
+            # One that only its scheduler was thought to have lost comes back, and is to leave still.
+            is_lost = record.fact.state in (NodeState.LOST, NodeState.GONE)
+            if is_lost or now - self.state.beat(record) > EVICT_AFTER:
+                for fact in (DrainFact(node, 0), *self._words_of(node)):
+                    self.agreement.remove(key_of(fact))
 
     def _words_of(self, node: str) -> Iterator[HaveFact | FilesFact]:
         """The registers of what a node said that it has, by name only."""
@@ -251,6 +255,8 @@ class SchedulerCore:
             shelf, (kind, _, node) = key[0], key[1].partition(":")
             if shelf == FLEET and kind == "node":
                 self._removed(node, now)
+            elif shelf == FLEET and kind == "drain":
+                self.state.undrain(node)
             return
         if isinstance(fact, NodeFact) and (connection := self._connections.get(fact.node)) is not None:
             if fact.epoch < connection.hello.epoch:

@@ -144,6 +144,11 @@ class Scheduler:
 
     # -- tasks
 
+    async def ready(self) -> None:
+        """See `service.Core`."""
+        if self._core.agreement.mark is None:
+            await self._agreed()
+
     async def submit(self, asked: Submission) -> TaskStatus:
         """See `service.Core`. Raises UsageError, UnsafeError, and TemporaryError while the board is away."""
         name = task_of(asked.key)
@@ -157,7 +162,11 @@ class Scheduler:
             said = asked.name, asked.selector, priority, asked.is_restricted, asked.lock, asked.seal
             fact = LockFact(name, *said, time.time_ns() // 1_000_000)
             if not is_sound(fact):
-                raise UsageError("the name or the selector of the task is longer than 512 characters")
+                raise UsageError(
+                    "the name or the selector of the task is longer than 512 characters, or its lock file longer than "
+                    "8 MiB when it is compressed",
+                    hint="submit fewer models at once",
+                )
             self._core.agreement.wish(fact)
             await self._agreed()
         elif task.lock is None and asked.node not in ("", task.claimed[0]) and not self._is_at_it(*task.claimed):

@@ -121,8 +121,11 @@ class FleetState:
         """Forget a node, and all that it said that it has."""
         self.nodes.pop(node, None)
         self._epochs.pop(node, None)
-        self._draining.pop(node, None)
         self._forget_words(node)
+
+    def undrain(self, node: str) -> None:
+        """Forget that a node was to leave."""
+        self._draining.pop(node, None)
 
     def blob(self, digest: Digest) -> BlobRecord:
         """The record of a blob."""

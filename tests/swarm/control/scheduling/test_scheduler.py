@@ -384,3 +384,18 @@ def test_a_task_that_ended_is_forgotten_after_a_day() -> None:
             assert bool(one.tasks()) is (hour < 25)
 
     asyncio.run(work())
+
+
+def test_who_asks_before_the_first_turn_is_told_what_the_board_has(another: Make) -> None:
+    one, late = scheduler(another()), scheduler(another(), "s2")
+
+    async def work() -> None:
+        one.connect(Hello("n1", 1, "http://n1:1"), lambda _: None)
+        await one.submit(ASKED)
+        running = asyncio.create_task(late.run())
+        async with LocalScheduler(late).calls() as calls:
+            assert [node.id for node in await calls.nodes()] == ["n1"]
+            assert len(await calls.tasks()) == 1
+        running.cancel()
+
+    together(work, one)
