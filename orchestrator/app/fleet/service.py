@@ -87,7 +87,7 @@ class FleetServices:
         with stoppable() as stop:
             return serve_node(self.settings, stop, emit, on_ready)
 
-    def submit(self, wanted: PullRequest, selector: str, emit: Emit) -> TaskStatus:
+    def submit(self, wanted: PullRequest, selector: str, priority: int, emit: Emit) -> TaskStatus:
         """Have the nodes that the selector matches pull models: a task that was cancelled, or failed at some nodes,
         begins again. Raises what resolving raises, and ConfigError without a key of the fleet: a token does not do,
         since who submits decides what nodes place."""
@@ -101,7 +101,7 @@ class FleetServices:
             fresh = self._locked(wanted, stop, emit)
             text = render_lock(fresh.lock)
             key = hashlib.sha256(f"{selector}\n{text}".encode()).hexdigest()[:KEY]
-            asked = Submission(key, name_of(fresh.lock), selector, 0, text, "", fresh.is_closed)
+            asked = Submission(key, name_of(fresh.lock), selector, priority, text, "", fresh.is_closed)
 
             async def begin(calls: FleetCalls) -> TaskStatus:
                 found = await calls.submit(sealed(keys, asked))

@@ -42,6 +42,11 @@ class SubmitOptions:
         option("--nodes", metavar="SELECTOR", default="*", show_default=True,
                help="The nodes that are to have them: patterns of names, or zone=PATTERN, with commas between."),
     ]  # fmt: skip
+    priority: Annotated[
+        int,
+        option("--priority", metavar="N", default=0, show_default=True,
+               help="With one more a task gets twice as much of an origin as another."),
+    ]  # fmt: skip
     wait: Annotated[bool, option("--wait", help="Watch until all nodes have them.")]
     scheduler: Annotated[str | None, SCHEDULER]
     output: Output
@@ -101,7 +106,7 @@ def submit(options: SubmitOptions) -> int:
         portable=settings.portable,
     )
     with run.watched():
-        task = services(settings).fleet.submit(wanted, options.nodes, run.emit)
+        task = services(settings).fleet.submit(wanted, options.nodes, options.priority, run.emit)
     if options.wait:
         task = _watched(task.id, settings_of=options, run=run)
     return finish(run, "fleet submit", FleetTaskDocument.of(task), print_task, _outcome(run, task))
