@@ -113,7 +113,6 @@ class Scheduled:
         starve = swarm.waits & (swarm.step - swarm.moved >= steps(_STARVES_SECONDS))
         for node in due.tolist():
             told = {
-                "up": float(swarm.gives[node]),
                 "pace": float(swarm.fetched[node] / max(swarm.spent[node], 1e-3)),
                 "starves": bool(starve[node]) and not self._queues.get(node),
             }

@@ -20,10 +20,7 @@ STEP = 0.05
 
 _HURRY_SECONDS = 0.5
 _LATE_SECONDS = 1.5
-_PACE_SECONDS = 3.0
 _FOREVER = 10**9
-_SEVERAL = 3
-"""Bodies at once with which a node notices how fast it can send."""
 
 
 def steps(seconds: float) -> int:
@@ -80,7 +77,6 @@ class Swarm:
         self.done = np.full(count, -1, np.int64)
         self.moved = np.zeros(count, np.int64)  # the step in which something came last
         self.fetched, self.spent = np.zeros(count), np.zeros(count)  # from the origin: bytes, and seconds of it
-        self.gives = np.zeros(count)  # to peers, bytes a second while several ask, of the last seconds
         self._parts: dict[tuple[int, int], float] = {}  # bytes of pieces that were begun
         self.fresh = np.zeros(count, np.bool_)  # it has got something since `bits` looked
         self.begins = (self.random.uniform(0, 2 * costs.start_s, count) / STEP).astype(np.int64)
@@ -277,10 +273,6 @@ class Swarm:
         node, source = flights["node"], flights["source"]
         self.sent += np.bincount(source, moved, len(self.sent))
         of_origin = source == self.origin
-        busy = np.bincount(source, minlength=self.origin + 1)[:-1] >= _SEVERAL
-        gives = np.bincount(source, flights.rate, self.origin + 1)[:-1][busy]
-        known = self.gives[busy]
-        self.gives[busy] = np.where(known > 0, known + (gives - known) * STEP / _PACE_SECONDS, gives)
         self.pieces.learn(node, flights["slot"], flights.rate)
         self.fetched += np.bincount(node[of_origin], moved[of_origin], self.origin)
         self.spent[np.unique(node[of_origin])] += STEP

@@ -174,11 +174,11 @@ def test_safe_only_refuses_a_pickle(machine: Machine, make_hub: MakeHub, name: s
 
 
 def test_a_model_too_large_for_the_disk_is_refused(machine: Machine, hub: LoopbackHub) -> None:
-    """A listing of a petabyte, honest in all but the size, does not fit on any disk that runs this test."""
+    """A listing of 15 TiB, honest in all but the size, does not fit on any disk that runs this test."""
 
     def edit(entry: Any) -> None:
         if entry["path"] == "model.safetensors":
-            size = 1 << 50
+            size = 15 << 40
             entry["size"] = entry["lfs"]["size"] = size
             entry["lfs"]["pointerSize"] = len(lfs_pointer(entry["lfs"]["oid"], size))
             entry["oid"] = git_blob_oid(lfs_pointer(entry["lfs"]["oid"], size))
