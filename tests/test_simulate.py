@@ -63,7 +63,7 @@ def test_pictures_and_tables_have_every_fleet() -> None:
     drawn = tables.pictures(narrow, found)
     circles = [len(ET.fromstring(text).findall(".//{*}circle")) for text in drawn.values()]
     assert circles == [2 * 2 * 2 + 2 * 2, 2 * 2 * 2]
-    rows = [line for line in tables.sizes(narrow, found).splitlines() if line.startswith(("| origin", "| NIC"))]
+    rows = [line for line in tables.sizes(narrow, found, "").splitlines() if line.startswith(("| origin", "| NIC"))]
     assert len(rows) == 4
 
 

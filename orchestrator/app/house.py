@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -39,7 +38,7 @@ from orchestrator.swarm.sharing.sharing import Sharing
 from orchestrator.swarm.wire import About
 from orchestrator.system.openings import Openings
 from orchestrator.system.signals import Stop
-from orchestrator.system.threads import Pool
+from orchestrator.system.threads import passing_pool
 from orchestrator.upkeep.contents import contents
 
 _ASKING = 16
@@ -100,7 +99,7 @@ def open_house(
         shelves = Shelves(cache, elsewhere, warn, on_demand=not is_own, offline=settings.offline)
         most = None if is_own else settings.serve_max_size
         room = Room(cache, most=most, in_use=shelves.in_use, gone=shelves.gone, emit=warn)
-        making = stack.enter_context(_pool(_MAKING, "room"))
+        making = stack.enter_context(passing_pool(_MAKING, "room"))
         if not is_own:
             making.submit(room.shrink)
         arrivals = Arrivals(shelves, handed, room, making, for_all=is_own)
@@ -118,9 +117,9 @@ def open_house(
             emit=tell,
         )
         arrivals.fetch_by(stack.enter_context(resident).want, tell)
-        asking = stack.enter_context(_pool(_ASKING, "ask"))
-        looking = stack.enter_context(_pool(_LOOKING, "look"))
-        reading = stack.enter_context(_pool(_READING, "read"))
+        asking = stack.enter_context(passing_pool(_ASKING, "ask"))
+        looking = stack.enter_context(passing_pool(_LOOKING, "look"))
+        reading = stack.enter_context(passing_pool(_READING, "read"))
         waiting = None
         if is_own and (openings := stack.enter_context(_openings())) is not None:
             waiting = Waiting(library, shelves, arrivals, openings=openings, looking=looking, emit=warn)
@@ -135,7 +134,7 @@ def open_house(
             Snippets(library, asking=asking, each=each),
             early=settings.serve_early == "safe",
             looking=looking,
-            proving=stack.enter_context(_pool(_PROVING, "prove")),
+            proving=stack.enter_context(passing_pool(_PROVING, "prove")),
             reading=reading,
             waiting=waiting,
             # In a cache of the user's own lies what was asked for.
@@ -187,13 +186,3 @@ def _openings() -> Iterator[Openings | None]:
         return
     with contextlib.closing(openings):
         yield openings
-
-
-@contextlib.contextmanager
-def _pool(most: int, name: str) -> Iterator[Executor]:
-    pool = Pool(most, name)
-    try:
-        yield pool
-    finally:
-        # A thread may wait for a site that is slow to answer what nobody needs any more.
-        pool.shutdown(wait=False, cancel_futures=True)

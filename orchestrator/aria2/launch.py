@@ -26,7 +26,7 @@ from orchestrator.disk.private import PrivateFolder
 from orchestrator.errors import DaemonError, DiskIOError, GlmAriaError, UsageError
 from orchestrator.system.children import TiedChild, UntiedChild
 from orchestrator.system.failures import FILES_HINT
-from orchestrator.system.limits import MEMORY_HINT, PROCESSES_HINT, most_processes
+from orchestrator.system.limits import MEMORY_HINT, PROCESSES_HINT, allow_open_files, most_processes
 from orchestrator.system.listeners import Holder, Listener, holder
 from orchestrator.system.processes import Process, parse_pid, started
 from orchestrator.templating import render
@@ -237,13 +237,12 @@ def _allow_open_files() -> int:
     Any user may hold connections to its port open, and each takes one: so as many as are allowed, up to what they would
     cost in memory. Raises DiskIOError when the limit is too low.
     """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = _MOST_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_OPEN_FILES)
     if most < _FEWEST_OPEN_FILES:
         raise DiskIOError(
             f"only {most} files may be open at once, and aria2 needs {_FEWEST_OPEN_FILES}",
             hint=FILES_HINT,
         )
-    if soft != resource.RLIM_INFINITY and soft < min(most, _OPEN_FILES):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, _OPEN_FILES), hard))
+    allow_open_files(_OPEN_FILES)
     return most

@@ -1,4 +1,6 @@
-"""The export of a model: read once, each file proven by that read, and described for other programs. Asks nobody.
+"""The export of a model: its files are proven, and described for other programs. Asks nobody.
+
+Pieces of a torrent, and sha-256 where the listing has another hash, are made by a read that proves the file again.
 
 A description holds no credential. That of a closed model tells its paths and digests to all who read it: it is made on
 demand only, and without addresses, which would refuse.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import socket
+
+from orchestrator.net.own_addresses import is_own
 
 
 def is_own_name(host: str) -> bool:
@@ -19,15 +20,7 @@ def is_own_address(host: str) -> bool:
         address = plain_address(host)
     except ValueError:
         return False
-    if address.is_unspecified or address.is_multicast:
-        return False
-    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
-    try:
-        with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            probe.bind((str(address), 0))
-    except OSError:
-        return False
-    return True
+    return not address.is_multicast and is_own(str(address))
 
 
 def plain_address(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import queue
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Event, Thread
 from typing import Any, Generic, ParamSpec, TypeVar
@@ -36,6 +37,16 @@ class Pool(ThreadPoolExecutor):
         except RuntimeError as error:
             if not self._threads:
                 raise scarce(error) or error from error
+
+
+@contextmanager
+def passing_pool(most: int, name: str) -> Iterator[Pool]:
+    """A pool whose end waits for no thread: one may wait for a site that is slow to answer what nobody needs."""
+    pool = Pool(most, name)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 class SerialPool(Executor):

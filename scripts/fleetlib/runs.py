@@ -5,14 +5,14 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from scripts.benchlib import peers
 from scripts.fleetlib.cases import Case
 from scripts.fleetlib.ways import WAYS, Scene
-from tests.fleet.lab import Lab, Node, egress, size
+from tests.fleet.lab import Lab, egress, size
 from tests.fleet.running import peers_share
 from tests.hub.loopback import LoopbackHub
 from tests.hub.repos import Repo
@@ -62,7 +62,7 @@ class Stage:
         folder = self._lab.folder / f"run-{self._runs}"
         folder.mkdir()
         try:
-            *nodes, head = (_in_folder(node, folder) for node in self._lab.nodes)
+            *nodes, head = (node.with_disk(folder / node.name) for node in self._lab.nodes)
             scene = Scene(nodes[:count], head, self._known())
             self._hub.log.reset()
             with WAYS[name](scene) as opened:
@@ -90,10 +90,3 @@ class Stage:
             for path, file in self._repo.commits[self._repo.head].files.items()
         }
         return peers.Repo(self._hub.url, self._repo.name, files)
-
-
-def _in_folder(node: Node, folder: Path) -> Node:
-    """The same machine with an empty disk."""
-    own = folder / node.name
-    own.mkdir()
-    return replace(node, folder=own)

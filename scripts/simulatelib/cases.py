@@ -51,6 +51,10 @@ class Failure:
     expected: str
     is_met: Callable[[Result], bool]
 
+    def is_kept(self, result: Result) -> bool:
+        """True when a result is so, and all who are to have everything have it."""
+        return not result.missing and self.is_met(result)
+
 
 def _with(world: World, *troubles: Trouble, **changes: object) -> World:
     return replace(world, troubles=troubles, **changes)  # type: ignore[arg-type]

@@ -7,6 +7,7 @@ from collections import defaultdict
 import numpy as np
 
 from orchestrator.proof.pieces import PIECE
+from orchestrator.swarm.control.scheduling.core import BROKEN_AFTER
 from orchestrator.swarm.peering import MOST_RENEWALS
 from orchestrator.swarm.units import Unit
 from orchestrator.swarm.view import FleetAction, Lease, NodeState, NodeView, Peers, Revoke
@@ -14,7 +15,6 @@ from scripts.simulatelib.control import Control
 from scripts.simulatelib.pieces import Ints
 from scripts.simulatelib.swarm import Swarm, steps
 
-_LOST_SECONDS = 2.0
 _STARVES_SECONDS = 1.0
 
 
@@ -79,7 +79,7 @@ class Scheduled:
 
     def lost(self, node: int) -> None:
         """See `Guiding`."""
-        self._lost[self._swarm.step + steps(_LOST_SECONDS)].append(node)
+        self._lost[self._swarm.step + steps(BROKEN_AFTER)].append(node)
         for identity in self._queues.pop(node, ()):
             del self._left[identity]
 

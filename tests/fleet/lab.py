@@ -23,7 +23,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,11 @@ class Node:
     def within(self) -> tuple[str, ...]:
         """The words before a command that is to run there; they become the command, in the same process."""
         return _within(self.pid)
+
+    def with_disk(self, folder: Path) -> Node:
+        """The same machine with an empty disk."""
+        folder.mkdir()
+        return replace(self, folder=folder)
 
     def environment(self) -> dict[str, str]:
         """Nothing of the user's; all that a program keeps of its own comes to lie in the folder."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
@@ -80,7 +80,7 @@ class Trial:
         repo = Repo("model", "org/model", one_big(scale.mebibytes * MIB, data))
         folder = lab.folder / "trial"
         folder.mkdir()
-        *nodes, head = (_with_disk(node, folder / node.name) for node in lab.nodes)
+        *nodes, head = (node.with_disk(folder / node.name) for node in lab.nodes)
         with lab.hub([repo]) as hub:
             trial = cls(lab, hub, repo, scale, nodes, head, draw, record)
             try:
@@ -217,9 +217,3 @@ def litter(node: Node) -> list[str]:
         path for path in node.folder.rglob("*") if path.name.startswith("scratch-") or path.suffix == ".incomplete"
     ]
     return sorted(str(path.relative_to(node.folder)) for path in left)
-
-
-def _with_disk(node: Node, folder: Path) -> Node:
-    """The same machine with an empty disk."""
-    folder.mkdir()
-    return replace(node, folder=folder)

@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 from orchestrator.app.fleet.control import Calling, HostedScheduler, schedulers_for
 from orchestrator.app.fleet.orders import LOCK, OrderBook, name_of
-from orchestrator.app.peers.company import SwarmCompany, accompanied, node_name, reached, stay, tell_peers
+from orchestrator.app.peers.company import SwarmCompany, accompanied, passing_node, reached, stay, tell_peers
 from orchestrator.app.peers.keys import needed_keys
 from orchestrator.app.peers.this_node import this_node
 from orchestrator.cache.cache import Cache
@@ -157,11 +157,12 @@ def led(
     without a key of the fleet, CannotCreateError when nothing can listen."""
     keys = needed_keys(settings)
     # One that stays is the same after a restart; of those that pull there may be several at once.
-    name = this_node(settings.cache_dir).node if takes_tasks else node_name()
+    zone = settings.fleet_zone
+    me = this_node(settings.cache_dir, zone=zone) if takes_tasks else passing_node(zone)
     restricted = settings.fleet_share_restricted
     with contextlib.ExitStack() as stack:
         fuse = Fuse(stop)
-        places = schedulers_for(settings, name, loop, emit, may_host=not takes_tasks, ended=fuse.see)
+        places = schedulers_for(settings, me.node, loop, emit, may_host=not takes_tasks, ended=fuse.see)
         schedulers, own = stack.enter_context(places)
         if own is None:
             emit(FleetNews("scheduler-asked", f"asks {', '.join(one.name for one in schedulers)} for work"))
@@ -169,7 +170,7 @@ def led(
         unguided: list[Unguided] = []
 
         def make(known: Callable[[], Sequence[object]]) -> Unguided:
-            unguided.append(Unguided(name, known))  # type: ignore[arg-type]
+            unguided.append(Unguided(me.node, known))  # type: ignore[arg-type]
             return unguided[0]
 
         guide = FleetGuide(make, share_restricted=restricted)
@@ -179,15 +180,17 @@ def led(
             for worker in workers:
                 worker.accuse(digest, piece, sender)
 
-        company = stack.enter_context(accompanied(name, guide, cache, keys, settings=settings, emit=emit, wrong=accuse))
+        company = stack.enter_context(
+            accompanied(me.node, guide, cache, keys, settings=settings, emit=emit, wrong=accuse)
+        )
         unguided[0].see(company.peers.seen, company.sharing.checked)
-        address = stack.enter_context(reached(company.sharing, name, keys, settings, emit))
+        address = stack.enter_context(reached(company.sharing, me, keys, settings, emit))
         tell_peers(company.peers, address.url, emit)
         hello = Hello(
-            name,
-            time.time_ns() // 1000,
+            me.node,
+            me.epoch,
             address.url,
-            settings.fleet_zone,
+            me.zone,
             shares_restricted=restricted,
             takes_tasks=takes_tasks,
         )
@@ -213,7 +216,7 @@ def led(
         stack.callback(speaking.cancel)
         speaking.add_done_callback(fuse.see)
         linger = Linger(settings.fleet_linger)
-        yield LedNode(name, LedCompany(company, guide, worker), worker, calling, inbox, keys, own, linger)
+        yield LedNode(me.node, LedCompany(company, guide, worker), worker, calling, inbox, keys, own, linger)
         fuse.check()
         loop.run(worker.leave(_GOODBYE)).result()
         if own is not None:

@@ -90,9 +90,9 @@ class SwarmCompany:
         return self.sharing.doubt(digest, trusted)
 
 
-def node_name() -> str:
-    """A name for this process as a node, another one with each run."""
-    return this_node(secrets.token_hex(8)).node
+def passing_node(zone: str) -> About:
+    """This process as a node, of another name with each run."""
+    return this_node(secrets.token_hex(8), zone=zone)
 
 
 @contextlib.contextmanager
@@ -105,7 +105,7 @@ def company(settings: Settings, cache: Cache, stop: Stop, emit: Emit) -> Iterato
     keys = needed_keys(settings)
     if settings.fleet_lan:
         refuse_missing()
-    node = node_name()
+    me = passing_node(settings.fleet_zone)
     found: list[Discovery] = []
 
     def among() -> Sequence[Peer]:
@@ -114,17 +114,17 @@ def company(settings: Settings, cache: Cache, stop: Stop, emit: Emit) -> Iterato
         return [Peer("", address) for address in dict.fromkeys([*named, *seen])]
 
     with contextlib.ExitStack() as stack:
-        guide = Unguided(node, among)
-        own = stack.enter_context(accompanied(node, guide, cache, keys, settings=settings, emit=emit))
+        guide = Unguided(me.node, among)
+        own = stack.enter_context(accompanied(me.node, guide, cache, keys, settings=settings, emit=emit))
         guide.see(own.peers.seen, own.sharing.checked)
-        address = stack.enter_context(reached(own.sharing, node, keys, settings, emit))
+        address = stack.enter_context(reached(own.sharing, me, keys, settings, emit))
         if settings.fleet_lan:
             # Everybody on the network sees this, so it does not have the name of the node.
             said = Announcement(secrets.token_hex(8), address.host, address.port, keys.marks, address.scheme)
             found.append(stack.enter_context(Discovery(said, emit)))
         tell_peers(own.peers, address.url, emit)
         yield own
-        stay(own, node, settings.fleet_linger, stop, emit)
+        stay(own, me.node, settings.fleet_linger, stop, emit)
 
 
 @contextlib.contextmanager
@@ -171,9 +171,8 @@ def accompanied(
 
 
 @contextlib.contextmanager
-def reached(sharing: Sharing, node: str, keys: FleetKeys, settings: Settings, emit: Emit) -> Iterator[ListenAddress]:
+def reached(sharing: Sharing, me: About, keys: FleetKeys, settings: Settings, emit: Emit) -> Iterator[ListenAddress]:
     """The server for peers, at the place of the settings; else at the usual port, or a free one where that is taken."""
-    me = About(node, time.time_ns() // 1_000_000, settings.fleet_zone)
     with contextlib.ExitStack() as stack:
         for listen in (settings.fleet_listen,) if settings.fleet_listen else (f"0.0.0.0:{PEER_PORT}", "0.0.0.0:0"):
             entrance = PeerEntrance(listen, settings.fleet_uploads, settings.fleet_hosts)
@@ -195,7 +194,7 @@ def tell_peers(peers: Neighbours, address: str, emit: Emit) -> None:
     def look() -> None:
         nonlocal told
         with lock:
-            now = frozenset(_alive(peers))
+            now = frozenset(peers.table.live())
             if now != told:
                 emit(PeersKnown(address, tuple(sorted(now)), tuple(sorted(told - now))))
             told = now

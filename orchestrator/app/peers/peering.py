@@ -12,7 +12,7 @@ from orchestrator.events import Emit
 from orchestrator.swarm.holdings import Holdings
 from orchestrator.swarm.tickets import FleetKeys
 from orchestrator.swarm.wire import About
-from orchestrator.system.threads import Pool
+from orchestrator.system.threads import passing_pool
 
 if TYPE_CHECKING:
     from orchestrator.serve.app import Observer
@@ -60,7 +60,7 @@ def peering(
     with contextlib.ExitStack() as stack:
         listener, _ = stack.enter_context(bound(parse_listen(entrance.listen)))
         host, port = listener.getsockname()[:2]
-        looking, reading = (stack.enter_context(_pool(most, "peer")) for most in (LOOKING, READING))
+        looking, reading = (stack.enter_context(passing_pool(most, "peer")) for most in (LOOKING, READING))
         face = PeerFace(holdings, me, keys, uploads=entrance.uploads, looking=looking, reading=reading)
         application = Application(
             PeerDoor(keys, port, entrance.hosts), [face], observers, prefix="", proxies=TrustedProxies(), emit=emit
@@ -70,12 +70,3 @@ def peering(
         stack.enter_context(serving(application, listener, lambda: None, bounds, None))
         stack.callback(face.close)
         yield ListenAddress(host, port, "http")
-
-
-@contextlib.contextmanager
-def _pool(most: int, name: str) -> Iterator[Pool]:
-    pool = Pool(most, name)
-    try:
-        yield pool
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)

@@ -52,9 +52,10 @@ class ExportOptions:
 def export(options: ExportOptions) -> int:
     """Describe a model in the cache for BitTorrent or Metalink programs.
 
-    MODEL is org/name, or org/name@revision. Every file is read and proven first. No server is asked, and no token is
-    written. The torrent of a revision is the same on every machine that has all of it; its folder is called as the
-    commit is, so the folder `snapshots` of a model in the cache can be seeded as it is.
+    MODEL is org/name, or org/name@revision. For a torrent every file is read and proven first; for a Metalink those
+    that were never proven here, or whose sha256 is not known. No server is asked, and no token is written. The torrent
+    of a revision is the same on every machine that has all of it; its folder is called as the commit is, so the folder
+    `snapshots` of a model in the cache can be seeded as it is.
 
     \b
     Examples:

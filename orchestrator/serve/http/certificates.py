@@ -7,9 +7,9 @@ from pathlib import Path
 from shlex import quote
 
 from orchestrator.disk.access import others_who_may_read, others_who_may_write
-from orchestrator.disk.file_stat import Identity
-from orchestrator.errors import ConfigError, GlmAriaError
-from orchestrator.events import Emit, Notice
+from orchestrator.errors import ConfigError
+from orchestrator.events import Emit
+from orchestrator.net.renewed import Renewed
 
 
 class ServerCertificate:
@@ -21,25 +21,15 @@ class ServerCertificate:
     def __init__(self, certificate: Path, key: Path, emit: Emit) -> None:
         self._certificate = certificate
         self._key = key
-        self._emit = emit
-        self._seen = self._look()
-        self._current = self.context = self._load()
+        self._renewed = Renewed((certificate, key), self._load, emit)
+        self.context = self._renewed.current()
         # Called at the beginning of each handshake.
         self.context.sni_callback = self._choose
 
     def _choose(self, connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
-        seen = self._look()
-        if seen != self._seen:
-            self._seen = seen
-            try:
-                self._current = self._load()
-            except GlmAriaError as error:
-                self._emit(Notice("certificate-unusable", f"the certificate from before is used: {error.message}"))
-        if self._current is not self.context:
-            connection.context = self._current
-
-    def _look(self) -> tuple[Identity | None, ...]:
-        return Identity.at(self._certificate), Identity.at(self._key)
+        current = self._renewed.current()
+        if current is not self.context:
+            connection.context = current
 
     def _load(self) -> ssl.SSLContext:
         try:

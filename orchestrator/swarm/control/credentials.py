@@ -11,9 +11,9 @@ import grpc
 import grpc.aio
 
 from orchestrator.disk.access import others_who_may_read, others_who_may_write
-from orchestrator.disk.file_stat import Identity
-from orchestrator.errors import ConfigError, GlmAriaError
-from orchestrator.events import Emit, Notice
+from orchestrator.errors import ConfigError
+from orchestrator.events import Emit
+from orchestrator.net.renewed import Renewed
 from orchestrator.swarm.control.codec import MOST_MESSAGE
 
 _LIMITS = (("grpc.max_receive_message_length", MOST_MESSAGE), ("grpc.max_send_message_length", MOST_MESSAGE))
@@ -68,41 +68,19 @@ class TlsFiles:
             _refuse_unfit(self.certificate, self.key)
         return _content(self.authority), _content(self.key), _content(self.certificate)
 
-    def looks(self) -> tuple[Identity | None, ...]:
-        """Facts that tell one content of the files from another."""
-        return tuple(Identity.at(path) if path else None for path in (self.certificate, self.key, self.authority))
-
-
-class _Renewed:
-    """The certificate of a scheduler: new connections get what the files hold now, or the last that could be used."""
-
-    def __init__(self, files: TlsFiles, emit: Emit) -> None:
-        self._files = files
-        self._emit = emit
-        self._seen = files.looks()
-        self._last = self._load()
-
-    def current(self) -> grpc.ServerCertificateConfiguration:
-        """The one for the next connection."""
-        seen = self._files.looks()
-        if seen != self._seen:
-            self._seen = seen
-            try:
-                self._last = self._load()
-            except GlmAriaError as error:
-                self._emit(Notice("certificate-unusable", f"the certificate from before is used: {error.message}"))
-        return self._last
-
-    def _load(self) -> grpc.ServerCertificateConfiguration:
-        authority, key, chain = self._files.read()
-        return grpc.ssl_server_certificate_configuration([(key or b"", chain or b"")], root_certificates=authority)
-
 
 def server_credentials(files: TlsFiles, emit: Emit) -> grpc.ServerCredentials | None:
     """The credentials of a scheduler; None without a certificate. Raises ConfigError."""
     if files.certificate is None:
         return None
-    renewed = _Renewed(files, emit)
+
+    def load() -> grpc.ServerCertificateConfiguration:
+        authority, key, chain = files.read()
+        return grpc.ssl_server_certificate_configuration([(key or b"", chain or b"")], root_certificates=authority)
+
+    paths = filter(None, (files.certificate, files.key, files.authority))
+    renewed = Renewed(tuple(paths), load, emit)
+    # New connections get what the files hold then.
     return grpc.dynamic_ssl_server_credentials(
         renewed.current(), renewed.current, require_client_authentication=files.authority is not None
     )

@@ -112,11 +112,6 @@ class Neighbours:
             self._emit(Notice("peer-altered", words))
             self.changed()
 
-    @property
-    def version(self) -> int:
-        """A number that grows with each change of what is known."""
-        return self.table.version
-
     def seen(self) -> Sequence[NeighbourView]:
         """All peers that were heard of."""
         return self.table.seen()

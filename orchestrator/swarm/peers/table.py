@@ -10,11 +10,10 @@ from dataclasses import dataclass, field, replace
 
 from orchestrator.core.files import Digest
 from orchestrator.swarm.holdings import Holding
+from orchestrator.swarm.rendezvous import ALIVE_SECONDS
 from orchestrator.swarm.units import Bits, piece_count
 from orchestrator.swarm.wire import NodeNews, WholeBlobs
 
-SILENCE = 6.0
-"""Seconds after which a peer that said nothing is gone."""
 _MOST_BLOBS = 200_000
 """Blobs that are kept of one peer."""
 _REMEMBERED = 600.0
@@ -46,7 +45,7 @@ class _Known:
 
 
 class PeerTable:
-    """All that peers said they have. Thread-safe; nothing blocks. `version` grows with each change."""
+    """All that peers said they have. Thread-safe; nothing blocks."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -56,7 +55,6 @@ class PeerTable:
         self._trusted: dict[Digest, str] = {}
         self._marks: dict[Digest, int] = {}
         self._changes = 0
-        self.version = 0
 
     # -- what is heard
 
@@ -91,7 +89,7 @@ class PeerTable:
         with self._lock:
             if node in self._peers:
                 self._peers[node].heard = -math.inf
-                self._changed(self._peers[node])
+                self._peers[node].view = None
                 self._changes += 1
 
     def lacks(self, node: str, digest: Digest, pieces: Bits | None = None) -> None:
@@ -110,7 +108,7 @@ class PeerTable:
             self._accused.add(node)
             self._changes += 1
             if node in self._peers:
-                self._changed(self._peers[node])
+                self._peers[node].view = None
             return is_new
 
     def distrust(self, digest: Digest, trusted: str) -> None:
@@ -120,7 +118,7 @@ class PeerTable:
             self._trusted[digest] = trusted
             self._changes += 1
             for known in self._peers.values():
-                self._changed(known)
+                known.view = None
 
     def forget(self, digests: Collection[Digest]) -> None:
         """Forget who has these blobs, and peers that fell silent long ago and have nothing else."""
@@ -133,7 +131,7 @@ class PeerTable:
                     known.holdings.pop(digest, None)
                     known.changed.pop(digest, None)
             for known in self._peers.values():
-                self._changed(known)
+                known.view = None
             self._changes += 1
             kept = {node: known for node, known in self._peers.items() if known.holdings or known.heard >= since}
             self._peers = kept
@@ -142,7 +140,7 @@ class PeerTable:
 
     def offers(self, digest: Digest) -> Mapping[str, Bits]:
         """The checked pieces of a blob at each peer that can be asked for some."""
-        since = self._clock() - SILENCE
+        since = self._clock() - ALIVE_SECONDS
         with self._lock:
             return {
                 node: checked
@@ -157,12 +155,6 @@ class PeerTable:
         """A value that is another one whenever `offers` may be: at the latest a second after a peer fell silent."""
         return self._changes, self._marks.get(digest, 0), int(self._clock())
 
-    def holding(self, node: str, digest: Digest) -> Holding | None:
-        """The holding of a blob at a peer, as it told it last."""
-        with self._lock:
-            known = self._peers.get(node)
-            return known.holdings.get(digest) if known else None
-
     def address(self, node: str) -> str | None:
         """The address of a peer that was heard of."""
         with self._lock:
@@ -171,7 +163,7 @@ class PeerTable:
 
     def live(self) -> Collection[str]:
         """The peers that were heard of lately and are trusted."""
-        since = self._clock() - SILENCE
+        since = self._clock() - ALIVE_SECONDS
         with self._lock:
             return {node for node, known in self._peers.items() if known.heard >= since and node not in self._accused}
 
@@ -217,7 +209,7 @@ class PeerTable:
             known = self._peers[node] = _Known(address, epoch)
             self._changes += 1
         known.address, known.heard = address, self._clock()
-        self._changed(known)
+        known.view = None
         return known
 
     def _keep(self, known: _Known, holding: Holding) -> None:
@@ -226,8 +218,4 @@ class PeerTable:
             known.changed[holding.digest] = self._clock()
         known.holdings[holding.digest] = holding
         self._marks[holding.digest] = self._marks.get(holding.digest, 0) + 1
-        self._changed(known)
-
-    def _changed(self, known: _Known) -> None:
         known.view = None
-        self.version += 1

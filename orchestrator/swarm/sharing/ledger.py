@@ -11,7 +11,7 @@ shows who published something else.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -166,11 +166,6 @@ class PieceLedger:
                 break
             hashes[piece] = known.hash
         return Holding(self._digest, self._size, self.checked, self.is_whole, hashes)
-
-    @property
-    def published(self) -> Mapping[Piece, PieceHash]:
-        """The hashes that count now."""
-        return {piece: known.hash for piece, known in self._published.items()}
 
     def _judge(self, piece: Piece) -> Altered | None:
         hash_ = self._found.get(piece)

@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator.app.compose import open_cache
 from orchestrator.app.opening import moving
-from orchestrator.app.peers.company import company, node_name
+from orchestrator.app.peers.company import company, passing_node
 from orchestrator.errors import ConfigError
 from orchestrator.events import Event, PeersKnown
 from orchestrator.settings import Settings, load
@@ -29,7 +29,7 @@ def settings(folder: Path, **environment: str) -> Settings:
 
 
 def test_a_name_of_a_node_is_one_and_differs_each_time() -> None:
-    names = {node_name() for _ in range(4)}
+    names = {passing_node("").node for _ in range(4)}
     assert len(names) > 1
     assert all(map(is_node_name, names))
 

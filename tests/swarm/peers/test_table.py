@@ -9,7 +9,8 @@ import pytest
 from orchestrator.core.files import Digest
 from orchestrator.proof.pieces import PIECE
 from orchestrator.swarm.holdings import Holding, HoldingNews, PieceHash
-from orchestrator.swarm.peers.table import SILENCE, PeerTable
+from orchestrator.swarm.peers.table import PeerTable
+from orchestrator.swarm.rendezvous import ALIVE_SECONDS
 from orchestrator.swarm.units import Bits
 from orchestrator.swarm.wire import NodeNews, WholeBlobs
 
@@ -44,7 +45,7 @@ def test_a_peer_offers_what_it_said_last_as_long_as_it_is_heard(clock: Clock) ->
     table.told(ADDRESS, news(holding(1, 2)))
     assert {node: list(pieces) for node, pieces in table.offers(ONE).items()} == {"a": [1, 2]}
     assert table.address("a") == ADDRESS
-    clock.now += SILENCE
+    clock.now += ALIVE_SECONDS
     assert table.live() == {"a"}
     clock.now += 0.1
     assert table.live() == set()
@@ -98,13 +99,13 @@ def test_a_node_that_began_anew_has_what_it_says_then(clock: Clock) -> None:
 def test_the_view_tells_when_what_a_peer_has_changed(clock: Clock) -> None:
     table = PeerTable(clock)
     table.told(ADDRESS, news(holding(0), holding(digest=TWO)))
-    version = table.version
+    mark = table.mark(ONE)
     clock.now += 1
     table.told(ADDRESS, news(holding(0, 1), holding(digest=TWO)))
     (one,) = table.seen()
     assert (one.node, one.heard, one.epoch) == ("a", 101.0, 1)
     assert one.changed == {ONE: 101.0, TWO: 100.0}
-    assert table.version > version
+    assert table.mark(ONE) > mark
     assert table.seen()[0] is one
 
 

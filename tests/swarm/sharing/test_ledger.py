@@ -96,7 +96,7 @@ def test_what_is_taken_back_is_hashed_again_and_no_longer_published() -> None:
     blob.replace(((PIECE + 7, PIECE + 8),))
     assert list(blob.checked) == [0, 2]
     assert blob.version > before
-    assert 1 not in blob.published
+    assert 1 not in blob.holding(0).hashes
     assert not blob.to_hash
     blob.arrive(extents((0, 3 * PIECE, "hub")))
     assert list(blob.to_hash) == [1]
@@ -106,14 +106,14 @@ def test_the_first_word_counts_until_a_stronger_one_or_its_own_node_corrects_it(
     blob = ledger()
     blob.hear("x", 0, word(0, "a", FALSE))
     blob.hear("x", 0, word(0, "b", TRUE[1]))
-    assert blob.published[0].hash == FALSE
+    assert blob.holding(0).hashes[0].hash == FALSE
     direct(blob, 0, word(0, "b", TRUE[1]))
     direct(blob, 0, word(0, "c"))
-    assert blob.published[0].hash == TRUE[1]
+    assert blob.holding(0).hashes[0].hash == TRUE[1]
     direct(blob, 0, word(0, "b"))
-    assert blob.published[0].hash == TRUE[0]
+    assert blob.holding(0).hashes[0].hash == TRUE[0]
     blob.hear("x", 0, word(0, "b", FALSE))
-    assert blob.published[0].hash == TRUE[0]
+    assert blob.holding(0).hashes[0].hash == TRUE[0]
 
 
 def test_a_corrected_hash_takes_a_checked_piece_back_and_accuses_nobody() -> None:
@@ -167,7 +167,7 @@ def test_what_this_node_fetched_itself_is_not_contradicted_by_others() -> None:
     assert blob.found(0, TRUE[0]) is None
     assert direct(blob, 0, word(0, "other", FALSE)) is None
     assert list(blob.checked) == [0]
-    assert blob.published[0] == PieceHash(TRUE[0], "me", "hub")
+    assert blob.holding(0).hashes[0] == PieceHash(TRUE[0], "me", "hub")
 
 
 def test_a_proven_blob_is_checked_whole_and_publishes_what_is_true() -> None:
@@ -180,7 +180,7 @@ def test_a_proven_blob_is_checked_whole_and_publishes_what_is_true() -> None:
     assert blob.is_whole
     exposed = [blob.found(piece, TRUE[piece]) for piece in blob.to_hash]
     assert list(filter(None, exposed)) == [Altered(0, "liar")]
-    assert {piece: one.hash for piece, one in blob.published.items()} == dict(enumerate(TRUE))
+    assert {piece: one.hash for piece, one in blob.holding(0).hashes.items()} == dict(enumerate(TRUE))
     assert direct(blob, 2, word(2, "liar", FALSE)) is None
 
 
@@ -247,7 +247,7 @@ def test_nothing_is_passed_on_that_is_not_checked(steps: list[tuple[str, int, in
         fresh = blob.holding(version)
         told.update(fresh.hashes)
         version = blob.version
-        published = blob.published
+        published = blob.holding(0).hashes
         assert {piece: told[piece] for piece in published} == dict(published)
         for piece in range(piece_count(SIZE)):
             start, end = piece * PIECE, min(SIZE, (piece + 1) * PIECE)
@@ -287,7 +287,7 @@ def test_what_no_word_of_the_trusted_source_speaks_for_is_doubted() -> None:
         (PIECE, 2 * PIECE, "mirror"), (3 * PIECE, 5 * PIECE, "mirror"), (5 * PIECE, SIZE, "")
     )
     blob.replace(((0, SIZE),))
-    assert set(blob.published) == {2}
+    assert set(blob.holding(0).hashes) == {2}
     blob.hear("b", 3, PieceHash(TRUE[3], "far", "mirror"))
     blob.hear("c", 4, PieceHash(TRUE[4], "c", ""))
-    assert set(blob.published) == {2, 4}
+    assert set(blob.holding(0).hashes) == {2, 4}

@@ -20,6 +20,7 @@ from orchestrator.swarm.control.document import FleetTaskDocument, failures_of
 
 if TYPE_CHECKING:
     from orchestrator.documents import Outcome
+    from orchestrator.settings import Settings
     from orchestrator.swarm.control.messages import TaskStatus
 
 SCHEDULER = option(
@@ -108,7 +109,7 @@ def submit(options: SubmitOptions) -> int:
     with run.watched():
         task = services(settings).fleet.submit(wanted, options.nodes, options.priority, run.emit)
     if options.wait:
-        task = _watched(task.id, settings_of=options, run=run)
+        task = _watched(task.id, settings, run)
     return finish(run, "fleet submit", FleetTaskDocument.of(task), print_task, _outcome(run, task))
 
 
@@ -127,8 +128,9 @@ def watch(options: FleetWatchOptions) -> int:
       glm-aria fleet watch --scheduler head:8091
       glm-aria fleet watch 4f2a --json
     """
-    run = Run.watching(options.output, shared.settings(options))
-    task = _watched(options.task, settings_of=options, run=run)
+    settings = shared.settings(options)
+    run = Run.watching(options.output, settings)
+    task = _watched(options.task, settings, run)
     return finish(run, "fleet watch", FleetTaskDocument.of(task), print_task, _outcome(run, task))
 
 
@@ -148,8 +150,7 @@ def _outcome(run: Run, task: TaskStatus) -> Outcome:
     return run.outcome(failures_of(task), len(task.nodes))
 
 
-def _watched(task: str | None, *, settings_of: object, run: Run) -> TaskStatus:
-    settings = shared.settings(settings_of)
+def _watched(task: str | None, settings: Settings, run: Run) -> TaskStatus:
     is_seen = not run.is_quiet and not run.as_json
     with run.watched(), TaskScreen(is_seen=is_seen) as view:
         return services(settings).fleet.watch(task, run.emit, view.see)
