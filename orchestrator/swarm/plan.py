@@ -45,13 +45,13 @@ def _evictions(fleet: FleetView, goods: Sequence[Good], trusted: frozenset[str],
 
 def _is_drained(node: str, fleet: FleetView, goods: Sequence[Good], trusted: frozenset[str], now: float) -> bool:
     """True if it fetches nothing any more, and what it has others have, who stay, or nobody lacks."""
+    if node not in trusted:
+        return True
     ready = frozenset(name for name in living_nodes(fleet, now) if fleet.nodes[name].state == NodeState.READY) - {node}
     stay = ready & trusted
     for good in goods:
-        if any(lease.node == node for lease in good.view.leases) and node in trusted:
+        if any(lease.node == node for lease in good.view.leases):
             return False
-        if node not in trusted:
-            continue
         lacks = [name for name in good.view.wanted_by & ready if not good.is_whole(name)]
         if lacks and there(good.view, fleet, frozenset({node})) & ~there(good.view, fleet, stay):
             return False

@@ -7,7 +7,7 @@ import os
 import socket
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from orchestrator.app.extras import server_libraries
@@ -116,7 +116,7 @@ def hosted(
     try:
         port = loop.run(served.__aenter__()).result()
         try:
-            yield HostedScheduler(scheduler, service, port, work)
+            yield HostedScheduler(scheduler, service, port, work, loop)
         finally:
             loop.run(served.__aexit__(None, None, None)).result(5)
     finally:
@@ -125,12 +125,21 @@ def hosted(
 
 @dataclass(frozen=True, slots=True)
 class HostedScheduler:
-    """A scheduler of this process, its service, the port of that, and its work, which only a bug ends."""
+    """A scheduler of this process, its service, the port of that, its work, which only a bug ends, and their loop."""
 
     scheduler: Scheduler
     service: FleetService
     port: int
     work: Future[None]
+    loop: LoopThread
+
+    def ask(self, question: Callable[[Scheduler], T]) -> T:
+        """The answer of the scheduler, given in its loop, where what it knows does not change meanwhile."""
+
+        async def answer() -> T:
+            return question(self.scheduler)
+
+        return self.loop.run(answer()).result()
 
     def check(self) -> None:
         """Raise what ended its work, if anything did."""
@@ -143,7 +152,7 @@ class HostedScheduler:
         return (
             not self.work.done()
             and self.service.streams > 0
-            and any(not one.state.has_ended for one in self.scheduler.tasks())
+            and any(not one.state.has_ended for one in self.ask(lambda scheduler: scheduler.tasks()))
         )
 
 
@@ -267,4 +276,4 @@ def own_place(place: str) -> str | None:
     if is_this_machine(host) and not is_this_machine(found.host):
         # The own name of a machine is often one of loopback, by which others do not reach it.
         host = "::" if family == socket.AF_INET6 else "0.0.0.0"  # noqa: S104 - the name was given for others
-    return f"[{host}]:{found.port}" if ":" in host else f"{host}:{found.port}"
+    return str(replace(found, host=host))

@@ -33,6 +33,7 @@ from orchestrator.swarm.control.guide import FleetGuide
 from orchestrator.swarm.control.loops import LoopThread
 from orchestrator.swarm.control.messages import KNOWN, Hello, NodePhase, Submission, TaskLock, TaskReport
 from orchestrator.swarm.control.worker import Worker
+from orchestrator.swarm.holdings import Peer
 from orchestrator.swarm.tickets import FleetKeys
 from orchestrator.swarm.unguided import Unguided
 from orchestrator.system.signals import Stop
@@ -169,8 +170,8 @@ def led(
         # What is alone asks those that were named last.
         unguided: list[Unguided] = []
 
-        def make(known: Callable[[], Sequence[object]]) -> Unguided:
-            unguided.append(Unguided(me.node, known))  # type: ignore[arg-type]
+        def make(known: Callable[[], Sequence[Peer]]) -> Unguided:
+            unguided.append(Unguided(me.node, known))
             return unguided[0]
 
         guide = FleetGuide(make, share_restricted=restricted)

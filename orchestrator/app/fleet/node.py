@@ -15,7 +15,7 @@ from orchestrator.app.fleet.orders import KEPT, LOCK, confirmed, name_of
 from orchestrator.app.opening import OpenCall, opened
 from orchestrator.errors import GlmAriaError
 from orchestrator.events import Emit, FleetNews, Notice
-from orchestrator.lists.lockfile import parse_lock
+from orchestrator.lists.lockfile import Lock, parse_lock
 from orchestrator.lists.request import Item, PullRequest
 from orchestrator.pull import pull as flow
 from orchestrator.pull.report import PullReport
@@ -108,13 +108,14 @@ class _Tasks:
             del self._progress[old]
         progress.tell(NodePhase.FETCHING)
         try:
-            named = f"task {task.task} ({name_of(parse_lock(task.lock, LOCK))})"
+            lock = parse_lock(task.lock, LOCK)
+            named = f"task {task.task} ({name_of(lock)})"
             self._emit(FleetNews("task", f"{named} begins"))
-            report = self._pull(task, stop, progress)
+            report = self._pull(task, lock, stop, progress)
             for pause in _PAUSES:
                 if not _is_worth_another(report) or stop.wait(pause):
                     break
-                report = self._pull(task, stop, progress)
+                report = self._pull(task, lock, stop, progress)
         except GlmAriaError as error:
             progress.tell(NodePhase.FAILED, error.code)
             self._emit(Notice("task-failed", f"task {task.task} failed here: {error.message}"))
@@ -128,9 +129,8 @@ class _Tasks:
         if not stop.is_set():
             self.done.add(task.task)
 
-    def _pull(self, task: TaskLock, stop: Stop, progress: TaskProgress) -> PullReport:
+    def _pull(self, task: TaskLock, lock: Lock, stop: Stop, progress: TaskProgress) -> PullReport:
         progress.begin()
-        lock = parse_lock(task.lock, LOCK)
         request = PullRequest(
             tuple(
                 Item(model.ref, model.include, model.exclude, priority=task.priority, locked=model)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -67,14 +67,10 @@ class FleetServices:
             if is_this_machine(listen.rpartition(":")[0]):
                 emit(FleetNews("loopback", "only this machine reaches it; for others: --listen 0.0.0.0:8091"))
             roll = RollCall(emit)
-
-            async def nodes() -> Sequence[NodeStatus]:
-                return own.scheduler.nodes()
-
             while not stop.wait(_GLANCE):
                 own.check()
-                roll.look(loop.run(nodes()).result())
-            return EndedScheduler(own.port, len(own.scheduler.tasks()))
+                roll.look(own.ask(lambda scheduler: scheduler.nodes()))
+            return EndedScheduler(own.port, len(own.ask(lambda scheduler: scheduler.tasks())))
 
     def node(self, emit: Emit, on_ready: Callable[[str], None]) -> EndedNode:
         """Take tasks until a signal comes, or the node was drained; `on_ready` is told its name.

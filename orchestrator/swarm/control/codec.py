@@ -116,9 +116,10 @@ def report(said: messages.TaskReport) -> pb.TaskReport:
     )
 
 
-def _said_report(found: pb.TaskReport) -> messages.TaskReport:
+def said_report(task: str, found: pb.TaskReport | pb.TaskNode) -> messages.TaskReport:
+    """The report of a node on this task; see `said`."""
     return messages.TaskReport(
-        found.task,
+        task,
         PHASES.get(found.phase, NodePhase.WAITING),
         found.code,
         found.done,
@@ -140,7 +141,7 @@ _SAID: Mapping[str, Callable[[Any], FromNode]] = {
     "held": lambda found: messages.HeldUnit(found.lease),
     "failed": lambda found: messages.FailedWork(found.lease, found.code),
     "wrong": lambda found: messages.WrongPiece(digest_of(found.digest), found.piece, found.sender),
-    "report": _said_report,
+    "report": lambda found: said_report(found.task, found),
     "bye": lambda _: messages.Bye(),
 }
 

@@ -12,13 +12,13 @@ from typing import Any, Protocol
 import grpc
 import grpc.aio
 
-from orchestrator.errors import GlmAriaError, NotAllowedError, NotFoundError, ProtocolError, TemporaryError, UsageError
+from orchestrator.errors import GlmAriaError, NotAllowedError, ProtocolError, TemporaryError
 from orchestrator.swarm.control import codec, messages, status_codec
 from orchestrator.swarm.control.access import HEADER, PROOF, Introduction, ShowTo
 from orchestrator.swarm.control.credentials import TlsFiles, channel_to
 from orchestrator.swarm.control.messages import FromNode, FromScheduler, NodeStatus, Submission, TaskStatus
 from orchestrator.swarm.control.outbox import Outbox
-from orchestrator.swarm.control.service import Core
+from orchestrator.swarm.control.service import STATUS, Core
 from orchestrator.swarm.control.stubs import fleet_pb2 as pb
 from orchestrator.swarm.control.stubs import fleet_pb2_grpc
 
@@ -29,12 +29,9 @@ _PROOF = 4.0
 _REFUSAL = 1.0
 """Seconds for the end of a call that has begun without a proof."""
 _ERRORS: dict[grpc.StatusCode, type[GlmAriaError]] = {
-    grpc.StatusCode.PERMISSION_DENIED: NotAllowedError,
+    **{code: kind for kind, code in STATUS.items()},
     grpc.StatusCode.UNAUTHENTICATED: NotAllowedError,
-    grpc.StatusCode.NOT_FOUND: NotFoundError,
-    grpc.StatusCode.INVALID_ARGUMENT: ProtocolError,
     grpc.StatusCode.UNIMPLEMENTED: ProtocolError,
-    grpc.StatusCode.FAILED_PRECONDITION: UsageError,
 }
 
 
@@ -294,10 +291,12 @@ async def _prove(name: str, call: Any, shown: Introduction) -> None:
     """Wait until the other side has proven to have the key. Raises NotAllowedError when it does not, and what else
     ended the call; the call is at an end then."""
     proof = code = None
+    is_proven = False
     try:
         async with asyncio.timeout(_PROOF):
             proof = dict(await call.initial_metadata() or ()).get(PROOF)
-        if proof is not None and shown.is_proven(str(proof)):
+        is_proven = proof is not None and shown.is_proven(str(proof))
+        if is_proven:
             return
         if proof is None:
             with contextlib.suppress(TimeoutError):
@@ -306,7 +305,7 @@ async def _prove(name: str, call: Any, shown: Introduction) -> None:
     except TimeoutError:
         raise TemporaryError(f"the scheduler {name} does not answer", source=name) from None
     finally:
-        if proof is None or not shown.is_proven(str(proof)):
+        if not is_proven:
             call.cancel()
     if code is None or code is grpc.StatusCode.OK:
         raise NotAllowedError(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from orchestrator.swarm.control.codec import PHASES, report
-from orchestrator.swarm.control.messages import NodePhase, NodeStatus, TaskReport, TaskState, TaskStatus
+from orchestrator.swarm.control.codec import report, said_report
+from orchestrator.swarm.control.messages import NodeStatus, TaskReport, TaskState, TaskStatus
 from orchestrator.swarm.control.stubs import fleet_pb2 as pb
 from orchestrator.swarm.view import NodeState
 
@@ -26,6 +26,8 @@ _NODE_STATES: Mapping[NodeState, pb.NodeState] = {
     NodeState.LOST: pb.NODE_STATE_LOST,
     NodeState.GONE: pb.NODE_STATE_GONE,
 }
+_TASK_STATE_OF = {number: state for state, number in _TASK_STATES.items()}
+_NODE_STATE_OF = {number: state for state, number in _NODE_STATES.items()}
 
 
 def task_parts(status: TaskStatus, reports: Mapping[str, TaskReport]) -> Iterator[pb.Task]:
@@ -51,14 +53,13 @@ def task(status: TaskStatus) -> pb.Task:
 
 def told_task(found: pb.Task) -> TaskStatus:
     """A task, with the nodes that this message has."""
-    states = {number: state for state, number in _TASK_STATES.items()}
     return TaskStatus(
         found.id,
         found.name,
-        states.get(found.state, TaskState.RUNNING),
+        _TASK_STATE_OF.get(found.state, TaskState.RUNNING),
         found.size,
         found.egress,
-        {one.node: _told_report(found.id, one) for one in found.nodes},
+        {one.node: said_report(found.id, one) for one in found.nodes},
         found.lock_is_yours,
     )
 
@@ -79,13 +80,12 @@ def node(status: NodeStatus) -> pb.Node:
 
 def told_node(found: pb.Node) -> NodeStatus:
     """See `node`."""
-    states = {number: state for state, number in _NODE_STATES.items()}
     return NodeStatus(
         found.id,
         found.epoch,
         found.seq,
         found.address,
-        states.get(found.state, NodeState.READY),
+        _NODE_STATE_OF.get(found.state, NodeState.READY),
         found.zone,
         found.silent,
         found.leases,
@@ -102,16 +102,4 @@ def _task_node(name: str, told: TaskReport) -> pb.TaskNode:
         from_origin=found.from_origin,
         from_peers=found.from_peers,
         senders=told.senders,
-    )
-
-
-def _told_report(task_id: str, found: pb.TaskNode) -> TaskReport:
-    return TaskReport(
-        task_id,
-        PHASES.get(found.phase, NodePhase.WAITING),
-        found.code,
-        found.done,
-        found.from_origin,
-        found.from_peers,
-        dict(found.senders),
     )

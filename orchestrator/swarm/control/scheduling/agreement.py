@@ -46,20 +46,10 @@ class BoardWords:
         self._words.pop(key, None)
         self._removals.add(key)
 
-    def give_up(self, node: str) -> None:
-        """Say no more of a node: it speaks to another scheduler."""
-        for key, fact in tuple(self._words.items()):
-            if isinstance(fact, _OF_NODE) and fact.node == node:
-                del self._words[key]
-
     @property
     def known(self) -> Collection[Key]:
         """The registers that are there."""
         return self._known.keys()
-
-    def has_words(self, key: Key) -> bool:
-        """True while we have something to say of this that the board does not know."""
-        return key in self._words
 
     def puts(self) -> list[Register]:
         """The registers to put now."""

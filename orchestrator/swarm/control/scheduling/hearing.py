@@ -113,6 +113,8 @@ def _size(state: FleetState, lease: LeaseFact) -> int:
 
 def _blobs(state: FleetState, node: NodeFact, blobs: tuple[BlobProgress, ...]) -> Iterator[Fact]:
     """The facts of these blobs; those of no task, and sets of another size, are left out."""
+    if not blobs:
+        return
     for name, task in state.tasks.items():
         listing = task.listing
         if listing is None or task.is_cancelled:

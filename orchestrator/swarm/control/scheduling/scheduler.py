@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 
@@ -131,7 +132,8 @@ class Scheduler:
 
     def nodes(self) -> Sequence[NodeStatus]:
         """See `service.Core`."""
-        return tuple(self._node(node) for node in sorted(self._core.state.nodes))
+        leases = self._leases()
+        return tuple(self._node(node, leases[node]) for node in sorted(self._core.state.nodes))
 
     async def drain(self, node: str) -> NodeStatus:
         """See `service.Core`. Raises TemporaryError while the board is away."""
@@ -140,7 +142,7 @@ class Scheduler:
             raise NotFoundError(f"no node of the fleet is called {node!r}", hint="glm-aria fleet ls")
         self._core.say(DrainFact(node, record.fact.epoch), self._clock())
         await self._agreed()
-        return self._node(node)
+        return self._node(node, self._leases()[node])
 
     # -- tasks
 
@@ -242,8 +244,11 @@ class Scheduler:
     def _task(self, name: str) -> TaskStatus:
         return task_status(self._core.state, name, self._core.state.task(name), self._clock())
 
-    def _node(self, node: str) -> NodeStatus:
-        leases = sum(record.fact.node == node for _, record in self._core.state.leases())
+    def _leases(self) -> Counter[str]:
+        """The number of leases of each node."""
+        return Counter(record.fact.node for _, record in self._core.state.leases())
+
+    def _node(self, node: str, leases: int) -> NodeStatus:
         return node_status(self._core.state, self._core.state.nodes[node], leases, self._clock())
 
     def _note_loss(self, error: TemporaryError) -> None:

@@ -29,6 +29,8 @@ from orchestrator.swarm.units import Bits
 from orchestrator.swarm.view import NodeState
 
 _MINUTE = 60.0
+ENDS = (NodePhase.PLACED, NodePhase.FAILED)
+"""The phases in which a node is through with a task."""
 
 
 @dataclass(slots=True)
@@ -84,7 +86,7 @@ class TaskRecord:
     def has_ended(self, node: str) -> bool:
         """True if the node has said how it ended."""
         report = self.reports.get(node)
-        return report is not None and report.report.phase in (NodePhase.PLACED, NodePhase.FAILED)
+        return report is not None and report.report.phase in ENDS
 
 
 class FleetState:

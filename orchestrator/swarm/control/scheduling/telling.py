@@ -9,7 +9,7 @@ from orchestrator.core.files import Digest
 from orchestrator.swarm.control import messages
 from orchestrator.swarm.control.messages import FromScheduler, Hello, Shunned
 from orchestrator.swarm.control.scheduling.facts import LeaseFact
-from orchestrator.swarm.control.scheduling.state import FleetState
+from orchestrator.swarm.control.scheduling.state import ENDS, FleetState
 from orchestrator.swarm.control.scheduling.viewing import RunningTask
 from orchestrator.swarm.holdings import Peer
 
@@ -49,8 +49,7 @@ def tell(state: FleetState, node: str, connection: Connection, wanted: Knowledge
     """Send a node all that it does not know yet."""
     record = state.nodes[node]
     for task in wanted.tasks:
-        report = task.record.reports.get(node)
-        has_ended = report is not None and report.epoch == record.fact.epoch and task.record.has_ended(node)
+        has_ended = task.record.phase(record.fact) in ENDS
         if node in task.wanted and task.name not in connection.tasks and task.record.lock and not has_ended:
             connection.tasks.add(task.name)
             lock = task.record.lock
