@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestrator.app.compose import mover_of, open_cache, open_shared, open_sources, sites_of, sweep
+from orchestrator.app.peers.openness import open_to
 from orchestrator.app.peers.this_node import Membership
 from orchestrator.cache.cache import Cache
 from orchestrator.depot.elsewhere import Elsewhere
@@ -35,7 +36,6 @@ from orchestrator.serve.stock.shelves import Shelves
 from orchestrator.serve.stock.vouching import Vouching
 from orchestrator.settings import Settings
 from orchestrator.swarm.sharing.sharing import Sharing
-from orchestrator.swarm.wire import About
 from orchestrator.system.openings import Openings
 from orchestrator.system.signals import Stop
 from orchestrator.system.threads import passing_pool
@@ -106,7 +106,7 @@ def open_house(
         if not is_own:
             # Not even under a name in a repo of somebody else's.
             cache.blobs.lends = cache.records.is_open
-        sharing = stack.enter_context(_sharing(membership.me, cache, settings)) if membership else None
+        sharing = stack.enter_context(_sharing(membership, cache, settings)) if membership else None
         resident = Resident(
             SourceLocator(sources, elsewhere, warn),
             sources,
@@ -166,11 +166,11 @@ def open_house(
         yield House(inquiries, delivery, commands, board, peers, cache.state_dir, looking.submit, warn)
 
 
-def _sharing(me: About, cache: Cache, settings: Settings) -> Sharing:
+def _sharing(membership: Membership, cache: Cache, settings: Settings) -> Sharing:
     return Sharing(
-        me.node,
+        membership.me.node,
         cache.blobs,
-        is_open=cache.records.is_open,
+        is_open=open_to(cache.records, membership.keys),
         wrong=lambda _digest, _piece, _sender: None,  # it asks no peer
         share_restricted=settings.fleet_share_restricted,
     )

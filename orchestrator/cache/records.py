@@ -2,15 +2,16 @@
 
 `repos/<folder>/<commit>.json` is a commit's whole listing, and how far it was to be believed.
 `repos/<folder>/refs.json` holds the commits that each revision stood for, in the order in which they were seen, each
-with the root of that time and its date: `{"main": [["<40 hex>", "https://root", 1700000000.0], ...]}`. A file that
-cannot be read, or holds what it may not hold, counts as absent.
+with the root of that time and its date: `{"main": [["<40 hex>", "https://root", 1700000000.0], ...]}`.
+`repos/<folder>/fleet.json` has the seal by which a member of a fleet said that the repo is open: `{"open": "<seal>"}`.
+No listing rests on it. A file that cannot be read, or holds what it may not hold, counts as absent.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from orchestrator.system.failures import on_disk
 from orchestrator.system.small_files import RECORD_BYTES, read_small
 
 _MOST_SEEN = 200
+_WORD = "fleet.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +38,24 @@ class Record:
     is_restricted: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Access:
+    """All that is known of who may have the blobs of a repo, when its folder had changed last. `seal` is that of a
+    fleet's word that it is open."""
+
+    changed: int
+    is_listed: bool
+    is_closed: bool
+    seal: str | None
+
+
 class Records:
     """The records of one cache."""
 
     def __init__(self, state_dir: Path) -> None:
         self._stage = state_dir / "stage"
         self._repos = state_dir / "repos"
-        self._open: dict[str, tuple[int, bool]] = {}
+        self._access: dict[str, _Access] = {}
 
     def load(self, repo: RepoId, commit: str) -> Record | None:
         """The record of a commit, checked as a listing from the network is; None when there is none, or a bad one."""
@@ -82,6 +95,7 @@ class Records:
         }
         target = self._folder(repo) / f"{record.tree.commit}.json"
         write_state(target, self._stage, data)
+        self._access.pop(repo.folder, None)  # two changes may have one time
 
     def forget(self, repo: RepoId, commit: str) -> None:
         """Drop the record of a commit. Which commits were seen stays known, so that none can be passed off as new."""
@@ -89,7 +103,8 @@ class Records:
             (self._repos / repo.folder / f"{commit}.json").unlink(missing_ok=True)
 
     def forget_all(self, repo: RepoId) -> None:
-        """Drop the records of all commits of a repo."""
+        """Drop the records of all commits of a repo, and what a fleet said of it."""
+        self.keep_seal(repo, None)
         with on_disk("remove", self._repos):
             for path in (self._repos / repo.folder).glob("*.json"):
                 if is_commit(path.stem):
@@ -115,19 +130,42 @@ class Records:
 
     def is_open(self, folder: str) -> bool:
         """True when the repo of this folder was listed here, and never as a closed one. Reads all its records, once."""
+        known = self._known(folder)
+        return known is not None and known.is_listed and not known.is_closed
+
+    def is_open_for(self, folder: str, is_seal: Callable[[str], bool]) -> bool:
+        """The same for the members of a fleet, who also believe a seal of theirs (`is_seal`) where nobody here was told
+        that the repo is closed."""
+        known = self._known(folder)
+        if known is None or known.is_closed:
+            return False
+        return known.is_listed or (known.seal is not None and is_seal(known.seal))
+
+    def keep_seal(self, repo: RepoId, seal: str | None) -> None:
+        """Keep the seal of a fleet's word that the repo is open, in the place of the one before; None takes it back."""
+        target = self._repos / repo.folder / _WORD
+        if seal is None:
+            with on_disk("remove", target):
+                target.unlink(missing_ok=True)
+        elif read_state(target, _seal) != seal:
+            write_state(self._folder(repo) / _WORD, self._stage, {"open": seal})
+        self._access.pop(repo.folder, None)
+
+    def _known(self, folder: str) -> _Access | None:
         path = self._repos / folder
         try:
             changed = path.stat().st_mtime_ns
         except OSError:
-            return False
-        known = self._open.get(folder)
-        if known is None or known[0] != changed:
-            repo, records = parse_folder(folder), []
-            if repo is not None:
-                records = [self.load(repo, one.stem) for one in path.glob("*.json") if is_commit(one.stem)]
-            is_open = bool(records) and not any(record is None or record.is_restricted for record in records)
-            known = self._open[folder] = changed, is_open
-        return known[1]
+            return None
+        known = self._access.get(folder)
+        if known is None or known.changed != changed:
+            repo = parse_folder(folder)
+            if repo is None:
+                return None
+            records = [self.load(repo, one.stem) for one in path.glob("*.json") if is_commit(one.stem)]
+            is_closed = any(record is None or record.is_restricted for record in records)
+            known = self._access[folder] = _Access(changed, bool(records), is_closed, read_state(path / _WORD, _seal))
+        return known
 
     def history(self, repo: RepoId, revision: str, root: str) -> tuple[Seen, ...]:
         """The commits that `revision` stood for under the root at this address, the oldest first."""
@@ -166,6 +204,12 @@ class Records:
 
 def _record(commit: str, data: dict[str, Any]) -> Record:
     return Record(RepoTree.checked(commit, _files(data["files"])), _trust(data["trust"]), bool(data["is_restricted"]))
+
+
+def _seal(data: dict[str, Any]) -> str:
+    if not isinstance(data["open"], str):
+        raise TypeError("a seal is a text")
+    return data["open"]
 
 
 def _files(entries: list[Any]) -> Iterator[RepoFile]:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Annotated, Literal
 
 from orchestrator.cli.named_config import CONFIG, named_config
-from orchestrator.cli.typed import option, settings_in
+from orchestrator.cli.typed import flags_of, option, settings_in
 from orchestrator.settings import Settings, load
 
 what = partial(option, heading="What to fetch")
@@ -201,4 +201,6 @@ class CacheOptions:
 
 def settings(options: object = None) -> Settings:
     """The settings of this call of a command; options win over files and variables."""
-    return load(settings_in(options) if options is not None else {}, named=named_config())
+    if options is None:
+        return load(named=named_config())
+    return load(settings_in(options), spelled=flags_of(options), named=named_config())

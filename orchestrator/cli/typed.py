@@ -85,6 +85,17 @@ def takes(kind: type[_Options]) -> Callable[[Callable[[_Options], _Result]], Cal
     return decorate
 
 
+def flags_of(options: object) -> dict[str, str]:
+    """The flag of each setting that these options can say: one setting may have another name at another command."""
+    found: dict[str, str] = {}
+    for name, _, parameter in _fields(type(options)):
+        if parameter is None:
+            found |= flags_of(getattr(options, name))
+        elif parameter.setting is not None:
+            found.setdefault(parameter.setting, parameter.names[-1])
+    return found
+
+
 def settings_in(options: object) -> dict[str, object]:
     """The settings that options say; what was not given is left out."""
     found: dict[str, object] = {}

@@ -15,6 +15,7 @@ import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from orchestrator.core.addresses import parse_address
@@ -45,6 +46,7 @@ def user_file() -> Path:
 def load(
     flags: Mapping[str, object] | None = None,
     *,
+    spelled: Mapping[str, str] = MappingProxyType({}),
     environ: Mapping[str, str] | None = None,
     folder: Path | None = None,
     personal: Path | None = None,
@@ -52,9 +54,10 @@ def load(
 ) -> Settings:
     """Read all layers.
 
-    `flags` maps names of `Settings` fields (and `token_file`) to what the command line gave; None is not given. The
-    rest defaults to the process: its environment, its working directory, `user_file()`. `named` is a file that the user
-    names on purpose: it takes the place of the working directory's and counts like the user's own.
+    `flags` maps names of `Settings` fields (and `token_file`) to what the command line gave; None is not given.
+    `spelled` are the flags of a command that calls some of them otherwise. The rest defaults to the process: its
+    environment, its working directory, `user_file()`. `named` is a file that the user names on purpose: it takes the
+    place of the working directory's and counts like the user's own.
     Raises UsageError for a flag, ConfigError for a variable, a file or a key of it.
     """
     environ = os.environ if environ is None else environ
@@ -71,7 +74,8 @@ def load(
         upper = read_own_file(named, cautions, is_named=True)
     elif _is_open(folder / FILE_NAME, cautions):
         upper = read_folder_file(folder / FILE_NAME, cautions, own)
-    layers = Layers(flags or {}, environ, tuple(file for file in (upper, own) if file is not None), folder)
+    files = tuple(file for file in (upper, own) if file is not None)
+    layers = Layers(flags or {}, environ, files, folder, spelled)
     return _settings(layers, cautions)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -64,18 +64,20 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Layers:
-    """All layers. `files` the highest first."""
+    """All layers. `files` the highest first; `spelled` has the flags that are not called as usual."""
 
     flags: Mapping[str, object]
     environ: Mapping[str, str]
     files: tuple[ConfigFile, ...]
     folder: Path
+    spelled: Mapping[str, str] = field(default_factory=dict)
 
     def find(self, name: str) -> Iterator[Given]:
         """The values of a setting in the layers, the highest first. An empty variable counts as not set."""
         key = KEYS[name]
         if self.flags.get(name) is not None:
-            yield Given(self.flags[name], f"flag {key.flag}", self.folder, is_flag=True)
+            flag = self.spelled.get(name, key.flag)
+            yield Given(self.flags[name], f"flag {flag}", self.folder, is_flag=True)
         for variable in key.variables:
             if self.environ.get(variable, "").strip():
                 yield Given(self.environ[variable], f"environment {variable}", self.folder, variable=variable)

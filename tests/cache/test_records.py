@@ -70,6 +70,31 @@ def test_a_record_of_an_older_version_has_nobody_who_confirms(tmp_path: Path) ->
     assert records.load(REPO, COMMIT) is None
 
 
+def test_a_word_of_a_fleet_opens_a_repo_to_its_members_alone(tmp_path: Path) -> None:
+    records = Records(World(tmp_path).state)
+    records.keep_seal(REPO, "seal")
+    assert records.is_open_for(REPO.folder, lambda seal: seal == "seal")
+    assert not records.is_open_for(REPO.folder, lambda _: False)
+    assert not records.is_open(REPO.folder)
+    assert records.load(REPO, COMMIT) is None
+    assert records.commits() == ()
+    model = model_of()
+    records.save(REPO, Record(model.tree, model.trust, is_restricted=True))
+    assert not records.is_open_for(REPO.folder, lambda _: True), "who listed it here knows better"
+    records.save(REPO, Record(model.tree, model.trust))
+    records.keep_seal(REPO, None)
+    assert records.is_open(REPO.folder)
+    assert records.is_open_for(REPO.folder, lambda _: False)
+
+
+def test_a_word_of_a_fleet_goes_with_the_repo(tmp_path: Path) -> None:
+    records = Records(World(tmp_path).state)
+    records.forget_all(REPO)
+    records.keep_seal(REPO, "seal")
+    records.forget_all(REPO)
+    assert not records.is_open_for(REPO.folder, lambda _: True)
+
+
 ROOT = "https://root.example"
 
 

@@ -99,6 +99,7 @@ def test_garbage_in_the_place_of_every_file(state: Path, garbage: bytes) -> None
     files = [
         state / "repos" / REPO.folder / f"{COMMIT}.json",
         state / "repos" / REPO.folder / "refs.json",
+        state / "repos" / REPO.folder / "fleet.json",
         state / "proofs" / f"{REPO.folder}.json",
         state / "proofs" / f"{REPO.folder}.log",
         state / "tree.json",
@@ -107,6 +108,7 @@ def test_garbage_in_the_place_of_every_file(state: Path, garbage: bytes) -> None
         path.write_bytes(garbage)
     assert is_safe(records.load(REPO, COMMIT))
     assert records.last_seen(REPO, "main") is None
+    assert not records.is_open_for(REPO.folder, lambda _: True)
     assert proofs.of(REPO.folder) == {}
     assert not holds(files[-1], tree_entries(TREE) or {})
     records.saw(REPO, "main", Seen(COMMIT, None), "https://hub.example")

@@ -132,7 +132,9 @@ def test_what_other_machines_sent_is_told(services: SimpleNamespace, capsys: pyt
 
 
 def test_all_may_come_from_one_machine(services: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
-    services.pull_answer = telling(report(done(files=(FileReport(WEIGHTS, FileState.FETCHED, {"peer:alpha-1": 5}),))))
+    services.pull_answer = telling(
+        report(done(files=(FileReport(WEIGHTS, FileState.FETCHED, {"peer:alpha-1": 5_000_000}),)))
+    )
     assert services.main(["pull", "org/name", "--progress", "none"]) == 0
     assert "  100 % from 1 machine (alpha-1 100 %)\n" in capsys.readouterr().err
 
@@ -266,4 +268,4 @@ def test_a_pull_that_was_stopped_has_no_speed(capsys: pytest.CaptureFixture[str]
 
 def test_the_speed_of_a_pull_that_goes_on_is_that_of_what_came_now(capsys: pytest.CaptureFixture[str]) -> None:
     print_pull(PullDocument.of(report(done(files=(FileReport(WEIGHTS, FileState.FETCHED, {"a": 1_000_000}),)))))
-    assert "1 file, 5.00 MB fetched, 2.0 s, 500 kB/s\n" in capsys.readouterr().err
+    assert "1 file, 5.00 MB fetched, 1.00 MB of them now, 2.0 s, 500 kB/s\n" in capsys.readouterr().err

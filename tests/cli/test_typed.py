@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from orchestrator.cli import options
 from orchestrator.cli.commands import pull, watch
+from orchestrator.cli.main import main
 from orchestrator.cli.options import SiteOptions
 from orchestrator.cli.typed import argument, option, settings_in, takes
 from orchestrator.settings import Settings
@@ -74,6 +75,13 @@ def test_what_the_types_do_not_allow(words: tuple[str, ...]) -> None:
 def test_settings_among_the_options(words: tuple[str, ...], settings: dict[str, object]) -> None:
     given, _ = run(*words)
     assert settings_in(given) == settings
+
+
+def test_a_wrong_value_names_the_flag_that_was_given(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fleet", "ls", "--scheduler", "127.0.0.1:99999"]) == 2
+    assert "flag --scheduler:" in capsys.readouterr().err
+    assert main(["node", "--scheduler", "h", "--listen", "nowhere"]) == 2
+    assert "flag --listen:" in capsys.readouterr().err
 
 
 def leaves(kind: Any) -> dict[str, Any]:

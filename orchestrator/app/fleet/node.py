@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from orchestrator.app.compose import mover_of, sweep
 from orchestrator.app.fleet.control import event_loop
 from orchestrator.app.fleet.led import LedNode, TaskProgress, led
-from orchestrator.app.fleet.orders import KEPT, LOCK, confirmed, name_of
+from orchestrator.app.fleet.orders import KEPT, LOCK, confirmed, name_of, repos_of
 from orchestrator.app.opening import OpenCall, opened
+from orchestrator.app.peers.openness import keep_word
 from orchestrator.errors import GlmAriaError
 from orchestrator.events import Emit, FleetNews, Notice
 from orchestrator.lists.lockfile import Lock, parse_lock
@@ -142,6 +143,7 @@ class _Tasks:
             portable=self._settings.portable,
         )
         cache, sources, sites, _ = self._opened
+        keep_word(cache.records, self._node.keys, repos_of(lock), is_restricted=task.is_restricted)
         mover = replace(mover_of(self._settings), company=self._node.company)
         report = flow.pull(request, sites, sources, cache, mover, stop=stop, emit=progress.take)
         sweep(cache.staging)

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from orchestrator.core.files import Digest
+from orchestrator.core.refs import RepoId
 from orchestrator.errors import GlmAriaError
 from orchestrator.events import Emit, Notice
 from orchestrator.lists.lockfile import Lock, parse_lock
@@ -153,6 +154,11 @@ def another_key(key: str, task: str) -> str:
 def digests_of(lock: Lock) -> tuple[Digest, ...]:
     """The distinct blobs of a lock, as the catalogs of its models list them."""
     return tuple({file.digest: None for model in lock.models for file in model.tree().files})
+
+
+def repos_of(lock: Lock) -> tuple[RepoId, ...]:
+    """The repos of a lock."""
+    return tuple({model.ref.repo: None for model in lock.models})
 
 
 def confirmed(lock: Lock) -> str:

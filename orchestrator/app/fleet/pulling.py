@@ -12,8 +12,9 @@ from dataclasses import replace
 from orchestrator.app.compose import mover_of
 from orchestrator.app.fleet.control import event_loop
 from orchestrator.app.fleet.led import LedNode, TaskProgress, led
-from orchestrator.app.fleet.orders import KEY, LOCK, another_key, confirmed, name_of
+from orchestrator.app.fleet.orders import KEY, LOCK, another_key, confirmed, name_of, repos_of
 from orchestrator.app.opening import OpenCall
+from orchestrator.app.peers.openness import keep_word
 from orchestrator.depot.mover import Mover
 from orchestrator.errors import GlmAriaError, Interrupted, TemporaryError
 from orchestrator.events import Emit, Event, Notice, SourceRates
@@ -62,6 +63,7 @@ def pull_in_fleet(settings: Settings, request: PullRequest, opened: OpenCall, st
                 emit(Notice("fleet-without-lock", "the fleet did not give this machine the models; it pulls alone"))
             return flow.pull(request, sites, sources, cache, mover, stop=stop, emit=emit)
         fresh = parse_lock(task.lock, LOCK)
+        keep_word(cache.records, node.keys, repos_of(fresh), is_restricted=task.is_restricted)
         locked = replace(
             request, items=locked_items(request, fresh), lock_name=confirmed(fresh), is_closed=task.is_restricted
         )

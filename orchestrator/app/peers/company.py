@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orchestrator.app.peers.keys import needed_keys
+from orchestrator.app.peers.openness import open_to
 from orchestrator.app.peers.peering import PeerEntrance, peering
 from orchestrator.app.peers.this_node import this_node
 from orchestrator.cache.cache import Cache
@@ -152,7 +153,7 @@ def accompanied(
             Sharing(
                 node,
                 cache.blobs,
-                is_open=cache.records.is_open,
+                is_open=open_to(cache.records, keys),
                 wrong=accuse,
                 share_restricted=restricted,
             )

@@ -70,8 +70,12 @@ def make_key(settings: Settings, *, replace: bool = False) -> Path:
 
 
 def copying(file: Path) -> str:
-    """The command that copies the key to another machine."""
-    return f"scp -p {shlex.quote(str(file))} HOST:{shlex.quote(str(file))}"
+    """The command that copies the key to another machine, where the home folder may have another name."""
+    try:
+        near = shlex.quote(str(file.relative_to(Path.home())))
+    except (ValueError, RuntimeError):  # elsewhere, or this user has no home
+        return f"scp -p {shlex.quote(str(file))} HOST:{shlex.quote(str(file))}"
+    return f"scp -p ~/{near} HOST:{near}"
 
 
 def _parsed(text: str, origin: str, before: str) -> FleetKeys:

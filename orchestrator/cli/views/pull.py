@@ -34,16 +34,17 @@ def _say_model(model: PulledModel, *, verbose: bool) -> None:
     done = sum(item.state in (FileState.FETCHED, *REUSED) for item in model.files)
     share = "" if done == len(model.files) else f"{done} of "
     parts = [f"{share}{len(model.files)} file{'' if len(model.files) == 1 else 's'}"]
-    parts += [f"{format_size(fetched)} fetched"] if fetched else []
-    parts += [f"{format_size(reused)} already here"] if reused else []
-    parts += [format_duration(model.seconds)]
-    # Of a file that an earlier run began, only what came now; under several names it came once.
+    # Of a file that an earlier run began, only what came now has a sender; under several names it came once.
     came = {item.digest: sum(item.sources.values()) for item in model.files if item.state is FileState.FETCHED}
     sent = sum(came.values())
+    was_begun = sent < fetched
+    parts += [f"{format_size(fetched)} fetched{f', {format_size(sent)} of them now' * was_begun}"] if fetched else []
+    parts += [f"{format_size(reused)} already here"] if reused else []
+    parts += [format_duration(model.seconds)]
     parts += [format_speed(sent / model.seconds)] if sent and not share and model.seconds > 0 else []
     terminal.say(printable(f"{model.ref}: {', '.join(parts)}"))
     if model.bytes_from_peers:
-        terminal.say(printable(f"  {_origins(model.sent)}"))
+        terminal.say(printable(f"  {'of these ' * was_begun}{_origins(model.sent)}"))
     if model.trust:
         terminal.say(redacted(f"  commit {model.commit}, {_words(model.trust)}"))
 

@@ -71,6 +71,12 @@ def test_a_file_that_was_named_must_be_there(tmp_path: Path) -> None:
     assert "'" in copying(tmp_path / "a b.key")
 
 
+def test_a_key_is_copied_to_the_same_place_of_another_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert copying(tmp_path / ".config" / "fleet.key") == "scp -p ~/.config/fleet.key HOST:.config/fleet.key"
+    assert copying(Path("/etc/fleet.key")) == "scp -p /etc/fleet.key HOST:/etc/fleet.key"
+
+
 @pytest.mark.parametrize("mode", [0o604, 0o602, 0o666])
 def test_a_key_that_others_can_read_or_write_is_refused(mode: int, open_place: Path) -> None:  # noqa: F811
     named = settings(GLM_ARIA_FLEET_KEY_FILE=str(open_place / "fleet.key"))

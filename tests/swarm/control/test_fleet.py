@@ -1,11 +1,13 @@
 """Nodes and schedulers as processes: one model, one copy of it from the origin, the right bytes at each node."""
 
+import shutil
 import signal
 import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -21,6 +23,7 @@ from tests.hub.faults import Fault
 from tests.hub.loopback import LoopbackHub
 from tests.hub.repos import Repo
 from tests.machine.machine import Machine
+from tests.serve.servers import Server
 from tests.servers.ports import free_port
 from tests.servers.redis import RedisServer
 from tests.swarm.control.fleets import Nodes, from_peers, model, slow_hub
@@ -121,6 +124,25 @@ def test_a_scheduler_that_begins_with_nothing_is_told_everything(nodes: Nodes, h
     assert nodes.egress <= 1.2
     assert from_peers(results) >= (COUNT - 1.3) * nodes.size
     again.stop()
+
+
+def test_one_who_comes_after_the_end_gets_all_from_a_server_on_the_cache_of_one(nodes: Nodes, head: Machine) -> None:
+    late, others = nodes.machines[2], nodes.machines[:2]
+    nodes.machines = others
+    scheduler = SchedulerProcess.start(head)
+    nodes.ended(nodes.pulls(scheduler.address))
+    scheduler.stop()
+    sent = nodes.egress
+    assert sent <= MOST
+    for machine in others:  # at one of them by its own listing, at the other by the word of the fleet
+        server = Server.start(machine, "--no-mirrors")
+        words = ("--peer", urlsplit(server.url).netloc, "--peer-listen", "127.0.0.1:0", "--no-mirrors")
+        result = late.pull(nodes.repo.name, *words).ended(0)
+        nodes.assert_right(late)
+        assert nodes.egress == sent
+        assert from_peers([result]) == nodes.size
+        server.stop()
+        shutil.rmtree(late.hf_home)
 
 
 def test_resident_nodes_take_a_task_and_are_drained(nodes: Nodes, head: Machine) -> None:
