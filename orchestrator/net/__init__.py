@@ -1,1 +1,1 @@
-"""HTTP for the rooms that speak it: bounded, retried, typed errors; the one place that knows who may get the token."""
+"""HTTP for the rooms that speak it: bounded, retried, typed errors; who may get the token; and lines to a Redis."""

@@ -13,11 +13,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 from orchestrator.disk.atomic import scratch
-from orchestrator.errors import ConfigError, TemporaryError
+from orchestrator.errors import TemporaryError
 from orchestrator.events import Emit, Notice
+from orchestrator.net.redis_line import redis_line
 from orchestrator.system.failures import on_disk
 from orchestrator.system.small_files import REF_BYTES, read_small
 
@@ -25,9 +25,6 @@ PATIENCE = 2.0
 """Seconds that one answer may take."""
 REST = 10.0
 """Seconds for which a Redis that did not answer is not asked again."""
-
-# What the client raises over an answer that is no Redis's: not UTF-8, of another shape, a thousand levels deep.
-_ODD = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
 
 Answer = TypeVar("Answer")
 
@@ -39,34 +36,13 @@ class SharedRedis:
     """
 
     def __init__(self, url: str, emit: Emit, scope: str = "") -> None:
-        try:
-            import redis
-            from redis.backoff import NoBackoff
-            from redis.retry import Retry
-        except ImportError:
-            raise ConfigError(
-                "shared.redis is set, and the client for Redis is not installed", hint="pip install 'glm-aria[shared]'"
-            ) from None
-        self.place = _place(url)
+        self._line = redis_line(url, setting="shared.redis", extra="shared", patience=PATIENCE, is_text=True)
         self._emit = emit
-        self._errors = (redis.RedisError, OSError, *_ODD)
         self._answered = False
         self._down_until = 0.0
         self._is_told = False
         self._guard = threading.Lock()
         self.scope = scope
-        try:
-            self._client: Any = redis.Redis.from_url(
-                url,
-                decode_responses=True,
-                socket_timeout=PATIENCE,
-                socket_connect_timeout=PATIENCE,
-                retry=Retry(NoBackoff(), 0),
-            )
-        except ValueError:
-            raise ConfigError(
-                f"shared.redis is not an address of a Redis server ({self.place})", hint="redis://host:6379/0"
-            ) from None
 
     @property
     def prefix(self) -> str:
@@ -78,8 +54,8 @@ class SharedRedis:
         if time.monotonic() < self._down_until:
             return None
         try:
-            answer = question(self._client)
-        except self._errors as error:
+            answer = question(self._line.client)
+        except self._line.errors as error:
             self._down_until = time.monotonic() + REST
             self._tell(error)
             return None
@@ -89,17 +65,16 @@ class SharedRedis:
     def demand(self, question: Callable[[Any], Answer]) -> Answer:
         """As `ask`, for who cannot go on without an answer. Raises TemporaryError."""
         try:
-            return question(self._client)
-        except self._errors as error:
+            return question(self._line.client)
+        except self._line.errors as error:
             raise TemporaryError(
-                f"the shared Redis at {self.place} does not answer ({type(error).__name__})",
+                f"the shared Redis at {self._line.place} does not answer ({type(error).__name__})",
                 hint="check that it runs, and the setting shared.redis: glm-aria config show",
             ) from None
 
     def close(self) -> None:
         """Hang up."""
-        with contextlib.suppress(*self._errors):
-            self._client.close()
+        self._line.close()
 
     def _tell(self, error: BaseException) -> None:
         with self._guard:
@@ -107,20 +82,13 @@ class SharedRedis:
                 return
             self._is_told = True
         # Only the kind of error: its text may quote what was sent.
-        kind = type(error).__name__
+        place, kind = self._line.place, type(error).__name__
         if self._answered:
-            message = f"the shared Redis at {self.place} was lost ({kind}); going on with file locks alone"
+            message = f"the shared Redis at {place} was lost ({kind}); going on with file locks alone"
             self._emit(Notice("redis-lost", message))
         else:
-            message = (
-                f"the shared Redis at {self.place} does not answer ({kind}); file locks alone coordinate the nodes"
-            )
+            message = f"the shared Redis at {place} does not answer ({kind}); file locks alone coordinate the nodes"
             self._emit(Notice("redis-down", message))
-
-
-def _place(url: str) -> str:
-    parts = urlsplit(url)
-    return parts.path if parts.scheme == "unix" else f"{parts.hostname}:{parts.port or 6379}"
 
 
 def scope_of(state_dir: Path) -> str:

@@ -26,9 +26,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
-from urllib.parse import urlsplit
 
-from orchestrator.errors import ConfigError, TemporaryError
+from orchestrator.errors import TemporaryError
+from orchestrator.net.redis_line import redis_line
 from orchestrator.swarm.board.interface import CHANGES, LIFE, QUIET, BoardAnswer, Mark, Register
 from orchestrator.swarm.tickets import FleetKeys
 
@@ -90,9 +90,6 @@ end
 return table.concat(won)
 """
 
-# What the client raises over an answer that is no Redis's: of another shape, a thousand levels deep.
-_ODD = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
-
 
 class RedisBoard:
     """See `interface.FleetBoard`. `url` may hold a password and is never shown; `fleet` is of letters and digits, and
@@ -102,41 +99,24 @@ class RedisBoard:
     """
 
     def __init__(self, url: str, fleet: str, keys: FleetKeys) -> None:
-        try:
-            import redis
-            from redis.backoff import NoBackoff
-            from redis.retry import Retry
-        except ImportError:
-            raise ConfigError(
-                "a fleet over Redis needs a library that is not installed", hint="pip install 'glm-aria[fleet]'"
-            ) from None
-        parts = urlsplit(url)
-        self._place = parts.path if parts.scheme == "unix" else f"{parts.hostname}:{parts.port or 6379}"
+        self._line = redis_line(url, setting="fleet.redis", extra="fleet", patience=PATIENCE)
+        self._client = self._line.client
         self._prefix = f"glm:{{{fleet}}}:"
         self._seals = _Seals(fleet, keys)
         self._me = os.urandom(8).hex().encode()
-        self._errors = (redis.RedisError, OSError, *_ODD)
         self._guard = threading.Lock()
         self._is_unsure = False
-        try:
-            self._client: Any = redis.Redis.from_url(
-                url, socket_timeout=PATIENCE, socket_connect_timeout=PATIENCE, retry=Retry(NoBackoff(), 0)
-            )
-        except ValueError:
-            raise ConfigError(
-                f"the address of the fleet's Redis is none ({self._place})", hint="redis://host:6379/0"
-            ) from None
 
     def exchange(self, puts: Sequence[Register], after: Mark | None) -> BoardAnswer:
         """See `interface.FleetBoard`."""
         with self._guard:
             try:
                 answer = self._exchange(puts, after)
-            except self._errors as error:
+            except self._line.errors as error:
                 self._is_unsure = True
                 # Only the kind of error: its text may quote what was sent.
                 raise TemporaryError(
-                    f"the Redis of the fleet at {self._place} does not answer as one ({type(error).__name__})",
+                    f"the Redis of the fleet at {self._line.place} does not answer as one ({type(error).__name__})",
                     hint="check that it runs, is version 7 or later, and that its address and password are right",
                 ) from None
             self._is_unsure = False
@@ -145,10 +125,7 @@ class RedisBoard:
     def close(self) -> None:
         """Hang up."""
         with self._guard:
-            try:
-                self._client.close()
-            except self._errors:
-                return
+            self._line.close()
 
     def _exchange(self, puts: Sequence[Register], after: Mark | None) -> BoardAnswer:
         # By shelf, since the script works by shelf.
