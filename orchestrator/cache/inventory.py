@@ -7,7 +7,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from orchestrator.cache.layout import CacheLayout
@@ -70,6 +70,14 @@ def look(blob: Path, cache_dir: Path) -> os.stat_result | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     return found if stat.S_ISREG(found.st_mode) else None
+
+
+def copies(layout: CacheLayout, proofs: Proofs, digest: Digest, lends: Lends) -> Iterator[tuple[Path, Stamp]]:
+    """The copies of a blob that were proven in repos which lend it, each with the stamp that it had then."""
+    for folder in proofs.holders(digest):
+        proof = proofs.of(folder).get(digest.hex)
+        if proof is not None and lends(folder) and _is_sound(layout, folder):
+            yield layout.cache_dir / folder / "blobs" / digest.hex, proof
 
 
 def is_complete(layout: CacheLayout, proofs: Proofs, model: ResolvedModel) -> bool:
@@ -146,15 +154,9 @@ def _elsewhere(
 ) -> dict[Digest, Found]:
     found = dict.fromkeys(missing, _NOTHING)
     for digest, size in missing.items():
-        for folder in proofs.holders(digest):
-            proof = proofs.of(folder).get(digest.hex)
-            if folder == repo.folder or proof is None or proof[0] != size or not _is_sound(layout, folder):
-                continue
-            if not lends(folder):
-                continue
-            blob = layout.cache_dir / folder / "blobs" / digest.hex
+        for blob, proof in copies(layout, proofs, digest, lambda folder: folder != repo.folder and lends(folder)):
             here = look(blob, layout.cache_dir)
-            if here is not None and stamp(here) == proof:
+            if here is not None and here.st_size == size and stamp(here) == proof:
                 found[digest] = Found(Have.ELSEWHERE, blob, proof)
                 break
     return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -44,19 +44,17 @@ class Announcement:
 
 
 class Discovery:
-    """Announces this node and finds the others of its fleet, until it is closed. `call` is called, by another thread,
-    when they come or go. Loads no library before that thread runs; it is checked with `refuse_missing` before."""
+    """Announces this node and finds the others of its fleet, until it is closed. Loads no library before its thread
+    runs: check with `refuse_missing` that it is there."""
 
     def __init__(
         self,
         own: Announcement,
         emit: Emit,
         *,
-        call: Callable[[], None] = lambda: None,
         interfaces: Sequence[str] | InterfaceChoice | None = None,
     ) -> None:
         self._own = own
-        self._call = call
         self._emit = emit
         self._interfaces = interfaces
         self._lock = threading.Lock()
@@ -123,10 +121,7 @@ class Discovery:
             found = {node: known for node, known in self._found.items() if node != name}
             if addresses and len(found) < _MOST_NODES:
                 found[name] = addresses
-            is_new = found != self._found
             self._found = found
-        if is_new:
-            self._call()
 
     def _is_of_ours(self, info: ServiceInfo) -> bool:
         marks = (info.properties.get(b"f") or b"").decode("ascii", "replace").split(",")

@@ -35,7 +35,6 @@ MOST_BYTES = 16 << 20
 """Bytes of a message."""
 _MOST_VALUES = 400_000
 _MOST_SOURCE = 300
-_MOST_ZONE = 64
 _HASH = 16
 
 T = TypeVar("T")
@@ -122,15 +121,6 @@ def parse_answer(data: bytes) -> WholeBlobs:
 def render_about(told: About) -> bytes:
     """The form in which a node says who it is."""
     return _dump({"node": told.node, "epoch": told.epoch, "zone": told.zone})
-
-
-def parse_about(data: bytes) -> About:
-    """Read who a node is. Raises ProtocolError."""
-    return _read(
-        data,
-        "description",
-        lambda value: About(_node(value["node"]), _number(value["epoch"]), _text(value["zone"], _MOST_ZONE)),
-    )
 
 
 def _rendered(one: Holding) -> Mapping[str, object]:

@@ -15,6 +15,7 @@ from orchestrator.events import Event
 from orchestrator.swarm import discovery
 from orchestrator.swarm.discovery import Announcement, Discovery, refuse_missing
 from orchestrator.swarm.tickets import FleetKeys
+from tests.machine.machine import until
 
 # Others may run these tests on the same loopback.
 OURS, THEIRS = (FleetKeys.parse(secrets.token_hex()).marks for _ in range(2))
@@ -22,54 +23,40 @@ RUN = secrets.token_hex(4)
 LOOPBACK = ["127.0.0.1"]
 
 
-class Found:
-    """One that looks for others: waits until what it knows is as it should be."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self.discovery: Discovery | None = None
-        self.said: list[Event] = []
-
-    def call(self) -> None:
-        with self._changed:
-            self._changed.notify_all()
-
-    def until(self, is_so: Callable[[tuple[str, ...]], bool]) -> tuple[str, ...]:
-        assert self.discovery
-        with self._changed:
-            assert self._changed.wait_for(lambda: self.discovery is not None and is_so(self.discovery.addresses), 20)
-            return self.discovery.addresses
+def found(own: Discovery, is_so: Callable[[tuple[str, ...]], bool]) -> tuple[str, ...]:
+    """The addresses that it found, once they are as they should be."""
+    assert until(lambda: is_so(own.addresses), 20)
+    return own.addresses
 
 
 @contextmanager
-def announced(node: str, port: int, marks: tuple[str, ...] = OURS, host: str = "127.0.0.1") -> Iterator[Found]:
-    found = Found()
-    own = Announcement(f"{node}-{RUN}", host, port, marks)
-    with Discovery(own, found.said.append, call=found.call, interfaces=LOOPBACK) as found.discovery:
-        yield found
+def announced(node: str, port: int, marks: tuple[str, ...] = OURS, host: str = "127.0.0.1") -> Iterator[Discovery]:
+    said = Announcement(f"{node}-{RUN}", host, port, marks)
+    with Discovery(said, lambda _event: None, interfaces=LOOPBACK) as own:
+        yield own
 
 
 def test_nodes_of_a_fleet_find_each_other_and_see_who_leaves() -> None:
     with announced("a", 1001) as a, ExitStack() as stack:
         b = stack.enter_context(announced("b", 1002))
-        assert a.until(bool) == ("http://127.0.0.1:1002",)
-        assert b.until(bool) == ("http://127.0.0.1:1001",)
+        assert found(a, bool) == ("http://127.0.0.1:1002",)
+        assert found(b, bool) == ("http://127.0.0.1:1001",)
         with announced("c", 1003):
-            assert set(a.until(lambda known: len(known) == 2)) == {"http://127.0.0.1:1002", "http://127.0.0.1:1003"}
+            assert set(found(a, lambda known: len(known) == 2)) == {"http://127.0.0.1:1002", "http://127.0.0.1:1003"}
         stack.close()
-        assert a.until(lambda known: not known) == ()
+        assert found(a, lambda known: not known) == ()
 
 
 def test_nodes_of_another_fleet_are_not_seen() -> None:
     with announced("a", 1001) as a, announced("other", 1002, THEIRS), announced("b", 1003, (*THEIRS, *OURS)):
-        assert a.until(bool) == ("http://127.0.0.1:1003",)
+        assert found(a, bool) == ("http://127.0.0.1:1003",)
 
 
 def test_nothing_is_announced_but_an_address_and_a_mark() -> None:
     from zeroconf import ServiceInfo, Zeroconf
 
     with announced("a", 1001) as a, announced("b", 1002):
-        a.until(bool)
+        found(a, bool)
         network = Zeroconf(interfaces=LOOPBACK)
         try:
             info = ServiceInfo(discovery.SERVICE, f"b-{RUN}.{discovery.SERVICE}")
@@ -91,7 +78,7 @@ def test_what_is_announced_wrongly_is_passed_over(properties: dict[str, str]) ->
             ServiceInfo(discovery.SERVICE, name, port=99, properties=odd, parsed_addresses=["127.0.0.1"])
         )
         with announced("a", 1001) as a, announced("b", 1002):
-            assert a.until(bool) == ("http://127.0.0.1:1002",)
+            assert found(a, bool) == ("http://127.0.0.1:1002",)
     finally:
         network.close()
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -20,7 +19,7 @@ from orchestrator.cache.cache import Cache
 from orchestrator.core.extents import Extents
 from orchestrator.core.files import Digest
 from orchestrator.core.sizes import format_duration
-from orchestrator.core.sources import node_of
+from orchestrator.core.sources import Sent, node_of, total
 from orchestrator.depot.candidates import Choosing
 from orchestrator.depot.company import Engine
 from orchestrator.depot.watch import Watch
@@ -113,7 +112,6 @@ class LedNode:
 
     name: str
     company: LedCompany
-    worker: Worker
     calling: Calling
     inbox: OrderBook
     keys: FleetKeys
@@ -122,12 +120,12 @@ class LedNode:
 
     def is_led(self, seconds: float) -> bool:
         """True once a scheduler has answered; False when none does for so long."""
-        return self.calling.loop.run(self.worker.connected(seconds)).result()
+        return self.calling.loop.run(self.company.worker.connected(seconds)).result()
 
     @property
     def refusal(self) -> NotAllowedError | None:
         """The error for a node that all schedulers have refused from the beginning."""
-        if self.inbox.welcomes or not (word := self.worker.refusal):
+        if self.inbox.welcomes or not (word := self.company.worker.refusal):
             return None
         return NotAllowedError(word, hint="give each machine the same key: glm-aria fleet key --help")
 
@@ -217,7 +215,7 @@ def led(
         stack.callback(speaking.cancel)
         speaking.add_done_callback(fuse.see)
         linger = Linger(settings.fleet_linger)
-        yield LedNode(me.node, LedCompany(company, guide, worker), worker, calling, inbox, keys, own, linger)
+        yield LedNode(me.node, LedCompany(company, guide, worker), calling, inbox, keys, own, linger)
         fuse.check()
         loop.run(worker.leave(_GOODBYE)).result()
         if own is not None:
@@ -234,18 +232,18 @@ class TaskProgress:
     """The progress of a task at this node, as the events of its pull tell it, for the schedulers. `sent`: the bytes
     that came from each source before that, such as for its lock. Thread-safe."""
 
-    def __init__(self, task: str, node: LedNode, emit: Emit, sent: Mapping[str, int] = MappingProxyType({})) -> None:
+    def __init__(self, task: str, node: LedNode, emit: Emit, sent: Sent = MappingProxyType({})) -> None:
         self._task = task
-        self._worker = node.worker
+        self._worker = node.company.worker
         self._emit = emit
         self._lock = threading.Lock()
-        self._before: Mapping[str, int] = {}
+        self._before: Sent = {}
         self._sent = sent
         self._done: dict[Digest, int] = {}
 
     def begin(self) -> None:
         """A pull of the task begins, maybe another one: what came by those before counts further."""
-        self._before, self._sent = self._all(), {}
+        self._before, self._sent = total((self._before, self._sent)), {}
         self.tell(NodePhase.FETCHING)
 
     def take(self, event: Event) -> None:
@@ -270,13 +268,10 @@ class TaskProgress:
 
     def tell(self, phase: NodePhase, code: str = "") -> None:
         """Tell the schedulers this phase, with the bytes so far."""
-        sent = self._all()
+        sent = total((self._before, self._sent))
         senders = {node: count for source, count in sent.items() if (node := node_of(source)) is not None}
         outside = sum(count for source, count in sent.items() if node_of(source) is None)
         with self._lock:
             done = sum(self._done.values())
         report = TaskReport(self._task, phase, code, done, outside, sum(senders.values()), senders)
         self._worker.report(report)
-
-    def _all(self) -> Mapping[str, int]:
-        return Counter(self._before) + Counter(self._sent)

@@ -126,7 +126,7 @@ class _Agreement:
                 listed = listed or answered
                 # Whatever a scheduler calls it: another task is not what was asked for.
                 task = task_of(self._asked.key)
-                self._node.worker.join(task)
+                self._node.company.worker.join(task)
                 told = self._told(task)
                 if told is not None or task in self._node.inbox.refused or time.monotonic() > listed + _GIVEN:
                     return told

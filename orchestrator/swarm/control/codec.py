@@ -19,7 +19,6 @@ MOST_MESSAGE = 64 << 10
 """Bytes of a message on the wire."""
 _PART = 48 << 10
 """Bytes of a lock file in one message."""
-_MOST_LOCK = 32 << 20
 _PHASES: Mapping[NodePhase, pb.NodePhase] = {
     NodePhase.WAITING: pb.NODE_PHASE_WAITING,
     NodePhase.FETCHING: pb.NODE_PHASE_FETCHING,
@@ -197,7 +196,7 @@ class Told:
                 return messages.Welcome(found.welcome.scheduler, found.welcome.beat, found.seen)
             case "task":
                 self._lock += found.task.lock
-                if len(self._lock) > _MOST_LOCK:
+                if len(self._lock) > messages.MOST_LOCK:
                     raise ProtocolError("a scheduler sends a lock file without an end")
                 if not found.task.last:
                     return None
@@ -262,7 +261,7 @@ async def submission(parts: AsyncIterable[pb.SubmitTaskRequest]) -> messages.Sub
     async for part in parts:
         first = first or part
         lock += part.lock
-        if len(lock) > _MOST_LOCK:
+        if len(lock) > messages.MOST_LOCK:
             raise ProtocolError("a lock file is longer than 32 MiB")
     if first is None or not first.key:
         raise ProtocolError("a task is submitted without a key")

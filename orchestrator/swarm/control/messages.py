@@ -16,6 +16,9 @@ from orchestrator.core.files import Digest
 from orchestrator.swarm.holdings import Peer
 from orchestrator.swarm.view import NodeState
 
+MOST_LOCK = 32 << 20
+"""Bytes of a task's lock file."""
+
 # -- from nodes --------------------------------------------------------------------------------------------------------
 
 

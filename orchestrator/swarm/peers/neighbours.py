@@ -21,8 +21,6 @@ from orchestrator.swarm.peers.table import NeighbourView, PeerTable
 from orchestrator.system import threads
 from orchestrator.system.threads import Pool
 
-MOST_ASKED = 8
-"""Peers that are asked at once."""
 _LOOK_SECONDS = 0.5
 _FAILING = 6
 """Failures in a row after which another peer is asked in the place of one, if there is any."""
@@ -45,7 +43,7 @@ class Neighbours:
         hear: Callable[[str, Holding], None],
         emit: Emit,
         zone: str = "",
-        most: int = MOST_ASKED,
+        most: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.client = client

@@ -9,11 +9,9 @@ from functools import partial
 from pathlib import Path
 
 from orchestrator.cache.cache import HfCache
-from orchestrator.cache.inventory import look
-from orchestrator.cache.moved import refuse_foreign_link
+from orchestrator.cache.inventory import copies, look
 from orchestrator.cache.proofs import Stamp, stamp
 from orchestrator.core.files import Digest
-from orchestrator.errors import UnsafeError
 from orchestrator.proof.pieces import render
 from orchestrator.swarm.holdings import Readable
 from orchestrator.system.small_files import open_regular
@@ -59,13 +57,8 @@ class Stock:
         return None if found is None else render(found)
 
     def _places(self, digest: Digest, *, is_open: bool) -> Iterator[tuple[Path, Stamp]]:
-        proofs, cache_dir = self._blobs.proofs, self._blobs.layout.cache_dir
-        for folder in proofs.holders(digest):
-            proof = proofs.of(folder).get(digest.hex)
-            if proof is not None and (is_open or self._may_share(folder)):
-                with suppress(UnsafeError):
-                    refuse_foreign_link(cache_dir / folder, cache_dir)
-                    yield cache_dir / folder / "blobs" / digest.hex, proof
+        lends = (lambda _folder: True) if is_open else self._may_share
+        return copies(self._blobs.layout, self._blobs.proofs, digest, lends)
 
 
 def _is_still(descriptor: int, proof: Stamp) -> bool:

@@ -23,9 +23,7 @@ def node(ask: Callable[[OrderBook], None], seconds: float = 60.0) -> LedNode:
     inbox.welcomes = 1
     company = SimpleNamespace(guide=SimpleNamespace(is_alone=False))
     calling = SimpleNamespace(do=lambda *_: ask(inbox))
-    made: Any = LedNode(
-        "n1", cast(Any, company), cast(Any, None), cast(Any, calling), inbox, KEYS, None, Linger(seconds)
-    )
+    made: Any = LedNode("n1", cast(Any, company), cast(Any, calling), inbox, KEYS, None, Linger(seconds))
     return cast(LedNode, made)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import shutil
 import socket
@@ -21,7 +22,6 @@ from orchestrator.errors import DiskIOError
 from orchestrator.proof.pieces import PIECE
 from orchestrator.serve.app import LEFT
 from orchestrator.swarm import wire
-from orchestrator.swarm.wire import About
 from tests.hub.content import generate
 from tests.machine.machine import until
 from tests.serve.peer.nodes import KEYS, Node, answering
@@ -287,7 +287,7 @@ def test_who_is_given_bytes_gets_the_rest_when_the_node_leaves(tmp_path: Path) -
 
 
 def test_a_node_says_who_it_is(node: Node) -> None:
-    assert wire.parse_about(node.ask("about").body) == About("node-0", 7, "rack-1")
+    assert json.loads(node.ask("about").body) == {"node": "node-0", "epoch": 7, "zone": "rack-1"}
 
 
 def test_a_question_is_answered_with_what_is_held_whole(shelf: Shelf, node: Node) -> None:

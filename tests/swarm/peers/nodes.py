@@ -150,7 +150,7 @@ class Fleet:
 
         chosen = guide(among) if guide else Unguided(name, among)
         client = PeerClient(name, stack.enter_context(peer_net()), KEYS)
-        peers = stack.enter_context(Neighbours(client, chosen.peers, hear=sharing.hear, emit=heard))
+        peers = stack.enter_context(Neighbours(client, chosen.peers, hear=sharing.hear, emit=heard, most=8))
         accuse.append(peers.accuse)
         if isinstance(chosen, Unguided):
             chosen.see(peers.seen, sharing.checked)

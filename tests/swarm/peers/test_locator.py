@@ -58,7 +58,7 @@ class World:
     def __init__(self, stack: ExitStack) -> None:
         self.scripted: ScriptedPeer = stack.enter_context(scripted_peer())
         client = PeerClient("me", stack.enter_context(peer_net()), KEYS)
-        self.peers = Neighbours(client, tuple, hear=lambda *_: None, emit=Heard())
+        self.peers = Neighbours(client, tuple, hear=lambda *_: None, emit=Heard(), most=8)
         self.guide = Nobody(tuple, ((0, PIECE),))
         self.alone = Bits(4)
         self.hub = Hub()

@@ -17,7 +17,7 @@ from typing import Any
 
 from orchestrator.core.files import MAX_FILE, MAX_SIZE, Digest
 from orchestrator.swarm.board.interface import Register, Version
-from orchestrator.swarm.control.messages import LeaseProgress, NodePhase, TaskReport
+from orchestrator.swarm.control.messages import MOST_LOCK, LeaseProgress, NodePhase, TaskReport
 from orchestrator.swarm.control.scheduling.facts import (
     AccusationFact,
     CancelFact,
@@ -41,7 +41,6 @@ Key = tuple[str, str]
 
 FLEET = "fleet"
 _YES = b"1"
-_MOST_LOCK = 32 << 20
 _MOST_TEXT, _MOST_LIST = 512, 1024
 
 
@@ -167,7 +166,7 @@ def _node(name: str, register: Register) -> NodeFact:
 
 def _lock(task: str, _: str, register: Register) -> LockFact:
     unpacking = zlib.decompressobj()
-    said = json.loads(unpacking.decompress(register.value, _MOST_LOCK))
+    said = json.loads(unpacking.decompress(register.value, MOST_LOCK))
     name, selector, priority, is_restricted, lock, seal, at = said
     if not isinstance(lock, str) or type(priority) is not int:
         raise ValueError("no task")
