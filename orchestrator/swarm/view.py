@@ -70,8 +70,6 @@ class NodeView:
 
     id: str
     epoch: int
-    seq: int
-    address: str
     state: NodeState
     beat: float
     zone: str = ""

@@ -190,8 +190,11 @@ async def measure(pid: int, address: str, key: str, nodes: int, seconds: float) 
             await calls.tasks()
             asked.append(time.monotonic() - then)
             await asyncio.sleep(0.1)
-        took = time.monotonic() - begin
-        print(f"then, in {took:.0f} s: {(cpu(pid) - used) / took:.2f} of a core")
+        took, used = time.monotonic() - begin, cpu(pid) - used
+        each = 1000 * used / max(1, figures.said - said)
+        print(
+            f"then, in {took:.0f} s: {used / took:.2f} of a core, {each:.2f} ms of it for each message that was heard"
+        )
         print(f"  messages: {(figures.said - said) / took:.0f}/s heard, {(figures.told - told) / took:.0f}/s told")
         print(figures.row("  a call", asked))
         print(figures.row(f"  a lease after one is done ({figures.leases} leases)", figures.answers))

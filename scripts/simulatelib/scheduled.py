@@ -37,7 +37,7 @@ class Scheduled:
     def joined(self, node: int) -> None:
         """See `Guiding`."""
         name, zone = self._swarm.names[node], f"z{node % self._swarm.world.zones}"
-        self.control.join(NodeView(name, 1, 1, name, NodeState.READY, self._swarm.now, zone))
+        self.control.join(NodeView(name, 1, NodeState.READY, self._swarm.now, zone))
         self._is_due = True
 
     def work(self) -> None:

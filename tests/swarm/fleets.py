@@ -31,7 +31,7 @@ def digest(number: int) -> Digest:
 
 
 def node(name: str, **changes: Any) -> NodeView:
-    known: dict[str, Any] = {"epoch": 1, "seq": 1, "address": "", "state": NodeState.READY, "beat": NOW, **changes}
+    known: dict[str, Any] = {"epoch": 1, "state": NodeState.READY, "beat": NOW, **changes}
     return NodeView(id=name, **known)
 
 

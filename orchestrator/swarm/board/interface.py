@@ -54,7 +54,8 @@ class Register:
             raise ValueError("no name of a shelf")
         if not self.name or len(self.name) > MOST_NAME or len(self.value) > MOST_VALUE:
             raise ValueError("a register without a name, or too long")
-        if not all(0 <= number <= MOST_NUMBER for number in self.version):
+        epoch, number = self.version
+        if not (0 <= epoch <= MOST_NUMBER and 0 <= number <= MOST_NUMBER):
             raise ValueError("no version")
 
 

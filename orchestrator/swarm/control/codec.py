@@ -6,6 +6,7 @@ What is read was written by somebody else: what has no meaning raises ProtocolEr
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Callable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from orchestrator.core.files import Digest
@@ -26,6 +27,10 @@ _PHASES: Mapping[NodePhase, pb.NodePhase] = {
     NodePhase.FAILED: pb.NODE_PHASE_FAILED,
 }
 PHASES: Mapping[pb.NodePhase, NodePhase] = {number: phase for phase, number in _PHASES.items()}
+
+
+_parsed = lru_cache(maxsize=4096)(Digest.parse)
+"""All nodes say something of the same blobs, each second."""
 
 
 # -- from nodes --------------------------------------------------------------------------------------------------------
@@ -233,7 +238,7 @@ def _told_rarely(found: pb.DownloadStatus) -> FromScheduler | None:
 def digest_of(text: str) -> Digest:
     """A digest that somebody wrote. Raises ProtocolError."""
     try:
-        return Digest.parse(text)
+        return _parsed(text)
     except UnsafeError as error:
         raise ProtocolError(f"a message of the fleet cannot be read: {error.message}") from error
 

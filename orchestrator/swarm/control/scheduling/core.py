@@ -103,7 +103,7 @@ class SchedulerCore:
         pace = self.state.pace(record, now)
         known = record.fact if pace == record.fact.pace else replace(record.fact, pace=pace)
         fact, heard = hearing.hear(self.state, known, said, now)
-        before = {id_ for id_ in connection.leases if self.state.lease(id_)}
+        before = [id_ for id_ in connection.leases if self.state.lease(id_)]
         state = NodeState.READY if fact.state is NodeState.LOST else fact.state
         self._say(replace(fact, seq=seq, scheduler=self.name, state=state), now)
         for word in heard.words:
@@ -137,7 +137,7 @@ class SchedulerCore:
         """Plan, and say what to put on the board."""
         self._notice_silence(now)
         self._unfit = {key: until for key, until in self._unfit.items() if now < until}
-        view = view_of(self.state, running_tasks(self.state), self._unfit, self._limit, now)
+        view = view_of(self.state, running_tasks(self.state), self._unfit.keys(), self._limit, now)
         self._shunned = Shunned(tuple(sorted(distrusted_nodes(view, now))))
         self._decide(plan(view, now), now)
         if now - self._signed >= _SIGN:
@@ -237,10 +237,10 @@ class SchedulerCore:
         """The leases of running tasks by their nodes and ids."""
         running = {task.name for task in tasks} | {digest for task in tasks for digest in task.listing.large}
         found: dict[str, dict[str, LeaseFact]] = {}
-        for good, record in self.state.leases():
+        for record in self.state.leases():
             lease = record.fact
             connection = self._connections.get(lease.node)
-            if connection is not None and connection.hello.epoch == lease.epoch and good in running:
+            if connection is not None and connection.hello.epoch == lease.epoch and lease.good in running:
                 found.setdefault(lease.node, {})[lease.id] = lease
         return found
 

@@ -106,9 +106,8 @@ def _measured(state: FleetState, lease: LeaseRecord, said: LeaseProgress, elapse
 def _size(state: FleetState, lease: LeaseFact) -> int:
     if isinstance(lease.good, Digest):
         return lease.end - lease.start
-    listing = state.task(lease.good).listing
-    bundles = listing.bundles if listing else ()
-    return bundles[lease.index].size if lease.index < len(bundles) else 0
+    bundle = state.task(lease.good).bundle(lease.index)
+    return bundle.size if bundle else 0
 
 
 def _blobs(state: FleetState, node: NodeFact, blobs: tuple[BlobProgress, ...]) -> Iterator[Fact]:
@@ -156,10 +155,10 @@ def _held(state: FleetState, node: NodeFact, said: messages.HeldUnit) -> Heard:
         return Heard()
     lease = record.fact
     if isinstance(lease.good, str):
-        listing = state.task(lease.good).listing
-        if listing is None or lease.index >= len(listing.bundles):
+        task = state.task(lease.good)
+        if task.listing is None or task.bundle(lease.index) is None:
             return Heard()
-        files = listing.with_bundle(lease.index, _files(state, lease.good, node))
+        files = task.listing.with_bundle(lease.index, _files(state, lease.good, node))
         return Heard(words=(FilesFact(lease.good, node.node, node.epoch, files),))
     sizes = (task.listing.sizes[lease.good] for task in _listing(state, lease.good) if task.listing)
     size = next(sizes, 0)

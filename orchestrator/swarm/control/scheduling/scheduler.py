@@ -7,7 +7,7 @@ import contextlib
 import os
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import replace
 
 from orchestrator.errors import NotFoundError, TemporaryError, UsageError
@@ -95,16 +95,12 @@ class Scheduler:
             answered = time.monotonic()
             self._core.failed()
             self._note_loss(error)
-            for future in asking:
-                if not future.done():
-                    future.set_exception(error)
+            _answer(asking, error)
         else:
             answered = time.monotonic()
             self._is_down = False
             self._core.settle(puts, answer, self._clock())
-            for future in asking:
-                if not future.done():
-                    future.set_result(None)
+            _answer(asking)
         self._core.tell()
         self._turned.set()
         self._turned = asyncio.Event()
@@ -213,9 +209,7 @@ class Scheduler:
 
     def _end(self, error: Exception) -> None:
         self._is_over = True
-        for future in self._asking:
-            if not future.done():
-                future.set_exception(_over())
+        _answer(self._asking, _over())
         self._turned.set()
         kind = f"{type(error).__name__}: {error}"[:_MOST_KIND]
         words = f"a bug ended the scheduler of this process ({kind}); its nodes are told that it is gone"
@@ -246,7 +240,7 @@ class Scheduler:
 
     def _leases(self) -> Counter[str]:
         """The number of leases of each node."""
-        return Counter(record.fact.node for _, record in self._core.state.leases())
+        return Counter(record.fact.node for record in self._core.state.leases())
 
     def _node(self, node: str, leases: int) -> NodeStatus:
         return node_status(self._core.state, self._core.state.nodes[node], leases, self._clock())
@@ -268,6 +262,17 @@ class Scheduler:
         for name, since in self._ended.items():
             if now - since > LIFE:
                 self._core.forget_task(name)
+
+
+def _answer(asking: Iterable[asyncio.Future[None]], error: Exception | None = None) -> None:
+    """End the waiting of these, unless they gave up before."""
+    for future in asking:
+        if future.done():
+            continue
+        if error is None:
+            future.set_result(None)
+        else:
+            future.set_exception(error)
 
 
 def _over() -> TemporaryError:

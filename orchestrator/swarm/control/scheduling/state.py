@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
@@ -26,7 +26,7 @@ from orchestrator.swarm.control.scheduling.facts import (
 )
 from orchestrator.swarm.control.scheduling.listing import TaskListing
 from orchestrator.swarm.units import Bits
-from orchestrator.swarm.view import NodeState
+from orchestrator.swarm.view import Bundle, NodeState
 
 _MINUTE = 60.0
 ENDS = (NodePhase.PLACED, NodePhase.FAILED)
@@ -77,6 +77,11 @@ class TaskRecord:
     files: dict[str, Bits] = field(default_factory=dict)
     reports: dict[str, ReportFact] = field(default_factory=dict)
     leases: dict[int, LeaseRecord] = field(default_factory=dict)
+
+    def bundle(self, index: int) -> Bundle | None:
+        """The small files that a lease of this number is of; None where its lock file has no such bundle."""
+        bundles = self.listing.bundles if self.listing else ()
+        return bundles[index] if index < len(bundles) else None
 
     def phase(self, node: NodeFact) -> NodePhase | None:
         """The phase of a node in it, by its own word since it was started; None when it has said nothing."""
@@ -131,11 +136,17 @@ class FleetState:
 
     def blob(self, digest: Digest) -> BlobRecord:
         """The record of a blob."""
-        return self.blobs.setdefault(digest, BlobRecord())
+        known = self.blobs.get(digest)
+        if known is None:
+            known = self.blobs[digest] = BlobRecord()
+        return known
 
     def task(self, task: str) -> TaskRecord:
         """The record of a task."""
-        return self.tasks.setdefault(task, TaskRecord())
+        known = self.tasks.get(task)
+        if known is None:
+            known = self.tasks[task] = TaskRecord()
+        return known
 
     def is_draining(self, node: str) -> bool:
         """True if the node, as it runs now, is to leave."""
@@ -175,12 +186,9 @@ class FleetState:
         phase = task.phase(node)
         return phase is not NodePhase.FAILED and not (phase is None and self.is_draining(node.node))
 
-    def leases(self) -> Iterator[tuple[Digest | str, LeaseRecord]]:
+    def leases(self) -> Collection[LeaseRecord]:
         """All leases that are some node's."""
-        for digest, blob in self.blobs.items():
-            yield from ((digest, record) for record in blob.leases.values())
-        for name, task in self.tasks.items():
-            yield from ((name, record) for record in task.leases.values())
+        return self._leases.values()
 
     def lease(self, id_: str) -> LeaseRecord | None:
         """The lease of this id, while it is one."""
@@ -202,8 +210,9 @@ class FleetState:
         gone = self.tasks.pop(name, TaskRecord())
         others = {digest for task in self.tasks.values() if task.listing for digest in task.listing.large}
         found = tuple(digest for digest in (gone.listing.large if gone.listing else ()) if digest not in others)
-        for digest in found:
-            self.blobs.pop(digest, None)
+        for leases in (gone.leases, *(self.blobs.pop(digest, BlobRecord()).leases for digest in found)):
+            for index in tuple(leases):
+                self._end(leases, index)
         return found
 
     # -- nodes
@@ -293,7 +302,7 @@ class FleetState:
 
     def _end_bundles(self, task: TaskRecord, node: str) -> None:
         for index, lease in tuple(task.leases.items()):
-            if lease.fact.node != node or task.listing is None or index >= len(task.listing.bundles):
+            if lease.fact.node != node or task.listing is None or task.bundle(index) is None:
                 continue
             if task.listing.part(index, task.files[node]).is_full:
                 self._end(task.leases, index)

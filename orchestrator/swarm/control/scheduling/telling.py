@@ -89,7 +89,5 @@ def _tell_leases(state: FleetState, connection: Connection, leases: Mapping[str,
 def _assign(state: FleetState, lease: LeaseFact) -> messages.Assign:
     if isinstance(lease.good, Digest):
         return messages.Assign(lease.id, lease.good, lease.index, lease.start, lease.end)
-    listing = state.task(lease.good).listing
-    bundles = listing.bundles if listing else ()
-    digests = bundles[lease.index].digests if lease.index < len(bundles) else ()
-    return messages.Assign(lease.id, bundle=digests)
+    bundle = state.task(lease.good).bundle(lease.index)
+    return messages.Assign(lease.id, bundle=bundle.digests if bundle else ())

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from orchestrator.core.files import Digest
 from orchestrator.swarm.control.messages import LEFT, NodePhase, NodeStatus, TaskReport, TaskState, TaskStatus
+from orchestrator.swarm.control.scheduling.facts import NodeFact
 from orchestrator.swarm.control.scheduling.listing import TaskListing
 from orchestrator.swarm.control.scheduling.state import FleetState, LeaseRecord, NodeRecord, TaskRecord
 from orchestrator.swarm.leasing import rest_after
@@ -56,20 +57,19 @@ def running_tasks(state: FleetState) -> tuple[RunningTask, ...]:
 def view_of(
     state: FleetState,
     tasks: Iterable[RunningTask],
-    unfit: Mapping[tuple[str, str], float],
+    unfit: Iterable[tuple[str, str]],
     connections: int,
     now: float,
 ) -> FleetView:
     """The fleet as a planner sees it, with these tasks.
 
-    `unfit` has until when a node is to get no leases of a good, by the good's name and the node's: it just failed.
+    `unfit` has the names of goods and nodes where a node is to get no leases of a good: it just failed.
     `connections`: how many an origin host may have from the whole fleet.
     """
     nodes = {name: _node(state, record, now) for name, record in state.nodes.items()}
     away: dict[str, set[str]] = {}
-    for (good, node), until in unfit.items():
-        if now < until:
-            away.setdefault(good, set()).add(node)
+    for good, node in unfit:
+        away.setdefault(good, set()).add(node)
     blobs: dict[Digest, BlobView] = {}
     bundles: list[BundleView] = []
     views: list[TaskView] = []
@@ -98,13 +98,10 @@ def view_of(
 
 def _node(state: FleetState, record: NodeRecord, now: float) -> NodeView:
     fact = record.fact
-    is_ready = fact.state is NodeState.READY
     return NodeView(
         id=fact.node,
         epoch=fact.epoch,
-        seq=fact.seq,
-        address=fact.address,
-        state=NodeState.DRAINING if is_ready and state.is_draining(fact.node) else fact.state,
+        state=_state_of(state, fact),
         beat=state.beat(record),
         zone=fact.zone,
         shares_restricted=fact.shares_restricted,
@@ -114,6 +111,10 @@ def _node(state: FleetState, record: NodeRecord, now: float) -> NodeView:
         told=record.told,
         starves=fact.starves,
     )
+
+
+def _state_of(state: FleetState, fact: NodeFact) -> NodeState:
+    return NodeState.DRAINING if fact.state is NodeState.READY and state.is_draining(fact.node) else fact.state
 
 
 def _blob(state: FleetState, digest: Digest, listing: TaskListing, nodes: Mapping[str, NodeView]) -> BlobView:
@@ -225,15 +226,15 @@ def was_here(state: FleetState, node: str, now: float) -> bool:
 
 def node_status(state: FleetState, record: NodeRecord, leases: int, now: float) -> NodeStatus:
     """A node as it is now, with so many leases."""
-    node = _node(state, record, now)
-    is_lost = node.state is not NodeState.GONE and not was_here(state, node.id, now)
+    fact = record.fact
+    is_lost = fact.state is not NodeState.GONE and not was_here(state, fact.node, now)
     return NodeStatus(
-        id=node.id,
-        epoch=node.epoch,
-        seq=node.seq,
-        address=node.address,
-        state=NodeState.LOST if is_lost else node.state,
-        zone=node.zone,
-        silent=max(0.0, now - node.beat),
+        id=fact.node,
+        epoch=fact.epoch,
+        seq=fact.seq,
+        address=fact.address,
+        state=NodeState.LOST if is_lost else _state_of(state, fact),
+        zone=fact.zone,
+        silent=max(0.0, now - state.beat(record)),
         leases=leases,
     )

@@ -74,7 +74,7 @@ def test_who_says_nothing_is_lost_and_its_leases_are_free() -> None:
     fleet.run(until=lambda: all(node.leases for node in fleet.alive))
     wait(fleet, LOST_AFTER + 1)
     assert state_of(fleet) is NodeState.LOST
-    assert not any(record.fact.node for _, record in fleet.cores[0].state.leases())
+    assert not any(record.fact.node for record in fleet.cores[0].state.leases())
 
 
 def test_a_lost_node_is_forgotten_after_a_minute() -> None:
@@ -172,7 +172,7 @@ def test_those_of_whom_only_an_old_board_tells_are_gone() -> None:
         late = SchedulerCore("late")
         late.settle((), replace(answer, is_quiet=is_quiet), fleet.now)
         late.propose(fleet.now)
-        view = view_of(late.state, running_tasks(late.state), {}, 32, fleet.now)
+        view = view_of(late.state, running_tasks(late.state), (), 32, fleet.now)
         assert bool(trusted_nodes(view, fleet.now)) is not is_quiet
 
 
@@ -305,3 +305,15 @@ def test_nothing_stays_of_a_node_that_left() -> None:
         assert leaver.name not in core.state.nodes
         assert not core.state.is_draining(leaver.name)
         assert {name for _, name in core.agreement.known if leaver.name in name} == {f"report:{leaver.name}"}
+
+
+def test_a_task_that_is_forgotten_takes_its_leases_along() -> None:
+    fleet = Fleet(2, [64 * MB, 100_000])
+    fleet.submit()
+    fleet.run(until=lambda: all(node.leases for node in fleet.alive))
+    (core,) = fleet.cores
+    leased = [record.fact.id for record in core.state.leases()]
+    core.forget_task("task")
+    assert leased
+    assert not core.state.leases()
+    assert all(core.state.lease(id_) is None for id_ in leased)
