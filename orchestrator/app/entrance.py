@@ -78,10 +78,10 @@ class Entrance:
 
         Raises UsageError where a token is needed, and there is none; DiskIOError where they cannot be read.
         """
+        from orchestrator.serve.access.callers import OPERATOR
         from orchestrator.serve.access.clients import ClientLimits
         from orchestrator.serve.access.door import Door
         from orchestrator.serve.access.keyring import Keyring
-        from orchestrator.serve.access.rights import OPERATOR
         from orchestrator.serve.access.tokens import TokenFile, hashed
 
         limits = ClientLimits(settings.serve_client_connections, settings.serve_client_speed)

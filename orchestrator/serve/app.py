@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 from orchestrator.core.text import redacted
 from orchestrator.errors import GlmAriaError
 from orchestrator.events import Emit, Notice
-from orchestrator.serve.access.rights import Caller
+from orchestrator.serve.access.callers import Caller
 from orchestrator.serve.http.answers import Answering, Request, gone
 from orchestrator.serve.http.exchange import Exchange
 from orchestrator.serve.http.kernel import send_file_in

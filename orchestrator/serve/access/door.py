@@ -8,9 +8,9 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 
 from orchestrator.core.sources import is_this_machine
+from orchestrator.serve.access.callers import ANYBODY, NOBODY, OPERATOR, Caller
 from orchestrator.serve.access.clients import ClientLimits, Clients, client_of
 from orchestrator.serve.access.keyring import Keyring, shown
-from orchestrator.serve.access.rights import ANYBODY, NOBODY, OPERATOR, Caller
 from orchestrator.serve.http.answers import Request
 from orchestrator.serve.http.refusals import Refused, nothing_here
 

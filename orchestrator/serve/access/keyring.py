@@ -12,7 +12,7 @@ from typing import NamedTuple
 from orchestrator.disk.file_stat import Identity
 from orchestrator.errors import GlmAriaError
 from orchestrator.events import Emit, Notice
-from orchestrator.serve.access.rights import Caller
+from orchestrator.serve.access.callers import Caller
 from orchestrator.serve.access.tokens import DAY, TokenFile, TokenGrant, hashed, is_token
 from orchestrator.serve.http.recent import Recent
 from orchestrator.serve.http.refusals import Refused, busy

@@ -17,19 +17,19 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from orchestrator.core.rights import Grant, Role
 from orchestrator.disk.access import OURS_ALONE
 from orchestrator.disk.file_stat import Identity
 from orchestrator.disk.locks import state_lock
 from orchestrator.disk.state_file import UNREADABLE, load_state, read_state, write_state
 from orchestrator.errors import DiskIOError, UsageError
-from orchestrator.serve.access.rights import EVERYWHERE, Caller, Role
+from orchestrator.serve.access.callers import Caller
 from orchestrator.system.failures import on_disk
 
 DAY = 86400
 _MARK = "gla_"
 _TOKEN = re.compile(rf"{_MARK}[A-Za-z0-9_-]{{43}}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
-_PATTERN = re.compile(r"[A-Za-z0-9._*?\[\]!-]+(?:/[A-Za-z0-9._*?\[\]!-]+){0,2}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +50,16 @@ class TokenGrant:
             raise UsageError(
                 f"{self.name!r} is no name of a token", hint="letters, digits, and . _ @ - after the first"
             )
-        for pattern in self.namespaces:
-            if not _PATTERN.fullmatch(pattern):
-                raise UsageError(
-                    f"{pattern!r} is no pattern of namespaces", hint="for example 'team-*' or 'datasets/team/*'"
-                )
-        if self.role is Role.ADMIN and self.namespaces != EVERYWHERE:
-            raise UsageError("an admin commands the whole server", hint="leave out --namespace, or take another role")
+        try:
+            Grant(self.role, self.namespaces)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
 
     def caller_at(self, now: float) -> Caller | None:
         """The caller who shows the token; None when it has expired."""
         if self.expires is not None and now >= self.expires:
             return None
-        return Caller(self.name, self.role, self.namespaces, self.restricted, client=f"token {self.name}")
+        return Caller(self.name, (Grant(self.role, self.namespaces),), self.restricted, client=f"token {self.name}")
 
 
 class TokenFile:

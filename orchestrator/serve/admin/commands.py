@@ -20,7 +20,7 @@ from orchestrator.errors import (
     UnsafeError,
     UsageError,
 )
-from orchestrator.serve.access.rights import Caller
+from orchestrator.serve.access.callers import Caller
 from orchestrator.serve.admin.face import Asked, Call
 from orchestrator.serve.delivery.arrivals import Arrivals
 from orchestrator.serve.delivery.prefetch import Prefetch, Prefetching

@@ -8,7 +8,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, ClassVar
 
-from orchestrator.serve.access.rights import Caller
+from orchestrator.serve.access.callers import Caller
 from orchestrator.serve.http.answers import Answering, Request, gone
 from orchestrator.serve.http.bodies import read_body
 from orchestrator.serve.http.headers import JSON

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from orchestrator.core.files import RepoFile
 from orchestrator.core.plan import Have, ResolvedModel
-from orchestrator.serve.access.rights import Caller
+from orchestrator.serve.access.callers import Caller
 from orchestrator.serve.delivery.ahead import Ahead
 from orchestrator.serve.delivery.arrivals import Arrivals
 from orchestrator.serve.delivery.handed import Handed

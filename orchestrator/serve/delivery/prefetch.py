@@ -12,7 +12,7 @@ from orchestrator.core.plan import Have, ResolvedModel
 from orchestrator.core.refs import Ref
 from orchestrator.depot.watch import Watch
 from orchestrator.errors import GlmAriaError, NoSpaceError, NotFoundError
-from orchestrator.serve.access.rights import Caller
+from orchestrator.serve.access.callers import Caller
 from orchestrator.serve.delivery.arrivals import Arrivals
 from orchestrator.serve.delivery.ranges import Excerpt
 from orchestrator.serve.delivery.streaming import until_placed

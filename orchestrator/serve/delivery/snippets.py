@@ -15,7 +15,7 @@ from orchestrator.core.files import Digest, RepoFile
 from orchestrator.core.plan import ResolvedModel
 from orchestrator.core.refs import RepoId
 from orchestrator.errors import GlmAriaError
-from orchestrator.serve.access.rights import Caller
+from orchestrator.serve.access.callers import Caller
 from orchestrator.serve.delivery.ranges import Excerpt
 from orchestrator.serve.http.once import PATIENCE, Once
 from orchestrator.serve.http.recent import Recent

@@ -8,7 +8,7 @@ from hashlib import sha256
 from typing import ClassVar
 
 from orchestrator.core.plan import ResolvedModel
-from orchestrator.serve.access.rights import Caller
+from orchestrator.serve.access.callers import Caller
 from orchestrator.serve.delivery.delivery import Delivery
 from orchestrator.serve.http.answers import Answering, Request
 from orchestrator.serve.http.bodies import Bodies
@@ -108,9 +108,9 @@ class HubFace:
         return headers | JSON, documents.HubDocument({"error": words}).printed().body
 
     async def _whoami(self, caller: Caller, answer: Answering) -> None:
-        if not caller.name or caller.role is None:
+        if not caller.name:
             raise caller.deny("there is no account")
-        await answer.give(200, JSON, documents.account(caller.name, caller.role).printed().body)
+        await answer.give(200, JSON, documents.account(caller.name, caller.roles).printed().body)
 
     async def _file(  # noqa: PLR0917 - who asks for what, and how it is answered
         self,

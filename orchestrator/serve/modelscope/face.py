@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from orchestrator.core.refs import Ref, RepoId
 from orchestrator.errors import NotFoundError, SourcesDownError, TemporaryError
-from orchestrator.serve.access.rights import Caller
+from orchestrator.serve.access.callers import Caller
 from orchestrator.serve.delivery.delivery import Delivery
 from orchestrator.serve.http.answers import Answering, Request
 from orchestrator.serve.http.headers import JSON, of_age

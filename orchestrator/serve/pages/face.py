@@ -11,8 +11,8 @@ from urllib.parse import parse_qs
 
 from orchestrator import __version__, templating
 from orchestrator.documents import encode
+from orchestrator.serve.access.callers import Caller
 from orchestrator.serve.access.clients import client_of
-from orchestrator.serve.access.rights import Caller
 from orchestrator.serve.http.answers import Answering, Request
 from orchestrator.serve.http.bodies import read_body
 from orchestrator.serve.http.refusals import Refused, as_text, busy, nothing_here, takes_only

@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 
+from orchestrator.serve.access.callers import Caller
 from orchestrator.serve.access.clients import ClientLimits, Clients, client_of
 from orchestrator.serve.access.door import refuse_ambiguous
 from orchestrator.serve.access.keyring import WrongTokens
-from orchestrator.serve.access.rights import Caller
 from orchestrator.serve.http.answers import Request
 from orchestrator.serve.http.refusals import Refused
 from orchestrator.serve.peer.grammar import parse

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from orchestrator.core.files import Digest
 from orchestrator.errors import DiskIOError, ProtocolError
-from orchestrator.serve.access.rights import Caller
+from orchestrator.serve.access.callers import Caller
 from orchestrator.serve.http.answers import Answering, Request
 from orchestrator.serve.http.bodies import Bodies
 from orchestrator.serve.http.headers import JSON

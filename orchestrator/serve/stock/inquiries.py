@@ -14,8 +14,8 @@ from typing import Any
 from orchestrator.core.plan import ResolvedModel
 from orchestrator.core.refs import Ref, RepoId
 from orchestrator.errors import NotAllowedError, NotFoundError, SourcesDownError, TemporaryError
+from orchestrator.serve.access.callers import Caller
 from orchestrator.serve.access.keyring import WrongTokens
-from orchestrator.serve.access.rights import Caller
 from orchestrator.serve.http.once import PATIENCE, Once
 from orchestrator.serve.http.printing import Print
 from orchestrator.serve.http.recent import Recent

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from orchestrator.serve.access.callers import Caller
 from orchestrator.serve.access.clients import ClientLimits, client_of
 from orchestrator.serve.access.door import Door
-from orchestrator.serve.access.rights import Caller
 from orchestrator.serve.http.answers import Request
 from orchestrator.serve.http.proxies import TrustedProxies
 from orchestrator.serve.http.refusals import Refused

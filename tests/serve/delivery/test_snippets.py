@@ -12,7 +12,7 @@ import pytest
 from orchestrator.core.files import RepoFile
 from orchestrator.core.plan import ResolvedModel
 from orchestrator.errors import SourcesDownError
-from orchestrator.serve.access.rights import ANYBODY
+from orchestrator.serve.access.callers import ANYBODY
 from orchestrator.serve.delivery.ranges import Excerpt, excerpt
 from orchestrator.serve.delivery.snippets import LONGEST, Snippets
 from orchestrator.serve.stock.library import Library

@@ -15,7 +15,7 @@ from orchestrator.core.files import Algorithm, Digest, RepoFile, RepoTree
 from orchestrator.core.plan import ResolvedModel
 from orchestrator.core.refs import Ref
 from orchestrator.core.trust import Level, Trust
-from orchestrator.serve.access.rights import ANYBODY
+from orchestrator.serve.access.callers import ANYBODY
 from orchestrator.serve.http.printing import LONG, Print, encoded
 from orchestrator.serve.hub.documents import about, paths_info, tree_page
 from orchestrator.serve.hub.grammar import AboutRepo, TreePage

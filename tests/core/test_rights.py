@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from orchestrator.core.refs import RepoId, RepoType
-from orchestrator.serve.access.rights import ANYBODY, NOBODY, OPERATOR, Caller, Right, Role
+from orchestrator.core.rights import Grant, Right, Role, Subject
 
 ALLOWED = {
     Role.READER: "read",
@@ -16,14 +16,19 @@ ALLOWED = {
     Role.PROMOTER: "read fetch promote",
     Role.ADMIN: "read fetch publish promote command",
 }
+NOBODY = Subject()
 INSIDE, OUTSIDE = RepoId(RepoType.MODEL, "team/one"), RepoId(RepoType.MODEL, "other/one")
+
+
+def _in_team(role: Role) -> Grant:
+    return Grant(role) if role is Role.ADMIN else Grant(role, ("team",))
 
 
 @pytest.mark.parametrize(("role", "right"), list(itertools.product(Role, Right)))
 def test_a_role_may_what_the_table_says_in_its_namespaces(role: Role, right: Right) -> None:
-    caller = Caller("ci", role, ("team",))
-    assert caller.may(right, INSIDE) is (right.value in ALLOWED[role].split())
-    assert not caller.may(right, OUTSIDE)
+    subject = Subject("ci", (_in_team(role),))
+    assert subject.may(right, INSIDE) is (right.value in ALLOWED[role].split())
+    assert subject.may(right, OUTSIDE) is (role is Role.ADMIN)
     assert not NOBODY.may(right, INSIDE)
 
 
@@ -34,9 +39,9 @@ def test_a_role_may_what_the_table_says_in_its_namespaces(role: Role, right: Rig
 def test_a_closed_repo_is_read_with_the_right_to_it_only(
     role: Role | None, is_allowed_closed: bool, is_closed: bool, repo: RepoId
 ) -> None:
-    caller = Caller("ci", role, ("team",), is_allowed_closed)
-    expected = role is not None and repo is INSIDE and (is_allowed_closed or not is_closed)
-    assert caller.may_read(repo, restricted=is_closed) is expected
+    subject = Subject("ci", (_in_team(role),) if role else (), is_allowed_closed)
+    expected = role is not None and (repo is INSIDE or role is Role.ADMIN) and (is_allowed_closed or not is_closed)
+    assert subject.may_read(repo, restricted=is_closed) is expected
 
 
 @pytest.mark.parametrize(
@@ -59,23 +64,24 @@ def test_a_closed_repo_is_read_with_the_right_to_it_only(
 def test_a_pattern_names_repos_by_namespace_or_part_by_part(
     pattern: str, kind: RepoType, name: str, expected: bool
 ) -> None:
-    assert Caller("ci", Role.READER, (pattern,)).may_read(RepoId(kind, name)) is expected
+    assert Subject("ci", (Grant(Role.READER, (pattern,)),)).may_read(RepoId(kind, name)) is expected
 
 
 def test_only_who_sees_everything_commands_or_views_the_server() -> None:
-    assert {role for role in Role if Caller("x", role).is_admin} == {Role.ADMIN}
-    assert not Caller("x", Role.ADMIN, ("team",)).is_admin
-    assert all(Caller("x", role).may_view for role in Role)
-    assert not any(Caller("x", role, ("team",)).may_view for role in Role)
-    assert (NOBODY.may_view, ANYBODY.may_view, OPERATOR.may_view) == (False, True, True)
-    assert (NOBODY.is_admin, ANYBODY.is_admin, OPERATOR.is_admin) == (False, False, True)
+    assert {role for role in Role if Subject("x", (Grant(role),)).is_admin} == {Role.ADMIN}
+    assert all(Subject("x", (Grant(role),)).may_view for role in Role)
+    assert not any(Subject("x", (Grant(role, ("team",)),)).may_view for role in set(Role) - {Role.ADMIN})
+    assert not NOBODY.is_admin
+    assert not NOBODY.may_view
 
 
-def test_who_shows_no_token_is_asked_for_one() -> None:
-    assert NOBODY.deny("x is not served").status == 401
-    assert Caller("ci", Role.READER).deny("x is not served").status == 403
-    assert "'ci' (reader)" in Caller("ci", Role.READER).deny("x is not served").message
+def test_an_admin_is_one_everywhere() -> None:
+    with pytest.raises(ValueError, match="whole server"):
+        Grant(Role.ADMIN, ("team",))
 
 
-def test_a_caller_shows_no_token() -> None:
-    assert "hf_secret" not in repr(Caller(hub_token="hf_secret"))
+def test_each_role_holds_in_its_own_namespaces() -> None:
+    both = Subject("x", (Grant(Role.PUBLISHER, ("team",)), Grant(Role.PROMOTER, ("other",))))
+    assert (both.may(Right.PUBLISH, INSIDE), both.may(Right.PROMOTE, INSIDE)) == (True, False)
+    assert (both.may(Right.PUBLISH, OUTSIDE), both.may(Right.PROMOTE, OUTSIDE)) == (False, True)
+    assert both.roles == "publisher, promoter"

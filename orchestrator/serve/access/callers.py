@@ -1,0 +1,32 @@
+"""Callers: those who ask a server, with what they may do, and the refusal of what they may not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from orchestrator.core.rights import Grant, Role, Subject
+from orchestrator.serve.http.refusals import Refused
+
+
+@dataclass(frozen=True, slots=True)
+class Caller(Subject):
+    """One who asks a server. `hub_token` is a token of the Hub's that came along, for the root alone. Limits count by
+    `client`."""
+
+    client: str = ""
+    hub_token: str | None = field(default=None, repr=False)
+
+    def deny(self, what: str, code: str = "") -> Refused:
+        """The refusal of what is not done for the caller: `what` says so. Who showed no token is asked for one."""
+        if not self.name:
+            hint = "a client without a token of this server: set HF_TOKEN or MODELSCOPE_API_TOKEN to one"
+            return Refused(401, f"{what} for {hint}", code, {"WWW-Authenticate": "Bearer"})
+        return Refused(403, f"{what} for the token {self.name!r} ({self.roles})", code)
+
+
+NOBODY = Caller()
+"""Who showed no token where one is needed."""
+ANYBODY = Caller(grants=(Grant(Role.PULLER),))
+"""A client of a server that needs no tokens."""
+OPERATOR = Caller(grants=(Grant(Role.ADMIN),), restricted=True)
+"""Programs of the user who runs the server."""
