@@ -14,9 +14,9 @@ from orchestrator.cli.named_config import CONFIG
 from orchestrator.cli.run import Run, finish, services
 from orchestrator.cli.typed import argument, option, takes
 from orchestrator.cli.views.table import NOTHING, show, yes_or_no
-from orchestrator.core.rights import EVERYWHERE, Role
 from orchestrator.core.sizes import parse_duration
 from orchestrator.errors import NotFoundError, UsageError
+from orchestrator.rights import EVERYWHERE, Role
 from orchestrator.serve.access.document import NewTokenDocument, TokenEntry, TokensDocument
 from orchestrator.serve.access.tokens import TokenFile, TokenGrant
 

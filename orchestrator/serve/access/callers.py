@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from orchestrator.core.rights import Grant, Role, Subject
+from orchestrator.rights import Role, RoleGrant, Subject
 from orchestrator.serve.http.refusals import Refused
 
 
@@ -26,7 +26,7 @@ class Caller(Subject):
 
 NOBODY = Caller()
 """Who showed no token where one is needed."""
-ANYBODY = Caller(grants=(Grant(Role.PULLER),))
+ANYBODY = Caller(grants=(RoleGrant(Role.PULLER),))
 """A client of a server that needs no tokens."""
-OPERATOR = Caller(grants=(Grant(Role.ADMIN),), restricted=True)
+OPERATOR = Caller(grants=(RoleGrant(Role.ADMIN),), restricted=True)
 """Programs of the user who runs the server."""

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Self
 
-from orchestrator.core.rights import Role
 from orchestrator.documents import Count
+from orchestrator.rights import Role
 from orchestrator.serve.access.tokens import TokenGrant
 
 

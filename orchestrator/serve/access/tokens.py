@@ -17,12 +17,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from orchestrator.core.rights import Grant, Role
 from orchestrator.disk.access import OURS_ALONE
 from orchestrator.disk.file_stat import Identity
 from orchestrator.disk.locks import state_lock
 from orchestrator.disk.state_file import UNREADABLE, load_state, read_state, write_state
 from orchestrator.errors import DiskIOError, UsageError
+from orchestrator.rights import Role, RoleGrant
 from orchestrator.serve.access.callers import Caller
 from orchestrator.system.failures import on_disk
 
@@ -51,7 +51,7 @@ class TokenGrant:
                 f"{self.name!r} is no name of a token", hint="letters, digits, and . _ @ - after the first"
             )
         try:
-            Grant(self.role, self.namespaces)
+            RoleGrant(self.role, self.namespaces)
         except ValueError as error:
             raise UsageError(str(error)) from error
 
@@ -59,7 +59,7 @@ class TokenGrant:
         """The caller who shows the token; None when it has expired."""
         if self.expires is not None and now >= self.expires:
             return None
-        return Caller(self.name, (Grant(self.role, self.namespaces),), self.restricted, client=f"token {self.name}")
+        return Caller(self.name, (RoleGrant(self.role, self.namespaces),), self.restricted, client=f"token {self.name}")
 
 
 class TokenFile:

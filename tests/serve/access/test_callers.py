@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.core.rights import Grant, Role
+from orchestrator.rights import Role, RoleGrant
 from orchestrator.serve.access.callers import ANYBODY, NOBODY, OPERATOR, Caller
 
 
@@ -12,7 +12,7 @@ def test_who_shows_no_token_is_asked_for_one() -> None:
 
 
 def test_who_shows_one_is_told_its_roles() -> None:
-    refused = Caller("ci", (Grant(Role.READER),)).deny("x is not served")
+    refused = Caller("ci", (RoleGrant(Role.READER),)).deny("x is not served")
     assert refused.status == 403
     assert "'ci' (reader)" in refused.message
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.core.rights import Grant, Role
 from orchestrator.errors import DiskIOError, UsageError
 from orchestrator.events import Event, Notice
+from orchestrator.rights import Role, RoleGrant
 from orchestrator.serve.access.callers import OPERATOR, Caller
 from orchestrator.serve.access.keyring import Keyring, ShownTokens, WrongTokens, shown
 from orchestrator.serve.access.tokens import DAY, TokenFile, TokenGrant, fresh_token, hashed, is_token
@@ -128,7 +128,7 @@ def test_a_link_is_not_followed(tmp_path: Path, file: TokenFile) -> None:
 def test_a_running_server_obeys_changes_at_once(file: TokenFile) -> None:
     keyring = ring(file)
     token, _ = file.create(of("a", Role.PULLER))
-    assert keyring.identify(token, "x") == Caller("a", (Grant(Role.PULLER),), client="token a")
+    assert keyring.identify(token, "x") == Caller("a", (RoleGrant(Role.PULLER),), client="token a")
     file.revoke("a")
     assert keyring.identify(token, "x") is None
 

@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from orchestrator.core.refs import RepoId, RepoType
-from orchestrator.core.rights import Grant, Right, Role, Subject
+from orchestrator.rights import Right, Role, RoleGrant, Subject
 
 ALLOWED = {
     Role.READER: "read",
@@ -20,8 +20,8 @@ NOBODY = Subject()
 INSIDE, OUTSIDE = RepoId(RepoType.MODEL, "team/one"), RepoId(RepoType.MODEL, "other/one")
 
 
-def _in_team(role: Role) -> Grant:
-    return Grant(role) if role is Role.ADMIN else Grant(role, ("team",))
+def _in_team(role: Role) -> RoleGrant:
+    return RoleGrant(role) if role is Role.ADMIN else RoleGrant(role, ("team",))
 
 
 @pytest.mark.parametrize(("role", "right"), list(itertools.product(Role, Right)))
@@ -64,24 +64,24 @@ def test_a_closed_repo_is_read_with_the_right_to_it_only(
 def test_a_pattern_names_repos_by_namespace_or_part_by_part(
     pattern: str, kind: RepoType, name: str, expected: bool
 ) -> None:
-    assert Subject("ci", (Grant(Role.READER, (pattern,)),)).may_read(RepoId(kind, name)) is expected
+    assert Subject("ci", (RoleGrant(Role.READER, (pattern,)),)).may_read(RepoId(kind, name)) is expected
 
 
 def test_only_who_sees_everything_commands_or_views_the_server() -> None:
-    assert {role for role in Role if Subject("x", (Grant(role),)).is_admin} == {Role.ADMIN}
-    assert all(Subject("x", (Grant(role),)).may_view for role in Role)
-    assert not any(Subject("x", (Grant(role, ("team",)),)).may_view for role in set(Role) - {Role.ADMIN})
+    assert {role for role in Role if Subject("x", (RoleGrant(role),)).is_admin} == {Role.ADMIN}
+    assert all(Subject("x", (RoleGrant(role),)).may_view for role in Role)
+    assert not any(Subject("x", (RoleGrant(role, ("team",)),)).may_view for role in set(Role) - {Role.ADMIN})
     assert not NOBODY.is_admin
     assert not NOBODY.may_view
 
 
 def test_an_admin_is_one_everywhere() -> None:
     with pytest.raises(ValueError, match="whole server"):
-        Grant(Role.ADMIN, ("team",))
+        RoleGrant(Role.ADMIN, ("team",))
 
 
 def test_each_role_holds_in_its_own_namespaces() -> None:
-    both = Subject("x", (Grant(Role.PUBLISHER, ("team",)), Grant(Role.PROMOTER, ("other",))))
+    both = Subject("x", (RoleGrant(Role.PUBLISHER, ("team",)), RoleGrant(Role.PROMOTER, ("other",))))
     assert (both.may(Right.PUBLISH, INSIDE), both.may(Right.PROMOTE, INSIDE)) == (True, False)
     assert (both.may(Right.PUBLISH, OUTSIDE), both.may(Right.PROMOTE, OUTSIDE)) == (False, True)
     assert both.roles == "publisher, promoter"

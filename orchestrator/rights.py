@@ -51,7 +51,7 @@ RIGHTS: Mapping[Role, frozenset[Right]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Grant:
+class RoleGrant:
     """A role, and the patterns of the repos for which it holds. Raises ValueError for one that cannot be held."""
 
     role: Role
@@ -79,7 +79,7 @@ class Subject:
     is gated or private there."""
 
     name: str = ""
-    grants: tuple[Grant, ...] = ()
+    grants: tuple[RoleGrant, ...] = ()
     restricted: bool = False
 
     def may(self, right: Right, repo: RepoId) -> bool:
