@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from orchestrator.core.resolvers import NameServer, Standing
+from orchestrator.core.network.resolvers import NameServer, Standing
 from orchestrator.core.sources import Source
 from orchestrator.doctor.history import History, Past
 from orchestrator.mirrors.stats import Evidence, Observation, SourceStats

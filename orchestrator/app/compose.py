@@ -21,8 +21,8 @@ from orchestrator.catalogs.git_objects import GitReader
 from orchestrator.catalogs.sites import Sites
 from orchestrator.catalogs.speakers import catalog_at
 from orchestrator.core.dialects import Dialect, dialects
-from orchestrator.core.proxies import Proxies, parse_proxy
-from orchestrator.core.resolvers import PORT, ordered
+from orchestrator.core.network.proxies import Proxies, parse_proxy
+from orchestrator.core.network.resolvers import PORT, ordered
 from orchestrator.core.sources import Source
 from orchestrator.core.trust import Policy
 from orchestrator.depot.mover import Daemon, Mover

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from orchestrator.app.compose import known_state, limits_of
+from orchestrator.core.network.resolvers import NameServer
 from orchestrator.core.refs import Ref
-from orchestrator.core.resolvers import NameServer
 from orchestrator.disk import places
 from orchestrator.disk.private import runtime_folders
 from orchestrator.doctor.examine import DoctorRequest

@@ -28,9 +28,9 @@ from orchestrator.app.compose import (
 from orchestrator.app.opening import OpenCall, moving, opened
 from orchestrator.cache.layout import CacheLayout
 from orchestrator.core.files import Digest
+from orchestrator.core.network.resolvers import NameServer
 from orchestrator.core.plan import Plan
 from orchestrator.core.refs import Ref, Target
-from orchestrator.core.resolvers import NameServer
 from orchestrator.core.sources import Source
 from orchestrator.errors import GlmAriaError, UsageError
 from orchestrator.events import Emit, ignore

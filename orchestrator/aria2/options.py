@@ -11,7 +11,7 @@ from pathlib import Path
 from orchestrator.aria2 import inherited
 from orchestrator.aria2.control import PIECE
 from orchestrator.aria2.spelling import spelled
-from orchestrator.core.proxies import Proxy, Way
+from orchestrator.core.network.proxies import Proxy, Way
 from orchestrator.templating import render
 
 # Options of aria2.conf that concern the whole daemon; aria2 refuses them for a single download.

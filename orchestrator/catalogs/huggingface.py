@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
-from orchestrator.catalogs import shapes
 from orchestrator.catalogs.interface import Revision
 from orchestrator.catalogs.paging import Paging
 from orchestrator.catalogs.refusals import refusal
@@ -17,6 +16,7 @@ from orchestrator.core.files import Algorithm, RepoFile, RepoTree
 from orchestrator.core.refs import Ref, RepoId, commit_hint, is_commit
 from orchestrator.core.sources import Source
 from orchestrator.errors import GlmAriaError, NotFoundError, UsageError
+from orchestrator.net import shapes
 from orchestrator.net.addresses import place
 from orchestrator.net.answers import Answer
 from orchestrator.net.failures import blaming

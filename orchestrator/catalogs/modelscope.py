@@ -15,13 +15,13 @@ from itertools import count
 from typing import Any
 from urllib.parse import urlencode
 
-from orchestrator.catalogs import shapes
 from orchestrator.catalogs.interface import Revision
 from orchestrator.catalogs.paging import Paging
 from orchestrator.core.files import MAX_FILES, Algorithm, RepoFile, RepoTree
 from orchestrator.core.refs import Ref, RepoId, RepoType, commit_hint, is_commit
 from orchestrator.core.sources import Source
 from orchestrator.errors import GlmAriaError, NotAllowedError, NotFoundError, ProtocolError
+from orchestrator.net import shapes
 from orchestrator.net.failures import blaming
 from orchestrator.net.session import Net
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from orchestrator.catalogs import shapes
 from orchestrator.core.files import MAX_FILES
 from orchestrator.errors import TemporaryError
+from orchestrator.net import shapes
 
 MOST_ANSWERS = 2_000
 """A Hub's page holds 1000 entries, or 50 at a mirror that expands them."""

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 from orchestrator.aria2.endpoint import Endpoint
 from orchestrator.core.extents import Extents
+from orchestrator.core.network.proxies import Proxies, Way
 from orchestrator.core.plan import Job
-from orchestrator.core.proxies import Proxies, Way
 from orchestrator.depot.candidates import Choosing
 from orchestrator.depot.company import Company, Engine
 from orchestrator.errors import GlmAriaError, TemporaryError, TrustError

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Self
 
-from orchestrator.core.resolvers import Reply
+from orchestrator.core.network.resolvers import Reply
 from orchestrator.core.sizes import format_duration, format_size, format_speed
 from orchestrator.core.text import redacted
 from orchestrator.doctor.examine import Diagnosis

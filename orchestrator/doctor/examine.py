@@ -19,8 +19,8 @@ from orchestrator.aria2.program import install_command
 from orchestrator.cache.cache import Cache
 from orchestrator.cache.records import Records
 from orchestrator.catalogs.sites import Sites
+from orchestrator.core.network.resolvers import NameServer
 from orchestrator.core.refs import Ref
-from orchestrator.core.resolvers import NameServer
 from orchestrator.core.sources import Source
 from orchestrator.doctor.facts import Facts, SourceFacts
 from orchestrator.doctor.findings import REFERENCE, Finding, findings

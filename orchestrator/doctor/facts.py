@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from orchestrator.aria2.endpoint import OpenRpc
-from orchestrator.core.resolvers import Reply
+from orchestrator.core.network.resolvers import Reply
 from orchestrator.core.sources import Source
 from orchestrator.mirrors.probe import Probe
 from orchestrator.mirrors.rates import enough

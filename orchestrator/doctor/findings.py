@@ -13,7 +13,7 @@ import shlex
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 
-from orchestrator.core.resolvers import NameServer, odd_ones
+from orchestrator.core.network.resolvers import NameServer, odd_ones
 from orchestrator.core.sizes import format_duration, format_size, format_speed
 from orchestrator.doctor.facts import Facts, Freshness
 from orchestrator.mirrors.rates import still_grows

@@ -20,7 +20,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 from urllib3.util.connection import create_connection
 
-from orchestrator.core.resolvers import NameServer, Reply, Standing, is_private_answer, ordered
+from orchestrator.core.network.resolvers import NameServer, Reply, Standing, is_private_answer, ordered
 from orchestrator.system.threads import try_start
 
 Lookup = Callable[[str], tuple[str, ...]]

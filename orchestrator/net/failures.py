@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import requests.exceptions as rq
 import urllib3.exceptions as u3
 
-from orchestrator.core.proxies import Proxy
+from orchestrator.core.network.proxies import Proxy
 from orchestrator.errors import (
     GlmAriaError,
     ProtocolError,

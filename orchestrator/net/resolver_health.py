@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from orchestrator.core.resolvers import NameServer, Standing, merged, parse_server
+from orchestrator.core.network.resolvers import NameServer, Standing, merged, parse_server
 from orchestrator.disk.locks import state_lock
 from orchestrator.disk.state_file import read_state, write_state
 from orchestrator.system.failures import on_disk

@@ -11,26 +11,24 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
 from urllib.parse import urlunsplit
 
-from requests.adapters import HTTPAdapter
-from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.response import BaseHTTPResponse
 from urllib3.util import Retry, Timeout
 
 from orchestrator import __version__
 from orchestrator.core.exponential import backoff
-from orchestrator.core.proxies import Proxies, Proxy, parse_proxy
+from orchestrator.core.network.proxies import Proxies, Proxy
 from orchestrator.errors import GlmAriaError, ProtocolError, ProxyRefusedError, SourcesDownError, TemporaryError
 from orchestrator.net.addresses import MAX_REDIRECTS, is_loopback, next_hop, redact, split
 from orchestrator.net.answers import CHUNK, Answer, Limits, Stream, chunks_of, put_back, too_slow
 from orchestrator.net.credentials import Credentials
-from orchestrator.net.dns import Lookup, looking_up
+from orchestrator.net.dns import Lookup
 from orchestrator.net.failures import FOREIGN, at_the_proxy, translate
 from orchestrator.net.handshake import Handshake, shake_hands
+from orchestrator.net.pools import Pools
 from orchestrator.net.retry import asked_wait
 from orchestrator.net.statuses import Then, meaning
 
@@ -40,28 +38,8 @@ USER_AGENT = f"glm-aria/{__version__}"
 _ERROR_BODY = 64 * 1024
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 8.0
 _NO_RETRIES = Retry(0, read=False)
-_MOST_POOLS = 16
-_Way = tuple[str, str, Proxy | None]
-"""Scheme, host and port as the address has them, and the proxy: requests with an equal way share connections."""
 # What a proxy says, too, when it cannot reach the site.
 _GATEWAY = frozenset({502, 503, 504})
-
-
-@dataclass(frozen=True, slots=True)
-class _Url:
-    """All that the adapter of requests looks at in a request to find its pool."""
-
-    url: str
-
-
-class _Adapter(HTTPAdapter):
-    """The pools of requests, with its certificates and proxies. Logs in at a proxy with UTF-8, as aria2 does; requests
-    knows latin-1 only."""
-
-    def proxy_headers(self, proxy: str) -> dict[str, str]:
-        known = parse_proxy(proxy)
-        login = known and known.authorization
-        return {"Proxy-Authorization": login} if login else {}
 
 
 class Net:
@@ -90,10 +68,9 @@ class Net:
         self.limits = limits or Limits()
         self.now = now
         self._sleep, self._clock, self._roll = sleep, clock, roll
-        self._proxies, self._lookup = proxies or Proxies(), lookup
-        self._verify: str | bool = str(ca_bundle) if ca_bundle else True
-        self._adapter = _adapter(lookup)
-        self._pools: dict[_Way, HTTPConnectionPool] = {}
+        self._proxies = proxies or Proxies()
+        self._ca_bundle, self._lookup = ca_bundle, lookup
+        self._pools = Pools(ca_bundle, lookup)
 
     def __enter__(self) -> Net:
         return self
@@ -103,34 +80,30 @@ class Net:
 
     def close(self) -> None:
         """Close the kept connections."""
-        self._pools.clear()
-        self._adapter.close()
+        self._pools.close()
 
     def as_somebody(self, token: str | None) -> Net:
         """The same way to the sites for somebody else, over the same connections. Raises ConfigError for a token that
         cannot be sent."""
+        return self.carrying(Credentials(token, self.credentials.hosts))
+
+    def carrying(self, credentials: Credentials, *, body: int | None = None) -> Net:
+        """The same way to the sites with other credentials, over the same connections; `body` bounds its answers."""
         other = copy.copy(self)
-        other.credentials = Credentials(token, self.credentials.hosts)
+        other.credentials = credentials
+        other.limits = self.limits if body is None else replace(self.limits, body=body)
         return other
 
     def reconnect(self) -> None:
         """Use no connection that is open now for another request: those under way go on, and the others are closed."""
-        self._adapter, self._pools = _adapter(self._lookup), {}
+        self._pools = Pools(self._ca_bundle, self._lookup)
 
     def get_json(self, url: str, *, attempts: int | None = None) -> Answer:
         """GET an API address, following redirects; `answer.value` is its JSON. Idempotent, retried.
 
         Raises SourcesDownError, TemporaryError, TrustError or ProtocolError, as the table in `net.failures` says.
         """
-
-        def read(deadline: float) -> Answer:
-            final, response = self._open("GET", url, deadline, {"Accept-Encoding": "gzip, deflate"}, url)
-            try:
-                return self._read(final, response, deadline)
-            finally:
-                put_back(response)
-
-        return self._retried(read, attempts, url)
+        return self.exchange("GET", url, headers={"Accept-Encoding": "gzip, deflate"}, attempts=attempts, follow=True)
 
     def head(self, url: str, *, home: str | None = None) -> Answer:
         """HEAD one address without following a redirect. Retried; errors as in `get_json`."""
@@ -144,15 +117,36 @@ class Net:
 
     def ask(self, url: str, body: bytes | None = None) -> Answer:
         """GET one address, or POST JSON to it, without following a redirect. Retried; errors as in `get_json`."""
+        if body is None:
+            return self.exchange("GET", url)
+        return self.exchange("POST", url, headers={"Content-Type": "application/json"}, body=body)
+
+    def exchange(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        attempts: int | None = None,
+        follow: bool = False,
+    ) -> Answer:
+        """One request and its whole answer. `follow` its redirects, which only reading may.
+
+        Retried up to `attempts` times, so with 1 unless it may be repeated; errors as in `get_json`.
+        """
 
         def read(deadline: float) -> Answer:
-            response = self._send("GET" if body is None else "POST", url, deadline, {}, url, body=body)
+            if follow:
+                final, response = self._open(method, url, deadline, headers or {}, url)
+            else:
+                final, response = url, self._send(method, url, deadline, headers or {}, url, body=body)
             try:
-                return self._read(url, response, deadline)
+                return self._read(final, response, deadline)
             finally:
                 put_back(response)
 
-        return self._retried(read, None, url)
+        return self._retried(read, attempts, url)
 
     def stream(self, url: str, *, byte_range: tuple[int, int] | None = None, home: str | None = None) -> Stream:
         """GET a file's bytes as they are, following redirects. Retried until the headers are there, not later.
@@ -181,9 +175,8 @@ class Net:
         """The variables by which a program on libcurl takes the same way to `url`: proxy and certificates."""
         proxy = self._route(url, url)
         way = {"http_proxy": proxy.url, "https_proxy": proxy.url} if proxy else {"no_proxy": "*"}
-        if isinstance(self._verify, bool):
-            return way
-        return way | {"GIT_SSL_CAPATH" if Path(self._verify).is_dir() else "GIT_SSL_CAINFO": self._verify}
+        bundle = self._ca_bundle
+        return way | ({"GIT_SSL_CAPATH" if bundle.is_dir() else "GIT_SSL_CAINFO": str(bundle)} if bundle else {})
 
     def proxy_for(self, url: str) -> str | None:
         """The proxy that stands between, as it may be shown; None for a direct way."""
@@ -194,7 +187,7 @@ class Net:
         """Time the connection to a server. None where a proxy stands between: it is the proxy that connects."""
         if self._route(url, url):
             return None
-        return shake_hands(url, self.limits.connect, self._verify, self._lookup)
+        return shake_hands(url, self.limits.connect, str(self._ca_bundle or "") or True, self._lookup)
 
     def _retried(self, read: Callable[[float], Answer], attempts: int | None, home: str) -> Answer:
         """Call `read` until it gives an answer that is not busy, within the limits."""
@@ -249,8 +242,6 @@ class Net:
         if left <= 0:
             raise too_slow(url)
         sent = {"User-Agent": USER_AGENT, "Accept": "*/*", **headers, **self.credentials.headers_for(url)}
-        if body is not None:
-            sent["Content-Type"] = "application/json"
         try:
             response = self._ask(method, url, sent, proxy, left, body=body)
         except FOREIGN as error:
@@ -269,10 +260,10 @@ class Net:
         which has a use here, for as much time again (0.6 instead of 0.3 ms a request).
         """
         parts = split(url)
-        pool = self._pool(url, (parts.scheme, parts.netloc, proxy))
+        pool = self._pools.of(url, proxy)
         target = urlunsplit(("", "", parts.path or "/", parts.query, ""))
         if proxy and parts.scheme == "http":
-            target, headers = url, headers | self._adapter.proxy_headers(proxy.url)
+            target, headers = url, headers | self._pools.login_at(proxy)
         timeout = Timeout(connect=min(self.limits.connect, left), read=min(self.limits.read, left))
         return pool.urlopen(
             method,
@@ -286,19 +277,6 @@ class Net:
             preload_content=False,
             decode_content=False,
         )
-
-    def _pool(self, url: str, way: _Way) -> HTTPConnectionPool:
-        """The kept connections of a way. Those that are forgotten here end with the last request that has them."""
-        known = self._pools.get(way)
-        if known is None:
-            proxy = way[2]
-            named = {"http": proxy.url, "https": proxy.url} if proxy else {}
-            found = self._adapter.get_connection_with_tls_context(cast(Any, _Url(url)), self._verify, proxies=named)
-            known = cast(HTTPConnectionPool, found)
-            if len(self._pools) >= _MOST_POOLS:
-                self._pools.clear()
-            self._pools[way] = known
-        return known
 
     def _read(self, url: str, response: BaseHTTPResponse, deadline: float) -> Answer:
         most = self.limits.body if response.status < 400 else _ERROR_BODY
@@ -317,11 +295,6 @@ class Net:
     def _route(self, url: str, home: str) -> Proxy | None:
         """No proxy for this machine: it would be shown what plain http carries there."""
         return None if is_loopback(split(url).hostname or "") else self._proxies.route(url, home)
-
-
-def _adapter(lookup: Lookup | None) -> HTTPAdapter:
-    made = _Adapter(pool_connections=_MOST_POOLS, pool_maxsize=256)
-    return made if lookup is None else looking_up(made, lookup)
 
 
 def _hang_up(response: BaseHTTPResponse) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from orchestrator.core.addresses import Place, is_address_of_a_machine, parse_place
-from orchestrator.core.resolvers import PORT, parse_server
+from orchestrator.core.network.resolvers import PORT, parse_server
 from orchestrator.core.sources import parse_source
 from orchestrator.errors import UsageError
 

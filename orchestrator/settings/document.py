@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Self
 
-from orchestrator.core.resolvers import NameServer
+from orchestrator.core.network.resolvers import NameServer
 from orchestrator.core.sources import Source
 from orchestrator.settings import Secret, Settings
 

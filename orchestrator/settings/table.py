@@ -10,7 +10,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
-from orchestrator.core.resolvers import NameServer
+from orchestrator.core.network.resolvers import NameServer
 from orchestrator.core.sources import Source
 from orchestrator.core.trust import Policy
 from orchestrator.settings import values

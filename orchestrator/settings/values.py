@@ -13,8 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from orchestrator.core.addresses import Place, is_address_of_a_machine, parse_address, parse_place
-from orchestrator.core.proxies import is_exemption, parse_proxy
-from orchestrator.core.resolvers import NameServer, parse_server
+from orchestrator.core.network.proxies import is_exemption, parse_proxy
+from orchestrator.core.network.resolvers import NameServer, parse_server
 from orchestrator.core.sizes import parse_size
 from orchestrator.core.trust import Policy
 from orchestrator.disk.places import expanded

@@ -14,7 +14,7 @@ from orchestrator.aria2.endpoint import Endpoint
 from orchestrator.aria2.options import download_options, tuning, way_options
 from orchestrator.aria2.program import find_aria2c
 from orchestrator.aria2.rpc import Rpc
-from orchestrator.core.proxies import Way
+from orchestrator.core.network.proxies import Way
 from tests.aria2.conftest import paused
 from tests.machine.fixtures import MakeForeign, make_foreign  # noqa: F401 - a fixture
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from orchestrator.aria2.options import download_options, tuning, way_options
 from orchestrator.aria2.rpc import Rpc
-from orchestrator.core.proxies import Proxy, Way
+from orchestrator.core.network.proxies import Proxy, Way
 from tests.aria2.conftest import paused
 
 CONF = Path(__file__).parents[2] / "aria2.conf"

@@ -16,13 +16,14 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from orchestrator.catalogs import shapes, speakers
+from orchestrator.catalogs import speakers
 from orchestrator.catalogs.interface import Revision
 from orchestrator.core.dialects import Dialect
 from orchestrator.core.files import Algorithm, RepoFile, RepoTree
 from orchestrator.core.refs import Ref, RepoId, is_commit
 from orchestrator.core.sources import Source
 from orchestrator.errors import GlmAriaError, NotFoundError, ProtocolError
+from orchestrator.net import shapes
 from orchestrator.net.failures import blaming
 from orchestrator.net.session import Net
 from tests.hub.access import Shelf

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.core.addresses import parse_address, parse_place
-from orchestrator.core.proxies import parse_proxy
-from orchestrator.core.resolvers import parse_server
+from orchestrator.core.network.proxies import parse_proxy
+from orchestrator.core.network.resolvers import parse_server
 from orchestrator.core.sources import parse_source
 from orchestrator.errors import UsageError
 

@@ -11,8 +11,8 @@ import pytest
 
 from orchestrator.core.extents import Extents, Ranges, covers, subtract
 from orchestrator.core.files import Digest
+from orchestrator.core.network.proxies import Proxies, parse_proxy
 from orchestrator.core.plan import Job
-from orchestrator.core.proxies import Proxies, parse_proxy
 from orchestrator.core.sources import Body, RangeAnswer, Source
 from orchestrator.depot.candidates import Candidates, Choosing
 from orchestrator.depot.company import Engine

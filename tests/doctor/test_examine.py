@@ -11,8 +11,8 @@ import pytest
 
 from orchestrator.cache.records import Record
 from orchestrator.catalogs.interface import Catalog
+from orchestrator.core.network.resolvers import NameServer, Reply
 from orchestrator.core.refs import RepoId, RepoType
-from orchestrator.core.resolvers import NameServer, Reply
 from orchestrator.core.sources import Source
 from orchestrator.core.trust import Level, Trust
 from orchestrator.doctor import examine

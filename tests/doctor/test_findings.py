@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.core.resolvers import NameServer, Reply
+from orchestrator.core.network.resolvers import NameServer, Reply
 from orchestrator.core.sources import Source, parse_source
 from orchestrator.doctor.facts import Facts, Freshness, SourceFacts
 from orchestrator.doctor.findings import cost_text, findings, slows

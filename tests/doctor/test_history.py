@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.core.resolvers import NameServer, Standing
+from orchestrator.core.network.resolvers import NameServer, Standing
 from orchestrator.doctor.history import MOST, History, Past, entries_of, rates_over_time
 from orchestrator.net.resolver_health import keep_standings, read_standings
 from orchestrator.pull.report import FileReport, FileState, ModelReport, PullReport

@@ -18,7 +18,7 @@ import pytest
 
 from orchestrator.cache.layout import CacheLayout
 from orchestrator.cache.state_dir import open_state_dir
-from orchestrator.core.resolvers import Standing, parse_server
+from orchestrator.core.network.resolvers import Standing, parse_server
 from orchestrator.core.sources import Source
 from orchestrator.mirrors.stats import SourceStats
 from orchestrator.net.resolver_health import keep_standings

@@ -15,7 +15,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import MaxRetryError, NameResolutionError
 
-from orchestrator.core.resolvers import NameServer
+from orchestrator.core.network.resolvers import NameServer
 from orchestrator.errors import TrustError
 from orchestrator.net.dns import Resolver, ask, looking_up
 from orchestrator.net.session import Net

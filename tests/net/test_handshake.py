@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.core.proxies import Proxies, parse_proxy
+from orchestrator.core.network.proxies import Proxies, parse_proxy
 from orchestrator.errors import SourcesDownError, TrustError
 from orchestrator.net.handshake import shake_hands
 from orchestrator.net.session import Net

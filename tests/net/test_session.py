@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator import __version__
-from orchestrator.core.proxies import Proxies, parse_proxy
+from orchestrator.core.network.proxies import Proxies, parse_proxy
 from orchestrator.errors import (
     GlmAriaError,
     ProtocolError,

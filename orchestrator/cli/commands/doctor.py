@@ -13,8 +13,8 @@ from orchestrator.cli.groups import HeadedCommand
 from orchestrator.cli.options import SiteOptions
 from orchestrator.cli.run import Run, finish, services
 from orchestrator.cli.typed import argument, option, takes
+from orchestrator.core.network.resolvers import parse_server
 from orchestrator.core.refs import parse_ref
-from orchestrator.core.resolvers import parse_server
 from orchestrator.core.text import printable
 from orchestrator.disk import places
 from orchestrator.errors import UsageError

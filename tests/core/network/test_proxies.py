@@ -6,7 +6,7 @@ import base64
 
 import pytest
 
-from orchestrator.core.proxies import Proxies, Proxy, Way, parse_proxy
+from orchestrator.core.network.proxies import Proxies, Proxy, Way, parse_proxy
 from orchestrator.errors import ConfigError
 
 SECRET = "p@s:s/w%ö"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.core.resolvers import HALF_LIFE, NameServer, Reply, Standing, odd_ones, ordered, parse_server
+from orchestrator.core.network.resolvers import HALF_LIFE, NameServer, Reply, Standing, odd_ones, ordered, parse_server
 
 ONE, OTHER = NameServer("1.1.1.1"), NameServer("8.8.8.8")
 

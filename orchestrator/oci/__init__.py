@@ -1,0 +1,1 @@
+"""OCI registries: manifests, logins, and the distribution API."""

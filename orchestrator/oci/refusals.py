@@ -1,0 +1,42 @@
+"""Refusals of a registry: from a status and the error codes of the specification to an error with a hint."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+
+from orchestrator.errors import GlmAriaError, NotAllowedError, NotFoundError, ProtocolError
+from orchestrator.net.answers import Answer
+from orchestrator.oci.login import command
+
+
+def refusal(answer: Answer, host: str, name: str, what: str) -> GlmAriaError:
+    """The error for an answer of the registry `host` that refuses `what` of the repository `name`."""
+    code, said = _said(answer)
+    if answer.status == 401 or code == "UNAUTHORIZED":
+        return NotAllowedError(
+            f"{host} does not let you read {name}" if not said else f"{host} refuses {name}: {said}",
+            hint=command(host),
+            source=host,
+        )
+    if answer.status == 403 or code == "DENIED":
+        return NotAllowedError(
+            f"{host} denies access to {name}{f': {said}' if said else ''}",
+            hint="your login lacks the right to do that",
+            source=host,
+        )
+    if code == "NAME_UNKNOWN" or (answer.status == 404 and not code):
+        return NotFoundError(
+            f"{host} has no repository {name!r} with {what!r}", hint="check the spelling of it", source=host
+        )
+    if answer.status == 404:
+        return NotFoundError(f"{name} has no {what!r} at {host}", source=host)
+    return ProtocolError(f"{answer.place} answered HTTP {answer.status}{f' ({said})' if said else ''}", source=host)
+
+
+def _said(answer: Answer) -> tuple[str, str]:
+    """The code and the message of the first error in an answer of a registry."""
+    with suppress(ValueError, RecursionError, LookupError, TypeError, AttributeError):
+        first = json.loads(answer.body)["errors"][0]
+        return str(first.get("code", "")), str(first.get("message", ""))[:200]
+    return "", ""

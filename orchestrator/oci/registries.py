@@ -1,0 +1,146 @@
+"""The registries of a run: what each demands of whom, and the tokens that they gave.
+
+A token is asked for when a registry demands one, for the scopes at hand, kept until it is about to end, and sent to
+that registry alone.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from orchestrator.core.registries import Repository
+from orchestrator.errors import NotAllowedError, ProtocolError
+from orchestrator.net import shapes
+from orchestrator.net.addresses import place, split
+from orchestrator.net.answers import Answer
+from orchestrator.net.credentials import Credentials
+from orchestrator.net.failures import blaming
+from orchestrator.net.session import Net
+from orchestrator.oci.login import (
+    PULL,
+    Login,
+    Logins,
+    Scopes,
+    choose,
+    command,
+    for_realm,
+    for_registry,
+    parse_challenges,
+    scope,
+    token_url,
+)
+
+MOST = 4 * 1024 * 1024
+"""Bytes of a manifest, which is what the specification asks a registry to take, and of any other answer."""
+_USUAL_LIFE = 60.0
+_LONGEST_LIFE = 3600.0
+
+Issue = Callable[[Scopes], str]
+"""Makes a bearer for scopes, for who issues the registry's tokens itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Pass:
+    """The way to a registry with what it asked for, until a moment of the monotonic clock."""
+
+    net: Net
+    until: float
+    has_login: bool
+
+
+class Registries:
+    """The registries of a run, and the logins of its user. Thread-safe.
+
+    `logins` are asked for when a registry demands one; who has `issue` makes each bearer itself, and needs none.
+    `clock` is monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        net: Net,
+        logins: Callable[[], Logins] = dict,
+        *,
+        issue: Issue | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.net = net.carrying(Credentials(), body=MOST)
+        self._logins = logins
+        self._issue = issue
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._passes: dict[tuple[str, Scopes], _Pass] = {}
+
+    def ask(self, registry: str, scopes: Scopes, ask: Callable[[Net], Answer]) -> Answer:
+        """The answer of `ask`, which is called again with a login if the registry demands one."""
+        if self._issue is not None:
+            bearer = Credentials(self._issue(scopes), frozenset({place(registry)}))
+            return ask(self.net.carrying(bearer))
+        answer = ask(self._known(registry, scopes) or self.net)
+        return answer if answer.status != 401 else ask(self._admitted(answer, registry, scopes))
+
+    def reader(self, repository: Repository, blob: str) -> Net:
+        """The way to the blobs of a repository, with what the registry demands of who reads.
+
+        It is found out by asking for the blob at this address, once.
+        """
+        scopes = (scope(repository, PULL),)
+        known = self._known(repository.registry, scopes)
+        if known is None:
+            self.ask(repository.registry, scopes, lambda net: net.exchange("HEAD", blob))
+            known = self._known(repository.registry, scopes)
+        return known or self.net
+
+    def is_closed(self, repository: Repository) -> bool:
+        """True when the repository was read with the user's login, so that it may be closed to others."""
+        with self._lock:
+            found = self._passes.get((repository.registry, (scope(repository, PULL),)))
+        return found is not None and found.has_login
+
+    def forget(self, repository: Repository) -> None:
+        """Find out again what the registry demands of who reads the repository."""
+        with self._lock:
+            self._passes.pop((repository.registry, (scope(repository, PULL),)), None)
+
+    def _known(self, registry: str, scopes: Scopes) -> Net | None:
+        """What was given for the scopes; None before, and when it is about to end."""
+        with self._lock:
+            found = self._passes.get((registry, scopes))
+        return found.net if found and self._clock() < found.until else None
+
+    def _admitted(self, answer: Answer, registry: str, scopes: Scopes) -> Net:
+        host = split(registry).netloc
+        if place(answer.url) != place(registry):
+            raise ProtocolError(f"{split(answer.url).netloc} asks for a login, and is not {host}", source=host)
+        challenge = choose(parse_challenges(answer.headers.get("WWW-Authenticate", "")), registry)
+        known = self._logins()
+        login = known.get(host.lower()) or known.get(place(registry))
+        begun = self._clock()
+        if challenge.scheme == "basic":
+            admitted = _Pass(self.net.carrying(for_registry(login, registry)), begun + _LONGEST_LIFE, has_login=True)
+        else:
+            token, life = self._token(token_url(challenge, registry, scopes), login, registry)
+            bearer = Credentials(token, frozenset({place(registry)}))
+            # A token is renewed while it still has a quarter of its life.
+            admitted = _Pass(self.net.carrying(bearer), begun + 0.75 * life, has_login=login is not None)
+        with self._lock:
+            self._passes[(registry, scopes)] = admitted
+        return admitted.net
+
+    def _token(self, url: str, login: Login | None, registry: str) -> tuple[str, float]:
+        """A token of a registry's service, and the seconds that it lives."""
+        host = split(registry).netloc
+        with blaming(host):
+            answer = self.net.carrying(for_realm(login, registry, url)).get_json(url)
+            if answer.status in (401, 403):
+                said = "does not accept your login" if login else "asks for a login"
+                raise NotAllowedError(f"{host} {said}", hint=command(host))
+            found = shapes.mapping(answer.value, host, "the token")
+            token = found.get("token") or found.get("access_token")
+            if not isinstance(token, str) or not token:
+                raise shapes.odd(host, "its token service sent no token")
+            life = found.get("expires_in")
+            seconds = float(life) if type(life) is int and life > 0 else _USUAL_LIFE
+            return token, min(seconds, _LONGEST_LIFE)
