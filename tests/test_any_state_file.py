@@ -20,7 +20,7 @@ from orchestrator.core.network.resolvers import NameServer, Standing
 from orchestrator.core.sources import Source
 from orchestrator.doctor.history import History, Past
 from orchestrator.mirrors.stats import Evidence, Observation, SourceStats
-from orchestrator.net.resolver_health import keep_standings, read_standings
+from orchestrator.net.lookup.resolver_health import keep_standings, read_standings
 from orchestrator.watch.state import ModelState, WatchFile, WatchState, watched
 from tests.cache.test_state_files import mangled
 

@@ -33,7 +33,7 @@ from orchestrator.mirrors.sources import Sources
 from orchestrator.mirrors.stats import SourceStats
 from orchestrator.net.answers import Limits as NetLimits
 from orchestrator.net.credentials import Credentials
-from orchestrator.net.dns import Lookup, Resolver
+from orchestrator.net.lookup.dns import Lookup, Resolver
 from orchestrator.net.session import Net
 from orchestrator.settings import Settings, default_mirrors
 from orchestrator.shared.leases import Leases
@@ -178,7 +178,7 @@ def open_lookup(settings: Settings, state: Path, *, keep: bool) -> Iterator[Look
     if not settings.dns_resolvers:
         yield None
         return
-    from orchestrator.net.resolver_health import keep_standings, read_standings
+    from orchestrator.net.lookup.resolver_health import keep_standings, read_standings
 
     resolver = Resolver(settings.dns_resolvers, read_standings(state))
     try:
@@ -269,7 +269,7 @@ def bundle_for_aria2(settings: Settings) -> Path | None:
 
 def _resolvers_for_aria2(settings: Settings) -> tuple[str, ...]:
     """The best one first. aria2 cannot ask another port than 53."""
-    from orchestrator.net.resolver_health import read_standings
+    from orchestrator.net.lookup.resolver_health import read_standings
 
     state = known_state(settings)
     order = ordered(settings.dns_resolvers, read_standings(state), time.time())

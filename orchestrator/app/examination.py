@@ -13,7 +13,7 @@ from orchestrator.disk import places
 from orchestrator.disk.private import runtime_folders
 from orchestrator.doctor.examine import DoctorRequest
 from orchestrator.doctor.tuning import Current
-from orchestrator.net.dns import Lookup
+from orchestrator.net.lookup.dns import Lookup
 from orchestrator.settings import Settings, default_mirrors
 
 

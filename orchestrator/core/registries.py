@@ -40,7 +40,7 @@ class Repository:
 
     @property
     def url(self) -> str:
-        """Where the registry's API has it."""
+        """The address of the repository in the registry's API."""
         return f"{self.registry}/v2/{self.name}"
 
     @property
@@ -97,5 +97,5 @@ def parse_repository(scheme: str, text: str) -> tuple[Repository, str | None]:
 
 
 def _usual(place: str) -> str:
-    """How a registry at `host[:port]` is asked if nobody says."""
+    """The scheme by which a registry at `host[:port]` is asked if nobody says."""
     return "http" if is_this_machine(parse_place(place).host) else "https"

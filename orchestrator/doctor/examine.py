@@ -34,7 +34,7 @@ from orchestrator.mirrors.probe import Bounds, SampleFile, probe
 from orchestrator.mirrors.rates import rungs
 from orchestrator.mirrors.sources import Sources
 from orchestrator.net.addresses import split
-from orchestrator.net.dns import Lookup, is_local, system_lookup
+from orchestrator.net.lookup.dns import Lookup, is_local, system_lookup
 from orchestrator.net.session import Net
 from orchestrator.system.threads import Step, at_once
 

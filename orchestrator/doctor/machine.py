@@ -19,7 +19,7 @@ from orchestrator.cache.cache import Cache
 from orchestrator.core.network.resolvers import NameServer, Reply
 from orchestrator.core.sources import is_this_machine
 from orchestrator.disk.space import space, write_rate
-from orchestrator.net.dns import ask, ask_system, system_servers
+from orchestrator.net.lookup.dns import ask, ask_system, system_servers
 from orchestrator.system.threads import Step
 from orchestrator.upkeep.collect import collect
 from orchestrator.upkeep.garbage import Rules

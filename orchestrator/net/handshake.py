@@ -17,8 +17,8 @@ from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from orchestrator.errors import SourcesDownError
 from orchestrator.net.addresses import split
-from orchestrator.net.dns import system_lookup
 from orchestrator.net.failures import translate
+from orchestrator.net.lookup.dns import system_lookup
 from orchestrator.system.certificates import context_of
 
 _PORTS = {"http": 80, "https": 443}

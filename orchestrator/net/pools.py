@@ -11,7 +11,7 @@ from urllib3.connectionpool import HTTPConnectionPool
 
 from orchestrator.core.network.proxies import Proxy, parse_proxy
 from orchestrator.net.addresses import split
-from orchestrator.net.dns import Lookup, looking_up
+from orchestrator.net.lookup.dns import Lookup, looking_up
 
 _MOST_POOLS = 16
 _Way = tuple[str, str, Proxy | None]

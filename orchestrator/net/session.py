@@ -25,9 +25,9 @@ from orchestrator.errors import GlmAriaError, ProtocolError, ProxyRefusedError, 
 from orchestrator.net.addresses import MAX_REDIRECTS, is_loopback, next_hop, redact, split
 from orchestrator.net.answers import CHUNK, Answer, Limits, Stream, chunks_of, put_back, too_slow
 from orchestrator.net.credentials import Credentials
-from orchestrator.net.dns import Lookup
 from orchestrator.net.failures import FOREIGN, at_the_proxy, translate
 from orchestrator.net.handshake import Handshake, shake_hands
+from orchestrator.net.lookup.dns import Lookup
 from orchestrator.net.pools import Pools
 from orchestrator.net.retry import asked_wait
 from orchestrator.net.statuses import Then, meaning

@@ -105,7 +105,7 @@ class Registries:
             self._passes.pop((repository.registry, (scope(repository, PULL),)), None)
 
     def _known(self, registry: str, scopes: Scopes) -> Net | None:
-        """What was given for the scopes; None before, and when it is about to end."""
+        """The way that was given for the scopes; None before, and when it is about to end."""
         with self._lock:
             found = self._passes.get((registry, scopes))
         return found.net if found and self._clock() < found.until else None

@@ -21,7 +21,7 @@ from orchestrator.cache.state_dir import open_state_dir
 from orchestrator.core.network.resolvers import Standing, parse_server
 from orchestrator.core.sources import Source
 from orchestrator.mirrors.stats import SourceStats
-from orchestrator.net.resolver_health import keep_standings
+from orchestrator.net.lookup.resolver_health import keep_standings
 from tests.hub.content import MIB, generate
 from tests.hub.faults import Fault
 from tests.hub.loopback import LoopbackHub

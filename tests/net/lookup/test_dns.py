@@ -17,7 +17,7 @@ from urllib3.exceptions import MaxRetryError, NameResolutionError
 
 from orchestrator.core.network.resolvers import NameServer
 from orchestrator.errors import TrustError
-from orchestrator.net.dns import Resolver, ask, looking_up
+from orchestrator.net.lookup.dns import Resolver, ask, looking_up
 from orchestrator.net.session import Net
 from orchestrator.templating import render
 from tests.hub.certificates import make_certificate, server_context
