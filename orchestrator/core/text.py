@@ -28,6 +28,11 @@ def printable(text: str) -> str:
     )
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things: `1 task`, `2 tasks`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def redacted(text: str) -> str:
     """A message as it may be shown: printable, and without what looks like a secret.
 

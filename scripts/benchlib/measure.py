@@ -66,6 +66,12 @@ def run(argv: list[str], env: dict[str, str], log: Path, stop_after_s: float = 0
     return Run(wall, cpu, tree.peak_bytes / 1e6, begin + wall, tree.cpu_by, is_whole)
 
 
+def cpu_of(pid: int) -> float:
+    """The CPU seconds of a process so far. Raises OSError without a /proc, or when it is gone."""
+    user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / _TICKS
+
+
 def _has_ended(process: subprocess.Popen[bytes]) -> bool:
     """Wait for one sample's time at most; a process that ends wakes us at once."""
     if hasattr(os, "pidfd_open"):

@@ -33,6 +33,7 @@ from orchestrator.swarm.control.line import RemoteScheduler, SchedulerLine
 from orchestrator.swarm.control.messages import Assign, BlobProgress, HeldUnit, Hello, Join, LeaseProgress, Progress
 from orchestrator.swarm.tickets import FleetKeys
 from orchestrator.swarm.units import Bits, piece_count, pieces_within
+from scripts.benchlib.measure import cpu_of
 from tests.servers.redis import RedisServer
 
 SIZE = 8 << 30
@@ -160,12 +161,6 @@ def scheduler(key: str, redis: str | None) -> Iterator[tuple[int, str]]:
             process.wait(20)
 
 
-def cpu(pid: int) -> float:
-    """The processor time of a process so far, in seconds."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 async def measure(pid: int, address: str, key: str, nodes: int, seconds: float) -> None:
     """Open the streams, and print what came of it."""
     keys, figures, files = FleetKeys((key.encode(),)), Figures(), TlsFiles()
@@ -175,22 +170,22 @@ async def measure(pid: int, address: str, key: str, nodes: int, seconds: float) 
 
     async with reached("operator").calls() as calls:
         task = await calls.submit(sealed(keys, messages.Submission("bench", "org/name", "", 0, lock())))
-        begin, used = time.monotonic(), cpu(pid)
+        begin, used = time.monotonic(), cpu_of(pid)
         streams = [Stream(f"node-{n}", reached(f"node-{n}"), figures) for n in range(nodes)]
         until = begin + seconds + 5
         running = [asyncio.create_task(one.run(task.id, until)) for one in streams]
         while len(figures.welcomes) < nodes and not any(one.done() for one in running):
             await asyncio.sleep(0.1)
-        print(f"{nodes} streams opened in {time.monotonic() - begin:.1f} s, {cpu(pid) - used:.2f} s of a processor")
+        print(f"{nodes} streams opened in {time.monotonic() - begin:.1f} s, {cpu_of(pid) - used:.2f} s of a processor")
         print(figures.row("  welcome", figures.welcomes))
-        begin, used, said, told = time.monotonic(), cpu(pid), figures.said, figures.told
+        begin, used, said, told = time.monotonic(), cpu_of(pid), figures.said, figures.told
         asked: list[float] = []
         while time.monotonic() < until - 1:
             then = time.monotonic()
             await calls.tasks()
             asked.append(time.monotonic() - then)
             await asyncio.sleep(0.1)
-        took, used = time.monotonic() - begin, cpu(pid) - used
+        took, used = time.monotonic() - begin, cpu_of(pid) - used
         each = 1000 * used / max(1, figures.said - said)
         print(
             f"then, in {took:.0f} s: {used / took:.2f} of a core, {each:.2f} ms of it for each message that was heard"

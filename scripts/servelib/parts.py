@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 
 from scripts.benchlib import peers
 from scripts.benchlib.__main__ import ask, empty
-from scripts.benchlib.measure import run
+from scripts.benchlib.measure import cpu_of, run
 from scripts.benchlib.report import spread
 from scripts.servelib.ways import WAYS, Open, Way, is_there, serve, static
 
@@ -174,11 +174,11 @@ def warm(ground: Ground) -> Rows:
             costs: dict[str, list[float]] = {name: [] for name in urls}
             for _ in range(ground.rounds):
                 for name, url in urls.items():
-                    before, began = _cpu(pids[name]), time.monotonic()
+                    before, began = sum(map(cpu_of, pids[name])), time.monotonic()
                     _fetch(url, count)
                     moved = count * ground.size
                     rates[name].append(moved / 1e6 / (time.monotonic() - began))
-                    costs[name].append((_cpu(pids[name]) - before) / moved * 1e9)
+                    costs[name].append((sum(map(cpu_of, pids[name])) - before) / moved * 1e9)
                     _say(f"{count} of {name}: {rates[name][-1]:.0f} MB/s, {costs[name][-1]:.2f} CPU s / GB")
             ratios = [our / their for our, their in zip(rates[OURS], rates["nginx"], strict=True)]
             speeds = [f"{statistics.median(rates[name]):.0f}" for name in urls]
@@ -212,14 +212,6 @@ def _workers(pid: int) -> list[int]:
     """nginx's processes."""
     told = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [pid, *map(int, told)]
-
-
-def _cpu(pids: list[int]) -> float:
-    ticks = 0
-    for pid in pids:
-        words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        ticks += int(words[11]) + int(words[12])
-    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 # -- many at once

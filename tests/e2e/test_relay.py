@@ -52,7 +52,7 @@ def test_hf_and_a_pull_and_nothing_comes_from_the_origin_twice(
         first = tmp_path / "one" / "hub" / "models--org--tiny" / "snapshots" / tiny.head
         assert content(first) == wanted(tiny)
         hub.log.settle()
-        total = sum(file.size for file in tiny.commits[tiny.head].files.values())
+        total = tiny.commits[tiny.head].size
         sent = sum(
             seen.bytes_sent for seen in hub.log.requests(method="GET") if seen.file and seen.status in (200, 206)
         )

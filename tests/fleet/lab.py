@@ -213,7 +213,7 @@ def egress(hub: LoopbackHub, repo: Repo) -> float:
 
 def size(repo: Repo) -> int:
     """Bytes of all files of a repo at its head."""
-    return sum(file.size for file in repo.commits[repo.head].files.values())
+    return repo.commits[repo.head].size
 
 
 _FORWARDING = tuple(f"echo 1 >/proc/sys/net/{name}" for name in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"))

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from orchestrator.core.sources import node_of
+
 
 @dataclass(frozen=True, slots=True)
 class Ended:
@@ -96,4 +98,4 @@ def peers_share(ended: Sequence[Ended]) -> float:
     files = [file for one in ended for model in one.document["data"]["models"] for file in model["files"]]
     by_source = [(name, count) for file in files for name, count in file["sources"].items()]
     total = sum(count for _, count in by_source)
-    return sum(count for name, count in by_source if name.startswith("peer:")) / total if total else 0.0
+    return sum(count for name, count in by_source if node_of(name)) / total if total else 0.0

@@ -12,7 +12,7 @@ from typing import Self, TextIO
 
 from orchestrator.cli.views.transfer_state import Snapshot, Tally
 from orchestrator.core.sizes import format_duration, format_size, format_speed
-from orchestrator.core.text import printable, redacted
+from orchestrator.core.text import counted, printable, redacted
 from orchestrator.events import (
     Event,
     Evicted,
@@ -168,7 +168,7 @@ def of_peers(event: PeersKnown | Staying | FleetNews) -> str:
     if isinstance(event, FleetNews):
         return redacted(event.message)
     names = printable(", ".join(event.nodes))
-    count = "1 machine" if len(event.nodes) == 1 else f"{len(event.nodes)} machines"
+    count = counted(len(event.nodes), "machine")
     if isinstance(event, PeersKnown):
         gone = printable(", ".join(event.left))
         parts = [f"{gone} {'has' if len(event.left) == 1 else 'have'} left"] if gone else []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from orchestrator.cli import terminal
 from orchestrator.core.sizes import format_duration, format_size, format_speed
 from orchestrator.core.sources import Sent, node_of
-from orchestrator.core.text import printable, redacted
+from orchestrator.core.text import counted, printable, redacted
 from orchestrator.core.trust import Level
 from orchestrator.documents import TrustEntry
 from orchestrator.pull.document import REUSED, PullDocument, PulledModel
@@ -33,7 +33,7 @@ def _say_model(model: PulledModel, *, verbose: bool) -> None:
     fetched, reused = model.bytes_fetched, model.bytes_reused
     done = sum(item.state in (FileState.FETCHED, *REUSED) for item in model.files)
     share = "" if done == len(model.files) else f"{done} of "
-    parts = [f"{share}{len(model.files)} file{'' if len(model.files) == 1 else 's'}"]
+    parts = [f"{share}{counted(len(model.files), 'file')}"]
     # Of a file that an earlier run began, only what came now has a sender; under several names it came once.
     came = {item.digest: sum(item.sources.values()) for item in model.files if item.state is FileState.FETCHED}
     sent = sum(came.values())
@@ -58,7 +58,7 @@ def _origins(sent: Sent) -> str:
     peers = [f"{node} {share}" for name, share in shares if (node := node_of(name))]
     others = [f"{share} from {name}" for name, share in shares if not node_of(name)]
     from_peers = sum(count for name, count in sent.items() if node_of(name))
-    count = "1 machine" if len(peers) == 1 else f"{len(peers)} machines"
+    count = counted(len(peers), "machine")
     return ", ".join((*others, f"{_percent(from_peers, everything)} % from {count} ({', '.join(peers)})"))
 
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import ssl
 from dataclasses import dataclass
 from pathlib import Path
-from shlex import quote
 
 import grpc
 import grpc.aio
 
-from orchestrator.disk.access import others_who_may_read, others_who_may_write
 from orchestrator.errors import ConfigError
 from orchestrator.events import Emit
-from orchestrator.net.renewed import Renewed
+from orchestrator.net.renewed import Renewed, server_context
 from orchestrator.swarm.control.codec import MOST_MESSAGE
 
 _LIMITS = (("grpc.max_receive_message_length", MOST_MESSAGE), ("grpc.max_send_message_length", MOST_MESSAGE))
@@ -44,6 +41,7 @@ _CLIENT_OPTIONS = (
     # Lines of one process are connections of their own.
     ("grpc.use_local_subchannel_pool", 1),
 )
+_HINT = "both are PEM files: the whole chain, and a key without a password"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +63,7 @@ class TlsFiles:
     def read(self) -> tuple[bytes | None, bytes | None, bytes | None]:
         """The authority, the key and the certificate, as the files have them now. Raises ConfigError."""
         if self.key is not None and self.certificate is not None:
-            _refuse_unfit(self.certificate, self.key)
+            server_context(self.certificate, self.key, _HINT)  # gRPC says nothing of what is wrong with them
         return _content(self.authority), _content(self.key), _content(self.certificate)
 
 
@@ -103,18 +101,3 @@ def _content(path: Path | None) -> bytes | None:
         return path.read_bytes()
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}", hint="it is a PEM file") from error
-
-
-def _refuse_unfit(certificate: Path, key: Path) -> None:
-    """Raise ConfigError for a key that others may read, or that is not the certificate's: gRPC says nothing of that."""
-    try:
-        reason = others_who_may_write(key.stat(), key) or others_who_may_read(key)
-        if reason:
-            raise ConfigError(f"the key {key} is not used: {reason}", hint=f"chmod 600 {quote(str(key))}")
-        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key, password="")
-    except OSError as error:
-        why = error.reason if isinstance(error, ssl.SSLError) and error.reason else error.strerror
-        raise ConfigError(
-            f"the certificate {certificate} with the key {key} cannot be used: {why}",
-            hint="both are PEM files: the whole chain, and a key without a password",
-        ) from error

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
 
+from orchestrator.core.sources import node_of
+from tests.hub.content import content_of, sha256_of
 from tests.hub.loopback import LoopbackHub
-from tests.hub.repos import Repo
+from tests.hub.repos import Commit, Repo
 from tests.hub.shaping import Shape
 from tests.machine.fixtures import assert_unseen
 from tests.machine.machine import Machine, Result, Running
@@ -64,19 +65,18 @@ class Nodes:
 
     def assert_right(self, machine: Machine) -> None:
         """A machine has the model, byte for byte."""
-        commit = self.repo.resolve("main")
-        assert commit is not None
-        folder = machine.snapshot(f"model/{self.repo.name}", commit.oid)
-        for path, file in commit.files.items():
-            found = hashlib.sha256((folder / path).read_bytes()).digest()
-            assert found == hashlib.sha256(file.content.read(0, file.size)).digest(), path
+        folder = machine.snapshot(f"model/{self.repo.name}", self._commit.oid)
+        for path, file in self._commit.files.items():
+            assert sha256_of(content_of((folder / path).read_bytes())) == sha256_of(file.content), path
 
     @property
     def size(self) -> int:
         """The bytes of the model."""
-        commit = self.repo.resolve("main")
-        assert commit is not None
-        return sum(file.size for file in commit.files.values())
+        return self._commit.size
+
+    @property
+    def _commit(self) -> Commit:
+        return self.repo.commits[self.repo.head]
 
     @property
     def egress(self) -> float:
@@ -115,7 +115,7 @@ def from_peers(results: Sequence[Result]) -> int:
         for found in result.document["data"]["models"]
         for file in found["files"]
         for source, count in _sources(file)
-        if source.startswith("peer:")
+        if node_of(source)
     )
 
 

@@ -14,6 +14,7 @@ from orchestrator.cli.groups import HeadedCommand
 from orchestrator.cli.options import Output, SiteChoice
 from orchestrator.cli.run import Run, finish, services
 from orchestrator.cli.typed import option, takes
+from orchestrator.core.text import counted
 from orchestrator.swarm.control.document import NodeDocument
 
 
@@ -61,4 +62,4 @@ def node(options: NodeOptions) -> int:
 
 
 def _print(found: NodeDocument) -> None:
-    terminal.say(f"stopped after {found.tasks} task{'' if found.tasks == 1 else 's'}")
+    terminal.say(f"stopped after {counted(found.tasks, 'task')}")

@@ -14,6 +14,7 @@ from orchestrator.cli.named_config import CONFIG
 from orchestrator.cli.options import Output
 from orchestrator.cli.run import Run, finish, services
 from orchestrator.cli.typed import option, takes
+from orchestrator.core.text import counted
 
 if TYPE_CHECKING:
     from orchestrator.swarm.control.document import SchedulerDocument
@@ -60,12 +61,13 @@ def scheduler(options: SchedulerOptions) -> int:
     """
     settings = shared.settings(options)
     run = Run.watching(options.output, settings)
-    host = options.listen.rpartition(":")[0] or "127.0.0.1"
+    host, _, port = options.listen.rpartition(":")
+    host = host or "127.0.0.1"
     tell = terminal.say if options.output.as_json else terminal.result
 
     with run.watched():
         ended = services(settings).fleet.schedule(
-            f"{host}:{options.listen.rpartition(':')[2]}", run.emit_lasting, lambda port: tell(f"{host}:{port}")
+            f"{host}:{port}", run.emit_lasting, lambda port: tell(f"{host}:{port}")
         )
     from orchestrator.swarm.control.document import SchedulerDocument
 
@@ -73,4 +75,4 @@ def scheduler(options: SchedulerOptions) -> int:
 
 
 def _print(found: SchedulerDocument) -> None:
-    terminal.say(f"stopped; it knew {found.tasks} task{'' if found.tasks == 1 else 's'}")
+    terminal.say(f"stopped; it knew {counted(found.tasks, 'task')}")
