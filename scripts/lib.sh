@@ -186,9 +186,10 @@ new_venv() { "$python" -m venv --clear "$1" >/dev/null 2>&1 && venv_works "$1"; 
 stamp_of() { (cd "$repo" && pwd && find "$@" -type f ! -name '*.pyc' ! -name _version.py -exec cksum {} + | LC_ALL=C sort -k 3) | cksum; }
 
 # install_locked WHICH PROJECT...: the packages of scripts/requirements/WHICH.txt, each of the digest that stands there,
-# then the project itself by pip's words PROJECT, with nothing fetched for its build.
+# then the project itself by pip's words PROJECT, with nothing fetched for its build. Python compiles what is imported:
+# to compile all that transformers has takes as long as to install it.
 install_locked() {
-    quietly "$bin/python" -m pip install --require-hashes -r "$repo/scripts/requirements/$1.txt" || exit 1
+    quietly "$bin/python" -m pip install --no-compile --require-hashes -r "$repo/scripts/requirements/$1.txt" || exit 1
     shift
     quietly "$bin/python" -m pip install --no-deps --no-build-isolation "$@" || exit 1
 }

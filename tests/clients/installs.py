@@ -33,7 +33,8 @@ def python_of(environment: str, folder_of_pins: Path = PINS) -> Path:
     def install(folder: Path) -> None:
         _run(sys.executable, "-m", "venv", "--without-pip", str(folder))
         pip = (sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python"), "--disable-pip-version-check")
-        _run(*pip, "install", "--quiet", "--require-hashes", "--requirement", str(pins))
+        # Python compiles the few modules that a client imports, in a third of the time that all of them take.
+        _run(*pip, "install", "--quiet", "--no-compile", "--require-hashes", "--requirement", str(pins))
 
     base = f"{sys.version} {sys.base_prefix}".encode()
     return _made(environment, pins.read_bytes() + base, install) / "bin" / "python"

@@ -86,19 +86,25 @@ def test_in_the_middle_of_an_arrival(client: Client, house: House, tmp_path: Pat
 @pytest.mark.drawn("moment", Moment)
 @pytest.mark.parametrize("trouble", TROUBLES, ids=str)
 def test_trouble_behind_the_server(
-    client: Client, trouble: Trouble, moment: Moment, house: House, tmp_path: Path
+    client: Client, trouble: Trouble, moment: Moment, house: House, tmp_path: Path, is_long: bool
 ) -> None:
-    """A file that is here is out of reach of any trouble. modelscope-hub 0.4 tries on for longer."""
+    """A file that is here is out of reach of any trouble. modelscope-hub 0.4 tries on for longer; in the short form it
+    is killed, as its user would do, and goes on once the trouble is over."""
     home = tmp_path / "home"
     first = begin(moment, house, tmp_path / "first", client)
     trouble.begin(house.hub)
     # HfFileSystem asks six times before it gives up, and waits each time for as long as the server has hope.
     lasts = not trouble.is_survived and moment is not Moment.WARM
-    outcome = client.run(house.download(home, client), timeout_s=500, may_try_on=lasts)
+    patience_s = 500 if is_long or not lasts else 30
+    outcome = client.run(house.download(home, client), patience_s, may_try_on=lasts)
     verdict = judge(client, outcome, house.content)
     assert verdict is Verdict.RIGHT or not (trouble.is_survived or moment is Moment.WARM)
     if first is not None:
-        judge(first.client, first.end(200, may_try_on=lasts), content_of(house.repo.commits[house.repo.head]))
+        judge(
+            first.client,
+            first.end(min(patience_s, 200), may_try_on=lasts),
+            content_of(house.repo.commits[house.repo.head]),
+        )
     trouble.end(house.hub)
     again(client, house, home)
 

@@ -83,9 +83,7 @@ class Node:
         own = dict.fromkeys(("HOME", "TMPDIR", "XDG_RUNTIME_DIR"), folder)
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
         quiet = dict.fromkeys(("HF_HUB_DISABLE_TELEMETRY", "HF_HUB_DISABLE_UPDATE_CHECK"), "1")
-        return (
-            {"PATH": path, "LANG": "C.UTF-8", "HF_HOME": f"{folder}/hf", "PYTHONDONTWRITEBYTECODE": "1"} | own | quiet
-        )
+        return {"PATH": path, "LANG": "C.UTF-8", "HF_HOME": f"{folder}/hf"} | own | quiet
 
     def run(self, *words: str, wait_s: float = 60) -> str:
         """What a command there prints. Raises CalledProcessError, TimeoutExpired."""
