@@ -14,7 +14,7 @@ FILE = RepoFile("a.bin", 900, Digest.parse(f"sha256:{'ab' * 32}"), is_lfs=True)
 
 def test_what_came_by_an_earlier_pull_of_a_task_counts_further() -> None:
     said: list[TaskReport] = []
-    node: Any = SimpleNamespace(worker=SimpleNamespace(report=said.append), inbox=SimpleNamespace(ended=lambda _: None))
+    node: Any = SimpleNamespace(company=SimpleNamespace(worker=SimpleNamespace(report=said.append)))
     progress = TaskProgress("t1", node, ignore)
     progress.begin()
     progress.take(SourceRates((), (("hub", 300), ("peer:n2", 100))))
@@ -30,7 +30,7 @@ def test_what_came_by_an_earlier_pull_of_a_task_counts_further() -> None:
 
 def test_what_came_for_the_lock_of_a_task_counts() -> None:
     said: list[TaskReport] = []
-    node: Any = SimpleNamespace(worker=SimpleNamespace(report=said.append))
+    node: Any = SimpleNamespace(company=SimpleNamespace(worker=SimpleNamespace(report=said.append)))
     progress = TaskProgress("t1", node, ignore, {"hub": 60})
     progress.begin()
     assert said[-1].from_origin == 60
