@@ -21,7 +21,12 @@ from tests.machine.machine import REPOSITORY, Machine, Running, content, until
 from tests.servers.redis import RedisServer
 
 Record = Callable[[str, object], None]
-WRITERS = 16
+
+
+@pytest.fixture
+def writers(is_long: bool) -> int:
+    """Nodes at once. Sixteen that start on two cores may wait longer for a turn than they do for Redis."""
+    return 16 if is_long else 6
 
 
 @pytest.fixture
@@ -85,35 +90,35 @@ class Cluster:
         return {name: names.count(name) for name in names}
 
 
-def test_each_blob_is_fetched_once_by_sixteen_writers(
-    machine: Machine, hub: LoopbackHub, repo: Repo, server: RedisServer, record_property: Record
+def test_each_blob_is_fetched_once_by_many_writers(
+    machine: Machine, hub: LoopbackHub, repo: Repo, server: RedisServer, writers: int, record_property: Record
 ) -> None:
     with server:
         cluster = Cluster(machine, hub, repo, server.url)
-        cluster.start(count=WRITERS)
+        cluster.start(count=writers)
         times = cluster.end(server)
-        print(f"{WRITERS} nodes, every lock granted, with Redis: each blob fetched {times:.2f} times")
+        print(f"{writers} nodes, every lock granted, with Redis: each blob fetched {times:.2f} times")
         record_property(
-            f"figure:{WRITERS} nodes where every lock is granted, with Redis, fetches of a blob", f"{times:.2f}"
+            f"figure:{writers} nodes where every lock is granted, with Redis, fetches of a blob", f"{times:.2f}"
         )
         assert times <= 1.01
         assert all(count == 1 for name, count in cluster.fetches().items() if name.startswith("sub/"))
         assert server.client.keys("*:lease:*") == []
         ls = machine.run("cache", "ls", "--nodes", "--json", env={"GLM_ARIA_SHARED_REDIS": server.url}).ended(0)
         nodes = ls.document["data"]["nodes"]
-        assert {node["node"] for node in nodes} == {f"node-{number}" for number in range(WRITERS)}
+        assert {node["node"] for node in nodes} == {f"node-{number}" for number in range(writers)}
         assert not any(node["fetching"] for node in nodes)
 
 
 def test_without_redis_it_is_right_if_more_often(
-    machine: Machine, hub: LoopbackHub, repo: Repo, record_property: Record
+    machine: Machine, hub: LoopbackHub, repo: Repo, writers: int, record_property: Record
 ) -> None:
     cluster = Cluster(machine, hub, repo, None)
-    cluster.start(count=WRITERS)
+    cluster.start(count=writers)
     times = cluster.end()
-    print(f"{WRITERS} nodes, every lock granted, without Redis: each blob fetched {times:.2f} times")
+    print(f"{writers} nodes, every lock granted, without Redis: each blob fetched {times:.2f} times")
     record_property(
-        f"figure:{WRITERS} nodes where every lock is granted, without Redis, fetches of a blob", f"{times:.2f}"
+        f"figure:{writers} nodes where every lock is granted, without Redis, fetches of a blob", f"{times:.2f}"
     )
 
 

@@ -204,9 +204,12 @@ class Lab:
         self.part(self.nodes)
 
 
-def egress(hub: LoopbackHub, repo: Repo) -> float:
-    """Bytes of a repo's files that all faces of the Hub have sent, over the size of its head."""
-    return sum(exchange.bytes_sent for exchange in hub.log.requests(file="*")) / size(repo)
+def egress(hub: LoopbackHub, repo: Repo, *nodes: Node) -> float:
+    """Bytes of a repo's files that all faces of the Hub have sent, to these nodes where any are named, over the size of
+    its head."""
+    of = {address for node in nodes for address in (node.address, node.address6)}
+    sent = (one.bytes_sent for one in hub.log.requests(file="*") if not of or one.client in of)
+    return sum(sent) / size(repo)
 
 
 def size(repo: Repo) -> int:

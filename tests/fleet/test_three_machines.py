@@ -193,13 +193,16 @@ def test_who_does_not_want_to_stay_ends_it_with_ctrl_c(lab: Lab, large: Repo) ->
 def test_a_stranger_gets_nothing_and_hinders_nobody(lab: Lab, large: Repo) -> None:
     nodes, stranger = lab.nodes[:2], lab.nodes[3]
     with pulls(lab, large) as made:
+        lab.origin.shape(SLOW)  # where three share two cores, a node may hear a second late what another one has
         running = [made.start(node, *named([*nodes, stranger])) for node in nodes]
         other = made.start(stranger, *named(nodes), key="another-key-of-another-fleet")
         ended = [each.wait() for each in running]
         alone = other.wait()
-        assert_shared(ended, nodes, made, most=1 + MOST)
+        assert not any(node.wrong(large) for node in nodes)
+        assert egress(made.hub, large, *nodes) <= MOST
         assert sum(map(from_peers, ended)) >= (len(nodes) - MOST) * size(large)
         assert from_peers(alone) == 0
+        assert egress(made.hub, large, stranger) <= 1.01
         assert not stranger.wrong(large)
         assert "peer-refused" in {warning["code"] for warning in alone.document["warnings"]}
 

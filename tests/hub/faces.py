@@ -136,6 +136,7 @@ class _Connection:
     def __init__(self, face: Face, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._face, self._reader, self._writer = face, reader, writer
         self._number = next(_connections)
+        self._client = str(writer.get_extra_info("peername")[0])
         self._bucket: Bucket | None = None
 
     async def exchange(self) -> bool:
@@ -153,6 +154,7 @@ class _Connection:
             authorization=request.headers.get("authorization"),
             token=request.token,
             user_agent=request.headers.get("user-agent"),
+            client=self._client,
             connection=self._number,
             start=time.monotonic(),
             headers=request.headers,

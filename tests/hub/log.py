@@ -29,6 +29,8 @@ class Exchange:
     token: str | None
     """The bearer token, or ModelScope's `m_session_id` cookie."""
     user_agent: str | None
+    client: str
+    """The address that it came from."""
     connection: int
     """Equal for requests of one TCP connection, unique over all faces."""
     start: float

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -66,12 +67,12 @@ class Disk:
     def _measure(self) -> None:
         while not self._over.wait(0.01):
             taken = {}
-            for path in self._folder.rglob("*"):
-                try:
-                    found = path.lstat()
-                except OSError:
-                    continue
-                taken[found.st_ino] = found.st_blocks * 512
+            # Unlike rglob, it goes on when a folder is gone that was there a moment ago.
+            for folder, folders, names in os.walk(self._folder):
+                for name in (*folders, *names):
+                    with suppress(OSError):
+                        found = os.lstat(Path(folder, name))
+                        taken[found.st_ino] = found.st_blocks * 512
             self.most = max(self.most, sum(taken.values()))
 
 
