@@ -62,6 +62,83 @@ function show(node, cell, kind) {
   say(bar.nextElementSibling, `${size(cell.done)} / ${size(cell.total)}${cell.phase ? ` · ${cell.phase}` : ""}`);
 }
 
+const ratio = (part, whole) => (whole ? (part / whole).toFixed(2) : "–");
+const named = (name) => (name === "" ? words.outside : name === "*" ? words.others : name);
+
+// What was sent in the last seconds: nodes report once a second, and not together.
+let moments = [];
+const lately = 5;
+
+function flowRate(sender, receiver, count) {
+  const past = moments[0], first = past && past.sent[sender]?.[receiver];
+  const seconds = past ? moments.at(-1).at - past.at : 0;
+  return first === undefined || seconds <= 0 ? 0 : Math.max(0, count - first) / seconds;
+}
+
+function drawMap(map, at_) {
+  const sent = Object.fromEntries(map.senders.map((sender, row) => [sender,
+    Object.fromEntries(map.receivers.map((receiver, column) => [receiver, map.flows[row][column]]))]));
+  moments.push({ at: at_, sent });
+  while (moments.length > 2 && at_ - moments[0].at > lately) moments.shift();
+  const table = at("fleet-map"), most = Math.max(1, ...map.flows.flat());
+  const shape = JSON.stringify([map.senders, map.receivers]);
+  if (table.dataset.shape !== shape) {
+    table.dataset.shape = shape;
+    const head = (name, scope) => Object.assign(document.createElement("th"), { scope, textContent: name });
+    const top = document.createElement("tr");
+    top.append(document.createElement("td"), ...map.receivers.map((name) => head(named(name), "col")), head(words.sum, "col"));
+    table.tHead.replaceChildren(top);
+    table.tBodies[0].replaceChildren(...map.senders.map((name) => {
+      const row = document.createElement("tr");
+      row.append(head(named(name), "row"), ...[...map.receivers, ""].map(() => document.createElement("td")));
+      return row;
+    }));
+  }
+  map.senders.forEach((sender, row) => {
+    const cells = table.tBodies[0].rows[row].cells;
+    map.receivers.forEach((receiver, column) => {
+      const count = map.flows[row][column], cell = cells[column + 1];
+      const now = flowRate(sender, receiver, count);
+      say(cell, count ? size(count) + (now >= 1 ? `\n${rate(now)}` : "") : "·");
+      cell.classList.toggle("moving", now >= 1);
+      cell.style.setProperty("--share", `${Math.round(100 * count / most)}%`);
+      cell.title = count ? `${named(receiver)} ${words.gets} ${named(sender)}: ${size(count)}` : "";
+    });
+    say(cells[map.receivers.length + 1], size(map.flows[row].reduce((sum, count) => sum + count, 0)));
+  });
+  table.hidden = !map.receivers.length;
+  at("fleet-map-none").hidden = !table.hidden;
+}
+
+function drawFleet(fleet, at_) {
+  at("fleet").hidden = !fleet;
+  if (!fleet) return;
+  say(at("fleet-error"), fleet.error);
+  at("fleet-error").hidden = !fleet.error;
+  at("fleet-seen").hidden = Boolean(fleet.error);
+  if (fleet.error) { moments = []; return; }
+  const counts = new Map();
+  for (const node of fleet.nodes) counts.set(node.state, (counts.get(node.state) || 0) + 1);
+  const begun = fleet.tasks.filter((task) => task.egress), sum = (key) => begun.reduce((all, task) => all + task[key], 0);
+  const parts = [...counts].map(([state, count]) => `${count} ${words.states[state] || state}`);
+  if (fleet.more) parts.push(`${fleet.more} ${words.more_nodes}`);
+  if (begun.length) parts.push(`${words.egress_all}: ${ratio(sum("egress"), sum("size"))}`);
+  say(at("fleet-told"), parts.join(" · "));
+  fill("fleet-tasks", fleet.tasks.map((task) => [task.id, [
+    task.name || (task.state === "unlisted" ? task.id : words.hidden),
+    [words.states[task.state] || task.state, ["partial", "cancelled"].includes(task.state) ? "bad" : ""],
+    task.total ? { done: task.done, total: task.total, label: task.name || words.hidden,
+      phase: Object.entries(task.phases).map(([phase, count]) => `${count} ${words.states[phase] || phase}`).join(", ") }
+      : { done: 0, total: task.size, label: task.name || words.hidden, phase: "" },
+    ratio(task.egress, task.size),
+  ]]));
+  fill("fleet-nodes", fleet.nodes.map((node) => [node.name, [
+    node.name, [words.states[node.state] || node.state, node.state === "lost" ? "bad" : ""], node.zone || "–",
+    size(node.held), node.leases ? rate(node.rate) : "–", String(node.leases), since(node.silent),
+  ]]));
+  drawMap(fleet.map, at_);
+}
+
 let before = null;
 
 function draw(live) {
@@ -97,6 +174,7 @@ function draw(live) {
     one.name, one.rate ? rate(one.rate) : "–", String(one.connections), size(one.sent),
     one.is_quarantined ? [words.quarantined, "bad"] : one.lies ? [`${words.lies}: ${one.lies}`, "bad"] : [words.fine, "quiet"],
   ]]));
+  drawFleet(live.fleet, live.at);
   fill("repos", live.repos.map((one) => [one.name, [
     one.name, size(one.size), one.last_use ? since(live.at - one.last_use) : "–", String(one.revisions),
   ]]));

@@ -26,7 +26,9 @@ from orchestrator.serve.delivery.snippets import Snippets
 from orchestrator.serve.delivery.waiting import Waiting
 from orchestrator.serve.pages.board import Board
 from orchestrator.serve.pages.condition import Examination
+from orchestrator.serve.pages.fleet import SeeFleet
 from orchestrator.serve.pages.intake import Intake
+from orchestrator.serve.pages.looking import Looking
 from orchestrator.serve.pages.traffic import Traffic
 from orchestrator.serve.peer.face import PeerFace
 from orchestrator.serve.stock.inquiries import Inquiries
@@ -149,21 +151,33 @@ def open_house(
         board = Board(
             Traffic(),
             intake,
-            examine=Examination(
-                cache.layout.cache_dir,
-                cache.staging.folder,
-                fetches=lambda: resident.is_alive,
-                root_error=lambda: library.root_error,
+            Looking(
+                Examination(
+                    cache.layout.cache_dir,
+                    cache.staging.folder,
+                    fetches=lambda: resident.is_alive,
+                    root_error=lambda: library.root_error,
+                ),
+                lambda: contents(cache),
+                None if is_own else _see_fleet(settings, stop, warn, stack),
+                pool=looking,
+                max_size=room.most,
             ),
-            read=lambda: contents(cache),
-            pool=looking,
             is_gated=settings.serve_gated != "off",
-            max_size=room.most,
         )
         peers = None
         if membership is not None and sharing is not None:
             peers = PeerFace(sharing, *membership, uploads=settings.fleet_uploads, looking=looking, reading=reading)
         yield House(inquiries, delivery, commands, board, peers, cache.state_dir, looking.submit, warn)
+
+
+def _see_fleet(settings: Settings, stop: Stop, emit: Emit, stack: contextlib.ExitStack) -> SeeFleet | None:
+    """A look at the fleet of the settings, where they name its schedulers."""
+    if settings.fleet_control is None:
+        return None
+    from orchestrator.app.fleet.showing import FleetShow
+
+    return stack.enter_context(FleetShow(settings, stop, emit))
 
 
 def _sharing(membership: Membership, cache: Cache, settings: Settings) -> Sharing:

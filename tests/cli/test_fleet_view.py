@@ -79,10 +79,24 @@ def test_a_screen_that_is_no_terminal_has_a_line_for_each_change(capsys: pytest.
 
 
 def test_a_fleet_has_its_nodes_and_tasks(capsys: pytest.CaptureFixture[str]) -> None:
-    nodes = [NodeStatus("n1", 1, 2, "http://10.0.0.1:8092", NodeState.READY, "", 0.4, 3)]
+    nodes = [NodeStatus("n1", 1, 2, "http://10.0.0.1:8092", NodeState.READY, "", 0.4, 3, 2_000_000, 5_000_000)]
     print_fleet(FleetDocument.of(nodes, [TASK]))
     _, row, task = capsys.readouterr().out.splitlines()
-    assert row.split() == ["n1", "ready", "-", "http://10.0.0.1:8092", "0", "s", "ago", "3"]
+    assert row.split() == [
+        "n1",
+        "ready",
+        "-",
+        "http://10.0.0.1:8092",
+        "0",
+        "s",
+        "ago",
+        "5.00",
+        "MB",
+        "2.00",
+        "MB/s",
+        "(3",
+        "leases)",
+    ]
     assert task.startswith("t1 org/name@main")
     print_fleet(FleetDocument.of([]))
     assert "no node" in capsys.readouterr().err

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from orchestrator.cli import terminal
 from orchestrator.cli.views.table import NOTHING, show
-from orchestrator.core.sizes import format_size
+from orchestrator.core.sizes import format_size, format_speed
 from orchestrator.core.text import printable
 from orchestrator.swarm.control.document import FleetDocument, FleetTaskDocument, TaskNodeEntry
 from orchestrator.swarm.control.messages import TaskState
@@ -86,10 +86,18 @@ def print_fleet(found: FleetDocument) -> None:
     """Print the nodes and tasks of a fleet."""
     if found.nodes:
         rows = [
-            (node.id, node.state, node.zone or NOTHING, node.address, f"{node.silent:.0f} s ago", str(node.leases))
+            (
+                node.id,
+                node.state,
+                node.zone or NOTHING,
+                node.address,
+                f"{node.silent:.0f} s ago",
+                format_size(node.held),
+                f"{format_speed(node.rate)} ({node.leases} leases)" if node.leases else NOTHING,
+            )
             for node in found.nodes
         ]
-        show(("NODE", "STATE", "ZONE", "ADDRESS", "HEARD", "LEASES"), rows)
+        show(("NODE", "STATE", "ZONE", "ADDRESS", "HEARD", "HAS", "FETCHES FOR ALL"), rows)
     else:
         terminal.say("no node is connected")
     for task in found.tasks:

@@ -142,13 +142,12 @@ class PagesFace:
 
     async def _metrics(self, answer: Answering) -> None:
         board = self._board
-        condition, contents = await board.condition(), await board.contents()
-        text = metrics.text_of(board.traffic, board.intake, condition, contents, board.max_size)
+        text = metrics.text_of(board.traffic, board.intake, await board.looking.around())
         await answer.give(200, _SAFE | {"Content-Type": metrics.CONTENT_TYPE}, text)
 
     async def _ready(self, request: Request, caller: Caller, answer: Answering) -> None:
         """Tell everybody whether it is, and who may look why not."""
-        condition = await self._board.condition()
+        condition = await self._board.looking.condition()
         is_ready = condition is not None and condition.is_ready and not self._is_over()
         found: dict[str, object] = {"status": "ready" if is_ready else "not-ready"}
         if (viewer := self._viewer(request, caller)) is not None and condition is not None:

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from orchestrator import __version__
 from orchestrator.core.text import printable
 from orchestrator.serve.http.exchange import Exchange, Presence
-from orchestrator.serve.pages.condition import Check, Condition
+from orchestrator.serve.pages.condition import Check
+from orchestrator.serve.pages.fleet import FleetRows, rows_of
 from orchestrator.serve.pages.intake import Intake, IntakeState
+from orchestrator.serve.pages.looking import Looks
 from orchestrator.serve.pages.traffic import Traffic
 from orchestrator.upkeep.contents import Contents
 
@@ -92,8 +94,8 @@ class NewsRow:
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """Everything on the page. `at` is unix seconds; None is what is not known yet. A name that may not be seen is
-    empty; with `is_whole` all are there."""
+    """Everything on the page. `at` is unix seconds; None is what is not known yet, or not there: a fleet, say. A name
+    that may not be seen is empty; with `is_whole` all are there."""
 
     at: float
     version: str
@@ -114,6 +116,7 @@ class Live:
     disk_free: int | None
     disk_total: int | None
     cache_limit: int | None
+    fleet: FleetRows | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,15 +137,13 @@ class View:
 def live(
     traffic: Traffic,
     intake: Intake,
-    condition: Condition | None,
-    contents: Contents | None,
+    looks: Looks,
     *,
     view: View,
     now: float,
-    cache_limit: int | None = None,
 ) -> Live:
-    """The state at `now`, in unix seconds. `cache_limit` are the bytes that the cache may have."""
-    state = intake.state()
+    """The state at `now`, in unix seconds."""
+    state, condition, contents = intake.state(), looks.condition, looks.contents
     return Live(
         at=now,
         version=__version__,
@@ -162,7 +163,8 @@ def live(
         cache_size=contents.size if contents else None,
         disk_free=condition.free if condition else None,
         disk_total=condition.total if condition else None,
-        cache_limit=cache_limit,
+        cache_limit=looks.max_size,
+        fleet=rows_of(looks.fleet, is_whole=view.is_whole) if looks.fleet else None,
     )
 
 

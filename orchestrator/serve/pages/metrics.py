@@ -18,55 +18,44 @@ from orchestrator import __version__
 from orchestrator.events import Phase
 from orchestrator.serve.http.exchange import Presence
 from orchestrator.serve.pages.condition import Condition
+from orchestrator.serve.pages.fleet import SeenFleet
 from orchestrator.serve.pages.intake import Intake, IntakeState
+from orchestrator.serve.pages.looking import Looks
 from orchestrator.serve.pages.traffic import BOUNDS, Traffic
-from orchestrator.upkeep.contents import Contents
 
 _ON_THE_WAY = (Phase.WAITING, Phase.FETCHING, Phase.VERIFYING)
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 """The form that every Prometheus reads."""
 
 
-def text_of(
-    traffic: Traffic,
-    intake: Intake,
-    condition: Condition | None,
-    contents: Contents | None,
-    max_size: int | None = None,
-) -> bytes:
-    """All metrics of a server, whose cache may have so many bytes, and those of its process."""
+def text_of(traffic: Traffic, intake: Intake, looks: Looks) -> bytes:
+    """All metrics of a server, with what it sees around it, and those of its process."""
     registry = CollectorRegistry()
-    registry.register(_Families(traffic, intake.state(), condition, contents, max_size))
+    registry.register(_Families(traffic, intake.state(), looks))
     ProcessCollector(registry=registry)
     return generate_latest(registry)
 
 
 class _Families(Collector):
-    def __init__(
-        self,
-        traffic: Traffic,
-        state: IntakeState,
-        condition: Condition | None,
-        contents: Contents | None,
-        max_size: int | None,
-    ) -> None:
+    def __init__(self, traffic: Traffic, state: IntakeState, looks: Looks) -> None:
         self._traffic = traffic
         self._state = state
-        self._condition = condition
-        self._contents = contents
-        self._max_size = max_size
+        self._looks = looks
 
     def collect(self) -> Iterator[Metric]:
+        looks = self._looks
         yield InfoMetricFamily("glm_aria_build", "The version that runs", value={"version": __version__})
         yield from _of_traffic(self._traffic)
         yield from _of_intake(self._state, self._traffic)
-        yield from _of_condition(self._condition)
-        if self._max_size is not None:
-            yield _gauge("glm_aria_cache_limit_bytes", "Bytes that the cache may have", self._max_size)
-        if self._contents is not None:
-            yield _gauge("glm_aria_cache_bytes", "Bytes of the files in the cache", self._contents.size)
-            yield _gauge("glm_aria_cache_parts_bytes", "Bytes of downloads that are not whole", self._contents.parts)
-            yield _gauge("glm_aria_cache_repos", "Repos in the cache", len(self._contents.repos))
+        yield from _of_condition(looks.condition)
+        if looks.max_size is not None:
+            yield _gauge("glm_aria_cache_limit_bytes", "Bytes that the cache may have", looks.max_size)
+        if (contents := looks.contents) is not None:
+            yield _gauge("glm_aria_cache_bytes", "Bytes of the files in the cache", contents.size)
+            yield _gauge("glm_aria_cache_parts_bytes", "Bytes of downloads that are not whole", contents.parts)
+            yield _gauge("glm_aria_cache_repos", "Repos in the cache", len(contents.repos))
+        if looks.fleet is not None:
+            yield from _of_fleet(looks.fleet)
 
 
 def _of_traffic(traffic: Traffic) -> Iterator[Metric]:
@@ -108,6 +97,17 @@ def _of_intake(state: IntakeState, traffic: Traffic) -> Iterator[Metric]:
     yield _gauges("glm_aria_source_connections", "Connections to a source now", connections, "source")
     out = [((name,), int(taken.is_quarantined)) for name, taken in state.sources]
     yield _gauges("glm_aria_source_quarantined", "1 for a source that sent wrong bytes, and is out", out, "source")
+
+
+def _of_fleet(fleet: SeenFleet) -> Iterator[Metric]:
+    yield _gauge("glm_aria_fleet_up", "1 when a scheduler of the fleet answers", int(not fleet.error))
+    if fleet.error:
+        return
+    states = [((state,), count) for state, count in fleet.states.items()]
+    yield _gauges("glm_aria_node_state", "Nodes of the fleet by state", states, "state")
+    if fleet.ratio is not None:
+        about = "Bytes from outside of the fleet for each byte of the models of its tasks"
+        yield _gauge("glm_aria_fleet_egress_ratio", about, fleet.ratio)
 
 
 def _of_condition(condition: Condition | None) -> Iterator[Metric]:

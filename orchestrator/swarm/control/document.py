@@ -82,7 +82,8 @@ _AGAIN = "submit it again for another attempt; what the nodes have of it stays w
 
 @dataclass(frozen=True, slots=True)
 class FleetNodeEntry:
-    """A node. `silent` is how many seconds ago it gave a sign of life, `leases` how much it fetches for all."""
+    """A node. `silent` is how many seconds ago it gave a sign of life. It fetches `leases` for all, with `rate` bytes
+    per second, and has `held` bytes of what the tasks list."""
 
     id: str
     address: str
@@ -90,6 +91,8 @@ class FleetNodeEntry:
     state: str
     silent: Amount
     leases: Count
+    rate: Count
+    held: Count
 
     @classmethod
     def of(cls, status: NodeStatus) -> Self:
@@ -101,6 +104,8 @@ class FleetNodeEntry:
             status.state,
             round(status.silent, 1),
             status.leases,
+            status.rate,
+            status.held,
         )
 
 

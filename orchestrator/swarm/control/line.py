@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import grpc
@@ -172,7 +172,8 @@ class _RemoteCalls:
             async for found in await self._begun(self._stub.WatchTask, pb.TaskRef(id=task)):
                 status = status_codec.told_task(found)
                 nodes |= status.nodes
-                yield TaskStatus(status.id, status.name, status.state, status.size, status.egress, dict(nodes))
+                if not found.has_more:
+                    yield replace(status, nodes=dict(nodes))
 
     async def cancel(self, task: str) -> TaskStatus:
         with _translated(self._name):

@@ -250,7 +250,8 @@ class Submission:
 @dataclass(frozen=True, slots=True)
 class TaskStatus:
     """A task as it is now. `size` is that of its distinct blobs. `is_lock_yours`: the one who asked is to make its
-    lock file, and to submit it under the same key. `nodes` has the last report of each node."""
+    lock file, and to submit it under the same key. `nodes` has the last report of each node. `is_restricted`: its files
+    are gated or private."""
 
     id: str
     name: str
@@ -259,11 +260,13 @@ class TaskStatus:
     egress: int = 0
     nodes: Mapping[str, TaskReport] = field(default_factory=dict)
     is_lock_yours: bool = False
+    is_restricted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class NodeStatus:
-    """A node as it is now; `silent` is how many seconds ago it gave a sign of life."""
+    """A node as it is now; `silent` is how many seconds ago it gave a sign of life. `rate` is that of what it fetches
+    for all, `held` the checked bytes that it has of what the tasks list."""
 
     id: str
     epoch: int
@@ -273,3 +276,5 @@ class NodeStatus:
     zone: str = ""
     silent: float = 0.0
     leases: int = 0
+    rate: int = 0
+    held: int = 0

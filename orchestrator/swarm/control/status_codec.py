@@ -36,6 +36,7 @@ def task_parts(status: TaskStatus, reports: Mapping[str, TaskReport]) -> Iterato
     for start in range(0, len(nodes) or 1, _NODES):
         made = task(status)
         made.nodes.extend(_task_node(node, told) for node, told in nodes[start : start + _NODES])
+        made.has_more = start + _NODES < len(nodes)
         yield made
 
 
@@ -48,6 +49,7 @@ def task(status: TaskStatus) -> pb.Task:
         lock_is_yours=status.is_lock_yours,
         size=status.size,
         egress=status.egress,
+        is_restricted=status.is_restricted,
     )
 
 
@@ -61,6 +63,7 @@ def told_task(found: pb.Task) -> TaskStatus:
         found.egress,
         {one.node: said_report(found.id, one) for one in found.nodes},
         found.lock_is_yours,
+        found.is_restricted,
     )
 
 
@@ -75,6 +78,8 @@ def node(status: NodeStatus) -> pb.Node:
         state=_NODE_STATES[status.state],
         silent=status.silent,
         leases=status.leases,
+        rate=status.rate,
+        held=status.held,
     )
 
 
@@ -89,6 +94,8 @@ def told_node(found: pb.Node) -> NodeStatus:
         found.zone,
         found.silent,
         found.leases,
+        found.rate,
+        found.held,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -63,12 +64,13 @@ def test_what_takes_long_is_done_less_often(pool: Executor) -> None:
         done.append(1)
         return len(done)
 
-    async def look() -> list[int | None]:
-        lately = Lately(step, 5, pool, clock)
+    async def look(longest: float) -> list[int | None]:
+        lately = Lately(step, 5, pool, clock, longest=longest)
         found = [await lately.get(10)]
         for seconds in (100, 101):
             clock.now += seconds
             found.append(await lately.get(10))
         return found
 
-    assert asyncio.run(look()) == [1, 1, 2]
+    assert asyncio.run(look(math.inf)) == [1, 1, 2]
+    assert asyncio.run(look(60)) == [3, 4, 5]

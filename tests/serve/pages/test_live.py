@@ -10,13 +10,19 @@ from orchestrator.core.refs import RepoId, RepoType
 from orchestrator.documents import encode
 from orchestrator.events import Evicted, FileProgress, Notice, Phase
 from orchestrator.serve.http.exchange import Exchange, Presence
+from orchestrator.serve.pages.fleet import SeenFleet, SeenTask
 from orchestrator.serve.pages.intake import Intake
 from orchestrator.serve.pages.live import View, live
+from orchestrator.serve.pages.looking import Looks
 from orchestrator.serve.pages.traffic import Traffic
 from orchestrator.upkeep.contents import Contents, HeldRepo, HeldRevision
 
 OPEN, CLOSED, FETCHED = (Digest.parse(f"sha256:{letter * 64}") for letter in "abc")
 SECRET = "secret"
+FLEET = SeenFleet(
+    tasks=(SeenTask("t1", "org/open@main", "done", 9, 9, is_closed=False, shares={}),
+           SeenTask("t2", f"org/{SECRET}@main", "running", 9, 9, is_closed=True, shares={})),
+)  # fmt: skip
 
 
 def revision(*, is_open: bool) -> HeldRevision:
@@ -47,7 +53,7 @@ def state(view: View) -> Any:
     intake.take(Notice("mirror-down", "it is down", mirror="far"))
     repos = (repo("org/open", True), repo(f"org/{SECRET}", True, False), repo(f"other/{SECRET}"))
     contents = Contents("/cache", repos, 15, 0)
-    return json.loads(encode(live(traffic, intake, None, contents, view=view, now=10.0)))
+    return json.loads(encode(live(traffic, intake, Looks(contents=contents, fleet=FLEET), view=view, now=10.0)))
 
 
 def names(found: Any, table: str) -> list[str]:
@@ -59,6 +65,7 @@ def test_who_may_read_closed_repos_sees_all() -> None:
     assert names(found, "repos") == ["org/open", f"org/{SECRET}", f"other/{SECRET}"]
     assert names(found, "transfers") == ["org/open/f", f"org/{SECRET}/f", "prefetched"]
     assert names(found, "answers") == ["org/open/f", "/org/secret/resolve/main/f"]
+    assert names(found["fleet"], "tasks") == [f"org/{SECRET}@main", "org/open@main"]
     assert all(row["message"] for row in found["news"])
     assert found["is_whole"] is True
 
@@ -69,6 +76,7 @@ def test_the_others_see_no_name_of_a_closed_repo() -> None:
     assert names(found, "repos") == ["org/open"]
     assert names(found, "transfers") == ["org/open/f", "", "prefetched"]
     assert names(found, "answers") == ["org/open/f", ""]
+    assert names(found["fleet"], "tasks") == ["", "org/open@main"]
     assert [(row["code"], row["message"]) for row in found["news"]] == [
         ("mirror-down", "it is down"),
         ("evicted", ""),

@@ -12,13 +12,21 @@ from orchestrator.core.files import Digest
 from orchestrator.events import Evicted, FileProgress, Notice, Phase, SourceRates
 from orchestrator.serve.http.exchange import Exchange, Presence
 from orchestrator.serve.pages.condition import Check, Condition
+from orchestrator.serve.pages.fleet import SeenFleet, SeenNode, SeenTask
 from orchestrator.serve.pages.intake import Intake
+from orchestrator.serve.pages.looking import Looks
 from orchestrator.serve.pages.metrics import text_of
 from orchestrator.serve.pages.traffic import Traffic
 from orchestrator.upkeep.contents import Contents
 
 BLOB = Digest.parse(f"sha256:{'a' * 64}")
-LABELS = {"version", "face", "code", "found", "direction", "source", "result", "phase", "check", "le"}
+FLEET = SeenFleet(
+    (SeenNode("secret-node", "ready", "", "http://10.0.0.9:8092", 5, 1, 9, 0.1),),
+    (SeenTask("t1", "org/secret-name", "running", 100, 105, is_closed=False, shares={}),
+     SeenTask("t2", "org/secret-name", "submitted", 900, 0, is_closed=False, shares={})),
+    {"ready": 1, "lost": 0},
+)  # fmt: skip
+LABELS = {"version", "face", "code", "found", "direction", "source", "result", "phase", "check", "le", "state"}
 
 
 def busy() -> bytes:
@@ -33,7 +41,7 @@ def busy() -> bytes:
     intake.take(Notice("mirror-lied", "it lied about org/secret-name", mirror="liar"))
     condition = Condition((Check("cache", is_ok=True), Check("root", is_ok=False, is_needed=False)), 10, 20)
     intake.take(Evicted("org/secret-name@1", 70))
-    return text_of(traffic, intake, condition, Contents("somewhere", (), 300, 40), 1000)
+    return text_of(traffic, intake, Looks(condition, Contents("somewhere", (), 300, 40), FLEET, 1000))
 
 
 def samples(text: bytes) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
@@ -68,15 +76,25 @@ def test_what_was_counted_is_told() -> None:
     assert of(text, "glm_aria_evicted_bytes_total") == 70
 
 
+def test_a_fleet_is_told_by_its_states_and_egress() -> None:
+    text = busy()
+    assert of(text, "glm_aria_fleet_up") == 1
+    assert (of(text, "glm_aria_node_state", state="ready"), of(text, "glm_aria_node_state", state="lost")) == (1, 0)
+    assert of(text, "glm_aria_fleet_egress_ratio") == 1.05
+    away = text_of(Traffic(), Intake(), Looks(fleet=SeenFleet(error="nobody answers")))
+    assert of(away, "glm_aria_fleet_up") == 0
+    assert b"node_state" not in away
+
+
 def test_no_repo_and_no_client_is_a_label() -> None:
     text = busy()
-    assert b"secret-name" not in text
+    assert b"secret-n" not in text
     assert b"10.0.0." not in text
     assert {label for _, labels in samples(text) for label, _ in labels} <= LABELS
 
 
 def test_a_server_that_is_new_has_metrics() -> None:
-    text = text_of(Traffic(), Intake(), None, None)
+    text = text_of(Traffic(), Intake(), Looks())
     assert of(text, "glm_aria_ready") == 0
     assert of(text, "glm_aria_misses_total") == 0
 

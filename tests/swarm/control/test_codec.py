@@ -114,15 +114,16 @@ def test_a_task_of_many_nodes_is_told_in_parts() -> None:
         "task-1", messages.NodePhase.FETCHING, "", 1, 2, 3, {f"peer-{n}" * 4: 1 << 40 for n in range(8)}
     )
     nodes = {f"node-{number}": report for number in range(1000)}
-    status = messages.TaskStatus("task-1", "org/name", messages.TaskState.RUNNING, 10, 20, nodes, True)
+    status = messages.TaskStatus("task-1", "org/name", messages.TaskState.RUNNING, 10, 20, nodes, True, True)
     parts = list(status_codec.task_parts(status, nodes))
     assert max(one.ByteSize() for one in parts) <= codec.MOST_MESSAGE
     read = [status_codec.told_task(one) for one in parts]
     assert {node: told for one in read for node, told in one.nodes.items()} == nodes
     assert dataclasses.replace(read[0], nodes=nodes) == status
+    assert [one.has_more for one in parts] == [True] * (len(parts) - 1) + [False]
 
 
 @pytest.mark.parametrize("state", NodeState)
 def test_a_node_is_read_as_it_was_told(state: NodeState) -> None:
-    status = messages.NodeStatus("n1", 7, 41, "http://10.0.0.1:8090", state, "rack-1", 0.5, 2)
+    status = messages.NodeStatus("n1", 7, 41, "http://10.0.0.1:8090", state, "rack-1", 0.5, 2, 3, 4)
     assert status_codec.told_node(status_codec.node(status)) == status

@@ -186,6 +186,17 @@ def test_a_task_is_submitted_watched_and_cancelled() -> None:
     run(work)
 
 
+def test_a_task_of_many_nodes_is_watched_whole() -> None:
+    async def work(core: NotingCore, address: str) -> None:
+        report = messages.TaskReport("t1", messages.NodePhase.FETCHING, done=5)
+        nodes = {f"node-{number:04}": report for number in range(250)}
+        core.known["t1"] = messages.TaskStatus("t1", "org/name", TaskState.RUNNING, 10, 20, nodes, is_restricted=True)
+        async with node(address).calls() as calls:
+            assert await anext(calls.watch("t1")) == core.known["t1"]
+
+    run(work)
+
+
 def test_more_nodes_than_fit_are_sent_away_and_all_are_listed() -> None:
     async def work(core: NotingCore, address: str) -> None:
         async with contextlib.AsyncExitStack() as stack:

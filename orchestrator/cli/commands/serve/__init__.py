@@ -81,6 +81,11 @@ class ServeOptions:
                     help="Write a line of JSON for each request to this file, or to stdout with -, without tokens and "
                     "queries. A new file is begun where logrotate renamed it."),
     ]  # fmt: skip
+    scheduler: Annotated[
+        str | None,
+        option("--scheduler", heading=_WHERE, setting="fleet_control", metavar="HOST:PORT,...",
+               help="Show the fleet of these schedulers on the page and in the metrics."),
+    ]  # fmt: skip
     sites: SiteChoice
     cache_dir: Annotated[str | None, shared.CACHE_DIR]
     max_size: Annotated[

@@ -6,8 +6,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from orchestrator.errors import NotFoundError, TemporaryError, UsageError
@@ -27,7 +26,7 @@ from orchestrator.swarm.control.scheduling.core import CONNECTIONS, SchedulerCor
 from orchestrator.swarm.control.scheduling.fact_codec import is_sound
 from orchestrator.swarm.control.scheduling.facts import CancelFact, ClaimFact, DrainFact, LockFact
 from orchestrator.swarm.control.scheduling.listing import TaskListing
-from orchestrator.swarm.control.scheduling.viewing import node_status, task_status, was_here
+from orchestrator.swarm.control.scheduling.viewing import NodeLoad, loads_of, node_status, task_status, was_here
 
 TURN = 0.25
 """Seconds between two turns while nothing happens that cannot wait, if few schedulers share a board."""
@@ -128,8 +127,8 @@ class Scheduler:
 
     def nodes(self) -> Sequence[NodeStatus]:
         """See `service.Core`."""
-        leases = self._leases()
-        return tuple(self._node(node, leases[node]) for node in sorted(self._core.state.nodes))
+        loads = loads_of(self._core.state)
+        return tuple(self._node(node, loads) for node in sorted(self._core.state.nodes))
 
     async def drain(self, node: str) -> NodeStatus:
         """See `service.Core`. Raises TemporaryError while the board is away."""
@@ -138,7 +137,7 @@ class Scheduler:
             raise NotFoundError(f"no node of the fleet is called {node!r}", hint="glm-aria fleet ls")
         self._core.say(DrainFact(node, record.fact.epoch), self._clock())
         await self._agreed()
-        return self._node(node, self._leases()[node])
+        return self._node(node, loads_of(self._core.state))
 
     # -- tasks
 
@@ -238,12 +237,9 @@ class Scheduler:
     def _task(self, name: str) -> TaskStatus:
         return task_status(self._core.state, name, self._core.state.task(name), self._clock())
 
-    def _leases(self) -> Counter[str]:
-        """The number of leases of each node."""
-        return Counter(record.fact.node for record in self._core.state.leases())
-
-    def _node(self, node: str, leases: int) -> NodeStatus:
-        return node_status(self._core.state, self._core.state.nodes[node], leases, self._clock())
+    def _node(self, node: str, loads: Mapping[str, NodeLoad]) -> NodeStatus:
+        state = self._core.state
+        return node_status(state, state.nodes[node], loads.get(node, NodeLoad()), self._clock())
 
     def _note_loss(self, error: TemporaryError) -> None:
         if not self._is_down:

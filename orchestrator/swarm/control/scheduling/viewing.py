@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from orchestrator.core.files import Digest
+from orchestrator.proof.pieces import PIECE
 from orchestrator.swarm.control.messages import LEFT, NodePhase, NodeStatus, TaskReport, TaskState, TaskStatus
 from orchestrator.swarm.control.scheduling.facts import NodeFact
 from orchestrator.swarm.control.scheduling.listing import TaskListing
@@ -194,6 +196,7 @@ def task_status(state: FleetState, name: str, task: TaskRecord, now: float) -> T
         size=task.listing.size if task.listing else 0,
         egress=sum(report.from_origin for report in reports.values()),
         nodes=reports,
+        is_restricted=task.lock is not None and task.lock.is_restricted,
     )
 
 
@@ -224,8 +227,38 @@ def was_here(state: FleetState, node: str, now: float) -> bool:
     return record.fact.state is not NodeState.GONE and now - state.beat(record) <= LOST_AFTER
 
 
-def node_status(state: FleetState, record: NodeRecord, leases: int, now: float) -> NodeStatus:
-    """A node as it is now, with so many leases."""
+@dataclass(slots=True)
+class NodeLoad:
+    """The leases of a node, the bytes per second that it brings of them, and the bytes that it has of what tasks
+    list."""
+
+    leases: int = 0
+    rate: int = 0
+    held: int = 0
+
+
+def loads_of(state: FleetState) -> Mapping[str, NodeLoad]:
+    """The loads of all nodes. Of small files a node has about as many bytes as it has files."""
+    found: defaultdict[str, NodeLoad] = defaultdict(NodeLoad)
+    for record in state.leases():
+        load = found[record.fact.node]
+        load.leases += 1
+        load.rate += record.rate
+    sizes: dict[Digest, int] = {}
+    for task in state.tasks.values():
+        if (listing := task.listing) is not None:
+            sizes |= {digest: listing.sizes[digest] for digest in listing.large}
+            small = sum(listing.sizes[digest] for digest in listing.places)
+            for node, files in task.files.items():
+                found[node].held += small * len(files) // max(1, files.count)
+    for digest in sizes.keys() & state.blobs.keys():
+        for node, checked in state.blobs[digest].have.items():
+            found[node].held += min(sizes[digest], len(checked) * PIECE)
+    return found
+
+
+def node_status(state: FleetState, record: NodeRecord, load: NodeLoad, now: float) -> NodeStatus:
+    """A node as it is now, with its load."""
     fact = record.fact
     is_lost = fact.state is not NodeState.GONE and not was_here(state, fact.node, now)
     return NodeStatus(
@@ -236,5 +269,7 @@ def node_status(state: FleetState, record: NodeRecord, leases: int, now: float) 
         state=NodeState.LOST if is_lost else _state_of(state, fact),
         zone=fact.zone,
         silent=max(0.0, now - state.beat(record)),
-        leases=leases,
+        leases=load.leases,
+        rate=load.rate,
+        held=load.held,
     )

@@ -310,7 +310,7 @@ class TaskRef(_message.Message):
     def __init__(self, id: _Optional[str] = ...) -> None: ...
 
 class Task(_message.Message):
-    __slots__ = ("id", "name", "state", "lock_is_yours", "size", "egress", "nodes")
+    __slots__ = ("id", "name", "state", "lock_is_yours", "size", "egress", "nodes", "is_restricted", "has_more")
     ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -318,6 +318,8 @@ class Task(_message.Message):
     SIZE_FIELD_NUMBER: _ClassVar[int]
     EGRESS_FIELD_NUMBER: _ClassVar[int]
     NODES_FIELD_NUMBER: _ClassVar[int]
+    IS_RESTRICTED_FIELD_NUMBER: _ClassVar[int]
+    HAS_MORE_FIELD_NUMBER: _ClassVar[int]
     id: str
     name: str
     state: TaskState
@@ -325,7 +327,9 @@ class Task(_message.Message):
     size: int
     egress: int
     nodes: _containers.RepeatedCompositeFieldContainer[TaskNode]
-    def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., state: _Optional[_Union[TaskState, str]] = ..., lock_is_yours: bool = ..., size: _Optional[int] = ..., egress: _Optional[int] = ..., nodes: _Optional[_Iterable[_Union[TaskNode, _Mapping]]] = ...) -> None: ...
+    is_restricted: bool
+    has_more: bool
+    def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., state: _Optional[_Union[TaskState, str]] = ..., lock_is_yours: bool = ..., size: _Optional[int] = ..., egress: _Optional[int] = ..., nodes: _Optional[_Iterable[_Union[TaskNode, _Mapping]]] = ..., is_restricted: bool = ..., has_more: bool = ...) -> None: ...
 
 class TaskNode(_message.Message):
     __slots__ = ("node", "phase", "code", "done", "from_origin", "from_peers", "senders")
@@ -369,7 +373,7 @@ class NodeRef(_message.Message):
     def __init__(self, id: _Optional[str] = ...) -> None: ...
 
 class Node(_message.Message):
-    __slots__ = ("id", "epoch", "seq", "address", "zone", "state", "silent", "leases")
+    __slots__ = ("id", "epoch", "seq", "address", "zone", "state", "silent", "leases", "rate", "held")
     ID_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     SEQ_FIELD_NUMBER: _ClassVar[int]
@@ -378,6 +382,8 @@ class Node(_message.Message):
     STATE_FIELD_NUMBER: _ClassVar[int]
     SILENT_FIELD_NUMBER: _ClassVar[int]
     LEASES_FIELD_NUMBER: _ClassVar[int]
+    RATE_FIELD_NUMBER: _ClassVar[int]
+    HELD_FIELD_NUMBER: _ClassVar[int]
     id: str
     epoch: int
     seq: int
@@ -386,7 +392,9 @@ class Node(_message.Message):
     state: NodeState
     silent: float
     leases: int
-    def __init__(self, id: _Optional[str] = ..., epoch: _Optional[int] = ..., seq: _Optional[int] = ..., address: _Optional[str] = ..., zone: _Optional[str] = ..., state: _Optional[_Union[NodeState, str]] = ..., silent: _Optional[float] = ..., leases: _Optional[int] = ...) -> None: ...
+    rate: int
+    held: int
+    def __init__(self, id: _Optional[str] = ..., epoch: _Optional[int] = ..., seq: _Optional[int] = ..., address: _Optional[str] = ..., zone: _Optional[str] = ..., state: _Optional[_Union[NodeState, str]] = ..., silent: _Optional[float] = ..., leases: _Optional[int] = ..., rate: _Optional[int] = ..., held: _Optional[int] = ...) -> None: ...
 
 class ListNodesRequest(_message.Message):
     __slots__ = ("after",)

@@ -13,7 +13,7 @@ from orchestrator.swarm.control import messages
 from orchestrator.swarm.control.messages import Hello, NodePhase, Progress, TaskReport
 from orchestrator.swarm.control.scheduling.core import BROKEN_AFTER, SchedulerCore
 from orchestrator.swarm.control.scheduling.facts import DrainFact, LockFact
-from orchestrator.swarm.control.scheduling.viewing import running_tasks, view_of
+from orchestrator.swarm.control.scheduling.viewing import loads_of, running_tasks, view_of
 from orchestrator.swarm.trust import LOST_AFTER, trusted_nodes
 from orchestrator.swarm.view import NodeState
 from tests.swarm.control.scheduling.simulated import MB, Fleet, lock_of
@@ -286,6 +286,18 @@ def test_who_is_to_leave_ends_its_tasks_and_begins_with_no_other() -> None:
     fleet.hear(leaver, TaskReport("task", NodePhase.PLACED))
     wait(fleet, 1)
     assert leaver.may_leave
+
+
+def test_the_load_of_a_node_is_what_it_has_and_fetches() -> None:
+    fleet = Fleet(2, [64 * MB, 1 * MB])
+    fleet.submit()
+    state = fleet.cores[0].state
+    fleet.run(until=lambda: any(load.rate for load in loads_of(state).values()))
+    assert sum(load.leases for load in loads_of(state).values()) == len(tuple(state.leases()))
+    fleet.run()
+    assert {name: (load.leases, load.held) for name, load in loads_of(state).items()} == dict.fromkeys(
+        fleet.nodes, (0, 65 * MB)
+    )
 
 
 def test_nothing_stays_of_a_node_that_left() -> None:
