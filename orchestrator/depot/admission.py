@@ -25,17 +25,18 @@ class Claims:
         return digest in self._held
 
     def admit(self, arrival: Arrival) -> Admission:
-        """May the job start? It is told once if somebody else fetches it. Raises DiskIOError."""
+        """May the job start? It is told, once each time, if somebody else fetches it. Raises DiskIOError."""
         job = arrival.job
         if job.digest in self._held:
             return Admission.GO
         claim = self._staging.claim(job.digest)
         if claim is None:
-            if not arrival.is_announced:
-                arrival.is_announced = True
+            if not arrival.is_elsewhere:
+                arrival.is_elsewhere = True
                 self._emit(FileProgress(job.digest, job.name, Phase.WAITING, 0, job.size))
             return Admission.BUSY
         self._held[job.digest] = claim
+        arrival.is_elsewhere = False
         return Admission.ALREADY if self._is_placed(job) else Admission.GO
 
     def release(self, digest: Digest) -> None:

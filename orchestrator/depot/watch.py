@@ -42,9 +42,9 @@ class Arrival:
     """One blob on its way, for all who watch it. The depot's thread alone changes how it is; `lock` is the depot's, and
     guards `watches`, `wants` and `is_told`.
 
-    `is_told`: the depot is to look at the wants. `has_left`: the transfer is done with it. `is_announced`: it was told
-    that somebody else fetches it. `wants` counts all who ever wanted it. `taken_back` are ranges that count for nothing
-    any more, each with the epoch that began with that.
+    `is_told`: the depot is to look at the wants. `has_left`: the transfer is done with it. `is_elsewhere`: another
+    process has the claim, and fetches it. `wants` counts all who ever wanted it. `taken_back` are ranges that count for
+    nothing any more, each with the epoch that began with that.
     """
 
     job: Job
@@ -59,7 +59,7 @@ class Arrival:
     watches: list[Watch] = field(default_factory=list)
     is_told: bool = False
     has_left: bool = False
-    is_announced: bool = False
+    is_elsewhere: bool = False
     wants: int = 0
     _changed: threading.Condition | None = None
 
@@ -158,6 +158,11 @@ class Watch:
     def state(self) -> State:
         """The state of the blob."""
         return self._arrival.state
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """True while another process fetches it into the same cache, and this one waits for that."""
+        return self._arrival.is_elsewhere
 
     @property
     def has_ended(self) -> bool:

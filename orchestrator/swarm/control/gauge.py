@@ -44,6 +44,11 @@ class WorkGauge:
         wanted = pieces_within(holding.size, [(given.start, given.end)])
         return not wanted - holding.checked
 
+    def is_elsewhere(self, given: Assign) -> bool:
+        """True when another process of this cache fetches some of it: nothing comes of it here."""
+        digests = given.bundle if given.digest is None else (given.digest,)
+        return any((watch := self.watches.get(digest)) is not None and watch.is_elsewhere for digest in digests)
+
     def _is_whole(self, digest: Digest) -> bool:
         holding = self.held.get(digest)
         return holding is not None and holding.is_whole

@@ -219,6 +219,8 @@ class TaskState(StrEnum):
 
 LEFT = "left"
 """The code of a node that FAILED by going before it had said how it ended."""
+ELSEWHERE = "elsewhere"
+"""The code of work of which nothing comes at the node: another process fetches it into the same cache."""
 KNOWN = "task:"
 """Begins the key of a task that is known by its id: who is at it submits it to schedulers that have forgotten it."""
 _KNOWN = re.compile(rf"{KNOWN}[0-9a-f]{{16}}")

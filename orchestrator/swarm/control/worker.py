@@ -284,9 +284,12 @@ class Worker:
         done = [one for one in self._guide.leases if self._gauge.is_done(one)]
         for one in done:
             self._words.put(("held", one.lease), messages.HeldUnit(one.lease), is_kept=False)
-        if done:
-            self._guide.drop(one.lease for one in done)
-        return bool(inbox or done)
+        elsewhere = [one for one in self._guide.leases if one not in done and self._gauge.is_elsewhere(one)]
+        for one in elsewhere:
+            self._words.put(("failed", one.lease), messages.FailedWork(one.lease, messages.ELSEWHERE), is_kept=False)
+        if done or elsewhere:
+            self._guide.drop(one.lease for one in (*done, *elsewhere))
+        return bool(inbox or done or elsewhere)
 
     async def _find(self) -> None:
         """Look for what is here of the blobs of tasks. A scheduler that tells a task again may know nothing of them."""

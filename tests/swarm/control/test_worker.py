@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import cast
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from orchestrator.core.extents import Ranges
 from orchestrator.core.files import Algorithm, Digest
 from orchestrator.core.plan import Job
+from orchestrator.depot.watch import Arrival, Watch
 from orchestrator.errors import NotAllowedError, TemporaryError
 from orchestrator.events import Event, FleetNews, Notice
 from orchestrator.swarm.control import messages
@@ -384,6 +387,23 @@ def test_leases_are_given_back() -> None:
         assert node.guide.origin(job()) == ()
         await core.until(lambda: bool(core.heard(messages.FailedWork)))
         assert core.heard(messages.FailedWork) == [messages.FailedWork("l1", "no-space")]
+
+    run(work)
+
+
+def test_what_another_process_of_the_cache_fetches_is_given_back_at_once() -> None:
+    async def work(node: Node) -> None:
+        core = node.cores[0]
+        node.worker.expect("task", [LARGE, SMALL])
+        await core.until(lambda: "n1" in core.sends)
+        for digest in (LARGE, SMALL):
+            arrival = Arrival(job(digest), lambda _: Path(), threading.Lock(), is_elsewhere=digest == LARGE)
+            node.worker.follow(Watch(arrival, lambda _: None, ()))
+        core.sends["n1"](Assign("l1", LARGE, 0, 0, 2 * PIECE))
+        core.sends["n1"](Assign("l2", bundle=(SMALL,)))
+        await core.until(lambda: bool(core.heard(messages.FailedWork)))
+        assert core.heard(messages.FailedWork) == [messages.FailedWork("l1", messages.ELSEWHERE)]
+        assert [one.lease for one in node.guide.leases] == ["l2"]
 
     run(work)
 
