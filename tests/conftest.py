@@ -21,7 +21,6 @@ LONG = (
     "packaging",
     "crash",
     "fuzz",
-    "fleet",
     "faults",
     "machine",
     "e2e",
@@ -31,6 +30,9 @@ LONG = (
     "swarm",
 )
 """Folders whose tests take seconds each, the slowest first; `tests` stands for the files of this one."""
+
+IN_TURN = "fleet"
+"""The folder whose tests count bytes of machines that keep the processor busy: one worker has them all."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -58,24 +60,27 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """`auto`: one and a half for each core, since half of the time a test of a command waits for a line or a deadline.
+    """`auto`: two for each core, since a test of a command waits most of its time for a line or a deadline.
 
     `logical`: one for each core, for tests that wait for nothing.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return cores if config.option.numprocesses == "logical" else cores + cores // 2
+    return cores if config.option.numprocesses == "logical" else 2 * cores
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Deal the tests out to the workers, the long ones first, so that none is alone with a long one at the end.
 
-    Each worker starts with an equal share of the list, and takes from others' when it is through.
+    Each worker starts with an equal share of the list, and takes from the ends of others' when it is through.
     """
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     if workers > 1:
-        ranks = {name: rank for rank, name in enumerate(LONG)}
-        ordered = sorted(items, key=lambda item: ranks.get(item.path.parent.name, len(ranks)))
-        items[:] = [item for worker in range(workers) for item in ordered[worker::workers]]
+        ranks = {name: rank for rank, name in enumerate((IN_TURN, *LONG))}
+        shares: list[list[pytest.Item]] = [[] for _ in range(workers)]
+        for item in sorted(items, key=lambda item: ranks.get(item.path.parent.name, len(ranks))):
+            is_in_turn = item.path.parent.name == IN_TURN
+            (shares[0] if is_in_turn else min(shares, key=len)).append(item)
+        items[:] = [item for share in shares for item in share]
 
 
 def pytest_report_header(config: pytest.Config) -> str:

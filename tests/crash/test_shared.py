@@ -95,7 +95,8 @@ def test_each_blob_is_fetched_once_by_many_writers(
 ) -> None:
     with server:
         cluster = Cluster(machine, hub, repo, server.url)
-        cluster.start(count=writers)
+        # Where one connection takes over the rest of another's range, what was on its way to that came for nothing.
+        cluster.start("--connections", "1", count=writers)
         times = cluster.end(server)
         print(f"{writers} nodes, every lock granted, with Redis: each blob fetched {times:.2f} times")
         record_property(
