@@ -19,11 +19,14 @@ settings.load_profile("here")
 LONG = (
     "tests",
     "packaging",
+    "house",
     "crash",
     "fuzz",
     "faults",
+    "clients",
     "machine",
     "e2e",
+    "serve",
     "upkeep",
     "transfer",
     "cache",
@@ -77,10 +80,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if workers > 1:
         ranks = {name: rank for rank, name in enumerate((IN_TURN, *LONG))}
         shares: list[list[pytest.Item]] = [[] for _ in range(workers)]
-        for item in sorted(items, key=lambda item: ranks.get(item.path.parent.name, len(ranks))):
-            is_in_turn = item.path.parent.name == IN_TURN
-            (shares[0] if is_in_turn else min(shares, key=len)).append(item)
+        for item in sorted(items, key=lambda item: ranks.get(_room(item), len(ranks))):
+            (shares[0] if _room(item) == IN_TURN else min(shares, key=len)).append(item)
         items[:] = [item for share in shares for item in share]
+
+
+def _room(item: pytest.Item) -> str:
+    """The folder of the tests that it is in, at whatever depth; `tests` for the files of this one."""
+    return (Path(__file__).parent.name, *item.path.relative_to(Path(__file__).parent).parts[:-1])[:2][-1]
 
 
 def pytest_report_header(config: pytest.Config) -> str:
