@@ -20,6 +20,8 @@ is the only place where an error becomes an exit code.
     +-- ConfigError                 78  a setting is wrong
     +-- NoSpaceError                79  the disk is full, or would be
     +-- UnsafeError                 80  a name, digest or policy that must not be followed
+    |   +-- ConflictError           80  it is something else by now, or is there already and does not change
+    |   +-- GateError               80  a version does not keep the rules of the alias
     +-- TrustError                  81  the answer cannot be verified, or went back
     +-- PartialError                 3  some models failed, others are done
     +-- StrictError                100  done, with warnings that were asked to be errors
@@ -182,6 +184,21 @@ class UnsafeError(GlmAriaError):
 
     code = "unsafe"
     exit_code = 80
+
+
+class ConflictError(UnsafeError):
+    """An alias is not what was expected, or a version is there already; nothing was changed.
+
+    `details` are the digests that it stands for.
+    """
+
+    code = "conflict"
+
+
+class GateError(UnsafeError):
+    """A version does not keep the rules of the alias that was to stand for it; the alias was not moved."""
+
+    code = "gate"
 
 
 class TrustError(GlmAriaError):

@@ -56,6 +56,12 @@ KEEPS_NAMES = Rule(closed=_WRITE, by_root=True, sticky=True)
 """A folder in which nobody else can rename what is ours: the temporary folder, all above a moved repo."""
 
 
+def refuse_strangers(found: StatLike) -> None:
+    """Raise PermissionError for a file with a secret that others own, or may read or write."""
+    if not OURS_ALONE.holds(found):
+        raise PermissionError("others own it, or may read or write it")
+
+
 def belongs_to_others(found: StatLike, also: Collection[int] = ()) -> bool:
     """True for a file of neither this user nor root: its owner may change it and set its mtime back."""
     return not NO_STRANGERS.holds(found, also)

@@ -20,7 +20,7 @@ from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -37,13 +37,29 @@ SERVICE = "tests-registry"
 ISSUER = "tests-issuer"
 
 
+class Issuer(Protocol):
+    """The token service that a registry is told to believe."""
+
+    @property
+    def realm(self) -> str: ...
+
+    @property
+    def service(self) -> str: ...
+
+    @property
+    def issuer(self) -> str: ...
+
+    @property
+    def certificate(self) -> bytes: ...
+
+
 class RegistryServer:
     """A context manager. `store` outlives the process, so that it may be killed and started again on the same port.
 
     `htpasswd` are lines of a file for Basic logins (bcrypt); `tokens` is the service whose tokens it demands.
     """
 
-    def __init__(self, folder: Path, *, htpasswd: str | None = None, tokens: TokenService | None = None) -> None:
+    def __init__(self, folder: Path, *, htpasswd: str | None = None, tokens: Issuer | None = None) -> None:
         if shutil.which("docker-registry") is None:
             pytest.skip("docker-registry is not installed")
         folder.mkdir(parents=True, exist_ok=True)
@@ -59,8 +75,8 @@ class RegistryServer:
             self._auth = {
                 "token": {
                     "realm": tokens.realm,
-                    "service": SERVICE,
-                    "issuer": ISSUER,
+                    "service": tokens.service,
+                    "issuer": tokens.issuer,
                     "rootcertbundle": str(folder / "issuer.pem"),
                 }
             }
@@ -234,6 +250,14 @@ class TokenService(SmallServer):
     @property
     def realm(self) -> str:
         return f"{self.url}/token"
+
+    @property
+    def service(self) -> str:
+        return SERVICE
+
+    @property
+    def issuer(self) -> str:
+        return ISSUER
 
     @property
     def certificate(self) -> bytes:

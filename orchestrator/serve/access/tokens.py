@@ -8,7 +8,6 @@ that cannot be read is an error, never an empty list. `tokens-used.json` has the
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import secrets
 import shlex
@@ -17,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from orchestrator.disk.access import OURS_ALONE
+from orchestrator.disk.access import refuse_strangers
 from orchestrator.disk.file_stat import Identity
 from orchestrator.disk.locks import state_lock
 from orchestrator.disk.state_file import UNREADABLE, load_state, read_state, write_state
@@ -78,7 +77,7 @@ class TokenFile:
     def grants(self) -> tuple[TokenGrant, ...]:
         """All tokens, by name. Raises DiskIOError."""
         try:
-            data = load_state(self._path, judge=_refuse_strangers)
+            data = load_state(self._path, judge=refuse_strangers)
             found = [_grant(entry) for entry in data["tokens"]]
         except (FileNotFoundError, NotADirectoryError):
             return ()
@@ -160,8 +159,3 @@ def _grant(entry: dict[str, Any]) -> TokenGrant:
 
 def _days(data: dict[str, Any]) -> dict[str, int]:
     return {str(one): int(day) for one, day in data["days"].items()}
-
-
-def _refuse_strangers(found: os.stat_result) -> None:
-    if not OURS_ALONE.holds(found):
-        raise PermissionError("others own it, or may read or write it")

@@ -1,0 +1,236 @@
+"""The registry: versions, aliases and rights over an OCI registry that holds the bytes.
+
+Each call names who asks, and refuses what the table of rights does not give.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+from orchestrator.core.refs import RepoId
+from orchestrator.errors import ConflictError, GateError, NotAllowedError, NotFoundError
+from orchestrator.registry.aliases import AliasMovedError
+from orchestrator.registry.audit import Trail, TrailEvent
+from orchestrator.registry.checks import AliasGate, CheckResult, Verdict
+from orchestrator.registry.contents import VersionContents, VersionDifference, difference
+from orchestrator.registry.keeping import Keeper
+from orchestrator.registry.ledger import ModelLedger
+from orchestrator.registry.names import LATEST, check_alias, is_digest, model_named, upload_repository
+from orchestrator.registry.storage import Storage
+from orchestrator.registry.versions import Range, Version
+from orchestrator.rights import Right, Subject
+
+_OPERATOR = "operator"
+"""The name in the trail of who runs the server."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedVersion:
+    """A version or a digest of a model, with the aliases that stand for it, and where its manifest is."""
+
+    model: RepoId
+    version: Version | None
+    aliases: tuple[str, ...]
+    digest: str
+    repository: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedVersion:
+    """What the gates before an alias say of a version."""
+
+    digest: str
+    alias: str
+    results: tuple[CheckResult, ...]
+
+    @property
+    def is_passed(self) -> bool:
+        """True when no rule was broken."""
+        return all(result.verdict is not Verdict.FAILED for result in self.results)
+
+
+class Registry:
+    """A facade's registry. Thread-safe; several processes on one state folder may have one each.
+
+    Beside what each call names, all raise NotAllowedError, DiskIOError, and what `Storage` does.
+    """
+
+    def __init__(self, storage: Storage, keeper: Keeper, trail: Trail, gates: Sequence[AliasGate] = ()) -> None:
+        self._storage = storage
+        self._keeper = keeper
+        self._trail = trail
+        self._gates = tuple(gates)
+
+    # -- reading
+
+    def models(self, who: Subject) -> tuple[RepoId, ...]:
+        """The models that somebody may read."""
+        return tuple(model for model in map(model_named, self._storage.models()) if who.may(Right.READ, model))
+
+    def ledger(self, who: Subject, model: RepoId) -> ModelLedger:
+        """The versions and aliases of a model. Raises NotFoundError where there are none."""
+        _require(who, Right.READ, model)
+        ledger = self._keeper.ledger(model)
+        if not ledger.versions and not ledger.aliases:
+            raise NotFoundError(f"there is no model {model.name} in the registry")
+        return ledger
+
+    def resolve(self, who: Subject, model: RepoId, wanted: str = "") -> ResolvedVersion:
+        """Find a version by itself, a range, an alias, a digest, or the first 40 digits of one; without any the alias
+        `latest`, or else the newest release. Raises NotFoundError."""
+        _require(who, Right.READ, model)
+        name, digest, ledger = self._found(model, wanted)
+        if name is not None:
+            self._keeper.hold(model, name, digest)
+        names = tuple(sorted(name for name, alias in ledger.aliases.items() if alias.digest == digest))
+        return ResolvedVersion(model, ledger.version_of(digest), names, digest, self._storage.url(model))
+
+    def contents(self, who: Subject, model: RepoId, wanted: str) -> VersionContents:
+        """The files of a version, and its config. Raises what `resolve` does."""
+        return self._storage.contents(model, self.resolve(who, model, wanted).digest)
+
+    def difference(self, who: Subject, model: RepoId, before: str, after: str) -> VersionDifference:
+        """All that differs between two versions. Raises what `resolve` does."""
+        return difference(self.contents(who, model, before), self.contents(who, model, after))
+
+    def check(self, who: Subject, model: RepoId, wanted: str, alias: str) -> CheckedVersion:
+        """Judge a version by the rules for an alias. Raises what `resolve` does."""
+        found = self.resolve(who, model, wanted)
+        return self._judged(model, alias, found.digest, self._keeper.as_written(model))
+
+    def events(self, who: Subject, after: int = 0, model: RepoId | None = None) -> Iterator[TrailEvent]:
+        """What was changed since the event of that number, of models that somebody may read, the oldest first."""
+        for event in self._trail.after(after):
+            about = model_named(event.model)
+            if (model is None or about == model) and who.may(Right.READ, about):
+                yield event
+
+    def uploads(self, who: Subject, model: RepoId) -> str:
+        """The address of the repository to which somebody uploads versions of a model, before `publish`."""
+        _require(who, Right.PUBLISH, model)
+        return f"{self._storage.address}/{upload_repository(who.name, model)}"
+
+    # -- changing
+
+    def publish(self, who: Subject, model: RepoId, version: Version, digest: str) -> bool:
+        """Make what somebody uploaded a version; False when it was that already. It never changes after that.
+
+        Raises ConflictError when the version is another digest, NotFoundError for what was not uploaded.
+        """
+        _require(who, Right.PUBLISH, model)
+        with self._keeper.alone(model, version.tag) as ledger:
+            present = ledger.digest_of(version)
+            if present not in (None, digest):
+                raise ConflictError(
+                    f"{model.name} has a version {version} already, and a version never changes",
+                    hint="publish it as another version",
+                    details=(str(present),),
+                )
+            # One at a time: docker-registry may read the link of a blob while another request writes the same one.
+            self._storage.take_over(model, upload_repository(who.name, model), digest)
+            if present is None:
+                size = self._storage.contents(model, digest).size
+                self._keeper.publish(model, ledger, version, _name(who), digest=digest, size=size)
+            self._storage.point(model, version.tag, digest)
+        return present is None
+
+    def move(self, who: Subject, model: RepoId, alias: str, wanted: str, expected: Collection[str]) -> ResolvedVersion:
+        """Have an alias stand for a version, if it stands for `expected` now: a digest, or nothing.
+
+        Raises ConflictError when it does not, GateError for a version that breaks the rules of the alias, UsageError
+        for a name that an alias must not have, and what `resolve` does.
+        """
+        _require(who, Right.PROMOTE, model)
+        digest, known = self.resolve(who, model, wanted).digest, self._keeper.ledger(model)
+        if alias not in known.aliases:
+            check_alias(alias)
+        checked = self._judged(model, alias, digest, known)
+        if not checked.is_passed:
+            broken = [f"{one.rule}: {one.found}" for one in checked.results if one.verdict is Verdict.FAILED]
+            raise GateError(
+                f"{alias} of {model.name} is not moved: {'; '.join(broken)}",
+                hint=f"glm-aria registry check reg://{model.name}@{wanted} --alias {alias}",
+            )
+        self._set(who, model, alias, digest, expected)
+        return self.resolve(who, model, alias)
+
+    def remove(self, who: Subject, model: RepoId, alias: str, expected: Collection[str]) -> bool:
+        """Remove an alias; False where the registry itself keeps the tag. Raises what `move` does."""
+        _require(who, Right.PROMOTE, model)
+        if self._keeper.ledger(model).digest_of(alias) is None:
+            raise NotFoundError(f"{model.name} has no alias {alias!r}")
+        self._set(who, model, alias, "", expected)
+        return self._storage.drop(model, alias)
+
+    def _set(self, who: Subject, model: RepoId, alias: str, to: str, expected: Collection[str]) -> None:
+        try:
+            with self._keeper.alone(model, alias) as ledger:
+                self._keeper.move(model, ledger, alias, _name(who), to=to, expected=tuple(expected))
+        except AliasMovedError as error:
+            present = ", ".join(error.present) or "nothing"
+            raise ConflictError(
+                f"{alias} of {model.name} stands for {present}, and not for what you expected; it was not moved",
+                hint="see who moved it: glm-aria registry log",
+                details=error.present,
+            ) from None
+
+    # -- what names mean
+
+    def _found(self, model: RepoId, wanted: str) -> tuple[str | Version | None, str, ModelLedger]:
+        """What a name stands for: the alias or version, if it is one, its digest, and the ledger that says so."""
+        name, ledger = wanted or LATEST, self._keeper.as_written(model)
+        if (found := _named(ledger, name)) is None:
+            ledger = self._keeper.ledger(model)
+            found = _named(ledger, name) or _newest(ledger, wanted)
+        if found is not None:
+            return *found, ledger
+        digest = self._by_digest(model, ledger, wanted) if is_digest(wanted) else None
+        if digest is None:
+            aliases = sorted(name for name, alias in ledger.aliases.items() if alias.digest)
+            known = [*aliases, *map(str, sorted(ledger.versions, reverse=True)[:5])]
+            what = f"nothing that {wanted!r} means" if wanted else "no version that is released"
+            raise NotFoundError(f"{model.name} has {what}", hint=f"it has {', '.join(known)}" if known else None)
+        return None, digest, ledger
+
+    def _by_digest(self, model: RepoId, ledger: ModelLedger, wanted: str) -> str | None:
+        if wanted.startswith("sha256:"):
+            return self._storage.digest(model, wanted)
+        return next((one for one in ledger.digests if one.removeprefix("sha256:").startswith(wanted)), None)
+
+    def _judged(self, model: RepoId, alias: str, digest: str, ledger: ModelLedger) -> CheckedVersion:
+        gates = [gate for gate in self._gates if gate.is_before(model, alias)]
+        if not gates:
+            return CheckedVersion(digest, alias, ())
+        present = ledger.digest_of(alias)
+        version = self._storage.contents(model, digest)
+        before = self._storage.contents(model, present) if present else None
+        return CheckedVersion(digest, alias, tuple(result for gate in gates for result in gate.check(version, before)))
+
+
+def _named(ledger: ModelLedger, name: str) -> tuple[str | Version, str] | None:
+    """The alias or version of exactly this name, and its digest."""
+    for one in (name, Version.of_tag(name)):
+        if one is not None and (digest := ledger.digest_of(one)) is not None:
+            return one, digest
+    return None
+
+
+def _newest(ledger: ModelLedger, wanted: str) -> tuple[Version, str] | None:
+    """The newest version in a range, and its digest; without a range the newest release."""
+    try:
+        newest = Range.parse(wanted).newest(ledger.versions)
+    except ValueError:
+        return None
+    return (newest, ledger.versions[newest].digest) if newest else None
+
+
+def _name(who: Subject) -> str:
+    return who.name or _OPERATOR
+
+
+def _require(who: Subject, right: Right, model: RepoId) -> None:
+    """Refuse who has not the right, in the same words whether there is such a model or not."""
+    if not who.may(right, model):
+        asker = f"{who.name!r} ({who.roles})" if who.name else "who shows no token"
+        raise NotAllowedError(f"{asker} may not {right.value} {model.name}")

@@ -1,0 +1,69 @@
+"""Names in the registry: models, aliases, and the repositories to which versions are uploaded.
+
+Nobody but the facade may write to the repository of a model: a registry's right to push is the right to move any tag,
+so an alias or a version could be moved past the facade. Who publishes uploads to a repository of its own, for this
+model alone, from where the facade takes the version over.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+from orchestrator.core.refs import RepoId, RepoType
+from orchestrator.core.registries import is_repository_name, is_tag
+from orchestrator.errors import GlmAriaError, UsageError
+from orchestrator.registry.versions import Range, Version
+
+UPLOADS = "uploads"
+"""The first part of the names of repositories for uploads; no namespace of models."""
+LATEST = "latest"
+"""The alias that is meant where none is named."""
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}|[0-9a-f]{40}")
+
+
+def model_named(name: str) -> RepoId:
+    """The model of this name, `namespace/name`. Raises UsageError."""
+    parts = name.split("/")
+    if len(parts) != 2 or parts[0] == UPLOADS or not is_repository_name(name):
+        raise UsageError(
+            f"{name!r} is not the name of a model in a registry",
+            hint="namespace/name, both of lower-case letters, digits and . _ - between these",
+        )
+    return RepoId(RepoType.MODEL, name)
+
+
+def is_model(name: str) -> bool:
+    """True for the name of a repository that holds a model."""
+    try:
+        model_named(name)
+    except GlmAriaError:
+        return False
+    return True
+
+
+def upload_repository(who: str, model: RepoId) -> str:
+    """The repository to which somebody uploads versions of a model. Others cannot write there, nor read."""
+    return f"{UPLOADS}/{hashlib.sha256(who.encode()).hexdigest()[:16]}/{model.name}"
+
+
+def check_alias(name: str) -> None:
+    """Refuse a name that a new alias must not have: one that means something else already. Raises UsageError."""
+    if not is_tag(name) or name.startswith("sha256-") or Version.of_tag(name) or is_digest(name) or _is_range(name):
+        raise UsageError(
+            f"{name!r} is no name for an alias",
+            hint="letters, digits and . _ -, and neither a version, a range such as 1.x, nor a digest",
+        )
+
+
+def is_digest(text: str) -> bool:
+    """True for the digest of a manifest, or the first 40 digits of one, which is the commit in a cache."""
+    return _DIGEST.fullmatch(text) is not None
+
+
+def _is_range(text: str) -> bool:
+    try:
+        Range.parse(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,95 @@
+"""The OCI registry below: tags and manifests of models, read and written with the facade's own tokens."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from orchestrator.core.files import Digest
+from orchestrator.core.refs import RepoId
+from orchestrator.core.registries import Repository
+from orchestrator.errors import GlmAriaError, NotFoundError, ProtocolError
+from orchestrator.oci.client import Client, FetchedManifest, catalog
+from orchestrator.oci.manifest import Manifest, files_of, parse
+from orchestrator.oci.registries import MOST, Registries
+from orchestrator.registry.contents import CONFIG, VersionContents, VersionFile, parse_config
+from orchestrator.registry.names import is_model
+
+
+class Storage:
+    """One registry. `address` is `https://host:port`. Thread-safe; raises what `Client` does."""
+
+    def __init__(self, registries: Registries, address: str) -> None:
+        self._registries = registries
+        self.address = address
+
+    def models(self) -> tuple[str, ...]:
+        """The names of all repositories that hold models, or nothing yet."""
+        return tuple(sorted(name for name in catalog(self._registries, self.address) if is_model(name)))
+
+    def url(self, model: RepoId) -> str:
+        """Where clients find a model's repository."""
+        return f"{self.address}/{model.name}"
+
+    def tags(self, model: RepoId) -> tuple[str, ...]:
+        """All tags of a model."""
+        return self._at(model.name).tags()
+
+    def digest(self, model: RepoId, reference: str) -> str | None:
+        """The digest of a tag or of a manifest; None where there is none."""
+        found = self._at(model.name).head(reference)
+        return str(found) if found else None
+
+    def contents(self, model: RepoId, digest: str) -> VersionContents:
+        """The files of a manifest, and its config. Raises NotFoundError, ProtocolError, UnsafeError for no model."""
+        client = self._at(model.name)
+        manifest = self._manifest(client.manifest(digest))
+        files, _ = files_of(manifest, model.name, client.repository.place)
+        config = next((file for file in files if file.path == CONFIG and file.size <= MOST), None)
+        return VersionContents(
+            digest,
+            tuple(VersionFile(file.path, file.size, str(file.digest)) for file in files),
+            parse_config(client.blob(config.digest)) if config else None,
+        )
+
+    def point(self, model: RepoId, tag: str, digest: str) -> None:
+        """Have a tag stand for a manifest of the model."""
+        client = self._at(model.name)
+        fetched = client.manifest(digest)
+        client.put(tag, fetched.body, fetched.media_type)
+
+    def drop(self, model: RepoId, tag: str) -> bool:
+        """Remove a tag; False where the registry cannot (docker-registry 2.8)."""
+        with suppress(GlmAriaError):
+            self._at(model.name).delete(tag)
+        return self.digest(model, tag) is None
+
+    def take_over(self, model: RepoId, upload: str, digest: str) -> None:
+        """Have a manifest in the model's repository that somebody uploaded to the repository `upload`, with its blobs.
+
+        No bytes move: the registry links its blobs. Raises NotFoundError for what is not there.
+        """
+        target, source = self._at(model.name), self._at(upload)
+        if target.head(digest) is not None:
+            return
+        fetched = source.manifest(digest)
+        manifest = self._manifest(fetched)
+        files_of(manifest, model.name, source.repository.place)  # refuses what nobody could pull
+        for blob in dict.fromkeys((manifest.config.digest, *(layer.digest for layer in manifest.layers))):
+            self._mount(target, source, blob)
+        target.put(digest, fetched.body, fetched.media_type)
+
+    def _mount(self, target: Client, source: Client, blob: Digest) -> None:
+        # Only what this upload has: a registry mounts what it has anywhere, whoever may read that.
+        if source.blob_size(blob) is None:
+            raise NotFoundError(f"{blob} was not uploaded", hint="push all blobs of the version first")
+        if target.blob_size(blob) is None and target.mount(blob, source.repository.name) is not None:
+            raise ProtocolError(f"{target.repository.place} does not mount {blob} from one repository in another")
+
+    def _manifest(self, fetched: FetchedManifest) -> Manifest:
+        found = parse(fetched.body, fetched.media_type, self.address)
+        if not isinstance(found, Manifest):
+            raise ProtocolError(f"{fetched.digest} is an index of manifests, and no version of a model")
+        return found
+
+    def _at(self, name: str) -> Client:
+        return Client(self._registries, Repository(self.address, name))

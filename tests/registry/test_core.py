@@ -1,0 +1,237 @@
+"""Versions and aliases over a real docker-registry with the facade's tokens."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+
+from orchestrator.core.refs import RepoId
+from orchestrator.errors import ConflictError, GateError, NotAllowedError, NotFoundError, UsageError
+from orchestrator.events import Notice
+from orchestrator.registry.audit import Deed
+from orchestrator.registry.checks import AliasGate
+from orchestrator.registry.core import ResolvedVersion
+from orchestrator.registry.names import model_named, upload_repository
+from orchestrator.registry.versions import Version
+from orchestrator.rights import Role, Subject
+from tests.oci.manifests import model_pack
+from tests.oci.pushing import push_files
+from tests.registry.shop import ADMIN, Shop, somebody
+
+FILES = {"config.json": b'{"architectures": ["A"]}', "model.safetensors": b"weights" * 100}
+READER, PUBLISHER, PROMOTER = map(somebody, (Role.READER, Role.PUBLISHER, Role.PROMOTER))
+
+
+def changed(text: bytes) -> dict[str, bytes]:
+    return FILES | {"config.json": text}
+
+
+def test_what_is_published_is_found_by_version_range_alias_and_digest(shop: Shop, model: RepoId) -> None:
+    one = shop.publish("1.2.0", changed(b'{"a": 1}'), model=model)
+    two = shop.publish("1.10.0+build.1", changed(b'{"a": 2}'), model=model)
+    beta = shop.publish("2.0.0-beta.1", changed(b'{"a": 3}'), model=model)
+    registry = shop.registry()
+    registry.move(PROMOTER, model, "prod", "1.2.0", ())
+
+    def found(wanted: str) -> str:
+        return registry.resolve(READER, model, wanted).digest
+
+    assert [found(wanted) for wanted in ("1.2.0", "~1.2", "<1.10", "prod", one, one[7:47])] == [one] * 6
+    assert [found(wanted) for wanted in ("1.10.0+build.1", "1.10.0", "^1", "*", "")] == [two] * 5
+    assert [found(wanted) for wanted in ("2.0.0-beta.1", "^2.0.0-beta", ">=2.0.0-alpha")] == [beta] * 3
+    resolved = registry.resolve(READER, model, "prod")
+    assert (str(resolved.version), resolved.aliases) == ("1.2.0", ("prod",))
+    assert resolved.repository == f"{shop.server.url}/{model.name}"
+    assert set(shop.root(model.name).tags()) == {"1.2.0", "1.10.0_build.1", "2.0.0-beta.1", "prod"}
+    for wanted in ("^2", "3.0.0", "canary", "0" * 40, "sha256:" + "0" * 64, "no range"):
+        with pytest.raises(NotFoundError):
+            registry.resolve(READER, model, wanted)
+
+
+def test_a_version_never_changes(shop: Shop, model: RepoId) -> None:
+    digest = shop.publish("1.0.0", FILES, model=model)
+    registry, other = shop.registry(), shop.upload(ADMIN, changed(b"{}"), model)
+    with pytest.raises(ConflictError) as caught:
+        registry.publish(ADMIN, model, Version.parse("1.0.0"), other)
+    assert caught.value.details == (digest,)
+    assert registry.publish(ADMIN, model, Version.parse("1.0.0"), digest) is False
+    assert registry.publish(ADMIN, model, Version.parse("1.0.0+other"), other) is True
+
+
+def test_of_eight_who_publish_one_version_one_does(shop: Shop, model: RepoId) -> None:
+    who = [somebody(Role.PUBLISHER, f"ci-{index}") for index in range(8)]
+    digests = [shop.upload(one, changed(b"[%d]" % index), model) for index, one in enumerate(who)]
+    told = together(
+        [
+            partial(shop.registry().publish, one, model, Version.parse("1.0.0"), digest)
+            for one, digest in zip(who, digests, strict=True)
+        ]
+    )
+    winner = told.index(True)
+    assert [error.details if isinstance(error, ConflictError) else error for error in told if error is not True] == [
+        (digests[winner],)
+    ] * 7
+    assert shop.root(model.name).head("1.0.0") is not None
+
+
+def test_of_eight_who_move_one_alias_one_does_and_the_others_are_told_of_it(shop: Shop, model: RepoId) -> None:
+    for index in range(9):
+        shop.publish(f"1.0.{index}", changed(b"[%d]" % index), model=model)
+    first = shop.registry().move(PROMOTER, model, "prod", "1.0.8", ()).digest
+    told = together(
+        [partial(shop.registry().move, PROMOTER, model, "prod", f"1.0.{index}", (first,)) for index in range(8)]
+    )
+    (digest,) = [one.digest for one in told if isinstance(one, ResolvedVersion)]
+    assert [error.details for error in told if isinstance(error, ConflictError)] == [(digest,)] * 7
+    assert shop.registry().resolve(READER, model, "prod").digest == str(shop.root(model.name).head("prod")) == digest
+
+
+def test_an_alias_is_made_moved_and_removed_by_who_names_what_it_is(shop: Shop, model: RepoId) -> None:
+    one, two = (shop.publish(f"1.0.{n}", changed(b"[%d]" % n), model=model) for n in range(2))
+    registry = shop.registry()
+    with pytest.raises(ConflictError):
+        registry.move(PROMOTER, model, "prod", "1.0.0", (one,))
+    registry.move(PROMOTER, model, "prod", "1.0.0", ())
+    with pytest.raises(ConflictError):
+        registry.move(PROMOTER, model, "prod", "1.0.1", ())
+    registry.move(PROMOTER, model, "prod", "1.0.1", (one,))
+    with pytest.raises(ConflictError):
+        registry.remove(PROMOTER, model, "prod", (one,))
+    registry.remove(PROMOTER, model, "prod", (two,))
+    with pytest.raises(NotFoundError):
+        registry.resolve(READER, model, "prod")
+    trail = [
+        (event.who, event.deed, event.name, event.before, event.after) for event in registry.events(READER, 0, model)
+    ]
+    assert trail == [
+        ("admin", Deed.PUBLISH, "1.0.0", "", one),
+        ("admin", Deed.PUBLISH, "1.0.1", "", two),
+        ("promoter", Deed.MOVE, "prod", "", one),
+        ("promoter", Deed.MOVE, "prod", one, two),
+        ("promoter", Deed.REMOVE, "prod", two, ""),
+    ]
+
+
+@pytest.mark.parametrize("name", ["1.0.0", "1.x", "*", "v1", "a" * 40, "sha256-x", "a/b", "", "-x"])
+def test_a_name_that_means_something_else_is_no_alias(shop: Shop, model: RepoId, name: str) -> None:
+    shop.publish("1.0.0", FILES, model=model)
+    with pytest.raises(UsageError):
+        shop.registry().move(PROMOTER, model, name, "1.0.0", ())
+
+
+def test_what_somebody_moves_past_the_facade_is_put_back(shop: Shop, model: RepoId) -> None:
+    one, two = (shop.publish(f"1.0.{n}", changed(b"[%d]" % n), model=model) for n in range(2))
+    registry, root = shop.registry(), shop.root(model.name)
+    registry.move(PROMOTER, model, "prod", "1.0.0", ())
+    other = root.manifest(two)
+    for tag in ("prod", "1.0.0"):
+        root.put(tag, other.body, other.media_type)
+        shop.events.clear()
+        assert registry.resolve(READER, model, tag).digest == one
+        assert str(root.head(tag)) == one
+        assert [event.code for event in shop.events if isinstance(event, Notice)] == ["tag-restored"]
+    assert [event.deed for event in registry.events(READER, 0, model)][-2:] == [Deed.RESTORE] * 2
+
+
+def test_tags_of_before_the_facade_are_taken_in(shop: Shop, model: RepoId) -> None:
+    root = shop.root(model.name)
+    digest = str(push_files(root, "1.0.0", model_pack(FILES), FILES))
+    push_files(root, "stable", model_pack(FILES), FILES)
+    registry = shop.registry()
+    assert registry.resolve(READER, model, "^1").aliases == ("stable",)
+    with pytest.raises(ConflictError):
+        registry.publish(ADMIN, model, Version.parse("1.0.0"), shop.upload(ADMIN, changed(b"{}"), model))
+    assert registry.move(PROMOTER, model, "stable", "1.0.0", (digest,)).digest == digest
+    assert [event.deed for event in registry.events(READER, 0, model)] == [Deed.ADOPT, Deed.ADOPT, Deed.MOVE]
+
+
+def test_only_what_was_uploaded_by_this_publisher_is_published(shop: Shop, model: RepoId) -> None:
+    other = somebody(Role.PUBLISHER, "other")
+    digest = shop.upload(other, FILES, model)
+    with pytest.raises(NotFoundError):
+        shop.registry().publish(PUBLISHER, model, Version.parse("1.0.0"), digest)
+    # A manifest alone, whose blobs this publisher does not have, makes nothing of others' its own.
+    secret = shop.publish("1.0.0", {"secret.safetensors": b"secret"}, model=model_named(f"{model.name}-secret"))
+    with pytest.raises(NotFoundError):
+        shop.registry().publish(PUBLISHER, model, Version.parse("1.0.0"), secret)
+    assert shop.registry().publish(other, model, Version.parse("1.0.0"), digest)
+
+
+def test_a_gate_keeps_an_alias_where_it_is(shop: Shop, model: RepoId) -> None:
+    gate = AliasGate(aliases=("prod",), config_keys=("architectures",), same_tokenizer=True, safe_formats=True)
+    good = FILES | {"tokenizer.json": b"1"}
+    shop.publish("1.0.0", good, model=model)
+    shop.publish("1.0.1", good | {"tokenizer.json": b"2"}, model=model)
+    shop.publish("1.0.2", good | {"pytorch_model.bin": b"pickle"}, model=model)
+    shop.publish("1.0.3", good | {"config.json": b"[]"}, model=model)
+    shop.publish("1.0.4", good | {"model.safetensors": b"better"}, model=model)
+    registry = shop.registry(gate)
+    first = registry.move(PROMOTER, model, "prod", "1.0.0", ()).digest
+    for patch, rule in ((1, "tokenizer"), (2, "formats"), (3, "config_keys")):
+        with pytest.raises(GateError, match=rule):
+            registry.move(PROMOTER, model, "prod", f"1.0.{patch}", (first,))
+        assert not registry.check(READER, model, f"1.0.{patch}", "prod").is_passed
+        registry.move(PROMOTER, model, f"canary-{patch}", f"1.0.{patch}", ())
+    assert registry.resolve(READER, model, "prod").digest == first
+    registry.move(PROMOTER, model, "prod", "1.0.4", (first,))
+
+
+def test_a_difference_names_files_bytes_and_keys(shop: Shop, model: RepoId) -> None:
+    shop.publish("1.0.0", FILES | {"a.txt": b"a"}, model=model)
+    shop.publish("1.1.0", FILES | {"config.json": b'{"architectures": ["B"]}', "b.txt": b"bb"}, model=model)
+    found = shop.registry().difference(READER, model, "1.0.0", "^1")
+    assert [(file.path, file.before, file.after) for file in found.files] == [
+        ("a.txt", 1, None),
+        ("b.txt", None, 2),
+        ("config.json", 24, 24),
+    ]
+    assert [(key.key, key.before, key.after) for key in found.config] == [("architectures", '["A"]', '["B"]')]
+    assert (found.same, found.bytes_to_fetch) == (1, 26)
+
+
+def test_nobody_learns_of_models_that_are_not_for_them(shop: Shop, model: RepoId) -> None:
+    shop.publish("1.0.0", FILES, model=model)
+    stranger, registry = somebody(Role.READER, namespace="other"), shop.registry()
+    absent = model_named("team/absent")
+    said = []
+    for one in (model, absent):
+        with pytest.raises(NotAllowedError) as caught:
+            registry.resolve(stranger, one, "1.0.0")
+        said.append(caught.value.message.replace(one.name, "X"))
+    assert said[0] == said[1]
+    assert model not in registry.models(stranger)
+    assert model in registry.models(READER)
+    assert list(registry.events(stranger, 0, model)) == []
+    with pytest.raises(NotAllowedError):
+        registry.resolve(Subject(), model)
+
+
+def test_uploads_have_a_repository_for_each_publisher(shop: Shop, model: RepoId) -> None:
+    registry = shop.registry()
+    assert registry.uploads(PUBLISHER, model) == f"{shop.server.url}/{upload_repository('publisher', model)}"
+    for who in (READER, PROMOTER):
+        with pytest.raises(NotAllowedError):
+            registry.uploads(who, model)
+
+
+def together(calls: list[Callable[[], object]]) -> list[object]:
+    """What the calls return or raise, made at the same time."""
+    told: list[object] = [None] * len(calls)
+    gate = threading.Barrier(len(calls))
+
+    def run(index: int) -> None:
+        gate.wait()
+        try:
+            told[index] = calls[index]()
+        except Exception as error:
+            told[index] = error
+
+    threads = [threading.Thread(target=run, args=(index,)) for index in range(len(calls))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    return told
