@@ -1,7 +1,7 @@
 """The trail of a registry: who changed what, one JSON object a line, in a file that is only added to.
 
 `registry/trail.jsonl` in the state folder (0600). Each event has a number, one more than the last, by which readers go
-on. An event is on the disk before the change that it tells of is answered.
+on. An event is on the disk before its change is answered.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ _TAIL = 64 << 10
 
 
 class Deed(StrEnum):
-    """What was done. ADOPT: a tag was found that had been pushed past the facade, before or beside it. RESTORE: a tag
-    was put back that somebody had moved past the facade."""
+    """Kinds of changes. ADOPT: a tag was found that had been pushed past the facade, before or beside it. RESTORE: a
+    tag was put back that somebody had moved past the facade."""
 
     PUBLISH = "publish"
     MOVE = "move"

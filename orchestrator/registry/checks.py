@@ -35,7 +35,7 @@ _SHOWN = 5
 
 
 class Verdict(StrEnum):
-    """What a rule says of a version. SKIPPED: there is nothing to compare it with."""
+    """The verdict of a rule on a version. SKIPPED: there is nothing to compare it with."""
 
     PASSED = "passed"
     FAILED = "failed"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from orchestrator.core.refs import RepoId
+from orchestrator.core.refs import RepoId, as_word
 from orchestrator.errors import ConflictError, GateError, NotAllowedError, NotFoundError
 from orchestrator.registry.aliases import AliasMovedError
 from orchestrator.registry.audit import Trail, TrailEvent
@@ -38,7 +38,7 @@ class ResolvedVersion:
 
 @dataclass(frozen=True, slots=True)
 class CheckedVersion:
-    """What the gates before an alias say of a version."""
+    """The verdict of the gates before an alias on a version."""
 
     digest: str
     alias: str
@@ -100,7 +100,7 @@ class Registry:
         return self._judged(model, alias, found.digest, self._keeper.as_written(model))
 
     def events(self, who: Subject, after: int = 0, model: RepoId | None = None) -> Iterator[TrailEvent]:
-        """What was changed since the event of that number, of models that somebody may read, the oldest first."""
+        """The changes since the event of that number, of models that somebody may read, the oldest first."""
         for event in self._trail.after(after):
             about = model_named(event.model)
             if (model is None or about == model) and who.may(Right.READ, about):
@@ -150,7 +150,7 @@ class Registry:
             broken = [f"{one.rule}: {one.found}" for one in checked.results if one.verdict is Verdict.FAILED]
             raise GateError(
                 f"{alias} of {model.name} is not moved: {'; '.join(broken)}",
-                hint=f"glm-aria registry check reg://{model.name}@{wanted} --alias {alias}",
+                hint=f"glm-aria registry check {as_word(f'reg://{model.name}@{wanted}')} --alias {as_word(alias)}",
             )
         self._set(who, model, alias, digest, expected)
         return self.resolve(who, model, alias)
@@ -178,7 +178,7 @@ class Registry:
     # -- what names mean
 
     def _found(self, model: RepoId, wanted: str) -> tuple[str | Version | None, str, ModelLedger]:
-        """What a name stands for: the alias or version, if it is one, its digest, and the ledger that says so."""
+        """The alias or version that a name stands for, if it is one, its digest, and the ledger that says so."""
         name, ledger = wanted or LATEST, self._keeper.as_written(model)
         if (found := _named(ledger, name)) is None:
             ledger = self._keeper.ledger(model)

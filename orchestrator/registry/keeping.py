@@ -1,7 +1,7 @@
 """The ledger and the tags of the registry: what was pushed past the facade is taken in, or put right.
 
 What the ledger says is right. A tag that it does not know was there before the facade, and is taken in; one that stands
-for something else was moved past it, and is put back. The trail tells of both.
+for something else was moved past it, and is put back. Both are in the trail.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from orchestrator.events import Emit, Notice, ignore
 from orchestrator.registry.aliases import Alias
 from orchestrator.registry.audit import Deed, Trail, TrailEvent
 from orchestrator.registry.ledger import Edition, Ledgers, ModelLedger
+from orchestrator.registry.names import FACADE
 from orchestrator.registry.storage import Storage
-from orchestrator.registry.tokens import FACADE
 from orchestrator.registry.versions import Version
 
 

@@ -15,6 +15,8 @@ from orchestrator.core.registries import is_repository_name, is_tag
 from orchestrator.errors import GlmAriaError, UsageError
 from orchestrator.registry.versions import Range, Version
 
+FACADE = "glm-aria facade"
+"""The name of who moves tags, in tokens and in the trail."""
 UPLOADS = "uploads"
 """The first part of the names of repositories for uploads; no namespace of models."""
 LATEST = "latest"

@@ -27,7 +27,7 @@ class Storage:
         return tuple(sorted(name for name in catalog(self._registries, self.address) if is_model(name)))
 
     def url(self, model: RepoId) -> str:
-        """Where clients find a model's repository."""
+        """The address of a model's repository."""
         return f"{self.address}/{model.name}"
 
     def tags(self, model: RepoId) -> tuple[str, ...]:
@@ -79,7 +79,7 @@ class Storage:
         target.put(digest, fetched.body, fetched.media_type)
 
     def _mount(self, target: Client, source: Client, blob: Digest) -> None:
-        # Only what this upload has: a registry mounts what it has anywhere, whoever may read that.
+        # Only what this upload has: a registry mounts what it has anywhere, for anybody who names it.
         if source.blob_size(blob) is None:
             raise NotFoundError(f"{blob} was not uploaded", hint="push all blobs of the version first")
         if target.blob_size(blob) is None and target.mount(blob, source.repository.name) is not None:

@@ -32,8 +32,6 @@ from orchestrator.system.small_files import SETTINGS_BYTES, read_small
 ISSUER = "glm-aria"
 LIFE = 300
 """Seconds that a token is valid, and so that one of a revoked right still reads."""
-FACADE = "glm-aria facade"
-"""The name of who moves tags."""
 _YEARS = 10
 _EARLY = 60
 """Seconds that the clock of the registry may be behind ours."""
@@ -59,7 +57,7 @@ class Access:
 
 
 def asked_for(scopes: Iterable[str]) -> tuple[Access, ...]:
-    """What some `scope` parameters ask for, each with one or more scopes. Raises ValueError."""
+    """The access that some `scope` parameters ask for, each with one or more scopes. Raises ValueError."""
     words = [word for text in scopes for word in text.split()]
     if len(words) > _MOST_SCOPES:
         raise ValueError(f"a token is for at most {_MOST_SCOPES} scopes")

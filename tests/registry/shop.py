@@ -18,9 +18,9 @@ from orchestrator.registry.checks import AliasGate
 from orchestrator.registry.core import Registry
 from orchestrator.registry.keeping import Keeper
 from orchestrator.registry.ledger import Ledgers
-from orchestrator.registry.names import model_named, upload_repository
+from orchestrator.registry.names import FACADE, model_named, upload_repository
 from orchestrator.registry.storage import Storage
-from orchestrator.registry.tokens import FACADE, ISSUER, Signer, asked_for, granted
+from orchestrator.registry.tokens import ISSUER, Signer, asked_for, granted
 from orchestrator.registry.versions import Version
 from orchestrator.rights import Role, RoleGrant, Subject
 from tests.oci.manifests import model_pack
