@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from shlex import quote
 
-from orchestrator.core.refs import RepoId, as_word
+from orchestrator.core.refs import RepoId
 from orchestrator.errors import ConflictError, GateError, NotAllowedError, NotFoundError
 from orchestrator.registry.aliases import AliasMovedError
 from orchestrator.registry.audit import Trail, TrailEvent
@@ -150,7 +151,7 @@ class Registry:
             broken = [f"{one.rule}: {one.found}" for one in checked.results if one.verdict is Verdict.FAILED]
             raise GateError(
                 f"{alias} of {model.name} is not moved: {'; '.join(broken)}",
-                hint=f"glm-aria registry check {as_word(f'reg://{model.name}@{wanted}')} --alias {as_word(alias)}",
+                hint=f"glm-aria registry check {quote(f'reg://{model.name}@{wanted}')} --alias {quote(alias)}",
             )
         self._set(who, model, alias, digest, expected)
         return self.resolve(who, model, alias)
