@@ -208,6 +208,13 @@ class Settings:
     fleet_zone: Annotated[str, Key(
         "The zone of this node: its peers are first those of the same one.", values.zone,
         "--zone", ("GLM_ARIA_FLEET_ZONE",), "fleet.zone")] = ""
+    fleet_site: Annotated[str, Key(
+        "The name of the site of this scheduler, for those of other sites.", values.site,
+        "--site", ("GLM_ARIA_FLEET_SITE",), "fleet.site")] = ""
+    fleet_links: Annotated[tuple[str, ...], Key(
+        "Schedulers of other sites that this one tells what its nodes have, and is told the same by: `HOST:PORT`, or "
+        "`HOST` for port 8091. Either of two sites may name the other.", values.schedulers,
+        "--link", ("GLM_ARIA_FLEET_LINKS",), "fleet.links", personal=_SHARING)] = ()
     fleet_authority: Annotated[Path | None, Key(
         "Certificates by which nodes and schedulers prove each other: a PEM file. With it, nodes speak to schedulers "
         "over TLS only.", values.path,

@@ -244,13 +244,22 @@ def _entries(raw: object) -> tuple[str, ...]:
 
 def peers(raw: object, _base: Path) -> tuple[str, ...]:
     """`HOST:PORT`s, or `HOST`s with the usual port of peers: a list, or a text with spaces or commas between them."""
+    return _with_ports(raw, PEER_PORT)
+
+
+def schedulers(raw: object, _base: Path) -> tuple[str, ...]:
+    """`HOST:PORT`s, or `HOST`s with the usual port of schedulers: as `peers`."""
+    return _with_ports(raw, SCHEDULER_PORT)
+
+
+def _with_ports(raw: object, port: int) -> tuple[str, ...]:
     found = []
     for name in _entries(raw):
         try:
             place = parse_place(name)
         except ValueError as error:
             raise ValueError(f"{name!r} {error}; write HOST or HOST:PORT, without http://") from error
-        found.append(str(place if place.port else Place(place.host, PEER_PORT)))
+        found.append(str(place if place.port else Place(place.host, port)))
     return tuple(dict.fromkeys(found))
 
 
@@ -291,6 +300,14 @@ def zone(raw: object, base: Path) -> str:
     found = text(raw, base)
     if not _ZONE.fullmatch(found):
         raise ValueError(f"{found!r} is not a name of at most 64 letters, digits, . _ and -")
+    return found
+
+
+def site(raw: object, base: Path) -> str:
+    """A name as that of a zone, which begins with a letter or a digit."""
+    found = zone(raw, base)
+    if not found[0].isalnum():
+        raise ValueError(f"{found!r} does not begin with a letter or a digit")
     return found
 
 

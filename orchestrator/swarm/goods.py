@@ -64,10 +64,13 @@ class Good:
         return self.is_there(lease) and bool(self.mask(lease.work) & ~(mine.mask if mine else 0))
 
     def works(self, taken: int) -> Iterator[Work]:
-        """The work of which a piece is missing, in order, without units that have a piece of the mask `taken`."""
-        left = self.missing & ~taken
+        """The work of which a piece is missing, in order, without units that have a piece of the mask `taken`, or of
+        those that another site fetches. What is another site's to begin with comes last, and from its end."""
+        elsewhere, later = (self.view.elsewhere, self.view.later) if isinstance(self.view, BlobView) else (0, 0)
+        left = self.missing & ~(taken | elsewhere)
         while left:
-            work = self._work(_first(left) // self.each)
+            own = left & ~later
+            work = self._work((_first(own) if own else left.bit_length() - 1) // self.each)
             left &= ~self.mask(work)
             yield work
 

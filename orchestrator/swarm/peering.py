@@ -36,7 +36,8 @@ def renewals(view: FleetView, trusted: frozenset[str], now: float) -> Iterator[P
     living = living_nodes(view, now)
     askers = Counter(peer for name in living for peer in view.nodes[name].peers)
     members = [name for name in trusted if view.nodes[name].state != NodeState.JOINING]
-    due = {name for name in living if _is_due(view.nodes[name], trusted, now)}
+    wanting = frozenset[str]().union(*(good.wanted_by for good in view.goods))
+    due = {name for name in living & wanting if _is_due(view.nodes[name], trusted, now)}
     uneven = _uneven(view, members, askers) if len(members) > MOST_PEERS else frozenset()
     if not due and not uneven:
         return

@@ -88,6 +88,9 @@ class BlobView:
     and so get no leases of it. `host` is that of the origin.
 
     `accused`: those of whom somebody says that they sent altered bytes, and by whom. `is_restricted`: of a gated repo.
+
+    Where other sites fetch, too, `elsewhere` has the pieces that they fetch from an origin now, and `later` those that
+    are theirs to fetch first: masks as in `Bits`.
     """
 
     digest: Digest
@@ -100,6 +103,8 @@ class BlobView:
     host: str = ""
     is_restricted: bool = False
     waiting: frozenset[str] = frozenset()
+    elsewhere: int = 0
+    later: int = 0
 
 
 @dataclass(frozen=True, slots=True)

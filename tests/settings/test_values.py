@@ -62,6 +62,8 @@ NONSENSE = {
     "fleet_control": ["https://host", "host:port", "redis://"],
     "fleet_redis": ["host:6379", "https://host"],
     "fleet_zone": ["a b", "\u00e4"],
+    "fleet_site": ["a b", "-rome", "\u00e4"],
+    "fleet_links": ["http://a", "a:0", "a/b", "*"],
     "fleet_authority": ["$GLM_ARIA_NOT_SET/x"],
     "fleet_certificate": ["$GLM_ARIA_NOT_SET/x"],
     "fleet_certificate_key": ["$GLM_ARIA_NOT_SET/x"],

@@ -354,3 +354,10 @@ def test_a_thousand_nodes_and_512_units_cost_little() -> None:
     begun = time.process_time()
     plan(told, NOW)
     assert time.process_time() - begun < 0.2  # about 0.004
+
+
+def test_what_another_site_fetches_is_left_to_it_and_what_it_begins_with_comes_last_from_its_end() -> None:
+    shared = blob(0, 8, elsewhere=0b0000_0100, later=0b1010_1010)
+    fleet = FleetView(nodes(NAMES[:1]), {shared.digest: shared})
+    works = Good.of(shared, fleet, frozenset(NAMES[:1])).works(taken=0b0000_0001)
+    assert [work.index for work in works if isinstance(work, Unit)] == [4, 6, 7, 5, 3, 1]

@@ -80,12 +80,12 @@ def board_at(redis: str | None, keys: FleetKeys) -> FleetBoard:
     return RedisBoard(redis, keys.marks[0], keys)
 
 
-def scheduler_over(board: FleetBoard, loop: LoopThread, emit: Emit) -> tuple[Scheduler, Future[None]]:
-    """A scheduler in the loop, and its work, which is to be cancelled."""
+def scheduler_over(board: FleetBoard, loop: LoopThread, emit: Emit, site: str = "") -> tuple[Scheduler, Future[None]]:
+    """A scheduler of a site in the loop, and its work, which is to be cancelled."""
     from orchestrator.swarm.control.scheduling.scheduler import Scheduler
 
     async def make() -> Scheduler:
-        return Scheduler(board, f"{socket.gethostname()}-{os.getpid()}", emit)
+        return Scheduler(board, f"{socket.gethostname()}-{os.getpid()}", emit, site=site)
 
     scheduler = loop.run(make()).result()
     return scheduler, loop.run(scheduler.run())
@@ -108,7 +108,7 @@ def hosted(
     from orchestrator.swarm.control.server import listening
     from orchestrator.swarm.control.service import FleetService
 
-    scheduler, work = scheduler_over(board, loop, emit)
+    scheduler, work = scheduler_over(board, loop, emit, settings.fleet_site)
     know = _known(tokens) if tokens else lambda *_: None
     door = FleetDoor(needed_keys(settings), know, (*settings.fleet_hosts, *hosts))
     service = FleetService(scheduler, door, emit)
@@ -190,6 +190,27 @@ def remote_schedulers(settings: Settings, places: str, node: str) -> tuple[Remot
 
 
 @contextlib.contextmanager
+def linked(settings: Settings, own: HostedScheduler, emit: Emit) -> Iterator[None]:
+    """Links of the scheduler to those of other sites that the settings name, as long as the context lasts. Raises
+    UsageError where this one has no name."""
+    from orchestrator.swarm.control.access import with_key
+    from orchestrator.swarm.control.sites.links import SiteLink
+
+    if settings.fleet_links and not settings.fleet_site:
+        raise UsageError(
+            "the schedulers of other sites have to know which site this is", hint="give it a name: --site NAME"
+        )
+    show, files = with_key(needed_keys(settings), "site"), tls_of(settings)
+    links = [SiteLink(place, files, show) for place in settings.fleet_links]
+    working = [own.loop.run(link.keep(own.scheduler.desk, emit)) for link in links]
+    try:
+        yield
+    finally:
+        for one in working:
+            one.cancel()
+
+
+@contextlib.contextmanager
 def schedulers_for(
     settings: Settings,
     node: str,
@@ -214,7 +235,7 @@ def schedulers_for(
         if "://" in where:
             board = board_at(where, needed_keys(settings))
             stack.callback(board.close)
-            scheduler, work = scheduler_over(board, loop, emit)
+            scheduler, work = scheduler_over(board, loop, emit, settings.fleet_site)
             work.add_done_callback(ended)
             stack.callback(work.cancel)
             yield (LocalScheduler(scheduler, redacted(where)),), None

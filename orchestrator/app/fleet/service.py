@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.app.compose import known_state, mover_of, sweep
 from orchestrator.app.extras import server_libraries
-from orchestrator.app.fleet.control import board_at, calling, event_loop, hosted
+from orchestrator.app.fleet.control import board_at, calling, event_loop, hosted, linked
 from orchestrator.app.fleet.roll_call import RollCall
 from orchestrator.app.fleet.watching import TaskWatch, named
 from orchestrator.app.opening import opened
@@ -65,6 +65,7 @@ class FleetServices:
             closing(board_at(self.settings.fleet_redis, keys)) as board,
             event_loop() as loop,
             hosted(self.settings, board, listen, loop, emit, tokens=tokens) as own,
+            linked(self.settings, own, emit),
         ):
             stop.is_abrupt = False
             on_ready(own.port)

@@ -11,7 +11,7 @@ from orchestrator.cli import terminal
 from orchestrator.cli.views.table import NOTHING, show
 from orchestrator.core.sizes import format_size, format_speed
 from orchestrator.core.text import printable
-from orchestrator.swarm.control.document import FleetDocument, FleetTaskDocument, TaskNodeEntry
+from orchestrator.swarm.control.document import FleetDocument, FleetNodeEntry, FleetTaskDocument, TaskNodeEntry
 from orchestrator.swarm.control.messages import TaskState
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def print_fleet(found: FleetDocument) -> None:
             (
                 node.id,
                 node.state,
-                node.zone or NOTHING,
+                _place(node),
                 node.address,
                 f"{node.silent:.0f} s ago",
                 format_size(node.held),
@@ -102,6 +102,10 @@ def print_fleet(found: FleetDocument) -> None:
         terminal.say("no node is connected")
     for task in found.tasks:
         terminal.result(summary(task))
+
+
+def _place(node: FleetNodeEntry) -> str:
+    return "/".join(filter(None, (node.site, node.zone))) or NOTHING
 
 
 def _picture(found: FleetTaskDocument) -> Table:

@@ -83,10 +83,12 @@ _AGAIN = "submit it again for another attempt; what the nodes have of it stays w
 @dataclass(frozen=True, slots=True)
 class FleetNodeEntry:
     """A node. `silent` is how many seconds ago it gave a sign of life. It fetches `leases` for all, with `rate` bytes
-    per second, and has `held` bytes of what the tasks list."""
+    per second, and has `held` bytes of what the tasks list. `site`: where it is connected, as far as sites have
+    names."""
 
     id: str
     address: str
+    site: str
     zone: str
     state: str
     silent: Amount
@@ -100,6 +102,7 @@ class FleetNodeEntry:
         return cls(
             redacted(status.id),
             redacted(status.address),
+            redacted(status.site),
             redacted(status.zone),
             status.state,
             round(status.silent, 1),

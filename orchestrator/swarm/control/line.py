@@ -124,7 +124,7 @@ class RemoteScheduler:
             call = fleet_pb2_grpc.FleetStub(channel).StreamDownloadTask(metadata=((HEADER, shown.header),))
             line = _RemoteLine(self.name, call)
             try:
-                await _prove(self.name, call, shown)
+                await prove(self.name, call, shown)
                 await line.say(0, hello)
                 yield line
             finally:
@@ -143,12 +143,12 @@ class _RemoteLine:
         self._call = call
 
     async def say(self, seq: int, said: FromNode) -> None:
-        with _translated(self._name):
+        with translated(self._name):
             await self._call.write(codec.request(seq, said))
 
     async def heard(self) -> AsyncIterator[tuple[int, FromScheduler | None]]:
         told = codec.Told()
-        with _translated(self._name):
+        with translated(self._name):
             while (found := await self._call.read()) is not grpc.aio.EOF:
                 yield found.seen, told.read(found)
 
@@ -160,7 +160,7 @@ class _RemoteCalls:
         self._show = show
 
     async def submit(self, asked: Submission) -> TaskStatus:
-        with _translated(self._name):
+        with translated(self._name):
             proven = asyncio.Event()
             call = await self._begun(self._stub.SubmitTask, _parts(asked, proven), timeout=_ANSWER * 3)
             proven.set()
@@ -168,7 +168,7 @@ class _RemoteCalls:
 
     async def watch(self, task: str) -> AsyncIterator[TaskStatus]:
         nodes: dict[str, messages.TaskReport] = {}
-        with _translated(self._name):
+        with translated(self._name):
             async for found in await self._begun(self._stub.WatchTask, pb.TaskRef(id=task)):
                 status = status_codec.told_task(found)
                 nodes |= status.nodes
@@ -176,17 +176,17 @@ class _RemoteCalls:
                     yield replace(status, nodes=dict(nodes))
 
     async def cancel(self, task: str) -> TaskStatus:
-        with _translated(self._name):
+        with translated(self._name):
             return status_codec.told_task(await self._once(self._stub.CancelTask, pb.TaskRef(id=task)))
 
     async def tasks(self) -> tuple[TaskStatus, ...]:
-        with _translated(self._name):
+        with translated(self._name):
             found = await self._once(self._stub.ListTasks, pb.ListTasksRequest())
             return tuple(map(status_codec.told_task, found.tasks))
 
     async def nodes(self) -> tuple[NodeStatus, ...]:
         nodes: list[NodeStatus] = []
-        with _translated(self._name):
+        with translated(self._name):
             while True:
                 after = nodes[-1].id if nodes else ""
                 page = await self._once(self._stub.ListNodes, pb.ListNodesRequest(after=after))
@@ -195,7 +195,7 @@ class _RemoteCalls:
                     return tuple(nodes)
 
     async def drain(self, node: str) -> NodeStatus:
-        with _translated(self._name):
+        with translated(self._name):
             return status_codec.told_node(await self._once(self._stub.Drain, pb.NodeRef(id=node)))
 
     async def _once(self, method: Any, asked: Any) -> Any:
@@ -205,7 +205,7 @@ class _RemoteCalls:
         """A call to one who has proven the key."""
         shown = self._show(self._name)
         call = method(*asked, metadata=((HEADER, shown.header),), timeout=timeout)
-        await _prove(self._name, call, shown)
+        await prove(self._name, call, shown)
         return call
 
 
@@ -288,7 +288,7 @@ async def _parts(asked: Submission, proven: asyncio.Event) -> AsyncIterator[pb.S
         yield part
 
 
-async def _prove(name: str, call: Any, shown: Introduction) -> None:
+async def prove(name: str, call: Any, shown: Introduction) -> None:
     """Wait until the other side has proven to have the key. Raises NotAllowedError when it does not, and what else
     ended the call; the call is at an end then."""
     proof = code = None
@@ -325,7 +325,8 @@ async def _prove(name: str, call: Any, shown: Introduction) -> None:
 
 
 @contextlib.contextmanager
-def _translated(name: str) -> Any:
+def translated(name: str) -> Any:
+    """Translate the errors of calls to the scheduler of this name."""
     try:
         yield
     except grpc.aio.AioRpcError as error:

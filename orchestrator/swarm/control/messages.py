@@ -268,7 +268,8 @@ class TaskStatus:
 @dataclass(frozen=True, slots=True)
 class NodeStatus:
     """A node as it is now; `silent` is how many seconds ago it gave a sign of life. `rate` is that of what it fetches
-    for all, `held` the checked bytes that it has of what the tasks list."""
+    for all, `held` the checked bytes that it has of what the tasks list. `site`: where it is connected, as
+    far as sites have names."""
 
     id: str
     epoch: int
@@ -280,3 +281,4 @@ class NodeStatus:
     leases: int = 0
     rate: int = 0
     held: int = 0
+    site: str = ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextvars import ContextVar
 from typing import Any, NoReturn, Protocol
 
@@ -39,6 +39,8 @@ _LOOK = 0.5
 """Seconds between two messages to who watches a task."""
 _QUIET, _MOST_NOTED = 60.0, 256
 """Seconds in which a refused address is told once; how many of them."""
+_MOST_SITES = 64
+"""Connections of other sites."""
 _PAGE = 200
 """Nodes in one message."""
 
@@ -54,6 +56,7 @@ STATUS: dict[type[GlmAriaError], grpc.StatusCode] = {
 Context = grpc.aio.ServicerContext[Any, Any]
 _RIGHTS = {
     "StreamDownloadTask": FleetRight.NODE,
+    "SyncState": FleetRight.NODE,
     "SubmitTask": FleetRight.SUBMIT,
     "CancelTask": FleetRight.COMMAND,
     "Drain": FleetRight.COMMAND,
@@ -97,6 +100,9 @@ class Core(Protocol):
     async def drain(self, node: str) -> NodeStatus:
         """Give a node no more work. Raises NotFoundError."""
 
+    async def sync(self, heard: AsyncIterator[pb.StateDelta], write: Callable[[pb.StateDelta], Awaitable[Any]]) -> None:
+        """Exchange states of nodes with another site, until one of both ends. Raises UsageError without a site."""
+
 
 class FleetService:
     """Answers calls. `most_streams` nodes may be connected."""
@@ -107,6 +113,7 @@ class FleetService:
         self._most = most_streams
         self._emit = emit
         self._streams: dict[str, Outbox] = {}
+        self._sites = 0
         self._refused: dict[str, float] = {}
 
     @property
@@ -199,6 +206,17 @@ class FleetService:
         """Give a node no more work."""
         async with self._told(context):
             return status_codec.node(await self._core.drain(asked.id))
+
+    async def SyncState(self, requests: AsyncIterator[pb.StateDelta], context: Context) -> None:  # noqa: N802
+        """Exchange states of nodes with another site."""
+        async with self._told(context):
+            if self._sites >= _MOST_SITES:
+                raise TemporaryError(f"{_MOST_SITES} sites are linked here, which is the most")
+            self._sites += 1
+            try:
+                await self._core.sync(requests, context.write)
+            finally:
+                self._sites -= 1
 
     def _note_refusal(self, peer: str, error: NotAllowedError) -> None:
         """Tell that one at an address was refused, once a minute each: it may ask twice a second."""

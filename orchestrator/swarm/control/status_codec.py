@@ -80,6 +80,7 @@ def node(status: NodeStatus) -> pb.Node:
         leases=status.leases,
         rate=status.rate,
         held=status.held,
+        site=status.site,
     )
 
 
@@ -96,6 +97,7 @@ def told_node(found: pb.Node) -> NodeStatus:
         found.leases,
         found.rate,
         found.held,
+        found.site,
     )
 
 

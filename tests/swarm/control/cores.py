@@ -1,8 +1,9 @@
 """A scheduler that notes what it hears, for tests of what carries its words."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from orchestrator.errors import NotFoundError
 from orchestrator.swarm.control.messages import (
@@ -15,6 +16,7 @@ from orchestrator.swarm.control.messages import (
     TaskStatus,
     Welcome,
 )
+from orchestrator.swarm.control.stubs import fleet_pb2 as pb
 from orchestrator.swarm.view import NodeState
 
 
@@ -86,6 +88,10 @@ class NotingCore:
         if node not in self.sends:
             raise NotFoundError(f"there is no node {node}")
         return NodeStatus(node, 1, 1, "", NodeState.DRAINING)
+
+    async def sync(self, heard: AsyncIterator[pb.StateDelta], write: Callable[[pb.StateDelta], Awaitable[Any]]) -> None:
+        async for delta in heard:
+            await write(delta)
 
     def _task(self, task: str) -> TaskStatus:
         if task not in self.known:

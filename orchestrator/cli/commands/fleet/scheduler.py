@@ -34,6 +34,16 @@ class SchedulerOptions:
         option("--redis", setting="fleet_redis", metavar="URL",
                help="Share the plan with other schedulers over this Redis, and keep it there."),
     ]  # fmt: skip
+    site: Annotated[
+        str | None,
+        option("--site", setting="fleet_site", metavar="NAME",
+               help="The name of this site, for schedulers of other sites."),
+    ]  # fmt: skip
+    link: Annotated[
+        tuple[str, ...],
+        option("--link", setting="fleet_links", metavar="HOST:PORT",
+               help="Tell a scheduler of another site what the nodes here have, and be told the same. Repeatable."),
+    ]  # fmt: skip
     config: Annotated[str | None, CONFIG]
     output: Output
 
@@ -52,12 +62,16 @@ def scheduler(options: SchedulerOptions) -> int:
     token of glm-aria token create on this machine: with any role they watch, with that of an admin they also drain and
     cancel. To submit takes the key.
 
+    Schedulers of several sites each plan for their own nodes. With --site at both, and --link at one of them, they
+    tell each other what their nodes have, so that both together fetch one copy.
+
     Ctrl-C and SIGTERM stop it.
 
     \b
     Examples:
       glm-aria scheduler --listen 0.0.0.0:8091
       glm-aria scheduler --listen 0.0.0.0:8091 --redis redis://10.0.0.1:6379
+      glm-aria scheduler --listen 0.0.0.0:8091 --site rome --link paris-head:8091
     """
     settings = shared.settings(options)
     run = Run.watching(options.output, settings)

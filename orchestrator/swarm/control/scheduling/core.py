@@ -15,7 +15,9 @@ from orchestrator.errors import ProtocolError, TemporaryError
 from orchestrator.swarm.board.interface import BoardAnswer, Register
 from orchestrator.swarm.control.messages import DrainOrder, FromNode, FromScheduler, Hello, Shunned, Welcome
 from orchestrator.swarm.control.scheduling import hearing
+from orchestrator.swarm.control.scheduling.abroad import Abroad
 from orchestrator.swarm.control.scheduling.agreement import BoardWords
+from orchestrator.swarm.control.scheduling.around import Around
 from orchestrator.swarm.control.scheduling.fact_codec import FLEET, Key, is_sound, key_of
 from orchestrator.swarm.control.scheduling.facts import (
     DrainFact,
@@ -50,10 +52,13 @@ _SIGN = 1.0
 
 
 class SchedulerCore:
-    """One scheduler, by its `name`, which no other has. Not thread-safe."""
+    """One scheduler, by its `name`, which no other has, at a `site`. Not thread-safe. `abroad` is told what other sites
+    say."""
 
-    def __init__(self, name: str, connections: int = CONNECTIONS) -> None:
+    def __init__(self, name: str, connections: int = CONNECTIONS, site: str = "") -> None:
         self.name = name
+        self.site = site
+        self.abroad = Abroad()
         self.state = FleetState()
         self.agreement = BoardWords()
         self._limit = connections
@@ -63,6 +68,7 @@ class SchedulerCore:
         self._may_leave: set[str] = set()
         self._shunned = Shunned()
         self._signed = float("-inf")
+        self._doubted: frozenset[str] = frozenset()
 
     # -- nodes
 
@@ -92,7 +98,7 @@ class SchedulerCore:
         connection = self._connections.get(node)
         if connection is None or connection.hello.epoch != epoch:
             return
-        if node not in self.state.nodes:  # somebody took it for lost
+        if node not in self.state.nodes or self.state.nodes[node].fact.site:  # somebody took it for lost, or moved
             self._say(hearing.welcomed(self.name, connection.hello, None), now)
         record = self.state.nodes[node]
         if record.fact.epoch != epoch:
@@ -126,6 +132,11 @@ class SchedulerCore:
         """Have a fact be so that nobody disputes."""
         self._say(fact, now)
 
+    def take_doubts(self) -> frozenset[str]:
+        """The sites that were found to be out of reach since this was asked."""
+        found, self._doubted = self._doubted, frozenset()
+        return found
+
     def forget_task(self, name: str) -> None:
         """Forget a task and its blobs."""
         for shelf in (f"task:{name}", *map(str, self.state.forget_task(name))):
@@ -136,13 +147,17 @@ class SchedulerCore:
     def propose(self, now: float) -> list[Register]:
         """Plan, and say what to put on the board."""
         self._notice_silence(now)
+        self._hear_sites(now)
         self._unfit = {key: until for key, until in self._unfit.items() if now < until}
-        view = view_of(self.state, running_tasks(self.state), self._unfit.keys(), self._limit, now)
+        around = Around.of(self.state, self.site, self.abroad.unreachable(now))
+        view = view_of(self.state, running_tasks(self.state), self._unfit.keys(), self._limit, now, around=around)
+        self._doubted |= self.abroad.doubt(view, self.state, now)
         self._shunned = Shunned(tuple(sorted(distrusted_nodes(view, now))))
         self._decide(plan(view, now), now)
         if now - self._signed >= _SIGN:
             self._signed = now
-            self._say(SchedulerFact(self.name), now)
+            for sign in (SchedulerFact(self.name), *self.abroad.signs(now)):
+                self._say(sign, now)
         return self.agreement.puts()
 
     def settle(self, puts: Iterable[Register], answer: BoardAnswer, now: float) -> None:
@@ -245,6 +260,15 @@ class SchedulerCore:
         return found
 
     # -- facts
+
+    def _hear_sites(self, now: float) -> None:
+        """Take what follows from the words of other sites; a node that is connected here speaks for itself."""
+        for fact in self.abroad.facts(self.state):
+            connection = self._connections.get(fact.node)
+            if connection is not None and connection.left is None and connection.hello.epoch >= fact.epoch:
+                continue
+            if is_sound(fact):
+                self._say(fact, now)
 
     def _say(self, fact: Fact, now: float) -> None:
         self.state.apply(fact, now)

@@ -33,7 +33,7 @@ from orchestrator.swarm.control.scheduling.facts import (
     SchedulerFact,
 )
 from orchestrator.swarm.holdings import is_node_name
-from orchestrator.swarm.units import Bits, piece_count
+from orchestrator.swarm.units import Bits, Unit, piece_count
 from orchestrator.swarm.view import NodeState
 
 Key = tuple[str, str]
@@ -88,7 +88,8 @@ def _value(fact: Fact) -> bytes:  # noqa: PLR0911 - a row for each kind
             text = [fact.scheduler, fact.state, fact.address, fact.zone]
             numbers = [fact.seq, fact.pace, fact.stalls]
             flags = [fact.shares_restricted, fact.takes_tasks, fact.starves]
-            return _json([text, numbers, flags, fact.joined, fact.peers, leases])
+            brings = [[str(one.digest), one.index, one.start, one.end] for one in fact.brings]
+            return _json([text, numbers, flags, fact.joined, fact.peers, leases, fact.site, brings])
         case LockFact():
             said = [fact.name, fact.selector, fact.priority, fact.is_restricted, fact.lock, fact.seal, fact.at]
             return zlib.compress(_json(said), 1)
@@ -141,7 +142,7 @@ def is_sound(fact: Fact) -> bool:
 
 
 def _node(name: str, register: Register) -> NodeFact:
-    text, numbers, flags, joined, peers, leases = json.loads(register.value)
+    text, numbers, flags, joined, peers, leases, site, brings = json.loads(register.value)
     scheduler, state, address, zone = map(_text, text)
     seq, pace, stalls = map(_number, numbers)
     shares, takes, starves = flags
@@ -161,7 +162,16 @@ def _node(name: str, register: Register) -> NodeFact:
         joined=tuple(map(_name, _list(joined))),
         peers=tuple(map(_name, _list(peers))),
         leases=tuple(LeaseProgress(_text(id_), _number(done), _number(rate)) for id_, done, rate in _list(leases)),
+        site=_name(site) if site else "",
+        brings=tuple(_unit(*one) for one in _list(brings)),
     )
+
+
+def _unit(digest: str, index: int, start: int, end: int) -> Unit:
+    number, start, end = map(_number, (index, start, end))
+    if end > MAX_FILE or start > end:
+        raise ValueError("no part of a file")
+    return Unit(Digest.parse(digest), number, start, end)
 
 
 def _lock(task: str, _: str, register: Register) -> LockFact:

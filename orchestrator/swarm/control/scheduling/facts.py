@@ -9,14 +9,17 @@ from dataclasses import dataclass
 
 from orchestrator.core.files import Digest
 from orchestrator.swarm.control.messages import LeaseProgress, TaskReport
-from orchestrator.swarm.units import Bits
+from orchestrator.swarm.units import Bits, Unit
 from orchestrator.swarm.view import NodeState
 
 
 @dataclass(frozen=True, slots=True)
 class NodeFact:
     """A node as it says that it is, and what `scheduler` knows of it that it is connected to. `stalls`: how often it
-    lost leases of which nothing came, since it last brought all of one."""
+    lost leases of which nothing came, since it last brought all of one.
+
+    One of another `site` is connected there, and is as that site tells it: it gets no work from here. `brings`: what it
+    fetches from an origin now."""
 
     node: str
     epoch: int
@@ -33,6 +36,13 @@ class NodeFact:
     joined: tuple[str, ...] = ()
     peers: tuple[str, ...] = ()
     leases: tuple[LeaseProgress, ...] = ()
+    site: str = ""
+    brings: tuple[Unit, ...] = ()
+
+    @property
+    def place(self) -> str:
+        """Its zone, within its site if that is another one: SITE/ZONE."""
+        return "/".join(filter(None, (self.site, self.zone)))
 
 
 @dataclass(frozen=True, slots=True)

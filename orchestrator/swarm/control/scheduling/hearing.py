@@ -39,8 +39,9 @@ class Heard:
 
 
 def welcomed(scheduler: str, hello: Hello, known: NodeFact | None) -> NodeFact:
-    """The node as it is after its first words; what is known of it stays, unless it was started again."""
-    before = known if known is not None and known.epoch == hello.epoch else None
+    """The node as it is after its first words; what is known of it stays, unless it was started again or
+    comes from another site."""
+    before = known if known is not None and known.epoch == hello.epoch and not known.site else None
     return NodeFact(
         node=hello.node,
         epoch=hello.epoch,

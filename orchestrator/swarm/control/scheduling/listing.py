@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from itertools import accumulate
 
 from orchestrator.core.files import Digest
@@ -11,13 +12,15 @@ from orchestrator.lists.lockfile import parse_lock
 from orchestrator.swarm.units import Bits
 from orchestrator.swarm.view import Bundle, bundles_of
 
+_FINGERPRINT = 32
+
 
 @dataclass(frozen=True, slots=True)
 class TaskListing:
     """The blobs of a task with their sizes and the kind of site that each is of, in the order of the lock.
 
     `bundles` are its small files; `places` is the place of each of those among all of them, and `firsts` the place of
-    the first one of each bundle. `large` are the others.
+    the first one of each bundle. `large` are the others. `fingerprint` is that of the small ones in their order.
     """
 
     sizes: Mapping[Digest, int]
@@ -26,6 +29,7 @@ class TaskListing:
     places: Mapping[Digest, int]
     firsts: tuple[int, ...]
     large: tuple[Digest, ...]
+    fingerprint: str
 
     @classmethod
     def of(cls, task: str, lock: str) -> TaskListing:
@@ -40,7 +44,8 @@ class TaskListing:
         small = [digest for bundle in bundles for digest in bundle.digests]
         firsts = tuple(accumulate((len(bundle.digests) for bundle in bundles), initial=0))
         places = {digest: place for place, digest in enumerate(small)}
-        return cls(sizes, hosts, bundles, places, firsts, tuple(digest for digest, _ in large))
+        fingerprint = sha256("\n".join(map(str, small)).encode()).hexdigest()[:_FINGERPRINT]
+        return cls(sizes, hosts, bundles, places, firsts, tuple(digest for digest, _ in large), fingerprint)
 
     @property
     def size(self) -> int:

@@ -23,10 +23,13 @@ from orchestrator.swarm.control.messages import (
     task_of,
 )
 from orchestrator.swarm.control.scheduling.core import CONNECTIONS, SchedulerCore
+from orchestrator.swarm.control.scheduling.desk import Desk
 from orchestrator.swarm.control.scheduling.fact_codec import is_sound
 from orchestrator.swarm.control.scheduling.facts import CancelFact, ClaimFact, DrainFact, LockFact
 from orchestrator.swarm.control.scheduling.listing import TaskListing
 from orchestrator.swarm.control.scheduling.viewing import NodeLoad, loads_of, node_status, task_status, was_here
+from orchestrator.swarm.control.sites.exchange import Write, exchange
+from orchestrator.swarm.control.stubs import fleet_pb2 as pb
 
 TURN = 0.25
 """Seconds between two turns while nothing happens that cannot wait, if few schedulers share a board."""
@@ -55,12 +58,14 @@ class Scheduler:
         *,
         clock: Callable[[], float] = time.monotonic,
         connections: int = CONNECTIONS,
+        site: str = "",
     ) -> None:
         self._board = board
         self._emit = emit
         self._clock = clock
         # One that was started again, with the name and the process number of before, is another one.
-        self._core = SchedulerCore(f"{name}-{os.urandom(4).hex()}", connections)
+        self._core = SchedulerCore(f"{name}-{os.urandom(4).hex()}", connections, site)
+        self.desk = Desk(self._core, emit, clock)
         self._woken = asyncio.Event()
         self._turned = asyncio.Event()
         self._asking: list[asyncio.Future[None]] = []
@@ -101,6 +106,7 @@ class Scheduler:
             self._core.settle(puts, answer, self._clock())
             _answer(asking)
         self._core.tell()
+        self.desk.look()
         self._turned.set()
         self._turned = asyncio.Event()
         self._tidy()
@@ -135,6 +141,11 @@ class Scheduler:
         record = self._core.state.nodes.get(node)
         if record is None:
             raise NotFoundError(f"no node of the fleet is called {node!r}", hint="glm-aria fleet ls")
+        if record.fact.site:
+            raise UsageError(
+                f"{node} is a node of the site {record.fact.site}",
+                hint="glm-aria fleet drain, with --scheduler HOST:PORT of that site",
+            )
         self._core.say(DrainFact(node, record.fact.epoch), self._clock())
         await self._agreed()
         return self._node(node, loads_of(self._core.state))
@@ -200,6 +211,17 @@ class Scheduler:
         await self._agreed()
         return self._task(task)
 
+    # -- other sites
+
+    async def sync(self, heard: AsyncIterator[pb.StateDelta], write: Write) -> None:
+        """See `service.Core`. Raises TemporaryError while the board was never reached."""
+        if not self._core.site:
+            raise UsageError(
+                "this scheduler belongs to no site", hint="give it the name of its site: glm-aria scheduler --site NAME"
+            )
+        await self.ready()
+        await exchange(self.desk, heard, write, is_caller=False)
+
     # -- parts
 
     def _check(self) -> None:
@@ -239,7 +261,8 @@ class Scheduler:
 
     def _node(self, node: str, loads: Mapping[str, NodeLoad]) -> NodeStatus:
         state = self._core.state
-        return node_status(state, state.nodes[node], loads.get(node, NodeLoad()), self._clock())
+        status = node_status(state, state.nodes[node], loads.get(node, NodeLoad()), self._clock())
+        return replace(status, site=status.site or self._core.site)
 
     def _note_loss(self, error: TemporaryError) -> None:
         if not self._is_down:

@@ -61,7 +61,7 @@ def tell(state: FleetState, node: str, connection: Connection, wanted: Knowledge
         connection.shunned = wanted.shunned
         connection.send(wanted.shunned)
     peers = tuple(
-        Peer(peer, fact.address, fact.zone)
+        Peer(peer, fact.address, fact.place)
         for peer in record.fact.peers
         if peer in state.nodes and (fact := state.nodes[peer].fact).address
     )

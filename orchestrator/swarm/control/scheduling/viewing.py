@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from orchestrator.core.files import Digest
 from orchestrator.proof.pieces import PIECE
 from orchestrator.swarm.control.messages import LEFT, NodePhase, NodeStatus, TaskReport, TaskState, TaskStatus
+from orchestrator.swarm.control.scheduling.around import ALONE, Around
 from orchestrator.swarm.control.scheduling.facts import NodeFact
 from orchestrator.swarm.control.scheduling.listing import TaskListing
 from orchestrator.swarm.control.scheduling.state import FleetState, LeaseRecord, NodeRecord, TaskRecord
@@ -62,13 +63,19 @@ def view_of(
     unfit: Iterable[tuple[str, str]],
     connections: int,
     now: float,
+    *,
+    around: Around = ALONE,
 ) -> FleetView:
-    """The fleet as a planner sees it, with these tasks.
+    """The fleet as a planner sees it, with these tasks, `around` which are other sites.
 
     `unfit` has the names of goods and nodes where a node is to get no leases of a good: it just failed.
     `connections`: how many an origin host may have from the whole fleet.
     """
-    nodes = {name: _node(state, record, now) for name, record in state.nodes.items()}
+    nodes = {
+        name: _node(state, record, now)
+        for name, record in state.nodes.items()
+        if record.fact.site not in around.unreachable
+    }
     away: dict[str, set[str]] = {}
     for good, node in unfit:
         away.setdefault(good, set()).add(node)
@@ -91,7 +98,7 @@ def view_of(
                 waits = wanted - begun
             is_restricted = task.is_restricted and (digest not in blobs or blobs[digest].is_restricted)
             fit = wanted.difference(away.get(str(digest), ()))
-            blob = _blob(state, digest, task.listing, nodes)
+            blob = around.shown(_blob(state, digest, task.listing, nodes))
             blobs[digest] = replace(blob, wanted_by=fit, waiting=waits, is_restricted=is_restricted)
         bundles += _bundles(state, task, task.wanted.difference(away.get(task.name, ())), waiting)
     origins = dict.fromkeys(hosts, OriginView(connections))
@@ -105,7 +112,7 @@ def _node(state: FleetState, record: NodeRecord, now: float) -> NodeView:
         epoch=fact.epoch,
         state=_state_of(state, fact),
         beat=state.beat(record),
-        zone=fact.zone,
+        zone=fact.place,
         shares_restricted=fact.shares_restricted,
         pace=state.pace(record, now),
         rests_until=record.stalled + rest_after(fact.stalls),
@@ -272,4 +279,5 @@ def node_status(state: FleetState, record: NodeRecord, load: NodeLoad, now: floa
         leases=load.leases,
         rate=load.rate,
         held=load.held,
+        site=record.fact.site,
     )

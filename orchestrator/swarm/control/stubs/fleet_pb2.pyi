@@ -373,7 +373,7 @@ class NodeRef(_message.Message):
     def __init__(self, id: _Optional[str] = ...) -> None: ...
 
 class Node(_message.Message):
-    __slots__ = ("id", "epoch", "seq", "address", "zone", "state", "silent", "leases", "rate", "held")
+    __slots__ = ("id", "epoch", "seq", "address", "zone", "state", "silent", "leases", "rate", "held", "site")
     ID_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     SEQ_FIELD_NUMBER: _ClassVar[int]
@@ -384,6 +384,7 @@ class Node(_message.Message):
     LEASES_FIELD_NUMBER: _ClassVar[int]
     RATE_FIELD_NUMBER: _ClassVar[int]
     HELD_FIELD_NUMBER: _ClassVar[int]
+    SITE_FIELD_NUMBER: _ClassVar[int]
     id: str
     epoch: int
     seq: int
@@ -394,7 +395,8 @@ class Node(_message.Message):
     leases: int
     rate: int
     held: int
-    def __init__(self, id: _Optional[str] = ..., epoch: _Optional[int] = ..., seq: _Optional[int] = ..., address: _Optional[str] = ..., zone: _Optional[str] = ..., state: _Optional[_Union[NodeState, str]] = ..., silent: _Optional[float] = ..., leases: _Optional[int] = ..., rate: _Optional[int] = ..., held: _Optional[int] = ...) -> None: ...
+    site: str
+    def __init__(self, id: _Optional[str] = ..., epoch: _Optional[int] = ..., seq: _Optional[int] = ..., address: _Optional[str] = ..., zone: _Optional[str] = ..., state: _Optional[_Union[NodeState, str]] = ..., silent: _Optional[float] = ..., leases: _Optional[int] = ..., rate: _Optional[int] = ..., held: _Optional[int] = ..., site: _Optional[str] = ...) -> None: ...
 
 class ListNodesRequest(_message.Message):
     __slots__ = ("after",)
@@ -409,3 +411,91 @@ class ListNodesResponse(_message.Message):
     nodes: _containers.RepeatedCompositeFieldContainer[Node]
     has_more: bool
     def __init__(self, nodes: _Optional[_Iterable[_Union[Node, _Mapping]]] = ..., has_more: bool = ...) -> None: ...
+
+class StateDelta(_message.Message):
+    __slots__ = ("site", "seen", "node", "beat")
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    SEEN_FIELD_NUMBER: _ClassVar[int]
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    BEAT_FIELD_NUMBER: _ClassVar[int]
+    site: SiteHello
+    seen: SeenNodes
+    node: NodeDelta
+    beat: SiteBeat
+    def __init__(self, site: _Optional[_Union[SiteHello, _Mapping]] = ..., seen: _Optional[_Union[SeenNodes, _Mapping]] = ..., node: _Optional[_Union[NodeDelta, _Mapping]] = ..., beat: _Optional[_Union[SiteBeat, _Mapping]] = ...) -> None: ...
+
+class SiteHello(_message.Message):
+    __slots__ = ("site",)
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    site: str
+    def __init__(self, site: _Optional[str] = ...) -> None: ...
+
+class SeenNodes(_message.Message):
+    __slots__ = ("nodes", "last")
+    NODES_FIELD_NUMBER: _ClassVar[int]
+    LAST_FIELD_NUMBER: _ClassVar[int]
+    nodes: _containers.RepeatedCompositeFieldContainer[SeenNode]
+    last: bool
+    def __init__(self, nodes: _Optional[_Iterable[_Union[SeenNode, _Mapping]]] = ..., last: bool = ...) -> None: ...
+
+class SeenNode(_message.Message):
+    __slots__ = ("node", "epoch", "number")
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    node: str
+    epoch: int
+    number: int
+    def __init__(self, node: _Optional[str] = ..., epoch: _Optional[int] = ..., number: _Optional[int] = ...) -> None: ...
+
+class NodeDelta(_message.Message):
+    __slots__ = ("node", "epoch", "number", "since", "address", "zone", "shares_restricted", "brings", "goods")
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    SINCE_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    ZONE_FIELD_NUMBER: _ClassVar[int]
+    SHARES_RESTRICTED_FIELD_NUMBER: _ClassVar[int]
+    BRINGS_FIELD_NUMBER: _ClassVar[int]
+    GOODS_FIELD_NUMBER: _ClassVar[int]
+    node: str
+    epoch: int
+    number: int
+    since: int
+    address: str
+    zone: str
+    shares_restricted: bool
+    brings: _containers.RepeatedCompositeFieldContainer[BroughtUnit]
+    goods: _containers.RepeatedCompositeFieldContainer[HeldGood]
+    def __init__(self, node: _Optional[str] = ..., epoch: _Optional[int] = ..., number: _Optional[int] = ..., since: _Optional[int] = ..., address: _Optional[str] = ..., zone: _Optional[str] = ..., shares_restricted: bool = ..., brings: _Optional[_Iterable[_Union[BroughtUnit, _Mapping]]] = ..., goods: _Optional[_Iterable[_Union[HeldGood, _Mapping]]] = ...) -> None: ...
+
+class BroughtUnit(_message.Message):
+    __slots__ = ("digest", "unit", "start", "end")
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    UNIT_FIELD_NUMBER: _ClassVar[int]
+    START_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    digest: str
+    unit: int
+    start: int
+    end: int
+    def __init__(self, digest: _Optional[str] = ..., unit: _Optional[int] = ..., start: _Optional[int] = ..., end: _Optional[int] = ...) -> None: ...
+
+class HeldGood(_message.Message):
+    __slots__ = ("good", "number", "count", "has", "is_whole")
+    GOOD_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    HAS_FIELD_NUMBER: _ClassVar[int]
+    IS_WHOLE_FIELD_NUMBER: _ClassVar[int]
+    good: str
+    number: int
+    count: int
+    has: bytes
+    is_whole: bool
+    def __init__(self, good: _Optional[str] = ..., number: _Optional[int] = ..., count: _Optional[int] = ..., has: _Optional[bytes] = ..., is_whole: bool = ...) -> None: ...
+
+class SiteBeat(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...

@@ -69,6 +69,11 @@ class FleetStub(object):
                 request_serializer=orchestrator_dot_swarm_dot_control_dot_stubs_dot_fleet__pb2.NodeRef.SerializeToString,
                 response_deserializer=orchestrator_dot_swarm_dot_control_dot_stubs_dot_fleet__pb2.Node.FromString,
                 _registered_method=True)
+        self.SyncState = channel.stream_stream(
+                '/glm_aria.fleet.v1.Fleet/SyncState',
+                request_serializer=orchestrator_dot_swarm_dot_control_dot_stubs_dot_fleet__pb2.StateDelta.SerializeToString,
+                response_deserializer=orchestrator_dot_swarm_dot_control_dot_stubs_dot_fleet__pb2.StateDelta.FromString,
+                _registered_method=True)
 
 
 class FleetServicer(object):
@@ -120,6 +125,13 @@ class FleetServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SyncState(self, request_iterator, context):
+        """Schedulers of two sites tell each other of their nodes, by version vectors. Both say the same kinds of messages.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_FleetServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -157,6 +169,11 @@ def add_FleetServicer_to_server(servicer, server):
                     servicer.Drain,
                     request_deserializer=orchestrator_dot_swarm_dot_control_dot_stubs_dot_fleet__pb2.NodeRef.FromString,
                     response_serializer=orchestrator_dot_swarm_dot_control_dot_stubs_dot_fleet__pb2.Node.SerializeToString,
+            ),
+            'SyncState': grpc.stream_stream_rpc_method_handler(
+                    servicer.SyncState,
+                    request_deserializer=orchestrator_dot_swarm_dot_control_dot_stubs_dot_fleet__pb2.StateDelta.FromString,
+                    response_serializer=orchestrator_dot_swarm_dot_control_dot_stubs_dot_fleet__pb2.StateDelta.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -348,6 +365,33 @@ class Fleet(object):
             '/glm_aria.fleet.v1.Fleet/Drain',
             orchestrator_dot_swarm_dot_control_dot_stubs_dot_fleet__pb2.NodeRef.SerializeToString,
             orchestrator_dot_swarm_dot_control_dot_stubs_dot_fleet__pb2.Node.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SyncState(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/glm_aria.fleet.v1.Fleet/SyncState',
+            orchestrator_dot_swarm_dot_control_dot_stubs_dot_fleet__pb2.StateDelta.SerializeToString,
+            orchestrator_dot_swarm_dot_control_dot_stubs_dot_fleet__pb2.StateDelta.FromString,
             options,
             channel_credentials,
             insecure,

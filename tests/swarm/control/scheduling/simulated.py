@@ -104,15 +104,17 @@ class Fleet:
 
     def __init__(
         self, nodes: int, sizes: Sequence[int], *, boards: Sequence[FleetBoard] = (), rate: float = 20 * MB,
-        nic: float = 100 * MB, names: str = "abc",
+        nic: float = 100 * MB, names: str = "abc", site: str = "",
     ) -> None:  # fmt: skip
         self.boards = list(boards) or [MemoryBoard()]
-        self.cores = [SchedulerCore(f"scheduler-{names[index]}") for index in range(len(self.boards))]
+        self.cores = [SchedulerCore(f"scheduler-{site}{names[index]}", site=site) for index in range(len(self.boards))]
+        self.far: dict[str, SimNode] = {}
+        """Nodes of other sites that can be reached."""
         self.dead: set[int] = set()
         self.origin = Origin(rate)
         self.lock = lock_of(sizes)
         self.listing = TaskListing.of("task", self.lock)
-        self.nodes = {f"n{index:04}": SimNode(f"n{index:04}", nic) for index in range(nodes)}
+        self.nodes = {name: SimNode(name, nic) for name in (f"n{site}{index:04}" for index in range(nodes))}
         self.now = 1000.0
         self.fetched: dict[tuple[Digest, int], int] = {}
         for index, node in enumerate(self.nodes.values()):
@@ -170,11 +172,11 @@ class Fleet:
 
     def step(self) -> None:
         """Let a quarter of a second pass."""
-        alive = [node for node in self.nodes.values() if node.is_alive]
+        alive = self.alive
         busy = [node for node in alive if node.leases and not node.hoards]
         for node in busy:
             self._from_origin(node, min(self.origin.rate / len(busy), node.rate) * STEP)
-        room = {node.name: node.rate * STEP for node in alive}
+        room = {name: node.rate * STEP for name, node in (self.nodes | self.far).items()}
         for node in alive:
             if not node.hoards:
                 self._from_peers(node, room)
@@ -212,8 +214,8 @@ class Fleet:
     def _from_peers(self, node: SimNode, room: dict[str, float]) -> None:
         budget = node.rate * STEP
         for name in node.peers:
-            peer = self.nodes[name]
-            if not peer.is_alive or name in node.shunned:
+            peer = self.nodes.get(name) or self.far.get(name)
+            if peer is None or not peer.is_alive or name in node.shunned:
                 continue
             for digest in self.listing.places:
                 size = self.listing.sizes[digest]

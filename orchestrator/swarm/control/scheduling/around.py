@@ -1,0 +1,77 @@
+"""Other sites around this one, as a plan sees them: what is theirs to fetch first, and what they fetch now."""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from orchestrator.core.files import Digest
+from orchestrator.proof.pieces import PIECE
+from orchestrator.swarm.control.scheduling.state import FleetState
+from orchestrator.swarm.rendezvous import ranking
+from orchestrator.swarm.units import piece_count, pieces_of, unit_bytes
+from orchestrator.swarm.view import BlobView
+
+SIGN = "@"
+"""Begins the name of a scheduler that stands for a whole site: it gives a sign of life while a link to it lives."""
+_BEGINNING = 8
+"""Units of a blob that a site brings before it takes the silence of the others for a sign that they fetch none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """`own` is the name of this site, `others` are those that it hears of now, with these `nodes`; those of
+    `unreachable` sites are of no use here. `brings` has the pieces that nodes of others fetch from an origin now."""
+
+    own: str = ""
+    others: tuple[str, ...] = ()
+    nodes: frozenset[str] = frozenset()
+    unreachable: frozenset[str] = frozenset()
+    brings: Mapping[Digest, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, state: FleetState, own: str, unreachable: frozenset[str]) -> Around:
+        """The sites around the one of this name, by the state of its fleet."""
+        signs = (name.removeprefix(SIGN) for name in state.schedulers if name.startswith(SIGN))
+        others = frozenset(signs) - unreachable
+        if not others:
+            return cls(own, unreachable=unreachable)
+        theirs = {name: record.fact for name, record in state.nodes.items() if record.fact.site in others}
+        brings: dict[Digest, int] = {}
+        for unit in (unit for fact in theirs.values() for unit in fact.brings):
+            brings[unit.digest] = brings.get(unit.digest, 0) | pieces_of(unit.end, [(unit.start, unit.end)]).mask
+        return cls(own, tuple(sorted(others)), frozenset(theirs), unreachable, brings)
+
+    def shown(self, blob: BlobView) -> BlobView:
+        """The blob with what other sites fetch of it.
+
+        Of a blob that several sites fetch each begins with units of its own, which a hash chooses: so those that begin
+        at once, and have not heard of each other yet, do not fetch the same.
+        """
+        if not self.others:
+            return blob
+        elsewhere = self.brings.get(blob.digest, 0)
+        is_shared = elsewhere or any(node in self.nodes for node in blob.have.keys() - blob.holders)
+        if not is_shared:
+            brought = functools.reduce(operator.or_, (bits.mask for bits in blob.have.values()), 0)
+            is_shared = brought.bit_count() * PIECE < _BEGINNING * unit_bytes(blob.size)
+        return replace(
+            blob,
+            elsewhere=elsewhere,
+            later=_of_others(self.own, self.others, blob.digest, blob.size) if is_shared else 0,
+        )
+
+
+ALONE = Around()
+
+
+@functools.lru_cache(maxsize=4096)
+def _of_others(own: str, others: tuple[str, ...], digest: Digest, size: int) -> int:
+    """The pieces of a blob that another site fetches first, as a mask."""
+    each = unit_bytes(size) // PIECE
+    pieces = piece_count(size)
+    owners = ranking((own, *others), digest, -(-pieces // each))
+    theirs = (unit * each for unit, (owner, *_) in enumerate(owners) if owner != own)
+    return sum(((1 << min(each, pieces - first)) - 1) << first for first in theirs)

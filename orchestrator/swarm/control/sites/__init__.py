@@ -1,0 +1,1 @@
+"""Sites: fleets that plan for themselves, and tell each other what their nodes have."""

@@ -1,0 +1,201 @@
+"""Sites that tell each other of their nodes: together they fetch one copy, and parted one each."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from orchestrator.core.versions import Order
+from orchestrator.errors import ProtocolError
+from orchestrator.swarm.control.messages import Progress
+from orchestrator.swarm.control.scheduling.abroad import APART, HUNGRY
+from orchestrator.swarm.control.scheduling.outlook import Outlook
+from orchestrator.swarm.control.scheduling.viewing import NodeLoad, node_status
+from orchestrator.swarm.control.sites.states import SiteNews, SiteNode
+from orchestrator.swarm.trust import LOST_AFTER
+from orchestrator.swarm.view import NodeState
+from tests.swarm.control.scheduling.simulated import MB
+from tests.swarm.control.scheduling.sited import NAMES, TwoSites
+
+MODEL = (*[1000] * 30, 256 * MB, 128 * MB)
+
+
+def share_of_peers(sites: TwoSites) -> float:
+    nodes = [node for fleet in sites.fleets for node in fleet.alive]
+    return sum(node.from_peers for node in nodes) / (len(nodes) * sites.fleets[0].listing.size)
+
+
+@pytest.mark.parametrize("late", [0.0, 0.5, 5.0])
+def test_two_sites_fetch_one_copy(late: float) -> None:
+    sites = TwoSites(3, MODEL)
+    sites.step()
+    sites.fleets[0].submit()
+    sites.wait(late)
+    sites.fleets[1].submit()
+    took = sites.run()
+    assert sites.egress <= 1.05
+    assert share_of_peers(sites) >= 1 - 1.05 / 6
+    assert took <= 1.2 * sites.fleets[0].ideal / 2 + 5, "both lines to the origin are used"
+
+
+def test_one_site_alone_goes_front_to_back_and_the_other_gets_all_from_it() -> None:
+    sites = TwoSites(2, MODEL)
+    sites.step()
+    sites.fleets[0].submit()
+    sites.run(sites.fleets[0].is_done)
+    sites.fleets[1].submit()
+    sites.run()
+    assert sites.fleets[1].origin.sent <= 0.01 * sites.fleets[0].listing.size
+    assert sites.egress <= 1.01
+
+
+def test_parted_each_fetches_a_copy_and_healed_nothing_again() -> None:
+    sites = TwoSites(2, MODEL)
+    sites.step()
+    for fleet in sites.fleets:
+        fleet.submit()
+    sites.run(lambda: sites.egress > 0.4)
+    sites.part()
+    sites.run(lambda: all(fleet.egress > 0.45 for fleet in sites.fleets))
+    sites.wait(LOST_AFTER)
+    sites.heal()
+    sites.link()
+    sites.wait(1.0)
+    before = sites.fetched
+    there = set(before)
+    sites.run()
+    assert {piece: count for piece, count in sites.fetched.items() if piece in there} == dict(before), "nothing again"
+    assert sites.egress <= 2 * 1.05
+    sites.wait(2.0)
+    assert sites.agree()
+    for name, other in (NAMES, NAMES[::-1]):
+        outlook = Outlook()
+        outlook.look(sites.core(name).state, sites.fleets[0].now)
+        seen = sites.core(other).abroad.seen(name)
+        assert not [one for one in outlook.news(seen) if one.node.goods.keys() - one.node.goods], name
+        assert seen.clocks.keys() == sites.sites[name].nodes.keys()
+
+
+def test_parted_to_the_end_each_side_completes_by_itself() -> None:
+    sites = TwoSites(2, MODEL)
+    sites.part()
+    for fleet in sites.fleets:
+        fleet.submit()
+    sites.run()
+    assert sites.egress <= 2 * 1.05
+    sites.heal()
+    sites.wait(2.0)
+    assert sites.agree()
+    assert sites.egress <= 2 * 1.05
+
+
+def test_nodes_that_reach_nobody_over_there_fetch_for_themselves_before_long() -> None:
+    sites = TwoSites(2, MODEL)
+    sites.step()
+    sites.are_near = False
+    sites.fleets[0].submit()
+    sites.run(sites.fleets[0].is_done)
+    sites.fleets[1].submit()
+    took = sites.run()
+    assert sites.core(NAMES[1]).take_doubts() == {NAMES[0]}
+    assert took <= 1.3 * sites.fleets[1].ideal + HUNGRY + LOST_AFTER
+    assert HUNGRY < APART
+
+
+def test_a_quiet_link_carries_nothing() -> None:
+    sites = TwoSites(3, MODEL)
+    for fleet in sites.fleets:
+        fleet.submit()
+    sites.run()
+    sites.wait(5.0)
+    before = sites.messages
+    sites.wait(30.0)
+    assert sites.messages == before
+
+
+def test_a_node_that_is_lost_over_there_counts_no_more() -> None:
+    sites = TwoSites(2, MODEL)
+    sites.fleets[0].submit()
+    sites.run(sites.fleets[0].is_done)
+    sites.wait(1.0)
+    (node, other) = sites.fleets[0].nodes.values()
+    here = sites.core(NAMES[1]).state
+    assert node_status(here, here.nodes[node.name], NodeLoad(), sites.fleets[0].now).state is NodeState.READY
+    assert here.nodes[node.name].fact.place == NAMES[0]
+    sites.fleets[0].kill(node)
+    sites.wait(4.0)
+    assert here.nodes[node.name].fact.state is NodeState.LOST
+    sites.fleets[0].kill(other)
+    sites.fleets[1].submit()
+    sites.run()
+    assert sites.fleets[1].egress >= 0.99, "nobody has it any more"
+
+
+def test_a_site_that_is_silent_is_lost_and_its_nodes_are_known_again_at_once() -> None:
+    sites = TwoSites(2, MODEL)
+    sites.fleets[0].submit()
+    sites.run(sites.fleets[0].is_done)
+    sites.wait(1.0)
+    sites.part()
+    sites.wait(90.0)
+    here = sites.core(NAMES[1]).state
+    assert here.nodes.keys() == sites.fleets[1].nodes.keys(), "they are forgotten after a minute"
+    sites.heal()
+    before = sites.messages
+    sites.wait(1.0)
+    assert sites.messages == before, "the vector says that it was told"
+    assert here.nodes.keys() == sites.fleets[0].nodes.keys() | sites.fleets[1].nodes.keys()
+    sites.fleets[1].submit()
+    sites.run()
+    assert sites.egress <= 1.01
+
+
+def test_a_node_that_moves_to_the_other_site_is_that_ones_own() -> None:
+    sites = TwoSites(2, MODEL)
+    for fleet in sites.fleets:
+        fleet.submit()
+    sites.run()
+    sites.wait(1.0)
+    moved = sites.fleets[0].nodes.pop("nrome0000")
+    sites.core(NAMES[0]).leave(moved.name, sites.fleets[0].now)
+    sites.fleets[1].nodes[moved.name] = moved
+    sites.fleets[1].join(moved, 0)
+    sites.fleets[1].hear(moved, Progress())
+    sites.wait(10.0)
+    assert [sites.core(name).state.nodes[moved.name].fact.site for name in NAMES] == [NAMES[1], ""]
+    assert sites.agree()
+    late = SiteNode(moved.name, moved.epoch, 2, "http://elsewhere:1")
+    sites.core(NAMES[1]).abroad.take(NAMES[0], SiteNews(late), sites.fleets[0].now)
+    sites.wait(1.0)
+    assert sites.core(NAMES[1]).state.nodes[moved.name].fact.address == f"http://{moved.name}:1"
+
+
+def test_a_node_that_starts_again_says_anew_what_it_has() -> None:
+    sites = TwoSites(2, MODEL)
+    sites.fleets[0].submit()
+    sites.run(sites.fleets[0].is_done)
+    sites.wait(1.0)
+    (node, _) = sites.fleets[0].nodes.values()
+    there, here = (sites.core(name).state for name in NAMES)
+    seen = sites.core(NAMES[1]).abroad.seen(NAMES[0])
+    node.epoch, node.seq = node.epoch + 1, 0
+    node.have.clear()
+    node.proven.clear()
+    node.hoards = "plain"  # so it fetches nothing
+    sites.fleets[0].join(node, 0)
+    sites.fleets[0].hear(node, Progress())
+    sites.wait(1.0)
+    assert not any(node.name in blob.have for state in (there, here) for blob in state.blobs.values())
+    after = sites.core(NAMES[1]).abroad.seen(NAMES[0])
+    assert seen.compare(after) is Order.BEFORE
+
+
+def test_a_site_that_breaks_the_rules_is_told_so() -> None:
+    sites = TwoSites(1, MODEL)
+    with pytest.raises(ProtocolError):
+        sites.core(NAMES[0]).abroad.take(NAMES[1], SiteNews(SiteNode("n1", 1, 8), since=4), 0.0)
+    long = replace(SiteNode("n1", 1, 8), address="x" * 10_000)
+    sites.core(NAMES[0]).abroad.take(NAMES[1], SiteNews(long), sites.fleets[0].now)
+    sites.fleets[0].turn()
+    assert "n1" not in sites.core(NAMES[0]).state.nodes, "what others could not read is passed over"
