@@ -13,11 +13,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from orchestrator.app.compose import runtime_of
+from orchestrator.app.compose import known_state, runtime_of
 from orchestrator.app.entrance import Entrance, asking, refuse_itself
 from orchestrator.app.extras import server_libraries
 from orchestrator.app.peers.keys import fleet_keys
 from orchestrator.app.peers.this_node import Membership, this_node
+from orchestrator.cache.identity import cache_id
 from orchestrator.events import Emit, FleetNews, Notice
 from orchestrator.serve.access.tokens import fresh_token
 from orchestrator.serve.pages import supervisor
@@ -144,7 +145,10 @@ def _served(
         address = ListenAddress(host, port, "https" if certificate else "http")
         refuse_itself(settings, address)
         is_own, prefix = entrance.is_own, entrance.prefix
-        membership = Membership(this_node(settings.cache_dir, port), keys) if keys is not None else None
+        membership = None
+        if keys is not None:
+            me = this_node(settings.cache_dir, port, cache=cache_id(known_state(settings, create=True)))
+            membership = Membership(me, keys)
         house = stack.enter_context(open_house(settings, stop, emit, is_own=is_own, membership=membership))
         door = entrance.door(settings, address, house, emit)
         faces: list[Face] = [

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 
 from orchestrator.swarm.goods import is_whole, order
@@ -37,7 +37,8 @@ def renewals(view: FleetView, trusted: frozenset[str], now: float) -> Iterator[P
     askers = Counter(peer for name in living for peer in view.nodes[name].peers)
     members = [name for name in trusted if view.nodes[name].state != NodeState.JOINING]
     wanting = frozenset[str]().union(*(good.wanted_by for good in view.goods))
-    due = {name for name in living & wanting if _is_due(view.nodes[name], trusted, now)}
+    holders = {view.nodes[name].holder for name in trusted}
+    due = {name for name in living & wanting if _is_due(view.nodes[name], trusted, holders, now)}
     uneven = _uneven(view, members, askers) if len(members) > MOST_PEERS else frozenset()
     if not due and not uneven:
         return
@@ -70,8 +71,8 @@ def _uneven(view: FleetView, members: Sequence[str], askers: Counter[str]) -> fr
     )
 
 
-def _is_due(node: NodeView, trusted: frozenset[str], now: float) -> bool:
-    others = len(trusted) - (node.id in trusted)
+def _is_due(node: NodeView, trusted: frozenset[str], holders: Set[str], now: float) -> bool:
+    others = len(holders) - (node.holder in holders)
     if len(node.peers) < min(MOST_PEERS, others) or not trusted.issuperset(node.peers):
         return True
     return node.starves and now - node.told >= RENEW_AFTER
@@ -124,10 +125,11 @@ class _Crowd:
 
     def choose(self, node: NodeView, lacks: Sequence[GoodView]) -> tuple[str, ...]:
         """The peers of a node that lacks these: one holder that is not asked by many, then those of the rings. A node
-        that starves keeps those that have something new, and gets others that do."""
+        that starves keeps those that have something new, and gets others that do. Of nodes that share a cache one is
+        enough, and those of its own have nothing for it."""
 
         def counts(other: str) -> bool:
-            if restricted and not self._nodes[other].shares_restricted:
+            if self._nodes[other].holder == node.holder or (restricted and not self._nodes[other].shares_restricted):
                 return False
             return any(other in good.wanted_by or other in good.have for good in lacks)
 
@@ -135,10 +137,14 @@ class _Crowd:
         chosen = dict.fromkeys(self._holder(node, lacks))
         if node.starves:
             known = dict.fromkeys((*node.peers, *self._next(node, counts, most=_FEW)))
-            told = [other for other in known if other in self._members and _has_news(other, node.id, lacks)]
+            here = [other for other in known if other in self._members and self._nodes[other].holder != node.holder]
+            told = [other for other in here if _has_news(other, node.id, lacks)]
             chosen |= dict.fromkeys(sorted(told, key=lambda other: self._askers[other]))
         chosen |= dict.fromkeys(self._next(node, counts, most=1))
-        found = tuple(chosen)[:MOST_PEERS]
+        apart: dict[str, str] = {}
+        for other in chosen:
+            apart.setdefault(self._nodes[other].holder, other)
+        found = tuple(apart.values())[:MOST_PEERS]
         self._askers.subtract(node.peers)
         self._askers.update(found)
         return found
@@ -153,9 +159,9 @@ class _Crowd:
         seen: set[str] = set()
         for depth in range(_WALK):
             for ring in rings:
-                name = next((name for name in ring if name not in seen and counts(name)), None)
+                name = next((name for name in ring if self._nodes[name].holder not in seen and counts(name)), None)
                 if name is not None:
-                    seen.add(name)
+                    seen.add(self._nodes[name].holder)
                     yield name
             if depth + 1 >= most and len(seen) >= MOST_PEERS:
                 return
@@ -167,7 +173,8 @@ class _Crowd:
             for good in lacks
             if isinstance(good, BlobView)
             for holder in good.holders & self._members
-            if holder != node.id and (self._askers[holder] < MOST_ASKERS or holder in node.peers)
+            if self._nodes[holder].holder != node.holder
+            and (self._askers[holder] < MOST_ASKERS or holder in node.peers)
         ]
         if not found:
             return ()

@@ -32,21 +32,27 @@ class Neighbour(Protocol):
     def holdings(self) -> Mapping[Digest, Holding]: ...
     @property
     def is_trusted(self) -> bool: ...
+    @property
+    def cache(self) -> str: ...
 
 
 class Unguided:
     """A `Guide`. `among` are the peers that there may be; `see` has to be given what is known of those that answer, and
-    which pieces of a blob this node has checked, None for a blob that is not shared."""
+    which pieces of a blob this node has checked, None for a blob that is not shared.
+
+    Nodes of one `cache` are one member: one of them fetches a blob for it, and the others wait for that one.
+    """
 
     def __init__(
         self,
         node: str,
         among: Callable[[], Sequence[Peer]],
         *,
+        cache: str = "",
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        self._node = node
+        self._node = cache or node
         self._among = among
         self._clock = clock
         self._lock = threading.Lock()
@@ -85,19 +91,21 @@ class Unguided:
         share = self._shares.get(job.digest)
         if share is None:
             share = self._shares[job.digest] = Share(self._node, job.digest, job.size, self._moment.now)
-        others = [
-            Other(one.node, Bits.full(own.count) if holding.is_whole else holding.checked)
-            for one in self._others
-            if (holding := one.holdings.get(job.digest)) and holding.size == job.size
-        ]
-        return share.of(self._moment, own, others)
+        others: dict[str, Bits] = {}
+        for one in self._others:
+            if (holding := one.holdings.get(job.digest)) and holding.size == job.size:
+                has = Bits.full(own.count) if holding.is_whole else holding.checked
+                name = one.cache or one.node
+                others[name] = has | others.get(name, Bits(own.count))
+        return share.of(self._moment, own, [Other(name, has) for name, has in others.items()])
 
     def _look(self, now: float) -> None:
         """Begin a new round of answers: who is there now, did anything come since the last one, is anything left?"""
         has_paused = now > self._moment.now + _PAUSE_SECONDS
         known = {digest: self._checked(digest) for digest in self._shares}
         own = {digest: has for digest, has in known.items() if has is not None and not has.is_full}
-        self._others = [one for one in self._seen() if one.is_trusted and now < one.heard + ALIVE_SECONDS]
+        here = (one for one in self._seen() if (one.cache or one.node) != self._node)
+        self._others = [one for one in here if one.is_trusted and now < one.heard + ALIVE_SECONDS]
         self._moment = self._clocks.moment(
             now,
             gets=has_paused or own != self._own,

@@ -65,7 +65,8 @@ class NodeView:
 
     `pace`: how fast it fetched from origins while it had leases, of the last minute; 0 when unknown. `peers` is whom it
     was last told to ask, at `told`; `starves`: it says that it has found nothing to ask them for since. `rests_until`:
-    it lost leases of which nothing came, and gets none before that where others can have them.
+    it lost leases of which nothing came, and gets none before that where others can have them. `cache`: that of nodes
+    that share one.
     """
 
     id: str
@@ -79,6 +80,12 @@ class NodeView:
     peers: tuple[str, ...] = ()
     told: float = 0.0
     starves: bool = False
+    cache: str = ""
+
+    @property
+    def holder(self) -> str:
+        """The name under which its bytes count: nodes that share a cache are one holder."""
+        return self.cache or self.id
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """The JSON that peers send each other. Strict: whatever a peer sends is read whole within bounds, or ProtocolError.
 
-    news      {"node", "epoch", "version", "holdings": [{"digest", "size", "checked", "whole", "hashes": […]}]}
+    news      {"node", "epoch", "cache", "version", "holdings": [{"digest", "size", "checked", "whole", "hashes": […]}]}
     hashes    {"node", "source", "pieces", "xxh3"}: the hashes, in order, of pieces that one node had from one source
     question  {"digests": […]}
     answer    {"node", "epoch", "whole": {digest: size}}
@@ -35,6 +35,7 @@ MOST_BYTES = 16 << 20
 """Bytes of a message."""
 _MOST_VALUES = 400_000
 _MOST_SOURCE = 300
+_MOST_CACHE = 64
 _HASH = 16
 
 T = TypeVar("T")
@@ -42,11 +43,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class NodeNews:
-    """News of the holdings of the node of this name, in one epoch of it."""
+    """News of the holdings of the node of this name, in one epoch of it. `cache`: nodes that share one say the same."""
 
     node: str
     epoch: int
     news: HoldingNews
+    cache: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +62,19 @@ class WholeBlobs:
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """The name of a node, its epoch, and its zone, "" for none."""
+    """The name of a node, its epoch, and its zone and its cache, "" for none."""
 
     node: str
     epoch: int
     zone: str = ""
+    cache: str = ""
 
 
 def render_news(told: NodeNews) -> bytes:
     """News as they are sent."""
     holdings = [_rendered(one) for one in told.news.holdings]
-    return _dump({"node": told.node, "epoch": told.epoch, "version": told.news.version, "holdings": holdings})
+    who = {"node": told.node, "epoch": told.epoch, "cache": told.cache}
+    return _dump({**who, "version": told.news.version, "holdings": holdings})
 
 
 def parse_news(data: bytes) -> NodeNews:
@@ -83,7 +87,10 @@ def parse_news(data: bytes) -> NodeNews:
         ):
             raise ValueError
         return NodeNews(
-            _node(value["node"]), _number(value["epoch"]), HoldingNews(_number(value["version"]), tuple(holdings))
+            _node(value["node"]),
+            _number(value["epoch"]),
+            HoldingNews(_number(value["version"]), tuple(holdings)),
+            _text(value.get("cache", ""), _MOST_CACHE),
         )
 
     return _read(data, "news", read)

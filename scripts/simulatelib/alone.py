@@ -29,6 +29,7 @@ class Known:
     heard: float
     holdings: Mapping[Digest, Holding]
     is_trusted: bool = True
+    cache: str = ""
 
 
 class Alone:

@@ -45,6 +45,22 @@ def test_most_peers_are_of_the_same_zone_and_two_of_others() -> None:
         assert len(away) == FROM_OTHER_ZONES
 
 
+def test_nodes_that_share_a_cache_are_one_holder() -> None:
+    told = {name: node(name, cache=f"cache-{number // 3}") for number, name in enumerate(names(60))}
+    for name, peers in peers_of(told).items():
+        holders = [told[peer].holder for peer in peers]
+        assert len(set(holders)) == len(holders) == MOST_PEERS
+        assert told[name].holder not in holders
+
+
+def test_those_of_a_few_caches_ask_one_of_each_other() -> None:
+    told = {name: node(name, cache=f"cache-{number // 3}") for number, name in enumerate(names(6))}
+    found = peers_of(told)
+    assert {name: len(peers) for name, peers in found.items()} == dict.fromkeys(names(6), 1)
+    told = {name: dataclasses.replace(told[name], peers=found[name], told=NOW) for name in told}
+    assert not peers_of(told)
+
+
 def test_one_holder_is_among_them() -> None:
     told = nodes(names(30))
     holders = frozenset({"m3", "m4"})

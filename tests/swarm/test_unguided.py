@@ -26,16 +26,18 @@ class Neighbour:
     heard: float
     holdings: Mapping[Digest, Holding] = field(default_factory=dict)
     is_trusted: bool = True
+    cache: str = ""
 
 
 class Node:
     """A guide with its clock, what its node has, and what it sees."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "me", cache: str = "") -> None:
         self.now = 100.0
         self.own: Bits | None = NONE
         self.seen: list[Neighbour] = []
-        self.guide = Unguided("me", lambda: [Peer("", "http://b:1")], clock=lambda: self.now, chance=lambda: 0.5)
+        among = [Peer("", "http://b:1")]
+        self.guide = Unguided(name, lambda: among, cache=cache, clock=lambda: self.now, chance=lambda: 0.5)
         self.guide.see(lambda: self.seen, lambda _digest: self.own)
 
     def asked(self, seconds: float = 0.2) -> Bits:
@@ -89,6 +91,21 @@ def test_a_peer_that_is_gone_or_not_trusted_offers_nothing() -> None:
         node = Node()
         node.seen = [gone]
         assert len(node.asked(ALONE_SECONDS * 2))
+
+
+def test_nodes_of_one_cache_are_one_member() -> None:
+    def asked(node: Node, *seen: Neighbour) -> Bits:
+        node.seen = list(seen)
+        node.asked(ALONE_SECONDS)
+        return node.asked()
+
+    waits = Neighbour("a-waits", 1e9, holds(NONE), cache="one")
+    others = [Neighbour(f"b{number}", 1e9, holds(NONE), cache="two") for number in range(3)]
+    alone = asked(Node("a", "one"), Neighbour("two", 1e9, holds(NONE)))
+    assert asked(Node("a", "one"), waits, *others) == alone
+    # What one of them has, all of them have.
+    others[1] = replace(others[1], holdings=holds(ALL))
+    assert not len(asked(Node("a", "one"), waits, *others))
 
 
 def test_who_stops_to_answer_is_succeeded_after_a_while() -> None:

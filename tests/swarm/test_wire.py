@@ -43,7 +43,7 @@ def holdings(draw: st.DrawFn) -> Holding:
 @given(NODES, NUMBERS, NUMBERS, st.lists(holdings(), max_size=4, unique_by=lambda one: one.digest))
 @settings(deadline=None)
 def test_news_come_over_as_they_are(node: str, epoch: int, version: int, told: list[Holding]) -> None:
-    news = NodeNews(node, epoch, HoldingNews(version, tuple(told)))
+    news = NodeNews(node, epoch, HoldingNews(version, tuple(told)), "cache-1")
     assert wire.parse_news(wire.render_news(news)) == news
 
 

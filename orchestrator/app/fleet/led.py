@@ -16,6 +16,7 @@ from orchestrator.app.peers.company import SwarmCompany, accompanied, passing_no
 from orchestrator.app.peers.keys import needed_keys
 from orchestrator.app.peers.this_node import this_node
 from orchestrator.cache.cache import Cache
+from orchestrator.cache.identity import cache_id
 from orchestrator.core.extents import Extents
 from orchestrator.core.files import Digest
 from orchestrator.core.sizes import format_duration
@@ -156,8 +157,8 @@ def led(
     without a key of the fleet, CannotCreateError when nothing can listen."""
     keys = needed_keys(settings)
     # One that stays is the same after a restart; of those that pull there may be several at once.
-    zone = settings.fleet_zone
-    me = this_node(settings.cache_dir, zone=zone) if takes_tasks else passing_node(zone)
+    zone, shared = settings.fleet_zone, cache_id(cache.state_dir)
+    me = this_node(settings.cache_dir, zone=zone, cache=shared) if takes_tasks else passing_node(zone, shared)
     restricted = settings.fleet_share_restricted
     with contextlib.ExitStack() as stack:
         fuse = Fuse(stop)
@@ -169,7 +170,7 @@ def led(
         unguided: list[Unguided] = []
 
         def make(known: Callable[[], Sequence[Peer]]) -> Unguided:
-            unguided.append(Unguided(me.node, known))
+            unguided.append(Unguided(me.node, known, cache=me.cache))
             return unguided[0]
 
         guide = FleetGuide(make, share_restricted=restricted)
@@ -192,6 +193,7 @@ def led(
             me.zone,
             shares_restricted=restricted,
             takes_tasks=takes_tasks,
+            cache=me.cache,
         )
         inbox = OrderBook(keys, emit)
         worker = Worker(hello, schedulers, company.sharing, guide, orders=inbox.orders(), emit=emit)

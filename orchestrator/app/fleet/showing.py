@@ -95,7 +95,7 @@ def _node(one: NodeStatus) -> SeenNode:
     return SeenNode(
         name=redacted(one.id),
         state=one.state,
-        zone=redacted(one.zone),
+        zone=redacted("/".join(filter(None, (one.site, one.zone)))),
         address=redacted(one.address),
         rate=one.rate,
         leases=one.leases,

@@ -15,6 +15,7 @@ from orchestrator.app.peers.openness import open_to
 from orchestrator.app.peers.peering import PeerEntrance, peering
 from orchestrator.app.peers.this_node import this_node
 from orchestrator.cache.cache import Cache
+from orchestrator.cache.identity import cache_id
 from orchestrator.core.extents import Extents
 from orchestrator.core.files import Digest
 from orchestrator.depot.candidates import Choosing
@@ -91,9 +92,9 @@ class SwarmCompany:
         return self.sharing.doubt(digest, trusted)
 
 
-def passing_node(zone: str) -> About:
-    """This process as a node, of another name with each run."""
-    return this_node(secrets.token_hex(8), zone=zone)
+def passing_node(zone: str, cache: str = "") -> About:
+    """This process as a node, of another name with each run. `cache` is the id of its cache."""
+    return this_node(secrets.token_hex(8), zone=zone, cache=cache)
 
 
 @contextlib.contextmanager
@@ -106,7 +107,7 @@ def company(settings: Settings, cache: Cache, stop: Stop, emit: Emit) -> Iterato
     keys = needed_keys(settings)
     if settings.fleet_lan:
         refuse_missing()
-    me = passing_node(settings.fleet_zone)
+    me = passing_node(settings.fleet_zone, cache_id(cache.state_dir))
     found: list[Discovery] = []
 
     def among() -> Sequence[Peer]:
@@ -115,7 +116,7 @@ def company(settings: Settings, cache: Cache, stop: Stop, emit: Emit) -> Iterato
         return [Peer("", address) for address in dict.fromkeys([*named, *seen])]
 
     with contextlib.ExitStack() as stack:
-        guide = Unguided(me.node, among)
+        guide = Unguided(me.node, among, cache=me.cache)
         own = stack.enter_context(accompanied(me.node, guide, cache, keys, settings=settings, emit=emit))
         guide.see(own.peers.seen, own.sharing.checked)
         address = stack.enter_context(reached(own.sharing, me, keys, settings, emit))

@@ -22,8 +22,9 @@ class Membership(NamedTuple):
     keys: FleetKeys
 
 
-def this_node(*what: object, zone: str = "") -> About:
-    """The node that has `what` of this machine, such as a cache: of the same name after a restart, in a later epoch."""
+def this_node(*what: object, zone: str = "", cache: str = "") -> About:
+    """The node that has `what` of this machine, such as a cache: of the same name after a restart, in a later epoch.
+    `cache` is the id of its cache."""
     host = _OTHER.sub("-", os.uname().nodename).strip(".-_")[:_LONGEST] or "node"
     mark = hashlib.sha256("\0".join(map(str, (os.uname().nodename, *what))).encode("utf-8", "surrogateescape"))
-    return About(f"{host}-{mark.hexdigest()[:8]}", time.time_ns() // 1000, zone)
+    return About(f"{host}-{mark.hexdigest()[:8]}", time.time_ns() // 1000, zone, cache)

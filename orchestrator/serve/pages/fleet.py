@@ -18,8 +18,8 @@ _MOST_NODES = 200
 
 @dataclass(frozen=True, slots=True)
 class SeenNode:
-    """A node. It fetches `leases` from outside for all with `rate` bytes per second, and has `held` bytes of what the
-    tasks list. `silent` is how many seconds ago it gave a sign of life."""
+    """A node, in a zone, or SITE/ZONE. It fetches `leases` for all with `rate` bytes per second, and has `held` bytes
+    of what the tasks list. `silent` is how many seconds ago it gave a sign of life."""
 
     name: str
     state: str

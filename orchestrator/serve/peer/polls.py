@@ -115,4 +115,4 @@ class Polls:
 
     def _make(self, after: int) -> _Told:
         news = self._holdings.news(after)
-        return news.version, render_news(NodeNews(self._me.node, self._me.epoch, news))
+        return news.version, render_news(NodeNews(self._me.node, self._me.epoch, news, self._me.cache))

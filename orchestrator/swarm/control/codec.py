@@ -79,6 +79,7 @@ def hello(said: messages.Hello) -> pb.Hello:
         shares_restricted=said.shares_restricted,
         takes_tasks=said.takes_tasks,
         leases=said.leases,
+        cache=said.cache,
     )
 
 
@@ -94,6 +95,7 @@ def said_hello(found: pb.Hello) -> messages.Hello:
         found.shares_restricted,
         found.takes_tasks,
         tuple(found.leases),
+        found.cache,
     )
 
 

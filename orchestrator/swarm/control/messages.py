@@ -25,7 +25,8 @@ MOST_LOCK = 32 << 20
 @dataclass(frozen=True, slots=True)
 class Hello:
     """The first words of a node on each connection. Its `epoch` grows with each start. `takes_tasks`: it takes those
-    whose selector matches it, else only what it joins. `leases` are those that it still works on."""
+    whose selector matches it, else only what it joins. `leases` are those that it still works on.
+    `cache`: nodes that share a cache say the same."""
 
     node: str
     epoch: int
@@ -34,6 +35,7 @@ class Hello:
     shares_restricted: bool = False
     takes_tasks: bool = False
     leases: tuple[str, ...] = ()
+    cache: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ class NeighbourView:
     holdings: Mapping[Digest, Holding]
     changed: Mapping[Digest, float]
     is_trusted: bool = True
+    cache: str = ""
 
 
 @dataclass(slots=True)
@@ -41,6 +42,7 @@ class _Known:
     heard: float = -math.inf
     holdings: dict[Digest, Holding] = field(default_factory=dict)
     changed: dict[Digest, float] = field(default_factory=dict)
+    cache: str = ""
     view: NeighbourView | None = None
 
 
@@ -62,6 +64,7 @@ class PeerTable:
         """A peer told its news. Returns them, with nothing of a peer that is not trusted."""
         with self._lock:
             known = self._known(told.node, address, told.epoch)
+            known.cache = told.cache
             for fresh in told.news.holdings:
                 before = known.holdings.get(fresh.digest)
                 if before is not None and before.size == fresh.size:
@@ -181,6 +184,7 @@ class PeerTable:
                         known.holdings | {digest: self._counting(known.holdings[digest]) for digest in doubted},
                         dict(known.changed),
                         node not in self._accused,
+                        known.cache,
                     )
             return tuple(known.view for known in self._peers.values() if known.view is not None)
 

@@ -19,7 +19,7 @@ LARGE = Digest(Algorithm.SHA256, "ab" * 32)
 SMALL = Digest(Algorithm.GIT_SHA1, "cd" * 20)
 
 SAID: tuple[FromNode, ...] = (
-    messages.Hello("n1", 7, "http://10.0.0.1:8090", "rack-1", True, True, ("lease-1",)),
+    messages.Hello("n1", 7, "http://10.0.0.1:8090", "rack-1", True, True, ("lease-1",), "cache-1"),
     messages.Join("task-1"),
     messages.Progress(
         (messages.BlobProgress(LARGE, b"\x01\x80", True), messages.BlobProgress(SMALL, b"")),

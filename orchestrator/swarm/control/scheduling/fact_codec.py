@@ -85,7 +85,7 @@ def _value(fact: Fact) -> bytes:  # noqa: PLR0911 - a row for each kind
     match fact:
         case NodeFact():
             leases = [[one.lease, one.done, one.rate] for one in fact.leases]
-            text = [fact.scheduler, fact.state, fact.address, fact.zone]
+            text = [fact.scheduler, fact.state, fact.address, fact.zone, fact.cache]
             numbers = [fact.seq, fact.pace, fact.stalls]
             flags = [fact.shares_restricted, fact.takes_tasks, fact.starves]
             brings = [[str(one.digest), one.index, one.start, one.end] for one in fact.brings]
@@ -143,7 +143,7 @@ def is_sound(fact: Fact) -> bool:
 
 def _node(name: str, register: Register) -> NodeFact:
     text, numbers, flags, joined, peers, leases, site, brings = json.loads(register.value)
-    scheduler, state, address, zone = map(_text, text)
+    scheduler, state, address, zone, cache = map(_text, text)
     seq, pace, stalls = map(_number, numbers)
     shares, takes, starves = flags
     return NodeFact(
@@ -164,6 +164,7 @@ def _node(name: str, register: Register) -> NodeFact:
         leases=tuple(LeaseProgress(_text(id_), _number(done), _number(rate)) for id_, done, rate in _list(leases)),
         site=_name(site) if site else "",
         brings=tuple(_unit(*one) for one in _list(brings)),
+        cache=cache,
     )
 
 

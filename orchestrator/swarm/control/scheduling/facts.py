@@ -38,6 +38,7 @@ class NodeFact:
     leases: tuple[LeaseProgress, ...] = ()
     site: str = ""
     brings: tuple[Unit, ...] = ()
+    cache: str = ""
 
     @property
     def place(self) -> str:

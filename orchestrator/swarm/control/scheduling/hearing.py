@@ -58,6 +58,7 @@ def welcomed(scheduler: str, hello: Hello, known: NodeFact | None) -> NodeFact:
         joined=before.joined if before else (),
         peers=before.peers if before else (),
         leases=before.leases if before else (),
+        cache=hello.cache,
     )
 
 

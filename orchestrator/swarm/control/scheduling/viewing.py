@@ -119,6 +119,7 @@ def _node(state: FleetState, record: NodeRecord, now: float) -> NodeView:
         peers=fact.peers,
         told=record.told,
         starves=fact.starves,
+        cache=fact.cache,
     )
 
 

@@ -75,7 +75,7 @@ class DownloadRequest(_message.Message):
     def __init__(self, seq: _Optional[int] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., join: _Optional[_Union[Join, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., held: _Optional[_Union[Held, _Mapping]] = ..., failed: _Optional[_Union[Failed, _Mapping]] = ..., wrong: _Optional[_Union[Wrong, _Mapping]] = ..., report: _Optional[_Union[TaskReport, _Mapping]] = ..., bye: _Optional[_Union[Bye, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("node", "epoch", "address", "zone", "shares_restricted", "takes_tasks", "leases")
+    __slots__ = ("node", "epoch", "address", "zone", "shares_restricted", "takes_tasks", "leases", "cache")
     NODE_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
@@ -83,6 +83,7 @@ class Hello(_message.Message):
     SHARES_RESTRICTED_FIELD_NUMBER: _ClassVar[int]
     TAKES_TASKS_FIELD_NUMBER: _ClassVar[int]
     LEASES_FIELD_NUMBER: _ClassVar[int]
+    CACHE_FIELD_NUMBER: _ClassVar[int]
     node: str
     epoch: int
     address: str
@@ -90,7 +91,8 @@ class Hello(_message.Message):
     shares_restricted: bool
     takes_tasks: bool
     leases: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, node: _Optional[str] = ..., epoch: _Optional[int] = ..., address: _Optional[str] = ..., zone: _Optional[str] = ..., shares_restricted: bool = ..., takes_tasks: bool = ..., leases: _Optional[_Iterable[str]] = ...) -> None: ...
+    cache: str
+    def __init__(self, node: _Optional[str] = ..., epoch: _Optional[int] = ..., address: _Optional[str] = ..., zone: _Optional[str] = ..., shares_restricted: bool = ..., takes_tasks: bool = ..., leases: _Optional[_Iterable[str]] = ..., cache: _Optional[str] = ...) -> None: ...
 
 class Join(_message.Message):
     __slots__ = ("task",)

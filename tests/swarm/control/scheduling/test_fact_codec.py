@@ -32,7 +32,7 @@ from orchestrator.swarm.view import NodeState
 DIGEST = Digest(Algorithm.SHA256, "ab" * 32)
 NODE = NodeFact(
     "n1", 7, "s1", 12, NodeState.READY, "http://n1:1", "z", True, True, True, 9, 2,
-    ("t1",), ("n2", "n3"), (LeaseProgress("s1-1", 5, 6),), "rome", (Unit(DIGEST, 3, 4, 8),),
+    ("t1",), ("n2", "n3"), (LeaseProgress("s1-1", 5, 6),), "rome", (Unit(DIGEST, 3, 4, 8),), "cache-1",
 )  # fmt: skip
 FACTS: list[Fact] = [
     NODE,
