@@ -6,13 +6,16 @@ import numpy as np
 
 from scripts.simulatelib.pieces import Bools, Floats, Ints
 
-_INTS = ("node", "source", "slot", "piece", "end", "order", "begins")
+_INTS = ("node", "source", "slot", "piece", "end", "order", "asked", "begins")
+WAITS = 10**9
+"""When a range begins that waits for its turn."""
 
 
 class Flights:
     """Ranges as columns. `source` is a node or, beyond those, an origin; `slot` that of the peer at the node, -1 if it
     has left it; `piece` is the one that comes, up to `end`; `got` bytes of it came. `order` is that of a guide, -1 for
-    what comes from a peer. It flows from step `begins` on."""
+    what comes from a peer. Its source was `asked` at a step, and it flows from
+    step `begins` on."""
 
     def __init__(self) -> None:
         self.ints: dict[str, Ints] = {name: np.zeros(0, np.int64) for name in _INTS}

@@ -8,12 +8,13 @@ import numpy as np
 
 from orchestrator.proof.pieces import PIECE
 from orchestrator.swarm.control.scheduling.core import BROKEN_AFTER
+from orchestrator.swarm.leasing import pace_after
 from orchestrator.swarm.peering import MOST_RENEWALS
 from orchestrator.swarm.units import Unit
 from orchestrator.swarm.view import FleetAction, Lease, NodeState, NodeView, Peers, Revoke
 from scripts.simulatelib.control import Control
 from scripts.simulatelib.pieces import Ints
-from scripts.simulatelib.swarm import Swarm, steps
+from scripts.simulatelib.swarm import STEP, Swarm, steps
 
 _STARVES_SECONDS = 1.0
 
@@ -28,6 +29,7 @@ class Scheduled:
         self._index = {name: number for number, name in enumerate(swarm.names)}
         self._every = steps(max(costs.beat_s, swarm.world.nodes / costs.beats_per_s))
         self._phase = swarm.random.integers(0, self._every, swarm.world.nodes)
+        self._counted = np.zeros(swarm.world.nodes)  # bytes from the origin, by its last report
         self._lost: dict[int, list[int]] = defaultdict(list)
         self._queues: dict[int, list[str]] = defaultdict(list)
         self._left: dict[str, int] = {}
@@ -113,10 +115,17 @@ class Scheduled:
         starve = swarm.waits & (swarm.step - swarm.moved >= steps(_STARVES_SECONDS))
         for node in due.tolist():
             told = {
-                "pace": float(swarm.fetched[node] / max(swarm.spent[node], 1e-3)),
+                "pace": self._pace(node),
                 "starves": bool(starve[node]) and not self._queues.get(node),
             }
             self.control.beat(swarm.names[node], swarm.now, have.get(node, {}), **told)
+
+    def _pace(self, node: int) -> float:
+        swarm, name = self._swarm, self._swarm.names[node]
+        came = int(swarm.fetched[node] - self._counted[node])
+        self._counted[node] = swarm.fetched[node]
+        known = self.control.nodes.get(name)
+        return pace_after(known.pace if known else 0.0, came, self._every * STEP)
 
     def _done(self, identity: str) -> int:
         swarm, lease = self._swarm, self.control.leases[identity].lease

@@ -11,7 +11,7 @@ from orchestrator.core.files import Digest
 from orchestrator.proof.pieces import PIECE
 from orchestrator.swarm.units import Bits, piece_count
 from scripts.simulatelib.costs import Costs
-from scripts.simulatelib.flights import Flights
+from scripts.simulatelib.flights import WAITS, Flights
 from scripts.simulatelib.pieces import NEVER, Bools, Ints, Pieces, ranks_among
 from scripts.simulatelib.world import World, digest
 
@@ -76,7 +76,7 @@ class Swarm:
         self.got = np.zeros(count, np.int64)
         self.done = np.full(count, -1, np.int64)
         self.moved = np.zeros(count, np.int64)  # the step in which something came last
-        self.fetched, self.spent = np.zeros(count), np.zeros(count)  # from the origin: bytes, and seconds of it
+        self.fetched = np.zeros(count)  # bytes from the origin
         self._parts: dict[tuple[int, int], float] = {}  # bytes of pieces that were begun
         self.fresh = np.zeros(count, np.bool_)  # it has got something since `bits` looked
         self.begins = (self.random.uniform(0, 2 * costs.start_s, count) / STEP).astype(np.int64)
@@ -119,6 +119,7 @@ class Swarm:
             self.pieces.offer(nodes[alive], pieces[alive], self.step)
         self.guide.work()
         self._ask()
+        self._admit()
         if self.step % steps(_HURRY_SECONDS) == 0:
             self._hurry()
         self._move()
@@ -142,7 +143,7 @@ class Swarm:
         """Have a node ask the origin for pieces that it claimed."""
         begins = self.step + steps(self.costs.request_s)
         columns = {"node": node, "source": self.origin, "slot": -1, "piece": first, "end": end, "order": order}
-        self.flights.add(1, **columns, begins=begins)
+        self.flights.add(1, **columns, begins=begins, asked=self.step)
         self._go_on(1)
 
     def _go_on(self, count: int) -> None:
@@ -210,7 +211,6 @@ class Swarm:
     def _ask(self) -> None:
         """Have nodes with free streams ask their peers for more, one range each in turn."""
         costs, streams = self.costs, self.pieces.streams
-        sends = np.bincount(self.flights["source"], minlength=self.origin + 1)
         asked: list[tuple[Ints, ...]] = []
         free = np.flatnonzero(self.waits)
         for _ in range(costs.down_streams):
@@ -222,23 +222,47 @@ class Swarm:
             if not len(nodes):
                 break
             peers = self.pieces.peers[nodes, slots]
-            # A peer sends so many bodies at once; who comes late is refused after a while.
-            turns = self.random.permutation(len(nodes))
-            ranks = np.empty(len(nodes), np.int64)
-            ranks[turns] = ranks_among(peers[turns])
-            taken = sends[peers] + ranks < costs.uploads
-            self.pieces.rests[nodes[~taken], slots[~taken]] = self.step + steps(costs.busy_s + costs.rest_s)
-            nodes, slots, first, length, peers = (each[taken] for each in (nodes, slots, first, length, peers))
             what = np.repeat(first - np.cumsum(length) + length, length) + np.arange(length.sum())
             self.pieces.take(np.repeat(nodes, length), what, self.step)
             np.add.at(streams, (nodes, slots), 1)
-            np.add.at(sends, peers, 1)
             asked.append((nodes, peers, slots, first, first + length))
         if asked:
-            node, source, slot, piece, end = (np.concatenate(each) for each in zip(*asked, strict=True))
+            found = [np.concatenate(each) for each in zip(*asked, strict=True)]
+            turns = self.random.permutation(len(found[0]))
+            node, source, slot, piece, end = (each[turns] for each in found)
             columns = {"node": node, "source": source, "slot": slot, "piece": piece, "end": end}
-            self.flights.add(len(node), **columns, order=-1, begins=self.step + steps(costs.request_s))
+            self.flights.add(len(node), **columns, order=-1, begins=WAITS, asked=self.step + steps(costs.request_s))
             self._go_on(len(node))
+
+    def _admit(self) -> None:
+        """Have peers begin to send what they were asked for, so many bodies at once, and so many with the same piece;
+        who has waited for too long is refused."""
+        flights, costs = self.flights, self.costs
+        waiting = np.flatnonzero((flights["begins"] == WAITS) & (flights["asked"] <= self.step))
+        if not len(waiting):
+            return
+        sends = (flights["begins"] != WAITS) & (flights["order"] < 0)
+        source, piece = flights["source"], flights["piece"]
+        bodies = np.bincount(source[sends], minlength=self.origin)
+        free = bodies[source[waiting]] + ranks_among(source[waiting]) < costs.uploads
+        asked = np.zeros(self.origin + 1, np.bool_)
+        asked[source[waiting]] = True
+        is_fresh = flights["begins"] > self.step - steps(costs.copy_s)
+        sent = np.flatnonzero(sends & is_fresh & asked[source])
+        lengths = flights["end"][sent] - piece[sent]
+        under_way = np.repeat(source[sent] * len(self.bytes) + piece[sent] - np.cumsum(lengths) + lengths, lengths)
+        under_way = np.sort(under_way + np.arange(lengths.sum()))
+        wanted = source[waiting] * len(self.bytes) + piece[waiting]
+        same = np.searchsorted(under_way, wanted, "right") - np.searchsorted(under_way, wanted)
+        free &= same + ranks_among(wanted) < costs.copies
+        flights["begins"][waiting[free]] = self.step
+        late = waiting[~free & (flights["asked"][waiting] + steps(costs.busy_s) <= self.step)]
+        if len(late):
+            known = late[flights["slot"][late] >= 0]
+            self.pieces.rests[flights["node"][known], flights["slot"][known]] = self.step + steps(costs.rest_s)
+            refused = np.zeros(len(flights), np.bool_)
+            refused[late] = True
+            self.cut(refused)
 
     def _hurry(self) -> None:
         """Where a node has nothing else to ask for, others may bring what a slow peer is long about."""
@@ -275,7 +299,6 @@ class Swarm:
         of_origin = source == self.origin
         self.pieces.learn(node, flights["slot"], flights.rate)
         self.fetched += np.bincount(node[of_origin], moved[of_origin], self.origin)
-        self.spent[np.unique(node[of_origin])] += STEP
         self.moved[node[flights.rate > 0]] = self.step
         ended = np.zeros(len(flights), np.bool_)
         ordered: list[tuple[int, int]] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from concurrent.futures import Executor
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from orchestrator.core.files import Digest
@@ -13,6 +13,7 @@ from orchestrator.serve.delivery.ranges import Excerpt, bounds_of, excerpt
 from orchestrator.serve.delivery.streaming import opened_by, send_file
 from orchestrator.serve.http.answers import Answering
 from orchestrator.serve.http.refusals import busy
+from orchestrator.serve.peer.turns import Turns, Wanted
 from orchestrator.swarm.holdings import Holdings, Readable
 
 _PATIENCE = 1.0
@@ -23,7 +24,8 @@ _HEADERS = {"Accept-Ranges": "bytes", "Content-Type": "application/octet-stream"
 
 
 class Uploads:
-    """Sends ranges of what is held, `most` at once. It waits for no byte to arrive, and has none fetched.
+    """Sends ranges of what is held, `most` at once, few of them the same. It waits for no byte to arrive, and has none
+    fetched.
 
     `looking` are threads that look for what is held, `reading` those that read what is not in memory. For the thread of
     the event loop.
@@ -31,7 +33,7 @@ class Uploads:
 
     def __init__(self, holdings: Holdings, most: int, *, looking: Executor, reading: Executor) -> None:
         self._holdings = holdings
-        self._free = asyncio.Semaphore(most)
+        self._turns = Turns(most)
         self._looking = looking
         self._reading = reading
 
@@ -43,7 +45,7 @@ class Uploads:
             async with self._opened(digest, asked) as (_, cut):
                 await answer.give(cut.status, {**_HEADERS, **cut.headers}, b"")
             return
-        async with self._turn(), self._opened(digest, asked) as (one, cut):
+        async with self._turn(Wanted(digest, *bounds_of(asked))), self._opened(digest, asked) as (one, cut):
             if cut.status == 416:
                 await answer.give(416, {**_HEADERS, **cut.headers}, b"")
                 return
@@ -57,16 +59,13 @@ class Uploads:
                 await answer.end()
 
     @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
-        try:
-            async with asyncio.timeout(_PATIENCE):
-                await self._free.acquire()
-        except TimeoutError:
-            raise busy("this node sends to as many others as it may", 1) from None
-        try:
+    async def _turn(self, wanted: Wanted) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(self._turns.of(wanted, _PATIENCE))
+            except TimeoutError:
+                raise busy("this node sends to as many others as it may", 1) from None
             yield
-        finally:
-            self._free.release()
 
     @asynccontextmanager
     async def _opened(self, digest: Digest, asked: str) -> AsyncIterator[tuple[_Held, Excerpt]]:

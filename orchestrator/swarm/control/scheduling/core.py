@@ -13,7 +13,7 @@ from itertools import count
 from orchestrator.core.files import MAX_SIZE
 from orchestrator.errors import ProtocolError, TemporaryError
 from orchestrator.swarm.board.interface import BoardAnswer, Register
-from orchestrator.swarm.control.messages import DrainOrder, FromNode, FromScheduler, Hello, Shunned, Welcome
+from orchestrator.swarm.control.messages import DrainOrder, FromNode, FromScheduler, Hello, Progress, Shunned, Welcome
 from orchestrator.swarm.control.scheduling import hearing
 from orchestrator.swarm.control.scheduling.abroad import Abroad
 from orchestrator.swarm.control.scheduling.agreement import BoardWords
@@ -90,6 +90,7 @@ class SchedulerCore:
         self._connections[hello.node] = Connection(hello, send, now, leases=set(hello.leases))
         self._may_leave.discard(hello.node)
         self._say(fact, now)
+        self.state.nodes[hello.node].count(now)
         beat = min(max(_BEAT, len(self.state.nodes) * _BEAT // _BEATS), _SLOWEST_BEAT)
         return Welcome(self.name, beat, fact.seq)
 
@@ -109,6 +110,8 @@ class SchedulerCore:
         pace = self.state.pace(record, now)
         known = record.fact if pace == record.fact.pace else replace(record.fact, pace=pace)
         fact, heard = hearing.hear(self.state, known, said, now)
+        if isinstance(said, Progress):
+            record.count(now)
         before = [id_ for id_ in connection.leases if self.state.lease(id_)]
         state = NodeState.READY if fact.state is NodeState.LOST else fact.state
         self._say(replace(fact, seq=seq, scheduler=self.name, state=state), now)

@@ -19,6 +19,7 @@ from orchestrator.swarm.control.scheduling.facts import (
 )
 from orchestrator.swarm.control.scheduling.state import FleetState, LeaseRecord, TaskRecord, pieces_of_lease
 from orchestrator.swarm.holdings import is_node_name
+from orchestrator.swarm.leasing import pace_after
 from orchestrator.swarm.units import Bits, piece_count
 from orchestrator.swarm.view import NodeState
 
@@ -26,8 +27,6 @@ _MOST_TASKS = 256
 _HASTE = 2
 """How many times as fast as its bytes came here a node may say that a lease goes: reports do not come evenly."""
 _LEAST_BEAT = 0.25
-_NEW = 0.3
-"""The weight of the last second in the pace of a node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +86,13 @@ def hear(state: FleetState, node: NodeFact, said: FromNode, now: float) -> tuple
 def _progress(state: FleetState, node: NodeFact, said: messages.Progress, now: float) -> NodeFact:
     record = state.nodes.get(node.node)
     elapsed = max(now - record.beat, _LEAST_BEAT) if record else _LEAST_BEAT
-    leases = tuple(
-        _measured(state, lease, one, elapsed)
-        for one in said.leases
-        if (lease := _lease(state, node, one.lease)) is not None
-    )
-    pace = node.pace
-    if rate := min(sum(lease.rate for lease in leases), MAX_SIZE):
-        pace = round(pace + _NEW * (rate - pace)) if pace else rate
+    known = [(lease, one) for one in said.leases if (lease := _lease(state, node, one.lease)) is not None]
+    leases = tuple(_measured(state, lease, one, elapsed) for lease, one in known)
+    came = sum(max(0, one.done - lease.done) for one, (lease, _) in zip(leases, known, strict=True))
+    # Quick nodes are through with leases between two reports.
+    came += record.brought if record else 0
+    seconds = max(now - record.counted, _LEAST_BEAT) if record else _LEAST_BEAT
+    pace = min(round(pace_after(node.pace, came, seconds)), MAX_SIZE)
     return replace(node, state=NodeState.READY, leases=leases, pace=pace, starves=said.is_starving)
 
 

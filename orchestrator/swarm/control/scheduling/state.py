@@ -36,13 +36,20 @@ ENDS = (NodePhase.PLACED, NodePhase.FAILED)
 @dataclass(slots=True)
 class NodeRecord:
     """A node, when it was last heard of, when its peers last changed, when it last brought bytes of leases, and when it
-    last lost some by stalling."""
+    last lost some by stalling. `brought`: the bytes that were still to come of leases that ended since it reported
+    last, at `counted`."""
 
     fact: NodeFact
     beat: float
     told: float = 0.0
     paced: float = 0.0
     stalled: float = 0.0
+    brought: int = 0
+    counted: float = 0.0
+
+    def count(self, now: float) -> None:
+        """Begin to count anew what leases bring."""
+        self.brought, self.counted = 0, now
 
 
 @dataclass(slots=True)
@@ -112,7 +119,7 @@ class FleetState:
             case NodeFact():
                 self._node(fact, now)
             case HaveFact():
-                self._have(self.blob(fact.digest), fact)
+                self._have(self.blob(fact.digest), fact, now)
             case AccusationFact():
                 self.blob(fact.digest).accused.setdefault(fact.sender, set()).add(fact.by)
             case LeaseFact():
@@ -228,8 +235,6 @@ class FleetState:
         else:
             if known.fact.peers != fact.peers:
                 known.told = now
-            if any(progress.rate for progress in fact.leases):
-                known.paced = now
             known.fact, known.beat = fact, now
         if fact.stalls > stalls:
             self.nodes[fact.node].stalled = now
@@ -237,7 +242,7 @@ class FleetState:
             record = self._leases.get(progress.lease)
             if record is not None and record.fact.node == fact.node:
                 if progress.done > record.done:
-                    record.moved = now
+                    record.moved = self.nodes[fact.node].paced = now
                 record.done, record.rate = max(progress.done, record.done), progress.rate
 
     def _forget_words(self, node: str) -> None:
@@ -253,7 +258,7 @@ class FleetState:
 
     # -- blobs
 
-    def _have(self, blob: BlobRecord, fact: HaveFact) -> None:
+    def _have(self, blob: BlobRecord, fact: HaveFact, now: float) -> None:
         if self._is_late(fact.node, fact.epoch):
             return
         self._epochs.setdefault(fact.node, fact.epoch)
@@ -266,6 +271,7 @@ class FleetState:
         mask = blob.have[fact.node].mask
         for index, lease in tuple(blob.leases.items()):
             if lease.fact.node == fact.node and not pieces_of_lease(lease.fact) & ~mask:
+                self._brought(lease, lease.fact.end - lease.fact.start, now)
                 self._end(blob.leases, index)
 
     # -- leases
@@ -275,6 +281,13 @@ class FleetState:
         self._end(leases, fact.index)
         if fact.node and not self._is_late(fact.node, fact.epoch):
             leases[fact.index] = self._leases[fact.id] = LeaseRecord(fact, now, now)
+
+    def _brought(self, lease: LeaseRecord, size: int, now: float) -> None:
+        """A node has all of a lease, which is of so many bytes."""
+        node = self.nodes.get(lease.fact.node)
+        if node is not None:
+            node.paced = now
+            node.brought += max(0, size - lease.done)
 
     def _end(self, leases: dict[int, LeaseRecord], index: int) -> None:
         record = leases.pop(index, None)
@@ -292,7 +305,7 @@ class FleetState:
                 if not self._is_late(fact.node, fact.epoch):
                     self._epochs.setdefault(fact.node, fact.epoch)
                     task.files[fact.node] = fact.files
-                    self._end_bundles(task, fact.node)
+                    self._end_bundles(task, fact.node, now)
             case LockFact():
                 task.lock, task.listing = fact, _listing(fact)
             case ClaimFact():
@@ -300,11 +313,12 @@ class FleetState:
             case CancelFact():
                 task.is_cancelled = True
 
-    def _end_bundles(self, task: TaskRecord, node: str) -> None:
+    def _end_bundles(self, task: TaskRecord, node: str, now: float) -> None:
         for index, lease in tuple(task.leases.items()):
             if lease.fact.node != node or task.listing is None or task.bundle(index) is None:
                 continue
             if task.listing.part(index, task.files[node]).is_full:
+                self._brought(lease, task.listing.bundles[index].size, now)
                 self._end(task.leases, index)
 
 

@@ -207,6 +207,8 @@ def test_a_node_that_was_slow_for_a_while_is_not_slow_for_ever() -> None:
     slow = fleet.nodes["n0000"]
     fleet.run(until=lambda: bool(slow.leases))
     lease = next(iter(slow.leases))
+    fleet.hear(slow, Progress())
+    fleet.now += 1
     fleet.hear(slow, Progress((), (messages.LeaseProgress(lease, 1000, 1000),)))
     assert fleet.cores[0].state.nodes[slow.name].fact.pace == 1000
     state = fleet.cores[0].state
@@ -215,8 +217,28 @@ def test_a_node_that_was_slow_for_a_while_is_not_slow_for_ever() -> None:
     fleet.now += 60
     fleet.hear(slow, Progress())
     fleet.now += 1
-    fleet.hear(slow, Progress((), (messages.LeaseProgress(lease, 4_000_000, 3_000_000),)))
+    fleet.hear(slow, Progress((), (messages.LeaseProgress(lease, 3_001_000, 3_000_000),)))
     assert state.nodes[slow.name].fact.pace == 3_000_000
+
+
+def test_a_node_is_as_quick_as_the_leases_that_it_was_through_with_between_two_reports() -> None:
+    fleet = Fleet(2, [256 * MB])
+    fleet.submit()
+    quick = fleet.nodes["n0000"]
+    fleet.run(until=lambda: bool(quick.leases))
+    state = fleet.cores[0].state
+    (lease,) = quick.leases
+    size = (fact := state.lease(lease).fact).end - fact.start
+    fleet.hear(quick, Progress())
+    fleet.now += 0.2
+    fleet.hear(quick, messages.HeldUnit(lease))
+    assert state.nodes[quick.name].fact.pace == 0
+    fleet.now += 0.3
+    fleet.hear(quick, Progress())
+    assert state.nodes[quick.name].fact.pace == 2 * size
+    fleet.now += 1
+    fleet.hear(quick, Progress())
+    assert state.nodes[quick.name].fact.pace == 2 * size
 
 
 def test_a_lease_goes_no_faster_than_its_bytes_come_whatever_its_node_says() -> None:
