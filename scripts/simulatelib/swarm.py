@@ -227,9 +227,9 @@ class Swarm:
             np.add.at(streams, (nodes, slots), 1)
             asked.append((nodes, peers, slots, first, first + length))
         if asked:
-            found = [np.concatenate(each) for each in zip(*asked, strict=True)]
-            turns = self.random.permutation(len(found[0]))
-            node, source, slot, piece, end = (each[turns] for each in found)
+            every = [np.concatenate(each) for each in zip(*asked, strict=True)]
+            turns = self.random.permutation(len(every[0]))
+            node, source, slot, piece, end = (each[turns] for each in every)
             columns = {"node": node, "source": source, "slot": slot, "piece": piece, "end": end}
             self.flights.add(len(node), **columns, order=-1, begins=WAITS, asked=self.step + steps(costs.request_s))
             self._go_on(len(node))

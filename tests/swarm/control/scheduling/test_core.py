@@ -228,7 +228,9 @@ def test_a_node_is_as_quick_as_the_leases_that_it_was_through_with_between_two_r
     fleet.run(until=lambda: bool(quick.leases))
     state = fleet.cores[0].state
     (lease,) = quick.leases
-    size = (fact := state.lease(lease).fact).end - fact.start
+    record = state.lease(lease)
+    assert record is not None
+    size = record.fact.end - record.fact.start
     fleet.hear(quick, Progress())
     fleet.now += 0.2
     fleet.hear(quick, messages.HeldUnit(lease))
