@@ -17,14 +17,14 @@ and keeps nobody off."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Wanted:
+class AskedBytes:
     """Bytes of a blob that somebody asks for."""
 
     digest: Digest
     start: int
     end: int
 
-    def has(self, other: Wanted) -> bool:
+    def has(self, other: AskedBytes) -> bool:
         """True when the other one begins within this one."""
         return self.digest == other.digest and self.start <= other.start < self.end
 
@@ -35,12 +35,12 @@ class Turns:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._taken: set[Wanted] = set()
-        self._fresh: set[Wanted] = set()
-        self._waiting: dict[asyncio.Future[None], Wanted] = {}
+        self._taken: set[AskedBytes] = set()
+        self._fresh: set[AskedBytes] = set()
+        self._waiting: dict[asyncio.Future[None], AskedBytes] = {}
 
     @asynccontextmanager
-    async def of(self, wanted: Wanted, patience: float) -> AsyncIterator[None]:
+    async def of(self, wanted: AskedBytes, patience: float) -> AsyncIterator[None]:
         """The turn of a body. Raises TimeoutError when it does not come within so many seconds."""
         if self._may_begin(wanted):
             self._begin(wanted)
@@ -51,7 +51,7 @@ class Turns:
         finally:
             self._end(wanted)
 
-    async def _wait(self, wanted: Wanted, patience: float) -> None:
+    async def _wait(self, wanted: AskedBytes, patience: float) -> None:
         turn = asyncio.get_running_loop().create_future()
         self._waiting[turn] = wanted
         try:
@@ -62,20 +62,20 @@ class Turns:
                 self._end(wanted)
             raise
 
-    def _may_begin(self, wanted: Wanted) -> bool:
+    def _may_begin(self, wanted: AskedBytes) -> bool:
         return len(self._taken) < self._most and sum(one.has(wanted) for one in self._fresh) < _COPIES
 
-    def _begin(self, wanted: Wanted) -> None:
+    def _begin(self, wanted: AskedBytes) -> None:
         self._taken.add(wanted)
         self._fresh.add(wanted)
         asyncio.get_running_loop().call_later(_FRESH, self._age, wanted)
 
-    def _age(self, wanted: Wanted) -> None:
+    def _age(self, wanted: AskedBytes) -> None:
         if wanted in self._fresh:
             self._fresh.remove(wanted)
             self._go_on()
 
-    def _end(self, wanted: Wanted) -> None:
+    def _end(self, wanted: AskedBytes) -> None:
         self._taken.remove(wanted)
         self._fresh.discard(wanted)
         self._go_on()

@@ -13,7 +13,7 @@ from orchestrator.serve.delivery.ranges import Excerpt, bounds_of, excerpt
 from orchestrator.serve.delivery.streaming import opened_by, send_file
 from orchestrator.serve.http.answers import Answering
 from orchestrator.serve.http.refusals import busy
-from orchestrator.serve.peer.turns import Turns, Wanted
+from orchestrator.serve.peer.turns import AskedBytes, Turns
 from orchestrator.swarm.holdings import Holdings, Readable
 
 _PATIENCE = 1.0
@@ -45,7 +45,7 @@ class Uploads:
             async with self._opened(digest, asked) as (_, cut):
                 await answer.give(cut.status, {**_HEADERS, **cut.headers}, b"")
             return
-        async with self._turn(Wanted(digest, *bounds_of(asked))), self._opened(digest, asked) as (one, cut):
+        async with self._turn(AskedBytes(digest, *bounds_of(asked))), self._opened(digest, asked) as (one, cut):
             if cut.status == 416:
                 await answer.give(416, {**_HEADERS, **cut.headers}, b"")
                 return
@@ -59,7 +59,7 @@ class Uploads:
                 await answer.end()
 
     @asynccontextmanager
-    async def _turn(self, wanted: Wanted) -> AsyncIterator[None]:
+    async def _turn(self, wanted: AskedBytes) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             try:
                 await stack.enter_async_context(self._turns.of(wanted, _PATIENCE))

@@ -10,7 +10,7 @@ import pytest
 
 from orchestrator.core.files import Digest
 from orchestrator.serve.peer import turns
-from orchestrator.serve.peer.turns import Turns, Wanted
+from orchestrator.serve.peer.turns import AskedBytes, Turns
 
 ONE, OTHER = (Digest.parse(f"sha256:{number:064x}") for number in (1, 2))
 LONG = 60.0
@@ -27,10 +27,10 @@ class Bodies:
 
     async def ask(self, name: str, start: int, end: int, digest: Digest = ONE, patience: float = LONG) -> None:
         self._ends[name] = asyncio.Event()
-        self._tasks[name] = asyncio.create_task(self._send(name, Wanted(digest, start, end), patience))
+        self._tasks[name] = asyncio.create_task(self._send(name, AskedBytes(digest, start, end), patience))
         await settle()
 
-    async def _send(self, name: str, wanted: Wanted, patience: float) -> None:
+    async def _send(self, name: str, wanted: AskedBytes, patience: float) -> None:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._turns.of(wanted, patience))
             self.begun.append(name)
