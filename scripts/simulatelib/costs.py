@@ -53,7 +53,7 @@ class Costs:
     uploads: int = 16
     """Bodies that a node sends at once; it refuses more."""
     copies: int = 2
-    copy_s: float = 3.0
+    copy_s: float = 10.0
     """Of them with the same piece, that begin within so many seconds (`serve/peer/turns.py`)."""
     busy_s: float = 1.0
     """Seconds that a refusal takes (the peer waits for a slot before it refuses)."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from orchestrator.core.files import Digest
 
-_COPIES, _FRESH = 2, 3.0
+_COPIES, _FRESH = 2, 10.0
 """Bodies with the same bytes that begin within so many seconds. What only one node has all ask it for. If it sent
 all copies at the same time, none could be passed on before the last had come: those of one piece for seven nodes take
 5 s over 50 Mbit/s, and all have it after 2 s when the first two pass it on. An older body is slow for another reason,
