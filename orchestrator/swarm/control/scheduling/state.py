@@ -48,8 +48,9 @@ class NodeRecord:
     counted: float = 0.0
 
     def count(self, now: float) -> None:
-        """Begin to count anew what leases bring."""
-        self.brought, self.counted = 0, now
+        """Begin to count the bytes of leases from zero."""
+        self.brought = 0
+        self.counted = now
 
 
 @dataclass(slots=True)
