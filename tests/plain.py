@@ -24,10 +24,12 @@ from orchestrator.core.sources import Source
 from orchestrator.core.trust import Level, Trust
 from orchestrator.errors import GlmAriaError, NotFoundError, ProtocolError
 from orchestrator.events import Event, Notice
+from orchestrator.mirrors.gate import LoopbackGate
 from orchestrator.mirrors.sources import Sources
 from orchestrator.mirrors.stats import Stats
 from orchestrator.net.credentials import Credentials
 from orchestrator.net.session import Net
+from orchestrator.oci.registries import Registries
 from orchestrator.proof.verified import verify
 from orchestrator.resolve.resolve import remember
 
@@ -139,7 +141,8 @@ def sources(*ordered: Source, stats: PlainStats | None = None, net: Any = None) 
     roots: dict[Dialect, Source] = {}
     for source in ordered:
         roots.setdefault(source.kind, source)
-    return Sources(ordered, roots, cast(Any, stats or PlainStats()), cast(Net, net), cast(Net, net))
+    nets = cast(Net, net), cast(Net, net)
+    return Sources(ordered, roots, cast(Any, stats or PlainStats()), *nets, cast(Registries, None), LoopbackGate())
 
 
 @contextmanager

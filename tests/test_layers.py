@@ -110,7 +110,7 @@ def test_a_pure_import_is_not(source: str) -> None:
     assert offences(source, Path("core/plan.py")) == []
 
 
-KINDS = {"HUGGINGFACE", "MODELSCOPE"}
+KINDS = {"HUGGINGFACE", "MODELSCOPE", "OCI", "REGISTRY", "MLFLOW"}
 
 
 def kinds_by_hand(source: str) -> list[int]:

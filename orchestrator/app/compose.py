@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.request import getproxies
@@ -18,23 +19,30 @@ from orchestrator.cache.layout import CacheLayout
 from orchestrator.cache.staging import Staging
 from orchestrator.cache.state_dir import find_state_dir, open_state_dir
 from orchestrator.catalogs.git_objects import GitReader
+from orchestrator.catalogs.interface import Catalog
+from orchestrator.catalogs.oci import OciCatalog
 from orchestrator.catalogs.sites import Sites
-from orchestrator.catalogs.speakers import catalog_at
+from orchestrator.catalogs.speakers import catalog_at, pointer_at
 from orchestrator.core.dialects import Dialect, dialects
 from orchestrator.core.network.proxies import Proxies, parse_proxy
 from orchestrator.core.network.resolvers import PORT, ordered
 from orchestrator.core.sources import Source
 from orchestrator.core.trust import Policy
 from orchestrator.depot.mover import Daemon, Mover
+from orchestrator.disk.places import config_folder, home
 from orchestrator.disk.private import PrivateFolder, runtime_folder, runtime_folders
 from orchestrator.errors import ConfigError, GlmAriaError
 from orchestrator.events import Emit, Event
+from orchestrator.mirrors.gate import LoopbackGate
 from orchestrator.mirrors.sources import Sources
 from orchestrator.mirrors.stats import SourceStats
 from orchestrator.net.answers import Limits as NetLimits
 from orchestrator.net.credentials import Credentials
 from orchestrator.net.lookup.dns import Lookup, Resolver
 from orchestrator.net.session import Net
+from orchestrator.oci.login import Logins
+from orchestrator.oci.logins import NAME, files_of_others, read_logins
+from orchestrator.oci.registries import Registries
 from orchestrator.settings import Settings, default_mirrors
 from orchestrator.shared.leases import Leases
 from orchestrator.system.signals import Stop
@@ -89,27 +97,53 @@ def open_sources(
     proxies = proxies_of(settings)
     with open_lookup(settings, state, keep=keep) as lookup:
         make = partial(Net, credentials, proxies=proxies, ca_bundle=settings.ca_bundle, lookup=lookup)
-        with make(limits=haste if hasty else patience, sleep=stop.wait) as patient, make(limits=haste) as quick:
+        with (
+            make(limits=haste if hasty else patience, sleep=stop.wait) as patient,
+            make(limits=haste) as quick,
+            LoopbackGate() as gate,
+        ):
             known = {kind: sources_of(settings, kind) for kind in dialects()}
             yield Sources(
-                tuple(source for found in known.values() for source in found),
+                tuple(source for kind, found in known.items() if not kind.has_no_files for source in found),
                 # Who is not believed lists nothing, not even of a kind that nobody else speaks.
                 {kind: found[0] for kind, found in known.items() if found and found[0].is_believed},
                 SourceStats(state),
                 patient,
                 quick,
+                Registries(patient, logins),
+                gate,
             )
+
+
+@cache
+def logins() -> Logins:
+    """The user's logins at registries, read when the first one demands it."""
+    folder = config_folder()
+    own = (folder / "glm-aria" / NAME,) if folder else ()
+    return read_logins((*own, *files_of_others(home(), os.environ)))
 
 
 def sites_of(settings: Settings, sources: Sources, stop: Stop) -> Sites:
     """The catalogs of a run: the roots are asked patiently, mirrors hastily."""
-    return Sites(
-        {kind: catalog_at(source, sources.patient) for kind, source in sources.roots.items()},
+    known: dict[Source, OciCatalog] = {}
+
+    def at(site: Source) -> OciCatalog:
+        return known.setdefault(site, OciCatalog(site, sources.registries))
+
+    def root(source: Source) -> Catalog:
+        if source.kind.has_no_files:
+            return pointer_at(source, sources.patient, sources.registries, lambda ref: sites.of(ref))  # noqa: PLW0108 - made below
+        return catalog_at(source, sources.patient)
+
+    sites = Sites(
+        {kind: root(source) for kind, source in sources.roots.items()},
         tuple(catalog_at(mirror, sources.hasty) for mirror in settings.mirrors),
         GitReader(sources.hasty, is_stopped=stop.is_set),
         settings.aliases,
         sources.patient.credentials,
+        at,
     )
+    return sites
 
 
 def limits_of(settings: Settings) -> TransferLimits:
@@ -200,6 +234,9 @@ def open_direct(settings: Settings, lookup: Lookup | None) -> Iterator[Net]:
 
 def sources_of(settings: Settings, kind: Dialect) -> tuple[Source, ...]:
     """All sources of a kind, the one that is asked for listings first; those that only carry bytes come last."""
+    if kind.setting:
+        url = getattr(settings, kind.setting)
+        return (Source(kind.name, url, kind),) if url else ()
     known = (settings.root, *settings.mirrors)
     believed = tuple(source for source in known if source.kind is kind and source.is_believed)
     carriers = tuple(source for source in known if source.kind is kind and not source.is_believed)

@@ -84,7 +84,8 @@ def is_complete(layout: CacheLayout, proofs: Proofs, model: ResolvedModel) -> bo
     """See `HfCache.is_complete`."""
     repo = model.ref.repo
     refuse_planted(layout, repo)
-    if not model.ref.is_commit and read_ref(layout, repo, model.ref.revision) != model.commit:
+    branch = model.ref.branch
+    if branch is not None and read_ref(layout, repo, branch) != model.commit:
         return False
     snapshot = str(layout.snapshot(repo, model.commit))
     if not _are_exposed(snapshot, model.wanted.files, proofs.of(repo.folder)):

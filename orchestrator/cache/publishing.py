@@ -69,12 +69,13 @@ def publish(layout: CacheLayout, state_dir: Path, model: ResolvedModel) -> Flip 
                 if not is_closed(tree):
                     raise
         sync_folders(root, touched)
-        if model.ref.is_commit:
+        branch = model.ref.branch
+        if branch is None:
             return None if was_known else Flip(None, model.commit)
-        before = read_ref(layout, repo, model.ref.revision)
+        before = read_ref(layout, repo, branch)
         if before == model.commit:
             return None
-        sync_folders(root, _write(root, layout.ref_file(repo, model.ref.revision), model.commit, stage))
+        sync_folders(root, _write(root, layout.ref_file(repo, branch), model.commit, stage))
         return Flip(before, model.commit)
 
 

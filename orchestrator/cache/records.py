@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from orchestrator.core.files import Digest, RepoFile, RepoTree
-from orchestrator.core.refs import Ref, RepoId, is_commit, parse_folder
+from orchestrator.core.refs import Ref, RepoId, is_commit, parse_folder, parse_ref
 from orchestrator.core.trust import Level, Seen, Trust, remembered
 from orchestrator.disk.atomic import write_file
 from orchestrator.disk.locks import state_lock
@@ -31,11 +31,15 @@ _WORD = "fleet.json"
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A commit as it was listed: the whole tree, how far it was to be believed, whether it asked for a token."""
+    """A commit as it was listed: the whole tree, how far it was to be believed, whether it asked for a token.
+
+    `pinned` is the ref at which its bytes lie, as `ResolvedModel` has it.
+    """
 
     tree: RepoTree
     trust: Trust
     is_restricted: bool = False
+    pinned: Ref | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,7 @@ class Records:
                 "confirmed_by": list(record.trust.confirmed_by),
             },
             "is_restricted": record.is_restricted,
+            **({"pinned": str(record.pinned)} if record.pinned else {}),
             "files": [
                 [file.path, file.size, str(file.digest), file.is_lfs, file.git_oid] for file in record.tree.files
             ],
@@ -110,12 +115,12 @@ class Records:
                 if is_commit(path.stem):
                     path.unlink(missing_ok=True)
 
-    def last_seen(self, repo: RepoId, revision: str, unless: Collection[str] = ()) -> str | None:
+    def last_seen(self, repo: RepoId, revision: str, counts: Callable[[str], bool] = lambda _root: True) -> str | None:
         """The commit that `revision` stood for when it was last asked for, whatever the root; None when never.
 
-        What was told by roots at the addresses `unless` counts for nothing.
+        Of roots by whose address `counts` is not true, nothing is taken.
         """
-        seen = [seen for seen, by in self._seen(repo).get(revision, ()) if by not in unless]
+        seen = [seen for seen, by in self._seen(repo).get(revision, ()) if counts(by)]
         return seen[-1].commit if seen else None
 
     def named(self, repo: RepoId, root: str) -> tuple[str, ...]:
@@ -124,7 +129,7 @@ class Records:
 
     def is_restricted(self, ref: Ref) -> bool:
         """True when a run before this one was told that the repo is closed. What nobody listed here counts as open."""
-        commit = ref.revision if ref.is_commit else self.last_seen(ref.repo, ref.revision)
+        commit = ref.commit or self.last_seen(ref.repo, ref.revision)
         record = self.load(ref.repo, commit) if commit else None
         return record is not None and record.is_restricted
 
@@ -203,7 +208,11 @@ class Records:
 
 
 def _record(commit: str, data: dict[str, Any]) -> Record:
-    return Record(RepoTree.checked(commit, _files(data["files"])), _trust(data["trust"]), bool(data["is_restricted"]))
+    tree = RepoTree.checked(commit, _files(data["files"]))
+    pinned = parse_ref(data["pinned"]) if "pinned" in data else None
+    if pinned is not None and pinned.commit != commit:
+        raise ValueError(f"{pinned} is not {commit}")
+    return Record(tree, _trust(data["trust"]), bool(data["is_restricted"]), pinned)
 
 
 def _seal(data: dict[str, Any]) -> str:

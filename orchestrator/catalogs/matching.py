@@ -73,10 +73,15 @@ def match(
         same = by_digest.get(file.digest)
         if same is not None and same.size == file.size:
             origins.setdefault(file.digest, Origin(repo, listing.commit, same.path, kind, source))
-        elif file.is_lfs:
+        elif file.is_lfs and not _is_beyond_compare(file, by_path.get(file.path)):
             lack = Lack.SIZE if same is not None else Lack.CONTENT if file.path in by_path else Lack.ABSENT
             differences.append(Difference(file.path, lack))
     return Match(tuple(origins.items()), tuple(differences))
+
+
+def _is_beyond_compare(file: RepoFile, other: RepoFile | None) -> bool:
+    """True for a file of which the other catalog tells git's hash only, and the same size."""
+    return other is not None and other.digest.algorithm is not Algorithm.SHA256 and other.size == file.size
 
 
 def _by_digest(listing: RepoTree) -> Mapping[Digest, RepoFile]:

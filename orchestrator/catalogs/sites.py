@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from orchestrator.catalogs.interface import Catalog, CommitObjects
-from orchestrator.core.dialects import Dialect
+from orchestrator.core.dialects import Dialect, dialects
 from orchestrator.core.refs import Ref
-from orchestrator.core.sources import Source
+from orchestrator.core.sources import Source, site_of
 from orchestrator.errors import UsageError
 from orchestrator.net.credentials import Credentials
 
@@ -18,7 +18,7 @@ class Sites:
     """`roots` are asked first, one for each kind; `mirrors` follow, in the order of preference.
 
     `git` reads commits at any of them. `aliases` are names at a Hub -> names at a kind that has its own. `credentials`
-    know which servers the user named for the token.
+    know which servers the user named for the token. `at` gives the catalog of a site that a ref names itself.
     """
 
     roots: Mapping[Dialect, Catalog]
@@ -26,16 +26,18 @@ class Sites:
     git: CommitObjects
     aliases: Mapping[str, str] = field(default_factory=dict)
     credentials: Credentials = field(default_factory=Credentials)
+    at: Callable[[Source], Catalog] | None = None
 
     def of(self, ref: Ref) -> Catalog:
         """The root, or for `ms://` and the like the catalog that the ref names.
 
         Raises UsageError where the settings name no site of the kind, and none is used by default.
         """
+        site = site_of(ref)
+        if site is not None and self.at is not None:
+            return self.at(site)
         if ref.catalog not in self.roots:
-            raise UsageError(
-                f"{ref}: no site of {ref.catalog.title} is known", hint=f"name one with --mirror {ref.catalog}+URL"
-            )
+            raise UsageError(f"{ref}: no site of {ref.catalog.title} is known", hint=ref.catalog.where)
         return self.roots[ref.catalog]
 
     @property
@@ -47,10 +49,16 @@ class Sites:
         """The named catalogs of other kinds, which may hold the files of a repo under other names."""
         return tuple(catalog for catalog in self.named if catalog.source.kind is not kind)
 
-    def addresses_of_others(self, kind: Dialect) -> frozenset[str]:
-        """The addresses of all catalogs of other kinds: their word about a name is about another repo."""
+    def is_about(self, ref: Ref, witness: str) -> bool:
+        """False when the word of this `witness` on a repo of the ref's name is about another repo: of another kind of
+        catalog, or at another site than the ref names."""
+        site = site_of(ref)
+        if site is not None:
+            return witness == site.witness
         known = (*self.roots.values(), *self.mirrors)
-        return frozenset(catalog.source.url for catalog in known if catalog.source.kind is not kind)
+        others = {catalog.source.url for catalog in known if catalog.source.kind is not ref.catalog}
+        kind, plus, _ = witness.partition("+")
+        return witness not in others and not (plus and any(one.name == kind for one in dialects()))
 
     def may_hear(self, source: Source, kind: Dialect, *, is_restricted: bool) -> bool:
         """True when `source` may be asked for a repo of the catalogs of `kind` that is, or is not, gated or private.

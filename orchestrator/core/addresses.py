@@ -19,6 +19,7 @@ _PORT = re.compile(r"[0-9]{1,5}")
 _PATH = re.compile(r"(?:/(?:[A-Za-z0-9._~@:+!=-]|%[0-9A-Fa-f]{2})*)*")
 _CODED_CONTROL = re.compile(r"%(?:[01][0-9A-Fa-f]|7[Ff])")
 _NOT_IN_ANY = re.compile(r"[\x00-\x20\x7f-\xa0\"'`<>{}|\\^;$&()*,]|\s")
+_LOOPBACK = re.compile(r"127(?:\.\d{1,3}){3}")
 _LONGEST_HOST = 253
 _LONGEST = 2048
 
@@ -80,6 +81,11 @@ def is_address_of_a_machine(text: str) -> bool:
         return "%" not in text and bool(ipaddress.ip_address(text))
     except ValueError:
         return False
+
+
+def is_this_machine(host: str) -> bool:
+    """True for addresses that never leave this machine."""
+    return host in ("localhost", "::1") or bool(_LOOPBACK.fullmatch(host))
 
 
 def refuse_odd_characters(text: str) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from orchestrator.core.files import Digest, RepoFile, RepoTree
 from orchestrator.core.refs import Ref
-from orchestrator.core.sources import Origin
+from orchestrator.core.sources import Origin, site_of
 from orchestrator.core.trust import Trust
 from orchestrator.errors import UnsafeError
 
@@ -25,7 +25,8 @@ class ResolvedModel:
     `tree` is the whole listing, `wanted` what the globs chose from it. `is_restricted` repos (gated or private) answer
     only with a token. `modified` is the date of the commit in unix seconds, where the catalog told one. `is_whole` is
     False when `tree` holds only what a lock file names of the commit. `name_now` is the repo's present name, where the
-    site that was asked says that it was renamed.
+    site that was asked says that it was renamed. `pinned` is the ref at which the bytes lie where that is another one,
+    or says more: a registry's with its digest. `twin` is a public repo of the Hub that is said to hold the same files.
     """
 
     ref: Ref
@@ -36,11 +37,19 @@ class ResolvedModel:
     modified: float | None = None
     is_whole: bool = True
     name_now: str | None = None
+    pinned: Ref | None = None
+    twin: Ref | None = None
 
     @property
     def commit(self) -> str:
         """The 40-hex commit."""
         return self.tree.commit
+
+    def origin(self, file: RepoFile) -> Origin:
+        """The place of a file in its catalog."""
+        at = self.pinned or self.ref
+        site = site_of(at)
+        return Origin(at.repo, self.commit, file.path, at.catalog, site=site, digest=file.digest if site else None)
 
 
 class Have(StrEnum):
@@ -165,7 +174,7 @@ def merge(models: Iterable[ModelPlan]) -> Plan:
             if known.size != item.file.size:
                 raise UnsafeError(f"two sizes are listed for {digest}: {known.path!r} and {item.file.path!r}")
             model = plan.model
-            origin = Origin(model.ref.repo, model.commit, item.file.path, model.ref.catalog)
+            origin = model.origin(item.file)
             origins.setdefault(digest, {})[origin] = None
             priorities[digest] = max(priorities.get(digest, plan.priority), plan.priority)
             if not model.is_restricted:

@@ -3,6 +3,9 @@
 Grammar (the user's page is docs/reference.md):
 
     [hf://|ms://][datasets/|spaces/]org/name[@revision]
+    oci://host[:port]/[more/]org/name[:tag|@sha256:digest]
+    reg://team/model[@version|range|alias|sha256:digest]
+    mlflow://name[@alias|version]
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from orchestrator.core.dialects import DEFAULT, Dialect, dialects
+from orchestrator.core.registries import Site, is_sha256, parse_repository
 from orchestrator.errors import UsageError
 
 # The Hub's own rule for a repo id part: word characters, '-' and '.', at most 96 characters, no '--' or '..', no
@@ -70,29 +74,45 @@ class RepoId:
 
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """A repo at a revision. `revision` is a branch, a tag, `refs/pr/N` or a 40-hex commit.
+    """A repo at a revision. `revision` is a branch, a tag, `refs/pr/N`, a 40-hex commit, or what else its catalog has.
 
-    A branch or tag may be whatever git allows, so it is quoted in an address, and on a command line.
+    A branch or tag may be whatever git allows, so it is quoted in an address, and on a command line. `site` is where
+    the repo is, for catalogs whose refs say so themselves.
     """
 
     repo: RepoId
     revision: str = DEFAULT.main
     catalog: Dialect = DEFAULT
+    site: Site | None = None
 
     def __post_init__(self) -> None:
-        if not _is_revision(self.revision):
-            raise UsageError(
-                f"{self.revision!r} is not a revision", hint="a branch, a tag, refs/pr/N or a 40-hex commit"
-            )
+        if not _is_revision(self.revision, self.catalog):
+            raise UsageError(f"{self.revision!r} is not a revision", hint=self.catalog.revisions)
+        if self.catalog.names_site is not (self.site is not None):
+            raise UsageError(f"{self.repo.name}: a ref of {self.catalog.title} names its site")
 
     @property
     def is_commit(self) -> bool:
         """True when the revision names a commit itself and can never move."""
-        return is_commit(self.revision)
+        return self.commit is not None
+
+    @property
+    def commit(self) -> str | None:
+        """The 40-hex commit that the revision names itself: of a digest, its first 40 digits."""
+        if is_sha256(self.revision):
+            return self.revision.partition(":")[2][:40]
+        return self.revision if is_commit(self.revision) else None
+
+    @property
+    def branch(self) -> str | None:
+        """The revision as a name below `refs/` of the cache; None for a commit, and for a range of versions."""
+        return None if self.is_commit or not _is_git_name(self.revision) else self.revision
 
     def __str__(self) -> str:
         scheme = "" if self.catalog is DEFAULT else f"{self.catalog.scheme}://"
-        return f"{scheme}{self.repo.url_path}@{self.revision}"
+        if self.site is None:
+            return f"{scheme}{self.repo.url_path}@{self.revision}"
+        return f"{self.site}/{self.repo.url_path}{'@' if self.is_commit else ':'}{self.revision}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +127,20 @@ class Target:
 
 
 def parse_target(text: str) -> Target:
-    """Parse a REF that names something in the cache: without `@revision` all of the repo. Raises UsageError."""
+    """Parse a REF that names something in the cache: without `@revision` all of the repo. Raises UsageError.
+
+    The catalog of what lies there need not be named, so the revision may be one of any.
+    """
+    name, at, revision = text.strip().partition("@")
+    if at and "://" not in name and any(_is_revision(revision, dialect) for dialect in dialects()):
+        return Target(parse_ref(name).repo, revision.lower() if is_commit(revision.lower()) else revision)
     ref = parse_ref(text)
-    return Target(ref.repo, ref.revision if "@" in text else None)
+    return Target(ref.repo, (ref.commit or ref.revision) if names_revision(text) else None)
+
+
+def names_revision(text: str) -> bool:
+    """True when a REF names a revision, and does not mean that of its catalog."""
+    return "@" in text or ("://" in text and ":" in text.rpartition("/")[2])
 
 
 def parse_folder(folder: str) -> RepoId | None:
@@ -139,7 +170,13 @@ def commit_hint(revision: str) -> str | None:
     return f"if it is a commit: give all 40 digits of it ({revision!r} has {len(revision)})"
 
 
-def _is_revision(text: str) -> bool:
+def _is_revision(text: str, catalog: Dialect) -> bool:
+    if catalog.revision is not None:
+        return bool(catalog.revision.fullmatch(text)) or is_commit(text)
+    return _is_git_name(text)
+
+
+def _is_git_name(text: str) -> bool:
     if not text or _NO_REVISION.search(text) or len(text.encode()) > 4 * _LONGEST:
         return False
     return all(len(part.encode()) <= _LONGEST for part in text.split("/"))
@@ -157,10 +194,13 @@ def parse_ref(text: str, *, revision: str | None = None) -> Ref:
         if scheme in ("http", "https"):
             raise _page_url(text, tail)
         by_scheme = {dialect.scheme: dialect for dialect in dialects()}
-        if scheme not in by_scheme:
+        plain, plus, asked = scheme.partition("+")
+        if plain not in by_scheme or (plus and not (by_scheme[plain].names_site and asked in ("http", "https"))):
             known = " and ".join(f"{scheme}://" for scheme in by_scheme)
             raise UsageError(f"{text!r}: unknown scheme {scheme}://", hint=f"{known} are known, or just org/name")
-        catalog, rest = by_scheme[scheme], tail
+        catalog, rest = by_scheme[plain], tail
+        if catalog.names_site:
+            return _at_site(scheme, tail, catalog, revision)
     rest, at, named = rest.partition("@")
     if at and revision is not None and named != revision:
         raise UsageError(f"{text!r} names a revision, and --revision {revision} another", hint="give only one of them")
@@ -168,10 +208,23 @@ def parse_ref(text: str, *, revision: str | None = None) -> Ref:
     for candidate in RepoType:
         if rest.startswith(f"{candidate.plural}/"):
             repo_type, name = candidate, rest.removeprefix(f"{candidate.plural}/")
-    if catalog.models_only and (repo_type is not RepoType.MODEL or "/" not in name):
+    if catalog.models_only and (repo_type is not RepoType.MODEL or ("/" not in name and not catalog.has_no_files)):
         raise UsageError(f"{text!r}: only models, as {catalog.scheme}://org/name, are read from {catalog.title}")
     chosen = named if at else revision if revision is not None else catalog.main
     return Ref(RepoId(repo_type, name), chosen.lower() if is_commit(chosen.lower()) else chosen, catalog)
+
+
+def _at_site(scheme: str, text: str, catalog: Dialect, revision: str | None) -> Ref:
+    """A ref that names its site. The last two parts of its path are the repo, as the cache has it."""
+    repository, named = parse_repository(scheme, text)
+    if named is not None and revision is not None and named != revision:
+        raise UsageError(
+            f"{scheme}://{text} names a revision, and --revision {revision} another", hint="give only one of them"
+        )
+    parts = repository.name.split("/")
+    prefix = "".join(f"/{part}" for part in parts[:-2])
+    repo = RepoId(RepoType.MODEL, "/".join(parts[-2:]))
+    return Ref(repo, named or revision or catalog.main, catalog, Site(repository.registry, prefix))
 
 
 def _page_url(text: str, tail: str) -> UsageError:

@@ -11,9 +11,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from orchestrator.core.addresses import parse_place
+from orchestrator.core.addresses import is_this_machine, parse_place
 from orchestrator.core.files import Algorithm, Digest
-from orchestrator.core.sources import is_this_machine
 from orchestrator.errors import UsageError
 
 SCHEME = "oci"
@@ -22,6 +21,32 @@ _NAME = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", re.ASCII)
 _LONGEST_NAME = 255
 _EXAMPLE = "for example oci://registry.example/team/model:1.2.3"
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A registry, `https://host:port`, and the leading path of names in it: empty, or `/more`."""
+
+    registry: str
+    prefix: str = ""
+
+    @property
+    def url(self) -> str:
+        """The address below which the registry's API has its repositories."""
+        return f"{self.registry}/v2{self.prefix}"
+
+    def repository(self, name: str) -> Repository:
+        """The repository of this name below the leading path."""
+        return Repository(self.registry, f"{self.prefix}/{name}".lstrip("/"))
+
+    @classmethod
+    def at(cls, url: str) -> Site:
+        """The site with this `url`."""
+        registry, _, prefix = url.partition("/v2")
+        return cls(registry, prefix)
+
+    def __str__(self) -> str:
+        return f"{scheme_of(self.registry)}://{self.registry.partition('://')[2]}{self.prefix}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -10,12 +9,12 @@ from typing import Self
 from urllib.parse import quote, urlsplit
 
 from orchestrator.core.addresses import parse_address
-from orchestrator.core.dialects import DEFAULT, Dialect, dialects
-from orchestrator.core.refs import RepoId
+from orchestrator.core.dialects import DEFAULT, Dialect, mirror_kinds
+from orchestrator.core.files import Digest
+from orchestrator.core.refs import Ref, RepoId
 from orchestrator.errors import UsageError
 
 _PEER = "peer:"
-_LOOPBACK = re.compile(r"127(?:\.\d{1,3}){3}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +48,12 @@ class Source:
         return parts.netloc.lower() + parts.path
 
     @property
+    def witness(self) -> str:
+        """The address by which it is remembered what a site said. One that refs name tells its kind in it: there is no
+        list of them to look a kind up."""
+        return self.spelled if self.kind.names_site else self.url
+
+    @property
     def spelled(self) -> str:
         """`[KIND+]URL`, as `parse_source` reads it."""
         return self.url if self.kind is DEFAULT else f"{self.kind}+{self.url}"
@@ -61,7 +66,12 @@ class Source:
         """The address of a file at its commit."""
         repo, path = origin.repo, quote(origin.path, safe="/")
         return self.url + self.kind.file.format(
-            repo=repo.url_path, types=repo.type.plural, name=repo.name, commit=origin.commit, path=path
+            repo=repo.url_path,
+            types=repo.type.plural,
+            name=repo.name,
+            commit=origin.commit,
+            path=path,
+            digest=origin.digest,
         )
 
 
@@ -70,7 +80,8 @@ class Origin:
     """The place of a blob in a catalog: a path in a repo at a commit. A blob may have many origins.
 
     `source` is the name of the only source that this holds for, such as one ModelScope site with commits of its own.
-    None: every source of the kind, since a Hub and its mirrors know the same commits.
+    None: every source of the kind, since a Hub and its mirrors know the same commits. `site` is that source where the
+    ref named it, and settings do not. `digest` is the blob's, for kinds that ask for blobs by it.
     """
 
     repo: RepoId
@@ -78,9 +89,13 @@ class Origin:
     path: str
     kind: Dialect = DEFAULT
     source: str | None = None
+    site: Source | None = None
+    digest: Digest | None = None
 
     def holds_for(self, source: Source) -> bool:
         """True when `source` can be asked for the blob by this repo, commit and path."""
+        if self.site is not None:
+            return self.site == source
         return self.kind is source.kind and self.source in (None, source.name)
 
 
@@ -121,6 +136,13 @@ class Body:
         self.close()
 
 
+def site_of(ref: Ref) -> Source | None:
+    """The site that a ref names itself, as a source; None where settings say which sites there are."""
+    if ref.site is None:
+        return None
+    return Source(str(ref.site), ref.site.url, ref.catalog)
+
+
 def source_of(node: str) -> str:
     """The name that a node of a fleet has as a source of bytes."""
     return f"{_PEER}{node}"
@@ -143,17 +165,12 @@ def total(parts: Iterable[Sent]) -> Sent:
     return dict(found)
 
 
-def is_this_machine(host: str) -> bool:
-    """True for addresses that never leave this machine."""
-    return host in ("localhost", "::1") or bool(_LOOPBACK.fullmatch(host))
-
-
 def parse_source(text: str, *, name: str | None = None, is_root: bool = False) -> Source:
     """Parse `[KIND+]URL` as given to `--mirror` and `--root`. Raises UsageError."""
     kind_text, plus, rest = text.partition("+")
     kind, url = DEFAULT, text
     if plus and "/" not in kind_text and ":" not in kind_text:
-        by_name = {dialect.name: dialect for dialect in dialects()}
+        by_name = {dialect.name: dialect for dialect in mirror_kinds()}
         if kind_text not in by_name:
             raise UsageError(f"unknown kind of mirror {kind_text!r}", hint=" or ".join(by_name))
         kind, url = by_name[kind_text], rest

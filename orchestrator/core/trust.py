@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import permutations
 
+from orchestrator.core.addresses import is_this_machine
 from orchestrator.core.dialects import Dialect
 from orchestrator.core.files import RepoFile, RepoTree
-from orchestrator.core.sources import Source, is_this_machine
+from orchestrator.core.sources import Source
 
 
 class Policy(StrEnum):

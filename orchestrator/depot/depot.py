@@ -102,7 +102,7 @@ class Depot:
                     admit=lambda job: self._claims.admit(self._arrivals[job.digest]),
                     tell=self._told,
                     wake=self._inbox.wake,
-                    homes=homes(self._sources, usual(large)),
+                    home=homes(self._sources, usual(large)),
                 )
             )
             stack.callback(lambda: remember(self._transfer, self._sources))

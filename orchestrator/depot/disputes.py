@@ -210,13 +210,14 @@ class Disputes:
             return set()
         found = set()
         try:
-            url = Links(self._sources.hasty).resolve(*where, job.size, job.digest, is_restricted=job.is_restricted).url
+            net = self._sources.hasty_for(*where)
+            url = Links(net).resolve(*where, job.size, job.digest, is_restricted=job.is_restricted).url
             with self._staging.part(job.digest).open("rb") as part:
                 for source, start, end in _samples([item for item in extents if item.source != trusted]):
                     if source in found:
                         continue
                     part.seek(start)
-                    true = fetch_range(self._sources.hasty, *where, start, end, known_url=url)
+                    true = fetch_range(net, *where, start, end, known_url=url)
                     if true != part.read(end - start):
                         found.add(source)
         except (GlmAriaError, OSError):

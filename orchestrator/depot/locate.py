@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from functools import partial
 from typing import Protocol
 
 from orchestrator.core.extents import Ranges
@@ -46,7 +47,6 @@ class SourceLocator:
         self._sources = sources
         self._catalogs = catalogs
         self._emit = emit
-        self._by_name = {source.name: source for source in sources.ordered}
         self._usable: dict[str, Source] = {}
         self._warned: list[Event] = []
         self._shortcuts = Shortcuts()
@@ -66,9 +66,10 @@ class SourceLocator:
 
     def _places(self, job: Job) -> dict[str, Place]:
         """The site that listed the job first. Other kinds of catalogs join once they have answered."""
-        root = self._sources.roots[job.origins[0].kind]
+        first = self._sources.first(job.origins[0])
+        sites = [self._sources.first(origin) for origin in job.origins if origin.site is not None]
         found = {}
-        for source in sorted(self._usable.values(), key=lambda source: source != root):
+        for source in sorted((*self._usable.values(), *sites), key=lambda source: source != first):
             if origin := self._catalogs.origin(job, source):
                 found[source.name] = (source, origin)
         return found
@@ -94,12 +95,16 @@ class SourceLocator:
         place = self._place(job, source)
         started = time.monotonic()
         try:
-            links = Links(self._net_for(job, place[0]))
+            links = Links(self._sources.net_for(*place))
             link = links.resolve(*place, job.size, job.digest, is_restricted=job.is_restricted)
         except GlmAriaError as error:
             self._leave_out(job, source, error)
             raise
-        return Uri(source, link.url, time.monotonic() - started, link.expires_at, link.needs_token)
+        latency = time.monotonic() - started
+        if link.needs_token and place[0].kind.names_site:
+            address = self._sources.gate.address(link.url, place[0].url, partial(self._sources.net_for, *place))
+            return Uri(source, address, latency)
+        return Uri(source, link.url, latency, link.expires_at, link.needs_token)
 
     def fetch(self, job: Job, source: str, start: int, end: int) -> Body:
         """See `transfer.interface.Locator`."""
@@ -111,7 +116,7 @@ class SourceLocator:
             raise
 
     def _body(self, job: Job, source: Source, origin: Origin, start: int, end: int) -> Body:
-        net = self._net_for(job, source)
+        net = self._sources.net_for(source, origin)
         wanted = FileRange(origin.path, origin.repo.url_path, job.size, start, end)
         body = self._foretold(net, job, source, origin, wanted)
         if body is None:
@@ -135,17 +140,14 @@ class SourceLocator:
 
     def inspect(self, job: Job, uri: Uri, start: int, end: int) -> RangeAnswer:
         """See `transfer.interface.Locator`."""
-        source = self._by_name[uri.source]
+        source, origin = self._place(job, uri.source)
         with blaming(uri.source, job.name):
-            return ask_for_range(self._net_for(job, source), source, uri.url, start, end)
+            return ask_for_range(self._sources.net_for(source, origin), source, uri.url, start, end)
 
     def reconnect(self) -> None:
         """See `transfer.interface.Locator`."""
         self._sources.patient.reconnect()
         self._sources.hasty.reconnect()
-
-    def _net_for(self, job: Job, source: Source) -> Net:
-        return self._sources.net_for(source, job.origins[0].kind)
 
     def _place(self, job: Job, name: str) -> Place:
         place = self.choice.place(job, name)
@@ -155,7 +157,7 @@ class SourceLocator:
 
     def _leave_out(self, job: Job, name: str, error: GlmAriaError) -> None:
         """Skip a mirror that failed. The root is never skipped."""
-        if name == self._sources.roots[job.origins[0].kind].name:
+        if name == self._sources.first(job.origins[0]).name:
             return
         if not isinstance(error, SourcesDownError | TemporaryError | TrustError):
             self._emit(Notice("mirror-differs", error.message, mirror=name, file=error.file))

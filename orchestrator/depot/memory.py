@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from orchestrator.depot.mover import Home
+from orchestrator.depot.mover import NOWHERE, Home
 from orchestrator.errors import GlmAriaError
 from orchestrator.mirrors.counts import beginning
 from orchestrator.mirrors.sources import Sources
@@ -16,18 +16,21 @@ if TYPE_CHECKING:
     from orchestrator.transfer.feeder import Feeder
 
 
-def homes(sources: Sources, usual: int) -> Mapping[str, Home]:
+def homes(sources: Sources, usual: int) -> Callable[[str], Home]:
     """The homes of sources, by name; one of which nothing is known begins with the `usual` number of connections."""
     stats = sources.stats.read()
-    return {
-        source.name: Home(source.url, beginning(stats.of(source).counts, usual, stats.at)) for source in sources.ordered
-    }
+
+    def home(name: str) -> Home:
+        source = next((source for source in sources.all if source.name == name), None)
+        return Home(source.url, beginning(stats.of(source).counts, usual, stats.at)) if source else NOWHERE
+
+    return home
 
 
 def remember(transfer: Feeder, sources: Sources) -> None:
     """Record the measurements of the sources for the next run. Never fails this one."""
     samples = {}
-    by_name = {source.name: source for source in sources.ordered}
+    by_name = {source.name: source for source in sources.all}
     for server in transfer.servers:
         if source := by_name.get(server.name):
             # Where others share it, what it could send to one who asks alone did not show.

@@ -53,7 +53,8 @@ class Home:
     begin: int = START
 
 
-_NOWHERE = Home("")
+NOWHERE = Home("")
+"""The home of who is no site: another node of a fleet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +94,9 @@ class Mover:
         admit: Callable[[Job], Admission],
         tell: Callable[[TransferEvent], None],
         wake: Callable[[], None],
-        homes: Mapping[str, Home],
+        home: Callable[[str], Home],
     ) -> Iterator[Feeder]:
-        """A transfer into `stage`, which is stopped at the end; `homes` are those of sources, by name; the
+        """A transfer into `stage`, which is stopped at the end; `home` gives that of a source by its name; the
         others are those of `Feeder`.
 
         Raises DaemonError when there is no daemon that can write there.
@@ -106,7 +107,7 @@ class Mover:
         @cache
         def way(source: str) -> Mapping[str, str]:
             is_direct = locator.terms(source).is_direct
-            return way_options(Way() if is_direct else self.proxies.way(homes.get(source, _NOWHERE).url))
+            return way_options(Way() if is_direct else self.proxies.way(home(source).url))
 
         with self.daemon() as daemon:
             transfer = Feeder(
@@ -119,7 +120,7 @@ class Mover:
                 limits=replace(self.limits, downloads=daemon.check(stage)),
                 restartable=daemon.restartable,
                 way=way,
-                begin=lambda source: homes.get(source, _NOWHERE).begin,
+                begin=lambda source: home(source).begin,
                 make_pool=self.make_pool,
             )
             try:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from orchestrator.catalogs.interface import Catalog
@@ -29,12 +30,13 @@ _ASKERS = 8
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """A question to a catalog about the files of one repo of another kind."""
+    """A question to a catalog about the files of one repo of another kind, or of its `twin` there."""
 
     catalog: Catalog
     repo: RepoId
     kind: Dialect
     files: tuple[RepoFile, ...]
+    twin: Ref | None = None
 
 
 class OtherCatalogs:
@@ -49,6 +51,7 @@ class OtherCatalogs:
         self._sites = sites
         self._lock = threading.Lock()
         self._found: dict[tuple[Digest, str], Origin] = {}
+        self._twins: dict[Digest, Origin] = {}
         self._down: set[Source] = set()
         self._unanswered: list[_Question] = []
         self._closed = False
@@ -70,6 +73,13 @@ class OtherCatalogs:
 
         Never blocks.
         """
+        for origin in job.origins:
+            if origin.site is not None and origin.holds_for(source):
+                return origin
+        with self._lock:
+            twin = self._twins.get(job.digest)
+        if twin is not None and twin.holds_for(source):
+            return twin
         if not self._sites.may_hear(source, job.origins[0].kind, is_restricted=job.is_restricted):
             return None
         for origin in job.origins:
@@ -98,6 +108,9 @@ class OtherCatalogs:
                 question = self._questions.get_nowait()
             except queue.Empty:
                 return
+            if question.twin is not None:
+                self._ask_twin(question, question.twin)
+                continue
             found, notice = self._ask(question)
             with self._lock:
                 if self._closed:
@@ -117,7 +130,8 @@ class OtherCatalogs:
         is_guess = repos == (question.repo,)
         for there in repos:
             try:
-                found = look(question.catalog, there, question.files)
+                kind = source.kind
+                found = look(question.catalog, Ref(there, kind.main, kind), question.files, source.name)
             except NotFoundError:
                 continue
             except GlmAriaError as error:
@@ -129,6 +143,14 @@ class OtherCatalogs:
             return {}, None
         message = f"{source.name} has no {repos[0].name!r}, the alias of {name!r}; it is not used for it"
         return {}, _differs(source, message)
+
+    def _ask_twin(self, question: _Question, twin: Ref) -> None:
+        """Find the files in the repo that a manifest names. Its word is a hint, so nothing is said when that fails."""
+        with suppress(GlmAriaError):
+            found = look(question.catalog, twin, question.files, None)
+            with self._lock:
+                if found is not None and not self._closed:
+                    self._twins.update(found.origins)
 
     def _failed(self, question: _Question, error: GlmAriaError) -> Notice | None:
         source, name = question.catalog.source, question.repo.name
@@ -145,16 +167,16 @@ class OtherCatalogs:
         return _differs(source, f"{source.name} is not used for {name!r}: {error.message}")
 
 
-def look(catalog: Catalog, repo: RepoId, files: Iterable[RepoFile]) -> Match | None:
-    """The ones of `files` in the newest commit of `repo` at another kind of catalog; None if that needs a token.
+def look(catalog: Catalog, ref: Ref, files: Iterable[RepoFile], source: str | None) -> Match | None:
+    """The ones of `files` at a ref of another kind of catalog; None if that needs a token. The origins hold for the
+    `source` of this name, or for all of the kind.
 
     Two requests or more. Raises what the catalog raises.
     """
-    kind = catalog.source.kind
-    revision = catalog.revision(Ref(repo, kind.main, kind))
+    revision = catalog.revision(ref)
     if revision.is_restricted:
         return None
-    return match(files, catalog.tree(repo, revision.commit), repo, kind, catalog.source.name)
+    return match(files, catalog.tree(ref.repo, revision.commit), ref.repo, ref.catalog, source)
 
 
 def _questions(plan: ModelPlan, sites: Sites) -> Iterable[_Question]:
@@ -164,7 +186,12 @@ def _questions(plan: ModelPlan, sites: Sites) -> Iterable[_Question]:
         for item in plan.files
         if item.action is Action.FETCH and item.file.digest.algorithm is Algorithm.SHA256 and item.file.size
     )
-    if model.is_restricted or model.ref.repo.type is not RepoType.MODEL or not files:
+    twin = model.twin
+    if files and twin is not None and twin.catalog in sites.roots:
+        yield _Question(sites.roots[twin.catalog], twin.repo, twin.catalog, files, twin)
+    # A name in a registry of somebody's own is told to nobody.
+    is_own = model.ref.catalog.names_site or model.ref.catalog.has_no_files
+    if is_own or model.is_restricted or model.ref.repo.type is not RepoType.MODEL or not files:
         return
     for catalog in sites.others(model.ref.catalog):
         yield _Question(catalog, model.ref.repo, model.ref.catalog, files)

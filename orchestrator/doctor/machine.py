@@ -16,8 +16,8 @@ from orchestrator.aria2.endpoint import OpenRpc
 from orchestrator.aria2.program import Program, program
 from orchestrator.cache import census as census_
 from orchestrator.cache.cache import Cache
+from orchestrator.core.addresses import is_this_machine
 from orchestrator.core.network.resolvers import NameServer, Reply
-from orchestrator.core.sources import is_this_machine
 from orchestrator.disk.space import space, write_rate
 from orchestrator.net.lookup.dns import ask, ask_system, system_servers
 from orchestrator.system.threads import Step

@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from orchestrator.core.sources import is_this_machine
+from orchestrator.core.addresses import is_this_machine
 from orchestrator.doctor.findings import Finding
 from orchestrator.servers import RunningServer, connect, running_servers
 

@@ -171,7 +171,7 @@ def _compare(catalog: Catalog, model: _Model, sites: Sites) -> tuple[Freshness, 
         return Freshness.FRESH if is_same else Freshness.STALE, None, _same(model)
     for repo in repos_elsewhere(ref.repo, ref.catalog, source.kind, sites.aliases):
         try:
-            found = look(catalog, repo, model.large)
+            found = look(catalog, Ref(repo, source.kind.main, source.kind), model.large, source.name)
         except NotFoundError:
             continue
         if found is None:

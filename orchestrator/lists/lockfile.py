@@ -7,6 +7,7 @@
     commit = "40 hex"
     trust = "root"                        # how far the listing was proven when it was locked
     source = "https://huggingface.co"     # by whom
+    pinned = "oci://host/org/name@sha256:64 hex"   # only of a registry: the whole digest of its manifest
     include = ["*.json"]                  # only where the pull had globs; so has exclude
     files = [
       { path = "config.json", size = 17, git = "40 hex", sha256 = "64 hex" },
@@ -23,12 +24,12 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from orchestrator.core.dialects import Dialect
 from orchestrator.core.files import Algorithm, Digest, RepoFile, RepoTree, lfs_pointer_oid
-from orchestrator.core.refs import Ref, is_commit, parse_ref
+from orchestrator.core.refs import Ref, is_commit, names_revision, parse_ref
 from orchestrator.core.trust import Level, Trust
 from orchestrator.errors import GlmAriaError, UsageError
 from orchestrator.lists.toml import parse_toml
@@ -36,7 +37,7 @@ from orchestrator.lists.wanted import group
 
 NAME = "glm-aria.lock"
 _VERSION = 1
-_MODEL_KEYS = {"ref", "commit", "trust", "source", "confirmed_by", "include", "exclude", "files"}
+_MODEL_KEYS = {"ref", "commit", "pinned", "trust", "source", "confirmed_by", "include", "exclude", "files"}
 _FILE_KEYS = {"path", "size", "git", "sha256", "lfs"}
 _HEAD = "# Made by `glm-aria pull --lock`. `glm-aria pull --locked` fetches exactly these bytes, from anybody.\n"
 
@@ -68,7 +69,8 @@ class LockedFile:
 class LockedModel:
     """A ref tied to a commit, and the bytes of the files that were pulled: all of the commit when there are no globs.
 
-    `trust` tells how far the listing was proven when the lock was made.
+    `trust` tells how far the listing was proven when the lock was made. `pinned` is the ref at which the bytes lie, as
+    `ResolvedModel` has it.
     """
 
     ref: Ref
@@ -77,6 +79,17 @@ class LockedModel:
     files: tuple[LockedFile, ...]
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    pinned: Ref | None = None
+
+    @property
+    def fixed(self) -> Ref:
+        """The ref that names the locked commit itself, at the catalog that is to be asked about it."""
+        if self.pinned is None:
+            return replace(self.ref, revision=self.commit)
+        try:
+            return replace(self.ref, revision=self.pinned.revision)
+        except UsageError:
+            return self.pinned
 
     @property
     def is_whole(self) -> bool:
@@ -85,7 +98,7 @@ class LockedModel:
 
     def tree(self) -> RepoTree:
         """The locked files as a listing. Raises UnsafeError when they are not safe together."""
-        return RepoTree.checked(self.commit, (file.as_listed(self.ref.catalog) for file in self.files))
+        return RepoTree.checked(self.commit, (file.as_listed((self.pinned or self.ref).catalog) for file in self.files))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +125,8 @@ class Lock:
             found = [
                 model
                 for model in self.models
-                if (model.ref.repo, model.ref.catalog) == (ref.repo, ref.catalog)
-                and ("@" not in text or ref.revision in (model.ref.revision, model.commit))
+                if (model.ref.repo, model.ref.catalog, model.ref.site) == (ref.repo, ref.catalog, ref.site)
+                and (not names_revision(text) or ref.revision == model.ref.revision or ref.commit == model.commit)
             ]
             if not found:
                 hint = f"glm-aria pull {shlex.quote(text)} --lock {shlex.quote(name)} adds it"
@@ -161,6 +174,9 @@ def _model(entry: object, where: str) -> LockedModel:
         raise UsageError(f"{where}: {commit!r} is not a commit of 40 hexadecimal digits")
     if level not in tuple(Level):
         raise UsageError(f"{where}: {level!r} is not a trust level", hint=", ".join(Level))
+    pinned = parse_ref(_text(found, "pinned", where)) if "pinned" in found else None
+    if pinned is not None and pinned.commit != commit:
+        raise UsageError(f"{where}: {pinned} is not the commit {commit}")
     files = found.get("files")
     if not isinstance(files, list):
         raise UsageError(f"{where}: files must be a list")
@@ -173,6 +189,7 @@ def _model(entry: object, where: str) -> LockedModel:
             tuple(sorted((_file(file, f"{where}, file {n}") for n, file in enumerate(files, 1)), key=lambda f: f.path)),
             _texts(found, "include", where),
             _texts(found, "exclude", where),
+            pinned,
         )
         model.tree()
     except UsageError:
@@ -229,6 +246,7 @@ def render_lock(lock: Lock) -> str:
     blocks = [_HEAD + f"version = {_VERSION}\n"]
     for model in sorted(lock.models, key=lambda model: str(model.ref)):
         lines = ["[[model]]", f"ref = {_quoted(str(model.ref))}", f"commit = {_quoted(model.commit)}"]
+        lines += [f"pinned = {_quoted(str(model.pinned))}"] if model.pinned else []
         lines += [f"trust = {_quoted(model.trust.level)}", f"source = {_quoted(model.trust.source)}"]
         lists = {"confirmed_by": model.trust.confirmed_by, "include": model.include, "exclude": model.exclude}
         lines += [f"{key} = [{', '.join(map(_quoted, texts))}]" for key, texts in lists.items() if texts]

@@ -29,7 +29,7 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 
-from orchestrator.core.refs import Ref, parse_ref
+from orchestrator.core.refs import Ref, names_revision, parse_ref
 from orchestrator.errors import UsageError
 from orchestrator.lists.toml import parse_toml
 
@@ -232,7 +232,7 @@ def _closest(word: str, known: Iterable[str]) -> str | None:
 def _ref(text: str, where: str, revision: str | None) -> Ref:
     try:
         # A repo that names its own revision is left alone: `--revision` is for those of the list that do not.
-        return parse_ref(text, revision=None if "@" in text else revision)
+        return parse_ref(text, revision=None if names_revision(text) else revision)
     except UsageError as error:
         raise _WrongError(where, error.message, error.hint, "this is no REF") from error
 

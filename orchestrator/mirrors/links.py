@@ -67,15 +67,17 @@ class Links:
     def _resolve(self, source: Source, origin: Origin, size: int, digest: Digest, *, is_restricted: bool) -> Link:
         url = source.file_url(origin)
         home = place(url)
+        # A registry that gave a token wants to see it, also for what is open to all.
+        is_closed = is_restricted or source.kind.names_site
         for _ in range(MAX_REDIRECTS + 1):
-            answer = self._net.head(url, home=source.url)
+            answer = self._net.head(url, home=source.url, as_get=source.kind.names_site)
             _check(answer, source, origin, size, digest)
             location = answer.headers.get("Location")
             if meaning(answer.status).then is not Then.FOLLOW or not location:
                 _check_status(answer, source, origin, had_token=self._net.credentials.may_send(url))
-                return Link(source, url, None, is_restricted and self._net.credentials.may_send(url))
+                return Link(source, url, None, is_closed and self._net.credentials.may_send(url))
             url = next_hop(url, location)
-            if place(url) != home and not (is_restricted and self._net.credentials.may_send(url)):
+            if place(url) != home and not (is_closed and self._net.credentials.may_send(url)):
                 return Link(source, url, _expiry(url, answer.headers, self._net.now()))
         raise ProtocolError(f"{source.name} redirects {origin.path!r} in a loop; it is not used for this file")
 
@@ -93,6 +95,8 @@ def _check(answer: Answer, source: Source, origin: Origin, size: int, digest: Di
     announced = answer.headers.get("X-Linked-Size")
     if announced is None and answer.status == 200 and "Content-Encoding" not in answer.headers:
         announced = answer.headers.get("Content-Length")
+    if announced is None and answer.status == 206:
+        announced = answer.headers.get("Content-Range", "").rpartition("/")[2].replace("*", "") or None
     if announced is not None and announced != str(size):
         raise _other(source, origin, f"{announced[:20]!r} bytes instead of {size}")
 
@@ -112,7 +116,7 @@ def _other(source: Source, origin: Origin, what: str) -> IntegrityError:
 
 def _check_status(answer: Answer, source: Source, origin: Origin, *, had_token: bool) -> None:
     row = meaning(answer.status)
-    if row.then is Then.TAKE:
+    if row.then is Then.TAKE or answer.status == 206:
         return
     repo = origin.repo.url_path
     if row.error is NotFoundError:

@@ -44,8 +44,13 @@ class Pools:
 
     def __init__(self, ca_bundle: Path | None = None, lookup: Lookup | None = None) -> None:
         self._verify: str | bool = str(ca_bundle) if ca_bundle else True
+        self._lookup = lookup
+        self.reconnect()
+
+    def reconnect(self) -> None:
+        """Use no connection that is open now for another request: those under way go on, and the others are closed."""
         made = _Adapter(pool_connections=_MOST_POOLS, pool_maxsize=256)
-        self._adapter = made if lookup is None else looking_up(made, lookup)
+        self._adapter = made if self._lookup is None else looking_up(made, self._lookup)
         self._known: dict[_Way, HTTPConnectionPool] = {}
 
     def of(self, url: str, proxy: Proxy | None) -> HTTPConnectionPool:

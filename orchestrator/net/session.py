@@ -96,7 +96,7 @@ class Net:
 
     def reconnect(self) -> None:
         """Use no connection that is open now for another request: those under way go on, and the others are closed."""
-        self._pools = Pools(self._ca_bundle, self._lookup)
+        self._pools.reconnect()
 
     def get_json(self, url: str, *, attempts: int | None = None) -> Answer:
         """GET an API address, following redirects; `answer.value` is its JSON. Idempotent, retried.
@@ -105,11 +105,15 @@ class Net:
         """
         return self.exchange("GET", url, headers={"Accept-Encoding": "gzip, deflate"}, attempts=attempts, follow=True)
 
-    def head(self, url: str, *, home: str | None = None) -> Answer:
-        """HEAD one address without following a redirect. Retried; errors as in `get_json`."""
+    def head(self, url: str, *, home: str | None = None, as_get: bool = False) -> Answer:
+        """HEAD one address without following a redirect. Retried; errors as in `get_json`.
+
+        `as_get` asks for the first byte instead: a redirect may be signed for the method that it answers.
+        """
+        method, more = ("GET", {"Range": "bytes=0-0"}) if as_get else ("HEAD", {})
 
         def read(deadline: float) -> Answer:
-            response = self._send("HEAD", url, deadline, {"Accept-Encoding": "identity"}, home or url)
+            response = self._send(method, url, deadline, {"Accept-Encoding": "identity", **more}, home or url)
             _hang_up(response)
             return Answer(url, response.status, response.headers)
 

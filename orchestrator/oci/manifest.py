@@ -35,6 +35,7 @@ TITLE = "org.opencontainers.image.title"
 _PATHS = (FILEPATH, "org.cnai.model.filepath", TITLE)
 """The annotations of a layer that give its path, the most specific first."""
 SOURCE = "org.opencontainers.image.source"
+CREATED = "org.opencontainers.image.created"
 REVISION = "org.opencontainers.image.revision"
 _UNPACK = "io.deis.oras.content.unpack"
 # ModelPack has `.raw` for a file as it is, and `.tar`, `.tar+gzip`, `.tar+zstd` for one in an archive.

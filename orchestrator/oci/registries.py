@@ -71,6 +71,7 @@ class Registries:
         self._issue = issue
         self._clock = clock
         self._lock = threading.Lock()
+        self._introduced: dict[str, Login] = {}
         self._passes: dict[tuple[str, Scopes], _Pass] = {}
 
     def ask(self, registry: str, scopes: Scopes, ask: Callable[[Net], Answer]) -> Answer:
@@ -99,6 +100,16 @@ class Registries:
             found = self._passes.get((repository.registry, (scope(repository, PULL),)))
         return found is not None and found.has_login
 
+    def login(self, url: str) -> Login | None:
+        """The user's login at the server of this address; that of who introduced it where the user has none."""
+        known = self._logins()
+        host = split(url).netloc.lower()
+        return known.get(host) or known.get(place(url)) or self._introduced.get(place(url))
+
+    def introduce(self, registry: str, login: Login) -> None:
+        """Log in so at a registry that somebody named who may have this login: its `realm` is a service of theirs."""
+        self._introduced[place(registry)] = login
+
     def forget(self, repository: Repository) -> None:
         """Find out again what the registry demands of who reads the repository."""
         with self._lock:
@@ -115,8 +126,7 @@ class Registries:
         if place(answer.url) != place(registry):
             raise ProtocolError(f"{split(answer.url).netloc} asks for a login, and is not {host}", source=host)
         challenge = choose(parse_challenges(answer.headers.get("WWW-Authenticate", "")), registry)
-        known = self._logins()
-        login = known.get(host.lower()) or known.get(place(registry))
+        login = self.login(registry)
         begun = self._clock()
         if challenge.scheme == "basic":
             admitted = _Pass(self.net.carrying(for_registry(login, registry)), begun + _LONGEST_LIFE, has_login=True)

@@ -12,7 +12,6 @@ from orchestrator.cache.cache import Cache
 from orchestrator.catalogs.sites import Sites
 from orchestrator.core.files import literal
 from orchestrator.core.plan import ResolvedModel
-from orchestrator.core.refs import Ref
 from orchestrator.depot.mover import Mover
 from orchestrator.errors import Interrupted
 from orchestrator.events import Emit
@@ -68,5 +67,5 @@ def locked_items(request: PullRequest, fresh: Lock) -> tuple[Item, ...]:
 def _small(item: Item, model: ResolvedModel) -> Item | None:
     """The files of a model of which the listing has another digest than sha256."""
     paths = [file.path for file in model.wanted.files if not file.is_lfs]
-    pinned = Ref(model.ref.repo, model.commit, model.ref.catalog)
-    return Item(pinned, include=tuple(map(literal, paths)), priority=item.priority) if paths else None
+    fixed = replace(model.ref, revision=model.commit)
+    return Item(fixed, include=tuple(map(literal, paths)), priority=item.priority) if paths else None

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from orchestrator.cache.cache import HfCache
 from orchestrator.cache.records import Records
-from orchestrator.catalogs.interface import Catalog
+from orchestrator.catalogs.interface import Catalog, Revision
 from orchestrator.core.plan import ResolvedModel
 from orchestrator.core.refs import Ref
 from orchestrator.core.trust import Level, Trust
@@ -50,10 +50,14 @@ def from_lock(question: Question, locked: LockedModel) -> ResolvedModel:
     """
     tree = locked.tree()
     request = question.request
+    twin = None
     if request.is_closed is not None:
         is_restricted = request.is_closed
     else:
-        told = _is_closed(locked, question.records) if request.offline else _confirm(locked, question)
+        if request.offline:
+            told = _is_closed(locked, question.records)
+        else:
+            told, twin = _confirm(locked, question)
         is_restricted = request.for_others if told is None else told
     return ResolvedModel(
         question.ref,
@@ -62,14 +66,16 @@ def from_lock(question: Question, locked: LockedModel) -> ResolvedModel:
         Trust(Level.LOCK, request.lock_name),
         is_restricted,
         is_whole=locked.is_whole,
+        pinned=locked.pinned,
+        twin=twin,
     )
 
 
-def _confirm(locked: LockedModel, question: Question) -> bool | None:
-    """Ask who can be asked; True when the repo answers only with a token, None when nobody says."""
-    first = question.sites.of(locked.ref)
+def _confirm(locked: LockedModel, question: Question) -> tuple[bool | None, Ref | None]:
+    """Ask who can be asked; True when the repo answers only with a token, None when nobody says. With its twin."""
+    first = question.sites.of(locked.fixed)
     try:
-        is_restricted, changes = _ask(first, locked)
+        revision, changes = _ask(first, locked)
     except SILENT as error:
         # It cannot say what the lock says, which is no contradiction: mirrors may still have the bytes.
         # Of these two nobody was surprised: the lock is there for a root that is down.
@@ -80,10 +86,10 @@ def _confirm(locked: LockedModel, question: Question) -> bool | None:
         is_closed = _is_closed(locked, question.records)
         is_open = _ask_mirrors(locked, question, is_closed=is_closed is True)
         # A root that refuses the repo has said more than a mirror can.
-        return False if is_closed is None and is_open and is_away else is_closed
+        return False if is_closed is None and is_open and is_away else is_closed, None
     if changes:
         raise _contradicts(first, locked, changes)
-    return is_restricted
+    return revision.is_restricted, revision.twin
 
 
 def _is_closed(locked: LockedModel, records: Records) -> bool | None:
@@ -101,24 +107,24 @@ def _ask_mirrors(locked: LockedModel, question: Question, *, is_closed: bool) ->
         if catalog.source.kind is not kind or not sites.may_hear(catalog.source, kind, is_restricted=is_closed):
             continue
         try:
-            needs_token, changes = _ask(catalog, locked)
+            revision, changes = _ask(catalog, locked)
         except REFUSALS:
             continue
         if not changes:
             for error in refused:
                 question.emit(Notice("mirror-lied", error.message, mirror=error.source, file=error.file))
-            return not needs_token
+            return not revision.is_restricted
         refused.append(_contradicts(catalog, locked, changes))
     if refused:
         raise refused[0]
     return False
 
 
-def _ask(catalog: Catalog, locked: LockedModel) -> tuple[bool, tuple[FileChange, ...]]:
-    """A site's answer: does the repo need a token, and how does its listing differ from the lock?"""
-    repo = locked.ref.repo
-    revision = catalog.revision(Ref(repo, locked.commit, locked.ref.catalog))
-    return revision.is_restricted, contradictions(locked, catalog.tree(repo, locked.commit))
+def _ask(catalog: Catalog, locked: LockedModel) -> tuple[Revision, tuple[FileChange, ...]]:
+    """A site's answer: what it says of the commit, and how its listing differs from the lock."""
+    fixed = locked.fixed
+    revision = catalog.revision(fixed)
+    return revision, contradictions(locked, catalog.tree(fixed.repo, locked.commit))
 
 
 def _contradicts(catalog: Catalog, locked: LockedModel, changes: tuple[FileChange, ...]) -> TrustError:
@@ -147,7 +153,7 @@ def lock(model: ResolvedModel, item: Item, blobs: HfCache, stop: Stop) -> Locked
                 f"{file.path!r} in the cache is not the placed file", hint="glm-aria verify --repair", file=file.path
             )
         files.append(LockedFile(file.path, file.size, git.hex, sha256.hex))
-    return LockedModel(model.ref, model.commit, model.trust, tuple(files), item.include, item.exclude)
+    return LockedModel(model.ref, model.commit, model.trust, tuple(files), item.include, item.exclude, model.pinned)
 
 
 def refuse_other_bytes(locked: LockedModel, placed: LockedModel) -> None:

@@ -10,6 +10,7 @@ from functools import partial
 
 from orchestrator.cache.records import Record
 from orchestrator.catalogs.interface import Catalog, Revision
+from orchestrator.core.registries import is_sha256
 from orchestrator.core.trust import Level, Policy, Trust, Voice, agreement
 from orchestrator.errors import GlmAriaError, ProxyError, SourcesDownError, TemporaryError, TrustError
 from orchestrator.events import Notice
@@ -29,7 +30,8 @@ def ask(question: Question) -> Listing | Callable[[], Listing]:
     Both raise TrustError when the policy cannot be kept, and what catalogs raise.
     """
     policy = question.request.policy
-    if policy is Policy.COMMIT:
+    is_digest = is_sha256(question.ref.revision)
+    if policy is Policy.COMMIT and not is_digest:
         return commit_proof.known(question) or partial(commit_proof.proven, question)
     first = question.first
     if policy is Policy.ROOT and not first.source.is_root:
@@ -44,6 +46,9 @@ def ask(question: Question) -> Listing | Callable[[], Listing]:
     except _ABSENT as error:
         return _without_first(question, error)
     question.refuse_rollback(first, revision)
+    if is_digest and revision.pinned is not None:
+        # Its manifest had the digest that the ref names, so the listing is proven, from anybody.
+        trust = Trust(Level.COMMIT, first.source.url, (first.source.url,))
     return question.known(revision, trust) or partial(_listed_by_first, question, revision, trust)
 
 

@@ -33,12 +33,14 @@ REFUSALS = (*SILENT, TrustError, UnsafeError)
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A commit, what is known of it, and where they were told: its date in unix seconds, the repo's present name."""
+    """A commit, what is known of it, and where they were told: its date in unix seconds, the repo's present name, and
+    its twin."""
 
     commit: str
     record: Record
     modified: float | None = None
     name_now: str | None = None
+    twin: Ref | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +120,8 @@ class Question:
     def refuse_rollback(self, catalog: Catalog, revision: Revision) -> None:
         """Raise TrustError when a branch went back. A moved tag is reported; if the root moved it, it is accepted."""
         ref = self.ref
-        seen = self.records.history(ref.repo, ref.revision, self.first.source.url)
-        if ref.is_commit or not seen or seen[-1].commit == revision.commit:
+        seen = self.records.history(ref.repo, ref.revision, self.first.source.witness)
+        if revision.may_go_back or ref.is_commit or not seen or seen[-1].commit == revision.commit:
             return
         by_root = catalog.source == self.first.source
         if ref.revision not in main_branches() and catalog.is_tag(ref):
@@ -142,5 +144,5 @@ class Question:
 
 
 def _listing(tree: RepoTree, revision: Revision, trust: Trust) -> Listing:
-    record = Record(tree, trust, revision.is_restricted)
-    return Listing(revision.commit, record, revision.modified, revision.name_now)
+    record = Record(tree, trust, revision.is_restricted, revision.pinned)
+    return Listing(revision.commit, record, revision.modified, revision.name_now, revision.twin)

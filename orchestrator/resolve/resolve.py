@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from orchestrator.cache.records import Record, Records
 from orchestrator.core.files import RepoTree
@@ -64,7 +65,15 @@ def _model(item: Item, listing: Listing) -> ResolvedModel:
     tree = RepoTree(listing.commit, record.tree.files, record.tree.left_out)
     name_now = listing.name_now if listing.name_now != item.ref.repo.name else None
     return ResolvedModel(
-        item.ref, tree, wanted, record.trust, record.is_restricted, listing.modified, name_now=name_now
+        item.ref,
+        tree,
+        wanted,
+        record.trust,
+        record.is_restricted,
+        listing.modified,
+        name_now=name_now,
+        pinned=record.pinned,
+        twin=listing.twin,
     )
 
 
@@ -84,10 +93,10 @@ def _refuse_missing(item: Item, tree: RepoTree) -> None:
 def _from_records(question: Question) -> Listing:
     ref, records, policy = question.ref, question.records, question.request.policy
     # One name may be two repos in two kinds of catalogs, and their records lie side by side.
-    others = question.sites.addresses_of_others(ref.catalog)
-    commit = ref.revision if ref.is_commit else records.last_seen(ref.repo, ref.revision, unless=others)
+    is_about = partial(question.sites.is_about, ref)
+    commit = ref.commit or records.last_seen(ref.repo, ref.revision, is_about)
     record = records.load(ref.repo, commit) if commit else None
-    if record and (record.trust.source in others or not record.tree.has_plain(ref.catalog.plain_digest)):
+    if record and not _answers(record, ref, is_about):
         record = None
     if commit is None or record is None:
         raise never_seen(ref)
@@ -98,6 +107,16 @@ def _from_records(question: Question) -> Listing:
             hint="run it without --offline, or accept it with --trust any",
         )
     return Listing(commit, record)
+
+
+def _answers(record: Record, ref: Ref, is_about: Callable[[str], bool]) -> bool:
+    """False for the record of a repo that only has the name of the ref's."""
+    if record.pinned is not None and ref.catalog.names_site:
+        # The same digest is the same listing, at whichever registry.
+        return ref.is_commit or record.pinned.site == ref.site
+    if (record.pinned is not None) is not ref.catalog.has_no_files or not is_about(record.trust.source):
+        return False
+    return record.pinned is not None or record.tree.has_plain(ref.catalog.plain_digest)
 
 
 def never_seen(ref: Ref) -> NotFoundError:
@@ -122,9 +141,9 @@ def remember(model: ResolvedModel, records: Records, root: Source) -> None:
         trust = Trust(Level.SINGLE, trust.source)
     known = records.load(repo, model.commit)
     if known and known.tree == model.tree and known.trust.outranks(trust):
-        records.save(repo, replace(known, is_restricted=model.is_restricted))
+        records.save(repo, replace(known, is_restricted=model.is_restricted, pinned=model.pinned))
     else:
-        records.save(repo, Record(model.tree, trust, model.is_restricted))
+        records.save(repo, Record(model.tree, trust, model.is_restricted, model.pinned))
     # A commit that is the last one seen already may come from the records themselves, offline.
     if not model.ref.is_commit and records.last_seen(repo, model.ref.revision) != model.commit:
-        records.saw(repo, model.ref.revision, Seen(model.commit, model.modified), root.url)
+        records.saw(repo, model.ref.revision, Seen(model.commit, model.modified), root.witness)

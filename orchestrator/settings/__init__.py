@@ -18,8 +18,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from orchestrator.core.addresses import parse_address
-from orchestrator.core.sources import Source, is_this_machine
+from orchestrator.core.addresses import is_this_machine, parse_address
+from orchestrator.core.sources import Source
 from orchestrator.disk import places
 from orchestrator.errors import ConfigError
 from orchestrator.settings import sites, values

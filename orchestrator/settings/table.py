@@ -84,6 +84,12 @@ class Settings:
     aliases: Annotated[Mapping[str, str], Key(
         "Names of models on Hugging Face, each with its name on ModelScope.", values.text,
         "", (), "aliases", personal=_BELIEVED)]
+    registry_url: Annotated[str | None, Key(
+        "The server that knows the versions and aliases of `reg://` models.", values.site,
+        "", ("GLM_ARIA_REGISTRY",), "registry.url", personal=_BELIEVED)] = None
+    mlflow_url: Annotated[str | None, Key(
+        "The server of MLflow that knows `mlflow://` models.", values.site,
+        "", ("GLM_ARIA_MLFLOW", "MLFLOW_TRACKING_URI"), "mlflow.url", personal=_BELIEVED)] = None
     connections_per_mirror: Annotated[int, Key(
         "Most connections to one source for one file.", values.whole(1, 64),
         "--connections", ("GLM_ARIA_CONNECTIONS",), "transfer.connections_per_mirror")] = 64

@@ -10,6 +10,7 @@ import ipaddress
 import os
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from orchestrator.core.addresses import Place, is_address_of_a_machine, parse_address, parse_place
@@ -199,6 +200,15 @@ def proxy(raw: object, base: Path) -> str:
     address = text(raw, base)
     found = parse_proxy(address)
     return Secret(address) if found and found.authorization else address
+
+
+def site(raw: object, base: Path) -> str | None:
+    """The base address of a server. MLflow has addresses for other things in its variable, too: they name none."""
+    named = text(raw, base)
+    if not named.lower().startswith(("http://", "https://")):
+        return None
+    address = parse_address(named)
+    return str(replace(address, path=address.path.rstrip("/")))
 
 
 def places(raw: object, _base: Path) -> tuple[str, ...]:

@@ -93,7 +93,7 @@ class _Pieces:
         for source, origin in tuple(self._left):
             halt(self._stop)
             try:
-                data = fetch_range(self._sources.net_for(source, source.kind), source, origin, start, end)
+                data = fetch_range(self._sources.net_for(source, origin), source, origin, start, end)
             except GlmAriaError as error:
                 self._errors.append(error)
             else:

@@ -21,13 +21,16 @@ from orchestrator.core.refs import (
     as_word,
     commit_hint,
     is_commit,
+    names_revision,
     parse_folder,
     parse_ref,
     parse_target,
 )
+from orchestrator.core.sources import site_of
 from orchestrator.errors import UsageError
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+SHA256 = COMMIT + "89abcdef" * 3
 
 
 @pytest.mark.parametrize(
@@ -48,6 +51,20 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
         ("models/org/name", "org/name@main"),
         ("ms://org/name", "ms://org/name@master"),
         ("ms://org/name@v1", "ms://org/name@v1"),
+        ("oci://registry.example/org/name", "oci://registry.example/org/name:latest"),
+        ("oci://registry.example:5000/a/b/org/name:v1", "oci://registry.example:5000/a/b/org/name:v1"),
+        ("oci://registry.example/name:v1", "oci://registry.example/name:v1"),
+        (f"oci://r.example/org/name@sha256:{SHA256}", f"oci://r.example/org/name@sha256:{SHA256}"),
+        (f"oci://r.example/org/name@{COMMIT}", f"oci://r.example/org/name@{COMMIT}"),
+        ("oci+http://registry.example/org/name:v1", "oci+http://registry.example/org/name:v1"),
+        ("oci+http://127.0.0.1:5000/org/name:v1", "oci://127.0.0.1:5000/org/name:v1"),
+        ("reg://team/model", "reg://team/model@*"),
+        ("reg://team/model@^1.2", "reg://team/model@^1.2"),
+        ("reg://team/model@>=1.2 <2 || 3.x", "reg://team/model@>=1.2 <2 || 3.x"),
+        ("reg://team/model@1.2.3-rc.1+build.5", "reg://team/model@1.2.3-rc.1+build.5"),
+        (f"reg://team/model@sha256:{SHA256}", f"reg://team/model@sha256:{SHA256}"),
+        ("mlflow://fraud@champion", "mlflow://fraud@champion"),
+        ("mlflow://catalog.schema.fraud@3", "mlflow://catalog.schema.fraud@3"),
     ],
 )
 def test_a_ref_is_read_and_shown(text: str, shown: str) -> None:
@@ -257,3 +274,79 @@ def test_a_target_is_a_repo_or_one_of_its_revisions() -> None:
         assert str(parse_target(text)) == text
     with pytest.raises(UsageError):
         parse_target("a/b/c")
+
+
+# -- refs of registries
+
+
+def test_a_ref_of_a_registry_names_its_site() -> None:
+    ref = parse_ref("oci://registry.example:5000/a/b/org/name:v1")
+    assert (ref.repo.name, ref.revision) == ("org/name", "v1")
+    assert ref.site is not None
+    assert ref.site.url == "https://registry.example:5000/v2/a/b"
+    source = site_of(ref)
+    assert source is not None
+    assert (source.name, source.witness) == (
+        "oci://registry.example:5000/a/b",
+        "oci+https://registry.example:5000/v2/a/b",
+    )
+    assert site_of(parse_ref("org/name")) is None
+
+
+def test_a_digest_is_a_commit_by_its_first_digits() -> None:
+    ref = parse_ref(f"oci://registry.example/org/name@sha256:{SHA256}")
+    assert (ref.commit, ref.is_commit, ref.branch) == (COMMIT, True, None)
+    assert parse_ref("oci://registry.example/org/name:v1").branch == "v1"
+    assert parse_ref("reg://team/model@prod").branch == "prod"
+    assert parse_ref("reg://team/model@^1.2").branch is None, "no name below refs/"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "oci://org/name:v1:2",
+        "oci://registry.example/org/name:.x",
+        "oci://registry.example/org/name:^1",
+        "oci://registry.example",
+        "oci://registry.example/Org/name",
+        "oci://user@registry.example/org/name",
+        "oci+ftp://registry.example/org/name",
+        "ms+http://org/name",
+        "reg://team/model@1\t2",
+        "reg://team/model@$(x)",
+        "reg://datasets/team/model",
+        "mlflow://fraud@a/b",
+        "mlflow://a/b/c@1",
+    ],
+)
+def test_what_no_registry_has_is_refused(text: str) -> None:
+    with pytest.raises(UsageError):
+        parse_ref(text)
+
+
+def test_a_revision_is_named_once() -> None:
+    assert parse_ref("oci://r.example/org/name", revision="v1") == parse_ref("oci://r.example/org/name:v1")
+    with pytest.raises(UsageError, match="--revision v2 another"):
+        parse_ref("oci://r.example/org/name:v1", revision="v2")
+
+
+@pytest.mark.parametrize(
+    ("text", "is_named"),
+    [
+        ("org/name", False),
+        ("org/name@v1", True),
+        ("oci://r.example:5000/org/name", False),
+        ("oci://r.example:5000/org/name:v1", True),
+        (f"oci://r.example/org/name@sha256:{SHA256}", True),
+    ],
+)
+def test_a_target_of_a_registry_is_all_of_a_repo_or_a_revision(text: str, *, is_named: bool) -> None:
+    assert names_revision(text) is is_named
+    assert (parse_target(text).revision is not None) is is_named
+
+
+def test_a_target_may_have_a_revision_of_any_catalog() -> None:
+    for text in ("team/model@^1.2", "team/model@prod", f"team/model@{COMMIT}"):
+        target = parse_target(text)
+        assert parse_target(str(target)) == target
+    assert parse_target(f"oci://r.example/org/name@sha256:{SHA256}") == Target(parse_ref("org/name").repo, COMMIT)

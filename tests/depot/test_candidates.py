@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import cast
+
 import pytest
 
 from orchestrator.core.plan import Job, merge, plan_model
@@ -12,6 +15,7 @@ from orchestrator.depot.locate import SourceLocator
 from orchestrator.depot.other_catalogs import OtherCatalogs
 from orchestrator.errors import GlmAriaError, IntegrityError, NotFoundError, SourcesDownError, TrustError
 from orchestrator.mirrors.stats import Quarantine, Remembered, Stats
+from orchestrator.net.session import Net
 from tests import plain
 from tests.plain import MIRROR, MS, OTHER, ROOT, SCOPE, Heard, PlainCatalog, PlainStats
 
@@ -108,11 +112,12 @@ def test_the_root_is_never_left_out() -> None:
 def test_only_the_root_of_a_kind_is_waited_for() -> None:
     sources = plain.sources(ROOT, MIRROR, SCOPE)
     patient, hasty = object(), object()
-    sources = type(sources)(sources.ordered, sources.roots, sources.stats, patient, hasty)  # type: ignore[arg-type]
-    assert sources.net_for(ROOT, plain.HF) is patient
-    assert sources.net_for(MIRROR, plain.HF) is hasty
-    assert sources.net_for(SCOPE, MS) is patient
-    assert sources.net_for(SCOPE, plain.HF) is hasty, "for a Hub's model it is one mirror of many"
+    sources = replace(sources, patient=cast(Net, patient), hasty=cast(Net, hasty))
+    of_hub, of_scope = (Origin(RepoId(RepoType.MODEL, "org/name"), "c" * 40, "f", kind) for kind in (plain.HF, MS))
+    assert sources.net_for(ROOT, of_hub) is patient
+    assert sources.net_for(MIRROR, of_hub) is hasty
+    assert sources.net_for(SCOPE, of_scope) is patient
+    assert sources.net_for(SCOPE, of_hub) is hasty, "for a Hub's model it is one mirror of many"
 
 
 def test_an_origin_holds_for_the_sources_of_its_kind() -> None:

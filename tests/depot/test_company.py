@@ -17,7 +17,7 @@ from orchestrator.core.sources import Body, RangeAnswer, Source
 from orchestrator.depot.candidates import Candidates, Choosing
 from orchestrator.depot.company import Engine
 from orchestrator.depot.messages import Proven
-from orchestrator.depot.mover import Mover
+from orchestrator.depot.mover import NOWHERE, Mover
 from orchestrator.depot.resident import Here, Resident
 from orchestrator.depot.watch import State, Watch
 from orchestrator.mirrors.ranges import ask_for_range
@@ -184,7 +184,7 @@ def test_peers_are_asked_past_the_proxy(make_house: MakeHouse, tmp_path: Path, s
     mover = Mover(house.daemons, proxies=proxies)
     given: Any = {"part": lambda _: tmp_path, "admit": lambda _: Admission.GO, "tell": lambda _: None}
     house.cache.staging.folder.mkdir(parents=True, exist_ok=True)
-    with mover.open(peers, house.cache.staging.folder, wake=lambda: None, homes={}, **given) as transfer:
+    with mover.open(peers, house.cache.staging.folder, wake=lambda: None, home=lambda _: NOWHERE, **given) as transfer:
         way = transfer._downloads._way(source)
     assert bool(way["http-proxy"]) is (source == "hub")
     assert set(way) >= {"http-proxy", "https-proxy", "all-proxy"}

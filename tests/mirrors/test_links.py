@@ -257,7 +257,7 @@ def test_a_public_source_may_not_send_us_inside(location: str) -> None:
     """Only the answer is made up here: a public address cannot be served by a test."""
 
     class Public(Net):
-        def head(self, url: str, *, home: str | None = None) -> Any:
+        def head(self, url: str, *, home: str | None = None, as_get: bool = False) -> Any:
             from orchestrator.net.answers import Answer
 
             return Answer(url, 302, {"Location": location})

@@ -232,6 +232,8 @@ class TokenService(SmallServer):
     """
 
     life: int = 300
+    realm_at: str = ""
+    """The address that it has for others, where it is not its own."""
 
     def __init__(self, users: dict[str, str] | None = None, *, public: tuple[str, ...] = ()) -> None:
         self._users = users or {}
@@ -249,7 +251,7 @@ class TokenService(SmallServer):
 
     @property
     def realm(self) -> str:
-        return f"{self.url}/token"
+        return self.realm_at or f"{self.url}/token"
 
     @property
     def service(self) -> str:

@@ -72,6 +72,8 @@ NONSENSE = {
     "fleet_peers": ["http://a", "a:0", "a/b", "a:b", "*"],
     "fleet_listen": ["8092", "host:8092", "0.0.0.0:99999", "10.0.0.1", "::1", "http://10.0.0.1:1"],
     "fleet_linger": ["-1", "86401", "a minute"],
+    "registry_url": ["http://user:password@host", "https://host?x=1", "http://"],
+    "mlflow_url": ["http://user:password@host", "https://host?x=1"],
 }  # fmt: skip
 SHARED = {"no_proxy", "NO_PROXY"}
 """Read by other programs, too, each in its way: what means nothing to us is a warning."""

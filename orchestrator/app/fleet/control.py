@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from orchestrator.app.extras import server_libraries
 from orchestrator.app.peers.keys import needed_keys
-from orchestrator.core.addresses import parse_place
-from orchestrator.core.sources import is_this_machine
+from orchestrator.core.addresses import is_this_machine, parse_place
 from orchestrator.core.text import redacted
 from orchestrator.errors import CannotCreateError, Interrupted, TemporaryError, UsageError
 from orchestrator.events import Emit

@@ -16,7 +16,7 @@ from orchestrator.app.fleet.roll_call import RollCall
 from orchestrator.app.fleet.watching import TaskWatch, named
 from orchestrator.app.opening import opened
 from orchestrator.app.peers.keys import needed_keys
-from orchestrator.core.sources import is_this_machine
+from orchestrator.core.addresses import is_this_machine
 from orchestrator.errors import Interrupted
 from orchestrator.events import Emit, FleetNews
 from orchestrator.lists.lockfile import render_lock

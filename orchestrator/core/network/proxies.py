@@ -12,8 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import quote, unquote, urlsplit
 
-from orchestrator.core.addresses import parse_place
-from orchestrator.core.sources import is_this_machine
+from orchestrator.core.addresses import is_this_machine, parse_place
 from orchestrator.errors import ConfigError
 
 NONE = "none"

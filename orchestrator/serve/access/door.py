@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 
-from orchestrator.core.sources import is_this_machine
+from orchestrator.core.addresses import is_this_machine
 from orchestrator.serve.access.callers import ANYBODY, NOBODY, OPERATOR, Caller
 from orchestrator.serve.access.clients import ClientLimits, Clients, client_of
 from orchestrator.serve.access.keyring import Keyring, shown

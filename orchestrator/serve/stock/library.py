@@ -16,7 +16,6 @@ from orchestrator.catalogs.sites import Sites
 from orchestrator.core.files import RepoFile
 from orchestrator.core.plan import Found, Have, ResolvedModel
 from orchestrator.core.refs import Ref, RepoId
-from orchestrator.core.sources import Origin
 from orchestrator.core.trust import Level, Policy
 from orchestrator.errors import (
     CannotCreateError,
@@ -176,12 +175,13 @@ class Library:
 
     def excerpt(self, model: ResolvedModel, file: RepoFile, start: int, end: int) -> bytes:
         """Bytes of a file as the root sends them: nothing proves them but its word. Raises what `fetch_range` does."""
-        origin = Origin(model.ref.repo, model.commit, file.path, model.ref.catalog)
-        return fetch_range(self._sources.patient, self._sites.of(model.ref).source, origin, start, end)
+        origin = model.origin(file)
+        source = self._sites.of(model.pinned or model.ref).source
+        return fetch_range(self._sources.net_for(source, origin), source, origin, start, end)
 
     def revisions(self, ref: Ref) -> tuple[str, ...]:
         """The branches and tags of the ref's repo that its catalog was asked for before. Asks no server."""
-        return self._cache.records.named(ref.repo, self._sites.of(ref).source.url)
+        return self._cache.records.named(ref.repo, self._sites.of(ref).source.witness)
 
     def _remember(self, model: ResolvedModel) -> None:
         """Keep a listing on the disk; those of which nothing is in the cache go again, the longest unasked first. Else

@@ -23,8 +23,7 @@ from enum import StrEnum
 from functools import partial
 from urllib.parse import unquote
 
-from orchestrator.core.addresses import parse_place
-from orchestrator.core.sources import is_this_machine
+from orchestrator.core.addresses import is_this_machine, parse_place
 from orchestrator.errors import NotAllowedError, UsageError
 from orchestrator.swarm.control.messages import Submission, TaskLock, task_of
 from orchestrator.swarm.names import is_own_address, is_own_name

@@ -1,0 +1,283 @@
+"""Models of OCI registries with the real command, docker-registry and aria2c: oci://HOST/team/model:TAG."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from huggingface_hub import scan_cache_dir, snapshot_download
+
+from orchestrator.core.registries import Repository
+from orchestrator.net.session import Net
+from orchestrator.oci.client import Client
+from orchestrator.oci.login import Login
+from orchestrator.oci.logins import keep_login
+from orchestrator.oci.manifest import OCI_MANIFEST
+from orchestrator.oci.registries import Registries
+from tests.hub.content import MIB, generate
+from tests.hub.repos import Repo
+from tests.machine.fixtures import MakeHub, sent
+from tests.machine.machine import Machine, content
+from tests.oci.manifests import artifact, cnai, entry, index, model_pack, sha256, text
+from tests.oci.pushing import push, push_files
+from tests.servers.registry import Answered, RedirectingFront, RegistryServer, SmallServer, TokenService
+
+FILES = {"config.json": b"{}\n", "model.safetensors": generate(12 * MIB, 1), "part/er.bin": generate(MIB, 2)}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryServer]:
+    with RegistryServer(tmp_path_factory.mktemp("registry")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def net() -> Iterator[Net]:
+    with Net() as net:
+        yield net
+
+
+@pytest.fixture
+def client(server: RegistryServer, net: Net, request: pytest.FixtureRequest) -> Client:
+    """A repository of the test's own."""
+    name = f"team/{hashlib.sha256(request.node.name.encode()).hexdigest()[:12]}"
+    return Client(Registries(net), Repository(server.url, name))
+
+
+def ref(client: Client, revision: str = ":1.0.0") -> str:
+    return f"{client.repository}{revision}"
+
+
+def snapshot(machine: Machine, client: Client, commit: str) -> dict[str, bytes]:
+    return snapshot_of(machine, client.repository.name, commit)
+
+
+def test_a_model_is_pulled_by_its_tag_and_by_its_digest(machine: Machine, client: Client) -> None:
+    digest = push_files(client, "1.0.0", model_pack(FILES), FILES)
+    planned = machine.run("plan", ref(client), "--json").ended(0)
+    assert planned.document["data"]["models"][0]["commit"] == digest.hex[:40]
+    done = machine.run("pull", ref(client), "--json").ended(0)
+    assert (done.model["ref"], done.model["commit"]) == (ref(client), digest.hex[:40])
+    assert done.warnings == []
+    assert snapshot(machine, client, digest.hex[:40]) == FILES
+    again = machine.run("pull", ref(client, f"@{digest}"), "--json").ended(0)
+    assert again.model["bytes_fetched"] == 0
+    assert again.model["trust"]["level"] == "commit"
+
+
+def test_the_cache_is_that_of_huggingface_hub(machine: Machine, client: Client) -> None:
+    digest = push_files(client, "v1", model_pack(FILES), FILES)
+    machine.run("pull", ref(client, ":v1"), "--local-dir", "here").ended(0)
+    assert content(machine.work / "here") == FILES
+    found = snapshot_download(client.repository.name, revision="v1", cache_dir=machine.cache, local_files_only=True)
+    assert Path(found).name == digest.hex[:40]
+    assert content(Path(found)) == FILES
+    assert scan_cache_dir(machine.cache).warnings == []
+    machine.run("verify", client.repository.name).ended(0)
+
+
+def test_a_pull_goes_on_and_works_without_the_registry(machine: Machine, tmp_path: Path, net: Net) -> None:
+    with RegistryServer(tmp_path / "registry") as server:
+        client = Client(Registries(net), Repository(server.url, "team/model"))
+        digest = push_files(client, "1.0.0", model_pack(FILES), FILES)
+        blob = server.blob(sha256(FILES["model.safetensors"]))
+        kept = blob.read_bytes()
+        blob.unlink()
+        machine.run("pull", ref(client), "--json").ended(66)
+        blob.write_bytes(kept)
+        done = machine.run("pull", ref(client), "--json").ended(0)
+        assert done.model["bytes_fetched"] <= len(kept) + MIB
+        (machine.work / "my.lock").touch()
+        machine.run("pull", ref(client), "--lock", "a.lock").ended(0)
+    again = machine.run("pull", ref(client), "--offline", "--json").ended(0)
+    assert again.model["commit"] == digest.hex[:40]
+    machine.run("pull", ref(client, f"@{digest}"), "--offline").ended(0)
+    machine.run("pull", ref(client, f"@{digest.hex[:40]}"), "--offline").ended(0)
+    machine.run("pull", client.repository.name, "--offline", "--json").ended(66)
+    machine.run("pull", ref(client), "--json").ended(69)
+
+
+def test_a_lock_has_the_whole_digest(machine: Machine, client: Client) -> None:
+    digest = push_files(client, "1.0.0", model_pack(FILES), FILES)
+    machine.run("pull", ref(client), "--lock", "my.lock", "--json").ended(0)
+    (model,) = tomllib.loads((machine.work / "my.lock").read_text())["model"]
+    assert (model["ref"], model["commit"]) == (ref(client), digest.hex[:40])
+    assert model["pinned"] == ref(client, f"@{digest}")
+    push_files(client, "1.0.0", model_pack({"other": b"other"}), {"other": b"other"})
+    done = machine.run("pull", "--locked", "my.lock", "--force", "--json").ended(0)
+    assert done.model["commit"] == digest.hex[:40]
+    assert snapshot(machine, client, digest.hex[:40]) == FILES
+    forged = (machine.work / "my.lock").read_text().replace(f"sha256:{digest.hex}", f"sha256:{digest.hex[:-1]}0")
+    (machine.work / "my.lock").write_text(forged)
+    machine.run("pull", "--locked", "my.lock", "--force", "--json")
+
+
+def test_a_version_that_moves_is_told_and_a_tag_that_goes_back_refused(machine: Machine, client: Client) -> None:
+    one, two = ({"config.json": content} for content in (b"1", b"2"))
+    for tag in ("1.0.0", "prod"):
+        push_files(client, tag, model_pack(one), one)
+        machine.run("pull", ref(client, f":{tag}"), "--json").ended(0)
+        push_files(client, tag, model_pack(two), two)
+        moved = machine.run("pull", ref(client, f":{tag}"), "--json").ended(0)
+        assert moved.warnings == (["tag-moved"] if tag == "1.0.0" else [])
+    push_files(client, "prod", model_pack(one), one)
+    machine.run("pull", ref(client, ":prod"), "--json").ended(81)
+    machine.run("pull", ref(client, ":prod"), "--allow-rollback").ended(0)
+
+
+def test_an_index_leads_to_its_model_and_is_pinned_itself(machine: Machine, client: Client) -> None:
+    model = push_files(client, "inner", model_pack(FILES), FILES)
+    other = push(client, "other", artifact({}))
+    entries = index(
+        {**entry(b"", OCI_MANIFEST), "digest": str(other), "size": len(client.manifest("other").body)},
+        {
+            **entry(b"", OCI_MANIFEST, artifactType=model_pack({})["artifactType"]),
+            "digest": str(model),
+            "size": len(client.manifest("inner").body),
+        },
+    )
+    digest = client.put("1.0.0", text(entries), entries["mediaType"])
+    done = machine.run("pull", ref(client), "--json").ended(0)
+    assert done.model["commit"] == digest.hex[:40]
+    machine.run("pull", ref(client, f"@{digest}"), "--json").ended(0)
+
+
+@pytest.mark.parametrize(
+    ("files", "code"), [([("../up", b"x")], 80), ([("a", b"x"), ("a", b"y")], 80), ([(".git/config", b"x")], 80)]
+)
+def test_a_manifest_that_would_write_elsewhere_is_refused(
+    machine: Machine, client: Client, files: list[tuple[str, bytes]], code: int
+) -> None:
+    push(client, "1.0.0", model_pack(files), *(content for _, content in files))
+    machine.run("pull", ref(client), "--json").ended(code)
+    assert not list(machine.cache.rglob("up"))
+
+
+def test_a_registry_that_lies_about_a_blob_places_nothing(machine: Machine, tmp_path: Path, net: Net) -> None:
+    with RegistryServer(tmp_path / "registry") as server:
+        client = Client(Registries(net), Repository(server.url, "team/model"))
+        push_files(client, "1.0.0", model_pack(FILES), FILES)
+        blob = server.blob(sha256(FILES["model.safetensors"]))
+        altered = bytearray(blob.read_bytes())
+        altered[5 * MIB] ^= 1
+        blob.write_bytes(altered)
+        machine.run("pull", ref(client), "--json").ended(65)
+        assert not (machine.cache / "models--team--model" / "refs").exists()
+        blob.write_bytes(FILES["model.safetensors"])
+        machine.run("pull", ref(client), "--json").ended(0)
+
+
+def test_aria2_gets_the_address_that_a_registry_redirects_to(
+    machine: Machine, server: RegistryServer, client: Client
+) -> None:
+    digest = push_files(client, "1.0.0", model_pack(FILES), FILES)
+    with RedirectingFront(server) as front:
+        done = machine.run("pull", f"oci://{front.host}/{client.repository.name}:1.0.0", "--json").ended(0)
+        assert done.model["commit"] == digest.hex[:40]
+        assert snapshot(machine, client, digest.hex[:40]) == FILES
+        assert {request.authorization for request in front.storage.seen} == {None}
+        large = [one for one in front.storage.seen if sha256(FILES["model.safetensors"]) in one.path and one.range]
+        assert len(large) > 1
+
+
+def test_what_the_hub_has_too_comes_from_both(machine: Machine, make_hub: MakeHub, client: Client) -> None:
+    twin = Repo("model", "org/public", FILES)
+    hub = make_hub(twin)
+    annotations = {
+        "org.opencontainers.image.source": "https://huggingface.co/org/public",
+        "org.opencontainers.image.revision": twin.head,
+    }
+    digest = push_files(client, "1.0.0", model_pack(FILES, annotations=annotations), FILES)
+    done = machine.pull(ref(client)).ended(0)
+    assert done.warnings == []
+    assert snapshot(machine, client, digest.hex[:40]) == FILES
+    assert "model.safetensors" in sent(hub)
+
+
+def test_the_name_of_a_private_model_is_told_to_no_hub(machine: Machine, make_hub: MakeHub, client: Client) -> None:
+    hub = make_hub(Repo("model", client.repository.name, FILES))
+    push_files(client, "1.0.0", model_pack(FILES), FILES)
+    machine.pull(ref(client)).ended(0)
+    hub.log.settle()
+    assert hub.log.requests() == []
+
+
+@pytest.mark.parametrize("make", [cnai, artifact])
+def test_older_models_and_plain_artifacts_are_planned(
+    machine: Machine, client: Client, make: Callable[[dict[str, bytes]], dict[str, Any]]
+) -> None:
+    one = {"model.gguf": FILES["part/er.bin"]}
+    push_files(client, "1.0.0", make(one), one)
+    planned = machine.run("plan", ref(client), "--json").ended(0).document["data"]["models"][0]
+    assert [file["path"] for file in planned["files"]] == list(one)
+
+
+# -- logins
+
+
+@pytest.fixture
+def closed(machine: Machine, tmp_path: Path) -> Iterator[tuple[RegistryServer, TokenService]]:
+    """A registry with tokens, at which the machine has a login, and in it a model."""
+    password = machine.token
+    with (
+        TokenService({"ann": password}, public=("team/open",)) as service,
+        RegistryServer(tmp_path / "closed", tokens=service) as server,
+        Net() as net,
+    ):
+        login = Login("ann", password, service.realm)
+        keep_login(tmp_path / "auth.json", server.host, login)
+        registries = Registries(net, lambda: {server.host: login})
+        for name in ("team/model", "team/open"):
+            push_files(Client(registries, Repository(server.url, name)), "1.0.0", model_pack(FILES), FILES)
+        service.seen.clear()
+        service.issued.clear()
+        yield server, service
+
+
+def test_a_closed_model_comes_through_aria2_without_the_token(
+    machine: Machine, closed: tuple[RegistryServer, TokenService], tmp_path: Path
+) -> None:
+    """The password is the canary of the machine, which must be in no file, output or command line of it."""
+    server, service = closed
+    env = {"REGISTRY_AUTH_FILE": str(tmp_path / "auth.json")}
+    ref = f"oci://{server.host}/team/model:1.0.0"
+    refused = machine.run("pull", ref, "--json").ended(77)
+    assert "registry login" in refused.error["hint"]
+    done = machine.run("pull", ref, "--json", "--progress", "json", env=env).ended(0)
+    assert snapshot_of(machine, "team/model", done.model["commit"]) == FILES
+    assert {one for request in service.seen for one in request.query["scope"]} == {"repository:team/model:pull"}
+    for token in service.issued:
+        assert token not in done.out + done.err
+        for path in machine.files():
+            assert token.encode() not in path.read_bytes()
+    parts = [line for line in server.log.splitlines() if " 206 " in line and sha256(FILES["model.safetensors"]) in line]
+    assert len(parts) > 1, "aria2 asked at the gate for ranges"
+    assert machine.run("plan", ref, "--json", env=env).ended(0).document["data"]["models"][0]["files"]
+
+
+def test_a_model_that_is_open_where_tokens_are_for_all_needs_no_login(
+    machine: Machine, closed: tuple[RegistryServer, TokenService]
+) -> None:
+    done = machine.run("pull", f"oci://{closed[0].host}/team/open:1.0.0", "--json").ended(0)
+    assert snapshot_of(machine, "team/open", done.model["commit"]) == FILES
+
+
+def test_a_registry_that_names_another_service_gets_no_password(
+    machine: Machine, closed: tuple[RegistryServer, TokenService], tmp_path: Path
+) -> None:
+    _, service = closed
+    challenge = {"WWW-Authenticate": f'Bearer realm="{service.realm}",service="tests-registry"'}
+    with SmallServer(lambda _: Answered(401, b"", challenge)) as hostile:
+        keep_login(tmp_path / "auth.json", hostile.host, Login("ann", machine.token))
+        env = {"REGISTRY_AUTH_FILE": str(tmp_path / "auth.json")}
+        machine.run("pull", f"oci://{hostile.host}/team/model:1", "--json", env=env).ended(77)
+        assert service.seen == []
+        assert {request.authorization for request in hostile.seen} == {None}
+
+
+def snapshot_of(machine: Machine, name: str, commit: str) -> dict[str, bytes]:
+    return content(machine.snapshot(f"model/{name}", commit))
