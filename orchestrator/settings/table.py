@@ -85,10 +85,10 @@ class Settings:
         "Names of models on Hugging Face, each with its name on ModelScope.", values.text,
         "", (), "aliases", personal=_BELIEVED)]
     registry_url: Annotated[str | None, Key(
-        "The server that knows the versions and aliases of `reg://` models.", values.site,
+        "The server that knows the versions and aliases of `reg://` models.", values.server,
         "", ("GLM_ARIA_REGISTRY",), "registry.url", personal=_BELIEVED)] = None
     mlflow_url: Annotated[str | None, Key(
-        "The server of MLflow that knows `mlflow://` models.", values.site,
+        "The server of MLflow that knows `mlflow://` models.", values.tracking,
         "", ("GLM_ARIA_MLFLOW", "MLFLOW_TRACKING_URI"), "mlflow.url", personal=_BELIEVED)] = None
     connections_per_mirror: Annotated[int, Key(
         "Most connections to one source for one file.", values.whole(1, 64),

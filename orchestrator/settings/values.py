@@ -13,7 +13,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from orchestrator.core.addresses import Place, is_address_of_a_machine, parse_address, parse_place
+from orchestrator.core.addresses import (
+    Place,
+    is_address_of_a_machine,
+    parse_address,
+    parse_place,
+    refuse_odd_characters,
+)
 from orchestrator.core.network.proxies import is_exemption, parse_proxy
 from orchestrator.core.network.resolvers import NameServer, parse_server
 from orchestrator.core.sizes import parse_size
@@ -202,13 +208,19 @@ def proxy(raw: object, base: Path) -> str:
     return Secret(address) if found and found.authorization else address
 
 
-def site(raw: object, base: Path) -> str | None:
-    """The base address of a server. MLflow has addresses for other things in its variable, too: they name none."""
-    named = text(raw, base)
-    if not named.lower().startswith(("http://", "https://")):
-        return None
-    address = parse_address(named)
+def server(raw: object, base: Path) -> str:
+    """The base address of a server, `http://` or `https://`."""
+    address = parse_address(text(raw, base))
     return str(replace(address, path=address.path.rstrip("/")))
+
+
+def tracking(raw: object, base: Path) -> str | None:
+    """`server` as MLflow has it: what it also takes for a database or a folder names no server."""
+    named = text(raw, base)
+    if named.lower().startswith(("http://", "https://")):
+        return server(raw, base)
+    refuse_odd_characters(named)
+    return None
 
 
 def places(raw: object, _base: Path) -> tuple[str, ...]:
