@@ -13,7 +13,7 @@ from typing import Annotated, NamedTuple
 from orchestrator.core.network.resolvers import NameServer
 from orchestrator.core.sources import Source
 from orchestrator.core.trust import Policy
-from orchestrator.settings import values
+from orchestrator.settings import servers, values
 from orchestrator.settings.values import Secret
 
 # Why only a file of the user's own may say a setting. Every path is personal whatever it is for: `$NAME` in a path is
@@ -85,10 +85,10 @@ class Settings:
         "Names of models on Hugging Face, each with its name on ModelScope.", values.text,
         "", (), "aliases", personal=_BELIEVED)]
     registry_url: Annotated[str | None, Key(
-        "The server that knows the versions and aliases of `reg://` models.", values.server,
+        "The server that knows the versions and aliases of `reg://` models.", servers.server,
         "", ("GLM_ARIA_REGISTRY",), "registry.url", personal=_BELIEVED)] = None
     mlflow_url: Annotated[str | None, Key(
-        "The server of MLflow that knows `mlflow://` models.", values.tracking,
+        "The server of MLflow that knows `mlflow://` models.", servers.tracking,
         "", ("GLM_ARIA_MLFLOW", "MLFLOW_TRACKING_URI"), "mlflow.url", personal=_BELIEVED)] = None
     connections_per_mirror: Annotated[int, Key(
         "Most connections to one source for one file.", values.whole(1, 64),

@@ -10,7 +10,6 @@ import ipaddress
 import os
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from orchestrator.core.addresses import (
@@ -18,7 +17,6 @@ from orchestrator.core.addresses import (
     is_address_of_a_machine,
     parse_address,
     parse_place,
-    refuse_odd_characters,
 )
 from orchestrator.core.network.proxies import is_exemption, parse_proxy
 from orchestrator.core.network.resolvers import NameServer, parse_server
@@ -206,21 +204,6 @@ def proxy(raw: object, base: Path) -> str:
     address = text(raw, base)
     found = parse_proxy(address)
     return Secret(address) if found and found.authorization else address
-
-
-def server(raw: object, base: Path) -> str:
-    """The base address of a server, `http://` or `https://`."""
-    address = parse_address(text(raw, base))
-    return str(replace(address, path=address.path.rstrip("/")))
-
-
-def tracking(raw: object, base: Path) -> str | None:
-    """`server` as MLflow has it: what it also takes for a database or a folder names no server."""
-    named = text(raw, base)
-    if named.lower().startswith(("http://", "https://")):
-        return server(raw, base)
-    refuse_odd_characters(named)
-    return None
 
 
 def places(raw: object, _base: Path) -> tuple[str, ...]:
