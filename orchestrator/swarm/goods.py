@@ -68,6 +68,12 @@ class Good:
         mine = self.view.have.get(lease.node)
         return self.is_there(lease) and bool(self.mask(lease.work) & ~(mine.mask if mine else 0))
 
+    def is_elsewhere(self, lease: Lease) -> bool:
+        """True if another site fetches this work, too, and it is that one's to fetch."""
+        if not isinstance(self.view, BlobView):
+            return False
+        return bool(self.mask(lease.work) & self.view.elsewhere & self.view.later)
+
     def works(self, taken: int) -> Iterator[Work]:
         """The work of which a piece is missing, in order, without units that have a piece of the mask `taken`, or of
         those that another site fetches. What is another site's to begin with comes last, and from its end."""

@@ -67,7 +67,7 @@ def review(fleet: FleetView, goods: Sequence[Good], trusted: frozenset[str], now
 
     def is_over(good: Good, lease: Lease) -> bool:
         serves = lease.node in trusted and lease.node in good.view.wanted_by
-        return not serves or good.is_of_others(lease)
+        return not serves or good.is_of_others(lease) or good.is_elsewhere(lease)
 
     kept: list[KeptLease] = []
     revoked: list[Revoke] = []

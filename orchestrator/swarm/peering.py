@@ -2,6 +2,8 @@
 
 The nodes stand on eight rings, each in another order without a pattern, and a node asks the next one on each. So eight
 others ask it: no uplink lies idle, and none is shared by many. Who joins or leaves changes the peers of eight nodes.
+Nodes of another site are asked by a few of this one, its gates, from which the others have what came: so the line
+between the sites carries a few copies and not one for each node.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ from orchestrator.swarm.trust import living_nodes
 from orchestrator.swarm.view import BlobView, FleetView, GoodView, NodeState, NodeView, Peers
 
 MOST_PEERS, FROM_OTHER_ZONES = 8, 2
+GATES = 4
+"""Nodes of this site that ask those of others."""
 MOST_ASKERS = 32
 """More nodes than these are not sent to one holder."""
 
@@ -42,7 +46,7 @@ def renewals(view: FleetView, trusted: frozenset[str], now: float) -> Iterator[P
     uneven = _uneven(view, members, askers) if len(members) > MOST_PEERS else frozenset()
     if not due and not uneven:
         return
-    crowd = _Crowd(view, members, askers)
+    crowd = _Crowd(view, members, askers, _gates(view, members))
     few = [name for name in uneven if askers[name] < MOST_PEERS]
     waited = {name for name in living if now - view.nodes[name].told >= RENEW_AFTER} if uneven else set()
     due |= {name for name in waited if not uneven.isdisjoint(view.nodes[name].peers)}
@@ -57,6 +61,23 @@ def renewals(view: FleetView, trusted: frozenset[str], now: float) -> Iterator[P
             left -= 1
             if not left:
                 return
+
+
+def _gates(view: FleetView, members: Sequence[str]) -> frozenset[str]:
+    """The nodes of this site that ask those of others, if there are any: a few of those that are to get each good, and
+    first of those that are at it."""
+    own = {name for name in members if not view.nodes[name].site}
+    if len(own) == len(members):
+        return frozenset()
+    ranked = sorted(own, key=lambda name: order("gate", name))
+    few: dict[tuple[frozenset[str], frozenset[str], bool], Sequence[str]] = {}
+    for good in view.goods:
+        key = good.wanted_by, good.waiting, good.is_restricted
+        if key not in few:
+            fit = [name for name in ranked if name in good.wanted_by]
+            fit = [name for name in fit if view.nodes[name].shares_restricted or not good.is_restricted]
+            few[key] = sorted(fit, key=lambda name: name in good.waiting)[:GATES]
+    return frozenset(name for names in few.values() for name in names)
 
 
 def _uneven(view: FleetView, members: Sequence[str], askers: Counter[str]) -> frozenset[str]:
@@ -105,10 +126,13 @@ class _Ring:
 
 
 class _Crowd:
-    """Those who can be asked, on their rings, those of a zone on rings of their own; and how many ask each of them."""
+    """Those who can be asked, on their rings, those of a zone on rings of their own; and how many ask each of them. Of
+    another site nodes are asked by `gates` only."""
 
-    def __init__(self, view: FleetView, members: Sequence[str], askers: Counter[str]) -> None:
-        self._nodes, self._askers = view.nodes, askers
+    def __init__(
+        self, view: FleetView, members: Sequence[str], askers: Counter[str], gates: frozenset[str] = frozenset()
+    ) -> None:
+        self._nodes, self._askers, self._gates = view.nodes, askers, gates
         self._members = frozenset(members)
         zones: dict[str, list[str]] = {}
         for name in members:
@@ -129,7 +153,7 @@ class _Crowd:
         enough, and those of its own have nothing for it."""
 
         def counts(other: str) -> bool:
-            if self._nodes[other].holder == node.holder or (restricted and not self._nodes[other].shares_restricted):
+            if (restricted and not self._nodes[other].shares_restricted) or not self._may_ask(node, other):
                 return False
             return any(other in good.wanted_by or other in good.have for good in lacks)
 
@@ -137,8 +161,8 @@ class _Crowd:
         chosen = dict.fromkeys(self._holder(node, lacks))
         if node.starves:
             known = dict.fromkeys((*node.peers, *self._next(node, counts, most=_FEW)))
-            here = [other for other in known if other in self._members and self._nodes[other].holder != node.holder]
-            told = [other for other in here if _has_news(other, node.id, lacks)]
+            known = {other: None for other in known if other in self._members and self._may_ask(node, other)}
+            told = [other for other in known if _has_news(other, node.id, lacks)]
             chosen |= dict.fromkeys(sorted(told, key=lambda other: self._askers[other]))
         chosen |= dict.fromkeys(self._next(node, counts, most=1))
         apart: dict[str, str] = {}
@@ -166,6 +190,11 @@ class _Crowd:
             if depth + 1 >= most and len(seen) >= MOST_PEERS:
                 return
 
+    def _may_ask(self, node: NodeView, other: str) -> bool:
+        """True for one with another cache, at the same site unless the node is a gate."""
+        theirs = self._nodes[other]
+        return theirs.holder != node.holder and (node.id in self._gates or theirs.site == node.site)
+
     def _holder(self, node: NodeView, lacks: Sequence[GoodView]) -> tuple[str, ...]:
         """The holder of something that the node lacks whom the fewest ask; near ones first."""
         found = [
@@ -173,8 +202,7 @@ class _Crowd:
             for good in lacks
             if isinstance(good, BlobView)
             for holder in good.holders & self._members
-            if self._nodes[holder].holder != node.holder
-            and (self._askers[holder] < MOST_ASKERS or holder in node.peers)
+            if self._may_ask(node, holder) and (self._askers[holder] < MOST_ASKERS or holder in node.peers)
         ]
         if not found:
             return ()

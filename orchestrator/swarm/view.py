@@ -66,7 +66,7 @@ class NodeView:
     `pace`: how fast it fetched from origins while it had leases, of the last minute; 0 when unknown. `peers` is whom it
     was last told to ask, at `told`; `starves`: it says that it has found nothing to ask them for since. `rests_until`:
     it lost leases of which nothing came, and gets none before that where others can have them. `cache`: that of nodes
-    that share one.
+    that share one. `site`: where it is connected, if not here.
     """
 
     id: str
@@ -81,6 +81,7 @@ class NodeView:
     told: float = 0.0
     starves: bool = False
     cache: str = ""
+    site: str = ""
 
     @property
     def holder(self) -> str:
@@ -96,8 +97,8 @@ class BlobView:
 
     `accused`: those of whom somebody says that they sent altered bytes, and by whom. `is_restricted`: of a gated repo.
 
-    Where other sites fetch, too, `elsewhere` has the pieces that they fetch from an origin now, and `later` those that
-    are theirs to fetch first: masks as in `Bits`.
+    Where other sites fetch, too, `elsewhere` has the pieces that are left to them now, and `later` those that are
+    theirs to fetch first: masks as in `Bits`.
     """
 
     digest: Digest

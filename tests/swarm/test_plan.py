@@ -376,3 +376,10 @@ def test_what_another_site_fetches_is_left_to_it_and_what_it_begins_with_comes_l
     fleet = FleetView(nodes(NAMES[:1]), {shared.digest: shared})
     works = Good.of(shared, fleet, frozenset(NAMES[:1])).works(taken=0b0000_0001)
     assert [work.index for work in works if isinstance(work, Unit)] == [4, 6, 7, 5, 3, 1]
+
+
+def test_of_what_two_sites_fetch_the_one_goes_on_whose_it_is_to_begin_with() -> None:
+    leases = tuple(lease(0, index, NAMES[0], 4 * PIECE) for index in range(3))
+    shared = blob(0, 4, leases=leases, elsewhere=0b0011, later=0b0101)
+    actions = plan(FleetView(nodes(NAMES[:1]), {shared.digest: shared}), NOW)
+    assert [action.lease.work for action in actions if isinstance(action, Revoke)] == [leases[0].work]

@@ -9,7 +9,7 @@ from orchestrator.core.files import Digest
 from orchestrator.core.versions import Vector
 from orchestrator.errors import ProtocolError
 from orchestrator.swarm.control.scheduling.around import SIGN
-from orchestrator.swarm.control.scheduling.facts import Fact, FilesFact, HaveFact, NodeFact, SchedulerFact
+from orchestrator.swarm.control.scheduling.facts import FilesFact, HaveFact, NodeFact, SchedulerFact
 from orchestrator.swarm.control.scheduling.state import FleetState
 from orchestrator.swarm.control.sites.states import Good, SiteGood, SiteNews, SiteNode, SiteStates
 from orchestrator.swarm.goods import Good as PlannedGood
@@ -77,7 +77,7 @@ class Abroad:
         if due is not None:
             due |= changed
 
-    def signs(self, now: float) -> Iterator[Fact]:
+    def signs(self, now: float) -> Iterator[SchedulerFact]:
         """The signs of life of the sites that are heard of."""
         for name, site in self._sites.items():
             if now - site.heard <= LOST_AFTER:

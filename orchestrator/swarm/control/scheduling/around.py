@@ -11,7 +11,7 @@ from orchestrator.core.files import Digest
 from orchestrator.proof.pieces import PIECE
 from orchestrator.swarm.control.scheduling.state import FleetState
 from orchestrator.swarm.rendezvous import ranking
-from orchestrator.swarm.units import piece_count, pieces_of, unit_bytes
+from orchestrator.swarm.units import Bits, piece_count, pieces_of, unit_bytes
 from orchestrator.swarm.view import BlobView
 
 SIGN = "@"
@@ -47,21 +47,19 @@ class Around:
     def shown(self, blob: BlobView) -> BlobView:
         """The blob with what other sites fetch of it.
 
-        Of a blob that several sites fetch each begins with units of its own, which a hash chooses: so those that begin
-        at once, and have not heard of each other yet, do not fetch the same.
+        Of a blob that several sites fetch each begins with units of its own, which a hash chooses. As long as it may
+        not have heard yet that another one begins, too, it leaves the units of that one alone.
         """
         if not self.others:
             return blob
         elsewhere = self.brings.get(blob.digest, 0)
-        is_shared = elsewhere or any(node in self.nodes for node in blob.have.keys() - blob.holders)
-        if not is_shared:
-            brought = functools.reduce(operator.or_, (bits.mask for bits in blob.have.values()), 0)
-            is_shared = brought.bit_count() * PIECE < _BEGINNING * unit_bytes(blob.size)
-        return replace(
-            blob,
-            elsewhere=elsewhere,
-            later=_of_others(self.own, self.others, blob.digest, blob.size) if is_shared else 0,
-        )
+        theirs = _of_others(self.own, self.others, blob.digest, blob.size)
+        if elsewhere or any(node in self.nodes for node in blob.have.keys() - blob.holders):
+            return replace(blob, elsewhere=elsewhere, later=theirs)
+        brought = functools.reduce(operator.or_, (bits.mask for bits in blob.have.values()), 0)
+        left = Bits.full(piece_count(blob.size)).mask & ~(brought | theirs)
+        is_young = left and brought.bit_count() * PIECE < _BEGINNING * unit_bytes(blob.size)
+        return replace(blob, elsewhere=theirs) if is_young else blob
 
 
 ALONE = Around()

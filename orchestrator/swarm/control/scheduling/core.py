@@ -272,6 +272,9 @@ class SchedulerCore:
                 continue
             if is_sound(fact):
                 self._say(fact, now)
+        for sign in self.abroad.signs(now):
+            if sign.name not in self.state.schedulers:
+                self._say(sign, now)
 
     def _say(self, fact: Fact, now: float) -> None:
         self.state.apply(fact, now)

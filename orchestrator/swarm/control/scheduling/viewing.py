@@ -120,6 +120,7 @@ def _node(state: FleetState, record: NodeRecord, now: float) -> NodeView:
         told=record.told,
         starves=fact.starves,
         cache=fact.cache,
+        site=fact.site,
     )
 
 

@@ -72,6 +72,7 @@ class SimNode:
     peers: tuple[str, ...] = ()
     shunned: frozenset[str] = frozenset()
     from_peers: int = 0
+    from_far: int = 0
     from_peers_before: int = 0
     is_placed: bool = False
     changed: set[Digest] = field(default_factory=set)
@@ -222,6 +223,7 @@ class Fleet:
                 if digest in peer.proven and digest not in node.proven and min(budget, room[name]) >= size:
                     budget, room[name] = budget - size, room[name] - size
                     node.from_peers += size
+                    node.from_far += size * (name in self.far)
                     node.proven.add(digest)
                     node.changed.add(digest)
             for digest in self.listing.large:
@@ -234,6 +236,7 @@ class Fleet:
                         self.hear(node, messages.WrongPiece(digest, low.bit_length() - 1, name))
                         break
                     node.from_peers += PIECE
+                    node.from_far += PIECE * (name in self.far)
                     node.have[digest] = node.have.get(digest, 0) | low
                     node.changed.add(digest)
                 self._prove(node, digest)

@@ -13,6 +13,7 @@ from orchestrator.swarm.control.scheduling.abroad import APART, HUNGRY
 from orchestrator.swarm.control.scheduling.outlook import Outlook
 from orchestrator.swarm.control.scheduling.viewing import NodeLoad, node_status
 from orchestrator.swarm.control.sites.states import SiteNews, SiteNode
+from orchestrator.swarm.peering import GATES
 from orchestrator.swarm.trust import LOST_AFTER
 from orchestrator.swarm.view import NodeState
 from tests.swarm.control.scheduling.simulated import MB
@@ -37,6 +38,21 @@ def test_two_sites_fetch_one_copy(late: float) -> None:
     assert sites.egress <= 1.05
     assert share_of_peers(sites) >= 1 - 1.05 / 6
     assert took <= 1.2 * sites.fleets[0].ideal / 2 + 5, "both lines to the origin are used"
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+def test_the_line_between_sites_carries_a_few_copies(is_late: bool) -> None:
+    sites = TwoSites(24, (*[1000] * 30, 64 * MB, 96 * MB))
+    sites.step()
+    sites.fleets[0].submit()
+    if is_late:
+        sites.run(sites.fleets[0].is_done)
+    sites.fleets[1].submit()
+    sites.run()
+    assert sites.egress <= 1.15  # 24 nodes begin with a unit each
+    for fleet in sites.fleets:
+        assert sum(node.from_far for node in fleet.alive) <= GATES * fleet.listing.size
+        assert sum(node.from_far > 0 for node in fleet.alive) <= GATES
 
 
 def test_one_site_alone_goes_front_to_back_and_the_other_gets_all_from_it() -> None:
