@@ -19,6 +19,8 @@ from orchestrator.swarm.units import Bits, piece_count
 from orchestrator.swarm.view import FleetView, NodeState
 
 MOST_SITES = 64
+_SILENT = 2.0
+"""Seconds for which a site may say nothing: it gives a sign of life each second."""
 HUNGRY = 10.0
 """Seconds for which a node may get nothing of what only another site has, before that counts as out of reach."""
 APART = 300.0
@@ -80,7 +82,7 @@ class Abroad:
     def signs(self, now: float) -> Iterator[SchedulerFact]:
         """The signs of life of the sites that are heard of."""
         for name, site in self._sites.items():
-            if now - site.heard <= LOST_AFTER:
+            if now - site.heard <= _SILENT:
                 yield SchedulerFact(SIGN + name)
 
     def facts(self, state: FleetState) -> Iterator[NodeFact | HaveFact | FilesFact]:

@@ -7,19 +7,28 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 from orchestrator.core.versions import Vector
+from orchestrator.swarm.board.memory import MemoryBoard
 from orchestrator.swarm.control.scheduling.core import SchedulerCore
 from orchestrator.swarm.control.scheduling.outlook import Outlook
-from orchestrator.swarm.control.sites.states import parts
+from orchestrator.swarm.control.sites.states import SiteNews, parts
 from tests.swarm.control.scheduling.simulated import MB, STEP, Fleet
 
 NAMES = ("rome", "paris")
 
 
 class TwoSites:
-    """Both want the same model. `is_linked` while they exchange states, `are_near` while nodes reach each other."""
+    """Both want the same model; of several schedulers of a site the first has the link.
 
-    def __init__(self, nodes: int, sizes: Sequence[int], *, rate: float = 10 * MB) -> None:
-        self.sites = {name: Fleet(nodes, sizes, rate=rate, site=name) for name in NAMES}
+    `is_linked` while they exchange states, `are_near` while nodes reach each other."""
+
+    def __init__(self, nodes: int, sizes: Sequence[int], *, rate: float = 10 * MB, schedulers: int = 1) -> None:
+        boards = {name: MemoryBoard() for name in NAMES}
+        self.sites = {
+            name: Fleet(
+                nodes, sizes, boards=[board, *(board.beside() for _ in range(schedulers - 1))], rate=rate, site=name
+            )
+            for name, board in boards.items()
+        }
         self._outlooks = {name: Outlook() for name in NAMES}
         self._told: dict[str, Vector] = {}
         self.is_linked = self.are_near = True
@@ -99,6 +108,11 @@ class TwoSites:
             for name in NAMES
             for blobs in (self.core(name).state.blobs,)
         ]
+
+    def lacks(self, name: str) -> list[SiteNews]:
+        """What the other site has not seen of this one, by its vector."""
+        (other,) = {*NAMES} - {name}
+        return list(self._outlooks[name].news(self.core(other).abroad.seen(name)))
 
     def agree(self) -> bool:
         """True when both know the same of the same nodes."""

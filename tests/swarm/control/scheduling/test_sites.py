@@ -10,8 +10,7 @@ from orchestrator.core.versions import Order
 from orchestrator.errors import ProtocolError
 from orchestrator.swarm.control.messages import Progress
 from orchestrator.swarm.control.scheduling.abroad import APART, HUNGRY
-from orchestrator.swarm.control.scheduling.outlook import Outlook
-from orchestrator.swarm.control.scheduling.viewing import NodeLoad, node_status
+from orchestrator.swarm.control.scheduling.viewing import NodeLoad, node_status, was_here
 from orchestrator.swarm.control.sites.states import SiteNews, SiteNode
 from orchestrator.swarm.peering import GATES
 from orchestrator.swarm.trust import LOST_AFTER
@@ -38,6 +37,26 @@ def test_two_sites_fetch_one_copy(late: float) -> None:
     assert sites.egress <= 1.05
     assert share_of_peers(sites) >= 1 - 1.05 / 6
     assert took <= 1.2 * sites.fleets[0].ideal / 2 + 5, "both lines to the origin are used"
+
+
+def test_one_link_serves_all_schedulers_of_a_board() -> None:
+    sites = TwoSites(4, MODEL, schedulers=2)
+    sites.wait(2.0)
+    for fleet in sites.fleets:
+        fleet.submit()
+    sites.run()
+    assert sites.egress <= 1.05
+    sites.wait(2.0)
+    for fleet in sites.fleets:
+        one, other = ({name: node.fact.site for name, node in core.state.nodes.items()} for core in fleet.cores)
+        assert one == other
+        assert sorted(set(one.values())) == sorted({"", *NAMES} - {fleet.cores[0].site})
+    sites.part()
+    sites.wait(LOST_AFTER + 3)
+    for fleet in sites.fleets:
+        for core in fleet.cores:
+            far = [name for name, node in core.state.nodes.items() if node.fact.site]
+            assert not any(was_here(core.state, name, fleet.now) for name in far), "the sign of life is gone for both"
 
 
 @pytest.mark.parametrize("is_late", [False, True])
@@ -85,12 +104,9 @@ def test_parted_each_fetches_a_copy_and_healed_nothing_again() -> None:
     assert sites.egress <= 2 * 1.05
     sites.wait(2.0)
     assert sites.agree()
+    assert not any(map(sites.lacks, NAMES)), "each has seen all of the other"
     for name, other in (NAMES, NAMES[::-1]):
-        outlook = Outlook()
-        outlook.look(sites.core(name).state, sites.fleets[0].now)
-        seen = sites.core(other).abroad.seen(name)
-        assert not [one for one in outlook.news(seen) if one.node.goods.keys() - one.node.goods], name
-        assert seen.clocks.keys() == sites.sites[name].nodes.keys()
+        assert sites.core(other).abroad.seen(name).clocks.keys() == sites.sites[name].nodes.keys()
 
 
 def test_parted_to_the_end_each_side_completes_by_itself() -> None:
