@@ -45,6 +45,9 @@ _KNOWN_SECONDS = 1.0
 _SURE_SECONDS = 0.5
 """A node that has had nothing of its own to bring for so long, of any blob, helps others."""
 _PACE_SECONDS = 2.0
+_LATELY_SECONDS, _SLOW = 8.0, 3
+"""A node that was there for so long is slow for one that has nothing left to bring and once brought more than so many
+times as much: it is left the next of its pieces only."""
 _FIRST_WINDOW, _LEAST_WINDOW = 4, 3
 _LUCKY = 7 << 61
 """A hash from here on, one of eight, is likely to be the highest of a few nodes."""
@@ -221,6 +224,11 @@ class Share:
         """The pieces of these that a node has under way, or is about to ask for."""
         return _first(mask, self._paces[node].window(now) * windows)
 
+    def _is_slow(self, node: str, now: float) -> bool:
+        """True when this node would have brought the same in a part of the time."""
+        pace = self._paces[node]
+        return now >= pace.began + _LATELY_SECONDS and pace.rate(now) * _SLOW < self._paces[self._node].best
+
     def _help(self, moment: Moment, missing: int, *, windows: int) -> int:
         """The pieces that this node takes over from others, once it has brought all of its own: it is the first in rank
         of those that have, and still move."""
@@ -229,7 +237,11 @@ class Share:
             return 0
         stalled = {node for node, pace in self._paces.items() if min(now - pace.moved, idle) >= STALLED_SECONDS}
         busy = {node: missing & owned for node, owned in self._owned.items() if missing & owned}
-        near = {node: self._window(node, left, now, windows) for node, left in busy.items() if node not in stalled}
+        near = {
+            node: _first(left, 1) if self._is_slow(node, now) else self._window(node, left, now, windows)
+            for node, left in busy.items()
+            if node not in stalled
+        }
         found = 0
         for unit, (owner, *others) in zip(self._units, self._ranks, strict=True):
             if left := unit & missing & ~near.get(owner, 0):
@@ -239,25 +251,31 @@ class Share:
 
 
 class _Pace:
-    """The pieces that a node brought lately."""
+    """The pieces that a node brought lately. `best`: the most of them a second that it brought so far."""
 
     def __init__(self, now: float) -> None:
-        self.moved = now
-        self._began = now
+        self.began = self.moved = now
+        self.best = 0.0
         self._brought: deque[tuple[float, int]] = deque()
 
     def note(self, now: float, pieces: int) -> None:
         """It has so many more pieces that nobody had before."""
-        while self._brought and self._brought[0][0] <= now - _PACE_SECONDS:
+        while self._brought and self._brought[0][0] <= now - _LATELY_SECONDS:
             self._brought.popleft()
         if pieces:
             self.moved = now
             self._brought.append((now, pieces))
+            self.best = max(self.best, self.rate(now))
+
+    def rate(self, now: float) -> float:
+        """Pieces a second lately, without those that it had when it came."""
+        seconds = min(max(now - self.began, _PACE_SECONDS), _LATELY_SECONDS)
+        return sum(pieces for at, pieces in self._brought if at > self.began) / seconds
 
     def window(self, now: float) -> int:
         """The number of pieces that it asks for at once: what it brings in 2 s, and a few."""
-        lately = _LEAST_WINDOW + sum(pieces for _, pieces in self._brought)
-        return max(lately, _FIRST_WINDOW) if now < self._began + _PACE_SECONDS else lately
+        lately = _LEAST_WINDOW + sum(pieces for at, pieces in self._brought if at > now - _PACE_SECONDS)
+        return max(lately, _FIRST_WINDOW) if now < self.began + _PACE_SECONDS else lately
 
 
 def _first(mask: int, count: int) -> int:
