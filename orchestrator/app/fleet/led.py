@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import threading
 import time
@@ -201,7 +202,7 @@ def led(
         calling = Calling(loop, schedulers)
 
         async def submit(task: TaskLock) -> None:
-            name = name_of(parse_lock(task.lock, LOCK))
+            name = await asyncio.to_thread(lambda: name_of(parse_lock(task.lock, LOCK)))
             asked = Submission(
                 f"{KNOWN}{task.task}", name, "", task.priority, task.lock, "", task.is_restricted, task.seal
             )

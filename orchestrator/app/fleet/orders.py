@@ -100,6 +100,7 @@ class OrderBook:
             self._refuse(task)
             return
         self.refused.discard(task.task)
+        self._told.add(task.task)
         listed: Sequence[Digest] = ()
         with contextlib.suppress(GlmAriaError):  # who takes the task will say so
             listed = digests_of(parse_lock(task.lock, LOCK))
@@ -109,7 +110,6 @@ class OrderBook:
             is_new = task.task not in self._active
             self._active[task.task] = task
         self.expect(task.task, listed)
-        self._told.add(task.task)
         if is_new:
             self.tasks.put(task)
 

@@ -31,6 +31,7 @@ PHASES: Mapping[pb.NodePhase, NodePhase] = {number: phase for phase, number in _
 
 _parsed = lru_cache(maxsize=4096)(Digest.parse)
 """All nodes say something of the same blobs, each second."""
+_encoded = lru_cache(maxsize=4)(str.encode)
 
 
 # -- from nodes --------------------------------------------------------------------------------------------------------
@@ -158,9 +159,8 @@ _SAID: Mapping[str, Callable[[Any], FromNode]] = {
 def statuses(seen: int, told: FromScheduler) -> Iterator[pb.DownloadStatus]:
     """The messages of a scheduler that has heard a node up to the number `seen`: several for a long lock file."""
     if isinstance(told, messages.TaskLock):
-        parts = list(_parts(told.lock))
-        for index, part in enumerate(parts):
-            sent = pb.TaskPart(task=told.task, lock=part, last=index == len(parts) - 1)
+        for part, is_last in _parts(told.lock):
+            sent = pb.TaskPart(task=told.task, lock=part, last=is_last)
             sent.priority, sent.is_restricted, sent.seal = told.priority, told.is_restricted, told.seal
             yield pb.DownloadStatus(seen=seen, task=sent)
         return
@@ -247,19 +247,19 @@ def digest_of(text: str) -> Digest:
 
 def submissions(asked: messages.Submission) -> Iterator[pb.SubmitTaskRequest]:
     """The messages of a submission: several for a long lock file."""
-    first, *more = _parts(asked.lock)
-    yield pb.SubmitTaskRequest(
+    first = pb.SubmitTaskRequest(
         key=asked.key,
         name=asked.name,
         selector=asked.selector,
         priority=asked.priority,
-        lock=first,
         node=asked.node,
         is_restricted=asked.is_restricted,
         seal=asked.seal,
     )
-    for part in more:
-        yield pb.SubmitTaskRequest(lock=part)
+    for part, _ in _parts(asked.lock):
+        first.lock = part
+        yield first
+        first = pb.SubmitTaskRequest()
 
 
 async def submission(parts: AsyncIterable[pb.SubmitTaskRequest]) -> messages.Submission:
@@ -277,10 +277,11 @@ async def submission(parts: AsyncIterable[pb.SubmitTaskRequest]) -> messages.Sub
     )
 
 
-def _parts(lock: str) -> Iterator[bytes]:
-    content = lock.encode()
+def _parts(lock: str) -> Iterator[tuple[bytes, bool]]:
+    """The parts of a lock file, and whether each is the last one. A thousand nodes that get the same one share it."""
+    content = _encoded(lock)
     for start in range(0, len(content) or 1, _PART):
-        yield content[start : start + _PART]
+        yield content[start : start + _PART], start + _PART >= len(content)
 
 
 def _text(lock: bytearray) -> str:

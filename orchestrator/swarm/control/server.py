@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 import grpc
 import grpc.aio
@@ -20,14 +22,17 @@ from grpc_reflection.v1alpha import reflection
 from orchestrator.errors import CannotCreateError
 from orchestrator.events import Emit
 from orchestrator.swarm.control.credentials import SERVER_OPTIONS, TlsFiles, server_credentials
-from orchestrator.swarm.control.service import Context, FleetService
+from orchestrator.swarm.control.service import Context, FleetService, address_of
 from orchestrator.swarm.control.stubs import fleet_pb2, fleet_pb2_grpc
 from orchestrator.system.limits import allow_open_files
 
 _NAME = fleet_pb2.DESCRIPTOR.services_by_name["Fleet"].full_name
 _GRACE = 1.0
 """Seconds that calls under way have when the scheduler ends."""
-_MOST_CALLS = 8192
+_MOST_CALLS, _MOST_OF_ONE = 8192, 2048
+"""Calls under way at once, and those of one address: behind one there may be all the nodes of a rack."""
+_MOST_OPEN, _MOST_OPEN_OF_ONE = 256, 8
+"""The same for calls of health, which strangers may make, and watch for as long as they like."""
 _OPEN_FILES = 16384
 _OTHER_FILES = 128
 """Descriptors that remain for all but connections."""
@@ -64,10 +69,12 @@ async def listening(service: FleetService, listen: str, files: TlsFiles, emit: E
 
 
 class _Guard(grpc.aio.ServerInterceptor):
-    """Has the service admit who calls."""
+    """Has the service admit who calls, and lets nobody call so often that others cannot."""
 
     def __init__(self, service: FleetService) -> None:
         self._service = service
+        self._calls = CallsUnderWay(_MOST_CALLS - _MOST_OPEN, _MOST_OF_ONE)
+        self._open_calls = CallsUnderWay(_MOST_OPEN, _MOST_OPEN_OF_ONE)
 
     async def intercept_service(
         self, continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]], details: grpc.HandlerCallDetails
@@ -75,12 +82,51 @@ class _Guard(grpc.aio.ServerInterceptor):
         """The handler of a call, behind the door."""
         handler = await continuation(details)
         service, _, method = details.method.removeprefix("/").partition("/")
-        if handler is None or service == health.SERVICE_NAME:
-            return handler
-        return _guarded(handler, partial(self._service.admit, method))
+        if handler is None:
+            return None
+        if service == health.SERVICE_NAME:
+            return _guarded(handler, self._open_calls.one)
+        return _guarded(handler, partial(self._admitted, method))
+
+    @contextlib.asynccontextmanager
+    async def _admitted(self, method: str, context: Context) -> AsyncIterator[None]:
+        async with self._calls.one(context):
+            await self._service.admit(method, context)
+            yield
 
 
-def _guarded(handler: Any, admit: Callable[[Context], Awaitable[None]]) -> Any:
+class CallsUnderWay:
+    """Counts calls while they last: `most` at once, and so many of each address."""
+
+    def __init__(self, most: int, most_of_one: int) -> None:
+        self._most, self._most_of_one = most, most_of_one
+        self._count = 0
+        self._of: Counter[str] = Counter()
+
+    @contextlib.asynccontextmanager
+    async def one(self, context: Context) -> AsyncIterator[None]:
+        """A call. Ends it with the reason where there are too many."""
+        address = address_of(context.peer())
+        if self._of[address] >= self._most_of_one:
+            await _refuse(context, f"{self._most_of_one} calls from {address} are under way here, which is the most")
+        if self._count >= self._most:
+            await _refuse(context, f"{self._most} calls are under way here, which is the most")
+        self._count += 1
+        self._of[address] += 1
+        try:
+            yield
+        finally:
+            self._count -= 1
+            self._of[address] -= 1
+            if not self._of[address]:
+                del self._of[address]
+
+
+async def _refuse(context: Context, why: str) -> NoReturn:
+    await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, why)
+
+
+def _guarded(handler: Any, entered: Callable[[Context], AbstractAsyncContextManager[None]]) -> Any:
     """The same handler. A single message is read here, after the door; a stream, by the handler as it goes on."""
     inner = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
     make = _MAKERS[handler.request_streaming, handler.response_streaming]
@@ -88,20 +134,20 @@ def _guarded(handler: Any, admit: Callable[[Context], Awaitable[None]]) -> Any:
     if inspect.isasyncgenfunction(inner):
 
         async def tell(asked: Any, context: Context) -> AsyncIterator[Any]:
-            await admit(context)
-            async for told in inner(asked, context):
-                yield told
+            async with entered(context):
+                async for told in inner(asked, context):
+                    yield told
 
         return make(tell, read, handler.response_serializer)
 
     async def answer(asked: Any, context: Context) -> Any:
-        await admit(context)
-        if not handler.request_streaming:
-            try:
-                asked = read(asked)
-            except DecodeError:
-                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "this is no message of the call")
-        return await inner(asked, context)
+        async with entered(context):
+            if not handler.request_streaming:
+                try:
+                    asked = read(asked)
+                except DecodeError:
+                    await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "this is no message of the call")
+            return await inner(asked, context)
 
     return make(answer, read if handler.request_streaming else None, handler.response_serializer)
 

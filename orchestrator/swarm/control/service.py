@@ -171,7 +171,7 @@ class FleetService:
                     asked = await codec.submission(requests)
             except TimeoutError:
                 raise ProtocolError(f"a task was not submitted within {_SUBMISSION:.0f} s") from None
-            self.door.require_seal(asked)
+            await asyncio.to_thread(self.door.require_seal, asked)
             return status_codec.task(await self._core.submit(asked))
 
     async def WatchTask(self, asked: pb.TaskRef, context: Context) -> None:  # noqa: N802
@@ -220,8 +220,7 @@ class FleetService:
 
     def _note_refusal(self, peer: str, error: NotAllowedError) -> None:
         """Tell that one at an address was refused, once a minute each: it may ask twice a second."""
-        # Such as ipv4:10.0.0.7:50312; unix: and the like have no port.
-        address, now = peer.partition(":")[2].rpartition(":")[0] or peer, time.monotonic()
+        address, now = address_of(peer), time.monotonic()
         self._refused = {one: since for one, since in self._refused.items() if now - since < _QUIET}
         if address not in self._refused and len(self._refused) < _MOST_NOTED:
             self._refused[address] = now
@@ -249,6 +248,11 @@ class FleetService:
                 await asyncio.sleep(-allowed / _RATE)
             if isinstance(said, messages.Bye):
                 return
+
+
+def address_of(peer: str) -> str:
+    """The address of a caller without its port, such as 10.0.0.7 of ipv4:10.0.0.7:50312. unix: and the like have none."""
+    return peer.partition(":")[2].rpartition(":")[0] or peer
 
 
 class _Heard:

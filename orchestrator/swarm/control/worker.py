@@ -38,7 +38,8 @@ _ASKED = 4096
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """Callbacks for what schedulers say of tasks. Called in the event loop: nothing blocks.
+    """Callbacks for what schedulers say of tasks. Called in the event loop: nothing blocks, but `task`, which is called
+    in a thread, since a lock file of 32 MiB takes seconds to read. What was told later waits for it.
 
     `welcome` is told the name of the scheduler that has the word from now on.
     """
@@ -219,7 +220,9 @@ class Worker:
     async def _listen(self, heard: AsyncIterator[tuple[int, FromScheduler | None]]) -> None:
         async for seen, told in heard:
             self._words.heard(seen)
-            if told is not None:
+            if isinstance(told, messages.TaskLock):
+                await asyncio.to_thread(self._orders.task, told)
+            elif told is not None:
                 self._take(told)
 
     async def _speak(self, line: SchedulerLine, beat: float) -> None:
@@ -257,8 +260,6 @@ class Worker:
                 self._guide.name([peer for peer in told.peers if peer.node != self._hello.node])
             case messages.Shunned():
                 self._guide.shun(told.nodes)
-            case messages.TaskLock():
-                self._orders.task(told)
             case messages.TaskCancelled():
                 self._orders.cancelled(told.task)
             case messages.DrainOrder():

@@ -9,14 +9,15 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from orchestrator.errors import GlmAriaError
+from orchestrator.errors import GlmAriaError, TemporaryError
 from orchestrator.events import ignore
 from orchestrator.swarm.control import server, service
 from orchestrator.swarm.control.access import HEADER, FleetDoor, with_key
 from orchestrator.swarm.control.credentials import SERVER_OPTIONS, TlsFiles
 from orchestrator.swarm.control.line import RemoteScheduler
-from orchestrator.swarm.control.messages import Submission
+from orchestrator.swarm.control.messages import Hello, Submission
 from orchestrator.swarm.control.server import listening
 from orchestrator.swarm.control.service import FleetService
 from orchestrator.swarm.control.stubs import fleet_pb2 as pb
@@ -81,6 +82,55 @@ def test_silent_connections_are_closed_and_more_than_fit_do_not_keep_members_out
             await closed(silent)
             async with RemoteScheduler(address, PLAIN, with_key(KEYS, "n1")).calls() as calls:
                 assert await calls.nodes() == ()
+
+    asyncio.run(work())
+
+
+def test_a_stranger_can_watch_the_health_of_a_scheduler_so_often_and_holds_no_room_of_members() -> None:
+    async def work() -> None:
+        async with asyncio.timeout(60), scheduler(NotingCore()) as address:
+            async with grpc.aio.insecure_channel(address) as channel:
+                health = health_pb2_grpc.HealthStub(channel)
+                watches = [health.Watch(health_pb2.HealthCheckRequest()) for _ in range(server._MOST_OPEN_OF_ONE)]
+                for watch in watches:
+                    assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
+                with pytest.raises(grpc.aio.AioRpcError) as raised:
+                    await health.Check(health_pb2.HealthCheckRequest())
+                assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+                assert "from 127.0.0.1 are under way" in str(raised.value.details())
+                async with RemoteScheduler(address, PLAIN, with_key(KEYS, "n1")).calls() as calls:
+                    assert await calls.nodes() == ()
+                watches[0].cancel()
+                while True:  # what was cancelled is noticed when the other side hears of it
+                    with contextlib.suppress(grpc.aio.AioRpcError):
+                        await health.Check(health_pb2.HealthCheckRequest())
+                        break
+
+    asyncio.run(work())
+
+
+def test_one_address_makes_so_many_calls_and_is_told_when_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "_MOST_OF_ONE", 2)
+
+    async def work() -> None:
+        async with asyncio.timeout(60), scheduler(NotingCore()) as address, contextlib.AsyncExitStack() as nodes:
+
+            def reached(name: str) -> RemoteScheduler:
+                return RemoteScheduler(address, PLAIN, with_key(KEYS, name))
+
+            async def join(name: str, stack: contextlib.AsyncExitStack) -> None:
+                line = await stack.enter_async_context(reached(name).line(Hello(name, 1, "")))
+                await anext(line.heard())
+
+            await join("n1", nodes)
+            async with contextlib.AsyncExitStack() as second:
+                await join("n2", second)
+                with pytest.raises(TemporaryError, match=r"2 calls from 127\.0\.0\.1 are under way here"):
+                    await join("n3", nodes)
+            while True:
+                with contextlib.suppress(TemporaryError):
+                    await join("n3", nodes)
+                    break
 
     asyncio.run(work())
 

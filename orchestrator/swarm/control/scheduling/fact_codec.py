@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from orchestrator.core.files import MAX_FILE, MAX_SIZE, Digest
@@ -39,7 +40,7 @@ from orchestrator.swarm.view import NodeState
 Key = tuple[str, str]
 """The shelf and the name of a register."""
 
-FLEET = "fleet"
+FLEET, _TASK = "fleet", "task:"
 _YES = b"1"
 _MOST_TEXT, _MOST_LIST = 512, 1024
 
@@ -57,17 +58,17 @@ def key_of(fact: Fact) -> Key:  # noqa: PLR0911 - a row for each kind
         case DrainFact():
             return FLEET, f"drain:{fact.node}"
         case LockFact():
-            return f"task:{fact.task}", "lock"
+            return f"{_TASK}{fact.task}", "lock"
         case ClaimFact():
-            return f"task:{fact.task}", "claim"
+            return f"{_TASK}{fact.task}", "claim"
         case CancelFact():
-            return f"task:{fact.task}", "cancel"
+            return f"{_TASK}{fact.task}", "cancel"
         case ReportFact():
-            return f"task:{fact.report.task}", f"report:{fact.node}"
+            return f"{_TASK}{fact.report.task}", f"report:{fact.node}"
         case FilesFact():
-            return f"task:{fact.task}", f"files:{fact.node}"
+            return f"{_TASK}{fact.task}", f"files:{fact.node}"
         case LeaseFact(good=str()):
-            return f"task:{fact.good}", f"bundle:{fact.index}"
+            return f"{_TASK}{fact.good}", f"bundle:{fact.index}"
         case LeaseFact():
             return str(fact.good), f"unit:{fact.index}"
         case HaveFact():
@@ -91,8 +92,7 @@ def _value(fact: Fact) -> bytes:  # noqa: PLR0911 - a row for each kind
             brings = [[str(one.digest), one.index, one.start, one.end] for one in fact.brings]
             return _json([text, numbers, flags, fact.joined, fact.peers, leases, fact.site, brings])
         case LockFact():
-            said = [fact.name, fact.selector, fact.priority, fact.is_restricted, fact.lock, fact.seal, fact.at]
-            return zlib.compress(_json(said), 1)
+            return _packed(fact)
         case ReportFact(report=told):
             return _json([told.phase, told.code, told.done, told.from_origin, told.from_peers, dict(told.senders)])
         case FilesFact():
@@ -107,6 +107,12 @@ def _value(fact: Fact) -> bytes:  # noqa: PLR0911 - a row for each kind
             return _json(fact.epoch)
         case _:
             return _YES
+
+
+@lru_cache(maxsize=16)  # seconds for a long one, as to read it: a thread does both first
+def _packed(fact: LockFact) -> bytes:
+    said = [fact.name, fact.selector, fact.priority, fact.is_restricted, fact.lock, fact.seal, fact.at]
+    return zlib.compress(_json(said), 1)
 
 
 def _json(value: object) -> bytes:
@@ -124,13 +130,18 @@ def fact_of(register: Register) -> Fact | None:
         if shelf == FLEET:
             read = _OF_FLEET.get(kind)
             return read(rest, register) if read else None
-        if shelf.startswith("task:"):
+        if shelf.startswith(_TASK):
             of_task = _OF_TASK.get(kind)
-            return of_task(_name(shelf.removeprefix("task:")), rest, register) if of_task else None
+            return of_task(_name(shelf.removeprefix(_TASK)), rest, register) if of_task else None
         of_blob = _OF_BLOB.get(kind)
         return of_blob(Digest.parse(shelf), rest, register) if of_blob else None
     except Exception:  # noqa: BLE001 - whatever a value that somebody made up raises, it is one that is passed over
         return None
+
+
+def is_lock(register: Register) -> bool:
+    """True for what is to be the lock file of a task."""
+    return register.shelf.startswith(_TASK) and register.name == "lock" and bool(register.value)
 
 
 def is_sound(fact: Fact) -> bool:
@@ -175,6 +186,7 @@ def _unit(digest: str, index: int, start: int, end: int) -> Unit:
     return Unit(Digest.parse(digest), number, start, end)
 
 
+@lru_cache(maxsize=16)
 def _lock(task: str, _: str, register: Register) -> LockFact:
     unpacking = zlib.decompressobj()
     said = json.loads(unpacking.decompress(register.value, MOST_LOCK))

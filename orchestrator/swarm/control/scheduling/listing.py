@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from itertools import accumulate
 
@@ -31,9 +32,11 @@ class TaskListing:
     large: tuple[Digest, ...]
     fingerprint: str
 
-    @classmethod
-    def of(cls, task: str, lock: str) -> TaskListing:
-        """The listing of a lock file. Raises UsageError, UnsafeError."""
+    @staticmethod
+    @lru_cache(maxsize=16)
+    def of(task: str, lock: str) -> TaskListing:
+        """The listing of a lock file. A long one takes seconds: who reads it in a thread first has it read there alone.
+        Raises UsageError, UnsafeError."""
         sizes: dict[Digest, int] = {}
         hosts: dict[Digest, str] = {}
         for model in parse_lock(lock, "the lock file of the task").models:
@@ -45,7 +48,7 @@ class TaskListing:
         firsts = tuple(accumulate((len(bundle.digests) for bundle in bundles), initial=0))
         places = {digest: place for place, digest in enumerate(small)}
         fingerprint = sha256("\n".join(map(str, small)).encode()).hexdigest()[:_FINGERPRINT]
-        return cls(sizes, hosts, bundles, places, firsts, tuple(digest for digest, _ in large), fingerprint)
+        return TaskListing(sizes, hosts, bundles, places, firsts, tuple(digest for digest, _ in large), fingerprint)
 
     @property
     def size(self) -> int:

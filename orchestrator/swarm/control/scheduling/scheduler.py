@@ -9,9 +9,9 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from orchestrator.errors import NotFoundError, TemporaryError, UsageError
+from orchestrator.errors import GlmAriaError, NotFoundError, TemporaryError, UsageError
 from orchestrator.events import Emit, Notice
-from orchestrator.swarm.board.interface import LIFE, FleetBoard
+from orchestrator.swarm.board.interface import LIFE, BoardAnswer, FleetBoard, Register
 from orchestrator.swarm.control import messages
 from orchestrator.swarm.control.messages import (
     FromNode,
@@ -24,7 +24,7 @@ from orchestrator.swarm.control.messages import (
 )
 from orchestrator.swarm.control.scheduling.core import CONNECTIONS, SchedulerCore
 from orchestrator.swarm.control.scheduling.desk import Desk
-from orchestrator.swarm.control.scheduling.fact_codec import is_sound
+from orchestrator.swarm.control.scheduling.fact_codec import fact_of, is_lock, is_sound
 from orchestrator.swarm.control.scheduling.facts import CancelFact, ClaimFact, DrainFact, LockFact
 from orchestrator.swarm.control.scheduling.listing import TaskListing
 from orchestrator.swarm.control.scheduling.viewing import NodeLoad, loads_of, node_status, task_status, was_here
@@ -35,8 +35,8 @@ TURN = 0.25
 """Seconds between two turns while nothing happens that cannot wait, if few schedulers share a board."""
 _FEW = 16
 _LEAST, _MOST = 0.05, 2.0
-_SHARE = 4
-"""A turn is followed by a rest of so many times what it took of the loop, up to `_MOST`: a fifth of a core, mostly."""
+_SHARE = 8
+"""A turn is followed by a rest of so many times what it took of the loop, up to `_MOST`: a ninth of a core, mostly."""
 CLAIM = 30.0
 """Seconds for which a node that no scheduler knows may be at a lock file before another one is asked to make it. One
 that lives may take longer."""
@@ -94,7 +94,7 @@ class Scheduler:
         asking, self._asking = self._asking, []
         asked = time.monotonic()
         try:
-            answer = await asyncio.to_thread(self._board.exchange, puts, self._core.agreement.mark)
+            answer = await asyncio.to_thread(self._exchange, puts)
         except TemporaryError as error:
             answered = time.monotonic()
             self._core.failed()
@@ -165,17 +165,9 @@ class Scheduler:
             raise TemporaryError(f"the fleet has {len(known)} tasks, which is the most: those that ended are forgotten")
         task = self._core.state.task(name)
         if task.lock is None and asked.lock:
-            TaskListing.of(name, asked.lock)
-            priority = min(max(asked.priority, -_MOST_PRIORITY), _MOST_PRIORITY)
-            said = asked.name, asked.selector, priority, asked.is_restricted, asked.lock, asked.seal
-            fact = LockFact(name, *said, time.time_ns() // 1_000_000)
-            if not is_sound(fact):
-                raise UsageError(
-                    "the name or the selector of the task is longer than 512 characters, or its lock file longer than "
-                    "8 MiB when it is compressed",
-                    hint="submit fewer models at once",
-                )
-            self._core.agreement.wish(fact)
+            fact = await asyncio.to_thread(_lock_of, name, asked)
+            if self._core.state.task(name).lock is None:  # nobody else gave one meanwhile
+                self._core.agreement.wish(fact)
             await self._agreed()
         elif task.lock is None and asked.node not in ("", task.claimed[0]) and not self._is_at_it(*task.claimed):
             self._core.agreement.wish(ClaimFact(name, asked.node))
@@ -223,6 +215,15 @@ class Scheduler:
         await exchange(self.desk, heard, write, is_caller=False)
 
     # -- parts
+
+    def _exchange(self, puts: Sequence[Register]) -> BoardAnswer:
+        """See `FleetBoard.exchange`. For a thread: lock files of others are read here, which may take seconds."""
+        answer = self._board.exchange(puts, self._core.agreement.mark)
+        for register in answer.news:
+            if is_lock(register) and isinstance(fact := fact_of(register), LockFact):
+                with contextlib.suppress(GlmAriaError, ValueError, RecursionError):  # `FleetState` sees that, too
+                    TaskListing.of(fact.task, fact.lock)
+        return answer
 
     def _check(self) -> None:
         if self._is_over:
@@ -281,6 +282,21 @@ class Scheduler:
         for name, since in self._ended.items():
             if now - since > LIFE:
                 self._core.forget_task(name)
+
+
+def _lock_of(task: str, asked: Submission) -> LockFact:
+    """The lock file of a task, as the board has it. For a thread. Raises UsageError, UnsafeError."""
+    TaskListing.of(task, asked.lock)
+    priority = min(max(asked.priority, -_MOST_PRIORITY), _MOST_PRIORITY)
+    said = asked.name, asked.selector, priority, asked.is_restricted, asked.lock, asked.seal
+    fact = LockFact(task, *said, time.time_ns() // 1_000_000)
+    if not is_sound(fact):
+        raise UsageError(
+            "the name or the selector of the task is longer than 512 characters, or its lock file longer than "
+            "8 MiB when it is compressed",
+            hint="submit fewer models at once",
+        )
+    return fact
 
 
 def _answer(asking: Iterable[asyncio.Future[None]], error: Exception | None = None) -> None:
