@@ -3,13 +3,32 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
+
+from orchestrator.net.addresses import split
 
 # What is left of a quota, and the seconds until it is renewed, by their names in the forms of `_quota_wait`.
 _LEFT = re.compile(r"(?:^|[;,\s])(?:r|remaining)\s*=\s*(\d{1,9})\b", re.ASCII)
 _RESET = re.compile(r"(?:^|[;,\s])(?:t|reset)\s*=\s*(\d{1,9})\b", re.ASCII)
 _SECONDS = re.compile(r"\d{1,9}", re.ASCII)
+
+
+class BusySites:
+    """The sites that asked us to slow down, and until when. Thread-safe. `clock` is monotonic seconds."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._until: dict[str, float] = {}
+
+    def note(self, url: str, seconds: float) -> None:
+        """The site of this address is to be left alone for so long."""
+        site = split(url).netloc
+        self._until[site] = max(self._until.get(site, 0.0), self._clock() + seconds)
+
+    def left(self, url: str) -> float:
+        """The seconds for which the site of this address is still to be left alone."""
+        return max(0.0, self._until.get(split(url).netloc, 0.0) - self._clock())
 
 
 def asked_wait(headers: Mapping[str, str], now: float) -> float | None:

@@ -29,7 +29,7 @@ from orchestrator.net.failures import FOREIGN, at_the_proxy, translate
 from orchestrator.net.handshake import Handshake, shake_hands
 from orchestrator.net.lookup.dns import Lookup
 from orchestrator.net.pools import Pools
-from orchestrator.net.retry import asked_wait
+from orchestrator.net.retry import BusySites, asked_wait
 from orchestrator.net.statuses import Then, meaning
 
 __all__ = ["USER_AGENT", "Limits", "Net"]
@@ -68,6 +68,7 @@ class Net:
         self.limits = limits or Limits()
         self.now = now
         self._sleep, self._clock, self._roll = sleep, clock, roll
+        self.busy = BusySites(clock)
         self._proxies = proxies or Proxies()
         self._ca_bundle, self._lookup = ca_bundle, lookup
         self._pools = Pools(ca_bundle, lookup)
@@ -211,7 +212,7 @@ class Net:
                 if meaning(answer.status).then is not Then.RETRY:
                     return answer
                 wait = asked_wait(answer.headers, self.now())
-                failure = _busy(answer, wait, self._route(answer.url, home))
+                failure = _busy(answer, wait, self._route(answer.url, home), self.busy)
             wait = backoff(attempt, _FIRST_WAIT, _LONGEST_WAIT, self._roll()) if wait is None else wait
             if attempt == most or self._clock() + wait >= deadline:
                 break
@@ -310,8 +311,9 @@ def _hang_up(response: BaseHTTPResponse) -> None:
     put_back(response)
 
 
-def _busy(answer: Answer, wait: float | None, proxy: Proxy | None) -> TemporaryError:
+def _busy(answer: Answer, wait: float | None, proxy: Proxy | None, busy: BusySites) -> TemporaryError:
     if answer.status == 429:
+        busy.note(answer.url, _LONGEST_WAIT if wait is None else wait)
         seconds = f" for {wait:.0f} s" if wait else ""
         words = f"{answer.host} asks us to slow down{seconds} (HTTP 429)"
         hint = "run the same command again later; with a token (hf auth login) the quota is larger"

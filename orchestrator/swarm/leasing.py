@@ -61,9 +61,9 @@ def review(fleet: FleetView, goods: Sequence[Good], trusted: frozenset[str], now
         for lease in good.view.leases:
             moved[lease.node] = max(moved.get(lease.node, 0.0), lease.moved)
 
-    def is_silent(lease: Lease) -> bool:
-        # What waits behind other work of its node is not silent.
-        return now - max(lease.since, lease.moved if lease.done else moved[lease.node]) > SILENT_AFTER
+    def is_silent(lease: Lease, rested: float) -> bool:
+        # What waits behind other work of its node is not silent, nor what is of an origin that is left alone.
+        return now - max(lease.since, lease.moved if lease.done else moved[lease.node], rested) > SILENT_AFTER
 
     def is_over(good: Good, lease: Lease) -> bool:
         serves = lease.node in trusted and lease.node in good.view.wanted_by
@@ -72,10 +72,12 @@ def review(fleet: FleetView, goods: Sequence[Good], trusted: frozenset[str], now
     kept: list[KeptLease] = []
     revoked: list[Revoke] = []
     for good in goods:
+        rests_until = _rests_until(fleet, good)
         for lease in good.view.leases:
-            if is_over(good, lease):
+            # Who has not begun would be refused, too; what is under way may go on.
+            if is_over(good, lease) or (now < rests_until and not lease.done):
                 revoked.append(Revoke(lease))
-            elif is_silent(lease):
+            elif is_silent(lease, rests_until):
                 revoked.append(Revoke(lease, is_stalled=True))
             elif not good.is_there(lease):
                 kept.append(KeptLease(good, lease))
@@ -94,7 +96,8 @@ def _congested(
     of: dict[str, list[KeptLease]] = {}
     for each in kept:
         of.setdefault(each.lease.node, []).append(each)
-    ages = {node: now - min(each.lease.since for each in mine) for node, mine in of.items()}
+    begun = {each: max(each.lease.since, _rests_until(fleet, each.good)) for each in kept}
+    ages = {node: now - min(begun[each] for each in mine) for node, mine in of.items()}
     rates = {node: sum(each.lease.rate for each in of[node]) for node, age in ages.items() if age > CONGESTED_AFTER}
     left = {node: sum(map(_left, of[node])) for node in rates}
     crawling = {node for node, rate in rates.items() if ages[node] > CRAWLS_AFTER and left[node] > CRAWL * rate}
@@ -256,7 +259,7 @@ class _Desk:
         """The next lease of a task, None when it has no work that an origin and a node would take now."""
         while queues:
             good = queues[0].good
-            if self._used[good.view.host] < allowed(self._fleet.origins.get(good.view.host)):
+            if self._used[good.view.host] < allowed(self._fleet.origins.get(good.view.host), self._now):
                 node = self._pick(good)
                 work = next(queues[0].works, None) if node else None
                 if node and work:
@@ -305,6 +308,12 @@ class _Desk:
         return (self._ahead[node.id] + good.unit) / (node.pace or self._usual)
 
 
-def allowed(origin: OriginView | None) -> int:
+def allowed(origin: OriginView | None, now: float) -> int:
     """The leases that the fleet may have of an origin at once."""
-    return (origin or OriginView()).connections
+    known = origin or OriginView()
+    return known.connections if now >= known.rests_until else 0
+
+
+def _rests_until(fleet: FleetView, good: Good) -> float:
+    origin = fleet.origins.get(good.view.host)
+    return origin.rests_until if origin else 0.0

@@ -146,9 +146,11 @@ class TaskView:
 
 @dataclass(frozen=True, slots=True)
 class OriginView:
-    """An origin host: `connections` that the whole fleet may have to it."""
+    """An origin host: `connections` that the whole fleet may have to it. It is left alone until `rests_until`, since it
+    told somebody that it is asked too much."""
 
     connections: int = 32
+    rests_until: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

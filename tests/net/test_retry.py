@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.net.retry import asked_wait
+from orchestrator.net.retry import BusySites, asked_wait
 
 
 @pytest.mark.parametrize(
@@ -51,3 +51,14 @@ def test_the_wait_that_is_asked_for_is_read(headers: dict[str, str], seconds: fl
 def test_any_header_is_a_wait_or_none(headers: dict[str, str]) -> None:
     seconds = asked_wait(headers, now=100.0)
     assert seconds is None or seconds >= 0
+
+
+def test_a_busy_site_is_left_alone_for_as_long_as_it_said_last() -> None:
+    now = 100.0
+    busy = BusySites(lambda: now)
+    busy.note("https://site/a/b", 30)
+    busy.note("https://site/c", 10)
+    assert busy.left("https://site") == 30
+    assert busy.left("https://site:8443/") == 0
+    now = 131.0
+    assert busy.left("https://site") == 0

@@ -11,7 +11,7 @@ from hypothesis import given
 
 from orchestrator.proof.pieces import PIECE
 from orchestrator.swarm.goods import Good
-from orchestrator.swarm.leasing import MOST_LEASES, allowed, may, rest_after
+from orchestrator.swarm.leasing import MOST_LEASES, SILENT_AFTER, allowed, may, rest_after
 from orchestrator.swarm.plan import EVICT_AFTER, plan
 from orchestrator.swarm.trust import trusted_nodes
 from orchestrator.swarm.units import Bits, Unit, piece_count
@@ -85,7 +85,7 @@ def test_no_origin_gets_more_leases_than_it_allows(fleet: FleetView) -> None:
         if lease.id not in ended and not Good.of(good, fleet, trusted).is_there(lease)
     )
     for host, count in new.items():
-        assert kept[host] + count <= allowed(fleet.origins.get(host))
+        assert kept[host] + count <= allowed(fleet.origins.get(host), NOW)
 
 
 @given(any_fleet())
@@ -108,7 +108,7 @@ def test_nothing_starves(fleet: FleetView) -> None:
     for good in goods:
         able = {node.id for name in trusted if may(node := fleet.nodes[name], good) and node.state == NodeState.READY}
         is_free = any(key(work) not in leased for work in good.works(0))
-        if is_free and able and used[good.view.host] < allowed(fleet.origins.get(good.view.host)):
+        if is_free and able and used[good.view.host] < allowed(fleet.origins.get(good.view.host), NOW):
             assert able & {each.node for each in running}
 
 
@@ -383,3 +383,24 @@ def test_of_what_two_sites_fetch_the_one_goes_on_whose_it_is_to_begin_with() -> 
     shared = blob(0, 4, leases=leases, elsewhere=0b0011, later=0b0101)
     actions = plan(FleetView(nodes(NAMES[:1]), {shared.digest: shared}), NOW)
     assert [action.lease.work for action in actions if isinstance(action, Revoke)] == [leases[0].work]
+
+
+@pytest.mark.parametrize(
+    ("ago", "done", "moved", "is_kept"),
+    [
+        (-9, 0, NOW, False),
+        (-9, PIECE // 2, NOW - 60, True),
+        (2, PIECE // 2, NOW - 60, True),
+        (9, PIECE // 2, NOW - 60, False),
+    ],
+    ids=["not begun", "under way", "just after", "long after"],
+)
+def test_an_origin_that_wants_to_be_left_alone(ago: float, done: int, moved: float, is_kept: bool) -> None:
+    """It gets no new leases until then, and one that is under way is nobody's fault."""
+    running = lease(1, 0, "n0", 20 * PIECE, since=NOW - 90, moved=moved, done=done)
+    view = fleet(blob(1, 20, leases=(running,)), origins={"hub": OriginView(32, NOW - ago)})
+    actions = plan(view, NOW)
+    revoked = [action for action in actions if isinstance(action, Revoke)]
+    assert [action.lease for action in revoked] == ([] if is_kept else [running])
+    assert any(action.is_stalled for action in revoked) is (ago > SILENT_AFTER)
+    assert bool(given_by(view)) is (ago > 0)

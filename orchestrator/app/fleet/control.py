@@ -76,7 +76,7 @@ def board_at(redis: str | None, keys: FleetKeys) -> FleetBoard:
     from orchestrator.swarm.board.redis import RedisBoard
 
     # Two fleets in one Redis have boards of their own.
-    return RedisBoard(redis, keys.marks[0], keys)
+    return RedisBoard(redis, keys.marks[0], keys, keys.marks[1:])
 
 
 def scheduler_over(board: FleetBoard, loop: LoopThread, emit: Emit, site: str = "") -> tuple[Scheduler, Future[None]]:

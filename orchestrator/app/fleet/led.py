@@ -6,17 +6,19 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 
 from orchestrator.app.fleet.control import Calling, HostedScheduler, schedulers_for
 from orchestrator.app.fleet.orders import LOCK, OrderBook, name_of
+from orchestrator.app.opening import OpenCall
 from orchestrator.app.peers.company import SwarmCompany, accompanied, passing_node, reached, stay, tell_peers
 from orchestrator.app.peers.keys import needed_keys
 from orchestrator.app.peers.this_node import this_node
-from orchestrator.cache.cache import Cache
 from orchestrator.cache.identity import cache_id
 from orchestrator.core.extents import Extents
 from orchestrator.core.files import Digest
@@ -28,6 +30,7 @@ from orchestrator.depot.watch import Watch
 from orchestrator.errors import Interrupted, NotAllowedError, NotFoundError, TemporaryError
 from orchestrator.events import Emit, Event, FileProgress, FleetNews, SourceRates
 from orchestrator.lists.lockfile import parse_lock
+from orchestrator.mirrors.sources import Sources
 from orchestrator.pull.report import FileState, PullReport
 from orchestrator.settings import Settings
 from orchestrator.swarm.control.guide import FleetGuide
@@ -152,13 +155,13 @@ class LedNode:
 
 @contextlib.contextmanager
 def led(
-    settings: Settings, cache: Cache, loop: LoopThread, stop: Stop, emit: Emit, *, takes_tasks: bool = False
+    settings: Settings, opened: OpenCall, loop: LoopThread, stop: Stop, emit: Emit, *, takes_tasks: bool = False
 ) -> Iterator[LedNode]:
     """A node that is reached by its peers, and speaks to schedulers. Raises UsageError where none is named, ConfigError
     without a key of the fleet, CannotCreateError when nothing can listen."""
     keys = needed_keys(settings)
     # One that stays is the same after a restart; of those that pull there may be several at once.
-    zone, shared = settings.fleet_zone, cache_id(cache.state_dir)
+    zone, shared = settings.fleet_zone, cache_id(opened.cache.state_dir)
     me = this_node(settings.cache_dir, zone=zone, cache=shared) if takes_tasks else passing_node(zone, shared)
     restricted = settings.fleet_share_restricted
     with contextlib.ExitStack() as stack:
@@ -182,7 +185,7 @@ def led(
                 worker.accuse(digest, piece, sender)
 
         company = stack.enter_context(
-            accompanied(me.node, guide, cache, keys, settings=settings, emit=emit, wrong=accuse)
+            accompanied(me.node, guide, opened.cache, keys, settings=settings, emit=emit, wrong=accuse)
         )
         unguided[0].see(company.peers.seen, company.sharing.checked)
         address = stack.enter_context(reached(company.sharing, me, keys, settings, emit))
@@ -197,7 +200,8 @@ def led(
             cache=me.cache,
         )
         inbox = OrderBook(keys, emit)
-        worker = Worker(hello, schedulers, company.sharing, guide, orders=inbox.orders(), emit=emit)
+        rests = partial(rests_of, opened.sources)
+        worker = Worker(hello, schedulers, company.sharing, guide, orders=inbox.orders(), emit=emit, rests=rests)
         workers.append(worker)
         calling = Calling(loop, schedulers)
 
@@ -223,6 +227,14 @@ def led(
         loop.run(worker.leave(_GOODBYE)).result()
         if own is not None:
             _host_on(own, linger, stop)
+
+
+def rests_of(sources: Sources) -> Mapping[str, float]:
+    """The kinds of sites whose root wants to be left alone, each with the seconds that are left of that. Where a mirror
+    stands in, that is no matter of the fleet."""
+    alone = Counter(source.kind for source in sources.ordered)
+    left = {kind: sources.patient.busy.left(root.url) for kind, root in sources.roots.items() if alone[kind] <= 1}
+    return {kind.name: seconds for kind, seconds in left.items() if seconds}
 
 
 def _host_on(own: HostedScheduler, linger: Linger, stop: Stop) -> None:

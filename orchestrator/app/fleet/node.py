@@ -44,7 +44,7 @@ def serve_node(settings: Settings, stop: Stop, emit: Emit, on_ready: Callable[[s
         # One for all tasks: what one of them placed is given to peers during the next.
         opened(settings, stop, emit) as found,
         event_loop() as loop,
-        led(settings, found.cache, loop, stop, emit, takes_tasks=True) as node,
+        led(settings, found, loop, stop, emit, takes_tasks=True) as node,
     ):
         stop.is_abrupt = False
         tasks = _Tasks(settings, found, node, emit)

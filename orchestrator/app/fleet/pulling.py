@@ -46,7 +46,7 @@ def pull_in_fleet(settings: Settings, request: PullRequest, opened: OpenCall, st
     """Pull with the fleet of the settings. Errors of a model are in the report; where no scheduler answers, each node
     pulls for itself, with a warning. Raises what `led` does."""
     cache, sources, sites, _ = opened
-    with event_loop() as loop, led(settings, cache, loop, stop, emit) as node:
+    with event_loop() as loop, led(settings, opened, loop, stop, emit) as node:
         mover = replace(mover_of(settings), company=node.company)
         try:
             is_led = node.is_led(_CONNECT)

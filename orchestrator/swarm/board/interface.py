@@ -66,7 +66,8 @@ class BoardAnswer:
     `won`: for each register that was put, whether it was taken. `news`: what others have put since the mark of the
     question, in order, and we ourselves in an exchange that failed; `mark` is where that ends. `is_whole`: the news is
     all that the board has, since it lost what was there, or no longer knows the changes since that mark. `is_quiet`:
-    before this exchange nothing had changed for `QUIET` seconds.
+    before this exchange nothing had changed for `QUIET` seconds. `left_out`: shelves that are longer than any that a
+    fleet fills, and so are somebody else's.
     """
 
     won: tuple[bool, ...]
@@ -74,6 +75,7 @@ class BoardAnswer:
     mark: Mark
     is_whole: bool = False
     is_quiet: bool = False
+    left_out: tuple[str, ...] = ()
 
 
 class FleetBoard(Protocol):

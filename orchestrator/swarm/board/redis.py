@@ -6,6 +6,7 @@
     glm:{<fleet>}:recent         there is one while something changed in the last seconds
     glm:{<fleet>}:shelves        a zset: the shelves there are, by the unix second after which they are forgotten
     glm:{<fleet>}:shelf:<shelf>  a hash of registers: 32 hex digits of the version, 16 bytes of seal, and the value
+    glm:{<name>}:at              the name of the fleet that is called so, too: it changes its key; and seals of that
 
 The braces keep all of a fleet on one node of a Redis cluster. The numbers of the log have no gap, so that a reader sees
 when it misses something; another birth says that everything was lost.
@@ -14,6 +15,9 @@ Others may write in the same Redis. A seal is the first 16 bytes of HMAC-SHA256(
 "board/1|FLEET|SHELF|VERSION|length of NAME|NAME|VALUE"), and what has none is left out: only who has the key decides
 anything. An old register that somebody puts back loses by its version to who knows a newer one. What is left to others
 is to remove or to block what is there: that stops a fleet, and tells it nothing.
+
+A fleet has a name by each of its keys. While a key is changed some schedulers know the one, some the other: those that
+know both put up where the board is, and all keep the oldest one until it was silent for a day.
 """
 
 from __future__ import annotations
@@ -22,8 +26,9 @@ import hmac
 import os
 import re
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
@@ -44,6 +49,9 @@ _KEYS = ("born", "log", "shelves", "recent")
 _MARK = re.compile(rb"(\d{1,18})-(\d{1,18})")
 _VERSION = re.compile(rb"([0-9a-f]{16})([0-9a-f]{16})")
 _SEAL = 16
+_MOST_KEYS = 8
+_LOOK = 60.0
+"""Seconds between two looks by which name the fleet has its board."""
 _HEAD = 32 + _SEAL
 
 # Keys: born, log, shelves, recent, and each shelf. Values: who, LIFE, CHANGES, QUIET, then for each shelf its name, how
@@ -93,16 +101,17 @@ return table.concat(won)
 
 class RedisBoard:
     """See `interface.FleetBoard`. `url` may hold a password and is never shown; `fleet` is of letters and digits, and
-    what it says is sealed with the first of its `keys`, and believed with any.
+    what it says is sealed with the first of its `keys`, and believed with any. `aliases` are its names by other keys.
 
     Raises ConfigError where the client library is missing or the address is none.
     """
 
-    def __init__(self, url: str, fleet: str, keys: FleetKeys) -> None:
+    def __init__(self, url: str, fleet: str, keys: FleetKeys, aliases: Sequence[str] = ()) -> None:
         self._line = redis_line(url, setting="fleet.redis", extra="fleet", patience=PATIENCE)
         self._client = self._line.client
-        self._prefix = f"glm:{{{fleet}}}:"
+        self._names = (fleet, *aliases)
         self._seals = _Seals(fleet, keys)
+        self._looked = float("-inf")
         self._me = os.urandom(8).hex().encode()
         self._guard = threading.Lock()
         self._is_unsure = False
@@ -128,6 +137,8 @@ class RedisBoard:
             self._line.close()
 
     def _exchange(self, puts: Sequence[Register], after: Mark | None) -> BoardAnswer:
+        if time.monotonic() - self._looked >= _LOOK:
+            self._find()
         # By shelf, since the script works by shelf.
         order = sorted(range(len(puts)), key=lambda index: puts[index].shelf)
         batches = list(_batches([puts[index] for index in order]))
@@ -146,7 +157,8 @@ class RedisBoard:
         won = tuple(flag == "1" for _, flag in sorted(zip(order, taken, strict=True)))
         born, first, *more = answers[len(batches) :]
         if after is None:
-            return BoardAnswer(won, *self._whole(first, more[0]), True, is_quiet)
+            news, mark, left_out = self._whole(first, more[0])
+            return BoardAnswer(won, news, mark, True, is_quiet, left_out)
         entries = _entries(first[0][1] if first else [])
         numbers = [mark for mark, _ in entries]
         # Another birth, a gap, or numbers below ours: what we have seen is no longer all of it.
@@ -157,7 +169,8 @@ class RedisBoard:
         ):
             with self._client.pipeline(transaction=False) as line:
                 self._ask_end(line)
-                return BoardAnswer(won, *self._whole(*line.execute()), True, is_quiet)
+                found, mark, left_out = self._whole(*line.execute())
+            return BoardAnswer(won, found, mark, True, is_quiet, left_out)
         news = [
             register
             for _, fields in entries
@@ -179,7 +192,7 @@ class RedisBoard:
         line.xrevrange(self._prefix + "log", count=1)
         line.zrevrange(self._prefix + "shelves", 0, _MOST_SHELVES - 1)
 
-    def _whole(self, last: Any, names: Any) -> tuple[tuple[Register, ...], Mark]:
+    def _whole(self, last: Any, names: Any) -> tuple[tuple[Register, ...], Mark, tuple[str, ...]]:
         shelves = [name.decode("ascii", "replace") for name in names]
         keys = [f"{self._prefix}shelf:{shelf}" for shelf in shelves]
         with self._client.pipeline(transaction=False) as line:
@@ -187,11 +200,46 @@ class RedisBoard:
                 line.memory_usage(key)
             sizes = line.execute(raise_on_error=False)
         found: list[Register] = []
+        left_out: list[str] = []
         for shelf, key, size in zip(shelves, keys, sizes, strict=True):
             if isinstance(size, int) and size <= _MOST_SHELF:
                 cells = self._client.hgetall(key)
                 found += filter(None, (self._seals.register(shelf, name, cell) for name, cell in cells.items()))
-        return tuple(found), _entries(last)[0][0] if last else (0, 0)
+            elif isinstance(size, int):
+                left_out.append(shelf)
+        return tuple(found), _entries(last)[0][0] if last else (0, 0), tuple(left_out)
+
+    @property
+    def _prefix(self) -> str:
+        return _prefix_of(self._seals.fleet)
+
+    def _find(self) -> None:
+        """Take the oldest board that the fleet has by any name, and put up for its other names where that is."""
+        signs = [_prefix_of(name) + "at" for name in self._names]
+        names = dict.fromkeys(self._names)
+        for name, sign in zip(self._names, self._asked(signs), strict=True):
+            if isinstance(sign, bytes) and (other := self._seals.other_name(name, sign)):
+                names[other] = None
+        born = self._asked([_prefix_of(name) + "born" for name in names])
+        ages = {name: int(value) for name, value in zip(names, born, strict=True) if value}
+        chosen = min(ages, key=lambda name: ages[name]) if ages else self._names[0]
+        self._seals = replace(self._seals, fleet=chosen)
+        with self._client.pipeline(transaction=False) as line:
+            for name, sign in zip(self._names, signs, strict=True):
+                if name != chosen:
+                    line.set(sign, self._seals.sign(name, chosen), ex=LIFE)
+            line.execute()
+        self._looked = time.monotonic()
+
+    def _asked(self, keys: Sequence[str]) -> Any:
+        with self._client.pipeline(transaction=False) as line:
+            for key in keys:
+                line.get(key)
+            return line.execute()
+
+
+def _prefix_of(name: str) -> str:
+    return f"glm:{{{name}}}:"
 
 
 def _batches(puts: Sequence[Register]) -> Iterator[Sequence[Register]]:
@@ -236,6 +284,20 @@ class _Seals:
         seal = self._seal(self.keys.keys[0], put)
         return b"%016x%016x%b%b" % (*put.version, seal, put.value)
 
+    def sign(self, name: str, fleet: str) -> bytes:
+        """The word that what is called by this name is that fleet."""
+        return " ".join([fleet, *(_sign(key, name, fleet) for key in self.keys.keys)]).encode()
+
+    def other_name(self, name: str, sign: bytes) -> str | None:
+        """The fleet that a sign for this name tells; None where nobody with a key of this fleet put it up."""
+        fleet, *shown = sign.decode("ascii", "replace").split(" ")
+        known = [_sign(key, name, fleet).encode() for key in self.keys.keys]
+        return (
+            fleet
+            if any(hmac.compare_digest(own, one.encode()) for own in known for one in shown[:_MOST_KEYS])
+            else None
+        )
+
     def registers(self, fields: Mapping[bytes, bytes]) -> Iterator[Register]:
         """The registers that an entry of the log has."""
         for field, cell in fields.items():
@@ -261,3 +323,7 @@ class _Seals:
             self.fleet.encode(), put.shelf.encode(), *put.version, len(name), name, put.value
         )  # fmt: skip
         return hmac.digest(key, about, "sha256")[:_SEAL]
+
+
+def _sign(key: bytes, name: str, fleet: str) -> str:
+    return hmac.digest(key, f"board-at/1|{name}|{fleet}".encode(), "sha256")[:_SEAL].hex()

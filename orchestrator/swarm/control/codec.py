@@ -55,6 +55,8 @@ def request(seq: int, said: FromNode) -> pb.DownloadRequest:
             made.failed.CopyFrom(pb.Failed(lease=said.lease, code=said.code))
         case messages.WrongPiece():
             made.wrong.CopyFrom(pb.Wrong(digest=str(said.digest), piece=said.piece, sender=said.sender))
+        case messages.OriginBusy():
+            made.busy.CopyFrom(pb.Busy(host=said.host, seconds=said.seconds))
         case messages.TaskReport():
             made.report.CopyFrom(report(said))
         case messages.Bye():
@@ -148,6 +150,7 @@ _SAID: Mapping[str, Callable[[Any], FromNode]] = {
     "held": lambda found: messages.HeldUnit(found.lease),
     "failed": lambda found: messages.FailedWork(found.lease, found.code),
     "wrong": lambda found: messages.WrongPiece(digest_of(found.digest), found.piece, found.sender),
+    "busy": lambda found: messages.OriginBusy(found.host, found.seconds),
     "report": lambda found: said_report(found.task, found),
     "bye": lambda _: messages.Bye(),
 }

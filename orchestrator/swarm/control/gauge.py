@@ -2,18 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator, Mapping
 
 from orchestrator.core.extents import intersect
 from orchestrator.core.files import Digest
 from orchestrator.depot.watch import Watch
 from orchestrator.swarm.control.guide import FleetGuide
-from orchestrator.swarm.control.messages import Assign, LeaseProgress
+from orchestrator.swarm.control.messages import Assign, LeaseProgress, OriginBusy
 from orchestrator.swarm.holdings import Holding
 from orchestrator.swarm.units import pieces_within
 
 _STARVING = 1.0
 """Seconds without bytes and without a lease."""
+_SAME = 0.5
+"""Seconds by which an origin has to want to be left alone for longer than was told, to be told again."""
+Rests = Callable[[], Mapping[str, float]]
+"""The origins that want to be left alone, each with the seconds that are left of that."""
+
+
+class OriginRests:
+    """Notices which origins want to be left alone, and which of them for longer."""
+
+    def __init__(self, rests: Rests, clock: Callable[[], float]) -> None:
+        self._rests = rests
+        self._clock = clock
+        self._until: dict[str, float] = {}
+
+    def news(self) -> Iterator[OriginBusy]:
+        """Those that were not told yet."""
+        for host, left in self._rests().items():
+            until = self._clock() + left
+            if until > self._until.get(host, 0.0) + _SAME:
+                self._until[host] = until
+                yield OriginBusy(host, math.ceil(left))
 
 
 class WorkGauge:

@@ -96,6 +96,14 @@ class WrongPiece:
     sender: str
 
 
+@dataclass(frozen=True, slots=True)
+class OriginBusy:
+    """An origin (a kind of site, as lock files have it) wants to be left alone for so many seconds."""
+
+    host: str
+    seconds: int
+
+
 class NodePhase(StrEnum):
     """The phase of a node in a task."""
 
@@ -124,7 +132,7 @@ class Bye:
     """The node leaves: its leases are free at once."""
 
 
-FromNode = Hello | Join | Progress | HeldUnit | FailedWork | WrongPiece | TaskReport | Bye
+FromNode = Hello | Join | Progress | HeldUnit | FailedWork | WrongPiece | OriginBusy | TaskReport | Bye
 
 # -- from schedulers ---------------------------------------------------------------------------------------------------
 

@@ -251,7 +251,7 @@ class FleetService:
 
 
 def address_of(peer: str) -> str:
-    """The address of a caller without its port, such as 10.0.0.7 of ipv4:10.0.0.7:50312. unix: and the like have none."""
+    """The address of a caller without its port: 10.0.0.7 of ipv4:10.0.0.7:50312. unix: and the like have none."""
     return peer.partition(":")[2].rpartition(":")[0] or peer
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ from orchestrator.depot.watch import Watch
 from orchestrator.errors import GlmAriaError, NotAllowedError, TemporaryError
 from orchestrator.events import Emit
 from orchestrator.swarm.control import messages
-from orchestrator.swarm.control.gauge import WorkGauge
+from orchestrator.swarm.control.gauge import OriginRests, Rests, WorkGauge
 from orchestrator.swarm.control.guide import FleetGuide, Lead
 from orchestrator.swarm.control.line import Scheduled, SchedulerLine
 from orchestrator.swarm.control.messages import Assign, FromNode, FromScheduler, Hello, TaskReport
@@ -54,9 +55,10 @@ class Worker:
     """Speaks for a node. `run` is for one event loop; all else may be called by any thread.
 
     `hello` are its first words, without leases. `schedulers` are tried in their order, from the one that answered last.
+    `rests` tells which origins want to be left alone; the whole fleet is to leave them alone then.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the clock is given by tests
         self,
         hello: Hello,
         schedulers: Sequence[Scheduled],
@@ -65,6 +67,7 @@ class Worker:
         *,
         orders: Orders,
         emit: Emit,
+        rests: Rests = dict,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._hello = hello
@@ -72,6 +75,7 @@ class Worker:
         self._holdings = holdings
         self._guide = guide
         self._orders = orders
+        self._rests = OriginRests(rests, clock)
         self._clock = clock
         self._words = Words()
         self._inbox: list[tuple[object, FromNode]] = []
@@ -227,13 +231,15 @@ class Worker:
 
     async def _speak(self, line: SchedulerLine, beat: float) -> None:
         beats_at, spoke = self._clock(), -beat
+        # All come at once to a scheduler that was started again, and shall not beat at once from then on.
+        wait = beat * random.uniform(_SOON, 1)  # noqa: S311 - no secret
         while True:
             await self._find()
             is_urgent = self._look()
             now = self._clock()
             beats = now >= beats_at
             if beats:
-                beats_at = now + beat
+                beats_at, wait = now + wait, beat
             if beats or (self._words.has_more and (is_urgent or now >= spoke + beat * _SOON)):
                 spoke = now
                 leases = self._gauge.progress() if beats else ()
@@ -282,6 +288,8 @@ class Worker:
             self._gauge.held[holding.digest] = holding
             if self._guide.expects(holding.digest):
                 self._words.put(("blob", holding.digest), _progress_of(holding))
+        for busy in self._rests.news():
+            self._words.put(("busy", busy.host), busy, is_kept=False)
         done = [one for one in self._guide.leases if self._gauge.is_done(one)]
         for one in done:
             self._words.put(("held", one.lease), messages.HeldUnit(one.lease), is_kept=False)

@@ -164,7 +164,8 @@ def test_a_shelf_too_large_to_be_ours_is_left_alone(
 ) -> None:
     monkeypatch.setattr("orchestrator.swarm.board.redis._MOST_SHELF", 4096)
     board.exchange((put("a"), Register("huge", "a", (0, 1), bytes(8192))), None)
-    assert board.exchange((), None).news == (put("a"),)
+    answer = board.exchange((), None)
+    assert (answer.news, answer.left_out) == ((put("a"),), ("huge",))
 
 
 @pytest.mark.parametrize(
@@ -266,6 +267,26 @@ def test_who_changes_the_key_is_believed_with_any(server: RedisServer, fleet: st
     assert new.exchange((), None).news == (put("new"),)
     for one in (old, both, new):
         one.close()
+
+
+def test_a_fleet_that_changes_its_key_has_one_board_at_each_step(own: RedisServer) -> None:
+    old_key, new_key = KEYS.keys, STRANGE.keys
+    one = RedisBoard(own.url, "old", KEYS)
+    first = RedisBoard(own.url, "old", FleetKeys(old_key + new_key), ["new"])
+    second = RedisBoard(own.url, "new", FleetKeys(new_key + old_key), ["old"])
+    last = RedisBoard(own.url, "new", STRANGE)
+    stranger = RedisBoard(own.url, "new", FleetKeys((b"of another fleet",)))
+    mark = one.exchange((put("a"),), None).mark
+    assert first.exchange((put("b"),), None).news == (put("a"), put("b"))
+    assert second.exchange((put("c"),), None).news == (put("a"), put("b"), put("c"))
+    assert [each.name for each in one.exchange((), mark).news] == ["b"], "who has only the old key reads no new one"
+    found = last.exchange((put("d"),), None)
+    assert found.news == (put("c"), put("d")), "and the other way round"
+    assert second.exchange((put("e"),), found.mark).news == ()
+    assert last.exchange((), found.mark).news == (put("e"),)
+    assert stranger.exchange((), None).news == ()
+    for board in (one, first, second, last, stranger):
+        board.close()
 
 
 def test_what_is_removed_stays_removed_for_who_follows(server: RedisServer, board: RedisBoard, fleet: str) -> None:

@@ -29,6 +29,7 @@ SAID: tuple[FromNode, ...] = (
     messages.HeldUnit("lease-1"),
     messages.FailedWork("lease-1", "rate-limited"),
     messages.WrongPiece(LARGE, 9, "n2"),
+    messages.OriginBusy("huggingface", 30),
     messages.TaskReport("task-1", messages.NodePhase.FAILED, "no-space", 1, 2, 3, {"n2": 3}),
     messages.Bye(),
 )

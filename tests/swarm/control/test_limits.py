@@ -88,23 +88,26 @@ def test_silent_connections_are_closed_and_more_than_fit_do_not_keep_members_out
 
 def test_a_stranger_can_watch_the_health_of_a_scheduler_so_often_and_holds_no_room_of_members() -> None:
     async def work() -> None:
-        async with asyncio.timeout(60), scheduler(NotingCore()) as address:
-            async with grpc.aio.insecure_channel(address) as channel:
-                health = health_pb2_grpc.HealthStub(channel)
-                watches = [health.Watch(health_pb2.HealthCheckRequest()) for _ in range(server._MOST_OPEN_OF_ONE)]
-                for watch in watches:
-                    assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
-                with pytest.raises(grpc.aio.AioRpcError) as raised:
+        async with (
+            asyncio.timeout(60),
+            scheduler(NotingCore()) as address,
+            grpc.aio.insecure_channel(address) as channel,
+        ):
+            health: Any = health_pb2_grpc.HealthStub(channel)
+            watches = [health.Watch(health_pb2.HealthCheckRequest()) for _ in range(server._MOST_OPEN_OF_ONE)]
+            for watch in watches:
+                assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
+            with pytest.raises(grpc.aio.AioRpcError) as raised:
+                await health.Check(health_pb2.HealthCheckRequest())
+            assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert "from 127.0.0.1 are under way" in str(raised.value.details())
+            async with RemoteScheduler(address, PLAIN, with_key(KEYS, "n1")).calls() as calls:
+                assert await calls.nodes() == ()
+            watches[0].cancel()
+            while True:  # what was cancelled is noticed when the other side hears of it
+                with contextlib.suppress(grpc.aio.AioRpcError):
                     await health.Check(health_pb2.HealthCheckRequest())
-                assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-                assert "from 127.0.0.1 are under way" in str(raised.value.details())
-                async with RemoteScheduler(address, PLAIN, with_key(KEYS, "n1")).calls() as calls:
-                    assert await calls.nodes() == ()
-                watches[0].cancel()
-                while True:  # what was cancelled is noticed when the other side hears of it
-                    with contextlib.suppress(grpc.aio.AioRpcError):
-                        await health.Check(health_pb2.HealthCheckRequest())
-                        break
+                    break
 
     asyncio.run(work())
 

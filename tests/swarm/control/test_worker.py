@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -137,6 +138,7 @@ class Node:
     events: list[Event] = field(default_factory=list)
     stirred: int = 0
     tasks: list[messages.TaskLock] = field(default_factory=list)
+    rests: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.schedulers = [Scheduler(core, f"s{number}") for number, core in enumerate(self.cores)]
@@ -150,6 +152,7 @@ class Node:
             self.guide,
             orders=Orders(task=self.tasks.append),
             emit=self.events.append,
+            rests=lambda: self.rests,
         )
 
     def _stir(self) -> None:
@@ -419,5 +422,24 @@ def test_a_task_is_passed_on_and_its_report_is_told() -> None:
         node.worker.accuse(LARGE, 3, "n2")
         await core.until(lambda: bool(core.heard(messages.WrongPiece)))
         assert core.heard(messages.TaskReport) == [report]
+
+    run(work)
+
+
+def test_an_origin_that_wants_to_be_left_alone_is_told_once_and_again_when_that_is_for_longer() -> None:
+    async def work(node: Node) -> None:
+        core = node.cores[0]
+        now = time.monotonic()
+        node.worker._rests._clock = lambda: now  # the time does not go on
+        node.rests["huggingface"] = 8.2
+        await core.until(lambda: len(core.heard(messages.OriginBusy)) == 1)
+        beats = len(core.heard(Progress))
+        await core.until(lambda: len(core.heard(Progress)) > beats + 2)
+        node.rests["huggingface"] = 30.0
+        await core.until(lambda: len(core.heard(messages.OriginBusy)) == 2)
+        assert core.heard(messages.OriginBusy) == [
+            messages.OriginBusy("huggingface", 9),
+            messages.OriginBusy("huggingface", 30),
+        ]
 
     run(work)

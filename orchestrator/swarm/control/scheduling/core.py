@@ -26,6 +26,7 @@ from orchestrator.swarm.control.scheduling.facts import (
     HaveFact,
     LeaseFact,
     NodeFact,
+    RestFact,
     SchedulerFact,
 )
 from orchestrator.swarm.control.scheduling.state import FleetState
@@ -41,6 +42,8 @@ BROKEN_AFTER = 2.0
 """Seconds after which a node whose connection broke counts as lost."""
 UNFIT_FOR = 5.0
 """Seconds for which a node gets no more of what it just could not fetch."""
+_AFTER_REST = 60.0
+"""Seconds for which it is remembered that an origin was left alone: nothing came meanwhile, by nobody's fault."""
 CONNECTIONS = 32
 """Leases of one origin at once, in the whole fleet."""
 _BEAT, _SLOWEST_BEAT = 1000, 2500
@@ -151,6 +154,8 @@ class SchedulerCore:
         """Plan, and say what to put on the board."""
         self._notice_silence(now)
         self._hear_sites(now)
+        for host in self.state.forget_rests(now - _AFTER_REST):
+            self.agreement.remove(key_of(RestFact(host, 0)))
         self._unfit = {key: until for key, until in self._unfit.items() if now < until}
         around = Around.of(self.state, self.site, self.abroad.unreachable(now))
         view = view_of(self.state, running_tasks(self.state), self._unfit.keys(), self._limit, now, around=around)

@@ -1,6 +1,6 @@
 """Facts as registers of a board, and back: the only module that knows their names and bytes.
 
-    fleet            scheduler:<name>  node:<node>  drain:<node>
+    fleet            scheduler:<name>  node:<node>  drain:<node>  rest:<origin>
     task:<task>      lock  claim  cancel  report:<node>  files:<node>  bundle:<index>
     <digest>         have:<node>  unit:<index>  accused:<by>:<sender>
 
@@ -31,6 +31,7 @@ from orchestrator.swarm.control.scheduling.facts import (
     LockFact,
     NodeFact,
     ReportFact,
+    RestFact,
     SchedulerFact,
 )
 from orchestrator.swarm.holdings import is_node_name
@@ -48,7 +49,7 @@ _MOST_TEXT, _MOST_LIST = 512, 1024
 # -- writing
 
 
-def key_of(fact: Fact) -> Key:  # noqa: PLR0911 - a row for each kind
+def key_of(fact: Fact) -> Key:  # noqa: PLR0911, PLR0912 - a row for each kind
     """The register of a fact."""
     match fact:
         case SchedulerFact():
@@ -57,6 +58,8 @@ def key_of(fact: Fact) -> Key:  # noqa: PLR0911 - a row for each kind
             return FLEET, f"node:{fact.node}"
         case DrainFact():
             return FLEET, f"drain:{fact.node}"
+        case RestFact():
+            return FLEET, f"rest:{fact.host}"
         case LockFact():
             return f"{_TASK}{fact.task}", "lock"
         case ClaimFact():
@@ -105,6 +108,8 @@ def _value(fact: Fact) -> bytes:  # noqa: PLR0911 - a row for each kind
             return fact.node.encode()
         case DrainFact():
             return _json(fact.epoch)
+        case RestFact():
+            return _json(fact.seconds)
         case _:
             return _YES
 
@@ -240,6 +245,7 @@ _OF_FLEET: Mapping[str, Callable[[str, Register], Fact]] = {
     "scheduler": lambda name, _: SchedulerFact(_text(name)),
     "node": _node,
     "drain": lambda name, register: DrainFact(_name(name), _number(json.loads(register.value))),
+    "rest": lambda host, register: RestFact(_text(host), _number(json.loads(register.value))),
 }
 _OF_TASK: Mapping[str, Callable[[str, str, Register], Fact]] = {
     "lock": _lock,

@@ -138,6 +138,14 @@ class LeaseFact:
 
 
 @dataclass(frozen=True, slots=True)
+class RestFact:
+    """An origin wants to be left alone for so many seconds from now on."""
+
+    host: str
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True)
 class AccusationFact:
     """`sender`, a node, sent altered bytes of a blob, says `by`."""
 
@@ -157,5 +165,6 @@ Fact = (
     | FilesFact
     | HaveFact
     | LeaseFact
+    | RestFact
     | AccusationFact
 )

@@ -16,6 +16,7 @@ from orchestrator.swarm.control.scheduling.facts import (
     LeaseFact,
     NodeFact,
     ReportFact,
+    RestFact,
 )
 from orchestrator.swarm.control.scheduling.state import FleetState, LeaseRecord, TaskRecord, pieces_of_lease
 from orchestrator.swarm.holdings import is_node_name
@@ -61,7 +62,9 @@ def welcomed(scheduler: str, hello: Hello, known: NodeFact | None) -> NodeFact:
     )
 
 
-def hear(state: FleetState, node: NodeFact, said: FromNode, now: float) -> tuple[NodeFact, Heard]:
+def hear(  # noqa: PLR0911 - a row for each kind
+    state: FleetState, node: NodeFact, said: FromNode, now: float
+) -> tuple[NodeFact, Heard]:
     """The node after it said this, and the facts that follow. Of what no task lists nothing follows."""
     match said:
         case messages.Progress():
@@ -72,6 +75,8 @@ def hear(state: FleetState, node: NodeFact, said: FromNode, now: float) -> tuple
             return node, _failed(state, node, said)
         case messages.WrongPiece() if is_listed(state, said.digest):
             return node, Heard(words=(AccusationFact(said.digest, node.node, said.sender),))
+        case messages.OriginBusy() if _is_origin(state, said.host):
+            return node, Heard(words=(RestFact(said.host, said.seconds),))
         case messages.TaskReport() if said.task in state.tasks:
             return node, Heard(words=(ReportFact(node.node, node.epoch, said),))
         case messages.Join() if is_node_name(said.task):
@@ -175,6 +180,10 @@ def _failed(state: FleetState, node: NodeFact, said: messages.FailedWork) -> Hea
     if record is None:
         return Heard()
     return Heard(frees=(replace(record.fact, node=""),))
+
+
+def _is_origin(state: FleetState, host: str) -> bool:
+    return any(task.listing is not None and host in task.listing.hosts.values() for task in state.tasks.values())
 
 
 def is_listed(state: FleetState, digest: Digest) -> bool:

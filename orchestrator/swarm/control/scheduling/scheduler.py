@@ -41,6 +41,8 @@ CLAIM = 30.0
 """Seconds for which a node that no scheduler knows may be at a lock file before another one is asked to make it. One
 that lives may take longer."""
 _TIDY = 600.0
+_SAME_REST = 1.0
+"""Seconds by which an origin is to be left alone for longer than was told, to be told again."""
 _MOST_PRIORITY = 100
 _MOST_TASKS = 10_000
 _MOST_KIND = 200
@@ -72,6 +74,7 @@ class Scheduler:
         self._is_down = False
         self._is_over = False
         self._ended: dict[str, float] = {}
+        self._rests: dict[str, float] = {}
         self._tidied = clock()
 
     async def run(self) -> None:
@@ -103,7 +106,9 @@ class Scheduler:
         else:
             answered = time.monotonic()
             self._is_down = False
+            self._note_left_out(answer.left_out)
             self._core.settle(puts, answer, self._clock())
+            self._note_rests()
             _answer(asking)
         self._core.tell()
         self.desk.look()
@@ -270,6 +275,19 @@ class Scheduler:
             self._is_down = True
             message = f"{error.message}; nodes go on with what they have, and get no new work meanwhile"
             self._emit(Notice("board-lost", message))
+
+    def _note_left_out(self, shelves: Iterable[str]) -> None:
+        for shelf in shelves:
+            words = f"the board has more of {shelf} than a fleet writes: somebody else does, and it is left out"
+            self._emit(Notice("board-shelf", words))
+
+    def _note_rests(self) -> None:
+        now = self._clock()
+        for host, until in self._core.state.rests.items():
+            if now < until and until - self._rests.get(host, 0.0) > _SAME_REST:
+                words = f"{host} asks the fleet to slow down: for {until - now:.0f} s no node fetches more of it"
+                self._emit(Notice("origin-busy", words))
+        self._rests = dict(self._core.state.rests)
 
     def _tidy(self) -> None:
         """Forget tasks that ended a day ago: by then the board has forgotten them, too."""

@@ -22,6 +22,7 @@ from orchestrator.swarm.control.scheduling.facts import (
     LockFact,
     NodeFact,
     ReportFact,
+    RestFact,
     SchedulerFact,
 )
 from orchestrator.swarm.control.scheduling.listing import TaskListing
@@ -29,6 +30,8 @@ from orchestrator.swarm.units import Bits
 from orchestrator.swarm.view import Bundle, NodeState
 
 _MINUTE = 60.0
+_LONGEST_REST = 600
+"""Seconds for which a fleet leaves an origin alone at the word of one node."""
 ENDS = (NodePhase.PLACED, NodePhase.FAILED)
 """The phases in which a node is through with a task."""
 
@@ -103,13 +106,16 @@ class TaskRecord:
 
 
 class FleetState:
-    """Facts by what they are about. The order in which facts come does not matter, but that of one register does."""
+    """Facts by what they are about. The order in which facts come does not matter, but that of one register does.
+
+    `rests`: until when the origins that were asked too much are to be left alone."""
 
     def __init__(self) -> None:
         self.nodes: dict[str, NodeRecord] = {}
         self.blobs: dict[Digest, BlobRecord] = {}
         self.tasks: dict[str, TaskRecord] = {}
         self.schedulers: dict[str, float] = {}
+        self.rests: dict[str, float] = {}
         self._draining: dict[str, int] = {}
         self._epochs: dict[str, int] = {}
         self._leases: dict[str, LeaseRecord] = {}
@@ -131,6 +137,9 @@ class FleetState:
                 self.schedulers[fact.name] = now
             case DrainFact():
                 self._draining[fact.node] = fact.epoch
+            case RestFact():
+                until = now + min(fact.seconds, _LONGEST_REST)
+                self.rests[fact.host] = max(self.rests.get(fact.host, 0.0), until)
 
     def remove_node(self, node: str) -> None:
         """Forget a node, and all that it said that it has."""
@@ -212,6 +221,13 @@ class FleetState:
                     record.beat = max(record.beat, beat)
             del self.schedulers[name]
         return frozenset(gone)
+
+    def forget_rests(self, before: float) -> tuple[str, ...]:
+        """Forget the origins that were to be left alone until some time before. Returns them."""
+        over = tuple(host for host, until in self.rests.items() if until < before)
+        for host in over:
+            del self.rests[host]
+        return over
 
     def forget_task(self, name: str) -> tuple[Digest, ...]:
         """Forget a task, and the blobs that no other one lists, which are returned."""

@@ -53,7 +53,7 @@ NODE_STATE_LOST: NodeState
 NODE_STATE_GONE: NodeState
 
 class DownloadRequest(_message.Message):
-    __slots__ = ("seq", "hello", "join", "progress", "held", "failed", "wrong", "report", "bye")
+    __slots__ = ("seq", "hello", "join", "progress", "held", "failed", "wrong", "report", "bye", "busy")
     SEQ_FIELD_NUMBER: _ClassVar[int]
     HELLO_FIELD_NUMBER: _ClassVar[int]
     JOIN_FIELD_NUMBER: _ClassVar[int]
@@ -63,6 +63,7 @@ class DownloadRequest(_message.Message):
     WRONG_FIELD_NUMBER: _ClassVar[int]
     REPORT_FIELD_NUMBER: _ClassVar[int]
     BYE_FIELD_NUMBER: _ClassVar[int]
+    BUSY_FIELD_NUMBER: _ClassVar[int]
     seq: int
     hello: Hello
     join: Join
@@ -72,7 +73,8 @@ class DownloadRequest(_message.Message):
     wrong: Wrong
     report: TaskReport
     bye: Bye
-    def __init__(self, seq: _Optional[int] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., join: _Optional[_Union[Join, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., held: _Optional[_Union[Held, _Mapping]] = ..., failed: _Optional[_Union[Failed, _Mapping]] = ..., wrong: _Optional[_Union[Wrong, _Mapping]] = ..., report: _Optional[_Union[TaskReport, _Mapping]] = ..., bye: _Optional[_Union[Bye, _Mapping]] = ...) -> None: ...
+    busy: Busy
+    def __init__(self, seq: _Optional[int] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., join: _Optional[_Union[Join, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., held: _Optional[_Union[Held, _Mapping]] = ..., failed: _Optional[_Union[Failed, _Mapping]] = ..., wrong: _Optional[_Union[Wrong, _Mapping]] = ..., report: _Optional[_Union[TaskReport, _Mapping]] = ..., bye: _Optional[_Union[Bye, _Mapping]] = ..., busy: _Optional[_Union[Busy, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("node", "epoch", "address", "zone", "shares_restricted", "takes_tasks", "leases", "cache")
@@ -178,6 +180,14 @@ class TaskReport(_message.Message):
     senders: _containers.ScalarMap[str, int]
     done: int
     def __init__(self, task: _Optional[str] = ..., phase: _Optional[_Union[NodePhase, str]] = ..., code: _Optional[str] = ..., from_origin: _Optional[int] = ..., from_peers: _Optional[int] = ..., senders: _Optional[_Mapping[str, int]] = ..., done: _Optional[int] = ...) -> None: ...
+
+class Busy(_message.Message):
+    __slots__ = ("host", "seconds")
+    HOST_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    host: str
+    seconds: int
+    def __init__(self, host: _Optional[str] = ..., seconds: _Optional[int] = ...) -> None: ...
 
 class Bye(_message.Message):
     __slots__ = ()

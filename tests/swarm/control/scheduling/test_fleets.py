@@ -13,8 +13,9 @@ from orchestrator.swarm.board.memory import MemoryBoard
 from orchestrator.swarm.board.redis import RedisBoard
 from orchestrator.swarm.control import messages
 from orchestrator.swarm.control.messages import NodePhase
-from orchestrator.swarm.control.scheduling.core import UNFIT_FOR, SchedulerCore
-from orchestrator.swarm.control.scheduling.facts import CancelFact, DrainFact
+from orchestrator.swarm.control.scheduling.core import _AFTER_REST, UNFIT_FOR, SchedulerCore
+from orchestrator.swarm.control.scheduling.fact_codec import key_of
+from orchestrator.swarm.control.scheduling.facts import CancelFact, DrainFact, RestFact
 from orchestrator.swarm.control.scheduling.viewing import task_status
 from orchestrator.swarm.units import unit_bytes
 from tests.servers.redis import RedisServer
@@ -247,6 +248,41 @@ def test_a_lease_that_brings_nothing_goes_to_another_node() -> None:
     stuck.rate = 0
     fleet.run(until=lambda: all(node.is_placed for node in fleet.alive if node is not stuck), most=30)
     assert "RevokedLease" in stuck.said
+
+
+def test_an_origin_that_is_asked_too_much_is_left_alone_by_all_until_it_said(another: Make) -> None:
+    fleet = Fleet(6, MODEL, boards=[another(), another()])
+    fleet.submit()
+    fleet.run(until=half(fleet))
+    (host,) = set(fleet.listing.hosts.values())
+    rate, fleet.origin.rate = fleet.origin.rate, 0
+    fleet.hear(fleet.nodes["n0001"], messages.OriginBusy(host, 20))
+    fleet.turn()
+    fleet.turn()
+    under_way, until = {lease for node in fleet.alive for lease in node.leases}, fleet.now + 19
+    while fleet.now < until:
+        assert under_way.issuperset(lease for node in fleet.alive for lease in node.leases)
+        fleet.turn()
+        fleet.step()
+    fleet.origin.rate = rate
+    fleet.run(most=2 * fleet.ideal)
+    assert fleet.egress == pytest.approx(1, rel=1e-4)
+    for core in fleet.cores:
+        assert not any(record.fact.stalls for record in core.state.nodes.values())
+
+
+def test_that_an_origin_was_left_alone_is_forgotten_later() -> None:
+    fleet = Fleet(2, [64 * MB])
+    fleet.submit()
+    fleet.run()
+    (host,), (core,) = set(fleet.listing.hosts.values()), fleet.cores
+    fleet.hear(fleet.nodes["n0001"], messages.OriginBusy(host, 5))
+    fleet.turn()
+    assert key_of(RestFact(host, 5)) in core.agreement.known
+    fleet.now += 5 + _AFTER_REST + 1
+    fleet.turn()
+    assert key_of(RestFact(host, 5)) not in core.agreement.known
+    assert not core.state.rests
 
 
 @pytest.mark.parametrize("kind", ["plain", "says"])

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from orchestrator.core.files import MAX_FILE
 from orchestrator.errors import NotFoundError, TemporaryError, UnsafeError, UsageError
 from orchestrator.events import Event, Notice
-from orchestrator.swarm.board.interface import FleetBoard
+from orchestrator.swarm.board.interface import BoardAnswer, FleetBoard, Mark, Register
 from orchestrator.swarm.board.memory import MemoryBoard
 from orchestrator.swarm.board.redis import RedisBoard
 from orchestrator.swarm.control.line import LocalScheduler
@@ -26,6 +27,7 @@ from orchestrator.swarm.control.messages import (
     FromScheduler,
     Hello,
     NodePhase,
+    OriginBusy,
     Progress,
     Submission,
     TaskLock,
@@ -399,3 +401,27 @@ def test_who_asks_before_the_first_turn_is_told_what_the_board_has(another: Make
         running.cancel()
 
     together(work, one)
+
+
+def test_an_origin_that_is_left_alone_and_a_shelf_that_is_left_out_are_told() -> None:
+    class Overfull(MemoryBoard):
+        def exchange(self, puts: Sequence[Register], after: Mark | None) -> BoardAnswer:
+            answer = super().exchange(puts, after)
+            return replace(answer, left_out=("task:x",)) if after is None else answer
+
+    said: list[Event] = []
+    one = Scheduler(Overfull(), "s1", said.append)
+
+    async def work() -> None:
+        made = await one.submit(ASKED)
+        hello = Hello("n1", 1, "http://n1")
+        one.connect(hello, lambda _: None)
+        for seq, seconds in enumerate((20, 19, 60)):
+            one.hear("n1", 1, seq + 1, OriginBusy("huggingface", seconds))
+            await one.turn()
+        assert made.id
+
+    together(work, one)
+    told = [event for event in said if isinstance(event, Notice)]
+    assert [notice.code for notice in told] == ["board-shelf", "origin-busy", "origin-busy"]
+    assert "task:x" in told[0].message
