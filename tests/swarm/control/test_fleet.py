@@ -104,6 +104,15 @@ def test_a_redis_that_stands_still_for_a_while_costs_no_second_copy(
         scheduler.stop()
 
 
+def test_an_origin_that_asks_one_machine_to_slow_down_is_left_alone_by_all(nodes: Nodes, head: Machine) -> None:
+    scheduler = SchedulerProcess.start(head)
+    nodes.hub.fault(Fault("rate_limited", "*.safetensors", times=1, retry_after_s=3))
+    results = nodes.ended(nodes.pulls(scheduler.address))
+    assert nodes.egress <= MOST
+    assert from_peers(results) >= (COUNT - MOST) * nodes.size
+    assert "huggingface asks the fleet to slow down" in scheduler.stop().err
+
+
 def test_a_fleet_whose_control_is_gone_goes_on_by_itself(nodes: Nodes, head: Machine) -> None:
     scheduler = SchedulerProcess.start(head)
     running = nodes.pulls(scheduler.address)

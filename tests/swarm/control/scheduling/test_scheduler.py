@@ -373,13 +373,12 @@ def test_a_task_that_ended_is_forgotten_after_a_day() -> None:
 
     async def work() -> Any:
         asking = asyncio.create_task(one.submit(ASKED))
-        await asyncio.sleep(0)
-        await one.turn()
+        while not asking.done():
+            await one.turn()
         made = await asking
         cancelling = asyncio.create_task(one.cancel(made.id))
-        await asyncio.sleep(0)
-        await one.turn()
-        await cancelling
+        while not cancelling.done():
+            await one.turn()
         for hour in range(26):
             clock.now += 3600
             await one.turn()
