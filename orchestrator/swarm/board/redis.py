@@ -157,8 +157,7 @@ class RedisBoard:
         won = tuple(flag == "1" for _, flag in sorted(zip(order, taken, strict=True)))
         born, first, *more = answers[len(batches) :]
         if after is None:
-            news, mark, left_out = self._whole(first, more[0])
-            return BoardAnswer(won, news, mark, True, is_quiet, left_out)
+            return self._whole(won, first, more[0], is_quiet=is_quiet)
         entries = _entries(first[0][1] if first else [])
         numbers = [mark for mark, _ in entries]
         # Another birth, a gap, or numbers below ours: what we have seen is no longer all of it.
@@ -169,8 +168,7 @@ class RedisBoard:
         ):
             with self._client.pipeline(transaction=False) as line:
                 self._ask_end(line)
-                found, mark, left_out = self._whole(*line.execute())
-            return BoardAnswer(won, found, mark, True, is_quiet, left_out)
+                return self._whole(won, *line.execute(), is_quiet=is_quiet)
         news = [
             register
             for _, fields in entries
@@ -192,7 +190,7 @@ class RedisBoard:
         line.xrevrange(self._prefix + "log", count=1)
         line.zrevrange(self._prefix + "shelves", 0, _MOST_SHELVES - 1)
 
-    def _whole(self, last: Any, names: Any) -> tuple[tuple[Register, ...], Mark, tuple[str, ...]]:
+    def _whole(self, won: tuple[bool, ...], last: Any, names: Any, *, is_quiet: bool) -> BoardAnswer:
         shelves = [name.decode("ascii", "replace") for name in names]
         keys = [f"{self._prefix}shelf:{shelf}" for shelf in shelves]
         with self._client.pipeline(transaction=False) as line:
@@ -207,7 +205,8 @@ class RedisBoard:
                 found += filter(None, (self._seals.register(shelf, name, cell) for name, cell in cells.items()))
             elif isinstance(size, int):
                 left_out.append(shelf)
-        return tuple(found), _entries(last)[0][0] if last else (0, 0), tuple(left_out)
+        mark = _entries(last)[0][0] if last else (0, 0)
+        return BoardAnswer(won, tuple(found), mark, True, is_quiet, tuple(left_out))
 
     @property
     def _prefix(self) -> str:
