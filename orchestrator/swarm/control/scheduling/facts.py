@@ -5,9 +5,12 @@ Times are not among the facts: who hears of one notes when, by its own clock.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 from orchestrator.core.files import Digest
+from orchestrator.proof.pieces import PIECE
 from orchestrator.swarm.control.messages import LeaseProgress, TaskReport
 from orchestrator.swarm.units import Bits, Unit
 from orchestrator.swarm.view import NodeState
@@ -44,6 +47,15 @@ class NodeFact:
     def place(self) -> str:
         """Its zone, within its site if that is another one: SITE/ZONE."""
         return "/".join(filter(None, (self.site, self.zone)))
+
+    def is_chosen(self, words: Iterable[str]) -> bool:
+        """True if one of these patterns, of a selector, is of it or of its zone."""
+        return any(
+            fnmatchcase(self.zone, word.removeprefix("zone="))
+            if word.startswith("zone=")
+            else fnmatchcase(self.node, word)
+            for word in words
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +147,12 @@ class LeaseFact:
     epoch: int = 0
     start: int = 0
     end: int = 0
+
+    @property
+    def pieces(self) -> int:
+        """The pieces of the blob that it touches, as the mask of `Bits`."""
+        first, last = self.start // PIECE, -(-self.end // PIECE)
+        return ((1 << max(0, last - first)) - 1) << first
 
 
 @dataclass(frozen=True, slots=True)

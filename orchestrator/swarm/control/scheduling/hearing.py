@@ -18,7 +18,7 @@ from orchestrator.swarm.control.scheduling.facts import (
     ReportFact,
     RestFact,
 )
-from orchestrator.swarm.control.scheduling.state import FleetState, LeaseRecord, TaskRecord, pieces_of_lease
+from orchestrator.swarm.control.scheduling.state import FleetState, LeaseRecord, TaskRecord
 from orchestrator.swarm.holdings import is_node_name
 from orchestrator.swarm.leasing import pace_after
 from orchestrator.swarm.units import Bits, piece_count
@@ -169,7 +169,7 @@ def _held(state: FleetState, node: NodeFact, said: messages.HeldUnit) -> Heard:
     size = next(sizes, 0)
     count = piece_count(size)
     known = state.blob(lease.good).have.get(node.node)
-    mask = (known.mask if known is not None and known.count == count else 0) | pieces_of_lease(lease)
+    mask = (known.mask if known is not None and known.count == count else 0) | lease.pieces
     checked = Bits(count, mask & Bits.full(count).mask)
     is_whole = node.node in state.blob(lease.good).holders
     return Heard(words=(HaveFact(lease.good, size, node.node, node.epoch, checked, is_whole),))

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 
 from orchestrator.core.files import Digest
 from orchestrator.errors import GlmAriaError
-from orchestrator.proof.pieces import PIECE
 from orchestrator.swarm.control.messages import NodePhase
 from orchestrator.swarm.control.scheduling.facts import (
     AccusationFact,
@@ -195,7 +193,7 @@ class FleetState:
         found = [
             node
             for node, record in self.nodes.items()
-            if name in record.fact.joined or (words and record.fact.takes_tasks and _is_chosen(record.fact, words))
+            if name in record.fact.joined or (words and record.fact.takes_tasks and record.fact.is_chosen(words))
         ]
         return frozenset(node for node in found if self._takes(task, self.nodes[node].fact))
 
@@ -287,7 +285,7 @@ class FleetState:
             blob.holders.discard(fact.node)
         mask = blob.have[fact.node].mask
         for index, lease in tuple(blob.leases.items()):
-            if lease.fact.node == fact.node and not pieces_of_lease(lease.fact) & ~mask:
+            if lease.fact.node == fact.node and not lease.fact.pieces & ~mask:
                 self._brought(lease, lease.fact.end - lease.fact.start, now)
                 self._end(blob.leases, index)
 
@@ -337,19 +335,6 @@ class FleetState:
             if task.listing.part(index, task.files[node]).is_full:
                 self._brought(lease, task.listing.bundles[index].size, now)
                 self._end(task.leases, index)
-
-
-def _is_chosen(node: NodeFact, words: list[str]) -> bool:
-    return any(
-        fnmatchcase(node.zone, word.removeprefix("zone=")) if word.startswith("zone=") else fnmatchcase(node.node, word)
-        for word in words
-    )
-
-
-def pieces_of_lease(lease: LeaseFact) -> int:
-    """The pieces of a blob that a lease touches, as the mask of `Bits`."""
-    first, last = lease.start // PIECE, -(-lease.end // PIECE)
-    return ((1 << max(0, last - first)) - 1) << first
 
 
 def _listing(fact: LockFact) -> TaskListing | None:
