@@ -1,0 +1,251 @@
+"""The flow of a push: look at a folder, hash it, upload what the registry lacks, then make it a version, then move an
+alias. Nothing can be seen under the version before all of it is there."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import FIRST_EXCEPTION, Future, wait
+from contextlib import suppress
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from orchestrator.core.files import Algorithm, Digest
+from orchestrator.core.registries import commit_of
+from orchestrator.disk.file_stat import Identity
+from orchestrator.events import Emit, FileProgress, Phase, Queued
+from orchestrator.oci.manifest import digest_of, render
+from orchestrator.proof.hashing import read_both, read_whole
+from orchestrator.publishing.destinations import Destination, taken
+from orchestrator.publishing.folder import LocalFile, ModelFolder, read_folder
+from orchestrator.publishing.modelpack import Facts, ModelFile, license_of, pack
+from orchestrator.publishing.uploads import Begun, Brought, Content, Uploads, chunk_of
+from orchestrator.registry.versions import Version
+from orchestrator.system.signals import Stop
+from orchestrator.system.small_files import RECORD_BYTES, SETTINGS_BYTES, read_small
+from orchestrator.system.threads import Pool
+
+_AT_ONCE = 4
+"""Files that are hashed, or uploaded, at the same time."""
+_GIT_DIGITS = 40
+"""Digits of the name of a blob of the cache that git knows, and not LFS."""
+
+
+_Ways = Mapping[Digest, Brought]
+"""The ways of blobs that were not in the repository."""
+
+
+class Action(StrEnum):
+    """The way in which a file gets into the registry."""
+
+    KEEP = "keep"  # it is there
+    BRING = "bring"  # it is mounted from another repository, or uploaded
+
+
+@dataclass(frozen=True, slots=True)
+class PushRequest:
+    """The wish to push a folder; `alias` moves once the version is there."""
+
+    folder: Path
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    alias: str | None = None
+    is_dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PushedFile:
+    """A file of the version, and how it got there: `sent` are bytes of this run, `mounted` names a repository."""
+
+    path: str
+    size: int
+    digest: Digest
+    action: Action
+    sent: int = 0
+    mounted: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PushReport:
+    """A push that was done, or with `is_dry_run` would be. `was_there`: the version was this one already."""
+
+    name: str
+    version: str
+    digest: Digest
+    files: tuple[PushedFile, ...]
+    alias: str | None
+    was_there: bool
+    is_dry_run: bool
+
+    @property
+    def sent(self) -> int:
+        """Bytes that this run sent; a blob of several files once."""
+        return sum({file.digest: file.sent for file in self.files}.values())
+
+    @property
+    def commit(self) -> str:
+        """The commit by which caches know the version."""
+        return commit_of(self.digest)
+
+
+@dataclass(slots=True)
+class HashedFiles:
+    """The digests of files that were read, by what identifies their content: for who pushes a folder again and again.
+
+    Thread-safe.
+    """
+
+    known: dict[tuple[str, Identity], ModelFile] = field(default_factory=dict)
+
+
+def push(
+    request: PushRequest,
+    destination: Destination,
+    begun: Begun,
+    *,
+    emit: Emit,
+    stop: Stop,
+    hashed: HashedFiles | None = None,
+) -> PushReport:
+    """Push a folder.
+
+    Raises what `read_folder` does, ConflictError for a version that is another one already and for an alias that was
+    moved meanwhile, IntegrityError for a file that changes under way, Interrupted, and what the registry says.
+    """
+    folder = read_folder(request.folder, request.include, request.exclude)
+    expected = destination.alias(request.alias) if request.alias else None
+    present = destination.present()
+    files = _hashed(folder, hashed or HashedFiles(), emit, stop)
+    made = pack(files, _facts(destination, folder))
+    body = render(made.manifest)
+    digest = digest_of(body)
+    if present not in (None, str(digest)) and Version.of_tag(destination.version):
+        raise taken(f"{destination.name}@{destination.version}", str(present))
+    contents = _contents(folder, files)
+    chunk = chunk_of(sum(content.size for content in contents.values()))
+    uploads = Uploads(destination.client, destination.donors, begun, chunk=chunk, stop=stop, on_bytes=_told(emit))
+    if request.is_dry_run:
+        ways: _Ways = dict.fromkeys(_missing(contents, uploads, emit), Brought())
+    else:
+        config = made.manifest.config
+        ways = _brought(contents, Content(config.digest, config.size, "its config", made.config), uploads, emit)
+        destination.publish(digest, body, made.manifest.media_type)
+        if request.alias and expected != str(digest):
+            destination.move(request.alias, digest, expected)
+    return PushReport(
+        destination.name,
+        destination.version,
+        digest,
+        tuple(_pushed(file, ways) for file in files),
+        request.alias,
+        was_there=present == str(digest),
+        is_dry_run=request.is_dry_run,
+    )
+
+
+def _hashed(folder: ModelFolder, hashed: HashedFiles, emit: Emit, stop: Stop) -> tuple[ModelFile, ...]:
+    unknown = [file for file in folder.files if (file.path, file.identity) not in hashed.known]
+    emit(Queued(len(unknown), sum(file.size for file in unknown), "hash"))
+    with_git = folder.origin is not None
+    with Pool(_AT_ONCE, "hash") as pool:
+        reads = {file: pool.submit(_read, file, emit, stop, with_git=with_git) for file in unknown}
+        _ended(reads.values())
+    for file, read in reads.items():
+        hashed.known[file.path, file.identity] = read.result()
+    return tuple(hashed.known[file.path, file.identity] for file in folder.files)
+
+
+def _read(file: LocalFile, emit: Emit, stop: Stop, *, with_git: bool) -> ModelFile:
+    """A file with its sha256; of a snapshot of the Hub's, with the digest that the Hub lists, too."""
+    done = 0
+    unproven = Digest(Algorithm.SHA256, "0" * 64)
+
+    def on_bytes(count: int) -> None:
+        nonlocal done
+        done += count
+        emit(FileProgress(unproven, file.path, Phase.CHECKING, done, file.size))
+
+    if with_git and len(file.place.name) == _GIT_DIGITS:
+        sha256, git = read_both(file.place, stop=stop, on_bytes=on_bytes)
+        found = ModelFile(file.path, file.size, sha256, git)
+    else:
+        found = ModelFile(
+            file.path, file.size, read_whole(file.place, Algorithm.SHA256, stop=stop, on_bytes=on_bytes).digest
+        )
+    Content(found.digest, file.size, file.path, file=file).refuse_change()
+    return found
+
+
+def _facts(destination: Destination, folder: ModelFolder) -> Facts:
+    by_path = {file.path: file.place for file in folder.files}
+    card, config = by_path.get("README.md"), by_path.get("config.json")
+    license_name, listed = None, None
+    with suppress(OSError):
+        license_name = license_of(read_small(card, RECORD_BYTES).decode("utf-8", "replace")) if card else None
+    with suppress(OSError, ValueError, RecursionError):
+        listed = json.loads(read_small(config, SETTINGS_BYTES)) if config else None
+    facts: dict[str, Any] | None = listed if isinstance(listed, dict) else None
+    return Facts(destination.name, destination.version, folder.origin, license_name, facts)
+
+
+def _contents(folder: ModelFolder, files: tuple[ModelFile, ...]) -> dict[Digest, Content]:
+    """The blobs of the files, each digest once."""
+    places = {file.path: file for file in folder.files}
+    found: dict[Digest, Content] = {}
+    for file in files:
+        found.setdefault(file.digest, Content(file.digest, file.size, file.path, file=places[file.path]))
+    return found
+
+
+def _brought(contents: Mapping[Digest, Content], config: Content, uploads: Uploads, emit: Emit) -> _Ways:
+    """Have all blobs in the repository."""
+    wanted = _missing(contents, uploads, emit)
+    # The biggest first: a big one at the end would go alone.
+    order = [config, *sorted(wanted.values(), key=lambda content: -content.size)]
+    with Pool(_AT_ONCE, "upload") as pool:
+        steps = {content.digest: pool.submit(uploads.bring, content) for content in order}
+        _ended(steps.values())
+    for content in wanted.values():
+        emit(FileProgress(content.digest, content.name, Phase.DONE, content.size, content.size))
+    return {digest: steps[digest].result() for digest in wanted}
+
+
+def _missing(contents: Mapping[Digest, Content], uploads: Uploads, emit: Emit) -> dict[Digest, Content]:
+    """What the repository lacks."""
+    with Pool(_AT_ONCE, "look") as pool:
+        looks = {digest: pool.submit(uploads.has, digest) for digest in contents}
+        _ended(looks.values())
+    found = {digest: content for digest, content in contents.items() if not looks[digest].result()}
+    emit(Queued(len(found), sum(content.size for content in found.values()), "upload"))
+    return found
+
+
+def _told(emit: Emit) -> Callable[[Content, int], None]:
+    """Progress of bytes that arrive."""
+    done: Counter[Digest] = Counter()
+
+    def on_bytes(content: Content, count: int) -> None:
+        done[content.digest] += count
+        emit(FileProgress(content.digest, content.name, Phase.FETCHING, done[content.digest], content.size))
+
+    return on_bytes
+
+
+def _pushed(file: ModelFile, ways: _Ways) -> PushedFile:
+    if file.digest not in ways:
+        return PushedFile(file.path, file.size, file.digest, Action.KEEP)
+    way = ways[file.digest]
+    return PushedFile(file.path, file.size, file.digest, Action.BRING, way.sent, way.mounted)
+
+
+def _ended(steps: Iterable[Future[Any]]) -> None:
+    """Wait for all steps; the first error ends the others, and is raised."""
+    futures = tuple(steps)
+    done, others = wait(futures, return_when=FIRST_EXCEPTION)
+    for step in others:
+        step.cancel()
+    for step in done:
+        step.result()

@@ -1,0 +1,209 @@
+"""Blobs into one repository of a registry: what is there is left, what is next door is mounted, the rest is sent.
+
+A blob is sent in chunks. An upload that was stopped between two of them goes on from there, in this run or in the next
+one. One that broke within a chunk goes on where the registry says how much it has; docker-registry drops it. The
+registry itself proves that the whole is the blob.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from orchestrator.core.exponential import backoff
+from orchestrator.core.files import Digest
+from orchestrator.core.registries import Repository
+from orchestrator.disk.file_stat import Identity
+from orchestrator.errors import (
+    GlmAriaError,
+    IntegrityError,
+    Interrupted,
+    NotFoundError,
+    ProtocolError,
+    SourcesDownError,
+    TemporaryError,
+)
+from orchestrator.oci.client import Client, Upload
+from orchestrator.proof.hashing import open_to_read
+from orchestrator.publishing.folder import LocalFile
+from orchestrator.system.failures import on_disk
+from orchestrator.system.signals import Stop
+
+_LEAST, _MOST = 1 << 20, 16 << 20
+_PARTS = 256
+ATTEMPTS = 8
+"""Times in a row that an upload is taken up again without another byte that arrives."""
+_FIRST_WAIT, _LONGEST_WAIT = 0.5, 15.0
+_BROKEN = (SourcesDownError, TemporaryError)
+
+
+class Begun(Protocol):
+    """Memory for addresses of uploads that were begun."""
+
+    def of(self, repository: Repository, digest: Digest) -> str | None: ...
+    def note(self, repository: Repository, digest: Digest, url: str | None) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """Bytes to upload: `data` of a small blob itself, or a file as it was when it was hashed."""
+
+    digest: Digest
+    size: int
+    name: str
+    data: bytes = b""
+    file: LocalFile | None = None
+
+    def read(self, start: int, count: int) -> bytes:
+        """The bytes from `start`, `count` of them. Raises IntegrityError for a file that has become shorter."""
+        if self.file is None:
+            return self.data[start : start + count]
+        fd = open_to_read(self.file.place)
+        try:
+            with on_disk("read", self.file.place):
+                chunk = os.pread(fd, count, start)
+        finally:
+            os.close(fd)
+        if len(chunk) < count:
+            raise _changed(self.name)
+        return chunk
+
+    def refuse_change(self) -> None:
+        """Raise IntegrityError when the file is not what it was."""
+        if self.file is not None and Identity.at(self.file.place) != self.file.identity:
+            raise _changed(self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """The way in which a blob came to be in the repository: bytes `sent` by this run, or taken over from `mounted`."""
+
+    sent: int = 0
+    mounted: str | None = None
+
+
+def chunk_of(total: int) -> int:
+    """Bytes of a chunk for a push of so many: what a killed push sends again is a chunk for each upload under way."""
+    return min(max(total // _PARTS, _LEAST), _MOST)
+
+
+class Uploads:
+    """Brings blobs into the repository of a client. Thread-safe.
+
+    `donors` are names of repositories of the same registry that may have them, too. `on_bytes` is told of bytes that
+    arrived, and of those that are to be sent again as fewer than none.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        donors: Sequence[str],
+        begun: Begun,
+        *,
+        chunk: int,
+        stop: Stop,
+        on_bytes: Callable[[Content, int], None],
+    ) -> None:
+        self._client = client
+        self._donors = tuple(name for name in donors if name != client.repository.name)
+        self._begun = begun
+        self._chunk = chunk
+        self._stop = stop
+        self._on_bytes = on_bytes
+
+    def has(self, digest: Digest) -> bool:
+        """True when the repository has the blob."""
+        return self._client.blob_size(digest) is not None
+
+    def bring(self, content: Content) -> Brought:
+        """Have the blob in the repository.
+
+        Raises IntegrityError when the file is not what it was, Interrupted when `stop` is set, and what `Client` does.
+        """
+        if self.has(content.digest):
+            return Brought()
+        upload = self._taken_up(content)
+        if upload is None:
+            for donor in self._donors:
+                upload = self._mounted(content, donor)
+                if upload is None:
+                    return Brought(mounted=donor)
+        return self._sent(content, upload or self._started(content))
+
+    def _mounted(self, content: Content, donor: str) -> Upload | None:
+        """None when the blob was taken over; else an upload."""
+        upload = self._client.mount(content.digest, donor)
+        if upload is not None:
+            self._begun.note(self._client.repository, content.digest, upload.url)
+        return upload
+
+    def _taken_up(self, content: Content) -> Upload | None:
+        url = self._begun.of(self._client.repository, content.digest)
+        found = self._client.resume(url) if url else None
+        return found if found and found.done <= content.size else None
+
+    def _started(self, content: Content) -> Upload:
+        upload = self._client.begin()
+        self._begun.note(self._client.repository, content.digest, upload.url)
+        return upload
+
+    def _sent(self, content: Content, upload: Upload) -> Brought:
+        sent = failures = 0
+        if upload.done:
+            self._on_bytes(content, upload.done)
+        while True:
+            try:
+                while upload.done < content.size:
+                    before = upload.done
+                    upload = self._send_chunk(content, upload)
+                    sent += upload.done - before
+                    failures = 0
+                self._client.finish(upload, content.digest)
+                break
+            except _BROKEN:
+                failures += 1
+                if failures == ATTEMPTS:
+                    raise
+                self._stop.wait(backoff(failures, _FIRST_WAIT, _LONGEST_WAIT, random.random()))  # noqa: S311 - no secret
+                if upload.done == content.size and self.has(content.digest):
+                    break  # only the last answer was lost
+                upload = self._again(content, upload)
+            except GlmAriaError:
+                # The registry hashed other bytes than were hashed here.
+                content.refuse_change()
+                raise
+        self._begun.note(self._client.repository, content.digest, None)
+        return Brought(sent)
+
+    def _send_chunk(self, content: Content, upload: Upload) -> Upload:
+        """Send the next chunk. An upload that the registry does not know any more is one that broke."""
+        if self._stop.is_set():
+            raise Interrupted(self._stop.signal_number)
+        chunk = content.read(upload.done, min(self._chunk, content.size - upload.done))
+        try:
+            upload = self._client.send(upload, chunk)
+        except (NotFoundError, ProtocolError) as error:
+            raise TemporaryError(error.message, hint=error.hint, source=error.source) from error
+        # Its address changes with each chunk: docker-registry signs how far it is, and takes no other address.
+        self._begun.note(self._client.repository, content.digest, upload.url)
+        self._on_bytes(content, len(chunk))
+        return upload
+
+    def _again(self, content: Content, broken: Upload) -> Upload:
+        """The upload as the registry has it now; from the start if it has forgotten it."""
+        try:
+            found = self._client.resume(broken.url)
+        except _BROKEN:
+            return broken
+        upload = found if found and found.done <= content.size else self._started(content)
+        self._on_bytes(content, upload.done - broken.done)
+        return upload
+
+
+def _changed(name: str) -> IntegrityError:
+    return IntegrityError(
+        f"{name!r} was changed while it was pushed; no version was made of it", hint="run it again", file=name
+    )
