@@ -1,4 +1,4 @@
-"""Where a push goes: a tag of a registry, or a version of a registry of models, which alone may write its tags."""
+"""Destinations of a push: a tag of a registry, or a version in a registry of models, which alone may write its tags.
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from orchestrator.registry.versions import Version
 
 
 class Destination(Protocol):
-    """Where a model is pushed to. Every method raises what `Client` does."""
+    """The place that a model is pushed to. Every method raises what `Client` does."""
 
     @property
     def name(self) -> str:

@@ -62,7 +62,7 @@ class ModelFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class ModelFacts:
     """All that is told of a model beside its files. `config` is its `config.json`, as far as it has one."""
 
     name: str
@@ -87,7 +87,7 @@ def license_of(card: str) -> str | None:
     return found[1] if found else None
 
 
-def pack(files: Iterable[ModelFile], facts: Facts) -> Pack:
+def pack(files: Iterable[ModelFile], facts: ModelFacts) -> Pack:
     """The manifest of these files."""
     known = sorted(files, key=lambda file: file.path)
     config = json.dumps(_config(known, facts), ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
@@ -119,7 +119,7 @@ def _layer(file: ModelFile) -> Descriptor:
     return found
 
 
-def _config(files: Iterable[ModelFile], facts: Facts) -> dict[str, Any]:
+def _config(files: Iterable[ModelFile], facts: ModelFacts) -> dict[str, Any]:
     listed = facts.config or {}
     descriptor: dict[str, Any] = {"name": facts.name, "version": facts.version}
     if facts.license:

@@ -21,8 +21,8 @@ from orchestrator.oci.manifest import digest_of, render
 from orchestrator.proof.hashing import read_both, read_whole
 from orchestrator.publishing.destinations import Destination, taken
 from orchestrator.publishing.folder import LocalFile, ModelFolder, read_folder
-from orchestrator.publishing.modelpack import Facts, ModelFile, license_of, pack
-from orchestrator.publishing.uploads import Begun, Brought, Content, Uploads, chunk_of
+from orchestrator.publishing.modelpack import ModelFacts, ModelFile, license_of, pack
+from orchestrator.publishing.uploads import Begun, Brought, Content, BlobUploads, chunk_of
 from orchestrator.registry.versions import Version
 from orchestrator.system.signals import Stop
 from orchestrator.system.small_files import RECORD_BYTES, SETTINGS_BYTES, read_small
@@ -38,7 +38,7 @@ _Ways = Mapping[Digest, Brought]
 """The ways of blobs that were not in the repository."""
 
 
-class Action(StrEnum):
+class Way(StrEnum):
     """The way in which a file gets into the registry."""
 
     KEEP = "keep"  # it is there
@@ -63,7 +63,7 @@ class PushedFile:
     path: str
     size: int
     digest: Digest
-    action: Action
+    action: Way
     sent: int = 0
     mounted: str | None = None
 
@@ -126,7 +126,7 @@ def push(
         raise taken(f"{destination.name}@{destination.version}", str(present))
     contents = _contents(folder, files)
     chunk = chunk_of(sum(content.size for content in contents.values()))
-    uploads = Uploads(destination.client, destination.donors, begun, chunk=chunk, stop=stop, on_bytes=_told(emit))
+    uploads = BlobUploads(destination.client, destination.donors, begun, chunk=chunk, stop=stop, on_bytes=_told(emit))
     if request.is_dry_run:
         ways: _Ways = dict.fromkeys(_missing(contents, uploads, emit), Brought())
     else:
@@ -179,7 +179,7 @@ def _read(file: LocalFile, emit: Emit, stop: Stop, *, with_git: bool) -> ModelFi
     return found
 
 
-def _facts(destination: Destination, folder: ModelFolder) -> Facts:
+def _facts(destination: Destination, folder: ModelFolder) -> ModelFacts:
     by_path = {file.path: file.place for file in folder.files}
     card, config = by_path.get("README.md"), by_path.get("config.json")
     license_name, listed = None, None
@@ -188,7 +188,7 @@ def _facts(destination: Destination, folder: ModelFolder) -> Facts:
     with suppress(OSError, ValueError, RecursionError):
         listed = json.loads(read_small(config, SETTINGS_BYTES)) if config else None
     facts: dict[str, Any] | None = listed if isinstance(listed, dict) else None
-    return Facts(destination.name, destination.version, folder.origin, license_name, facts)
+    return ModelFacts(destination.name, destination.version, folder.origin, license_name, facts)
 
 
 def _contents(folder: ModelFolder, files: tuple[ModelFile, ...]) -> dict[Digest, Content]:
@@ -200,7 +200,7 @@ def _contents(folder: ModelFolder, files: tuple[ModelFile, ...]) -> dict[Digest,
     return found
 
 
-def _brought(contents: Mapping[Digest, Content], config: Content, uploads: Uploads, emit: Emit) -> _Ways:
+def _brought(contents: Mapping[Digest, Content], config: Content, uploads: BlobUploads, emit: Emit) -> _Ways:
     """Have all blobs in the repository."""
     wanted = _missing(contents, uploads, emit)
     # The biggest first: a big one at the end would go alone.
@@ -213,8 +213,8 @@ def _brought(contents: Mapping[Digest, Content], config: Content, uploads: Uploa
     return {digest: steps[digest].result() for digest in wanted}
 
 
-def _missing(contents: Mapping[Digest, Content], uploads: Uploads, emit: Emit) -> dict[Digest, Content]:
-    """What the repository lacks."""
+def _missing(contents: Mapping[Digest, Content], uploads: BlobUploads, emit: Emit) -> dict[Digest, Content]:
+    """The blobs that the repository lacks."""
     with Pool(_AT_ONCE, "look") as pool:
         looks = {digest: pool.submit(uploads.has, digest) for digest in contents}
         _ended(looks.values())
@@ -236,9 +236,9 @@ def _told(emit: Emit) -> Callable[[Content, int], None]:
 
 def _pushed(file: ModelFile, ways: _Ways) -> PushedFile:
     if file.digest not in ways:
-        return PushedFile(file.path, file.size, file.digest, Action.KEEP)
+        return PushedFile(file.path, file.size, file.digest, Way.KEEP)
     way = ways[file.digest]
-    return PushedFile(file.path, file.size, file.digest, Action.BRING, way.sent, way.mounted)
+    return PushedFile(file.path, file.size, file.digest, Way.BRING, way.sent, way.mounted)
 
 
 def _ended(steps: Iterable[Future[Any]]) -> None:

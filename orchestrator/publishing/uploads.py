@@ -90,7 +90,7 @@ def chunk_of(total: int) -> int:
     return min(max(total // _PARTS, _LEAST), _MOST)
 
 
-class Uploads:
+class BlobUploads:
     """Brings blobs into the repository of a client. Thread-safe.
 
     `donors` are names of repositories of the same registry that may have them, too. `on_bytes` is told of bytes that

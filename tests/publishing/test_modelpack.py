@@ -10,7 +10,7 @@ from orchestrator.core.files import Algorithm, Digest
 from orchestrator.core.refs import RepoId, RepoType
 from orchestrator.oci.manifest import files_of, parse, render
 from orchestrator.publishing.folder import HubOrigin
-from orchestrator.publishing.modelpack import Facts, ModelFile, license_of, media_type_of, pack
+from orchestrator.publishing.modelpack import ModelFacts, ModelFile, license_of, media_type_of, pack
 
 A, B = (Digest(Algorithm.SHA256, digit * 64) for digit in "ab")
 FILES = (ModelFile("model.safetensors", 9, A), ModelFile("config.json", 2, B, Digest(Algorithm.GIT_SHA1, "c" * 40)))
@@ -36,7 +36,9 @@ def test_each_file_has_the_type_of_its_kind(path: str, kind: str) -> None:
 
 
 def test_a_manifest_is_read_back_as_the_same_files() -> None:
-    made = pack(FILES, Facts("team/model", "1.2.3", ORIGIN, "mit", {"model_type": "glm", "torch_dtype": "bfloat16"}))
+    made = pack(
+        FILES, ModelFacts("team/model", "1.2.3", ORIGIN, "mit", {"model_type": "glm", "torch_dtype": "bfloat16"})
+    )
     body = render(made.manifest)
     read = parse(body, made.manifest.media_type, "here")
     files, unnamed = files_of(read, "team/model", "here")  # type: ignore[arg-type]
@@ -48,7 +50,9 @@ def test_a_manifest_is_read_back_as_the_same_files() -> None:
 
 
 def test_what_is_told_of_a_model() -> None:
-    made = pack(FILES, Facts("team/model", "1.2.3", ORIGIN, "mit", {"model_type": "glm", "torch_dtype": "bfloat16"}))
+    made = pack(
+        FILES, ModelFacts("team/model", "1.2.3", ORIGIN, "mit", {"model_type": "glm", "torch_dtype": "bfloat16"})
+    )
     config = json.loads(made.config)
     assert config["descriptor"] == {
         "name": "team/model",
@@ -68,9 +72,9 @@ def test_what_is_told_of_a_model() -> None:
 
 
 def test_the_same_files_are_the_same_digest_in_any_order() -> None:
-    facts = Facts("team/model", "1.2.3")
+    facts = ModelFacts("team/model", "1.2.3")
     assert render(pack(FILES, facts).manifest) == render(pack(FILES[::-1], facts).manifest)
-    assert render(pack(FILES, facts).manifest) != render(pack(FILES, Facts("team/model", "1.2.4")).manifest)
+    assert render(pack(FILES, facts).manifest) != render(pack(FILES, ModelFacts("team/model", "1.2.4")).manifest)
 
 
 @pytest.mark.parametrize(
