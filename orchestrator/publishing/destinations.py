@@ -1,4 +1,4 @@
-"""Destinations of a push: a tag of a registry, or a version in a registry of models, which alone may write its tags.
+"""Destinations of a push: a tag of a registry, or a version in a registry of models, which alone writes its tags."""
 
 from __future__ import annotations
 

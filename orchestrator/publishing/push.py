@@ -22,7 +22,7 @@ from orchestrator.proof.hashing import read_both, read_whole
 from orchestrator.publishing.destinations import Destination, taken
 from orchestrator.publishing.folder import LocalFile, ModelFolder, read_folder
 from orchestrator.publishing.modelpack import ModelFacts, ModelFile, license_of, pack
-from orchestrator.publishing.uploads import Begun, Brought, Content, BlobUploads, chunk_of
+from orchestrator.publishing.uploads import Begun, BlobUploads, Brought, Content, chunk_of
 from orchestrator.registry.versions import Version
 from orchestrator.system.signals import Stop
 from orchestrator.system.small_files import RECORD_BYTES, SETTINGS_BYTES, read_small

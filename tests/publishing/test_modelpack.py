@@ -16,6 +16,8 @@ A, B = (Digest(Algorithm.SHA256, digit * 64) for digit in "ab")
 FILES = (ModelFile("model.safetensors", 9, A), ModelFile("config.json", 2, B, Digest(Algorithm.GIT_SHA1, "c" * 40)))
 ORIGIN = HubOrigin(RepoId(RepoType.MODEL, "org/name"), "d" * 40)
 
+TOLD = ModelFacts("team/model", "1.2.3", ORIGIN, "mit", {"model_type": "glm", "torch_dtype": "bfloat16"})
+
 
 @pytest.mark.parametrize(
     ("path", "kind"),

@@ -14,7 +14,7 @@ from orchestrator.core.files import Algorithm, Digest
 from orchestrator.errors import ConflictError, IntegrityError, Interrupted
 from orchestrator.events import Event, FileProgress, Phase
 from orchestrator.publishing.destinations import TagDestination
-from orchestrator.publishing.push import Way, HashedFiles, PushRequest, push
+from orchestrator.publishing.push import HashedFiles, PushRequest, Way, push
 from tests.publishing.conftest import FILES, Pusher, write
 from tests.servers.registry import RegistryServer
 
