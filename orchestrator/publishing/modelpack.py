@@ -1,6 +1,6 @@
 """ModelPack (the CNCF's model-spec, version 1): the manifest and the config of a model of files. No I/O.
 
-Each file is a raw layer of its own, so that whoever pulls can fetch and prove it by itself. Nothing in a manifest
+Each file is a raw layer of its own, which can be fetched and proven alone. Nothing in a manifest
 changes with time: the same files under the same name are the same digest.
 """
 
@@ -63,7 +63,7 @@ class ModelFile:
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """All that is told of a model beside its files. `config` is its `config.json`, as far as it has one."""
+    """Facts of a model beside its files. `config` is its `config.json`, as far as it has one."""
 
     name: str
     version: str

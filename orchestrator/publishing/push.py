@@ -38,7 +38,7 @@ _Ways = Mapping[Digest, Brought]
 """The ways of blobs that were not in the repository."""
 
 
-class Way(StrEnum):
+class BlobFate(StrEnum):
     """The way in which a file gets into the registry."""
 
     KEEP = "keep"  # it is there
@@ -63,7 +63,7 @@ class PushedFile:
     path: str
     size: int
     digest: Digest
-    action: Way
+    action: BlobFate
     sent: int = 0
     mounted: str | None = None
 
@@ -236,9 +236,9 @@ def _told(emit: Emit) -> Callable[[Content, int], None]:
 
 def _pushed(file: ModelFile, ways: _Ways) -> PushedFile:
     if file.digest not in ways:
-        return PushedFile(file.path, file.size, file.digest, Way.KEEP)
+        return PushedFile(file.path, file.size, file.digest, BlobFate.KEEP)
     way = ways[file.digest]
-    return PushedFile(file.path, file.size, file.digest, Way.BRING, way.sent, way.mounted)
+    return PushedFile(file.path, file.size, file.digest, BlobFate.BRING, way.sent, way.mounted)
 
 
 def _ended(steps: Iterable[Future[Any]]) -> None:

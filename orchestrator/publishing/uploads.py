@@ -93,8 +93,8 @@ def chunk_of(total: int) -> int:
 class BlobUploads:
     """Brings blobs into the repository of a client. Thread-safe.
 
-    `donors` are names of repositories of the same registry that may have them, too. `on_bytes` is told of bytes that
-    arrived, and of those that are to be sent again as fewer than none.
+    `donors` are names of repositories of the same registry that may have them, too. `on_bytes` gets the number of
+    bytes that arrived; less than none where some have to be sent again.
     """
 
     def __init__(
