@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from orchestrator.core.extents import Extents, Ranges
 from orchestrator.core.files import Digest
 from orchestrator.depot.candidates import Choosing
 from orchestrator.depot.watch import Watch
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """The bytes to fetch again of a blob that was wrong as a whole, and whom to blame for each part of them ("":
+    nobody): `is_together` from the company, else from the most trusted source alone. Of no bytes: the company knows no
+    more of it than the depot."""
+
+    bytes: Extents
+    is_together: bool = False
+
+
+OWN_MATTER = Doubt(Extents())
 
 
 class Engine(Protocol):
@@ -34,7 +48,6 @@ class Company(Protocol):
         """Take note of a job that is new in the depot. The watch wants nothing of it. Called by any thread, and must
         not block."""
 
-    def doubt(self, digest: Digest, trusted: str) -> Extents:
-        """The bytes of a blob that was wrong as a whole, as far as no word of the `trusted` source speaks for them, and
-        whom to blame for each ("": nobody). From now on the words of others about it count for nothing. Called before
-        the bytes are taken back; must not block."""
+    def doubt(self, digest: Digest, trusted: str) -> Doubt | None:
+        """The doubt about a blob that was wrong as a whole, of which `trusted` is the most trusted source. None: ask
+        again later, since others are about to settle it. Called before the bytes are taken back; must not block."""

@@ -165,7 +165,7 @@ class Depot:
     def poll(self) -> float:
         """Drive the transfer. Returns when to call again, in monotonic seconds, or before that when something falls
         into the inbox. Raises DaemonError when the daemon is lost for good."""
-        return self._transfer.poll()
+        return min(self._transfer.poll(), self._disputes.poll())
 
     def take(self, message: DepotMessage) -> Ended | None:
         """See to what fell into the inbox; how a job ended, if it did."""
@@ -186,10 +186,10 @@ class Depot:
                 return self.take(Proven(message.job, proof, message.sent))
             case Fetched():
                 self._verifier.fetched(message)
-            case Wrong():
-                doubted = self._mover.doubted(message.fetched.job, self._locator)
-                self._arrivals[message.fetched.job.digest].take_back(state=State.SUSPECT)
-                self._disputes.open(message, doubted)
+            case Wrong(Fetched(job)):
+                if (doubt := self._mover.doubt(job, self._locator)) is not None:
+                    self._arrivals[job.digest].take_back(state=State.SUSPECT)
+                self._disputes.open(message, doubt)
             case Proven() if self._disputes.compare_dropped(message):
                 pass
             case Proven() | Already() | Lost():

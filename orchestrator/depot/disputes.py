@@ -4,14 +4,17 @@ Which source sent which range is known. So a few ranges of each are compared wit
 there is dropped, and only what it sent is fetched again. Where samples tell nothing (one flipped bit), all comes from
 one source alone, the most trusted first, then the others in turn: with one good source left, the pull ends right. An
 only source is asked once more: it may be a server that passed on what it had not proven itself, and is right by now.
-What the company of the depot doubts is dropped before all that, and fetched again together with it.
+What the company of the depot knows comes before all that: it may say which bytes to drop, or that another node settles
+it, whose word is waited for then.
 No source is named before the file is proven; then what each had sent is compared with it.
 """
 
 from __future__ import annotations
 
+import math
 import random
 import shlex
+import time
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -22,6 +25,7 @@ from orchestrator.core.files import Digest
 from orchestrator.core.plan import Job
 from orchestrator.core.sources import Sent, total
 from orchestrator.depot.candidates import Choosing
+from orchestrator.depot.company import Doubt
 from orchestrator.depot.messages import Again, DepotMessage, Proven, Wrong
 from orchestrator.errors import GlmAriaError, IntegrityError, ProtocolError
 from orchestrator.events import Emit, Notice
@@ -37,17 +41,19 @@ from orchestrator.transfer.interface import Fetched, Lost
 
 _SAMPLES = 8
 _SAMPLE_BYTES = 64 << 10
+_WAIT_SECONDS = 0.2
+"""Until the company is asked again."""
 
 
 @dataclass(slots=True)
 class _Dispute:
     """One blob. `tried` are the sources whose bytes alone did not do; `dropped` are hashes of bytes that were dropped.
-    `sent` are the bytes that each source sent up to now, right or wrong. `blamed` are those of what was doubted."""
+    `sent` are the bytes that each source sent up to now, right or wrong. `blamed` are those of what the company doubts.
+    """
 
     tried: set[str] = field(default_factory=set)
     sent: Sent = field(default_factory=dict)
     dropped: list[DroppedRange] = field(default_factory=list)
-    was_doubted: bool = False
     blamed: set[str] = field(default_factory=set)
     was_begun_anew: bool = False
     was_sampled: bool = False
@@ -67,6 +73,7 @@ class Disputes:
         self._staging = staging
         self._emit = emit
         self._open: dict[Digest, _Dispute] = {}
+        self._waiting: list[tuple[float, Wrong]] = []
         self._pool = inbox.make_pool(1, "dispute")
 
     def close(self) -> None:
@@ -77,12 +84,25 @@ class Disputes:
         """End the dispute over a blob that nobody wants any more, or that is given up."""
         self._open.pop(digest, None)
 
-    def open(self, wrong: Wrong, doubted: Extents) -> None:
-        """Find out whose bytes to drop, and drop them: Again or Lost. `doubted` is what the company says."""
+    def poll(self) -> float:
+        """See to what waits. Returns when to call again, in monotonic seconds."""
+        now = time.monotonic()
+        due = [wrong for when, wrong in self._waiting if when <= now]
+        self._waiting = [(when, wrong) for when, wrong in self._waiting if when > now]
+        for wrong in due:
+            self._inbox.put(wrong)
+        return min((when for when, _ in self._waiting), default=math.inf)
+
+    def open(self, wrong: Wrong, doubt: Doubt | None) -> None:
+        """Find out whose bytes to drop, and drop them: Again or Lost. `doubt` is what the company says; with None the
+        same falls into the inbox again in a moment."""
+        if doubt is None:
+            self._waiting.append((time.monotonic() + _WAIT_SECONDS, wrong))
+            return
         job = wrong.fetched.job
         dispute = self._open.setdefault(job.digest, _Dispute())
         dispute.sent = total([dispute.sent, wrong.fetched.sent])
-        self._inbox.submit(self._pool, self._settle, wrong, dispute, doubted)
+        self._inbox.submit(self._pool, self._settle, wrong, dispute, doubt)
 
     def compare_dropped(self, proven: Proven) -> bool:
         """The file is right now. True when somebody had sent something else: the file falls into the inbox once they
@@ -93,14 +113,13 @@ class Disputes:
         self._inbox.submit(self._pool, self._close, proven, dispute)
         return True
 
-    def _settle(self, wrong: Wrong, dispute: _Dispute, doubted: Extents) -> Again | Lost:
+    def _settle(self, wrong: Wrong, dispute: _Dispute, doubt: Doubt) -> Again | Lost:
         job = wrong.fetched.job
         try:
-            if doubted.items and not dispute.was_doubted:
-                dispute.was_doubted = True
-                dispute.blamed |= set(doubted.by_source)
-                self._drop(wrong.fetched, dispute, doubted)
-                self._choice.restrict(job, self._choice.all(job)[:1], together=True)
+            if doubt.bytes.items:
+                dispute.blamed |= set(doubt.bytes.by_source)
+                self._drop(wrong.fetched, dispute, doubt.bytes)
+                self._choice.restrict(job, self._choice.all(job)[:1], together=doubt.is_together)
                 return Again(job)
             error = self._decide(wrong.fetched, wrong.error, dispute)
         except GlmAriaError as unexpected:

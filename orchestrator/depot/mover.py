@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
 
 from orchestrator.aria2.endpoint import Endpoint
-from orchestrator.core.extents import Extents
 from orchestrator.core.network.proxies import Proxies, Way
 from orchestrator.core.plan import Job
 from orchestrator.depot.candidates import Choosing
-from orchestrator.depot.company import Company, Engine
+from orchestrator.depot.company import OWN_MATTER, Company, Doubt, Engine
 from orchestrator.errors import GlmAriaError, TemporaryError, TrustError
 from orchestrator.system.threads import MakePool, Pool
 from orchestrator.transfer.interface import Admission, Locator, TransferEvent
@@ -79,10 +78,10 @@ class Mover:
         self.company.join(engine)
         return self.company.around(locator)
 
-    def doubted(self, job: Job, locator: Choosing) -> Extents:
-        """The bytes of a wrong blob that its company doubts, as `Company.doubt` has it; none without company."""
+    def doubt(self, job: Job, locator: Choosing) -> Doubt | None:
+        """The word of its company on a wrong blob, as `Company.doubt` has it."""
         trusted = locator.choice.all(job)[:1]
-        return self.company.doubt(job.digest, *trusted) if self.company and trusted else Extents()
+        return self.company.doubt(job.digest, *trusted) if self.company and trusted else OWN_MATTER
 
     @contextmanager
     def open(

@@ -19,6 +19,10 @@ from orchestrator.swarm.units import Bits
 
 MOST_HOLDINGS = 8192
 """Holdings that are told at once, and blobs that are asked for at once."""
+MOST_ACCUSED = 256
+"""Nodes that one node says to have sent it altered bytes."""
+MOST_CLAIMS = 64
+"""Claims of one blob that are kept, and passed on."""
 MOST_HASHES = 1 << 18
 """Hashes of pieces that are told at once: those of a TiB."""
 _NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -51,13 +55,15 @@ class PieceHash:
 @dataclass(frozen=True, slots=True)
 class Holding:
     """A blob at a node: its `checked` pieces, and the `hashes` of those whose publisher it knows. `is_whole`: the
-    whole blob is proven there. A taken back piece is no longer in `checked`."""
+    whole blob is proven there. A taken back piece is no longer in `checked`. `claims`: the blob was wrong as a whole
+    somewhere, and these nodes say that they settle that (`swarm.sharing.settling`)."""
 
     digest: Digest
     size: int
     checked: Bits
     is_whole: bool = False
     hashes: Mapping[int, PieceHash] = field(default_factory=dict)
+    claims: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +71,13 @@ class HoldingNews:
     """The holdings of a node that changed after a version, and the `version` up to which they tell.
 
     At most MOST_HOLDINGS with MOST_HASHES in all: what is left over is told after that version. Each holding has all of
-    its checked pieces, but only the hashes that it learnt after the version asked for.
+    its checked pieces, but only the hashes that it learnt after the version asked for. `accused` are all nodes that
+    this one itself found to alter bytes, MOST_ACCUSED at most.
     """
 
     version: int
     holdings: Sequence[Holding]
+    accused: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

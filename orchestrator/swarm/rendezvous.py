@@ -76,7 +76,8 @@ def ranking(nodes: Iterable[str], digest: Digest, units: int) -> tuple[tuple[str
 def needing(node: str, whole: Collection[Digest], others: Mapping[str, Mapping[Digest, Holding]]) -> frozenset[str]:
     """The others that lack pieces of the blobs that this node has `whole`, and that nobody else is sure to give them.
 
-    Who lacks something stays, and so does of those that lack nothing the one whose name is the least.
+    Who lacks something stays, and so does of those that lack nothing the one whose name is the least. Who is in a
+    dispute over a blob may lack any of its pieces.
     """
     lacking = {name: [one for one in has.values() if not one.is_whole] for name, has in others.items()}
     staying = {name for name, lacks in lacking.items() if lacks or name < node}
@@ -88,7 +89,7 @@ def needing(node: str, whole: Collection[Digest], others: Mapping[str, Mapping[D
                 theirs = others[other].get(holding.digest)
                 if theirs is not None:
                     left = Bits(left.count) if theirs.is_whole else left - theirs.checked
-            if left and holding.digest in whole:
+            if (left or holding.claims) and holding.digest in whole:
                 found.add(name)
     return frozenset(found)
 

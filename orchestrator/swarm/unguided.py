@@ -12,7 +12,14 @@ from orchestrator.core.extents import Ranges
 from orchestrator.core.files import Digest
 from orchestrator.core.plan import Job
 from orchestrator.swarm.holdings import Holding, Peer
-from orchestrator.swarm.rendezvous import ALIVE_SECONDS, Moment, NodeClocks, Other, Share
+from orchestrator.swarm.rendezvous import (
+    ALIVE_SECONDS,
+    STARVED_SECONDS,
+    Moment,
+    NodeClocks,
+    Other,
+    Share,
+)
 from orchestrator.swarm.units import Bits
 
 _LOOK_SECONDS = 0.1
@@ -58,6 +65,7 @@ class Unguided:
         self._lock = threading.Lock()
         self._seen: Callable[[], Sequence[Neighbour]] = tuple
         self._checked: Callable[[Digest], Bits | None] = lambda _digest: None
+        self._rests: Callable[[Digest], bool] = lambda _digest: False
         self._shares: dict[Digest, Share] = {}
         self._own: dict[Digest, Bits] = {}
         self._answers: dict[Digest, Ranges] = {}
@@ -65,9 +73,14 @@ class Unguided:
         self._clocks = NodeClocks(clock(), chance())
         self._moment = Moment(-_PAUSE_SECONDS)
 
-    def see(self, seen: Callable[[], Sequence[Neighbour]], checked: Callable[[Digest], Bits | None]) -> None:
-        """Look there for what others have, and for what this node has."""
-        self._seen, self._checked = seen, checked
+    def see(
+        self,
+        seen: Callable[[], Sequence[Neighbour]],
+        checked: Callable[[Digest], Bits | None],
+        rests: Callable[[Digest], bool] = lambda _digest: False,
+    ) -> None:
+        """Look there for what others have, for what this node has, and whether it is to fetch nothing for others."""
+        self._seen, self._checked, self._rests = seen, checked, rests
 
     def peers(self) -> Sequence[Peer]:
         """See `Guide`."""
@@ -97,7 +110,8 @@ class Unguided:
                 has = Bits.full(own.count) if holding.is_whole else holding.checked
                 name = one.cache or one.node
                 others[name] = has | others.get(name, Bits(own.count))
-        return share.of(self._moment, own, [Other(name, has) for name, has in others.items()])
+        found = share.of(self._moment, own, [Other(name, has) for name, has in others.items()])
+        return () if others and self._moment.starved < STARVED_SECONDS and self._rests(job.digest) else found
 
     def _look(self, now: float) -> None:
         """Begin a new round of answers: who is there now, did anything come since the last one, is anything left?"""

@@ -1,6 +1,7 @@
 """The JSON that peers send each other. Strict: whatever a peer sends is read whole within bounds, or ProtocolError.
 
-    news      {"node", "epoch", "cache", "version", "holdings": [{"digest", "size", "checked", "whole", "hashes": […]}]}
+    news      {"node", "epoch", "cache", "version", "accused": [node, …], "holdings": [
+                {"digest", "size", "checked", "whole", "claims": [node, …], "hashes": […]}, …]}
     hashes    {"node", "source", "pieces", "xxh3"}: the hashes, in order, of pieces that one node had from one source
     question  {"digests": […]}
     answer    {"node", "epoch", "whole": {digest: size}}
@@ -22,6 +23,8 @@ from typing import Any, TypeVar
 from orchestrator.core.files import MAX_FILE, MAX_SIZE, Digest
 from orchestrator.errors import GlmAriaError, ProtocolError
 from orchestrator.swarm.holdings import (
+    MOST_ACCUSED,
+    MOST_CLAIMS,
     MOST_HASHES,
     MOST_HOLDINGS,
     Holding,
@@ -72,9 +75,9 @@ class About:
 
 def render_news(told: NodeNews) -> bytes:
     """News as they are sent."""
-    holdings = [_rendered(one) for one in told.news.holdings]
+    holdings, accused = [_rendered(one) for one in told.news.holdings], sorted(told.news.accused)
     who = {"node": told.node, "epoch": told.epoch, "cache": told.cache}
-    return _dump({**who, "version": told.news.version, "holdings": holdings})
+    return _dump({**who, "version": told.news.version, "accused": accused, "holdings": holdings})
 
 
 def parse_news(data: bytes) -> NodeNews:
@@ -86,10 +89,11 @@ def parse_news(data: bytes) -> NodeNews:
             MOST_HASHES
         ):
             raise ValueError
+        accused = frozenset(map(_node, _list(value["accused"], MOST_ACCUSED)))
         return NodeNews(
             _node(value["node"]),
             _number(value["epoch"]),
-            HoldingNews(_number(value["version"]), tuple(holdings)),
+            HoldingNews(_number(value["version"]), tuple(holdings), accused),
             _text(value.get("cache", ""), _MOST_CACHE),
         )
 
@@ -148,6 +152,7 @@ def _rendered(one: Holding) -> Mapping[str, object]:
         "size": one.size,
         "checked": _base64(bytes(one.checked)),
         "whole": one.is_whole,
+        "claims": sorted(one.claims),
         "hashes": hashes,
     }
 
@@ -167,7 +172,8 @@ def _holding(value: Any) -> Holding:
             if piece in hashes:
                 raise ValueError
             hashes[piece] = PieceHash(found[at * _HASH : (at + 1) * _HASH], node, source)
-    return Holding(_digest(value["digest"]), size, checked, is_whole, hashes)
+    claims = frozenset(map(_node, _list(value["claims"], MOST_CLAIMS)))
+    return Holding(_digest(value["digest"]), size, checked, is_whole, hashes, claims)
 
 
 def _read(data: bytes, what: str, read: Callable[[Any], T]) -> T:

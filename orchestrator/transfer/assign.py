@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from orchestrator.aria2.control import BLOCK, PIECE
-from orchestrator.core.extents import Range, Ranges, intersect
+from orchestrator.core.extents import Range, Ranges, intersect, outward, subtract, union
 from orchestrator.core.plan import Job
+from orchestrator.proof import pieces
 from orchestrator.transfer import schedule
 from orchestrator.transfer.active import Slot
 from orchestrator.transfer.interface import Uri
@@ -188,6 +190,10 @@ class Assigner:
         at = self._pick(slot.job, supply.source, unassigned) if supply.reach is not None else None
         if at is not None:
             return schedule.run(unassigned, at, each if server.each else 0.0)
+        if len(planned) > 1 and supply.reach is not None:
+            unassigned = _unmixed(slot, unassigned, planned.keys() - {supply.source})
+            if not unassigned:
+                return None
         if len(planned) > 1:
             share = left * planned[supply.source] / all_rates
             has = sum(span.left for span in slot.spans if span.source == supply.source)
@@ -241,3 +247,16 @@ class Assigner:
             self._spans_left -= 1
         self._used[span.source] = self._used.get(span.source, 0) + span.width
         yield slot, span, None if supply.is_carried else supply.uri
+
+
+def _unmixed(slot: Slot, free: Ranges, others: Collection[str]) -> Ranges:
+    """The free ranges without pieces that one of the other sources has begun, and can bring to their end: of each piece
+    that is passed on it is known who sent it."""
+    items, first = slot.extents.items, free[0][0] // pieces.PIECE * pieces.PIECE
+    begun = [(span.start, span.limit) for span in slot.spans if span.source in others]
+    for item in items[max(0, bisect_right(items, first, key=lambda one: one.start) - 1) :]:
+        if item.start >= free[-1][1]:
+            break
+        if item.source in others:
+            begun.append((item.start, item.end))
+    return tuple(subtract(free, outward(union(begun), slot.job.size, pieces.PIECE)))

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from orchestrator.core.extents import Extents, Ranges, covers, subtract
+from orchestrator.core.extents import Extent, Extents, Ranges, covers, subtract
 from orchestrator.core.files import Digest
 from orchestrator.core.network.proxies import Proxies, parse_proxy
 from orchestrator.core.plan import Job
 from orchestrator.core.sources import Body, RangeAnswer, Source
 from orchestrator.depot.candidates import Candidates, Choosing
-from orchestrator.depot.company import Engine
+from orchestrator.depot.company import OWN_MATTER, Doubt, Engine
 from orchestrator.depot.messages import Proven
 from orchestrator.depot.mover import NOWHERE, Mover
 from orchestrator.depot.resident import Here, Resident
@@ -43,6 +43,7 @@ class OnePeer:
     leased: Ranges | None
     engine: Engine | None = None
     watches: list[Watch] = field(default_factory=list)
+    doubts: list[Doubt | None] = field(default_factory=list)
     inner: Choosing = field(init=False)
 
     def around(self, locator: Choosing) -> Choosing:
@@ -55,8 +56,8 @@ class OnePeer:
     def follow(self, watch: Watch) -> None:
         self.watches.append(watch)
 
-    def doubt(self, digest: Digest, trusted: str) -> Extents:
-        return Extents()
+    def doubt(self, digest: Digest, trusted: str) -> Doubt | None:
+        return self.doubts.pop(0) if self.doubts else OWN_MATTER
 
     @property
     def choice(self) -> Candidates:
@@ -174,6 +175,30 @@ def test_what_a_peer_altered_unseen_is_found_by_the_digest_and_comes_from_the_or
     assert house.blob() == BIG["big.safetensors"]
     house.hub.log.settle()
     assert house.hub.log.bytes_sent(face="cdn") <= 2.0 * SIZE
+
+
+@pytest.mark.parametrize("is_together", [True, False])
+def test_what_others_settle_is_waited_for_and_then_only_what_was_wrong_is_fetched_again(
+    make_house: MakeHouse, is_together: bool
+) -> None:
+    house = make_house(BIG)
+    half, piece = SIZE // 2, 4 * MIB
+    bad = Extent(half + piece, half + 2 * piece, PEER)
+    fault = Fault("bit_flip", after_bytes=bad.start + 77)
+    peers = company_of(house, ((half, SIZE),), ((0, half),), cdn_faults=[fault])
+    peers.doubts = [None, None, Doubt(Extents.of([bad]), is_together=is_together)]
+    peers.leased = ((0, half), (bad.start, bad.end))
+    resident = house.resident(company=peers)
+    with resident.want(house.job()) as watch:
+        until(watch, is_over)
+        assert watch.state is State.PLACED, watch.error
+    assert not peers.doubts
+    assert house.blob() == BIG["big.safetensors"]
+    house.hub.log.settle()
+    sent = house.hub.log.bytes_sent(face="cdn") + house.hub.log.bytes_sent(face="b-cdn")
+    assert sent <= 1.05 * SIZE + piece
+    assert not house.stats.quarantined
+    assert "mirror-lied" in house.heard.codes
 
 
 @pytest.mark.parametrize("source", ["hub", PEER])

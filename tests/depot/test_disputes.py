@@ -21,6 +21,7 @@ from orchestrator.core.refs import RepoId, RepoType
 from orchestrator.core.sources import Origin, Source
 from orchestrator.depot import disputes
 from orchestrator.depot.candidates import Candidates
+from orchestrator.depot.company import OWN_MATTER
 from orchestrator.depot.messages import Again, DepotMessage, Proven, Wrong
 from orchestrator.errors import IntegrityError, SourcesDownError
 from orchestrator.proof import dropped
@@ -134,7 +135,7 @@ class Dispute:
     def decide(self, data: bytes, *extents: Extent, kept: tuple[Extent, ...] = ()) -> DepotMessage:
         self.part.write_bytes(data)
         fetched = Fetched(self.job, self.part, Extents.of(extents), Extents.of(kept))
-        self.disputes.open(Wrong(fetched, IntegrityError("another digest")), Extents())
+        self.disputes.open(Wrong(fetched, IntegrityError("another digest")), OWN_MATTER)
         (message,) = self.inbox.take(0)
         return message
 

@@ -12,12 +12,12 @@ from orchestrator.swarm.holdings import Holdings, Readable
 from orchestrator.swarm.sharing.sharing import Sharing
 from tests.swarm.peers.liars import Altering
 
-_LEAST = 1 << 20
+LEAST = 1 << 20
 _right = Sharing.read
 
 
 @dataclass
-class _Right:
+class Right:
     """What the node really has."""
 
     sharing: Sharing
@@ -27,9 +27,10 @@ class _Right:
 
 
 def _wrong(sharing: Sharing, digest: Digest, start: int, end: int) -> Readable | None:
-    return Altering(cast(Holdings, _Right(sharing)), least=_LEAST).read(digest, start, end)
+    return Altering(cast(Holdings, Right(sharing)), least=LEAST).read(digest, start, end)
 
+
+Sharing.read = _wrong  # type: ignore[method-assign,assignment]
 
 if __name__ == "__main__":
-    Sharing.read = _wrong  # type: ignore[method-assign,assignment]
     sys.exit(main())

@@ -26,7 +26,21 @@ DIGESTS = st.one_of(
 SOURCES = st.text(alphabet=st.characters(categories=["L", "N", "P"]), max_size=40)
 PARSERS = (wire.parse_news, wire.parse_question, wire.parse_answer)
 DIGEST = "sha256:" + "ab" * 32
-KEYS = ("node", "epoch", "version", "holdings", "digest", "size", "checked", "whole", "hashes", "source", "pieces")
+KEYS = (
+    "node",
+    "epoch",
+    "version",
+    "accused",
+    "holdings",
+    "digest",
+    "size",
+    "checked",
+    "whole",
+    "claims",
+    "hashes",
+    "source",
+    "pieces",
+)
 
 
 @st.composite
@@ -37,13 +51,19 @@ def holdings(draw: st.DrawFn) -> Holding:
     hashes = st.builds(PieceHash, st.binary(min_size=16, max_size=16), NODES, SOURCES)
     checked = Bits.of(count, draw(numbers))
     is_whole = checked.is_full and draw(st.booleans())
-    return Holding(draw(DIGESTS), size, checked, is_whole, {piece: draw(hashes) for piece in draw(numbers)})
+    claims = draw(st.frozensets(NODES, max_size=3))
+    return Holding(draw(DIGESTS), size, checked, is_whole, {piece: draw(hashes) for piece in draw(numbers)}, claims)
 
 
-@given(NODES, NUMBERS, NUMBERS, st.lists(holdings(), max_size=4, unique_by=lambda one: one.digest))
+HOLDINGS = st.lists(holdings(), max_size=4, unique_by=lambda one: one.digest)
+
+
+@given(NODES, NUMBERS, NUMBERS, HOLDINGS, st.frozensets(NODES))
 @settings(deadline=None)
-def test_news_come_over_as_they_are(node: str, epoch: int, version: int, told: list[Holding]) -> None:
-    news = NodeNews(node, epoch, HoldingNews(version, tuple(told)), "cache-1")
+def test_news_come_over_as_they_are(
+    node: str, epoch: int, version: int, told: list[Holding], accused: frozenset[str]
+) -> None:
+    news = NodeNews(node, epoch, HoldingNews(version, tuple(told), accused), "cache-1")
     assert wire.parse_news(wire.render_news(news)) == news
 
 
@@ -91,9 +111,11 @@ def _news(**changed: Any) -> bytes:
         "size": PIECE + 1,
         "checked": "AQ==",
         "whole": False,
+        "claims": [],
         "hashes": [{"node": "b", "source": "root", "pieces": "AQ==", "xxh3": base64.b64encode(bytes(16)).decode()}],
     }
-    return json.dumps({"node": "a", "epoch": 1, "version": 2, "holdings": [{**holding, **changed}]}).encode()
+    news = {"node": "a", "epoch": 1, "version": 2, "accused": [], "holdings": [{**holding, **changed}]}
+    return json.dumps(news).encode()
 
 
 def test_the_sample_is_right() -> None:
@@ -151,10 +173,11 @@ def test_a_holding_that_is_odd_is_refused(changed: dict[str, Any]) -> None:
         b" " * (wire.MOST_BYTES + 1),
         json.dumps({"digests": [DIGEST] * (MOST_HOLDINGS + 1)}).encode(),
         b'{"node": "a", "epoch": NaN, "zone": ""}',
-        b'{"node": "a", "epoch": 1, "version": 1, "holdings": [null, null]}',
+        b'{"node": "a", "epoch": 1, "version": 1, "accused": [], "holdings": [null, null]}',
+        b'{"node": "a", "epoch": 1, "version": 1, "accused": ["a b"], "holdings": []}',
         '{"node": "ä", "epoch": 1, "zone": ""}'.encode("latin-1"),
     ],
-    ids=range(11),
+    ids=range(12),
 )
 def test_what_would_cost_much_or_is_nothing_is_refused(data: bytes) -> None:
     for parse in PARSERS:

@@ -165,3 +165,21 @@ def test_ranges_of_the_next_file_come_before_tails_of_this_one(tmp_path: Path) -
     assigner = Assigner([first, second], Budget.of(limits, has_big=True, has_small=False), limits, in_order)
     assert not list(assigner.assign(first))
     assert list(assigner.assign(second))
+
+
+def test_where_pieces_are_passed_on_no_source_begins_what_another_can_bring_to_its_end(tmp_path: Path) -> None:
+    slot = nearly_done(tmp_path / "part", 7 << 20)  # three quarters of the first piece are free, and all of the second
+    slot.extents = Extents().put([Extent(0, 1 << 20, "a")])
+    slot.supplies = {name: supply(name, 1e6) for name in ("a", "b")}
+    for one in slot.supplies.values():
+        one.reach = ((0, SIZE),)
+    opened = assign(slot)
+    assert min(span.start for _, span, _ in opened if span.source == "a") == 1 << 20
+    assert all(span.start >= 4 << 20 for _, span, _ in opened if span.source == "b")
+    pieces = {
+        (piece, span.source) for _, span, _ in opened for piece in range(span.start >> 22, (span.end - 1 >> 22) + 1)
+    }
+    assert len({piece for piece, _ in pieces}) == len(pieces)
+    del slot.supplies["a"]
+    slot.spans.clear()
+    assert {span.start for _, span, _ in assign(slot)} >= {1 << 20}

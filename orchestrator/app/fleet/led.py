@@ -16,16 +16,15 @@ from types import MappingProxyType
 from orchestrator.app.fleet.control import Calling, HostedScheduler, schedulers_for
 from orchestrator.app.fleet.orders import LOCK, OrderBook, name_of
 from orchestrator.app.opening import OpenCall
-from orchestrator.app.peers.company import SwarmCompany, accompanied, passing_node, reached, stay, tell_peers
+from orchestrator.app.peers.company import SwarmCompany, accompanied, awaited, passing_node, reached, stay, tell_peers
 from orchestrator.app.peers.keys import needed_keys
 from orchestrator.app.peers.this_node import this_node
 from orchestrator.cache.identity import cache_id
-from orchestrator.core.extents import Extents
 from orchestrator.core.files import Digest
 from orchestrator.core.sizes import format_duration
 from orchestrator.core.sources import Sent, node_of, total
 from orchestrator.depot.candidates import Choosing
-from orchestrator.depot.company import Engine
+from orchestrator.depot.company import Doubt, Engine
 from orchestrator.depot.watch import Watch
 from orchestrator.errors import Interrupted, NotAllowedError, NotFoundError, TemporaryError
 from orchestrator.events import Emit, Event, FileProgress, FleetNews, SourceRates
@@ -58,13 +57,18 @@ class LedCompany:
     guide: FleetGuide
     worker: Worker
 
+    @property
+    def is_awaited(self) -> bool:
+        """True while others are in a dispute over a blob that this node has proven."""
+        return awaited(self.company)
+
     def around(self, locator: Choosing) -> Choosing:
         """See `depot.company.Company`."""
         return self.company.around(locator)
 
     def join(self, engine: Engine) -> None:
         """See `depot.company.Company`."""
-        self.guide.stir = engine.stir
+        self.guide.stir, self.guide.distrust = engine.stir, self.company.peers.shun
         self.company.join(engine)
 
     def follow(self, watch: Watch) -> None:
@@ -72,7 +76,7 @@ class LedCompany:
         self.company.follow(watch)
         self.worker.follow(watch)
 
-    def doubt(self, digest: Digest, trusted: str) -> Extents:
+    def doubt(self, digest: Digest, trusted: str) -> Doubt | None:
         """See `depot.company.Company`."""
         return self.company.doubt(digest, trusted)
 
@@ -134,14 +138,17 @@ class LedNode:
             return None
         return NotAllowedError(word, hint="give each machine the same key: glm-aria fleet key --help")
 
+    @property
+    def _may_leave(self) -> bool:
+        is_free = self.inbox.may_leave.is_set() and not self.company.is_awaited
+        return is_free or self.company.guide.is_alone
+
     def leave(self, stop: Stop, emit: Emit) -> None:
         """Stay until others have what this node alone has, as long as it lingers, or until the user stops it: what it
         was to do is done all the same."""
         stop.is_abrupt = False
         began, asked, is_told = time.monotonic(), 0, False
-        while self.linger.left and not (
-            stop.is_set() or self.inbox.may_leave.wait(_LOOK) or self.company.guide.is_alone
-        ):
+        while self.linger.left and not (stop.wait(_LOOK) or self._may_leave):
             if not is_told and time.monotonic() > began + _SHORT:
                 is_told = True
                 emit(FleetNews("staying", _STAYS.format(format_duration(self.linger.left)), is_idle=True))
@@ -149,7 +156,7 @@ class LedNode:
                 with contextlib.suppress(NotFoundError, TemporaryError, Interrupted):
                     self.calling.do(lambda calls: calls.drain(self.name), stop)
                     asked = welcomes
-        if self.company.guide.is_alone:
+        if self.company.guide.is_alone and not stop.is_set():
             stay(self.company.company, self.name, int(self.linger.left), stop, emit)
 
 
@@ -187,7 +194,7 @@ def led(
         company = stack.enter_context(
             accompanied(me.node, guide, opened.cache, keys, settings=settings, emit=emit, wrong=accuse)
         )
-        unguided[0].see(company.peers.seen, company.sharing.checked)
+        unguided[0].see(company.peers.seen, company.sharing.checked, company.rests)
         address = stack.enter_context(reached(company.sharing, me, keys, settings, emit))
         tell_peers(company.peers, address.url, emit)
         hello = Hello(

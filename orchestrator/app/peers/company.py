@@ -16,10 +16,9 @@ from orchestrator.app.peers.peering import PeerEntrance, peering
 from orchestrator.app.peers.this_node import this_node
 from orchestrator.cache.cache import Cache
 from orchestrator.cache.identity import cache_id
-from orchestrator.core.extents import Extents
 from orchestrator.core.files import Digest
 from orchestrator.depot.candidates import Choosing
-from orchestrator.depot.company import Engine
+from orchestrator.depot.company import Doubt, Engine
 from orchestrator.depot.watch import Watch
 from orchestrator.errors import CannotCreateError, UsageError
 from orchestrator.events import Emit, PeersKnown, Staying
@@ -33,6 +32,7 @@ from orchestrator.swarm.peers.locator import PeerLocator
 from orchestrator.swarm.peers.neighbours import Neighbours
 from orchestrator.swarm.peers.table import NeighbourView
 from orchestrator.swarm.rendezvous import ALIVE_SECONDS, needing
+from orchestrator.swarm.sharing.dispute import Others
 from orchestrator.swarm.sharing.sharing import Sharing
 from orchestrator.swarm.tickets import FleetKeys
 from orchestrator.swarm.unguided import Unguided
@@ -66,6 +66,12 @@ class SwarmCompany:
     peers: Neighbours
     share_restricted: bool
 
+    def rests(self, digest: Digest) -> bool:
+        """True while this node fetches nothing of a blob for others: they say that it altered bytes, and take nothing
+        from it, or one of them settles a dispute over it."""
+        table = self.peers.table
+        return self.peers.client.me in table.distrusted or not self.sharing.settlers(digest).isdisjoint(table.live())
+
     def around(self, locator: Choosing) -> Choosing:
         """See `depot.company.Company`."""
         return PeerLocator(
@@ -86,10 +92,13 @@ class SwarmCompany:
         """Ask nobody for these blobs any more."""
         self.peers.forget(digests)
 
-    def doubt(self, digest: Digest, trusted: str) -> Extents:
+    def doubt(self, digest: Digest, trusted: str) -> Doubt | None:
         """See `depot.company.Company`."""
-        self.peers.table.distrust(digest, trusted)
-        return self.sharing.doubt(digest, trusted)
+        table = self.peers.table
+        doubt = self.sharing.doubt(digest, trusted, Others(table.holders(digest), table.absent()))
+        if doubt is not None and doubt.is_together:
+            table.dispute(digest)
+        return doubt
 
 
 def passing_node(zone: str, cache: str = "") -> About:
@@ -118,7 +127,7 @@ def company(settings: Settings, cache: Cache, stop: Stop, emit: Emit) -> Iterato
     with contextlib.ExitStack() as stack:
         guide = Unguided(me.node, among, cache=me.cache)
         own = stack.enter_context(accompanied(me.node, guide, cache, keys, settings=settings, emit=emit))
-        guide.see(own.peers.seen, own.sharing.checked)
+        guide.see(own.peers.seen, own.sharing.checked, own.rests)
         address = stack.enter_context(reached(own.sharing, me, keys, settings, emit))
         if settings.fleet_lan:
             # Everybody on the network sees this, so it does not have the name of the node.
@@ -163,7 +172,7 @@ def accompanied(
             Neighbours(
                 PeerClient(node, net, keys),
                 guide.peers,
-                hear=sharing.hear,
+                sharing,
                 emit=emit,
                 most=_MOST_ASKED,
                 zone=settings.fleet_zone,
@@ -207,6 +216,17 @@ def tell_peers(peers: Neighbours, address: str, emit: Emit) -> None:
 def _alive(peers: Neighbours) -> Mapping[str, NeighbourView]:
     since = time.monotonic() - ALIVE_SECONDS
     return {one.node: one for one in peers.seen() if one.is_trusted and one.heard >= since}
+
+
+def awaited(own: SwarmCompany) -> bool:
+    """True while peers are in a dispute over a blob that this node has proven."""
+    disputed = {
+        digest
+        for one in _alive(own.peers).values()
+        for digest, holding in one.holdings.items()
+        if holding.claims and not holding.is_whole
+    }
+    return bool(own.sharing.whole(disputed))
 
 
 def stay(own: SwarmCompany, node: str, seconds: int, stop: Stop, emit: Emit) -> None:

@@ -20,11 +20,12 @@ _MOST_KNOWN = 64
 class FleetGuide:
     """A `Guide`. The guide that `unguided` makes has the word while `is_alone`; it knows the others by `known`. A node
     that is drained gets no leases, and what it still lacks may be nobody's: that guide has the word on the origin, too.
-    `stir` is called after each change."""
+    `stir` is called after each change, `distrust` with all nodes that schedulers say to have altered bytes."""
 
     def __init__(self, unguided: Callable[[Callable[[], Sequence[Peer]]], Guide], *, share_restricted: bool) -> None:
         self._unguided = unguided(self.known)
         self.stir: Callable[[], None] = lambda: None
+        self.distrust: Callable[[Collection[str]], None] = lambda _: None
         self._share_restricted = share_restricted
         self._lock = threading.Lock()
         self._listed: frozenset[Digest] = frozenset()
@@ -126,9 +127,10 @@ class FleetGuide:
         self.stir()
 
     def shun(self, nodes: Collection[str]) -> None:
-        """Ask none of these nodes."""
+        """Ask none of these nodes, and believe none of what they say."""
         with self._lock:
             self._shunned = frozenset(nodes)
+        self.distrust(nodes)
         self.stir()
 
     def _see(self) -> None:

@@ -126,7 +126,7 @@ class Asker:
                 self._asked.clear()  # another process, perhaps with another cache
         self._after, self._epoch = told.news.version, told.epoch
         for holding in self._table.told(self.address, told):
-            if holding.hashes:
+            if holding.hashes or holding.claims:
                 self._circle.hear(told.node, holding)
         self._circle.changed()
 

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from typing import Self
+from typing import Protocol, Self
 
 from orchestrator.core.files import Digest
 from orchestrator.core.plan import Job
@@ -29,26 +29,37 @@ _TWICE_SECONDS = 30.0
 _ASKING = 4
 
 
+class OwnNews(Protocol):
+    """The news of this node, and who takes those of others (`Sharing`). Thread-safe; nothing blocks."""
+
+    def hear(self, teller: str, told: Holding) -> None:
+        """A peer says which hashes pieces have."""
+
+    def accuse(self, node: str) -> None:
+        """Tell all peers that this one altered bytes."""
+
+
 class Neighbours:
     """Asks the peers that `among` names, `most` at once. Thread-safe; a context manager, in which they are asked.
 
-    `hear` is given what a peer says of the hashes of pieces (`Sharing.hear`). `table` is what they have.
+    `news` are those of this node. `table` is what the others have.
     """
 
     def __init__(
         self,
         client: PeerClient,
         among: Callable[[], Sequence[Peer]],
+        news: OwnNews,
         *,
-        hear: Callable[[str, Holding], None],
         emit: Emit,
         zone: str = "",
         most: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.client = client
-        self.table = PeerTable(clock)
-        self._among, self._hear, self._emit, self._clock = among, hear, emit, clock
+        self.table = PeerTable(client.me, clock)
+        self._among, self._news, self._emit, self._clock = among, news, emit, clock
+        self._named: frozenset[str] = frozenset()
         self._zone, self._most = zone, most
         self._engine: Engine | None = None
         self._lock = threading.Lock()
@@ -58,7 +69,7 @@ class Neighbours:
         self._warned: set[str] = set()
         self._calls: list[Callable[[], None]] = []
         self._is_over = False
-        self._news = threading.Event()
+        self._is_woken = threading.Event()
         self._pool = Pool(_ASKING, "ask-whole")
         self._thread = threading.Thread(target=self._work, name="peers", daemon=True)
 
@@ -72,7 +83,7 @@ class Neighbours:
     def close(self) -> None:
         """Ask nobody any more. Who is being asked is not waited for."""
         self._is_over = True
-        self._news.set()
+        self._is_woken.set()
         self._thread.join()
         self._pool.shutdown(wait=False, cancel_futures=True)
         for asker in self._askers.values():
@@ -91,8 +102,8 @@ class Neighbours:
                 return
             self._wanted[job.digest] = job.size
         for node, holding in self.table.hashes([job.digest]):
-            self._hear(node, holding)
-        self._news.set()
+            self._news.hear(node, holding)
+        self._is_woken.set()
 
     def forget(self, digests: Collection[Digest]) -> None:
         """Ask for these blobs no more, and forget who has them."""
@@ -104,11 +115,16 @@ class Neighbours:
     # -- what is known
 
     def accuse(self, node: str) -> None:
-        """Ask a peer no more, and believe nothing that it says: it altered bytes, or published hashes of others."""
+        """Ask a peer no more, and believe nothing that it says: it altered bytes, or published hashes of others. All
+        are told."""
         if self.table.accuse(node):
-            words = f"the peer {node} sent altered bytes, or hashes of others; it is not asked any more"
-            self._emit(Notice("peer-altered", words))
+            self._news.accuse(node)
             self.changed()
+
+    def shun(self, nodes: Collection[str]) -> None:
+        """Schedulers say that these altered bytes, in the place of those of before."""
+        self.table.shun(nodes)
+        self.changed()
 
     def seen(self) -> Sequence[NeighbourView]:
         """All peers that were heard of."""
@@ -122,14 +138,14 @@ class Neighbours:
 
     def _work(self) -> None:
         while not self._is_over:
-            is_new = self._news.is_set()
-            self._news.clear()
+            is_new = self._is_woken.is_set()
+            self._is_woken.clear()
             with suppress(TemporaryError):  # no thread to be had now
                 self._look()
                 for asker in tuple(self._askers.values()) if is_new else ():
                     if asker.node is not None:
                         self._pool.submit(self._ask_whole, asker)
-            self._news.wait(_LOOK_SECONDS)
+            self._is_woken.wait(_LOOK_SECONDS)
 
     def _look(self) -> None:
         """Begin to ask those who are to be asked, and end with the others."""
@@ -155,7 +171,7 @@ class Neighbours:
 
     def hear(self, node: str, holding: Holding) -> None:
         """See `Circle`."""
-        self._hear(node, holding)
+        self._news.hear(node, holding)
 
     def meet(self, node: str, address: str) -> bool:
         """See `Circle`: neither this node itself, nor a peer that is asked at another address."""
@@ -167,6 +183,7 @@ class Neighbours:
 
     def changed(self) -> None:
         """See `Circle`."""
+        self._name_liars()
         if self._engine is not None:
             self._engine.stir()
         for call in tuple(self._calls):
@@ -179,6 +196,19 @@ class Neighbours:
             words = f"the peer at {address} does not take our ticket, or has none of our keys: give both machines the"
             words += " same fleet key, look at their clocks, and name there what is not its own address (fleet.hosts)"
             self._emit(Notice("peer-refused", words))
+
+    def _name_liars(self) -> None:
+        with self._lock:
+            named, self._named = self._named, self._named | self.table.distrusted
+        for node in sorted(self._named - named):
+            if node == self.client.me:
+                words = "other nodes say that this one sent them altered bytes: they take nothing from it any more, and"
+                words += " it fetches nothing for them; check its memory, its disk and its network"
+                self._emit(Notice("node-accused", words))
+                continue
+            is_ours = self.table.has_found(node)
+            words = "sent altered bytes, or hashes of others" if is_ours else "sent others altered bytes"
+            self._emit(Notice("peer-altered", f"the peer {node} {words}; it is not asked any more"))
 
     @staticmethod
     def _ask_whole(asker: Asker) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from orchestrator.core.files import Digest
 from orchestrator.swarm.holdings import Holding
 from orchestrator.swarm.rendezvous import ALIVE_SECONDS
+from orchestrator.swarm.trust import distrusted
 from orchestrator.swarm.units import Bits, piece_count
 from orchestrator.swarm.wire import NodeNews, WholeBlobs
 
@@ -47,14 +48,18 @@ class _Known:
 
 
 class PeerTable:
-    """All that peers said they have. Thread-safe; nothing blocks."""
+    """All that peers said they have, to the node `me`. Thread-safe; nothing blocks."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, me: str = "", clock: Callable[[], float] = time.monotonic) -> None:
+        self._me = me
         self._clock = clock
         self._lock = threading.Lock()
         self._peers: dict[str, _Known] = {}
-        self._accused: set[str] = set()
-        self._trusted: dict[Digest, str] = {}
+        self._found: set[str] = set()
+        self._told: dict[str, frozenset[str]] = {}
+        self._shunned: frozenset[str] = frozenset()
+        self._out: frozenset[str] = frozenset()
+        self._disputed: set[Digest] = set()
         self._marks: dict[Digest, int] = {}
         self._changes = 0
 
@@ -71,7 +76,10 @@ class PeerTable:
                     self._keep(known, replace(fresh, hashes={**before.hashes, **fresh.hashes}))
                 elif before is not None or len(known.holdings) < _MOST_BLOBS:
                     self._keep(known, fresh)
-            return () if told.node in self._accused else told.news.holdings
+            if self._told.get(told.node, frozenset()) != told.news.accused:
+                self._told[told.node] = told.news.accused
+                self._judge()
+            return () if told.node in self._out else told.news.holdings
 
     def told_whole(self, address: str, told: WholeBlobs) -> None:
         """A peer told which blobs it holds whole, of those that it was asked for, of the right sizes."""
@@ -105,30 +113,36 @@ class PeerTable:
                 self._keep(known, replace(holding, checked=left, is_whole=False))
 
     def accuse(self, node: str) -> bool:
-        """A peer altered bytes: it is not asked, nor believed, any more. False if that was known."""
+        """A peer altered bytes, this node found: it is not asked, nor believed, any more, as long as this process
+        lives. False if that was known."""
         with self._lock:
-            is_new = node not in self._accused
-            self._accused.add(node)
-            self._changes += 1
-            if node in self._peers:
-                self._peers[node].view = None
+            is_new = node not in self._found
+            self._found.add(node)
+            self._judge()
             return is_new
 
-    def distrust(self, digest: Digest, trusted: str) -> None:
-        """A whole blob was wrong: of what is not proven whole, only those pieces count from now on whose hash was
-        published for the `trusted` source, or by who has the blob proven."""
+    def shun(self, nodes: Collection[str]) -> None:
+        """Schedulers say that these altered bytes, in the place of those of before."""
         with self._lock:
-            self._trusted[digest] = trusted
-            self._changes += 1
-            for known in self._peers.values():
-                known.view = None
+            self._shunned = frozenset(nodes)
+            self._judge()
+
+    def dispute(self, digest: Digest) -> None:
+        """A whole blob was wrong here: of what is not proven whole, only those pieces count from now on whose hash is
+        the word of who has the blob proven."""
+        with self._lock:
+            if digest not in self._disputed:
+                self._disputed.add(digest)
+                self._changes += 1
+                for known in self._peers.values():
+                    known.view = None
 
     def forget(self, digests: Collection[Digest]) -> None:
         """Forget who has these blobs, and peers that fell silent long ago and have nothing else."""
         since = self._clock() - _REMEMBERED
         with self._lock:
             for digest in digests:
-                self._trusted.pop(digest, None)
+                self._disputed.discard(digest)
                 self._marks.pop(digest, None)
                 for known in self._peers.values():
                     known.holdings.pop(digest, None)
@@ -138,6 +152,7 @@ class PeerTable:
             self._changes += 1
             kept = {node: known for node, known in self._peers.items() if known.holdings or known.heard >= since}
             self._peers = kept
+            self._told = {node: accused for node, accused in self._told.items() if node in kept}
 
     # -- what that makes
 
@@ -149,7 +164,7 @@ class PeerTable:
                 node: checked
                 for node, known in self._peers.items()
                 if known.heard >= since
-                and node not in self._accused
+                and node not in self._out
                 and (holding := known.holdings.get(digest)) is not None
                 and (checked := self._counting(holding).checked)
             }
@@ -168,13 +183,34 @@ class PeerTable:
         """The peers that were heard of lately and are trusted."""
         since = self._clock() - ALIVE_SECONDS
         with self._lock:
-            return {node for node, known in self._peers.items() if known.heard >= since and node not in self._accused}
+            return {node for node, known in self._peers.items() if known.heard >= since and node not in self._out}
+
+    def holders(self, digest: Digest) -> Collection[str]:
+        """The peers that say that they have the whole blob, proven, and can be asked."""
+        live = self.live()
+        with self._lock:
+            return [node for node in live if (one := self._peers[node].holdings.get(digest)) and one.is_whole]
+
+    def absent(self) -> Collection[str]:
+        """The peers that are known, and not there any more, or not trusted."""
+        with self._lock:
+            known = self._peers.keys() | self._out
+        return known - set(self.live())
+
+    @property
+    def distrusted(self) -> frozenset[str]:
+        """The nodes that altered bytes, found here or by others who are credible; this one can be among them."""
+        return self._out
+
+    def has_found(self, node: str) -> bool:
+        """True if this node itself found that the other one altered bytes."""
+        return node in self._found
 
     def seen(self) -> Sequence[NeighbourView]:
         """All peers that were ever heard of."""
         with self._lock:
             for node, known in self._peers.items():
-                doubted = self._trusted.keys() & known.holdings.keys()
+                doubted = self._disputed & known.holdings.keys()
                 if known.view is None:
                     known.view = NeighbourView(
                         node,
@@ -183,7 +219,7 @@ class PeerTable:
                         known.epoch,
                         known.holdings | {digest: self._counting(known.holdings[digest]) for digest in doubted},
                         dict(known.changed),
-                        node not in self._accused,
+                        node not in self._out,
                         known.cache,
                     )
             return tuple(known.view for known in self._peers.values() if known.view is not None)
@@ -195,17 +231,31 @@ class PeerTable:
                 (node, holding)
                 for digest in digests
                 for node, known in self._peers.items()
-                if node not in self._accused and (holding := known.holdings.get(digest)) is not None and holding.hashes
+                if node not in self._out
+                and (holding := known.holdings.get(digest)) is not None
+                and (holding.hashes or holding.claims)
             ]
 
     def _counting(self, holding: Holding) -> Holding:
         """The holding with those of its pieces that count."""
-        trusted = self._trusted.get(holding.digest)
-        if trusted is None or holding.is_whole:
+        if holding.digest not in self._disputed or holding.is_whole:
             return holding
         count = holding.checked.count
-        right = Bits.of(count, (piece for piece, one in holding.hashes.items() if one.source in ("", trusted)))
+        right = Bits.of(count, (piece for piece, one in holding.hashes.items() if not one.source))
         return replace(holding, checked=holding.checked & right)
+
+    def _judge(self) -> None:
+        """Decide whose word counts for nothing: what this node found is sure; of what all say each makes the same."""
+        accusers: dict[str, set[str]] = {}
+        told = {teller: accused for teller, accused in self._told.items() if teller not in self._found}
+        for teller, accused in (*told.items(), (self._me, self._found)):
+            for node in accused:
+                accusers.setdefault(node, set()).add(teller)
+        agreed = distrusted([{node: frozenset(by) for node, by in accusers.items()}], self._peers.keys() | {self._me})
+        self._out = agreed | self._found | self._shunned
+        self._changes += 1
+        for known in self._peers.values():
+            known.view = None
 
     def _known(self, node: str, address: str, epoch: int) -> _Known:
         known = self._peers.get(node)

@@ -26,11 +26,13 @@ _AND = " and "
 
 
 class Weight(IntEnum):
-    """The weight of a published hash: a node's word about another, about what it fetched itself, and this node's."""
+    """The weight of a published hash: a node's word about another, about what it fetched itself, this node's own, and
+    that of a node that has the blob proven, in a dispute."""
 
     HEARSAY = 0
     DIRECT = 1
     OWN = 2
+    PROVEN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +63,10 @@ class PieceLedger:
         self._arrived = self._hashed = none
         self._found: dict[Piece, bytes] = {}
         self._senders: dict[Piece, tuple[str, ...]] = {}
+        self._accepted: dict[Piece, PieceHash] = {}  # the last word that spoke for what is here
         self._said: dict[str, dict[Piece, PieceHash]] = {}
         self._trusted: str | None = None
+        self._claims: frozenset[str] = frozenset()
         self._published: dict[Piece, _Published] = {}  # the last one that changed is the last
         self.checked = self.wrong = self.alone = self._contested = none
         self.is_whole = False
@@ -95,6 +99,7 @@ class PieceLedger:
         for piece in gone:
             self._senders.pop(piece, None)
             self._found.pop(piece, None)
+            self._accepted.pop(piece, None)
             known = self._published.get(piece)
             if known is not None and known.weight is Weight.OWN:
                 del self._published[piece]
@@ -134,8 +139,40 @@ class PieceLedger:
             del self._published[piece]
         return Extents.of(doubted)
 
+    def foreign(self) -> Extents:
+        """All that did not come from the trusted source itself, in a dispute, and whom to blame for it."""
+        found = [piece for piece in self._arrived if self._senders.get(piece) != (self._trusted,)]
+        return Extents.of([Extent(*piece_range(self._size, piece), self._guilty(piece)) for piece in found])
+
+    def repair(self, holder: str, trusted: str) -> Extents | None:
+        """The whole blob is wrong, and this peer has it proven: what differs from its list of hashes, and whom to blame
+        for it. From now on that list counts. None when it has not told all of it."""
+        words = self._said.get(holder, {})
+        proven = {piece: word for piece, word in sorted(words.items()) if word == PieceHash(word.hash, holder, "")}
+        if len(proven) < self.checked.count:
+            return None
+        self._trusted = trusted
+        wrong = [piece for piece, word in proven.items() if self._found.get(piece, word.hash) != word.hash]
+        found = Extents.of([Extent(*piece_range(self._size, piece), self._guilty(piece)) for piece in wrong])
+        if wrong:
+            for piece, word in proven.items():
+                self._publish(piece, word, Weight.PROVEN)
+        return found
+
+    def dispute(self, claims: frozenset[str]) -> None:
+        """The whole blob was wrong somewhere, and these nodes claim to settle that. Who has it proven tells all its
+        hashes then."""
+        if claims == self._claims:
+            return
+        self._claims = claims
+        self.version = self._next_version()
+        if self.is_whole:
+            for piece in self._found:
+                self._judge(piece)
+
     def prove(self) -> Sequence[Altered]:
-        """The whole blob has its digest. Who published other hashes of what was hashed by now."""
+        """The whole blob has its digest. Who published other hashes of what was hashed by now, in the name of the
+        source that was right."""
         if self.is_whole:
             return ()
         self.is_whole = True
@@ -165,7 +202,7 @@ class PieceLedger:
             if known.version <= after:
                 break
             hashes[piece] = known.hash
-        return Holding(self._digest, self._size, self.checked, self.is_whole, hashes)
+        return Holding(self._digest, self._size, self.checked, self.is_whole, hashes, self._claims)
 
     def _judge(self, piece: Piece) -> Altered | None:
         hash_ = self._found.get(piece)
@@ -173,11 +210,10 @@ class PieceLedger:
             return None
         known, one = self._published.get(piece), Bits.of(self.checked.count, [piece])
         if self.is_whole:
-            if known is None or known.hash.hash != hash_:
-                self._publish(piece, PieceHash(hash_, self._node, ""), Weight.OWN)
-            words = ((name, told.get(piece)) for name, told in self._said.items())
-            liars = (name for name, word in words if word is not None and word.node == name and word.hash != hash_)
-            return next((Altered(piece, name) for name in liars), None)
+            proven = PieceHash(hash_, self._node, "")
+            if known is None or known.hash.hash != hash_ or (self._claims and known.hash != proven):
+                self._publish(piece, proven, Weight.OWN)
+            return next((Altered(piece, name) for name in self._said if self._forged(name, piece, hash_)), None)
         senders = self._senders.get(piece, ())
         if not any(map(node_of, senders)):
             if known is None or known.weight is Weight.HEARSAY or known.hash.hash != hash_:
@@ -187,6 +223,7 @@ class PieceLedger:
         if known is None:
             return None
         if known.hash.hash == hash_:
+            self._accepted[piece] = known.hash
             self.alone, self.wrong, self._contested = self.alone - one, self.wrong - one, self._contested - one
             self._check(self.checked | one)
             return None
@@ -198,19 +235,32 @@ class PieceLedger:
             self.wrong, self.alone = self.wrong | one, self.alone | one
             return None
         said = self._said.get(peer, {}).get(piece)
-        if said is not None and said.hash == hash_:
+        # In a dispute nodes fetch pieces again, and are asked for them before their new words have come.
+        is_disputed = self._claims and known.weight is not Weight.PROVEN
+        if is_disputed or (said is not None and said.hash == hash_):
             self._contested |= one
             return None
         self.wrong |= one
         return Altered(piece, peer) if is_new else None
 
+    def _forged(self, name: str, piece: Piece, right: bytes) -> bool:
+        """True if a node published another hash as that of what it had from the trusted source, or as proven."""
+        word = self._said[name].get(piece)
+        return word is not None and word.node == name and word.hash != right and word.source in ("", self._trusted)
+
+    def _guilty(self, piece: Piece) -> str:
+        """The source to blame for a piece; for one that a peer says to have of the trusted source, that peer."""
+        blamed, word = self._blamed(piece), self._accepted.get(piece)
+        return source_of(word.node) if word is not None and blamed == self._trusted else blamed
+
     def _blamed(self, piece: Piece) -> str:
         """The source that is the reason for what a piece is."""
-        senders, known = self._senders.get(piece, ()), self._published.get(piece)
+        senders = self._senders.get(piece, ())
         if any(map(node_of, senders)):
-            if piece not in self.checked or known is None:
+            word = self._accepted.get(piece)
+            if word is None:
                 return ""
-            senders = tuple((known.hash.source or source_of(known.hash.node)).split(_AND))
+            senders = tuple((word.source or source_of(word.node)).split(_AND))
         return next((name for name in senders if name != self._trusted), self._trusted or "")
 
     def _counts(self, told: PieceHash) -> bool:

@@ -12,20 +12,22 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from typing import Self
 
 from orchestrator.cache.cache import HfCache
-from orchestrator.core.extents import Extents, Range
 from orchestrator.core.files import Digest
 from orchestrator.depot.candidates import Choosing
-from orchestrator.depot.company import Engine
+from orchestrator.depot.company import OWN_MATTER, Doubt, Engine
 from orchestrator.depot.watch import State, Watch
-from orchestrator.swarm.holdings import MOST_HASHES, MOST_HOLDINGS, Holding, HoldingNews, Readable
+from orchestrator.swarm.holdings import MOST_ACCUSED, Holding, HoldingNews, Readable
+from orchestrator.swarm.sharing.blob import SharedBlob
+from orchestrator.swarm.sharing.dispute import BlobDispute, Others
 from orchestrator.swarm.sharing.hashing import SpanHasher
 from orchestrator.swarm.sharing.ledger import Altered, PieceLedger
+from orchestrator.swarm.sharing.news import news_of
+from orchestrator.swarm.sharing.settling import Settlement
 from orchestrator.swarm.sharing.stock import Stock
 from orchestrator.swarm.units import Bits, Piece, piece_range
 from orchestrator.system import threads
@@ -39,19 +41,6 @@ _AT_ONCE = 8
 _KEPT_SECONDS = 300.0
 """For which a blob that was placed, or given up, stays among the news, with the hashes of its pieces."""
 _PROVEN = (State.PROVEN, State.PLACED)
-
-
-@dataclass(slots=True, eq=False)
-class _Entry:
-    """A blob of the depot. `epoch` is that of the watch, up to which the ledger knows what was taken back; `dropped` is
-    to be taken back in that epoch."""
-
-    watch: Watch
-    ledger: PieceLedger
-    epoch: int
-    dropped: Bits = field(default_factory=lambda: Bits(0))
-    is_noted: bool = False
-    is_over: bool = False
 
 
 class Sharing:
@@ -81,10 +70,11 @@ class Sharing:
         self._engine: Engine | None = None
         self._lock = threading.Lock()
         self._version = 0
-        self._entries: dict[Digest, _Entry] = {}  # the one that changed last is the last
-        self._over: deque[tuple[float, _Entry]] = deque()
+        self._accused: frozenset[str] = frozenset()
+        self._entries: dict[Digest, SharedBlob] = {}  # the one that changed last is the last
+        self._over: deque[tuple[float, SharedBlob]] = deque()
         self._calls: list[Callable[[], None]] = []
-        self._noted: OneReaderQueue[_Entry | None] = OneReaderQueue()
+        self._noted: OneReaderQueue[SharedBlob | None] = OneReaderQueue()
         self._hasher = SpanHasher()
         self._thread = threading.Thread(target=self._check, name="check")
         threads.start(self._thread)
@@ -122,20 +112,44 @@ class Sharing:
             return
         with self._lock:
             ledger = PieceLedger(job.digest, job.size, self._node, self._next_version)
-            entry = _Entry(watch, ledger, watch.epoch)
+            dispute = BlobDispute(Settlement(self._node, job.digest, self._clock()))
+            entry = SharedBlob(watch, ledger, dispute, watch.epoch)
             self._entries.pop(job.digest, None)
             self._entries[job.digest] = entry
         watch.subscribe(partial(self._note, entry))
         self._note(entry)
         self._tell()
 
-    def doubt(self, digest: Digest, trusted: str) -> Extents:
-        """See `depot.company.Company`."""
+    def doubt(self, digest: Digest, trusted: str, others: Others | None = None) -> Doubt | None:
+        """See `depot.company.Company`; None for `others` who asks nobody."""
+        with self._changing(digest) as entry:
+            if entry is None or entry.watch.job.size < SMALL:
+                return OWN_MATTER
+            entry.catch_up()
+            if entry.ledger.to_hash:
+                self._note(entry)
+            dispute = entry.dispute
+            doubt = dispute.doubt(entry.ledger, trusted, others, self._clock())
+            entry.ledger.dispute(dispute.settlement.claims)
+            liars, dispute.liars = dispute.liars, []
+        self._accuse(digest, [Altered(0, liar) for liar in liars])
+        return doubt
+
+    def settlers(self, digest: Digest) -> frozenset[str]:
+        """The other nodes that settle a dispute over a blob, and are to be waited for."""
         with self._lock:
             entry = self._entries.get(digest)
-            return entry.ledger.distrust(trusted) if entry else Extents()
+            return entry.dispute.settlement.others(self._clock()) if entry else frozenset()
 
-    # -- what peers say
+    # -- what peers say, and what is said of them
+
+    def accuse(self, node: str) -> None:
+        """Tell all peers that this one altered bytes."""
+        with self._lock:
+            if len(self._accused) < MOST_ACCUSED:
+                self._accused |= {node}
+                self._next_version()
+        self._tell()
 
     def hear(self, teller: str, told: Holding) -> None:
         """A peer says which hashes pieces have."""
@@ -145,6 +159,9 @@ class Sharing:
                 return
             for piece, one in told.hashes.items():
                 altered.append(entry.ledger.hear(teller, piece, one))
+            if told.claims:
+                entry.dispute.settlement.hear(told.claims, self._clock())
+                entry.ledger.dispute(entry.dispute.settlement.claims)
             self._take_back(entry)
         self._accuse(told.digest, altered)
 
@@ -165,23 +182,8 @@ class Sharing:
     def news(self, after: int) -> HoldingNews:
         """See `swarm.holdings.Holdings`."""
         with self._lock:
-            changed: list[PieceLedger] = []
-            for entry in reversed(self._entries.values()):
-                if entry.ledger.version <= after:
-                    break
-                changed.append(entry.ledger)
-            holdings: list[Holding] = []
-            hashes, version = 0, self._version
-            for ledger in islice(reversed(changed), MOST_HOLDINGS):
-                holding = ledger.holding(after)
-                hashes += len(holding.hashes)
-                if holdings and hashes > MOST_HASHES:
-                    break
-                holdings.append(holding)
-                version = ledger.version
-            if len(holdings) == len(changed):
-                version = self._version
-            return HoldingNews(version, tuple(holdings))
+            newest_first = (entry.ledger for entry in reversed(self._entries.values()))
+            return news_of(newest_first, after, self._version, self._accused)
 
     def subscribe(self, call: Callable[[], None]) -> Callable[[], None]:
         """See `swarm.holdings.Holdings`."""
@@ -213,13 +215,13 @@ class Sharing:
         watch, size = entry.watch, entry.watch.job.size
         span = start, min(end, size)
         with self._changing(digest):
-            self._catch_up(entry)
+            entry.catch_up()
             if not entry.ledger.has(*span):
                 return None
             epoch = entry.epoch
         if watch.state is not State.PLACED:
             with on_disk("read", watch.part), suppress(FileNotFoundError):  # it is on its way into the cache
-                return Readable(open_regular(watch.part), size, lambda: _is_untouched(watch, epoch, span))
+                return Readable(open_regular(watch.part), size, lambda: entry.is_untouched(epoch, span))
         found = self._stock.open(digest, is_open=True)
         if found is None and watch.state is State.PLACED:
             with self._changing(digest):  # it was removed from the cache
@@ -232,7 +234,7 @@ class Sharing:
 
     # -- what arrives
 
-    def _note(self, entry: _Entry) -> None:
+    def _note(self, entry: SharedBlob) -> None:
         if not entry.is_noted:
             entry.is_noted = True
             self._noted.put(entry)
@@ -240,10 +242,11 @@ class Sharing:
     def _check(self) -> None:
         while (entry := self._noted.get(math.inf)) is not None:
             entry.is_noted = False
+            now = self._clock()
             self._look(entry)
             if entry.watch.has_ended and not entry.is_over:
                 entry.is_over = True
-                self._over.append((self._clock() + _KEPT_SECONDS, entry))
+                self._over.append((now + _KEPT_SECONDS, entry))
             self._forget_over()
 
     def _forget_over(self) -> None:
@@ -254,11 +257,11 @@ class Sharing:
                 if self._entries.get(entry.watch.job.digest) is entry:
                     del self._entries[entry.watch.job.digest]
 
-    def _look(self, entry: _Entry) -> None:
+    def _look(self, entry: SharedBlob) -> None:
         """See what became of a blob, and hash some of what is there."""
         watch, ledger, job = entry.watch, entry.ledger, entry.watch.job
         with self._changing(job.digest):
-            self._catch_up(entry)
+            entry.catch_up()
             epoch = entry.epoch
             arrived, state = watch.arrived, watch.state
             if watch.epoch != epoch:
@@ -288,7 +291,7 @@ class Sharing:
                 self._note(entry)
 
     @contextmanager
-    def _open(self, entry: _Entry) -> Iterator[int]:
+    def _open(self, entry: SharedBlob) -> Iterator[int]:
         try:
             file = open_regular(entry.watch.part)
         except FileNotFoundError:
@@ -301,14 +304,7 @@ class Sharing:
         finally:
             os.close(file)
 
-    def _catch_up(self, entry: _Entry) -> None:
-        """Forget what was taken back meanwhile. To be called with the lock held."""
-        epoch = entry.watch.epoch
-        if epoch != entry.epoch:
-            entry.ledger.replace(entry.watch.replaced(entry.epoch))
-            entry.epoch, entry.dropped = epoch, Bits(0)
-
-    def _take_back(self, entry: _Entry) -> None:
+    def _take_back(self, entry: SharedBlob) -> None:
         """Have what is wrong fetched again. Of what is asked for in one epoch the first counts, so all is asked for
         again in the next one. To be called with the lock held."""
         wrong, job = entry.ledger.wrong, entry.watch.job
@@ -322,7 +318,7 @@ class Sharing:
                 self._wrong(digest, one.piece, one.peer)
 
     @contextmanager
-    def _changing(self, digest: Digest) -> Iterator[_Entry | None]:
+    def _changing(self, digest: Digest) -> Iterator[SharedBlob | None]:
         """Hold the lock, and tell afterwards if the blob's ledger changed."""
         with self._lock:
             entry = self._entries.get(digest)
@@ -342,8 +338,3 @@ class Sharing:
     def _next_version(self) -> int:
         self._version += 1
         return self._version
-
-
-def _is_untouched(watch: Watch, epoch: int, span: Range) -> bool:
-    """True when nothing of these bytes was taken back since that epoch."""
-    return watch.epoch == epoch or all(end <= span[0] or start >= span[1] for start, end in watch.replaced(epoch))

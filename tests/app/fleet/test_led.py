@@ -21,7 +21,7 @@ def node(ask: Callable[[OrderBook], None], seconds: float = 60.0) -> LedNode:
     """A node whose schedulers do this when they are told that it leaves."""
     inbox = OrderBook(KEYS, ignore)
     inbox.welcomes = 1
-    company = SimpleNamespace(guide=SimpleNamespace(is_alone=False))
+    company = SimpleNamespace(guide=SimpleNamespace(is_alone=False), is_awaited=False)
     calling = SimpleNamespace(do=lambda *_: ask(inbox))
     made: Any = LedNode("n1", cast(Any, company), cast(Any, calling), inbox, KEYS, None, Linger(seconds))
     return cast(LedNode, made)

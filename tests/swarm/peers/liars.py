@@ -15,10 +15,11 @@ from orchestrator.swarm.units import piece_range
 
 class Altering:
     """Gives altered bytes of files of at least `least` bytes; with `name`, that of the node, it also publishes hashes
-    that fit them, as if it had fetched all from the origin."""
+    that fit them, as if it had fetched all from the origin of the name `source`."""
 
-    def __init__(self, inner: Holdings, *, least: int = 0, name: str | None = None) -> None:
-        self._inner, self._least, self._name = inner, least, name
+    def __init__(self, inner: Holdings, *, least: int = 0, name: str | None = None, source: str = "hub") -> None:
+        self._inner, self._least, self._name, self._source = inner, least, name, source
+        self._forged: dict[tuple[Digest, int], PieceHash] = {}
 
     def news(self, after: int) -> HoldingNews:
         news = self._inner.news(after)
@@ -27,14 +28,14 @@ class Altering:
     def _told(self, holding: Holding) -> Holding:
         if self._name is None or holding.size < self._least:
             return holding
-        hashes: dict[int, PieceHash] = {}
-        for piece in holding.checked:
-            start, end = piece_range(holding.size, piece)
-            if (found := self.read(holding.digest, start, end)) is not None:
+        keys = [(holding.digest, piece) for piece in holding.checked]
+        for key in keys:
+            start, end = piece_range(holding.size, key[1])
+            if key not in self._forged and (found := self.read(holding.digest, start, end)) is not None:
                 data = os.pread(found.descriptor, end - start, start)
                 os.close(found.descriptor)
-                hashes[piece] = PieceHash(xxhash.xxh3_128_digest(data), self._name, "hub")
-        return replace(holding, hashes=hashes)
+                self._forged[key] = PieceHash(xxhash.xxh3_128_digest(data), self._name, self._source)
+        return replace(holding, hashes={key[1]: self._forged[key] for key in keys if key in self._forged})
 
     def subscribe(self, call: Callable[[], None]) -> Callable[[], None]:
         return self._inner.subscribe(call)

@@ -10,15 +10,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from orchestrator.app.peers.company import SwarmCompany
 from orchestrator.app.peers.peering import PeerEntrance, peering
 from orchestrator.aria2.daemon import PrivateDaemon
 from orchestrator.cache.cache import Cache
-from orchestrator.core.extents import Extents, Ranges
+from orchestrator.core.extents import Ranges
 from orchestrator.core.files import Algorithm, Digest, RepoFile
 from orchestrator.core.plan import Have, Job
 from orchestrator.core.sources import Origin, Source
 from orchestrator.depot.candidates import Choosing
-from orchestrator.depot.company import Engine
+from orchestrator.depot.company import Doubt, Engine
 from orchestrator.depot.locate import SourceLocator
 from orchestrator.depot.messages import Proven
 from orchestrator.depot.mover import Mover
@@ -32,7 +33,6 @@ from orchestrator.net.session import Net
 from orchestrator.swarm.guides import Guide
 from orchestrator.swarm.holdings import Holdings, Peer
 from orchestrator.swarm.peers.client import PeerClient, peer_net
-from orchestrator.swarm.peers.locator import PeerLocator
 from orchestrator.swarm.peers.neighbours import Neighbours
 from orchestrator.swarm.sharing.sharing import Sharing
 from orchestrator.swarm.tickets import FleetKeys
@@ -77,20 +77,21 @@ class FleetNode:
     heard: Heard
     resident: Resident = field(init=False)
 
+    @property
+    def company(self) -> SwarmCompany:
+        return SwarmCompany(self.guide, self.sharing, self.peers, share_restricted=False)
+
     def around(self, locator: Choosing) -> Choosing:
-        return PeerLocator(locator, self.guide, self.peers, alone=self.sharing.alone)
+        return self.company.around(locator)
 
     def join(self, engine: Engine) -> None:
-        self.sharing.join(engine)
-        self.peers.join(engine)
+        self.company.join(engine)
 
-    def doubt(self, digest: Digest, trusted: str) -> Extents:
-        self.peers.table.distrust(digest, trusted)
-        return self.sharing.doubt(digest, trusted)
+    def doubt(self, digest: Digest, trusted: str) -> Doubt | None:
+        return self.company.doubt(digest, trusted)
 
     def follow(self, watch: Watch) -> None:
-        self.sharing.follow(watch)
-        self.peers.want(watch.job)
+        self.company.follow(watch)
 
 
 class Fleet:
@@ -150,10 +151,10 @@ class Fleet:
 
         chosen = guide(among) if guide else Unguided(name, among)
         client = PeerClient(name, stack.enter_context(peer_net()), KEYS)
-        peers = stack.enter_context(Neighbours(client, chosen.peers, hear=sharing.hear, emit=heard, most=8))
+        peers = stack.enter_context(Neighbours(client, chosen.peers, sharing, emit=heard, most=8))
         accuse.append(peers.accuse)
         if isinstance(chosen, Unguided):
-            chosen.see(peers.seen, sharing.checked)
+            chosen.see(peers.seen, sharing.checked, SwarmCompany(chosen, sharing, peers, share_restricted=False).rests)
         about, entrance = About(name, time.time_ns()), PeerEntrance("127.0.0.1:0")
         address = stack.enter_context(peering(disguise(sharing), about, KEYS, entrance, heard))
         node = FleetNode(name, cache, sharing, peers, chosen, address.url, heard)

@@ -54,11 +54,21 @@ class Hub:
         return None
 
 
+class Unheard:
+    """A node that has no news, and takes none."""
+
+    def hear(self, teller: str, told: Holding) -> None:
+        pass
+
+    def accuse(self, node: str) -> None:
+        pass
+
+
 class World:
     def __init__(self, stack: ExitStack) -> None:
         self.scripted: ScriptedPeer = stack.enter_context(scripted_peer())
         client = PeerClient("me", stack.enter_context(peer_net()), KEYS)
-        self.peers = Neighbours(client, tuple, hear=lambda *_: None, emit=Heard(), most=8)
+        self.peers = Neighbours(client, tuple, Unheard(), emit=Heard(), most=8)
         self.guide = Nobody(tuple, ((0, PIECE),))
         self.alone = Bits(4)
         self.hub = Hub()

@@ -147,8 +147,9 @@ def test_a_peer_that_sends_something_else_than_it_says_altered_it_whoever_is_rig
     assert blob.found(0, FALSE) == Altered(0, "b")
 
 
-def test_who_published_something_else_than_what_is_proven_is_known() -> None:
+def test_who_published_something_else_than_what_is_proven_is_known_once_the_trusted_source_is() -> None:
     blob = ledger()
+    blob.distrust("hub")
     direct(blob, 0, word(0, "liar", FALSE))
     blob.hear("b", 1, word(1, "liar", FALSE))
     blob.arrive(extents((0, SIZE, "peer:b")))
@@ -172,6 +173,7 @@ def test_what_this_node_fetched_itself_is_not_contradicted_by_others() -> None:
 
 def test_a_proven_blob_is_checked_whole_and_publishes_what_is_true() -> None:
     blob = ledger()
+    blob.distrust("hub")
     direct(blob, 0, word(0, "liar", FALSE))
     blob.arrive(extents((0, SIZE, "peer:b")))
     blob.found(1, TRUE[1])
@@ -285,6 +287,12 @@ def test_what_no_word_of_the_trusted_source_speaks_for_is_doubted() -> None:
     assert len(blob.checked) == 5
     assert blob.distrust("hub") == extents(
         (PIECE, 2 * PIECE, "mirror"), (3 * PIECE, 5 * PIECE, "mirror"), (5 * PIECE, SIZE, "")
+    )
+    assert blob.foreign() == extents(
+        (PIECE, 2 * PIECE, "mirror"),
+        (2 * PIECE, 3 * PIECE, "peer:far"),
+        (3 * PIECE, 5 * PIECE, "mirror"),
+        (5 * PIECE, SIZE, ""),
     )
     blob.replace(((0, SIZE),))
     assert set(blob.holding(0).hashes) == {2}

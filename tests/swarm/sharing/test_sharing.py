@@ -19,7 +19,7 @@ from orchestrator.core.extents import Extent, Extents, Ranges
 from orchestrator.core.files import Algorithm, Digest, RepoFile
 from orchestrator.core.plan import Job
 from orchestrator.depot.candidates import Choosing
-from orchestrator.depot.company import Engine
+from orchestrator.depot.company import Doubt, Engine
 from orchestrator.depot.watch import Arrival, State, Watch
 from orchestrator.proof import pieces as piece_lists
 from orchestrator.proof.pieces import PIECE
@@ -243,7 +243,7 @@ def test_a_small_file_is_told_once_it_is_proven(make_node: MakeNode) -> None:
 
 
 def test_news_are_told_in_portions(make_node: MakeNode, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator.swarm.sharing.sharing.MOST_HOLDINGS", 2)
+    monkeypatch.setattr("orchestrator.swarm.sharing.news.MOST_HOLDINGS", 2)
     node = make_node()
     digests = [job_of(bytes([number])).digest for number in range(5)]
     for number in range(5):
@@ -345,7 +345,7 @@ class Alone:
     def follow(self, watch: Watch) -> None:
         self._sharing.follow(watch)
 
-    def doubt(self, digest: Digest, trusted: str) -> Extents:
+    def doubt(self, digest: Digest, trusted: str) -> Doubt | None:
         return self._sharing.doubt(digest, trusted)
 
 
