@@ -219,11 +219,11 @@ class Share:
     def _under_way(self, had: int, others: Sequence[str]) -> int:
         """The pieces that others are likely to have under way, who have not heard of this node yet."""
         owned = self._shares(ranking(others, self._digest, len(self._units))) if others else {}
-        return functools.reduce(operator.or_, (_first(mask & ~had, _FIRST_WINDOW) for mask in owned.values()), 0)
+        return functools.reduce(operator.or_, (first_pieces(mask & ~had, _FIRST_WINDOW) for mask in owned.values()), 0)
 
     def _window(self, node: str, mask: int, now: float, windows: int = 1) -> int:
         """The pieces of these that a node has under way, or is about to ask for."""
-        return _first(mask, self._paces[node].window(now) * windows)
+        return first_pieces(mask, self._paces[node].window(now) * windows)
 
     def _is_slow(self, node: str, now: float) -> bool:
         """True when this node would have brought the same in a part of the time."""
@@ -239,7 +239,7 @@ class Share:
         stalled = {node for node, pace in self._paces.items() if min(now - pace.moved, idle) >= STALLED_SECONDS}
         busy = {node: missing & owned for node, owned in self._owned.items() if missing & owned}
         near = {
-            node: _first(left, 1) if self._is_slow(node, now) else self._window(node, left, now, windows)
+            node: first_pieces(left, 1) if self._is_slow(node, now) else self._window(node, left, now, windows)
             for node, left in busy.items()
             if node not in stalled
         }
@@ -279,7 +279,7 @@ class _Pace:
         return max(lately, _FIRST_WINDOW) if now < self.began + _PACE_SECONDS else lately
 
 
-def _first(mask: int, count: int) -> int:
+def first_pieces(mask: int, count: int) -> int:
     """The first `count` pieces of these."""
     found = 0
     while mask and count:

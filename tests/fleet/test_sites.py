@@ -19,8 +19,8 @@ SITES = ("rome", "paris")
 
 @pytest.fixture(scope="module")
 def scale() -> Scale:
-    """A model of so many units that one that comes twice is four hundredths."""
-    return Scale(4, 96, 1e9, 200e6, 150)
+    """A model of so many units that one that comes twice is a fiftieth."""
+    return Scale(4, 192, 1e9, 200e6, 150)
 
 
 class Sites:
@@ -107,7 +107,7 @@ def test_two_linked_sites_fetch_one_copy(sites: Sites, trial: Trial) -> None:
 
 
 def test_parted_sites_fetch_a_copy_each_and_nothing_again_once_they_are_healed(sites: Sites, trial: Trial) -> None:
-    trial.lab.origin.shape(30e6)  # slow enough that they are still at it when they are healed
+    trial.lab.origin.shape(60e6)  # slow enough that they are still at it when they are healed
     sites.pull()
     trial.reaches(0.1)
     trial.lab.part(*sites.nodes.values())
