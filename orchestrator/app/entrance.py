@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import SplitResult
 
-from orchestrator.errors import UsageError
+from orchestrator.errors import ConfigError, UsageError
 from orchestrator.events import Emit, Notice
 from orchestrator.net.addresses import split
 from orchestrator.net.own_addresses import addresses_of, is_own
@@ -20,6 +20,7 @@ from orchestrator.settings import Settings
 if TYPE_CHECKING:
     from orchestrator.app.house import House
     from orchestrator.serve.access.door import Door
+    from orchestrator.serve.access.identities import Identities
     from orchestrator.serve.http.certificates import ServerCertificate
     from orchestrator.serve.server import ListenAddress
 
@@ -103,7 +104,24 @@ class Entrance:
             hosts=settings.serve_hosts,
             needs_token=needs_token,
             takes_hub_tokens=settings.serve_gated == "hub",
+            identities=_identities(settings),
         )
+
+
+def _identities(settings: Settings) -> Identities:
+    """The people whom proxies name. Raises ConfigError for a group that cannot be read, and for groups without a proxy
+    that would be believed."""
+    from orchestrator.serve.access.identities import Identities, parse_group
+
+    if settings.serve_groups and not settings.serve_proxies:
+        raise ConfigError(
+            "serve.groups names groups, and there is no proxy that would be believed when it names one",
+            hint="name it: serve.proxies, or --trusted-proxy ADDRESS",
+        )
+    try:
+        return Identities(map(parse_group, settings.serve_groups))
+    except ValueError as error:
+        raise ConfigError(f"{settings.origins.get('serve_groups', 'serve.groups')}: {error}") from error
 
 
 def _is_said(settings: Settings) -> bool:

@@ -16,6 +16,7 @@ from orchestrator.depot.locate import SourceLocator
 from orchestrator.depot.resident import Resident
 from orchestrator.disk.locks import Patience
 from orchestrator.events import Emit, Event, Evicted, Notice
+from orchestrator.net.session import Net
 from orchestrator.serve.admin.commands import Commands
 from orchestrator.serve.delivery.ahead import Ahead
 from orchestrator.serve.delivery.arrivals import Arrivals
@@ -58,7 +59,8 @@ _READING = 16
 @dataclass(frozen=True, slots=True)
 class House:
     """The parts that the faces and the door of a server use; `peers` is a face for nodes of a fleet, if it belongs to
-    one. `later` runs a call in a thread. `emit` takes warnings only: the phases of each request are no news."""
+    one. `net` asks sites with the patience for a root. `later` runs a call in a thread. `emit` takes warnings only: the
+    phases of each request are no news."""
 
     inquiries: Inquiries
     delivery: Delivery
@@ -66,6 +68,7 @@ class House:
     board: Board
     peers: PeerFace | None
     state_dir: Path
+    net: Net
     later: Callable[[Callable[[], None]], object]
     emit: Emit
 
@@ -168,7 +171,7 @@ def open_house(
         peers = None
         if membership is not None and sharing is not None:
             peers = PeerFace(sharing, *membership, uploads=settings.fleet_uploads, looking=looking, reading=reading)
-        yield House(inquiries, delivery, commands, board, peers, cache.state_dir, looking.submit, warn)
+        yield House(inquiries, delivery, commands, board, peers, cache.state_dir, sources.patient, looking.submit, warn)
 
 
 def _see_fleet(settings: Settings, stop: Stop, emit: Emit, stack: contextlib.ExitStack) -> SeeFleet | None:

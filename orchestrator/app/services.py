@@ -43,6 +43,7 @@ from orchestrator.system.signals import Stop, stoppable
 
 if TYPE_CHECKING:
     from orchestrator.app.fleet.service import FleetServices
+    from orchestrator.app.registry.remote import RegistryServices
     from orchestrator.app.serving import Served, ServeRequest
     from orchestrator.doctor.examine import Diagnosis
     from orchestrator.doctor.history import Past
@@ -164,6 +165,13 @@ class Services:
         from orchestrator.app.fleet.service import FleetServices
 
         return FleetServices(self.settings)
+
+    @property
+    def registry(self) -> RegistryServices:
+        """The calls to a registry."""
+        from orchestrator.app.registry.remote import RegistryServices
+
+        return RegistryServices(self.settings)
 
     def tokens(self, *, create: bool) -> TokenFile:
         """The tokens of servers of this cache; with `create` there will be a place for them."""

@@ -38,6 +38,7 @@ COMMANDS = {
     "node": Lazy("fleet.node", "Fetch what the schedulers of a fleet have for this machine, and share it."),
     "scheduler": Lazy("fleet.scheduler", "Plan which node of a fleet fetches what, and whom it asks for the rest."),
     "fleet": Lazy("fleet", "Command a fleet: machines that share one download."),
+    "registry": Lazy("registry", "Versions and aliases of models in a registry of your own."),
     "token": Lazy("token", "Make, list and revoke the tokens of `serve`."),
     "mirrors": Lazy("mirrors", "Show and measure the sources: speed, freshness, quarantine."),
     "doctor": Lazy("doctor", "Find what slows downloads down: measure everything, suggest changes."),
@@ -52,7 +53,7 @@ COMMANDS = {
     "env": Lazy("env", "Print shell variables that make hf, transformers and others use a mirror."),
     "completion": Lazy("completion", "Print the completion script of a shell."),
 }
-GROUPS = ("fleet", "token", "mirrors", "cache", "lock", "daemon", "config")
+GROUPS = ("fleet", "registry", "token", "mirrors", "cache", "lock", "daemon", "config")
 _VERBOSE = re.compile(r"--verbose|-[hqv]*v[hqv]*")
 
 EPILOG = """\b

@@ -11,6 +11,15 @@ from orchestrator.exports.document import ExportDocument
 from orchestrator.folders.documents import ImportDocument, LinkDocument
 from orchestrator.lists.document import LockDiffDocument
 from orchestrator.pull.document import PlanDocument, PullDocument
+from orchestrator.registry.document import (
+    CheckDocument,
+    DiffDocument,
+    ModelsDocument,
+    ModelVersionsDocument,
+    RemovedAliasDocument,
+    ResolvedDocument,
+    TrailDocument,
+)
 from orchestrator.serve.access.document import NewTokenDocument, TokensDocument
 from orchestrator.serve.document import EvictDocument, PrefetchDocument, ServeDocument
 from orchestrator.settings.document import SettingsDocument
@@ -42,6 +51,12 @@ DATA: dict[str, tuple[type, ...]] = {
     "fleet cancel": (FleetTaskDocument,),
     "fleet ls": (FleetDocument,),
     "fleet drain": (FleetDocument,),
+    "registry ls": (ModelVersionsDocument, ModelsDocument),
+    "registry show": (ResolvedDocument,),
+    "registry alias": (ResolvedDocument, RemovedAliasDocument),
+    "registry check": (CheckDocument,),
+    "registry diff": (DiffDocument,),
+    "registry log": (TrailDocument,),
     "token create": (NewTokenDocument,),
     "token ls": (TokensDocument,),
     "token revoke": (TokensDocument,),

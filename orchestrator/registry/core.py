@@ -95,10 +95,13 @@ class Registry:
         """All that differs between two versions. Raises what `resolve` does."""
         return difference(self.contents(who, model, before), self.contents(who, model, after))
 
-    def check(self, who: Subject, model: RepoId, wanted: str, alias: str) -> CheckedVersion:
-        """Judge a version by the rules for an alias. Raises what `resolve` does."""
-        found = self.resolve(who, model, wanted)
-        return self._judged(model, alias, found.digest, self._keeper.as_written(model))
+    def check(
+        self, who: Subject, model: RepoId, wanted: str, alias: str, gates: Sequence[AliasGate] | None = None
+    ) -> CheckedVersion:
+        """Judge a version by the rules for an alias: those of this registry, if none are given. Raises what `resolve`
+        does."""
+        digest = self.resolve(who, model, wanted).digest
+        return self._judged(model, alias, digest, self._keeper.as_written(model), gates)
 
     def events(self, who: Subject, after: int = 0, model: RepoId | None = None) -> Iterator[TrailEvent]:
         """The changes since the event of that number, of models that somebody may read, the oldest first."""
@@ -199,8 +202,10 @@ class Registry:
             return self._storage.digest(model, wanted)
         return next((one for one in ledger.digests if one.removeprefix("sha256:").startswith(wanted)), None)
 
-    def _judged(self, model: RepoId, alias: str, digest: str, ledger: ModelLedger) -> CheckedVersion:
-        gates = [gate for gate in self._gates if gate.is_before(model, alias)]
+    def _judged(
+        self, model: RepoId, alias: str, digest: str, ledger: ModelLedger, gates: Sequence[AliasGate] | None = None
+    ) -> CheckedVersion:
+        gates = [gate for gate in (self._gates if gates is None else gates) if gate.is_before(model, alias)]
         if not gates:
             return CheckedVersion(digest, alias, ())
         present = ledger.digest_of(alias)

@@ -103,7 +103,7 @@ class Application:
 
     async def _work(self, request: Request, face: Face, answer: Answering) -> None:
         working = asyncio.ensure_future(self._answer(request, face, answer))
-        if request.method == "POST":
+        if request.method in ("POST", "PUT"):
             await working
             return
         # Nothing else tells that a client has gone while it waits for bytes.

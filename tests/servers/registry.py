@@ -71,16 +71,20 @@ class RegistryServer:
             (folder / "htpasswd").write_text(htpasswd + "\n")
             self._auth = {"htpasswd": {"realm": "tests", "path": str(folder / "htpasswd")}}
         if tokens is not None:
-            (folder / "issuer.pem").write_bytes(tokens.certificate)
-            self._auth = {
-                "token": {
-                    "realm": tokens.realm,
-                    "service": tokens.service,
-                    "issuer": tokens.issuer,
-                    "rootcertbundle": str(folder / "issuer.pem"),
-                }
-            }
+            self.believe(tokens)
         self._process: subprocess.Popen[bytes] | None = None
+
+    def believe(self, tokens: Issuer) -> None:
+        """Demand tokens of this service, from the next start on."""
+        (self._folder / "issuer.pem").write_bytes(tokens.certificate)
+        self._auth = {
+            "token": {
+                "realm": tokens.realm,
+                "service": tokens.service,
+                "issuer": tokens.issuer,
+                "rootcertbundle": str(self._folder / "issuer.pem"),
+            }
+        }
 
     @property
     def host(self) -> str:

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from orchestrator.rights import Role, RoleGrant, Subject
 from orchestrator.serve.http.refusals import Refused
 
+USER = "user:"
+"""What stands before the names of people whom a proxy logged in: no token is called so."""
+
 
 @dataclass(frozen=True, slots=True)
 class Caller(Subject):
@@ -21,7 +24,8 @@ class Caller(Subject):
         if not self.name:
             hint = "a client without a token of this server: set HF_TOKEN or MODELSCOPE_API_TOKEN to one"
             return Refused(401, f"{what} for {hint}", code, {"WWW-Authenticate": "Bearer"})
-        return Refused(403, f"{what} for the token {self.name!r} ({self.roles})", code)
+        who = repr(self.name) if self.name.startswith(USER) else f"the token {self.name!r}"
+        return Refused(403, f"{what} for {who} ({self.roles})", code)
 
 
 NOBODY = Caller()

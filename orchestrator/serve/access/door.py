@@ -10,6 +10,7 @@ from dataclasses import replace
 from orchestrator.core.addresses import is_this_machine
 from orchestrator.serve.access.callers import ANYBODY, NOBODY, OPERATOR, Caller
 from orchestrator.serve.access.clients import ClientLimits, Clients, client_of
+from orchestrator.serve.access.identities import Identities
 from orchestrator.serve.access.keyring import Keyring, shown
 from orchestrator.serve.http.answers import Request
 from orchestrator.serve.http.refusals import Refused, nothing_here
@@ -26,7 +27,8 @@ class Door:
     closed repos.
 
     `keyring` knows the tokens; with `needs_token` nobody has a right without one. With `takes_hub_tokens`, those of the
-    Hub's that requests bring are looked at, too.
+    Hub's that requests bring are looked at, too. `identities` knows people whom a proxy
+    names, who show no token of ours.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class Door:
         is_own: bool = False,
         needs_token: bool = False,
         takes_hub_tokens: bool = False,
+        identities: Identities | None = None,
     ) -> None:
         self._clients = Clients(limits)
         self._keyring = keyring or Keyring()
@@ -45,6 +48,7 @@ class Door:
         self._is_own = is_own
         self._without_token = NOBODY if needs_token else ANYBODY
         self._takes_hub_tokens = takes_hub_tokens
+        self._identities = identities or Identities()
 
     def admit(self, request: Request) -> Caller:
         """Tell the caller of a request. Raises Refused; a request without a token gets a caller who may do little."""
@@ -70,7 +74,11 @@ class Door:
 
     def _caller(self, request: Request) -> Caller:
         address, tokens = client_of(request.client), shown(request.headers)
-        caller = self._keyring.caller_of(tokens.own, address) if tokens.own else self._without_token
+        if tokens.own:
+            caller = self._keyring.caller_of(tokens.own, address)
+        else:
+            caller = self._identities.caller_of(request) or self._without_token
+            caller = replace(caller, grants=caller.grants or self._without_token.grants)
         if caller is OPERATOR:
             return caller
         hub_token = tokens.hub if tokens.hub and self._takes_hub_tokens else None

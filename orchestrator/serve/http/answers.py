@@ -28,7 +28,8 @@ class Request:
     """A request as it came: names of headers are in lower case, `link_base` is the address at which it reached us.
 
     `host` is the name that the client gave us, without a port: None where it gave none, empty for what is no name.
-    `listener` is our address on its connection, `client` its own. `is_below` says that it asked below our prefix.
+    `listener` is our address on its connection, `client` its own. `is_below` says that it asked below our prefix,
+    `is_passed_on` that a proxy asks which is believed.
     `keep` tells the client that its answer is on its way, as long as none has begun; None where it would not
     understand.
     """
@@ -42,6 +43,7 @@ class Request:
     listener: str
     link_base: str
     is_below: bool
+    is_passed_on: bool
     receive: Receive
     keep: Callable[[], None] | None = None
 
@@ -74,6 +76,7 @@ class Request:
             listener=address,
             link_base=f"{scheme}://{place if host else f'{address}:{port}'}{prefix}",
             is_below=is_below,
+            is_passed_on=peer in proxies,
             receive=receive,
             keep=partial(interim, status) if interim and status else None,
         )

@@ -59,6 +59,11 @@ class ServeOptions:
                help="Serve gated and private repos, fetched with your token of the Hub: to tokens made with "
                "--restricted, or (hub) also to users whose own token of the Hub opens them."),
     ]  # fmt: skip
+    registry: Annotated[
+        str | None,
+        option("--registry", heading=_WHERE, setting="serve_registry", metavar="URL",
+               help="Have versions, aliases and rights for the models of this OCI registry, and issue its tokens."),
+    ]  # fmt: skip
     prefix: Annotated[
         str | None,
         option("--prefix", heading=_WHERE, metavar="/PATH",

@@ -1,0 +1,106 @@
+"""The facade of a server composed from settings: its registry, and the tokens that the registry below believes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orchestrator.app.extras import server_libraries
+from orchestrator.core.registries import Repository
+from orchestrator.disk.atomic import write_file
+from orchestrator.disk.private import PrivateFolder
+from orchestrator.errors import ConfigError
+from orchestrator.net.credentials import is_private
+from orchestrator.oci.registries import Registries
+from orchestrator.registry.audit import Trail
+from orchestrator.registry.checks import AliasGate, parse_gates
+from orchestrator.registry.core import Registry
+from orchestrator.registry.keeping import Keeper
+from orchestrator.registry.ledger import Ledgers
+from orchestrator.registry.names import FACADE
+from orchestrator.registry.storage import Storage
+from orchestrator.settings import Settings
+from orchestrator.system.small_files import RECORD_BYTES, read_named, read_small
+from orchestrator.system.threads import passing_pool
+
+if TYPE_CHECKING:
+    from orchestrator.app.house import House
+    from orchestrator.registry.tokens import Signer
+    from orchestrator.rights import Subject
+    from orchestrator.serve.registry.face import RegistryFace
+
+_THREADS = 16
+"""Threads that answer for the registry, and ask the one below."""
+
+
+@contextlib.contextmanager
+def open_registry(settings: Settings, address: str, house: House) -> Iterator[RegistryFace]:
+    """The face of the registry below at `address`.
+
+    Raises ConfigError without the libraries, and for an address to which no token is sent; UsageError for a file of
+    rules that cannot be read.
+    """
+    if not is_private(address):
+        raise ConfigError(
+            f"the registry at {address} gets no tokens over plain http, where others could read them",
+            hint="give it a certificate, or run it on this machine",
+        )
+    signer = token_signer(house.state_dir)
+    with server_libraries("registry"):
+        from orchestrator.registry.tokens import LIFE, asked_for, granted
+        from orchestrator.serve.registry.calls import Calls
+        from orchestrator.serve.registry.face import RegistryFace
+
+    service = Repository(address, "any").place
+
+    def issue(who: Subject, scopes: Sequence[str]) -> str:
+        return signer.token(who.name, granted(who, asked_for(scopes)), service)
+
+    def own(scopes: Sequence[str]) -> str:
+        return signer.token(FACADE, asked_for(scopes), service)
+
+    folder, stage = _folder(house.state_dir), house.state_dir / "stage"
+    trail, storage = Trail(folder), Storage(Registries(house.net, issue=own), address)
+    keeper = Keeper(storage, Ledgers(folder, stage), trail, site=_site(folder, stage), emit=house.emit)
+    registry = Registry(storage, keeper, trail, _gates(settings.serve_registry_rules))
+    with passing_pool(_THREADS, "registry") as asking:
+        yield RegistryFace(Calls(registry), issue, service=service, life=LIFE, asking=asking)
+
+
+def token_signer(state_dir: Path) -> Signer:
+    """The key of the tokens, which is made where there is none. Raises ConfigError without the libraries."""
+    with server_libraries("registry"):
+        from orchestrator.registry.tokens import Signer
+
+    return Signer(_folder(state_dir), state_dir / "stage")
+
+
+def _folder(state_dir: Path) -> Path:
+    folder = state_dir / "registry"
+    PrivateFolder.make(folder).close()
+    return folder
+
+
+def _site(folder: Path, stage: Path) -> str:
+    """The name of this facade among those that move the same aliases; it stays with its ledgers."""
+    path = folder / "site"
+    try:
+        return read_small(path, RECORD_BYTES).decode("ascii").strip()
+    except FileNotFoundError:
+        name = secrets.token_hex(8)
+        write_file(path, name, stage, mode=0o600)
+        return name
+
+
+def _gates(path: Path | None) -> tuple[AliasGate, ...]:
+    if path is None:
+        return ()
+    try:
+        text = read_named(path, RECORD_BYTES).decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the rules of the registry cannot be read from {os.fspath(path)}: {error}") from error
+    return parse_gates(text, path.name)

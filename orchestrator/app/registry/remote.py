@@ -1,0 +1,173 @@
+"""The calls to a registry: to the server that the settings name, or to the one that this user runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from urllib.parse import quote, urlencode
+
+from orchestrator.app.commanding import find_server
+from orchestrator.app.compose import proxies_of, state_of
+from orchestrator.core.text import printable
+from orchestrator.errors import (
+    ConflictError,
+    GateError,
+    GlmAriaError,
+    NotAllowedError,
+    NotFoundError,
+    ProtocolError,
+    SourcesDownError,
+    TemporaryError,
+    UsageError,
+)
+from orchestrator.net.addresses import place
+from orchestrator.net.answers import Answer
+from orchestrator.net.credentials import Credentials, is_private
+from orchestrator.net.session import Net
+from orchestrator.registry.document import (
+    AliasEntry,
+    CheckDocument,
+    DiffDocument,
+    ModelsDocument,
+    ModelVersionsDocument,
+    RemovedAliasDocument,
+    ResolvedDocument,
+    TrailDocument,
+)
+from orchestrator.registry.reading import read
+from orchestrator.settings import Settings
+
+_ERRORS: Mapping[int, type[GlmAriaError]] = {
+    400: UsageError,
+    401: NotAllowedError,
+    403: NotAllowedError,
+    404: NotFoundError,
+    409: ConflictError,
+    412: ConflictError,
+    422: GateError,
+    429: TemporaryError,
+    503: SourcesDownError,
+}
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryServices:
+    """The calls. Each raises the error that a refusal stands for, what `Net` does, ProtocolError for an answer that is
+    none, and UsageError where no server is named and none runs."""
+
+    settings: Settings
+
+    def certificate(self) -> str:
+        """The certificate of the tokens of a server on this cache, in PEM form. Raises ConfigError without the
+        libraries."""
+        from orchestrator.app.registry.facade import token_signer
+
+        return token_signer(state_of(self.settings)).certificate.read_text("ascii")
+
+    def models(self) -> ModelsDocument:
+        """The models."""
+        return self._get(ModelsDocument, "/models")
+
+    def versions(self, model: str) -> ModelVersionsDocument:
+        """The versions and aliases of a model."""
+        return self._get(ModelVersionsDocument, f"/{model}/versions")
+
+    def resolve(self, model: str, wanted: str) -> ResolvedDocument:
+        """A version."""
+        return self._get(ResolvedDocument, f"/{model}/resolve", {"range": wanted})
+
+    def diff(self, model: str, before: str, after: str) -> DiffDocument:
+        """The difference of two versions."""
+        return self._get(DiffDocument, f"/{model}/diff", {"from": before, "to": after})
+
+    def check(self, model: str, wanted: str, alias: str, rules: str | None) -> CheckDocument:
+        """A version judged for an alias, by rules of one's own if they are given."""
+        path, query = f"/{model}/check", {"range": wanted, "alias": alias}
+        if rules is None:
+            return self._get(CheckDocument, path, query)
+        return self._ask(CheckDocument, "POST", path, query, body={"rules": rules})
+
+    def trail(self, model: str | None, after: int) -> TrailDocument:
+        """The changes of a model, or of all, behind the event of a number."""
+        return self._get(TrailDocument, f"/{model}/events" if model else "/events", {"after": str(after)})
+
+    def present(self, model: str, alias: str) -> tuple[str, ...]:
+        """The digests that an alias stands for: none, one, or those that sites do not agree on."""
+        try:
+            found = self._get(AliasEntry, f"/{model}/aliases/{quote(alias, safe='')}")
+        except NotFoundError:
+            return ()
+        return found.disputed or (found.digest,)
+
+    def move(self, model: str, alias: str, wanted: str, expected: tuple[str, ...]) -> ResolvedDocument:
+        """Have an alias stand for a version, if it stands for these digests."""
+        path = f"/{model}/aliases/{quote(alias, safe='')}"
+        return self._ask(ResolvedDocument, "PUT", path, headers=_if(expected), body={"version": wanted})
+
+    def remove(self, model: str, alias: str, expected: tuple[str, ...]) -> RemovedAliasDocument:
+        """Remove an alias, if it stands for these digests."""
+        path = f"/{model}/aliases/{quote(alias, safe='')}"
+        return self._ask(RemovedAliasDocument, "DELETE", path, headers=_if(expected))
+
+    def _get(self, kind: type[T], path: str, query: Mapping[str, str] | None = None) -> T:
+        return self._ask(kind, "GET", path, query)
+
+    def _ask(
+        self,
+        kind: type[T],
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: Mapping[str, str] | None = None,
+    ) -> T:
+        base, token = self._server()
+        url = f"{base}/registry/v1{path}{f'?{urlencode(query)}' if query else ''}"
+        sent = None if body is None else json.dumps(body).encode()
+        given = {**(headers or {}), **({"Content-Type": "application/json"} if sent is not None else {})}
+        settings = self.settings
+        credentials = Credentials(token, frozenset({place(base)}))
+        with Net(credentials, proxies=proxies_of(settings), ca_bundle=settings.ca_bundle) as net:
+            # A change that was made is answered otherwise when it is asked for again.
+            attempts = None if method == "GET" else 1
+            answer = net.exchange(method, url, headers=given, body=sent, attempts=attempts)
+        if answer.status not in (200, 201):
+            raise _refusal(answer, base)
+        try:
+            return read(kind, json.loads(answer.body))
+        except (ValueError, RecursionError) as error:
+            raise ProtocolError(f"{base} does not answer as a registry does: {error}", source=base) from error
+
+    def _server(self) -> tuple[str, str | None]:
+        """The address of the server, and the token for it."""
+        url, token = self.settings.registry_url, self.settings.registry_token
+        if url is None:
+            found = find_server(self.settings, None, None)
+            return found.url, found.token
+        if token is not None and not is_private(url):
+            raise UsageError(
+                f"the token is not sent to {url} over plain http, where others could read it",
+                hint="use an https address, or http on this machine",
+            )
+        return url, token
+
+
+def _if(expected: tuple[str, ...]) -> dict[str, str]:
+    return {"If-Match": ", ".join(f'"{digest}"' for digest in expected)} if expected else {"If-None-Match": "*"}
+
+
+def _refusal(answer: Answer, base: str) -> GlmAriaError:
+    said: Any = None
+    try:
+        said = json.loads(answer.body)
+        message, hint, details = str(said["error"]), said.get("hint"), tuple(map(str, said.get("details", ())))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return ProtocolError(
+            f"{base} answered HTTP {answer.status}", hint="is it a registry: glm-aria serve --registry?"
+        )
+    kind = _ERRORS.get(answer.status, ProtocolError)
+    return kind(printable(message), hint=printable(str(hint)) if hint else None, details=tuple(map(printable, details)))

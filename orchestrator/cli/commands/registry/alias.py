@@ -1,0 +1,83 @@
+"""`glm-aria registry alias`: what an alias stands for is moved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from shlex import quote
+from typing import Annotated
+
+import click
+
+from orchestrator.cli import terminal
+from orchestrator.cli.commands.registry.naming import RegistryChoice, calls, model_at
+from orchestrator.cli.run import Run, finish
+from orchestrator.cli.typed import argument, option, takes
+from orchestrator.errors import UsageError
+from orchestrator.registry.document import RemovedAliasDocument, ResolvedDocument
+
+_NOTHING = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class AliasOptions:
+    """The options of `registry alias`."""
+
+    ref: Annotated[str, argument("MODEL@VERSION")]
+    alias: Annotated[str, argument("ALIAS")]
+    expect: Annotated[
+        str | None,
+        option("--expect", metavar="DIGEST",
+               help="Move it only if it stands for this digest, or `none` for nothing; if not given, only if nobody "
+               "moves it meanwhile."),
+    ]  # fmt: skip
+    remove: Annotated[bool, option("--remove", help="Remove the alias; MODEL has no @VERSION then.")]
+    choice: RegistryChoice
+
+
+@click.command()
+@takes(AliasOptions)
+def alias(options: AliasOptions) -> int:
+    """Have an alias such as `prod` stand for a version.
+
+    VERSION is a version, a range, another alias or a digest. Where the server has rules for the alias, a version that
+    breaks one is refused (exit code 80), and so is a move when somebody else moved the alias meanwhile.
+
+    \b
+    Examples:
+      glm-aria registry alias team/model@1.3.0 prod
+      glm-aria registry alias team/model@staging prod --expect sha256:…
+      glm-aria registry alias team/model canary --remove
+    """
+    model, wanted = model_at(options.ref)
+    if bool(wanted) is options.remove:
+        command = f"glm-aria registry alias {quote(model)}@1.2.3 {quote(options.alias)}"
+        raise UsageError("name either a version or --remove", hint=f"for example: {command}")
+    registry, run = calls(options.choice), Run(options.choice.as_json)
+    expected = _expected(options.expect)
+    if expected is None:
+        expected = registry.present(model, options.alias)
+    if options.remove:
+        removed = registry.remove(model, options.alias, expected)
+        return finish(run, "registry alias", removed, _say_removed)
+    moved = registry.move(model, options.alias, wanted, expected)
+    return finish(run, "registry alias", moved, lambda found: _say_moved(found, options.alias))
+
+
+def _expected(text: str | None) -> tuple[str, ...] | None:
+    if text is None or text == _NOTHING:
+        return None if text is None else ()
+    from orchestrator.registry.names import is_digest
+
+    digests = tuple(text.split(","))
+    if not all(is_digest(one) and ":" in one for one in digests):
+        raise UsageError(f"--expect {text!r} is no digest such as sha256:…, and not {_NOTHING!r}")
+    return digests
+
+
+def _say_moved(found: ResolvedDocument, name: str) -> None:
+    terminal.say(f"{name} of {found.name} stands for {found.version or 'no version'} ({found.digest})")
+
+
+def _say_removed(found: RemovedAliasDocument) -> None:
+    kept = "" if found.tag_is_gone else "; the registry below keeps its tag, which it cannot remove"
+    terminal.say(f"{found.alias} of {found.name} is removed{kept}")

@@ -1,0 +1,178 @@
+"""The face of the registry: REST calls below `/registry/v1/`, and the token service of the OCI registry below."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, ClassVar
+from urllib.parse import parse_qs
+
+from orchestrator.documents import encode
+from orchestrator.errors import (
+    ConflictError,
+    GateError,
+    GlmAriaError,
+    NotAllowedError,
+    NotFoundError,
+    UsageError,
+)
+from orchestrator.serve.access.callers import Caller
+from orchestrator.serve.http.addresses import parameters, segments
+from orchestrator.serve.http.answers import Answering, Request
+from orchestrator.serve.http.bodies import read_body
+from orchestrator.serve.http.headers import JSON
+from orchestrator.serve.http.refusals import Refused, as_text, nothing_here, refusal_of, takes_only
+from orchestrator.serve.registry.calls import Calls, RegistryCall
+from orchestrator.serve.registry.routes import BELOW, ROUTES, RestRoute, match, openapi
+from orchestrator.templating import render
+
+_OURS = (b"/registry/",)
+_DOCUMENT, _PAGE = f"{BELOW}/openapi.json".encode(), f"{BELOW}/".encode()
+_OBJECT = JSON | {"Cache-Control": "no-store"}
+_HTML = {
+    "Content-Type": "text/html; charset=utf-8",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
+    "X-Content-Type-Options": "nosniff",
+}
+_MOST_BODY = 64 << 10
+_TAG = re.compile(r'\s*"(sha256:[0-9a-f]{64})"\s*')
+_STATUSES: Mapping[type[GlmAriaError], int] = {UsageError: 400, NotFoundError: 404, GateError: 422}
+
+Issue = Callable[[Caller, Sequence[str]], str]
+"""A token for somebody, of what these `scope` parameters ask for. Raises ValueError."""
+
+
+class RegistryFace:
+    """Answers the calls of ROUTES, and `/registry/token`. `asking` are threads that ask the registry below, which
+    calls itself `service` to its clients. A token is valid for `life` seconds."""
+
+    name: ClassVar[str] = "registry"
+
+    def __init__(self, calls: Calls, issue: Issue, *, service: str, life: int, asking: Executor) -> None:
+        self._calls = calls
+        self._issue = issue
+        self._service = service
+        self._life = life
+        self._asking = asking
+
+    def takes(self, raw_path: bytes) -> bool:
+        """See Face."""
+        return raw_path.startswith(_OURS)
+
+    async def reply(self, request: Request, caller: Caller, answer: Answering) -> None:
+        """See Face."""
+        match request.raw_path:
+            case b"/registry/token":
+                await self._token(request, caller, answer)
+            case path if path in (_DOCUMENT, _PAGE):
+                if request.method not in ("GET", "HEAD"):
+                    raise takes_only("GET, HEAD")
+                described = openapi(request.link_base)
+                if path == _DOCUMENT:
+                    await answer.give(200, JSON, json.dumps(described).encode())
+                else:
+                    page = render("registry.html", routes=ROUTES, below=BELOW, base=request.link_base)
+                    await answer.give(200, _HTML, page.encode())
+            case _:
+                await self._call(request, caller, answer)
+
+    def refusal(self, refused: Refused) -> tuple[Mapping[str, str], bytes]:
+        """See Face."""
+        return _OBJECT, _error(as_text(refused), refused.code or "refused")
+
+    async def _call(self, request: Request, caller: Caller, answer: Answering) -> None:
+        parts = segments(request.raw_path)
+        if f"/{'/'.join(parts[:2])}" != BELOW:
+            raise nothing_here()
+        found = match(request.method, parts[2:])
+        if isinstance(found, frozenset):
+            raise takes_only(", ".join(sorted(found))) if found else nothing_here()
+        route, named = found
+        body = await read_body(request.receive, _MOST_BODY) if request.method in ("PUT", "POST") else b""
+        asked = RegistryCall(
+            caller,
+            named,
+            parameters(request.query_string),
+            _fields(route, body),
+            _expected(request.headers) if route.needs_condition else (),
+        )
+        try:
+            given = await self._do(partial(self._calls.of(route.name), asked))
+        except GlmAriaError as error:
+            await _refuse(error, caller, route, answer)
+            return
+        tag = {"ETag": f'"{given.tag}"'} if given.tag else {}
+        await answer.give(given.status or route.status, {**_OBJECT, **tag}, encode(given.document).encode())
+
+    async def _token(self, request: Request, caller: Caller, answer: Answering) -> None:
+        if request.method != "GET":
+            raise takes_only("GET")  # who would POST falls back to it
+        try:
+            query = parse_qs(request.query_string.decode("ascii"), max_num_fields=100)
+        except ValueError:
+            raise Refused(400, "the query cannot be read") from None
+        service = query.get("service", [""])[0]
+        if service != self._service:
+            raise Refused(400, f"tokens are issued for the service {self._service!r} here, and not for {service!r}")
+        try:
+            token = await self._do(partial(self._issue, caller, query.get("scope", [])))
+        except ValueError as error:
+            raise Refused(400, str(error)) from None
+        issued = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        given = {"token": token, "access_token": token, "expires_in": self._life, "issued_at": issued}
+        await answer.give(200, _OBJECT, json.dumps(given).encode())
+
+    async def _do(self, step: Callable[[], Any]) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._asking, step)
+
+
+async def _refuse(error: GlmAriaError, caller: Caller, route: RestRoute, answer: Answering) -> None:
+    """Answer with an error of the registry, in its own words."""
+    headers: dict[str, str] = {}
+    match error:
+        case NotAllowedError() if error.source is None:  # else it is our own login at the registry below
+            status = 403 if caller.name else 401
+            headers = {} if caller.name else {"WWW-Authenticate": "Bearer"}
+        case ConflictError():
+            status = 412 if route.needs_condition else 409
+            headers = {"ETag": f'"{error.details[0]}"'} if len(error.details) == 1 else {}
+        case _:
+            status = _STATUSES.get(type(error)) or (502 if error.source else refusal_of(error).status)
+    await answer.give(status, {**_OBJECT, **headers}, _error(error.message, error.code, error.hint, error.details))
+
+
+def _error(message: str, code: str, hint: str | None = None, details: Sequence[str] = ()) -> bytes:
+    return json.dumps({"error": message, "code": code, "hint": hint, "details": list(details)}).encode()
+
+
+def _fields(route: RestRoute, body: bytes) -> Mapping[str, str]:
+    """The texts in the JSON object of a request. Raises Refused."""
+    if not route.body:
+        return {}
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict) or not all(isinstance(found.get(name), str) for name in route.body):
+        raise Refused(400, f"the body is no JSON object with the texts {', '.join(route.body)}")
+    return {name: str(found[name]) for name in route.body}
+
+
+def _expected(headers: Mapping[str, str]) -> tuple[str, ...]:
+    """The digests for which an alias has to stand, by the conditions of a request. Raises Refused."""
+    wanted, unwanted = headers.get("if-match"), headers.get("if-none-match")
+    if wanted is None and unwanted is None:
+        raise Refused(428, 'say what the alias stands for now: If-Match: "sha256:…", or If-None-Match: * for nothing')
+    if wanted is None:
+        if (unwanted or "").strip() != "*":
+            raise Refused(400, "If-None-Match takes only * here")
+        return ()
+    found = [_TAG.fullmatch(part) for part in wanted.split(",")]
+    if unwanted is not None or not all(found):
+        raise Refused(400, 'If-Match takes digests in quotes: "sha256:…"')
+    return tuple(one[1] for one in found if one)

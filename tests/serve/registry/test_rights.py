@@ -1,0 +1,195 @@
+"""The whole matrix of rights, with real tokens: role x namespace x call, through REST and at the registry itself."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from orchestrator.errors import NotAllowedError
+from orchestrator.registry.names import model_named, upload_repository
+from tests.oci.manifests import model_pack
+from tests.oci.pushing import push_blob
+from tests.serve.registry.house import Answered, RegistryHouse, registry_house
+
+ROLES = ("reader", "puller", "publisher", "promoter", "admin")
+MAY = {
+    "read": set(ROLES),
+    "publish": {"publisher", "admin"},
+    "promote": {"promoter", "admin"},
+}
+FILES = {"config.json": b"{}", "model.safetensors": b"weights"}
+OURS, OTHERS = "team/model", "other/model"
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryHouse]:
+    """A registry with two models in two namespaces, and somebody with each role, in all namespaces and in one."""
+    with registry_house(tmp_path_factory.mktemp("rights")) as house:
+        house.tokens.clear()
+        for role in ROLES:
+            house.person(role, "--role", role)
+            if role != "admin":
+                house.person(f"{role}-team", "--role", role, "--namespace", "team")
+        for model in (OURS, OTHERS):
+            house.publish("admin", model, "1.0.0", FILES)
+            answer = house.call("admin", "PUT", f"/{model}/aliases/prod", {"version": "1.0.0"}, If_None_Match="*")
+            assert answer.status == 200, answer
+        yield house
+
+
+def may(who: str, right: str, model: str) -> bool:
+    role, _, namespace = who.partition("-")
+    return role in MAY[right] and (not namespace or model.startswith(f"{namespace}/"))
+
+
+CALLS: dict[str, tuple[str, Callable[[RegistryHouse, str, str], Answered]]] = {
+    "versions": ("read", lambda house, who, model: house.call(who, "GET", f"/{model}/versions")),
+    "resolve": ("read", lambda house, who, model: house.call(who, "GET", f"/{model}/resolve?range=^1")),
+    "alias": ("read", lambda house, who, model: house.call(who, "GET", f"/{model}/aliases/prod")),
+    "diff": ("read", lambda house, who, model: house.call(who, "GET", f"/{model}/diff?from=1.0.0&to=prod")),
+    "check": ("read", lambda house, who, model: house.call(who, "GET", f"/{model}/check?range=1.0.0&alias=prod")),
+    "check by": (
+        "read",
+        lambda house, who, model: house.call(who, "POST", f"/{model}/check?range=prod&alias=prod", {"rules": ""}),
+    ),
+    "uploads": ("publish", lambda house, who, model: house.call(who, "GET", f"/{model}/uploads")),
+    "publish": (
+        "publish",
+        lambda house, who, model: house.call(who, "PUT", f"/{model}/versions/9.0.0", {"digest": "sha256:" + "0" * 64}),
+    ),
+    "move": (
+        "promote",
+        lambda house, who, model: house.call(
+            who, "PUT", f"/{model}/aliases/prod", {"version": "1.0.0"}, If_Match='"sha256:' + "0" * 64 + '"'
+        ),
+    ),
+    "remove": (
+        "promote",
+        lambda house, who, model: house.call(
+            who, "DELETE", f"/{model}/aliases/prod", If_Match='"sha256:' + "0" * 64 + '"'
+        ),
+    ),
+}
+DONE = {"publish": 404, "move": 412, "remove": 412}
+"""The statuses of calls that are allowed, and have nothing to do: they must leave the models as they are."""
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_token_may_call_what_its_role_allows(house: RegistryHouse, call: str) -> None:
+    right, ask = CALLS[call]
+    cases = list(itertools.product(house.tokens, (OURS, OTHERS)))
+    assert {case: ask(house, *case).status for case in cases} == {
+        (who, model): DONE.get(call, 200) if may(who, right, model) else 403 for who, model in cases
+    }
+    assert {ask(house, "", model).status for model in (OURS, OTHERS)} == {401}
+
+
+def test_lists_have_what_somebody_may_read_alone(house: RegistryHouse) -> None:
+    for who in house.tokens:
+        readable = [model for model in (OTHERS, OURS) if may(who, "read", model)]
+        assert house.call(who, "GET", "/models").value == {"models": readable}
+        events = house.call(who, "GET", "/events").value["events"]
+        assert {event["model"] for event in events} == set(readable)
+    assert house.call("", "GET", "/models").value == {"models": []}
+
+
+@pytest.mark.parametrize("model", [OURS, OTHERS])
+def test_a_token_of_the_registry_opens_what_the_table_gives(house: RegistryHouse, model: str) -> None:
+    for who in house.tokens:
+        mine, others = (upload_repository(name, model_named(model)) for name in (who, "somebody"))
+        every = "pull,push,delete,*"
+        given = house.granted(
+            who, *(f"repository:{name}:{every}" for name in (model, mine, others)), "registry:catalog:*"
+        )
+        expected: dict[str, tuple[str, ...]] = {}
+        if may(who, "read", model):
+            expected[model] = ("pull",)
+        if may(who, "publish", model):
+            expected[mine] = ("pull", "push")
+        if who == "admin":
+            expected["catalog"] = ("*",)
+        assert given == expected, who
+    assert house.granted("", f"repository:{model}:pull,push") == {}
+
+
+@pytest.mark.parametrize("model", [OURS, OTHERS])
+def test_the_registry_itself_lets_nobody_do_more(house: RegistryHouse, model: str) -> None:
+    """Each role, past the facade: read, and change a tag, add a blob, delete."""
+    before = {tag: house.client("admin", model).head(tag) for tag in ("1.0.0", "prod")}
+    other = model_pack({"x": b"x"})
+    for who in (*house.tokens, ""):
+        client = house.client(who, model)
+        if who and may(who, "read", model):
+            assert client.head("prod") == before["prod"]
+        else:
+            with pytest.raises(NotAllowedError):
+                client.head("prod")
+        for change in (
+            lambda client=client: client.put("prod", json.dumps(other).encode(), other["mediaType"]),
+            lambda client=client: client.put("1.0.0", json.dumps(other).encode(), other["mediaType"]),
+            lambda client=client: push_blob(client, b"a blob"),
+            lambda client=client: client.delete(str(before["prod"])),
+            lambda client=client: client.delete("prod"),
+        ):
+            with pytest.raises(NotAllowedError):
+                change()
+    assert {tag: house.client("admin", model).head(tag) for tag in before} == before
+
+
+def test_uploads_are_their_publishers_alone(house: RegistryHouse) -> None:
+    house.upload("publisher", OURS, {"mine": b"mine"})
+    name = upload_repository("publisher", model_named(OURS))
+    assert house.client("publisher", name).head("upload") is not None
+    for who in (*(set(house.tokens) - {"publisher"}), ""):
+        with pytest.raises(NotAllowedError):
+            house.client(who, name).head("upload")
+        with pytest.raises(NotAllowedError):
+            push_blob(house.client(who, name), b"a blob")
+
+
+def test_who_may_not_read_a_model_cannot_mount_its_blobs(house: RegistryHouse) -> None:
+    secret = {"secret": b"a secret of others"}
+    house.publish("admin", OTHERS, "2.0.0", secret)
+    client = house.client("publisher-team", upload_repository("publisher-team", model_named(OURS)))
+    digest = push_blob(house.client("admin", upload_repository("admin", model_named(OTHERS))), secret["secret"])
+    with pytest.raises(NotAllowedError):
+        client.mount(digest, OTHERS)
+    assert client.blob_size(digest) is None
+
+
+def test_a_revoked_token_gets_nothing_more(house: RegistryHouse) -> None:
+    house.person("leaver", "--role", "publisher")
+    assert house.call("leaver", "GET", f"/{OURS}/uploads").status == 200
+    house.machine.run("token", "revoke", "leaver").ended(0)
+    assert house.call("leaver", "GET", f"/{OURS}/uploads").status == 401
+    answer = house.ask("leaver", "GET", f"/registry/token?service={house.below.host}&scope=repository:{OURS}:pull")
+    assert answer.status == 401
+
+
+def test_tokens_are_for_our_registry_alone(house: RegistryHouse) -> None:
+    for query in ("service=other", "", f"service={house.below.host}&scope=nonsense"):
+        assert house.ask("admin", "GET", f"/registry/token?{query}").status == 400
+    assert house.ask("admin", "POST", "/registry/token", {}).status == 405
+
+
+def test_skopeo_logs_in_with_a_token_of_ours(house: RegistryHouse, tmp_path: Path) -> None:
+    def skopeo(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(["skopeo", *words], capture_output=True, text=True, timeout=60, check=False)
+
+    place = f"docker://{house.below.host}/{OURS}"
+    reader, publisher = (f"--creds=x:{house.tokens[who]}" for who in ("reader", "publisher"))
+    read = skopeo("inspect", "--raw", "--tls-verify=false", reader, f"{place}:prod")
+    assert read.returncode == 0, read.stderr
+    (tmp_path / "copy").mkdir()
+    kept = skopeo("copy", "--src-tls-verify=false", f"--src-creds=x:{house.tokens['reader']}", f"{place}:prod",
+                  f"dir:{tmp_path / 'copy'}")  # fmt: skip
+    assert kept.returncode == 0, kept.stderr
+    pushed = skopeo("copy", "--dest-tls-verify=false", f"--dest-creds=x:{house.tokens['publisher']}",
+                    f"dir:{tmp_path / 'copy'}", f"{place}:prod")  # fmt: skip
+    assert pushed.returncode != 0
+    assert skopeo("delete", "--tls-verify=false", publisher, f"{place}:prod").returncode != 0
