@@ -1,7 +1,7 @@
 """The calls of the commands: compose a flow from settings (`app/compose.py`), and call it with a request.
 
-Each call has a cache, sources and a daemon of its own, which end with it. SIGINT and SIGTERM stop it in good order, a
-second one at once. A room is imported when it is called: a command loads no other.
+Each call has a cache, sources and a daemon of its own, which end with it. Signals stop it in good order, a second one
+at once. A room is imported when it is called: a command loads no other.
 """
 
 from __future__ import annotations
@@ -225,8 +225,7 @@ class Services:
             return contents(cache)
 
     def node_uses(self) -> tuple[NodeUse, ...]:
-        """The models that the nodes of a shared cache use. Raises UsageError without a Redis, TemporaryError when it is
-        down."""
+        """Models that nodes of a shared cache use. Raises UsageError without a Redis, TemporaryError when it is down."""
         from orchestrator.shared.nodes import uses
 
         with open_shared(self.settings, ignore) as shared:

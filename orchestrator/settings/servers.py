@@ -22,3 +22,11 @@ def tracking(raw: object, base: Path) -> str | None:
         return server(raw, base)
     refuse_odd_characters(named)
     return None
+
+
+def groups(raw: object, _base: Path) -> tuple[str, ...]:
+    """`GROUP=ROLE` or `GROUP=ROLE:NAMESPACE`s: a list, or a text with commas between them."""
+    names = raw.split(",") if isinstance(raw, str) else raw
+    if not isinstance(names, tuple | list) or not all(isinstance(name, str) and "=" in name for name in names):
+        raise ValueError("must be a list of groups and their roles, such as ml-team=publisher:team")
+    return tuple(name.strip() for name in names)

@@ -186,18 +186,16 @@ class Settings:
         "The token that `serve prefetch` and `serve evict` show to the server that `--server` names.", values.secret,
         "", ("GLM_ARIA_SERVE_TOKEN",), is_secret=True)] = None
     serve_registry: Annotated[str | None, Key(
-        "The OCI registry for which `serve` has versions, aliases and rights: `https://HOST[:PORT]`.", values.site,
+        "The OCI registry for which `serve` has versions, aliases and rights: `https://HOST[:PORT]`.",
+        servers.server,
         "--registry", ("GLM_ARIA_SERVE_REGISTRY",), "serve.registry", personal=_ASKING)] = None
     serve_registry_rules: Annotated[Path | None, Key(
         "A file of rules that a version has to keep before an alias of the registry moves to it.", values.path,
         "", ("GLM_ARIA_SERVE_REGISTRY_RULES",), "serve.registry_rules", personal=_ASKING)] = None
     serve_groups: Annotated[tuple[str, ...], Key(
         "Roles of groups that a trusted proxy names (`X-Forwarded-Groups`): `GROUP=ROLE`, or `GROUP=ROLE:NAMESPACE`.",
-        values.groups,
+        servers.groups,
         "", ("GLM_ARIA_SERVE_GROUPS",), "serve.groups", personal=_ASKING)] = ()
-    registry_url: Annotated[str | None, Key(
-        "The `serve` that has the versions and aliases of a registry: what `reg://` and `registry` ask.", values.site,
-        "", ("GLM_ARIA_REGISTRY",), "registry.url", personal=_SECRET)] = None
     registry_token: Annotated[Secret | None, Key(
         "The token for that server.", values.secret,
         "", ("GLM_ARIA_REGISTRY_TOKEN",), is_secret=True)] = None

@@ -199,19 +199,6 @@ def rpc(raw: object, _base: Path) -> str | None:
         raise ValueError(f"{error}{hint}") from error
 
 
-def groups(raw: object, _base: Path) -> tuple[str, ...]:
-    """`GROUP=ROLE` or `GROUP=ROLE:NAMESPACE`s: a list, or a text with commas between them."""
-    names = raw.split(",") if isinstance(raw, str) else raw
-    if not isinstance(names, tuple | list) or not all(isinstance(name, str) and "=" in name for name in names):
-        raise ValueError("must be a list of groups and their roles, such as ml-team=publisher:team")
-    return tuple(name.strip() for name in names)
-
-
-def site(raw: object, base: Path) -> str:
-    """Address of a server, with a path or without."""
-    return str(parse_address(text(raw, base))).rstrip("/")
-
-
 def proxy(raw: object, base: Path) -> str:
     """Address of an HTTP proxy, or `none`; a Secret where it holds a login."""
     address = text(raw, base)
