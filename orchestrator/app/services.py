@@ -225,7 +225,7 @@ class Services:
             return contents(cache)
 
     def node_uses(self) -> tuple[NodeUse, ...]:
-        """Models that nodes of a shared cache use. Raises UsageError without a Redis, TemporaryError when it is down."""
+        """Models that nodes of a shared cache use. Raises UsageError without a Redis, TemporaryError if it is down."""
         from orchestrator.shared.nodes import uses
 
         with open_shared(self.settings, ignore) as shared:
