@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,8 @@ MODEL = RepoId(RepoType.MODEL, "team/model")
 
 def asks(proxies: TrustedProxies = PROXY, **headers: str) -> Caller:
     door = Door(ClientLimits(requests=9), needs_token=True, identities=IDENTITIES)
-    return door.admit(request(proxies=proxies, **headers))
+    told: dict[str, Any] = headers
+    return door.admit(request(proxies=proxies, **told))
 
 
 def token(**claims: object) -> str:
@@ -42,7 +44,8 @@ def test_groups_in_headers_become_roles() -> None:
 
 @pytest.mark.parametrize("header", ["x_forwarded_id_token", "x_forwarded_access_token"])
 def test_claims_of_a_token_that_the_proxy_passes_on_become_roles(header: str) -> None:
-    caller = asks(**{header: token(sub="1", email="ann@example", groups=["ml", 3])})
+    told: dict[str, Any] = {header: token(sub="1", email="ann@example", groups=["ml", 3])}
+    caller = asks(**told)
     assert (caller.name, caller.roles) == ("user:ann@example", "publisher")
 
 
