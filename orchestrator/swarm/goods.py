@@ -50,11 +50,6 @@ class Good:
         """The pieces of the unit that this work is of."""
         return Bits.full(self.pieces).mask & ((1 << self.each) - 1) << self._index(work) * self.each
 
-    def lacking(self, lease: Lease) -> int:
-        """The bytes of what is missing of this work, by whole pieces."""
-        missing = (self.missing & self.mask(lease.work)).bit_count()
-        return missing * PIECE if isinstance(self.view, BlobView) else size_of(lease.work)
-
     def is_whole(self, node: str) -> bool:
         """True if this node has all of it."""
         return is_whole(self.view, node)

@@ -25,10 +25,6 @@ CRAWLS_AFTER, CRAWL = 10.0, 60.0
 REST, LONGEST_REST = 10.0, 320.0
 """Seconds for which a node gets no leases that others can have, after its first stall and after many."""
 
-BEGINS, SOONER = 1.0, 0.6
-"""Seconds until a node that gets a lease fetches it; and in what part of the time that is left for the last leases
-another node has to be through with one to get it."""
-
 SLOW = 4
 """What is slower than the median divided by this counts as slow."""
 
@@ -81,35 +77,32 @@ def review(fleet: FleetView, goods: Sequence[Good], trusted: frozenset[str], now
                 revoked.append(Revoke(lease, is_stalled=True))
             elif not good.is_there(lease):
                 kept.append(KeptLease(good, lease))
-    slow, late = _congested(fleet, goods, kept, trusted, now)
+    slow, late = _congested(fleet, kept, trusted, now)
     revoked += [Revoke(each.lease, is_stalled=is_stalled) for each, is_stalled in late.items()]
     return Review(tuple(each for each in kept if each not in late), tuple(revoked), slow)
 
 
 def _congested(
-    fleet: FleetView, goods: Sequence[Good], kept: Sequence[KeptLease], trusted: frozenset[str], now: float
+    fleet: FleetView, kept: Sequence[KeptLease], trusted: frozenset[str], now: float
 ) -> tuple[frozenset[str], dict[KeptLease, bool]]:
     """The nodes that are slow, and so many of their leases as there are idle nodes to take them; with each whether its
     node crawls, whatever the others do."""
     ready = [node for name in trusted if (node := fleet.nodes[name]).state == NodeState.READY]
-    usual = _median(node.pace for node in ready if node.pace)
+    pace_bar = _bar(node.pace for node in ready if node.pace)
     of: dict[str, list[KeptLease]] = {}
     for each in kept:
         of.setdefault(each.lease.node, []).append(each)
     begun = {each: max(each.lease.since, _rests_until(fleet, each.good)) for each in kept}
     ages = {node: now - min(begun[each] for each in mine) for node, mine in of.items()}
     rates = {node: sum(each.lease.rate for each in of[node]) for node, age in ages.items() if age > CONGESTED_AFTER}
-    left = {node: sum(map(_left, of[node])) for node in rates}
+    left = {node: sum(size_of(each.lease.work) - each.lease.done for each in of[node]) for node in rates}
     crawling = {node for node, rate in rates.items() if ages[node] > CRAWLS_AFTER and left[node] > CRAWL * rate}
     # Where all that have leases are slow, by what the others were used to.
-    rate_bar = max(_median(rates.values()), usual) / SLOW
+    rate_bar = max(_bar(rates.values()), pace_bar)
     late = sorted((rate, node) for node, rate in rates.items() if rate < rate_bar or node in crawling)
-    slow = {node.id for node in ready if 0 < node.pace < usual / SLOW or now < node.rests_until}
+    slow = {node.id for node in ready if 0 < node.pace < pace_bar or now < node.rests_until}
     slow |= {node for _, node in late}
-    is_end = bool(usual) and _is_all_leased(goods, kept)
-    if not late and not is_end:
-        return frozenset(slow), {}
-    idle = sorted((node for node in ready if node.id not in of and node.id not in slow), key=_fastest)
+    idle = sorted((node for node in ready if node.id not in of and node.id not in slow), key=_fastest) if late else []
     moved: dict[KeptLease, bool] = {}
     for rate, name in late:
         # Of nodes that are all as slow, none takes from another.
@@ -120,38 +113,7 @@ def _congested(
                 idle.remove(taker)
                 quicker.remove(taker)
                 moved[each] = name in crawling
-    if is_end:
-        for name in sorted(rates, key=lambda name: (-left[name] / max(rates[name], 1.0), name)):
-            mine = [each for each in of[name] if each not in moved]
-            moved |= dict.fromkeys(_done_sooner(mine, idle, rates[name], usual), False)
     return frozenset(slow), moved
-
-
-def _is_all_leased(goods: Sequence[Good], kept: Sequence[KeptLease]) -> bool:
-    """True when there is nothing left to be given to an idle node."""
-    taken: dict[Key, int] = {}
-    for each in kept:
-        taken[each.good.key] = taken.get(each.good.key, 0) | each.good.mask(each.lease.work)
-    return not any(good.missing & ~taken.get(good.key, 0) for good in goods)
-
-
-def _done_sooner(leases: Sequence[KeptLease], idle: list[NodeView], rate: float, usual: float) -> Iterator[KeptLease]:
-    """Those of the leases of a node, which all others wait for, that would come sooner from an idle one, which is idle
-    no more then. `usual` is the pace of one that is not known."""
-    left = sum(map(_left, leases))
-    for each in sorted(leases, key=_left, reverse=True):
-        taker = next((other for other in idle if may(other, each.good)), None)
-        if taker is None:
-            continue
-        seconds = BEGINS + each.good.lacking(each.lease) / (taker.pace or usual)
-        if seconds < SOONER * left / max(rate, 1.0):
-            idle.remove(taker)
-            left -= _left(each)
-            yield each
-
-
-def _left(each: KeptLease) -> int:
-    return size_of(each.lease.work) - each.lease.done
 
 
 def pace_after(pace: float, came: int, seconds: float) -> float:
@@ -165,9 +127,9 @@ def rest_after(stalls: int) -> float:
     return min(REST * 2.0 ** (min(stalls, 16) - 1), LONGEST_REST) if stalls else 0.0
 
 
-def _median(rates: Iterable[float]) -> float:
+def _bar(rates: Iterable[float]) -> float:
     found = sorted(rates)
-    return found[len(found) // 2] if found else 0.0
+    return found[len(found) // 2] / SLOW if found else 0.0
 
 
 def _fastest(node: NodeView) -> tuple[float, int]:

@@ -253,28 +253,13 @@ def test_a_lease_that_brings_next_to_nothing_goes_to_who_was_faster() -> None:
     assert [each.node for each in actions if isinstance(each, Lease)] in (["n1"], ["n2"])
 
 
-def test_the_last_lease_of_which_others_wait_goes_to_who_is_done_sooner() -> None:
-    last = lease(1, 1, "n0", 2 * PIECE, since=NOW - 4, moved=NOW, done=PIECE // 4, rate=3e5)
-    pair = {"n0": node("n0", pace=8e5), "n1": node("n1", pace=1e6)}
-    have = {"n0": Bits(2, 1)}
-    actions = plan(fleet(blob(1, 2, leases=(last,), have=have), nodes=pair), NOW)
-    assert Revoke(last) in actions
-    assert [(each.node, each.work) for each in actions if isinstance(each, Lease)] == [("n1", last.work)]
-    soon = dataclasses.replace(last, rate=6e5)
-    assert Revoke(soon) not in plan(fleet(blob(1, 2, leases=(soon,), have=have), nodes=pair), NOW)
-    # While there is other work, an idle node gets that.
-    actions = plan(fleet(blob(1, 2, leases=(last,)), nodes=pair), NOW)
-    assert Revoke(last) not in actions
-    assert [each.work.index for each in actions if isinstance(each, Lease)] == [0]
-
-
 def test_a_node_that_crawls_makes_room_for_one_of_which_nothing_is_known() -> None:
     crawling = lease(1, 0, "n0", PIECE, since=NOW - 11, moved=NOW, done=11, rate=1)
     pair = {"n0": node("n0", pace=1), "n1": node("n1")}
     actions = plan(fleet(blob(1, 1, leases=(crawling,)), nodes=pair), NOW)
     assert [each.is_stalled for each in actions if isinstance(each, Revoke)] == [True]
     assert [each.node for each in actions if isinstance(each, Lease)] == ["n1"]
-    for other in (node("n1", pace=1), node("n1", rests_until=NOW + 1)):
+    for other in (node("n1", pace=2), node("n1", rests_until=NOW + 1)):
         assert Revoke(crawling) not in plan(fleet(blob(1, 1, leases=(crawling,)), nodes={**pair, "n1": other}), NOW)
 
 
