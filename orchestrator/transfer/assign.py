@@ -191,7 +191,10 @@ class Assigner:
         if at is not None:
             return schedule.run(unassigned, at, each if server.each else 0.0)
         if len(planned) > 1 and supply.reach is not None:
-            unassigned = _unmixed(slot, unassigned, planned.keys() - {supply.source})
+            # Of each piece that is passed on it is to be known who sent it: who has begun one brings it to its end.
+            if own := tuple(intersect(unassigned, _begun(slot, unassigned, {supply.source}))):
+                return schedule.carve(own, wanted, least=least)
+            unassigned = tuple(subtract(unassigned, _begun(slot, unassigned, planned.keys() - {supply.source})))
             if not unassigned:
                 return None
         if len(planned) > 1:
@@ -249,14 +252,13 @@ class Assigner:
         yield slot, span, None if supply.is_carried else supply.uri
 
 
-def _unmixed(slot: Slot, free: Ranges, others: Collection[str]) -> Ranges:
-    """The free ranges without pieces that one of the other sources has begun, and can bring to their end: of each piece
-    that is passed on it is known who sent it."""
+def _begun(slot: Slot, free: Ranges, sources: Collection[str]) -> Ranges:
+    """The pieces around the free ranges of which these sources have sent something, or are about to."""
     items, first = slot.extents.items, free[0][0] // pieces.PIECE * pieces.PIECE
-    begun = [(span.start, span.limit) for span in slot.spans if span.source in others]
+    begun = [(span.start, span.limit) for span in slot.spans if span.source in sources]
     for item in items[max(0, bisect_right(items, first, key=lambda one: one.start) - 1) :]:
         if item.start >= free[-1][1]:
             break
-        if item.source in others:
+        if item.source in sources:
             begun.append((item.start, item.end))
-    return tuple(subtract(free, outward(union(begun), slot.job.size, pieces.PIECE)))
+    return outward(union(begun), slot.job.size, pieces.PIECE)

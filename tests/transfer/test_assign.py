@@ -183,3 +183,13 @@ def test_where_pieces_are_passed_on_no_source_begins_what_another_can_bring_to_i
     del slot.supplies["a"]
     slot.spans.clear()
     assert {span.start for _, span, _ in assign(slot)} >= {1 << 20}
+
+
+@pytest.mark.parametrize("left", [300 << 10, 1 << 20])
+def test_what_is_left_of_a_piece_that_a_slow_source_has_begun_is_brought_by_that(tmp_path: Path, left: int) -> None:
+    slot = nearly_done(tmp_path / "part", left)
+    slot.extents = Extents().put([Extent(0, SIZE - left, "slow")])
+    slot.supplies = {"slow": supply("slow", 1e5), "fast": supply("fast", 1e8)}
+    for one in slot.supplies.values():
+        one.reach = ((0, SIZE),)
+    assert {span.source for _, span, _ in assign(slot)} == {"slow"}
