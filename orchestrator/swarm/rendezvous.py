@@ -45,9 +45,6 @@ _KNOWN_SECONDS = 1.0
 _SURE_SECONDS = 0.5
 """A node that has had nothing of its own to bring for so long, of any blob, helps others."""
 _PACE_SECONDS = 2.0
-_LATELY_SECONDS, _SLOW = 8.0, 3
-"""A node that was there for so long is slow for one that has nothing left to bring and once brought more than so many
-times as much: it is left the next of its pieces only."""
 _FIRST_WINDOW, _LEAST_WINDOW = 4, 3
 _LUCKY = 7 << 61
 """A hash from here on, one of eight, is likely to be the highest of a few nodes."""
@@ -76,8 +73,7 @@ def ranking(nodes: Iterable[str], digest: Digest, units: int) -> tuple[tuple[str
 def needing(node: str, whole: Collection[Digest], others: Mapping[str, Mapping[Digest, Holding]]) -> frozenset[str]:
     """The others that lack pieces of the blobs that this node has `whole`, and that nobody else is sure to give them.
 
-    Who lacks something stays, and so does of those that lack nothing the one whose name is the least. Who is in a
-    dispute over a blob may lack any of its pieces.
+    Who lacks something stays, and so does of those that lack nothing the one whose name is the least.
     """
     lacking = {name: [one for one in has.values() if not one.is_whole] for name, has in others.items()}
     staying = {name for name, lacks in lacking.items() if lacks or name < node}
@@ -89,7 +85,7 @@ def needing(node: str, whole: Collection[Digest], others: Mapping[str, Mapping[D
                 theirs = others[other].get(holding.digest)
                 if theirs is not None:
                     left = Bits(left.count) if theirs.is_whole else left - theirs.checked
-            if (left or holding.claims) and holding.digest in whole:
+            if left and holding.digest in whole:
                 found.add(name)
     return frozenset(found)
 
@@ -219,16 +215,11 @@ class Share:
     def _under_way(self, had: int, others: Sequence[str]) -> int:
         """The pieces that others are likely to have under way, who have not heard of this node yet."""
         owned = self._shares(ranking(others, self._digest, len(self._units))) if others else {}
-        return functools.reduce(operator.or_, (first_pieces(mask & ~had, _FIRST_WINDOW) for mask in owned.values()), 0)
+        return functools.reduce(operator.or_, (_first(mask & ~had, _FIRST_WINDOW) for mask in owned.values()), 0)
 
     def _window(self, node: str, mask: int, now: float, windows: int = 1) -> int:
         """The pieces of these that a node has under way, or is about to ask for."""
-        return first_pieces(mask, self._paces[node].window(now) * windows)
-
-    def _is_slow(self, node: str, now: float) -> bool:
-        """True when this node would have brought the same in a part of the time."""
-        pace = self._paces[node]
-        return now >= pace.began + _LATELY_SECONDS and pace.rate(now) * _SLOW < self._paces[self._node].best
+        return _first(mask, self._paces[node].window(now) * windows)
 
     def _help(self, moment: Moment, missing: int, *, windows: int) -> int:
         """The pieces that this node takes over from others, once it has brought all of its own: it is the first in rank
@@ -238,11 +229,7 @@ class Share:
             return 0
         stalled = {node for node, pace in self._paces.items() if min(now - pace.moved, idle) >= STALLED_SECONDS}
         busy = {node: missing & owned for node, owned in self._owned.items() if missing & owned}
-        near = {
-            node: first_pieces(left, 1) if self._is_slow(node, now) else self._window(node, left, now, windows)
-            for node, left in busy.items()
-            if node not in stalled
-        }
+        near = {node: self._window(node, left, now, windows) for node, left in busy.items() if node not in stalled}
         found = 0
         for unit, (owner, *others) in zip(self._units, self._ranks, strict=True):
             if left := unit & missing & ~near.get(owner, 0):
@@ -252,34 +239,28 @@ class Share:
 
 
 class _Pace:
-    """The pieces that a node brought lately. `best`: the most of them a second that it brought so far."""
+    """The pieces that a node brought lately."""
 
     def __init__(self, now: float) -> None:
-        self.began = self.moved = now
-        self.best = 0.0
+        self.moved = now
+        self._began = now
         self._brought: deque[tuple[float, int]] = deque()
 
     def note(self, now: float, pieces: int) -> None:
         """It has so many more pieces that nobody had before."""
-        while self._brought and self._brought[0][0] <= now - _LATELY_SECONDS:
+        while self._brought and self._brought[0][0] <= now - _PACE_SECONDS:
             self._brought.popleft()
         if pieces:
             self.moved = now
             self._brought.append((now, pieces))
-            self.best = max(self.best, self.rate(now))
-
-    def rate(self, now: float) -> float:
-        """Pieces a second lately, without those that it had when it came."""
-        seconds = min(max(now - self.began, _PACE_SECONDS), _LATELY_SECONDS)
-        return sum(pieces for at, pieces in self._brought if at > self.began) / seconds
 
     def window(self, now: float) -> int:
         """The number of pieces that it asks for at once: what it brings in 2 s, and a few."""
-        lately = _LEAST_WINDOW + sum(pieces for at, pieces in self._brought if at > now - _PACE_SECONDS)
-        return max(lately, _FIRST_WINDOW) if now < self.began + _PACE_SECONDS else lately
+        lately = _LEAST_WINDOW + sum(pieces for _, pieces in self._brought)
+        return max(lately, _FIRST_WINDOW) if now < self._began + _PACE_SECONDS else lately
 
 
-def first_pieces(mask: int, count: int) -> int:
+def _first(mask: int, count: int) -> int:
     """The first `count` pieces of these."""
     found = 0
     while mask and count:

@@ -152,15 +152,6 @@ def test_who_is_done_helps_a_slow_node_behind_its_window_and_from_the_back() -> 
     assert max(owned) in taken
 
 
-def test_a_node_that_is_much_slower_is_left_the_next_of_its_pieces_only() -> None:
-    owned = [unit for unit, nodes in enumerate(ranking(["a", "slow"], DIGEST, 96)) if nodes[0] == "slow"]
-    mine = [unit for unit in range(96) if unit not in owned]
-    one = share("a")
-    for now, count, left in ((0.0, 1, 5), (4.0, len(mine) // 2, 5), (9.0, len(mine), 4)):
-        taken = reach(one, now, Bits.of(96, mine[:count]), Other("slow", Bits.of(96, owned[:-left])))
-    assert set(taken) == set(owned[-3:])
-
-
 def test_what_a_stalled_node_owns_goes_to_others_whole() -> None:
     owned = [unit for unit, nodes in enumerate(ranking(["a", "dead"], DIGEST, 96)) if nodes[0] == "dead"]
     own = Bits.of(96, (unit for unit in range(96) if unit not in owned))
