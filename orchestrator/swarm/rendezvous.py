@@ -73,7 +73,8 @@ def ranking(nodes: Iterable[str], digest: Digest, units: int) -> tuple[tuple[str
 def needing(node: str, whole: Collection[Digest], others: Mapping[str, Mapping[Digest, Holding]]) -> frozenset[str]:
     """The others that lack pieces of the blobs that this node has `whole`, and that nobody else is sure to give them.
 
-    Who lacks something stays, and so does of those that lack nothing the one whose name is the least.
+    Who lacks something stays, and so does of those that lack nothing the one whose name is the least. Who is in a
+    dispute over a blob may lack any of its pieces.
     """
     lacking = {name: [one for one in has.values() if not one.is_whole] for name, has in others.items()}
     staying = {name for name, lacks in lacking.items() if lacks or name < node}
@@ -85,7 +86,7 @@ def needing(node: str, whole: Collection[Digest], others: Mapping[str, Mapping[D
                 theirs = others[other].get(holding.digest)
                 if theirs is not None:
                     left = Bits(left.count) if theirs.is_whole else left - theirs.checked
-            if left and holding.digest in whole:
+            if (left or holding.claims) and holding.digest in whole:
                 found.add(name)
     return frozenset(found)
 
@@ -215,11 +216,11 @@ class Share:
     def _under_way(self, had: int, others: Sequence[str]) -> int:
         """The pieces that others are likely to have under way, who have not heard of this node yet."""
         owned = self._shares(ranking(others, self._digest, len(self._units))) if others else {}
-        return functools.reduce(operator.or_, (_first(mask & ~had, _FIRST_WINDOW) for mask in owned.values()), 0)
+        return functools.reduce(operator.or_, (first_pieces(mask & ~had, _FIRST_WINDOW) for mask in owned.values()), 0)
 
     def _window(self, node: str, mask: int, now: float, windows: int = 1) -> int:
         """The pieces of these that a node has under way, or is about to ask for."""
-        return _first(mask, self._paces[node].window(now) * windows)
+        return first_pieces(mask, self._paces[node].window(now) * windows)
 
     def _help(self, moment: Moment, missing: int, *, windows: int) -> int:
         """The pieces that this node takes over from others, once it has brought all of its own: it is the first in rank
@@ -260,7 +261,7 @@ class _Pace:
         return max(lately, _FIRST_WINDOW) if now < self._began + _PACE_SECONDS else lately
 
 
-def _first(mask: int, count: int) -> int:
+def first_pieces(mask: int, count: int) -> int:
     """The first `count` pieces of these."""
     found = 0
     while mask and count:
