@@ -104,11 +104,11 @@ class Registry:
         return self._judged(model, alias, digest, self._keeper.as_written(model), gates)
 
     def events(self, who: Subject, after: int = 0, model: RepoId | None = None) -> Iterator[TrailEvent]:
-        """The changes since the event of that number, of models that somebody may read, the oldest first."""
-        for event in self._trail.after(after):
-            about = model_named(event.model)
-            if (model is None or about == model) and who.may(Right.READ, about):
-                yield event
+        """The changes since the event of that number, the oldest first: of a model, or of all that one may read."""
+        if model is not None:
+            _require(who, Right.READ, model)
+        named = ((model_named(event.model), event) for event in self._trail.after(after))
+        return (event for about, event in named if about == (model or about) and who.may(Right.READ, about))
 
     def uploads(self, who: Subject, model: RepoId) -> str:
         """The address of the repository to which somebody uploads versions of a model, before `publish`."""

@@ -51,6 +51,7 @@ CALLS: dict[str, tuple[str, Callable[[RegistryHouse, str, str], Answered]]] = {
     "versions": ("read", lambda house, who, model: house.call(who, "GET", f"/{model}/versions")),
     "resolve": ("read", lambda house, who, model: house.call(who, "GET", f"/{model}/resolve?range=^1")),
     "alias": ("read", lambda house, who, model: house.call(who, "GET", f"/{model}/aliases/prod")),
+    "events": ("read", lambda house, who, model: house.call(who, "GET", f"/{model}/events")),
     "diff": ("read", lambda house, who, model: house.call(who, "GET", f"/{model}/diff?from=1.0.0&to=prod")),
     "check": ("read", lambda house, who, model: house.call(who, "GET", f"/{model}/check?range=1.0.0&alias=prod")),
     "check by": (
