@@ -30,5 +30,7 @@ def write_aria2_input(settings: Settings, plan: Plan, path: Path) -> None:
 
 def _addresses(settings: Settings, job: Job) -> list[str]:
     """Addresses of the blob; for a closed repo only that of the site that listed it, see `Sites.may_hear`."""
+    if (site := job.origins[0].site) is not None:
+        return [site.file_url(job.origins[0])]
     sources = sources_of(settings, job.origins[0].kind)
     return [source.file_url(job.origins[0]) for source in (sources[:1] if job.is_restricted else sources)]

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 from orchestrator.aria2.endpoint import Endpoint
@@ -29,7 +30,7 @@ from orchestrator.core.network.resolvers import PORT, ordered
 from orchestrator.core.sources import Source
 from orchestrator.core.trust import Policy
 from orchestrator.depot.mover import Daemon, Mover
-from orchestrator.disk.places import config_folder, home
+from orchestrator.disk.places import home
 from orchestrator.disk.private import PrivateFolder, runtime_folder, runtime_folders
 from orchestrator.errors import ConfigError, GlmAriaError
 from orchestrator.events import Emit, Event
@@ -40,8 +41,8 @@ from orchestrator.net.answers import Limits as NetLimits
 from orchestrator.net.credentials import Credentials
 from orchestrator.net.lookup.dns import Lookup, Resolver
 from orchestrator.net.session import Net
-from orchestrator.oci.login import Logins
-from orchestrator.oci.logins import NAME, files_of_others, read_logins
+from orchestrator.oci.login import Login, Logins
+from orchestrator.oci.logins import files_of_others, of_environment, own_file, read_logins
 from orchestrator.oci.registries import Registries
 from orchestrator.settings import Settings, default_mirrors
 from orchestrator.shared.leases import Leases
@@ -110,17 +111,19 @@ def open_sources(
                 SourceStats(state),
                 patient,
                 quick,
-                Registries(patient, logins),
+                Registries(patient, cache(partial(logins_of, settings))),
                 gate,
             )
 
 
-@cache
-def logins() -> Logins:
-    """The user's logins at registries, read when the first one demands it."""
-    folder = config_folder()
-    own = (folder / "glm-aria" / NAME,) if folder else ()
-    return read_logins((*own, *files_of_others(home(), os.environ)))
+def logins_of(settings: Settings) -> Logins:
+    """The user's logins at registries, and at the servers that name models in them."""
+    known = {**of_environment(os.environ, settings.mlflow_url)}
+    if settings.registry_url and settings.registry_token:
+        known[urlsplit(settings.registry_url).netloc.lower()] = Login("token", settings.registry_token)
+    own = own_file()
+    files = (*((own,) if own else ()), *files_of_others(home(), os.environ))
+    return {**read_logins(files), **known}
 
 
 def sites_of(settings: Settings, sources: Sources, stop: Stop) -> Sites:

@@ -14,17 +14,21 @@ from orchestrator.cache.cache import HfCache
 from orchestrator.cache.census import CachedFile, CachedRepo, CachedSnapshot, Census
 from orchestrator.cache.records import Records
 from orchestrator.core.files import Digest
-from orchestrator.core.refs import RepoId, Target
+from orchestrator.core.refs import Ref, RepoId, Target
 from orchestrator.disk.file_stat import FileStat
 from orchestrator.errors import NotFoundError
 
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """The word that a revision was listed by: the source of its trust, and whether it asked for a token."""
+    """The word that a revision was listed by: the source of its trust, and whether it asked for a token.
+
+    `pinned` is the ref at which its bytes lie, as `Record` has it.
+    """
 
     source: str
     is_restricted: bool
+    pinned: Ref | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +152,7 @@ def _listing(
     """Find the word that a revision was listed by, and the blob name and size of each path."""
     record = records.load(repo.repo, snapshot.commit)
     if record is not None:
-        word = Word(record.trust.source, record.is_restricted)
+        word = Word(record.trust.source, record.is_restricted, record.pinned)
         return word, {file.path: (_text_of(repo, file.blob_name), file.size) for file in record.tree.files}
     return None, dict(trees.listed(cache.layout.tree_file(repo.repo, snapshot.commit)))
 

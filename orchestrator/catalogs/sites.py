@@ -37,7 +37,8 @@ class Sites:
         if site is not None and self.at is not None:
             return self.at(site)
         if ref.catalog not in self.roots:
-            raise UsageError(f"{ref}: no site of {ref.catalog.title} is known", hint=ref.catalog.where)
+            how = ref.catalog.where or f"name one with --mirror {ref.catalog}+URL"
+            raise UsageError(f"{ref}: no site of {ref.catalog.title} is known", hint=how)
         return self.roots[ref.catalog]
 
     @property

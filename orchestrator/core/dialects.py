@@ -23,7 +23,8 @@ class Dialect:
     `file` and `api` are the paths of a file and of a repo's API at a site. In them stand `{repo}` (with its type where
     the Hub has it), `{types}`, `{name}`, and in `file` also `{commit}`, `{path}` and `{digest}`.
 
-    `where` says how a site is named where none is known, and `setting` is the setting that names the only one.
+    `where` says how a site is named where none is known, if not as a mirror, and `setting` is the setting that names
+    the only one.
 
     `revision` is the grammar of what a ref may name besides a commit, None for git's; `revisions` are words for it.
 
@@ -46,7 +47,7 @@ class Dialect:
     models_only: bool = True
     names_site: bool = False
     has_no_files: bool = False
-    where: str = "name one with --mirror"
+    where: str = ""
     setting: str = ""
     revision: re.Pattern[str] | None = None
     revisions: str = "a branch, a tag, refs/pr/N or a 40-hex commit"
@@ -79,7 +80,6 @@ MODELSCOPE = Dialect(
     main="master",
     file="/{types}/{name}/resolve/{commit}/{path}",
     api="/api/v1/{types}/{name}",
-    where="name one with --mirror modelscope+URL",
     has_own_names=True,
     mirrors=(("modelscope", "https://modelscope.cn"),),
 )

@@ -196,7 +196,8 @@ def parse_ref(text: str, *, revision: str | None = None) -> Ref:
         by_scheme = {dialect.scheme: dialect for dialect in dialects()}
         plain, plus, asked = scheme.partition("+")
         if plain not in by_scheme or (plus and not (by_scheme[plain].names_site and asked in ("http", "https"))):
-            known = " and ".join(f"{scheme}://" for scheme in by_scheme)
+            *some, last = (f"{scheme}://" for scheme in by_scheme)
+            known = f"{', '.join(some)} and {last}"
             raise UsageError(f"{text!r}: unknown scheme {scheme}://", hint=f"{known} are known, or just org/name")
         catalog, rest = by_scheme[plain], tail
         if catalog.names_site:

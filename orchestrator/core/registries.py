@@ -105,6 +105,11 @@ def scheme_of(registry: str) -> str:
     return SCHEME if asked == _usual(place) else f"{SCHEME}+{asked}"
 
 
+def address_of(place: str) -> str:
+    """The address of a registry at `host[:port]`."""
+    return f"{_usual(place)}://{place}"
+
+
 def parse_repository(scheme: str, text: str) -> tuple[Repository, str | None]:
     """Take `host[:port]/name[:tag|@digest]` apart; the second is the tag or the digest. Raises UsageError."""
     place, slash, rest = text.partition("/")

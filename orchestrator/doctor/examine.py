@@ -121,10 +121,11 @@ def examine(request: DoctorRequest, sites: Sites, sources: Sources, cache: Cache
 
 
 def _last_listed(records: Records) -> Ref | None:
-    """The model that stands in where none was named; not a closed one, whose name is nobody else's business."""
+    """The model that stands in where none was named; not one of a registry or a closed
+    one, whose name is nobody else's business."""
     for repo, commit in records.commits():
         record = records.load(repo, commit)
-        if record is not None and not record.is_restricted:
+        if record is not None and not record.is_restricted and record.pinned is None:
             return Ref(repo, next(iter(records.revisions(repo, commit)), commit))
     return None
 

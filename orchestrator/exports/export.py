@@ -125,6 +125,9 @@ class _Places:
     @classmethod
     def of(cls, repo: RepoId, model: CachedModel, sources_of: SourcesOf) -> _Places:
         """The sources of the kind that listed it; where each site has commits of its own, the one that did."""
+        if model.record and model.record.pinned:
+            # A registry knows blobs and no files, and its name is nobody else's business.
+            return cls(repo, model.commit, DEFAULT, ())
         listed_by = model.record.trust.source if model.record else ""
         known = [source for kind in dialects() for source in sources_of(kind)]
         if (

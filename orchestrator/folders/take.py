@@ -155,7 +155,7 @@ def _models(request: ImportRequest, sites: Sites, records: Records, emit: Emit) 
         if record is not None:
             names = records.revisions(repo, commit)
             # The records do not tell the catalog; it only matters for what is asked, and here nobody is.
-            ref = Ref(repo, names[0] if names else commit)
+            ref = Ref(repo, commit if record.pinned or not names else names[0])
             models.append(ResolvedModel(ref, record.tree, record.tree, record.trust, record.is_restricted))
     if not models:
         raise NotFoundError(

@@ -14,17 +14,34 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from orchestrator.disk.atomic import write_file
+from orchestrator.disk.places import config_folder
 from orchestrator.disk.state_file import UNREADABLE
 from orchestrator.errors import ConfigError
 from orchestrator.oci.login import Login, Logins
 from orchestrator.system.failures import on_disk
 from orchestrator.system.small_files import SETTINGS_BYTES, read_small
 
-NAME = "registries.json"
-"""The file of ours, beside the user's settings file."""
+_NAME = "registries.json"
 _HOST = re.compile(r"(?:https?://)?([^/\s]+)(?:/.*)?")
+
+
+def own_file() -> Path | None:
+    """The file of ours, beside the user's settings file; None for a user without a home."""
+    folder = config_folder()
+    return folder / "glm-aria" / _NAME if folder else None
+
+
+def of_environment(environ: Mapping[str, str], mlflow: str | None) -> Logins:
+    """The login at the server of MLflow at this address, by the variables that MLflow itself reads."""
+    if mlflow is None:
+        return {}
+    user, password = (environ.get(f"MLFLOW_TRACKING_{name}", "") for name in ("USERNAME", "PASSWORD"))
+    token = environ.get("MLFLOW_TRACKING_TOKEN", "")
+    login = Login(user, password) if user and password else Login("", token) if token else None
+    return {urlsplit(mlflow).netloc.lower(): login} if login else {}
 
 
 def files_of_others(home: Path | None, environ: Mapping[str, str]) -> tuple[Path, ...]:

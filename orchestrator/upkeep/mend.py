@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from orchestrator.cache.cache import Cache
@@ -12,7 +13,7 @@ from orchestrator.cache.entries import Entry, Name, commits_of
 from orchestrator.catalogs.sites import Sites
 from orchestrator.core.dialects import DEFAULT
 from orchestrator.core.refs import Ref
-from orchestrator.core.sources import Origin, Source
+from orchestrator.core.sources import Origin, Source, site_of
 from orchestrator.depot.mover import Mover
 from orchestrator.errors import GlmAriaError, IntegrityError, TemporaryError
 from orchestrator.events import Emit, FileProgress, Notice, Phase
@@ -83,10 +84,14 @@ class _Pieces:
         self._errors: list[GlmAriaError] = []
         is_closed = any(name.word is not None and name.word.is_restricted for name in entry.names)
         origins = {origin.kind: origin for origin in (_origin(name, sources) for name in reversed(entry.names))}
+        own = [replace(origin, digest=entry.digest) for origin in origins.values() if origin.site is not None]
         self._left = [
-            (source, origins[source.kind])
-            for source in sources.ordered
-            if source.kind in origins and sites.may_hear(source, source.kind, is_restricted=is_closed)
+            *((sources.first(origin), origin) for origin in own),
+            *(
+                (source, origins[source.kind])
+                for source in sources.ordered
+                if source.kind in origins and sites.may_hear(source, source.kind, is_restricted=is_closed)
+            ),
         ]
 
     def __call__(self, start: int, end: int, wanted: bytes) -> bytes:
@@ -119,6 +124,8 @@ class _Pieces:
 
 def _origin(name: Name, sources: Sources) -> Origin:
     """The place in the catalogs. The record's site tells which catalog it came from."""
+    if name.word is not None and (pinned := name.word.pinned) is not None:
+        return Origin(pinned.repo, name.commit, name.path, pinned.catalog, site=site_of(pinned))
     listed_by = name.word.source if name.word else None
     kind = next((source.kind for source in sources.ordered if source.url == listed_by), DEFAULT)
     return Origin(name.repo, name.commit, name.path, kind)
@@ -129,7 +136,9 @@ def _again(entry: Entry, sources: Sources) -> PullRequest:
     items = []
     for (repo, commit), paths in commits_of(entry.names).items():
         name = next(name for name in entry.names if (name.repo, name.commit) == (repo, commit))
-        items.append(Item(Ref(repo, commit, _origin(name, sources).kind), tuple(glob.escape(path) for path in paths)))
+        pinned = name.word.pinned if name.word else None
+        ref = pinned or Ref(repo, commit, _origin(name, sources).kind)
+        items.append(Item(ref, tuple(glob.escape(path) for path in paths)))
     return PullRequest(tuple(items))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from huggingface_hub import scan_cache_dir, snapshot_download
 
+from orchestrator.core.files import Digest
 from orchestrator.core.registries import Repository
 from orchestrator.net.session import Net
 from orchestrator.oci.client import Client
@@ -216,6 +218,28 @@ def test_older_models_and_plain_artifacts_are_planned(
     assert [file["path"] for file in planned["files"]] == list(one)
 
 
+def test_what_rotted_in_the_cache_is_repaired_from_the_registry(
+    machine: Machine, make_hub: MakeHub, client: Client
+) -> None:
+    hub = make_hub(Repo("model", "org/other", {"a": b"1"}))
+    digest = push_files(client, "1.0.0", model_pack(FILES), FILES)
+    machine.pull(ref(client)).ended(0)
+    for name in ("config.json", "model.safetensors"):
+        blob = (machine.snapshot(f"model/{client.repository.name}", digest.hex[:40]) / name).resolve()
+        blob.chmod(0o600)
+        blob.write_bytes(FILES[name][:-1] + b"?")
+    machine.run("verify", client.repository.name, "--root", hub.url, "--json").ended(65)
+    machine.run("verify", "--repair", client.repository.name, "--root", hub.url, "--json").ended(0)
+    assert snapshot(machine, client, digest.hex[:40]) == FILES
+    machine.run("export", client.repository.name, "--torrent", "my.torrent", env={"GLM_ARIA_ROOT": hub.url}).ended(0)
+    assert b"http" not in (machine.work / "my.torrent").read_bytes()
+    shutil.rmtree(machine.hf_home)
+    machine.pull(ref(client), "--dry-run", "--aria2-input", "my.txt").ended(0)
+    assert client.blob_url(Digest.parse(sha256(FILES["part/er.bin"]))) in (machine.work / "my.txt").read_text()
+    hub.log.settle()
+    assert hub.log.requests() == [], "the Hub hears no name of a registry"
+
+
 # -- logins
 
 
@@ -281,3 +305,21 @@ def test_a_registry_that_names_another_service_gets_no_password(
 
 def snapshot_of(machine: Machine, name: str, commit: str) -> dict[str, bytes]:
     return content(machine.snapshot(f"model/{name}", commit))
+
+
+def test_a_login_is_tried_and_kept_for_its_user_alone(
+    machine: Machine, closed: tuple[RegistryServer, TokenService]
+) -> None:
+    server, service = closed
+    words = ("registry", "login", server.host, "--user", "ann")
+    machine.run(*words, stdin=f"{machine.token}\n").ended(77)
+    machine.run(*words, "--realm", service.realm, stdin="wrong\n").ended(77)
+    file = machine.folder / "config" / "glm-aria" / "registries.json"
+    assert not file.exists()
+    machine.run(*words, "--realm", service.realm, stdin=f"{machine.token}\n").ended(0)
+    assert file.stat().st_mode & 0o777 == 0o600
+    machine.run("pull", f"oci://{server.host}/team/model:1.0.0").ended(0)
+    machine.run("registry", "logout", server.host).ended(0)
+    assert machine.token not in file.read_text(), "nothing of it is left for the canary's keeper to find"
+    machine.run("registry", "logout", server.host).ended(66)
+    machine.run("pull", f"oci://{server.host}/team/model:1.0.0", "--force", "--json").ended(77)

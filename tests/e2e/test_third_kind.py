@@ -68,7 +68,7 @@ def test_a_kind_without_a_site_is_told_of(machine: Machine) -> None:
 
 def test_a_kind_that_nobody_registered_is_none(machine: Machine) -> None:
     refused = machine.run("pull", "depot://org/m", "--json").ended(2)
-    assert "hf:// and ms:// are known" in refused.error["hint"]
+    assert "hf://, ms://, oci://, reg:// and mlflow:// are known" in refused.error["hint"]
 
 
 def _value(out: str, key: str) -> list[dict[str, str]]:

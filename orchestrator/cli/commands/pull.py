@@ -98,6 +98,8 @@ def pull(options: PullOptions) -> int:
     \b
     REF is one of
       [hf://]org/name[@revision]        a model; ms:// is ModelScope
+      oci://HOST/org/name[:tag]         a model in an OCI registry
+      reg://team/model[@version]        one of your own registry; ranges, aliases
       datasets/org/name, spaces/org/name
       https://host/file                 a single file, with --sha256
       REF FILE...                       only these files, as in hf download

@@ -187,7 +187,7 @@ class Shelves:
             if not is_whole and not is_new:
                 return
             for revision in self._names(model):
-                ref = Ref(repo, revision, model.ref.catalog)
+                ref = replace(model.ref, revision=revision)
                 known = read_ref(blobs.layout, repo, revision)
                 if ref.is_commit or known is None or known == model.commit or is_whole:
                     blobs.publish(replace(_of(model, model.tree.files if is_whole else files), ref=ref))

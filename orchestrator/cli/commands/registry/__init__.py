@@ -8,6 +8,7 @@ from orchestrator.cli.commands.registry.alias import alias
 from orchestrator.cli.commands.registry.certificate import certificate
 from orchestrator.cli.commands.registry.judging import check, diff
 from orchestrator.cli.commands.registry.listing import log, ls, show
+from orchestrator.cli.commands.registry.login import login, logout
 
 
 @click.group()
@@ -20,6 +21,7 @@ def registry() -> None:
 
     \b
     Examples:
+      glm-aria registry login registry.example
       glm-aria registry ls
       glm-aria registry ls team/model
       glm-aria registry show team/model@^1.2
@@ -30,5 +32,5 @@ def registry() -> None:
     """
 
 
-for command in (ls, show, alias, check, diff, log, certificate):
+for command in (login, logout, ls, show, alias, check, diff, log, certificate):
     registry.add_command(command)
