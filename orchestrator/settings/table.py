@@ -87,9 +87,6 @@ class Settings:
     registry_url: Annotated[str | None, Key(
         "The server that knows the versions and aliases of `reg://` models.", servers.server,
         "", ("GLM_ARIA_REGISTRY",), "registry.url", personal=_BELIEVED)] = None
-    registry_token: Annotated[Secret | None, Key(
-        "The token for that server.", values.secret,
-        "", ("GLM_ARIA_REGISTRY_TOKEN",), is_secret=True)] = None
     mlflow_url: Annotated[str | None, Key(
         "The server of MLflow that knows `mlflow://` models.", servers.tracking,
         "", ("GLM_ARIA_MLFLOW", "MLFLOW_TRACKING_URI"), "mlflow.url", personal=_BELIEVED)] = None
