@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import permutations
+from typing import Protocol
 
 from orchestrator.core.addresses import is_this_machine
 from orchestrator.core.dialects import Dialect
@@ -70,6 +71,22 @@ class Trust:
             Policy.COMMIT: {Level.COMMIT},
         }
         return self.level in accepted[policy]
+
+
+class Signatory(Protocol):
+    """A public key whose holder must have signed a model.
+
+    `name` is what the user calls it, `hint` the name of the key in signatures.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def hint(self) -> str: ...
+
+    def verifies(self, signature: bytes, message: bytes) -> bool:
+        """True when the signature is one of the message by this key."""
 
 
 # -- agreement
