@@ -107,7 +107,7 @@ class Client:
         answer = self._ask(self._pull, "GET", f"{self.repository.url}/referrers/{digest}")
         if answer.status == 404:
             try:
-                fetched = self.manifest(str(digest).replace(":", "-"))
+                fetched = self.manifest(referrers_tag(digest))
             except NotFoundError:
                 return Index(())
             body, kind = fetched.body, fetched.media_type
@@ -230,6 +230,11 @@ class Client:
 
     def _refusal(self, answer: Answer, what: str) -> GlmAriaError:
         return refusal(answer, self.repository.place, self.repository.name, what)
+
+
+def referrers_tag(digest: Digest) -> str:
+    """The tag of the list of referrers of a manifest, where the registry keeps none itself."""
+    return str(digest).replace(":", "-")
 
 
 def catalog(registries: Registries, registry: str) -> tuple[str, ...]:

@@ -123,14 +123,9 @@ def parse(body: bytes, media_type: str, site: str) -> Manifest | Index:
     )
 
 
-def render(manifest: Manifest) -> bytes:
+def render(manifest: Manifest | Index) -> bytes:
     """The bytes of a manifest: the same for the same manifest."""
-    parts: dict[str, Any] = {"schemaVersion": 2, "mediaType": manifest.media_type}
-    if manifest.artifact_type is not None:
-        parts["artifactType"] = manifest.artifact_type
-    parts |= {"config": _rendered(manifest.config), "layers": [_rendered(layer) for layer in manifest.layers]}
-    if manifest.subject is not None:
-        parts["subject"] = _rendered(manifest.subject)
+    parts = _index(manifest) if isinstance(manifest, Index) else _manifest(manifest)
     if manifest.annotations:
         parts["annotations"] = dict(sorted(manifest.annotations.items()))
     return json.dumps(parts, ensure_ascii=False, separators=(",", ":")).encode()
@@ -218,6 +213,21 @@ def _bounded(found: Mapping[str, Any], key: str, site: str) -> Sequence[Any]:
     if len(entries) > MAX_FILES:
         raise shapes.odd(site, f"the manifest has {len(entries)} {key}; at most {MAX_FILES} are accepted")
     return entries
+
+
+def _index(index: Index) -> dict[str, Any]:
+    entries = [_rendered(entry) for entry in index.manifests]
+    return {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
+
+
+def _manifest(manifest: Manifest) -> dict[str, Any]:
+    parts: dict[str, Any] = {"schemaVersion": 2, "mediaType": manifest.media_type}
+    if manifest.artifact_type is not None:
+        parts["artifactType"] = manifest.artifact_type
+    parts |= {"config": _rendered(manifest.config), "layers": [_rendered(layer) for layer in manifest.layers]}
+    if manifest.subject is not None:
+        parts["subject"] = _rendered(manifest.subject)
+    return parts
 
 
 def _rendered(entry: Descriptor) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from orchestrator.net import shapes
 from orchestrator.signatures.statement import PAYLOAD, loaded
 
 MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
-MOST_BYTES = 48 << 20
-"""A bundle of as many files as a listing may have, with paths of 100 characters."""
+MOST_BYTES = 4 << 20
+"""As many as a registry has to take of a manifest; a bundle is shorter than the manifest of its files."""
 
 
 @dataclass(frozen=True, slots=True)
