@@ -1,4 +1,4 @@
-"""What is attached to a manifest in a registry: small artifacts that name it as their subject, such as signatures.
+"""Artifacts that are attached to a manifest in a registry: small ones that name it as their subject, such as signatures.
 
 Registries of the specification 1.1 list them themselves. For the others whoever attaches keeps the list, as a tag that
 is named after the subject's digest.
@@ -36,7 +36,7 @@ def attach(client: Client, subject: Descriptor, content: bytes, kind: str) -> Di
 
 
 def attached(client: Client, subject: Digest, kind: str) -> Iterator[bytes]:
-    """What is attached to a manifest as artifacts of one blob of a kind; what cannot be read is left out.
+    """Contents of a kind that are attached to a manifest; what cannot be read is left out.
 
     Raises what `Client` does when the registry cannot be asked, or does not let the caller read.
     """

@@ -17,7 +17,7 @@ MOST_BYTES = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Bundle:
+class SignedStatement:
     """A statement and its signature. `hint` is the name of the key (`keys.PublicKey.hint`), where it is told."""
 
     payload: bytes
@@ -35,7 +35,7 @@ def message(payload: bytes) -> bytes:
     return b"DSSEv1 %d %s %d %s" % (len(PAYLOAD), PAYLOAD.encode(), len(payload), payload)
 
 
-def render(bundle: Bundle) -> bytes:
+def render(bundle: SignedStatement) -> bytes:
     """The bytes of a bundle."""
     return json.dumps(
         {
@@ -51,7 +51,7 @@ def render(bundle: Bundle) -> bytes:
     ).encode()
 
 
-def parse(body: bytes, site: str) -> Bundle:
+def parse(body: bytes, site: str) -> SignedStatement:
     """Read a bundle that `site` sent. Nothing in it is proven. Raises ProtocolError."""
     if len(body) > MOST_BYTES:
         raise shapes.odd(site, f"a signature of {len(body)} bytes; at most {MOST_BYTES} are read")
@@ -64,7 +64,7 @@ def parse(body: bytes, site: str) -> Bundle:
     material = shapes.mapping(found.get("verificationMaterial"), site, "the material of the signature")
     key = material.get("publicKey")
     hint = key.get("hint") if isinstance(key, dict) else None
-    return Bundle(
+    return SignedStatement(
         _bytes(envelope, "payload", site), _bytes(first, "sig", site), hint if isinstance(hint, str) and hint else None
     )
 

@@ -12,7 +12,7 @@ from orchestrator.errors import ProtocolError, UnsafeError
 from orchestrator.signatures import bundle, statement
 
 
-class Signer(Protocol):
+class SigningKey(Protocol):
     """A private key. `public` is its other half."""
 
     @property
@@ -23,23 +23,23 @@ class Signer(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """Whether one of the signatures is by the key and of the files. `reasons` say of each other one why not."""
+class SignatureVerdict:
+    """The finding about signatures: one is by the key and of the files, or `reasons` why none is."""
 
     is_valid: bool
     reasons: tuple[str, ...] = ()
 
 
-def sign(name: str, files: Mapping[str, Digest], signer: Signer) -> bytes:
+def sign(name: str, files: Mapping[str, Digest], signer: SigningKey) -> bytes:
     """A bundle in which a key vouches for these files, by path, as a model of this name. All digests are sha256."""
     payload = statement.render(name, files)
     signature = signer.sign(bundle.message(payload))
-    return bundle.render(bundle.Bundle(payload, signature, signer.public.hint))
+    return bundle.render(bundle.SignedStatement(payload, signature, signer.public.hint))
 
 
 def judge(
     bundles: Iterable[bytes], key: Signatory, files: Mapping[str, Digest], site: str, *, is_whole: bool = True
-) -> Verdict:
+) -> SignatureVerdict:
     """Find a signature by `key` over exactly these files among the bundles that `site` has.
 
     Nothing is hashed: the listing's digests are what a pull proves of every byte. Where the listing is not
@@ -54,9 +54,9 @@ def judge(
         except (ProtocolError, UnsafeError) as error:
             reason = error.message
         if reason is None:
-            return Verdict(True)
+            return SignatureVerdict(True)
         reasons.append(reason)
-    return Verdict(False, tuple(dict.fromkeys(reasons)))
+    return SignatureVerdict(False, tuple(dict.fromkeys(reasons)))
 
 
 _BY_ANOTHER = "it is by another key"

@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.signatures import bundle, statement
-from orchestrator.signatures.vouching import Verdict, judge, sign
+from orchestrator.signatures.vouching import SignatureVerdict, judge, sign
 from tests.signatures.signed import CONTENTS, FILES, digest, made, new_key, public
 
 OTHER = digest(b"other")
 
 
-def judged(*bundles: bytes, files: Any = FILES, is_whole: bool = True) -> Verdict:
+def judged(*bundles: bytes, files: Any = FILES, is_whole: bool = True) -> SignatureVerdict:
     return judge(bundles, public(), files, "r", is_whole=is_whole)
 
 
@@ -29,7 +29,7 @@ def reason(*bundles: bytes, files: Any = FILES) -> str:
 
 @pytest.mark.parametrize("curve", ["p256", "p384", "p521"])
 def test_a_signature_of_the_library_is_valid(curve: str) -> None:
-    assert judge([made(f"{curve}.sig")], public(curve), FILES, "r") == Verdict(True)
+    assert judge([made(f"{curve}.sig")], public(curve), FILES, "r") == SignatureVerdict(True)
 
 
 def test_one_of_several_is_enough() -> None:
@@ -37,7 +37,7 @@ def test_one_of_several_is_enough() -> None:
 
 
 def test_without_any_nothing_is_valid() -> None:
-    assert judged() == Verdict(False)
+    assert judged() == SignatureVerdict(False)
 
 
 def test_a_signature_by_another_key_is_not_valid() -> None:
@@ -47,7 +47,7 @@ def test_a_signature_by_another_key_is_not_valid() -> None:
 def test_a_key_is_not_believed_for_what_the_bundle_calls_it() -> None:
     other = new_key()
     payload = statement.render("m", FILES)
-    forged = bundle.Bundle(payload, other.sign(bundle.message(payload)), public().hint)
+    forged = bundle.SignedStatement(payload, other.sign(bundle.message(payload)), public().hint)
     assert reason(bundle.render(forged)) == "it is by another key"
 
 
@@ -118,7 +118,7 @@ def _stated(change: Any) -> bytes:
     value = json.loads(statement.render("m", FILES))
     change(value)
     payload = json.dumps(value).encode()
-    return bundle.render(bundle.Bundle(payload, KEY.sign(bundle.message(payload)), KEY.public.hint))
+    return bundle.render(bundle.SignedStatement(payload, KEY.sign(bundle.message(payload)), KEY.public.hint))
 
 
 KEY = new_key()
