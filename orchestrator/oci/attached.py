@@ -1,7 +1,7 @@
-"""Artifacts that are attached to a manifest in a registry: small ones that name it as their subject, such as signatures.
+"""Artifacts that are attached to a manifest in a registry, such as signatures: they name it as their subject.
 
-Registries of the specification 1.1 list them themselves. For the others whoever attaches keeps the list, as a tag that
-is named after the subject's digest.
+Registries of the specification 1.1 list them themselves. For any other one the client that attaches keeps the list, as
+a tag that is named after the digest of the subject.
 """
 
 from __future__ import annotations
