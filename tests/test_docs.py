@@ -22,11 +22,18 @@ import pytest
 
 from orchestrator.aria2.endpoint import Endpoint
 from orchestrator.aria2.rpc import Rpc
+from orchestrator.core.registries import Repository
 from orchestrator.errors import DaemonError
+from orchestrator.net.session import Net
+from orchestrator.oci.client import Client
+from orchestrator.oci.registries import Registries
 from tests.hub.loopback import LoopbackHub
 from tests.hub.models import tiny_model
 from tests.hub.repos import Repo
+from tests.oci.manifests import model_pack
+from tests.oci.pushing import push_files
 from tests.servers.ports import free_port
+from tests.servers.registry import RegistryServer
 
 REPO = Path(__file__).parents[1]
 FENCE = re.compile(r"^```(?P<info>[^\n]*)\n(?P<body>.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -45,6 +52,14 @@ def hub() -> Iterator[LoopbackHub]:
         hub.mirror("mirror")
         hub.modelscope()
         yield hub
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryServer]:
+    with RegistryServer(tmp_path_factory.mktemp("registry")) as server, Net() as net:
+        files = {"config.json": b"{}", "model.safetensors": bytes(300_000)}
+        push_files(Client(Registries(net), Repository(server.url, "team/model")), "1.2.3", model_pack(files), files)
+        yield server
 
 
 def script_of(text: str) -> str:
@@ -74,7 +89,9 @@ def files_of(text: str) -> Iterator[tuple[str, str]]:
 
 @pytest.mark.skipif(shutil.which("aria2c") is None, reason="needs aria2c")
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
-def test_the_commands_of_a_document_run(document: Path, hub: LoopbackHub, tmp_path: Path) -> None:
+def test_the_commands_of_a_document_run(
+    document: Path, hub: LoopbackHub, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     text = document.read_text("utf-8")
     port = free_port()
     phone = hub.repo("zai-org/AutoGLM-Phone-9B")
@@ -93,6 +110,8 @@ def test_the_commands_of_a_document_run(document: Path, hub: LoopbackHub, tmp_pa
         "@COMMIT": f"@{phone.head}",
         "/media/usb": str(tmp_path / "stick"),
     }
+    if "oci://registry.example" in text:
+        exchanged["registry.example"] = request.getfixturevalue("registry").host
     script = script_of(text)
     for old, new in exchanged.items():
         script = script.replace(old, new)

@@ -1,0 +1,68 @@
+"""`glm-aria pull reg://` against the real server: another machine with a token of a reader."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.hub.content import MIB, generate
+from tests.machine.fixtures import a_machine
+from tests.machine.machine import Machine, content
+from tests.serve.registry.house import RegistryHouse, registry_house
+
+OLD = {"config.json": b"{}\n", "model.safetensors": generate(4 * MIB, 1)}
+NEW = {**OLD, "config.json": b'{"new": 1}\n'}
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryHouse]:
+    with registry_house(tmp_path_factory.mktemp("pulling")) as house:
+        house.person("boss", "--role", "admin")
+        house.person("reader", "--role", "reader", "--namespace", "team")
+        house.person("stranger", "--role", "reader", "--namespace", "other")
+        yield house
+
+
+@pytest.fixture
+def reader(tmp_path: Path) -> Iterator[Machine]:
+    yield from a_machine(tmp_path / "reader")
+
+
+def env(house: RegistryHouse, who: str) -> dict[str, str]:
+    return {"GLM_ARIA_REGISTRY": house.server.url, "GLM_ARIA_REGISTRY_TOKEN": house.tokens[who]}
+
+
+def test_a_range_an_alias_and_a_digest_are_pulled_locked_and_replayed(house: RegistryHouse, reader: Machine) -> None:
+    digests = {
+        version: house.publish("boss", "team/m", version, files) for version, files in (("1.2.3", OLD), ("1.2.4", NEW))
+    }
+    assert house.call("boss", "PUT", "/team/m/aliases/prod", {"version": "1.2.3"}, If_None_Match="*").status < 300
+    given = env(house, "reader")
+    wanted = {"^1.2": "1.2.4", "prod": "1.2.3", "1.2.3": "1.2.3", "*": "1.2.4", digests["1.2.4"]: "1.2.4"}
+    for revision, version in wanted.items():
+        done = reader.run("pull", f"reg://team/m@{revision}", "--json", env=given).ended(0)
+        commit = digests[version].partition(":")[2][:40]
+        assert done.model["commit"] == commit
+        assert content(reader.snapshot("model/team/m", commit)) == (NEW if version == "1.2.4" else OLD)
+    reader.run("pull", "reg://team/m@prod", "--lock", "my.lock", env=given).ended(0)
+    (model,) = tomllib.loads((reader.work / "my.lock").read_text())["model"]
+    assert model["pinned"] == f"oci://{house.below.host}/team/m@{digests['1.2.3']}"
+    reader.run("pull", "--locked", "my.lock", "--force", env=given).ended(0)
+    reader.run("pull", "reg://team/m@prod", "--offline").ended(0)
+    for path in reader.files():
+        assert house.tokens["reader"].encode() not in path.read_bytes()
+    assert house.tokens["reader"] not in house.below.log
+
+
+def test_who_may_not_read_gets_nothing(house: RegistryHouse, reader: Machine) -> None:
+    house.publish("boss", "team/closed", "1.0.0", OLD)
+    refused = reader.run("pull", "reg://team/closed@1.0.0", "--json", env=env(house, "stranger"))
+    assert refused.code in (66, 77)
+    by_registry = reader.run(
+        "pull", f"oci://{house.below.host}/team/closed:1.0.0", "--json", env=env(house, "stranger")
+    )
+    by_registry.ended(77)
+    assert not list(reader.cache.glob("models--team--closed/blobs/*"))
