@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from orchestrator.core.refs import RepoId
+from orchestrator.errors import NotFoundError, ProtocolError, UnsafeError
 from orchestrator.events import Emit, Notice, ignore
 from orchestrator.registry.aliases import Alias
 from orchestrator.registry.audit import Deed, Trail, TrailEvent
@@ -106,14 +107,18 @@ class Keeper:
         )
 
     def _taken_in(self, model: RepoId, ledger: ModelLedger, tags: Sequence[str]) -> ModelLedger:
-        """The ledger with those of these tags that it did not know, written; for who has it alone."""
+        """The ledger with those of these tags that it did not know, written; for who has it alone. Tags of images, and
+        of all else that is no model, are not ours."""
         known = ledger
         for tag in tags:
             if not _is_new(ledger, tag) or (digest := self._storage.digest(model, tag)) is None:
                 continue
+            try:
+                size = self._storage.contents(model, digest).size
+            except (NotFoundError, ProtocolError, UnsafeError):
+                continue
             version = Version.of_tag(tag)
             if version is not None:
-                size = self._storage.contents(model, digest).size
                 ledger = ledger.with_version(version, Edition(digest, size, "", self._now()))
             else:
                 ledger = ledger.with_alias(tag, Alias().moved(digest, (), self._site, self._epoch))

@@ -11,14 +11,15 @@ import pytest
 from orchestrator.core.refs import RepoId
 from orchestrator.errors import ConflictError, GateError, NotAllowedError, NotFoundError, UsageError
 from orchestrator.events import Notice
+from orchestrator.oci.manifest import OCI_MANIFEST
 from orchestrator.registry.audit import Deed
 from orchestrator.registry.checks import AliasGate
 from orchestrator.registry.core import ResolvedVersion
 from orchestrator.registry.names import model_named, upload_repository
 from orchestrator.registry.versions import Version
 from orchestrator.rights import Role, Subject
-from tests.oci.manifests import model_pack
-from tests.oci.pushing import push_files
+from tests.oci.manifests import entry, model_pack
+from tests.oci.pushing import push, push_files
 from tests.registry.shop import ADMIN, Shop, somebody
 
 FILES = {"config.json": b'{"architectures": ["A"]}', "model.safetensors": b"weights" * 100}
@@ -146,6 +147,15 @@ def test_tags_of_before_the_facade_are_taken_in(shop: Shop, model: RepoId) -> No
         registry.publish(ADMIN, model, Version.parse("1.0.0"), shop.upload(ADMIN, changed(b"{}"), model))
     assert registry.move(PROMOTER, model, "stable", "1.0.0", (digest,)).digest == digest
     assert [event.deed for event in registry.events(READER, 0, model)] == [Deed.ADOPT, Deed.ADOPT, Deed.MOVE]
+
+
+def test_tags_of_what_is_no_model_are_passed_over(shop: Shop, model: RepoId) -> None:
+    root = shop.root(model.name)
+    image = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": entry(b"{}"), "layers": [entry(b"layer")]}
+    push(root, "3.0.0", image, b"layer")
+    digest = shop.publish("1.0.0", FILES, model=model)
+    assert shop.registry().resolve(READER, model, "*").digest == digest
+    assert list(map(str, shop.registry().ledger(READER, model).versions)) == ["1.0.0"]
 
 
 def test_only_what_was_uploaded_by_this_publisher_is_published(shop: Shop, model: RepoId) -> None:

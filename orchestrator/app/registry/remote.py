@@ -35,6 +35,7 @@ from orchestrator.registry.document import (
     RemovedAliasDocument,
     ResolvedDocument,
     TrailDocument,
+    TrailEntry,
 )
 from orchestrator.registry.reading import read
 from orchestrator.settings import Settings
@@ -92,7 +93,12 @@ class RegistryServices:
 
     def trail(self, model: str | None, after: int) -> TrailDocument:
         """The changes of a model, or of all, behind the event of a number."""
-        return self._get(TrailDocument, f"/{model}/events" if model else "/events", {"after": str(after)})
+        path = f"/{model}/events" if model else "/events"
+        found: list[TrailEntry] = []
+        while page := self._get(TrailDocument, path, {"after": str(after)}).events:
+            found += page
+            after = page[-1].number
+        return TrailDocument(tuple(found))
 
     def present(self, model: str, alias: str) -> tuple[str, ...]:
         """The digests that an alias stands for: none, one, or those that sites do not agree on."""

@@ -69,9 +69,9 @@ class RegistryLogOptions:
 @click.command()
 @takes(RegistryLogOptions)
 def log(options: RegistryLogOptions) -> int:
-    """Show who published, moved and removed what, the oldest first: at most 1000 events.
+    """Show who published, moved and removed what, the oldest first.
 
-    With --json for another program: its `number` is what --after takes to go on.
+    With --json for another program: the last `number` is what --after takes to go on.
     """
     model = None if options.model is None else model_at(options.model)[0]
     found = calls(options.choice).trail(model, options.after)
