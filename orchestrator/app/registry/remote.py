@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 from orchestrator.app.commanding import find_server
-from orchestrator.app.compose import proxies_of, state_of
+from orchestrator.app.compose import logins_of, proxies_of, state_of
 from orchestrator.core.text import printable
 from orchestrator.errors import (
     ConflictError,
@@ -22,7 +22,7 @@ from orchestrator.errors import (
     TemporaryError,
     UsageError,
 )
-from orchestrator.net.addresses import place
+from orchestrator.net.addresses import place, split
 from orchestrator.net.answers import Answer
 from orchestrator.net.credentials import Credentials, is_private
 from orchestrator.net.session import Net
@@ -150,10 +150,13 @@ class RegistryServices:
 
     def _server(self) -> tuple[str, str | None]:
         """The address of the server, and the token for it."""
-        url, token = self.settings.registry_url, self.settings.registry_token
+        url = self.settings.registry_url
         if url is None:
             found = find_server(self.settings, None, None)
             return found.url, found.token
+        known = logins_of(self.settings)
+        login = known.get(split(url).netloc.lower()) or known.get(place(url))
+        token = login.password if login else None
         if token is not None and not is_private(url):
             raise UsageError(
                 f"the token is not sent to {url} over plain http, where others could read it",

@@ -173,3 +173,12 @@ def test_who_runs_the_server_needs_no_token(house: RegistryHouse) -> None:
     assert "1.1.0" in shown
     for words in (("show", MODEL), ("log",), ("diff", MODEL, "1.0.0", "1.1.0"), ("check", MODEL, "--alias", "prod")):
         assert house.machine.run("registry", *words).ended(0).out
+
+
+def test_commands_show_the_login_of_who_asks(house: RegistryHouse) -> None:
+    place = house.server.url.removeprefix("http://")
+    settings = {"GLM_ARIA_REGISTRY": house.server.url}
+    assert house.machine.run("registry", "show", MODEL, env=settings).ended(77)
+    house.machine.run("registry", "login", place, stdin=house.tokens["reader"]).ended(0)
+    assert house.machine.run("registry", "show", MODEL, env=settings).ended(0).out
+    house.machine.run("registry", "logout", place).ended(0)

@@ -16,8 +16,8 @@ def registry() -> None:
     """Versions and aliases of models in a registry of your own.
 
     The models lie in an OCI registry; `glm-aria serve --registry URL` beside it has their versions, aliases and rights.
-    These commands ask the server of GLM_ARIA_REGISTRY with the token of GLM_ARIA_REGISTRY_TOKEN; without these, the
-    one that you run on this machine.
+    These commands ask the server of GLM_ARIA_REGISTRY with the token of `registry login` or GLM_ARIA_REGISTRY_TOKEN;
+    without that, the one that you run on this machine.
 
     \b
     Examples:
