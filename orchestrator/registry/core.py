@@ -17,7 +17,7 @@ from orchestrator.registry.checks import AliasGate, CheckResult, Verdict
 from orchestrator.registry.contents import VersionContents, VersionDifference, difference
 from orchestrator.registry.keeping import Keeper
 from orchestrator.registry.ledger import ModelLedger
-from orchestrator.registry.names import LATEST, check_alias, is_digest, model_named, upload_repository
+from orchestrator.registry.names import NEWEST, check_alias, is_digest, model_named, upload_repository
 from orchestrator.registry.storage import Storage
 from orchestrator.registry.versions import Range, Version
 from orchestrator.rights import Right, Subject
@@ -78,8 +78,8 @@ class Registry:
         return ledger
 
     def resolve(self, who: Subject, model: RepoId, wanted: str = "") -> ResolvedVersion:
-        """Find a version by itself, a range, an alias, a digest, or the first 40 digits of one; without any the alias
-        `latest`, or else the newest release. Raises NotFoundError."""
+        """Find a version by itself, a range, an alias, a digest, or the first 40 digits of one; without any the newest
+        release. Raises NotFoundError."""
         _require(who, Right.READ, model)
         name, digest, ledger = self._found(model, wanted)
         if name is not None:
@@ -183,17 +183,17 @@ class Registry:
 
     def _found(self, model: RepoId, wanted: str) -> tuple[str | Version | None, str, ModelLedger]:
         """The alias or version that a name stands for, if it is one, its digest, and the ledger that says so."""
-        name, ledger = wanted or LATEST, self._keeper.as_written(model)
-        if (found := _named(ledger, name)) is None:
+        wanted, ledger = wanted or NEWEST, self._keeper.as_written(model)
+        if (found := _named(ledger, wanted)) is None:
             ledger = self._keeper.ledger(model)
-            found = _named(ledger, name) or _newest(ledger, wanted)
+            found = _named(ledger, wanted) or _newest(ledger, wanted)
         if found is not None:
             return *found, ledger
         digest = self._by_digest(model, ledger, wanted) if is_digest(wanted) else None
         if digest is None:
             aliases = sorted(name for name, alias in ledger.aliases.items() if alias.digest)
             known = [*aliases, *map(str, sorted(ledger.versions, reverse=True)[:5])]
-            what = f"nothing that {wanted!r} means" if wanted else "no version that is released"
+            what = "no version that is released" if wanted == NEWEST else f"nothing that {wanted!r} means"
             raise NotFoundError(f"{model.name} has {what}", hint=f"it has {', '.join(known)}" if known else None)
         return None, digest, ledger
 
@@ -223,7 +223,7 @@ def _named(ledger: ModelLedger, name: str) -> tuple[str | Version, str] | None:
 
 
 def _newest(ledger: ModelLedger, wanted: str) -> tuple[Version, str] | None:
-    """The newest version in a range, and its digest; without a range the newest release."""
+    """The newest version in a range, and its digest."""
     try:
         newest = Range.parse(wanted).newest(ledger.versions)
     except ValueError:

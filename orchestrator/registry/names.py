@@ -19,8 +19,8 @@ FACADE = "glm-aria facade"
 """The name of who moves tags, in tokens and in the trail."""
 UPLOADS = "uploads"
 """The first part of the names of repositories for uploads; no namespace of models."""
-LATEST = "latest"
-"""The alias that is meant where none is named."""
+NEWEST = "*"
+"""The range that is meant where nothing is named: of all releases the newest."""
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}|[0-9a-f]{40}")
 
 

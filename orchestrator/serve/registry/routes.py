@@ -22,7 +22,7 @@ from orchestrator.registry.document import (
 )
 
 BELOW = "/registry/v1"
-_WANTED = "A version, a range as npm has it, an alias, a digest, or its first 40 digits; without it `latest`"
+_WANTED = "A version, a range as npm has it, an alias, a digest, or its first 40 digits; without it the newest release"
 _MODEL = "/{namespace}/{name}"
 _ERROR: Json = {
     "type": "object",
