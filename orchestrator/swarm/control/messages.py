@@ -16,6 +16,8 @@ from orchestrator.core.files import Digest
 from orchestrator.swarm.holdings import Peer
 from orchestrator.swarm.view import NodeState
 
+MOST_TEXT = 512
+"""Characters of an address, a zone, and whatever else a node or a site says of itself."""
 MOST_LOCK = 32 << 20
 """Bytes of a task's lock file."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 from orchestrator.core.files import Digest
 from orchestrator.core.versions import Vector
@@ -21,6 +22,8 @@ from orchestrator.swarm.view import FleetView, NodeState
 MOST_SITES = 64
 _SILENT = 2.0
 """Seconds for which a site may say nothing: it gives a sign of life each second."""
+_KEPT = 300.0
+"""Seconds for which a site that says nothing is remembered in any case."""
 HUNGRY = 10.0
 """Seconds for which a node may get nothing of what only another site has, before that counts as out of reach."""
 APART = 300.0
@@ -54,11 +57,15 @@ class Abroad:
         self._hungry: dict[str, float] = {}
         self._apart: dict[str, float] = {}
 
-    def seen(self, site: str) -> Vector:
+    def seen(self, site: str, now: float) -> Vector:
         """The vector of what was seen of the nodes of a site. Those that it has lost are forgotten; it names them
-        again if they are back. Raises ProtocolError for one site too many."""
+        again if they are back. One site too many takes the place of that which fell silent first, minutes ago.
+        Raises ProtocolError where none did."""
         if site not in self._sites and len(self._sites) >= MOST_SITES:
-            raise ProtocolError(f"{MOST_SITES} sites are known here, which is the most")
+            silent, heard = min(((name, one.heard) for name, one in self._sites.items()), key=itemgetter(1))
+            if now - heard <= _KEPT:
+                raise ProtocolError(f"{MOST_SITES} sites are known here, which is the most")
+            del self._sites[silent]
         states = self._sites.setdefault(site, _Site()).states
         states.forget_lost()
         return states.vector
@@ -167,13 +174,20 @@ class Abroad:
         for good, said in goods.items():
             if isinstance(good, str):
                 for task in self._wanted.lists.get(good, ()):
-                    if state.task(task).files.get(told.node) != said.has:
-                        yield FilesFact(task, told.node, told.epoch, said.has)
+                    record = state.task(task)
+                    if record.listing is None or len(record.listing.places) != said.has.count:
+                        continue
+                    if record.files.get(told.node) != (has := _all_of(said)):
+                        yield FilesFact(task, told.node, told.epoch, has)
             elif (size := self._wanted.sizes.get(good)) is not None and piece_count(size) == said.has.count:
                 blob = state.blob(good)
-                if blob.have.get(told.node) != said.has or (told.node in blob.holders) != said.is_whole:
-                    checked = Bits(said.has.count) if said.is_whole else said.has
-                    yield HaveFact(good, size, told.node, told.epoch, checked, said.is_whole)
+                if blob.have.get(told.node) != _all_of(said) or (told.node in blob.holders) != said.is_whole:
+                    yield HaveFact(good, size, told.node, told.epoch, said.has, said.is_whole)
+
+
+def _all_of(said: SiteGood) -> Bits:
+    """The set of what a node has, of which the size was found to be right."""
+    return Bits.full(said.has.count) if said.is_whole else said.has
 
 
 def _lacks_what_is_only(view: FleetView, node: str, away: frozenset[str], near: frozenset[str]) -> bool:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from orchestrator.core.extents import Range
 from orchestrator.core.files import Digest
 from orchestrator.proof.pieces import PIECE
 from orchestrator.swarm.control.scheduling.state import FleetState
@@ -24,15 +24,14 @@ _BEGINNING = 8
 @dataclass(frozen=True, slots=True)
 class Around:
     """`own` is the name of this site, `others` are those that it hears of now, with these `nodes`; those of
-    `unreachable` sites are of no use here. `brings` has the pieces that nodes of others fetch from an origin now, and
-    `bringers` how many units these are."""
+    `unreachable` sites are of no use here. `brings` has the units that nodes of others fetch from an origin now, as
+    bytes, by their word: they may be of what no file here is as long as."""
 
     own: str = ""
     others: tuple[str, ...] = ()
     nodes: frozenset[str] = frozenset()
     unreachable: frozenset[str] = frozenset()
-    brings: Mapping[Digest, int] = field(default_factory=dict)
-    bringers: Mapping[Digest, int] = field(default_factory=dict)
+    brings: Mapping[Digest, Sequence[Range]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, state: FleetState, own: str, unreachable: frozenset[str]) -> Around:
@@ -42,12 +41,10 @@ class Around:
         if not others:
             return cls(own, unreachable=unreachable)
         theirs = {name: record.fact for name, record in state.nodes.items() if record.fact.site in others}
-        brings: dict[Digest, int] = {}
-        bringers: Counter[Digest] = Counter()
+        brings: dict[Digest, list[Range]] = {}
         for unit in (unit for fact in theirs.values() for unit in fact.brings):
-            bringers[unit.digest] += 1
-            brings[unit.digest] = brings.get(unit.digest, 0) | pieces_of(unit.end, [(unit.start, unit.end)]).mask
-        return cls(own, tuple(sorted(others)), frozenset(theirs), unreachable, brings, bringers)
+            brings.setdefault(unit.digest, []).append((unit.start, unit.end))
+        return cls(own, tuple(sorted(others)), frozenset(theirs), unreachable, brings)
 
     def shown(self, blob: BlobView) -> BlobView:
         """The blob with what other sites fetch of it.
@@ -57,13 +54,14 @@ class Around:
         """
         if not self.others:
             return blob
-        elsewhere = self.brings.get(blob.digest, 0)
+        brings = self.brings.get(blob.digest, ())
+        elsewhere = pieces_of(blob.size, brings).mask
         theirs = _of_others(self.own, self.others, blob.digest, blob.size)
         brought = functools.reduce(operator.or_, (bits.mask for bits in blob.have.values()), 0)
         if elsewhere or any(node in self.nodes for node in blob.have.keys() - blob.holders):
             # What the others are about to lease next is left to them: the news of that come late.
             each = unit_bytes(blob.size) // PIECE
-            soon = first_pieces(theirs & ~(brought | elsewhere), self.bringers.get(blob.digest, 0) * each)
+            soon = first_pieces(theirs & ~(brought | elsewhere), len(brings) * each)
             return replace(blob, elsewhere=elsewhere | soon, later=theirs & ~soon)
         left = Bits.full(piece_count(blob.size)).mask & ~(brought | theirs)
         is_young = left and brought.bit_count() * PIECE < _BEGINNING * unit_bytes(blob.size)

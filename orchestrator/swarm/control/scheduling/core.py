@@ -154,7 +154,7 @@ class SchedulerCore:
         """Plan, and say what to put on the board."""
         self._notice_silence(now)
         self._hear_sites(now)
-        for host in self.state.forget_rests(now - _AFTER_REST):
+        for host in self.state.rests.forget(now - _AFTER_REST):
             self.agreement.remove(key_of(RestFact(host, 0)))
         self._unfit = {key: until for key, until in self._unfit.items() if now < until}
         around = Around.of(self.state, self.site, self.abroad.unreachable(now))

@@ -33,7 +33,7 @@ class Desk:
 
     def begin(self, other: str) -> Vector:
         """See `SiteDesk`."""
-        seen = self._core.abroad.seen(other)
+        seen = self._core.abroad.seen(other, self._clock())
         self._connections[other] += 1
         if self._connections[other] == 1:
             self._emit(FleetNews("site", f"linked with the site {other}: both know what the other has"))

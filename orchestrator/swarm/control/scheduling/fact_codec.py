@@ -18,7 +18,7 @@ from typing import Any
 
 from orchestrator.core.files import MAX_FILE, MAX_SIZE, Digest
 from orchestrator.swarm.board.interface import Register, Version
-from orchestrator.swarm.control.messages import MOST_LOCK, LeaseProgress, NodePhase, TaskReport
+from orchestrator.swarm.control.messages import MOST_LOCK, MOST_TEXT, LeaseProgress, NodePhase, TaskReport
 from orchestrator.swarm.control.scheduling.facts import (
     AccusationFact,
     CancelFact,
@@ -43,7 +43,7 @@ Key = tuple[str, str]
 
 FLEET, _TASK = "fleet", "task:"
 _YES = b"1"
-_MOST_TEXT, _MOST_LIST = 512, 1024
+_MOST_LIST = 1024
 
 
 # -- writing
@@ -109,7 +109,7 @@ def _value(fact: Fact) -> bytes:  # noqa: PLR0911 - a row for each kind
         case DrainFact():
             return _json(fact.epoch)
         case RestFact():
-            return _json(fact.seconds)
+            return _json([fact.seconds, fact.node])
         case _:
             return _YES
 
@@ -234,6 +234,11 @@ def _lease(good: Digest | str, index: str, register: Register) -> LeaseFact:
     return LeaseFact(good, number, _text(id_), _name(node) if node else "", epoch, start, end)
 
 
+def _rest(host: str, register: Register) -> RestFact:
+    seconds, node = json.loads(register.value)
+    return RestFact(_text(host), _number(seconds), _name(node))
+
+
 def _accusation(digest: Digest, names: str, _: Register) -> AccusationFact:
     by, _colon, sender = names.partition(":")
     if not sender:
@@ -245,7 +250,7 @@ _OF_FLEET: Mapping[str, Callable[[str, Register], Fact]] = {
     "scheduler": lambda name, _: SchedulerFact(_text(name)),
     "node": _node,
     "drain": lambda name, register: DrainFact(_name(name), _number(json.loads(register.value))),
-    "rest": lambda host, register: RestFact(_text(host), _number(json.loads(register.value))),
+    "rest": _rest,
 }
 _OF_TASK: Mapping[str, Callable[[str, str, Register], Fact]] = {
     "lock": _lock,
@@ -269,7 +274,7 @@ def _name(text: object) -> str:
 
 
 def _text(text: object) -> str:
-    if not isinstance(text, str) or len(text) > _MOST_TEXT:
+    if not isinstance(text, str) or len(text) > MOST_TEXT:
         raise ValueError("no text")
     return text
 

@@ -157,10 +157,11 @@ class LeaseFact:
 
 @dataclass(frozen=True, slots=True)
 class RestFact:
-    """An origin wants to be left alone for so many seconds from now on."""
+    """An origin wants to be left alone for so many seconds from now on, says a node."""
 
     host: str
     seconds: int
+    node: str = ""
 
 
 @dataclass(frozen=True, slots=True)

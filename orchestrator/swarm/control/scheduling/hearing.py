@@ -19,7 +19,7 @@ from orchestrator.swarm.control.scheduling.facts import (
     RestFact,
 )
 from orchestrator.swarm.control.scheduling.state import FleetState, LeaseRecord, TaskRecord
-from orchestrator.swarm.holdings import is_node_name
+from orchestrator.swarm.holdings import MOST_ACCUSED, is_node_name
 from orchestrator.swarm.leasing import pace_after
 from orchestrator.swarm.units import Bits, piece_count
 from orchestrator.swarm.view import NodeState
@@ -73,10 +73,10 @@ def hear(  # noqa: PLR0911 - a row for each kind
             return node, _held(state, node, said)
         case messages.FailedWork():
             return node, _failed(state, node, said)
-        case messages.WrongPiece() if is_listed(state, said.digest):
+        case messages.WrongPiece() if is_listed(state, said.digest) and _may_accuse(state, node.node):
             return node, Heard(words=(AccusationFact(said.digest, node.node, said.sender),))
         case messages.OriginBusy() if _is_origin(state, said.host):
-            return node, Heard(words=(RestFact(said.host, said.seconds),))
+            return node, Heard(words=(RestFact(said.host, said.seconds, node.node),))
         case messages.TaskReport() if said.task in state.tasks:
             return node, Heard(words=(ReportFact(node.node, node.epoch, said),))
         case messages.Join() if is_node_name(said.task):
@@ -180,6 +180,10 @@ def _failed(state: FleetState, node: NodeFact, said: messages.FailedWork) -> Hea
     if record is None:
         return Heard()
     return Heard(frees=(replace(record.fact, node=""),))
+
+
+def _may_accuse(state: FleetState, by: str) -> bool:
+    return sum(by in each for blob in state.blobs.values() for each in blob.accused.values()) < MOST_ACCUSED
 
 
 def _is_origin(state: FleetState, host: str) -> bool:

@@ -78,13 +78,17 @@ def _goods(state: FleetState) -> Mapping[str, _Goods]:
     found: dict[str, dict[Good, tuple[Bits, bool]]] = {}
     for digest, blob in state.blobs.items():
         for node, bits in blob.have.items():
-            found.setdefault(node, {})[digest] = bits, node in blob.holders
+            found.setdefault(node, {})[digest] = _told(bits, is_whole=node in blob.holders)
     for task in state.tasks.values():
         if task.listing is not None and task.listing.places:
             for node, bits in task.files.items():
                 if bits.count == len(task.listing.places):
-                    found.setdefault(node, {})[task.listing.fingerprint] = bits, bits.is_full
+                    found.setdefault(node, {})[task.listing.fingerprint] = _told(bits, is_whole=bits.is_full)
     return found
+
+
+def _told(bits: Bits, *, is_whole: bool) -> tuple[Bits, bool]:
+    return Bits(bits.count) if is_whole else bits, is_whole
 
 
 def _brings(state: FleetState) -> Mapping[str, list[Unit]]:

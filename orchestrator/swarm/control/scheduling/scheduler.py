@@ -283,11 +283,11 @@ class Scheduler:
 
     def _note_rests(self) -> None:
         now = self._clock()
-        for host, until in self._core.state.rests.items():
+        for host, until in self._core.state.rests.until.items():
             if now < until and until - self._rests.get(host, 0.0) > _SAME_REST:
                 words = f"{host} asks the fleet to slow down: for {until - now:.0f} s no node fetches more of it"
                 self._emit(Notice("origin-busy", words))
-        self._rests = dict(self._core.state.rests)
+        self._rests = dict(self._core.state.rests.until)
 
     def _tidy(self) -> None:
         """Forget tasks that ended a day ago: by then the board has forgotten them, too."""

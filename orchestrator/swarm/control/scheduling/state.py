@@ -24,12 +24,11 @@ from orchestrator.swarm.control.scheduling.facts import (
     SchedulerFact,
 )
 from orchestrator.swarm.control.scheduling.listing import TaskListing
+from orchestrator.swarm.control.scheduling.rests import OriginQuiet
 from orchestrator.swarm.units import Bits
 from orchestrator.swarm.view import Bundle, NodeState
 
 _MINUTE = 60.0
-_LONGEST_REST = 600
-"""Seconds for which a fleet leaves an origin alone at the word of one node."""
 ENDS = (NodePhase.PLACED, NodePhase.FAILED)
 """The phases in which a node is through with a task."""
 
@@ -106,14 +105,14 @@ class TaskRecord:
 class FleetState:
     """Facts by what they are about. The order in which facts come does not matter, but that of one register does.
 
-    `rests`: until when the origins that were asked too much are to be left alone."""
+    `rests`: the origins that were asked too much, and are to be left alone."""
 
     def __init__(self) -> None:
         self.nodes: dict[str, NodeRecord] = {}
         self.blobs: dict[Digest, BlobRecord] = {}
         self.tasks: dict[str, TaskRecord] = {}
         self.schedulers: dict[str, float] = {}
-        self.rests: dict[str, float] = {}
+        self.rests = OriginQuiet()
         self._draining: dict[str, int] = {}
         self._epochs: dict[str, int] = {}
         self._leases: dict[str, LeaseRecord] = {}
@@ -136,8 +135,7 @@ class FleetState:
             case DrainFact():
                 self._draining[fact.node] = fact.epoch
             case RestFact():
-                until = now + min(fact.seconds, _LONGEST_REST)
-                self.rests[fact.host] = max(self.rests.get(fact.host, 0.0), until)
+                self.rests.hear(fact, now, is_only=not any(map(self._can_ask, self.nodes.keys() - {fact.node})))
 
     def remove_node(self, node: str) -> None:
         """Forget a node, and all that it said that it has."""
@@ -220,13 +218,6 @@ class FleetState:
             del self.schedulers[name]
         return frozenset(gone)
 
-    def forget_rests(self, before: float) -> tuple[str, ...]:
-        """Forget the origins that were to be left alone until some time before. Returns them."""
-        over = tuple(host for host, until in self.rests.items() if until < before)
-        for host in over:
-            del self.rests[host]
-        return over
-
     def forget_task(self, name: str) -> tuple[Digest, ...]:
         """Forget a task, and the blobs that no other one lists, which are returned."""
         gone = self.tasks.pop(name, TaskRecord())
@@ -259,6 +250,10 @@ class FleetState:
                 if progress.done > record.done:
                     record.moved = self.nodes[fact.node].paced = now
                 record.done, record.rate = max(progress.done, record.done), progress.rate
+
+    def _can_ask(self, node: str) -> bool:
+        fact = self.nodes[node].fact
+        return not fact.site and fact.state is NodeState.READY
 
     def _forget_words(self, node: str) -> None:
         """Drop what a node said that it has."""

@@ -101,7 +101,7 @@ def view_of(
             blob = around.shown(_blob(state, digest, task.listing, nodes))
             blobs[digest] = replace(blob, wanted_by=fit, waiting=waits, is_restricted=is_restricted)
         bundles += _bundles(state, task, task.wanted.difference(away.get(task.name, ())), waiting)
-    origins = {host: OriginView(connections, state.rests.get(host, 0.0)) for host in hosts}
+    origins = {host: OriginView(connections, state.rests.until.get(host, 0.0)) for host in hosts}
     return FleetView(nodes, blobs, tuple(bundles), tuple(views), origins)
 
 

@@ -10,6 +10,7 @@ from orchestrator.core.versions import Vector
 from orchestrator.errors import ProtocolError
 from orchestrator.proof.pieces import PIECE
 from orchestrator.swarm.control.codec import digest_of
+from orchestrator.swarm.control.messages import MOST_TEXT
 from orchestrator.swarm.control.sites.states import Good, SiteGood, SiteNews, SiteNode, parts
 from orchestrator.swarm.control.stubs import fleet_pb2 as pb
 from orchestrator.swarm.holdings import is_node_name
@@ -82,6 +83,8 @@ def said_news(found: pb.NodeDelta) -> SiteNews:
     """The news of a node. Raises ProtocolError."""
     if len(found.brings) > _MOST_BRINGS:
         raise ProtocolError("a site tells that a node fetches more than any node does")
+    if max(len(found.address), len(found.zone)) > MOST_TEXT:
+        raise ProtocolError("a site tells an address or a zone that is longer than any")
     node = SiteNode(
         _name(found.node),
         _number(found.epoch),
@@ -101,7 +104,7 @@ def _goods(found: pb.NodeDelta) -> Mapping[Good, SiteGood]:
         if one.count > _MOST_COUNT or one.number > found.number:
             raise ProtocolError("a site names a set that cannot be")
         try:
-            has = Bits.full(one.count) if one.is_whole else Bits.parse(one.count, one.has)
+            has = Bits(one.count) if one.is_whole else Bits.parse(one.count, one.has)
         except ValueError as error:
             raise ProtocolError(f"a site names a set that cannot be read: {error}") from error
         goods[_good(one.good)] = SiteGood(one.number, has, one.is_whole)

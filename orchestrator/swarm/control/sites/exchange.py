@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Protocol
 
@@ -19,6 +20,9 @@ _LOOK = 0.5
 """Seconds between two looks whether something is new here."""
 _BEAT = 1.0
 """Seconds between two signs of life, at most."""
+_SHARE, _LEAST_REST = 3, 0.05
+"""What was taken of another site is followed by a rest of so many times what that took of the loop, which others need,
+too; when it comes to so many seconds."""
 
 Write = Callable[[pb.StateDelta], Awaitable[object]]
 
@@ -87,8 +91,13 @@ class _Seen:
 
 
 async def _hear(desk: SiteDesk, other: str, heard: AsyncIterator[pb.StateDelta], seen: _Seen) -> None:
+    rest = 0.0
     while True:
+        if rest >= _LEAST_REST:
+            await asyncio.sleep(rest)
+            rest = 0.0
         found = await _next(heard, LOST_AFTER)
+        begun = time.monotonic()
         match found.WhichOneof("said"):
             case "seen" if not seen.is_known.is_set():
                 seen.vector |= codec.said_vector(found.seen)
@@ -103,6 +112,7 @@ async def _hear(desk: SiteDesk, other: str, heard: AsyncIterator[pb.StateDelta],
                 desk.take(other, None)
             case _:
                 raise ProtocolError("a site sent a message that says nothing: is it of another version?")
+        rest += _SHARE * (time.monotonic() - begun)
 
 
 async def _tell(desk: SiteDesk, seen: _Seen, write: Write) -> None:

@@ -28,7 +28,7 @@ Good = Digest | str
 @dataclass(frozen=True, slots=True)
 class SiteGood:
     """The pieces of a blob, or the files of a list, that a node has, and the number of the word that said so.
-    `is_whole`: the blob is proven."""
+    `is_whole`: it has all of them, of a blob proven; then the set is left empty, since it may be of millions."""
 
     number: int
     has: Bits

@@ -56,7 +56,7 @@ class TwoSites:
             fleet, core = self.sites[teller], self.core(hearer)
             self._outlooks[teller].look(self.core(teller).state, fleet.now)
             if teller not in self._told:
-                self._told[teller] = core.abroad.seen(teller)
+                self._told[teller] = core.abroad.seen(teller, fleet.now)
             core.abroad.heard(teller, fleet.now)
             for news in self._outlooks[teller].news(self._told[teller]):
                 self._told[teller] |= Vector({news.node.node: news.node.clock})
@@ -112,7 +112,7 @@ class TwoSites:
     def lacks(self, name: str) -> list[SiteNews]:
         """What the other site has not seen of this one, by its vector."""
         (other,) = {*NAMES} - {name}
-        return list(self._outlooks[name].news(self.core(other).abroad.seen(name)))
+        return list(self._outlooks[name].news(self.core(other).abroad.seen(name, self.sites[name].now)))
 
     def agree(self) -> bool:
         """True when both know the same of the same nodes."""

@@ -14,6 +14,7 @@ from orchestrator.swarm.control.messages import Hello, NodePhase, Progress, Task
 from orchestrator.swarm.control.scheduling.core import BROKEN_AFTER, SchedulerCore
 from orchestrator.swarm.control.scheduling.facts import DrainFact, LockFact
 from orchestrator.swarm.control.scheduling.viewing import loads_of, running_tasks, view_of
+from orchestrator.swarm.holdings import MOST_ACCUSED
 from orchestrator.swarm.trust import LOST_AFTER, trusted_nodes
 from orchestrator.swarm.view import NodeState
 from tests.swarm.control.scheduling.simulated import MB, Fleet, lock_of
@@ -160,6 +161,17 @@ def test_words_without_measure_change_nothing() -> None:
     assert not core.state.tasks["task"].reports
     core.hear(node.name, 1, 2**64, Progress(), fleet.now)
     assert core.state.nodes["n0000"].fact.seq < 2**63
+
+
+def test_who_accuses_everybody_fills_no_board() -> None:
+    fleet = Fleet(1, [64 * MB])
+    fleet.submit()
+    fleet.turn()
+    (digest,) = fleet.listing.large
+    for number in range(MOST_ACCUSED + 50):
+        fleet.hear(fleet.nodes["n0000"], messages.WrongPiece(digest, 0, f"x{number}"))
+    fleet.turn()
+    assert len(fleet.cores[0].state.blobs[digest].accused) == MOST_ACCUSED
 
 
 def test_those_of_whom_only_an_old_board_tells_are_gone() -> None:

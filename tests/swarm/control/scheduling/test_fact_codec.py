@@ -50,7 +50,7 @@ FACTS: list[Fact] = [
     LeaseFact(DIGEST, 3, "s1-1", "n1", 7, 4, 8),
     LeaseFact("t1", 0, "s1-2", "n1", 7),
     LeaseFact(DIGEST, 3, "s1-1", ""),
-    RestFact("huggingface", 30),
+    RestFact("huggingface", 30, "n1"),
     AccusationFact(DIGEST, "n1", "mirror: http://m:1/x"),
 ]
 

@@ -271,6 +271,24 @@ def test_an_origin_that_is_asked_too_much_is_left_alone_by_all_until_it_said(ano
         assert not any(record.fact.stalls for record in core.state.nodes.values())
 
 
+def test_one_node_that_says_again_and_again_that_an_origin_is_busy_keeps_it_from_nobody_for_long(another: Make) -> None:
+    fleet = Fleet(4, [2000 * MB], boards=[another(), another()])
+    liar = fleet.nodes["n0001"]
+    fleet.submit()
+    fleet.run(until=lambda: bool(liar.leases))
+    (host,) = set(fleet.listing.hosts.values())
+    told = fleet.now
+
+    def lied() -> bool:
+        fleet.hear(liar, messages.OriginBusy(host, 2**32 - 1))
+        return fleet.now >= told + 118
+
+    fleet.run(until=lied, most=130)
+    assert all(until <= told + 61 for core in fleet.cores for until in core.state.rests.until.values())
+    fleet.run()
+    assert fleet.egress <= 1.05
+
+
 def test_that_an_origin_was_left_alone_is_forgotten_later() -> None:
     fleet = Fleet(2, [64 * MB])
     fleet.submit()
@@ -282,7 +300,7 @@ def test_that_an_origin_was_left_alone_is_forgotten_later() -> None:
     fleet.now += 5 + _AFTER_REST + 1
     fleet.turn()
     assert key_of(RestFact(host, 5)) not in core.agreement.known
-    assert not core.state.rests
+    assert not core.state.rests.until
 
 
 @pytest.mark.parametrize("kind", ["plain", "says"])

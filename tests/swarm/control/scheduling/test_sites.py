@@ -6,15 +6,18 @@ from dataclasses import replace
 
 import pytest
 
-from orchestrator.core.versions import Order
+from orchestrator.core.files import MAX_FILE, Algorithm, Digest
+from orchestrator.core.versions import Order, Vector
 from orchestrator.errors import ProtocolError
+from orchestrator.proof.pieces import PIECE
 from orchestrator.swarm.control.messages import Progress
-from orchestrator.swarm.control.scheduling.abroad import APART, HUNGRY
+from orchestrator.swarm.control.scheduling.abroad import APART, HUNGRY, MOST_SITES, Abroad
+from orchestrator.swarm.control.scheduling.around import Around
 from orchestrator.swarm.control.scheduling.viewing import NodeLoad, node_status, was_here
 from orchestrator.swarm.control.sites.states import SiteNews, SiteNode
 from orchestrator.swarm.peering import GATES
 from orchestrator.swarm.trust import LOST_AFTER
-from orchestrator.swarm.view import NodeState
+from orchestrator.swarm.view import BlobView, NodeState
 from tests.swarm.control.scheduling.simulated import MB
 from tests.swarm.control.scheduling.sited import NAMES, TwoSites
 
@@ -106,7 +109,9 @@ def test_parted_each_fetches_a_copy_and_healed_nothing_again() -> None:
     assert sites.agree()
     assert not any(map(sites.lacks, NAMES)), "each has seen all of the other"
     for name, other in (NAMES, NAMES[::-1]):
-        assert sites.core(other).abroad.seen(name).clocks.keys() == sites.sites[name].nodes.keys()
+        assert (
+            sites.core(other).abroad.seen(name, sites.sites[name].now).clocks.keys() == sites.sites[name].nodes.keys()
+        )
 
 
 def test_parted_to_the_end_each_side_completes_by_itself() -> None:
@@ -210,7 +215,7 @@ def test_a_node_that_starts_again_says_anew_what_it_has() -> None:
     sites.wait(1.0)
     (node, _) = sites.fleets[0].nodes.values()
     there, here = (sites.core(name).state for name in NAMES)
-    seen = sites.core(NAMES[1]).abroad.seen(NAMES[0])
+    seen = sites.core(NAMES[1]).abroad.seen(NAMES[0], sites.fleets[0].now)
     node.epoch, node.seq = node.epoch + 1, 0
     node.have.clear()
     node.proven.clear()
@@ -219,7 +224,7 @@ def test_a_node_that_starts_again_says_anew_what_it_has() -> None:
     sites.fleets[0].hear(node, Progress())
     sites.wait(1.0)
     assert not any(node.name in blob.have for state in (there, here) for blob in state.blobs.values())
-    after = sites.core(NAMES[1]).abroad.seen(NAMES[0])
+    after = sites.core(NAMES[1]).abroad.seen(NAMES[0], sites.fleets[0].now)
     assert seen.compare(after) is Order.BEFORE
 
 
@@ -231,3 +236,27 @@ def test_a_site_that_breaks_the_rules_is_told_so() -> None:
     sites.core(NAMES[0]).abroad.take(NAMES[1], SiteNews(long), sites.fleets[0].now)
     sites.fleets[0].turn()
     assert "n1" not in sites.core(NAMES[0]).state.nodes, "what others could not read is passed over"
+
+
+def test_a_site_too_many_takes_the_place_of_one_that_fell_silent_minutes_ago() -> None:
+    abroad = Abroad()
+    for number in range(MOST_SITES):
+        abroad.seen(f"s{number}", 0.0)
+        abroad.heard(f"s{number}", float(number))
+    with pytest.raises(ProtocolError, match="which is the most"):
+        abroad.seen("late", 300.0)
+    abroad.heard("s0", 300.0)
+    assert abroad.seen("late", 302.0) == Vector()
+    abroad.heard("late", 302.0)
+    with pytest.raises(ProtocolError, match="which is the most"):
+        abroad.seen("s1", 302.0)
+
+
+def test_parts_of_longer_files_than_any_here_are_nothing_that_another_site_fetches() -> None:
+    blob = BlobView(Digest(Algorithm.SHA256, "a" * 64), 8 * PIECE, host="hub")
+    far = [(MAX_FILE - 1, MAX_FILE)] * 64
+    around = Around(
+        "rome", ("paris",), frozenset(("p1",)), brings={blob.digest: [*far, (0, PIECE), (7 * PIECE, MAX_FILE)]}
+    )
+    shown = around.shown(blob)
+    assert (shown.elsewhere & 0b10000001, shown.elsewhere >> 8) == (0b10000001, 0)

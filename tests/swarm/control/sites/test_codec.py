@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.core.files import Algorithm, Digest
+from orchestrator.core.files import MAX_FILE, Algorithm, Digest
 from orchestrator.core.versions import Vector
 from orchestrator.errors import ProtocolError
 from orchestrator.swarm.control.codec import MOST_MESSAGE
 from orchestrator.swarm.control.sites import codec
 from orchestrator.swarm.control.sites.states import SiteGood, SiteNews, SiteNode, SiteStates
 from orchestrator.swarm.control.stubs import fleet_pb2 as pb
-from orchestrator.swarm.units import Bits, Unit
+from orchestrator.swarm.units import Bits, Unit, piece_count
 
 DIGESTS = st.integers(0, 2**32).map(lambda number: Digest(Algorithm.SHA256, f"{number:064x}"))
 SETS = st.integers(0, 70_000).flatmap(
@@ -29,7 +29,7 @@ def news(draw: st.DrawFn) -> SiteNews:
     """Any news of a node."""
     number = draw(st.integers(1, 2**63))
     has = [
-        SiteGood(number, Bits.full(bits.count) if whole else bits, whole)
+        SiteGood(number, Bits(bits.count) if whole else bits, whole)
         for bits, whole in draw(st.lists(st.tuples(SETS, st.booleans()), max_size=30))
     ]
     names = draw(st.lists(DIGESTS | LISTS, min_size=len(has), max_size=len(has), unique=True))
@@ -84,6 +84,8 @@ def _changed(change: Callable[[pb.NodeDelta], object]) -> pb.NodeDelta:
         lambda node: setattr(node.goods[0], "number", 5),
         lambda node: setattr(node.goods[0], "count", 2**31),
         lambda node: setattr(node.goods[0], "has", b"\1\2"),
+        lambda node: setattr(node, "zone", "z" * 513),
+        lambda node: setattr(node, "address", "a" * 513),
         lambda node: setattr(node.brings[0], "end", 2**63),
         lambda node: setattr(node.brings[0], "start", 9),
         lambda node: node.brings.extend([node.brings[0]] * 64),
@@ -92,6 +94,14 @@ def _changed(change: Callable[[pb.NodeDelta], object]) -> pb.NodeDelta:
 def test_what_cannot_be_is_refused(change: Callable[[pb.NodeDelta], object]) -> None:
     with pytest.raises(ProtocolError):
         codec.said_news(_changed(change))
+
+
+def test_what_is_whole_takes_no_room_however_long_it_is_said_to_be() -> None:
+    def claim(node: pb.NodeDelta) -> None:
+        node.goods[0].count, node.goods[0].has, node.goods[0].is_whole = piece_count(MAX_FILE), b"", True
+
+    (good,) = codec.said_news(_changed(claim)).node.goods.values()
+    assert good == SiteGood(2, Bits(piece_count(MAX_FILE)), is_whole=True)
 
 
 @pytest.mark.parametrize("first", [codec.beat(), codec.hello("../rome"), codec.hello("")])
