@@ -10,13 +10,14 @@ from pathlib import Path
 from orchestrator.app.compose import mover_of, open_cache, open_shared, open_sources, sites_of, sweep
 from orchestrator.app.peers.openness import open_to
 from orchestrator.app.peers.this_node import Membership
+from orchestrator.app.registry.facade import Facade, open_registry
 from orchestrator.cache.cache import Cache
 from orchestrator.depot.elsewhere import Elsewhere
 from orchestrator.depot.locate import SourceLocator
 from orchestrator.depot.resident import Resident
 from orchestrator.disk.locks import Patience
 from orchestrator.events import Emit, Event, Evicted, Notice
-from orchestrator.net.session import Net
+from orchestrator.mirrors.sources import Sources
 from orchestrator.serve.admin.commands import Commands
 from orchestrator.serve.delivery.ahead import Ahead
 from orchestrator.serve.delivery.arrivals import Arrivals
@@ -59,7 +60,7 @@ _READING = 16
 @dataclass(frozen=True, slots=True)
 class House:
     """The parts that the faces and the door of a server use; `peers` is a face for nodes of a fleet, if it belongs to
-    one. `net` asks sites with the patience for a root. `later` runs a call in a thread. `emit` takes warnings only: the
+    one, and `facade` its registry, if it has one. `later` runs a call in a thread. `emit` takes warnings only: the
     phases of each request are no news."""
 
     inquiries: Inquiries
@@ -68,7 +69,7 @@ class House:
     board: Board
     peers: PeerFace | None
     state_dir: Path
-    net: Net
+    facade: Facade | None
     later: Callable[[Callable[[], None]], object]
     emit: Emit
 
@@ -95,7 +96,9 @@ def open_house(
         shared = stack.enter_context(open_shared(settings, warn))
         cache = stack.enter_context(open_cache(settings, shared=shared))
         sources = stack.enter_context(open_sources(settings, cache.state_dir, stop))
+        facade = None if is_own else open_registry(settings, cache.state_dir, sources.registries, warn)
         sites = sites_of(settings, sources, stop)
+        sites = facade.sites(sites) if facade else sites
         library = Library(sites, sources, cache, policy=settings.policy, offline=settings.offline, emit=warn)
         handed = Handed(cache.state_dir)
         stack.callback(sweep, cache.staging)
@@ -145,10 +148,14 @@ def open_house(
             # In a cache of the user's own lies what was asked for.
             ahead=None if is_own else Ahead(arrivals),
         )
-        vouching = None
-        if not is_own and settings.serve_gated != "off" and not settings.offline:
-            vouching = Vouching(settings.root, sources.patient)
-        inquiries = Inquiries(library, asking=asking, looking=looking, each=each, vouching=vouching)
+        inquiries = Inquiries(
+            library,
+            asking=asking,
+            looking=looking,
+            each=each,
+            vouching=None if is_own else _vouching(settings, sources),
+            own=facade.own if facade else None,
+        )
         prefetching = Prefetching(inquiries, library, shelves, arrivals, room, making=making)
         commands = Commands(cache, arrivals, room, prefetching, making)
         board = Board(
@@ -171,7 +178,13 @@ def open_house(
         peers = None
         if membership is not None and sharing is not None:
             peers = PeerFace(sharing, *membership, uploads=settings.fleet_uploads, looking=looking, reading=reading)
-        yield House(inquiries, delivery, commands, board, peers, cache.state_dir, sources.patient, looking.submit, warn)
+        yield House(inquiries, delivery, commands, board, peers, cache.state_dir, facade, looking.submit, warn)
+
+
+def _vouching(settings: Settings, sources: Sources) -> Vouching | None:
+    """The word of the root about closed repos, where it may be asked for it."""
+    is_asked = settings.serve_gated != "off" and not settings.offline
+    return Vouching(settings.root, sources.patient) if is_asked else None
 
 
 def _see_fleet(settings: Settings, stop: Stop, emit: Emit, stack: contextlib.ExitStack) -> SeeFleet | None:

@@ -128,7 +128,7 @@ def _served(
     programs of its user alone. With `keys` it gives to the other nodes of a fleet what it has and what it fetches."""
     with server_libraries():
         from orchestrator.app.house import open_house
-        from orchestrator.app.registry.facade import open_registry
+        from orchestrator.app.registry.facade import registry_face
         from orchestrator.serve.app import Application, Observer
         from orchestrator.serve.connections import ConnectionBounds
         from orchestrator.serve.http.proxies import TrustedProxies
@@ -162,8 +162,8 @@ def _served(
         if house.peers is not None and keys is not None:
             faces = [house.peers, *faces]
             doors = {house.peers.name: PeerDoor(keys, port, (*settings.serve_hosts, *settings.fleet_hosts))}
-        if not is_own and settings.serve_registry is not None:
-            faces = [stack.enter_context(open_registry(settings, settings.serve_registry, house)), *faces]
+        if house.facade is not None:
+            faces = [stack.enter_context(registry_face(house.facade)), *faces]
         if not is_own:
             faces = [*_beside_clients(house, door, prefix, stop), *faces]
             beside = partial(beat, house.board)

@@ -50,9 +50,14 @@ class OciCatalog:
         self._kept: OrderedDict[tuple[RepoId, str], _Read] = OrderedDict()
 
     def revision(self, ref: Ref) -> Revision:
-        """See `Catalog.revision`. One request, or two where the ref names an index."""
+        """See `Catalog.revision`. One request, or two where the ref names an index; none for a digest that is kept."""
         if is_commit(ref.revision):
             return self._known(ref.repo, ref.revision).revision
+        if ref.commit is not None:
+            with self._lock:
+                kept = self._kept.get((ref.repo, ref.commit))
+            if kept is not None and kept.revision.pinned == ref:
+                return kept.revision
         with blaming(self.source.name):
             read = self._read(ref)
         with self._lock:

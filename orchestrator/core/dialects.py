@@ -126,6 +126,8 @@ MLFLOW = Dialect(
 )
 DEFAULT = HUGGINGFACE
 """The kind of a ref and of an address that name none, and of the root."""
+OWN = REGISTRY
+"""The kind of models of one's own, for which a server may be the registry itself."""
 
 _known = {dialect.name: dialect for dialect in (HUGGINGFACE, MODELSCOPE, OCI, REGISTRY, MLFLOW)}
 

@@ -54,8 +54,7 @@ class _Pass:
 class Registries:
     """The registries of a run, and the logins of its user. Thread-safe.
 
-    `logins` are asked for when a registry demands one; who has `issue` makes each bearer itself, and needs none.
-    `clock` is monotonic seconds.
+    `logins` are asked for when a registry demands one. `clock` is monotonic seconds.
     """
 
     def __init__(
@@ -63,24 +62,22 @@ class Registries:
         net: Net,
         logins: Callable[[], Logins] = dict,
         *,
-        issue: Issue | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.net = net.carrying(Credentials(), body=MOST)
         self._logins = logins
-        self._issue = issue
         self._clock = clock
         self._lock = threading.Lock()
+        self._issues: dict[str, Issue] = {}
         self._introduced: dict[str, Login] = {}
         self._passes: dict[tuple[str, Scopes], _Pass] = {}
 
     def ask(self, registry: str, scopes: Scopes, ask: Callable[[Net], Answer]) -> Answer:
         """The answer of `ask`, which is called again with a login if the registry demands one."""
-        if self._issue is not None:
-            bearer = Credentials(self._issue(scopes), frozenset({place(registry)}))
-            return ask(self.net.carrying(bearer))
         answer = ask(self._known(registry, scopes) or self.net)
-        return answer if answer.status != 401 else ask(self._admitted(answer, registry, scopes))
+        if answer.status != 401 or place(registry) in self._issues:
+            return answer
+        return ask(self._admitted(answer, registry, scopes))
 
     def reader(self, repository: Repository, blob: str) -> Net:
         """The way to the blobs of a repository, with what the registry demands of who reads.
@@ -95,7 +92,10 @@ class Registries:
         return known or self.net
 
     def is_closed(self, repository: Repository) -> bool:
-        """True when the repository was read with the user's login, so that it may be closed to others."""
+        """True when the repository was read with a login, or with a bearer of our own, so that it may be closed to
+        others."""
+        if place(repository.registry) in self._issues:
+            return True
         with self._lock:
             found = self._passes.get((repository.registry, (scope(repository, PULL),)))
         return found is not None and found.has_login
@@ -105,6 +105,10 @@ class Registries:
         known = self._logins()
         host = split(url).netloc.lower()
         return known.get(host) or known.get(place(url)) or self._introduced.get(place(url))
+
+    def issue_for(self, registry: str, issue: Issue) -> None:
+        """Ask a registry with bearers that are made here: who issues its tokens needs no login."""
+        self._issues[place(registry)] = issue
 
     def introduce(self, registry: str, login: Login) -> None:
         """Log in so at a registry that somebody named who may have this login: its `realm` is a service of theirs."""
@@ -116,7 +120,9 @@ class Registries:
             self._passes.pop((repository.registry, (scope(repository, PULL),)), None)
 
     def _known(self, registry: str, scopes: Scopes) -> Net | None:
-        """The way that was given for the scopes; None before, and when it is about to end."""
+        """The way that is ours, or was given, for the scopes; None before, and when it is about to end."""
+        if (issue := self._issues.get(place(registry))) is not None:
+            return self.net.carrying(Credentials(issue(scopes), frozenset({place(registry)})))
         with self._lock:
             found = self._passes.get((registry, scopes))
         return found.net if found and self._clock() < found.until else None

@@ -74,6 +74,10 @@ class Ledgers:
         self._folder = folder / "models"
         self._stage = stage
 
+    def has_namespace(self, namespace: str) -> bool:
+        """True for a namespace in which somebody has published, or moved an alias."""
+        return (self._folder / namespace).is_dir()
+
     def read(self, model: RepoId) -> ModelLedger:
         """The ledger of a model; an empty one where there is none. Raises DiskIOError."""
         path = self._path(model)

@@ -219,7 +219,8 @@ def test_who_issues_tokens_needs_no_login(tmp_path: Path, make_client: MakeClien
         return tokens.sign([{"type": kind, "name": name, "actions": acts.split(",")} for kind, name, acts in parts])
 
     with RegistryServer(tmp_path, tokens=tokens) as server:
-        client = make_client(server.url, issue=issue)
+        client = make_client(server.url)
+        client.registries.issue_for(server.url, issue)
         push(client, "1.0.0", model_pack({}))
         assert client.tags() == ("1.0.0",)
         assert catalog(client.registries, server.url) == ("team/model",)

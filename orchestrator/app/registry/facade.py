@@ -5,15 +5,20 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.app.extras import server_libraries
+from orchestrator.catalogs.sites import Sites
+from orchestrator.core.dialects import OWN
 from orchestrator.core.registries import Repository
+from orchestrator.core.sources import Source
 from orchestrator.disk.atomic import write_file
 from orchestrator.disk.private import PrivateFolder
 from orchestrator.errors import ConfigError
+from orchestrator.events import Emit
 from orchestrator.net.credentials import is_private
 from orchestrator.oci.registries import Registries
 from orchestrator.registry.audit import Trail
@@ -22,13 +27,13 @@ from orchestrator.registry.core import Registry
 from orchestrator.registry.keeping import Keeper
 from orchestrator.registry.ledger import Ledgers
 from orchestrator.registry.names import FACADE
+from orchestrator.registry.own import OwnCatalog, OwnModels
 from orchestrator.registry.storage import Storage
 from orchestrator.settings import Settings
 from orchestrator.system.small_files import RECORD_BYTES, read_named, read_small
 from orchestrator.system.threads import passing_pool
 
 if TYPE_CHECKING:
-    from orchestrator.app.house import House
     from orchestrator.registry.tokens import Signer
     from orchestrator.rights import Subject
     from orchestrator.serve.registry.face import RegistryFace
@@ -37,38 +42,69 @@ _THREADS = 16
 """Threads that answer for the registry, and ask the one below."""
 
 
-@contextlib.contextmanager
-def open_registry(settings: Settings, address: str, house: House) -> Iterator[RegistryFace]:
-    """The face of the registry below at `address`.
+@dataclass(frozen=True, slots=True)
+class Facade:
+    """The registry of a server: its calls, its models as those of a Hub, and its tokens. `address` is the registry
+    below, which calls itself `service` to its clients."""
 
-    Raises ConfigError without the libraries, and for an address to which no token is sent; UsageError for a file of
-    rules that cannot be read.
+    address: str
+    registry: Registry
+    own: OwnModels
+    issue: Callable[[Subject, Sequence[str]], str]
+    service: str
+
+    def sites(self, sites: Sites) -> Sites:
+        """The catalogs of a run, with this registry in the place of the one that settings name for clients."""
+        source = Source(OWN.name, self.address, OWN)
+        return replace(sites, roots={**sites.roots, OWN: OwnCatalog(source, self.registry, sites.of)})
+
+
+def open_registry(settings: Settings, state_dir: Path, registries: Registries, emit: Emit) -> Facade | None:
+    """The registry that the settings name, which `registries` ask with its own tokens from now on.
+
+    None where they name none. Raises ConfigError without the libraries, and for an address to which no token is sent;
+    UsageError for a file of rules that cannot be read.
     """
+    address = settings.serve_registry
+    if address is None:
+        return None
     if not is_private(address):
         raise ConfigError(
             f"the registry at {address} gets no tokens over plain http, where others could read them",
             hint="give it a certificate, or run it on this machine",
         )
-    signer = token_signer(house.state_dir)
+    signer = token_signer(state_dir)
     with server_libraries("registry"):
-        from orchestrator.registry.tokens import LIFE, asked_for, granted
-        from orchestrator.serve.registry.calls import Calls
-        from orchestrator.serve.registry.face import RegistryFace
+        from orchestrator.registry.tokens import asked_for, granted
 
     service = Repository(address, "any").place
 
     def issue(who: Subject, scopes: Sequence[str]) -> str:
         return signer.token(who.name, granted(who, asked_for(scopes)), service)
 
-    def own(scopes: Sequence[str]) -> str:
+    def issue_own(scopes: Sequence[str]) -> str:
         return signer.token(FACADE, asked_for(scopes), service)
 
-    folder, stage = _folder(house.state_dir), house.state_dir / "stage"
-    trail, storage = Trail(folder), Storage(Registries(house.net, issue=own), address)
-    keeper = Keeper(storage, Ledgers(folder, stage), trail, site=_site(folder, stage), emit=house.emit)
+    registries.issue_for(address, issue_own)
+    folder, stage = _folder(state_dir), state_dir / "stage"
+    trail, storage, ledgers = Trail(folder), Storage(registries, address), Ledgers(folder, stage)
+    keeper = Keeper(storage, ledgers, trail, site=_site(folder, stage), emit=emit)
     registry = Registry(storage, keeper, trail, _gates(settings.serve_registry_rules))
+    return Facade(
+        address, registry, OwnModels(registry, ledgers, folder, stage, offline=settings.offline), issue, service
+    )
+
+
+@contextlib.contextmanager
+def registry_face(facade: Facade) -> Iterator[RegistryFace]:
+    """The face for clients of the registry."""
+    with server_libraries("registry"):
+        from orchestrator.registry.tokens import LIFE
+        from orchestrator.serve.registry.calls import Calls
+        from orchestrator.serve.registry.face import RegistryFace
+
     with passing_pool(_THREADS, "registry") as asking:
-        yield RegistryFace(Calls(registry), issue, service=service, life=LIFE, asking=asking)
+        yield RegistryFace(Calls(facade.registry), facade.issue, service=facade.service, life=LIFE, asking=asking)
 
 
 def token_signer(state_dir: Path) -> Signer:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from orchestrator.core.dialects import OWN
+from orchestrator.core.refs import Ref
 from orchestrator.rights import Role, RoleGrant, Subject
 from orchestrator.serve.http.refusals import Refused
 
@@ -18,6 +20,11 @@ class Caller(Subject):
 
     client: str = ""
     hub_token: str | None = field(default=None, repr=False)
+
+    def may_have(self, ref: Ref) -> bool:
+        """True when what is not here may be asked for and fetched for the caller: of a model in the registry, whose
+        place it is, all that the caller may read."""
+        return self.may_read(ref.repo) if ref.catalog is OWN else self.may_fetch(ref.repo)
 
     def deny(self, what: str, code: str = "") -> Refused:
         """The refusal of what is not done for the caller: `what` says so. Who showed no token is asked for one."""

@@ -96,7 +96,7 @@ class Delivery:
         if (cut := self._cut(request, file)).status == 416:
             await answer.give(416, {**headers, **cut.headers}, b"")
             return
-        if self._ahead is not None and caller.may_fetch(model.ref.repo):
+        if self._ahead is not None and caller.may_have(model.ref):
             self._ahead.asked(model, file)
         with self._shelves.reading(model):
             async with self._here(request, model, file) as one:
@@ -107,7 +107,7 @@ class Delivery:
                     if await send_file(one, cut, answer.body, self._reading, answer.file):
                         await answer.end()
                     return
-            if not caller.may_fetch(model.ref.repo):
+            if not caller.may_have(model.ref):
                 raise caller.deny(f"{file.path!r} is not in the cache, and is not fetched")
             if self._library.is_offline:  # it exists, so that 404 would be a lie
                 raise Refused(403, f"{file.path!r} is not in the cache, and this server asks nobody (--offline)")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from urllib.parse import parse_qs, unquote
 
-from orchestrator.core.dialects import DEFAULT, Dialect
+from orchestrator.core.dialects import DEFAULT, OWN, Dialect
 from orchestrator.core.refs import Ref, RepoId, RepoType
 from orchestrator.errors import UsageError
 from orchestrator.serve.http.refusals import Refused
@@ -55,8 +56,9 @@ def repo_at(kind: RepoType, parts: Sequence[str]) -> RepoId:
 
 
 def ref_at(repo: RepoId, revision: str, catalog: Dialect = DEFAULT) -> Ref:
-    """The repo at a revision. Raises Refused."""
-    try:
-        return Ref(repo, revision, catalog)
-    except UsageError as error:
-        raise Refused(404, error.message, "RevisionNotFound") from None
+    """The repo at a revision; of one that only a registry's models can have (`^1.2`), as a model there. Raises
+    Refused."""
+    for one in (catalog, OWN):
+        with suppress(UsageError):
+            return Ref(repo, revision, one)
+    raise Refused(404, f"{revision!r} is not a revision", "RevisionNotFound")

@@ -7,7 +7,7 @@ not here.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NoReturn
@@ -16,10 +16,11 @@ from urllib.parse import parse_qs, quote, unquote, urlencode
 from orchestrator.core.files import RepoFile, lfs_pointer, lfs_pointer_oid
 from orchestrator.core.plan import ResolvedModel
 from orchestrator.core.refs import RepoId, RepoType
+from orchestrator.registry.own import ModelNames, NamedCommit
 from orchestrator.serve.http.headers import of_content
 from orchestrator.serve.http.printing import Print, encoded
 from orchestrator.serve.http.refusals import Refused
-from orchestrator.serve.hub.grammar import AboutRepo, FileBytes, TreePage, TreeSize
+from orchestrator.serve.hub.grammar import AboutRepo, FileBytes, ModelsPage, TreePage, TreeSize
 from orchestrator.serve.stock.entries import below, entries, is_folder
 
 PAGE = 1000
@@ -48,7 +49,7 @@ class HubDocument:
 def about(asked: AboutRepo, model: ResolvedModel) -> HubDocument:
     """The repo and its files."""
     repo, tree = asked.ref.repo, model.tree
-    moment = datetime.fromtimestamp(model.modified or 0, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+    moment = _moment(model)
     document: Json = {
         "_id": tree.commit[:24],
         "id": repo.name,
@@ -68,6 +69,35 @@ def about(asked: AboutRepo, model: ResolvedModel) -> HubDocument:
     if repo.type is RepoType.MODEL:
         document["modelId"] = repo.name
     return HubDocument(document, _of_commit(model))
+
+
+def models(asked: ModelsPage, found: Sequence[RepoId]) -> HubDocument:
+    """A page of the models of the registry."""
+    author, search = asked.author.lower(), asked.search.lower()
+    listed = [repo.name for repo in found if search in repo.name and author in ("", repo.name.partition("/")[0])]
+    end = asked.start + min(max(asked.limit, 1), PAGE)
+    then = None
+    # A client that names a limit wants no more than that, and follows all pages.
+    if end < len(listed) and asked.limit >= PAGE:
+        query = {"author": author, "search": search, "limit": str(asked.limit), "cursor": str(end)}
+        then = f"/api/models?{urlencode(query)}"
+    page = [
+        {"_id": "", "id": name, "modelId": name, "author": name.partition("/")[0], "private": True, "tags": []}
+        for name in listed[asked.start : end]
+    ]
+    return HubDocument(page, then=then)
+
+
+def refs(names: ModelNames) -> HubDocument:
+    """The aliases of a model as branches, and its versions as tags."""
+    branches = [_named(one, "heads") for one in names.branches]
+    return HubDocument({"converts": [], "branches": branches, "tags": [_named(one, "tags") for one in names.tags]})
+
+
+def newest_commit(model: ResolvedModel) -> HubDocument:
+    """A history of one commit: a version knows none before it."""
+    commit = {"id": model.commit, "title": "", "message": "", "authors": [], "date": _moment(model)}
+    return HubDocument([commit], _of_commit(model))
 
 
 def account(name: str, role: str) -> HubDocument:
@@ -140,6 +170,14 @@ def moved(raw_path: bytes, query_string: bytes, old: RepoId, new: str) -> str:
     # One slash at the beginning: what follows two would be another server.
     path = "/" + "/".join((*parts[:first], new, *parts[first + width :]))
     return f"{path}?{query_string.decode('ascii', 'replace')}" if query_string else path
+
+
+def _moment(model: ResolvedModel) -> str:
+    return datetime.fromtimestamp(model.modified or 0, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+
+
+def _named(one: NamedCommit, kind: str) -> Json:
+    return {"name": one.name, "ref": f"refs/{kind}/{one.name}", "targetCommit": one.commit}
 
 
 def _of_commit(model: ResolvedModel) -> dict[str, str]:

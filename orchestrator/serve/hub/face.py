@@ -7,6 +7,7 @@ from functools import partial
 from hashlib import sha256
 from typing import ClassVar
 
+from orchestrator.core.dialects import OWN
 from orchestrator.core.plan import ResolvedModel
 from orchestrator.serve.access.callers import Caller
 from orchestrator.serve.delivery.delivery import Delivery
@@ -20,6 +21,7 @@ from orchestrator.serve.hub.grammar import (
     AboutRepo,
     FileBytes,
     Harnesses,
+    ModelsPage,
     Passed,
     PathsInfo,
     TreePage,
@@ -58,8 +60,12 @@ class HubFace:
         if isinstance(asked, Harnesses):
             await answer.give(200, JSON, documents.no_harnesses().printed().body)
             return
+        if isinstance(asked, ModelsPage):
+            page = documents.models(asked, await self._inquiries.own_models(caller))
+            await answer.give(200, {**JSON, **_next_page(request, page.then)}, page.printed().body)
+            return
         # Who may not read the repo has nothing read.
-        known = await self._inquiries.resolve(asked.ref, caller)
+        known = await self._inquiries.find(asked.ref, caller)
         if isinstance(asked, PathsInfo):
             async with self._bodies.of(request.receive, caller.client) as body:
                 await self._tell(request, caller, asked, known, body, answer)
@@ -85,18 +91,21 @@ class HubFace:
             case FileBytes():
                 await self._file(request, caller, asked, model, stale, answer)
                 return
+            case Passed() if model.ref.catalog is OWN:
+                told = documents.newest_commit(model)
+                if asked.parts == ("refs",):
+                    told = documents.refs(await self._inquiries.own_names(model.ref.repo, caller))
+                reply = told.printed()
             case Passed():
-                told = await self._inquiries.passed(asked.ref, caller, asked.parts, asked.query)
-                reply = documents.HubDocument(told).printed()
+                passed = await self._inquiries.passed(asked.ref, caller, asked.parts, asked.query)
+                reply = documents.HubDocument(passed).printed()
             case _:
                 kind = request.headers.get("content-type", "")
                 key = asked, sha256(body).digest(), "json" in kind, model.commit, model.modified, model.is_restricted
                 step = partial(_document, asked, body, kind, model)
                 is_long = len(model.tree.files) >= LONG or len(body) > _LONG_BODY
                 reply = await self._inquiries.made(key, step, caller) if is_long else step()
-        headers = {**JSON, **reply.headers, **stale}
-        if reply.then:
-            headers["Link"] = f'<{request.link_base}{reply.then}>; rel="next"'
+        headers = {**JSON, **reply.headers, **stale, **_next_page(request, reply.then)}
         await answer.give(200, headers, reply.body)
 
     def refusal(self, refused: Refused) -> tuple[Mapping[str, str], bytes]:
@@ -124,6 +133,10 @@ class HubFace:
         file = documents.find_file(asked, model)
         headers = {**documents.file_headers(file, model), **stale}
         await self._delivery.give(request, caller, model, file, headers, answer)
+
+
+def _next_page(request: Request, then: str | None) -> Mapping[str, str]:
+    return {"Link": f'<{request.link_base}{then}>; rel="next"'} if then else {}
 
 
 def _document(

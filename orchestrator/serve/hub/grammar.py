@@ -67,6 +67,16 @@ class FileBytes:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelsPage:
+    """The models of the registry: at most `limit` from `start` on, of an author, and whose names hold `search`."""
+
+    author: str = ""
+    search: str = ""
+    limit: int = 1000
+    start: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class WhoAmI:
     """The account of the caller."""
 
@@ -76,7 +86,7 @@ class Harnesses:
     """The list by which huggingface_hub tells which agent it runs under, to say so to the Hub."""
 
 
-Asked = AboutRepo | TreePage | TreeSize | PathsInfo | Passed | FileBytes | WhoAmI | Harnesses
+Asked = AboutRepo | TreePage | TreeSize | PathsInfo | Passed | FileBytes | ModelsPage | WhoAmI | Harnesses
 """What a request may ask for."""
 
 
@@ -97,6 +107,9 @@ def _asked(parts: tuple[str, ...], query: Mapping[str, str]) -> Asked:
         return WhoAmI()
     if parts == ("api", "agent-harnesses"):
         return Harnesses()
+    if parts == ("api", "models"):
+        author, search = query.get("author", ""), query.get("search", "")
+        return ModelsPage(author, search, number(query, "limit", 1000), number(query, "cursor", 0))
     if parts[-2:] == ("info", "refs") or parts[-1] in ("git-upload-pack", "git-receive-pack"):
         raise Refused(
             403,

@@ -9,8 +9,10 @@ from collections.abc import Iterable
 from operator import itemgetter
 from typing import Any
 
+from orchestrator.core.dialects import MODELSCOPE
 from orchestrator.core.files import RepoFile
 from orchestrator.core.plan import ResolvedModel
+from orchestrator.registry.own import ModelNames
 from orchestrator.serve.http.headers import of_content
 from orchestrator.serve.http.printing import dumped
 from orchestrator.serve.http.refusals import Refused, as_text
@@ -56,6 +58,17 @@ def revisions(told: Any) -> Json:
 def known_revisions(names: Iterable[str]) -> Json:
     """Branches and tags while ModelScope does not tell: those that were asked for before, all as branches."""
     return {"RevisionMap": {"Branches": [revision(name, 0) for name in dict.fromkeys(names)], "Tags": []}}
+
+
+def own_revisions(names: ModelNames) -> Json:
+    """The aliases of a model of the registry as branches, with the main one, and its versions as tags."""
+    branches = dict.fromkeys((MODELSCOPE.main, *(one.name for one in names.branches)))
+    return {
+        "RevisionMap": {
+            "Branches": [revision(name, 0) for name in branches],
+            "Tags": [revision(one.name, int(one.at)) for one in names.tags],
+        }
+    }
 
 
 def revision(name: str, created: int) -> Json:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, ClassVar
 
+from orchestrator.core.dialects import OWN
 from orchestrator.core.refs import Ref, RepoId
 from orchestrator.errors import NotFoundError, SourcesDownError, TemporaryError
 from orchestrator.serve.access.callers import Caller
@@ -56,7 +57,7 @@ class ModelScopeFace:
             return
         # What a client shows us for the Hub is its token of ModelScope's.
         caller = replace(caller, hub_token=None)
-        known = await self._inquiries.resolve(asked.ref, caller)
+        known = await self._inquiries.find(asked.ref, caller)
         model, age = known.model, of_age(is_stale=known.is_stale)
         match asked:
             case FileContent():
@@ -66,6 +67,8 @@ class ModelScopeFace:
                 return
             case RepoFacts():
                 data = documents.facts(asked, model)
+            case BranchesAndTags() if model.ref.catalog is OWN:
+                data = documents.own_revisions(await self._inquiries.own_names(model.ref.repo, caller))
             case BranchesAndTags():
                 data = await self._revisions(asked.ref, caller)
             case NewestCommit():

@@ -9,17 +9,19 @@ from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
+from orchestrator.core.dialects import OWN
 from orchestrator.core.plan import ResolvedModel
 from orchestrator.core.refs import Ref, RepoId
-from orchestrator.errors import NotAllowedError, NotFoundError, SourcesDownError, TemporaryError
+from orchestrator.errors import NotAllowedError, NotFoundError, SourcesDownError, TemporaryError, UsageError
+from orchestrator.registry.own import ModelNames, OwnModels
 from orchestrator.serve.access.callers import Caller
 from orchestrator.serve.access.keyring import WrongTokens
 from orchestrator.serve.http.once import PATIENCE, Once
 from orchestrator.serve.http.printing import Print
 from orchestrator.serve.http.recent import Recent
-from orchestrator.serve.http.refusals import Refused, busy
+from orchestrator.serve.http.refusals import Refused, busy, nothing_here
 from orchestrator.serve.stock.library import Library, Resolution
 from orchestrator.serve.stock.vouching import Vouching
 
@@ -31,17 +33,28 @@ _MAKING = 2
 _PRINTED = 32 << 20
 """Bytes of documents that are kept: many who ask for a long one, and read it slowly, share its bytes."""
 
+T = TypeVar("T")
+
 
 class Inquiries:
     """Asks each question once at a time. `asking` are threads that ask sites, which may keep them for long, `looking`
     those that ask the cache. `each` of a client's questions are asked at once. Without `vouching`, what is closed is
-    for those alone who have a right to it here."""
+    for those alone who have a right to it here. `own` are the models of the registry of this server: in its namespaces
+    nothing is asked for at a root, and the roles of a caller decide alone."""
 
     def __init__(
-        self, library: Library, *, asking: Executor, looking: Executor, each: int, vouching: Vouching | None = None
+        self,
+        library: Library,
+        *,
+        asking: Executor,
+        looking: Executor,
+        each: int,
+        vouching: Vouching | None = None,
+        own: OwnModels | None = None,
     ) -> None:
         self._library = library
         self._vouching = vouching
+        self._own = own
         self._wrong = WrongTokens()
         self._asks = Once(asking, each=each)
         self._looks = Once(looking)
@@ -53,14 +66,41 @@ class Inquiries:
 
         Who may not have anything fetched gets what was last heard of it, and nobody is asked.
         """
-        if not caller.may_read(ref.repo):  # before anything is looked up: the answer tells nothing about the repo
-            raise caller.deny(f"{ref.repo.url_path} is not served")
-        known = await (self._resolve(ref, caller) if caller.may_fetch(ref.repo) else self._remembered(ref, caller))
-        if known.model.is_restricted and not caller.may_read(ref.repo, restricted=True):
+        self._refuse_unreadable(ref.repo, caller)
+        if ref.catalog is not OWN and await self._is_own(ref.repo, caller):
+            try:
+                ref = replace(ref, catalog=OWN)
+            except UsageError as error:
+                raise Refused(404, error.message, "RevisionNotFound") from None
+        known = await (self._resolve(ref, caller) if caller.may_have(ref) else self._remembered(ref, caller))
+        if known.model.is_restricted and not self._may_hear(ref, caller):
             await self._refuse_closed(ref, known.model, caller)
         if (name := known.model.name_now) is not None and not caller.may_read(RepoId(ref.repo.type, name)):
             raise caller.deny(f"{ref.repo.url_path} was renamed, and is not served")
         return known
+
+    async def find(self, ref: Ref, caller: Caller) -> Resolution:
+        """`resolve`, for a ref that a client's address names: of one that only a registry's model can have, nothing is
+        known where that registry is another one than this server's."""
+        if ref.catalog is OWN:
+            self._refuse_unreadable(ref.repo, caller)
+            if not await self._is_own(ref.repo, caller):
+                raise Refused(404, f"{ref.repo.url_path} has no revision {ref.revision!r}", "RevisionNotFound")
+        return await self.resolve(ref, caller)
+
+    async def own_models(self, caller: Caller) -> tuple[RepoId, ...]:
+        """The models of the registry that the caller may read. Raises Refused, and what `OwnModels.models` does."""
+        if (own := self._own) is None:
+            raise nothing_here()
+        if not caller.grants:
+            raise caller.deny("models are not listed")
+        return await self._ask_own(("models", caller.name, caller.grants), lambda: own.models(caller), caller)
+
+    async def own_names(self, repo: RepoId, caller: Caller) -> ModelNames:
+        """The names of a model of the registry, which the caller may read. Raises what `OwnModels.names` does."""
+        if (own := self._own) is None:
+            raise nothing_here()
+        return await self._ask_own(("names", repo), lambda: own.names(repo), caller)
 
     async def passed(self, ref: Ref, caller: Caller, parts: Sequence[str], query: Sequence[tuple[str, str]]) -> Any:
         """The root's answer below the repo's address. Raises Refused, and what `Library.passed` does."""
@@ -90,19 +130,48 @@ class Inquiries:
         self._printed.keep(key, document)
         return document
 
+    def _refuse_unreadable(self, repo: RepoId, caller: Caller) -> None:
+        """Raise Refused for a repo that the caller may not read, before anything is looked up: the answer tells nothing
+        about the repo, nor in a server with a registry whether it would be the registry's."""
+        if caller.may_read(repo):
+            return
+        refused = caller.deny(f"{repo.url_path} is not served")
+        if self._own is not None and caller.name:
+            refused = Refused(404, refused.message, "RepoNotFound")
+        raise refused
+
+    async def _is_own(self, repo: RepoId, caller: Caller) -> bool:
+        """True for a name in a namespace of the registry. Raises SourcesDownError where the registry never told."""
+        if (own := self._own) is None:
+            return False
+        if (known := own.knows(repo)) is not None:
+            return known
+        return await self._ask_own(("namespaces",), lambda: own.has(repo), caller)
+
+    async def _ask_own(self, key: Hashable, step: Callable[[], T], caller: Caller) -> T:
+        try:
+            return await self._asks.do(key, step, PATIENCE, client=caller.client)
+        except TimeoutError:
+            raise busy("the registry takes long to answer", 5) from None
+
+    def _may_hear(self, ref: Ref, caller: Caller) -> bool:
+        """True for a caller who may have a closed repo by a right here. In the registry all are closed to others, and
+        who may read them may have them."""
+        return (self._own is not None and ref.catalog is OWN) or caller.may_read(ref.repo, restricted=True)
+
     async def _remembered(self, ref: Ref, caller: Caller) -> Resolution:
         """The answer that is known here: none about what is closed to the caller, unless the root can be asked."""
         library = self._library
         known = library.fresh(ref) or await self._looks.do(("last", ref), lambda: library.last_known(ref), PATIENCE)
         can_ask = self._vouching is not None and caller.hub_token is not None
         is_closed = known is not None and known.model.is_restricted and not can_ask
-        if known is None or (is_closed and not caller.may_read(ref.repo, restricted=True)):
+        if known is None or (is_closed and not self._may_hear(ref, caller)):
             raise caller.deny(f"{ref} is not in the cache, and is not fetched")
         return known
 
     def _hears_of_closed(self, ref: Ref, caller: Caller) -> bool:
         """True for a caller who may know, without a word of the root, that a closed repo is there."""
-        has_right = caller.may_read(ref.repo, restricted=True)
+        has_right = self._may_hear(ref, caller)
         return has_right or (self._vouching is not None and self._vouching.knows_of(ref.repo, caller.hub_token))
 
     async def _refuse_closed(self, ref: Ref, model: ResolvedModel, caller: Caller) -> None:
@@ -139,6 +208,10 @@ class Inquiries:
         except TimeoutError:
             pass
         except NotFoundError as error:
+            own = self._own if ref.catalog is OWN else None
+            if own is not None:
+                is_there = await self._ask_own(("there", ref.repo), lambda: own.is_there(ref.repo), caller)
+                raise Refused(404, error.message, "RevisionNotFound" if is_there else "RepoNotFound") from None
             is_there = ref.revision != ref.catalog.main and await self._asks.do(
                 main, lambda: library.has_main(ref, closed=closed), PATIENCE, client=client
             )

@@ -57,7 +57,8 @@ class Resolution:
 class Library:
     """The repos that can be served: those of the cache, and through the root all others.
 
-    The root is asked about a branch once in `FRESH` seconds, about a commit once; its refusals are not remembered.
+    The root is asked about a branch once in `FRESH` seconds, about a commit once; its refusals are not remembered. The
+    registry of this server is asked each time, and while it does not answer once in `FRESH` seconds.
     `root_error` says why it gave no answer when it was asked last.
     """
 
@@ -123,7 +124,9 @@ class Library:
             asked, known = self._resolved.get(ref) or (0.0, None)
         if known is None or (_is_old_and_closed(known) and not closed):
             return None
-        return known if ref.is_commit or self._clock() - asked < FRESH else None
+        # Here a registry is asked for what it holds itself: who moves an alias sees it at once.
+        seconds = 0.0 if ref.catalog.has_no_files and not known.is_stale else FRESH
+        return known if ref.is_commit or self._clock() - asked < seconds else None
 
     def here(self, ref: Ref, *, closed: bool = True) -> Resolution | None:
         """The answer of `resolve` without the root; None if that must be asked."""

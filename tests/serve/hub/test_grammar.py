@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.core.dialects import OWN
 from orchestrator.core.refs import Ref, RepoId, RepoType
 from orchestrator.serve.http.refusals import Refused
 from orchestrator.serve.hub.grammar import (
@@ -15,6 +16,7 @@ from orchestrator.serve.hub.grammar import (
     Asked,
     FileBytes,
     Harnesses,
+    ModelsPage,
     Passed,
     PathsInfo,
     TreePage,
@@ -28,6 +30,11 @@ COMMIT = "1" * 40
 
 def ref(name: str = "org/m", revision: str = "main", kind: RepoType = RepoType.MODEL) -> Ref:
     return Ref(RepoId(kind, name), revision)
+
+
+def own(revision: str) -> Ref:
+    """A revision that only a model in a registry can have."""
+    return Ref(RepoId(RepoType.MODEL, "org/m"), revision, OWN)
 
 
 DATA = ref("org/d", kind=RepoType.DATASET)
@@ -49,6 +56,12 @@ CONVERTED = ref("org/d", "refs/convert/parquet", RepoType.DATASET)
         ("/api/models/org/m/tree/main/a/b%20c?cursor=1000", TreePage(ref(), "a/b c", False, 1000)),
         ("/api/datasets/org/d/tree/refs%2Fconvert%2Fparquet", TreePage(CONVERTED, "")),
         ("/api/models/org/m/tree/refs%2Fpr%2F7", TreePage(ref(revision="refs/pr/7"), "")),
+        ("/api/models", ModelsPage()),
+        ("/api/models?author=org&search=m&limit=5&full=True", ModelsPage("org", "m", 5)),
+        ("/api/models/org/m/revision/%5E1.2", AboutRepo(own("^1.2"))),
+        ("/api/models/org/m/revision/%3E%3D1.0%20%3C2%20%7C%7C%203.x", AboutRepo(own(">=1.0 <2 || 3.x"))),
+        ("/org/m/resolve/~1.2/config.json", FileBytes(own("~1.2"), "config.json")),
+        (f"/org/m/resolve/sha256%3A{COMMIT}{'2' * 24}/a", FileBytes(own(f"sha256:{COMMIT}{'2' * 24}"), "a")),
         ("/api/models/org/m/treesize/main", TreeSize(ref(), "")),
         ("/api/models/org/m/treesize/main/sub", TreeSize(ref(), "sub")),
         ("/api/models/org/m/refs?include_prs=1", Passed(ref(), ("refs",), (("include_prs", "1"),))),
@@ -81,7 +94,7 @@ def test_paths_are_asked_about_by_post() -> None:
     [
         ("/", 404, ""),
         ("/api", 404, ""),
-        ("/api/models", 404, ""),
+        ("/api/datasets", 404, ""),
         ("/org/m", 404, ""),
         ("/org/m/resolve/main", 404, ""),
         ("/org/m/resolve/main/", 404, ""),
@@ -89,7 +102,7 @@ def test_paths_are_asked_about_by_post() -> None:
         ("/a/b/c/resolve/main/x", 404, ""),
         ("/api/models/..%2F..%2Fetc/tree/main", 404, "RepoNotFound"),
         ("/org/m--x/resolve/main/x", 404, "RepoNotFound"),
-        ("/org/m/resolve/a..b/x", 404, "RevisionNotFound"),
+        ("/org/m/resolve/a%5Bb/x", 404, "RevisionNotFound"),
         ("/api/models/org/m/revision/%00", 404, "RevisionNotFound"),
         ("/org/m/resolve/main/%ff", 400, ""),
         ("/api/models/org/m/tree/main?cursor=-1", 400, ""),

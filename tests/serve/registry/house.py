@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
@@ -19,6 +19,7 @@ from orchestrator.oci.login import Login
 from orchestrator.oci.registries import Registries
 from orchestrator.registry.tokens import ISSUER
 from tests.hub.loopback import LoopbackHub
+from tests.hub.repos import Repo
 from tests.machine.machine import Machine
 from tests.oci.manifests import model_pack
 from tests.oci.pushing import push_files
@@ -54,6 +55,7 @@ class RegistryHouse:
     below: RegistryServer
     net: Net
     machine: Machine
+    hub: LoopbackHub
     tokens: dict[str, str] = field(default_factory=dict)
 
     def person(self, name: str, *words: str) -> str:
@@ -119,10 +121,12 @@ class RegistryHouse:
 
 
 @contextmanager
-def registry_house(folder: Path, *words: str, env: dict[str, str] | None = None) -> Iterator[RegistryHouse]:
-    """Start both."""
+def registry_house(
+    folder: Path, *words: str, env: dict[str, str] | None = None, repos: Iterable[Repo] = ()
+) -> Iterator[RegistryHouse]:
+    """Start both; the server's root is a Hub that has `repos`."""
     machine = Machine(folder / "machine", "hf_of_the_operator")
-    with LoopbackHub(()) as hub, Net(sleep=lambda _: None) as net:
+    with LoopbackHub(repos) as hub, Net(sleep=lambda _: None) as net:
         machine.root = hub.url
         below = RegistryServer(folder / "registry")
         first = NewTokens(machine).make("first", "--role", "reader")
@@ -131,7 +135,7 @@ def registry_house(folder: Path, *words: str, env: dict[str, str] | None = None)
         below.believe(Facade(f"{server.url}/registry/token", below.host, certificate))
         try:
             with below:
-                yield RegistryHouse(server, below, net, machine, {"first": first})
+                yield RegistryHouse(server, below, net, machine, hub, {"first": first})
         finally:
             server.stop()
             machine.stop()
