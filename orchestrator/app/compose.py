@@ -21,7 +21,7 @@ from orchestrator.cache.staging import Staging
 from orchestrator.cache.state_dir import find_state_dir, open_state_dir
 from orchestrator.catalogs.git_objects import GitReader
 from orchestrator.catalogs.interface import Catalog
-from orchestrator.catalogs.oci import OciCatalog
+from orchestrator.catalogs.oci import OciCatalog, signatures_at
 from orchestrator.catalogs.sites import Sites
 from orchestrator.catalogs.speakers import catalog_at, pointer_at
 from orchestrator.core.dialects import Dialect, dialects
@@ -145,6 +145,7 @@ def sites_of(settings: Settings, sources: Sources, stop: Stop) -> Sites:
         settings.aliases,
         sources.patient.credentials,
         at,
+        partial(signatures_at, sources.registries),
     )
     return sites
 

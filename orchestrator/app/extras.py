@@ -10,11 +10,24 @@ from orchestrator.errors import ConfigError
 
 @contextlib.contextmanager
 def server_libraries(extra: str = "serve") -> Iterator[None]:
-    """Imports of libraries that not everybody has. Raises ConfigError for one that is not installed."""
+    """Imports of libraries of servers. Raises ConfigError for one that is not installed."""
+    with _needed("starlette, uvicorn and prometheus-client", extra):
+        yield
+
+
+@contextlib.contextmanager
+def signing_library() -> Iterator[None]:
+    """Imports of what signs. Raises ConfigError where it is not installed."""
+    with _needed("cryptography", "sign"):
+        yield
+
+
+@contextlib.contextmanager
+def _needed(names: str, extra: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
         raise ConfigError(
-            f"this needs starlette, uvicorn and prometheus-client, and {error.name} is not installed",
+            f"this needs {names}, and {error.name} is not installed",
             hint=f"pip install 'glm-aria[{extra}]'",
         ) from None

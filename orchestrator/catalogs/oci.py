@@ -10,20 +10,23 @@ from __future__ import annotations
 import re
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from orchestrator.catalogs.interface import Revision
 from orchestrator.core.dialects import HUGGINGFACE
-from orchestrator.core.files import RepoTree
+from orchestrator.core.files import Digest, RepoTree
 from orchestrator.core.refs import Ref, RepoId, RepoType, is_commit
-from orchestrator.core.registries import Site, commit_of
+from orchestrator.core.registries import Site, commit_of, is_sha256
 from orchestrator.core.sources import Source
 from orchestrator.errors import NotFoundError, UsageError
 from orchestrator.net import shapes
 from orchestrator.net.failures import blaming
+from orchestrator.oci.attached import attached
 from orchestrator.oci.client import Client
 from orchestrator.oci.manifest import CREATED, REVISION, SOURCE, Index, Manifest, files_of, model_of, parse
 from orchestrator.oci.registries import Registries
+from orchestrator.signatures.bundle import MEDIA_TYPE
 
 _MOST_KEPT = 64
 # Whose name says that it is a version is not expected to mean something else tomorrow.
@@ -106,6 +109,14 @@ class OciCatalog:
             twin=_twin(found),
         )
         return _Read(revision, tree)
+
+
+def signatures_at(registries: Registries, pinned: Ref) -> Iterator[bytes]:
+    """The bundles that are attached to the manifest that a ref pins; none where it pins none of a registry."""
+    if pinned.site is None or not is_sha256(pinned.revision):
+        return
+    repository = pinned.site.repository(pinned.repo.name)
+    yield from attached(Client(registries, repository), Digest.parse(pinned.revision), MEDIA_TYPE)
 
 
 def _twin(manifest: Manifest) -> Ref | None:

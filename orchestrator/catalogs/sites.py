@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from orchestrator.catalogs.interface import Catalog, CommitObjects
@@ -18,7 +18,8 @@ class Sites:
     """`roots` are asked first, one for each kind; `mirrors` follow, in the order of preference.
 
     `git` reads commits at any of them. `aliases` are names at a Hub -> names at a kind that has its own. `credentials`
-    know which servers the user named for the token. `at` gives the catalog of a site that a ref names itself.
+    know which servers the user named for the token. `at` gives the catalog of a site that a ref names itself,
+    `signatures` those that a registry has of what such a ref pins; it raises what `Catalog` does.
     """
 
     roots: Mapping[Dialect, Catalog]
@@ -27,6 +28,7 @@ class Sites:
     aliases: Mapping[str, str] = field(default_factory=dict)
     credentials: Credentials = field(default_factory=Credentials)
     at: Callable[[Source], Catalog] | None = None
+    signatures: Callable[[Ref], Iterable[bytes]] = lambda _: ()
 
     def of(self, ref: Ref) -> Catalog:
         """The root, or for `ms://` and the like the catalog that the ref names.

@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 from orchestrator.cli.named_config import CONFIG, named_config
 from orchestrator.cli.typed import flags_of, option, settings_in
+from orchestrator.core.trust import Signatory
+from orchestrator.disk import places
 from orchestrator.settings import Settings, load
 
 what = partial(option, heading="What to fetch")
@@ -131,6 +133,23 @@ class TransferOptions:
     safe_only: Annotated[
         bool, rule("--safe-only", help="Refuse models with pickle files, which can run code when loaded.")
     ]
+    verify_signature: Annotated[
+        str | None,
+        rule(
+            "--verify-signature",
+            metavar="KEY",
+            help="Refuse models of registries that the holder of this public key has not signed (a file, PEM).",
+        ),
+    ]
+
+    @property
+    def signatory(self) -> Signatory | None:
+        """The key that must have signed each model."""
+        if self.verify_signature is None:
+            return None
+        from orchestrator.app.signing import public_key_at
+
+        return public_key_at(places.expanded(self.verify_signature))
 
 
 @dataclass(frozen=True, slots=True)

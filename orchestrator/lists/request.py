@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.core.refs import Ref
-from orchestrator.core.trust import Policy
+from orchestrator.core.trust import Policy, Signatory
 from orchestrator.lists.lockfile import LockedModel
 
 
@@ -37,7 +37,7 @@ class PullRequest:
     `lock_name` is the lock file, as the user calls it, that `locked` items come from; with `make_lock` the report holds
     what a lock file says of each model. `is_closed`: another node of the fleet has just made that lock, and says
     whether its repos need a token; nobody is asked again. `for_others`: others will believe what is found here, so a
-    repo of which nobody says that it is open counts as closed.
+    repo of which nobody says that it is open counts as closed. `signatory` must have signed each model.
     """
 
     items: tuple[Item, ...]
@@ -51,3 +51,4 @@ class PullRequest:
     is_closed: bool | None = None
     for_others: bool = False
     portable: bool = False
+    signatory: Signatory | None = None

@@ -20,6 +20,7 @@ from orchestrator.resolve import policies
 from orchestrator.resolve.locked import from_lock
 from orchestrator.resolve.naming import tell_oddities
 from orchestrator.resolve.question import Listing, Question
+from orchestrator.resolve.signed import refuse_unsigned
 
 
 def ask(question: Question) -> ResolvedModel | Callable[[], ResolvedModel]:
@@ -49,6 +50,8 @@ def resolve(question: Question) -> ResolvedModel:
 def _checked(question: Question, model: ResolvedModel) -> ResolvedModel:
     if question.request.safe_only:
         refuse_pickles(model)
+    if question.request.signatory:
+        refuse_unsigned(question, model, question.request.signatory)
     tell_oddities(model, question.emit, portable=question.request.portable)
     return model
 

@@ -106,12 +106,15 @@ def _watch(path: str, settings: Settings, options: WatchOptions) -> int:
     chosen = requests.Selection(select.revision, select.include, select.exclude, allow_outside=options.allow_outside)
     hook = Hook.of(options.on_change, without_secrets(os.environ, settings), is_quiet=run.is_events)
 
+    signatory = options.transfer.signatory
+
     def to_request(items: tuple[Item, ...]) -> PullRequest:
         from orchestrator.lists.request import PullRequest
 
         return PullRequest(
             items,
             safe_only=options.transfer.safe_only,
+            signatory=signatory,
             policy=settings.policy,
             allow_rollback=options.transfer.allow_rollback,
             portable=settings.portable,

@@ -101,6 +101,7 @@ def submit(options: SubmitOptions) -> int:
     wanted = PullRequest(
         items,
         safe_only=options.transfer.safe_only,
+        signatory=options.transfer.signatory,
         policy=settings.policy,
         allow_rollback=options.transfer.allow_rollback,
         lock_name=locked or "",
