@@ -31,7 +31,7 @@ def refuse_unsigned(question: Question, model: ResolvedModel, key: Signatory) ->
     if not verdict.reasons:
         raise TrustError(
             f"{site} has no signature of {ref}, and one by {key.name} is demanded; nothing was fetched",
-            hint=f"have it signed by whoever may vouch for it: glm-aria push DIR {as_word(ref)} --sign KEYFILE",
+            hint=f"sign it, if it is yours: glm-aria push DIR {as_word(ref)} --sign KEYFILE",
             source=site,
         )
     more = f" (and {len(verdict.reasons) - 1} more)" if verdict.reasons[1:] else ""
