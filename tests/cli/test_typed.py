@@ -102,7 +102,7 @@ def test_no_two_options_of_a_command_have_one_name(kind: type) -> None:
 
 def test_each_setting_that_an_option_says_exists() -> None:
     sites = options.SiteChoice("c", "https://r", ("m",), True, "t", "p")
-    chosen = options.TransferOptions(sites, "1M", True, 2, 3, "rpc", "secret", "any", None, False, True, False)
+    chosen = options.TransferOptions(sites, "1M", True, 2, 3, "rpc", "secret", "any", None, False, True, False, None)
     assert settings_in(chosen) == {
         "root": "https://r",
         "mirrors": ("m",),
