@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
-from typing import Protocol
-from urllib.parse import quote
+from typing import NamedTuple, Protocol
 
 from orchestrator.core.files import Digest
-from orchestrator.core.registries import Repository, parse_repository
-from orchestrator.errors import ConflictError, GlmAriaError, NotAllowedError, NotFoundError, ProtocolError
-from orchestrator.net import shapes
-from orchestrator.net.answers import Answer
-from orchestrator.net.failures import blaming
-from orchestrator.net.session import Net
-from orchestrator.oci.client import Client
-from orchestrator.oci.login import command
+from orchestrator.errors import ConflictError
+from orchestrator.oci.begun import BegunUploads
+from orchestrator.oci.client import Client, Upload
+from orchestrator.oci.uploads import RepositoryUploads
+from orchestrator.publishing.uploads import BlobTarget
 from orchestrator.registry.versions import Version
 
 
 class Destination(Protocol):
-    """The place that a model is pushed to. Every method raises what `Client` does."""
+    """The place that a model is pushed to. Every method raises what `oci.client.Client` does."""
 
     @property
     def name(self) -> str:
@@ -31,148 +25,147 @@ class Destination(Protocol):
         """The version or the tag."""
 
     @property
-    def client(self) -> Client:
-        """The repository to which blobs and the manifest are uploaded."""
-
-    @property
-    def donors(self) -> tuple[str, ...]:
-        """Names of repositories of the same registry that may have some of the blobs."""
+    def blobs(self) -> BlobTarget:
+        """The place for its blobs."""
 
     def present(self) -> str | None:
         """The digest that the version has now."""
 
     def publish(self, digest: Digest, body: bytes, media_type: str) -> None:
-        """Make the uploaded manifest the version. Raises ConflictError when the version is another one already."""
+        """Make this manifest the version, once all blobs are there. Raises ConflictError for a version that is another
+        one already."""
 
-    def alias(self, name: str) -> str | None:
-        """The digest for which an alias stands now."""
+    def alias(self, name: str) -> tuple[str, ...]:
+        """The digests for which an alias stands now: none, one, or those that sites do not agree on."""
 
-    def move(self, name: str, digest: Digest, expected: str | None) -> None:
+    def move(self, name: str, digest: Digest, expected: tuple[str, ...]) -> None:
         """Have the alias stand for the version. Raises ConflictError when it is not as expected."""
 
 
 class TagDestination:
-    """A tag of a repository of any registry. A tag that reads as a version is never moved; others are."""
+    """A tag of a repository of any registry. A tag that reads as a version is never moved; others are.
 
-    def __init__(self, client: Client, tag: str, donors: tuple[str, ...] = ()) -> None:
-        self.client = client
+    `donors` are names of repositories of the same registry that may have some of the blobs.
+    """
+
+    def __init__(self, client: Client, tag: str, begun: BegunUploads, donors: tuple[str, ...] = ()) -> None:
+        self._client = client
         self.version = tag
-        self.donors = donors
+        self.blobs: BlobTarget = RepositoryUploads(client, begun, donors)
 
     @property
     def name(self) -> str:
         """See `Destination.name`."""
-        return self.client.repository.name
+        return self._client.repository.name
 
     def present(self) -> str | None:
         """See `Destination.present`."""
-        found = self.client.head(self.version)
+        found = self._client.head(self.version)
         return str(found) if found else None
 
     def publish(self, digest: Digest, body: bytes, media_type: str) -> None:
         """See `Destination.publish`."""
         present = self.present()
         if present not in (None, str(digest)) and Version.of_tag(self.version):
-            raise taken(f"{self.client.repository}:{self.version}", str(present))
+            raise taken(f"{self._client.repository}:{self.version}", str(present))
         if present != str(digest):
-            self.client.put(self.version, body, media_type)
+            self._client.put(self.version, body, media_type)
 
-    def alias(self, name: str) -> str | None:
+    def alias(self, name: str) -> tuple[str, ...]:
         """See `Destination.alias`."""
-        found = self.client.head(name)
-        return str(found) if found else None
+        found = self._client.head(name)
+        return (str(found),) if found else ()
 
-    def move(self, name: str, digest: Digest, expected: str | None) -> None:
-        """See `Destination.move`. A registry by itself compares nothing, so this is only nearly atomic."""
-        if self.alias(name) != expected:
-            raise moved(name, self.alias(name))
-        fetched = self.client.manifest(str(digest))
-        self.client.put(name, fetched.body, fetched.media_type)
+    def move(self, name: str, digest: Digest, expected: tuple[str, ...]) -> None:
+        """See `Destination.move`. A registry by itself compares nothing, so somebody may move it in between."""
+        present = self.alias(name)
+        if present != expected:
+            now = f"stands for {present[0][:19]} now" if present else "is gone now"
+            raise ConflictError(f"the alias {name!r} was moved meanwhile: it {now}", details=present)
+        fetched = self._client.manifest(str(digest))
+        self._client.put(name, fetched.body, fetched.media_type)
+
+
+class UploadState(NamedTuple):
+    """A blob at a registry of models: whether it has it, and else the bytes of it that it has."""
+
+    is_there: bool
+    done: int
+
+
+class ModelServer(Protocol):
+    """A registry of models, by its REST interface. Raises what its refusals stand for."""
+
+    def digest_of(self, model: str, wanted: str) -> str | None:
+        """The digest of a version; None when there is none."""
+
+    def present(self, model: str, alias: str) -> tuple[str, ...]:
+        """The digests for which an alias stands."""
+
+    def point(self, model: str, alias: str, wanted: str, expected: tuple[str, ...]) -> None:
+        """Have an alias stand for a version, if it stands for these digests."""
+
+    def publish(self, model: str, version: str, manifest: bytes, media_type: str) -> None:
+        """Make a manifest a version."""
+
+    def upload(self, model: str, digest: str) -> UploadState:
+        """The state of a blob. One that the model has already, in another version, is there."""
+
+    def send(self, model: str, digest: str, start: int, chunk: bytes) -> int:
+        """Send a chunk of a blob that begins at byte `start`; returns the bytes that are there then."""
+
+    def end_upload(self, model: str, digest: str) -> None:
+        """End an upload."""
 
 
 class ModelDestination:
-    """A version of a model of `glm-aria serve` with a registry, by its REST interface at `server`.
+    """A version in a registry of models. Blobs go through its server: a chunk counts there when it is whole, so a push
+    that was killed, or a line that broke, costs a chunk."""
 
-    `net` has the user's token for that server; `open_client` makes the client of the repository for uploads.
-    """
-
-    def __init__(
-        self, server: str, name: str, version: str, net: Net, open_client: Callable[[Repository], Client]
-    ) -> None:
+    def __init__(self, server: ModelServer, name: str, version: str) -> None:
         self.name = name
         self.version = version
-        self._net = net
-        self._url = f"{server}/registry/v1/{name}"
-        self._site = server.partition("://")[2]
-        told = self._get("uploads")
-        repository = shapes.text(told, "repository", self._site, "the repository for uploads")
-        asked, _, place = repository.partition("://")
-        self.client = open_client(parse_repository(f"oci+{asked}", place)[0])
-
-    @property
-    def donors(self) -> tuple[str, ...]:
-        """See `Destination.donors`. Former versions have most of the files."""
-        return (self.name,)
+        self._server = server
+        self.blobs: BlobTarget = _ServerUploads(server, name)
 
     def present(self) -> str | None:
         """See `Destination.present`."""
-        return self._digest_at(f"resolve?range={quote(self.version, safe='')}")
+        return self._server.digest_of(self.name, self.version)
 
-    def publish(self, digest: Digest, body: bytes, media_type: str) -> None:
+    def publish(self, digest: Digest, body: bytes, media_type: str) -> None:  # noqa: ARG002 - the server hashes it
         """See `Destination.publish`."""
-        self.client.put(str(digest), body, media_type)
-        self._put(f"versions/{quote(self.version, safe='')}", digest, {}, what=f"{self.name}@{self.version}")
+        self._server.publish(self.name, self.version, body, media_type)
 
-    def alias(self, name: str) -> str | None:
+    def alias(self, name: str) -> tuple[str, ...]:
         """See `Destination.alias`."""
-        return self._digest_at(f"aliases/{quote(name, safe='')}")
+        return self._server.present(self.name, name)
 
-    def move(self, name: str, digest: Digest, expected: str | None) -> None:
+    def move(self, name: str, digest: Digest, expected: tuple[str, ...]) -> None:
         """See `Destination.move`."""
-        compared = {"If-Match": f'"{expected}"'} if expected else {"If-None-Match": "*"}
-        self._put(f"aliases/{quote(name, safe='')}", digest, compared, what=name)
+        self._server.point(self.name, name, str(digest), expected)
 
-    def _digest_at(self, path: str) -> str | None:
-        try:
-            return shapes.text(self._get(path), "digest", self._site, "the version")
-        except NotFoundError:
-            return None
 
-    def _get(self, path: str) -> dict[str, object]:
-        with blaming(self._site):
-            answer = self._net.exchange("GET", f"{self._url}/{path}")
-            if answer.status != 200:
-                raise self._refusal(answer, path)
-            return shapes.mapping(answer.value, self._site, "the answer")
+class _ServerUploads:
+    """Implements `BlobTarget` by the server of a registry of models. It takes over what the model has by itself."""
 
-    def _put(self, path: str, digest: Digest, headers: Mapping[str, str], *, what: str) -> None:
-        body = json.dumps({"digest": str(digest)}).encode()
-        sent = {"Content-Type": "application/json", **headers}
-        with blaming(self._site):
-            answer = self._net.exchange("PUT", f"{self._url}/{path}", headers=sent, body=body)
-            if answer.status not in (200, 201):
-                raise self._refusal(answer, what)
+    def __init__(self, server: ModelServer, model: str) -> None:
+        self._server = server
+        self._model = model
 
-    def _refusal(self, answer: Answer, what: str) -> GlmAriaError:
-        said = self._said(answer)
-        if answer.status in (401, 403):
-            return NotAllowedError(
-                f"{self._site} does not let you do that: {said}" if said else f"{self._site} asks for a login",
-                hint=command(self._site),
-                source=self._site,
-            )
-        if answer.status == 404:
-            return NotFoundError(said or f"{self._site} has no {what} of {self.name}", source=self._site)
-        if answer.status in (409, 412):
-            return ConflictError(said or f"{what} is another one now", hint="look at it: glm-aria registry show")
-        return ProtocolError(f"{self._site} answered HTTP {answer.status}: {said}", source=self._site)
+    def has(self, digest: Digest) -> bool:
+        return self._server.upload(self._model, str(digest)).is_there
 
-    def _said(self, answer: Answer) -> str:
-        try:
-            found = json.loads(answer.body)
-            return str(found["error"])[:300] if isinstance(found, dict) else ""
-        except (ValueError, KeyError, RecursionError):
-            return ""
+    def take_over(self, digest: Digest) -> str | None:  # noqa: ARG002 - the server has done so
+        return None
+
+    def open(self, digest: Digest) -> Upload:
+        return Upload("", self._server.upload(self._model, str(digest)).done)
+
+    def send(self, digest: Digest, upload: Upload, chunk: bytes) -> Upload:
+        return Upload("", self._server.send(self._model, str(digest), upload.done, chunk))
+
+    def finish(self, digest: Digest, upload: Upload) -> None:  # noqa: ARG002 - the server knows it
+        self._server.end_upload(self._model, str(digest))
 
 
 def taken(name: str, present: str) -> ConflictError:
@@ -182,9 +175,3 @@ def taken(name: str, present: str) -> ConflictError:
         hint="push it as another version",
         details=(present,),
     )
-
-
-def moved(alias: str, present: str | None) -> ConflictError:
-    """The error about an alias that somebody else moved."""
-    now = f"stands for {present[:19]} now" if present else "is gone now"
-    return ConflictError(f"the alias {alias!r} was moved meanwhile: it {now}", details=(present or "",))

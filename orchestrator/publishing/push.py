@@ -22,7 +22,7 @@ from orchestrator.proof.hashing import read_both, read_whole
 from orchestrator.publishing.destinations import Destination, taken
 from orchestrator.publishing.folder import LocalFile, ModelFolder, read_folder
 from orchestrator.publishing.modelpack import ModelFacts, ModelFile, license_of, pack
-from orchestrator.publishing.uploads import Begun, BlobUploads, Brought, Content, chunk_of
+from orchestrator.publishing.uploads import BlobUploads, Brought, Content, chunk_of
 from orchestrator.registry.versions import Version
 from orchestrator.system.signals import Stop
 from orchestrator.system.small_files import RECORD_BYTES, SETTINGS_BYTES, read_small
@@ -104,7 +104,6 @@ class HashedFiles:
 def push(
     request: PushRequest,
     destination: Destination,
-    begun: Begun,
     *,
     emit: Emit,
     stop: Stop,
@@ -116,7 +115,7 @@ def push(
     moved meanwhile, IntegrityError for a file that changes under way, Interrupted, and what the registry says.
     """
     folder = read_folder(request.folder, request.include, request.exclude)
-    expected = destination.alias(request.alias) if request.alias else None
+    expected = destination.alias(request.alias) if request.alias else ()
     present = destination.present()
     files = _hashed(folder, hashed or HashedFiles(), emit, stop)
     made = pack(files, _facts(destination, folder))
@@ -126,14 +125,14 @@ def push(
         raise taken(f"{destination.name}@{destination.version}", str(present))
     contents = _contents(folder, files)
     chunk = chunk_of(sum(content.size for content in contents.values()))
-    uploads = BlobUploads(destination.client, destination.donors, begun, chunk=chunk, stop=stop, on_bytes=_told(emit))
+    uploads = BlobUploads(destination.blobs, chunk=chunk, stop=stop, on_bytes=_told(emit))
     if request.is_dry_run:
         ways: _Ways = dict.fromkeys(_missing(contents, uploads, emit), Brought())
     else:
         config = made.manifest.config
         ways = _brought(contents, Content(config.digest, config.size, "its config", made.config), uploads, emit)
         destination.publish(digest, body, made.manifest.media_type)
-        if request.alias and expected != str(digest):
+        if request.alias and expected != (str(digest),):
             destination.move(request.alias, digest, expected)
     return PushReport(
         destination.name,

@@ -1,21 +1,20 @@
-"""Blobs into one repository of a registry: what is there is left, what is next door is mounted, the rest is sent.
+"""Blobs into a registry: what is there is left, what is next door is taken over, and the rest is sent.
 
 A blob is sent in chunks. An upload that was stopped between two of them goes on from there, in this run or in the next
-one. One that broke within a chunk goes on where the registry says how much it has; docker-registry drops it. The
-registry itself proves that the whole is the blob.
+one. One that broke within a chunk goes on where the target says how much it has; docker-registry by itself drops it.
+The target proves that the whole is the blob.
 """
 
 from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from orchestrator.core.exponential import backoff
 from orchestrator.core.files import Digest
-from orchestrator.core.registries import Repository
 from orchestrator.disk.file_stat import Identity
 from orchestrator.errors import (
     GlmAriaError,
@@ -26,7 +25,7 @@ from orchestrator.errors import (
     SourcesDownError,
     TemporaryError,
 )
-from orchestrator.oci.client import Client, Upload
+from orchestrator.oci.client import Upload
 from orchestrator.proof.hashing import open_to_read
 from orchestrator.publishing.folder import LocalFile
 from orchestrator.system.failures import on_disk
@@ -40,11 +39,23 @@ _FIRST_WAIT, _LONGEST_WAIT = 0.5, 15.0
 _BROKEN = (SourcesDownError, TemporaryError)
 
 
-class Begun(Protocol):
-    """Memory for addresses of uploads that were begun."""
+class BlobTarget(Protocol):
+    """The place that blobs are uploaded to. Thread-safe for different digests; raises what `oci.client.Client` does."""
 
-    def of(self, repository: Repository, digest: Digest) -> str | None: ...
-    def note(self, repository: Repository, digest: Digest, url: str | None) -> None: ...
+    def has(self, digest: Digest) -> bool:
+        """True when the blob is there."""
+
+    def take_over(self, digest: Digest) -> str | None:
+        """The place next door from which the blob was taken over without sending it; None where there is none."""
+
+    def open(self, digest: Digest) -> Upload:
+        """The upload of the blob, as far as it is."""
+
+    def send(self, digest: Digest, upload: Upload, chunk: bytes) -> Upload:
+        """Send the bytes that follow on `upload.done`."""
+
+    def finish(self, digest: Digest, upload: Upload) -> None:
+        """End the upload: what is there has to be the blob."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,63 +102,35 @@ def chunk_of(total: int) -> int:
 
 
 class BlobUploads:
-    """Brings blobs into the repository of a client. Thread-safe.
+    """Brings blobs to a target. Thread-safe.
 
-    `donors` are names of repositories of the same registry that may have them, too. `on_bytes` gets the number of
-    bytes that arrived; less than none where some have to be sent again.
+    `on_bytes` gets the number of bytes that arrived; less than none where some have to be sent again.
     """
 
-    def __init__(
-        self,
-        client: Client,
-        donors: Sequence[str],
-        begun: Begun,
-        *,
-        chunk: int,
-        stop: Stop,
-        on_bytes: Callable[[Content, int], None],
-    ) -> None:
-        self._client = client
-        self._donors = tuple(name for name in donors if name != client.repository.name)
-        self._begun = begun
+    def __init__(self, target: BlobTarget, *, chunk: int, stop: Stop, on_bytes: Callable[[Content, int], None]) -> None:
+        self._target = target
         self._chunk = chunk
         self._stop = stop
         self._on_bytes = on_bytes
 
     def has(self, digest: Digest) -> bool:
-        """True when the repository has the blob."""
-        return self._client.blob_size(digest) is not None
+        """True when the target has the blob."""
+        return self._target.has(digest)
 
     def bring(self, content: Content) -> Brought:
-        """Have the blob in the repository.
+        """Have the blob at the target.
 
-        Raises IntegrityError when the file is not what it was, Interrupted when `stop` is set, and what `Client` does.
+        Raises IntegrityError when the file is not what it was, Interrupted when `stop` is set, and what a target does.
         """
-        if self.has(content.digest):
+        if self._target.has(content.digest):
             return Brought()
-        upload = self._taken_up(content)
-        if upload is None:
-            for donor in self._donors:
-                upload = self._mounted(content, donor)
-                if upload is None:
-                    return Brought(mounted=donor)
-        return self._sent(content, upload or self._started(content))
+        donor = self._target.take_over(content.digest)
+        return Brought(mounted=donor) if donor else self._sent(content, self._opened(content))
 
-    def _mounted(self, content: Content, donor: str) -> Upload | None:
-        """None when the blob was taken over; else an upload."""
-        upload = self._client.mount(content.digest, donor)
-        if upload is not None:
-            self._begun.note(self._client.repository, content.digest, upload.url)
-        return upload
-
-    def _taken_up(self, content: Content) -> Upload | None:
-        url = self._begun.of(self._client.repository, content.digest)
-        found = self._client.resume(url) if url else None
-        return found if found and found.done <= content.size else None
-
-    def _started(self, content: Content) -> Upload:
-        upload = self._client.begin()
-        self._begun.note(self._client.repository, content.digest, upload.url)
+    def _opened(self, content: Content) -> Upload:
+        upload = self._target.open(content.digest)
+        if upload.done > content.size:
+            raise ProtocolError(f"the upload of {content.name!r} has more bytes than the file", file=content.name)
         return upload
 
     def _sent(self, content: Content, upload: Upload) -> Brought:
@@ -161,7 +144,7 @@ class BlobUploads:
                     upload = self._send_chunk(content, upload)
                     sent += upload.done - before
                     failures = 0
-                self._client.finish(upload, content.digest)
+                self._target.finish(content.digest, upload)
                 break
             except _BROKEN:
                 failures += 1
@@ -175,7 +158,6 @@ class BlobUploads:
                 # The registry hashed other bytes than were hashed here.
                 content.refuse_change()
                 raise
-        self._begun.note(self._client.repository, content.digest, None)
         return Brought(sent)
 
     def _send_chunk(self, content: Content, upload: Upload) -> Upload:
@@ -184,21 +166,18 @@ class BlobUploads:
             raise Interrupted(self._stop.signal_number)
         chunk = content.read(upload.done, min(self._chunk, content.size - upload.done))
         try:
-            upload = self._client.send(upload, chunk)
+            upload = self._target.send(content.digest, upload, chunk)
         except (NotFoundError, ProtocolError) as error:
             raise TemporaryError(error.message, hint=error.hint, source=error.source) from error
-        # Its address changes with each chunk: docker-registry signs how far it is, and takes no other address.
-        self._begun.note(self._client.repository, content.digest, upload.url)
         self._on_bytes(content, len(chunk))
         return upload
 
     def _again(self, content: Content, broken: Upload) -> Upload:
-        """The upload as the registry has it now; from the start if it has forgotten it."""
+        """The upload as the target has it now; from the start if it was dropped."""
         try:
-            found = self._client.resume(broken.url)
+            upload = self._opened(content)
         except _BROKEN:
             return broken
-        upload = found if found and found.done <= content.size else self._started(content)
         self._on_bytes(content, upload.done - broken.done)
         return upload
 

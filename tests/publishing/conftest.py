@@ -14,9 +14,9 @@ import pytest
 from orchestrator.core.registries import Repository
 from orchestrator.events import Event, ignore
 from orchestrator.net.session import Net
+from orchestrator.oci.begun import BegunUploads
 from orchestrator.oci.client import Client
 from orchestrator.oci.registries import Registries
-from orchestrator.publishing.begun import BegunUploads
 from orchestrator.publishing.destinations import TagDestination
 from orchestrator.publishing.push import PushReport, PushRequest, push
 from orchestrator.system.signals import Stop
@@ -62,8 +62,8 @@ class Pusher:
     def push(
         self, folder: Path, tag: str = "1.0.0", *, donors: tuple[str, ...] = (), emit: Any = ignore, **wish: Any
     ) -> PushReport:
-        destination = TagDestination(self.client, tag, donors)
-        return push(PushRequest(folder, **wish), destination, self.begun, emit=emit, stop=self.stop)
+        destination = TagDestination(self.client, tag, self.begun, donors)
+        return push(PushRequest(folder, **wish), destination, emit=emit, stop=self.stop)
 
 
 @pytest.fixture(scope="session")

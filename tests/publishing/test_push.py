@@ -155,8 +155,8 @@ def test_who_pushes_again_and_again_reads_only_what_changed(pusher: Pusher, fold
             read.append(event.name)
 
     for number in range(2):
-        destination = TagDestination(pusher.client, f"1.0.{number}")
-        push(PushRequest(folder), destination, pusher.begun, emit=note, stop=pusher.stop, hashed=hashed)
+        destination = TagDestination(pusher.client, f"1.0.{number}", pusher.begun)
+        push(PushRequest(folder), destination, emit=note, stop=pusher.stop, hashed=hashed)
         if number == 0:
             assert set(read) == set(FILES) - {"empty.txt"}
             read.clear()
