@@ -1,4 +1,4 @@
-"""Uploads that were begun, so that the next push goes on with them: their addresses, beside the cache.
+"""Uploads that were begun, so that the next push goes on with them: their addresses, in a folder of state.
 
 An address of a registry is a right to add bytes to one upload, so the file is its user's alone. What is lost of it
 costs bytes that are sent again.
@@ -23,12 +23,12 @@ _KEPT = 7 * 86400.0
 
 
 class BegunUploads:
-    """The begun uploads of one cache. Thread-safe; any number of processes may push."""
+    """The begun uploads of one folder of state. Thread-safe; any number of processes may use it."""
 
-    def __init__(self, state_dir: Path, now: Callable[[], float] = time.time) -> None:
-        self._path = state_dir / f"{_NAME}.json"
-        self._lock = state_dir / f"{_NAME}.lock"
-        self._stage = state_dir / "stage"
+    def __init__(self, folder: Path, stage: Path, now: Callable[[], float] = time.time) -> None:
+        self._path = folder / f"{_NAME}.json"
+        self._lock = folder / f"{_NAME}.lock"
+        self._stage = stage
         self._now = now
 
     def of(self, repository: Repository, digest: Digest) -> str | None:

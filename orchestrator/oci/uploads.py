@@ -33,11 +33,14 @@ class RepositoryUploads:
             self._note(digest, upload.url)
         return None
 
-    def open(self, digest: Digest) -> Upload:
-        """The upload that was begun before, as far as it is; a new one where there is none, or the registry has
-        dropped it."""
+    def resumed(self, digest: Digest) -> Upload | None:
+        """The upload that was begun before; None where there is none, or the registry has dropped it."""
         url = self._begun.of(self._client.repository, digest)
-        upload = self._client.resume(url) if url else None
+        return self._client.resume(url) if url else None
+
+    def open(self, digest: Digest) -> Upload:
+        """The upload that was begun before, or else a new one."""
+        upload = self.resumed(digest)
         if upload is None:
             upload = self._client.begin()
             self._note(digest, upload.url)

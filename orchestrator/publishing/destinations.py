@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from orchestrator.core.files import Digest
 from orchestrator.errors import ConflictError
@@ -10,6 +10,7 @@ from orchestrator.oci.begun import BegunUploads
 from orchestrator.oci.client import Client, Upload
 from orchestrator.oci.uploads import RepositoryUploads
 from orchestrator.publishing.uploads import BlobTarget
+from orchestrator.registry.uploads import UploadState
 from orchestrator.registry.versions import Version
 
 
@@ -84,13 +85,6 @@ class TagDestination:
             raise ConflictError(f"the alias {name!r} was moved meanwhile: it {now}", details=present)
         fetched = self._client.manifest(str(digest))
         self._client.put(name, fetched.body, fetched.media_type)
-
-
-class UploadState(NamedTuple):
-    """A blob at a registry of models: whether it has it, and else the bytes of it that it has."""
-
-    is_there: bool
-    done: int
 
 
 class ModelServer(Protocol):

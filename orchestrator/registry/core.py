@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from shlex import quote
 
+from orchestrator.core.files import Digest
 from orchestrator.core.refs import RepoId
 from orchestrator.errors import ConflictError, GateError, NotAllowedError, NotFoundError
 from orchestrator.registry.aliases import AliasMovedError
@@ -19,6 +20,7 @@ from orchestrator.registry.keeping import Keeper
 from orchestrator.registry.ledger import ModelLedger
 from orchestrator.registry.names import NEWEST, check_alias, is_digest, model_named, upload_repository
 from orchestrator.registry.storage import Storage
+from orchestrator.registry.uploads import UploadState, VersionUploads
 from orchestrator.registry.versions import Range, Version
 from orchestrator.rights import Right, Subject
 
@@ -57,8 +59,16 @@ class Registry:
     Beside what each call names, all raise NotAllowedError, DiskIOError, and what `Storage` does.
     """
 
-    def __init__(self, storage: Storage, keeper: Keeper, trail: Trail, gates: Sequence[AliasGate] = ()) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        uploads: VersionUploads,
+        keeper: Keeper,
+        trail: Trail,
+        gates: Sequence[AliasGate] = (),
+    ) -> None:
         self._storage = storage
+        self._uploads = uploads
         self._keeper = keeper
         self._trail = trail
         self._gates = tuple(gates)
@@ -114,6 +124,28 @@ class Registry:
         """The address of the repository to which somebody uploads versions of a model, before `publish`."""
         _require(who, Right.PUBLISH, model)
         return f"{self._storage.address}/{upload_repository(who.name, model)}"
+
+    # -- uploading
+
+    def upload(self, who: Subject, model: RepoId, digest: Digest) -> UploadState:
+        """The state of a blob that somebody uploads for a version. See `VersionUploads`."""
+        _require(who, Right.PUBLISH, model)
+        return self._uploads.state(who.name, model, digest)
+
+    def send(self, who: Subject, model: RepoId, digest: Digest, start: int, chunk: bytes) -> int:
+        """Take a chunk of a blob. Raises ConflictError when it does not begin where the upload is."""
+        _require(who, Right.PUBLISH, model)
+        return self._uploads.send(who.name, model, digest, start, chunk)
+
+    def end_upload(self, who: Subject, model: RepoId, digest: Digest) -> None:
+        """End the upload of a blob."""
+        _require(who, Right.PUBLISH, model)
+        self._uploads.end(who.name, model, digest)
+
+    def put_manifest(self, who: Subject, model: RepoId, body: bytes, media_type: str) -> str:
+        """Keep a manifest of uploaded blobs, for `publish`; returns its digest."""
+        _require(who, Right.PUBLISH, model)
+        return self._uploads.put(who.name, model, body, media_type)
 
     # -- changing
 

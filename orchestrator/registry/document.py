@@ -197,5 +197,15 @@ class UploadsDocument:
     repository: str
 
 
+@dataclass(frozen=True, slots=True)
+class UploadDocument:
+    """A blob of a version to come: whether the registry has it, and else how many bytes of it."""
+
+    name: str
+    digest: DigestText
+    is_there: bool
+    done: int
+
+
 def _text(version: Version | None) -> str | None:
     return None if version is None else str(version)

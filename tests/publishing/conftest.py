@@ -50,7 +50,7 @@ class Pusher:
 
     @property
     def begun(self) -> BegunUploads:
-        return BegunUploads(self.state)
+        return BegunUploads(self.state, self.state / "stage")
 
     @property
     def client(self) -> Client:

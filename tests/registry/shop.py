@@ -11,6 +11,7 @@ from orchestrator.core.refs import RepoId
 from orchestrator.core.registries import Repository
 from orchestrator.events import Event
 from orchestrator.net.session import Net
+from orchestrator.oci.begun import BegunUploads
 from orchestrator.oci.client import Client
 from orchestrator.oci.registries import Registries
 from orchestrator.registry.audit import Trail
@@ -21,6 +22,7 @@ from orchestrator.registry.ledger import Ledgers
 from orchestrator.registry.names import FACADE, model_named, upload_repository
 from orchestrator.registry.storage import Storage
 from orchestrator.registry.tokens import ISSUER, Signer, asked_for, granted
+from orchestrator.registry.uploads import VersionUploads
 from orchestrator.registry.versions import Version
 from orchestrator.rights import Role, RoleGrant, Subject
 from tests.oci.manifests import model_pack
@@ -59,7 +61,13 @@ class Shop:
 
     def registry(self, *gates: AliasGate, site: str = "here") -> Registry:
         """One facade of this state folder; another one each time."""
-        return Registry(self.storage, self.keeper(site), Trail(self.folder), gates)
+        return Registry(self.storage, self.uploads, self.keeper(site), Trail(self.folder), gates)
+
+    @property
+    def uploads(self) -> VersionUploads:
+        """Uploads through a facade."""
+        begun = BegunUploads(self.folder, self.folder)
+        return VersionUploads(self._registries(FACADE, None), self.server.url, begun)
 
     def keeper(self, site: str = "here") -> Keeper:
         return Keeper(

@@ -20,6 +20,7 @@ from orchestrator.disk.private import PrivateFolder
 from orchestrator.errors import ConfigError
 from orchestrator.events import Emit
 from orchestrator.net.credentials import is_private
+from orchestrator.oci.begun import BegunUploads
 from orchestrator.oci.registries import Registries
 from orchestrator.registry.audit import Trail
 from orchestrator.registry.checks import AliasGate, parse_gates
@@ -29,6 +30,7 @@ from orchestrator.registry.ledger import Ledgers
 from orchestrator.registry.names import FACADE
 from orchestrator.registry.own import OwnCatalog, OwnModels
 from orchestrator.registry.storage import Storage
+from orchestrator.registry.uploads import VersionUploads
 from orchestrator.settings import Settings
 from orchestrator.system.small_files import RECORD_BYTES, read_named, read_small
 from orchestrator.system.threads import passing_pool
@@ -88,8 +90,9 @@ def open_registry(settings: Settings, state_dir: Path, registries: Registries, e
     registries.issue_for(address, issue_own)
     folder, stage = _folder(state_dir), state_dir / "stage"
     trail, storage, ledgers = Trail(folder), Storage(registries, address), Ledgers(folder, stage)
+    uploads = VersionUploads(registries, address, BegunUploads(folder, stage))
     keeper = Keeper(storage, ledgers, trail, site=_site(folder, stage), emit=emit)
-    registry = Registry(storage, keeper, trail, _gates(settings.serve_registry_rules))
+    registry = Registry(storage, uploads, keeper, trail, _gates(settings.serve_registry_rules))
     return Facade(
         address, registry, OwnModels(registry, ledgers, folder, stage, offline=settings.offline), issue, service
     )

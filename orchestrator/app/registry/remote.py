@@ -32,12 +32,15 @@ from orchestrator.registry.document import (
     DiffDocument,
     ModelsDocument,
     ModelVersionsDocument,
+    PublishedDocument,
     RemovedAliasDocument,
     ResolvedDocument,
     TrailDocument,
     TrailEntry,
+    UploadDocument,
 )
 from orchestrator.registry.reading import read
+from orchestrator.registry.uploads import UploadState
 from orchestrator.settings import Settings
 
 _ERRORS: Mapping[int, type[GlmAriaError]] = {
@@ -113,6 +116,36 @@ class RegistryServices:
         path = f"/{model}/aliases/{quote(alias, safe='')}"
         return self._ask(ResolvedDocument, "PUT", path, headers=_if(expected), body={"version": wanted})
 
+    def digest_of(self, model: str, wanted: str) -> str | None:
+        """The digest of a version; None when there is none."""
+        try:
+            return self.resolve(model, wanted).digest
+        except NotFoundError:
+            return None
+
+    def point(self, model: str, alias: str, wanted: str, expected: tuple[str, ...]) -> None:
+        """`move`, for who wants no answer."""
+        self.move(model, alias, wanted, expected)
+
+    def publish(self, model: str, version: str, manifest: bytes, media_type: str) -> None:
+        """Make a manifest of uploaded blobs a version."""
+        path = f"/{model}/versions/{quote(version, safe='')}"
+        self._ask(PublishedDocument, "PUT", path, content=(media_type, manifest))
+
+    def upload(self, model: str, digest: str) -> UploadState:
+        """The state of a blob that is uploaded for a version."""
+        found = self._get(UploadDocument, f"/{model}/uploads/{digest}")
+        return UploadState(found.is_there, found.done)
+
+    def send(self, model: str, digest: str, start: int, chunk: bytes) -> int:
+        """Send a chunk of a blob that begins at byte `start`; returns the bytes that are there then."""
+        path, query = f"/{model}/uploads/{digest}", {"from": str(start)}
+        return self._ask(UploadDocument, "PATCH", path, query, content=("application/octet-stream", chunk)).done
+
+    def end_upload(self, model: str, digest: str) -> None:
+        """End the upload of a blob."""
+        self._ask(UploadDocument, "PUT", f"/{model}/uploads/{digest}")
+
     def remove(self, model: str, alias: str, expected: tuple[str, ...]) -> RemovedAliasDocument:
         """Remove an alias, if it stands for these digests."""
         path = f"/{model}/aliases/{quote(alias, safe='')}"
@@ -130,11 +163,14 @@ class RegistryServices:
         *,
         headers: Mapping[str, str] | None = None,
         body: Mapping[str, str] | None = None,
+        content: tuple[str, bytes] | None = None,
     ) -> T:
         base, token = self._server()
         url = f"{base}/registry/v1{path}{f'?{urlencode(query)}' if query else ''}"
-        sent = None if body is None else json.dumps(body).encode()
-        given = {**(headers or {}), **({"Content-Type": "application/json"} if sent is not None else {})}
+        if body is not None:
+            content = "application/json", json.dumps(body).encode()
+        kind_of, sent = content or ("", None)
+        given = {**(headers or {}), **({"Content-Type": kind_of} if kind_of else {})}
         settings = self.settings
         credentials = Credentials(token, frozenset({place(base)}))
         with Net(credentials, proxies=proxies_of(settings), ca_bundle=settings.ca_bundle) as net:

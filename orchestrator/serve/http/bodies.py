@@ -40,8 +40,9 @@ class Bodies:
         self._long: Counter[str] = Counter()
 
     @asynccontextmanager
-    async def of(self, receive: Receive, client: str) -> AsyncIterator[bytes]:
-        """The body of a request of a client, which counts until the context ends. Raises Refused."""
+    async def of(self, receive: Receive, client: str, most: int = MOST) -> AsyncIterator[bytes]:
+        """The body of a request of a client, at most so many bytes, which counts until the context ends. Raises
+        Refused."""
         is_long = False
 
         def count() -> None:
@@ -52,7 +53,7 @@ class Bodies:
             self._long[client] += 1
 
         try:
-            yield await read_body(receive, on_long=count)
+            yield await read_body(receive, most, on_long=count)
         finally:
             if is_long:
                 self._long[client] -= 1

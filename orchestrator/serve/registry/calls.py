@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 
+from orchestrator.core.files import Digest
 from orchestrator.core.refs import RepoId
+from orchestrator.core.registries import is_sha256
 from orchestrator.errors import NotFoundError, UsageError
 from orchestrator.registry.checks import parse_gates
 from orchestrator.registry.core import Registry
@@ -21,6 +23,7 @@ from orchestrator.registry.document import (
     ResolvedDocument,
     TrailDocument,
     TrailEntry,
+    UploadDocument,
     UploadsDocument,
 )
 from orchestrator.registry.names import is_digest, model_named
@@ -32,13 +35,16 @@ _MOST_EVENTS = 1000
 
 @dataclass(frozen=True, slots=True)
 class RegistryCall:
-    """A request: who asks, what stands in its path, query and body, and for what an alias has to stand."""
+    """A request: who asks, what stands in its path, query and body, for what an alias has to stand, and content that is
+    no JSON, with its type."""
 
     who: Subject
     named: Mapping[str, str]
     query: Mapping[str, str] = field(default_factory=dict)
     body: Mapping[str, str] = field(default_factory=dict)
     expected: tuple[str, ...] = ()
+    content: bytes = b""
+    content_type: str = ""
 
     @property
     def model(self) -> RepoId:
@@ -48,6 +54,13 @@ class RegistryCall:
             return model_named(name)
         except UsageError as error:
             raise NotFoundError(error.message, hint=error.hint) from error
+
+    @property
+    def digest(self) -> Digest:
+        """The blob that is asked about. Raises NotFoundError for what is no sha256."""
+        if not is_sha256(self.named["digest"]):
+            raise NotFoundError(f"{self.named['digest']!r} is no digest such as sha256:…")
+        return Digest.parse(self.named["digest"])
 
     @property
     def wanted(self) -> str:
@@ -79,6 +92,9 @@ class Calls:
             "versions": self.versions,
             "publish": self.publish,
             "uploads": self.uploads,
+            "upload": self.upload,
+            "send": self.send,
+            "end_upload": self.end_upload,
             "resolve": self.resolve,
             "aliases": self.versions,
             "alias": self.alias,
@@ -104,7 +120,10 @@ class Calls:
             version = Version.parse(asked.named["version"])
         except ValueError as error:
             raise UsageError(str(error)) from error
-        digest = asked.body["digest"]
+        if asked.content:
+            digest = self._registry.put_manifest(asked.who, asked.model, asked.content, asked.content_type)
+        else:
+            digest = asked.body["digest"]
         if not is_digest(digest) or ":" not in digest:
             raise UsageError(f"{digest!r} is no digest such as sha256:…")
         is_new = self._registry.publish(asked.who, asked.model, version, digest)
@@ -114,6 +133,22 @@ class Calls:
     def uploads(self, asked: RegistryCall) -> GivenDocument:
         """The repository for uploads."""
         return GivenDocument(UploadsDocument(asked.model.name, self._registry.uploads(asked.who, asked.model)))
+
+    def upload(self, asked: RegistryCall) -> GivenDocument:
+        """The state of a blob."""
+        found = self._registry.upload(asked.who, asked.model, asked.digest)
+        return GivenDocument(UploadDocument(asked.model.name, str(asked.digest), found.is_there, found.done))
+
+    def send(self, asked: RegistryCall) -> GivenDocument:
+        """A chunk of a blob."""
+        start = _number(asked.query, "from", 0)
+        done = self._registry.send(asked.who, asked.model, asked.digest, start, asked.content)
+        return GivenDocument(UploadDocument(asked.model.name, str(asked.digest), False, done))
+
+    def end_upload(self, asked: RegistryCall) -> GivenDocument:
+        """The end of an upload."""
+        self._registry.end_upload(asked.who, asked.model, asked.digest)
+        return GivenDocument(UploadDocument(asked.model.name, str(asked.digest), True, 0))
 
     def resolve(self, asked: RegistryCall) -> GivenDocument:
         """A version."""

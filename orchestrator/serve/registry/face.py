@@ -21,10 +21,12 @@ from orchestrator.errors import (
     NotFoundError,
     UsageError,
 )
+from orchestrator.registry.uploads import MOST_CHUNK
+from orchestrator.rights import Subject
 from orchestrator.serve.access.callers import Caller
 from orchestrator.serve.http.addresses import parameters, segments
 from orchestrator.serve.http.answers import Answering, Request
-from orchestrator.serve.http.bodies import read_body
+from orchestrator.serve.http.bodies import Bodies
 from orchestrator.serve.http.headers import JSON
 from orchestrator.serve.http.refusals import Refused, as_text, nothing_here, refusal_of, takes_only
 from orchestrator.serve.registry.calls import Calls, RegistryCall
@@ -59,6 +61,7 @@ class RegistryFace:
         self._service = service
         self._life = life
         self._asking = asking
+        self._bodies = Bodies()
 
     def takes(self, raw_path: bytes) -> bool:
         """See Face."""
@@ -93,18 +96,25 @@ class RegistryFace:
         if isinstance(found, frozenset):
             raise takes_only(", ".join(sorted(found))) if found else nothing_here()
         route, named = found
-        body = await read_body(request.receive, _MOST_BODY) if request.method in ("PUT", "POST") else b""
-        asked = RegistryCall(
-            caller,
-            named,
-            parameters(request.query_string),
-            _fields(route, body),
-            _expected(request.headers) if route.needs_condition else (),
-        )
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        is_content = kind in route.takes
+        most = _MOST_BODY if not is_content else MOST_CHUNK
+        async with self._bodies.of(request.receive, caller.client, most) as body:
+            asked = RegistryCall(
+                caller,
+                named,
+                parameters(request.query_string),
+                {} if is_content else _fields(route, body),
+                _expected(request.headers) if route.needs_condition else (),
+                *((body, kind) if is_content else ()),
+            )
+            await self._answer(route, asked, answer)
+
+    async def _answer(self, route: RestRoute, asked: RegistryCall, answer: Answering) -> None:
         try:
             given = await self._do(partial(self._calls.of(route.name), asked))
         except GlmAriaError as error:
-            await _refuse(error, caller, route, answer)
+            await _refuse(error, asked.who, route, answer)
             return
         tag = {"ETag": f'"{given.tag}"'} if given.tag else {}
         await answer.give(given.status or route.status, {**_OBJECT, **tag}, encode(given.document).encode())
@@ -131,7 +141,7 @@ class RegistryFace:
         return await asyncio.get_running_loop().run_in_executor(self._asking, step)
 
 
-async def _refuse(error: GlmAriaError, caller: Caller, route: RestRoute, answer: Answering) -> None:
+async def _refuse(error: GlmAriaError, caller: Subject, route: RestRoute, answer: Answering) -> None:
     """Answer with an error of the registry, in its own words."""
     headers: dict[str, str] = {}
     match error:

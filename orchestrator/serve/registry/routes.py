@@ -8,6 +8,7 @@ from typing import Any
 
 from orchestrator import __version__
 from orchestrator.documents import Json, schema_of
+from orchestrator.oci.manifest import MANIFESTS
 from orchestrator.registry.document import (
     AliasEntry,
     CheckDocument,
@@ -18,12 +19,14 @@ from orchestrator.registry.document import (
     RemovedAliasDocument,
     ResolvedDocument,
     TrailDocument,
+    UploadDocument,
     UploadsDocument,
 )
 
 BELOW = "/registry/v1"
 _WANTED = "A version, a range as npm has it, an alias, a digest, or its first 40 digits; without it the newest release"
 _MODEL = "/{namespace}/{name}"
+_UPLOAD = _MODEL + "/uploads/{digest}"
 _ERROR: Json = {
     "type": "object",
     "required": ["error", "code", "details"],
@@ -39,7 +42,7 @@ _REFUSALS = {
     401: "A token is needed",
     403: "The token has not the right",
     404: "There is no such model, version or alias",
-    409: "The version is there already with another digest (`details`), and never changes",
+    409: "There is something else already (`details`): a version with another digest, or other bytes of a blob",
     412: "The alias stands for something else (`details`), or for nothing",
     422: "The version breaks the rules of the alias",
     428: "`If-Match` or `If-None-Match` is missing",
@@ -49,7 +52,8 @@ _REFUSALS = {
 @dataclass(frozen=True, slots=True)
 class RestRoute:
     """A call: its method, its path below BELOW, and what it takes and gives. `body` are the keys of the JSON object in
-    a request; `refuses` are statuses beside 400 to 404."""
+    a request; with `takes` it has content of one of these types instead, or beside. `refuses` are statuses beside 400
+    to 404."""
 
     method: str
     path: str
@@ -58,6 +62,7 @@ class RestRoute:
     gives: type
     query: Mapping[str, str] = field(default_factory=dict)
     body: Mapping[str, str] = field(default_factory=dict)
+    takes: tuple[str, ...] = ()
     needs_condition: bool = False
     status: int = 200
     refuses: tuple[int, ...] = ()
@@ -76,11 +81,22 @@ ROUTES = (
         *("PUT", _MODEL + "/versions/{version}", "publish"),
         *("Publish what you uploaded as a version, which never changes after that", PublishedDocument),
         body={"digest": "The digest of the manifest in your repository for uploads"},
+        takes=MANIFESTS,
         status=201,
         refuses=(409,),
     ),
     RestRoute(
         "GET", _MODEL + "/uploads", "uploads", "Tell where you upload versions before publishing", UploadsDocument
+    ),
+    RestRoute("GET", _UPLOAD, "upload", "Tell how much of a blob for a version is there", UploadDocument),
+    RestRoute(
+        *("PATCH", _UPLOAD, "send", "Send the next chunk of a blob, at most 8 MiB", UploadDocument),
+        query={"from": "The number of bytes before it"},
+        takes=("application/octet-stream",),
+        refuses=(409,),
+    ),
+    RestRoute(
+        *("PUT", _UPLOAD, "end_upload", "End the upload of a blob, which must be whole", UploadDocument), refuses=(409,)
     ),
     RestRoute("GET", _MODEL + "/resolve", "resolve", "Find a version", ResolvedDocument, query={"range": _WANTED}),
     RestRoute("GET", _MODEL + "/aliases", "aliases", "List versions and aliases", ModelVersionsDocument),
@@ -183,10 +199,13 @@ def _operation(route: RestRoute) -> Json:
             },
         },
     }
+    content: Json = {kind: {} for kind in route.takes}
     if route.body:
         properties = {name: {"type": "string", "description": text} for name, text in route.body.items()}
         schema = {"type": "object", "required": list(route.body), "properties": properties}
-        said["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+        content["application/json"] = {"schema": schema}
+    if content:
+        said["requestBody"] = {"required": True, "content": content}
     return said
 
 

@@ -23,6 +23,7 @@ MAY = {
     "promote": {"promoter", "admin"},
 }
 FILES = {"config.json": b"{}", "model.safetensors": b"weights"}
+NO_BLOB = "sha256:" + "0" * 64
 OURS, OTHERS = "team/model", "other/model"
 
 
@@ -59,6 +60,20 @@ CALLS: dict[str, tuple[str, Callable[[RegistryHouse, str, str], Answered]]] = {
         lambda house, who, model: house.call(who, "POST", f"/{model}/check?range=prod&alias=prod", {"rules": ""}),
     ),
     "uploads": ("publish", lambda house, who, model: house.call(who, "GET", f"/{model}/uploads")),
+    "upload": ("publish", lambda house, who, model: house.call(who, "GET", f"/{model}/uploads/{NO_BLOB}")),
+    "send": (
+        "publish",
+        lambda house, who, model: house.call(
+            who, "PATCH", f"/{model}/uploads/{NO_BLOB}?from=7", "chunk", Content_Type="application/octet-stream"
+        ),
+    ),
+    "end upload": ("publish", lambda house, who, model: house.call(who, "PUT", f"/{model}/uploads/{NO_BLOB}")),
+    "publish a manifest": (
+        "publish",
+        lambda house, who, model: house.call(
+            who, "PUT", f"/{model}/versions/9.0.0", {}, Content_Type="application/vnd.oci.image.manifest.v1+json"
+        ),
+    ),
     "publish": (
         "publish",
         lambda house, who, model: house.call(who, "PUT", f"/{model}/versions/9.0.0", {"digest": "sha256:" + "0" * 64}),
@@ -76,7 +91,7 @@ CALLS: dict[str, tuple[str, Callable[[RegistryHouse, str, str], Answered]]] = {
         ),
     ),
 }
-DONE = {"publish": 404, "move": 412, "remove": 412}
+DONE = {"send": 409, "end upload": 409, "publish a manifest": 502, "publish": 404, "move": 412, "remove": 412}
 """The statuses of calls that are allowed, and have nothing to do: they must leave the models as they are."""
 
 
