@@ -10,6 +10,7 @@ from orchestrator.documents import ALWAYS, SCHEMA, Document, ErrorEntry, Json, W
 from orchestrator.exports.document import ExportDocument
 from orchestrator.folders.documents import ImportDocument, LinkDocument
 from orchestrator.lists.document import LockDiffDocument
+from orchestrator.publishing.document import PushDocument
 from orchestrator.pull.document import PlanDocument, PullDocument
 from orchestrator.registry.document import (
     CheckDocument,
@@ -51,6 +52,7 @@ DATA: dict[str, tuple[type, ...]] = {
     "fleet cancel": (FleetTaskDocument,),
     "fleet ls": (FleetDocument,),
     "fleet drain": (FleetDocument,),
+    "push": (PushDocument,),
     "registry ls": (ModelVersionsDocument, ModelsDocument),
     "registry show": (ResolvedDocument,),
     "registry alias": (ResolvedDocument, RemovedAliasDocument),

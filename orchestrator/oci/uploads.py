@@ -25,7 +25,10 @@ class RepositoryUploads:
         return self._client.blob_size(digest) is not None
 
     def take_over(self, digest: Digest) -> str | None:
-        """The name of the repository from which the blob was taken over; None where no other has it."""
+        """The name of the repository from which the blob was taken over; None where no other has it, and where an
+        upload goes on."""
+        if self._begun.of(self._client.repository, digest):
+            return None
         for donor in self._donors:
             upload = self._client.mount(digest, donor)
             if upload is None:

@@ -63,7 +63,7 @@ class PushedFile:
     path: str
     size: int
     digest: Digest
-    action: BlobFate
+    fate: BlobFate
     sent: int = 0
     mounted: str | None = None
 

@@ -54,7 +54,7 @@ def test_a_second_push_sends_nothing_and_is_the_same_version(pusher: Pusher, fol
     first = pusher.push(folder)
     again = pusher.push(folder)
     assert (again.digest, again.sent, again.was_there) == (first.digest, 0, True)
-    assert {file.action for file in again.files} == {BlobFate.KEEP}
+    assert {file.fate for file in again.files} == {BlobFate.KEEP}
 
 
 def test_a_version_never_changes_and_another_tag_may(pusher: Pusher, folder: Path) -> None:
@@ -80,7 +80,7 @@ def test_what_another_repository_has_is_mounted(pusher: Pusher, folder: Path) ->
 
 def test_a_dry_run_says_what_would_be_sent_and_sends_nothing(pusher: Pusher, folder: Path) -> None:
     report = pusher.push(folder, is_dry_run=True)
-    assert {file.action for file in report.files} == {BlobFate.BRING}
+    assert {file.fate for file in report.files} == {BlobFate.BRING}
     assert pusher.client.tags() == ()
     assert pusher.push(folder).digest == report.digest
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -63,6 +64,13 @@ class RegistryServices:
     none, and UsageError where no server is named and none runs."""
 
     settings: Settings
+    net: Net | None = None
+
+    @contextlib.contextmanager
+    def kept(self) -> Iterator[RegistryServices]:
+        """The same calls over connections that are kept."""
+        with self._opened() as net:
+            yield replace(self, net=net)
 
     def certificate(self) -> str:
         """The certificate of the tokens of a server on this cache, in PEM form. Raises ConfigError without the
@@ -165,15 +173,13 @@ class RegistryServices:
         body: Mapping[str, str] | None = None,
         content: tuple[str, bytes] | None = None,
     ) -> T:
-        base, token = self._server()
+        base = self._server()[0]
         url = f"{base}/registry/v1{path}{f'?{urlencode(query)}' if query else ''}"
         if body is not None:
             content = "application/json", json.dumps(body).encode()
         kind_of, sent = content or ("", None)
         given = {**(headers or {}), **({"Content-Type": kind_of} if kind_of else {})}
-        settings = self.settings
-        credentials = Credentials(token, frozenset({place(base)}))
-        with Net(credentials, proxies=proxies_of(settings), ca_bundle=settings.ca_bundle) as net:
+        with contextlib.nullcontext(self.net) if self.net else self._opened() as net:
             # A change that was made is answered otherwise when it is asked for again.
             attempts = None if method == "GET" else 1
             answer = net.exchange(method, url, headers=given, body=sent, attempts=attempts)
@@ -183,6 +189,12 @@ class RegistryServices:
             return read(kind, json.loads(answer.body))
         except (ValueError, RecursionError) as error:
             raise ProtocolError(f"{base} does not answer as a registry does: {error}", source=base) from error
+
+    def _opened(self) -> Net:
+        """The way to the server, with the token for it."""
+        base, token = self._server()
+        credentials = Credentials(token, frozenset({place(base)}))
+        return Net(credentials, proxies=proxies_of(self.settings), ca_bundle=self.settings.ca_bundle)
 
     def _server(self) -> tuple[str, str | None]:
         """The address of the server, and the token for it."""
