@@ -54,8 +54,6 @@ if TYPE_CHECKING:
     from orchestrator.folders.take import ImportReport, ImportRequest
     from orchestrator.lists.request import Item
     from orchestrator.mirrors.probe import Bounds
-    from orchestrator.publishing.push import PushReport, PushRequest
-    from orchestrator.publishing.targets import TagTarget, VersionTarget
     from orchestrator.recipes.defaults import Known
     from orchestrator.serve.access.tokens import TokenFile
     from orchestrator.shared.nodes import NodeUse
@@ -167,14 +165,6 @@ class Services:
         from orchestrator.app.fleet.service import FleetServices
 
         return FleetServices(self.settings)
-
-    def push(
-        self, request: PushRequest, target: TagTarget | VersionTarget, mounts: tuple[str, ...], emit: Emit
-    ) -> PushReport:
-        """Push a folder to a registry."""
-        from orchestrator.app.registry.pushing import push_folder
-
-        return push_folder(self.settings, request, target, mounts, emit)
 
     @property
     def registry(self) -> RegistryServices:

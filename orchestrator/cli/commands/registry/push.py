@@ -12,7 +12,7 @@ from orchestrator.cli import options as shared
 from orchestrator.cli import terminal
 from orchestrator.cli.named_config import CONFIG
 from orchestrator.cli.options import Output
-from orchestrator.cli.run import Run, finish, services
+from orchestrator.cli.run import Run, finish
 from orchestrator.cli.typed import argument, option, takes
 from orchestrator.core.sizes import format_size
 from orchestrator.core.text import counted, printable
@@ -66,6 +66,7 @@ def push(options: PushOptions) -> int:
       glm-aria push ./model oci://127.0.0.1:5000/team/model:1.2.3 --dry-run
       glm-aria push ~/.cache/huggingface/hub/models--org--name/snapshots/COMMIT reg://team/name:1.0.0
     """
+    from orchestrator.app.registry.pushing import push_folder
     from orchestrator.errors import UsageError
     from orchestrator.publishing.document import PushDocument
     from orchestrator.publishing.push import PushRequest
@@ -81,7 +82,7 @@ def push(options: PushOptions) -> int:
     folder = Path(places.absolute(options.folder))
     request = PushRequest(folder, options.include, options.exclude, options.alias, is_dry_run=options.dry_run)
     with run.watched():
-        report = services(settings).push(request, target, options.mount_from, run.emit)
+        report = push_folder(settings, request, target, options.mount_from, run.emit)
 
     def show(found: PushDocument) -> None:
         if found.is_dry_run or options.output.verbose:
