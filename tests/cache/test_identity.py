@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from pathlib import Path
 
+import pytest
+
+from orchestrator.cache import identity
 from orchestrator.cache.identity import cache_id
 from orchestrator.cache.state_dir import NOWHERE
 
@@ -19,6 +23,23 @@ def test_an_id_is_made_once_and_leaves_nothing_beside_it(tmp_path: Path) -> None
     assert len(found) == 16
     assert cache_id(tmp_path) == found
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["cache-id", "stage"]
+
+
+def test_a_copy_of_the_folder_is_another_cache_unless_machines_may_share_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "one" / "stage").mkdir(parents=True)
+    monkeypatch.setattr(identity, "file_system", lambda _: "nfs4")
+    shared = cache_id(tmp_path / "one")
+    shutil.copytree(tmp_path / "one", tmp_path / "copy")
+    assert cache_id(tmp_path / "copy") == shared == (tmp_path / "one" / "cache-id").read_text()
+    monkeypatch.setattr(identity, "file_system", lambda _: "ext4")
+    one = cache_id(tmp_path / "one")
+    assert one == cache_id(tmp_path / "one")
+    assert len({one, cache_id(tmp_path / "copy"), shared}) == 3
+    (tmp_path / "boot").write_text("another machine with the same disk\n")
+    monkeypatch.setattr(identity, "_BOOT", tmp_path / "boot")
+    assert cache_id(tmp_path / "one") != one
 
 
 def test_all_who_ask_at_once_are_told_the_same(tmp_path: Path) -> None:
