@@ -7,7 +7,8 @@ import re
 # The query of an address (a signed URL's is a credential), the user name and password in one, tokens, aria2's secret.
 _SECRETS = (
     (re.compile(r"\?[^\s'\"<>)\]]*=[^\s'\"<>)\]]*"), "?***"),
-    (re.compile(r"://[^\s/@'\"]+@"), "://***@"),
+    # A ref of MLflow has the name of a model there.
+    (re.compile(r"(?<!\bmlflow)://[^\s/@'\"]+@"), "://***@"),
     (re.compile(r"\bhf_[A-Za-z0-9]{8,}"), "hf_***"),
     (re.compile(r"\bgla_[A-Za-z0-9_-]{8,}"), "gla_***"),
     (re.compile(r"\b(token:|Bearer )[^\s'\"<>,\]]+"), r"\1***"),

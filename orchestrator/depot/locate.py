@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from orchestrator.core.extents import Ranges
 from orchestrator.core.plan import Job
@@ -22,7 +23,7 @@ from orchestrator.errors import (
     TrustError,
 )
 from orchestrator.events import Emit, Event, Notice
-from orchestrator.mirrors.links import Links, announced_digest
+from orchestrator.mirrors.links import Link, Links, announced_digest
 from orchestrator.mirrors.ranges import ask_for_range
 from orchestrator.mirrors.rank import usable
 from orchestrator.mirrors.shortcuts import Shortcuts
@@ -31,6 +32,8 @@ from orchestrator.mirrors.sources import Sources
 from orchestrator.net.failures import blaming
 from orchestrator.net.session import Net
 from orchestrator.transfer.interface import Terms, Uri
+
+T = TypeVar("T")
 
 
 class Origins(Protocol):
@@ -95,22 +98,35 @@ class SourceLocator:
         place = self._place(job, source)
         started = time.monotonic()
         try:
-            links = Links(self._sources.net_for(*place))
-            link = links.resolve(*place, job.size, job.digest, is_restricted=job.is_restricted)
+            link = self._asked(place, lambda: self._resolve(job, place))
         except GlmAriaError as error:
             self._leave_out(job, source, error)
             raise
         latency = time.monotonic() - started
         if link.needs_token and place[0].kind.names_site:
-            address = self._sources.gate.address(link.url, place[0].url, partial(self._sources.net_for, *place))
+            net, renew = partial(self._sources.net_for, *place), partial(self._sources.renew, *place)
+            address = self._sources.gate.address(link.url, place[0].url, net, renew)
             return Uri(source, address, latency)
         return Uri(source, link.url, latency, link.expires_at, link.needs_token)
+
+    def _resolve(self, job: Job, place: Place) -> Link:
+        links = Links(self._sources.net_for(*place))
+        return links.resolve(*place, job.size, job.digest, is_restricted=job.is_restricted)
+
+    def _asked(self, place: Place, ask: Callable[[], T]) -> T:
+        """What `ask` gives; a registry that no longer takes a token of ours is asked again with a new one."""
+        try:
+            return ask()
+        except NotAllowedError:
+            if not self._sources.renew(*place):
+                raise
+            return ask()
 
     def fetch(self, job: Job, source: str, start: int, end: int) -> Body:
         """See `transfer.interface.Locator`."""
         place = self._place(job, source)
         try:
-            return self._body(job, *place, start, end)
+            return self._asked(place, lambda: self._body(job, *place, start, end))
         except GlmAriaError as error:
             self._leave_out(job, source, error)
             raise

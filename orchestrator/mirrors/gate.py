@@ -33,6 +33,15 @@ class _Goods:
     url: str
     home: str
     net: Callable[[], Net]
+    renew: Callable[[], bool]
+
+    def ask(self, byte_range: tuple[int, int] | None) -> Stream:
+        """The site's answer; it is asked again with a new token where it no longer takes the old one."""
+        stream = self.net().stream(self.url, byte_range=byte_range, home=self.home)
+        if stream.status == 401 and self.renew():
+            stream.close()
+            stream = self.net().stream(self.url, byte_range=byte_range, home=self.home)
+        return stream
 
 
 class LoopbackGate:
@@ -54,17 +63,18 @@ class LoopbackGate:
             server.shutdown()
             server.server_close()
 
-    def address(self, url: str, home: str, net: Callable[[], Net]) -> str:
+    def address(self, url: str, home: str, net: Callable[[], Net], renew: Callable[[], bool] = lambda: False) -> str:
         """An address on loopback for the bytes at `url`, to which the site at `home` led.
 
-        `net` gives the way there each time, since a token may have to be renewed. Raises CannotCreateError.
+        `net` gives the way there each time, since tokens end; `renew` drops the token that it would give, and is true
+        if another may help. Raises CannotCreateError.
         """
         ticket = secrets.token_urlsafe(24)
         with self._lock:
             if self._server is None:
                 self._server = _Server(self)
                 start(threading.Thread(target=self._server.serve_forever, name="gate", daemon=True))
-            self._goods[ticket] = _Goods(url, home, net)
+            self._goods[ticket] = _Goods(url, home, net, renew)
             while len(self._goods) > _MOST_TICKETS:
                 self._goods.popitem(last=False)
             return f"http://127.0.0.1:{self._server.server_address[1]}/{ticket}"
@@ -99,7 +109,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(404)
             return
         try:
-            stream = goods.net().stream(goods.url, byte_range=_range(self.headers.get("Range")), home=goods.home)
+            stream = goods.ask(_range(self.headers.get("Range")))
         except GlmAriaError as error:
             self._refuse(503 if error.retryable else 502)
             return

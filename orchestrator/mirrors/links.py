@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl, urlsplit
 from orchestrator.core.files import Algorithm, Digest
 from orchestrator.core.sources import Origin, Source
 from orchestrator.errors import IntegrityError, NotAllowedError, NotFoundError, ProtocolError
-from orchestrator.net import hints
+from orchestrator.mirrors.access import access
 from orchestrator.net.addresses import MAX_REDIRECTS, next_hop, place, redact
 from orchestrator.net.answers import Answer
 from orchestrator.net.failures import blaming
@@ -124,7 +124,7 @@ def _check_status(answer: Answer, source: Source, origin: Origin, *, had_token: 
     if row.error is NotAllowedError:
         raise NotAllowedError(
             f"{source.name} denies access to {origin.path!r} of {repo}",
-            hint=hints.licence(source.url, repo, had_token=had_token),
+            hint=access(source, repo, had_token=had_token),
         )
     raise row.error(f"{source.name} answered HTTP {answer.status} for {origin.path!r}")
 

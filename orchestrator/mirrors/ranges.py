@@ -6,7 +6,7 @@ import re
 
 from orchestrator.core.sources import Origin, RangeAnswer, Source
 from orchestrator.errors import IntegrityError, NotAllowedError, NotFoundError, ProtocolError
-from orchestrator.net import hints
+from orchestrator.mirrors.access import access
 from orchestrator.net.answers import Stream
 from orchestrator.net.failures import blaming
 from orchestrator.net.session import Net
@@ -60,7 +60,7 @@ def fetch_range(
 def _check(stream: Stream, source: Source, origin: Origin, start: int, end: int, *, had_token: bool) -> None:
     where = f"{origin.path!r} of {origin.repo.url_path}"
     if stream.status in (401, 403):
-        hint = hints.licence(source.url, origin.repo.url_path, had_token=had_token)
+        hint = access(source, origin.repo.url_path, had_token=had_token)
         raise NotAllowedError(f"{source.name} denies access to {where}", hint=hint)
     if stream.status in (404, 410):
         raise NotFoundError(f"{source.name} does not have {where}")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from orchestrator.core.sources import Body, Source
 from orchestrator.errors import GlmAriaError, IntegrityError, NotAllowedError, ProtocolError
-from orchestrator.net import hints
+from orchestrator.mirrors.access import access
 from orchestrator.net.answers import Stream
 from orchestrator.net.failures import blaming
 from orchestrator.net.session import Net
@@ -83,7 +83,7 @@ def _span_of(stream: Stream, source: Source, wanted: FileRange) -> tuple[int, in
 
 def _refused(status: int, source: Source, wanted: FileRange, *, had_token: bool) -> GlmAriaError:
     kind = meaning(status).error
-    hint = hints.licence(source.url, wanted.repo, had_token=had_token) if kind is NotAllowedError else None
+    hint = access(source, wanted.repo, had_token=had_token) if kind is NotAllowedError else None
     return kind(f"{source.name} answered HTTP {status} for {wanted.path!r} of {wanted.repo}", hint=hint)
 
 

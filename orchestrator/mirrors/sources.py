@@ -47,6 +47,13 @@ class Sources:
         """The client for the blob of an `origin` at a source: only the first source of a repo is worth waiting for."""
         return self.patient if source == self.roots.get(origin.kind) else self.hasty_for(source, origin)
 
+    def renew(self, source: Source, origin: Origin) -> bool:
+        """Drop what a registry gave us for the blob's repository, if the source is one; it is worth asking again then,
+        also where another thread has dropped it."""
+        if source.kind.names_site:
+            self.registries.forget(Site.at(source.url).repository(origin.repo.name))
+        return source.kind.names_site
+
     def hasty_for(self, source: Source, origin: Origin) -> Net:
         """The client that waits for nobody, except for a registry: nobody else may have its blobs."""
         if source.kind.names_site:

@@ -225,8 +225,15 @@ class Client:
             follow = method in ("GET", "HEAD")
             return net.exchange(method, url, headers=headers, body=body, attempts=attempts, follow=follow)
 
+        registry = self.repository.registry
         with blaming(self.repository.place):
-            return self.registries.ask(self.repository.registry, scopes, ask)
+            try:
+                return self.registries.ask(registry, scopes, ask)
+            except TrustError as error:
+                if registry.startswith("https:"):
+                    plain = Repository(registry.replace("https:", "http:", 1), self.repository.name)
+                    error.hint = f"{error.hint}; if it has no certificate at all: {plain}"
+                raise
 
     def _refusal(self, answer: Answer, what: str) -> GlmAriaError:
         return refusal(answer, self.repository.place, self.repository.name, what)

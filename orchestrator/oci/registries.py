@@ -74,10 +74,16 @@ class Registries:
 
     def ask(self, registry: str, scopes: Scopes, ask: Callable[[Net], Answer]) -> Answer:
         """The answer of `ask`, which is called again with a login if the registry demands one."""
-        answer = ask(self._known(registry, scopes) or self.net)
-        if answer.status != 401 or place(registry) in self._issues:
+        known = self._known(registry, scopes)
+        answer = ask(known or self.net)
+        if place(registry) in self._issues:
             return answer
-        return ask(self._admitted(answer, registry, scopes))
+        if answer.status == 401:
+            return ask(self._admitted(answer, registry, scopes))
+        if known is None:
+            with self._lock:
+                self._passes[(registry, scopes)] = _Pass(self.net, self._clock() + _LONGEST_LIFE, has_login=False)
+        return answer
 
     def reader(self, repository: Repository, blob: str) -> Net:
         """The way to the blobs of a repository, with what the registry demands of who reads.

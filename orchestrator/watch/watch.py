@@ -330,7 +330,8 @@ class _Watch:
 
 
 def _target(item: Item) -> Target:
-    return Target(item.ref.repo, item.ref.revision)
+    """The model in the cache; all of its repo where the revision is a range of versions, which has no ref there."""
+    return Target(item.ref.repo, item.ref.commit or item.ref.branch)
 
 
 def _told_of(error: GlmAriaError) -> dict[str, str | None]:

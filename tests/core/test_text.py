@@ -36,6 +36,7 @@ def test_nothing_but_visible_characters_is_left(text: str) -> None:
         ("https://cdn/f?X-Amz-Signature=abc&x=1 failed", "https://cdn/f?*** failed"),
         ("url: /f?Expires=1&Signature=abc (Caused by", "url: /f?*** (Caused by"),
         ("http://me:pw@proxy:1", "http://***@proxy:1"),
+        ("mlflow://fraud@champion is a ref", "mlflow://fraud@champion is a ref"),
         ("the token hf_abcdefghijk is", "the token hf_*** is"),
         ("['token:s3cret', 'gid']", "['token:***', 'gid']"),
         ("Authorization: Bearer abc.def", "Authorization: Bearer ***"),

@@ -6,6 +6,7 @@ import hashlib
 import shutil
 import tomllib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from tests.machine.fixtures import MakeHub, sent
 from tests.machine.machine import Machine, content
 from tests.oci.manifests import artifact, cnai, entry, index, model_pack, sha256, text
 from tests.oci.pushing import push, push_files
-from tests.servers.registry import Answered, RedirectingFront, RegistryServer, SmallServer, TokenService
+from tests.servers.registry import Answered, RedirectingFront, RegistryServer, Seen, SmallServer, TokenService, ranged
 
 FILES = {"config.json": b"{}\n", "model.safetensors": generate(12 * MIB, 1), "part/er.bin": generate(MIB, 2)}
 
@@ -186,6 +187,36 @@ def test_aria2_gets_the_address_that_a_registry_redirects_to(
         assert len(large) > 1
 
 
+def test_a_tag_that_moves_during_the_pull_changes_nothing(
+    machine: Machine, server: RegistryServer, client: Client
+) -> None:
+    digest = push_files(client, "1.0.0", model_pack(FILES), FILES)
+    new = {"config.json": b"moved"}
+    push_files(client, "next", model_pack(new), new)
+
+    class Moving(RedirectingFront):
+        def _answer(self, request: Seen) -> Answered:
+            answered = super()._answer(request)
+            if "/manifests/" in request.path:
+                client.put("1.0.0", client.manifest("next").body, OCI_MANIFEST)
+            return answered
+
+    with Moving(server) as front:
+        done = machine.run("pull", f"oci://{front.host}/{client.repository.name}:1.0.0", "--json").ended(0)
+    assert client.head("1.0.0") == client.head("next")
+    assert done.model["commit"] == digest.hex[:40]
+    assert snapshot(machine, client, digest.hex[:40]) == FILES
+
+
+def test_a_list_of_models_of_a_registry_is_kept_true(machine: Machine, client: Client) -> None:
+    one, two = ({"config.json": content} for content in (b"1", b"2"))
+    (machine.work / "models.txt").write_text(f"{ref(client, ':prod')}\n")
+    for files in (one, two):
+        digest = push_files(client, "prod", model_pack(files), files)
+        machine.run("watch", "models.txt", "--once").ended(0)
+        assert snapshot(machine, client, digest.hex[:40]) == files
+
+
 def test_what_the_hub_has_too_comes_from_both(machine: Machine, make_hub: MakeHub, client: Client) -> None:
     twin = Repo("model", "org/public", FILES)
     hub = make_hub(twin)
@@ -323,3 +354,29 @@ def test_a_login_is_tried_and_kept_for_its_user_alone(
     assert machine.token not in file.read_text(), "nothing of it is left for the canary's keeper to find"
     machine.run("registry", "logout", server.host).ended(66)
     machine.run("pull", f"oci://{server.host}/team/model:1.0.0", "--force", "--json").ended(77)
+
+
+def test_a_token_that_ends_early_is_renewed(machine: Machine, tmp_path: Path, net: Net) -> None:
+    """A registry that forgets the first token after three requests, whatever its service said."""
+    files = {f"part-{number}.safetensors": generate(MIB, number) for number in range(8)}
+    with RegistryServer(tmp_path / "registry") as server:
+        push_files(Client(Registries(net), Repository(server.url, "team/model")), "1", model_pack(files), files)
+        uses: dict[str, int] = {}
+
+        class Forgetful(RedirectingFront):
+            def _answer(self, request: Seen) -> Answered:
+                if request.path == "/token":
+                    token = f"t{len(uses)}"
+                    uses[token] = 0
+                    return Answered(200, f'{{"token": "{token}", "expires_in": 3600}}'.encode())
+                token = (request.authorization or "").removeprefix("Bearer ")
+                if token not in uses or (token == "t0" and uses[token] >= 3):
+                    return Answered(401, b"", {"WWW-Authenticate": f'Bearer realm="{self.url}/token",service="s"'})
+                uses[token] += 1
+                passed = self._passed(replace(request, authorization=None), request.method)
+                return ranged(passed.body, request) if request.range else passed
+
+        with Forgetful(server) as front:
+            done = machine.run("pull", f"oci://{front.host}/team/model:1", "--json").ended(0)
+        assert snapshot_of(machine, "team/model", done.model["commit"]) == files
+        assert len(uses) > 1

@@ -114,3 +114,12 @@ def test_a_gate_that_is_closed_lets_nobody_through(net: Net, site: SmallServer) 
 def test_a_gate_that_nobody_needs_does_not_listen() -> None:
     with LoopbackGate() as gate:
         assert gate._server is None
+
+
+def test_a_token_that_ended_early_is_renewed_once(gate: LoopbackGate, net: Net, site: SmallServer) -> None:
+    with Net() as ended:
+        nets = [ended, net]
+        assert get(gate.address(f"{site.url}/blob", site.url, lambda: nets[0], lambda: bool(nets.pop(0))))[0] == 200
+        asked = len(site.seen)
+        assert get(gate.address(f"{site.url}/blob", site.url, lambda: ended, lambda: True))[0] == 401
+        assert len(site.seen) == asked + 2

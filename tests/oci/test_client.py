@@ -361,3 +361,9 @@ def test_signatures_are_found_by_the_tag_that_stands_in_for_the_api(
 
 def test_a_repository_is_shown_as_it_is_written() -> None:
     assert str(Repository("https://registry.example", "team/model")) == "oci://registry.example/team/model"
+
+
+def test_a_registry_without_a_certificate_is_told_of(server: RegistryServer, make_client: MakeClient) -> None:
+    with pytest.raises(TrustError) as caught:
+        make_client(server.url.replace("http:", "https:")).tags()
+    assert f"oci://{server.host}/team/model" in str(caught.value.hint)
