@@ -114,7 +114,7 @@ class SourceLocator:
         return links.resolve(*place, job.size, job.digest, is_restricted=job.is_restricted)
 
     def _asked(self, place: Place, ask: Callable[[], T]) -> T:
-        """What `ask` gives; a registry that no longer takes a token of ours is asked again with a new one."""
+        """The result of `ask`; a registry that no longer takes a token of ours is asked again with a new one."""
         try:
             return ask()
         except NotAllowedError:
