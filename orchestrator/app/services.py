@@ -138,19 +138,16 @@ class Services:
 
     def watch(self, wanted: Watched, request: WatchRequest, emit: Emit) -> WatchReport:
         """Keep the cache equal to the list; each pull opens its own resources."""
-        from orchestrator.cache.retention.pins import Pins
-        from orchestrator.watch.state import WatchFile
-        from orchestrator.watch.watch import Ports, watch
+        from orchestrator.app.watching import keep_watch
 
         wanted.read()  # report a wrong list before anything is written
-        state = state_of(self.settings)
         with stoppable() as stop:
 
             def pull(items: tuple[Item, ...], turn: Stop, tell: Emit) -> PullReport:
                 return self._pull(wanted.to_request(items), turn, tell)
 
-            ports = Ports(wanted.read, pull, Pins(self._layout, state), WatchFile(state, wanted.path))
-            return watch(request, ports, stop, wanted.hook.watching(emit, stop) if wanted.hook else emit)
+            heard = wanted.hook.watching(emit, stop) if wanted.hook else emit
+            return keep_watch(self.settings, wanted.path, (wanted.read, pull), request, stop=stop, emit=heard)
 
     def serve(self, request: ServeRequest, emit: Emit) -> Served:
         """Serve the cache until a signal comes."""

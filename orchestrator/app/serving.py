@@ -163,7 +163,7 @@ def _served(
             faces = [house.peers, *faces]
             doors = {house.peers.name: PeerDoor(keys, port, (*settings.serve_hosts, *settings.fleet_hosts))}
         if house.facade is not None:
-            faces = [stack.enter_context(registry_face(house.facade)), *faces]
+            faces = [stack.enter_context(registry_face(house.facade, is_over=stop.is_set)), *faces]
         if not is_own:
             faces = [*_beside_clients(house, door, prefix, stop), *faces]
             beside = partial(beat, house.board)

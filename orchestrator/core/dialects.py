@@ -31,8 +31,8 @@ class Dialect:
     `has_git_commits`: its commits are git's, so the same at every site, and git's objects prove them. Else each site
     has commits of its own. `has_own_names`: organisations have other names than at a Hub (`[aliases]`). `models_only`:
     a ref that a user writes names a model there, as `org/name`. `names_site`: a ref says at which site its repo is, so
-    settings name none. `has_no_files`: its site says which ref of another kind a ref stands for, and no more. `mirrors`
-    are sites that are used by default, as (name, address).
+    settings name none. `has_no_files`: its site says which ref of another kind a ref stands for, and no more.
+    `tells_moves`: its site tells when that changes. `mirrors` are sites that are used by default, as (name, address).
     """
 
     name: str
@@ -47,6 +47,7 @@ class Dialect:
     models_only: bool = True
     names_site: bool = False
     has_no_files: bool = False
+    tells_moves: bool = False
     where: str = ""
     setting: str = ""
     revision: re.Pattern[str] | None = None
@@ -107,6 +108,7 @@ REGISTRY = Dialect(
     where="name the server that knows its models: registry.url of your settings file, or GLM_ARIA_REGISTRY",
     setting="registry_url",
     has_no_files=True,
+    tells_moves=True,
     revision=re.compile(rf"[A-Za-z0-9^~<>=*][A-Za-z0-9._+*|<>=^~ -]{{0,199}}|{_SHA256}", re.ASCII),
     revisions="a version (1.2.3), a range (^1.2), an alias, or a digest as @sha256: and 64 digits",
 )

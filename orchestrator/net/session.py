@@ -176,6 +176,13 @@ class Net:
         answer = self._retried(read, None, home or url)
         return Stream(answer.url, opened[0], self.limits, self._clock)
 
+    def listen(self, url: str, headers: Mapping[str, str]) -> Stream:
+        """GET an answer that goes on as long as there is news, once. It may drip, but not be silent for longer than a
+        read may take. Any status is handed out; errors as in `get_json`."""
+        deadline = self._clock() + self.limits.deadline
+        final, response = self._open("GET", url, deadline, headers, url)
+        return Stream(final, response, replace(self.limits, slowest=0), self._clock)
+
     def way_to(self, url: str) -> dict[str, str]:
         """The variables by which a program on libcurl takes the same way to `url`: proxy and certificates."""
         proxy = self._route(url, url)

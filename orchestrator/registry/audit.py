@@ -91,6 +91,12 @@ class Trail:
             return (event for event in self._all() if event.number > number)
         return (event for event in recent if event.number > number)
 
+    def newest(self) -> int:
+        """The number of the last event; 0 where there is none. Raises per `system.failures`."""
+        with self._guard:
+            self._follow()
+            return self._recent[-1].number if self._recent else 0
+
     def _follow(self) -> None:
         for line in self._lines(self._read_to):
             self._read_to += len(line)

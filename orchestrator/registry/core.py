@@ -120,6 +120,10 @@ class Registry:
         named = ((model_named(event.model), event) for event in self._trail.after(after))
         return (event for about, event in named if about == (model or about) and who.may(Right.READ, about))
 
+    def newest_event(self) -> int:
+        """The number of the last change of all; 0 where there is none."""
+        return self._trail.newest()
+
     def uploads(self, who: Subject, model: RepoId) -> str:
         """The address of the repository to which somebody uploads versions of a model, before `publish`."""
         _require(who, Right.PUBLISH, model)

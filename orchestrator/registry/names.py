@@ -51,7 +51,7 @@ def upload_repository(who: str, model: RepoId) -> str:
 
 def check_alias(name: str) -> None:
     """Refuse a name that a new alias must not have: one that means something else already. Raises UsageError."""
-    if not is_tag(name) or name.startswith("sha256-") or Version.of_tag(name) or is_digest(name) or _is_range(name):
+    if not is_tag(name) or name.startswith("sha256-") or Version.of_tag(name) or is_digest(name) or is_range(name):
         raise UsageError(
             f"{name!r} is no name for an alias",
             hint="letters, digits and . _ -, and neither a version, a range such as 1.x, nor a digest",
@@ -63,7 +63,8 @@ def is_digest(text: str) -> bool:
     return _DIGEST.fullmatch(text) is not None
 
 
-def _is_range(text: str) -> bool:
+def is_range(text: str) -> bool:
+    """True for a range of versions as npm has it."""
     try:
         Range.parse(text)
     except ValueError:

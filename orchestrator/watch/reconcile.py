@@ -5,7 +5,7 @@ Times are seconds of one clock that never goes back.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -31,6 +31,26 @@ class Schedule:
 def reconcile(known: Mapping[Model, Schedule], listed: Iterable[Model], now: float) -> dict[Model, Schedule]:
     """The schedules once the list says `listed`: what is new is due now, what left it is dropped, the rest stays."""
     return {model: known.get(model, Schedule(now)) for model in listed}
+
+
+def moved(schedules: Mapping[Model, Schedule], news: Collection[Model], now: float) -> dict[Model, Schedule]:
+    """The schedules once there is news of models: these are due now, and are let in as new ones are."""
+    return {
+        model: replace(schedule, due=now, is_new=True) if model in news else schedule
+        for model, schedule in schedules.items()
+    }
+
+
+def unheard(
+    schedules: Mapping[Model, Schedule], heard: Callable[[Model], bool], now: float, interval: float
+) -> dict[Model, Schedule]:
+    """The schedules once the news of models may be missing: these are looked at within the interval."""
+    return {
+        model: schedule
+        if schedule.failures or schedule.due <= now + interval or heard(model)
+        else replace(schedule, due=now + interval)
+        for model, schedule in schedules.items()
+    }
 
 
 def due(schedules: Mapping[Model, Schedule], now: float) -> tuple[Model, ...]:

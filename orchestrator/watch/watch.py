@@ -21,13 +21,14 @@ from orchestrator.core.sizes import format_duration
 from orchestrator.errors import GlmAriaError, Interrupted, UsageError
 from orchestrator.events import Emit, Event, Flipped, ModelPhase, Notice, Phase
 from orchestrator.lists.request import Item
-from orchestrator.pull.report import ModelReport, PullReport
+from orchestrator.pull.report import ModelReport
 from orchestrator.system.signals import Stop
-from orchestrator.system.threads import start
 from orchestrator.watch import reconcile
 from orchestrator.watch.follow import Follower
+from orchestrator.watch.news import NO_NEWS, MoveNews
 from orchestrator.watch.reconcile import Schedule
 from orchestrator.watch.state import ModelState, WatchFile, WatchState
+from orchestrator.watch.turn import Pull, Turn
 
 GONE = 10.0
 """Seconds for which a model must be missing from the list before its pin goes: half a list is no reason to unpin."""
@@ -35,13 +36,13 @@ RETRY = 5.0
 """Seconds between two looks at a list that is wrong: what it lacks may be a file that nobody follows yet."""
 LONG = 600.0
 """Seconds of one pull, or the interval, after which others that are due are let in."""
+HEARD = 3600.0
+"""Seconds between two looks at a model that is told about when it moves."""
 _STEP = 0.1
 
 Listing = tuple[tuple[Item, ...], tuple[Path, ...]]
 Read = Callable[[], Listing]
 """The models of the list and all files that it is made of. Raises UsageError for a list that is wrong."""
-Pull = Callable[[tuple[Item, ...], Stop, Emit], PullReport]
-"""One pull; ends soon when its Stop is set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +70,13 @@ class WatchReport:
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """The ports of a watch: the list, the pulls, the pins of the cache, and the file of its own state."""
+    """The ports of a watch: the list, the pulls, the pins of the cache, the file of its own state, and the news."""
 
     read: Read
     pull: Pull
     pins: Pins
     file: WatchFile
+    news: MoveNews = NO_NEWS
 
 
 def watch(request: WatchRequest, ports: Ports, stop: Stop, emit: Emit) -> WatchReport:
@@ -88,35 +90,11 @@ def watch(request: WatchRequest, ports: Ports, stop: Stop, emit: Emit) -> WatchR
         return _Watch(request, ports, stop, emit, follower).run()
 
 
-class _Turn:
-    """One pull in a thread of its own."""
-
-    def __init__(self, items: tuple[Item, ...], pull: Pull, emit: Emit) -> None:
-        self.items = items
-        self.stop = Stop()
-        self.report: PullReport | None = None
-        self.error: BaseException | None = None
-        self.began = time.monotonic()
-        self._pull, self._emit = pull, emit
-        # A daemon: a server that does not answer must not keep the program from ending.
-        self._thread = threading.Thread(target=self._run, name="turn", daemon=True)
-        start(self._thread)
-
-    @property
-    def is_done(self) -> bool:
-        return not self._thread.is_alive()
-
-    def _run(self) -> None:
-        try:
-            self.report = self._pull(self.items, self.stop, self._emit)
-        except BaseException as error:  # noqa: BLE001 - raised again by the waiting thread
-            self.error = error
-
-
 class _Watch:
     def __init__(self, request: WatchRequest, ports: Ports, stop: Stop, emit: Emit, follower: Follower) -> None:
         self._request, self._stop, self._emit = request, stop, emit
         self._read, self._pull, self._pins, self._file = ports.read, ports.pull, ports.pins, ports.file
+        self._news = ports.news
         self._follower = follower
         self._state = ports.file.load()
         self._lock = threading.Lock()
@@ -124,6 +102,7 @@ class _Watch:
         self._states: dict[Item, ModelState] = {}
         self._errors: dict[Item, GlmAriaError] = {}
         self._leaving: dict[str, float] = {}
+        self._moved: frozenset[Item] = frozenset()
         self._cuts = 0
         self._retry = float("inf")
 
@@ -132,12 +111,13 @@ class _Watch:
         self._stop.is_abrupt = False
         self._state = replace(self._state, interval=self._request.interval)
         self._take()
-        turn: _Turn | None = None
+        turn: Turn | None = None
         while not self._stop.is_set():
             now = time.monotonic()
             if self._follower.changed() or now >= self._retry:
                 self._reread()
             self._unpin()
+            self._hear(turn, now)
             if turn is not None:
                 turn = self._look_after(turn, now)
                 self._stop.wait(_STEP)
@@ -170,6 +150,8 @@ class _Watch:
         self._follower.follow(now_files, look if now_files == files else None)
         self._retry = float("inf") if now_files == files else 0.0
         files = now_files
+        if not self._request.once:
+            self._news.follow(items)
         now = time.monotonic()
         self._schedules = reconcile.reconcile(self._schedules, items, now)
         self._errors = {item: error for item, error in self._errors.items() if item in self._schedules}
@@ -220,14 +202,21 @@ class _Watch:
             self._state = replace(self._state, pins=tuple(text for text in self._state.pins if text not in gone))
             self._save()
 
+    def _hear(self, turn: Turn | None, now: float) -> None:
+        """Have those pulled next that have moved. One that is being pulled may have been looked at before it moved."""
+        news = self._news.moved() | self._moved
+        self._moved = news & frozenset(turn.items if turn else ())
+        schedules = reconcile.moved(self._schedules, news - self._moved, now)
+        self._schedules = reconcile.unheard(schedules, self._news.hears, now, self._request.interval)
+
     # -- the pulls
 
-    def _begin(self, due: tuple[Item, ...]) -> _Turn:
+    def _begin(self, due: tuple[Item, ...]) -> Turn:
         self._pin()
         for item in due:
             self._states[item] = replace(self._states[item], state="pulling", next=None)
         self._save()
-        return _Turn(due, self._pull, self._tell)
+        return Turn(due, self._pull, self._tell)
 
     def _tell(self, event: Event) -> None:
         self._emit(event)
@@ -247,7 +236,7 @@ class _Watch:
         with contextlib.suppress(GlmAriaError):
             self._save()
 
-    def _look_after(self, turn: _Turn, now: float) -> _Turn | None:
+    def _look_after(self, turn: Turn, now: float) -> Turn | None:
         if turn.is_done:
             self._settle(turn)
             return None
@@ -258,7 +247,7 @@ class _Watch:
             turn.stop.set()
         return turn
 
-    def _end(self, turn: _Turn) -> None:
+    def _end(self, turn: Turn) -> None:
         """The run is being stopped: so is the pull. Where it only waits for an answer, it is not waited for."""
         turn.stop.signal_number = self._stop.signal_number
         turn.stop.set()
@@ -274,7 +263,7 @@ class _Watch:
             if state.state == "pulling":
                 self._states[item] = replace(state, state="interrupted")
 
-    def _settle(self, turn: _Turn) -> None:
+    def _settle(self, turn: Turn) -> None:
         if turn.error is not None:
             if not isinstance(turn.error, GlmAriaError):
                 raise turn.error
@@ -303,7 +292,8 @@ class _Watch:
                 wait = format_duration(schedule.due - now)
                 self._emit(Notice("model-failed", f"{report.ref}: {report.error.message}; retry in {wait}"))
         else:
-            schedule = reconcile.succeeded(schedule, now, self._request.interval)
+            interval = max(self._request.interval, HEARD) if self._news.hears(item) else self._request.interval
+            schedule = reconcile.succeeded(schedule, now, interval)
             self._errors.pop(item, None)
             self._announce(state, report)
             snapshot = str(report.snapshot) if report.snapshot else None

@@ -13,8 +13,10 @@ from orchestrator.watch.reconcile import (
     due,
     failed,
     is_outdated,
+    moved,
     reconcile,
     succeeded,
+    unheard,
 )
 
 
@@ -53,3 +55,17 @@ def test_when_a_running_pull_is_begun_anew() -> None:
     assert is_outdated({"b"}, schedules, 1.0), "a new one came"
     assert not is_outdated({"a"}, schedules, 1.0), "one that failed before waits for its end"
     assert is_outdated({"a"}, schedules, 1.0, is_long=True), "but not for ever"
+
+
+def test_what_moved_is_due_and_let_in() -> None:
+    known = {"a": Schedule(50.0, 2, is_new=False), "b": Schedule(60.0, is_new=False)}
+    now = moved(known, {"a", "gone"}, 10.0)
+    assert now == {"a": Schedule(10.0, 2), "b": known["b"]}
+    assert is_outdated(["b"], now, 10.0)
+    assert not is_outdated(["a"], now, 10.0)
+
+
+def test_what_is_not_told_about_any_more_is_looked_at_within_the_interval() -> None:
+    known = {"a": Schedule(3600.0), "b": Schedule(3600.0), "c": Schedule(20.0), "d": Schedule(900.0, 3)}
+    now = unheard(known, {"b"}.__contains__, 10.0, 30.0)
+    assert now == known | {"a": Schedule(40.0)}

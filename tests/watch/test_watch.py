@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,25 @@ class Follower:
         return changed
 
 
+class Told:
+    """News that a test tells; `heard` are the items whose moves it would tell."""
+
+    def __init__(self) -> None:
+        self.heard: frozenset[Item] = frozenset()
+        self.news: frozenset[Item] = frozenset()
+        self.followed: tuple[Item, ...] = ()
+
+    def follow(self, items: Iterable[Item]) -> None:
+        self.followed = tuple(items)
+
+    def moved(self) -> frozenset[Item]:
+        found, self.news = self.news, frozenset()
+        return found
+
+    def hears(self, item: Item) -> bool:
+        return item in self.heard
+
+
 class Run:
     """A watch with a list that tests change, and pulls that end as they say."""
 
@@ -59,7 +78,7 @@ class Run:
         self.ends: dict[Item, GlmAriaError] = {}
         self.commit = ONE
         self.during: Callable[[Stop, Emit], None] = lambda _stop, _tell: None
-        self.stop, self.heard = Stop(), Heard()
+        self.stop, self.heard, self.told = Stop(), Heard(), Told()
         self.file = WatchFile(cache.state_dir, self.path)
         self._thread: threading.Thread | None = None
         self._report: WatchReport | None = None
@@ -84,7 +103,8 @@ class Run:
         return self.watch(WatchRequest(60, once=True, **given))
 
     def watch(self, request: WatchRequest) -> WatchReport:
-        return watch(request, Ports(self.read, self.pull, self.cache.pins, self.file), self.stop, self.heard)
+        ports = Ports(self.read, self.pull, self.cache.pins, self.file, self.told)
+        return watch(request, ports, self.stop, self.heard)
 
     def begin(self, **given: Any) -> None:
         def run() -> None:
@@ -277,6 +297,63 @@ def test_a_model_that_left_the_list_ends_its_pull(run: Run) -> None:
     run.end()
     assert run.pulled == [("a", "b"), ("b",)]
     assert run.state(A) is None
+
+
+def test_what_is_told_to_have_moved_is_pulled_at_once_and_alone(run: Run) -> None:
+    run.begin()
+    run.becomes(lambda: run.state(B) and run.state(B).state == "done")
+    assert run.told.followed == (A, B)
+    run.told.news = frozenset({B})
+    run.becomes(lambda: len(run.pulled) == 2)
+    assert run.pulled == [("a", "b"), ("b",)]
+
+
+def test_what_moved_while_it_was_pulled_is_pulled_again(run: Run) -> None:
+    """The pull may have asked before the move."""
+    told = iter([frozenset({A})])
+
+    def during(_stop: Stop, _tell: Emit) -> None:
+        run.told.news = next(told, frozenset())
+        run.becomes(lambda: not run.told.news)
+
+    run.during = during
+    run.begin()
+    run.becomes(lambda: len(run.pulled) == 2)
+    assert run.pulled == [("a", "b"), ("a",)]
+
+
+def test_what_moves_beside_a_long_pull_is_let_in(run: Run) -> None:
+    run.begin()
+    run.becomes(lambda: run.state(B) and run.state(B).state == "done")
+    began = threading.Event()
+
+    def during(stop: Stop, _tell: Emit) -> None:
+        if len(run.pulled) == 2:
+            began.set()
+            stop.wait(10)
+
+    run.during = during
+    run.told.news = frozenset({A})
+    assert began.wait(10)
+    run.told.news = frozenset({B})
+    run.becomes(lambda: len(run.pulled) == 3)
+    assert run.pulled[1:] == [("a",), ("a", "b")]
+
+
+def test_a_look_is_due_in_the_interval_where_moves_are_not_told(run: Run) -> None:
+    run.told.heard = frozenset({A})
+    run.begin()
+    run.becomes(lambda: run.state(B) and run.state(B).next and run.state(A).next)
+    assert run.state(A).next - run.state(B).next > 1000
+    run.told.heard = frozenset()
+    run.told.news = frozenset({B})
+    run.becomes(lambda: len(run.pulled) == 2)
+    assert run.pulled[1] == ("b",)
+
+
+def test_once_listens_to_nothing(run: Run) -> None:
+    run.once()
+    assert run.told.followed == ()
 
 
 def test_a_list_that_is_wrong_for_a_while_leaves_the_last_good_one(run: Run) -> None:

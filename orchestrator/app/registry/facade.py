@@ -23,6 +23,7 @@ from orchestrator.net.credentials import is_private
 from orchestrator.oci.begun import BegunUploads
 from orchestrator.oci.registries import Registries
 from orchestrator.registry.audit import Trail
+from orchestrator.registry.bell import Bell
 from orchestrator.registry.checks import AliasGate, parse_gates
 from orchestrator.registry.core import Registry
 from orchestrator.registry.keeping import Keeper
@@ -47,13 +48,14 @@ _THREADS = 16
 @dataclass(frozen=True, slots=True)
 class Facade:
     """The registry of a server: its calls, its models as those of a Hub, and its tokens. `address` is the registry
-    below, which calls itself `service` to its clients."""
+    below, which calls itself `service` to its clients; `bell` rings at each change."""
 
     address: str
     registry: Registry
     own: OwnModels
     issue: Callable[[Subject, Sequence[str]], str]
     service: str
+    bell: Bell
 
     def sites(self, sites: Sites) -> Sites:
         """The catalogs of a run, with this registry in the place of the one that settings name for clients."""
@@ -89,25 +91,29 @@ def open_registry(settings: Settings, state_dir: Path, registries: Registries, e
 
     registries.issue_for(address, issue_own)
     folder, stage = _folder(state_dir), state_dir / "stage"
-    trail, storage, ledgers = Trail(folder), Storage(registries, address), Ledgers(folder, stage)
+    bell = Bell()
+    trail = Trail(folder, on_event=bell.ring)
+    storage, ledgers = Storage(registries, address), Ledgers(folder, stage)
     uploads = VersionUploads(registries, address, BegunUploads(folder, stage))
     keeper = Keeper(storage, ledgers, trail, site=_site(folder, stage), emit=emit)
     registry = Registry(storage, uploads, keeper, trail, _gates(settings.serve_registry_rules))
-    return Facade(
-        address, registry, OwnModels(registry, ledgers, folder, stage, offline=settings.offline), issue, service
-    )
+    own = OwnModels(registry, ledgers, folder, stage, offline=settings.offline)
+    return Facade(address, registry, own, issue, service, bell)
 
 
 @contextlib.contextmanager
-def registry_face(facade: Facade) -> Iterator[RegistryFace]:
-    """The face for clients of the registry."""
+def registry_face(facade: Facade, *, is_over: Callable[[], bool]) -> Iterator[RegistryFace]:
+    """The face for clients of the registry; `is_over` tells that the server ends."""
     with server_libraries("registry"):
         from orchestrator.registry.tokens import LIFE
         from orchestrator.serve.registry.calls import Calls
         from orchestrator.serve.registry.face import RegistryFace
+        from orchestrator.serve.registry.streams import EventStreams
 
     with passing_pool(_THREADS, "registry") as asking:
-        yield RegistryFace(Calls(facade.registry), facade.issue, service=facade.service, life=LIFE, asking=asking)
+        streams = EventStreams(facade.registry, facade.bell, asking, is_over)
+        calls = Calls(facade.registry)
+        yield RegistryFace(calls, streams, facade.issue, service=facade.service, life=LIFE, asking=asking)
 
 
 def token_signer(state_dir: Path) -> Signer:

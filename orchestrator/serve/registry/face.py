@@ -21,16 +21,19 @@ from orchestrator.errors import (
     NotFoundError,
     UsageError,
 )
+from orchestrator.registry.document import TrailDocument
 from orchestrator.registry.uploads import MOST_CHUNK
 from orchestrator.rights import Subject
 from orchestrator.serve.access.callers import Caller
+from orchestrator.serve.access.clients import client_of
 from orchestrator.serve.http.addresses import parameters, segments
 from orchestrator.serve.http.answers import Answering, Request
 from orchestrator.serve.http.bodies import Bodies
 from orchestrator.serve.http.headers import JSON
 from orchestrator.serve.http.refusals import Refused, as_text, nothing_here, refusal_of, takes_only
-from orchestrator.serve.registry.calls import Calls, RegistryCall
+from orchestrator.serve.registry.calls import Calls, RegistryCall, whole_number
 from orchestrator.serve.registry.routes import BELOW, ROUTES, RestRoute, match, openapi
+from orchestrator.serve.registry.streams import EventStreams
 from orchestrator.templating import render
 
 _OURS = (b"/registry/",)
@@ -55,8 +58,11 @@ class RegistryFace:
 
     name: ClassVar[str] = "registry"
 
-    def __init__(self, calls: Calls, issue: Issue, *, service: str, life: int, asking: Executor) -> None:
+    def __init__(
+        self, calls: Calls, streams: EventStreams, issue: Issue, *, service: str, life: int, asking: Executor
+    ) -> None:
         self._calls = calls
+        self._streams = streams
         self._issue = issue
         self._service = service
         self._life = life
@@ -96,6 +102,9 @@ class RegistryFace:
         if isinstance(found, frozenset):
             raise takes_only(", ".join(sorted(found))) if found else nothing_here()
         route, named = found
+        if route.gives is TrailDocument and "text/event-stream" in request.headers.get("accept", ""):
+            await self._stream(route, RegistryCall(caller, named, parameters(request.query_string)), request, answer)
+            return
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         is_content = kind in route.takes
         most = _MOST_BODY if not is_content else MOST_CHUNK
@@ -118,6 +127,18 @@ class RegistryFace:
             return
         tag = {"ETag": f'"{given.tag}"'} if given.tag else {}
         await answer.give(given.status or route.status, {**_OBJECT, **tag}, encode(given.document).encode())
+
+    async def _stream(self, route: RestRoute, asked: RegistryCall, request: Request, answer: Answering) -> None:
+        # A browser names the last event that it saw in a header, and leaves the address as it was.
+        last = request.headers.get("last-event-id") or asked.query.get("after")
+        try:
+            after = None if last is None else whole_number("after", last)
+            model = asked.model if asked.named else None
+            await self._streams.send(asked.who, model, after, client_of(request.client), answer)
+        except GlmAriaError as error:
+            if answer.has_begun:
+                raise
+            await _refuse(error, asked.who, route, answer)
 
     async def _token(self, request: Request, caller: Caller, answer: Answering) -> None:
         if request.method != "GET":

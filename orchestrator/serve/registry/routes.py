@@ -27,6 +27,7 @@ BELOW = "/registry/v1"
 _WANTED = "A version, a range as npm has it, an alias, a digest, or its first 40 digits; without it the newest release"
 _MODEL = "/{namespace}/{name}"
 _UPLOAD = _MODEL + "/uploads/{digest}"
+_STREAMED = "; with `Accept: text/event-stream` as they come"
 _ERROR: Json = {
     "type": "object",
     "required": ["error", "code", "details"],
@@ -71,7 +72,7 @@ class RestRoute:
 ROUTES = (
     RestRoute("GET", "/models", "models", "List the models that you may read", ModelsDocument),
     RestRoute(
-        *("GET", "/events", "events", "List changes of all models, the oldest first", TrailDocument),
+        *("GET", "/events", "events", f"List changes of all models, the oldest first{_STREAMED}", TrailDocument),
         query={"after": "Only those behind the event of this number", "limit": "At most so many (1000)"},
     ),
     RestRoute(
@@ -128,7 +129,8 @@ ROUTES = (
         body={"rules": "A file of rules, as text"},
     ),
     RestRoute(
-        *("GET", _MODEL + "/events", "model_events", "List changes of a model, the oldest first", TrailDocument),
+        *("GET", _MODEL + "/events", "model_events"),
+        *(f"List changes of a model, the oldest first{_STREAMED}", TrailDocument),
         query={"after": "Only those behind the event of this number", "limit": "At most so many (1000)"},
     ),
 )

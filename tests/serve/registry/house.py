@@ -56,6 +56,8 @@ class RegistryHouse:
     net: Net
     machine: Machine
     hub: LoopbackHub
+    words: tuple[str, ...]
+    """How the server was started, beside its address."""
     tokens: dict[str, str] = field(default_factory=dict)
 
     def person(self, name: str, *words: str) -> str:
@@ -130,12 +132,15 @@ def registry_house(
         machine.root = hub.url
         below = RegistryServer(folder / "registry")
         first = NewTokens(machine).make("first", "--role", "reader")
-        server = Server.start(machine, "--no-mirrors", "--auth", "tokens", "--registry", below.url, *words, env=env)
+        words = ("--no-mirrors", "--auth", "tokens", "--registry", below.url, *words)
+        server = Server.start(machine, *words, env=env)
         certificate = machine.run("registry", "certificate").ended(0).out.encode()
         below.believe(Facade(f"{server.url}/registry/token", below.host, certificate))
         try:
             with below:
-                yield RegistryHouse(server, below, net, machine, hub, {"first": first})
+                house = RegistryHouse(server, below, net, machine, hub, words, {"first": first})
+                yield house
+                server = house.server
         finally:
             server.stop()
             machine.stop()
