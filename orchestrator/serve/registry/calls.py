@@ -200,12 +200,13 @@ class Calls:
         return self._trail(asked, asked.model)
 
     def _trail(self, asked: RegistryCall, model: RepoId | None) -> GivenDocument:
-        after, most = (
-            whole_number(name, asked.query.get(name, str(default)))
-            for name, default in (("after", 0), ("limit", _MOST_EVENTS))
-        )
+        after, most = (_number(asked.query, *one) for one in (("after", 0), ("limit", _MOST_EVENTS)))
         found = islice(self._registry.events(asked.who, after, model), min(most, _MOST_EVENTS))
         return GivenDocument(TrailDocument(tuple(map(TrailEntry.of, found))))
+
+
+def _number(query: Mapping[str, str], name: str, default: int) -> int:
+    return whole_number(name, query.get(name, str(default)))
 
 
 def whole_number(name: str, text: str) -> int:
