@@ -23,7 +23,6 @@ from orchestrator.net.credentials import is_private
 from orchestrator.oci.begun import BegunUploads
 from orchestrator.oci.registries import Registries
 from orchestrator.registry.audit import Trail
-from orchestrator.registry.bell import Bell
 from orchestrator.registry.checks import AliasGate, parse_gates
 from orchestrator.registry.core import Registry
 from orchestrator.registry.keeping import Keeper
@@ -39,6 +38,7 @@ from orchestrator.system.threads import passing_pool
 if TYPE_CHECKING:
     from orchestrator.registry.tokens import Signer
     from orchestrator.rights import Subject
+    from orchestrator.serve.registry.bell import Bell
     from orchestrator.serve.registry.face import RegistryFace
 
 _THREADS = 16
@@ -80,6 +80,7 @@ def open_registry(settings: Settings, state_dir: Path, registries: Registries, e
     signer = token_signer(state_dir)
     with server_libraries("registry"):
         from orchestrator.registry.tokens import asked_for, granted
+        from orchestrator.serve.registry.bell import Bell
 
     service = Repository(address, "any").place
 

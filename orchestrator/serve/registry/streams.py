@@ -15,12 +15,12 @@ from itertools import islice
 
 from orchestrator.core.refs import RepoId
 from orchestrator.documents import encode
-from orchestrator.registry.bell import Bell
 from orchestrator.registry.core import Registry
 from orchestrator.registry.document import TrailEntry
 from orchestrator.rights import Subject
 from orchestrator.serve.http.answers import Answering
 from orchestrator.serve.http.refusals import busy
+from orchestrator.serve.registry.bell import Bell
 
 MOST, EACH = 512, 64
 """Streams at once, and those of one client."""
