@@ -64,4 +64,14 @@ CASES = (
         _big(64),
         is_alone_first=True,
     ),
+    Case(
+        "nic-quarter",
+        "384 MiB in one file, 8 nodes and an origin of 125 Mbit/s each, which two cores carry without being busy",
+        8,
+        125e6,
+        125e6,
+        _big(384),
+        _big(16),
+        is_alone_first=True,
+    ),
 )
