@@ -7,6 +7,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import cache
 from statistics import median
 
 from scripts.simulatelib.cases import EIGHT, FOUR
@@ -14,8 +15,13 @@ from scripts.simulatelib.costs import FITTED, Costs
 from scripts.simulatelib.runs import run
 from scripts.simulatelib.world import MBIT, World
 
-_WORLDS = {"four": FOUR, "eight": EIGHT, "nic": replace(EIGHT, origin=500 * MBIT)}
-_LINE = re.compile(r"(?P<case>\w+) \d+ (?P<way>[^:]*): (?P<wall>[0-9.]+) s, egress")
+_WORLDS = {
+    "four": FOUR,
+    "eight": EIGHT,
+    "nic": replace(EIGHT, origin=500 * MBIT),
+    "nic-quarter": replace(EIGHT, origin=125 * MBIT, line=125 * MBIT),
+}
+_LINE = re.compile(r"(?P<case>[\w-]+) \d+ (?P<way>[^:]*): (?P<wall>[0-9.]+) s, egress")
 _FACTORS = (0.5, 0.7, 1.0, 1.4, 2.0)
 _ROUNDS = 3
 _SEEDS = (1, 2, 3)
@@ -67,5 +73,6 @@ def report(real: Mapping[World, float], first: Costs) -> str:
     return "\n".join(lines)
 
 
+@cache
 def _simulated(world: World, costs: Costs) -> float:
     return median(run(world, costs, seed).wall_s for seed in _SEEDS)
