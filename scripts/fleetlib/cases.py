@@ -66,7 +66,7 @@ CASES = (
     ),
     Case(
         "nic-quarter",
-        "384 MiB in one file, 8 nodes and an origin of 125 Mbit/s each, which two cores carry without being busy",
+        "384 MiB in one file, 8 nodes and an origin of 125 Mbit/s each",
         8,
         125e6,
         125e6,
