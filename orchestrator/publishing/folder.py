@@ -58,7 +58,7 @@ def read_folder(folder: Path, include: tuple[str, ...] = (), exclude: tuple[str,
     may have, NotFoundError where nothing is left, and DiskIOError.
     """
     if not folder.is_dir():
-        raise UsageError(f"{folder} is not a folder", hint="glm-aria push DIR oci://host/team/model:1.2.3")
+        raise UsageError(f"{folder} is not a folder", hint="name the folder that holds the files of the model")
     with on_disk("read", folder):
         home = folder.resolve()
         found = {file.path: file for file in _files(home, _blobs_of(home))}

@@ -160,12 +160,13 @@ def _hashed(folder: ModelFolder, hashed: HashedFiles, emit: Emit, stop: Stop) ->
 def _read(file: LocalFile, emit: Emit, stop: Stop, *, with_git: bool) -> ModelFile:
     """A file with its sha256; of a snapshot of the Hub's, with the digest that the Hub lists, too."""
     done = 0
-    unproven = Digest(Algorithm.SHA256, "0" * 64)
+    # Progress is told apart by digests, and this one is not known yet.
+    named = digest_of(file.path.encode())
 
     def on_bytes(count: int) -> None:
         nonlocal done
         done += count
-        emit(FileProgress(unproven, file.path, Phase.CHECKING, done, file.size))
+        emit(FileProgress(named, file.path, Phase.CHECKING, done, file.size))
 
     if with_git and len(file.place.name) == _GIT_DIGITS:
         sha256, git = read_both(file.place, stop=stop, on_bytes=on_bytes)
@@ -175,6 +176,7 @@ def _read(file: LocalFile, emit: Emit, stop: Stop, *, with_git: bool) -> ModelFi
             file.path, file.size, read_whole(file.place, Algorithm.SHA256, stop=stop, on_bytes=on_bytes).digest
         )
     Content(found.digest, file.size, file.path, file=file).refuse_change()
+    emit(FileProgress(named, file.path, Phase.DONE, file.size, file.size))
     return found
 
 

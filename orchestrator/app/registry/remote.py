@@ -200,7 +200,13 @@ class RegistryServices:
         """The address of the server, and the token for it."""
         url = self.settings.registry_url
         if url is None:
-            found = find_server(self.settings, None, None)
+            try:
+                found = find_server(self.settings, None, None)
+            except UsageError as error:
+                raise UsageError(
+                    f"no registry is named: {error.message}",
+                    hint="GLM_ARIA_REGISTRY=https://HOST names one; glm-aria serve --registry URL starts one here",
+                ) from error
             return found.url, found.token
         known = logins_of(self.settings)
         login = known.get(split(url).netloc.lower()) or known.get(place(url))
