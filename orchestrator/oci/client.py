@@ -16,7 +16,7 @@ from orchestrator.net.answers import Answer
 from orchestrator.net.failures import blaming
 from orchestrator.net.session import Net
 from orchestrator.oci.login import CATALOG, DELETE, PULL, PUSH, Scopes, scope
-from orchestrator.oci.manifest import INDEXES, MANIFESTS, OCI_INDEX, Index, digest_of, parse
+from orchestrator.oci.manifest import INDEXES, MANIFESTS, OCI_INDEX, Descriptor, Index, digest_of, parse
 from orchestrator.oci.refusals import refusal
 from orchestrator.oci.registries import Registries
 
@@ -33,6 +33,11 @@ class FetchedManifest:
     digest: Digest
     media_type: str
     body: bytes
+
+    @property
+    def descriptor(self) -> Descriptor:
+        """The reference to it."""
+        return Descriptor(self.media_type, self.digest, len(self.body))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,14 @@ from typing import Protocol
 
 from orchestrator.core.files import Digest
 from orchestrator.errors import ConflictError
+from orchestrator.oci.attached import attach
 from orchestrator.oci.begun import BegunUploads
 from orchestrator.oci.client import Client, Upload
 from orchestrator.oci.uploads import RepositoryUploads
 from orchestrator.publishing.uploads import BlobTarget
 from orchestrator.registry.uploads import UploadState
 from orchestrator.registry.versions import Version
+from orchestrator.signatures.bundle import MEDIA_TYPE
 
 
 class Destination(Protocol):
@@ -35,6 +37,9 @@ class Destination(Protocol):
     def publish(self, digest: Digest, body: bytes, media_type: str) -> None:
         """Make this manifest the version, once all blobs are there. Raises ConflictError for a version that is another
         one already."""
+
+    def sign(self, digest: Digest, bundle: bytes) -> None:
+        """Attach a signature to the version that was published, unless it is there."""
 
     def alias(self, name: str) -> tuple[str, ...]:
         """The digests for which an alias stands now: none, one, or those that sites do not agree on."""
@@ -72,6 +77,10 @@ class TagDestination:
         if present != str(digest):
             self._client.put(self.version, body, media_type)
 
+    def sign(self, digest: Digest, bundle: bytes) -> None:
+        """See `Destination.sign`."""
+        attach(self._client, self._client.manifest(str(digest)).descriptor, bundle, MEDIA_TYPE)
+
     def alias(self, name: str) -> tuple[str, ...]:
         """See `Destination.alias`."""
         found = self._client.head(name)
@@ -102,6 +111,9 @@ class ModelServer(Protocol):
     def publish(self, model: str, version: str, manifest: bytes, media_type: str) -> None:
         """Make a manifest a version."""
 
+    def sign(self, model: str, version: str, bundle: bytes) -> None:
+        """Attach a signature to a version."""
+
     def upload(self, model: str, digest: str) -> UploadState:
         """The state of a blob. One that the model has already, in another version, is there."""
 
@@ -129,6 +141,10 @@ class ModelDestination:
     def publish(self, digest: Digest, body: bytes, media_type: str) -> None:  # noqa: ARG002 - the server hashes it
         """See `Destination.publish`."""
         self._server.publish(self.name, self.version, body, media_type)
+
+    def sign(self, digest: Digest, bundle: bytes) -> None:  # noqa: ARG002 - a version never changes
+        """See `Destination.sign`."""
+        self._server.sign(self.name, self.version, bundle)
 
     def alias(self, name: str) -> tuple[str, ...]:
         """See `Destination.alias`."""

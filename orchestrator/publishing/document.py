@@ -24,13 +24,15 @@ class PushedEntry:
 
 @dataclass(frozen=True, slots=True)
 class PushDocument:
-    """The data of `push`. `was_there`: the version was this one already; `sent` are the bytes that this run sent."""
+    """The data of `push`. `was_there`: the version was this one already; `sent` are the bytes that this run sent;
+    `signed_by` is the file of the key."""
 
     name: str
     version: str
     digest: str
     commit: str
     alias: str | None
+    signed_by: str | None
     was_there: bool
     is_dry_run: bool
     size: Count
@@ -50,6 +52,7 @@ class PushDocument:
             digest=str(report.digest),
             commit=report.commit,
             alias=report.alias,
+            signed_by=report.signed_by,
             was_there=report.was_there,
             is_dry_run=report.is_dry_run,
             size=sum(file.size for file in report.files),

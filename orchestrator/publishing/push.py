@@ -24,6 +24,7 @@ from orchestrator.publishing.folder import LocalFile, ModelFolder, read_folder
 from orchestrator.publishing.modelpack import ModelFacts, ModelFile, license_of, pack
 from orchestrator.publishing.uploads import BlobUploads, Brought, Content, chunk_of
 from orchestrator.registry.versions import Version
+from orchestrator.signatures.vouching import SigningKey, sign
 from orchestrator.system.signals import Stop
 from orchestrator.system.small_files import RECORD_BYTES, SETTINGS_BYTES, read_small
 from orchestrator.system.threads import Pool
@@ -47,13 +48,14 @@ class BlobFate(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PushRequest:
-    """The wish to push a folder; `alias` moves once the version is there."""
+    """The wish to push a folder; `alias` moves once the version is there, and signed by `key` if there is one."""
 
     folder: Path
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     alias: str | None = None
     is_dry_run: bool = False
+    key: SigningKey | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,8 @@ class PushedFile:
 
 @dataclass(frozen=True, slots=True)
 class PushReport:
-    """A push that was done, or with `is_dry_run` would be. `was_there`: the version was this one already."""
+    """A push that was done, or with `is_dry_run` would be. `was_there`: the version was this one already. `signed_by`
+    is the key as the user calls it."""
 
     name: str
     version: str
@@ -79,6 +82,7 @@ class PushReport:
     alias: str | None
     was_there: bool
     is_dry_run: bool
+    signed_by: str | None = None
 
     @property
     def sent(self) -> int:
@@ -132,6 +136,9 @@ def push(
         config = made.manifest.config
         ways = _brought(contents, Content(config.digest, config.size, "its config", made.config), uploads, emit)
         destination.publish(digest, body, made.manifest.media_type)
+        if request.key:
+            signed = {file.path: file.digest for file in files}
+            destination.sign(digest, sign(destination.name, signed, request.key))
         if request.alias and expected != (str(digest),):
             destination.move(request.alias, digest, expected)
     return PushReport(
@@ -142,6 +149,7 @@ def push(
         request.alias,
         was_there=present == str(digest),
         is_dry_run=request.is_dry_run,
+        signed_by=request.key.public.name if request.key else None,
     )
 
 

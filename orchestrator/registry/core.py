@@ -11,7 +11,7 @@ from shlex import quote
 
 from orchestrator.core.files import Digest
 from orchestrator.core.refs import RepoId
-from orchestrator.errors import ConflictError, GateError, NotAllowedError, NotFoundError
+from orchestrator.errors import ConflictError, GateError, NotAllowedError, NotFoundError, UsageError
 from orchestrator.registry.aliases import AliasMovedError
 from orchestrator.registry.audit import Trail, TrailEvent
 from orchestrator.registry.checks import AliasGate, CheckResult, Verdict
@@ -23,6 +23,8 @@ from orchestrator.registry.storage import Storage
 from orchestrator.registry.uploads import UploadState, VersionUploads
 from orchestrator.registry.versions import Range, Version
 from orchestrator.rights import Right, Subject
+from orchestrator.signatures.bundle import MEDIA_TYPE
+from orchestrator.signatures.vouching import unfit
 
 _OPERATOR = "operator"
 """The name in the trail of who runs the server."""
@@ -174,6 +176,20 @@ class Registry:
                 self._keeper.publish(model, ledger, version, _name(who), digest=digest, size=size)
             self._storage.point(model, version.tag, digest)
         return present is None
+
+    def sign(self, who: Subject, model: RepoId, version: Version, bundle: bytes) -> tuple[str, str]:
+        """Attach a signature of its files to a version; returns the digests of both. Whose key it is by, is found out
+        by who pulls. Raises NotFoundError for no version, UsageError for a signature of something else."""
+        _require(who, Right.PUBLISH, model)
+        # One at a time: the list of what is attached may be a tag, which is written as a whole.
+        with self._keeper.alone(model, version.tag) as ledger:
+            digest = ledger.digest_of(version)
+            if digest is None:
+                raise NotFoundError(f"{model.name} has no version {version}")
+            files = {file.path: Digest.parse(file.digest) for file in self._storage.contents(model, digest).files}
+            if (reason := unfit(bundle, files)) is not None:
+                raise UsageError(f"this is no signature of {model.name}@{version}: {reason}")
+            return digest, str(self._storage.attach(model, digest, bundle, MEDIA_TYPE))
 
     def move(self, who: Subject, model: RepoId, alias: str, wanted: str, expected: Collection[str]) -> ResolvedVersion:
         """Have an alias stand for a version, if it stands for `expected` now: a digest, or nothing.

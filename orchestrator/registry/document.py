@@ -110,6 +110,16 @@ class PublishedDocument:
 
 
 @dataclass(frozen=True, slots=True)
+class SignedDocument:
+    """A version that was signed; `signature` is the digest of the signature's manifest."""
+
+    name: str
+    version: str
+    digest: DigestText
+    signature: DigestText
+
+
+@dataclass(frozen=True, slots=True)
 class RemovedAliasDocument:
     """An alias that is none any more. `tag_is_gone` is false where the registry below cannot remove a tag."""
 

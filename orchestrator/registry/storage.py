@@ -8,6 +8,7 @@ from orchestrator.core.files import Digest
 from orchestrator.core.refs import RepoId
 from orchestrator.core.registries import Repository
 from orchestrator.errors import GlmAriaError, NotFoundError, ProtocolError
+from orchestrator.oci.attached import attach
 from orchestrator.oci.client import Client, FetchedManifest, catalog
 from orchestrator.oci.manifest import Manifest, files_of, parse
 from orchestrator.oci.registries import MOST, Registries
@@ -56,6 +57,11 @@ class Storage:
         client = self._at(model.name)
         fetched = client.manifest(digest)
         client.put(tag, fetched.body, fetched.media_type)
+
+    def attach(self, model: RepoId, digest: str, content: bytes, kind: str) -> Digest:
+        """Attach content to a manifest of the model; the digest of the artifact."""
+        client = self._at(model.name)
+        return attach(client, client.manifest(digest).descriptor, content, kind)
 
     def drop(self, model: RepoId, tag: str) -> bool:
         """Remove a tag; False where the registry cannot (docker-registry 2.8)."""

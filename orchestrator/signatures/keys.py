@@ -61,8 +61,12 @@ class PrivateKey:
         return PublicKey(self.key.public_key(), self.name)
 
     def sign(self, message: bytes) -> bytes:
-        """A signature of a message."""
-        return self.key.sign(message, ec.ECDSA(_HASHES[self.key.curve.name]))
+        """The signature of a message: the same each time, where the library can make it so (RFC 6979)."""
+        by = _HASHES[self.key.curve.name]
+        try:
+            return self.key.sign(message, ec.ECDSA(by, deterministic_signing=True))
+        except UnsupportedAlgorithm:
+            return self.key.sign(message, ec.ECDSA(by))
 
 
 def public_key(body: bytes, name: str) -> PublicKey:

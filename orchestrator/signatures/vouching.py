@@ -11,6 +11,9 @@ from orchestrator.core.trust import Signatory
 from orchestrator.errors import ProtocolError, UnsafeError
 from orchestrator.signatures import bundle, statement
 
+_SENT = "the signer"
+_BY_ANOTHER = "it is by another key"
+
 
 class SigningKey(Protocol):
     """A private key. `public` is its other half."""
@@ -59,7 +62,12 @@ def judge(
     return SignatureVerdict(False, tuple(dict.fromkeys(reasons)))
 
 
-_BY_ANOTHER = "it is by another key"
+def unfit(body: bytes, files: Mapping[str, Digest]) -> str | None:
+    """The reason why a bundle is not about exactly these files; None if it is. Who signed it stays open."""
+    try:
+        return _difference(statement.parse(bundle.parse(body, _SENT).payload, _SENT), files, is_whole=True)
+    except (ProtocolError, UnsafeError) as error:
+        return error.message
 
 
 def _difference(signed: Mapping[str, Digest], files: Mapping[str, Digest], is_whole: bool) -> str | None:

@@ -36,6 +36,7 @@ from orchestrator.registry.document import (
     PublishedDocument,
     RemovedAliasDocument,
     ResolvedDocument,
+    SignedDocument,
     TrailDocument,
     TrailEntry,
     UploadDocument,
@@ -43,6 +44,7 @@ from orchestrator.registry.document import (
 from orchestrator.registry.reading import read
 from orchestrator.registry.uploads import UploadState
 from orchestrator.settings import Settings
+from orchestrator.signatures.bundle import MEDIA_TYPE
 
 _ERRORS: Mapping[int, type[GlmAriaError]] = {
     400: UsageError,
@@ -139,6 +141,11 @@ class RegistryServices:
         """Make a manifest of uploaded blobs a version."""
         path = f"/{model}/versions/{quote(version, safe='')}"
         self._ask(PublishedDocument, "PUT", path, content=(media_type, manifest))
+
+    def sign(self, model: str, version: str, bundle: bytes) -> None:
+        """Attach a signature to a version."""
+        path = f"/{model}/versions/{quote(version, safe='')}/signatures"
+        self._ask(SignedDocument, "POST", path, content=(MEDIA_TYPE, bundle))
 
     def upload(self, model: str, digest: str) -> UploadState:
         """The state of a blob that is uploaded for a version."""

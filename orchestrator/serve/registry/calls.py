@@ -21,6 +21,7 @@ from orchestrator.registry.document import (
     PublishedDocument,
     RemovedAliasDocument,
     ResolvedDocument,
+    SignedDocument,
     TrailDocument,
     TrailEntry,
     UploadDocument,
@@ -54,6 +55,14 @@ class RegistryCall:
             return model_named(name)
         except UsageError as error:
             raise NotFoundError(error.message, hint=error.hint) from error
+
+    @property
+    def version(self) -> Version:
+        """The version in the path. Raises UsageError for what is none."""
+        try:
+            return Version.parse(self.named["version"])
+        except ValueError as error:
+            raise UsageError(str(error)) from error
 
     @property
     def digest(self) -> Digest:
@@ -91,6 +100,7 @@ class Calls:
             "events": self.events,
             "versions": self.versions,
             "publish": self.publish,
+            "sign": self.sign,
             "uploads": self.uploads,
             "upload": self.upload,
             "send": self.send,
@@ -116,10 +126,7 @@ class Calls:
 
     def publish(self, asked: RegistryCall) -> GivenDocument:
         """Publish a version."""
-        try:
-            version = Version.parse(asked.named["version"])
-        except ValueError as error:
-            raise UsageError(str(error)) from error
+        version = asked.version
         if asked.content:
             digest = self._registry.put_manifest(asked.who, asked.model, asked.content, asked.content_type)
         else:
@@ -129,6 +136,12 @@ class Calls:
         is_new = self._registry.publish(asked.who, asked.model, version, digest)
         document = PublishedDocument(asked.model.name, str(version), digest, is_new)
         return GivenDocument(document, digest, 201 if is_new else 200)
+
+    def sign(self, asked: RegistryCall) -> GivenDocument:
+        """Attach a signature to a version."""
+        digest, signature = self._registry.sign(asked.who, asked.model, asked.version, asked.content)
+        document = SignedDocument(asked.model.name, str(asked.version), digest, signature)
+        return GivenDocument(document, signature)
 
     def uploads(self, asked: RegistryCall) -> GivenDocument:
         """The repository for uploads."""

@@ -18,10 +18,12 @@ from orchestrator.registry.document import (
     PublishedDocument,
     RemovedAliasDocument,
     ResolvedDocument,
+    SignedDocument,
     TrailDocument,
     UploadDocument,
     UploadsDocument,
 )
+from orchestrator.signatures.bundle import MEDIA_TYPE
 
 BELOW = "/registry/v1"
 _WANTED = "A version, a range as npm has it, an alias, a digest, or its first 40 digits; without it the newest release"
@@ -85,6 +87,12 @@ ROUTES = (
         takes=MANIFESTS,
         status=201,
         refuses=(409,),
+    ),
+    RestRoute(
+        *("POST", _MODEL + "/versions/{version}/signatures", "sign"),
+        *("Attach a signature to a version: a sigstore bundle over the sha256 of its files", SignedDocument),
+        takes=(MEDIA_TYPE,),
+        status=201,
     ),
     RestRoute(
         "GET", _MODEL + "/uploads", "uploads", "Tell where you upload versions before publishing", UploadsDocument

@@ -10,9 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from orchestrator.core.files import Digest
 from orchestrator.publishing.uploads import chunk_of
 from tests.serve.registry.house import RegistryHouse, registry_house
+from tests.signatures.signed import new_key
 
 MIB = 1 << 20
 FILES = {"config.json": b'{"model_type": "glm"}', "README.md": b"# A model\n", "a/model.safetensors": bytes(3 * MIB)}
@@ -57,6 +60,30 @@ def test_what_one_pushes_another_pulls(house: RegistryHouse, folder: Path, tmp_p
     ).ended(0)
     assert pulled.model["commit"] == data["commit"] == data["digest"][7:47]
     assert {path: (place / path).read_bytes() for path in FILES} == FILES
+
+
+def test_what_one_signs_another_verifies(house: RegistryHouse, folder: Path, tmp_path: Path) -> None:
+    alice, rob = environment(house, "alice"), environment(house, "rob")
+    for name in ("mine", "other"):
+        key = new_key()
+        private = key.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        (tmp_path / f"{name}.key").write_bytes(private)
+        public = key.public.key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        (tmp_path / f"{name}.pub").write_bytes(public)
+    push, pull = ("push", str(folder), "reg://team/signed:1.0.0"), ("pull", "reg://team/signed@^1", "--no-mirrors")
+    verify = ("--verify-signature", str(tmp_path / "mine.pub"))
+    house.machine.run(*push, env=alice).ended(0)
+    assert "has no signature" in house.machine.run(*pull, *verify, env=rob).ended(81).err
+    house.machine.run(*push, "--sign", str(tmp_path / "other.key"), env=alice).ended(0)
+    assert "by another key" in house.machine.run(*pull, *verify, env=rob).ended(81).err
+    for _ in range(2):
+        signed = house.machine.run(*push, "--sign", str(tmp_path / "mine.key"), "--json", env=alice).ended(0)
+        data = signed.document["data"]
+        assert (data["was_there"], data["sent"], data["signed_by"]) == (True, 0, str(tmp_path / "mine.key"))
+    house.machine.run(*pull, *verify, env=rob).ended(0)
+    house.machine.run(*push, "--sign", str(tmp_path / "mine.pub"), env=alice).ended(78)
+    assert house.call("rob", "GET", "/team/signed/versions").value["aliases"] == []
+    assert len(house.client("rob", "team/signed").referrers(Digest.parse(data["digest"])).manifests) == 2
 
 
 def test_the_next_version_sends_only_what_changed(house: RegistryHouse, folder: Path) -> None:

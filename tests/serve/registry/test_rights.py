@@ -12,6 +12,7 @@ import pytest
 
 from orchestrator.errors import NotAllowedError
 from orchestrator.registry.names import model_named, upload_repository
+from orchestrator.signatures.bundle import MEDIA_TYPE
 from tests.oci.manifests import model_pack
 from tests.oci.pushing import push_blob
 from tests.serve.registry.house import Answered, RegistryHouse, registry_house
@@ -78,6 +79,12 @@ CALLS: dict[str, tuple[str, Callable[[RegistryHouse, str, str], Answered]]] = {
         "publish",
         lambda house, who, model: house.call(who, "PUT", f"/{model}/versions/9.0.0", {"digest": "sha256:" + "0" * 64}),
     ),
+    "sign": (
+        "publish",
+        lambda house, who, model: house.call(
+            who, "POST", f"/{model}/versions/1.0.0/signatures", {}, Content_Type=MEDIA_TYPE
+        ),
+    ),
     "move": (
         "promote",
         lambda house, who, model: house.call(
@@ -91,7 +98,15 @@ CALLS: dict[str, tuple[str, Callable[[RegistryHouse, str, str], Answered]]] = {
         ),
     ),
 }
-DONE = {"send": 409, "end upload": 409, "publish a manifest": 502, "publish": 404, "move": 412, "remove": 412}
+DONE = {
+    "send": 409,
+    "end upload": 409,
+    "publish a manifest": 502,
+    "publish": 404,
+    "sign": 400,
+    "move": 412,
+    "remove": 412,
+}
 """The statuses of calls that are allowed, and have nothing to do: they must leave the models as they are."""
 
 

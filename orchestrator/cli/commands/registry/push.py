@@ -31,6 +31,9 @@ class PushOptions:
     alias: Annotated[
         str | None, option("--alias", metavar="NAME", help="Have this alias stand for the version once it is there.")
     ]
+    sign: Annotated[
+        str | None, option("--sign", metavar="KEYFILE", help="Sign the files of the version by this private key (PEM).")
+    ]
     include: Annotated[
         tuple[str, ...], option("--include", metavar="GLOB", help="Push only files that match (repeatable).")
     ]
@@ -58,15 +61,18 @@ def push(options: PushOptions) -> int:
     the version, but those of git and of other programs' caches; a snapshot of the cache keeps where it came from.
 
     Files are hashed first, and what the registry has is not sent. A push that was stopped goes on when it is run again.
-    Only when all is there the version can be seen; it never changes after that.
+    Only when all is there the version can be seen; it never changes after that. --sign vouches for its files, for
+    `glm-aria pull --verify-signature`; a version that is there is signed by pushing it again.
 
     \b
     Examples:
       glm-aria push ./model reg://team/model:1.2.3 --alias staging
+      glm-aria push ./model reg://team/model:1.2.3 --sign model.key
       glm-aria push ./model oci://127.0.0.1:5000/team/model:1.2.3 --dry-run
       glm-aria push ~/.cache/huggingface/hub/models--org--name/snapshots/COMMIT reg://team/name:1.0.0
     """
     from orchestrator.app.registry.pushing import push_folder
+    from orchestrator.app.signing import private_key_at
     from orchestrator.errors import UsageError
     from orchestrator.publishing.document import PushDocument
     from orchestrator.publishing.push import PushRequest
@@ -80,7 +86,8 @@ def push(options: PushOptions) -> int:
     settings = shared.settings(options)
     run = Run.watching(options.output, settings)
     folder = Path(places.absolute(options.folder))
-    request = PushRequest(folder, options.include, options.exclude, options.alias, is_dry_run=options.dry_run)
+    key = private_key_at(places.expanded(options.sign)) if options.sign else None
+    request = PushRequest(folder, options.include, options.exclude, options.alias, is_dry_run=options.dry_run, key=key)
     with run.watched():
         report = push_folder(settings, request, target, options.mount_from, run.emit)
 
@@ -101,6 +108,7 @@ def _summary(found: PushDocument) -> str:
     if found.is_dry_run:
         missing = sum({file.digest: file.size for file in found.files if file.fate == "bring"}.values())
         return printable(f"{what}; {format_size(missing)} would be sent")
+    signed = f"; signed by {found.signed_by}" if found.signed_by and not found.is_dry_run else ""
     moved = f"; {found.alias} stands for it" if found.alias else ""
     there = "; it was there already" if found.was_there else f", {format_size(found.sent)} sent"
-    return printable(f"{what}{there}{moved}")
+    return printable(f"{what}{there}{signed}{moved}")
