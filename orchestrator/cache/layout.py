@@ -13,6 +13,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator.core.dialects import OWN
 from orchestrator.core.files import Digest
 from orchestrator.core.refs import RepoId
 
@@ -31,6 +32,7 @@ _JUNK = re.compile(
 )
 # What git-check-ref-format forbids in a part of a ref.
 _NO_REF = re.compile(r"\..* | .*\.lock | .*(?:\.\.|@\{).* | .*[\x00-\x20\x7f~^:?*\[\\].* | .*\.", re.VERBOSE)
+_OF_RANGE = re.compile(r"[\^~<>=*|]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,5 +97,11 @@ def is_junk(path: str) -> bool:
 
 
 def is_no_ref(path: str) -> bool:
-    """True when a file in `refs/` cannot be a branch or tag: git forbids the name, or it is junk."""
-    return is_junk(path) or any(_NO_REF.fullmatch(part) for part in path.split("/"))
+    """True when a file in `refs/` cannot be a revision that a client asked for: it is junk, or git forbids the name,
+    and it is no range of a registry's versions (`^1.2`), which hf keeps like a branch."""
+    return is_junk(path) or any(_NO_REF.fullmatch(part) and not _is_range(part) for part in path.split("/"))
+
+
+def _is_range(part: str) -> bool:
+    is_revision = OWN.revision is not None and OWN.revision.fullmatch(part) is not None
+    return is_revision and bool(_OF_RANGE.search(part)) and not part.endswith((".", ".lock"))

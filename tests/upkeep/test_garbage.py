@@ -93,6 +93,23 @@ def test_a_detached_revision_goes_and_shared_blobs_stay(world: World) -> None:
     assert select(world, litter=True).garbage == ()
 
 
+@pytest.mark.parametrize("revision", ["^1.2", ">=1 <2", "~1.2", "1.x || 3", "*"])
+def test_a_revision_that_a_client_knows_by_a_range_of_versions_stays(world: World, revision: str) -> None:
+    """hf keeps what it asked a registry for like a branch."""
+    _, after = two_revisions(world)
+    (world.layout.repo_dir(after.ref.repo) / "refs" / revision).write_text(OLD)
+    assert select(world, litter=True).garbage == ()
+    (repo,) = census.take(world.layout).repos
+    assert (repo.refs_of(OLD), repo.strays) == ((revision,), ())
+
+
+@pytest.mark.parametrize("name", ["main~", "^1.2.lock", "a:b", "^1.", ".^1", "copy of main"])
+def test_a_file_that_is_neither_a_ref_nor_a_range_holds_nothing(world: World, name: str) -> None:
+    _, after = two_revisions(world)
+    (world.layout.repo_dir(after.ref.repo) / "refs" / name).write_text(OLD)
+    assert revisions(select(world, litter=True)) == {OLD: "no ref names it"}
+
+
 def test_what_is_young_stays_unless_it_is_named(world: World) -> None:
     two_revisions(world)
     young = select(world, litter=True, now=time.time())
