@@ -28,10 +28,11 @@ from orchestrator.errors import (
 from orchestrator.oci.client import Upload
 from orchestrator.proof.hashing import open_to_read
 from orchestrator.publishing.folder import LocalFile
+from orchestrator.registry.uploads import MOST_CHUNK
 from orchestrator.system.failures import on_disk
 from orchestrator.system.signals import Stop
 
-_LEAST, _MOST = 1 << 20, 16 << 20
+_LEAST, _MOST = 1 << 20, MOST_CHUNK
 _PARTS = 256
 ATTEMPTS = 8
 """Times in a row that an upload is taken up again without another byte that arrives."""

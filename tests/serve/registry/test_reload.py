@@ -181,3 +181,33 @@ def test_events_are_streamed_to_who_may_read_the_model(lab: Lab) -> None:
         number, _, told = next(others)
         assert (number, told["model"]) == ("4", "other/model")
     assert lab.house.call("node", "GET", "/events?after=x", Accept="text/event-stream").status == 400
+
+
+def test_a_save_is_flipped_on_a_follower(lab: Lab, node: Machine, tmp_path: Path) -> None:
+    """`push --watch` makes a development version of each save, and moves the alias that a node follows."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for name, data in version(0).items():
+        (folder / name).write_bytes(data)
+    pushing = lab.house.machine.start(
+        *("push", str(folder), f"reg://{MODEL}:2.0.0", "--watch", "--alias", "dev", "--progress", "none"),
+        env={"GLM_ARIA_REGISTRY": lab.house.server.url, "GLM_ARIA_REGISTRY_TOKEN": lab.house.tokens["ci"]},
+    )
+    assert pushing.process.stdout
+    digests = [pushing.process.stdout.readline().strip()]
+    follower = Follower(node, lab.house, f"reg://{MODEL}@dev")
+    follower.becomes(digests[0])
+    for number in (1, 2):
+        before = lab.sent()
+        other = tmp_path / "other"
+        other.write_bytes(version(number)["adapter.safetensors"])
+        other.replace(folder / "adapter.safetensors")
+        digests.append(pushing.process.stdout.readline().strip())
+        follower.becomes(digests[-1])
+        assert follower.files(digests[-1]) == version(number)
+        assert CHANGED <= lab.sent() - before <= 1.05 * CHANGED
+    assert [new for _, new in follower.flips] == list(map(commit_of, digests))
+    pushing.signal(signal.SIGTERM)
+    assert pushing.end().code == 143
+    found = lab.house.call("ci", "GET", f"/{MODEL}/versions").value["versions"]
+    assert [one["version"] for one in found if "dev" in one["version"]] == ["2.0.0-dev.3", "2.0.0-dev.2", "2.0.0-dev.1"]

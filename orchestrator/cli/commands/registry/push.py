@@ -17,9 +17,13 @@ from orchestrator.cli.typed import argument, option, takes
 from orchestrator.core.sizes import format_size
 from orchestrator.core.text import counted, printable
 from orchestrator.disk import places
+from orchestrator.errors import UsageError
 
 if TYPE_CHECKING:
     from orchestrator.publishing.document import PushDocument
+    from orchestrator.publishing.push import PushReport, PushRequest
+    from orchestrator.publishing.targets import TagTarget, VersionTarget
+    from orchestrator.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,11 @@ class PushOptions:
         option("--mount-from", metavar="NAME", help="A repository of the same oci:// registry that may have some of "
                "the files already: they are not sent again (repeatable)."),
     ]  # fmt: skip
+    watch: Annotated[
+        bool,
+        option("--watch", help="Push again on each save until Ctrl-C, as the development versions 1.2.3-dev.1, "
+               "1.2.3-dev.2, … of the release 1.2.3."),
+    ]  # fmt: skip
     dry_run: Annotated[bool, option("--dry-run", help="Say what would be sent, and send nothing.")]
     cache_dir: Annotated[str | None, shared.CACHE_DIR]
     config: Annotated[str | None, CONFIG]
@@ -69,11 +78,11 @@ def push(options: PushOptions) -> int:
       glm-aria push ./model reg://team/model:1.2.3 --alias staging
       glm-aria push ./model reg://team/model:1.2.3 --sign model.key
       glm-aria push ./model oci://127.0.0.1:5000/team/model:1.2.3 --dry-run
+      glm-aria push ./lora reg://team/lora:1.3.0 --watch --alias dev
       glm-aria push ~/.cache/huggingface/hub/models--org--name/snapshots/COMMIT reg://team/name:1.0.0
     """
     from orchestrator.app.registry.pushing import push_folder
     from orchestrator.app.signing import private_key_at
-    from orchestrator.errors import UsageError
     from orchestrator.publishing.document import PushDocument
     from orchestrator.publishing.push import PushRequest
     from orchestrator.publishing.targets import VersionTarget, parse_push_target
@@ -88,6 +97,8 @@ def push(options: PushOptions) -> int:
     folder = Path(places.absolute(options.folder))
     key = private_key_at(places.expanded(options.sign)) if options.sign else None
     request = PushRequest(folder, options.include, options.exclude, options.alias, is_dry_run=options.dry_run, key=key)
+    if options.watch:
+        return _on_each_save(options, settings, request, target, run)
     with run.watched():
         report = push_folder(settings, request, target, options.mount_from, run.emit)
 
@@ -101,6 +112,30 @@ def push(options: PushOptions) -> int:
         terminal.result(found.digest)
 
     return finish(run, "push", PushDocument.of(report), show)
+
+
+def _on_each_save(
+    options: PushOptions, settings: Settings, request: PushRequest, target: TagTarget | VersionTarget, run: Run
+) -> int:
+    from orchestrator.app.registry.pushing import push_folder_on_save
+    from orchestrator.publishing.document import PushDocument
+
+    if options.dry_run:
+        raise UsageError("--watch pushes, and --dry-run does not", hint="leave one of them out")
+
+    def on_push(report: PushReport) -> None:
+        found = PushDocument.of(report)
+        if not run.is_quiet:
+            terminal.say(_summary(found))
+        if not run.as_json:
+            terminal.result(found.digest)
+
+    with run.watched():
+        report, signal_number = push_folder_on_save(
+            settings, request, target, options.mount_from, on_push=on_push, emit=run.emit_lasting
+        )
+    outcome = run.outcome((), 1, interrupted=signal_number)
+    return finish(run, "push", PushDocument.of(report), lambda _: None, outcome)
 
 
 def _summary(found: PushDocument) -> str:
