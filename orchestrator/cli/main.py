@@ -39,7 +39,7 @@ COMMANDS = {
     "scheduler": Lazy("fleet.scheduler", "Plan which node of a fleet fetches what, and whom it asks for the rest."),
     "fleet": Lazy("fleet", "Command a fleet: machines that share one download."),
     "registry": Lazy("registry", "Versions and aliases of models in a registry of your own."),
-    "push": Lazy("registry.push", "Push a folder as a version of a model in a registry."),
+    "push": Lazy("registry.push", "Push a folder as a version of a model."),
     "token": Lazy("token", "Make, list and revoke the tokens of `serve`."),
     "mirrors": Lazy("mirrors", "Show and measure the sources: speed, freshness, quarantine."),
     "doctor": Lazy("doctor", "Find what slows downloads down: measure everything, suggest changes."),

@@ -60,7 +60,7 @@ def read_folder(folder: Path, include: tuple[str, ...] = (), exclude: tuple[str,
     if not folder.is_dir():
         raise UsageError(f"{folder} is not a folder", hint="name the folder that holds the files of the model")
     with on_disk("read", folder):
-        home = folder.resolve()
+        home = Path(os.path.realpath(folder))
         found = {file.path: file for file in _files(home, _blobs_of(home))}
     # The rules for a listing are the rules for what becomes one.
     tree = RepoTree.checked("", [_listed(file) for file in found.values()]).select(include, exclude)
@@ -83,8 +83,8 @@ def _files(home: Path, blobs: Path | None) -> Iterator[LocalFile]:
 
 def _file(home: Path, place: Path, blobs: Path | None) -> LocalFile:
     try:
-        target = place.resolve(strict=True) if place.is_symlink() else place
-    except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
+        target = Path(os.path.realpath(place, strict=True)) if place.is_symlink() else place
+    except OSError as error:  # there is nothing, or links in a circle
         raise UsageError(
             f"{place} is a link to nothing; nothing was pushed", hint="remove it, or pull the model again"
         ) from error

@@ -108,8 +108,9 @@ def test_an_origin_that_asks_one_machine_to_slow_down_is_left_alone_by_all(nodes
     scheduler = SchedulerProcess.start(head)
     nodes.hub.fault(Fault("rate_limited", "*.safetensors", times=1, retry_after_s=3))
     results = nodes.ended(nodes.pulls(scheduler.address))
-    assert nodes.egress <= MOST
-    assert from_peers(results) >= (COUNT - MOST) * nodes.size
+    # A node that waits for as long as the origin said may be taken for stuck, and what it began is fetched by another.
+    assert nodes.egress <= 1 + 1 / COUNT
+    assert from_peers(results) >= (COUNT - 1 - 1 / COUNT) * nodes.size
     assert "huggingface asks the fleet to slow down" in scheduler.stop().err
 
 
@@ -286,7 +287,7 @@ def test_a_task_that_is_cancelled_ends_the_pulls_that_are_at_it(nodes: Nodes, he
     scheduler = SchedulerProcess.start(head)
     where = ("--scheduler", scheduler.address)
     running = nodes.pulls(scheduler.address)
-    assert nodes.hub.log.wait_for(lambda log: log.bytes_sent() > nodes.size // 3)
+    assert nodes.hub.log.wait_for(lambda log: log.bytes_sent() > nodes.size // 20)
     (task,) = head.run("fleet", "ls", *where, "--json").ended(0).document["data"]["tasks"]
     head.run("fleet", "cancel", task["id"], *where).ended(0)
     for one in running:
