@@ -51,6 +51,18 @@ class LoopThread:
         await self._end.wait()
 
 
+async def until_one_ends(*steps: Coroutine[Any, Any, object]) -> None:
+    """Do all of these beside each other until one of them ends, and end the others. Raises what that one does."""
+    tasks = [asyncio.create_task(step) for step in steps]
+    try:
+        for one in (await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED))[0]:
+            one.result()
+    finally:
+        for one in tasks:
+            one.cancel()
+        await asyncio.wait(tasks)
+
+
 @contextlib.contextmanager
 def running_loop(name: str) -> Iterator[LoopThread]:
     """An event loop as long as the context lasts."""

@@ -17,6 +17,7 @@ from orchestrator.swarm.control import messages
 from orchestrator.swarm.control.gauge import OriginRests, Rests, WorkGauge
 from orchestrator.swarm.control.guide import FleetGuide, Lead
 from orchestrator.swarm.control.line import Scheduled, SchedulerLine
+from orchestrator.swarm.control.loops import until_one_ends
 from orchestrator.swarm.control.messages import Assign, FromNode, FromScheduler, Hello, TaskReport
 from orchestrator.swarm.control.words import Words
 from orchestrator.swarm.holdings import Holding, Holdings
@@ -204,17 +205,7 @@ class Worker:
                 self._connected.set()
                 self._lead.welcomed(scheduler.name)
                 self._orders.welcome(scheduler.name)
-                both = [
-                    asyncio.create_task(self._speak(line, welcome.beat / 1000)),
-                    asyncio.create_task(self._listen(heard)),
-                ]
-                try:
-                    for one in (await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED))[0]:
-                        one.result()
-                finally:
-                    for one in both:
-                        one.cancel()
-                    await asyncio.wait(both)
+                await until_one_ends(self._speak(line, welcome.beat / 1000), self._listen(heard))
         except (GlmAriaError, TimeoutError, StopAsyncIteration, OSError) as error:
             if isinstance(error, NotAllowedError):
                 self._lead.refused(scheduler.name, error.message)

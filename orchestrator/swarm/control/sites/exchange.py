@@ -9,6 +9,7 @@ from typing import Protocol
 
 from orchestrator.core.versions import Vector
 from orchestrator.errors import ProtocolError, TemporaryError
+from orchestrator.swarm.control.loops import until_one_ends
 from orchestrator.swarm.control.sites import codec
 from orchestrator.swarm.control.sites.states import MOST_NODES, SiteNews
 from orchestrator.swarm.control.stubs import fleet_pb2 as pb
@@ -68,14 +69,7 @@ async def exchange(desk: SiteDesk, heard: AsyncIterator[pb.StateDelta], write: W
     try:
         for part in codec.vector(known):
             await write(part)
-        both = [asyncio.create_task(_hear(desk, other, heard, seen)), asyncio.create_task(_tell(desk, seen, write))]
-        try:
-            for one in (await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED))[0]:
-                one.result()
-        finally:
-            for one in both:
-                one.cancel()
-            await asyncio.wait(both)
+        await until_one_ends(_hear(desk, other, heard, seen), _tell(desk, seen, write))
     except TemporaryError as error:
         why = error.message
     finally:
