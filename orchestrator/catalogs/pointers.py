@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,7 +17,7 @@ from orchestrator.errors import NotFoundError, ProtocolError
 _MOST_KEPT = 256
 
 
-class PointerCatalog:
+class PointerCatalog(ABC):
     """Implements `Catalog` by what `follow` gives for the ref that `_point` finds. Thread-safe."""
 
     def __init__(self, source: Source, follow: Callable[[Ref], Catalog]) -> None:
@@ -69,6 +70,6 @@ class PointerCatalog:
         """See `Catalog.is_tag`. Who moved what is in the trail of the site."""
         return False
 
+    @abstractmethod
     def _point(self, ref: Ref) -> Ref:
         """The ref of another kind that `ref` stands for. Raises what `Catalog.revision` does."""
-        raise NotImplementedError

@@ -16,12 +16,11 @@ from orchestrator.core.registries import is_sha256
 from orchestrator.core.sources import Source
 from orchestrator.errors import GlmAriaError, NotAllowedError, NotFoundError, ProtocolError, UsageError
 from orchestrator.net import shapes
-from orchestrator.net.addresses import place, split
+from orchestrator.net.addresses import split
 from orchestrator.net.answers import Answer
-from orchestrator.net.credentials import Credentials
 from orchestrator.net.failures import blaming
 from orchestrator.net.session import Net
-from orchestrator.oci.login import Login, command
+from orchestrator.oci.login import Login, command, for_server
 from orchestrator.oci.registries import Registries
 
 
@@ -36,10 +35,9 @@ class RegistryCatalog(PointerCatalog):
     def _point(self, ref: Ref) -> Ref:
         site = self.source.name
         login = self._registries.login(self.source.url)
-        credentials = Credentials(login.password, frozenset({place(self.source.url)})) if login else Credentials()
         url = f"{self.source.api_url(ref.repo)}/resolve?{urlencode({'range': ref.revision})}"
         with blaming(site):
-            answer = self._net.carrying(credentials).get_json(url)
+            answer = self._net.carrying(for_server(login, self.source.url)).get_json(url)
             if answer.status != 200:
                 raise self._refusal(answer, ref)
             found = shapes.mapping(answer.value, site, "the version")

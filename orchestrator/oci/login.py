@@ -49,6 +49,16 @@ class Challenge:
     service: str = ""
 
 
+def login_at(logins: Logins, url: str) -> Login | None:
+    """The login at the server of this address, whether or not it was kept with the port of it."""
+    return logins.get(split(url).netloc.lower()) or logins.get(place(url))
+
+
+def for_server(login: Login | None, url: str) -> Credentials:
+    """Credentials for a server of ours, which takes the password as a token; it goes there alone."""
+    return Credentials(login.password if login else None, frozenset({place(url)}))
+
+
 def parse_challenges(header: str) -> tuple[Challenge, ...]:
     """The challenges of a `WWW-Authenticate` header, those of several headers joined by commas."""
     if len(header) > _LONGEST:

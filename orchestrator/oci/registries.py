@@ -28,6 +28,7 @@ from orchestrator.oci.login import (
     command,
     for_realm,
     for_registry,
+    login_at,
     parse_challenges,
     scope,
     token_url,
@@ -108,9 +109,7 @@ class Registries:
 
     def login(self, url: str) -> Login | None:
         """The user's login at the server of this address; that of who introduced it where the user has none."""
-        known = self._logins()
-        host = split(url).netloc.lower()
-        return known.get(host) or known.get(place(url)) or self._introduced.get(place(url))
+        return login_at(self._logins(), url) or self._introduced.get(place(url))
 
     def issue_for(self, registry: str, issue: Issue) -> None:
         """Ask a registry with bearers that are made here: who issues its tokens needs no login."""

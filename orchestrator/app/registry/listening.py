@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from orchestrator.app.compose import logins_of, open_lookup, proxies_of, state_of
 from orchestrator.app.registry.news import RegistryNews
 from orchestrator.events import Emit
-from orchestrator.net.addresses import place, split
-from orchestrator.net.credentials import Credentials
 from orchestrator.net.session import Limits, Net
+from orchestrator.oci.login import for_server, login_at
 from orchestrator.settings import Settings
 from orchestrator.system.signals import Stop
 from orchestrator.watch.news import NO_NEWS, MoveNews
@@ -25,12 +24,11 @@ def listening(settings: Settings, stop: Stop, emit: Emit) -> Iterator[MoveNews]:
     if url is None:
         yield NO_NEWS
         return
-    login = logins_of(settings).get(split(url).netloc.lower())
-    credentials = Credentials(login.password, frozenset({place(url)})) if login else Credentials()
+    login = login_at(logins_of(settings), url)
     with (
         open_lookup(settings, state_of(settings), keep=False) as lookup,
         Net(
-            credentials,
+            for_server(login, url),
             limits=_PATIENCE,
             proxies=proxies_of(settings),
             ca_bundle=settings.ca_bundle,
