@@ -95,6 +95,11 @@ class Client:
             raise self._refusal(answer, reference)
         return digest_of(body)
 
+    def tag(self, name: str, digest: str) -> None:
+        """Have a tag stand for a manifest of the repository."""
+        fetched = self.manifest(digest)
+        self.put(name, fetched.body, fetched.media_type)
+
     def delete(self, reference: str) -> None:
         """Remove a tag, or a manifest with all its tags, where the registry allows it."""
         answer = self._ask(self._delete, "DELETE", self._manifest(reference))

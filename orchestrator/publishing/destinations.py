@@ -92,8 +92,7 @@ class TagDestination:
         if present != expected:
             now = f"stands for {present[0][:19]} now" if present else "is gone now"
             raise ConflictError(f"the alias {name!r} was moved meanwhile: it {now}", details=present)
-        fetched = self._client.manifest(str(digest))
-        self._client.put(name, fetched.body, fetched.media_type)
+        self._client.tag(name, str(digest))
 
 
 class ModelServer(Protocol):
@@ -105,7 +104,7 @@ class ModelServer(Protocol):
     def present(self, model: str, alias: str) -> tuple[str, ...]:
         """The digests for which an alias stands."""
 
-    def point(self, model: str, alias: str, wanted: str, expected: tuple[str, ...]) -> None:
+    def move(self, model: str, alias: str, wanted: str, expected: tuple[str, ...]) -> object:
         """Have an alias stand for a version, if it stands for these digests."""
 
     def publish(self, model: str, version: str, manifest: bytes, media_type: str) -> None:
@@ -152,7 +151,7 @@ class ModelDestination:
 
     def move(self, name: str, digest: Digest, expected: tuple[str, ...]) -> None:
         """See `Destination.move`."""
-        self._server.point(self.name, name, str(digest), expected)
+        self._server.move(self.name, name, str(digest), expected)
 
 
 class _ServerUploads:

@@ -12,7 +12,7 @@ from orchestrator.core.files import Algorithm, Digest, RepoFile, RepoTree
 from orchestrator.core.names import is_git_folder
 from orchestrator.core.refs import RepoId, is_commit, parse_folder
 from orchestrator.disk.file_stat import Identity
-from orchestrator.errors import NotFoundError, UsageError
+from orchestrator.errors import IntegrityError, NotFoundError, UsageError
 from orchestrator.system.failures import on_disk
 
 # What programs keep for themselves in a folder of a model: huggingface_hub's notes, Python's and Jupyter's caches.
@@ -33,6 +33,11 @@ class LocalFile:
     def size(self) -> int:
         """Bytes."""
         return self.identity.size
+
+    def refuse_change(self) -> None:
+        """Raise IntegrityError when it is not the file that it was."""
+        if Identity.at(self.place) != self.identity:
+            raise changed(self.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +72,13 @@ def read_folder(folder: Path, include: tuple[str, ...] = (), exclude: tuple[str,
     if not tree.files:
         raise NotFoundError(f"{folder} holds no file that is wanted; nothing was pushed")
     return ModelFolder(tuple(found[file.path] for file in tree.files), _origin_of(home))
+
+
+def changed(path: str) -> IntegrityError:
+    """The error about a file that is not what it was."""
+    return IntegrityError(
+        f"{path!r} was changed while it was pushed; no version was made of it", hint="run it again", file=path
+    )
 
 
 def _files(home: Path, blobs: Path | None) -> Iterator[LocalFile]:

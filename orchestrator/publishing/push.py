@@ -183,7 +183,7 @@ def _read(file: LocalFile, emit: Emit, stop: Stop, *, with_git: bool) -> ModelFi
         found = ModelFile(
             file.path, file.size, read_whole(file.place, Algorithm.SHA256, stop=stop, on_bytes=on_bytes).digest
         )
-    Content(found.digest, file.size, file.path, file=file).refuse_change()
+    file.refuse_change()
     emit(FileProgress(named, file.path, Phase.DONE, file.size, file.size))
     return found
 
@@ -213,7 +213,10 @@ def _brought(contents: Mapping[Digest, Content], config: Content, uploads: BlobU
     """Have all blobs in the repository."""
     wanted = _missing(contents, uploads, emit)
     # The biggest first: a big one at the end would go alone.
-    order = [config, *sorted(wanted.values(), key=lambda content: -content.size)]
+    order = [
+        *([] if uploads.has(config.digest) else [config]),
+        *sorted(wanted.values(), key=lambda content: -content.size),
+    ]
     with Pool(_AT_ONCE, "upload") as pool:
         steps = {content.digest: pool.submit(uploads.bring, content) for content in order}
         _ended(steps.values())

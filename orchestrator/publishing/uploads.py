@@ -15,10 +15,8 @@ from typing import Protocol
 
 from orchestrator.core.exponential import backoff
 from orchestrator.core.files import Digest
-from orchestrator.disk.file_stat import Identity
 from orchestrator.errors import (
     GlmAriaError,
-    IntegrityError,
     Interrupted,
     NotFoundError,
     ProtocolError,
@@ -27,7 +25,7 @@ from orchestrator.errors import (
 )
 from orchestrator.oci.client import Upload
 from orchestrator.proof.hashing import open_to_read
-from orchestrator.publishing.folder import LocalFile
+from orchestrator.publishing.folder import LocalFile, changed
 from orchestrator.registry.uploads import MOST_CHUNK
 from orchestrator.system.failures import on_disk
 from orchestrator.system.signals import Stop
@@ -80,13 +78,8 @@ class Content:
         finally:
             os.close(fd)
         if len(chunk) < count:
-            raise _changed(self.name)
+            raise changed(self.name)
         return chunk
-
-    def refuse_change(self) -> None:
-        """Raise IntegrityError when the file is not what it was."""
-        if self.file is not None and Identity.at(self.file.place) != self.file.identity:
-            raise _changed(self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,12 +112,10 @@ class BlobUploads:
         return self._target.has(digest)
 
     def bring(self, content: Content) -> Brought:
-        """Have the blob at the target.
+        """Have a blob at the target that it lacks.
 
         Raises IntegrityError when the file is not what it was, Interrupted when `stop` is set, and what a target does.
         """
-        if self._target.has(content.digest):
-            return Brought()
         donor = self._target.take_over(content.digest)
         return Brought(mounted=donor) if donor else self._sent(content, self._opened(content))
 
@@ -157,7 +148,8 @@ class BlobUploads:
                 upload = self._again(content, upload)
             except GlmAriaError:
                 # The registry hashed other bytes than were hashed here.
-                content.refuse_change()
+                if content.file is not None:
+                    content.file.refuse_change()
                 raise
         return Brought(sent)
 
@@ -181,9 +173,3 @@ class BlobUploads:
             return broken
         self._on_bytes(content, upload.done - broken.done)
         return upload
-
-
-def _changed(name: str) -> IntegrityError:
-    return IntegrityError(
-        f"{name!r} was changed while it was pushed; no version was made of it", hint="run it again", file=name
-    )

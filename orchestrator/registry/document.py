@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
+from orchestrator.core.files import Digest
 from orchestrator.core.refs import RepoId
+from orchestrator.core.registries import commit_of
 from orchestrator.documents import Amount, Commit, Count, DigestText
 from orchestrator.registry.audit import Deed, TrailEvent
 from orchestrator.registry.checks import CheckResult
@@ -95,7 +97,7 @@ class ResolvedDocument:
     @classmethod
     def of(cls, found: ResolvedVersion) -> Self:
         """The document of what was found."""
-        commit = found.digest.removeprefix("sha256:")[:40]
+        commit = commit_of(Digest.parse(found.digest))
         return cls(found.model.name, _text(found.version), found.aliases, found.digest, commit, found.repository)
 
 

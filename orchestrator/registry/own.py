@@ -18,7 +18,9 @@ from typing import Any
 from orchestrator.catalogs.interface import Catalog, Revision
 from orchestrator.catalogs.pointers import PointerCatalog
 from orchestrator.core.dialects import main_branches
+from orchestrator.core.files import Digest
 from orchestrator.core.refs import Ref, RepoId, RepoType, parse_ref
+from orchestrator.core.registries import commit_of
 from orchestrator.core.sources import Source
 from orchestrator.disk.state_file import read_state, write_state
 from orchestrator.errors import (
@@ -189,7 +191,7 @@ def _model(repo: RepoId) -> RepoId:
 
 
 def _commit(digest: str) -> str:
-    return digest.removeprefix("sha256:")[:40]
+    return commit_of(Digest.parse(digest))
 
 
 def _namespaces(data: dict[str, Any]) -> frozenset[str]:

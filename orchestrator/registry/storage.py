@@ -54,9 +54,7 @@ class Storage:
 
     def point(self, model: RepoId, tag: str, digest: str) -> None:
         """Have a tag stand for a manifest of the model."""
-        client = self._at(model.name)
-        fetched = client.manifest(digest)
-        client.put(tag, fetched.body, fetched.media_type)
+        self._at(model.name).tag(tag, digest)
 
     def attach(self, model: RepoId, digest: str, content: bytes, kind: str) -> Digest:
         """Attach content to a manifest of the model; the digest of the artifact."""

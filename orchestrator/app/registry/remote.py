@@ -23,10 +23,11 @@ from orchestrator.errors import (
     TemporaryError,
     UsageError,
 )
-from orchestrator.net.addresses import place, split
+from orchestrator.net.addresses import place
 from orchestrator.net.answers import Answer
 from orchestrator.net.credentials import Credentials, is_private
 from orchestrator.net.session import Net
+from orchestrator.oci.login import login_at
 from orchestrator.registry.document import (
     AliasEntry,
     CheckDocument,
@@ -133,10 +134,6 @@ class RegistryServices:
         except NotFoundError:
             return None
 
-    def point(self, model: str, alias: str, wanted: str, expected: tuple[str, ...]) -> None:
-        """`move`, for who wants no answer."""
-        self.move(model, alias, wanted, expected)
-
     def publish(self, model: str, version: str, manifest: bytes, media_type: str) -> None:
         """Make a manifest of uploaded blobs a version."""
         path = f"/{model}/versions/{quote(version, safe='')}"
@@ -215,8 +212,7 @@ class RegistryServices:
                     hint="GLM_ARIA_REGISTRY=https://HOST names one; glm-aria serve --registry URL starts one here",
                 ) from error
             return found.url, found.token
-        known = logins_of(self.settings)
-        login = known.get(split(url).netloc.lower()) or known.get(place(url))
+        login = login_at(logins_of(self.settings), url)
         token = login.password if login else None
         if token is not None and not is_private(url):
             raise UsageError(
