@@ -46,7 +46,7 @@ class Scale:
         return self.mebibytes * MIB * 8 / self.origin_rate
 
 
-_SHORT_SLACK = 0.3
+_SHORT_SLACK = 0.2
 SHORT = Scale(4, 48, 400e6, 100e6, 150)
 LONG = Scale(8, 192, 400e6, 100e6, 300)
 

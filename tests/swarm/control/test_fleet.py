@@ -109,8 +109,8 @@ def test_an_origin_that_asks_one_machine_to_slow_down_is_left_alone_by_all(nodes
     nodes.hub.fault(Fault("rate_limited", "*.safetensors", times=1, retry_after_s=3))
     results = nodes.ended(nodes.pulls(scheduler.address))
     # A node that waits for as long as the origin said may be taken for stuck, and what it began is fetched by another.
-    assert nodes.egress <= 1 + 1 / COUNT
-    assert from_peers(results) >= (COUNT - 1 - 1 / COUNT) * nodes.size
+    assert nodes.egress <= 1.2
+    assert from_peers(results) >= (COUNT - 1.2) * nodes.size
     assert "huggingface asks the fleet to slow down" in scheduler.stop().err
 
 
