@@ -26,9 +26,9 @@ from orchestrator.core.files import Algorithm, Digest
 from orchestrator.core.refs import parse_ref
 from orchestrator.core.trust import Trust
 from orchestrator.lists.lockfile import Lock, LockedFile, LockedModel, render_lock
+from orchestrator.rpc.credentials import TlsFiles
 from orchestrator.swarm.control import messages
 from orchestrator.swarm.control.access import sealed, with_key
-from orchestrator.swarm.control.credentials import TlsFiles
 from orchestrator.swarm.control.line import RemoteScheduler, SchedulerLine
 from orchestrator.swarm.control.messages import Assign, BlobProgress, HeldUnit, Hello, Join, LeaseProgress, Progress
 from orchestrator.swarm.tickets import FleetKeys

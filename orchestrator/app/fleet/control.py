@@ -14,17 +14,17 @@ from orchestrator.app.extras import server_libraries
 from orchestrator.app.peers.keys import needed_keys
 from orchestrator.core.addresses import is_this_machine, parse_place
 from orchestrator.core.text import redacted
-from orchestrator.errors import CannotCreateError, Interrupted, TemporaryError, UsageError
+from orchestrator.errors import CannotCreateError, ConfigError, Interrupted, TemporaryError, UsageError
 from orchestrator.events import Emit
 from orchestrator.settings import Settings
 from orchestrator.swarm.tickets import FleetKeys
 from orchestrator.system.signals import Stop
 
 if TYPE_CHECKING:
+    from orchestrator.rpc.credentials import TlsFiles
     from orchestrator.serve.access.keyring import Keyring
     from orchestrator.swarm.board.interface import FleetBoard
     from orchestrator.swarm.control.access import FleetCaller
-    from orchestrator.swarm.control.credentials import TlsFiles
     from orchestrator.swarm.control.line import FleetCalls, RemoteScheduler, Scheduled
     from orchestrator.swarm.control.loops import LoopThread
     from orchestrator.swarm.control.scheduling.scheduler import Scheduler
@@ -39,9 +39,15 @@ _GLANCE = 0.5
 def tls_of(settings: Settings) -> TlsFiles:
     """The certificates of the settings. Raises ConfigError."""
     with server_libraries("fleet"):
-        from orchestrator.swarm.control.credentials import TlsFiles
+        from orchestrator.rpc.credentials import TlsFiles
 
-    return TlsFiles(settings.fleet_certificate, settings.fleet_certificate_key, settings.fleet_authority)
+    certificate, key = settings.fleet_certificate, settings.fleet_certificate_key
+    if (certificate is None) is not (key is None):
+        raise ConfigError(
+            "a certificate of the fleet and its key belong together",
+            hint="set fleet.certificate and fleet.certificate_key",
+        )
+    return TlsFiles(certificate, key, settings.fleet_authority)
 
 
 @contextlib.contextmanager
@@ -103,6 +109,7 @@ def hosted(
 ) -> Iterator[HostedScheduler]:
     """A scheduler of this process that nodes reach, also as one of `hosts`. Raises CannotCreateError where nothing can
     listen."""
+    from orchestrator.rpc.server import lasting
     from orchestrator.swarm.control.access import FleetDoor
     from orchestrator.swarm.control.server import listening
     from orchestrator.swarm.control.service import FleetService
@@ -111,13 +118,9 @@ def hosted(
     know = _known(tokens) if tokens else lambda *_: None
     door = FleetDoor(needed_keys(settings), know, (*settings.fleet_hosts, *hosts))
     service = FleetService(scheduler, door, emit)
-    served = listening(service, listen, tls_of(settings), emit)
     try:
-        port = loop.run(served.__aenter__()).result()
-        try:
+        with lasting(listening(service, listen, tls_of(settings), emit), loop.run) as port:
             yield HostedScheduler(scheduler, service, port, work, loop)
-        finally:
-            loop.run(served.__aexit__(None, None, None)).result(5)
     finally:
         work.cancel()
 

@@ -16,8 +16,6 @@ from orchestrator.swarm.control.messages import FromNode, FromScheduler, NodePha
 from orchestrator.swarm.control.stubs import fleet_pb2 as pb
 from orchestrator.swarm.holdings import Peer
 
-MOST_MESSAGE = 64 << 10
-"""Bytes of a message on the wire."""
 _PART = 48 << 10
 """Bytes of a lock file in one message."""
 _PHASES: Mapping[NodePhase, pb.NodePhase] = {

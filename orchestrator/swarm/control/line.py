@@ -13,9 +13,9 @@ import grpc
 import grpc.aio
 
 from orchestrator.errors import GlmAriaError, NotAllowedError, ProtocolError, TemporaryError
+from orchestrator.rpc.credentials import TlsFiles, channel_to
 from orchestrator.swarm.control import codec, messages, status_codec
 from orchestrator.swarm.control.access import HEADER, PROOF, Introduction, ShowTo
-from orchestrator.swarm.control.credentials import TlsFiles, channel_to
 from orchestrator.swarm.control.messages import FromNode, FromScheduler, NodeStatus, Submission, TaskStatus
 from orchestrator.swarm.control.outbox import Outbox
 from orchestrator.swarm.control.service import STATUS, Core

@@ -7,7 +7,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextvars import ContextVar
-from typing import Any, NoReturn, Protocol
+from typing import Any, Protocol
 
 import grpc
 import grpc.aio
@@ -21,11 +21,13 @@ from orchestrator.errors import (
     UsageError,
 )
 from orchestrator.events import Emit, Notice, ignore
+from orchestrator.rpc.calls import Context, address_of, code_of, end_with
 from orchestrator.swarm.control import codec, messages, status_codec
 from orchestrator.swarm.control.access import HEADER, PROOF, FleetCaller, FleetDoor, FleetRight
 from orchestrator.swarm.control.messages import FromNode, FromScheduler, NodeStatus, Submission, TaskStatus, Welcome
 from orchestrator.swarm.control.outbox import Outbox
 from orchestrator.swarm.control.stubs import fleet_pb2 as pb
+from orchestrator.swarm.control.stubs import fleet_pb2_grpc
 
 _HELLO = 10.0
 """Seconds within which a node says who it is."""
@@ -53,7 +55,6 @@ STATUS: dict[type[GlmAriaError], grpc.StatusCode] = {
 }
 """How an error is told to who calls."""
 
-Context = grpc.aio.ServicerContext[Any, Any]
 _RIGHTS = {
     "StreamDownloadTask": FleetRight.NODE,
     "SyncState": FleetRight.NODE,
@@ -121,9 +122,18 @@ class FleetService:
         """The number of nodes that are connected."""
         return len(self._streams)
 
-    async def admit(self, method: str, context: Context) -> None:
-        """Let in who may call this method (of any service of the server), and prove to it that we have the key: before
-        that, it says nothing. Ends the call of anybody else."""
+    def add_to(self, server: grpc.aio.Server) -> str:
+        """See `RpcService`."""
+        fleet_pb2_grpc.add_FleetServicer_to_server(self, server)
+        return pb.DESCRIPTOR.services_by_name["Fleet"].full_name
+
+    def listens_at(self, port: int) -> None:
+        """See `RpcService`."""
+        self.door.port = port
+
+    @contextlib.asynccontextmanager
+    async def admitted(self, method: str, context: Context) -> AsyncIterator[None]:
+        """Let in who may call this, and prove to it that we have the key: before that, it says nothing."""
         headers = {str(key): str(value) for key, value in context.invocation_metadata() or () if key == HEADER}
         async with self._told(context):
             try:
@@ -134,6 +144,7 @@ class FleetService:
             caller.require(_RIGHTS.get(method, FleetRight.VIEW))
         _CALLER.set(caller)
         await context.send_initial_metadata(((PROOF, caller.proof),))
+        yield
 
     # The names of the calls are those of the service. All of them are admitted before.
 
@@ -232,7 +243,7 @@ class FleetService:
         try:
             yield
         except GlmAriaError as error:
-            await _abort(context, error)
+            await end_with(context, code_of(error, STATUS), error)
 
     async def _read(self, hello: messages.Hello, requests: AsyncIterator[pb.DownloadRequest], heard: _Heard) -> None:
         allowed, last = _BURST, time.monotonic()
@@ -248,11 +259,6 @@ class FleetService:
                 await asyncio.sleep(-allowed / _RATE)
             if isinstance(said, messages.Bye):
                 return
-
-
-def address_of(peer: str) -> str:
-    """The address of a caller without its port: 10.0.0.7 of ipv4:10.0.0.7:50312. unix: and the like have none."""
-    return peer.partition(":")[2].rpartition(":")[0] or peer
 
 
 class _Heard:
@@ -289,8 +295,3 @@ async def _write(outbox: Outbox, heard: _Heard, welcome: Welcome, context: Conte
         if not waiting and told != heard.seq:
             await context.write(pb.DownloadStatus(seen=heard.seq))
         told = heard.seq
-
-
-async def _abort(context: Context, error: GlmAriaError) -> NoReturn:
-    code = next((code for kind, code in STATUS.items() if isinstance(error, kind)), grpc.StatusCode.INTERNAL)
-    await context.abort(code, error.message)

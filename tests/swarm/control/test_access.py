@@ -12,12 +12,13 @@ import pytest
 
 from orchestrator.errors import NotAllowedError, TemporaryError, UsageError
 from orchestrator.events import ignore
+from orchestrator.rpc.calls import Context
+from orchestrator.rpc.credentials import TlsFiles
 from orchestrator.swarm.control.access import HEADER, PROOF, FleetCaller, FleetDoor, FleetRight, with_key, with_token
-from orchestrator.swarm.control.credentials import TlsFiles
 from orchestrator.swarm.control.line import FleetCalls, RemoteScheduler
 from orchestrator.swarm.control.messages import Hello, Submission
 from orchestrator.swarm.control.server import listening
-from orchestrator.swarm.control.service import Context, FleetService
+from orchestrator.swarm.control.service import FleetService
 from orchestrator.swarm.control.stubs import fleet_pb2 as pb
 from orchestrator.swarm.control.stubs import fleet_pb2_grpc
 from orchestrator.swarm.tickets import FleetKeys

@@ -9,6 +9,7 @@ import pytest
 
 from orchestrator.core.files import Algorithm, Digest
 from orchestrator.errors import ProtocolError
+from orchestrator.rpc.credentials import MOST_MESSAGE
 from orchestrator.swarm.control import codec, messages, status_codec
 from orchestrator.swarm.control.messages import FromNode, FromScheduler
 from orchestrator.swarm.control.stubs import fleet_pb2 as pb
@@ -63,14 +64,14 @@ def test_what_a_node_says_is_read_as_it_was_said(said: FromNode) -> None:
 def test_what_a_scheduler_tells_is_read_as_it_was_told(told: FromScheduler) -> None:
     reader = codec.Told()
     sent = [one.SerializeToString() for one in codec.statuses(12, told)]
-    assert max(map(len, sent)) <= codec.MOST_MESSAGE
+    assert max(map(len, sent)) <= MOST_MESSAGE
     found = [reader.read(pb.DownloadStatus.FromString(one)) for one in sent]
     assert found == [None] * (len(sent) - 1) + [told]
 
 
 def test_a_bundle_of_the_most_blobs_is_one_message() -> None:
     (sent,) = codec.statuses(1 << 40, messages.Assign("l" * 64, bundle=(LARGE,) * MOST_IN_BUNDLE))
-    assert sent.ByteSize() <= codec.MOST_MESSAGE
+    assert sent.ByteSize() <= MOST_MESSAGE
 
 
 @pytest.mark.parametrize(
@@ -90,7 +91,7 @@ def test_a_message_without_a_meaning_is_an_error_of_the_protocol(found: pb.Downl
 def test_a_submission_is_read_as_it_was_made(lock: str) -> None:
     asked = messages.Submission("key", "org/name", "zone=a*", 2, lock, "n1", True, "its seal")
     parts = list(codec.submissions(asked))
-    assert max(one.ByteSize() for one in parts) <= codec.MOST_MESSAGE
+    assert max(one.ByteSize() for one in parts) <= MOST_MESSAGE
     assert submitted(parts) == asked
 
 
@@ -117,7 +118,7 @@ def test_a_task_of_many_nodes_is_told_in_parts() -> None:
     nodes = {f"node-{number}": report for number in range(1000)}
     status = messages.TaskStatus("task-1", "org/name", messages.TaskState.RUNNING, 10, 20, nodes, True, True)
     parts = list(status_codec.task_parts(status, nodes))
-    assert max(one.ByteSize() for one in parts) <= codec.MOST_MESSAGE
+    assert max(one.ByteSize() for one in parts) <= MOST_MESSAGE
     read = [status_codec.told_task(one) for one in parts]
     assert {node: told for one in read for node, told in one.nodes.items()} == nodes
     assert dataclasses.replace(read[0], nodes=nodes) == status

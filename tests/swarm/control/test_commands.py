@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from orchestrator.errors import NotAllowedError
+from orchestrator.rpc.credentials import TlsFiles
 from orchestrator.swarm.control.access import with_token
-from orchestrator.swarm.control.credentials import TlsFiles
 from orchestrator.swarm.control.line import RemoteScheduler
 from orchestrator.swarm.control.messages import Submission
 from tests.hub.loopback import LoopbackHub

@@ -13,9 +13,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from orchestrator.errors import GlmAriaError, TemporaryError
 from orchestrator.events import ignore
+from orchestrator.rpc import credentials
+from orchestrator.rpc import server as rpc_server
+from orchestrator.rpc.credentials import SERVER_OPTIONS, TlsFiles
 from orchestrator.swarm.control import server, service
 from orchestrator.swarm.control.access import HEADER, FleetDoor, with_key
-from orchestrator.swarm.control.credentials import SERVER_OPTIONS, TlsFiles
 from orchestrator.swarm.control.line import RemoteScheduler
 from orchestrator.swarm.control.messages import Hello, Submission
 from orchestrator.swarm.control.server import listening
@@ -73,7 +75,7 @@ async def closed(connections: list[tuple[asyncio.StreamReader, asyncio.StreamWri
 def test_silent_connections_are_closed_and_more_than_fit_do_not_keep_members_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(server, "SERVER_OPTIONS", (*SERVER_OPTIONS, ("grpc.server_handshake_timeout_ms", 500)))
+    monkeypatch.setattr(credentials, "SERVER_OPTIONS", (*SERVER_OPTIONS, ("grpc.server_handshake_timeout_ms", 500)))
     monkeypatch.setattr(server, "allow_open_files", lambda _: server._OTHER_FILES + 20)
 
     async def work() -> None:
@@ -94,7 +96,7 @@ def test_a_stranger_can_watch_the_health_of_a_scheduler_so_often_and_holds_no_ro
             grpc.aio.insecure_channel(address) as channel,
         ):
             health: Any = health_pb2_grpc.HealthStub(channel)
-            watches = [health.Watch(health_pb2.HealthCheckRequest()) for _ in range(server._MOST_OPEN_OF_ONE)]
+            watches = [health.Watch(health_pb2.HealthCheckRequest()) for _ in range(rpc_server._MOST_OPEN_OF_ONE)]
             for watch in watches:
                 assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
             with pytest.raises(grpc.aio.AioRpcError) as raised:
@@ -113,7 +115,7 @@ def test_a_stranger_can_watch_the_health_of_a_scheduler_so_often_and_holds_no_ro
 
 
 def test_one_address_makes_so_many_calls_and_is_told_when_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "_MOST_OF_ONE", 2)
+    monkeypatch.setattr(rpc_server, "_MOST_OF_ONE", 2)
 
     async def work() -> None:
         async with asyncio.timeout(60), scheduler(NotingCore()) as address, contextlib.AsyncExitStack() as nodes:

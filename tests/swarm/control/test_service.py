@@ -16,9 +16,9 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from orchestrator.errors import CannotCreateError, NotAllowedError, NotFoundError, ProtocolError, TemporaryError
 from orchestrator.events import Event, Notice, ignore
+from orchestrator.rpc.credentials import TlsFiles
 from orchestrator.swarm.control import access, codec, messages, outbox
 from orchestrator.swarm.control.access import FleetCaller, FleetDoor, FleetRight, sealed, with_key
-from orchestrator.swarm.control.credentials import TlsFiles
 from orchestrator.swarm.control.line import RemoteScheduler, error_of
 from orchestrator.swarm.control.messages import FromScheduler, Hello, Join, TaskState
 from orchestrator.swarm.control.server import listening

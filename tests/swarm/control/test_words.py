@@ -1,7 +1,8 @@
 """What a node says, and says again after a change of schedulers."""
 
 from orchestrator.core.files import Algorithm, Digest
-from orchestrator.swarm.control.codec import MOST_MESSAGE, request
+from orchestrator.rpc.credentials import MOST_MESSAGE
+from orchestrator.swarm.control.codec import request
 from orchestrator.swarm.control.messages import BlobProgress, FailedWork, FromNode, Join, LeaseProgress, Progress
 from orchestrator.swarm.control.words import Words
 

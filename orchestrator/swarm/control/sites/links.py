@@ -13,8 +13,8 @@ import grpc.aio
 
 from orchestrator.errors import GlmAriaError, TemporaryError
 from orchestrator.events import Emit, Notice
+from orchestrator.rpc.credentials import TlsFiles, channel_to
 from orchestrator.swarm.control.access import HEADER, ShowTo
-from orchestrator.swarm.control.credentials import TlsFiles, channel_to
 from orchestrator.swarm.control.line import prove, translated
 from orchestrator.swarm.control.sites.exchange import SiteDesk, exchange
 from orchestrator.swarm.control.stubs import fleet_pb2 as pb

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from orchestrator.core.files import MAX_FILE, Algorithm, Digest
 from orchestrator.core.versions import Vector
 from orchestrator.errors import ProtocolError
-from orchestrator.swarm.control.codec import MOST_MESSAGE
+from orchestrator.rpc.credentials import MOST_MESSAGE
 from orchestrator.swarm.control.sites import codec
 from orchestrator.swarm.control.sites.states import SiteGood, SiteNews, SiteNode, SiteStates
 from orchestrator.swarm.control.stubs import fleet_pb2 as pb

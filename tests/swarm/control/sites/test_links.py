@@ -16,15 +16,16 @@ import pytest
 from orchestrator.core.versions import Vector
 from orchestrator.errors import NotAllowedError
 from orchestrator.events import Event, FleetNews, Notice
+from orchestrator.rpc.calls import Context
+from orchestrator.rpc.credentials import TlsFiles
 from orchestrator.swarm.board.memory import MemoryBoard
 from orchestrator.swarm.control import messages
 from orchestrator.swarm.control.access import HEADER, PROOF, FleetCaller, FleetDoor, FleetRight, with_key
-from orchestrator.swarm.control.credentials import TlsFiles
 from orchestrator.swarm.control.line import error_of
 from orchestrator.swarm.control.messages import Hello
 from orchestrator.swarm.control.scheduling.scheduler import Scheduler
 from orchestrator.swarm.control.server import listening
-from orchestrator.swarm.control.service import Context, FleetService
+from orchestrator.swarm.control.service import FleetService
 from orchestrator.swarm.control.sites import codec, exchange, links
 from orchestrator.swarm.control.sites.links import SiteLink
 from orchestrator.swarm.control.stubs import fleet_pb2 as pb
