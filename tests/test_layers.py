@@ -42,7 +42,7 @@ MOST_MODULES = 15
 MOST_LINES = 350
 
 # Each of these costs tenths of a second, which `glm-aria --version` and tab completion should not pay.
-HEAVY = {"aria2p", "huggingface_hub", "jinja2", "rich", "transformers", "watchdog"}
+HEAVY = {"aria2p", "google", "grpc", "huggingface_hub", "jinja2", "rich", "starlette", "transformers", "watchdog"}
 
 
 class Import(NamedTuple):
@@ -170,6 +170,13 @@ def loaded_by(*names: str) -> set[str]:
 def test_starting_the_command_loads_nothing_heavy() -> None:
     loaded = {name.partition(".")[0] for name in loaded_by("orchestrator.cli.main")}
     assert not loaded & HEAVY, "import it in the function that uses it; `python -X importtime` shows who did"
+
+
+def test_a_server_with_a_registry_loads_no_grpc_before_it_is_asked_to_speak_it() -> None:
+    loaded = loaded_by(
+        "orchestrator.app.serving", "orchestrator.app.registry.faces", "orchestrator.serve.registry.face"
+    )
+    assert not {name.partition(".")[0] for name in loaded} & {"google", "grpc"}
 
 
 def test_a_pull_that_asks_the_root_has_loaded_nothing_of_what_follows() -> None:

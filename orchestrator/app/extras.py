@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 
 from orchestrator.errors import ConfigError
@@ -12,6 +13,14 @@ from orchestrator.errors import ConfigError
 def server_libraries(extra: str = "serve") -> Iterator[None]:
     """Imports of libraries of servers. Raises ConfigError for one that is not installed."""
     with _needed("starlette, uvicorn and prometheus-client", extra):
+        yield
+
+
+@contextlib.contextmanager
+def rpc_libraries(extra: str) -> Iterator[None]:
+    """Imports of gRPC, too. What it has to say on stderr, we say in our words."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    with server_libraries(extra):
         yield
 
 

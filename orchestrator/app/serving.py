@@ -45,11 +45,11 @@ _RUNS_ON = Notice("command_runs_on", "the command runs on after Ctrl-C; a second
 
 @dataclass(frozen=True, slots=True)
 class ServeRequest:
-    """The way in for clients; `on_ready` is told the address for them. `follow` is a list of models to keep, and its
-    reader."""
+    """The way in for clients; `on_ready` is told the address for them, and the `HOST:PORT` for those of gRPC, if there
+    is one. `follow` is a list of models to keep, and its reader."""
 
     entrance: Entrance
-    on_ready: Callable[[str], None]
+    on_ready: Callable[[str, str | None], None]
     follow: tuple[Path, Read] | None = None
 
 
@@ -68,7 +68,7 @@ def serve(settings: Settings, request: ServeRequest, stop: Stop, emit: Emit) -> 
     entrance = replace(request.entrance, own_token=fresh_token())
     with contextlib.ExitStack() as stack:
         keys = fleet_keys(settings)
-        address, traffic, _ = stack.enter_context(_served(asking(settings), entrance, stop, emit, keys))
+        address, traffic, rpc, _ = stack.enter_context(_served(asking(settings), entrance, stop, emit, keys))
         here, runtime = entrance.url(address), runtime_of(settings)
         server = stack.enter_context(announced(runtime, here, settings.cache_dir, entrance.own_token))
         stop.is_abrupt = False
@@ -77,7 +77,7 @@ def serve(settings: Settings, request: ServeRequest, stop: Stop, emit: Emit) -> 
 
             stack.enter_context(following(*request.follow, server, settings, emit))
         url = entrance.url(address, settings.serve_hosts)
-        request.on_ready(url)
+        request.on_ready(url, rpc)
         if keys is not None:
             emit(FleetNews("sharing", f"gives the machines of its fleet what it has, at {url}"))
         supervisor.tell("READY=1")
@@ -97,7 +97,7 @@ def run(settings: Settings, words: Sequence[str], emit: Emit) -> int:
     entrance = Entrance("127.0.0.1:0", f"/{secrets.token_urlsafe(24)}")
     with (
         stoppable() as stop,
-        _served(settings, entrance, stop, emit) as (address, _, keeper),
+        _served(settings, entrance, stop, emit) as (address, _, _, keeper),
     ):
         url = entrance.url(address)
         # If we are killed the command goes on asking there, with the user's token: nobody else may get the port.
@@ -120,15 +120,25 @@ def behind(url: str, cache_dir: Path, environment: Mapping[str, str]) -> dict[st
     return changed
 
 
+class _Open(NamedTuple):
+    """The place of a server, what is asked there, where its registry answers by gRPC (`HOST:PORT`), and a socket that
+    keeps its port."""
+
+    address: ListenAddress
+    traffic: Traffic
+    rpc: str | None
+    keeper: socket.socket
+
+
 @contextlib.contextmanager
 def _served(
     settings: Settings, entrance: Entrance, stop: Stop, emit: Emit, keys: FleetKeys | None = None
-) -> Iterator[tuple[ListenAddress, Traffic, socket.socket]]:
-    """The place of a server, what is asked there, and a socket that keeps its port. Nobody commands one that is for the
-    programs of its user alone. With `keys` it gives to the other nodes of a fleet what it has and what it fetches."""
+) -> Iterator[_Open]:
+    """A server. Nobody commands one that is for the programs of its user alone. With `keys` it gives to the other nodes
+    of a fleet what it has and what it fetches."""
     with server_libraries():
         from orchestrator.app.house import open_house
-        from orchestrator.app.registry.facade import registry_face
+        from orchestrator.app.registry.faces import registry_faces, rpc_place
         from orchestrator.serve.app import Application, Observer
         from orchestrator.serve.connections import ConnectionBounds
         from orchestrator.serve.http.proxies import TrustedProxies
@@ -146,10 +156,8 @@ def _served(
         address = ListenAddress(host, port, "https" if certificate else "http")
         refuse_itself(settings, address)
         is_own, prefix = entrance.is_own, entrance.prefix
-        membership = None
-        if keys is not None:
-            me = this_node(settings.cache_dir, port, cache=cache_id(known_state(settings, create=True)))
-            membership = Membership(me, keys)
+        rpc_at = None if is_own else rpc_place(settings, entrance.certificate, entrance.key)
+        membership = _membership(settings, port, keys) if keys is not None else None
         house = stack.enter_context(open_house(settings, stop, emit, is_own=is_own, membership=membership))
         door = entrance.door(settings, address, house, emit)
         faces: list[Face] = [
@@ -158,12 +166,14 @@ def _served(
         ]
         traffic = house.board.traffic
         observers: list[Observer] = [traffic]
-        beside, doors = None, {}
+        beside, doors, registry = None, {}, None
         if house.peers is not None and keys is not None:
             faces = [house.peers, *faces]
             doors = {house.peers.name: PeerDoor(keys, port, (*settings.serve_hosts, *settings.fleet_hosts))}
         if house.facade is not None:
-            faces = [stack.enter_context(registry_face(house.facade, is_over=stop.is_set)), *faces]
+            of_registry = registry_faces(house.facade, door, rpc_at, is_over=stop.is_set, emit=house.emit)
+            registry = stack.enter_context(of_registry)
+            faces = [registry.rest, *faces]
         if not is_own:
             faces = [*_beside_clients(house, door, prefix, stop), *faces]
             beside = partial(beat, house.board)
@@ -174,10 +184,16 @@ def _served(
         most = most_connections()
         bounds = ConnectionBounds(most, most if is_own else settings.serve_client_connections, proxies=proxies)
         release = house.delivery.close
-        stack.enter_context(serving(application, listener, release, bounds, certificate, beside=beside))
+        loop = stack.enter_context(serving(application, listener, release, bounds, certificate, beside=beside))
+        rpc = stack.enter_context(registry.speaking(loop)) if registry else None
         if house.peers is not None:
             stack.callback(house.peers.close)
-        yield address, traffic, keeper
+        yield _Open(address, traffic, rpc, keeper)
+
+
+def _membership(settings: Settings, port: int, keys: FleetKeys) -> Membership:
+    cache = cache_id(known_state(settings, create=True))
+    return Membership(this_node(settings.cache_dir, port, cache=cache), keys)
 
 
 def _beside_clients(house: House, door: Door, prefix: str, stop: Stop) -> list[Face]:

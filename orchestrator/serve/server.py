@@ -12,7 +12,8 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator
-from dataclasses import dataclass
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import uvicorn
@@ -53,6 +54,11 @@ class ListenAddress:
         return ipaddress.ip_address(self.host).is_loopback
 
     @property
+    def place(self) -> str:
+        """The `HOST:PORT` of the address."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
     def url(self) -> str:
         """The address for clients; for one that means all of this machine's, that by which others reach it."""
         return self.url_at(self.host)
@@ -62,22 +68,22 @@ class ListenAddress:
         if host in ("0.0.0.0", "::"):  # noqa: S104 - the name of all addresses is none to ask
             is_new = ":" in host
             host = outward(socket.AF_INET6 if is_new else socket.AF_INET) or ("::1" if is_new else "127.0.0.1")
-        return f"{self.scheme}://[{host}]:{self.port}" if ":" in host else f"{self.scheme}://{host}:{self.port}"
+        return f"{self.scheme}://{replace(self, host=host).place}"
 
 
-def parse_listen(text: str) -> ListenAddress:
-    """Read `HOST:PORT`, `:PORT` or `PORT`; port 0 is a free one. Raises UsageError."""
+def parse_listen(text: str, option: str = "--listen") -> ListenAddress:
+    """Read `HOST:PORT`, `:PORT` or `PORT` of an option; port 0 is a free one. Raises UsageError."""
     host, _, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]") or "127.0.0.1"
     if not (port.isascii() and port.isdecimal() and int(port) < 65536):
-        raise UsageError(f"--listen {text!r} is no address", hint="for example --listen 127.0.0.1:8090")
+        raise UsageError(f"{option} {text!r} is no address", hint=f"for example {option} 127.0.0.1:8090")
     host = {"localhost": "127.0.0.1", "*": "0.0.0.0"}.get(host, host)  # noqa: S104 - what the user said
     try:
         return ListenAddress(str(ipaddress.ip_address(host)), int(port))
     except ValueError:
         raise UsageError(
-            f"--listen {text!r} names no address of this machine",
-            hint="for example --listen 192.168.1.10:8090, or 0.0.0.0:8090 for all of its addresses",
+            f"{option} {text!r} names no address of this machine",
+            hint=f"for example {option} 192.168.1.10:8090, or 0.0.0.0:8090 for all of its addresses",
         ) from None
 
 
@@ -141,9 +147,9 @@ def serving(
     certificate: ServerCertificate | None = None,
     *,
     beside: Callable[[], Coroutine[Any, Any, None]] | None = None,
-) -> Iterator[None]:
-    """Answer requests on the socket until the context ends, with a `certificate` over TLS alone. `on_end` is called in
-    the thread of the event loop, where `beside` runs as long as it serves."""
+) -> Iterator[asyncio.AbstractEventLoop]:
+    """Answer requests on the socket until the context ends, with a `certificate` over TLS alone; the event loop that
+    does it. `on_end` is called in its thread, where `beside` runs as long as it serves."""
     config = uvicorn.Config(
         app,
         http=cast(type[asyncio.Protocol], functools.partial(GuardedProtocol, bounds=bounds)),
@@ -164,7 +170,10 @@ def serving(
     if certificate is not None:
         listener = BoundedListener(listener, max(1, bounds.most // 2), lambda: _descriptors(server))
 
+    begun: Future[asyncio.AbstractEventLoop] = Future()
+
     async def run() -> None:
+        begun.set_result(asyncio.get_running_loop())
         also = asyncio.create_task(beside()) if beside is not None else None
         try:
             await server.serve(sockets=[listener])
@@ -180,7 +189,7 @@ def serving(
     thread = threading.Thread(target=serve, name="serve", daemon=True)
     threads.start(thread)
     try:
-        yield
+        yield begun.result()
     finally:
         server.should_exit = True
         thread.join(_END + 2)

@@ -189,6 +189,10 @@ class Settings:
         "The OCI registry for which `serve` has versions, aliases and rights: `https://HOST[:PORT]`.",
         servers.server,
         "--registry", ("GLM_ARIA_SERVE_REGISTRY",), "serve.registry", personal=_ASKING)] = None
+    serve_registry_grpc: Annotated[str | None, Key(
+        "Where `serve` answers for that registry by gRPC, too: `ADDRESS:PORT`; for other machines over TLS alone.",
+        values.listen,
+        "--registry-grpc", ("GLM_ARIA_SERVE_REGISTRY_GRPC",), "serve.registry_grpc", personal=_ASKING)] = None
     serve_registry_rules: Annotated[Path | None, Key(
         "A file of rules that a version has to keep before an alias of the registry moves to it.", values.path,
         "", ("GLM_ARIA_SERVE_REGISTRY_RULES",), "serve.registry_rules", personal=_ASKING)] = None

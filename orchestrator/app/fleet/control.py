@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from orchestrator.app.extras import server_libraries
+from orchestrator.app.extras import rpc_libraries
 from orchestrator.app.peers.keys import needed_keys
 from orchestrator.core.addresses import is_this_machine, parse_place
 from orchestrator.core.text import redacted
@@ -38,7 +38,7 @@ _GLANCE = 0.5
 
 def tls_of(settings: Settings) -> TlsFiles:
     """The certificates of the settings. Raises ConfigError."""
-    with server_libraries("fleet"):
+    with rpc_libraries("fleet"):
         from orchestrator.rpc.credentials import TlsFiles
 
     certificate, key = settings.fleet_certificate, settings.fleet_certificate_key
@@ -53,9 +53,7 @@ def tls_of(settings: Settings) -> TlsFiles:
 @contextlib.contextmanager
 def event_loop() -> Iterator[LoopThread]:
     """An event loop for the control. Raises ConfigError without the libraries."""
-    # What gRPC has to say on stderr, we say in our words.
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    with server_libraries("fleet"):
+    with rpc_libraries("fleet"):
         import orchestrator.swarm.control.server  # noqa: F401 - the error for who lacks a library comes here
         from orchestrator.swarm.control.loops import running_loop
 

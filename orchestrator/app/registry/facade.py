@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,16 +32,11 @@ from orchestrator.registry.storage import Storage
 from orchestrator.registry.uploads import VersionUploads
 from orchestrator.settings import Settings
 from orchestrator.system.small_files import RECORD_BYTES, read_named, read_small
-from orchestrator.system.threads import passing_pool
 
 if TYPE_CHECKING:
     from orchestrator.registry.tokens import Signer
     from orchestrator.rights import Subject
     from orchestrator.serve.registry.bell import Bell
-    from orchestrator.serve.registry.face import RegistryFace
-
-_THREADS = 16
-"""Threads that answer for the registry, and ask the one below."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,21 +94,6 @@ def open_registry(settings: Settings, state_dir: Path, registries: Registries, e
     registry = Registry(storage, uploads, keeper, trail, _gates(settings.serve_registry_rules))
     own = OwnModels(registry, ledgers, folder, stage, offline=settings.offline)
     return Facade(address, registry, own, issue, service, bell)
-
-
-@contextlib.contextmanager
-def registry_face(facade: Facade, *, is_over: Callable[[], bool]) -> Iterator[RegistryFace]:
-    """The face for clients of the registry; `is_over` tells that the server ends."""
-    with server_libraries("registry"):
-        from orchestrator.registry.tokens import LIFE
-        from orchestrator.serve.registry.calls import Calls
-        from orchestrator.serve.registry.face import RegistryFace
-        from orchestrator.serve.registry.streams import EventStreams
-
-    with passing_pool(_THREADS, "registry") as asking:
-        streams = EventStreams(facade.registry, facade.bell, asking, is_over)
-        calls = Calls(facade.registry)
-        yield RegistryFace(calls, streams, facade.issue, service=facade.service, life=LIFE, asking=asking)
 
 
 def token_signer(state_dir: Path) -> Signer:

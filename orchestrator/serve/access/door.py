@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ from orchestrator.core.addresses import is_this_machine
 from orchestrator.serve.access.callers import ANYBODY, NOBODY, OPERATOR, Caller
 from orchestrator.serve.access.clients import ClientLimits, Clients, client_of
 from orchestrator.serve.access.identities import Identities
-from orchestrator.serve.access.keyring import Keyring, shown
+from orchestrator.serve.access.keyring import Keyring, ShownTokens, shown
 from orchestrator.serve.http.answers import Request
 from orchestrator.serve.http.refusals import Refused, nothing_here
 
@@ -72,13 +72,18 @@ class Door:
         """The caller of a token that somebody typed. Raises Refused where this address sends too many wrong ones."""
         return self._keyring.identify(token, client_of(address))
 
+    def caller_of(self, headers: Mapping[str, str], address: str) -> Caller:
+        """Tell the caller of a call that is no request, by the token in its headers. Raises Refused."""
+        return self._entitled(shown(headers), client_of(address), self._without_token)
+
     def _caller(self, request: Request) -> Caller:
-        address, tokens = client_of(request.client), shown(request.headers)
-        if tokens.own:
-            caller = self._keyring.caller_of(tokens.own, address)
-        else:
-            caller = self._identities.caller_of(request) or self._without_token
-            caller = replace(caller, grants=caller.grants or self._without_token.grants)
+        named = self._identities.caller_of(request) or self._without_token
+        named = replace(named, grants=named.grants or self._without_token.grants)
+        return self._entitled(shown(request.headers), client_of(request.client), named)
+
+    def _entitled(self, tokens: ShownTokens, address: str, named: Caller) -> Caller:
+        """The caller of these tokens; `named` is the one without a token of ours."""
+        caller = self._keyring.caller_of(tokens.own, address) if tokens.own else named
         if caller is OPERATOR:
             return caller
         hub_token = tokens.hub if tokens.hub and self._takes_hub_tokens else None

@@ -126,7 +126,7 @@ class RegistryHouse:
 def registry_house(
     folder: Path, *words: str, env: dict[str, str] | None = None, repos: Iterable[Repo] = ()
 ) -> Iterator[RegistryHouse]:
-    """Start both; the server's root is a Hub that has `repos`."""
+    """Start both; the server's root is a Hub that has `repos`. In the end no token is in what the server wrote."""
     machine = Machine(folder / "machine", "hf_of_the_operator")
     with LoopbackHub(repos) as hub, Net(sleep=lambda _: None) as net:
         machine.root = hub.url
@@ -142,5 +142,6 @@ def registry_house(
                 yield house
                 server = house.server
         finally:
-            server.stop()
+            ended = server.stop()
             machine.stop()
+        assert not [name for name, token in house.tokens.items() if token in ended.out + ended.err]

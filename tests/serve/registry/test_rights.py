@@ -7,14 +7,17 @@ import json
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from orchestrator.errors import NotAllowedError
 from orchestrator.registry.names import model_named, upload_repository
+from orchestrator.serve.registry.rpc.stubs import registry_pb2 as pb
 from orchestrator.signatures.bundle import MEDIA_TYPE
 from tests.oci.manifests import model_pack
 from tests.oci.pushing import push_blob
+from tests.serve.registry.calling import calling, grpc_place
 from tests.serve.registry.house import Answered, RegistryHouse, registry_house
 
 ROLES = ("reader", "puller", "publisher", "promoter", "admin")
@@ -29,9 +32,15 @@ OURS, OTHERS = "team/model", "other/model"
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryHouse]:
+def place() -> str:
+    """The place for gRPC."""
+    return grpc_place()
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory, place: str) -> Iterator[RegistryHouse]:
     """A registry with two models in two namespaces, and somebody with each role, in all namespaces and in one."""
-    with registry_house(tmp_path_factory.mktemp("rights")) as house:
+    with registry_house(tmp_path_factory.mktemp("rights"), "--registry-grpc", place) as house:
         house.tokens.clear()
         for role in ROLES:
             house.person(role, "--role", role)
@@ -54,6 +63,10 @@ CALLS: dict[str, tuple[str, Callable[[RegistryHouse, str, str], Answered]]] = {
     "resolve": ("read", lambda house, who, model: house.call(who, "GET", f"/{model}/resolve?range=^1")),
     "alias": ("read", lambda house, who, model: house.call(who, "GET", f"/{model}/aliases/prod")),
     "events": ("read", lambda house, who, model: house.call(who, "GET", f"/{model}/events")),
+    "follow": (
+        "read",
+        lambda house, who, model: house.call(who, "HEAD", f"/{model}/events", Accept="text/event-stream"),
+    ),
     "diff": ("read", lambda house, who, model: house.call(who, "GET", f"/{model}/diff?from=1.0.0&to=prod")),
     "check": ("read", lambda house, who, model: house.call(who, "GET", f"/{model}/check?range=1.0.0&alias=prod")),
     "check by": (
@@ -118,6 +131,46 @@ def test_a_token_may_call_what_its_role_allows(house: RegistryHouse, call: str) 
         (who, model): DONE.get(call, 200) if may(who, right, model) else 403 for who, model in cases
     }
     assert {ask(house, "", model).status for model in (OURS, OTHERS)} == {401}
+
+
+RPC_CALLS: dict[str, tuple[str, str, Callable[[str], Any]]] = {
+    "ResolveVersion": ("read", "OK", lambda model: pb.ResolveVersionRequest(model=model, wanted="^1")),
+    "ListVersions": ("read", "OK", lambda model: pb.ListVersionsRequest(model=model)),
+    "WatchAliases": ("read", "OK", lambda model: pb.WatchAliasesRequest(model=model)),
+    "SetAlias": (
+        "promote",
+        "ABORTED",
+        lambda model: pb.SetAliasRequest(model=model, alias="prod", wanted="1.0.0", expected=[NO_BLOB]),
+    ),
+}
+"""The calls of gRPC: the right that each needs, and how one that is allowed ends."""
+
+
+@pytest.mark.parametrize("call", RPC_CALLS)
+def test_a_token_may_call_by_grpc_what_its_role_allows(house: RegistryHouse, place: str, call: str) -> None:
+    right, done, asked = RPC_CALLS[call]
+    cases = list(itertools.product(house.tokens, (OURS, OTHERS)))
+    with calling(place) as client:
+        assert {case: client.do(call, asked(case[1]), house.tokens[case[0]]).code for case in cases} == {
+            (who, model): done if may(who, right, model) else "PERMISSION_DENIED" for who, model in cases
+        }
+        for token in ("", "nonsense", "gla_" + "x" * 43):
+            assert client.do(call, asked(OURS), token).code == "UNAUTHENTICATED"
+
+
+def test_who_watches_all_aliases_sees_those_of_what_may_be_read(house: RegistryHouse, place: str) -> None:
+    with calling(place) as client:
+        for who in house.tokens:
+            stream, _ = client.watch(house.tokens[who], after=0)
+            readable = [model for model in (OURS, OTHERS) if may(who, "read", model)]
+            assert [next(stream).model for _ in readable] == readable
+            stream.cancel()
+        streams = {who: client.watch(house.tokens[who])[0] for who in ("reader-team", "reader")}
+        for model in (OTHERS, OURS):
+            path, present = f"/{model}/aliases/prod", house.client("admin", model).head("prod")
+            assert house.call("admin", "PUT", path, {"version": "1.0.0"}, If_Match=f'"{present}"').status == 200
+        assert next(streams["reader-team"]).model == OURS
+        assert [next(streams["reader"]).model for _ in range(2)] == [OTHERS, OURS]
 
 
 def test_lists_have_what_somebody_may_read_alone(house: RegistryHouse) -> None:

@@ -64,6 +64,11 @@ class ServeOptions:
         option("--registry", heading=_WHERE, setting="serve_registry", metavar="URL",
                help="Have versions, aliases and rights for the models of this OCI registry, and issue its tokens."),
     ]  # fmt: skip
+    registry_grpc: Annotated[
+        str | None,
+        option("--registry-grpc", heading=_WHERE, setting="serve_registry_grpc", metavar="HOST:PORT",
+               help="Answer for the registry by gRPC there, too, with the certificate and the tokens of the server."),
+    ]  # fmt: skip
     prefix: Annotated[
         str | None,
         option("--prefix", heading=_WHERE, metavar="/PATH",
@@ -162,10 +167,12 @@ def serve(options: ServeOptions) -> int:
     run = Run.watching(options.output, settings)
     tell = terminal.say if options.output.as_json else terminal.result
 
-    def show_address(url: str) -> None:
+    def show_address(url: str, rpc: str | None) -> None:
         for name in ("HF_ENDPOINT", "MODELSCOPE_ENDPOINT"):
             tell(f"export {name}={shlex.quote(url)}")
         terminal.say(f"to see what it does, open {url}/ in a browser")
+        if rpc is not None:
+            terminal.say(f"the registry answers gRPC at {rpc}")
 
     follow = settings.serve_follow
     if follow is not None and settings.offline:

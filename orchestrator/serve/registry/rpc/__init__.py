@@ -1,0 +1,1 @@
+"""The registry by gRPC: the calls of `proto/registry.proto`."""
