@@ -25,6 +25,7 @@ _FOLDERS = tuple(
 _INTERNAL = frozenset(
     {"daemon.conf", "aria2.input", "metalink.xml", "report.html", "layouts.toml"}
     | {"dashboard.html", "dashboard.css", "dashboard.js", "dashboard.svg", "dashboard.toml", "registry.html"}
+    | {"page.html", "login.html", "registry-page.html", "registry.js"}
 )
 # Printed by `glm-aria env`, which knows what they undo.
 SHELLS = {"sh": "env.sh", "fish": "env.fish", "powershell": "env.ps1"}

@@ -29,6 +29,7 @@ from orchestrator.system.signals import Stop, stoppable
 
 if TYPE_CHECKING:
     from orchestrator.app.house import House
+    from orchestrator.app.registry.faces import RegistryFaces
     from orchestrator.serve.access.door import Door
     from orchestrator.serve.app import Face
     from orchestrator.serve.pages.traffic import Traffic
@@ -175,7 +176,7 @@ def _served(
             registry = stack.enter_context(of_registry)
             faces = [registry.rest, *faces]
         if not is_own:
-            faces = [*_beside_clients(house, door, prefix, stop), *faces]
+            faces = [*_beside_clients(house, door, prefix, stop, registry), *faces]
             beside = partial(beat, house.board)
             if settings.serve_access_log is not None:
                 observers.append(stack.enter_context(AccessLog(settings.serve_access_log, house.emit)))
@@ -196,11 +197,16 @@ def _membership(settings: Settings, port: int, keys: FleetKeys) -> Membership:
     return Membership(this_node(settings.cache_dir, port, cache=cache), keys)
 
 
-def _beside_clients(house: House, door: Door, prefix: str, stop: Stop) -> list[Face]:
-    """The faces for who runs a server: its commands, and what it shows."""
+def _beside_clients(house: House, door: Door, prefix: str, stop: Stop, registry: RegistryFaces | None) -> list[Face]:
+    """The faces for who runs a server: its commands, and what it shows, of its registry, too."""
     with server_libraries():
+        from orchestrator.serve.access.sessions import Sessions
         from orchestrator.serve.admin.face import AdminFace
         from orchestrator.serve.pages.face import PagesFace
+        from orchestrator.serve.pages.layout import PageLayout
 
+    sessions, layout = Sessions(door.identify), PageLayout(prefix, has_registry=registry is not None)
     admin = AdminFace(gets=house.commands.gets, posts=house.commands.posts)
-    return [admin, PagesFace(house.board, door.identify, prefix=prefix, is_over=stop.is_set)]
+    pages = PagesFace(house.board, sessions, layout, is_over=stop.is_set)
+    # The addresses of the registry's pages are below that of the others.
+    return [*([registry.pages(sessions, layout)] if registry else []), admin, pages]

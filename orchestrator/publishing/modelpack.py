@@ -7,7 +7,6 @@ changes with time: the same files under the same name are the same digest.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -45,9 +44,6 @@ _KINDS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("weight.config", ("*",)),
 )  # fmt: skip
 """What a file is, by its name in lower case: the first row that matches."""
-# The front matter of a model card names the licence (huggingface_hub `ModelCardData.license`).
-_FRONT_MATTER = re.compile(r"\A---\r?\n(.*?)\r?\n---", re.DOTALL)
-_LICENSE = re.compile(r"^license:[ \t]*['\"]?([A-Za-z0-9][A-Za-z0-9.+-]*)['\"]?[ \t]*$", re.MULTILINE)
 _PRECISION = {"float32": "float32", "float16": "float16", "bfloat16": "bfloat16"}
 
 
@@ -78,13 +74,6 @@ class Pack:
 
     manifest: Manifest
     config: bytes
-
-
-def license_of(card: str) -> str | None:
-    """The licence that a model card names in its front matter."""
-    matter = _FRONT_MATTER.search(card)
-    found = _LICENSE.search(matter[1]) if matter else None
-    return found[1] if found else None
 
 
 def pack(files: Iterable[ModelFile], facts: ModelFacts) -> Pack:

@@ -17,11 +17,12 @@ from orchestrator.core.files import Algorithm, Digest
 from orchestrator.core.registries import commit_of
 from orchestrator.disk.file_stat import Identity
 from orchestrator.events import Emit, FileProgress, Phase, Queued
+from orchestrator.oci.cards import CARD, license_of
 from orchestrator.oci.manifest import digest_of, render
 from orchestrator.proof.hashing import read_both, read_whole
 from orchestrator.publishing.destinations import Destination, taken
 from orchestrator.publishing.folder import LocalFile, ModelFolder, read_folder
-from orchestrator.publishing.modelpack import ModelFacts, ModelFile, license_of, pack
+from orchestrator.publishing.modelpack import ModelFacts, ModelFile, pack
 from orchestrator.publishing.uploads import BlobUploads, Brought, Content, chunk_of
 from orchestrator.registry.versions import Version
 from orchestrator.signatures.vouching import SigningKey, sign
@@ -190,7 +191,7 @@ def _read(file: LocalFile, emit: Emit, stop: Stop, *, with_git: bool) -> ModelFi
 
 def _facts(destination: Destination, folder: ModelFolder) -> ModelFacts:
     by_path = {file.path: file.place for file in folder.files}
-    card, config = by_path.get("README.md"), by_path.get("config.json")
+    card, config = by_path.get(CARD), by_path.get("config.json")
     license_name, listed = None, None
     with suppress(OSError):
         license_name = license_of(read_small(card, RECORD_BYTES).decode("utf-8", "replace")) if card else None

@@ -27,10 +27,11 @@ _TAIL = 64 << 10
 
 
 class Deed(StrEnum):
-    """Kinds of changes. ADOPT: a tag was found that had been pushed past the facade, before or beside it. RESTORE: a
-    tag was put back that somebody had moved past the facade."""
+    """Kinds of changes. SIGN: a signature was attached to a version. ADOPT: a tag was found that had been pushed past
+    the facade, before or beside it. RESTORE: a tag was put back that somebody had moved past the facade."""
 
     PUBLISH = "publish"
+    SIGN = "sign"
     MOVE = "move"
     REMOVE = "remove"
     ADOPT = "adopt"

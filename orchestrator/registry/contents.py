@@ -42,6 +42,17 @@ class VersionContents:
 
 
 @dataclass(frozen=True, slots=True)
+class VersionFacts:
+    """Facts of a version, all of them the word of who pushed it: the page and the revision that it was taken from
+    (empty where none is named), and the `bases` in its card. `is_signed`: somebody attached a signature."""
+
+    source: str = ""
+    revision: str = ""
+    bases: tuple[str, ...] = ()
+    is_signed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class FileDelta:
     """A file that is not the same in both; None where one has none of this path."""
 

@@ -15,7 +15,7 @@ from orchestrator.errors import ConflictError, GateError, NotAllowedError, NotFo
 from orchestrator.registry.aliases import AliasMovedError
 from orchestrator.registry.audit import Trail, TrailEvent
 from orchestrator.registry.checks import AliasGate, CheckResult, Verdict
-from orchestrator.registry.contents import VersionContents, VersionDifference, difference
+from orchestrator.registry.contents import VersionContents, VersionDifference, VersionFacts, difference
 from orchestrator.registry.keeping import Keeper
 from orchestrator.registry.ledger import ModelLedger
 from orchestrator.registry.names import NEWEST, check_alias, is_digest, model_named, upload_repository
@@ -89,6 +89,11 @@ class Registry:
             raise NotFoundError(f"there is no model {model.name} in the registry")
         return ledger
 
+    def known(self, who: Subject, model: RepoId) -> ModelLedger:
+        """The ledger of a model as it is, which may be empty: the registry below is not asked."""
+        _require(who, Right.READ, model)
+        return self._keeper.as_written(model)
+
     def resolve(self, who: Subject, model: RepoId, wanted: str = "") -> ResolvedVersion:
         """Find a version by itself, a range, an alias, a digest, or the first 40 digits of one; without any the newest
         release. Raises NotFoundError."""
@@ -102,6 +107,11 @@ class Registry:
     def contents(self, who: Subject, model: RepoId, wanted: str) -> VersionContents:
         """The files of a version, and its config. Raises what `resolve` does."""
         return self._storage.contents(model, self.resolve(who, model, wanted).digest)
+
+    def facts(self, who: Subject, model: RepoId, digest: str) -> VersionFacts:
+        """Facts of a version. Raises NotFoundError."""
+        _require(who, Right.READ, model)
+        return self._storage.facts(model, digest)
 
     def difference(self, who: Subject, model: RepoId, before: str, after: str) -> VersionDifference:
         """All that differs between two versions. Raises what `resolve` does."""
@@ -189,7 +199,9 @@ class Registry:
             files = {file.path: Digest.parse(file.digest) for file in self._storage.contents(model, digest).files}
             if (reason := unfit(bundle, files)) is not None:
                 raise UsageError(f"this is no signature of {model.name}@{version}: {reason}")
-            return digest, str(self._storage.attach(model, digest, bundle, MEDIA_TYPE))
+            signature = str(self._storage.attach(model, digest, bundle, MEDIA_TYPE))
+            self._keeper.sign(model, version, _name(who), digest)
+        return digest, signature
 
     def move(self, who: Subject, model: RepoId, alias: str, wanted: str, expected: Collection[str]) -> ResolvedVersion:
         """Have an alias stand for a version, if it stands for `expected` now: a digest, or nothing.

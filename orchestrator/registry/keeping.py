@@ -68,6 +68,10 @@ class Keeper:
         self._ledgers.write(model, ledger.with_version(version, Edition(digest, size, who, self._now())))
         self._note(who, Deed.PUBLISH, model, version, after=digest)
 
+    def sign(self, model: RepoId, version: Version, who: str, digest: str) -> None:
+        """Note that a signature was attached to a version."""
+        self._note(who, Deed.SIGN, model, version, after=digest)
+
     def move(
         self, model: RepoId, ledger: ModelLedger, name: str, who: str, *, to: str, expected: Sequence[str]
     ) -> None:

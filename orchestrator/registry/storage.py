@@ -9,11 +9,16 @@ from orchestrator.core.refs import RepoId
 from orchestrator.core.registries import Repository
 from orchestrator.errors import GlmAriaError, NotFoundError, ProtocolError
 from orchestrator.oci.attached import attach
+from orchestrator.oci.cards import CARD, bases_of
 from orchestrator.oci.client import Client, FetchedManifest, catalog
-from orchestrator.oci.manifest import Manifest, files_of, parse
+from orchestrator.oci.manifest import REVISION, SOURCE, Manifest, files_of, parse
 from orchestrator.oci.registries import MOST, Registries
-from orchestrator.registry.contents import CONFIG, VersionContents, VersionFile, parse_config
+from orchestrator.registry.contents import CONFIG, VersionContents, VersionFacts, VersionFile, parse_config
 from orchestrator.registry.names import is_model
+from orchestrator.signatures.bundle import MEDIA_TYPE
+
+_MOST_CARD = 256 << 10
+"""Bytes of a card that is read."""
 
 
 class Storage:
@@ -50,6 +55,19 @@ class Storage:
             digest,
             tuple(VersionFile(file.path, file.size, str(file.digest)) for file in files),
             parse_config(client.blob(config.digest)) if config else None,
+        )
+
+    def facts(self, model: RepoId, digest: str) -> VersionFacts:
+        """Facts of a version, by its manifest, its card and what is attached. Raises what `contents` does."""
+        client = self._at(model.name)
+        manifest = self._manifest(client.manifest(digest))
+        card = next((layer for layer in manifest.layers if layer.path == CARD and layer.size <= _MOST_CARD), None)
+        attached = client.referrers(Digest.parse(digest)).manifests
+        return VersionFacts(
+            manifest.annotations.get(SOURCE, ""),
+            manifest.annotations.get(REVISION, ""),
+            bases_of(client.blob(card.digest).decode("utf-8", "replace")) if card else (),
+            any(entry.artifact_type == MEDIA_TYPE for entry in attached),
         )
 
     def point(self, model: RepoId, tag: str, digest: str) -> None:

@@ -10,7 +10,7 @@ from orchestrator.core.files import Algorithm, Digest
 from orchestrator.core.refs import RepoId, RepoType
 from orchestrator.oci.manifest import files_of, parse, render
 from orchestrator.publishing.folder import HubOrigin
-from orchestrator.publishing.modelpack import ModelFacts, ModelFile, license_of, media_type_of, pack
+from orchestrator.publishing.modelpack import ModelFacts, ModelFile, media_type_of, pack
 
 A, B = (Digest(Algorithm.SHA256, digit * 64) for digit in "ab")
 FILES = (ModelFile("model.safetensors", 9, A), ModelFile("config.json", 2, B, Digest(Algorithm.GIT_SHA1, "c" * 40)))
@@ -77,17 +77,3 @@ def test_the_same_files_are_the_same_digest_in_any_order() -> None:
     facts = ModelFacts("team/model", "1.2.3")
     assert render(pack(FILES, facts).manifest) == render(pack(FILES[::-1], facts).manifest)
     assert render(pack(FILES, facts).manifest) != render(pack(FILES, ModelFacts("team/model", "1.2.4")).manifest)
-
-
-@pytest.mark.parametrize(
-    ("card", "found"),
-    [
-        ("---\nlicense: mit\ntags: [x]\n---\n# M", "mit"),
-        ("---\r\nlicense: 'apache-2.0'\r\n---\r\n", "apache-2.0"),
-        ("# M\nlicense: mit\n", None),
-        ("---\nlicense: a b\n---\n", None),
-        ("", None),
-    ],
-)
-def test_the_licence_of_a_card(card: str, found: str | None) -> None:
-    assert license_of(card) == found

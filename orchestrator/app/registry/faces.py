@@ -20,7 +20,10 @@ from orchestrator.system.threads import passing_pool
 if TYPE_CHECKING:
     from orchestrator.rpc.server import RpcPlace
     from orchestrator.serve.access.door import Door
+    from orchestrator.serve.access.sessions import Sessions
+    from orchestrator.serve.pages.layout import PageLayout
     from orchestrator.serve.registry.face import RegistryFace
+    from orchestrator.serve.registry.pages.face import RegistryPages
 
 _THREADS = 16
 """Threads that answer for the registry, and ask the one below."""
@@ -30,10 +33,12 @@ _MOST_SENT = 4 << 20
 
 
 class RegistryFaces(NamedTuple):
-    """The face of the REST calls; and those of gRPC, as long as a context lasts, in the event loop of the server. It
-    gives their `HOST:PORT`, if there is one, and raises CannotCreateError and ConfigError."""
+    """The face of the REST calls; that of the pages, for browsers of these sessions; and those of gRPC, as long as a
+    context lasts, in the event loop of the server. It gives their `HOST:PORT`, if there is one, and raises
+    CannotCreateError and ConfigError."""
 
     rest: RegistryFace
+    pages: Callable[[Sessions, PageLayout], RegistryPages]
     speaking: Callable[[asyncio.AbstractEventLoop], AbstractContextManager[str | None]]
 
 
@@ -47,6 +52,8 @@ def registry_faces(
         from orchestrator.serve.registry.calls import Calls
         from orchestrator.serve.registry.face import RegistryFace
         from orchestrator.serve.registry.following import Following
+        from orchestrator.serve.registry.pages.face import RegistryPages
+        from orchestrator.serve.registry.pages.showing import RegistryShow
         from orchestrator.serve.registry.streams import EventStreams
 
     with passing_pool(_THREADS, "registry") as asking:
@@ -67,7 +74,8 @@ def registry_faces(
 
         calls, streams = Calls(facade.registry), EventStreams(following)
         rest = RegistryFace(calls, streams, facade.issue, service=facade.service, life=LIFE, asking=asking)
-        yield RegistryFaces(rest, speaking)
+        pages = partial(RegistryPages, RegistryShow(facade.registry), streams, asking=asking)
+        yield RegistryFaces(rest, pages, speaking)
 
 
 def rpc_place(settings: Settings, certificate: Path | None, key: Path | None) -> RpcPlace | None:

@@ -9,18 +9,19 @@ from functools import lru_cache
 from typing import ClassVar
 from urllib.parse import parse_qs
 
-from orchestrator import __version__, templating
+from orchestrator import templating
 from orchestrator.documents import encode
 from orchestrator.serve.access.callers import Caller
 from orchestrator.serve.access.clients import client_of
+from orchestrator.serve.access.sessions import Sessions, set_cookie
+from orchestrator.serve.http.addresses import is_set, parameters
 from orchestrator.serve.http.answers import Answering, Request
 from orchestrator.serve.http.bodies import read_body
 from orchestrator.serve.http.refusals import Refused, as_text, busy, nothing_here, takes_only
 from orchestrator.serve.pages import metrics
 from orchestrator.serve.pages.board import Board
-from orchestrator.serve.pages.sessions import Sessions, set_cookie
+from orchestrator.serve.pages.layout import HTML, PLACES, SAFE, TEXT, PageLayout, language
 from orchestrator.serve.pages.traffic import PAGES
-from orchestrator.serve.pages.words import chosen, languages
 
 _OURS = b"/-/"
 _NAMES = frozenset((b"", b"/", b"/metrics", b"/healthz", b"/readyz", b"/favicon.ico"))
@@ -28,42 +29,31 @@ _FILES = {
     "/-/dashboard.css": "text/css; charset=utf-8",
     "/-/dashboard.js": "text/javascript; charset=utf-8",
     "/-/dashboard.svg": "image/svg+xml",
+    "/-/registry.js": "text/javascript; charset=utf-8",
 }
-_SAFE = {
-    "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
-}
-_TEXT = _SAFE | {"Content-Type": "text/plain; charset=utf-8"}
-_HTML = _SAFE | {"Content-Type": "text/html; charset=utf-8"}
-_JSON = _SAFE | {"Content-Type": "application/json; charset=utf-8"}
+_JSON = SAFE | {"Content-Type": "application/json; charset=utf-8"}
 # A proxy in between passes each event on at once.
-_EVENTS = _SAFE | {"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
+_EVENTS = SAFE | {"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
 _MOST_VIEWERS, _EACH = 32, 8
 """Those who look at once, and those of one client."""
 _MOST_FORM = 8192
 _SECOND = 1.0
 
-Identify = Callable[[str, str], Caller | None]
-"""A call that tells whose a token is that came from this address; None where it is nobody's. Raises Refused."""
-
 
 class PagesFace:
-    """Answers what is asked by people who look, and by programs that watch. `prefix` is the path below which a proxy
-    asks; `is_over` tells that the server ends, and with it the events.
+    """Answers what is asked by people who look, and by programs that watch. `is_over` tells that the server ends, and
+    with it the events.
 
     Who may read everything may look, and who may read closed repos, too, sees their names. Health is told to anybody.
     """
 
     name: ClassVar[str] = PAGES
 
-    def __init__(self, board: Board, identify: Identify, *, prefix: str, is_over: Callable[[], bool]) -> None:
+    def __init__(self, board: Board, sessions: Sessions, layout: PageLayout, *, is_over: Callable[[], bool]) -> None:
         self._board = board
-        self._identify = identify
-        self._prefix = prefix
+        self._sessions = sessions
+        self._layout = layout
         self._is_over = is_over
-        self._sessions = Sessions()
         self._viewers: Counter[str] = Counter()
 
     def takes(self, raw_path: bytes) -> bool:
@@ -82,7 +72,7 @@ class PagesFace:
             case "" | "/":
                 await self._page(request, caller, answer)
             case "/healthz":
-                await answer.give(200, _TEXT, b"ok\n")
+                await answer.give(200, TEXT, b"ok\n")
             case "/readyz":
                 await self._ready(request, caller, answer)
             case "/metrics":
@@ -92,27 +82,22 @@ class PagesFace:
                 self._admit(request, caller)
                 await self._events(request, caller, answer)
             case "/favicon.ico":
-                await answer.give(404, _TEXT, b"")
+                await answer.give(404, TEXT, b"")
             case _ if path in _FILES:
-                headers = _SAFE | {"Content-Type": _FILES[path], "Cache-Control": "no-cache"}
+                headers = SAFE | {"Content-Type": _FILES[path], "Cache-Control": "no-cache"}
                 await answer.give(200, headers, _file(path.rpartition("/")[2]))
             case _:
                 raise nothing_here()
 
     def refusal(self, refused: Refused) -> tuple[Mapping[str, str], bytes]:
         """See Face."""
-        return _TEXT, f"{as_text(refused)}\n".encode()
+        return TEXT, f"{as_text(refused)}\n".encode()
 
     def _viewer(self, request: Request, caller: Caller) -> Caller | None:
         """The one who looks, if that is allowed: by what the browser entered, or by the rights of the request."""
-        cookie = request.headers.get("cookie", "")
-        token = self._sessions.token_of(cookie)
-        if token is not None:
-            # Asked each time: the token may be revoked by now.
-            found = self._identify(token, request.client)
-            if found is not None and found.may_view:
-                return found
-            self._sessions.end(cookie)
+        found = self._sessions.caller_of(request)
+        if found is not None and found.may_view:
+            return found
         return caller if caller.may_view else None
 
     def _admit(self, request: Request, caller: Caller) -> None:
@@ -120,30 +105,34 @@ class PagesFace:
             raise caller.deny("what this server does is shown to who may read everything, and not")
 
     async def _page(self, request: Request, caller: Caller, answer: Answering) -> None:
-        is_live = self._viewer(request, caller) is not None
-        text = _page(_language(request), self._prefix, request.link_base, is_live=is_live, is_wrong=False)
-        await answer.give(200 if is_live else 401, _HTML, text)
+        lang = language(request)
+        if self._viewer(request, caller) is None:
+            await answer.give(401, HTML, self._layout.form(lang))
+        else:
+            await answer.give(200, HTML, _page(self._layout, lang, request.link_base))
 
     async def _log_in(self, request: Request, answer: Answering) -> None:
+        """Take a token from the form. Whose rights end somewhere sees the registry, as far as they go."""
+        layout, lang = self._layout, language(request)
+        place = "registry" if layout.has_registry and is_set(parameters(request.query_string), "registry") else "server"
         if request.method in ("GET", "HEAD"):
-            text = _page(_language(request), self._prefix, request.link_base, is_live=False, is_wrong=False)
-            await answer.give(200, _HTML, text)
+            await answer.give(200, HTML, layout.form(lang, place))
             return
         form = parse_qs((await read_body(request.receive, _MOST_FORM)).decode("utf-8", "replace"), max_num_fields=10)
         token = form.get("token", [""])[0].strip()
-        found = self._identify(token, request.client)
-        lang = _language(request)
-        if found is None or not found.may_view:
-            text = _page(lang, self._prefix, request.link_base, is_live=False, is_wrong=True)
-            await answer.give(403, _HTML, text)
+        found = self._sessions.identify(token, request.client)
+        if found is None or not (found.may_view or layout.has_registry):
+            await answer.give(403, HTML, layout.form(lang, place, is_wrong=True))
             return
-        cookie = set_cookie(self._sessions.begin(token), self._prefix, is_secure=request.link_base.startswith("https:"))
-        await answer.give(303, {"Location": f"{self._prefix}/?lang={lang}", "Set-Cookie": cookie}, b"")
+        to = PLACES[place if found.may_view else "registry"]
+        prefix, is_secure = layout.prefix, request.link_base.startswith("https:")
+        cookie = set_cookie(self._sessions.begin(token), prefix, is_secure=is_secure)
+        await answer.give(303, {"Location": f"{prefix}{to}?lang={lang}", "Set-Cookie": cookie}, b"")
 
     async def _metrics(self, answer: Answering) -> None:
         board = self._board
         text = metrics.text_of(board.traffic, board.intake, await board.looking.around())
-        await answer.give(200, _SAFE | {"Content-Type": metrics.CONTENT_TYPE}, text)
+        await answer.give(200, SAFE | {"Content-Type": metrics.CONTENT_TYPE}, text)
 
     async def _ready(self, request: Request, caller: Caller, answer: Answering) -> None:
         """Tell everybody whether it is, and who may look why not."""
@@ -176,24 +165,9 @@ class PagesFace:
             self._viewers += Counter()  # without those who left
 
 
-def _language(request: Request) -> str:
-    asked = parse_qs(request.query_string[:200].decode("ascii", "replace")).get("lang", [""])
-    return chosen(asked[0], request.headers.get("accept-language", ""))
-
-
 @lru_cache(64)
-def _page(lang: str, base: str, address: str, *, is_live: bool, is_wrong: bool) -> bytes:
-    text = templating.render(
-        "dashboard.html",
-        words=languages()[lang],
-        languages=[(code, words["name"]) for code, words in languages().items()],
-        base=base,
-        address=address,
-        version=__version__,
-        live=is_live,
-        is_wrong=is_wrong,
-    )
-    return text.encode()
+def _page(layout: PageLayout, lang: str, address: str) -> bytes:
+    return layout.draw("dashboard.html", lang, "server", address=address)
 
 
 @lru_cache

@@ -162,18 +162,23 @@ class RegistryFace:
         return await asyncio.get_running_loop().run_in_executor(self._asking, step)
 
 
-async def _refuse(error: GlmAriaError, caller: Subject, route: RestRoute, answer: Answering) -> None:
-    """Answer with an error of the registry, in its own words."""
-    headers: dict[str, str] = {}
+def status_of(error: GlmAriaError, who: Subject, *, is_conditional: bool = False) -> int:
+    """The status for an error of the registry; `is_conditional`: the request named what it expects."""
     match error:
         case NotAllowedError() if error.source is None:  # else it is our own login at the registry below
-            status = 403 if caller.name else 401
-            headers = {} if caller.name else {"WWW-Authenticate": "Bearer"}
+            return 403 if who.name else 401
         case ConflictError():
-            status = 412 if route.needs_condition else 409
-            headers = {"ETag": f'"{error.details[0]}"'} if len(error.details) == 1 else {}
-        case _:
-            status = _STATUSES.get(type(error)) or (502 if error.source else refusal_of(error).status)
+            return 412 if is_conditional else 409
+    return _STATUSES.get(type(error)) or (502 if error.source else refusal_of(error).status)
+
+
+async def _refuse(error: GlmAriaError, caller: Subject, route: RestRoute, answer: Answering) -> None:
+    """Answer with an error of the registry, in its own words."""
+    status, headers = status_of(error, caller, is_conditional=route.needs_condition), {}
+    if status == 401:
+        headers = {"WWW-Authenticate": "Bearer"}
+    elif isinstance(error, ConflictError) and len(error.details) == 1:
+        headers = {"ETag": f'"{error.details[0]}"'}
     await answer.give(status, {**_OBJECT, **headers}, _error(error.message, error.code, error.hint, error.details))
 
 

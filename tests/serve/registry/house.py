@@ -108,15 +108,24 @@ class RegistryHouse:
         claims = json.loads(base64.urlsafe_b64decode(answer.value["token"].split(".")[1] + "=="))
         return {one["name"]: tuple(one["actions"]) for one in claims["access"]}
 
-    def upload(self, who: str, model: str, files: Mapping[str, bytes]) -> str:
+    def upload(
+        self, who: str, model: str, files: Mapping[str, bytes], annotations: dict[str, str] | None = None
+    ) -> str:
         """Upload a version to where this publisher may; its digest."""
         told = self.call(who, "GET", f"/{model}/uploads")
         assert told.status == 200, told
         name = urlsplit(told.value["repository"]).path.strip("/")
-        return str(push_files(self.client(who, name), "upload", model_pack(files), files))
+        return str(push_files(self.client(who, name), "upload", model_pack(files, annotations=annotations), files))
 
-    def publish(self, who: str, model: str, version: str, files: Mapping[str, bytes]) -> str:
-        digest = self.upload(who, model, files)
+    def publish(
+        self,
+        who: str,
+        model: str,
+        version: str,
+        files: Mapping[str, bytes],
+        annotations: dict[str, str] | None = None,
+    ) -> str:
+        digest = self.upload(who, model, files, annotations)
         answer = self.call(who, "PUT", f"/{model}/versions/{version}", {"digest": digest})
         assert answer.status == 201, answer
         return digest

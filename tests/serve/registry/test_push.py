@@ -73,6 +73,7 @@ def test_what_one_signs_another_verifies(house: RegistryHouse, folder: Path, tmp
     push, pull = ("push", str(folder), "reg://team/signed:1.0.0"), ("pull", "reg://team/signed@^1", "--no-mirrors")
     verify = ("--verify-signature", str(tmp_path / "mine.pub"))
     house.machine.run(*push, env=alice).ended(0)
+    assert b"<td>none</td>" in house.ask("rob", "GET", "/-/registry/team/signed").value
     assert "has no signature" in house.machine.run(*pull, *verify, env=rob).ended(81).err
     house.machine.run(*push, "--sign", str(tmp_path / "other.key"), env=alice).ended(0)
     assert "by another key" in house.machine.run(*pull, *verify, env=rob).ended(81).err
@@ -84,6 +85,10 @@ def test_what_one_signs_another_verifies(house: RegistryHouse, folder: Path, tmp
     house.machine.run(*push, "--sign", str(tmp_path / "mine.pub"), env=alice).ended(78)
     assert house.call("rob", "GET", "/team/signed/versions").value["aliases"] == []
     assert len(house.client("rob", "team/signed").referrers(Digest.parse(data["digest"])).manifests) == 2
+    # Who signed is in the trail, and that it is signed on the page, which had shown it as unsigned.
+    events = house.call("rob", "GET", "/team/signed/events").value["events"]
+    assert [(event["who"], event["deed"], event["name"]) for event in events[-2:]] == [("alice", "sign", "1.0.0")] * 2
+    assert b'<td class="ok">signed</td>' in house.ask("rob", "GET", "/-/registry/team/signed").value
 
 
 def test_the_next_version_sends_only_what_changed(house: RegistryHouse, folder: Path) -> None:

@@ -8,6 +8,8 @@ import secrets
 import time
 from collections.abc import Callable
 
+from orchestrator.serve.access.callers import Caller
+from orchestrator.serve.http.answers import Request
 from orchestrator.serve.http.recent import Recent
 
 COOKIE = "glm_aria_session"
@@ -16,11 +18,16 @@ _SESSION = re.compile(rf"(?:^|;)[ \t]*{COOKIE}=([A-Za-z0-9_-]{{1,64}})[ \t]*(?:;
 _SECONDS = 12 * 3600.0
 _MOST = 256
 
+Identify = Callable[[str, str], Caller | None]
+"""A call that tells whose a token is that came from this address; None where it is nobody's. Raises Refused."""
+
 
 class Sessions:
-    """Tokens by the cookies that were given out for them, in memory alone. `clock` is monotonic seconds."""
+    """Tokens by the cookies that were given out for them, in memory alone. `identify` tells whose they are; `clock` is
+    monotonic seconds."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, identify: Identify, clock: Callable[[], float] = time.monotonic) -> None:
+        self.identify = identify
         self._clock = clock
         self._known: Recent[bytes, tuple[float, str]] = Recent(_MOST)
 
@@ -29,6 +36,18 @@ class Sessions:
         value = secrets.token_urlsafe(32)
         self._known.keep(_key(value), (self._clock() + _SECONDS, token))
         return value
+
+    def caller_of(self, request: Request) -> Caller | None:
+        """The caller for whom the browser of a request stands; None without a session. Raises Refused."""
+        cookie = request.headers.get("cookie", "")
+        token = self.token_of(cookie)
+        if token is None:
+            return None
+        # Asked each time: the token may be revoked by now.
+        found = self.identify(token, request.client)
+        if found is None:
+            self.end(cookie)
+        return found
 
     def token_of(self, header: str) -> str | None:
         """The token for which the Cookie header of a request stands."""
