@@ -12,7 +12,7 @@ from orchestrator.errors import ConfigError
 @contextlib.contextmanager
 def server_libraries(extra: str = "serve") -> Iterator[None]:
     """Imports of libraries of servers. Raises ConfigError for one that is not installed."""
-    with _needed("starlette, uvicorn and prometheus-client", extra):
+    with _needed("libraries of servers", extra):
         yield
 
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from orchestrator.app.registry.faces import RegistryFaces
     from orchestrator.serve.access.door import Door
     from orchestrator.serve.app import Face
+    from orchestrator.serve.http.exchange import Observer
     from orchestrator.serve.pages.traffic import Traffic
     from orchestrator.serve.server import ListenAddress
     from orchestrator.swarm.tickets import FleetKeys
@@ -140,7 +141,7 @@ def _served(
     with server_libraries():
         from orchestrator.app.house import open_house
         from orchestrator.app.registry.faces import registry_faces, rpc_place
-        from orchestrator.serve.app import Application, Observer
+        from orchestrator.serve.app import Application
         from orchestrator.serve.connections import ConnectionBounds
         from orchestrator.serve.http.proxies import TrustedProxies
         from orchestrator.serve.hub.face import HubFace
@@ -186,7 +187,7 @@ def _served(
         bounds = ConnectionBounds(most, most if is_own else settings.serve_client_connections, proxies=proxies)
         release = house.delivery.close
         loop = stack.enter_context(serving(application, listener, release, bounds, certificate, beside=beside))
-        rpc = stack.enter_context(registry.speaking(loop)) if registry else None
+        rpc = stack.enter_context(registry.speaking(loop, observers)) if registry else None
         if house.peers is not None:
             stack.callback(house.peers.close)
         yield _Open(address, traffic, rpc, keeper)

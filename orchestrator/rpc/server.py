@@ -41,8 +41,9 @@ class RpcService(Protocol):
     def listens_at(self, port: int) -> None:
         """The server is about to listen at this port."""
 
-    def admitted(self, method: str, context: Context) -> AbstractAsyncContextManager[None]:
-        """The time of a call of this method, of any service of the server. Ends that of who may not make it."""
+    def admitted(self, path: str, context: Context) -> AbstractAsyncContextManager[None]:
+        """The time of a call of the method at this path (`/service/Method`), of any service of the server. Ends that of
+        who may not make it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,14 +116,13 @@ class _Guard(grpc.aio.ServerInterceptor):
     ) -> Any:
         """The handler of a call, behind the door."""
         handler = await continuation(details)
-        service, _, method = details.method.removeprefix("/").partition("/")
         if handler is None:
             return None
-        if service == health.SERVICE_NAME:
+        if details.method.startswith(f"/{health.SERVICE_NAME}/"):
             return guarded(handler, self._open_calls.one)
-        return guarded(handler, partial(self._admitted, method))
+        return guarded(handler, partial(self._admitted, details.method))
 
     @contextlib.asynccontextmanager
-    async def _admitted(self, method: str, context: Context) -> AsyncIterator[None]:
-        async with self._calls.one(context), self._service.admitted(method, context):
+    async def _admitted(self, path: str, context: Context) -> AsyncIterator[None]:
+        async with self._calls.one(context), self._service.admitted(path, context):
             yield

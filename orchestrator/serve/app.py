@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import ClassVar, Protocol
@@ -15,23 +14,10 @@ from orchestrator.errors import GlmAriaError
 from orchestrator.events import Emit, Notice
 from orchestrator.serve.access.callers import Caller
 from orchestrator.serve.http.answers import Answering, Request, gone
-from orchestrator.serve.http.exchange import Exchange
+from orchestrator.serve.http.exchange import Exchange, Observer, observed
 from orchestrator.serve.http.kernel import send_file_in
 from orchestrator.serve.http.proxies import TrustedProxies
 from orchestrator.serve.http.refusals import Refused, refusal_of
-
-LEFT = 499
-"""The status, as nginx writes it, of a request whose client left before it had one."""
-
-
-class Observer(Protocol):
-    """Notes each request when it comes, and when its answer has ended. For the thread of the event loop."""
-
-    def began(self, exchange: Exchange) -> None:
-        """It has come."""
-
-    def ended(self, exchange: Exchange) -> None:
-        """All that will be sent was sent."""
 
 
 class Face(Protocol):
@@ -91,15 +77,8 @@ class Application:
         request = Request.of(scope, self._prefix, receive, self._proxies)
         face = next((face for face in self._faces if face.takes(request.raw_path)), self._faces[-1])
         exchange = Exchange(request.client, request.method, request.raw_path, face.name)
-        for observer in self._observers:
-            observer.began(exchange)
-        try:
+        with observed(exchange, self._observers):
             await self._work(request, face, Answering(send, exchange, send_file_in(scope)))
-        finally:
-            exchange.status = exchange.status or LEFT
-            exchange.ended = time.monotonic()
-            for observer in self._observers:
-                observer.ended(exchange)
 
     async def _work(self, request: Request, face: Face, answer: Answering) -> None:
         working = asyncio.ensure_future(self._answer(request, face, answer))

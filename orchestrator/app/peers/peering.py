@@ -15,7 +15,7 @@ from orchestrator.swarm.wire import About
 from orchestrator.system.threads import passing_pool
 
 if TYPE_CHECKING:
-    from orchestrator.serve.app import Observer
+    from orchestrator.serve.http.exchange import Observer
     from orchestrator.serve.server import ListenAddress
 
 LOOKING, READING = 4, 8

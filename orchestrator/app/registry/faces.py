@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from orchestrator.rpc.server import RpcPlace
     from orchestrator.serve.access.door import Door
     from orchestrator.serve.access.sessions import Sessions
+    from orchestrator.serve.http.exchange import Observer
     from orchestrator.serve.pages.layout import PageLayout
     from orchestrator.serve.registry.face import RegistryFace
     from orchestrator.serve.registry.pages.face import RegistryPages
@@ -34,12 +35,12 @@ _MOST_SENT = 4 << 20
 
 class RegistryFaces(NamedTuple):
     """The face of the REST calls; that of the pages, for browsers of these sessions; and those of gRPC, as long as a
-    context lasts, in the event loop of the server. It gives their `HOST:PORT`, if there is one, and raises
-    CannotCreateError and ConfigError."""
+    context lasts, in the event loop of the server and before its observers. It gives their `HOST:PORT`, if there is
+    one, and raises CannotCreateError and ConfigError."""
 
     rest: RegistryFace
     pages: Callable[[Sessions, PageLayout], RegistryPages]
-    speaking: Callable[[asyncio.AbstractEventLoop], AbstractContextManager[str | None]]
+    speaking: Callable[[asyncio.AbstractEventLoop, Sequence[Observer]], AbstractContextManager[str | None]]
 
 
 @contextlib.contextmanager
@@ -60,17 +61,20 @@ def registry_faces(
         following = Following(facade.registry, facade.bell, asking, is_over)
 
         @contextlib.contextmanager
-        def speaking(loop: asyncio.AbstractEventLoop) -> Iterator[str | None]:
+        def speaking(loop: asyncio.AbstractEventLoop, observers: Sequence[Observer]) -> Iterator[str | None]:
             if rpc is None:
                 yield None
                 return
             from orchestrator.rpc.server import lasting, listening
             from orchestrator.serve.registry.rpc.service import ModelRegistryService
 
-            service = ModelRegistryService(facade.registry, following, door, asking, emit)
+            service = ModelRegistryService(facade.registry, following, door, asking, observers=observers, emit=emit)
             run = partial(asyncio.run_coroutine_threadsafe, loop=loop)
             with lasting(listening(service, rpc, emit), run) as port:
-                yield f"{rpc.listen.rpartition(':')[0]}:{port}"
+                try:
+                    yield f"{rpc.listen.rpartition(':')[0]}:{port}"
+                finally:
+                    facade.bell.ring()
 
         calls, streams = Calls(facade.registry), EventStreams(following)
         rest = RegistryFace(calls, streams, facade.issue, service=facade.service, life=LIFE, asking=asking)

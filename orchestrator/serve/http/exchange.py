@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Protocol
 
 from orchestrator.core.files import Digest
+
+LEFT = 499
+"""The status, as nginx writes it, of a request whose client left before it had one."""
 
 
 class Presence(StrEnum):
@@ -56,3 +62,27 @@ class Exchange:
     def seconds(self) -> float:
         """Seconds from the request to the end of its answer; 0 before that."""
         return 0.0 if self.ended is None else self.ended - self.began
+
+
+class Observer(Protocol):
+    """Notes each request when it comes, and when its answer has ended. For the thread of the event loop."""
+
+    def began(self, exchange: Exchange) -> None:
+        """It has come."""
+
+    def ended(self, exchange: Exchange) -> None:
+        """All that will be sent was sent."""
+
+
+@contextmanager
+def observed(exchange: Exchange, observers: Sequence[Observer]) -> Iterator[None]:
+    """The time of an exchange, which observers note."""
+    for observer in observers:
+        observer.began(exchange)
+    try:
+        yield
+    finally:
+        exchange.status = exchange.status or LEFT
+        exchange.ended = time.monotonic()
+        for observer in observers:
+            observer.ended(exchange)

@@ -14,8 +14,8 @@ class Bell:
     def __init__(self) -> None:
         self._waiting: set[asyncio.Future[None]] = set()
 
-    def ring(self, _: TrailEvent) -> None:
-        """Wake them all."""
+    def ring(self, _: TrailEvent | None = None) -> None:
+        """Wake them all, also for an end of the server."""
         for future in tuple(self._waiting):
             with suppress(RuntimeError):  # the server has ended
                 future.get_loop().call_soon_threadsafe(_wake, future)

@@ -132,7 +132,7 @@ class FleetService:
         self.door.port = port
 
     @contextlib.asynccontextmanager
-    async def admitted(self, method: str, context: Context) -> AsyncIterator[None]:
+    async def admitted(self, path: str, context: Context) -> AsyncIterator[None]:
         """Let in who may call this, and prove to it that we have the key: before that, it says nothing."""
         headers = {str(key): str(value) for key, value in context.invocation_metadata() or () if key == HEADER}
         async with self._told(context):
@@ -141,7 +141,7 @@ class FleetService:
             except NotAllowedError as error:
                 self._note_refusal(context.peer(), error)
                 raise
-            caller.require(_RIGHTS.get(method, FleetRight.VIEW))
+            caller.require(_RIGHTS.get(path.rpartition("/")[2], FleetRight.VIEW))
         _CALLER.set(caller)
         await context.send_initial_metadata(((PROOF, caller.proof),))
         yield

@@ -20,7 +20,7 @@ import pytest
 from orchestrator.core.files import Digest
 from orchestrator.errors import DiskIOError
 from orchestrator.proof.pieces import PIECE
-from orchestrator.serve.app import LEFT
+from orchestrator.serve.http.exchange import LEFT
 from orchestrator.swarm import wire
 from tests.hub.content import generate
 from tests.machine.machine import until

@@ -18,8 +18,10 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from orchestrator.serve.access.tokens import fresh_token
 from orchestrator.serve.registry.rpc.stubs import registry_pb2 as pb
 from tests.hub.certificates import make_certificate
+from tests.machine.machine import until
 from tests.serve.registry.calling import Called, Calling, calling, ended, grpc_place, shown
 from tests.serve.registry.house import RegistryHouse, registry_house
 
@@ -52,7 +54,6 @@ def house(tmp_path_factory: pytest.TempPathFactory, place: str) -> Iterator[Regi
         house.publish("publisher", MODEL, "2.0.0-rc.1", {"pytorch_model.bin": b"pickle"})
         yield house
         written = b"".join(path.read_bytes() for path in (log, *house.machine.folder.rglob("trail.jsonl")))
-        assert b"promoter" in written
         assert not [name for name, token in house.tokens.items() if token.encode() in written]
 
 
@@ -215,6 +216,30 @@ def test_a_stream_ends_with_the_token_that_it_showed(client: Calling, house: Reg
     assert client.do("ResolveVersion", pb.ResolveVersionRequest(model=MODEL), token).code == "UNAUTHENTICATED"
 
 
+def test_calls_are_logged_and_counted_as_requests_are(client: Calling, house: RegistryHouse) -> None:
+    (log,) = house.machine.folder.parent.glob("access.log")
+    asked = pb.ResolveVersionRequest(model=MODEL, wanted="^9")
+    assert client.do("ResolveVersion", asked, house.tokens["reader"]).code == "NOT_FOUND"
+    path = "/glm_aria.registry.v1.ModelRegistry/ResolveVersion"
+
+    def is_logged() -> bool:
+        lines = map(json.loads, log.read_text().splitlines())
+        told = [
+            (line["client"], line["caller"], line["face"], line["status"]) for line in lines if line["path"] == path
+        ]
+        return ("127.0.0.1", "reader", "grpc", 404) in told
+
+    # The client has its answer before the server has ended the call.
+    assert until(is_logged, 30)
+    assert re.search(r'glm_aria_requests_total\{code="404",face="grpc"\} [1-9]', metrics(house))
+
+
+def metrics(house: RegistryHouse) -> str:
+    text = house.ask("reader", "GET", "/metrics").value
+    assert isinstance(text, bytes)
+    return text.decode()
+
+
 def test_health_answers_all_and_reflection_who_has_a_token(house: RegistryHouse, place: str) -> None:
     name = "glm_aria.registry.v1.ModelRegistry"
     with grpc.insecure_channel(place) as channel:
@@ -287,7 +312,18 @@ def test_other_machines_are_answered_over_tls_with_the_certificate_of_the_server
             plain.do("ResolveVersion", pb.ResolveVersionRequest(model=MODEL), house.tokens["reader"]).code
             == "UNAVAILABLE"
         )
-    running.signal(2)
+    with grpc.secure_channel(f"localhost:{port}", credentials) as channel:
+        client = Calling(channel)
+        wrong = [client.do("ResolveVersion", pb.ResolveVersionRequest(model=MODEL), fresh_token()) for _ in range(12)]
+        assert [one.code for one in wrong] == ["UNAUTHENTICATED"] * 10 + ["RESOURCE_EXHAUSTED"] * 2
+        stream, _ = client.watch(house.tokens["reader"])
+        running.signal(2)
+        with pytest.raises(grpc.RpcError) as raised:
+            next(stream)
+        assert (ended(raised.value).code, ended(raised.value).said.partition(";")[0]) == (
+            "UNAVAILABLE",
+            "this server ends",
+        )
     assert f"the registry answers gRPC at 0.0.0.0:{port}" in running.end(20).ended(0).err
 
 

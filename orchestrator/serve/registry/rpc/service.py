@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, aclosing
 from contextvars import ContextVar
@@ -32,6 +32,7 @@ from orchestrator.registry.core import Registry
 from orchestrator.registry.names import model_named
 from orchestrator.rpc.calls import Context, address_of, code_of, end_with
 from orchestrator.serve.access.callers import Caller
+from orchestrator.serve.http.exchange import Exchange, Observer, observed
 from orchestrator.serve.http.refusals import Refused
 from orchestrator.serve.registry.following import Following
 from orchestrator.serve.registry.rpc import codec
@@ -58,6 +59,20 @@ _REFUSALS: Mapping[int, grpc.StatusCode] = {
     429: grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
 """The same of refusals at the door, by their statuses of HTTP."""
+_STATUSES: Mapping[grpc.StatusCode, int] = {
+    grpc.StatusCode.INVALID_ARGUMENT: 400,
+    grpc.StatusCode.FAILED_PRECONDITION: 400,
+    grpc.StatusCode.UNAUTHENTICATED: 401,
+    grpc.StatusCode.PERMISSION_DENIED: 403,
+    grpc.StatusCode.NOT_FOUND: 404,
+    grpc.StatusCode.ABORTED: 409,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: 429,
+    grpc.StatusCode.INTERNAL: 500,
+    grpc.StatusCode.UNAVAILABLE: 503,
+}
+"""The statuses of HTTP by which logs and metrics know codes, as google.rpc.Code pairs them."""
+_FACE = "grpc"
+"""The face by which they know all calls."""
 _CALLER: ContextVar[Caller] = ContextVar("registry_caller")
 """Who calls, in the task of a call."""
 
@@ -75,11 +90,21 @@ class CallDoor(Protocol):
 class ModelRegistryService:
     """Answers calls; `asking` are threads that ask the registry below. For the thread of the event loop of the door."""
 
-    def __init__(self, registry: Registry, following: Following, door: CallDoor, asking: Executor, emit: Emit) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        following: Following,
+        door: CallDoor,
+        asking: Executor,
+        *,
+        observers: Sequence[Observer],
+        emit: Emit,
+    ) -> None:
         self._registry = registry
         self._following = following
         self._door = door
         self._asking = asking
+        self._observers = tuple(observers)
         self._emit = emit
 
     def add_to(self, server: grpc.aio.Server) -> str:
@@ -91,23 +116,33 @@ class ModelRegistryService:
         """See `RpcService`."""
 
     @contextlib.asynccontextmanager
-    async def admitted(self, _method: str, context: Context) -> AsyncIterator[None]:
+    async def admitted(self, path: str, context: Context) -> AsyncIterator[None]:
         """Let in who has some right here. What a call may do with a model is said by the registry. All errors of a call
         come by here."""
-        try:
-            caller = self._caller(context)
-            with self._door.within(caller):
-                _CALLER.set(caller)
-                yield
-        except Refused as refused:
-            await context.abort(_REFUSALS.get(refused.status, grpc.StatusCode.INTERNAL), refused.message)
-        except GlmAriaError as error:
-            await end_with(context, _code(error), error)
-        except grpc.aio.AbortError:
-            raise
-        except Exception as error:  # noqa: BLE001 - the last place: a bug is told here, and the server lives on
-            self._emit(Notice("request-failed", redacted(f"a call failed: {type(error).__name__}: {error}")))
-            await context.abort(grpc.StatusCode.INTERNAL, "this server failed; its output has more")
+        exchange = Exchange(address_of(context.peer()), "POST", path.encode(), _FACE)
+        with observed(exchange, self._observers):
+            try:
+                caller = self._caller(context)
+                exchange.caller = caller.name
+                with self._door.within(caller):
+                    _CALLER.set(caller)
+                    exchange.status = 200
+                    yield
+                    exchange.is_whole = True
+            except Refused as refused:
+                exchange.status = refused.status
+                await context.abort(_REFUSALS.get(refused.status, grpc.StatusCode.INTERNAL), refused.message)
+            except GlmAriaError as error:
+                code = _code(error)
+                exchange.status = _STATUSES[code]
+                await end_with(context, code, error)
+            except grpc.aio.AbortError:  # it was no message of the call
+                exchange.status = 400
+                raise
+            except Exception as error:  # noqa: BLE001 - the last place: a bug is told here, and the server lives on
+                exchange.status = 500
+                self._emit(Notice("request-failed", redacted(f"a call failed: {type(error).__name__}: {error}")))
+                await context.abort(grpc.StatusCode.INTERNAL, "this server failed; its output has more")
 
     # The names of the calls are those of the service. All of them are admitted before.
 
