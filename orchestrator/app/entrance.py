@@ -60,18 +60,21 @@ class Entrance:
             return None
         return ServerCertificate(self.certificate, self.key, emit)
 
-    def needs_token(self, address: ListenAddress, emit: Emit) -> bool:
-        """True when nobody gets anything without a token. Warns where others could reach the server without one."""
+    def needs_token(self, addresses: Sequence[ListenAddress], emit: Emit) -> bool:
+        """True when nobody gets anything without a token, at any of these. Warns where others could reach the server
+        without one."""
+        reached = [address for address in addresses if not address.is_loopback]
         if self.auth is None:
-            return not address.is_loopback
-        if self.auth == "none" and not address.is_loopback:
-            emit(
-                Notice(
-                    "open-to-all",
-                    f"everybody who can reach {address.host} port {address.port} may read what is served, have any "
-                    "open repo fetched, and fill the disk with it (--auth none)",
+            return bool(reached)
+        if self.auth == "none":
+            for address in reached:
+                emit(
+                    Notice(
+                        "open-to-all",
+                        f"everybody who can reach {address.host} port {address.port} may read what is served, have any "
+                        "open repo fetched, and fill the disk with it (--auth none)",
+                    )
                 )
-            )
         return self.auth == "tokens"
 
     def door(self, settings: Settings, address: ListenAddress, house: House, emit: Emit) -> Door:
@@ -84,11 +87,14 @@ class Entrance:
         from orchestrator.serve.access.door import Door
         from orchestrator.serve.access.keyring import Keyring
         from orchestrator.serve.access.tokens import TokenFile, hashed
+        from orchestrator.serve.server import parse_listen
 
         limits = ClientLimits(settings.serve_client_connections, settings.serve_client_speed)
         if self.is_own:
             return Door(limits, hosts=settings.serve_hosts, is_own=True)
-        needs_token = self.needs_token(address, emit)
+        # One door for both, so who lets other machines in at one needs tokens at the other, too.
+        spoken_at = (parse_listen(text) for text in (settings.serve_registry_grpc,) if text)
+        needs_token = self.needs_token((address, *spoken_at), emit)
         file = TokenFile(house.state_dir)
         grants = file.grants()  # what cannot be read is told before anybody is turned away
         if needs_token and not any(grant.caller_at(time.time()) for grant in grants):

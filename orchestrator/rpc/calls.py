@@ -18,8 +18,10 @@ from orchestrator.core.text import redacted
 from orchestrator.errors import GlmAriaError
 
 Context = grpc.aio.ServicerContext[Any, Any]
-_LONGEST = 500
-"""Characters of a text beside the words of an error."""
+_LONGEST, _LONGEST_WORDS = 500, 2000
+"""Bytes of a text beside the words of an error, and of those words. A client takes trailers of 8 KiB, where a byte of
+the words may be three."""
+_MOST_DETAILS = 4
 
 
 def address_of(peer: str) -> str:
@@ -66,9 +68,10 @@ def code_of(error: GlmAriaError, codes: Mapping[type[GlmAriaError], grpc.StatusC
 
 async def end_with(context: Context, code: grpc.StatusCode, error: GlmAriaError) -> NoReturn:
     """End a call with an error: its words, and as trailers its code, its hint and each of its details."""
-    beside = {"error-code": (error.code,), "error-hint": (error.hint,), "error-detail": error.details}
+    details = error.details[:_MOST_DETAILS]
+    beside = {"error-code": (error.code,), "error-hint": (error.hint,), "error-detail": details}
     trailers = tuple((name, _as_trailer(text)) for name, texts in beside.items() for text in texts if text)
-    await context.abort(code, error.message, trailers)
+    await context.abort(code, error.message.encode(errors="replace")[:_LONGEST_WORDS].decode(errors="ignore"), trailers)
 
 
 def _as_trailer(text: str) -> str:

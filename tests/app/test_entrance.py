@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.app.entrance import refuse_itself
+from orchestrator.app.entrance import Auth, Entrance, refuse_itself
 from orchestrator.errors import UsageError
+from orchestrator.events import Event
 from orchestrator.serve.server import ListenAddress
 from orchestrator.settings import Settings, load
 
@@ -66,3 +67,23 @@ def test_a_mirror_is_told_as_one(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as refused:
         refuse_itself(settings, HERE)
     assert "GLM_ARIA_MIRRORS" in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("auth", "hosts", "needed", "warned"),
+    [
+        (None, ("127.0.0.1",), False, 0),
+        (None, ("127.0.0.1", "::1"), False, 0),
+        (None, ("127.0.0.1", "0.0.0.0"), True, 0),
+        (None, ("10.0.0.1", "127.0.0.1"), True, 0),
+        ("none", ("127.0.0.1", "0.0.0.0"), False, 1),
+        ("tokens", ("127.0.0.1", "127.0.0.1"), True, 0),
+    ],
+)
+def test_a_token_is_needed_at_all_addresses_where_others_reach_one(
+    auth: Auth | None, hosts: tuple[str, ...], needed: bool, warned: int
+) -> None:
+    told: list[Event] = []
+    addresses = [ListenAddress(host, 1) for host in hosts]
+    assert Entrance("", auth=auth).needs_token(addresses, told.append) is needed
+    assert len(told) == warned

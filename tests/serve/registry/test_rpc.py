@@ -81,6 +81,8 @@ def test_a_version_is_found_as_by_rest(client: Calling, house: RegistryHouse) ->
     absent = resolve(client, house, "^9")
     assert (absent.code, dict(absent.trailers)["error-code"]) == ("NOT_FOUND", "not-found")
     assert "1.1.0" in dict(absent.trailers)["error-hint"]
+    for long in ("x" * 60_000, "\N{OGHAM SPACE MARK}" * 20_000):
+        assert resolve(client, house, long).code == "NOT_FOUND"
 
 
 def test_versions_are_listed_in_pages(client: Calling, house: RegistryHouse) -> None:
@@ -305,6 +307,8 @@ def test_other_machines_are_answered_over_tls_with_the_certificate_of_the_server
     credentials = grpc.ssl_channel_credentials(certificate.read_bytes())
     with grpc.secure_channel(f"localhost:{port}", credentials) as channel:
         found = Calling(channel).do("ResolveVersion", pb.ResolveVersionRequest(model=MODEL), house.tokens["reader"])
+        # Other machines reach it, so a token is needed by who is on this one, too.
+        assert Calling(channel).do("ListVersions", pb.ListVersionsRequest(model=MODEL)).code == "UNAUTHENTICATED"
     assert found.value.version == "1.1.0"
     follows_as_the_guide_says(house, tmp_path, port)
     with calling(place) as plain:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from orchestrator.core.registries import is_sha256
@@ -59,7 +57,7 @@ def expected(asked: pb.SetAliasRequest) -> tuple[str, ...]:
     return tuple(asked.expected)
 
 
-def moved(event: TrailEvent, aliases: Collection[str]) -> pb.AliasEvent | None:
+def moved(event: TrailEvent, aliases: frozenset[str]) -> pb.AliasEvent | None:
     """The message of a change; None for one that moved none of these aliases, where there are such."""
     if event.deed not in _MOVES or Version.of_tag(event.name) or (aliases and event.name not in aliases):
         return None

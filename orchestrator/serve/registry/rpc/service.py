@@ -154,7 +154,7 @@ class ModelRegistryService:
     async def ListVersions(self, asked: pb.ListVersionsRequest, _: Context) -> pb.ListVersionsResponse:  # noqa: N802
         """List a page of versions."""
         model = model_named(asked.model)
-        return codec.page(await self._do(lambda who: self._registry.ledger(who, model)), asked)
+        return await self._do(lambda who: codec.page(self._registry.ledger(who, model), asked))
 
     async def SetAlias(self, asked: pb.SetAliasRequest, _: Context) -> pb.ResolvedVersion:  # noqa: N802
         """Move an alias that stands for what is expected."""
@@ -168,14 +168,14 @@ class ModelRegistryService:
     async def WatchAliases(self, asked: pb.WatchAliasesRequest, context: Context) -> None:  # noqa: N802
         """Tell each move, as long as the token of the call holds."""
         who, model = _CALLER.get(), model_named(asked.model) if asked.model else None
-        after = asked.after if asked.HasField("after") else None
+        after, aliases = asked.after if asked.HasField("after") else None, frozenset(asked.aliases)
         with self._following.place_for(who.client):
             begin = await self._following.begin(who, model, after)
             await context.write(pb.AliasEvent(number=begin))
             async with aclosing(self._following.changes(partial(self._caller, context), model, begin)) as changes:
                 async for news in changes:
                     for event in news:
-                        if (message := codec.moved(event, asked.aliases)) is not None:
+                        if (message := codec.moved(event, aliases)) is not None:
                             await context.write(message)
         raise TemporaryError("this server ends; call again, after the last number that you have")
 
