@@ -183,8 +183,13 @@ def serving(
             on_end()
 
     def serve() -> None:
-        with asyncio.Runner(loop_factory=_HastyLoop) as runner:
-            runner.run(run())
+        try:
+            with asyncio.Runner(loop_factory=_HastyLoop) as runner:
+                runner.run(run())
+        except BaseException as error:
+            if begun.done():
+                raise
+            begun.set_exception(error)  # there is no loop, for want of descriptors, say
 
     thread = threading.Thread(target=serve, name="serve", daemon=True)
     threads.start(thread)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import resource
 import select
 import socket
@@ -10,12 +11,13 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
+from typing import NoReturn
 
 import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from orchestrator.errors import CannotCreateError
-from orchestrator.serve import connections
+from orchestrator.serve import connections, server
 from orchestrator.serve.connections import UNSENT, ConnectionBounds
 from orchestrator.serve.http.proxies import TrustedProxies
 from orchestrator.serve.server import bound, most_connections, parse_listen, serving
@@ -86,6 +88,15 @@ def test_why_nothing_can_listen_is_told_with_what_helps() -> None:
             hints.append(refused.value.hint)
     assert all(hints)
     assert len(set(hints)) == 2
+
+
+def test_who_starts_a_server_is_told_why_it_has_no_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    def scarce() -> NoReturn:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    monkeypatch.setattr(server, "_HastyLoop", scarce)
+    with pytest.raises(OSError, match="too many open files"), door(Face()):
+        pass
 
 
 def test_the_oldest_connection_at_which_nobody_waits_makes_room() -> None:

@@ -15,6 +15,7 @@ from orchestrator.app.registry.facade import Facade
 from orchestrator.errors import UsageError
 from orchestrator.events import Emit
 from orchestrator.settings import Settings
+from orchestrator.system.limits import allow_open_files
 from orchestrator.system.threads import passing_pool
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 _THREADS = 16
 """Threads that answer for the registry, and ask the one below."""
 _OPTION = "--registry-grpc"
+_MOST_CONNECTIONS, _OPEN_FILES = 1024, 8192
+"""Connections of gRPC, and descriptors that the process has for all; of fewer, connections get an eighth."""
 _MOST_SENT = 4 << 20
 """Bytes that clients of gRPC take in a message, if nobody told them otherwise."""
 
@@ -95,7 +98,7 @@ def rpc_place(settings: Settings, certificate: Path | None, key: Path | None) ->
     with rpc_libraries("registry"):
         from orchestrator.rpc.credentials import TlsFiles
         from orchestrator.rpc.server import RpcPlace
-        from orchestrator.serve.server import most_connections, parse_listen
+        from orchestrator.serve.server import parse_listen
 
     address = parse_listen(settings.serve_registry_grpc, _OPTION)
     if not address.is_loopback and certificate is None:
@@ -104,5 +107,5 @@ def rpc_place(settings: Settings, certificate: Path | None, key: Path | None) ->
             hint=f"name a certificate: --cert FILE --key FILE; or serve this machine alone: {_OPTION} "
             f"127.0.0.1:{address.port}",
         )
-    files = TlsFiles(certificate, key)
-    return RpcPlace(address.place, _OPTION, files, most_connections(), _MOST_SENT)
+    most = min(_MOST_CONNECTIONS, allow_open_files(_OPEN_FILES) // 8)
+    return RpcPlace(address.place, _OPTION, TlsFiles(certificate, key), most, _MOST_SENT)
