@@ -9,8 +9,15 @@ from dataclasses import dataclass
 from functools import cache
 
 from orchestrator.core.refs import RepoId
-from orchestrator.errors import GlmAriaError
-from orchestrator.registry.audit import TrailEvent
+from orchestrator.errors import (
+    NotFoundError,
+    ProtocolError,
+    SourcesDownError,
+    TemporaryError,
+    TrustError,
+    UnsafeError,
+)
+from orchestrator.registry.audit import Deed, TrailEvent
 from orchestrator.registry.contents import VersionFacts
 from orchestrator.registry.core import Registry
 from orchestrator.registry.ledger import ModelLedger
@@ -142,17 +149,21 @@ class RegistryShow:
             digest = ledger.versions[version].digest
             try:
                 found[digest] = self._facts_of(who, model, digest)
-            except GlmAriaError:  # what is not known is shown as that
-                continue
+            except (NotFoundError, ProtocolError, TrustError, UnsafeError):
+                continue  # this one is shown without
+            except (SourcesDownError, TemporaryError):
+                break  # and so are all that would be asked for next
         return found
 
     def _facts_of(self, who: Subject, model: RepoId, digest: str) -> VersionFacts:
-        """The facts of a version: they change only by a signature, which is a change of the model."""
+        """The facts of a version. One thing changes them, which is in the trail."""
         key = (model.name, digest)
         with self._guard:
             known = self._facts.get(key)
-        if known and (known.facts.is_signed or next(self._registry.events(who, known.at, model), None) is None):
-            return known.facts
+        if known:
+            since = self._registry.events(who, known.at, model)
+            if known.facts.is_signed or all(event.deed is not Deed.SIGN or event.after != digest for event in since):
+                return known.facts
         at = self._registry.newest_event()
         facts = self._registry.facts(who, model, digest)
         with self._guard:
