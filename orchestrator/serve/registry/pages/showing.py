@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import takewhile
 
 from orchestrator.core.refs import RepoId
 from orchestrator.errors import (
@@ -41,8 +42,8 @@ from orchestrator.serve.registry.pages.rows import (
 
 _MOST_MODELS = 200
 _MOST_EVENTS = 50
-_BACK = 5_000
-"""Changes of all models that are looked through for those of a page; a trail has as many in memory."""
+_BACK = 4_000
+"""Changes of all models that are looked through for those of a page; a trail has more in memory."""
 _MOST_FACTS = 5_000
 
 
@@ -112,12 +113,13 @@ class RegistryShow:
 
     def model(self, who: Subject, model: RepoId, name: str, before: int | None) -> ModelSheet:
         """A model, with the changes of all its versions and aliases, or of the one of this name."""
-        ledger, seen = self._registry.ledger(who, model), self._registry.newest_event()
+        seen, ledger = self._registry.newest_event(), self._registry.ledger(who, model)
+        trail = tuple(self._events(who, model, seen))
         return ModelSheet(
             seen,
             model.name,
-            alias_rows(ledger, self._events(who, model, seen)),
-            version_rows(ledger, self._all_facts(who, model, ledger)),
+            alias_rows(ledger, trail),
+            version_rows(ledger, self._all_facts(who, model, ledger, seen, trail)),
             len(ledger.versions) - len(newest_versions(ledger)),
             choices(ledger),
             self._trail(who, model, seen, before, name),
@@ -132,7 +134,7 @@ class RegistryShow:
     def _events(self, who: Subject, model: RepoId | None, last: int) -> Iterator[TrailEvent]:
         """The last changes up to that of a number, the oldest first."""
         found = self._registry.events(who, max(0, last - _BACK), model)
-        return (event for event in found if event.number <= last)
+        return takewhile(lambda event: event.number <= last, found)
 
     def _trail(self, who: Subject, model: RepoId | None, seen: int, before: int | None, name: str = "") -> TrailSheet:
         last = seen if before is None else min(seen, before - 1)
@@ -143,29 +145,31 @@ class RegistryShow:
         rows = [trail_row(event, ledger(event.model)) for event in reversed(events)]
         return TrailSheet(rows, first if first > 1 else None)
 
-    def _all_facts(self, who: Subject, model: RepoId, ledger: ModelLedger) -> dict[str, VersionFacts]:
+    def _all_facts(
+        self, who: Subject, model: RepoId, ledger: ModelLedger, seen: int, trail: Iterable[TrailEvent]
+    ) -> dict[str, VersionFacts]:
+        """The facts of the newest versions; `trail` are the last changes up to that of the number `seen`."""
+        signed = {event.after: event.number for event in trail if event.deed is Deed.SIGN}
         found: dict[str, VersionFacts] = {}
         for version in newest_versions(ledger):
             digest = ledger.versions[version].digest
             try:
-                found[digest] = self._facts_of(who, model, digest)
+                found[digest] = self._facts_of(who, model, digest, seen, max(signed.get(digest, 0), seen - _BACK))
             except (NotFoundError, ProtocolError, TrustError, UnsafeError):
                 continue  # this one is shown without
             except (SourcesDownError, TemporaryError):
                 break  # and so are all that would be asked for next
         return found
 
-    def _facts_of(self, who: Subject, model: RepoId, digest: str) -> VersionFacts:
-        """The facts of a version. One thing changes them, which is in the trail."""
+    def _facts_of(self, who: Subject, model: RepoId, digest: str, seen: int, changed: int) -> VersionFacts:
+        """The facts of a version, which only a signature changes; after the change of the number `changed` there was
+        none."""
         key = (model.name, digest)
         with self._guard:
             known = self._facts.get(key)
-        if known:
-            since = self._registry.events(who, known.at, model)
-            if known.facts.is_signed or all(event.deed is not Deed.SIGN or event.after != digest for event in since):
-                return known.facts
-        at = self._registry.newest_event()
+        if known and (known.facts.is_signed or changed <= known.at):
+            return known.facts
         facts = self._registry.facts(who, model, digest)
         with self._guard:
-            self._facts.keep(key, _KnownFacts(at, facts))
+            self._facts.keep(key, _KnownFacts(seen, facts))
         return facts
