@@ -13,7 +13,7 @@ from urllib.parse import quote, urlencode
 
 from orchestrator.core.refs import RepoId
 from orchestrator.core.sizes import format_size
-from orchestrator.core.text import redacted
+from orchestrator.core.text import printable, redacted
 from orchestrator.errors import GlmAriaError, NotFoundError, UsageError
 from orchestrator.registry.names import model_named
 from orchestrator.rights import Subject
@@ -86,7 +86,7 @@ class RegistryPages:
     async def _page(
         self, viewer: Caller, parts: tuple[str, ...], query: Mapping[str, str], request: Request, answer: Answering
     ) -> None:
-        status, asked = 200, {name: query.get(name, "").strip()[:_LONGEST] for name in _ASKED}
+        status, asked = 200, {name: printable(query.get(name, "").strip()[:_LONGEST]) for name in _ASKED}
         try:
             run = partial(self._seen, viewer, parts, asked)
             values = await asyncio.get_running_loop().run_in_executor(self._asking, run)

@@ -6,6 +6,7 @@ import base64
 import json
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -180,8 +181,10 @@ def test_names_from_outside_are_text_of_a_bounded_length(page: Page, house: Regi
     shown = page.texts("#difference td:first-child bdi")
     assert {f"{MARKUP}.json", f"{ARABIC}.json", MARKUP, "abc\\u202egpj.exe"} <= set(shown)
     # What the reader types comes back as text, too.
-    look(page, house, "/team/model", f"?name={MARKUP}&lang=%3Cb%3E")
+    look(page, house, "/team/model", f"?name={quote(MARKUP + TURNED + LONG)}&lang=%3Cb%3E")
     assert page.value("document.querySelectorAll('main img, main b').length") == 0
+    assert page.value("document.documentElement.scrollWidth") == 360
+    assert "\u202e" not in page.value("document.body.innerText")
     assert page.problems == []
 
 
