@@ -171,7 +171,7 @@ def put(cache: Cache, content: Mapping[str, bytes] = FILES, **model: Any) -> Res
         entries.append((verify(part, file.digest, file.size), file))
     cache.blobs.place(made.ref.repo, made.commit, entries)
     cache.blobs.publish(made)
-    remember(made, cache.records, ROOT)
+    remember(made, cache.records, sites(PlainCatalog()))
     return made
 
 

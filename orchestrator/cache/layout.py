@@ -13,9 +13,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.core.dialects import OWN
 from orchestrator.core.files import Digest
-from orchestrator.core.refs import RepoId
+from orchestrator.core.refs import RepoId, is_range
 
 STATE_NAME = "glm-aria"
 # What file managers, editors, NAS boxes and people leave in any folder: of Macs, Windows, Linux desktops, NAS boxes,
@@ -32,7 +31,6 @@ _JUNK = re.compile(
 )
 # What git-check-ref-format forbids in a part of a ref.
 _NO_REF = re.compile(r"\..* | .*\.lock | .*(?:\.\.|@\{).* | .*[\x00-\x20\x7f~^:?*\[\\].* | .*\.", re.VERBOSE)
-_OF_RANGE = re.compile(r"[\^~<>=*|]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +97,4 @@ def is_junk(path: str) -> bool:
 def is_no_ref(path: str) -> bool:
     """True when a file in `refs/` cannot be a revision that a client asked for: it is junk, or git forbids the name,
     and it is no range of a registry's versions (`^1.2`), which hf keeps like a branch."""
-    return is_junk(path) or any(_NO_REF.fullmatch(part) and not _is_range(part) for part in path.split("/"))
-
-
-def _is_range(part: str) -> bool:
-    is_revision = OWN.revision is not None and OWN.revision.fullmatch(part) is not None
-    return is_revision and bool(_OF_RANGE.search(part)) and not part.endswith((".", ".lock"))
+    return is_junk(path) or any(_NO_REF.fullmatch(part) and not is_range(part) for part in path.split("/"))

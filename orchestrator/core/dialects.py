@@ -101,8 +101,8 @@ REGISTRY = Dialect(
     name="registry",
     scheme="reg",
     title="a registry of models",
-    # The newest version that is no prerelease, as npm reads it.
-    main="*",
+    # The alias of this name, or where there is none the newest release: what programs of the Hub mean by it, too.
+    main="main",
     file="",
     api="/registry/v1/{name}",
     where="name the server that knows its models: registry.url of your settings file, or GLM_ARIA_REGISTRY",

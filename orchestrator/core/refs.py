@@ -15,7 +15,7 @@ import shlex
 from dataclasses import dataclass
 from enum import StrEnum
 
-from orchestrator.core.dialects import DEFAULT, Dialect, dialects
+from orchestrator.core.dialects import DEFAULT, OWN, Dialect, dialects
 from orchestrator.core.registries import Site, is_sha256, parse_repository
 from orchestrator.errors import UsageError
 
@@ -27,6 +27,7 @@ _NAME_PART = re.compile(r"(?![-.])(?!.*(?:--|\.\.))[A-Za-z0-9_.-]{1,96}(?<![-.])
 _NO_REVISION = re.compile(
     r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|(?:^|/)\.|\.lock(?:/|\Z)|^[/-]|[/.]\Z|^@\Z|[\ud800-\udfff]", re.ASCII
 )
+_OF_RANGE = re.compile(r"[\^~<>=*|]| - ")
 _LONGEST = 255
 """Bytes of a part of a revision, which becomes a name below `refs/`; the whole may have 1024."""
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -105,8 +106,11 @@ class Ref:
 
     @property
     def branch(self) -> str | None:
-        """The revision as a name below `refs/` of the cache; None for a commit, and for a range of versions."""
-        return None if self.is_commit or not _is_git_name(self.revision) else self.revision
+        """The revision as a name below `refs/` of the cache, as it was asked for; None for a commit.
+
+        A range of versions is one, too: hf keeps `refs/^1.2`, and reads it offline.
+        """
+        return None if self.is_commit or not (_is_git_name(self.revision) or is_range(self.revision)) else self.revision
 
     def __str__(self) -> str:
         scheme = "" if self.catalog is DEFAULT else f"{self.catalog.scheme}://"
@@ -156,6 +160,12 @@ def parse_folder(folder: str) -> RepoId | None:
 def is_commit(text: str) -> bool:
     """True for a full 40-hex commit hash."""
     return bool(_COMMIT.fullmatch(text))
+
+
+def is_range(text: str) -> bool:
+    """True for a range of versions that no branch can be called, such as `^1.2`."""
+    is_revision = OWN.revision is not None and OWN.revision.fullmatch(text) is not None
+    return is_revision and bool(_OF_RANGE.search(text)) and not text.endswith((".", ".lock"))
 
 
 def as_word(what: Ref | Target) -> str:

@@ -304,5 +304,5 @@ def _publish_if_whole(model: ResolvedModel, cache: Cache, asked: Sites | None) -
         return
     cache.blobs.expose(model.ref.repo, model.commit, model.wanted.files)
     if asked is not None:
-        remember(model, cache.records, asked.of(model.ref).source)
+        remember(model, cache.records, asked)
     cache.blobs.publish(model)

@@ -256,12 +256,7 @@ class _Delivery:
     def _publish(self, run: ModelRun) -> None:
         model, blobs = run.resolved, self._blobs
         run.check_lock(blobs, self._stop)
-        try:
-            remember(model, self._cache.records, self._sites.of(model.ref).source)
-        except CannotCreateError:
-            # Of a cache that may only be read, a volume for instance, nothing new can be remembered.
-            if run.ended:
-                raise
+        remember(model, self._cache.records, self._sites, is_new=bool(run.ended))
         flip = blobs.publish(model)
         try:
             if run.item.local_dir:

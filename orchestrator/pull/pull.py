@@ -25,7 +25,7 @@ from orchestrator.pull.model_run import ModelRun
 from orchestrator.pull.report import ModelReport, PullReport
 from orchestrator.resolve.naming import refuse_what_disk_cannot_hold
 from orchestrator.resolve.question import Question
-from orchestrator.resolve.resolve import ask
+from orchestrator.resolve.resolve import ask, remember
 from orchestrator.system import threads
 from orchestrator.system.signals import Stop
 from orchestrator.system.threads import Step, at_once
@@ -52,6 +52,9 @@ def pull(
             for run in _open(runs):
                 with run.guard():
                     _survey(run, request, cache.blobs, use, refs, stop=stop)
+                    if run.is_done and not request.offline:
+                        # The ref may be another name of what was pulled before, which is then known offline, too.
+                        remember(run.resolved, cache.records, sites)
             if _open(runs):
                 from orchestrator.pull.delivery import deliver  # loads aria2p, which a complete model does not need
 

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from shlex import quote
 
+from orchestrator.core.dialects import main_branches
 from orchestrator.core.files import Digest
 from orchestrator.core.refs import RepoId
 from orchestrator.errors import ConflictError, GateError, NotAllowedError, NotFoundError, UsageError
@@ -95,8 +96,11 @@ class Registry:
         return self._keeper.as_written(model)
 
     def resolve(self, who: Subject, model: RepoId, wanted: str = "") -> ResolvedVersion:
-        """Find a version by itself, a range, an alias, a digest, or the first 40 digits of one; without any the newest
-        release. Raises NotFoundError."""
+        """Find a version by itself, a range, an alias, a digest, or the first 40 digits of one.
+
+        Without any, or as `main`, which clients of a Hub mean then, it is the alias of that name, else the newest
+        release. Raises NotFoundError.
+        """
         _require(who, Right.READ, model)
         name, digest, ledger = self._found(model, wanted)
         if name is not None:
@@ -247,10 +251,12 @@ class Registry:
 
     def _found(self, model: RepoId, wanted: str) -> tuple[str | Version | None, str, ModelLedger]:
         """The alias or version that a name stands for, if it is one, its digest, and the ledger that says so."""
-        wanted, ledger = wanted or NEWEST, self._keeper.as_written(model)
+        wanted, ledger = wanted or main_branches()[0], self._keeper.as_written(model)
         if (found := _named(ledger, wanted)) is None:
             ledger = self._keeper.ledger(model)
-            found = _named(ledger, wanted) or _newest(ledger, wanted)
+            if (found := _named(ledger, wanted)) is None:
+                wanted = NEWEST if wanted in main_branches() else wanted
+                found = _newest(ledger, wanted)
         if found is not None:
             return *found, ledger
         digest = self._by_digest(model, ledger, wanted) if is_digest(wanted) else None

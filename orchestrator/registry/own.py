@@ -32,7 +32,7 @@ from orchestrator.errors import (
     TemporaryError,
     UsageError,
 )
-from orchestrator.registry.core import Registry, ResolvedVersion
+from orchestrator.registry.core import Registry
 from orchestrator.registry.ledger import Ledgers
 from orchestrator.registry.names import FACADE, model_named
 from orchestrator.rights import Role, RoleGrant, Subject
@@ -120,7 +120,7 @@ class OwnModels:
         ledger = self._registry.ledger(_SELF, model)
         branches = {name: alias.digest for name, alias in sorted(ledger.aliases.items()) if alias.digest}
         with suppress(NotFoundError):
-            branches = {main_branches()[0]: resolve(self._registry, model, main_branches()[0]).digest} | branches
+            branches = {main_branches()[0]: self._registry.resolve(_SELF, model).digest} | branches
         return ModelNames(
             tuple(NamedCommit(name, _commit(digest)) for name, digest in branches.items()),
             tuple(
@@ -168,19 +168,8 @@ class OwnCatalog(PointerCatalog):
             ) from error
 
     def _point(self, ref: Ref) -> Ref:
-        found = resolve(self._registry, _model(ref.repo), ref.revision)
+        found = self._registry.resolve(_SELF, _model(ref.repo), ref.revision)
         return parse_ref(f"oci+{found.repository}@{found.digest}")
-
-
-def resolve(registry: Registry, model: RepoId, revision: str) -> ResolvedVersion:
-    """Find what a revision stands for. `main`, which clients of a Hub mean where they name none, is the alias of that
-    name, or else what the registry gives to who names none. Raises what `Registry.resolve` does."""
-    try:
-        return registry.resolve(_SELF, model, revision)
-    except NotFoundError:
-        if revision not in main_branches():
-            raise
-        return registry.resolve(_SELF, model)
 
 
 def _model(repo: RepoId) -> RepoId:

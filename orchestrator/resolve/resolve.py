@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 
 from orchestrator.cache.records import Record, Records
+from orchestrator.catalogs.sites import Sites
 from orchestrator.core.files import RepoTree
 from orchestrator.core.plan import ResolvedModel, refuse_pickles
 from orchestrator.core.refs import Ref, as_word, commit_hint
-from orchestrator.core.sources import Source
 from orchestrator.core.trust import Level, Seen, Trust
-from orchestrator.errors import NotFoundError, TrustError
+from orchestrator.errors import CannotCreateError, NotFoundError, TrustError
 from orchestrator.events import ModelPhase, Phase
 from orchestrator.lists.request import Item
 from orchestrator.resolve import policies
@@ -114,12 +113,11 @@ def _from_records(question: Question) -> Listing:
 
 def _answers(record: Record, ref: Ref, is_about: Callable[[str], bool]) -> bool:
     """False for the record of a repo that only has the name of the ref's."""
-    if record.pinned is not None and ref.catalog.names_site:
-        # The same digest is the same listing, at whichever registry.
-        return ref.is_commit or record.pinned.site == ref.site
-    if (record.pinned is not None) is not ref.catalog.has_no_files or not is_about(record.trust.source):
-        return False
-    return record.pinned is not None or record.tree.has_plain(ref.catalog.plain_digest)
+    if record.pinned is not None:
+        # The same digest of a manifest is the same listing, at each registry and under each name.
+        return ref.catalog.names_site or ref.catalog.has_no_files
+    is_of_kind = not ref.catalog.has_no_files and is_about(record.trust.source)
+    return is_of_kind and record.tree.has_plain(ref.catalog.plain_digest)
 
 
 def never_seen(ref: Ref) -> NotFoundError:
@@ -130,23 +128,34 @@ def never_seen(ref: Ref) -> NotFoundError:
     )
 
 
-def remember(model: ResolvedModel, records: Records, root: Source) -> None:
+def remember(model: ResolvedModel, records: Records, sites: Sites, *, is_new: bool = False) -> None:
     """Keep what was said, for the next run and for `--offline`; a stronger word about the same commit is kept.
 
-    `root` is the site that is asked first for such refs: the history of commits is kept by its address.
+    The history of commits is kept by the address of the site that is asked first for such refs. Raises
+    CannotCreateError where files of the model are new: in a cache that may only be read, nothing can be remembered.
     """
-    repo, trust = model.ref.repo, model.trust
+    try:
+        _keep(model, records, sites)
+    except CannotCreateError:
+        if is_new:
+            raise
+
+
+def _keep(model: ResolvedModel, records: Records, sites: Sites) -> None:
+    ref, trust = model.ref, model.trust
     if trust.level == Level.LOCK:
         # A lock file says what a commit is, not what a branch stands for; and only the run that named it trusts it.
         return
     if trust.level == Level.AGREE and len(model.wanted.files) < len(model.tree.files):
         # The catalogs agreed about the wanted files. What is recorded is about all of them.
         trust = Trust(Level.SINGLE, trust.source)
-    known = records.load(repo, model.commit)
+    known = records.load(ref.repo, model.commit)
     if known and known.tree == model.tree and known.trust.outranks(trust):
-        records.save(repo, replace(known, is_restricted=model.is_restricted, pinned=model.pinned))
-    else:
-        records.save(repo, Record(model.tree, trust, model.is_restricted, model.pinned))
+        trust = known.trust
+    record = Record(model.tree, trust, model.is_restricted, model.pinned)
+    if record != known:
+        records.save(ref.repo, record)
     # A commit that is the last one seen already may come from the records themselves, offline.
-    if not model.ref.is_commit and records.last_seen(repo, model.ref.revision) != model.commit:
-        records.saw(repo, model.ref.revision, Seen(model.commit, model.modified), root.witness)
+    is_about = partial(sites.is_about, ref)
+    if not ref.is_commit and records.last_seen(ref.repo, ref.revision, is_about) != model.commit:
+        records.saw(ref.repo, ref.revision, Seen(model.commit, model.modified), sites.of(ref).source.witness)

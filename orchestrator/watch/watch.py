@@ -320,7 +320,7 @@ class _Watch:
 
 
 def _target(item: Item) -> Target:
-    """The model in the cache; all of its repo where the revision is a range of versions, which has no ref there."""
+    """The model in the cache; all of its repo where the revision can have no ref there."""
     return Target(item.ref.repo, item.ref.commit or item.ref.branch)
 
 

@@ -58,7 +58,7 @@ SHA256 = COMMIT + "89abcdef" * 3
         (f"oci://r.example/org/name@{COMMIT}", f"oci://r.example/org/name@{COMMIT}"),
         ("oci+http://registry.example/org/name:v1", "oci+http://registry.example/org/name:v1"),
         ("oci+http://127.0.0.1:5000/org/name:v1", "oci://127.0.0.1:5000/org/name:v1"),
-        ("reg://team/model", "reg://team/model@*"),
+        ("reg://team/model", "reg://team/model@main"),
         ("reg://team/model@^1.2", "reg://team/model@^1.2"),
         ("reg://team/model@>=1.2 <2 || 3.x", "reg://team/model@>=1.2 <2 || 3.x"),
         ("reg://team/model@1.2.3-rc.1+build.5", "reg://team/model@1.2.3-rc.1+build.5"),
@@ -298,7 +298,10 @@ def test_a_digest_is_a_commit_by_its_first_digits() -> None:
     assert (ref.commit, ref.is_commit, ref.branch) == (COMMIT, True, None)
     assert parse_ref("oci://registry.example/org/name:v1").branch == "v1"
     assert parse_ref("reg://team/model@prod").branch == "prod"
-    assert parse_ref("reg://team/model@^1.2").branch is None, "no name below refs/"
+    for revision in ("^1.2", ">=1.2 <2 || 3.x", "1.2 - 1.4", "*", "1.x"):
+        assert parse_ref(f"reg://team/model@{revision}").branch == revision, "as hf keeps it"
+    for revision in ("a..b", "1.", "a.lock", "a b"):
+        assert parse_ref(f"reg://team/model@{revision}").branch is None
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from orchestrator.lists.request import Item, PullRequest
 from orchestrator.resolve.resolve import remember
 from orchestrator.system.signals import Stop
 from tests import plain
-from tests.plain import FILES, MIRROR, ONE, REPO, ROOT, Heard, PlainCatalog
+from tests.plain import FILES, MIRROR, ONE, REPO, Heard, PlainCatalog
 
 OTHER_REPO = RepoId(RepoType.MODEL, "org/other")
 BIG = FILES["a.safetensors"]
@@ -111,7 +111,7 @@ def test_a_hard_import_shares_the_inode(cache: Cache, stick: Path) -> None:
 
 def test_a_file_goes_to_every_model_that_was_listed(cache: Cache, stick: Path) -> None:
     for repo in (REPO, OTHER_REPO):
-        remember(plain.model_of(repo=repo), cache.records, ROOT)
+        remember(plain.model_of(repo=repo), cache.records, plain.sites(PlainCatalog()))
     root = PlainCatalog()
     report = bring(cache, stick, root, items=())
     assert root.asked == [], "what is known needs no asking"

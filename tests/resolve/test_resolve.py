@@ -65,7 +65,7 @@ Ask = Callable[..., Question]
 
 
 def learn(records: Records, question: Question, model: ResolvedModel) -> None:
-    remember(model, records, question.first.source)
+    remember(model, records, question.sites)
 
 
 # -- the root answers
@@ -425,7 +425,7 @@ def test_offline_says_what_was_seen_last_and_how_far_it_is_believed(question: As
     with pytest.raises(NotFoundError, match="never pulled"):
         resolve(question(root, offline=True))
     model = ResolvedModel(plain.ref(), plain.tree_of(), plain.tree_of(), Trust(Level.AGREE, MIRROR.url))
-    remember(model, records, ROOT)
+    remember(model, records, plain.sites(root))
     assert resolve(question(root, offline=True)).trust.level == Level.AGREE
     with pytest.raises(TrustError, match="not enough for --trust root"):
         resolve(question(root, offline=True, policy="root"))
@@ -434,7 +434,7 @@ def test_offline_says_what_was_seen_last_and_how_far_it_is_believed(question: As
 
 def remembered(records: Records, trust: Trust, wanted: tuple[str, ...] = ()) -> str:
     tree = plain.tree_of()
-    remember(ResolvedModel(plain.ref(), tree, tree.select(wanted), trust), records, ROOT)
+    remember(ResolvedModel(plain.ref(), tree, tree.select(wanted), trust), records, plain.sites(PlainCatalog()))
     record = records.load(plain.REPO, ONE)
     return record.trust.level if record else "nothing"
 

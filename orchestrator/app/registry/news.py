@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
+from orchestrator.core.dialects import main_branches
 from orchestrator.core.exponential import backoff
 from orchestrator.core.refs import Ref
 from orchestrator.errors import GlmAriaError, ProtocolError
@@ -138,7 +139,8 @@ def concerns(entry: TrailEntry, ref: Ref) -> bool:
         return False
     if entry.name == ref.revision:
         return True
-    return entry.deed in (Deed.PUBLISH, Deed.ADOPT) and is_range(ref.revision) and _version(entry.name) is not None
+    is_open = ref.revision in main_branches() or is_range(ref.revision)
+    return entry.deed in (Deed.PUBLISH, Deed.ADOPT) and is_open and _version(entry.name) is not None
 
 
 def _version(text: str) -> Version | None:

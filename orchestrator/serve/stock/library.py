@@ -18,7 +18,6 @@ from orchestrator.core.plan import Found, Have, ResolvedModel
 from orchestrator.core.refs import Ref, RepoId
 from orchestrator.core.trust import Level, Policy
 from orchestrator.errors import (
-    CannotCreateError,
     GlmAriaError,
     NotFoundError,
     SourcesDownError,
@@ -189,8 +188,7 @@ class Library:
     def _remember(self, model: ResolvedModel) -> None:
         """Keep a listing on the disk; those of which nothing is in the cache go again, the longest unasked first. Else
         questions about many repos fill the disk with their listings."""
-        with suppress(CannotCreateError):
-            remember(model, self._cache.records, self._sites.of(model.ref).source)
+        remember(model, self._cache.records, self._sites)
         with self._guard:
             self._noted.keep((model.ref.repo, model.commit), len(model.tree.files))
             forgotten = tuple(self._forgotten)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from huggingface_hub import snapshot_download
 
 from tests.hub.content import MIB, generate
 from tests.machine.fixtures import a_machine
@@ -66,3 +67,29 @@ def test_who_may_not_read_gets_nothing(house: RegistryHouse, reader: Machine) ->
     )
     by_registry.ended(77)
     assert not list(reader.cache.glob("models--team--closed/blobs/*"))
+
+
+NAMES = ("main", "^1.2", "~1.2.3", ">=1.2 <2", "1.2 - 1.4", "1.x", "1 || 2", "*", "1.2.4", "prod")
+
+
+def test_each_name_that_was_pulled_is_found_offline_verified_and_kept(house: RegistryHouse, reader: Machine) -> None:
+    given = env(house, "reader")
+    house.publish("boss", "team/named", "1.2.3", OLD)
+    assert house.call("boss", "PUT", "/team/named/aliases/prod", {"version": "1.2.3"}, If_None_Match="*").status < 300
+    reader.run("pull", "reg://team/named@prod", env=given).ended(0)
+    digest = house.publish("boss", "team/named", "1.2.4", NEW)
+    refs = [f"reg://team/named@{name}" for name in NAMES if name not in ("main", "prod")]
+    reader.run("pull", "reg://team/named", env=given).ended(0)
+    reader.run("pull", *refs, env=given).ended(0)
+    # The same content by the name of another catalog is complete already, and has its refs: it is known by that, too.
+    place = f"oci://{house.below.host}/team/named:1.2.4"
+    login = ("registry", "login", house.below.host, "--realm", f"{house.server.url}/registry/token")
+    reader.run(*login, stdin=house.tokens["reader"]).ended(0)
+    reader.run("pull", place).ended(0)
+    reader.run("pull", *refs, "reg://team/named", "reg://team/named@prod", place, "--offline").ended(0)
+    reader.run("verify", *refs, "reg://team/named@prod", place).ended(0)
+    assert "no ref names it" not in reader.run("cache", "gc").ended(0).out
+    snapshot = reader.snapshot("model/team/named", digest.partition(":")[2][:40])
+    for name in NAMES:
+        found = snapshot_download("team/named", revision=name, cache_dir=reader.cache, local_files_only=True)
+        assert (Path(found) == snapshot) is (name != "prod")
